@@ -1,0 +1,154 @@
+"""The records of the ledger: transaction, batch, receipt, header, event entry, certified block."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import U64, Bound, Hash, Name, PublicKey, Signature, encode, record
+from chain.primitives.crypto import Signer, digest, verify
+from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX, Event
+from chain.primitives.merkle import leaf_hash, root
+
+TX_BYTES_MAX = ARGS_BYTES_MAX + 1_024
+BATCH_TXS_MAX = 10_000
+VALID_UNTIL_AHEAD_MAX = 600
+PROTOCOL_VERSION = 1
+
+
+@record("tx-body", max_bytes=TX_BYTES_MAX)
+class TransactionBody:
+    """What a sender asks for; its hash is the transaction's id."""
+
+    chain_id: Hash
+    sender: PublicKey
+    contract: Name
+    method: Name
+    args: Annotated[bytes, Bound(1, ARGS_BYTES_MAX)]
+    """`encode_value` of a dict: argument name -> value."""
+    gas_limit: U64
+    nonce: Annotated[bytes, Bound(16, 16)]
+    """Random; a second transaction with the same id inside the validity window is a replay."""
+    valid_until: U64
+    """Last height that may include it; at most 600 above the head."""
+
+
+@record("tx", max_bytes=TX_BYTES_MAX + 128)
+class Transaction:
+    """A signed transaction body."""
+
+    body: TransactionBody
+    signature: Signature
+
+
+def transaction_id(body: TransactionBody) -> bytes:
+    """Return the 32-byte id, which the signature signs; it covers the chain id."""
+    return digest("assent/tx", encode(body))
+
+
+def sign_transaction(body: TransactionBody, signer: Signer) -> Transaction:
+    """Sign a body whose `sender` is the signer's public key."""
+    return Transaction(body, signer.sign(transaction_id(body)))
+
+
+def signature_holds(tx: Transaction, tx_id: bytes) -> bool:
+    """Tell whether the sender's signature over this id holds (about 55 µs)."""
+    return verify(tx.body.sender, tx_id, tx.signature)
+
+
+@record("batch", max_bytes=BATCH_TXS_MAX * 40 + 256)
+class Batch:
+    """The payload consensus orders: which transactions, in which order, at what time.
+
+    View and proposer are those of the first proposal, so the header is the same at every replica even
+    when a view change proposes the batch again. An empty payload (b"") fills a gap after a view change.
+    """
+
+    height: U64
+    view: U64
+    proposer: PublicKey
+    time: U64
+    """Milliseconds since the epoch; greater than the parent's."""
+    tx_ids: Annotated[tuple[Hash, ...], Bound(0, BATCH_TXS_MAX)]
+
+
+@record("receipt", max_bytes=2_097_152)
+class Receipt:
+    """What one transaction did. Proved by its Merkle path to the header's receipts root."""
+
+    tx_id: Hash
+    height: U64
+    index: U64
+    """Position in the batch."""
+    status: Name
+    code: Annotated[str, Bound(0, 64)]
+    result: Annotated[bytes, Bound(0, RESULT_BYTES_MAX)]
+    gas_used: U64
+    events: Annotated[tuple[Event, ...], Bound(0, 1_024)]
+
+
+@record("header", max_bytes=512)
+class Header:
+    """What the execution of a batch produced; a certificate signs its hash."""
+
+    height: U64
+    parent: Hash
+    """Hash of the header below; the chain id at height 0."""
+    time: U64
+    view: U64
+    proposer: PublicKey
+    batch_root: Hash
+    """Merkle root over the transaction ids of the batch."""
+    state_root: Hash
+    receipts_root: Hash
+    """Merkle root over the encoded receipts, in batch order."""
+    validators_hash: Hash
+    """The set that certifies this header."""
+    protocol_version: U64
+
+
+@record("entry", max_bytes=196_608)
+class EventEntry:
+    """One entry of a subject's log: an event and where it happened."""
+
+    height: U64
+    tx_id: Hash
+    index: U64
+    """Position of the event in its receipt."""
+    event: Event
+
+
+@record("block", max_bytes=67_108_864)
+class Block:
+    """Everything another node needs to check and replay one height."""
+
+    header: Header
+    certificate: Certificate
+    payload: Annotated[bytes, Bound(0, BATCH_TXS_MAX * 40 + 256)]
+    """The encoded batch, or b"" for a gap."""
+    transactions: Annotated[tuple[Transaction, ...], Bound(0, BATCH_TXS_MAX)]
+
+
+def header_hash(header: Header) -> bytes:
+    """Return the hash that children and certificates refer to."""
+    return digest("assent/header", encode(header))
+
+
+def batch_root(tx_ids: tuple[bytes, ...]) -> bytes:
+    """Return the Merkle root over transaction ids in batch order."""
+    return root([leaf_hash(tx_id) for tx_id in tx_ids])
+
+
+def receipts_root(receipts: list[bytes]) -> bytes:
+    """Return the Merkle root over encoded receipts in batch order."""
+    return root([leaf_hash(receipt) for receipt in receipts])
+
+
+def entry_hash(entry: EventEntry) -> bytes:
+    """Return the hash of one subject-log entry."""
+    return digest("assent/entry", encode(entry))
+
+
+def rolling_hash(previous: bytes, entry: bytes, height: int) -> bytes:
+    """Return H(previous ‖ entry hash ‖ height): the running hash of a subject's log."""
+    return digest("assent/subject", previous, entry, height.to_bytes(8, "big"))

@@ -1,0 +1,322 @@
+"""Canonical bytes: msgpack arrays with a leading type tag; every value has exactly one encoding.
+
+Two layers share the rules. *Records* (`@record`) are frozen dataclasses whose annotations are their
+schema: field types, lengths and ranges. *Values* (`encode_value`) are what contracts compute with.
+msgpack alone is not canonical (``cc 01`` and ``01`` both decode to 1), so every decoder re-encodes what
+it read and compares.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+import msgpack
+
+from chain.primitives.errors import DecodeError
+
+U64_MAX = 2**64 - 1
+VALUE_DEPTH_MAX = 32
+INT_BITS_MAX = 4096
+_EXT_TUPLE = 1
+_EXT_BIG_INT = 2
+
+R = TypeVar("R")
+Check = Callable[[Any], Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bound:
+    """Inclusive range of an int, or of the length of str, bytes or a tuple."""
+
+    low: int
+    high: int
+
+
+U64 = Annotated[int, Bound(0, U64_MAX)]
+U32 = Annotated[int, Bound(0, 2**32 - 1)]
+Hash = Annotated[bytes, Bound(32, 32)]
+PublicKey = Annotated[bytes, Bound(32, 32)]
+Signature = Annotated[bytes, Bound(64, 64)]
+Name = Annotated[str, Bound(1, 64)]
+Text = Annotated[str, Bound(0, 65_536)]
+
+
+class _Schema(typing.NamedTuple):
+    tag: str
+    max_bytes: int
+    checks: tuple[Check, ...]
+    names: tuple[str, ...]
+
+
+_TAGS: dict[type, tuple[str, int]] = {}
+_SCHEMAS: dict[type, _Schema] = {}
+
+
+@dataclass_transform(frozen_default=True)
+def record(tag: str, *, max_bytes: int) -> Callable[[type[R]], type[R]]:
+    """Make a class a frozen, slotted wire record with this tag and encoded-size bound (bytes)."""
+
+    def wrap(cls: type[R]) -> type[R]:
+        made = dataclasses.dataclass(frozen=True, slots=True)(cls)
+        _TAGS[made] = (tag, max_bytes)
+        return made
+
+    return wrap
+
+
+def encode(item: Any) -> bytes:
+    """Return the canonical bytes of a record."""
+    packed: bytes = msgpack.packb(_to_wire(item), use_bin_type=True)
+    return packed
+
+
+def decode(cls: type[R], data: bytes) -> R:
+    """Read exactly one record of this class; raise DecodeError for anything else."""
+    schema = _schema(cls)
+    raw = _unpack_canonical(data, schema.max_bytes, schema.tag)
+    result: R = _check_record(cls, raw)
+    return result
+
+
+def decode_any(classes: tuple[type[Any], ...], data: bytes) -> Any:
+    """Read one record of any of these classes, chosen by its tag; raise DecodeError otherwise."""
+    by_tag = {_schema(cls).tag: cls for cls in classes}
+    bound = max(_schema(cls).max_bytes for cls in classes)
+    raw = _unpack_canonical(data, bound, "|".join(by_tag))
+    tag = raw[0] if isinstance(raw, list) and raw else None
+    if not isinstance(tag, str) or tag not in by_tag:
+        raise DecodeError(f"record tag {_clip(tag)}: expected one of {sorted(by_tag)}")
+    if len(data) > _schema(by_tag[tag]).max_bytes:
+        raise DecodeError(f"{tag}: {len(data)} bytes, at most {_schema(by_tag[tag]).max_bytes}")
+    return _check_record(by_tag[tag], raw)
+
+
+def tag_of(cls: type) -> str:
+    """Return the wire tag of a record class."""
+    return _TAGS[cls][0]
+
+
+def max_bytes_of(cls: type) -> int:
+    """Return the encoded-size bound (bytes) of a record class."""
+    return _TAGS[cls][1]
+
+
+def _unpack_canonical(data: bytes, max_bytes: int, what: str) -> Any:
+    if len(data) > max_bytes:
+        raise DecodeError(f"{what}: {len(data)} bytes, at most {max_bytes}")
+    try:
+        raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=True)
+        again = msgpack.packb(raw, use_bin_type=True)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise DecodeError(f"{what}: not msgpack ({type(error).__name__})") from None
+    if again != data:
+        raise DecodeError(f"{what}: not the canonical encoding")
+    return raw
+
+
+def _to_wire(item: Any) -> Any:
+    schema = _SCHEMAS.get(type(item))
+    if schema is None:
+        if type(item) is tuple:
+            return [_to_wire(part) for part in item]
+        if type(item) not in _TAGS:
+            return item
+        schema = _schema(type(item))
+    return [schema.tag, *[_to_wire(getattr(item, name)) for name in schema.names]]
+
+
+def _schema(cls: type) -> _Schema:
+    found = _SCHEMAS.get(cls)
+    if found is None:
+        tag, max_bytes = _TAGS[cls]
+        hints = typing.get_type_hints(cls, include_extras=True)
+        names = tuple(field.name for field in dataclasses.fields(cls))
+        checks = tuple(_checker(hints[name], f"{tag}.{name}") for name in names)
+        found = _SCHEMAS[cls] = _Schema(tag, max_bytes, checks, names)
+    return found
+
+
+def _check_record(cls: type, raw: Any) -> Any:
+    schema = _schema(cls)
+    if type(raw) is not list or len(raw) != len(schema.checks) + 1 or raw[0] != schema.tag:
+        raise DecodeError(f"{schema.tag}: expected a record of {len(schema.checks)} fields")
+    return cls(*[check(part) for check, part in zip(schema.checks, raw[1:], strict=True)])
+
+
+def _checker(hint: Any, where: str) -> Check:
+    """Compile one annotation into a function that returns the checked value or raises DecodeError."""
+    bound: Bound | None = None
+    if typing.get_origin(hint) is Annotated:
+        base, *extra = typing.get_args(hint)
+        bound = next((item for item in extra if isinstance(item, Bound)), None)
+        hint = base
+    if hint in (int, str, bytes):
+        if bound is None:
+            raise TypeError(f"{where}: every int, str and bytes field needs a Bound")
+        return _bounded(hint, bound, where)
+    if hint is bool:
+        return _boolean(where)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _union(typing.get_args(hint), where)
+    if origin is tuple:
+        return _tuple(typing.get_args(hint), bound, where)
+    if hint in _TAGS:
+        return lambda raw: _check_record(hint, raw)
+    raise TypeError(f"{where}: {hint!r} has no wire form")
+
+
+def _bounded(kind: type, bound: Bound, where: str) -> Check:
+    low, high = bound.low, bound.high
+    if kind is int:
+
+        def check_int(raw: Any) -> Any:
+            if type(raw) is not int or not low <= raw <= high:
+                raise DecodeError(f"{where}: {_clip(raw)}, expected int in {low}..{high}")
+            return raw
+
+        return check_int
+
+    sized: Any = kind
+
+    def check_sized(raw: Any) -> Any:
+        if type(raw) is not sized or not low <= len(raw) <= high:
+            raise DecodeError(f"{where}: {_clip(raw)}, expected {kind.__name__} of length {low}..{high}")
+        return raw
+
+    return check_sized
+
+
+def _boolean(where: str) -> Check:
+    def check(raw: Any) -> Any:
+        if type(raw) is not bool:
+            raise DecodeError(f"{where}: {_clip(raw)}, expected a bool")
+        return raw
+
+    return check
+
+
+def _union(options: tuple[Any, ...], where: str) -> Check:
+    plain = [option for option in options if option is not type(None) and option not in _TAGS]
+    tagged = {_TAGS[option][0]: option for option in options if option in _TAGS}
+    if len(plain) > 1 or (plain and tagged):
+        raise TypeError(f"{where}: a union may hold records, or one plain type and None")
+    other = _checker(plain[0], where) if plain else None
+    optional = type(None) in options
+
+    def check(raw: Any) -> Any:
+        if raw is None and optional:
+            return None
+        if other is not None:
+            return other(raw)
+        tag = raw[0] if type(raw) is list and raw else None
+        if not isinstance(tag, str) or tag not in tagged:
+            raise DecodeError(f"{where}: expected one of {sorted(tagged)}")
+        return _check_record(tagged[tag], raw)
+
+    return check
+
+
+def _tuple(args: tuple[Any, ...], bound: Bound | None, where: str) -> Check:
+    if len(args) == 2 and args[1] is Ellipsis:
+        if bound is None:
+            raise TypeError(f"{where}: a tuple of any length needs a Bound")
+        low, high = bound.low, bound.high
+        item = _checker(args[0], where)
+
+        def check_many(raw: Any) -> Any:
+            if type(raw) is not list or not low <= len(raw) <= high:
+                raise DecodeError(f"{where}: expected {low}..{high} items")
+            return tuple([item(part) for part in raw])
+
+        return check_many
+    items = [_checker(arg, where) for arg in args]
+
+    def check_fixed(raw: Any) -> Any:
+        if type(raw) is not list or len(raw) != len(items):
+            raise DecodeError(f"{where}: expected {len(items)} items")
+        return tuple([check(part) for check, part in zip(items, raw, strict=True)])
+
+    return check_fixed
+
+
+def _clip(raw: Any) -> str:
+    if isinstance(raw, (str, bytes, list, dict)):
+        return f"{type(raw).__name__} of length {len(raw)}"
+    text = repr(raw)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+# --- values: what contracts read, write, take and return ------------------------------------------
+
+Value = Any
+"""None, bool, int (|v| < 2^4096), str, bytes, list, tuple, or dict with str or int keys; depth 32."""
+
+
+def encode_value(value: Value) -> bytes:
+    """Return the canonical bytes of a contract value; dict keys are sorted, ints before strings."""
+    packed: bytes = msgpack.packb(_lower(value, VALUE_DEPTH_MAX), use_bin_type=True)
+    return packed
+
+
+def decode_value(data: bytes, *, max_bytes: int) -> Value:
+    """Read one contract value; raise DecodeError unless the bytes are its canonical encoding."""
+    if len(data) > max_bytes:
+        raise DecodeError(f"value: {len(data)} bytes, at most {max_bytes}")
+    try:
+        raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)
+        again = encode_value(raw)
+    except DecodeError:
+        raise
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise DecodeError(f"value: not msgpack ({type(error).__name__})") from None
+    if again != data:
+        raise DecodeError("value: not the canonical encoding")
+    return raw
+
+
+def _raise_ext(code: int, data: bytes) -> Value:
+    if code == _EXT_TUPLE:
+        items = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)
+        if type(items) is not list:
+            raise DecodeError("value: a tuple must hold an array")
+        return tuple(items)
+    if code == _EXT_BIG_INT:
+        return int.from_bytes(data, "big", signed=True)
+    raise DecodeError(f"value: unknown extension {code}")
+
+
+def _lower(value: Value, depth: int) -> Any:
+    kind = type(value)
+    if kind is str or kind is bytes or value is None or kind is bool:
+        return value
+    if kind is int:
+        return value if -(2**63) <= value <= U64_MAX else _big_int(value)
+    if depth == 0:
+        raise DecodeError(f"value: nested deeper than {VALUE_DEPTH_MAX}")
+    if kind is list:
+        return [_lower(item, depth - 1) for item in value]
+    if kind is tuple:
+        packed = msgpack.packb([_lower(item, depth - 1) for item in value], use_bin_type=True)
+        return msgpack.ExtType(_EXT_TUPLE, packed)
+    if kind is dict:
+        return {key: _lower(value[key], depth - 1) for key in sorted(value, key=_key_order)}
+    raise DecodeError(f"value: {kind.__name__} is not a contract value")
+
+
+def _key_order(key: Any) -> tuple[int, int, bytes]:
+    if type(key) is int and 0 <= key < 2**60:
+        return (0, key, b"")
+    if type(key) is str:
+        return (1, 0, key.encode())
+    raise DecodeError("value: dict keys are str, or int in 0..2^60-1")
+
+
+def _big_int(value: int) -> Any:
+    if value.bit_length() > INT_BITS_MAX:
+        raise DecodeError(f"value: int of {value.bit_length()} bits, at most {INT_BITS_MAX}")
+    return msgpack.ExtType(_EXT_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))

@@ -1,0 +1,106 @@
+"""Private keys on disk: a JSON file with mode 0600, optionally sealed with a passphrase.
+
+A sealed file holds the seed under XSalsa20-Poly1305 (`secretbox`) with a key from Argon2id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import nacl.exceptions
+import nacl.pwhash
+import nacl.secret
+import nacl.utils
+
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import KeyFileError
+
+_KIND = "assent-key"
+_FILE_BYTES_MAX = 4_096
+PASSPHRASE_VARIABLE = "ASSENT_PASSPHRASE"
+
+
+def save_key(path: Path, key: PrivateKey, passphrase: str | None = None) -> None:
+    """Write a new key file with mode 0600; an existing file is never overwritten (KeyFileError)."""
+    content: dict[str, object] = {"kind": _KIND, "version": 1, "public": key.public.hex()}
+    content |= {"seed": key.seed.hex()} if passphrase is None else {"sealed": _seal(key.seed, passphrase)}
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise KeyFileError(f"{path}: exists already; a key is never overwritten, name another file") from None
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_key(path: Path, passphrase: str | None = None) -> PrivateKey:
+    """Read a key file; raise KeyFileError naming file, fault and remedy."""
+    content = _read(path)
+    try:
+        public = bytes.fromhex(content["public"])
+        if "sealed" in content:
+            seed = _open(path, content["sealed"], passphrase or os.environ.get(PASSPHRASE_VARIABLE))
+        else:
+            seed = bytes.fromhex(content["seed"])
+        key = PrivateKey(seed)
+    except (KeyError, TypeError, ValueError) as error:
+        raise KeyFileError(
+            f"{path}: damaged key file ({type(error).__name__}); restore it from backup"
+        ) from None
+    if key.public != public:
+        raise KeyFileError(f"{path}: damaged key file (public key and seed differ); restore it from backup")
+    return key
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_bytes()[: _FILE_BYTES_MAX + 1]
+    except OSError as error:
+        raise KeyFileError(
+            f"{path}: cannot be read ({error.strerror}); check the path and its owner"
+        ) from None
+    if mode & 0o077:
+        raise KeyFileError(f"{path}: mode {mode:04o} lets others read the key; run: chmod 600 {path}")
+    try:
+        content = json.loads(text)
+    except ValueError:
+        raise KeyFileError(f"{path}: damaged key file (not JSON); restore it from backup") from None
+    if not isinstance(content, dict) or content.get("kind") != _KIND or content.get("version") != 1:
+        raise KeyFileError(f"{path}: not an {_KIND} file of version 1; name the right file")
+    return content
+
+
+def _seal(seed: bytes, passphrase: str) -> dict[str, str]:
+    salt = nacl.utils.random(nacl.pwhash.argon2id.SALTBYTES)
+    return {"salt": salt.hex(), "box": bytes(_box(passphrase, salt).encrypt(seed)).hex()}
+
+
+def _open(path: Path, sealed: object, passphrase: str | None) -> bytes:
+    if passphrase is None:
+        raise KeyFileError(f"{path}: sealed with a passphrase; set {PASSPHRASE_VARIABLE}")
+    if not isinstance(sealed, dict):
+        raise TypeError("sealed")
+    try:
+        return _box(passphrase, bytes.fromhex(sealed["salt"])).decrypt(bytes.fromhex(sealed["box"]))
+    except nacl.exceptions.CryptoError:
+        raise KeyFileError(
+            f"{path}: the passphrase does not open this key; check {PASSPHRASE_VARIABLE}"
+        ) from None
+
+
+def _box(passphrase: str, salt: bytes) -> nacl.secret.SecretBox:
+    derived = nacl.pwhash.argon2id.kdf(
+        nacl.secret.SecretBox.KEY_SIZE,
+        passphrase.encode(),
+        salt,
+        opslimit=nacl.pwhash.argon2id.OPSLIMIT_MODERATE,
+        memlimit=nacl.pwhash.argon2id.MEMLIMIT_MODERATE,
+    )
+    return nacl.secret.SecretBox(derived)

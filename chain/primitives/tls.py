@@ -1,0 +1,93 @@
+"""TLS 1.3 contexts whose only authority is a set of Ed25519 public keys.
+
+A certificate carries the owner's Ed25519 identity and is signed by it. Every accepted key becomes a trust
+anchor built from the public key alone (OpenSSL does not check an anchor's own signature), so a handshake
+succeeds only between holders of accepted keys, no certificate is ever distributed, and the dates are fixed
+so that expiry never stops a chain.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import tempfile
+from collections.abc import Iterable
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509.oid import NameOID
+
+from chain.primitives.crypto import PrivateKey
+
+_NOT_BEFORE = datetime.datetime(2000, 1, 1)
+_NOT_AFTER = datetime.datetime(9999, 12, 31)
+_THROWAWAY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _certificate(
+    public: bytes, subject: str, signing: Ed25519PrivateKey, *, anchor: bool
+) -> x509.Certificate:
+    constraints = x509.BasicConstraints(ca=anchor, path_length=0 if anchor else None)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(_name(public.hex()))
+        .public_key(Ed25519PublicKey.from_public_bytes(public))
+        .serial_number(1 if anchor else 2)
+        .not_valid_before(_NOT_BEFORE)
+        .not_valid_after(_NOT_AFTER)
+        .add_extension(constraints, critical=True)
+        .sign(signing, None)
+    )
+
+
+def _anchors(accepted: Iterable[bytes]) -> bytes:
+    return b"".join(
+        _certificate(key, key.hex(), _THROWAWAY, anchor=True).public_bytes(serialization.Encoding.DER)
+        for key in sorted(set(accepted))
+    )
+
+
+def _context(key: PrivateKey, accepted: Iterable[bytes], protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    anchors = _anchors(accepted)
+    if anchors:
+        context.load_verify_locations(cadata=anchors)
+    signing = Ed25519PrivateKey.from_private_bytes(key.seed)
+    own = _certificate(key.public, f"assent {key.public.hex()[:40]}", signing, anchor=False)
+    pem = signing.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ) + own.public_bytes(serialization.Encoding.PEM)
+    with tempfile.NamedTemporaryFile(mode="wb") as file:  # mode 0600; the ssl module reads paths only
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+def server_context(key: PrivateKey, accepted: Iterable[bytes]) -> ssl.SSLContext:
+    """Return a context that serves as `key` and admits only clients holding an accepted key."""
+    return _context(key, accepted, ssl.PROTOCOL_TLS_SERVER)
+
+
+def client_context(key: PrivateKey, accepted: Iterable[bytes]) -> ssl.SSLContext:
+    """Return a context that connects as `key` and talks only to servers holding an accepted key."""
+    return _context(key, accepted, ssl.PROTOCOL_TLS_CLIENT)
+
+
+def peer_key(certificate: bytes | None) -> bytes:
+    """Return the 32-byte public key in a peer's certificate (`getpeercert(binary_form=True)`)."""
+    if certificate is None:
+        raise ssl.SSLError("the peer showed no certificate")
+    public = x509.load_der_x509_certificate(certificate).public_key()
+    if not isinstance(public, Ed25519PublicKey):
+        raise ssl.SSLError("the peer's certificate does not hold an Ed25519 key")
+    return public.public_bytes_raw()
