@@ -1,0 +1,36 @@
+"""What a node counts and measures, in Prometheus form."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """The metrics of one node; a registry of its own, so that several nodes fit a process."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.height = Gauge("assent_height", "Certified height", registry=registry)
+        self.view = Gauge("assent_view", "PBFT view", registry=registry)
+        self.peers = Gauge("assent_peers", "Connected peers", registry=registry)
+        self.pool = Gauge("assent_pool_transactions", "Transactions waiting for a block", registry=registry)
+        self.transactions = Counter(
+            "assent_transactions", "Executed transactions", ["status"], registry=registry
+        )
+        self.refused = Counter(
+            "assent_refused", "Transactions refused by the pool", ["code"], registry=registry
+        )
+        self.dropped = Counter(
+            "assent_dropped", "Messages dropped by a full queue", ["kind"], registry=registry
+        )
+        self.disconnects = Counter(
+            "assent_disconnects", "Connections closed, by reason", ["reason"], registry=registry
+        )
+        self.execution = Histogram("assent_execution_seconds", "Execution of one block", registry=registry)
+        self.rpc_requests = Counter(
+            "assent_rpc_requests", "RPC calls", ["method", "outcome"], registry=registry
+        )
+
+    def render(self) -> bytes:
+        """Return the text that a Prometheus server scrapes."""
+        return generate_latest(self._registry)

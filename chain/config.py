@@ -1,0 +1,100 @@
+"""The node's local configuration (`node.toml`): nothing here can make replicas disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from chain.primitives.settings import Address, Section, load_toml, within
+
+
+class Files(Section):
+    """Where the node finds and keeps things; relative paths start at the configuration file."""
+
+    data_dir: str = "data"
+    genesis: str = "genesis.json"
+    key: str = "node.key"
+
+
+class Network(Section):
+    """The TLS 1.3 port for other nodes; only members of the ledger are admitted."""
+
+    listen: Address = "127.0.0.1:30300"
+    send_queue_bytes: Annotated[int, within(1_048_576, 1_073_741_824, "bytes")] = 67_108_864
+
+
+class Rpc(Section):
+    """The JSON-RPC and WebSocket port."""
+
+    listen: Address = "127.0.0.1:8545"
+    max_request_bytes: Annotated[int, within(1_024, 67_108_864, "bytes")] = 8_388_608
+    request_timeout_ms: Annotated[int, within(100, 600_000, "milliseconds")] = 30_000
+    max_connections: Annotated[int, within(1, 65_536, "connections")] = 1_024
+    requests_per_second: Annotated[int, within(1, 1_000_000, "requests a second")] = 5_000
+
+
+class Mempool(Section):
+    """Bounds of the pool of transactions that wait for a block."""
+
+    max_transactions: Annotated[int, within(100, 1_000_000, "transactions")] = 50_000
+    max_bytes: Annotated[int, within(1_048_576, 4_294_967_296, "bytes")] = 134_217_728
+    max_per_sender: Annotated[int, within(1, 1_000_000, "transactions")] = 20_000
+
+
+class Consensus(Section):
+    """Local pace of this validator; safety depends on none of it."""
+
+    batch_interval_ms: Annotated[int, within(1, 10_000, "milliseconds")] = 20
+    view_timeout_ms: Annotated[int, within(200, 600_000, "milliseconds")] = 3_000
+    view_timeout_max_ms: Annotated[int, within(200, 3_600_000, "milliseconds")] = 30_000
+
+
+class Cache(Section):
+    """Memory that the node may spend to be faster."""
+
+    leveldb_mib: Annotated[int, within(1, 65_536, "MiB")] = 32
+    leveldb_write_buffer_mib: Annotated[int, within(1, 4_096, "MiB")] = 16
+
+
+class Log(Section):
+    """What the node writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Solo(Section):
+    """Start a chain of one validator when no genesis file exists yet: for trying things out."""
+
+    organisation: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class NodeConfig(Section):
+    """All of `node.toml`."""
+
+    files: Files = Files()
+    network: Network = Network()
+    rpc: Rpc = Rpc()
+    mempool: Mempool = Mempool()
+    consensus: Consensus = Consensus()
+    cache: Cache = Cache()
+    log: Log = Log()
+    solo: Solo | None = None
+
+
+class NodeFiles(Section):
+    """The paths of one node, resolved."""
+
+    data_dir: Path
+    genesis: Path
+    key: Path
+
+
+def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
+    """Read `node.toml`; return it and its paths resolved against the file's folder (ConfigError)."""
+    config = load_toml(path, NodeConfig)
+    base = path.resolve().parent
+    names = config.files
+    resolved = NodeFiles(data_dir=base / names.data_dir, genesis=base / names.genesis, key=base / names.key)
+    return config, resolved

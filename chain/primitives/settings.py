@@ -1,0 +1,93 @@
+"""TOML configuration files read into pydantic models; every error names file, key, value and range."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import pydantic
+
+from chain.primitives.errors import ConfigError
+
+FILE_BYTES_MAX = 1_048_576
+M = TypeVar("M", bound=pydantic.BaseModel)
+
+
+class Section(pydantic.BaseModel):
+    """Base of every table: unknown keys are errors and values are never converted."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _check_address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError('an address "host:port" with a port in 0..65535')
+    return text
+
+
+Address = Annotated[str, pydantic.AfterValidator(_check_address)]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of a checked "host:port"."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def load_toml(path: Path, model: type[M]) -> M:
+    """Read and validate a TOML file; raise ConfigError listing every fault."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from None
+    if len(raw) > FILE_BYTES_MAX:
+        raise ConfigError(f"{path}: {len(raw)} bytes, at most {FILE_BYTES_MAX}")
+    try:
+        content = tomllib.loads(raw.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    return validate(path.name, content, model)
+
+
+def validate(where: str, content: dict[str, Any], model: type[M]) -> M:
+    """Validate a parsed document; raise ConfigError with a line `where: key = value: allowed` per fault."""
+    try:
+        return model.model_validate(content)
+    except pydantic.ValidationError as error:
+        faults = [_fault(item) for item in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{where}: {fault}" for fault in faults)) from None
+
+
+def _fault(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key; remove it or correct its spelling"
+    if kind == "missing":
+        return f"{key}: required, but not given"
+    return f"{key} = {_show(item['input'])}: {_allowed(item)}"
+
+
+def _allowed(item: Any) -> str:
+    message = str(item["msg"])
+    if item["type"] == "value_error":
+        return f"expected {message.removeprefix('Value error, ')}"
+    return f"{message[0].lower()}{message[1:]}"
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def within(low: int, high: int, unit: str) -> pydantic.AfterValidator:
+    """Annotate an int with its inclusive range; the error states the whole range and the unit."""
+
+    def check(value: int) -> int:
+        if not low <= value <= high:
+            raise ValueError(f"{unit} in {low}..{high}")
+        return value
+
+    return pydantic.AfterValidator(check)
