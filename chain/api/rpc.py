@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pydantic
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -35,12 +35,11 @@ class Method:
     answer: Callable[[Any], Awaitable[Any]]
 
 
-class Subscriptions:
-    """Port: starts and stops streams of notifications for one WebSocket."""
+class Subscriptions(Protocol):
+    """Streams of notifications for WebSockets."""
 
     async def run(self, params: dict[str, Any], notify: Notify) -> None:
-        """Send notifications until cancelled."""
-        raise LimitError("this port offers no subscriptions")
+        """Send notifications until cancelled; raise AssentError for parameters that make no stream."""
 
 
 class _Refused(AssentError):
@@ -174,13 +173,12 @@ class RpcServer:
             return _failure(
                 None, INVALID_REQUEST, f"{len(calls)} calls: 1..{CALLS_PER_REQUEST_MAX} fit a request"
             )
-        answers = [await self._answer_call(call, len(calls), socket, streams) for call in calls]
+        answers = [await self._answer_call(call, socket, streams) for call in calls]
         return answers if isinstance(request, list) else answers[0]
 
     async def _answer_call(
         self,
         call: Any,
-        count: int,
         socket: web.WebSocketResponse | None,
         streams: dict[str, asyncio.Task[None]] | None,
     ) -> dict[str, Any]:
