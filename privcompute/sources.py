@@ -1,0 +1,289 @@
+"""An owner's tables: read through DuckDB, checked cell by cell against the registered schema.
+
+Nothing of a table leaves this process except through the MPC protocols; errors quote cells because only
+the owner reads them, and what goes on chain is a reason code alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.primitives.codec import Value, encode_value
+from chain.primitives.errors import AssentError
+
+ROWS_MAX = 10_000_000
+COLUMNS_MAX = 1_000
+HEADER_CHARS_MAX = 262_144
+TEXT_CHARS_MAX = 1_024
+MEMORY_LIMIT = "1GB"
+
+ColumnType = Literal["id", "int", "real", "text"]
+TYPES: tuple[ColumnType, ...] = ("id", "int", "real", "text")
+_EXPECTED = {
+    "id": f"a non-empty identifier of at most {TEXT_CHARS_MAX} characters",
+    "text": f"a non-empty text of at most {TEXT_CHARS_MAX} characters",
+    "int": "a whole number of at most 64 bits (int)",
+    "real": "a finite number (real)",
+}
+_INT = r"[+-]?[0-9]+"
+_REAL = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+
+
+class SourceError(AssentError):
+    """A data source that does not fit its schema: the text names file, row, column, value and remedy."""
+
+    code = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a schema as it is registered on chain."""
+
+    name: str
+    type: ColumnType
+    sensitivity: str = "personal"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a dataset lies: a CSV or Parquet file, or one table of a DuckDB database."""
+
+    path: Path
+    columns: tuple[Column, ...]
+    table: str | None = None
+
+    @property
+    def id_column(self) -> str | None:
+        """The name of the column of type `id`, None for data without one."""
+        return next((column.name for column in self.columns if column.type == "id"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Checked columns: int64 for `int`, float64 for `real`, str objects for `id` and `text`."""
+
+    columns: tuple[Column, ...]
+    data: dict[str, NDArray[Any]] = field(repr=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.data[self.columns[0].name])
+
+    @property
+    def ids(self) -> list[str]:
+        """The identifiers in row order; raises SourceError when the schema has none."""
+        for column in self.columns:
+            if column.type == "id":
+                return [str(item) for item in self.data[column.name]]
+        raise SourceError("the schema has no column of type id; a join needs one")
+
+    def row_bytes(self) -> list[bytes]:
+        """Return each row's canonical bytes: its cells in schema order, reals as shortest decimals."""
+        cells = [_canonical_cells(column, self.data[column.name]) for column in self.columns]
+        return [encode_value(list(row)) for row in zip(*cells, strict=True)]
+
+
+def _canonical_cells(column: Column, data: NDArray[Any]) -> list[Value]:
+    items: list[Any] = data.tolist()
+    return [repr(item + 0.0) for item in items] if column.type == "real" else items
+
+
+def read_table(source: Source) -> Table:
+    """Read and check a whole source; raise SourceError at the first cell that does not fit."""
+    if not 1 <= len(source.columns) <= COLUMNS_MAX:
+        raise SourceError(
+            f"{source.path}: {len(source.columns)} columns in the schema, need 1..{COLUMNS_MAX}"
+        )
+    with _connect(source) as db:
+        present = _stage(db, source)
+        _check_columns(source, present)
+        _check_row_count(db, source)
+        data = {column.name: _read_column(db, source, column) for column in source.columns}
+    return Table(source.columns, data)
+
+
+def infer_columns(source: Source, id_column: str | None) -> tuple[Column, ...]:
+    """Return a schema for every column of the file: `int` or `real` where every cell fits, else `text`."""
+    with _connect(source) as db:
+        present = _stage(db, source)
+        if id_column is not None and id_column not in present:
+            raise SourceError(
+                f"{source.path}: no column {id_column!r} for the identifiers; it has {_listed(present)}"
+            )
+        _check_row_count(db, source)
+        return tuple(
+            Column(name, "id", "identifier") if name == id_column else Column(name, _infer_type(db, name))
+            for name in present
+        )
+
+
+def _infer_type(db: duckdb.DuckDBPyConnection, name: str) -> ColumnType:
+    for kind in TYPES[1:3]:
+        query = f"SELECT count(*) FROM staged WHERE NOT coalesce({_fits(kind, name)}, false)"
+        if _one(db, query) == 0:
+            return kind
+    return "text"
+
+
+def _connect(source: Source) -> duckdb.DuckDBPyConnection:
+    path = source.path
+    if not path.is_file():
+        raise SourceError(f"{path}: no such file; correct the path of this dataset")
+    if re.search(r"[*?\[]", str(path)):
+        raise SourceError(f"{path}: the path holds one of * ? [; rename it, a dataset is one file")
+    return duckdb.connect(":memory:", config={"threads": 1, "memory_limit": MEMORY_LIMIT})
+
+
+def _stage(db: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
+    """Load the source as text into the table `staged` with row numbers from 1; return its columns."""
+    suffix = source.path.suffix.lower()
+    try:
+        if suffix == ".csv":
+            return _stage_csv(db, source.path)
+        if suffix in (".parquet", ".pq"):
+            return _stage_relation(db, source.path, "read_parquet($path)", {"path": str(source.path)})
+        if suffix in (".duckdb", ".db"):
+            return _stage_database(db, source)
+    except duckdb.Error as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        text = "; ".join(line for line in lines[:3] if not line.startswith("Possible"))
+        raise SourceError(f"{source.path}: {text}; correct the file and try again") from None
+    raise SourceError(f"{source.path}: unknown kind of file; use .csv, .parquet, or .duckdb with a table")
+
+
+def _stage_csv(db: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    header = _csv_header(path)
+    declared = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in header)
+    relation = (
+        f"read_csv($path, columns={{{declared}}}, auto_detect=false, header=true, delim=',', "
+        """quote='"', escape='"', strict_mode=true)"""
+    )
+    return _stage_relation(db, path, relation, {"path": str(path)})
+
+
+def _csv_header(path: Path) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            line = file.readline(HEADER_CHARS_MAX)
+    except UnicodeDecodeError:
+        raise SourceError(f"{path}: not UTF-8 text; save the file as UTF-8 CSV") from None
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    names = next(csv.reader([line]), [])
+    if not names or not all(names):
+        raise SourceError(f"{path}: the first line must name every column, separated by commas")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise SourceError(f"{path}: column {doubled[0]!r} appears twice in the first line; rename one")
+    return names
+
+
+def _stage_database(db: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
+    if source.table is None:
+        raise SourceError(f"{source.path}: a database needs the name of a table")
+    db.execute(f"ATTACH {_text(str(source.path))} AS source (READ_ONLY)")
+    return _stage_relation(db, source.path, f"source.{_name(source.table)}", {})
+
+
+def _stage_relation(
+    db: duckdb.DuckDBPyConnection, path: Path, relation: str, parameters: dict[str, str]
+) -> list[str]:
+    described = db.execute(f"SELECT * FROM {relation} LIMIT 0", parameters).description
+    names = [str(item[0]) for item in described or []]
+    if len(names) > COLUMNS_MAX:
+        raise SourceError(f"{path}: {len(names)} columns, at most {COLUMNS_MAX}; keep those you register")
+    texts = ", ".join(f"CAST({_name(name)} AS VARCHAR) AS {_name(name)}" for name in names)
+    db.execute(
+        f'CREATE TEMP TABLE staged AS SELECT row_number() OVER () AS "\n", {texts} FROM {relation}',
+        parameters,
+    )
+    return names
+
+
+def _check_columns(source: Source, present: list[str]) -> None:
+    names = [column.name for column in source.columns]
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise SourceError(
+            f"{source.path}: column {_listed(missing)} missing; the schema needs it, the file has "
+            f"{_listed(present)}: restore the column or register a new version without it"
+        )
+    if sum(column.type == "id" for column in source.columns) > 1:
+        raise SourceError(f"{source.path}: more than one column of type id in the schema; keep one")
+
+
+def _check_row_count(db: duckdb.DuckDBPyConnection, source: Source) -> None:
+    count = _one(db, "SELECT count(*) FROM staged")
+    if not 1 <= count <= ROWS_MAX:
+        fault = "no rows below the header" if count == 0 else f"{count} rows, at most {ROWS_MAX}"
+        raise SourceError(f"{source.path}: {fault}; a dataset needs 1..{ROWS_MAX} rows")
+
+
+def _read_column(db: duckdb.DuckDBPyConnection, source: Source, column: Column) -> NDArray[Any]:
+    name = _name(column.name)
+    misfit = db.execute(
+        f'SELECT "\n", {name} FROM staged WHERE NOT coalesce({_fits(column.type, column.name)}, false) '
+        'ORDER BY "\n" LIMIT 1'
+    ).fetchone()
+    if misfit is not None:
+        value = "empty" if misfit[1] is None else repr(misfit[1][:60])
+        raise SourceError(
+            f"{source.path}: row {misfit[0]} (below the header), column {column.name!r}: {value}, expected "
+            f"{_EXPECTED[column.type]}; correct the cell or remove the row"
+        )
+    if column.type == "id":
+        _check_distinct(db, source, column)
+    cast = {"int": f"CAST({name} AS BIGINT)", "real": f"CAST({name} AS DOUBLE)"}.get(column.type, name)
+    fetched = db.execute(f'SELECT {cast} AS cell FROM staged ORDER BY "\n"').fetchnumpy()["cell"]
+    return np.asarray(np.ma.getdata(fetched))
+
+
+def _check_distinct(db: duckdb.DuckDBPyConnection, source: Source, column: Column) -> None:
+    name = _name(column.name)
+    doubled = db.execute(
+        f'SELECT {name}, min("\n"), max("\n") FROM staged GROUP BY {name} HAVING count(*) > 1 '
+        'ORDER BY min("\n") LIMIT 1'
+    ).fetchone()
+    if doubled is not None:
+        raise SourceError(
+            f"{source.path}: column {column.name!r}: identifier {doubled[0][:60]!r} stands in row "
+            f"{doubled[1]} and again in row {doubled[2]}; identifiers are unique, remove one row"
+        )
+
+
+def _fits(kind: ColumnType, column: str) -> str:
+    """Return a SQL condition: the cell is of this type (DuckDB alone would round '1.5' to an int)."""
+    name = _name(column)
+    if kind == "int":
+        return f"(regexp_full_match({name}, '{_INT}') AND TRY_CAST({name} AS BIGINT) IS NOT NULL)"
+    if kind == "real":
+        finite = f"coalesce(isfinite(TRY_CAST({name} AS DOUBLE)), false)"
+        return f"(regexp_full_match({name}, '{_REAL}') AND {finite})"
+    return f"(length({name}) BETWEEN 1 AND {TEXT_CHARS_MAX})"
+
+
+def _one(db: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = db.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _text(literal: str) -> str:
+    return "'" + literal.replace("'", "''") + "'"
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
