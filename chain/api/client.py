@@ -1,0 +1,251 @@
+"""A typed client of a node's RPC; given the genesis it verifies what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+
+from chain.ledger.block import (
+    EventEntry,
+    Receipt,
+    Transaction,
+    TransactionBody,
+    sign_transaction,
+    transaction_id,
+)
+from chain.ledger.genesis import Genesis
+from chain.primitives.codec import Value, decode, decode_value, encode, encode_value
+from chain.primitives.crypto import Signer
+from chain.primitives.errors import AssentError
+from chain.primitives.jsonvalue import to_json
+
+VALUE_BYTES_MAX = 1_048_576
+WAIT_POLL_S = 0.05
+RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
+VALIDITY_BLOCKS = 500
+
+
+class NodeUnreachable(AssentError):
+    """A node that does not answer: the text names it; check that it runs, or ask another."""
+
+    code = "node_unreachable"
+
+
+class RpcError(AssentError):
+    """A node's refusal; `number` is the JSON-RPC error, `reason` the stable code of the refusal."""
+
+    code = "rpc"
+
+    def __init__(self, number: int, message: str, data: Any = None) -> None:
+        super().__init__(message)
+        self.number, self.data = number, data
+        self.reason: str = data.get("code", "rpc") if isinstance(data, dict) else "rpc"
+
+
+class TransactionFailed(AssentError):
+    """A transaction whose receipt says that it changed nothing; `reason` is the contract's code."""
+
+    code = "transaction_failed"
+
+    def __init__(self, receipt: Receipt, what: str) -> None:
+        super().__init__(f"{what}: {receipt.status} {receipt.code} (gas {receipt.gas_used})")
+        self.receipt, self.reason = receipt, receipt.code
+
+
+class OutcomeUnknown(AssentError):
+    """A transaction that no block held in the time given: it may still be executed; ask again by its id."""
+
+    code = "outcome_unknown"
+
+
+class Client:
+    """One node, asked over HTTP and WebSocket; an async context manager."""
+
+    def __init__(self, url: str, genesis: Genesis | None = None, *, timeout_s: float = 10.0) -> None:
+        """`url` is http://host:port; with `genesis`, state and receipts are accepted only with proofs."""
+        self.url = url.rstrip("/")
+        self._trust = None if genesis is None else Trust(genesis)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+        self._chain_id = None if genesis is None else genesis.chain_id
+
+    async def __aenter__(self) -> Client:
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def request(self, rpc_method: str, **params: Any) -> Any:
+        """Call one RPC method; raise RpcError for a refusal, NodeUnreachable for silence."""
+        if self._session is None:
+            raise RuntimeError("a Client is used inside `async with`")
+        call = {"jsonrpc": "2.0", "id": 1, "method": rpc_method, "params": params}
+        try:
+            async with self._session.post(self.url + "/", json=call) as response:
+                answer = json.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise NodeUnreachable(
+                f"{self.url}: {str(error) or type(error).__name__}; check that it runs"
+            ) from None
+        if "error" in answer:
+            fault = answer["error"]
+            raise RpcError(fault["code"], fault["message"], fault.get("data"))
+        return answer["result"]
+
+    async def chain_id(self) -> bytes:
+        """Return the chain id: from the genesis at hand, else as the node says."""
+        if self._chain_id is None:
+            self._chain_id = bytes.fromhex((await self.request("getNodeInfo"))["chainId"])
+        return self._chain_id
+
+    async def head(self) -> int:
+        """Return the certified height."""
+        height: int = await self.request("getBlockNumber")
+        return height
+
+    async def submit(self, *transactions: Transaction) -> list[bytes]:
+        """Hand transactions to the node's pool; return their ids, or raise RpcError for the first refused."""
+        sent = await self.request("sendTransactions", transactions=[encode(tx).hex() for tx in transactions])
+        for answer in sent:
+            if "error" in answer:
+                raise RpcError(-32000, answer["error"]["message"], answer["error"])
+        return [bytes.fromhex(answer["id"]) for answer in sent]
+
+    async def wait(self, tx_id: bytes, timeout_s: float = 20.0) -> Receipt | None:
+        """Wait for a certified receipt; None means unknown yet, never failed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            answer = await self.request(
+                "getTransactionReceipt", id=tx_id.hex(), withProof=True, waitMs=2_000 if timeout_s > 2 else 0
+            )
+            if answer is not None:
+                receipt = decode(Receipt, bytes.fromhex(answer["raw"]))
+                if self._trust is not None:
+                    self._trust.check_receipt(tx_id, answer)
+                return receipt
+            if loop.time() >= deadline:
+                return None
+            await asyncio.sleep(WAIT_POLL_S)
+
+    async def view(self, contract: str, method: str, args: dict[str, Value]) -> Value:
+        """Run a read-only method at the node; the answer is the node's word, not proved."""
+        answer = await self.request("call", contract=contract, method=method, args=to_json(args))
+        return decode_value(bytes.fromhex(answer["raw"]), max_bytes=VALUE_BYTES_MAX)
+
+    async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
+        """Return one entry of a contract's Map at a certified height, proved when the genesis is known."""
+        answer = await self.request(
+            "getState", contract=contract, map=map_name, key=to_json(key), withProof=True
+        )
+        if self._trust is not None:
+            self._trust.check_state(contract, map_name, key, answer)
+        if answer["raw"] is None:
+            return None
+        return decode_value(bytes.fromhex(answer["raw"]), max_bytes=VALUE_BYTES_MAX)
+
+    async def entries(self, contract: str, map_name: str) -> AsyncIterator[tuple[Value, Value]]:
+        """Yield every entry of a contract's Map in key order, as the node says; not proved."""
+        after: str | None = None
+        while True:
+            page = await self.request(
+                "getStateRange", contract=contract, map=map_name, after=after, limit=256
+            )
+            for row in page["entries"]:
+                yield (
+                    decode_value(bytes.fromhex(row["key"]), max_bytes=VALUE_BYTES_MAX),
+                    decode_value(bytes.fromhex(row["raw"]), max_bytes=VALUE_BYTES_MAX),
+                )
+            after = page["next"]
+            if after is None:
+                return
+
+    async def follow(
+        self, *, contract: str | None = None, subject: str | None = None, from_height: int
+    ) -> AsyncIterator[EventEntry]:
+        """Yield events from a height on, in order, for ever; a silent node is asked again, ever less often."""
+        height, retry = from_height, RETRY_FIRST_S
+        chosen = {"contract": contract, "subject": subject}
+        while True:
+            try:
+                async for block, entries in self._stream(chosen, height):
+                    for entry in entries:
+                        yield entry
+                    height, retry = block + 1, RETRY_FIRST_S
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
+                pass  # the node is away: the next turn resumes from `height`
+            await asyncio.sleep(retry)
+            retry = min(retry * 2, RETRY_MAX_S)
+
+    async def _stream(
+        self, chosen: dict[str, str | None], from_height: int
+    ) -> AsyncIterator[tuple[int, list[EventEntry]]]:
+        if self._session is None:
+            raise RuntimeError("a Client is used inside `async with`")
+        params = {"kind": "events", "fromHeight": from_height, **{k: v for k, v in chosen.items() if v}}
+        async with self._session.ws_connect(
+            self.url + "/ws", heartbeat=20.0, max_msg_size=64 * 1024 * 1024, timeout=aiohttp.ClientWSTimeout()
+        ) as socket:
+            await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
+            async for message in socket:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    return
+                update = json.loads(message.data)
+                if "method" in update:
+                    block = update["params"]["result"]
+                    raw = [bytes.fromhex(entry["raw"]) for entry in block["entries"]]
+                    yield block["height"], [decode(EventEntry, item) for item in raw]
+
+
+class Account:
+    """A client and the key that it signs with."""
+
+    def __init__(self, client: Client, signer: Signer, chain_id: bytes) -> None:
+        """`signer.public` must be a key that the ledger lists for an organisation."""
+        self.client, self.signer, self._chain_id = client, signer, chain_id
+
+    async def build(
+        self, contract: str, method: str, args: dict[str, Value], *, gas_limit: int = 1_000_000
+    ) -> Transaction:
+        """Return a signed transaction valid for the next 500 heights, with a random nonce."""
+        body = TransactionBody(
+            chain_id=self._chain_id,
+            sender=self.signer.public,
+            contract=contract,
+            method=method,
+            args=encode_value(args),
+            gas_limit=gas_limit,
+            nonce=os.urandom(16),
+            valid_until=await self.client.head() + VALIDITY_BLOCKS,
+        )
+        return sign_transaction(body, self.signer)
+
+    async def send(
+        self,
+        contract: str,
+        method: str,
+        args: dict[str, Value],
+        *,
+        gas_limit: int = 1_000_000,
+        timeout_s: float = 30.0,
+    ) -> Receipt:
+        """Send a call and wait for its certified receipt; raise TransactionFailed or OutcomeUnknown."""
+        tx = await self.build(contract, method, args, gas_limit=gas_limit)
+        tx_id = transaction_id(tx.body)
+        await self.client.submit(tx)
+        receipt = await self.client.wait(tx_id, timeout_s)
+        what = f"{contract}.{method}"
+        if receipt is None:
+            raise OutcomeUnknown(
+                f"{what}: no block held it within {timeout_s:.0f} s; ask: assent tx wait {tx_id.hex()}"
+            )
+        if receipt.status != "ok":
+            raise TransactionFailed(receipt, what)
+        return receipt

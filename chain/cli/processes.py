@@ -1,0 +1,107 @@
+"""Starting, finding and stopping the processes of a local consortium."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from chain.cli.layout import OrgFolder
+from chain.primitives.errors import AssentError
+
+STOP_WAIT_S = 15.0
+POLL_S = 0.1
+
+
+class ProcessError(AssentError):
+    """A process that did not start or stop: the text names its log."""
+
+    code = "process"
+
+
+def find(org: OrgFolder, process: str) -> psutil.Process | None:
+    """Return the running process that the pid file names, if it really is ours."""
+    try:
+        running = psutil.Process(int(org.pid(process).read_text()))
+        if running.status() == psutil.STATUS_ZOMBIE or str(_config(org, process)) not in running.cmdline():
+            return None
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return running
+
+
+def start(org: OrgFolder, process: str) -> bool:
+    """Start a node or an agent in the background; False when it runs already."""
+    if find(org, process) is not None:
+        return False
+    command = [sys.executable, "-m", "chain.cli.main", process, "run", "--config", str(_config(org, process))]
+    with org.log(process).open("ab") as log:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+        )
+    _write_pid(org.pid(process), child.pid)
+    return True
+
+
+def wait_until(org: OrgFolder, process: str, ready: Callable[[], bool], seconds: float) -> None:
+    """Wait until a started process is ready; raise ProcessError with the end of its log otherwise."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if find(org, process) is None:
+            raise ProcessError(
+                f"{org.name}: the {process} stopped while starting:\n{log_tail(org, process, 5)}"
+            )
+        if time.monotonic() > deadline:
+            raise ProcessError(
+                f"{org.name}: the {process} was not ready after {seconds:.0f} s; see {org.log(process)}:\n"
+                + log_tail(org, process, 5)
+            )
+        time.sleep(POLL_S)
+
+
+def stop(org: OrgFolder, process: str) -> bool:
+    """Stop a process cleanly, by force after a while; False when it was not running."""
+    running = find(org, process)
+    if running is not None:
+        running.terminate()
+        try:
+            running.wait(STOP_WAIT_S)
+        except psutil.TimeoutExpired:
+            running.kill()
+            running.wait(STOP_WAIT_S)
+    org.pid(process).unlink(missing_ok=True)
+    return running is not None
+
+
+def kill(org: OrgFolder, process: str) -> None:
+    """Kill a process with SIGKILL, as a crash would."""
+    running = find(org, process)
+    if running is None:
+        raise ProcessError(f"{org.name}: the {process} is not running")
+    running.kill()
+    running.wait(STOP_WAIT_S)
+    org.pid(process).unlink(missing_ok=True)
+
+
+def log_tail(org: OrgFolder, process: str, lines: int) -> str:
+    """Return the last lines of a process's log."""
+    try:
+        text = org.log(process).read_text(errors="replace")
+    except OSError:
+        return f"({org.log(process)} cannot be read)"
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _config(org: OrgFolder, process: str) -> Path:
+    return org.node_config if process == "node" else org.agent_config
+
+
+def _write_pid(path: Path, pid: int) -> None:
+    draft = path.with_suffix(".tmp")
+    draft.write_text(f"{pid}\n")
+    os.replace(draft, path)
