@@ -1,10 +1,60 @@
-"""The `assent` command."""
+"""The `assent` command: its groups load when they are used, so that every command starts fast."""
 
 from __future__ import annotations
 
+import importlib
+from importlib.metadata import version
+from typing import Any
+
 import click
 
+COMMANDS = {
+    "init": "chain.cli.init:init",
+    "start": "chain.cli.consortium:start",
+    "status": "chain.cli.consortium:status",
+    "stop": "chain.cli.consortium:stop",
+    "logs": "chain.cli.consortium:logs",
+    "node": "chain.cli.node:node",
+    "agent": "privcompute.cli:agent",
+    "org": "chain.cli.ledger:org",
+    "validator": "chain.cli.ledger:validator",
+    "contract": "chain.cli.contract:contract",
+    "dataset": "privcompute.cli:dataset",
+    "grant": "privcompute.cli:grant",
+    "job": "privcompute.cli:job",
+    "audit": "chain.audit.cli:audit",
+    "tx": "chain.cli.ledger:tx",
+    "call": "chain.cli.ledger:call",
+    "block": "chain.cli.ledger:block",
+    "bench": "chain.cli.bench:bench",
+}
+"""Command -> where it lives. The privacy-computing commands are an attached extension of the same tool."""
 
-@click.group()
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which a newcomer meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: Any = getattr(importlib.import_module(module), attribute)
+        return command  # type: ignore[no-any-return]
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("assent"), prog_name="assent")
 def main() -> None:
-    """Run, use and audit an Assent consortium."""
+    """Assent: a consortium ledger for data-use authorisation, with privacy computing attached.
+
+    Begin with `assent init DIR`, then `assent start DIR`; every command explains itself with --help.
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""Commands that read and write the ledger through a node: tx, block, call, org, validator."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from chain.api.client import OutcomeUnknown
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, run, session_options
+from chain.ledger.block import Receipt
+from chain.primitives.codec import decode_value
+from chain.primitives.errors import DecodeError
+from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.jsonvalue import from_json, to_json
+
+
+def parse_args(text: str) -> dict[str, Any]:
+    """Read the JSON object of a call's arguments; raise DecodeError naming the fault."""
+    try:
+        value = from_json(json.loads(text))
+    except ValueError as error:
+        raise DecodeError(f'--args: not JSON ({error}); give an object like \'{{"id": "credit"}}\'') from None
+    if not isinstance(value, dict):
+        raise DecodeError("--args: expected a JSON object of argument names and values")
+    return value
+
+
+def receipt_json(receipt: Receipt) -> dict[str, Any]:
+    """Return a receipt as JSON."""
+    return {
+        "id": receipt.tx_id.hex(),
+        "height": receipt.height,
+        "index": receipt.index,
+        "status": receipt.status,
+        "code": receipt.code,
+        "result": to_json(decode_value(receipt.result, max_bytes=RESULT_BYTES_MAX))
+        if receipt.result
+        else None,
+        "gasUsed": receipt.gas_used,
+        "events": [
+            {
+                "contract": event.contract,
+                "name": event.name,
+                "fields": to_json(decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)),
+                "subjects": list(event.subjects),
+            }
+            for event in receipt.events
+        ],
+    }
+
+
+def show_receipt(receipt: Receipt, as_json: bool) -> None:
+    """Print a receipt."""
+    shown = receipt_json(receipt)
+    if as_json:
+        print_json(shown)
+        return
+    console.print(
+        f"{shown['id']}  height {shown['height']}  {shown['status']} {shown['code']}  gas {shown['gasUsed']}"
+    )
+    if shown["result"] is not None:
+        console.print(f"  result: {json.dumps(shown['result'], ensure_ascii=False)}")
+    for event in shown["events"]:
+        console.print(
+            f"  event {event['contract']}.{event['name']} {json.dumps(event['fields'], ensure_ascii=False)}"
+        )
+
+
+@click.group()
+def tx() -> None:
+    """Send transactions and look at them."""
+
+
+@tx.command("send")
+@click.argument("contract")
+@click.argument("method")
+@click.option(
+    "--args", "args_text", default="{}", help='Arguments as a JSON object; bytes as {"$bytes": hex}.'
+)
+@click.option("--gas", type=click.IntRange(1, 10_000_000), default=1_000_000, show_default=True)
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 600), default=30.0, show_default=True, help="Seconds to wait."
+)
+@json_option
+@reports_errors
+@session_options
+def tx_send(
+    session: Session, contract: str, method: str, args_text: str, gas: int, timeout: float, as_json: bool
+) -> None:
+    """Call METHOD of CONTRACT in a transaction and wait for its certified receipt."""
+
+    async def work() -> Receipt:
+        async with session.account() as account:
+            return await account.send(
+                contract, method, parse_args(args_text), gas_limit=gas, timeout_s=timeout
+            )
+
+    show_receipt(run(work()), as_json)
+
+
+@tx.command("get")
+@click.argument("tx_id")
+@json_option
+@reports_errors
+@session_options
+def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
+    """Show a transaction: what it asked for and where it stands."""
+
+    async def work() -> Any:
+        async with session.client() as client:
+            return await client.request("getTransaction", id=tx_id)
+
+    found = run(work())
+    if as_json:
+        print_json(found)
+    elif found is None:
+        console.print(f"{tx_id}: unknown to this node; it may be on its way, or was never sent")
+    else:
+        console.print(
+            f"{found['id']}  {found['status']}  height {found['height']}\n"
+            f"  {found['contract']}.{found['method']} {json.dumps(found['args'], ensure_ascii=False)}\n"
+            f"  by {found['sender']} valid until height {found['validUntil']}"
+        )
+
+
+@tx.command("wait")
+@click.argument("tx_id")
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 600), default=30.0, show_default=True, help="Seconds to wait."
+)
+@json_option
+@reports_errors
+@session_options
+def tx_wait(session: Session, tx_id: str, timeout: float, as_json: bool) -> None:
+    """Wait for the certified receipt of a transaction."""
+
+    async def work() -> Receipt | None:
+        async with session.client() as client:
+            return await client.wait(parse_hash(tx_id), timeout)
+
+    receipt = run(work())
+    if receipt is None:
+        raise OutcomeUnknown(
+            f"{tx_id}: no block held it within {timeout:.0f} s; it may still come: wait again"
+        )
+    show_receipt(receipt, as_json)
+
+
+def parse_hash(text: str) -> bytes:
+    """Read a 32-byte hash in hex; raise DecodeError."""
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise DecodeError(f"{text!r}: expected a hash of 64 hex digits")
+    return value
+
+
+@click.command("call")
+@click.argument("contract")
+@click.argument("method")
+@click.option("--args", "args_text", default="{}", help="Arguments as a JSON object.")
+@json_option
+@reports_errors
+@session_options
+def call(session: Session, contract: str, method: str, args_text: str, as_json: bool) -> None:
+    """Run a read-only METHOD of CONTRACT at the node, without a transaction."""
+
+    async def work() -> Any:
+        async with session.client() as client:
+            return to_json(await client.view(contract, method, parse_args(args_text)))
+
+    result = run(work())
+    print_json({"result": result} if as_json else result)
+
+
+@click.group()
+def block() -> None:
+    """Look at blocks."""
+
+
+@block.command("show")
+@click.argument("height", type=click.IntRange(0), required=False)
+@json_option
+@reports_errors
+@session_options
+def block_show(session: Session, height: int | None, as_json: bool) -> None:
+    """Show the block at HEIGHT (default: the newest certified one)."""
+
+    async def work() -> Any:
+        async with session.client() as client:
+            wanted = await client.head() if height is None else height
+            return await client.request("getBlockByNumber", height=wanted)
+
+    found = run(work())
+    if as_json:
+        print_json(found)
+        return
+    header = found["header"]
+    rows = [[name, value] for name, value in header.items()]
+    rows += [["hash", found["hash"]], ["certified by", "\n".join(found["signers"])]]
+    print_table(f"block {header['height']}", ["field", "value"], rows)
+    print_table(
+        f"{len(found['transactions'])} transactions", ["id"], [[item] for item in found["transactions"]]
+    )
+
+
+@click.group()
+def org() -> None:
+    """Look at the organisations of the consortium."""
+
+
+@org.command("list")
+@json_option
+@reports_errors
+@session_options
+def org_list(session: Session, as_json: bool) -> None:
+    """List the organisations, their roles and agents."""
+
+    async def work() -> list[Any]:
+        async with session.client() as client:
+            return [value async for _, value in client.entries("orgs", "orgs")]
+
+    found = run(work())
+    if as_json:
+        print_json([to_json(item) for item in found])
+        return
+    rows = [[o["id"], o["name"], ", ".join(o["roles"]), o["agent_address"], o["status"]] for o in found]
+    print_table("organisations", ["id", "name", "roles", "agent", "status"], rows)
+
+
+@click.group()
+def validator() -> None:
+    """Look at the validator set."""
+
+
+@validator.command("list")
+@json_option
+@reports_errors
+@session_options
+def validator_list(session: Session, as_json: bool) -> None:
+    """List the validators in primary order."""
+
+    async def work() -> Any:
+        async with session.client() as client:
+            return await client.request("getSealerList")
+
+    found = run(work())
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        "validators",
+        ["name", "org", "key", "address"],
+        [[v["name"], v["org"], v["key"], v["address"]] for v in found],
+    )
