@@ -1,0 +1,137 @@
+"""The agent's configuration (`agent.toml`): who it is, which node it trusts, where its data lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from chain.primitives.settings import Address, Section, load_toml, within
+from privcompute.sources import COLUMNS_MAX, Column, ColumnType, Source
+
+DATASETS_MAX = 1_000
+Id = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+
+class Files(Section):
+    """Where the agent finds and keeps things; relative paths start at the configuration file."""
+
+    genesis: str = "../genesis.json"
+    key: str = "keys/agent.key"
+    data_dir: str = "agent"
+
+
+class Peers(Section):
+    """The TLS 1.3 port for other organisations' agents; only keys registered on chain are admitted."""
+
+    listen: Address = "127.0.0.1:30400"
+    connect_timeout_ms: Annotated[int, within(100, 600_000, "milliseconds")] = 20_000
+
+
+class Policy(Section):
+    """What this owner demands beyond the chain; it can only refuse more, never allow more."""
+
+    refused_purposes: Annotated[list[Id], pydantic.Field(max_length=256)] = []
+    refused_organisations: Annotated[list[Id], pydantic.Field(max_length=256)] = []
+    min_joined_rows: Annotated[int, within(0, 2**53, "rows")] = 10
+    """A join that leaves fewer rows ends before anything is computed on them."""
+    max_waiting_jobs: Annotated[int, within(1, 10_000, "jobs")] = 32
+
+
+class ColumnConfig(Section):
+    """One column of a dataset's schema."""
+
+    name: Annotated[str, pydantic.Field(min_length=1, max_length=64)]
+    type: ColumnType
+    sensitivity: Literal["public", "internal", "personal", "identifier", "sensitive"] = "personal"
+
+
+class DatasetConfig(Section):
+    """A data source: a CSV or Parquet file, or a table of a DuckDB database."""
+
+    id: Id
+    path: str
+    table: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    id_column: str | None = None
+    columns: Annotated[list[ColumnConfig], pydantic.Field(max_length=COLUMNS_MAX)] = []
+    """The schema; empty: every column of the file, with inferred types."""
+
+
+class Log(Section):
+    """What the agent writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AgentConfig(Section):
+    """All of `agent.toml`."""
+
+    organisation: Id
+    node: Annotated[str, pydantic.Field(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:8545"
+    files: Files = Files()
+    peers: Peers = Peers()
+    policy: Policy = Policy()
+    datasets: Annotated[list[DatasetConfig], pydantic.Field(max_length=DATASETS_MAX)] = []
+    log: Log = Log()
+
+
+class AgentFiles(Section):
+    """The paths of one agent, resolved."""
+
+    base: Path
+    genesis: Path
+    key: Path
+    data_dir: Path
+
+    @property
+    def datasets(self) -> Path:
+        """Folder of what the owner knows of each registered dataset version: source, schema, salt seed."""
+        return self.data_dir / "datasets"
+
+    @property
+    def results(self) -> Path:
+        """Folder of revealed results."""
+        return self.data_dir / "results"
+
+    @property
+    def status(self) -> Path:
+        """Folder with one progress file per job."""
+        return self.data_dir / "status"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder with what each unfinished job needs after a restart."""
+        return self.data_dir / "jobs"
+
+    @property
+    def evidence(self) -> Path:
+        """The agent's own evidence log."""
+        return self.data_dir / "evidence.jsonl"
+
+    @property
+    def cursor(self) -> Path:
+        """File with the height from which to follow the node's events."""
+        return self.data_dir / "cursor.json"
+
+
+def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
+    """Read `agent.toml`; return it and its paths resolved against the file's folder (ConfigError)."""
+    config = load_toml(path, AgentConfig)
+    base = path.resolve().parent
+    files = config.files
+    resolved = AgentFiles(
+        base=base, genesis=base / files.genesis, key=base / files.key, data_dir=base / files.data_dir
+    )
+    return config, resolved
+
+
+def configured_source(
+    config: AgentConfig, files: AgentFiles, dataset: str
+) -> tuple[Source, str | None] | None:
+    """Return a configured dataset's source (columns empty: infer) and id column; None when not configured."""
+    for item in config.datasets:
+        if item.id == dataset:
+            columns = tuple(Column(c.name, c.type, c.sensitivity) for c in item.columns)
+            return Source(files.base / item.path, columns, item.table), item.id_column
+    return None

@@ -1,0 +1,122 @@
+"""What an owner keeps of each registered dataset version: source, schema, salt seed, root.
+
+The record is written before the registration is sent, so that a registered root can always be opened.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from chain.primitives.errors import AssentError
+from privcompute.commitments import SEED_BYTES, RowCommitment, commit_rows
+from privcompute.results import write_private
+from privcompute.sources import TYPES, Column, Source, Table, infer_columns, read_table
+
+RECORD_BYTES_MAX = 1_048_576
+
+
+class DatasetError(AssentError):
+    """A dataset whose local record or data do not match what is registered: the text says what to do."""
+
+    code = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDataset:
+    """One dataset version as its owner knows it; `seed` is secret."""
+
+    id: str
+    version: int
+    source: Source
+    rows: int
+    root: bytes
+    seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedDataset:
+    """A checked table together with the commitment that its root stands for."""
+
+    local: LocalDataset
+    table: Table
+    rows: list[bytes]
+    commitment: RowCommitment
+
+
+def prepare(
+    dataset: str, version: int, source: Source, id_column: str | None, seed: bytes
+) -> tuple[LocalDataset, Table]:
+    """Read a source, infer its schema when it has none, and commit to its rows under a fresh seed."""
+    if not source.columns:
+        source = Source(source.path, infer_columns(source, id_column), source.table)
+    table = read_table(source)
+    root = commit_rows(seed, table.row_bytes()).root
+    return LocalDataset(dataset, version, source, table.rows, root, seed), table
+
+
+def open_dataset(local: LocalDataset) -> OpenedDataset:
+    """Read the data again; raise DatasetError when they are no longer those that were registered."""
+    table = read_table(local.source)
+    rows = table.row_bytes()
+    commitment = commit_rows(local.seed, rows)
+    if commitment.root != local.root:
+        raise DatasetError(
+            f"dataset {local.id} version {local.version}: {local.source.path} has changed since it was "
+            f"registered ({table.rows} rows now, {local.rows} then); restore the file, or register it with: "
+            f"assent dataset new-version {local.id}"
+        )
+    return OpenedDataset(local, table, rows, commitment)
+
+
+class DatasetStore:
+    """A folder with one JSON file (mode 0600) per dataset version."""
+
+    __slots__ = ("folder",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _path(self, dataset: str, version: int) -> Path:
+        return self.folder / f"{dataset}@{version}.json"
+
+    def save(self, local: LocalDataset) -> None:
+        """Write a record durably."""
+        content = {
+            "id": local.id,
+            "version": local.version,
+            "path": str(local.source.path),
+            "table": local.source.table,
+            "columns": [[column.name, column.type, column.sensitivity] for column in local.source.columns],
+            "rows": local.rows,
+            "root": local.root.hex(),
+            "seed": local.seed.hex(),
+        }
+        write_private(self._path(local.id, local.version), json.dumps(content, indent=1).encode())
+
+    def load(self, dataset: str, version: int) -> LocalDataset:
+        """Read a record; raise DatasetError when this agent never registered that version."""
+        path = self._path(dataset, version)
+        try:
+            content = json.loads(path.read_bytes()[:RECORD_BYTES_MAX])
+            columns = tuple(Column(name, kind, level) for name, kind, level in content["columns"])
+            source = Source(Path(content["path"]), columns, content["table"])
+            local = LocalDataset(
+                content["id"],
+                int(content["version"]),
+                source,
+                int(content["rows"]),
+                bytes.fromhex(content["root"]),
+                bytes.fromhex(content["seed"]),
+            )
+        except FileNotFoundError:
+            raise DatasetError(
+                f"dataset {dataset} version {version}: this agent holds no record of it at {path}; register "
+                f"it from this organisation's folder, or restore the agent's data folder"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{path}: damaged ({type(error).__name__}); restore it from backup") from None
+        if len(local.seed) != SEED_BYTES or any(column.type not in TYPES for column in columns):
+            raise DatasetError(f"{path}: damaged (seed or column type); restore it from backup")
+        return local
