@@ -32,8 +32,8 @@ class Peers(Section):
 class Policy(Section):
     """What this owner demands beyond the chain; it can only refuse more, never allow more."""
 
-    refused_purposes: Annotated[list[Id], pydantic.Field(max_length=256)] = []
-    refused_organisations: Annotated[list[Id], pydantic.Field(max_length=256)] = []
+    refused_purposes: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
+    refused_organisations: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
     min_joined_rows: Annotated[int, within(0, 2**53, "rows")] = 10
     """A join that leaves fewer rows ends before anything is computed on them."""
     max_waiting_jobs: Annotated[int, within(1, 10_000, "jobs")] = 32
@@ -54,7 +54,7 @@ class DatasetConfig(Section):
     path: str
     table: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
     id_column: str | None = None
-    columns: Annotated[list[ColumnConfig], pydantic.Field(max_length=COLUMNS_MAX)] = []
+    columns: Annotated[list[ColumnConfig], pydantic.Field(default_factory=list, max_length=COLUMNS_MAX)]
     """The schema; empty: every column of the file, with inferred types."""
 
 
@@ -72,7 +72,7 @@ class AgentConfig(Section):
     files: Files = Files()
     peers: Peers = Peers()
     policy: Policy = Policy()
-    datasets: Annotated[list[DatasetConfig], pydantic.Field(max_length=DATASETS_MAX)] = []
+    datasets: Annotated[list[DatasetConfig], pydantic.Field(default_factory=list, max_length=DATASETS_MAX)]
     log: Log = Log()
 
 
