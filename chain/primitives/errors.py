@@ -41,6 +41,12 @@ class ConfigError(AssentError):
     code = "config"
 
 
+class PortBusy(AssentError):
+    """An address that cannot be listened on: the text names it and the setting to change."""
+
+    code = "port_busy"
+
+
 class ProofInvalid(AssentError):
     """A proof that does not hold: the text names which one and where it broke."""
 

@@ -1,0 +1,142 @@
+"""Frames: one byte of kind, four of length (big endian), then the body; every kind has a hard bound.
+
+The bound is checked on the five header bytes, before any of the body is kept, so a claimed length costs
+nothing (FISCO-BCOS 1951 buffered gigabytes for one). Memory grows with bytes that arrived, never with
+bytes that were announced.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+
+from chain.ledger.block import BATCH_TXS_MAX, TX_BYTES_MAX, Block
+from chain.primitives.codec import max_bytes_of
+from chain.primitives.errors import AssentError
+
+HEADER_BYTES = 5
+_HEADER = struct.Struct(">BI")
+_SLACK_BYTES = 65_536
+
+
+class Kind(IntEnum):
+    """What a frame's body is."""
+
+    HELLO = 1
+    """Who speaks for which chain; the first frame of each side."""
+    PING = 2
+    PONG = 3
+    BYE = 4
+    """Why the sender closes, UTF-8: for the other side's log."""
+    CONSENSUS = 16
+    """Opaque to the network."""
+    TXS = 32
+    """Transactions pushed by the node that admitted them."""
+    TX_IDS = 33
+    """Ids that the sender holds and the receiver may lack."""
+    TX_REQUEST = 34
+    TX_ANSWER = 35
+    STATUS = 48
+    """The sender's certified head: header and certificate."""
+    BLOCKS_REQUEST = 49
+    BLOCKS = 50
+
+
+TXS_BYTES_MAX = 1_048_576
+IDS_PER_FRAME_MAX = 4_096
+BOUNDS: Mapping[Kind, int] = {
+    Kind.HELLO: 1_024,
+    Kind.PING: 8,
+    Kind.PONG: 8,
+    Kind.BYE: 512,
+    Kind.CONSENSUS: 16_777_216,
+    Kind.TXS: TXS_BYTES_MAX + TX_BYTES_MAX + _SLACK_BYTES,
+    Kind.TX_IDS: IDS_PER_FRAME_MAX * 34 + 64,
+    Kind.TX_REQUEST: IDS_PER_FRAME_MAX * 34 + 64,
+    Kind.TX_ANSWER: TXS_BYTES_MAX + TX_BYTES_MAX + _SLACK_BYTES + IDS_PER_FRAME_MAX * 34,
+    Kind.STATUS: 20_480,
+    Kind.BLOCKS_REQUEST: 64,
+    Kind.BLOCKS: max_bytes_of(Block) + _SLACK_BYTES,
+}
+"""Largest body per kind, in bytes."""
+
+ANSWERS: Mapping[Kind, Kind] = {Kind.TX_REQUEST: Kind.TX_ANSWER, Kind.BLOCKS_REQUEST: Kind.BLOCKS}
+"""Request kind -> the kind that answers it. An answer is admitted only to a side that asked for it."""
+
+assert BOUNDS[Kind.CONSENSUS] > BATCH_TXS_MAX * 40, "a full proposal must fit one consensus frame"
+
+
+class NetworkError(AssentError):
+    """Trouble between two nodes: the text names the peer, what happened and the remedy."""
+
+    code = "network"
+
+
+class ProtocolBreach(NetworkError):
+    """A peer sent what the protocol forbids: it is disconnected; update or inspect that node."""
+
+    code = "protocol_breach"
+
+
+def encode_frame(kind: Kind, body: bytes) -> bytes:
+    """Return one frame; exceeding the kind's bound is our own bug (ValueError)."""
+    if len(body) > BOUNDS[kind]:
+        raise ValueError(f"{kind.name} frame of {len(body)} bytes, at most {BOUNDS[kind]}")
+    return _HEADER.pack(kind, len(body)) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into frames; holds at most one unfinished frame and never pre-allocates.
+
+    `admit(kind)` is asked once per header and may raise ProtocolBreach to refuse the body unread.
+    """
+
+    __slots__ = ("_admit", "_admitted", "_bounds", "_buffer")
+
+    def __init__(
+        self, admit: Callable[[Kind], None] | None = None, bounds: Mapping[Kind, int] = BOUNDS
+    ) -> None:
+        self._buffer = bytearray()
+        self._admit, self._bounds = admit, bounds
+        self._admitted = False
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the unfinished frame."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[tuple[Kind, bytes]]:
+        """Return the frames that these bytes complete; raise ProtocolBreach on a forbidden header."""
+        buffer = self._buffer
+        buffer += data
+        frames: list[tuple[Kind, bytes]] = []
+        at, size = 0, len(buffer)
+        with memoryview(buffer) as view:
+            while size - at >= HEADER_BYTES:
+                kind, length = self._header(view, at)
+                end = at + HEADER_BYTES + length
+                if end > size:
+                    break
+                frames.append((kind, bytes(view[at + HEADER_BYTES : end])))
+                self._admitted = False
+                at = end
+        if at:
+            del buffer[:at]
+        return frames
+
+    def _header(self, view: memoryview, at: int) -> tuple[Kind, int]:
+        number, length = _HEADER.unpack_from(view, at)
+        kind = _KINDS.get(number)
+        if kind is None:
+            raise ProtocolBreach(f"frame of unknown kind {number}: the peer speaks another protocol")
+        if length > self._bounds[kind]:
+            raise ProtocolBreach(f"{kind.name} frame claims {length} bytes, at most {self._bounds[kind]}")
+        if not self._admitted:
+            if self._admit is not None:
+                self._admit(kind)
+            self._admitted = True
+        return kind, length
+
+
+_KINDS: Mapping[int, Kind] = {int(kind): kind for kind in Kind}

@@ -1,0 +1,246 @@
+"""One authenticated connection: frames in, frames out, over TLS 1.3.
+
+asyncio.Protocol rather than streams: no task and no future per frame (measured: see ARCHITECTURE.md),
+writes of one loop turn leave as one TLS record run, and at most one transport buffer's worth is out of the
+outbox's reach, so urgent frames overtake queued gossip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter
+from typing import Protocol, cast
+
+from chain.network.frame import ANSWERS, FrameReader, Kind, ProtocolBreach, encode_frame
+from chain.network.messages import Hello
+from chain.network.outbox import Outbox, is_urgent
+from chain.primitives.codec import decode, encode
+from chain.primitives.errors import AssentError
+from chain.primitives.tls import peer_key
+
+PING_S = 3.0
+SILENCE_MAX_S = 15.0
+HELLO_MAX_S = 10.0
+OWN_STALL_S = 2.0
+TRANSPORT_BYTES_MAX = 262_144
+RECEIVE_BYTES_PER_S = 268_435_456
+RECEIVE_FRAMES_PER_S = 50_000
+REASON_CHARS_MAX = 160
+
+
+class LinkOwner(Protocol):
+    """Whoever decides what a link's events mean."""
+
+    def opened(self, link: Link) -> Hello:
+        """Handshake done, `link.peer` is known: return our greeting, or raise NetworkError."""
+
+    def greeted(self, link: Link, hello: Hello) -> None:
+        """The peer greeted: admit it, or raise NetworkError."""
+
+    def received(self, link: Link, kind: Kind, body: bytes) -> None:
+        """One frame from an admitted peer; an AssentError is the peer's fault and closes the link."""
+
+    def closed(self, link: Link) -> None:
+        """The link is gone, `link.reason` says why; called once, also when it was never admitted."""
+
+
+class Link(asyncio.Protocol):
+    """One connection; `dialled` tells whether our side opened it. All methods run in the event loop."""
+
+    def __init__(self, owner: LinkOwner, *, dialled: bool, now: float, queue_bytes: int) -> None:
+        self._owner = owner
+        self.dialled = dialled
+        self.peer = b""
+        self.address = ""
+        self.hello: Hello | None = None
+        self.opened_at = self.heard_at = self._pinged_at = now
+        self.round_trip_s: float | None = None
+        self.outbox = Outbox(queue_bytes)
+        self.frames: Counter[str] = Counter()
+        """Frames received, by kind name."""
+        self.bytes_in = self.bytes_out = 0
+        self._owed: Counter[Kind] = Counter()
+        self._reader = FrameReader(self._admit)
+        self._transport: asyncio.Transport | None = None
+        self._blocked_since: float | None = None
+        self._flush_due = False
+        self._bytes_left, self._frames_left = RECEIVE_BYTES_PER_S, RECEIVE_FRAMES_PER_S
+        self._reading = True
+        self.reason = self.code = ""
+        """Why it closed, for people and for counters; empty while it is open."""
+        self.lost = asyncio.Event()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the connection is closed, or closing."""
+        return bool(self.reason)
+
+    # --- called by asyncio --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over after the TLS handshake: learn the peer's key and greet."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=TRANSPORT_BYTES_MAX)
+        name = transport.get_extra_info("peername")
+        self.address = f"{name[0]}:{name[1]}" if name else "?"
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        try:
+            self.peer = peer_key(tls.getpeercert(binary_form=True))
+            greeting = self._owner.opened(self)
+        except (AssentError, ssl.SSLError) as error:
+            self.close(str(error), "not_member")
+            return
+        self.send(Kind.HELLO, encode_frame(Kind.HELLO, encode(greeting)))
+
+    def data_received(self, data: bytes) -> None:
+        """Cut what arrived into frames and hand them on."""
+        if self.reason:
+            return
+        self.heard_at = asyncio.get_running_loop().time()
+        self.bytes_in += len(data)
+        self._bytes_left -= len(data)
+        try:
+            frames = self._reader.feed(data)
+            self._frames_left -= len(frames)
+            for kind, body in frames:
+                self._on_frame(kind, body)
+                if self.closing:
+                    return
+        except AssentError as error:
+            self.close(str(error), error.code)
+        if (self._bytes_left < 0 or self._frames_left < 0) and self._reading and self._transport is not None:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        """Keep frames in the outbox: the transport holds enough."""
+        self._blocked_since = asyncio.get_running_loop().time()
+
+    def resume_writing(self) -> None:
+        """Send what gathered meanwhile."""
+        self._blocked_since = None
+        self._flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Report the end, with the reason that came first."""
+        self._transport = None
+        if not self.reason:
+            self.reason, self.code = _explain(error)
+        self.outbox.clear()
+        self.lost.set()
+        self._owner.closed(self)
+
+    # --- called by the owner ------------------------------------------------------------------
+
+    def send(self, kind: Kind, frame: bytes) -> bool:
+        """Queue one encoded frame; False when it was dropped or the peer turned out too slow."""
+        if self.reason:
+            return False
+        if not self.outbox.put(kind, frame):
+            if is_urgent(kind):
+                self.abort(f"too slow: {self.outbox.queued_bytes} bytes wait to be sent", "too_slow")
+            return False
+        if kind in ANSWERS:
+            self._owed[ANSWERS[kind]] += 1
+        if not self._flush_due and self._blocked_since is None:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+        return True
+
+    def close(self, reason: str, code: str) -> None:
+        """Tell the peer why and close; frames still queued are given up."""
+        if self.reason:
+            return
+        self.reason, self.code = reason, code
+        if self._transport is not None:
+            self._transport.write(encode_frame(Kind.BYE, _clip(reason).encode()[:512]))
+            self._transport.close()
+
+    def abort(self, reason: str, code: str) -> None:
+        """Close without waiting for a peer that does not read."""
+        if not self.reason:
+            self.reason, self.code = reason, code
+        if self._transport is not None:
+            self._transport.abort()
+
+    def tick(self, now: float, elapsed: float) -> None:
+        """Renew the receive budget, ping a silent peer, give up a dead one; `elapsed` s since the last."""
+        self._bytes_left = int(RECEIVE_BYTES_PER_S * elapsed)
+        self._frames_left = int(RECEIVE_FRAMES_PER_S * elapsed)
+        if self._transport is None:
+            return
+        if elapsed > OWN_STALL_S:  # we slept, not the peer: what it sent meanwhile is still unread
+            self.heard_at += elapsed
+            self._blocked_since = None if self._blocked_since is None else self._blocked_since + elapsed
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+        if self._blocked_since is not None and now - self._blocked_since > SILENCE_MAX_S:
+            self.abort(f"reads nothing for {SILENCE_MAX_S:.0f} s", "too_slow")
+        elif now - self.heard_at > SILENCE_MAX_S:
+            self.abort(f"silent for {SILENCE_MAX_S:.0f} s", "silent")
+        elif self.hello is None and now - self.opened_at > HELLO_MAX_S:
+            self.abort(f"no greeting within {HELLO_MAX_S:.0f} s", "silent")
+        elif now - self._pinged_at > PING_S and self.hello is not None:
+            self._pinged_at = now
+            self.send(Kind.PING, encode_frame(Kind.PING, int(now * 1e6).to_bytes(8, "big")))
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _admit(self, kind: Kind) -> None:
+        if self.hello is None and kind not in (Kind.HELLO, Kind.BYE):
+            raise ProtocolBreach(f"{kind.name} frame before the greeting")
+        if kind in _ANSWER_KINDS:
+            if self._owed[kind] <= 0:
+                raise ProtocolBreach(f"{kind.name} frame that nobody asked for")
+            self._owed[kind] -= 1
+
+    def _on_frame(self, kind: Kind, body: bytes) -> None:
+        self.frames[kind.name] += 1
+        if kind is Kind.PING:
+            self.send(Kind.PONG, encode_frame(Kind.PONG, body))
+        elif kind is Kind.PONG:
+            self.round_trip_s = max(0.0, self.heard_at - int.from_bytes(body, "big") / 1e6)
+        elif kind is Kind.BYE:
+            self.reason = f"closed by the peer: {_clip(body.decode('utf-8', 'replace'))}"
+            self.code = "closed_by_peer"
+            if self._transport is not None:
+                self._transport.close()
+        elif kind is Kind.HELLO:
+            self._on_hello(decode(Hello, body))
+        else:
+            self._owner.received(self, kind, body)
+
+    def _on_hello(self, hello: Hello) -> None:
+        if self.hello is not None:
+            raise ProtocolBreach("a second greeting")
+        self._owner.greeted(self, hello)
+        self.hello = hello
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        while self.outbox and self._blocked_since is None and self._transport is not None:
+            if self.reason:
+                return
+            data = self.outbox.take()
+            self.bytes_out += len(data)
+            self._transport.write(data)
+
+
+_ANSWER_KINDS = frozenset(ANSWERS.values())
+
+
+def _clip(text: str) -> str:
+    """Make a peer's text safe to log."""
+    return "".join(c if c.isprintable() else "?" for c in text[:REASON_CHARS_MAX])
+
+
+def _explain(error: Exception | None) -> tuple[str, str]:
+    if error is None:
+        return "closed by the peer", "closed_by_peer"
+    if isinstance(error, ssl.SSLError):
+        if "ALERT" in (error.reason or ""):
+            return "the peer refused our key: this node is not among its members", "not_member"
+        return f"TLS: {error.reason}", "tls"
+    return f"connection lost: {error}", "connection_lost"

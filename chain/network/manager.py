@@ -1,0 +1,265 @@
+"""Listening and dialling: keeps one TLS 1.3 link to every reachable member."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from chain.network.backoff import CAP_S, Backoff
+from chain.network.frame import Kind, NetworkError, encode_frame
+from chain.network.link import HELLO_MAX_S, Link
+from chain.network.registry import BAN_S, Handler, NotMember, PeerStatus, Registry
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import PortBusy
+from chain.primitives.settings import split_address
+from chain.primitives.tls import client_context, server_context
+
+log = logging.getLogger("assent.network")
+
+QUEUE_BYTES = 67_108_864
+HANDSHAKES_MAX = 64
+"""Accepted sockets that are not admitted yet; more are closed unheard."""
+TICK_S = 0.5
+CONNECT_MAX_S = 5.0
+SHUTDOWN_MAX_S = 1.0
+
+
+class PeerManager:
+    """The connections of one node; every frame of an admitted peer goes to `handler`.
+
+    `members` maps each accepted 32-byte key to its "host:port", or to "" when it is never dialled; our own
+    key may be among them. `head()` is the certified height put into greetings, `source` drives jitter.
+    """
+
+    def __init__(
+        self,
+        key: PrivateKey,
+        chain_id: bytes,
+        listen: str,
+        members: Mapping[bytes, str],
+        handler: Handler,
+        *,
+        head: Callable[[], int],
+        source: random.Random,
+        queue_bytes: int = QUEUE_BYTES,
+    ) -> None:
+        self._key, self._random, self._queue_bytes = key, source, queue_bytes
+        self._registry = Registry(key.public, chain_id, os.urandom(8), handler, head, _now)
+        self._registry.listen = listen
+        self._registry.set_members(members)
+        self._server_tls, self._client_tls = self._contexts()
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dialers: dict[bytes, tuple[str, asyncio.Task[None]]] = {}
+        self._ticked_at = 0.0
+
+    async def start(self) -> None:
+        """Listen and begin to dial; raise PortBusy naming the address when it is taken."""
+        host, port = split_address(self.listen)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listener = socket.create_server((host, port), family=family, backlog=128)
+        except OSError as error:
+            raise PortBusy(
+                f"network.listen = {self.listen}: {error.strerror}; stop what uses the port, "
+                "or set another address in the configuration"
+            ) from None
+        self._listener.setblocking(False)
+        self._registry.listen = f"{host}:{self._listener.getsockname()[1]}"
+        self._ticked_at = _now()
+        self._spawn(self._accept(self._listener))
+        self._spawn(self._tick_for_ever())
+        self._dial_members()
+
+    async def close(self) -> None:
+        """Close every connection cleanly, within about a second, and free the port."""
+        tasks = [*self._tasks, *[task for _, task in self._dialers.values()]]
+        self._dialers.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+        links = {*self._registry.links.values(), *self._registry.greeting}
+        for link in links:
+            link.close("the node stops", "stopped")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_MAX_S):
+                await asyncio.gather(*[link.lost.wait() for link in links])
+        for link in links:
+            link.abort("the node stops", "stopped")
+
+    @property
+    def listen(self) -> str:
+        """The address listened on; after `start` with the real port when port 0 was asked for."""
+        return self._registry.listen
+
+    @property
+    def connected(self) -> tuple[bytes, ...]:
+        """Keys of the connected peers."""
+        return tuple(self._registry.links)
+
+    @property
+    def disconnects(self) -> Mapping[str, int]:
+        """Connections closed so far, by code."""
+        return self._registry.disconnects
+
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Return the status of every member but ourselves, by key."""
+        return self._registry.status()
+
+    def set_members(self, members: Mapping[bytes, str]) -> None:
+        """Replace the accepted set; connections of removed keys are closed at once."""
+        self._registry.set_members(members)
+        self._server_tls, self._client_tls = self._contexts()
+        self._dial_members()
+
+    def send(self, peer: bytes, kind: Kind, body: bytes) -> bool:
+        """Queue one frame; False when the peer is not connected or its queue dropped the frame."""
+        link = self._registry.links.get(peer)
+        return link is not None and link.send(kind, encode_frame(kind, body))
+
+    def broadcast(self, kind: Kind, body: bytes) -> int:
+        """Queue one frame for every connected peer; return how many took it."""
+        frame = encode_frame(kind, body)
+        return sum([link.send(kind, frame) for link in list(self._registry.links.values())])
+
+    def disconnect(self, peer: bytes, reason: str, ban_s: float = BAN_S) -> None:
+        """Close a peer's connection and refuse it for `ban_s` seconds."""
+        self._registry.ban(peer, reason, ban_s)
+
+    def tick(self, now: float) -> None:
+        """Ping, time out and renew budgets of all links; runs by itself every TICK_S once started."""
+        elapsed, self._ticked_at = now - self._ticked_at, now
+        for link in [*self._registry.links.values(), *self._registry.greeting]:
+            link.tick(now, elapsed)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        accepted = list(self._registry.members)
+        return server_context(self._key, accepted), client_context(self._key, accepted)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("network task failed", exc_info=task.exception())
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.tick(_now())
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        waiting: set[asyncio.Task[None]] = set()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listener)
+            except OSError as error:  # out of file descriptors, or a client that vanished
+                log.warning("cannot accept a connection: %s", error)
+                await asyncio.sleep(TICK_S)
+                continue
+            if len(waiting) + len(self._registry.greeting) >= HANDSHAKES_MAX:
+                log.warning("connection from %s refused: %d handshakes under way", address, HANDSHAKES_MAX)
+                accepted.close()
+                continue
+            task = self._spawn(self._welcome(accepted, f"{address[0]}:{address[1]}"))
+            waiting.add(task)
+            task.add_done_callback(waiting.discard)
+
+    async def _welcome(self, accepted: socket.socket, address: str) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                lambda: self._link(dialled=False),
+                accepted,
+                ssl=self._server_tls,
+                ssl_handshake_timeout=HELLO_MAX_S,
+                ssl_shutdown_timeout=SHUTDOWN_MAX_S,
+            )
+        except (OSError, TimeoutError) as error:
+            accepted.close()
+            self._registry.disconnects[NotMember.code] += 1
+            log.info("connection from %s refused: %s", address, _tls_trouble(error))
+
+    def _link(self, *, dialled: bool) -> Link:
+        return Link(self._registry, dialled=dialled, now=_now(), queue_bytes=self._queue_bytes)
+
+    def _dial_members(self) -> None:
+        if self._listener is None:
+            return
+        wanted = {peer: address for peer, address in self._registry.members.items() if address}
+        for peer, (address, task) in list(self._dialers.items()):
+            if wanted.get(peer) != address:
+                task.cancel()
+                del self._dialers[peer]
+        for peer, address in wanted.items():
+            if peer not in self._dialers:
+                self._dialers[peer] = (address, self._spawn(self._keep_dialling(peer, address)))
+
+    async def _keep_dialling(self, peer: bytes, address: str) -> None:
+        backoff = Backoff(self._random)
+        while True:
+            await self._registry.gone(peer)
+            await asyncio.sleep(self._registry.banned_s(peer))
+            began = _now()
+            try:
+                async with asyncio.timeout(CONNECT_MAX_S):
+                    await self._dial(peer, address)
+                await self._registry.gone(peer)
+                if _now() - began > CAP_S:  # a link that breaks at once is one more failure
+                    backoff.reset()
+            except (OSError, TimeoutError, NetworkError) as error:
+                if peer not in self._registry.links:
+                    self._registry.failed(peer, _dial_trouble(error))
+            await asyncio.sleep(backoff.next())
+
+    async def _dial(self, peer: bytes, address: str) -> None:
+        host, port = split_address(address)
+        _, link = await asyncio.get_running_loop().create_connection(
+            lambda: self._link(dialled=True),
+            host,
+            port,
+            ssl=self._client_tls,
+            server_hostname="",
+            ssl_handshake_timeout=CONNECT_MAX_S,
+            ssl_shutdown_timeout=SHUTDOWN_MAX_S,
+        )
+        if link.peer != peer:
+            link.close(f"expected key {peer.hex()[:16]} at {address}", NotMember.code)
+            raise NotMember(f"key {link.peer.hex()[:16]} answers, not {peer.hex()[:16]}: check the address")
+        await self._registry.admitted(link)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _tls_trouble(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "its key is not among the members"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason}"
+    return str(error) or type(error).__name__
+
+
+def _dial_trouble(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused: the node is not running, or listens elsewhere"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_MAX_S:.0f} s"
+    return _tls_trouble(error)

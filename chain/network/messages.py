@@ -1,0 +1,78 @@
+"""The records that nodes exchange: greeting, transaction gossip, block catch-up."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from chain.ledger.block import TX_BYTES_MAX, Block, Header
+from chain.network.frame import BOUNDS, IDS_PER_FRAME_MAX, Kind
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import U64, Bound, Hash, max_bytes_of, record
+
+NETWORK_VERSION = 1
+BLOCKS_PER_ANSWER_MAX = 128
+
+EncodedTransaction = Annotated[bytes, Bound(1, TX_BYTES_MAX + 128)]
+EncodedBlock = Annotated[bytes, Bound(1, max_bytes_of(Block))]
+Ids = Annotated[tuple[Hash, ...], Bound(0, IDS_PER_FRAME_MAX)]
+
+
+@record("hello", max_bytes=BOUNDS[Kind.HELLO])
+class Hello:
+    """First frame of each side of a connection."""
+
+    chain_id: Hash
+    version: U64
+    """NETWORK_VERSION of the sender."""
+    session: Annotated[bytes, Bound(8, 8)]
+    """Random per process: a new one proves that the peer restarted and its older connection is dead."""
+    listen: Annotated[str, Bound(0, 255)]
+    """"host:port" where the sender accepts connections; for people, never dialled unasked."""
+    height: U64
+    """Certified height the sender claims: shown, never trusted."""
+
+
+@record("txs", max_bytes=BOUNDS[Kind.TXS])
+class Transactions:
+    """Encoded transactions, pushed."""
+
+    transactions: Annotated[tuple[EncodedTransaction, ...], Bound(0, IDS_PER_FRAME_MAX)]
+
+
+@record("tx-ids", max_bytes=BOUNDS[Kind.TX_IDS])
+class TransactionIds:
+    """Ids that the sender holds (announcement), or lacks (request)."""
+
+    ids: Ids
+
+
+@record("tx-answer", max_bytes=BOUNDS[Kind.TX_ANSWER])
+class TransactionAnswer:
+    """Requested transactions, and the requested ids that the sender cannot serve now."""
+
+    transactions: Annotated[tuple[EncodedTransaction, ...], Bound(0, IDS_PER_FRAME_MAX)]
+    missing: Ids
+
+
+@record("sync-status", max_bytes=BOUNDS[Kind.STATUS])
+class SyncStatus:
+    """The sender's certified head; worth as much as its certificate."""
+
+    header: Header
+    certificate: Certificate
+
+
+@record("blocks-request", max_bytes=BOUNDS[Kind.BLOCKS_REQUEST])
+class BlocksRequest:
+    """Ask for consecutive blocks; the answer may hold fewer, or none."""
+
+    first: U64
+    count: Annotated[int, Bound(1, BLOCKS_PER_ANSWER_MAX)]
+
+
+@record("blocks", max_bytes=BOUNDS[Kind.BLOCKS])
+class Blocks:
+    """Encoded blocks from `first` upwards, answering one request."""
+
+    first: U64
+    blocks: Annotated[tuple[EncodedBlock, ...], Bound(0, BLOCKS_PER_ANSWER_MAX)]
