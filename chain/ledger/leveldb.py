@@ -1,0 +1,116 @@
+"""LevelDB behind the store port: the only module that knows plyvel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import plyvel
+
+from chain.ledger.store import DataDamaged, DataLocked, Row, StorageFailed, key_range
+
+OPEN_FILES_MAX = 256
+BLOOM_BITS = 10
+MIB = 1_048_576
+
+
+class LevelRows:
+    """Reads of a LevelDB database or of a snapshot of one; LevelDB allows them from any thread."""
+
+    __slots__ = ("_db", "_path")
+
+    def __init__(self, db: Any, path: Path) -> None:
+        self._db = db
+        self._path = path
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return one row's value, or None."""
+        try:
+            value: bytes | None = self._db.get(key)
+        except plyvel.Error as error:
+            raise _explained(self._path, error) from None
+        return value
+
+    def iterate(
+        self,
+        *,
+        prefix: bytes = b"",
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Row]:
+        """Yield rows in key order with this prefix and start <= key < stop, at most `limit`."""
+        low, high = key_range(prefix, start, stop)
+        with _explains(self._path), self._db.iterator(start=low, stop=high, reverse=reverse) as rows:
+            yield from islice(rows, limit)
+
+    def close(self) -> None:
+        """Release the database or the snapshot."""
+        self._db.close()
+
+
+class LevelStore(LevelRows):
+    """A LevelDB directory; one process at a time. Writes are atomic batches."""
+
+    __slots__ = ()
+
+    def __init__(self, path: Path, *, cache_mib: int = 32, write_buffer_mib: int = 16) -> None:
+        """Open or create; raise DataLocked, DataDamaged or StorageFailed, each naming the directory.
+
+        Rows are mostly hashes and signatures, which do not compress, so compression is off; Bloom filters
+        make the frequent question "is this id on the ledger already?" cheap when the answer is no.
+        """
+        with _explains(path):
+            path.mkdir(parents=True, exist_ok=True)
+            db = plyvel.DB(
+                str(path),
+                create_if_missing=True,
+                compression=None,
+                bloom_filter_bits=BLOOM_BITS,
+                lru_cache_size=cache_mib * MIB,
+                write_buffer_size=write_buffer_mib * MIB,
+                max_open_files=OPEN_FILES_MAX,
+            )
+        super().__init__(db, path)
+
+    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+        """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning."""
+        with _explains(self._path):
+            batch = self._db.write_batch(sync=sync)
+            for key in deletes:
+                batch.delete(key)
+            put = batch.put
+            for key, value in puts:
+                put(key, value)
+            batch.write()
+
+    def snapshot(self) -> LevelRows:
+        """Return an immutable view of the rows as they are now (about 5 µs)."""
+        return LevelRows(self._db.snapshot(), self._path)
+
+
+@contextmanager
+def _explains(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (plyvel.Error, OSError) as error:
+        raise _explained(path, error) from None
+
+
+def _explained(path: Path, error: Exception) -> Exception:
+    """Return our error for one of LevelDB's; the remedy depends on which of three things went wrong."""
+    text = str(error)
+    if isinstance(error, plyvel.IOError) and ("/LOCK" in text or "lock " in text):
+        return DataLocked(
+            f"{path}: another process uses this data directory; stop it (one directory serves one process)"
+        )
+    if isinstance(error, plyvel.CorruptionError) or "orruption" in text:
+        return DataDamaged(
+            f"{path}: LevelDB finds it damaged ({text}); run `assent node rebuild`, "
+            "or remove the directory and let the node fetch the chain from its peers"
+        )
+    return StorageFailed(f"{path}: {text}; check the path, its owner and the free space of the disk")

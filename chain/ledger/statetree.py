@@ -1,0 +1,355 @@
+"""The authenticated state: a 16-way radix tree over key hashes (after Diem's Jellyfish Merkle Tree).
+
+A *leaf* stands at the shallowest place where its path is its own, so paths are compressed at their lower
+end; an inner node holds at least two keys, hence the shape, and so the root, depends on the keys and values
+alone, never on the order in which they came. An empty tree has the root of 32 zeros.
+
+    leaf hash  = H("assent/state-leaf", key hash, value hash)
+    inner hash = H("assent/state-node", mask of present children: 2 bytes, their hashes in nibble order)
+
+Inner nodes are stored under (height, path): a block adds rows and changes none, so the tree of every height
+that was not pruned can be read, and what a block made stale is a list that pruning deletes. Leaves have no
+rows: the parent holds their key hash, and the height at which they were written leads to the value.
+"""
+
+from __future__ import annotations
+
+import struct
+from binascii import hexlify
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
+from typing import Annotated
+
+from chain.primitives.codec import Bound, Hash, record
+from chain.primitives.crypto import ZERO_HASH, digest
+
+DEPTH_MAX = 64
+CACHE_NODES_MAX = 65_536
+
+Ref = tuple[bytes, int, bytes | None]
+"""A child: (hash, height at which it was written, key hash if it is a leaf)."""
+Load = Callable[[int, bytes], bytes]
+"""Returns the stored inner node of (height, path in ASCII hex digits)."""
+Change = tuple[bytes, bytes, bytes | None]
+"""(path of the key in ASCII hex digits, key hash, new leaf hash or None to delete)."""
+
+_LEAF = b"assent/state-leaf\0"
+_NODE = b"assent/state-node\0"
+_NIBBLE = {digit: value for value, digit in enumerate(b"0123456789abcdef")}
+_DIGITS = [bytes([digit]) for digit in b"0123456789abcdef"]
+
+
+def leaf_hash(key_hash: bytes, value_hash: bytes) -> bytes:
+    """Return the hash of a leaf."""
+    return sha256(_LEAF + key_hash + value_hash).digest()
+
+
+def node_hash(mask: int, children: bytes) -> bytes:
+    """Return the hash of an inner node from its 16-bit mask and its children's hashes, joined."""
+    return sha256(_NODE + mask.to_bytes(2, "big") + children).digest()
+
+
+def state_key_hash(namespace: str, key: bytes) -> bytes:
+    """Return the tree's key of a state entry: H(length of the namespace: 1 byte, namespace, key)."""
+    name = namespace.encode()
+    return digest("assent/state-key", bytes([len(name)]), name, key)
+
+
+def state_value_hash(value: bytes) -> bytes:
+    """Return the hash that stands for a state entry's bytes."""
+    return digest("assent/state-value", value)
+
+
+# --- stored nodes ---------------------------------------------------------------------------------
+# leaf mask: 2 | mask: 2 | n hashes: 32 n | n heights: 8 n | m leaf keys: 32 m
+
+
+@lru_cache(maxsize=512)
+def _layout(children: int, leaves: int) -> struct.Struct:
+    return struct.Struct(">HH" + "32s" * children + f"{children}Q" + "32s" * leaves)
+
+
+def _child(node: bytes, nibble: int) -> Ref | None:
+    """Return one child of a stored node without reading the others."""
+    bit = 1 << nibble
+    mask = node[2] << 8 | node[3]
+    if not mask & bit:
+        return None
+    leaves = node[0] << 8 | node[1]
+    count, place = mask.bit_count(), (mask & (bit - 1)).bit_count()
+    at = 4 + 32 * place
+    when = 4 + 32 * count + 8 * place
+    key = None
+    if leaves & bit:
+        start = 4 + 40 * count + 32 * (leaves & (bit - 1)).bit_count()
+        key = node[start : start + 32]
+    return node[at : at + 32], int.from_bytes(node[when : when + 8], "big"), key
+
+
+def _children(node: bytes) -> dict[int, Ref]:
+    leaves, mask = node[0] << 8 | node[1], node[2] << 8 | node[3]
+    count = mask.bit_count()
+    fields = _layout(count, leaves.bit_count()).unpack(node)
+    keys = iter(fields[2 + 2 * count :])
+    places = [nibble for nibble in range(16) if mask >> nibble & 1]
+    return {
+        nibble: (fields[2 + i], fields[2 + count + i], next(keys) if leaves >> nibble & 1 else None)
+        for i, nibble in enumerate(places)
+    }
+
+
+def _pack(children: dict[int, Ref]) -> bytes:
+    mask = leaves = 0
+    hashes, heights, keys = [], [], []
+    for nibble in sorted(children):
+        child_hash, height, key = children[nibble]
+        mask |= 1 << nibble
+        hashes.append(child_hash)
+        heights.append(height)
+        if key is not None:
+            leaves |= 1 << nibble
+            keys.append(key)
+    return _layout(len(hashes), len(keys)).pack(leaves, mask, *hashes, *heights, *keys)
+
+
+def _hash_of(node: bytes) -> bytes:
+    count = (node[2] << 8 | node[3]).bit_count()
+    return sha256(_NODE + node[2 : 4 + 32 * count]).digest()
+
+
+def _edited(node: bytes, edits: list[tuple[int, Ref | None, Ref | None]]) -> bytes:
+    """Return a stored node with children replaced: (nibble, former, new). Most edits keep its shape."""
+    for _, old, new in edits:
+        if old is None or new is None or old[2] != new[2]:
+            children = _children(node)
+            for nibble, _, changed in edits:
+                if changed is None:
+                    children.pop(nibble, None)
+                else:
+                    children[nibble] = changed
+            return _pack(children)
+    mask = node[2] << 8 | node[3]
+    count = mask.bit_count()
+    data = bytearray(node)
+    for nibble, _, new in edits:
+        assert new is not None
+        place = (mask & ((1 << nibble) - 1)).bit_count()
+        at = 4 + 32 * place
+        when = 4 + 32 * count + 8 * place
+        data[at : at + 32] = new[0]
+        data[when : when + 8] = new[1].to_bytes(8, "big")
+    return bytes(data)
+
+
+# --- update ---------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class TreeUpdate:
+    """What one block does to the tree: its new root, rows to add, rows and values that became stale."""
+
+    root: Ref | None
+    nodes: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """(path, stored node) to keep under this block's height."""
+    stale_nodes: list[tuple[int, bytes]] = field(default_factory=list)
+    """(height, path) of nodes that the tree of this height no longer uses."""
+    stale_leaves: list[tuple[int, bytes]] = field(default_factory=list)
+    """(height, key hash) of values that were replaced or deleted."""
+
+
+class StateTree:
+    """Applies blocks to the newest tree; keeps its recently used nodes. For one writing thread."""
+
+    __slots__ = ("_cache", "_load")
+
+    def __init__(self, load: Load) -> None:
+        """`load` reads stored nodes; it is asked only for nodes that an earlier update returned."""
+        self._load = load
+        self._cache: dict[bytes, tuple[int, bytes]] = {}
+        """path -> (height, node) of the newest tree."""
+
+    def update(self, root: Ref | None, height: int, leaves: Mapping[bytes, bytes | None]) -> TreeUpdate:
+        """Apply key hash -> value hash (None deletes) as the changes of one block."""
+        changes: list[Change] = sorted(
+            [
+                (hexlify(key), key, None if value is None else sha256(_LEAF + key + value).digest())
+                for key, value in leaves.items()
+            ]
+        )
+        result = TreeUpdate(root)
+        if changes:
+            result.root = _Writer(self._node, height, result).apply(root, b"", changes)
+        self._remember(height, result)
+        return result
+
+    def _node(self, height: int, path: bytes) -> bytes:
+        found = self._cache.get(path)
+        if found is not None and found[0] == height:
+            return found[1]
+        node = self._load(height, path)
+        self._cache[path] = (height, node)
+        return node
+
+    def _remember(self, height: int, result: TreeUpdate) -> None:
+        cache = self._cache
+        for path, node in result.nodes:
+            cache[path] = (height, node)
+        excess = len(cache) - CACHE_NODES_MAX
+        if excess > 0:
+            for path in list(cache)[: excess + CACHE_NODES_MAX // 8]:
+                del cache[path]
+
+
+class _Writer:
+    """One update: the recursion's shared arguments."""
+
+    __slots__ = ("_height", "_load", "_result")
+
+    def __init__(self, load: Load, height: int, result: TreeUpdate) -> None:
+        self._load = load
+        self._height = height
+        self._result = result
+
+    def apply(self, ref: Ref | None, path: bytes, changes: list[Change]) -> Ref | None:
+        """Return what stands at `path` after these sorted changes, all of which lie below it."""
+        if ref is None:
+            return self._build(path, [change for change in changes if change[2] is not None])
+        if ref[2] is not None:
+            return self._apply_to_leaf(ref, ref[2], path, changes)
+        return self._apply_to_node(ref, path, changes)
+
+    def _apply_to_leaf(self, ref: Ref, key: bytes, path: bytes, changes: list[Change]) -> Ref | None:
+        touched = any(change[1] == key for change in changes)
+        kept = [change for change in changes if change[2] is not None]
+        if touched:
+            self._result.stale_leaves.append((ref[1], key))
+            return self._build(path, kept)
+        if not kept:
+            return ref
+        return self._build(path, sorted([*kept, (hexlify(key), key, ref[0])]), ref)
+
+    def _apply_to_node(self, ref: Ref, path: bytes, changes: list[Change]) -> Ref | None:
+        node = self._load(ref[1], path)
+        edits: list[tuple[int, Ref | None, Ref | None]] = []
+        for digit, below in _split(changes, len(path)):
+            nibble = _NIBBLE[digit]
+            old = _child(node, nibble)
+            new = self.apply(old, path + _DIGITS[nibble], below)
+            if new is not old:
+                edits.append((nibble, old, new))
+        if not edits:
+            return ref
+        self._result.stale_nodes.append((ref[1], path))
+        return self._keep(path, _edited(node, edits))
+
+    def _build(self, path: bytes, leaves: list[Change], moved: Ref | None = None) -> Ref | None:
+        """Make the subtree of these leaves; `moved` is one that stood here and keeps its height."""
+        if len(leaves) < 2:
+            return self._leaf(leaves[0], moved) if leaves else None
+        children: dict[int, Ref] = {}
+        for digit, below in _split(leaves, len(path)):
+            nibble = _NIBBLE[digit]
+            child = self._build(path + _DIGITS[nibble], below, moved)
+            assert child is not None
+            children[nibble] = child
+        return self._keep(path, _pack(children))
+
+    def _leaf(self, leaf: Change, moved: Ref | None) -> Ref:
+        if moved is not None and moved[2] == leaf[1]:
+            return moved
+        assert leaf[2] is not None
+        return leaf[2], self._height, leaf[1]
+
+    def _keep(self, path: bytes, node: bytes) -> Ref | None:
+        """Store a node; one left with a single leaf is that leaf, and one without children is nothing."""
+        mask = node[2] << 8 | node[3]
+        if mask & (mask - 1) == 0:
+            alone = _child(node, mask.bit_length() - 1) if mask else None
+            if alone is None or alone[2] is not None:
+                return alone
+        self._result.nodes.append((path, node))
+        return _hash_of(node), self._height, None
+
+
+def _split(changes: list[Change], depth: int) -> Iterator[tuple[int, list[Change]]]:
+    """Group sorted changes by their digit at this depth."""
+    if len(changes) == 1:
+        yield changes[0][0][depth], changes
+        return
+    start, end = 0, len(changes)
+    while start < end:
+        digit = changes[start][0][depth]
+        stop = start + 1
+        while stop < end and changes[stop][0][depth] == digit:
+            stop += 1
+        yield digit, changes[start:stop]
+        start = stop
+
+
+# --- reading and proving --------------------------------------------------------------------------
+
+Levels = tuple[tuple[int, tuple[bytes, ...]], ...]
+
+
+@record("state-proof", max_bytes=65_536)
+class StateProof:
+    """The path of one key through the tree of a height: proves its value, or that it has none."""
+
+    levels: Annotated[
+        tuple[tuple[Annotated[int, Bound(0, 65_535)], Annotated[tuple[Hash, ...], Bound(0, 16)]], ...],
+        Bound(0, DEPTH_MAX),
+    ]
+    """From the root down: mask of present children, and their hashes without the path's own."""
+    leaf: tuple[Hash, Hash] | None
+    """(key hash, value hash) at the path's end; None when nothing stands there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the path of a key ends in one tree."""
+
+    levels: Levels
+    leaf: Ref | None
+
+
+def find(load: Load, root: Ref | None, key_hash: bytes) -> Place:
+    """Follow a key's path from a root; the leaf found may be another key's, which proves absence."""
+    path = hexlify(key_hash)
+    levels: list[tuple[int, tuple[bytes, ...]]] = []
+    ref = root
+    while ref is not None and ref[2] is None:
+        depth = len(levels)
+        node = load(ref[1], path[:depth])
+        nibble = _NIBBLE[path[depth]]
+        mask = node[2] << 8 | node[3]
+        hashes = [node[4 + 32 * i : 36 + 32 * i] for i in range(mask.bit_count())]
+        ref = _child(node, nibble)
+        if ref is not None:
+            del hashes[(mask & ((1 << nibble) - 1)).bit_count()]
+        levels.append((mask, tuple(hashes)))
+    return Place(tuple(levels), ref)
+
+
+def root_of(proof: StateProof, key_hash: bytes) -> bytes | None:
+    """Return the root that a proof of this key leads to; None when the proof is malformed."""
+    path = hexlify(key_hash)
+    levels = proof.levels
+    current: bytes | None = None
+    if proof.leaf is not None:
+        # another key's leaf proves absence only if it stands on this key's path
+        if hexlify(proof.leaf[0])[: len(levels)] != path[: len(levels)]:
+            return None
+        current = leaf_hash(*proof.leaf)
+    for depth in range(len(levels) - 1, -1, -1):
+        mask, hashes = levels[depth]
+        nibble = _NIBBLE[path[depth]]
+        present = mask >> nibble & 1
+        if bool(present) != (current is not None) or mask.bit_count() != len(hashes) + present:
+            return None
+        children = list(hashes)
+        if current is not None:
+            children.insert((mask & ((1 << nibble) - 1)).bit_count(), current)
+        current = node_hash(mask, b"".join(children))
+    return ZERO_HASH if current is None else current
