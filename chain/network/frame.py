@@ -8,7 +8,7 @@ bytes that were announced.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 
 from chain.ledger.block import BATCH_TXS_MAX, TX_BYTES_MAX, Block
@@ -106,27 +106,29 @@ class FrameReader:
         """Bytes of the unfinished frame."""
         return len(self._buffer)
 
-    def feed(self, data: bytes | bytearray | memoryview) -> list[tuple[Kind, bytes]]:
-        """Return the frames that these bytes complete; raise ProtocolBreach on a forbidden header."""
+    def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
+        """Yield the frames that these bytes complete; raise ProtocolBreach on a forbidden header.
+
+        Lazy, so that what a frame changes (a greeting) counts for the header after it. The caller takes
+        every frame, or never feeds again.
+        """
         buffer = self._buffer
         buffer += data
-        frames: list[tuple[Kind, bytes]] = []
         at, size = 0, len(buffer)
-        with memoryview(buffer) as view:
-            while size - at >= HEADER_BYTES:
-                kind, length = self._header(view, at)
-                end = at + HEADER_BYTES + length
-                if end > size:
-                    break
-                frames.append((kind, bytes(view[at + HEADER_BYTES : end])))
-                self._admitted = False
-                at = end
+        while size - at >= HEADER_BYTES:
+            kind, length = self._header(buffer, at)
+            end = at + HEADER_BYTES + length
+            if end > size:
+                break
+            body = bytes(memoryview(buffer)[at + HEADER_BYTES : end])
+            self._admitted = False
+            at = end
+            yield kind, body
         if at:
             del buffer[:at]
-        return frames
 
-    def _header(self, view: memoryview, at: int) -> tuple[Kind, int]:
-        number, length = _HEADER.unpack_from(view, at)
+    def _header(self, buffer: bytearray, at: int) -> tuple[Kind, int]:
+        number, length = _HEADER.unpack_from(buffer, at)
         kind = _KINDS.get(number)
         if kind is None:
             raise ProtocolBreach(f"frame of unknown kind {number}: the peer speaks another protocol")

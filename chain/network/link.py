@@ -26,7 +26,7 @@ OWN_STALL_S = 2.0
 TRANSPORT_BYTES_MAX = 262_144
 RECEIVE_BYTES_PER_S = 268_435_456
 RECEIVE_FRAMES_PER_S = 50_000
-REASON_CHARS_MAX = 160
+REASON_CHARS_MAX = 400
 
 
 class LinkOwner(Protocol):
@@ -101,9 +101,8 @@ class Link(asyncio.Protocol):
         self.bytes_in += len(data)
         self._bytes_left -= len(data)
         try:
-            frames = self._reader.feed(data)
-            self._frames_left -= len(frames)
-            for kind, body in frames:
+            for kind, body in self._reader.feed(data):
+                self._frames_left -= 1
                 self._on_frame(kind, body)
                 if self.closing:
                     return
@@ -126,7 +125,7 @@ class Link(asyncio.Protocol):
         """Report the end, with the reason that came first."""
         self._transport = None
         if not self.reason:
-            self.reason, self.code = _explain(error)
+            self.reason, self.code = _explain(error, greeted=self.hello is not None)
         self.outbox.clear()
         self.lost.set()
         self._owner.closed(self)
@@ -236,11 +235,14 @@ def _clip(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:REASON_CHARS_MAX])
 
 
-def _explain(error: Exception | None) -> tuple[str, str]:
+def _explain(error: Exception | None, *, greeted: bool) -> tuple[str, str]:
+    """Say why a connection ended that nobody closed with a BYE.
+
+    A TLS 1.3 client learns that its certificate was refused only after its own handshake, and the alert
+    may be lost with the connection, so an end before the greeting is explained the same way.
+    """
+    if not greeted:
+        return "refused before the greeting: this node's key may not be among the peer's members", "refused"
     if error is None:
         return "closed by the peer", "closed_by_peer"
-    if isinstance(error, ssl.SSLError):
-        if "ALERT" in (error.reason or ""):
-            return "the peer refused our key: this node is not among its members", "not_member"
-        return f"TLS: {error.reason}", "tls"
     return f"connection lost: {error}", "connection_lost"

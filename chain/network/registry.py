@@ -134,10 +134,14 @@ class Registry:
         return max(0.0, self._banned_until.get(peer, 0.0) - self._now())
 
     def failed(self, peer: bytes, why: str) -> None:
-        """Note why dialling a peer failed; logged when it is news."""
-        if self._trouble.get(peer) != why:
+        """Note why there is no connection with a peer; logged when it is news."""
+        if not peer or self.banned_s(peer):
+            return
+        if peer not in self.members:
+            log.info("connection refused: %s", why)
+        elif self._trouble.get(peer) != why:
             self._trouble[peer] = why
-            log.info("cannot reach %s at %s: %s", peer.hex()[:16], self.members.get(peer), why)
+            log.info("no connection with %s (%s): %s", peer.hex()[:16], self.members[peer], why)
 
     async def admitted(self, link: Link) -> None:
         """Wait until a link is admitted; raise NetworkError with the reason when it closes instead."""
@@ -205,8 +209,8 @@ class Registry:
         if waiter is not None and not waiter.done():
             waiter.set_exception(NetworkError(link.reason))
         if self.links.get(link.peer) is not link:
-            if link.code != Duplicate.code:
-                log.info("connection with %s closed: %s", link.address, link.reason)
+            if link.code != Duplicate.code and link.peer not in self.links:
+                self.failed(link.peer, link.reason)
             return
         del self.links[link.peer]
         if link.peer in self.members:
@@ -241,8 +245,8 @@ class Registry:
 
     def _status(self, peer: bytes) -> PeerStatus:
         link, drops = self.links.get(peer), Counter(self._drops.get(peer, {}))
-        if link is None:
-            why = self._trouble.get(peer, "not connected yet")
+        if link is None or link.closing:
+            why = self._trouble.get(peer, link.reason if link else "not connected yet")
             return PeerStatus(peer, self.members[peer], False, 0.0, None, 0, 0, 0, 0, {}, drops, why)
         return PeerStatus(
             key=peer,

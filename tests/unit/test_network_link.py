@@ -1,0 +1,348 @@
+"""Links between real peer managers over TLS 1.3 on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from chain.network.frame import BOUNDS, Kind, encode_frame
+from chain.network.link import SILENCE_MAX_S
+from chain.network.manager import PeerManager
+from chain.network.messages import NETWORK_VERSION, Hello
+from chain.primitives.codec import encode
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import DecodeError, PortBusy
+from chain.primitives.tls import client_context
+
+CHAIN, OTHER_CHAIN = bytes([1]) * 32, bytes([2]) * 32
+LIMIT_S = 10.0
+
+
+class Recorder:
+    """A handler that keeps what it is told and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[bytes, Kind, bytes]] = []
+        self.connected: list[bytes] = []
+        self.heights: list[int] = []
+        self.disconnected: list[tuple[bytes, str]] = []
+        self.refuse = False
+        self._changed = asyncio.Event()
+
+    def on_connected(self, peer: bytes, hello: Hello) -> None:
+        self.connected.append(peer)
+        self.heights.append(hello.height)
+        self._changed.set()
+
+    def on_disconnected(self, peer: bytes, reason: str) -> None:
+        self.disconnected.append((peer, reason))
+        self._changed.set()
+
+    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
+        if self.refuse:
+            raise DecodeError("rubbish")
+        self.frames.append((peer, kind, body))
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(LIMIT_S):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Node:
+    def __init__(self, seed: int, chain: bytes = CHAIN, queue_bytes: int = 1 << 26) -> None:
+        self.key = PrivateKey(bytes([seed]) * 32)
+        self.recorder = Recorder()
+        self._chain, self._queue_bytes, self._seed = chain, queue_bytes, seed
+        self.manager: PeerManager
+
+    async def start(self, members: dict[bytes, str]) -> None:
+        self.manager = PeerManager(
+            self.key,
+            self._chain,
+            "127.0.0.1:0",
+            members,
+            self.recorder,
+            head=lambda: 7,
+            source=random.Random(self._seed),
+            queue_bytes=self._queue_bytes,
+        )
+        await self.manager.start()
+
+    def trouble(self, peer: Node) -> str:
+        return next(status.trouble for status in self.manager.peers() if status.key == peer.key.public)
+
+
+@contextlib.asynccontextmanager
+async def pair(a: Node, b: Node) -> AsyncIterator[tuple[Node, Node]]:
+    """Start two nodes that know one another; only `a` dials."""
+    await b.start({a.key.public: "", b.key.public: ""})
+    try:
+        await a.start({a.key.public: "", b.key.public: b.manager.listen})
+        try:
+            yield a, b
+        finally:
+            await a.manager.close()
+    finally:
+        await b.manager.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(a: Node, b: Node) -> AsyncIterator[tuple[Node, Node]]:
+    async with pair(a, b):
+        await a.recorder.until(lambda: a.recorder.connected)
+        await b.recorder.until(lambda: b.recorder.connected)
+        yield a, b
+
+
+@contextlib.asynccontextmanager
+async def raw_peer(
+    node: Node, key: PrivateKey
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a node as a peer that writes whatever bytes it likes."""
+    host, port = node.manager.listen.split(":")
+    tls = client_context(key, [node.key.public])
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls, server_hostname="")
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def hello(chain: bytes = CHAIN, version: int = NETWORK_VERSION) -> bytes:
+    return encode_frame(Kind.HELLO, encode(Hello(chain, version, bytes(8), "x:1", 0)))
+
+
+async def rest_of(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(LIMIT_S):
+        with contextlib.suppress(ConnectionError):
+            return await reader.read()
+    return b""
+
+
+async def test_members_connect_and_frames_arrive_whole_and_in_order() -> None:
+    async with connected(Node(1), Node(2)) as (a, b):
+        bodies = [bytes([i % 251]) * (i * 97 % 70_000) for i in range(200)]
+        assert all(a.manager.send(b.key.public, Kind.CONSENSUS, body) for body in bodies)
+        await b.recorder.until(lambda: len(b.recorder.frames) == len(bodies))
+        assert [body for _, _, body in b.recorder.frames] == bodies
+        assert {peer for peer, _, _ in b.recorder.frames} == {a.key.public}
+        assert b.manager.broadcast(Kind.STATUS, b"s") == 1
+        await a.recorder.until(lambda: a.recorder.frames)
+        status = a.manager.peers()[0]
+        assert (status.connected, status.height, status.trouble) == (True, 7, "")
+        assert a.recorder.heights == b.recorder.heights == [7]
+
+
+async def test_a_wrong_genesis_is_refused_naming_both_chain_ids() -> None:
+    async with pair(Node(1), Node(2, chain=OTHER_CHAIN)) as (a, b):
+        await b.recorder.until(lambda: True)
+        async with asyncio.timeout(LIMIT_S):
+            while CHAIN.hex() not in a.trouble(b) or CHAIN.hex() not in b.trouble(a):
+                await asyncio.sleep(0)
+        assert OTHER_CHAIN.hex() in a.trouble(b)
+        assert a.recorder.connected == b.recorder.connected == []
+
+
+async def test_a_wrong_version_is_refused_with_both_numbers() -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (reader, writer):
+        writer.write(hello(version=99))
+        said = await rest_of(reader)
+    await a.manager.close()
+    assert b"version 99" in said
+    assert b"ours is 1" in said
+
+
+async def test_a_key_outside_the_membership_is_refused_and_told_so() -> None:
+    a, b = Node(1), Node(2)
+    await b.start({b.key.public: "", PrivateKey(bytes([5]) * 32).public: ""})
+    await a.start({b.key.public: b.manager.listen})
+    async with asyncio.timeout(LIMIT_S):
+        while "may not be among the peer's members" not in a.trouble(b):
+            await asyncio.sleep(0)
+    assert not a.manager.connected
+    await a.manager.close()
+    await b.manager.close()
+    assert b.manager.disconnects["not_member"] >= 1
+
+
+async def test_a_removed_key_is_disconnected_at_once_and_may_come_back() -> None:
+    async with connected(Node(1), Node(2)) as (a, b):
+        b.manager.set_members({})
+        await a.recorder.until(lambda: a.recorder.disconnected)
+        assert "removed from the members" in a.recorder.disconnected[0][1]
+        b.manager.set_members({a.key.public: ""})
+        await a.recorder.until(lambda: len(a.recorder.connected) == 2)
+
+
+async def test_two_nodes_that_dial_one_another_keep_one_connection() -> None:
+    a, b = Node(1), Node(2)
+    await a.start({b.key.public: ""})
+    await b.start({a.key.public: ""})
+    a.manager.set_members({b.key.public: b.manager.listen})
+    b.manager.set_members({a.key.public: a.manager.listen})
+    await a.recorder.until(lambda: a.recorder.connected)
+    await b.recorder.until(lambda: b.recorder.connected)
+    for count in range(50):
+        assert a.manager.send(b.key.public, Kind.CONSENSUS, count.to_bytes(2, "big"))
+        await asyncio.sleep(0)
+    assert len(a.manager.connected) == len(b.manager.connected) == 1
+    await a.manager.close()
+    await b.recorder.until(lambda: b.recorder.disconnected)
+    await b.manager.close()
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "said"),
+    [
+        (bytes([250, 0, 0, 0, 1, 0]), b"unknown kind 250"),
+        (bytes([Kind.TXS]) + b"\xff\xff\xff\xff", b"claims 4294967295 bytes"),
+        (encode_frame(Kind.HELLO, b"junk"), b"hello"),
+        (hello(), b"second greeting"),
+        (encode_frame(Kind.BLOCKS, b""), b"nobody asked"),
+    ],
+    ids=["unknown kind", "huge length", "junk greeting", "second greeting", "unrequested answer"],
+)
+async def test_a_peer_that_breaks_the_protocol_is_disconnected_with_the_reason(
+    bytes_sent: bytes, said: bytes
+) -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (reader, writer):
+        writer.write(bytes_sent if b"junk" in bytes_sent else hello() + bytes_sent)
+        assert said in await rest_of(reader)
+    await a.manager.close()
+
+
+async def test_frames_before_the_greeting_are_refused() -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (reader, writer):
+        writer.write(encode_frame(Kind.CONSENSUS, b"x"))
+        assert b"before the greeting" in await rest_of(reader)
+    assert a.recorder.frames == []
+    await a.manager.close()
+
+
+async def test_a_frame_cut_short_reaches_nobody() -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (_, writer):
+        writer.write(hello() + encode_frame(Kind.CONSENSUS, bytes(1000))[:-1])
+        await a.recorder.until(lambda: a.recorder.connected)
+    await a.recorder.until(lambda: a.recorder.disconnected)
+    assert a.recorder.frames == []
+    await a.manager.close()
+
+
+async def test_a_handler_that_finds_rubbish_disconnects_the_peer() -> None:
+    async with connected(Node(1), Node(2)) as (a, b):
+        b.recorder.refuse = True
+        a.manager.send(b.key.public, Kind.CONSENSUS, b"x")
+        await a.recorder.until(lambda: a.recorder.disconnected)
+        assert "rubbish" in a.recorder.disconnected[0][1]
+        assert b.manager.disconnects["malformed"] == 1
+
+
+async def test_a_banned_peer_is_refused_until_the_ban_ends() -> None:
+    async with connected(Node(1), Node(2)) as (a, b):
+        b.manager.disconnect(a.key.public, "served rubbish", ban_s=0.2)
+        assert "served rubbish" in b.trouble(a)
+        await a.recorder.until(lambda: len(a.recorder.connected) == 2)
+        assert a.recorder.disconnected[0][1].endswith("served rubbish")
+
+
+async def test_gossip_to_a_slow_peer_is_dropped_within_the_bound_and_counted() -> None:
+    a, mallory = Node(1, queue_bytes=1 << 20), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (_, writer):
+        writer.write(hello())
+        await a.recorder.until(lambda: a.recorder.connected)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        sent = [a.manager.send(mallory.public, Kind.TXS, bytes(100_000)) for _ in range(300)]
+        status = a.manager.peers()[0]
+        assert not all(sent)
+        assert status.drops["TXS"] == sent.count(False)
+        assert status.queued_bytes <= (1 << 20) + BOUNDS[Kind.TXS]
+        assert status.connected
+    await a.manager.close()
+
+
+async def test_a_peer_too_slow_for_consensus_is_disconnected() -> None:
+    a, mallory = Node(1, queue_bytes=1 << 20), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (_, writer):
+        writer.write(hello())
+        await a.recorder.until(lambda: a.recorder.connected)
+        while a.manager.send(mallory.public, Kind.CONSENSUS, bytes(100_000)):
+            pass
+        await a.recorder.until(lambda: a.recorder.disconnected)
+        assert a.recorder.disconnected[0][1].startswith("too slow")
+    await a.manager.close()
+
+
+async def test_a_silent_peer_is_given_up_but_our_own_stall_is_not_held_against_it() -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (_, writer):
+        writer.write(hello())
+        await a.recorder.until(lambda: a.recorder.connected)
+        now = asyncio.get_running_loop().time()
+        a.manager.tick(now)
+        a.manager.tick(now + 60.0)  # our process slept for a minute
+        assert a.manager.connected
+        for step in range(1, 1 + round(SILENCE_MAX_S) + 1):
+            a.manager.tick(now + 60.0 + step)
+        await a.recorder.until(lambda: a.recorder.disconnected)
+        assert a.recorder.disconnected[0][1].startswith("silent")
+    await a.manager.close()
+
+
+async def test_pings_measure_the_round_trip() -> None:
+    async with connected(Node(1), Node(2)) as (a, _):
+        now = asyncio.get_running_loop().time()
+        for step in (1.0, 2.0, 3.0, 4.0):
+            a.manager.tick(now + step)
+        async with asyncio.timeout(LIMIT_S):
+            while a.manager.peers()[0].round_trip_ms is None:
+                await asyncio.sleep(0)
+
+
+async def test_a_busy_port_is_named() -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    node = Node(1)
+    manager = PeerManager(
+        node.key, CHAIN, address, {}, node.recorder, head=lambda: 0, source=random.Random(1)
+    )
+    with pytest.raises(PortBusy, match=address):
+        await manager.start()
+    taken.close()
+
+
+async def test_a_node_that_is_down_is_dialled_until_it_comes() -> None:
+    a, b = Node(1), Node(2)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    await a.start({b.key.public: address})
+    async with asyncio.timeout(LIMIT_S):
+        while "connection refused" not in a.trouble(b):
+            await asyncio.sleep(0)
+    b.manager = PeerManager(
+        b.key, CHAIN, address, {a.key.public: ""}, b.recorder, head=lambda: 0, source=random.Random(1)
+    )
+    await b.manager.start()
+    await a.recorder.until(lambda: a.recorder.connected)
+    await a.manager.close()
+    await b.manager.close()
