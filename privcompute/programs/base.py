@@ -1,0 +1,327 @@
+"""What a program is: parameters, checks, a generator over the engine port, and a result.
+
+The agent (1) calls `program.check` when a job is proposed or accepted, (2) aligns its own rows by PSI,
+(3) drives `program.run` with an engine and a `Context`, (4) opens the outputs to the receivers once the
+ledger says so (`open_outputs`), and (5) calls `program.finish` at each receiver for the value that is
+hashed and kept. Steps 3 and 4 are separate, so that a revoked grant really stops the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from chain.primitives.codec import Value, decode_value, encode_value
+from chain.primitives.errors import AssentError, ConfigError, DecodeError
+from chain.primitives.settings import Section, validate
+from privcompute.engine import Engine, Round, Shared, Steps, parallel
+from privcompute.errors import PeerMisbehaved
+
+ANNOUNCEMENT_BYTES_MAX = 65_536
+COLUMNS_MAX = 256
+NUMERIC_TYPES = frozenset({"int", "real", "float"})
+USES = ("plain", "join", "aggregate", "compare", "encrypted")
+_COVERED = {"plain": frozenset(USES), "aggregate": frozenset({"aggregate", "encrypted"})}
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps in all)."""
+
+
+class ParameterInvalid(AssentError):
+    """A program parameter out of its range: the text names program, parameter, value and range."""
+
+    code = "program_parameters"
+
+
+class InputRefused(AssentError):
+    """Inputs that a program cannot work on: the text names the dataset, the column and the remedy."""
+
+    code = "program_inputs"
+
+
+class GroupTooSmall(AssentError):
+    """Fewer rows than the minimum group size: nothing may be computed; join more rows."""
+
+    code = "group_too_small"
+
+
+@dataclass(frozen=True, slots=True)
+class InputColumn:
+    """One column that a job uses, as the ledger shows it to every participant."""
+
+    name: str
+    type: str
+    """Type in the registered schema; `int`, `real` and `float` are numbers, all others categories."""
+    use: str
+    """The use that the job declares and the grant covers: one of `USES`."""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the column holds numbers."""
+        return self.type in NUMERIC_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """One dataset of a job and the columns it uses."""
+
+    dataset: str
+    owner: int
+    """Party number of the organisation that owns it."""
+    columns: tuple[InputColumn, ...]
+
+    def column(self, name: str) -> InputColumn | None:
+        """Return the column of that name, None when the job does not use it."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnData:
+    """An owner's own table and its rows that take part, in the canonical order of the join."""
+
+    columns: Mapping[str, NDArray[Any]] = field(repr=False)
+    """Whole columns: int64, float64, or str objects."""
+    rows: NDArray[np.int64] = field(repr=False)
+    """Row k of the computation is row rows[k] of the table."""
+
+    def aligned(self, name: str) -> NDArray[Any]:
+        """Return a column in the canonical order: one cell per row of the computation."""
+        return np.asarray(self.columns[name])[self.rows]
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
+    del stage, done, total
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What one party brings to a run; all but `own` and `progress` is the same at every party."""
+
+    job: bytes
+    """32 bytes: seed of public choices such as the train/test split."""
+    inputs: tuple[JobInput, ...]
+    parameters: Any
+    """What `program.check` returned."""
+    rows: int
+    """Number of joined rows."""
+    min_group: int = 1
+    """Smallest number of rows that a revealed figure may rest on (the strictest grant's)."""
+    own: Mapping[str, OwnData] = field(default_factory=dict)
+    """This party's data by dataset."""
+    progress: Progress = no_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a run leaves at each party: shares to open at the reveal, and what all parties know anyway."""
+
+    shared: Mapping[str, Shared]
+    public: Value
+    """A contract value (labels, row counts) that `finish` needs; the same at every party."""
+
+
+Checker = Callable[[Any, Sequence[JobInput]], None]
+Runner = Callable[[Engine, Context], Steps[Outputs]]
+Finisher = Callable[[Mapping[str, NDArray[Any]], Value], Value]
+
+
+class Parameters(Section):
+    """Base of parameter schemas: unknown names are errors, nothing is converted silently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that jobs may name; the ledger holds its id, code hash, leakage, uses and profiles."""
+
+    id: str
+    kind: str
+    version: int
+    summary: str
+    leakage: str
+    """What receivers and participants learn beyond the result: shown before anybody approves."""
+    uses: tuple[str, ...]
+    """Uses that a job may declare for columns of this program's inputs."""
+    profiles: tuple[str, ...]
+    parameters: type[Parameters]
+    output: str
+    """Name of the result's schema, committed with its hash."""
+    output_fields: Mapping[str, str]
+    """Field of the result -> what it holds."""
+    sources: tuple[str, ...]
+    """Files below privcompute/ that are the program, for its code hash."""
+    checker: Checker
+    run: Runner
+    finish: Finisher
+    """(opened outputs, public part) -> result: strings, integers, lists and dicts only."""
+
+    def check(self, parameters: Mapping[str, Value], inputs: Sequence[JobInput]) -> Any:
+        """Return validated parameters; raise ParameterInvalid or InputRefused, each naming the remedy."""
+        try:
+            parsed = validate(f"{self.id} parameters", dict(parameters), self.parameters)
+        except ConfigError as error:
+            raise ParameterInvalid(str(error)) from None
+        _check_inputs(self, inputs)
+        self.checker(parsed, inputs)
+        return parsed
+
+    def code_hash(self) -> bytes:
+        """Return the SHA-256 over the program's files and those of the protocols and engines below it."""
+        return _code_hash(self.sources)
+
+    def record(self) -> dict[str, Value]:
+        """Return the program as the ledger's contract `jobs` registers it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "code_hash": self.code_hash(),
+            "leakage": self.leakage,
+            "uses": list(self.uses),
+            "profiles": list(self.profiles),
+            "status": "active",
+        }
+
+
+def _code_hash(sources: Sequence[str]) -> bytes:
+    package = Path(__file__).parent.parent
+    shared = [*package.glob("protocols/*.py"), *package.glob("*engine.py")]
+    shared += [package / name for name in ("ring.py", "sharing.py", "piecewise.py", "programs/base.py")]
+    files = {path.relative_to(package).as_posix(): path for path in shared}
+    files |= {name: package / name for name in sources}
+    listing = [[name, sha256(path.read_bytes()).digest()] for name, path in sorted(files.items())]
+    return sha256(encode_value(["assent/program", listing])).digest()
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+def decimal_within(low: str, high: str) -> pydantic.BeforeValidator:
+    """Annotate a Decimal given as text or integer (values on the ledger hold no floats), inclusive range."""
+
+    def read(value: object) -> Decimal:
+        try:
+            number = Decimal(value) if isinstance(value, (str, int, Decimal)) else Decimal("nan")
+        except InvalidOperation:
+            number = Decimal("nan")
+        if isinstance(value, bool) or not number.is_finite() or not Decimal(low) <= number <= Decimal(high):
+            raise ValueError(f'a decimal number in quotes, from "{low}" to "{high}"')
+        return number
+
+    return pydantic.BeforeValidator(read)
+
+
+def _check_reference(text: str) -> str:
+    dataset, slash, column = text.partition("/")
+    if not (dataset and slash and column):
+        raise ValueError('a column as "dataset/column"')
+    return text
+
+
+ColumnReference = Annotated[str, pydantic.Field(max_length=160), pydantic.AfterValidator(_check_reference)]
+"""`dataset/column`."""
+
+
+def find_column(inputs: Sequence[JobInput], reference: str) -> tuple[JobInput, InputColumn]:
+    """Return the input and column that a reference names; raise InputRefused when the job lacks it."""
+    dataset, _, name = reference.partition("/")
+    for item in inputs:
+        if item.dataset == dataset:
+            column = item.column(name)
+            if column is not None:
+                return item, column
+    raise InputRefused(f"column {reference}: not among the job's inputs; add it to the job and its grant")
+
+
+def need_use(inputs: Sequence[JobInput], reference: str, use: str, what: str) -> InputColumn:
+    """Return the column if the job declares a use that covers `use`; raise InputRefused otherwise."""
+    _, column = find_column(inputs, reference)
+    if use not in _COVERED.get(column.use, frozenset({column.use})):
+        raise InputRefused(f"column {reference}: {what} needs use {use!r}, the job declares {column.use!r}")
+    return column
+
+
+def need_numeric(inputs: Sequence[JobInput], reference: str, use: str, what: str) -> InputColumn:
+    """Like `need_use`, for a column that must hold numbers."""
+    column = need_use(inputs, reference, use, what)
+    if not column.numeric:
+        raise InputRefused(f"column {reference}: {what} needs numbers, its type is {column.type!r}")
+    return column
+
+
+def _check_inputs(program: Program, inputs: Sequence[JobInput]) -> None:
+    names = [item.dataset for item in inputs]
+    if len(set(names)) != len(names):
+        raise InputRefused(f"{program.id}: a dataset is named twice in the job; name each once")
+    for item in inputs:
+        if len(item.columns) > COLUMNS_MAX:
+            raise InputRefused(f"{item.dataset}: {len(item.columns)} columns, at most {COLUMNS_MAX}")
+        for column in item.columns:
+            if column.use not in program.uses:
+                raise InputRefused(
+                    f"column {item.dataset}/{column.name}: use {column.use!r}, {program.id} offers "
+                    f"{', '.join(program.uses)}"
+                )
+
+
+def need_join(inputs: Sequence[JobInput], program: str) -> None:
+    """Raise InputRefused unless two or more inputs, of different owners, have one join column each."""
+    if len(inputs) < 2 or len({item.owner for item in inputs}) != len(inputs):
+        raise InputRefused(f"{program}: needs two or more datasets, each of another owner")
+    for item in inputs:
+        if sum(column.use == "join" for column in item.columns) != 1:
+            raise InputRefused(f"{item.dataset}: exactly one column needs use 'join', the identifiers")
+
+
+def need_rows(context: Context, least: int, what: str) -> None:
+    """Raise GroupTooSmall when fewer rows were joined than `least`."""
+    if context.rows < least:
+        raise GroupTooSmall(f"{context.rows} joined rows, {what} needs at least {least}; join more rows")
+
+
+# --- communication that every program needs -------------------------------------------------------
+
+
+def announce(engine: Engine, owners: Sequence[int], value: Value) -> Steps[dict[int, Value]]:
+    """Tell all parties a public value; return what each owner announced, by party (64 KiB each)."""
+    others = [party for party in range(engine.parties) if party != engine.me]
+    message = encode_value(value)
+    send = dict.fromkeys(others, message) if engine.me in owners else {}
+    receive = {party: ANNOUNCEMENT_BYTES_MAX for party in others if party in owners}
+    received = yield Round(send, receive, exact=False)
+    values = {engine.me: value} if engine.me in owners else {}
+    for party in receive:
+        try:
+            values[party] = decode_value(bytes(received[party]), max_bytes=ANNOUNCEMENT_BYTES_MAX)
+        except DecodeError as error:
+            raise PeerMisbehaved(party, f"announcement of party {party}: {error}") from None
+    return values
+
+
+def open_outputs(
+    engine: Engine, shared: Mapping[str, Shared], receivers: Sequence[int]
+) -> Steps[dict[str, NDArray[Any]] | None]:
+    """Open all outputs to the receivers in one round; None at parties that are not among them."""
+    names = sorted(shared)
+    opened = yield from parallel(*[engine.reveal(shared[name], receivers) for name in names])
+    if engine.me not in receivers:
+        return None
+    return dict(zip(names, opened, strict=True))
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def decimal_text(numerator: int, denominator: int, digits: int = 6) -> str:
+    """Return a quotient of integers as decimal text, rounded half away from zero: no floats in results."""
+    sign = "-" if (numerator < 0) != (denominator < 0) and numerator else ""
+    scaled = (abs(numerator) * 10**digits * 2 + abs(denominator)) // (2 * abs(denominator))
+    whole, fraction = divmod(scaled, 10**digits)
+    return f"{sign if scaled else ''}{whole}.{fraction:0{digits}d}"

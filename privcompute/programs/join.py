@@ -1,0 +1,64 @@
+"""`private-join`: how many rows do the owners share, and which of its own rows are they (feed-through)?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from chain.primitives.codec import Value
+from chain.primitives.crypto import digest
+from privcompute.engine import Engine, Steps
+from privcompute.programs.base import Context, JobInput, Outputs, Parameters, Program, need_join, need_rows
+from privcompute.protocols.psi import LEAKAGE, PsiSpec
+
+JOIN_SOURCES = ("programs/join.py",)
+
+
+def join_spec(job: bytes, inputs: Sequence[JobInput], *, pad_to: int = 1) -> PsiSpec:
+    """Return the PSI that aligns a job's inputs: owners in party order, the last one is the matcher.
+
+    `job` is the 32-byte job id; a job runs one join, so the id separates its points from all others.
+    """
+    owners = tuple(sorted(item.owner for item in inputs))
+    return PsiSpec(digest("assent/psi/job", job), owners, matcher=owners[-1], pad_to=pad_to)
+
+
+class JoinParameters(Parameters):
+    """A join has no parameters."""
+
+
+def _check(parameters: JoinParameters, inputs: Sequence[JobInput]) -> None:
+    del parameters
+    need_join(inputs, PROGRAM.id)
+
+
+def _run(engine: Engine, context: Context) -> Steps[Outputs]:
+    del engine
+    yield from ()
+    need_rows(context, context.min_group, "a join that may be shown")
+    return Outputs({}, {"rows": context.rows})
+
+
+def _finish(opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
+    del opened
+    return {"rows": int(public["rows"])}
+
+
+PROGRAM = Program(
+    id="private-join",
+    kind="psi",
+    version=1,
+    summary="Private join: the number of rows that all owners hold; each owner learns which of its own.",
+    leakage=LEAKAGE,
+    uses=("join",),
+    profiles=("dh-psi", "rep3"),
+    parameters=JoinParameters,
+    output="private-join/1",
+    output_fields={"rows": "number of identifiers that all owners hold"},
+    sources=JOIN_SOURCES,
+    checker=_check,
+    run=_run,
+    finish=_finish,
+)

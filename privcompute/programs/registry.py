@@ -1,0 +1,22 @@
+"""All programs by id: for genesis, for agents, and for `assent job programs`."""
+
+from __future__ import annotations
+
+from chain.primitives.codec import Value
+from privcompute.programs import join
+from privcompute.programs.base import InputRefused, Program
+
+PROGRAMS: dict[str, Program] = {program.id: program for program in (join.PROGRAM,)}
+
+
+def program(program_id: str) -> Program:
+    """Return a program; raise InputRefused naming those there are."""
+    found = PROGRAMS.get(program_id)
+    if found is None:
+        raise InputRefused(f"program {program_id!r}: unknown here; there are {', '.join(sorted(PROGRAMS))}")
+    return found
+
+
+def records() -> list[dict[str, Value]]:
+    """Return every program as the contract `jobs` registers it, in order of id."""
+    return [PROGRAMS[program_id].record() for program_id in sorted(PROGRAMS)]
