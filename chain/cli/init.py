@@ -1,0 +1,204 @@
+"""`assent init`: keys, genesis and one folder per organisation for a consortium on this machine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import click
+
+from chain.api.console import console, json_option, print_json, reports_errors
+from chain.cli.layout import Consortium, LayoutError, OrgFolder, write_consortium
+from chain.ledger.genesis import (
+    ORG_ID,
+    ContractSource,
+    Genesis,
+    Org,
+    OrgKey,
+    Validator,
+    check_genesis,
+    make_init_args,
+    save_genesis,
+)
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import ConfigError
+from chain.primitives.keyfile import save_key
+from contracts.system import default_init, sources
+from privcompute.programs.registry import program_records
+
+PORTS_PER_ORG = 10
+COMPUTE_AGENTS = 3
+"""`rep3` computes among three organisations."""
+
+NODE_TOML = """\
+# Node of {org}. Every key is explained in the annotated sample node.toml.
+[files]
+data_dir = "data"
+genesis = "../genesis.json"
+key = "keys/node.key"
+
+[network]
+listen = "{listen}"
+
+[rpc]
+listen = "{rpc}"
+"""
+AGENT_TOML = """\
+# Agent of {org}: computes with the other organisations' agents what its own node shows as authorised.
+organisation = "{org}"
+node = "http://{rpc}"
+
+[files]
+genesis = "../genesis.json"
+key = "keys/agent.key"
+data_dir = "agent"
+
+[peers]
+listen = "{agent}"
+"""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--orgs", required=True, help="Organisations, separated by commas: bank,bureau,registry,regulator."
+)
+@click.option("--agents", help="Those that compute; by default the first three. The others are auditors.")
+@click.option(
+    "--base-port",
+    type=click.IntRange(0, 65_000),
+    default=30_300,
+    show_default=True,
+    help="First port; each organisation takes ten. 0 takes free ports.",
+)
+@click.option("--name", default="consortium", show_default=True, help="Name of the chain.")
+@json_option
+@reports_errors
+def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str, as_json: bool) -> None:
+    """Create keys, genesis, configuration and folders of a consortium in FOLDER."""
+    names = _names(orgs, "--orgs")
+    computing = names[:COMPUTE_AGENTS] if agents is None else _names(agents, "--agents")
+    unknown = sorted(set(computing) - set(names))
+    if unknown:
+        raise ConfigError(f"--agents: {', '.join(unknown)} is not among --orgs {orgs}")
+    consortium = create_consortium(folder, names, computing, base_port, name)
+    if as_json:
+        print_json(
+            {"folder": str(folder), "genesis": str(consortium.genesis), "orgs": names, "agents": computing}
+        )
+        return
+    console.print(
+        f"created {folder}: {len(names)} validators ({', '.join(names)}), agents of {', '.join(computing)}"
+    )
+    console.print(
+        f"  {consortium.genesis} is the same at every member; keys/ of an organisation never leave it"
+    )
+    console.print(f"next: assent start {folder}")
+
+
+def _names(text: str, option: str) -> list[str]:
+    names = [part.strip() for part in text.split(",")]
+    for name in names:
+        if ORG_ID.fullmatch(name) is None:
+            raise ConfigError(
+                f"{option}: {name!r} is not an organisation id; use {ORG_ID.pattern}, separated by commas"
+            )
+    if len(set(names)) != len(names):
+        raise ConfigError(f"{option}: {text!r} names an organisation twice")
+    return names
+
+
+def create_consortium(
+    folder: Path, names: list[str], computing: list[str], base_port: int, chain_name: str
+) -> Consortium:
+    """Write the whole folder, or nothing; raise LayoutError when it holds something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LayoutError(f"{folder}: exists and is not empty; name another folder, or remove it first")
+    if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", chain_name) is None:
+        raise ConfigError(f"--name: {chain_name!r} is not a chain name; use [a-z0-9][a-z0-9._-]{{0,63}}")
+    draft = folder.parent / f".{folder.name}.partial"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    ports = _ports(len(names), base_port)
+    keys = {
+        name: _write_org(OrgFolder(draft / name), ports[i], name in computing) for i, name in enumerate(names)
+    }
+    save_genesis(draft / "genesis.json", _genesis(names, computing, ports, keys, chain_name))
+    write_consortium(draft, names)
+    if folder.exists():
+        folder.rmdir()
+    draft.rename(folder)
+    return write_consortium(folder, names)
+
+
+def _ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
+    if base_port == 0:
+        free = _free_ports(3 * count)
+        return [(free[3 * i], free[3 * i + 1], free[3 * i + 2]) for i in range(count)]
+    if base_port + PORTS_PER_ORG * count > 65_535:
+        raise ConfigError(f"--base-port {base_port}: {count} organisations need ports up to "
+                          f"{base_port + PORTS_PER_ORG * count}, at most 65535")  # fmt: skip
+    bases = [base_port + PORTS_PER_ORG * i for i in range(count)]
+    return [(f"127.0.0.1:{b}", f"127.0.0.1:{b + 1}", f"127.0.0.1:{b + 2}") for b in bases]
+
+
+def _free_ports(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [f"127.0.0.1:{item.getsockname()[1]}" for item in sockets]
+    for item in sockets:
+        item.close()
+    return found
+
+
+def _write_org(folder: OrgFolder, ports: tuple[str, str, str], computes: bool) -> dict[str, PrivateKey]:
+    listen, rpc, agent = ports
+    (folder.path / "keys").mkdir(parents=True, mode=0o700)
+    keys = {role: PrivateKey.generate() for role in ("node", "admin", *(["agent"] if computes else []))}
+    for role, key in keys.items():
+        save_key(folder.key(role), key)
+    folder.node_config.write_text(NODE_TOML.format(org=folder.name, listen=listen, rpc=rpc))
+    if computes:
+        folder.agent_config.write_text(AGENT_TOML.format(org=folder.name, rpc=rpc, agent=agent))
+    return keys
+
+
+def _genesis(
+    names: list[str],
+    computing: list[str],
+    ports: list[tuple[str, str, str]],
+    keys: dict[str, dict[str, PrivateKey]],
+    chain_name: str,
+) -> Genesis:
+    validators = tuple(
+        Validator(name, f"{name}-node", keys[name]["node"].public, ports[i][0])
+        for i, name in enumerate(names)
+    )
+    arguments = default_init()
+    arguments["jobs"] = {**arguments["jobs"], "programs": program_records()}
+    orgs = tuple(_org(name, name in computing, ports[i][2], keys[name]) for i, name in enumerate(names))
+    genesis = Genesis(
+        chain_name=chain_name,
+        time=time.time_ns() // 1_000_000,
+        validators=validators,
+        orgs=orgs,
+        contracts=tuple(ContractSource(name, source) for name, source in sources().items()),
+        init_args=make_init_args(arguments),
+    )
+    return check_genesis(genesis)
+
+
+def _org(name: str, computes: bool, agent_address: str, keys: dict[str, PrivateKey]) -> Org:
+    signing = [OrgKey(keys["admin"].public, ("admin",))]
+    if computes:
+        signing.append(OrgKey(keys["agent"].public, ("agent",)))
+    return Org(
+        id=name,
+        name=name,
+        roles=("owner", "user", "compute", "operator") if computes else ("auditor", "operator"),
+        keys=tuple(signing),
+        agent_key=keys["agent"].public if computes else b"",
+        agent_address=agent_address if computes else "",
+    )
