@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from chain.primitives.settings import Address, Section, load_toml, within
-from privcompute.sources import COLUMNS_MAX, Column, ColumnType, Source
+from privcompute.sources import COLUMNS_MAX, Column, ColumnType, Sensitivity, Source
 
 DATASETS_MAX = 1_000
 Id = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -44,7 +44,7 @@ class ColumnConfig(Section):
 
     name: Annotated[str, pydantic.Field(min_length=1, max_length=64)]
     type: ColumnType
-    sensitivity: Literal["public", "internal", "personal", "identifier", "sensitive"] = "personal"
+    sensitivity: Sensitivity = "personal"
 
 
 class DatasetConfig(Section):

@@ -12,7 +12,7 @@ from pathlib import Path
 from chain.primitives.errors import AssentError
 from privcompute.commitments import SEED_BYTES, RowCommitment, commit_rows
 from privcompute.results import write_private
-from privcompute.sources import TYPES, Column, Source, Table, infer_columns, read_table
+from privcompute.sources import SENSITIVITIES, TYPES, Column, Source, Table, infer_columns, read_table
 
 RECORD_BYTES_MAX = 1_048_576
 
@@ -117,6 +117,8 @@ class DatasetStore:
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DatasetError(f"{path}: damaged ({type(error).__name__}); restore it from backup") from None
-        if len(local.seed) != SEED_BYTES or any(column.type not in TYPES for column in columns):
+        if len(local.seed) != SEED_BYTES or any(
+            column.type not in TYPES or column.sensitivity not in SENSITIVITIES for column in columns
+        ):
             raise DatasetError(f"{path}: damaged (seed or column type); restore it from backup")
         return local

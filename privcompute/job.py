@@ -7,7 +7,7 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 
 | ledger shows | we are      | unless          | so we                                                       |
 |--------------|-------------|-----------------|-------------------------------------------------------------|
-| proposed     | participant | accepted        | Check(accepted) → Send accept, or Stop (reject, with reason) |
+| proposed     | participant | accepted        | Check(accepted) → Send accept, or Stop (reject, reason)     |
 | accepted     | owner       | bound           | Prepare (read data, check root, commit) → Send bind         |
 | running      | participant | transcript sent | Check(running) → Compute; each stage → Send commit_stage;   |
 |              |             |                 | all stages committed → Send commit_transcript               |

@@ -10,7 +10,7 @@ import csv
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import duckdb
 import numpy as np
@@ -25,16 +25,31 @@ HEADER_CHARS_MAX = 262_144
 TEXT_CHARS_MAX = 1_024
 MEMORY_LIMIT = "1GB"
 
-ColumnType = Literal["id", "int", "real", "text"]
-TYPES: tuple[ColumnType, ...] = ("id", "int", "real", "text")
+ColumnType = Literal["int", "float", "str", "bool", "date"]
+Sensitivity = Literal["public", "internal", "personal", "sensitive", "identifier"]
+IDENTIFIER: Sensitivity = "identifier"
+TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
+SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 _EXPECTED = {
-    "id": f"a non-empty identifier of at most {TEXT_CHARS_MAX} characters",
-    "text": f"a non-empty text of at most {TEXT_CHARS_MAX} characters",
     "int": "a whole number of at most 64 bits (int)",
-    "real": "a finite number (real)",
+    "float": "a finite number (float)",
+    "str": f"a non-empty text of at most {TEXT_CHARS_MAX} characters (str)",
+    "bool": "one of 0, 1, true, false (bool)",
+    "date": "a day as YYYY-MM-DD (date)",
 }
-_INT = r"[+-]?[0-9]+"
-_REAL = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_PATTERNS = {
+    "int": r"[+-]?[0-9]+",
+    "float": r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?",
+    "bool": r"0|1|true|false",
+    "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+}
+_CASTS = {
+    "int": "TRY_CAST({} AS BIGINT)",
+    "float": "TRY_CAST({} AS DOUBLE)",
+    "str": "{}",
+    "bool": "CAST(TRY_CAST({} AS BOOLEAN) AS BIGINT)",
+    "date": "date_diff('day', DATE '1970-01-01', TRY_CAST({} AS DATE))",
+}
 
 
 class SourceError(AssentError):
@@ -49,7 +64,8 @@ class Column:
 
     name: str
     type: ColumnType
-    sensitivity: str = "personal"
+    sensitivity: Sensitivity = "personal"
+    """`identifier` marks the column that rows are matched by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +78,13 @@ class Source:
 
     @property
     def id_column(self) -> str | None:
-        """The name of the column of type `id`, None for data without one."""
-        return next((column.name for column in self.columns if column.type == "id"), None)
+        """The name of the identifier column, None for data without one."""
+        return next((column.name for column in self.columns if column.sensitivity == IDENTIFIER), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Checked columns: int64 for `int`, float64 for `real`, str objects for `id` and `text`."""
+    """Checked columns: int64 for `int`, `bool` (0, 1) and `date` (days since 1970), float64, str objects."""
 
     columns: tuple[Column, ...]
     data: dict[str, NDArray[Any]] = field(repr=False)
@@ -80,21 +96,21 @@ class Table:
 
     @property
     def ids(self) -> list[str]:
-        """The identifiers in row order; raises SourceError when the schema has none."""
+        """The identifiers in row order as text; raises SourceError when the schema has none."""
         for column in self.columns:
-            if column.type == "id":
-                return [str(item) for item in self.data[column.name]]
-        raise SourceError("the schema has no column of type id; a join needs one")
+            if column.sensitivity == IDENTIFIER:
+                return [str(item) for item in self.data[column.name].tolist()]
+        raise SourceError("the schema has no identifier column; a join needs one")
 
     def row_bytes(self) -> list[bytes]:
-        """Return each row's canonical bytes: its cells in schema order, reals as shortest decimals."""
+        """Return each row's canonical bytes: its cells in schema order, floats as shortest decimals."""
         cells = [_canonical_cells(column, self.data[column.name]) for column in self.columns]
         return [encode_value(list(row)) for row in zip(*cells, strict=True)]
 
 
 def _canonical_cells(column: Column, data: NDArray[Any]) -> list[Value]:
     items: list[Any] = data.tolist()
-    return [repr(item + 0.0) for item in items] if column.type == "real" else items
+    return [repr(item + 0.0) for item in items] if column.type == "float" else items
 
 
 def read_table(source: Source) -> Table:
@@ -112,7 +128,7 @@ def read_table(source: Source) -> Table:
 
 
 def infer_columns(source: Source, id_column: str | None) -> tuple[Column, ...]:
-    """Return a schema for every column of the file: `int` or `real` where every cell fits, else `text`."""
+    """Return a schema for every column of the file: the first of int, float, date that every cell fits."""
     with _connect(source) as db:
         present = _stage(db, source)
         if id_column is not None and id_column not in present:
@@ -121,17 +137,18 @@ def infer_columns(source: Source, id_column: str | None) -> tuple[Column, ...]:
             )
         _check_row_count(db, source)
         return tuple(
-            Column(name, "id", "identifier") if name == id_column else Column(name, _infer_type(db, name))
+            Column(name, "str", IDENTIFIER) if name == id_column else Column(name, _infer_type(db, name))
             for name in present
         )
 
 
 def _infer_type(db: duckdb.DuckDBPyConnection, name: str) -> ColumnType:
-    for kind in TYPES[1:3]:
+    kinds: tuple[ColumnType, ...] = ("int", "float", "date")
+    for kind in kinds:
         query = f"SELECT count(*) FROM staged WHERE NOT coalesce({_fits(kind, name)}, false)"
         if _one(db, query) == 0:
             return kind
-    return "text"
+    return "str"
 
 
 def _connect(source: Source) -> duckdb.DuckDBPyConnection:
@@ -217,8 +234,8 @@ def _check_columns(source: Source, present: list[str]) -> None:
             f"{source.path}: column {_listed(missing)} missing; the schema needs it, the file has "
             f"{_listed(present)}: restore the column or register a new version without it"
         )
-    if sum(column.type == "id" for column in source.columns) > 1:
-        raise SourceError(f"{source.path}: more than one column of type id in the schema; keep one")
+    if sum(column.sensitivity == IDENTIFIER for column in source.columns) > 1:
+        raise SourceError(f"{source.path}: more than one identifier column in the schema; keep one")
 
 
 def _check_row_count(db: duckdb.DuckDBPyConnection, source: Source) -> None:
@@ -240,9 +257,9 @@ def _read_column(db: duckdb.DuckDBPyConnection, source: Source, column: Column) 
             f"{source.path}: row {misfit[0]} (below the header), column {column.name!r}: {value}, expected "
             f"{_EXPECTED[column.type]}; correct the cell or remove the row"
         )
-    if column.type == "id":
+    if column.sensitivity == IDENTIFIER:
         _check_distinct(db, source, column)
-    cast = {"int": f"CAST({name} AS BIGINT)", "real": f"CAST({name} AS DOUBLE)"}.get(column.type, name)
+    cast = _CASTS[column.type].format(name)
     fetched = db.execute(f'SELECT {cast} AS cell FROM staged ORDER BY "\n"').fetchnumpy()["cell"]
     return np.asarray(np.ma.getdata(fetched))
 
@@ -263,12 +280,11 @@ def _check_distinct(db: duckdb.DuckDBPyConnection, source: Source, column: Colum
 def _fits(kind: ColumnType, column: str) -> str:
     """Return a SQL condition: the cell is of this type (DuckDB alone would round '1.5' to an int)."""
     name = _name(column)
-    if kind == "int":
-        return f"(regexp_full_match({name}, '{_INT}') AND TRY_CAST({name} AS BIGINT) IS NOT NULL)"
-    if kind == "real":
-        finite = f"coalesce(isfinite(TRY_CAST({name} AS DOUBLE)), false)"
-        return f"(regexp_full_match({name}, '{_REAL}') AND {finite})"
-    return f"(length({name}) BETWEEN 1 AND {TEXT_CHARS_MAX})"
+    if kind == "str":
+        return f"(length({name}) BETWEEN 1 AND {TEXT_CHARS_MAX})"
+    cast = _CASTS[kind].format(name)
+    holds = f"coalesce(isfinite({cast}), false)" if kind == "float" else f"{cast} IS NOT NULL"
+    return f"(regexp_full_match({name}, '{_PATTERNS[kind]}') AND {holds})"
 
 
 def _one(db: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -22,7 +22,8 @@ path = "loans.csv"
 id_column = "customer"
 [[datasets.columns]]
 name = "customer"
-type = "id"
+type = "str"
+sensitivity = "identifier"
 """
 
 
@@ -53,7 +54,7 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
         ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x'"]),
         ('organisation = "bank"\n[peers]\nlisten = "x"', ["peers.listen = 'x'", "host:port"]),
         ('organisation = "bank"\n[peers]\nconnect_timeout_ms = 1', ["connect_timeout_ms = 1", "100..600000"]),
-        (GOOD.replace('"id"\n', '"float"\n'), ["datasets.0.columns.0.type = 'float'", "'real'"]),
+        (GOOD.replace('"str"', '"text"'), ["datasets.0.columns.0.type = 'text'", "'float'"]),
     ],
 )
 def test_a_fault_is_named_with_key_and_range(tmp_path: Path, text: str, parts: list[str]) -> None:

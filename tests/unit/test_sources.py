@@ -10,7 +10,8 @@ import pytest
 
 from privcompute.sources import Column, Source, SourceError, infer_columns, read_table
 
-COLUMNS = (Column("id", "id"), Column("age", "int"), Column("income", "real"), Column("town", "text"))
+ID = Column("id", "str", "identifier")
+COLUMNS = (ID, Column("age", "int"), Column("income", "float"), Column("town", "str"))
 GOOD = "id,age,income,town\na1,30,1.5,Bonn\na2,41,-2e3,Köln\n"
 
 
@@ -36,7 +37,7 @@ def test_a_fitting_file_is_read_exactly(tmp_path: Path) -> None:
 
 
 def test_columns_beyond_the_schema_are_ignored_and_order_does_not_matter(tmp_path: Path) -> None:
-    table = read_table(source(tmp_path, "secret,age,id\nx,1,b\n", (Column("id", "id"), Column("age", "int"))))
+    table = read_table(source(tmp_path, "secret,age,id\nx,1,b\n", (ID, Column("age", "int"))))
     assert set(table.data) == {"id", "age"}
 
 
@@ -56,7 +57,7 @@ def test_parquet_and_database_tables_give_the_rows_of_the_csv(tmp_path: Path) ->
         ("id,age,town\na,1,x\n", ["'income'", "missing", "'age'"]),
         ("id,age,income,town\na,1,1,x\nb,old,1,x\n", ["row 2", "'age'", "'old'", "int", "correct"]),
         ("id,age,income,town\na,1.5,1,x\n", ["row 1", "'age'", "'1.5'", "int"]),
-        ("id,age,income,town\na,1,nan,x\n", ["row 1", "'income'", "'nan'", "real"]),
+        ("id,age,income,town\na,1,nan,x\n", ["row 1", "'income'", "'nan'", "float"]),
         ("id,age,income,town\na,1,1e999,x\n", ["row 1", "'income'", "'1e999'", "finite"]),
         ("id,age,income,town\na,,1,x\n", ["row 1", "'age'", "empty"]),
         ("id,age,income,town\na,99999999999999999999,1,x\n", ["row 1", "'age'", "64 bits"]),
@@ -80,7 +81,7 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"id,age\n\xff\xfe,1\n")
     with pytest.raises(SourceError, match=r"table\.csv"):
-        read_table(Source(path, (Column("id", "id"), Column("age", "int"))))
+        read_table(Source(path, (ID, Column("age", "int"))))
 
 
 def test_a_missing_file_a_pattern_and_an_unknown_kind_are_refused(tmp_path: Path) -> None:
@@ -101,16 +102,25 @@ def test_a_hostile_column_name_stays_a_name(tmp_path: Path) -> None:
 def test_the_schema_is_inferred_from_every_cell(tmp_path: Path) -> None:
     found = infer_columns(source(tmp_path, GOOD, ()), "id")
     assert [(column.name, column.type) for column in found] == [
-        ("id", "id"),
+        ("id", "str"),
         ("age", "int"),
-        ("income", "real"),
-        ("town", "text"),
+        ("income", "float"),
+        ("town", "str"),
     ]
     with pytest.raises(SourceError, match="'nr'"):
         infer_columns(source(tmp_path, GOOD, ()), "nr")
 
 
 def test_equal_numbers_have_equal_row_bytes(tmp_path: Path) -> None:
-    columns = (Column("x", "real"),)
+    columns = (Column("x", "float"),)
     assert len(set(read_table(source(tmp_path, "x\n1\n1.0\n+1e0\n", columns)).row_bytes())) == 1
     assert len(set(read_table(source(tmp_path, "x\n0\n-0.0\n", columns)).row_bytes())) == 1
+
+
+def test_booleans_and_days_are_numbers(tmp_path: Path) -> None:
+    columns = (Column("ok", "bool"), Column("day", "date"))
+    table = read_table(source(tmp_path, "ok,day\ntrue,1970-01-02\n0,1969-12-31\n", columns))
+    assert table.data["ok"].tolist() == [1, 0]
+    assert table.data["day"].tolist() == [1, -1]
+    assert "'maybe'" in refusal(tmp_path, "ok,day\nmaybe,1970-01-02\n", columns)
+    assert "YYYY-MM-DD" in refusal(tmp_path, "ok,day\n1,1970-02-30\n", columns)

@@ -1,0 +1,237 @@
+"""An agent's own check of a job: it refuses whatever its own node does not show as authorised.
+
+The contracts guard the same rules; an owner asks again because the contracts cannot know this owner's local
+policy, its data, or the code it really runs, and because data must not depend on anybody else's node. Facts
+come from proved state. What a policy contract decides cannot be proved by state alone: it shows in the state
+of the job, which only advances when the contract agreed.
+
+Codes are those of contracts/system/README.md; codes that only an agent uses are listed in `LOCAL_CODES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chain.primitives.codec import Value
+from chain.primitives.errors import AssentError
+from privcompute.agent_config import Policy
+from privcompute.datasets import LocalDataset
+from privcompute.job_view import COMPUTED, PROPOSED, RUNNING, Input, JobView
+
+ALLOWED_USES: Mapping[str, frozenset[str]] = {
+    "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
+    "join-only": frozenset({"join"}),
+    "aggregate-only": frozenset({"aggregate", "encrypted"}),
+    "compare-only": frozenset({"compare"}),
+    "encrypted-only": frozenset({"encrypted"}),
+}
+"""Column constraint -> uses that it allows (contracts/system/README.md, grants)."""
+
+LOCAL_CODES: Mapping[str, str] = {
+    "LOCAL_PURPOSE_REFUSED": "this owner's own policy refuses the purpose",
+    "LOCAL_ORGANISATION_REFUSED": "this owner's own policy refuses a participant",
+    "PROGRAM_NOT_INSTALLED": "this agent does not have the program",
+    "DATASET_NOT_HELD": "this agent holds no record of the dataset version",
+    "ROOT_MISMATCH": "the registered root is not the one this agent knows",
+    "ONE_INPUT_PER_OWNER": "an owner takes part with one dataset per job",
+}
+_STATE_OF_PHASE = {"accepted": PROPOSED, "running": RUNNING, "reveal": COMPUTED}
+_LIVE_OF_PHASE = {"running": "running", "reveal": "running"}
+_STATUS_CODES = {
+    "revoked": "GRANT_REVOKED",
+    "suspended": "GRANT_SUSPENDED",
+    "expired": "GRANT_EXPIRED",
+}
+
+
+class Refusal(AssentError):
+    """This agent will not take the step; `reason` is the stable code that the ledger may see."""
+
+    code = "refused"
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What our node proves, read at one certified head or later; None where the state has no entry."""
+
+    view: JobView
+    grants: Mapping[str, Value]
+    datasets: Mapping[str, Value]
+    versions: Mapping[str, Value]
+    """"<dataset>/<version>" -> record."""
+    orgs: Mapping[str, Value]
+    program: Value
+    ranks: Mapping[str, int]
+    """Profile -> rank; a higher one is stronger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What this agent knows by itself."""
+
+    org: str
+    agent_key: bytes
+    code_hash: bytes | None
+    """Of the program of the job as it is installed here; None when it is not."""
+    datasets: Mapping[str, LocalDataset]
+    """"<dataset>/<version>" -> our record of it."""
+    policy: Policy
+
+
+def check_job(phase: str, facts: Facts, own: Own, now_ms: int) -> None:
+    """Raise Refusal unless everything allows this phase (accepted, running or reveal)."""
+    view = facts.view
+    _require(
+        view.state == _STATE_OF_PHASE[phase], "WRONG_STATE", f"the job is {view.state}, not ready for {phase}"
+    )
+    _check_parties(facts, own)
+    _check_program(facts, own)
+    _check_policy(view, own.policy)
+    inputs = view.inputs_of(own.org)
+    _require(len(inputs) <= 1, "ONE_INPUT_PER_OWNER", f"{len(inputs)} inputs of {own.org}; propose one")
+    for one in inputs:
+        _check_grant(phase, one, facts, own, now_ms)
+        _check_dataset(one, facts, own)
+
+
+def _check_parties(facts: Facts, own: Own) -> None:
+    spec = facts.view.spec
+    mine = _found(spec.participant(own.org), "NOT_PARTICIPANT", f"{own.org} has no part in this job")
+    for one in spec.participants:
+        record = facts.orgs.get(one.org)
+        _require(
+            record is not None and record["status"] == "active" and record["agent_key"] == one.agent_key,
+            "AGENT_KEY_MISMATCH",
+            f"the agent key of {one.org} is not the one registered now",
+        )
+    _require(
+        mine.agent_key == own.agent_key,
+        "AGENT_KEY_MISMATCH",
+        "the job names another agent key for us than this agent holds",
+    )
+
+
+def _check_program(facts: Facts, own: Own) -> None:
+    spec = facts.view.spec
+    record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
+    _require(record["status"] == "active", "UNKNOWN_PROGRAM", f"program {spec.program} is retired")
+    _require(
+        own.code_hash is not None,
+        "PROGRAM_NOT_INSTALLED",
+        f"{spec.program} is not installed here; update the agent",
+    )
+    _require(
+        own.code_hash == record["code_hash"],
+        "CODE_HASH_MISMATCH",
+        f"{spec.program} as installed here is not the code that the consortium agreed on",
+    )
+    _require(
+        spec.profile in record["profiles"],
+        "PROFILE_NOT_OFFERED",
+        f"{spec.program} does not offer {spec.profile}",
+    )
+
+
+def _check_policy(view: JobView, policy: Policy) -> None:
+    purpose = view.spec.purpose
+    _require(
+        purpose not in policy.refused_purposes,
+        "LOCAL_PURPOSE_REFUSED",
+        f"agent.toml refuses purpose {purpose}",
+    )
+    involved = {one.org for one in view.spec.participants} | {view.initiator, *view.spec.receivers}
+    refused = sorted(involved & set(policy.refused_organisations))
+    _require(not refused, "LOCAL_ORGANISATION_REFUSED", f"agent.toml refuses {', '.join(refused)}")
+
+
+def _check_grant(phase: str, one: Input, facts: Facts, own: Own, now_ms: int) -> None:
+    """The guard of contract `grants`, in its order, for one of our own inputs."""
+    view, name = facts.view, f"grant {one.grant}"
+    grant, spec = _found(facts.grants.get(one.grant), "UNKNOWN_GRANT", f"our node shows no {name}"), view.spec
+    _require(grant["owner"] == own.org, "UNKNOWN_GRANT", f"{name} is not of our data")
+    _require(grant["grantee"] == view.initiator, "NOT_GRANTEE", f"{name} is not for {view.initiator}")
+    status = grant["status"]
+    _require(status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}")
+    _require(now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms")
+    _require(now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms")
+    _require(grant["dataset"] == one.dataset, "DATASET_NOT_GRANTED", f"{name} is for {grant['dataset']}")
+    _require(
+        grant["version"] == one.version, "VERSION_NOT_GRANTED", f"{name} is for version {grant['version']}"
+    )
+    _require(grant["purpose"] == spec.purpose, "PURPOSE_MISMATCH", f"{name} is for {grant['purpose']}")
+    _require(
+        spec.program in grant["programs"], "PROGRAM_NOT_GRANTED", f"{name} does not allow {spec.program}"
+    )
+    _check_columns(one, grant)
+    _require(
+        facts.ranks.get(spec.profile, -1) >= facts.ranks.get(grant["profile"], 2**63),
+        "PROFILE_TOO_WEAK",
+        f"{name} asks for {grant['profile']} or stronger, the job runs {spec.profile}",
+    )
+    _require(spec.min_group >= grant["min_group"], "GROUP_TOO_SMALL", f"{name} asks for {grant['min_group']}")
+    allowed = {*grant["co_parties"], grant["owner"], grant["grantee"]}
+    strangers = sorted({party.org for party in spec.participants} - allowed)
+    _require(not strangers, "CO_PARTY_NOT_GRANTED", f"{name} does not allow {', '.join(strangers)}")
+    outside = sorted(set(spec.receivers) - set(grant["receivers"]))
+    _require(not outside, "RECEIVER_NOT_GRANTED", f"{name} lets no result go to {', '.join(outside)}")
+    _check_quota(phase, view.id, grant)
+
+
+def _check_columns(one: Input, grant: Value) -> None:
+    for column, use in one.columns.items():
+        constraint = grant["columns"].get(column)
+        _require(constraint is not None, "COLUMN_NOT_GRANTED", f"grant {one.grant} does not cover {column!r}")
+        _require(
+            use in ALLOWED_USES.get(constraint, frozenset()),
+            "CONSTRAINT_VIOLATED",
+            f"column {column!r} is {constraint}; the job wants to use it as {use}",
+        )
+
+
+def _check_quota(phase: str, job: str, grant: Value) -> None:
+    quota, held = grant["quota"], grant["live"].get(job)
+    if phase in _LIVE_OF_PHASE:
+        _require(
+            held == _LIVE_OF_PHASE[phase],
+            "QUOTA_EXHAUSTED",
+            f"grant {grant['id']} shows no running run for this job",
+        )
+    else:
+        _require(
+            held is not None or quota["used"] + quota["reserved"] < quota["runs"],
+            "QUOTA_EXHAUSTED",
+            f"grant {grant['id']}: {quota['used']} used + {quota['reserved']} reserved of {quota['runs']} runs",
+        )
+
+
+def _check_dataset(one: Input, facts: Facts, own: Own) -> None:
+    dataset, key = facts.datasets.get(one.dataset), f"{one.dataset}/{one.version}"
+    _require(
+        dataset is not None and dataset["status"] == "active" and dataset["owner"] == own.org,
+        "DATASET_NOT_ACTIVE",
+        f"dataset {one.dataset} is not active as ours",
+    )
+    local, version = own.datasets.get(key), facts.versions.get(key)
+    _require(local is not None, "DATASET_NOT_HELD", f"this agent holds no record of {key}")
+    _require(
+        local is not None and version is not None and version["root"] == local.root,
+        "ROOT_MISMATCH",
+        f"the root registered for {key} is not the one this agent computed",
+    )
+
+
+def _require(holds: bool, reason: str, text: str) -> None:
+    if not holds:
+        raise Refusal(reason, text)
+
+
+def _found(value: Any, reason: str, text: str) -> Any:
+    if value is None:
+        raise Refusal(reason, text)
+    return value
