@@ -14,7 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from chain.api.metrics import Metrics
 from chain.config import Rpc
-from chain.primitives.errors import AssentError, LimitError
+from chain.primitives.errors import AssentError, LimitError, PortBusy
 from chain.primitives.settings import Section, split_address
 
 log = logging.getLogger("assent.rpc")
@@ -96,7 +96,7 @@ class RpcServer:
         self.address = config.listen
 
     async def start(self) -> None:
-        """Bind the port; raise LimitError naming it when it is taken."""
+        """Bind the port; raise PortBusy naming it when it is taken."""
         host, port = split_address(self._config.listen)
         await self._runner.setup()
         try:
@@ -263,12 +263,6 @@ class RpcServer:
             await notify({"error": {"code": error.code, "message": str(error)}})
         except ConnectionError:
             return
-
-
-class PortBusy(AssentError):
-    """A port that cannot be bound: the text names it and the setting to change."""
-
-    code = "port_busy"
 
 
 def _failure(ident: Any, number: int, message: str, data: Any = None) -> dict[str, Any]:

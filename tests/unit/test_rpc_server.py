@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from chain.api.metrics import Metrics
-from chain.api.rpc import Method, Notify, PortBusy, RateLimit, RpcServer
+from chain.api.rpc import Method, Notify, RateLimit, RpcServer
 from chain.config import Rpc
-from chain.primitives.errors import DecodeError, LimitError
+from chain.primitives.errors import DecodeError, LimitError, PortBusy
 from chain.primitives.settings import Section
 
 
