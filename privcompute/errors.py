@@ -46,6 +46,12 @@ class PeerMisbehaved(PeerFault):
     code = "mpc_peer_misbehaved"
 
 
+class ListenError(AssentError):
+    """An agent address that cannot be listened on: free it or choose another."""
+
+    code = "mpc_listen"
+
+
 class Cancelled(AssentError):
     """This party stopped the computation on purpose (shutdown or abort)."""
 
