@@ -1,0 +1,38 @@
+"""The system contracts: sources in the contract language, in the order in which genesis installs them."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from chain.primitives.codec import Value
+
+NAMES = ("orgs", "lifecycle", "datasets", "grants", "jobs")
+
+PROFILES: tuple[dict[str, Value], ...] = (
+    {"name": "dealer", "rank": 0, "adversary": "semi-honest, trusted dealer", "parties": 2},
+    {"name": "rep3", "rank": 1, "adversary": "semi-honest, one of three corrupted", "parties": 3},
+    {"name": "dh-psi", "rank": 2, "adversary": "semi-honest, all but one corrupted", "parties": 2},
+    {"name": "ot2", "rank": 2, "adversary": "semi-honest, one of two corrupted, no dealer", "parties": 2},
+    {"name": "rep3-malicious", "rank": 3, "adversary": "malicious, one of three, abort", "parties": 3},
+    {"name": "rep4", "rank": 3, "adversary": "malicious, one of four, abort", "parties": 4},
+)
+"""Security profiles by strength; a grant's profile is a minimum rank (privacy-computing threat model)."""
+
+PROPOSAL_MS = 7 * 24 * 3_600_000
+FREEZE_BLOCKS = 1_000
+
+
+def sources() -> dict[str, str]:
+    """Return {name: source} of the system contracts in bootstrap order."""
+    folder = resources.files(__name__)
+    return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in NAMES}
+
+
+def default_init() -> dict[str, dict[str, Value]]:
+    """Return the `@init` arguments of every system contract but `orgs`; `programs` is for the caller to fill."""
+    return {
+        "lifecycle": {"proposal_ms": PROPOSAL_MS, "freeze_blocks": FREEZE_BLOCKS},
+        "datasets": {},
+        "grants": {"profiles": [dict(profile) for profile in PROFILES]},
+        "jobs": {"programs": []},
+    }

@@ -1,0 +1,186 @@
+"""Members of the consortium: their roles, signing keys and agents."""
+
+ID_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789"
+ID_REST = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+ORG_ROLES = ("owner", "user", "compute", "auditor", "operator")
+KEY_ROLES = ("admin", "steward", "agent")
+KEYS_MAX = 32
+TEXT_MAX = 256
+
+orgs = Map(str, dict)
+keys = Map(str, dict)
+org_keys = Map(str, list)
+members = Var(list, [])
+
+OrgJoined = Event(org=subject, by=subject, name=str, roles=list)
+KeyAdded = Event(org=subject, by=subject, key=bytes, roles=list)
+KeyRevoked = Event(org=subject, by=subject, key=bytes, reason=str)
+AgentSet = Event(org=subject, by=subject, agent_key=bytes, agent_address=str)
+
+
+@init
+def setup(orgs: list):
+    for member in orgs:
+        join(member)
+
+
+def join(member: dict):
+    id = member["id"]
+    check_id(id)
+    check_text(member["name"])
+    require(id not in orgs, "ORG_EXISTS")
+    check_roles(member["roles"], ORG_ROLES)
+    org_keys[id] = []
+    admins = 0
+    for entry in member["keys"]:
+        put_key(id, entry["key"], entry["roles"])
+        if "admin" in entry["roles"]:
+            admins += 1
+    require(admins > 0, "NO_ADMIN_KEY")
+    agent_key = member["agent_key"]
+    known = keys.get(agent_key.hex())
+    if known is None:
+        put_key(id, agent_key, ["agent"])
+    else:
+        require(known["org"] == id, "KEY_EXISTS")
+    check_text(member["agent_address"])
+    orgs[id] = {
+        "id": id,
+        "name": member["name"],
+        "roles": member["roles"],
+        "agent_key": agent_key,
+        "agent_address": member["agent_address"],
+        "status": "active",
+        "joined": ctx.height,
+    }
+    members.set(members.get() + [id])
+    OrgJoined(org="org:" + id, by="org:" + id, name=member["name"], roles=member["roles"])
+
+
+@export
+def add_key(key: bytes, roles: list):
+    org = admin()
+    put_key(org, key, roles)
+    KeyAdded(org="org:" + org, by="org:" + org, key=key, roles=roles)
+
+
+@export
+def rotate_key(old: bytes, new: bytes):
+    """Replace a key by another with the same roles, in one step."""
+    org = admin()
+    record = own_key(org, old)
+    put_key(org, new, record["roles"])
+    KeyAdded(org="org:" + org, by="org:" + org, key=new, roles=record["roles"])
+    end_key(org, old, "rotated")
+
+
+@export
+def revoke_key(key: bytes, reason: str):
+    """End a key: what it signed up to this height stays valid, later transactions are refused."""
+    org = admin()
+    check_text(reason)
+    record = own_key(org, key)
+    if "admin" in record["roles"]:
+        others = [other for other in org_keys[org] if other != key.hex() and "admin" in keys[other]["roles"]]
+        require(len(others) > 0, "LAST_ADMIN_KEY")
+    end_key(org, key, reason)
+
+
+@export
+def set_agent(agent_key: bytes, agent_address: str):
+    """Name the agent's key and address; a new key takes the place of the old one."""
+    org = admin()
+    check_text(agent_address)
+    record = orgs[org]
+    old = record["agent_key"]
+    if agent_key != old:
+        old_roles = keys[old.hex()]["roles"]
+        require("admin" not in old_roles, "USE_ROTATE_KEY")
+        put_key(org, agent_key, ["agent"])
+        end_key_record(org, old)
+        KeyRevoked(org="org:" + org, by="org:" + org, key=old, reason="agent key replaced")
+        record["agent_key"] = agent_key
+    record["agent_address"] = agent_address
+    orgs[org] = record
+    AgentSet(org="org:" + org, by="org:" + org, agent_key=agent_key, agent_address=agent_address)
+
+
+@view
+def org_of(id: str) -> dict:
+    record = orgs.get(id)
+    require(record is not None, "UNKNOWN_ORG")
+    return record
+
+
+@view
+def active_members() -> list:
+    return members.get()
+
+
+@view
+def has_role(id: str, role: str) -> bool:
+    record = orgs.get(id)
+    return record is not None and role in record["roles"]
+
+
+def admin() -> str:
+    # A contract called by a member must not act in the member's name.
+    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
+    require("admin" in ctx.roles, "KEY_ROLE_MISSING")
+    return ctx.org
+
+
+def put_key(org: str, key: bytes, roles: list):
+    name = key.hex()
+    require(len(key) == 32, "BAD_KEY")
+    require(name not in keys, "KEY_EXISTS")
+    check_roles(roles, KEY_ROLES)
+    require(len(org_keys[org]) < KEYS_MAX, "TOO_MANY_KEYS")
+    keys[name] = {
+        "org": org,
+        "key": key,
+        "roles": roles,
+        "status": "active",
+        "since": ctx.height,
+        "until": 0,
+    }
+    org_keys[org] = org_keys[org] + [name]
+
+
+def own_key(org: str, key: bytes) -> dict:
+    record = keys.get(key.hex())
+    require(record is not None, "UNKNOWN_KEY")
+    require(record["org"] == org and record["status"] == "active", "UNKNOWN_KEY")
+    require(key != orgs[org]["agent_key"], "USE_SET_AGENT")
+    return record
+
+
+def end_key(org: str, key: bytes, reason: str):
+    end_key_record(org, key)
+    KeyRevoked(org="org:" + org, by="org:" + org, key=key, reason=reason)
+
+
+def end_key_record(org: str, key: bytes):
+    name = key.hex()
+    record = keys[name]
+    record["status"] = "revoked"
+    record["until"] = ctx.height
+    keys[name] = record
+    org_keys[org] = [other for other in org_keys[org] if other != name]
+
+
+def check_roles(roles: list, allowed: tuple):
+    require(0 < len(roles) <= len(allowed), "BAD_ROLE")
+    for role in roles:
+        require(role in allowed, "BAD_ROLE")
+
+
+def check_id(id: str):
+    require(0 < len(id) <= 64, "BAD_ID")
+    require(id[0] in ID_FIRST, "BAD_ID")
+    for letter in id:
+        require(letter in ID_REST, "BAD_ID")
+
+
+def check_text(text: str):
+    require(len(text) <= TEXT_MAX, "TEXT_TOO_LONG")
