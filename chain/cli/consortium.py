@@ -1,0 +1,176 @@
+"""`assent start`, `status`, `stop`, `logs`: the processes of a local consortium."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.client import Client
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import run
+from chain.cli import processes
+from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
+from chain.config import load_node_config
+from chain.primitives.errors import AssentError
+
+READY_S = 60.0
+
+folder_argument = click.argument("folder", type=click.Path(path_type=Path))
+
+
+def node_url(org: OrgFolder) -> str:
+    """Return the RPC address of an organisation's node."""
+    return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
+
+
+def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator[str]:
+    """Start what does not run yet and wait until it is ready, yielding a line a process."""
+    started = {org.name: processes.start(org, "node") for org in consortium.orgs}
+    for org in consortium.orgs:
+        processes.wait_until(org, "node", lambda org=org: _ready(org), READY_S)  # type: ignore[misc]
+        yield f"{org.name}: node {'started' if started[org.name] else 'was running'}, RPC at {node_url(org)}"
+    for org in consortium.orgs:
+        if agents and org.agent_config.exists():
+            fresh = processes.start(org, "agent")
+            yield f"{org.name}: agent {'started' if fresh else 'was running'}"
+
+
+def stop_consortium(consortium: Consortium) -> Iterator[str]:
+    """Stop every agent, then every node, yielding a line a process that ran."""
+    for process in ("agent", "node"):
+        for org in consortium.orgs:
+            if processes.stop(org, process):
+                yield f"{org.name}: {process} stopped"
+
+
+def _ready(org: OrgFolder) -> bool:
+    try:
+        with urllib.request.urlopen(node_url(org) + "/ready", timeout=2) as answer:  # noqa: S310 (our own address)
+            return bool(json.loads(answer.read())["ready"])
+    except (OSError, urllib.error.URLError, ValueError, KeyError):
+        return False
+
+
+@click.command()
+@folder_argument
+@click.option("--org", "only", help="Start only this organisation's processes.")
+@json_option
+@reports_errors
+def start(folder: Path, only: str | None, as_json: bool) -> None:
+    """Start the nodes and agents of the consortium in FOLDER; those that run are left alone."""
+    consortium = _chosen(open_consortium(folder), only)
+    lines = []
+    for line in start_consortium(consortium):
+        lines.append(line)
+        if not as_json:
+            console.print(line)
+    if as_json:
+        print_json({"started": lines})
+    else:
+        console.print(f"next: assent status {folder}")
+
+
+@click.command()
+@folder_argument
+@click.option("--org", "only", help="Stop only this organisation's processes.")
+@json_option
+@reports_errors
+def stop(folder: Path, only: str | None, as_json: bool) -> None:
+    """Stop the agents and nodes of the consortium in FOLDER cleanly."""
+    lines = list(stop_consortium(_chosen(open_consortium(folder), only)))
+    if as_json:
+        print_json({"stopped": lines})
+    else:
+        console.print("\n".join(lines) or f"{folder}: nothing was running")
+
+
+def _chosen(consortium: Consortium, only: str | None) -> Consortium:
+    return consortium if only is None else Consortium(consortium.path, (consortium.org(only),))
+
+
+@click.command()
+@folder_argument
+@json_option
+@reports_errors
+def status(folder: Path, as_json: bool) -> None:
+    """Show the nodes and agents of the consortium in FOLDER, and why it stands still if it does."""
+    consortium = open_consortium(folder)
+
+    async def work() -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(_node_status(org) for org in consortium.orgs)))
+
+    nodes = run(work())
+    agents = [_agent_status(org) for org in consortium.orgs if org.agent_config.exists()]
+    if as_json:
+        print_json({"nodes": nodes, "agents": agents})
+        return
+    highest = max((node["height"] or 0 for node in nodes), default=0)
+    rows = [
+        [n["org"], n["state"], n["height"], n["view"], n["primary"], n["peers"], n["pool"],
+         None if n["height"] is None else highest - n["height"]]
+        for n in nodes
+    ]  # fmt: skip
+    print_table("nodes", ["org", "state", "#height", "#view", "primary", "#peers", "#pool", "#lag"], rows)
+    if agents:
+        print_table(
+            "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
+        )
+    for node in nodes:
+        if node["stall"]:
+            console.print(f"{node['org']}: {node['stall']}")
+
+
+async def _node_status(org: OrgFolder) -> dict[str, Any]:
+    shown: dict[str, Any] = dict.fromkeys(("height", "view", "primary", "peers", "pool", "stall"))
+    shown |= {"org": org.name, "state": "stopped", "url": node_url(org)}
+    if processes.find(org, "node") is None:
+        shown["stall"] = (
+            f"the node does not run; start it with: assent start {org.path.parent} --org {org.name}"
+        )
+        return shown
+    try:
+        async with Client(shown["url"], timeout_s=3.0) as client:
+            info = await client.request("getNodeInfo")
+    except AssentError as error:
+        return shown | {"state": "silent", "stall": f"{error}; its log: {org.log('node')}"}
+    return (
+        shown
+        | {"state": "running"}
+        | {key: info[key] for key in ("height", "view", "primary", "peers", "pool", "stall")}
+    )
+
+
+def _agent_status(org: OrgFolder) -> dict[str, Any]:
+    running = processes.find(org, "agent") is not None
+    from privcompute.agent_config import load_agent_config
+
+    config, _ = load_agent_config(org.agent_config)
+    return {"org": org.name, "state": "running" if running else "stopped", "listen": config.peers.listen}
+
+
+@click.command()
+@folder_argument
+@click.argument("org")
+@click.option("--agent", "process", flag_value="agent", help="The agent's log instead of the node's.")
+@click.option("--node", "process", flag_value="node", default="node", help="The node's log (default).")
+@click.option("-n", "lines", type=click.IntRange(1, 100_000), default=40, show_default=True)
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
+@reports_errors
+def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None:
+    """Show the end of the log of ORG's node or agent in FOLDER."""
+    chosen = open_consortium(folder).org(org)
+    path = chosen.log(process)
+    if not path.exists():
+        raise LayoutError(f"{path}: no log yet; start it with: assent start {folder}")
+    if follow:
+        subprocess.run(["tail", "-n", str(lines), "-F", str(path)], check=False)
+    else:
+        click.echo(processes.log_tail(chosen, process, lines))
