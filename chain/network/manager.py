@@ -9,7 +9,7 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from chain.network.backoff import CAP_S, Backoff
@@ -130,6 +130,12 @@ class PeerManager:
         """Queue one frame for every connected peer; return how many took it."""
         frame = encode_frame(kind, body)
         return sum([link.send(kind, frame) for link in list(self._registry.links.values())])
+
+    def multicast(self, peers: Iterable[bytes], kind: Kind, body: bytes) -> int:
+        """Queue one frame for some peers; return how many took it."""
+        frame = encode_frame(kind, body)
+        links = [self._registry.links[peer] for peer in peers if peer in self._registry.links]
+        return sum([link.send(kind, frame) for link in links])
 
     def disconnect(self, peer: bytes, reason: str, ban_s: float = BAN_S) -> None:
         """Close a peer's connection and refuse it for `ban_s` seconds."""
