@@ -53,7 +53,7 @@ def stop_consortium(consortium: Consortium) -> Iterator[str]:
 
 def _ready(org: OrgFolder) -> bool:
     try:
-        with urllib.request.urlopen(node_url(org) + "/ready", timeout=2) as answer:  # noqa: S310 (our own address)
+        with urllib.request.urlopen(node_url(org) + "/ready", timeout=2) as answer:
             return bool(json.loads(answer.read())["ready"])
     except (OSError, urllib.error.URLError, ValueError, KeyError):
         return False

@@ -12,6 +12,7 @@ import click
 
 from chain.api.console import console, json_option, print_json, reports_errors
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, write_consortium
+from chain.config import NodeConfig, NodeFiles
 from chain.ledger.genesis import (
     ORG_ID,
     ContractSource,
@@ -25,7 +26,7 @@ from chain.ledger.genesis import (
 )
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
-from chain.primitives.keyfile import save_key
+from chain.primitives.keyfile import load_key, save_key
 from contracts.system import default_init, sources
 from privcompute.programs.registry import program_records
 
@@ -163,6 +164,24 @@ def _write_org(folder: OrgFolder, ports: tuple[str, str, str], computes: bool) -
     if computes:
         folder.agent_config.write_text(AGENT_TOML.format(org=folder.name, rpc=rpc, agent=agent))
     return keys
+
+
+def create_solo(config: NodeConfig, files: NodeFiles) -> None:
+    """Create genesis and keys of a chain with one validator; its admin and agent keys lie beside the node's."""
+    if config.solo is None:
+        raise ConfigError("solo: the table is missing; add it to start a chain of one validator")
+    name, ports = config.solo.organisation, (config.network.listen, config.rpc.listen, "")
+    keys = {}
+    for role, path in (
+        ("node", files.key),
+        *((r, files.key.with_name(f"{r}.key")) for r in ("admin", "agent")),
+    ):
+        if path.exists():
+            keys[role] = load_key(path)
+        else:
+            keys[role] = PrivateKey.generate()
+            save_key(path, keys[role])
+    save_genesis(files.genesis, _genesis([name], [name], [ports], {name: keys}, name))
 
 
 def _genesis(

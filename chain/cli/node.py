@@ -1,0 +1,51 @@
+"""`assent node`: run one node in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+
+from chain.api.console import reports_errors
+from chain.cli.init import create_solo
+from chain.config import load_node_config
+from chain.ledger.genesis import load_genesis
+from chain.node import Node
+from chain.primitives.keyfile import load_key
+
+config_option = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("node.toml"),
+    show_default=True,
+    help="The node's configuration.",
+)
+
+
+def set_up_logging(level: str) -> None:
+    """Log one line an event to standard error, with the time in UTC."""
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+
+
+@click.group()
+def node() -> None:
+    """Run a node."""
+
+
+@node.command("run")
+@config_option
+@reports_errors
+def run_node(path: Path) -> None:
+    """Run a node until it is told to stop (SIGINT or SIGTERM)."""
+    config, files = load_node_config(path)
+    set_up_logging(config.log.level)
+    if config.solo is not None and not files.genesis.exists():
+        create_solo(config, files)
+    genesis = load_genesis(files.genesis)
+    uvloop.run(Node(config, files, genesis, load_key(files.key)).run())
