@@ -167,7 +167,7 @@ def _write_org(folder: OrgFolder, ports: tuple[str, str, str], computes: bool) -
 
 
 def create_solo(config: NodeConfig, files: NodeFiles) -> None:
-    """Create genesis and keys of a chain with one validator; its admin and agent keys lie beside the node's."""
+    """Create genesis and keys of a chain with one validator; all keys lie beside the node's."""
     if config.solo is None:
         raise ConfigError("solo: the table is missing; add it to start a chain of one validator")
     name, ports = config.solo.organisation, (config.network.listen, config.rpc.listen, "")
