@@ -1,7 +1,6 @@
 """Registered data: who owns it, its schema, the salted Merkle root of its rows, who approves its use."""
 
-ID_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789"
-ID_REST = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 TYPES = ("int", "float", "str", "bool", "date")
 SENSITIVITIES = ("public", "internal", "personal", "sensitive", "identifier")
 COLUMNS_MAX = 256
@@ -210,9 +209,7 @@ def steward() -> str:
 
 def check_id(id: str):
     require(0 < len(id) <= 64, "BAD_ID")
-    require(id[0] in ID_FIRST, "BAD_ID")
-    for letter in id:
-        require(letter in ID_REST, "BAD_ID")
+    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
 
 
 def check_text(text: str):

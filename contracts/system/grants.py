@@ -3,8 +3,7 @@
 `guard` is the one place that decides whether a job may use a grant; `jobs` asks it at every phase.
 """
 
-ID_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789"
-ID_REST = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 TEXT_MAX = 256
 LIST_MAX = 32
 COLUMNS_MAX = 256
@@ -746,9 +745,7 @@ def distinct(items: list) -> bool:
 
 def check_id(id: str):
     require(0 < len(id) <= 64, "BAD_ID")
-    require(id[0] in ID_FIRST, "BAD_ID")
-    for letter in id:
-        require(letter in ID_REST, "BAD_ID")
+    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
 
 
 def check_text(text: str):

@@ -5,8 +5,7 @@ All transitions of a job are here; whether a grant allows one is decided in `gra
 
 TEXT_MAX = 256
 ZERO_HASH = b"\x00" * 32
-ID_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789"
-ID_REST = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 USES = ("plain", "join", "aggregate", "compare", "encrypted")
 SPEC_KEYS = 9
 INPUTS_MAX = 8
@@ -856,9 +855,7 @@ def member(role: str, other: str) -> str:
 
 def check_id(id: str):
     require(0 < len(id) <= 64, "BAD_ID")
-    require(id[0] in ID_FIRST, "BAD_ID")
-    for letter in id:
-        require(letter in ID_REST, "BAD_ID")
+    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
 
 
 def check_hash(hash: bytes):

@@ -1,10 +1,9 @@
 """What code runs: proposals, approvals by organisations, activation, freezing and revocation."""
 
-ID_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789"
-ID_REST = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 RESERVED = ("subjects",)
 UNFREEZABLE = ("orgs", "lifecycle")
-INIT_BYTES_MAX = 16384
+ARGUMENTS_BYTES_MAX = 16384
 TEXT_MAX = 256
 
 active = Map(str, dict)
@@ -40,12 +39,12 @@ def setup(proposal_ms: int, freeze_blocks: int):
 
 
 @export
-def propose(name: str, source: str, init: dict) -> int:
+def propose(name: str, source: str, arguments: dict) -> int:
     """Compile and store a new version, inactive; the proposal is the proposer's vote."""
     org = admin()
     check_id(name)
     require(name not in RESERVED, "NAME_RESERVED")
-    require(len(encode(init)) <= INIT_BYTES_MAX, "INIT_TOO_LONG")
+    require(len(encode(arguments)) <= ARGUMENTS_BYTES_MAX, "ARGUMENTS_TOO_LONG")
     current = active.get(name)
     require(current is None or current["status"] != "revoked", "CONTRACT_REVOKED")
     compiled = compile_contract(source)
@@ -61,7 +60,7 @@ def propose(name: str, source: str, init: dict) -> int:
         "ir_hash": compiled["ir_hash"],
         "engine": compiled["engine"],
         "abi": compiled["abi"],
-        "init": init,
+        "arguments": arguments,
         "by": org,
         "votes": [org],
         "needed": votes_needed(name),
@@ -137,9 +136,9 @@ def commit(name: str, seq: int) -> int:
     proposal["active_at"] = ctx.height + 1
     close(proposal, "committed")
     if current is None:
-        call_init(name, source_hash, proposal["init"])
+        call_init(name, source_hash, proposal["arguments"])
     else:
-        call_migrate(name, source_hash, proposal["init"])
+        call_migrate(name, source_hash, proposal["arguments"])
     ContractCommitted(
         contract="contract:" + name,
         by="org:" + org,
@@ -298,9 +297,7 @@ def admin() -> str:
 
 def check_id(id: str):
     require(0 < len(id) <= 64, "BAD_ID")
-    require(id[0] in ID_FIRST, "BAD_ID")
-    for letter in id:
-        require(letter in ID_REST, "BAD_ID")
+    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
 
 
 def check_text(text: str):

@@ -1,7 +1,6 @@
 """Members of the consortium: their roles, signing keys and agents."""
 
-ID_FIRST = "abcdefghijklmnopqrstuvwxyz0123456789"
-ID_REST = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 ORG_ROLES = ("owner", "user", "compute", "auditor", "operator")
 KEY_ROLES = ("admin", "steward", "agent")
 KEYS_MAX = 32
@@ -94,11 +93,9 @@ def set_agent(agent_key: bytes, agent_address: str):
     record = orgs[org]
     old = record["agent_key"]
     if agent_key != old:
-        old_roles = keys[old.hex()]["roles"]
-        require("admin" not in old_roles, "USE_ROTATE_KEY")
         put_key(org, agent_key, ["agent"])
-        end_key_record(org, old)
-        KeyRevoked(org="org:" + org, by="org:" + org, key=old, reason="agent key replaced")
+        if keys[old.hex()]["roles"] == ["agent"]:
+            end_key(org, old, "agent key replaced")
         record["agent_key"] = agent_key
     record["agent_address"] = agent_address
     orgs[org] = record
@@ -156,17 +153,13 @@ def own_key(org: str, key: bytes) -> dict:
 
 
 def end_key(org: str, key: bytes, reason: str):
-    end_key_record(org, key)
-    KeyRevoked(org="org:" + org, by="org:" + org, key=key, reason=reason)
-
-
-def end_key_record(org: str, key: bytes):
     name = key.hex()
     record = keys[name]
     record["status"] = "revoked"
     record["until"] = ctx.height
     keys[name] = record
     org_keys[org] = [other for other in org_keys[org] if other != name]
+    KeyRevoked(org="org:" + org, by="org:" + org, key=key, reason=reason)
 
 
 def check_roles(roles: list, allowed: tuple):
@@ -177,9 +170,7 @@ def check_roles(roles: list, allowed: tuple):
 
 def check_id(id: str):
     require(0 < len(id) <= 64, "BAD_ID")
-    require(id[0] in ID_FIRST, "BAD_ID")
-    for letter in id:
-        require(letter in ID_REST, "BAD_ID")
+    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
 
 
 def check_text(text: str):
