@@ -206,7 +206,7 @@ def _check_quota(phase: str, job: str, grant: Value) -> None:
         _require(
             held is not None or quota["used"] + quota["reserved"] < quota["runs"],
             "QUOTA_EXHAUSTED",
-            f"grant {grant['id']}: {quota['used']} + {quota['reserved']} reserved of {quota['runs']} runs used",
+            f"grant {grant['id']}: {quota['used']} of {quota['runs']} runs used, {quota['reserved']} held",
         )
 
 

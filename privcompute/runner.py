@@ -1,0 +1,279 @@
+"""One job's computation in a worker thread: connect, join, compute, hold the shares, release.
+
+`compute` ends with outputs that nobody knows. They stay in this object until `release`, which the agent
+calls only when its own node shows the job revealed, or until `destroy`. A pure join (`kind` psi) is held
+back in the same way: its last messages, which tell the owners their rows, are part of the release.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chain.primitives.codec import Value
+from chain.primitives.crypto import ZERO_HASH, PrivateKey
+from privcompute.enforcement import Refusal
+from privcompute.engine import Engine, Round, Steps
+from privcompute.errors import PeerMisbehaved, ProgramFault
+from privcompute.job import STAGES_MAX, ComputeDone, StageDone
+from privcompute.job_view import JobSpec, stage_hash
+from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Program, open_outputs
+from privcompute.programs.join import join_spec
+from privcompute.protocols.psi import Matching, match, release
+from privcompute.protocols.psi import psi as private_join
+from privcompute.sources import Table
+from privcompute.transport import Cancellation, Links, Peer, PeerListener, connect_peers, run_party
+
+T = TypeVar("T")
+EngineFactory = Callable[[str, int, int], Steps[Engine]]
+"""(profile, me, parties) -> the protocol that sets an engine up."""
+OnStage = Callable[[StageDone], None]
+OnProgress = Callable[[str, int, int], None]
+COUNT_BYTES = 8
+JOIN_KIND = "psi"
+PROFILE_PARTIES: Mapping[str, tuple[int, int]] = {"rep3": (3, 3), "dh-psi": (2, 8)}
+"""Profile -> least and greatest number of participants that this agent runs it with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run needs; all but `me`, `table` and `min_joined_rows` is the same at every party."""
+
+    job: str
+    spec: JobSpec
+    program: Program
+    parameters: Any
+    """What `program.check` returned."""
+    inputs: tuple[JobInput, ...]
+    me: int
+    peers: Mapping[int, Peer]
+    """Participant index -> address and key of its agent, as registered on chain."""
+    dataset: str | None
+    """The dataset that we bring, None when we own none."""
+    table: Table | None = field(repr=False)
+    min_joined_rows: int
+    seconds: float
+    """Bound on everything from connecting to the release."""
+
+    @property
+    def job_bytes(self) -> bytes:
+        """The 32-byte job id."""
+        return bytes.fromhex(self.job)
+
+    @property
+    def parties(self) -> int:
+        """Number of participants."""
+        return len(self.spec.participants)
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """Indices of the participants that bring data, ascending."""
+        return tuple(sorted({item.owner for item in self.inputs}))
+
+    @property
+    def receivers(self) -> tuple[int, ...]:
+        """Indices of the participants that learn the result."""
+        names = [one.org for one in self.spec.participants]
+        return tuple(sorted(names.index(org) for org in self.spec.receivers))
+
+
+def check_runnable(spec: JobSpec) -> None:
+    """Raise Refusal when this agent cannot run the profile with these participants."""
+    low, high = PROFILE_PARTIES.get(spec.profile, (0, -1))
+    if not low <= len(spec.participants) <= high:
+        raise Refusal(
+            "PROFILE_PARTIES",
+            f"profile {spec.profile} with {len(spec.participants)} participants: this agent runs it with "
+            f"{low}..{high}"
+            if high > 0
+            else f"profile {spec.profile}: this agent does not run it",
+        )
+
+
+def agree_on_rows(me: int, parties: int, owners: tuple[int, ...], rows: int | None) -> Steps[int]:
+    """Tell every party the number of joined rows and check that all owners say the same."""
+    others = [party for party in range(parties) if party != me]
+    send = dict.fromkeys(others, (rows or 0).to_bytes(COUNT_BYTES, "big")) if me in owners else {}
+    received = yield Round(send, {party: COUNT_BYTES for party in owners if party != me})
+    for party, message in received.items():
+        told = int.from_bytes(message, "big")
+        if rows is None:
+            rows = told
+        if told != rows:
+            raise PeerMisbehaved(party, f"party {party} counts {told} joined rows, another counts {rows}")
+    if rows is None:
+        raise ProgramFault("a join without owners")
+    return rows
+
+
+class JobRun:
+    """The state of one run. `compute` and `release` block and belong in a worker thread."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        key: PrivateKey,
+        listener: PeerListener,
+        make_engine: EngineFactory,
+        on_stage: OnStage,
+        on_progress: OnProgress,
+    ) -> None:
+        self.plan = plan
+        self._key, self._listener, self._make_engine = key, listener, make_engine
+        self._on_stage, self._on_progress = on_stage, on_progress
+        self._cancellation = Cancellation()
+        self._links: Links | None = None
+        self._engine: Engine | None = None
+        self._outputs: Outputs | None = None
+        self._matching: Matching | None = None
+        self._stages = 0
+        self._previous = ZERO_HASH
+        self.matched: NDArray[np.int64] | None = None
+        """Our own joined rows, once we may know them."""
+
+    def compute(self) -> ComputeDone:
+        """Connect and run every stage; outputs stay shared. Raises PeerFault, Refusal, Cancelled and more."""
+        plan = self.plan
+        self._links = connect_peers(
+            plan.job_bytes,
+            plan.me,
+            plan.peers,
+            self._key,
+            self._listener,
+            time.monotonic() + plan.seconds,
+            cancellation=self._cancellation,
+        )
+        if plan.program.kind == JOIN_KIND:
+            self._stage("match", self._match())
+        else:
+            rows = self._stage("join", self._join())
+            self._engine = self._stage("setup", self._make_engine(plan.spec.profile, plan.me, plan.parties))
+            self._outputs = self._stage("compute", plan.program.run(self._engine, self._context(rows)))
+        return ComputeDone(plan.spec.profile, self._channels())
+
+    def release(self) -> Value | None:
+        """Send our output shares to the receivers; return the result if we are one of them."""
+        is_join = self.plan.program.kind == JOIN_KIND
+        return self._run(self._release_join() if is_join else self._open())
+
+    def destroy(self, reason: str) -> None:
+        """Stop whatever runs, from any thread; the shares are forgotten when `close` follows."""
+        self._cancellation.cancel(reason)
+
+    def close(self) -> None:
+        """Forget shares and close the links; call when no worker thread is inside."""
+        self._outputs = self._matching = self._engine = self.matched = None
+        if self._links is not None:
+            self._links.close()
+            self._links = None
+
+    # --- stages -----------------------------------------------------------------------------------
+
+    def _join(self) -> Steps[int]:
+        plan = self.plan
+        rows: int | None = None
+        if plan.me in plan.owners:
+            matched = yield from private_join(
+                join_spec(plan.job_bytes, plan.inputs),
+                plan.me,
+                self._identifiers(),
+                random=secrets.token_bytes,
+                progress=self._on_progress,
+            )
+            self.matched, rows = matched, len(matched)
+        rows = yield from agree_on_rows(plan.me, plan.parties, plan.owners, rows)
+        self._require_rows(rows)
+        return rows
+
+    def _match(self) -> Steps[None]:
+        plan = self.plan
+        if plan.me not in plan.owners:
+            return
+        self._matching = yield from match(
+            join_spec(plan.job_bytes, plan.inputs),
+            plan.me,
+            self._identifiers(),
+            random=secrets.token_bytes,
+            progress=self._on_progress,
+        )
+
+    def _release_join(self) -> Steps[Value | None]:
+        plan = self.plan
+        rows: int | None = None
+        if self._matching is not None and plan.table is not None:
+            if self._matching.cardinality is not None:
+                self._require_rows(self._matching.cardinality)  # the matcher knows before anybody else
+            matched = yield from release(
+                join_spec(plan.job_bytes, plan.inputs), plan.me, self._matching, rows=plan.table.rows
+            )
+            self.matched, rows = matched, len(matched)
+        rows = yield from agree_on_rows(plan.me, plan.parties, plan.owners, rows)
+        return plan.program.finish({}, {"rows": rows}) if plan.me in plan.receivers else None
+
+    def _open(self) -> Steps[Value | None]:
+        engine, outputs = self._engine, self._outputs
+        if engine is None or outputs is None:
+            raise ProgramFault("there is nothing to release: the shares were destroyed")
+        opened = yield from open_outputs(engine, outputs.shared, self.plan.receivers)
+        return None if opened is None else self.plan.program.finish(opened, outputs.public)
+
+    def _context(self, rows: int) -> Context:
+        plan, own = self.plan, {}
+        if plan.dataset is not None and plan.table is not None and self.matched is not None:
+            own[plan.dataset] = OwnData(plan.table.data, self.matched)
+        return Context(
+            job=plan.job_bytes,
+            inputs=plan.inputs,
+            parameters=plan.parameters,
+            rows=rows,
+            min_group=plan.spec.min_group,
+            own=own,
+            progress=self._on_progress,
+        )
+
+    def _identifiers(self) -> list[str]:
+        if self.plan.table is None:
+            raise ProgramFault("an owner without a table")
+        return self.plan.table.ids
+
+    def _require_rows(self, rows: int) -> None:
+        least = max(self.plan.min_joined_rows, self.plan.spec.min_group)
+        if rows < least:
+            raise Refusal("GROUP_TOO_SMALL", f"{rows} joined rows, this owner asks for at least {least}")
+
+    # --- accounting -------------------------------------------------------------------------------
+
+    def _run(self, protocol: Steps[T]) -> T:
+        if self._links is None:
+            raise ProgramFault("no links: the run was destroyed")
+        return run_party(protocol, self._links, self._stages)
+
+    def _stage(self, kind: str, protocol: Steps[T]) -> T:
+        """Run one stage and report its hash, which covers every channel up to here."""
+        links = self._links
+        if links is None or self._stages >= STAGES_MAX:
+            raise ProgramFault(f"stage {self._stages}: no links, or more than {STAGES_MAX} stages")
+        self._on_progress(kind, 0, 0)
+        sent, rounds, cpu = links.sent_bytes, links.rounds, time.process_time()
+        result = self._run(protocol)
+        sent, rounds = links.sent_bytes - sent, links.rounds - rounds
+        cpu_ms = int((time.process_time() - cpu) * 1000)
+        done = stage_hash(self.plan.job, self._stages, kind, self._previous, self._channels(), sent, rounds)
+        self._on_stage(StageDone(self._stages, kind, done, self._previous, sent, rounds, cpu_ms))
+        self._stages, self._previous = self._stages + 1, done
+        return result
+
+    def _channels(self) -> dict[str, bytes]:
+        if self._links is None:
+            raise ProgramFault("no links: the run was destroyed")
+        return {
+            one.org: self._links.channel_hash(self.plan.me, index)
+            for index, one in enumerate(self.plan.spec.participants)
+            if index != self.plan.me
+        }
