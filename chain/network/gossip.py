@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chain.ledger.block import Transaction
+from chain.ledger.block import Candidate, Transaction
+from chain.network.effects import Drop, Send
 from chain.network.frame import IDS_PER_FRAME_MAX, TXS_BYTES_MAX, Kind, ProtocolBreach
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
 from chain.primitives.codec import decode, encode
@@ -59,30 +60,11 @@ class Pool(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
-    """One frame for each of some peers."""
-
-    peers: tuple[bytes, ...]
-    kind: Kind
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Received:
-    """A transaction that is new here, decoded, its signature not yet verified."""
+    """A transaction that is new here, decoded once, its signature not yet verified."""
 
     peer: bytes
-    tx_id: bytes
-    transaction: Transaction
-    encoded: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A peer to disconnect, and why."""
-
-    peer: bytes
-    reason: str
+    candidate: Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,9 +249,9 @@ class Gossip:
             if len(self._verifying) >= VERIFYING_MAX:
                 self.dropped += 1
                 continue
-            transaction = decode(Transaction, encoded)
+            candidate = Candidate(decode(Transaction, encoded), tx_id, encoded)
             self._verifying[tx_id] = name
-            received.append(Received(name, tx_id, transaction, encoded))
+            received.append(Received(name, candidate))
         return tuple(received)
 
     def _on_announcement(self, name: bytes, ids: tuple[bytes, ...]) -> None:
@@ -301,7 +283,7 @@ class Gossip:
     def _on_answer(self, name: bytes, answer: TransactionAnswer, now: int) -> GossipEffects:
         peer = self._peers[name]
         received = self._take(name, answer.transactions)
-        useful = {item.tx_id for item in received}.intersection(peer.asked)
+        useful = {item.candidate.id for item in received}.intersection(peer.asked)
         # A large answer leaves some out, without naming them missing: those are asked of the same peer
         # again, but only of one whose answers bring something.
         self._settle(name, answer.missing if useful else peer.asked)

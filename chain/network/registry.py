@@ -12,10 +12,13 @@ from typing import Protocol
 from chain.network.frame import Kind, NetworkError
 from chain.network.link import Link
 from chain.network.messages import NETWORK_VERSION, Hello
+from chain.primitives.errors import AssentError
 
 log = logging.getLogger("assent.network")
 
 BAN_S = 30.0
+BREACH_BAN_S = 10.0
+"""How long a peer is refused after a frame that the handler found at fault."""
 
 
 class WrongChain(NetworkError):
@@ -124,8 +127,7 @@ class Registry:
         """Close a peer's link and refuse it for a while."""
         if peer not in self.members:
             return
-        self._banned_until[peer] = self._now() + ban_s
-        self._trouble[peer] = f"refused for {ban_s:.0f} s: {reason}"
+        self._ban(peer, reason, ban_s)
         if peer in self.links:
             self.links[peer].close(reason, "disconnected")
 
@@ -196,8 +198,13 @@ class Registry:
 
     def received(self, link: Link, kind: Kind, body: bytes) -> None:
         """Hand a frame on, unless a newer link of the same peer took over."""
-        if self.links.get(link.peer) is link:
+        if self.links.get(link.peer) is not link:
+            return
+        try:
             self._handler.on_frame(link.peer, kind, body)
+        except AssentError as error:
+            self._ban(link.peer, str(error), BREACH_BAN_S)
+            raise
 
     def closed(self, link: Link) -> None:
         """Forget a link; tell the handler if it was the peer's current one."""
@@ -220,6 +227,10 @@ class Registry:
         self._handler.on_disconnected(link.peer, link.reason)
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _ban(self, peer: bytes, reason: str, ban_s: float) -> None:
+        self._banned_until[peer] = self._now() + ban_s
+        self._trouble[peer] = f"refused for {ban_s:.0f} s: {reason}"
 
     def _check_hello(self, link: Link, hello: Hello) -> None:
         if hello.chain_id != self._chain_id:
