@@ -227,6 +227,9 @@ def _check_reference(text: str) -> str:
 
 ColumnReference = Annotated[str, pydantic.Field(max_length=160), pydantic.AfterValidator(_check_reference)]
 """`dataset/column`."""
+ColumnReferences = Annotated[
+    tuple[ColumnReference, ...], pydantic.Field(max_length=COLUMNS_MAX, strict=False)
+]
 
 
 def find_column(inputs: Sequence[JobInput], reference: str) -> tuple[JobInput, InputColumn]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from chain.primitives.codec import Value
-from privcompute.programs import join
+from privcompute.programs import join, logistic_regression
 from privcompute.programs.base import InputRefused, Program
 
-PROGRAMS: dict[str, Program] = {program.id: program for program in (join.PROGRAM,)}
+PROGRAMS: dict[str, Program] = {
+    program.id: program for program in (join.PROGRAM, logistic_regression.PROGRAM)
+}
 
 
 def program(program_id: str) -> Program:
