@@ -1,0 +1,203 @@
+"""Whether a message is genuine: sender in the set, signature, and certificates nested in it.
+
+Everything here depends on the message and the rules alone, never on the replica's state: a message that
+fails is the sender's fault. What was verified once is remembered, so resends and votes that come back
+inside certificates cost a lookup instead of 55 µs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chain.primitives.certificate import Certificate, check_certificate
+from chain.primitives.codec import encode
+from chain.primitives.crypto import digest, verify
+from chain.primitives.errors import SignatureInvalid
+from consensus.errors import MessageInvalid
+from consensus.messages import (
+    UNSIGNED,
+    Checkpoint,
+    Fetch,
+    Message,
+    NewView,
+    PayloadReply,
+    Prepare,
+    Prepared,
+    PrePrepare,
+    Proposal,
+    Signed,
+    Status,
+    ViewChange,
+    certificate_height,
+    payload_digest,
+    signing_digest,
+)
+from consensus.rules import Rules
+from consensus.selection import base_height, choose_reproposals
+
+REMEMBERED_MAX = 16_384
+
+
+class Verifier:
+    """Checks messages against the rules; remembers the last 16,384 signatures that held."""
+
+    def __init__(self, rules: Rules) -> None:
+        """Check against these rules, starting with an empty memory."""
+        self._rules = rules
+        self._good: dict[bytes, None] = {}
+
+    def check(self, message: Message) -> None:
+        """Raise MessageInvalid, SignatureInvalid or ProofInvalid unless the message is genuine."""
+        match message:
+            case Proposal():
+                self._proposal(message)
+            case NewView():
+                self._new_view(message)
+            case ViewChange():
+                self._view_change(message)
+            case Certificate():
+                self.certificate(message)
+            case Status():
+                self._signed(message, certificate_height(message.certificate) + 1)
+                self.certificate(message.certificate)
+            case Fetch() | PayloadReply():
+                pass
+            case _:
+                self._signed(message, message.height)
+
+    def certificate(self, certificate: Certificate | None) -> None:
+        """Raise ProofInvalid unless this is None (genesis) or a valid block certificate."""
+        if certificate is None:
+            return
+        key = digest("assent/remembered-certificate", encode(certificate))
+        if key not in self._good:
+            validators = self._rules.validators_for(certificate.height)
+            check_certificate(certificate, self._rules.chain_id, validators)
+            self._remember(key)
+
+    def trust(self, certificate: Certificate) -> None:
+        """Remember a certificate assembled here from checkpoints that were checked one by one."""
+        self._remember(digest("assent/remembered-certificate", encode(certificate)))
+
+    def _signed(self, message: Signed, height: int) -> None:
+        if not self._rules.is_validator(message.sender, height):
+            raise MessageInvalid(f"{_name(message)}: {message.sender.hex()[:16]} is not a validator")
+        self.signature(message)
+
+    def signature(self, message: Signed) -> None:
+        """Raise SignatureInvalid unless the sender's signature holds."""
+        said = signing_digest(message, self._rules.chain_id)
+        key = digest("assent/remembered-signature", message.sender, said, message.signature)
+        if key in self._good:
+            return
+        if not verify(message.sender, said, message.signature):
+            raise SignatureInvalid(f"{_name(message)} of {message.sender.hex()[:16]}: bad signature")
+        self._remember(key)
+
+    def _remember(self, key: bytes) -> None:
+        if len(self._good) >= REMEMBERED_MAX:
+            del self._good[next(iter(self._good))]
+        self._good[key] = None
+
+    def _proposal(self, proposal: Proposal) -> None:
+        claim = proposal.pre_prepare
+        if claim.height < 1:
+            raise MessageInvalid("proposal for height 0, which is genesis")
+        if claim.sender != self._rules.primary(claim.view, claim.height):
+            raise MessageInvalid(f"proposal of view {claim.view}, height {claim.height}: not by its primary")
+        if payload_digest(proposal.payload) != claim.payload_digest:
+            raise MessageInvalid(f"proposal of height {claim.height}: payload and digest differ")
+        self.signature(claim)
+
+    def _view_change(self, message: ViewChange) -> None:
+        base = certificate_height(message.certificate)
+        if message.view < 1:
+            raise MessageInvalid("view change to view 0, where every chain starts")
+        heights = [item.height for item in message.prepared]
+        if heights != sorted(set(heights)) or any(not self._in_window(base, height) for height in heights):
+            raise MessageInvalid(f"view change to {message.view}: prepared heights {heights}, base {base}")
+        self._signed(message, base + 1)
+        self.certificate(message.certificate)
+        for item in message.prepared:
+            if item.view >= message.view:
+                raise MessageInvalid(f"view change to {message.view}: prepared in view {item.view}")
+            self._prepared(item)
+
+    def _in_window(self, base: int, height: int) -> bool:
+        return base < height <= base + self._rules.window
+
+    def _prepared(self, item: Prepared) -> None:
+        signers = [signer for signer, _ in item.signatures]
+        where = f"prepared certificate of view {item.view}, height {item.height}"
+        if signers != sorted(set(signers)):
+            raise MessageInvalid(f"{where}: signers are not distinct and in order")
+        if len(signers) != self._rules.quorum(item.height):
+            raise MessageInvalid(f"{where}: {len(signers)} signatures, not exactly a quorum")
+        for signer, signature in item.signatures:
+            vote = Prepare(item.view, item.height, item.payload_digest, signer, signature)
+            self._signed(vote, item.height)
+
+    def _new_view(self, message: NewView) -> None:
+        changes = message.view_changes
+        where = f"new view {message.view}"
+        base = base_height(changes)
+        senders = [change.sender for change in changes]
+        if senders != sorted(set(senders)) or len(senders) != self._rules.quorum(base + 1):
+            raise MessageInvalid(f"{where}: {len(senders)} view changes, not a quorum in order")
+        if any(change.view != message.view for change in changes):
+            raise MessageInvalid(f"{where}: holds a view change to another view")
+        if message.sender != self._rules.primary(message.view, base + 1):
+            raise MessageInvalid(f"{where}: {message.sender.hex()[:16]} does not lead it")
+        self.signature(message)
+        for change in changes:  # before they are computed with: their heights may be anything until here
+            self._view_change(change)
+        if message.reproposals != choose_reproposals(changes):
+            raise MessageInvalid(f"{where}: the re-proposals do not follow from the view changes")
+
+
+def check_evidence(first: Signed, second: Signed, rules: Rules) -> None:
+    """Raise unless one validator signed both messages and no correct replica signs both."""
+    if not conflicting(first, second):
+        raise MessageInvalid("evidence: these two messages do not contradict one another")
+    verifier = Verifier(rules)
+    for message in (first, second):
+        verifier.signature(message)
+
+
+def conflicting(first: Signed, second: Signed) -> bool:
+    """Tell whether one sender said two things for one slot that only a faulty replica says."""
+    if type(first) is not type(second) or first.sender != second.sender or first == second:
+        return False
+    return _slot_of(first) == _slot_of(second) is not None and _content(first) != _content(second)
+
+
+def _slot_of(message: Signed) -> tuple[int, ...] | None:
+    match message:
+        case PrePrepare() | Prepare():
+            return (message.view, message.height)
+        case Checkpoint():
+            return (message.height,)
+        case ViewChange() | NewView():
+            return (message.view,)
+        case Status():
+            return None
+        case _:
+            return (message.view, message.height)
+
+
+def _content(message: Signed) -> Sequence[object]:
+    match message:
+        case Checkpoint():
+            return (message.header_hash,)
+        case ViewChange():
+            return (message.certificate, message.prepared)
+        case NewView():
+            return (message.view_changes,)
+        case Status():
+            return (UNSIGNED,)
+        case _:
+            return (message.payload_digest,)
+
+
+def _name(message: Signed) -> str:
+    return type(message).__name__

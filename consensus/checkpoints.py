@@ -1,0 +1,110 @@
+"""Checkpoints, certificates and garbage collection (PBFT, 4.3), at every height."""
+
+from __future__ import annotations
+
+from chain.primitives.certificate import Certificate
+from consensus.events import Executed, Synced
+from consensus.messages import UNSIGNED, Checkpoint
+from consensus.state import State
+
+
+def on_executed(state: State, event: Executed) -> None:
+    """Sign the header that execution produced; perhaps its certificate is known already."""
+    if event.height <= state.executed:
+        return  # sync was faster
+    assert event.height == state.executed + 1 <= state.delivered  # our own application, in our order
+    state.executed = event.height
+    state.headers[event.height] = event.header_hash
+    repeat_checkpoint(state, event.height)
+    if state.target is not None and state.target.height <= state.executed:
+        target, state.target = state.target, None
+        learn(state, target)
+
+
+def repeat_checkpoint(state: State, height: int) -> None:
+    """Sign and send the checkpoint of an executed height: the same bytes however often."""
+    if state.rules.is_validator(state.me, height):
+        vote = state.sign(Checkpoint(height, state.headers[height], state.me, UNSIGNED))
+        state.checkpoints.setdefault(height, {})[state.me] = vote
+        state.send(vote)
+
+
+def on_checkpoint(state: State, vote: Checkpoint) -> None:
+    """Keep one checkpoint per sender and height, near the window only."""
+    if counts(state, vote.height):
+        votes = state.checkpoints.setdefault(vote.height, {})
+        state.accuse(votes.setdefault(vote.sender, vote), vote)
+
+
+def counts(state: State, height: int) -> bool:
+    """Tell whether checkpoints of a height are of use: up to 2W ahead, or to certify what we executed."""
+    ahead = state.certified < height <= state.certified + 2 * state.rules.window
+    return ahead or height in state.headers
+
+
+def certify(state: State) -> None:
+    """Form a certificate of every height whose checkpoints agree in a quorum."""
+    for height in sorted(state.checkpoints.keys() - state.recent.keys()):
+        quorum = state.rules.quorum(height)
+        votes = sorted(state.checkpoints[height].values(), key=lambda vote: vote.sender)
+        if len(votes) < quorum:
+            continue
+        for header_hash in dict.fromkeys(vote.header_hash for vote in votes):
+            agreeing = [vote for vote in votes if vote.header_hash == header_hash]
+            if len(agreeing) >= quorum:
+                pairs = tuple((vote.sender, vote.signature) for vote in agreeing)
+                learn(state, Certificate(height, header_hash, pairs))
+
+
+def learn(state: State, certificate: Certificate) -> None:
+    """Take a valid certificate: adopt it if we executed that height, else aim for it."""
+    height = certificate.height
+    if height > state.executed:
+        if state.target is None or height > state.target.height:
+            state.target = certificate
+        return
+    ours = state.headers.get(height)
+    if ours is None or height in state.recent:
+        return  # from before a start or a sync: the ledger has its own certificate
+    if _diverged(state, certificate, ours):
+        return
+    state.recent[height] = certificate
+    state.out.certified.append(certificate)
+    if height > state.certified:
+        state.certificate = certificate
+        _collect_garbage(state)
+
+
+def on_synced(state: State, event: Synced) -> None:
+    """Continue above a block that sync executed; one at or below ours changes nothing at all."""
+    certificate = event.certificate
+    height, ours = certificate.height, state.headers.get(certificate.height)
+    if height <= state.certified or (ours is not None and _diverged(state, certificate, ours)):
+        return
+    state.executed, state.delivered = max(state.executed, height), max(state.delivered, height)
+    state.certificate = state.recent[height] = certificate
+    if state.target is not None and state.target.height <= state.executed:
+        state.target = None
+    state.good_view = state.view
+    _collect_garbage(state)
+
+
+def _diverged(state: State, certificate: Certificate, ours: bytes) -> bool:
+    if ours == certificate.header_hash:
+        return False
+    state.halt(
+        f"height {certificate.height} executed to {ours.hex()[:16]} here, but a quorum certified "
+        f"{certificate.header_hash.hex()[:16]}: this ledger diverged; rebuild it from its blocks"
+    )
+    return True
+
+
+def _collect_garbage(state: State) -> None:
+    for height in [item for item in state.slots if item <= state.certified]:
+        state.forget(height, state.slots.pop(height).stored)
+    oldest = state.certified - 2 * state.rules.window
+    for by_height in (state.headers, state.checkpoints, state.recent):
+        for height in [item for item in by_height if item <= oldest]:
+            del by_height[height]
+    for key in [item for item in state.future if item[2] <= state.certified]:
+        del state.future[key]

@@ -1,0 +1,394 @@
+"""The production driver: performs a replica's effects in order, and keeps its timers on the time it is given.
+
+Synchronous and without a clock: `now` is an argument, in milliseconds of a monotonic clock. The asyncio node
+and the simulator run this same code. Order of effects: durable write, send, then the application.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import encode
+from chain.primitives.crypto import Signer
+from chain.primitives.errors import ConfigError
+from consensus import repair
+from consensus.authenticity import Verifier
+from consensus.events import (
+    Candidate,
+    Checked,
+    Effects,
+    Event,
+    Executed,
+    Expired,
+    Head,
+    Nudge,
+    Pending,
+    Proposed,
+    Synced,
+    Wait,
+)
+from consensus.messages import Checkpoint, Commit, Fetch, Message, Prepare, Proposal, Status, decode_message
+from consensus.ports import Application, Transport, VoteStore
+from consensus.report import describe
+from consensus.restart import revive
+from consensus.rules import Rules
+from consensus.votes import Evidence, recall
+
+EXPONENT_MAX = 16
+DELETES_MAX = 4_096
+ANSWERS_MAX = 4_096
+_DURATION_MAX_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Local settings, in milliseconds; replicas may differ in all of them without harm to agreement."""
+
+    timeout_ms: int = 2_000
+    """How long a primary may take; doubles with every view without delivery."""
+    timeout_max_ms: int = 20_000
+    status_ms: int = 400
+    """How long nothing moves before lost messages are repaired."""
+    heartbeat_ms: int = 5_000
+    """How often an idle replica says where it stands."""
+    batch_interval_ms: int = 20
+    """At least so long between two proposals of ours."""
+    in_flight_max: int = 4
+    """Heights that we propose before the first of them is delivered."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range (ConfigError)."""
+        for name in ("timeout_ms", "timeout_max_ms", "status_ms", "heartbeat_ms"):
+            if not 1 <= getattr(self, name) <= _DURATION_MAX_MS:
+                raise ConfigError(f"{name}: {getattr(self, name)}, allowed 1..{_DURATION_MAX_MS}")
+        if not 0 <= self.batch_interval_ms <= self.timeout_ms:
+            raise ConfigError(f"batch_interval_ms: {self.batch_interval_ms}, allowed 0..timeout_ms")
+        if not 1 <= self.in_flight_max <= 32:
+            raise ConfigError(f"in_flight_max: {self.in_flight_max}, allowed 1..32")
+        if self.timeout_max_ms < self.timeout_ms:
+            raise ConfigError(f"timeout_max_ms: {self.timeout_max_ms}, at least timeout_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """One payload being fetched: how many peers were asked, and when to ask the next."""
+
+    attempts: int
+    ask_at: int
+
+
+class Driver:
+    """Runs one replica between a vote store, a transport and an application."""
+
+    def __init__(
+        self,
+        *,
+        rules: Rules,
+        signer: Signer,
+        timing: Timing,
+        store: VoteStore,
+        transport: Transport,
+        application: Application,
+        head: Head,
+        first_start: bool,
+    ) -> None:
+        """Read the durable votes (VotesDamaged if that fails) and stand where they and the ledger say.
+
+        `first_start`: this validator has never voted, for certain (fresh from `init`). With False, an empty
+        store counts as wiped, and the replica abstains from heights that it may have voted on before.
+        """
+        self._replica = revive(rules, signer, head, recall(store.load()), first_start=first_start)
+        self._state = self._replica.state
+        self._verifier = Verifier(rules)
+        self._timing, self._store, self._transport, self._application = timing, store, transport, application
+        self._events: deque[Event] = deque()
+        self._running = False
+        self._deletes: list[bytes] = []
+        self._now = 0
+        self._wait: Wait | None = None
+        self._since = 0
+        """When the current wait, or the current quiet, began."""
+        self._moved: tuple[object, ...] = ()
+        self._repair_at = 0
+        self._propose_at = 0
+        self._unanswered = False
+        """The application had no payload for our turn: ask again at `_propose_at`."""
+        self._lost_track = False
+        """A message far ahead of us came: ask where the others stand."""
+        self._heard: dict[bytes, int] = {}
+        self._answered: dict[tuple[bytes, bytes], int] = {}
+        self._fetches: dict[tuple[int, bytes], Fetching] = {}
+        self._sync_at: int | None = None
+
+    # --- what the node calls ----------------------------------------------------------------------
+
+    def start(self, now: int) -> None:
+        """Announce where we stand; call once, when application and transport are ready."""
+        self._now = self._since = now
+        self._repair_at = now + self._timing.status_ms
+        self._handle(Nudge(), now)
+
+    def on_message(self, peer: bytes, data: bytes, now: int) -> None:
+        """Take one message from an authenticated peer; raise AssentError if it deserves disconnection."""
+        message = decode_message(data)
+        if isinstance(message, Fetch):
+            self._answer_fetch(peer, message, now)
+            return
+        self._notice(message)
+        if not repair.relevant(self._state, message):
+            return
+        if isinstance(message, Status) and not self._in_time(peer, b"status", now):
+            return
+        self._verifier.check(message)
+        sender = message.pre_prepare.sender if isinstance(message, Proposal) else peer
+        self._heard[sender] = now
+        self._handle(message, now)
+
+    def on_connected(self, peer: bytes, now: int) -> None:
+        """A link to a peer is up (again): tell it where we stand, so that it resends what we missed."""
+        self._handle(Nudge(peer), now)
+
+    def on_tick(self, now: int) -> None:
+        """Let time pass; call at `next_deadline()` or any time."""
+        self._handle(None, now)
+
+    def next_deadline(self) -> int:
+        """Return when `on_tick` is due at the latest."""
+        due = [self._repair_at]
+        if self._wait is not None:
+            due.append(self._since + self._timeout())
+        if self._unanswered:
+            due.append(self._propose_at)
+        if self._sync_at is not None:
+            due.append(self._sync_at)
+        due += [item.ask_at for item in self._fetches.values()]
+        return min(due)
+
+    def requests_pending(self, now: int) -> None:
+        """The application has requests to order: propose if it is our turn, else start the timer."""
+        self._handle(None, now)
+
+    def checked(self, candidate: Candidate, valid: bool, now: int) -> None:
+        """The application judged a candidate after all; a late or void answer does no harm."""
+        self._handle(Checked(candidate.height, candidate.view, candidate.digest, valid), now)
+
+    def executed(self, height: int, header_hash: bytes, now: int) -> None:
+        """The application executed a delivered height durably."""
+        self._handle(Executed(height, header_hash), now)
+
+    def on_synced(self, certificate: Certificate, now: int) -> None:
+        """Block sync brought the ledger to this certificate's height: nothing up to it is delivered again."""
+        self._verifier.certificate(certificate)
+        self._handle(Synced(certificate), now)
+
+    def status(self, now: int) -> dict[str, Any]:
+        """Return height, view, primary, phase, who is missing and since when, JSON-ready."""
+        return describe(self._state, self._heard, self._since, now)
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Return every contradiction kept in the vote store."""
+        return tuple(recall(self._store.load()).evidence.values())
+
+    # --- events and effects -----------------------------------------------------------------------
+
+    def _handle(self, event: Event | None, now: int) -> None:
+        if self._state.halted:
+            return
+        paused = self._wait is not None and now - self._now > max(
+            2 * self._timing.status_ms, self._timing.timeout_ms // 2
+        )
+        self._now = max(now, self._now)
+        if paused:
+            self._since = self._now  # we slept, not the primary
+        if event is not None:
+            self._events.append(event)
+        if self._running:
+            return  # the application called back: the loop below goes on with its event
+        self._running = True
+        try:
+            self._drain()
+        except BaseException as error:
+            # The replica believes in votes that may not be durable: it must not go on (restart instead).
+            self._state.halt(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self._running = False
+        self._report_halt()
+
+    def _report_halt(self) -> None:
+        if self._state.halted:
+            self._application.halted(self._state.halted)
+
+    def _drain(self) -> None:
+        while not self._state.halted:
+            if self._events:
+                self._perform(self._replica.step(self._events.popleft()))
+            elif not self._settle():
+                return
+
+    def _perform(self, effects: Effects) -> None:
+        self._deletes = (self._deletes + effects.delete)[-DELETES_MAX:]
+        if effects.put:
+            self._store.write(effects.put, self._deletes)
+            self._deletes = []
+        for to, message in effects.send:
+            self._send(to, message)
+        for candidate in effects.check:
+            verdict = self._application.check(candidate)
+            if verdict is not None:
+                self._events.append(Checked(candidate.height, candidate.view, candidate.digest, verdict))
+        for height, payload in effects.deliver:
+            self._application.deliver(height, payload)
+        for certificate in effects.certified:
+            self._verifier.trust(certificate)
+            self._application.certified(certificate)
+        for evidence in effects.evidence:
+            self._application.evidence(evidence)
+
+    def _send(self, to: bytes | None, message: Message) -> None:
+        if to is None:
+            self._transport.broadcast(encode(message))
+        elif to != self._state.me:
+            self._transport.send(to, encode(message))
+
+    def _settle(self) -> bool:
+        """Queue what follows from time and state without a message; tell whether there is anything."""
+        pending = self._application.pending()
+        if pending != self._state.pending:
+            self._events.append(Pending(pending))
+        else:
+            self._follow_progress()
+            self._propose()
+            self._expire()
+            self._repair()
+            self._sync()
+            self._fetch()
+        return bool(self._events)
+
+    # --- proposing --------------------------------------------------------------------------------
+
+    def _propose(self) -> None:
+        turn = self._state.turn()
+        self._unanswered = False
+        if turn is None or turn.in_flight >= self._timing.in_flight_max or not self._state.pending:
+            return
+        if self._now < self._propose_at:
+            self._unanswered = True
+            return
+        self._propose_at = self._now + max(1, self._timing.batch_interval_ms)
+        payload = self._application.propose(turn)
+        if payload:
+            self._events.append(Proposed(turn.height, turn.view, payload))
+        else:
+            self._unanswered = True
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _timeout(self) -> int:
+        wasted = min(max(0, self._state.view - self._state.good_view), EXPONENT_MAX)
+        return min(self._timing.timeout_ms << wasted, self._timing.timeout_max_ms)
+
+    def _follow_progress(self) -> None:
+        state = self._state
+        wait = state.waiting()
+        if wait != self._wait:
+            self._wait, self._since = wait, self._now
+        moved = (state.view, state.active, state.delivered, state.executed, state.certified)
+        soon = self._now + self._timing.status_ms
+        if moved != self._moved:
+            self._moved, self._repair_at = moved, soon
+        elif self._stuck():
+            self._repair_at = min(self._repair_at, soon)
+
+    def _expire(self) -> None:
+        if self._wait is None or self._now < self._since + self._timeout():
+            return
+        if self._wait.kind == "progress" and not self._hears_quorum():
+            self._since = self._now  # cut off: a view change cannot succeed, and would cost us our vote here
+            return
+        self._events.append(Expired(self._wait))
+
+    def _hears_quorum(self) -> bool:
+        height = self._state.certified + 1
+        validators = self._state.rules.validators_for(height)
+        recent = self._now - self._timeout()
+        heard = sum(self._heard.get(key, -1) >= recent for key in validators if key != self._state.me)
+        return heard + 1 >= self._state.rules.quorum(height)
+
+    def _repair(self) -> None:
+        if self._now < self._repair_at:
+            return
+        self._repair_at = self._now + (self._timing.status_ms if self._stuck() else self._timing.heartbeat_ms)
+        self._lost_track = False
+        self._events.append(Nudge())
+
+    def _sync(self) -> None:
+        """Call for block sync: at once when consensus messages cannot close the gap, else after a moment."""
+        target, window = self._state.behind, self._state.rules.window
+        if target is None:
+            self._sync_at = None
+            return
+        if self._sync_at is None:
+            near = target.height <= self._state.delivered + window
+            self._sync_at = self._now + (self._timing.status_ms // 4 if near else 0)
+        if self._now >= self._sync_at:
+            self._sync_at = self._now + self._timing.status_ms
+            self._application.behind(target)
+
+    def _stuck(self) -> bool:
+        state = self._state
+        return (
+            self._wait is not None
+            or not state.active
+            or state.heard is not None
+            or state.behind is not None
+            or state.executed > state.certified
+            or self._lost_track
+        )
+
+    # --- payloads that were missed ----------------------------------------------------------------
+
+    def _fetch(self) -> None:
+        """Ask one validator after another for each payload that is needed and unknown."""
+        wanted = self._state.wants()
+        if not wanted and not self._fetches:
+            return
+        grace = self._now + self._timing.status_ms // 8  # proposals and commits overtake one another
+        self._fetches = {key: self._fetches.get(key) or Fetching(0, grace) for key in wanted}
+        for (height, digest), fetching in self._fetches.items():
+            if self._now < fetching.ask_at:
+                continue
+            peers = [key for key in self._state.rules.validators_for(height) if key != self._state.me]
+            again = Fetching(fetching.attempts + 1, self._now + self._timing.status_ms // 2)
+            self._fetches[height, digest] = again
+            if peers:
+                self._send(peers[fetching.attempts % len(peers)], Fetch(height, digest))
+
+    def _answer_fetch(self, peer: bytes, fetch: Fetch, now: int) -> None:
+        reply = repair.answer_fetch(self._state, fetch)
+        if reply is not None and self._in_time(peer, fetch.payload_digest, now):
+            self._send(peer, reply)
+
+    def _in_time(self, peer: bytes, what: bytes, now: int) -> bool:
+        """Bound what one peer can make us send: each answer once per quarter of `status_ms`."""
+        interval = self._timing.status_ms // 4
+        if len(self._answered) >= ANSWERS_MAX:
+            self._answered = {key: at for key, at in self._answered.items() if now - at < interval}
+        last = self._answered.get((peer, what))
+        if len(self._answered) >= ANSWERS_MAX or (last is not None and now - last < interval):
+            return False
+        self._answered[peer, what] = now
+        return True
+
+    def _notice(self, message: Message) -> None:
+        match message:
+            case Proposal():
+                height = message.pre_prepare.height
+            case Prepare() | Commit() | Checkpoint():
+                height = message.height
+            case _:
+                return
+        self._lost_track |= height > self._state.certified + 2 * self._state.rules.window

@@ -1,0 +1,23 @@
+"""What consensus refuses, and why: part of the one tree of errors."""
+
+from __future__ import annotations
+
+from chain.primitives.errors import AssentError
+
+
+class ConsensusError(AssentError):
+    """Root of the errors of consensus."""
+
+    code = "consensus"
+
+
+class MessageInvalid(ConsensusError):
+    """A consensus message that breaks the protocol: disconnect the peer that sent it."""
+
+    code = "bad_consensus_message"
+
+
+class VotesDamaged(ConsensusError):
+    """The durable votes cannot be read: do not vote; restore the data directory, or rejoin as new."""
+
+    code = "votes_damaged"

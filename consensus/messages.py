@@ -1,0 +1,219 @@
+"""What replicas say to one another: canonical records, each bounded, each signed for one chain and kind.
+
+Names follow Castro and Liskov, "Practical Byzantine Fault Tolerance" (OSDI 1999; TOCS 2002), section 4.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, TypeVar
+
+from chain.primitives.certificate import VALIDATORS_MAX, Certificate, checkpoint_digest
+from chain.primitives.codec import (
+    U64,
+    Bound,
+    Hash,
+    PublicKey,
+    Signature,
+    decode_any,
+    encode,
+    record,
+    tag_of,
+)
+from chain.primitives.crypto import Signer, digest
+from consensus.rules import WINDOW_MAX
+
+PAYLOAD_BYTES_MAX = 524_288
+VIEW_CHANGE_BYTES_MAX = 327_680
+MESSAGE_BYTES_MAX = 33_554_432
+"""Bound of the largest message, a NEW-VIEW of 128 validators with 32 prepared heights each."""
+UNSIGNED = bytes(64)
+GAP = b""
+"""The payload that fills a height for which a view change found nothing prepared."""
+
+Payload = Annotated[bytes, Bound(0, PAYLOAD_BYTES_MAX)]
+Heights = Annotated[tuple[U64, ...], Bound(0, 2 * WINDOW_MAX)]
+
+
+@record("pre-prepare", max_bytes=256)
+class PrePrepare:
+    """The primary's claim to a slot (view, height) for one payload."""
+
+    view: U64
+    height: U64
+    payload_digest: Hash
+    sender: PublicKey
+    signature: Signature
+
+
+@record("proposal", max_bytes=PAYLOAD_BYTES_MAX + 512)
+class Proposal:
+    """PRE-PREPARE with its payload, which is never empty: only a view change fills a height with a gap."""
+
+    pre_prepare: PrePrepare
+    payload: Annotated[bytes, Bound(1, PAYLOAD_BYTES_MAX)]
+
+
+@record("prepare", max_bytes=256)
+class Prepare:
+    """A replica, primary included, accepts this payload for this slot and will accept no other."""
+
+    view: U64
+    height: U64
+    payload_digest: Hash
+    sender: PublicKey
+    signature: Signature
+
+
+@record("commit", max_bytes=256)
+class Commit:
+    """A replica holds a prepared certificate for this slot, durably."""
+
+    view: U64
+    height: U64
+    payload_digest: Hash
+    sender: PublicKey
+    signature: Signature
+
+
+@record("checkpoint", max_bytes=256)
+class Checkpoint:
+    """A replica executed `height` to this header; a quorum is the block's certificate."""
+
+    height: U64
+    header_hash: Hash
+    sender: PublicKey
+    signature: Signature
+    """Over `checkpoint_digest`, so that it can stand in a Certificate."""
+
+
+@record("prepared", max_bytes=16_384)
+class Prepared:
+    """Prepared certificate: exactly a quorum of PREPARE signatures for one slot, ordered by key."""
+
+    view: U64
+    height: U64
+    payload_digest: Hash
+    signatures: Annotated[tuple[tuple[PublicKey, Signature], ...], Bound(1, VALIDATORS_MAX)]
+
+
+@record("view-change", max_bytes=VIEW_CHANGE_BYTES_MAX)
+class ViewChange:
+    """The sender leaves all views below `view`, and shows what may have been decided in them."""
+
+    view: U64
+    certificate: Certificate | None
+    """Last certified block; None stands for genesis."""
+    prepared: Annotated[tuple[Prepared, ...], Bound(0, WINDOW_MAX)]
+    """The latest prepared certificate of each height above the certificate, in ascending height."""
+    sender: PublicKey
+    signature: Signature
+
+
+@record("new-view", max_bytes=MESSAGE_BYTES_MAX)
+class NewView:
+    """A quorum of view changes for `view`, and the re-proposals that follow from them."""
+
+    view: U64
+    view_changes: Annotated[tuple[ViewChange, ...], Bound(1, VALIDATORS_MAX)]
+    """Exactly a quorum, ordered by sender."""
+    reproposals: Annotated[tuple[tuple[U64, Hash], ...], Bound(0, WINDOW_MAX)]
+    """(height, payload digest), ascending; a copy of what every backup recomputes."""
+    sender: PublicKey
+    signature: Signature
+
+
+@record("status", max_bytes=20_480)
+class Status:
+    """Where the sender stands, so that others resend what it lost."""
+
+    view: U64
+    active: bool
+    """False while the sender waits for the NEW-VIEW of `view`."""
+    certificate: Certificate | None
+    delivered: U64
+    proposed: Heights
+    """Heights above `delivered` for which the sender holds a proposal of its view."""
+    uncertified: Heights
+    """Executed heights for which the sender lacks a certificate."""
+    asks: bool
+    """The sender wants to hear statuses in return (it has just started without memory)."""
+    sender: PublicKey
+    signature: Signature
+
+
+@record("fetch", max_bytes=128)
+class Fetch:
+    """Asks one peer for the payload with this digest; needs no signature, the link is authenticated."""
+
+    height: U64
+    payload_digest: Hash
+
+
+@record("payload", max_bytes=PAYLOAD_BYTES_MAX + 256)
+class PayloadReply:
+    """Answers Fetch; the digest that was asked for authenticates it."""
+
+    height: U64
+    payload: Payload
+
+
+Slotted = PrePrepare | Prepare | Commit
+Signed = PrePrepare | Prepare | Commit | Checkpoint | ViewChange | NewView | Status
+Message = (
+    Proposal
+    | Prepare
+    | Commit
+    | Checkpoint
+    | ViewChange
+    | NewView
+    | Status
+    | Certificate
+    | Fetch
+    | PayloadReply
+)
+MESSAGES: tuple[type, ...] = (
+    Proposal,
+    Prepare,
+    Commit,
+    Checkpoint,
+    ViewChange,
+    NewView,
+    Status,
+    Certificate,
+    Fetch,
+    PayloadReply,
+)
+S = TypeVar("S", PrePrepare, Prepare, Commit, Checkpoint, ViewChange, NewView, Status)
+
+
+def decode_message(data: bytes) -> Message:
+    """Read one consensus message of at most MESSAGE_BYTES_MAX; raise DecodeError otherwise."""
+    message: Message = decode_any(MESSAGES, data)
+    return message
+
+
+def payload_digest(payload: bytes) -> bytes:
+    """Return the digest by which votes name a payload."""
+    return digest("assent/payload", payload)
+
+
+GAP_DIGEST = payload_digest(GAP)
+
+
+def signing_digest(message: Signed, chain_id: bytes) -> bytes:
+    """Return what `message.signature` signs: chain, kind and every other field."""
+    if isinstance(message, Checkpoint):
+        return checkpoint_digest(chain_id, message.height, message.header_hash)
+    blank = dataclasses.replace(message, signature=UNSIGNED)
+    return digest(f"assent/consensus/{tag_of(type(message))}", chain_id, encode(blank))
+
+
+def sign(message: S, signer: Signer, chain_id: bytes) -> S:
+    """Return the message with the signer's signature; its `sender` must be the signer's key."""
+    return dataclasses.replace(message, signature=signer.sign(signing_digest(message, chain_id)))
+
+
+def certificate_height(certificate: Certificate | None) -> int:
+    """Return the height that a certificate covers; None is genesis, 0."""
+    return certificate.height if certificate is not None else 0

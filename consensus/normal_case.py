@@ -1,0 +1,192 @@
+"""The normal case (PBFT, 4.2): pre-prepare, prepare, commit, delivery in order."""
+
+from __future__ import annotations
+
+from chain.primitives.codec import encode
+from consensus.events import Candidate, Checked, Proposed
+from consensus.messages import (
+    GAP,
+    GAP_DIGEST,
+    UNSIGNED,
+    Commit,
+    PayloadReply,
+    Prepare,
+    Prepared,
+    PrePrepare,
+    Proposal,
+    payload_digest,
+)
+from consensus.slot import Check, Slot
+from consensus.state import State, view_and_height
+from consensus.votes import Accepted, Committing, accepted_key, committing_key
+
+
+def on_proposal(state: State, proposal: Proposal) -> None:
+    """Take the primary's payload for a slot; a second, different one is evidence."""
+    claim = proposal.pre_prepare
+    slot = state.slot(claim.height)
+    if slot is None or _too_early(state, claim.view):
+        state.hold(claim.sender, proposal)
+    elif claim.view < state.view:
+        slot.keep_payload(proposal.payload)  # no vote, but it may turn out to be committed
+    elif slot.claim is not None:
+        state.accuse(slot.claim, claim)
+    elif slot.digest is None and claim.height >= state.fresh_from:
+        slot.propose(claim.payload_digest, claim)
+        slot.keep_payload(proposal.payload)
+
+
+def on_prepare(state: State, prepare: Prepare) -> None:
+    """Count one PREPARE of the current view."""
+    slot = state.slot(prepare.height)
+    if slot is None or _too_early(state, prepare.view):
+        state.hold(prepare.sender, prepare)
+    elif prepare.view == state.view:
+        state.accuse(slot.prepares.setdefault(prepare.sender, prepare), prepare)
+
+
+def on_commit(state: State, commit: Commit) -> None:
+    """Count one COMMIT, in whatever view it was cast: a decision can complete during a view change."""
+    slot = state.slot(commit.height)
+    if slot is None:
+        state.hold(commit.sender, commit)
+        return
+    known = slot.commits.get(commit.sender)
+    if known is None or commit.view > known.view:
+        slot.commits[commit.sender] = commit
+    else:
+        state.accuse(known, commit)
+
+
+def _too_early(state: State, view: int) -> bool:
+    return view > state.view or (view == state.view and not state.active)
+
+
+def on_payload(state: State, reply: PayloadReply) -> None:
+    """Take a payload that was fetched; its digest shows that it is the right one."""
+    slot = state.slots.get(reply.height)
+    if slot is not None and payload_digest(reply.payload) in slot.wanted():
+        slot.keep_payload(reply.payload)
+
+
+def on_proposed(state: State, made: Proposed) -> None:
+    """Propose our own payload, if it is still our turn; an empty one is never proposed."""
+    turn = state.turn()
+    if turn is None or (turn.height, turn.view) != (made.height, made.view) or made.payload == GAP:
+        return
+    slot, digest = state.slot(made.height), payload_digest(made.payload)
+    assert slot is not None  # turn() stays inside the window
+    claim = state.sign(PrePrepare(state.view, made.height, digest, state.me, UNSIGNED))
+    slot.propose(digest, claim)
+    slot.keep_payload(made.payload)
+    slot.check = Check.VALID
+    state.send(Proposal(claim, made.payload))
+
+
+def on_checked(state: State, checked: Checked) -> None:
+    """Take the application's judgement, unless a view change has made it void."""
+    slot = state.slots.get(checked.height)
+    if checked.view != state.view or slot is None or slot.digest != checked.digest:
+        return
+    if slot.check is Check.ASKED:
+        slot.check = Check.VALID if checked.valid else Check.REFUSED
+
+
+def advance_slot(state: State, slot: Slot) -> None:
+    """Cast every vote on one height that has become possible."""
+    _propose_again(state, slot)
+    if slot.committed is not None and slot.digest is not None and slot.digest != slot.committed:
+        state.halt(
+            f"height {slot.height}: proposed again differently after it was decided: more than f faulty"
+        )
+        return
+    if state.active and state.votes_on(slot.height):
+        _ask_check(state, slot)
+        _prepare(state, slot)
+        _commit(state, slot)
+    if slot.committed is None:
+        slot.committed = slot.commit_quorum(state.rules.quorum(slot.height))
+
+
+def _propose_again(state: State, slot: Slot) -> None:
+    digest = state.reproposals.get(slot.height)
+    if not state.active or digest is None or slot.digest is not None:
+        return
+    slot.propose(digest, None)
+    if digest == GAP_DIGEST:
+        slot.keep_payload(GAP)
+
+
+def _ask_check(state: State, slot: Slot) -> None:
+    payload, parents = slot.payload(), state.parents(slot.height)
+    if slot.check is not Check.UNASKED or slot.digest is None or payload is None:
+        return
+    if slot.height <= state.delivered or slot.committed is not None:
+        slot.check = Check.VALID  # decided already: nothing to judge
+    elif parents is None:
+        return
+    elif payload == GAP:
+        slot.check = Check.VALID
+    else:
+        slot.check = Check.ASKED
+        proposer, fresh = state.rules.primary(state.view, slot.height), slot.claim is not None
+        state.out.check.append(
+            Candidate(slot.height, state.view, proposer, payload, slot.digest, parents, fresh)
+        )
+
+
+def _prepare(state: State, slot: Slot) -> None:
+    if slot.check is not Check.VALID or slot.digest is None or state.me in slot.prepares:
+        return
+    vote = state.sign(Prepare(state.view, slot.height, slot.digest, state.me, UNSIGNED))
+    slot.prepares[state.me] = vote
+    state.store_payload(slot, slot.digest)
+    record = Accepted(state.view, slot.height, slot.digest, slot.claim, vote)
+    state.out.put[accepted_key(slot.height)] = encode(record)
+    state.send(vote)
+
+
+def _commit(state: State, slot: Slot) -> None:
+    ours = slot.commits.get(state.me)
+    if state.me not in slot.prepares or (ours is not None and ours.view == state.view):
+        return
+    votes, quorum = slot.prepare_votes(), state.rules.quorum(slot.height)
+    if len(votes) < quorum or slot.digest is None:
+        return
+    signatures = tuple((vote.sender, vote.signature) for vote in votes[:quorum])
+    slot.prepared = Prepared(state.view, slot.height, slot.digest, signatures)
+    commit = state.sign(Commit(state.view, slot.height, slot.digest, state.me, UNSIGNED))
+    slot.commits[state.me] = commit
+    state.out.put[committing_key(slot.height)] = encode(Committing(slot.prepared, commit))
+    state.send(commit)
+
+
+def deliver(state: State) -> None:
+    """Hand over decided payloads strictly in order, each height once."""
+    while (slot := state.slots.get(state.delivered + 1)) is not None:
+        payload = slot.decided()
+        if payload is None:
+            return
+        state.delivered += 1
+        state.good_view = state.view
+        state.out.deliver.append((state.delivered, payload))
+
+
+def take_held(state: State) -> bool:
+    """Handle held messages whose view and height have come; tell whether there were any."""
+    top = state.certified + state.rules.window
+    due = [
+        key
+        for key, message in state.future.items()
+        if key[2] <= top
+        and (isinstance(message, Commit) or not _too_early(state, view_and_height(message)[0]))
+    ]
+    for key in due:
+        match state.future.pop(key):
+            case Proposal() as proposal:
+                on_proposal(state, proposal)
+            case Prepare() as prepare:
+                on_prepare(state, prepare)
+            case Commit() as commit:
+                on_commit(state, commit)
+    return bool(due)

@@ -1,0 +1,173 @@
+"""Repairing what was lost: statuses, resends, payload fetches (nothing depends on a lossless transport).
+
+Also says which messages are worth verifying at all. Functions over a replica's state; only `answer_status`
+and `nudge` change it, through the effects of the step that calls them.
+"""
+
+from __future__ import annotations
+
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import encode
+from consensus import checkpoints
+from consensus.events import Nudge
+from consensus.messages import (
+    UNSIGNED,
+    Checkpoint,
+    Commit,
+    Fetch,
+    Message,
+    NewView,
+    PayloadReply,
+    Prepare,
+    Proposal,
+    Status,
+    ViewChange,
+    certificate_height,
+    sign,
+)
+from consensus.state import State
+from consensus.votes import BIRTH, Birth
+
+
+def build_status(state: State, *, asks: bool) -> Status:
+    """Return a signed account of where this replica stands."""
+    above = sorted(height for height in state.slots if height > state.delivered)
+    proposed = tuple(height for height in above if state.slots[height].digest is not None)
+    status = Status(
+        state.view,
+        state.active,
+        state.certificate,
+        state.delivered,
+        proposed,
+        tuple(sorted(state.headers.keys() - state.recent.keys()))[: 2 * state.rules.window],
+        asks,
+        state.me,
+        UNSIGNED,
+    )
+    return sign(status, state.signer, state.rules.chain_id)
+
+
+def nudge(state: State, event: Nudge) -> None:
+    """Say where we stand; while waiting for a new view, repeat our view change."""
+    if state.rules.is_validator(state.me, state.certified + 1):
+        state.send(build_status(state, asks=state.heard is not None), event.to)
+    own = state.view_changes.get(state.me)
+    if not state.active and own is not None and own.view == state.view:
+        state.send(own, event.to)
+
+
+def answer_status(state: State, status: Status) -> None:
+    """Send one replica what its status shows it lacks, and learn from its certificate."""
+    if status.certificate is not None and status.certificate.height > state.certified:
+        checkpoints.learn(state, status.certificate)
+    _listen(state, status)
+    if status.asks and state.rules.is_validator(state.me, state.certified + 1):
+        state.send(build_status(state, asks=False), status.sender)
+    for message in _lacking(state, status):
+        state.send(message, status.sender)
+
+
+def _lacking(state: State, status: Status) -> list[Message]:
+    found: list[Message] = []
+    theirs = certificate_height(status.certificate)
+    if state.certificate is not None and state.certified > theirs:
+        found.append(state.certificate)
+    for height in status.uncertified:
+        vote = state.checkpoints.get(height, {}).get(state.me)
+        found += [item for item in (state.recent.get(height) or vote,) if item is not None]
+    found += _view_news(state, status)
+    for height in sorted(state.slots):
+        if height > status.delivered:
+            found += _votes(state, status, height)
+        elif (vote := state.checkpoints.get(height, {}).get(state.me)) is not None and height > theirs:
+            found += [] if height in status.uncertified else [vote]
+    return found
+
+
+def _view_news(state: State, status: Status) -> list[Message]:
+    ahead = state.view > status.view or (state.view == status.view and not status.active)
+    own = state.view_changes.get(state.me)
+    if not ahead:
+        return []
+    if state.active:
+        return [state.new_view] if state.new_view is not None else []
+    return [own] if own is not None and own.view == state.view else []
+
+
+def _votes(state: State, status: Status, height: int) -> list[Message]:
+    slot, found = state.slots[height], list[Message]()
+    same_view = state.active and state.view == status.view
+    payload = slot.payload()
+    ours = slot.claim is not None and slot.claim.sender == state.me
+    if same_view and height not in status.proposed and ours and slot.claim is not None and payload:
+        found.append(Proposal(slot.claim, payload))
+    if same_view and state.me in slot.prepares:
+        found.append(slot.prepares[state.me])
+    if state.me in slot.commits:
+        found.append(slot.commits[state.me])
+    return found
+
+
+def _listen(state: State, status: Status) -> None:
+    """While without memory, hear a quorum (ourselves included) before ever voting again."""
+    if state.heard is None or status.sender == state.me:
+        return
+    state.heard[status.sender] = certificate_height(status.certificate)
+    if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):
+        # Whatever we certified before the wipe, a replica among these executed it, and nobody executes
+        # more than W above its certificate; our lost votes lie at most another W above.
+        settle_birth(state, max(state.heard.values()) + 2 * state.rules.window)
+
+
+def settle_birth(state: State, abstain_to: int) -> None:
+    """Start voting above a height, and remember durably that this store is no longer new."""
+    state.heard, state.abstain_to = None, abstain_to
+    state.out.put[BIRTH] = encode(Birth(abstain_to))
+
+
+def answer_fetch(state: State, fetch: Fetch) -> PayloadReply | None:
+    """Return the payload that a peer asks for, if it is still in flight here."""
+    slot = state.slots.get(fetch.height)
+    payload = slot.payloads.get(fetch.payload_digest) if slot is not None else None
+    return PayloadReply(fetch.height, payload) if payload is not None else None
+
+
+def relevant(state: State, message: Message) -> bool:
+    """Tell whether a message can change anything; others are dropped before their signature is checked."""
+    certified, window = state.certified, state.rules.window
+    match message:
+        case Proposal():
+            height = message.pre_prepare.height
+            slot = state.slots.get(height)
+            known = slot is not None and slot.claim == message.pre_prepare
+            return certified < height <= certified + 2 * window and not known
+        case Prepare():
+            return certified < message.height <= certified + 2 * window and _counts(state, message)
+        case Commit():
+            slot = state.slots.get(message.height)
+            done = slot is not None and slot.committed == message.payload_digest
+            return certified < message.height <= certified + 2 * window and not done
+        case Checkpoint():
+            known_certificate = state.recent.get(message.height)
+            done = known_certificate is not None and known_certificate.header_hash == message.header_hash
+            return checkpoints.counts(state, message.height) and not done
+        case Certificate():
+            return message.height > certified or message.height in state.headers.keys() - state.recent.keys()
+        case ViewChange():
+            latest = state.view_changes.get(message.sender)
+            return latest is None or (latest.view <= message.view and latest != message)
+        case NewView():
+            return message.view > state.view or (message.view == state.view and not state.active)
+        case _:
+            return True
+
+
+def _counts(state: State, message: Prepare) -> bool:
+    slot = state.slots.get(message.height)
+    if message.view < state.view:
+        return False
+    if slot is None or message.view > state.view:
+        return True
+    ours = slot.commits.get(state.me)
+    done = ours is not None and ours.view == message.view and ours.payload_digest == message.payload_digest
+    return not done and slot.prepares.get(message.sender) != message

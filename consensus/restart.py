@@ -1,0 +1,89 @@
+"""Bringing a replica back from its durable votes, so that it never contradicts them."""
+
+from __future__ import annotations
+
+from chain.primitives.crypto import Signer
+from consensus import checkpoints, repair, view_change
+from consensus.errors import VotesDamaged
+from consensus.events import Head
+from consensus.messages import GAP, GAP_DIGEST
+from consensus.replica import Replica
+from consensus.rules import Rules
+from consensus.slot import Check, Slot
+from consensus.state import State
+from consensus.votes import Accepted, Committing, Memory
+
+
+def revive(rules: Rules, signer: Signer, head: Head, memory: Memory, *, first_start: bool) -> Replica:
+    """Return a replica that continues from its ledger and votes; raise VotesDamaged if they do not fit.
+
+    A store without a birth record is new or was wiped. On a first start it votes at once; otherwise it
+    listens first and abstains from heights that it may have voted on before.
+    """
+    replica = Replica(rules, signer, head)
+    state = replica.state
+    if memory.birth is not None:
+        state.abstain_to = memory.birth.abstain_to
+    elif first_start or rules.quorum(state.certified + 1) == 1:
+        repair.settle_birth(state, 0)
+    else:
+        state.heard = {}
+    state.accused = {b"e" + key for key in memory.evidence}
+    _restore_view(state, memory)
+    for height in sorted(memory.accepted.keys() | memory.committing.keys() | memory.payloads.keys()):
+        _restore_height(state, memory, height)
+    for height in sorted(state.headers):
+        checkpoints.repeat_checkpoint(state, height)
+    return replica
+
+
+def _restore_view(state: State, memory: Memory) -> None:
+    if memory.new_view is not None:
+        state.view = memory.new_view.view
+        view_change.adopt_view(state, memory.new_view)
+    change = memory.view_change
+    if change is not None:
+        if change.sender != state.me:
+            raise VotesDamaged(
+                "vote store: belongs to another replica; check the node's key and data directory"
+            )
+        state.view_changes[state.me] = change
+        if change.view > state.view:
+            state.view, state.active, state.reproposals = change.view, False, {}
+    state.good_view = state.view
+
+
+def _restore_height(state: State, memory: Memory, height: int) -> None:
+    payloads = memory.payloads.get(height, [])
+    accepted, committing = memory.accepted.get(height), memory.committing.get(height)
+    slot = Slot(height)
+    for payload in payloads:
+        slot.keep_payload(payload)
+    slot.stored = set(slot.payloads)
+    if height <= state.certified:
+        state.forget(height, slot.stored)
+        return
+    state.slots[height] = slot
+    _restore_votes(state, slot, accepted, committing)
+
+
+def _restore_votes(
+    state: State, slot: Slot, accepted: Accepted | None, committing: Committing | None
+) -> None:
+    for record in (accepted.prepare if accepted else None, committing.commit if committing else None):
+        if record is None:
+            continue
+        if record.payload_digest == GAP_DIGEST:
+            slot.keep_payload(GAP)
+        if record.payload_digest not in slot.payloads or record.sender != state.me:
+            raise VotesDamaged(
+                f"vote store: our vote on height {slot.height} has lost its payload or its sender; do not "
+                "vote with it: restore the data directory, or empty it and rejoin"
+            )
+    if committing is not None:
+        slot.prepared = committing.prepared
+        slot.commits[state.me] = committing.commit
+    if accepted is not None and accepted.view == state.view and state.active:
+        slot.propose(accepted.payload_digest, accepted.claim)
+        slot.prepares[state.me] = accepted.prepare
+        slot.check = Check.VALID

@@ -1,0 +1,51 @@
+"""The parameters that every replica of a chain shares, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chain.primitives.certificate import fault_bound, quorum
+from chain.primitives.errors import ConfigError
+
+WINDOW_MAX = 32
+ROTATION_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all replicas must agree on; it comes from genesis and the ledger, never from local settings."""
+
+    chain_id: bytes
+    validators_for: Callable[[int], tuple[bytes, ...]]
+    """Height -> ordered public keys; known for every height up to W above the last certified one."""
+    window: int = 8
+    """W: heights in flight above the last certified height, 1..32."""
+    rotation: int = 16
+    """Heights after which the primary changes within a view; bounds a censoring primary's tenure."""
+
+    def __post_init__(self) -> None:
+        """Refuse parameters out of range (ConfigError)."""
+        if not 1 <= self.window <= WINDOW_MAX:
+            raise ConfigError(f"window: {self.window}, allowed 1..{WINDOW_MAX}")
+        if not 1 <= self.rotation <= ROTATION_MAX:
+            raise ConfigError(f"rotation: {self.rotation}, allowed 1..{ROTATION_MAX}")
+        if not self.validators_for(1):
+            raise ConfigError("validators: empty set; a chain needs at least one validator")
+
+    def primary(self, view: int, height: int) -> bytes:
+        """Return who proposes `height` in `view`: validators[(view + height // rotation) mod n]."""
+        validators = self.validators_for(height)
+        return validators[(view + height // self.rotation) % len(validators)]
+
+    def quorum(self, height: int) -> int:
+        """Return floor((n+f)/2)+1 for the set that votes on `height`."""
+        return quorum(len(self.validators_for(height)))
+
+    def faults(self, height: int) -> int:
+        """Return f = floor((n-1)/3) for the set that votes on `height`."""
+        return fault_bound(len(self.validators_for(height)))
+
+    def is_validator(self, key: bytes, height: int) -> bool:
+        """Tell whether `key` votes on `height`."""
+        return key in self.validators_for(height)

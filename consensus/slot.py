@@ -1,0 +1,90 @@
+"""One height in flight: its proposal in the current view, the votes for it, and what is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from consensus.messages import Commit, Prepare, Prepared, PrePrepare, payload_digest
+
+PAYLOADS_MAX = 4
+
+
+class Check(Enum):
+    """How far the application's check of a proposal has come."""
+
+    UNASKED = "not checked"
+    ASKED = "being checked"
+    VALID = "valid"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class Slot:
+    """What a replica knows of one height above the last certified one."""
+
+    height: int
+    digest: bytes | None = None
+    """Payload digest proposed in the current view; of a re-proposal when `claim` is None."""
+    claim: PrePrepare | None = None
+    check: Check = Check.UNASKED
+    prepares: dict[bytes, Prepare] = field(default_factory=dict)
+    """First PREPARE of each sender in the current view."""
+    commits: dict[bytes, Commit] = field(default_factory=dict)
+    """COMMIT of each sender in the highest view it sent one."""
+    prepared: Prepared | None = None
+    """Our latest prepared certificate: durable, and shown in every view change."""
+    committed: bytes | None = None
+    """Payload digest that a quorum committed: final."""
+    payloads: dict[bytes, bytes] = field(default_factory=dict)
+    stored: set[bytes] = field(default_factory=set)
+    """Digests of the payloads that are in the vote store."""
+
+    def leave_view(self) -> None:
+        """Forget what belongs to one view only; prepared, committed, commits and payloads stay."""
+        self.digest, self.claim, self.check = None, None, Check.UNASKED
+        self.prepares.clear()
+
+    def propose(self, digest: bytes, claim: PrePrepare | None) -> None:
+        """Take the one proposal of the current view."""
+        self.digest, self.claim = digest, claim
+
+    def keep_payload(self, payload: bytes) -> None:
+        """Hold a payload; of those that nothing here refers to, only a few are kept."""
+        self.payloads[payload_digest(payload)] = payload
+        if len(self.payloads) > PAYLOADS_MAX:
+            needed = {self.digest, self.committed, self.prepared.payload_digest if self.prepared else None}
+            for digest in [item for item in self.payloads if item not in needed][:-1]:
+                del self.payloads[digest]
+
+    def payload(self) -> bytes | None:
+        """Return the payload proposed in the current view, when known."""
+        return self.payloads.get(self.digest) if self.digest is not None else None
+
+    def decided(self) -> bytes | None:
+        """Return the committed payload, when known."""
+        return self.payloads.get(self.committed) if self.committed is not None else None
+
+    def wanted(self) -> tuple[bytes, ...]:
+        """Return digests whose payload is needed and unknown: at most two."""
+        digests = dict.fromkeys((self.committed, self.digest))
+        return tuple(item for item in digests if item is not None and item not in self.payloads)
+
+    def prepare_votes(self) -> tuple[Prepare, ...]:
+        """Return the PREPAREs of the current view that agree with its proposal, ordered by sender."""
+        votes = (vote for vote in self.prepares.values() if vote.payload_digest == self.digest)
+        return tuple(sorted(votes, key=lambda vote: vote.sender))
+
+    def commit_quorum(self, quorum: int) -> bytes | None:
+        """Return the payload digest that `quorum` replicas committed in one view, or None."""
+        counts: dict[tuple[int, bytes], int] = {}
+        for vote in self.commits.values():
+            subject = (vote.view, vote.payload_digest)
+            counts[subject] = counts.get(subject, 0) + 1
+            if counts[subject] >= quorum:
+                return vote.payload_digest
+        return None
+
+    def voices(self) -> int:
+        """Return how many replicas voted for this height."""
+        return len(self.prepares.keys() | self.commits.keys())

@@ -1,0 +1,190 @@
+"""The state of one replica, the questions a driver asks of it, and the small steps all transitions share."""
+
+from __future__ import annotations
+
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import encode, tag_of
+from chain.primitives.crypto import Signer
+from consensus.authenticity import conflicting
+from consensus.events import Effects, Head, Turn, Wait
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    Message,
+    NewView,
+    Prepare,
+    Proposal,
+    S,
+    Signed,
+    ViewChange,
+    certificate_height,
+    sign,
+)
+from consensus.rules import Rules
+from consensus.slot import Check, Slot
+from consensus.votes import Evidence, accepted_key, committing_key, evidence_key, payload_key
+
+
+class State:
+    """Everything one validator (votes) or observer (follows without voting) knows."""
+
+    def __init__(self, rules: Rules, signer: Signer, head: Head) -> None:
+        """Start at the ledger's head in view 0, with no votes."""
+        self.rules, self.signer, self.me = rules, signer, signer.public
+        self.view, self.active = 0, True
+        self.good_view = 0
+        """View of the last delivery: timeouts grow with the views wasted since."""
+        self.certificate = head.certificate
+        self.headers = dict(head.headers)
+        """Header hashes executed here, from the last 2W heights."""
+        self.executed = self.delivered = max(self.headers, default=self.certified)
+        self.slots: dict[int, Slot] = {}
+        self.checkpoints: dict[int, dict[bytes, Checkpoint]] = {}
+        self.recent: dict[int, Certificate] = {}
+        """Certificates of the last 2W heights, for those who lack one."""
+        self.target: Certificate | None = None
+        """The highest certificate above what we executed: catch up to it."""
+        self.view_changes: dict[bytes, ViewChange] = {}
+        """The latest of each sender."""
+        self.new_view: NewView | None = None
+        self.reproposals: dict[int, bytes] = {}
+        self.fresh_from = 1
+        """First height that this view leaves to fresh proposals."""
+        self.future: dict[tuple[bytes, str, int], Proposal | Prepare | Commit] = {}
+        """What comes too early, one per sender, kind and height up to 2W ahead."""
+        self.pending = False
+        self.abstain_to = 0
+        """No votes up to this height: they may have been cast before a wipe."""
+        self.heard: dict[bytes, int] | None = None
+        """While starting without memory: certified height that each replica showed us."""
+        self.accused: set[bytes] = set()
+        self.halted = ""
+        self.out = Effects()
+
+    # --- questions --------------------------------------------------------------------------------
+
+    @property
+    def certified(self) -> int:
+        """The last certified height."""
+        return certificate_height(self.certificate)
+
+    @property
+    def behind(self) -> Certificate | None:
+        """A certificate above everything delivered here, if one is known: blocks were missed."""
+        return self.target if self.target is not None and self.target.height > self.delivered else None
+
+    def votes_on(self, height: int) -> bool:
+        """Tell whether this replica may vote on a height."""
+        return self.heard is None and height > self.abstain_to and self.rules.is_validator(self.me, height)
+
+    def waiting(self) -> Wait | None:
+        """Return what others owe us now, or None: then no timer runs."""
+        if self.halted or self.behind is not None or not self.votes_on(self.delivered + 1):
+            return None
+        if not self.active:
+            asked = sum(change.view >= self.view for change in self.view_changes.values())
+            enough = asked >= self.rules.quorum(self.certified + 1)
+            return Wait("new-view", self.view, self.delivered) if enough else None
+        if self.delivered >= self.certified + self.rules.window:
+            return None  # certificates are missing, not proposals: another primary would not help
+        owed = self.pending or any(self.in_flight(slot) for slot in self.slots.values())
+        return Wait("progress", self.view, self.delivered) if owed else None
+
+    def turn(self) -> Turn | None:
+        """Return the height that this replica may propose now, or None."""
+        if self.halted or not self.active or self.behind is not None:
+            return None
+        height = max(self.delivered + 1, self.fresh_from)
+        while (slot := self.slots.get(height)) is not None and slot.digest is not None:
+            height += 1
+        if height > self.certified + self.rules.window or not self.votes_on(height):
+            return None
+        decided = slot is not None and slot.committed is not None
+        if decided or self.rules.primary(self.view, height) != self.me:
+            return None
+        parents = self.parents(height)
+        return None if parents is None else Turn(height, self.view, parents, height - 1 - self.delivered)
+
+    def wants(self) -> tuple[tuple[int, bytes], ...]:
+        """Return (height, digest) of payloads to fetch: re-proposed or committed, and unknown here."""
+        return tuple((slot.height, item) for slot in self.slots.values() for item in slot.wanted())
+
+    def in_flight(self, slot: Slot) -> bool:
+        """Tell whether a height is being decided, as far as one faulty replica cannot pretend it."""
+        known = slot.digest is not None or slot.voices() > self.rules.faults(slot.height)
+        return slot.height > self.delivered and known
+
+    def parents(self, height: int) -> tuple[bytes, ...] | None:
+        """Return the payloads above the executed block and below `height`; None if one is not valid yet."""
+        payloads: list[bytes] = []
+        for below in range(self.executed + 1, height):
+            slot = self.slots.get(below)
+            if slot is None or (below > self.delivered and slot.check is not Check.VALID):
+                return None
+            payload = slot.decided() if below <= self.delivered else slot.payload()
+            if payload is None:
+                return None
+            payloads.append(payload)
+        return tuple(payloads)
+
+    # --- small steps ------------------------------------------------------------------------------
+
+    def slot(self, height: int) -> Slot | None:
+        """Return the slot of a height inside the window, or None outside it."""
+        if not self.certified < height <= self.certified + self.rules.window:
+            return None
+        return self.slots.setdefault(height, Slot(height))
+
+    def sign(self, message: S) -> S:
+        """Return the message signed by this replica."""
+        return sign(message, self.signer, self.rules.chain_id)
+
+    def send(self, message: Message, to: bytes | None = None) -> None:
+        """Add a message to this step's effects; None sends it to every peer."""
+        self.out.send.append((to, message))
+
+    def store_payload(self, slot: Slot, digest: bytes) -> None:
+        """Make the payload of our vote durable together with the vote."""
+        if digest not in slot.stored:
+            slot.stored.add(digest)
+            self.out.put[payload_key(slot.height, digest)] = slot.payloads[digest]
+
+    def forget(self, height: int, payloads: set[bytes]) -> None:
+        """Let go of the durable votes of a certified height."""
+        self.out.delete += [accepted_key(height), committing_key(height)]
+        self.out.delete += [payload_key(height, digest) for digest in sorted(payloads)]
+
+    def leave_view(self, view: int, *, active: bool) -> None:
+        """Move to a view; what was proposed in the one before is void unless it was prepared."""
+        self.view, self.active = view, active
+        self.reproposals = {}
+        for slot in self.slots.values():
+            slot.leave_view()
+
+    def hold(self, sender: bytes, message: Proposal | Prepare | Commit) -> None:
+        """Keep what comes too early: per sender, one of each kind and height, up to 2W ahead."""
+        view, height = view_and_height(message)
+        if self.certified < height <= self.certified + 2 * self.rules.window:
+            key = (sender, tag_of(type(message)), height)
+            known = self.future.get(key)
+            if known is None or view >= view_and_height(known)[0]:
+                self.future[key] = message
+
+    def accuse(self, first: Signed, second: Signed) -> None:
+        """Keep evidence if one replica contradicts itself: the first per sender and kind."""
+        key = evidence_key(first.sender, tag_of(type(first)))
+        if conflicting(first, second) and key not in self.accused:
+            self.accused.add(key)
+            evidence = Evidence(encode(first), encode(second))
+            self.out.put[key] = encode(evidence)
+            self.out.evidence.append(evidence)
+
+    def halt(self, reason: str) -> None:
+        """Stop for good: this step and all later ones want nothing done."""
+        self.halted = reason
+
+
+def view_and_height(message: Proposal | Prepare | Commit) -> tuple[int, int]:
+    """Return the slot that a message speaks of."""
+    about = message.pre_prepare if isinstance(message, Proposal) else message
+    return about.view, about.height

@@ -1,0 +1,82 @@
+"""View changes (PBFT, 4.4): asking for a view, joining others, leading it, entering it."""
+
+from __future__ import annotations
+
+from chain.primitives.codec import encode
+from consensus.checkpoints import learn
+from consensus.events import Expired
+from consensus.messages import UNSIGNED, NewView, ViewChange
+from consensus.selection import base_height, choose_reproposals, select_quorum, view_to_join
+from consensus.state import State
+from consensus.votes import NEW_VIEW, VIEW_CHANGE
+
+
+def on_expired(state: State, event: Expired) -> None:
+    """Ask for the next view, if what we waited for is still owed."""
+    if event.wait == state.waiting():
+        _ask_for(state, state.view + 1)
+
+
+def _ask_for(state: State, view: int) -> None:
+    state.leave_view(view, active=False)
+    slots = (state.slots[height] for height in sorted(state.slots))
+    prepared = tuple(slot.prepared for slot in slots if slot.prepared is not None)
+    change = state.sign(ViewChange(view, state.certificate, prepared, state.me, UNSIGNED))
+    state.view_changes[state.me] = change
+    state.out.put[VIEW_CHANGE] = encode(change)
+    state.send(change)
+
+
+def on_view_change(state: State, change: ViewChange) -> None:
+    """Keep the latest view change of each sender."""
+    known = state.view_changes.get(change.sender)
+    if known is None or known.view < change.view:
+        state.view_changes[change.sender] = change
+    else:
+        state.accuse(known, change)
+
+
+def try_join(state: State) -> None:
+    """Follow f+1 replicas to a higher view."""
+    height = state.certified + 1
+    target = view_to_join(state.view, state.view_changes.values(), state.rules.faults(height))
+    if target is not None and state.votes_on(height):
+        _ask_for(state, target)
+
+
+def try_lead(state: State) -> None:
+    """As leader of the view we wait for, start it once a quorum asked for it."""
+    if state.active or state.me not in state.view_changes or not state.votes_on(state.certified + 1):
+        return
+    asking = [change for change in state.view_changes.values() if change.view == state.view]
+    base = base_height(asking)
+    quorum = state.rules.quorum(base + 1)
+    if len(asking) < quorum or state.rules.primary(state.view, base + 1) != state.me:
+        return
+    chosen = select_quorum(asking, quorum)
+    unsigned = NewView(state.view, chosen, choose_reproposals(chosen), state.me, UNSIGNED)
+    message = state.sign(unsigned)
+    state.send(message)
+    _enter(state, message)
+
+
+def on_new_view(state: State, message: NewView) -> None:
+    """Enter a view that a quorum asked for, unless we are in it or above it already."""
+    if message.view > state.view or (message.view == state.view and not state.active):
+        _enter(state, message)
+
+
+def _enter(state: State, message: NewView) -> None:
+    state.leave_view(message.view, active=True)
+    state.out.put[NEW_VIEW] = encode(message)
+    adopt_view(state, message)
+    for change in message.view_changes:
+        if change.certificate is not None and change.certificate.height > state.certified:
+            learn(state, change.certificate)
+
+
+def adopt_view(state: State, message: NewView) -> None:
+    """Take over what a new view prescribes."""
+    state.new_view = message
+    state.reproposals = dict(message.reproposals)
+    state.fresh_from = base_height(message.view_changes) + len(message.reproposals) + 1
