@@ -8,6 +8,7 @@ hashed and kept. Steps 3 and 4 are separate, so that a revoked grant really stop
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -24,6 +25,7 @@ from chain.primitives.errors import AssentError, ConfigError, DecodeError
 from chain.primitives.settings import Section, validate
 from privcompute.engine import Engine, Round, Shared, Steps, parallel
 from privcompute.errors import PeerMisbehaved
+from privcompute.ring import FRACTION_BITS
 
 ANNOUNCEMENT_BYTES_MAX = 65_536
 COLUMNS_MAX = 256
@@ -317,6 +319,16 @@ def open_outputs(
     if engine.me not in receivers:
         return None
     return dict(zip(names, opened, strict=True))
+
+
+def scale_finely(engine: Engine, x: Shared, factor: float) -> Steps[Shared]:
+    """Return x · factor for a public 0 < |factor| < 1, within 1 ulp beyond 2^-16 of the product.
+
+    `Engine.scale` rounds the factor itself to 2^-16, which a factor such as 1 / rows does not survive.
+    """
+    bits = FRACTION_BITS - math.frexp(factor)[1]
+    product = x.mul_public(round(factor * 2.0**bits))
+    return (yield from engine.truncate(Shared(product.words, x.fraction_bits + bits), x.fraction_bits))
 
 
 # --- results --------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ from privcompute.programs.base import (
     need_join,
     need_rows,
     need_use,
+    scale_finely,
 )
 from privcompute.programs.encoding import CATEGORIES_MAX, Block, encode_block, split_rows
 from privcompute.protocols.psi import LEAKAGE as PSI_LEAKAGE
@@ -284,7 +285,7 @@ def _train(engine: Engine, context: Context, plan: _Plan, shared: _Training) -> 
         gradient, decay = yield from parallel(
             engine.matmul(features.T, errors), engine.mul(shared.penalty, ahead)
         )
-        moved = ahead - (yield from engine.scale(gradient, rate)) - decay
+        moved = ahead - (yield from scale_finely(engine, gradient, rate)) - decay
         momentum = iteration / (iteration + 3)
         ahead = moved + (yield from engine.scale(moved - weights, momentum))
         weights = moved

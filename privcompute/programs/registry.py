@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from chain.primitives.codec import Value
-from privcompute.programs import join, logistic_regression
+from privcompute.programs import join, logistic_regression, statistics
 from privcompute.programs.base import InputRefused, Program
 
 PROGRAMS: dict[str, Program] = {
-    program.id: program for program in (join.PROGRAM, logistic_regression.PROGRAM)
+    program.id: program for program in (join.PROGRAM, logistic_regression.PROGRAM, statistics.PROGRAM)
 }
 
 
