@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from chain.primitives.certificate import Certificate
 from consensus.messages import Message
 from consensus.votes import Evidence
-
-NO_HEADERS: Mapping[int, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +16,7 @@ class Head:
 
     certificate: Certificate | None = None
     """Of the highest certified block; None at genesis."""
-    headers: Mapping[int, bytes] = NO_HEADERS
+    headers: Mapping[int, bytes] = field(default_factory=dict)
     """Height -> header hash of every block executed above the certified one, without holes."""
 
 
