@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.primitives.errors import AssentError
-from privcompute.job import Recovered, ResultCommit
+from privcompute.job_actions import Recovered, ResultCommit
 from privcompute.results import write_private
 
 FILE_BYTES_MAX = 1_048_576

@@ -21,7 +21,7 @@ from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from privcompute.enforcement import Refusal
 from privcompute.engine import Engine, Round, Steps
 from privcompute.errors import PeerMisbehaved, ProgramFault
-from privcompute.job import STAGES_MAX, ComputeDone, StageDone
+from privcompute.job_actions import STAGES_MAX, ComputeDone, StageDone
 from privcompute.job_view import JobSpec, stage_hash
 from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Program, open_outputs
 from privcompute.programs.join import join_spec
