@@ -2,7 +2,7 @@
 
 Push once, then announce. The node that admits a transaction pushes it, in batches, to every peer; in the
 full mesh of a consortium (at most about twenty validators) each transaction crosses each wire once. Who
-received one does not push it on: it announces the id, three times at growing intervals and only while the
+received one does not push it on: it announces the id, eight times over six minutes and only while the
 transaction still waits, so gaps in the mesh, full queues and full pools heal (FISCO-BCOS 2124) and nothing
 is re-gossiped for ever. Whatever a proposal names and we lack is asked for, from one peer after another.
 """
@@ -35,7 +35,8 @@ REQUEST_IDS_MAX = 1_024
 ANSWER_TIMEOUT_MS = 1_000
 RETRY_MS = 500
 GIVE_UP_MS = 120_000
-RELAY_AFTER_MS = (1_000, 5_000, 25_000)
+RELAY_AFTER_MS = (1_000, 4_000, 15_000, 60_000, 60_000, 60_000, 60_000, 60_000)
+"""Waits before each announcement of a transaction that is still in the pool; then no more."""
 RELAYS_MAX = 131_072
 OFFENCE_POINTS = 20
 DISCONNECT_POINTS = 100
