@@ -30,7 +30,7 @@ ANSWER_BYTES = 1_048_576
 BUFFER_BLOCKS = 256
 BUFFER_BYTES = 67_108_864
 APPLY_BLOCKS = 32
-"""Blocks handed over and not yet applied, at most."""
+"""Blocks handed over at once."""
 REQUEST_TIMEOUT_MS = 5_000
 STATUS_INTERVAL_MS = 200
 GRACE_MS = 1_000
@@ -66,7 +66,8 @@ class SyncEffects:
 
     send: tuple[Send, ...] = ()
     apply: tuple[Block, ...] = ()
-    """Checked blocks in order, each handed over once; then call `applied`, or `rejected` on failure."""
+    """Checked blocks in order, each handed over once, the next lot only when the ledger has these. Skip what
+    the ledger has already; at the end call `applied`, at the first failure `rejected` (and stop there)."""
     drop: tuple[Drop, ...] = ()
 
 
@@ -302,9 +303,11 @@ class Sync:
         return SyncEffects(send + requests, apply, drops)
 
     def _ready(self) -> tuple[Block, ...]:
-        """Take the checked blocks that follow on, a bounded number ahead of the ledger."""
+        """Take the checked blocks that follow on, once those handed over before are on the ledger."""
         ready: list[Block] = []
-        while self._base - self._chain.height() < APPLY_BLOCKS:
+        if self._progress.handed > self._chain.height():
+            return ()
+        while len(ready) < APPLY_BLOCKS:
             held = self._held.get(self._base + 1)
             if held is None or not self._check_held(held):
                 break
