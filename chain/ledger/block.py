@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from chain.primitives.certificate import Certificate
@@ -54,6 +55,25 @@ def sign_transaction(body: TransactionBody, signer: Signer) -> Transaction:
 def signature_holds(tx: Transaction, tx_id: bytes) -> bool:
     """Tell whether the sender's signature over this id holds (about 55 µs)."""
     return verify(tx.body.sender, tx_id, tx.signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A decoded transaction with its id and bytes, so that neither is computed twice."""
+
+    tx: Transaction
+    id: bytes
+    raw: bytes
+
+    @classmethod
+    def of(cls, tx: Transaction) -> Candidate:
+        """Compute the id and bytes of a transaction."""
+        return cls(tx, transaction_id(tx.body), encode(tx))
+
+    @property
+    def signature_holds(self) -> bool:
+        """Whether the sender's signature holds (about 55 µs, GIL released)."""
+        return signature_holds(self.tx, self.id)
 
 
 @record("batch", max_bytes=BATCH_TXS_MAX * 40 + 256)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from binascii import hexlify
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -34,8 +34,11 @@ Load = Callable[[int, bytes], bytes]
 """Returns the stored inner node of (height, path in ASCII hex digits)."""
 Change = tuple[bytes, bytes, bytes | None]
 """(path of the key in ASCII hex digits, key hash, new leaf hash or None to delete)."""
+Edit = tuple[int, Ref | None, Ref | None]
+"""(nibble, former child, new child)."""
 
 _LEAF = b"assent/state-leaf\0"
+_HEIGHT = struct.Struct(">Q")
 _NODE = b"assent/state-node\0"
 _NIBBLE = {digit: value for value, digit in enumerate(b"0123456789abcdef")}
 _DIGITS = [bytes([digit]) for digit in b"0123456789abcdef"]
@@ -85,7 +88,7 @@ def _child(node: bytes, nibble: int) -> Ref | None:
     if leaves & bit:
         start = 4 + 40 * count + 32 * (leaves & (bit - 1)).bit_count()
         key = node[start : start + 32]
-    return node[at : at + 32], int.from_bytes(node[when : when + 8], "big"), key
+    return node[at : at + 32], _HEIGHT.unpack_from(node, when)[0], key
 
 
 def _children(node: bytes) -> dict[int, Ref]:
@@ -114,13 +117,14 @@ def _pack(children: dict[int, Ref]) -> bytes:
     return _layout(len(hashes), len(keys)).pack(leaves, mask, *hashes, *heights, *keys)
 
 
-def _hash_of(node: bytes) -> bytes:
+def stored_hash(node: bytes) -> bytes:
+    """Return the hash of a stored inner node."""
     count = (node[2] << 8 | node[3]).bit_count()
     return sha256(_NODE + node[2 : 4 + 32 * count]).digest()
 
 
-def _edited(node: bytes, edits: list[tuple[int, Ref | None, Ref | None]]) -> bytes:
-    """Return a stored node with children replaced: (nibble, former, new). Most edits keep its shape."""
+def _edited(node: bytes, edits: list[Edit]) -> bytes:
+    """Return a stored node with children replaced; most edits keep its shape and are spliced in."""
     for _, old, new in edits:
         if old is None or new is None or old[2] != new[2]:
             children = _children(node)
@@ -136,10 +140,8 @@ def _edited(node: bytes, edits: list[tuple[int, Ref | None, Ref | None]]) -> byt
     for nibble, _, new in edits:
         assert new is not None
         place = (mask & ((1 << nibble) - 1)).bit_count()
-        at = 4 + 32 * place
-        when = 4 + 32 * count + 8 * place
-        data[at : at + 32] = new[0]
-        data[when : when + 8] = new[1].to_bytes(8, "big")
+        data[4 + 32 * place : 36 + 32 * place] = new[0]
+        _HEIGHT.pack_into(data, 4 + 32 * count + 8 * place, new[1])
     return bytes(data)
 
 
@@ -221,9 +223,12 @@ class _Writer:
         return self._apply_to_node(ref, path, changes)
 
     def _apply_to_leaf(self, ref: Ref, key: bytes, path: bytes, changes: list[Change]) -> Ref | None:
-        touched = any(change[1] == key for change in changes)
+        if len(changes) == 1 and changes[0][1] == key:  # the usual case: a new value for the same key
+            self._result.stale_leaves.append((ref[1], key))
+            new = changes[0][2]
+            return None if new is None else (new, self._height, key)
         kept = [change for change in changes if change[2] is not None]
-        if touched:
+        if any(change[1] == key for change in changes):
             self._result.stale_leaves.append((ref[1], key))
             return self._build(path, kept)
         if not kept:
@@ -232,7 +237,7 @@ class _Writer:
 
     def _apply_to_node(self, ref: Ref, path: bytes, changes: list[Change]) -> Ref | None:
         node = self._load(ref[1], path)
-        edits: list[tuple[int, Ref | None, Ref | None]] = []
+        edits: list[Edit] = []
         for digit, below in _split(changes, len(path)):
             nibble = _NIBBLE[digit]
             old = _child(node, nibble)
@@ -270,22 +275,23 @@ class _Writer:
             if alone is None or alone[2] is not None:
                 return alone
         self._result.nodes.append((path, node))
-        return _hash_of(node), self._height, None
+        return stored_hash(node), self._height, None
 
 
-def _split(changes: list[Change], depth: int) -> Iterator[tuple[int, list[Change]]]:
+def _split(changes: list[Change], depth: int) -> list[tuple[int, list[Change]]]:
     """Group sorted changes by their digit at this depth."""
     if len(changes) == 1:
-        yield changes[0][0][depth], changes
-        return
+        return [(changes[0][0][depth], changes)]
+    groups = []
     start, end = 0, len(changes)
     while start < end:
         digit = changes[start][0][depth]
         stop = start + 1
         while stop < end and changes[stop][0][depth] == digit:
             stop += 1
-        yield digit, changes[start:stop]
+        groups.append((digit, changes[start:stop]))
         start = stop
+    return groups
 
 
 # --- reading and proving --------------------------------------------------------------------------

@@ -1,0 +1,231 @@
+"""Executes one batch: a pure function from (state, batch, runtime) to receipts, writes and subject logs.
+
+Rules, in the order in which they are applied to each transaction of the batch:
+
+1. an id that the ledger or this batch already holds is *skipped* (REPLAYED);
+2. a transaction past its `valid_until` is skipped (EXPIRED), one whose `valid_until` lies further ahead
+   than the validity window is skipped (TOO_FAR_AHEAD), one that asks for more gas than the limit is
+   skipped (GAS_LIMIT);
+3. one whose gas limit no longer fits into the block's gas is skipped (BLOCK_GAS) and may come again;
+4. everything else runs. What does not end `ok` leaves no writes; its receipt carries one event of ours,
+   `Refused`, under the sender's organisation, so that audit trails show refused attempts.
+
+A skipped transaction has a receipt too, so receipts and batch have the same places. Whether an id is known
+is a lookup among all executed ids; since a transaction may run only within the validity window, an id that
+is older than the window is refused by rule 2 whether or not its row was pruned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from chain.ledger.block import Candidate, EventEntry, Receipt, entry_hash, rolling_hash
+from chain.ledger.genesis import Genesis, Limits, init_args
+from chain.ledger.state import Overlay, member_of
+from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
+from chain.primitives.codec import Value, encode, encode_value
+from chain.primitives.errors import AssentError
+from chain.primitives.execution import OK, Call, Event, Outcome, Runtime, StateKey, StateReader
+
+SKIPPED = "skipped"
+REPLAYED, EXPIRED, TOO_FAR_AHEAD = "REPLAYED", "EXPIRED", "TOO_FAR_AHEAD"
+GAS_LIMIT, BLOCK_GAS = "GAS_LIMIT", "BLOCK_GAS"
+REFUSED = "Refused"
+EVENTS_MAX = 1_024
+
+_NOT_FINAL = frozenset({REPLAYED, TOO_FAR_AHEAD, BLOCK_GAS})
+"""Skips after which the id's fate is decided elsewhere: earlier (REPLAYED), or later."""
+
+
+class RuntimeFault(AssentError):
+    """The contract runtime broke its own contract with the executor: stop the node and report it."""
+
+    code = "runtime_fault"
+
+
+class ChainRuntime(Runtime, Protocol):
+    """A runtime that can also install the system contracts."""
+
+    def bootstrap(
+        self,
+        sources: dict[str, str],
+        init_args: dict[str, dict[str, Value]],
+        *,
+        time: int,
+        state: StateReader,
+    ) -> Outcome:
+        """Install the system contracts at height 0, in order; return all writes and events."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchContext:
+    """What the transactions of one batch share."""
+
+    height: int
+    time: int
+    """Milliseconds since the epoch."""
+    limits: Limits
+    is_known: Callable[[bytes], bool]
+    """Whether the ledger holds a final receipt for this id."""
+
+
+@dataclass(slots=True)
+class Execution:
+    """What a batch did. `places` are (place in the batch, place in the receipt)."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+    encoded: list[bytes] = field(default_factory=list)
+    """The receipts' bytes."""
+    writes: dict[StateKey, bytes | None] = field(default_factory=dict)
+    final: dict[bytes, int] = field(default_factory=dict)
+    """Transaction id -> place in the batch, for receipts that nothing later can replace."""
+    subjects: dict[str, SubjectLog] = field(default_factory=dict)
+    events: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
+    """(contract, event name) -> places."""
+
+    @property
+    def executed(self) -> int:
+        """Transactions that ran."""
+        return sum(receipt.status != SKIPPED for receipt in self.receipts)
+
+    @property
+    def failed(self) -> int:
+        """Transactions that ran and did not end ok."""
+        return sum(receipt.status not in (OK, SKIPPED) for receipt in self.receipts)
+
+
+@dataclass(slots=True)
+class SubjectLog:
+    """What one batch adds to a subject's log."""
+
+    first: int
+    """Number of its first new entry; the log's entries count from 0."""
+    rolling: bytes
+    places: list[tuple[int, int]] = field(default_factory=list)
+
+
+def execute_batch(
+    runtime: Runtime, state: StateReader, context: BatchContext, candidates: Sequence[Candidate]
+) -> Execution:
+    """Run a batch's transactions in order; whatever the runtime raises is host trouble and passes."""
+    overlay = Overlay(state)
+    execution = Execution(writes=overlay.writes)
+    gas_left = context.limits.block_gas
+    for index, candidate in enumerate(candidates):
+        reason = _reason_to_skip(candidate, context, execution, gas_left)
+        if reason:
+            outcome = Outcome(SKIPPED, reason)
+        else:
+            outcome = _run(runtime, overlay, context, candidate)
+            gas_left -= outcome.gas_used
+        if reason not in _NOT_FINAL:
+            execution.final[candidate.id] = index
+        _record(execution, overlay, context.height, candidate.id, outcome)
+    _write_logs(execution, overlay)
+    return execution
+
+
+def execute_genesis(runtime: ChainRuntime, genesis: Genesis) -> Execution:
+    """Install the system contracts; what they announce is the one receipt of height 0, id = chain id."""
+    overlay = Overlay(_EmptyState())
+    execution = Execution(writes=overlay.writes)
+    outcome = runtime.bootstrap(genesis.sources, init_args(genesis), time=genesis.time, state=overlay)
+    if outcome.status != OK:
+        raise RuntimeFault(f"genesis: the system contracts end with {outcome.status} {outcome.code}")
+    overlay.writes.update(outcome.writes)
+    _record(execution, overlay, 0, genesis.chain_id, outcome)
+    _write_logs(execution, overlay)
+    return execution
+
+
+class _EmptyState:
+    __slots__ = ()
+
+    def get(self, namespace: str, key: bytes) -> bytes | None:  # noqa: ARG002
+        """Return None: nothing is there before height 0."""
+        return None
+
+
+def _reason_to_skip(candidate: Candidate, context: BatchContext, execution: Execution, gas_left: int) -> str:
+    body, limits = candidate.tx.body, context.limits
+    if candidate.id in execution.final or context.is_known(candidate.id):
+        return REPLAYED
+    if body.valid_until < context.height:
+        return EXPIRED
+    if body.valid_until > context.height + limits.validity_window:
+        return TOO_FAR_AHEAD
+    if body.gas_limit > limits.tx_gas_max:
+        return GAS_LIMIT
+    return BLOCK_GAS if body.gas_limit > gas_left else ""
+
+
+def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
+    body = candidate.tx.body
+    call = Call(
+        contract=body.contract,
+        method=body.method,
+        args=body.args,
+        sender=body.sender,
+        tx_id=candidate.id,
+        gas_limit=body.gas_limit,
+        height=context.height,
+        block_time=context.time,
+    )
+    outcome = runtime.execute(call, overlay)
+    if outcome.status == OK:
+        overlay.writes.update(outcome.writes)
+        return outcome
+    return Outcome(
+        outcome.status, outcome.code, gas_used=outcome.gas_used, events=_refusal(overlay, call, outcome)
+    )
+
+
+def _refusal(state: StateReader, call: Call, outcome: Outcome) -> tuple[Event, ...]:
+    member = member_of(state, call.sender)
+    if member is None:
+        return ()
+    code = outcome.code or outcome.status.upper()
+    fields = encode_value({"contract": call.contract, "method": call.method, "code": code})
+    return (Event(call.contract, REFUSED, fields, (f"org:{member.org}",)),)
+
+
+def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes, outcome: Outcome) -> None:
+    """Append the receipt of one transaction and file its events."""
+    if len(outcome.events) > EVENTS_MAX or len(outcome.code) > 64:
+        raise RuntimeFault(
+            f"transaction {tx_id.hex()}: {len(outcome.events)} events (at most {EVENTS_MAX}), "
+            f"code of {len(outcome.code)} characters (at most 64)"
+        )
+    index = len(execution.receipts)
+    receipt = Receipt(
+        tx_id=tx_id,
+        height=height,
+        index=index,
+        status=outcome.status,
+        code=outcome.code,
+        result=outcome.result,
+        gas_used=outcome.gas_used,
+        events=outcome.events,
+    )
+    execution.receipts.append(receipt)
+    execution.encoded.append(encode(receipt))
+    for number, event in enumerate(outcome.events):
+        place = (index, number)
+        execution.events.setdefault((event.contract, event.name), []).append(place)
+        if event.subjects:
+            entry = entry_hash(EventEntry(height, tx_id, number, event))
+            for subject in dict.fromkeys(event.subjects):
+                log = execution.subjects.get(subject)
+                if log is None:
+                    log = execution.subjects[subject] = SubjectLog(
+                        *read_log(state.get(NAMESPACE, log_key(subject)))
+                    )
+                log.rolling = rolling_hash(log.rolling, entry, height)
+                log.places.append(place)
+
+
+def _write_logs(execution: Execution, overlay: Overlay) -> None:
+    for subject, log in execution.subjects.items():
+        overlay.writes[(NAMESPACE, log_key(subject))] = pack_log(log.first + len(log.places), log.rolling)

@@ -1,0 +1,360 @@
+"""The ledger: executes what consensus ordered and keeps it, one synced write per height.
+
+Writing: `execute` and `apply_block` run in whatever thread the node gives them, one at a time (a lock sees
+to it); `certify` touches other rows and may run meanwhile. Reading: `read` and `prove` may be used from any
+thread at any time; they see the last head that was written, never half a block.
+
+Recovery: a height is one atomic write that includes the head row, so after kill -9 the ledger stands at some
+height with all of its parts; opening checks that they agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from chain.ledger import rows
+from chain.ledger.block import Batch, Block, Candidate, Header, batch_root, header_hash
+from chain.ledger.blockrows import Step, block_rows, make_header, next_head
+from chain.ledger.executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
+from chain.ledger.genesis import Genesis, Limits
+from chain.ledger.prover import Prover
+from chain.ledger.queries import Queries
+from chain.ledger.rebuild import SYNC_EVERY, begin_rebuild, finish_rebuild, ordered
+from chain.ledger.recovery import check_directory, check_genesis_row
+from chain.ledger.rows import Head, ValidatorSet
+from chain.ledger.state import CachedState, RowState, change_state, member_of, node_loader
+from chain.ledger.statetree import Ref, StateTree
+from chain.ledger.store import Row, Store, check_format
+from chain.primitives.certificate import Certificate, check_certificate, validators_hash
+from chain.primitives.codec import decode, encode
+from chain.primitives.crypto import ZERO_HASH
+from chain.primitives.errors import AssentError, DecodeError
+
+
+class LedgerDiverged(AssentError):
+    """This node computed something other than a quorum certified: stop it and compare versions and disks."""
+
+    code = "ledger_diverged"
+
+
+class NotNext(AssentError):
+    """A height out of turn: the text says which one the ledger takes next."""
+
+    code = "not_next"
+
+
+class BatchInvalid(AssentError):
+    """A batch that breaks the chain's rules: its proposer is at fault."""
+
+    code = "batch_invalid"
+
+
+class BlockInvalid(AssentError):
+    """A block whose parts do not belong together: the peer that served it is at fault."""
+
+    code = "block_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class _Tip:
+    """The newest height; replaced as a whole, so that readers in other threads see one moment."""
+
+    head: Head
+    header: Header
+    root: Ref | None
+
+
+class Ledger:
+    """One chain in one store."""
+
+    def __init__(
+        self, store: Store, genesis: Genesis, runtime: ChainRuntime, *, rebuilding: bool = False
+    ) -> None:
+        """Open the chain, or create it when the store is empty.
+
+        With `rebuilding`, height 0 is made anew over a store whose derived rows are gone (see `rebuild`).
+        Raises WrongGenesis, DataDamaged (parts disagree), DataNewer, and what the runtime raises.
+        """
+        self.genesis = genesis
+        self.store = store
+        self.read = Queries(store)
+        self.prove = Prover(store, self.read)
+        self._runtime = runtime
+        self._state = CachedState(store)
+        self._tree = StateTree(node_loader(store))
+        self._executing = Lock()
+        self._certifying = Lock()
+        self._certified = 0
+        check_format(store)
+        if check_genesis_row(store, genesis) and not rebuilding:
+            head, header, self._certified = check_directory(store, self.read)
+            self._tip = _Tip(head, header, self.read.tree_root(head.height))
+        else:
+            self._create()
+
+    @classmethod
+    def rebuild(
+        cls,
+        store: Store,
+        genesis: Genesis,
+        runtime: ChainRuntime,
+        progress: Callable[[int, int], None] = lambda _height, _target: None,
+    ) -> Ledger:
+        """Derive state, receipts and indexes again from the stored batches; ends at the same headers.
+
+        `progress` is told (height, last height). Raises DataDamaged when batches are missing, LedgerDiverged
+        when a height executes to another header than before.
+        """
+        target = begin_rebuild(store, genesis)
+        ledger = cls(store, genesis, runtime, rebuilding=True)
+        for height in range(1, target + 1):
+            ledger._replay(height)
+            progress(height, target)
+        ledger._certified = finish_rebuild(store, target)
+        return ledger
+
+    # --- where it stands --------------------------------------------------------------------------
+
+    @property
+    def chain_id(self) -> bytes:
+        """The 32 bytes that name the chain."""
+        return self.genesis.chain_id
+
+    @property
+    def head(self) -> Head:
+        """The newest executed height, its header hash, and totals."""
+        return self._tip.head
+
+    @property
+    def head_header(self) -> Header:
+        """The header of the newest executed height."""
+        return self._tip.header
+
+    @property
+    def certified_height(self) -> int:
+        """The newest height with a certificate; 0 at the start."""
+        return self._certified
+
+    def validator_keys_at(self, height: int) -> tuple[bytes, ...]:
+        """Return the public keys of those who certify a height, in primary order."""
+        return tuple(validator.public_key for validator in self.read.validators_at(height))
+
+    def is_member(self, public_key: bytes) -> bool:
+        """Tell whether a key may sign now; what the pool asks."""
+        member = member_of(RowState(self.store), public_key)
+        return member is not None and member.active
+
+    # --- executing --------------------------------------------------------------------------------
+
+    def execute(self, height: int, payload: bytes, transactions: Sequence[Candidate]) -> Header:
+        """Execute what consensus ordered at the next height and store it in one synced write.
+
+        The transactions' signatures have been verified. A height that was executed before with the same
+        payload answers with its header (a batch may arrive twice, from consensus and from catch-up).
+        Raises NotNext, BatchInvalid (transactions are not the batch's), LedgerDiverged.
+        """
+        with self._executing:
+            if height <= self._tip.head.height:
+                return self._repeated(height, payload)
+            step = self._step(height, payload, transactions)
+            self._store(step, [])
+            return step.header
+
+    def certify(self, certificate: Certificate) -> None:
+        """Store a height's certificate; raise ProofInvalid, NotNext (not executed yet), LedgerDiverged."""
+        height, head = certificate.height, self._tip.head.height
+        if not 1 <= height <= head:
+            raise NotNext(
+                f"certificate of height {height}: the ledger has executed 1..{head}; execute it first"
+            )
+        with self._certifying:
+            check_certificate(certificate, self.chain_id, self.validator_keys_at(height))
+            self._check_own_header(self.read.header(height), certificate)
+            self._put_certificate(certificate)
+
+    def apply_block(self, block: Block, *, signatures_checked: bool = False) -> bool:
+        """Check, execute and store a certified block of another node; return False if it was here already.
+
+        `signatures_checked` says that the caller verified the transactions' signatures (in threads).
+        Raises NotNext, ProofInvalid or BlockInvalid (the peer is at fault), LedgerDiverged (we are).
+        """
+        height = block.header.height
+        with self._executing, self._certifying:
+            parent = self.read.header(height - 1) if height else None
+            if parent is None:
+                raise NotNext(f"block {height}: the ledger takes {self._tip.head.height + 1} next")
+            check_certificate(block.certificate, self.chain_id, self.validator_keys_at(height))
+            candidates = check_block(block, parent.time, signatures_checked=signatures_checked)
+            if height <= self._tip.head.height:
+                self._check_own_header(self.read.header(height), block.certificate)
+                self._put_certificate(block.certificate)
+                return False
+            step = self._step(height, block.payload, candidates)
+            self._check_own_header(step.header, block.certificate)
+            self._store(step, self._certificate_rows(block.certificate))
+            self._certified = height
+            return True
+
+    def _create(self) -> None:
+        genesis = self.genesis
+        execution = execute_genesis(self._runtime, genesis)
+        change = change_state(self._tree, None, 0, execution.writes)
+        header = make_header(
+            genesis.chain_id,
+            0,
+            genesis.time,
+            None,
+            execution,
+            change.root,
+            validators_hash(genesis.validator_keys),
+            genesis.protocol_version,
+        )
+        step = Step(header, b"", (), execution, change, next_head(None, header, execution))
+        self._store(
+            step,
+            [
+                (rows.GENESIS_KEY, encode(genesis)),
+                (rows.at(rows.VALIDATORS, 0), encode(ValidatorSet(genesis.validators))),
+            ],
+        )
+
+    def _replay(self, height: int) -> None:
+        former = self.read.header(height)
+        step = self._step(height, *ordered(self.read, height))
+        if former is not None and former != step.header:
+            raise LedgerDiverged(
+                f"height {height}: executes to {step.head.header_hash.hex()[:16]}, before it was "
+                f"{header_hash(former).hex()[:16]}; install the Assent version that this chain runs"
+            )
+        self._store(step, [], sync=height % SYNC_EVERY == 0)
+
+    def _step(self, height: int, payload: bytes, candidates: Sequence[Candidate]) -> Step:
+        """Execute the next height without storing anything."""
+        tip = self._tip
+        if height != tip.head.height + 1:
+            raise NotNext(f"height {height}: the ledger takes {tip.head.height + 1} next")
+        batch = read_batch(payload, height)
+        if (batch.tx_ids if batch else ()) != tuple(candidate.id for candidate in candidates):
+            raise BatchInvalid(f"batch of height {height}: these are not its transactions, in its order")
+        time = batch_time(batch, tip.header.time)
+        context = BatchContext(height, time, self.genesis.limits, self.read.is_final)
+        execution = execute_batch(self._runtime, self._state, context, candidates)
+        change = change_state(self._tree, tip.root, height, execution.writes)
+        header = make_header(
+            tip.head.header_hash,
+            height,
+            time,
+            batch,
+            execution,
+            change.root,
+            validators_hash(self.validator_keys_at(height)),
+            self.genesis.protocol_version,
+        )
+        return Step(header, payload, candidates, execution, change, next_head(tip.head, header, execution))
+
+    def _store(self, step: Step, more: list[Row], *, sync: bool = True) -> None:
+        self.store.write([*more, *block_rows(step)], step.change.deletes, sync=sync)
+        self._state.remember(step.execution.writes)
+        self._tip = _Tip(step.head, step.header, step.change.root)
+
+    def _repeated(self, height: int, payload: bytes) -> Header:
+        header = self.read.header(height)
+        if header is None or self.read.payload(height) != payload:
+            raise LedgerDiverged(
+                f"height {height}: executed before with another batch; stop this node and compare its "
+                "disk with its peers'"
+            )
+        return header
+
+    # --- certificates -----------------------------------------------------------------------------
+
+    def _check_own_header(self, header: Header | None, certificate: Certificate) -> None:
+        if header is None or header_hash(header) != certificate.header_hash:
+            own = "no header" if header is None else header_hash(header).hex()[:16]
+            raise LedgerDiverged(
+                f"height {certificate.height}: this node has {own}, a quorum certified "
+                f"{certificate.header_hash.hex()[:16]}; stop this node, compare its version with the others' "
+                "and run `assent node rebuild`"
+            )
+
+    def _put_certificate(self, certificate: Certificate) -> None:
+        if self.read.certificate(certificate.height) is None:
+            self.store.write(self._certificate_rows(certificate), sync=True)
+            self._certified = max(self._certified, certificate.height)
+
+    def _certificate_rows(self, certificate: Certificate) -> list[Row]:
+        found = [(rows.at(rows.CERTIFICATE, certificate.height), encode(certificate))]
+        if certificate.height > self._certified:
+            found.append((rows.CERTIFIED_KEY, certificate.height.to_bytes(8, "big")))
+        return found
+
+
+def read_batch(payload: bytes, height: int) -> Batch | None:
+    """Decode what consensus ordered at a height; None for a gap; raise BatchInvalid."""
+    if not payload:
+        return None
+    try:
+        batch = decode(Batch, payload)
+    except DecodeError as error:
+        raise BatchInvalid(f"batch of height {height}: {error}") from None
+    if batch.height != height:
+        raise BatchInvalid(f"batch of height {height}: says that it is of height {batch.height}")
+    return batch
+
+
+def check_proposal(payload: bytes, height: int, limits: Limits) -> Batch:
+    """Return a proposed batch that keeps the rules a validator checks before it has the transactions.
+
+    Raises BatchInvalid: undecodable, another height, empty, an id twice, more transactions than allowed. The
+    caller still checks time, signatures and the encoded size of the transactions (`limits.block_bytes`).
+    """
+    batch = read_batch(payload, height)
+    if batch is None or not batch.tx_ids:
+        raise BatchInvalid(f"batch of height {height}: empty batches are not proposed")
+    if len(batch.tx_ids) > limits.block_txs:
+        raise BatchInvalid(
+            f"batch of height {height}: {len(batch.tx_ids)} transactions, at most {limits.block_txs}"
+        )
+    if len(set(batch.tx_ids)) != len(batch.tx_ids):
+        raise BatchInvalid(f"batch of height {height}: holds a transaction twice")
+    return batch
+
+
+def batch_time(batch: Batch | None, parent_time: int) -> int:
+    """Return the time of a height in milliseconds: the batch's, but always later than the parent's.
+
+    A gap, or a batch that a view change moved behind a later one, takes the parent's time plus one.
+    """
+    return max(batch.time if batch else 0, parent_time + 1)
+
+
+def check_block(block: Block, parent_time: int, *, signatures_checked: bool) -> list[Candidate]:
+    """Return a block's transactions if its parts belong to its certified header; raise BlockInvalid.
+
+    `parent_time` is that of our own header below, in milliseconds. The certificate covers the header alone:
+    everything else a peer may have swapped.
+    """
+    header, what = block.header, f"block {block.header.height}"
+    certified = block.certificate
+    if (certified.height, certified.header_hash) != (header.height, header_hash(header)):
+        raise BlockInvalid(f"{what}: the certificate is over another header")
+    try:
+        batch = read_batch(block.payload, header.height)
+    except BatchInvalid as error:
+        raise BlockInvalid(f"{what}: {error}") from None
+    stated = (batch.view, batch.proposer) if batch else (0, ZERO_HASH)
+    if (*stated, batch_time(batch, parent_time)) != (header.view, header.proposer, header.time):
+        raise BlockInvalid(f"{what}: view, proposer or time of the batch are not the header's")
+    ids = batch.tx_ids if batch else ()
+    if batch_root(ids) != header.batch_root:
+        raise BlockInvalid(f"{what}: the batch does not hash to the header's batch root")
+    candidates = [Candidate.of(tx) for tx in block.transactions]
+    if tuple(candidate.id for candidate in candidates) != ids:
+        raise BlockInvalid(f"{what}: the transactions are not those of the batch")
+    if not signatures_checked:
+        for candidate in candidates:
+            if not candidate.signature_holds:
+                raise BlockInvalid(f"{what}: transaction {candidate.id.hex()}: bad signature")
+    return candidates

@@ -1,0 +1,255 @@
+"""Transactions that wait for a block: pure bookkeeping, every part of it bounded.
+
+A transaction comes in by `prepare` (decode), `screen` (cheap refusals, before a signature is verified) and
+`admit`. Nothing is ever marked as in flight: whoever proposes passes the ids that are, so that those of a
+failed proposal are selectable again by themselves. Transactions fetched because a proposal names them are
+kept apart (`hold`): they may break rules that only the executor decides, and must not be proposed by us.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from chain.ledger.block import Candidate, Transaction, transaction_id
+from chain.ledger.genesis import Limits
+from chain.ledger.refusals import (
+    AlreadyCommitted,
+    BadSignature,
+    Duplicate,
+    Expired,
+    GasLimitTooHigh,
+    Malformed,
+    PoolFull,
+    SenderFull,
+    TooFarAhead,
+    TooLarge,
+    UnknownSender,
+    WrongChain,
+)
+from chain.primitives.codec import decode
+from chain.primitives.errors import DecodeError
+
+MEMBERS_CACHED_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class PoolBounds:
+    """Local bounds of the pool."""
+
+    max_transactions: int = 50_000
+    max_bytes: int = 134_217_728
+    max_per_sender: int = 20_000
+    max_held: int = 20_000
+    """Transactions kept for proposals, beside the pool; the oldest give way."""
+    max_held_bytes: int = 67_108_864
+
+
+class Mempool:
+    """The pool of one node; used by one thread."""
+
+    def __init__(
+        self,
+        chain_id: bytes,
+        limits: Limits,
+        is_member: Callable[[bytes], bool],
+        is_committed: Callable[[bytes], bool],
+        bounds: PoolBounds = PoolBounds(),
+    ) -> None:
+        """`is_member` tells whether a public key may sign now, `is_committed` whether an id has a receipt."""
+        self._chain_id = chain_id
+        self._limits = limits
+        self._is_member = is_member
+        self._is_committed = is_committed
+        self._bounds = bounds
+        self._pool: dict[bytes, Candidate] = {}
+        self._by_sender: dict[bytes, dict[bytes, Candidate]] = {}
+        """sender -> id -> candidate in order of arrival; senders in order of who waits longest."""
+        self._by_expiry: dict[int, set[bytes]] = {}
+        self._held: dict[bytes, Candidate] = {}
+        self._members: dict[bytes, bool] = {}
+        self._bytes = 0
+        self._held_bytes = 0
+        self.dropped_held = 0
+        """Held transactions that gave way to newer ones."""
+
+    def __len__(self) -> int:
+        """Transactions that wait for a block, those held for proposals not counted."""
+        return len(self._pool)
+
+    @property
+    def size_bytes(self) -> int:
+        """Encoded bytes of the waiting transactions."""
+        return self._bytes
+
+    def prepare(self, raw: bytes) -> Candidate:
+        """Decode a transaction; raise Refused (too_large, malformed, wrong_chain). Verifies no signature."""
+        if len(raw) > self._limits.tx_bytes:
+            raise TooLarge(f"transaction: {len(raw)} bytes, at most {self._limits.tx_bytes}")
+        try:
+            tx = decode(Transaction, raw)
+        except DecodeError as error:
+            raise Malformed(str(error)) from None
+        if tx.body.chain_id != self._chain_id:
+            raise WrongChain(
+                f"transaction: signed for chain {tx.body.chain_id.hex()[:16]}, this chain is "
+                f"{self._chain_id.hex()[:16]}; sign it with the right genesis",
+            )
+        return Candidate(tx, transaction_id(tx.body), raw)
+
+    def screen(self, candidate: Candidate, head_height: int) -> None:
+        """Raise a Refused for whatever can be told without the signature."""
+        self._check_new(candidate.id)
+        self._check_window(candidate, head_height)
+        body, limits = candidate.tx.body, self._limits
+        if body.gas_limit > limits.tx_gas_max:
+            raise GasLimitTooHigh(f"gas limit {body.gas_limit}: at most {limits.tx_gas_max}")
+        if not self._member(body.sender):
+            raise UnknownSender(
+                f"sender {body.sender.hex()}: no active key of any organisation; "
+                "an admin of yours adds it with orgs.add_key",
+            )
+        self._check_room(candidate)
+
+    def admit(self, candidate: Candidate, head_height: int, *, verified: bool) -> None:
+        """Take a transaction in; raise Refused. `verified` is what the signature check found."""
+        self.screen(candidate, head_height)
+        if not verified:
+            raise BadSignature(f"transaction {candidate.id.hex()}: the signature does not hold")
+        if candidate.id in self._held:
+            self._release(candidate.id)
+        self._pool[candidate.id] = candidate
+        self._by_sender.setdefault(candidate.tx.body.sender, {})[candidate.id] = candidate
+        self._by_expiry.setdefault(candidate.tx.body.valid_until, set()).add(candidate.id)
+        self._bytes += len(candidate.raw)
+
+    def hold(self, candidate: Candidate, *, verified: bool) -> None:
+        """Keep a transaction that a proposal names, whatever the pool's own rules say of it."""
+        if not verified:
+            raise BadSignature(f"transaction {candidate.id.hex()}: the signature does not hold")
+        if candidate.id in self._pool or candidate.id in self._held:
+            return
+        self._held[candidate.id] = candidate
+        self._held_bytes += len(candidate.raw)
+        bounds = self._bounds
+        while len(self._held) > bounds.max_held or self._held_bytes > bounds.max_held_bytes:
+            self._release(next(iter(self._held)))
+            self.dropped_held += 1
+
+    def select(
+        self, max_txs: int, max_bytes: int, exclude: Collection[bytes] = frozenset()
+    ) -> list[Candidate]:
+        """Choose a batch: senders take turns, each in its order of arrival, ids in `exclude` left out.
+
+        Who was served last time waits longest next time (`remove_committed`), so that no sender starves
+        behind others, however many there are.
+        """
+        chosen: list[Candidate] = []
+        size = 0
+        turns = deque(self._free(queue, exclude) for queue in self._by_sender.values())
+        while turns and len(chosen) < max_txs:
+            turn = turns.popleft()
+            candidate = next(turn, None)
+            if candidate is None or size + len(candidate.raw) > max_bytes:
+                continue
+            chosen.append(candidate)
+            size += len(candidate.raw)
+            turns.append(turn)
+        return chosen
+
+    def get(self, ids: Iterable[bytes]) -> list[Candidate]:
+        """Return the transactions among these ids that are here, in the given order."""
+        pool, held = self._pool, self._held
+        found = [pool.get(tx_id) or held.get(tx_id) for tx_id in ids]
+        return [candidate for candidate in found if candidate is not None]
+
+    def missing(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Return the ids that are not here, in the given order."""
+        pool, held = self._pool, self._held
+        return [tx_id for tx_id in ids if tx_id not in pool and tx_id not in held]
+
+    def __contains__(self, tx_id: bytes) -> bool:
+        """Tell whether a transaction is here, held ones included."""
+        return tx_id in self._pool or tx_id in self._held
+
+    def remove_committed(self, ids: Sequence[bytes], head_height: int) -> int:
+        """Drop what a new head settled (`Ledger.settled`) and what expired; return how many expired."""
+        self._members.clear()
+        served: dict[bytes, None] = {}
+        for tx_id in ids:
+            candidate = self._remove(tx_id)
+            if candidate is not None:
+                served[candidate.tx.body.sender] = None
+            if tx_id in self._held:
+                self._release(tx_id)
+        for sender in served:
+            queue = self._by_sender.pop(sender, None)
+            if queue is not None:
+                self._by_sender[sender] = queue
+        return self._expire(head_height)
+
+    def _expire(self, head_height: int) -> int:
+        past = [height for height in self._by_expiry if height <= head_height]
+        expired = [tx_id for height in past for tx_id in self._by_expiry[height]]
+        for tx_id in expired:
+            self._remove(tx_id)
+        return len(expired)
+
+    def _remove(self, tx_id: bytes) -> Candidate | None:
+        candidate = self._pool.pop(tx_id, None)
+        if candidate is None:
+            return None
+        self._bytes -= len(candidate.raw)
+        body = candidate.tx.body
+        queue = self._by_sender[body.sender]
+        del queue[tx_id]
+        if not queue:
+            del self._by_sender[body.sender]
+        expiring = self._by_expiry[body.valid_until]
+        expiring.discard(tx_id)
+        if not expiring:
+            del self._by_expiry[body.valid_until]
+        return candidate
+
+    def _release(self, tx_id: bytes) -> None:
+        self._held_bytes -= len(self._held.pop(tx_id).raw)
+
+    @staticmethod
+    def _free(queue: dict[bytes, Candidate], exclude: Collection[bytes]) -> Iterator[Candidate]:
+        return (candidate for tx_id, candidate in queue.items() if tx_id not in exclude)
+
+    def _check_new(self, tx_id: bytes) -> None:
+        if tx_id in self._pool:
+            raise Duplicate(f"transaction {tx_id.hex()}: waits in the pool already")
+        if self._is_committed(tx_id):
+            raise AlreadyCommitted(f"transaction {tx_id.hex()}: on the ledger; ask its receipt")
+
+    def _check_window(self, candidate: Candidate, head_height: int) -> None:
+        until, window = candidate.tx.body.valid_until, self._limits.validity_window
+        if until <= head_height:
+            raise Expired(f"valid_until {until}: the next height is {head_height + 1}; sign it again")
+        if until > head_height + window:
+            raise TooFarAhead(
+                f"valid_until {until}: at most {window} above the head ({head_height}); sign it again",
+            )
+
+    def _check_room(self, candidate: Candidate) -> None:
+        bounds, size = self._bounds, len(candidate.raw)
+        if len(self._pool) >= bounds.max_transactions or self._bytes + size > bounds.max_bytes:
+            raise PoolFull(
+                f"pool: {len(self._pool)} transactions of {self._bytes} bytes; wait, or ask another node",
+            )
+        queue = self._by_sender.get(candidate.tx.body.sender, ())
+        if len(queue) >= bounds.max_per_sender:
+            raise SenderFull(
+                f"sender: {len(queue)} transactions wait, at most {bounds.max_per_sender}; wait",
+            )
+
+    def _member(self, sender: bytes) -> bool:
+        known = self._members.get(sender)
+        if known is None:
+            if len(self._members) >= MEMBERS_CACHED_MAX:
+                self._members.clear()
+            known = self._members[sender] = self._is_member(sender)
+        return known

@@ -1,0 +1,205 @@
+"""Proofs that anyone with the genesis can check, without a node: nothing here reads a store.
+
+Each `check_*` raises ProofInvalid naming the proof that broke. A header is proved by a certificate over it,
+or over a later header that follows from it by parent hashes.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Annotated
+
+from chain.ledger.block import (
+    EventEntry,
+    Header,
+    Receipt,
+    Transaction,
+    entry_hash,
+    header_hash,
+    rolling_hash,
+    signature_holds,
+    transaction_id,
+)
+from chain.ledger.genesis import Genesis
+from chain.ledger.statetree import StateProof, root_of, state_key_hash, state_value_hash
+from chain.ledger.subjects import NAMESPACE, log_key, read_log
+from chain.primitives import merkle
+from chain.primitives.certificate import Certificate, check_certificate, validators_hash
+from chain.primitives.codec import U64, Bound, Hash, Name, encode, record
+from chain.primitives.errors import DecodeError, ProofInvalid
+
+HEADERS_MAX = 64
+STATE_KEY_BYTES_MAX = 131_072
+STATE_VALUE_BYTES_MAX = 1_048_576
+HISTORY_ENTRIES_MAX = 1_000_000
+_MEMORY_MAX = 4_096
+
+Subject = Annotated[str, Bound(3, 145)]
+
+
+@record("header-proof", max_bytes=65_536)
+class HeaderProof:
+    """A header, the headers that follow it up to a certified one, and that one's certificate."""
+
+    headers: Annotated[tuple[Header, ...], Bound(1, HEADERS_MAX)]
+    certificate: Certificate
+
+
+@record("merkle-path", max_bytes=2_048)
+class MerklePath:
+    """Where a leaf lies in a list under a root."""
+
+    index: U64
+    count: U64
+    path: Annotated[tuple[Hash, ...], Bound(0, merkle.DEPTH_MAX)]
+
+
+@record("proved-receipt", max_bytes=3_145_728)
+class ProvedReceipt:
+    """A receipt and its path to the receipts root of a proved header."""
+
+    receipt: Receipt
+    path: MerklePath
+    header: HeaderProof
+
+
+@record("proved-transaction", max_bytes=262_144)
+class ProvedTransaction:
+    """A transaction and its path to the batch root of a proved header."""
+
+    transaction: Transaction
+    path: MerklePath
+    header: HeaderProof
+
+
+@record("proved-state", max_bytes=2_097_152)
+class ProvedState:
+    """The value of one state entry, or its absence, under the state root of a proved header."""
+
+    namespace: Name
+    key: Annotated[bytes, Bound(0, STATE_KEY_BYTES_MAX)]
+    value: Annotated[bytes, Bound(0, STATE_VALUE_BYTES_MAX)] | None
+    proof: StateProof
+    header: HeaderProof
+
+
+@record("proved-history", max_bytes=1_073_741_824)
+class ProvedHistory:
+    """All entries of a subject's log at heights first..last, with the log's state before and after."""
+
+    subject: Subject
+    first: U64
+    last: U64
+    before: ProvedState | None
+    """The log's entry at height first - 1; None when the history starts at height 0."""
+    after: ProvedState
+    entries: Annotated[tuple[EventEntry, ...], Bound(0, HISTORY_ENTRIES_MAX)]
+
+
+class Verifier:
+    """Checks proofs against a genesis; remembers which header proofs hold."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        """The validators of the genesis certify every height."""
+        self.chain_id = genesis.chain_id
+        self._validators = genesis.validator_keys
+        self._validators_hash = validators_hash(self._validators)
+        self._held: set[bytes] = set()
+
+    def check_header(self, proof: HeaderProof) -> Header:
+        """Return the proved header; raise ProofInvalid."""
+        first = proof.headers[0]
+        key = sha256(encode(proof)).digest()
+        if key in self._held:
+            return first
+        hashes = [header_hash(header) for header in proof.headers]
+        for below, header, parent in zip(proof.headers, proof.headers[1:], hashes, strict=False):
+            if header.parent != parent or header.height != below.height + 1:
+                raise ProofInvalid(f"header {first.height}: header {header.height} does not follow it")
+        last = proof.headers[-1]
+        if proof.certificate.header_hash != hashes[-1] or proof.certificate.height != last.height:
+            raise ProofInvalid(f"header {first.height}: the certificate is over another header")
+        if last.validators_hash != self._validators_hash:
+            raise ProofInvalid(f"header {last.height}: names validators other than the genesis does")
+        check_certificate(proof.certificate, self.chain_id, self._validators)
+        if len(self._held) >= _MEMORY_MAX:
+            self._held.clear()
+        self._held.add(key)
+        return first
+
+    def check_receipt(self, proof: ProvedReceipt) -> Header:
+        """Return the header under which the receipt stands; raise ProofInvalid."""
+        header = self.check_header(proof.header)
+        receipt = proof.receipt
+        what = f"receipt of {receipt.tx_id.hex()[:16]} at height {header.height}"
+        if receipt.height != header.height or receipt.index != proof.path.index:
+            raise ProofInvalid(f"{what}: its own height or place is another")
+        _check_path(what, header.receipts_root, encode(receipt), proof.path)
+        return header
+
+    def check_transaction(self, proof: ProvedTransaction) -> Header:
+        """Return the header in whose batch the transaction stands; raise ProofInvalid."""
+        header = self.check_header(proof.header)
+        body = proof.transaction.body
+        tx_id = transaction_id(body)
+        what = f"transaction {tx_id.hex()[:16]} at height {header.height}"
+        if body.chain_id != self.chain_id:
+            raise ProofInvalid(f"{what}: signed for another chain")
+        if not signature_holds(proof.transaction, tx_id):
+            raise ProofInvalid(f"{what}: the sender's signature does not hold")
+        _check_path(what, header.batch_root, tx_id, proof.path)
+        return header
+
+    def check_state(self, proof: ProvedState) -> Header:
+        """Return the header under whose state the entry has this value (or none); raise ProofInvalid."""
+        header = self.check_header(proof.header)
+        what = f"state of {proof.namespace} at height {header.height}"
+        check_state_proof(what, header.state_root, proof.namespace, proof.key, proof.value, proof.proof)
+        return header
+
+    def check_history(self, history: ProvedHistory) -> None:
+        """Raise ProofInvalid unless these are all entries of the subject at these heights, in order."""
+        what = f"history of {history.subject} at heights {history.first}..{history.last}"
+        if history.first > history.last or (history.before is None) != (history.first == 0):
+            raise ProofInvalid(f"{what}: starts without the log's state before it")
+        count, rolling = 0, bytes(32)
+        if history.before is not None:
+            count, rolling = self._log_state(what, history.before, history.subject, history.first - 1)
+        for entry in history.entries:
+            if not history.first <= entry.height <= history.last:
+                raise ProofInvalid(f"{what}: an entry of height {entry.height} does not belong to it")
+            if history.subject not in entry.event.subjects:
+                raise ProofInvalid(f"{what}: an entry of height {entry.height} does not name the subject")
+            rolling = rolling_hash(rolling, entry_hash(entry), entry.height)
+        count += len(history.entries)
+        if self._log_state(what, history.after, history.subject, history.last) != (count, rolling):
+            raise ProofInvalid(f"{what}: entries are missing, added, changed or out of order")
+
+    def _log_state(self, what: str, proof: ProvedState, subject: str, height: int) -> tuple[int, bytes]:
+        if (proof.namespace, proof.key) != (NAMESPACE, log_key(subject)):
+            raise ProofInvalid(f"{what}: the state proof is of another entry")
+        if self.check_state(proof).height != height:
+            raise ProofInvalid(f"{what}: the state proof is of another height, expected {height}")
+        try:
+            return read_log(proof.value)
+        except DecodeError:
+            raise ProofInvalid(f"{what}: the log's state is malformed") from None
+
+
+def check_state_proof(
+    what: str, state_root: bytes, namespace: str, key: bytes, value: bytes | None, proof: StateProof
+) -> None:
+    """Raise ProofInvalid unless the entry has this value (None: is absent) under a state root."""
+    key_hash = state_key_hash(namespace, key)
+    if root_of(proof, key_hash) != state_root:
+        raise ProofInvalid(f"{what}: the path does not lead to the state root")
+    present = proof.leaf is not None and proof.leaf[0] == key_hash
+    if present != (value is not None):
+        raise ProofInvalid(f"{what}: the path shows that the entry is {'present' if present else 'absent'}")
+    if value is not None and proof.leaf != (key_hash, state_value_hash(value)):
+        raise ProofInvalid(f"{what}: the value is another")
+
+
+def _check_path(what: str, root: bytes, leaf: bytes, place: MerklePath) -> None:
+    if not merkle.verify(root, merkle.leaf_hash(leaf), place.index, place.count, place.path):
+        raise ProofInvalid(f"{what}: the Merkle path does not lead to the header's root")

@@ -1,0 +1,132 @@
+"""Builds the proofs that `chain.ledger.proof` checks, from a ledger's rows; safe in any thread."""
+
+from __future__ import annotations
+
+from chain.ledger.block import EventEntry, Header
+from chain.ledger.proof import (
+    HEADERS_MAX,
+    HISTORY_ENTRIES_MAX,
+    HeaderProof,
+    MerklePath,
+    ProvedHistory,
+    ProvedReceipt,
+    ProvedState,
+    ProvedTransaction,
+)
+from chain.ledger.queries import PAGE_MAX, Queries, UnknownHeight
+from chain.ledger.state import node_loader
+from chain.ledger.statetree import StateProof, find, state_key_hash, state_value_hash
+from chain.ledger.store import DataDamaged, Store
+from chain.ledger.subjects import NAMESPACE, log_key
+from chain.primitives import merkle
+from chain.primitives.errors import AssentError, LimitError
+
+LEAVES_KEPT = 16
+
+
+class NotCertified(AssentError):
+    """No certificate proves this height yet: ask again when the chain has moved on."""
+
+    code = "not_certified"
+
+
+class Prover:
+    """Proves what `Queries` answers."""
+
+    __slots__ = ("_leaves", "_queries", "_store")
+
+    def __init__(self, store: Store, queries: Queries) -> None:
+        self._store = store
+        self._queries = queries
+        self._leaves: dict[int, list[bytes]] = {}
+        """height -> leaf hashes of its receipts, for the heights asked for last."""
+
+    def header(self, height: int) -> HeaderProof:
+        """Prove a header by the nearest certificate at or above it; raise UnknownHeight, NotCertified."""
+        headers: list[Header] = []
+        for current in range(height, height + HEADERS_MAX):
+            header = self._queries.header(current)
+            if header is None:
+                break
+            headers.append(header)
+            certificate = self._queries.certificate(current)
+            if certificate is not None:
+                return HeaderProof(tuple(headers), certificate)
+        if not headers:
+            raise UnknownHeight(f"height {height}: not here; it is above the head or was pruned")
+        raise NotCertified(f"height {height}: no certificate up to height {headers[-1].height} yet")
+
+    def receipt(self, tx_id: bytes) -> ProvedReceipt | None:
+        """Prove the final receipt of a transaction; None while there is none; raise NotCertified."""
+        receipt = self._queries.receipt(tx_id)
+        if receipt is None:
+            return None
+        path = _path(self._receipt_leaves(receipt.height), receipt.index)
+        return ProvedReceipt(receipt, path, self.header(receipt.height))
+
+    def transaction(self, tx_id: bytes) -> ProvedTransaction | None:
+        """Prove that a transaction was ordered where it was; None when unknown; raise NotCertified."""
+        where = self._queries.position(tx_id)
+        tx = self._queries.transaction(tx_id)
+        batch = None if where is None else self._queries.batch(where[0])
+        if where is None or tx is None or batch is None:
+            return None
+        leaves = [merkle.leaf_hash(item) for item in batch.tx_ids]
+        return ProvedTransaction(tx, _path(leaves, where[1]), self.header(where[0]))
+
+    def state(self, namespace: str, key: bytes, height: int) -> ProvedState:
+        """Prove a state entry's value or absence at a height; raise UnknownHeight, NotCertified."""
+        header = self.header(height)
+        key_hash = state_key_hash(namespace, key)
+        place = find(node_loader(self._store), self._queries.tree_root(height), key_hash)
+        value, leaf = None, None
+        if place.leaf is not None:
+            found = place.leaf[2] or b""
+            stored = self._queries.value_at_leaf(place.leaf)
+            leaf = (found, state_value_hash(stored))
+            value = stored if found == key_hash else None
+        return ProvedState(namespace, key, value, StateProof(place.levels, leaf), header)
+
+    def history(self, subject: str, first: int, last: int) -> ProvedHistory:
+        """Prove that these are all events of a subject at heights first..last; first 1 is taken as 0.
+
+        Raises UnknownHeight, NotCertified, and LimitError for more than a million entries.
+        """
+        if first > last:
+            raise LimitError(f"heights {first}..{last}: the first must not be above the last")
+        if first == 1:
+            first = 0  # the log before height 0 is empty, which needs no proof
+        key = log_key(subject)
+        before = None if first == 0 else self.state(NAMESPACE, key, first - 1)
+        after = self.state(NAMESPACE, key, last)
+        entries: list[EventEntry] = []
+        cursor: bytes | None = None
+        while True:
+            page = self._queries.entries(
+                subject=subject, first=first, last=last, limit=PAGE_MAX, after=cursor
+            )
+            entries += page.entries
+            cursor = page.next
+            if cursor is None:
+                return ProvedHistory(subject, first, last, before, after, tuple(entries))
+            if len(entries) > HISTORY_ENTRIES_MAX:
+                raise LimitError(
+                    f"{subject}: more than {HISTORY_ENTRIES_MAX} entries; prove a shorter range of heights"
+                )
+
+    def _receipt_leaves(self, height: int) -> list[bytes]:
+        leaves = self._leaves.get(height)
+        if leaves is None:
+            leaves = [merkle.leaf_hash(row) for row in self._queries.receipt_bytes(height)]
+            if not leaves:
+                raise DataDamaged(
+                    f"ledger: the receipts of height {height} are missing; run `assent node rebuild`"
+                )
+            if len(self._leaves) >= LEAVES_KEPT:
+                self._leaves.clear()
+            self._leaves[height] = leaves
+        return leaves
+
+
+def _path(leaves: list[bytes], index: int) -> MerklePath:
+    return MerklePath(index, len(leaves), merkle.proof(leaves, index))

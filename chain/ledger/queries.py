@@ -1,0 +1,334 @@
+"""Answers from the ledger's rows, for any height that was not pruned; safe in any thread.
+
+Rows that are keyed by height never change, so no query can see half a block; the few that read current
+state use one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from heapq import merge
+from itertools import islice
+
+from chain.ledger import rows
+from chain.ledger.block import Batch, Block, EventEntry, Header, Receipt, Transaction
+from chain.ledger.genesis import Validator
+from chain.ledger.rows import Head, Position, ValidatorSet
+from chain.ledger.state import RowState, node_loader
+from chain.ledger.statetree import Ref, find, state_key_hash
+from chain.ledger.store import DataDamaged, Store, after_prefix
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import U64_MAX, decode
+from chain.primitives.crypto import ZERO_HASH
+from chain.primitives.errors import AssentError, LimitError
+from chain.primitives.execution import StateReader
+
+PAGE_MAX = 10_000
+
+
+class UnknownHeight(AssentError):
+    """A height that this node does not have: it is above the head, or was pruned."""
+
+    code = "unknown_height"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some entries and where the next page starts."""
+
+    entries: tuple[EventEntry, ...]
+    next: bytes | None
+    """Pass it as `after`; None when there are no more entries now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatePage:
+    """Some (key, value) pairs of a namespace and where the next page starts."""
+
+    rows: tuple[tuple[bytes, bytes], ...]
+    next: bytes | None
+    """Pass it as `after`; None when there are no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateView:
+    """The state as one moment's head left it: what an off-chain call reads."""
+
+    state: StateReader
+    header: Header
+
+
+class Queries:
+    """Reads one ledger's rows."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # --- blocks -----------------------------------------------------------------------------------
+
+    def head(self) -> Head:
+        """Return where the ledger stands: height, header hash and totals."""
+        return decode(Head, self._row(rows.HEAD_KEY, "the head row"))
+
+    def header(self, height: int) -> Header | None:
+        """Return the header of an executed height, or None."""
+        row = self._store.get(rows.at(rows.HEADER, height))
+        return None if row is None else decode(Header, row)
+
+    def height_of(self, header_hash: bytes) -> int | None:
+        """Return the height of the header with this hash, or None."""
+        row = self._store.get(rows.HEADER_HASH + header_hash)
+        return None if row is None else int.from_bytes(row, "big")
+
+    def certificate(self, height: int) -> Certificate | None:
+        """Return the certificate of a height, or None: height 0 has none, the newest none yet."""
+        row = self._store.get(rows.at(rows.CERTIFICATE, height))
+        return None if row is None else decode(Certificate, row)
+
+    def payload(self, height: int) -> bytes | None:
+        """Return what consensus ordered at a height: an encoded batch, b"" for a gap, None if unknown."""
+        return self._store.get(rows.at(rows.PAYLOAD, height))
+
+    def batch(self, height: int) -> Batch | None:
+        """Return the batch of a height; None for a gap, for height 0 and for an unknown height."""
+        payload = self.payload(height)
+        return decode(Batch, payload) if payload else None
+
+    def block(self, height: int) -> Block | None:
+        """Return everything another node needs to replay a height; None unless it is certified here."""
+        header, certificate = self.header(height), self.certificate(height)
+        payload = self.payload(height)
+        if header is None or certificate is None or payload is None:
+            return None
+        return Block(header, certificate, payload, tuple(self.transactions(height)))
+
+    def block_by_hash(self, header_hash: bytes) -> Block | None:
+        """Return the certified block whose header has this hash, or None."""
+        height = self.height_of(header_hash)
+        return None if height is None else self.block(height)
+
+    def validators_at(self, height: int) -> tuple[Validator, ...]:
+        """Return who certifies this height, in primary order; above the head, as far as is known."""
+        stop = rows.at(rows.VALIDATORS, height) + b"\0"
+        for _, row in self._store.iterate(prefix=rows.VALIDATORS, stop=stop, reverse=True, limit=1):
+            return decode(ValidatorSet, row).validators
+        raise DataDamaged("ledger: no validator set is stored; run `assent node rebuild`")
+
+    # --- transactions and receipts ----------------------------------------------------------------
+
+    def position(self, tx_id: bytes) -> tuple[int, int] | None:
+        """Return (height, place in the batch) of a transaction with a final receipt, or None."""
+        row = self._store.get(rows.TX_INDEX + tx_id)
+        return None if row is None else rows.read_place(row)
+
+    def is_final(self, tx_id: bytes) -> bool:
+        """Tell whether a transaction has a final receipt."""
+        return self._store.get(rows.TX_INDEX + tx_id) is not None
+
+    def transaction_bytes(self, tx_id: bytes) -> bytes | None:
+        """Return an executed transaction as it was sent, or None."""
+        where = self.position(tx_id)
+        return None if where is None else self._store.get(rows.placed(rows.TRANSACTION, *where))
+
+    def transaction(self, tx_id: bytes) -> Transaction | None:
+        """Return an executed transaction, or None."""
+        raw = self.transaction_bytes(tx_id)
+        return None if raw is None else decode(Transaction, raw)
+
+    def transactions(self, height: int) -> list[Transaction]:
+        """Return the transactions of a height in batch order."""
+        prefix = rows.at(rows.TRANSACTION, height)
+        return [decode(Transaction, row) for _, row in self._store.iterate(prefix=prefix)]
+
+    def receipt(self, tx_id: bytes) -> Receipt | None:
+        """Return the final receipt of a transaction, or None while there is none."""
+        where = self.position(tx_id)
+        return None if where is None else self._receipt(*where)
+
+    def receipts(self, height: int) -> list[Receipt]:
+        """Return the receipts of a height in batch order."""
+        return [decode(Receipt, row) for row in self.receipt_bytes(height)]
+
+    def receipt_bytes(self, height: int) -> list[bytes]:
+        """Return the encoded receipts of a height in batch order."""
+        return [row for _, row in self._store.iterate(prefix=rows.at(rows.RECEIPT, height))]
+
+    def settled(self, height: int) -> list[bytes]:
+        """Return the ids whose fate a height decided: what a pool may drop."""
+        batch = self.batch(height)
+        return [tx_id for tx_id in batch.tx_ids if self.is_final(tx_id)] if batch else []
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def entries(
+        self,
+        *,
+        subject: str | None = None,
+        contract: str | None = None,
+        name: str | None = None,
+        first: int = 0,
+        last: int = U64_MAX,
+        limit: int = 100,
+        after: bytes | None = None,
+    ) -> Page:
+        """Return events at heights first..last in ledger order: of a subject, a contract, both, or all.
+
+        `name` is the event's name and needs a contract; `limit` is 1..10,000; `after` is a former page's
+        `next`. Raises LimitError for values outside.
+        """
+        if not 1 <= limit <= PAGE_MAX:
+            raise LimitError(f"limit = {limit}: expected 1..{PAGE_MAX}")
+        if name is not None and contract is None:
+            raise LimitError(f"name = {name!r}: give the contract too")
+        start = _start(first, after)
+        if subject is not None:
+            found = self._subject_positions(subject, start[0], last)
+        elif contract is not None:
+            found = self._contract_positions(contract, name, start[0], last)
+        else:
+            found = self._all_positions(start[0], last)
+        wanted = self._loaded(position for position in found if position >= start)
+        if subject is not None and contract is not None:
+            wanted = (pair for pair in wanted if _emitted_by(pair[1], contract, name))
+        pairs = list(islice(wanted, limit + 1))
+        more = rows.pack_cursor(pairs[limit - 1][0]) if len(pairs) > limit else None
+        return Page(tuple(entry for _, entry in pairs[:limit]), more)
+
+    def entries_at(self, height: int) -> list[EventEntry]:
+        """Return every event of one height, in order."""
+        return [
+            EventEntry(height, receipt.tx_id, number, event)
+            for receipt in self.receipts(height)
+            for number, event in enumerate(receipt.events)
+        ]
+
+    def _subject_positions(self, subject: str, first: int, last: int) -> Iterator[Position]:
+        for height, row in self._per_height(rows.subject_prefix(subject), first, last):
+            yield from rows.read_positions(height, row[8:])
+
+    def _contract_positions(
+        self, contract: str, name: str | None, first: int, last: int
+    ) -> Iterator[Position]:
+        names = [name] if name is not None else self.event_names(contract)
+        return merge(*[self._event_positions(contract, item, first, last) for item in names])
+
+    def _event_positions(self, contract: str, name: str, first: int, last: int) -> Iterator[Position]:
+        for height, row in self._per_height(rows.event_prefix(contract, name), first, last):
+            yield from rows.read_positions(height, row)
+
+    def event_names(self, contract: str) -> list[str]:
+        """Return the names of the events that a contract ever emitted; one seek each."""
+        prefix, names = rows.event_prefix(contract), []
+        start: bytes | None = prefix
+        while start is not None:
+            row = next(self._store.iterate(prefix=prefix, start=start, limit=1), None)
+            if row is None:
+                break
+            size = row[0][len(prefix)]
+            names.append(row[0][len(prefix) + 1 : len(prefix) + 1 + size].decode())
+            start = after_prefix(rows.event_prefix(contract, names[-1]))
+        return names
+
+    def _all_positions(self, first: int, last: int) -> Iterator[Position]:
+        stop = rows.at(rows.RECEIPT, last + 1) if last < U64_MAX else None
+        for _, row in self._store.iterate(prefix=rows.RECEIPT, start=rows.at(rows.RECEIPT, first), stop=stop):
+            receipt = decode(Receipt, row)
+            for number in range(len(receipt.events)):
+                yield receipt.height, receipt.index, number
+
+    def _per_height(self, prefix: bytes, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        stop = rows.at(prefix, last + 1) if last < U64_MAX else None
+        for key, row in self._store.iterate(prefix=prefix, start=rows.at(prefix, first), stop=stop):
+            yield rows.height_of(key), row
+
+    def _loaded(self, positions: Iterator[Position]) -> Iterator[tuple[Position, EventEntry]]:
+        place, receipt = (-1, -1), None
+        for position in positions:
+            if receipt is None or position[:2] != place:
+                place, receipt = position[:2], self._receipt(*position[:2])
+            event = receipt.events[position[2]]
+            yield position, EventEntry(position[0], receipt.tx_id, position[2], event)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def view(self) -> Iterator[StateView]:
+        """Open the state of the newest head; what is executed meanwhile does not show."""
+        snapshot = self._store.snapshot()
+        try:
+            head = decode(Head, _present(snapshot.get(rows.HEAD_KEY), "the head row"))
+            header = _present(snapshot.get(rows.at(rows.HEADER, head.height)), f"header {head.height}")
+            yield StateView(RowState(snapshot), decode(Header, header))
+        finally:
+            snapshot.close()
+
+    def state(self, namespace: str, key: bytes) -> bytes | None:
+        """Return one entry of the newest state, or None when absent."""
+        return self._store.get(rows.state_key(namespace, key))
+
+    def state_at(self, namespace: str, key: bytes, height: int) -> bytes | None:
+        """Return one entry of the state of a height, or None when absent there; raise UnknownHeight."""
+        key_hash = state_key_hash(namespace, key)
+        leaf = find(node_loader(self._store), self.tree_root(height), key_hash).leaf
+        if leaf is None or leaf[2] != key_hash:
+            return None
+        return self.value_at_leaf(leaf)
+
+    def state_range(
+        self, namespace: str, prefix: bytes, *, after: bytes | None = None, limit: int = 100
+    ) -> StatePage:
+        """Return entries of the newest state whose keys have this prefix, in key order, from one snapshot."""
+        if not 1 <= limit <= PAGE_MAX:
+            raise LimitError(f"limit = {limit}: expected 1..{PAGE_MAX}")
+        start = None if after is None else rows.state_key(namespace, after + b"\0")
+        found = [
+            (rows.split_state_key(key)[1], value)
+            for key, value in self._store.iterate(
+                prefix=rows.state_key(namespace, prefix), start=start, limit=limit + 1
+            )
+        ]
+        return StatePage(tuple(found[:limit]), found[limit - 1][0] if len(found) > limit else None)
+
+    def tree_root(self, height: int) -> Ref | None:
+        """Return the root of the state tree of a height; raise UnknownHeight."""
+        row = self._store.get(rows.at(rows.ROOT, height))
+        if row is None:
+            raise UnknownHeight(f"height {height}: its state is not here; it is above the head or was pruned")
+        return rows.read_root(row)
+
+    def value_at_leaf(self, leaf: Ref) -> bytes:
+        """Return the state value that a leaf of the tree stands for."""
+        _, height, key_hash = leaf
+        row = self._row(rows.value_key(height, key_hash or ZERO_HASH), f"a state value of height {height}")
+        return rows.read_value_row(row)
+
+    def _receipt(self, height: int, index: int) -> Receipt:
+        key = rows.placed(rows.RECEIPT, height, index)
+        return decode(Receipt, self._row(key, f"receipt {index} of height {height}"))
+
+    def _row(self, key: bytes, what: str) -> bytes:
+        return _present(self._store.get(key), what)
+
+
+def _present(row: bytes | None, what: str) -> bytes:
+    if row is None:
+        raise DataDamaged(f"ledger: {what} is missing; run `assent node rebuild`")
+    return row
+
+
+def _start(first: int, after: bytes | None) -> Position:
+    if after is None:
+        return first, 0, 0
+    position = rows.read_cursor(after)
+    if position is None:
+        raise LimitError("after: not a cursor; pass the `next` of a former page unchanged")
+    height, index, event = position
+    return max((first, 0, 0), (height, index, event + 1))
+
+
+def _emitted_by(entry: EventEntry, contract: str, name: str | None) -> bool:
+    return entry.event.contract == contract and name in (None, entry.event.name)

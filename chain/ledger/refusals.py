@@ -1,0 +1,83 @@
+"""Why a pool does not take a transaction: one error per reason, each with its stable code."""
+
+from __future__ import annotations
+
+from chain.primitives.errors import AssentError
+
+
+class Refused(AssentError):
+    """A transaction that the pool does not take; the subclass says why, the text what to do."""
+
+    code = "refused"
+
+
+class TooLarge(Refused):
+    """More bytes than the chain's limit: send less."""
+
+    code = "too_large"
+
+
+class Malformed(Refused):
+    """Not the canonical encoding of a transaction: encode it with Assent's codec."""
+
+    code = "malformed"
+
+
+class WrongChain(Refused):
+    """Signed for another chain: sign it with this chain's genesis."""
+
+    code = "wrong_chain"
+
+
+class Duplicate(Refused):
+    """Waits in the pool already: ask for its receipt."""
+
+    code = "duplicate"
+
+
+class AlreadyCommitted(Refused):
+    """On the ledger already: ask for its receipt."""
+
+    code = "already_committed"
+
+
+class Expired(Refused):
+    """`valid_until` is past: sign it again."""
+
+    code = "expired"
+
+
+class TooFarAhead(Refused):
+    """`valid_until` lies beyond the validity window: sign it again with a lower one."""
+
+    code = "too_far_ahead"
+
+
+class GasLimitTooHigh(Refused):
+    """Asks for more gas than a transaction may: sign it again with less."""
+
+    code = "gas_limit"
+
+
+class UnknownSender(Refused):
+    """No active key of any organisation: an admin adds it with orgs.add_key."""
+
+    code = "unknown_sender"
+
+
+class BadSignature(Refused):
+    """The sender's signature does not hold: sign the exact body."""
+
+    code = "bad_signature"
+
+
+class PoolFull(Refused):
+    """The pool is at its bound: wait, or ask another node."""
+
+    code = "pool_full"
+
+
+class SenderFull(Refused):
+    """This sender's share of the pool is used up: wait until some of them are on the ledger."""
+
+    code = "sender_full"

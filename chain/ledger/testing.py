@@ -1,0 +1,213 @@
+"""A small chain in memory for tests of what builds on the ledger: a toy runtime, keys, blocks.
+
+`ToyRuntime` is plain Python with the port of the contract runtime and one contract, `toy`. `ToyChain` plays
+consensus: it makes batches, executes and certifies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+
+from chain.ledger.block import (
+    Batch,
+    Block,
+    Candidate,
+    Header,
+    TransactionBody,
+    header_hash,
+    sign_transaction,
+)
+from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator
+from chain.ledger.ledger import Ledger
+from chain.ledger.state import member_of
+from chain.ledger.store import MemoryStore, Store
+from chain.primitives.certificate import Certificate, checkpoint_digest, quorum
+from chain.primitives.codec import Value, decode_value, encode, encode_value
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.execution import (
+    ARGS_BYTES_MAX,
+    OK,
+    REVERTED,
+    Call,
+    Event,
+    Outcome,
+    StateKey,
+    StateReader,
+    map_key,
+)
+
+GAS = 1_000
+START_MS = 1_700_000_000_000
+
+
+class ToyRuntime:
+    """Runs `toy`: put(key, value), delete(key), move(source, target), announce(subjects), fail(code), crash."""
+
+    def execute(self, call: Call, state: StateReader) -> Outcome:
+        """Run one method; every call costs 1,000 gas."""
+        member = member_of(state, call.sender)
+        if member is None or not member.active:
+            return Outcome(REVERTED, "UNKNOWN_SENDER", gas_used=GAS)
+        if call.contract != "toy":
+            return Outcome(REVERTED, "UNKNOWN_CONTRACT", gas_used=GAS)
+        args = decode_value(call.args, max_bytes=ARGS_BYTES_MAX)
+        if call.method == "crash":
+            raise MemoryError("toy: the host is out of memory")
+        if call.method == "fail":
+            return Outcome(REVERTED, args["code"], gas_used=GAS)
+        writes, events = _toy(call.method, args, state, member.org)
+        return Outcome(OK, result=encode_value(len(writes)), gas_used=GAS, writes=writes, events=events)
+
+    def view(self, call: Call, state: StateReader) -> Outcome:
+        """Read one entry: get(key)."""
+        args = decode_value(call.args, max_bytes=ARGS_BYTES_MAX)
+        found = state.get("toy", map_key("values", args["key"]))
+        return Outcome(OK, result=encode_value(None) if found is None else found, gas_used=GAS)
+
+    def bootstrap(
+        self,
+        sources: Mapping[str, str],
+        init_args: Mapping[str, Mapping[str, Value]],
+        *,
+        time: int,
+        state: StateReader,
+    ) -> Outcome:
+        """Write the members and their keys where the contract `orgs` keeps them."""
+        del time, state
+        writes: dict[StateKey, bytes | None] = {
+            ("lifecycle", map_key("active", name)): b"\xc3" for name in sources
+        }
+        events = []
+        for org in init_args["orgs"]["orgs"]:
+            writes["orgs", map_key("orgs", org["id"])] = encode_value(org)
+            for key in org["keys"]:
+                entry = {"org": org["id"], "roles": key["roles"], "status": "active"}
+                writes["orgs", map_key("keys", key["key"].hex())] = encode_value(entry)
+            fields = encode_value({"org": f"org:{org['id']}"})
+            events.append(Event("orgs", "Registered", fields, (f"org:{org['id']}",)))
+        return Outcome(OK, writes=writes, events=tuple(events))
+
+
+def _toy(
+    method: str, args: Mapping[str, Value], state: StateReader, org: str
+) -> tuple[dict[StateKey, bytes | None], tuple[Event, ...]]:
+    if method == "put":
+        return {("toy", map_key("values", args["key"])): encode_value(args["value"])}, ()
+    if method == "delete":
+        return {("toy", map_key("values", args["key"])): None}, ()
+    if method == "announce":
+        subjects = tuple(args["subjects"])
+        return {}, (Event("toy", args.get("name", "Announced"), encode_value({}), subjects),)
+    source, target = map_key("values", args["source"]), map_key("values", args["target"])
+    before = [decode_value(state.get("toy", key) or b"\0", max_bytes=64) for key in (source, target)]
+    writes: dict[StateKey, bytes | None] = {
+        ("toy", source): encode_value(before[0] + 1),
+        ("toy", target): encode_value(before[1] + 1),
+    }
+    fields = encode_value({"source": args["source"], "by": f"org:{org}"})
+    return writes, (Event("toy", "Moved", fields, (args.get("subject", f"org:{org}"),)),)
+
+
+def toy_key(name: str) -> PrivateKey:
+    """Return the key pair that belongs to a name."""
+    return PrivateKey(sha256(b"assent/toy-key/" + name.encode()).digest())
+
+
+def toy_genesis(
+    orgs: Sequence[str] = ("bank", "bureau", "registry", "regulator"), limits: Limits | None = None
+) -> Genesis:
+    """Return a genesis with one validator and one admin key, `toy_key(org)`, per organisation."""
+    return Genesis(
+        chain_name="toy",
+        time=START_MS,
+        validators=tuple(
+            Validator(org, f"{org}-node", toy_key(f"{org}-node").public, f"127.0.0.1:{30300 + i}")
+            for i, org in enumerate(orgs)
+        ),
+        orgs=tuple(
+            Org(org, org.title(), ("owner", "compute"), (OrgKey(toy_key(org).public, ("admin",)),), b"", "")
+            for org in orgs
+        ),
+        contracts=(ContractSource("orgs", "# toy\n"), ContractSource("toy", "# toy\n")),
+        limits=limits or Limits(),
+    )
+
+
+class ToyChain:
+    """One ledger and the keys of all its members."""
+
+    def __init__(self, genesis: Genesis | None = None, store: Store | None = None) -> None:
+        """Open or create a chain of four organisations in memory, unless told otherwise."""
+        self.genesis = genesis or toy_genesis()
+        self.store = store if store is not None else MemoryStore()
+        self.ledger = Ledger(self.store, self.genesis, ToyRuntime())
+        self._nonce = 0
+
+    def call(
+        self,
+        method: str,
+        args: Mapping[str, Value],
+        *,
+        sender: str = "bank",
+        contract: str = "toy",
+        valid_until: int | None = None,
+        gas_limit: int = GAS,
+    ) -> Candidate:
+        """Return a signed transaction with a nonce of its own."""
+        self._nonce += 1
+        body = TransactionBody(
+            chain_id=self.genesis.chain_id,
+            sender=toy_key(sender).public,
+            contract=contract,
+            method=method,
+            args=encode_value(dict(args)),
+            gas_limit=gas_limit,
+            nonce=self._nonce.to_bytes(16, "big"),
+            valid_until=self.ledger.head.height + 100 if valid_until is None else valid_until,
+        )
+        return Candidate.of(sign_transaction(body, toy_key(sender)))
+
+    def payload(self, candidates: Sequence[Candidate], *, time: int | None = None, view: int = 0) -> bytes:
+        """Return the batch of these transactions for the next height, proposed by the first validator."""
+        head = self.ledger.head_header
+        return encode(
+            Batch(
+                height=head.height + 1,
+                view=view,
+                proposer=self.genesis.validator_keys[0],
+                time=head.time + 1_000 if time is None else time,
+                tx_ids=tuple(candidate.id for candidate in candidates),
+            )
+        )
+
+    def execute(self, *candidates: Candidate) -> Header:
+        """Execute a batch at the next height without certifying it."""
+        height = self.ledger.head.height + 1
+        return self.ledger.execute(height, self.payload(candidates), candidates)
+
+    def add(self, *candidates: Candidate) -> Header:
+        """Execute and certify a batch at the next height."""
+        header = self.execute(*candidates)
+        self.ledger.certify(self.certificate(header))
+        return header
+
+    def certificate(self, header: Header, signers: int | None = None) -> Certificate:
+        """Return a certificate by a quorum, or by the given number of validators."""
+        return toy_certificate(self.genesis, header, signers)
+
+    def block(self, height: int) -> Block:
+        """Return a certified block."""
+        block = self.ledger.read.block(height)
+        assert block is not None
+        return block
+
+
+def toy_certificate(genesis: Genesis, header: Header, signers: int | None = None) -> Certificate:
+    """Return a certificate of a toy genesis' validators over a header: a quorum unless told otherwise."""
+    count = quorum(len(genesis.validators)) if signers is None else signers
+    keys = [toy_key(validator.name) for validator in genesis.validators[:count]]
+    hashed = header_hash(header)
+    message = checkpoint_digest(genesis.chain_id, header.height, hashed)
+    signed = sorted((key.public, key.sign(message)) for key in keys)
+    return Certificate(header.height, hashed, tuple(signed))
