@@ -58,7 +58,7 @@ class Verifier:
             case Certificate():
                 self.certificate(message)
             case Status():
-                self._signed(message, certificate_height(message.certificate) + 1)
+                self.signature(message)  # observers say where they stand, too
                 self.certificate(message.certificate)
             case Fetch() | PayloadReply():
                 pass

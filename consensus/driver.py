@@ -143,8 +143,7 @@ class Driver:
         if isinstance(message, Status) and not self._in_time(peer, b"status", now):
             return
         self._verifier.check(message)
-        sender = message.pre_prepare.sender if isinstance(message, Proposal) else peer
-        self._heard[sender] = now
+        self._heard[peer] = now
         self._handle(message, now)
 
     def on_connected(self, peer: bytes, now: int) -> None:

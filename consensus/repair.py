@@ -49,8 +49,7 @@ def build_status(state: State, *, asks: bool) -> Status:
 
 def nudge(state: State, event: Nudge) -> None:
     """Say where we stand; while waiting for a new view, repeat our view change."""
-    if state.rules.is_validator(state.me, state.certified + 1):
-        state.send(build_status(state, asks=state.heard is not None), event.to)
+    state.send(build_status(state, asks=state.heard is not None), event.to)
     own = state.view_changes.get(state.me)
     if not state.active and own is not None and own.view == state.view:
         state.send(own, event.to)
@@ -61,7 +60,7 @@ def answer_status(state: State, status: Status) -> None:
     if status.certificate is not None and status.certificate.height > state.certified:
         checkpoints.learn(state, status.certificate)
     _listen(state, status)
-    if status.asks and state.rules.is_validator(state.me, state.certified + 1):
+    if status.asks:
         state.send(build_status(state, asks=False), status.sender)
     for message in _lacking(state, status):
         state.send(message, status.sender)
@@ -110,7 +109,8 @@ def _votes(state: State, status: Status, height: int) -> list[Message]:
 
 def _listen(state: State, status: Status) -> None:
     """While without memory, hear a quorum (ourselves included) before ever voting again."""
-    if state.heard is None or status.sender == state.me:
+    others = set(state.rules.validators_for(state.certified + 1)) - {state.me}
+    if state.heard is None or status.sender not in others:
         return
     state.heard[status.sender] = certificate_height(status.certificate)
     if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):

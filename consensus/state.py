@@ -42,6 +42,8 @@ class State:
         self.checkpoints: dict[int, dict[bytes, Checkpoint]] = {}
         self.recent: dict[int, Certificate] = {}
         """Certificates of the last 2W heights, for those who lack one."""
+        if head.certificate is not None:
+            self.recent[self.certified] = head.certificate
         self.target: Certificate | None = None
         """The highest certificate above what we executed: catch up to it."""
         self.view_changes: dict[bytes, ViewChange] = {}
