@@ -241,19 +241,19 @@ class Gossip:
 
     def _take(self, name: bytes, transactions: Iterable[bytes]) -> tuple[Received, ...]:
         """Decode what is new here; every transaction is decoded once, duplicates cost one hash."""
-        known, received = self._peers[name].known, []
+        known, fresh = self._peers[name].known, dict[bytes, Received]()
         for encoded in transactions:
             tx_id = encoded_transaction_id(encoded)
             known.add(tx_id)
-            if tx_id in self._verifying or self._pool.has(tx_id):
+            if tx_id in self._verifying or tx_id in fresh or self._pool.has(tx_id):
                 continue
-            if len(self._verifying) >= VERIFYING_MAX:
+            if len(self._verifying) + len(fresh) >= VERIFYING_MAX:
                 self.dropped += 1
                 continue
-            candidate = Candidate(decode(Transaction, encoded), tx_id, encoded)
-            self._verifying[tx_id] = name
-            received.append(Received(name, candidate))
-        return tuple(received)
+            fresh[tx_id] = Received(name, Candidate(decode(Transaction, encoded), tx_id, encoded))
+        # Only a batch that decodes whole counts: what is marked here is sure to be handed over.
+        self._verifying.update(dict.fromkeys(fresh, name))
+        return tuple(fresh.values())
 
     def _on_announcement(self, name: bytes, ids: tuple[bytes, ...]) -> None:
         peer = self._peers[name]

@@ -247,6 +247,16 @@ def test_rubbish_inside_a_batch_is_the_senders_fault() -> None:
         core.on_frame(b"p" * 32, Kind.STATUS, b"", now=0)
 
 
+def test_a_batch_with_rubbish_in_it_does_not_keep_its_other_transactions_out() -> None:
+    core = Gossip(FakePool())
+    for peer in (b"a" * 32, b"b" * 32):
+        core.connected(peer)
+    _, raw = make_tx(1)
+    with pytest.raises(DecodeError):
+        core.on_frame(b"a" * 32, Kind.TXS, encode(Transactions((raw, b"rubbish"))), now=0)
+    assert core.on_frame(b"b" * 32, Kind.TXS, encode(Transactions((raw, raw))), now=0).received
+
+
 def test_a_flood_of_announcements_costs_bounded_memory_and_only_its_sender_is_asked() -> None:
     core = Gossip(FakePool())
     flooder, honest = b"f" * 32, b"h" * 32

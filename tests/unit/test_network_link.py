@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from chain.network import link
 from chain.network.frame import BOUNDS, Kind, encode_frame
 from chain.network.link import SILENCE_MAX_S
 from chain.network.manager import PeerManager
@@ -346,3 +347,34 @@ async def test_a_node_that_is_down_is_dialled_until_it_comes() -> None:
     await a.recorder.until(lambda: a.recorder.connected)
     await a.manager.close()
     await b.manager.close()
+
+
+async def test_a_flooding_peer_is_read_no_faster_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "RECEIVE_FRAMES_PER_S", 1_000)
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (_, writer):
+        writer.write(hello())
+        await a.recorder.until(lambda: a.recorder.connected)
+        frame = encode_frame(Kind.CONSENSUS, bytes(1_000))
+        writer.write(frame * 20_000)
+        now = asyncio.get_running_loop().time()
+        seen = [len(a.recorder.frames)]
+        for step in range(1, 11):
+            before = len(a.recorder.frames)
+            a.manager.tick(now + step / 10)
+            await a.recorder.until(lambda before=before: len(a.recorder.frames) > before)  # type: ignore[misc]
+            seen.append(len(a.recorder.frames))
+        assert seen[-1] < 20_000
+        assert a.manager.connected
+    await a.manager.close()
+
+
+async def test_an_answer_of_many_megabytes_arrives_for_who_asked() -> None:
+    async with connected(Node(1), Node(2)) as (a, b):
+        a.manager.send(b.key.public, Kind.BLOCKS_REQUEST, b"r")
+        await b.recorder.until(lambda: b.recorder.frames)
+        body = random.Random(1).randbytes(12_000_000)
+        assert b.manager.send(a.key.public, Kind.BLOCKS, body)
+        await a.recorder.until(lambda: a.recorder.frames)
+        assert a.recorder.frames == [(b.key.public, Kind.BLOCKS, body)]
