@@ -29,10 +29,10 @@ def sources() -> dict[str, str]:
 
 
 def default_init() -> dict[str, dict[str, Value]]:
-    """Return the `@init` arguments of every system contract but `orgs`; `programs` is for the caller to fill."""
+    """Return the `@init` arguments of every system contract but `orgs`; `jobs` wants the programs."""
     return {
         "lifecycle": {"proposal_ms": PROPOSAL_MS, "freeze_blocks": FREEZE_BLOCKS},
         "datasets": {},
-        "grants": {"profiles": [dict(profile) for profile in PROFILES]},
-        "jobs": {"programs": []},
+        "grants": {"initial": [dict(profile) for profile in PROFILES]},
+        "jobs": {"initial": []},
     }

@@ -89,16 +89,10 @@ GrantRejectVoted = Event(
     reason=str,
     rejections=list,
 )
-GrantRejected = Event(
-    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str
-)
+GrantRejected = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str)
 GrantWithdrawn = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject)
-GrantNarrowed = Event(
-    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, terms=dict
-)
-GrantSuspended = Event(
-    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str
-)
+GrantNarrowed = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, terms=dict)
+GrantSuspended = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str)
 GrantResumed = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject)
 GrantRevoked = Event(
     grant=subject,
@@ -128,8 +122,8 @@ GrantUsed = Event(
 
 
 @init
-def setup(profiles: list):
-    for entry in profiles:
+def setup(initial: list):
+    for entry in initial:
         add_profile(entry)
 
 
@@ -595,9 +589,9 @@ def state_of(id: str) -> str:
 
 @view
 def profile_of(name: str) -> dict:
-    record = profiles.get(name)
-    require(record is not None, "UNKNOWN_PROFILE")
-    return record
+    entry = profiles.get(name)
+    require(entry is not None, "UNKNOWN_PROFILE")
+    return entry
 
 
 def rank(name: str) -> int:

@@ -75,9 +75,7 @@ JobSigned = Event(job=subject, by=subject, signature=bytes)
 JobCertified = Event(job=subject, by=subject, digest=bytes)
 JobAborted = Event(job=subject, by=subject, phase=str, missing=list, reason=str, evidence=bytes)
 JobExpired = Event(job=subject, by=subject, phase=str, missing=list)
-JobDisputed = Event(
-    job=subject, by=subject, against=subject, number=int, kind=str, evidence=bytes, until=int
-)
+JobDisputed = Event(job=subject, by=subject, against=subject, number=int, kind=str, evidence=bytes, until=int)
 DisputeResolved = Event(job=subject, by=subject, number=int, outcome=str, evidence=bytes)
 DisputeLapsed = Event(job=subject, by=subject, number=int)
 
@@ -86,8 +84,8 @@ DisputeLapsed = Event(job=subject, by=subject, number=int)
 
 
 @init
-def setup(programs: list):
-    for program in programs:
+def setup(initial: list):
+    for program in initial:
         set_program(program, "")
 
 

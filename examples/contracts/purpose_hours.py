@@ -22,9 +22,9 @@ RuleRemoved = Event(by=subject, contract=subject, purpose=str)
 
 
 @init
-def setup(rules: dict):
-    for purpose in rules:
-        put_rule(purpose, rules[purpose])
+def setup(initial: dict):
+    for purpose in initial:
+        put_rule(purpose, initial[purpose])
 
 
 @view
