@@ -158,16 +158,16 @@ class Engine(Protocol):
         """Least element along an axis, exact, in a logarithmic number of comparisons."""
 
     def divide(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """x / y as fixed point, for 0 < y < 2^30 and |x / y| < 2^15; anything for other y, never an error.
+        """x / y as fixed point, for 0 < y < 2^30 and |x / y| < 2^15; exactly 0 where y <= 0.
 
         Integers are read as numbers of value below 2^30. Error at most 4 ulp + 2^-24 |x / y|.
         """
 
     def sqrt(self, x: Shared) -> Steps[Shared]:
-        """Square root for 0 <= x < 2^30: error at most 4 ulp + 2^-14 of the root."""
+        """Square root for 0 <= x < 2^30: error at most 2 ulp + 2^-24 of the root; 0 for negative x."""
 
     def inverse_sqrt(self, x: Shared) -> Steps[Shared]:
-        """1 / sqrt(x) for 0 < x < 2^30: error at most 4 ulp + 2^-14 of the value."""
+        """1 / sqrt(x) for 0 < x < 2^30: error at most 2 ulp + 2^-24 of the value; 0 for x <= 0."""
 
     def sigmoid(self, x: Shared, accuracy: Accuracy = "training") -> Steps[Shared]:
         """1 / (1 + e^-x): piecewise; maximum errors are stated in protocols/sigmoid.py."""

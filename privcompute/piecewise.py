@@ -43,6 +43,12 @@ class Piecewise:
         table = np.asarray(self.pieces, dtype=np.int64)
         return table[1:] - table[:-1]
 
+    def rounded_constants(self) -> tuple[NDArray[np.int64], int]:
+        """Return the gains of the constant term and its last value, rounded to FRACTION_BITS."""
+        spare = COEFFICIENT_BITS - FRACTION_BITS
+        rounded = (np.asarray(self.pieces, dtype=np.int64)[:, 1] + (1 << (spare - 1))) >> spare
+        return rounded[1:] - rounded[:-1], int(rounded[-1])
+
     def evaluate(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Evaluate in the clear."""
         index = np.searchsorted(np.asarray(self.breakpoints) / 2.0**FRACTION_BITS, x, side="right")

@@ -8,12 +8,18 @@ is exact for raw magnitudes below 2^62 (protocols/truncate.py).
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privcompute.errors import OutOfRange
+
+if sys.byteorder != "little":
+    raise ImportError(
+        "privcompute sends and slices 64-bit words as little-endian memory; this machine is not"
+    )
 
 FRACTION_BITS = 16
 ULP = 2.0**-FRACTION_BITS
