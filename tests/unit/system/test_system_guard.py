@@ -1,0 +1,302 @@
+"""The guard of a grant: every refusal, at every phase; early and late revocation; the policy contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import World
+
+PARTIES = ("bank", "bureau", "registry")
+CODE_HASH = bytes([7]) * 32
+START_MS = 1_760_000_000_000
+DAY_MS = 24 * 3_600_000
+PHASES = ("proposed", "accepted", "running", "reveal")
+
+POLICY = """
+mode = Var(str, "allow")
+asked = Var(list, [])
+
+@export
+def set_mode(text: str):
+    mode.set(text)
+
+@export
+def allow(job: dict, phase: str) -> bool:
+    require(mode.get() != "revert", "NOT_TODAY")
+    require(ctx.caller == "contract:grants", "GRANTS_ONLY")
+    asked.set(asked.get() + [phase])
+    return mode.get() != "deny " + phase
+"""
+
+
+def before(world: World, phase: str) -> Callable[[], str]:
+    """Bring a job to the brink of a phase; the answer tries the last step and returns its refusal."""
+    if phase == "proposed":
+        return lambda: world.refusal("bank", "jobs.propose", spec=world.spec())
+    if phase == "accepted":
+        job = world.job_at("proposed")
+        world.accept(job, "bank", "bureau")
+        return lambda: world.refusal("registry/agent", "jobs.accept", job=job, code_hash=CODE_HASH)
+    if phase == "running":
+        job = world.job_at("accepted")
+        world.bind(job, "bank", "bureau")
+        return lambda: world.refusal("registry/agent", "jobs.bind", job=job, commitment=CODE_HASH)
+    job = world.job_at("computed")
+    world.reveal(job, "bank", "bureau")
+    return lambda: world.refusal("registry/agent", "jobs.approve_reveal", job=job)
+
+
+# --- no input without an active grant that covers it, at each phase
+
+CHANGES: dict[str, Callable[[World], object]] = {
+    "GRANT_REVOKED": lambda w: w.do("bureau", "grants.revoke", id="g-bureau", reason="stop"),
+    "GRANT_SUSPENDED": lambda w: w.do("bureau", "grants.suspend", id="g-bureau", reason="wait"),
+    "GRANT_NOT_YET_VALID": lambda w: _narrow(w, not_before=START_MS + DAY_MS),
+    "GRANT_EXPIRED": lambda w: _narrow(w, expires=w.time),
+    "DATASET_NOT_ACTIVE": lambda w: w.do("bureau", "datasets.suspend", id="d-bureau", reason=""),
+    "COLUMN_NOT_GRANTED": lambda w: _narrow(w, columns={"id": "join-only"}),
+    "CO_PARTY_NOT_GRANTED": lambda w: _narrow(w, co_parties=["bureau"]),
+    "PROFILE_TOO_WEAK": lambda w: _narrow(w, profile="rep3-malicious"),
+    "GROUP_TOO_SMALL": lambda w: _narrow(w, min_group=11),
+}
+
+
+def _narrow(world: World, **terms: object) -> object:
+    return world.do("bureau", "grants.narrow", id="g-bureau", terms=terms)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("code", list(CHANGES))
+def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: str, code: str) -> None:
+    attempt = before(world, phase)
+    CHANGES[code](world)
+    assert attempt() == code
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_time_alone_ends_a_grant(world: World, phase: str) -> None:
+    _narrow(world, expires=world.time + 3_000)
+    attempt = before(world, phase)
+    world.advance(2_500)
+    assert attempt() == "GRANT_EXPIRED"
+
+
+@pytest.mark.parametrize(
+    ("over", "code"),
+    [
+        ({"purpose": "marketing"}, "PURPOSE_MISMATCH"),
+        ({"program": "scoring"}, "PROGRAM_NOT_GRANTED"),
+        ({"profile": "dealer"}, "PROFILE_TOO_WEAK"),
+        ({"min_group": 9}, "GROUP_TOO_SMALL"),
+        ({"receivers": ["bank", "bureau"]}, "RECEIVER_NOT_GRANTED"),
+    ],
+)
+def test_a_job_beyond_its_grants_is_not_proposed(world: World, over: dict[str, object], code: str) -> None:
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(**over)) == code
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"columns": {"secret": "plain"}}, "COLUMN_NOT_GRANTED"),
+        ({"columns": {"income": "plain"}}, "CONSTRAINT_VIOLATED"),
+        ({"columns": {"id": "encrypted"}}, "CONSTRAINT_VIOLATED"),
+        ({"dataset": "d-bank"}, "DATASET_NOT_GRANTED"),
+        ({"version": 2}, "VERSION_NOT_GRANTED"),
+        ({"grant": "none"}, "UNKNOWN_GRANT"),
+        ({"columns": {}}, "BAD_INPUTS"),
+    ],
+)
+def test_an_input_beyond_its_grant_is_not_proposed(
+    world: World, change: dict[str, object], code: str
+) -> None:
+    inputs = [world.use(f"g-{name}", f"d-{name}") for name in PARTIES]
+    inputs[1] = {**inputs[1], **change}
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == code
+
+
+def test_a_plain_column_may_be_used_in_any_way_the_program_offers(world: World) -> None:
+    inputs = [world.use(f"g-{name}", f"d-{name}", {"age": use}) for name, use in
+              zip(PARTIES, ("plain", "aggregate", "encrypted"), strict=True)]  # fmt: skip
+    assert world.propose(inputs=inputs)
+
+
+def test_another_org_cannot_use_a_grant(world: World) -> None:
+    assert world.refusal("rival", "jobs.propose", spec=world.spec()) == "NOT_GRANTEE"
+
+
+def test_a_party_outside_the_grant_is_refused(world: World) -> None:
+    spec = world.spec()
+    key = world.ask("orgs.org_of", id="rival")["agent_key"]
+    spec["participants"] = [*spec["participants"], {"org": "rival", "role": "compute", "agent_key": key}]
+    assert world.refusal("bank", "jobs.propose", spec=spec) == "CO_PARTY_NOT_GRANTED"
+
+
+def test_a_grant_that_was_never_approved_covers_nothing(world: World) -> None:
+    world.request("g1", "d-bureau")
+    inputs = [world.use("g1", "d-bureau")]
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == "GRANT_NOT_ACTIVE"
+
+
+def test_a_third_run_is_refused(world: World) -> None:
+    world.job_at("certified")
+    world.job_at("certified")
+    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "QUOTA_EXHAUSTED"
+    assert world.ask("grants.state_of", id="g-bank") == "exhausted"
+    assert "GrantExhausted" in world.trail("grant:g-bank")
+
+
+def test_runs_are_reserved_atomically_so_that_proposals_cannot_overdraw(world: World) -> None:
+    jobs = [world.propose() for _ in range(3)]
+    for job in jobs[:2]:
+        world.accept(job)
+    assert world.refusal("bank/agent", "jobs.accept", job=jobs[2], code_hash=CODE_HASH) == "QUOTA_EXHAUSTED"
+    world.do("bank", "jobs.abort", job=jobs[0], reason="", evidence=b"")
+    world.accept(jobs[2])
+    assert world.quota("g-bureau") == (0, 2)
+
+
+def test_the_last_run_of_a_quota_can_be_finished(world: World) -> None:
+    _narrow(world, quota_runs=1)
+    world.job_at("certified")
+    assert world.quota("g-bureau") == (1, 0)
+
+
+def test_the_guard_can_be_asked_without_a_transaction(world: World) -> None:
+    spec = world.spec(purpose="marketing")
+    use = {
+        **{name: spec[name] for name in ("program", "purpose", "profile", "min_group", "parameters")},
+        **{"job": "none", "grant": "g-bureau", "initiator": "bank", "dataset": "d-bureau", "version": 1},
+        **{"columns": {"age": "plain"}, "participants": ["bank"], "receivers": ["bank"], "inputs": []},
+    }
+    with pytest.raises(Exception, match="PURPOSE_MISMATCH"):
+        world.ask("grants.covers", id="g-bureau", use=use, phase="proposed")
+    good = {**use, "purpose": "credit-risk"}
+    assert world.ask("grants.covers", id="g-bureau", use=good, phase="proposed") == "bureau"
+
+
+# --- revocation: in time, and too late
+
+
+def test_a_revocation_while_a_job_runs_stops_the_result(world: World) -> None:
+    job = world.job_at("computed")
+    world.reveal(job, "bureau")
+    world.do("bureau", "grants.revoke", id="g-bureau", reason="complaint")
+    world.reveal(job, "bank")
+    assert world.refusal("registry/agent", "jobs.approve_reveal", job=job) == "GRANT_REVOKED"
+    assert world.state_of(job) == "computed"
+    event = _fields(world, "GrantRevoked")
+    assert (event["stopped"], event["too_late"]) == ([job], [])
+    world.advance(DAY_MS)
+    world.do("rival", "jobs.expire", job=job)
+    assert world.quota("g-bureau") == (1, 0)
+
+
+def test_a_revocation_after_the_reveal_is_recorded_as_too_late(world: World) -> None:
+    job = world.job_at("revealed")
+    world.do("bureau", "grants.revoke", id="g-bureau", reason="complaint")
+    event = _fields(world, "GrantRevoked")
+    assert (event["stopped"], event["too_late"], event["revealed"]) == ([], [job], 1)
+    world.result(job)
+    world.sign(job)
+    assert world.state_of(job) == "certified"
+    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "GRANT_REVOKED"
+
+
+def _fields(world: World, name: str) -> dict[str, object]:
+    from chain.primitives.codec import decode_value
+
+    event = next(event for event in reversed(world.events) if event.name == name)
+    fields: dict[str, object] = decode_value(event.fields, max_bytes=1 << 16)
+    return fields
+
+
+# --- the policy contract
+
+
+def install_policy(world: World, source: str = POLICY) -> None:
+    seq = world.do("bank", "lifecycle.propose", name="rules", source=source, arguments={})
+    source_hash = world.read("lifecycle", "proposals", f"rules/{seq}")["source_hash"]
+    for who in ("bureau", "registry"):
+        world.do(who, "lifecycle.approve", name="rules", seq=seq, source_hash=source_hash)
+    world.do("bank", "lifecycle.commit", name="rules", seq=seq)
+    world.advance()
+
+
+@pytest.fixture
+def ruled(world: World) -> World:
+    """The same consortium, where the bureau's grant asks the contract `rules`."""
+    install_policy(world)
+    _narrow(world, policy="rules")
+    return world
+
+
+def test_the_policy_is_asked_at_every_phase(ruled: World) -> None:
+    ruled.job_at("certified")
+    from chain.primitives.codec import decode_value
+    from chain.primitives.execution import var_key
+
+    asked = decode_value(ruled.state["rules", var_key("asked")], max_bytes=1 << 16)
+    assert list(dict.fromkeys(asked)) == list(PHASES)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_the_policy_s_no_stops_any_phase(ruled: World, phase: str) -> None:
+    attempt = before(ruled, phase)
+    ruled.do("bank", "rules.set_mode", text=f"deny {phase}")
+    assert attempt() == "POLICY_DENIED"
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_policy_that_reverts_denies(ruled: World, phase: str) -> None:
+    attempt = before(ruled, phase)
+    ruled.do("bank", "rules.set_mode", text="revert")
+    assert attempt() == "NOT_TODAY"
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_frozen_policy_denies(ruled: World, phase: str) -> None:
+    attempt = before(ruled, phase)
+    ruled.do("rival", "lifecycle.freeze", name="rules", reason="bug")
+    assert attempt()
+
+
+def test_a_revoked_policy_denies(ruled: World) -> None:
+    attempt = before(ruled, "reveal")
+    for who in PARTIES:
+        ruled.do(who, "lifecycle.revoke", name="rules", reason="bug")
+    assert attempt()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "@view\ndef allow(job: dict, phase: str) -> int:\n    return 1\n",
+        "@view\ndef allow(job: dict, phase: str):\n    pass\n",
+        "@view\ndef other(job: dict, phase: str) -> bool:\n    return True\n",
+        "@view\ndef allow(job: dict) -> bool:\n    return True\n",
+        "@view\ndef allow(job: dict, phase: str) -> bool:\n    while True:\n        pass\n",
+        "jobs = Contract('jobs')\n\n@view\ndef allow(job: dict, phase: str) -> bool:\n"
+        "    jobs.job_of(id='x')\n    return True\n",
+        "grants = Contract('grants')\n\n@view\ndef allow(job: dict, phase: str) -> bool:\n"
+        "    grants.state_of(id='g-bureau')\n    return True\n",
+    ],
+    ids=["int", "none", "missing", "signature", "endless", "enters-jobs", "enters-grants"],
+)
+def test_only_true_from_a_working_policy_passes(world: World, source: str) -> None:
+    install_policy(world, source)
+    _narrow(world, policy="rules")
+    assert world.refusal("bank", "jobs.propose", spec=world.spec())
+
+
+def test_a_policy_is_never_exchanged(ruled: World) -> None:
+    for policy in ("", "jobs"):
+        terms = {"policy": policy}
+        assert ruled.refusal("bureau", "grants.narrow", id="g-bureau", terms=terms) == "NOT_NARROWER"
+    assert ruled.refusal("bank", "grants.narrow", id="g-bank", terms={"policy": "none"})
+    bad = {"policy": "none"}
+    assert ruled.refusal("registry", "grants.narrow", id="g-registry", terms=bad) == "UNKNOWN_POLICY"

@@ -1,0 +1,240 @@
+"""Which code runs is decided by the organisations, one vote each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import World
+
+FIRST = """
+count = Var(int, 0)
+
+@init
+def setup(start: int):
+    count.set(start)
+
+@export
+def add(n: int) -> int:
+    count.set(count.get() + n)
+    return count.get()
+
+@view
+def total() -> int:
+    return count.get()
+"""
+SECOND = (
+    FIRST.replace("count.get() + n", "count.get() + 2 * n")
+    + """
+@migrate
+def upgrade(bonus: int):
+    count.set(count.get() + bonus)
+"""
+)
+FAILING = (
+    FIRST
+    + """
+@migrate
+def upgrade(bonus: int):
+    require(bonus < 0, "NOT_NOW")
+"""
+)
+WEEK_MS = 7 * 24 * 3_600_000
+
+
+def propose(world: World, who: str = "bank", source: str = FIRST, **arguments: int) -> tuple[int, bytes]:
+    seq: int = world.do(
+        who, "lifecycle.propose", name="counter", source=source, arguments=arguments or {"start": 5}
+    )
+    return seq, world.read("lifecycle", "proposals", f"counter/{seq}")["source_hash"]
+
+
+def install(world: World, source: str = FIRST, **arguments: int) -> None:
+    seq, source_hash = propose(world, "bank", source, **arguments)
+    for who in ("bureau", "registry"):
+        world.do(who, "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+    world.do("bank", "lifecycle.commit", name="counter", seq=seq)
+    world.advance()
+
+
+def test_a_majority_activates_a_contract_at_the_next_height(bare: World) -> None:
+    seq, source_hash = propose(bare)
+    assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "NOT_ENOUGH_VOTES"
+    bare.do("bureau", "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+    assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "NOT_ENOUGH_VOTES"
+    bare.do("registry", "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+    active_at = bare.do("rival", "lifecycle.commit", name="counter", seq=seq)
+    assert active_at == bare.height + 1
+    assert bare.do("bank", "counter.add", n=2) == 7
+    assert bare.trail("contract:counter") == [
+        "ContractProposed",
+        "ContractApproved",
+        "ContractApproved",
+        "ContractCommitted",
+    ]
+
+
+def test_a_proposal_is_readable_before_it_runs(bare: World) -> None:
+    seq, source_hash = propose(bare)
+    proposal = bare.ask("lifecycle.proposal_of", name="counter", seq=seq)
+    assert (proposal["by"], proposal["votes"], proposal["status"]) == ("bank", ["bank"], "open")
+    assert bare.read("lifecycle", "sources", source_hash) == FIRST
+    assert bare.refusal("bank", "counter.add", n=1)
+
+
+def test_an_org_votes_once_and_for_the_exact_source(bare: World) -> None:
+    seq, source_hash = propose(bare)
+    args = {"name": "counter", "seq": seq}
+    assert bare.refusal("bank", "lifecycle.approve", **args, source_hash=source_hash) == "ALREADY_VOTED"
+    assert bare.refusal("bureau", "lifecycle.approve", **args, source_hash=bytes(32)) == "HASH_MISMATCH"
+    assert (
+        bare.refusal("bureau/steward", "lifecycle.approve", **args, source_hash=source_hash)
+        == "KEY_ROLE_MISSING"
+    )
+
+
+def test_an_upgrade_migrates_the_state_once(bare: World) -> None:
+    install(bare)
+    install(bare, SECOND, bonus=100)
+    assert bare.do("bank", "counter.add", n=1) == 107
+    assert bare.ask("lifecycle.contract_of", name="counter")["seq"] == 2
+    assert bare.read("lifecycle", "history", "counter/1")["seq"] == 1
+
+
+def test_a_failing_migration_keeps_the_old_version(bare: World) -> None:
+    install(bare)
+    seq, source_hash = propose(bare, "bank", FAILING, bonus=1)
+    for who in ("bureau", "registry"):
+        bare.do(who, "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+    assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "NOT_NOW"
+    assert bare.do("bank", "counter.add", n=1) == 6
+
+
+def test_an_older_proposal_does_not_replace_a_newer_version(bare: World) -> None:
+    old, source_hash = propose(bare)
+    for who in ("bureau", "registry"):
+        bare.do(who, "lifecycle.approve", name="counter", seq=old, source_hash=source_hash)
+    install(bare)
+    assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=old) == "STALE_SEQ"
+
+
+def test_a_source_outside_the_language_is_refused(bare: World) -> None:
+    code = bare.refusal("bank", "lifecycle.propose", name="bad", source="import os\n", arguments={})
+    assert code
+    assert bare.read("lifecycle", "proposals", "bad/1") is None
+
+
+@pytest.mark.parametrize(
+    ("over", "code"),
+    [
+        ({"name": "Bad Name"}, "BAD_ID"),
+        ({"name": "subjects"}, "NAME_RESERVED"),
+        ({"arguments": {"x": "y" * 20_000}}, "ARGUMENTS_TOO_LONG"),
+    ],
+)
+def test_a_bad_proposal_is_refused(bare: World, over: dict[str, object], code: str) -> None:
+    args: dict[str, object] = {"name": "counter", "source": FIRST, "arguments": {}}
+    assert bare.refusal("bank", "lifecycle.propose", **{**args, **over}) == code
+
+
+def test_proposals_expire(bare: World) -> None:
+    seq, source_hash = propose(bare)
+    args = {"name": "counter", "seq": seq}
+    assert bare.refusal("rival", "lifecycle.expire", **args) == "TOO_EARLY"
+    bare.advance(WEEK_MS + 1)
+    assert bare.refusal("bureau", "lifecycle.approve", **args, source_hash=source_hash) == "DEADLINE_PASSED"
+    bare.do("rival", "lifecycle.expire", **args)
+    assert bare.refusal("bank", "lifecycle.withdraw", **args) == "WRONG_STATE"
+
+
+def test_only_the_proposer_withdraws(bare: World) -> None:
+    seq, _ = propose(bare)
+    assert bare.refusal("bureau", "lifecycle.withdraw", name="counter", seq=seq) == "NOT_PROPOSER"
+    bare.do("bank", "lifecycle.withdraw", name="counter", seq=seq)
+    assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "WRONG_STATE"
+    assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=9) == "UNKNOWN_PROPOSAL"
+
+
+def test_one_org_freezes_for_a_while_and_only_once(bare: World) -> None:
+    install(bare)
+    bare.do("rival", "lifecycle.freeze", name="counter", reason="bug")
+    assert bare.refusal("bank", "counter.add", n=1)
+    assert bare.ask("counter.total") == 5
+    assert bare.refusal("rival", "lifecycle.freeze", name="counter", reason="") == "ALREADY_VOTED"
+    bare.advance(blocks=1_001)
+    bare.do("bank", "lifecycle.unfreeze", name="counter")
+    assert bare.do("bank", "counter.add", n=1) == 6
+    assert bare.refusal("rival", "lifecycle.freeze", name="counter", reason="") == "ALREADY_VOTED"
+
+
+def test_who_froze_alone_takes_it_back(bare: World) -> None:
+    install(bare)
+    bare.do("rival", "lifecycle.freeze", name="counter", reason="bug")
+    bare.do("rival", "lifecycle.unfreeze", name="counter")
+    assert bare.do("bank", "counter.add", n=1) == 6
+
+
+def test_a_freeze_that_a_majority_confirmed_ends_by_a_majority(bare: World) -> None:
+    install(bare)
+    for who in ("rival", "bank", "bureau"):
+        bare.do(who, "lifecycle.freeze", name="counter", reason="bug")
+    bare.advance(blocks=5_000)
+    for who in ("rival", "bank"):
+        bare.do(who, "lifecycle.unfreeze", name="counter")
+        assert bare.refusal("bank", "counter.add", n=1)
+    assert bare.refusal("bank", "lifecycle.unfreeze", name="counter") == "ALREADY_VOTED"
+    bare.do("registry", "lifecycle.unfreeze", name="counter")
+    assert bare.do("bank", "counter.add", n=1) == 6
+
+
+def test_revocation_is_final_at_a_majority(bare: World) -> None:
+    install(bare)
+    for who in ("rival", "bank"):
+        bare.do(who, "lifecycle.revoke", name="counter", reason="done")
+    assert bare.do("bank", "counter.add", n=1) == 6
+    assert bare.refusal("bank", "lifecycle.revoke", name="counter", reason="") == "ALREADY_VOTED"
+    bare.do("bureau", "lifecycle.revoke", name="counter", reason="done")
+    assert bare.refusal("bank", "counter.add", n=1)
+    args = {"name": "counter", "source": FIRST, "arguments": {}}
+    assert bare.refusal("bank", "lifecycle.propose", **args) == "CONTRACT_REVOKED"
+    assert bare.refusal("bank", "lifecycle.freeze", name="counter", reason="") == "WRONG_STATE"
+
+
+def test_system_contracts_are_protected(bare: World) -> None:
+    for name in ("orgs", "lifecycle"):
+        assert bare.refusal("bank", "lifecycle.freeze", name=name, reason="") == "SYSTEM_PROTECTED"
+    assert bare.refusal("bank", "lifecycle.revoke", name="jobs", reason="") == "SYSTEM_PROTECTED"
+    assert bare.ask("lifecycle.votes_needed", name="jobs") == 4
+    assert bare.ask("lifecycle.votes_needed", name="counter") == 3
+
+
+def test_a_system_contract_freezes_only_at_a_quorum(bare: World) -> None:
+    for who in ("bank", "bureau", "registry"):
+        bare.do(who, "lifecycle.freeze", name="datasets", reason="bug")
+    bare.register("bank", "still-works")
+    bare.do("rival", "lifecycle.freeze", name="datasets", reason="bug")
+    assert bare.refusal("bank", "datasets.suspend", id="still-works", reason="")
+
+
+def test_unknown_contracts_are_named(bare: World) -> None:
+    assert bare.refusal("bank", "lifecycle.freeze", name="none", reason="") == "UNKNOWN_CONTRACT"
+    assert bare.refusal("bank", "lifecycle.revoke", name="none", reason="") == "UNKNOWN_CONTRACT"
+
+
+def test_a_contract_cannot_act_in_a_member_s_name(bare: World) -> None:
+    bare.register("bank", "own")
+    source = """
+datasets = Contract("datasets")
+
+@export
+def trick():
+    datasets.retire(id="own", reason="tricked")
+"""
+    seq = bare.do("rival", "lifecycle.propose", name="trick", source=source, arguments={})
+    source_hash = bare.read("lifecycle", "proposals", f"trick/{seq}")["source_hash"]
+    for who in ("bureau", "registry"):
+        bare.do(who, "lifecycle.approve", name="trick", seq=seq, source_hash=source_hash)
+    bare.do("rival", "lifecycle.commit", name="trick", seq=seq)
+    assert bare.refusal("bank", "trick.trick") == "DIRECT_ONLY"

@@ -1,0 +1,91 @@
+"""Members, keys and agents."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.execution import REVERTED
+
+if TYPE_CHECKING:
+    from conftest import World
+
+NEW = PrivateKey(bytes([9]) * 32)
+BANK = PrivateKey(sha256(b"bank").digest())
+
+
+def test_genesis_lists_members_in_order_and_registers_their_agent_keys(bare: World) -> None:
+    assert bare.ask("orgs.active_members") == ["bank", "bureau", "registry", "regulator", "rival"]
+    record = bare.ask("orgs.org_of", id="bank")
+    assert record["roles"] == ["owner", "user", "compute"]
+    assert bare.read("orgs", "keys", record["agent_key"].hex())["roles"] == ["agent"]
+    assert bare.trail("org:bank")[0] == "OrgJoined"
+
+
+def test_an_added_key_signs_and_a_revoked_one_is_refused(bare: World) -> None:
+    bare.do("bank", "orgs.add_key", key=NEW.public, roles=["admin"])
+    assert bare.run(NEW, "orgs.set_agent", agent_key=_agent("bank"), agent_address="h:1").status == "ok"
+    bare.advance()
+    bare.do("bank", "orgs.revoke_key", key=NEW.public, reason="laptop lost")
+    outcome = bare.run(NEW, "orgs.set_agent", agent_key=_agent("bank"), agent_address="h:2")
+    assert (outcome.status, outcome.code) == (REVERTED, "UNKNOWN_SENDER")
+    record = bare.read("orgs", "keys", NEW.public.hex())
+    assert (record["status"], record["until"]) == ("revoked", bare.height)
+    assert record["since"] < record["until"]
+
+
+def test_rotation_keeps_the_roles_and_ends_the_old_key(bare: World) -> None:
+    bare.do("bank", "orgs.rotate_key", old=BANK.public, new=NEW.public)
+    assert bare.read("orgs", "keys", NEW.public.hex())["roles"] == ["admin"]
+    assert bare.read("orgs", "keys", BANK.public.hex())["status"] == "revoked"
+    assert bare.run(NEW, "orgs.add_key", key=bytes(32), roles=["agent"]).status == "ok"
+
+
+def test_the_last_admin_key_cannot_be_revoked(bare: World) -> None:
+    assert bare.refusal("bank", "orgs.revoke_key", key=BANK.public, reason="") == "LAST_ADMIN_KEY"
+
+
+def test_a_key_is_never_registered_twice(bare: World) -> None:
+    assert bare.refusal("bureau", "orgs.add_key", key=BANK.public, roles=["admin"]) == "KEY_EXISTS"
+    bare.do("bank", "orgs.add_key", key=NEW.public, roles=["steward"])
+    bare.do("bank", "orgs.revoke_key", key=NEW.public, reason="")
+    assert bare.refusal("bank", "orgs.add_key", key=NEW.public, roles=["steward"]) == "KEY_EXISTS"
+
+
+def test_a_new_agent_key_replaces_the_old_one(bare: World) -> None:
+    old = _agent("bank")
+    bare.do("bank", "orgs.set_agent", agent_key=NEW.public, agent_address="10.0.0.1:7001")
+    record = bare.ask("orgs.org_of", id="bank")
+    assert (record["agent_key"], record["agent_address"]) == (NEW.public, "10.0.0.1:7001")
+    assert bare.read("orgs", "keys", old.hex())["status"] == "revoked"
+    assert bare.trail("org:bank")[-2:] == ["KeyRevoked", "AgentSet"]
+
+
+@pytest.mark.parametrize(
+    ("who", "method", "args", "code"),
+    [
+        ("bank/steward", "add_key", {"key": NEW.public, "roles": ["admin"]}, "KEY_ROLE_MISSING"),
+        ("bank", "add_key", {"key": NEW.public[:31], "roles": ["admin"]}, "BAD_KEY"),
+        ("bank", "add_key", {"key": NEW.public, "roles": ["root"]}, "BAD_ROLE"),
+        ("bank", "add_key", {"key": NEW.public, "roles": []}, "BAD_ROLE"),
+        ("bank", "revoke_key", {"key": NEW.public, "reason": ""}, "UNKNOWN_KEY"),
+        ("bureau", "revoke_key", {"key": BANK.public, "reason": ""}, "UNKNOWN_KEY"),
+        ("bank", "revoke_key", {"key": BANK.public, "reason": "x" * 257}, "TEXT_TOO_LONG"),
+    ],
+)
+def test_a_bad_key_change_is_refused(
+    bare: World, who: str, method: str, args: dict[str, object], code: str
+) -> None:
+    assert bare.refusal(who, f"orgs.{method}", **args) == code
+
+
+def test_the_agent_key_is_changed_by_set_agent_alone(bare: World) -> None:
+    assert bare.refusal("bank", "orgs.revoke_key", key=_agent("bank"), reason="") == "USE_SET_AGENT"
+    assert bare.refusal("bank", "orgs.rotate_key", old=_agent("bank"), new=NEW.public) == "USE_SET_AGENT"
+
+
+def _agent(org: str) -> bytes:
+    return PrivateKey(sha256(f"{org}/agent".encode()).digest()).public
