@@ -19,9 +19,11 @@ from chain.ledger.block import (
     transaction_id,
 )
 from chain.ledger.genesis import Genesis
+from chain.ledger.proof import ProvedReceipt, ProvedState, Verifier
 from chain.primitives.codec import Value, decode, decode_value, encode, encode_value
 from chain.primitives.crypto import Signer
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, ProofInvalid
+from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import to_json
 
 VALUE_BYTES_MAX = 1_048_576
@@ -69,7 +71,9 @@ class Client:
     def __init__(self, url: str, genesis: Genesis | None = None, *, timeout_s: float = 10.0) -> None:
         """`url` is http://host:port; with `genesis`, state and receipts are accepted only with proofs."""
         self.url = url.rstrip("/")
-        self._trust = None if genesis is None else Trust(genesis)
+        self._verifier = None if genesis is None else Verifier(genesis)
+        self._seen = 0
+        """Highest certified height that an answer was proved at: a node must not go back."""
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._chain_id = None if genesis is None else genesis.chain_id
@@ -127,13 +131,18 @@ class Client:
                 "getTransactionReceipt", id=tx_id.hex(), withProof=True, waitMs=2_000 if timeout_s > 2 else 0
             )
             if answer is not None:
-                receipt = decode(Receipt, bytes.fromhex(answer["raw"]))
-                if self._trust is not None:
-                    self._trust.check_receipt(tx_id, answer)
-                return receipt
+                return self._proved_receipt(tx_id, answer)
             if loop.time() >= deadline:
                 return None
             await asyncio.sleep(WAIT_POLL_S)
+
+    def _proved_receipt(self, tx_id: bytes, answer: Any) -> Receipt:
+        proved = decode(ProvedReceipt, bytes.fromhex(answer["proof"]))
+        if self._verifier is not None:
+            if proved.receipt.tx_id != tx_id:
+                raise ProofInvalid(f"{self.url}: proved another receipt than {tx_id.hex()}")
+            self._verifier.check_receipt(proved)
+        return proved.receipt
 
     async def view(self, contract: str, method: str, args: dict[str, Value]) -> Value:
         """Run a read-only method at the node; the answer is the node's word, not proved."""
@@ -145,11 +154,15 @@ class Client:
         answer = await self.request(
             "getState", contract=contract, map=map_name, key=to_json(key), withProof=True
         )
-        if self._trust is not None:
-            self._trust.check_state(contract, map_name, key, answer)
-        if answer["raw"] is None:
-            return None
-        return decode_value(bytes.fromhex(answer["raw"]), max_bytes=VALUE_BYTES_MAX)
+        proved = decode(ProvedState, bytes.fromhex(answer["proof"]))
+        if self._verifier is not None:
+            if (proved.namespace, proved.key) != (contract, map_key(map_name, key)):
+                raise ProofInvalid(f"{self.url}: proved another entry than {contract}.{map_name}")
+            height = self._verifier.check_state(proved).height
+            if height < self._seen:
+                raise ProofInvalid(f"{self.url}: answered for height {height} after height {self._seen}")
+            self._seen = height
+        return None if proved.value is None else decode_value(proved.value, max_bytes=VALUE_BYTES_MAX)
 
     async def entries(self, contract: str, map_name: str) -> AsyncIterator[tuple[Value, Value]]:
         """Yield every entry of a contract's Map in key order, as the node says; not proved."""
@@ -170,7 +183,7 @@ class Client:
     async def follow(
         self, *, contract: str | None = None, subject: str | None = None, from_height: int
     ) -> AsyncIterator[EventEntry]:
-        """Yield events from a height on, in order, for ever; a silent node is asked again, ever less often."""
+        """Yield events from a height on, in order, for ever; a silent node is asked again and again."""
         height, retry = from_height, RETRY_FIRST_S
         chosen = {"contract": contract, "subject": subject}
         while True:

@@ -68,7 +68,7 @@ def bench_chain(transactions: int, outstanding: int, output: Path | None, as_jso
     """Four validators on loopback under sustained load of one contract call a transaction."""
     from chain.cli.bench_chain import measure
 
-    figures = {"machine": machine(), "verify_us": round(verification_us(), 2)}
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
     figures |= measure(transactions, outstanding)
     unit = figures["verify_us"]
     rows: list[list[Any]] = [
@@ -98,7 +98,7 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
     """Three parties over TLS on loopback, profile rep3: the operations that programs are made of."""
     from privcompute.bench import run
 
-    figures = {"machine": machine(), "verify_us": round(verification_us(), 2)}
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
     figures |= run(repeats)
     unit = figures["verify_us"]
     rows = []

@@ -28,7 +28,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key, save_key
 from contracts.system import default_init, sources
-from privcompute.programs.registry import program_records
+from privcompute.programs.registry import records
 
 PORTS_PER_ORG = 10
 COMPUTE_AGENTS = 3
@@ -196,7 +196,7 @@ def _genesis(
         for i, name in enumerate(names)
     )
     arguments = default_init()
-    arguments["jobs"] = {**arguments["jobs"], "programs": program_records()}
+    arguments["jobs"] = {**arguments["jobs"], "programs": records()}
     orgs = tuple(_org(name, name in computing, ports[i][2], keys[name]) for i, name in enumerate(names))
     genesis = Genesis(
         chain_name=chain_name,

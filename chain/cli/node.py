@@ -13,7 +13,7 @@ from chain.api.console import reports_errors
 from chain.cli.init import create_solo
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
-from chain.node import Node
+from chain.node.node import Node
 from chain.primitives.keyfile import load_key
 
 config_option = click.option(

@@ -1,0 +1,114 @@
+"""Ledger records as the JSON objects that RPC answers with; `raw` fields hold canonical bytes as hex."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chain.ledger.block import EventEntry, Header, Receipt, Transaction, header_hash, transaction_id
+from chain.ledger.genesis import Validator
+from chain.ledger.ledger import Ledger
+from chain.primitives.codec import decode_value, encode
+from chain.primitives.errors import DecodeError
+from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX
+from chain.primitives.jsonvalue import to_json
+
+
+def header_json(header: Header) -> dict[str, Any]:
+    """Return a header with hashes as hex."""
+    return {
+        "height": header.height,
+        "parent": header.parent.hex(),
+        "time": header.time,
+        "view": header.view,
+        "proposer": header.proposer.hex(),
+        "batchRoot": header.batch_root.hex(),
+        "stateRoot": header.state_root.hex(),
+        "receiptsRoot": header.receipts_root.hex(),
+        "validatorsHash": header.validators_hash.hex(),
+        "protocolVersion": header.protocol_version,
+    }
+
+
+def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
+    """Return a height's header, its transactions' ids and who certified it; None when it is not here."""
+    header = ledger.read.header(height)
+    if header is None:
+        return None
+    batch, certificate = ledger.read.batch(height), ledger.read.certificate(height)
+    return {
+        "height": height,
+        "hash": header_hash(header).hex(),
+        "header": header_json(header),
+        "transactions": [tx_id.hex() for tx_id in (batch.tx_ids if batch else ())],
+        "signers": [key.hex() for key, _ in (certificate.signatures if certificate else ())],
+    }
+
+
+def transaction_json(tx: Transaction) -> dict[str, Any]:
+    """Return what a transaction asks for."""
+    body = tx.body
+    try:
+        args = to_json(decode_value(body.args, max_bytes=ARGS_BYTES_MAX))
+    except DecodeError:
+        args = None
+    return {
+        "id": transaction_id(body).hex(),
+        "sender": body.sender.hex(),
+        "contract": body.contract,
+        "method": body.method,
+        "args": args,
+        "gasLimit": body.gas_limit,
+        "validUntil": body.valid_until,
+        "raw": encode(tx).hex(),
+    }
+
+
+def receipt_json(receipt: Receipt) -> dict[str, Any]:
+    """Return a receipt with its result and events as JSON."""
+    return {
+        "id": receipt.tx_id.hex(),
+        "height": receipt.height,
+        "index": receipt.index,
+        "status": receipt.status,
+        "code": receipt.code,
+        "result": _value(receipt.result),
+        "gasUsed": receipt.gas_used,
+        "events": [
+            {
+                "contract": event.contract,
+                "name": event.name,
+                "fields": _value(event.fields),
+                "subjects": list(event.subjects),
+            }
+            for event in receipt.events
+        ],
+    }
+
+
+def entry_json(entry: EventEntry) -> dict[str, Any]:
+    """Return one event and where it happened."""
+    event = entry.event
+    return {
+        "height": entry.height,
+        "txId": entry.tx_id.hex(),
+        "index": entry.index,
+        "contract": event.contract,
+        "name": event.name,
+        "fields": _value(event.fields),
+        "subjects": list(event.subjects),
+        "raw": encode(entry).hex(),
+    }
+
+
+def validator_json(validator: Validator) -> dict[str, Any]:
+    """Return one validator."""
+    return {
+        "name": validator.name,
+        "org": validator.org,
+        "key": validator.public_key.hex(),
+        "address": validator.address,
+    }
+
+
+def _value(data: bytes) -> Any:
+    return to_json(decode_value(data, max_bytes=RESULT_BYTES_MAX)) if data else None

@@ -1,0 +1,183 @@
+"""Between consensus and the ledger: makes batches from the pool, judges those of others, hands them on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from chain.ledger.block import Batch
+from chain.ledger.genesis import Limits
+from chain.ledger.ledger import BatchInvalid, Ledger, batch_time, check_proposal
+from chain.ledger.mempool import Mempool
+from chain.node.votes import DurableVotes
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import decode, encode
+from chain.primitives.errors import DecodeError
+from consensus.events import Candidate, Turn
+from consensus.votes import Evidence
+
+log = logging.getLogger("assent.orderer")
+
+WAITING_MAX = 64
+PAYLOADS_CACHED = 64
+
+
+@lru_cache(maxsize=PAYLOADS_CACHED)
+def read_batch(payload: bytes) -> Batch | None:
+    """Return the batch of a payload, None when it is not one."""
+    try:
+        return decode(Batch, payload)
+    except DecodeError:
+        return None
+
+
+def batch_ids(payload: bytes) -> tuple[bytes, ...]:
+    """Return the transaction ids that a payload orders; a gap orders none."""
+    batch = read_batch(payload) if payload else None
+    return () if batch is None else batch.tx_ids
+
+
+class Node(Protocol):
+    """What the orderer asks of the node around it."""
+
+    def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
+        """Fetch transactions, from `source` first."""
+
+    def execute(self, height: int, payload: bytes) -> None:
+        """Execute a delivered payload, in the order of the calls."""
+
+    def certified(self, certificate: Certificate) -> None:
+        """Keep a certificate."""
+
+    def behind(self, certificate: Certificate) -> None:
+        """Catch up to this height by blocks."""
+
+    def judged(self, candidate: Candidate, valid: bool) -> None:
+        """Tell consensus what a candidate was found to be."""
+
+    def halted(self, reason: str) -> None:
+        """Tell the operator that this validator stopped itself."""
+
+
+class Orderer:
+    """The application of consensus (`consensus.ports.Application`); no input or output of its own."""
+
+    def __init__(
+        self,
+        key: bytes,
+        ledger: Ledger,
+        limits: Limits,
+        pool: Mempool,
+        votes: DurableVotes,
+        clock: Callable[[], int],
+        node: Node,
+    ) -> None:
+        """`clock` returns wall time in milliseconds since the epoch."""
+        self._key, self._ledger, self._limits, self._pool = key, ledger, limits, pool
+        self._votes, self._clock, self._node = votes, clock, node
+        self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
+
+    def pending(self) -> bool:
+        """Tell whether transactions wait."""
+        return len(self._pool) > 0
+
+    def propose(self, turn: Turn) -> bytes | None:
+        """Return the next batch, or None while every waiting transaction is in flight already."""
+        in_flight = {tx_id for payload in turn.parents for tx_id in batch_ids(payload)}
+        chosen = self._pool.select(self._limits.block_txs, self._limits.block_bytes, in_flight)
+        if not chosen:
+            return None
+        time = max(self._clock(), self._parent_time(turn.parents) + 1)
+        ids = tuple([candidate.id for candidate in chosen])
+        self._votes.promise(chosen)
+        return encode(Batch(turn.height, turn.view, self._key, time, ids))
+
+    def check(self, candidate: Candidate) -> bool | None:
+        """Judge a proposal; one that names transactions we lack waits until they are here."""
+        batch = self._acceptable(candidate)
+        if batch is None:
+            return False
+        missing = self._pool.missing(batch.tx_ids)
+        if missing:
+            self._wait_for(candidate, batch, missing)
+            return None
+        return self._promise(batch)
+
+    def arrived(self, tx_ids: Iterable[bytes]) -> None:
+        """Judge the proposals that waited for these transactions and now have all of theirs."""
+        if not self._waiting:
+            return
+        news = set(tx_ids)
+        for digest, (candidate, batch) in list(self._waiting.items()):
+            if news.isdisjoint(batch.tx_ids) or self._pool.missing(batch.tx_ids):
+                continue
+            del self._waiting[digest]
+            self._node.judged(candidate, self._promise(batch))
+
+    def deliver(self, height: int, payload: bytes) -> None:
+        """Hand an ordered payload to execution."""
+        self._forget_below(height)
+        self._node.execute(height, payload)
+
+    def certified(self, certificate: Certificate) -> None:
+        """Pass a certificate on to the ledger."""
+        self._node.certified(certificate)
+
+    def behind(self, certificate: Certificate) -> None:
+        """Pass on that others certified what we have not."""
+        self._node.behind(certificate)
+
+    def evidence(self, evidence: Evidence) -> None:
+        """Log that a validator contradicted itself; the record is in the vote store."""
+        log.error("a validator signed two conflicting messages; evidence kept: %s", evidence)
+
+    def halted(self, reason: str) -> None:
+        """Pass on that consensus stopped itself here."""
+        self._node.halted(reason)
+
+    def _acceptable(self, candidate: Candidate) -> Batch | None:
+        """Return the batch of a proposal that keeps the rules; what a quorum prepared is not judged again."""
+        try:
+            batch = check_proposal(candidate.payload, candidate.height, self._limits)
+        except BatchInvalid as error:
+            log.warning("proposal of %s refused: %s", candidate.proposer.hex()[:16], error)
+            return None
+        return batch if not candidate.fresh or self._is_timely_and_new(candidate, batch) else None
+
+    def _is_timely_and_new(self, candidate: Candidate, batch: Batch) -> bool:
+        if batch.view != candidate.view or batch.proposer != candidate.proposer:
+            return False
+        now = self._clock()
+        if not self._parent_time(candidate.parents) < batch.time <= now + self._limits.max_clock_skew_ms:
+            log.warning(
+                "proposal of height %d refused: its time is %d, ours %d", batch.height, batch.time, now
+            )
+            return False
+        in_flight = {tx_id for payload in candidate.parents for tx_id in batch_ids(payload)}
+        return in_flight.isdisjoint(batch.tx_ids) and not any(map(self._ledger.read.is_final, batch.tx_ids))
+
+    def _parent_time(self, parents: Sequence[bytes]) -> int:
+        time = self._ledger.head_header.time
+        for payload in parents:
+            time = batch_time(read_batch(payload) if payload else None, time)
+        return time
+
+    def _promise(self, batch: Batch) -> bool:
+        found = self._pool.get(batch.tx_ids)
+        if sum(len(candidate.raw) for candidate in found) > self._limits.block_bytes:
+            return False
+        self._votes.promise(found)
+        return True
+
+    def _wait_for(self, candidate: Candidate, batch: Batch, missing: list[bytes]) -> None:
+        while len(self._waiting) >= WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[candidate.digest] = (candidate, batch)
+        self._node.want(missing, candidate.proposer)
+
+    def _forget_below(self, height: int) -> None:
+        gone = [digest for digest, (candidate, _) in self._waiting.items() if candidate.height <= height]
+        for digest in gone:
+            del self._waiting[digest]
