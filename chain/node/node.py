@@ -38,7 +38,6 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from consensus.driver import Driver, Timing
-from consensus.errors import ReplicaHalted
 from consensus.events import Candidate as Proposal
 from consensus.events import Head
 from consensus.rules import Rules
@@ -50,6 +49,12 @@ TICK_S = 0.1
 FLUSH_S = 0.003
 TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
 SYNC_KINDS = frozenset({Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS})
+
+
+class ValidatorHalted(AssentError):
+    """Consensus stopped itself here because it cannot trust its memory: read the log, then restart."""
+
+    code = "validator_halted"
 
 
 def wall_ms() -> int:
@@ -223,7 +228,7 @@ class Node:
         """Call the driver with the time; its own trouble stops the node, a peer's is raised."""
         try:
             step(*args, now_ms())
-        except (ReplicaHalted, StorageFailed, DataDamaged, LedgerDiverged) as error:
+        except (StorageFailed, DataDamaged, LedgerDiverged) as error:
             self._fail(error)
             return
         self._arm_timer()
@@ -268,7 +273,7 @@ class Node:
 
     def halted(self, reason: str) -> None:
         """Stop: a validator that cannot trust its own votes must not go on."""
-        self._fail(ReplicaHalted(reason))
+        self._fail(ValidatorHalted(f"this validator stopped itself: {reason}"))
 
     # --- execution --------------------------------------------------------------------------------
 
