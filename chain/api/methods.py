@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Protocol
 
-import pydantic
-
+from chain.api.params import (
+    AtHeight,
+    ByHash,
+    ById,
+    CallView,
+    ContractName,
+    EventQuery,
+    History,
+    Nothing,
+    ReceiptOf,
+    SendMany,
+    SendOne,
+    StateEntry,
+    StateRange,
+)
 from chain.api.render import block_summary, entry_json, receipt_json, transaction_json, validator_json
 from chain.api.rpc import Method
 from chain.ledger.block import Candidate, Receipt
@@ -19,12 +32,9 @@ from chain.primitives.codec import Value, decode_value, encode, encode_value
 from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.execution import OK, RESULT_BYTES_MAX, Call, Outcome, Runtime, map_key
 from chain.primitives.jsonvalue import from_json, to_json
-from chain.primitives.settings import Section
 
 VIEW_GAS = 10_000_000
 STATE_BYTES_MAX = 1_048_576
-BATCH_MAX = 1_000
-WAIT_MS_MAX = 20_000
 
 
 class NotFound(AssentError):
@@ -87,85 +97,6 @@ class Node(Protocol):
 
     async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
         """Take transactions into the pool."""
-
-
-# --- parameters; the names are the JSON names ---------------------------------------------------------
-
-HashText = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
-HexText = Annotated[str, pydantic.Field(pattern=r"^([0-9a-f]{2})*$")]
-HeightNumber = Annotated[int, pydantic.Field(ge=0)]
-
-
-class Nothing(Section):
-    pass
-
-
-class AtHeight(Section):
-    height: HeightNumber
-
-
-class ByHash(Section):
-    hash: HashText
-
-
-class SendOne(Section):
-    transaction: HexText
-    mode: Literal["sync", "async", "commit"] = "sync"
-    timeoutMs: Annotated[int, pydantic.Field(ge=0, le=WAIT_MS_MAX)] = 10_000
-
-
-class SendMany(Section):
-    transactions: Annotated[list[HexText], pydantic.Field(min_length=1, max_length=BATCH_MAX)]
-
-
-class ById(Section):
-    id: HashText
-    withProof: bool = False
-
-
-class ReceiptOf(ById):
-    waitMs: Annotated[int, pydantic.Field(ge=0, le=WAIT_MS_MAX)] = 0
-
-
-class CallView(Section):
-    contract: str
-    method: str
-    args: Any = pydantic.Field(default_factory=dict)
-
-
-class ContractName(Section):
-    contract: str
-
-
-class StateEntry(Section):
-    contract: str
-    map: str
-    key: Any
-    height: HeightNumber | None = None
-    withProof: bool = False
-
-
-class StateRange(Section):
-    contract: str
-    map: str
-    after: HexText | None = None
-    limit: Annotated[int, pydantic.Field(ge=1, le=1_000)] = 100
-
-
-class EventQuery(Section):
-    subject: str | None = None
-    contract: str | None = None
-    name: str | None = None
-    fromHeight: HeightNumber = 0
-    toHeight: HeightNumber | None = None
-    limit: Annotated[int, pydantic.Field(ge=1, le=1_000)] = 100
-    after: HexText | None = None
-
-
-class History(Section):
-    subject: str
-    fromHeight: HeightNumber = 0
-    toHeight: HeightNumber | None = None
 
 
 def method_table(node: Node) -> Mapping[str, Method]:
