@@ -279,6 +279,11 @@ def decode_value(data: bytes, *, max_bytes: int) -> Value:
     return raw
 
 
+def decode_stored(data: bytes) -> Value:
+    """Read a value from bytes that this process made with `encode_value`: no canonical check."""
+    return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)
+
+
 def _raise_ext(code: int, data: bytes) -> Value:
     if code == _EXT_TUPLE:
         items = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)

@@ -1,0 +1,170 @@
+"""Calls of the IR to closures: own functions, builtins, methods, host functions, other contracts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts import host
+from contracts.language.builder import Build, Builder, Function
+from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
+from contracts.language.faults import Halt, LimitExceeded, Reverted
+from contracts.language.hints import EXACT
+from contracts.language.ir import Node
+from contracts.language.limits import CALL_DEPTH_MAX, GAS_CALL, GAS_METHOD, GAS_REMOTE, STACK_MAX
+from contracts.language.machine import UNSET, Closure, Frame, Machine
+from contracts.language.methods import METHODS
+from contracts.language.scope import CODE_PATTERN
+from contracts.language.values import type_name, wrong_type
+
+TYPES: dict[str, type] = {**EXACT, "list": list, "dict": dict, "tuple": tuple}
+
+
+def enter(m: Machine, function: Function, frame: Frame) -> Any:
+    """Run a function in a frame that holds its arguments: check types, bound depth, keep the trace."""
+    _check_arguments(m, function, frame)
+    m.depth += 1
+    m.stack += function.frames
+    if m.depth > CALL_DEPTH_MAX or m.stack > STACK_MAX:
+        raise LimitExceeded("CALL_DEPTH", f"calls nested deeper than {CALL_DEPTH_MAX}, or too deep in total")
+    try:
+        function.body(frame)
+        if function.result is not None and not function.result(m, frame[1]):
+            raise wrong_type(f"{function.name} returns {type_name(frame[1])}, against its hint")
+    except Halt as halt:
+        halt.leave(function.name)
+        raise
+    m.depth -= 1
+    m.stack -= function.frames
+    return frame[1]
+
+
+def _check_arguments(m: Machine, function: Function, frame: Frame) -> None:
+    place = 2
+    for exact in function.exact:
+        if exact is not None:
+            if type(frame[place]) is not exact:
+                raise _bad_argument(function, place - 2, frame[place])
+        else:
+            check = function.checks[place - 2]
+            if check is not None and not check(m, frame[place]):
+                raise _bad_argument(function, place - 2, frame[place])
+        place += 1
+
+
+def _bad_argument(function: Function, place: int, value: Any) -> Reverted:
+    return wrong_type(
+        f"{function.name}(): argument {function.params[place][0]} is {type_name(value)}, against its hint"
+    )
+
+
+def _call(b: Build, node: Node) -> Closure:
+    function = b.functions[node[1]]
+    arguments = b.all(node[2:])
+    b.cost += GAS_CALL
+    padding = [UNSET] * (function.locals - len(arguments))
+    if len(arguments) == 1:
+        only = arguments[0]
+        return lambda f: enter(f[0], function, [f[0], None, only(f), *padding])
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        return enter(m, function, [m, None, *[argument(f) for argument in arguments], *padding])
+
+    return run
+
+
+def _builtin(b: Build, node: Node) -> Closure:
+    return _apply(b, FUNCTIONS[node[1]], node[2:])
+
+
+def _static(b: Build, node: Node) -> Closure:
+    return _apply(b, STATIC_FUNCTIONS[node[1], node[2]], node[3:])
+
+
+def _host(b: Build, node: Node) -> Closure:
+    return _apply(b, host.FUNCTIONS[node[1]], node[2:])
+
+
+def _apply(b: Build, work: Any, nodes: tuple[Node, ...]) -> Closure:
+    arguments = b.all(nodes)
+    b.cost += GAS_METHOD
+    if len(arguments) == 1:
+        only = arguments[0]
+        return lambda f: work(f[0], only(f))
+    return lambda f: work(f[0], *[argument(f) for argument in arguments])
+
+
+def _method(b: Build, node: Node) -> Closure:
+    name, receiver, arguments = node[1], b.expr(node[2]), b.all(node[3:])
+    b.cost += GAS_METHOD
+    table, count = METHODS[name], len(arguments)
+
+    def run(f: Frame) -> Any:
+        value = receiver(f)
+        entry = table.get(type(value))
+        if entry is None:
+            raise wrong_type(f"{type_name(value)} has no method {name}")
+        if not entry[1] <= count <= entry[2]:
+            raise wrong_type(f"{type_name(value)}.{name}() takes {entry[1]} to {entry[2]} arguments")
+        return entry[0](f[0], value, *[argument(f) for argument in arguments])
+
+    return run
+
+
+def _isinstance(b: Build, node: Node) -> Closure:
+    inner = b.expr(node[1])
+    kinds = tuple(TYPES[name] for name in node[2:])
+    return lambda f: is_instance(inner(f), kinds)
+
+
+def _require(b: Build, node: Node) -> Closure:
+    condition, code = b.expr(node[1]), node[2]
+
+    def run(f: Frame) -> Any:
+        if not condition(f):
+            raise Reverted(code)
+
+    return run
+
+
+def _require_any(b: Build, node: Node) -> Closure:
+    condition, code = b.expr(node[1]), b.expr(node[2])
+
+    def run(f: Frame) -> Any:
+        holds, text = condition(f), code(f)
+        if type(text) is not str or len(text) > 64 or not CODE_PATTERN.fullmatch(text):
+            raise Reverted("VALUE_ERROR", "require: a code is 1 to 64 of A-Z, 0-9 and _")
+        if not holds:
+            raise Reverted(text)
+
+    return run
+
+
+def _remote(b: Build, node: Node) -> Closure:
+    target, method = b.expr(node[1]), node[2]
+    arguments = b.all(node[3])
+    named = [(name, b.expr(value)) for name, value in node[4]]
+    b.cost += GAS_REMOTE
+
+    def run(f: Frame) -> Any:
+        m, name = f[0], target(f)
+        if type(name) is not str:
+            raise wrong_type(f"Contract() takes the name of a contract, not {type_name(name)}")
+        given = [argument(f) for argument in arguments]
+        by_name = {key: value(f) for key, value in named}
+        return m.services.remote(m, name, method, given, by_name)
+
+    return run
+
+
+BUILDERS: dict[str, Builder] = {
+    "builtin": _builtin,
+    "call": _call,
+    "host": _host,
+    "isinstance": _isinstance,
+    "method": _method,
+    "remote": _remote,
+    "require": _require,
+    "require_any": _require_any,
+    "static": _static,
+}

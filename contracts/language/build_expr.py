@@ -1,0 +1,442 @@
+"""Expressions of the IR to closures: each closure takes a frame and returns a value.
+
+Fast paths test exact types and leave everything else to `operators`, so both compute and charge the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
+from chain.primitives.codec import decode_stored
+from contracts.language.builder import Build
+from contracts.language.faults import Reverted
+from contracts.language.hints import checker, hint_text
+from contracts.language.ir import Node
+from contracts.language.limits import (
+    GAS_DICT,
+    GAS_DISPLAY,
+    GAS_OPERATOR,
+    INT_MAX,
+    MEM_CONTAINER,
+    MEM_ENTRY,
+    MEM_ITEM,
+)
+from contracts.language.machine import LOCALS, UNSET, Closure, Frame
+from contracts.language.methods import count_cap
+from contracts.language.operators import BINARY, COMPARE, UNARY, Operator, get_item, get_slice, to_text
+from contracts.language.values import check_key, type_name, wrong_type
+
+
+def constant_of(node: Node) -> Any:
+    """Return the value of a constant node, or UNSET."""
+    return decode_stored(node[1]) if node[0] == "const" else UNSET
+
+
+# --- leaves and displays ---------------------------------------------------------------------------------
+
+
+def _const(_: Build, node: Node) -> Closure:
+    value = decode_stored(node[1])
+    return lambda f: value
+
+
+def _none(_: Build, __: Node) -> Closure:
+    return lambda f: None
+
+
+def _local(_: Build, node: Node) -> Closure:
+    slot = LOCALS + node[1]
+    if node[2]:
+        return itemgetter(slot)
+
+    def run(f: Frame) -> Any:
+        value = f[slot]
+        if value is UNSET:
+            raise Reverted("UNBOUND", "a local is used before it is assigned")
+        return value
+
+    return run
+
+
+def _table(b: Build, node: Node) -> Closure:
+    table = b.constant(node[1])
+    return lambda f: table
+
+
+def _display(convert: Callable[[list[Any]], Any]) -> Callable[[Build, Node], Closure]:
+    def builder(b: Build, node: Node) -> Closure:
+        items = [b.expr(item) for item in node[1:]]
+        b.cost += GAS_DISPLAY + len(items)
+        size = MEM_CONTAINER + MEM_ITEM * len(items)
+        count_cap(len(items))
+        if len(items) == 2:
+            return _pair(convert, items[0], items[1], size)
+
+        def run(f: Frame) -> Any:
+            f[0].allocate(size)
+            return convert([item(f) for item in items])
+
+        return run
+
+    return builder
+
+
+def _pair(convert: Callable[[list[Any]], Any], first: Closure, second: Closure, size: int) -> Closure:
+    def run(f: Frame) -> Any:
+        f[0].allocate(size)
+        return convert([first(f), second(f)])
+
+    return run
+
+
+def _same(items: list[Any]) -> list[Any]:
+    return items
+
+
+def _dict(b: Build, node: Node) -> Closure:
+    keys = [constant_of(key) for key, _ in node[1:]]
+    if all(type(key) is str and len(key) <= 32 for key in keys):
+        return _record(b, keys, [b.expr(value) for _, value in node[1:]])
+    pairs = [(b.expr(key), b.expr(value)) for key, value in node[1:]]
+    b.cost += GAS_DISPLAY + 2 * len(pairs)
+    size = MEM_CONTAINER + MEM_ENTRY * len(pairs)
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.allocate(size)
+        made = {}
+        for key, value in pairs:
+            name = key(f)
+            check_key(name)
+            if type(name) is str:
+                m.charge(len(name) >> 5)
+            made[name] = value(f)
+        return made
+
+    return run
+
+
+def _record(b: Build, keys: list[str], values: list[Closure]) -> Closure:
+    """A dict display whose keys are short constant texts."""
+    b.cost += GAS_DISPLAY + 3 * len(keys)
+    size = MEM_CONTAINER + MEM_ENTRY * len(keys)
+
+    def run(f: Frame) -> Any:
+        f[0].allocate(size)
+        return {key: value(f) for key, value in zip(keys, values, strict=True)}
+
+    return run
+
+
+def _format(b: Build, node: Node) -> Closure:
+    parts = [b.expr(part) for part in node[1:]]
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        texts = [to_text(m, part(f)) for part in parts]
+        m.text(sum([len(text) for text in texts]))
+        return "".join(texts)
+
+    return run
+
+
+# --- operators -------------------------------------------------------------------------------------------
+
+
+def _binary(b: Build, node: Node) -> Closure:
+    symbol, left, right = node[1], b.expr(node[2]), b.expr(node[3])
+    b.cost += GAS_OPERATOR
+    if symbol == "+":
+        return _add(left, right)
+    if symbol == "-":
+        return _subtract(left, right)
+    if symbol == "*":
+        return _multiply(left, right)
+    slow = BINARY[symbol]
+    if symbol in ("//", "%"):
+        return _divide(symbol, left, right, slow)
+    return lambda f: slow(f[0], left(f), right(f))
+
+
+def _add(left: Closure, right: Closure) -> Closure:
+    slow = BINARY["+"]
+
+    def run(f: Frame) -> Any:
+        x = left(f)
+        y = right(f)
+        if type(x) is int and type(y) is int:
+            z = x + y
+            if -INT_MAX <= z <= INT_MAX:
+                return z
+        return slow(f[0], x, y)
+
+    return run
+
+
+def _subtract(left: Closure, right: Closure) -> Closure:
+    slow = BINARY["-"]
+
+    def run(f: Frame) -> Any:
+        x = left(f)
+        y = right(f)
+        if type(x) is int and type(y) is int:
+            z = x - y
+            if -INT_MAX <= z <= INT_MAX:
+                return z
+        return slow(f[0], x, y)
+
+    return run
+
+
+def _multiply(left: Closure, right: Closure) -> Closure:
+    slow = BINARY["*"]
+
+    def run(f: Frame) -> Any:
+        x = left(f)
+        y = right(f)
+        if type(x) is int and type(y) is int and -SMALL < x < SMALL and -SMALL < y < SMALL:
+            return x * y
+        return slow(f[0], x, y)
+
+    return run
+
+
+SMALL = 2**62
+"""Below 63 bits both factors are one word, and the product of word counts charges nothing."""
+
+
+def _divide(symbol: str, left: Closure, right: Closure, slow: Operator) -> Closure:
+    whole = symbol == "//"
+
+    def run(f: Frame) -> Any:
+        x = left(f)
+        y = right(f)
+        if type(x) is int and type(y) is int and -SMALL < x < SMALL and 0 < y < SMALL:
+            return x // y if whole else x % y
+        return slow(f[0], x, y)
+
+    return run
+
+
+def _unary(b: Build, node: Node) -> Closure:
+    work, inner = UNARY[node[1]], b.expr(node[2])
+    b.cost += GAS_OPERATOR
+    return lambda f: work(f[0], inner(f))
+
+
+def _not(b: Build, node: Node) -> Closure:
+    inner = b.expr(node[1])
+    return lambda f: not inner(f)
+
+
+def _compare(b: Build, node: Node) -> Closure:
+    symbol = node[1]
+    if node[3][0] == "map":
+        return b.expr(("map_has", node[3][1], node[2], symbol == "not in"))
+    left = b.expr(node[2])
+    if symbol in ("is", "is not"):
+        return _is_none(left, symbol == "is")
+    right = b.expr(node[3])
+    b.cost += GAS_OPERATOR
+    if symbol in ("==", "!="):
+        return _equality(left, right, symbol == "==")
+    if symbol in _ORDER:
+        return _ordering(symbol, left, right)
+    slow = COMPARE[symbol]
+    return lambda f: slow(f[0], left(f), right(f))
+
+
+def _is_none(left: Closure, wanted: bool) -> Closure:
+    if wanted:
+        return lambda f: left(f) is None
+    return lambda f: left(f) is not None
+
+
+def _equality(left: Closure, right: Closure, wanted: bool) -> Closure:
+    slow = COMPARE["=="]
+
+    def run(f: Frame) -> Any:
+        x = left(f)
+        y = right(f)
+        if type(x) is int and type(y) is int:
+            return (x == y) is wanted
+        if type(x) is str and type(y) is str and len(x) < 64:
+            return (x == y) is wanted
+        return slow(f[0], x, y) is wanted
+
+    return run
+
+
+_ORDER: dict[str, Callable[[Any, Any], bool]] = {
+    "<": lambda x, y: x < y,
+    "<=": lambda x, y: x <= y,
+    ">": lambda x, y: x > y,
+    ">=": lambda x, y: x >= y,
+}
+
+
+def _ordering(symbol: str, left: Closure, right: Closure) -> Closure:
+    slow, strict, down = COMPARE[symbol], symbol in ("<", ">"), symbol in (">", ">=")
+
+    def run(f: Frame) -> Any:
+        x = left(f)
+        y = right(f)
+        if type(x) is int and type(y) is int:
+            if x == y:
+                return not strict
+            return (x > y) is down
+        return slow(f[0], x, y)
+
+    return run
+
+
+def _chain(b: Build, node: Node) -> Closure:
+    """a < b < c: each operand once, later ones only while the comparison holds."""
+    first = b.expr(node[1])
+    steps: list[tuple[str, Operator | None, Closure]] = []
+    for place, (symbol, right) in enumerate(node[2:]):
+        b.cost += GAS_OPERATOR
+        steps.append((symbol, COMPARE.get(symbol), b.expr(right) if place == 0 else b.optional(right)))
+
+    def run(f: Frame) -> Any:
+        m, left = f[0], first(f)
+        for symbol, work, operand in steps:
+            right = operand(f)
+            holds = (left is None) is (symbol == "is") if work is None else work(m, left, right)
+            if not holds:
+                return False
+            left = right
+        return True
+
+    return run
+
+
+def _and(b: Build, node: Node) -> Closure:
+    first = b.expr(node[1])
+    rest = [b.optional(part) for part in node[2:]]
+    if len(rest) == 1:
+        second = rest[0]
+        return lambda f: first(f) and second(f)
+
+    def run(f: Frame) -> Any:
+        value = first(f)
+        for part in rest:
+            if not value:
+                break
+            value = part(f)
+        return value
+
+    return run
+
+
+def _or(b: Build, node: Node) -> Closure:
+    first = b.expr(node[1])
+    rest = [b.optional(part) for part in node[2:]]
+    if len(rest) == 1:
+        second = rest[0]
+        return lambda f: first(f) or second(f)
+
+    def run(f: Frame) -> Any:
+        value = first(f)
+        for part in rest:
+            if value:
+                break
+            value = part(f)
+        return value
+
+    return run
+
+
+def _choose(b: Build, node: Node) -> Closure:
+    test, chosen, other = b.expr(node[1]), b.optional(node[2]), b.optional(node[3])
+    return lambda f: chosen(f) if test(f) else other(f)
+
+
+# --- items -----------------------------------------------------------------------------------------------
+
+
+def _item(b: Build, node: Node) -> Closure:
+    held, name = b.expr(node[1]), constant_of(node[2])
+    key = b.expr(node[2])
+    b.cost += GAS_DICT
+    if type(name) is str and len(name) <= 32:
+        return _field(held, name)
+
+    def run(f: Frame) -> Any:
+        x = held(f)
+        k = key(f)
+        if type(x) is list and type(k) is int and 0 <= k < len(x):
+            return x[k]
+        return get_item(f[0], x, k)
+
+    return run
+
+
+def _field(held: Closure, name: str) -> Closure:
+    def run(f: Frame) -> Any:
+        x = held(f)
+        if type(x) is dict and name in x:
+            return x[name]
+        return get_item(f[0], x, name)
+
+    return run
+
+
+def _slice(b: Build, node: Node) -> Closure:
+    held, low, high, step = (b.expr(part) for part in node[1:])
+    b.cost += GAS_OPERATOR
+    return lambda f: get_slice(f[0], held(f), low(f), high(f), step(f))
+
+
+def _typed(b: Build, node: Node) -> Closure:
+    check, text, inner = checker(node[1]), hint_text(node[1]), b.expr(node[2])
+
+    def run(f: Frame) -> Any:
+        value = inner(f)
+        if not check(f[0], value):
+            raise wrong_type(f"{type_name(value)} where the hint says {text}")
+        return value
+
+    return run
+
+
+def _ctx(_: Build, node: Node) -> Closure:
+    return CONTEXT_READERS[node[1]]
+
+
+CONTEXT_READERS: dict[str, Closure] = {
+    "block_time": lambda f: f[0].block_time,
+    "caller": lambda f: f[0].caller,
+    "contract": lambda f: f[0].contract,
+    "height": lambda f: f[0].height,
+    "org": lambda f: f[0].org,
+    "roles": lambda f: f[0].roles,
+    "signer": lambda f: f[0].signer,
+    "tx_id": lambda f: f[0].tx_id,
+}
+
+
+BUILDERS: dict[str, Callable[[Build, Node], Closure]] = {
+    "and": _and,
+    "binary": _binary,
+    "chain": _chain,
+    "choose": _choose,
+    "compare": _compare,
+    "const": _const,
+    "ctx": _ctx,
+    "dict": _dict,
+    "format": _format,
+    "item": _item,
+    "list": _display(_same),
+    "local": _local,
+    "none": _none,
+    "not": _not,
+    "or": _or,
+    "slice": _slice,
+    "table": _table,
+    "tuple": _display(tuple),
+    "typed": _typed,
+    "unary": _unary,
+}

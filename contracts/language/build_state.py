@@ -1,0 +1,197 @@
+"""State and events of the IR to closures: Map, Var and Event, with their hints enforced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chain.primitives.codec import Value
+from chain.primitives.execution import var_key
+from contracts import host
+from contracts.language.builder import Build, Builder
+from contracts.language.faults import Reverted
+from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, hint_text
+from contracts.language.ir import Node
+from contracts.language.limits import GAS_EVENT, GAS_STATE_READ, GAS_STATE_WRITE
+from contracts.language.machine import Closure, Frame, Machine
+from contracts.language.values import type_name, wrong_type
+
+KeyMaker = Callable[[Machine, Value], bytes]
+
+
+def key_maker(b: Build, name: str) -> KeyMaker:
+    """Return the function from a Map's key to its state key, which enforces the key's hint."""
+    hint = b.parts.maps[name][0]
+    check, prefix = checker(hint), name.encode() + b"/"
+
+    def make(m: Machine, key: Value) -> bytes:
+        if not check(m, key):
+            raise wrong_type(f"{name}[…]: a key is {hint_text(hint)}, not {type_name(key)}")
+        return host.entry_key(m, prefix, key)
+
+    exact = exact_type(hint)
+    if exact is None:
+        return make
+
+    def make_plain(m: Machine, key: Value) -> bytes:
+        if type(key) is not exact:
+            raise wrong_type(f"{name}[…]: a key is {hint_text(hint)}, not {type_name(key)}")
+        return host.entry_key(m, prefix, key)
+
+    return make_plain
+
+
+def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
+    """Return the function that enforces the hint of what is stored."""
+    check: Check = checker(hint)
+
+    def enforce(m: Machine, value: Value) -> None:
+        if not check(m, value):
+            raise wrong_type(f"{what} holds {hint_text(hint)}, not {type_name(value)}")
+
+    return enforce
+
+
+def _map_get(b: Build, node: Node) -> Closure:
+    name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
+    b.cost += GAS_STATE_READ
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        value = host.load(m, make(m, key(f)))
+        if value is host.ABSENT:
+            raise Reverted("KEY_ERROR", f"{name} has no such entry")
+        return value
+
+    return run
+
+
+def _map_find(b: Build, node: Node) -> Closure:
+    make, key, default = key_maker(b, node[1]), b.expr(node[2]), b.expr(node[3])
+    b.cost += GAS_STATE_READ
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        place, other = make(m, key(f)), default(f)
+        value = host.load(m, place)
+        return other if value is host.ABSENT else value
+
+    return run
+
+
+def _map_has(b: Build, node: Node) -> Closure:
+    make, key, absent = key_maker(b, node[1]), b.expr(node[2]), node[3]
+    b.cost += GAS_STATE_READ
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        return host.present(m, make(m, key(f))) is not absent
+
+    return run
+
+
+def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
+    """Return the closure that stores a value as `m[key]`."""
+    name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
+    enforce = value_check(b.parts.maps[name][1], name)
+    b.cost += GAS_STATE_WRITE
+
+    def put(f: Frame, value: Any) -> None:
+        m = f[0]
+        place = make(m, key(f))
+        enforce(m, value)
+        host.store(m, place, value)
+
+    return put
+
+
+def map_delete(b: Build, node: Node) -> Closure:
+    """Return the closure of `del m[key]`."""
+    make, key = key_maker(b, node[1]), b.expr(node[2])
+    b.cost += GAS_STATE_WRITE
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        host.remove(m, make(m, key(f)))
+
+    return run
+
+
+def _var_get(b: Build, node: Node) -> Closure:
+    name, (_, default) = node[1], b.parts.variables[node[1]]
+    place = var_key(name)
+    make = None if default is None else b.expr(default)
+    b.cost += GAS_STATE_READ
+
+    def run(f: Frame) -> Any:
+        value = host.load(f[0], place)
+        if value is not host.ABSENT:
+            return value
+        if make is None:
+            raise Reverted("KEY_ERROR", f"{name} has no default and was never set")
+        return make(f)
+
+    return run
+
+
+def _var_set(b: Build, node: Node) -> Closure:
+    name, inner = node[1], b.expr(node[2])
+    place, enforce = var_key(name), value_check(b.parts.variables[name][0], name)
+    b.cost += GAS_STATE_WRITE
+
+    def run(f: Frame) -> Any:
+        m, value = f[0], inner(f)
+        enforce(m, value)
+        host.store(m, place, value)
+
+    return run
+
+
+def _emit(b: Build, node: Node) -> Closure:
+    name = node[1]
+    hints = dict(b.parts.events[name])
+    given = [(field, b.expr(value), checker(hints[field])) for field, value in node[2:]]
+    tagged = [field for field, hint in hints.items() if names_subjects(hint)]
+    order = sorted(hints)
+    b.cost += GAS_EVENT
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        fields = {}
+        for field, value, check in given:
+            fields[field] = item = value(f)
+            if not check(m, item):
+                raise wrong_type(f"{name}({field}=…) is {hint_text(hints[field])}, not {type_name(item)}")
+        subjects: list[str] = []
+        for field in tagged:
+            gather(fields[field], subjects)
+        host.announce(m, name, {field: fields[field] for field in order}, subjects)
+
+    return run
+
+
+def names_subjects(hint: Hint) -> bool:
+    """Tell whether a field's hint holds `subject` anywhere that `gather` looks."""
+    return hint == SUBJECT or (
+        hint[0] in ("list", "rest", "union", "tuple") and any(map(names_subjects, hint[1:]))
+    )
+
+
+def gather(value: Value, subjects: list[str]) -> None:
+    """Add the subjects of a field's value, each once."""
+    if type(value) is str:
+        if value not in subjects:
+            subjects.append(value)
+    elif type(value) is list or type(value) is tuple:
+        for item in value:
+            gather(item, subjects)
+
+
+BUILDERS: dict[str, Builder] = {
+    "emit": _emit,
+    "map_find": _map_find,
+    "map_get": _map_get,
+    "map_has": _map_has,
+    "var_get": _var_get,
+    "var_set": _var_set,
+}

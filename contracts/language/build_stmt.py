@@ -1,0 +1,403 @@
+"""Statements of the IR to closures. A closure returns None to go on, or BREAK, CONTINUE or RETURN.
+
+A straight run of statements is one block: it pays the certain gas of all of them at once and then runs them.
+What a statement computes with values of unknown size is paid by the operation itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from contracts.language.build_state import map_delete, map_store
+from contracts.language.build_walks import target
+from contracts.language.builder import Build
+from contracts.language.builtins import walk
+from contracts.language.faults import Halt, OutOfGas, Reverted
+from contracts.language.ir import Node
+from contracts.language.limits import GAS_BRANCH, GAS_DICT, GAS_LOOP, GAS_NODE, GAS_OPERATOR
+from contracts.language.machine import LOCALS, RESULT, Closure, Frame
+from contracts.language.operators import delete_item, get_item, in_place, set_item
+
+BREAK, CONTINUE, RETURN = 1, 2, 3
+_CONTROL = frozenset({"if", "while", "for"})
+_JUMPS = frozenset({"return", "break", "continue", "raise"})
+
+
+def block(b: Build, nodes: tuple[Node, ...]) -> Closure:
+    """Return the closure of a list of statements, which pays for each straight run before running it."""
+    runs: list[tuple[int, list[Closure], bool]] = []
+    before, b.cost = b.cost, 0
+    closures: list[Closure] = []
+    for node in nodes:
+        b.cost += GAS_NODE
+        closures.append(BUILDERS[node[0]](b, node))
+        if node[0] in _CONTROL or node[0] in _JUMPS:
+            runs.append((b.cost, closures, True))
+            b.cost, closures = 0, []
+        if node[0] in _JUMPS:
+            break
+    if closures:
+        runs.append((b.cost, closures, False))
+    b.cost = before
+    made = [_straight(*run) for run in runs]
+    if not made:
+        return lambda f: None
+    return made[0] if len(made) == 1 else _sequence(made)
+
+
+def _straight(cost: int, closures: list[Closure], signals: bool) -> Closure:
+    """One straight run; only its last statement may change the flow."""
+    if len(closures) == 1:
+        return _run_one(cost, closures[0])
+    if not signals:
+        return _run_plain(cost, tuple(closures))
+    plain, last = tuple(closures[:-1]), closures[-1]
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.gas -= cost
+        if m.gas < 0:
+            raise OutOfGas
+        for closure in plain:
+            closure(f)
+        return last(f)
+
+    return run
+
+
+def _run_one(cost: int, only: Closure) -> Closure:
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.gas -= cost
+        if m.gas < 0:
+            raise OutOfGas
+        return only(f)
+
+    return run
+
+
+def _run_plain(cost: int, closures: tuple[Closure, ...]) -> Closure:
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.gas -= cost
+        if m.gas < 0:
+            raise OutOfGas
+        for closure in closures:
+            closure(f)
+
+    return run
+
+
+def _sequence(made: list[Closure]) -> Closure:
+    runs = tuple(made)
+
+    def run(f: Frame) -> Any:
+        for closure in runs:
+            signal = closure(f)
+            if signal is not None:
+                return signal
+        return None
+
+    return run
+
+
+# --- plain statements ------------------------------------------------------------------------------------
+
+
+def _expr(b: Build, node: Node) -> Closure:
+    line, inner = node[1], b.expr(node[2])
+
+    def run(f: Frame) -> Any:
+        try:
+            inner(f)
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _assign(b: Build, node: Node) -> Closure:
+    line, inner = node[1], b.expr(node[3])
+    if node[2][0] == "local":
+        b.cost += GAS_NODE
+        return _assign_local(line, LOCALS + node[2][1], inner)
+    put = target(b, node[2])
+
+    def run(f: Frame) -> Any:
+        try:
+            put(f, inner(f))
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _assign_local(line: int, slot: int, inner: Closure) -> Closure:
+    def run(f: Frame) -> Any:
+        try:
+            f[slot] = inner(f)
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _assign_all(b: Build, node: Node) -> Closure:
+    line, inner = node[1], b.expr(node[3])
+    puts = [target(b, part) for part in node[2]]
+
+    def run(f: Frame) -> Any:
+        try:
+            value = inner(f)
+            for put in puts:
+                put(f, value)
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _augment(b: Build, node: Node) -> Closure:
+    _, line, symbol, place, current, value = node
+    b.cost += GAS_OPERATOR
+    if place[0] == "local":
+        return _augment_local(b, line, symbol, LOCALS + place[1], b.expr(current), b.expr(value))
+    if place[0] == "item":
+        return _augment_item(b, line, symbol, place, value)
+    read, write = b.expr(("map_get", place[1], place[2])), map_store(b, place)
+    inner, work = b.expr(value), in_place(symbol)
+
+    def run(f: Frame) -> Any:
+        try:
+            write(f, work(f[0], read(f), inner(f)))
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _augment_local(_: Build, line: int, symbol: str, slot: int, read: Closure, inner: Closure) -> Closure:
+    work = in_place(symbol)
+
+    def run(f: Frame) -> Any:
+        try:
+            f[slot] = work(f[0], read(f), inner(f))
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _augment_item(b: Build, line: int, symbol: str, place: Node, value: Node) -> Closure:
+    held, key, inner, work = b.expr(place[1]), b.expr(place[2]), b.expr(value), in_place(symbol)
+    b.cost += 2 * GAS_DICT
+
+    def run(f: Frame) -> Any:
+        try:
+            m, x, k = f[0], held(f), key(f)
+            set_item(m, x, k, work(m, get_item(m, x, k), inner(f)))
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _delete(b: Build, node: Node) -> Closure:
+    line, place = node[1], node[2]
+    remove = map_delete(b, place) if place[0] == "map" else _delete_item(b, place)
+
+    def run(f: Frame) -> Any:
+        try:
+            remove(f)
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _delete_item(b: Build, place: Node) -> Closure:
+    held, key = b.expr(place[1]), b.expr(place[2])
+    b.cost += GAS_DICT
+    return lambda f: delete_item(f[0], held(f), key(f))
+
+
+def _assert(b: Build, node: Node) -> Closure:
+    line, condition, message = node[1], b.expr(node[2]), node[3]
+
+    def run(f: Frame) -> Any:
+        try:
+            if not condition(f):
+                raise Reverted("ASSERTION", message)
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _raise(_: Build, node: Node) -> Closure:
+    line, code = node[1], node[2]
+
+    def run(f: Frame) -> Any:
+        halt = Reverted(code)
+        halt.at(line)
+        raise halt
+
+    return run
+
+
+# --- control ---------------------------------------------------------------------------------------------
+
+
+def _return(b: Build, node: Node) -> Closure:
+    line, inner = node[1], b.expr(node[2])
+
+    def run(f: Frame) -> Any:
+        try:
+            f[RESULT] = inner(f)
+        except Halt as halt:
+            halt.at(line)
+            raise
+        return RETURN
+
+    return run
+
+
+def _jump(signal: int) -> Callable[[Build, Node], Closure]:
+    def builder(_: Build, __: Node) -> Closure:
+        return lambda f: signal
+
+    return builder
+
+
+def _if(b: Build, node: Node) -> Closure:
+    """The first test is part of the run before; each later one pays when it is reached."""
+    branches = node[2]
+    b.cost += GAS_BRANCH
+    tests = [_test(b, branches[0][0], b.expr(branches[0][1]))]
+    tests += [_test(b, line, b.optional(test)) for line, test, _ in branches[1:]]
+    bodies = [block(b, body) for _, _, body in branches]
+    otherwise = block(b, node[3]) if node[3] else None
+    if len(branches) == 1:
+        return _if_one(tests[0], bodies[0], otherwise)
+    pairs = list(zip(tests, bodies, strict=True))
+
+    def run(f: Frame) -> Any:
+        for test, body in pairs:
+            if test(f):
+                return body(f)
+        return None if otherwise is None else otherwise(f)
+
+    return run
+
+
+def _if_one(test: Closure, body: Closure, otherwise: Closure | None) -> Closure:
+    if otherwise is None:
+        return lambda f: body(f) if test(f) else None
+    other = otherwise
+    return lambda f: body(f) if test(f) else other(f)
+
+
+def _test(_: Build, line: int, inner: Closure) -> Closure:
+    def run(f: Frame) -> Any:
+        try:
+            return inner(f)
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _while(b: Build, node: Node) -> Closure:
+    inner, cost = b.apart(node[2])
+    test, body = _test(b, node[1], inner), block(b, node[3])
+    cost += GAS_LOOP
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        while True:
+            m.gas -= cost
+            if m.gas < 0:
+                raise OutOfGas
+            if not test(f):
+                return None
+            signal = body(f)
+            if signal is not None:
+                if signal == BREAK:
+                    return None
+                if signal == RETURN:
+                    return signal
+
+    return run
+
+
+def _for(b: Build, node: Node) -> Closure:
+    line, walked = node[1], _test(b, node[1], b.expr(node[3]))
+    before, b.cost = b.cost, GAS_LOOP
+    put = target(b, node[2])
+    cost, b.cost = b.cost, before
+    slot = LOCALS + node[2][1] if node[2][0] == "local" else 0
+    body = block(b, node[4])
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        for item in _walked(m, walked(f), line):
+            m.gas -= cost
+            if m.gas < 0:
+                raise OutOfGas
+            if slot:
+                f[slot] = item
+            else:
+                _put(put, f, item, line)
+            signal = body(f)
+            if signal is not None:
+                if signal == BREAK:
+                    return None
+                if signal == RETURN:
+                    return signal
+        return None
+
+    return run
+
+
+def _walked(m: Any, value: Any, line: int) -> Any:
+    try:
+        return walk(m, value)
+    except Halt as halt:
+        halt.at(line)
+        raise
+
+
+def _put(put: Callable[[Frame, Any], None], f: Frame, item: Any, line: int) -> None:
+    try:
+        put(f, item)
+    except Halt as halt:
+        halt.at(line)
+        raise
+
+
+BUILDERS: dict[str, Callable[[Build, Node], Closure]] = {
+    "assert": _assert,
+    "assign": _assign,
+    "assign_all": _assign_all,
+    "augment": _augment,
+    "break": _jump(BREAK),
+    "continue": _jump(CONTINUE),
+    "delete": _delete,
+    "expr": _expr,
+    "for": _for,
+    "if": _if,
+    "raise": _raise,
+    "return": _return,
+    "while": _while,
+}

@@ -1,0 +1,178 @@
+"""Whatever walks, to closures: loops' iterables and comprehensions; targets of assignments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from contracts.language.build_state import map_store
+from contracts.language.builder import Build, Builder
+from contracts.language.builtins import FUNCTIONS, view_of, walk
+from contracts.language.faults import OutOfGas, Reverted
+from contracts.language.ir import Node
+from contracts.language.limits import (
+    GAS_DICT,
+    GAS_LOOP,
+    GAS_METHOD,
+    GAS_NODE,
+    MEM_CONTAINER,
+    MEM_ENTRY,
+    MEM_ITEM,
+)
+from contracts.language.machine import LOCALS, Closure, Frame
+from contracts.language.methods import count_cap, pay_key
+from contracts.language.operators import set_item
+from contracts.language.values import check_key, type_name, wrong_type
+
+Store = Callable[[Frame, Any], None]
+Emit = Callable[[Frame, Any], None]
+
+
+def _lazy(b: Build, node: Node) -> Closure:
+    work, arguments = FUNCTIONS[node[1]], b.all(node[2:])
+    b.cost += GAS_METHOD
+    return lambda f: work(f[0], *[argument(f) for argument in arguments])
+
+
+def _entries(b: Build, node: Node) -> Closure:
+    name, inner = node[1], b.expr(node[2])
+    b.cost += GAS_METHOD
+    return lambda f: view_of(f[0], inner(f), name)
+
+
+def target(b: Build, node: Node) -> Store:
+    """Return the closure that assigns a value to a local, an item, or a tuple of targets."""
+    b.cost += GAS_NODE
+    if node[0] == "local":
+        return _to_local(LOCALS + node[1])
+    if node[0] == "unpack":
+        return _unpack([target(b, part) for part in node[1:]])
+    if node[0] == "item":
+        return _to_item(b, node)
+    return map_store(b, node)
+
+
+def _to_local(slot: int) -> Store:
+    def put(f: Frame, value: Any) -> None:
+        f[slot] = value
+
+    return put
+
+
+def _to_item(b: Build, node: Node) -> Store:
+    held, key = b.expr(node[1]), b.expr(node[2])
+    b.cost += GAS_DICT
+
+    def put(f: Frame, value: Any) -> None:
+        x = held(f)
+        set_item(f[0], x, key(f), value)
+
+    return put
+
+
+def _unpack(parts: list[Store]) -> Store:
+    count = len(parts)
+
+    def put(f: Frame, value: Any) -> None:
+        if type(value) is not tuple and type(value) is not list:
+            raise wrong_type(f"{type_name(value)} cannot be unpacked")
+        if len(value) != count:
+            raise Reverted("VALUE_ERROR", f"{len(value)} items where {count} are unpacked")
+        for part, item in zip(parts, list(value), strict=True):
+            part(f, item)
+
+    return put
+
+
+def _listcomp(b: Build, node: Node) -> Closure:
+    before, b.cost = b.cost, 0
+    element = b.expr(node[2])
+    cost, b.cost = b.cost, before
+
+    def emit(f: Frame, made: list[Any]) -> None:
+        m = f[0]
+        m.gas -= cost
+        if m.gas < 0:
+            raise OutOfGas
+        made.append(element(f))
+        m.allocate(MEM_ITEM)
+        if len(made) > 9_999:
+            count_cap(len(made))
+
+    return _comprehension(b, node[1], emit, list)
+
+
+def _dictcomp(b: Build, node: Node) -> Closure:
+    before, b.cost = b.cost, GAS_DICT
+    name, element = b.expr(node[2]), b.expr(node[3])
+    cost, b.cost = b.cost, before
+
+    def emit(f: Frame, made: dict[Any, Any]) -> None:
+        m = f[0]
+        m.charge(cost)
+        key = name(f)
+        check_key(key)
+        pay_key(m, key)
+        made[key] = element(f)
+        m.allocate(MEM_ENTRY)
+        count_cap(len(made))
+
+    return _comprehension(b, node[1], emit, dict)
+
+
+def _comprehension(b: Build, clauses: Node, emit: Emit, kind: type) -> Closure:
+    first = b.expr(clauses[0][1])
+    step = emit
+    for place in range(len(clauses) - 1, 0, -1):
+        walked, cost = b.apart(clauses[place][1])
+        step = _nest(walked, cost, _clause(b, clauses[place], step))
+    body = _clause(b, clauses[0], step)
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.allocate(MEM_CONTAINER)
+        made = kind()
+        for item in walk(m, first(f)):
+            body(f, made, item)
+        return made
+
+    return run
+
+
+def _nest(walked: Closure, cost: int, body: Callable[[Frame, Any, Any], None]) -> Emit:
+    def step(f: Frame, made: Any) -> None:
+        m = f[0]
+        m.charge(cost)
+        for item in walk(m, walked(f)):
+            body(f, made, item)
+
+    return step
+
+
+def _clause(b: Build, clause: Node, step: Emit) -> Callable[[Frame, Any, Any], None]:
+    """One turn of `for target in … if tests`: pay, assign, test, go on."""
+    before, b.cost = b.cost, GAS_LOOP
+    put = target(b, clause[0])
+    tests = [b.expr(test) for test in clause[2]]
+    cost, b.cost = b.cost, before
+
+    def turn(f: Frame, made: Any, item: Any) -> None:
+        m = f[0]
+        m.gas -= cost
+        if m.gas < 0:
+            raise OutOfGas
+        put(f, item)
+        for test in tests:
+            if not test(f):
+                return
+        step(f, made)
+
+    return turn
+
+
+BUILDERS: dict[str, Builder] = {
+    "dictcomp": _dictcomp,
+    "entries": _entries,
+    "lazy": _lazy,
+    "listcomp": _listcomp,
+}

@@ -1,0 +1,157 @@
+"""What building closures shares: the running cost, the functions of the program, the table of builders.
+
+While an expression is built, the gas of every node that always runs is added to `Build.cost`; the statements
+around it charge the sum before they run. Parts that may not run (the right side of `and`, a branch of a
+conditional, the body of a comprehension) are built apart and charge when they are entered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chain.primitives.codec import Value
+from contracts.language.faults import OutOfGas
+from contracts.language.hints import Check, Hint
+from contracts.language.ir import Node
+from contracts.language.limits import CONSTANT_GAS, GAS_NODE
+from contracts.language.machine import Closure, Frame, Machine
+
+Builder = Callable[["Build", Node], Closure]
+
+
+class Function:
+    """A compiled function: how to check its arguments, how large its frame is, and its body."""
+
+    __slots__ = (
+        "body",
+        "checks",
+        "exact",
+        "frames",
+        "kind",
+        "line",
+        "locals",
+        "name",
+        "params",
+        "result",
+        "returns",
+    )
+
+    def __init__(
+        self, name: str, kind: str, line: int, params: tuple[tuple[str, Hint], ...], returns: Hint
+    ) -> None:
+        """Fill in the head; the body follows once every function of the program is known."""
+        self.name = name
+        self.kind = kind
+        self.line = line
+        self.params = params
+        self.returns = returns
+        self.locals = len(params)
+        self.frames = 0
+        self.checks: list[Check | None] = []
+        self.exact: list[type | None] = []
+        self.result: Check | None = None
+        self.body: Closure = _empty
+
+
+def _empty(_: Frame) -> Any:
+    return None
+
+
+class Build:
+    """The state of building one program."""
+
+    def __init__(self, table: Mapping[str, Builder], functions: Mapping[str, Function], parts: Parts) -> None:
+        """Build with this table of builders."""
+        self.table = table
+        self.functions = functions
+        self.parts = parts
+        self.cost = 0
+
+    def expr(self, node: Node) -> Closure:
+        """Return the closure of an expression and add its certain gas to the running cost."""
+        self.cost += GAS_NODE
+        return self.table[node[0]](self, node)
+
+    def all(self, nodes: tuple[Node, ...]) -> list[Closure]:
+        """Build several expressions in order."""
+        return [self.expr(node) for node in nodes]
+
+    def apart(self, node: Node) -> tuple[Closure, int]:
+        """Build a part that may not run: return its closure and gas, leaving the running cost alone."""
+        before, self.cost = self.cost, 0
+        made = self.expr(node)
+        cost, self.cost = self.cost, before
+        return made, cost
+
+    def optional(self, node: Node) -> Closure:
+        """Build a part that may not run, which pays when it does."""
+        made, cost = self.apart(node)
+
+        def run(f: Frame) -> Any:
+            m = f[0]
+            m.gas -= cost
+            if m.gas < 0:
+                raise OutOfGas
+            return made(f)
+
+        return run
+
+    def constant(self, node: Node) -> Value:
+        """Return the value of a constant expression."""
+        return evaluate(self.table, node, scratch_machine())
+
+
+class Parts:
+    """The declared state and events of a program, by name."""
+
+    __slots__ = ("events", "maps", "variables")
+
+    def __init__(
+        self,
+        maps: Mapping[str, tuple[Hint, Hint]],
+        variables: Mapping[str, tuple[Hint, Node | None]],
+        events: Mapping[str, tuple[tuple[str, Hint], ...]],
+    ) -> None:
+        """Keep the hints of each Map, Var and Event."""
+        self.maps = maps
+        self.variables = variables
+        self.events = events
+
+
+NO_PARTS = Parts({}, {}, {})
+
+
+def evaluate(table: Mapping[str, Builder], node: Node, scratch: Machine) -> Value:
+    """Return the value of a constant expression, metered by the scratch machine."""
+    b = Build(table, {}, NO_PARTS)
+    made = b.expr(node)
+    scratch.charge(b.cost)
+    return made([scratch, None])
+
+
+class _NoState:
+    def get(self, namespace: str, key: bytes) -> bytes | None:
+        """There is no state while constants are made."""
+        return None
+
+
+class _NoServices:
+    def remote(
+        self, machine: Machine, contract: str, method: str, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Constants call nothing."""
+        return None
+
+    def compile_source(self, machine: Machine, source: str) -> Value:
+        """Constants compile nothing."""
+        return None
+
+    def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
+        """Constants start nothing."""
+        return None
+
+
+def scratch_machine() -> Machine:
+    """Return a machine for module-level constants: bounded gas, no state, no context."""
+    return Machine(CONSTANT_GAS, _NoState(), _NoServices())

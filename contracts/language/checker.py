@@ -1,0 +1,163 @@
+"""From source to a checked syntax tree: everything that is not in the language is refused here, with its place.
+
+The whitelist is by node type; names and types are resolved later, by the lowering. Each refusal names the rule,
+the reason and how to write it instead.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from contracts.language.faults import Diagnostic
+from contracts.language.limits import AST_DEPTH_MAX, INT_MAX
+from contracts.language.tokens import precheck
+
+DIAGNOSTICS_MAX = 20
+
+ALLOWED: frozenset[type[ast.AST]] = frozenset(
+    {
+        ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.AnnAssign,
+        ast.For, ast.While, ast.If, ast.Assert, ast.Raise, ast.Expr, ast.Pass, ast.Break, ast.Continue, ast.Delete,
+        ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Dict, ast.List, ast.Tuple, ast.ListComp, ast.DictComp,
+        ast.comprehension, ast.Compare, ast.Call, ast.keyword, ast.JoinedStr, ast.FormattedValue, ast.Constant,
+        ast.Attribute, ast.Subscript, ast.Slice, ast.Name, ast.Load, ast.Store, ast.Del, ast.And, ast.Or,
+        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.BitOr, ast.BitAnd,
+        ast.BitXor, ast.Not, ast.USub, ast.UAdd, ast.Invert, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
+        ast.Is, ast.IsNot, ast.In, ast.NotIn,
+    }
+)  # fmt: skip
+
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "Div": ("FLOAT_DIVISION", "/ makes floats, which are not in the language", "// for whole division"),
+    "MatMult": ("MATMULT", "@ is not in the language", "a loop"),
+    "Set": (
+        "SET",
+        "set is not in the language: its order differs between hosts",
+        "a list, or a dict of True",
+    ),
+    "SetComp": (
+        "SET",
+        "set is not in the language: its order differs between hosts",
+        "a list or dict comprehension",
+    ),
+    "ClassDef": ("CLASS", "class is not in the language", "dicts, and functions that take them"),
+    "Lambda": ("LAMBDA", "lambda is not in the language", "a def at the top level"),
+    "GeneratorExp": (
+        "GENERATOR",
+        "a generator is not in the language",
+        "a list comprehension: [x for x in xs]",
+    ),
+    "Yield": ("GENERATOR", "yield is not in the language", "return a list"),
+    "YieldFrom": ("GENERATOR", "yield is not in the language", "return a list"),
+    "Try": ("TRY", "try is not in the language: a failing call undoes everything", "test before acting"),
+    "TryStar": ("TRY", "try is not in the language: a failing call undoes everything", "test before acting"),
+    "With": ("WITH", "with is not in the language", "plain statements"),
+    "Import": (
+        "IMPORT",
+        "import is not in the language",
+        "the names that the language provides, or Contract(name)",
+    ),
+    "ImportFrom": (
+        "IMPORT",
+        "import is not in the language",
+        "the names that the language provides, or Contract(name)",
+    ),
+    "Global": (
+        "GLOBAL",
+        "global is not in the language: nothing survives a call except state",
+        "a Var or a Map",
+    ),
+    "Nonlocal": ("GLOBAL", "nonlocal is not in the language", "arguments and return values"),
+    "Starred": ("STAR", "star arguments and star targets are not in the language", "each item by its name"),
+    "NamedExpr": ("WALRUS", ":= is not in the language", "an assignment on a line of its own"),
+    "AsyncFunctionDef": ("ASYNC", "async is not in the language", "def"),
+    "AsyncFor": ("ASYNC", "async is not in the language", "for"),
+    "AsyncWith": ("ASYNC", "async is not in the language", "plain statements"),
+    "Await": ("ASYNC", "await is not in the language", "a plain call"),
+    "Match": ("MATCH", "match is not in the language", "if and elif"),
+    "TypeAlias": ("TYPE_ALIAS", "type aliases are not in the language", "the type itself"),
+}
+
+
+def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
+    """Return the checked tree, or the reasons (at most 20, in source order) why there is none."""
+    found = precheck(source)
+    if found:
+        return None, found
+    try:
+        tree = ast.parse(source, feature_version=(3, 11))
+    except SyntaxError as error:
+        place = (error.lineno or 1, error.offset or 1)
+        return None, [Diagnostic("SYNTAX", *place, f"not valid Python: {error.msg}")]
+    deep = _too_deep(tree)
+    if deep is not None:
+        return None, [deep]
+    found = [item for node in ast.walk(tree) if (item := _refusal(node)) is not None]
+    found.sort(key=lambda item: (item.line, item.column))
+    return (None, found[:DIAGNOSTICS_MAX]) if found else (tree, [])
+
+
+def _too_deep(tree: ast.Module) -> Diagnostic | None:
+    """Measure depth without recursion; an elif chain counts as one level."""
+    pending: list[tuple[ast.AST, int, int, int]] = [(tree, 0, 1, 1)]
+    while pending:
+        node, depth, line, column = pending.pop()
+        line, column = getattr(node, "lineno", line), getattr(node, "col_offset", column - 1) + 1
+        if depth > AST_DEPTH_MAX:
+            reason = f"nested deeper than {AST_DEPTH_MAX} levels"
+            return Diagnostic(
+                "TOO_DEEP", line, column, reason, "name the inner parts, or move them into functions"
+            )
+        chain = node.orelse if isinstance(node, ast.If) and is_elif(node) else []
+        for child in ast.iter_child_nodes(node):
+            pending.append((child, depth if child in chain else depth + 1, line, column))
+    return None
+
+
+def is_elif(node: ast.If) -> bool:
+    """Tell whether the else branch of an `if` is one further `if` (an elif, however it was written)."""
+    return len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
+
+
+def _refusal(node: ast.AST) -> Diagnostic | None:
+    kind = type(node)
+    if kind in ALLOWED:
+        return _bad_constant(node) if isinstance(node, ast.Constant) else _bad_field(node)
+    name = kind.__name__
+    rule, reason, instead = REFUSED.get(name, ("NOT_IN_LANGUAGE", f"{name} is not in the language", ""))
+    if isinstance(node, ast.operator):
+        return None  # reported at the expression that holds it, which has a place
+    return Diagnostic(rule, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, reason, instead)
+
+
+def _bad_constant(node: ast.Constant) -> Diagnostic | None:
+    value, place = node.value, (node.lineno, node.col_offset + 1)
+    if type(value) is int and value > INT_MAX:
+        return Diagnostic("LONG_LITERAL", *place, "an int has at most 4,096 bits", "a smaller number")
+    if type(value) in (float, complex):
+        return Diagnostic(
+            "FLOAT", *place, "float is not in the language", "integers in a smaller unit, and //"
+        )
+    if value is Ellipsis:
+        return None  # tuple[T, ...]; refused elsewhere by the lowering
+    return None
+
+
+def _bad_field(node: ast.AST) -> Diagnostic | None:
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) not in ALLOWED:
+        rule, reason, instead = REFUSED[type(node.op).__name__]
+        return Diagnostic(rule, node.lineno, node.col_offset + 1, reason, instead)
+    if isinstance(node, (ast.For, ast.While)) and node.orelse:
+        line, column = node.lineno, node.col_offset + 1
+        return Diagnostic(
+            "LOOP_ELSE", line, column, "else after a loop is not in the language", "a bool that says so"
+        )
+    if isinstance(node, ast.FormattedValue) and (node.conversion != -1 or node.format_spec is not None):
+        line, column = node.lineno, node.col_offset + 1
+        return Diagnostic(
+            "FSTRING", line, column, "an f-string holds only {name} fields", "make the text first"
+        )
+    if isinstance(node, ast.comprehension) and node.is_async:
+        place = node.target
+        return Diagnostic("ASYNC", place.lineno, place.col_offset + 1, "async is not in the language", "for")
+    return None

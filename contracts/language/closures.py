@@ -1,0 +1,50 @@
+"""The table of builders, and evaluation of module-level constants with it."""
+
+from __future__ import annotations
+
+from chain.primitives.codec import Value
+from contracts.language import build_calls, build_expr, build_state, build_walks, builder
+from contracts.language.builder import Build, Builder, Function, Parts
+from contracts.language.build_stmt import block
+from contracts.language.hints import ANY, checker, exact_type
+from contracts.language.ir import Node, height
+from contracts.language.machine import Machine
+
+TABLE: dict[str, Builder] = {
+    **build_expr.BUILDERS,
+    **build_calls.BUILDERS,
+    **build_state.BUILDERS,
+    **build_walks.BUILDERS,
+}
+FRAMES_PER_NODE = 2
+FRAMES_PER_CALL = 6
+
+
+def evaluate(node: Node, scratch: Machine) -> Value:
+    """Return the value of a constant expression, metered by the scratch machine."""
+    return builder.evaluate(TABLE, node, scratch)
+
+
+def build_functions(program: Node) -> dict[str, Function]:
+    """Turn the IR of a program into its functions, ready to be entered."""
+    _, _, maps, variables, events, definitions = program
+    parts = Parts(
+        {name: (key, value) for name, key, value in maps},
+        {name: (hint, default) for name, hint, default in variables},
+        dict(events),
+    )
+    functions = {node[1]: _head(node) for node in definitions}
+    for node in definitions:
+        functions[node[1]].body = block(Build(TABLE, functions, parts), node[7])
+    return functions
+
+
+def _head(node: Node) -> Function:
+    _, name, kind, line, params, returns, slots, body = node
+    made = Function(name, kind, line, params, returns)
+    made.locals = slots
+    made.frames = FRAMES_PER_CALL + FRAMES_PER_NODE * height(body)
+    made.exact = [exact_type(hint) for _, hint in params]
+    made.checks = [None if hint == ANY else checker(hint) for _, hint in params]
+    made.result = None if returns == ANY else checker(returns)
+    return made

@@ -1,0 +1,99 @@
+"""How a run ends other than well: the four verdicts, the diagnostics of a refusal, and host trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chain.primitives.errors import AssentError
+from chain.primitives.execution import LIMIT, OUT_OF_GAS, REJECTED, REVERTED
+
+
+class Halt(AssentError):
+    """A call that stops: status and reason are the verdict; line and trace are for people."""
+
+    code = "halt"
+    status = REVERTED
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        """Stop with a stable reason; the detail never reaches a receipt."""
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.line = 0
+        self.here = 0
+        self.trace: list[tuple[str, int]] = []
+
+    def __str__(self) -> str:
+        """One line that names code, place and detail."""
+        where = " < ".join(f"{name}, line {line}" for name, line in self.trace)
+        return " ".join(part for part in (self.reason, f"in {where}" if where else "", self.detail) if part)
+
+    def at(self, line: int) -> None:
+        """Remember the innermost line, and the line in the function that the halt is passing through."""
+        self.line = self.line or line
+        self.here = self.here or line
+
+    def leave(self, function: str) -> None:
+        """Remember one function that the halt passes through; the trace keeps the innermost eight."""
+        if len(self.trace) < 8:
+            self.trace.append((function, self.here))
+        self.here = 0
+
+
+class Reverted(Halt):
+    """The contract refused, or did something that its language refuses at run time."""
+
+    code = "reverted"
+    status = REVERTED
+
+
+class OutOfGas(Halt):
+    """The gas limit is used up; no construct of the language can catch this."""
+
+    code = "out_of_gas"
+    status = OUT_OF_GAS
+
+    def __init__(self, reason: str = "OUT_OF_GAS", detail: str = "") -> None:
+        """Stop for want of gas."""
+        super().__init__(reason, detail)
+
+
+class LimitExceeded(Halt):
+    """A cap of the language: a smaller value, fewer elements or less nesting is needed."""
+
+    code = "limit"
+    status = LIMIT
+
+
+class HostTrouble(AssentError):
+    """The host failed (memory, stack, a fault of ours): no verdict; this replica must stop and say so."""
+
+    code = "host_trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One reason why a source is refused: where, which rule, and what to write instead."""
+
+    rule: str
+    line: int
+    column: int
+    reason: str
+    instead: str = ""
+
+    def render(self, file: str) -> str:
+        """Return `file:line:column: RULE: reason; instead: …`."""
+        text = f"{file}:{self.line}:{self.column}: {self.rule}: {self.reason}"
+        return f"{text}; instead: {self.instead}" if self.instead else text
+
+
+class ContractRejected(AssentError):
+    """A source that is not a contract: every diagnostic says where and how to write it instead."""
+
+    code = REJECTED
+
+    def __init__(self, name: str, diagnostics: Sequence[Diagnostic]) -> None:
+        """Refuse the source called `name`."""
+        super().__init__("\n".join(item.render(name) for item in diagnostics))
+        self.diagnostics = tuple(diagnostics)

@@ -1,0 +1,40 @@
+"""The intermediate representation: nested tuples of operator, line and operands, with one canonical encoding.
+
+A program is ("program", engine, maps, vars, events, errors, functions). Names of locals are gone (slots),
+constants are folded to canonical bytes, so two sources that differ only in layout or comments within lines
+lower to the same bytes, on every CPython version.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from chain.primitives.crypto import digest
+
+Node = tuple[Any, ...]
+
+
+def ir_bytes(program: Node) -> bytes:
+    """Return the canonical bytes of a program."""
+    packed: bytes = msgpack.packb(program, use_bin_type=True)
+    return packed
+
+
+def ir_hash(program: Node) -> bytes:
+    """Return the 32-byte hash by which replicas compare what they compiled."""
+    return digest("assent/ir", ir_bytes(program))
+
+
+def source_hash(source: str) -> bytes:
+    """Return the 32-byte hash of a contract's source text."""
+    return digest("assent/source", source.encode())
+
+
+def height(node: object) -> int:
+    """Return how many operators nest at the deepest place of a node: a bound on interpreter frames."""
+    if not isinstance(node, tuple):
+        return 0
+    inner = max((height(part) for part in node), default=0)
+    return inner + 1 if node and isinstance(node[0], str) else inner

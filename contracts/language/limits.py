@@ -1,0 +1,82 @@
+"""Caps and the gas schedule of engine 1. Changing a number changes what every replica computes.
+
+One unit of gas stands for about 50 ns of interpretation; state access, events and deployment carry the cost
+of storage and proofs. Work whose size is known from the code is charged once per straight run of statements;
+work whose size depends on values is charged by the operation, before it is done.
+"""
+
+from __future__ import annotations
+
+from chain.primitives.codec import INT_BITS_MAX, VALUE_DEPTH_MAX
+
+ENGINE = 1
+
+# --- source ----------------------------------------------------------------------------------------------
+SOURCE_BYTES_MAX = 65_536
+BRACKET_DEPTH_MAX = 32
+INDENT_DEPTH_MAX = 16
+SEGMENT_OPERATORS_MAX = 200
+ELIF_MAX = 64
+LITERAL_DIGITS_MAX = 1_240
+AST_DEPTH_MAX = 60
+NAME_LENGTH_MAX = 64
+CONSTANT_GAS = 100_000
+"""Gas for evaluating the module-level constants of one contract."""
+
+# --- values ----------------------------------------------------------------------------------------------
+INT_MAX = 2**INT_BITS_MAX - 1
+TEXT_MAX = 65_536
+"""Characters of a str, bytes of a bytes."""
+ELEMENTS_MAX = 10_000
+NESTING_MAX = VALUE_DEPTH_MAX
+KEY_INT_BOUND = 2**60
+"""Int keys of a dict lie in 0..2^60-1: below the modulus of CPython's int hash, so they cannot be made to collide."""
+DIGITS_MAX = 1_240
+"""Decimal digits that `int(text)` reads: 2^4096 has 1,234."""
+
+# --- a call ----------------------------------------------------------------------------------------------
+CALL_DEPTH_MAX = 64
+STACK_MAX = 4_000
+"""Interpreter frames a transaction may nest; each function's share is fixed when it is compiled."""
+RECURSION_LIMIT = 9_000
+"""Host frames: `STACK_MAX`, plus traversals, plus whatever called us. Not higher: C code recurses under it too."""
+CONTRACT_DEPTH_MAX = 8
+ALLOCATION_MAX = 8 * 1024 * 1024
+WRITTEN_BYTES_MAX = 128 * 1024
+KEY_BYTES_MAX = 1_024
+"""Encoded bytes of a Map's key."""
+EVENTS_MAX = 1_024
+EVENT_SUBJECTS_MAX = 16
+DEFAULT_GAS = 1_000_000
+
+# --- gas -------------------------------------------------------------------------------------------------
+GAS_TRANSACTION = 400
+"""Finding the sender's organisation and the contract's code."""
+GAS_NODE = 1
+GAS_OPERATOR = 2
+GAS_BRANCH = 1
+GAS_LOOP = 2
+GAS_CALL = 20
+GAS_METHOD = 5
+GAS_DISPLAY = 3
+GAS_DICT = 5
+GAS_STATE_READ = 200
+GAS_READ_BYTE = 1
+GAS_STATE_WRITE = 1_000
+GAS_WRITE_BYTE = 25
+GAS_EVENT = 500
+GAS_EVENT_BYTE = 8
+GAS_REMOTE = 500
+"""A call to another contract, besides the copies of arguments and result."""
+GAS_HASH = 20
+GAS_SIGNATURE = 1_500
+"""One Ed25519 verification is about 55 µs."""
+GAS_MERKLE_STEP = 25
+GAS_COMPILE = 20_000
+GAS_COMPILE_BYTE = 30
+
+# --- allocation, in bytes of the 8 MiB -------------------------------------------------------------------
+MEM_CONTAINER = 64
+MEM_ITEM = 40
+MEM_ENTRY = 100
+MEM_TEXT = 50

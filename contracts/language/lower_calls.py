@@ -1,0 +1,281 @@
+"""Calls to IR: functions of the contract, builtins, host functions, methods, events, other contracts."""
+
+from __future__ import annotations
+
+import ast
+from typing import Protocol
+
+from chain.primitives.codec import encode_value
+from contracts.language.ir import Node
+from contracts.language.methods import METHODS, MUTATING
+from contracts.language.scope import Declarations, Refusal, Scope, Signature, check_code, unknown_name
+from contracts.language.vocabulary import BUILTINS, DECLARATIONS, HOST, ITERATING, LAZY, STATIC, VIEWS
+
+NONE: Node = ("const", encode_value(None))
+TYPES = frozenset({"int", "str", "bytes", "bool", "list", "dict", "tuple"})
+_MAP_METHODS = {"get": (1, 2)}
+
+
+class Lowering(Protocol):
+    """The part of the lowering of expressions that calls need."""
+
+    names: Declarations
+    scope: Scope
+
+    def expr(self, node: ast.expr) -> Node:
+        """Lower a value."""
+
+    def iterable(self, node: ast.expr) -> Node:
+        """Lower something that is walked."""
+
+    def readonly(self, node: ast.expr) -> Node:
+        """Lower a value that is only looked at."""
+
+
+def lower_call(low: Lowering, node: ast.Call) -> Node:
+    """Return the IR of any call."""
+    func = node.func
+    if isinstance(func, ast.Attribute):
+        return _attribute_call(low, node, func)
+    if not isinstance(func, ast.Name):
+        raise Refusal(func, "FUNCTION_VALUE", "only named functions can be called", "name(…)")
+    name = func.id
+    if low.scope.find(name) is not None:
+        raise Refusal(
+            func, "FUNCTION_VALUE", f"{name} is a value here, not a function", "another name for the local"
+        )
+    if name in low.names.functions:
+        return _own_function(low, node, low.names.functions[name])
+    if name in low.names.events:
+        return _event(low, node, name)
+    if name == "require":
+        return _require(low, node)
+    if name == "isinstance":
+        return _isinstance(low, node)
+    if name in HOST:
+        return ("host", name, *_positional(low, node, name, *HOST[name]))
+    if name in BUILTINS:
+        return _builtin(low, node, name)
+    raise _no_function(low, func, name)
+
+
+def _no_function(low: Lowering, func: ast.Name, name: str) -> Refusal:
+    if name in LAZY:
+        instead = f"list({name}(…)), or walk it in a for loop"
+        return Refusal(func, "LAZY", f"{name}(…) is not a value, it can only be walked", instead)
+    if name in DECLARATIONS:
+        instead = f"NAME = {name}(…) at the top level"
+        return Refusal(func, "DECLARATION", f"{name} is declared at the top level", instead)
+    kind = low.names.kind_of(name)
+    if kind:
+        return Refusal(func, "NOT_A_FUNCTION", f"{name} is {kind}, it cannot be called")
+    return unknown_name(func, name)
+
+
+def check_count(node: ast.Call, name: str, least: int, most: int) -> None:
+    """Refuse a call with the wrong number of arguments, or with names for them."""
+    if node.keywords:
+        raise Refusal(
+            node.keywords[0], "ARGUMENTS", f"{name}() takes no argument names here", "arguments in order"
+        )
+    if not least <= len(node.args) <= most:
+        wanted = str(least) if least == most else f"{least} to {most}"
+        raise Refusal(node, "ARGUMENTS", f"{name}() takes {wanted} arguments, not {len(node.args)}")
+
+
+def _positional(low: Lowering, node: ast.Call, name: str, least: int, most: int) -> list[Node]:
+    check_count(node, name, least, most)
+    return [low.expr(argument) for argument in node.args]
+
+
+def lower_lazy(low: Lowering, node: ast.Call, name: str) -> Node:
+    """Return the IR of range, enumerate, zip or reversed where it is walked."""
+    check_count(node, name, *LAZY[name])
+    if name == "range":
+        return ("lazy", name, *[low.expr(argument) for argument in node.args])
+    if name == "enumerate":
+        start = [low.expr(argument) for argument in node.args[1:]]
+        return ("lazy", name, low.iterable(node.args[0]), *start)
+    return ("lazy", name, *[low.iterable(argument) for argument in node.args])
+
+
+def _builtin(low: Lowering, node: ast.Call, name: str) -> Node:
+    if name == "sorted":
+        return ("builtin", name, *_sort_arguments(low, node, name, 1))
+    check_count(node, name, *BUILTINS[name])
+    walks = name in ITERATING or (name in ("max", "min") and len(node.args) == 1)
+    lower = low.iterable if walks else low.readonly if name == "len" else low.expr
+    return ("builtin", name, *[lower(argument) for argument in node.args])
+
+
+def _sort_arguments(low: Lowering, node: ast.Call, name: str, count: int) -> list[Node]:
+    for keyword in node.keywords:
+        if keyword.arg != "reverse":
+            reason = f"{name}() takes only reverse by name; functions are not values"
+            raise Refusal(keyword, "ARGUMENTS", reason, "sort tuples (key, item)")
+    if len(node.args) != count or len(node.keywords) > 1:
+        raise Refusal(node, "ARGUMENTS", f"{name}() takes {count} arguments and reverse=…")
+    lowered = [low.iterable(argument) for argument in node.args]
+    return lowered + [low.expr(keyword.value) for keyword in node.keywords]
+
+
+def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
+    if signature.kind in ("init", "migrate"):
+        raise Refusal(
+            node, "LIFECYCLE_CALL", f"@{signature.kind} runs once, by the lifecycle", "a helper that both use"
+        )
+    names = [name for name, _ in signature.params]
+    if len(node.args) > len(names):
+        raise Refusal(
+            node, "ARGUMENTS", f"{signature.name}() takes {len(names)} arguments, not {len(node.args)}"
+        )
+    given: dict[str, Node] = {name: low.expr(value) for name, value in zip(names, node.args, strict=False)}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise Refusal(
+                keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
+            )
+        if keyword.arg not in names or keyword.arg in given:
+            problem = "twice" if keyword.arg in given else "unknown"
+            raise Refusal(keyword, "ARGUMENTS", f"{signature.name}(): argument {keyword.arg} is {problem}")
+        given[keyword.arg] = low.expr(keyword.value)
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise Refusal(node, "ARGUMENTS", f"{signature.name}() misses {', '.join(missing)}")
+    return ("call", signature.name, *[given[name] for name in names])
+
+
+def _event(low: Lowering, node: ast.Call, name: str) -> Node:
+    fields = [field for field, _ in low.names.events[name]]
+    if node.args:
+        raise Refusal(
+            node,
+            "ARGUMENTS",
+            f"{name}() takes its fields by name",
+            f"{name}({fields[0]}=…)" if fields else "",
+        )
+    given = [keyword.arg for keyword in node.keywords]
+    if len(given) != len(set(given)) or set(given) != set(fields):
+        raise Refusal(node, "ARGUMENTS", f"{name}() takes exactly the fields {', '.join(fields) or '(none)'}")
+    pairs = [(str(keyword.arg), low.expr(keyword.value)) for keyword in node.keywords]
+    return ("emit", name, *pairs)
+
+
+def _require(low: Lowering, node: ast.Call) -> Node:
+    if node.keywords or len(node.args) != 2:
+        raise Refusal(
+            node, "ARGUMENTS", "require() takes a condition and a code", 'require(condition, "CODE")'
+        )
+    code = node.args[1]
+    if isinstance(code, ast.Constant):
+        check_code(code, code.value)
+        return ("require", low.expr(node.args[0]), code.value)
+    return ("require_any", low.expr(node.args[0]), low.expr(code))
+
+
+def _isinstance(low: Lowering, node: ast.Call) -> Node:
+    check_count(node, "isinstance", 2, 2)
+    wanted = node.args[1]
+    parts = wanted.elts if isinstance(wanted, ast.Tuple) else [wanted]
+    names = [part.id for part in parts if isinstance(part, ast.Name) and part.id in TYPES]
+    if len(names) != len(parts) or not names:
+        raise Refusal(wanted, "ARGUMENTS", "isinstance() takes types", ", ".join(sorted(TYPES)))
+    return ("isinstance", low.expr(node.args[0]), *names)
+
+
+def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
+    base, name = func.value, func.attr
+    if isinstance(base, ast.Name) and low.scope.find(base.id) is None:
+        special = _special(low, node, base, name)
+        if special is not None:
+            return special
+    if isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "Contract":
+        return _remote(low, node, _positional(low, base, "Contract", 1, 1)[0], name)
+    if name in VIEWS:
+        raise Refusal(
+            func, "LAZY", f".{name}() is not a value, it can only be walked", f"list(value.{name}())"
+        )
+    if name not in METHODS:
+        instead = "an f-string" if name == "format" else f"one of {', '.join(sorted(METHODS))}"
+        raise Refusal(func, "UNKNOWN_METHOD", f"no value has a method {name}", instead)
+    if name in MUTATING:
+        check_kept(low, base, f".{name}()")
+        receiver = low.expr(base)
+    else:
+        receiver = low.readonly(base)
+    if name == "sort":
+        return ("method", name, receiver, *_sort_arguments(low, node, name, 0))
+    counts = METHODS[name].values()
+    least, most = min(entry[1] for entry in counts), max(entry[2] for entry in counts)
+    return ("method", name, receiver, *_positional(low, node, name, least, most))
+
+
+def _special(low: Lowering, node: ast.Call, base: ast.Name, name: str) -> Node | None:
+    """Return the IR of a method on a declared name; None when the base is a plain value."""
+    owner, names = base.id, low.names
+    if owner in names.maps:
+        if name not in _MAP_METHODS:
+            instead = "m[key], m[key] = value, key in m, del m[key], m.get(key, default)"
+            raise Refusal(node, "MAP_METHOD", f"a Map has no method {name}", instead)
+        arguments = _positional(low, node, f"{owner}.get", 1, 2)
+        return ("map_find", owner, arguments[0], arguments[1] if len(arguments) == 2 else NONE)
+    if owner in names.variables:
+        return _variable(low, node, owner, name)
+    if owner in names.contracts:
+        return _remote(low, node, ("const", encode_value(names.contracts[owner])), name)
+    if (owner, name) in STATIC:
+        return ("static", owner, name, *_positional(low, node, f"{owner}.{name}", *STATIC[owner, name]))
+    if owner in TYPES:
+        raise Refusal(node, "UNKNOWN_METHOD", f"{owner}.{name} does not exist", "a method of a value")
+    return None
+
+
+def _variable(low: Lowering, node: ast.Call, owner: str, name: str) -> Node:
+    if name == "get":
+        check_count(node, f"{owner}.get", 0, 0)
+        return ("var_get", owner)
+    if name == "set":
+        return ("var_set", owner, _positional(low, node, f"{owner}.set", 1, 1)[0])
+    raise Refusal(node, "VAR_METHOD", f"a Var has no method {name}", "v.get() and v.set(value)")
+
+
+def _remote(low: Lowering, node: ast.Call, target: Node, method: str) -> Node:
+    named = []
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise Refusal(
+                keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
+            )
+        named.append((keyword.arg, low.expr(keyword.value)))
+    if len({name for name, _ in named}) != len(named):
+        raise Refusal(node, "ARGUMENTS", f"{method}(): an argument is given twice")
+    return ("remote", target, method, tuple([low.expr(argument) for argument in node.args]), tuple(named))
+
+
+def check_kept(low: Lowering, node: ast.expr, what: str) -> None:
+    """Refuse a change of what is a copy or constant: a Map's entry, a Var's value, a module constant."""
+    base = node
+    while isinstance(base, ast.Subscript):
+        base = base.value
+        if _is_declared(low, base, low.names.maps):
+            raise _lost(
+                node, what, "an entry of a Map is a copy of what is stored", "and store it: m[key] = value"
+            )
+    if _is_declared(low, base, low.names.constants):
+        raise _lost(node, what, "a module-level value is constant", "in a local: x = list(…) or dict(…)")
+    if isinstance(base, ast.Call) and isinstance(base.func, ast.Attribute) and base.func.attr == "get":
+        owner = base.func.value
+        if _is_declared(low, owner, low.names.maps) or _is_declared(low, owner, low.names.variables):
+            raise _lost(node, what, "get() returns a copy of what is stored", "and store the changed value")
+
+
+def _is_declared(low: Lowering, node: ast.expr, names: object) -> bool:
+    if not isinstance(node, ast.Name) or low.scope.find(node.id) is not None:
+        return False
+    return isinstance(names, dict) and node.id in names
+
+
+def _lost(node: ast.expr, what: str, reason: str, instead: str) -> Refusal:
+    return Refusal(
+        node, "LOST_CHANGE", f"{what} would be lost: {reason}", f"take it into a local, change it {instead}"
+    )

@@ -1,0 +1,210 @@
+"""Expressions of the syntax tree to IR: names resolved, calls bound, what is not a value refused."""
+
+from __future__ import annotations
+
+import ast
+from typing import NoReturn
+
+from chain.primitives.codec import encode_value
+from contracts.language.ir import Node
+from contracts.language.lower_calls import check_count, lower_call, lower_lazy
+from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, unknown_name
+from contracts.language.vocabulary import BUILTINS, CONTEXT, LAZY, VIEWS
+
+BINARY: dict[type[ast.operator], str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
+    ast.LShift: "<<", ast.RShift: ">>", ast.BitOr: "|", ast.BitAnd: "&", ast.BitXor: "^",
+}  # fmt: skip
+UNARY: dict[type[ast.unaryop], str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
+COMPARE: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+    ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",
+}  # fmt: skip
+
+
+class Expressions:
+    """Lowers the expressions of one function."""
+
+    def __init__(self, names: Declarations, scope: Scope) -> None:
+        """Resolve names first among the locals, then among the contract's declarations."""
+        self.names = names
+        self.scope = scope
+
+    def expr(self, node: ast.expr) -> Node:
+        """Return the IR of an expression that must be a value."""
+        method = getattr(self, "_" + type(node).__name__.lower(), None)
+        if method is None:
+            raise Refusal(node, "NOT_IN_LANGUAGE", f"{type(node).__name__} is not in the language here")
+        lowered: Node = method(node)
+        return lowered
+
+    def iterable(self, node: ast.expr) -> Node:
+        """Return the IR of something that is walked: a value, range(…), enumerate(…), d.items() …"""
+        if isinstance(node, ast.Call):
+            func = node.func
+            if isinstance(func, ast.Name) and func.id in LAZY and self.scope.find(func.id) is None:
+                return lower_lazy(self, node, func.id)
+            if isinstance(func, ast.Attribute) and func.attr in VIEWS:
+                check_count(node, func.attr, 0, 0)
+                return ("entries", func.attr, self.readonly(func.value))
+        return self.readonly(node)
+
+    def readonly(self, node: ast.expr) -> Node:
+        """Return the IR of a value that is only looked at, so a constant table need not be copied."""
+        if isinstance(node, ast.Name) and self.scope.find(node.id) is None:
+            constant = self.names.constants.get(node.id)
+            if constant is not None and constant.mutable and constant.flat:
+                return ("table", constant.node)
+        return self.expr(node)
+
+    def _constant(self, node: ast.Constant) -> Node:
+        if node.value is Ellipsis:
+            raise Refusal(node, "NOT_IN_LANGUAGE", "... is not in the language", "pass")
+        return ("const", encode_value(node.value))
+
+    def _name(self, node: ast.Name) -> Node:
+        local = self.scope.find(node.id)
+        if local is not None:
+            return ("local", local[0], local[1])
+        constant = self.names.constants.get(node.id)
+        if constant is not None:
+            return constant.node
+        self._not_a_value(node)
+
+    def _not_a_value(self, node: ast.Name) -> NoReturn:
+        kind = self.names.kind_of(node.id)
+        if kind == "a function" or node.id in BUILTINS:
+            reason = f"{node.id} is a function, and functions are not values"
+            raise Refusal(node, "FUNCTION_VALUE", reason, f"call it: {node.id}(…)")
+        if kind:
+            instead = {
+                "a Map": f"{node.id}[key]",
+                "a Var": f"{node.id}.get()",
+                "an Error": f"raise {node.id}",
+            }
+            raise Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead.get(kind, ""))
+        if node.id == "ctx":
+            raise Refusal(node, "NOT_A_VALUE", "ctx is not a value", f"ctx.{', ctx.'.join(CONTEXT)}")
+        raise unknown_name(node, node.id)
+
+    def _attribute(self, node: ast.Attribute) -> Node:
+        if isinstance(node.value, ast.Name) and node.value.id == "ctx":
+            if node.attr in CONTEXT:
+                return ("ctx", node.attr)
+            known = ", ".join(f"ctx.{name}" for name in CONTEXT)
+            raise Refusal(node, "UNKNOWN_CONTEXT", f"ctx.{node.attr} does not exist", known)
+        instead = f'value["{node.attr}"] for a dict, or call a method'
+        raise Refusal(node, "ATTRIBUTE", f"values have no attributes such as .{node.attr}", instead)
+
+    def _call(self, node: ast.Call) -> Node:
+        return lower_call(self, node)
+
+    def _list(self, node: ast.List) -> Node:
+        return ("list", *[self.expr(item) for item in node.elts])
+
+    def _tuple(self, node: ast.Tuple) -> Node:
+        items = [self.expr(item) for item in node.elts]
+        return ("tuple", *items)
+
+    def _dict(self, node: ast.Dict) -> Node:
+        pairs = []
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:
+                raise Refusal(value, "STAR", "** in a dict is not in the language", "d.update(other)")
+            pairs.append((self.expr(key), self.expr(value)))
+        return ("dict", *pairs)
+
+    def _listcomp(self, node: ast.ListComp) -> Node:
+        with self.scope.comprehension():
+            clauses = self._clauses(node.generators)
+            return ("listcomp", clauses, self.expr(node.elt))
+
+    def _dictcomp(self, node: ast.DictComp) -> Node:
+        with self.scope.comprehension():
+            clauses = self._clauses(node.generators)
+            return ("dictcomp", clauses, self.expr(node.key), self.expr(node.value))
+
+    def _clauses(self, generators: list[ast.comprehension]) -> Node:
+        clauses = []
+        for clause in generators:
+            walked = self.iterable(clause.iter)
+            target = self._inner_target(clause.target)
+            clauses.append((target, walked, tuple([self.expr(test) for test in clause.ifs])))
+        return tuple(clauses)
+
+    def _inner_target(self, node: ast.expr) -> Node:
+        if isinstance(node, ast.Name):
+            check_new_name(self.names, node, node.id)
+            return ("local", self.scope.fresh(node.id))
+        if isinstance(node, (ast.Tuple, ast.List)):
+            return ("unpack", *[self._inner_target(item) for item in node.elts])
+        raise Refusal(node, "TARGET", "a comprehension's variable is a name, or a tuple of names")
+
+    def _boolop(self, node: ast.BoolOp) -> Node:
+        return ("and" if isinstance(node.op, ast.And) else "or", *[self.expr(item) for item in node.values])
+
+    def _unaryop(self, node: ast.UnaryOp) -> Node:
+        if isinstance(node.op, ast.Not):
+            return ("not", self.expr(node.operand))
+        inner = node.operand
+        if isinstance(node.op, ast.USub) and isinstance(inner, ast.Constant) and type(inner.value) is int:
+            return ("const", encode_value(-inner.value))
+        return ("unary", UNARY[type(node.op)], self.expr(inner))
+
+    def _binop(self, node: ast.BinOp) -> Node:
+        text = isinstance(node.left, ast.JoinedStr) or (
+            isinstance(node.left, ast.Constant) and isinstance(node.left.value, (str, bytes))
+        )
+        if isinstance(node.op, ast.Mod) and text:
+            raise Refusal(node, "PERCENT_FORMAT", "% does not format text", 'an f-string: f"{name}"')
+        return ("binary", BINARY[type(node.op)], self.expr(node.left), self.expr(node.right))
+
+    def _ifexp(self, node: ast.IfExp) -> Node:
+        return ("choose", self.expr(node.test), self.expr(node.body), self.expr(node.orelse))
+
+    def _compare(self, node: ast.Compare) -> Node:
+        parts: list[Node] = []
+        for operator, right in zip(node.ops, node.comparators, strict=True):
+            symbol = COMPARE[type(operator)]
+            if symbol in ("is", "is not") and not (isinstance(right, ast.Constant) and right.value is None):
+                raise Refusal(right, "IS", "`is` compares with None only", "==")
+            walked = symbol in ("in", "not in")
+            held = self._held(right) if walked else self.expr(right)
+            if held[0] == "map" and len(node.ops) > 1:
+                raise Refusal(
+                    node, "MAP_CHAIN", "a Map inside a chained comparison", "two comparisons and `and`"
+                )
+            parts.append((symbol, held))
+        first = self.expr(node.left)
+        if len(parts) == 1:
+            return ("compare", parts[0][0], first, parts[0][1])
+        return ("chain", first, *parts)
+
+    def _held(self, node: ast.expr) -> Node:
+        if isinstance(node, ast.Name) and node.id in self.names.maps and self.scope.find(node.id) is None:
+            return ("map", node.id)
+        return self.readonly(node)
+
+    def _joinedstr(self, node: ast.JoinedStr) -> Node:
+        parts: list[Node] = []
+        for part in node.values:
+            parts.append(self.expr(part.value if isinstance(part, ast.FormattedValue) else part))
+        return ("format", *parts)
+
+    def _subscript(self, node: ast.Subscript) -> Node:
+        base = node.value
+        if isinstance(base, ast.Name) and base.id in self.names.maps and self.scope.find(base.id) is None:
+            return ("map_get", base.id, self.map_key(node))
+        if isinstance(node.slice, ast.Slice):
+            cut = node.slice
+            bounds = [
+                ("none",) if part is None else self.expr(part) for part in (cut.lower, cut.upper, cut.step)
+            ]
+            return ("slice", self.readonly(base), *bounds)
+        return ("item", self.readonly(base), self.expr(node.slice))
+
+    def map_key(self, node: ast.Subscript) -> Node:
+        """Return the IR of the key in `m[key]`."""
+        if isinstance(node.slice, ast.Slice):
+            raise Refusal(node, "MAP_SLICE", "a Map has single entries, not slices", "m[key]")
+        return self.expr(node.slice)

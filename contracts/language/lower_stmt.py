@@ -1,0 +1,216 @@
+"""Statements of one function to IR, following which locals are certainly assigned."""
+
+from __future__ import annotations
+
+import ast
+
+from contracts.language.checker import is_elif
+from contracts.language.faults import Diagnostic
+from contracts.language.hints import ANY, EXPECTED, BadHint, Hint, parse_hint
+from contracts.language.ir import Node
+from contracts.language.lower_calls import NONE, check_kept
+from contracts.language.lower_expr import BINARY, Expressions
+from contracts.language.scope import Declarations, Refusal, Scope, Signature, assigned_names, check_new_name
+
+Block = tuple[Node, ...]
+
+
+def lower_function(names: Declarations, signature: Signature, found: list[Diagnostic]) -> Node:
+    """Return ("def", name, kind, line, params, returns, slots, body); refusals go to `found`."""
+    tree = names.bodies[signature.name]
+    scope = Scope([name for name, _ in signature.params], assigned_names(tree.body))
+    body = _Statements(names, scope, found).block(_without_docstring(tree.body))
+    head = ("def", signature.name, signature.kind, signature.line, signature.params, signature.returns)
+    return (*head, scope.count, body)
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0]
+    if (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    ):
+        return body[1:]
+    return body
+
+
+def hint_of(node: ast.expr | None) -> Hint:
+    """Return the hint of an annotation, `Value` when there is none."""
+    if node is None:
+        return ANY
+    try:
+        return parse_hint(node)
+    except BadHint as bad:
+        raise Refusal(bad.node, "HINT", str(bad), EXPECTED) from None
+
+
+class _Statements:
+    def __init__(self, names: Declarations, scope: Scope, found: list[Diagnostic]) -> None:
+        self.names = names
+        self.scope = scope
+        self.found = found
+        self.values = Expressions(names, scope)
+        self.loops = 0
+
+    def block(self, body: list[ast.stmt]) -> Block:
+        lowered: list[Node] = []
+        for statement in body:
+            try:
+                node = self.statement(statement)
+            except Refusal as refusal:
+                self.found.append(refusal.diagnostic)
+                continue
+            if node is not None:
+                lowered.append(node)
+        return tuple(lowered)
+
+    def statement(self, node: ast.stmt) -> Node | None:
+        method = getattr(self, "_" + type(node).__name__.lower(), None)
+        if method is None:
+            name = type(node).__name__
+            reason = "a def inside a def" if isinstance(node, ast.FunctionDef) else name
+            raise Refusal(node, "NESTED_DEF" if name == "FunctionDef" else "NOT_IN_LANGUAGE",
+                          f"{reason} is not in the language", "a def at the top level")  # fmt: skip
+        lowered: Node | None = method(node)
+        return lowered
+
+    # --- plain ------------------------------------------------------------------------------------------
+
+    def _pass(self, _: ast.Pass) -> None:
+        return None
+
+    def _expr(self, node: ast.Expr) -> Node | None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return ("expr", node.lineno, self.values.expr(node.value))
+
+    def _assign(self, node: ast.Assign) -> Node:
+        value = self.values.expr(node.value)
+        targets = [self._target(target) for target in node.targets]
+        if len(targets) == 1:
+            return ("assign", node.lineno, targets[0], value)
+        return ("assign_all", node.lineno, tuple(targets), value)
+
+    def _annassign(self, node: ast.AnnAssign) -> Node | None:
+        hint = hint_of(node.annotation)
+        if not isinstance(node.target, ast.Name):
+            raise Refusal(node, "TARGET", "a hint belongs to a plain name", "name: type = value")
+        if node.value is None:
+            check_new_name(self.names, node.target, node.target.id)
+            return None
+        value = self.values.expr(node.value)
+        return ("assign", node.lineno, self._target(node.target), ("typed", hint, value))
+
+    def _augassign(self, node: ast.AugAssign) -> Node:
+        operator = BINARY[type(node.op)]
+        target = node.target
+        if isinstance(target, ast.Name):
+            current = self.values.expr(target)
+            value = self.values.expr(node.value)
+            place = self._target(target)
+            return ("augment", node.lineno, operator, place, current, value)
+        place = self._target(target)
+        return ("augment", node.lineno, operator, place, NONE, self.values.expr(node.value))
+
+    def _target(self, node: ast.expr) -> Node:
+        if isinstance(node, ast.Name):
+            if node.id not in self.scope.params:
+                check_new_name(self.names, node, node.id)
+            self.scope.assigned.add(node.id)
+            return ("local", self.scope.slots[node.id])
+        if isinstance(node, (ast.Tuple, ast.List)):
+            return ("unpack", *[self._target(item) for item in node.elts])
+        if isinstance(node, ast.Subscript):
+            return self._place(node, "a change")
+        raise Refusal(node, "TARGET", "this cannot be assigned to", "a name, x[key], or (a, b)")
+
+    def _place(self, node: ast.Subscript, what: str) -> Node:
+        base = node.value
+        if isinstance(node.slice, ast.Slice):
+            raise Refusal(node, "SLICE_TARGET", "a slice cannot be assigned or deleted", "a new list")
+        if isinstance(base, ast.Name) and base.id in self.names.maps and self.scope.find(base.id) is None:
+            return ("map", base.id, self.values.map_key(node))
+        check_kept(self.values, base, what)
+        return ("item", self.values.expr(base), self.values.expr(node.slice))
+
+    def _delete(self, node: ast.Delete) -> Node:
+        if len(node.targets) != 1 or not isinstance(node.targets[0], ast.Subscript):
+            raise Refusal(node, "DELETE", "del takes one entry", "del d[key]")
+        return ("delete", node.lineno, self._place(node.targets[0], "a deletion"))
+
+    def _return(self, node: ast.Return) -> Node:
+        return ("return", node.lineno, NONE if node.value is None else self.values.expr(node.value))
+
+    def _assert(self, node: ast.Assert) -> Node:
+        text = node.msg
+        if text is not None and not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+            raise Refusal(
+                text, "ASSERT", "the message of an assert is a plain text", 'require(condition, "CODE")'
+            )
+        message = "" if text is None else str(text.value)
+        return ("assert", node.lineno, self.values.expr(node.test), message)
+
+    def _raise(self, node: ast.Raise) -> Node:
+        error = node.exc
+        if isinstance(error, ast.Call) and not error.args and not error.keywords:
+            error = error.func
+        if node.cause is not None or not isinstance(error, ast.Name) or error.id not in self.names.errors:
+            instead = 'Denied = Error("DENIED") at the top level, then raise Denied'
+            raise Refusal(node, "RAISE", "raise takes a declared error", instead)
+        return ("raise", node.lineno, self.names.errors[error.id])
+
+    # --- control ----------------------------------------------------------------------------------------
+
+    def _if(self, node: ast.If) -> Node:
+        branches = []
+        ends: list[set[str]] = []
+        line, current = node.lineno, node
+        while True:
+            test = self.values.expr(current.test)
+            before = set(self.scope.assigned)
+            branches.append((current.lineno, test, self._branch(current.body, ends)))
+            self.scope.assigned = before
+            if not is_elif(current):
+                break
+            current = current.orelse[0]  # type: ignore[assignment]
+        otherwise = self._branch(current.orelse, ends)
+        self.scope.assigned = set.intersection(*ends) if ends else set(self.scope.slots)
+        return ("if", line, tuple(branches), otherwise)
+
+    def _branch(self, body: list[ast.stmt], ends: list[set[str]]) -> Block:
+        lowered = self.block(body)
+        if not (body and isinstance(body[-1], (ast.Return, ast.Raise, ast.Break, ast.Continue))):
+            ends.append(set(self.scope.assigned))
+        return lowered
+
+    def _while(self, node: ast.While) -> Node:
+        test = self.values.expr(node.test)
+        return ("while", node.lineno, test, self._loop(node.body))
+
+    def _for(self, node: ast.For) -> Node:
+        walked = self.values.iterable(node.iter)
+        before = set(self.scope.assigned)
+        target = self._target(node.target)
+        body = self._loop(node.body)
+        self.scope.assigned = before
+        return ("for", node.lineno, target, walked, body)
+
+    def _loop(self, body: list[ast.stmt]) -> Block:
+        before = set(self.scope.assigned)
+        self.loops += 1
+        lowered = self.block(body)
+        self.loops -= 1
+        self.scope.assigned = before
+        return lowered
+
+    def _break(self, node: ast.Break) -> Node:
+        return self._jump(node, "break")
+
+    def _continue(self, node: ast.Continue) -> Node:
+        return self._jump(node, "continue")
+
+    def _jump(self, node: ast.stmt, kind: str) -> Node:
+        if not self.loops:
+            raise Refusal(node, "SYNTAX", f"{kind} outside a loop")
+        return (kind, node.lineno)

@@ -1,0 +1,210 @@
+"""A checked syntax tree to a program: declarations, constants folded, functions lowered."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from chain.primitives.codec import encode_value
+from contracts.language.closures import evaluate
+from contracts.language.faults import Diagnostic, Halt
+from contracts.language.hints import ANY, Hint, checker, hint_text
+from contracts.language.ir import Node
+from contracts.language.limits import ENGINE
+from contracts.language.lower_expr import Expressions
+from contracts.language.lower_stmt import hint_of, lower_function
+from contracts.language.machine import Machine
+from contracts.language.scope import Constant, Declarations, Refusal, Scope, Signature, check_code
+from contracts.language.values import SCALARS
+from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, RESERVED
+
+_PURE = (
+    ast.Constant,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.Tuple,
+    ast.List,
+    ast.Dict,
+    ast.Name,
+    ast.Compare,
+    ast.BoolOp,
+)
+_KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
+
+
+def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[Diagnostic]]:
+    """Return the program, its declarations, and the reasons to refuse it; constants run on `scratch`."""
+    names, found = Declarations(), list[Diagnostic]()
+    for place, statement in enumerate(tree.body):
+        try:
+            _declare(names, statement, place == 0, scratch)
+        except Refusal as refusal:
+            found.append(refusal.diagnostic)
+    for kind in ("init", "migrate"):
+        several = [signature for signature in names.functions.values() if signature.kind == kind]
+        if len(several) > 1:
+            found.append(
+                Diagnostic("DECORATOR", several[1].line, 1, f"a second @{kind}", f"one @{kind} a contract")
+            )
+    functions = tuple([lower_function(names, signature, found) for signature in names.functions.values()])
+    program = (
+        "program",
+        ENGINE,
+        tuple([(name, *hints) for name, hints in names.maps.items()]),
+        tuple([(name, *parts) for name, parts in names.variables.items()]),
+        tuple(names.events.items()),
+        functions,
+    )
+    found.sort(key=lambda item: (item.line, item.column))
+    return program, names, found
+
+
+def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine) -> None:
+    if isinstance(node, ast.FunctionDef):
+        return _function(names, node)
+    if (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        and first
+    ):
+        return None
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        name, value, hint = node.targets[0].id, node.value, ANY
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+        name, value, hint = node.target.id, node.value, hint_of(node.annotation)
+    else:
+        reason = "the top level holds only functions, declarations and constants"
+        raise Refusal(node, "TOP_LEVEL", reason, "NAME = value, or a def")
+    _check_fresh(names, node, name)
+    if isinstance(value, ast.Call):
+        return _declaration(names, name, value, scratch)
+    names.constants[name] = _constant(names, value, hint, scratch)
+    return None
+
+
+def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
+    if name in RESERVED or name in BUILTINS or name in LAZY:
+        raise Refusal(node, "RESERVED_NAME", f"{name} belongs to the language", "another name")
+    if names.kind_of(name):
+        raise Refusal(node, "TWICE", f"{name} is defined twice", "another name")
+
+
+def _function(names: Declarations, node: ast.FunctionDef) -> None:
+    _check_fresh(names, node, node.name)
+    kind = ""
+    for decorator in node.decorator_list:
+        if not isinstance(decorator, ast.Name) or decorator.id not in KINDS or kind:
+            raise Refusal(
+                decorator,
+                "DECORATOR",
+                "one of the language's decorators",
+                "@export, @view, @init or @migrate",
+            )
+        kind = decorator.id
+    args = node.args
+    if args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs:
+        raise Refusal(
+            node,
+            "STAR",
+            "star, keyword-only and positional-only arguments are not in the language",
+            "plain ones",
+        )
+    if args.defaults:
+        raise Refusal(
+            args.defaults[0], "DEFAULT", "default arguments are not in the language", "a second function"
+        )
+    names.functions[node.name] = Signature(node.name, kind, (), ANY, node.lineno)
+    params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
+    for argument in args.args:
+        if argument.arg in RESERVED:
+            raise Refusal(
+                argument, "RESERVED_NAME", f"{argument.arg} belongs to the language", "another name"
+            )
+    names.functions[node.name] = Signature(node.name, kind, params, hint_of(node.returns), node.lineno)
+    names.bodies[node.name] = node
+
+
+def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machine) -> None:
+    kind = call.func.id if isinstance(call.func, ast.Name) else ""
+    if kind not in DECLARATIONS:
+        raise Refusal(
+            call, "TOP_LEVEL", "nothing is computed at the top level", "a constant, or a call inside a def"
+        )
+    if kind == "Event":
+        names.events[name] = _event(call)
+        return
+    if call.keywords:
+        raise Refusal(call, "ARGUMENTS", f"{kind}() takes its arguments in order")
+    if kind == "Map":
+        names.maps[name] = _map(call)
+    elif kind == "Var":
+        names.variables[name] = _variable(names, call, scratch)
+    else:
+        text = _text_argument(call, kind)
+        if kind == "Error":
+            check_code(call, text)
+            names.errors[name] = text
+        else:
+            names.contracts[name] = text
+
+
+def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
+    if call.args:
+        raise Refusal(call, "ARGUMENTS", "an Event names its fields", "Event(grant=int, dataset=subject)")
+    fields = []
+    for keyword in call.keywords:
+        if keyword.arg is None:
+            raise Refusal(keyword.value, "STAR", "** is not in the language", "each field by name")
+        fields.append((keyword.arg, hint_of(keyword.value)))
+    return tuple(fields)
+
+
+def _map(call: ast.Call) -> tuple[Hint, Hint]:
+    if len(call.args) != 2:
+        raise Refusal(call, "ARGUMENTS", "a Map has a key type and a value type", "Map(str, dict)")
+    key = hint_of(call.args[0])
+    if key[0] not in _KEY_HINTS:
+        reason = f"a key of a Map is int, str, bytes, bool or tuple[…], not {hint_text(key)}"
+        raise Refusal(call.args[0], "HINT", reason, "Map(str, …)")
+    return key, hint_of(call.args[1])
+
+
+def _variable(names: Declarations, call: ast.Call, scratch: Machine) -> tuple[Hint, Node | None]:
+    if len(call.args) not in (1, 2):
+        raise Refusal(call, "ARGUMENTS", "a Var has a type and a default", "Var(int, 0)")
+    hint = hint_of(call.args[0])
+    default = _constant(names, call.args[1], hint, scratch).node if len(call.args) == 2 else None
+    return hint, default
+
+
+def _text_argument(call: ast.Call, kind: str) -> str:
+    argument = call.args[0] if len(call.args) == 1 else None
+    if not isinstance(argument, ast.Constant) or not isinstance(argument.value, str):
+        raise Refusal(call, "ARGUMENTS", f"{kind}() takes one text", f'{kind}("…")')
+    return argument.value
+
+
+def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine) -> Constant:
+    for part in ast.walk(node):
+        if isinstance(part, ast.expr) and not isinstance(part, _PURE):
+            raise Refusal(part, "TOP_LEVEL", "a module-level value is a constant", "literals and operators")
+    lowered = Expressions(names, Scope([], [])).expr(node)
+    try:
+        value = evaluate(lowered, scratch)
+        fits = checker(hint)(scratch, value)
+        encoded = encode_value(value)
+    except Halt as halt:
+        raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}") from None
+    if not fits:
+        raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}")
+    if _immutable(value):
+        return Constant(("const", encoded), mutable=False, flat=True)
+    parts = value.values() if type(value) is dict else value
+    return Constant(
+        lowered, mutable=True, flat=type(value) is not tuple and all(_immutable(part) for part in parts)
+    )
+
+
+def _immutable(value: Any) -> bool:
+    return type(value) in SCALARS or (type(value) is tuple and all(_immutable(part) for part in value))

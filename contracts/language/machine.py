@@ -1,0 +1,105 @@
+"""The state of one transaction while it runs: meter, context, overlay of writes, events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from chain.primitives.codec import Value
+from chain.primitives.execution import Event, StateKey, StateReader
+from contracts.language.faults import LimitExceeded, OutOfGas
+from contracts.language.limits import ALLOCATION_MAX, TEXT_MAX, WRITTEN_BYTES_MAX
+
+Frame = list[Any]
+"""[machine, returned value, local 0, local 1, …]"""
+Closure = Callable[[Frame], Any]
+
+MACHINE, RESULT, LOCALS = 0, 1, 2
+
+
+class Services(Protocol):
+    """What a running contract asks of the runtime around it."""
+
+    def remote(
+        self, machine: Machine, contract: str, method: str, args: list[Value], named: dict[str, Value]
+    ) -> Value:
+        """Call a method of another contract within this transaction."""
+
+    def compile_source(self, machine: Machine, source: str) -> Value:
+        """Check and compile a source; revert when it is refused (contract `lifecycle` only)."""
+
+    def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
+        """Run @init or @migrate of a stored source as `contract` (contract `lifecycle` only)."""
+
+
+class Unset:
+    """The value of a local before its first assignment."""
+
+
+UNSET = Unset()
+
+
+class Machine:
+    """Everything that one transaction changes; discarded after it."""
+
+    __slots__ = (
+        "block_time",
+        "caller",
+        "contract",
+        "depth",
+        "events",
+        "gas",
+        "height",
+        "memory",
+        "org",
+        "read_only",
+        "roles",
+        "running",
+        "services",
+        "signer",
+        "stack",
+        "state",
+        "tx_id",
+        "writes",
+        "written",
+    )
+
+    def __init__(self, gas: int, state: StateReader, services: Services) -> None:
+        """Start with this much gas over this state; the runtime fills in the context."""
+        self.gas = gas
+        self.memory = ALLOCATION_MAX
+        self.written = WRITTEN_BYTES_MAX
+        self.depth = 0
+        self.stack = 0
+        self.state = state
+        self.services = services
+        self.writes: dict[StateKey, bytes | None] = {}
+        self.events: list[Event] = []
+        self.running: tuple[str, ...] = ()
+        self.read_only = False
+        self.contract = self.caller = self.signer = self.org = self.tx_id = ""
+        self.roles: tuple[str, ...] = ()
+        self.height = self.block_time = 0
+
+    def charge(self, gas: int) -> None:
+        """Pay before working."""
+        self.gas -= gas
+        if self.gas < 0:
+            raise OutOfGas
+
+    def allocate(self, size: int) -> None:
+        """Book bytes of the cumulative allocation."""
+        self.memory -= size
+        if self.memory < 0:
+            raise LimitExceeded("ALLOCATION", "the transaction allocated more than 8 MiB in total")
+
+    def text(self, length: int) -> None:
+        """Pay for making a text of this many characters or bytes, and refuse one over the cap."""
+        if length > TEXT_MAX:
+            raise LimitExceeded("TEXT_LENGTH", f"{length} characters, at most {TEXT_MAX}")
+        self.gas -= length >> 4
+        if self.gas < 0:
+            raise OutOfGas
+        self.memory -= 50 + length
+        if self.memory < 0:
+            raise LimitExceeded("ALLOCATION", "the transaction allocated more than 8 MiB in total")

@@ -1,0 +1,335 @@
+"""Operators on values whose types have been tested; every size is known, capped and paid before the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chain.primitives.codec import Value
+from contracts.language.faults import LimitExceeded, Reverted
+from contracts.language.limits import DIGITS_MAX, INT_BITS_MAX, INT_MAX, KEY_INT_BOUND
+from contracts.language.machine import Machine
+from contracts.language.methods import count_cap, new_items, pay_key, pay_search
+from contracts.language.values import check_key, contains, equal, less, type_name, wrong_type
+
+Operator = Callable[[Machine, Value, Value], Value]
+INTS = frozenset({int, bool})
+WORD = 64
+
+
+def capped(value: int) -> int:
+    """Return an int, or refuse one of more than 4,096 bits."""
+    if -INT_MAX <= value <= INT_MAX:
+        return value
+    raise too_many_bits()
+
+
+def too_many_bits() -> LimitExceeded:
+    """Return the refusal of an int beyond the cap."""
+    return LimitExceeded("INT_BITS", f"an int of more than {INT_BITS_MAX} bits")
+
+
+def _mismatch(symbol: str, a: Value, b: Value) -> Reverted:
+    return wrong_type(f"{type_name(a)} {symbol} {type_name(b)}")
+
+
+def add(m: Machine, a: Value, b: Value) -> Value:
+    """Numbers, or two texts, bytes, lists or tuples."""
+    kind = type(a)
+    if kind in INTS and type(b) in INTS:
+        return capped(a + b)
+    if kind is not type(b) or kind not in (str, bytes, list, tuple):
+        raise _mismatch("+", a, b)
+    if kind is str or kind is bytes:
+        m.text(len(a) + len(b))
+    else:
+        new_items(m, len(a) + len(b))
+    return a + b
+
+
+def subtract(_: Machine, a: Value, b: Value) -> Value:
+    """Numbers only."""
+    if type(a) in INTS and type(b) in INTS:
+        return capped(a - b)
+    raise _mismatch("-", a, b)
+
+
+def _words(value: int) -> int:
+    return value.bit_length() // WORD + 1
+
+
+def multiply(m: Machine, a: Value, b: Value) -> Value:
+    """Numbers, paying the product of their word counts; or repeat a text, bytes, list or tuple."""
+    if type(a) in INTS and type(b) in INTS:
+        m.charge(_words(a) * _words(b) >> 3)
+        if a.bit_length() + b.bit_length() > INT_BITS_MAX + 1:
+            raise too_many_bits()
+        return capped(a * b)
+    if type(a) in INTS:
+        a, b = b, a
+    if type(a) not in (str, bytes, list, tuple) or type(b) not in INTS:
+        raise _mismatch("*", a, b)
+    length = len(a) * max(0, b)
+    if type(a) is str or type(a) is bytes:
+        m.text(length)
+    else:
+        new_items(m, length)
+    return a * b if length else a * 0
+
+
+def _whole(symbol: str, work: Callable[[int, int], Value]) -> Operator:
+    def operator(m: Machine, a: Value, b: Value) -> Value:
+        if type(a) not in INTS or type(b) not in INTS:
+            raise _mismatch(symbol, a, b)
+        m.charge(_words(a) * _words(b) >> 3)
+        if b == 0:
+            raise Reverted("ZERO_DIVISION", f"{symbol} by 0")
+        return work(a, b)
+
+    return operator
+
+
+def power(m: Machine, a: Value, b: Value) -> Value:
+    """Numbers with an exponent of 0 or more; the bits of the result are bounded beforehand."""
+    if type(a) not in INTS or type(b) not in INTS:
+        raise _mismatch("**", a, b)
+    if b < 0:
+        raise Reverted("VALUE_ERROR", "a negative exponent makes a fraction")
+    if a in (0, 1, -1) or b == 0:
+        return 1 if b == 0 or a == 1 or (a == -1 and b % 2 == 0) else int(a)
+    if (a.bit_length() - 1) * b > INT_BITS_MAX:
+        raise too_many_bits()
+    words = a.bit_length() * b // WORD + 1
+    m.charge(b.bit_length() + (words * words >> 1))
+    return capped(a**b)
+
+
+def shift_left(m: Machine, a: Value, b: Value) -> Value:
+    """Numbers; the result is bounded beforehand."""
+    if type(a) not in INTS or type(b) not in INTS:
+        raise _mismatch("<<", a, b)
+    if b < 0:
+        raise Reverted("VALUE_ERROR", "a shift by a negative count")
+    if a == 0:
+        return 0
+    if a.bit_length() + b > INT_BITS_MAX + 1:
+        raise too_many_bits()
+    m.charge(1)
+    return capped(a << b)
+
+
+def shift_right(m: Machine, a: Value, b: Value) -> Value:
+    """Numbers."""
+    if type(a) not in INTS or type(b) not in INTS:
+        raise _mismatch(">>", a, b)
+    if b < 0:
+        raise Reverted("VALUE_ERROR", "a shift by a negative count")
+    m.charge(1)
+    return a >> min(b, INT_BITS_MAX + 1)
+
+
+def _bits(symbol: str, work: Callable[[int, int], Value]) -> Operator:
+    def operator(m: Machine, a: Value, b: Value) -> Value:
+        if type(a) not in INTS or type(b) not in INTS:
+            raise _mismatch(symbol, a, b)
+        m.charge(1)
+        return capped(work(a, b))
+
+    return operator
+
+
+BINARY: dict[str, Operator] = {
+    "+": add,
+    "-": subtract,
+    "*": multiply,
+    "//": _whole("//", lambda a, b: capped(a // b)),
+    "%": _whole("%", lambda a, b: a % b),
+    "**": power,
+    "<<": shift_left,
+    ">>": shift_right,
+    "|": _bits("|", lambda a, b: a | b),
+    "&": _bits("&", lambda a, b: a & b),
+    "^": _bits("^", lambda a, b: a ^ b),
+}
+divide_both = _whole("divmod", divmod)
+
+
+def in_place(symbol: str) -> Operator:
+    """Return what `x op= y` does: lists grow in place, as in Python; everything else is x = x op y."""
+    plain = BINARY[symbol]
+
+    def operator(m: Machine, a: Value, b: Value) -> Value:
+        if type(a) is not list:
+            return plain(m, a, b)
+        if symbol == "+":
+            return _grow(m, a, b)
+        a[:] = plain(m, a, b)
+        return a
+
+    return operator
+
+
+def _grow(m: Machine, items: list[Value], more: Value) -> Value:
+    if type(more) not in (list, tuple):
+        raise _mismatch("+=", items, more)
+    count_cap(len(items) + len(more))
+    new_items(m, len(more))
+    items += more
+    return items
+
+
+def negative(_: Machine, a: Value) -> Value:
+    """-a"""
+    if type(a) not in INTS:
+        raise wrong_type(f"-{type_name(a)}")
+    return -a
+
+
+def positive(_: Machine, a: Value) -> Value:
+    """+a"""
+    if type(a) not in INTS:
+        raise wrong_type(f"+{type_name(a)}")
+    return +a
+
+
+def invert(_: Machine, a: Value) -> Value:
+    """~a"""
+    if type(a) not in INTS:
+        raise wrong_type(f"~{type_name(a)}")
+    return capped(~a)
+
+
+UNARY: dict[str, Callable[[Machine, Value], Value]] = {"-": negative, "+": positive, "~": invert}
+
+
+def member(m: Machine, wanted: Value, held: Value) -> bool:
+    """`wanted in held`, for lists, tuples, dicts, texts and bytes."""
+    kind = type(held)
+    if kind is dict:
+        if type(wanted) is not str and (type(wanted) is not int or not 0 <= wanted < KEY_INT_BOUND):
+            check_key(wanted)
+        pay_key(m, wanted)
+        return wanted in held
+    if kind is list or kind is tuple:
+        return contains(m, held, wanted)
+    if kind is str or (kind is bytes and type(wanted) is bytes):
+        pay_search(m, held, wanted)
+        return wanted in held
+    raise _mismatch("in", wanted, held)
+
+
+COMPARE: dict[str, Operator] = {
+    "==": equal,
+    "!=": lambda m, a, b: not equal(m, a, b),
+    "<": less,
+    ">": lambda m, a, b: less(m, b, a),
+    "<=": lambda m, a, b: not less(m, b, a),
+    ">=": lambda m, a, b: not less(m, a, b),
+    "in": member,
+    "not in": lambda m, a, b: not member(m, a, b),
+}
+
+
+def get_item(m: Machine, held: Value, key: Value) -> Value:
+    """`held[key]`."""
+    kind = type(held)
+    if kind is dict:
+        check_key(key)
+        pay_key(m, key)
+        if key not in held:
+            raise Reverted("KEY_ERROR", f"no key {shown(key)}")
+        return held[key]
+    if kind not in (list, tuple, str, bytes):
+        raise wrong_type(f"{type_name(held)} has no items")
+    return held[place_of(held, key)]
+
+
+def place_of(held: Value, place: Value) -> int:
+    """Return a checked position in a list, tuple, str or bytes."""
+    if type(place) not in INTS:
+        raise wrong_type(f"a position is an int, not {type_name(place)}")
+    if not -len(held) <= place < len(held):
+        raise Reverted("INDEX_ERROR", f"position {shown(place)} of {len(held)}")
+    return int(place)
+
+
+def get_slice(m: Machine, held: Value, low: Value, high: Value, step: Value) -> Value:
+    """`held[low:high:step]`."""
+    if type(held) not in (list, tuple, str, bytes):
+        raise wrong_type(f"{type_name(held)} has no slices")
+    if any(part is not None and type(part) not in INTS for part in (low, high, step)):
+        raise wrong_type("the bounds of a slice are ints")
+    if step is not None and step == 0:
+        raise Reverted("VALUE_ERROR", "a slice with step 0")
+    cut = slice(low, high, step)
+    length = len(range(*cut.indices(len(held))))
+    if type(held) is str or type(held) is bytes:
+        m.text(length)
+    else:
+        new_items(m, length)
+    return held[cut]
+
+
+def set_item(m: Machine, held: Value, key: Value, value: Value) -> None:
+    """`held[key] = value`."""
+    kind = type(held)
+    if kind is dict:
+        check_key(key)
+        pay_key(m, key)
+        if key not in held:
+            count_cap(len(held) + 1)
+            m.allocate(100)
+        held[key] = value
+    elif kind is list:
+        held[place_of(held, key)] = value
+    else:
+        raise wrong_type(f"{type_name(held)} does not take items")
+
+
+def delete_item(m: Machine, held: Value, key: Value) -> None:
+    """`del held[key]`."""
+    kind = type(held)
+    if kind is dict:
+        check_key(key)
+        pay_key(m, key)
+        if key not in held:
+            raise Reverted("KEY_ERROR", f"no key {shown(key)}")
+        del held[key]
+    elif kind is list:
+        m.charge(len(held) >> 4)
+        del held[place_of(held, key)]
+    else:
+        raise wrong_type(f"{type_name(held)} does not give up items")
+
+
+def to_text(m: Machine, value: Value) -> str:
+    """`str(value)` and `{name}` in an f-string: str, int and bool; anything else has no one text."""
+    if type(value) is str:
+        return value
+    if type(value) is int:
+        words = _words(value)
+        m.charge(words * words >> 3)
+        m.allocate(50 + 20 * words)
+        return str(value)
+    if type(value) is bool:
+        return "True" if value else "False"
+    raise wrong_type(f"{type_name(value)} has no text; use .hex() for bytes, or its parts")
+
+
+def to_int(m: Machine, value: Value) -> int:
+    """`int(value)`: an int, a bool, or ASCII digits with an optional sign."""
+    if type(value) in INTS:
+        return int(value)
+    if type(value) is not str:
+        raise wrong_type(f"int() takes int, bool or str, not {type_name(value)}")
+    digits = value[1:] if value[:1] in ("-", "+") else value
+    m.charge(1 + (min(len(digits), DIGITS_MAX) ** 2 >> 9))
+    if not 0 < len(digits) <= DIGITS_MAX or not digits.isascii() or not digits.isdigit():
+        raise Reverted("VALUE_ERROR", "int() of a text that is not decimal digits")
+    return capped(int(value))
+
+
+def shown(value: Any) -> str:
+    """Return a short text of a key for a diagnostic; never part of a receipt."""
+    text = f'"{value}"' if type(value) is str else str(value) if type(value) is int else type_name(value)
+    return text if len(text) <= 40 else text[:37] + "..."

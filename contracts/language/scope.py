@@ -1,0 +1,150 @@
+"""What names mean: the declarations of a contract, and the locals of one function."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from contracts.language.faults import Diagnostic
+from contracts.language.hints import Hint
+from contracts.language.ir import Node
+from contracts.language.vocabulary import BUILTINS, HOST, REPLACED, RESERVED
+
+CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+
+class Refusal(Exception):
+    """A node that means nothing in the language."""
+
+    def __init__(self, node: ast.AST, rule: str, reason: str, instead: str = "") -> None:
+        """Point at the node."""
+        super().__init__(reason)
+        self.diagnostic = Diagnostic(
+            rule, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, reason, instead
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A module-level value: `node` makes it, `flat` when it is a container of immutable values."""
+
+    node: Node
+    mutable: bool
+    flat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A function as callers see it."""
+
+    name: str
+    kind: str
+    """export, view, init, migrate, or "" for an internal one."""
+    params: tuple[tuple[str, Hint], ...]
+    returns: Hint
+    line: int
+
+
+@dataclass(slots=True)
+class Declarations:
+    """Every module-level name of a contract."""
+
+    maps: dict[str, tuple[Hint, Hint]] = field(default_factory=dict)
+    variables: dict[str, tuple[Hint, Node | None]] = field(default_factory=dict)
+    events: dict[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    contracts: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
+    functions: dict[str, Signature] = field(default_factory=dict)
+    bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
+
+    def kind_of(self, name: str) -> str:
+        """Return what a module-level name is, in words; empty when it is none."""
+        kinds = {
+            "a Map": self.maps,
+            "a Var": self.variables,
+            "an Event": self.events,
+            "an Error": self.errors,
+            "a Contract": self.contracts,
+            "a constant": self.constants,
+            "a function": self.functions,
+        }
+        return next((kind for kind, names in kinds.items() if name in names), "")
+
+
+class Scope:
+    """The slots of one function's locals, and which of them are certainly assigned at this point."""
+
+    def __init__(self, params: list[str], local_names: list[str]) -> None:
+        """Give slots to parameters first, then to the other locals in order of appearance."""
+        self.slots = {name: slot for slot, name in enumerate(dict.fromkeys([*params, *local_names]))}
+        self.count = len(self.slots)
+        self.params = frozenset(params)
+        self.assigned = set(params)
+        self.inner: list[dict[str, int]] = []
+
+    def find(self, name: str) -> tuple[int, bool] | None:
+        """Return (slot, certainly assigned) of a local, or None."""
+        for names in reversed(self.inner):
+            if name in names:
+                return names[name], True
+        slot = self.slots.get(name)
+        return None if slot is None else (slot, name in self.assigned)
+
+    def fresh(self, name: str) -> int:
+        """Return a new slot for a comprehension's variable in the innermost comprehension."""
+        names = self.inner[-1]
+        if name not in names:
+            names[name] = self.count
+            self.count += 1
+        return names[name]
+
+    @contextmanager
+    def comprehension(self) -> Iterator[None]:
+        """Open the scope of one comprehension."""
+        self.inner.append({})
+        yield
+        self.inner.pop()
+
+
+def assigned_names(body: list[ast.stmt]) -> list[str]:
+    """Return the names that a function body assigns, in order; comprehension variables are not among them."""
+    found: list[str] = []
+    for statement in body:
+        _collect(statement, found)
+    return found
+
+
+def _collect(node: ast.AST, found: list[str]) -> None:
+    if isinstance(node, (ast.ListComp, ast.DictComp)):
+        return
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        found.append(node.id)
+    for child in ast.iter_child_nodes(node):
+        _collect(child, found)
+
+
+def check_new_name(names: Declarations, node: ast.AST, name: str) -> None:
+    """Refuse a local that hides a declaration or a name of the language."""
+    if name in RESERVED:
+        raise Refusal(node, "RESERVED_NAME", f"{name} belongs to the language", "another name")
+    kind = names.kind_of(name)
+    if kind:
+        raise Refusal(node, "HIDDEN_NAME", f"{name} is {kind} of this contract", "another name for the local")
+
+
+def check_code(node: ast.AST, code: object) -> None:
+    """Refuse an error code that is not 1 to 64 of A-Z, 0-9 and _, beginning with a letter."""
+    if not isinstance(code, str) or not CODE_PATTERN.fullmatch(code):
+        raise Refusal(node, "CODE", "a code is 1 to 64 of A-Z, 0-9 and _", 'for example "QUOTA_EXHAUSTED"')
+
+
+def unknown_name(node: ast.AST, name: str) -> Refusal:
+    """Return the refusal of a name that nothing defines, with the nearest way to say it."""
+    if name in REPLACED:
+        return Refusal(node, "NOT_IN_LANGUAGE", f"{name} is not in the language", REPLACED[name])
+    near = [known for known in (*BUILTINS, *HOST) if known.startswith(name[:3])]
+    return Refusal(node, "UNKNOWN_NAME", f"nothing is called {name}", ", ".join(sorted(near)))

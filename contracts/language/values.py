@@ -1,0 +1,189 @@
+"""Walking contract values, metered: equality, order, copies, sizes, canonical bytes.
+
+CPython's own comparison and copying would walk shared structure without paying (a list doubled into itself
+forty times has 2^40 paths), so every walk here charges per node and stops at the nesting cap. A walk over
+a cyclic list therefore ends with a verdict too.
+"""
+
+from __future__ import annotations
+
+from chain.primitives.codec import Value, decode_stored, encode_value
+from contracts.language.faults import LimitExceeded, Reverted
+from contracts.language.limits import (
+    KEY_INT_BOUND,
+    MEM_CONTAINER,
+    MEM_ENTRY,
+    MEM_ITEM,
+    NESTING_MAX,
+)
+from contracts.language.machine import Machine
+
+NoneType = type(None)
+SCALARS = frozenset({int, str, bytes, bool, NoneType})
+NAMES: dict[type, str] = {
+    int: "int",
+    str: "str",
+    bytes: "bytes",
+    bool: "bool",
+    NoneType: "None",
+    list: "list",
+    dict: "dict",
+    tuple: "tuple",
+}
+
+
+def type_name(value: Value) -> str:
+    """Return the language's name for the type of a value."""
+    return NAMES.get(type(value), "value")
+
+
+def wrong_type(message: str) -> Reverted:
+    """Return the revert for an operation on values that it does not take."""
+    return Reverted("TYPE_ERROR", message)
+
+
+def check_key(key: Value) -> None:
+    """Revert unless a value may be a dict key: str, or int in 0..2^60-1 (so that hashes cannot collide)."""
+    if type(key) is str:
+        return
+    if type(key) is not int:
+        raise wrong_type(f"a dict key is a str or an int, not {type_name(key)}")
+    if not 0 <= key < KEY_INT_BOUND:
+        raise Reverted("VALUE_ERROR", "an int key of a dict is in 0..2^60-1")
+
+
+def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
+    """Tell whether two values are equal, charging per node and per 64 characters."""
+    kind = type(a)
+    if kind is not type(b):
+        return kind in (int, bool) and type(b) in (int, bool) and bool(a == b)
+    if kind is str or kind is bytes:
+        if len(a) != len(b):
+            return False
+        m.charge(len(a) >> 6)
+        return bool(a == b)
+    if kind in SCALARS:
+        return bool(a == b)
+    if depth == 0:
+        raise _too_deep()
+    if len(a) != len(b):
+        return False
+    m.charge(1 + len(a))
+    if kind is dict:
+        return all(key in b and equal(m, item, b[key], depth - 1) for key, item in a.items())
+    return all(equal(m, x, y, depth - 1) for x, y in zip(a, b, strict=True))
+
+
+def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
+    """Tell whether a < b: two numbers, two texts, two bytes, or two lists or tuples item by item."""
+    kind = type(a)
+    if kind in (int, bool) and type(b) in (int, bool):
+        return bool(a < b)
+    if kind is not type(b) or kind not in (str, bytes, list, tuple):
+        raise wrong_type(f"{type_name(a)} and {type_name(b)} have no order")
+    if kind is str or kind is bytes:
+        m.charge(min(len(a), len(b)) >> 6)
+        return bool(a < b)
+    if depth == 0:
+        raise _too_deep()
+    m.charge(1 + min(len(a), len(b)))
+    for x, y in zip(a, b, strict=False):
+        if not equal(m, x, y, depth - 1):
+            return less(m, x, y, depth - 1)
+    return len(a) < len(b)
+
+
+def contains(m: Machine, items: Value, wanted: Value) -> bool:
+    """Tell whether a list or tuple holds an equal item."""
+    if type(wanted) in SCALARS:
+        size = len(wanted) >> 6 if type(wanted) in (str, bytes) else 0
+        m.charge((len(items) * (1 + size)) >> 1)
+        return wanted in items
+    return any(equal(m, item, wanted) for item in items)
+
+
+def measure(m: Machine, value: Value, depth: int = NESTING_MAX) -> None:
+    """Charge for walking a value: 2 per node, 1 per 16 characters; refuse more than 32 levels."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        m.charge(2 + (len(value) >> 4))
+    elif kind in SCALARS:
+        m.charge(2)
+    elif depth == 0:
+        raise _too_deep()
+    elif kind is dict:
+        m.charge(2 + 3 * len(value))
+        for key, item in value.items():
+            if type(key) is str:
+                m.charge(len(key) >> 4)
+            measure(m, item, depth - 1)
+    else:
+        m.charge(2)
+        for item in value:
+            measure(m, item, depth - 1)
+
+
+def encode(m: Machine, value: Value) -> bytes:
+    """Return the canonical bytes of a value, paying for the walk first."""
+    kind = type(value)
+    if kind is str:
+        if len(value) < 32:
+            text = value.encode()
+            if len(text) < 32:
+                return _SHORT[len(text)] + text
+        m.charge(len(value) >> 4)
+    elif kind is int:
+        if 0 <= value < 128:
+            return _FIXINT[value]
+    elif kind is bytes:
+        m.charge(len(value) >> 4)
+    elif kind not in SCALARS:
+        measure(m, value)
+    return encode_value(value)
+
+
+_FIXINT = [bytes((number,)) for number in range(128)]
+_SHORT = [bytes((0xA0 + length,)) for length in range(32)]
+
+
+def decode(m: Machine, data: bytes) -> Value:
+    """Return the value of stored bytes; the caller has paid per byte."""
+    first = data[0]
+    if len(data) == 1 and first < 128:
+        return first
+    value = decode_stored(data)
+    book(m, value)
+    return value
+
+
+def book(m: Machine, value: Value) -> None:
+    """Book the memory of a value that has just been made from bytes."""
+    kind = type(value)
+    if kind is dict:
+        m.allocate(MEM_CONTAINER + MEM_ENTRY * len(value))
+        for item in value.values():
+            if type(item) not in _SMALL:
+                book(m, item)
+    elif kind is list or kind is tuple:
+        m.allocate(MEM_CONTAINER + MEM_ITEM * len(value))
+        for item in value:
+            if type(item) not in _SMALL:
+                book(m, item)
+    elif kind is str or kind is bytes:
+        m.allocate(len(value))
+
+
+_SMALL = frozenset({int, bool, NoneType})
+
+
+def isolate(m: Machine, value: Value) -> Value:
+    """Return a copy that shares nothing with the original, dicts in canonical order; scalars pass through."""
+    if type(value) in SCALARS:
+        return value
+    data = encode(m, value)
+    m.charge(len(data) >> 4)
+    return decode(m, data)
+
+
+def _too_deep() -> LimitExceeded:
+    return LimitExceeded("NESTING", f"a value nested deeper than {NESTING_MAX}")
