@@ -26,7 +26,7 @@ from privcompute.listener import PeerListener
 from privcompute.programs.base import InputColumn, JobInput, Program
 from privcompute.programs.registry import PROGRAMS
 from privcompute.results import ResultStore, make_result
-from privcompute.runner import EngineFactory, Plan, check_runnable
+from privcompute.runner import Plan, check_runnable
 
 NONCE_BYTES = 32
 REASON_CHARS_MAX = 128
@@ -51,11 +51,10 @@ class Parts:
     evidence: EvidenceLog
     slot: asyncio.Lock
     """One job computes at a time; jobs take it in the order in which the ledger started them."""
-    make_engine: EngineFactory
     code_hashes: Mapping[str, bytes]
     """Program -> code hash, taken when the agent started: of the code that runs, not of later files."""
-    accept_peers: Callable[[JobView], None]
-    """Admit the agents of this job's participants."""
+    accept_peers: Callable[[], None]
+    """Admit the agents of the participants of all our open jobs."""
 
     @property
     def org(self) -> str:

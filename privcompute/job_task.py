@@ -209,7 +209,7 @@ class JobTask:
             raise Refusal("AGENT_BUSY", "this agent has as many jobs as agent.toml allows; propose later")
         self._post(step=f"checking grants and policy ({phase})")
         checked = await job_steps.check(self._parts, view, phase)
-        self._parts.accept_peers(view)
+        self._parts.accept_peers()
         self._say(f"our node shows it as authorised ({phase})")
         return checked
 
@@ -238,7 +238,6 @@ class JobTask:
             plan,
             self._parts.key,
             self._parts.listener,
-            self._parts.make_engine,
             on_stage=lambda done: _later(loop, self._queue.put_nowait, done),
             on_progress=lambda *seen: _later(loop, self._on_progress, *seen),
         )

@@ -27,12 +27,11 @@ from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Progr
 from privcompute.programs.join import join_spec
 from privcompute.protocols.psi import Matching, match, release
 from privcompute.protocols.psi import psi as private_join
+from privcompute.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.sources import Table
 from privcompute.transport import Cancellation, Links, Peer, PeerListener, connect_peers, run_party
 
 T = TypeVar("T")
-EngineFactory = Callable[[str, int, int], Steps[Engine]]
-"""(profile, me, parties) -> the protocol that sets an engine up."""
 OnStage = Callable[[StageDone], None]
 OnProgress = Callable[[str, int, int], None]
 COUNT_BYTES = 8
@@ -96,6 +95,13 @@ def check_runnable(spec: JobSpec) -> None:
         )
 
 
+def start_engine(profile: str, me: int, job: bytes) -> Steps[Engine]:
+    """Set up the engine of a profile with fresh secret randomness."""
+    if profile != "rep3":
+        raise Refusal("PROFILE_PARTIES", f"profile {profile} has no engine for this program here")
+    return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
+
+
 def agree_on_rows(me: int, parties: int, owners: tuple[int, ...], rows: int | None) -> Steps[int]:
     """Tell every party the number of joined rows and check that all owners say the same."""
     others = [party for party in range(parties) if party != me]
@@ -120,12 +126,11 @@ class JobRun:
         plan: Plan,
         key: PrivateKey,
         listener: PeerListener,
-        make_engine: EngineFactory,
         on_stage: OnStage,
         on_progress: OnProgress,
     ) -> None:
         self.plan = plan
-        self._key, self._listener, self._make_engine = key, listener, make_engine
+        self._key, self._listener = key, listener
         self._on_stage, self._on_progress = on_stage, on_progress
         self._cancellation = Cancellation()
         self._links: Links | None = None
@@ -153,7 +158,7 @@ class JobRun:
             self._stage("match", self._match())
         else:
             rows = self._stage("join", self._join())
-            self._engine = self._stage("setup", self._make_engine(plan.spec.profile, plan.me, plan.parties))
+            self._engine = self._stage("setup", start_engine(plan.spec.profile, plan.me, plan.job_bytes))
             self._outputs = self._stage("compute", plan.program.run(self._engine, self._context(rows)))
         return ComputeDone(plan.spec.profile, self._channels())
 

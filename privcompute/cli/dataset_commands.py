@@ -1,0 +1,306 @@
+"""`assent dataset`: register data by a salted commitment, list, show and check them."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.client import Client
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, run, session_options
+from chain.primitives.codec import Value
+from chain.primitives.jsonvalue import to_json
+from privcompute.agent_config import AgentConfig, AgentFiles, configured_source
+from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
+from privcompute.commitments import SEED_BYTES, size_bucket
+from privcompute.datasets import DatasetError, DatasetStore, LocalDataset, open_dataset, prepare
+from privcompute.evidence import EvidenceLog
+from privcompute.job_steps import now_ms
+from privcompute.sources import SENSITIVITIES, TYPES, Column, Source
+
+SEE_LIST = "see: assent dataset list"
+_file = click.argument("file", type=click.Path(path_type=Path), required=False)
+_table = click.option("--table", help="Table, when FILE is a DuckDB database.")
+_id_column = click.option("--id-column", help="Column that identifies a row; joins match by it.")
+_columns = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME:TYPE[:SENSITIVITY]",
+    help="Register this column (repeat). Without any: every column of the file, types found by looking.",
+)
+
+
+@click.group()
+def dataset() -> None:
+    """Register, list, show and check datasets."""
+
+
+def _source(
+    config: AgentConfig,
+    files: AgentFiles,
+    dataset_id: str,
+    file: Path | None,
+    table: str | None,
+    id_column: str | None,
+    columns: tuple[str, ...],
+) -> tuple[Source, str | None]:
+    """Return where the data lie: the arguments, else agent.toml."""
+    if file is not None:
+        return Source(file.resolve(), tuple(_column(text, id_column) for text in columns), table), id_column
+    configured = configured_source(config, files, dataset_id)
+    if configured is None:
+        raise UsageFault(
+            f"dataset {dataset_id!r}: give its FILE, or describe it under [[datasets]] in agent.toml"
+        )
+    return configured
+
+
+def _column(text: str, id_column: str | None) -> Column:
+    name, _, rest = text.partition(":")
+    kind_text, _, level_text = rest.partition(":")
+    kind = next((item for item in TYPES if item == kind_text), None)
+    wanted = level_text or ("identifier" if name == id_column else "personal")
+    level = next((item for item in SENSITIVITIES if item == wanted), None)
+    if not name or kind is None or level is None:
+        raise UsageFault(
+            f"--column {text!r}: give NAME:TYPE[:SENSITIVITY] with TYPE in {', '.join(TYPES)} and "
+            f"SENSITIVITY in {', '.join(SENSITIVITIES)}"
+        )
+    return Column(name, kind, level)
+
+
+def _schema(local: LocalDataset) -> list[Value]:
+    return [{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in local.source.columns]
+
+
+def _prepare(
+    files: AgentFiles, dataset_id: str, version: int, source: Source, id_column: str | None
+) -> LocalDataset:
+    """Commit to the data and write the record down before anything is sent."""
+    store = DatasetStore(files.datasets)
+    try:  # an earlier attempt whose outcome was unknown keeps its salts, and so its root
+        seed = store.load(dataset_id, version).seed
+    except DatasetError:
+        seed = secrets.token_bytes(SEED_BYTES)
+    local, _ = prepare(dataset_id, version, source, id_column, seed)
+    store.save(local)
+    body = {"dataset": dataset_id, "version": version, "root": local.root, "rows": local.rows}
+    EvidenceLog(files.evidence).append(now_ms(), "", "dataset", body)
+    return local
+
+
+@dataset.command("register")
+@click.argument("dataset_id", metavar="ID")
+@_file
+@_table
+@_id_column
+@_columns
+@click.option("--approver", "approvers", multiple=True, metavar="ORG", help="Who approves requests (repeat).")
+@click.option(
+    "--threshold", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them."
+)
+@click.option("--description", default="", help="What it holds, for the other members.")
+@json_option
+@reports_errors
+@session_options
+def register(
+    session: Session,
+    dataset_id: str,
+    file: Path | None,
+    table: str | None,
+    id_column: str | None,
+    columns: tuple[str, ...],
+    approvers: tuple[str, ...],
+    threshold: int,
+    description: str,
+    as_json: bool,
+) -> None:
+    """Register FILE as dataset ID: its schema and a salted root go on the ledger, its rows stay here."""
+    config, files = agent_of_folder()
+    if _on_ledger(session, dataset_id) is not None:
+        raise UsageFault(
+            f"dataset {dataset_id!r} is registered already; add a version: assent dataset new-version"
+        )
+    source, id_column = _source(config, files, dataset_id, file, table, id_column, columns)
+    local = _prepare(files, dataset_id, 1, source, id_column)
+    args: dict[str, Value] = {
+        "id": dataset_id,
+        "schema": _schema(local),
+        "root": local.root,
+        "size_bucket": size_bucket(local.rows),
+        "approvers": list(approvers) or [config.organisation],
+        "threshold": threshold,
+        "description": description,
+    }
+    receipt = send(session, "datasets", "register", args)
+    if as_json:
+        print_json(sent_json(receipt, root=local.root.hex(), rows=local.rows, schema=_schema(local)))
+        return
+    console.print(
+        f"registered {dataset_id} version 1: {local.rows:,} rows, {len(local.source.columns)} columns, "
+        f"root {local.root.hex()[:16]}…, height {receipt.height}"
+    )
+
+
+@dataset.command("new-version")
+@click.argument("dataset_id", metavar="ID")
+@_file
+@_table
+@_id_column
+@_columns
+@json_option
+@reports_errors
+@session_options
+def new_version(
+    session: Session,
+    dataset_id: str,
+    file: Path | None,
+    table: str | None,
+    id_column: str | None,
+    columns: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Register changed data as the next version of ID; grants name the version they cover."""
+    config, files = agent_of_folder()
+    known = _on_ledger(session, dataset_id)
+    if known is None:
+        raise UsageFault(f"dataset {dataset_id!r} is not registered; first: assent dataset register")
+    version = int(known["version"]) + 1
+    if file is None and configured_source(config, files, dataset_id) is None:
+        before = DatasetStore(files.datasets).load(dataset_id, version - 1).source
+        source, id_column = before, before.id_column
+    else:
+        source, id_column = _source(config, files, dataset_id, file, table, id_column, columns)
+    local = _prepare(files, dataset_id, version, source, id_column)
+    args: dict[str, Value] = {
+        "id": dataset_id,
+        "schema": _schema(local),
+        "root": local.root,
+        "size_bucket": size_bucket(local.rows),
+    }
+    receipt = send(session, "datasets", "new_version", args)
+    if as_json:
+        print_json(sent_json(receipt, root=local.root.hex(), rows=local.rows, schema=_schema(local)))
+        return
+    console.print(f"registered {dataset_id} version {version}: {local.rows:,} rows, height {receipt.height}")
+
+
+def _on_ledger(session: Session, dataset_id: str) -> Any:
+    async def work() -> Any:
+        async with session.client() as client:
+            return await client.state("datasets", "datasets", dataset_id)
+
+    return run(work())
+
+
+@dataset.command("list")
+@json_option
+@reports_errors
+@session_options
+def list_datasets(session: Session, as_json: bool) -> None:
+    """List every registered dataset."""
+
+    async def work() -> list[Any]:
+        async with session.client() as client:
+            return [value async for _, value in client.entries("datasets", "datasets")]
+
+    found = run(work())
+    if as_json:
+        print_json([to_json(item) for item in found])
+        return
+    rows = [
+        [d["id"], d["owner"], d["version"], d["status"], d["size_bucket"], len(d["schema"]), d["description"]]
+        for d in found
+    ]
+    print_table("datasets", ["id", "owner", "#version", "status", "rows", "#columns", "description"], rows)
+
+
+@dataset.command("show")
+@click.argument("dataset_id", metavar="ID")
+@json_option
+@reports_errors
+@session_options
+def show(session: Session, dataset_id: str, as_json: bool) -> None:
+    """Show dataset ID: owner, schema, root, who approves; proved against the genesis if known."""
+
+    async def work() -> Any:
+        async with session.client() as client:
+            return await need_state(client, "datasets", "datasets", dataset_id, SEE_LIST)
+
+    found = run(work())
+    if as_json:
+        print_json(to_json(found))
+        return
+    console.print(f"{found['id']} of {found['owner']}: {found['status']}, version {found['version']}")
+    console.print(f"  rows {found['size_bucket']}, registered {show_time(found['registered_at'])} UTC")
+    console.print(f"  root {found['root'].hex()}")
+    console.print(f"  approvers {', '.join(found['approvers'])}, {found['threshold']} needed")
+    if found["description"]:
+        console.print(f"  {found['description']}")
+    print_table(
+        "schema",
+        ["column", "type", "sensitivity"],
+        [[c["name"], c["type"], c["sensitivity"]] for c in found["schema"]],
+    )
+
+
+@dataset.command("check")
+@click.argument("dataset_id", metavar="ID")
+@click.option("--version", type=click.IntRange(1), help="Version; by default the current one.")
+@json_option
+@reports_errors
+@session_options
+def check(session: Session, dataset_id: str, version: int | None, as_json: bool) -> None:
+    """Read the data behind ID again and compare them with the root that the ledger shows."""
+    _, files = agent_of_folder()
+
+    async def work() -> tuple[int, bytes]:
+        async with session.client() as client:
+            current = await need_state(client, "datasets", "datasets", dataset_id, SEE_LIST)
+            wanted = version or int(current["version"])
+            record = await _version(client, dataset_id, wanted)
+            return wanted, bytes(record["root"])
+
+    wanted, root = run(work())
+    opened = open_dataset(DatasetStore(files.datasets).load(dataset_id, wanted))
+    if opened.commitment.root != root:
+        raise DatasetError(
+            f"dataset {dataset_id} version {wanted}: the ledger shows root {root.hex()[:16]}…, this agent "
+            f"computes {opened.commitment.root.hex()[:16]}…; register with: assent dataset new-version"
+        )
+    if as_json:
+        print_json({"dataset": dataset_id, "version": wanted, "rows": opened.table.rows, "root": root.hex()})
+        return
+    console.print(f"{dataset_id} version {wanted}: {opened.table.rows:,} rows match the registered root")
+
+
+async def _version(client: Client, dataset_id: str, version: int) -> Value:
+    return await need_state(client, "datasets", "versions", f"{dataset_id}/{version}", SEE_LIST)
+
+
+def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Command:
+    """Return a command that only its owner may give: suspend, resume or retire."""
+
+    def act(session: Session, dataset_id: str, as_json: bool, **given: str) -> None:
+        receipt = send(session, "datasets", method, {"id": dataset_id, **given})
+        if as_json:
+            print_json(sent_json(receipt))
+        else:
+            console.print(f"{dataset_id} {said} at height {receipt.height}")
+
+    decorated: Any = json_option(reports_errors(session_options(act)))
+    if reason:
+        decorated = click.option("--reason", required=True, help="Why; every member can read it.")(decorated)
+    decorated = click.argument("dataset_id", metavar="ID")(decorated)
+    return click.command(method, help=help_text)(decorated)
+
+
+dataset.add_command(
+    _decide("suspend", "Suspend ID: no grant on it passes until resumed.", "suspended", reason=True)
+)
+dataset.add_command(_decide("resume", "Resume ID.", "resumed", reason=False))
+dataset.add_command(_decide("retire", "Retire ID for good.", "retired", reason=True))

@@ -1,0 +1,253 @@
+"""`assent grant`: request, decide, narrow, suspend and revoke authorisations to use data."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, run, session_options
+from chain.primitives.codec import Value
+from chain.primitives.errors import DecodeError
+from chain.primitives.jsonvalue import from_json, to_json
+from privcompute.cli.common import (
+    UsageFault,
+    need_state,
+    pairs,
+    parse_time,
+    result_of,
+    send,
+    sent_json,
+    show_time,
+)
+from privcompute.enforcement import ALLOWED_USES
+
+SEE_LIST = "see: assent grant list"
+CONSTRAINTS = tuple(ALLOWED_USES)
+TERM_FLAGS = ("columns", "programs", "receivers", "co_parties")
+
+
+@click.group()
+def grant() -> None:
+    """Request, decide, narrow, suspend and revoke grants."""
+
+
+@grant.command("request")
+@click.argument("grant_id", metavar="ID")
+@click.option("--dataset", "dataset_id", required=True, help="Dataset.")
+@click.option("--version", type=click.IntRange(1), help="Its version; by default the current one.")
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    required=True,
+    metavar="NAME[=CONSTRAINT]",
+    help=f"Column (repeat); CONSTRAINT in {', '.join(CONSTRAINTS)}; encrypted-only if not given.",
+)
+@click.option("--purpose", required=True, help="Purpose code, such as credit-risk-model.")
+@click.option("--legal-basis", required=True, help="Why this is lawful.")
+@click.option("--program", "programs", multiple=True, required=True, help="Program that may run (repeat).")
+@click.option("--receiver", "receivers", multiple=True, required=True, help="Who may learn results (repeat).")
+@click.option(
+    "--co-party", "co_parties", multiple=True, help="Who may take part besides owner and requester."
+)
+@click.option("--profile", default="rep3", show_default=True, help="Weakest security profile.")
+@click.option("--not-before", default="0s", help="Begin: 12h or 30d from now, or a date.")
+@click.option("--expires", required=True, help="End: 12h or 30d from now, or a date.")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), required=True, help="How many jobs may use it.")
+@click.option(
+    "--min-group",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Fewest rows a figure rests on.",
+)
+@click.option("--policy", default="", help="Policy contract that is asked at every step.")
+@json_option
+@reports_errors
+@session_options
+def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> None:
+    """Request grant ID on a dataset; its approvers then decide."""
+    columns = pairs(given["columns"], "--column", "encrypted-only")
+    for name, constraint in columns.items():
+        if constraint not in CONSTRAINTS:
+            raise UsageFault(
+                f"--column {name}={constraint}: the constraint is one of {', '.join(CONSTRAINTS)}"
+            )
+    dataset_id = given["dataset_id"]
+    current = run(_dataset(session, dataset_id))
+    args: dict[str, Value] = {
+        "id": grant_id,
+        "dataset": dataset_id,
+        "version": given["version"] or current["version"],
+        "columns": columns,
+        "purpose": given["purpose"],
+        "legal_basis": given["legal_basis"],
+        "programs": list(given["programs"]),
+        "receivers": list(given["receivers"]),
+        "co_parties": list(given["co_parties"]),
+        "profile": given["profile"],
+        "not_before": 0 if given["not_before"] == "0s" else parse_time(given["not_before"], "--not-before"),
+        "expires": parse_time(given["expires"], "--expires"),
+        "quota_runs": given["runs"],
+        "min_group": given["min_group"],
+        "policy": given["policy"],
+    }
+    receipt = send(session, "grants", "request", args)
+    if as_json:
+        print_json(sent_json(receipt))
+        return
+    console.print(
+        f"requested {grant_id} on {dataset_id} of {current['owner']} at height {receipt.height}; "
+        f"{', '.join(current['approvers'])} decide{'s' if len(current['approvers']) == 1 else ''} with: "
+        f"assent grant approve {grant_id}"
+    )
+
+
+async def _dataset(session: Session, dataset_id: str) -> Any:
+    async with session.client() as client:
+        return await need_state(client, "datasets", "datasets", dataset_id, "see: assent dataset list")
+
+
+def _terms(text: str) -> dict[str, Value]:
+    """Return terms given as JSON; times may be written as `30d` or a date."""
+    try:
+        terms = from_json(json.loads(text))
+    except (ValueError, DecodeError) as error:
+        raise UsageFault(f'--terms: not a JSON object ({error}); for example {{"quota_runs": 1}}') from None
+    if not isinstance(terms, dict):
+        raise UsageFault('--terms: give a JSON object, for example {"quota_runs": 1}')
+    for name in ("expires", "not_before"):
+        if isinstance(terms.get(name), str):
+            terms[name] = parse_time(terms[name], f"--terms {name}")
+    return terms
+
+
+_terms_help = (
+    "Stricter terms as JSON: any of columns, programs, receivers, co_parties, profile, not_before, expires, "
+    "quota_runs, min_group, policy."
+)
+
+
+@grant.command("approve")
+@click.argument("grant_id", metavar="ID")
+@click.option("--terms", default="{}", help=_terms_help)
+@json_option
+@reports_errors
+@session_options
+def approve(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
+    """Approve ID, as requested or on stricter terms."""
+    receipt = send(session, "grants", "approve", {"id": grant_id, "terms": _terms(terms)})
+    if as_json:
+        print_json(sent_json(receipt))
+    else:
+        console.print(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
+
+
+@grant.command("narrow")
+@click.argument("grant_id", metavar="ID")
+@click.option("--terms", required=True, help=_terms_help)
+@json_option
+@reports_errors
+@session_options
+def narrow(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
+    """Make the terms of ID stricter, as the owner alone may."""
+    receipt = send(session, "grants", "narrow", {"id": grant_id, "terms": _terms(terms)})
+    if as_json:
+        print_json(sent_json(receipt))
+    else:
+        console.print(f"narrowed {grant_id} at height {receipt.height}; see: assent grant show {grant_id}")
+
+
+def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Command:
+    def act(session: Session, grant_id: str, as_json: bool, **given: str) -> None:
+        receipt = send(session, "grants", method, {"id": grant_id, **given})
+        if as_json:
+            print_json(sent_json(receipt))
+        else:
+            console.print(f"{grant_id} {said} at height {receipt.height}")
+
+    decorated: Any = json_option(reports_errors(session_options(act)))
+    if reason:
+        decorated = click.option("--reason", required=True, help="Why; every member can read it.")(decorated)
+    decorated = click.argument("grant_id", metavar="ID")(decorated)
+    return click.command(method, help=help_text)(decorated)
+
+
+for _command in (
+    _decide("reject", "Vote against the request ID.", "rejected", reason=True),
+    _decide("withdraw", "Withdraw one's own request ID.", "withdrawn", reason=False),
+    _decide("suspend", "Suspend ID until resumed: no step of any job passes.", "suspended", reason=True),
+    _decide("resume", "Resume the suspended ID.", "resumed", reason=False),
+    _decide("revoke", "Revoke ID for good, from the next block on.", "revoked", reason=True),
+):
+    grant.add_command(_command)
+
+
+@grant.command("list")
+@click.option("--dataset", "dataset_id", help="Only grants on this dataset.")
+@click.option("--status", help="Only grants in this status.")
+@json_option
+@reports_errors
+@session_options
+def list_grants(session: Session, dataset_id: str | None, status: str | None, as_json: bool) -> None:
+    """List grants and requests."""
+
+    async def work() -> list[Any]:
+        async with session.client() as client:
+            return [value async for _, value in client.entries("grants", "grants")]
+
+    found = [
+        item
+        for item in run(work())
+        if dataset_id in (None, item["dataset"]) and status in (None, item["status"])
+    ]
+    if as_json:
+        print_json([to_json(item) for item in found])
+        return
+    rows = [
+        [
+            g["id"],
+            f"{g['dataset']}@{g['version']}",
+            g["grantee"],
+            g["purpose"],
+            g["status"],
+            f"{g['quota']['used']}+{g['quota']['reserved']} of {g['quota']['runs']}",
+            show_time(g["expires"])[:10],
+        ]
+        for g in found
+    ]
+    print_table("grants", ["id", "dataset", "grantee", "purpose", "status", "runs", "expires"], rows)
+
+
+@grant.command("show")
+@click.argument("grant_id", metavar="ID")
+@json_option
+@reports_errors
+@session_options
+def show(session: Session, grant_id: str, as_json: bool) -> None:
+    """Show grant ID with all its terms; proved against the genesis if known."""
+
+    async def work() -> Any:
+        async with session.client() as client:
+            return await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+
+    g = run(work())
+    if as_json:
+        print_json(to_json(g))
+        return
+    quota = g["quota"]
+    console.print(f"{g['id']}: {g['status']}" + (f" ({g['reason']})" if g["reason"] else ""))
+    console.print(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
+    console.print(f"  for {g['purpose']} ({g['legal_basis']})")
+    console.print(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")
+    console.print(f"  {quota['runs']} runs: {quota['used']} used, {quota['reserved']} reserved")
+    console.print(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")
+    console.print(
+        f"  results to {', '.join(g['receivers'])}; with {', '.join(g['co_parties']) or 'no others'}"
+    )
+    console.print(f"  groups of {g['min_group']} or more; policy contract {g['policy'] or 'none'}")
+    console.print(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
+    print_table("columns", ["column", "constraint"], sorted(g["columns"].items()))

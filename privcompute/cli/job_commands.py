@@ -1,0 +1,284 @@
+"""`assent job`: propose computations, follow them, read results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, run, session_options
+from chain.primitives.codec import encode_value
+from chain.primitives.crypto import digest
+from chain.primitives.jsonvalue import to_json
+from privcompute.cli.common import (
+    UsageFault,
+    agent_of_folder,
+    call,
+    find_job,
+    need_state,
+    sent_json,
+    show_time,
+)
+from privcompute.cli.job_spec import build_spec, read_request
+from privcompute.cli.job_watch import watch_job
+from privcompute.programs.registry import PROGRAMS
+from privcompute.results import ResultStore
+
+SEE_LIST = "see: assent job list"
+
+
+@click.group()
+def job() -> None:
+    """Propose, follow and cancel joint computations; read their results."""
+
+
+@job.command("propose")
+@click.option("--file", "file", type=click.Path(path_type=Path), help="Job file (TOML); options override it.")
+@click.option("--program", help="Program; see: assent job programs.")
+@click.option("--purpose", help="Purpose code, as in the grants.")
+@click.option("--profile", help="Security profile. [default: rep3]")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="GRANT[:COLUMN=USE,…]",
+    help="Grant to use (repeat), with the columns; by default all that it covers, as its constraints say.",
+)
+@click.option("--parameters", help="Parameters of the program as a JSON object.")
+@click.option("--receiver", "receivers", multiple=True, help="Who learns the result (repeat).")
+@click.option("--compute", "compute", multiple=True, help="Who computes besides the owners (repeat).")
+@click.option("--min-group", type=click.IntRange(1), help="Fewest rows a figure rests on.")
+@click.option(
+    "--deadline", "deadlines", multiple=True, metavar="STATE=TIME", help="Such as run=10m (repeat)."
+)
+@click.option("--watch", is_flag=True, help="Follow the job to its end.")
+@json_option
+@reports_errors
+@session_options
+def propose(session: Session, file: Path | None, watch: bool, as_json: bool, **given: Any) -> None:
+    """Propose a computation under grants; every participant's agent checks it and answers."""
+    request = read_request(file, given)
+
+    async def work() -> tuple[str, Any]:
+        async with session.account() as account:
+            spec = await build_spec(account.client, request)
+            receipt = await call(account, "jobs", "propose", {"spec": spec})
+            return str(decode_result(receipt)), receipt
+
+    job_id, receipt = run(work())
+    if as_json:
+        print_json(sent_json(receipt, job=job_id))
+    else:
+        console.print(f"proposed job {job_id} at height {receipt.height}")
+    if watch:
+        run(watch_job(session, job_id, _board_folder(), as_json, 0))
+    elif not as_json:
+        console.print(f"follow it with: assent job watch {job_id[:12]}")
+
+
+def decode_result(receipt: Any) -> Any:
+    """Return what the call returned."""
+    return sent_json(receipt)["result"]
+
+
+def _board_folder() -> Path | None:
+    folder = click.get_current_context().params.get("as_")
+    if not isinstance(folder, Path) or not (folder / "agent.toml").exists():
+        return None
+    return agent_of_folder()[1].status
+
+
+@job.command("watch")
+@click.argument("job_id", metavar="JOB")
+@click.option("--timeout", type=click.IntRange(0), default=0, help="Give up after so many seconds; 0: never.")
+@json_option
+@reports_errors
+@session_options
+def watch_command(session: Session, job_id: str, timeout: int, as_json: bool) -> None:
+    """Follow JOB to its end: events from the ledger, progress from our own agent (with --as)."""
+    folder = _board_folder()
+
+    async def work() -> None:
+        async with session.client() as client:
+            found = await find_job(client, job_id)
+        await watch_job(session, found, folder, as_json, timeout)
+
+    run(work())
+
+
+@job.command("list")
+@click.option("--state", help="Only jobs in this state.")
+@json_option
+@reports_errors
+@session_options
+def list_jobs(session: Session, state: str | None, as_json: bool) -> None:
+    """List jobs, the newest last."""
+
+    async def work() -> list[Any]:
+        async with session.client() as client:
+            return [value async for _, value in client.entries("jobs", "jobs")]
+
+    found = sorted(run(work()), key=lambda item: (item["height"], item["id"]))
+    found = [item for item in found if state in (None, item["state"])]
+    if as_json:
+        print_json([to_json(item) for item in found])
+        return
+    rows = [[j["id"][:12], j["program"], j["initiator"], j["state"], show_time(j["since"])] for j in found]
+    print_table("jobs", ["job", "program", "initiator", "state", "since (UTC)"], rows)
+
+
+@job.command("show")
+@click.argument("job_id", metavar="JOB")
+@json_option
+@reports_errors
+@session_options
+def show(session: Session, job_id: str, as_json: bool) -> None:
+    """Show JOB: its spec, its state, stages and certificate; proved against the genesis if known."""
+
+    async def work() -> dict[str, Any]:
+        async with session.client() as client:
+            found = await find_job(client, job_id)
+            record = await need_state(client, "jobs", "jobs", found, SEE_LIST)
+            spec = await need_state(client, "jobs", "specs", found, SEE_LIST)
+            heads = {
+                one["org"]: await client.state("jobs", "stage_heads", f"{found}/{one['org']}")
+                for one in spec["participants"]
+            }
+            certificate = await client.state("jobs", "certificates", found)
+            return {"job": record, "spec": spec, "stages": heads, "certificate": certificate}
+
+    found = run(work())
+    if as_json:
+        print_json(to_json(found))
+        return
+    record, spec = found["job"], found["spec"]
+    console.print(f"job {record['id']}")
+    console.print(f"  {spec['program']} for {spec['purpose']}, proposed by {record['initiator']}")
+    console.print(f"  profile {spec['profile']}; groups of {spec['min_group']} or more")
+    console.print(
+        f"  state {record['state']} since {show_time(record['since'])} UTC, height {record['height']}"
+    )
+    console.print(f"  results to {', '.join(spec['receivers'])}")
+    inputs = [
+        [
+            one["grant"],
+            f"{one['dataset']}@{one['version']}",
+            ", ".join(f"{c} ({u})" for c, u in one["columns"].items()),
+        ]
+        for one in spec["inputs"]
+    ]
+    print_table("inputs", ["grant", "dataset", "columns (use)"], inputs)
+    print_table("participants", ["org", "role", "#stages", "done"], _steps(found))
+    certificate = found["certificate"]
+    if certificate is not None:
+        signers = ", ".join(certificate["signatures"])
+        console.print(
+            f"certificate {certificate['digest'].hex()}, signed by {signers}, height {certificate['height']}"
+        )
+
+
+def _steps(found: dict[str, Any]) -> list[list[Any]]:
+    record = found["job"]
+    names = ("accepted", "bound", "transcripts", "reveals", "results", "signed")
+    return [
+        [
+            one["org"],
+            one["role"],
+            (found["stages"][one["org"]] or {"count": 0})["count"],
+            ", ".join(name for name in names if one["org"] in record[name]),
+        ]
+        for one in found["spec"]["participants"]
+    ]
+
+
+@job.command("result")
+@click.argument("job_id", metavar="JOB")
+@json_option
+@reports_errors
+@session_options
+def result(session: Session, job_id: str, as_json: bool) -> None:
+    """Print the result of JOB that our agent keeps, after checking it against the hash on the ledger."""
+    config, files = agent_of_folder()
+
+    async def work() -> tuple[str, Any]:
+        async with session.client() as client:
+            found = await find_job(client, job_id)
+            return found, await client.state("jobs", "results", f"{found}/{config.organisation}")
+
+    found, committed = run(work())
+    stored = ResultStore(files.results).load(found)
+    if stored is None:
+        raise UsageFault(
+            f"job {found[:12]}: {config.organisation} holds no result; it is not a receiver, or the job did "
+            f"not reveal one: assent job show {found[:12]}"
+        )
+    on_ledger = committed is not None and committed["hash"] == stored.hash
+    if as_json:
+        print_json(
+            {
+                "job": found,
+                "program": stored.program,
+                "profile": stored.profile,
+                "schema": stored.schema,
+                "values": stored.values,
+                "hash": stored.hash.hex(),
+                "salt": stored.salt.hex(),
+                "on_ledger": on_ledger,
+            }
+        )
+        return
+    console.print(f"{stored.program} under profile {stored.profile} ({stored.schema})")
+    console.print(json.dumps(stored.values, indent=2, ensure_ascii=False))
+    said = "as committed on the ledger" if on_ledger else "NOT (yet) committed on the ledger"
+    console.print(f"hash {stored.hash.hex()}, {said}")
+
+
+@job.command("cancel")
+@click.argument("job_id", metavar="JOB")
+@click.option("--reason", default="cancelled", show_default=True, help="Why; every member can read it.")
+@json_option
+@reports_errors
+@session_options
+def cancel(session: Session, job_id: str, reason: str, as_json: bool) -> None:
+    """Abort JOB as a participant or its initiator; a run that has begun stays spent."""
+
+    async def work() -> tuple[str, Any]:
+        async with session.account() as account:
+            found = await find_job(account.client, job_id)
+            evidence = digest("assent/cancelled", encode_value([found, reason]))
+            args = {"job": found, "reason": reason, "evidence": evidence}
+            return found, await call(account, "jobs", "abort", args)
+
+    found, receipt = run(work())
+    if as_json:
+        print_json(sent_json(receipt, job=found))
+    else:
+        console.print(f"aborted job {found[:12]} at height {receipt.height}")
+
+
+@job.command("programs")
+@json_option
+@reports_errors
+def programs(as_json: bool) -> None:
+    """List the programs installed here, with what they leak and the code hash that jobs must name."""
+    found = [PROGRAMS[name] for name in sorted(PROGRAMS)]
+    if as_json:
+        print_json(
+            [
+                {
+                    **to_json(p.record()),
+                    "summary": p.summary,
+                    "output": p.output,
+                    "fields": dict(p.output_fields),
+                }
+                for p in found
+            ]
+        )
+        return
+    for program in found:
+        console.print(f"[bold]{program.id}[/bold] ({program.code_hash().hex()[:16]}…): {program.summary}")
+        console.print(f"  uses {', '.join(program.uses)}; profiles {', '.join(program.profiles)}")
+        console.print(f"  leaks: {program.leakage}")

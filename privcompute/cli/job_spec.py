@@ -1,0 +1,170 @@
+"""From what a person says about a job to the exact spec that is proposed."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from chain.api.client import Client
+from chain.primitives.codec import Value
+from chain.primitives.errors import DecodeError
+from chain.primitives.jsonvalue import from_json
+from chain.primitives.settings import Section, load_toml, validate
+from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
+
+NONCE_BYTES = 16
+DEADLINES_MS = {
+    "accept": 120_000,
+    "bind": 120_000,
+    "run": 600_000,
+    "reveal": 120_000,
+    "commit": 120_000,
+    "certify": 120_000,
+}
+"""Time allowed for each state unless told otherwise."""
+_USE_OF = {
+    "join-only": "join",
+    "aggregate-only": "aggregate",
+    "compare-only": "compare",
+    "encrypted-only": "encrypted",
+}
+
+
+class InputRequest(Section):
+    """One grant to use."""
+
+    grant: str
+    columns: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
+    """Column -> use; empty: every column of the grant, used as its constraint says."""
+
+
+class JobRequest(Section):
+    """A job file: what a person decides; everything else is read from the ledger."""
+
+    program: str
+    purpose: str
+    profile: str = "rep3"
+    min_group: int | None = None
+    """By default the strictest grant's."""
+    inputs: Annotated[list[InputRequest], pydantic.Field(min_length=1, max_length=8)]
+    receivers: Annotated[list[str], pydantic.Field(min_length=1, max_length=8)]
+    compute: Annotated[list[str], pydantic.Field(default_factory=list, max_length=8)]
+    parameters: Annotated[dict[str, Any], pydantic.Field(default_factory=dict)]
+    deadlines: Annotated[dict[str, str], pydantic.Field(default_factory=dict)]
+    """State -> duration, such as run = "10m"."""
+
+
+def read_request(file: Path | None, given: Mapping[str, Any]) -> JobRequest:
+    """Return what a job file and the options (which override it) ask for; every fault is named."""
+    content: dict[str, Any] = {} if file is None else load_toml(file, _Draft).model_dump(exclude_unset=True)
+    for name in ("program", "purpose", "profile", "min_group"):
+        if given[name] is not None:
+            content[name] = given[name]
+    for name in ("receivers", "compute"):
+        if given[name]:
+            content[name] = list(given[name])
+    if given["inputs"]:
+        content["inputs"] = [_input(text) for text in given["inputs"]]
+    if given["deadlines"]:
+        content["deadlines"] = {**content.get("deadlines", {}), **pairs(given["deadlines"], "--deadline", "")}
+    if given["parameters"] is not None:
+        content["parameters"] = _parameters(given["parameters"])
+    return validate("job" if file is None else file.name, content, JobRequest)
+
+
+class _Draft(Section):
+    """A job file before the options complete it."""
+
+    program: str | None = None
+    purpose: str | None = None
+    profile: str | None = None
+    min_group: int | None = None
+    inputs: list[InputRequest] | None = None
+    receivers: list[str] | None = None
+    compute: list[str] | None = None
+    parameters: dict[str, Any] | None = None
+    deadlines: dict[str, str] | None = None
+
+
+def _input(text: str) -> dict[str, Any]:
+    grant, _, columns = text.partition(":")
+    listed = tuple(part for part in columns.split(",") if part)
+    return {"grant": grant, "columns": pairs(listed, "--input", "encrypted")}
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UsageFault(f"--parameters: not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UsageFault('--parameters: give a JSON object, for example {"test_rows": 100}')
+    return content
+
+
+async def build_spec(client: Client, request: JobRequest) -> dict[str, Value]:
+    """Return the spec: grants, dataset versions, owners and agent keys as our node proves them now."""
+    grants = [
+        await need_state(client, "grants", "grants", one.grant, "see: assent grant list")
+        for one in request.inputs
+    ]
+    owners = list(dict.fromkeys(grant["owner"] for grant in grants))
+    roles = dict.fromkeys(owners, "owner")
+    roles |= {org: "compute" for org in request.compute if org not in roles}
+    roles |= {org: "receiver" for org in request.receivers if org not in roles}
+    return {
+        "program": request.program,
+        "parameters": _no_floats(request.parameters),
+        "purpose": request.purpose,
+        "profile": request.profile,
+        "min_group": request.min_group or max(grant["min_group"] for grant in grants),
+        "inputs": [
+            {
+                "grant": one.grant,
+                "dataset": grant["dataset"],
+                "version": grant["version"],
+                "columns": one.columns or _default_uses(grant),
+            }
+            for one, grant in zip(request.inputs, grants, strict=True)
+        ],
+        "participants": [await _participant(client, org, role) for org, role in roles.items()],
+        "receivers": request.receivers,
+        "deadlines": _deadlines(request.deadlines),
+        "nonce": secrets.token_bytes(NONCE_BYTES),
+    }
+
+
+def _no_floats(parameters: dict[str, Any]) -> Value:
+    try:
+        return from_json(parameters)
+    except DecodeError as error:
+        raise UsageFault(f'parameters: {error}; write a decimal number in quotes, such as "0.01"') from None
+
+
+def _default_uses(grant: Value) -> dict[str, str]:
+    plain = sorted(name for name, constraint in grant["columns"].items() if constraint not in _USE_OF)
+    if plain:
+        raise UsageFault(
+            f"grant {grant['id']}: column {plain[0]!r} is granted as plain, so say how it is used: "
+            f"--input {grant['id']}:{plain[0]}=encrypted,…"
+        )
+    return {name: _USE_OF[constraint] for name, constraint in grant["columns"].items()}
+
+
+async def _participant(client: Client, org: str, role: str) -> dict[str, Value]:
+    record = await need_state(client, "orgs", "orgs", org, "see: assent org list")
+    if not record["agent_key"]:
+        raise UsageFault(f"{org}: has no agent registered, so it cannot take part as {role}")
+    return {"org": org, "role": role, "agent_key": record["agent_key"]}
+
+
+def _deadlines(given: Mapping[str, str]) -> dict[str, Value]:
+    unknown = sorted(set(given) - set(DEADLINES_MS))
+    if unknown:
+        raise UsageFault(f"deadline {unknown[0]!r}: the states are {', '.join(DEADLINES_MS)}")
+    return DEADLINES_MS | {name: parse_duration(text, f"--deadline {name}=") for name, text in given.items()}

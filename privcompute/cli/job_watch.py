@@ -1,0 +1,151 @@
+"""Following one job on the terminal: events from the ledger, progress from our own agent's status file."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from chain.api.console import console
+from chain.api.session import Session
+from chain.ledger.block import EventEntry
+from chain.primitives.codec import decode_value
+from chain.primitives.errors import AssentError
+from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.jsonvalue import to_json
+from privcompute.job_store import StatusBoard
+
+ENDS = {
+    "JobCertified": "certified",
+    "JobRejected": "rejected",
+    "JobAborted": "aborted",
+    "JobExpired": "expired",
+}
+BOARD_EVERY_S = 0.3
+
+
+class JobNotCertified(AssentError):
+    """A job that ended without a certificate: the text says how and why."""
+
+    code = "job_not_certified"
+
+
+class WatchTimeout(AssentError):
+    """The job did not end in the time given; it goes on: watch it again."""
+
+    code = "watch_timeout"
+
+
+async def watch_job(session: Session, job: str, board: Path | None, as_json: bool, timeout_s: int) -> None:
+    """Print a job's events until it ends; raise JobNotCertified when it ends otherwise than certified."""
+    try:
+        async with asyncio.timeout(timeout_s or None):
+            with _display(as_json) as display:
+                shower = asyncio.create_task(_show_board(display, board, job))
+                try:
+                    end, fields = await _follow(session, job, as_json)
+                finally:
+                    shower.cancel()
+    except TimeoutError:
+        raise WatchTimeout(
+            f"job {job[:12]} has not ended after {timeout_s} s; watch on: assent job watch {job[:12]}"
+        ) from None
+    if end != "certified":
+        reason = fields.get("reason") or f"in {fields.get('phase', '?')}, missing {fields.get('missing', [])}"
+        raise JobNotCertified(f"job {job[:12]} {end} by {fields.get('by', '?')}: {reason}")
+
+
+async def _follow(session: Session, job: str, as_json: bool) -> tuple[str, dict[str, Any]]:
+    async with session.client() as client:
+        async for entry in client.follow(subject=f"job:{job}", from_height=0):
+            fields = decode_value(entry.event.fields, max_bytes=RESULT_BYTES_MAX)
+            _print_event(entry, fields, as_json)
+            end = ENDS.get(entry.event.name)
+            if end is not None:
+                return end, fields
+    raise WatchTimeout(f"job {job[:12]}: the node ended the subscription; watch again")
+
+
+def _print_event(entry: EventEntry, fields: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        shown = {"height": entry.height, "event": entry.event.name, "fields": to_json(fields)}
+        click.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    console.print(f"  height {entry.height:>6}  {describe(entry.event.name, fields)}")
+
+
+def describe(name: str, fields: dict[str, Any]) -> str:
+    """Return one readable line for an event of a job."""
+    by = str(fields.get("by", "")).removeprefix("org:")
+    match name:
+        case "JobProposed":
+            return f"{by} proposed {fields['program']} for {fields['purpose']} under {fields['profile']}"
+        case "JobAccepted":
+            return f"{by} accepted"
+        case "JobReady":
+            return "all participants accepted; owners commit to their inputs"
+        case "JobRejected":
+            return f"{by} rejected: {fields['reason']}"
+        case "JobBound":
+            return f"{by} committed to its inputs"
+        case "JobRunning":
+            return "running: every owner is bound, the runs are spent"
+        case "StageCommitted":
+            return f"{by} finished stage {fields['stage']} ({fields['kind']})"
+        case "TranscriptCommitted":
+            return f"{by} committed its transcript"
+        case "JobComputed":
+            return "computed; owners approve the reveal"
+        case "RevealApproved":
+            return f"{by} approved the reveal"
+        case "JobRevealed":
+            return "revealed: owners release their shares"
+        case "ResultCommitted":
+            return f"{by} received the result, hash {fields['hash'].hex()[:16]}…"
+        case "JobCommitted":
+            return "results are committed; participants sign the certificate"
+        case "JobSigned":
+            return f"{by} signed the certificate"
+        case "JobCertified":
+            return f"certified: {fields['digest'].hex()[:16]}…"
+        case "JobAborted":
+            return f"{by} aborted it while {fields['phase']}: {fields['reason']}"
+        case "JobExpired":
+            return f"expired while {fields['phase']}; missing: {', '.join(fields['missing'])}"
+        case "JobDisputed":
+            return f"disputed by {by} against {str(fields['against']).removeprefix('org:')}: {fields['kind']}"
+        case "GrantUsed":
+            grant = str(fields.get("grant", "")).removeprefix("grant:")
+            return f"grant {grant}: {fields['phase']} ({fields['used']}+{fields['reserved']} of {fields['runs']})"
+    return f"{name} by {by}" if by else name
+
+
+@contextlib.contextmanager
+def _display(as_json: bool) -> Iterator[tuple[Progress, TaskID] | None]:
+    """Yield a live progress line, only where a person looks at a terminal."""
+    if as_json or not console.is_terminal:
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress, progress.add_task("waiting for our agent", total=None)
+
+
+async def _show_board(display: tuple[Progress, TaskID] | None, board: Path | None, job: str) -> None:
+    if display is None or board is None:
+        return
+    progress, task = display
+    reader = StatusBoard(board)
+    while True:
+        seen = reader.read(job)
+        if seen is not None:
+            total = seen.get("total") or None
+            text = f"our agent: {seen.get('step', '')}"
+            progress.update(task, description=text, completed=seen.get("done", 0), total=total)
+        await asyncio.sleep(BOARD_EVERY_S)
