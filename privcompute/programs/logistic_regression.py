@@ -3,7 +3,7 @@
 Every owner encodes its features over the joined rows on its own (encoding.py) and shares them; the label's
 owner shares labels 0 and 1. The parties minimise the mean logistic loss plus l2 |w|²/2 by full-batch
 gradient descent with Nesterov's momentum; the local rotation bounds the Hessian by (owners)/4, so the step
-4/(owners) always converges and 30 iterations come within 0.001 of the optimum's AUC on German credit.
+4/(owners) always converges and 80 iterations come within 0.0003 of the optimum's AUC on German credit.
 This is scikit-learn's `LogisticRegression(C=1/(l2 * training rows))` on the standardised features.
 """
 
@@ -66,7 +66,7 @@ class LogisticRegressionParameters(Parameters):
     """Part of the joined rows held out for the metrics (at most 4,096 rows)."""
     l2: Annotated[Decimal, decimal_within("0.0001", "10")] = Decimal("0.01")
     """Weight of the penalty l2 |w|²/2 beside the mean loss; the intercept is not penalised."""
-    iterations: Annotated[int, within(1, 500, "iterations")] = 30
+    iterations: Annotated[int, within(1, 500, "iterations")] = 80
     min_category_rows: Annotated[int, within(1, 1_000_000, "rows")] = 5
     """Categories with fewer rows in the owner's dataset are merged into one."""
     release_coefficients: bool = False
@@ -281,7 +281,7 @@ def _train(engine: Engine, context: Context, plan: _Plan, shared: _Training) -> 
     for iteration in range(iterations):
         context.progress("train", iteration, iterations)
         scores = yield from engine.matmul(features, ahead)
-        errors = (yield from engine.sigmoid(scores)) - labels
+        errors = (yield from engine.sigmoid(scores, "scoring")) - labels
         gradient, decay = yield from parallel(
             engine.matmul(features.T, errors), engine.mul(shared.penalty, ahead)
         )

@@ -30,11 +30,12 @@ from privcompute.programs.base import (
 from privcompute.programs.join import join_spec
 from privcompute.programs.logistic_regression import PROGRAM, _announced
 from privcompute.protocols.psi import psi
+from privcompute.rep3_engine import Rep3Engine
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "german_credit"
 ORGS = ("bank", "bureau", "registry")
-AUC_TOLERANCE = 0.003
-"""Promised is 0.01; the difference seen over many seeds stays below 0.001."""
+AUC_TOLERANCE = 0.001
+"""Promised is 0.01; the greatest difference over 24 samples and penalties was 0.00025."""
 
 
 def example(name: str) -> ModuleType:
@@ -117,7 +118,7 @@ def test_joined_training_reaches_the_plaintext_auc(
     assert abs(float(value["auc"]) - plain.auc) < AUC_TOLERANCE
     assert abs(float(value["ks"]) - plain.ks) < 0.02
     assert plain.auc > 0.7
-    assert ("train", 30, 30) in seen
+    assert ("train", 80, 80) in seen
     assert seen[-1][0] == "evaluate"
     assert seen[-1][1] == seen[-1][2] == 249
 
@@ -169,14 +170,29 @@ def test_every_sample_and_penalty_comes_close_to_the_plaintext_auc(
     assert abs(float(value["auc"]) - plain.auc) < AUC_TOLERANCE
 
 
+def test_three_parties_on_shares_reach_the_same_auc(
+    folder: Path, loaded: list[tuple[JobInput, dict[str, Any]]]
+) -> None:
+    ids, data = example_rows(loaded, 8, 300)
+    job, chosen = bytes([8]) * 32, parameters(iterations=40)
+    entropy = random.Random(8).randbytes
+    engines = run_local([Rep3Engine.start(me, job, entropy(64)) for me in range(3)]).results
+    value = train(loaded, data, job, chosen, list(engines))
+    plain = reference.regression(folder, ids=ids, job=job, parameters=chosen)
+    assert abs(float(value["auc"]) - plain.auc) < 0.003
+    in_the_clear = train(loaded, data, job, chosen)
+    assert abs(float(value["auc"]) - float(in_the_clear["auc"])) < 0.001
+    assert value["test_positives"] == in_the_clear["test_positives"]
+
+
 def test_released_coefficients_are_those_of_the_plaintext_model(
     loaded: list[tuple[JobInput, dict[str, Any]]],
 ) -> None:
-    """Within the error of the training sigmoid, and named by dataset, column and category."""
+    """Named by dataset, column and category."""
     from sklearn.linear_model import LogisticRegression
 
     ids, data = example_rows(loaded, 3, 700)
-    chosen = parameters(release_coefficients=True, iterations=60)
+    chosen = parameters(release_coefficients=True, iterations=120)
     value = train(loaded, data, bytes(32), chosen)
     parsed = PROGRAM.check(chosen, tuple(item for item, _ in loaded))
     training, _ = reference.split_rows(bytes(32), 700, 210)
@@ -184,8 +200,8 @@ def test_released_coefficients_are_those_of_the_plaintext_model(
     model = LogisticRegression(C=1 / (0.01 * len(training)), max_iter=10_000, tol=1e-9)
     model.fit(features[training], labels[training])
     found = np.array([float(text) for text in value["coefficients"].values()])
-    assert np.max(np.abs(found - model.coef_[0])) < 0.02
-    assert abs(float(value["intercept"]) - model.intercept_[0]) < 0.02
+    assert np.max(np.abs(found - model.coef_[0])) < 0.01
+    assert abs(float(value["intercept"]) - model.intercept_[0]) < 0.01
     assert "bureau-history/housing=own" in value["coefficients"]
     assert "bank-loans/credit_amount" in value["coefficients"]
 

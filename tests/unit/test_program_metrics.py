@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,13 +19,14 @@ from privcompute.programs import metrics
 from privcompute.programs.base import no_progress
 from privcompute.programs.metrics import metrics_value, ranking_metrics
 from privcompute.programs.suppression import shown_groups
+from privcompute.rep3_engine import Rep3Engine
 
 PROPERTY = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-def opened_metrics(scores: list[float], labels: list[int]) -> dict[str, int]:
-    engine = PlaintextEngine()
-
+def opened_metrics(
+    scores: list[float], labels: list[int], engines: Sequence[Engine] = (PlaintextEngine(),)
+) -> dict[str, int]:
     def protocol(engine: Engine) -> Steps[dict[str, int]]:
         shared = yield from ranking_metrics(
             engine, engine.constant(scores, 16), engine.constant(labels), no_progress
@@ -30,11 +34,10 @@ def opened_metrics(scores: list[float], labels: list[int]) -> dict[str, int]:
         opened = {}
         for name, value in shared.items():
             revealed = yield from engine.reveal(value, [0])
-            assert revealed is not None
-            opened[name] = int(revealed)
+            opened[name] = 0 if revealed is None else int(revealed)
         return opened
 
-    return run_local([protocol(engine)]).results[0]
+    return run_local([protocol(engine) for engine in engines]).results[0]
 
 
 @PROPERTY
@@ -58,6 +61,14 @@ def test_metrics_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyP
     whole = opened_metrics(scores, labels)
     monkeypatch.setattr(metrics, "BLOCK_PAIRS", 333)
     assert opened_metrics(scores, labels) == whole
+
+
+def test_three_parties_on_shares_find_the_same_metrics() -> None:
+    rng = np.random.default_rng(2)
+    scores, labels = (rng.integers(-8, 8, 60) / 4).tolist(), rng.integers(0, 2, 60).tolist()
+    entropy = random.Random(2).randbytes
+    engines = run_local([Rep3Engine.start(me, bytes(32), entropy(64)) for me in range(3)]).results
+    assert opened_metrics(scores, labels, engines) == opened_metrics(scores, labels)
 
 
 def test_metrics_of_a_single_class_are_an_error_and_no_number() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from privcompute.local import run_local
 from privcompute.plaintext_engine import PlaintextEngine
 from privcompute.programs.base import Context, GroupTooSmall, InputColumn, JobInput, OwnData, open_outputs
 from privcompute.programs.statistics import PROGRAM
+from privcompute.rep3_engine import Rep3Engine
 
 ROWS = 120
 FIGURE_ERROR = 2.0**-17 + 1e-6
@@ -55,10 +57,11 @@ def compute(
     *,
     rows: NDArray[np.int64] | None = None,
     min_group: int = 1,
+    engines: Sequence[Engine] | None = None,
 ) -> Any:
     chosen = np.arange(ROWS) if rows is None else rows
     parsed = PROGRAM.check(parameters, INPUTS)
-    engines: list[Engine] = [PlaintextEngine(party, 3) for party in range(3)]
+    parties: Sequence[Engine] = engines or [PlaintextEngine(index, 3) for index in range(3)]
 
     def party(engine: Engine) -> Steps[Any]:
         own = {
@@ -69,7 +72,7 @@ def compute(
         opened = yield from open_outputs(engine, outputs.shared, [0])
         return None if opened is None else PROGRAM.finish(opened, outputs.public)
 
-    results = run_local([party(engine) for engine in engines]).results
+    results = run_local([party(engine) for engine in parties]).results
     assert results[1:] == (None, None)
     return results[0]
 
@@ -172,6 +175,23 @@ def test_histograms_count_as_numpy_does(tables: dict[str, dict[str, NDArray[Any]
     expected = np.histogram(tables["people"]["age"], [float(edge) for edge in edges])[0]
     assert found["counts"] == expected.tolist()
     assert found["edges"] == edges
+
+
+def test_three_parties_on_shares_find_the_same_figures(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
+    parameters = {
+        "columns": ["loans/amount", "people/age"],
+        "quantiles": ["0.5"],
+        "correlations": [["loans/amount", "people/age"]],
+        "histograms": [{"column": "people/age", "edges": ["18", "20", "50", "81"]}],
+        "groups": [{"by": "homes/housing", "of": "loans/amount"}],
+        "min_group": 20,
+    }
+    entropy = random.Random(5).randbytes
+    engines = run_local([Rep3Engine.start(me, bytes(32), entropy(64)) for me in range(3)]).results
+    joint, clear = compute(tables, parameters, engines=engines), compute(tables, parameters)
+    left, right = joint.pop("correlations")[0], clear.pop("correlations")[0]
+    assert abs(float(left["r"]) - float(right["r"])) < 2 * CORRELATION_ERROR
+    assert joint == clear
 
 
 def test_too_few_joined_rows_end_the_run(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
