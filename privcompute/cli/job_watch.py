@@ -122,7 +122,8 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             return f"disputed by {by} against {str(fields['against']).removeprefix('org:')}: {fields['kind']}"
         case "GrantUsed":
             grant = str(fields.get("grant", "")).removeprefix("grant:")
-            return f"grant {grant}: {fields['phase']} ({fields['used']}+{fields['reserved']} of {fields['runs']})"
+            taken = fields["used"] + fields["reserved"]
+            return f"grant {grant}: {fields['phase']} ({taken} of {fields['runs']} runs taken)"
     return f"{name} by {by}" if by else name
 
 
