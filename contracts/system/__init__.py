@@ -33,6 +33,6 @@ def default_init() -> dict[str, dict[str, Value]]:
     return {
         "lifecycle": {"proposal_ms": PROPOSAL_MS, "freeze_blocks": FREEZE_BLOCKS},
         "datasets": {},
-        "grants": {"initial": [dict(profile) for profile in PROFILES]},
-        "jobs": {"initial": []},
+        "grants": {"profiles": [dict(profile) for profile in PROFILES]},
+        "jobs": {"programs": []},
     }

@@ -122,8 +122,8 @@ GrantUsed = Event(
 
 
 @init
-def setup(initial: list):
-    for entry in initial:
+def setup(profiles: list):
+    for entry in profiles:
         add_profile(entry)
 
 

@@ -84,8 +84,8 @@ DisputeLapsed = Event(job=subject, by=subject, number=int)
 
 
 @init
-def setup(initial: list):
-    for program in initial:
+def setup(programs: list):
+    for program in programs:
         set_program(program, "")
 
 

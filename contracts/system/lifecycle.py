@@ -249,7 +249,10 @@ def contract_of(name: str) -> dict:
 @view
 def is_active(name: str) -> bool:
     record = active.get(name)
-    return record is not None and record["status"] == "active"
+    if record is None or record["status"] == "revoked":
+        return False
+    lapsed = 0 < record["frozen_until"] < ctx.height
+    return record["status"] == "active" or lapsed
 
 
 @view

@@ -18,8 +18,8 @@ AgentSet = Event(org=subject, by=subject, agent_key=bytes, agent_address=str)
 
 
 @init
-def setup(initial: list):
-    for member in initial:
+def setup(orgs: list):
+    for member in orgs:
         join(member)
 
 

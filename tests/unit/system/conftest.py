@@ -61,7 +61,7 @@ class World:
         self._calls = 0
         members = [_member(name, roles) for name, roles in ORGS.items()]
         programs = [PROGRAM, {**PROGRAM, "id": "scoring"}]
-        init = {**default_init(), "orgs": {"initial": members}, "jobs": {"initial": programs}}
+        init = {**default_init(), "orgs": {"orgs": members}, "jobs": {"programs": programs}}
         self._apply(_RUNTIME.bootstrap(sources(), init, time=self.time, state=self))
         self.advance()
 
@@ -92,18 +92,18 @@ class World:
 
     # --- calls
 
-    def run(self, key: PrivateKey, target: str, gas: int = 10_000_000, **args: Value) -> Outcome:
+    def run(self, signer: PrivateKey, target: str, /, gas: int = 10_000_000, **args: Value) -> Outcome:
         contract, method = target.split(".")
         self._calls += 1
         tx_id = sha256(self._calls.to_bytes(8, "big")).digest()
-        call = Call(contract, method, encode_value(args), key.public, tx_id, gas, self.height, self.time)
+        call = Call(contract, method, encode_value(args), signer.public, tx_id, gas, self.height, self.time)
         outcome = _RUNTIME.execute(call, self)
         if outcome.status == OK:
             self._apply(outcome)
             self.gas[target] = max(outcome.gas_used, self.gas.get(target, 0))
         return outcome
 
-    def do(self, who: str, target: str, **args: Value) -> Any:
+    def do(self, who: str, target: str, /, **args: Value) -> Any:
         """Call as an organisation's admin (`bank`) or one of its other keys (`bank/agent`)."""
         self.advance()
         outcome = self.run(seeded(who), target, **args)
@@ -111,7 +111,7 @@ class World:
             raise Refused(outcome.code or outcome.status, outcome.detail)
         return decode_value(outcome.result, max_bytes=1 << 20)
 
-    def refusal(self, who: str, target: str, **args: Value) -> str:
+    def refusal(self, who: str, target: str, /, **args: Value) -> str:
         """Return the code of a call that must be refused; nothing may change."""
         before = dict(self.state)
         try:
@@ -121,7 +121,7 @@ class World:
             return str(refused.args[0])
         raise AssertionError(f"{target} was not refused")
 
-    def ask(self, target: str, **args: Value) -> Any:
+    def ask(self, target: str, /, **args: Value) -> Any:
         contract, method = target.split(".")
         call = Call(
             contract,

@@ -81,7 +81,7 @@ def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: s
 def test_time_alone_ends_a_grant(world: World, phase: str) -> None:
     _narrow(world, expires=world.time + 3_000)
     attempt = before(world, phase)
-    world.advance(2_500)
+    world.advance(3_000)
     assert attempt() == "GRANT_EXPIRED"
 
 
