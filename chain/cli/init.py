@@ -196,7 +196,7 @@ def _genesis(
         for i, name in enumerate(names)
     )
     arguments = default_init()
-    arguments["jobs"] = {"initial": records()}
+    arguments["jobs"] = {"programs": records()}
     orgs = tuple(_org(name, name in computing, ports[i][2], keys[name]) for i, name in enumerate(names))
     genesis = Genesis(
         chain_name=chain_name,

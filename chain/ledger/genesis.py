@@ -168,7 +168,7 @@ def init_args(genesis: Genesis) -> dict[str, dict[str, Value]]:
     given: dict[str, dict[str, Value]] = {
         item.contract: decode_value(item.args, max_bytes=INIT_ARGS_BYTES_MAX) for item in genesis.init_args
     }
-    return {ORGS_CONTRACT: {"initial": [_org_value(org) for org in genesis.orgs]}, **given}
+    return {ORGS_CONTRACT: {"orgs": [_org_value(org) for org in genesis.orgs]}, **given}
 
 
 def _org_value(org: Org) -> Value:
