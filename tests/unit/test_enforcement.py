@@ -1,0 +1,214 @@
+"""An agent refuses whatever its own node does not show as authorised, and says why with a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privcompute.agent_config import Policy
+from privcompute.datasets import LocalDataset
+from privcompute.enforcement import Facts, Own, Refusal, check_job
+from privcompute.job_view import Input, JobSpec, JobView, Participant
+from privcompute.runner import check_runnable
+from privcompute.sources import Source
+
+NOW = 1_000_000
+ROOT, CODE = b"r" * 32, b"c" * 32
+KEYS = {org: org.encode().ljust(32, b"k") for org in ("bank", "bureau", "registry")}
+JOB = "ab" * 32
+SPEC = JobSpec(
+    program="logistic-regression",
+    parameters={},
+    purpose="credit-risk-model",
+    profile="rep3",
+    min_group=10,
+    inputs=(
+        Input("g-bank", "loans", 1, {"id": "join", "label": "encrypted"}),
+        Input("g-bureau", "history", 2, {"id": "join", "score": "encrypted"}),
+    ),
+    participants=tuple(Participant(org, "owner", key) for org, key in KEYS.items()),
+    receivers=("bank",),
+    raw={},
+)
+VIEW = JobView(
+    id=JOB,
+    spec=SPEC,
+    state="proposed",
+    initiator="bank",
+    deadline_ms=NOW + 60_000,
+    owners=("bank", "bureau"),
+    roots=(ROOT, ROOT),
+    accepted=frozenset(),
+    bound=frozenset(),
+    transcripts=frozenset(),
+    reveals=frozenset(),
+    results=frozenset(),
+    signed=frozenset(),
+    running_height=0,
+    revealed_height=0,
+)
+GRANT: dict[str, Any] = {
+    "id": "g-bureau",
+    "owner": "bureau",
+    "grantee": "bank",
+    "status": "active",
+    "expires": NOW + 1_000,
+    "not_before": NOW - 1_000,
+    "dataset": "history",
+    "version": 2,
+    "purpose": "credit-risk-model",
+    "programs": ["logistic-regression"],
+    "columns": {"id": "join-only", "score": "encrypted-only"},
+    "profile": "rep3",
+    "min_group": 10,
+    "co_parties": ["registry"],
+    "receivers": ["bank"],
+    "quota": {"runs": 2, "used": 1, "reserved": 0},
+    "live": {},
+}
+LOCAL = LocalDataset("history", 2, Source(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
+OWN = Own("bureau", KEYS["bureau"], CODE, {"history/2": LOCAL}, Policy())
+ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
+PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}
+
+
+def facts(view: JobView = VIEW, **changes: Any) -> Facts:
+    return Facts(
+        view=view,
+        grants={"g-bureau": GRANT | changes.pop("grant", {})},
+        datasets={"history": {"owner": "bureau", "status": "active"}},
+        versions={"history/2": {"root": ROOT}},
+        orgs=ORGS,
+        program=PROGRAM | changes.pop("program", {}),
+        ranks={"dealer": 0, "rep3": 1, "rep4": 3},
+    )
+
+
+def refusal(shown: Facts, own: Own = OWN, phase: str = "accepted", now_ms: int = NOW) -> str:
+    with pytest.raises(Refusal) as caught:
+        check_job(phase, shown, own, now_ms)
+    assert caught.value.reason in str(caught.value)
+    return caught.value.reason
+
+
+def respec(**changes: Any) -> JobView:
+    return replace(VIEW, spec=replace(SPEC, **changes))
+
+
+def test_a_job_that_everything_covers_is_allowed() -> None:
+    check_job("accepted", facts(), OWN, NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"owner": "registry"}, "UNKNOWN_GRANT"),
+        ({"grantee": "regulator"}, "NOT_GRANTEE"),
+        ({"status": "requested"}, "GRANT_NOT_ACTIVE"),
+        ({"status": "revoked"}, "GRANT_REVOKED"),
+        ({"status": "suspended"}, "GRANT_SUSPENDED"),
+        ({"status": "expired"}, "GRANT_EXPIRED"),
+        ({"expires": NOW}, "GRANT_EXPIRED"),
+        ({"not_before": NOW + 1}, "GRANT_NOT_YET_VALID"),
+        ({"dataset": "payments"}, "DATASET_NOT_GRANTED"),
+        ({"version": 1}, "VERSION_NOT_GRANTED"),
+        ({"purpose": "marketing"}, "PURPOSE_MISMATCH"),
+        ({"programs": ["statistics"]}, "PROGRAM_NOT_GRANTED"),
+        ({"columns": {"id": "join-only"}}, "COLUMN_NOT_GRANTED"),
+        ({"columns": {"id": "join-only", "score": "compare-only"}}, "CONSTRAINT_VIOLATED"),
+        ({"profile": "rep4"}, "PROFILE_TOO_WEAK"),
+        ({"profile": "never-heard-of"}, "PROFILE_TOO_WEAK"),
+        ({"min_group": 11}, "GROUP_TOO_SMALL"),
+        ({"co_parties": []}, "CO_PARTY_NOT_GRANTED"),
+        ({"receivers": ["bureau"]}, "RECEIVER_NOT_GRANTED"),
+        ({"quota": {"runs": 2, "used": 1, "reserved": 1}}, "QUOTA_EXHAUSTED"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_grant_that_does_not_cover_the_job_is_refused(changes: dict[str, Any], reason: str) -> None:
+    assert refusal(facts(grant=changes)) == reason
+
+
+def test_an_absent_grant_is_refused() -> None:
+    assert refusal(replace(facts(), grants={"g-bureau": None})) == "UNKNOWN_GRANT"
+
+
+@pytest.mark.parametrize(("phase", "state"), [("running", "running"), ("reveal", "computed")])
+def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
+    view, live = replace(VIEW, state=state), {JOB: "running"}
+    check_job(phase, facts(view, grant={"live": live}), OWN, NOW)
+    revoked = facts(view, grant={"live": live, "status": "revoked"})
+    assert refusal(revoked, phase=phase) == "GRANT_REVOKED"
+    assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (replace(OWN, code_hash=None), "PROGRAM_NOT_INSTALLED"),
+        (replace(OWN, code_hash=b"x" * 32), "CODE_HASH_MISMATCH"),
+        (replace(OWN, agent_key=b"x" * 32), "AGENT_KEY_MISMATCH"),
+        (replace(OWN, org="regulator"), "NOT_PARTICIPANT"),
+        (replace(OWN, datasets={}), "DATASET_NOT_HELD"),
+        (replace(OWN, datasets={"history/2": replace(LOCAL, root=b"x" * 32)}), "ROOT_MISMATCH"),
+        (replace(OWN, policy=Policy(refused_purposes=("credit-risk-model",))), "LOCAL_PURPOSE_REFUSED"),
+        (replace(OWN, policy=Policy(refused_organisations=("registry",))), "LOCAL_ORGANISATION_REFUSED"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_agent_knows_itself_counts_too(own: Own, reason: str) -> None:
+    assert refusal(facts(), own) == reason
+
+
+def retired_program(shown: Facts) -> Facts:
+    return replace(shown, program=PROGRAM | {"status": "retired"})
+
+
+def unknown_program(shown: Facts) -> Facts:
+    return replace(shown, program=None)
+
+
+def rotated_key(shown: Facts) -> Facts:
+    return replace(shown, orgs=ORGS | {"registry": {"status": "active", "agent_key": b"n" * 32}})
+
+
+def suspended_dataset(shown: Facts) -> Facts:
+    return replace(shown, datasets={"history": {"owner": "bureau", "status": "suspended"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (retired_program, "UNKNOWN_PROGRAM"),
+        (unknown_program, "UNKNOWN_PROGRAM"),
+        (rotated_key, "AGENT_KEY_MISMATCH"),
+        (suspended_dataset, "DATASET_NOT_ACTIVE"),
+    ],
+)
+def test_what_the_node_shows_beside_the_grant_counts_too(
+    change: Callable[[Facts], Facts], reason: str
+) -> None:
+    assert refusal(change(facts())) == reason
+
+
+def test_a_profile_the_program_does_not_offer_is_refused() -> None:
+    assert refusal(facts(respec(profile="rep4"))) == "PROFILE_NOT_OFFERED"
+
+
+def test_two_inputs_of_one_owner_are_refused() -> None:
+    assert refusal(facts(replace(VIEW, owners=("bureau", "bureau")))) == "ONE_INPUT_PER_OWNER"
+
+
+def test_a_job_that_moved_on_is_not_checked_for_its_old_phase() -> None:
+    assert refusal(facts(replace(VIEW, state="aborted"))) == "WRONG_STATE"
+
+
+def test_a_profile_runs_only_with_as_many_parties_as_it_has() -> None:
+    check_runnable(SPEC)
+    for spec in (replace(SPEC, participants=SPEC.participants[:2]), replace(SPEC, profile="rep4")):
+        with pytest.raises(Refusal, match="PROFILE_PARTIES"):
+            check_runnable(spec)
