@@ -38,7 +38,9 @@ def join(member: dict):
     require(admins > 0, "NO_ADMIN_KEY")
     agent_key = member["agent_key"]
     known = keys.get(agent_key.hex())
-    if known is None:
+    if agent_key == b"":
+        require(member["agent_address"] == "", "BAD_KEY")  # an organisation without an agent
+    elif known is None:
         put_key(id, agent_key, ["agent"])
     else:
         require(known["org"] == id, "KEY_EXISTS")
@@ -94,7 +96,7 @@ def set_agent(agent_key: bytes, agent_address: str):
     old = record["agent_key"]
     if agent_key != old:
         put_key(org, agent_key, ["agent"])
-        if keys[old.hex()]["roles"] == ["agent"]:
+        if old != b"" and keys[old.hex()]["roles"] == ["agent"]:
             end_key(org, old, "agent key replaced")
         record["agent_key"] = agent_key
     record["agent_address"] = agent_address
