@@ -101,7 +101,10 @@ def _diverged(state: State, certificate: Certificate, ours: bytes) -> bool:
 
 def _collect_garbage(state: State) -> None:
     for height in [item for item in state.slots if item <= state.certified]:
-        state.forget(height, state.slots.pop(height).stored)
+        slot = state.retired[height] = state.slots.pop(height)
+        state.forget(height, slot.stored)
+    for height in [item for item in state.retired if item <= state.certified - state.rules.window]:
+        del state.retired[height]
     oldest = state.certified - 2 * state.rules.window
     for by_height in (state.headers, state.checkpoints, state.recent):
         for height in [item for item in by_height if item <= oldest]:

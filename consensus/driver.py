@@ -313,7 +313,7 @@ class Driver:
     def _hears_quorum(self) -> bool:
         height = self._state.certified + 1
         validators = self._state.rules.validators_for(height)
-        recent = self._now - self._timeout()
+        recent = self._now - max(self._timeout() // 2, 2 * self._timing.status_ms)
         heard = sum(self._heard.get(key, -1) >= recent for key in validators if key != self._state.me)
         return heard + 1 >= self._state.rules.quorum(height)
 

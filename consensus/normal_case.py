@@ -95,17 +95,24 @@ def on_checked(state: State, checked: Checked) -> None:
 def advance_slot(state: State, slot: Slot) -> None:
     """Cast every vote on one height that has become possible."""
     _propose_again(state, slot)
-    if slot.committed is not None and slot.digest is not None and slot.digest != slot.committed:
-        state.halt(
-            f"height {slot.height}: proposed again differently after it was decided: more than f faulty"
-        )
-        return
-    if state.active and state.votes_on(slot.height):
+    slot.decide(state.rules.quorum(slot.height))
+    if slot.committed is not None and slot.digest not in (None, slot.committed):
+        _refuse(state, slot)
+    elif state.active and state.votes_on(slot.height):
         _ask_check(state, slot)
         _prepare(state, slot)
         _commit(state, slot)
-    if slot.committed is None:
-        slot.committed = slot.commit_quorum(state.rules.quorum(slot.height))
+        slot.decide(state.rules.quorum(slot.height))
+
+
+def _refuse(state: State, slot: Slot) -> None:
+    # In the view of the decision or below it, only the primary is at fault, or we are late. Above it, a
+    # quorum of view changes hid a prepared certificate: the assumption of at most f faulty is broken.
+    if state.view > slot.committed_view:
+        state.halt(
+            f"height {slot.height}: view {state.view} proposes anew what was decided in view "
+            f"{slot.committed_view}: more than f replicas are faulty; compare the ledgers of all nodes"
+        )
 
 
 def _propose_again(state: State, slot: Slot) -> None:
@@ -121,9 +128,9 @@ def _ask_check(state: State, slot: Slot) -> None:
     payload, parents = slot.payload(), state.parents(slot.height)
     if slot.check is not Check.UNASKED or slot.digest is None or payload is None:
         return
-    if slot.height <= state.delivered or slot.committed is not None:
+    if slot.committed is not None or (slot.height <= state.delivered and slot.claim is None):
         slot.check = Check.VALID  # decided already: nothing to judge
-    elif parents is None:
+    elif parents is None or slot.height <= state.delivered:
         return
     elif payload == GAP:
         slot.check = Check.VALID

@@ -75,6 +75,9 @@ def _lacking(state: State, status: Status) -> list[Message]:
         vote = state.checkpoints.get(height, {}).get(state.me)
         found += [item for item in (state.recent.get(height) or vote,) if item is not None]
     found += _view_news(state, status)
+    for height in sorted(state.retired):
+        if height > status.delivered and state.me in state.retired[height].commits:
+            found.append(state.retired[height].commits[state.me])
     for height in sorted(state.slots):
         if height > status.delivered:
             found += _votes(state, status, height)
@@ -126,8 +129,8 @@ def settle_birth(state: State, abstain_to: int) -> None:
 
 
 def answer_fetch(state: State, fetch: Fetch) -> PayloadReply | None:
-    """Return the payload that a peer asks for, if it is still in flight here."""
-    slot = state.slots.get(fetch.height)
+    """Return the payload that a peer asks for, if it is in flight here or was a moment ago."""
+    slot = state.slots.get(fetch.height) or state.retired.get(fetch.height)
     payload = slot.payloads.get(fetch.payload_digest) if slot is not None else None
     return PayloadReply(fetch.height, payload) if payload is not None else None
 

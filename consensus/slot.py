@@ -36,6 +36,8 @@ class Slot:
     """Our latest prepared certificate: durable, and shown in every view change."""
     committed: bytes | None = None
     """Payload digest that a quorum committed: final."""
+    committed_view: int = 0
+    """View in which that quorum committed it."""
     payloads: dict[bytes, bytes] = field(default_factory=dict)
     stored: set[bytes] = field(default_factory=set)
     """Digests of the payloads that are in the vote store."""
@@ -75,15 +77,14 @@ class Slot:
         votes = (vote for vote in self.prepares.values() if vote.payload_digest == self.digest)
         return tuple(sorted(votes, key=lambda vote: vote.sender))
 
-    def commit_quorum(self, quorum: int) -> bytes | None:
-        """Return the payload digest that `quorum` replicas committed in one view, or None."""
+    def decide(self, quorum: int) -> None:
+        """Take as final the payload digest that `quorum` replicas committed in one view, if there is one."""
         counts: dict[tuple[int, bytes], int] = {}
         for vote in self.commits.values():
             subject = (vote.view, vote.payload_digest)
             counts[subject] = counts.get(subject, 0) + 1
-            if counts[subject] >= quorum:
-                return vote.payload_digest
-        return None
+            if self.committed is None and counts[subject] >= quorum:
+                self.committed_view, self.committed = subject
 
     def voices(self) -> int:
         """Return how many replicas voted for this height."""

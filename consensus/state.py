@@ -39,6 +39,8 @@ class State:
         """Header hashes executed here, from the last 2W heights."""
         self.executed = self.delivered = max(self.headers, default=self.certified)
         self.slots: dict[int, Slot] = {}
+        self.retired: dict[int, Slot] = {}
+        """Slots of the last W certified heights, for those who are a moment late."""
         self.checkpoints: dict[int, dict[bytes, Checkpoint]] = {}
         self.recent: dict[int, Certificate] = {}
         """Certificates of the last 2W heights, for those who lack one."""
@@ -121,9 +123,9 @@ class State:
         payloads: list[bytes] = []
         for below in range(self.executed + 1, height):
             slot = self.slots.get(below)
-            if slot is None or (below > self.delivered and slot.check is not Check.VALID):
+            if slot is None or (slot.committed is None and slot.check is not Check.VALID):
                 return None
-            payload = slot.decided() if below <= self.delivered else slot.payload()
+            payload = slot.payload() if slot.committed is None else slot.decided()
             if payload is None:
                 return None
             payloads.append(payload)

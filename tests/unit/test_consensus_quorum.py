@@ -1,0 +1,48 @@
+"""Quorums, primaries and the parameters that all replicas share."""
+
+from __future__ import annotations
+
+import pytest
+
+from chain.primitives.certificate import fault_bound, quorum
+from chain.primitives.errors import ConfigError
+from consensus.rules import Rules
+
+
+@pytest.mark.parametrize("n", range(1, 41))
+def test_two_quorums_share_a_correct_validator_and_the_correct_ones_reach_one(n: int) -> None:
+    """Failure 13: wrong quorum for n other than 3f+1 (2q - n > f, and n - f >= q)."""
+    f, q = fault_bound(n), quorum(n)
+    assert 2 * q - n > f
+    assert n - f >= q
+    assert 2 * (q - 1) - n <= f, "no smaller quorum is safe"
+
+
+@pytest.mark.parametrize(
+    ("n", "q"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 4), (6, 4), (7, 5), (8, 6), (10, 7)]
+)
+def test_the_quorum_of_small_clusters_is_as_stated(n: int, q: int) -> None:
+    """n = 5 and 8 are where 2f+1 would be unsafe; n = 3 has f = 0 and needs a majority only."""
+    assert quorum(n) == q
+
+
+def _rules(n: int, rotation: int) -> Rules:
+    keys = tuple(bytes([i]) * 32 for i in range(n))
+    return Rules(bytes(32), lambda _height: keys, rotation=rotation)
+
+
+def test_the_primary_changes_with_the_view_and_with_every_rotation_of_heights() -> None:
+    """primary(view, height) = validators[(view + height // rotation) mod n]."""
+    rules = _rules(4, rotation=10)
+    keys = rules.validators_for(1)
+    assert [rules.primary(view, 1) for view in range(5)] == [*keys, keys[0]]
+    assert rules.primary(0, 9) == keys[0]
+    assert rules.primary(0, 10) == keys[1]
+    assert rules.primary(2**64 - 1, 2**64 - 1) in keys
+
+
+@pytest.mark.parametrize(("window", "rotation"), [(0, 1), (33, 1), (8, 0), (8, 1_000_001)])
+def test_rules_out_of_range_are_refused_with_the_range(window: int, rotation: int) -> None:
+    """The text names parameter, value and allowed range."""
+    with pytest.raises(ConfigError, match="allowed"):
+        Rules(bytes(32), lambda _height: (bytes(32),), window, rotation)
