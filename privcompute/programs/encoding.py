@@ -62,7 +62,7 @@ def categories(column: NDArray[Any], least_rows: int, name: str) -> tuple[str, .
     Taken from the owner's whole dataset. Raises InputRefused when more than CATEGORIES_MAX remain.
     """
     values, counts = np.unique(np.asarray(column, dtype=str), return_counts=True)
-    kept = tuple(str(value) for value in values[counts >= least_rows])
+    kept = tuple(str(value) for value in values[(counts >= least_rows) & (values != OTHER)])
     if len(kept) > CATEGORIES_MAX:
         raise InputRefused(
             f"column {name}: {len(kept)} categories, at most {CATEGORIES_MAX}; group them, or leave it out"
@@ -75,7 +75,8 @@ def one_hot(column: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int64]:
     cells = np.asarray(column, dtype=str)
     hot: NDArray[np.int64] = (cells[:, np.newaxis] == np.asarray(labels, dtype=str)).astype(np.int64)
     if OTHER in labels:
-        hot[:, list(labels).index(OTHER)] = hot.sum(axis=1) == 0
+        place = list(labels).index(OTHER)
+        hot[:, place] = np.delete(hot, place, axis=1).sum(axis=1) == 0
     return hot
 
 

@@ -25,7 +25,6 @@ from privcompute.engine import Engine, Shared, Steps, concatenate, parallel
 from privcompute.errors import PeerMisbehaved
 from privcompute.programs import metrics
 from privcompute.programs.base import (
-    COLUMNS_MAX,
     ColumnReference,
     ColumnReferences,
     Context,
@@ -45,7 +44,7 @@ from privcompute.programs.base import (
     need_use,
     scale_finely,
 )
-from privcompute.programs.encoding import CATEGORIES_MAX, Block, encode_block, split_rows
+from privcompute.programs.encoding import Block, encode_block, split_rows
 from privcompute.protocols.psi import LEAKAGE as PSI_LEAKAGE
 from privcompute.ring import FRACTION_BITS, ULP
 
@@ -235,7 +234,7 @@ def _announced(value: Value, party: int, named: bool) -> tuple[int, list[str]]:
     if type(value) is list and len(value) == 2 and type(value[0]) is int and type(value[1]) is list:
         size, names = value
         texts = all(type(name) is str and len(name) <= LABEL_CHARS_MAX for name in names)
-        if 1 <= size <= COLUMNS_MAX * CATEGORIES_MAX and texts and len(names) == (size if named else 0):
+        if 1 <= size <= FEATURES_MAX and texts and len(names) == (size if named else 0):
             return size, names
     raise PeerMisbehaved(party, f"party {party} announced features in a form that is not agreed")
 

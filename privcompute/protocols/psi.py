@@ -22,7 +22,7 @@ samplable subset of constant density follows from the plain assumption at the co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -181,7 +181,7 @@ def release(spec: PsiSpec, me: int, matching: Matching, *, rows: int) -> Steps[N
     before, after = spec.parties[here - 1], spec.parties[(here + 1) % n]
     for hop in range(n - 1, 0, -1):
         own = matching.permutations[hop][positions].astype(_INDEX)
-        data = yield from _relay(spec, {before: own.tobytes()}, {after: own.nbytes}, rounds)
+        data = yield from _relay(spec, {before: _chunks(own.tobytes(), spec)}, {after: own.nbytes}, rounds)
         positions = _positions(data[after], after, matching.sizes[(here - hop + 1) % n])
     found = matching.permutations[0][positions]
     if found.size and int(found.max()) >= rows:
@@ -211,12 +211,14 @@ class _Ring:
         self.sizes = yield from self._open(len(identifiers) + padding)
         rounds = _rounds(max(self.sizes) * POINT_BYTES, self.spec)
         permutations = [_permutation(self.sizes[self.here], self.random)]
-        held = self._own_points(identifiers, padding, permutations[0])
+        outgoing = self._own_chunks(identifiers, padding, permutations[0])
+        held: list[bytes] = []
         for hop in range(1, self.n):
             size = self.sizes[(self.here - hop) % self.n]
-            masked = yield from self._hop(held, size, rounds)
+            masked = yield from self._hop(outgoing, size, rounds)
             permutations.append(_permutation(size, self.random))
             held = _shuffled(masked, permutations[hop])
+            outgoing = _chunks(b"".join(held), self.spec)
         common = yield from self._gather(held, rounds)
         return Matching(self.sizes, tuple(permutations), common)
 
@@ -237,20 +239,24 @@ class _Ring:
             raise PeerMisbehaved(party, f"party {party} has {opening.points} identifiers, at most {ROWS_MAX}")
         return opening.points
 
-    def _own_points(self, identifiers: Sequence[str], padding: int, order: NDArray[np.int64]) -> list[bytes]:
-        """Hash, mask and shuffle this owner's list; padding comes from random bytes that nobody shares."""
+    def _own_chunks(
+        self, identifiers: Sequence[str], padding: int, order: NDArray[np.int64]
+    ) -> Iterator[bytes]:
+        """Hash and mask this owner's shuffled list, a message at a time, so that no peer waits for all of it.
+
+        Padding comes from random bytes that nobody shares.
+        """
         items = [identifier.encode() for identifier in identifiers]
         items += [b"\0" + self.random(32) for _ in range(padding)]
-        points: list[bytes] = []
         for start in range(0, len(items), self.spec.chunk_points):
             chunk = [items[row] for row in order[start : start + self.spec.chunk_points]]
             hashed = [hash_to_point(_DOMAIN, self.spec.context, item) for item in chunk]
-            points += multiply_all(self.scalar, hashed, self.pool)
+            masked = multiply_all(self.scalar, hashed, self.pool)
             self._report(len(chunk))
-        return points
+            yield b"".join(masked)
 
-    def _hop(self, held: list[bytes], size: int, rounds: int) -> Steps[list[bytes]]:
-        """Pass the held list on while masking the one that arrives, chunk by chunk."""
+    def _hop(self, outgoing: Iterator[bytes], size: int, rounds: int) -> Steps[list[bytes]]:
+        """Pass one list on while masking the one that arrives, chunk by chunk."""
         masked: list[bytes] = []
 
         def mask(party: int, chunk: bytes) -> None:
@@ -260,14 +266,14 @@ class _Ring:
                 raise PeerMisbehaved(party, f"PSI points of party {party}: {error}") from None
             self._report(len(chunk) // POINT_BYTES)
 
-        outgoing = {self.after: b"".join(held)}
-        yield from _relay(self.spec, outgoing, {self.before: size * POINT_BYTES}, rounds, mask)
+        due = {self.before: size * POINT_BYTES}
+        yield from _relay(self.spec, {self.after: outgoing}, due, rounds, mask)
         return masked
 
     def _gather(self, held: list[bytes], rounds: int) -> Steps[tuple[NDArray[np.uint32], ...] | None]:
         """Send the fully masked lists to the matcher, who intersects them."""
         if self.me != self.spec.matcher:
-            yield from _relay(self.spec, {self.spec.matcher: b"".join(held)}, {}, rounds)
+            yield from _relay(self.spec, {self.spec.matcher: _chunks(b"".join(held), self.spec)}, {}, rounds)
             return None
         # The list whose last hop is ring position i belongs to position i + 1.
         owners = {party: (index + 1) % self.n for index, party in enumerate(self.spec.parties)}
@@ -335,7 +341,7 @@ def _hand_out(
         data = yield from _relay(spec, {}, {spec.matcher: count * _INDEX.itemsize}, rounds)
         return _positions(data[spec.matcher], spec.matcher, matching.sizes[list_held])
     messages = {
-        party: matching.common[(index + 1) % n].astype(_INDEX).tobytes()
+        party: _chunks(matching.common[(index + 1) % n].astype(_INDEX).tobytes(), spec)
         for index, party in enumerate(spec.parties)
         if party != me
     }
@@ -354,9 +360,14 @@ def _rounds(data_bytes: int, spec: PsiSpec) -> int:
     return -(-data_bytes // (spec.chunk_points * POINT_BYTES))
 
 
+def _chunks(data: bytes, spec: PsiSpec) -> Iterator[bytes]:
+    size = spec.chunk_points * POINT_BYTES
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
 def _relay(
     spec: PsiSpec,
-    outgoing: Mapping[int, bytes],
+    outgoing: Mapping[int, Iterator[bytes]],
     expected: Mapping[int, int],
     rounds: int,
     on_chunk: Callable[[int, bytes], None] | None = None,
@@ -365,7 +376,7 @@ def _relay(
     size = spec.chunk_points * POINT_BYTES
     parts: dict[int, list[bytes]] = {party: [] for party in expected}
     for start in range(0, rounds * size, size):
-        sending = {party: data[start : start + size] for party, data in outgoing.items() if start < len(data)}
+        sending = {party: chunk for party, chunks in outgoing.items() if (chunk := next(chunks, b""))}
         due = {party: min(size, total - start) for party, total in expected.items() if start < total}
         received = yield Round(sending, due)
         for party in due:

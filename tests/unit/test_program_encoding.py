@@ -36,6 +36,13 @@ def test_rare_categories_are_merged() -> None:
     assert np.all(one_hot(column, labels).sum(axis=1) == 1)
 
 
+def test_a_category_that_is_called_other_joins_the_merged_ones() -> None:
+    column = np.array(["a"] * 5 + [OTHER] * 5 + ["rare"], dtype=object)
+    labels = categories(column, 5, "x")
+    assert labels == ("a", OTHER)
+    assert one_hot(column, labels).sum(axis=0).tolist() == [5, 6]
+
+
 def test_a_column_of_free_text_is_refused() -> None:
     column = np.array([f"name {number}" for number in range(100)], dtype=object)
     with pytest.raises(InputRefused, match="column x: 100 categories, at most 64"):
