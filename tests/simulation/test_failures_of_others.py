@@ -200,7 +200,7 @@ def test_14_a_ledger_that_a_quorum_contradicts_halts_its_replica() -> None:
     """A nondeterministic execution shows at once, names the height, and votes no more."""
     cluster, reasons = Cluster(4), list[str]()
     odd = cluster.nodes[3]
-    odd.halted = reasons.append  # type: ignore[method-assign]
+    odd.halted = reasons.append
     driver = odd.driver
     assert driver is not None
     cluster.submit(nodes=cluster.nodes[:3])
@@ -284,7 +284,7 @@ def test_20_a_block_brought_by_sync_is_not_delivered_again() -> None:
     cluster, delivered = Cluster(4), list[int]()
     node = cluster.nodes[3]
     deliver = node.deliver
-    node.deliver = lambda height, payload: (delivered.append(height), deliver(height, payload))  # type: ignore
+    node.deliver = lambda height, payload: (delivered.append(height), deliver(height, payload))
     for _ in range(6):
         cluster.cut = {(a, 3) for a in range(3)}
         for _ in range(4):
