@@ -146,7 +146,7 @@ async def _deploy(urls: dict[str, str], admins: dict[str, PrivateKey], chain_id:
         async with Client(urls[name]) as client:
             account = Account(client, admins[name], chain_id)
             if position == 0:
-                args = {"name": CONTRACT, "source": SOURCE, "init": {}}
+                args = {"name": CONTRACT, "source": SOURCE, "arguments": {}}
                 await account.send("lifecycle", "propose", args, gas_limit=5_000_000)
                 proposal: Any = await client.state("lifecycle", "proposals", f"{CONTRACT}/1")
                 seq, source_hash = proposal["seq"], proposal["source_hash"]

@@ -64,7 +64,7 @@ def propose(session: Session, name: str, file: Path, init_text: str, as_json: bo
         ) from None
     if len(raw) > SOURCE_BYTES_MAX:
         raise ContractFileError(f"{file}: {len(raw)} bytes, at most {SOURCE_BYTES_MAX}; split the contract")
-    args = {"name": name, "source": source, "init": parse_args(init_text)}
+    args = {"name": name, "source": source, "arguments": parse_args(init_text)}
     gas = GAS_BASE + GAS_PER_SOURCE_BYTE * len(raw)
     said = f"proposed {name} as number {{result}} at height {{height}}; members approve it with: "
     _send(session, "propose", args, gas, as_json, said + f"assent contract approve {name} {{result}}")
