@@ -1,17 +1,10 @@
-"""What can be told of a block without executing it."""
+"""What can be told of a block before its parent is here; the ledger checks the rest when it applies it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain.ledger.block import (
-    Batch,
-    Block,
-    batch_root,
-    header_hash,
-    signature_holds,
-    transaction_id,
-)
+from chain.ledger.block import Batch, Block, batch_root, header_hash, transaction_id
 from chain.primitives.certificate import check_certificate, validators_hash
 from chain.primitives.codec import decode
 from chain.primitives.crypto import ZERO_HASH
@@ -21,7 +14,7 @@ from chain.primitives.errors import ProofInvalid
 def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> None:
     """Raise ProofInvalid unless a quorum certified this header and the body is the one it commits to.
 
-    Execution, and with it the state and receipts roots, is the ledger's to compare.
+    Signatures, exact time, and with execution the state and receipts roots are the ledger's to compare.
     """
     header, where = block.header, f"block {block.header.height}"
     certificate = block.certificate
@@ -38,20 +31,10 @@ def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> N
 
 
 def _batch_ids(block: Block) -> tuple[bytes, ...]:
+    """Return the ids of the batch; a batch's time may lie below its header's, never above."""
     header, batch = block.header, decode(Batch, block.payload) if block.payload else None
-    said = (batch.height, batch.view, batch.proposer, batch.time) if batch else (0, ZERO_HASH)
-    expected = (header.height, header.view, header.proposer, header.time)
-    if said != (expected if batch else expected[1:3]):
+    said = (batch.height, batch.view, batch.proposer) if batch else (header.height, 0, ZERO_HASH)
+    late = batch is not None and batch.time > header.time
+    if said != (header.height, header.view, header.proposer) or late:
         raise ProofInvalid(f"block {header.height}: its payload and its header tell different things")
     return batch.tx_ids if batch else ()
-
-
-def check_signatures(block: Block) -> None:
-    """Raise ProofInvalid unless every sender's signature holds (55 µs each: run it in a thread).
-
-    The certificate covers ids, and an id does not cover the signature: without this check a peer could
-    plant signatures on our disk that no auditor would accept.
-    """
-    for tx in block.transactions:
-        if not signature_holds(tx, transaction_id(tx.body)):
-            raise ProofInvalid(f"block {block.header.height}: a transaction's signature does not hold")

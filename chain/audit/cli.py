@@ -1,0 +1,223 @@
+"""`assent audit`: what happened to a subject, as a list or as a file that proves it."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.console import json_option, print_json, reports_errors
+from chain.api.session import NoSession, Session, run, session_options
+from chain.audit.package import build_package
+from chain.audit.rpcsource import RpcSource
+from chain.audit.text import HEADING, csv_text, json_row, text_lines
+from chain.audit.trail import Filters, TrailRow, trail
+from chain.audit.verify import VerificationReport, verify, verify_bytes
+from chain.ledger.proof import Verifier
+from chain.primitives.errors import AssentError
+
+FAILURES_SHOWN = 10
+DAY_MS = 86_400_000
+
+
+class PackageExists(AssentError):
+    """A file that is there already: a package is evidence and never overwritten; name another file."""
+
+    code = "file_exists"
+
+
+@click.group()
+def audit() -> None:
+    """Ask what happened to a dataset, grant, job, organisation or contract, and prove it.
+
+    A SUBJECT is dataset:ID, grant:ID, job:ID, org:ID or contract:ID.
+    """
+
+
+@audit.command("trail")
+@click.argument("subject")
+@click.option(
+    "--from", "start", metavar="H|TIME", help="First height, or time such as 2026-01-31T12:00 (UTC)."
+)
+@click.option("--to", "end", metavar="H|TIME", help="Last height, or time; a day means until its end.")
+@click.option("--kind", "kinds", multiple=True, help="Only this event: Event or contract.Event (repeatable).")
+@click.option(
+    "--org", "orgs", multiple=True, help="Only what this organisation did or is named in (repeatable)."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True
+)
+@json_option
+@session_options
+@reports_errors
+def show_trail(
+    subject: str,
+    start: str | None,
+    end: str | None,
+    kinds: tuple[str, ...],
+    orgs: tuple[str, ...],
+    form: str,
+    as_json: bool,
+    session: Session,
+) -> None:
+    """Print every event of SUBJECT in order: when, who, what, why.
+
+    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing.
+
+    \b
+    assent audit trail dataset:credit --as consortium/bank
+    assent audit trail grant:g1 --as consortium/bank --from 2026-01-01 --kind GrantRevoked --format csv
+    """
+    rows = run(_rows(session, subject, _filters(start, end, kinds, orgs)))
+    if as_json or form == "json":
+        print_json([json_row(row) for row in rows])
+    elif form == "csv":
+        click.echo(csv_text(rows), nl=False)
+    else:
+        click.echo("\n".join([HEADING, *text_lines(rows)]))
+        proved = (
+            "each proved, none missing" if session.genesis else "as the node says; give --genesis for proof"
+        )
+        click.echo(f"{len(rows)} events ({proved})", err=True)
+
+
+@audit.command("export")
+@click.argument("subject")
+@click.option("--from", "first", type=click.IntRange(0), default=0, help="First height.  [default: 0]")
+@click.option("--to", "last", type=click.IntRange(0), help="Last height.  [default: the newest certified]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
+@json_option
+@session_options
+@reports_errors
+def export(subject: str, first: int, last: int | None, output: Path, as_json: bool, session: Session) -> None:
+    """Write SUBJECT's history with all its proofs into one file that anyone can verify offline.
+
+    \b
+    assent audit export dataset:credit -o credit.audit --as consortium/bank
+    """
+    if session.genesis is None:
+        raise NoSession("an export is checked before it is written: give --genesis FILE or --as ORGDIR")
+    if output.exists():
+        raise PackageExists(f"{output}: exists already; evidence is never overwritten, name another file")
+    data = run(_export(session, subject, first, last))
+    report = verify_bytes(data, session.genesis)
+    report.require()
+    _write(output, data)
+    shown = {"file": str(output), "bytes": len(data), **_summary(report)}
+    if as_json:
+        print_json(shown)
+        return
+    click.echo(f"{output}: {subject}, heights {report.first}..{report.last}, {len(data)} bytes")
+    click.echo(f"holds {_counts(report)}")
+    click.echo(f"next: assent audit verify {output} --genesis GENESIS")
+
+
+@audit.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--genesis", type=click.Path(path_type=Path), required=True, help="Genesis file that you trust."
+)
+@click.option("--report", "show_report", is_flag=True, help="Print the package's plain-language report too.")
+@json_option
+@reports_errors
+def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> None:
+    """Check every proof in FILE, with no node and no network; exit 0 only if all hold.
+
+    \b
+    assent audit verify credit.audit --genesis consortium/genesis.json
+    """
+    began = time.perf_counter()
+    report = verify(file, genesis)
+    took = time.perf_counter() - began
+    if as_json:
+        print_json(_summary(report) | {"seconds": round(took, 3)})
+    else:
+        _print_verdict(file, report, took)
+        if report.ok and show_report:
+            click.echo("\n" + report.text, nl=False)
+    sys.exit(0 if report.ok else 1)
+
+
+async def _rows(session: Session, subject: str, filters: Filters) -> list[TrailRow]:
+    verifier = None if session.genesis is None else Verifier(session.genesis)
+    async with session.client() as client:
+        return [row async for row in trail(RpcSource(client), subject, filters, verifier)]
+
+
+async def _export(session: Session, subject: str, first: int, last: int | None) -> bytes:
+    assert session.genesis is not None
+    async with session.client() as client:
+        return await build_package(RpcSource(client), session.genesis, subject, first, last)
+
+
+def _filters(start: str | None, end: str | None, kinds: tuple[str, ...], orgs: tuple[str, ...]) -> Filters:
+    first, since = _moment("--from", start, last=False)
+    last, until = _moment("--to", end, last=True)
+    return Filters(
+        first=first or 0,
+        last=last,
+        since=since or 0,
+        until=until,
+        kinds=frozenset(kind.lower() for kind in kinds),
+        orgs=frozenset(org.removeprefix("org:") for org in orgs),
+    )
+
+
+def _moment(option: str, text: str | None, *, last: bool) -> tuple[int | None, int | None]:
+    """Return (height, None) or (None, milliseconds); a bare date means its first or last millisecond."""
+    if text is None:
+        return None, None
+    if text.isascii() and text.isdigit():
+        return int(text), None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r}: expected a height, or a time such as 2026-01-31T12:00", param_hint=option
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    whole_day = len(text) == len("2026-01-31")
+    return None, round(moment.timestamp() * 1000) + (DAY_MS - 1 if last and whole_day else 0)
+
+
+def _write(output: Path, data: bytes) -> None:
+    try:
+        with output.open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise PackageExists(f"{output}: cannot be written ({error.strerror}); name another file") from None
+
+
+def _summary(report: VerificationReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "subject": report.subject,
+        "from": report.first,
+        "to": report.last,
+        "proofs": dict(report.checked),
+        "failed": report.failed,
+        "failures": [{"part": failure.part, "reason": failure.reason} for failure in report.failures],
+    }
+
+
+def _counts(report: VerificationReport) -> str:
+    return ", ".join(f"{count} {part}" for part, count in report.checked.items())
+
+
+def _print_verdict(file: Path, report: VerificationReport, took: float) -> None:
+    if report.ok:
+        click.echo(f"{file}: every proof holds")
+        click.echo(
+            f"{report.subject}, heights {report.first}..{report.last}: {_counts(report)}; {took:.2f} s"
+        )
+        return
+    click.echo(f"{file}: NOT VALID, {report.failed} of its proofs broke; do not rely on it", err=True)
+    for failure in report.failures[:FAILURES_SHOWN]:
+        click.echo(f"  {failure}", err=True)
+    if report.failed > FAILURES_SHOWN:
+        click.echo(f"  and {report.failed - FAILURES_SHOWN} more", err=True)

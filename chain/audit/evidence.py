@@ -1,0 +1,213 @@
+"""Gathers what proves a subject's history: entries, who caused them, and the records they speak of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+from chain.audit.records import (
+    Contents,
+    LogStates,
+    ReceiptAt,
+    StateAt,
+    TransactionAt,
+    ValidatorSpan,
+    strip_state,
+)
+from chain.audit.source import Source
+from chain.audit.trail import LOOKUPS_AT_ONCE, SubjectUnknown, state_value
+from chain.ledger.block import EventEntry
+from chain.ledger.genesis import Genesis
+from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
+from chain.primitives.codec import Value
+from chain.primitives.errors import LimitError, ProofInvalid
+
+RELATED_MAX = 512
+"""Subjects, besides the one asked for, whose records are included."""
+CONTRACTS_MAX = 64
+
+RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
+    "org": (("orgs", "orgs"),),
+    "dataset": (("datasets", "datasets"),),
+    "grant": (("grants", "grants"),),
+    "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
+    "contract": (("lifecycle", "active"),),
+}
+"""Kind of subject -> (contract, Map) of the records about it."""
+
+T = TypeVar("T")
+Version = tuple[str, int, bytes]
+"""(contract, version number, source hash)."""
+
+
+async def gather_evidence(
+    source: Source, genesis: Genesis, subject: str, first: int, last: int | None
+) -> Contents:
+    """Return a package's contents, without its report; raise SubjectUnknown, LimitError, ProofInvalid.
+
+    `last` None means the certified head. Nothing is verified here: the package is, as a whole.
+    """
+    head = await source.head()
+    last = head if last is None else last
+    if not first <= last <= head:
+        raise LimitError(
+            f"heights {first}..{last}: expected 0 <= from <= to <= {head}, the certified head; "
+            "wait for the chain to get there, or ask for less"
+        )
+    first = 0 if first == 1 else first  # the log before height 0 is empty, which needs no proof
+    return await _Gatherer(source, genesis, subject, first, last).run()
+
+
+class _Gatherer:
+    """One export under way."""
+
+    def __init__(self, source: Source, genesis: Genesis, subject: str, first: int, last: int) -> None:
+        self._source, self._genesis = source, genesis
+        self._subject, self._first, self._last = subject, first, last
+        self._headers: dict[int, HeaderProof] = {}
+        self._states: dict[tuple[int, str, bytes], StateAt] = {}
+
+    async def run(self) -> Contents:
+        history = await self._source.history(self._subject, self._first, self._last)
+        entries = history.entries
+        if not entries and history.after.value is None:
+            raise SubjectUnknown(f"{self._subject}: no event up to height {self._last} names it")
+        for proved in (history.before, history.after):
+            if proved is not None:
+                self._note(proved.header)
+        before = None if history.before is None else strip_state(history.before)
+        log = LogStates(before, strip_state(history.after))
+        transactions, receipts = await self._transactions(entries)
+        senders = sorted({item.transaction.body.sender.hex() for item in transactions})
+        await self._all([self._state("orgs", "keys", sender, self._last) for sender in senders])
+        records = await self._records(entries)
+        await self._sources(_contracts(entries, transactions, records), transactions)
+        keys = tuple(self._genesis.validator_keys)
+        return Contents(
+            subject=self._subject,
+            first=self._first,
+            last=self._last,
+            genesis=self._genesis,
+            validators=(ValidatorSpan(0, keys),),
+            headers=dict(sorted(self._headers.items())),
+            log=log,
+            entries=entries,
+            transactions=tuple(transactions),
+            receipts=tuple(receipts),
+            states=tuple([self._states[place] for place in sorted(self._states)]),
+            report="",
+        )
+
+    async def _transactions(
+        self, entries: Iterable[EventEntry]
+    ) -> tuple[list[TransactionAt], list[ReceiptAt]]:
+        ids = list(dict.fromkeys(entry.tx_id for entry in entries if entry.height > 0))
+        proved = await self._all([self._source.transaction(tx_id) for tx_id in ids])
+        receipts = await self._all([self._source.receipt(tx_id) for tx_id in ids])
+        return (
+            [self._transaction(tx_id, item) for tx_id, item in zip(ids, proved, strict=True)],
+            [self._receipt(tx_id, item) for tx_id, item in zip(ids, receipts, strict=True)],
+        )
+
+    def _transaction(self, tx_id: bytes, proved: ProvedTransaction | None) -> TransactionAt:
+        if proved is None:
+            raise ProofInvalid(
+                f"transaction {tx_id.hex()[:16]}: an entry names it, the node does not have it"
+            )
+        self._note(proved.header)
+        return TransactionAt(proved.header.headers[0].height, proved.transaction, proved.path)
+
+    def _receipt(self, tx_id: bytes, proved: ProvedReceipt | None) -> ReceiptAt:
+        if proved is None:
+            raise ProofInvalid(f"receipt of {tx_id.hex()[:16]}: an entry names it, the node does not have it")
+        self._note(proved.header)
+        return ReceiptAt(proved.receipt, proved.path)
+
+    async def _records(self, entries: Iterable[EventEntry]) -> list[ProvedState]:
+        """Fetch the records of the subject, and of those its events name, as they stand at the end."""
+        named = dict.fromkeys([self._subject, *[s for entry in entries for s in entry.event.subjects]])
+        wanted = [
+            self._state(contract, map_name, ident, self._last)
+            for kind, _, ident in (subject.partition(":") for subject in list(named)[: RELATED_MAX + 1])
+            for contract, map_name in RECORDS.get(kind, ())
+        ]
+        return await self._all(wanted)
+
+    async def _sources(self, names: list[str], transactions: list[TransactionAt]) -> None:
+        """Fetch the sources of contracts that were in force while the transactions ran, and at the end."""
+        heights: dict[str, list[int]] = {name: [] for name in names[:CONTRACTS_MAX]}
+        for item in transactions:
+            heights.get(item.transaction.body.contract, []).append(item.height)
+        hashes: dict[bytes, int] = {}
+        for name, seen in heights.items():
+            for _, height, found in await self._versions(name, min(seen, default=self._last)):
+                hashes.setdefault(found, height)
+        await self._all([self._state("lifecycle", "sources", key, at) for key, at in hashes.items()])
+
+    async def _versions(self, name: str, lowest: int) -> list[Version]:
+        """Return (name, height, source hash) of every version of a contract at heights lowest..last.
+
+        Sequence numbers only rise, so where both ends of a range agree nothing changed between.
+        """
+        found: list[Version] = []
+        pending = [(lowest, self._last)]
+        while pending:
+            low, high = pending.pop()
+            ends = [state_value(await self._state("lifecycle", "active", name, at)) for at in (low, high)]
+            found += [
+                (name, at, end["source_hash"]) for at, end in zip((low, high), ends, strict=True) if end
+            ]
+            if _sequence(ends[0]) != _sequence(ends[1]) and high - low > 1:
+                middle = (low + high) // 2
+                pending += [(low, middle), (middle, high)]
+        return found
+
+    async def _state(self, contract: str, map_name: str, key: Value, height: int) -> ProvedState:
+        proved = await self._source.state(contract, map_name, key, height)
+        self._note(proved.header)
+        item = strip_state(proved)
+        self._states[(item.height, item.namespace, item.key)] = item
+        return proved
+
+    async def _all(self, work: list[Coroutine[Any, Any, T]]) -> list[T]:
+        results: list[T] = []
+        for at in range(0, len(work), LOOKUPS_AT_ONCE):
+            results += await asyncio.gather(*work[at : at + LOOKUPS_AT_ONCE])
+        return results
+
+    def _note(self, proof: HeaderProof) -> None:
+        first = proof.headers[0]
+        known = self._headers.setdefault(first.height, proof)
+        if known.headers[0] != first:
+            raise ProofInvalid(f"header {first.height}: the node shows two different ones; ask another node")
+
+
+def source_hash(record: Value) -> bytes | None:
+    """Return the source hash of a contract's `lifecycle.active` record; None when it is no such record."""
+    found = record.get("source_hash") if isinstance(record, dict) else None
+    return found if isinstance(found, bytes) and len(found) == 32 else None
+
+
+def _sequence(record: Value) -> Value:
+    return record.get("seq") if isinstance(record, dict) else None
+
+
+def _contracts(
+    entries: Iterable[EventEntry], transactions: Iterable[TransactionAt], records: Iterable[ProvedState]
+) -> list[str]:
+    """Name every contract whose code had a say: called, emitting, or a policy that a grant names."""
+    names = dict.fromkeys(entry.event.contract for entry in entries)
+    names |= dict.fromkeys(item.transaction.body.contract for item in transactions)
+    for proved in records:
+        value = state_value(proved)
+        policy = value.get("policy") if isinstance(value, dict) else None
+        if isinstance(policy, str) and policy:
+            names[policy] = None
+    names |= dict.fromkeys(
+        subject.removeprefix("contract:")
+        for entry in entries
+        for subject in entry.event.subjects
+        if subject.startswith("contract:")
+    )
+    return list(names)

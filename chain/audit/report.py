@@ -1,0 +1,176 @@
+"""The plain-language report inside an audit package: a pure function of what the package proves.
+
+Because it is recomputed from the proofs when the package is verified, its text cannot say anything else.
+"""
+
+from __future__ import annotations
+
+from chain.audit.records import Contents, StateAt
+from chain.audit.text import HEADING, shown, text_lines, utc
+from chain.audit.trail import GENESIS, TrailRow, make_row, org_of
+from chain.ledger.block import transaction_id
+from chain.primitives.certificate import quorum
+from chain.primitives.codec import Value, decode_value
+from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.execution import map_key
+from chain.primitives.jsonvalue import to_json
+
+PROVES = (
+    "These are all the events of the subject at these heights, in order: none is missing, added or changed "
+    "(the rolling hash of its log in the certified state, before and after).",
+    "Each event was caused by the transaction shown, signed by the key shown, which the ledger listed for "
+    "the organisation shown.",
+    "Each transaction was ordered and executed where it is shown, under a header that a quorum of the "
+    "validators signed.",
+    "The records and contract sources shown are the ledger's own at the heights shown.",
+)
+CANNOT_PROVE = (
+    "Whether data was true. Roots and commitments prove that the same data was used as was committed to, "
+    "not that it was correct, complete or lawfully collected.",
+    "Whether a computation was carried out correctly, where its profile protects against semi-honest "
+    "parties only: transcripts that agree show that both ends saw the same messages, no more.",
+    "What happened outside the ledger: data copied, shown or used without it leaves no trace here.",
+    "Who held a key. A signature shows that the key was used, not by whom, nor that it was not stolen.",
+    "Exact times. A block's time is the primary's clock within the bound that the validators check.",
+    "Anything if more than a third of the validators conspired: they could certify another history.",
+    "The history of other subjects. Records of related subjects are shown as they stood at the last height; "
+    "their own histories need their own packages.",
+    "What happened after the last height.",
+)
+
+
+def write_report(contents: Contents) -> str:
+    """Return the report's text; raise ProofInvalid when the contents do not fit together."""
+    rows = package_rows(contents)
+    sections = (
+        _head(contents, rows),
+        _list("What this package proves", PROVES),
+        _list("What it cannot prove", CANNOT_PROVE),
+        _parties(rows),
+        ["History", "", HEADING, *text_lines(rows)] if rows else ["History", "", "No event in this range."],
+        _records(contents),
+        _sources(contents),
+        _validators(contents),
+    )
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def package_rows(contents: Contents) -> list[TrailRow]:
+    """Return the trail that a package holds; raise ProofInvalid for an entry without its transaction."""
+    placed = {transaction_id(item.transaction.body): item for item in contents.transactions}
+    orgs: dict[bytes, str] = {}
+    keys = {(item.namespace, item.key): item for item in contents.states}
+    rows = []
+    for entry in contents.entries:
+        found = placed.get(entry.tx_id)
+        if entry.height == 0:
+            rows.append(make_row(entry, contents.genesis.time, GENESIS, b"", ""))
+            continue
+        if found is None:
+            raise ProofInvalid(f"entry at height {entry.height}: its transaction is not in the package")
+        body = found.transaction.body
+        if body.sender not in orgs:
+            orgs[body.sender] = _org(contents, keys, body.sender)
+        time = contents.header(entry.height, "an entry").headers[0].time
+        rows.append(make_row(entry, time, orgs[body.sender], body.sender, f"{body.contract}.{body.method}"))
+    return rows
+
+
+def _org(contents: Contents, keys: dict[tuple[str, bytes], StateAt], sender: bytes) -> str:
+    found = keys.get(("orgs", map_key("keys", sender.hex())))
+    if found is None:
+        raise ProofInvalid(f"key {sender.hex()[:16]}: the package does not show whose it is")
+    return org_of(contents.proved_state(found), sender)
+
+
+def _head(contents: Contents, rows: list[TrailRow]) -> list[str]:
+    title = f"Audit package: {shown(contents.subject)}"
+    lines = [
+        title,
+        "=" * len(title),
+        "",
+        f"chain      {shown(contents.genesis.chain_name)} ({contents.genesis.chain_id.hex()})",
+        f"heights    {contents.first}..{contents.last}",
+        f"events     {len(rows)}",
+        f"callers    {len(contents.transactions)} transactions",
+    ]
+    if rows:
+        lines.append(f"period     {utc(rows[0].time)} .. {utc(rows[-1].time)} UTC")
+    return lines
+
+
+def _list(title: str, items: tuple[str, ...]) -> list[str]:
+    return [title, "", *[f"- {item}" for item in items]]
+
+
+def _parties(rows: list[TrailRow]) -> list[str]:
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        counts[(row.org, row.key)] = counts.get((row.org, row.key), 0) + 1
+    lines = [
+        f"- {shown(org)}: {count} events, key {key or '-'}" for (org, key), count in sorted(counts.items())
+    ]
+    return ["Who acted", "", *(lines or ["- nobody"])]
+
+
+def _records(contents: Contents) -> list[str]:
+    """List the records at the last height, contract sources and signing keys left to their own sections."""
+    lines = []
+    for item in contents.states:
+        name, key = _place(item)
+        if item.height != contents.last or (item.namespace, name) in (
+            ("lifecycle", "sources"),
+            ("orgs", "keys"),
+        ):
+            continue
+        lines.append(f"{item.namespace}.{name}[{shown(to_json(key))}]")
+        value = to_json(_value(item))
+        if value is None:
+            lines.append("    absent")
+        elif isinstance(value, dict):
+            lines += [f"    {shown(field)} = {shown(part)}" for field, part in value.items()]
+        else:
+            lines.append(f"    {shown(value)}")
+    return [f"Records at height {contents.last}", "", *(lines or ["none"])]
+
+
+def _sources(contents: Contents) -> list[str]:
+    lines = []
+    for item in contents.states:
+        name, key = _place(item)
+        value = _value(item)
+        if (item.namespace, name) == ("lifecycle", "active") and isinstance(value, dict):
+            found = value.get("source_hash")
+            text = found.hex() if isinstance(found, bytes) else "?"
+            version = f"version {shown(value.get('seq'))}, {shown(value.get('status'))}"
+            lines.append(f"- height {item.height}: {shown(to_json(key))} {version}, source {text}")
+    heading = "Contracts in force (their sources are in the part `states`, under lifecycle.sources)"
+    return [heading, "", *(lines or ["- none"])]
+
+
+def _validators(contents: Contents) -> list[str]:
+    named = {item.public_key: item for item in contents.genesis.validators}
+    lines = []
+    for span in contents.validators:
+        needed = quorum(len(span.validators))
+        lines.append(
+            f"from height {span.from_height}: {needed} of these {len(span.validators)} certify a header"
+        )
+        for key in span.validators:
+            known = named.get(key)
+            who = f"{shown(known.name)} ({shown(known.org)})" if known else "unknown"
+            lines.append(f"- {who}: {key.hex()}")
+    return ["Validators", "", *lines]
+
+
+def _place(item: StateAt) -> tuple[str, Value]:
+    """Return (Map, key) of a contract's state entry; ("?", raw key) when it is not a Map's."""
+    name, slash, raw = item.key.partition(b"/")
+    try:
+        return (name.decode(), decode_value(raw, max_bytes=len(raw))) if slash else ("?", item.key)
+    except (DecodeError, UnicodeDecodeError):
+        return "?", item.key
+
+
+def _value(item: StateAt) -> Value:
+    return None if item.value is None else decode_value(item.value, max_bytes=len(item.value))

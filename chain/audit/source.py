@@ -1,0 +1,88 @@
+"""Where audit evidence comes from: a node's RPC, or a ledger at hand."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chain.ledger.block import EventEntry, Header
+from chain.ledger.proof import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction
+from chain.ledger.prover import Prover
+from chain.ledger.queries import Queries, UnknownHeight
+from chain.primitives.codec import Value
+from chain.primitives.execution import map_key
+
+PAGE_ENTRIES = 500
+
+
+class Source(Protocol):
+    """What an audit asks for. Proofs are data: whoever uses them checks them."""
+
+    async def head(self) -> int:
+        """Return the highest height that can be proved."""
+
+    async def header(self, height: int) -> Header:
+        """Return a header, unproved; raise UnknownHeight."""
+
+    async def entries(
+        self, subject: str, first: int, last: int, after: str | None
+    ) -> tuple[tuple[EventEntry, ...], str | None]:
+        """Return one page of a subject's log at heights first..last, and the cursor of the next page."""
+
+    async def transaction(self, tx_id: bytes) -> ProvedTransaction | None:
+        """Return a transaction with its proof; None when unknown."""
+
+    async def receipt(self, tx_id: bytes) -> ProvedReceipt | None:
+        """Return a receipt with its proof; None when unknown."""
+
+    async def state(self, contract: str, map_name: str, key: Value, height: int) -> ProvedState:
+        """Return an entry of a contract's Map at a height, or its absence, with the proof."""
+
+    async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
+        """Return all entries of a subject at heights first..last with the proof that they are all."""
+
+
+class LedgerSource:
+    """Reads a ledger in this process."""
+
+    def __init__(self, queries: Queries, prover: Prover) -> None:
+        self._queries, self._prover = queries, prover
+
+    async def head(self) -> int:
+        """Return the highest certified height."""
+        height = self._queries.head().height
+        while height > 0 and self._queries.certificate(height) is None:
+            height -= 1
+        return height
+
+    async def header(self, height: int) -> Header:
+        """Return a header; raise UnknownHeight."""
+        header = self._queries.header(height)
+        if header is None:
+            raise UnknownHeight(f"height {height}: not on this ledger")
+        return header
+
+    async def entries(
+        self, subject: str, first: int, last: int, after: str | None
+    ) -> tuple[tuple[EventEntry, ...], str | None]:
+        """Return one page of a subject's log."""
+        cursor = None if after is None else bytes.fromhex(after)
+        page = self._queries.entries(
+            subject=subject, first=first, last=last, limit=PAGE_ENTRIES, after=cursor
+        )
+        return page.entries, None if page.next is None else page.next.hex()
+
+    async def transaction(self, tx_id: bytes) -> ProvedTransaction | None:
+        """Return a transaction with its proof."""
+        return self._prover.transaction(tx_id)
+
+    async def receipt(self, tx_id: bytes) -> ProvedReceipt | None:
+        """Return a receipt with its proof."""
+        return self._prover.receipt(tx_id)
+
+    async def state(self, contract: str, map_name: str, key: Value, height: int) -> ProvedState:
+        """Return an entry of a contract's Map with its proof."""
+        return self._prover.state(contract, map_key(map_name, key), height)
+
+    async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
+        """Return a subject's complete history with its proof."""
+        return self._prover.history(subject, first, last)

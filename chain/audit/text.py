@@ -1,0 +1,69 @@
+"""Trail rows and values as text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from chain.audit.trail import TrailRow
+from chain.primitives.jsonvalue import BYTES_KEY
+
+FIELD_CHARS_MAX = 160
+COLUMNS = ("height", "time", "org", "event", "why", "call", "fields", "key", "tx_id", "subjects")
+
+
+def utc(time: int) -> str:
+    """Return milliseconds since the epoch as "2026-01-31 12:00:00.000" in UTC."""
+    try:
+        moment = datetime.datetime.fromtimestamp(time / 1000, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{time} ms"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{time % 1000:03}"
+
+
+def shown(value: Any) -> str:
+    """Return a JSON value on one line, safe to print: bytes as hex, control characters replaced."""
+    if isinstance(value, dict) and set(value) == {BYTES_KEY}:
+        text = str(value[BYTES_KEY])
+        return text if len(text) <= 24 else text[:16] + "…"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= FIELD_CHARS_MAX else text[: FIELD_CHARS_MAX - 1] + "…"
+
+
+def text_lines(rows: Iterable[TrailRow]) -> Iterable[str]:
+    """Yield two lines per row: when, who, what, why; then the event's fields."""
+    for row in rows:
+        who, what = f"{shown(row.org):<14}", f"{shown(row.event):<32}"
+        yield f"{row.height:>8}  {utc(row.time)}  {who} {what} {shown(row.why)}".rstrip()
+        fields = " ".join(f"{shown(name)}={shown(value)}" for name, value in row.fields.items())
+        yield f"{'':>8}  {fields}"
+
+
+HEADING = f"{'height':>8}  {'time (UTC)':<23}  {'who':<14} {'what':<32} why"
+
+
+def json_row(row: TrailRow) -> dict[str, Any]:
+    """Return a row as a JSON object, with its time as text too."""
+    return {**asdict(row), "time_utc": utc(row.time), "subjects": list(row.subjects)}
+
+
+def csv_text(rows: Iterable[TrailRow]) -> str:
+    """Return rows as CSV with a heading; cells that a spreadsheet would run as formulas are quoted."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        fields = json.dumps(row.fields, ensure_ascii=False)
+        cells = (row.height, utc(row.time), row.org, row.event, row.why, row.call, fields, row.key, row.tx_id)
+        writer.writerow([_cell(cell) for cell in (*cells, " ".join(row.subjects))])
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,202 @@
+"""Audit trails: every event of a subject, in order, with who acted, what happened and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from chain.audit.source import PAGE_ENTRIES, Source
+from chain.ledger.block import EventEntry, transaction_id
+from chain.ledger.proof import ProvedState, ProvedTransaction, Verifier
+from chain.primitives.codec import Value, decode_value
+from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
+from chain.primitives.execution import RESULT_BYTES_MAX, map_key
+from chain.primitives.jsonvalue import to_json
+
+LOOKUPS_AT_ONCE = 16
+GENESIS = "genesis"
+_REASONS = ("reason", "code", "purpose", "legal_basis", "outcome", "kind", "phase")
+"""Event fields that say why, the most telling first."""
+
+
+class SubjectUnknown(AssentError):
+    """A subject without a single event: check its spelling, "kind:id"."""
+
+    code = "subject_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What to show; the default is everything. Heights and times (ms) are inclusive."""
+
+    first: int = 0
+    last: int | None = None
+    since: int = 0
+    until: int | None = None
+    kinds: frozenset[str] = frozenset()
+    """Event names, "Event" or "contract.Event", in lower case."""
+    orgs: frozenset[str] = frozenset()
+    """Organisations that acted or are named by the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrailRow:
+    """One event."""
+
+    height: int
+    time: int
+    """Block time, milliseconds since the epoch."""
+    org: str
+    """Organisation whose key signed; "genesis" at height 0."""
+    key: str
+    """The signing key, hex."""
+    call: str
+    """Transaction that caused it, "contract.method"."""
+    event: str
+    """"contract.Event"."""
+    why: str
+    fields: dict[str, Any]
+    """The event's fields as JSON values."""
+    subjects: tuple[str, ...]
+    tx_id: str
+
+    def matches(self, filters: Filters) -> bool:
+        """Tell whether the filters by time, kind and party keep this row."""
+        name = self.event.lower()
+        if filters.kinds and not {name, name.partition(".")[2]} & filters.kinds:
+            return False
+        if self.time < filters.since or (filters.until is not None and self.time > filters.until):
+            return False
+        named = {subject.removeprefix("org:") for subject in self.subjects if subject.startswith("org:")}
+        named |= {self.org, str(self.fields.get("by", ""))}
+        return not filters.orgs or bool(named & filters.orgs)
+
+
+async def trail(
+    source: Source, subject: str, filters: Filters = Filters(), verifier: Verifier | None = None
+) -> AsyncIterator[TrailRow]:
+    """Yield a subject's events in order; raise SubjectUnknown when it never had one.
+
+    With a verifier everything shown is proved, that no entry is missing included: it raises ProofInvalid
+    before the first row if the history does not hold, and at any row whose transaction does not.
+    """
+    last = await source.head() if filters.last is None else filters.last
+    lookup = _Lookup(source, verifier)
+    seen = False
+    async for entries in _pages(source, subject, filters.first, last, verifier):
+        for row in await lookup.rows(entries):
+            seen = True
+            if row.matches(filters):
+                yield row
+    if not seen and filters == Filters():
+        raise SubjectUnknown(
+            f"{subject}: no event names it; subjects are dataset:ID, grant:ID, job:ID, org:ID, contract:ID"
+        )
+
+
+async def _pages(
+    source: Source, subject: str, first: int, last: int, verifier: Verifier | None
+) -> AsyncIterator[tuple[EventEntry, ...]]:
+    if verifier is not None:
+        history = await source.history(subject, first, last)
+        if (history.subject, history.last) != (subject, last) or history.first not in (first, first - 1):
+            raise ProofInvalid(f"history of {subject} at heights {first}..{last}: the node shows another one")
+        verifier.check_history(history)
+        for at in range(0, len(history.entries), PAGE_ENTRIES):
+            yield history.entries[at : at + PAGE_ENTRIES]
+        return
+    cursor: str | None = None
+    while True:
+        entries, cursor = await source.entries(subject, first, last, cursor)
+        yield entries
+        if cursor is None or not entries:
+            return
+
+
+class _Lookup:
+    """Finds out who caused each entry; remembers transactions of a page and organisations for good."""
+
+    def __init__(self, source: Source, verifier: Verifier | None) -> None:
+        self._source, self._verifier = source, verifier
+        self._orgs: dict[bytes, str] = {}
+        self._gate = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+    async def rows(self, entries: Iterable[EventEntry]) -> list[TrailRow]:
+        """Return one row per entry, in order."""
+        page = list(entries)
+        ids = list(dict.fromkeys(entry.tx_id for entry in page if entry.height > 0))
+        found = dict(
+            zip(ids, await asyncio.gather(*[self._transaction(tx_id) for tx_id in ids]), strict=True)
+        )
+        return [await self._row(entry, found.get(entry.tx_id)) for entry in page]
+
+    async def _transaction(self, tx_id: bytes) -> ProvedTransaction:
+        async with self._gate:
+            proved = await self._source.transaction(tx_id)
+        if proved is None:
+            raise ProofInvalid(
+                f"transaction {tx_id.hex()[:16]}: an entry names it, the node does not have it"
+            )
+        if transaction_id(proved.transaction.body) != tx_id:
+            raise ProofInvalid(f"transaction {tx_id.hex()[:16]}: the node shows another one in its place")
+        if self._verifier is not None:
+            self._verifier.check_transaction(proved)
+        return proved
+
+    async def _row(self, entry: EventEntry, proved: ProvedTransaction | None) -> TrailRow:
+        if proved is None:
+            header = await self._source.header(entry.height)
+            return make_row(entry, header.time, GENESIS, b"", "")
+        body = proved.transaction.body
+        org = await self._org(body.sender, entry.height)
+        call = f"{body.contract}.{body.method}"
+        return make_row(entry, proved.header.headers[0].time, org, body.sender, call)
+
+    async def _org(self, key: bytes, height: int) -> str:
+        if key not in self._orgs:
+            proved = await self._source.state("orgs", "keys", key.hex(), height)
+            if self._verifier is not None:
+                self._verifier.check_state(proved)
+            self._orgs[key] = org_of(proved, key)
+        return self._orgs[key]
+
+
+def org_of(proved: ProvedState, key: bytes) -> str:
+    """Return the organisation that a proved entry of `orgs.keys` names for this key; raise ProofInvalid."""
+    if (proved.namespace, proved.key) != ("orgs", map_key("keys", key.hex())):
+        raise ProofInvalid(f"key {key.hex()[:16]}: the proof is of another state entry")
+    value = state_value(proved)
+    if not isinstance(value, dict) or not isinstance(value.get("org"), str):
+        raise ProofInvalid(f"key {key.hex()[:16]}: the ledger lists it for no organisation")
+    org: str = value["org"]
+    return org
+
+
+def state_value(proved: ProvedState) -> Value:
+    """Return the contract value of a proved state entry; None when absent."""
+    return None if proved.value is None else decode_value(proved.value, max_bytes=len(proved.value))
+
+
+def make_row(entry: EventEntry, time: int, org: str, key: bytes, call: str) -> TrailRow:
+    """Return the row of one entry."""
+    event = entry.event
+    try:
+        value = decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)
+    except DecodeError:
+        value = None
+    fields = to_json(value) if isinstance(value, dict) else {}
+    why = next((str(fields[name]) for name in _REASONS if fields.get(name)), "")
+    return TrailRow(
+        height=entry.height,
+        time=time,
+        org=org,
+        key=key.hex(),
+        call=call,
+        event=f"{event.contract}.{event.name}",
+        why=why,
+        fields=fields,
+        subjects=event.subjects,
+        tx_id=entry.tx_id.hex(),
+    )
