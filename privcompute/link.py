@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import os
 import select
-import ssl
 import struct
 import time
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ import numpy as np
 from chain.primitives.crypto import digest
 from privcompute.engine import Received, Round, as_bytes
 from privcompute.errors import Cancelled, PeerFault, PeerGone, PeerMisbehaved, PeerTimeout, ProgramFault
+from privcompute.tls_stream import TlsStream
 
 HEADER = struct.Struct(">16sIIQ")
 RECORD_BYTES = 16_384
@@ -103,12 +103,12 @@ class _Direction:
 
 
 class Link:
-    """One authenticated connection to one peer of one job; the socket is non-blocking from here on."""
+    """One authenticated connection to one peer of one job."""
 
-    def __init__(self, socket: ssl.SSLSocket, job_id: bytes, me: int, peer: int) -> None:
-        socket.setblocking(False)
+    def __init__(self, stream: TlsStream, job_id: bytes, me: int, peer: int) -> None:
+        stream.widen()
         self.peer = peer
-        self._socket = socket
+        self._stream = stream
         self._out = _Direction(job_id, me, peer)
         self._in = _Direction(job_id, peer, me)
         self._outgoing: list[memoryview] = []
@@ -120,7 +120,7 @@ class Link:
 
     def fileno(self) -> int:
         """The socket's descriptor."""
-        return self._socket.fileno()
+        return self._stream.fileno()
 
     @property
     def sent_bytes(self) -> int:
@@ -144,19 +144,16 @@ class Link:
 
     def push(self) -> bool:
         """Write what the socket takes; tell whether the frame is out. Raises PeerGone."""
-        while self._outgoing:
-            view = self._outgoing[0]
-            try:
-                sent = self._socket.send(view)
-            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                return False
-            except OSError as error:
-                raise self._gone(error) from None
-            if sent < view.nbytes:
-                self._outgoing[0] = view[sent:]
-            else:
-                self._outgoing.pop(0)
-        return True
+        try:
+            while self._outgoing:
+                view = self._outgoing[0]
+                taken = self._stream.write(view)
+                if taken == 0:
+                    return False
+                self._outgoing[:1] = [view[taken:]] if taken < view.nbytes else []
+            return self._stream.flush()
+        except OSError as error:
+            raise self._gone(error) from None
 
     def pull(self, stage: int, limit: int, exact: bool) -> memoryview | None:
         """Read what has arrived; return the payload when it is whole. Raises PeerGone, PeerMisbehaved."""
@@ -184,18 +181,16 @@ class Link:
 
     def close(self) -> None:
         """Close the connection."""
-        self._socket.close()
+        self._stream.close()
 
     def _fill(self, view: memoryview) -> bool:
         while self._filled < view.nbytes:
             try:
-                count = self._socket.recv_into(view[self._filled :])
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return False
+                count = self._stream.read_into(view[self._filled :])
             except OSError as error:
                 raise self._gone(error) from None
             if count == 0:
-                raise self._gone(None)
+                return False
             self._filled += count
         return True
 
@@ -218,9 +213,11 @@ class Link:
             self.peer, f"party {self.peer} sent {text}; the job is aborted, keep the transcript"
         )
 
-    def _gone(self, error: OSError | None) -> PeerGone:
-        reason = "closed the connection" if error is None else f"lost the connection ({error})"
-        return PeerGone(self.peer, f"party {self.peer} {reason}; check its agent, then propose the job anew")
+    def _gone(self, error: OSError) -> PeerGone:
+        return PeerGone(
+            self.peer,
+            f"the link to party {self.peer} broke ({error}); check its agent, then propose the job anew",
+        )
 
 
 class Links:

@@ -14,12 +14,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import peer_key, server_context
 from privcompute.errors import ListenError, PeerTimeout
 from privcompute.link import Cancellation
+from privcompute.tls_stream import TlsStream
 
 HELLO = struct.Struct(">10sHBB32s")
 MAGIC = b"assent-mpc"
@@ -57,34 +58,33 @@ class Hello:
 class _Opening:
     """A connection before its hello is complete."""
 
-    socket: ssl.SSLSocket
+    stream: TlsStream
     deadline: float
     handshaken: bool = False
-    hello: bytes = b""
+    hello: bytearray = field(default_factory=lambda: bytearray(HELLO.size))
+    filled: int = 0
 
-    def advance(self) -> int | None:
-        """Go on with handshake and hello; return the selector events to wait for, or None when done."""
-        try:
-            if not self.handshaken:
-                self.socket.do_handshake()
-                self.handshaken = True
-            while len(self.hello) < HELLO.size:
-                data = self.socket.recv(HELLO.size - len(self.hello))
-                if not data:
-                    raise ConnectionError("closed before its hello")
-                self.hello += data
-        except ssl.SSLWantReadError:
-            return selectors.EVENT_READ
-        except ssl.SSLWantWriteError:
-            return selectors.EVENT_WRITE
-        return None
+    def advance(self) -> bool:
+        """Go on with handshake and hello; tell whether both are complete. Raises OSError."""
+        if not self.handshaken:
+            self.handshaken = self.stream.handshake()
+        while self.handshaken and self.filled < HELLO.size:
+            count = self.stream.read_into(memoryview(self.hello)[self.filled :])
+            if count == 0:
+                break
+            self.filled += count
+        return self.filled == HELLO.size
+
+    def events(self) -> int:
+        """Return the selector events to wait for."""
+        return selectors.EVENT_READ | (selectors.EVENT_WRITE if self.stream.writing else 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     """A connection that waits for its job."""
 
-    socket: ssl.SSLSocket
+    stream: TlsStream
     hello: Hello
     key: bytes
     deadline: float
@@ -124,7 +124,7 @@ class PeerListener:
         """Replace the set of accepted keys for connections to come."""
         self._context = _server_context(self._key, accepted)
 
-    def claim(self, hello: Hello, key: bytes, deadline: float, cancellation: Cancellation) -> ssl.SSLSocket:
+    def claim(self, hello: Hello, key: bytes, deadline: float, cancellation: Cancellation) -> TlsStream:
         """Wait for the connection of that job and party, proven to hold `key`. Raises PeerGone, Cancelled."""
         with self._changed:
             while True:
@@ -132,7 +132,7 @@ class PeerListener:
                 found = next((p for p in self._pending if p.hello == hello and p.key == key), None)
                 if found is not None:
                     self._pending.remove(found)
-                    return found.socket
+                    return found.stream
                 if time.monotonic() >= deadline:
                     raise PeerTimeout(
                         hello.sender,
@@ -147,8 +147,8 @@ class PeerListener:
         self._thread.join()
         self._selector.close()
         self._server.close()
-        for connection in [*(o.socket for o in self._openings), *(p.socket for p in self._pending)]:
-            connection.close()
+        for stream in [*(o.stream for o in self._openings), *(p.stream for p in self._pending)]:
+            stream.close()
 
     def _serve(self) -> None:
         while True:
@@ -166,62 +166,56 @@ class PeerListener:
             raw, _ = self._server.accept()
         except OSError:
             return
-        raw.setblocking(False)
-        try:
-            wrapped = self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
-        except OSError:
-            raw.close()
-            return
         if len(self._openings) >= OPENINGS_MAX:
             self._drop(self._openings[0])
-        opening = _Opening(wrapped, time.monotonic() + OPENING_TIMEOUT_S)
+        stream = TlsStream(raw, self._context, server_side=True)
+        opening = _Opening(stream, time.monotonic() + OPENING_TIMEOUT_S)
         self._openings.append(opening)
-        self._selector.register(wrapped, selectors.EVENT_READ, opening)
+        self._selector.register(stream, selectors.EVENT_READ, opening)
 
     def _advance(self, opening: _Opening) -> None:
         if opening not in self._openings:
             return
         try:
-            events = opening.advance()
+            if not opening.advance():
+                self._selector.modify(opening.stream, opening.events(), opening)
+                return
+            key = peer_key(opening.stream.peer_certificate())
         except OSError:
             self._drop(opening)
             return
-        if events is not None:
-            self._selector.modify(opening.socket, events, opening)
-            return
-        self._selector.unregister(opening.socket)
+        self._selector.unregister(opening.stream)
         self._openings.remove(opening)
-        if not self._keep(opening):
-            opening.socket.close()
+        if not self._keep(opening, key):
+            opening.stream.close()
 
-    def _keep(self, opening: _Opening) -> bool:
+    def _keep(self, opening: _Opening, key: bytes) -> bool:
         """Put a connection among the pending, in place of an older one of the same job and party."""
-        hello = Hello.decode(opening.hello)
-        key = peer_key(opening.socket.getpeercert(binary_form=True))
+        hello = Hello.decode(bytes(opening.hello))
         if hello is None:
             return False
         with self._changed:
             for old in [p for p in self._pending if p.hello == hello and p.key == key]:
-                old.socket.close()
+                old.stream.close()
                 self._pending.remove(old)
             of_key = sum(p.key == key for p in self._pending)
             if len(self._pending) >= PENDING_MAX or of_key >= PENDING_PER_KEY_MAX:
                 return False
-            self._pending.append(_Pending(opening.socket, hello, key, time.monotonic() + PENDING_TIMEOUT_S))
+            self._pending.append(_Pending(opening.stream, hello, key, time.monotonic() + PENDING_TIMEOUT_S))
             self._changed.notify_all()
         return True
 
     def _drop(self, opening: _Opening) -> None:
-        self._selector.unregister(opening.socket)
+        self._selector.unregister(opening.stream)
         self._openings.remove(opening)
-        opening.socket.close()
+        opening.stream.close()
 
     def _expire(self, now: float) -> None:
         for opening in [o for o in self._openings if o.deadline <= now]:
             self._drop(opening)
         with self._changed:
             for pending in [p for p in self._pending if p.deadline <= now]:
-                pending.socket.close()
+                pending.stream.close()
                 self._pending.remove(pending)
 
 

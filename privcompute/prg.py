@@ -6,6 +6,7 @@ randomness of both ends, so a job that starts anew never meets an old key.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class Stream:
 
     def draw(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Return the next elements of an unsigned dtype, uniform over its whole range."""
-        count = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        count = math.prod(shape) * np.dtype(dtype).itemsize
         buffer = np.empty(count + _SLACK, dtype=np.uint8)
         view = buffer.data
         for start in range(0, count, len(_ZEROS)):

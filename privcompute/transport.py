@@ -19,10 +19,10 @@ from privcompute.engine import Steps, as_round
 from privcompute.errors import PeerGone, PeerMisbehaved
 from privcompute.link import IDLE_TIMEOUT_S, Cancellation, Link, Links, Transcript
 from privcompute.listener import HELLO, OPENING_TIMEOUT_S, TICK_S, Hello, PeerListener
+from privcompute.tls_stream import TlsStream
 
 __all__ = ["Cancellation", "Links", "Peer", "PeerListener", "Transcript", "connect_peers", "run_party"]
 
-SOCKET_BUFFER_BYTES = 4 << 20
 RETRY_S = (0.05, 1.0)
 """First and greatest pause between attempts to reach a peer."""
 
@@ -52,12 +52,12 @@ def connect_peers(
     try:
         for party in sorted(set(peers) - {me}):
             if party < me:
-                connection = _dial(Hello(job_id, me, party), peers[party], key, deadline, cancellation)
+                stream = _dial(Hello(job_id, me, party), peers[party], key, deadline, cancellation)
             else:
                 wanted = Hello(job_id, party, me)
-                connection = listener.claim(wanted, peers[party][2], deadline, cancellation)
-                _answer(connection, Hello(job_id, me, party))
-            links[party] = Link(connection, job_id, me, party)
+                stream = listener.claim(wanted, peers[party][2], deadline, cancellation)
+                _answer(stream, Hello(job_id, me, party))
+            links[party] = Link(stream, job_id, me, party)
     except BaseException:
         for link in links.values():
             link.close()
@@ -81,25 +81,23 @@ def run_party(protocol: Steps[T], links: Links, stage: int = 0) -> T:
         protocol.close()
 
 
-def _tune(raw: socket.socket) -> None:
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-        raw.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
-
-
-def _answer(connection: ssl.SSLSocket, hello: Hello) -> None:
-    _tune(connection)
-    connection.settimeout(OPENING_TIMEOUT_S)
+def _answer(stream: TlsStream, hello: Hello) -> None:
     try:
-        connection.sendall(hello.encode())
+        _send(stream, hello.encode(), time.monotonic() + OPENING_TIMEOUT_S)
     except OSError as error:
-        connection.close()
+        stream.close()
         raise PeerGone(hello.receiver, f"party {hello.receiver} left while connecting ({error})") from None
+
+
+def _send(stream: TlsStream, data: bytes, deadline: float) -> None:
+    stream.write(memoryview(data))
+    while not stream.flush():
+        stream.wait(deadline, write=True)
 
 
 def _dial(
     hello: Hello, peer: Peer, key: PrivateKey, deadline: float, cancellation: Cancellation
-) -> ssl.SSLSocket:
+) -> TlsStream:
     """Connect, say hello and wait for the answer, again and again until the deadline."""
     host, port, public = peer
     context = client_context(key, [public])
@@ -132,39 +130,35 @@ def _attempt(
     context: ssl.SSLContext,
     deadline: float,
     cancellation: Cancellation,
-) -> ssl.SSLSocket:
-    limit = min(deadline, time.monotonic() + OPENING_TIMEOUT_S) - time.monotonic()
-    raw = socket.create_connection(address, timeout=max(limit, TICK_S))
-    connection: ssl.SSLSocket | None = None
+) -> TlsStream:
+    opening_ends = min(deadline, time.monotonic() + OPENING_TIMEOUT_S)
+    raw = socket.create_connection(address, timeout=max(opening_ends - time.monotonic(), TICK_S))
+    stream = TlsStream(raw, context, server_side=False)
     try:
-        _tune(raw)
-        connection = context.wrap_socket(raw, server_side=False)
-        connection.sendall(hello.encode())
-        answer = _await_answer(connection, deadline, cancellation)
+        while not stream.handshake():
+            stream.wait(opening_ends, write=stream.writing)
+        _send(stream, hello.encode(), opening_ends)
+        answer = _await_answer(stream, deadline, cancellation)
         if answer != Hello(hello.job_id, hello.receiver, hello.sender):
             raise PeerMisbehaved(
                 hello.receiver, f"party {hello.receiver} answered our hello with another job"
             )
     except BaseException:
-        with contextlib.suppress(OSError):
-            (connection or raw).close()
+        stream.close()
         raise
-    return connection
+    return stream
 
 
-def _await_answer(connection: ssl.SSLSocket, deadline: float, cancellation: Cancellation) -> Hello | None:
+def _await_answer(stream: TlsStream, deadline: float, cancellation: Cancellation) -> Hello | None:
     """Wait until the peer's job claims our connection and answers."""
-    data = b""
-    connection.settimeout(TICK_S)
-    while len(data) < HELLO.size:
-        cancellation.check()
-        try:
-            part = connection.recv(HELLO.size - len(data))
-        except TimeoutError:
+    data, filled = bytearray(HELLO.size), 0
+    while filled < HELLO.size:
+        count = stream.read_into(memoryview(data)[filled:])
+        filled += count
+        if count == 0:
+            cancellation.check()
+            with contextlib.suppress(TimeoutError):
+                stream.wait(min(deadline, time.monotonic() + TICK_S))
             if time.monotonic() >= deadline:
-                raise
-            continue
-        if not part:
-            raise ConnectionError("the agent closed the connection")
-        data += part
-    return Hello.decode(data)
+                raise TimeoutError("its agent did not take up the job in time")
+    return Hello.decode(bytes(data))

@@ -15,7 +15,7 @@ import numpy as np
 
 from privcompute.engine import Steps, parallel
 from privcompute.piecewise import COEFFICIENT_BITS, Piecewise
-from privcompute.protocols.boolean import compose, decompose, inject, leading_one, reverse, sign
+from privcompute.protocols.boolean import compose, decompose, inject, lowest_one, reverse, sign
 from privcompute.protocols.rep3 import Party, additive, constant, product
 from privcompute.protocols.truncate import truncate
 from privcompute.ring import FRACTION_BITS, Words
@@ -48,11 +48,11 @@ def public(party: Party, value: int, like: Words) -> Words:
     return constant(party.me, np.full(like.shape[1:], value % 2**64, dtype=np.uint64))
 
 
-def highest_bit(party: Party, y: Words) -> Steps[Words]:
-    """Return bit-shared 2^m, m the place of y's highest set bit; 0 where y <= 0 or y >= 2^46."""
-    bits = yield from decompose(party, y)
-    one_hot = yield from leading_one(party, bits)
-    return one_hot & np.uint64((1 << VALUE_BITS) - 1)
+def normaliser(party: Party, y: Words) -> Steps[Words]:
+    """Return bit-shared 2^(45-m), m the place of y's highest set bit; 0 where y <= 0 or y >= 2^46."""
+    mirrored = reverse((yield from decompose(party, y)))
+    one_hot: Words = (yield from lowest_one(party, mirrored)) >> np.uint64(64 - VALUE_BITS)
+    return one_hot
 
 
 def divide(party: Party, x: Words, y: Words) -> Steps[Words]:
@@ -60,9 +60,7 @@ def divide(party: Party, x: Words, y: Words) -> Steps[Words]:
 
     For |x| < 2^46, 0 < y < 2^46 raw and |x / y| < 2^15 the error is at most 4 ulp + 2^-24 |x / y|.
     """
-    one_hot = yield from highest_bit(party, y)
-    # 2^m becomes 2^(45-m), so that y · 2^(45-m) lies in [2^45, 2^46).
-    lift = yield from compose(party, reverse(one_hot) >> np.uint64(64 - VALUE_BITS))
+    lift = yield from compose(party, (yield from normaliser(party, y)))
     unit, numerator = yield from parallel(
         mul_truncate(party, y, lift, VALUE_BITS - UNIT_BITS), mul_truncate(party, x, lift, UNIT_BITS)
     )
@@ -118,7 +116,8 @@ def inverse_sqrt(party: Party, x: Words) -> Steps[Words]:
 
 def _halve_exponent(party: Party, x: Words, *, inverted: bool) -> Steps[tuple[Words, Words, Words]]:
     """Return c in [1/2, 1) with 30 fraction bits, 2^j or 2^(22-j) for m = 2j + parity, and the parity."""
-    one_hot = yield from highest_bit(party, x)
+    lift = yield from normaliser(party, x)
+    one_hot = reverse(lift) >> np.uint64(64 - VALUE_BITS)
     # One-hot words have one set bit, so exclusive or joins even and odd places without interaction.
     places = (one_hot ^ (one_hot >> np.uint64(1))) & _EVEN
     for shift, mask in _COMPACT:
@@ -129,7 +128,7 @@ def _halve_exponent(party: Party, x: Words, *, inverted: bool) -> Steps[tuple[Wo
     for level in (32, 16, 8, 4, 2):
         parity = parity ^ (parity >> np.uint64(level))
     is_odd_bit = ((parity >> np.uint64(1)) & np.uint64(1)).astype(np.uint8)
-    lifting = np.stack((reverse(one_hot) >> np.uint64(64 - VALUE_BITS), places), axis=1)
+    lifting = np.stack((lift, places), axis=1)
     words, is_odd = yield from parallel(compose(party, lifting), inject(party, is_odd_bit))
     unit = yield from mul_truncate(party, x, words[:, 0], VALUE_BITS - UNIT_BITS)
     return unit, words[:, 1], is_odd
