@@ -21,6 +21,7 @@ from chain.ledger.proof import Verifier
 from chain.primitives.errors import AssentError
 
 FAILURES_SHOWN = 10
+FORMATS = ("text", "json", "csv")
 DAY_MS = 86_400_000
 
 
@@ -40,20 +41,16 @@ def audit() -> None:
 
 @audit.command("trail")
 @click.argument("subject")
-@click.option(
-    "--from", "start", metavar="H|TIME", help="First height, or time such as 2026-01-31T12:00 (UTC)."
-)
+@click.option("--from", "start", metavar="H|TIME", help="First height, or UTC time, 2026-01-31T12:00.")
 @click.option("--to", "end", metavar="H|TIME", help="Last height, or time; a day means until its end.")
-@click.option("--kind", "kinds", multiple=True, help="Only this event: Event or contract.Event (repeatable).")
-@click.option(
-    "--org", "orgs", multiple=True, help="Only what this organisation did or is named in (repeatable)."
-)
+@click.option("--kind", "kinds", multiple=True, help="Only this event: Event or contract.Event.")
+@click.option("--org", "orgs", multiple=True, help="Only what this organisation did or is named in.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True
 )
 @json_option
-@session_options
 @reports_errors
+@session_options
 def show_trail(
     subject: str,
     start: str | None,
@@ -91,8 +88,8 @@ def show_trail(
 @click.option("--to", "last", type=click.IntRange(0), help="Last height.  [default: the newest certified]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
 @json_option
-@session_options
 @reports_errors
+@session_options
 def export(subject: str, first: int, last: int | None, output: Path, as_json: bool, session: Session) -> None:
     """Write SUBJECT's history with all its proofs into one file that anyone can verify offline.
 

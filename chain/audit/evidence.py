@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from chain.audit.records import (
@@ -37,8 +37,6 @@ RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
 """Kind of subject -> (contract, Map) of the records about it."""
 
 T = TypeVar("T")
-Version = tuple[str, int, bytes]
-"""(contract, version number, source hash)."""
 
 
 async def gather_evidence(
@@ -80,9 +78,10 @@ class _Gatherer:
         log = LogStates(before, strip_state(history.after))
         transactions, receipts = await self._transactions(entries)
         senders = sorted({item.transaction.body.sender.hex() for item in transactions})
-        await self._all([self._state("orgs", "keys", sender, self._last) for sender in senders])
+        await self._all(self._state, [("orgs", "keys", sender, self._last) for sender in senders])
         records = await self._records(entries)
-        await self._sources(_contracts(entries, transactions, records), transactions)
+        callers = called_contracts(entries, transactions)
+        await self._sources([*callers, *_named_contracts(entries, records)], transactions)
         keys = tuple(self._genesis.validator_keys)
         return Contents(
             subject=self._subject,
@@ -103,8 +102,8 @@ class _Gatherer:
         self, entries: Iterable[EventEntry]
     ) -> tuple[list[TransactionAt], list[ReceiptAt]]:
         ids = list(dict.fromkeys(entry.tx_id for entry in entries if entry.height > 0))
-        proved = await self._all([self._source.transaction(tx_id) for tx_id in ids])
-        receipts = await self._all([self._source.receipt(tx_id) for tx_id in ids])
+        proved = await self._all(self._source.transaction, [(tx_id,) for tx_id in ids])
+        receipts = await self._all(self._source.receipt, [(tx_id,) for tx_id in ids])
         return (
             [self._transaction(tx_id, item) for tx_id, item in zip(ids, proved, strict=True)],
             [self._receipt(tx_id, item) for tx_id, item in zip(ids, receipts, strict=True)],
@@ -128,36 +127,35 @@ class _Gatherer:
         """Fetch the records of the subject, and of those its events name, as they stand at the end."""
         named = dict.fromkeys([self._subject, *[s for entry in entries for s in entry.event.subjects]])
         wanted = [
-            self._state(contract, map_name, ident, self._last)
-            for kind, _, ident in (subject.partition(":") for subject in list(named)[: RELATED_MAX + 1])
-            for contract, map_name in RECORDS.get(kind, ())
+            place
+            for subject in list(named)[: RELATED_MAX + 1]
+            for place in record_places(subject, self._last)
         ]
-        return await self._all(wanted)
+        return await self._all(self._state, wanted)
 
     async def _sources(self, names: list[str], transactions: list[TransactionAt]) -> None:
         """Fetch the sources of contracts that were in force while the transactions ran, and at the end."""
-        heights: dict[str, list[int]] = {name: [] for name in names[:CONTRACTS_MAX]}
-        for item in transactions:
-            heights.get(item.transaction.body.contract, []).append(item.height)
+        lowest = min([item.height for item in transactions], default=self._last)
         hashes: dict[bytes, int] = {}
-        for name, seen in heights.items():
-            for _, height, found in await self._versions(name, min(seen, default=self._last)):
+        for name in list(dict.fromkeys(names))[:CONTRACTS_MAX]:
+            for height, found in await self._versions(name, lowest):
                 hashes.setdefault(found, height)
-        await self._all([self._state("lifecycle", "sources", key, at) for key, at in hashes.items()])
+        await self._all(self._state, [("lifecycle", "sources", key, at) for key, at in hashes.items()])
 
-    async def _versions(self, name: str, lowest: int) -> list[Version]:
-        """Return (name, height, source hash) of every version of a contract at heights lowest..last.
+    async def _versions(self, name: str, lowest: int) -> list[tuple[int, bytes]]:
+        """Return (height, source hash) of every version of a contract at heights lowest..last.
 
         Sequence numbers only rise, so where both ends of a range agree nothing changed between.
         """
-        found: list[Version] = []
+        found: list[tuple[int, bytes]] = []
         pending = [(lowest, self._last)]
         while pending:
             low, high = pending.pop()
             ends = [state_value(await self._state("lifecycle", "active", name, at)) for at in (low, high)]
-            found += [
-                (name, at, end["source_hash"]) for at, end in zip((low, high), ends, strict=True) if end
-            ]
+            for at, end in zip((low, high), ends, strict=True):
+                key = source_hash(end)
+                if key is not None:
+                    found.append((at, key))
             if _sequence(ends[0]) != _sequence(ends[1]) and high - low > 1:
                 middle = (low + high) // 2
                 pending += [(low, middle), (middle, high)]
@@ -170,10 +168,11 @@ class _Gatherer:
         self._states[(item.height, item.namespace, item.key)] = item
         return proved
 
-    async def _all(self, work: list[Coroutine[Any, Any, T]]) -> list[T]:
+    async def _all(self, ask: Callable[..., Awaitable[T]], wanted: Sequence[tuple[Any, ...]]) -> list[T]:
+        """Ask for everything wanted, in order, a bounded number at once."""
         results: list[T] = []
-        for at in range(0, len(work), LOOKUPS_AT_ONCE):
-            results += await asyncio.gather(*work[at : at + LOOKUPS_AT_ONCE])
+        for at in range(0, len(wanted), LOOKUPS_AT_ONCE):
+            results += await asyncio.gather(*[ask(*item) for item in wanted[at : at + LOOKUPS_AT_ONCE]])
         return results
 
     def _note(self, proof: HeaderProof) -> None:
@@ -193,21 +192,26 @@ def _sequence(record: Value) -> Value:
     return record.get("seq") if isinstance(record, dict) else None
 
 
-def _contracts(
-    entries: Iterable[EventEntry], transactions: Iterable[TransactionAt], records: Iterable[ProvedState]
-) -> list[str]:
-    """Name every contract whose code had a say: called, emitting, or a policy that a grant names."""
+def record_places(subject: str, height: int) -> list[tuple[str, str, Value, int]]:
+    """Return (contract, Map, key, height) of the records about a subject."""
+    kind, _, ident = subject.partition(":")
+    return [(contract, map_name, ident, height) for contract, map_name in RECORDS.get(kind, ())]
+
+
+def called_contracts(entries: Iterable[EventEntry], transactions: Iterable[TransactionAt]) -> list[str]:
+    """Name every contract that was called or announced something, at most CONTRACTS_MAX."""
     names = dict.fromkeys(entry.event.contract for entry in entries)
     names |= dict.fromkeys(item.transaction.body.contract for item in transactions)
+    return list(names)[:CONTRACTS_MAX]
+
+
+def _named_contracts(entries: Iterable[EventEntry], records: Iterable[ProvedState]) -> list[str]:
+    """Name the contracts that events speak of, and the policies of grants."""
+    subjects = [subject for entry in entries for subject in entry.event.subjects]
+    names = [subject.removeprefix("contract:") for subject in subjects if subject.startswith("contract:")]
     for proved in records:
         value = state_value(proved)
         policy = value.get("policy") if isinstance(value, dict) else None
         if isinstance(policy, str) and policy:
-            names[policy] = None
-    names |= dict.fromkeys(
-        subject.removeprefix("contract:")
-        for entry in entries
-        for subject in entry.event.subjects
-        if subject.startswith("contract:")
-    )
-    return list(names)
+            names.append(policy)
+    return names

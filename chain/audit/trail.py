@@ -70,7 +70,7 @@ class TrailRow:
         if self.time < filters.since or (filters.until is not None and self.time > filters.until):
             return False
         named = {subject.removeprefix("org:") for subject in self.subjects if subject.startswith("org:")}
-        named |= {self.org, str(self.fields.get("by", ""))}
+        named |= {self.org, str(self.fields.get("by", "")).removeprefix("org:")}
         return not filters.orgs or bool(named & filters.orgs)
 
 

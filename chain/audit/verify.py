@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
-from chain.audit.evidence import source_hash
+from chain.audit.evidence import called_contracts, record_places, source_hash
 from chain.audit.package import read_package
 from chain.audit.records import Contents, StateAt
 from chain.audit.report import write_report
@@ -182,7 +182,19 @@ def _check_links(contents: Contents, report: VerificationReport) -> None:
         else:
             report.checked["entries"] += 1
     _check_signers(contents, report)
+    _check_records(contents, report)
     _check_sources(contents, report)
+
+
+def _check_records(contents: Contents, report: VerificationReport) -> None:
+    """The records about the subject, and the contracts that had a say, must be there (or their absence)."""
+    callers = called_contracts(contents.entries, contents.transactions)
+    wanted = record_places(contents.subject, contents.last)
+    wanted += [("lifecycle", "active", name, contents.last) for name in callers]
+    held = {(item.namespace, item.key, item.height) for item in contents.states}
+    for contract, map_name, key, height in wanted:
+        if (contract, map_key(map_name, key), height) not in held:
+            report.fail("states", f"{contract}.{map_name}[{key}] at height {height} is not in the package")
 
 
 def _check_signers(contents: Contents, report: VerificationReport) -> None:
