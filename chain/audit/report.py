@@ -135,15 +135,22 @@ def _records(contents: Contents) -> list[str]:
 
 
 def _sources(contents: Contents) -> list[str]:
-    lines = []
+    """List each contract's versions, one line where the version or its status changes."""
+    found: list[tuple[str, int, str]] = []
     for item in contents.states:
         name, key = _place(item)
         value = _value(item)
         if (item.namespace, name) == ("lifecycle", "active") and isinstance(value, dict):
-            found = value.get("source_hash")
-            text = found.hex() if isinstance(found, bytes) else "?"
-            version = f"version {shown(value.get('seq'))}, {shown(value.get('status'))}"
-            lines.append(f"- height {item.height}: {shown(to_json(key))} {version}, source {text}")
+            source = value.get("source_hash")
+            text = source.hex() if isinstance(source, bytes) else "?"
+            version = f"version {shown(value.get('seq'))}, {shown(value.get('status'))}, source {text}"
+            found.append((shown(to_json(key)), item.height, version))
+    lines: list[str] = []
+    last = ("", "")
+    for name, height, version in sorted(found):
+        if (name, version) != last:
+            lines.append(f"- {name}: {version}, seen at height {height}")
+        last = (name, version)
     heading = "Contracts in force (their sources are in the part `states`, under lifecycle.sources)"
     return [heading, "", *(lines or ["- none"])]
 
