@@ -367,6 +367,7 @@ async def test_a_flooding_peer_is_read_no_faster_than_its_budget(monkeypatch: py
             seen.append(len(a.recorder.frames))
         assert seen[-1] < 20_000
         assert a.manager.connected
+        writer.transport.abort()
     await a.manager.close()
 
 
