@@ -1,7 +1,7 @@
 """Owners and receivers outside the three computing parties of `rep3`.
 
 A guest has an index of 3 or more. It shares in by sending each computing party its two components, and
-receives by adding what parties 0 and 1 send. It learns nothing else and needs no keys beyond its links.
+receives by adding what the three send. It learns nothing else and needs no keys beyond its links.
 """
 
 from __future__ import annotations
@@ -40,6 +40,6 @@ class Guest:
     def receive(self, shape: tuple[int, ...], fraction_bits: int = 0) -> Steps[NDArray[Any]]:
         """Take part in a `reveal` that names this guest; return the opened array."""
         length = 8 * int(np.prod(shape, dtype=np.int64))
-        received = yield Round({}, {0: length, 1: length})
-        first, second = (np.frombuffer(received[i], dtype=np.uint64).reshape(shape) for i in (0, 1))
-        return decode(np.atleast_1d(first + second).reshape(shape), fraction_bits)
+        received = yield Round({}, dict.fromkeys(range(PARTIES), length))
+        parts = np.stack([np.frombuffer(received[i], dtype=np.uint64) for i in range(PARTIES)])
+        return decode(parts.sum(axis=0, dtype=np.uint64).reshape(shape), fraction_bits)

@@ -158,8 +158,11 @@ class Rep3Engine:
         return (yield from self._rearrange(order.shuffle_rows, columns))
 
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
-        """Open x to the parties in `to`: one round."""
-        return (yield from reveal(self.me, x, to))
+        """Open x to the parties in `to`: one round, and another when guests (3 and up) are among them."""
+        guests = [party for party in to if party >= self.parties]
+        if guests:
+            yield from rep3.reveal_outside(self._party, _solid(x).words, guests)
+        return (yield from reveal(self.me, x, [party for party in to if party < self.parties]))
 
     def _finish(self, part: Words, shape: tuple[int, ...], x: Shared, y: Shared) -> Steps[Shared]:
         """Reshare a product; truncate it when both factors have fraction bits."""
@@ -203,7 +206,9 @@ class Rep3Engine:
 
 
 def reveal(me: int, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
-    """Open a rep3-shared value without an engine: all that the reveal gate needs are stored shares."""
+    """Open a value to computing parties without an engine: the reveal gate needs nothing but shares."""
+    if not set(to) <= set(range(rep3.PARTIES)):
+        raise ProgramFault(f"reveal to {list(to)}: receivers outside need an engine's fresh masks")
     words = yield from rep3.reveal(me, _solid(x).words, to)
     return None if words is None else decode(words.reshape(x.shape), x.fraction_bits)
 

@@ -8,6 +8,7 @@ is exact for raw magnitudes below 2^62 (protocols/truncate.py).
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -44,7 +45,9 @@ def encode(values: Any, fraction_bits: int, name: str = "values", bound: float |
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise OutOfRange(f"{name}: values of type {array.dtype}; only numbers and booleans can be shared")
-    limit = bound if bound is not None else (FIXED_BOUND if fraction_bits else float(INTEGER_BOUND))
+    limit = bound if bound is not None else (FIXED_BOUND if fraction_bits else INTEGER_BOUND)
+    if array.dtype.kind != "f":
+        limit = math.ceil(limit)  # integers are compared as integers: floats blur them near 2^62
     _check_range(array, name, limit)
     if fraction_bits:
         return encode_unchecked(array, fraction_bits)
@@ -78,7 +81,8 @@ def _check_range(array: NDArray[Any], name: str, limit: float) -> None:
     if not np.all(inside):
         where = _first(~inside)
         raise OutOfRange(
-            f"{name}: {_place(where)} holds {array[where]}, allowed is between -{limit:g} and {limit:g};"
+            f"{name}: {_place(where)} holds {array[where]}, allowed is between -{limit:,.15g} and"
+            f" {limit:,.15g} (both excluded);"
             " rescale or clip the column"
         )
 

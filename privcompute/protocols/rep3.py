@@ -168,22 +168,24 @@ def pair_to_replicated(party: Party, first: int, part: Words) -> Steps[Words]:
 
 
 def reveal(me: int, shares: Words, to: Sequence[int]) -> Steps[Words | None]:
-    """Open a secret to the parties in `to` (indices 3 and up: receivers outside): one round, no keys.
+    """Open a secret to computing parties: one round, no keys.
 
-    A computing party gets the one component that it lacks; an outsider gets s0 + s1 and s2.
+    Each gets the component that it lacks, which follows from the opened value: it learns nothing more.
     """
-    send: dict[int, NDArray[Any]] = {}
     previous, following = (me - 1) % PARTIES, (me + 1) % PARTIES
-    if previous in to:
-        send[previous] = np.ascontiguousarray(shares[1])
-    for outsider in (party for party in to if party >= PARTIES):
-        if me == 0:
-            send[outsider] = np.ascontiguousarray(shares[0] + shares[1])
-        elif me == 1:
-            send[outsider] = np.ascontiguousarray(shares[1])
+    send = {previous: np.ascontiguousarray(shares[1])} if previous in to else {}
     if me not in to:
         yield Round(send, {})
         return None
     received = yield Round(send, {following: shares[0].nbytes})
     missing = np.frombuffer(received[following], dtype=np.uint64).reshape(shares.shape[1:])
     return np.asarray(shares[0] + shares[1] + missing)
+
+
+def reveal_outside(party: Party, shares: Words, guests: Sequence[int]) -> Steps[None]:
+    """Open a secret to receivers outside: one round, a fresh additive share from each party.
+
+    Components themselves would not do: their joint distribution may tell how the secret came about.
+    """
+    part = np.ascontiguousarray(additive(party, shares))
+    yield Round(dict.fromkeys(guests, part), {})
