@@ -25,16 +25,31 @@ from chain.ledger.block import Candidate, EventEntry, Receipt, entry_hash, rolli
 from chain.ledger.genesis import Genesis, Limits, init_args
 from chain.ledger.state import Overlay, member_of
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
-from chain.primitives.codec import Value, encode, encode_value
+from chain.primitives.codec import Value, encode, encode_value, max_bytes_of
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, Call, Event, Outcome, Runtime, StateKey, StateReader
+from chain.primitives.execution import (
+    LIMIT,
+    OK,
+    OUT_OF_GAS,
+    REJECTED,
+    RESULT_BYTES_MAX,
+    REVERTED,
+    Call,
+    Event,
+    Outcome,
+    Runtime,
+    StateKey,
+    StateReader,
+)
 
 SKIPPED = "skipped"
 REPLAYED, EXPIRED, TOO_FAR_AHEAD = "REPLAYED", "EXPIRED", "TOO_FAR_AHEAD"
 GAS_LIMIT, BLOCK_GAS = "GAS_LIMIT", "BLOCK_GAS"
 REFUSED = "Refused"
 EVENTS_MAX = 1_024
+CODE_CHARS_MAX = 64
 
+_STATUSES = frozenset({OK, REVERTED, OUT_OF_GAS, LIMIT, REJECTED, SKIPPED})
 _NOT_FINAL = frozenset({REPLAYED, TOO_FAR_AHEAD, BLOCK_GAS})
 """Skips after which the id's fate is decided elsewhere: earlier (REPLAYED), or later."""
 
@@ -193,11 +208,6 @@ def _refusal(state: StateReader, call: Call, outcome: Outcome) -> tuple[Event, .
 
 def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes, outcome: Outcome) -> None:
     """Append the receipt of one transaction and file its events."""
-    if len(outcome.events) > EVENTS_MAX or len(outcome.code) > 64:
-        raise RuntimeFault(
-            f"transaction {tx_id.hex()}: {len(outcome.events)} events (at most {EVENTS_MAX}), "
-            f"code of {len(outcome.code)} characters (at most 64)"
-        )
     index = len(execution.receipts)
     receipt = Receipt(
         tx_id=tx_id,
@@ -209,8 +219,10 @@ def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes,
         gas_used=outcome.gas_used,
         events=outcome.events,
     )
+    encoded = encode(receipt)
+    _check_bounds(receipt, encoded)
     execution.receipts.append(receipt)
-    execution.encoded.append(encode(receipt))
+    execution.encoded.append(encoded)
     for number, event in enumerate(outcome.events):
         place = (index, number)
         execution.events.setdefault((event.contract, event.name), []).append(place)
@@ -224,6 +236,22 @@ def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes,
                     )
                 log.rolling = rolling_hash(log.rolling, entry, height)
                 log.places.append(place)
+
+
+def _check_bounds(receipt: Receipt, encoded: bytes) -> None:
+    """Raise RuntimeFault for a receipt that could not be read back: no later decoder may find it first."""
+    if (
+        receipt.status not in _STATUSES
+        or len(receipt.code) > CODE_CHARS_MAX
+        or len(receipt.result) > RESULT_BYTES_MAX
+        or len(receipt.events) > EVENTS_MAX
+        or len(encoded) > max_bytes_of(Receipt)
+    ):
+        raise RuntimeFault(
+            f"transaction {receipt.tx_id.hex()}: the runtime returned status {receipt.status!r}, a code of "
+            f"{len(receipt.code)} characters, a result of {len(receipt.result)} bytes, {len(receipt.events)} "
+            f"events, a receipt of {len(encoded)} bytes: one of them is beyond its bound"
+        )
 
 
 def _write_logs(execution: Execution, overlay: Overlay) -> None:

@@ -91,7 +91,8 @@ def _child(node: bytes, nibble: int) -> Ref | None:
     return node[at : at + 32], _HEIGHT.unpack_from(node, when)[0], key
 
 
-def _children(node: bytes) -> dict[int, Ref]:
+def children_of(node: bytes) -> dict[int, Ref]:
+    """Return the children of a stored node by nibble."""
     leaves, mask = node[0] << 8 | node[1], node[2] << 8 | node[3]
     count = mask.bit_count()
     fields = _layout(count, leaves.bit_count()).unpack(node)
@@ -127,7 +128,7 @@ def _edited(node: bytes, edits: list[Edit]) -> bytes:
     """Return a stored node with children replaced; most edits keep its shape and are spliced in."""
     for _, old, new in edits:
         if old is None or new is None or old[2] != new[2]:
-            children = _children(node)
+            children = children_of(node)
             for nibble, _, changed in edits:
                 if changed is None:
                     children.pop(nibble, None)

@@ -42,7 +42,7 @@ START_MS = 1_700_000_000_000
 
 
 class ToyRuntime:
-    """Runs `toy`: put(key, value), delete(key), move(source, target), announce(subjects), fail(code), crash."""
+    """Runs the contract `toy`: put, delete, move, announce, fail, crash (see `_toy`)."""
 
     def execute(self, call: Call, state: StateReader) -> Outcome:
         """Run one method; every call costs 1,000 gas."""

@@ -1,0 +1,230 @@
+"""The state tree: against a dict, with proofs of presence and absence, tampering, pruning and history."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain.ledger.proof import check_state_proof
+from chain.ledger.statetree import (
+    Ref,
+    StateProof,
+    StateTree,
+    children_of,
+    find,
+    leaf_hash,
+    node_hash,
+    root_of,
+    state_key_hash,
+    state_value_hash,
+    stored_hash,
+)
+from chain.primitives.codec import decode, encode
+from chain.primitives.crypto import ZERO_HASH
+from chain.primitives.errors import DecodeError, ProofInvalid
+
+VECTORS = Path(__file__).parent.parent / "vectors"
+PROPERTY = settings(max_examples=40, deadline=None, derandomize=True)
+
+# few distinct key hashes with long common prefixes, so that paths split and merge deep in the tree
+SHARED = st.builds(
+    lambda stem, length, tail: (bytes([stem]) * length + bytes([tail]) * 32)[:32],
+    st.sampled_from([0x00, 0x11, 0xF0]),
+    st.integers(0, 31),
+    st.sampled_from([0x00, 0x01, 0x10, 0xFF]),
+)
+BLOCKS = st.lists(
+    st.dictionaries(SHARED, st.one_of(st.none(), st.binary(min_size=32, max_size=32)), max_size=12),
+    max_size=8,
+)
+
+
+class Kept:
+    """A tree with its rows in a dict, as the ledger keeps them."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[tuple[int, bytes], bytes] = {}
+        self.tree = StateTree(self.load)
+        self.root: Ref | None = None
+        self.roots: dict[int, Ref | None] = {0: None}
+        self.stale: dict[int, list[tuple[int, bytes]]] = {}
+        self.stale_leaves: list[tuple[int, bytes]] = []
+        self.height = 0
+
+    def load(self, height: int, path: bytes) -> bytes:
+        return self.nodes[height, path]
+
+    def apply(self, changes: dict[bytes, bytes | None]) -> None:
+        self.height += 1
+        update = self.tree.update(self.root, self.height, changes)
+        for path, node in update.nodes:
+            assert (self.height, path) not in self.nodes
+            self.nodes[self.height, path] = node
+        self.root = self.roots[self.height] = update.root
+        self.stale[self.height] = update.stale_nodes
+        self.stale_leaves += update.stale_leaves
+
+    def root_hash(self, height: int | None = None) -> bytes:
+        root = self.roots[self.height if height is None else height]
+        return ZERO_HASH if root is None else root[0]
+
+
+def proof_of(kept: Kept, key: bytes, values: dict[bytes, bytes], height: int | None = None) -> StateProof:
+    place = find(kept.load, kept.roots[kept.height if height is None else height], key)
+    if place.leaf is None:
+        return StateProof(place.levels, None)
+    assert place.leaf[2] is not None
+    return StateProof(place.levels, (place.leaf[2], values[place.leaf[2]]))
+
+
+def fresh_root(values: dict[bytes, bytes]) -> bytes:
+    kept = Kept()
+    kept.apply(dict(values))
+    return kept.root_hash()
+
+
+def reachable(kept: Kept, ref: Ref | None, path: bytes = b"") -> set[tuple[int, bytes]]:
+    if ref is None or ref[2] is not None:
+        return set()
+    node = kept.nodes[ref[1], path]
+    assert stored_hash(node) == ref[0]
+    found = {(ref[1], path)}
+    for nibble, child in children_of(node).items():
+        found |= reachable(kept, child, path + b"%x" % nibble)
+    return found
+
+
+@PROPERTY
+@given(BLOCKS)
+def test_the_tree_holds_what_a_dict_holds_and_proves_it(blocks: list[dict[bytes, bytes | None]]) -> None:
+    kept, model, history = Kept(), {}, [({}, ZERO_HASH)]
+    seen: set[bytes] = {bytes(32), b"\x11" * 32, b"\xab" * 32}
+    for changes in blocks:
+        kept.apply(changes)
+        seen |= changes.keys()
+        model = {key: value for key, value in {**model, **changes}.items() if value is not None}
+        assert kept.root_hash() == fresh_root(model), "the root depends on the content alone"
+        history.append((dict(model), kept.root_hash()))
+    for height, (values, root) in enumerate(history):
+        for key in seen:
+            proof = proof_of(kept, key, values, height)
+            assert root_of(decode(StateProof, encode(proof)), key) == root
+            assert (proof.leaf == (key, values.get(key))) == (key in values)
+
+
+@PROPERTY
+@given(BLOCKS)
+def test_stale_lists_name_exactly_what_the_newest_tree_no_longer_uses(
+    blocks: list[dict[bytes, bytes | None]],
+) -> None:
+    kept = Kept()
+    written: dict[bytes, int] = {}
+    replaced: list[tuple[int, bytes]] = []
+    for changes in blocks:
+        kept.apply(changes)
+        for key, value in changes.items():
+            if key in written:
+                replaced.append((written.pop(key), key))
+            if value is not None:
+                written[key] = kept.height
+    stale = [node for nodes in kept.stale.values() for node in nodes]
+    assert len(stale) == len(set(stale))
+    assert set(kept.nodes) - set(stale) == reachable(kept, kept.root)
+    assert sorted(kept.stale_leaves) == sorted(replaced)
+
+
+@PROPERTY
+@given(st.dictionaries(SHARED, st.binary(min_size=32, max_size=32), min_size=1, max_size=12), st.data())
+def test_a_proof_changed_anywhere_leads_to_another_root(
+    values: dict[bytes, bytes], data: st.DataObject
+) -> None:
+    kept = Kept()
+    kept.apply(dict(values))
+    key = data.draw(SHARED)
+    proof = proof_of(kept, key, values)
+    raw = bytearray(encode(proof))
+    position = data.draw(st.integers(0, len(raw) - 1))
+    raw[position] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(DecodeError):
+        assert root_of(decode(StateProof, bytes(raw)), key) != kept.root_hash()
+
+
+def test_absence_is_not_provable_for_a_key_that_is_there() -> None:
+    kept = Kept()
+    values = {sha256(b"%d" % i).digest(): sha256(b"v%d" % i).digest() for i in range(200)}
+    kept.apply(dict(values))
+    key = next(iter(values))
+    proof = proof_of(kept, key, values)
+    forged = [
+        StateProof(proof.levels, None),
+        StateProof(proof.levels[:-1], None),
+        StateProof(proof.levels, (sha256(b"other").digest(), values[key])),
+        StateProof((), None),
+    ]
+    for attempt in forged:
+        assert root_of(attempt, key) != kept.root_hash()
+
+
+def test_another_keys_leaf_proves_absence_only_on_the_path_of_the_key() -> None:
+    kept = Kept()
+    near, far = b"\x12" + bytes(31), b"\x34" + bytes(31)
+    values = {near: b"n" * 32, far: b"f" * 32}
+    kept.apply(dict(values))
+    asked = b"\x12" + b"\xff" * 31
+    good = proof_of(kept, asked, values)
+    assert good.leaf is not None
+    assert good.leaf[0] == near
+    assert root_of(good, asked) == kept.root_hash()
+    assert root_of(proof_of(kept, far, values), asked) != kept.root_hash()
+
+
+def test_a_value_proof_names_the_value_and_its_absence() -> None:
+    kept = Kept()
+    key = state_key_hash("toy", b"k")
+    kept.apply({key: state_value_hash(b"v"), state_key_hash("toy", b"l"): state_value_hash(b"w")})
+    values = {key: state_value_hash(b"v"), state_key_hash("toy", b"l"): state_value_hash(b"w")}
+    proof = proof_of(kept, key, values)
+    check_state_proof("it", kept.root_hash(), "toy", b"k", b"v", proof)
+    for namespace, name, value in (("toy", b"k", b"x"), ("toy", b"k", None), ("to", b"yk", b"v")):
+        with pytest.raises(ProofInvalid, match="it:"):
+            check_state_proof("it", kept.root_hash(), namespace, name, value, proof)
+
+
+def test_namespace_and_key_cannot_be_shifted_into_one_another() -> None:
+    assert state_key_hash("ab", b"c") != state_key_hash("a", b"bc")
+
+
+def test_leaf_and_inner_node_cannot_stand_for_one_another() -> None:
+    assert leaf_hash(b"a" * 32, b"b" * 32) != node_hash(0x6162, b"a" * 30 + b"b" * 32)
+
+
+def test_a_restarted_tree_continues_from_its_rows() -> None:
+    seeded = random.Random(7)
+    kept = Kept()
+    for _ in range(20):
+        kept.apply({seeded.randbytes(32): seeded.randbytes(32) for _ in range(50)})
+        kept.tree = StateTree(kept.load)
+    kept.apply({})
+    assert kept.root == kept.roots[20]
+
+
+def test_the_root_of_known_entries_is_pinned() -> None:
+    vector = json.loads((VECTORS / "ledger_statetree.json").read_text())
+    kept = Kept()
+    for step in vector["steps"]:
+        kept.apply(
+            {
+                state_key_hash(change["namespace"], bytes.fromhex(change["key"])): None
+                if change["value"] is None
+                else state_value_hash(bytes.fromhex(change["value"]))
+                for change in step["changes"]
+            }
+        )
+        assert kept.root_hash().hex() == step["root"]
