@@ -130,7 +130,7 @@ class LocalChain:
         chain = cls()
         chain.system = True
         members = [_member(org) for org in orgs]
-        arguments = {**system.default_init(), "orgs": {"orgs": members}, **(init or {})}
+        arguments = {**system.default_init(), "orgs": {"initial": members}, **(init or {})}
         outcome = chain.runtime.bootstrap(system.sources(), arguments, time=chain.time, state=chain.state)
         chain._accept(outcome)
         return chain
@@ -141,7 +141,7 @@ class LocalChain:
         self._accept(outcome)
 
     def as_(self, org: str) -> Account:
-        """Return the account of an organisation; on a chain without system contracts this makes it a member."""
+        """Return an organisation's account; on a chain without system contracts this makes it a member."""
         account = Account(self, org)
         place = ("orgs", map_key("keys", account.public.hex()))
         if not self.system and place not in self.state.rows:

@@ -11,7 +11,7 @@ from contracts.language.faults import Halt, LimitExceeded, Reverted
 from contracts.language.hints import EXACT
 from contracts.language.ir import Node
 from contracts.language.limits import CALL_DEPTH_MAX, GAS_CALL, GAS_METHOD, GAS_REMOTE, STACK_MAX
-from contracts.language.machine import UNSET, Closure, Frame, Machine
+from contracts.language.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.methods import METHODS
 from contracts.language.scope import CODE_PATTERN
 from contracts.language.values import type_name, wrong_type
@@ -21,7 +21,12 @@ TYPES: dict[str, type] = {**EXACT, "list": list, "dict": dict, "tuple": tuple}
 
 def enter(m: Machine, function: Function, frame: Frame) -> Any:
     """Run a function in a frame that holds its arguments: check types, bound depth, keep the trace."""
-    _check_arguments(m, function, frame)
+    for place, exact, check in function.checks:
+        if type(frame[place]) is not exact and not (exact is None and check(m, frame[place])):
+            name = function.names[place - LOCALS]
+            raise wrong_type(
+                f"{function.name}(): argument {name} is {type_name(frame[place])}, against its hint"
+            )
     m.depth += 1
     m.stack += function.frames
     if m.depth > CALL_DEPTH_MAX or m.stack > STACK_MAX:
@@ -38,30 +43,11 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
     return frame[1]
 
 
-def _check_arguments(m: Machine, function: Function, frame: Frame) -> None:
-    place = 2
-    for exact in function.exact:
-        if exact is not None:
-            if type(frame[place]) is not exact:
-                raise _bad_argument(function, place - 2, frame[place])
-        else:
-            check = function.checks[place - 2]
-            if check is not None and not check(m, frame[place]):
-                raise _bad_argument(function, place - 2, frame[place])
-        place += 1
-
-
-def _bad_argument(function: Function, place: int, value: Any) -> Reverted:
-    return wrong_type(
-        f"{function.name}(): argument {function.params[place][0]} is {type_name(value)}, against its hint"
-    )
-
-
 def _call(b: Build, node: Node) -> Closure:
     function = b.functions[node[1]]
     arguments = b.all(node[2:])
     b.cost += GAS_CALL
-    padding = [UNSET] * (function.locals - len(arguments))
+    padding = function.padding
     if len(arguments) == 1:
         only = arguments[0]
         return lambda f: enter(f[0], function, [f[0], None, only(f), *padding])

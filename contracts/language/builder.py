@@ -12,10 +12,10 @@ from typing import Any
 
 from chain.primitives.codec import Value
 from contracts.language.faults import OutOfGas
-from contracts.language.hints import Check, Hint
+from contracts.language.hints import ANY, Check, Hint, checker, exact_type
 from contracts.language.ir import Node
 from contracts.language.limits import CONSTANT_GAS, GAS_NODE
-from contracts.language.machine import Closure, Frame, Machine
+from contracts.language.machine import LOCALS, Closure, Frame, Machine, Unset
 
 Builder = Callable[["Build", Node], Closure]
 
@@ -23,35 +23,26 @@ Builder = Callable[["Build", Node], Closure]
 class Function:
     """A compiled function: how to check its arguments, how large its frame is, and its body."""
 
-    __slots__ = (
-        "body",
-        "checks",
-        "exact",
-        "frames",
-        "kind",
-        "line",
-        "locals",
-        "name",
-        "params",
-        "result",
-        "returns",
-    )
+    __slots__ = ("body", "checks", "frames", "kind", "line", "name", "names", "padding", "result")
 
     def __init__(
         self, name: str, kind: str, line: int, params: tuple[tuple[str, Hint], ...], returns: Hint
     ) -> None:
-        """Fill in the head; the body follows once every function of the program is known."""
+        """Fill in the head; frame and body follow once every function of the program is known."""
         self.name = name
         self.kind = kind
         self.line = line
-        self.params = params
-        self.returns = returns
-        self.locals = len(params)
+        self.names = tuple([param for param, _ in params])
+        self.checks = tuple([argument_check(place, hint) for place, (_, hint) in enumerate(params)])
+        self.result = None if returns == ANY else checker(returns)
+        self.padding: list[Unset] = []
         self.frames = 0
-        self.checks: list[Check | None] = []
-        self.exact: list[type | None] = []
-        self.result: Check | None = None
         self.body: Closure = _empty
+
+
+def argument_check(place: int, hint: Hint) -> tuple[int, type | None, Check]:
+    """Return (place in the frame, type that is the whole check or None, check)."""
+    return LOCALS + place, exact_type(hint), checker(hint)
 
 
 def _empty(_: Frame) -> Any:

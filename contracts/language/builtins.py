@@ -16,7 +16,7 @@ from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
 
 Builtin = Callable[..., Value]
-_WALKS = (reversed([]), reversed(()), iter(range(1)), iter(range(2**70)))
+_WALKS: tuple[object, ...] = (reversed([]), reversed(()), iter(range(1)), iter(range(2**70)))
 LAZY_TYPES = frozenset({range, zip, enumerate, *[type(walk) for walk in _WALKS]})
 
 

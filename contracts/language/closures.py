@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from chain.primitives.codec import Value
 from contracts.language import build_calls, build_expr, build_state, build_walks, builder
-from contracts.language.builder import Build, Builder, Function, Parts
 from contracts.language.build_stmt import block
-from contracts.language.hints import ANY, checker, exact_type
+from contracts.language.builder import Build, Builder, Function, Parts
 from contracts.language.ir import Node, height
-from contracts.language.machine import Machine
+from contracts.language.machine import UNSET, Machine
 
 TABLE: dict[str, Builder] = {
     **build_expr.BUILDERS,
@@ -42,9 +41,6 @@ def build_functions(program: Node) -> dict[str, Function]:
 def _head(node: Node) -> Function:
     _, name, kind, line, params, returns, slots, body = node
     made = Function(name, kind, line, params, returns)
-    made.locals = slots
+    made.padding = [UNSET] * (slots - len(params))
     made.frames = FRAMES_PER_CALL + FRAMES_PER_NODE * height(body)
-    made.exact = [exact_type(hint) for _, hint in params]
-    made.checks = [None if hint == ANY else checker(hint) for _, hint in params]
-    made.result = None if returns == ANY else checker(returns)
     return made

@@ -135,7 +135,7 @@ def checker(hint: Hint) -> Check:
     return _items(list if head == "list" else tuple, parts[0])
 
 
-def _items(kind: type, part: Check) -> Check:
+def _items(kind: Any, part: Check) -> Check:
     def check(m: Machine, value: Value) -> bool:
         if type(value) is not kind:
             return False

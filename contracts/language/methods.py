@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from chain.primitives.codec import Value
+from chain.primitives.codec import INT_BITS_MAX, Value
 from contracts.language.faults import LimitExceeded, Reverted
-from contracts.language.limits import ELEMENTS_MAX, INT_BITS_MAX, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
+from contracts.language.limits import ELEMENTS_MAX, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, equal, type_name, wrong_type

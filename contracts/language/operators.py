@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chain.primitives.codec import Value
+from chain.primitives.codec import INT_BITS_MAX, Value
 from contracts.language.faults import LimitExceeded, Reverted
-from contracts.language.limits import DIGITS_MAX, INT_BITS_MAX, INT_MAX, KEY_INT_BOUND
+from contracts.language.limits import DIGITS_MAX, INT_MAX, KEY_INT_BOUND
 from contracts.language.machine import Machine
 from contracts.language.methods import count_cap, new_items, pay_key, pay_search
 from contracts.language.values import check_key, contains, equal, less, type_name, wrong_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -63,7 +63,7 @@ class Declarations:
 
     def kind_of(self, name: str) -> str:
         """Return what a module-level name is, in words; empty when it is none."""
-        kinds = {
+        kinds: dict[str, Container[str]] = {
             "a Map": self.maps,
             "a Var": self.variables,
             "an Event": self.events,

@@ -128,7 +128,7 @@ def encode(m: Machine, value: Value) -> bytes:
     kind = type(value)
     if kind is str:
         if len(value) < 32:
-            text = value.encode()
+            text: bytes = value.encode()
             if len(text) < 32:
                 return _SHORT[len(text)] + text
         m.charge(len(value) >> 4)

@@ -1,0 +1,126 @@
+"""Where the runtime looks in the state: who a key signs for, and which code is in force.
+
+The contracts `orgs` and `lifecycle` keep these records; nothing here decides more than reading them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from chain.primitives.codec import decode_stored
+from chain.primitives.execution import map_key
+from contracts.language.machine import Machine
+
+LIFECYCLE, ORGS = "lifecycle", "orgs"
+MEMO_ENTRIES = 4_096
+HEIGHT_MAX = 2**64
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Memo(Generic[K, V]):
+    """A bounded memory of a pure function, emptied when full. What it holds can never change a result."""
+
+    __slots__ = ("_known", "_most")
+
+    def __init__(self, most: int) -> None:
+        """Keep at most this many results."""
+        self._known: dict[K, V] = {}
+        self._most = most
+
+    def get(self, key: K, work: Callable[[K], V]) -> V:
+        """Return the known result, or make it."""
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= self._most:
+                self._known = {}
+            found = self._known[key] = work(key)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What the runtime needs of an entry of the Map `keys` of `orgs`."""
+
+    org: str
+    roles: tuple[str, ...]
+    since: int
+    until: int
+    """Last height at which the key signs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRecord:
+    """What the runtime needs of an entry of the Map `active` of `lifecycle`."""
+
+    source_hash: bytes
+    engine: int
+    active_at: int
+    status: str
+    frozen_until: int
+    """Last height of the freeze; 0 when it does not lapse."""
+
+    def frozen(self, height: int) -> bool:
+        """Tell whether only views answer at this height."""
+        return self.status == "frozen" and (not self.frozen_until or height <= self.frozen_until)
+
+
+def _key_record(stored: bytes) -> KeyRecord:
+    record = decode_stored(stored)
+    last = HEIGHT_MAX if record["status"] == "active" else record.get("until", 0)
+    return KeyRecord(record["org"], tuple(record["roles"]), record.get("since", 0), last)
+
+
+def _active_record(stored: bytes) -> ActiveRecord:
+    record = decode_stored(stored)
+    until = record.get("frozen_until", 0)
+    return ActiveRecord(record["source_hash"], record["engine"], record["active_at"], record["status"], until)
+
+
+def _active_key(name: str) -> bytes:
+    return map_key("active", name)
+
+
+def _signer_of(sender: bytes) -> tuple[str, bytes]:
+    return sender.hex(), map_key("keys", sender.hex())
+
+
+class Directory:
+    """Reads identities and active code, remembering what the same stored bytes meant before."""
+
+    def __init__(self) -> None:
+        """Start with empty memories."""
+        self._signers: Memo[bytes, tuple[str, bytes]] = Memo(MEMO_ENTRIES)
+        self._key_records: Memo[bytes, KeyRecord] = Memo(MEMO_ENTRIES)
+        self._active_keys: Memo[str, bytes] = Memo(MEMO_ENTRIES)
+        self._active_records: Memo[bytes, ActiveRecord] = Memo(MEMO_ENTRIES)
+
+    def identify(self, machine: Machine, sender: bytes) -> bool:
+        """Fill in who signs; a revoked key still signs for the heights up to its revocation."""
+        machine.signer, place = self._signers.get(sender, _signer_of)
+        stored = machine.state.get(ORGS, place)
+        if stored is None:
+            return False
+        record = self._key_records.get(stored, _key_record)
+        if not record.since <= machine.height <= record.until:
+            return False
+        machine.org, machine.roles = record.org, record.roles
+        return True
+
+    def active(self, machine: Machine, name: str) -> ActiveRecord | None:
+        """Return the record of a contract, as this transaction sees it."""
+        stored = _lifecycle_read(machine, self._active_keys.get(name, _active_key))
+        return None if stored is None else self._active_records.get(stored, _active_record)
+
+    def source(self, machine: Machine, source_hash: bytes) -> str | None:
+        """Return a stored source, as this transaction sees it."""
+        stored = _lifecycle_read(machine, map_key("sources", source_hash))
+        return None if stored is None else str(decode_stored(stored))
+
+
+def _lifecycle_read(machine: Machine, key: bytes) -> bytes | None:
+    place = (LIFECYCLE, key)
+    return machine.writes[place] if place in machine.writes else machine.state.get(LIFECYCLE, key)
