@@ -258,6 +258,7 @@ def check_participants(spec: dict, owners: list):
         names[party["org"]] = True
         record = orgs.org_of(party["org"])
         require(record["status"] == "active", "UNKNOWN_ORG")
+        require(record["agent_key"] != b"", "NO_AGENT")
         require(record["agent_key"] == party["agent_key"], "AGENT_KEY_MISMATCH")
         role = party["role"]
         fits = role == "owner" and party["org"] in owners

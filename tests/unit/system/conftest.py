@@ -320,8 +320,8 @@ def _member(name: str, roles: list[str]) -> dict[str, Value]:
             {"key": seeded(name).public, "roles": ["admin"]},
             {"key": seeded(f"{name}/steward").public, "roles": ["steward"]},
         ],
-        "agent_key": seeded(f"{name}/agent").public,
-        "agent_address": "127.0.0.1:7000",
+        "agent_key": b"" if roles == ["auditor"] else seeded(f"{name}/agent").public,
+        "agent_address": "" if roles == ["auditor"] else "127.0.0.1:7000",
     }
 
 
@@ -358,6 +358,10 @@ def world(_ready: World) -> World:
 
 
 @pytest.fixture(scope="session")
-def fresh(_ready: World) -> Callable[[], World]:
-    """The same, as a factory for properties that need many."""
-    return _ready.fork
+def fresh(_bare: World) -> Callable[[], World]:
+    """The same with grants of six runs, as a factory for properties that need many."""
+    world = _bare.fork()
+    for name in PARTIES:
+        world.register(name, f"d-{name}")
+        world.granted(f"g-{name}", f"d-{name}", name, quota_runs=6)
+    return world.fork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -21,20 +22,23 @@ HOUR_MS = 3_600_000
 ORDER = ("proposed", "accepted", "running", "computed", "revealed", "committed", "certified")
 FINAL = ("certified", "aborted", "expired", "rejected")
 
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["forward"] * 12
-            + ["propose"] * 3
-            + ["suspend", "resume", "revoke", "abort", "reject", "expire", "report", "resolve", "wait"]
-            + ["suspend-dataset", "resume-dataset", "narrow"]
-        ),
-        st.integers(0, 3),
-        st.sampled_from(PARTIES),
-    ),
-    min_size=10,
-    max_size=60,
-)
+STEPS = 150
+WEIGHTS = {
+    "forward": 120,
+    "propose": 20,
+    "abort": 3,
+    "reject": 3,
+    "expire": 4,
+    "report": 4,
+    "resolve": 8,
+    "wait": 3,
+    "suspend": 4,
+    "resume": 12,
+    "revoke": 1,
+    "narrow": 1,
+    "suspend-dataset": 3,
+    "resume-dataset": 12,
+}
 
 
 class History:
@@ -77,7 +81,8 @@ class History:
         elif step == "wait":
             world.advance(HOUR_MS // 3)
         elif self.jobs:
-            self.on_job(step, self.jobs[pick % len(self.jobs)], who)
+            # The four youngest jobs are at work at the same time.
+            self.on_job(step, self.jobs[-4:][pick % len(self.jobs[-4:])], who)
 
     def on_job(self, step: str, job: str, who: str) -> None:
         one = bytes([1]) * 32
@@ -169,11 +174,12 @@ def one_channel(job: str, a: str, b: str) -> bytes:
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(steps=STEPS)
-def test_random_histories_keep_every_invariant(fresh: Callable[[], World], steps: list[Any]) -> None:
+@given(seed=st.integers(0, 2**32 - 1))
+def test_random_histories_keep_every_invariant(fresh: Callable[[], World], seed: int) -> None:
+    chance = random.Random(seed)
     history = History(fresh())
-    for step, pick, who in steps:
-        history.play(step, pick, who)
+    for step in chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=STEPS):
+        history.play(step, chance.randrange(4), chance.choice(PARTIES))
         history.check()
     # Every state that is not final has a deadline that anyone can trigger.
     history.world.advance(30 * 24 * HOUR_MS)
@@ -184,16 +190,16 @@ def test_random_histories_keep_every_invariant(fresh: Callable[[], World], steps
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)
-@given(kills=st.lists(st.sampled_from(ORDER[:-1]), min_size=1, max_size=4), runs=st.integers(1, 3))
+@given(kills=st.lists(st.sampled_from(ORDER[:-1]), min_size=1, max_size=8), runs=st.integers(1, 6))
 def test_a_run_returns_only_if_the_job_died_before_running(
     fresh: Callable[[], World], kills: list[str], runs: int
 ) -> None:
     world = fresh()
     for name in PARTIES:
-        world.do(name, "grants.narrow", id=f"g-{name}", terms={"quota_runs": min(runs, 2)})
+        world.do(name, "grants.narrow", id=f"g-{name}", terms={"quota_runs": runs})
     used = 0
     for state in kills:
-        if used == min(runs, 2):
+        if used == runs:
             assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "QUOTA_EXHAUSTED"
             break
         job = world.job_at(state)

@@ -153,6 +153,18 @@ def test_participants_fit_their_roles_and_keys(world: World) -> None:
     assert world.refusal("bank", "jobs.propose", spec=twice) == "BAD_PARTICIPANTS"
 
 
+def test_an_org_without_an_agent_takes_no_part(world: World) -> None:
+    for name in PARTIES:
+        world.granted(
+            f"r-{name}", f"d-{name}", name, receivers=["regulator"], co_parties=[*PARTIES, "regulator"]
+        )
+    spec = world.spec(
+        inputs=[world.use(f"r-{name}", f"d-{name}") for name in PARTIES], receivers=["regulator"]
+    )
+    spec["participants"].append({"org": "regulator", "role": "receiver", "agent_key": b""})
+    assert world.refusal("bank", "jobs.propose", spec=spec) == "NO_AGENT"
+
+
 def test_every_owner_of_an_input_takes_part(world: World) -> None:
     spec = world.spec()
     spec["participants"] = spec["participants"][:2]
@@ -410,3 +422,40 @@ def test_no_step_of_a_job_with_three_inputs_is_dear(world: World) -> None:
     world.job_at("certified")
     dear = {name: gas for name, gas in world.gas.items() if gas > 400_000}
     assert not dear
+
+
+# --- other shapes of a job
+
+
+def test_a_party_that_only_computes_accepts_computes_and_signs(world: World) -> None:
+    """An owner with two inputs binds once; an org without data has nothing to bind or to approve."""
+    parties = ("bank", "bureau", "rival")
+    world.register("bureau", "d-2")
+    for grant, dataset, owner in (
+        ("g-1", "d-bank", "bank"),
+        ("g-2", "d-bureau", "bureau"),
+        ("g-3", "d-2", "bureau"),
+    ):
+        world.granted(grant, dataset, owner, co_parties=list(parties))
+    spec = world.spec(
+        inputs=[world.use("g-1", "d-bank"), world.use("g-2", "d-bureau"), world.use("g-3", "d-2")],
+        participants=[
+            {"org": name, "role": "compute", "agent_key": agent_key(name).public} for name in parties
+        ],
+    )
+    job = world.do("bank", "jobs.propose", spec=spec)
+    world.accept(job, *parties)
+    assert world.quota("g-3") == (0, 1)
+    assert world.ask("jobs.missing", id=job) == ["bank", "bureau"]
+    assert world.refusal("rival/agent", "jobs.bind", job=job, commitment=ONE) == "NOT_DATA_OWNER"
+    world.bind(job, "bank", "bureau")
+    assert world.quota("g-3") == (1, 0)
+    for name in parties:
+        world.stage(job, name)
+        channels = dict.fromkeys((other for other in parties if other != name), ONE)
+        args = {"job": job, "profile": "rep3", "channels": channels}
+        world.do(f"{name}/agent", "jobs.commit_transcript", **args)
+    world.reveal(job, "bureau", "bank")
+    world.result(job)
+    world.sign(job, *parties)
+    assert sorted(world.read("jobs", "certificates", job)["body"]["bindings"]) == ["bank", "bureau"]

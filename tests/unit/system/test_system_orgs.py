@@ -65,6 +65,12 @@ def test_a_new_agent_key_replaces_the_old_one(bare: World) -> None:
     assert bare.trail("org:bank")[-2:] == ["KeyRevoked", "AgentSet"]
 
 
+def test_an_org_without_an_agent_may_start_one(bare: World) -> None:
+    assert bare.ask("orgs.org_of", id="regulator")["agent_key"] == b""
+    bare.do("regulator", "orgs.set_agent", agent_key=NEW.public, agent_address="10.0.0.9:7000")
+    assert bare.read("orgs", "keys", NEW.public.hex())["roles"] == ["agent"]
+
+
 @pytest.mark.parametrize(
     ("who", "method", "args", "code"),
     [
