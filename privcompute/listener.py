@@ -7,6 +7,7 @@ time and in bounded number, until the worker of that job claims it.
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import ssl
@@ -105,7 +106,7 @@ class PeerListener:
             self._server = socket.create_server((host, port), backlog=OPENINGS_MAX)
         except OSError as error:
             raise ListenError(
-                f"agent address {host}:{port}: {error.strerror}; stop the process that uses it, or choose"
+                f"agent address {host}:{port}: {_reason(error)}; stop the process that uses it, or choose"
                 " another port and register it"
             ) from None
         self._server.setblocking(False)
@@ -217,6 +218,11 @@ class PeerListener:
             for pending in [p for p in self._pending if p.deadline <= now]:
                 pending.stream.close()
                 self._pending.remove(pending)
+
+
+def _reason(error: OSError) -> str:
+    """Return the plain text of an errno: the socket module's own texts repeat the address."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 def _server_context(key: PrivateKey, accepted: Iterable[bytes]) -> ssl.SSLContext:
