@@ -130,7 +130,7 @@ class LocalChain:
         chain = cls()
         chain.system = True
         members = [_member(org) for org in orgs]
-        arguments = {**system.default_init(), "orgs": {"initial": members}, **(init or {})}
+        arguments = {**system.default_init(), "orgs": {"orgs": members}, **(init or {})}
         outcome = chain.runtime.bootstrap(system.sources(), arguments, time=chain.time, state=chain.state)
         chain._accept(outcome)
         return chain
