@@ -95,6 +95,11 @@ class AgentFiles(Section):
         return self.data_dir / "results"
 
     @property
+    def joins(self) -> Path:
+        """Folder with the owner's own rows that each job matched: secret, of this owner alone."""
+        return self.data_dir / "joins"
+
+    @property
     def status(self) -> Path:
         """Folder with one progress file per job."""
         return self.data_dir / "status"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chain.api.client import Account
@@ -25,7 +26,7 @@ from privcompute.job_view import REVEALED, JobView, certificate_digest, mismatch
 from privcompute.listener import PeerListener
 from privcompute.programs.base import InputColumn, JobInput, Program
 from privcompute.programs.registry import PROGRAMS
-from privcompute.results import ResultStore, make_result
+from privcompute.results import ResultStore, make_result, write_private
 from privcompute.runner import Plan, check_runnable
 
 NONCE_BYTES = 32
@@ -195,6 +196,13 @@ async def assert_revealed(parts: Parts, view: JobView) -> None:
     if current is None or current.state != REVEALED or not set(current.owners) <= current.reveals:
         state = "unknown" if current is None else current.state
         raise Refusal("NOT_REVEALED", f"our node shows the job as {state}; the shares stay here")
+
+
+def keep_join(parts: Parts, job: str, ids: Sequence[str]) -> None:
+    """Write down which of our own rows a job matched, in the joint order."""
+    if ids:
+        content = {"job": job, "ids": list(ids)}
+        write_private(parts.files.joins / f"{job}.json", json.dumps(content).encode())
 
 
 def keep_result(parts: Parts, view: JobView, values: Value) -> tuple[ResultCommit, bytes]:

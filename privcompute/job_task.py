@@ -248,6 +248,7 @@ class JobTask:
         others = [one.org for one in view.spec.participants if one.org != self._parts.org]
         self._say(f"connecting to {', '.join(others)}")
         done = await self._in_worker(self._run.compute)
+        job_steps.keep_join(self._parts, self.job, self._run.joined_ids())
         self._record("computed", {"profile": done.profile, "channels": dict(done.channels)})
         self._say("computed; the result stays in shares until every owner approves")
         return done

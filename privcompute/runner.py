@@ -178,6 +178,13 @@ class JobRun:
             self._links.close()
             self._links = None
 
+    def joined_ids(self) -> list[str]:
+        """Return our own identifiers that all owners hold, in the joint order; empty before the join."""
+        if self.matched is None:
+            return []
+        ids = self._identifiers()
+        return [ids[row] for row in self.matched.tolist()]
+
     # --- stages -----------------------------------------------------------------------------------
 
     def _join(self) -> Steps[int]:
