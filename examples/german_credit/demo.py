@@ -1,0 +1,355 @@
+"""The main job of Assent on real data: every step is a command that you could type, and is printed as such.
+
+    scripts/demo [--keep] [--folder DIR]
+
+Four organisations start a ledger, three of them hold parts of German credit, grant each other its use, compute
+jointly, meet every refusal, lose a validator on the way, and hand the auditor a proof.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+ASSENT = Path(sys.executable).with_name("assent")
+ORGS = ("bank", "bureau", "registry", "regulator")
+OWNERS = ("bank", "bureau", "registry")
+DATASETS = {"bank": "bank-loans", "bureau": "bureau-history", "registry": "registry-residents"}
+GRANTS = {"bank": "bank-own", "bureau": "bureau-to-bank", "registry": "registry-to-bank"}
+STEPS = 9
+WAIT_S = 90.0
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class DemoFailed(Exception):
+    """A command did not do what this demo states: its output stands above."""
+
+
+@dataclass
+class Demo:
+    """Where the consortium lies, and what the summary will say."""
+
+    folder: Path
+    began: float = field(default_factory=time.monotonic)
+    step: int = 0
+    summary: list[tuple[str, str]] = field(default_factory=list)
+
+    @contextmanager
+    def part(self, title: str) -> Iterator[None]:
+        """Announce a step and say how long it took."""
+        self.step += 1
+        begin = time.monotonic()
+        console.print(f"\n[bold cyan]━━ {self.step}/{STEPS} {title}[/]")
+        yield
+        console.print(f"[dim]   {time.monotonic() - begin:.1f} s[/]")
+
+    def assent(self, *words: str, refused: str = "", quiet: bool = False) -> str:
+        """Print and run one command; `refused` is the code with which it must fail."""
+        command = ["assent", *words]
+        console.print(f"[green]$[/] [bold]{shlex.join(command)}[/]", markup=True)
+        done = subprocess.run(
+            [str(ASSENT), *words], capture_output=True, text=True, timeout=WAIT_S * 2, check=False
+        )
+        output = done.stdout + done.stderr
+        if not quiet or done.returncode not in (0, 1):
+            console.print("\n".join("  " + line for line in output.strip().splitlines()), markup=False)
+        if refused and (done.returncode == 0 or refused not in output):
+            raise DemoFailed(f"expected a refusal with {refused}:\n{output}")
+        if not refused and done.returncode != 0:
+            raise DemoFailed(f"exit code {done.returncode}:\n{output}")
+        return done.stdout
+
+    def as_org(self, org: str, *words: str, refused: str = "", quiet: bool = False) -> str:
+        """Run one command in an organisation's name."""
+        return self.assent(*words, "--as", str(self.folder / org), refused=refused, quiet=quiet)
+
+    def ask(self, org: str, method: str, **params: Any) -> Any:
+        """Call an organisation's node over JSON-RPC."""
+        import tomllib
+
+        listen = tomllib.loads((self.folder / org / "node.toml").read_text())["rpc"]["listen"]
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        with urllib.request.urlopen(f"http://{listen}/", data=body, timeout=10) as answer:
+            return json.loads(answer.read())["result"]
+
+    def job_state(self, job: str, org: str = "bank") -> str:
+        """Return the state of a job as an organisation's node shows it."""
+        entry = self.ask(org, "getState", contract="jobs", map="jobs", key=job)
+        return str(entry["value"]["state"]) if entry["value"] else "unknown"
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something that the ledger will show; raise DemoFailed after a while."""
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"waited {WAIT_S:.0f} s in vain: {what}")
+        time.sleep(0.05)
+
+
+def start(demo: Demo) -> None:
+    """Create and start four validators and three agents."""
+    with demo.part("A consortium: four validators, three agents"):
+        where = str(demo.folder)
+        demo.assent("init", where, "--orgs", ",".join(ORGS), "--base-port", "0")
+        demo.assent("start", where)
+        demo.assent("status", where)
+
+
+def register(demo: Demo) -> None:
+    """Split the data by columns and register each owner's part."""
+    with demo.part("Data: German credit, split by columns among three owners"):
+        data = demo.folder / "data"
+        split = [sys.executable, str(HERE / "split.py"), str(data)]
+        console.print(f"[green]$[/] [bold]python examples/german_credit/split.py {data}[/]")
+        subprocess.run(split, check=True, stdout=subprocess.DEVNULL)
+        for org in OWNERS:
+            schema = json.loads((data / f"{org}.schema.json").read_text())
+            columns = [word for column in schema["columns"] for word in ("--column", _column(column))]
+            file = str(data / f"{org}.csv")
+            demo.as_org(org, "dataset", "register", DATASETS[org], file, "--id-column", "id", *columns)
+
+
+def _column(column: dict[str, Any]) -> str:
+    kind = {"id": "text"}.get(column["type"], column["type"])
+    return f"{column['name']}:{kind}:{column['sensitivity']}"
+
+
+def adopt_policy(demo: Demo) -> None:
+    """Deploy a member's own policy contract through proposal, approvals and commit."""
+    with demo.part("Rules: a policy contract, written in Python by a member, approved by a majority"):
+        source = "examples/contracts/purpose_hours.py"
+        demo.assent("contract", "check", source)
+        init = json.dumps(json.loads((HERE / "policy.json").read_text()))
+        demo.as_org("bank", "contract", "propose", "purpose-hours", source, "--init", init)
+        demo.as_org("bureau", "contract", "approve", "purpose-hours", "1")
+        demo.as_org("registry", "contract", "approve", "purpose-hours", "1")
+        demo.as_org("registry", "contract", "commit", "purpose-hours", "1")
+
+
+def authorise(demo: Demo, suffix: str = "", *, quiet: bool = False) -> None:
+    """The bank requests use, each owner approves with a quota of two runs."""
+    data = demo.folder / "data"
+    for org in OWNERS:
+        schema = json.loads((data / f"{org}.schema.json").read_text())
+        columns = [
+            f"{column['name']}={'join-only' if column['name'] == 'id' else 'aggregate-only'}"
+            for column in schema["columns"]
+            if column["name"] not in ("foreign_worker", "personal_status_and_sex")
+        ]
+        words = [word for column in columns for word in ("--column", column)]
+        words += ["--purpose", "credit-risk-model", "--legal-basis", "contract with the customer"]
+        words += ["--program", "joint-statistics", "--program", "logistic-regression", "--receiver", "bank"]
+        words += [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
+        words += ["--expires", "30d", "--runs", "2", "--min-group", "20", "--policy", "purpose-hours"]
+        grant = GRANTS[org] + suffix
+        demo.as_org("bank", "grant", "request", grant, "--dataset", DATASETS[org], *words, quiet=quiet)
+        demo.as_org(org, "grant", "approve", grant, quiet=quiet)
+
+
+def propose(demo: Demo, file: str, *more: str) -> str:
+    """Propose a job and return its id."""
+    answer = demo.as_org(
+        "bank", "job", "propose", "--file", f"examples/german_credit/{file}", *more, "--json", quiet=True
+    )
+    job = str(json.loads(answer)["job"])
+    console.print(f"  proposed job {job}")
+    return job
+
+
+def statistics(demo: Demo) -> None:
+    """Job A."""
+    with demo.part("Job A: private join and joint statistics"):
+        job = propose(demo, "statistics.toml")
+        demo.as_org("bank", "job", "watch", job)
+        demo.as_org("bank", "job", "result", job)
+        demo.summary.append(("Job A", f"joint statistics certified on the ledger, job {job[:16]}…"))
+
+
+def regression(demo: Demo) -> None:
+    """Job B, with a validator killed while it runs."""
+    with demo.part("Job B: private join and logistic regression, while a validator is killed"):
+        view = demo.ask("bank", "getNodeInfo")
+        job = propose(demo, "regression.toml")
+        wait_until(lambda: demo.job_state(job) not in ("proposed", "accepted", "unknown"), "job B runs")
+        pid = int((demo.folder / "regulator" / "node.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        console.print(
+            f"[green]$[/] [bold]kill -9 {pid}[/]   (the regulator's validator; primary: {view['primary']})"
+        )
+        demo.as_org("bank", "job", "watch", job)
+        demo.assent("status", str(demo.folder))
+        demo.assent("start", str(demo.folder), "--org", "regulator")
+        wait_until(lambda: _lag(demo) == 0, "the regulator's validator catches up")
+        demo.assent("status", str(demo.folder))
+        result = json.loads(demo.as_org("bank", "job", "result", job, "--json", quiet=True))
+        compare(demo, job, result)
+
+
+def _lag(demo: Demo) -> int:
+    try:
+        return int(demo.ask("bank", "getBlockNumber")) - int(demo.ask("regulator", "getBlockNumber"))
+    except OSError:
+        return 1
+
+
+def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
+    """Show the joint model's metrics beside those of scikit-learn on the same rows, in the clear."""
+    sys.path.insert(0, str(HERE))
+    import reference
+
+    joined = json.loads((demo.folder / "bank" / "agent" / "joins" / f"{job}.json").read_text())["ids"]
+    values = result["result"]
+    plain = reference.regression(
+        demo.folder / "data", ids=joined, job=bytes.fromhex(job), parameters=PARAMETERS()
+    )
+    table = Table(title="the same rows, two ways", box=box.SIMPLE_HEAD, title_justify="left")
+    for name in ("metric", "joint (rep3, no one sees the data)", "plaintext (scikit-learn)", "difference"):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for name, clear in (("auc", plain.auc), ("ks", plain.ks)):
+        joint = float(values[name])
+        table.add_row(name.upper(), f"{joint:.4f}", f"{clear:.4f}", f"{abs(joint - clear):.4f}")
+    console.print(table)
+    if abs(float(values["auc"]) - plain.auc) > 0.01:
+        raise DemoFailed("the joint AUC differs by more than 0.01 from the plaintext one")
+    demo.summary.append(
+        ("Job B", f"AUC {float(values['auc']):.4f} jointly, {plain.auc:.4f} in the clear, job {job[:16]}…")
+    )
+    demo.summary.append(("Killed validator", "the ledger went on; it restarted and caught up"))
+
+
+def PARAMETERS() -> dict[str, Any]:  # noqa: N802
+    """Return the parameters of job B, without the columns that were not granted."""
+    import tomllib
+
+    return dict(tomllib.loads((HERE / "regression.toml").read_text())["parameters"])
+
+
+def refusals(demo: Demo) -> None:
+    """What the ledger refuses, with its reasons."""
+    with demo.part("Refusals: quota, column, purpose"):
+        file = ("job", "propose", "--file", "examples/german_credit/regression.toml")
+        demo.as_org("bank", *file, refused="QUOTA_EXHAUSTED")
+        column = "registry-to-bank:id=join,foreign_worker=encrypted"
+        inputs = ("--input", "bank-own", "--input", "bureau-to-bank", "--input", column)
+        demo.as_org("bank", *file, *inputs, refused="COLUMN_NOT_GRANTED")
+        demo.as_org("bank", *file, "--purpose", "marketing", refused="PURPOSE_MISMATCH")
+        demo.summary.append(("Refused", "third run (QUOTA_EXHAUSTED), COLUMN_NOT_GRANTED, PURPOSE_MISMATCH"))
+
+
+def revocation(demo: Demo) -> None:
+    """A grant revoked while a job runs stops the result."""
+    with demo.part("Revocation while a job runs: the result is not released"):
+        authorise(demo, "-2", quiet=True)
+        inputs = [word for org in OWNERS for word in ("--input", GRANTS[org] + "-2")]
+        slow = PARAMETERS() | {"iterations": 500}
+        job = propose(demo, "regression.toml", *inputs, "--parameters", json.dumps(slow))
+        wait_until(lambda: demo.job_state(job) == "running", "job C runs")
+        demo.as_org("bureau", "grant", "revoke", "bureau-to-bank-2", "--reason", "the customer objected")
+        wait_until(lambda: demo.job_state(job) in ("aborted", "expired"), "job C is stopped")
+        demo.as_org("bank", "job", "show", job)
+        demo.as_org("bank", "job", "result", job, refused="no_result")
+        demo.summary.append(("Revoked while running", f"no result was released, job {job[:16]}…"))
+
+
+def audit(demo: Demo, keep: bool) -> None:
+    """Trail, export, and a verification with every node stopped."""
+    with demo.part("Audit: the whole history, proved offline"):
+        subject, package = "dataset:bureau-history", str(demo.folder / "bureau-history.audit")
+        demo.as_org("regulator", "audit", "trail", subject)
+        demo.as_org("regulator", "audit", "export", subject, "-o", package)
+        demo.assent("stop", str(demo.folder))
+        genesis = str(demo.folder / "genesis.json")
+        demo.assent("audit", "verify", package, "--genesis", genesis)
+        content = bytearray(Path(package).read_bytes())
+        content[len(content) // 2] ^= 1
+        changed = Path(package).with_suffix(".changed")
+        changed.write_bytes(content)
+        console.print(f"[dim]  one bit of byte {len(content) // 2} changed in {changed.name}[/]")
+        demo.assent("audit", "verify", str(changed), "--genesis", genesis, refused="proof_invalid")
+        demo.summary.append(
+            ("Audit package", f"verified with all nodes stopped; one changed byte is found ({package})")
+        )
+    if keep:
+        demo.assent("start", str(demo.folder))
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier demo left, and nothing else."""
+    if (folder / "consortium.json").exists():
+        subprocess.run([str(ASSENT), "stop", str(folder)], stdout=subprocess.DEVNULL, check=False)
+        shutil.rmtree(folder)
+    elif folder.exists():
+        raise DemoFailed(f"{folder} exists and is not a consortium: name another folder with --folder")
+
+
+def run(demo: Demo, keep: bool) -> None:
+    """Run every step."""
+    start(demo)
+    register(demo)
+    adopt_policy(demo)
+    with demo.part("Authorisations: the bank requests, each owner approves two runs"):
+        authorise(demo)
+        demo.as_org("regulator", "grant", "list")
+    statistics(demo)
+    regression(demo)
+    refusals(demo)
+    revocation(demo)
+    audit(demo, keep)
+
+
+def main() -> int:
+    """Read the command line, run, and leave no process behind unless told to."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="leave the consortium running")
+    parser.add_argument("--folder", type=Path, default=Path("demo-consortium"), help="where it lives")
+    options = parser.parse_args()
+    demo = Demo(options.folder)
+    finished = False
+    try:
+        clear(options.folder)
+        run(demo, options.keep)
+        finished = True
+    except (DemoFailed, subprocess.SubprocessError) as error:
+        console.print(f"\n[bold red]the demo failed:[/] {error}", markup=True)
+        console.print(f"logs: {options.folder}/*/node.log and agent.log", markup=False)
+    finally:
+        if not (options.keep and finished) and (options.folder / "consortium.json").exists():
+            subprocess.run([str(ASSENT), "stop", str(options.folder)], stdout=subprocess.DEVNULL, check=False)
+    if not finished:
+        return 1
+    table = Table(title="What was shown", box=box.SIMPLE_HEAD, title_justify="left", show_header=False)
+    for name, what in demo.summary:
+        table.add_row(f"[bold]{name}[/]", what)
+    console.print(table)
+    console.print(
+        f"done in {time.monotonic() - demo.began:.0f} s. Everything above is a command: `assent` is {ASSENT}"
+    )
+    if options.keep:
+        console.print(
+            f"the consortium runs: assent status {options.folder}; stop it with: assent stop {options.folder}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
