@@ -33,6 +33,10 @@ from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError, DecodeError
 
 
+FIRST_HEIGHT = 1
+"""May be empty: its certificate is what proves the state of genesis."""
+
+
 class LedgerDiverged(AssentError):
     """This node computed something other than a quorum certified: stop it and compare versions and disks."""
 
@@ -311,7 +315,7 @@ def check_proposal(payload: bytes, height: int, limits: Limits) -> Batch:
     caller still checks time, signatures and the encoded size of the transactions (`limits.block_bytes`).
     """
     batch = read_batch(payload, height)
-    if batch is None or not batch.tx_ids:
+    if batch is None or (not batch.tx_ids and height != FIRST_HEIGHT):
         raise BatchInvalid(f"batch of height {height}: empty batches are not proposed")
     if len(batch.tx_ids) > limits.block_txs:
         raise BatchInvalid(

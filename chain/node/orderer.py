@@ -9,7 +9,7 @@ from typing import Protocol
 
 from chain.ledger.block import Batch
 from chain.ledger.genesis import Limits
-from chain.ledger.ledger import BatchInvalid, Ledger, batch_time, check_proposal
+from chain.ledger.ledger import FIRST_HEIGHT, BatchInvalid, Ledger, batch_time, check_proposal
 from chain.ledger.mempool import Mempool
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
@@ -80,14 +80,14 @@ class Orderer:
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
 
     def pending(self) -> bool:
-        """Tell whether transactions wait."""
-        return len(self._pool) > 0
+        """Tell whether transactions wait, or the genesis still waits to be certified by a first block."""
+        return len(self._pool) > 0 or self._ledger.head.height < FIRST_HEIGHT
 
     def propose(self, turn: Turn) -> bytes | None:
         """Return the next batch, or None while every waiting transaction is in flight already."""
         in_flight = {tx_id for payload in turn.parents for tx_id in batch_ids(payload)}
         chosen = self._pool.select(self._limits.block_txs, self._limits.block_bytes, in_flight)
-        if not chosen:
+        if not chosen and turn.height != FIRST_HEIGHT:
             return None
         time = max(self._clock(), self._parent_time(turn.parents) + 1)
         ids = tuple([candidate.id for candidate in chosen])
