@@ -1,0 +1,128 @@
+"""Golden bytes: every record of the ledger encodes as it did when data was first written.
+
+A change here is a change of format: raise FORMAT_VERSION or PROTOCOL_VERSION and keep reading the old bytes.
+Write the file anew with: python tests/unit/test_ledger_vectors.py
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.ledger import block, genesis, proof, rows, statetree
+from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
+from chain.ledger.store import FORMAT_VERSION
+from chain.ledger.testing import ToyChain, toy_genesis
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import _TAGS, decode, encode, tag_of
+from chain.primitives.execution import Event, map_key
+
+PATH = Path(__file__).parent.parent / "vectors" / "ledger_records.json"
+MODULES = (block, genesis, proof, rows, statetree)
+
+
+def examples() -> dict[str, Any]:
+    """Return one example of each record, all from one small deterministic chain."""
+    chain = ToyChain()
+    move = chain.call("move", {"source": "a", "target": "b", "subject": "dataset:x"})
+    chain.add(move, chain.call("fail", {"code": "NO"}, sender="bureau"))
+    chain.add(chain.call("move", {"source": "b", "target": "c", "subject": "dataset:x"}))
+    read, prove = chain.ledger.read, chain.ledger.prove
+    receipt, batch, certificate = read.receipt(move.id), read.batch(1), read.certificate(1)
+    assert receipt is not None
+    proved = prove.receipt(move.id)
+    assert proved is not None
+    whole = toy_genesis()
+    items = [
+        move.tx.body,
+        move.tx,
+        batch,
+        receipt,
+        receipt.events[0],
+        read.header(1),
+        read.entries_at(1)[0],
+        read.block(1),
+        certificate,
+        whole.limits,
+        whole.validators[0],
+        whole.orgs[0].keys[0],
+        whole.orgs[0],
+        whole.contracts[0],
+        genesis.make_init_args({"toy": {"answer": 42}})[0],
+        whole,
+        prove.header(1),
+        proved.path,
+        proved,
+        prove.transaction(move.id),
+        prove.state("toy", map_key("values", "a"), 1),
+        prove.state("toy", map_key("values", "a"), 1).proof,
+        prove.history("dataset:x", 2, 2),
+        read.head(),
+        rows.ValidatorSet(whole.validators),
+    ]
+    return {tag_of(type(item)): item for item in items}
+
+
+def hashes(items: dict[str, Any]) -> dict[str, str]:
+    """Return every hash that the formats define, over the examples."""
+    entry = entry_hash(items["entry"])
+    return {
+        "chain id": items["genesis"].chain_id.hex(),
+        "transaction id": transaction_id(items["tx-body"]).hex(),
+        "header hash": header_hash(items["header"]).hex(),
+        "entry hash": entry.hex(),
+        "rolling hash": rolling_hash(bytes(32), entry, 1).hex(),
+        "state key hash": statetree.state_key_hash("toy", map_key("values", "a")).hex(),
+        "state value hash": statetree.state_value_hash(b"\x01").hex(),
+        "leaf hash": statetree.leaf_hash(bytes(32), bytes(32)).hex(),
+        "node hash": statetree.node_hash(3, bytes(64)).hex(),
+    }
+
+
+def rows_hash() -> str:
+    """Return a hash over every row that a small chain keeps."""
+    chain = ToyChain()
+    chain.add(chain.call("move", {"source": "a", "target": "b", "subject": "dataset:x"}))
+    return sha256(b"".join(key + b"=" + value + b"\n" for key, value in chain.store.iterate())).hexdigest()
+
+
+EXAMPLES = examples()
+VECTORS: dict[str, Any] = json.loads(PATH.read_text()) if PATH.exists() else {"records": {}, "hashes": {}}
+
+
+@pytest.mark.parametrize("tag", EXAMPLES)
+def test_a_record_has_its_golden_bytes(tag: str) -> None:
+    golden = bytes.fromhex(VECTORS["records"][tag])
+    assert encode(EXAMPLES[tag]) == golden
+    assert decode(type(EXAMPLES[tag]), golden) == EXAMPLES[tag]
+
+
+def test_every_hash_is_pinned() -> None:
+    assert hashes(EXAMPLES) == VECTORS["hashes"]
+
+
+def test_every_record_of_the_ledger_has_golden_bytes() -> None:
+    names = {module.__name__ for module in MODULES} | {Certificate.__module__, Event.__module__}
+    declared = {tag for cls, (tag, _) in _TAGS.items() if cls.__module__ in names}
+    assert declared == set(VECTORS["records"]) == set(EXAMPLES)
+
+
+def test_the_rows_of_a_store_are_pinned() -> None:
+    """A directory written by this format is read by it: keys and values of a small chain."""
+    assert VECTORS["format"] == FORMAT_VERSION
+    assert rows_hash() == VECTORS["rows"]
+
+
+if __name__ == "__main__":
+    document = {
+        "about": "Bytes and hashes of the ledger's records (tests/unit/test_ledger_vectors.py)",
+        "format": FORMAT_VERSION,
+        "rows": rows_hash(),
+        "hashes": hashes(EXAMPLES),
+        "records": {tag: encode(item).hex() for tag, item in EXAMPLES.items()},
+    }
+    PATH.write_text(json.dumps(document, indent=1) + "\n")
