@@ -390,12 +390,10 @@ def encoded_transaction_id(encoded: bytes) -> bytes:
 
 def _parts(encoded: list[bytes]) -> list[tuple[bytes, ...]]:
     """Cut a list into runs of at most IDS_PER_FRAME_MAX items and TXS_BYTES_MAX bytes."""
-    parts: list[list[bytes]] = [[]]
-    size = 0
+    parts, size = list[list[bytes]]([[]]), 0
     for item in encoded:
         if parts[-1] and (size + len(item) > TXS_BYTES_MAX or len(parts[-1]) >= IDS_PER_FRAME_MAX):
-            parts.append([])
-            size = 0
+            parts, size = [*parts, []], 0
         parts[-1].append(item)
         size += len(item)
     return [tuple(part) for part in parts if part]

@@ -156,10 +156,6 @@ class Sync:
         if peer in self._peers:
             self._peers[peer].claimed = max(self._peers[peer].claimed, height)
 
-    def set_follow(self, follow: bool) -> None:
-        """Become an observer, or a validator."""
-        self._follow = follow
-
     def on_frame(self, name: bytes, kind: Kind, body: bytes, now: int) -> SyncEffects:
         """Handle one of the sync frames; raise an AssentError when the peer is at fault."""
         peer = self._peers.get(name)
