@@ -2,7 +2,7 @@
 
     scripts/demo [--keep] [--folder DIR]
 
-Four organisations start a ledger, three of them hold parts of German credit, grant each other its use, compute
+Four organisations start a ledger, three of them hold parts of German credit, grant its use, compute
 jointly, meet every refusal, lose a validator on the way, and hand the auditor a proof.
 """
 
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ ORGS = ("bank", "bureau", "registry", "regulator")
 OWNERS = ("bank", "bureau", "registry")
 DATASETS = {"bank": "bank-loans", "bureau": "bureau-history", "registry": "registry-residents"}
 GRANTS = {"bank": "bank-own", "bureau": "bureau-to-bank", "registry": "registry-to-bank"}
+NOT_GRANTED = ("foreign_worker", "personal_status_and_sex")
 STEPS = 9
 WAIT_S = 90.0
 
@@ -84,8 +86,6 @@ class Demo:
 
     def ask(self, org: str, method: str, **params: Any) -> Any:
         """Call an organisation's node over JSON-RPC."""
-        import tomllib
-
         listen = tomllib.loads((self.folder / org / "node.toml").read_text())["rpc"]["listen"]
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         with urllib.request.urlopen(f"http://{listen}/", data=body, timeout=10) as answer:
@@ -130,7 +130,7 @@ def register(demo: Demo) -> None:
 
 
 def _column(column: dict[str, Any]) -> str:
-    kind = {"id": "text"}.get(column["type"], column["type"])
+    kind = "int" if column["type"] == "int" else "str"
     return f"{column['name']}:{kind}:{column['sensitivity']}"
 
 
@@ -150,11 +150,9 @@ def authorise(demo: Demo, suffix: str = "", *, quiet: bool = False) -> None:
     """The bank requests use, each owner approves with a quota of two runs."""
     data = demo.folder / "data"
     for org in OWNERS:
-        schema = json.loads((data / f"{org}.schema.json").read_text())
         columns = [
-            f"{column['name']}={'join-only' if column['name'] == 'id' else 'aggregate-only'}"
-            for column in schema["columns"]
-            if column["name"] not in ("foreign_worker", "personal_status_and_sex")
+            f"{name}={'join-only' if name == 'id' else 'aggregate-only'}"
+            for name in granted_columns(data, org)
         ]
         words = [word for column in columns for word in ("--column", column)]
         words += ["--purpose", "credit-risk-model", "--legal-basis", "contract with the customer"]
@@ -201,7 +199,7 @@ def regression(demo: Demo) -> None:
         demo.assent("start", str(demo.folder), "--org", "regulator")
         wait_until(lambda: _lag(demo) == 0, "the regulator's validator catches up")
         demo.assent("status", str(demo.folder))
-        result = json.loads(demo.as_org("bank", "job", "result", job, "--json", quiet=True))
+        result = json.loads(demo.as_org("bank", "job", "result", job, "--json"))
         compare(demo, job, result)
 
 
@@ -218,9 +216,12 @@ def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
     import reference
 
     joined = json.loads((demo.folder / "bank" / "agent" / "joins" / f"{job}.json").read_text())["ids"]
-    values = result["result"]
+    values = result["values"]
     plain = reference.regression(
-        demo.folder / "data", ids=joined, job=bytes.fromhex(job), parameters=PARAMETERS()
+        demo.folder / "data",
+        ids=joined,
+        job=bytes.fromhex(job),
+        parameters=granted_parameters(demo.folder / "data"),
     )
     table = Table(title="the same rows, two ways", box=box.SIMPLE_HEAD, title_justify="left")
     for name in ("metric", "joint (rep3, no one sees the data)", "plaintext (scikit-learn)", "difference"):
@@ -237,37 +238,53 @@ def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
     demo.summary.append(("Killed validator", "the ledger went on; it restarted and caught up"))
 
 
-def PARAMETERS() -> dict[str, Any]:  # noqa: N802
-    """Return the parameters of job B, without the columns that were not granted."""
-    import tomllib
-
+def regression_parameters() -> dict[str, Any]:
+    """Return the parameters of job B."""
     return dict(tomllib.loads((HERE / "regression.toml").read_text())["parameters"])
+
+
+def granted_parameters(data: Path) -> dict[str, Any]:
+    """Return the parameters of job B with the features spelled out: every column that was granted."""
+    parameters = regression_parameters()
+    features = [
+        f"{DATASETS[org]}/{name}" for org in OWNERS for name in granted_columns(data, org) if name != "id"
+    ]
+    return parameters | {"features": [name for name in features if name != parameters["label"]]}
+
+
+def granted_columns(data: Path, org: str) -> list[str]:
+    """Return the columns of an owner's dataset that the bank asks for."""
+    schema = json.loads((data / f"{org}.schema.json").read_text())
+    return [column["name"] for column in schema["columns"] if column["name"] not in NOT_GRANTED]
 
 
 def refusals(demo: Demo) -> None:
     """What the ledger refuses, with its reasons."""
-    with demo.part("Refusals: quota, column, purpose"):
+    with demo.part("Refusals: a column that was not granted, a purpose that does not match"):
         file = ("job", "propose", "--file", "examples/german_credit/regression.toml")
-        demo.as_org("bank", *file, refused="QUOTA_EXHAUSTED")
         column = "registry-to-bank:id=join,foreign_worker=encrypted"
         inputs = ("--input", "bank-own", "--input", "bureau-to-bank", "--input", column)
         demo.as_org("bank", *file, *inputs, refused="COLUMN_NOT_GRANTED")
         demo.as_org("bank", *file, "--purpose", "marketing", refused="PURPOSE_MISMATCH")
-        demo.summary.append(("Refused", "third run (QUOTA_EXHAUSTED), COLUMN_NOT_GRANTED, PURPOSE_MISMATCH"))
 
 
 def revocation(demo: Demo) -> None:
     """A grant revoked while a job runs stops the result."""
-    with demo.part("Revocation while a job runs: the result is not released"):
+    with demo.part("A third run is refused; a grant revoked while a job runs stops its result"):
+        file = ("job", "propose", "--file", "examples/german_credit/regression.toml")
+        demo.as_org("bank", *file, refused="QUOTA_EXHAUSTED")
+        demo.summary.append(
+            ("Refused", "COLUMN_NOT_GRANTED, PURPOSE_MISMATCH, QUOTA_EXHAUSTED at the third run")
+        )
         authorise(demo, "-2", quiet=True)
         inputs = [word for org in OWNERS for word in ("--input", GRANTS[org] + "-2")]
-        slow = PARAMETERS() | {"iterations": 500}
+        slow = regression_parameters() | {"iterations": 500}
         job = propose(demo, "regression.toml", *inputs, "--parameters", json.dumps(slow))
         wait_until(lambda: demo.job_state(job) == "running", "job C runs")
         demo.as_org("bureau", "grant", "revoke", "bureau-to-bank-2", "--reason", "the customer objected")
         wait_until(lambda: demo.job_state(job) in ("aborted", "expired"), "job C is stopped")
         demo.as_org("bank", "job", "show", job)
-        demo.as_org("bank", "job", "result", job, refused="no_result")
+        demo.as_org("bank", "job", "result", job, refused="holds no result")
         demo.summary.append(("Revoked while running", f"no result was released, job {job[:16]}…"))
 
 
@@ -311,8 +328,8 @@ def run(demo: Demo, keep: bool) -> None:
         authorise(demo)
         demo.as_org("regulator", "grant", "list")
     statistics(demo)
-    regression(demo)
     refusals(demo)
+    regression(demo)
     revocation(demo)
     audit(demo, keep)
 
