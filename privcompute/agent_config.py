@@ -36,6 +36,11 @@ class Policy(Section):
     refused_organisations: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
     min_joined_rows: Annotated[int, within(0, 2**53, "rows")] = 10
     """A join that leaves fewer rows ends before anything is computed on them."""
+    reveal_wait_ms: Annotated[int, within(0, 86_400_000, "milliseconds")] = 0
+    """Time in which a person may still revoke after a computation, before this owner approves the reveal.
+
+    It must be shorter than the time that jobs allow for the reveal, else they expire.
+    """
     max_waiting_jobs: Annotated[int, within(1, 10_000, "jobs")] = 32
 
 

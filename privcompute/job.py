@@ -210,8 +210,8 @@ class JobMachine:
                 },
             )
             actions += self._once(send.key, send)
-        if self._computed is not None and self._stages_sent == len(self._stages):
-            done = self._computed
+        done = self._computed
+        if done is not None and self._stages_sent == done.stages:
             actions += self._send("commit_transcript", profile=done.profile, channels=dict(done.channels))
         return actions
 

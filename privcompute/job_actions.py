@@ -114,6 +114,8 @@ class ComputeDone:
     profile: str
     channels: Mapping[str, bytes]
     """Organisation -> hash of our channel with it, both directions."""
+    stages: int
+    """How many stages ran: the transcript goes on chain only after all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ class JobTask:
             return
         if isinstance(item, ComputeDone):
             self._computed = item
+            self._record("computed", {"profile": item.profile, "channels": dict(item.channels)})
+            self._say("computed; the result stays in shares until every owner approves")
         if isinstance(item, StageDone):
             self._note_stage(item)
         self._carry_out(self._machine.on_done(item))
@@ -207,6 +209,11 @@ class JobTask:
     async def _check(self, view: JobView, phase: str) -> Checked:
         if self._refused_busy and phase == "accepted":
             raise Refusal("AGENT_BUSY", "this agent has as many jobs as agent.toml allows; propose later")
+        wait_ms = self._parts.config.policy.reveal_wait_ms
+        if phase == "reveal" and wait_ms:
+            self._post(step="waiting before the reveal")
+            self._say(f"approves the reveal in {wait_ms / 1_000:.0f} s at the earliest (agent.toml)")
+            await asyncio.sleep(wait_ms / 1_000)
         self._post(step=f"checking grants and policy ({phase})")
         checked = await job_steps.check(self._parts, view, phase)
         self._parts.accept_peers()
@@ -249,8 +256,6 @@ class JobTask:
         self._say(f"connecting to {', '.join(others)}")
         done = await self._in_worker(self._run.compute)
         job_steps.keep_join(self._parts, self.job, self._run.joined_ids())
-        self._record("computed", {"profile": done.profile, "channels": dict(done.channels)})
-        self._say("computed; the result stays in shares until every owner approves")
         return done
 
     async def _release(self, view: JobView) -> Released:
@@ -259,6 +264,7 @@ class JobTask:
             raise Refusal("SHARES_DESTROYED", f"no shares left to release: {self._destroyed or 'restarted'}")
         self._post(step="releasing shares")
         values = await self._in_worker(self._run.release)
+        job_steps.keep_join(self._parts, self.job, self._run.joined_ids())
         result = None
         if values is not None:
             result, salt = job_steps.keep_result(self._parts, view, values)

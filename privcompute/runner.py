@@ -160,7 +160,7 @@ class JobRun:
             rows = self._stage("join", self._join())
             self._engine = self._stage("setup", start_engine(plan.spec.profile, plan.me, plan.job_bytes))
             self._outputs = self._stage("compute", plan.program.run(self._engine, self._context(rows)))
-        return ComputeDone(plan.spec.profile, self._channels())
+        return ComputeDone(plan.spec.profile, self._channels(), self._stages)
 
     def release(self) -> Value | None:
         """Send our output shares to the receivers; return the result if we are one of them."""

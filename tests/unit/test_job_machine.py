@@ -88,7 +88,7 @@ def at_computed(me: str = "bank") -> JobMachine:
     machine.on_done(Checked("running", HASH))
     machine.on_done(stage(0))
     machine.on_done(Sent("stage-0"))
-    machine.on_done(ComputeDone("rep3", CHANNELS))
+    machine.on_done(ComputeDone("rep3", CHANNELS, 1))
     machine.on_done(Sent("commit_transcript"))
     return machine
 
@@ -139,7 +139,7 @@ def test_running_is_checked_again_then_computed_and_stages_are_reported_in_order
     assert machine.on_done(Checked("running", HASH)) == [Compute()]
     assert sends(machine.on_done(stage(0)))[0][1]["stage"] == 0
     assert sends(machine.on_done(stage(1)))[0][1]["previous"] == b"\x01" * 32
-    assert machine.on_done(ComputeDone("rep3", CHANNELS)) == []
+    assert machine.on_done(ComputeDone("rep3", CHANNELS, 2)) == []
     assert machine.on_done(Sent("stage-0")) == []
     assert sends(machine.on_done(Sent("stage-1"))) == [
         ("commit_transcript", {"profile": "rep3", "channels": CHANNELS})
@@ -255,7 +255,7 @@ DONES = [
     Prepared(HASH),
     stage(0),
     Sent("stage-0"),
-    ComputeDone("rep3", CHANNELS),
+    ComputeDone("rep3", CHANNELS, 1),
     Verified(),
     Refused("accept", "WRONG_STATE"),
     Failed("MPC_PEER_GONE", "bureau"),
@@ -273,3 +273,14 @@ def test_shares_are_never_released_unless_the_last_view_says_revealed(steps: lis
             assert machine.view.state == "revealed"
             assert not stopped
         stopped = stopped or any(isinstance(action, Stop) for action in actions)
+
+
+def test_the_transcript_waits_for_every_stage_whatever_the_order_of_reports() -> None:
+    machine = JobMachine("bank")
+    machine.on_view(RUNNING)
+    machine.on_done(Checked("running", HASH))
+    machine.on_done(stage(0))
+    machine.on_done(Sent("stage-0"))
+    assert machine.on_done(ComputeDone("rep3", CHANNELS, 2)) == []
+    assert [method for method, _ in sends(machine.on_done(stage(1)))] == ["commit_stage"]
+    assert [method for method, _ in sends(machine.on_done(Sent("stage-1")))] == ["commit_transcript"]
