@@ -302,7 +302,7 @@ def audit(demo: Demo, keep: bool) -> None:
         changed = Path(package).with_suffix(".changed")
         changed.write_bytes(content)
         console.print(f"[dim]  one bit of byte {len(content) // 2} changed in {changed.name}[/]")
-        demo.assent("audit", "verify", str(changed), "--genesis", genesis, refused="proof_invalid")
+        demo.assent("audit", "verify", str(changed), "--genesis", genesis, refused="NOT VALID")
         demo.summary.append(
             ("Audit package", f"verified with all nodes stopped; one changed byte is found ({package})")
         )
