@@ -4,11 +4,11 @@ State is read through the transaction's overlay and written to it; every value i
 the way out, as canonical bytes. `compile_contract`, `call_init` and `call_migrate` serve the contract called
 `lifecycle` alone:
 
-- `compile_contract(source: str) -> dict`: {"source_hash": bytes, "ir_hash": bytes, "engine": int, "abi": dict};
-  reverts with REJECTED_SOURCE and the diagnostics when the source is refused.
-- `call_init(name: str, source_hash: bytes, args: dict)` and `call_migrate(name, source_hash, args)`: run @init
-  or @migrate of a source held in the Map `sources`, as contract `name`, in this transaction; None when the
-  source declares no such function (then args must be empty).
+- `compile_contract(source: str) -> dict`: {"source_hash": bytes, "ir_hash": bytes, "engine": int,
+  "abi": dict}; reverts with REJECTED_SOURCE and the diagnostics when the source is refused.
+- `call_init(name: str, source_hash: bytes, args: dict)` and `call_migrate(…)`: run @init or @migrate of a
+  source held in the Map `sources`, as contract `name`, in this transaction; None when the source declares
+  no such function (then args must be empty).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from contracts.language.limits import (
     KEY_BYTES_MAX,
 )
 from contracts.language.machine import Machine
-from contracts.language.methods import need
+from contracts.language.payments import need
 from contracts.language.values import decode, encode, measure, type_name, wrong_type
 
 ABSENT = object()

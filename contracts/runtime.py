@@ -1,4 +1,4 @@
-"""Runs contracts for the ledger: finds code and sender in the state, meters the transaction, collects effects.
+"""Runs contracts for the ledger: finds code and sender in the state, meters, collects writes and events.
 
 `ContractRuntime` does no input or output and keeps nothing between calls but compiled code, keyed by
 (source hash, engine). It may be used from several threads.
@@ -285,7 +285,7 @@ def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:
         args = decode_value(data, max_bytes=ARGS_BYTES_MAX)
     except DecodeError as error:
         raise Reverted("BAD_ARGUMENTS", str(error)) from None
-    if type(args) is not dict or any([type(name) is not str for name in args]):
+    if type(args) is not dict or not all(type(name) is str for name in args):
         raise Reverted("BAD_ARGUMENTS", "the arguments are a dict from name to value")
     book(machine, args)
     return args

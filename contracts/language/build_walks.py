@@ -20,8 +20,8 @@ from contracts.language.limits import (
     MEM_ITEM,
 )
 from contracts.language.machine import LOCALS, Closure, Frame
-from contracts.language.methods import count_cap, pay_key
 from contracts.language.operators import set_item
+from contracts.language.payments import count_cap, pay_key
 from contracts.language.values import check_key, type_name, wrong_type
 
 Store = Callable[[Frame, Any], None]

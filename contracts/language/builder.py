@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chain.primitives.codec import Value
-from contracts.language.faults import OutOfGas
+from contracts.language.faults import HostTrouble, OutOfGas
 from contracts.language.hints import ANY, Check, Hint, checker, exact_type
 from contracts.language.ir import Node
 from contracts.language.limits import CONSTANT_GAS, GAS_NODE
@@ -121,28 +121,20 @@ def evaluate(table: Mapping[str, Builder], node: Node, scratch: Machine) -> Valu
     return made([scratch, None])
 
 
-class _NoState:
-    def get(self, namespace: str, key: bytes) -> bytes | None:
-        """There is no state while constants are made."""
+class _Nowhere:
+    """The surroundings of a constant expression: the lowering lets none of them reach state or contracts."""
+
+    def get(self, *_: Any, **__: Any) -> bytes | None:
+        """There is no state."""
         return None
 
+    def remote(self, *_: Any, **__: Any) -> Value:
+        """There are no contracts."""
+        raise HostTrouble("a constant expression called a contract")
 
-class _NoServices:
-    def remote(
-        self, machine: Machine, contract: str, method: str, args: list[Value], named: dict[str, Value]
-    ) -> Value:
-        """Constants call nothing."""
-        return None
-
-    def compile_source(self, machine: Machine, source: str) -> Value:
-        """Constants compile nothing."""
-        return None
-
-    def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
-        """Constants start nothing."""
-        return None
+    compile_source = start = remote
 
 
 def scratch_machine() -> Machine:
     """Return a machine for module-level constants: bounded gas, no state, no context."""
-    return Machine(CONSTANT_GAS, _NoState(), _NoServices())
+    return Machine(CONSTANT_GAS, _Nowhere(), _Nowhere())

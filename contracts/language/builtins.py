@@ -10,8 +10,8 @@ from chain.primitives.codec import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX
 from contracts.language.machine import Machine
-from contracts.language.methods import need, new_entries, new_items
 from contracts.language.operators import INTS, add, divide_both, to_int, to_text
+from contracts.language.payments import need, new_entries, new_items
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
 

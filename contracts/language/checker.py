@@ -1,7 +1,7 @@
-"""From source to a checked syntax tree: everything that is not in the language is refused here, with its place.
+"""From source to a checked syntax tree: what is not in the language is refused here, with its place.
 
-The whitelist is by node type; names and types are resolved later, by the lowering. Each refusal names the rule,
-the reason and how to write it instead.
+The whitelist is by node type; names and types are resolved later, by the lowering. Each refusal names the
+rule, the reason and how to write it instead.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ from contracts.language.tokens import precheck
 
 DIAGNOSTICS_MAX = 20
 
-ALLOWED: frozenset[type[ast.AST]] = frozenset(
-    {
-        ast.Module, ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.AnnAssign,
-        ast.For, ast.While, ast.If, ast.Assert, ast.Raise, ast.Expr, ast.Pass, ast.Break, ast.Continue, ast.Delete,
-        ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Dict, ast.List, ast.Tuple, ast.ListComp, ast.DictComp,
-        ast.comprehension, ast.Compare, ast.Call, ast.keyword, ast.JoinedStr, ast.FormattedValue, ast.Constant,
-        ast.Attribute, ast.Subscript, ast.Slice, ast.Name, ast.Load, ast.Store, ast.Del, ast.And, ast.Or,
-        ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.BitOr, ast.BitAnd,
-        ast.BitXor, ast.Not, ast.USub, ast.UAdd, ast.Invert, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
-        ast.Is, ast.IsNot, ast.In, ast.NotIn,
-    }
-)  # fmt: skip
+_NAMES = """
+    Module FunctionDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
+    Pass Break Continue Delete BoolOp BinOp UnaryOp IfExp Dict List Tuple ListComp DictComp
+    comprehension Compare Call keyword JoinedStr FormattedValue Constant Attribute Subscript Slice Name
+    Load Store Del And Or Add Sub Mult FloorDiv Mod Pow LShift RShift BitOr BitAnd BitXor Not USub UAdd
+    Invert Eq NotEq Lt LtE Gt GtE Is IsNot In NotIn
+"""
+ALLOWED: frozenset[type[ast.AST]] = frozenset(getattr(ast, name) for name in _NAMES.split())
 
 REFUSED: dict[str, tuple[str, str, str]] = {
     "Div": ("FLOAT_DIVISION", "/ makes floats, which are not in the language", "// for whole division"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chain.primitives.codec import Value
-from contracts.language import build_calls, build_expr, build_state, build_walks, builder
+from contracts.language import build_calls, build_expr, build_operators, build_state, build_walks, builder
 from contracts.language.build_stmt import block
 from contracts.language.builder import Build, Builder, Function, Parts
 from contracts.language.ir import Node, height
@@ -11,6 +11,7 @@ from contracts.language.machine import UNSET, Machine
 
 TABLE: dict[str, Builder] = {
     **build_expr.BUILDERS,
+    **build_operators.BUILDERS,
     **build_calls.BUILDERS,
     **build_state.BUILDERS,
     **build_walks.BUILDERS,

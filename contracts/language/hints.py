@@ -122,7 +122,7 @@ def checker(hint: Hint) -> Check:
         return lambda _, value: type(value) is exact
     head = hint[0]
     if head == "any":
-        return lambda _, value: True
+        return lambda _, __: True
     if head == "subject":
         return lambda _, value: type(value) is str and _SUBJECT.fullmatch(value) is not None
     parts = [checker(part) for part in hint[1:]]

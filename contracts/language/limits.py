@@ -30,7 +30,7 @@ TEXT_MAX = 65_536
 ELEMENTS_MAX = 10_000
 NESTING_MAX = VALUE_DEPTH_MAX
 KEY_INT_BOUND = 2**60
-"""Int keys of a dict lie in 0..2^60-1: below the modulus of CPython's int hash, so they cannot be made to collide."""
+"""Int keys of a dict lie in 0..2^60-1, below the modulus of CPython's int hash: no two have one hash."""
 DIGITS_MAX = 1_240
 """Decimal digits that `int(text)` reads: 2^4096 has 1,234."""
 
@@ -39,7 +39,7 @@ CALL_DEPTH_MAX = 64
 STACK_MAX = 4_000
 """Interpreter frames a transaction may nest; each function's share is fixed when it is compiled."""
 RECURSION_LIMIT = 9_000
-"""Host frames: `STACK_MAX`, plus traversals, plus whatever called us. Not higher: C code recurses under it too."""
+"""Host frames: `STACK_MAX`, plus traversals, plus our callers. Not higher: C code recurses under it too."""
 CONTRACT_DEPTH_MAX = 8
 ALLOCATION_MAX = 8 * 1024 * 1024
 WRITTEN_BYTES_MAX = 128 * 1024

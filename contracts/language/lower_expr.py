@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from typing import NoReturn
 
 from chain.primitives.codec import encode_value
 from contracts.language.ir import Node
@@ -69,23 +68,23 @@ class Expressions:
         constant = self.names.constants.get(node.id)
         if constant is not None:
             return constant.node
-        self._not_a_value(node)
+        raise self._not_a_value(node)
 
-    def _not_a_value(self, node: ast.Name) -> NoReturn:
+    def _not_a_value(self, node: ast.Name) -> Refusal:
         kind = self.names.kind_of(node.id)
         if kind == "a function" or node.id in BUILTINS:
             reason = f"{node.id} is a function, and functions are not values"
-            raise Refusal(node, "FUNCTION_VALUE", reason, f"call it: {node.id}(…)")
+            return Refusal(node, "FUNCTION_VALUE", reason, f"call it: {node.id}(…)")
         if kind:
             instead = {
                 "a Map": f"{node.id}[key]",
                 "a Var": f"{node.id}.get()",
                 "an Error": f"raise {node.id}",
             }
-            raise Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead.get(kind, ""))
+            return Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead.get(kind, ""))
         if node.id == "ctx":
-            raise Refusal(node, "NOT_A_VALUE", "ctx is not a value", f"ctx.{', ctx.'.join(CONTEXT)}")
-        raise unknown_name(node, node.id)
+            return Refusal(node, "NOT_A_VALUE", "ctx is not a value", f"ctx.{', ctx.'.join(CONTEXT)}")
+        return unknown_name(node, node.id)
 
     def _attribute(self, node: ast.Attribute) -> Node:
         if isinstance(node.value, ast.Name) and node.value.id == "ctx":

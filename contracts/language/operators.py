@@ -9,7 +9,7 @@ from chain.primitives.codec import INT_BITS_MAX, Value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import DIGITS_MAX, INT_MAX, KEY_INT_BOUND
 from contracts.language.machine import Machine
-from contracts.language.methods import count_cap, new_items, pay_key, pay_search
+from contracts.language.payments import count_cap, new_items, pay_key, pay_search
 from contracts.language.values import check_key, contains, equal, less, type_name, wrong_type
 
 Operator = Callable[[Machine, Value, Value], Value]

@@ -1,0 +1,50 @@
+"""Checks and payments that operators, methods and builtins share: types of arguments, sizes of results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chain.primitives.codec import Value
+from contracts.language.faults import LimitExceeded
+from contracts.language.limits import ELEMENTS_MAX, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
+from contracts.language.machine import Machine
+from contracts.language.values import type_name, wrong_type
+
+
+def need(value: Value, kind: type, what: str) -> Any:
+    """Return the value if it has exactly this type; revert otherwise."""
+    if type(value) is not kind:
+        raise wrong_type(f"{what} takes {kind.__name__}, not {type_name(value)}")
+    return value
+
+
+def count_cap(count: int) -> None:
+    """Refuse a container of more than 10,000 elements."""
+    if count > ELEMENTS_MAX:
+        raise LimitExceeded("ELEMENTS", f"{count} elements, at most {ELEMENTS_MAX}")
+
+
+def new_items(m: Machine, count: int) -> None:
+    """Pay for making a list or tuple of this many items."""
+    count_cap(count)
+    m.charge(count)
+    m.allocate(MEM_CONTAINER + MEM_ITEM * count)
+
+
+def new_entries(m: Machine, count: int) -> None:
+    """Pay for making a dict of this many entries."""
+    count_cap(count)
+    m.charge(2 * count)
+    m.allocate(MEM_CONTAINER + MEM_ENTRY * count)
+
+
+def pay_key(m: Machine, key: Value) -> None:
+    """Pay for one dict operation with this key: 1 per 32 characters above the static 5."""
+    if type(key) is str and len(key) > 32:
+        m.charge(len(key) >> 5)
+
+
+def pay_search(m: Machine, text: Value, part: Value) -> None:
+    """Pay for a search: CPython compares up to 100 characters at each place; longer needles go two-way."""
+    need(part, type(text), "a search")
+    m.charge((len(text) * (1 + (min(len(part), 128) >> 4)) + len(part)) >> 3)

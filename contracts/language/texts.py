@@ -1,0 +1,231 @@
+"""The methods of str and bytes. Unicode tables differ between CPython versions, so case, class and
+white-space methods act on ASCII only; every other character passes through unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from chain.primitives.codec import Value
+from contracts.language.faults import Reverted
+from contracts.language.limits import ELEMENTS_MAX
+from contracts.language.machine import Machine
+from contracts.language.payments import need, new_items, pay_search
+from contracts.language.values import type_name, wrong_type
+
+Method = Callable[..., Value]
+Entry = tuple[Method, int, int]
+"""(function, least, most) number of arguments."""
+
+_WHITE = " \t\n\r\x0b\x0c"
+_WHITE_RUN = re.compile(r"[ \t\n\r\x0b\x0c]+")
+_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
+_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
+_CLASSES = {
+    "isdigit": re.compile(r"[0-9]+"),
+    "isalpha": re.compile(r"[A-Za-z]+"),
+    "isalnum": re.compile(r"[0-9A-Za-z]+"),
+    "isspace": re.compile(r"[ \t\n\r\x0b\x0c]+"),
+}
+_HAS_LOWER, _HAS_UPPER = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
+
+
+def _scan(m: Machine, text: Value) -> None:
+    m.charge(len(text) >> 4)
+
+
+def _case(table: dict[int, int]) -> Method:
+    def method(m: Machine, text: str) -> str:
+        m.text(len(text))
+        _scan(m, text)
+        return text.translate(table)
+
+    return method
+
+
+def _is_class(pattern: re.Pattern[str]) -> Method:
+    def method(m: Machine, text: str) -> bool:
+        m.charge(len(text) >> 2)
+        return pattern.fullmatch(text) is not None
+
+    return method
+
+
+def _has_only(wanted: re.Pattern[str], other: re.Pattern[str]) -> Method:
+    def method(m: Machine, text: str) -> bool:
+        m.charge(len(text) >> 2)
+        return wanted.search(text) is not None and other.search(text) is None
+
+    return method
+
+
+def _strip(which: str) -> Method:
+    cut = {"strip": str.strip, "lstrip": str.lstrip, "rstrip": str.rstrip}[which]
+
+    def method(m: Machine, text: str, characters: Value = None) -> str:
+        chosen = _WHITE if characters is None else need(characters, str, which)
+        m.charge((len(text) * (1 + len(chosen)) >> 3) + len(chosen))
+        m.text(len(text))
+        return cut(text, chosen)
+
+    return method
+
+
+def _split(m: Machine, text: str, separator: Value = None, most: Value = -1) -> list[str]:
+    need(most, int, "split")
+    limit = min(most, ELEMENTS_MAX + 1) if most >= 0 else ELEMENTS_MAX + 1
+    m.charge(len(text) >> 1)
+    m.text(len(text))
+    if separator is None:
+        parts = _split_white(text, limit)
+    elif need(separator, str, "split") == "":
+        raise Reverted("VALUE_ERROR", "split by an empty text")
+    else:
+        parts = text.split(separator, limit)
+    new_items(m, len(parts))
+    m.allocate(50 * len(parts))
+    return parts
+
+
+def _split_white(text: str, limit: int) -> list[str]:
+    stripped = text.lstrip(_WHITE)
+    if not stripped:
+        return []
+    if limit == 0:
+        return [stripped]
+    parts = _WHITE_RUN.split(stripped, limit)
+    return parts if parts[-1] else parts[:-1]
+
+
+def _join(m: Machine, text: Value, items: Value) -> Value:
+    kind = type(text)
+    if type(items) not in (list, tuple):
+        raise wrong_type(f"join takes a list or tuple, not {type_name(items)}")
+    m.charge(len(items))
+    for item in items:
+        if type(item) is not kind:
+            raise wrong_type(f"join of {type_name(item)} by {type_name(text)}")
+    length = sum([len(item) for item in items]) + len(text) * max(0, len(items) - 1)
+    m.text(length)
+    return text.join(items)
+
+
+def _replace(m: Machine, text: Value, old: Value, new: Value, most: Value = -1) -> Value:
+    pay_search(m, text, old)
+    need(new, type(text), "replace")
+    need(most, int, "replace")
+    m.charge(len(text) >> 1)
+    found = len(text) + 1 if not old else text.count(old)
+    times = found if most < 0 else min(found, most)
+    m.text(max(0, len(text) + times * (len(new) - len(old))))
+    return text.replace(old, new, times)
+
+
+def _starts(m: Machine, text: Value, part: Value) -> bool:
+    _scan(m, need(part, type(text), "startswith"))
+    return bool(text.startswith(part))
+
+
+def _ends(m: Machine, text: Value, part: Value) -> bool:
+    _scan(m, need(part, type(text), "endswith"))
+    return bool(text.endswith(part))
+
+
+def _find(m: Machine, text: Value, part: Value) -> int:
+    pay_search(m, text, part)
+    return int(text.find(part))
+
+
+def _rfind(m: Machine, text: Value, part: Value) -> int:
+    pay_search(m, text, part)
+    m.charge(len(text) >> 3)
+    place = text[::-1].find(part[::-1])  # CPython's own rfind is quadratic in the worst case
+    return -1 if place < 0 else len(text) - len(part) - int(place)
+
+
+def _text_index(m: Machine, text: Value, part: Value) -> int:
+    place = _find(m, text, part)
+    if place < 0:
+        raise Reverted("VALUE_ERROR", "index: the part does not occur")
+    return place
+
+
+def _text_count(m: Machine, text: Value, part: Value) -> int:
+    pay_search(m, text, part)
+    return int(text.count(part))
+
+
+def _remove_prefix(m: Machine, text: str, part: Value) -> str:
+    m.text(len(text))
+    return text.removeprefix(need(part, str, "removeprefix"))
+
+
+def _remove_suffix(m: Machine, text: str, part: Value) -> str:
+    m.text(len(text))
+    return text.removesuffix(need(part, str, "removesuffix"))
+
+
+def _partition(m: Machine, text: str, part: Value) -> tuple[str, str, str]:
+    pay_search(m, text, part)
+    if not part:
+        raise Reverted("VALUE_ERROR", "partition by an empty text")
+    m.text(len(text))
+    new_items(m, 3)
+    return text.partition(part)
+
+
+def _zfill(m: Machine, text: str, width: Value) -> str:
+    m.text(max(len(text), need(width, int, "zfill")))
+    return text.zfill(max(0, width))
+
+
+def _is_ascii(_: Machine, text: str) -> bool:
+    return text.isascii()
+
+
+def _encode(m: Machine, text: str) -> bytes:
+    m.text(4 * len(text) if not text.isascii() else len(text))
+    return text.encode()
+
+
+def _decode(m: Machine, data: bytes) -> str:
+    m.text(len(data))
+    m.charge(len(data) >> 3)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Reverted("VALUE_ERROR", "decode: the bytes are not UTF-8") from None
+
+
+def _hex(m: Machine, data: bytes) -> str:
+    m.text(2 * len(data))
+    return data.hex()
+
+
+TEXT: dict[str, Entry] = {
+    "encode": (_encode, 0, 0),
+    "isascii": (_is_ascii, 0, 0),
+    "islower": (_has_only(_HAS_LOWER, _HAS_UPPER), 0, 0),
+    "isupper": (_has_only(_HAS_UPPER, _HAS_LOWER), 0, 0),
+    "lower": (_case(_LOWER), 0, 0),
+    "partition": (_partition, 1, 1),
+    "removeprefix": (_remove_prefix, 1, 1),
+    "removesuffix": (_remove_suffix, 1, 1),
+    "split": (_split, 0, 2),
+    "upper": (_case(_UPPER), 0, 0),
+    "zfill": (_zfill, 1, 1),
+    **{name: (_is_class(pattern), 0, 0) for name, pattern in _CLASSES.items()},
+    **{name: (_strip(name), 0, 1) for name in ("strip", "lstrip", "rstrip")},
+}
+BYTES: dict[str, Entry] = {"decode": (_decode, 0, 0), "hex": (_hex, 0, 0)}
+BOTH: dict[str, Entry] = {
+    "count": (_text_count, 1, 1),
+    "endswith": (_ends, 1, 1),
+    "find": (_find, 1, 1),
+    "index": (_text_index, 1, 1),
+    "join": (_join, 1, 1),
+    "replace": (_replace, 2, 3),
+    "rfind": (_rfind, 1, 1),
+    "startswith": (_starts, 1, 1),
+}
