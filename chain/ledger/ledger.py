@@ -32,7 +32,6 @@ from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError, DecodeError
 
-
 FIRST_HEIGHT = 1
 """May be empty: its certificate is what proves the state of genesis."""
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Annotated
 
 from chain.ledger.genesis import Validator
@@ -107,6 +108,7 @@ def read_place(value: bytes) -> tuple[int, int]:
     return height, index
 
 
+@lru_cache(maxsize=4_096)
 def sized(text: str) -> bytes:
     """Return UTF-8 bytes behind their length (1 byte), so that no name is a prefix of another."""
     data = text.encode()
@@ -139,9 +141,8 @@ def value_key(height: int, key_hash: bytes) -> bytes:
     return VALUE + _HEIGHT.pack(height) + key_hash
 
 
-def value_row(namespace: str, key: bytes, value: bytes) -> bytes:
-    """Return a value row: the state key behind its length (4 bytes), then the value."""
-    name = sized(namespace) + key
+def value_row(name: bytes, value: bytes) -> bytes:
+    """Return a value row: the entry's name (`sized(namespace) + key`) behind its length, then the value."""
     return len(name).to_bytes(4, "big") + name + value
 
 

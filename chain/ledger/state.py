@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chain.ledger import rows
-from chain.ledger.statetree import Ref, StateTree, state_key_hash, state_value_hash
+from chain.ledger.statetree import Ref, StateTree, hash_of_name, state_value_hash
 from chain.ledger.store import DataDamaged, Reader, Row
 from chain.primitives.codec import decode_value
 from chain.primitives.errors import DecodeError
@@ -58,7 +58,7 @@ class CachedState:
 
     def _keep(self, place: StateKey, value: bytes | None) -> None:
         cache = self._cache
-        if place in cache:
+        if place in cache:  # takes the place of the newest, so that what is used stays longest
             self._bytes -= _cost(place, cache.pop(place))
         cache[place] = value
         self._bytes += _cost(place, value)
@@ -104,17 +104,20 @@ def change_state(
     leaves: dict[bytes, bytes | None] = {}
     puts: list[Row] = []
     deletes: list[bytes] = []
+    values_of_height = rows.at(rows.VALUE, height)
     for (namespace, key), value in writes.items():
-        key_hash = state_key_hash(namespace, key)
+        name = rows.sized(namespace) + key
+        key_hash = hash_of_name(name)
         if value is None:
             leaves[key_hash] = None
-            deletes.append(rows.state_key(namespace, key))
+            deletes.append(rows.STATE + name)
         else:
             leaves[key_hash] = state_value_hash(value)
-            puts.append((rows.state_key(namespace, key), value))
-            puts.append((rows.value_key(height, key_hash), rows.value_row(namespace, key, value)))
+            puts.append((rows.STATE + name, value))
+            puts.append((values_of_height + key_hash, rows.value_row(name, value)))
     update = tree.update(root, height, leaves)
-    puts += [(rows.node_key(height, path), node) for path, node in update.nodes]
+    nodes_of_height = rows.at(rows.NODE, height)
+    puts += [(nodes_of_height + path, node) for path, node in update.nodes]
     puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
     stale = [rows.node_key(*node) for node in update.stale_nodes]
     stale += [rows.value_key(*leaf) for leaf in update.stale_leaves]

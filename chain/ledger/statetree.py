@@ -23,7 +23,7 @@ from hashlib import sha256
 from typing import Annotated
 
 from chain.primitives.codec import Bound, Hash, record
-from chain.primitives.crypto import ZERO_HASH, digest
+from chain.primitives.crypto import ZERO_HASH
 
 DEPTH_MAX = 64
 CACHE_NODES_MAX = 65_536
@@ -37,6 +37,8 @@ Change = tuple[bytes, bytes, bytes | None]
 Edit = tuple[int, Ref | None, Ref | None]
 """(nibble, former child, new child)."""
 
+_KEY = b"assent/state-key\0"
+_VALUE = b"assent/state-value\0"
 _LEAF = b"assent/state-leaf\0"
 _HEIGHT = struct.Struct(">Q")
 _NODE = b"assent/state-node\0"
@@ -57,12 +59,17 @@ def node_hash(mask: int, children: bytes) -> bytes:
 def state_key_hash(namespace: str, key: bytes) -> bytes:
     """Return the tree's key of a state entry: H(length of the namespace: 1 byte, namespace, key)."""
     name = namespace.encode()
-    return digest("assent/state-key", bytes([len(name)]), name, key)
+    return hash_of_name(bytes([len(name)]) + name + key)
+
+
+def hash_of_name(name: bytes) -> bytes:
+    """Return the tree's key of a state entry from its name: length of the namespace, namespace, key."""
+    return sha256(_KEY + name).digest()
 
 
 def state_value_hash(value: bytes) -> bytes:
     """Return the hash that stands for a state entry's bytes."""
-    return digest("assent/state-value", value)
+    return sha256(_VALUE + value).digest()
 
 
 # --- stored nodes ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ it read and compares.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -49,7 +50,10 @@ class _Schema(typing.NamedTuple):
     tag: str
     max_bytes: int
     checks: tuple[Check, ...]
-    names: tuple[str, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+    """Returns a record's field values in order."""
+    nested: tuple[int, ...]
+    """Places in the wire array (the tag is at 0) of fields that may hold records."""
 
 
 _TAGS: dict[type, tuple[str, int]] = {}
@@ -119,14 +123,17 @@ def _unpack_canonical(data: bytes, max_bytes: int, what: str) -> Any:
 
 
 def _to_wire(item: Any) -> Any:
-    schema = _SCHEMAS.get(type(item))
-    if schema is None:
-        if type(item) is tuple:
-            return [_to_wire(part) for part in item]
-        if type(item) not in _TAGS:
-            return item
-        schema = _schema(type(item))
-    return [schema.tag, *[_to_wire(getattr(item, name)) for name in schema.names]]
+    """Return what msgpack packs for a record, a tuple that may hold records, or a plain value."""
+    kind = type(item)
+    if kind is tuple:
+        return [_to_wire(part) for part in item]
+    if kind not in _TAGS:
+        return item
+    schema = _SCHEMAS.get(kind) or _schema(kind)
+    wire = [schema.tag, *schema.values(item)]
+    for place in schema.nested:  # msgpack packs tuples of plain values by itself
+        wire[place] = _to_wire(wire[place])
+    return wire
 
 
 def _schema(cls: type) -> _Schema:
@@ -136,8 +143,21 @@ def _schema(cls: type) -> _Schema:
         hints = typing.get_type_hints(cls, include_extras=True)
         names = tuple(field.name for field in dataclasses.fields(cls))
         checks = tuple(_checker(hints[name], f"{tag}.{name}") for name in names)
-        found = _SCHEMAS[cls] = _Schema(tag, max_bytes, checks, names)
+        nested = tuple(place for place, name in enumerate(names, 1) if _mentions_record(hints[name]))
+        found = _SCHEMAS[cls] = _Schema(tag, max_bytes, checks, _values_getter(names), nested)
     return found
+
+
+def _values_getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda item: tuple([getattr(item, name) for name in names])
+
+
+def _mentions_record(hint: Any) -> bool:
+    return hint in _TAGS or any(
+        _mentions_record(part) for part in typing.get_args(hint) if part is not Ellipsis
+    )
 
 
 def _check_record(cls: type, raw: Any) -> Any:

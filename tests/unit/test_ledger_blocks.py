@@ -21,12 +21,14 @@ from chain.ledger.ledger import (
     batch_time,
     check_proposal,
 )
+from chain.ledger.proof import Verifier
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_certificate, toy_genesis, toy_key
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import ProofInvalid
+from chain.primitives.execution import map_key
 
 
 @pytest.fixture
@@ -262,6 +264,16 @@ def test_the_pool_is_told_what_a_height_settled() -> None:
 def test_a_bad_proposal_is_named(payload: bytes, text: str) -> None:
     with pytest.raises(BatchInvalid, match=text):
         check_proposal(payload, 4, Limits(block_txs=3))
+
+
+def test_only_the_first_block_may_be_empty_and_proves_the_genesis() -> None:
+    empty = encode(Batch(1, 0, ZERO_HASH, 5, ()))
+    assert check_proposal(empty, 1, Limits()).tx_ids == ()
+    chain = ToyChain()
+    chain.add()
+    proof = chain.ledger.prove.state("orgs", map_key("orgs", "bank"), 0)
+    assert Verifier(chain.genesis).check_state(proof).height == 0
+    assert proof.value is not None
 
 
 def test_batch_and_receipts_roots_are_over_the_whole_batch(chain: ToyChain) -> None:
