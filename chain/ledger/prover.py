@@ -21,7 +21,7 @@ from chain.ledger.subjects import NAMESPACE, log_key
 from chain.primitives import merkle
 from chain.primitives.errors import AssentError, LimitError
 
-LEAVES_KEPT = 16
+TREES_KEPT = 16
 
 
 class NotCertified(AssentError):
@@ -33,13 +33,13 @@ class NotCertified(AssentError):
 class Prover:
     """Proves what `Queries` answers."""
 
-    __slots__ = ("_leaves", "_queries", "_store")
+    __slots__ = ("_queries", "_store", "_trees")
 
     def __init__(self, store: Store, queries: Queries) -> None:
         self._store = store
         self._queries = queries
-        self._leaves: dict[int, list[bytes]] = {}
-        """height -> leaf hashes of its receipts, for the heights asked for last."""
+        self._trees: dict[int, list[list[bytes]]] = {}
+        """height -> Merkle tree over its receipts, for the heights asked for last."""
 
     def header(self, height: int) -> HeaderProof:
         """Prove a header by the nearest certificate at or above it; raise UnknownHeight, NotCertified."""
@@ -61,7 +61,7 @@ class Prover:
         receipt = self._queries.receipt(tx_id)
         if receipt is None:
             return None
-        path = _path(self._receipt_leaves(receipt.height), receipt.index)
+        path = _path(self._receipt_tree(receipt.height), receipt.index)
         return ProvedReceipt(receipt, path, self.header(receipt.height))
 
     def transaction(self, tx_id: bytes) -> ProvedTransaction | None:
@@ -72,7 +72,7 @@ class Prover:
         if where is None or tx is None or batch is None:
             return None
         leaves = [merkle.leaf_hash(item) for item in batch.tx_ids]
-        return ProvedTransaction(tx, _path(leaves, where[1]), self.header(where[0]))
+        return ProvedTransaction(tx, _path(merkle.levels(leaves), where[1]), self.header(where[0]))
 
     def state(self, namespace: str, key: bytes, height: int) -> ProvedState:
         """Prove a state entry's value or absence at a height; raise UnknownHeight, NotCertified."""
@@ -114,19 +114,17 @@ class Prover:
                     f"{subject}: more than {HISTORY_ENTRIES_MAX} entries; prove a shorter range of heights"
                 )
 
-    def _receipt_leaves(self, height: int) -> list[bytes]:
-        leaves = self._leaves.get(height)
-        if leaves is None:
-            leaves = [merkle.leaf_hash(row) for row in self._queries.receipt_bytes(height)]
-            if not leaves:
-                raise DataDamaged(
-                    f"ledger: the receipts of height {height} are missing; run `assent node rebuild`"
-                )
-            if len(self._leaves) >= LEAVES_KEPT:
-                self._leaves.clear()
-            self._leaves[height] = leaves
-        return leaves
+    def _receipt_tree(self, height: int) -> list[list[bytes]]:
+        tree = self._trees.get(height)
+        if tree is None:
+            tree = merkle.levels([merkle.leaf_hash(row) for row in self._queries.receipt_bytes(height)])
+            if len(self._trees) >= TREES_KEPT:
+                self._trees.clear()
+            self._trees[height] = tree
+        return tree
 
 
-def _path(leaves: list[bytes], index: int) -> MerklePath:
-    return MerklePath(index, len(leaves), merkle.proof(leaves, index))
+def _path(tree: list[list[bytes]], index: int) -> MerklePath:
+    if index >= len(tree[0]):
+        raise DataDamaged(f"ledger: a list of {len(tree[0])} lacks item {index}; run `assent node rebuild`")
+    return MerklePath(index, len(tree[0]), merkle.path_in(tree, index))

@@ -28,15 +28,28 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+def levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return every level of the tree, leaves first, root last: keep it to prove many leaves of one tree."""
+    found = [list(leaves)]
+    while len(found[-1]) > 1:
+        found.append(_next_level(found[-1]))
+    return found
+
+
 def proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """Return the sibling hashes from leaf `index` up to the root."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    level, path = list(leaves), []
-    while len(level) > 1:
+    return path_in(levels(leaves), index)
+
+
+def path_in(tree: Sequence[Sequence[bytes]], index: int) -> tuple[bytes, ...]:
+    """Return the sibling hashes from leaf `index` up to the root of a tree given by its levels."""
+    if not 0 <= index < len(tree[0]):
+        raise IndexError(f"leaf {index} of {len(tree[0])}")
+    path = []
+    for level in tree[:-1]:
         if index ^ 1 < len(level):
             path.append(level[index ^ 1])
-        level, index = _next_level(level), index // 2
+        index //= 2
     return tuple(path)
 
 
