@@ -56,7 +56,7 @@ def normaliser(party: Party, y: Words) -> Steps[Words]:
 
 
 def divide(party: Party, x: Words, y: Words) -> Steps[Words]:
-    """Quotient with 16 fraction bits; 0 where y <= 0. About 32 rounds.
+    """Quotient with 16 fraction bits; 0 where y <= 0. 35 rounds.
 
     For |x| < 2^46, 0 < y < 2^46 raw and |x / y| < 2^15 the error is at most 4 ulp + 2^-24 |x / y|.
     """

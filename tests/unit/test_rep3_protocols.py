@@ -355,9 +355,25 @@ def test_comparisons_accept_any_shape_and_memory_order() -> None:
         (lambda e, x, y: e.less_than(x, y), 51, 10),
         (lambda e, x, y: e.equal(x, y), 34, 9),
         (lambda e, x, y: e.divide(x, y), 280, 35),
+        (lambda e, x, _: e.sqrt(x), 428, 51),
+        (lambda e, x, _: e.inverse_sqrt(x), 412, 49),
+        (lambda e, x, _: e.sigmoid(x), 424, 12),
+        (lambda e, x, _: e.sigmoid(x, "scoring"), 558, 16),
         (lambda e, x, _: e.shuffle(x), 16, 2),  # three, of which each party sits one out
     ],
-    ids=["mul", "fixed mul", "dot", "less_than", "equal", "divide", "shuffle"],
+    ids=[
+        "mul",
+        "fixed mul",
+        "dot",
+        "less_than",
+        "equal",
+        "divide",
+        "sqrt",
+        "inverse",
+        "train",
+        "score",
+        "shuffle",
+    ],
 )
 def test_an_operation_costs_what_the_documents_say(
     operation: Callable[..., Steps[Any]], bytes_each: float, rounds: int
