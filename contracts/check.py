@@ -1,80 +1,150 @@
-"""Check and run a contract file without a network: what `assent contract check` and `run` do."""
+"""What `assent contract check` and `assent contract run` do, as functions: no network, no ledger."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from chain.primitives.codec import Value, decode_value
-from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, REJECTED, RESULT_BYTES_MAX
-from chain.primitives.jsonvalue import to_json
-from contracts.language.build_calls import enter
+from chain.primitives.codec import Value, decode_stored, encode_value
+from chain.primitives.errors import DecodeError
+from chain.primitives.execution import ARGS_BYTES_MAX, OK, REJECTED, Outcome
+from chain.primitives.jsonvalue import from_json, to_json
+from contracts.language.builder import Function
 from contracts.language.faults import ContractRejected, Diagnostic, Reverted
+from contracts.language.limits import DEFAULT_GAS, GAS_TRANSACTION
 from contracts.language.machine import Machine
-from contracts.language.program import analyse, compile_source
-from contracts.language.values import encode, isolate
-from contracts.runtime import ContractRuntime, bind, guarded
+from contracts.language.program import Program, compile_source
+from contracts.runtime import ContractRuntime, guarded, invoke
+from contracts.testing import BLOCK_MS, LocalChain, key_of
 
-FILE_BYTES_MAX = 1_048_576
-AUTHOR = "author"
+NAME = "contract"
+ORG = "tester"
 
 
-class ContractFileUnreadable(AssentError):
-    """A contract file that is missing, too large or not UTF-8: name the right file."""
+class BadArguments(DecodeError):
+    """Arguments of a run that are not JSON values of the language: the text says which and what to give."""
 
-    code = "contract_file"
+    code = "bad_arguments"
 
 
 @dataclass(frozen=True, slots=True)
-class _NoState:
-    """The empty state that a file runs on."""
+class CheckReport:
+    """What checking one source found."""
 
-    def get(self, namespace: str, key: bytes) -> bytes | None:  # noqa: ARG002 (a port)
-        return None
+    diagnostics: tuple[Diagnostic, ...]
+    program: Program | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as one JSON object."""
+        found = [
+            {
+                "rule": item.rule,
+                "line": item.line,
+                "column": item.column,
+                "reason": item.reason,
+                "instead": item.instead,
+            }
+            for item in self.diagnostics
+        ]
+        if self.program is None:
+            return {"status": REJECTED, "diagnostics": found}
+        return {
+            "status": OK,
+            "source_hash": self.program.source_hash.hex(),
+            "ir_hash": self.program.ir_hash.hex(),
+            "engine": self.program.engine,
+            "abi": to_json(self.program.abi),
+            "diagnostics": found,
+        }
 
 
-def read_source(path: Path) -> str:
-    """Return a contract file's text; raise ContractFileUnreadable."""
+def check_source(source: str, name: str) -> CheckReport:
+    """Check and compile a source without running it."""
     try:
-        raw = path.read_bytes()
-        if len(raw) > FILE_BYTES_MAX:
-            raise ContractFileUnreadable(f"{path}: {len(raw)} bytes, at most {FILE_BYTES_MAX}")
-        return raw.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractFileUnreadable(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        return CheckReport((), compile_source(source, name))
+    except ContractRejected as rejected:
+        return CheckReport(rejected.diagnostics, None)
 
 
-def check_source(source: str) -> list[Diagnostic]:
-    """Return every reason why a source would be refused at deployment; empty when it is a contract."""
-    return analyse(source)[2]
-
-
-def run_source(source: str, function: str, args: dict[str, Value], gas: int) -> dict[str, Any]:
-    """Run one function of a source on empty state; return the verdict as a JSON-ready object."""
+def parse_arguments(text: str) -> Any:
+    """Read `--args`: a JSON object of arguments by name, or an array in order; raise BadArguments."""
     try:
-        program = compile_source(source, "file")
+        given = from_json(json.loads(text))
+        encoded = encode_value(given)
+    except RecursionError:
+        raise BadArguments("--args: nested too deep; values nest at most 32 levels") from None
+    except UnicodeEncodeError:
+        raise BadArguments("--args: half of a surrogate pair; give well-formed Unicode") from None
+    except (ValueError, DecodeError) as error:
+        raise BadArguments(f'--args: {error}; give a JSON object such as {{"amount": 5}}') from None
+    if type(given) not in (dict, list):
+        raise BadArguments("--args: give a JSON object of arguments by name, or an array in order")
+    if len(encoded) > ARGS_BYTES_MAX:
+        raise BadArguments(f"--args: {len(encoded)} bytes encoded, at most {ARGS_BYTES_MAX}")
+    return given
+
+
+def run_source(
+    source: str,
+    call: str,
+    args: Mapping[str, Value] | Sequence[Value],
+    *,
+    gas: int = DEFAULT_GAS,
+    init: Mapping[str, Value] | None = None,
+) -> dict[str, Any]:
+    """Run one function of a source on an empty chain; any function may be named, decorated or not.
+
+    With `init`, the contract is deployed first and its @init is run with these arguments. Returns
+    {"status", "result", "code", "gas", "line", "detail"}; `result` is JSON (bytes as {"$bytes": hex}).
+    """
+    runtime = ContractRuntime()
+    chain = LocalChain(ORG, runtime=runtime)
+    try:
+        program = runtime.program(source, NAME)
+        if init is not None:
+            chain.deploy(source, NAME, init)
     except ContractRejected as rejected:
         first = rejected.diagnostics[0]
-        return _verdict(REJECTED, None, first.rule, 0, first.line, str(rejected))
-    runtime = ContractRuntime()
-    machine = Machine(gas, _NoState(), runtime)
-    machine.org, machine.caller, machine.contract = AUTHOR, f"org:{AUTHOR}", "file"
-    machine.running = ("file",)
-
-    def work() -> bytes:
-        found = program.functions.get(function)
-        if found is None:
-            raise Reverted("UNKNOWN_METHOD", f"no function {function!r}: {', '.join(program.functions)}")
-        return encode(machine, enter(machine, found, bind(machine, found, [], isolate(machine, args))))
-
-    outcome = guarded(machine, gas, "file", work)
-    result = None
-    if outcome.status == OK:
-        result = to_json(decode_value(outcome.result, max_bytes=max(RESULT_BYTES_MAX, len(outcome.result))))
-    return _verdict(outcome.status, result, outcome.code, outcome.gas_used, outcome.line, outcome.detail)
+        return _verdict(Outcome(REJECTED, first.rule, line=first.line, detail=str(rejected)))
+    machine = _machine(runtime, chain, gas)
+    return _verdict(guarded(machine, gas, NAME, partial(_work, machine, program, call, args)))
 
 
-def _verdict(status: str, result: Any, code: str, gas: int, line: int, detail: str) -> dict[str, Any]:
-    return {"status": status, "result": result, "code": code, "gas": gas, "line": line, "detail": detail}
+def _machine(runtime: ContractRuntime, chain: LocalChain, gas: int) -> Machine:
+    machine = Machine(gas, chain.state, runtime)
+    machine.height, machine.block_time, machine.tx_id = chain.height, chain.time + BLOCK_MS, bytes(32).hex()
+    machine.org, machine.caller, machine.signer = ORG, f"org:{ORG}", key_of(ORG).public.hex()
+    machine.roles = ("admin",)
+    return machine
+
+
+def _work(machine: Machine, program: Program, call: str, args: Any) -> bytes:
+    function = program.functions.get(call)
+    if function is None:
+        known = ", ".join(program.functions) or "none"
+        raise Reverted("UNKNOWN_METHOD", f"there is no function {call}; there is {known}")
+    encoded = encode_value(_named(function, args))
+    machine.charge(GAS_TRANSACTION + len(encoded))
+    return invoke(machine, NAME, function, encoded)
+
+
+def _named(function: Function, args: Any) -> dict[str, Value]:
+    if isinstance(args, Mapping):
+        return dict(args)
+    extra = [f"argument {place}" for place in range(len(function.names), len(args))]
+    return dict(zip([*function.names, *extra], args, strict=False))
+
+
+def _verdict(outcome: Outcome) -> dict[str, Any]:
+    done = outcome.status == OK
+    return {
+        "status": outcome.status,
+        "result": to_json(decode_stored(outcome.result)) if done else None,
+        "code": None if done else outcome.code,
+        "gas": outcome.gas_used,
+        "line": outcome.line or None,
+        "detail": None if done else outcome.detail,
+    }

@@ -1,78 +1,92 @@
-"""`assent contract check` and `run`: an author's first commands; governance commands join the same group."""
+"""`assent contract check` and `assent contract run`: an author's tools, which need no network.
+
+The group is mounted by the `assent` command, which adds the commands that talk to a node.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from chain.primitives.errors import AssentError
-from chain.primitives.jsonvalue import from_json
-from contracts.check import check_source, read_source, run_source
+from contracts.check import CheckReport, check_source, parse_arguments, run_source
+from contracts.language.limits import DEFAULT_GAS, SOURCE_BYTES_MAX
+from contracts.testing import CallFailed
 
-GAS_DEFAULT = 1_000_000
-GAS_MAX = 1_000_000_000
+GAS_MAX = 10**12
+_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, path_type=Path))
 
 
 @click.group()
 def contract() -> None:
-    """Check, run, propose and govern contracts."""
+    """Write, check, run and govern contracts."""
 
 
-def _fail(error: AssentError) -> None:
-    click.echo(f"error [{error.code}]: {error}", err=True)
-    sys.exit(1)
-
-
-@contract.command("check")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@contract.command()
+@_FILE
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(file: Path, as_json: bool) -> None:
-    """Say whether FILE would be accepted as a contract, and if not, where and how to write it instead."""
-    try:
-        found = check_source(read_source(file))
-    except AssentError as error:
-        _fail(error)
-        return
+    """Check FILE as deployment would: every refusal with line, column, rule and what to write instead.
+
+    Exits 0 when the contract can be deployed, 1 when it is refused.
+    """
+    report = check_source(_read(file), str(file))
     if as_json:
-        fields = ("rule", "line", "column", "reason", "instead")
-        click.echo(json.dumps([{name: getattr(item, name) for name in fields} for item in found], indent=1))
-    elif not found:
-        click.echo(f"{file}: accepted")
+        click.echo(json.dumps(report.to_json(), sort_keys=True))
+    elif report.program is None:
+        for item in report.diagnostics:
+            click.echo(item.render(str(file)))
     else:
-        click.echo("\n".join(item.render(str(file)) for item in found))
-    sys.exit(1 if found else 0)
+        _print_summary(report, file)
+    if report.program is None:
+        raise click.exceptions.Exit(1)
 
 
-@contract.command("run")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--call", "function", required=True, help="Function to run; any, decorated or not.")
-@click.option("--args", "args_text", default="{}", help="Arguments as a JSON object.")
-@click.option("--gas", type=click.IntRange(1, GAS_MAX), default=GAS_DEFAULT, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
-def run(file: Path, function: str, args_text: str, gas: int, as_json: bool) -> None:
-    """Run one function of FILE on empty state, without a network; exits 0 whatever the verdict."""
+def _print_summary(report: CheckReport, file: Path) -> None:
+    assert report.program is not None
+    found: Any = report.program.abi
+    click.echo(f"{file}: ok, source {report.program.source_hash.hex()}, IR {report.program.ir_hash.hex()}")
+    for name, method in found["methods"].items():
+        params = ", ".join(f"{param}: {hint}" for param, hint in method["params"])
+        click.echo(f"  @{method['kind']} {name}({params}) -> {method['returns']}")
+
+
+@contract.command()
+@_FILE
+@click.option("--call", required=True, metavar="NAME", help="Function to run, decorated or not.")
+@click.option("--args", "arguments", default="{}", metavar="JSON", help="Object by name, or array in order.")
+@click.option("--init", metavar="JSON", help="Deploy first, running @init with these arguments.")
+@click.option("--gas", type=click.IntRange(0, GAS_MAX), default=DEFAULT_GAS, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_json: bool) -> None:
+    """Run one function of FILE on an empty chain in memory and print the verdict.
+
+    Exits 0 whatever the verdict; status is ok, rejected, reverted, out_of_gas or limit.
+    """
     try:
-        verdict = run_source(read_source(file), function, _arguments(args_text), gas)
+        given = parse_arguments(arguments)
+        first = None if init is None else parse_arguments(init)
+        if isinstance(first, list):
+            raise click.BadParameter("give a JSON object of arguments by name", param_hint="--init")
+        verdict = run_source(_read(file), call, given, gas=gas, init=first)
+    except CallFailed as failed:
+        raise click.ClickException(f"@init failed: {failed}") from None
     except AssentError as error:
-        _fail(error)
-        return
-    detail = verdict.pop("detail")
-    if as_json:
-        click.echo(json.dumps(verdict, ensure_ascii=False))
-        return
-    click.echo(f"{verdict['status']} {verdict['code']}  gas {verdict['gas']}".replace("  ", " "))
-    click.echo(detail if detail else json.dumps(verdict["result"], ensure_ascii=False))
+        raise click.ClickException(f"{error.code}: {error}") from None
+    click.echo(json.dumps(verdict, sort_keys=True) if as_json else _sentence(verdict))
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    try:
-        value = from_json(json.loads(text))
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON: {error}", param_hint="--args") from None
-    if not isinstance(value, dict):
-        raise click.BadParameter("expected a JSON object of argument names and values", param_hint="--args")
-    return value
+def _sentence(verdict: dict[str, Any]) -> str:
+    if verdict["status"] == "ok":
+        return f"ok, {verdict['gas']} gas: {json.dumps(verdict['result'], ensure_ascii=False)}"
+    return f"{verdict['status']}, {verdict['gas']} gas: {verdict['detail']}"
+
+
+def _read(file: Path) -> str:
+    """Return the text of a contract file; a file beyond the bound or not UTF-8 is refused as a source is."""
+    with file.open("rb") as handle:
+        data = handle.read(SOURCE_BYTES_MAX + 1)
+    return data.decode("utf-8", "surrogateescape")

@@ -116,15 +116,8 @@ class ContractRuntime:
         return self._call(machine, call, function)
 
     def _call(self, machine: Machine, call: Call, function: Function) -> bytes:
-        args = _arguments(machine, call.args)
         machine.caller = f"org:{machine.org}"
-        machine.contract, machine.running = call.contract, (call.contract,)
-        machine.read_only = function.kind == "view"
-        data = encode(machine, enter(machine, function, bind(machine, function, [], args)))
-        machine.charge(len(data))
-        if len(data) > RESULT_BYTES_MAX:
-            raise LimitExceeded("RESULT_BYTES", f"a result of {len(data)} bytes, at most {RESULT_BYTES_MAX}")
-        return data
+        return invoke(machine, call.contract, function, call.args)
 
     # --- code ---------------------------------------------------------------------------------------------
 
@@ -229,6 +222,18 @@ class ContractRuntime:
         if args:
             raise Reverted("UNKNOWN_METHOD", f"contract {contract} has no @{kind} to take arguments")
         return None
+
+
+def invoke(machine: Machine, contract: str, function: Function, args: bytes) -> bytes:
+    """Run one function of a contract with encoded arguments; return the encoded result."""
+    given = _arguments(machine, args)
+    machine.contract, machine.running = contract, (contract,)
+    machine.read_only = function.kind == "view"
+    data = encode(machine, enter(machine, function, bind(machine, function, [], given)))
+    machine.charge(len(data))
+    if len(data) > RESULT_BYTES_MAX:
+        raise LimitExceeded("RESULT_BYTES", f"a result of {len(data)} bytes, at most {RESULT_BYTES_MAX}")
+    return data
 
 
 def guarded(machine: Machine, gas_limit: int, contract: str, work: Callable[[], bytes]) -> Outcome:

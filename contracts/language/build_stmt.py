@@ -25,39 +25,46 @@ _JUMPS = frozenset({"return", "break", "continue", "raise"})
 
 def block(b: Build, nodes: tuple[Node, ...]) -> Closure:
     """Return the closure of a list of statements, which pays for each straight run before running it."""
-    runs: list[tuple[int, list[Closure], bool]] = []
     before, b.cost = b.cost, 0
-    closures: list[Closure] = []
+    made: list[Closure] = []
+    run: list[Closure] = []
+    line = nodes[0][1] if nodes else 0
     for node in nodes:
         b.cost += GAS_NODE
-        closures.append(BUILDERS[node[0]](b, node))
+        run.append(BUILDERS[node[0]](b, node))
         if node[0] in _CONTROL or node[0] in _JUMPS:
-            runs.append((b.cost, closures, True))
-            b.cost, closures = 0, []
+            made.append(_straight(b.cost, line, run, signals=True))
+            b.cost, run, line = 0, [], node[1]
         if node[0] in _JUMPS:
-            break
-    if closures:
-        runs.append((b.cost, closures, False))
+            break  # what follows is never reached
+    if run:
+        made.append(_straight(b.cost, line, run, signals=False))
     b.cost = before
-    made = [_straight(*run) for run in runs]
     if not made:
         return lambda _: None
     return made[0] if len(made) == 1 else _sequence(made)
 
 
-def _straight(cost: int, closures: list[Closure], signals: bool) -> Closure:
-    """One straight run; only its last statement may change the flow."""
+def spent(line: int) -> OutOfGas:
+    """Return the end of the gas at a line."""
+    halt = OutOfGas()
+    halt.at(line)
+    return halt
+
+
+def _straight(cost: int, line: int, closures: list[Closure], *, signals: bool) -> Closure:
+    """One straight run, paid for at once; only its last statement may change the flow."""
     if len(closures) == 1:
-        return _run_one(cost, closures[0])
+        return _run_one(cost, line, closures[0])
     if not signals:
-        return _run_plain(cost, tuple(closures))
+        return _run_plain(cost, line, tuple(closures))
     plain, last = tuple(closures[:-1]), closures[-1]
 
     def run(f: Frame) -> Any:
         m = f[0]
         m.gas -= cost
         if m.gas < 0:
-            raise OutOfGas
+            raise spent(line)
         for closure in plain:
             closure(f)
         return last(f)
@@ -65,23 +72,23 @@ def _straight(cost: int, closures: list[Closure], signals: bool) -> Closure:
     return run
 
 
-def _run_one(cost: int, only: Closure) -> Closure:
+def _run_one(cost: int, line: int, only: Closure) -> Closure:
     def run(f: Frame) -> Any:
         m = f[0]
         m.gas -= cost
         if m.gas < 0:
-            raise OutOfGas
+            raise spent(line)
         return only(f)
 
     return run
 
 
-def _run_plain(cost: int, closures: tuple[Closure, ...]) -> Closure:
+def _run_plain(cost: int, line: int, closures: tuple[Closure, ...]) -> Closure:
     def run(f: Frame) -> Any:
         m = f[0]
         m.gas -= cost
         if m.gas < 0:
-            raise OutOfGas
+            raise spent(line)
         for closure in closures:
             closure(f)
 
@@ -166,7 +173,7 @@ def _test(_: Build, line: int, inner: Closure) -> Closure:
 
 def _while(b: Build, node: Node) -> Closure:
     inner, cost = b.apart(node[2])
-    test, body = _test(b, node[1], inner), block(b, node[3])
+    line, test, body = node[1], _test(b, node[1], inner), block(b, node[3])
     cost += GAS_LOOP
 
     def run(f: Frame) -> Any:
@@ -174,7 +181,7 @@ def _while(b: Build, node: Node) -> Closure:
         while True:
             m.gas -= cost
             if m.gas < 0:
-                raise OutOfGas
+                raise spent(line)
             if not test(f):
                 return None
             signal = body(f)
@@ -200,7 +207,7 @@ def _for(b: Build, node: Node) -> Closure:
         for item in _walked(m, walked(f), line):
             m.gas -= cost
             if m.gas < 0:
-                raise OutOfGas
+                raise spent(line)
             if slot:
                 f[slot] = item
             else:
