@@ -23,6 +23,12 @@ class DatasetError(AssentError):
     code = "dataset"
 
 
+class DatasetChanged(DatasetError):
+    """Data that are no longer those whose root is registered: restore them, or register a new version."""
+
+    code = "data_changed"
+
+
 @dataclass(frozen=True, slots=True)
 class LocalDataset:
     """One dataset version as its owner knows it; `seed` is secret."""
@@ -57,12 +63,12 @@ def prepare(
 
 
 def open_dataset(local: LocalDataset) -> OpenedDataset:
-    """Read the data again; raise DatasetError when they are no longer those that were registered."""
+    """Read the data again; raise DatasetChanged when they are no longer those that were registered."""
     table = read_table(local.source)
     rows = table.row_bytes()
     commitment = commit_rows(local.seed, rows)
     if commitment.root != local.root:
-        raise DatasetError(
+        raise DatasetChanged(
             f"dataset {local.id} version {local.version}: {local.source.path} has changed since it was "
             f"registered ({table.rows} rows now, {local.rows} then); restore the file, or register it with: "
             f"assent dataset new-version {local.id}"

@@ -107,7 +107,8 @@ class JobTask:
         try:
             while not self._machine.finished:
                 with contextlib.suppress(TimeoutError):
-                    item = await asyncio.wait_for(self._queue.get(), TICK_S)
+                    async with asyncio.timeout(TICK_S):  # wait_for of Python 3.11 can swallow a cancellation
+                        item = await self._queue.get()
                     self._take(item)
                 self._carry_out(self._machine.on_time(now_ms()))
         finally:
@@ -329,9 +330,8 @@ class JobTask:
         self._destroy("agent stopped")
         for task in list(self._tasks):
             task.cancel()
-        if self._worker is not None:
-            await asyncio.wait({self._worker})
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        worker = [] if self._worker is None else [self._worker]
+        await asyncio.gather(*worker, *self._tasks, return_exceptions=True)
         if self._run is not None:
             self._run.close()
         self._opened = None
