@@ -29,7 +29,7 @@ class LevelRows:
     def get(self, key: bytes) -> bytes | None:
         """Return one row's value, or None."""
         try:
-            value: bytes | None = self._db.get(key)
+            value: bytes | None = self._db.get(key, verify_checksums=True)
         except plyvel.Error as error:
             raise _explained(self._path, error) from None
         return value
@@ -45,7 +45,10 @@ class LevelRows:
     ) -> Iterator[Row]:
         """Yield rows in key order with this prefix and start <= key < stop, at most `limit`."""
         low, high = key_range(prefix, start, stop)
-        with _explains(self._path), self._db.iterator(start=low, stop=high, reverse=reverse) as rows:
+        with (
+            _explains(self._path),
+            self._db.iterator(start=low, stop=high, reverse=reverse, verify_checksums=True) as rows,
+        ):
             yield from islice(rows, limit)
 
     def close(self) -> None:

@@ -152,6 +152,22 @@ def test_a_damaged_directory_names_the_remedy(tmp_path: Path) -> None:
         LevelStore(path)
 
 
+def test_a_flipped_bit_on_disk_is_found_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    first = LevelStore(path, write_buffer_mib=1)
+    for i in range(40):
+        first.write([(b"%d/%d" % (i, k), bytes([k]) * 10_000) for k in range(10)])
+    first.close()
+    table = max(path.glob("*.ldb"), key=lambda file: file.stat().st_size)
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(bytes(content))
+    store = LevelStore(path)
+    with pytest.raises(DataDamaged, match=f"{tmp_path}/data: LevelDB finds it damaged"):
+        [store.get(key) for key, _ in store.iterate()]
+    store.close()
+
+
 def test_a_path_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(StorageFailed, match=f"{tmp_path}/data"):
