@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -40,11 +39,13 @@ def start(org: OrgFolder, process: str) -> bool:
     if find(org, process) is not None:
         return False
     command = [sys.executable, "-m", "chain.cli.main", process, "run", "--config", str(_config(org, process))]
-    with org.log(process).open("ab") as log:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
-        )
-    _write_pid(org.pid(process), child.pid)
+    streams = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(org.log(process)), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
+    _write_pid(org.pid(process), pid)
     return True
 
 
@@ -69,11 +70,9 @@ def stop(org: OrgFolder, process: str) -> bool:
     running = find(org, process)
     if running is not None:
         running.terminate()
-        try:
-            running.wait(STOP_WAIT_S)
-        except psutil.TimeoutExpired:
+        if not _gone(org, process):
             running.kill()
-            running.wait(STOP_WAIT_S)
+            _gone(org, process)
     org.pid(process).unlink(missing_ok=True)
     return running is not None
 
@@ -84,8 +83,18 @@ def kill(org: OrgFolder, process: str) -> None:
     if running is None:
         raise ProcessError(f"{org.name}: the {process} is not running")
     running.kill()
-    running.wait(STOP_WAIT_S)
+    _gone(org, process)
     org.pid(process).unlink(missing_ok=True)
+
+
+def _gone(org: OrgFolder, process: str) -> bool:
+    """Wait until a process has ended (whoever started it may not have noticed); False if it goes on."""
+    deadline = time.monotonic() + STOP_WAIT_S
+    while find(org, process) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 def log_tail(org: OrgFolder, process: str, lines: int) -> str:

@@ -1,0 +1,224 @@
+"""What an operator does with real nodes, and what the nodes answer to bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live import ORGS, assent, rpc
+
+from chain.cli import processes
+from chain.cli.consortium import start_consortium
+from chain.cli.init import create_consortium
+from chain.cli.layout import Consortium
+from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
+from chain.ledger.genesis import load_genesis
+from chain.primitives.codec import Value, encode, encode_value
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.keyfile import load_key, save_key
+
+pytestmark = pytest.mark.functional
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def transaction(consortium: Consortium, key: PrivateKey, **changes: Any) -> Transaction:
+    """Return a signed call of orgs.add_key."""
+    args: dict[str, Value] = {"key": os.urandom(32), "roles": ["steward"]}
+    fields: dict[str, Any] = {
+        "chain_id": load_genesis(consortium.genesis).chain_id,
+        "sender": key.public,
+        "contract": "orgs",
+        "method": "add_key",
+        "args": encode_value(args),
+        "gas_limit": 1_000_000,
+        "nonce": os.urandom(16),
+        "valid_until": 200,
+    }
+    return sign_transaction(TransactionBody(**(fields | changes)), key)
+
+
+def commit(consortium: Consortium, org: str) -> dict[str, Any]:
+    """Send a call through an organisation's node and wait for its certificate."""
+    folder = consortium.org(org)
+    tx = transaction(consortium, load_key(folder.key("admin")))
+    sent = rpc(folder, "sendTransaction", transaction=encode(tx).hex())
+    assert "error" not in sent, sent
+    answer = rpc(folder, "getTransactionReceipt", id=transaction_id(tx.body).hex(), waitMs=9_000)
+    assert answer["result"], "no certified receipt within 9 s"
+    assert answer["result"]["status"] == "ok"
+    result: dict[str, Any] = answer["result"]
+    return result
+
+
+def heights(consortium: Consortium) -> list[int]:
+    """Return the certified height of every node."""
+    return [rpc(org, "getBlockNumber")["result"] for org in consortium.orgs]
+
+
+def roots(consortium: Consortium, height: int) -> set[str]:
+    """Return the state roots that the nodes have at a height."""
+    return {
+        rpc(org, "getBlockByNumber", height=height)["result"]["header"]["stateRoot"]
+        for org in consortium.orgs
+    }
+
+
+def test_a_killed_primary_is_replaced_and_catches_up_after_its_restart(consortium: Consortium) -> None:
+    """SIGKILL of the primary: a view change, then certified blocks without it, then its return."""
+    before = commit(consortium, "bureau")["height"]
+    primary = rpc(consortium.orgs[1], "getNodeInfo")["result"]["primary"]
+    assert primary == "bank-node"
+    running = processes.find(consortium.org("bank"), "node")
+    assert running is not None
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait(10)
+    after = commit(consortium, "bureau")["height"]
+    assert after > before
+    assert rpc(consortium.orgs[1], "getNodeInfo")["result"]["view"] >= 1
+    list(start_consortium(consortium, agents=False))
+    top = commit(consortium, "bank")["height"]
+    processes.wait_until(consortium.org("bank"), "node", lambda: min(heights(consortium)) >= top, 20)
+    assert len(roots(consortium, top)) == 1
+
+
+def test_a_stopped_consortium_starts_again_where_it_stood(consortium: Consortium) -> None:
+    """Stop, status, start: nothing is lost and the roots agree."""
+    top = commit(consortium, "bank")["height"]
+    stopped = assent("stop", consortium.path)
+    assert stopped.returncode == 0
+    assert "regulator: node stopped" in stopped.stdout
+    shown = json.loads(assent("status", consortium.path, "--json").stdout)
+    assert {node["state"] for node in shown["nodes"]} == {"stopped"}
+    assert "start it with" in shown["nodes"][0]["stall"]
+    list(start_consortium(consortium, agents=False))
+    assert commit(consortium, "regulator")["height"] > top
+    assert len(roots(consortium, top)) == 1
+
+
+def test_bad_transactions_are_refused_with_a_stable_code(consortium: Consortium) -> None:
+    """Malformed, unknown sender, forged, wrong chain, expired, far ahead, replayed, too much gas."""
+    org = consortium.org("bank")
+    admin, stranger = load_key(org.key("admin")), PrivateKey.generate()
+    good = transaction(consortium, admin)
+    forged = Transaction(good.body, bytes(64))
+    cases = {
+        "malformed": b"\x93\xa2tx",
+        "unknown_sender": encode(transaction(consortium, stranger)),
+        "bad_signature": encode(forged),
+        "wrong_chain": encode(transaction(consortium, admin, chain_id=bytes(32))),
+        "expired": encode(transaction(consortium, admin, valid_until=0)),
+        "too_far_ahead": encode(transaction(consortium, admin, valid_until=10_000)),
+        "gas_limit": encode(transaction(consortium, admin, gas_limit=10**12)),
+        "too_large": bytes(200_000),
+    }
+    for code, raw in cases.items():
+        answer = rpc(org, "sendTransaction", transaction=raw.hex())
+        assert answer["error"]["data"]["code"] == code, answer
+        assert len(answer["error"]["message"]) > 20
+    assert "error" not in rpc(org, "sendTransaction", transaction=encode(good).hex(), mode="commit")
+    again = rpc(org, "sendTransaction", transaction=encode(good).hex())
+    assert again["error"]["data"]["code"] == "already_committed"
+    unknown = rpc(org, "call", contract="nothing", method="nothing")
+    assert unknown["error"]["data"]["code"] == "call_failed"
+
+
+def test_a_second_process_on_a_data_directory_and_a_busy_port_are_refused(consortium: Consortium) -> None:
+    """Both name the thing and the remedy, and the running node is not disturbed."""
+    bank = consortium.org("bank")
+    second = assent("node", "run", "--config", bank.node_config)
+    assert second.returncode == 1
+    assert "data_locked" in second.stderr
+    other = bank.path / "other.toml"
+    other.write_text(bank.node_config.read_text().replace('data_dir = "data"', 'data_dir = "other-data"'))
+    busy = assent("node", "run", "--config", other)
+    assert busy.returncode == 1
+    assert "port_busy" in busy.stderr
+    assert "rpc.listen = 127.0.0.1:" in busy.stderr
+    assert rpc(bank, "getNodeInfo")["result"]["stall"] == ""
+
+
+def test_a_wrong_genesis_and_a_damaged_key_stop_a_node_with_the_remedy(tmp_path: Path) -> None:
+    """The data of one chain are never opened as another's; a broken key file is never guessed at."""
+    first = create_consortium(tmp_path / "one", ["solo"], ["solo"], 0, "one")
+    list(start_consortium(first, agents=False))
+    assert assent("stop", first.path).returncode == 0
+    second = create_consortium(tmp_path / "two", ["solo"], ["solo"], 0, "two")
+    shutil.copy(second.genesis, first.genesis)
+    wrong = assent("node", "run", "--config", first.org("solo").node_config)
+    assert wrong.returncode == 1
+    assert "wrong_genesis" in wrong.stderr
+    key = second.org("solo").key("node")
+    key.write_text(key.read_text()[:40])
+    damaged = assent("node", "run", "--config", second.org("solo").node_config)
+    assert damaged.returncode == 1
+    assert "key_file" in damaged.stderr
+    assert "restore it from backup" in damaged.stderr
+    edited = json.loads(second.genesis.read_text())
+    edited["limits"]["block_txs"] = 0
+    second.genesis.write_text(json.dumps(edited))
+    refused = assent("node", "run", "--config", second.org("solo").node_config)
+    assert "block_txs" in refused.stderr
+    assert refused.returncode == 1
+
+
+def test_a_node_of_another_chain_gets_no_connection(consortium: Consortium, tmp_path: Path) -> None:
+    """A stranger with its own genesis is outside the membership: TLS refuses it, the chain goes on."""
+    other = create_consortium(tmp_path / "other", ORGS, [], 0, "other")
+    victim, intruder = consortium.org("bank"), other.org("bank")
+    genesis = json.loads(other.genesis.read_text())
+    address = victim.node_config.read_text().split('[network]\nlisten = "')[1].split('"')[0]
+    genesis["validators"][1]["address"] = address
+    genesis.pop("chain_id")
+    other.genesis.write_text(json.dumps(genesis))
+    processes.start(intruder, "node")
+    try:
+        commit(consortium, "bank")
+        assert len(rpc(victim, "getPeers")["result"]) == 3
+        assert all(peer["connected"] for peer in rpc(victim, "getPeers")["result"])
+    finally:
+        processes.stop(intruder, "node")
+
+
+def test_the_sample_configuration_starts_a_node_as_it_is(tmp_path: Path) -> None:
+    """`node.toml` at the root, in an empty folder, with its ports replaced by free ones."""
+    ports = (
+        create_consortium(tmp_path / "ports", ["solo"], [], 0, "ports").org("solo").node_config.read_text()
+    )
+    text = (REPOSITORY / "node.toml").read_text()
+    text = text.replace("127.0.0.1:30300", ports.split('listen = "')[1].split('"')[0])
+    text = text.replace("127.0.0.1:8545", ports.split('listen = "')[2].split('"')[0])
+    home = create_consortium(tmp_path / "home", ["solo"], [], 0, "home")
+    org = home.org("solo")
+    shutil.rmtree(org.path / "keys")
+    org.node_config.write_text(text)
+    assert list(start_consortium(home, agents=False))
+    try:
+        info = rpc(org, "getNodeInfo")["result"]
+        assert (info["role"], info["chainName"], info["stall"]) == ("validator", "solo", "")
+    finally:
+        assent("stop", home.path)
+    for name in ("node.key", "admin.key", "agent.key"):
+        assert (org.path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_init_writes_a_whole_folder_or_nothing(tmp_path: Path) -> None:
+    """A folder in the way, a bad name, a doubled name: an error and no trace."""
+    occupied = tmp_path / "occupied"
+    occupied.mkdir()
+    save_key(occupied / "mine.key", PrivateKey.generate())
+    taken = assent("init", occupied, "--orgs", "a,b")
+    assert taken.returncode == 1
+    assert "not empty" in taken.stderr
+    for orgs in ("Bank", "a,,b", "a,a", "a b"):
+        refused = assent("init", tmp_path / "new", "--orgs", orgs)
+        assert refused.returncode == 1
+        assert "--orgs" in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["occupied"]
+    none = assent("status", tmp_path / "new")
+    assert none.returncode == 1
+    assert "assent init" in none.stderr

@@ -1,0 +1,36 @@
+"""The main job, end to end, exactly as a newcomer runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.functional
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
+    """Every step of the demo checks what it states; here its end and its tidiness are checked."""
+    script = REPOSITORY / "examples" / "german_credit" / "demo.py"
+    folder = tmp_path / "demo"
+    done = subprocess.run(
+        [sys.executable, str(script), "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        cwd=REPOSITORY,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-2_000:]
+    for sign in ("What was shown", "QUOTA_EXHAUSTED", "NOT VALID", "every proof holds", "AUC"):
+        assert sign in done.stdout
+    left = [
+        item
+        for item in psutil.process_iter(["cmdline"])
+        if str(folder) in " ".join(item.info["cmdline"] or [])
+    ]
+    assert left == []
