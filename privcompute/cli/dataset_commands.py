@@ -15,6 +15,7 @@ from chain.primitives.codec import Value
 from chain.primitives.jsonvalue import to_json
 from privcompute.agent_config import AgentConfig, AgentFiles, configured_source
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
+from privcompute.cli.opening_commands import check_opened, open_rows
 from privcompute.commitments import SEED_BYTES, size_bucket
 from privcompute.datasets import DatasetError, DatasetStore, LocalDataset, open_dataset, prepare
 from privcompute.evidence import EvidenceLog
@@ -304,3 +305,5 @@ dataset.add_command(
 )
 dataset.add_command(_decide("resume", "Resume ID.", "resumed", reason=False))
 dataset.add_command(_decide("retire", "Retire ID for good.", "retired", reason=True))
+dataset.add_command(open_rows)
+dataset.add_command(check_opened)
