@@ -84,6 +84,9 @@ def measure(transactions: int, outstanding: int) -> dict[str, Any]:
         try:
             list(start_consortium(consortium, agents=False))
             return asyncio.run(_measure(consortium, transactions, outstanding))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            ends = "\n".join(f"{org.name}: {processes.log_tail(org, 'node', 3)}" for org in consortium.orgs)
+            raise processes.ProcessError(f"the load broke off ({error or 'no progress'}):\n{ends}") from None
         finally:
             list(stop_consortium(consortium))
 

@@ -47,6 +47,7 @@ log = logging.getLogger("assent.node")
 
 TICK_S = 0.1
 FLUSH_S = 0.003
+TIMER_SLACK_S = 0.001
 TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
 SYNC_KINDS = frozenset({Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS})
 
@@ -122,7 +123,8 @@ class Node:
         self._rpc = RpcServer(
             config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics
         )
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._flush: asyncio.TimerHandle | None = None
         self._stop: asyncio.Event = asyncio.Event()
         self._failure: BaseException | None = None
@@ -237,10 +239,10 @@ class Node:
         loop = asyncio.get_running_loop()
         due = loop.time() + max(0.0, (self._driver.next_deadline() - now_ms()) / 1000)
         if self._timer is not None:
-            if self._timer.when() <= due + 0.001 and not self._timer.cancelled():
+            if self._timer_due <= due + TIMER_SLACK_S:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(due, self._on_timer)
+        self._timer, self._timer_due = loop.call_at(due, self._on_timer), due
 
     def _on_timer(self) -> None:
         self._timer = None
