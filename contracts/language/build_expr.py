@@ -57,8 +57,14 @@ def _local(_: Build, node: Node) -> Closure:
 
 
 def _table(b: Build, node: Node) -> Closure:
-    table = b.constant(node[1])
+    table = b.parts.constants[node[1]].value
     return lambda _: table
+
+
+def _global(b: Build, node: Node) -> Closure:
+    """A module-level constant: the value itself when nothing in it can change, else a fresh copy."""
+    found = b.parts.constants[node[1]]
+    return found.fresh or (lambda _: found.value)
 
 
 def _display(convert: Callable[[list[Any]], Any]) -> Callable[[Build, Node], Closure]:
@@ -207,6 +213,7 @@ BUILDERS: dict[str, Callable[[Build, Node], Closure]] = {
     "ctx": _ctx,
     "dict": _dict,
     "format": _format,
+    "global": _global,
     "item": _item,
     "list": _display(_same),
     "local": _local,

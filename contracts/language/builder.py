@@ -8,6 +8,7 @@ conditional, the body of a comprehension) are built apart and charge when they a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from chain.primitives.codec import Value
@@ -16,6 +17,7 @@ from contracts.language.hints import ANY, Check, Hint, checker, exact_type
 from contracts.language.ir import Node
 from contracts.language.limits import CONSTANT_GAS, GAS_NODE
 from contracts.language.machine import LOCALS, Closure, Frame, Machine, Unset
+from contracts.language.values import SCALARS, encode
 
 Builder = Callable[["Build", Node], Closure]
 
@@ -77,48 +79,53 @@ class Build:
 
     def optional(self, node: Node) -> Closure:
         """Build a part that may not run, which pays when it does."""
-        made, cost = self.apart(node)
-
-        def run(f: Frame) -> Any:
-            m = f[0]
-            m.gas -= cost
-            if m.gas < 0:
-                raise OutOfGas
-            return made(f)
-
-        return run
-
-    def constant(self, node: Node) -> Value:
-        """Return the value of a constant expression."""
-        return evaluate(self.table, node, scratch_machine())
+        return charged(*self.apart(node))
 
 
+def charged(made: Closure, cost: int) -> Closure:
+    """Return a closure that pays for a part before running it."""
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.gas -= cost
+        if m.gas < 0:
+            raise OutOfGas
+        return made(f)
+
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A module-level constant: its value, and what makes a fresh copy of it when it is mutable."""
+
+    value: Value
+    fresh: Closure | None
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """The declared state and events of a program, by name."""
+    """The declarations of a program: hints of each Map, Var and Event by name, constants by number."""
 
-    __slots__ = ("events", "maps", "variables")
+    maps: Mapping[str, tuple[Hint, Hint]] = field(default_factory=dict)
+    variables: Mapping[str, tuple[Hint, Node | None]] = field(default_factory=dict)
+    events: Mapping[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
+    constants: list[Global] = field(default_factory=list)
 
-    def __init__(
-        self,
-        maps: Mapping[str, tuple[Hint, Hint]],
-        variables: Mapping[str, tuple[Hint, Node | None]],
-        events: Mapping[str, tuple[tuple[str, Hint], ...]],
-    ) -> None:
-        """Keep the hints of each Map, Var and Event."""
-        self.maps = maps
-        self.variables = variables
-        self.events = events
+    def add_constant(self, table: Mapping[str, Builder], node: Node, scratch: Machine) -> Value:
+        """Make the next constant, metered by the scratch machine, and return its value."""
+        b = Build(table, {}, self)
+        made = b.expr(node)
+        scratch.charge(b.cost)
+        value = made([scratch, None])
+        encode(scratch, value)
+        self.constants.append(Global(value, None if immutable(value) else charged(made, b.cost)))
+        return value
 
 
-NO_PARTS = Parts({}, {}, {})
-
-
-def evaluate(table: Mapping[str, Builder], node: Node, scratch: Machine) -> Value:
-    """Return the value of a constant expression, metered by the scratch machine."""
-    b = Build(table, {}, NO_PARTS)
-    made = b.expr(node)
-    scratch.charge(b.cost)
-    return made([scratch, None])
+def immutable(value: Value) -> bool:
+    """Tell whether no part of a value can change."""
+    return type(value) in SCALARS or (type(value) is tuple and all(immutable(part) for part in value))
 
 
 class _Nowhere:

@@ -1,13 +1,12 @@
-"""The table of builders, and evaluation of module-level constants with it."""
+"""The table of builders, and what it makes of a whole program."""
 
 from __future__ import annotations
 
-from chain.primitives.codec import Value
-from contracts.language import build_calls, build_expr, build_operators, build_state, build_walks, builder
+from contracts.language import build_calls, build_expr, build_operators, build_state, build_walks
 from contracts.language.build_stmt import block
-from contracts.language.builder import Build, Builder, Function, Parts
+from contracts.language.builder import Build, Builder, Function, Parts, scratch_machine
 from contracts.language.ir import Node, height
-from contracts.language.machine import UNSET, Machine
+from contracts.language.machine import UNSET
 
 TABLE: dict[str, Builder] = {
     **build_expr.BUILDERS,
@@ -20,19 +19,17 @@ FRAMES_PER_NODE = 2
 FRAMES_PER_CALL = 6
 
 
-def evaluate(node: Node, scratch: Machine) -> Value:
-    """Return the value of a constant expression, metered by the scratch machine."""
-    return builder.evaluate(TABLE, node, scratch)
-
-
 def build_functions(program: Node) -> dict[str, Function]:
     """Turn the IR of a program into its functions, ready to be entered."""
-    _, _, maps, variables, events, definitions = program
+    _, _, constants, maps, variables, events, definitions = program
     parts = Parts(
         {name: (key, value) for name, key, value in maps},
         {name: (hint, default) for name, hint, default in variables},
         dict(events),
     )
+    scratch = scratch_machine()
+    for node in constants:
+        parts.add_constant(TABLE, node, scratch)
     functions = {node[1]: _head(node) for node in definitions}
     for node in definitions:
         functions[node[1]].body = block(Build(TABLE, functions, parts), node[7])

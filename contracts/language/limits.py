@@ -73,7 +73,7 @@ GAS_SIGNATURE = 1_500
 """One Ed25519 verification is about 55 µs."""
 GAS_MERKLE_STEP = 25
 GAS_COMPILE = 20_000
-GAS_COMPILE_BYTE = 30
+GAS_COMPILE_BYTE = 50
 
 # --- allocation, in bytes of the 8 MiB -------------------------------------------------------------------
 MEM_CONTAINER = 64

@@ -53,7 +53,7 @@ class Expressions:
         if isinstance(node, ast.Name) and self.scope.find(node.id) is None:
             constant = self.names.constants.get(node.id)
             if constant is not None and constant.mutable and constant.flat:
-                return ("table", constant.node)
+                return ("table", constant.node[1])
         return self.expr(node)
 
     def _constant(self, node: ast.Constant) -> Node:

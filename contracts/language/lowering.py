@@ -6,7 +6,9 @@ import ast
 from typing import Any
 
 from chain.primitives.codec import encode_value
-from contracts.language.closures import evaluate
+from contracts.language.builder import immutable
+from contracts.language.checker import DIAGNOSTICS_MAX
+from contracts.language.closures import TABLE
 from contracts.language.faults import Diagnostic, Halt
 from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node
@@ -15,7 +17,6 @@ from contracts.language.lower_expr import Expressions
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
 from contracts.language.scope import Constant, Declarations, Refusal, Scope, Signature, check_code
-from contracts.language.values import SCALARS
 from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, RESERVED
 
 _PURE = (
@@ -29,6 +30,8 @@ _PURE = (
     ast.Compare,
     ast.BoolOp,
 )
+INLINE_BYTES_MAX = 72
+"""Encoded bytes of a constant that is repeated where it is used: an int, a hash, a short text."""
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
@@ -50,13 +53,14 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
     program = (
         "program",
         ENGINE,
+        tuple(names.makers),
         tuple([(name, *hints) for name, hints in names.maps.items()]),
         tuple([(name, *parts) for name, parts in names.variables.items()]),
         tuple(names.events.items()),
         functions,
     )
     found.sort(key=lambda item: (item.line, item.column))
-    return program, names, found
+    return program, names, found[:DIAGNOSTICS_MAX]
 
 
 def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine) -> None:
@@ -191,20 +195,23 @@ def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine)
             raise Refusal(part, "TOP_LEVEL", "a module-level value is a constant", "literals and operators")
     lowered = Expressions(names, Scope([], [])).expr(node)
     try:
-        value = evaluate(lowered, scratch)
+        value = names.parts.add_constant(TABLE, lowered, scratch)
         fits = checker(hint)(scratch, value)
-        encoded = encode_value(value)
     except Halt as halt:
         raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}") from None
     if not fits:
         raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}")
-    if _immutable(value):
+    return _reference(names, lowered, value)
+
+
+def _reference(names: Declarations, lowered: Node, value: Any) -> Constant:
+    """Keep a small immutable value where it is used, any other one in the program's table of constants."""
+    unchanging = immutable(value)
+    if unchanging and len(encoded := encode_value(value)) <= INLINE_BYTES_MAX:
+        names.parts.constants.pop()
         return Constant(("const", encoded), mutable=False, flat=True)
+    names.makers.append(lowered)
+    number = len(names.makers) - 1
     parts = value.values() if type(value) is dict else value
-    return Constant(
-        lowered, mutable=True, flat=type(value) is not tuple and all(_immutable(part) for part in parts)
-    )
-
-
-def _immutable(value: Any) -> bool:
-    return type(value) in SCALARS or (type(value) is tuple and all(_immutable(part) for part in value))
+    flat = not unchanging and type(value) is not tuple and all(immutable(part) for part in parts)
+    return Constant(("global", number), mutable=not unchanging, flat=flat)

@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from contracts.language.builder import Parts
 from contracts.language.faults import Diagnostic
 from contracts.language.hints import Hint
 from contracts.language.ir import Node
@@ -58,6 +59,9 @@ class Declarations:
     errors: dict[str, str] = field(default_factory=dict)
     contracts: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Constant] = field(default_factory=dict)
+    makers: list[Node] = field(default_factory=list)
+    """The expressions of the program's table of constants; `Constant.node` refers to them by number."""
+    parts: Parts = field(default_factory=Parts)
     functions: dict[str, Signature] = field(default_factory=dict)
     bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
 
