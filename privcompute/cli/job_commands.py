@@ -22,7 +22,7 @@ from privcompute.cli.common import (
     sent_json,
     show_time,
 )
-from privcompute.cli.job_spec import build_spec, read_request
+from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import watch_job
 from privcompute.programs.registry import PROGRAMS
 from privcompute.results import ResultStore
@@ -65,6 +65,7 @@ def propose(session: Session, file: Path | None, watch: bool, as_json: bool, **g
     async def work() -> tuple[str, Any]:
         async with session.account() as account:
             spec = await build_spec(account.client, request)
+            await check_before_proposing(account.client, spec)
             receipt = await call(account, "jobs", "propose", {"spec": spec})
             return str(decode_result(receipt)), receipt
 

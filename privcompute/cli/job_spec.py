@@ -16,6 +16,8 @@ from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.settings import Section, load_toml, validate
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
+from privcompute.programs.base import InputColumn, JobInput
+from privcompute.programs.registry import PROGRAMS
 
 NONCE_BYTES = 16
 DEADLINES_MS = {
@@ -137,6 +139,28 @@ async def build_spec(client: Client, request: JobRequest) -> dict[str, Value]:
         "deadlines": _deadlines(request.deadlines),
         "nonce": secrets.token_bytes(NONCE_BYTES),
     }
+
+
+async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> None:
+    """Raise what the program itself objects to, with its full text: agents would only give the code.
+
+    Columns that a dataset does not have are left to the ledger, which refuses them by name of the grant.
+    """
+    program = PROGRAMS.get(spec["program"])
+    if program is None:
+        raise UsageFault(f"program {spec['program']!r}: not installed here; see: assent job programs")
+    places = {one["org"]: index for index, one in enumerate(spec["participants"])}
+    inputs = []
+    for one in spec["inputs"]:
+        key = f"{one['dataset']}/{one['version']}"
+        version = await need_state(client, "datasets", "versions", key, "see: assent dataset list")
+        dataset = await need_state(client, "datasets", "datasets", one["dataset"], "see: assent dataset list")
+        types = {column["name"]: column["type"] for column in version["schema"]}
+        if not set(one["columns"]) <= set(types):
+            return
+        columns = tuple(InputColumn(name, types[name], use) for name, use in sorted(one["columns"].items()))
+        inputs.append(JobInput(one["dataset"], places[dataset["owner"]], columns))
+    program.check(spec["parameters"], inputs)
 
 
 def _no_floats(parameters: dict[str, Any]) -> Value:

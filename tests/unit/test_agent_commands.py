@@ -13,7 +13,7 @@ from chain.primitives.errors import AssentError, ConfigError, ProofInvalid
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
 from privcompute.cli.dataset_commands import _column
-from privcompute.cli.job_spec import DEADLINES_MS, build_spec, read_request
+from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import describe
 from privcompute.cli.opening_commands import _KIND, _proved, _shown
 from privcompute.commitments import challenged_rows, commit_rows, open_row
@@ -96,6 +96,31 @@ async def test_receivers_and_helpers_become_participants() -> None:
 async def test_what_cannot_be_proposed_is_named(given: dict[str, Any], part: str) -> None:
     with pytest.raises(AssentError, match=part):
         await spec(**given)
+
+
+async def test_the_program_objects_with_its_full_text_before_anything_is_proposed() -> None:
+    schema = [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]
+
+    class Registered(Ledger):
+        async def state(self, contract: str, map_name: str, key: str) -> Any:
+            if map_name == "versions":
+                return {"schema": schema}
+            if map_name == "datasets":
+                return {"owner": {"loans": "bank", "scores": "bureau"}[key]}
+            return await super().state(contract, map_name, key)
+
+    ledger: Any = Registered()
+    made = await spec(
+        program="joint-statistics", inputs=("g1", "g2:id=join"), parameters='{"columns": ["x"]}'
+    )
+    with pytest.raises(AssentError, match="dataset/column"):
+        await check_before_proposing(ledger, made)
+    made["parameters"] = {"columns": ["loans/amount"]}
+    await check_before_proposing(ledger, made)
+    schema.pop()
+    await check_before_proposing(ledger, made)  # the ledger refuses the column, by its own code
+    with pytest.raises(UsageFault, match="assent job programs"):
+        await check_before_proposing(ledger, made | {"program": "nobody-has-it"})
 
 
 def test_a_job_file_is_completed_by_options(tmp_path: Path) -> None:
