@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from live import assent
 
 pytestmark = pytest.mark.functional
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,3 +36,14 @@ def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
         if str(folder) in " ".join(item.info["cmdline"] or [])
     ]
     assert left == []
+
+
+def test_the_chain_bench_certifies_every_transaction_it_sends() -> None:
+    """A small load: the figures are there, and nothing was lost on the way."""
+    done = assent("bench", "chain", "--transactions", "1000", "--json", seconds=200)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["transactions"] == 1_000
+    assert set(figures["cpu_us_per_tx"]) == {"north", "east", "south", "west"}
+    assert figures["per_second"] > 0
+    assert figures["verify_us"] > 0
