@@ -133,6 +133,8 @@ class Driver:
 
     def on_message(self, peer: bytes, data: bytes, now: int) -> None:
         """Take one message from an authenticated peer; raise AssentError if it deserves disconnection."""
+        if self._state.halted:
+            return
         message = decode_message(data)
         if isinstance(message, Fetch):
             self._answer_fetch(peer, message, now)
