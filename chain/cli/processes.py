@@ -41,7 +41,7 @@ def start(org: OrgFolder, process: str) -> bool:
     command = [sys.executable, "-m", "chain.cli.main", process, "run", "--config", str(_config(org, process))]
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(org.log(process)), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_OPEN, 1, str(org.log(process)), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
@@ -107,7 +107,7 @@ def log_tail(org: OrgFolder, process: str, lines: int) -> str:
 
 
 def _config(org: OrgFolder, process: str) -> Path:
-    return org.node_config if process == "node" else org.agent_config
+    return (org.node_config if process == "node" else org.agent_config).resolve()
 
 
 def _write_pid(path: Path, pid: int) -> None:
