@@ -46,14 +46,16 @@ GENESIS_GAS = 10**10
 GENESIS_BYTES = 10**8
 _PUBLIC = ("export", "view")
 
+# Room for the interpreter's own frames (limits.STACK_MAX), so that no verdict depends on the host's stack.
+# Done once, at import: the limit belongs to the process, and changing it around calls would race.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
+
 
 class ContractRuntime:
     """The production interpreter behind the `Runtime` port."""
 
     def __init__(self, *, cache_programs: int = CACHE_PROGRAMS) -> None:
-        """Make room for the interpreter's own frames, so that no verdict depends on the host's stack."""
-        if sys.getrecursionlimit() < RECURSION_LIMIT:
-            sys.setrecursionlimit(RECURSION_LIMIT)
+        """Start with nothing compiled."""
         self._programs: OrderedDict[tuple[bytes, int], Program] = OrderedDict()
         self._cache_programs = cache_programs
         self._directory = Directory()

@@ -21,7 +21,6 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame
 from contracts.language.operators import get_item, get_slice, to_text
-from contracts.language.payments import count_cap
 from contracts.language.values import check_key, type_name, wrong_type
 
 
@@ -72,7 +71,6 @@ def _display(convert: Callable[[list[Any]], Any]) -> Callable[[Build, Node], Clo
         items = [b.expr(item) for item in node[1:]]
         b.cost += GAS_DISPLAY + len(items)
         size = MEM_CONTAINER + MEM_ITEM * len(items)
-        count_cap(len(items))
         if len(items) == 2:
             return _pair(convert, items[0], items[1], size)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ast
 
 from contracts.language.faults import Diagnostic
-from contracts.language.limits import AST_DEPTH_MAX, INT_MAX
+from contracts.language.limits import AST_DEPTH_MAX, ELEMENTS_MAX, INT_MAX
 from contracts.language.tokens import precheck
 
 DIAGNOSTICS_MAX = 20
+NO_LINE = 0
+"""The line of a refused node that has none; the statement around it is refused too, with its line."""
 
 _NAMES = """
     Module FunctionDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
@@ -89,7 +91,7 @@ def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
     if deep is not None:
         return None, [deep]
     found = [item for node in ast.walk(tree) if (item := _refusal(node)) is not None]
-    found.sort(key=lambda item: (item.line, item.column))
+    found.sort(key=lambda item: (item.line == NO_LINE, item.line, item.column))
     return (None, found[:DIAGNOSTICS_MAX]) if found else (tree, [])
 
 
@@ -123,7 +125,9 @@ def _refusal(node: ast.AST) -> Diagnostic | None:
     rule, reason, instead = REFUSED.get(name, ("NOT_IN_LANGUAGE", f"{name} is not in the language", ""))
     if isinstance(node, ast.operator):
         return None  # reported at the expression that holds it, which has a place
-    return Diagnostic(rule, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, reason, instead)
+    return Diagnostic(
+        rule, getattr(node, "lineno", NO_LINE), getattr(node, "col_offset", 0) + 1, reason, instead
+    )
 
 
 def _bad_constant(node: ast.Constant) -> Diagnostic | None:
@@ -139,6 +143,14 @@ def _bad_constant(node: ast.Constant) -> Diagnostic | None:
     return None
 
 
+def _too_many(node: ast.List | ast.Tuple | ast.Dict) -> Diagnostic | None:
+    count = len(node.values if isinstance(node, ast.Dict) else node.elts)
+    if count <= ELEMENTS_MAX:
+        return None
+    reason = f"{count} items, at most {ELEMENTS_MAX}"
+    return Diagnostic("TOO_MANY_ITEMS", node.lineno, node.col_offset + 1, reason, "fewer, or a Map")
+
+
 def _bad_field(node: ast.AST) -> Diagnostic | None:
     if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) not in ALLOWED:
         rule, reason, instead = REFUSED[type(node.op).__name__]
@@ -148,6 +160,8 @@ def _bad_field(node: ast.AST) -> Diagnostic | None:
         return Diagnostic(
             "LOOP_ELSE", line, column, "else after a loop is not in the language", "a bool that says so"
         )
+    if isinstance(node, (ast.List, ast.Tuple, ast.Dict)):
+        return _too_many(node)
     if isinstance(node, ast.FormattedValue) and (node.conversion != -1 or node.format_spec is not None):
         line, column = node.lineno, node.col_offset + 1
         return Diagnostic(

@@ -118,7 +118,9 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
         raise Refusal(
             args.defaults[0], "DEFAULT", "default arguments are not in the language", "a second function"
         )
-    names.functions[node.name] = Signature(node.name, kind, (), ANY, node.lineno)
+    plain = tuple([(argument.arg, ANY) for argument in args.args])
+    names.functions[node.name] = Signature(node.name, kind, plain, ANY, node.lineno)
+    names.bodies[node.name] = node
     params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
     for argument in args.args:
         if argument.arg in RESERVED:
@@ -126,7 +128,6 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
                 argument, "RESERVED_NAME", f"{argument.arg} belongs to the language", "another name"
             )
     names.functions[node.name] = Signature(node.name, kind, params, hint_of(node.returns), node.lineno)
-    names.bodies[node.name] = node
 
 
 def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machine) -> None:

@@ -68,7 +68,7 @@ def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
         raise _too_deep()
     if len(a) != len(b):
         return False
-    m.charge(1 + len(a))
+    m.charge(2 + 3 * len(a))
     if kind is dict:
         return all(key in b and equal(m, item, b[key], depth - 1) for key, item in a.items())
     return all(equal(m, x, y, depth - 1) for x, y in zip(a, b, strict=True))
@@ -86,7 +86,7 @@ def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
         return bool(a < b)
     if depth == 0:
         raise _too_deep()
-    m.charge(1 + min(len(a), len(b)))
+    m.charge(2 + 6 * min(len(a), len(b)))
     for x, y in zip(a, b, strict=False):
         if not equal(m, x, y, depth - 1):
             return less(m, x, y, depth - 1)
