@@ -24,7 +24,7 @@ from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.refusals import Refused
 from chain.ledger.store import DataDamaged, StorageFailed
 from chain.network.frame import Kind
-from chain.network.gossip import Gossip, GossipEffects
+from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
 from chain.network.manager import PeerManager
 from chain.network.messages import Hello
 from chain.network.sync import Sync, SyncEffects
@@ -250,6 +250,8 @@ class Node:
 
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
         """Fetch transactions that a proposal names."""
+        if len(self._wanted) + len(tx_ids) > WANTED_MAX:
+            self._wanted.clear()  # named by proposals that came to nothing; live ones ask again
         self._wanted.update(tx_ids)
         self._perform_gossip(self._gossip.want(tx_ids, (source,) if source else (), now_ms()))
 

@@ -69,7 +69,12 @@ class Demo:
         command = ["assent", *words]
         console.print(f"[green]$[/] [bold]{shlex.join(command)}[/]", markup=True)
         done = subprocess.run(
-            [str(ASSENT), *words], capture_output=True, text=True, timeout=WAIT_S * 2, check=False
+            [str(ASSENT), *words],
+            capture_output=True,
+            text=True,
+            timeout=WAIT_S * 2,
+            check=False,
+            env={**os.environ, "COLUMNS": "110"},
         )
         output = done.stdout + done.stderr
         if not quiet or done.returncode not in (0, 1):
