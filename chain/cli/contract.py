@@ -9,8 +9,9 @@ import click
 
 from chain.api.client import Account
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.render import receipt_json
 from chain.api.session import Session, run, session_options
-from chain.cli.ledger import parse_args, receipt_json
+from chain.cli.ledger import parse_args
 from chain.ledger.block import Receipt
 from chain.primitives.codec import Value, decode_value
 from chain.primitives.errors import AssentError

@@ -9,11 +9,10 @@ import click
 
 from chain.api.client import OutcomeUnknown
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.render import receipt_json
 from chain.api.session import Session, run, session_options
 from chain.ledger.block import Receipt
-from chain.primitives.codec import decode_value
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import from_json, to_json
 
 
@@ -26,30 +25,6 @@ def parse_args(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DecodeError("--args: expected a JSON object of argument names and values")
     return value
-
-
-def receipt_json(receipt: Receipt) -> dict[str, Any]:
-    """Return a receipt as JSON."""
-    return {
-        "id": receipt.tx_id.hex(),
-        "height": receipt.height,
-        "index": receipt.index,
-        "status": receipt.status,
-        "code": receipt.code,
-        "result": to_json(decode_value(receipt.result, max_bytes=RESULT_BYTES_MAX))
-        if receipt.result
-        else None,
-        "gasUsed": receipt.gas_used,
-        "events": [
-            {
-                "contract": event.contract,
-                "name": event.name,
-                "fields": to_json(decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)),
-                "subjects": list(event.subjects),
-            }
-            for event in receipt.events
-        ],
-    }
 
 
 def show_receipt(receipt: Receipt, as_json: bool) -> None:
