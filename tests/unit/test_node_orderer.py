@@ -1,0 +1,174 @@
+"""Batches are made and judged by the chain's rules, and votes keep the transactions that they promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from chain.ledger.block import Batch, Candidate
+from chain.ledger.mempool import Mempool
+from chain.ledger.store import MemoryStore
+from chain.ledger.testing import ToyChain
+from chain.node.orderer import Orderer, batch_ids
+from chain.node.votes import DurableVotes
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import decode, encode
+from consensus.events import Candidate as Proposal
+from consensus.events import Turn
+from consensus.messages import payload_digest
+
+KEY = b"k" * 32
+
+
+@dataclass
+class Wishes:
+    """Records what the orderer asks of the node."""
+
+    wanted: list[bytes] = field(default_factory=list)
+    judgements: list[bool] = field(default_factory=list)
+
+    def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:  # noqa: ARG002
+        self.wanted += tx_ids
+
+    def execute(self, height: int, payload: bytes) -> None:
+        raise AssertionError((height, payload))
+
+    def certified(self, certificate: Certificate) -> None:
+        raise AssertionError(certificate)
+
+    def behind(self, certificate: Certificate) -> None:
+        raise AssertionError(certificate)
+
+    def judged(self, candidate: Proposal, valid: bool) -> None:  # noqa: ARG002
+        self.judgements.append(valid)
+
+    def halted(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+class Desk:
+    """An orderer over a toy chain at height 1, with its pool, votes and a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.chain = ToyChain()
+        self.chain.add(self.chain.call("put", {"key": "a", "value": 1}))
+        ledger, genesis = self.chain.ledger, self.chain.ledger.genesis
+        self.now = ledger.head_header.time + 1_000
+        self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final)
+        self.store, self.node = MemoryStore(), Wishes()
+        self.votes = DurableVotes(self.store)
+        self.orderer = Orderer(
+            KEY, ledger, genesis.limits, self.pool, self.votes, lambda: self.now, self.node
+        )
+
+    def admit(self, *values: int) -> list[Candidate]:
+        calls = [self.chain.call("put", {"key": "k", "value": value}) for value in values]
+        for call in calls:
+            self.pool.admit(call, 1, verified=True)
+        return calls
+
+    def proposal(
+        self,
+        ids: Sequence[bytes],
+        *,
+        time: int | None = None,
+        height: int = 2,
+        view: int = 0,
+        proposer: bytes = KEY,
+        fresh: bool = True,
+        parents: tuple[bytes, ...] = (),
+    ) -> Proposal:
+        payload = encode(Batch(height, view, proposer, self.now if time is None else time, tuple(ids)))
+        return Proposal(2, 0, KEY, payload, payload_digest(payload), parents, fresh)
+
+
+def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out() -> None:
+    desk = Desk()
+    calls = desk.admit(1, 2, 3)
+    first = desk.orderer.propose(Turn(2, 0, (), 0))
+    assert first is not None
+    assert sorted(batch_ids(first)) == sorted(call.id for call in calls)
+    assert desk.orderer.propose(Turn(3, 0, (first,), 1)) is None
+    (late,) = desk.admit(4)
+    second = desk.orderer.propose(Turn(3, 0, (first,), 1))
+    assert second is not None
+    assert batch_ids(second) == (late.id,)
+    assert decode(Batch, second).time > decode(Batch, first).time
+
+
+def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it() -> None:
+    desk = Desk()
+    calls = desk.admit(1, 2)
+    ids = [call.id for call in calls]
+    committed = desk.chain.ledger.read.batch(1)
+    assert committed is not None
+    assert desk.orderer.check(desk.proposal(ids)) is True
+    skew = desk.chain.ledger.genesis.limits.max_clock_skew_ms
+    parent = desk.proposal(ids[:1]).payload
+    broken = {
+        "empty": desk.proposal([]),
+        "twice": desk.proposal([ids[0], ids[0]]),
+        "another height": desk.proposal(ids, height=3),
+        "another view": desk.proposal(ids, view=1),
+        "another proposer": desk.proposal(ids, proposer=b"x" * 32),
+        "too early": desk.proposal(ids, time=desk.chain.ledger.head_header.time),
+        "too late": desk.proposal(ids, time=desk.now + skew + 1),
+        "on the ledger": desk.proposal(committed.tx_ids),
+        "in flight": desk.proposal(ids, time=desk.now + 1, parents=(parent,)),
+        "not a batch": Proposal(2, 0, KEY, b"\x00", payload_digest(b"\x00"), (), True),
+    }
+    assert {name: desk.orderer.check(item) for name, item in broken.items()} == dict.fromkeys(broken, False)
+
+
+def test_what_a_quorum_prepared_is_not_judged_again_for_age_or_view() -> None:
+    desk = Desk()
+    ids = [call.id for call in desk.admit(1)]
+    old = desk.proposal(ids, time=1, view=7, proposer=b"x" * 32, fresh=False)
+    assert desk.orderer.check(old) is True
+
+
+def test_a_proposal_waits_for_transactions_that_are_not_here() -> None:
+    desk = Desk()
+    call = desk.chain.call("put", {"key": "k", "value": 9})
+    assert desk.orderer.check(desk.proposal([call.id])) is None
+    assert desk.node.wanted == [call.id]
+    desk.orderer.arrived([b"\0" * 32])
+    assert desk.node.judgements == []
+    desk.pool.hold(call, verified=True)
+    desk.orderer.arrived([call.id])
+    assert desk.node.judgements == [True]
+
+
+def test_a_vote_keeps_its_transactions_until_they_are_executed() -> None:
+    desk = Desk()
+    calls = desk.admit(1, 2)
+    desk.orderer.propose(Turn(2, 0, (), 0))
+    desk.votes.write({b"vote": b"1"}, [])
+    desk.store.crash()
+    again = DurableVotes(desk.store)
+    assert sorted(item.id for item in again.promised()) == sorted(call.id for call in calls)
+    assert list(again.load()) == [(b"vote", b"1")]
+    again.executed([call.id for call in calls])
+    again.write({}, [b"vote"])
+    last = DurableVotes(desk.store)
+    assert (list(last.promised()), list(last.load())) == ([], [])
+
+
+def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty() -> None:
+    chain = ToyChain()
+    genesis = chain.ledger.genesis
+    pool = Mempool(genesis.chain_id, genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final)
+    orderer = Orderer(
+        KEY,
+        chain.ledger,
+        genesis.limits,
+        pool,
+        DurableVotes(MemoryStore()),
+        lambda: genesis.time + 9,
+        Wishes(),
+    )
+    assert orderer.pending()
+    first = orderer.propose(Turn(1, 0, (), 0))
+    assert first is not None
+    assert batch_ids(first) == ()
+    assert orderer.propose(Turn(2, 0, (first,), 1)) is None
