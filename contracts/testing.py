@@ -22,6 +22,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Call, Outcome, StateKey, map_key, var_key
 from contracts.language.limits import DEFAULT_GAS
+from contracts.replicas import Replicas
 from contracts.runtime import ContractRuntime
 
 SYSTEM_ORDER = ("orgs", "lifecycle", "datasets", "grants", "jobs")
@@ -107,9 +108,15 @@ class Account:
 class LocalChain:
     """A chain of one process: every call is a block of its own, a second after the last."""
 
-    def __init__(self, *orgs: str, runtime: ContractRuntime | None = None) -> None:
-        """Start an empty chain; organisations are known as soon as `as_` names them."""
+    def __init__(
+        self, *orgs: str, runtime: ContractRuntime | None = None, replicas: Replicas | None = None
+    ) -> None:
+        """Start an empty chain; organisations are known as soon as `as_` names them.
+
+        With `replicas`, every call also runs on each of them, and must have the same outcome to the byte.
+        """
         self.runtime = runtime or ContractRuntime()
+        self.replicas = replicas
         self.state = Memory()
         self.height = 1
         self.time = 1_700_000_000_000
@@ -123,11 +130,16 @@ class LocalChain:
     # --- setting up ---------------------------------------------------------------------------------------
 
     @classmethod
-    def consortium(cls, *orgs: str, init: Mapping[str, Mapping[str, Value]] | None = None) -> LocalChain:
+    def consortium(
+        cls,
+        *orgs: str,
+        init: Mapping[str, Mapping[str, Value]] | None = None,
+        replicas: Replicas | None = None,
+    ) -> LocalChain:
         """Start a chain with the real system contracts and these organisations as members, all roles each."""
         from contracts import system
 
-        chain = cls()
+        chain = cls(replicas=replicas)
         chain.system = True
         members = [_member(org) for org in orgs]
         arguments = {**system.default_init(), "orgs": {"orgs": members}, **(init or {})}
@@ -146,7 +158,7 @@ class LocalChain:
         place = ("orgs", map_key("keys", account.public.hex()))
         if not self.system and place not in self.state.rows:
             record = {"org": org, "roles": list(ROLES), "status": "active", "since": 0, "until": 0}
-            self.state.rows[place] = encode_value(record)
+            self._write({place: encode_value(record)})
         return account
 
     # --- calls --------------------------------------------------------------------------------------------
@@ -170,13 +182,16 @@ class LocalChain:
     def execute(self, call: Call) -> Outcome:
         """Run one call on the runtime without applying it."""
         self.last = self.runtime.execute(call, self.state)
+        if self.replicas is not None:
+            self.replicas.compare("execute", call, self.last)
         return self.last
 
     def ask(self, sender: bytes, contract: str, method: str, args: Mapping[str, Value]) -> Value:
         """Ask a view with this key."""
-        self.last = outcome = self.runtime.view(
-            self._call(sender, contract, method, args, 10 * DEFAULT_GAS), self.state
-        )
+        call = self._call(sender, contract, method, args, 10 * DEFAULT_GAS)
+        self.last = outcome = self.runtime.view(call, self.state)
+        if self.replicas is not None:
+            self.replicas.compare("view", call, outcome)
         if outcome.status != OK:
             raise CallFailed(outcome)
         return decode_stored(outcome.result)
@@ -189,11 +204,16 @@ class LocalChain:
         self.last = outcome
         if outcome.status != OK:
             raise CallFailed(outcome)
-        self.state.apply(outcome.writes)
+        self._write(outcome.writes)
         for event in outcome.events:
             self.events.append(
                 SeenEvent(event.contract, event.name, decode_stored(event.fields), event.subjects)
             )
+
+    def _write(self, writes: Mapping[StateKey, bytes | None]) -> None:
+        self.state.apply(writes)
+        if self.replicas is not None:
+            self.replicas.apply(writes)
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -233,7 +253,8 @@ class LocalChain:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
-        self.state.rows = copy(snapshot.rows)
+        gone = {place: None for place in self.state.rows if place not in snapshot.rows}
+        self._write({**snapshot.rows, **gone})
         self.height, self.time = snapshot.height, snapshot.time
         del self.events[snapshot.events :]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contracts.language import build_calls, build_expr, build_operators, build_state, build_walks
 from contracts.language.build_stmt import block
 from contracts.language.builder import Build, Builder, Function, Parts, scratch_machine
-from contracts.language.ir import Node, height
+from contracts.language.ir import Node, frames
 from contracts.language.machine import UNSET
 
 TABLE: dict[str, Builder] = {
@@ -15,7 +15,6 @@ TABLE: dict[str, Builder] = {
     **build_state.BUILDERS,
     **build_walks.BUILDERS,
 }
-FRAMES_PER_NODE = 2
 FRAMES_PER_CALL = 6
 
 
@@ -40,5 +39,5 @@ def _head(node: Node) -> Function:
     _, name, kind, line, params, returns, slots, body = node
     made = Function(name, kind, line, params, returns)
     made.padding = [UNSET] * (slots - len(params))
-    made.frames = FRAMES_PER_CALL + FRAMES_PER_NODE * height(body)
+    made.frames = FRAMES_PER_CALL + frames(body)
     return made

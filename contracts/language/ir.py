@@ -32,9 +32,12 @@ def source_hash(source: str) -> bytes:
     return digest("assent/source", source.encode())
 
 
-def height(node: object) -> int:
-    """Return how many operators nest at the deepest place of a node: a bound on interpreter frames."""
-    if not isinstance(node, tuple):
+def frames(node: object) -> int:
+    """Return a bound on the interpreter frames that nest while a node runs: 3 an operator, 2 a clause."""
+    if not isinstance(node, tuple) or not node:
         return 0
-    inner = max((height(part) for part in node), default=0)
-    return inner + 1 if node and isinstance(node[0], str) else inner
+    inner = max(frames(part) for part in node)
+    if not isinstance(node[0], str):
+        return inner
+    clauses = 2 * len(node[1]) if node[0] in ("listcomp", "dictcomp") else 0
+    return inner + 3 + clauses

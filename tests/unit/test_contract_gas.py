@@ -1,0 +1,235 @@
+"""Gas: paid before the work, equal on every path and host, sticky at the end; receipts are golden bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.primitives.codec import encode_value
+from chain.primitives.execution import Call
+from contracts.check import run_source
+from contracts.replicas import Host, Replicas, ReplicasDiffer, outcome_bytes
+from contracts.runtime import ContractRuntime
+from contracts.testing import LocalChain
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "contract_receipts.json"
+SOURCE = """
+balance = Map(str, int)
+owners = Map(str, dict)
+total = Var(int, 0)
+Moved = Event(item=subject, amount=int, parts=list)
+Denied = Error("DENIED")
+RATES = {"low": 1, "high": 3}
+
+@export
+def move(source: str, target: str, amount: int) -> int:
+    have = balance.get(source, 100)
+    there = balance.get(target, 0)
+    require(amount > 0, "BAD_AMOUNT")
+    if amount > have:
+        raise Denied
+    cost = 0
+    for i in range(3):
+        cost += i * RATES["high"]
+    balance[source] = have - amount
+    balance[target] = there + amount
+    Moved(item="org:" + target, amount=cost, parts=[source, target])
+    return there + amount
+
+@export
+def describe(name: str, tags: list[str]) -> dict:
+    record = owners.get(name, {"name": name, "tags": []})
+    for tag in sorted(tags):
+        if tag not in record["tags"]:
+            record["tags"].append(tag.upper().strip())
+    record["count"] = len([tag for tag in record["tags"] if tag.startswith("A")])
+    owners[name] = record
+    total.set(total.get() + record["count"])
+    return record
+
+@export
+def compute(n: int) -> list:
+    table = {str(i): i ** 2 % 7 for i in range(n) if i != 3}
+    text = "-".join([f"{key}" for key in table])
+    big = 3 ** 200 // 7 ** 20
+    return [text, big, divmod(big, 1000), sha256(text.encode()).hex(), max(table.values()), (1, None, True)]
+
+@export
+def forever():
+    while True:
+        total.set(total.get() + 1)
+
+@export
+def deep(n: int) -> int:
+    return 0 if n == 0 else deep(n - 1) + 1
+
+@export
+def grow() -> list:
+    xs = [0]
+    while True:
+        xs += xs
+
+@view
+def look(name: str) -> dict:
+    return owners[name]
+"""
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("move", {"source": "a", "target": "b", "amount": 30}),
+    ("move", {"source": "a", "target": "b", "amount": 300}),
+    ("move", {"source": "a", "target": "b", "amount": 0}),
+    ("move", {"source": "a", "target": "c"}),
+    ("describe", {"name": "中文", "tags": ["b", "a ", "ab"]}),
+    ("describe", {"name": "中文", "tags": ["z", "a"]}),
+    ("compute", {"n": 12}),
+    ("forever", {}),
+    ("deep", {"n": 60}),
+    ("deep", {"n": 64}),
+    ("grow", {}),
+    ("look", {"name": "中文"}),
+    ("look", {"name": "nobody"}),
+    ("nothing", {}),
+]
+
+
+def play(chain: LocalChain) -> list[str]:
+    """Run every call; return the outcomes as hex."""
+    chain.deploy(SOURCE, "golden")
+    outcomes = []
+    for place, (method, args) in enumerate(CALLS):
+        sender = chain.as_("bank").public
+        call = Call(
+            "golden", method, encode_value(args), sender, bytes([place]) * 32, 60_000, 5 + place, 10**12
+        )
+        outcome = chain.execute(call)
+        chain._write(outcome.writes)
+        outcomes.append(outcome_bytes(outcome).hex())
+    return outcomes
+
+
+def test_outcomes_are_the_golden_ones() -> None:
+    golden = json.loads(VECTORS.read_text(encoding="utf-8"))
+    program = ContractRuntime().program(SOURCE)
+    assert program.source_hash.hex() == golden["source_hash"]
+    assert program.ir_hash.hex() == golden["ir_hash"]
+    assert play(LocalChain()) == golden["outcomes"]
+
+
+def test_three_different_hosts_compute_the_same_outcomes_to_the_byte() -> None:
+    with Replicas() as replicas:
+        play(LocalChain(replicas=replicas))
+
+
+def test_a_replica_that_differs_is_named() -> None:
+    chain = LocalChain()
+    chain.deploy(SOURCE, "golden")
+    with Replicas((Host("0", (), 0),)) as replicas:
+        replicas.apply(chain.state.rows)
+        chain.as_("bank").call("golden", "move", source="a", target="b", amount=1)
+        chain.replicas = replicas
+        with pytest.raises(ReplicasDiffer, match=r"golden\.move"):
+            chain.as_("bank").call("golden", "move", source="a", target="b", amount=1)
+
+
+def test_a_fresh_and_a_warm_runtime_charge_the_same() -> None:
+    chain = LocalChain("bank")
+    chain.deploy(SOURCE, "golden")
+    args = encode_value({"source": "a", "target": "b", "amount": 1})
+    call = Call("golden", "move", args, chain.as_("bank").public, bytes(32), 60_000, 5, 10**12)
+    warm = [outcome_bytes(chain.runtime.execute(call, chain.state)) for _ in range(2)]
+    assert {outcome_bytes(ContractRuntime().execute(call, chain.state)), *warm} == {warm[0]}
+
+
+def test_every_gas_limit_below_the_need_ends_out_of_gas_with_no_effect() -> None:
+    chain = LocalChain("bank")
+    chain.deploy(SOURCE, "golden")
+    chain.as_("bank").call("golden", "describe", name="x", tags=["a", "b"])
+    need = chain.gas_of()
+    args = encode_value({"name": "x", "tags": ["a", "b"]})
+    exact = _describe(chain, args, 10**6).gas_used
+    assert _describe(chain, args, exact).status == "ok"
+    for gas in [*range(0, exact, 97), exact - 1]:
+        outcome = _describe(chain, args, gas)
+        assert (outcome.status, outcome.code, outcome.gas_used) == ("out_of_gas", "OUT_OF_GAS", gas)
+        assert outcome.writes == {}
+        assert outcome.events == ()
+    assert need > 0
+
+
+def _describe(chain: LocalChain, args: bytes, gas: int) -> Any:
+    call = Call("golden", "describe", args, chain.as_("bank").public, bytes(32), gas, 9, 10**12)
+    return chain.runtime.execute(call, chain.state)
+
+
+def test_out_of_gas_in_a_callee_is_not_caught_by_the_caller() -> None:
+    chain = LocalChain("bank")
+    chain.deploy("@export\ndef spin():\n    while True:\n        pass\n", "spinner")
+    chain.deploy('@export\ndef go() -> int:\n    Contract("spinner").spin()\n    return 1\n', "caller")
+    with chain.expect_revert("OUT_OF_GAS"):
+        chain.call("caller", "go", gas=50_000)
+    assert chain.gas_of() == 50_000
+
+
+def _gas(expression: str, gas: int = 10_000_000) -> int:
+    verdict = run_source(
+        f"def main(n: int):\n    x = 'a' * n\n    return {expression}\n", "main", {"n": 4_000}, gas=gas
+    )
+    assert verdict["status"] == "ok", verdict
+    return int(verdict["gas"])
+
+
+@pytest.mark.parametrize(
+    ("small", "large"),
+    [
+        ("len(x + 'a')", "len(x + x * 8)"),
+        ("len(x[:10])", "len(x[:4000])"),
+        ("len(x.upper()[:1])", "len((x * 8).upper()[:1])"),
+        ("x.find('b')", "(x * 8).find('b')"),
+        ("len(sorted(list(range(10))))", "len(sorted(list(range(5000))))"),
+        ("3 ** 100 * 3 ** 100 % 7", "3 ** 1200 * 3 ** 1200 % 7"),
+        ("2 ** 100 % 7", "2 ** 4000 % 7"),
+        ("5 in [1] * 10", "5 in [1] * 9000"),
+        ("[1] * 10 == [1] * 10", "[1] * 9000 == [1] * 9000"),
+        ("sha256(x[:10].encode()).hex()", "sha256(x.encode()).hex()"),
+        ("encode([1] * 10).hex()", "encode([1] * 3000).hex()"),
+        ("len(str(3 ** 10))", "len(str(3 ** 2500))"),
+    ],
+)
+def test_gas_grows_with_the_size_of_the_work(small: str, large: str) -> None:
+    assert _gas(large) > _gas(small) + 50
+
+
+def test_reads_writes_and_events_pay_per_byte() -> None:
+    source = """
+m = Map(str, str)
+E = Event(text=str)
+@export
+def write(text: str):
+    m["k"] = text
+@export
+def read() -> int:
+    return len(m["k"])
+@export
+def emit(text: str):
+    E(text=text)
+"""
+    chain = LocalChain("bank")
+    chain.deploy(source, "c")
+    used: dict[str, list[int]] = {"write": [], "read": [], "emit": []}
+    for size in (100, 1_100):
+        for method in used:
+            args = {} if method == "read" else {"text": "a" * size}
+            chain.call("c", method, **args)
+            used[method].append(chain.gas_of())
+    per_byte = {method: (pair[1] - pair[0]) / 1_000 for method, pair in used.items()}
+    assert 26 <= per_byte["write"] <= 28
+    assert 1 <= per_byte["read"] <= 2
+    assert 9 <= per_byte["emit"] <= 11
+
+
+def test_a_branch_pays_only_for_what_it_takes() -> None:
+    source = "def main(n: int) -> int:\n    return 1 if n == 0 else len([x for x in range(2000)])\n"
+    taken = [run_source(source, "main", {"n": n})["gas"] for n in (0, 1)]
+    assert taken[0] < 500 < taken[1]
