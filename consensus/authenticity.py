@@ -71,7 +71,7 @@ class Verifier:
             return
         key = digest("assent/remembered-certificate", encode(certificate))
         if key not in self._good:
-            validators = self._rules.validators_for(certificate.height)
+            validators = self._rules.validators(certificate.height)
             check_certificate(certificate, self._rules.chain_id, validators)
             self._remember(key)
 

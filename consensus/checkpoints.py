@@ -10,6 +10,7 @@ from consensus.state import State
 
 def on_executed(state: State, event: Executed) -> None:
     """Sign the header that execution produced; perhaps its certificate is known already."""
+    state.rules.forget()
     if event.height <= state.executed:
         return  # sync was faster
     assert event.height == state.executed + 1 <= state.delivered  # our own application, in our order
@@ -77,6 +78,7 @@ def learn(state: State, certificate: Certificate) -> None:
 
 def on_synced(state: State, event: Synced) -> None:
     """Continue above a block that sync executed; one at or below ours changes nothing at all."""
+    state.rules.forget()
     certificate = event.certificate
     height, ours = certificate.height, state.headers.get(certificate.height)
     if height <= state.certified or (ours is not None and _diverged(state, certificate, ours)):

@@ -314,7 +314,7 @@ class Driver:
 
     def _hears_quorum(self) -> bool:
         height = self._state.certified + 1
-        validators = self._state.rules.validators_for(height)
+        validators = self._state.rules.validators(height)
         recent = self._now - max(self._timeout() // 2, 2 * self._timing.status_ms)
         heard = sum(self._heard.get(key, -1) >= recent for key in validators if key != self._state.me)
         return heard + 1 >= self._state.rules.quorum(height)
@@ -362,7 +362,7 @@ class Driver:
         for (height, digest), fetching in self._fetches.items():
             if self._now < fetching.ask_at:
                 continue
-            peers = [key for key in self._state.rules.validators_for(height) if key != self._state.me]
+            peers = [key for key in self._state.rules.validators(height) if key != self._state.me]
             again = Fetching(fetching.attempts + 1, self._now + self._timing.status_ms // 2)
             self._fetches[height, digest] = again
             if peers:

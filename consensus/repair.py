@@ -112,7 +112,7 @@ def _votes(state: State, status: Status, height: int) -> list[Message]:
 
 def _listen(state: State, status: Status) -> None:
     """While without memory, hear a quorum (ourselves included) before ever voting again."""
-    others = set(state.rules.validators_for(state.certified + 1)) - {state.me}
+    others = set(state.rules.validators(state.certified + 1)) - {state.me}
     if state.heard is None or status.sender not in others:
         return
     state.heard[status.sender] = certificate_height(status.certificate)

@@ -13,7 +13,7 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
     """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago."""
     height = state.delivered + 1
     phase, missing = _phase(state)
-    validators = state.rules.validators_for(height)
+    validators = state.rules.validators(height)
     return {
         "height": state.certified,
         "executed": state.executed,
@@ -38,7 +38,7 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
 def _phase(state: State) -> tuple[str, set[bytes]]:
     """Return what is awaited and from whom."""
     height = state.delivered + 1
-    others = set(state.rules.validators_for(height)) - {state.me}
+    others = set(state.rules.validators(height)) - {state.me}
     if state.halted:
         return f"halted: {state.halted}", set()
     if state.heard is not None:

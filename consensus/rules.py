@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.primitives.certificate import fault_bound, quorum
+from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import ConfigError
 
 WINDOW_MAX = 32
 ROTATION_MAX = 1_000_000
+_REMEMBERED_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,15 @@ class Rules:
 
     chain_id: bytes
     validators_for: Callable[[int], tuple[bytes, ...]]
-    """Height -> ordered public keys; known for every height up to W above the last certified one."""
+    """Height -> ordered public keys; known for every height up to W above the last certified one, and
+    an answer (the latest known set) for any other height in 0..2^64-1."""
     window: int = 8
     """W: heights in flight above the last certified height, 1..32."""
     rotation: int = 16
     """Heights after which the primary changes within a view; bounds a censoring primary's tenure."""
+    _remembered: dict[int, tuple[bytes, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range (ConfigError)."""
@@ -33,19 +39,33 @@ class Rules:
         if not self.validators_for(1):
             raise ConfigError("validators: empty set; a chain needs at least one validator")
 
+    def validators(self, height: int) -> tuple[bytes, ...]:
+        """Return the set that votes on a height; asked some 80 times a block, so answers are remembered."""
+        known = self._remembered.get(height)
+        if known is None:
+            if len(self._remembered) >= _REMEMBERED_MAX:
+                self._remembered.clear()
+            # A peer may speak of height 2^64-1, and of what follows it.
+            known = self._remembered[height] = self.validators_for(min(height, U64_MAX))
+        return known
+
+    def forget(self) -> None:
+        """Ask again from now on: the ledger grew, and with it what is known of sets above the window."""
+        self._remembered.clear()
+
     def primary(self, view: int, height: int) -> bytes:
         """Return who proposes `height` in `view`: validators[(view + height // rotation) mod n]."""
-        validators = self.validators_for(height)
+        validators = self.validators(height)
         return validators[(view + height // self.rotation) % len(validators)]
 
     def quorum(self, height: int) -> int:
         """Return floor((n+f)/2)+1 for the set that votes on `height`."""
-        return quorum(len(self.validators_for(height)))
+        return quorum(len(self.validators(height)))
 
     def faults(self, height: int) -> int:
         """Return f = floor((n-1)/3) for the set that votes on `height`."""
-        return fault_bound(len(self.validators_for(height)))
+        return fault_bound(len(self.validators(height)))
 
     def is_validator(self, key: bytes, height: int) -> bool:
         """Tell whether `key` votes on `height`."""
-        return key in self.validators_for(height)
+        return key in self.validators(height)

@@ -250,6 +250,21 @@ def test_absurd_heights_in_a_new_view_cost_nothing() -> None:
         Verifier(RULES).check(signed(message, 1))
 
 
+def test_the_last_64_bit_height_is_refused_like_any_other_lie() -> None:
+    """Arithmetic on a claimed height must not leave the declared errors (the set of 2^64 is asked for)."""
+
+    def ledger(height: int) -> tuple[bytes, ...]:
+        height.to_bytes(8, "big")
+        return PUBLIC
+
+    top = dataclasses.replace(certificate(3), height=U64_MAX)
+    change = signed(ViewChange(1, top, (), PUBLIC[0], UNSIGNED), 0)
+    lead = (1 + (U64_MAX + 1) // RULES.rotation) % 4
+    for lie in (change, signed(NewView(1, (change,) * 3, (), PUBLIC[lead], UNSIGNED), lead)):
+        with pytest.raises(AssentError):
+            Verifier(Rules(CHAIN, ledger)).check(lie)
+
+
 def test_what_was_verified_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A view change that repeats known prepares costs one verification, its own."""
     calls: list[bytes] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chain.primitives.certificate import fault_bound, quorum
+from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import ConfigError
 from consensus.rules import Rules
 
@@ -46,3 +47,21 @@ def test_rules_out_of_range_are_refused_with_the_range(window: int, rotation: in
     """The text names parameter, value and allowed range."""
     with pytest.raises(ConfigError, match="allowed"):
         Rules(bytes(32), lambda _height: (bytes(32),), window, rotation)
+
+
+def test_any_height_a_peer_may_name_has_a_set_and_costs_bounded_memory() -> None:
+    """The ledger is asked for 64-bit heights only, once each until it grows."""
+    asked: list[int] = []
+    rules = Rules(bytes(32), lambda height: asked.append(height) or (bytes(32),))
+    assert rules.quorum(U64_MAX + 1) == 1
+    assert max(asked) == U64_MAX
+    asked.clear()
+    for _ in range(3):
+        rules.primary(0, 7)
+    assert asked == [7]
+    rules.forget()
+    rules.primary(0, 7)
+    assert asked == [7, 7]
+    for height in range(1_000):
+        rules.quorum(height)
+    assert len(rules._remembered) <= 256
