@@ -20,6 +20,8 @@ from contracts.language.machine import Machine
 
 NoneType = type(None)
 SCALARS = frozenset({int, str, bytes, bool, NoneType})
+_SMALL = frozenset({int, bool, NoneType})
+_SIZED = frozenset({str, bytes})
 NAMES: dict[type, str] = {
     int: "int",
     str: "str",
@@ -103,24 +105,27 @@ def contains(m: Machine, items: Value, wanted: Value) -> bool:
 
 
 def measure(m: Machine, value: Value, depth: int = NESTING_MAX) -> None:
-    """Charge for walking a value: 2 per node, 1 per 16 characters; refuse more than 32 levels."""
-    kind = type(value)
-    if kind is str or kind is bytes:
-        m.charge(2 + (len(value) >> 4))
-    elif kind in SCALARS:
-        m.charge(2)
-    elif depth == 0:
+    """Charge for walking a value: 2 a node, 3 more an entry, 1 per 16 characters; at most 32 levels."""
+    if type(value) in SCALARS:
+        m.charge(2 + (len(value) >> 4 if type(value) in _SIZED else 0))
+        return
+    if depth == 0:
         raise _too_deep()
-    elif kind is dict:
-        m.charge(2 + 3 * len(value))
-        for key, item in value.items():
-            if type(key) is str:
-                m.charge(len(key) >> 4)
-            measure(m, item, depth - 1)
-    else:
-        m.charge(2)
-        for item in value:
-            measure(m, item, depth - 1)
+    cost, inner = 2, []
+    if type(value) is dict:
+        cost += 3 * len(value) + sum([len(key) >> 4 for key in value if type(key) is str])
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if kind in _SIZED:
+            cost += 2 + (len(item) >> 4)
+        elif kind in SCALARS:
+            cost += 2
+        else:
+            inner.append(item)
+    m.charge(cost)
+    for item in inner:
+        measure(m, item, depth - 1)
 
 
 def encode(m: Machine, value: Value) -> bytes:
@@ -171,9 +176,6 @@ def book(m: Machine, value: Value) -> None:
                 book(m, item)
     elif kind is str or kind is bytes:
         m.allocate(len(value))
-
-
-_SMALL = frozenset({int, bool, NoneType})
 
 
 def isolate(m: Machine, value: Value) -> Value:

@@ -1,0 +1,112 @@
+"""The names that a contract finds without importing anything, for editors.
+
+Copy this file as `__builtins__.pyi` into the folder of your contracts: Pyright, Pylance and other editors
+that follow its convention then complete and check these names. What the language leaves out of Python is
+reported by `assent contract check`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+F = TypeVar("F", bound=Callable[..., Any])
+
+Value = Any
+"""Any value of the language: int, str, bytes, bool, None, list, dict, tuple."""
+
+class subject(str):
+    """A text "kind:id", such as "dataset:credit", that puts an event into the history of what it names."""
+
+class Map(Generic[K, V]):
+    """State by key; values are copied in and out."""
+
+    def __init__(self, key: type[K], value: type[V]) -> None: ...
+    def __getitem__(self, key: K) -> V: ...
+    def __setitem__(self, key: K, value: V) -> None: ...
+    def __delitem__(self, key: K) -> None: ...
+    def __contains__(self, key: K) -> bool: ...
+    def get(self, key: K, default: Any = None) -> Any:
+        """Return a copy of the entry, or the default."""
+
+class Var(Generic[V]):
+    """One value of state; it is copied in and out."""
+
+    def __init__(self, kind: type[V], default: V = ...) -> None: ...
+    def get(self) -> V:
+        """Return a copy of the value, the default before the first `set`."""
+
+    def set(self, value: V) -> None:
+        """Store a copy of the value."""
+
+class Event:
+    """An announcement, declared with the type of each field and emitted by calling it with each field."""
+
+    def __init__(self, **fields: Any) -> None: ...
+    def __call__(self, **fields: Any) -> None: ...
+
+class Error(Exception):
+    """A refusal with a stable code: `Denied = Error("DENIED")`, then `raise Denied`."""
+
+    def __init__(self, code: str) -> None: ...
+
+class Contract:
+    """Another contract: `Contract("name").method(argument=value)`, atomic with this transaction."""
+
+    def __init__(self, name: str) -> None: ...
+    def __getattr__(self, method: str) -> Callable[..., Any]: ...
+
+class _Context:
+    caller: str
+    """ "org:bank" for a transaction, "contract:name" when a contract calls."""
+    signer: str
+    """Public key of the transaction's signer, hex."""
+    org: str
+    """Organisation of the signer."""
+    roles: tuple[str, ...]
+    """Roles of the signer's key."""
+    height: int
+    block_time: int
+    """Milliseconds since 1970, agreed by consensus."""
+    tx_id: str
+    """Hex."""
+    contract: str
+    """Name of the running contract."""
+
+ctx: _Context
+
+def init(function: F) -> F:
+    """Runs once, when the contract is activated."""
+
+def export(function: F) -> F:
+    """A transaction may call it."""
+
+def view(function: F) -> F:
+    """Read-only; may be called off chain too."""
+
+def migrate(function: F) -> F:
+    """Runs once, when this version replaces another."""
+
+def require(condition: object, code: str) -> None:
+    """Revert with a stable code unless the condition holds."""
+
+def sha256(data: bytes) -> bytes:
+    """Return the 32-byte hash."""
+
+def encode(value: Any) -> bytes:
+    """Return the canonical bytes of a value."""
+
+def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether an Ed25519 signature holds."""
+
+def merkle_verify(root: bytes, leaf: bytes, index: int, count: int, path: list[bytes]) -> bool:
+    """Tell whether `leaf` is number `index` of the `count` leaves under `root`."""
+
+def compile_contract(source: str) -> dict[str, Any]:
+    """For the contract `lifecycle` alone: compile a source."""
+
+def call_init(name: str, source_hash: bytes, args: dict[str, Any]) -> Any:
+    """For the contract `lifecycle` alone: run @init of a stored source as `name`."""
+
+def call_migrate(name: str, source_hash: bytes, args: dict[str, Any]) -> Any:
+    """For the contract `lifecycle` alone: run @migrate of a stored source as `name`."""
