@@ -48,6 +48,8 @@ log = logging.getLogger("assent.node")
 TICK_S = 0.1
 FLUSH_S = 0.003
 TIMER_SLACK_S = 0.001
+IN_FLIGHT_MAX = 2
+"""Heights proposed before the first is delivered: more would cut a loaded chain into small blocks."""
 TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
 SYNC_KINDS = frozenset({Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS})
 
@@ -138,6 +140,7 @@ class Node:
             timeout_ms=pace.view_timeout_ms,
             timeout_max_ms=max(pace.view_timeout_max_ms, pace.view_timeout_ms),
             batch_interval_ms=pace.batch_interval_ms,
+            in_flight_max=IN_FLIGHT_MAX,
         )
         certified, top = self.ledger.certified_height, self.ledger.head.height
         return Driver(
