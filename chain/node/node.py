@@ -42,6 +42,7 @@ from consensus.events import Candidate as Proposal
 from consensus.events import Head
 from consensus.rules import Rules
 from contracts.runtime import ContractRuntime
+from contracts.selfcheck import self_check
 
 log = logging.getLogger("assent.node")
 
@@ -75,6 +76,7 @@ class Node:
 
     def __init__(self, config: NodeConfig, files: NodeFiles, genesis: Genesis, key: PrivateKey) -> None:
         """Open the ledger and join the parts; nothing listens or connects until `run`."""
+        self_check()
         self._config, self._files, self._genesis, self._key = config, files, genesis, key
         self._fresh = not files.data_dir.exists()
         cache = config.cache
