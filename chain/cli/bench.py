@@ -104,10 +104,8 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
 
     figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
     figures |= run(repeats)
-    unit = figures["verify_us"]
     rows = []
     for name, item in figures["operations"].items():
         note = f"ms  (p99 {item['p99_ms']}; a party sends {item['bytes']} B in {item['rounds']} rounds)"
-        item["ratio"] = round(item["median_ms"] * 1_000 / unit, 1)
-        rows.append([name, item["median_ms"], note, item["ratio"]])
+        rows.append([name, item["median_ms"], note, item["verifications"]])
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
