@@ -288,7 +288,7 @@ def decode_value(data: bytes, *, max_bytes: int) -> Value:
     if len(data) > max_bytes:
         raise DecodeError(f"value: {len(data)} bytes, at most {max_bytes}")
     try:
-        raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)
+        raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_read_ext)
         again = encode_value(raw)
     except DecodeError:
         raise
@@ -301,18 +301,32 @@ def decode_value(data: bytes, *, max_bytes: int) -> Value:
 
 def decode_stored(data: bytes) -> Value:
     """Read a value from bytes that this process made with `encode_value`: no canonical check."""
-    return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)
+    return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_read_ext)
 
 
-def _raise_ext(code: int, data: bytes) -> Value:
-    if code == _EXT_TUPLE:
-        items = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_raise_ext)
+def _ext_reader(depth: int) -> Callable[[int, bytes], Value]:
+    """Return the reader of extensions under which tuples nest at most `depth` deeper.
+
+    Each level is a call from C, so a hostile nesting would exhaust the C stack and kill the process.
+    """
+    inner = _ext_reader(depth - 1) if depth else None
+
+    def read(code: int, data: bytes) -> Value:
+        if code == _EXT_BIG_INT:
+            return int.from_bytes(data, "big", signed=True)
+        if code != _EXT_TUPLE:
+            raise DecodeError(f"value: unknown extension {code}")
+        if inner is None:
+            raise DecodeError(f"value: nested deeper than {VALUE_DEPTH_MAX}")
+        items = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=inner)
         if type(items) is not list:
             raise DecodeError("value: a tuple must hold an array")
         return tuple(items)
-    if code == _EXT_BIG_INT:
-        return int.from_bytes(data, "big", signed=True)
-    raise DecodeError(f"value: unknown extension {code}")
+
+    return read
+
+
+_read_ext = _ext_reader(VALUE_DEPTH_MAX)
 
 
 def _lower(value: Value, depth: int) -> Any:
