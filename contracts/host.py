@@ -24,11 +24,14 @@ from contracts.language.faults import LimitExceeded, OutOfGas, Reverted
 from contracts.language.limits import (
     EVENT_SUBJECTS_MAX,
     EVENTS_MAX,
+    GAS_EVENT,
     GAS_EVENT_BYTE,
     GAS_HASH,
     GAS_MERKLE_STEP,
     GAS_READ_BYTE,
     GAS_SIGNATURE,
+    GAS_STATE_READ,
+    GAS_STATE_WRITE,
     GAS_WRITE_BYTE,
     KEY_BYTES_MAX,
 )
@@ -53,6 +56,9 @@ def entry_key(m: Machine, prefix: bytes, key: Value) -> bytes:
 
 def load(m: Machine, key: bytes) -> Any:
     """Return a copy of the value stored under a state key of this contract, or ABSENT."""
+    m.gas -= GAS_STATE_READ
+    if m.gas < 0:
+        raise OutOfGas
     place = (m.contract, key)
     data = m.writes[place] if place in m.writes else m.state.get(m.contract, key)
     if data is None:
@@ -65,6 +71,7 @@ def load(m: Machine, key: bytes) -> Any:
 
 def present(m: Machine, key: bytes) -> bool:
     """Tell whether a state key of this contract holds a value."""
+    m.charge(GAS_STATE_READ)
     place = (m.contract, key)
     return (m.writes[place] if place in m.writes else m.state.get(m.contract, key)) is not None
 
@@ -75,7 +82,7 @@ def store(m: Machine, key: bytes, value: Value) -> None:
         raise Reverted("READ_ONLY", "a view does not write state")
     data = encode(m, value)
     size = len(key) + len(data)
-    m.gas -= GAS_WRITE_BYTE * size
+    m.gas -= GAS_STATE_WRITE + GAS_WRITE_BYTE * size
     if m.gas < 0:
         raise OutOfGas
     m.written -= size
@@ -90,7 +97,7 @@ def remove(m: Machine, key: bytes) -> None:
         raise Reverted("READ_ONLY", "a view does not write state")
     if not present(m, key):
         raise Reverted("KEY_ERROR", "del: no such entry")
-    m.charge(GAS_WRITE_BYTE * len(key))
+    m.charge(GAS_STATE_WRITE + GAS_WRITE_BYTE * len(key))
     m.writes[m.contract, key] = None
 
 
@@ -104,7 +111,7 @@ def announce(m: Machine, name: str, fields: dict[str, Value], subjects: list[str
         raise LimitExceeded("SUBJECTS", f"an event names at most {EVENT_SUBJECTS_MAX} subjects")
     measure(m, fields)
     data = encode_value(fields)
-    m.gas -= GAS_EVENT_BYTE * len(data)
+    m.gas -= GAS_EVENT + GAS_EVENT_BYTE * len(data)
     if m.gas < 0:
         raise OutOfGas
     if len(data) > RESULT_BYTES_MAX:

@@ -32,7 +32,7 @@ class Host:
     depth: int
 
 
-HOSTS = (Host("0", (), 0), Host("1", ("-O",), 0), Host("4242", (), 4_000))
+HOSTS = (Host("0", (), 0), Host("1", ("-O",), 0), Host("4242", (), 2_500))
 
 
 class ReplicasDiffer(AssentError):

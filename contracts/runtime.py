@@ -33,7 +33,7 @@ from contracts.language.limits import (
     ENGINE,
     GAS_COMPILE,
     GAS_COMPILE_BYTE,
-    GAS_STATE_READ,
+    GAS_REMOTE,
     GAS_TRANSACTION,
     RECURSION_LIMIT,
 )
@@ -173,7 +173,7 @@ class ContractRuntime:
             raise Reverted("REENTRANT", f"contract {contract} is already running in this transaction")
         if len(machine.running) >= CONTRACT_DEPTH_MAX:
             raise LimitExceeded("CONTRACT_DEPTH", f"at most {CONTRACT_DEPTH_MAX} contracts call one another")
-        machine.charge(2 * GAS_STATE_READ)
+        machine.charge(GAS_REMOTE)
         function = self._method(machine, contract, method)
         given = [isolate(machine, value) for value in args]
         by_name = {name: isolate(machine, value) for name, value in named.items()}
@@ -205,7 +205,7 @@ class ContractRuntime:
         """Run @init or @migrate of a stored source as a contract, for the lifecycle."""
         if contract in machine.running:
             raise Reverted("REENTRANT", f"contract {contract} is already running in this transaction")
-        machine.charge(2 * GAS_STATE_READ)
+        machine.charge(GAS_REMOTE)
         program = self._stored(machine, contract, source_hash, ENGINE)
         copied = isolate(machine, args)
         outer = machine.contract, machine.caller, machine.running

@@ -10,7 +10,7 @@ from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
 from contracts.language.faults import Halt, LimitExceeded, Reverted
 from contracts.language.hints import EXACT
 from contracts.language.ir import Node
-from contracts.language.limits import CALL_DEPTH_MAX, GAS_CALL, GAS_METHOD, GAS_REMOTE, STACK_MAX
+from contracts.language.limits import CALL_DEPTH_MAX, GAS_CALL, GAS_METHOD, STACK_MAX
 from contracts.language.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.methods import METHODS
 from contracts.language.scope import CODE_PATTERN
@@ -130,7 +130,6 @@ def _remote(b: Build, node: Node) -> Closure:
     target, method = b.expr(node[1]), node[2]
     arguments = b.all(node[3])
     named = [(name, b.expr(value)) for name, value in node[4]]
-    b.cost += GAS_REMOTE
 
     def run(f: Frame) -> Any:
         m, name = f[0], target(f)

@@ -12,7 +12,6 @@ from contracts.language.builder import Build, Builder
 from contracts.language.faults import Reverted
 from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, hint_text
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_EVENT, GAS_STATE_READ, GAS_STATE_WRITE
 from contracts.language.machine import Closure, Frame, Machine
 from contracts.language.values import type_name, wrong_type
 
@@ -54,7 +53,6 @@ def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
 
 def _map_get(b: Build, node: Node) -> Closure:
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
-    b.cost += GAS_STATE_READ
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -68,7 +66,6 @@ def _map_get(b: Build, node: Node) -> Closure:
 
 def _map_find(b: Build, node: Node) -> Closure:
     make, key, default = key_maker(b, node[1]), b.expr(node[2]), b.expr(node[3])
-    b.cost += GAS_STATE_READ
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -81,7 +78,6 @@ def _map_find(b: Build, node: Node) -> Closure:
 
 def _map_has(b: Build, node: Node) -> Closure:
     make, key, absent = key_maker(b, node[1]), b.expr(node[2]), node[3]
-    b.cost += GAS_STATE_READ
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -94,7 +90,6 @@ def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that stores a value as `m[key]`."""
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
     enforce = value_check(b.parts.maps[name][1], name)
-    b.cost += GAS_STATE_WRITE
 
     def put(f: Frame, value: Any) -> None:
         m = f[0]
@@ -108,7 +103,6 @@ def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
 def map_delete(b: Build, node: Node) -> Closure:
     """Return the closure of `del m[key]`."""
     make, key = key_maker(b, node[1]), b.expr(node[2])
-    b.cost += GAS_STATE_WRITE
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -121,7 +115,6 @@ def _var_get(b: Build, node: Node) -> Closure:
     name, (_, default) = node[1], b.parts.variables[node[1]]
     place = var_key(name)
     make = None if default is None else b.expr(default)
-    b.cost += GAS_STATE_READ
 
     def run(f: Frame) -> Any:
         value = host.load(f[0], place)
@@ -137,7 +130,6 @@ def _var_get(b: Build, node: Node) -> Closure:
 def _var_set(b: Build, node: Node) -> Closure:
     name, inner = node[1], b.expr(node[2])
     place, enforce = var_key(name), value_check(b.parts.variables[name][0], name)
-    b.cost += GAS_STATE_WRITE
 
     def run(f: Frame) -> Any:
         m, value = f[0], inner(f)
@@ -153,7 +145,6 @@ def _emit(b: Build, node: Node) -> Closure:
     given = [(field, b.expr(value), checker(hints[field])) for field, value in node[2:]]
     tagged = [field for field, hint in hints.items() if names_subjects(hint)]
     order = sorted(hints)
-    b.cost += GAS_EVENT
 
     def run(f: Frame) -> Any:
         m = f[0]

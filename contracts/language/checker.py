@@ -13,8 +13,8 @@ from contracts.language.limits import AST_DEPTH_MAX, ELEMENTS_MAX, INT_MAX
 from contracts.language.tokens import precheck
 
 DIAGNOSTICS_MAX = 20
-NO_LINE = 0
-"""The line of a refused node that has none; the statement around it is refused too, with its line."""
+OTHER = "NOT_IN_LANGUAGE"
+"""The rule of a node without a rule of its own, such as a part of a refused statement."""
 
 _NAMES = """
     Module FunctionDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
@@ -91,7 +91,8 @@ def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
     if deep is not None:
         return None, [deep]
     found = [item for node in ast.walk(tree) if (item := _refusal(node)) is not None]
-    found.sort(key=lambda item: (item.line == NO_LINE, item.line, item.column))
+    found = [item for item in found if item.rule != OTHER] or found
+    found.sort(key=lambda item: (item.line, item.column))
     return (None, found[:DIAGNOSTICS_MAX]) if found else (tree, [])
 
 
@@ -122,12 +123,10 @@ def _refusal(node: ast.AST) -> Diagnostic | None:
     if kind in ALLOWED:
         return _bad_constant(node) if isinstance(node, ast.Constant) else _bad_field(node)
     name = kind.__name__
-    rule, reason, instead = REFUSED.get(name, ("NOT_IN_LANGUAGE", f"{name} is not in the language", ""))
+    rule, reason, instead = REFUSED.get(name, (OTHER, f"{name} is not in the language", ""))
     if isinstance(node, ast.operator):
         return None  # reported at the expression that holds it, which has a place
-    return Diagnostic(
-        rule, getattr(node, "lineno", NO_LINE), getattr(node, "col_offset", 0) + 1, reason, instead
-    )
+    return Diagnostic(rule, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, reason, instead)
 
 
 def _bad_constant(node: ast.Constant) -> Diagnostic | None:

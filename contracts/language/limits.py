@@ -36,9 +36,9 @@ DIGITS_MAX = 1_240
 
 # --- a call ----------------------------------------------------------------------------------------------
 CALL_DEPTH_MAX = 64
-STACK_MAX = 4_000
+STACK_MAX = 3_000
 """Interpreter frames a transaction may nest; each function's share is fixed when it is compiled."""
-RECURSION_LIMIT = 9_000
+RECURSION_LIMIT = 6_000
 """Host frames: `STACK_MAX`, plus traversals, plus our callers. Not higher: C code recurses under it too."""
 CONTRACT_DEPTH_MAX = 8
 ALLOCATION_MAX = 8 * 1024 * 1024
@@ -66,8 +66,8 @@ GAS_STATE_WRITE = 1_000
 GAS_WRITE_BYTE = 25
 GAS_EVENT = 500
 GAS_EVENT_BYTE = 8
-GAS_REMOTE = 500
-"""A call to another contract, besides the copies of arguments and result."""
+GAS_REMOTE = 900
+"""Finding another contract's code; copies of arguments and result are paid as copies."""
 GAS_HASH = 20
 GAS_SIGNATURE = 1_500
 """One Ed25519 verification is about 55 µs."""

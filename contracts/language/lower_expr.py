@@ -185,9 +185,17 @@ class Expressions:
         return self.readonly(node)
 
     def _joinedstr(self, node: ast.JoinedStr) -> Node:
+        """Join neighbouring plain parts and drop empty ones: parsers differ in how they cut them."""
         parts: list[Node] = []
+        plain = ""
         for part in node.values:
-            parts.append(self.expr(part.value if isinstance(part, ast.FormattedValue) else part))
+            if isinstance(part, ast.Constant):
+                plain += str(part.value)
+            elif isinstance(part, ast.FormattedValue):
+                parts += [("const", encode_value(plain))] if plain else []
+                parts.append(self.expr(part.value))
+                plain = ""
+        parts += [("const", encode_value(plain))] if plain else []
         return ("format", *parts)
 
     def _subscript(self, node: ast.Subscript) -> Node:

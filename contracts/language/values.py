@@ -10,11 +10,13 @@ from __future__ import annotations
 from chain.primitives.codec import Value, decode_stored, encode_value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import (
+    ELEMENTS_MAX,
     KEY_INT_BOUND,
     MEM_CONTAINER,
     MEM_ENTRY,
     MEM_ITEM,
     NESTING_MAX,
+    TEXT_MAX,
 )
 from contracts.language.machine import Machine
 
@@ -165,17 +167,25 @@ def book(m: Machine, value: Value) -> None:
     """Book the memory of a value that has just been made from bytes."""
     kind = type(value)
     if kind is dict:
+        _check_size(value, ELEMENTS_MAX, "ELEMENTS")
         m.allocate(MEM_CONTAINER + MEM_ENTRY * len(value))
         for item in value.values():
             if type(item) not in _SMALL:
                 book(m, item)
     elif kind is list or kind is tuple:
+        _check_size(value, ELEMENTS_MAX, "ELEMENTS")
         m.allocate(MEM_CONTAINER + MEM_ITEM * len(value))
         for item in value:
             if type(item) not in _SMALL:
                 book(m, item)
     elif kind is str or kind is bytes:
+        _check_size(value, TEXT_MAX, "TEXT_LENGTH")
         m.allocate(len(value))
+
+
+def _check_size(value: Value, most: int, code: str) -> None:
+    if len(value) > most:
+        raise LimitExceeded(code, f"{type_name(value)} of length {len(value)}, at most {most}")
 
 
 def isolate(m: Machine, value: Value) -> Value:

@@ -1,14 +1,47 @@
-"""The example on the language's page is a contract, and does what the page says."""
+"""Every example of contracts/README.md does what the page shows."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "contracts" / "README.md"
+import pytest
+from click.testing import CliRunner
+
+from contracts.cli import contract
+
+README = Path(__file__).parents[2] / "contracts" / "README.md"
+BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_the_examples_of_the_language_page_run() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    source, usage = blocks[:2]
-    exec(compile(usage, str(README), "exec"), {"SOURCE": source})  # noqa: S102 (our own page)
+def blocks() -> list[tuple[str, str, str]]:
+    return BLOCK.findall(README.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for kind, name, text in blocks():
+        if kind == "python":
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_prints_what_the_page_shows(files: Path) -> None:
+    shown = "".join(text for kind, _, text in blocks() if kind == "console")
+    printed = ""
+    for line in shown.splitlines():
+        if line.startswith("$ assent contract "):
+            result = CliRunner().invoke(contract, shlex.split(line.removeprefix("$ assent contract ")))
+            printed += f"{line}\n{result.output}"
+    assert printed == shown
+    assert files.exists()
+
+
+@pytest.mark.parametrize("name", [name for kind, name, _ in blocks() if name.startswith("test_")])
+def test_every_test_on_the_page_passes(files: Path, name: str) -> None:
+    done = subprocess.run([sys.executable, name], cwd=files, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
