@@ -33,7 +33,7 @@ def work(name: str, numbers: list[int]) -> dict:
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
 IR_HASH = "8c0c65618d6b6b007febf8a6a1b01db6d91f467702bda55648b32deb49a96e2e"
-OUTCOME = "4d4c408030eda4bc644d6133832dc3bc77acabcc19a0599da9d000f1ffb96856"
+OUTCOME = "4bc9d2a2a3b7cb43b4f11529fe640b5eb4883df2bd8dd761ba0e37d0250607ca"
 
 
 def computed() -> tuple[str, str]:
@@ -54,3 +54,7 @@ def self_check() -> None:
         raise HostTrouble(
             f"this host runs contracts differently (outcome {outcome[:16]}): do not let it vote"
         )
+
+
+if __name__ == "__main__":  # after a deliberate change of the language: print the new constants
+    print("\n".join(computed()))

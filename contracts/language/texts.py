@@ -38,7 +38,7 @@ def _scan(m: Machine, text: Value) -> None:
 def _case(table: dict[int, int]) -> Method:
     def method(m: Machine, text: str) -> str:
         m.text(len(text))
-        _scan(m, text)
+        m.charge(len(text) if not text.isascii() else len(text) >> 4)
         return text.translate(table)
 
     return method
@@ -185,8 +185,10 @@ def _is_ascii(_: Machine, text: str) -> bool:
 
 
 def _encode(m: Machine, text: str) -> bytes:
-    m.text(4 * len(text) if not text.isascii() else len(text))
-    return text.encode()
+    m.charge(len(text) >> 2)
+    data = text.encode()
+    m.text(len(data))
+    return data
 
 
 def _decode(m: Machine, data: bytes) -> str:

@@ -233,3 +233,16 @@ def test_a_branch_pays_only_for_what_it_takes() -> None:
     source = "def main(n: int) -> int:\n    return 1 if n == 0 else len([x for x in range(2000)])\n"
     taken = [run_source(source, "main", {"n": n})["gas"] for n in (0, 1)]
     assert taken[0] < 500 < taken[1]
+
+
+def write_vectors() -> None:
+    """Write the golden outcomes anew, after a deliberate change of the language or its gas."""
+    program = ContractRuntime().program(SOURCE)
+    hashes = {"source_hash": program.source_hash.hex(), "ir_hash": program.ir_hash.hex()}
+    VECTORS.write_text(
+        json.dumps({**hashes, "outcomes": play(LocalChain())}, indent=1) + "\n", encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    write_vectors()
