@@ -107,15 +107,16 @@ def _too_deep(tree: ast.Module) -> Diagnostic | None:
             return Diagnostic(
                 "TOO_DEEP", line, column, reason, "name the inner parts, or move them into functions"
             )
-        chain = node.orelse if isinstance(node, ast.If) and is_elif(node) else []
+        following = elif_of(node) if isinstance(node, ast.If) else None
         for child in ast.iter_child_nodes(node):
-            pending.append((child, depth if child in chain else depth + 1, line, column))
+            pending.append((child, depth if child is following else depth + 1, line, column))
     return None
 
 
-def is_elif(node: ast.If) -> bool:
-    """Tell whether the else branch of an `if` is one further `if` (an elif, however it was written)."""
-    return len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
+def elif_of(node: ast.If) -> ast.If | None:
+    """Return the `if` that is the whole else branch of an `if` (an elif, however it was written)."""
+    only = node.orelse[0] if len(node.orelse) == 1 else None
+    return only if isinstance(only, ast.If) else None
 
 
 def _refusal(node: ast.AST) -> Diagnostic | None:

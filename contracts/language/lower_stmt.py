@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from contracts.language.checker import is_elif
+from contracts.language.checker import elif_of
 from contracts.language.faults import Diagnostic
 from contracts.language.hints import ANY, EXPECTED, BadHint, Hint, parse_hint
 from contracts.language.ir import Node
@@ -171,9 +171,10 @@ class _Statements:
             before = set(self.scope.assigned)
             branches.append((current.lineno, test, self._branch(current.body, ends)))
             self.scope.assigned = before
-            if not is_elif(current):
+            following = elif_of(current)
+            if following is None:
                 break
-            current = current.orelse[0]  # type: ignore[assignment]
+            current = following
         otherwise = self._branch(current.orelse, ends)
         self.scope.assigned = set.intersection(*ends) if ends else set(self.scope.slots)
         return ("if", line, tuple(branches), otherwise)
