@@ -24,8 +24,10 @@ def to_json(value: Value) -> Any:
 
 def from_json(value: Any, depth: int = DEPTH_MAX) -> Value:
     """Return the contract value of parsed JSON; raise DecodeError for floats and bad {"$bytes": …}."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
+    if isinstance(value, str):
+        return _text(value)
     if depth == 0:
         raise DecodeError(f"JSON value: nested deeper than {DEPTH_MAX}")
     if isinstance(value, list):
@@ -33,8 +35,16 @@ def from_json(value: Any, depth: int = DEPTH_MAX) -> Value:
     if isinstance(value, dict):
         if set(value) == {BYTES_KEY}:
             return _bytes(value[BYTES_KEY])
-        return {str(key): from_json(item, depth - 1) for key, item in value.items()}
+        return {_text(key): from_json(item, depth - 1) for key, item in value.items()}
     raise DecodeError(f"JSON value: {type(value).__name__} is not a contract value; use integers or strings")
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DecodeError("JSON value: a text holds half of a surrogate pair; send whole characters") from None
+    return text
 
 
 def _bytes(text: Any) -> bytes:
