@@ -43,7 +43,9 @@ def _text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise DecodeError("JSON value: a text holds half of a surrogate pair; send whole characters") from None
+        raise DecodeError(
+            "JSON value: a text holds half of a surrogate pair; send whole characters"
+        ) from None
     return text
 
 

@@ -152,7 +152,14 @@ def test_values_cross_json_with_bytes_marked() -> None:
     value = {"a": [1, b"\x01", None, True, "é"], "7": 2**100}
     assert to_json(value) == {"a": [1, {"$bytes": "01"}, None, True, "é"], "7": 2**100}
     assert from_json(json.loads(json.dumps(to_json(value)))) == value
-    for bad in (1.5, {"$bytes": "xx"}, {"$bytes": 1}, json.loads("[" * 40 + "]" * 40), "\ud800", {"\ud800": 1}):
+    for bad in (
+        1.5,
+        {"$bytes": "xx"},
+        {"$bytes": 1},
+        json.loads("[" * 40 + "]" * 40),
+        "\ud800",
+        {"\ud800": 1},
+    ):
         with pytest.raises(DecodeError):
             from_json(bad)
 
