@@ -78,7 +78,6 @@ class Node:
         """Open the ledger and join the parts; nothing listens or connects until `run`."""
         self_check()
         self._config, self._files, self._genesis, self._key = config, files, genesis, key
-        self._fresh = not files.data_dir.exists()
         cache = config.cache
         self._store = LevelStore(
             files.data_dir, cache_mib=cache.leveldb_mib, write_buffer_mib=cache.leveldb_write_buffer_mib
@@ -94,7 +93,7 @@ class Node:
             self.ledger.read.is_final,
             PoolBounds(bounds.max_transactions, bounds.max_bytes, bounds.max_per_sender),
         )
-        self._votes = DurableVotes(self._store)
+        self._votes = DurableVotes(self._store, files.key.with_suffix(".voted"))
         for candidate in self._votes.promised():
             self.pool.hold(candidate, verified=True)
         self._wanted: set[bytes] = set()
@@ -156,7 +155,7 @@ class Node:
                 self.ledger.read.certificate(certified),
                 {height: self._header_hash(height) for height in range(certified + 1, top + 1)},
             ),
-            first_start=self._claim_first_start(),
+            first_start=self._votes.first_start,
         )
 
     def _header_hash(self, height: int) -> bytes:
@@ -164,14 +163,6 @@ class Node:
         if header is None:
             raise DataDamaged(f"ledger: header {height} is missing; run `assent node rebuild`")
         return header_hash(header)
-
-    def _claim_first_start(self) -> bool:
-        """Tell whether this key has never voted: a marker beside the key outlives a wiped data directory."""
-        marker = self._files.key.with_suffix(".voted")
-        if marker.exists():
-            return False
-        marker.write_text("this key has voted: a node that finds its data directory empty listens first\n")
-        return self._fresh
 
     # --- running ----------------------------------------------------------------------------------
 

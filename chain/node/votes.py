@@ -7,20 +7,25 @@ written in the same synced write as the vote, and deleted once the block that ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from chain.ledger.block import Candidate, Transaction
 from chain.ledger.rows import VOTES
 from chain.ledger.store import Store
 from chain.primitives.codec import decode
 
+MARKER_TEXT = "this key has voted: a node that finds its data directory empty listens first\n"
 _VOTE, _PROMISED = VOTES + b"v", VOTES + b"t"
 
 
 class DurableVotes:
     """Rows of consensus in the node's store (`consensus.ports.VoteStore`); used by one thread."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, marker: Path) -> None:
+        """`marker` lies beside the key and outlives a wiped store; it is made just before the first vote."""
+        self._store, self._marker = store, marker
+        self.first_start = not marker.exists()
+        """Whether this key has certainly never voted."""
         self._promised: set[bytes] = set()
         self._staged: dict[bytes, bytes] = {}
         self._executed: list[bytes] = []
@@ -53,6 +58,9 @@ class DurableVotes:
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Write votes and promised transactions at once, durable when this returns."""
+        if self.first_start:
+            self._marker.write_text(MARKER_TEXT)
+            self.first_start = False
         rows = [(_VOTE + key, value) for key, value in puts.items()]
         gone = [_VOTE + key for key in deletes]
         self._store.write([*self._staged.items(), *rows], [*gone, *self._executed], sync=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from chain.ledger.block import Batch, Candidate
 from chain.ledger.mempool import Mempool
@@ -49,14 +50,14 @@ class Wishes:
 class Desk:
     """An orderer over a toy chain at height 1, with its pool, votes and a clock that stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.chain = ToyChain()
         self.chain.add(self.chain.call("put", {"key": "a", "value": 1}))
         ledger, genesis = self.chain.ledger, self.chain.ledger.genesis
         self.now = ledger.head_header.time + 1_000
         self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final)
         self.store, self.node = MemoryStore(), Wishes()
-        self.votes = DurableVotes(self.store)
+        self.votes = DurableVotes(self.store, folder / "node.voted")
         self.orderer = Orderer(
             KEY, ledger, genesis.limits, self.pool, self.votes, lambda: self.now, self.node
         )
@@ -82,8 +83,8 @@ class Desk:
         return Proposal(2, 0, KEY, payload, payload_digest(payload), parents, fresh)
 
 
-def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out() -> None:
-    desk = Desk()
+def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     calls = desk.admit(1, 2, 3)
     first = desk.orderer.propose(Turn(2, 0, (), 0))
     assert first is not None
@@ -96,8 +97,8 @@ def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out() -> None:
     assert decode(Batch, second).time > decode(Batch, first).time
 
 
-def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it() -> None:
-    desk = Desk()
+def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     calls = desk.admit(1, 2)
     ids = [call.id for call in calls]
     committed = desk.chain.ledger.read.batch(1)
@@ -120,15 +121,15 @@ def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it() -> None:
     assert {name: desk.orderer.check(item) for name, item in broken.items()} == dict.fromkeys(broken, False)
 
 
-def test_what_a_quorum_prepared_is_not_judged_again_for_age_or_view() -> None:
-    desk = Desk()
+def test_what_a_quorum_prepared_is_not_judged_again_for_age_or_view(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     ids = [call.id for call in desk.admit(1)]
     old = desk.proposal(ids, time=1, view=7, proposer=b"x" * 32, fresh=False)
     assert desk.orderer.check(old) is True
 
 
-def test_a_proposal_waits_for_transactions_that_are_not_here() -> None:
-    desk = Desk()
+def test_a_proposal_waits_for_transactions_that_are_not_here(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     call = desk.chain.call("put", {"key": "k", "value": 9})
     assert desk.orderer.check(desk.proposal([call.id])) is None
     assert desk.node.wanted == [call.id]
@@ -139,22 +140,22 @@ def test_a_proposal_waits_for_transactions_that_are_not_here() -> None:
     assert desk.node.judgements == [True]
 
 
-def test_a_vote_keeps_its_transactions_until_they_are_executed() -> None:
-    desk = Desk()
+def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
     calls = desk.admit(1, 2)
     desk.orderer.propose(Turn(2, 0, (), 0))
     desk.votes.write({b"vote": b"1"}, [])
     desk.store.crash()
-    again = DurableVotes(desk.store)
+    again = DurableVotes(desk.store, tmp_path / "node.voted")
     assert sorted(item.id for item in again.promised()) == sorted(call.id for call in calls)
     assert list(again.load()) == [(b"vote", b"1")]
     again.executed([call.id for call in calls])
     again.write({}, [b"vote"])
-    last = DurableVotes(desk.store)
+    last = DurableVotes(desk.store, tmp_path / "node.voted")
     assert (list(last.promised()), list(last.load())) == ([], [])
 
 
-def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty() -> None:
+def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_path: Path) -> None:
     chain = ToyChain()
     genesis = chain.ledger.genesis
     pool = Mempool(genesis.chain_id, genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final)
@@ -163,7 +164,7 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty() -> N
         chain.ledger,
         genesis.limits,
         pool,
-        DurableVotes(MemoryStore()),
+        DurableVotes(MemoryStore(), tmp_path / "node.voted"),
         lambda: genesis.time + 9,
         Wishes(),
     )
@@ -172,3 +173,14 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty() -> N
     assert first is not None
     assert batch_ids(first) == ()
     assert orderer.propose(Turn(2, 0, (first,), 1)) is None
+
+
+def test_a_key_counts_as_having_voted_from_its_first_vote_on_and_not_from_a_failed_start(
+    tmp_path: Path,
+) -> None:
+    marker = tmp_path / "node.voted"
+    assert DurableVotes(MemoryStore(), marker).first_start
+    votes = DurableVotes(MemoryStore(), marker)
+    assert votes.first_start
+    votes.write({b"vote": b"1"}, [])
+    assert not DurableVotes(MemoryStore(), marker).first_start
