@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import socket
@@ -31,6 +32,7 @@ from contracts.system import default_init, sources
 from privcompute.programs.registry import records
 
 PORTS_PER_ORG = 10
+FREE_PORTS = range(15_000, 30_000)
 COMPUTE_AGENTS = 3
 """`rep3` computes among three organisations."""
 
@@ -147,10 +149,20 @@ def _ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
 
 
 def _free_ports(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [f"127.0.0.1:{item.getsockname()[1]}" for item in sockets]
-    for item in sockets:
+    """Find ports below the range of outgoing connections, so that none is taken while a node restarts."""
+    held: list[socket.socket] = []
+    for port in random.SystemRandom().sample(FREE_PORTS, len(FREE_PORTS)):
+        if len(held) == count:
+            break
+        try:
+            held.append(socket.create_server(("127.0.0.1", port)))
+        except OSError:
+            continue
+    found = [f"127.0.0.1:{item.getsockname()[1]}" for item in held]
+    for item in held:
         item.close()
+    if len(found) < count:
+        raise ConfigError(f"--base-port 0: fewer than {count} free ports in {FREE_PORTS}; name a first port")
     return found
 
 
