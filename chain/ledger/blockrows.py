@@ -12,6 +12,7 @@ from chain.ledger.rows import Head
 from chain.ledger.state import StateChange
 from chain.ledger.statetree import Ref
 from chain.ledger.store import Row
+from chain.ledger.window import Executed
 from chain.primitives.codec import encode
 from chain.primitives.crypto import ZERO_HASH
 
@@ -53,15 +54,14 @@ def make_header(
     )
 
 
-def next_head(head: Head | None, header: Header, execution: Execution) -> Head:
-    """Return the head row after this block."""
-    before = head or Head(0, ZERO_HASH, 0, 0, 0)
+def next_head(header: Header, entry: Executed) -> Head:
+    """Return the head row of a block from its header and what the state keeps of it."""
     return Head(
         height=header.height,
         header_hash=header_hash(header),
-        transactions=before.transactions + (execution.executed if header.height else 0),
-        failed=before.failed + execution.failed,
-        events=before.events + sum(len(receipt.events) for receipt in execution.receipts),
+        transactions=entry.transactions,
+        failed=entry.failed,
+        events=entry.events,
     )
 
 

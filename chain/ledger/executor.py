@@ -2,17 +2,17 @@
 
 Rules, in the order in which they are applied to each transaction of the batch:
 
-1. an id that the ledger or this batch already holds is *skipped* (REPLAYED);
-2. a transaction past its `valid_until` is skipped (EXPIRED), one whose `valid_until` lies further ahead
+1. a transaction past its `valid_until` is *skipped* (EXPIRED), one whose `valid_until` lies further ahead
    than the validity window is skipped (TOO_FAR_AHEAD), one that asks for more gas than the limit is
    skipped (GAS_LIMIT);
+2. an id that ran before, in this batch or below it, is skipped (REPLAYED);
 3. one whose gas limit no longer fits into the block's gas is skipped (BLOCK_GAS) and may come again;
 4. everything else runs. What does not end `ok` leaves no writes; its receipt carries one event of ours,
    `Refused`, under the sender's organisation, so that audit trails show refused attempts.
 
-A skipped transaction has a receipt too, so receipts and batch have the same places. Whether an id is known
-is a lookup among all executed ids; since a transaction may run only within the validity window, an id that
-is older than the window is refused by rule 2 whether or not its row was pruned.
+A skipped transaction has a receipt too, so receipts and batch have the same places. Rule 1 comes first so
+that verdicts depend on nothing older than the validity window: an id that ran before it has expired, and a
+node that pruned or never held its row decides the same (`chain.ledger.window` keeps what rule 2 needs).
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ EVENTS_MAX = 1_024
 CODE_CHARS_MAX = 64
 
 _STATUSES = frozenset({OK, REVERTED, OUT_OF_GAS, LIMIT, REJECTED, SKIPPED})
-_NOT_FINAL = frozenset({REPLAYED, TOO_FAR_AHEAD, BLOCK_GAS})
-"""Skips after which the id's fate is decided elsewhere: earlier (REPLAYED), or later."""
+_FINAL_SKIPS = frozenset({EXPIRED, GAS_LIMIT})
+"""Skips that decide an id's fate, unless it was decided earlier; after the others it may come again."""
 
 
 class RuntimeFault(AssentError):
@@ -96,6 +96,8 @@ class Execution:
     writes: dict[StateKey, bytes | None] = field(default_factory=dict)
     final: dict[bytes, int] = field(default_factory=dict)
     """Transaction id -> place in the batch, for receipts that nothing later can replace."""
+    ran: list[bytes] = field(default_factory=list)
+    """Ids of the transactions that ran, whatever came of them."""
     subjects: dict[str, SubjectLog] = field(default_factory=dict)
     events: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     """(contract, event name) -> places."""
@@ -135,7 +137,9 @@ def execute_batch(
         else:
             outcome = _run(runtime, overlay, context, candidate)
             gas_left -= outcome.gas_used
-        if reason not in _NOT_FINAL:
+            execution.ran.append(candidate.id)
+            execution.final[candidate.id] = index
+        if reason in _FINAL_SKIPS and not _is_known(candidate.id, context, execution):
             execution.final[candidate.id] = index
         _record(execution, overlay, context.height, candidate.id, outcome)
     _write_logs(execution, overlay)
@@ -165,15 +169,19 @@ class _EmptyState:
 
 def _reason_to_skip(candidate: Candidate, context: BatchContext, execution: Execution, gas_left: int) -> str:
     body, limits = candidate.tx.body, context.limits
-    if candidate.id in execution.final or context.is_known(candidate.id):
-        return REPLAYED
     if body.valid_until < context.height:
         return EXPIRED
     if body.valid_until > context.height + limits.validity_window:
         return TOO_FAR_AHEAD
     if body.gas_limit > limits.tx_gas_max:
         return GAS_LIMIT
+    if _is_known(candidate.id, context, execution):
+        return REPLAYED
     return BLOCK_GAS if body.gas_limit > gas_left else ""
+
+
+def _is_known(tx_id: bytes, context: BatchContext, execution: Execution) -> bool:
+    return tx_id in execution.final or context.is_known(tx_id)
 
 
 def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:

@@ -27,6 +27,7 @@ from chain.ledger.rows import Head, ValidatorSet
 from chain.ledger.state import CachedState, RowState, change_state, member_of, node_loader
 from chain.ledger.statetree import Ref, StateTree
 from chain.ledger.store import Row, Store, check_format
+from chain.ledger.window import executed_at, window_writes
 from chain.primitives.certificate import Certificate, check_certificate, validators_hash
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
@@ -203,7 +204,8 @@ class Ledger:
     def _create(self) -> None:
         genesis = self.genesis
         execution = execute_genesis(self._runtime, genesis)
-        change = change_state(self._tree, None, 0, execution.writes)
+        entry = executed_at(0, None, execution)
+        change = change_state(self._tree, None, 0, {**execution.writes, **window_writes(0, entry)})
         header = make_header(
             genesis.chain_id,
             0,
@@ -214,7 +216,7 @@ class Ledger:
             validators_hash(genesis.validator_keys),
             genesis.protocol_version,
         )
-        step = Step(header, b"", (), execution, change, next_head(None, header, execution))
+        step = Step(header, b"", (), execution, change, next_head(header, entry))
         self._store(
             step,
             [
@@ -244,7 +246,9 @@ class Ledger:
         time = batch_time(batch, tip.header.time)
         context = BatchContext(height, time, self.genesis.limits, self.read.is_final)
         execution = execute_batch(self._runtime, self._state, context, candidates)
-        change = change_state(self._tree, tip.root, height, execution.writes)
+        entry = executed_at(height, tip.head, execution)
+        writes = {**execution.writes, **window_writes(height, entry)}
+        change = change_state(self._tree, tip.root, height, writes)
         header = make_header(
             tip.head.header_hash,
             height,
@@ -255,7 +259,7 @@ class Ledger:
             validators_hash(self.validator_keys_at(height)),
             self.genesis.protocol_version,
         )
-        return Step(header, payload, candidates, execution, change, next_head(tip.head, header, execution))
+        return Step(header, payload, candidates, execution, change, next_head(header, entry))
 
     def _store(self, step: Step, more: list[Row], *, sync: bool = True) -> None:
         self.store.write([*more, *block_rows(step)], step.change.deletes, sync=sync)

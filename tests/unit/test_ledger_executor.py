@@ -79,6 +79,19 @@ def test_the_validity_window_is_checked_at_the_height_of_inclusion(chain: ToyCha
     assert verdicts(execution) == [(SKIPPED, "EXPIRED"), (OK, ""), (OK, ""), (SKIPPED, "TOO_FAR_AHEAD")]
 
 
+def test_an_expired_replay_is_expired_whether_or_not_the_ledger_still_knows_it(chain: ToyChain) -> None:
+    """Nodes that pruned its row, or never held it, must come to the same receipt; the old one stays final."""
+    old = chain.call("put", {"key": 1, "value": 1}, valid_until=1)
+    chain.add(old)
+    known = run(chain, old, height=2)
+    forgetful = BatchContext(2, START_MS + 1, Limits(), lambda _: False)
+    unknown = execute_batch(ToyRuntime(), RowState(chain.store), forgetful, [old])
+    assert known.receipts == unknown.receipts
+    assert verdicts(known) == [(SKIPPED, "EXPIRED")]
+    assert (known.final, unknown.final) == ({}, {old.id: 0})
+    assert known.ran == unknown.ran == []
+
+
 def test_what_does_not_fit_into_the_blocks_gas_may_come_again(chain: ToyChain) -> None:
     limits = Limits(tx_gas_default=1_000, tx_gas_max=5_000, block_gas=5_000)
     calls = [

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chain.ledger import block, genesis, proof, rows, statetree
+from chain.ledger import block, genesis, proof, rows, statetree, window
 from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
 from chain.ledger.store import FORMAT_VERSION
 from chain.ledger.testing import ToyChain, toy_genesis
@@ -22,7 +22,7 @@ from chain.primitives.codec import _TAGS, decode, encode, tag_of
 from chain.primitives.execution import Event, map_key
 
 PATH = Path(__file__).parent.parent / "vectors" / "ledger_records.json"
-MODULES = (block, genesis, proof, rows, statetree)
+MODULES = (block, genesis, proof, rows, statetree, window)
 
 
 def examples() -> dict[str, Any]:
@@ -63,6 +63,7 @@ def examples() -> dict[str, Any]:
         prove.history("dataset:x", 2, 2),
         read.head(),
         rows.ValidatorSet(whole.validators),
+        window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
     ]
     return {tag_of(type(item)): item for item in items}
 
