@@ -7,7 +7,7 @@ from typing import Protocol
 from chain.ledger.block import EventEntry, Header
 from chain.ledger.proof import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction
 from chain.ledger.prover import Prover
-from chain.ledger.queries import Queries, UnknownHeight
+from chain.ledger.queries import Queries
 from chain.primitives.codec import Value
 from chain.primitives.execution import map_key
 
@@ -55,10 +55,10 @@ class LedgerSource:
         return height
 
     async def header(self, height: int) -> Header:
-        """Return a header; raise UnknownHeight."""
+        """Return a header; raise UnknownHeight, NotHeld."""
         header = self._queries.header(height)
         if header is None:
-            raise UnknownHeight(f"height {height}: not on this ledger")
+            raise self._queries.holding.missing_header(height)
         return header
 
     async def entries(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import TypeVar
 
 from chain.ledger import rows
 from chain.ledger.block import Batch, Block, Candidate, Header, batch_root, header_hash
@@ -24,6 +25,7 @@ from chain.ledger.queries import Queries
 from chain.ledger.rebuild import SYNC_EVERY, begin_rebuild, finish_rebuild, ordered
 from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head, ValidatorSet
+from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, RowState, change_state, member_of, node_loader
 from chain.ledger.statetree import Ref, StateTree
 from chain.ledger.store import Row, Store, check_format
@@ -33,6 +35,7 @@ from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError, DecodeError
 
+T = TypeVar("T")
 FIRST_HEIGHT = 1
 """May be empty: its certificate is what proves the state of genesis."""
 
@@ -93,10 +96,15 @@ class Ledger:
         self._certified = 0
         check_format(store)
         if check_genesis_row(store, genesis) and not rebuilding:
-            head, header, self._certified = check_directory(store, self.read)
-            self._tip = _Tip(head, header, self.read.tree_root(head.height))
+            complete_install(store)
+            self._open()
         else:
             self._create()
+
+    def _open(self) -> None:
+        head, header, self._certified = check_directory(self.store, self.read)
+        self._state, self._tree = CachedState(self.store), StateTree(node_loader(self.store))
+        self._tip = _Tip(head, header, self.read.tree_root(head.height))
 
     @classmethod
     def rebuild(
@@ -149,6 +157,16 @@ class Ledger:
         """Tell whether a key may sign now; what the pool asks."""
         member = member_of(RowState(self.store), public_key)
         return member is not None and member.active
+
+    def replace(self, change: Callable[[], T]) -> T:
+        """Let `change` exchange what the store holds, with every writer shut out, and open it anew.
+
+        What it leaves must be a ledger again; see `chain.ledger.snapshot`.
+        """
+        with self._executing, self._certifying:
+            result = change()
+            self._open()
+        return result
 
     # --- executing --------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from chain.ledger.proof import (
     ProvedState,
     ProvedTransaction,
 )
-from chain.ledger.queries import PAGE_MAX, Queries, UnknownHeight
+from chain.ledger.queries import PAGE_MAX, Queries
 from chain.ledger.state import node_loader
 from chain.ledger.statetree import StateProof, find, state_key_hash, state_value_hash
 from chain.ledger.store import DataDamaged, Store
@@ -42,7 +42,10 @@ class Prover:
         """height -> Merkle tree over its receipts, for the heights asked for last."""
 
     def header(self, height: int) -> HeaderProof:
-        """Prove a header by the nearest certificate at or above it; raise UnknownHeight, NotCertified."""
+        """Prove a header by the nearest certificate at or above it.
+
+        Raises UnknownHeight, NotHeld, NotCertified, as all proofs below do.
+        """
         headers: list[Header] = []
         for current in range(height, height + HEADERS_MAX):
             header = self._queries.header(current)
@@ -53,7 +56,7 @@ class Prover:
             if certificate is not None:
                 return HeaderProof(tuple(headers), certificate)
         if not headers:
-            raise UnknownHeight(f"height {height}: not here; it is above the head or was pruned")
+            raise self._queries.holding.missing_header(height)
         raise NotCertified(f"height {height}: no certificate up to height {headers[-1].height} yet")
 
     def receipt(self, tx_id: bytes) -> ProvedReceipt | None:
@@ -78,13 +81,14 @@ class Prover:
         """Prove a state entry's value or absence at a height; raise UnknownHeight, NotCertified."""
         header = self.header(height)
         key_hash = state_key_hash(namespace, key)
-        place = find(node_loader(self._store), self._queries.tree_root(height), key_hash)
         value, leaf = None, None
-        if place.leaf is not None:
-            found = place.leaf[2] or b""
-            stored = self._queries.value_at_leaf(place.leaf)
-            leaf = (found, state_value_hash(stored))
-            value = stored if found == key_hash else None
+        with self._queries.reading_state(height):
+            place = find(node_loader(self._store), self._queries.tree_root(height), key_hash)
+            if place.leaf is not None:
+                found = place.leaf[2] or b""
+                stored = self._queries.value_at_leaf(place.leaf)
+                leaf = (found, state_value_hash(stored))
+                value = stored if found == key_hash else None
         return ProvedState(namespace, key, value, StateProof(place.levels, leaf), header)
 
     def history(self, subject: str, first: int, last: int) -> ProvedHistory:

@@ -15,6 +15,7 @@ from itertools import islice
 from chain.ledger import rows
 from chain.ledger.block import Batch, Block, EventEntry, Header, Receipt, Transaction
 from chain.ledger.genesis import Validator
+from chain.ledger.holding import Holding, UnknownHeight
 from chain.ledger.rows import Head, Position, ValidatorSet
 from chain.ledger.state import RowState, node_loader
 from chain.ledger.statetree import Ref, find, state_key_hash
@@ -22,16 +23,10 @@ from chain.ledger.store import DataDamaged, Store, after_prefix
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode
 from chain.primitives.crypto import ZERO_HASH
-from chain.primitives.errors import AssentError, LimitError
+from chain.primitives.errors import LimitError
 from chain.primitives.execution import StateReader
 
 PAGE_MAX = 10_000
-
-
-class UnknownHeight(AssentError):
-    """A height that this node does not have: it is above the head, or was pruned."""
-
-    code = "unknown_height"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +58,12 @@ class StateView:
 class Queries:
     """Reads one ledger's rows."""
 
-    __slots__ = ("_store",)
+    __slots__ = ("_store", "holding")
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.holding = Holding(store)
+        """What of the history is here."""
 
     # --- blocks -----------------------------------------------------------------------------------
 
@@ -118,10 +115,19 @@ class Queries:
             return decode(ValidatorSet, row).validators
         raise DataDamaged("ledger: no validator set is stored; run `assent node rebuild`")
 
+    def validator_sets(self, *, above: int) -> Iterator[tuple[int, ValidatorSet]]:
+        """Yield (first height in force, set) of the sets that come to power above a height, upwards."""
+        start = rows.at(rows.VALIDATORS, above + 1)
+        for key, row in self._store.iterate(prefix=rows.VALIDATORS, start=start):
+            yield rows.height_of(key), decode(ValidatorSet, row)
+
     # --- transactions and receipts ----------------------------------------------------------------
 
     def position(self, tx_id: bytes) -> tuple[int, int] | None:
-        """Return (height, place in the batch) of a transaction with a final receipt, or None."""
+        """Return (height, place in the batch) of a transaction with a final receipt, or None.
+
+        The place is `rows.PLACE_UNKNOWN` when a snapshot brought the id.
+        """
         row = self._store.get(rows.TX_INDEX + tx_id)
         return None if row is None else rows.read_place(row)
 
@@ -130,9 +136,12 @@ class Queries:
         return self._store.get(rows.TX_INDEX + tx_id) is not None
 
     def transaction_bytes(self, tx_id: bytes) -> bytes | None:
-        """Return an executed transaction as it was sent, or None."""
+        """Return an executed transaction as it was sent, or None; raise NotHeld."""
         where = self.position(tx_id)
-        return None if where is None else self._store.get(rows.placed(rows.TRANSACTION, *where))
+        if where is None:
+            return None
+        self.holding.require_blocks(where[0], f"transaction {tx_id.hex()} of height {where[0]}")
+        return self._store.get(rows.placed(rows.TRANSACTION, *where))
 
     def transaction(self, tx_id: bytes) -> Transaction | None:
         """Return an executed transaction, or None."""
@@ -140,7 +149,8 @@ class Queries:
         return None if raw is None else decode(Transaction, raw)
 
     def transactions(self, height: int) -> list[Transaction]:
-        """Return the transactions of a height in batch order."""
+        """Return the transactions of a height in batch order; raise NotHeld."""
+        self.holding.require_blocks(height)
         prefix = rows.at(rows.TRANSACTION, height)
         return [decode(Transaction, row) for _, row in self._store.iterate(prefix=prefix)]
 
@@ -154,7 +164,8 @@ class Queries:
         return [decode(Receipt, row) for row in self.receipt_bytes(height)]
 
     def receipt_bytes(self, height: int) -> list[bytes]:
-        """Return the encoded receipts of a height in batch order."""
+        """Return the encoded receipts of a height in batch order; raise NotHeld."""
+        self.holding.require_blocks(height)
         return [row for _, row in self._store.iterate(prefix=rows.at(rows.RECEIPT, height))]
 
     def settled(self, height: int) -> list[bytes]:
@@ -178,13 +189,14 @@ class Queries:
         """Return events at heights first..last in ledger order: of a subject, a contract, both, or all.
 
         `name` is the event's name and needs a contract; `limit` is 1..10,000; `after` is a former page's
-        `next`. Raises LimitError for values outside.
+        `next`. Raises LimitError for values outside, NotHeld when the first height is not here any more.
         """
         if not 1 <= limit <= PAGE_MAX:
             raise LimitError(f"limit = {limit}: expected 1..{PAGE_MAX}")
         if name is not None and contract is None:
             raise LimitError(f"name = {name!r}: give the contract too")
         start = _start(first, after)
+        self.holding.require_blocks(start[0], f"events from height {start[0]} on")
         if subject is not None:
             found = self._subject_positions(subject, start[0], last)
         elif contract is not None:
@@ -271,12 +283,20 @@ class Queries:
         return self._store.get(rows.state_key(namespace, key))
 
     def state_at(self, namespace: str, key: bytes, height: int) -> bytes | None:
-        """Return one entry of the state of a height, or None when absent there; raise UnknownHeight."""
+        """Return one entry of the state of a height, None when absent there; raise UnknownHeight, NotHeld."""
         key_hash = state_key_hash(namespace, key)
-        leaf = find(node_loader(self._store), self.tree_root(height), key_hash).leaf
-        if leaf is None or leaf[2] != key_hash:
-            return None
-        return self.value_at_leaf(leaf)
+        with self.reading_state(height):
+            leaf = find(node_loader(self._store), self.tree_root(height), key_hash).leaf
+            return None if leaf is None or leaf[2] != key_hash else self.value_at_leaf(leaf)
+
+    @contextmanager
+    def reading_state(self, height: int) -> Iterator[None]:
+        """Say NotHeld, not DataDamaged, when the state of a height is pruned while it is read."""
+        try:
+            yield
+        except DataDamaged:
+            self.holding.require_state(height)
+            raise
 
     def state_range(
         self, namespace: str, prefix: bytes, *, after: bytes | None = None, limit: int = 100
@@ -294,20 +314,26 @@ class Queries:
         return StatePage(tuple(found[:limit]), found[limit - 1][0] if len(found) > limit else None)
 
     def tree_root(self, height: int) -> Ref | None:
-        """Return the root of the state tree of a height; raise UnknownHeight."""
+        """Return the root of the state tree of a height; raise UnknownHeight, NotHeld."""
         row = self._store.get(rows.at(rows.ROOT, height))
+        self.holding.require_state(height)
         if row is None:
-            raise UnknownHeight(f"height {height}: its state is not here; it is above the head or was pruned")
+            raise UnknownHeight(f"height {height}: its state is not here; it is above the head")
         return rows.read_root(row)
 
     def value_at_leaf(self, leaf: Ref) -> bytes:
         """Return the state value that a leaf of the tree stands for."""
+        return self.entry_at_leaf(leaf)[1]
+
+    def entry_at_leaf(self, leaf: Ref) -> tuple[bytes, bytes]:
+        """Return (name, value) of a leaf of the tree; the name is `sized(namespace) + key`."""
         _, height, key_hash = leaf
         row = self._row(rows.value_key(height, key_hash or ZERO_HASH), f"a state value of height {height}")
-        return rows.read_value_row(row)
+        return rows.split_value_row(row)
 
     def _receipt(self, height: int, index: int) -> Receipt:
         key = rows.placed(rows.RECEIPT, height, index)
+        self.holding.require_blocks(height)
         return decode(Receipt, self._row(key, f"receipt {index} of height {height}"))
 
     def _row(self, key: bytes, what: str) -> bytes:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections import deque
 
 from chain.ledger import rows
 from chain.ledger.block import Candidate
 from chain.ledger.genesis import Genesis
 from chain.ledger.queries import Queries
 from chain.ledger.recovery import check_genesis_row, damaged
-from chain.ledger.store import Store, check_format
+from chain.ledger.store import Store, check_format, delete_range
 
-DELETES_PER_WRITE = 10_000
 SYNC_EVERY = 100
 
 
@@ -29,9 +28,7 @@ def begin_rebuild(store: Store, genesis: Genesis) -> int:
     target = rows.height_of(newest[0])
     store.write([(rows.REBUILD_KEY, target.to_bytes(8, "big"))], [rows.HEAD_KEY, rows.CERTIFIED_KEY])
     for column in rows.DERIVED:
-        keys = (key for key, _ in store.iterate(prefix=column))
-        while chunk := list(islice(keys, DELETES_PER_WRITE)):
-            store.write([], chunk, sync=False)
+        deque(delete_range(store, column), maxlen=0)
     return target
 
 

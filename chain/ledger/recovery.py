@@ -67,6 +67,8 @@ def _check_head(store: Store, queries: Queries, head: Head) -> Header:
         raise damaged(f"the head row says height {head.height}, there are headers above it")
     if queries.height_of(head.header_hash) != head.height:
         raise damaged(f"the index of header hashes lacks height {head.height}")
+    if head.height < queries.holding.now().blocks:
+        return header  # the node began from a snapshot of this very height
     payload = queries.payload(head.height)
     if payload is None:
         raise damaged(f"the batch of height {head.height} is missing")

@@ -2,7 +2,7 @@
 
 | column | key after the column          | value                                                        |
 |--------|-------------------------------|--------------------------------------------------------------|
-| 00     | name                          | format, genesis, head, certified, rebuild                    |
+| 00     | name                          | format, genesis, head, certified, held, rebuild, loading     |
 | B      | height                        | payload as consensus ordered it (b"" for a gap)              |
 | T      | height, index                 | encoded transaction                                          |
 | H      | height                        | encoded header                                               |
@@ -18,9 +18,11 @@
 | N      | height, path                  | inner node of the state tree                                 |
 | O      | height                        | root of the state tree                                       |
 | X      | height                        | keys of the V and N rows that this height made stale         |
+| P      | path                          | of a state being fetched: complete subtrees, incomplete nodes |
 | J      | the driver's own              | consensus votes                                              |
 
-B, T, K and the genesis are what a node was told; everything else follows from them (`rebuild`).
+B, T, K and the genesis are what a node was told; everything else follows from them (`rebuild`), or from the
+oldest state that is held when older blocks are not (pruning, snapshots: the row `held`).
 """
 
 from __future__ import annotations
@@ -39,11 +41,16 @@ from chain.primitives.errors import LimitError
 PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE, VALIDATORS = b"B", b"T", b"H", b"h", b"K", b"M"
 TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
 STATE, VALUE, NODE, ROOT, STALE = b"S", b"V", b"N", b"O", b"X"
+PARTIAL = b"P"
 VOTES = b"J"
 DERIVED = (HEADER_HASH, VALIDATORS, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, VALUE, NODE, ROOT, STALE)
 """What `rebuild` deletes and makes again; headers stay, to be compared."""
 
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
+HELD_KEY, LOADING_KEY = b"\0held", b"\0loading"
+
+PLACE_UNKNOWN = 2**32 - 1
+"""Place in the batch of a transaction whose block is not here: a snapshot names ids and heights only."""
 
 Position = tuple[int, int, int]
 """(height, transaction's place in the batch, event's place in the receipt)."""
@@ -65,6 +72,24 @@ class Head:
     """Executed so far, failed ones included."""
     failed: U64
     events: U64
+
+
+@record("held", max_bytes=1_024)
+class Held:
+    """From which height on this node holds what; absent when it holds everything."""
+
+    blocks: U64 = 0
+    """First height with its batch, transactions, receipts and index rows."""
+    state: U64 = 0
+    """First height whose state can be read."""
+    headers: U64 = 0
+    """First height from which every header is here; some lower ones may be."""
+    swept: U64 = 0
+    """Heights below this have no rows left of what is not held; those up to `blocks` wait for deletion."""
+    rooted: U64 = 0
+    """State rows written below this height belong to no tree in use (a snapshot replaced them)."""
+    archive: Annotated[str, Bound(0, 512)] = ""
+    """Where blocks below were archived, for people; empty when unknown."""
 
 
 @record("validator-set", max_bytes=131_072)
@@ -146,9 +171,10 @@ def value_row(name: bytes, value: bytes) -> bytes:
     return len(name).to_bytes(4, "big") + name + value
 
 
-def read_value_row(row: bytes) -> bytes:
-    """Return the value of a value row."""
-    return row[4 + int.from_bytes(row[:4], "big") :]
+def split_value_row(row: bytes) -> tuple[bytes, bytes]:
+    """Return (name, value) of a value row."""
+    end = 4 + int.from_bytes(row[:4], "big")
+    return row[4:end], row[end:]
 
 
 def node_key(height: int, path: bytes) -> bytes:

@@ -111,7 +111,8 @@ def children_of(node: bytes) -> dict[int, Ref]:
     }
 
 
-def _pack(children: dict[int, Ref]) -> bytes:
+def pack_node(children: Mapping[int, Ref]) -> bytes:
+    """Return the stored node with these children, by nibble."""
     mask = leaves = 0
     hashes, heights, keys = [], [], []
     for nibble in sorted(children):
@@ -141,7 +142,7 @@ def _edited(node: bytes, edits: list[Edit]) -> bytes:
                     children.pop(nibble, None)
                 else:
                     children[nibble] = changed
-            return _pack(children)
+            return pack_node(children)
     mask = node[2] << 8 | node[3]
     count = mask.bit_count()
     data = bytearray(node)
@@ -212,6 +213,20 @@ class StateTree:
                 del cache[path]
 
 
+def build_subtree(path: bytes, height: int, leaves: Mapping[bytes, bytes]) -> TreeUpdate:
+    """Return what stands at `path` when these are all leaves below it: key hash -> value hash."""
+    changes: list[Change] = sorted(
+        [(hexlify(key), key, sha256(_LEAF + key + value).digest()) for key, value in leaves.items()]
+    )
+    result = TreeUpdate(None)
+    result.root = _Writer(_no_node, height, result).apply(None, path, changes)
+    return result
+
+
+def _no_node(height: int, path: bytes) -> bytes:
+    raise KeyError((height, path))
+
+
 class _Writer:
     """One update: the recursion's shared arguments."""
 
@@ -267,7 +282,7 @@ class _Writer:
             child = self._build(path + _DIGITS[nibble], below, moved)
             assert child is not None
             children[nibble] = child
-        return self._keep(path, _pack(children))
+        return self._keep(path, pack_node(children))
 
     def _leaf(self, leaf: Change, moved: Ref | None) -> Ref:
         if moved is not None and moved[2] == leaf[1]:

@@ -16,6 +16,7 @@ from chain.primitives.errors import AssentError
 Row = tuple[bytes, bytes]
 FORMAT_VERSION = 1
 FORMAT_KEY = b"\x00format"
+DELETES_PER_WRITE = 10_000
 
 
 class DataLocked(AssentError):
@@ -93,6 +94,16 @@ def after_prefix(prefix: bytes) -> bytes | None:
     """Return the first key behind every key with this prefix; None when there is none."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else None
+
+
+def delete_range(
+    store: Store, prefix: bytes, *, start: bytes | None = None, stop: bytes | None = None
+) -> Iterator[int]:
+    """Delete rows in unsynced writes of bounded size; yield the number deleted after each."""
+    keys = (key for key, _ in store.iterate(prefix=prefix, start=start, stop=stop))
+    while chunk := list(islice(keys, DELETES_PER_WRITE)):
+        store.write([], chunk, sync=False)
+        yield len(chunk)
 
 
 def check_format(store: Store) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from chain.ledger.block import EventEntry
 from chain.ledger.executor import SKIPPED
-from chain.ledger.queries import UnknownHeight
+from chain.ledger.holding import UnknownHeight
 from chain.ledger.testing import GAS, ToyChain, ToyRuntime
 from chain.primitives.codec import U64_MAX, decode_value, encode_value
 from chain.primitives.errors import LimitError

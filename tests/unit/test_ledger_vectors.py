@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chain.ledger import block, genesis, proof, rows, statetree, window
+from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window
 from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
 from chain.ledger.store import FORMAT_VERSION
 from chain.ledger.testing import ToyChain, toy_genesis
@@ -22,7 +22,7 @@ from chain.primitives.codec import _TAGS, decode, encode, tag_of
 from chain.primitives.execution import Event, map_key
 
 PATH = Path(__file__).parent.parent / "vectors" / "ledger_records.json"
-MODULES = (block, genesis, proof, rows, statetree, window)
+MODULES = (anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window)
 
 
 def examples() -> dict[str, Any]:
@@ -37,6 +37,8 @@ def examples() -> dict[str, Any]:
     proved = prove.receipt(move.id)
     assert proved is not None
     whole = toy_genesis()
+    change = anchor.SetChange(prove.header(1), rows.ValidatorSet(whole.validators))
+    anchored = anchor.make_anchor(read, 2, 8)
     items = [
         move.tx.body,
         move.tx,
@@ -64,6 +66,12 @@ def examples() -> dict[str, Any]:
         read.head(),
         rows.ValidatorSet(whole.validators),
         window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
+        rows.Held(blocks=5, state=4, headers=2, swept=1, rooted=4, archive="archive"),
+        change,
+        anchor.SetChanges(0, (change,)),
+        anchored,
+        snapshot.Loading(anchored, (change,), installing=True),
+        statechunk.StateChunk(b"0a", 3, (bytes(32), bytes(32)), ((b"\3toyk", b"v"),)),
     ]
     return {tag_of(type(item)): item for item in items}
 

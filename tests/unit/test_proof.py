@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ledger.holding import UnknownHeight
 from chain.ledger.proof import (
     HEADERS_MAX,
     HeaderProof,
@@ -21,7 +22,6 @@ from chain.ledger.proof import (
     Verifier,
 )
 from chain.ledger.prover import NotCertified
-from chain.ledger.queries import UnknownHeight
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.codec import decode, encode, encode_value
 from chain.primitives.crypto import ZERO_HASH

@@ -1,0 +1,224 @@
+"""Taking the state of a certified height for a ledger, without the blocks that led to it.
+
+Fetched state lies under its own height, so it disturbs nothing while it arrives: the ledger goes on where it
+stands, and a crash keeps what was written (`StateLoad.resume`). Only when the whole tree is here, hashed to
+the certified root, does `install` exchange the current state and write the head. It marks its beginning in a
+synced write and its end in another; opening a directory in between repeats it, so a half-loaded snapshot is
+never taken for a ledger. `begin`, `abandon` and `install` are called through `Ledger.replace`, which shuts
+out whoever executes; `take` needs no such care.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from threading import Lock
+from typing import Annotated
+
+from chain.ledger import rows
+from chain.ledger.anchor import Anchor, SetChange, TrustedSets
+from chain.ledger.block import Header, header_hash
+from chain.ledger.genesis import Genesis
+from chain.ledger.rows import Head, Held, ValidatorSet
+from chain.ledger.statechunk import StateChunk, StateLoader
+from chain.ledger.store import DataDamaged, Row, Store, delete_range
+from chain.ledger.window import NAMESPACE, WINDOW, read_entry, window_key
+from chain.primitives.codec import Bound, decode, encode, record
+from chain.primitives.errors import AssentError, ProofInvalid
+
+CHANGES_KEPT_MAX = 4_096
+ROWS_PER_WRITE = 10_000
+
+
+class SnapshotTooOld(AssentError):
+    """A snapshot of a height that the ledger has already: it is not needed."""
+
+    code = "snapshot_too_old"
+
+
+@record("loading", max_bytes=1_073_741_824)
+class Loading:
+    """Which height's state is being fetched, with everything that proves it."""
+
+    anchor: Anchor
+    changes: Annotated[tuple[SetChange, ...], Bound(0, CHANGES_KEPT_MAX)]
+    installing: bool
+    """The whole state is here and takes the place of the former one: finish that before anything else."""
+
+
+class StateLoad:
+    """One state on its way into a store."""
+
+    def __init__(self, store: Store, loading: Loading) -> None:
+        """Continue a load that was begun (`begin`, `resume`)."""
+        self._store, self._loading = store, loading
+        top = loading.anchor.top
+        self.height = top.height
+        self.anchor = loading.anchor
+        self.loader = StateLoader(top.height, top.state_root, store.iterate(prefix=rows.PARTIAL))
+        self._open, self._lock = True, Lock()
+
+    @classmethod
+    def begin(cls, store: Store, sets: TrustedSets, anchor: Anchor) -> StateLoad:
+        """Start to load the state of an anchor's height; what a former load brought goes.
+
+        Raises ProofInvalid unless the sets prove the anchor, SnapshotTooOld unless it lies above the head.
+        """
+        sets.check_anchor(anchor)
+        _check_newer(store, anchor)
+        _clear(store)
+        loading = Loading(anchor, tuple(sets.changes), installing=False)
+        store.write([(rows.LOADING_KEY, encode(loading))])
+        return cls(store, loading)
+
+    @classmethod
+    def resume(cls, store: Store) -> StateLoad | None:
+        """Return the load that a former process began and did not finish, or None."""
+        row = store.get(rows.LOADING_KEY)
+        return None if row is None else cls(store, decode(Loading, row))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole state is here, ready to be installed."""
+        return self.loader.complete
+
+    def take(self, chunk: StateChunk) -> None:
+        """Check and keep one chunk; raise ProofInvalid. One that is not wanted (any more) is ignored."""
+        with self._lock:
+            if self._open:
+                puts, deletes = self.loader.take(chunk)
+                if puts:
+                    self._store.write(puts, deletes, sync=False)
+
+    def abandon(self) -> None:
+        """Forget what was fetched."""
+        with self._lock:
+            self._open = False
+            _clear(self._store)
+
+    def install(self, progress: Callable[[str], None] = lambda _what: None) -> None:
+        """Make the fetched state the ledger's.
+
+        Raises SnapshotTooOld when the ledger went past it meanwhile, DataDamaged when it is not complete.
+        """
+        with self._lock:
+            if not self._open or not self.complete:
+                raise DataDamaged(f"snapshot of height {self.height}: not complete; fetch the rest first")
+            _check_newer(self._store, self.anchor)
+            self._open = False
+            marked = Loading(self.anchor, self._loading.changes, installing=True)
+            self._store.write([(rows.LOADING_KEY, encode(marked))], sync=True)
+            _install(self._store, marked, progress)
+
+
+def _clear(store: Store) -> None:
+    """Delete every trace of a load, the mark first: rows without it mean nothing, and go next time."""
+    store.write([], [rows.LOADING_KEY], sync=False)
+    _drain(delete_range(store, rows.PARTIAL))
+    above = _head(store).height + 1
+    for column in (rows.VALUE, rows.NODE):
+        _drain(delete_range(store, column, start=rows.at(column, above)))
+
+
+def complete_install(store: Store) -> None:
+    """Finish an installation that a crash interrupted; do nothing when there was none."""
+    row = store.get(rows.LOADING_KEY)
+    if row is not None and (loading := decode(Loading, row)).installing:
+        _install(store, loading, lambda _what: None)
+
+
+def _install(store: Store, loading: Loading, progress: Callable[[str], None]) -> None:
+    """Every step may be repeated; the last write makes the snapshot the ledger."""
+    anchor, top = loading.anchor, loading.anchor.top
+    progress("replacing the current state")
+    _drain(delete_range(store, rows.STATE))
+    values = store.iterate(prefix=rows.at(rows.VALUE, top.height))
+    _write_all(store, ((rows.STATE + name, value) for name, value in map(_split, values)))
+    progress("indexing the last transactions")
+    entry = read_entry(top.height, store.get(_window_row(top.height)))
+    for height in range(max(0, top.height - WINDOW + 1), top.height + 1):
+        raw = store.get(_window_row(height))
+        ids = [] if raw is None else read_entry(height, raw).tx_ids()
+        place = rows.place(height, rows.PLACE_UNKNOWN)
+        _write_all(store, ((rows.TX_INDEX + tx_id, place) for tx_id in ids))
+    genesis = decode(Genesis, store.get(rows.GENESIS_KEY) or b"")
+    held = Held() if (row := store.get(rows.HELD_KEY)) is None else decode(Held, row)
+    head = Head(top.height, header_hash(top), entry.transactions, entry.failed, entry.events)
+    root = store.get(rows.PARTIAL)
+    now_held = Held(
+        blocks=top.height + 1,
+        state=top.height,
+        headers=anchor.headers[0].height,
+        swept=held.swept,
+        rooted=top.height,
+        archive=held.archive,
+    )
+    puts = [
+        *_proof_rows(loading, genesis),
+        (rows.at(rows.ROOT, top.height), b"" if root is None else root[1:]),
+        (rows.HELD_KEY, encode(now_held)),
+        (rows.CERTIFIED_KEY, top.height.to_bytes(8, "big")),
+        (rows.HEAD_KEY, encode(head)),
+    ]
+    partial = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
+    store.write(puts, [rows.LOADING_KEY, *partial], sync=True)
+
+
+def _proof_rows(loading: Loading, genesis: Genesis) -> Iterator[Row]:
+    """Yield headers, certificates and validator sets: what later proofs need."""
+    sets = TrustedSets(genesis)
+    sets.follow(loading.changes)
+    for first, validators in sets.rows:
+        yield rows.at(rows.VALIDATORS, first), encode(ValidatorSet(validators))
+    for proof in [change.header for change in loading.changes]:
+        yield from _header_rows(proof.headers)
+        yield rows.at(rows.CERTIFICATE, proof.certificate.height), encode(proof.certificate)
+    yield from _header_rows(loading.anchor.headers)
+    certificate = loading.anchor.certificate
+    yield rows.at(rows.CERTIFICATE, certificate.height), encode(certificate)
+
+
+def _header_rows(headers: tuple[Header, ...]) -> Iterator[Row]:
+    for header in headers:
+        yield rows.at(rows.HEADER, header.height), encode(header)
+        yield rows.HEADER_HASH + header_hash(header), header.height.to_bytes(8, "big")
+
+
+def _check_newer(store: Store, anchor: Anchor) -> None:
+    head = _head(store)
+    if anchor.top.height <= head.height:
+        raise SnapshotTooOld(
+            f"snapshot of height {anchor.top.height}: the ledger stands at {head.height}; it is not needed"
+        )
+    for header in anchor.headers:
+        own = store.get(rows.at(rows.HEADER, header.height))
+        if own is not None and own != encode(header):
+            raise ProofInvalid(
+                f"snapshot of height {anchor.top.height}: its header {header.height} is not this ledger's; "
+                "one of them has diverged: compare this node's release and disk with the others'"
+            )
+
+
+def _window_row(height: int) -> bytes:
+    return rows.state_key(NAMESPACE, window_key(height))
+
+
+def _split(row: Row) -> tuple[bytes, bytes]:
+    return rows.split_value_row(row[1])
+
+
+def _head(store: Store) -> Head:
+    row = store.get(rows.HEAD_KEY)
+    if row is None:
+        raise DataDamaged("ledger: the head row is missing; run `assent node rebuild`")
+    return decode(Head, row)
+
+
+def _write_all(store: Store, puts: Iterator[Row]) -> None:
+    while chunk := list(islice(puts, ROWS_PER_WRITE)):
+        store.write(chunk, sync=False)
+
+
+def _drain(steps: Iterator[int]) -> None:
+    deque(steps, maxlen=0)
