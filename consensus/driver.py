@@ -300,7 +300,9 @@ class Driver:
         moved = (state.view, state.active, state.delivered, state.executed, state.certified)
         soon = self._now + self._timing.status_ms
         if moved != self._moved:
-            self._moved, self._repair_at = moved, soon
+            # Progress repairs nothing that lies behind it: a certificate that was missed is asked for anyway.
+            late = self._repair_at if state.lacks_certificates() else soon
+            self._moved, self._repair_at = moved, min(late, soon)
         elif self._stuck():
             self._repair_at = min(self._repair_at, soon)
 
@@ -348,6 +350,7 @@ class Driver:
             or state.behind is not None
             or state.executed > state.certified
             or self._lost_track
+            or state.lacks_certificates()
         )
 
     # --- payloads that were missed ----------------------------------------------------------------

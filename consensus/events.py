@@ -17,7 +17,10 @@ class Head:
     certificate: Certificate | None = None
     """Of the highest certified block; None at genesis."""
     headers: Mapping[int, bytes] = field(default_factory=dict)
-    """Height -> header hash of every block executed above the certified one, without holes."""
+    """Height -> header hash of every block executed above the certified one, without holes; and of those
+    among the 2W below it whose certificate is missing."""
+    certificates: Mapping[int, Certificate] = field(default_factory=dict)
+    """Height -> certificate of the 2W heights up to the certified one, as far as held: peers may lack one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,12 @@ class State:
         self.certificate = head.certificate
         self.headers = dict(head.headers)
         """Header hashes executed here, from the last 2W heights."""
-        self.executed = self.delivered = max(self.headers, default=self.certified)
+        self.executed = self.delivered = max(self.certified, *self.headers, 0)
         self.slots: dict[int, Slot] = {}
         self.retired: dict[int, Slot] = {}
         """Slots of the last W certified heights, for those who are a moment late."""
         self.checkpoints: dict[int, dict[bytes, Checkpoint]] = {}
-        self.recent: dict[int, Certificate] = {}
+        self.recent: dict[int, Certificate] = dict(head.certificates)
         """Certificates of the last 2W heights, for those who lack one."""
         if head.certificate is not None:
             self.recent[self.certified] = head.certificate
@@ -112,6 +112,10 @@ class State:
     def wants(self) -> tuple[tuple[int, bytes], ...]:
         """Return (height, digest) of payloads to fetch: re-proposed or committed, and unknown here."""
         return tuple((slot.height, item) for slot in self.slots.values() for item in slot.wanted())
+
+    def lacks_certificates(self) -> bool:
+        """Tell whether a height below the certified one is still without its certificate here."""
+        return any(height < self.certified and height not in self.recent for height in self.headers)
 
     def in_flight(self, slot: Slot) -> bool:
         """Tell whether a height is being decided, as far as one faulty replica cannot pretend it."""

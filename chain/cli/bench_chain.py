@@ -95,7 +95,7 @@ async def _measure(consortium: Consortium, transactions: int, outstanding: int) 
     chain_id = load_genesis(consortium.genesis).chain_id
     admins = {org.name: load_key(org.key("admin")) for org in consortium.orgs}
     urls = {org.name: _url(org) for org in consortium.orgs}
-    await _deploy(urls, admins, chain_id)
+    await deploy_contract(urls, admins, chain_id, CONTRACT, SOURCE)
     async with Client(next(iter(urls.values()))) as client:
         head = await client.head()
     batches = [range(at, min(at + BATCH, transactions)) for at in range(0, transactions, BATCH)]
@@ -143,22 +143,25 @@ def _cpu_s(org: OrgFolder) -> float:
     return float(spent.user + spent.system)
 
 
-async def _deploy(urls: dict[str, str], admins: dict[str, PrivateKey], chain_id: bytes) -> None:
+async def deploy_contract(
+    urls: dict[str, str], admins: dict[str, PrivateKey], chain_id: bytes, contract: str, source: str
+) -> None:
+    """Propose a contract as the first organisation, approve it as two more, commit it as the last."""
     seq, source_hash = 0, b""
-    for position, name in enumerate(ORGS[:3]):
+    for position, name in enumerate(list(urls)[:3]):
         async with Client(urls[name]) as client:
             account = Account(client, admins[name], chain_id)
             if position == 0:
-                args = {"name": CONTRACT, "source": SOURCE, "arguments": {}}
+                args = {"name": contract, "source": source, "arguments": {}}
                 await account.send("lifecycle", "propose", args, gas_limit=5_000_000)
-                proposal: Any = await client.state("lifecycle", "proposals", f"{CONTRACT}/1")
+                proposal: Any = await client.state("lifecycle", "proposals", f"{contract}/1")
                 seq, source_hash = proposal["seq"], proposal["source_hash"]
                 continue
             await account.send(
-                "lifecycle", "approve", {"name": CONTRACT, "seq": seq, "source_hash": source_hash}
+                "lifecycle", "approve", {"name": contract, "seq": seq, "source_hash": source_hash}
             )
             if position == 2:
-                await account.send("lifecycle", "commit", {"name": CONTRACT, "seq": seq}, gas_limit=5_000_000)
+                await account.send("lifecycle", "commit", {"name": contract, "seq": seq}, gas_limit=5_000_000)
 
 
 def _request(key: PrivateKey, chain_id: bytes, numbers: range, head: int) -> tuple[list[str], bytes]:

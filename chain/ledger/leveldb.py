@@ -65,7 +65,8 @@ class LevelStore(LevelRows):
         """Open or create; raise DataLocked, DataDamaged or StorageFailed, each naming the directory.
 
         Rows are mostly hashes and signatures, which do not compress, so compression is off; Bloom filters
-        make the frequent question "is this id on the ledger already?" cheap when the answer is no.
+        make the frequent question "is this id on the ledger already?" cheap when the answer is no. Without
+        paranoid checks LevelDB skips damaged records of its log and goes on with the rows behind them.
         """
         with _explains(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -77,6 +78,7 @@ class LevelStore(LevelRows):
                 lru_cache_size=cache_mib * MIB,
                 write_buffer_size=write_buffer_mib * MIB,
                 max_open_files=OPEN_FILES_MAX,
+                paranoid_checks=True,
             )
         super().__init__(db, path)
 
@@ -106,7 +108,8 @@ def _explains(path: Path) -> Iterator[None]:
 
 def _explained(path: Path, error: Exception) -> Exception:
     """Return our error for one of LevelDB's; the remedy depends on which of three things went wrong."""
-    text = str(error)
+    said = error.args[0] if error.args else ""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else str(error)
     if isinstance(error, plyvel.IOError) and ("/LOCK" in text or "lock " in text):
         return DataLocked(
             f"{path}: another process uses this data directory; stop it (one directory serves one process)"

@@ -30,6 +30,7 @@ from chain.network.messages import Hello
 from chain.network.sync import Sync, SyncEffects
 from chain.node.admission import Admission, Verdict, is_forged
 from chain.node.execution import Executor, Ordered
+from chain.node.marker import FileMarker
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, SyncChain
 from chain.node.status import NodeStatus
@@ -93,7 +94,8 @@ class Node:
             self.ledger.read.is_final,
             PoolBounds(bounds.max_transactions, bounds.max_bytes, bounds.max_per_sender),
         )
-        self._votes = DurableVotes(self._store, files.key.with_suffix(".voted"))
+        self._marker = FileMarker(files.key.with_suffix(".voted"))
+        self._votes = DurableVotes(self._store, self._marker)
         for candidate in self._votes.promised():
             self.pool.hold(candidate, verified=True)
         self._wanted: set[bytes] = set()
@@ -143,7 +145,6 @@ class Node:
             batch_interval_ms=pace.batch_interval_ms,
             in_flight_max=IN_FLIGHT_MAX,
         )
-        certified, top = self.ledger.certified_height, self.ledger.head.height
         return Driver(
             rules=rules,
             signer=self._key,
@@ -151,12 +152,19 @@ class Node:
             store=self._votes,
             transport=PeerTransport(self._peers),
             application=self._orderer,
-            head=Head(
-                self.ledger.read.certificate(certified),
-                {height: self._header_hash(height) for height in range(certified + 1, top + 1)},
-            ),
+            head=self._head(2 * limits.consensus_window),
             first_start=self._votes.first_start,
         )
+
+    def _head(self, back: int) -> Head:
+        """Return where the ledger stands, with what consensus remembers of the `back` heights below."""
+        certified, top = self.ledger.certified_height, self.ledger.head.height
+        found = {
+            h: self.ledger.read.certificate(h) for h in range(max(1, certified - back + 1), certified + 1)
+        }
+        held = {height: item for height, item in found.items() if item is not None}
+        open_heights = [*(found.keys() - held.keys()), *range(certified + 1, top + 1)]
+        return Head(held.get(certified), {height: self._header_hash(height) for height in open_heights}, held)
 
     def _header_hash(self, height: int) -> bytes:
         header = self.ledger.read.header(height)
@@ -198,6 +206,7 @@ class Node:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._admission.close()
         self._executor.close()
+        self._marker.close()
         self._store.close()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:

@@ -7,25 +7,37 @@ written in the same synced write as the vote, and deleted once the block that ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from chain.ledger.block import Candidate, Transaction
 from chain.ledger.rows import VOTES
 from chain.ledger.store import Store
+from chain.node.marker import Marker
 from chain.primitives.codec import decode
+from consensus.errors import VotesDamaged
 
-MARKER_TEXT = "this key has voted: a node that finds its data directory empty listens first\n"
-_VOTE, _PROMISED = VOTES + b"v", VOTES + b"t"
+_VOTE, _PROMISED, _WRITES = VOTES + b"v", VOTES + b"t", VOTES + b"w"
 
 
 class DurableVotes:
     """Rows of consensus in the node's store (`consensus.ports.VoteStore`); used by one thread."""
 
-    def __init__(self, store: Store, marker: Path) -> None:
-        """`marker` lies beside the key and outlives a wiped store; it is made just before the first vote."""
+    def __init__(self, store: Store, marker: Marker) -> None:
+        """`marker` outlives the store; raise VotesDamaged when it counts writes that the store has lost.
+
+        A store without any write of votes is not damaged but wiped: the replica listens before it votes.
+        """
         self._store, self._marker = store, marker
-        self.first_start = not marker.exists()
+        row, counted = store.get(_WRITES), marker.read()
+        self.first_start = counted is None
         """Whether this key has certainly never voted."""
+        held, counted = int.from_bytes(row or b"", "big"), counted or 0
+        if row is not None and held < counted:
+            raise VotesDamaged(
+                f"vote store: the last {counted - held} of {counted} writes of votes are gone (a damaged "
+                "disk, or an older copy of the data directory); do not vote with it: remove the data "
+                "directory and start again: the node fetches the chain and rejoins without voting twice"
+            )
+        self._writes = max(held, counted)
         self._promised: set[bytes] = set()
         self._staged: dict[bytes, bytes] = {}
         self._executed: list[bytes] = []
@@ -59,9 +71,12 @@ class DurableVotes:
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Write votes and promised transactions at once, durable when this returns."""
         if self.first_start:
-            self._marker.write_text(MARKER_TEXT)
+            self._marker.advance(0)
             self.first_start = False
         rows = [(_VOTE + key, value) for key, value in puts.items()]
+        rows.append((_WRITES, (self._writes + 1).to_bytes(8, "big")))
         gone = [_VOTE + key for key in deletes]
         self._store.write([*self._staged.items(), *rows], [*gone, *self._executed], sync=True)
+        self._writes += 1
+        self._marker.advance(self._writes)
         self._staged, self._executed = {}, []

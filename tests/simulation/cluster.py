@@ -87,8 +87,10 @@ class Ledger:
 
     def head(self) -> Head:
         top = max(self.certificates, default=0)
-        headers = {height: self.headers[height - 1] for height in range(top + 1, self.height + 1)}
-        return Head(self.certificates.get(top), headers)
+        lowest = max(1, top - 15)
+        held = {height: item for height, item in self.certificates.items() if height >= lowest}
+        headers = {at: self.headers[at - 1] for at in range(lowest, self.height + 1) if at not in held}
+        return Head(self.certificates.get(top), headers, held)
 
 
 class Node:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import PrivateKey
 from consensus.errors import VotesDamaged
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, signing_digest
@@ -218,3 +219,23 @@ def test_a_replica_whose_disk_fails_reports_it_and_says_nothing_more() -> None:
     assert "DiskFailure" in driver.status(cluster.now)["halted"]
     driver.on_tick(cluster.now + 10_000)
     assert "halted" in driver.status(cluster.now)["phase"]
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_certificate_missed_is_asked_for_though_the_chain_moves_on(crashed: bool) -> None:
+    """Nothing waits for it and later ones come in time, also when everyone restarts: found by torture."""
+    cluster = Cluster(4)
+    late = cluster.nodes[3]
+    missed = (Checkpoint, Certificate)
+    cluster.filters = [
+        lambda _a, to, message: not (to is late and isinstance(message, missed) and message.height == 1)
+    ]
+    for height in (1, 2):
+        cluster.submit()
+        cluster.run_to_height(height, 5_000, nodes=cluster.nodes[:3])
+    cluster.run_until(lambda: late.certified_height == 2, 5_000)
+    assert 1 not in late.ledger.certificates
+    if crashed:
+        restart(*cluster.nodes)
+    cluster.filters = []
+    cluster.run_until(lambda: 1 in late.ledger.certificates, 2_000)

@@ -10,6 +10,7 @@ from chain.ledger.block import Batch, Candidate
 from chain.ledger.mempool import Mempool
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain
+from chain.node.marker import FileMarker
 from chain.node.orderer import Orderer, batch_ids
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
@@ -57,7 +58,7 @@ class Desk:
         self.now = ledger.head_header.time + 1_000
         self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final)
         self.store, self.node = MemoryStore(), Wishes()
-        self.votes = DurableVotes(self.store, folder / "node.voted")
+        self.votes = DurableVotes(self.store, FileMarker(folder / "node.voted"))
         self.orderer = Orderer(
             KEY, ledger, genesis.limits, self.pool, self.votes, lambda: self.now, self.node
         )
@@ -146,12 +147,12 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
     desk.orderer.propose(Turn(2, 0, (), 0))
     desk.votes.write({b"vote": b"1"}, [])
     desk.store.crash()
-    again = DurableVotes(desk.store, tmp_path / "node.voted")
+    again = DurableVotes(desk.store, FileMarker(tmp_path / "node.voted"))
     assert sorted(item.id for item in again.promised()) == sorted(call.id for call in calls)
     assert list(again.load()) == [(b"vote", b"1")]
     again.executed([call.id for call in calls])
     again.write({}, [b"vote"])
-    last = DurableVotes(desk.store, tmp_path / "node.voted")
+    last = DurableVotes(desk.store, FileMarker(tmp_path / "node.voted"))
     assert (list(last.promised()), list(last.load())) == ([], [])
 
 
@@ -164,7 +165,7 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_pa
         chain.ledger,
         genesis.limits,
         pool,
-        DurableVotes(MemoryStore(), tmp_path / "node.voted"),
+        DurableVotes(MemoryStore(), FileMarker(tmp_path / "node.voted")),
         lambda: genesis.time + 9,
         Wishes(),
     )
@@ -178,7 +179,7 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_pa
 def test_a_key_counts_as_having_voted_from_its_first_vote_on_and_not_from_a_failed_start(
     tmp_path: Path,
 ) -> None:
-    marker = tmp_path / "node.voted"
+    marker = FileMarker(tmp_path / "node.voted")
     assert DurableVotes(MemoryStore(), marker).first_start
     votes = DurableVotes(MemoryStore(), marker)
     assert votes.first_start
