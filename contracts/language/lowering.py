@@ -122,12 +122,19 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
     names.functions[node.name] = Signature(node.name, kind, plain, ANY, node.lineno)
     names.bodies[node.name] = node
     params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
-    for argument in args.args:
-        if argument.arg in RESERVED:
-            raise Refusal(
-                argument, "RESERVED_NAME", f"{argument.arg} belongs to the language", "another name"
-            )
+    _check_params(args.args)
     names.functions[node.name] = Signature(node.name, kind, params, hint_of(node.returns), node.lineno)
+
+
+def _check_params(params: list[ast.arg]) -> None:
+    """Refuse a reserved or repeated name; `ast.parse` leaves repetitions to CPython's compiler."""
+    seen: set[str] = set()
+    for param in params:
+        if param.arg in RESERVED:
+            raise Refusal(param, "RESERVED_NAME", f"{param.arg} belongs to the language", "another name")
+        if param.arg in seen:
+            raise Refusal(param, "TWICE", f"argument {param.arg} is named twice", "another name")
+        seen.add(param.arg)
 
 
 def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machine) -> None:
@@ -157,10 +164,12 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
 def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
     if call.args:
         raise Refusal(call, "ARGUMENTS", "an Event names its fields", "Event(grant=int, dataset=subject)")
-    fields = []
+    fields: list[tuple[str, Hint]] = []
     for keyword in call.keywords:
         if keyword.arg is None:
             raise Refusal(keyword.value, "STAR", "** is not in the language", "each field by name")
+        if any(keyword.arg == name for name, _ in fields):
+            raise Refusal(keyword, "TWICE", f"field {keyword.arg} is named twice", "another name")
         fields.append((keyword.arg, hint_of(keyword.value)))
     return tuple(fields)
 

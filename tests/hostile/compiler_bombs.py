@@ -1,0 +1,35 @@
+"""Hostile programs: sources that exhaust what lies between the parser and the first call."""
+
+# ruff: noqa: E501  (one program a line)
+
+from __future__ import annotations
+
+from corpus import body, rejected, works
+
+PROGRAMS = (
+    rejected("constant bomb", "x = 'a' * 10 ** 9\n", "CONSTANT"),
+    rejected("constant power", "x = 10 ** 10 ** 10\n", "CONSTANT"),
+    rejected("constant doubling", "a = [0] * 100\n" + "".join(f"{chr(98 + n)} = {chr(97 + n)} * 10\n" for n in range(9)), "CONSTANT"),
+    rejected("constant sharing", "a0 = (1, 2)\n" + "".join(f"a{n + 1} = (a{n}, a{n})\n" for n in range(31)), "CONSTANT"),
+    rejected("constant nesting", "a0 = []\n" + "".join(f"a{n + 1} = [a{n}]\n" for n in range(40)), "CONSTANT"),
+    rejected("constant failing", "x = 1 // 0\n", "CONSTANT"),
+    rejected("constant wrong operation", "x = 'a' - 1\n", "CONSTANT"),
+    rejected("too many items", "x = [" + "0," * 10_001 + "]", "TOO_MANY_ITEMS"),
+    rejected("too many arguments", body("return max(" + "1," * 300 + ")"), "ARGUMENTS"),
+    rejected("long name", "x" * 1_000 + " = 1", "LONG_NAME"),
+    rejected("state at the top level", "m = Map(str, int)\nx = m['a']\n" + body("return 1"), "TOP_LEVEL"),
+    rejected("call at the top level", body("return 1") + "x = main()\n", "TOP_LEVEL"),
+    rejected("constant shift", "x = 1 << 10 ** 9\n", "CONSTANT"),
+    rejected("constant list repeated", "x = [[0] * 9000] * 9000\n", "CONSTANT"),
+    rejected("constant comparison of shared", "a = [1]\nb = [a, a]\nc = [b, b]\nd = [c, c] * 999\ne = [d, d] * 99\nx = e == e\n", "CONSTANT"),
+    rejected("constant negative shift", "x = 1 << -1\n", "CONSTANT"),
+    rejected("many constants", "".join(f"a{n} = 'a' * 65000\n" for n in range(900)), "CONSTANT"),
+    rejected("two functions of one name", "def main():\n    return 1\ndef main():\n    return 2\n", "TWICE"),
+    rejected("parameter twice", "def main(x, x):\n    return 1\n", "TWICE"),
+    rejected("event field twice", "E = Event(a=int, a=str)\n" + body("return 1"), "TWICE"),
+    rejected("default of a Var not of its type", "v = Var(int, 'a')\n" + body("return 1"), "HINT"),
+    rejected("an endless constant", "x = 3 ** 2500 * 3 ** 2500\n", "CONSTANT"),
+    works("many locals", body(*[f"v{n} = {n}" for n in range(1_500)], "return v1499"), 1499),
+    works("many branches", body("x = 5", *[f"if x == {n}:\n        x += 1" for n in range(1_500)], "return x"), 1500),
+    works("many constants in one expression", body("return len([" + "'abcdefgh', " * 4_000 + "])"), 4000),
+)  # fmt: skip

@@ -1,0 +1,104 @@
+"""Run hostile programs, each in a process of its own that the kernel bounds; print what each did and took.
+
+    python tests/hostile/measure.py [category/name …]
+
+One line of JSON a program: verdict, CPU seconds, peak memory beyond the idle interpreter's, and whether the
+honest contract, run right after it in the same process, had the same outcome as in a fresh one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from corpus import Program, everything
+
+from chain.primitives.errors import AssentError
+from chain.primitives.jsonvalue import to_json
+from contracts.check import run_source
+from contracts.testing import LocalChain
+
+MEMORY_MAX = 64 * 1024 * 1024
+CPU_SECONDS_MAX = 1
+HONEST = """
+taken = Map(str, int)
+Taken = Event(by=subject, left=int)
+
+@export
+def main():
+    texts = sorted([str(n) for n in range(50)], reverse=True)
+    taken["a"] = len("-".join(texts))
+    Taken(by="org:" + ctx.org, left=taken["a"])
+    return {"sum": sum([n * n for n in range(10)]), "texts": texts[:3]}
+"""
+
+
+def verdict_of(program: Program) -> dict[str, Any]:
+    """Run a program: alone on an empty chain, or as transactions of a deployed contract."""
+    if not program.before:
+        return run_source(program.source, "main", {}, gas=program.gas)
+    chain = LocalChain("tester")
+    chain.deploy(program.source, "contract")
+    account = chain.as_("tester")
+    result = None
+    for method in (*program.before, "main"):
+        try:
+            result = to_json(account.call("contract", method, gas=program.gas))
+        except AssentError:
+            result = None
+    last = chain.last
+    return {"status": last.status, "code": last.code or None, "result": result, "gas": last.gas_used}
+
+
+def in_child(program: Program, fresh: dict[str, Any]) -> dict[str, Any]:
+    """Run a program and then the honest contract, under limits that the kernel enforces."""
+    pages, resident = map(int, Path("/proc/self/statm").read_text(encoding="ascii").split()[:2])
+    page = resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (pages * page + MEMORY_MAX,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS_MAX + 1,) * 2)
+    started = time.process_time()
+    found = verdict_of(program)
+    found["seconds"] = round(time.process_time() - started, 4)
+    found["honest"] = run_source(HONEST, "main", {}) == fresh
+    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident * page
+    return found
+
+
+def measured(program: Program, fresh: dict[str, Any]) -> dict[str, Any]:
+    """Fork, run, and return what the child reported, or how it died."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        try:
+            report = in_child(program, fresh)
+        except BaseException as error:
+            report = {"status": "died", "code": f"{type(error).__name__}: {error}"}
+        with os.fdopen(writing, "w") as out:
+            json.dump(report, out)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as read:
+        text = read.read()
+    _, status = os.waitpid(child, 0)
+    if not text:
+        return {"status": "died", "code": f"killed: wait status {status}"}
+    report = json.loads(text)
+    return dict(report)
+
+
+def main() -> None:
+    """Measure the named programs, or all of them."""
+    programs = everything()
+    fresh = run_source(HONEST, "main", {})
+    for name in sys.argv[1:] or programs:
+        print(json.dumps({"name": name, **measured(programs[name], fresh)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
