@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 import aiohttp
 
 from chain.ledger.block import (
     EventEntry,
+    Header,
     Receipt,
     Transaction,
     TransactionBody,
@@ -19,12 +20,14 @@ from chain.ledger.block import (
     transaction_id,
 )
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import ProvedReceipt, ProvedState, Verifier
+from chain.ledger.proof import ProvedReceipt, ProvedState, SetChange, Verifier
 from chain.primitives.codec import Value, decode, decode_value, encode, encode_value
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, ProofInvalid
 from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import to_json
+
+P = TypeVar("P", ProvedReceipt, ProvedState)
 
 VALUE_BYTES_MAX = 1_048_576
 WAIT_POLL_S = 0.05
@@ -131,18 +134,34 @@ class Client:
                 "getTransactionReceipt", id=tx_id.hex(), withProof=True, waitMs=2_000 if timeout_s > 2 else 0
             )
             if answer is not None:
-                return self._proved_receipt(tx_id, answer)
+                return await self._proved_receipt(tx_id, answer)
             if loop.time() >= deadline:
                 return None
             await asyncio.sleep(WAIT_POLL_S)
 
-    def _proved_receipt(self, tx_id: bytes, answer: Any) -> Receipt:
+    async def _proved_receipt(self, tx_id: bytes, answer: Any) -> Receipt:
         proved = decode(ProvedReceipt, bytes.fromhex(answer["proof"]))
         if self._verifier is not None:
             if proved.receipt.tx_id != tx_id:
                 raise ProofInvalid(f"{self.url}: proved another receipt than {tx_id.hex()}")
-            self._verifier.check_receipt(proved)
+            await self._checked(self._verifier, self._verifier.check_receipt, proved)
         return proved.receipt
+
+    async def _checked(self, verifier: Verifier, check: Callable[[P], Header], proof: P) -> Header:
+        """Check a proof; validator sets that came into force since the last one are followed first."""
+        try:
+            return check(proof)
+        except ProofInvalid:
+            if not await self._follow_sets(verifier):
+                raise
+            return check(proof)
+
+    async def _follow_sets(self, verifier: Verifier) -> bool:
+        before = verifier.followed
+        while answer := await self.request("getSetChanges", aboveHeight=verifier.followed):
+            for item in answer:
+                verifier.follow(decode(SetChange, bytes.fromhex(item["proof"])))
+        return verifier.followed > before
 
     async def view(self, contract: str, method: str, args: dict[str, Value]) -> Value:
         """Run a read-only method at the node; the answer is the node's word, not proved."""
@@ -158,7 +177,7 @@ class Client:
         if self._verifier is not None:
             if (proved.namespace, proved.key) != (contract, map_key(map_name, key)):
                 raise ProofInvalid(f"{self.url}: proved another entry than {contract}.{map_name}")
-            height = self._verifier.check_state(proved).height
+            height = (await self._checked(self._verifier, self._verifier.check_state, proved)).height
             if height < self._seen:
                 raise ProofInvalid(f"{self.url}: answered for height {height} after height {self._seen}")
             self._seen = height

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from chain.api.params import (
+    AboveHeight,
     AtHeight,
     ByHash,
     ById,
@@ -109,6 +110,7 @@ def method_table(node: Node) -> Mapping[str, Method]:
         "getHeader": Method(AtHeight, blocks.header),
         "getGenesis": Method(Nothing, blocks.genesis),
         "getSealerList": Method(Nothing, blocks.validators),
+        "getSetChanges": Method(AboveHeight, blocks.set_changes),
         "getObserverList": Method(Nothing, blocks.observers),
         "getConsensusStatus": Method(Nothing, blocks.consensus),
         "getSyncStatus": Method(Nothing, blocks.sync),
@@ -164,7 +166,18 @@ class _Blocks:
     async def validators(self, _: Nothing) -> list[dict[str, Any]]:
         return [
             validator_json(item)
-            for item in self._ledger.read.validators_at(self._ledger.certified_height + 1)
+            for item in self._ledger.schedule.set_at(self._ledger.certified_height + 1).validators
+        ]
+
+    async def set_changes(self, params: AboveHeight) -> list[dict[str, Any]]:
+        changes = self._ledger.prove.set_changes(params.aboveHeight)
+        return [
+            {
+                "first": change.first,
+                "validators": [key.hex() for key in change.validators],
+                "proof": encode(change).hex(),
+            }
+            for change in changes
         ]
 
     async def observers(self, _: Nothing) -> list[dict[str, Any]]:

@@ -24,6 +24,10 @@ class AtHeight(Section):
     height: HeightNumber
 
 
+class AboveHeight(Section):
+    aboveHeight: HeightNumber = 0
+
+
 class ByHash(Section):
     hash: HashText
 

@@ -17,6 +17,7 @@ from chain.audit.records import (
 )
 from chain.audit.source import Source
 from chain.audit.trail import LOOKUPS_AT_ONCE, SubjectUnknown, state_value
+from chain.ledger import schedule
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
@@ -82,13 +83,13 @@ class _Gatherer:
         records = await self._records(entries)
         callers = called_contracts(entries, transactions)
         await self._sources([*callers, *_named_contracts(entries, records)], transactions)
-        keys = tuple(self._genesis.validator_keys)
+        spans = await self._spans()
         return Contents(
             subject=self._subject,
             first=self._first,
             last=self._last,
             genesis=self._genesis,
-            validators=(ValidatorSpan(0, keys),),
+            validators=spans,
             headers=dict(sorted(self._headers.items())),
             log=log,
             entries=entries,
@@ -97,6 +98,27 @@ class _Gatherer:
             states=tuple([self._states[place] for place in sorted(self._states)]),
             report="",
         )
+
+    async def _spans(self) -> tuple[ValidatorSpan, ...]:
+        """Return every validator set that a header of the package is certified by or names.
+
+        Each comes with the header that names it, and with the state entry that names its nodes.
+        """
+        window = self._genesis.limits.consensus_window
+        spans = [ValidatorSpan(0, self._genesis.validator_keys)]
+        while True:
+            top = max([proof.headers[-1].height for proof in self._headers.values()]) + window
+            found = await self._source.set_changes(spans[-1].from_height)
+            changes = [item for item in found if item.first <= top]
+            if not changes:
+                return tuple(spans)
+            for change in changes:
+                self._note(change.header)
+                spans.append(ValidatorSpan(change.first, change.validators))
+            entries = [(schedule.NAMESPACE, schedule.SETS, change.first) for change in changes]
+            await self._all(
+                self._state, [(*place, first.to_bytes(8, "big"), first - window) for *place, first in entries]
+            )
 
     async def _transactions(
         self, entries: Iterable[EventEntry]

@@ -15,6 +15,7 @@ from chain.ledger.proof import (
     ProvedReceipt,
     ProvedState,
     ProvedTransaction,
+    SetChange,
 )
 from chain.ledger.statetree import StateProof
 from chain.primitives.certificate import VALIDATORS_MAX
@@ -118,6 +119,22 @@ class Contents:
     receipts: tuple[ReceiptAt, ...]
     states: tuple[StateAt, ...]
     report: str
+
+    def set_changes(self) -> tuple[SetChange, ...]:
+        """Return the validator sets after the founding one with the headers that name them."""
+        window = self.genesis.limits.consensus_window
+        return tuple(
+            [
+                SetChange(span.from_height, span.validators, self._naming(span, window))
+                for span in self.validators[1:]
+            ]
+        )
+
+    def _naming(self, span: ValidatorSpan, window: int) -> HeaderProof:
+        what = f"validators from height {span.from_height}"
+        if span.from_height < window:
+            raise ProofInvalid(f"{what}: below the consensus window of {window}, where no set can begin")
+        return self.header(span.from_height - window, what)
 
     def header(self, height: int, what: str) -> HeaderProof:
         """Return the header proof of a height; raise ProofInvalid naming what lacks it."""

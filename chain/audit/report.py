@@ -8,9 +8,11 @@ from __future__ import annotations
 from chain.audit.records import Contents, StateAt
 from chain.audit.text import HEADING, shown, text_lines, utc
 from chain.audit.trail import GENESIS, TrailRow, make_row, org_of
+from chain.ledger import schedule
 from chain.ledger.block import transaction_id
+from chain.ledger.genesis import Validator
 from chain.primitives.certificate import quorum
-from chain.primitives.codec import Value, decode_value
+from chain.primitives.codec import Value, decode, decode_value
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import to_json
@@ -114,13 +116,14 @@ def _parties(rows: list[TrailRow]) -> list[str]:
 
 
 def _records(contents: Contents) -> list[str]:
-    """List the records at the last height, contract sources and signing keys left to their own sections."""
+    """List the records at the last height; sources, keys and validators have sections of their own."""
     lines = []
     for item in contents.states:
         name, key = _place(item)
         if item.height != contents.last or (item.namespace, name) in (
             ("lifecycle", "sources"),
             ("orgs", "keys"),
+            (schedule.NAMESPACE, schedule.SETS),
         ):
             continue
         lines.append(f"{item.namespace}.{name}[{shown(to_json(key))}]")
@@ -156,18 +159,29 @@ def _sources(contents: Contents) -> list[str]:
 
 
 def _validators(contents: Contents) -> list[str]:
-    named = {item.public_key: item for item in contents.genesis.validators}
     lines = []
+    window = contents.genesis.limits.consensus_window
     for span in contents.validators:
+        nodes = (
+            nodes_of_set(contents, span.from_height, span.from_height - window)
+            if span.from_height
+            else contents.genesis.validators
+        )
         needed = quorum(len(span.validators))
         lines.append(
             f"from height {span.from_height}: {needed} of these {len(span.validators)} certify a header"
         )
-        for key in span.validators:
-            known = named.get(key)
-            who = f"{shown(known.name)} ({shown(known.org)})" if known else "unknown"
-            lines.append(f"- {who}: {key.hex()}")
+        lines += [f"- {shown(node.name)} ({shown(node.org)}): {node.public_key.hex()}" for node in nodes]
     return ["Validators", "", *lines]
+
+
+def nodes_of_set(contents: Contents, first: int, height: int) -> tuple[Validator, ...]:
+    """Return the nodes of the set in force from `first`, as the state of the announcing height says."""
+    key = map_key(schedule.SETS, first.to_bytes(8, "big"))
+    for item in contents.states:
+        if (item.namespace, item.key, item.height) == (schedule.NAMESPACE, key, height) and item.value:
+            return decode(schedule.ValidatorSet, item.value).validators
+    raise ProofInvalid(f"validators from height {first}: the package does not show whose nodes they are")
 
 
 def _place(item: StateAt) -> tuple[str, Value]:

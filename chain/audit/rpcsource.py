@@ -6,7 +6,15 @@ from typing import Any, Protocol, TypeVar
 
 from chain.audit.source import PAGE_ENTRIES
 from chain.ledger.block import EventEntry, Header
-from chain.ledger.proof import HeaderProof, ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction
+from chain.ledger.proof import (
+    HeaderProof,
+    ProvedHistory,
+    ProvedReceipt,
+    ProvedState,
+    ProvedTransaction,
+    SetChange,
+)
+from chain.ledger.prover import SET_CHANGES_MAX
 from chain.primitives.codec import Value, decode
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import to_json
@@ -74,6 +82,17 @@ class RpcSource:
         """Return a subject's complete history with its proof."""
         answer = await self._client.request("getHistory", subject=subject, fromHeight=first, toHeight=last)
         return _proof(ProvedHistory, "getHistory", answer)
+
+    async def set_changes(self, above: int) -> tuple[SetChange, ...]:
+        """Return the validator sets in force from heights above this one."""
+        return read_set_changes(await self._client.request("getSetChanges", aboveHeight=above))
+
+
+def read_set_changes(answer: Any) -> tuple[SetChange, ...]:
+    """Return what `getSetChanges` answered; raise DecodeError."""
+    if not isinstance(answer, list) or len(answer) > SET_CHANGES_MAX:
+        raise DecodeError("getSetChanges: the node's answer is not a list of changes")
+    return tuple([_proof(SetChange, "getSetChanges", item) for item in answer])
 
 
 def _proof(cls: type[R], method: str, answer: Any) -> R:

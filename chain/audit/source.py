@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from chain.ledger.block import EventEntry, Header
-from chain.ledger.proof import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction
+from chain.ledger.proof import (
+    ProvedHistory,
+    ProvedReceipt,
+    ProvedState,
+    ProvedTransaction,
+    SetChange,
+    Verifier,
+)
 from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
 from chain.primitives.codec import Value
@@ -39,6 +46,18 @@ class Source(Protocol):
 
     async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
         """Return all entries of a subject at heights first..last with the proof that they are all."""
+
+    async def set_changes(self, above: int) -> tuple[SetChange, ...]:
+        """Return the validator sets in force from heights above this one; call again above the last."""
+
+
+async def follow_sets(source: Source, verifier: Verifier) -> bool:
+    """Let a verifier learn the validator sets since those it knows; tell whether there were any."""
+    before = verifier.followed
+    while changes := await source.set_changes(verifier.followed):
+        for change in changes:
+            verifier.follow(change)
+    return verifier.followed > before
 
 
 class LedgerSource:
@@ -86,3 +105,7 @@ class LedgerSource:
     async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
         """Return a subject's complete history with its proof."""
         return self._prover.history(subject, first, last)
+
+    async def set_changes(self, above: int) -> tuple[SetChange, ...]:
+        """Return the validator sets in force from heights above this one."""
+        return self._prover.set_changes(above)

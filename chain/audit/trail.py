@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from chain.audit.source import PAGE_ENTRIES, Source
+from chain.audit.source import PAGE_ENTRIES, Source, follow_sets
 from chain.ledger.block import EventEntry, transaction_id
 from chain.ledger.proof import ProvedState, ProvedTransaction, Verifier
 from chain.primitives.codec import Value, decode_value
@@ -83,6 +83,8 @@ async def trail(
     before the first row if the history does not hold, and at any row whose transaction does not.
     """
     last = await source.head() if filters.last is None else filters.last
+    if verifier is not None:
+        await follow_sets(source, verifier)
     lookup = _Lookup(source, verifier)
     seen = False
     async for entries in _pages(source, subject, filters.first, last, verifier):

@@ -13,11 +13,11 @@ from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_contai
 from chain.audit.evidence import called_contracts, record_places, source_hash
 from chain.audit.package import read_package
 from chain.audit.records import Contents, StateAt
-from chain.audit.report import write_report
+from chain.audit.report import nodes_of_set, write_report
 from chain.audit.trail import org_of, state_value
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import Genesis, load_genesis
-from chain.ledger.proof import ProvedHistory, Verifier
+from chain.ledger.proof import ProvedHistory, SetChange, Verifier
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError, ProofInvalid
 from chain.primitives.execution import map_key
@@ -121,7 +121,7 @@ def verify_bytes(data: bytes, genesis: Genesis) -> VerificationReport:
 def _verify_contents(contents: Contents, genesis: Genesis, report: VerificationReport) -> None:
     verifier = Verifier(genesis)
     report.check("genesis", lambda: _check_genesis(contents, genesis))
-    report.check("validators", lambda: _check_validators(contents, genesis))
+    report.check("validators", lambda: _follow_validators(contents, verifier))
     report.check("history", lambda: verifier.check_history(_history(contents)))
     checks: tuple[tuple[str, Iterable[Any], Callable[[Any], object]], ...] = (
         ("headers", contents.headers.values(), verifier.check_header),
@@ -158,10 +158,22 @@ def _check_genesis(contents: Contents, genesis: Genesis) -> None:
         raise ProofInvalid("the package's genesis is not the one given")
 
 
-def _check_validators(contents: Contents, genesis: Genesis) -> None:
-    spans = [(span.from_height, span.validators) for span in contents.validators]
-    if spans != [(0, tuple(genesis.validator_keys))]:
-        raise ProofInvalid("the validator sets are not those that the genesis gives")
+def _follow_validators(contents: Contents, verifier: Verifier) -> None:
+    """Follow the sets from that of the genesis on, each named by a header certified before it."""
+    founding = [(span.from_height, span.validators) for span in contents.validators[:1]]
+    if founding != [(0, verifier.founders)]:
+        raise ProofInvalid("the first validator set is not the one that the genesis gives")
+    for change in contents.set_changes():
+        verifier.follow(change)
+    for change in contents.set_changes():
+        _check_named(contents, change)
+
+
+def _check_named(contents: Contents, change: SetChange) -> None:
+    """The state must show whose nodes a set's keys are."""
+    height, what = change.header.headers[0].height, f"validators from height {change.first}"
+    if [node.public_key for node in nodes_of_set(contents, change.first, height)] != list(change.validators):
+        raise ProofInvalid(f"{what}: the state entry that names their nodes has other keys")
 
 
 def _check_links(contents: Contents, report: VerificationReport) -> None:

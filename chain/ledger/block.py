@@ -123,7 +123,7 @@ class Header:
     receipts_root: Hash
     """Merkle root over the encoded receipts, in batch order."""
     validators_hash: Hash
-    """The set that certifies this header."""
+    """The set that certifies the header W above (W: consensus window), so that headers alone tell sets."""
     protocol_version: U64
 
 

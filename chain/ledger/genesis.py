@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,9 @@ FILE_BYTES_MAX = 16_777_216
 INIT_ARGS_BYTES_MAX = 1_048_576
 ORG_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 ROLES = ("owner", "user", "compute", "auditor", "operator")
-ORGS_CONTRACT = "orgs"
+ORGS_CONTRACT, GOVERNANCE_CONTRACT = "orgs", "governance"
+RESERVED_NAMESPACES = ("executed", "schedule", "subjects")
+"""Parts of the state that the ledger writes itself: no contract has these names."""
 _KIND = "assent-genesis"
 _FILE_VERSION = 1
 
@@ -59,12 +62,16 @@ class Limits:
     """Gas that one batch may use; what does not fit waits for a later batch."""
     validity_window: Annotated[int, Bound(10, VALID_UNTIL_AHEAD_MAX)] = VALID_UNTIL_AHEAD_MAX
     """How many heights ahead of its inclusion a transaction's `valid_until` may lie."""
-    consensus_window: Annotated[int, Bound(1, 64)] = 8
+    consensus_window: Annotated[int, Bound(1, 32)] = 8
     """Heights that may be in flight above the last certified one."""
     rotation: Annotated[int, Bound(1, 1_000_000)] = 100
     """Heights after which the next validator becomes primary."""
     max_clock_skew_ms: Annotated[int, Bound(100, 600_000)] = 5_000
     """How far ahead of a validator's clock a batch's time may lie, in milliseconds."""
+
+
+FIXED_LIMITS = ("consensus_window", "rotation")
+"""Limits that governance cannot change: heights in flight are numbered and led by them."""
 
 
 @record("validator", max_bytes=512)
@@ -130,7 +137,8 @@ class Genesis:
     contracts: Annotated[tuple[ContractSource, ...], Bound(1, 64)]
     """Installed, and initialised, in this order."""
     init_args: Annotated[tuple[InitArgs, ...], Bound(0, 64)] = ()
-    """For the system contracts other than `orgs`, whose arguments are the organisations above."""
+    """Beside what follows from the fields above: `orgs` is given the organisations, `governance` the
+    validators and the limits that it may change."""
     features: Annotated[tuple[Name, ...], Bound(0, 256)] = ()
     """Protocol features in force from the start."""
     limits: Limits = Limits()
@@ -164,11 +172,23 @@ def make_init_args(args: Mapping[str, Mapping[str, Value]]) -> tuple[InitArgs, .
 
 
 def init_args(genesis: Genesis) -> dict[str, dict[str, Value]]:
-    """Return the arguments of every system contract's `@init`; those of `orgs` come from the members."""
-    given: dict[str, dict[str, Value]] = {
+    """Return the arguments of every system contract's `@init`: those given, and those that follow."""
+    args: dict[str, dict[str, Value]] = {
         item.contract: decode_value(item.args, max_bytes=INIT_ARGS_BYTES_MAX) for item in genesis.init_args
     }
-    return {ORGS_CONTRACT: {"orgs": [_org_value(org) for org in genesis.orgs]}, **given}
+    for contract, derived in _derived_args(genesis).items():
+        if contract in genesis.sources:
+            args[contract] = {**args.get(contract, {}), **derived}
+    return args
+
+
+def _derived_args(genesis: Genesis) -> dict[str, dict[str, Value]]:
+    limits = {name: value for name, value in asdict(genesis.limits).items() if name not in FIXED_LIMITS}
+    nodes = [{**asdict(validator), "role": "validator"} for validator in genesis.validators]
+    return {
+        ORGS_CONTRACT: {"orgs": [_org_value(org) for org in genesis.orgs]},
+        GOVERNANCE_CONTRACT: {"nodes": nodes, "limits": limits},
+    }
 
 
 def _org_value(org: Org) -> Value:
@@ -185,13 +205,7 @@ def _org_value(org: Org) -> Value:
 def check_genesis(genesis: Genesis, where: str = "genesis") -> Genesis:
     """Return the genesis if its parts agree with one another; raise ConfigError naming the first fault."""
     _check_protocol(genesis, where)
-    limits = genesis.limits
-    _require(limits.tx_bytes <= limits.block_bytes, f"{where}.limits.tx_bytes", limits.tx_bytes,
-             f"at most block_bytes ({limits.block_bytes})")  # fmt: skip
-    _require(limits.tx_gas_default <= limits.tx_gas_max, f"{where}.limits.tx_gas_default",
-             limits.tx_gas_default, f"at most tx_gas_max ({limits.tx_gas_max})")  # fmt: skip
-    _require(limits.tx_gas_max <= limits.block_gas, f"{where}.limits.tx_gas_max", limits.tx_gas_max,
-             f"at most block_gas ({limits.block_gas})")  # fmt: skip
+    check_limits(genesis.limits, f"{where}.limits")
     _check_orgs(genesis, where)
     _distinct(f"{where}.validators", "public_key", [v.public_key.hex() for v in genesis.validators])
     _distinct(f"{where}.validators", "name", [v.name for v in genesis.validators])
@@ -202,6 +216,17 @@ def check_genesis(genesis: Genesis, where: str = "genesis") -> Genesis:
         )
     _check_contracts(genesis, where)
     return genesis
+
+
+def check_limits(limits: Limits, where: str) -> Limits:
+    """Return the limits if they agree with one another; raise ConfigError naming the first fault."""
+    _require(limits.tx_bytes <= limits.block_bytes, f"{where}.tx_bytes", limits.tx_bytes,
+             f"at most block_bytes ({limits.block_bytes})")  # fmt: skip
+    _require(limits.tx_gas_default <= limits.tx_gas_max, f"{where}.tx_gas_default",
+             limits.tx_gas_default, f"at most tx_gas_max ({limits.tx_gas_max})")  # fmt: skip
+    _require(limits.tx_gas_max <= limits.block_gas, f"{where}.tx_gas_max", limits.tx_gas_max,
+             f"at most block_gas ({limits.block_gas})")  # fmt: skip
+    return limits
 
 
 def _check_protocol(genesis: Genesis, where: str) -> None:
@@ -226,11 +251,14 @@ def _check_orgs(genesis: Genesis, where: str) -> None:
 def _check_contracts(genesis: Genesis, where: str) -> None:
     names = [contract.name for contract in genesis.contracts]
     _distinct(f"{where}.contracts", "name", names)
+    for name in names:
+        _require(name not in RESERVED_NAMESPACES, f"{where}.contracts", name,
+                 f"a name other than {list(RESERVED_NAMESPACES)}")  # fmt: skip
+    derived = _derived_args(genesis)
     _distinct(f"{where}.init_args", "contract", [item.contract for item in genesis.init_args])
     for item in genesis.init_args:
         place = f"{where}.init_args.{item.contract}"
         _require(item.contract in names, place, item.contract, f"one of the contracts {names}")
-        _require(item.contract != ORGS_CONTRACT, place, item.contract, "none: they come from `orgs` above")
         try:
             value = decode_value(item.args, max_bytes=INIT_ARGS_BYTES_MAX)
         except DecodeError as error:
@@ -238,6 +266,8 @@ def _check_contracts(genesis: Genesis, where: str) -> None:
         _require(
             isinstance(value, dict), place, type(value).__name__, "an object of argument names and values"
         )
+        for name in derived.get(item.contract, {}):
+            _require(name not in value, f"{place}.{name}", "...", "none: it follows from the fields above")
 
 
 def _require(holds: bool, where: str, value: object, allowed: str) -> None:

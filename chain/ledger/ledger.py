@@ -24,13 +24,14 @@ from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
 from chain.ledger.rebuild import SYNC_EVERY, begin_rebuild, finish_rebuild, ordered
 from chain.ledger.recovery import check_directory, check_genesis_row
-from chain.ledger.rows import Head, ValidatorSet
+from chain.ledger.rows import Head
+from chain.ledger.schedule import Announcement, Schedule, announce, founding
 from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, RowState, change_state, member_of, node_loader
 from chain.ledger.statetree import Ref, StateTree
 from chain.ledger.store import Row, Store, check_format
 from chain.ledger.window import executed_at, window_writes
-from chain.primitives.certificate import Certificate, check_certificate, validators_hash
+from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError, DecodeError
@@ -87,7 +88,8 @@ class Ledger:
         self.genesis = genesis
         self.store = store
         self.read = Queries(store)
-        self.prove = Prover(store, self.read)
+        self.schedule = Schedule(store)
+        self.prove = Prover(store, self.read, self.schedule)
         self._runtime = runtime
         self._state = CachedState(store)
         self._tree = StateTree(node_loader(store))
@@ -105,6 +107,7 @@ class Ledger:
         head, header, self._certified = check_directory(self.store, self.read)
         self._state, self._tree = CachedState(self.store), StateTree(node_loader(self.store))
         self._tip = _Tip(head, header, self.read.tree_root(head.height))
+        self.schedule.load()
 
     @classmethod
     def rebuild(
@@ -149,9 +152,23 @@ class Ledger:
         """The newest height with a certificate; 0 at the start."""
         return self._certified
 
+    @property
+    def settled_height(self) -> int:
+        """The highest height whose validators and limits are known for good: head + consensus window."""
+        return self._tip.head.height + self.genesis.limits.consensus_window
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the next height."""
+        return self.schedule.limits_at(self._tip.head.height + 1)
+
+    def epoch_at(self, height: int) -> Epoch:
+        """Return the validators of a height and since when they are in force; see `settled_height`."""
+        return self.schedule.epoch_at(height)
+
     def validator_keys_at(self, height: int) -> tuple[bytes, ...]:
         """Return the public keys of those who certify a height, in primary order."""
-        return tuple(validator.public_key for validator in self.read.validators_at(height))
+        return self.schedule.set_at(height).keys
 
     def is_member(self, public_key: bytes) -> bool:
         """Tell whether a key may sign now; what the pool asks."""
@@ -180,8 +197,8 @@ class Ledger:
         with self._executing:
             if height <= self._tip.head.height:
                 return self._repeated(height, payload)
-            step = self._step(height, payload, transactions)
-            self._store(step, [])
+            step, announced = self._step(height, payload, transactions)
+            self._store(step, announced, [])
             return step.header
 
     def certify(self, certificate: Certificate) -> None:
@@ -213,9 +230,9 @@ class Ledger:
                 self._check_own_header(self.read.header(height), block.certificate)
                 self._put_certificate(block.certificate)
                 return False
-            step = self._step(height, block.payload, candidates)
+            step, announced = self._step(height, block.payload, candidates)
             self._check_own_header(step.header, block.certificate)
-            self._store(step, self._certificate_rows(block.certificate))
+            self._store(step, announced, self._certificate_rows(block.certificate))
             self._certified = height
             return True
 
@@ -223,7 +240,9 @@ class Ledger:
         genesis = self.genesis
         execution = execute_genesis(self._runtime, genesis)
         entry = executed_at(0, None, execution)
-        change = change_state(self._tree, None, 0, {**execution.writes, **window_writes(0, entry)})
+        announced = founding(genesis)
+        writes = {**execution.writes, **window_writes(0, entry), **announced.entries}
+        change = change_state(self._tree, None, 0, writes)
         header = make_header(
             genesis.chain_id,
             0,
@@ -235,25 +254,21 @@ class Ledger:
             genesis.protocol_version,
         )
         step = Step(header, b"", (), execution, change, next_head(header, entry))
-        self._store(
-            step,
-            [
-                (rows.GENESIS_KEY, encode(genesis)),
-                (rows.at(rows.VALIDATORS, 0), encode(ValidatorSet(genesis.validators))),
-            ],
-        )
+        self._store(step, announced, [(rows.GENESIS_KEY, encode(genesis))])
 
     def _replay(self, height: int) -> None:
         former = self.read.header(height)
-        step = self._step(height, *ordered(self.read, height))
+        step, announced = self._step(height, *ordered(self.read, height))
         if former is not None and former != step.header:
             raise LedgerDiverged(
                 f"height {height}: executes to {step.head.header_hash.hex()[:16]}, before it was "
                 f"{header_hash(former).hex()[:16]}; install the Assent version that this chain runs"
             )
-        self._store(step, [], sync=height % SYNC_EVERY == 0)
+        self._store(step, announced, [], sync=height % SYNC_EVERY == 0)
 
-    def _step(self, height: int, payload: bytes, candidates: Sequence[Candidate]) -> Step:
+    def _step(
+        self, height: int, payload: bytes, candidates: Sequence[Candidate]
+    ) -> tuple[Step, Announcement]:
         """Execute the next height without storing anything."""
         tip = self._tip
         if height != tip.head.height + 1:
@@ -262,10 +277,12 @@ class Ledger:
         if (batch.tx_ids if batch else ()) != tuple(candidate.id for candidate in candidates):
             raise BatchInvalid(f"batch of height {height}: these are not its transactions, in its order")
         time = batch_time(batch, tip.header.time)
-        context = BatchContext(height, time, self.genesis.limits, self.read.is_final)
+        context = BatchContext(height, time, self.schedule.limits_at(height), self.read.is_final)
         execution = execute_batch(self._runtime, self._state, context, candidates)
         entry = executed_at(height, tip.head, execution)
-        writes = {**execution.writes, **window_writes(height, entry)}
+        announced = announce(self.schedule, self.genesis, height, execution.writes)
+        named = announced.sets[0] if announced.sets else self.schedule.set_at(self.settled_height + 1)
+        writes = {**execution.writes, **window_writes(height, entry), **announced.entries}
         change = change_state(self._tree, tip.root, height, writes)
         header = make_header(
             tip.head.header_hash,
@@ -274,14 +291,16 @@ class Ledger:
             batch,
             execution,
             change.root,
-            validators_hash(self.validator_keys_at(height)),
+            validators_hash(named.keys),
             self.genesis.protocol_version,
         )
-        return Step(header, payload, candidates, execution, change, next_head(header, entry))
+        step = Step(header, payload, candidates, execution, change, next_head(header, entry))
+        return step, announced
 
-    def _store(self, step: Step, more: list[Row], *, sync: bool = True) -> None:
+    def _store(self, step: Step, announced: Announcement, more: list[Row], *, sync: bool = True) -> None:
         self.store.write([*more, *block_rows(step)], step.change.deletes, sync=sync)
         self._state.remember(step.execution.writes)
+        self.schedule.extend(announced)
         self._tip = _Tip(step.head, step.header, step.change.root)
 
     def _repeated(self, height: int, payload: bytes) -> Header:

@@ -6,6 +6,8 @@ or over a later header that follows from it by parent hashes.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Annotated
 
@@ -24,8 +26,8 @@ from chain.ledger.genesis import Genesis
 from chain.ledger.statetree import StateProof, root_of, state_key_hash, state_value_hash
 from chain.ledger.subjects import NAMESPACE, log_key, read_log
 from chain.primitives import merkle
-from chain.primitives.certificate import Certificate, check_certificate, validators_hash
-from chain.primitives.codec import U64, Bound, Hash, Name, encode, record
+from chain.primitives.certificate import VALIDATORS_MAX, Certificate, check_certificate, validators_hash
+from chain.primitives.codec import U64, Bound, Hash, Name, PublicKey, encode, record
 from chain.primitives.errors import DecodeError, ProofInvalid
 
 HEADERS_MAX = 64
@@ -43,6 +45,16 @@ class HeaderProof:
 
     headers: Annotated[tuple[Header, ...], Bound(1, HEADERS_MAX)]
     certificate: Certificate
+
+
+@record("set-change", max_bytes=131_072)
+class SetChange:
+    """A validator set and the header that names it: certified by the set before, W heights earlier."""
+
+    first: U64
+    """The height from which the set is in force."""
+    validators: Annotated[tuple[PublicKey, ...], Bound(1, VALIDATORS_MAX)]
+    header: HeaderProof
 
 
 @record("merkle-path", max_bytes=2_048)
@@ -97,14 +109,53 @@ class ProvedHistory:
 
 
 class Verifier:
-    """Checks proofs against a genesis; remembers which header proofs hold."""
+    """Checks proofs against a genesis, following the validator sets; remembers which header proofs hold.
 
-    def __init__(self, genesis: Genesis) -> None:
-        """The validators of the genesis certify every height."""
+    A header is certified by the set in force at its height, and names the set in force W heights above. So
+    whoever trusts the genesis learns every later set from the headers that name them (`follow`). This holds
+    while of each set, at any time later, at most f sign what they should not: like every light client, a
+    verifier that knows only old sets cannot see that their keys leaked since.
+    """
+
+    def __init__(self, genesis: Genesis, changes: Iterable[SetChange] = ()) -> None:
+        """Trust the founding validators, and the sets that follow from them; raise ProofInvalid."""
         self.chain_id = genesis.chain_id
-        self._validators = genesis.validator_keys
-        self._validators_hash = validators_hash(self._validators)
+        self.window = genesis.limits.consensus_window
+        self._firsts = [0]
+        self._sets = [genesis.validator_keys]
+        self._hashes = [validators_hash(genesis.validator_keys)]
         self._held: set[bytes] = set()
+        for change in changes:
+            self.follow(change)
+
+    def validators_at(self, height: int) -> tuple[bytes, ...]:
+        """Return who certifies a height, as far as the sets were followed."""
+        return self._sets[self._place(height)]
+
+    @property
+    def founders(self) -> tuple[bytes, ...]:
+        """The validators of the genesis."""
+        return self._sets[0]
+
+    @property
+    def followed(self) -> int:
+        """The height from which the newest set known here is in force."""
+        return self._firsts[-1]
+
+    def follow(self, change: SetChange) -> None:
+        """Learn the next validator set; raise ProofInvalid."""
+        what = f"validator set in force from height {change.first}"
+        header, last = change.header.headers[0], change.header.headers[-1]
+        if not self.followed < change.first == header.height + self.window:
+            raise ProofInvalid(f"{what}: not {self.window} heights above its header, or out of order")
+        if last.height >= change.first:
+            raise ProofInvalid(f"{what}: its header must be certified below height {change.first}")
+        self._check_chain(change.header)
+        if header.validators_hash != validators_hash(change.validators):
+            raise ProofInvalid(f"{what}: header {header.height} names another set")
+        self._firsts.append(change.first)
+        self._sets.append(change.validators)
+        self._hashes.append(header.validators_hash)
 
     def check_header(self, proof: HeaderProof) -> Header:
         """Return the proved header; raise ProofInvalid."""
@@ -112,20 +163,34 @@ class Verifier:
         key = sha256(encode(proof)).digest()
         if key in self._held:
             return first
-        hashes = [header_hash(header) for header in proof.headers]
-        for below, header, parent in zip(proof.headers, proof.headers[1:], hashes, strict=False):
-            if header.parent != parent or header.height != below.height + 1:
-                raise ProofInvalid(f"header {first.height}: header {header.height} does not follow it")
-        last = proof.headers[-1]
-        if proof.certificate.header_hash != hashes[-1] or proof.certificate.height != last.height:
-            raise ProofInvalid(f"header {first.height}: the certificate is over another header")
-        if last.validators_hash != self._validators_hash:
-            raise ProofInvalid(f"header {last.height}: names validators other than the genesis does")
-        check_certificate(proof.certificate, self.chain_id, self._validators)
+        self._check_chain(proof)
+        self._check_named(proof)
         if len(self._held) >= _MEMORY_MAX:
             self._held.clear()
         self._held.add(key)
         return first
+
+    def _check_chain(self, proof: HeaderProof) -> None:
+        first, last = proof.headers[0], proof.headers[-1]
+        hashes = [header_hash(header) for header in proof.headers]
+        for below, header, parent in zip(proof.headers, proof.headers[1:], hashes, strict=False):
+            if header.parent != parent or header.height != below.height + 1:
+                raise ProofInvalid(f"header {first.height}: header {header.height} does not follow it")
+        if proof.certificate.header_hash != hashes[-1] or proof.certificate.height != last.height:
+            raise ProofInvalid(f"header {first.height}: the certificate is over another header")
+        check_certificate(proof.certificate, self.chain_id, self.validators_at(last.height))
+
+    def _check_named(self, proof: HeaderProof) -> None:
+        """Raise ProofInvalid for a header that names a set which was not followed."""
+        for header in proof.headers:
+            if header.validators_hash != self._hashes[self._place(header.height + self.window)]:
+                raise ProofInvalid(
+                    f"header {header.height}: names validators for height {header.height + self.window} "
+                    "that are unknown here: the changes of the validator set up to it are needed"
+                )
+
+    def _place(self, height: int) -> int:
+        return bisect_right(self._firsts, height) - 1
 
     def check_receipt(self, proof: ProvedReceipt) -> Header:
         """Return the header under which the receipt stands; raise ProofInvalid."""

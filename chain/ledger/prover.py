@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chain.ledger.block import EventEntry, Header
+from chain.ledger.holding import UnknownHeight
 from chain.ledger.proof import (
     HEADERS_MAX,
     HISTORY_ENTRIES_MAX,
@@ -12,8 +13,10 @@ from chain.ledger.proof import (
     ProvedReceipt,
     ProvedState,
     ProvedTransaction,
+    SetChange,
 )
 from chain.ledger.queries import PAGE_MAX, Queries
+from chain.ledger.schedule import Schedule
 from chain.ledger.state import node_loader
 from chain.ledger.statetree import StateProof, find, state_key_hash, state_value_hash
 from chain.ledger.store import DataDamaged, Store
@@ -22,6 +25,8 @@ from chain.primitives import merkle
 from chain.primitives.errors import AssentError, LimitError
 
 TREES_KEPT = 16
+SET_CHANGES_MAX = 1_024
+"""Changes of the validator set in one answer; ask again above the last."""
 
 
 class NotCertified(AssentError):
@@ -33,11 +38,12 @@ class NotCertified(AssentError):
 class Prover:
     """Proves what `Queries` answers."""
 
-    __slots__ = ("_queries", "_store", "_trees")
+    __slots__ = ("_queries", "_schedule", "_store", "_trees")
 
-    def __init__(self, store: Store, queries: Queries) -> None:
+    def __init__(self, store: Store, queries: Queries, schedule: Schedule) -> None:
         self._store = store
         self._queries = queries
+        self._schedule = schedule
         self._trees: dict[int, list[list[bytes]]] = {}
         """height -> Merkle tree over its receipts, for the heights asked for last."""
 
@@ -58,6 +64,18 @@ class Prover:
         if not headers:
             raise self._queries.holding.missing_header(height)
         raise NotCertified(f"height {height}: no certificate up to height {headers[-1].height} yet")
+
+    def set_changes(self, above: int = 0, *, limit: int = SET_CHANGES_MAX) -> tuple[SetChange, ...]:
+        """Prove every validator set in force from a height above this one, as far as it is certified."""
+        proved: list[SetChange] = []
+        window = self._schedule.limits_at(0).consensus_window
+        for entry in self._schedule.sets(above + 1)[:limit]:
+            try:
+                header = self.header(entry.first - window)
+            except (NotCertified, UnknownHeight):
+                break
+            proved.append(SetChange(entry.first, entry.keys, header))
+        return tuple(proved)
 
     def receipt(self, tx_id: bytes) -> ProvedReceipt | None:
         """Prove the final receipt of a transaction; None while there is none; raise NotCertified."""

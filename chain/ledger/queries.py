@@ -14,9 +14,8 @@ from itertools import islice
 
 from chain.ledger import rows
 from chain.ledger.block import Batch, Block, EventEntry, Header, Receipt, Transaction
-from chain.ledger.genesis import Validator
 from chain.ledger.holding import Holding, UnknownHeight
-from chain.ledger.rows import Head, Position, ValidatorSet
+from chain.ledger.rows import Head, Position
 from chain.ledger.state import RowState, node_loader
 from chain.ledger.statetree import Ref, find, state_key_hash
 from chain.ledger.store import DataDamaged, Store, after_prefix
@@ -107,19 +106,6 @@ class Queries:
         """Return the certified block whose header has this hash, or None."""
         height = self.height_of(header_hash)
         return None if height is None else self.block(height)
-
-    def validators_at(self, height: int) -> tuple[Validator, ...]:
-        """Return who certifies this height, in primary order; above the head, as far as is known."""
-        stop = rows.at(rows.VALIDATORS, height) + b"\0"
-        for _, row in self._store.iterate(prefix=rows.VALIDATORS, stop=stop, reverse=True, limit=1):
-            return decode(ValidatorSet, row).validators
-        raise DataDamaged("ledger: no validator set is stored; run `assent node rebuild`")
-
-    def validator_sets(self, *, above: int) -> Iterator[tuple[int, ValidatorSet]]:
-        """Yield (first height in force, set) of the sets that come to power above a height, upwards."""
-        start = rows.at(rows.VALIDATORS, above + 1)
-        for key, row in self._store.iterate(prefix=rows.VALIDATORS, start=start):
-            yield rows.height_of(key), decode(ValidatorSet, row)
 
     # --- transactions and receipts ----------------------------------------------------------------
 

@@ -8,7 +8,6 @@
 | H      | height                        | encoded header                                               |
 | h      | header hash                   | height                                                       |
 | K      | height                        | encoded certificate                                          |
-| M      | height                        | validator set in force from this height on                   |
 | I      | transaction id                | height, index of the receipt that is final                   |
 | R      | height, index                 | encoded receipt                                              |
 | L      | subject, height               | number of the first entry, positions of the entries          |
@@ -32,18 +31,16 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated
 
-from chain.ledger.genesis import Validator
 from chain.ledger.statetree import Ref
-from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.codec import U64, U64_MAX, Bound, Hash, record
 from chain.primitives.errors import LimitError
 
-PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE, VALIDATORS = b"B", b"T", b"H", b"h", b"K", b"M"
+PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE = b"B", b"T", b"H", b"h", b"K"
 TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
 STATE, VALUE, NODE, ROOT, STALE = b"S", b"V", b"N", b"O", b"X"
 PARTIAL = b"P"
 VOTES = b"J"
-DERIVED = (HEADER_HASH, VALIDATORS, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, VALUE, NODE, ROOT, STALE)
+DERIVED = (HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, VALUE, NODE, ROOT, STALE)
 """What `rebuild` deletes and makes again; headers stay, to be compared."""
 
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
@@ -90,13 +87,6 @@ class Held:
     """State rows written below this height belong to no tree in use (a snapshot replaced them)."""
     archive: Annotated[str, Bound(0, 512)] = ""
     """Where blocks below were archived, for people; empty when unknown."""
-
-
-@record("validator-set", max_bytes=131_072)
-class ValidatorSet:
-    """Who certifies headers from some height on, in primary order."""
-
-    validators: Annotated[tuple[Validator, ...], Bound(1, VALIDATORS_MAX)]
 
 
 def at(column: bytes, height: int) -> bytes:

@@ -17,10 +17,10 @@ from threading import Lock
 from typing import Annotated
 
 from chain.ledger import rows
-from chain.ledger.anchor import Anchor, SetChange, TrustedSets
+from chain.ledger.anchor import Anchor, TrustedSets
 from chain.ledger.block import Header, header_hash
-from chain.ledger.genesis import Genesis
-from chain.ledger.rows import Head, Held, ValidatorSet
+from chain.ledger.proof import SetChange
+from chain.ledger.rows import Head, Held
 from chain.ledger.statechunk import StateChunk, StateLoader
 from chain.ledger.store import DataDamaged, Row, Store, delete_range
 from chain.ledger.window import NAMESPACE, WINDOW, read_entry, window_key
@@ -142,7 +142,6 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
         ids = [] if raw is None else read_entry(height, raw).tx_ids()
         place = rows.place(height, rows.PLACE_UNKNOWN)
         _write_all(store, ((rows.TX_INDEX + tx_id, place) for tx_id in ids))
-    genesis = decode(Genesis, store.get(rows.GENESIS_KEY) or b"")
     held = Held() if (row := store.get(rows.HELD_KEY)) is None else decode(Held, row)
     head = Head(top.height, header_hash(top), entry.transactions, entry.failed, entry.events)
     root = store.get(rows.PARTIAL)
@@ -155,7 +154,7 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
         archive=held.archive,
     )
     puts = [
-        *_proof_rows(loading, genesis),
+        *_proof_rows(loading),
         (rows.at(rows.ROOT, top.height), b"" if root is None else root[1:]),
         (rows.HELD_KEY, encode(now_held)),
         (rows.CERTIFIED_KEY, top.height.to_bytes(8, "big")),
@@ -165,12 +164,8 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
     store.write(puts, [rows.LOADING_KEY, *partial], sync=True)
 
 
-def _proof_rows(loading: Loading, genesis: Genesis) -> Iterator[Row]:
-    """Yield headers, certificates and validator sets: what later proofs need."""
-    sets = TrustedSets(genesis)
-    sets.follow(loading.changes)
-    for first, validators in sets.rows:
-        yield rows.at(rows.VALIDATORS, first), encode(ValidatorSet(validators))
+def _proof_rows(loading: Loading) -> Iterator[Row]:
+    """Yield headers and certificates: what later proofs need beside the state."""
     for proof in [change.header for change in loading.changes]:
         yield from _header_rows(proof.headers)
         yield rows.at(rows.CERTIFICATE, proof.certificate.height), encode(proof.certificate)

@@ -14,7 +14,7 @@ from typing import Protocol
 from chain.primitives.errors import AssentError
 
 Row = tuple[bytes, bytes]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FORMAT_KEY = b"\x00format"
 DELETES_PER_WRITE = 10_000
 

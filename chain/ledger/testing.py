@@ -35,6 +35,7 @@ from chain.primitives.execution import (
     StateKey,
     StateReader,
     map_key,
+    var_key,
 )
 
 GAS = 1_000
@@ -42,7 +43,7 @@ START_MS = 1_700_000_000_000
 
 
 class ToyRuntime:
-    """Runs the contract `toy`: put, delete, move, announce, fail, crash (see `_toy`)."""
+    """Runs the contract `toy`: put, delete, move, announce, govern, fail, crash (see `_toy`)."""
 
     def execute(self, call: Call, state: StateReader) -> Outcome:
         """Run one method; every call costs 1,000 gas."""
@@ -96,6 +97,8 @@ def _toy(
         return {("toy", map_key("values", args["key"])): encode_value(args["value"])}, ()
     if method == "delete":
         return {("toy", map_key("values", args["key"])): None}, ()
+    if method == "govern":  # writes what the contract `governance` would
+        return {("governance", var_key(args["var"])): encode_value(args["value"])}, ()
     if method == "announce":
         subjects = tuple(args["subjects"])
         return {}, (Event("toy", args.get("name", "Announced"), encode_value({}), subjects),)
@@ -193,8 +196,18 @@ class ToyChain:
         return header
 
     def certificate(self, header: Header, signers: int | None = None) -> Certificate:
-        """Return a certificate by a quorum, or by the given number of validators."""
-        return toy_certificate(self.genesis, header, signers)
+        """Return a certificate by a quorum of those in force, or by the given number of them."""
+        validators = self.ledger.schedule.set_at(header.height).validators
+        return toy_certificate(self.genesis, header, signers, validators)
+
+    def govern(self, validators: Sequence[str], observers: Sequence[str] = ()) -> Candidate:
+        """Return a transaction that makes these nodes, with keys `toy_key(name)`, the chain's."""
+        roles = [(name, "validator") for name in validators] + [(name, "observer") for name in observers]
+        nodes = [
+            {"org": "bank", "name": name, "public_key": toy_key(name).public, "address": "", "role": role}
+            for name, role in roles
+        ]
+        return self.call("govern", {"var": "nodes", "value": nodes})
 
     def block(self, height: int) -> Block:
         """Return a certified block."""
@@ -203,10 +216,16 @@ class ToyChain:
         return block
 
 
-def toy_certificate(genesis: Genesis, header: Header, signers: int | None = None) -> Certificate:
-    """Return a certificate of a toy genesis' validators over a header: a quorum unless told otherwise."""
-    count = quorum(len(genesis.validators)) if signers is None else signers
-    keys = [toy_key(validator.name) for validator in genesis.validators[:count]]
+def toy_certificate(
+    genesis: Genesis,
+    header: Header,
+    signers: int | None = None,
+    validators: Sequence[Validator] | None = None,
+) -> Certificate:
+    """Return a certificate by these validators (those of genesis), or by the first few of them."""
+    signing = genesis.validators if validators is None else validators
+    count = quorum(len(signing)) if signers is None else signers
+    keys = [toy_key(validator.name) for validator in signing[:count]]
     hashed = header_hash(header)
     message = checkpoint_digest(genesis.chain_id, header.height, hashed)
     signed = sorted((key.public, key.sign(message)) for key in keys)

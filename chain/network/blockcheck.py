@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chain.ledger.block import Batch, Block, batch_root, header_hash, transaction_id
-from chain.primitives.certificate import check_certificate, validators_hash
+from chain.primitives.certificate import check_certificate
 from chain.primitives.codec import decode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import ProofInvalid
@@ -14,14 +14,12 @@ from chain.primitives.errors import ProofInvalid
 def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> None:
     """Raise ProofInvalid unless a quorum certified this header and the body is the one it commits to.
 
-    Signatures, exact time, and with execution the state and receipts roots are the ledger's to compare.
+    Signatures, exact time, and with execution the roots and the validators named are the ledger's to compare.
     """
     header, where = block.header, f"block {block.header.height}"
     certificate = block.certificate
     if certificate.height != header.height or certificate.header_hash != header_hash(header):
         raise ProofInvalid(f"{where}: its certificate is of another header")
-    if header.validators_hash != validators_hash(validators):
-        raise ProofInvalid(f"{where}: certified by a validator set that is not the trusted one")
     check_certificate(certificate, chain_id, validators)
     ids = _batch_ids(block)
     if batch_root(ids) != header.batch_root:

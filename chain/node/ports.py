@@ -65,8 +65,8 @@ class SyncChain:
         return None if header is None or certificate is None else (header, certificate)
 
     def validators(self, height: int) -> Sequence[bytes] | None:
-        """Return who certifies a height."""
-        return self._ledger.validator_keys_at(height)
+        """Return who certifies a height; None while that can still change."""
+        return self._ledger.validator_keys_at(height) if height <= self._ledger.settled_height else None
 
     def block(self, height: int) -> bytes | None:
         """Return an encoded certified block."""

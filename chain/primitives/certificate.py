@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from chain.primitives.codec import U64, Bound, Hash, PublicKey, Signature, record
@@ -10,6 +11,16 @@ from chain.primitives.crypto import digest, verify
 from chain.primitives.errors import ProofInvalid
 
 VALIDATORS_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A run of heights with one validator set."""
+
+    first: int
+    """First height of the run; 0 for the founding set."""
+    validators: tuple[bytes, ...]
+    """Public keys in primary order."""
 
 
 def fault_bound(n: int) -> int:

@@ -1,7 +1,7 @@
 """What code runs: proposals, approvals by organisations, activation, freezing and revocation."""
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
-RESERVED = ("subjects", "executed")
+RESERVED = ("executed", "schedule", "subjects")
 UNFREEZABLE = ("orgs", "lifecycle")
 ARGUMENTS_BYTES_MAX = 16384
 TEXT_MAX = 256

@@ -126,7 +126,7 @@ KEY = toy_key("bank-node").public.hex()
             set_at("init_args", {"nobody": {}}),
             "g.json.init_args.nobody = 'nobody': expected one of the contracts",
         ),
-        (set_at("init_args", {"orgs": {}}), "g.json.init_args.orgs = 'orgs': expected none"),
+        (set_at("init_args", {"orgs": {"orgs": 1}}), "g.json.init_args.orgs.orgs = '...': expected none"),
         (set_at("init_args", {"toy": 5}), "g.json.init_args.toy = 'int': expected an object"),
         (set_at("init_args", {"toy": {"x": 1.5}}), "g.json.init_args.toy: JSON value: float"),
         (set_at("init_args", []), "g.json.init_args: expected an object"),

@@ -17,7 +17,7 @@ from chain.ledger.ledger import Ledger, LedgerDiverged
 from chain.ledger.leveldb import LevelStore
 from chain.ledger.proof import Verifier
 from chain.ledger.recovery import WrongGenesis
-from chain.ledger.store import DataDamaged, DataNewer, MemoryStore, Row
+from chain.ledger.store import FORMAT_VERSION, DataDamaged, DataNewer, MemoryStore, Row
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import encode
 from chain.primitives.execution import Call, Outcome, StateReader
@@ -155,7 +155,7 @@ def test_the_wrong_genesis_is_named() -> None:
 
 def test_a_directory_of_a_newer_format_is_refused() -> None:
     chain = ToyChain()
-    chain.store.write([(b"\0format", (2).to_bytes(4, "big"))])
+    chain.store.write([(b"\0format", (FORMAT_VERSION + 1).to_bytes(4, "big"))])
     with pytest.raises(DataNewer):
         ToyChain(chain.genesis, chain.store)
 

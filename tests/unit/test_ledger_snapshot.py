@@ -298,7 +298,7 @@ def test_an_anchor_needs_a_quorum_linked_headers_and_a_whole_window() -> None:
     for item in spoilt:
         with pytest.raises(ProofInvalid):
             TrustedSets(GENESIS).check_anchor(item)
-    assert make_changes(source().ledger.read, source().ledger.prove, 0, 3).changes == ()
+    assert make_changes(source().ledger.prove, 0, 3).changes == ()
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

@@ -13,8 +13,21 @@ from typing import Any
 
 import pytest
 
-from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window
+from chain.ledger import (
+    anchor,
+    block,
+    genesis,
+    proof,
+    rows,
+    schedule,
+    snapshot,
+    statechunk,
+    statetree,
+    window,
+)
 from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
+from chain.ledger.proof import SetChange
+from chain.ledger.schedule import ValidatorSet
 from chain.ledger.store import FORMAT_VERSION
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.certificate import Certificate
@@ -22,7 +35,7 @@ from chain.primitives.codec import _TAGS, decode, encode, tag_of
 from chain.primitives.execution import Event, map_key
 
 PATH = Path(__file__).parent.parent / "vectors" / "ledger_records.json"
-MODULES = (anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window)
+MODULES = (anchor, block, genesis, proof, rows, schedule, snapshot, statechunk, statetree, window)
 
 
 def examples() -> dict[str, Any]:
@@ -37,7 +50,7 @@ def examples() -> dict[str, Any]:
     proved = prove.receipt(move.id)
     assert proved is not None
     whole = toy_genesis()
-    change = anchor.SetChange(prove.header(1), rows.ValidatorSet(whole.validators))
+    change = SetChange(9, whole.validator_keys, prove.header(1))
     anchored = anchor.make_anchor(read, 2, 8)
     items = [
         move.tx.body,
@@ -64,7 +77,7 @@ def examples() -> dict[str, Any]:
         prove.state("toy", map_key("values", "a"), 1).proof,
         prove.history("dataset:x", 2, 2),
         read.head(),
-        rows.ValidatorSet(whole.validators),
+        ValidatorSet(whole.validators),
         window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
         rows.Held(blocks=5, state=4, headers=2, swept=1, rooted=4, archive="archive"),
         change,

@@ -229,7 +229,7 @@ def test_a_certificate_needs_a_quorum_of_the_genesis_validators(chain: ToyChain,
         with pytest.raises(ProofInvalid, match="a quorum is 3"):
             verifier.check_header(HeaderProof((header,), chain.certificate(header, signers)))
     foreign = replace(header, validators_hash=ZERO_HASH)
-    with pytest.raises(ProofInvalid, match="names validators other than"):
+    with pytest.raises(ProofInvalid, match="unknown here"):
         verifier.check_header(HeaderProof((foreign,), chain.certificate(foreign)))
 
 

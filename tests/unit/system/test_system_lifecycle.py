@@ -131,6 +131,7 @@ def test_a_source_outside_the_language_is_refused(bare: World) -> None:
     [
         ({"name": "Bad Name"}, "BAD_ID"),
         ({"name": "subjects"}, "NAME_RESERVED"),
+        ({"name": "schedule"}, "NAME_RESERVED"),
         ({"arguments": {"x": "y" * 20_000}}, "ARGUMENTS_TOO_LONG"),
     ],
 )
