@@ -10,7 +10,7 @@ import pytest
 from chain.audit.package import build_package
 from chain.audit.source import LedgerSource
 from chain.ledger.block import Batch, Candidate, TransactionBody, sign_transaction
-from chain.ledger.genesis import ContractSource, Genesis, Org, OrgKey, Validator, make_init_args
+from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator, make_init_args
 from chain.ledger.ledger import Ledger
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import START_MS, toy_certificate, toy_key
@@ -29,7 +29,8 @@ def allow(job: dict, phase: str) -> bool:
 class Story:
     """One ledger whose blocks hold one transaction each."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: dict[str, str] | None = None, limits: Limits | None = None) -> None:
+        installed = sources() | (more or {})
         self.genesis = Genesis(
             chain_name="story",
             time=START_MS,
@@ -40,8 +41,9 @@ class Story:
                 Org(org, org.title(), ("owner", "user"), (OrgKey(toy_key(org).public, ("admin",)),), b"", "")
                 for org in ORGS
             ),
-            contracts=tuple(ContractSource(name, source) for name, source in sources().items()),
+            contracts=tuple(ContractSource(name, source) for name, source in installed.items()),
             init_args=make_init_args(default_init()),
+            limits=limits or Limits(),
         )
         self.ledger = Ledger(MemoryStore(), self.genesis, ContractRuntime())
         self.source = LedgerSource(self.ledger.read, self.ledger.prove)
@@ -64,7 +66,8 @@ class Story:
         payload = encode(Batch(height, 0, proposer, head.time + 60_000, (candidate.id,)))
         header = self.ledger.execute(height, payload, [candidate])
         if certify:
-            self.ledger.certify(toy_certificate(self.genesis, header))
+            validators = self.ledger.schedule.set_at(height).validators
+            self.ledger.certify(toy_certificate(self.genesis, header, validators=validators))
         (receipt,) = self.ledger.read.receipts(height)
         assert receipt.status in ("ok", "reverted"), receipt
         if receipt.status == "reverted":
@@ -134,3 +137,9 @@ def story() -> Story:
 def package(story: Story) -> bytes:
     """The audit package of the dataset."""
     return asyncio.run(build_package(story.source, story.genesis, "dataset:credit"))
+
+
+@pytest.fixture(scope="session")
+def make_story() -> type[Story]:
+    """Stories of one's own: Story(more contracts, limits)."""
+    return Story

@@ -173,6 +173,9 @@ class FakeClient:
         raw = [{"raw": encode(entry).hex()} for entry in page.entries]
         return {"entries": raw, "next": None if page.next is None else page.next.hex()}
 
+    def _getSetChanges(self, aboveHeight: int) -> Any:
+        return [{"proof": encode(change).hex()} for change in self._prove.set_changes(aboveHeight)]
+
     def _getHistory(self, subject: str, fromHeight: int, toHeight: int) -> Any:
         return {"proof": encode(self._prove.history(subject, fromHeight, toHeight)).hex()}
 
