@@ -1,8 +1,8 @@
-"""Three replicas of the interpreter in processes of their own, made as different as hosts can be.
+"""Replicas of the interpreter in processes of their own, made as different as hosts can be.
 
-Each has its own PYTHONHASHSEED, one runs under -O, one deep inside a stack. Every call is run by all of them
-and the outcomes are compared byte for byte, so a contract (or an interpreter) whose result depends on its
-host is found in the author's test, not as a missing certificate.
+Each has its own PYTHONHASHSEED, one runs under -O, one deep inside a stack, any may run another CPython.
+Every call is run by all of them and the outcomes are compared byte for byte, so a contract (or an
+interpreter) whose result depends on its host is found in the author's test, not as a missing certificate.
 """
 
 from __future__ import annotations
@@ -10,26 +10,31 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from chain.primitives.codec import Value, decode_value, encode, encode_value
+from chain.primitives.codec import Value, decode_stored, decode_value, encode, encode_value
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import Call, Outcome, StateKey
-from contracts.runtime import ContractRuntime
+from chain.primitives.execution import Call, Outcome, StateKey, StateReader, map_key
+from contracts.directory import LIFECYCLE
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
+_SOURCES = Path(__file__).parents[1]
+Run = Callable[[Call, StateReader], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """How one replica differs: seed of str hashes, options of the interpreter, frames on the stack."""
+    """How one replica differs: seed of str hashes, options, frames on the stack, which CPython."""
 
     hash_seed: str
     options: tuple[str, ...]
     depth: int
+    python: str = sys.executable
 
 
 HOSTS = (Host("0", (), 0), Host("1", ("-O",), 0), Host("4242", (), 2_500))
@@ -53,13 +58,32 @@ def _call_value(call: Call) -> list[Value]:
     return [*head, call.gas_limit, call.height, call.block_time]
 
 
+class _Recorder:
+    """A state that remembers what was read from it."""
+
+    def __init__(self, state: StateReader) -> None:
+        self.state = state
+        self.rows: dict[StateKey, bytes | None] = {}
+
+    def get(self, namespace: str, key: bytes) -> bytes | None:
+        """Return what the state holds."""
+        data = self.rows[namespace, key] = self.state.get(namespace, key)
+        return data
+
+
 class Replicas:
-    """The processes; a context manager that ends them."""
+    """The processes; a context manager that ends them.
+
+    They hold no state but sources: with each call goes what this process read when it ran the call. A replica
+    that reads anything else computes something else, and says so. May be used from several threads.
+    """
 
     def __init__(self, hosts: tuple[Host, ...] = HOSTS) -> None:
         """Start one process per host."""
         self._hosts = hosts
         self._processes = [_start(host) for host in hosts]
+        self._lock = threading.Lock()
+        self._sent: set[bytes] = set()
 
     def __enter__(self) -> Replicas:
         """Serve until the block ends."""
@@ -77,39 +101,69 @@ class Replicas:
             process.communicate()
         self._processes = []
 
-    def apply(self, writes: Mapping[StateKey, bytes | None]) -> None:
-        """Bring every replica's state up to date."""
-        self._send(["apply", [[*place, data] for place, data in writes.items()]])
+    def follow(self, kind: str, run: Run, call: Call, state: StateReader) -> Outcome:
+        """Run a call (`execute` or `view`) here and on every replica; raise unless all agree."""
+        seen = _Recorder(state)
+        outcome = run(call, seen)
+        self._agree([kind, _call_value(call), self._rows(seen)], outcome, f"{call.contract}.{call.method}")
+        return outcome
 
-    def compare(self, kind: str, call: Call, outcome: Outcome) -> None:
-        """Run a call (`execute` or `view`) on every replica; raise ReplicasDiffer unless all agree."""
-        self._send([kind, _call_value(call)])
-        expected = outcome_bytes(outcome)
-        for host, process in zip(self._hosts, self._processes, strict=True):
-            if _receive(process.stdout) != [expected]:
-                raise ReplicasDiffer(
-                    f"{call.contract}.{call.method}: the replica on {host} computed another outcome"
-                )
+    def install(
+        self,
+        run: Callable[..., Outcome],
+        sources: Mapping[str, str],
+        arguments: Mapping[str, Mapping[str, Value]],
+        *,
+        time: int,
+        state: StateReader,
+    ) -> Outcome:
+        """Do what `ContractRuntime.bootstrap` does, here and on every replica; raise unless all agree."""
+        seen = _Recorder(state)
+        outcome = run(sources, arguments, time=time, state=seen)
+        named = [[name, source, dict(arguments.get(name, {}))] for name, source in sources.items()]
+        self._agree(["install", named, time, self._rows(seen)], outcome, f"installing {', '.join(sources)}")
+        return outcome
 
-    def _send(self, message: list[Value]) -> None:
-        for process in self._processes:
-            _write(process.stdin, message)
+    def _rows(self, seen: _Recorder) -> list[Value]:
+        """Return what was read, and the code in force once: a warm runtime does not read it again."""
+        rows = dict(seen.rows)
+        for (namespace, key), data in seen.rows.items():
+            if namespace == LIFECYCLE and key.startswith(b"active/") and data is not None:
+                place = map_key("sources", decode_stored(data)["source_hash"])
+                if place not in self._sent:
+                    self._sent.add(place)
+                    rows[LIFECYCLE, place] = seen.state.get(LIFECYCLE, place)
+        return [[*place, data] for place, data in rows.items()]
+
+    def _agree(self, message: list[Value], outcome: Outcome, what: str) -> None:
+        self.agree(message, outcome_bytes(outcome), what)
+
+    def agree(self, message: list[Value], expected: bytes, what: str) -> None:
+        """Ask every replica; raise ReplicasDiffer unless each answers with exactly these bytes."""
+        with self._lock:
+            for process in self._processes:
+                write(process.stdin, message)
+            answers = [receive(process.stdout) for process in self._processes]
+        for host, answer in zip(self._hosts, answers, strict=True):
+            if answer != [expected]:
+                raise ReplicasDiffer(f"{what}: the replica on {host} computed another outcome")
 
 
 def _start(host: Host) -> subprocess.Popen[bytes]:
-    command = [sys.executable, *host.options, "-m", "contracts.replicas", str(host.depth)]
-    environment = {**os.environ, "PYTHONHASHSEED": host.hash_seed}
+    command = [host.python, *host.options, "-m", "contracts.replica", str(host.depth)]
+    environment = {**os.environ, "PYTHONHASHSEED": host.hash_seed, "PYTHONPATH": str(_SOURCES)}
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 
-def _write(stream: IO[bytes] | None, message: list[Value]) -> None:
+def write(stream: IO[bytes] | None, message: list[Value]) -> None:
+    """Write one message: its length in 4 bytes, then its canonical bytes."""
     assert stream is not None
     data = encode_value(message)
     stream.write(len(data).to_bytes(4, "big") + data)
     stream.flush()
 
 
-def _receive(stream: IO[bytes] | None) -> list[Value] | None:
+def receive(stream: IO[bytes] | None) -> list[Value] | None:
     """Return the next message, or None at the end of the stream."""
     assert stream is not None
     head = stream.read(4)
@@ -117,42 +171,3 @@ def _receive(stream: IO[bytes] | None) -> list[Value] | None:
         return None
     message: list[Value] = decode_value(stream.read(int.from_bytes(head, "big")), max_bytes=FRAME_BYTES_MAX)
     return message
-
-
-class _Rows:
-    def __init__(self) -> None:
-        self.rows: dict[StateKey, bytes] = {}
-
-    def get(self, namespace: str, key: bytes) -> bytes | None:
-        return self.rows.get((namespace, key))
-
-    def apply(self, writes: list[Value]) -> None:
-        for namespace, key, data in writes:
-            if data is None:
-                self.rows.pop((namespace, key), None)
-            else:
-                self.rows[namespace, key] = data
-
-
-def _serve() -> None:
-    """Answer messages from standard input until it ends."""
-    runtime, state = ContractRuntime(), _Rows()
-    while (message := _receive(sys.stdin.buffer)) is not None:
-        kind, body = message
-        if kind == "apply":
-            state.apply(body)
-        else:
-            run = runtime.execute if kind == "execute" else runtime.view
-            _write(sys.stdout.buffer, [outcome_bytes(run(Call(*body), state))])
-
-
-def _below(depth: int, work: Callable[[], None]) -> None:
-    """Run with this many frames more on the stack."""
-    if depth == 0:
-        work()
-    else:
-        _below(depth - 1, work)
-
-
-if __name__ == "__main__":
-    _below(int(sys.argv[1]), _serve)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Call, Outcome, StateKey, map_key, var_key
 from contracts.language.limits import DEFAULT_GAS
-from contracts.replicas import Replicas
+from contracts.replicas import Replicas, Run
 from contracts.runtime import ContractRuntime
 
 SYSTEM_ORDER = ("orgs", "lifecycle", "datasets", "grants", "jobs")
@@ -143,14 +144,17 @@ class LocalChain:
         chain.system = True
         members = [_member(org) for org in orgs]
         arguments = {**system.default_init(), "orgs": {"orgs": members}, **(init or {})}
-        outcome = chain.runtime.bootstrap(system.sources(), arguments, time=chain.time, state=chain.state)
-        chain._accept(outcome)
+        chain._install(system.sources(), arguments)
         return chain
 
     def deploy(self, source: str, name: str, init: Mapping[str, Value] | None = None) -> None:
         """Install a contract at once, without governance, running its @init."""
-        outcome = self.runtime.bootstrap({name: source}, {name: init or {}}, time=self.time, state=self.state)
-        self._accept(outcome)
+        self._install({name: source}, {name: init or {}})
+
+    def _install(self, sources: Mapping[str, str], init: Mapping[str, Mapping[str, Value]]) -> None:
+        work = self.runtime.bootstrap
+        install = work if self.replicas is None else partial(self.replicas.install, work)
+        self._accept(install(sources, init, time=self.time, state=self.state))
 
     def as_(self, org: str) -> Account:
         """Return an organisation's account; on a chain without system contracts this makes it a member."""
@@ -158,7 +162,7 @@ class LocalChain:
         place = ("orgs", map_key("keys", account.public.hex()))
         if not self.system and place not in self.state.rows:
             record = {"org": org, "roles": list(ROLES), "status": "active", "since": 0, "until": 0}
-            self._write({place: encode_value(record)})
+            self.write({place: encode_value(record)})
         return account
 
     # --- calls --------------------------------------------------------------------------------------------
@@ -181,17 +185,18 @@ class LocalChain:
 
     def execute(self, call: Call) -> Outcome:
         """Run one call on the runtime without applying it."""
-        self.last = self.runtime.execute(call, self.state)
-        if self.replicas is not None:
-            self.replicas.compare("execute", call, self.last)
+        self.last = self._run("execute", self.runtime.execute, call)
         return self.last
+
+    def _run(self, kind: str, work: Run, call: Call) -> Outcome:
+        if self.replicas is None:
+            return work(call, self.state)
+        return self.replicas.follow(kind, work, call, self.state)
 
     def ask(self, sender: bytes, contract: str, method: str, args: Mapping[str, Value]) -> Value:
         """Ask a view with this key."""
         call = self._call(sender, contract, method, args, 10 * DEFAULT_GAS)
-        self.last = outcome = self.runtime.view(call, self.state)
-        if self.replicas is not None:
-            self.replicas.compare("view", call, outcome)
+        self.last = outcome = self._run("view", self.runtime.view, call)
         if outcome.status != OK:
             raise CallFailed(outcome)
         return decode_stored(outcome.result)
@@ -204,16 +209,15 @@ class LocalChain:
         self.last = outcome
         if outcome.status != OK:
             raise CallFailed(outcome)
-        self._write(outcome.writes)
+        self.write(outcome.writes)
         for event in outcome.events:
             self.events.append(
                 SeenEvent(event.contract, event.name, decode_stored(event.fields), event.subjects)
             )
 
-    def _write(self, writes: Mapping[StateKey, bytes | None]) -> None:
+    def write(self, writes: Mapping[StateKey, bytes | None]) -> None:
+        """Put rows straight into the state, past every contract."""
         self.state.apply(writes)
-        if self.replicas is not None:
-            self.replicas.apply(writes)
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -254,7 +258,7 @@ class LocalChain:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
         gone = {place: None for place in self.state.rows if place not in snapshot.rows}
-        self._write({**snapshot.rows, **gone})
+        self.write({**snapshot.rows, **gone})
         self.height, self.time = snapshot.height, snapshot.time
         del self.events[snapshot.events :]
 

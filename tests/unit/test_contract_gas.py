@@ -104,7 +104,7 @@ def play(chain: LocalChain) -> list[str]:
             "golden", method, encode_value(args), sender, bytes([place]) * 32, 60_000, 5 + place, 10**12
         )
         outcome = chain.execute(call)
-        chain._write(outcome.writes)
+        chain.write(outcome.writes)
         outcomes.append(outcome_bytes(outcome).hex())
     return outcomes
 
@@ -122,13 +122,11 @@ def test_three_different_hosts_compute_the_same_outcomes_to_the_byte() -> None:
         play(LocalChain(replicas=replicas))
 
 
-def test_a_replica_that_differs_is_named() -> None:
-    chain = LocalChain()
-    chain.deploy(SOURCE, "golden")
+def test_a_replica_that_differs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with Replicas((Host("0", (), 0),)) as replicas:
-        replicas.apply(chain.state.rows)
-        chain.as_("bank").call("golden", "move", source="a", target="b", amount=1)
-        chain.replicas = replicas
+        chain = LocalChain("bank", replicas=replicas)
+        chain.deploy(SOURCE, "golden")
+        monkeypatch.setattr("contracts.runtime.GAS_TRANSACTION", 401)
         with pytest.raises(ReplicasDiffer, match=r"golden\.move"):
             chain.as_("bank").call("golden", "move", source="a", target="b", amount=1)
 

@@ -165,7 +165,7 @@ def test_an_unknown_sender_is_refused(chain: LocalChain) -> None:
 def test_a_revoked_key_signs_for_its_heights_only(chain: LocalChain, height: int, code: str) -> None:
     sender = key_of("bank").public
     record = {"org": "bank", "roles": ["admin"], "status": "revoked", "since": 5, "until": 9}
-    chain.state.rows["orgs", map_key("keys", sender.hex())] = encode_value(record)
+    chain.write({("orgs", map_key("keys", sender.hex())): encode_value(record)})
     chain.height = height
     assert _send(chain, sender, encode_value({"amount": 1})).code == code
 
@@ -326,7 +326,7 @@ def test_at_most_eight_contracts_call_one_another() -> None:
 def _record(chain: LocalChain, **over: Value) -> None:
     place = ("lifecycle", map_key("active", "counter"))
     record = decode_value(chain.state.rows[place], max_bytes=10_000)
-    chain.state.rows[place] = encode_value({**record, **over})
+    chain.write({place: encode_value({**record, **over})})
 
 
 def test_a_frozen_contract_answers_views_only_until_the_freeze_lapses(chain: LocalChain) -> None:
