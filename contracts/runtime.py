@@ -38,7 +38,7 @@ from contracts.language.limits import (
     RECURSION_LIMIT,
 )
 from contracts.language.machine import Frame, Machine
-from contracts.language.program import Program, compile_source
+from contracts.language.program import Program, Watcher, compile_source
 from contracts.language.values import book, encode, isolate
 
 CACHE_PROGRAMS = 256
@@ -54,8 +54,9 @@ sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 class ContractRuntime:
     """The production interpreter behind the `Runtime` port."""
 
-    def __init__(self, *, cache_programs: int = CACHE_PROGRAMS) -> None:
-        """Start with nothing compiled."""
+    def __init__(self, *, cache_programs: int = CACHE_PROGRAMS, watcher: Watcher | None = None) -> None:
+        """Start with nothing compiled; a watcher, for authors' tools, learns which lines run."""
+        self._watcher = watcher
         self._programs: OrderedDict[tuple[bytes, int], Program] = OrderedDict()
         self._cache_programs = cache_programs
         self._directory = Directory()
@@ -156,7 +157,7 @@ class ContractRuntime:
         return self._compiled(source, name)
 
     def _compiled(self, source: str, name: str) -> Program:
-        program = compile_source(source, name)
+        program = compile_source(source, name, self._watcher)
         with self._lock:
             self._programs[program.source_hash, program.engine] = program
             while len(self._programs) > self._cache_programs:
@@ -182,9 +183,10 @@ class ContractRuntime:
         machine.caller, machine.contract = f"contract:{machine.contract}", contract
         machine.running = (*machine.running, contract)
         machine.read_only = machine.read_only or function.kind == "view"
-        result = isolate(machine, enter(machine, function, frame))
-        machine.contract, machine.caller, machine.running, machine.read_only = outer
-        return result
+        try:
+            return isolate(machine, enter(machine, function, frame))
+        finally:
+            machine.contract, machine.caller, machine.running, machine.read_only = outer
 
     def compile_source(self, machine: Machine, source: str) -> Value:
         """Compile for the lifecycle; the gas is paid before, per byte of source."""
@@ -211,9 +213,10 @@ class ContractRuntime:
         outer = machine.contract, machine.caller, machine.running
         machine.caller, machine.contract = f"contract:{machine.contract}", contract
         machine.running = (*machine.running, contract)
-        result = self._once(machine, contract, program, copied, kind)
-        machine.contract, machine.caller, machine.running = outer
-        return result
+        try:
+            return self._once(machine, contract, program, copied, kind)
+        finally:
+            machine.contract, machine.caller, machine.running = outer
 
     def _once(
         self, machine: Machine, contract: str, program: Program, args: dict[str, Value], kind: str
@@ -244,7 +247,15 @@ def guarded(machine: Machine, gas_limit: int, contract: str, work: Callable[[], 
         result = work()
     except Halt as halt:
         used = gas_limit if halt.status == OUT_OF_GAS else gas_limit - machine.gas
-        return Outcome(halt.status, halt.reason, gas_used=used, line=halt.line, detail=f"{contract}: {halt}")
+        return Outcome(
+            halt.status,
+            halt.reason,
+            gas_used=used,
+            line=halt.line,
+            detail=f"{contract}: {halt}",
+            trace=tuple(halt.trace),
+            why=halt.detail,
+        )
     except HostTrouble:
         raise
     except Exception as trouble:

@@ -63,6 +63,16 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a failing call was: for people, never hashed."""
+
+    contract: str
+    function: str
+    line: int
+    """Source line, 0 when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What a call did. Writes and events are empty unless status is `ok`."""
 
@@ -76,6 +86,10 @@ class Outcome:
     """Source line of a failure, 0 when unknown: for people, never hashed."""
     detail: str = ""
     """Text for people (contract, function, line): never hashed, never in a receipt."""
+    trace: tuple[Place, ...] = ()
+    """The calls that a failure went through, innermost first, at most eight: never hashed."""
+    why: str = ""
+    """What was wrong beyond the code, for people: never hashed, never in a receipt."""
     writes: Mapping[StateKey, bytes | None] = field(default_factory=dict)
     """New bytes per key; None deletes."""
     events: tuple[Event, ...] = ()

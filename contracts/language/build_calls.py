@@ -36,7 +36,7 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
         if function.result is not None and not function.result(m, frame[1]):
             raise wrong_type(f"{function.name} returns {type_name(frame[1])}, against its hint")
     except Halt as halt:
-        halt.leave(function.name)
+        halt.leave(m.contract, function.name)
         raise
     m.depth -= 1
     m.stack -= function.frames

@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.language import build_plain
 from contracts.language.build_walks import target
-from contracts.language.builder import Build, Builder
+from contracts.language.builder import Build, Builder, watched
 from contracts.language.builtins import walk
 from contracts.language.faults import Halt, OutOfGas
 from contracts.language.ir import Node
@@ -31,7 +31,7 @@ def block(b: Build, nodes: tuple[Node, ...]) -> Closure:
     line = nodes[0][1] if nodes else 0
     for node in nodes:
         b.cost += GAS_NODE
-        run.append(BUILDERS[node[0]](b, node))
+        run.append(watched(b, node[1], BUILDERS[node[0]](b, node)))
         if node[0] in _CONTROL or node[0] in _JUMPS:
             made.append(_straight(b.cost, line, run, signals=True))
             b.cost, run, line = 0, [], node[1]
@@ -137,7 +137,7 @@ def _if(b: Build, node: Node) -> Closure:
     branches = node[2]
     b.cost += GAS_BRANCH
     tests = [_test(b, branches[0][0], b.expr(branches[0][1]))]
-    tests += [_test(b, line, b.optional(test)) for line, test, _ in branches[1:]]
+    tests += [watched(b, line, _test(b, line, b.optional(test))) for line, test, _ in branches[1:]]
     bodies = [block(b, body) for _, _, body in branches]
     otherwise = block(b, node[3]) if node[3] else None
     if len(branches) == 1:

@@ -20,6 +20,8 @@ from contracts.language.machine import LOCALS, Closure, Frame, Machine, Unset
 from contracts.language.values import SCALARS, encode
 
 Builder = Callable[["Build", Node], Closure]
+Watch = Callable[[int], object]
+"""What an author's tools are told: the line of each statement before it runs. Never set on a node."""
 
 
 class Function:
@@ -60,6 +62,7 @@ class Build:
         self.functions = functions
         self.parts = parts
         self.cost = 0
+        self.watch: Watch | None = None
 
     def expr(self, node: Node) -> Closure:
         """Return the closure of an expression and add its certain gas to the running cost."""
@@ -90,6 +93,19 @@ def charged(made: Closure, cost: int) -> Closure:
         m.gas -= cost
         if m.gas < 0:
             raise OutOfGas
+        return made(f)
+
+    return run
+
+
+def watched(b: Build, line: int, made: Closure) -> Closure:
+    """Return a closure that tells the build's watcher, if it has one, which line runs."""
+    watch = b.watch
+    if watch is None:
+        return made
+
+    def run(f: Frame) -> Any:
+        watch(line)
         return made(f)
 
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contracts.language import build_calls, build_expr, build_operators, build_state, build_walks
 from contracts.language.build_stmt import block
-from contracts.language.builder import Build, Builder, Function, Parts, scratch_machine
+from contracts.language.builder import Build, Builder, Function, Parts, Watch, scratch_machine
 from contracts.language.ir import Node, frames
 from contracts.language.machine import UNSET
 
@@ -18,8 +18,8 @@ TABLE: dict[str, Builder] = {
 FRAMES_PER_CALL = 6
 
 
-def build_functions(program: Node) -> dict[str, Function]:
-    """Turn the IR of a program into its functions, ready to be entered."""
+def build_functions(program: Node, watch: Watch | None = None) -> dict[str, Function]:
+    """Turn the IR of a program into its functions, ready to be entered; `watch` is told each line."""
     _, _, constants, maps, variables, events, definitions = program
     parts = Parts(
         {name: (key, value) for name, key, value in maps},
@@ -31,7 +31,9 @@ def build_functions(program: Node) -> dict[str, Function]:
         parts.add_constant(TABLE, node, scratch)
     functions = {node[1]: _head(node) for node in definitions}
     for node in definitions:
-        functions[node[1]].body = block(Build(TABLE, functions, parts), node[7])
+        build = Build(TABLE, functions, parts)
+        build.watch = watch
+        functions[node[1]].body = block(build, node[7])
     return functions
 
 

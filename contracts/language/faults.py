@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import LIMIT, OUT_OF_GAS, REJECTED, REVERTED
+from chain.primitives.execution import LIMIT, OUT_OF_GAS, REJECTED, REVERTED, Place
 
 
 class Halt(AssentError):
@@ -22,11 +22,15 @@ class Halt(AssentError):
         self.detail = detail
         self.line = 0
         self.here = 0
-        self.trace: list[tuple[str, int]] = []
+        self.trace: list[Place] = []
 
     def __str__(self) -> str:
         """One line that names code, place and detail."""
-        where = " < ".join(f"{name}, line {line}" for name, line in self.trace)
+        several = len({place.contract for place in self.trace}) > 1
+        where = " < ".join(
+            f"{place.contract + '.' if several else ''}{place.function}, line {place.line}"
+            for place in self.trace
+        )
         return " ".join(part for part in (self.reason, f"in {where}" if where else "", self.detail) if part)
 
     def at(self, line: int) -> None:
@@ -34,10 +38,10 @@ class Halt(AssentError):
         self.line = self.line or line
         self.here = self.here or line
 
-    def leave(self, function: str) -> None:
+    def leave(self, contract: str, function: str) -> None:
         """Remember one function that the halt passes through; the trace keeps the innermost eight."""
         if len(self.trace) < 8:
-            self.trace.append((function, self.here))
+            self.trace.append(Place(contract, function, self.here))
         self.here = 0
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chain.primitives.codec import Value
-from contracts.language.builder import Function, scratch_machine
+from contracts.language.builder import Function, Watch, scratch_machine
 from contracts.language.checker import parse
 from contracts.language.closures import build_functions
 from contracts.language.faults import ContractRejected, Diagnostic
@@ -15,6 +15,8 @@ from contracts.language.ir import Node, ir_hash, source_hash
 from contracts.language.limits import ENGINE
 from contracts.language.lowering import lower
 from contracts.language.scope import Declarations
+
+Watcher = Callable[[str, Node], Watch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,16 @@ def analyse(source: str) -> tuple[Node | None, Declarations | None, list[Diagnos
     return (None, names, found) if found else (program, names, [])
 
 
-def compile_source(source: str, name: str = "contract") -> Program:
-    """Compile a contract; raise ContractRejected with every diagnostic when it is refused."""
+def compile_source(source: str, name: str = "contract", watcher: Watcher | None = None) -> Program:
+    """Compile a contract; raise ContractRejected with every diagnostic when it is refused.
+
+    A watcher (an author's coverage) is given the source and returns what is told each line that runs.
+    """
     program, names, found = analyse(source)
     if program is None or names is None:
         raise ContractRejected(name, found)
-    return Program(
-        source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), build_functions(program)
-    )
+    functions = build_functions(program, watcher(source, program) if watcher else None)
+    return Program(source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), functions)
 
 
 def abi_of(names: Declarations) -> Value:
