@@ -23,6 +23,11 @@ PARSE_ERROR, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -
 INTERNAL_ERROR, DECLARED_ERROR = -32603, -32000
 CALLS_PER_REQUEST_MAX = 256
 SUBSCRIPTIONS_PER_SOCKET_MAX = 64
+BODIES_MAX = 4
+"""Largest request bodies held at once, in multiples of `rpc.max_request_bytes`."""
+SOCKETS_MAX = 256
+SOCKET_MESSAGE_BYTES_MAX = 262_144
+"""WebSockets subscribe; large batches of transactions go by POST, whose bodies share one bound."""
 
 Notify = Callable[[Any], Awaitable[None]]
 
@@ -81,6 +86,8 @@ class RpcServer:
         self._ready, self._metrics = ready, metrics
         self._rate = RateLimit(config.requests_per_second)
         self._connections = 0
+        self._body_bytes = 0
+        """Bodies of POST requests that are read or answered now, as their lengths claim."""
         self._sockets: set[web.WebSocketResponse] = set()
         app = web.Application(client_max_size=config.max_request_bytes, middlewares=[self._bound_connections])
         app.add_routes(
@@ -117,9 +124,7 @@ class RpcServer:
     @web.middleware
     async def _bound_connections(self, request: web.Request, handler: Any) -> web.StreamResponse:
         if self._connections >= self._config.max_connections:
-            raise web.HTTPServiceUnavailable(
-                text=f"more than {self._config.max_connections} requests at once"
-            )
+            raise self._busy("rpc_connections", f"{self._config.max_connections} requests")
         self._connections += 1
         try:
             answer: web.StreamResponse = await handler(request)
@@ -127,9 +132,21 @@ class RpcServer:
         finally:
             self._connections -= 1
 
+    def _busy(self, queue: str, bound: str) -> web.HTTPServiceUnavailable:
+        self._metrics.dropped.labels(queue).inc()
+        return web.HTTPServiceUnavailable(text=f"more than {bound} at once: wait, or ask another node")
+
     async def _on_post(self, request: web.Request) -> web.Response:
-        answer = await self._answer_text(await request.read())
-        return web.Response(text=json.dumps(answer), content_type="application/json")
+        most = self._config.max_request_bytes
+        size = most if request.content_length is None else min(request.content_length, most)
+        if self._body_bytes + size > BODIES_MAX * most:
+            raise self._busy("rpc_bodies", f"{BODIES_MAX * most} bytes of requests")
+        self._body_bytes += size
+        try:
+            answer = await self._answer_text(await request.read())
+            return web.Response(text=json.dumps(answer), content_type="application/json")
+        finally:
+            self._body_bytes -= size
 
     async def _on_health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -142,7 +159,10 @@ class RpcServer:
         return web.Response(body=self._metrics.render(), content_type="text/plain")
 
     async def _on_socket(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=self._config.max_request_bytes)
+        if len(self._sockets) >= SOCKETS_MAX:
+            raise self._busy("rpc_sockets", f"{SOCKETS_MAX} WebSockets")
+        most = min(self._config.max_request_bytes, SOCKET_MESSAGE_BYTES_MAX)
+        socket = web.WebSocketResponse(heartbeat=20.0, max_msg_size=most)
         await socket.prepare(request)
         self._sockets.add(socket)
         streams: dict[str, asyncio.Task[None]] = {}

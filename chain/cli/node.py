@@ -10,7 +10,6 @@ import click
 import uvloop
 
 from chain.api.console import reports_errors
-from chain.cli.init import create_solo
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.node import Node
@@ -46,6 +45,8 @@ def run_node(path: Path) -> None:
     config, files = load_node_config(path)
     set_up_logging(config.log.level)
     if config.solo is not None and not files.genesis.exists():
+        from chain.cli.init import create_solo  # loads numpy, which a node does not need
+
         create_solo(config, files)
     genesis = load_genesis(files.genesis)
     uvloop.run(Node(config, files, genesis, load_key(files.key)).run())

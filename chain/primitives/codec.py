@@ -9,6 +9,7 @@ it read and compares.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import types
 import typing
@@ -18,10 +19,13 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 import msgpack
 
 from chain.primitives.errors import DecodeError
+from chain.primitives.shape import Fixed, Many, OneOf, Shape, unpack_shaped
 
 U64_MAX = 2**64 - 1
 VALUE_DEPTH_MAX = 32
 INT_BITS_MAX = 4096
+PLAIN_BYTES_MAX = 327_680
+"""Records up to this are unpacked at once; larger ones along their shape (see chain/primitives/shape.py)."""
 _EXT_TUPLE = 1
 _EXT_BIG_INT = 2
 
@@ -81,7 +85,7 @@ def encode(item: Any) -> bytes:
 def decode(cls: type[R], data: bytes) -> R:
     """Read exactly one record of this class; raise DecodeError for anything else."""
     schema = _schema(cls)
-    raw = _unpack_canonical(data, schema.max_bytes, schema.tag)
+    raw = _unpack_canonical(data, schema.max_bytes, schema.tag, (cls,))
     result: R = _check_record(cls, raw)
     return result
 
@@ -90,7 +94,7 @@ def decode_any(classes: tuple[type[Any], ...], data: bytes) -> Any:
     """Read one record of any of these classes, chosen by its tag; raise DecodeError otherwise."""
     by_tag = {_schema(cls).tag: cls for cls in classes}
     bound = max(_schema(cls).max_bytes for cls in classes)
-    raw = _unpack_canonical(data, bound, "|".join(by_tag))
+    raw = _unpack_canonical(data, bound, "|".join(by_tag), classes)
     tag = raw[0] if isinstance(raw, list) and raw else None
     if not isinstance(tag, str) or tag not in by_tag:
         raise DecodeError(f"record tag {_clip(tag)}: expected one of {sorted(by_tag)}")
@@ -109,11 +113,14 @@ def max_bytes_of(cls: type) -> int:
     return _TAGS[cls][1]
 
 
-def _unpack_canonical(data: bytes, max_bytes: int, what: str) -> Any:
+def _unpack_canonical(data: bytes, max_bytes: int, what: str, classes: tuple[type[Any], ...]) -> Any:
     if len(data) > max_bytes:
         raise DecodeError(f"{what}: {len(data)} bytes, at most {max_bytes}")
     try:
-        raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=True)
+        if len(data) > PLAIN_BYTES_MAX:
+            raw = unpack_shaped(data, _shape(classes))
+        else:
+            raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=True)
         again = msgpack.packb(raw, use_bin_type=True)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise DecodeError(f"{what}: not msgpack ({type(error).__name__})") from None
@@ -165,6 +172,34 @@ def _check_record(cls: type, raw: Any) -> Any:
     if type(raw) is not list or len(raw) != len(schema.checks) + 1 or raw[0] != schema.tag:
         raise DecodeError(f"{schema.tag}: expected a record of {len(schema.checks)} fields")
     return cls(*[check(part) for check, part in zip(schema.checks, raw[1:], strict=True)])
+
+
+@functools.cache
+def _shape(classes: tuple[type[Any], ...]) -> OneOf:
+    """Return the shape of any of these record classes."""
+    fields = {}
+    for cls in classes:
+        hints = typing.get_type_hints(cls, include_extras=True)
+        fields[_TAGS[cls][0]] = tuple(_hint_shape(hints[field.name]) for field in dataclasses.fields(cls))
+    return OneOf(fields)
+
+
+def _hint_shape(hint: Any) -> Shape:
+    high = 0
+    if typing.get_origin(hint) is Annotated:
+        base, *extra = typing.get_args(hint)
+        high = next((item.high for item in extra if isinstance(item, Bound)), 0)
+        hint = base
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    records = tuple(option for option in options if option in _TAGS)
+    if records:
+        return _shape(records)
+    if typing.get_origin(hint) is not tuple:
+        return None
+    args = typing.get_args(hint)
+    if len(args) == 2 and args[1] is Ellipsis:
+        return Many(_hint_shape(args[0]), high)
+    return Fixed(tuple(_hint_shape(arg) for arg in args))
 
 
 def _checker(hint: Any, where: str) -> Check:

@@ -42,13 +42,18 @@ def load_toml(path: Path, model: type[M]) -> M:
         raw = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from None
+    return parse_toml(path.name, raw, model)
+
+
+def parse_toml(where: str, raw: bytes, model: type[M]) -> M:
+    """Validate the bytes of a TOML file; raise ConfigError listing every fault."""
     if len(raw) > FILE_BYTES_MAX:
-        raise ConfigError(f"{path}: {len(raw)} bytes, at most {FILE_BYTES_MAX}")
+        raise ConfigError(f"{where}: {len(raw)} bytes, at most {FILE_BYTES_MAX}")
     try:
         content = tomllib.loads(raw.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    return validate(path.name, content, model)
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, an endless number, deep nesting
+        raise ConfigError(f"{where}: not TOML: {error}") from None
+    return validate(where, content, model)
 
 
 def validate(where: str, content: dict[str, Any], model: type[M]) -> M:

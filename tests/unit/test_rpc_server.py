@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,6 +109,25 @@ async def test_a_request_beyond_the_size_bound_is_refused() -> None:
         session.post(url + "/", data=b"x" * 2_000) as response,
     ):
         assert response.status == 413
+
+
+async def test_33_claimed_bodies_beyond_the_bound_of_all_are_refused_before_they_are_read() -> None:
+    """A thousand connections that each claim the largest body cost nothing but their headers."""
+    async with serving(max_request_bytes=65_536) as url:
+        host, port = url.removeprefix("http://").split(":")
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n"
+        slow = [await asyncio.open_connection(host, int(port)) for _ in range(4)]
+        for _, writer in slow:
+            writer.write(head + b"[")
+            await writer.drain()
+        while True:
+            async with aiohttp.ClientSession() as session, session.post(url, data=b" " * 60_000) as response:
+                if response.status == 503:
+                    assert "bytes of requests at once" in await response.text()
+                    break
+        for _, writer in slow:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_a_subscription_sends_notifications_after_its_number() -> None:

@@ -1,0 +1,448 @@
+"""What hostile bytes are fed to: every decoder and entry that takes bytes from a peer, a client or a file.
+
+A target returns, or raises one of the declared errors (`AssentError`); anything else is a defect. Seeds are
+good bytes, made from a small chain, so that variants get far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+from chain.api.methods import method_table
+from chain.api.metrics import Metrics
+from chain.api.rpc import RpcServer
+from chain.api.streams import Streams
+from chain.audit.container import read_container, write_container
+from chain.audit.package import build_package
+from chain.audit.records import PARTS
+from chain.audit.verify import verify_bytes
+from chain.config import NodeConfig, Rpc
+from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window
+from chain.ledger.anchor import TrustedSets, make_anchor
+from chain.ledger.genesis import genesis_from_json, genesis_to_json
+from chain.ledger.ledger import Ledger, check_proposal
+from chain.ledger.mempool import Mempool
+from chain.ledger.refusals import Refused
+from chain.ledger.state import node_loader
+from chain.ledger.statechunk import StateChunk, StateLoader, make_chunk
+from chain.ledger.testing import ToyChain
+from chain.network import messages as wire
+from chain.network.frame import FrameReader, Kind, encode_frame
+from chain.network.gossip import Gossip, encoded_transaction_id
+from chain.network.messages import Blocks, BlocksRequest, Hello, SyncStatus, TransactionIds, Transactions
+from chain.network.sync import Sync
+from chain.node.ports import GossipPool, SyncChain
+from chain.primitives import certificate
+from chain.primitives.codec import (
+    decode,
+    decode_value,
+    encode,
+    encode_value,
+    max_bytes_of,
+    tag_of,
+)
+from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.settings import parse_toml
+from consensus import messages as consensus_messages
+from consensus import votes
+from consensus.messages import decode_message
+from contracts.runtime import ContractRuntime
+from tests.simulation.cluster import Cluster
+
+PEER = b"\x07" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One entry: `run` takes hostile bytes, `seeds` returns good ones."""
+
+    name: str
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    limit: int = 200_000
+    """Longest input worth trying."""
+
+
+@cache
+def chain() -> ToyChain:
+    """A small certified chain."""
+    made = ToyChain()
+    for number in range(4):
+        made.add(
+            made.call("put", {"key": f"k{number}", "value": [number, "x", b"y"]}),
+            made.call("fail", {"code": "NO"}),
+        )
+    return made
+
+
+def pool_of(ledger: Ledger) -> Mempool:
+    """A fresh pool over a ledger."""
+    chain_id, limits = ledger.genesis.chain_id, ledger.genesis.limits
+    return Mempool(chain_id, limits, ledger.is_member, ledger.read.is_final)
+
+
+# --- records and values ---------------------------------------------------------------------------
+
+
+@cache
+def _records() -> tuple[type, ...]:
+    modules = (
+        anchor, block, certificate, consensus_messages, genesis, proof, rows, snapshot, statechunk, statetree,
+        votes, window, wire,
+    )  # fmt: skip
+    found = {item for module in modules for item in vars(module).values() if _is_record(item)}
+    return tuple(sorted(found, key=tag_of))
+
+
+def _is_record(item: Any) -> bool:
+    try:
+        return isinstance(item, type) and bool(tag_of(item))
+    except KeyError:
+        return False
+
+
+def run_record(data: bytes) -> None:
+    """First byte: which record class; the rest must decode to exactly what encodes to it."""
+    cls = _records()[data[0] % len(_records())] if data else Hello
+    item = decode(cls, data[1:])
+    if encode(item) != data[1:] or len(data) - 1 > max_bytes_of(cls):
+        raise AssertionError(f"{cls.__name__}: decodes but does not encode to the same bytes")
+
+
+def record_seeds() -> list[bytes]:
+    """One good record of most classes."""
+    made = chain()
+    read, top = made.ledger.read, made.ledger.certified_height
+    tx_id = read.transactions(2)[0]
+    items: list[Any] = [
+        read.header(2), read.certificate(2), read.block(2), read.batch(2), tx_id, *read.receipts(2),
+        made.genesis, made.ledger.prove.header(2), made.ledger.prove.state("toy", b"values/\xa2k1", top),
+        made.ledger.prove.receipt(read.receipts(2)[0].tx_id), make_anchor(read, top, 8), read.head(),
+    ]  # fmt: skip
+    places = {cls: place for place, cls in enumerate(_records())}
+    return [bytes([places[type(item)]]) + encode(item) for item in items if type(item) in places]
+
+
+def run_value(data: bytes) -> None:
+    """A contract value, its JSON and back."""
+    value = decode_value(data, max_bytes=65_536)
+    if encode_value(value) != data:
+        raise AssertionError("a value decodes but does not encode to the same bytes")
+    from_json(json.loads(json.dumps(to_json(value))))
+
+
+def value_seeds() -> list[bytes]:
+    """Values of every kind."""
+    values = [
+        None,
+        True,
+        -5,
+        2**70,
+        -(2**4000),
+        "é",
+        b"\x00\xff",
+        [1, [2, ()]],
+        (1, ("a",)),
+        {"a": {1: b""}, 7: []},
+    ]
+    return [encode_value(value) for value in [*values, values]]
+
+
+# --- what peers send ------------------------------------------------------------------------------
+
+
+class _Peers:
+    """Gossip and sync of a fresh node, fed by one peer."""
+
+    def __init__(self) -> None:
+        made = chain()
+        pool = pool_of(made.ledger)
+        self.gossip = Gossip(GossipPool(pool, made.ledger))
+        self.sync = Sync(SyncChain(made.ledger), made.genesis.chain_id, follow=True)
+        self.gossip.connected(PEER)
+        self.sync.connected(PEER, 0)
+
+    def take(self, kind: Kind, body: bytes) -> None:
+        if kind is Kind.HELLO:
+            decode(Hello, body)
+        elif kind is Kind.CONSENSUS:
+            decode_message(body)
+        elif kind in (Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER):
+            self.gossip.on_frame(PEER, kind, body, 0)
+        elif kind in (Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS):
+            self.sync.on_frame(PEER, kind, body, 0)
+
+
+def run_frame(data: bytes) -> None:
+    """A peer's byte stream, cut in two at an odd place, each body to the part that it is for."""
+    peers, reader = _Peers(), FrameReader()
+    for part in (data[: len(data) // 3], data[len(data) // 3 :]):
+        for kind, body in reader.feed(part):
+            try:
+                peers.take(kind, body)
+            except AssentError:
+                continue
+    if reader.held_bytes > len(data):
+        raise AssertionError("the reader holds more than it was given")
+
+
+def frame_seeds() -> list[bytes]:
+    """A stream of each kind."""
+    made = chain()
+    header, cert, good = made.ledger.read.header(3), made.ledger.read.certificate(3), encode(made.block(3))
+    call = made.call("put", {"key": "z", "value": 1})
+    assert header is not None
+    assert cert is not None
+    bodies = {
+        Kind.HELLO: encode(Hello(bytes(32), 1, bytes(8), "x:1", 3)),
+        Kind.PING: bytes(8),
+        Kind.BYE: b"so long",
+        Kind.CONSENSUS: consensus_seeds()[0],
+        Kind.TXS: encode(Transactions((call.raw,))),
+        Kind.TX_IDS: encode(TransactionIds((bytes(32), call.id))),
+        Kind.TX_REQUEST: encode(TransactionIds((call.id,))),
+        Kind.STATUS: encode(SyncStatus(header, cert)),
+        Kind.BLOCKS_REQUEST: encode(BlocksRequest(1, 3)),
+        Kind.BLOCKS: encode(Blocks(3, (good,))),
+    }
+    return [encode_frame(kind, body) for kind, body in bodies.items()]
+
+
+@cache
+def _cluster() -> tuple[Cluster, list[bytes]]:
+    """A cluster in the middle of its work, and the messages that crossed so far."""
+    cluster, seen = Cluster(4, seed=3), list[bytes]()
+
+    def note(_a: Any, _b: Any, message: Any) -> bool:
+        seen.append(encode(message))
+        return True
+
+    cluster.filters = [note]
+    for _ in range(3):
+        cluster.submit(3)
+        cluster.run_for(400)
+    cluster.filters = [lambda _a, _b, message: note(_a, _b, message) and type(message).__name__ != "Commit"]
+    cluster.submit(3)
+    cluster.run_for(9_000)
+    return cluster, seen
+
+
+def consensus_seeds() -> list[bytes]:
+    """Some of each kind of message, view changes and new views among them."""
+    kinds: dict[str, list[bytes]] = {}
+    for raw in _cluster()[1]:
+        kinds.setdefault(type(decode_message(raw)).__name__, []).append(raw)
+    return [raw for items in kinds.values() for raw in (items[0], items[len(items) // 2], items[-1])]
+
+
+def run_consensus(data: bytes) -> None:
+    """A message from a peer to a replica in the middle of its work."""
+    cluster = _cluster()[0]
+    node = cluster.nodes[0]
+    assert node.driver is not None
+    node.driver.on_message(cluster.nodes[1].key.public, data, cluster.now)
+
+
+def run_transaction(data: bytes) -> None:
+    """What a client or peer sends as a transaction, and what a primary sends as a batch."""
+    made = chain()
+    pool = pool_of(made.ledger)
+    try:
+        encoded_transaction_id(data)
+        candidate = pool.prepare(data)
+        pool.admit(candidate, made.ledger.head.height, verified=candidate.signature_holds)
+    except (Refused, DecodeError):
+        check_proposal(data, made.ledger.head.height + 1, made.genesis.limits)
+
+
+def transaction_seeds() -> list[bytes]:
+    """Signed transactions and batches."""
+    made = chain()
+    calls = [
+        made.call("put", {"key": "a", "value": [1, 2]}),
+        made.call("announce", {"subjects": ["org:bank"]}),
+    ]
+    return [*[call.raw for call in calls], made.payload(calls), made.payload([])]
+
+
+def run_chunk(data: bytes) -> None:
+    """What a peer serves of a snapshot: an anchor, or a chunk of the state."""
+    made = chain()
+    if data[:1] == b"a":
+        TrustedSets(made.genesis).check_anchor(decode(anchor.Anchor, data[1:]))
+        return
+    header = made.ledger.head_header
+    StateLoader(header.height, header.state_root).take(decode(StateChunk, data[1:]))
+
+
+def chunk_seeds() -> list[bytes]:
+    """The anchor and the root's chunk of the small chain."""
+    made = chain()
+    read, head = made.ledger.read, made.ledger.head
+    root = read.tree_root(head.height)
+    assert root is not None
+    load = node_loader(made.store)
+    return [b"a" + encode(make_anchor(read, head.height, made.genesis.limits.consensus_window)),
+            b"c" + encode(make_chunk(load, read.entry_at_leaf, root, b""))]  # fmt: skip
+
+
+# --- what clients and files bring -----------------------------------------------------------------
+
+
+@cache
+def _rpc() -> tuple[RpcServer, asyncio.AbstractEventLoop]:
+    ledger = _story()[0].ledger
+    pool = pool_of(ledger)
+
+    async def submit(encoded: Any) -> list[Any]:
+        found: list[Any] = []
+        for raw in encoded:
+            try:
+                found.append(pool.prepare(raw))
+            except Refused as refusal:
+                found.append(refusal)
+        return found
+
+    said, streams = SimpleNamespace(info=dict, consensus=dict, peers=list, sync=dict), Streams(ledger)
+    node: Any = SimpleNamespace(
+        ledger=ledger, pool=pool, runtime=ContractRuntime(), status=said, streams=streams, submit=submit
+    )
+    config = Rpc(request_timeout_ms=100, requests_per_second=1_000_000)
+    server = RpcServer(config, method_table(node), streams, lambda: "", Metrics())
+    return server, asyncio.new_event_loop()
+
+
+def run_rpc(data: bytes) -> None:
+    """One request body; every answer is a result or a declared JSON-RPC error, never "internal error"."""
+    server, loop = _rpc()
+    answer = loop.run_until_complete(server._answer_text(data))
+    for item in answer if isinstance(answer, list) else [answer]:
+        if item.get("error", {}).get("code") == -32603:
+            raise AssertionError(f"internal error for {data[:300]!r}")
+    json.dumps(answer)
+
+
+def rpc_seeds() -> list[bytes]:
+    """A call of every method."""
+    ledger = _story()[0].ledger
+    receipt = ledger.read.receipts(2)[0]
+    tx = encode(ledger.read.transactions(2)[0]).hex()
+    entry = {"contract": "datasets", "map": "datasets", "key": "credit"}
+    calls: dict[str, dict[str, Any]] = {
+        "getBlockNumber": {}, "getBlockByNumber": {"height": 2}, "getHeader": {"height": 2},
+        "getBlockByHash": {"hash": ledger.head.header_hash.hex()}, "getGenesis": {}, "getSealerList": {},
+        "getPeers": {}, "getTransaction": {"id": receipt.tx_id.hex(), "withProof": True},
+        "getTransactionReceipt": {"id": receipt.tx_id.hex(), "withProof": True, "waitMs": 1},
+        "sendTransaction": {"transaction": tx, "mode": "sync"}, "sendTransactions": {"transactions": [tx]},
+        "call": {"contract": "datasets", "method": "get", "args": {"dataset": "credit"}},
+        "getCode": {"contract": "policy"}, "getABI": {"contract": "policy"},
+        "getState": {**entry, "withProof": True},
+        "getStateRange": {"contract": "orgs", "map": "orgs", "limit": 2},
+        "getEvents": {"fromHeight": 0, "toHeight": 3, "limit": 5}, "getHistory": {"subject": "org:bank"},
+        "getTotalTransactionCount": {}, "getPendingTxSize": {},
+    }  # fmt: skip
+    one = [{"jsonrpc": "2.0", "id": 1, "method": name, "params": params} for name, params in calls.items()]
+    return [*[json.dumps(item).encode() for item in one], json.dumps(one[:3]).encode()]
+
+
+def run_genesis(data: bytes) -> None:
+    """A genesis file's content."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    genesis_from_json(document, "genesis.json")
+
+
+def genesis_seeds() -> list[bytes]:
+    """A good file, and a small one without its chain id."""
+    document = genesis_to_json(chain().genesis)
+    return [
+        json.dumps(document).encode(),
+        json.dumps({k: v for k, v in document.items() if k != "chain_id"}).encode(),
+    ]
+
+
+def run_config(data: bytes) -> None:
+    """A node.toml."""
+    parse_toml("node.toml", data, NodeConfig)
+
+
+def config_seeds() -> list[bytes]:
+    """Settings of each table."""
+    return [
+        b'[network]\nlisten = "127.0.0.1:1"\nsend_queue_bytes = 1048576\n[rpc]\nlisten = "[::1]:80"\n',
+        b'[files]\ndata_dir = "d"\n[mempool]\nmax_bytes = 1048576\n[log]\nlevel = "info"\n',
+        b'[solo]\norganisation = "a"\n',
+    ]
+
+
+@cache
+def _story() -> tuple[Any, bytes]:
+    from tests.unit.audit.conftest import Story
+
+    told = Story()
+    told.tell()
+    return told, asyncio.run(build_package(told.source, told.genesis, "dataset:credit"))
+
+
+def run_audit(data: bytes) -> None:
+    """A whole file, or (first byte `r`) one record exchanged in a package whose hashes were made anew."""
+    told, package = _story()
+    if data[:1] == b"r":
+        data = _exchanged(package, data[1:])
+    verify_bytes(data, told.genesis)
+
+
+def _exchanged(package: bytes, change: bytes) -> bytes:
+    container = read_container(package)
+    manifest = container.manifest
+    cut = {name: _cut(container.parts[name]) for name in PARTS}
+    name = PARTS[change[0] % len(PARTS)] if change else PARTS[0]
+    if len(change) > 1 and cut[name]:
+        cut[name][change[1] % len(cut[name])] = change[2:]
+    return write_container(manifest.chain_id, manifest.subject, manifest.first, manifest.last, cut)
+
+
+def _cut(body: memoryview) -> list[bytes]:
+    found, at = [], 0
+    while at < len(body):
+        size = int.from_bytes(body[at : at + 4], "big")
+        found.append(bytes(body[at + 4 : at + 4 + size]))
+        at += 4 + size
+    return found
+
+
+def audit_seeds() -> list[bytes]:
+    """The package, and the first records of every part."""
+    _, package = _story()
+    container = read_container(package)
+    seeds = [package]
+    for place, name in enumerate(PARTS):
+        for at, record in enumerate(_cut(container.parts[name])[:4]):
+            seeds.append(b"r" + bytes([place, at]) + record)
+    return seeds
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("record", run_record, record_seeds),
+        Target("value", run_value, value_seeds),
+        Target("frame", run_frame, frame_seeds),
+        Target("consensus", run_consensus, consensus_seeds),
+        Target("transaction", run_transaction, transaction_seeds),
+        Target("chunk", run_chunk, chunk_seeds),
+        Target("rpc", run_rpc, rpc_seeds),
+        Target("genesis", run_genesis, genesis_seeds),
+        Target("config", run_config, config_seeds),
+        Target("audit", run_audit, audit_seeds),
+    )
+}
