@@ -1,24 +1,24 @@
-"""How transactions get into the pool: cheap refusals first, then signatures, in batches and in a thread.
+"""How transactions get into the pool: cheap refusals first, then signatures in batches beside the loop.
 
-libsodium is called without the interpreter lock, so verification runs beside the event loop; each signature
-is verified once, here, and never again in blocks.
+No thread of its own: the workers port verifies. Each signature is verified once, here, and never again in
+blocks.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from chain.api.metrics import Metrics
 from chain.ledger.block import Candidate
 from chain.ledger.mempool import Mempool
 from chain.ledger.refusals import BadSignature, PoolFull, Refused
+from chain.node.ports import Workers
 
 BATCH = 256
 WAITING_MAX = 100_000
+
+Answer = Callable[[list[Candidate | Refused]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,32 @@ class Verdict:
     """Who sent it; None for a client of this node."""
 
 
+@dataclass(slots=True)
+class _Request:
+    """Transactions that one client gave at once."""
+
+    results: list[Candidate | Refused]
+    undecided: int
+    answer: Answer
+
+    def decide(self, position: int, refusal: Refused | None) -> None:
+        if refusal is not None:
+            self.results[position] = refusal
+        self.undecided -= 1
+        if not self.undecided:
+            self.answer(self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    candidate: Candidate
+    peer: bytes | None
+    request: _Request | None = None
+    position: int = 0
+
+
 class Admission:
-    """Verifies and admits what clients and peers send; used by the event loop's thread."""
+    """Verifies and admits what clients and peers send; no input or output of its own."""
 
     def __init__(
         self,
@@ -40,88 +64,78 @@ class Admission:
         head: Callable[[], int],
         is_wanted: Callable[[bytes], bool],
         decided: Callable[[Sequence[Verdict]], None],
-        metrics: Metrics,
+        workers: Workers,
     ) -> None:
         """`is_wanted`: a proposal names it, so it is held even if the pool refuses it."""
         self._pool, self._head, self._is_wanted, self._decided = pool, head, is_wanted, decided
-        self._metrics = metrics
-        self._threads = ThreadPoolExecutor(1, "verify")
-        self._waiting: deque[tuple[Candidate, bytes | None, asyncio.Future[Refused | None] | None]] = deque()
-        self._wake = asyncio.Event()
+        self._workers = workers
+        self._waiting: deque[_Waiting] = deque()
+        self._under_way: list[_Waiting] = []
+        self.refusals: Counter[str] = Counter()
+        """Transactions refused so far, by code."""
 
-    async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
-        """Take transactions of a client; return each as admitted, or why it was refused."""
-        results: list[Candidate | Refused] = []
-        futures: list[tuple[int, asyncio.Future[Refused | None]]] = []
+    def submit(self, encoded: Sequence[bytes], answer: Answer) -> None:
+        """Take transactions of a client; `answer` hears each as admitted, or why it was refused."""
+        request = _Request([], 1, answer)
         for position, raw in enumerate(encoded):
             try:
                 candidate = self._pool.prepare(raw)
                 self._pool.screen(candidate, self._head())
             except Refused as refusal:
-                self._metrics.refused.labels(refusal.code).inc()
-                results.append(refusal)
+                self.refusals[refusal.code] += 1
+                request.results.append(refusal)
                 continue
-            results.append(candidate)
-            futures.append((position, self._enqueue(candidate, None)))
-        for position, future in futures:
-            results[position] = await future or results[position]
-        return results
-
-    def take(self, candidate: Candidate, peer: bytes) -> None:
-        """Take a transaction that a peer sent; `decided` hears what became of it."""
-        if len(self._waiting) < WAITING_MAX:
-            self._waiting.append((candidate, peer, None))
-            self._wake.set()
+            request.results.append(candidate)
+            if len(self._waiting) >= WAITING_MAX:
+                request.results[position] = PoolFull(
+                    f"{WAITING_MAX} transactions wait for verification; wait, or ask another node"
+                )
+                continue
+            request.undecided += 1
+            self._waiting.append(_Waiting(candidate, None, request, position))
+        request.undecided -= 1
+        if request.undecided:
+            self._verify()
         else:
-            self._decided([Verdict(candidate, PoolFull("too many transactions wait for verification"), peer)])
+            answer(request.results)
 
-    async def run(self) -> None:
-        """Verify and admit for ever."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            if not batch:
-                self._wake.clear()
-                continue
-            candidates = [candidate for candidate, _, _ in batch]
-            held = await loop.run_in_executor(self._threads, _verify, candidates)
-            verdicts = []
-            for (candidate, peer, future), valid in zip(batch, held, strict=True):
-                refusal = self._admit(candidate, valid)
-                verdicts.append(Verdict(candidate, refusal, peer))
-                if future is not None and not future.done():
-                    future.set_result(refusal)
-            self._decided(verdicts)
+    def take(self, received: Sequence[tuple[Candidate, bytes]]) -> None:
+        """Take (transaction, peer) pairs that a peer sent; `decided` hears what became of each."""
+        for candidate, peer in received:
+            if len(self._waiting) < WAITING_MAX:
+                self._waiting.append(_Waiting(candidate, peer))
+            else:
+                refusal = PoolFull("too many transactions wait for verification")
+                self._decided([Verdict(candidate, refusal, peer)])
+        self._verify()
 
-    def close(self) -> None:
-        """Stop the thread."""
-        self._threads.shutdown(cancel_futures=True)
+    def _verify(self) -> None:
+        """Give the workers the next batch, unless one is under way."""
+        if self._under_way or not self._waiting:
+            return
+        self._under_way = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._workers.verify([item.candidate for item in self._under_way], self._on_verified)
 
-    def _enqueue(self, candidate: Candidate, peer: bytes | None) -> asyncio.Future[Refused | None]:
-        future: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
-        if len(self._waiting) >= WAITING_MAX:
-            future.set_result(
-                PoolFull(f"{WAITING_MAX} transactions wait for verification; wait, or ask another node")
-            )
-            return future
-        self._waiting.append((candidate, peer, future))
-        self._wake.set()
-        return future
+    def _on_verified(self, held: Sequence[bool]) -> None:
+        batch, self._under_way = self._under_way, []
+        verdicts = []
+        for item, valid in zip(batch, held, strict=True):
+            refusal = self._admit(item.candidate, valid)
+            verdicts.append(Verdict(item.candidate, refusal, item.peer))
+            if item.request is not None:
+                item.request.decide(item.position, refusal)
+        self._decided(verdicts)
+        self._verify()
 
     def _admit(self, candidate: Candidate, valid: bool) -> Refused | None:
         try:
             self._pool.admit(candidate, self._head(), verified=valid)
         except Refused as refusal:
-            self._metrics.refused.labels(refusal.code).inc()
+            self.refusals[refusal.code] += 1
             if not valid or not self._is_wanted(candidate.id):
                 return refusal
             self._pool.hold(candidate, verified=True)
         return None
-
-
-def _verify(candidates: Sequence[Candidate]) -> list[bool]:
-    return [candidate.signature_holds for candidate in candidates]
 
 
 def is_forged(refusal: Refused) -> bool:

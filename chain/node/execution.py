@@ -1,27 +1,29 @@
-"""Executes what consensus delivers and what catch-up fetched: one thread, strictly in order."""
+"""Executes what consensus delivers and what catch-up fetched: one height at a time, strictly in order.
+
+A state machine without threads: the workers port runs the ledger beside the event loop.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from chain.api.metrics import Metrics
 from chain.ledger.block import Block, Candidate, header_hash
 from chain.ledger.ledger import BlockInvalid, Ledger, NotNext
 from chain.ledger.mempool import Mempool
 from chain.node.orderer import batch_ids
+from chain.node.ports import Workers
 from chain.primitives.certificate import Certificate
 from chain.primitives.errors import ProofInvalid
 
 log = logging.getLogger("assent.execution")
 
 WAITING_MAX = 1_024
-ASK_AGAIN_S = 1.0
+ASK_AGAIN_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,77 +58,86 @@ class Executor:
         ledger: Ledger,
         pool: Mempool,
         listener: Listener,
-        metrics: Metrics,
-        clock: Callable[[], float] = time.perf_counter,
+        workers: Workers,
+        clock: Callable[[], int],
     ) -> None:
-        self._ledger, self._pool, self._listener, self._metrics = ledger, pool, listener, metrics
+        """`clock` returns milliseconds of the monotonic clock."""
+        self._ledger, self._pool, self._listener, self._workers = ledger, pool, listener, workers
         self._clock = clock
-        self._threads = ThreadPoolExecutor(1, "execute")
-        self._queue: asyncio.Queue[Ordered | Block] = asyncio.Queue(WAITING_MAX)
-        self._arrived = asyncio.Event()
+        self._queue: deque[Ordered | Block] = deque()
+        self._busy = False
+        self._ask_at: int | None = None
+        """When to ask again for transactions that the next batch lacks."""
+
+    def __len__(self) -> int:
+        """Heights that wait or are under way."""
+        return len(self._queue)
 
     def put(self, item: Ordered | Block) -> None:
         """Queue one height; consensus and catch-up keep far fewer than the bound in flight."""
-        self._queue.put_nowait(item)
+        assert len(self._queue) < WAITING_MAX, "more heights handed over than can be in flight"
+        self._queue.append(item)
+        self._advance()
 
     def arrived(self) -> None:
         """Say that transactions came in: a batch that waits for some looks again."""
-        self._arrived.set()
+        if self._ask_at is not None:
+            self._advance()
 
-    async def run(self) -> None:
-        """Execute for ever; whatever the ledger or the runtime raises on its own behalf stops the node."""
-        loop = asyncio.get_running_loop()
-        while True:
-            item = await self._queue.get()
-            begin = self._clock()
-            if isinstance(item, Ordered):
-                await self._execute(item, loop)
+    def next_deadline(self) -> int | None:
+        """Return when `on_time` is due, None while nothing waits for time."""
+        return self._ask_at
+
+    def on_time(self, now: int) -> None:
+        """Ask again for what is missing, once that is due."""
+        if self._ask_at is not None and now >= self._ask_at:
+            self._ask_at = None
+            self._advance()
+
+    def _advance(self) -> None:
+        """Start the next height, unless one is under way or its transactions are not here."""
+        while self._queue and not self._busy:
+            item = self._queue[0]
+            if not isinstance(item, Ordered):
+                self._start(partial(self._run_block, item))
+            elif item.height <= self._ledger.head.height:
+                self._queue.popleft()
+                self._ask_at = None
+                repeated = self._ledger.execute(item.height, item.payload, ())
+                self._listener.executed(item.height, header_hash(repeated), ())
+            elif missing := self._pool.missing(ids := batch_ids(item.payload)):
+                self._wait_for(item.height, missing)
+                return
             else:
-                await self._apply(item, loop)
-            self._metrics.execution.observe(self._clock() - begin)
+                self._start(partial(self._run, item, self._pool.get(ids)))
 
-    def close(self) -> None:
-        """Let the height under way finish, then stop the thread."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
-
-    async def _execute(self, item: Ordered, loop: asyncio.AbstractEventLoop) -> None:
-        if item.height <= self._ledger.head.height:
-            repeated = self._ledger.execute(item.height, item.payload, ())
-            self._listener.executed(item.height, header_hash(repeated), ())
-            return
-        candidates = await self._candidates(item)
-        done, settled = await loop.run_in_executor(self._threads, self._run, item, candidates)
-        self._listener.executed(item.height, done, settled)
-
-    def _run(self, item: Ordered, candidates: Sequence[Candidate]) -> tuple[bytes, list[bytes]]:
-        header = self._ledger.execute(item.height, item.payload, candidates)
-        return header_hash(header), self._ledger.read.settled(item.height)
-
-    async def _candidates(self, item: Ordered) -> list[Candidate]:
-        """Return the batch's transactions, waiting for those that are still on their way."""
-        ids = batch_ids(item.payload)
-        while missing := self._pool.missing(ids):
-            if item.height <= self._ledger.head.height:
-                return []
-            log.info("height %d waits for %d transactions", item.height, len(missing))
-            self._arrived.clear()
+    def _wait_for(self, height: int, missing: Sequence[bytes]) -> None:
+        if self._ask_at is None:
+            log.info("height %d waits for %d transactions", height, len(missing))
+            self._ask_at = self._clock() + ASK_AGAIN_MS
             self._listener.want(missing, b"")
-            try:
-                async with asyncio.timeout(ASK_AGAIN_S):
-                    await self._arrived.wait()
-            except TimeoutError:
-                continue
-        return self._pool.get(ids)
 
-    async def _apply(self, block: Block, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, work: Callable[[], Callable[[], None]]) -> None:
+        self._busy, self._ask_at = True, None
+        self._workers.execute(work, self._finish)
+
+    def _finish(self, tell: Callable[[], None]) -> None:
+        self._queue.popleft()
+        self._busy = False
+        tell()
+        self._advance()
+
+    # --- beside the event loop: what is to be told is returned ----------------------------------------
+
+    def _run(self, item: Ordered, candidates: Sequence[Candidate]) -> Callable[[], None]:
+        done = header_hash(self._ledger.execute(item.height, item.payload, candidates))
+        return partial(self._listener.executed, item.height, done, self._ledger.read.settled(item.height))
+
+    def _run_block(self, block: Block) -> Callable[[], None]:
+        height = block.header.height
         try:
-            settled = await loop.run_in_executor(self._threads, self._run_block, block)
+            self._ledger.apply_block(block)
         except (ProofInvalid, BlockInvalid, NotNext) as error:
-            log.warning("block %d of catch-up refused: %s", block.header.height, error)
-            self._listener.rejected(block.header.height, str(error))
-            return
-        self._listener.applied(block.certificate, settled)
-
-    def _run_block(self, block: Block) -> list[bytes]:
-        self._ledger.apply_block(block)
-        return self._ledger.read.settled(block.header.height)
+            log.warning("block %d of catch-up refused: %s", height, error)
+            return partial(self._listener.rejected, height, str(error))
+        return partial(self._listener.applied, block.certificate, self._ledger.read.settled(height))

@@ -1,31 +1,106 @@
-"""Small adapters: what gossip, sync and consensus need, said in terms of pool, ledger and peers."""
+"""What a node's core needs from around it (ports), and what its parts need of one another (adapters).
+
+The production node gives the core sockets, threads and the clocks of the machine; the simulator gives it
+virtual ones. Everything else, every byte that crosses, is the core's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from chain.ledger.block import Header
+from chain.ledger.block import Candidate, Header
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
 from chain.network.frame import Kind
-from chain.network.manager import PeerManager
+from chain.node.marker import Marker
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds of a clock that never goes back."""
+
+    def wall_ms(self) -> int:
+        """Return milliseconds since the epoch, as this machine believes."""
+
+
+class Network(Protocol):
+    """The connected peers; frames may be lost with a connection, and are bounded by the network's queues."""
+
+    @property
+    def connected(self) -> tuple[bytes, ...]:
+        """Keys of the connected peers."""
+
+    def send(self, peer: bytes, kind: Kind, body: bytes) -> bool:
+        """Queue one frame; False when the peer is not connected or its queue is full."""
+
+    def broadcast(self, kind: Kind, body: bytes) -> int:
+        """Queue one frame for every connected peer; return how many took it."""
+
+    def multicast(self, peers: Iterable[bytes], kind: Kind, body: bytes) -> int:
+        """Queue one frame for some peers; return how many took it."""
+
+    def disconnect(self, peer: bytes, reason: str) -> None:
+        """Close a peer's connection and refuse it for a while."""
+
+
+class Workers(Protocol):
+    """Does slow work beside the event loop; `done` is called in the loop, never from inside the call.
+
+    What the work raises on its own behalf (a disk, the runtime) stops the node and `done` is not called.
+    """
+
+    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+        """Verify signatures; one batch at a time is under way."""
+
+    def execute(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
+        """Run work on the ledger; one at a time is under way."""
+
+
+class Host(Protocol):
+    """Who keeps the core."""
+
+    def failed(self, error: BaseException) -> None:
+        """The core cannot go on: stop the node."""
+
+    def certified(self) -> None:
+        """The certified height grew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything that a core needs from outside."""
+
+    clock: Clock
+    network: Network
+    workers: Workers
+    host: Host
+    marker: Marker
+
+
+# --- adapters -----------------------------------------------------------------------------------------
 
 
 class PeerTransport:
     """`consensus.ports.Transport` over the connected peers."""
 
-    def __init__(self, peers: PeerManager) -> None:
-        self._peers = peers
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
     def send(self, to: bytes, data: bytes) -> None:
         """Send to one peer, if it is connected."""
-        self._peers.send(to, Kind.CONSENSUS, data)
+        self._network.send(to, Kind.CONSENSUS, data)
 
     def broadcast(self, data: bytes) -> None:
         """Send to every connected peer."""
-        self._peers.broadcast(Kind.CONSENSUS, data)
+        self._network.broadcast(Kind.CONSENSUS, data)
 
 
 class GossipPool:

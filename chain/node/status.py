@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 from chain.api.metrics import Metrics
-from chain.ledger.genesis import Genesis
-from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
 from chain.network.manager import PeerManager
-from chain.network.sync import Sync
-from consensus.driver import Driver
+from chain.node.core import NodeCore
 
 STALL_MS = 5_000
 
@@ -20,18 +16,12 @@ STALL_MS = 5_000
 class NodeStatus:
     """Answers questions of operators; reads the parts of a node and changes none."""
 
-    def __init__(
-        self,
-        genesis: Genesis,
-        key: bytes,
-        ledger: Ledger,
-        pool: Mempool,
-        peers: PeerManager,
-        sync: Sync,
-        driver: Driver,
-    ) -> None:
-        self._genesis, self._key, self._ledger, self._pool = genesis, key, ledger, pool
-        self._peers, self._sync, self._driver = peers, sync, driver
+    def __init__(self, key: bytes, core: NodeCore, peers: PeerManager, clock: Callable[[], int]) -> None:
+        """`clock` returns milliseconds of the monotonic clock."""
+        self._key, self._core, self._peers, self._clock = key, core, peers, clock
+        self._genesis, self._ledger, self._pool = core.ledger.genesis, core.ledger, core.pool
+        self._sync, self._driver = core.sync, core.driver
+        genesis = self._genesis
         self._names = {validator.public_key: validator.name for validator in genesis.validators}
         self._orgs = {validator.public_key: validator.org for validator in genesis.validators}
         self._told: dict[str, int] = {}
@@ -42,7 +32,7 @@ class NodeStatus:
 
     def consensus(self) -> dict[str, Any]:
         """Return what consensus is doing and whom it waits for; keys are said as names."""
-        shown = self._driver.status(time.monotonic_ns() // 1_000_000)
+        shown = self._driver.status(self._clock())
         shown["primary"] = self.name_of(bytes.fromhex(shown["primary"]))
         shown["missing"] = [self.name_of(bytes.fromhex(key)) for key in shown["missing"]]
         shown["heard_ms"] = {self.name_of(bytes.fromhex(key)): at for key, at in shown["heard_ms"].items()}
@@ -132,13 +122,15 @@ class NodeStatus:
         """Write the gauges, and the counters that grew."""
         head = self._ledger.head
         metrics.height.set(self._ledger.certified_height)
-        metrics.view.set(self._driver.status(time.monotonic_ns() // 1_000_000)["view"])
+        metrics.view.set(self._driver.status(self._clock())["view"])
         metrics.peers.set(len(self._peers.connected))
         metrics.pool.set(len(self._pool))
         self._count(metrics.transactions.labels("ok"), "ok", head.transactions - head.failed)
         self._count(metrics.transactions.labels("failed"), "failed", head.failed)
         for code, number in self._peers.disconnects.items():
             self._count(metrics.disconnects.labels(code), f"disconnect {code}", number)
+        for code, number in self._core.admission.refusals.items():
+            self._count(metrics.refused.labels(code), f"refusal {code}", number)
         drops: dict[str, int] = {}
         for peer in self._peers.peers():
             for kind, number in peer.drops.items():

@@ -1,0 +1,271 @@
+"""One node without its edges: joins pool, consensus, execution, gossip, catch-up and ledger.
+
+No clock, socket, thread or disk of its own: frames and time come in, and everything that leaves goes through
+the ports (`chain.node.ports`). The production node (`chain.node.node`) and the simulator run this same code.
+All methods are called by one thread. After each call the keeper arms one timer for `next_deadline()`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from chain.ledger.block import Candidate, header_hash
+from chain.ledger.ledger import Ledger
+from chain.ledger.mempool import Mempool, PoolBounds
+from chain.ledger.refusals import Refused
+from chain.ledger.store import DataDamaged
+from chain.network.effects import Drop, Send
+from chain.network.frame import Kind
+from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
+from chain.network.sync import Sync, SyncEffects
+from chain.node.admission import Admission, Verdict, is_forged
+from chain.node.execution import Executor, Ordered
+from chain.node.orderer import Orderer
+from chain.node.ports import GossipPool, PeerTransport, Ports, SyncChain
+from chain.node.votes import DurableVotes
+from chain.primitives.certificate import Certificate
+from chain.primitives.crypto import Signer
+from chain.primitives.errors import AssentError
+from consensus.driver import Driver, Timing
+from consensus.events import Candidate as Proposal
+from consensus.events import Head
+from consensus.rules import Rules
+
+log = logging.getLogger("assent.node")
+
+TICK_MS = 100
+FLUSH_MS = 3
+IN_FLIGHT_MAX = 2
+"""Heights proposed before the first is delivered: more would cut a loaded chain into small blocks."""
+TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
+SYNC_KINDS = frozenset({Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS})
+
+
+class ValidatorHalted(AssentError):
+    """Consensus stopped itself here because it cannot trust its memory: read the log, then restart."""
+
+    code = "validator_halted"
+
+
+class NodeCore:
+    """A validator or observer over an open ledger."""
+
+    def __init__(
+        self, ledger: Ledger, signer: Signer, ports: Ports, *, timing: Timing, bounds: PoolBounds
+    ) -> None:
+        """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`."""
+        self.ledger, self._signer, self._timing = ledger, signer, timing
+        self._clock, self._network, self._host = ports.clock, ports.network, ports.host
+        genesis = ledger.genesis
+        self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final, bounds)
+        self._votes = DurableVotes(ledger.store, ports.marker)
+        for candidate in self._votes.promised():
+            self.pool.hold(candidate, verified=True)
+        self._wanted: set[bytes] = set()
+        self._orderer = Orderer(
+            signer.public, ledger, genesis.limits, self.pool, self._votes, self._clock.wall_ms, self
+        )
+        self.admission = Admission(
+            self.pool, lambda: ledger.head.height, self._wanted.__contains__, self._decided, ports.workers
+        )
+        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms)
+        self.gossip = Gossip(GossipPool(self.pool, ledger))
+        self.sync = Sync(
+            SyncChain(ledger), genesis.chain_id, follow=signer.public not in genesis.validator_keys
+        )
+        self.driver = self._make_driver()
+        self._tick_at = 0
+        self._flush_at: int | None = None
+
+    def _make_driver(self) -> Driver:
+        genesis, limits = self.ledger.genesis, self.ledger.genesis.limits
+        return Driver(
+            rules=Rules(
+                genesis.chain_id, self.ledger.validator_keys_at, limits.consensus_window, limits.rotation
+            ),
+            signer=self._signer,
+            timing=self._timing,
+            store=self._votes,
+            transport=PeerTransport(self._network),
+            application=self._orderer,
+            head=self._head(2 * limits.consensus_window),
+            first_start=self._votes.first_start,
+        )
+
+    def _head(self, back: int) -> Head:
+        """Return where the ledger stands, with what consensus remembers of the `back` heights below."""
+        certified, top = self.ledger.certified_height, self.ledger.head.height
+        found = {
+            h: self.ledger.read.certificate(h) for h in range(max(1, certified - back + 1), certified + 1)
+        }
+        held = {height: item for height, item in found.items() if item is not None}
+        open_heights = [*(found.keys() - held.keys()), *range(certified + 1, top + 1)]
+        return Head(held.get(certified), {height: self._header_hash(height) for height in open_heights}, held)
+
+    def _header_hash(self, height: int) -> bytes:
+        header = self.ledger.read.header(height)
+        if header is None:
+            raise DataDamaged(f"ledger: header {height} is missing; run `assent node rebuild`")
+        return header_hash(header)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin: say where we stand to whoever is connected already."""
+        self._tick_at = self._clock.now_ms() + TICK_MS
+        self._drive(self.driver.start)
+
+    def next_deadline(self) -> int:
+        """Return when `on_time` is due at the latest, in milliseconds of the monotonic clock."""
+        due = min(self._tick_at, self.driver.next_deadline())
+        if self._flush_at is not None and self._flush_at < due:
+            due = self._flush_at
+        asks = self._executor.next_deadline()
+        return due if asks is None or asks > due else asks
+
+    def on_time(self) -> None:
+        """Let time pass."""
+        now = self._clock.now_ms()
+        if self._flush_at is not None and now >= self._flush_at:
+            self._flush_at = None
+            self._perform_gossip(self.gossip.flush())
+        if now >= self._tick_at:
+            self._tick_at = now + TICK_MS
+            self._perform_gossip(self.gossip.tick(now))
+            self._perform_sync(self.sync.tick(now))
+        self._executor.on_time(now)
+        if now >= self.driver.next_deadline():
+            self._drive(self.driver.on_tick)
+
+    # --- consensus (chain.node.orderer.Node) ------------------------------------------------------
+
+    def _drive(self, step: Callable[..., None], *args: Any) -> None:
+        """Call the driver with the time; its own trouble stops the node, a peer's is raised."""
+        try:
+            step(*args, self._clock.now_ms())
+        except Exception as error:
+            if not self.driver.status(self._clock.now_ms())["halted"]:
+                raise
+            self._host.failed(error)
+
+    def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
+        """Fetch transactions that a proposal names."""
+        if len(self._wanted) + len(tx_ids) > WANTED_MAX:
+            self._wanted.clear()  # named by proposals that came to nothing; live ones ask again
+        self._wanted.update(tx_ids)
+        self._perform_gossip(self.gossip.want(tx_ids, (source,) if source else (), self._clock.now_ms()))
+
+    def execute(self, height: int, payload: bytes) -> None:
+        """Queue a delivered payload."""
+        self._executor.put(Ordered(height, payload))
+
+    def certified(self, certificate: Certificate) -> None:
+        """Keep a certificate and tell those who wait for it."""
+        self.ledger.certify(certificate)
+        self._host.certified()
+
+    def behind(self, certificate: Certificate) -> None:
+        """Ask peers for the blocks up to a certified height."""
+        for peer in self._network.connected:
+            self.sync.claim(peer, certificate.height)
+        self._perform_sync(self.sync.tick(self._clock.now_ms()))
+
+    def judged(self, candidate: Proposal, valid: bool) -> None:
+        """Pass a late judgement to consensus."""
+        self._drive(self.driver.checked, candidate, valid)
+
+    def halted(self, reason: str) -> None:
+        """Stop: a validator that cannot trust its own votes must not go on."""
+        self._host.failed(ValidatorHalted(f"this validator stopped itself: {reason}"))
+
+    # --- execution (chain.node.execution.Listener) ------------------------------------------------
+
+    def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
+        """Clear the pool of what a height settled and tell consensus."""
+        self._settle(settled)
+        self._drive(self.driver.executed, height, header_hash)
+
+    def applied(self, certificate: Certificate, settled: Sequence[bytes]) -> None:
+        """Tell consensus and catch-up that a block is on the ledger."""
+        self._settle(settled)
+        self._drive(self.driver.on_synced, certificate)
+        self._host.certified()
+        self._perform_sync(self.sync.applied(self._clock.now_ms()))
+
+    def rejected(self, height: int, reason: str) -> None:
+        """Drop the peer that served a bad block."""
+        log.warning("block %d was refused: %s", height, reason)
+        self._perform_sync(self.sync.rejected(height, self._clock.now_ms()))
+
+    def _settle(self, settled: Sequence[bytes]) -> None:
+        self.pool.remove_committed(settled, self.ledger.head.height)
+        self._votes.executed(settled)
+        self._wanted.difference_update(settled)
+
+    # --- transactions -----------------------------------------------------------------------------
+
+    def submit(self, encoded: Sequence[bytes], answer: Callable[[list[Candidate | Refused]], None]) -> None:
+        """Take transactions of a client into the pool; `answer` hears each, or why it was refused."""
+        self.admission.submit(encoded, answer)
+
+    def _decided(self, verdicts: Sequence[Verdict]) -> None:
+        now = self._clock.now_ms()
+        taken = [verdict for verdict in verdicts if verdict.refusal is None]
+        own = [(item.candidate.id, item.candidate.raw) for item in taken if item.peer is None]
+        if own:
+            self._perform_gossip(self.gossip.submitted(own, now))
+            if self.gossip.unflushed and self._flush_at is None:
+                self._flush_at = now + FLUSH_MS
+        self.gossip.admitted([item.candidate.id for item in taken if item.peer is not None], now)
+        for verdict in verdicts:
+            if verdict.refusal is not None and verdict.peer is not None:
+                forged = is_forged(verdict.refusal)
+                self._perform_gossip(self.gossip.refused(verdict.candidate.id, now, forged=forged))
+        if taken:
+            self._orderer.arrived([item.candidate.id for item in taken])
+            self._executor.arrived()
+            self._drive(self.driver.requests_pending)
+
+    # --- peers ------------------------------------------------------------------------------------
+
+    def on_connected(self, peer: bytes) -> None:
+        """Greet a peer: where we stand in consensus and blocks."""
+        self.gossip.connected(peer)
+        self._perform_sync(self.sync.connected(peer, self._clock.now_ms()))
+        self._drive(self.driver.on_connected, peer)
+
+    def on_disconnected(self, peer: bytes) -> None:
+        """Forget a peer."""
+        self.gossip.disconnected(peer)
+        self.sync.disconnected(peer)
+
+    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
+        """Hand a frame to the part it is for; raise an AssentError when the peer is at fault."""
+        if kind is Kind.CONSENSUS:
+            self._drive(self.driver.on_message, peer, body)
+        elif kind in TRANSACTION_KINDS:
+            self._perform_gossip(self.gossip.on_frame(peer, kind, body, self._clock.now_ms()))
+        elif kind in SYNC_KINDS:
+            self._perform_sync(self.sync.on_frame(peer, kind, body, self._clock.now_ms()))
+
+    def _perform_gossip(self, effects: GossipEffects) -> None:
+        self._send(effects.send)
+        if effects.received:
+            self.admission.take([(item.candidate, item.peer) for item in effects.received])
+        self._drop(effects.drop)
+
+    def _perform_sync(self, effects: SyncEffects) -> None:
+        self._send(effects.send)
+        for block in effects.apply:
+            self._executor.put(block)
+        self._drop(effects.drop)
+
+    def _send(self, sends: Iterable[Send]) -> None:
+        for send in sends:
+            self._network.multicast(send.peers, send.kind, send.body)
+
+    def _drop(self, drops: Iterable[Drop]) -> None:
+        for drop in drops:
+            self._network.disconnect(drop.peer, drop.reason)
