@@ -82,7 +82,8 @@ class Ledger:
     ) -> None:
         """Open the chain, or create it when the store is empty.
 
-        With `rebuilding`, height 0 is made anew over a store whose derived rows are gone (see `rebuild`).
+        With `rebuilding`, what `begin_rebuild` left is the start: a head without anything above it, or
+        nothing, so that height 0 is made anew.
         Raises WrongGenesis, DataDamaged (parts disagree), DataNewer, and what the runtime raises.
         """
         self.genesis = genesis
@@ -97,15 +98,22 @@ class Ledger:
         self._certifying = Lock()
         self._certified = 0
         check_format(store)
-        if check_genesis_row(store, genesis) and not rebuilding:
+        if not check_genesis_row(store, genesis) or (rebuilding and store.get(rows.HEAD_KEY) is None):
+            self._create()
+        elif rebuilding:
+            self._stand_at(self.read.head())
+        else:
             complete_install(store)
             self._open()
-        else:
-            self._create()
 
     def _open(self) -> None:
-        head, header, self._certified = check_directory(self.store, self.read)
+        head, _, self._certified = check_directory(self.store, self.read)
         self._state, self._tree = CachedState(self.store), StateTree(node_loader(self.store))
+        self._stand_at(head)
+
+    def _stand_at(self, head: Head) -> None:
+        header = self.read.header(head.height)
+        assert header is not None  # check_directory, or begin_rebuild, compared it with the head
         self._tip = _Tip(head, header, self.read.tree_root(head.height))
         self.schedule.load()
 
@@ -122,9 +130,9 @@ class Ledger:
         `progress` is told (height, last height). Raises DataDamaged when batches are missing, LedgerDiverged
         when a height executes to another header than before.
         """
-        target = begin_rebuild(store, genesis)
+        base, target = begin_rebuild(store, genesis)
         ledger = cls(store, genesis, runtime, rebuilding=True)
-        for height in range(1, target + 1):
+        for height in range(base + 1, target + 1):
             ledger._replay(height)
             progress(height, target)
         ledger._certified = finish_rebuild(store, target)

@@ -85,6 +85,10 @@ class Queries:
         row = self._store.get(rows.at(rows.CERTIFICATE, height))
         return None if row is None else decode(Certificate, row)
 
+    def certified_height(self) -> int:
+        """Return the newest certified height, 0 when there is none."""
+        return int.from_bytes(self._store.get(rows.CERTIFIED_KEY) or b"", "big")
+
     def payload(self, height: int) -> bytes | None:
         """Return what consensus ordered at a height: an encoded batch, b"" for a gap, None if unknown."""
         return self._store.get(rows.at(rows.PAYLOAD, height))
@@ -126,8 +130,10 @@ class Queries:
         where = self.position(tx_id)
         if where is None:
             return None
-        self.holding.require_blocks(where[0], f"transaction {tx_id.hex()} of height {where[0]}")
-        return self._store.get(rows.placed(rows.TRANSACTION, *where))
+        raw = self._store.get(rows.placed(rows.TRANSACTION, *where))
+        if raw is None:
+            self.holding.require_blocks(where[0], f"transaction {tx_id.hex()} of height {where[0]}")
+        return raw
 
     def transaction(self, tx_id: bytes) -> Transaction | None:
         """Return an executed transaction, or None."""
@@ -136,9 +142,9 @@ class Queries:
 
     def transactions(self, height: int) -> list[Transaction]:
         """Return the transactions of a height in batch order; raise NotHeld."""
-        self.holding.require_blocks(height)
-        prefix = rows.at(rows.TRANSACTION, height)
-        return [decode(Transaction, row) for _, row in self._store.iterate(prefix=prefix)]
+        found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
+        self.holding.require_blocks(height)  # after reading, as everywhere: it may be pruned meanwhile
+        return [decode(Transaction, row) for row in found]
 
     def receipt(self, tx_id: bytes) -> Receipt | None:
         """Return the final receipt of a transaction, or None while there is none."""
@@ -151,8 +157,9 @@ class Queries:
 
     def receipt_bytes(self, height: int) -> list[bytes]:
         """Return the encoded receipts of a height in batch order; raise NotHeld."""
+        found = [row for _, row in self._store.iterate(prefix=rows.at(rows.RECEIPT, height))]
         self.holding.require_blocks(height)
-        return [row for _, row in self._store.iterate(prefix=rows.at(rows.RECEIPT, height))]
+        return found
 
     def settled(self, height: int) -> list[bytes]:
         """Return the ids whose fate a height decided: what a pool may drop."""
@@ -318,9 +325,10 @@ class Queries:
         return rows.split_value_row(row)
 
     def _receipt(self, height: int, index: int) -> Receipt:
-        key = rows.placed(rows.RECEIPT, height, index)
-        self.holding.require_blocks(height)
-        return decode(Receipt, self._row(key, f"receipt {index} of height {height}"))
+        row = self._store.get(rows.placed(rows.RECEIPT, height, index))
+        if row is None:
+            self.holding.require_blocks(height)
+        return decode(Receipt, _present(row, f"receipt {index} of height {height}"))
 
     def _row(self, key: bytes, what: str) -> bytes:
         return _present(self._store.get(key), what)

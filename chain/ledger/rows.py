@@ -40,8 +40,12 @@ TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
 STATE, VALUE, NODE, ROOT, STALE = b"S", b"V", b"N", b"O", b"X"
 PARTIAL = b"P"
 VOTES = b"J"
-DERIVED = (HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, VALUE, NODE, ROOT, STALE)
+DERIVED = (
+    HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, VALUE, NODE, ROOT, STALE, PARTIAL
+)  # fmt: skip
 """What `rebuild` deletes and makes again; headers stay, to be compared."""
+BASE = (VALUE, NODE, ROOT, STALE)
+"""Of these, `rebuild` keeps the rows up to the height of the state that it starts from."""
 
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
 HELD_KEY, LOADING_KEY = b"\0held", b"\0loading"

@@ -23,7 +23,7 @@ from chain.ledger.proof import SetChange
 from chain.ledger.rows import Head, Held
 from chain.ledger.statechunk import StateChunk, StateLoader
 from chain.ledger.store import DataDamaged, Row, Store, delete_range
-from chain.ledger.window import NAMESPACE, WINDOW, read_entry, window_key
+from chain.ledger.window import NAMESPACE, WINDOW, Executed, read_entry, window_key
 from chain.primitives.codec import Bound, decode, encode, record
 from chain.primitives.errors import AssentError, ProofInvalid
 
@@ -134,14 +134,9 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
     progress("replacing the current state")
     _drain(delete_range(store, rows.STATE))
     values = store.iterate(prefix=rows.at(rows.VALUE, top.height))
-    _write_all(store, ((rows.STATE + name, value) for name, value in map(_split, values)))
+    write_in_parts(store, ((rows.STATE + name, value) for name, value in map(_split, values)))
     progress("indexing the last transactions")
-    entry = read_entry(top.height, store.get(_window_row(top.height)))
-    for height in range(max(0, top.height - WINDOW + 1), top.height + 1):
-        raw = store.get(_window_row(height))
-        ids = [] if raw is None else read_entry(height, raw).tx_ids()
-        place = rows.place(height, rows.PLACE_UNKNOWN)
-        _write_all(store, ((rows.TX_INDEX + tx_id, place) for tx_id in ids))
+    entry = index_window(store, top.height)
     held = Held() if (row := store.get(rows.HELD_KEY)) is None else decode(Held, row)
     head = Head(top.height, header_hash(top), entry.transactions, entry.failed, entry.events)
     root = store.get(rows.PARTIAL)
@@ -162,6 +157,22 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
     ]
     partial = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
     store.write(puts, [rows.LOADING_KEY, *partial], sync=True)
+
+
+def index_window(store: Store, top: int) -> Executed:
+    """Index what ran in the last window, as the current state of `top` has it; return its entry."""
+    for height in range(max(0, top - WINDOW + 1), top + 1):
+        raw = store.get(_window_row(height))
+        ids = [] if raw is None else read_entry(height, raw).tx_ids()
+        place = rows.place(height, rows.PLACE_UNKNOWN)
+        write_in_parts(store, ((rows.TX_INDEX + tx_id, place) for tx_id in ids))
+    return read_entry(top, store.get(_window_row(top)))
+
+
+def write_in_parts(store: Store, puts: Iterator[Row]) -> None:
+    """Write rows in unsynced writes of bounded size."""
+    while chunk := list(islice(puts, ROWS_PER_WRITE)):
+        store.write(chunk, sync=False)
 
 
 def _proof_rows(loading: Loading) -> Iterator[Row]:
@@ -208,11 +219,6 @@ def _head(store: Store) -> Head:
     if row is None:
         raise DataDamaged("ledger: the head row is missing; run `assent node rebuild`")
     return decode(Head, row)
-
-
-def _write_all(store: Store, puts: Iterator[Row]) -> None:
-    while chunk := list(islice(puts, ROWS_PER_WRITE)):
-        store.write(chunk, sync=False)
 
 
 def _drain(steps: Iterator[int]) -> None:

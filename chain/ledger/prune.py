@@ -1,0 +1,121 @@
+"""Forgetting old history, in two steps: first it is said to be gone, then its rows are deleted bit by bit.
+
+`set_floor` moves the row `held`; from then on queries answer NotHeld below it. `sweep` deletes what lies
+below, whole heights in writes of bounded size, each of which also notes how far it came. So a crash anywhere
+leaves a directory that opens, answers correctly, and goes on sweeping. Headers and certificates stay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import islice
+
+from chain.ledger import rows
+from chain.ledger.block import Batch, Receipt
+from chain.ledger.holding import Holding
+from chain.ledger.queries import Queries
+from chain.ledger.rows import Held
+from chain.ledger.store import Store
+from chain.ledger.window import WINDOW
+from chain.primitives.codec import decode, encode
+from chain.primitives.errors import LimitError
+
+SWEEP_ROWS = 10_000
+"""Rows after which a sweep pauses; the last height may exceed it, within the limits of a block."""
+
+
+def set_floor(store: Store, before: int, archive: str) -> Held:
+    """Stop holding the blocks below `before`, and the states below the one that it builds on.
+
+    `archive` says to people where the blocks are now, "" keeps what was said. The last `WINDOW` heights
+    stay, because replays of their transactions must be refused; so must the newest certificate. Raises
+    LimitError.
+    """
+    read = Queries(store)
+    held, head = read.holding.now(), read.head().height
+    top = min(head - WINDOW + 1, read.certified_height())
+    if not 0 <= before <= max(0, top):
+        raise LimitError(
+            f"before = {before}: at most {max(0, top)} here (head {head}): the last {WINDOW} heights stay, "
+            "because replays of their transactions must be refused"
+        )
+    if before <= held.blocks:
+        return held
+    moved = dataclasses.replace(
+        held, blocks=before, state=max(held.state, before - 1), archive=archive or held.archive
+    )
+    store.write([(rows.HELD_KEY, encode(moved))], sync=True)
+    return moved
+
+
+def sweep(store: Store) -> bool:
+    """Delete a bounded number of rows of what is not held; return whether more can go now."""
+    held = Holding(store).now()
+    end = min(held.blocks, Queries(store).head().height - WINDOW + 1)
+    deletes: list[bytes] = []
+    height = held.swept
+    while height < end and len(deletes) < SWEEP_ROWS:
+        height = _next_height(store, height, end)
+        if height == end:
+            break
+        replaced = list(islice(_replaced_keys(store, held, height), SWEEP_ROWS + 1))
+        if len(replaced) > SWEEP_ROWS:  # a whole state, of a former snapshot: bit by bit
+            deletes += replaced[:SWEEP_ROWS]
+            break
+        deletes += [*replaced, *_block_keys(store, held, height)]
+        height += 1
+    if deletes or height > held.swept:
+        moved = dataclasses.replace(held, swept=height)
+        store.write([(rows.HELD_KEY, encode(moved))], deletes, sync=False)
+    return height < end
+
+
+def _next_height(store: Store, height: int, end: int) -> int:
+    """Return the next height that has rows of its own: what a snapshot leapt over has none."""
+    found = [end]
+    for column in (rows.PAYLOAD, rows.VALUE, rows.NODE):
+        start, stop = rows.at(column, height), rows.at(column, end)
+        for key, _ in store.iterate(prefix=column, start=start, stop=stop, limit=1):
+            found.append(int.from_bytes(key[1:9], "big"))
+    return min(found)
+
+
+def _replaced_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
+    """Yield the state rows of a height that a snapshot made useless all at once."""
+    if height < held.rooted:
+        for column in (rows.VALUE, rows.NODE):
+            yield from (key for key, _ in store.iterate(prefix=rows.at(column, height)))
+
+
+def _block_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
+    """Yield the rows of a height that go when its block is not held."""
+    yield from _stale_keys(store, height)
+    yield from _index_keys(store, height)
+    for column in (rows.TRANSACTION, rows.RECEIPT):
+        yield from (key for key, _ in store.iterate(prefix=rows.at(column, height)))
+    yield rows.at(rows.PAYLOAD, height)
+    yield rows.at(rows.STALE, height)
+    if height < held.state:
+        yield rows.at(rows.ROOT, height)
+
+
+def _stale_keys(store: Store, height: int) -> Iterator[bytes]:
+    """Yield the state rows that only trees below this height use; none of those is held."""
+    row = store.get(rows.at(rows.STALE, height))
+    yield from () if row is None else rows.read_keys(row)
+
+
+def _index_keys(store: Store, height: int) -> Iterator[bytes]:
+    """Yield the index rows that lead to a height: of its transactions and of its events."""
+    payload = store.get(rows.at(rows.PAYLOAD, height))
+    for tx_id in decode(Batch, payload).tx_ids if payload else ():
+        key = rows.TX_INDEX + tx_id
+        place = store.get(key)
+        if place is not None and rows.read_place(place)[0] == height:
+            yield key
+    for _, row in store.iterate(prefix=rows.at(rows.RECEIPT, height)):
+        for event in decode(Receipt, row).events:
+            yield rows.at(rows.event_prefix(event.contract, event.name), height)
+            for subject in event.subjects:
+                yield rows.at(rows.subject_prefix(subject), height)

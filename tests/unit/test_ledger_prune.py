@@ -1,0 +1,197 @@
+"""Pruning: said first, swept bit by bit, survived at any crash; what is newer stays."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain.ledger import prune, rows, snapshot, window
+from chain.ledger.block import Candidate
+from chain.ledger.holding import NotHeld
+from chain.ledger.ledger import Ledger
+from chain.ledger.proof import Verifier
+from chain.ledger.prune import set_floor, sweep
+from chain.ledger.state import node_loader
+from chain.ledger.statechunk import check_tree
+from chain.ledger.store import MemoryStore
+from chain.ledger.testing import ToyChain, ToyRuntime
+from chain.primitives.errors import LimitError
+from chain.primitives.execution import map_key
+
+WINDOW, LENGTH, FLOOR = 4, 14, 9
+
+
+@pytest.fixture(autouse=True)
+def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (window, prune, snapshot):
+        monkeypatch.setattr(module, "WINDOW", WINDOW)
+
+
+def make(length: int = LENGTH, store: MemoryStore | None = None) -> ToyChain:
+    chain = ToyChain(store=store)
+    for height in range(1, length + 1):
+        chain.add(
+            chain.call("put", {"key": height % 3, "value": height}),
+            chain.call("put", {"key": f"k{height}", "value": height}),
+            chain.call("move", {"source": "a", "target": "b", "subject": f"dataset:{height % 2}"}),
+            *[chain.call("delete", {"key": f"k{height - 3}"})] * (height > 3),
+        )
+    return chain
+
+
+def pruned(chain: ToyChain) -> ToyChain:
+    set_floor(chain.store, FLOOR, "/archive")
+    while sweep(chain.store):
+        pass
+    return chain
+
+
+def columns(chain: ToyChain, column: bytes) -> list[bytes]:
+    return [key for key, _ in chain.store.iterate(prefix=column)]
+
+
+def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() -> None:
+    chain, whole = pruned(make()), make()
+    read, full = chain.ledger.read, whole.ledger.read
+    for height in range(FLOOR, LENGTH + 1):
+        assert read.block(height) == full.block(height)
+        assert read.receipts(height) == full.receipts(height)
+    for height in range(FLOOR - 1, LENGTH + 1):
+        for key in (0, 1, 2, "k8", "k12", "a"):
+            place = ("toy", map_key("values", key))
+            assert read.state_at(*place, height) == full.state_at(*place, height)
+        check_tree(node_loader(chain.store), read.entry_at_leaf, read.tree_root(height))
+    for column in (rows.HEADER, rows.CERTIFICATE, rows.HEADER_HASH, rows.STATE):
+        assert columns(chain, column) == columns(whole, column)
+    for column in (rows.PAYLOAD, rows.TRANSACTION, rows.RECEIPT, rows.STALE):
+        assert columns(chain, column) == [
+            key for key in columns(whole, column) if int.from_bytes(key[1:9], "big") >= FLOOR
+        ]
+    for column in (rows.SUBJECT, rows.CONTRACT):
+        assert columns(chain, column) == [
+            key for key in columns(whole, column) if rows.height_of(key) >= FLOOR
+        ]
+    assert len(columns(chain, rows.TX_INDEX)) == 4 * (LENGTH - FLOOR + 1)
+    in_use = set(columns(chain, rows.VALUE) + columns(chain, rows.NODE))
+    assert in_use < set(columns(whole, rows.VALUE) + columns(whole, rows.NODE))
+
+
+def test_state_rows_of_no_held_tree_are_gone() -> None:
+    chain = pruned(make())
+    used: set[bytes] = set()
+    for height in range(FLOOR - 1, LENGTH + 1):
+        waiting = [(chain.ledger.read.tree_root(height), b"")]
+        while waiting:
+            ref, path = waiting.pop()
+            if ref is None:
+                continue
+            if ref[2] is not None:
+                used.add(rows.value_key(ref[1], ref[2]))
+                continue
+            used.add(rows.node_key(ref[1], path))
+            from chain.ledger.statetree import children_of
+
+            node = node_loader(chain.store)(ref[1], path)
+            waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
+    assert set(columns(chain, rows.VALUE)) | set(columns(chain, rows.NODE)) == used
+
+
+def test_what_was_pruned_is_said_with_its_archive_and_proofs_made_before_still_hold() -> None:
+    chain = make()
+    tx = chain.ledger.read.transactions(3)[0]
+    tx_id = Candidate.of(tx).id
+    receipt = chain.ledger.prove.receipt(tx_id)
+    history = chain.ledger.prove.history("dataset:1", 0, 7)
+    pruned(chain)
+    verifier = Verifier(chain.genesis)
+    assert receipt is not None
+    verifier.check_receipt(receipt)
+    verifier.check_history(history)
+    verifier.check_header(chain.ledger.prove.header(3))
+    missing = chain.ledger.read.holding.missing_transaction(tx_id)
+    assert missing is not None
+    assert "/archive" in str(missing)
+    with pytest.raises(NotHeld, match="/archive"):
+        chain.ledger.read.entries(subject="dataset:1")
+    verifier.check_history(chain.ledger.prove.history("dataset:1", FLOOR, LENGTH))
+
+
+def test_a_replay_within_the_window_is_still_refused_after_pruning() -> None:
+    chain = make()
+    last = [Candidate.of(tx) for tx in chain.ledger.read.transactions(LENGTH - WINDOW + 1)]
+    set_floor(chain.store, LENGTH - WINDOW + 1, "")
+    while sweep(chain.store):
+        pass
+    chain.add(last[0])
+    assert chain.ledger.read.receipts(LENGTH + 1)[0].code == "REPLAYED"
+
+
+@pytest.mark.parametrize("before", [-1, LENGTH - WINDOW + 2, 10**9])
+def test_the_window_cannot_be_pruned(before: int) -> None:
+    chain = make()
+    with pytest.raises(LimitError, match=f"at most {LENGTH - WINDOW + 1}"):
+        set_floor(chain.store, before, "")
+
+
+def test_a_floor_never_goes_down() -> None:
+    chain = pruned(make())
+    assert set_floor(chain.store, 2, "").blocks == FLOOR
+
+
+def test_a_rebuild_starts_from_the_oldest_state_held_and_ends_at_the_same_head() -> None:
+    chain = pruned(make())
+    before = dict(chain.store.iterate())
+    steps: list[int] = []
+    again = Ledger.rebuild(chain.store, chain.genesis, ToyRuntime(), lambda height, _: steps.append(height))
+    assert steps == list(range(FLOOR, LENGTH + 1))
+    assert again.head == chain.ledger.head
+    after = dict(chain.store.iterate())
+    index = (rows.TX_INDEX,)  # ids of pruned heights inside the window come back, without their place
+    assert {k: v for k, v in after.items() if k[:1] not in index} == {
+        k: v for k, v in before.items() if k[:1] not in index
+    }
+    assert before.keys() <= after.keys()
+
+
+class Crash(Exception):
+    """The power went."""
+
+
+class CrashingStore(MemoryStore):
+    """Fails at the n-th write from now."""
+
+    writes_left = -1
+
+    def write(self, puts, deletes=(), *, sync=True):  # type: ignore[no-untyped-def]
+        if self.writes_left == 0:
+            raise Crash
+        self.writes_left -= 1
+        super().write(puts, deletes, sync=sync)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(st.integers(0, 12), st.integers(0, 3), st.integers(1, 60), st.booleans())
+def test_a_crash_at_any_write_leaves_a_ledger_that_finishes_pruning(
+    crash_at: int, lost: int, step: int, rebuild: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (window, prune, snapshot):
+            patch.setattr(module, "WINDOW", WINDOW)
+        patch.setattr(prune, "SWEEP_ROWS", step)
+        store = CrashingStore()
+        chain = make(store=store)
+        store.writes_left = crash_at
+        try:
+            pruned(chain)
+        except Crash:
+            store.crash(max(0, len(store._undo) - lost))
+        store.writes_left = -1
+        ledger = Ledger(store, chain.genesis, ToyRuntime())
+        if rebuild:
+            ledger = Ledger.rebuild(store, chain.genesis, ToyRuntime())
+        pruned(chain)
+        expected = pruned(make())
+        assert ledger.head == expected.ledger.head
+        if not rebuild:
+            assert dict(store.iterate()) == dict(expected.store.iterate())
