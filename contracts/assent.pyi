@@ -72,6 +72,8 @@ class _Context:
     """Hex."""
     contract: str
     """Name of the running contract."""
+    chain_id: str
+    """Hex; zeros in @init at genesis, and where there is no chain."""
 
 ctx: _Context
 

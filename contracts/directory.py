@@ -5,11 +5,11 @@ The contracts `orgs` and `lifecycle` keep these records; nothing here decides mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from chain.primitives.codec import decode_stored
+from chain.primitives.codec import Value, decode_stored
 from chain.primitives.execution import map_key
 from contracts.language.machine import Machine
 
@@ -53,6 +53,23 @@ class KeyRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call a method; an empty set leaves its side open."""
+
+    orgs: frozenset[str]
+    roles: frozenset[str]
+
+    def admits(self, machine: Machine) -> bool:
+        """Tell whether the transaction's signer may call, directly or through another contract."""
+        by_org = not self.orgs or machine.org in self.orgs
+        return by_org and (not self.roles or not self.roles.isdisjoint(machine.roles))
+
+    def __str__(self) -> str:
+        """Say who may call, for people."""
+        return f"organisations {sorted(self.orgs) or 'any'}, key roles {sorted(self.roles) or 'any'}"
+
+
+@dataclass(frozen=True, slots=True)
 class ActiveRecord:
     """What the runtime needs of an entry of the Map `active` of `lifecycle`."""
 
@@ -62,6 +79,8 @@ class ActiveRecord:
     status: str
     frozen_until: int
     """Last height of the freeze; 0 when it does not lapse."""
+    access: Mapping[str, Access]
+    """Methods that not everyone may call."""
 
     def frozen(self, height: int) -> bool:
         """Tell whether only views answer at this height."""
@@ -74,10 +93,24 @@ def _key_record(stored: bytes) -> KeyRecord:
     return KeyRecord(record["org"], tuple(record["roles"]), record.get("since", 0), last)
 
 
-def _active_record(stored: bytes) -> ActiveRecord:
+def _active_records(stored: bytes) -> tuple[ActiveRecord, ActiveRecord | None]:
+    """Return the version that runs and the one that is to follow it, if one is committed."""
     record = decode_stored(stored)
-    until = record.get("frozen_until", 0)
-    return ActiveRecord(record["source_hash"], record["engine"], record["active_at"], record["status"], until)
+    following = record["next"]
+    return (
+        _version(record, record["status"], record["frozen_until"]),
+        _version(following, "active", 0) if following else None,
+    )
+
+
+def _version(record: Mapping[str, Value], status: str, frozen_until: int) -> ActiveRecord:
+    access = {
+        method: Access(frozenset(lists["orgs"]), frozenset(lists["roles"]))
+        for method, lists in record["access"].items()
+    }
+    return ActiveRecord(
+        record["source_hash"], record["engine"], record["active_at"], status, frozen_until, access
+    )
 
 
 def _active_key(name: str) -> bytes:
@@ -96,7 +129,7 @@ class Directory:
         self._signers: Memo[bytes, tuple[str, bytes]] = Memo(MEMO_ENTRIES)
         self._key_records: Memo[bytes, KeyRecord] = Memo(MEMO_ENTRIES)
         self._active_keys: Memo[str, bytes] = Memo(MEMO_ENTRIES)
-        self._active_records: Memo[bytes, ActiveRecord] = Memo(MEMO_ENTRIES)
+        self._active_records: Memo[bytes, tuple[ActiveRecord, ActiveRecord | None]] = Memo(MEMO_ENTRIES)
 
     def identify(self, machine: Machine, sender: bytes) -> bool:
         """Fill in who signs; a revoked key still signs for the heights up to its revocation."""
@@ -111,9 +144,12 @@ class Directory:
         return True
 
     def active(self, machine: Machine, name: str) -> ActiveRecord | None:
-        """Return the record of a contract, as this transaction sees it."""
+        """Return the record of the version that runs at this height, as this transaction sees it."""
         stored = _lifecycle_read(machine, self._active_keys.get(name, _active_key))
-        return None if stored is None else self._active_records.get(stored, _active_record)
+        if stored is None:
+            return None
+        now, following = self._active_records.get(stored, _active_records)
+        return now if following is None or machine.height < following.active_at else following
 
     def source(self, machine: Machine, source_hash: bytes) -> str | None:
         """Return a stored source, as this transaction sees it."""

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from chain.primitives.codec import Value, decode_value, encode_value
+from chain.primitives.codec import Value, decode_stored, decode_value, encode_value
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import (
     ARGS_BYTES_MAX,
@@ -23,14 +23,15 @@ from chain.primitives.execution import (
     Outcome,
     StateReader,
     map_key,
+    var_key,
 )
 from contracts.directory import LIFECYCLE, Directory
+from contracts.engines import CURRENT, engine_of
 from contracts.language.build_calls import enter
 from contracts.language.builder import Function
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
 from contracts.language.limits import (
     CONTRACT_DEPTH_MAX,
-    ENGINE,
     GAS_COMPILE,
     GAS_COMPILE_BYTE,
     GAS_REMOTE,
@@ -38,7 +39,7 @@ from contracts.language.limits import (
     RECURSION_LIMIT,
 )
 from contracts.language.machine import Frame, Machine
-from contracts.language.program import Program, Watcher, compile_source
+from contracts.language.program import Program, Watcher
 from contracts.language.values import book, encode, isolate
 
 CACHE_PROGRAMS = 256
@@ -102,6 +103,7 @@ class ContractRuntime:
     def _run(self, call: Call, state: StateReader, work: Callable[[Machine, Call], bytes]) -> Outcome:
         machine = Machine(call.gas_limit, state, self)
         machine.tx_id, machine.height, machine.block_time = call.tx_id.hex(), call.height, call.block_time
+        machine.chain_id = call.chain_id.hex()
         return guarded(machine, call.gas_limit, call.contract, partial(work, machine, call))
 
     def _transaction(self, machine: Machine, call: Call) -> bytes:
@@ -137,15 +139,16 @@ class ContractRuntime:
         function = program.functions.get(method)
         if function is None or function.kind not in _PUBLIC:
             raise Reverted("UNKNOWN_METHOD", f"contract {contract} exports no method {method}")
-        if function.kind != "view" and record.frozen(machine.height):
+        if function.kind == "view":
+            return function
+        if record.frozen(machine.height):
             raise Reverted("CONTRACT_FROZEN", f"contract {contract} is frozen: it answers views only")
+        access = record.access.get(method)
+        if access is not None and not access.admits(machine):
+            raise Reverted("ACCESS_DENIED", f"{contract}.{method} is open to {access} only")
         return function
 
     def _stored(self, machine: Machine, name: str, source_hash: bytes, engine: int) -> Program:
-        if engine != ENGINE:
-            raise HostTrouble(
-                f"contract {name} needs engine {engine}, this node has {ENGINE}: update the node"
-            )
         with self._lock:
             found = self._programs.get((source_hash, engine))
             if found is not None:
@@ -154,10 +157,10 @@ class ContractRuntime:
         source = self._directory.source(machine, source_hash)
         if source is None:
             raise Reverted("UNKNOWN_SOURCE", f"contract {name}: no source with hash {source_hash.hex()[:16]}")
-        return self._compiled(source, name)
+        return self._compiled(source, name, engine)
 
-    def _compiled(self, source: str, name: str) -> Program:
-        program = compile_source(source, name, self._watcher)
+    def _compiled(self, source: str, name: str, engine: int = CURRENT) -> Program:
+        program = engine_of(engine, name)(source, name, self._watcher)
         with self._lock:
             self._programs[program.source_hash, program.engine] = program
             while len(self._programs) > self._cache_programs:
@@ -208,7 +211,10 @@ class ContractRuntime:
         if contract in machine.running:
             raise Reverted("REENTRANT", f"contract {contract} is already running in this transaction")
         machine.charge(GAS_REMOTE)
-        program = self._stored(machine, contract, source_hash, ENGINE)
+        record = self._directory.active(machine, contract)
+        if record is None or record.source_hash != source_hash:
+            raise Reverted("UNKNOWN_CONTRACT", f"{contract} is not committed with this source")
+        program = self._stored(machine, contract, source_hash, record.engine)
         copied = isolate(machine, args)
         outer = machine.contract, machine.caller, machine.running
         machine.caller, machine.contract = f"contract:{machine.contract}", contract
@@ -280,22 +286,30 @@ def bind(machine: Machine, function: Function, args: list[Value], named: dict[st
 
 def _install(machine: Machine, name: str, source: str, program: Program) -> None:
     """Write what the lifecycle would have written, had it existed."""
-    record = {
-        "name": name,
+    version: dict[str, Value] = {
         "seq": 1,
         "source_hash": program.source_hash,
         "ir_hash": program.ir_hash,
-        "engine": ENGINE,
+        "engine": program.engine,
         "active_at": 0,
-        "status": "active",
-        "system": True,
-        "frozen_until": 0,
         "approved_by": [],
+        "access": {},
     }
-    machine.writes[LIFECYCLE, map_key("active", name)] = encode_value(record)
-    machine.writes[LIFECYCLE, map_key("history", f"{name}/1")] = encode_value(record)
-    machine.writes[LIFECYCLE, map_key("latest", name)] = encode_value(1)
-    machine.writes[LIFECYCLE, map_key("sources", program.source_hash)] = encode_value(source)
+    record = {"name": name, "status": "active", "frozen_until": 0, "system": True, "next": {}}
+    entry = {"name": name, "by": "genesis", "committed_at": 0}
+    place = var_key("name_count")
+    stored = machine.writes.get((LIFECYCLE, place)) or machine.state.get(LIFECYCLE, place)
+    count = 0 if stored is None else decode_stored(stored)
+    rows = {
+        map_key("active", name): version | record,
+        map_key("history", f"{name}/1"): version | entry,
+        map_key("versions", name): [[1, 0]],
+        map_key("latest", name): 1,
+        map_key("sources", program.source_hash): source,
+        map_key("names", count): name,
+        place: count + 1,
+    }
+    machine.writes.update({(LIFECYCLE, key): encode_value(value) for key, value in rows.items()})
 
 
 def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:

@@ -16,7 +16,6 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 from chain.primitives.codec import Value, decode_stored, encode_value
 from chain.primitives.crypto import PrivateKey
@@ -26,8 +25,6 @@ from contracts.language.limits import DEFAULT_GAS
 from contracts.replicas import Replicas, Run
 from contracts.runtime import ContractRuntime
 
-SYSTEM_ORDER = ("orgs", "lifecycle", "datasets", "grants", "jobs")
-SYSTEM_FOLDER = Path(__file__).parent / "system"
 BLOCK_MS = 1_000
 ROLES = ("admin", "steward", "agent")
 
@@ -143,7 +140,12 @@ class LocalChain:
         chain = cls(replicas=replicas)
         chain.system = True
         members = [_member(org) for org in orgs]
-        arguments = {**system.default_init(), "orgs": {"orgs": members}, **(init or {})}
+        arguments = {
+            **system.default_init(),
+            "orgs": {"orgs": members},
+            "governance": {"nodes": [], "limits": {}},
+            **(init or {}),
+        }
         chain._install(system.sources(), arguments)
         return chain
 

@@ -25,6 +25,7 @@ from chain.api.params import (
 from chain.api.render import block_summary, entry_json, receipt_json, transaction_json, validator_json
 from chain.api.rpc import Method
 from chain.ledger.block import Candidate, Receipt
+from chain.ledger.deployed import running
 from chain.ledger.genesis import genesis_to_json
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
@@ -319,6 +320,7 @@ class _State:
                 gas_limit=VIEW_GAS,
                 height=view.header.height,
                 block_time=view.header.time,
+                chain_id=self._ledger.chain_id,
             )
             return self._node.runtime.view(call, view.state)
 
@@ -340,7 +342,7 @@ class _State:
         found: dict[str, Any] | None = self._read("lifecycle", "active", contract)
         if found is None:
             raise NotFound(f"contract {contract!r}: none of that name is in force")
-        return found
+        return running(found, self._ledger.head.height)
 
     def _read(self, contract: str, map_name: str, key: Value) -> Value:
         raw = self._ledger.read.state(contract, map_key(map_name, key))

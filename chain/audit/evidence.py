@@ -175,9 +175,7 @@ class _Gatherer:
             low, high = pending.pop()
             ends = [state_value(await self._state("lifecycle", "active", name, at)) for at in (low, high)]
             for at, end in zip((low, high), ends, strict=True):
-                key = source_hash(end)
-                if key is not None:
-                    found.append((at, key))
+                found += [(at, key) for key in source_hashes(end)]
             if _sequence(ends[0]) != _sequence(ends[1]) and high - low > 1:
                 middle = (low + high) // 2
                 pending += [(low, middle), (middle, high)]
@@ -204,14 +202,19 @@ class _Gatherer:
             raise ProofInvalid(f"header {first.height}: the node shows two different ones; ask another node")
 
 
-def source_hash(record: Value) -> bytes | None:
-    """Return the source hash of a contract's `lifecycle.active` record; None when it is no such record."""
-    found = record.get("source_hash") if isinstance(record, dict) else None
-    return found if isinstance(found, bytes) and len(found) == 32 else None
+def source_hashes(record: Value) -> list[bytes]:
+    """Return the source hashes of a `lifecycle.active` record: of what runs, and of what is to follow."""
+    found = [version.get("source_hash") for version in _versions_of(record)]
+    return [item for item in found if isinstance(item, bytes) and len(item) == 32]
 
 
-def _sequence(record: Value) -> Value:
-    return record.get("seq") if isinstance(record, dict) else None
+def _sequence(record: Value) -> list[Value]:
+    return [version.get("seq") for version in _versions_of(record)]
+
+
+def _versions_of(record: Value) -> list[dict[str, Value]]:
+    parts = [record, record.get("next")] if isinstance(record, dict) else []
+    return [part for part in parts if isinstance(part, dict)]
 
 
 def record_places(subject: str, height: int) -> list[tuple[str, str, Value, int]]:

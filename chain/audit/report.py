@@ -144,9 +144,10 @@ def _sources(contents: Contents) -> list[str]:
         name, key = _place(item)
         value = _value(item)
         if (item.namespace, name) == ("lifecycle", "active") and isinstance(value, dict):
-            source = value.get("source_hash")
-            text = source.hex() if isinstance(source, bytes) else "?"
-            version = f"version {shown(value.get('seq'))}, {shown(value.get('status'))}, source {text}"
+            version = f"{_version(value)}, {shown(value.get('status'))}"
+            following = value.get("next")
+            if isinstance(following, dict) and following:
+                version += f"; from height {shown(following.get('active_at'))} {_version(following)}"
             found.append((shown(to_json(key)), item.height, version))
     lines: list[str] = []
     last = ("", "")
@@ -156,6 +157,12 @@ def _sources(contents: Contents) -> list[str]:
         last = (name, version)
     heading = "Contracts in force (their sources are in the part `states`, under lifecycle.sources)"
     return [heading, "", *(lines or ["- none"])]
+
+
+def _version(value: dict[str, Value]) -> str:
+    source = value.get("source_hash")
+    text = source.hex() if isinstance(source, bytes) else "?"
+    return f"version {shown(value.get('seq'))}, source {text}"
 
 
 def _validators(contents: Contents) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
-from chain.audit.evidence import called_contracts, record_places, source_hash
+from chain.audit.evidence import called_contracts, record_places, source_hashes
 from chain.audit.package import read_package
 from chain.audit.records import Contents, StateAt
 from chain.audit.report import nodes_of_set, write_report
@@ -230,11 +230,11 @@ def _check_sources(contents: Contents, report: VerificationReport) -> None:
     for item in contents.states:
         if item.namespace != "lifecycle" or not item.key.startswith(_ACTIVE):
             continue
-        found = source_hash(_value(item, contents, report))
-        if found is not None and map_key("sources", found) not in held:
-            report.fail(
-                "states", f"source {found.hex()[:16]}: a contract in force is in the package without it"
-            )
+        for found in source_hashes(_value(item, contents, report)):
+            if map_key("sources", found) not in held:
+                report.fail(
+                    "states", f"source {found.hex()[:16]}: a contract in force is in the package without it"
+                )
 
 
 def _value(item: StateAt, contents: Contents, report: VerificationReport) -> object:

@@ -147,19 +147,17 @@ async def deploy_contract(
     urls: dict[str, str], admins: dict[str, PrivateKey], chain_id: bytes, contract: str, source: str
 ) -> None:
     """Propose a contract as the first organisation, approve it as two more, commit it as the last."""
-    seq, source_hash = 0, b""
+    seq, voted = 0, b""
     for position, name in enumerate(list(urls)[:3]):
         async with Client(urls[name]) as client:
             account = Account(client, admins[name], chain_id)
             if position == 0:
-                args = {"name": contract, "source": source, "arguments": {}}
+                args = {"name": contract, "source": source, "arguments": {}, "terms": {}}
                 await account.send("lifecycle", "propose", args, gas_limit=5_000_000)
                 proposal: Any = await client.state("lifecycle", "proposals", f"{contract}/1")
-                seq, source_hash = proposal["seq"], proposal["source_hash"]
+                seq, voted = proposal["seq"], proposal["hash"]
                 continue
-            await account.send(
-                "lifecycle", "approve", {"name": contract, "seq": seq, "source_hash": source_hash}
-            )
+            await account.send("lifecycle", "approve", {"name": contract, "seq": seq, "hash": voted})
             if position == 2:
                 await account.send("lifecycle", "commit", {"name": contract, "seq": seq}, gas_limit=5_000_000)
 

@@ -65,7 +65,7 @@ def propose(session: Session, name: str, file: Path, init_text: str, as_json: bo
         ) from None
     if len(raw) > SOURCE_BYTES_MAX:
         raise ContractFileError(f"{file}: {len(raw)} bytes, at most {SOURCE_BYTES_MAX}; split the contract")
-    args = {"name": name, "source": source, "arguments": parse_args(init_text)}
+    args = {"name": name, "source": source, "arguments": parse_args(init_text), "terms": {}}
     gas = GAS_BASE + GAS_PER_SOURCE_BYTE * len(raw)
     said = f"proposed {name} as number {{result}} at height {{height}}; members approve it with: "
     _send(session, "propose", args, gas, as_json, said + f"assent contract approve {name} {{result}}")
@@ -90,7 +90,7 @@ def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
     async def work() -> tuple[Receipt, dict[str, Value]]:
         async with session.account() as account:
             found = await _proposal(account, name, seq)
-            args = {"name": name, "seq": seq, "source_hash": found["source_hash"]}
+            args = {"name": name, "seq": seq, "hash": found["hash"]}
             receipt = await account.send("lifecycle", "approve", args)
             return receipt, await _proposal(account, name, seq)
 
@@ -99,10 +99,7 @@ def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
         print_json(receipt_json(receipt))
         return
     votes = ", ".join(found["votes"])
-    console.print(
-        f"approved {name} {seq} (source {found['source_hash'].hex()[:16]}…): "
-        f"votes {votes}; {found['needed']} needed"
-    )
+    console.print(f"approved {name} {seq} (source {found['source_hash'].hex()[:16]}…): votes {votes}")
 
 
 @contract.command("commit")
@@ -206,8 +203,8 @@ def list_contracts(session: Session, as_json: bool) -> None:
     ]
     print_table("contracts", ["name", "#seq", "status", "#since height", "kind", "source"], rows)
     if proposals:
-        shown = [[p["name"], p["seq"], p["by"], ", ".join(p["votes"]), p["needed"]] for p in proposals]
-        print_table("open proposals", ["name", "#seq", "by", "votes", "#needed"], shown)
+        shown = [[p["name"], p["seq"], p["by"], ", ".join(p["votes"])] for p in proposals]
+        print_table("open proposals", ["name", "#seq", "by", "votes"], shown)
 
 
 @contract.command("show")

@@ -195,6 +195,7 @@ def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: C
         gas_limit=body.gas_limit,
         height=context.height,
         block_time=context.time,
+        chain_id=body.chain_id,
     )
     outcome = runtime.execute(call, overlay)
     if outcome.status == OK:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
 from chain.primitives.codec import Bound, Name, Value, encode_value, record
+from chain.primitives.crypto import ZERO_HASH
 
 StateKey = tuple[str, bytes]
 """(namespace, key): the namespace is a contract's name, or one of the executor's own (`subjects`)."""
@@ -49,6 +50,8 @@ class Call:
     height: int
     block_time: int
     """Milliseconds since the epoch, from the batch."""
+    chain_id: bytes = ZERO_HASH
+    """The chain that the transaction was signed for; zero bytes where there is no chain."""
 
 
 @record("event", max_bytes=131_072)

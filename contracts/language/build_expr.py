@@ -197,6 +197,7 @@ def _ctx(_: Build, node: Node) -> Closure:
 CONTEXT_READERS: dict[str, Closure] = {
     "block_time": lambda f: f[0].block_time,
     "caller": lambda f: f[0].caller,
+    "chain_id": lambda f: f[0].chain_id,
     "contract": lambda f: f[0].contract,
     "height": lambda f: f[0].height,
     "org": lambda f: f[0].org,

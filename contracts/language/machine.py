@@ -15,6 +15,8 @@ Frame = list[Any]
 Closure = Callable[[Frame], Any]
 
 MACHINE, RESULT, LOCALS = 0, 1, 2
+NO_CHAIN = bytes(32).hex()
+"""Chain id where there is no chain, and in genesis, whose hash the chain id is."""
 
 
 class Services(Protocol):
@@ -45,6 +47,7 @@ class Machine:
     __slots__ = (
         "block_time",
         "caller",
+        "chain_id",
         "contract",
         "depth",
         "events",
@@ -78,6 +81,7 @@ class Machine:
         self.running: tuple[str, ...] = ()
         self.read_only = False
         self.contract = self.caller = self.signer = self.org = self.tx_id = ""
+        self.chain_id = NO_CHAIN
         self.roles: tuple[str, ...] = ()
         self.height = self.block_time = 0
 

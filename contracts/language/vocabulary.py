@@ -46,6 +46,7 @@ STATIC = {("bytes", "fromhex"): (1, 1), ("int", "from_bytes"): (2, 2)}
 CONTEXT: dict[str, Hint] = {
     "block_time": ("int",),
     "caller": ("str",),
+    "chain_id": ("str",),
     "contract": ("str",),
     "height": ("int",),
     "org": ("str",),

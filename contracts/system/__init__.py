@@ -6,7 +6,7 @@ from importlib import resources
 
 from chain.primitives.codec import Value
 
-NAMES = ("orgs", "lifecycle", "datasets", "grants", "jobs")
+NAMES = ("orgs", "governance", "lifecycle", "datasets", "grants", "jobs")
 
 PROFILES: tuple[dict[str, Value], ...] = (
     {"name": "dealer", "rank": 0, "adversary": "semi-honest, trusted dealer", "parties": 2},
@@ -18,9 +18,6 @@ PROFILES: tuple[dict[str, Value], ...] = (
 )
 """Security profiles by strength; a grant's profile is a minimum rank (privacy-computing threat model)."""
 
-PROPOSAL_MS = 7 * 24 * 3_600_000
-FREEZE_BLOCKS = 1_000
-
 
 def sources() -> dict[str, str]:
     """Return {name: source} of the system contracts in bootstrap order."""
@@ -29,9 +26,8 @@ def sources() -> dict[str, str]:
 
 
 def default_init() -> dict[str, dict[str, Value]]:
-    """Return the `@init` arguments of every system contract but `orgs`; `jobs` wants the programs."""
+    """Return the `@init` arguments that do not follow from genesis; `jobs` wants the programs."""
     return {
-        "lifecycle": {"proposal_ms": PROPOSAL_MS, "freeze_blocks": FREEZE_BLOCKS},
         "datasets": {},
         "grants": {"profiles": [dict(profile) for profile in PROFILES]},
         "jobs": {"programs": []},

@@ -1,27 +1,37 @@
-"""What code runs: proposals, approvals by organisations, activation, freezing and revocation."""
+"""What code runs: proposals, approvals by organisations, activation, access, freezing and revocation."""
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+# Parts of the state that the ledger writes itself.
 RESERVED = ("executed", "schedule", "subjects")
-UNFREEZABLE = ("orgs", "lifecycle")
+UNFREEZABLE = ("orgs", "lifecycle", "governance")
 ARGUMENTS_BYTES_MAX = 16384
+ACCESS_BYTES_MAX = 4096
 TEXT_MAX = 256
+AHEAD_MAX = 1000000
+KEY_ROLES = ("admin", "steward", "agent")
 
 active = Map(str, dict)
 sources = Map(bytes, str)
 proposals = Map(str, dict)
 latest = Map(str, int)
 history = Map(str, dict)
+versions = Map(str, list)
+names = Map(int, str)
+name_count = Var(int, 0)
 freezes = Map(str, dict)
 revocations = Map(str, list)
-proposal_lifetime = Var(int, 0)
-freeze_length = Var(int, 0)
 
 orgs = Contract("orgs")
+governance = Contract("governance")
 
-ContractProposed = Event(contract=subject, by=subject, seq=int, source_hash=bytes, ir_hash=bytes)
-ContractApproved = Event(contract=subject, by=subject, seq=int, source_hash=bytes, votes=list, needed=int)
+ContractProposed = Event(
+    contract=subject, by=subject, seq=int, source_hash=bytes, ir_hash=bytes, hash=bytes, active_at=int
+)
+ContractApproved = Event(contract=subject, by=subject, seq=int, hash=bytes, votes=list, needed=int)
 ContractWithdrawn = Event(contract=subject, by=subject, seq=int)
-ContractCommitted = Event(contract=subject, by=subject, seq=int, source_hash=bytes, active_at=int)
+ContractCommitted = Event(
+    contract=subject, by=subject, seq=int, source_hash=bytes, active_at=int, votes=list, access=dict
+)
 ContractExpired = Event(contract=subject, by=subject, seq=int)
 ContractFreezeVoted = Event(contract=subject, by=subject, reason=str, votes=list)
 ContractFrozen = Event(contract=subject, by=subject, reason=str, until=int)
@@ -29,61 +39,77 @@ ContractUnfreezeVoted = Event(contract=subject, by=subject, votes=list)
 ContractUnfrozen = Event(contract=subject, by=subject)
 ContractRevokeVoted = Event(contract=subject, by=subject, reason=str, votes=list)
 ContractRevoked = Event(contract=subject, by=subject, reason=str)
+ContractAccessSet = Event(contract=subject, by=subject, access=dict)
 
 
-@init
-def setup(proposal_ms: int, freeze_blocks: int):
-    require(proposal_ms > 0 and freeze_blocks > 0, "BAD_TERM")
-    proposal_lifetime.set(proposal_ms)
-    freeze_length.set(freeze_blocks)
+# --- proposals -------------------------------------------------------------------------------------------
 
 
 @export
-def propose(name: str, source: str, arguments: dict) -> int:
-    """Compile and store a new version, inactive; the proposal is the proposer's vote."""
+def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
+    """Compile and store a new version, inactive; the proposal is the proposer's vote.
+
+    `terms` may hold `active_at`, the height from which it runs, and `access`, who may call which method.
+    """
     org = admin()
     check_id(name)
     require(name not in RESERVED, "NAME_RESERVED")
     require(len(encode(arguments)) <= ARGUMENTS_BYTES_MAX, "ARGUMENTS_TOO_LONG")
-    current = active.get(name)
+    current = current_of(name)
     require(current is None or current["status"] != "revoked", "CONTRACT_REVOKED")
+    for term in terms.keys():
+        require(term in ("active_at", "access"), "BAD_TERMS")
+    active_at: int = terms.get("active_at", 0)
+    require(0 <= active_at <= ctx.height + AHEAD_MAX, "BAD_HEIGHT")
     compiled = compile_contract(source)
+    access = terms.get("access")
+    if access is not None:
+        require(current is None or not current["system"], "SYSTEM_PROTECTED")
+        check_lists(access, compiled["abi"])
     source_hash = compiled["source_hash"]
-    seq = latest.get(name, 0 if current is None else current["seq"]) + 1
+    seq = latest.get(name, 0) + 1
     if source_hash not in sources:
         sources[source_hash] = source
     latest[name] = seq
-    proposals[proposal_key(name, seq)] = {
+    content = {
         "name": name,
         "seq": seq,
         "source_hash": source_hash,
         "ir_hash": compiled["ir_hash"],
         "engine": compiled["engine"],
-        "abi": compiled["abi"],
         "arguments": arguments,
+        "active_at": active_at,
+        "access": access,
+    }
+    proposal = content.copy()
+    proposal.update({
+        "hash": sha256(encode(content)),
+        "abi": compiled["abi"],
         "by": org,
         "votes": [org],
-        "needed": votes_needed(name),
         "proposed_at": ctx.block_time,
-        "expires": ctx.block_time + proposal_lifetime.get(),
+        "expires": ctx.block_time + governance.terms_of()["proposal_ms"],
         "status": "open",
-        "active_at": 0,
-    }
+    })
+    proposals[proposal_key(name, seq)] = proposal
     ContractProposed(
         contract="contract:" + name,
         by="org:" + org,
         seq=seq,
         source_hash=source_hash,
         ir_hash=compiled["ir_hash"],
+        hash=proposal["hash"],
+        active_at=active_at,
     )
     return seq
 
 
 @export
-def approve(name: str, seq: int, source_hash: bytes):
+def approve(name: str, seq: int, hash: bytes):
+    """Vote for a proposal; its hash covers source, arguments, height and access."""
     org = admin()
     proposal = open_proposal(name, seq)
-    require(proposal["source_hash"] == source_hash, "HASH_MISMATCH")
+    require(proposal["hash"] == hash, "HASH_MISMATCH")
     require(org not in proposal["votes"], "ALREADY_VOTED")
     proposal["votes"] = proposal["votes"] + [org]
     proposals[proposal_key(name, seq)] = proposal
@@ -91,7 +117,7 @@ def approve(name: str, seq: int, source_hash: bytes):
         contract="contract:" + name,
         by="org:" + org,
         seq=seq,
-        source_hash=source_hash,
+        hash=hash,
         votes=proposal["votes"],
         needed=votes_needed(name),
     )
@@ -108,45 +134,75 @@ def withdraw(name: str, seq: int):
 
 @export
 def commit(name: str, seq: int) -> int:
-    """Activate an approved version at the next height; its @init or @migrate runs now, or nothing changes."""
+    """Put an approved version in force from a later height on; its @init or @migrate runs now, or nothing changes.
+
+    Returns that height: the proposal's, at the earliest the next one.
+    """
     org = admin()
     proposal = open_proposal(name, seq)
-    require(count(proposal["votes"]) >= votes_needed(name), "NOT_ENOUGH_VOTES")
-    current = active.get(name)
+    require(tally(name, proposal["votes"])["passed"], "NOT_ENOUGH_VOTES")
+    current = current_of(name)
     if current is not None:
         require(current["status"] != "revoked", "CONTRACT_REVOKED")
-        require(seq > current["seq"], "STALE_SEQ")
-    source_hash = proposal["source_hash"]
-    record = {
-        "name": name,
+        require(seq > newest_seq(current), "STALE_SEQ")
+        require(ctx.height >= earliest_commit(proposal, current), "TOO_EARLY")
+    version = {
         "seq": seq,
-        "source_hash": source_hash,
+        "source_hash": proposal["source_hash"],
         "ir_hash": proposal["ir_hash"],
         "engine": proposal["engine"],
-        "active_at": ctx.height + 1,
-        "status": "active",
-        "system": is_system(name),
-        "frozen_until": 0,
+        "active_at": max(proposal["active_at"], ctx.height + 1),
         "approved_by": proposal["votes"],
+        "access": access_of(proposal, current),
     }
-    active[name] = record
-    history[proposal_key(name, seq)] = record
-    if name in freezes:
-        del freezes[name]
-    proposal["active_at"] = ctx.height + 1
+    install(name, version, current, proposal)
     close(proposal, "committed")
-    if current is None:
-        call_init(name, source_hash, proposal["arguments"])
-    else:
-        call_migrate(name, source_hash, proposal["arguments"])
     ContractCommitted(
         contract="contract:" + name,
         by="org:" + org,
         seq=seq,
-        source_hash=source_hash,
-        active_at=ctx.height + 1,
+        source_hash=version["source_hash"],
+        active_at=version["active_at"],
+        votes=proposal["votes"],
+        access=version["access"],
     )
-    return ctx.height + 1
+    return version["active_at"]
+
+
+def install(name: str, version: dict, current: dict | None, proposal: dict):
+    record = version.copy()
+    record.update({"name": name, "status": "active", "frozen_until": 0, "system": False, "next": {}})
+    if current is None:
+        names[name_count.get()] = name
+        name_count.set(name_count.get() + 1)
+    else:
+        record["system"] = current["system"]
+    if current is not None and not migrates(proposal):
+        # The state needs no change, so the old version serves up to the height at which this one begins.
+        current["next"] = version
+        record = current
+    active[name] = record
+    entry = version.copy()
+    entry.update({"name": name, "by": proposal["by"], "committed_at": ctx.height})
+    history[proposal_key(name, version["seq"])] = entry
+    begun = [run for run in versions.get(name, []) if run[1] <= ctx.height]
+    versions[name] = begun + [[version["seq"], version["active_at"]]]
+    if current is None:
+        call_init(name, version["source_hash"], proposal["arguments"])
+    elif migrates(proposal):
+        call_migrate(name, version["source_hash"], proposal["arguments"])
+    else:
+        require(len(proposal["arguments"]) == 0, "UNKNOWN_METHOD")
+
+
+def migrates(proposal: dict) -> bool:
+    kinds = [method["kind"] for method in proposal["abi"]["methods"].values()]
+    return "migrate" in kinds
+
+
+def earliest_commit(proposal: dict, current: dict | None) -> int:
+    """A @migrate changes the state that the old version works on: it must not run before its time."""
+    return proposal["active_at"] - 1 if current is not None and migrates(proposal) else 0
 
 
 @export
@@ -158,22 +214,79 @@ def expire(name: str, seq: int):
     ContractExpired(contract="contract:" + name, by="org:" + ctx.org, seq=seq)
 
 
+# --- access ----------------------------------------------------------------------------------------------
+
+
+@export
+def set_access(name: str, access: dict):
+    """Change who may call which method, as governance decided."""
+    require(ctx.caller == "contract:governance", "GOVERNANCE_ONLY")
+    record = check_access(name, access)
+    record["access"] = access
+    active[name] = record
+    ContractAccessSet(contract="contract:" + name, by="org:" + ctx.org, access=access)
+
+
+@view
+def check_access(name: str, access: dict) -> dict:
+    """Revert unless these lists could be set now."""
+    record = contract_of(name)
+    require(not record["system"], "SYSTEM_PROTECTED")
+    require(record["status"] != "revoked", "WRONG_STATE")
+    require(len(record["next"]) == 0, "UPGRADE_PENDING")
+    check_lists(access, proposal_of(name, record["seq"])["abi"])
+    return record
+
+
+def check_lists(access: dict, abi: dict):
+    """{method: {"orgs": […], "roles": […]}}; an empty list leaves that side open."""
+    require(len(encode(access)) <= ACCESS_BYTES_MAX, "ACCESS_TOO_LONG")
+    members = orgs.active_members()
+    for method, lists in access.items():
+        require(method in abi["methods"], "UNKNOWN_METHOD")
+        require(abi["methods"][method]["kind"] == "export", "UNKNOWN_METHOD")
+        require(sorted(lists.keys()) == ["orgs", "roles"], "BAD_ACCESS")
+        for org in lists["orgs"]:
+            require(org in members, "UNKNOWN_ORG")
+        for role in lists["roles"]:
+            require(role in KEY_ROLES, "BAD_ROLE")
+
+
+def access_of(proposal: dict, current: dict | None) -> dict:
+    """The proposal's lists; if it says nothing, those in force for the methods that still exist."""
+    if proposal["access"] is not None:
+        return proposal["access"]
+    if current is None:
+        return {}
+    kept = current["next"]["access"] if len(current["next"]) > 0 else current["access"]
+    methods = proposal["abi"]["methods"]
+    return {
+        method: lists
+        for method, lists in kept.items()
+        if method in methods and methods[method]["kind"] == "export"
+    }
+
+
+# --- freezing and revoking -------------------------------------------------------------------------------
+
+
 @export
 def freeze(name: str, reason: str):
-    """Stop a contract: one organisation may, for a while and once a version; a majority for good."""
+    """Stop a contract: one organisation may, for a while and once a version; by its policy, for good."""
     org = admin()
     check_text(reason)
     record = contract_of(name)
     require(name not in UNFREEZABLE, "SYSTEM_PROTECTED")
     require(record["status"] != "revoked", "WRONG_STATE")
-    case = freezes.get(name)
+    case = freeze_of(record)
     if case is None:
         case = {"voted": [], "votes": [], "undo": [], "by": org, "reason": reason, "until": 0}
+        case["seq"] = record["seq"]
     require(org not in case["voted"], "ALREADY_VOTED")
     case["voted"] = case["voted"] + [org]
     case["votes"] = case["votes"] + [org]
-    confirmed = count(case["votes"]) >= votes_needed(name)
-    case["until"] = 0 if confirmed else ctx.height + freeze_length.get()
+    confirmed = tally(name, case["votes"])["passed"]
+    case["until"] = 0 if confirmed else ctx.height + governance.terms_of()["freeze_blocks"]
     freezes[name] = case
     ContractFreezeVoted(contract="contract:" + name, by="org:" + org, reason=reason, votes=case["votes"])
     if confirmed or not record["system"]:
@@ -196,7 +309,7 @@ def unfreeze(name: str):
         require(org not in case["undo"], "ALREADY_VOTED")
         case["undo"] = case["undo"] + [org]
         ContractUnfreezeVoted(contract="contract:" + name, by="org:" + org, votes=case["undo"])
-        if count(case["undo"]) < votes_needed(name):
+        if not tally(name, case["undo"])["passed"]:
             freezes[name] = case
             return
     if alone:
@@ -225,11 +338,20 @@ def revoke(name: str, reason: str):
     votes = votes + [org]
     revocations[name] = votes
     ContractRevokeVoted(contract="contract:" + name, by="org:" + org, reason=reason, votes=votes)
-    if count(votes) >= votes_needed(name):
+    if tally(name, votes)["passed"]:
         record["status"] = "revoked"
         record["frozen_until"] = 0
+        record["next"] = {}
         active[name] = record
         ContractRevoked(contract="contract:" + name, by="org:" + org, reason=reason)
+
+
+def freeze_of(record: dict) -> dict | None:
+    case = freezes.get(record["name"])
+    return case if case is not None and case["seq"] == record["seq"] else None
+
+
+# --- views -----------------------------------------------------------------------------------------------
 
 
 @view
@@ -241,14 +363,15 @@ def proposal_of(name: str, seq: int) -> dict:
 
 @view
 def contract_of(name: str) -> dict:
-    record = active.get(name)
+    """The record of a contract, with the version that runs at this height (or will first run)."""
+    record = current_of(name)
     require(record is not None, "UNKNOWN_CONTRACT")
     return record
 
 
 @view
 def is_active(name: str) -> bool:
-    record = active.get(name)
+    record = current_of(name)
     if record is None or record["status"] == "revoked":
         return False
     lapsed = 0 < record["frozen_until"] < ctx.height
@@ -257,22 +380,48 @@ def is_active(name: str) -> bool:
 
 @view
 def votes_needed(name: str) -> int:
-    """Organisations whose votes decide: a majority, or a quorum (PBFT's) for a system contract."""
-    n = len(orgs.active_members())
-    if is_system(name):
-        return (n + (n - 1) // 3) // 2 + 1
-    return n // 2 + 1
+    """Organisations whose votes decide about this contract, by governance's policy."""
+    return tally(name, [])["needed"]
 
 
-def is_system(name: str) -> bool:
+@view
+def readiness(name: str, seq: int) -> dict:
+    """Who has approved, who is missing, and from when on the proposal can be committed."""
+    proposal = proposal_of(name, seq)
+    found = tally(name, proposal["votes"])
+    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
+    current = current_of(name)
+    stale = current is not None and (seq <= newest_seq(current) or current["status"] == "revoked")
+    found["status"] = "expired" if late else "stale" if stale and proposal["status"] == "open" else proposal["status"]
+    found["expires"] = proposal["expires"]
+    found["from_height"] = max(0, earliest_commit(proposal, current))
+    found["committable"] = (
+        found["status"] == "open" and found["passed"] and ctx.height + 1 >= found["from_height"]
+    )
+    return found
+
+
+# --- parts -----------------------------------------------------------------------------------------------
+
+
+def current_of(name: str) -> dict | None:
+    """The stored record, once the version that was to follow has taken its place."""
     record = active.get(name)
-    return record is not None and record["system"]
+    if record is None or len(record["next"]) == 0 or record["next"]["active_at"] > ctx.height:
+        return record
+    record.update(record["next"])
+    record.update({"status": "active", "frozen_until": 0, "next": {}})
+    return record
 
 
-def count(votes: list) -> int:
-    """Votes of organisations that are still members."""
-    present = orgs.active_members()
-    return len([org for org in votes if org in present])
+def newest_seq(record: dict) -> int:
+    return record["next"]["seq"] if len(record["next"]) > 0 else record["seq"]
+
+
+def tally(name: str, votes: list) -> dict:
+    record = active.get(name)
+    system = record is not None and record["system"]
+    return governance.tally("system_contract" if system else "contract", votes)
 
 
 def open_proposal(name: str, seq: int) -> dict:

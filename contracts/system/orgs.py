@@ -14,6 +14,9 @@ members = Var(list, [])
 OrgJoined = Event(org=subject, by=subject, name=str, roles=list)
 KeyAdded = Event(org=subject, by=subject, key=bytes, roles=list)
 KeyRevoked = Event(org=subject, by=subject, key=bytes, reason=str)
+OrgExpelled = Event(org=subject, by=subject)
+OrgSuspended = Event(org=subject, by=subject)
+OrgReinstated = Event(org=subject, by=subject)
 AgentSet = Event(org=subject, by=subject, agent_key=bytes, agent_address=str)
 
 
@@ -23,28 +26,99 @@ def setup(orgs: list):
         join(member)
 
 
-def join(member: dict):
+@export
+def admit(member: dict):
+    """Make an organisation a member, as governance decided."""
+    governance_only()
+    join(member)
+
+
+@export
+def expel(id: str):
+    """End a membership: from now on its keys sign nothing; what they signed before stays valid."""
+    governance_only()
+    record = org_of(id)
+    require(record["status"] != "expelled", "WRONG_STATE")
+    stand_down(record, "expelled")
+    OrgExpelled(org="org:" + id, by="org:" + ctx.org)
+
+
+@export
+def suspend(id: str):
+    """Keep a member from calling anything and from voting, until it is reinstated."""
+    governance_only()
+    record = org_of(id)
+    require(record["status"] == "active", "WRONG_STATE")
+    stand_down(record, "suspended")
+    OrgSuspended(org="org:" + id, by="org:" + ctx.org)
+
+
+@export
+def reinstate(id: str):
+    governance_only()
+    record = org_of(id)
+    require(record["status"] == "suspended", "WRONG_STATE")
+    for name in org_keys[id]:
+        key = keys[name]
+        key["status"] = "active"
+        key["until"] = 0
+        keys[name] = key
+    record["status"] = "active"
+    orgs[id] = record
+    members.set(members.get() + [id])
+    OrgReinstated(org="org:" + id, by="org:" + ctx.org)
+
+
+def stand_down(record: dict, status: str):
+    id = record["id"]
+    for name in org_keys[id]:
+        key = keys[name]
+        if key["status"] == "active":
+            key["until"] = ctx.height
+        key["status"] = "revoked" if status == "expelled" else status
+        keys[name] = key
+    record["status"] = status
+    orgs[id] = record
+    members.set([other for other in members.get() if other != id])
+
+
+@view
+def check_member(member: dict):
+    """Revert unless this organisation could join now."""
     id = member["id"]
     check_id(id)
     check_text(member["name"])
     require(id not in orgs, "ORG_EXISTS")
     check_roles(member["roles"], ORG_ROLES)
-    org_keys[id] = []
+    seen = []
     admins = 0
     for entry in member["keys"]:
-        put_key(id, entry["key"], entry["roles"])
+        check_key(entry["key"])
+        require(entry["key"] not in seen, "KEY_EXISTS")
+        check_roles(entry["roles"], KEY_ROLES)
+        seen.append(entry["key"])
         if "admin" in entry["roles"]:
             admins += 1
     require(admins > 0, "NO_ADMIN_KEY")
     agent_key = member["agent_key"]
-    known = keys.get(agent_key.hex())
+    check_text(member["agent_address"])
     if agent_key == b"":
         require(member["agent_address"] == "", "BAD_KEY")  # an organisation without an agent
-    elif known is None:
+    elif agent_key not in seen:
+        check_key(agent_key)
+        seen.append(agent_key)
+    require(len(seen) <= KEYS_MAX, "TOO_MANY_KEYS")
+
+
+def join(member: dict):
+    check_member(member)
+    id = member["id"]
+    org_keys[id] = []
+    for entry in member["keys"]:
+        put_key(id, entry["key"], entry["roles"])
+    agent_key = member["agent_key"]
+    if agent_key != b"" and agent_key.hex() not in keys:
         put_key(id, agent_key, ["agent"])
-    else:
-        require(known["org"] == id, "KEY_EXISTS")
-    check_text(member["agent_address"])
     orgs[id] = {
         "id": id,
         "name": member["name"],
@@ -129,10 +203,18 @@ def admin() -> str:
     return ctx.org
 
 
+def governance_only():
+    require(ctx.caller == "contract:governance", "GOVERNANCE_ONLY")
+
+
+def check_key(key: bytes):
+    require(len(key) == 32, "BAD_KEY")
+    require(key.hex() not in keys, "KEY_EXISTS")
+
+
 def put_key(org: str, key: bytes, roles: list):
     name = key.hex()
-    require(len(key) == 32, "BAD_KEY")
-    require(name not in keys, "KEY_EXISTS")
+    check_key(key)
     check_roles(roles, KEY_ROLES)
     require(len(org_keys[org]) < KEYS_MAX, "TOO_MANY_KEYS")
     keys[name] = {

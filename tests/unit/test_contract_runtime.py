@@ -398,7 +398,8 @@ active = Map(str, dict)
 def put(name: str, source: str, args: dict, upgrade: bool) -> dict:
     made = compile_contract(source)
     sources[made["source_hash"]] = source
-    active[name] = {"source_hash": made["source_hash"], "engine": made["engine"], "active_at": 0, "status": "active"}
+    active[name] = {"source_hash": made["source_hash"], "engine": made["engine"], "active_at": 0, "status": "active",
+        "frozen_until": 0, "access": {}, "next": {}}
     if upgrade:
         call_migrate(name, made["source_hash"], args)
     else:

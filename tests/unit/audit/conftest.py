@@ -76,11 +76,14 @@ class Story:
 
     def deploy(self, seq: int, limit: int) -> None:
         source = POLICY.format(limit=limit)
-        assert self.send("bureau", "lifecycle.propose", name="policy", source=source, arguments={}) == seq
+        assert (
+            self.send("bureau", "lifecycle.propose", name="policy", source=source, arguments={}, terms={})
+            == seq
+        )
         stored = self.ledger.read.entries(subject="contract:policy", limit=1_000).entries[-1]
-        source_hash = decode_value(stored.event.fields, max_bytes=10_000)["source_hash"]
+        voted = decode_value(stored.event.fields, max_bytes=10_000)["hash"]
         for org in ("bank", "regulator"):
-            self.send(org, "lifecycle.approve", name="policy", seq=seq, source_hash=source_hash)
+            self.send(org, "lifecycle.approve", name="policy", seq=seq, hash=voted)
         self.send("bank", "lifecycle.commit", name="policy", seq=seq)
 
     def request(self, grant: str, **over: Value) -> Value:

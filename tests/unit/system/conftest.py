@@ -37,6 +37,18 @@ PROGRAM: dict[str, Value] = {
     "profiles": ["rep3", "dealer"],
     "status": "active",
 }
+VALIDATING = ("bank", "bureau", "registry", "regulator")
+LIMITS: dict[str, Value] = {
+    "block_txs": 1_000,
+    "block_bytes": 4_194_304,
+    "tx_bytes": 132_224,
+    "tx_gas_default": 1_000_000,
+    "tx_gas_max": 10_000_000,
+    "block_gas": 50_000_000,
+    "validity_window": 600,
+    "max_clock_skew_ms": 5_000,
+}
+CHAIN_ID = bytes(range(32))
 _RUNTIME = ContractRuntime()
 
 
@@ -61,7 +73,12 @@ class World:
         self._calls = 0
         members = [_member(name, roles) for name, roles in ORGS.items()]
         programs = [PROGRAM, {**PROGRAM, "id": "scoring"}]
-        init = {**default_init(), "orgs": {"orgs": members}, "jobs": {"programs": programs}}
+        init = {
+            **default_init(),
+            "orgs": {"orgs": members},
+            "governance": {"nodes": [node_of(name) for name in VALIDATING], "limits": dict(LIMITS)},
+            "jobs": {"programs": programs},
+        }
         self._apply(_RUNTIME.bootstrap(sources(), init, time=self.time, state=self))
         self.advance()
 
@@ -96,7 +113,9 @@ class World:
         contract, method = target.split(".")
         self._calls += 1
         tx_id = sha256(self._calls.to_bytes(8, "big")).digest()
-        call = Call(contract, method, encode_value(args), signer.public, tx_id, gas, self.height, self.time)
+        call = Call(
+            contract, method, encode_value(args), signer.public, tx_id, gas, self.height, self.time, CHAIN_ID
+        )
         outcome = _RUNTIME.execute(call, self)
         if outcome.status == OK:
             self._apply(outcome)
@@ -323,6 +342,18 @@ def _member(name: str, roles: list[str]) -> dict[str, Value]:
         "agent_key": b"" if roles == ["auditor"] else seeded(f"{name}/agent").public,
         "agent_address": "" if roles == ["auditor"] else "127.0.0.1:7000",
     }
+
+
+def node_of(org: str, **over: Value) -> dict[str, Value]:
+    """Return an organisation's node as governance lists it."""
+    plain: dict[str, Value] = {
+        "org": org,
+        "name": f"{org}-node",
+        "public_key": seeded(f"{org}/node").public,
+        "address": "127.0.0.1:30300",
+        "role": "validator",
+    }
+    return {**plain, **over}
 
 
 def _label(event: Event) -> str:

@@ -33,10 +33,11 @@ def policed(world: World) -> World:
         name="purpose-hours",
         source=SOURCE,
         arguments={"initial": {"credit-risk": RULE}},
+        terms={},
     )
-    source_hash = world.read("lifecycle", "proposals", f"purpose-hours/{seq}")["source_hash"]
+    voted = world.read("lifecycle", "proposals", f"purpose-hours/{seq}")["hash"]
     for who in ("bureau", "registry"):
-        world.do(who, "lifecycle.approve", name="purpose-hours", seq=seq, source_hash=source_hash)
+        world.do(who, "lifecycle.approve", name="purpose-hours", seq=seq, hash=voted)
     world.do("bank", "lifecycle.commit", name="purpose-hours", seq=seq)
     for who in PARTIES:
         world.do(who, "grants.narrow", id=f"g-{who}", terms={"policy": "purpose-hours"})

@@ -219,10 +219,10 @@ def _fields(world: World, name: str) -> dict[str, object]:
 
 
 def install_policy(world: World, source: str = POLICY) -> None:
-    seq = world.do("bank", "lifecycle.propose", name="rules", source=source, arguments={})
-    source_hash = world.read("lifecycle", "proposals", f"rules/{seq}")["source_hash"]
+    seq = world.do("bank", "lifecycle.propose", name="rules", source=source, arguments={}, terms={})
+    voted = world.read("lifecycle", "proposals", f"rules/{seq}")["hash"]
     for who in ("bureau", "registry"):
-        world.do(who, "lifecycle.approve", name="rules", seq=seq, source_hash=source_hash)
+        world.do(who, "lifecycle.approve", name="rules", seq=seq, hash=voted)
     world.do("bank", "lifecycle.commit", name="rules", seq=seq)
     world.advance()
 

@@ -46,25 +46,25 @@ WEEK_MS = 7 * 24 * 3_600_000
 
 def propose(world: World, who: str = "bank", source: str = FIRST, **arguments: int) -> tuple[int, bytes]:
     seq: int = world.do(
-        who, "lifecycle.propose", name="counter", source=source, arguments=arguments or {"start": 5}
+        who, "lifecycle.propose", name="counter", source=source, arguments=arguments or {"start": 5}, terms={}
     )
-    return seq, world.read("lifecycle", "proposals", f"counter/{seq}")["source_hash"]
+    return seq, world.read("lifecycle", "proposals", f"counter/{seq}")["hash"]
 
 
 def install(world: World, source: str = FIRST, **arguments: int) -> None:
-    seq, source_hash = propose(world, "bank", source, **arguments)
+    seq, voted = propose(world, "bank", source, **arguments)
     for who in ("bureau", "registry"):
-        world.do(who, "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+        world.do(who, "lifecycle.approve", name="counter", seq=seq, hash=voted)
     world.do("bank", "lifecycle.commit", name="counter", seq=seq)
     world.advance()
 
 
 def test_a_majority_activates_a_contract_at_the_next_height(bare: World) -> None:
-    seq, source_hash = propose(bare)
+    seq, voted = propose(bare)
     assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "NOT_ENOUGH_VOTES"
-    bare.do("bureau", "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+    bare.do("bureau", "lifecycle.approve", name="counter", seq=seq, hash=voted)
     assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "NOT_ENOUGH_VOTES"
-    bare.do("registry", "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+    bare.do("registry", "lifecycle.approve", name="counter", seq=seq, hash=voted)
     active_at = bare.do("rival", "lifecycle.commit", name="counter", seq=seq)
     assert active_at == bare.height + 1
     assert bare.do("bank", "counter.add", n=2) == 7
@@ -77,22 +77,19 @@ def test_a_majority_activates_a_contract_at_the_next_height(bare: World) -> None
 
 
 def test_a_proposal_is_readable_before_it_runs(bare: World) -> None:
-    seq, source_hash = propose(bare)
+    seq, _ = propose(bare)
     proposal = bare.ask("lifecycle.proposal_of", name="counter", seq=seq)
     assert (proposal["by"], proposal["votes"], proposal["status"]) == ("bank", ["bank"], "open")
-    assert bare.read("lifecycle", "sources", source_hash) == FIRST
+    assert bare.read("lifecycle", "sources", proposal["source_hash"]) == FIRST
     assert bare.refusal("bank", "counter.add", n=1)
 
 
 def test_an_org_votes_once_and_for_the_exact_source(bare: World) -> None:
-    seq, source_hash = propose(bare)
+    seq, voted = propose(bare)
     args = {"name": "counter", "seq": seq}
-    assert bare.refusal("bank", "lifecycle.approve", **args, source_hash=source_hash) == "ALREADY_VOTED"
-    assert bare.refusal("bureau", "lifecycle.approve", **args, source_hash=bytes(32)) == "HASH_MISMATCH"
-    assert (
-        bare.refusal("bureau/steward", "lifecycle.approve", **args, source_hash=source_hash)
-        == "KEY_ROLE_MISSING"
-    )
+    assert bare.refusal("bank", "lifecycle.approve", **args, hash=voted) == "ALREADY_VOTED"
+    assert bare.refusal("bureau", "lifecycle.approve", **args, hash=bytes(32)) == "HASH_MISMATCH"
+    assert bare.refusal("bureau/steward", "lifecycle.approve", **args, hash=voted) == "KEY_ROLE_MISSING"
 
 
 def test_an_upgrade_migrates_the_state_once(bare: World) -> None:
@@ -105,23 +102,23 @@ def test_an_upgrade_migrates_the_state_once(bare: World) -> None:
 
 def test_a_failing_migration_keeps_the_old_version(bare: World) -> None:
     install(bare)
-    seq, source_hash = propose(bare, "bank", FAILING, bonus=1)
+    seq, voted = propose(bare, "bank", FAILING, bonus=1)
     for who in ("bureau", "registry"):
-        bare.do(who, "lifecycle.approve", name="counter", seq=seq, source_hash=source_hash)
+        bare.do(who, "lifecycle.approve", name="counter", seq=seq, hash=voted)
     assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "NOT_NOW"
     assert bare.do("bank", "counter.add", n=1) == 6
 
 
 def test_an_older_proposal_does_not_replace_a_newer_version(bare: World) -> None:
-    old, source_hash = propose(bare)
+    old, voted = propose(bare)
     for who in ("bureau", "registry"):
-        bare.do(who, "lifecycle.approve", name="counter", seq=old, source_hash=source_hash)
+        bare.do(who, "lifecycle.approve", name="counter", seq=old, hash=voted)
     install(bare)
     assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=old) == "STALE_SEQ"
 
 
 def test_a_source_outside_the_language_is_refused(bare: World) -> None:
-    code = bare.refusal("bank", "lifecycle.propose", name="bad", source="import os\n", arguments={})
+    code = bare.refusal("bank", "lifecycle.propose", name="bad", source="import os\n", arguments={}, terms={})
     assert code
     assert bare.read("lifecycle", "proposals", "bad/1") is None
 
@@ -136,16 +133,16 @@ def test_a_source_outside_the_language_is_refused(bare: World) -> None:
     ],
 )
 def test_a_bad_proposal_is_refused(bare: World, over: dict[str, object], code: str) -> None:
-    args: dict[str, object] = {"name": "counter", "source": FIRST, "arguments": {}}
+    args: dict[str, object] = {"name": "counter", "source": FIRST, "arguments": {}, "terms": {}}
     assert bare.refusal("bank", "lifecycle.propose", **{**args, **over}) == code
 
 
 def test_proposals_expire(bare: World) -> None:
-    seq, source_hash = propose(bare)
+    seq, voted = propose(bare)
     args = {"name": "counter", "seq": seq}
     assert bare.refusal("rival", "lifecycle.expire", **args) == "TOO_EARLY"
     bare.advance(WEEK_MS + 1)
-    assert bare.refusal("bureau", "lifecycle.approve", **args, source_hash=source_hash) == "DEADLINE_PASSED"
+    assert bare.refusal("bureau", "lifecycle.approve", **args, hash=voted) == "DEADLINE_PASSED"
     bare.do("rival", "lifecycle.expire", **args)
     assert bare.refusal("bank", "lifecycle.withdraw", **args) == "WRONG_STATE"
 
@@ -198,7 +195,7 @@ def test_revocation_is_final_at_a_majority(bare: World) -> None:
     assert bare.refusal("bank", "lifecycle.revoke", name="counter", reason="") == "ALREADY_VOTED"
     bare.do("bureau", "lifecycle.revoke", name="counter", reason="done")
     assert bare.refusal("bank", "counter.add", n=1)
-    args = {"name": "counter", "source": FIRST, "arguments": {}}
+    args = {"name": "counter", "source": FIRST, "arguments": {}, "terms": {}}
     assert bare.refusal("bank", "lifecycle.propose", **args) == "CONTRACT_REVOKED"
     assert bare.refusal("bank", "lifecycle.freeze", name="counter", reason="") == "WRONG_STATE"
 
@@ -233,9 +230,9 @@ datasets = Contract("datasets")
 def trick():
     datasets.retire(id="own", reason="tricked")
 """
-    seq = bare.do("rival", "lifecycle.propose", name="trick", source=source, arguments={})
-    source_hash = bare.read("lifecycle", "proposals", f"trick/{seq}")["source_hash"]
+    seq = bare.do("rival", "lifecycle.propose", name="trick", source=source, arguments={}, terms={})
+    voted = bare.read("lifecycle", "proposals", f"trick/{seq}")["hash"]
     for who in ("bureau", "registry"):
-        bare.do(who, "lifecycle.approve", name="trick", seq=seq, source_hash=source_hash)
+        bare.do(who, "lifecycle.approve", name="trick", seq=seq, hash=voted)
     bare.do("rival", "lifecycle.commit", name="trick", seq=seq)
     assert bare.refusal("bank", "trick.trick") == "DIRECT_ONLY"

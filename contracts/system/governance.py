@@ -1,0 +1,589 @@
+"""The consortium's own rules: members, nodes, limits and voting policy, changed by proposals of its members."""
+
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+TEXT_MAX = 256
+PAYLOAD_BYTES_MAX = 32768
+OPEN_MAX = 32
+AHEAD_MAX = 1000000
+VALIDATORS_MAX = 128
+NODES_MAX = 256
+ADDRESS_MAX = 255
+NODE_FIELDS = ["address", "name", "org", "public_key", "role"]
+NODE_ROLES = ("validator", "observer")
+# Heights between two keys of one node: every change of a validator's key is a new validator set.
+ROTATION_BLOCKS = 100
+
+ORG_KINDS = ("expel_org", "suspend_org", "reinstate_org")
+NODE_KINDS = ("add_node", "remove_node", "change_role", "change_address")
+PARAMETER_KINDS = ("set_limits", "set_policy", "set_terms")
+DECISIONS = ("admit_org",) + ORG_KINDS + NODE_KINDS + PARAMETER_KINDS + ("set_access",)
+# What `lifecycle` decides: everything about a member's contract, and about a system contract.
+CONTRACT_KINDS = ("contract", "system_contract")
+
+RULES = ("majority", "quorum", "votes")
+# Kinds that no policy makes easier than a quorum: by them a bare majority could take over the rest.
+QUORUM_AT_LEAST = ("system_contract", "expel_org", "suspend_org", "set_policy")
+
+# As in genesis, but for low ends that leave room for the calls that raise them again.
+LIMIT_RANGES = {
+    "block_txs": (1, 10000),
+    "block_bytes": (32768, 33554432),
+    "tx_bytes": (32768, 132224),
+    "tx_gas_default": (100000, 1000000000000),
+    "tx_gas_max": (10000000, 1000000000000),
+    "block_gas": (10000000, 1000000000000000),
+    "validity_window": (500, 600),
+    "max_clock_skew_ms": (100, 600000),
+}
+TERM_RANGES = {"proposal_ms": (3600000, 31536000000), "freeze_blocks": (1, 1000000)}
+
+EVIDENCE_BYTES_MAX = 32768
+SIGNATURE_BYTES = 64
+SLOT_TAGS = ("pre-prepare", "prepare", "commit")
+
+nodes = Var(list, [])
+limits = Var(dict, {})
+policies = Map(str, dict)
+terms = Var(dict, {"proposal_ms": 604800000, "freeze_blocks": 1000})
+proposals = Map(int, dict)
+latest = Var(int, 0)
+open_of = Map(str, int)
+seats = Map(str, dict)
+rotations = Map(str, int)
+evidence = Map(str, dict)
+
+orgs = Contract("orgs")
+lifecycle = Contract("lifecycle")
+
+Proposed = Event(about=list[subject], by=subject, seq=int, kind=str, payload=dict, hash=bytes, reason=str)
+Approved = Event(about=list[subject], by=subject, seq=int, kind=str, hash=bytes, votes=list, needed=int)
+Withdrawn = Event(about=list[subject], by=subject, seq=int, kind=str)
+Committed = Event(about=list[subject], by=subject, seq=int, kind=str, payload=dict, votes=list)
+Expired = Event(about=list[subject], by=subject, seq=int, kind=str)
+NodeKeyRotated = Event(node=subject, by=subject, old_key=bytes, new_key=bytes)
+EvidenceReported = Event(node=subject, org=subject, by=subject, key=bytes, kind=str, view=int, height=int)
+
+
+@init
+def setup(nodes: list, limits: dict):
+    """Take over what genesis was agreed to say; genesis itself has been checked."""
+    for node in nodes:
+        seat(node)
+    take_over(nodes, limits)
+
+
+def take_over(founding: list, agreed: dict):
+    nodes.set(founding)
+    limits.set(agreed)
+
+
+# --- proposals -------------------------------------------------------------------------------------------
+
+
+@export
+def propose(kind: str, payload: dict, reason: str, not_before: int) -> int:
+    """Ask the members for a decision; the proposal is the proposer's vote. Returns its number."""
+    org = admin()
+    require(kind in DECISIONS, "UNKNOWN_KIND")
+    require(len(encode(payload)) <= PAYLOAD_BYTES_MAX, "PAYLOAD_TOO_LONG")
+    require(len(reason) <= TEXT_MAX, "TEXT_TOO_LONG")
+    require(0 <= not_before <= ctx.height + AHEAD_MAX, "BAD_HEIGHT")
+    require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
+    decide(kind, payload, False)
+    seq = latest.get() + 1
+    latest.set(seq)
+    open_of[org] = open_of.get(org, 0) + 1
+    content = {"seq": seq, "kind": kind, "payload": payload, "not_before": not_before}
+    proposal = {
+        "seq": seq,
+        "kind": kind,
+        "payload": payload,
+        "reason": reason,
+        "not_before": not_before,
+        "hash": sha256(encode(content)),
+        "by": org,
+        "votes": [org],
+        "proposed_at": ctx.block_time,
+        "expires": ctx.block_time + terms.get()["proposal_ms"],
+        "status": "open",
+        "committed_at": 0,
+    }
+    proposals[seq] = proposal
+    Proposed(
+        about=about(proposal),
+        by="org:" + org,
+        seq=seq,
+        kind=kind,
+        payload=payload,
+        hash=proposal["hash"],
+        reason=reason,
+    )
+    return seq
+
+
+@export
+def approve(seq: int, hash: bytes):
+    org = admin()
+    proposal = open_proposal(seq)
+    require(proposal["hash"] == hash, "HASH_MISMATCH")
+    require(org not in proposal["votes"], "ALREADY_VOTED")
+    proposal["votes"] = proposal["votes"] + [org]
+    proposals[seq] = proposal
+    Approved(
+        about=about(proposal),
+        by="org:" + org,
+        seq=seq,
+        kind=proposal["kind"],
+        hash=hash,
+        votes=proposal["votes"],
+        needed=votes_needed(proposal["kind"]),
+    )
+
+
+@export
+def withdraw(seq: int):
+    org = admin()
+    proposal = open_proposal(seq)
+    require(proposal["by"] == org, "NOT_PROPOSER")
+    close(proposal, "withdrawn")
+    Withdrawn(about=about(proposal), by="org:" + org, seq=seq, kind=proposal["kind"])
+
+
+@export
+def commit(seq: int) -> int:
+    """Carry out a proposal that has its votes; returns this height. Any member may, whoever proposed."""
+    org = admin()
+    proposal = open_proposal(seq)
+    require(tally(proposal["kind"], proposal["votes"])["passed"], "NOT_ENOUGH_VOTES")
+    require(ctx.height >= proposal["not_before"], "TOO_EARLY")
+    decide(proposal["kind"], proposal["payload"], True)
+    proposal["committed_at"] = ctx.height
+    close(proposal, "committed")
+    Committed(
+        about=about(proposal),
+        by="org:" + org,
+        seq=seq,
+        kind=proposal["kind"],
+        payload=proposal["payload"],
+        votes=proposal["votes"],
+    )
+    return ctx.height
+
+
+@export
+def expire(seq: int):
+    proposal = proposal_of(seq)
+    require(proposal["status"] == "open", "WRONG_STATE")
+    require(ctx.block_time > proposal["expires"], "TOO_EARLY")
+    close(proposal, "expired")
+    Expired(about=about(proposal), by="org:" + ctx.org, seq=seq, kind=proposal["kind"])
+
+
+@view
+def proposal_of(seq: int) -> dict:
+    proposal = proposals.get(seq)
+    require(proposal is not None, "UNKNOWN_PROPOSAL")
+    return proposal
+
+
+@view
+def readiness(seq: int) -> dict:
+    """Who has approved, who is missing, and from when on the proposal can be committed."""
+    proposal = proposal_of(seq)
+    found = tally(proposal["kind"], proposal["votes"])
+    found["status"] = standing(proposal)
+    found["expires"] = proposal["expires"]
+    found["from_height"] = proposal["not_before"]
+    found["committable"] = (
+        found["status"] == "open" and found["passed"] and ctx.height + 1 >= proposal["not_before"]
+    )
+    return found
+
+
+def standing(proposal: dict) -> str:
+    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
+    return "expired" if late else proposal["status"]
+
+
+def open_proposal(seq: int) -> dict:
+    proposal = proposal_of(seq)
+    require(proposal["status"] == "open", "WRONG_STATE")
+    require(ctx.block_time <= proposal["expires"], "DEADLINE_PASSED")
+    return proposal
+
+
+def close(proposal: dict, status: str):
+    proposal["status"] = status
+    proposals[proposal["seq"]] = proposal
+    open_of[proposal["by"]] = open_of[proposal["by"]] - 1
+
+
+def about(proposal: dict) -> list:
+    """The histories that a proposal belongs to, beside its own."""
+    kind = proposal["kind"]
+    payload = proposal["payload"]
+    found = ["proposal:" + str(proposal["seq"])]
+    if kind == "admit_org":
+        found.append("org:" + payload["org"]["id"])
+    elif kind in ORG_KINDS:
+        found.append("org:" + payload["org"])
+    elif kind in NODE_KINDS:
+        found.append("node:" + payload["name"])
+        if kind == "add_node":
+            found.append("org:" + payload["org"])
+    elif kind in PARAMETER_KINDS:
+        found.append("params:" + kind.removeprefix("set_"))
+    else:
+        found.append("contract:" + payload["contract"])
+    return found
+
+
+# --- votes and policy, for `lifecycle` too ---------------------------------------------------------------
+
+
+@view
+def tally(kind: str, votes: list) -> dict:
+    """Count votes: one for each organisation that is a member now, whatever it was when it voted."""
+    require(kind in DECISIONS or kind in CONTRACT_KINDS, "UNKNOWN_KIND")
+    voted = {org: True for org in votes}
+    members = orgs.active_members()
+    counted = [org for org in members if org in voted]
+    needed = threshold(kind, len(members))
+    return {
+        "counted": counted,
+        "missing": [org for org in members if org not in voted],
+        "needed": needed,
+        "passed": len(counted) >= needed,
+    }
+
+
+@view
+def votes_needed(kind: str) -> int:
+    return tally(kind, [])["needed"]
+
+
+@view
+def policy_of(kind: str) -> dict:
+    """The rule of a kind: {rule: "majority" | "quorum" | "votes", votes: the stated number or 0}."""
+    require(kind in DECISIONS or kind in CONTRACT_KINDS, "UNKNOWN_KIND")
+    return policies.get(kind, {"rule": "majority" if kind == "contract" else "quorum", "votes": 0})
+
+
+@view
+def terms_of() -> dict:
+    return terms.get()
+
+
+def threshold(kind: str, n: int) -> int:
+    """Votes that decide among n organisations: what the policy says, never below what is safe."""
+    majority = n // 2 + 1
+    quorum = (n + (n - 1) // 3) // 2 + 1
+    floor = quorum if kind in QUORUM_AT_LEAST else majority
+    policy = policy_of(kind)
+    if policy["rule"] == "quorum":
+        return quorum
+    if policy["rule"] == "votes":
+        return max(floor, min(policy["votes"], n))
+    return floor
+
+
+# --- decisions -------------------------------------------------------------------------------------------
+
+
+def decide(kind: str, payload: dict, final: bool):
+    """Revert unless the decision could be carried out now; when it is final, carry it out."""
+    if kind == "admit_org":
+        fields(payload, ["org"])
+        if final:
+            orgs.admit(payload["org"])
+        else:
+            orgs.check_member(payload["org"])
+    elif kind in ORG_KINDS:
+        decide_org(kind, payload, final)
+    elif kind in NODE_KINDS:
+        changed = changed_nodes(kind, payload)
+        if final:
+            keep_nodes(changed)
+    elif kind == "set_limits":
+        changed_limits = merged(limits.get(), payload, LIMIT_RANGES)
+        check_limits(changed_limits)
+        if final:
+            limits.set(changed_limits)
+    elif kind == "set_terms":
+        changed_terms = merged(terms.get(), payload, TERM_RANGES)
+        if final:
+            terms.set(changed_terms)
+    elif kind == "set_policy":
+        decide_policy(payload, final)
+    else:
+        fields(payload, ["access", "contract"])
+        if final:
+            lifecycle.set_access(payload["contract"], payload["access"])
+        else:
+            lifecycle.check_access(payload["contract"], payload["access"])
+
+
+def decide_org(kind: str, payload: dict, final: bool):
+    fields(payload, ["org"])
+    org: str = payload["org"]
+    status = orgs.org_of(org)["status"]
+    if kind == "reinstate_org":
+        require(status == "suspended", "WRONG_STATE")
+        if final:
+            orgs.reinstate(org)
+        return
+    require(status == "active" or (kind == "expel_org" and status == "suspended"), "WRONG_STATE")
+    require([org] != orgs.active_members(), "LAST_ORG")
+    if kind == "expel_org":
+        require(len([node for node in nodes.get() if node["org"] == org]) == 0, "ORG_HAS_NODES")
+        if final:
+            orgs.expel(org)
+    elif final:
+        orgs.suspend(org)
+
+
+def decide_policy(payload: dict, final: bool):
+    fields(payload, ["kind", "rule", "votes"])
+    kind: str = payload["kind"]
+    votes: int = payload["votes"]
+    require(kind in DECISIONS or kind in CONTRACT_KINDS, "UNKNOWN_KIND")
+    require(payload["rule"] in RULES, "BAD_RULE")
+    if payload["rule"] == "votes":
+        require(threshold_floor(kind) <= votes <= len(orgs.active_members()), "BAD_VOTES")
+    else:
+        require(votes == 0, "BAD_VOTES")
+        require(payload["rule"] == "quorum" or kind not in QUORUM_AT_LEAST, "BAD_RULE")
+    if final:
+        policies[kind] = {"rule": payload["rule"], "votes": votes}
+
+
+def threshold_floor(kind: str) -> int:
+    n = len(orgs.active_members())
+    return (n + (n - 1) // 3) // 2 + 1 if kind in QUORUM_AT_LEAST else n // 2 + 1
+
+
+def merged(current: dict, changes: dict, ranges: dict) -> dict:
+    """The current numbers with some of them changed, each inside its range."""
+    require(len(changes) > 0, "BAD_PAYLOAD")
+    for name, value in changes.items():
+        require(name in ranges, "UNKNOWN_LIMIT")
+        number: int = value
+        low, high = ranges[name]
+        require(low <= number <= high, "OUT_OF_RANGE")
+        current[name] = number
+    return current
+
+
+def check_limits(changed: dict):
+    require(changed["tx_bytes"] <= changed["block_bytes"], "TX_BYTES_OVER_BLOCK")
+    require(changed["tx_gas_default"] <= changed["tx_gas_max"], "TX_GAS_OVER_MAX")
+    require(changed["tx_gas_max"] <= changed["block_gas"], "TX_GAS_OVER_BLOCK")
+
+
+# --- nodes -----------------------------------------------------------------------------------------------
+
+
+@export
+def rotate_node_key(name: str, public_key: bytes):
+    """Move a node's seat to a new key: its organisation's own act, no vote, as often as 100 heights allow."""
+    org = admin()
+    listed = nodes.get()
+    place = place_of(listed, name)
+    node = listed[place]
+    require(node["org"] == org, "NOT_OWNER")
+    require(ctx.height >= rotations.get(name, 0) + ROTATION_BLOCKS or name not in rotations, "TOO_EARLY")
+    check_key(public_key)
+    require(public_key.hex() not in seats, "KEY_EXISTS")
+    old = node["public_key"]
+    seats[old.hex()] = {"org": org, "name": name, "status": "retired"}
+    node["public_key"] = public_key
+    seat(node)
+    listed[place] = node
+    nodes.set(listed)
+    rotations[name] = ctx.height
+    NodeKeyRotated(node="node:" + name, by="org:" + org, old_key=old, new_key=public_key)
+
+
+@view
+def all_nodes() -> list:
+    return nodes.get()
+
+
+def changed_nodes(kind: str, payload: dict) -> list:
+    """The list of nodes after a decision; validators keep their order, new nodes come last."""
+    listed = nodes.get()
+    if kind == "add_node":
+        check_new_node(listed, payload)
+        listed.append(payload)
+    else:
+        place = place_of(listed, payload["name"])
+        if kind == "remove_node":
+            fields(payload, ["name"])
+            listed.pop(place)
+        elif kind == "change_role":
+            fields(payload, ["name", "role"])
+            require(payload["role"] in NODE_ROLES, "BAD_ROLE")
+            require(payload["role"] != listed[place]["role"], "WRONG_STATE")
+            listed[place] = with_field(listed[place], "role", payload["role"])
+        else:
+            fields(payload, ["address", "name"])
+            check_address(payload["address"])
+            listed[place] = with_field(listed[place], "address", payload["address"])
+    voting = len([node for node in listed if node["role"] == "validator"])
+    require(voting > 0, "LAST_VALIDATOR")
+    require(voting <= VALIDATORS_MAX, "TOO_MANY_VALIDATORS")
+    require(len(listed) <= NODES_MAX, "TOO_MANY_NODES")
+    return listed
+
+
+def keep_nodes(changed: list):
+    before = {node["public_key"].hex(): node for node in nodes.get()}
+    for node in changed:
+        if before.pop(node["public_key"].hex(), None) is None:
+            seat(node)
+    for key, node in before.items():
+        seats[key] = {"org": node["org"], "name": node["name"], "status": "left"}
+    nodes.set(changed)
+
+
+def check_new_node(listed: list, node: dict):
+    fields(node, NODE_FIELDS)
+    check_id(node["name"])
+    check_key(node["public_key"])
+    check_address(node["address"])
+    require(node["role"] in NODE_ROLES, "BAD_ROLE")
+    require(node["org"] in orgs.active_members(), "UNKNOWN_ORG")
+    require(len([other for other in listed if other["name"] == node["name"]]) == 0, "NODE_EXISTS")
+    known = seats.get(node["public_key"].hex())
+    if known is not None:
+        # A node that left may come back with its key; a key once replaced, or another's, never serves again.
+        require(known["org"] == node["org"] and known["status"] == "left", "KEY_EXISTS")
+
+
+def seat(node: dict):
+    seats[node["public_key"].hex()] = {"org": node["org"], "name": node["name"], "status": "seated"}
+
+
+def place_of(listed: list, name: str) -> int:
+    for place, node in enumerate(listed):
+        if node["name"] == name:
+            return place
+    require(False, "UNKNOWN_NODE")
+
+
+def with_field(node: dict, name: str, value: str) -> dict:
+    node[name] = value
+    return node
+
+
+# --- evidence --------------------------------------------------------------------------------------------
+
+
+@export
+def report_evidence(first: bytes, second: bytes):
+    """Record two consensus messages that no correct node signs both of (consensus/README.md)."""
+    org = admin()
+    require(first != second, "NOT_CONFLICTING")
+    one = signed_message(first)
+    other = signed_message(second)
+    require(one["tag"] == other["tag"] and one["sender"] == other["sender"], "NOT_CONFLICTING")
+    require(one["view"] == other["view"] and one["height"] == other["height"], "NOT_CONFLICTING")
+    require(one["content"] != other["content"], "NOT_CONFLICTING")
+    sender = one["sender"].hex()
+    node = seats.get(sender)
+    require(node is not None, "UNKNOWN_NODE")
+    key = sender + "/" + one["tag"]
+    require(key not in evidence, "ALREADY_REPORTED")
+    evidence[key] = {
+        "org": node["org"],
+        "node": node["name"],
+        "key": one["sender"],
+        "kind": one["tag"],
+        "view": one["view"],
+        "height": one["height"],
+        "by": org,
+        "reported_at": ctx.height,
+        "hashes": [sha256(first), sha256(second)],
+    }
+    EvidenceReported(
+        node="node:" + node["name"],
+        org="org:" + node["org"],
+        by="org:" + org,
+        key=one["sender"],
+        kind=one["tag"],
+        view=one["view"],
+        height=one["height"],
+    )
+
+
+def signed_message(raw: bytes) -> dict:
+    """Read the parts of an encoded consensus message that evidence is about, once its signature holds."""
+    require(SIGNATURE_BYTES + 40 < len(raw) <= EVIDENCE_BYTES_MAX, "BAD_MESSAGE")
+    tail = len(raw) - SIGNATURE_BYTES - 2
+    require(raw[tail : tail + 2] == b"\xc4\x40" and raw[tail - 34 : tail - 32] == b"\xc4\x20", "BAD_MESSAGE")
+    require(0x90 <= raw[0] <= 0x9F and 0xA0 <= raw[1] <= 0xBF, "BAD_MESSAGE")
+    start = 2 + raw[1] - 0xA0
+    tag = raw[2:start].decode()
+    view, height = 0, 0
+    if tag != "checkpoint":
+        view, start = read_number(raw, start)
+    if tag != "view-change":
+        height, start = read_number(raw, start)
+    sender = raw[tail - 32 : tail]
+    content = raw[start : tail - 34]
+    signed = digest_of(tag, height, content, raw[: tail + 2])
+    require(verify_signature(sender, signed, raw[tail + 2 :]), "BAD_SIGNATURE")
+    return {"tag": tag, "sender": sender, "view": view, "height": height, "content": content}
+
+
+def digest_of(tag: str, height: int, content: bytes, unsigned: bytes) -> bytes:
+    chain = bytes.fromhex(ctx.chain_id)
+    if tag == "checkpoint":
+        require(len(content) == 34, "BAD_MESSAGE")
+        return sha256(b"assent/checkpoint\x00" + chain + height.to_bytes(8, "big") + content[2:])
+    require(tag in SLOT_TAGS or tag == "view-change", "BAD_MESSAGE")
+    blank = b"\x00" * SIGNATURE_BYTES
+    return sha256(b"assent/consensus/" + tag.encode() + b"\x00" + chain + unsigned + blank)
+
+
+def read_number(raw: bytes, at: int) -> tuple[int, int]:
+    """A msgpack unsigned integer and where it ends."""
+    head = raw[at]
+    if head < 0x80:
+        return head, at + 1
+    require(0xCC <= head <= 0xCF, "BAD_MESSAGE")
+    end = at + 1 + 2 ** (head - 0xCC)
+    require(end < len(raw), "BAD_MESSAGE")
+    return int.from_bytes(raw[at + 1 : end], "big"), end
+
+
+# --- checks ----------------------------------------------------------------------------------------------
+
+
+def admin() -> str:
+    # A contract called by a member must not act in the member's name.
+    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
+    require("admin" in ctx.roles, "KEY_ROLE_MISSING")
+    return ctx.org
+
+
+def fields(payload: dict, names: list):
+    require(sorted(payload.keys()) == names, "BAD_PAYLOAD")
+
+
+def check_id(id: str):
+    require(0 < len(id) <= 64, "BAD_ID")
+    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
+
+
+def check_key(key: bytes):
+    require(len(key) == 32, "BAD_KEY")
+
+
+def check_address(address: str):
+    """host:port, as other nodes dial it."""
+    require(0 < len(address) <= ADDRESS_MAX and address.isascii(), "BAD_ADDRESS")
+    colon = address.rfind(":")
+    port = address[colon + 1 :]
+    require(colon > 0 and 0 < len(port) <= 5 and port.isdigit(), "BAD_ADDRESS")
+    require(0 < int(port) < 65536 and " " not in address, "BAD_ADDRESS")
