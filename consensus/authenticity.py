@@ -1,19 +1,23 @@
 """Whether a message is genuine: sender in the set, signature, and certificates nested in it.
 
 Everything here depends on the message and the rules alone, never on the replica's state: a message that
-fails is the sender's fault. What was verified once is remembered, so resends and votes that come back
-inside certificates cost a lookup instead of 55 µs.
+fails is the sender's fault. A height whose validators are not settled here makes the exception: what cannot
+be judged yet raises NotYetKnown, and what seems genuine is judged again when it is used.
+
+What was verified once is remembered, so resends and votes that come back inside certificates cost a lookup
+instead of 55 µs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from chain.primitives.certificate import Certificate, check_certificate
 from chain.primitives.codec import encode
 from chain.primitives.crypto import digest, verify
 from chain.primitives.errors import SignatureInvalid
-from consensus.errors import MessageInvalid
+from consensus.errors import MessageInvalid, NotYetKnown
 from consensus.messages import (
     UNSIGNED,
     Checkpoint,
@@ -47,7 +51,10 @@ class Verifier:
         self._good: dict[bytes, None] = {}
 
     def check(self, message: Message) -> None:
-        """Raise MessageInvalid, SignatureInvalid or ProofInvalid unless the message is genuine."""
+        """Raise MessageInvalid, SignatureInvalid or ProofInvalid unless the message is genuine.
+
+        Raises NotYetKnown when that cannot be told yet.
+        """
         match message:
             case Proposal():
                 self._proposal(message)
@@ -66,14 +73,25 @@ class Verifier:
                 self._signed(message, message.height)
 
     def certificate(self, certificate: Certificate | None) -> None:
-        """Raise ProofInvalid unless this is None (genesis) or a valid block certificate."""
+        """Raise ProofInvalid unless this is None (genesis) or a valid block certificate.
+
+        Above the settled heights the newest set known here stands in: a quorum of it signs no height that it
+        does not certify, so its signatures prove the block; those of another set prove nothing yet.
+        """
         if certificate is None:
             return
         key = digest("assent/remembered-certificate", encode(certificate))
-        if key not in self._good:
-            validators = self._rules.validators(certificate.height)
+        if key in self._good:
+            return
+        validators = self._rules.validators(certificate.height)
+        if self._rules.is_settled(certificate.height):
             check_certificate(certificate, self._rules.chain_id, validators)
             self._remember(key)
+            return
+        signers = [signer for signer, _ in certificate.signatures]
+        check_certificate(certificate, self._rules.chain_id, signers)
+        if not (set(signers) <= set(validators) and len(signers) >= self._rules.quorum(certificate.height)):
+            raise NotYetKnown(f"certificate of height {certificate.height}: by a set that is unknown here")
 
     def trust(self, certificate: Certificate) -> None:
         """Remember a certificate assembled here from checkpoints that were checked one by one."""
@@ -81,8 +99,12 @@ class Verifier:
 
     def _signed(self, message: Signed, height: int) -> None:
         if not self._rules.is_validator(message.sender, height):
-            raise MessageInvalid(f"{_name(message)}: {message.sender.hex()[:16]} is not a validator")
+            self._refuse(height, f"{_name(message)}: {message.sender.hex()[:16]} is not a validator")
         self.signature(message)
+
+    def _refuse(self, height: int, why: str) -> NoReturn:
+        """Raise MessageInvalid where the set of a height is final, else NotYetKnown."""
+        raise MessageInvalid(why) if self._rules.is_settled(height) else NotYetKnown(why)
 
     def signature(self, message: Signed) -> None:
         """Raise SignatureInvalid unless the sender's signature holds."""
@@ -104,7 +126,9 @@ class Verifier:
         if claim.height < 1:
             raise MessageInvalid("proposal for height 0, which is genesis")
         if claim.sender != self._rules.primary(claim.view, claim.height):
-            raise MessageInvalid(f"proposal of view {claim.view}, height {claim.height}: not by its primary")
+            self._refuse(
+                claim.height, f"proposal of view {claim.view}, height {claim.height}: not by its primary"
+            )
         if payload_digest(proposal.payload) != claim.payload_digest:
             raise MessageInvalid(f"proposal of height {claim.height}: payload and digest differ")
         self.signature(claim)
@@ -116,12 +140,20 @@ class Verifier:
         heights = [item.height for item in message.prepared]
         if heights != sorted(set(heights)) or any(not self._in_window(base, height) for height in heights):
             raise MessageInvalid(f"view change to {message.view}: prepared heights {heights}, base {base}")
+        self._check_epoch(message, [base + 1, *heights])
         self._signed(message, base + 1)
         self.certificate(message.certificate)
         for item in message.prepared:
             if item.view >= message.view:
                 raise MessageInvalid(f"view change to {message.view}: prepared in view {item.view}")
             self._prepared(item)
+
+    def _check_epoch(self, message: ViewChange | NewView, heights: Sequence[int]) -> None:
+        """Raise unless these heights, ascending, all belong to the epoch that the message names."""
+        if not self._rules.is_settled(heights[-1]):
+            raise NotYetKnown(f"{_name(message)}: about height {heights[-1]}, whose set is unknown here")
+        if any(self._rules.epoch(height).first != message.epoch for height in heights):
+            raise MessageInvalid(f"{_name(message)}: heights {heights} are not all of epoch {message.epoch}")
 
     def _in_window(self, base: int, height: int) -> bool:
         return base < height <= base + self._rules.window
@@ -141,10 +173,11 @@ class Verifier:
         changes = message.view_changes
         where = f"new view {message.view}"
         base = base_height(changes)
+        self._check_epoch(message, [base + 1])
         senders = [change.sender for change in changes]
         if senders != sorted(set(senders)) or len(senders) != self._rules.quorum(base + 1):
             raise MessageInvalid(f"{where}: {len(senders)} view changes, not a quorum in order")
-        if any(change.view != message.view for change in changes):
+        if any((change.epoch, change.view) != (message.epoch, message.view) for change in changes):
             raise MessageInvalid(f"{where}: holds a view change to another view")
         if message.sender != self._rules.primary(message.view, base + 1):
             raise MessageInvalid(f"{where}: {message.sender.hex()[:16]} does not lead it")
@@ -178,7 +211,7 @@ def _slot_of(message: Signed) -> tuple[int, ...] | None:
         case Checkpoint():
             return (message.height,)
         case ViewChange() | NewView():
-            return (message.view,)
+            return (message.epoch, message.view)
         case Status():
             return None
         case _:

@@ -10,7 +10,6 @@ from consensus.state import State
 
 def on_executed(state: State, event: Executed) -> None:
     """Sign the header that execution produced; perhaps its certificate is known already."""
-    state.rules.forget()
     if event.height <= state.executed:
         return  # sync was faster
     assert event.height == state.executed + 1 <= state.delivered  # our own application, in our order
@@ -46,8 +45,11 @@ def counts(state: State, height: int) -> bool:
 def certify(state: State) -> None:
     """Form a certificate of every height whose checkpoints agree in a quorum."""
     for height in sorted(state.checkpoints.keys() - state.recent.keys()):
-        quorum = state.rules.quorum(height)
-        votes = sorted(state.checkpoints[height].values(), key=lambda vote: vote.sender)
+        if height > state.executed + state.rules.window:
+            return  # its validators are not known yet
+        quorum, voting = state.rules.quorum(height), state.rules.validators(height)
+        given = (vote for vote in state.checkpoints[height].values() if vote.sender in voting)
+        votes = sorted(given, key=lambda vote: vote.sender)
         if len(votes) < quorum:
             continue
         for header_hash in dict.fromkeys(vote.header_hash for vote in votes):
@@ -78,7 +80,6 @@ def learn(state: State, certificate: Certificate) -> None:
 
 def on_synced(state: State, event: Synced) -> None:
     """Continue above a block that sync executed; one at or below ours changes nothing at all."""
-    state.rules.forget()
     certificate = event.certificate
     height, ours = certificate.height, state.headers.get(certificate.height)
     if height <= state.certified or (ours is not None and _diverged(state, certificate, ours)):
@@ -113,3 +114,4 @@ def _collect_garbage(state: State) -> None:
             del by_height[height]
     for key in [item for item in state.future if item[2] <= state.certified]:
         del state.future[key]
+    state.follow_epoch()

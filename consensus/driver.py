@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.primitives.certificate import Certificate
-from chain.primitives.codec import encode
+from chain.primitives.codec import encode, tag_of
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import ConfigError
 from consensus import repair
 from consensus.authenticity import Verifier
+from consensus.errors import NotYetKnown
 from consensus.events import (
     Candidate,
     Checked,
@@ -142,9 +143,13 @@ class Driver:
         self._notice(message)
         if not repair.relevant(self._state, message):
             return
-        if isinstance(message, Status) and not self._in_time(peer, b"status", now):
+        if self._is_costly(message) and not self._in_time(peer, tag_of(type(message)).encode(), now):
             return
-        self._verifier.check(message)
+        try:
+            self._verifier.check(message)
+        except NotYetKnown:
+            self._lost_track = True  # others are ahead of us: say where we stand, and block sync follows
+            return
         self._heard[peer] = now
         self._handle(message, now)
 
@@ -346,7 +351,7 @@ class Driver:
         return (
             self._wait is not None
             or not state.active
-            or state.heard is not None
+            or state.listening
             or state.behind is not None
             or state.executed > state.certified
             or self._lost_track
@@ -386,6 +391,12 @@ class Driver:
             return False
         self._answered[peer, what] = now
         return True
+
+    def _is_costly(self, message: Message) -> bool:
+        """Tell whether a peer could make us verify many of these in vain."""
+        if isinstance(message, Certificate):
+            return not self._state.rules.is_settled(message.height)
+        return isinstance(message, Status)
 
     def _notice(self, message: Message) -> None:
         match message:

@@ -17,6 +17,12 @@ class MessageInvalid(ConsensusError):
     code = "bad_consensus_message"
 
 
+class NotYetKnown(ConsensusError):
+    """A message about heights whose validators are not known here: nobody's fault, we are behind."""
+
+    code = "not_yet_known"
+
+
 class VotesDamaged(ConsensusError):
     """The durable votes cannot be read: do not vote; restore the data directory, or rejoin as new."""
 

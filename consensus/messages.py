@@ -101,6 +101,8 @@ class Prepared:
 class ViewChange:
     """The sender leaves all views below `view`, and shows what may have been decided in them."""
 
+    epoch: U64
+    """First height of the epoch of the height above the certificate: views are counted anew in each."""
     view: U64
     certificate: Certificate | None
     """Last certified block; None stands for genesis."""
@@ -114,6 +116,7 @@ class ViewChange:
 class NewView:
     """A quorum of view changes for `view`, and the re-proposals that follow from them."""
 
+    epoch: U64
     view: U64
     view_changes: Annotated[tuple[ViewChange, ...], Bound(1, VALIDATORS_MAX)]
     """Exactly a quorum, ordered by sender."""
@@ -127,6 +130,7 @@ class NewView:
 class Status:
     """Where the sender stands, so that others resend what it lost."""
 
+    epoch: U64
     view: U64
     active: bool
     """False while the sender waits for the NEW-VIEW of `view`."""

@@ -180,20 +180,26 @@ def deliver(state: State) -> None:
 
 
 def take_held(state: State) -> bool:
-    """Handle held messages whose view and height have come; tell whether there were any."""
-    top = state.certified + state.rules.window
+    """Handle held messages whose view and height have come; tell whether there were any.
+
+    They may have come before the validators of their height were known, so the sender is judged again.
+    """
     due = [
         key
         for key, message in state.future.items()
-        if key[2] <= top
+        if key[2] <= state.top
         and (isinstance(message, Commit) or not _too_early(state, view_and_height(message)[0]))
     ]
     for key in due:
         match state.future.pop(key):
             case Proposal() as proposal:
-                on_proposal(state, proposal)
+                claim = proposal.pre_prepare
+                if claim.sender == state.rules.primary(claim.view, claim.height):
+                    on_proposal(state, proposal)
             case Prepare() as prepare:
-                on_prepare(state, prepare)
+                if state.rules.is_validator(prepare.sender, prepare.height):
+                    on_prepare(state, prepare)
             case Commit() as commit:
-                on_commit(state, commit)
+                if state.rules.is_validator(commit.sender, commit.height):
+                    on_commit(state, commit)
     return bool(due)

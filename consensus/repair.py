@@ -34,6 +34,7 @@ def build_status(state: State, *, asks: bool) -> Status:
     above = sorted(height for height in state.slots if height > state.delivered)
     proposed = tuple(height for height in above if state.slots[height].digest is not None)
     status = Status(
+        state.epoch.first,
         state.view,
         state.active,
         state.certificate,
@@ -49,9 +50,9 @@ def build_status(state: State, *, asks: bool) -> Status:
 
 def nudge(state: State, event: Nudge) -> None:
     """Say where we stand; while waiting for a new view, repeat our view change."""
-    state.send(build_status(state, asks=state.heard is not None), event.to)
+    state.send(build_status(state, asks=state.listening), event.to)
     own = state.view_changes.get(state.me)
-    if not state.active and own is not None and own.view == state.view:
+    if not state.active and own is not None and _is_current(state, own):
         state.send(own, event.to)
 
 
@@ -87,18 +88,23 @@ def _lacking(state: State, status: Status) -> list[Message]:
 
 
 def _view_news(state: State, status: Status) -> list[Message]:
-    ahead = state.view > status.view or (state.view == status.view and not status.active)
+    ours, theirs = (state.epoch.first, state.view), (status.epoch, status.view)
+    ahead = ours > theirs or (ours == theirs and not status.active)
     own = state.view_changes.get(state.me)
     if not ahead:
         return []
     if state.active:
         return [state.new_view] if state.new_view is not None else []
-    return [own] if own is not None and own.view == state.view else []
+    return [own] if own is not None and _is_current(state, own) else []
+
+
+def _is_current(state: State, change: ViewChange) -> bool:
+    return (change.epoch, change.view) == (state.epoch.first, state.view)
 
 
 def _votes(state: State, status: Status, height: int) -> list[Message]:
     slot, found = state.slots[height], list[Message]()
-    same_view = state.active and state.view == status.view
+    same_view = state.active and (state.epoch.first, state.view) == (status.epoch, status.view)
     payload = slot.payload()
     ours = slot.claim is not None and slot.claim.sender == state.me
     if same_view and height not in status.proposed and ours and slot.claim is not None and payload:
@@ -111,9 +117,18 @@ def _votes(state: State, status: Status, height: int) -> list[Message]:
 
 
 def _listen(state: State, status: Status) -> None:
-    """While without memory, hear a quorum (ourselves included) before ever voting again."""
-    others = set(state.rules.validators(state.certified + 1)) - {state.me}
-    if state.heard is None or status.sender not in others:
+    """While without memory, hear a quorum of the epoch (ourselves included) before ever voting again.
+
+    Whom we hear must stand where we do: with its next height in our epoch, and known to us to be in it. Only
+    then did our former self not take part in a later one.
+    """
+    voting = state.epoch.validators
+    if state.heard is None or state.me not in voting or status.sender not in voting:
+        return
+    following = status.delivered + 1
+    here = status.epoch == state.epoch.first == state.rules.epoch(following).first
+    if status.sender == state.me or not here or not state.rules.is_settled(following):
+        state.heard.pop(status.sender, None)
         return
     state.heard[status.sender] = certificate_height(status.certificate)
     if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):
@@ -158,9 +173,12 @@ def relevant(state: State, message: Message) -> bool:
             return message.height > certified or message.height in state.headers.keys() - state.recent.keys()
         case ViewChange():
             latest = state.view_changes.get(message.sender)
-            return latest is None or (latest.view <= message.view and latest != message)
+            if latest is None:
+                return message.epoch >= state.epoch.first
+            late = (latest.epoch, latest.view) <= (message.epoch, message.view)
+            return late and latest != message
         case NewView():
-            return message.view > state.view or (message.view == state.view and not state.active)
+            return message.epoch > state.epoch.first or state.is_news(message)
         case _:
             return True
 

@@ -85,7 +85,7 @@ class Replica:
 def _advance(state: State) -> None:
     """Do everything that the last event made possible; ends, since views, heights and votes only grow."""
     while not state.halted:
-        before = (state.certified, state.view, state.active)
+        before = (state.epoch.first, state.certified, state.view, state.active)
         for height in state.reproposals:
             state.slot(height)
         for height in sorted(state.slots):
@@ -95,5 +95,5 @@ def _advance(state: State) -> None:
         view_change.try_join(state)
         view_change.try_lead(state)
         held = normal_case.take_held(state)
-        if not held and before == (state.certified, state.view, state.active):
+        if not held and before == (state.epoch.first, state.certified, state.view, state.active):
             return

@@ -11,13 +11,14 @@ from consensus.state import State
 
 def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> dict[str, Any]:
     """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago."""
-    height = state.delivered + 1
+    height = min(state.delivered + 1, state.top)
     phase, missing = _phase(state)
     validators = state.rules.validators(height)
     return {
         "height": state.certified,
         "executed": state.executed,
         "delivered": state.delivered,
+        "epoch": state.epoch.first,
         "view": state.view,
         "active": state.active,
         "primary": state.rules.primary(state.view, height).hex(),
@@ -37,19 +38,16 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
 
 def _phase(state: State) -> tuple[str, set[bytes]]:
     """Return what is awaited and from whom."""
-    height = state.delivered + 1
+    height = min(state.delivered + 1, state.top)
     others = set(state.rules.validators(height)) - {state.me}
     if state.halted:
         return f"halted: {state.halted}", set()
-    if state.heard is not None:
-        return (
-            "listening to a quorum before voting, since the vote store was empty",
-            others - state.heard.keys(),
-        )
+    if state.listening and state.heard is not None:
+        return _listening(others), others - state.heard.keys()
     if state.behind is not None:
         return f"behind: blocks up to {state.behind.height} are certified, syncing", set()
     if not state.active:
-        asked = {key for key, change in state.view_changes.items() if change.view >= state.view}
+        asked = {change.sender for change in state.asking() if change.view >= state.view}
         leader = state.rules.primary(state.view, state.certified + 1)
         if len(asked) < state.rules.quorum(height):
             return f"asking for view {state.view}: {len(asked)} replicas so far", others - asked
@@ -62,6 +60,15 @@ def _phase(state: State) -> tuple[str, set[bytes]]:
     if state.delivered > state.executed:
         return f"height {state.executed + 1}: executing", set()
     return _voting(state, state.slots.get(height), others)
+
+
+def _listening(others: set[bytes]) -> str:
+    if others:
+        return "listening to a quorum before voting, since the vote store was empty"
+    return (
+        "the only validator, and its vote store was empty although its key has voted: restore the data "
+        "directory; if the chain shall begin anew, remove the marker of votes beside the key"
+    )
 
 
 def _voting(state: State, slot: Slot | None, others: set[bytes]) -> tuple[str, set[bytes]]:

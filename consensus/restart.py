@@ -22,9 +22,10 @@ def revive(rules: Rules, signer: Signer, head: Head, memory: Memory, *, first_st
     """
     replica = Replica(rules, signer, head)
     state = replica.state
+    _restore_epoch(state, memory)
     if memory.birth is not None:
         state.abstain_to = memory.birth.abstain_to
-    elif first_start or rules.quorum(state.certified + 1) == 1:
+    elif first_start:
         repair.settle_birth(state, 0)
     else:
         state.heard = {}
@@ -37,8 +38,21 @@ def revive(rules: Rules, signer: Signer, head: Head, memory: Memory, *, first_st
     return replica
 
 
+def _restore_epoch(state: State, memory: Memory) -> None:
+    """Stand in the epoch that we voted in, should the ledger not have its first certificate yet."""
+    entered = memory.epoch
+    if entered is None or entered.height <= state.certified:
+        return
+    if entered.height not in state.headers:
+        raise VotesDamaged(
+            f"vote store: votes above height {entered.height}, the ledger ends at {state.executed}; do not "
+            "vote with it: restore the data directory, or empty it and rejoin"
+        )
+    checkpoints.learn(state, entered)
+
+
 def _restore_view(state: State, memory: Memory) -> None:
-    if memory.new_view is not None:
+    if memory.new_view is not None and memory.new_view.epoch == state.epoch.first:
         state.view = memory.new_view.view
         view_change.adopt_view(state, memory.new_view)
     change = memory.view_change
@@ -47,8 +61,9 @@ def _restore_view(state: State, memory: Memory) -> None:
             raise VotesDamaged(
                 "vote store: belongs to another replica; check the node's key and data directory"
             )
-        state.view_changes[state.me] = change
-        if change.view > state.view:
+        if change.epoch == state.epoch.first:
+            state.view_changes[state.me] = change
+        if change.epoch == state.epoch.first and change.view > state.view:
             state.view, state.active, state.reproposals = change.view, False, {}
     state.good_view = state.view
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chain.primitives.certificate import fault_bound, quorum
+from chain.primitives.certificate import Epoch, fault_bound, quorum
 from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import ConfigError
 
@@ -19,16 +19,16 @@ class Rules:
     """What all replicas must agree on; it comes from genesis and the ledger, never from local settings."""
 
     chain_id: bytes
-    validators_for: Callable[[int], tuple[bytes, ...]]
-    """Height -> ordered public keys; known for every height up to W above the last certified one, and
-    an answer (the latest known set) for any other height in 0..2^64-1."""
+    epoch_for: Callable[[int], Epoch]
+    """Height -> its validators and since when they are in force: final up to `settled`, the newest set
+    known for any other height in 0..2^64-1."""
+    settled: Callable[[], int]
+    """The highest height whose epoch is final: W above the last executed one; it never falls."""
     window: int = 8
     """W: heights in flight above the last certified height, 1..32."""
     rotation: int = 16
     """Heights after which the primary changes within a view; bounds a censoring primary's tenure."""
-    _remembered: dict[int, tuple[bytes, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _remembered: dict[int, Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range (ConfigError)."""
@@ -36,22 +36,28 @@ class Rules:
             raise ConfigError(f"window: {self.window}, allowed 1..{WINDOW_MAX}")
         if not 1 <= self.rotation <= ROTATION_MAX:
             raise ConfigError(f"rotation: {self.rotation}, allowed 1..{ROTATION_MAX}")
-        if not self.validators_for(1):
+        if not self.epoch_for(1).validators:
             raise ConfigError("validators: empty set; a chain needs at least one validator")
 
-    def validators(self, height: int) -> tuple[bytes, ...]:
-        """Return the set that votes on a height; asked some 80 times a block, so answers are remembered."""
+    def is_settled(self, height: int) -> bool:
+        """Tell whether the set of a height is known for good."""
+        return height in self._remembered or height <= self.settled()
+
+    def epoch(self, height: int) -> Epoch:
+        """Return the epoch of a height; asked some 80 times a block, so what is final is remembered."""
         known = self._remembered.get(height)
         if known is None:
-            if len(self._remembered) >= _REMEMBERED_MAX:
-                self._remembered.clear()
-            # A peer may speak of height 2^64-1, and of what follows it.
-            known = self._remembered[height] = self.validators_for(min(height, U64_MAX))
+            final = height <= self.settled()  # before the set is read: the ledger may grow meanwhile
+            known = self.epoch_for(min(height, U64_MAX))  # a peer may speak of height 2^64-1, and of the next
+            if final:
+                if len(self._remembered) >= _REMEMBERED_MAX:
+                    self._remembered.clear()
+                self._remembered[height] = known
         return known
 
-    def forget(self) -> None:
-        """Ask again from now on: the ledger grew, and with it what is known of sets above the window."""
-        self._remembered.clear()
+    def validators(self, height: int) -> tuple[bytes, ...]:
+        """Return the set that votes on a height."""
+        return self.epoch(height).validators
 
     def primary(self, view: int, height: int) -> bytes:
         """Return who proposes `height` in `view`: validators[(view + height // rotation) mod n]."""
@@ -69,3 +75,10 @@ class Rules:
     def is_validator(self, key: bytes, height: int) -> bool:
         """Tell whether `key` votes on `height`."""
         return key in self.validators(height)
+
+    def last_together(self, height: int) -> int:
+        """Return the last of the W heights from `height` on that belong to its epoch."""
+        first, last = self.epoch(height).first, height + self.window - 1
+        while self.epoch(last).first != first:
+            last -= 1
+        return last

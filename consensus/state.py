@@ -22,7 +22,7 @@ from consensus.messages import (
 )
 from consensus.rules import Rules
 from consensus.slot import Check, Slot
-from consensus.votes import Evidence, accepted_key, committing_key, evidence_key, payload_key
+from consensus.votes import EPOCH, Evidence, accepted_key, committing_key, evidence_key, payload_key
 
 
 class State:
@@ -31,10 +31,14 @@ class State:
     def __init__(self, rules: Rules, signer: Signer, head: Head) -> None:
         """Start at the ledger's head in view 0, with no votes."""
         self.rules, self.signer, self.me = rules, signer, signer.public
+        self.epoch = rules.epoch(certificate_height(head.certificate) + 1)
+        """The validators of the next height to be certified: views are theirs, and begin at 0 with them."""
         self.view, self.active = 0, True
         self.good_view = 0
         """View of the last delivery: timeouts grow with the views wasted since."""
         self.certificate = head.certificate
+        self.top = rules.last_together(self.certified + 1)
+        """The last height that may be in flight: W above the certified one, never past the epoch's end."""
         self.headers = dict(head.headers)
         """Header hashes executed here, from the last 2W heights."""
         self.executed = self.delivered = max(self.certified, *self.headers, 0)
@@ -77,19 +81,25 @@ class State:
         """A certificate above everything delivered here, if one is known: blocks were missed."""
         return self.target if self.target is not None and self.target.height > self.delivered else None
 
+    @property
+    def listening(self) -> bool:
+        """Whether this validator hears others before it votes, since it has lost its memory."""
+        return self.heard is not None and self.me in self.epoch.validators
+
     def votes_on(self, height: int) -> bool:
         """Tell whether this replica may vote on a height."""
         return self.heard is None and height > self.abstain_to and self.rules.is_validator(self.me, height)
 
     def waiting(self) -> Wait | None:
         """Return what others owe us now, or None: then no timer runs."""
-        if self.halted or self.behind is not None or not self.votes_on(self.delivered + 1):
+        height = min(self.delivered + 1, self.top)
+        if self.halted or self.behind is not None or not self.votes_on(height):
             return None
         if not self.active:
-            asked = sum(change.view >= self.view for change in self.view_changes.values())
+            asked = sum(change.view >= self.view for change in self.asking())
             enough = asked >= self.rules.quorum(self.certified + 1)
             return Wait("new-view", self.view, self.delivered) if enough else None
-        if self.delivered >= self.certified + self.rules.window:
+        if self.delivered >= self.top:
             return None  # certificates are missing, not proposals: another primary would not help
         owed = self.pending or any(self.in_flight(slot) for slot in self.slots.values())
         return Wait("progress", self.view, self.delivered) if owed else None
@@ -101,13 +111,22 @@ class State:
         height = max(self.delivered + 1, self.fresh_from)
         while (slot := self.slots.get(height)) is not None and slot.digest is not None:
             height += 1
-        if height > self.certified + self.rules.window or not self.votes_on(height):
+        if height > self.top or not self.votes_on(height):
             return None
         decided = slot is not None and slot.committed is not None
         if decided or self.rules.primary(self.view, height) != self.me:
             return None
         parents = self.parents(height)
         return None if parents is None else Turn(height, self.view, parents, height - 1 - self.delivered)
+
+    def asking(self) -> list[ViewChange]:
+        """Return the latest view change of each validator of this epoch that sent one."""
+        return [change for change in self.view_changes.values() if change.epoch == self.epoch.first]
+
+    def is_news(self, message: NewView) -> bool:
+        """Tell whether a NEW-VIEW leads on from where we are."""
+        here = message.epoch == self.epoch.first
+        return here and (message.view > self.view or (message.view == self.view and not self.active))
 
     def wants(self) -> tuple[tuple[int, bytes], ...]:
         """Return (height, digest) of payloads to fetch: re-proposed or committed, and unknown here."""
@@ -139,7 +158,7 @@ class State:
 
     def slot(self, height: int) -> Slot | None:
         """Return the slot of a height inside the window, or None outside it."""
-        if not self.certified < height <= self.certified + self.rules.window:
+        if not self.certified < height <= self.top:
             return None
         return self.slots.setdefault(height, Slot(height))
 
@@ -161,6 +180,23 @@ class State:
         """Let go of the durable votes of a certified height."""
         self.out.delete += [accepted_key(height), committing_key(height)]
         self.out.delete += [payload_key(height, digest) for digest in sorted(payloads)]
+
+    def follow_epoch(self) -> None:
+        """After certifying a height: find what is next, and start afresh where other validators take over.
+
+        The certificate that ends an epoch becomes durable with the first vote of the next one: the votes
+        that follow it belong to the new set, and must be known as such after a crash.
+        """
+        epoch = self.rules.epoch(self.certified + 1)
+        self.top = self.rules.last_together(self.certified + 1)
+        if epoch.first == self.epoch.first or self.certificate is None:
+            return
+        self.epoch = epoch
+        self.leave_view(0, active=True)
+        self.good_view, self.new_view, self.fresh_from = 0, None, self.certified + 1
+        kept = {key: change for key, change in self.view_changes.items() if change.epoch >= epoch.first}
+        self.view_changes = kept
+        self.out.put[EPOCH] = encode(self.certificate)
 
     def leave_view(self, view: int, *, active: bool) -> None:
         """Move to a view; what was proposed in the one before is void unless it was prepared."""

@@ -21,17 +21,18 @@ def _ask_for(state: State, view: int) -> None:
     state.leave_view(view, active=False)
     slots = (state.slots[height] for height in sorted(state.slots))
     prepared = tuple(slot.prepared for slot in slots if slot.prepared is not None)
-    change = state.sign(ViewChange(view, state.certificate, prepared, state.me, UNSIGNED))
+    change = state.sign(ViewChange(state.epoch.first, view, state.certificate, prepared, state.me, UNSIGNED))
     state.view_changes[state.me] = change
     state.out.put[VIEW_CHANGE] = encode(change)
     state.send(change)
 
 
 def on_view_change(state: State, change: ViewChange) -> None:
-    """Keep the latest view change of each sender."""
+    """Keep the latest view change of each sender; one of a later epoch waits until we are there."""
     known = state.view_changes.get(change.sender)
-    if known is None or known.view < change.view:
-        state.view_changes[change.sender] = change
+    if known is None or (known.epoch, known.view) < (change.epoch, change.view):
+        if change.epoch >= state.epoch.first:
+            state.view_changes[change.sender] = change
     else:
         state.accuse(known, change)
 
@@ -39,22 +40,23 @@ def on_view_change(state: State, change: ViewChange) -> None:
 def try_join(state: State) -> None:
     """Follow f+1 replicas to a higher view."""
     height = state.certified + 1
-    target = view_to_join(state.view, state.view_changes.values(), state.rules.faults(height))
+    target = view_to_join(state.view, state.asking(), state.rules.faults(height))
     if target is not None and state.votes_on(height):
         _ask_for(state, target)
 
 
 def try_lead(state: State) -> None:
     """As leader of the view we wait for, start it once a quorum asked for it."""
-    if state.active or state.me not in state.view_changes or not state.votes_on(state.certified + 1):
+    own = state.view_changes.get(state.me)
+    if state.active or own is None or own.view != state.view or not state.votes_on(state.certified + 1):
         return
-    asking = [change for change in state.view_changes.values() if change.view == state.view]
+    asking = [change for change in state.asking() if change.view == state.view]
     base = base_height(asking)
     quorum = state.rules.quorum(base + 1)
     if len(asking) < quorum or state.rules.primary(state.view, base + 1) != state.me:
         return
     chosen = select_quorum(asking, quorum)
-    unsigned = NewView(state.view, chosen, choose_reproposals(chosen), state.me, UNSIGNED)
+    unsigned = NewView(state.epoch.first, state.view, chosen, choose_reproposals(chosen), state.me, UNSIGNED)
     message = state.sign(unsigned)
     state.send(message)
     _enter(state, message)
@@ -62,7 +64,11 @@ def try_lead(state: State) -> None:
 
 def on_new_view(state: State, message: NewView) -> None:
     """Enter a view that a quorum asked for, unless we are in it or above it already."""
-    if message.view > state.view or (message.view == state.view and not state.active):
+    if message.epoch > state.epoch.first:
+        for change in message.view_changes:  # they prove how far behind we are
+            if change.certificate is not None:
+                learn(state, change.certificate)
+    if state.is_news(message):
         _enter(state, message)
 
 

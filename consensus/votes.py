@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64, Bound, Hash, decode, record
 from chain.primitives.errors import DecodeError
 from consensus.errors import VotesDamaged
@@ -24,7 +25,7 @@ from consensus.messages import (
     payload_digest,
 )
 
-BIRTH, VIEW_CHANGE, NEW_VIEW = b"b", b"v", b"n"
+BIRTH, EPOCH, VIEW_CHANGE, NEW_VIEW = b"b", b"k", b"v", b"n"
 _ACCEPTED, _COMMITTING, _PAYLOAD, _EVIDENCE = b"a", b"c", b"p", b"e"
 
 
@@ -68,6 +69,8 @@ class Memory:
     """Everything the vote store held at a start."""
 
     birth: Birth | None = None
+    epoch: Certificate | None = None
+    """Of the height below the epoch entered last; None in the founding epoch."""
     view_change: ViewChange | None = None
     new_view: NewView | None = None
     accepted: dict[int, Accepted] = field(default_factory=dict)
@@ -116,6 +119,8 @@ def _recall_row(memory: Memory, key: bytes, value: bytes) -> None:
     kind, rest = key[:1], key[1:]
     if key == BIRTH:
         memory.birth = decode(Birth, value)
+    elif key == EPOCH:
+        memory.epoch = decode(Certificate, value)
     elif key == VIEW_CHANGE:
         memory.view_change = decode(ViewChange, value)
     elif key == NEW_VIEW:

@@ -83,7 +83,11 @@ class NodeCore:
         genesis, limits = self.ledger.genesis, self.ledger.genesis.limits
         return Driver(
             rules=Rules(
-                genesis.chain_id, self.ledger.validator_keys_at, limits.consensus_window, limits.rotation
+                genesis.chain_id,
+                self.ledger.epoch_at,
+                lambda: self.ledger.settled_height,
+                limits.consensus_window,
+                limits.rotation,
             ),
             signer=self._signer,
             timing=self._timing,

@@ -6,14 +6,15 @@ height, equal headers, and no correct replica ever contradicts itself, across cr
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from chain.primitives.certificate import Certificate, check_certificate
-from chain.primitives.codec import decode_value, encode_value, tag_of
+from chain.primitives.certificate import Certificate, Epoch, check_certificate
+from chain.primitives.codec import U64_MAX, decode_value, encode_value, tag_of
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import AssentError, DecodeError
 from consensus.driver import Driver, Timing
@@ -63,17 +64,36 @@ def make_payload(view: int, proposer: bytes, time: int, ids: list[int]) -> bytes
 
 @dataclass
 class Ledger:
-    """What a node's disk holds: executed blocks, certificates, which requests were done."""
+    """What a node's disk holds: executed blocks, certificates, which requests were done, validator sets."""
 
+    founders: tuple[bytes, ...]
+    window: int
+    changes: dict[int, tuple[bytes, ...]]
+    """Request -> the validators that it announces."""
     payloads: list[bytes] = field(default_factory=list)
     headers: list[bytes] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
     certificates: dict[int, Certificate] = field(default_factory=dict)
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.epochs.append(Epoch(0, self.founders))
 
     @property
     def height(self) -> int:
         return len(self.payloads)
+
+    def settled(self) -> int:
+        return self.height + self.window
+
+    def epoch_at(self, height: int) -> Epoch:
+        return next(epoch for epoch in reversed(self.epochs) if epoch.first <= height)
+
+    @property
+    def announced(self) -> bool:
+        """Whether a set is announced and not yet in force at the next height: then the chain moves on."""
+        return self.epochs[-1].first > self.height + 1
 
     def execute(self, payload: bytes) -> bytes:
         """Total: whatever the payload, time grows and a request is done once."""
@@ -81,7 +101,14 @@ class Ledger:
         content = parse(payload)
         self.payloads.append(payload)
         self.times.append(max(content["time"], (self.times[-1] if self.times else 0) + 1))
-        self.done |= set(content["ids"])
+        for request in content["ids"]:
+            if request in self.changes and request not in self.done:
+                keys = self.changes[request]
+                if keys != self.epochs[-1].validators:
+                    first = self.height + self.window
+                    self.epochs = [epoch for epoch in self.epochs if epoch.first < first]
+                    self.epochs.append(Epoch(first, keys))
+            self.done.add(request)
         self.headers.append(digest("test/header", parent, digest("test/payload", payload)))
         return self.headers[-1]
 
@@ -98,7 +125,7 @@ class Node:
 
     def __init__(self, cluster: Cluster, index: int, key: PrivateKey) -> None:
         self.cluster, self.index, self.key = cluster, index, key
-        self.ledger, self.votes = Ledger(), MemoryVotes()
+        self.ledger, self.votes = cluster.new_ledger(), MemoryVotes()
         self.driver: Driver | None = None
         self.life = 0
         self.pool: set[int] = set()
@@ -110,6 +137,9 @@ class Node:
         """For a twin: the nodes it exchanges messages with; None means all."""
         self.honest = True
         self.first_start = True
+        self.claims_at = 0
+        self.next_key: PrivateKey | None = None
+        """Takes over from `key` where the ledger says so."""
 
     @property
     def up(self) -> bool:
@@ -126,8 +156,15 @@ class Node:
 
     def boot(self) -> None:
         self.life += 1
+        rules = Rules(
+            CHAIN_ID,
+            self.ledger.epoch_at,
+            self.ledger.settled,
+            self.cluster.rules.window,
+            self.cluster.rules.rotation,
+        )
         self.driver = Driver(
-            rules=self.cluster.rules,
+            rules=rules,
             signer=self.key,
             timing=self.cluster.timing,
             store=self.votes,
@@ -155,9 +192,39 @@ class Node:
     def _tick(self, life: int) -> None:
         if life == self.life and self.driver is not None:
             self.call(lambda driver, now: driver.on_tick(now))
+            self._follow_claims()
+            self._switch_key()
             if self.driver is not None:
                 at = max(self.driver.next_deadline(), self.cluster.now + 1)
                 self.cluster.at(min(at, self.cluster.now + 50), lambda: self._tick(life))
+
+    def _follow_claims(self) -> None:
+        """Block sync on a peer's word: consensus cannot check certificates of sets it does not know yet."""
+        if self.cluster.now < self.claims_at:
+            return
+        self.claims_at = self.cluster.now + 200
+        ahead = [
+            node
+            for node in self.cluster.nodes
+            if node.up
+            and node.honest
+            and self.cluster.linked(node, self)
+            and node.certified_height > self.ledger.settled()
+        ]
+        if ahead:
+            server, life = self.cluster.random.choice(ahead), self.life
+            certificate = server.ledger.certificates[server.certified_height]
+            self.cluster.at(self.cluster.now + 40, lambda: self._sync(life, server, certificate))
+
+    def _switch_key(self) -> None:
+        """Go on under the next key, with a memory of its own, once it is the key that votes."""
+        voting = self.ledger.epoch_at(self.certified_height + 1).validators
+        key = self.next_key
+        if key is not None and self.key.public not in voting and key.public in voting:
+            self.crash()
+            self.key, self.next_key = key, None
+            self.votes, self.first_start = MemoryVotes(), True
+            self.boot()
 
     def submit(self, request: int) -> None:
         if request not in self.ledger.done:
@@ -175,7 +242,7 @@ class Node:
     # --- the application port ---------------------------------------------------------------------
 
     def pending(self) -> bool:
-        return bool(self.pool)
+        return bool(self.pool) or self.ledger.announced
 
     def _parent_time(self, below: int, parents: Iterable[bytes]) -> int:
         time = self.ledger.times[below - 1] if below else 0
@@ -186,7 +253,7 @@ class Node:
     def propose(self, turn: Turn) -> bytes | None:
         taken = {item for payload in turn.parents for item in parse(payload)["ids"]}
         ids = sorted(self.pool - taken)[:5]
-        if not ids:
+        if not ids and not (self.ledger.announced and turn.height == self.ledger.height + 1):
             return None
         time = max(
             self.cluster.now + self.skew_ms,
@@ -206,9 +273,12 @@ class Node:
         if not candidate.fresh:
             return True
         below = candidate.height - 1 - len(candidate.parents)
+        if not ids and candidate.parents:
+            self.waiting.append(candidate)  # whether something is announced shows once they are executed
+            return None
         taken = {item for payload in candidate.parents for item in parse(payload)["ids"]}
         return (
-            bool(ids)
+            (bool(ids) or self.ledger.announced)
             and content["view"] == candidate.view
             and content["by"] == candidate.proposer
             and self._parent_time(below, candidate.parents) < content["time"] <= self.cluster.now + 30_000
@@ -235,9 +305,21 @@ class Node:
         self.ledger.execute(payload)
         self.pool -= self.ledger.done
         self.cluster.executed(self, self.ledger.height)
+        life = self.life
+        if self.waiting:
+            self.cluster.at(self.cluster.now, lambda: self._ask_again(life))
+
+    def _ask_again(self, life: int) -> None:
+        if life == self.life and self.driver is not None:
+            waiting, self.waiting = self.waiting, []
+            for candidate in waiting:
+                if candidate.height > self.ledger.height:
+                    below = candidate.height - 1 - self.ledger.height
+                    parents = candidate.parents[len(candidate.parents) - below :] if below else ()
+                    self._answer(dataclasses.replace(candidate, parents=parents))
 
     def certified(self, certificate: Certificate) -> None:
-        check_certificate(certificate, CHAIN_ID, self.cluster.keys)
+        check_certificate(certificate, CHAIN_ID, self.ledger.epoch_at(certificate.height).validators)
         assert self.ledger.headers[certificate.height - 1] == certificate.header_hash
         assert certificate.height not in self.ledger.certificates, "certified twice"
         self.ledger.certificates[certificate.height] = certificate
@@ -318,7 +400,9 @@ class Cluster:
         self.now = START_MS
         self.keyring = [PrivateKey(digest("test/key", bytes([i]))) for i in range(n + observers)]
         self.keys = tuple(key.public for key in self.keyring[:n])
-        self.rules = Rules(CHAIN_ID, lambda _height: self.keys, window, rotation)
+        self.changes: dict[int, tuple[bytes, ...]] = {}
+        self.rules = Rules(CHAIN_ID, lambda _height: Epoch(0, self.keys), lambda: U64_MAX, window, rotation)
+        """Of the founding set; every node asks its own ledger."""
         self.timing = timing or Timing()
         self.execution_ms = 2
         self.faults = Faults()
@@ -393,6 +477,25 @@ class Cluster:
             ),
             limit_ms,
         )
+
+    def change_validators(self, *indices: int) -> int:
+        """Submit a request that makes these nodes the validators, W heights after the block that has it."""
+        self.changes[self.requests] = tuple(self.keyring[index].public for index in indices)
+        return self.submit()[0]
+
+    def rotate_key(self, index: int) -> PrivateKey:
+        """Give a node its next key, and submit the request that moves its seat to it."""
+        node = self.nodes[index]
+        new = PrivateKey(digest("test/key", bytes([index, self.requests % 256])))
+        node.next_key = new
+        latest = node.ledger.epochs[-1].validators
+        self.changes[self.requests] = tuple(new.public if key == node.key.public else key for key in latest)
+        self.submit()
+        return new
+
+    def new_ledger(self) -> Ledger:
+        """An empty disk."""
+        return Ledger(self.keys, self.rules.window, self.changes)
 
     # --- network ----------------------------------------------------------------------------------
 
@@ -473,7 +576,7 @@ class Cluster:
         elif isinstance(message, Prepare | Commit) or kind == "pre-prepare":
             slot, content = (message.view, message.height), message.payload_digest
         elif isinstance(message, ViewChange):
-            slot, content = (message.view,), message.signature
+            slot, content = (message.epoch, message.view), message.signature
         else:
             return
         before = self.said.setdefault((sender.key.public, kind, *slot), content)

@@ -15,8 +15,8 @@ def storm(n: int, seed: int, *, rounds: int = 12, twin: bool = False, observers:
         first, second, third = ((seed + step) % n for step in (1, 2, 3))
         cluster.add_twin(seed % n, left={first, second}, right={second, third})
     for _ in range(rounds):
-        _one_fault(cluster, n, may_crash=not twin)
-        cluster.submit(cluster.random.randint(0, 6), nodes=_some(cluster))
+        one_fault(cluster, n, may_crash=not twin)
+        cluster.submit(cluster.random.randint(0, 6), nodes=some(cluster))
         cluster.run_for(cluster.random.choice([20, 150, 800, 3_000]))
     calm(cluster)
     return cluster
@@ -39,14 +39,14 @@ def calm(cluster: Cluster) -> None:
     cluster.settle(CALM_LIMIT_MS)
 
 
-def _some(cluster: Cluster) -> list[Node]:
+def some(cluster: Cluster) -> list[Node]:
     honest = [node for node in cluster.nodes if node.honest]
     if cluster.random.random() < 0.5:
         return honest
     return cluster.random.sample(honest, cluster.random.randint(1, len(honest)))
 
 
-def _one_fault(cluster: Cluster, n: int, *, may_crash: bool) -> None:
+def one_fault(cluster: Cluster, n: int, *, may_crash: bool) -> None:
     chance = cluster.random
     match chance.randint(0, 9):
         case 0 | 1:

@@ -175,7 +175,7 @@ def test_30_a_wiped_replica_abstains_from_heights_it_may_have_voted_on() -> None
     node = cluster.nodes[1]
     node.crash()
     node.votes.rows.clear()
-    node.ledger = type(node.ledger)()
+    node.ledger = cluster.new_ledger()
     node.first_start = False
     node.boot()
     cluster.heal()

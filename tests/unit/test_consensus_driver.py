@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chain.primitives.certificate import Certificate
+from chain.primitives.certificate import Certificate, Epoch
+from chain.primitives.codec import U64_MAX
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import ConfigError, DecodeError
 from consensus.driver import Driver, Timing
@@ -75,7 +76,8 @@ class World:
 
 def build(n: int = 1, timing: Timing | None = None) -> tuple[Driver, World]:
     keys = [PrivateKey(digest("test/key", bytes([i]))) for i in range(n)]
-    rules, world = Rules(CHAIN, lambda _height: tuple(key.public for key in keys)), World()
+    public = tuple(key.public for key in keys)
+    rules, world = Rules(CHAIN, lambda _height: Epoch(0, public), lambda: U64_MAX), World()
     driver = Driver(
         rules=rules,
         signer=keys[0],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.primitives.certificate import Certificate, checkpoint_digest
+from chain.primitives.certificate import Certificate, Epoch, checkpoint_digest
 from chain.primitives.codec import U64_MAX, encode
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid, SignatureInvalid
@@ -44,7 +44,7 @@ from consensus.votes import Accepted, Birth, Committing, Evidence
 CHAIN = digest("test/chain")
 KEYS = sorted((PrivateKey(digest("test/key", bytes([i]))) for i in range(4)), key=lambda key: key.public)
 PUBLIC = tuple(key.public for key in KEYS)
-RULES = Rules(CHAIN, lambda _height: PUBLIC)
+RULES = Rules(CHAIN, lambda _height: Epoch(0, PUBLIC), lambda: U64_MAX)
 VECTORS = Path(__file__).parents[1] / "vectors" / "consensus.json"
 PAYLOAD = b"a payload"
 DIGEST = payload_digest(PAYLOAD)
@@ -73,12 +73,12 @@ def certificate(height: int, voters: tuple[int, ...] = (0, 1, 2)) -> Certificate
 
 def view_change(view: int, index: int, base: int = 0, items: tuple[Prepared, ...] = ()) -> ViewChange:
     shown = certificate(base) if base else None
-    return signed(ViewChange(view, shown, items, PUBLIC[index], UNSIGNED), index)
+    return signed(ViewChange(0, view, shown, items, PUBLIC[index], UNSIGNED), index)
 
 
 def new_view(view: int, changes: tuple[ViewChange, ...], index: int | None = None) -> NewView:
     leader = view % 4 if index is None else index
-    return signed(NewView(view, changes, choose_reproposals(changes), PUBLIC[leader], UNSIGNED), leader)
+    return signed(NewView(0, view, changes, choose_reproposals(changes), PUBLIC[leader], UNSIGNED), leader)
 
 
 def specimens() -> dict[str, Any]:
@@ -94,7 +94,7 @@ def specimens() -> dict[str, Any]:
         "prepared": prepared(0, 1),
         "view-change": change,
         "new-view": new_view(1, tuple(view_change(1, i, items=(prepared(0, 1),)) for i in range(3))),
-        "status": signed(Status(1, False, certificate(2), 3, (4, 5), (3,), True, PUBLIC[0], UNSIGNED)),
+        "status": signed(Status(0, 1, False, certificate(2), 3, (4, 5), (3,), True, PUBLIC[0], UNSIGNED)),
         "certificate": certificate(2),
         "fetch": Fetch(7, DIGEST),
         "payload": PayloadReply(7, PAYLOAD),
@@ -228,9 +228,9 @@ def test_a_view_change_cannot_claim_a_height_without_its_certificate() -> None:
     """Failure 24: a claimed height means nothing; the certificate must hold."""
     short = certificate(5, voters=(0, 1))
     with pytest.raises(ProofInvalid):
-        Verifier(RULES).check(signed(ViewChange(1, short, (), PUBLIC[1], UNSIGNED), 1))
+        Verifier(RULES).check(signed(ViewChange(0, 1, short, (), PUBLIC[1], UNSIGNED), 1))
     with pytest.raises(ProofInvalid):
-        Verifier(RULES).check(signed(Status(0, True, short, 5, (), (), False, PUBLIC[1], UNSIGNED), 1))
+        Verifier(RULES).check(signed(Status(0, 0, True, short, 5, (), (), False, PUBLIC[1], UNSIGNED), 1))
 
 
 def test_a_new_view_whose_reproposals_do_not_follow_is_refused() -> None:
@@ -245,7 +245,7 @@ def test_a_new_view_whose_reproposals_do_not_follow_is_refused() -> None:
 def test_absurd_heights_in_a_new_view_cost_nothing() -> None:
     """A prepared height of 2^63 must be refused before anything counts up to it."""
     wild = view_change(1, 1, items=(prepared(0, 2**63),))
-    message = NewView(1, (view_change(1, 0), wild, view_change(1, 2)), (), PUBLIC[1], UNSIGNED)
+    message = NewView(0, 1, (view_change(1, 0), wild, view_change(1, 2)), (), PUBLIC[1], UNSIGNED)
     with pytest.raises(MessageInvalid, match="prepared heights"):
         Verifier(RULES).check(signed(message, 1))
 
@@ -253,16 +253,16 @@ def test_absurd_heights_in_a_new_view_cost_nothing() -> None:
 def test_the_last_64_bit_height_is_refused_like_any_other_lie() -> None:
     """Arithmetic on a claimed height must not leave the declared errors (the set of 2^64 is asked for)."""
 
-    def ledger(height: int) -> tuple[bytes, ...]:
+    def ledger(height: int) -> Epoch:
         height.to_bytes(8, "big")
-        return PUBLIC
+        return Epoch(0, PUBLIC)
 
     top = dataclasses.replace(certificate(3), height=U64_MAX)
-    change = signed(ViewChange(1, top, (), PUBLIC[0], UNSIGNED), 0)
+    change = signed(ViewChange(0, 1, top, (), PUBLIC[0], UNSIGNED), 0)
     lead = (1 + (U64_MAX + 1) // RULES.rotation) % 4
-    for lie in (change, signed(NewView(1, (change,) * 3, (), PUBLIC[lead], UNSIGNED), lead)):
+    for lie in (change, signed(NewView(0, 1, (change,) * 3, (), PUBLIC[lead], UNSIGNED), lead)):
         with pytest.raises(AssentError):
-            Verifier(Rules(CHAIN, ledger)).check(lie)
+            Verifier(Rules(CHAIN, ledger, lambda: U64_MAX)).check(lie)
 
 
 def test_what_was_verified_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chain.primitives.certificate import fault_bound, quorum
+from chain.primitives.certificate import Epoch, fault_bound, quorum
 from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import ConfigError
 from consensus.rules import Rules
@@ -29,13 +29,13 @@ def test_the_quorum_of_small_clusters_is_as_stated(n: int, q: int) -> None:
 
 def _rules(n: int, rotation: int) -> Rules:
     keys = tuple(bytes([i]) * 32 for i in range(n))
-    return Rules(bytes(32), lambda _height: keys, rotation=rotation)
+    return Rules(bytes(32), lambda _height: Epoch(0, keys), lambda: U64_MAX, rotation=rotation)
 
 
 def test_the_primary_changes_with_the_view_and_with_every_rotation_of_heights() -> None:
     """primary(view, height) = validators[(view + height // rotation) mod n]."""
     rules = _rules(4, rotation=10)
-    keys = rules.validators_for(1)
+    keys = rules.validators(1)
     assert [rules.primary(view, 1) for view in range(5)] == [*keys, keys[0]]
     assert rules.primary(0, 9) == keys[0]
     assert rules.primary(0, 10) == keys[1]
@@ -46,22 +46,33 @@ def test_the_primary_changes_with_the_view_and_with_every_rotation_of_heights() 
 def test_rules_out_of_range_are_refused_with_the_range(window: int, rotation: int) -> None:
     """The text names parameter, value and allowed range."""
     with pytest.raises(ConfigError, match="allowed"):
-        Rules(bytes(32), lambda _height: (bytes(32),), window, rotation)
+        Rules(bytes(32), lambda _height: Epoch(0, (bytes(32),)), lambda: 8, window, rotation)
 
 
 def test_any_height_a_peer_may_name_has_a_set_and_costs_bounded_memory() -> None:
-    """The ledger is asked for 64-bit heights only, once each until it grows."""
+    """The ledger is asked for 64-bit heights only; what is final is asked for once."""
     asked: list[int] = []
-    rules = Rules(bytes(32), lambda height: asked.append(height) or (bytes(32),))
+    top = 7
+    rules = Rules(bytes(32), lambda height: asked.append(height) or Epoch(0, (bytes(32),)), lambda: top)
     assert rules.quorum(U64_MAX + 1) == 1
     assert max(asked) == U64_MAX
     asked.clear()
     for _ in range(3):
         rules.primary(0, 7)
-    assert asked == [7]
-    rules.forget()
-    rules.primary(0, 7)
-    assert asked == [7, 7]
+        rules.primary(0, 8)
+    assert asked == [7, 8, 8, 8], "height 8 may still get another set"
+    assert (rules.is_settled(7), rules.is_settled(8)) == (True, False)
+    top = 1_000
     for height in range(1_000):
         rules.quorum(height)
     assert len(rules._remembered) <= 256
+
+
+def test_heights_in_flight_never_span_two_sets() -> None:
+    """With W = 8 and a set that takes over at 10: from 6 on only 6..9, then the new set's own 8."""
+    rules = Rules(
+        bytes(32),
+        lambda height: Epoch(10, (b"b",)) if height >= 10 else Epoch(0, (b"a",)),
+        lambda: U64_MAX,
+    )
+    assert [rules.last_together(height) for height in (1, 2, 3, 6, 9, 10, 11)] == [8, 9, 9, 9, 9, 17, 18]

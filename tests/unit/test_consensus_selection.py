@@ -18,7 +18,7 @@ def change(sender: int, view: int = 9, base: int = 0, *prepared: tuple[int, int,
     """Unsigned; `prepared` holds (view, height, digest)."""
     shown = Certificate(base, bytes(32), ()) if base else None
     items = tuple(Prepared(at, height, digest, ()) for at, height, digest in prepared)
-    return ViewChange(view, shown, items, bytes([sender]) * 32, UNSIGNED)
+    return ViewChange(0, view, shown, items, bytes([sender]) * 32, UNSIGNED)
 
 
 def test_the_payload_prepared_in_the_highest_view_is_proposed_again() -> None:
