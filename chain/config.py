@@ -22,7 +22,7 @@ class Network(Section):
     """The TLS 1.3 port for other nodes; only members of the ledger are admitted."""
 
     listen: Address = "127.0.0.1:30300"
-    send_queue_bytes: Annotated[int, within(1_048_576, 1_073_741_824, "bytes")] = 67_108_864
+    send_queue_bytes: Annotated[int, within(1_048_576, 1_073_741_824, "bytes")] = 16_777_216
 
 
 class Rpc(Section):

@@ -108,6 +108,10 @@ class Driver:
         self._events: deque[Event] = deque()
         self._running = False
         self._deletes: list[bytes] = []
+        self.dropped_answers = 0
+        """Statuses and fetches left unanswered because their sender asked too often."""
+        self.dropped_deletes = 0
+        """Durable rows of certified heights that stay until the next start: too many waited for a write."""
         self._now = 0
         self._wait: Wait | None = None
         self._since = 0
@@ -236,7 +240,10 @@ class Driver:
                 return
 
     def _perform(self, effects: Effects) -> None:
-        self._deletes = (self._deletes + effects.delete)[-DELETES_MAX:]
+        self._deletes += effects.delete
+        if len(self._deletes) > DELETES_MAX:
+            self.dropped_deletes += len(self._deletes) - DELETES_MAX
+            del self._deletes[:-DELETES_MAX]
         if effects.put:
             self._store.write(effects.put, self._deletes)
             self._deletes = []
@@ -388,6 +395,7 @@ class Driver:
             self._answered = {key: at for key, at in self._answered.items() if now - at < interval}
         last = self._answered.get((peer, what))
         if len(self._answered) >= ANSWERS_MAX or (last is not None and now - last < interval):
+            self.dropped_answers += 1
             return False
         self._answered[peer, what] = now
         return True

@@ -21,7 +21,7 @@ class Metrics:
             "assent_refused", "Transactions refused by the pool", ["code"], registry=registry
         )
         self.dropped = Counter(
-            "assent_dropped", "Messages dropped by a full queue", ["kind"], registry=registry
+            "assent_dropped", "Items that a full queue gave up", ["queue"], registry=registry
         )
         self.disconnects = Counter(
             "assent_disconnects", "Connections closed, by reason", ["reason"], registry=registry

@@ -207,7 +207,7 @@ class RpcServer:
         try:
             if not isinstance(name, str) or call.get("jsonrpc") != "2.0":
                 raise _Refused(INVALID_REQUEST, 'a call needs "jsonrpc": "2.0" and a "method"')
-            self._rate.take(1, asyncio.get_running_loop().time())
+            self._take_one()
             if name in ("subscribe", "unsubscribe") and socket is not None and streams is not None:
                 result = self._stream(name, call.get("params") or {}, socket, streams)
             else:
@@ -225,6 +225,13 @@ class RpcServer:
         except Exception:  # a fault of ours: the caller learns that, the log learns what
             log.exception("method %s failed", name)
             return self._refuse(ident, name, INTERNAL_ERROR, "internal error; the node's log has the details")
+
+    def _take_one(self) -> None:
+        try:
+            self._rate.take(1, asyncio.get_running_loop().time())
+        except LimitError:
+            self._metrics.dropped.labels("rpc_rate").inc()
+            raise
 
     def _refuse(self, ident: Any, name: Any, number: int, text: str, data: Any = None) -> dict[str, Any]:
         known = name if isinstance(name, str) and name in self._methods else "other"

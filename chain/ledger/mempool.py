@@ -114,9 +114,9 @@ class Mempool:
 
     def admit(self, candidate: Candidate, head_height: int, *, verified: bool) -> None:
         """Take a transaction in; raise Refused. `verified` is what the signature check found."""
-        self.screen(candidate, head_height)
-        if not verified:
+        if not verified:  # first: whatever else is wrong, nobody honest passed it on
             raise BadSignature(f"transaction {candidate.id.hex()}: the signature does not hold")
+        self.screen(candidate, head_height)
         if candidate.id in self._held:
             self._release(candidate.id)
         self._pool[candidate.id] = candidate

@@ -23,7 +23,7 @@ from chain.primitives.tls import client_context, server_context
 
 log = logging.getLogger("assent.network")
 
-QUEUE_BYTES = 67_108_864
+QUEUE_BYTES = 16_777_216
 HANDSHAKES_MAX = 64
 """Accepted sockets that are not admitted yet; more are closed unheard."""
 TICK_S = 0.5
@@ -181,6 +181,7 @@ class PeerManager:
                 continue
             if len(waiting) + len(self._registry.greeting) >= HANDSHAKES_MAX:
                 log.warning("connection from %s refused: %d handshakes under way", address, HANDSHAKES_MAX)
+                self._registry.disconnects["handshakes"] += 1
                 accepted.close()
                 continue
             task = self._spawn(self._welcome(accepted, f"{address[0]}:{address[1]}"))

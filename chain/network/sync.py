@@ -138,6 +138,8 @@ class Sync:
         self._progress = _Progress()
         self._told_height, self._tell_at = 0, 0
         self._drops: list[Drop] = []
+        self.dropped_serves = 0
+        """Requests for blocks answered with none because their sender asked too often."""
 
     # --- events -------------------------------------------------------------------------------
 
@@ -239,6 +241,7 @@ class Sync:
         blocks: list[bytes] = []
         size = 0
         allowed = min(request.count, RANGE_BLOCKS) if peer.served <= SERVED_PER_S else 0
+        self.dropped_serves += not allowed
         for height in range(request.first, request.first + allowed):
             encoded = self._chain.block(height) if size < ANSWER_BYTES else None
             if encoded is None:

@@ -17,6 +17,8 @@ from chain.node.ports import Workers
 
 BATCH = 256
 WAITING_MAX = 100_000
+WAITING_BYTES_MAX = 33_554_432
+"""Transactions that wait for verification: a flood of large ones costs no more than this."""
 
 Answer = Callable[[list[Candidate | Refused]], None]
 
@@ -71,8 +73,11 @@ class Admission:
         self._workers = workers
         self._waiting: deque[_Waiting] = deque()
         self._under_way: list[_Waiting] = []
+        self._waiting_bytes = 0
         self.refusals: Counter[str] = Counter()
         """Transactions refused so far, by code."""
+        self.dropped = 0
+        """Transactions given up because too many waited for verification."""
 
     def submit(self, encoded: Sequence[bytes], answer: Answer) -> None:
         """Take transactions of a client; `answer` hears each as admitted, or why it was refused."""
@@ -86,13 +91,14 @@ class Admission:
                 request.results.append(refusal)
                 continue
             request.results.append(candidate)
-            if len(self._waiting) >= WAITING_MAX:
+            if not self._has_room(candidate):
                 request.results[position] = PoolFull(
-                    f"{WAITING_MAX} transactions wait for verification; wait, or ask another node"
+                    f"{len(self._waiting)} transactions of {self._waiting_bytes} bytes wait for "
+                    "verification; wait, or ask another node"
                 )
                 continue
             request.undecided += 1
-            self._waiting.append(_Waiting(candidate, None, request, position))
+            self._wait(_Waiting(candidate, None, request, position))
         request.undecided -= 1
         if request.undecided:
             self._verify()
@@ -102,18 +108,29 @@ class Admission:
     def take(self, received: Sequence[tuple[Candidate, bytes]]) -> None:
         """Take (transaction, peer) pairs that a peer sent; `decided` hears what became of each."""
         for candidate, peer in received:
-            if len(self._waiting) < WAITING_MAX:
-                self._waiting.append(_Waiting(candidate, peer))
+            if self._has_room(candidate):
+                self._wait(_Waiting(candidate, peer))
             else:
                 refusal = PoolFull("too many transactions wait for verification")
                 self._decided([Verdict(candidate, refusal, peer)])
         self._verify()
+
+    def _has_room(self, candidate: Candidate) -> bool:
+        size = self._waiting_bytes + len(candidate.raw)
+        room = len(self._waiting) < WAITING_MAX and size <= WAITING_BYTES_MAX
+        self.dropped += not room
+        return room
+
+    def _wait(self, item: _Waiting) -> None:
+        self._waiting.append(item)
+        self._waiting_bytes += len(item.candidate.raw)
 
     def _verify(self) -> None:
         """Give the workers the next batch, unless one is under way."""
         if self._under_way or not self._waiting:
             return
         self._under_way = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._waiting_bytes -= sum([len(item.candidate.raw) for item in self._under_way])
         self._workers.verify([item.candidate for item in self._under_way], self._on_verified)
 
     def _on_verified(self, held: Sequence[bool]) -> None:

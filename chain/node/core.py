@@ -64,6 +64,7 @@ class NodeCore:
         for candidate in self._votes.promised():
             self.pool.hold(candidate, verified=True)
         self._wanted: set[bytes] = set()
+        self._wanted_dropped = 0
         self._orderer = Orderer(
             signer.public, ledger, genesis.limits, self.pool, self._votes, self._clock.wall_ms, self
         )
@@ -157,6 +158,7 @@ class NodeCore:
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
         """Fetch transactions that a proposal names."""
         if len(self._wanted) + len(tx_ids) > WANTED_MAX:
+            self._wanted_dropped += len(self._wanted)
             self._wanted.clear()  # named by proposals that came to nothing; live ones ask again
         self._wanted.update(tx_ids)
         self._perform_gossip(self.gossip.want(tx_ids, (source,) if source else (), self._clock.now_ms()))
@@ -207,6 +209,19 @@ class NodeCore:
         self.pool.remove_committed(settled, self.ledger.head.height)
         self._votes.executed(settled)
         self._wanted.difference_update(settled)
+
+    def drops(self) -> dict[str, int]:
+        """Return how much each bounded queue has given up so far; outboxes count their own."""
+        return {
+            "verify": self.admission.dropped,
+            "pool_held": self.pool.dropped_held,
+            "gossip": self.gossip.dropped,
+            "proposals": self._orderer.dropped,
+            "wanted": self._wanted_dropped,
+            "consensus_answers": self.driver.dropped_answers,
+            "consensus_deletes": self.driver.dropped_deletes,
+            "sync_serves": self.sync.dropped_serves,
+        }
 
     # --- transactions -----------------------------------------------------------------------------
 

@@ -78,6 +78,8 @@ class Orderer:
         self._key, self._ledger, self._limits, self._pool = key, ledger, limits, pool
         self._votes, self._clock, self._node = votes, clock, node
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
+        self.dropped = 0
+        """Proposals given up because too many waited for their transactions."""
 
     def pending(self) -> bool:
         """Tell whether transactions wait, or the genesis still waits to be certified by a first block."""
@@ -174,6 +176,7 @@ class Orderer:
     def _wait_for(self, candidate: Candidate, batch: Batch, missing: list[bytes]) -> None:
         while len(self._waiting) >= WAITING_MAX:
             del self._waiting[next(iter(self._waiting))]
+            self.dropped += 1
         self._waiting[candidate.digest] = (candidate, batch)
         self._node.want(missing, candidate.proposer)
 

@@ -135,8 +135,9 @@ class NodeStatus:
         for peer in self._peers.peers():
             for kind, number in peer.drops.items():
                 drops[kind] = drops.get(kind, 0) + number
-        for kind, number in drops.items():
-            self._count(metrics.dropped.labels(kind), f"drop {kind}", number)
+        sent = {f"send_{kind}": number for kind, number in drops.items()}
+        for queue, number in (sent | self._core.drops()).items():
+            self._count(metrics.dropped.labels(queue), f"drop {queue}", number)
 
     def _count(self, counter: Any, name: str, total: int) -> None:
         counter.inc(max(0, total - self._told.get(name, 0)))
