@@ -95,10 +95,24 @@ def run_source(
     gas: int = DEFAULT_GAS,
     init: Mapping[str, Value] | None = None,
 ) -> dict[str, Any]:
+    """Run one function of a source on an empty chain, as `run_outcome` does; return the verdict as JSON.
+
+    {"status", "result", "code", "gas", "line", "detail"}; in `result`, bytes are {"$bytes": hex}.
+    """
+    return verdict_of(run_outcome(source, call, args, gas=gas, init=init))
+
+
+def run_outcome(
+    source: str,
+    call: str,
+    args: Mapping[str, Value] | Sequence[Value],
+    *,
+    gas: int = DEFAULT_GAS,
+    init: Mapping[str, Value] | None = None,
+) -> Outcome:
     """Run one function of a source on an empty chain; any function may be named, decorated or not.
 
-    With `init`, the contract is deployed first and its @init is run with these arguments. Returns
-    {"status", "result", "code", "gas", "line", "detail"}; `result` is JSON (bytes as {"$bytes": hex}).
+    With `init`, the contract is deployed first and its @init is run with these arguments.
     """
     runtime = ContractRuntime()
     chain = LocalChain(ORG, runtime=runtime)
@@ -108,9 +122,9 @@ def run_source(
             chain.deploy(source, NAME, init)
     except ContractRejected as rejected:
         first = rejected.diagnostics[0]
-        return _verdict(Outcome(REJECTED, first.rule, line=first.line, detail=str(rejected)))
+        return Outcome(REJECTED, first.rule, line=first.line, detail=str(rejected))
     machine = _machine(runtime, chain, gas)
-    return _verdict(guarded(machine, gas, NAME, partial(_work, machine, program, call, args)))
+    return guarded(machine, gas, NAME, partial(_work, machine, program, call, args))
 
 
 def _machine(runtime: ContractRuntime, chain: LocalChain, gas: int) -> Machine:
@@ -138,7 +152,8 @@ def _named(function: Function, args: Any) -> dict[str, Value]:
     return dict(zip([*function.names, *extra], args, strict=False))
 
 
-def _verdict(outcome: Outcome) -> dict[str, Any]:
+def verdict_of(outcome: Outcome) -> dict[str, Any]:
+    """Return the one JSON object that `assent contract run --json` prints."""
     done = outcome.status == OK
     return {
         "status": outcome.status,

@@ -1,4 +1,4 @@
-"""`assent contract check` and `assent contract run`: an author's tools, which need no network.
+"""`assent contract new`, `check` and `run`: an author's tools, which need no network.
 
 The group is mounted by the `assent` command, which adds the commands that talk to a node.
 """
@@ -12,8 +12,11 @@ from typing import Any
 import click
 
 from chain.primitives.errors import AssentError
-from contracts.check import CheckReport, check_source, parse_arguments, run_source
+from chain.primitives.execution import OK, REJECTED
+from contracts import tracebacks
+from contracts.check import CheckReport, check_source, parse_arguments, run_outcome, verdict_of
 from contracts.language.limits import DEFAULT_GAS, SOURCE_BYTES_MAX
+from contracts.starter import write_starter
 from contracts.testing import CallFailed
 
 GAS_MAX = 10**12
@@ -55,6 +58,21 @@ def _print_summary(report: CheckReport, file: Path) -> None:
 
 
 @contract.command()
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), help="Folder to write into; NAME when left out.")
+def new(name: str, into: Path | None) -> None:
+    """Write a small authorisation contract called NAME, with a test that passes and names for editors."""
+    folder = into or Path(name)
+    try:
+        files = write_starter(name, folder)
+    except AssentError as error:
+        raise click.ClickException(f"{error.code}: {error}") from None
+    for file in files:
+        click.echo(f"wrote {file}")
+    click.echo(f"next: pytest {folder}, then assent contract check {files[0]}")
+
+
+@contract.command()
 @_FILE
 @click.option("--call", required=True, metavar="NAME", help="Function to run, decorated or not.")
 @click.option("--args", "arguments", default="{}", metavar="JSON", help="Object by name, or array in order.")
@@ -71,18 +89,21 @@ def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_js
         first = None if init is None else parse_arguments(init)
         if isinstance(first, list):
             raise click.BadParameter("give a JSON object of arguments by name", param_hint="--init")
-        verdict = run_source(_read(file), call, given, gas=gas, init=first)
+        source = _read(file)
+        outcome = run_outcome(source, call, given, gas=gas, init=first)
     except CallFailed as failed:
         raise click.ClickException(f"@init failed: {failed}") from None
     except AssentError as error:
         raise click.ClickException(f"{error.code}: {error}") from None
-    click.echo(json.dumps(verdict, sort_keys=True) if as_json else _sentence(verdict))
-
-
-def _sentence(verdict: dict[str, Any]) -> str:
-    if verdict["status"] == "ok":
-        return f"ok, {verdict['gas']} gas: {json.dumps(verdict['result'], ensure_ascii=False)}"
-    return f"{verdict['status']}, {verdict['gas']} gas: {verdict['detail']}"
+    if as_json:
+        click.echo(json.dumps(verdict_of(outcome), sort_keys=True))
+    elif outcome.status == OK:
+        result = json.dumps(verdict_of(outcome)["result"], ensure_ascii=False)
+        click.echo(f"ok, {outcome.gas_used} gas: {result}")
+    elif outcome.status == REJECTED:
+        click.echo(f"rejected: {outcome.detail}")
+    else:
+        click.echo(tracebacks.render(outcome, call, lambda _: tracebacks.Source(str(file), source)))
 
 
 def _read(file: Path) -> str:

@@ -253,15 +253,7 @@ def guarded(machine: Machine, gas_limit: int, contract: str, work: Callable[[], 
         result = work()
     except Halt as halt:
         used = gas_limit if halt.status == OUT_OF_GAS else gas_limit - machine.gas
-        return Outcome(
-            halt.status,
-            halt.reason,
-            gas_used=used,
-            line=halt.line,
-            detail=f"{contract}: {halt}",
-            trace=tuple(halt.trace),
-            why=halt.detail,
-        )
+        return failed(halt, contract, used)
     except HostTrouble:
         raise
     except Exception as trouble:
@@ -269,6 +261,19 @@ def guarded(machine: Machine, gas_limit: int, contract: str, work: Callable[[], 
         raise HostTrouble(f"contract {contract}: {what} in the interpreter: stop this node") from trouble
     used = gas_limit - machine.gas
     return Outcome(OK, result=result, gas_used=used, writes=machine.writes, events=tuple(machine.events))
+
+
+def failed(halt: Halt, contract: str, used: int) -> Outcome:
+    """Return the outcome of a call that ended with a halt."""
+    return Outcome(
+        halt.status,
+        halt.reason,
+        gas_used=used,
+        line=halt.line,
+        detail=f"{contract}: {halt}",
+        trace=tuple(halt.trace),
+        why=halt.detail,
+    )
 
 
 def bind(machine: Machine, function: Function, args: list[Value], named: dict[str, Value]) -> Frame:

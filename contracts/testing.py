@@ -1,7 +1,7 @@
 """LocalChain: the production interpreter over a state in memory, for authors' tests.
 
 chain = LocalChain()
-chain.deploy(open("policy.py").read(), "policy")
+chain.deploy(Path("policy.py"), "policy")
 bank = chain.as_("bank")
 bank.call("policy", "allow", job={"purpose": "credit"}, phase="proposed")
 with chain.expect_revert("DENIED"):
@@ -16,28 +16,40 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 
 from chain.primitives.codec import Value, decode_stored, encode_value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Call, Outcome, StateKey, map_key, var_key
+from contracts import tracebacks
+from contracts.coverage import Coverage, FileCoverage
+from contracts.directory import LIFECYCLE
+from contracts.language.faults import ContractRejected, Halt
 from contracts.language.limits import DEFAULT_GAS
 from contracts.replicas import Replicas, Run
-from contracts.runtime import ContractRuntime
+from contracts.runtime import ContractRuntime, failed
 
 BLOCK_MS = 1_000
+ADOPT_GAS = 10_000_000
 ROLES = ("admin", "steward", "agent")
 
 
 class CallFailed(AssentError):
-    """A call that did not end `ok`: the text names contract, function, line and code."""
+    """A call that did not end `ok`: the text is a traceback of contract, function and source line."""
 
     code = "call_failed"
 
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the whole outcome for inspection."""
-        super().__init__(outcome.detail or outcome.code)
+    def __init__(self, outcome: Outcome, what: str, sources: tracebacks.Sources) -> None:
+        """Keep the whole outcome for inspection; `what` names the call."""
+        super().__init__(tracebacks.render(outcome, what, sources))
         self.outcome = outcome
+
+
+class KitError(AssentError):
+    """The test asks something of LocalChain that this chain cannot do: the text says how to start it."""
+
+    code = "local_chain"
 
 
 class Memory:
@@ -96,10 +108,12 @@ class Account:
 
     def call(self, contract: str, method: str, /, *, gas: int = DEFAULT_GAS, **args: Value) -> Value:
         """Send one transaction; return the result, or raise CallFailed."""
+        __tracebackhide__ = True
         return self.chain.send(self.public, contract, method, args, gas)
 
     def view(self, contract: str, method: str, /, **args: Value) -> Value:
         """Ask a view."""
+        __tracebackhide__ = True
         return self.chain.ask(self.public, contract, method, args)
 
 
@@ -107,20 +121,28 @@ class LocalChain:
     """A chain of one process: every call is a block of its own, a second after the last."""
 
     def __init__(
-        self, *orgs: str, runtime: ContractRuntime | None = None, replicas: Replicas | None = None
+        self,
+        *orgs: str,
+        runtime: ContractRuntime | None = None,
+        replicas: Replicas | None = None,
+        coverage: Coverage | None = None,
     ) -> None:
         """Start an empty chain; organisations are known as soon as `as_` names them.
 
         With `replicas`, every call also runs on each of them, and must have the same outcome to the byte.
+        With `coverage`, it gathers which lines of the contracts ran; it cannot be had with a runtime given.
         """
-        self.runtime = runtime or ContractRuntime()
+        self.runtime = runtime or ContractRuntime(watcher=coverage.watcher if coverage else None)
         self.replicas = replicas
+        self._coverage = coverage
+        self._files: dict[str, str] = {}
         self.state = Memory()
         self.height = 1
         self.time = 1_700_000_000_000
         self.events: list[SeenEvent] = []
         self.last: Outcome = Outcome(OK)
-        self.system = False
+        self.members: tuple[str, ...] = ()
+        """Organisations of a chain with system contracts; empty on any other."""
         self._sent = 0
         for org in orgs:
             self.as_(org)
@@ -133,12 +155,13 @@ class LocalChain:
         *orgs: str,
         init: Mapping[str, Mapping[str, Value]] | None = None,
         replicas: Replicas | None = None,
+        coverage: Coverage | None = None,
     ) -> LocalChain:
         """Start a chain with the real system contracts and these organisations as members, all roles each."""
         from contracts import system
 
-        chain = cls(replicas=replicas)
-        chain.system = True
+        chain = cls(replicas=replicas, coverage=coverage)
+        chain.members = orgs
         members = [_member(org) for org in orgs]
         arguments = {
             **system.default_init(),
@@ -149,20 +172,69 @@ class LocalChain:
         chain._install(system.sources(), arguments)
         return chain
 
-    def deploy(self, source: str, name: str, init: Mapping[str, Value] | None = None) -> None:
-        """Install a contract at once, without governance, running its @init."""
-        self._install({name: source}, {name: init or {}})
+    def deploy(self, source: str | Path, name: str, init: Mapping[str, Value] | None = None) -> None:
+        """Install a contract (a file, or its text) at once, without governance, running its @init."""
+        __tracebackhide__ = True
+        self._install({name: self._read(source, name)}, {name: init or {}})
+
+    def adopt(self, source: str | Path, name: str, arguments: Mapping[str, Value] | None = None) -> int:
+        """Take a contract or its next version through governance; return its version.
+
+        The first member proposes, the others approve, the first commits; `arguments` are those of @init, or
+        of @migrate when the name is in use. Needs `LocalChain.consortium`.
+        """
+        __tracebackhide__ = True
+        if not self.members:
+            raise KitError("this chain has no lifecycle; start it with LocalChain.consortium(org, …)")
+        first, *others = [self.as_(org) for org in self.members]
+        text = self._read(source, name)
+        proposal = {"name": name, "source": text, "arguments": dict(arguments or {}), "terms": {}}
+        seq = first.call(LIFECYCLE, "propose", gas=ADOPT_GAS, **proposal)
+        approval = {
+            "name": name,
+            "seq": seq,
+            "hash": self.entry(LIFECYCLE, "proposals", f"{name}/{seq}")["hash"],
+        }
+        for other in others:
+            other.call(LIFECYCLE, "approve", **approval)
+        first.call(LIFECYCLE, "commit", gas=ADOPT_GAS, name=name, seq=seq)
+        return int(seq)
+
+    def _read(self, source: str | Path, name: str) -> str:
+        """Return the text of a contract, remembering what to call it in tracebacks and coverage."""
+        text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
+        self._files[text] = _shown(source) if isinstance(source, Path) else name
+        if self._coverage is not None:
+            self._coverage.call_it(text, self._files[text])
+        return text
 
     def _install(self, sources: Mapping[str, str], init: Mapping[str, Mapping[str, Value]]) -> None:
         work = self.runtime.bootstrap
+        __tracebackhide__ = True
         install = work if self.replicas is None else partial(self.replicas.install, work)
-        self._accept(install(sources, init, time=self.time, state=self.state))
+        try:
+            self._accept(install(sources, init, time=self.time, state=self.state))
+        except ContractRejected as refused:
+            name = ", ".join(self._files.get(source, name) for name, source in sources.items())
+            raise ContractRejected(name, refused.diagnostics) from None
+        except Halt as halt:
+            self.last = failed(halt, ", ".join(sources), 0)
+            raise CallFailed(self.last, "@init", self._given(sources)) from None
+
+    def _given(self, sources: Mapping[str, str]) -> tracebacks.Sources:
+        """Return where to find sources that are not in the state, because installing them failed."""
+
+        def find(contract: str) -> tracebacks.Source | None:
+            text = sources.get(contract)
+            return None if text is None else tracebacks.Source(self._files.get(text, contract), text)
+
+        return find
 
     def as_(self, org: str) -> Account:
         """Return an organisation's account; on a chain without system contracts this makes it a member."""
         account = Account(self, org)
         place = ("orgs", map_key("keys", account.public.hex()))
-        if not self.system and place not in self.state.rows:
+        if not self.members and place not in self.state.rows:
             record = {"org": org, "roles": list(ROLES), "status": "active", "since": 0, "until": 0}
             self.write({place: encode_value(record)})
         return account
@@ -179,9 +251,12 @@ class LocalChain:
 
     def send(self, sender: bytes, contract: str, method: str, args: Mapping[str, Value], gas: int) -> Value:
         """Send one transaction of this key in a block of its own."""
+        __tracebackhide__ = True
         self.advance(height=1, time=BLOCK_MS)
         self._sent += 1
-        outcome = self.execute(self._call(sender, contract, method, args, gas))
+        call = self._call(sender, contract, method, args, gas)
+        outcome = self.execute(call)
+        self._check(outcome, call)
         self._accept(outcome)
         return decode_stored(outcome.result)
 
@@ -197,20 +272,23 @@ class LocalChain:
 
     def ask(self, sender: bytes, contract: str, method: str, args: Mapping[str, Value]) -> Value:
         """Ask a view with this key."""
+        __tracebackhide__ = True
         call = self._call(sender, contract, method, args, 10 * DEFAULT_GAS)
         self.last = outcome = self._run("view", self.runtime.view, call)
-        if outcome.status != OK:
-            raise CallFailed(outcome)
+        self._check(outcome, call)
         return decode_stored(outcome.result)
 
     def _call(self, sender: bytes, contract: str, method: str, args: Mapping[str, Value], gas: int) -> Call:
         tx_id = sha256(f"local transaction {self._sent}".encode()).digest()
         return Call(contract, method, encode_value(dict(args)), sender, tx_id, gas, self.height, self.time)
 
+    def _check(self, outcome: Outcome, call: Call) -> None:
+        __tracebackhide__ = True
+        if outcome.status != OK:
+            raise CallFailed(outcome, f"{call.contract}.{call.method}", self.source_of)
+
     def _accept(self, outcome: Outcome) -> None:
         self.last = outcome
-        if outcome.status != OK:
-            raise CallFailed(outcome)
         self.write(outcome.writes)
         for event in outcome.events:
             self.events.append(
@@ -222,6 +300,18 @@ class LocalChain:
         self.state.apply(writes)
 
     # --- looking ------------------------------------------------------------------------------------------
+
+    def source_of(self, contract: str) -> tracebacks.Source | None:
+        """Return the source in force of a contract and the file that it came from, or None."""
+        record = self.entry(LIFECYCLE, "active", contract)
+        text = None if record is None else self.entry(LIFECYCLE, "sources", record["source_hash"])
+        return None if text is None else tracebacks.Source(self._files.get(text, contract), text)
+
+    def coverage(self) -> list[FileCoverage]:
+        """Return which lines ran of each contract that was deployed or adopted here."""
+        if self._coverage is None:
+            raise KitError("nothing was gathered; start it with LocalChain(coverage=Coverage())")
+        return self._coverage.report()
 
     def gas_of(self) -> int:
         """Return the gas that the last call used."""
@@ -245,6 +335,7 @@ class LocalChain:
     @contextmanager
     def expect_revert(self, code: str) -> Iterator[None]:
         """Expect that the block ends with a call that fails with exactly this code."""
+        __tracebackhide__ = True
         try:
             yield
         except CallFailed as failed:
@@ -263,6 +354,12 @@ class LocalChain:
         self.write({**snapshot.rows, **gone})
         self.height, self.time = snapshot.height, snapshot.time
         del self.events[snapshot.events :]
+
+
+def _shown(file: Path) -> str:
+    """Return a file's path from the working directory when it lies under it."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
 
 
 def _member(org: str) -> dict[str, Value]:

@@ -19,6 +19,7 @@ def corpus() -> list[str]:
     found = [
         *TESTS.glob("test_contract_*.py"),
         TESTS / "system",
+        ROOT / "tests/hostile/compare_in_process.py",
         *ROOT.glob("examples/contracts/**/test_*.py"),
     ]
     return sorted(str(path) for path in found if path.name != Path(__file__).name)

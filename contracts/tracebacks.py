@@ -1,0 +1,91 @@
+"""A failed call as its author reads it: each call it went through, its line with a caret, code and reason."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from chain.primitives.execution import Outcome, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of a contract in force, and the file or contract that it is called by."""
+
+    name: str
+    text: str
+
+
+Sources = Callable[[str], Source | None]
+"""Finds the source of a contract by the contract's name."""
+
+
+def render(outcome: Outcome, what: str, sources: Sources) -> str:
+    """Return the text of a failure; `what` names the call, outermost place first, the code last."""
+    lines = [f"{what}: {outcome.status}, {outcome.gas_used} gas"]
+    inner: Place | None = None
+    shown: list[str] = []
+    for place in outcome.trace:
+        shown = [*_place(place, inner, sources(place.contract)), *shown]
+        inner = place
+    last = f"{outcome.code}: {outcome.why}" if outcome.why else outcome.code
+    return "\n".join([*lines, *shown, last])
+
+
+def _place(place: Place, inner: Place | None, source: Source | None) -> list[str]:
+    head = f"  {place.contract}.{place.function}"
+    if source is None or not place.line:
+        return [f"{head}, line {place.line}" if place.line else head]
+    lines = source.text.split("\n")
+    text = lines[place.line - 1] if place.line <= len(lines) else ""
+    start, end = _span(source.text, place.line, inner.function if inner else None) or (0, len(text))
+    indent = len(text) - len(text.lstrip())
+    start, end = max(start, indent), min(end, len(text.rstrip()))
+    caret = " " * (start - indent) + "^" * max(1, end - start)
+    return [f"{head}, {source.name}:{place.line}", f"    {text.strip()}", f"    {caret}"]
+
+
+def _span(source: str, line: int, called: str | None) -> tuple[int, int] | None:
+    """Return the columns of what failed: the one call of `called`, else the statement's own part."""
+    statement = _statements(source).get(line)
+    if statement is None:
+        return None
+    node = _own_part(statement)
+    if called is not None:
+        calls = [part for part in ast.walk(node) if isinstance(part, ast.Call) and _name(part) == called]
+        if len(calls) == 1 and calls[0].lineno == line:
+            node = calls[0]
+    if node.lineno != line:
+        node = statement
+    end = node.end_col_offset if node.end_lineno == line else None
+    text = source.split("\n")[line - 1]
+    return _column(text, node.col_offset), len(text) if end is None else _column(text, end)
+
+
+def _name(call: ast.Call) -> str:
+    func = call.func
+    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+
+
+def _own_part(node: ast.stmt) -> ast.stmt | ast.expr:
+    """Return what a statement computes itself: the test of an `if`, what a `for` walks, else all of it."""
+    if isinstance(node, (ast.If, ast.While)):
+        return node.test
+    return node.iter if isinstance(node, ast.For) else node
+
+
+def _column(text: str, offset: int) -> int:
+    """Return the character at which a UTF-8 offset of a line lies."""
+    return len(text.encode()[:offset].decode(errors="ignore"))
+
+
+@lru_cache(maxsize=64)
+def _statements(source: str) -> dict[int, ast.stmt]:
+    """Return the first statement that begins on each line."""
+    found: dict[int, ast.stmt] = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.stmt):
+            found.setdefault(node.lineno, node)
+    return found
