@@ -525,6 +525,8 @@ def signed_message(raw: bytes) -> dict:
     start = 2 + raw[1] - 0xA0
     tag = raw[2:start].decode()
     view, height = 0, 0
+    if tag == "view-change":
+        height, start = read_number(raw, start)  # the first height of its epoch
     if tag != "checkpoint":
         view, start = read_number(raw, start)
     if tag != "view-change":

@@ -7,10 +7,11 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from founding import CHAIN_ID, LIMITS, ORGS, VALIDATING, node_of, seeded
 
 from chain.primitives.codec import Value, decode_value, encode_value
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import OK, Call, Event, Outcome, StateKey, map_key
+from chain.primitives.execution import OK, Call, Event, Outcome, StateKey, map_key, var_key
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
 
@@ -18,13 +19,6 @@ START_MS = 1_760_000_000_000
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 CODE_HASH = bytes([7]) * 32
-ORGS: dict[str, list[str]] = {
-    "bank": ["owner", "user", "compute"],
-    "bureau": ["owner", "compute"],
-    "registry": ["owner", "compute"],
-    "regulator": ["auditor"],
-    "rival": ["user", "owner", "compute"],
-}
 PARTIES = ("bank", "bureau", "registry")
 COLUMNS = {"id": "join-only", "income": "aggregate-only", "age": "plain"}
 USED = {"id": "join", "income": "encrypted"}
@@ -37,28 +31,11 @@ PROGRAM: dict[str, Value] = {
     "profiles": ["rep3", "dealer"],
     "status": "active",
 }
-VALIDATING = ("bank", "bureau", "registry", "regulator")
-LIMITS: dict[str, Value] = {
-    "block_txs": 1_000,
-    "block_bytes": 4_194_304,
-    "tx_bytes": 132_224,
-    "tx_gas_default": 1_000_000,
-    "tx_gas_max": 10_000_000,
-    "block_gas": 50_000_000,
-    "validity_window": 600,
-    "max_clock_skew_ms": 5_000,
-}
-CHAIN_ID = bytes(range(32))
 _RUNTIME = ContractRuntime()
 
 
 class Refused(Exception):
     """A call that reverted; the first argument is its code."""
-
-
-def seeded(name: str) -> PrivateKey:
-    """Return the key that belongs to a name."""
-    return PrivateKey(sha256(name.encode()).digest())
 
 
 class World:
@@ -159,6 +136,10 @@ class World:
 
     def read(self, contract: str, name: str, key: Value) -> Any:
         data = self.state.get((contract, map_key(name, key)))
+        return None if data is None else decode_value(data, max_bytes=1 << 20)
+
+    def variable(self, contract: str, name: str) -> Any:
+        data = self.state.get((contract, var_key(name)))
         return None if data is None else decode_value(data, max_bytes=1 << 20)
 
     def trail(self, subject: str) -> list[str]:
@@ -342,18 +323,6 @@ def _member(name: str, roles: list[str]) -> dict[str, Value]:
         "agent_key": b"" if roles == ["auditor"] else seeded(f"{name}/agent").public,
         "agent_address": "" if roles == ["auditor"] else "127.0.0.1:7000",
     }
-
-
-def node_of(org: str, **over: Value) -> dict[str, Value]:
-    """Return an organisation's node as governance lists it."""
-    plain: dict[str, Value] = {
-        "org": org,
-        "name": f"{org}-node",
-        "public_key": seeded(f"{org}/node").public,
-        "address": "127.0.0.1:30300",
-        "role": "validator",
-    }
-    return {**plain, **over}
 
 
 def _label(event: Event) -> str:

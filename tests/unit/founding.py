@@ -1,0 +1,45 @@
+"""Who founds the consortium of these tests, with which nodes and limits."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from chain.primitives.codec import Value
+from chain.primitives.crypto import PrivateKey
+
+ORGS: dict[str, list[str]] = {
+    "bank": ["owner", "user", "compute"],
+    "bureau": ["owner", "compute"],
+    "registry": ["owner", "compute"],
+    "regulator": ["auditor"],
+    "rival": ["user", "owner", "compute"],
+}
+CHAIN_ID = bytes(range(32))
+VALIDATING = ("bank", "bureau", "registry", "regulator")
+LIMITS: dict[str, Value] = {
+    "block_txs": 1_000,
+    "block_bytes": 4_194_304,
+    "tx_bytes": 132_224,
+    "tx_gas_default": 1_000_000,
+    "tx_gas_max": 10_000_000,
+    "block_gas": 50_000_000,
+    "validity_window": 600,
+    "max_clock_skew_ms": 5_000,
+}
+
+
+def seeded(name: str) -> PrivateKey:
+    """Return the key that belongs to a name."""
+    return PrivateKey(sha256(name.encode()).digest())
+
+
+def node_of(org: str, **over: Value) -> dict[str, Value]:
+    """Return an organisation's node as governance lists it."""
+    plain: dict[str, Value] = {
+        "org": org,
+        "name": f"{org}-node",
+        "public_key": seeded(f"{org}/node").public,
+        "address": "127.0.0.1:30300",
+        "role": "validator",
+    }
+    return {**plain, **over}
