@@ -51,6 +51,12 @@ class Consensus(Section):
     view_timeout_max_ms: Annotated[int, within(200, 3_600_000, "milliseconds")] = 30_000
 
 
+class Sync(Section):
+    """How this node catches up."""
+
+    snapshot_blocks: Annotated[int, within(0, 1_000_000_000, "blocks")] = 10_000
+
+
 class Cache(Section):
     """Memory that the node may spend to be faster."""
 
@@ -78,6 +84,7 @@ class NodeConfig(Section):
     rpc: Rpc = Rpc()
     mempool: Mempool = Mempool()
     consensus: Consensus = Consensus()
+    sync: Sync = Sync()
     cache: Cache = Cache()
     log: Log = Log()
     solo: Solo | None = None

@@ -33,6 +33,7 @@ VALUE_BYTES_MAX = 1_048_576
 WAIT_POLL_S = 0.05
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 VALIDITY_BLOCKS = 500
+NOT_HELD = "not_held"
 
 
 class NodeUnreachable(AssentError):
@@ -117,6 +118,11 @@ class Client:
         height: int = await self.request("getBlockNumber")
         return height
 
+    async def blocks_from(self) -> int:
+        """Return the first height whose block the node holds: above 0 after pruning or a snapshot."""
+        height: int = (await self.request("getNodeInfo"))["blocksFrom"]
+        return height
+
     async def submit(self, *transactions: Transaction) -> list[bytes]:
         """Hand transactions to the node's pool; return their ids, or raise RpcError for the first refused."""
         sent = await self.request("sendTransactions", transactions=[encode(tx).hex() for tx in transactions])
@@ -130,14 +136,20 @@ class Client:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:
-            answer = await self.request(
-                "getTransactionReceipt", id=tx_id.hex(), withProof=True, waitMs=2_000 if timeout_s > 2 else 0
-            )
+            answer = await self._receipt(tx_id, 2_000 if timeout_s > 2 else 0)
             if answer is not None:
                 return await self._proved_receipt(tx_id, answer)
             if loop.time() >= deadline:
                 return None
             await asyncio.sleep(WAIT_POLL_S)
+
+    async def _receipt(self, tx_id: bytes, wait_ms: int) -> Any:
+        try:
+            return await self.request("getTransactionReceipt", id=tx_id.hex(), withProof=True, waitMs=wait_ms)
+        except RpcError as error:
+            if error.reason != NOT_HELD:
+                raise
+            return None  # this node lacks old blocks: it cannot tell an old transaction from a new one
 
     async def _proved_receipt(self, tx_id: bytes, answer: Any) -> Receipt:
         proved = decode(ProvedReceipt, bytes.fromhex(answer["proof"]))
@@ -202,7 +214,10 @@ class Client:
     async def follow(
         self, *, contract: str | None = None, subject: str | None = None, from_height: int
     ) -> AsyncIterator[EventEntry]:
-        """Yield events from a height on, in order, for ever; a silent node is asked again and again."""
+        """Yield events from a height on, in order, for ever; a silent node is asked again and again.
+
+        A node that does not hold the blocks from there on is followed from the first that it holds.
+        """
         height, retry = from_height, RETRY_FIRST_S
         chosen = {"contract": contract, "subject": subject}
         while True:
@@ -213,6 +228,10 @@ class Client:
                     height, retry = block + 1, RETRY_FIRST_S
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
                 pass  # the node is away: the next turn resumes from `height`
+            except RpcError as error:
+                if error.reason != NOT_HELD:
+                    raise
+                height = max(height, await self.blocks_from())
             await asyncio.sleep(retry)
             retry = min(retry * 2, RETRY_MAX_S)
 
@@ -232,6 +251,9 @@ class Client:
                 update = json.loads(message.data)
                 if "method" in update:
                     block = update["params"]["result"]
+                    if "error" in block:
+                        fault = block["error"]
+                        raise RpcError(-32000, fault["message"], fault)
                     raw = [bytes.fromhex(entry["raw"]) for entry in block["entries"]]
                     yield block["height"], [decode(EventEntry, item) for item in raw]
 

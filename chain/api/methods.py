@@ -23,6 +23,7 @@ from chain.api.params import (
     StateRange,
 )
 from chain.api.render import block_summary, entry_json, receipt_json, transaction_json, validator_json
+from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 from chain.ledger.block import Candidate, Receipt
 from chain.ledger.deployed import running
@@ -104,33 +105,36 @@ class Node(Protocol):
 def method_table(node: Node) -> Mapping[str, Method]:
     """Return every method that a node answers."""
     blocks, transactions, state = _Blocks(node), _Transactions(node), _State(node)
-    return {
-        "getBlockNumber": Method(Nothing, blocks.number),
-        "getBlockByNumber": Method(AtHeight, blocks.by_number),
-        "getBlockByHash": Method(ByHash, blocks.by_hash),
-        "getHeader": Method(AtHeight, blocks.header),
-        "getGenesis": Method(Nothing, blocks.genesis),
-        "getSealerList": Method(Nothing, blocks.validators),
-        "getSetChanges": Method(AboveHeight, blocks.set_changes),
-        "getObserverList": Method(Nothing, blocks.observers),
-        "getConsensusStatus": Method(Nothing, blocks.consensus),
-        "getSyncStatus": Method(Nothing, blocks.sync),
-        "getPeers": Method(Nothing, blocks.peers),
-        "getNodeInfo": Method(Nothing, blocks.info),
-        "sendTransaction": Method(SendOne, transactions.send),
-        "sendTransactions": Method(SendMany, transactions.send_many),
-        "getTransaction": Method(ById, transactions.get),
-        "getTransactionReceipt": Method(ReceiptOf, transactions.receipt),
-        "getPendingTxSize": Method(Nothing, transactions.pending),
-        "getTotalTransactionCount": Method(Nothing, transactions.total),
-        "call": Method(CallView, state.call),
-        "getCode": Method(ContractName, state.code),
-        "getABI": Method(ContractName, state.abi),
-        "getState": Method(StateEntry, state.entry),
-        "getStateRange": Method(StateRange, state.range),
-        "getEvents": Method(EventQuery, state.events),
-        "getHistory": Method(History, state.history),
-    }
+    return while_whole(
+        node.ledger,
+        {
+            "getBlockNumber": Method(Nothing, blocks.number),
+            "getBlockByNumber": Method(AtHeight, blocks.by_number),
+            "getBlockByHash": Method(ByHash, blocks.by_hash),
+            "getHeader": Method(AtHeight, blocks.header),
+            "getGenesis": Method(Nothing, blocks.genesis),
+            "getSealerList": Method(Nothing, blocks.validators),
+            "getSetChanges": Method(AboveHeight, blocks.set_changes),
+            "getObserverList": Method(Nothing, blocks.observers),
+            "getConsensusStatus": Method(Nothing, blocks.consensus),
+            "getSyncStatus": Method(Nothing, blocks.sync),
+            "getPeers": Method(Nothing, blocks.peers),
+            "getNodeInfo": Method(Nothing, blocks.info),
+            "sendTransaction": Method(SendOne, transactions.send),
+            "sendTransactions": Method(SendMany, transactions.send_many),
+            "getTransaction": Method(ById, transactions.get),
+            "getTransactionReceipt": Method(ReceiptOf, transactions.receipt),
+            "getPendingTxSize": Method(Nothing, transactions.pending),
+            "getTotalTransactionCount": Method(Nothing, transactions.total),
+            "call": Method(CallView, state.call),
+            "getCode": Method(ContractName, state.code),
+            "getABI": Method(ContractName, state.abi),
+            "getState": Method(StateEntry, state.entry),
+            "getStateRange": Method(StateRange, state.range),
+            "getEvents": Method(EventQuery, state.events),
+            "getHistory": Method(History, state.history),
+        },
+    )
 
 
 class _Blocks:
@@ -149,7 +153,7 @@ class _Blocks:
             )
         found = block_summary(self._ledger, params.height)
         if found is None:
-            raise NotFound(f"height {params.height}: pruned here; ask another node")
+            raise self._ledger.read.holding.missing_header(params.height)
         return found
 
     async def by_hash(self, params: ByHash) -> dict[str, Any]:
@@ -247,6 +251,7 @@ class _Transactions:
             return shown
         waiting = self._pool.get([tx_id])
         if not waiting:
+            self._require_known(tx_id)
             return None
         return transaction_json(waiting[0].tx) | {"status": "pending", "height": None, "index": None}
 
@@ -254,12 +259,19 @@ class _Transactions:
         tx_id = bytes.fromhex(params.id)
         receipt = await self._wait(tx_id, params.waitMs)
         if receipt is None:
+            self._require_known(tx_id)
             return None
         shown = receipt_json(receipt) | {"raw": encode(receipt).hex()}
         if params.withProof:
             proof = await asyncio.to_thread(self._ledger.prove.receipt, tx_id)
             shown["proof"] = encode(proof).hex()
         return shown
+
+    def _require_known(self, tx_id: bytes) -> None:
+        """Raise NotHeld when an older block, which is not here, may hold an id that does not wait."""
+        missing = self._ledger.read.holding.missing_transaction(tx_id)
+        if missing is not None and tx_id not in self._pool:
+            raise missing
 
     async def pending(self, _: Nothing) -> int:
         return len(self._pool)

@@ -30,10 +30,14 @@ def header_json(header: Header) -> dict[str, Any]:
 
 
 def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
-    """Return a height's header, its transactions' ids and who certified it; None when it is not here."""
+    """Return a height's header, its transactions' ids and who certified it; None when it is not here.
+
+    Raises NotHeld when only the header is.
+    """
     header = ledger.read.header(height)
     if header is None:
         return None
+    ledger.read.holding.require_blocks(height)
     batch, certificate = ledger.read.batch(height), ledger.read.certificate(height)
     return {
         "height": height,

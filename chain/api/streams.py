@@ -52,6 +52,7 @@ class Streams:
         if wanted.name is not None and wanted.contract is None:
             raise ConfigError("subscribe: name: give the contract too")
         height = self._ledger.certified_height + 1 if wanted.fromHeight is None else wanted.fromHeight
+        self._ledger.read.holding.require_blocks(height, f"subscribe from height {height}")
         quiet = 0
         while True:
             top = await self.wait_above(height - 1)

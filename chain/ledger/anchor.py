@@ -14,23 +14,10 @@ from chain.ledger.block import Header
 from chain.ledger.genesis import Genesis
 from chain.ledger.holding import UnknownHeight
 from chain.ledger.proof import HEADERS_MAX, HeaderProof, SetChange, Verifier
-from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
 from chain.primitives.certificate import Certificate
-from chain.primitives.codec import U64, Bound, record
+from chain.primitives.codec import Bound, record
 from chain.primitives.errors import ProofInvalid
-
-CHANGES_MAX = 64
-"""In one record; a chain with more sends them in several."""
-
-
-@record("set-changes", max_bytes=CHANGES_MAX * 262_144)
-class SetChanges:
-    """Set changes in order of height, from the one after `after` on."""
-
-    after: U64
-    """Height of the last change that the receiver knows; 0 for the genesis."""
-    changes: Annotated[tuple[SetChange, ...], Bound(0, CHANGES_MAX)]
 
 
 @record("anchor", max_bytes=65_536)
@@ -56,9 +43,9 @@ class TrustedSets:
         """What was followed."""
 
     @property
-    def last_change(self) -> int:
-        """Height of the newest change followed; 0 when the genesis set still stands."""
-        return self.changes[-1].header.headers[0].height if self.changes else 0
+    def followed(self) -> int:
+        """The height from which the newest set known here is in force; 0 while it is the genesis'."""
+        return self._verifier.followed
 
     def at(self, height: int) -> tuple[bytes, ...]:
         """Return the keys in force at a height, if no change lies between that is not known here."""
@@ -89,8 +76,3 @@ def make_anchor(read: Queries, height: int, window: int) -> Anchor:
     if certificate is None or len(found) != len(headers):
         raise UnknownHeight(f"height {height}: not certified here, or its headers are not all here")
     return Anchor(found, certificate)
-
-
-def make_changes(prove: Prover, after: int, window: int) -> SetChanges:
-    """Return the set changes in headers above `after`, at most `CHANGES_MAX`."""
-    return SetChanges(after, prove.set_changes(after + window if after else 0, limit=CHANGES_MAX))

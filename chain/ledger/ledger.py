@@ -97,6 +97,8 @@ class Ledger:
         self._executing = Lock()
         self._certifying = Lock()
         self._certified = 0
+        self.replacing = False
+        """Whether the state is being exchanged, so that reads may see half of each."""
         check_format(store)
         if not check_genesis_row(store, genesis) or (rebuilding and store.get(rows.HEAD_KEY) is None):
             self._create()
@@ -189,8 +191,12 @@ class Ledger:
         What it leaves must be a ledger again; see `chain.ledger.snapshot`.
         """
         with self._executing, self._certifying:
-            result = change()
-            self._open()
+            self.replacing = True
+            try:
+                result = change()
+            finally:
+                self._open()
+                self.replacing = False
         return result
 
     # --- executing --------------------------------------------------------------------------------

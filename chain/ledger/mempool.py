@@ -173,6 +173,10 @@ class Mempool:
         """Tell whether a transaction is here, held ones included."""
         return tx_id in self._pool or tx_id in self._held
 
+    def ids(self) -> list[bytes]:
+        """Return the ids of the transactions that wait, and of those held for proposals."""
+        return [*self._pool, *self._held]
+
     def remove_committed(self, ids: Sequence[bytes], head_height: int) -> int:
         """Drop what a new head settled (`Ledger.settled`) and what expired; return how many expired."""
         self._members.clear()

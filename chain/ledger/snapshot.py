@@ -25,7 +25,7 @@ from chain.ledger.statechunk import StateChunk, StateLoader
 from chain.ledger.store import DataDamaged, Row, Store, delete_range
 from chain.ledger.window import NAMESPACE, WINDOW, Executed, read_entry, window_key
 from chain.primitives.codec import Bound, decode, encode, record
-from chain.primitives.errors import AssentError, ProofInvalid
+from chain.primitives.errors import AssentError
 
 CHANGES_KEPT_MAX = 4_096
 ROWS_PER_WRITE = 10_000
@@ -35,6 +35,12 @@ class SnapshotTooOld(AssentError):
     """A snapshot of a height that the ledger has already: it is not needed."""
 
     code = "snapshot_too_old"
+
+
+class SnapshotConflicts(AssentError):
+    """A snapshot that contradicts what this ledger executed: this node is at fault, not the snapshot."""
+
+    code = "ledger_diverged"
 
 
 @record("loading", max_bytes=1_073_741_824)
@@ -63,7 +69,8 @@ class StateLoad:
     def begin(cls, store: Store, sets: TrustedSets, anchor: Anchor) -> StateLoad:
         """Start to load the state of an anchor's height; what a former load brought goes.
 
-        Raises ProofInvalid unless the sets prove the anchor, SnapshotTooOld unless it lies above the head.
+        Raises ProofInvalid unless the sets prove the anchor, SnapshotTooOld unless it lies above the head,
+        SnapshotConflicts.
         """
         sets.check_anchor(anchor)
         _check_newer(store, anchor)
@@ -200,9 +207,10 @@ def _check_newer(store: Store, anchor: Anchor) -> None:
     for header in anchor.headers:
         own = store.get(rows.at(rows.HEADER, header.height))
         if own is not None and own != encode(header):
-            raise ProofInvalid(
-                f"snapshot of height {anchor.top.height}: its header {header.height} is not this ledger's; "
-                "one of them has diverged: compare this node's release and disk with the others'"
+            raise SnapshotConflicts(
+                f"snapshot of height {anchor.top.height}: a quorum certified another header {header.height} "
+                "than this ledger has; compare this node's release and disk with the others', then remove "
+                "the data directory"
             )
 
 

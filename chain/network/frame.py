@@ -11,7 +11,10 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 
+from chain.ledger.anchor import Anchor
 from chain.ledger.block import BATCH_TXS_MAX, TX_BYTES_MAX, Block
+from chain.ledger.proof import SetChange
+from chain.ledger.statechunk import StateChunk
 from chain.primitives.codec import max_bytes_of
 from chain.primitives.errors import AssentError
 
@@ -41,9 +44,17 @@ class Kind(IntEnum):
     """The sender's certified head: header and certificate."""
     BLOCKS_REQUEST = 49
     BLOCKS = 50
+    ANCHOR_REQUEST = 51
+    ANCHOR = 52
+    """What proves the sender's certified height to whoever has the genesis."""
+    CHUNK_REQUEST = 53
+    CHUNK = 54
+    """A part of the state of one height."""
 
 
 TXS_BYTES_MAX = 1_048_576
+ANCHOR_CHANGES_MAX = 8
+"""Set changes in one answer; a chain with more is followed in several."""
 IDS_PER_FRAME_MAX = 4_096
 BOUNDS: Mapping[Kind, int] = {
     Kind.HELLO: 1_024,
@@ -58,10 +69,19 @@ BOUNDS: Mapping[Kind, int] = {
     Kind.STATUS: 20_480,
     Kind.BLOCKS_REQUEST: 64,
     Kind.BLOCKS: max_bytes_of(Block) + _SLACK_BYTES,
+    Kind.ANCHOR_REQUEST: 64,
+    Kind.ANCHOR: ANCHOR_CHANGES_MAX * max_bytes_of(SetChange) + max_bytes_of(Anchor) + _SLACK_BYTES,
+    Kind.CHUNK_REQUEST: 128,
+    Kind.CHUNK: max_bytes_of(StateChunk) + 1_024,
 }
 """Largest body per kind, in bytes."""
 
-ANSWERS: Mapping[Kind, Kind] = {Kind.TX_REQUEST: Kind.TX_ANSWER, Kind.BLOCKS_REQUEST: Kind.BLOCKS}
+ANSWERS: Mapping[Kind, Kind] = {
+    Kind.TX_REQUEST: Kind.TX_ANSWER,
+    Kind.BLOCKS_REQUEST: Kind.BLOCKS,
+    Kind.ANCHOR_REQUEST: Kind.ANCHOR,
+    Kind.CHUNK_REQUEST: Kind.CHUNK,
+}
 """Request kind -> the kind that answers it. An answer is admitted only to a side that asked for it."""
 
 assert BOUNDS[Kind.CONSENSUS] > BATCH_TXS_MAX * 40, "a full proposal must fit one consensus frame"

@@ -1,11 +1,14 @@
-"""The records that nodes exchange: greeting, transaction gossip, block catch-up."""
+"""The records that nodes exchange: greeting, transaction gossip, catch-up by blocks and by state."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from chain.ledger.anchor import Anchor
 from chain.ledger.block import TX_BYTES_MAX, Block, Header
-from chain.network.frame import BOUNDS, IDS_PER_FRAME_MAX, Kind
+from chain.ledger.proof import SetChange
+from chain.ledger.statechunk import Path, StateChunk
+from chain.network.frame import ANCHOR_CHANGES_MAX, BOUNDS, IDS_PER_FRAME_MAX, Kind
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64, Bound, Hash, max_bytes_of, record
 
@@ -60,6 +63,8 @@ class SyncStatus:
 
     header: Header
     certificate: Certificate
+    blocks_from: U64
+    """The lowest height whose block the sender claims to hold."""
 
 
 @record("blocks-request", max_bytes=BOUNDS[Kind.BLOCKS_REQUEST])
@@ -76,3 +81,37 @@ class Blocks:
 
     first: U64
     blocks: Annotated[tuple[EncodedBlock, ...], Bound(0, BLOCKS_PER_ANSWER_MAX)]
+
+
+@record("anchor-request", max_bytes=BOUNDS[Kind.ANCHOR_REQUEST])
+class AnchorRequest:
+    """Ask for what proves the receiver's certified height."""
+
+    followed: U64
+    """The height from which the newest validator set that the sender knows is in force; 0 for genesis."""
+
+
+@record("anchor-answer", max_bytes=BOUNDS[Kind.ANCHOR])
+class AnchorAnswer:
+    """The next validator sets and, once there are no more, the anchor."""
+
+    changes: Annotated[tuple[SetChange, ...], Bound(0, ANCHOR_CHANGES_MAX)]
+    anchor: Anchor | None
+    """None when more changes follow, or when the sender has nothing certified."""
+
+
+@record("chunk-request", max_bytes=BOUNDS[Kind.CHUNK_REQUEST])
+class ChunkRequest:
+    """Ask for a part of the state of a height."""
+
+    height: U64
+    path: Path
+
+
+@record("chunk-answer", max_bytes=BOUNDS[Kind.CHUNK])
+class ChunkAnswer:
+    """What was asked for; no chunk when the sender does not hold that state, or is asked too often."""
+
+    height: U64
+    path: Path
+    chunk: StateChunk | None

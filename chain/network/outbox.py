@@ -27,6 +27,8 @@ class Lane(IntEnum):
 _LANES = {
     Kind.TX_ANSWER: Lane.ANSWERS,
     Kind.BLOCKS: Lane.ANSWERS,
+    Kind.ANCHOR: Lane.ANSWERS,
+    Kind.CHUNK: Lane.ANSWERS,
     Kind.TXS: Lane.GOSSIP,
     Kind.TX_IDS: Lane.GOSSIP,
 }

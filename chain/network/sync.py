@@ -11,22 +11,20 @@ may race (SmartBFT 570) and a laggard always catches up (hyperledger-archives/fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterable
 
-from chain.ledger.block import Block, Header, header_hash
+from chain.ledger.block import Block, header_hash
 from chain.network.blockcheck import check_block
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import Blocks, BlocksRequest, SyncStatus
-from chain.primitives.certificate import Certificate, check_certificate, fault_bound
+from chain.network.serving import RANGE_BLOCKS, REQUEST_KINDS, Server
+from chain.network.statesync import STATE_KINDS, StateSync
+from chain.network.syncstate import Chain, HeldBlock, Peer, Progress, SyncEffects, SyncReport
+from chain.primitives.certificate import check_certificate, fault_bound
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, ProofInvalid
 
-RANGE_BLOCKS = 32
-ANSWER_BYTES = 1_048_576
-"""An answer ends with the block that reaches this."""
 BUFFER_BLOCKS = 256
 BUFFER_BYTES = 67_108_864
 APPLY_BLOCKS = 32
@@ -37,121 +35,59 @@ GRACE_MS = 1_000
 """How long a validator leaves a small gap to consensus while the height stands still."""
 FAR_BLOCKS = 8
 """A larger gap is fetched at once: consensus keeps no messages below its window."""
-RETRY_MS, RETRY_MAX_MS = 250, 8_000
-SERVED_PER_S = 128
-
-
-class Chain(Protocol):
-    """What sync needs of the ledger and the membership."""
-
-    def height(self) -> int:
-        """Return the certified height, 0 at genesis."""
-
-    def head(self) -> tuple[Header, Certificate] | None:
-        """Return the certified head, or None at genesis."""
-
-    def validators(self, height: int) -> Sequence[bytes] | None:
-        """Return the set that certifies a height, or None while that is not settled.
-
-        It must be known for the height above `height()`.
-        """
-
-    def block(self, height: int) -> bytes | None:
-        """Return the encoded block, with its certificate, or None when it is not held."""
-
-
-@dataclass(frozen=True, slots=True)
-class SyncEffects:
-    """What the node shall do."""
-
-    send: tuple[Send, ...] = ()
-    apply: tuple[Block, ...] = ()
-    """Checked blocks in order, each handed over once, the next lot only when the ledger has these. Skip what
-    the ledger has already; at the end call `applied`, at the first failure `rejected` (and stop there)."""
-    drop: tuple[Drop, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """Where catch-up stands, for operators."""
-
-    height: int
-    proved_height: int
-    """Highest height that a peer proved by a certificate."""
-    buffered_blocks: int
-    requests: int
-    trouble: str
-    """Why it does not move; empty when nothing is known to be wrong."""
-
-
-@dataclass(slots=True)
-class _Peer:
-    proved: int = 0
-    claimed: int = 0
-    first: int = 0
-    """First height of the request under way, 0 for none."""
-    count: int = 0
-    answer_by: int = 0
-    failures: int = 0
-    not_before: int = 0
-    served: int = 0
-    served_since: int = 0
-
-    @property
-    def best(self) -> int:
-        return max(self.proved, self.claimed)
-
-    def fail(self, now: int) -> None:
-        """Ask others for a while, and believe no claim until the next status."""
-        self.failures = min(self.failures + 1, 16)
-        self.not_before = now + min(RETRY_MAX_MS, RETRY_MS << (self.failures - 1))
-        self.first = self.claimed = 0
-
-
-@dataclass(slots=True)
-class _Held:
-    block: Block
-    peer: bytes
-    size: int
-    checked: bool
-
-
-@dataclass(slots=True)
-class _Progress:
-    """When the ledger's height last moved, and how far blocks were handed over."""
-
-    height: int = -1
-    moved_at: int = 0
-    handed: int = 0
-    served_by: dict[int, bytes] = field(default_factory=dict)
-    rejected_by: set[bytes] = field(default_factory=set)
+FAILURES_MANY = 3
+SNAPSHOT_GAP_MIN = 2
+"""A state is never fetched for less: its last block alone is as quick."""
 
 
 class Sync:
-    """Fetches and serves blocks; `follow` is true on observers, which have no other way to learn blocks."""
+    """Fetches and serves blocks, and states of far heights when it may."""
 
-    def __init__(self, chain: Chain, chain_id: bytes, *, follow: bool) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        chain_id: bytes,
+        *,
+        follow: bool,
+        states: StateSync | None = None,
+        snapshot_gap: int = 0,
+    ) -> None:
+        """`follow` is true on observers, which have no other way to learn blocks.
+
+        With `states`, a node that is more than `snapshot_gap` heights behind fetches a state; so does one
+        whose next block nobody holds any more, however near.
+        """
+        self._server, self._states = Server(chain), states
+        self._snapshot_gap = max(snapshot_gap, SNAPSHOT_GAP_MIN)
         self._chain, self._chain_id, self._follow = chain, chain_id, follow
-        self._peers: dict[bytes, _Peer] = {}
-        self._held: dict[int, _Held] = {}
+        self._peers: dict[bytes, Peer] = {}
+        self._held: dict[int, HeldBlock] = {}
         self._held_bytes = 0
-        self._progress = _Progress()
+        self._progress = Progress()
         self._told_height, self._tell_at = 0, 0
         self._drops: list[Drop] = []
-        self.dropped_serves = 0
-        """Requests for blocks answered with none because their sender asked too often."""
+
+    @property
+    def dropped_serves(self) -> int:
+        """Requests answered with nothing because their sender asked too often."""
+        return self._server.refused
 
     # --- events -------------------------------------------------------------------------------
 
     def connected(self, peer: bytes, now: int) -> SyncEffects:
         """Greet a new peer with our certified head."""
-        self._peers[peer] = _Peer()
+        self._peers[peer] = Peer()
+        if self._states is not None:
+            self._states.connected(peer)
         status = self._status()
         return self._step(now, (Send((peer,), Kind.STATUS, status),) if status else ())
 
     def disconnected(self, peer: bytes) -> None:
         """Forget a peer; its range is asked of another at the next step. Checked blocks stay."""
         self._peers.pop(peer, None)
+        self._server.forget(peer)
+        if self._states is not None:
+            self._states.disconnected(peer)
 
     def claim(self, peer: bytes, height: int) -> None:
         """Note that a peer speaks of a height (say in a consensus message): it may be worth asking."""
@@ -165,8 +101,11 @@ class Sync:
             return SyncEffects()
         if kind is Kind.STATUS:
             self._on_status(peer, decode(SyncStatus, body))
-        elif kind is Kind.BLOCKS_REQUEST:
-            return SyncEffects(send=(self._serve(name, peer, decode(BlocksRequest, body), now),))
+        elif kind in REQUEST_KINDS:
+            return SyncEffects(send=(self._server.answer(name, kind, body, now),))
+        elif kind in STATE_KINDS:
+            if self._states is not None:
+                self._states.on_frame(name, kind, body, now, self._chain.height() + self._least_gap)
         elif kind is Kind.BLOCKS:
             self._on_blocks(name, peer, decode(Blocks, body), now)
         else:
@@ -187,6 +126,12 @@ class Sync:
 
     def applied(self, now: int) -> SyncEffects:
         """Go on after handed-over blocks were applied, or found on the ledger already."""
+        return self._step(now)
+
+    def installed(self, now: int) -> SyncEffects:
+        """Go on after a state was installed, or was found not to be needed."""
+        if self._states is not None:
+            self._states.installed()
         return self._step(now)
 
     def rejected(self, height: int, now: int) -> SyncEffects:
@@ -215,15 +160,24 @@ class Sync:
                 f"block {self._chain.height() + 1} from {len(self._progress.rejected_by)} peers executes "
                 "differently here: this node's release or disk differs; compare releases, then rebuild"
             )
+        if self._states is None and self._cut_off:
+            trouble = (
+                f"no peer holds block {self._base + 1} any more: set sync.snapshot_blocks above 0 "
+                "(node.toml) to fetch a state, or import the blocks from an archive"
+            )
         requests = sum(1 for peer in self._peers.values() if peer.first)
-        return SyncReport(self._chain.height(), proved, len(self._held), requests, trouble)
+        snapshot = self._states.progress if self._states is not None else None
+        if self._states is not None and self._states.trouble:
+            trouble = self._states.trouble
+        return SyncReport(self._chain.height(), proved, len(self._held), requests, snapshot, trouble)
 
     # --- frames -------------------------------------------------------------------------------
 
-    def _on_status(self, peer: _Peer, status: SyncStatus) -> None:
+    def _on_status(self, peer: Peer, status: SyncStatus) -> None:
         header, certificate = status.header, status.certificate
         if header.height != certificate.height or header_hash(header) != certificate.header_hash:
             raise ProofInvalid(f"status of height {header.height}: its certificate is of another header")
+        peer.blocks_from = status.blocks_from
         if header.height <= peer.proved:
             return
         validators = self._chain.validators(header.height)
@@ -234,23 +188,7 @@ class Sync:
             check_certificate(certificate, self._chain_id, validators)
         peer.proved = header.height
 
-    def _serve(self, name: bytes, peer: _Peer, request: BlocksRequest, now: int) -> Send:
-        if now - peer.served_since >= 1_000:
-            peer.served, peer.served_since = 0, now
-        peer.served += 1
-        blocks: list[bytes] = []
-        size = 0
-        allowed = min(request.count, RANGE_BLOCKS) if peer.served <= SERVED_PER_S else 0
-        self.dropped_serves += not allowed
-        for height in range(request.first, request.first + allowed):
-            encoded = self._chain.block(height) if size < ANSWER_BYTES else None
-            if encoded is None:
-                break
-            blocks.append(encoded)
-            size += len(encoded)
-        return Send((name,), Kind.BLOCKS, encode(Blocks(request.first, tuple(blocks))))
-
-    def _on_blocks(self, name: bytes, peer: _Peer, answer: Blocks, now: int) -> None:
+    def _on_blocks(self, name: bytes, peer: Peer, answer: Blocks, now: int) -> None:
         if not peer.first or answer.first != peer.first or len(answer.blocks) > peer.count:
             return  # too late: the range was given to another peer
         if not answer.blocks:
@@ -270,7 +208,7 @@ class Sync:
         validators = self._chain.validators(height)
         if validators is not None:
             check_block(block, self._chain_id, validators)
-        self._held[height] = _Held(block, name, size, checked=validators is not None)
+        self._held[height] = HeldBlock(block, name, size, checked=validators is not None)
         self._held_bytes += size
 
     # --- what to do next ----------------------------------------------------------------------
@@ -287,7 +225,7 @@ class Sync:
 
     def _status(self) -> bytes | None:
         head = self._chain.head()
-        return None if head is None else encode(SyncStatus(*head))
+        return None if head is None else encode(SyncStatus(*head, self._chain.blocks_from()))
 
     def _step(self, now: int, send: tuple[Send, ...] = ()) -> SyncEffects:
         progress, height = self._progress, self._chain.height()
@@ -296,10 +234,33 @@ class Sync:
             progress.rejected_by.clear()
             progress.served_by = {at: name for at, name in progress.served_by.items() if at > height}
         self._release([at for at in self._held if at <= self._base])
-        apply = self._ready()
-        requests = self._requests(now)
+        install = None
+        if self._states is not None:
+            asks, install = self._states.step(now, self._far_ahead())
+            send += asks
+        busy = self._states is not None and self._states.busy
+        apply = () if busy else self._ready()
+        requests = () if busy else self._requests(now)
         drops, self._drops = tuple(self._drops), []
-        return SyncEffects(send + requests, apply, drops)
+        return SyncEffects(send + requests, apply, drops, install)
+
+    @property
+    def _least_gap(self) -> int:
+        """How far above ours a height must be proved to be worth fetching its state."""
+        return SNAPSHOT_GAP_MIN if self._cut_off else self._snapshot_gap
+
+    @property
+    def _cut_off(self) -> bool:
+        """Whether somebody is ahead, but nobody says that it holds our next block."""
+        above = self._base + 1
+        ahead = [peer for peer in self._peers.values() if peer.best >= above]
+        silent = [peer for peer in ahead if peer.blocks_from > above or peer.failures >= FAILURES_MANY]
+        return len(silent) == len(ahead) and any(peer.blocks_from > above for peer in silent)
+
+    def _far_ahead(self) -> list[bytes]:
+        """Return the peers whose heights, if they are true, make a state worth fetching."""
+        least = self._chain.height() + self._least_gap
+        return [name for name, peer in self._peers.items() if peer.best > least]
 
     def _ready(self) -> tuple[Block, ...]:
         """Take the checked blocks that follow on, once those handed over before are on the ledger."""
@@ -317,7 +278,7 @@ class Sync:
             ready.append(held.block)
         return tuple(ready)
 
-    def _check_held(self, held: _Held) -> bool:
+    def _check_held(self, held: HeldBlock) -> bool:
         """Check a block that came before its validator set was known."""
         if held.checked:
             return True
@@ -338,7 +299,10 @@ class Sync:
         idle = [
             name
             for name, peer in self._peers.items()
-            if not peer.first and now >= peer.not_before and peer.best > self._base
+            if not peer.first
+            and now >= peer.not_before
+            and peer.best > self._base
+            and peer.blocks_from <= self._base + 1
         ]
         if not idle or not self._behind(now):
             return ()

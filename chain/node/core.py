@@ -15,15 +15,19 @@ from chain.ledger.block import Candidate, header_hash
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.refusals import Refused
+from chain.ledger.snapshot import StateLoad
 from chain.ledger.store import DataDamaged
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind
 from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
-from chain.network.sync import Sync, SyncEffects
+from chain.network.serving import REQUEST_KINDS
+from chain.network.statesync import STATE_KINDS, StateSync
+from chain.network.sync import Sync
+from chain.network.syncstate import SyncEffects
 from chain.node.admission import Admission, Verdict, is_forged
 from chain.node.execution import Executor, Ordered
 from chain.node.orderer import Orderer
-from chain.node.ports import GossipPool, PeerTransport, Ports, SyncChain
+from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
@@ -40,7 +44,7 @@ FLUSH_MS = 3
 IN_FLIGHT_MAX = 2
 """Heights proposed before the first is delivered: more would cut a loaded chain into small blocks."""
 TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
-SYNC_KINDS = frozenset({Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS})
+SYNC_KINDS = REQUEST_KINDS | STATE_KINDS | {Kind.STATUS, Kind.BLOCKS}
 
 
 class ValidatorHalted(AssentError):
@@ -53,9 +57,19 @@ class NodeCore:
     """A validator or observer over an open ledger."""
 
     def __init__(
-        self, ledger: Ledger, signer: Signer, ports: Ports, *, timing: Timing, bounds: PoolBounds
+        self,
+        ledger: Ledger,
+        signer: Signer,
+        ports: Ports,
+        *,
+        timing: Timing,
+        bounds: PoolBounds,
+        snapshot_gap: int = 0,
     ) -> None:
-        """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`."""
+        """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`.
+
+        A node more than `snapshot_gap` heights behind fetches a state instead of blocks; with 0, never.
+        """
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
         genesis = ledger.genesis
@@ -74,7 +88,11 @@ class NodeCore:
         self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
         self.sync = Sync(
-            SyncChain(ledger), genesis.chain_id, follow=signer.public not in genesis.validator_keys
+            SyncChain(ledger),
+            genesis.chain_id,
+            follow=signer.public not in genesis.validator_keys,
+            states=StateSync(StateLoads(ledger), genesis) if snapshot_gap else None,
+            snapshot_gap=snapshot_gap,
         )
         self.driver = self._make_driver()
         self._tick_at = 0
@@ -106,7 +124,9 @@ class NodeCore:
             h: self.ledger.read.certificate(h) for h in range(max(1, certified - back + 1), certified + 1)
         }
         held = {height: item for height, item in found.items() if item is not None}
-        open_heights = [*(found.keys() - held.keys()), *range(certified + 1, top + 1)]
+        # a snapshot brought no headers further down, and no other certificates
+        lacking = [height for height in found.keys() - held.keys() if self.ledger.read.header(height)]
+        open_heights = [*lacking, *range(certified + 1, top + 1)]
         return Head(held.get(certified), {height: self._header_hash(height) for height in open_heights}, held)
 
     def _header_hash(self, height: int) -> bytes:
@@ -205,6 +225,15 @@ class NodeCore:
         log.warning("block %d was refused: %s", height, reason)
         self._perform_sync(self.sync.rejected(height, self._clock.now_ms()))
 
+    def installed(self, load: StateLoad) -> None:
+        """Go on above a state that took the place of the ledger's."""
+        log.info("the state of height %d is installed", load.height)
+        known = [*self.pool.ids(), *self._votes.promised_ids()]
+        self._settle([tx_id for tx_id in known if self.ledger.read.is_final(tx_id)])
+        self._drive(self.driver.on_synced, load.anchor.certificate)
+        self._host.certified()
+        self._perform_sync(self.sync.installed(self._clock.now_ms()))
+
     def _settle(self, settled: Sequence[bytes]) -> None:
         self.pool.remove_committed(settled, self.ledger.head.height)
         self._votes.executed(settled)
@@ -279,6 +308,8 @@ class NodeCore:
         self._send(effects.send)
         for block in effects.apply:
             self._executor.put(block)
+        if effects.install is not None:
+            self._executor.install(effects.install)
         self._drop(effects.drop)
 
     def _send(self, sends: Iterable[Send]) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 from chain.ledger.block import Block, Candidate, header_hash
 from chain.ledger.ledger import BlockInvalid, Ledger, NotNext
 from chain.ledger.mempool import Mempool
+from chain.ledger.snapshot import SnapshotTooOld, StateLoad
 from chain.node.orderer import batch_ids
 from chain.node.ports import Workers
 from chain.primitives.certificate import Certificate
@@ -49,6 +50,9 @@ class Listener(Protocol):
     def rejected(self, height: int, reason: str) -> None:
         """A block of catch-up does not hold; its peer is at fault."""
 
+    def installed(self, load: StateLoad) -> None:
+        """A fetched state is the ledger's now, or was not needed any more."""
+
 
 class Executor:
     """The queue between the event loop and the ledger."""
@@ -64,7 +68,9 @@ class Executor:
         """`clock` returns milliseconds of the monotonic clock."""
         self._ledger, self._pool, self._listener, self._workers = ledger, pool, listener, workers
         self._clock = clock
-        self._queue: deque[Ordered | Block] = deque()
+        self._queue: deque[Ordered | Block | StateLoad] = deque()
+        self._installed = 0
+        """Height of the last state installed: what consensus delivered up to there needs no execution."""
         self._busy = False
         self._ask_at: int | None = None
         """When to ask again for transactions that the next batch lacks."""
@@ -77,6 +83,12 @@ class Executor:
         """Queue one height; consensus and catch-up keep far fewer than the bound in flight."""
         assert len(self._queue) < WAITING_MAX, "more heights handed over than can be in flight"
         self._queue.append(item)
+        self._advance()
+
+    def install(self, load: StateLoad) -> None:
+        """Put a fetched state in the ledger's place, ahead of all that waits; `Listener.installed` hears."""
+        self._queue.insert(1 if self._busy else 0, load)
+        self._ask_at = None
         self._advance()
 
     def arrived(self) -> None:
@@ -98,8 +110,12 @@ class Executor:
         """Start the next height, unless one is under way or its transactions are not here."""
         while self._queue and not self._busy:
             item = self._queue[0]
-            if not isinstance(item, Ordered):
+            if isinstance(item, StateLoad):
+                self._start(partial(self._run_install, item))
+            elif not isinstance(item, Ordered):
                 self._start(partial(self._run_block, item))
+            elif item.height <= self._installed:
+                self._queue.popleft()
             elif item.height <= self._ledger.head.height:
                 self._queue.popleft()
                 self._ask_at = None
@@ -141,3 +157,12 @@ class Executor:
             log.warning("block %d of catch-up refused: %s", height, error)
             return partial(self._listener.rejected, height, str(error))
         return partial(self._listener.applied, block.certificate, self._ledger.read.settled(height))
+
+    def _run_install(self, load: StateLoad) -> Callable[[], None]:
+        try:
+            self._ledger.replace(load.install)
+            self._installed = load.height
+        except SnapshotTooOld as error:
+            log.info("a fetched state is not needed: %s", error)
+            self._ledger.replace(load.abandon)
+        return partial(self._listener.installed, load)

@@ -106,6 +106,7 @@ class Node:
                 in_flight_max=IN_FLIGHT_MAX,
             ),
             bounds=PoolBounds(bounds.max_transactions, bounds.max_bytes, bounds.max_per_sender),
+            snapshot_gap=config.sync.snapshot_blocks,
         )
 
     # --- running ----------------------------------------------------------------------------------

@@ -10,9 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from chain.ledger.anchor import Anchor, TrustedSets, make_anchor
 from chain.ledger.block import Candidate, Header
+from chain.ledger.holding import NotHeld, UnknownHeight
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
+from chain.ledger.proof import SetChange
+from chain.ledger.snapshot import StateLoad
+from chain.ledger.state import node_loader
+from chain.ledger.statechunk import StateChunk, make_chunk, ref_at
 from chain.network.frame import Kind
 from chain.node.marker import Marker
 from chain.primitives.certificate import Certificate
@@ -145,5 +151,56 @@ class SyncChain:
 
     def block(self, height: int) -> bytes | None:
         """Return an encoded certified block."""
-        block = self._ledger.read.block(height)
+        try:
+            block = self._ledger.read.block(height)
+        except NotHeld:
+            return None  # pruned while it was read
         return None if block is None else encode(block)
+
+    def blocks_from(self) -> int:
+        """Return the lowest height whose block is held."""
+        return self._ledger.read.holding.now().blocks
+
+    def set_changes(self, above: int, limit: int) -> tuple[SetChange, ...]:
+        """Return proved validator sets."""
+        return self._ledger.prove.set_changes(above, limit=limit)
+
+    def anchor(self) -> Anchor | None:
+        """Return what proves the certified height."""
+        window = self._ledger.genesis.limits.consensus_window
+        try:
+            return make_anchor(self._ledger.read, self._ledger.certified_height, window)
+        except UnknownHeight:
+            return None
+
+    def chunk(self, height: int, path: bytes) -> StateChunk | None:
+        """Return a chunk of the state of a certified height."""
+        read = self._ledger.read
+        if height > self._ledger.certified_height:
+            return None
+        try:
+            with read.reading_state(height):
+                load = node_loader(self._ledger.store)
+                top = ref_at(load, read.tree_root(height), path)
+                return None if top is None else make_chunk(load, read.entry_at_leaf, top, path)
+        except (NotHeld, UnknownHeight):
+            return None
+
+
+class StateLoads:
+    """`chain.network.statesync.Loads` over the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def begin(self, sets: TrustedSets, anchor: Anchor) -> StateLoad:
+        """Start to load a state."""
+        return self._ledger.replace(lambda: StateLoad.begin(self._ledger.store, sets, anchor))
+
+    def resume(self) -> StateLoad | None:
+        """Return what a former process began."""
+        return StateLoad.resume(self._ledger.store)
+
+    def abandon(self, load: StateLoad) -> None:
+        """Forget what was fetched."""
+        self._ledger.replace(load.abandon)

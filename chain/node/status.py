@@ -51,6 +51,7 @@ class NodeStatus:
             "role": "validator" if consensus["validator"] else "observer",
             "height": self._ledger.certified_height,
             "executed": self._ledger.head.height,
+            "blocksFrom": self._ledger.read.holding.now().blocks,
             "view": consensus["view"],
             "primary": consensus["primary"],
             "peers": len(self._peers.connected),
@@ -84,6 +85,9 @@ class NodeStatus:
             "provedHeight": report.proved_height,
             "bufferedBlocks": report.buffered_blocks,
             "requests": report.requests,
+            "snapshot": None
+            if report.snapshot is None
+            else {"height": report.snapshot[0], "share": round(report.snapshot[1], 4)},
             "trouble": report.trouble,
         }
 
@@ -112,6 +116,9 @@ class NodeStatus:
         if consensus["halted"]:
             return str(self.stall(consensus))
         report = self._sync.report()
+        if report.snapshot is not None:
+            height, share = report.snapshot
+            return f"fetching the state of height {height}: {share:.0%} is here"
         if report.proved_height > report.height + self._genesis.limits.consensus_window:
             return f"catching up: height {report.height} of {report.proved_height}"
         if consensus["validator"] and len(self._peers.connected) + 1 < consensus["quorum"]:

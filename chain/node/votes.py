@@ -53,6 +53,10 @@ class DurableVotes:
             self._promised.add(key[len(_PROMISED) :])
             yield Candidate.of(decode(Transaction, raw))
 
+    def promised_ids(self) -> list[bytes]:
+        """Return the ids of the transactions that are promised now."""
+        return list(self._promised)
+
     def promise(self, candidates: Iterable[Candidate]) -> None:
         """Add transactions to the next write; those already written are not written again."""
         for candidate in candidates:

@@ -81,7 +81,6 @@ def examples() -> dict[str, Any]:
         window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
         rows.Held(blocks=5, state=4, headers=2, swept=1, rooted=4, archive="archive"),
         change,
-        anchor.SetChanges(0, (change,)),
         anchored,
         snapshot.Loading(anchored, (change,), installing=True),
         statechunk.StateChunk(b"0a", 3, (bytes(32), bytes(32)), ((b"\3toyk", b"v"),)),

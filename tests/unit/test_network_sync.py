@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ledger.anchor import Anchor
 from chain.ledger.block import (
     Batch,
     Block,
@@ -24,11 +25,15 @@ from chain.ledger.block import (
     sign_transaction,
     transaction_id,
 )
+from chain.ledger.proof import SetChange
+from chain.ledger.statechunk import StateChunk
+from chain.network import serving
 from chain.network import sync as module
 from chain.network.blockcheck import check_block
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import Blocks, BlocksRequest, SyncStatus
-from chain.network.sync import Sync, SyncEffects
+from chain.network.sync import Sync
+from chain.network.syncstate import SyncEffects
 from chain.primitives.certificate import Certificate, checkpoint_digest, quorum, validators_hash
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH, PrivateKey, digest
@@ -90,6 +95,18 @@ class FakeChain:
 
     def block(self, height: int) -> bytes | None:
         return encode(self.blocks[height - 1]) if 1 <= height <= self.height() else None
+
+    def blocks_from(self) -> int:
+        return 0
+
+    def set_changes(self, above: int, limit: int) -> tuple[SetChange, ...]:  # noqa: ARG002
+        return ()
+
+    def anchor(self) -> Anchor | None:
+        return None
+
+    def chunk(self, height: int, path: bytes) -> StateChunk | None:  # noqa: ARG002
+        return None
 
 
 Answer = Callable[[random.Random, BlocksRequest], bytes | None]
@@ -292,10 +309,10 @@ def test_a_height_counts_as_proved_only_with_a_certificate_of_the_trusted_set() 
     sync = Sync(FakeChain(3, window=10**12), CHAIN, follow=True)
     sync.connected(OTHER, 0)
     with pytest.raises(ProofInvalid, match="not in the validator set"):
-        sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(header, certify(header, strangers))), 0)
+        sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(header, certify(header, strangers), 0)), 0)
     assert sync.report().proved_height == 0
     true = make_chain()[200]
-    sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(true.header, true.certificate)), 0)
+    sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(true.header, true.certificate, 0)), 0)
     assert sync.report().proved_height == 201
 
 
@@ -304,7 +321,7 @@ def test_a_status_whose_certificate_is_of_another_header_is_refused() -> None:
     sync = Sync(FakeChain(3), CHAIN, follow=True)
     sync.connected(OTHER, 0)
     with pytest.raises(ProofInvalid, match="another header"):
-        sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(a.header, b.certificate)), 0)
+        sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(a.header, b.certificate, 0)), 0)
 
 
 def test_a_new_head_is_told_to_every_peer_and_to_newcomers() -> None:
@@ -388,16 +405,16 @@ def test_blocks_nobody_asked_for_are_ignored_and_other_frames_refused() -> None:
 def test_requests_are_answered_within_bounds() -> None:
     sync = Sync(FakeChain(LENGTH), CHAIN, follow=False)
     sync.connected(OTHER, 0)
-    for first, expected in ((1, module.RANGE_BLOCKS), (LENGTH, 1), (0, 0), (2**63, 0)):
+    for first, expected in ((1, serving.RANGE_BLOCKS), (LENGTH, 1), (0, 0), (2**63, 0)):
         (answer,) = sync.on_frame(OTHER, Kind.BLOCKS_REQUEST, encode(BlocksRequest(first, 128)), 0).send
         assert len(decode(Blocks, answer.body).blocks) == expected
-    for _ in range(module.SERVED_PER_S):
+    for _ in range(serving.SERVED_PER_S):
         (answer,) = sync.on_frame(OTHER, Kind.BLOCKS_REQUEST, encode(BlocksRequest(1, 1)), 0).send
     assert decode(Blocks, answer.body).blocks == ()
 
 
 def test_a_large_answer_ends_at_its_byte_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWER_BYTES", 1_500)
+    monkeypatch.setattr(serving, "ANSWER_BYTES", 1_500)
     sync = Sync(FakeChain(LENGTH), CHAIN, follow=False)
     sync.connected(OTHER, 0)
     (answer,) = sync.on_frame(OTHER, Kind.BLOCKS_REQUEST, encode(BlocksRequest(1, 32)), 0).send

@@ -1,0 +1,35 @@
+"""Methods wait outside while a fetched state takes the place of the ledger's: they would see half of each."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from chain.api.rpc import Method
+from chain.ledger.ledger import Ledger
+from chain.primitives.errors import AssentError
+
+ABOUT_THE_NODE = frozenset({"getNodeInfo", "getSyncStatus", "getPeers", "getConsensusStatus"})
+
+
+class Replacing(AssentError):
+    """The node is putting a fetched state in the ledger's place: ask again in some seconds."""
+
+    code = "replacing"
+
+
+def while_whole(ledger: Ledger, methods: Mapping[str, Method]) -> Mapping[str, Method]:
+    """Return the methods such that those that read the ledger refuse while it is being replaced."""
+    return {
+        name: method if name in ABOUT_THE_NODE else Method(method.params, _guarded(ledger, method.answer))
+        for name, method in methods.items()
+    }
+
+
+def _guarded(ledger: Ledger, answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    async def guarded(params: Any) -> Any:
+        if ledger.replacing:
+            raise Replacing("the ledger is being replaced by a fetched state; ask again in some seconds")
+        return await answer(params)
+
+    return guarded
