@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from chain.primitives.settings import Address, Section, load_toml, within
+from chain.primitives.settings import Address, Section, check_address, load_toml, within
 
 
 class Files(Section):
@@ -16,12 +16,26 @@ class Files(Section):
     data_dir: str = "data"
     genesis: str = "genesis.json"
     key: str = "node.key"
+    next_key: str = "next.key"
+
+
+def _check_introducer(text: str) -> str:
+    key, at, address = text.partition("@")
+    if not at or len(key) != 64 or not set(key) <= set("0123456789abcdef"):
+        raise ValueError('"KEY@host:port", KEY being the 64 hex digits of a node\'s public key')
+    check_address(address)
+    return text
+
+
+Introducer = Annotated[str, pydantic.AfterValidator(_check_introducer)]
 
 
 class Network(Section):
     """The TLS 1.3 port for other nodes; only members of the ledger are admitted."""
 
     listen: Address = "127.0.0.1:30300"
+    introducers: list[Introducer] = pydantic.Field(default_factory=list, max_length=64)
+    """Nodes to catch up from while the ledger here does not know the members of today yet."""
     send_queue_bytes: Annotated[int, within(1_048_576, 1_073_741_824, "bytes")] = 16_777_216
 
 
@@ -96,6 +110,7 @@ class NodeFiles(Section):
     data_dir: Path
     genesis: Path
     key: Path
+    next_key: Path
 
 
 def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
@@ -103,5 +118,10 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
     config = load_toml(path, NodeConfig)
     base = path.resolve().parent
     names = config.files
-    resolved = NodeFiles(data_dir=base / names.data_dir, genesis=base / names.genesis, key=base / names.key)
+    resolved = NodeFiles(
+        data_dir=base / names.data_dir,
+        genesis=base / names.genesis,
+        key=base / names.key,
+        next_key=base / names.next_key,
+    )
     return config, resolved

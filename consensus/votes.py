@@ -26,7 +26,8 @@ from consensus.messages import (
 )
 
 BIRTH, EPOCH, VIEW_CHANGE, NEW_VIEW = b"b", b"k", b"v", b"n"
-_ACCEPTED, _COMMITTING, _PAYLOAD, _EVIDENCE = b"a", b"c", b"p", b"e"
+EVIDENCE = b"e"
+_ACCEPTED, _COMMITTING, _PAYLOAD = b"a", b"c", b"p"
 
 
 @record("birth", max_bytes=64)
@@ -96,7 +97,7 @@ def payload_key(height: int, digest: bytes) -> bytes:
 
 def evidence_key(sender: bytes, tag: str) -> bytes:
     """Return where the first contradiction of this sender and kind is kept."""
-    return _EVIDENCE + sender + tag.encode()
+    return EVIDENCE + sender + tag.encode()
 
 
 def recall(rows: Iterable[tuple[bytes, bytes]]) -> Memory:
@@ -131,7 +132,7 @@ def _recall_row(memory: Memory, key: bytes, value: bytes) -> None:
         memory.committing[int.from_bytes(rest, "big")] = decode(Committing, value)
     elif kind == _PAYLOAD and len(rest) == 40 and payload_digest(value) == rest[8:]:
         memory.payloads.setdefault(int.from_bytes(rest[:8], "big"), []).append(value)
-    elif kind == _EVIDENCE:
+    elif kind == EVIDENCE:
         memory.evidence[rest] = decode(Evidence, value)
     else:
         raise DecodeError("unknown key, or a payload that does not match it")

@@ -13,7 +13,6 @@ from chain.api.console import reports_errors
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.node import Node
-from chain.primitives.keyfile import load_key
 
 config_option = click.option(
     "--config",
@@ -49,4 +48,6 @@ def run_node(path: Path) -> None:
 
         create_solo(config, files)
     genesis = load_genesis(files.genesis)
-    uvloop.run(Node(config, files, genesis, load_key(files.key)).run())
+    preferred: bytes | None = None
+    while (preferred := uvloop.run(Node(config, files, genesis, preferred=preferred).run())) is not None:
+        pass  # the node's seat moved to its next key: begin again under it

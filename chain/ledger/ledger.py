@@ -172,6 +172,11 @@ class Ledger:
         """The limits of the next height."""
         return self.schedule.limits_at(self._tip.head.height + 1)
 
+    @property
+    def announced(self) -> bool:
+        """Whether a change of validators or limits is announced and not in force at the next height yet."""
+        return self.schedule.newest() > self._tip.head.height + 1
+
     def epoch_at(self, height: int) -> Epoch:
         """Return the validators of a height and since when they are in force; see `settled_height`."""
         return self.schedule.epoch_at(height)
@@ -365,12 +370,13 @@ def read_batch(payload: bytes, height: int) -> Batch | None:
 def check_proposal(payload: bytes, height: int, limits: Limits) -> Batch:
     """Return a proposed batch that keeps the rules a validator checks before it has the transactions.
 
-    Raises BatchInvalid: undecodable, another height, empty, an id twice, more transactions than allowed. The
-    caller still checks time, signatures and the encoded size of the transactions (`limits.block_bytes`).
+    Raises BatchInvalid: undecodable, another height, an id twice, more transactions than allowed. The caller
+    still checks time, signatures, the encoded size of the transactions (`limits.block_bytes`), and whether
+    an empty batch has a purpose.
     """
     batch = read_batch(payload, height)
-    if batch is None or (not batch.tx_ids and height != FIRST_HEIGHT):
-        raise BatchInvalid(f"batch of height {height}: empty batches are not proposed")
+    if batch is None:
+        raise BatchInvalid(f"batch of height {height}: a gap is not proposed")
     if len(batch.tx_ids) > limits.block_txs:
         raise BatchInvalid(
             f"batch of height {height}: {len(batch.tx_ids)} transactions, at most {limits.block_txs}"

@@ -59,7 +59,8 @@ class Mempool:
     ) -> None:
         """`is_member` tells whether a public key may sign now, `is_committed` whether an id has a receipt."""
         self._chain_id = chain_id
-        self._limits = limits
+        self.limits = limits
+        """Those of the next height: whoever keeps the pool replaces them when the chain changes them."""
         self._is_member = is_member
         self._is_committed = is_committed
         self._bounds = bounds
@@ -85,8 +86,8 @@ class Mempool:
 
     def prepare(self, raw: bytes) -> Candidate:
         """Decode a transaction; raise Refused (too_large, malformed, wrong_chain). Verifies no signature."""
-        if len(raw) > self._limits.tx_bytes:
-            raise TooLarge(f"transaction: {len(raw)} bytes, at most {self._limits.tx_bytes}")
+        if len(raw) > self.limits.tx_bytes:
+            raise TooLarge(f"transaction: {len(raw)} bytes, at most {self.limits.tx_bytes}")
         try:
             tx = decode(Transaction, raw)
         except DecodeError as error:
@@ -102,7 +103,7 @@ class Mempool:
         """Raise a Refused for whatever can be told without the signature."""
         self._check_new(candidate.id)
         self._check_window(candidate, head_height)
-        body, limits = candidate.tx.body, self._limits
+        body, limits = candidate.tx.body, self.limits
         if body.gas_limit > limits.tx_gas_max:
             raise GasLimitTooHigh(f"gas limit {body.gas_limit}: at most {limits.tx_gas_max}")
         if not self._member(body.sender):
@@ -230,7 +231,7 @@ class Mempool:
             raise AlreadyCommitted(f"transaction {tx_id.hex()}: on the ledger; ask its receipt")
 
     def _check_window(self, candidate: Candidate, head_height: int) -> None:
-        until, window = candidate.tx.body.valid_until, self._limits.validity_window
+        until, window = candidate.tx.body.valid_until, self.limits.validity_window
         if until <= head_height:
             raise Expired(f"valid_until {until}: the next height is {head_height + 1}; sign it again")
         if until > head_height + window:

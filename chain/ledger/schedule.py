@@ -87,6 +87,8 @@ class Announcement:
     sets: tuple[SetFrom, ...] = ()
     """At most one, as is `limits`."""
     limits: tuple[LimitsFrom, ...] = ()
+    listed: bool = False
+    """Whether governance's list of nodes was written."""
 
 
 class _Refused(Exception):
@@ -99,10 +101,12 @@ class Schedule:
     The newest entries are kept in memory, so that they can be asked for whatever happens to the rows below.
     """
 
-    __slots__ = ("_limits", "_reader", "_sets")
+    __slots__ = ("_limits", "_reader", "_sets", "revision")
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self.revision = 0
+        """Grows with every block that changes sets, limits or the list of nodes."""
         self._sets: tuple[SetFrom, ...] = ()
         self._limits: tuple[LimitsFrom, ...] = ()
 
@@ -110,6 +114,7 @@ class Schedule:
         """Take what the state says; call when the ledger opens, or after its state was replaced."""
         self._sets = tuple(_set_from(*row) for row in self._newest(_SETS))
         self._limits = tuple(_limits_from(*row) for row in self._newest(_LIMITS))
+        self.revision += 1
         if not self._sets or not self._limits:
             raise DataDamaged("ledger: no validator set or limits are stored; run `assent node rebuild`")
 
@@ -117,11 +122,17 @@ class Schedule:
         """Take over what a block announced, once it is stored."""
         self._sets = (*self._sets, *announced.sets)[-REMEMBERED_MAX:]
         self._limits = (*self._limits, *announced.limits)[-REMEMBERED_MAX:]
+        self.revision += announced.entries != {} or announced.listed
 
     def set_at(self, height: int) -> SetFrom:
         """Return who certifies this height; above head + W, as far as is known."""
         place = bisect_right(self._sets, height, key=_first)
         return self._sets[place - 1] if place else _set_from(*self._entry(_SETS, height))
+
+    def coming(self, height: int) -> tuple[SetFrom, ...]:
+        """Return the set in force at a height near the head, and those announced above it."""
+        sets = self._sets
+        return sets[max(0, bisect_right(sets, height, key=_first) - 1) :]
 
     def epoch_at(self, height: int) -> Epoch:
         """Return the run of heights with one set that this height belongs to."""
@@ -201,6 +212,7 @@ def announce(
     first = height + genesis.limits.consensus_window
     announced = Announcement()
     if (raw := writes.get(_NODES_KEY)) is not None:
+        announced.listed = True
         try:
             wished = SetFrom(first, _chosen(_read_nodes(raw)))
             if wished.validators != schedule.set_at(first).validators:

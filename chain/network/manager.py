@@ -10,6 +10,7 @@ import random
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from chain.network.backoff import CAP_S, Backoff
@@ -35,7 +36,8 @@ class PeerManager:
     """The connections of one node; every frame of an admitted peer goes to `handler`.
 
     `members` maps each accepted 32-byte key to its "host:port", or to "" when it is never dialled; our own
-    key may be among them. `head()` is the certified height put into greetings, `source` drives jitter.
+    key may be among them. `introducers` are accepted whatever the members are. `head()` is the certified
+    height put into greetings, `source` drives jitter.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class PeerManager:
         *,
         head: Callable[[], int],
         source: random.Random,
+        introducers: Mapping[bytes, str] = MappingProxyType({}),
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._key, self._random, self._queue_bytes = key, source, queue_bytes
         self._registry = Registry(key.public, chain_id, os.urandom(8), handler, head, _now)
         self._registry.listen = listen
-        self._registry.set_members(members)
+        self._introducers = introducers
+        self._registry.set_members({**introducers, **members})
         self._server_tls, self._client_tls = self._contexts()
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +121,7 @@ class PeerManager:
 
     def set_members(self, members: Mapping[bytes, str]) -> None:
         """Replace the accepted set; connections of removed keys are closed at once."""
-        self._registry.set_members(members)
+        self._registry.set_members({**self._introducers, **members})
         self._server_tls, self._client_tls = self._contexts()
         self._dial_members()
 

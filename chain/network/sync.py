@@ -59,7 +59,9 @@ class Sync:
         """
         self._server, self._states = Server(chain), states
         self._snapshot_gap = max(snapshot_gap, SNAPSHOT_GAP_MIN)
-        self._chain, self._chain_id, self._follow = chain, chain_id, follow
+        self._chain, self._chain_id = chain, chain_id
+        self.follow = follow
+        """May change: a node becomes a validator, or ceases to be one, at some height."""
         self._peers: dict[bytes, Peer] = {}
         self._held: dict[int, HeldBlock] = {}
         self._held_bytes = 0
@@ -326,7 +328,7 @@ class Sync:
 
     def _behind(self, now: int) -> bool:
         """Tell whether to fetch: not while consensus is about to deliver the next heights itself."""
-        if self._follow or self._progress.handed > self._chain.height():
+        if self.follow or self._progress.handed > self._chain.height():
             return True
         gap = max(peer.best for peer in self._peers.values()) - self._chain.height()
         return gap >= FAR_BLOCKS or now - self._progress.moved_at >= GRACE_MS

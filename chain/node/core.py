@@ -26,6 +26,7 @@ from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
 from chain.node.admission import Admission, Verdict, is_forged
 from chain.node.execution import Executor, Ordered
+from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
 from chain.node.votes import DurableVotes
@@ -40,6 +41,8 @@ from consensus.rules import Rules
 log = logging.getLogger("assent.node")
 
 TICK_MS = 100
+LEAVE_MS = 2_000
+"""How long a removed node stays connected after the set without it is in force: it learns that by then."""
 FLUSH_MS = 3
 IN_FLIGHT_MAX = 2
 """Heights proposed before the first is delivered: more would cut a loaded chain into small blocks."""
@@ -73,15 +76,13 @@ class NodeCore:
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
         genesis = ledger.genesis
-        self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final, bounds)
-        self._votes = DurableVotes(ledger.store, ports.marker)
+        self.pool = Mempool(genesis.chain_id, ledger.limits, ledger.is_member, ledger.read.is_final, bounds)
+        self._votes = DurableVotes(ledger.store, signer.public, ports.marker)
         for candidate in self._votes.promised():
             self.pool.hold(candidate, verified=True)
         self._wanted: set[bytes] = set()
         self._wanted_dropped = 0
-        self._orderer = Orderer(
-            signer.public, ledger, genesis.limits, self.pool, self._votes, self._clock.wall_ms, self
-        )
+        self._orderer = Orderer(signer.public, ledger, self.pool, self._votes, self._clock.wall_ms, self)
         self.admission = Admission(
             self.pool, lambda: ledger.head.height, self._wanted.__contains__, self._decided, ports.workers
         )
@@ -90,13 +91,22 @@ class NodeCore:
         self.sync = Sync(
             SyncChain(ledger),
             genesis.chain_id,
-            follow=signer.public not in genesis.validator_keys,
+            follow=not self.votes,
             states=StateSync(StateLoads(ledger), genesis) if snapshot_gap else None,
             snapshot_gap=snapshot_gap,
         )
+        self._members: dict[bytes, str] = {}
+        self._membership = (0, 0)
+        """What the membership was last derived from."""
+        self._leave_at: int | None = None
         self.driver = self._make_driver()
         self._tick_at = 0
         self._flush_at: int | None = None
+
+    @property
+    def votes(self) -> bool:
+        """Whether this node is a validator at the next height to be certified."""
+        return self._signer.public in self.ledger.epoch_at(self.ledger.certified_height + 1).validators
 
     def _make_driver(self) -> Driver:
         genesis, limits = self.ledger.genesis, self.ledger.genesis.limits
@@ -140,6 +150,7 @@ class NodeCore:
     def start(self) -> None:
         """Begin: say where we stand to whoever is connected already."""
         self._tick_at = self._clock.now_ms() + TICK_MS
+        self._follow_membership()
         self._drive(self.driver.start)
 
     def next_deadline(self) -> int:
@@ -160,6 +171,7 @@ class NodeCore:
             self._tick_at = now + TICK_MS
             self._perform_gossip(self.gossip.tick(now))
             self._perform_sync(self.sync.tick(now))
+            self._let_go(now)
         self._executor.on_time(now)
         if now >= self.driver.next_deadline():
             self._drive(self.driver.on_tick)
@@ -191,6 +203,7 @@ class NodeCore:
         """Keep a certificate and tell those who wait for it."""
         self.ledger.certify(certificate)
         self._host.certified()
+        self._follow_membership()
 
     def behind(self, certificate: Certificate) -> None:
         """Ask peers for the blocks up to a certified height."""
@@ -211,6 +224,7 @@ class NodeCore:
     def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
         """Clear the pool of what a height settled and tell consensus."""
         self._settle(settled)
+        self._orderer.executed()
         self._drive(self.driver.executed, height, header_hash)
 
     def applied(self, certificate: Certificate, settled: Sequence[bytes]) -> None:
@@ -237,6 +251,7 @@ class NodeCore:
     def _settle(self, settled: Sequence[bytes]) -> None:
         self.pool.remove_committed(settled, self.ledger.head.height)
         self._votes.executed(settled)
+        self._follow_membership()
         self._wanted.difference_update(settled)
 
     def drops(self) -> dict[str, int]:
@@ -251,6 +266,30 @@ class NodeCore:
             "consensus_deletes": self.driver.dropped_deletes,
             "sync_serves": self.sync.dropped_serves,
         }
+
+    # --- membership -------------------------------------------------------------------------------
+
+    def _follow_membership(self) -> None:
+        """Take up what the ledger says of nodes and limits; asked at every height, mostly nothing changed."""
+        ledger = self.ledger
+        self.pool.limits = ledger.limits
+        seen = (ledger.schedule.revision, ledger.epoch_at(ledger.certified_height + 1).first)
+        if seen == self._membership:
+            return
+        self._membership = seen
+        self.sync.follow = not self.votes
+        wanted = {key: node.address for key, node in accepted(ledger).items()}
+        leaving = self._members.keys() - wanted.keys()
+        self._leave_at = self._clock.now_ms() + LEAVE_MS if leaving else None
+        self._network.set_members({**dict.fromkeys(leaving, ""), **wanted})
+        self._members = wanted
+        self._host.membership_changed()
+
+    def _let_go(self, now: int) -> None:
+        """Close the connections of removed nodes, once they had time to hear that they are out."""
+        if self._leave_at is not None and now >= self._leave_at:
+            self._leave_at = None
+            self._network.set_members(self._members)
 
     # --- transactions -----------------------------------------------------------------------------
 

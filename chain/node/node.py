@@ -9,6 +9,8 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from chain.api.methods import method_table
@@ -27,11 +29,13 @@ from chain.network.manager import PeerManager
 from chain.network.messages import Hello
 from chain.node.core import IN_FLIGHT_MAX, NodeCore
 from chain.node.marker import FileMarker
+from chain.node.membership import accepted, choose_key
 from chain.node.ports import Ports
 from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
+from chain.primitives.keyfile import load_key
 from consensus.driver import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
@@ -40,6 +44,48 @@ log = logging.getLogger("assent.node")
 
 OBSERVE_S = 0.1
 TIMER_SLACK_S = 0.001
+LONELY_MS = 15_000
+"""How long a node with two keys has nobody to talk to before it tries the other key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A key of this node and the file it is in; the marker of its votes lies beside."""
+
+    key: PrivateKey
+    file: Path
+
+
+class KeyRing:
+    """The node's key, and the next one once it is there; files are read again only when they change."""
+
+    def __init__(self, files: NodeFiles) -> None:
+        """Read the keys; raise what `load_key` raises."""
+        self._files = files
+        self._known: dict[Path, tuple[int, Identity]] = {}
+        self._read(files.key)
+        if files.next_key.exists():
+            self._read(files.next_key)
+
+    def all(self) -> dict[bytes, Identity]:
+        """Return the identities by public key; a next key that cannot be read is left out, and logged."""
+        try:
+            if self._files.next_key.exists():
+                self._read(self._files.next_key)
+        except AssentError as error:
+            log.error("the next key is not used: %s", error)
+            self._known.pop(self._files.next_key, None)
+        return {item.key.public: item for _, item in self._known.values()}
+
+    def _read(self, path: Path) -> None:
+        changed = path.stat().st_mtime_ns if path.exists() else 0
+        if path not in self._known or self._known[path][0] != changed:
+            self._known[path] = (changed, Identity(load_key(path), path))
+
+
+def _introducer(text: str) -> tuple[bytes, str]:
+    key, _, address = text.partition("@")
+    return bytes.fromhex(key), address
 
 
 class MachineClock:
@@ -57,10 +103,15 @@ class MachineClock:
 class Node:
     """A validator or observer; everything in it runs in one event loop, but for two worker threads."""
 
-    def __init__(self, config: NodeConfig, files: NodeFiles, genesis: Genesis, key: PrivateKey) -> None:
-        """Open the ledger and join the parts; nothing listens or connects until `run`."""
+    def __init__(
+        self, config: NodeConfig, files: NodeFiles, genesis: Genesis, *, preferred: bytes | None = None
+    ) -> None:
+        """Open the ledger and join the parts; nothing listens or connects until `run`.
+
+        The node goes by the key that `preferred` names, else by that of its keys that the ledger knows.
+        """
         self_check()
-        self._genesis, self._key = genesis, key
+        self._keys, self._genesis = KeyRing(files), genesis
         cache = config.cache
         self._store = LevelStore(
             files.data_dir, cache_mib=cache.leveldb_mib, write_buffer_mib=cache.leveldb_write_buffer_mib
@@ -70,21 +121,26 @@ class Node:
         self.ledger = Ledger(self._store, genesis, self.runtime)
         self.streams = Streams(self.ledger)
         self._clock = MachineClock()
-        self._marker = FileMarker(files.key.with_suffix(".voted"))
+        self._identity = self._choose(preferred)
+        self._trying = preferred is not None
+        self._key = key = self._identity.key
+        self._marker = FileMarker(self._identity.file.with_suffix(".voted"))
         self._workers = ThreadWorkers(self._enter, self._fail, self.metrics.execution.observe)
         self._peers = PeerManager(
             key,
             genesis.chain_id,
             config.network.listen,
-            {validator.public_key: validator.address for validator in genesis.validators},
+            {node.public_key: node.address for node in accepted(self.ledger).values()},
             self,
             head=lambda: self.ledger.certified_height,
             source=random.Random(os.urandom(16)),
+            introducers=dict(map(_introducer, config.network.introducers)),
             queue_bytes=config.network.send_queue_bytes,
         )
         self._core = self._make_core(config)
         self.pool = self._core.pool
         self.status = NodeStatus(key.public, self._core, self._peers, self._clock.now_ms)
+        self._lonely_since = self._clock.now_ms()
         self._rpc = RpcServer(
             config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics
         )
@@ -92,6 +148,12 @@ class Node:
         self._timer_due = 0.0
         self._stop: asyncio.Event = asyncio.Event()
         self._failure: BaseException | None = None
+        self._next: bytes | None = None
+        """The key to go on under, when that is another than now."""
+
+    def _choose(self, preferred: bytes | None) -> Identity:
+        found = self._keys.all()
+        return found.get(preferred or b"") or found[choose_key(self.ledger, list(found))]
 
     def _make_core(self, config: NodeConfig) -> NodeCore:
         pace, bounds = config.consensus, config.mempool
@@ -111,8 +173,12 @@ class Node:
 
     # --- running ----------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Serve until SIGINT or SIGTERM; raise what made the node stop by itself."""
+    async def run(self) -> bytes | None:
+        """Serve until SIGINT or SIGTERM; raise what made the node stop by itself.
+
+        Returns None, or the key under which the node shall begin again at once: another node then takes over
+        the ledger, so nothing of what one key said and knew is left when the other begins to speak.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
@@ -132,7 +198,11 @@ class Node:
             await self._close(tasks)
         if self._failure is not None:
             raise self._failure
+        if self._next is not None:
+            log.info("going on under the key %s", self._next.hex()[:16])
+            return self._next
         log.info("stopped at height %d", self.ledger.certified_height)
+        return None
 
     async def _close(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         await self._rpc.stop()
@@ -162,6 +232,36 @@ class Node:
         while True:
             await asyncio.sleep(OBSERVE_S)
             self.status.observe(self.metrics)
+            self._try_other_key()
+
+    # --- which key --------------------------------------------------------------------------------
+
+    def membership_changed(self) -> None:
+        """Go on under the next key where the ledger moved this node's seat to it."""
+        if self._trying and self.ledger.schedule.revision == 1:
+            return  # the ledger that we opened knows no better than before
+        chosen = self._choose(None)
+        if chosen.key.public != self._key.public:
+            self._go_on_under(chosen.key.public)
+
+    def _try_other_key(self) -> None:
+        """With a next key at hand and nobody who talks to us under this one, try the other.
+
+        Our seat may have moved while we were away: then everyone knows it but our own ledger.
+        """
+        now = self._clock.now_ms()
+        alone = self.ledger.epoch_at(self.ledger.certified_height + 1).validators == (self._key.public,)
+        if self._peers.connected or alone:
+            self._lonely_since = now
+        elif now - self._lonely_since > LONELY_MS:
+            self._lonely_since = now
+            for public in self._keys.all():
+                if public != self._key.public:
+                    self._go_on_under(public)
+
+    def _go_on_under(self, public: bytes) -> None:
+        self._next = public
+        self._stop.set()
 
     # --- around the core --------------------------------------------------------------------------
 

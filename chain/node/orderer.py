@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Protocol
 
 from chain.ledger.block import Batch
-from chain.ledger.genesis import Limits
 from chain.ledger.ledger import FIRST_HEIGHT, BatchInvalid, Ledger, batch_time, check_proposal
 from chain.ledger.mempool import Mempool
 from chain.node.votes import DurableVotes
@@ -68,28 +67,29 @@ class Orderer:
         self,
         key: bytes,
         ledger: Ledger,
-        limits: Limits,
         pool: Mempool,
         votes: DurableVotes,
         clock: Callable[[], int],
         node: Node,
     ) -> None:
         """`clock` returns wall time in milliseconds since the epoch."""
-        self._key, self._ledger, self._limits, self._pool = key, ledger, limits, pool
+        self._key, self._ledger, self._pool = key, ledger, pool
         self._votes, self._clock, self._node = votes, clock, node
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
+        self._empty: Candidate | None = None
         self.dropped = 0
         """Proposals given up because too many waited for their transactions."""
 
     def pending(self) -> bool:
-        """Tell whether transactions wait, or the genesis still waits to be certified by a first block."""
-        return len(self._pool) > 0 or self._ledger.head.height < FIRST_HEIGHT
+        """Tell whether transactions wait, the genesis its first block, or an announced change its height."""
+        return len(self._pool) > 0 or self._ledger.head.height < FIRST_HEIGHT or self._ledger.announced
 
     def propose(self, turn: Turn) -> bytes | None:
         """Return the next batch, or None while every waiting transaction is in flight already."""
         in_flight = {tx_id for payload in turn.parents for tx_id in batch_ids(payload)}
-        chosen = self._pool.select(self._limits.block_txs, self._limits.block_bytes, in_flight)
-        if not chosen and turn.height != FIRST_HEIGHT:
+        limits = self._ledger.schedule.limits_at(turn.height)
+        chosen = self._pool.select(limits.block_txs, limits.block_bytes, in_flight)
+        if not chosen and not self._may_be_empty(turn.height, turn.parents):
             return None
         time = max(self._clock(), self._parent_time(turn.parents) + 1)
         ids = tuple([candidate.id for candidate in chosen])
@@ -97,10 +97,18 @@ class Orderer:
         return encode(Batch(turn.height, turn.view, self._key, time, ids))
 
     def check(self, candidate: Candidate) -> bool | None:
-        """Judge a proposal; one that names transactions we lack waits until they are here."""
+        """Judge a proposal; one that names transactions we lack waits until they are here.
+
+        An empty one waits until all below it is executed: then it shows whether the chain needs it.
+        """
         batch = self._acceptable(candidate)
         if batch is None:
             return False
+        if not batch.tx_ids and candidate.fresh and not self._may_be_empty(candidate.height, ()):
+            if not candidate.parents:
+                return False
+            self._empty = candidate
+            return None
         missing = self._pool.missing(batch.tx_ids)
         if missing:
             self._wait_for(candidate, batch, missing)
@@ -117,6 +125,13 @@ class Orderer:
                 continue
             del self._waiting[digest]
             self._node.judged(candidate, self._promise(batch))
+
+    def executed(self) -> None:
+        """Judge the empty proposal that waited for the heights below it, if they are all executed now."""
+        candidate = self._empty
+        if candidate is not None and candidate.height <= self._ledger.head.height + 1:
+            self._empty = None
+            self._node.judged(candidate, self._may_be_empty(candidate.height, ()))
 
     def deliver(self, height: int, payload: bytes) -> None:
         """Hand an ordered payload to execution."""
@@ -142,17 +157,26 @@ class Orderer:
     def _acceptable(self, candidate: Candidate) -> Batch | None:
         """Return the batch of a proposal that keeps the rules; what a quorum prepared is not judged again."""
         try:
-            batch = check_proposal(candidate.payload, candidate.height, self._limits)
+            limits = self._ledger.schedule.limits_at(candidate.height)
+            batch = check_proposal(candidate.payload, candidate.height, limits)
         except BatchInvalid as error:
             log.warning("proposal of %s refused: %s", candidate.proposer.hex()[:16], error)
             return None
         return batch if not candidate.fresh or self._is_timely_and_new(candidate, batch) else None
 
+    def _may_be_empty(self, height: int, parents: Sequence[bytes]) -> bool:
+        """Tell whether an empty batch has a purpose: it certifies the genesis, or brings a change into force.
+
+        An idle chain would otherwise never come to the height from which what it has decided holds.
+        """
+        return height == FIRST_HEIGHT or (self._ledger.announced and not parents)
+
     def _is_timely_and_new(self, candidate: Candidate, batch: Batch) -> bool:
         if batch.view != candidate.view or batch.proposer != candidate.proposer:
             return False
         now = self._clock()
-        if not self._parent_time(candidate.parents) < batch.time <= now + self._limits.max_clock_skew_ms:
+        skew = self._ledger.schedule.limits_at(batch.height).max_clock_skew_ms
+        if not self._parent_time(candidate.parents) < batch.time <= now + skew:
             log.warning(
                 "proposal of height %d refused: its time is %d, ours %d", batch.height, batch.time, now
             )
@@ -168,7 +192,8 @@ class Orderer:
 
     def _promise(self, batch: Batch) -> bool:
         found = self._pool.get(batch.tx_ids)
-        if sum(len(candidate.raw) for candidate in found) > self._limits.block_bytes:
+        limits = self._ledger.schedule.limits_at(batch.height)
+        if sum(len(candidate.raw) for candidate in found) > limits.block_bytes:
             return False
         self._votes.promise(found)
         return True

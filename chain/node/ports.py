@@ -6,7 +6,7 @@ virtual ones. Everything else, every byte that crosses, is the core's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -56,6 +56,9 @@ class Network(Protocol):
     def disconnect(self, peer: bytes, reason: str) -> None:
         """Close a peer's connection and refuse it for a while."""
 
+    def set_members(self, members: Mapping[bytes, str]) -> None:
+        """Accept these keys from now on (key -> address, "" when unknown); close connections of others."""
+
 
 class Workers(Protocol):
     """Does slow work beside the event loop; `done` is called in the loop, never from inside the call.
@@ -78,6 +81,9 @@ class Host(Protocol):
 
     def certified(self) -> None:
         """The certified height grew."""
+
+    def membership_changed(self) -> None:
+        """Other nodes are members or validators now, or this one is: see `chain.node.membership`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,25 @@ from chain.ledger.store import Store
 from chain.node.marker import Marker
 from chain.primitives.codec import decode
 from consensus.errors import VotesDamaged
+from consensus.votes import EVIDENCE
 
-_VOTE, _PROMISED, _WRITES = VOTES + b"v", VOTES + b"t", VOTES + b"w"
+_VOTE, _PROMISED, _WRITES, _EVIDENCE = VOTES + b"v", VOTES + b"t", VOTES + b"w", VOTES + EVIDENCE
 
 
 class DurableVotes:
-    """Rows of consensus in the node's store (`consensus.ports.VoteStore`); used by one thread."""
+    """Rows of consensus in the node's store (`consensus.ports.VoteStore`); used by one thread.
 
-    def __init__(self, store: Store, marker: Marker) -> None:
-        """`marker` outlives the store; raise VotesDamaged when it counts writes that the store has lost.
+    Each key that ever votes here has rows of its own; evidence against others is kept for all of them.
+    """
+
+    def __init__(self, store: Store, voter: bytes, marker: Marker) -> None:
+        """`marker`, the voter's, outlives the store; raise VotesDamaged when it counts writes that are lost.
 
         A store without any write of votes is not damaged but wiped: the replica listens before it votes.
         """
         self._store, self._marker = store, marker
-        row, counted = store.get(_WRITES), marker.read()
+        self._vote, self._count = _VOTE + voter, _WRITES + voter
+        row, counted = store.get(self._count), marker.read()
         self.first_start = counted is None
         """Whether this key has certainly never voted."""
         held, counted = int.from_bytes(row or b"", "big"), counted or 0
@@ -44,8 +49,10 @@ class DurableVotes:
 
     def load(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield all rows of votes."""
-        for key, value in self._store.iterate(prefix=_VOTE):
-            yield key[len(_VOTE) :], value
+        for key, value in self._store.iterate(prefix=self._vote):
+            yield key[len(self._vote) :], value
+        for key, value in self._store.iterate(prefix=_EVIDENCE):
+            yield key[len(VOTES) :], value
 
     def promised(self) -> Iterator[Candidate]:
         """Yield the transactions that earlier votes promised; call once, at start."""
@@ -77,10 +84,13 @@ class DurableVotes:
         if self.first_start:
             self._marker.advance(0)
             self.first_start = False
-        rows = [(_VOTE + key, value) for key, value in puts.items()]
-        rows.append((_WRITES, (self._writes + 1).to_bytes(8, "big")))
-        gone = [_VOTE + key for key in deletes]
+        rows = [(self._row(key), value) for key, value in puts.items()]
+        rows.append((self._count, (self._writes + 1).to_bytes(8, "big")))
+        gone = [self._row(key) for key in deletes]
         self._store.write([*self._staged.items(), *rows], [*gone, *self._executed], sync=True)
         self._writes += 1
         self._marker.advance(self._writes)
         self._staged, self._executed = {}, []
+
+    def _row(self, key: bytes) -> bytes:
+        return VOTES + key if key.startswith(EVIDENCE) else self._vote + key

@@ -20,14 +20,15 @@ class Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def _check_address(text: str) -> str:
+def check_address(text: str) -> str:
+    """Return "host:port" unchanged; raise ValueError saying what is expected."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ValueError('an address "host:port" with a port in 0..65535')
     return text
 
 
-Address = Annotated[str, pydantic.AfterValidator(_check_address)]
+Address = Annotated[str, pydantic.AfterValidator(check_address)]
 
 
 def split_address(address: str) -> tuple[str, int]:

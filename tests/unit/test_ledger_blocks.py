@@ -249,8 +249,7 @@ def test_the_pool_is_told_what_a_height_settled() -> None:
 @pytest.mark.parametrize(
     ("payload", "text"),
     [
-        (b"", "empty batches are not proposed"),
-        (encode(Batch(4, 0, ZERO_HASH, 5, ())), "empty batches are not proposed"),
+        (b"", "a gap is not proposed"),
         (encode(Batch(5, 0, ZERO_HASH, 5, (bytes(32),))), "says that it is of height 5"),
         (encode(Batch(4, 0, ZERO_HASH, 5, (bytes(32), bytes(32)))), "holds a transaction twice"),
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chain.ledger.block import Batch, Candidate
@@ -58,10 +58,8 @@ class Desk:
         self.now = ledger.head_header.time + 1_000
         self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final)
         self.store, self.node = MemoryStore(), Wishes()
-        self.votes = DurableVotes(self.store, FileMarker(folder / "node.voted"))
-        self.orderer = Orderer(
-            KEY, ledger, genesis.limits, self.pool, self.votes, lambda: self.now, self.node
-        )
+        self.votes = DurableVotes(self.store, KEY, FileMarker(folder / "node.voted"))
+        self.orderer = Orderer(KEY, ledger, self.pool, self.votes, lambda: self.now, self.node)
 
     def admit(self, *values: int) -> list[Candidate]:
         calls = [self.chain.call("put", {"key": "k", "value": value}) for value in values]
@@ -147,12 +145,12 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
     desk.orderer.propose(Turn(2, 0, (), 0))
     desk.votes.write({b"vote": b"1"}, [])
     desk.store.crash()
-    again = DurableVotes(desk.store, FileMarker(tmp_path / "node.voted"))
+    again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert sorted(item.id for item in again.promised()) == sorted(call.id for call in calls)
     assert list(again.load()) == [(b"vote", b"1")]
     again.executed([call.id for call in calls])
     again.write({}, [b"vote"])
-    last = DurableVotes(desk.store, FileMarker(tmp_path / "node.voted"))
+    last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert (list(last.promised()), list(last.load())) == ([], [])
 
 
@@ -163,9 +161,8 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_pa
     orderer = Orderer(
         KEY,
         chain.ledger,
-        genesis.limits,
         pool,
-        DurableVotes(MemoryStore(), FileMarker(tmp_path / "node.voted")),
+        DurableVotes(MemoryStore(), KEY, FileMarker(tmp_path / "node.voted")),
         lambda: genesis.time + 9,
         Wishes(),
     )
@@ -180,8 +177,63 @@ def test_a_key_counts_as_having_voted_from_its_first_vote_on_and_not_from_a_fail
     tmp_path: Path,
 ) -> None:
     marker = FileMarker(tmp_path / "node.voted")
-    assert DurableVotes(MemoryStore(), marker).first_start
-    votes = DurableVotes(MemoryStore(), marker)
+    assert DurableVotes(MemoryStore(), KEY, marker).first_start
+    votes = DurableVotes(MemoryStore(), KEY, marker)
     assert votes.first_start
     votes.write({b"vote": b"1"}, [])
-    assert not DurableVotes(MemoryStore(), marker).first_start
+    assert not DurableVotes(MemoryStore(), KEY, marker).first_start
+
+
+def test_an_announced_change_lets_an_idle_chain_go_on_to_the_height_where_it_holds(tmp_path: Path) -> None:
+    """Empty batches, one at a time, and none once the change is in force."""
+    desk = Desk(tmp_path)
+    ledger, window = desk.chain.ledger, desk.chain.genesis.limits.consensus_window
+    assert not desk.orderer.pending()
+    desk.chain.add(desk.chain.govern(("a", "b", "c", "d")))
+    while ledger.head.height < 2 + window - 1:
+        height = ledger.head.height + 1
+        assert desk.orderer.pending()
+        desk.now = ledger.head_header.time + 1_000
+        payload = desk.orderer.propose(Turn(height, 0, (), 0))
+        assert payload is not None
+        assert desk.orderer.propose(Turn(height + 1, 0, (payload,), 1)) is None
+        candidate = Proposal(height, 0, KEY, payload, payload_digest(payload), (), fresh=True)
+        assert desk.orderer.check(candidate) is True
+        desk.chain.add()
+    assert not desk.orderer.pending()
+    desk.now = ledger.head_header.time + 1_000
+    late = desk.proposal([], height=ledger.head.height + 1)
+    assert desk.orderer.check(replace(late, height=ledger.head.height + 1)) is False
+
+
+def test_an_empty_proposal_above_heights_not_executed_yet_waits_for_them(tmp_path: Path) -> None:
+    """Only they tell whether something is announced: the proposer may have executed what we have not."""
+    desk = Desk(tmp_path)
+    change = desk.chain.govern(("a", "b"))
+    parent = desk.proposal([change.id]).payload
+    payload = encode(Batch(3, 0, KEY, desk.now + 1, ()))
+    candidate = Proposal(3, 0, KEY, payload, payload_digest(payload), (parent,), fresh=True)
+    assert desk.orderer.check(candidate) is None
+    desk.orderer.executed()
+    assert desk.node.judgements == []
+    desk.chain.add(change)
+    desk.orderer.executed()
+    assert desk.node.judgements == [True]
+
+
+def test_batches_keep_the_limits_of_their_own_height(tmp_path: Path) -> None:
+    """A limit that governance changed holds a window later, for proposers and judges alike."""
+    desk = Desk(tmp_path)
+    window = desk.chain.genesis.limits.consensus_window
+    desk.chain.add(desk.chain.call("govern", {"var": "limits", "value": {"block_txs": 1}}))
+    calls = desk.admit(1, 2, 3)
+    for height, most in ((3, 3), (2 + window, 1)):
+        while desk.chain.ledger.head.height < height - 1:
+            desk.chain.add()
+        desk.now = desk.chain.ledger.head_header.time + 1_000
+        payload = desk.orderer.propose(Turn(height, 0, (), 0))
+        assert payload is not None
+        assert len(batch_ids(payload)) == most
+        two = encode(Batch(height, 0, KEY, desk.now, tuple(call.id for call in calls[:2])))
+        candidate = Proposal(height, 0, KEY, two, payload_digest(two), (), fresh=True)
+        assert desk.orderer.check(candidate) is (most > 1)

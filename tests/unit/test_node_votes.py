@@ -16,13 +16,14 @@ from chain.node.marker import FileMarker
 from chain.node.votes import DurableVotes
 from consensus.errors import VotesDamaged
 
+VOTER = b"k" * 32
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def voted(folder: Path, times: int) -> Path:
     """Make a data directory with so many writes of votes, and the marker beside it; return the log."""
     store, marker = LevelStore(folder / "data"), FileMarker(folder / "node.voted")
-    votes = DurableVotes(store, marker)
+    votes = DurableVotes(store, VOTER, marker)
     for number in range(times):
         votes.write({b"a%d" % number: os.urandom(300)}, [])
     marker.close()
@@ -34,7 +35,7 @@ def voted(folder: Path, times: int) -> Path:
 def reopened(folder: Path) -> dict[bytes, bytes]:
     store = LevelStore(folder / "data")
     try:
-        return dict(DurableVotes(store, FileMarker(folder / "node.voted")).load())
+        return dict(DurableVotes(store, VOTER, FileMarker(folder / "node.voted")).load())
     finally:
         store.close()
 
@@ -62,7 +63,7 @@ def test_30_an_older_copy_of_the_data_directory_is_refused(tmp_path: Path) -> No
     voted(tmp_path, 3)
     shutil.copytree(tmp_path / "data", tmp_path / "copy")
     store, marker = LevelStore(tmp_path / "data"), FileMarker(tmp_path / "node.voted")
-    DurableVotes(store, marker).write({b"v": b"later"}, [])
+    DurableVotes(store, VOTER, marker).write({b"v": b"later"}, [])
     marker.close()
     store.close()
     shutil.rmtree(tmp_path / "data")
@@ -75,7 +76,7 @@ def test_30_after_a_wipe_the_count_goes_on_from_the_marker(tmp_path: Path) -> No
     voted(tmp_path, 5)
     shutil.rmtree(tmp_path / "data")
     store, marker = LevelStore(tmp_path / "data"), FileMarker(tmp_path / "node.voted")
-    votes = DurableVotes(store, marker)
+    votes = DurableVotes(store, VOTER, marker)
     assert not votes.first_start
     votes.write({b"b": b"birth"}, [])
     assert marker.read() == 6
@@ -92,7 +93,7 @@ def test_32_a_crash_at_any_moment_leaves_a_directory_that_starts(
     """FISCO-BCOS 4576: the marker never counts a write that the store has not made durable."""
     folder = tmp_path_factory.mktemp("votes")
     store, marker = MemoryStore(), FileMarker(folder / "node.voted")
-    votes = DurableVotes(store, marker)
+    votes = DurableVotes(store, VOTER, marker)
     for number, step in enumerate(steps):
         if step == "write":
             votes.write({b"k": number.to_bytes(2, "big")}, [])
@@ -102,7 +103,7 @@ def test_32_a_crash_at_any_moment_leaves_a_directory_that_starts(
             if count is not None:
                 marker.advance(count)
         store.crash()
-        votes = DurableVotes(store, marker)
+        votes = DurableVotes(store, VOTER, marker)
     marker.close()
 
 
