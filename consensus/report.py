@@ -10,15 +10,22 @@ from consensus.state import State
 
 
 def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> dict[str, Any]:
-    """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago."""
+    """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago.
+
+    `phase` is one of halted, listening, behind, view-change, new-view, checkpoints, executing, idle,
+    proposal, payload, check, prepares, commits; `says` words it.
+    """
     height = min(state.delivered + 1, state.top)
-    phase, missing = _phase(state)
+    phase, says, missing = _phase(state)
     validators = state.rules.validators(height)
+    asked = {change.sender for change in state.asking() if change.view >= state.view}
+    open_votes = state.checkpoints.get(state.certified + 1, {})
     return {
         "height": state.certified,
         "executed": state.executed,
         "delivered": state.delivered,
         "epoch": state.epoch.first,
+        "window": state.rules.window,
         "view": state.view,
         "active": state.active,
         "primary": state.rules.primary(state.view, height).hex(),
@@ -26,7 +33,10 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
         "validators": len(validators),
         "quorum": state.rules.quorum(height),
         "phase": phase,
+        "says": says,
         "missing": [key.hex() for key in validators if key in missing],
+        "asked": [] if state.active else [key.hex() for key in validators if key in asked],
+        "headers": {key.hex(): vote.header_hash.hex() for key, vote in sorted(open_votes.items())},
         "since_ms": max(0, now - since),
         "heard_ms": {key.hex(): max(0, now - at) for key, at in heard.items()},
         "pending": state.pending,
@@ -36,29 +46,24 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
     }
 
 
-def _phase(state: State) -> tuple[str, set[bytes]]:
-    """Return what is awaited and from whom."""
+def _phase(state: State) -> tuple[str, str, set[bytes]]:
+    """Return what is awaited, in a word and in words, and from whom."""
     height = min(state.delivered + 1, state.top)
     others = set(state.rules.validators(height)) - {state.me}
     if state.halted:
-        return f"halted: {state.halted}", set()
+        return "halted", f"halted: {state.halted}", set()
     if state.listening and state.heard is not None:
-        return _listening(others), others - state.heard.keys()
+        return "listening", _listening(others), others - state.heard.keys()
     if state.behind is not None:
-        return f"behind: blocks up to {state.behind.height} are certified, syncing", set()
+        return "behind", f"behind: blocks up to {state.behind.height} are certified, syncing", set()
     if not state.active:
-        asked = {change.sender for change in state.asking() if change.view >= state.view}
-        leader = state.rules.primary(state.view, state.certified + 1)
-        if len(asked) < state.rules.quorum(height):
-            return f"asking for view {state.view}: {len(asked)} replicas so far", others - asked
-        return f"waiting for the NEW-VIEW of view {state.view}", {leader} - {state.me}
-    if state.executed > state.certified:
+        return _changing(state, others)
+    if state.executed > state.certified and state.delivered == state.executed:
         lowest = state.certified + 1
         signed = set(state.checkpoints.get(lowest, {}))
-        if state.delivered == state.executed:
-            return f"height {lowest}: executed, {len(signed)} checkpoints", others - signed
+        return "checkpoints", f"height {lowest}: executed, {len(signed)} checkpoints", others - signed
     if state.delivered > state.executed:
-        return f"height {state.executed + 1}: executing", set()
+        return "executing", f"height {state.executed + 1}: executing", set()
     return _voting(state, state.slots.get(height), others)
 
 
@@ -71,19 +76,27 @@ def _listening(others: set[bytes]) -> str:
     )
 
 
-def _voting(state: State, slot: Slot | None, others: set[bytes]) -> tuple[str, set[bytes]]:
+def _changing(state: State, others: set[bytes]) -> tuple[str, str, set[bytes]]:
+    asked = {change.sender for change in state.asking() if change.view >= state.view}
+    leader = state.rules.primary(state.view, state.certified + 1)
+    if len(asked) < state.rules.quorum(min(state.delivered + 1, state.top)):
+        return "view-change", f"asking for view {state.view}: {len(asked)} replicas so far", others - asked
+    return "new-view", f"waiting for the NEW-VIEW of view {state.view}", {leader} - {state.me}
+
+
+def _voting(state: State, slot: Slot | None, others: set[bytes]) -> tuple[str, str, set[bytes]]:
     height = state.delivered + 1
     if slot is None or slot.digest is None:
         if not state.pending:
-            return "idle: nothing to order", set()
+            return "idle", "idle: nothing to order", set()
         primary = state.rules.primary(state.view, height)
-        return f"height {height}: waiting for a proposal", {primary} - {state.me}
+        return "proposal", f"height {height}: waiting for a proposal", {primary} - {state.me}
     if slot.payload() is None:
-        return f"height {height}: fetching the payload", set()
+        return "payload", f"height {height}: fetching the payload", set()
     if slot.check is not Check.VALID:
-        return f"height {height}: proposal {slot.check.value}", set()
+        return "check", f"height {height}: proposal {slot.check.value}", set()
     prepared = {vote.sender for vote in slot.prepare_votes()}
     if len(prepared) < state.rules.quorum(height):
-        return f"height {height}: {len(prepared)} prepares", others - prepared
+        return "prepares", f"height {height}: {len(prepared)} prepares", others - prepared
     committed = set(slot.commits)
-    return f"height {height}: {len(committed)} commits", others - committed
+    return "commits", f"height {height}: {len(committed)} commits", others - committed

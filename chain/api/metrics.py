@@ -14,6 +14,9 @@ class Metrics:
         self.view = Gauge("assent_view", "PBFT view", registry=registry)
         self.peers = Gauge("assent_peers", "Connected peers", registry=registry)
         self.pool = Gauge("assent_pool_transactions", "Transactions waiting for a block", registry=registry)
+        self.disk_free = Gauge(
+            "assent_disk_free_bytes", "Room left for the data directory", registry=registry
+        )
         self.transactions = Counter(
             "assent_transactions", "Executed transactions", ["status"], registry=registry
         )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from chain.primitives.codec import U64_MAX
 from chain.primitives.settings import Section
 
 BATCH_MAX = 1_000
@@ -13,7 +14,18 @@ WAIT_MS_MAX = 20_000
 
 HashText = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 HexText = Annotated[str, pydantic.Field(pattern=r"^([0-9a-f]{2})*$")]
-HeightNumber = Annotated[int, pydantic.Field(ge=0)]
+HeightNumber = Annotated[int, pydantic.Field(ge=0, le=U64_MAX)]
+NAME_BYTES_MAX = 255
+
+
+def _name(text: str) -> str:
+    if len(text.encode()) > NAME_BYTES_MAX:
+        raise ValueError(f"at most {NAME_BYTES_MAX} bytes of UTF-8")
+    return text
+
+
+NameText = Annotated[str, pydantic.AfterValidator(_name)]
+"""Name of a contract, method, map, event or subject."""
 
 
 class Nothing(Section):
@@ -52,34 +64,34 @@ class ReceiptOf(ById):
 
 
 class CallView(Section):
-    contract: str
-    method: str
+    contract: NameText
+    method: NameText
     args: Any = pydantic.Field(default_factory=dict)
 
 
 class ContractName(Section):
-    contract: str
+    contract: NameText
 
 
 class StateEntry(Section):
-    contract: str
-    map: str
+    contract: NameText
+    map: NameText
     key: Any
     height: HeightNumber | None = None
     withProof: bool = False
 
 
 class StateRange(Section):
-    contract: str
-    map: str
+    contract: NameText
+    map: NameText
     after: HexText | None = None
     limit: Annotated[int, pydantic.Field(ge=1, le=1_000)] = 100
 
 
 class EventQuery(Section):
-    subject: str | None = None
-    contract: str | None = None
-    name: str | None = None
+    subject: NameText | None = None
+    contract: NameText | None = None
+    name: NameText | None = None
     fromHeight: HeightNumber = 0
     toHeight: HeightNumber | None = None
     limit: Annotated[int, pydantic.Field(ge=1, le=1_000)] = 100
@@ -87,6 +99,6 @@ class EventQuery(Section):
 
 
 class History(Section):
-    subject: str
+    subject: NameText
     fromHeight: HeightNumber = 0
     toHeight: HeightNumber | None = None

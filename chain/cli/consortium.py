@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psutil
 
 from chain.api.client import Client
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
@@ -114,37 +115,64 @@ def status(folder: Path, as_json: bool) -> None:
         return
     highest = max((node["height"] or 0 for node in nodes), default=0)
     rows = [
-        [n["org"], n["state"], n["height"], n["view"], n["primary"], n["peers"], n["pool"],
-         None if n["height"] is None else highest - n["height"]]
+        [n["org"], n["state"], n["height"], None if n["height"] is None else highest - n["height"],
+         n["view"], n["primary"], n["peers"], n["pool"], n["phase"]]
         for n in nodes
     ]  # fmt: skip
-    print_table("nodes", ["org", "state", "#height", "#view", "primary", "#peers", "#pool", "#lag"], rows)
+    columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
+    print_table("nodes", columns, rows)
     if agents:
         print_table(
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
+    for orgs, why in grouped(nodes):
+        console.print(f"{', '.join(orgs)}: {why}")
+
+
+def grouped(nodes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
+    """Return (organisations, why their nodes do not move), those that say the same together."""
+    found: dict[str, list[str]] = {}
     for node in nodes:
         if node["stall"]:
-            console.print(f"{node['org']}: {node['stall']}")
+            found.setdefault(node["stall"], []).append(node["org"])
+    return [(orgs, why) for why, orgs in found.items()]
+
+
+_SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall")
 
 
 async def _node_status(org: OrgFolder) -> dict[str, Any]:
-    shown: dict[str, Any] = dict.fromkeys(("height", "view", "primary", "peers", "pool", "stall"))
+    shown: dict[str, Any] = dict.fromkeys(_SHOWN)
     shown |= {"org": org.name, "state": "stopped", "url": node_url(org)}
-    if processes.find(org, "node") is None:
-        shown["stall"] = (
-            f"the node does not run; start it with: assent start {org.path.parent} --org {org.name}"
-        )
-        return shown
+    running = processes.find(org, "node")
+    if running is None:
+        start_it = f"assent start {org.path.parent} --org {org.name}"
+        return shown | {"stall": explain_absence(processes.log_tail(org, "node", 10), start_it)}
     try:
         async with Client(shown["url"], timeout_s=3.0) as client:
             info = await client.request("getNodeInfo")
     except AssentError as error:
-        return shown | {"state": "silent", "stall": f"{error}; its log: {org.log('node')}"}
+        why = explain_silence(running.pid, running.status(), shown["url"], str(error), str(org.log("node")))
+        return shown | {"state": "silent", "stall": why}
+    return shown | {"state": "running"} | {key: info[key] for key in _SHOWN}
+
+
+def explain_absence(log_end: str, start_it: str) -> str:
+    """Say why a node does not run, from the end of its log, and how to start it."""
+    errors = [line for line in log_end.splitlines() if line.startswith("error [")]
+    last = log_end.splitlines()[-1] if log_end else ""
+    if errors and errors[-1] == last:
+        return f"the node stopped by itself: {last}\n  once that is mended: {start_it}"
+    return f"the node does not run; start it with: {start_it}"
+
+
+def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str:
+    """Say why a node's process runs and its RPC port does not answer."""
+    if state == psutil.STATUS_STOPPED:
+        return f"process {pid} is paused (SIGSTOP, or a debugger): continue it with: kill -CONT {pid}"
     return (
-        shown
-        | {"state": "running"}
-        | {key: info[key] for key in ("height", "view", "primary", "peers", "pool", "stall")}
+        f"process {pid} runs, but {url} does not answer ({error}): it may be starting, busy, or out of "
+        f"connections; see its log {log}, then restart it"
     )
 
 

@@ -209,6 +209,10 @@ class Gossip:
         for tx_id in tx_ids:
             self._wanted.pop(tx_id, None)
 
+    def holders(self, tx_ids: Sequence[bytes]) -> list[bytes]:
+        """Return the connected peers that are known to hold some of these."""
+        return [name for name, peer in self._peers.items() if any(item in peer.known for item in tx_ids)]
+
     # --- from peers and the clock -------------------------------------------------------------
 
     def on_frame(self, peer: bytes, kind: Kind, body: bytes, now: int) -> GossipEffects:

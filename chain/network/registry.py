@@ -79,6 +79,8 @@ class PeerStatus:
     """Frames to it that full queues dropped, by kind, since the node started."""
     trouble: str
     """Why there is no connection; empty when there is one."""
+    away_s: float = 0.0
+    """How long there has been none."""
 
 
 class Registry:
@@ -108,6 +110,7 @@ class Registry:
         self.disconnects: Counter[str] = Counter()
         """Connections closed so far, by code."""
         self._trouble: dict[bytes, str] = {}
+        self._away_since: dict[bytes, float] = {}
         self._drops: dict[bytes, Counter[str]] = {}
         self._banned_until: dict[bytes, float] = {}
         self._waiters: dict[Link, asyncio.Future[None]] = {}
@@ -119,6 +122,7 @@ class Registry:
         for peer, link in list(self.links.items()):
             if peer not in self.members:
                 link.close("its key was removed from the members", NotMember.code)
+        self._away_since = {key: at for key, at in self._away_since.items() if key in self.members}
         self._trouble = {key: why for key, why in self._trouble.items() if key in self.members}
         self._drops = {key: drops for key, drops in self._drops.items() if key in self.members}
         self._banned_until = {key: at for key, at in self._banned_until.items() if key in self.members}
@@ -186,6 +190,7 @@ class Registry:
         self.links[link.peer] = link
         self.greeting.discard(link)
         self._trouble.pop(link.peer, None)
+        self._away_since.pop(link.peer, None)
         if link in self._waiters:
             self._waiters[link].set_result(None)
         if other is not None:
@@ -258,7 +263,8 @@ class Registry:
         link, drops = self.links.get(peer), Counter(self._drops.get(peer, {}))
         if link is None or link.closing:
             why = self._trouble.get(peer, link.reason if link else "not connected yet")
-            return PeerStatus(peer, self.members[peer], False, 0.0, None, 0, 0, 0, 0, {}, drops, why)
+            away_s = self._now() - self._away_since.setdefault(peer, self._now())
+            return PeerStatus(peer, self.members[peer], False, 0.0, None, 0, 0, 0, 0, {}, drops, why, away_s)
         return PeerStatus(
             key=peer,
             address=link.address,

@@ -171,7 +171,8 @@ class Sync:
         snapshot = self._states.progress if self._states is not None else None
         if self._states is not None and self._states.trouble:
             trouble = self._states.trouble
-        return SyncReport(self._chain.height(), proved, len(self._held), requests, snapshot, trouble)
+        sources = tuple([name for name, peer in self._peers.items() if peer.first])
+        return SyncReport(self._chain.height(), proved, len(self._held), requests, snapshot, trouble, sources)
 
     # --- frames -------------------------------------------------------------------------------
 

@@ -60,6 +60,8 @@ class SyncReport:
     """(height, share fetched 0..1) of a state that is being fetched."""
     trouble: str
     """Why it does not move; empty when nothing is known to be wrong."""
+    sources: tuple[bytes, ...] = ()
+    """Peers that blocks are asked of now."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ All methods are called by one thread. After each call the keeper arms one timer 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chain.ledger.block import Candidate, header_hash
@@ -253,6 +253,15 @@ class NodeCore:
         self._votes.executed(settled)
         self._follow_membership()
         self._wanted.difference_update(settled)
+
+    def lacking(self) -> list[bytes]:
+        """Return the transactions that batches name and that are not here."""
+        return list(dict.fromkeys([*self._executor.lacking(), *self._orderer.lacking()]))
+
+    @property
+    def skews_ms(self) -> Mapping[bytes, int]:
+        """Proposer -> how far its last proposal was ahead of our clock, in milliseconds."""
+        return self._orderer.skews_ms
 
     def drops(self) -> dict[str, int]:
         """Return how much each bounded queue has given up so far; outboxes count their own."""

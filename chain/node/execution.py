@@ -79,6 +79,11 @@ class Executor:
         """Heights that wait or are under way."""
         return len(self._queue)
 
+    def lacking(self) -> list[bytes]:
+        """Return the transactions that the next height waits for."""
+        item = self._queue[0] if self._queue and self._ask_at is not None else None
+        return self._pool.missing(batch_ids(item.payload)) if isinstance(item, Ordered) else []
+
     def put(self, item: Ordered | Block) -> None:
         """Queue one height; consensus and catch-up keep far fewer than the bound in flight."""
         assert len(self._queue) < WAITING_MAX, "more heights handed over than can be in flight"

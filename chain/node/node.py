@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -139,7 +140,15 @@ class Node:
         )
         self._core = self._make_core(config)
         self.pool = self._core.pool
-        self.status = NodeStatus(key.public, self._core, self._peers, self._clock.now_ms)
+        data = files.data_dir
+        self.status = NodeStatus(
+            key.public,
+            self._core,
+            self._peers,
+            self._clock.now_ms,
+            str(data),
+            lambda: shutil.disk_usage(data).free,
+        )
         self._lonely_since = self._clock.now_ms()
         self._rpc = RpcServer(
             config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics

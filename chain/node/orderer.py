@@ -77,6 +77,8 @@ class Orderer:
         self._votes, self._clock, self._node = votes, clock, node
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
         self._empty: Candidate | None = None
+        self.skews_ms: dict[bytes, int] = {}
+        """Proposer -> how far its last proposal was ahead of our clock."""
         self.dropped = 0
         """Proposals given up because too many waited for their transactions."""
 
@@ -133,6 +135,10 @@ class Orderer:
             self._empty = None
             self._node.judged(candidate, self._may_be_empty(candidate.height, ()))
 
+    def lacking(self) -> list[bytes]:
+        """Return the transactions that proposals wait for."""
+        return [tx_id for _, batch in self._waiting.values() for tx_id in self._pool.missing(batch.tx_ids)]
+
     def deliver(self, height: int, payload: bytes) -> None:
         """Hand an ordered payload to execution."""
         self._forget_below(height)
@@ -175,6 +181,7 @@ class Orderer:
         if batch.view != candidate.view or batch.proposer != candidate.proposer:
             return False
         now = self._clock()
+        self.skews_ms[candidate.proposer] = batch.time - now
         skew = self._ledger.schedule.limits_at(batch.height).max_clock_skew_ms
         if not self._parent_time(candidate.parents) < batch.time <= now + skew:
             log.warning(

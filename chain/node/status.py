@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Any
@@ -10,17 +11,29 @@ from chain.api.metrics import Metrics
 from chain.network.manager import PeerManager
 from chain.node.core import NodeCore
 from chain.node.membership import OUTSIDE, accepted, role_of
+from chain.node.stall import Away, Coming, Facts, explain
 from chain.primitives.certificate import quorum
 from chain.primitives.jsonvalue import to_json
 
-STALL_MS = 5_000
+PACE_EVERY_MS, PACE_SAMPLES = 500, 20
 
 
 class NodeStatus:
     """Answers questions of operators; reads the parts of a node and changes none."""
 
-    def __init__(self, key: bytes, core: NodeCore, peers: PeerManager, clock: Callable[[], int]) -> None:
-        """`clock` returns milliseconds of the monotonic clock."""
+    def __init__(
+        self,
+        key: bytes,
+        core: NodeCore,
+        peers: PeerManager,
+        clock: Callable[[], int],
+        data_dir: str,
+        disk_free: Callable[[], int],
+    ) -> None:
+        """`clock` returns milliseconds of the monotonic clock, `disk_free` the bytes left for `data_dir`."""
+        self._data_dir, self._disk_free = data_dir, disk_free
+        self._heights: deque[tuple[int, int]] = deque(maxlen=PACE_SAMPLES)
+        """(milliseconds, certified height), the latest."""
         self._key, self._core, self._peers, self._clock = key, core, peers, clock
         self._genesis, self._ledger, self._pool = core.ledger.genesis, core.ledger, core.pool
         self._sync, self._driver = core.sync, core.driver
@@ -38,10 +51,19 @@ class NodeStatus:
         return [self.name_of(key) for key in keys]
 
     def consensus(self) -> dict[str, Any]:
-        """Return what consensus is doing and whom it waits for; keys are said as names."""
+        """Return what consensus is doing, whom it waits for, and in words why it does not move."""
+        said = self._said()
+        return said | {"stall": explain(self._facts(said))}
+
+    def _said(self) -> dict[str, Any]:
+        """Return what consensus says of itself, keys as names."""
         shown = self._driver.status(self._clock())
         shown["primary"] = self.name_of(bytes.fromhex(shown["primary"]))
         shown["missing"] = self._names(bytes.fromhex(key) for key in shown["missing"])
+        shown["asked"] = self._names(bytes.fromhex(key) for key in shown["asked"])
+        shown["headers"] = {
+            self.name_of(bytes.fromhex(key)): header for key, header in shown["headers"].items()
+        }
         shown["heard_ms"] = {self.name_of(bytes.fromhex(key)): at for key, at in shown["heard_ms"].items()}
         shown["announced"] = self._announced()
         shown["refused"] = to_json(self._ledger.schedule.refusal())
@@ -82,8 +104,8 @@ class NodeStatus:
             "primary": consensus["primary"],
             "peers": len(self._peers.connected),
             "pool": len(self._pool),
-            "phase": consensus["phase"],
-            "stall": self.stall(consensus),
+            "phase": consensus["says"],
+            "stall": consensus["stall"],
         }
 
     def peers(self) -> list[dict[str, Any]]:
@@ -99,6 +121,7 @@ class NodeStatus:
                 "queuedBytes": peer.queued_bytes,
                 "drops": dict(peer.drops),
                 "trouble": peer.trouble,
+                "awaySeconds": round(peer.away_s, 1),
             }
             for peer in self._peers.peers()
         ]
@@ -111,50 +134,76 @@ class NodeStatus:
             "provedHeight": report.proved_height,
             "bufferedBlocks": report.buffered_blocks,
             "requests": report.requests,
+            "sources": self._names(report.sources),
+            "blocksPerSecond": round(self._pace(), 1),
             "snapshot": None
             if report.snapshot is None
             else {"height": report.snapshot[0], "share": round(report.snapshot[1], 4)},
             "trouble": report.trouble,
         }
 
-    def stall(self, consensus: dict[str, Any]) -> str:
-        """Return in words why the chain does not move and what to do; empty while it moves or idles."""
-        trouble = self._sync.report().trouble
-        if consensus["halted"]:
-            return f"this validator stopped itself: {consensus['halted']}"
-        if trouble:
-            return trouble
-        report = self._sync.report()
-        if role_of(self._ledger, self._key) == OUTSIDE and report.proved_height <= report.height:
-            return self._outside()
-        if why := self._too_few():
-            return why
-        coming = [item for item in consensus["announced"] if self._lacks_quorum(item)]
-        if coming:
-            first, needed, away = (coming[0][part] for part in ("first", "quorum", "away"))
-            return (
-                f"at height {first} other validators take over, {needed} of them are needed and these are "
-                f"not connected: start or reach {', '.join(away)}"
-            )
-        if not consensus["pending"] or consensus["since_ms"] < STALL_MS:
-            return ""
-        waits = f"; waits for {', '.join(consensus['missing'])}" if consensus["missing"] else ""
-        return f"{consensus['phase']}{waits}, for {consensus['since_ms'] // 1000} s"
-
     def why_not_ready(self) -> str:
         """Return why this node cannot serve yet, empty when it can."""
-        consensus = self.consensus()
-        if consensus["halted"]:
-            return str(self.stall(consensus))
-        report = self._sync.report()
-        if report.snapshot is not None:
-            height, share = report.snapshot
-            return f"fetching the state of height {height}: {share:.0%} is here"
-        if report.proved_height > report.height + self._genesis.limits.consensus_window:
-            return f"catching up: height {report.height} of {report.proved_height}"
-        if role_of(self._ledger, self._key) == OUTSIDE:
-            return self._outside()
-        return self._too_few() if consensus["validator"] else ""
+        facts = self._facts(self._said())
+        behind = facts.proved > facts.certified + facts.window or facts.snapshot is not None
+        cut_off = facts.is_validator and facts.validators - len(facts.away) < facts.quorum
+        return explain(facts) if facts.halted or facts.outside or behind or cut_off else ""
+
+    def _facts(self, said: dict[str, Any]) -> Facts:
+        """Gather what `explain` needs; `said` is what `_said` returned."""
+        core, ledger, report = self._core, self._ledger, self._sync.report()
+        lacking, epoch = core.lacking(), ledger.epoch_at(ledger.certified_height + 1)
+        away = [p for p in self._peers.peers() if not p.connected and p.key in epoch.validators]
+        stranger = role_of(ledger, self._key) == OUTSIDE and report.proved_height <= report.height
+        return Facts(
+            name=self.name_of(self._key),
+            validators=len(epoch.validators),
+            quorum=quorum(len(epoch.validators)),
+            since_height=epoch.first,
+            is_validator=self._key in epoch.validators,
+            outside=self._outside() if stranger else "",
+            away=tuple([Away(self.name_of(p.key), p.address, p.away_s, p.trouble) for p in away]),
+            coming=self._coming(said["announced"]),
+            certified=ledger.certified_height,
+            executed=said["executed"],
+            window=said["window"],
+            view=said["view"],
+            primary=said["primary"],
+            phase=said["phase"],
+            says=said["says"],
+            missing=tuple(said["missing"]),
+            asked=tuple(said["asked"]),
+            seconds=said["since_ms"] / 1000,
+            pending=said["pending"],
+            lacking=len(lacking),
+            holders=tuple(self._names(core.gossip.holders(lacking))),
+            headers=said["headers"],
+            proved=report.proved_height,
+            sources=tuple(self._names(report.sources)),
+            blocks_per_s=self._pace(),
+            snapshot=report.snapshot,
+            sync_trouble=report.trouble,
+            skews_ms={self.name_of(key): ahead for key, ahead in core.skews_ms.items()},
+            skew_max_ms=ledger.schedule.limits_at(ledger.head.height + 1).max_clock_skew_ms,
+            disk_free=self._disk_free(),
+            data_dir=self._data_dir,
+            halted=said["halted"],
+        )
+
+    @staticmethod
+    def _coming(announced: list[dict[str, Any]]) -> Coming | None:
+        """Return the first announced set that could not certify anything now."""
+        for item in announced:
+            if len(item["validators"]) - len(item["away"]) < item["quorum"]:
+                return Coming(item["first"], item["quorum"], tuple(item["away"]))
+        return None
+
+    def _pace(self) -> float:
+        """Return how fast the certified height grew lately, in blocks a second."""
+        if len(self._heights) < 2:
+            return 0.0
+        (first_ms, first), (last_ms, last) = self._heights[0], self._heights[-1]
+        return (last - first) * 1000 / max(1, last_ms - first_ms)
 
     def _outside(self) -> str:
         moved = [
@@ -177,28 +226,14 @@ class NodeStatus:
             "in again with `assent validator add`"
         )
 
-    def _too_few(self) -> str:
-        """Return whom the chain lacks, when too few of the validators in force are connected to this one."""
-        epoch = self._ledger.epoch_at(self._ledger.certified_height + 1)
-        if self._key not in epoch.validators:
-            return ""
-        n, away = len(epoch.validators), self._away(epoch.validators)
-        if n - len(away) >= quorum(n):
-            return ""
-        since = f" in force since height {epoch.first}" if epoch.first else ""
-        return (
-            f"{n - len(away)} of {n} validators{since} are connected, {quorum(n)} are needed: start or reach "
-            f"{', '.join(self._names(away))}"
-        )
-
-    @staticmethod
-    def _lacks_quorum(announced: dict[str, Any]) -> bool:
-        return len(announced["validators"]) - len(announced["away"]) < int(announced["quorum"])
-
     def observe(self, metrics: Metrics) -> None:
         """Write the gauges, and the counters that grew."""
         head = self._ledger.head
+        now = self._clock()
+        if not self._heights or now - self._heights[-1][0] >= PACE_EVERY_MS:
+            self._heights.append((now, self._ledger.certified_height))
         metrics.height.set(self._ledger.certified_height)
+        metrics.disk_free.set(self._disk_free())
         metrics.view.set(self._driver.status(self._clock())["view"])
         metrics.peers.set(len(self._peers.connected))
         metrics.pool.set(len(self._pool))

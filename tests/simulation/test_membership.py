@@ -278,7 +278,7 @@ def test_the_founder_of_a_grown_chain_does_not_begin_it_anew_after_a_wipe() -> N
     cluster.submit(2)
     cluster.run_for(10_000)
     assert node.certified_height == 0
-    assert "only validator" in node.driver.status(cluster.now)["phase"]
+    assert "only validator" in node.driver.status(cluster.now)["says"]
     cluster.heal()
     cluster.settle()
 

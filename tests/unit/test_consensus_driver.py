@@ -171,11 +171,11 @@ def test_settings_out_of_range_are_refused_by_name(settings: dict[str, int]) -> 
 def test_status_says_in_words_what_is_missing_and_is_json_ready() -> None:
     """Phase, who is missing, since when."""
     driver, world = build(4)
-    assert driver.status(10)["phase"] == "idle: nothing to order"
+    assert driver.status(10)["says"] == "idle: nothing to order"
     world.requests = 1
     driver.requests_pending(20)
     report = json.loads(json.dumps(driver.status(520)))
-    assert report["phase"] == "height 1: 1 prepares"
+    assert report["says"] == "height 1: 1 prepares"
     assert len(report["missing"]) == 3
     assert report["since_ms"] == 500
     assert report["quorum"] == 3
