@@ -93,6 +93,42 @@ def bench_chain(transactions: int, outstanding: int, output: Path | None, as_jso
     )
 
 
+@bench.command("catchup")
+@click.option("--transactions", type=click.IntRange(100, 10_000_000), default=100_000, show_default=True)
+@click.option("--keys", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
+@click.option("--per-block", type=click.IntRange(1, 1_000), default=200, show_default=True)
+@click.option("--way", type=click.Choice(["both", "snapshot", "blocks"]), default="both", show_default=True)
+@output_option
+@json_option
+@reports_errors
+def bench_catchup(
+    transactions: int, keys: int, per_block: int, way: str, output: Path | None, as_json: bool
+) -> None:
+    """A new and a wiped validator join a long chain; one of their three peers serves rubbish."""
+    from chain.cli.bench_catchup import measure
+
+    ways = ["snapshot", "blocks"] if way == "both" else [way]
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
+    figures |= measure(transactions, keys, per_block, ways, lambda what: click.echo(what, err=True))
+    rows: list[list[Any]] = [
+        [f"{item['node']} node, by {item['way']}: {what}", item[field], unit, ""]
+        for item in figures["joins"]
+        for what, field, unit in (
+            ("caught up", "caught_up_s", "s"),
+            ("certifies new heights", "certifies_s", "s"),
+            ("CPU", "cpu_s", "s"),
+            ("memory", "rss_mb", "MB"),
+        )
+    ]
+    report(
+        f"{figures['height']} heights, {transactions} transactions, {keys} keys, {os.cpu_count()} cores",
+        figures,
+        rows,
+        output,
+        as_json,
+    )
+
+
 @bench.command("mpc")
 @click.option("--repeats", type=click.IntRange(3, 10_000), default=50, show_default=True)
 @output_option

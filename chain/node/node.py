@@ -105,7 +105,13 @@ class Node:
     """A validator or observer; everything in it runs in one event loop, but for two worker threads."""
 
     def __init__(
-        self, config: NodeConfig, files: NodeFiles, genesis: Genesis, *, preferred: bytes | None = None
+        self,
+        config: NodeConfig,
+        files: NodeFiles,
+        genesis: Genesis,
+        *,
+        preferred: bytes | None = None,
+        peers: type[PeerManager] = PeerManager,
     ) -> None:
         """Open the ledger and join the parts; nothing listens or connects until `run`.
 
@@ -127,7 +133,7 @@ class Node:
         self._key = key = self._identity.key
         self._marker = FileMarker(self._identity.file.with_suffix(".voted"))
         self._workers = ThreadWorkers(self._enter, self._fail, self.metrics.execution.observe)
-        self._peers = PeerManager(
+        self._peers = peers(
             key,
             genesis.chain_id,
             config.network.listen,
