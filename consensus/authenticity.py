@@ -19,15 +19,12 @@ from chain.primitives.crypto import digest, verify
 from chain.primitives.errors import SignatureInvalid
 from consensus.errors import MessageInvalid, NotYetKnown
 from consensus.messages import (
-    UNSIGNED,
-    Checkpoint,
     Fetch,
     Message,
     NewView,
     PayloadReply,
     Prepare,
     Prepared,
-    PrePrepare,
     Proposal,
     Signed,
     Status,
@@ -186,50 +183,6 @@ class Verifier:
             self._view_change(change)
         if message.reproposals != choose_reproposals(changes):
             raise MessageInvalid(f"{where}: the re-proposals do not follow from the view changes")
-
-
-def check_evidence(first: Signed, second: Signed, rules: Rules) -> None:
-    """Raise unless one validator signed both messages and no correct replica signs both."""
-    if not conflicting(first, second):
-        raise MessageInvalid("evidence: these two messages do not contradict one another")
-    verifier = Verifier(rules)
-    for message in (first, second):
-        verifier.signature(message)
-
-
-def conflicting(first: Signed, second: Signed) -> bool:
-    """Tell whether one sender said two things for one slot that only a faulty replica says."""
-    if type(first) is not type(second) or first.sender != second.sender or first == second:
-        return False
-    return _slot_of(first) == _slot_of(second) is not None and _content(first) != _content(second)
-
-
-def _slot_of(message: Signed) -> tuple[int, ...] | None:
-    match message:
-        case PrePrepare() | Prepare():
-            return (message.view, message.height)
-        case Checkpoint():
-            return (message.height,)
-        case ViewChange() | NewView():
-            return (message.epoch, message.view)
-        case Status():
-            return None
-        case _:
-            return (message.view, message.height)
-
-
-def _content(message: Signed) -> Sequence[object]:
-    match message:
-        case Checkpoint():
-            return (message.header_hash,)
-        case ViewChange():
-            return (message.certificate, message.prepared)
-        case NewView():
-            return (message.view_changes,)
-        case Status():
-            return (UNSIGNED,)
-        case _:
-            return (message.payload_digest,)
 
 
 def _name(message: Signed) -> str:

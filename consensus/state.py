@@ -5,8 +5,8 @@ from __future__ import annotations
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode, tag_of
 from chain.primitives.crypto import Signer
-from consensus.authenticity import conflicting
 from consensus.events import Effects, Head, Turn, Wait
+from consensus.evidence import conflicting
 from consensus.messages import (
     Checkpoint,
     Commit,

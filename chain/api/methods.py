@@ -67,6 +67,9 @@ class Status(Protocol):
     def sync(self) -> dict[str, Any]:
         """Return where catch-up stands."""
 
+    def evidence(self) -> list[dict[str, Any]]:
+        """Return the contradictions of validators that this node has kept."""
+
 
 class Waits(Protocol):
     """Wakes those who wait for a certified height."""
@@ -120,6 +123,7 @@ def method_table(node: Node) -> Mapping[str, Method]:
             "getSyncStatus": Method(Nothing, blocks.sync),
             "getPeers": Method(Nothing, blocks.peers),
             "getNodeInfo": Method(Nothing, blocks.info),
+            "getEvidence": Method(Nothing, blocks.evidence),
             "sendTransaction": Method(SendOne, transactions.send),
             "sendTransactions": Method(SendMany, transactions.send_many),
             "getTransaction": Method(ById, transactions.get),
@@ -200,6 +204,9 @@ class _Blocks:
 
     async def info(self, _: Nothing) -> dict[str, Any]:
         return self._node.status.info()
+
+    async def evidence(self, _: Nothing) -> list[dict[str, Any]]:
+        return self._node.status.evidence()
 
 
 class _Transactions:

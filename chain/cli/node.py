@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from chain.api.console import reports_errors
+from chain.cli.evidence import evidence
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.node import Node
@@ -33,7 +34,10 @@ def set_up_logging(level: str) -> None:
 
 @click.group()
 def node() -> None:
-    """Run a node."""
+    """Run a node, and ask it what it keeps."""
+
+
+node.add_command(evidence)
 
 
 @node.command("run")

@@ -15,6 +15,7 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError
 from consensus.events import Candidate, Turn
+from consensus.evidence import read_evidence
 from consensus.votes import Evidence
 
 log = logging.getLogger("assent.orderer")
@@ -154,7 +155,11 @@ class Orderer:
 
     def evidence(self, evidence: Evidence) -> None:
         """Log that a validator contradicted itself; the record is in the vote store."""
-        log.error("a validator signed two conflicting messages; evidence kept: %s", evidence)
+        said = read_evidence(evidence, self._ledger.chain_id)
+        log.error(
+            "%s signed two conflicting %s messages; see: assent node evidence list",
+            said.accused.hex()[:16], said.kind,
+        )  # fmt: skip
 
     def halted(self, reason: str) -> None:
         """Pass on that consensus stopped itself here."""

@@ -14,6 +14,7 @@ from chain.node.membership import OUTSIDE, accepted, role_of
 from chain.node.stall import Away, Coming, Facts, explain
 from chain.primitives.certificate import quorum
 from chain.primitives.jsonvalue import to_json
+from consensus.evidence import read_evidence
 
 PACE_EVERY_MS, PACE_SAMPLES = 500, 20
 
@@ -125,6 +126,23 @@ class NodeStatus:
             }
             for peer in self._peers.peers()
         ]
+
+    def evidence(self) -> list[dict[str, Any]]:
+        """Return what convicts validators that contradicted themselves, checked again; messages as hex."""
+        found = []
+        for item in self._driver.evidence():
+            said = read_evidence(item, self._ledger.chain_id)
+            found.append(
+                {
+                    "accused": self.name_of(said.accused),
+                    "key": said.accused.hex(),
+                    "kind": said.kind,
+                    "slot": list(said.slot),
+                    "first": item.first.hex(),
+                    "second": item.second.hex(),
+                }
+            )
+        return found
 
     def sync(self) -> dict[str, Any]:
         """Return where catch-up stands."""

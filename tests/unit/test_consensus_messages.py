@@ -15,8 +15,9 @@ from chain.primitives.certificate import Certificate, Epoch, checkpoint_digest
 from chain.primitives.codec import U64_MAX, encode
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid, SignatureInvalid
-from consensus.authenticity import REMEMBERED_MAX, Verifier, check_evidence, conflicting
+from consensus.authenticity import REMEMBERED_MAX, Verifier
 from consensus.errors import MessageInvalid
+from consensus.evidence import Accusation, check_evidence, conflicting, read_evidence
 from consensus.messages import (
     GAP_DIGEST,
     PAYLOAD_BYTES_MAX,
@@ -288,7 +289,8 @@ def test_the_memory_of_verified_signatures_is_bounded(monkeypatch: pytest.Monkey
 def test_evidence_convicts_contradictions_and_nothing_else() -> None:
     """Same sender, kind and slot, different content; a different view or height is no contradiction."""
     first, second = vote(Prepare, 1, 2, 0), vote(Prepare, 1, 2, 0, GAP_DIGEST)
-    check_evidence(first, second, RULES)
+    assert check_evidence(first, second, CHAIN) == Accusation(PUBLIC[0], "prepare", (1, 2))
+    assert read_evidence(Evidence(encode(first), encode(second)), CHAIN).accused == PUBLIC[0]
     for innocent in (
         first,
         vote(Prepare, 2, 2, 0, GAP_DIGEST),
@@ -297,6 +299,16 @@ def test_evidence_convicts_contradictions_and_nothing_else() -> None:
     ):
         assert not conflicting(first, innocent)
         with pytest.raises(MessageInvalid):
-            check_evidence(first, innocent, RULES)
+            check_evidence(first, innocent, CHAIN)
     with pytest.raises(SignatureInvalid):
-        check_evidence(first, dataclasses.replace(second, signature=first.signature), RULES)
+        check_evidence(first, second, digest("test/another chain"))
+    with pytest.raises(SignatureInvalid):
+        check_evidence(first, dataclasses.replace(second, signature=first.signature), CHAIN)
+
+
+def test_views_of_different_epochs_are_no_contradiction() -> None:
+    """Views begin anew with every set of validators: a replica asks for view 1 in each."""
+    first = view_change(1, 0)
+    later = signed(dataclasses.replace(first, epoch=9, certificate=certificate(8)))
+    assert not conflicting(first, later)
+    assert conflicting(first, signed(dataclasses.replace(first, certificate=certificate(8))))

@@ -9,7 +9,7 @@ from founding import CHAIN_ID, seeded
 
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
-from consensus.authenticity import conflicting
+from consensus.evidence import conflicting
 from consensus.messages import (
     UNSIGNED,
     Checkpoint,

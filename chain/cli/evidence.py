@@ -1,0 +1,90 @@
+"""`assent node evidence`: what a running node keeps against validators that contradicted themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, run, session_options
+from chain.cli.layout import LayoutError
+from chain.primitives.errors import DecodeError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SLOTS = {"checkpoint": "height {}", "view-change": "epoch {}, view {}", "new-view": "epoch {}, view {}"}
+
+
+@click.group()
+def evidence() -> None:
+    """Contradictions of validators that this node has seen: list them, or export them as files."""
+
+
+@evidence.command("list")
+@json_option
+@reports_errors
+@session_options
+def list_evidence(session: Session, as_json: bool) -> None:
+    """List them: at most one per validator and kind of message."""
+    found = run(_ask(session))
+    if as_json:
+        print_json(found)
+        return
+    rows = [[item["accused"], item["kind"], _slot(item), item["key"]] for item in found]
+    print_table("evidence", ["validator", "message", "signed twice at", "key"], rows)
+    if found:
+        console.print("next: assent node evidence export FOLDER, then assent validator report")
+
+
+@evidence.command("export")
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+@reports_errors
+@session_options
+def export_evidence(session: Session, folder: Path, as_json: bool) -> None:
+    """Write each contradiction as two files of a message each, as they were signed.
+
+    \b
+    assent node evidence export proof --as consortium/bank
+    assent validator report proof/bureau-node.prepare.first proof/bureau-node.prepare.second \\
+        --as consortium/bank
+    """
+    found = run(_ask(session))
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for item in found:
+            for part in ("first", "second"):
+                path = folder / f"{_file_name(item)}.{part}"
+                path.write_bytes(bytes.fromhex(item[part]))
+                written.append(str(path))
+    except (KeyError, TypeError, ValueError):
+        raise DecodeError("getEvidence: the node's answer is not evidence; ask another node") from None
+    except OSError as error:
+        raise LayoutError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
+    if as_json:
+        print_json({"files": written})
+        return
+    console.print(f"{len(found)} contradictions, {len(written)} files in {folder}")
+    if written:
+        console.print(f"next: assent validator report {written[0]} {written[1]}")
+
+
+async def _ask(session: Session) -> list[dict[str, Any]]:
+    async with session.client() as client:
+        found = await client.request("getEvidence")
+    if not isinstance(found, list):
+        raise DecodeError("getEvidence: the node's answer is not a list")
+    return found
+
+
+def _file_name(item: dict[str, Any]) -> str:
+    """Return a name for the files of one contradiction; a node's answer must not choose a path."""
+    name = f"{item['accused']}.{item['kind']}"
+    return name if _NAME.fullmatch(name) else bytes.fromhex(item["key"]).hex()
+
+
+def _slot(item: dict[str, Any]) -> str:
+    return _SLOTS.get(item["kind"], "view {}, height {}").format(*item["slot"])
