@@ -24,7 +24,7 @@ from chain.ledger.proof import ProvedReceipt, ProvedState, SetChange, Verifier
 from chain.primitives.codec import Value, decode, decode_value, encode, encode_value
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, ProofInvalid
-from chain.primitives.execution import map_key
+from chain.primitives.execution import map_key, var_key
 from chain.primitives.jsonvalue import to_json
 
 P = TypeVar("P", ProvedReceipt, ProvedState)
@@ -81,6 +81,10 @@ class Client:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
         self._chain_id = None if genesis is None else genesis.chain_id
+        self.kept: list[ProvedState] | None = None
+        """Set to a list to keep the proof of every entry that is asked for."""
+        self.followed: list[SetChange] = []
+        """Changes of the validator set that were followed, in order."""
 
     async def __aenter__(self) -> Client:
         self._session = aiohttp.ClientSession(timeout=self._timeout)
@@ -106,6 +110,11 @@ class Client:
             fault = answer["error"]
             raise RpcError(fault["code"], fault["message"], fault.get("data"))
         return answer["result"]
+
+    @property
+    def verifies(self) -> bool:
+        """Tell whether state and receipts are accepted only with proofs."""
+        return self._verifier is not None
 
     async def chain_id(self) -> bytes:
         """Return the chain id: from the genesis at hand, else as the node says."""
@@ -172,7 +181,9 @@ class Client:
         before = verifier.followed
         while answer := await self.request("getSetChanges", aboveHeight=verifier.followed):
             for item in answer:
-                verifier.follow(decode(SetChange, bytes.fromhex(item["proof"])))
+                change = decode(SetChange, bytes.fromhex(item["proof"]))
+                verifier.follow(change)
+                self.followed.append(change)
         return verifier.followed > before
 
     async def view(self, contract: str, method: str, args: dict[str, Value]) -> Value:
@@ -180,19 +191,40 @@ class Client:
         answer = await self.request("call", contract=contract, method=method, args=to_json(args))
         return decode_value(bytes.fromhex(answer["raw"]), max_bytes=VALUE_BYTES_MAX)
 
-    async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
-        """Return one entry of a contract's Map at a certified height, proved when the genesis is known."""
-        answer = await self.request(
-            "getState", contract=contract, map=map_name, key=to_json(key), withProof=True
-        )
+    async def state(
+        self, contract: str, map_name: str, key: Value, *, height: int | None = None
+    ) -> Value | None:
+        """Return one entry of a contract's Map, proved when the genesis is known.
+
+        It is that of the newest certified height, or of the one asked for.
+        """
+        asked = {"map": map_name, "key": to_json(key)}
+        return await self._entry(contract, map_key(map_name, key), asked, height)
+
+    async def variable(self, contract: str, name: str, *, height: int | None = None) -> Value | None:
+        """Return a contract's Var like `state`; None when it was never set."""
+        return await self._entry(contract, var_key(name), {"var": name}, height)
+
+    async def _entry(
+        self, contract: str, key: bytes, asked: dict[str, Any], height: int | None
+    ) -> Value | None:
+        if height is not None:
+            asked = {**asked, "height": height}
+        answer = await self.request("getState", contract=contract, withProof=True, **asked)
         proved = decode(ProvedState, bytes.fromhex(answer["proof"]))
         if self._verifier is not None:
-            if (proved.namespace, proved.key) != (contract, map_key(map_name, key)):
-                raise ProofInvalid(f"{self.url}: proved another entry than {contract}.{map_name}")
-            height = (await self._checked(self._verifier, self._verifier.check_state, proved)).height
-            if height < self._seen:
-                raise ProofInvalid(f"{self.url}: answered for height {height} after height {self._seen}")
-            self._seen = height
+            what = f"{contract}.{asked.get('map') or asked['var']}"
+            if (proved.namespace, proved.key) != (contract, key):
+                raise ProofInvalid(f"{self.url}: proved another entry than {what}")
+            found = (await self._checked(self._verifier, self._verifier.check_state, proved)).height
+            if height is None:
+                if found < self._seen:
+                    raise ProofInvalid(f"{self.url}: answered for height {found} after height {self._seen}")
+                self._seen = found
+            elif found != height:
+                raise ProofInvalid(f"{self.url}: proved {what} at height {found}, not at {height}")
+        if self.kept is not None:
+            self.kept.append(proved)
         return None if proved.value is None else decode_value(proved.value, max_bytes=VALUE_BYTES_MAX)
 
     async def entries(self, contract: str, map_name: str) -> AsyncIterator[tuple[Value, Value]]:

@@ -33,7 +33,7 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.refusals import Refused
 from chain.primitives.codec import Value, decode_value, encode, encode_value
 from chain.primitives.errors import AssentError, DecodeError
-from chain.primitives.execution import OK, RESULT_BYTES_MAX, Call, Outcome, Runtime, map_key
+from chain.primitives.execution import OK, RESULT_BYTES_MAX, Call, Outcome, Runtime, map_key, var_key
 from chain.primitives.jsonvalue import from_json, to_json
 
 VIEW_GAS = 10_000_000
@@ -368,7 +368,7 @@ class _State:
         return None if raw is None else decode_value(raw, max_bytes=STATE_BYTES_MAX)
 
     async def entry(self, params: StateEntry) -> dict[str, Any]:
-        key = map_key(params.map, from_json(params.key))
+        key = var_key(params.var) if params.var else map_key(params.map or "", from_json(params.key))
         height = self._ledger.certified_height if params.height is None else params.height
         if not params.withProof:
             raw = self._ledger.read.state_at(params.contract, key, height)

@@ -74,11 +74,20 @@ class ContractName(Section):
 
 
 class StateEntry(Section):
+    """An entry of a Map (`map` and `key`), or a Var (`var`)."""
+
     contract: NameText
-    map: NameText
-    key: Any
+    map: NameText | None = None
+    key: Any = None
+    var: NameText | None = None
     height: HeightNumber | None = None
     withProof: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _one_place(self) -> StateEntry:
+        if (self.map is None) == (self.var is None):
+            raise ValueError("give `map` and `key` for an entry of a Map, or `var` for a Var")
+        return self
 
 
 class StateRange(Section):

@@ -1,4 +1,4 @@
-"""Governance of contracts from the command line; `check` and `run` come from the language itself."""
+"""Governance of contracts from the command line; `new`, `check` and `run` come from the language itself."""
 
 from __future__ import annotations
 
@@ -7,21 +7,46 @@ from typing import Any
 
 import click
 
-from chain.api.client import Account
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.client import Account, Client
+from chain.api.console import console, json_option, print_json, reports_errors
 from chain.api.render import receipt_json
-from chain.api.session import Session, run, session_options
+from chain.api.session import Session, session_options
+from chain.cli import contract_views
+from chain.cli.governing import (
+    COMMIT_GAS,
+    NotThere,
+    as_account,
+    call,
+    next_step,
+    result_of,
+    say,
+    send,
+    votes_words,
+)
 from chain.cli.ledger import parse_args
+from chain.cli.proposal import not_before_option, reason_option
+from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
-from chain.primitives.codec import Value, decode_value
-from chain.primitives.errors import AssentError
-from chain.primitives.execution import RESULT_BYTES_MAX
-from chain.primitives.jsonvalue import to_json
+from chain.primitives.codec import Value
+from chain.primitives.errors import AssentError, ConfigError
 from contracts.cli import contract
 
 GAS_PER_SOURCE_BYTE = 60
 GAS_BASE = 2_000_000
 SOURCE_BYTES_MAX = 65_536
+
+for view in (contract_views.list_contracts, contract_views.show, contract_views.ready, contract_views.verify):
+    contract.add_command(view)
+
+name_argument = click.argument("name")
+seq_argument = click.argument("seq", type=click.IntRange(1))
+allow_option = click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="METHOD=WHO,…",
+    help="Who alone may call METHOD: organisations, and key roles as role:admin. May be repeated.",
+)
 
 
 class ContractFileError(AssentError):
@@ -30,32 +55,56 @@ class ContractFileError(AssentError):
     code = "contract_file"
 
 
-def result_of(receipt: Receipt) -> Value:
-    """Return what the called method returned."""
-    return decode_value(receipt.result, max_bytes=RESULT_BYTES_MAX) if receipt.result else None
-
-
-def _send(session: Session, method: str, args: dict[str, Value], gas: int, as_json: bool, said: str) -> None:
-    async def work() -> Receipt:
-        async with session.account() as account:
-            return await account.send("lifecycle", method, args, gas_limit=gas)
-
-    receipt = run(work())
-    if as_json:
-        print_json(receipt_json(receipt))
-    else:
-        console.print(said.format(result=result_of(receipt), height=receipt.height))
-
-
 @contract.command("propose")
-@click.argument("name")
+@name_argument
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--init", "init_text", default="{}", help="Arguments of @init (or @migrate) as a JSON object.")
+@click.option("--active-at", type=click.IntRange(0), metavar="HEIGHT", help="Height from which it runs.")
+@allow_option
+@click.option("--open", "opened", is_flag=True, help="An upgrade lifts the access lists in force.")
 @json_option
 @reports_errors
 @session_options
-def propose(session: Session, name: str, file: Path, init_text: str, as_json: bool) -> None:
-    """Propose the contract in FILE under NAME; the members then approve it."""
+def propose(
+    session: Session,
+    name: str,
+    file: Path,
+    init_text: str,
+    active_at: int | None,
+    allowed: tuple[str, ...],
+    opened: bool,
+    as_json: bool,
+) -> None:
+    """Propose the contract in FILE under NAME; the members then approve it.
+
+    An upgrade keeps the access lists in force unless --allow or --open says otherwise.
+    """
+    source = _read(file)
+    terms: dict[str, Any] = {} if active_at is None else {"active_at": active_at}
+    if allowed or opened:
+        terms["access"] = _access(allowed)
+    content: dict[str, Value] = {
+        "name": name,
+        "source": source,
+        "arguments": parse_args(init_text),
+        "terms": terms,
+    }
+    gas = GAS_BASE + GAS_PER_SOURCE_BYTE * len(source.encode())
+
+    async def work(account: Account) -> tuple[Receipt, dict[str, Any]]:
+        receipt = await call(account, "lifecycle", "propose", content, gas)
+        return receipt, await contract_views.readiness(account.client, name, int(str(result_of(receipt))))
+
+    receipt, ready = as_account(session, work)
+    if as_json:
+        print_json(receipt_json(receipt) | {"readiness": ready})
+        return
+    seq = int(str(result_of(receipt)))
+    console.print(f"proposed {name} as number {seq} at height {receipt.height}: {votes_words(ready)}")
+    console.print(_next(name, seq, ready))
+
+
+def _read(file: Path) -> str:
     try:
         raw = file.read_bytes()
         source = raw.decode()
@@ -65,174 +114,146 @@ def propose(session: Session, name: str, file: Path, init_text: str, as_json: bo
         ) from None
     if len(raw) > SOURCE_BYTES_MAX:
         raise ContractFileError(f"{file}: {len(raw)} bytes, at most {SOURCE_BYTES_MAX}; split the contract")
-    args = {"name": name, "source": source, "arguments": parse_args(init_text), "terms": {}}
-    gas = GAS_BASE + GAS_PER_SOURCE_BYTE * len(raw)
-    said = f"proposed {name} as number {{result}} at height {{height}}; members approve it with: "
-    _send(session, "propose", args, gas, as_json, said + f"assent contract approve {name} {{result}}")
+    return source
 
 
-async def _proposal(account: Account, name: str, seq: int) -> dict[str, Value]:
-    found: dict[str, Value] | None = await account.client.state("lifecycle", "proposals", f"{name}/{seq}")
+def _access(allowed: tuple[str, ...]) -> dict[str, Value]:
+    """Read `METHOD=bank,bureau,role:admin` options as the access lists that lifecycle takes."""
+    lists: dict[str, Value] = {}
+    for text in allowed:
+        method, _, who = text.partition("=")
+        names = [part.strip() for part in who.split(",") if part.strip()]
+        if not method or not names or method in lists:
+            raise ConfigError(
+                f"--allow {text!r}: expected METHOD=WHO,… once a method, such as grant=bank,bureau,role:admin"
+            )
+        roles = [part.removeprefix("role:") for part in names if part.startswith("role:")]
+        lists[method] = {"orgs": [part for part in names if not part.startswith("role:")], "roles": roles}
+    return lists
+
+
+def _next(name: str, seq: int, ready: dict[str, Any]) -> str:
+    return next_step(ready, f"assent contract approve {name} {seq}", f"assent contract commit {name} {seq}")
+
+
+async def _proposal(client: Client, name: str, seq: int) -> dict[str, Any]:
+    found: Any = await client.state("lifecycle", "proposals", f"{name}/{seq}")
     if found is None:
-        raise ContractFileError(f"no proposal {seq} of contract {name!r}; see: assent contract list")
-    return found
+        raise NotThere(f"no proposal {seq} of contract {name!r}; see: assent contract list")
+    return dict(found)
 
 
 @contract.command("approve")
-@click.argument("name")
-@click.argument("seq", type=click.IntRange(1))
+@name_argument
+@seq_argument
 @json_option
 @reports_errors
 @session_options
 def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
-    """Vote for proposal SEQ of NAME; the vote names the hash of its source."""
+    """Vote for proposal SEQ of NAME; the vote names the hash of all that it says."""
 
-    async def work() -> tuple[Receipt, dict[str, Value]]:
-        async with session.account() as account:
-            found = await _proposal(account, name, seq)
-            args = {"name": name, "seq": seq, "hash": found["hash"]}
-            receipt = await account.send("lifecycle", "approve", args)
-            return receipt, await _proposal(account, name, seq)
+    async def work(account: Account) -> tuple[Receipt, dict[str, Any], dict[str, Any]]:
+        found = await _proposal(account.client, name, seq)
+        args: dict[str, Value] = {"name": name, "seq": seq, "hash": found["hash"]}
+        receipt = await call(account, "lifecycle", "approve", args)
+        return receipt, found, await contract_views.readiness(account.client, name, seq)
 
-    receipt, found = run(work())
+    receipt, found, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt))
+        print_json(receipt_json(receipt) | {"readiness": ready})
         return
-    votes = ", ".join(found["votes"])
-    console.print(f"approved {name} {seq} (source {found['source_hash'].hex()[:16]}…): votes {votes}")
+    source = found["source_hash"].hex()[:16]
+    console.print(f"approved {name} {seq} (source {source}…): {votes_words(ready)}")
+    console.print(_next(name, seq, ready))
 
 
 @contract.command("commit")
-@click.argument("name")
-@click.argument("seq", type=click.IntRange(1))
+@name_argument
+@seq_argument
 @json_option
 @reports_errors
 @session_options
 def commit(session: Session, name: str, seq: int, as_json: bool) -> None:
     """Put the approved proposal SEQ of NAME in force; runs its @init or @migrate."""
-    _send(
-        session,
-        "commit",
-        {"name": name, "seq": seq},
-        10_000_000,
-        as_json,
-        f"{name} {seq} is active from height {{result}}",
-    )
+    receipt = send(session, "lifecycle", "commit", {"name": name, "seq": seq}, COMMIT_GAS)
+    say(receipt, as_json, f"{name} {seq} runs from height {result_of(receipt)} on")
+
+
+@contract.command("withdraw")
+@name_argument
+@seq_argument
+@json_option
+@reports_errors
+@session_options
+def withdraw(session: Session, name: str, seq: int, as_json: bool) -> None:
+    """Take back one's own proposal SEQ of NAME."""
+    receipt = send(session, "lifecycle", "withdraw", {"name": name, "seq": seq})
+    say(receipt, as_json, f"proposal {seq} of {name} is withdrawn")
 
 
 @contract.command("freeze")
-@click.argument("name")
+@name_argument
 @click.option("--reason", required=True, help="Why; every member can read it.")
 @json_option
 @reports_errors
 @session_options
 def freeze(session: Session, name: str, reason: str, as_json: bool) -> None:
-    """Vote to freeze NAME: it then answers views only."""
-    _send(
-        session,
-        "freeze",
-        {"name": name, "reason": reason},
-        GAS_BASE,
+    """Freeze NAME for a while; by a majority, until it is lifted. It then answers views only."""
+    receipt = send(session, "lifecycle", "freeze", {"name": name, "reason": reason})
+    say(
+        receipt,
         as_json,
-        f"voted to freeze {name} at height {{height}}",
+        f"voted to freeze {name} at height {receipt.height}; see: assent contract show {name}",
     )
 
 
 @contract.command("unfreeze")
-@click.argument("name")
+@name_argument
 @json_option
 @reports_errors
 @session_options
 def unfreeze(session: Session, name: str, as_json: bool) -> None:
-    """Vote to lift the freeze of NAME."""
-    _send(
-        session,
-        "unfreeze",
-        {"name": name},
-        GAS_BASE,
-        as_json,
-        f"voted to unfreeze {name} at height {{height}}",
-    )
+    """Lift the freeze of NAME, or vote to lift it."""
+    receipt = send(session, "lifecycle", "unfreeze", {"name": name})
+    say(receipt, as_json, f"done at height {receipt.height}; see: assent contract show {name}")
 
 
 @contract.command("revoke")
-@click.argument("name")
+@name_argument
 @click.option("--reason", required=True, help="Why; every member can read it.")
 @json_option
 @reports_errors
 @session_options
 def revoke(session: Session, name: str, reason: str, as_json: bool) -> None:
     """Vote to end NAME for good; its state stays readable."""
-    _send(
-        session,
-        "revoke",
-        {"name": name, "reason": reason},
-        GAS_BASE,
+    receipt = send(session, "lifecycle", "revoke", {"name": name, "reason": reason})
+    say(
+        receipt,
         as_json,
-        f"voted to revoke {name} at height {{height}}",
+        f"voted to revoke {name} at height {receipt.height}; see: assent contract show {name}",
     )
 
 
-@contract.command("list")
+@contract.command("acl")
+@name_argument
+@allow_option
+@click.option("--open", "opened", is_flag=True, help="Lift every restriction.")
+@reason_option
+@not_before_option
 @json_option
 @reports_errors
 @session_options
-def list_contracts(session: Session, as_json: bool) -> None:
-    """List the contracts in force and the open proposals."""
-
-    async def work() -> tuple[list[Any], list[Any]]:
-        async with session.client() as client:
-            active = [value async for _, value in client.entries("lifecycle", "active")]
-            proposals = [value async for _, value in client.entries("lifecycle", "proposals")]
-        return active, [item for item in proposals if item["status"] == "open"]
-
-    active, proposals = run(work())
-    if as_json:
-        print_json({"active": [to_json(c) for c in active], "proposals": [to_json(p) for p in proposals]})
-        return
-    rows = [
-        [
-            c["name"],
-            c["seq"],
-            c["status"],
-            c["active_at"],
-            "system" if c["system"] else "member",
-            c["source_hash"].hex()[:16],
-        ]
-        for c in active
-    ]
-    print_table("contracts", ["name", "#seq", "status", "#since height", "kind", "source"], rows)
-    if proposals:
-        shown = [[p["name"], p["seq"], p["by"], ", ".join(p["votes"])] for p in proposals]
-        print_table("open proposals", ["name", "#seq", "by", "votes"], shown)
-
-
-@contract.command("show")
-@click.argument("name")
-@click.option("--source", "with_source", is_flag=True, help="Print the source in force.")
-@json_option
-@reports_errors
-@session_options
-def show(session: Session, name: str, with_source: bool, as_json: bool) -> None:
-    """Show what runs under NAME, since when and approved by whom; proved against the genesis if known."""
-
-    async def work() -> tuple[Any, Any, Any]:
-        async with session.client() as client:
-            active = await client.state("lifecycle", "active", name)
-            if active is None:
-                raise ContractFileError(f"no contract {name!r} is in force; see: assent contract list")
-            proposal = await client.state("lifecycle", "proposals", f"{name}/{active['seq']}")
-            source = (
-                await client.state("lifecycle", "sources", active["source_hash"]) if with_source else None
-            )
-            return active, proposal, source
-
-    active, proposal, source = run(work())
-    if as_json:
-        print_json({"active": to_json(active), "proposal": to_json(proposal), "source": source})
-        return
-    rows = [[key, value.hex() if isinstance(value, bytes) else value] for key, value in active.items()]
-    rows.append(["approved by", ", ".join(proposal["votes"]) if proposal else "genesis"])
-    print_table(f"contract {name}", ["field", "value"], rows)
-    if source is not None:
-        click.echo(source)
+def acl(
+    session: Session,
+    name: str,
+    allowed: tuple[str, ...],
+    opened: bool,
+    reason: str,
+    not_before: int,
+    as_json: bool,
+) -> None:
+    """Propose who may call which method of NAME; replaces all its lists (see them with contract show)."""
+    if bool(allowed) == opened:
+        raise ConfigError("--allow, --open: give --allow METHOD=WHO,… once a method, or --open to lift all")
+    payload: dict[str, Value] = {"contract": name, "access": _access(allowed)}
+    propose_decision(session, "set_access", payload, reason, not_before, as_json)

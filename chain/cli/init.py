@@ -125,9 +125,9 @@ def create_consortium(
     draft = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    ports = _ports(len(names), base_port)
+    ports = org_ports(len(names), base_port)
     keys = {
-        name: _write_org(OrgFolder(draft / name), ports[i], name in computing) for i, name in enumerate(names)
+        name: write_org(OrgFolder(draft / name), ports[i], name in computing) for i, name in enumerate(names)
     }
     save_genesis(draft / "genesis.json", _genesis(names, computing, ports, keys, chain_name))
     write_consortium(draft, names)
@@ -137,7 +137,8 @@ def create_consortium(
     return write_consortium(folder, names)
 
 
-def _ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
+def org_ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
+    """Return the addresses of nodes, RPC and agents of so many organisations; 0 takes free ports."""
     if base_port == 0:
         free = _free_ports(3 * count)
         return [(free[3 * i], free[3 * i + 1], free[3 * i + 2]) for i in range(count)]
@@ -166,7 +167,8 @@ def _free_ports(count: int) -> list[str]:
     return found
 
 
-def _write_org(folder: OrgFolder, ports: tuple[str, str, str], computes: bool) -> dict[str, PrivateKey]:
+def write_org(folder: OrgFolder, ports: tuple[str, str, str], computes: bool) -> dict[str, PrivateKey]:
+    """Write an organisation's keys and configuration; return the keys by role."""
     listen, rpc, agent = ports
     (folder.path / "keys").mkdir(parents=True, mode=0o700)
     keys = {role: PrivateKey.generate() for role in ("node", "admin", *(["agent"] if computes else []))}

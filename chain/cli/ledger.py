@@ -1,4 +1,4 @@
-"""Commands that read and write the ledger through a node: tx, block, call, org, validator."""
+"""Commands that read and write the ledger through a node: tx, block, call."""
 
 from __future__ import annotations
 
@@ -181,55 +181,4 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
     print_table(f"block {header['height']}", ["field", "value"], rows)
     print_table(
         f"{len(found['transactions'])} transactions", ["id"], [[item] for item in found["transactions"]]
-    )
-
-
-@click.group()
-def org() -> None:
-    """Look at the organisations of the consortium."""
-
-
-@org.command("list")
-@json_option
-@reports_errors
-@session_options
-def org_list(session: Session, as_json: bool) -> None:
-    """List the organisations, their roles and agents."""
-
-    async def work() -> list[Any]:
-        async with session.client() as client:
-            return [value async for _, value in client.entries("orgs", "orgs")]
-
-    found = run(work())
-    if as_json:
-        print_json([to_json(item) for item in found])
-        return
-    rows = [[o["id"], o["name"], ", ".join(o["roles"]), o["agent_address"], o["status"]] for o in found]
-    print_table("organisations", ["id", "name", "roles", "agent", "status"], rows)
-
-
-@click.group()
-def validator() -> None:
-    """Look at the validator set."""
-
-
-@validator.command("list")
-@json_option
-@reports_errors
-@session_options
-def validator_list(session: Session, as_json: bool) -> None:
-    """List the validators in primary order."""
-
-    async def work() -> Any:
-        async with session.client() as client:
-            return await client.request("getSealerList")
-
-    found = run(work())
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        "validators",
-        ["name", "org", "key", "address"],
-        [[v["name"], v["org"], v["key"], v["address"]] for v in found],
     )

@@ -1,0 +1,264 @@
+"""`assent contract list`, `show`, `ready` and `verify`: what runs, since when, approved by whom, with proofs.
+
+Everything but the open proposals of `list` is read with state proofs at one height. The contract `lifecycle`
+keeps a numbered list of names and, for each, every version that began; so what ran at any height follows from
+the newest state, and no name can be left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.client import Client, RpcError
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, session_options
+from chain.cli.governing import NotThere, as_client, next_step, trust_line, votes_words
+from chain.cli.proofs import check_proofs, write_proofs
+from chain.ledger.deployed import running
+from chain.ledger.genesis import load_genesis
+from chain.primitives.jsonvalue import to_json
+
+VALUE_CHARS = 160
+UNKNOWN = "unknown: the state of this height is not held here"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What ran under a name at a height."""
+
+    height: int
+    version: dict[str, Any]
+    """The entry of `lifecycle.history`."""
+    record: dict[str, Any] | None
+    """The entry of `lifecycle.active` as it read at that height; None when that state is not held."""
+
+    @property
+    def name(self) -> str:
+        """The contract's name."""
+        return str(self.version["name"])
+
+    @property
+    def status(self) -> str:
+        """What the contract was: active, frozen or revoked."""
+        if self.record is None:
+            return UNKNOWN
+        until = self.record["frozen_until"]
+        if until:
+            return f"frozen until height {until}" if self.height <= until else "active; a freeze lapsed"
+        return str(self.record["status"])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON."""
+        shown = dict(self.version)
+        if self.record is not None:
+            shown |= {
+                name: self.record[name] for name in ("status", "frozen_until", "system", "access", "next")
+            }
+        return {name: to_json(value) for name, value in shown.items()}
+
+
+async def readiness(client: Client, name: str, seq: int) -> dict[str, Any]:
+    """Return who approved a proposal, who is missing and when it can be committed, as the node says."""
+    found: Any = await client.view("lifecycle", "readiness", {"name": name, "seq": seq})
+    return dict(found)
+
+
+async def deployed_at(client: Client, name: str, height: int, head: int) -> Deployed | None:
+    """Return what ran under a name at a height, proved from the state of `head`; None when nothing did."""
+    begun: Any = await client.state("lifecycle", "versions", name, height=head)
+    ran = [seq for seq, first in begun or [] if first <= height]
+    if not ran:
+        return None
+    version: Any = await client.state("lifecycle", "history", f"{name}/{ran[-1]}", height=head)
+    try:
+        record: Any = await client.state("lifecycle", "active", name, height=height)
+    except RpcError as error:
+        if error.reason not in ("unknown_height", "not_held"):
+            raise
+        return Deployed(height, version, None)
+    return Deployed(height, version, None if record is None else running(record, height))
+
+
+async def names_of(client: Client, head: int) -> list[str]:
+    """Return the names of all contracts that ever were, in order of deployment, proved complete."""
+    count: Any = await client.variable("lifecycle", "name_count", height=head)
+    found = await asyncio.gather(
+        *[client.state("lifecycle", "names", place, height=head) for place in range(count or 0)]
+    )
+    return [str(name) for name in found]
+
+
+@click.command("list")
+@click.option(
+    "--at", "at", type=click.IntRange(0), metavar="HEIGHT", help="What ran at HEIGHT (default: now)."
+)
+@click.option("--proof", type=click.Path(path_type=Path), help="Write the proofs to this file.")
+@json_option
+@reports_errors
+@session_options
+def list_contracts(session: Session, at: int | None, proof: Path | None, as_json: bool) -> None:
+    """List the contracts that run, or ran at a height, and the open proposals."""
+
+    async def work(client: Client) -> tuple[int, list[Deployed], list[dict[str, Any]], str]:
+        client.kept = []
+        head = await client.head()
+        height = _height(at, head)
+        names = await names_of(client, head)
+        found = await asyncio.gather(*[deployed_at(client, name, height, head) for name in names])
+        if proof is not None:
+            await write_proofs(proof, client)
+        proposals = await _open_proposals(client) if at is None else []
+        return height, [item for item in found if item is not None], proposals, trust_line(client, head)
+
+    height, found, proposals, trust = as_client(session, work)
+    if as_json:
+        shown = {"height": height, "contracts": [item.as_json() for item in found]}
+        print_json(shown | {"proposals": [to_json(item) for item in proposals]})
+        return
+    rows = [
+        [c.name, c.version["seq"], c.status, c.version["active_at"], _approved(c.version),
+         "restricted" if c.record and c.record["access"] else "all"]
+        for c in found
+    ]  # fmt: skip
+    columns = ["name", "#version", "status", "#since height", "approved by", "open to"]
+    print_table(f"contracts at height {height}", columns, rows)
+    console.print(trust)
+    if proposals:
+        shown_rows = [[p["name"], p["seq"], p["by"], votes_words(p["readiness"])] for p in proposals]
+        print_table("open proposals", ["name", "#no.", "by", "votes"], shown_rows)
+
+
+def _height(at: int | None, head: int) -> int:
+    if at is not None and at > head:
+        raise NotThere(f"--at {at}: the newest certified height is {head}; ask for that or a lower one")
+    return head if at is None else at
+
+
+def _approved(version: dict[str, Any]) -> str:
+    return ", ".join(version["approved_by"]) or "genesis"
+
+
+async def _open_proposals(client: Client) -> list[dict[str, Any]]:
+    found: list[Any] = [value async for _, value in client.entries("lifecycle", "proposals")]
+    waiting = [dict(item) for item in found if item["status"] == "open"]
+    ready = await asyncio.gather(*[readiness(client, item["name"], item["seq"]) for item in waiting])
+    shown = [item | {"readiness": state} for item, state in zip(waiting, ready, strict=True)]
+    return [item for item in shown if item["readiness"]["status"] == "open"]
+
+
+@click.command("show")
+@click.argument("name")
+@click.option(
+    "--at", "at", type=click.IntRange(0), metavar="HEIGHT", help="What ran at HEIGHT (default: now)."
+)
+@click.option("--source", "with_source", is_flag=True, help="Print the source that runs.")
+@click.option("--proof", type=click.Path(path_type=Path), help="Write the proofs to this file.")
+@json_option
+@reports_errors
+@session_options
+def show(
+    session: Session, name: str, at: int | None, with_source: bool, proof: Path | None, as_json: bool
+) -> None:
+    """Show what runs under NAME, since when, approved by whom and open to whom."""
+
+    async def work(client: Client) -> tuple[Deployed, Any, str]:
+        client.kept = []
+        head = await client.head()
+        found = await deployed_at(client, name, _height(at, head), head)
+        if found is None:
+            raise NotThere(
+                f"no contract {name!r} runs at height {_height(at, head)}; see: assent contract list"
+            )
+        source = None
+        if with_source:
+            key = found.version["source_hash"]
+            source = await client.state("lifecycle", "sources", key, height=head)
+        if proof is not None:
+            await write_proofs(proof, client)
+        return found, source, trust_line(client, head)
+
+    found, source, trust = as_client(session, work)
+    if as_json:
+        print_json(found.as_json() | {"source": source})
+        return
+    print_table(f"contract {name}", ["field", "value"], _rows(found))
+    console.print(trust)
+    if proof is not None:
+        console.print(
+            f"proofs in {proof}; check them anywhere with: assent contract verify {proof} --genesis FILE"
+        )
+    if source is not None:
+        click.echo(source)
+
+
+def _rows(found: Deployed) -> list[list[Any]]:
+    version = found.version
+    rows: list[list[Any]] = [
+        ["version", version["seq"]],
+        ["status", found.status],
+        ["since height", version["active_at"]],
+        ["proposed by", version["by"]],
+        ["approved by", _approved(version)],
+        ["committed at height", version["committed_at"]],
+        ["source hash", version["source_hash"].hex()],
+        ["IR hash", version["ir_hash"].hex()],
+        ["engine", version["engine"]],
+    ]
+    if found.record is None:
+        return rows
+    for method, lists in found.record["access"].items():
+        who = [*lists["orgs"], *[f"role:{role}" for role in lists["roles"]]]
+        rows.append([f"{method} open to", ", ".join(who)])
+    if not found.record["access"]:
+        rows.append(["methods open to", "every member"])
+    following = found.record["next"]
+    if following:
+        rows.append(["next version", f"{following['seq']}, from height {following['active_at']}"])
+    return rows
+
+
+@click.command("ready")
+@click.argument("name")
+@click.argument("seq", type=click.IntRange(1))
+@json_option
+@reports_errors
+@session_options
+def ready(session: Session, name: str, seq: int, as_json: bool) -> None:
+    """Say who approved proposal SEQ of NAME, who is missing, and when it can be committed."""
+    found = as_client(session, lambda client: _ready(client, name, seq))
+    if as_json:
+        print_json(found)
+        return
+    console.print(f"{name} {seq}: {found['status']}, {votes_words(found)}")
+    if found["status"] == "open":
+        approve, commit = (f"assent contract {verb} {name} {seq}" for verb in ("approve", "commit"))
+        console.print(next_step(found, approve, commit))
+
+
+async def _ready(client: Client, name: str, seq: int) -> dict[str, Any]:
+    if await client.state("lifecycle", "proposals", f"{name}/{seq}") is None:
+        raise NotThere(f"no proposal {seq} of contract {name!r}; see: assent contract list")
+    return await readiness(client, name, seq)
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--genesis", type=click.Path(path_type=Path), required=True, help="The chain's genesis file.")
+@json_option
+@reports_errors
+def verify(file: Path, genesis: Path, as_json: bool) -> None:
+    """Check the proofs that list or show wrote to FILE, without a node, and print what they prove."""
+    proved = check_proofs(file, load_genesis(genesis))
+    if as_json:
+        print_json(proved)
+        return
+    for item in proved:
+        value = json.dumps(item["value"], ensure_ascii=False)
+        console.print(f"height {item['height']}  {item['place']} = {value[:VALUE_CHARS]}")
+    console.print(f"{file}: all {len(proved)} proofs hold")

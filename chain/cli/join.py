@@ -1,0 +1,78 @@
+"""`assent org new`: the folder of an organisation that is to join a running consortium."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from chain.api.console import console, json_option, print_json, reports_errors
+from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, write_consortium
+from chain.config import load_node_config
+from chain.ledger.genesis import ORG_ID, load_genesis
+from chain.primitives.errors import ConfigError
+from chain.primitives.keyfile import load_key
+
+DEFAULT_PORT = 30_900
+
+
+@click.command("new")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--genesis", type=click.Path(path_type=Path), required=True, help="The genesis file of the consortium."
+)
+@click.option(
+    "--base-port",
+    type=click.IntRange(0, 65_000),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="First of three ports. 0 takes free ones.",
+)
+@click.option("--computes", is_flag=True, help="It runs an agent, too.")
+@json_option
+@reports_errors
+def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bool) -> None:
+    """Make keys and configuration in FOLDER, named after the organisation, and say how it joins."""
+    from chain.cli.init import org_ports, write_org  # loads numpy, which the other commands do not need
+
+    load_genesis(genesis)
+    if ORG_ID.fullmatch(folder.name) is None:
+        raise ConfigError(f"{folder}: {folder.name!r} is not an organisation id; use {ORG_ID.pattern}")
+    if folder.exists():
+        raise LayoutError(f"{folder}: exists already; name another folder, or remove it first")
+    beside = folder.parent / "genesis.json"
+    if beside.exists() and beside.read_bytes() != genesis.read_bytes():
+        raise LayoutError(f"{beside}: another genesis than {genesis}; make the folder elsewhere")
+    org = OrgFolder(folder)
+    (ports,) = org_ports(1, base_port)
+    write_org(org, ports, computes)
+    if not beside.exists():
+        shutil.copyfile(genesis, beside)
+    if (folder.parent / MARKER).exists():
+        known = [item.name for item in open_consortium(folder.parent).orgs]
+        write_consortium(folder.parent, [*known, org.name])
+    steps = _steps(org, ports, computes)
+    if as_json:
+        print_json({"folder": str(folder), "org": org.name, "steps": steps})
+        return
+    console.print(f"created {folder}; a member sends, the others approve and one commits, in this order:")
+    for step in steps:
+        console.print(f"  {step}")
+
+
+def _steps(org: OrgFolder, ports: tuple[str, str, str], computes: bool) -> list[str]:
+    """Return the commands by which an organisation and its node join."""
+    roles = "owner,user,compute,operator" if computes else "auditor,operator"
+    keys = {role: load_key(org.key(role)).public.hex() for role in ("admin", "node")}
+    agent = ""
+    if computes:
+        agent = f" --agent-key {load_key(org.key('agent')).public.hex()} --agent-address {ports[2]}"
+    return [
+        f"assent org propose-admit {org.name} --name {org.name} --roles {roles} "
+        f"--admin-key {keys['admin']}{agent}",
+        f"assent validator add {org.name}-node --org {org.name} --node-key {keys['node']} "
+        f"--address {load_node_config(org.node_config)[0].network.listen}",
+        f"assent node run --config {org.node_config}",
+        f"assent validator set-role {org.name}-node validator",
+    ]

@@ -1,0 +1,179 @@
+"""`assent org`: the members of the consortium, and one's own organisation's keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chain.api.client import Client
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, session_options
+from chain.cli.governing import NotThere, as_client, say, send, trust_line
+from chain.cli.join import new
+from chain.cli.key import public_key
+from chain.cli.proposal import not_before_option, propose, reason_option
+from chain.cli.reach import nodes_of
+from chain.ledger.genesis import ROLES
+from chain.primitives.errors import ConfigError
+from chain.primitives.jsonvalue import to_json
+
+KEY_ROLES = ("admin", "steward", "agent")
+
+id_argument = click.argument("org_id", metavar="ID")
+
+
+@click.group()
+def org() -> None:
+    """The members of the consortium: look, propose changes, keep one's own keys."""
+
+
+org.add_command(new)
+
+
+@org.command("list")
+@json_option
+@reports_errors
+@session_options
+def org_list(session: Session, as_json: bool) -> None:
+    """List the organisations, their roles, agents and standing."""
+
+    async def work(client: Client) -> list[Any]:
+        return [value async for _, value in client.entries("orgs", "orgs")]
+
+    found = as_client(session, work)
+    if as_json:
+        print_json([to_json(item) for item in found])
+        return
+    rows = [[o["id"], o["name"], ", ".join(o["roles"]), o["agent_address"], o["status"]] for o in found]
+    print_table("organisations", ["id", "name", "roles", "agent", "status"], rows)
+
+
+@org.command("show")
+@id_argument
+@json_option
+@reports_errors
+@session_options
+def org_show(session: Session, org_id: str, as_json: bool) -> None:
+    """Show the organisation ID: standing, keys and nodes, proved when the genesis is known."""
+
+    async def work(client: Client) -> tuple[Any, list[Any], list[Any], str]:
+        record = await client.state("orgs", "orgs", org_id)
+        if record is None:
+            raise NotThere(f"no organisation {org_id!r}; see: assent org list")
+        names: Any = await client.state("orgs", "org_keys", org_id)
+        keys = [await client.state("orgs", "keys", name) for name in names or []]
+        nodes = [node for node in await nodes_of(client) if node["org"] == org_id]
+        return record, keys, nodes, trust_line(client)
+
+    record, keys, nodes, trust = as_client(session, work)
+    if as_json:
+        print_json({"org": to_json(record), "keys": to_json(keys), "nodes": to_json(nodes)})
+        return
+    rows = [
+        ["name", record["name"]],
+        ["status", record["status"]],
+        ["roles", ", ".join(record["roles"])],
+        ["member since height", record["joined"]],
+        ["agent", record["agent_address"] or "none"],
+        *[["key", f"{k['key'].hex()}  {', '.join(k['roles'])}, {k['status']}"] for k in keys],
+        *[["node", f"{n['name']}  {n['role']}, {n['address']}"] for n in nodes],
+    ]
+    print_table(f"organisation {org_id}", ["field", "value"], rows)
+    console.print(trust)
+
+
+@org.command("propose-admit")
+@id_argument
+@click.option("--name", required=True, help="Its name for people.")
+@click.option("--roles", required=True, help=f"Separated by commas: {','.join(ROLES)}.")
+@click.option("--admin-key", required=True, help="Public key of its administrator, or the key file.")
+@click.option("--steward-key", help="Public key that manages datasets and grants, or the key file.")
+@click.option("--agent-key", help="Public key of its agent, or the key file.")
+@click.option("--agent-address", default="", metavar="HOST:PORT", help="Where agents reach its agent.")
+@reason_option
+@not_before_option
+@json_option
+@reports_errors
+@session_options
+def propose_admit(
+    session: Session,
+    org_id: str,
+    name: str,
+    roles: str,
+    admin_key: str,
+    steward_key: str | None,
+    agent_key: str | None,
+    agent_address: str,
+    reason: str,
+    not_before: int,
+    as_json: bool,
+) -> None:
+    """Propose to admit the organisation ID; its nodes are added afterwards."""
+    keys: list[Any] = [{"key": public_key(admin_key, "--admin-key"), "roles": ["admin"]}]
+    if steward_key is not None:
+        keys.append({"key": public_key(steward_key, "--steward-key"), "roles": ["steward"]})
+    if (agent_key is None) != (agent_address == ""):
+        raise ConfigError("--agent-key and --agent-address: give both, or neither for a member without agent")
+    member: dict[str, Any] = {
+        "id": org_id,
+        "name": name,
+        "roles": _listed(roles, ROLES, "--roles"),
+        "keys": keys,
+        "agent_key": b"" if agent_key is None else public_key(agent_key, "--agent-key"),
+        "agent_address": agent_address,
+    }
+    propose(session, "admit_org", {"org": member}, reason, not_before, as_json)
+
+
+def _listed(text: str, allowed: tuple[str, ...], option: str) -> list[str]:
+    found = [part.strip() for part in text.split(",")]
+    unknown = [part for part in found if part not in allowed]
+    if unknown:
+        raise ConfigError(f"{option}: {', '.join(map(repr, unknown))} not among {', '.join(allowed)}")
+    return found
+
+
+def _standing(command: str, kind: str, what: str) -> None:
+    @org.command(command, help=what)
+    @id_argument
+    @reason_option
+    @not_before_option
+    @json_option
+    @reports_errors
+    @session_options
+    def proposed(session: Session, org_id: str, reason: str, not_before: int, as_json: bool) -> None:
+        propose(session, kind, {"org": org_id}, reason, not_before, as_json)
+
+
+_standing(
+    "propose-expel", "expel_org", "Propose to end the membership of ID, for good; its past stays valid."
+)
+_standing("propose-suspend", "suspend_org", "Propose that ID calls nothing and does not vote, for a while.")
+_standing("propose-reinstate", "reinstate_org", "Propose to end the suspension of ID.")
+
+
+@org.command("add-key")
+@click.argument("new_key", metavar="KEY")
+@click.option("--roles", required=True, help=f"Separated by commas: {','.join(KEY_ROLES)}.")
+@json_option
+@reports_errors
+@session_options
+def add_key(session: Session, new_key: str, roles: str, as_json: bool) -> None:
+    """Let KEY (64 hex digits, or a key file) sign for one's own organisation."""
+    key = public_key(new_key, "KEY")
+    receipt = send(session, "orgs", "add_key", {"key": key, "roles": [*_listed(roles, KEY_ROLES, "--roles")]})
+    say(receipt, as_json, f"{key.hex()} signs from height {receipt.height} on")
+
+
+@org.command("revoke-key")
+@click.argument("old_key", metavar="KEY")
+@reason_option
+@json_option
+@reports_errors
+@session_options
+def revoke_key(session: Session, old_key: str, reason: str, as_json: bool) -> None:
+    """End KEY of one's own organisation; what it signed before stays valid."""
+    key = public_key(old_key, "KEY")
+    receipt = send(session, "orgs", "revoke_key", {"key": key, "reason": reason})
+    say(receipt, as_json, f"{key.hex()} signs nothing after height {receipt.height}")

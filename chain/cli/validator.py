@@ -1,0 +1,221 @@
+"""`assent validator`: the nodes of the consortium, those that vote and those that follow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.api.client import Client
+from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.session import Session, session_options
+from chain.cli.governing import NotThere, as_client, say, send, trust_line
+from chain.cli.key import public_key
+from chain.cli.proposal import not_before_option, propose, reason_option
+from chain.cli.reach import VALIDATOR, nodes_of, running_keys
+
+EVIDENCE_BYTES_MAX = 32_768
+
+name_argument = click.argument("name")
+role_choice = click.Choice([VALIDATOR, "observer"])
+force_option = click.option(
+    "--force", is_flag=True, help="Even if the chain would wait for nodes that do not run."
+)
+
+
+@click.group()
+def validator() -> None:
+    """The nodes of the consortium: validators vote, observers follow.
+
+    A new node joins as observer, is started, catches up, and then becomes a validator; one at a time.
+    """
+
+
+@validator.command("list")
+@json_option
+@reports_errors
+@session_options
+def list_nodes(session: Session, as_json: bool) -> None:
+    """List the nodes, validators in primary order, whether each runs, and what is not in force yet."""
+
+    async def work(client: Client) -> tuple[list[dict[str, Any]], str]:
+        running = await running_keys(client)
+        voting = {item["key"] for item in await client.request("getSealerList")}
+        shown = [_shown(node, running, voting) for node in await nodes_of(client)]
+        return shown, trust_line(client)
+
+    found, trust = as_client(session, work)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [
+            n["name"],
+            n["org"],
+            n["role"],
+            n["state"],
+            "yes" if n["connected"] else "no",
+            n["address"],
+            n["key"][:16],
+        ]
+        for n in found
+    ]
+    print_table("nodes", ["name", "org", "role", "state", "connected", "address", "key"], rows)
+    console.print(f"the list is {trust}; state and connection are the node's word")
+
+
+def _shown(node: dict[str, Any], running: set[str], voting: set[str]) -> dict[str, Any]:
+    key = node["public_key"].hex()
+    follows = (node["role"] == VALIDATOR) == (key in voting)
+    return {
+        "name": node["name"],
+        "org": node["org"],
+        "role": node["role"],
+        "key": key,
+        "address": node["address"],
+        "connected": key in running,
+        "state": "in force" if follows else "in a few heights",
+    }
+
+
+@validator.command("add")
+@name_argument
+@click.option("--org", required=True, help="The member that runs it.")
+@click.option("--node-key", "key_text", required=True, help="Its public key: 64 hex digits, or its key file.")
+@click.option("--address", required=True, metavar="HOST:PORT", help="Where the other nodes reach it.")
+@click.option("--role", type=role_choice, default="observer", show_default=True)
+@reason_option
+@not_before_option
+@force_option
+@json_option
+@reports_errors
+@session_options
+def add(
+    session: Session,
+    name: str,
+    org: str,
+    key_text: str,
+    address: str,
+    role: str,
+    reason: str,
+    not_before: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Propose to add the node NAME."""
+    key = public_key(key_text, "--node-key")
+    payload = {"org": org, "name": name, "public_key": key, "address": address, "role": role}
+    propose(session, "add_node", payload, reason, not_before, as_json, force=force)
+
+
+@validator.command("remove")
+@name_argument
+@reason_option
+@not_before_option
+@force_option
+@json_option
+@reports_errors
+@session_options
+def remove(session: Session, name: str, reason: str, not_before: int, force: bool, as_json: bool) -> None:
+    """Propose to remove the node NAME."""
+    propose(session, "remove_node", {"name": name}, reason, not_before, as_json, force=force)
+
+
+@validator.command("set-role")
+@name_argument
+@click.argument("role", type=role_choice)
+@reason_option
+@not_before_option
+@force_option
+@json_option
+@reports_errors
+@session_options
+def set_role(
+    session: Session, name: str, role: str, reason: str, not_before: int, force: bool, as_json: bool
+) -> None:
+    """Propose that the node NAME votes, or only follows."""
+    payload = {"name": name, "role": role}
+    propose(session, "change_role", payload, reason, not_before, as_json, force=force)
+
+
+@validator.command("set-address")
+@name_argument
+@click.argument("address", metavar="HOST:PORT")
+@reason_option
+@not_before_option
+@json_option
+@reports_errors
+@session_options
+def set_address(
+    session: Session, name: str, address: str, reason: str, not_before: int, as_json: bool
+) -> None:
+    """Propose that the other nodes reach the node NAME at HOST:PORT."""
+    propose(session, "change_address", {"name": name, "address": address}, reason, not_before, as_json)
+
+
+@validator.command("rotate-key")
+@name_argument
+@click.option("--new-key", "key_text", required=True, help="The new key file (assent key new FILE).")
+@json_option
+@reports_errors
+@session_options
+def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> None:
+    """Move the seat of one's own node NAME to a new key; needs no votes."""
+    key = public_key(key_text, "--new-key")
+    receipt = send(session, "governance", "rotate_node_key", {"name": name, "public_key": key})
+    say(
+        receipt,
+        as_json,
+        f"{name} has key {key.hex()} at height {receipt.height}; the old one votes for a consensus window "
+        "more.\nnext: stop the node, put the new key in its place (files.key in node.toml), start it",
+    )
+
+
+@validator.command("evidence")
+@json_option
+@reports_errors
+@session_options
+def evidence(session: Session, as_json: bool) -> None:
+    """List the nodes against which evidence of contradicting votes is on the ledger."""
+
+    async def work(client: Client) -> list[Any]:
+        return [value async for _, value in client.entries("governance", "evidence")]
+
+    found = as_client(session, work)
+    shown = [
+        {**item, "key": item["key"].hex(), "hashes": [h.hex() for h in item["hashes"]]} for item in found
+    ]
+    if as_json:
+        print_json(shown)
+        return
+    rows = [
+        [e["node"], e["org"], e["kind"], e["view"], e["height"], e["by"], e["reported_at"]] for e in shown
+    ]
+    columns = ["node", "org", "kind", "#view", "#height", "reported by", "#at height"]
+    print_table("evidence of contradicting messages", columns, rows)
+
+
+@validator.command("report")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@json_option
+@reports_errors
+@session_options
+def report(session: Session, first: Path, second: Path, as_json: bool) -> None:
+    """Put two contradicting messages of one node, as files of their exact bytes, on the ledger."""
+    args = {"first": _message(first), "second": _message(second)}
+    receipt = send(session, "governance", "report_evidence", args)
+    say(receipt, as_json, f"recorded at height {receipt.height}; see: assent validator evidence")
+
+
+def _message(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise NotThere(f"{path}: cannot be read ({error.strerror}); name a file with one message") from None
+    if not 0 < len(raw) <= EVIDENCE_BYTES_MAX:
+        raise NotThere(
+            f"{path}: {len(raw)} bytes, expected 1..{EVIDENCE_BYTES_MAX}; name a file with one message"
+        )
+    return raw
