@@ -46,6 +46,8 @@ class Deployed:
     @property
     def status(self) -> str:
         """What the contract was: active, frozen or revoked."""
+        if self.version["active_at"] > self.height:
+            return "not yet active"
         if self.record is None:
             return UNKNOWN
         until = self.record["frozen_until"]
@@ -70,14 +72,19 @@ async def readiness(client: Client, name: str, seq: int) -> dict[str, Any]:
 
 
 async def deployed_at(client: Client, name: str, height: int, head: int) -> Deployed | None:
-    """Return what ran under a name at a height, proved from the state of `head`; None when nothing did."""
+    """Return what ran under a name at a height, proved from the state of `head`; None when nothing did.
+
+    Of the height above `head` it tells what will run there, or later if nothing does yet.
+    """
     begun: Any = await client.state("lifecycle", "versions", name, height=head)
     ran = [seq for seq, first in begun or [] if first <= height]
+    if not ran and height > head:
+        ran = [seq for seq, _ in begun or []][:1]
     if not ran:
         return None
     version: Any = await client.state("lifecycle", "history", f"{name}/{ran[-1]}", height=head)
     try:
-        record: Any = await client.state("lifecycle", "active", name, height=height)
+        record: Any = await client.state("lifecycle", "active", name, height=min(height, head))
     except RpcError as error:
         if error.reason not in ("unknown_height", "not_held"):
             raise
@@ -96,7 +103,11 @@ async def names_of(client: Client, head: int) -> list[str]:
 
 @click.command("list")
 @click.option(
-    "--at", "at", type=click.IntRange(0), metavar="HEIGHT", help="What ran at HEIGHT (default: now)."
+    "--at",
+    "at",
+    type=click.IntRange(0),
+    metavar="HEIGHT",
+    help="What ran at HEIGHT (default: what the next block runs).",
 )
 @click.option("--proof", type=click.Path(path_type=Path), help="Write the proofs to this file.")
 @json_option
@@ -137,7 +148,7 @@ def list_contracts(session: Session, at: int | None, proof: Path | None, as_json
 def _height(at: int | None, head: int) -> int:
     if at is not None and at > head:
         raise NotThere(f"--at {at}: the newest certified height is {head}; ask for that or a lower one")
-    return head if at is None else at
+    return head + 1 if at is None else at
 
 
 def _approved(version: dict[str, Any]) -> str:
@@ -155,7 +166,11 @@ async def _open_proposals(client: Client) -> list[dict[str, Any]]:
 @click.command("show")
 @click.argument("name")
 @click.option(
-    "--at", "at", type=click.IntRange(0), metavar="HEIGHT", help="What ran at HEIGHT (default: now)."
+    "--at",
+    "at",
+    type=click.IntRange(0),
+    metavar="HEIGHT",
+    help="What ran at HEIGHT (default: what the next block runs).",
 )
 @click.option("--source", "with_source", is_flag=True, help="Print the source that runs.")
 @click.option("--proof", type=click.Path(path_type=Path), help="Write the proofs to this file.")

@@ -1,0 +1,129 @@
+"""The members of a running consortium decide by command line, and anyone checks what they decided."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chain.cli.layout import Consortium
+from chain.cli.main import main
+
+pytestmark = pytest.mark.functional
+
+COUNTER = """
+count = Var(int, 0)
+
+@init
+def setup(start: int):
+    count.set(start)
+
+@export
+def add(n: int) -> int:
+    count.set(count.get() + n)
+    return count.get()
+"""
+
+
+class Desk:
+    """Commands in this process, as one of the organisations."""
+
+    def __init__(self, consortium: Consortium) -> None:
+        self._consortium = consortium
+
+    def run(self, org: str, *words: str | Path) -> Any:
+        """Run a command that must succeed; return its JSON."""
+        result = self._invoke(org, words)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def refusal(self, org: str, *words: str | Path) -> str:
+        """Run a command that must be refused; return the message."""
+        result = self._invoke(org, words)
+        assert result.exit_code == 1, result.output
+        return str(json.loads(result.stdout)["error"]["message"])
+
+    def _invoke(self, org: str, words: tuple[str | Path, ...]) -> Any:
+        folder = str(self._consortium.org(org).path)
+        return CliRunner().invoke(main, [*map(str, words), "--json"], env={"ASSENT_AS": folder})
+
+    def decide(self, group: str, *what: str) -> Any:
+        """Approve a proposal as two more organisations and commit it."""
+        for org in ("bureau", "registry"):
+            self.run(org, group, "approve", *what)
+        return self.run("regulator", group, "commit", *what)
+
+
+def test_a_contract_and_a_member_come_in_by_vote_and_the_proofs_convince_an_outsider(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    """Propose, approve, commit, restrict, list at a height, prove; then admit, add a node, set a limit."""
+    desk = Desk(consortium)
+    source, proofs = tmp_path / "counter.py", tmp_path / "proofs.json"
+    source.write_text(COUNTER)
+    made = desk.run("bank", "contract", "propose", "counter", source, "--init", '{"start": 5}')
+    assert made["readiness"]["missing"] == ["bureau", "registry", "regulator"]
+    assert "NOT_ENOUGH_VOTES" in desk.refusal("bank", "contract", "commit", "counter", "1")
+    assert "ALREADY_VOTED" in desk.refusal("bank", "contract", "approve", "counter", "1")
+    since = desk.decide("contract", "counter", "1")["result"]
+
+    shown = desk.run("regulator", "contract", "show", "counter", "--proof", proofs)
+    assert (shown["active_at"], shown["approved_by"]) == (since, ["bank", "bureau", "registry"])
+    _check_proofs(desk, consortium, proofs)
+    before = desk.run("bank", "contract", "list", "--at", str(since - 1))
+    assert "counter" not in [item["name"] for item in before["contracts"]]
+    assert "no contract 'counter' runs" in desk.refusal("bank", "contract", "show", "counter", "--at", "1")
+
+    desk.run("bank", "contract", "acl", "counter", "--allow", "add=bank,role:admin")
+    desk.decide("proposal", "1")
+    assert "ACCESS_DENIED" in desk.refusal("bureau", "tx", "send", "counter", "add", "--args", '{"n": 1}')
+    assert desk.run("bank", "tx", "send", "counter", "add", "--args", '{"n": 1}')["result"] == 6
+
+    folder = consortium.path / "clinic"
+    joining = desk.run("bank", "org", "new", folder, "--genesis", consortium.genesis, "--base-port", "0")
+    for step in joining["steps"][:2]:
+        made = desk.run("bank", *step.split()[1:])
+        desk.run("regulator", "proposal", "approve", str(made["result"]))
+        desk.decide("proposal", str(made["result"]))
+    nodes = {node["name"]: node for node in desk.run("bank", "validator", "list")}
+    assert (nodes["clinic-node"]["role"], nodes["clinic-node"]["connected"]) == ("observer", False)
+    assert desk.run("bank", "org", "show", "clinic")["org"]["status"] == "active"
+
+    made = desk.run("bank", "params", "propose", "block_txs=500")
+    assert made["readiness"]["needed"] == 4, "five members now"
+    desk.run("regulator", "proposal", "approve", str(made["result"]))
+    assert desk.decide("proposal", str(made["result"]))["inForceFrom"] > since
+    assert desk.run("bank", "params", "show")["limits"]["block_txs"] == 500
+    assert desk.run("bank", "proposal", "list") == []
+
+
+def _check_proofs(desk: Desk, consortium: Consortium, proofs: Path) -> None:
+    verify = ("contract", "verify", proofs, "--genesis", consortium.genesis)
+    places = [item["place"] for item in desk.run("bank", *verify)]
+    assert "lifecycle.history['counter/1']" in places
+    document = json.loads(proofs.read_text())
+    changed = bytearray.fromhex(document["states"][1])
+    changed[-70] ^= 1
+    document["states"][1] = changed.hex()
+    proofs.write_text(json.dumps(document))
+    assert "certificate" in desk.refusal("bank", *verify)
+
+
+def test_a_validator_that_does_not_run_is_not_added_by_accident(consortium: Consortium) -> None:
+    """Silent validators that a quorum can spare are borne; one more would stop the chain: it is refused."""
+    desk = Desk(consortium)
+
+    def add(number: int) -> list[str]:
+        words = ["validator", "add", f"ghost-{number}", "--org", "bank", "--role", "validator"]
+        return [*words, "--node-key", f"{number:064x}", "--address", "127.0.0.1:9"]
+
+    for number in (1, 2):
+        desk.run("bank", *add(number))
+        desk.decide("proposal", str(number))
+    message = desk.refusal("bank", *add(3))
+    assert "7 validators need 5 running, and this node sees 4; away: ghost-1, ghost-2, ghost-3" in message
+    assert desk.run("bank", *add(3), "--force")["readiness"]["status"] == "open"
+    assert "7 validators need 5" in desk.refusal("bank", "proposal", "commit", "3")
