@@ -31,6 +31,7 @@ P = TypeVar("P", ProvedReceipt, ProvedState)
 
 VALUE_BYTES_MAX = 1_048_576
 WAIT_POLL_S = 0.05
+CERTIFY_WAIT_S = 5.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 VALIDITY_BLOCKS = 500
 NOT_HELD = "not_held"
@@ -205,12 +206,24 @@ class Client:
         """Return a contract's Var like `state`; None when it was never set."""
         return await self._entry(contract, var_key(name), {"var": name}, height)
 
+    async def _certified(self, rpc_method: str, **params: Any) -> Any:
+        """Call a method that proves; a node that has no certificate yet is asked again for a while."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CERTIFY_WAIT_S
+        while True:
+            try:
+                return await self.request(rpc_method, **params)
+            except RpcError as error:
+                if error.reason != "not_certified" or loop.time() >= deadline:
+                    raise
+            await asyncio.sleep(WAIT_POLL_S)
+
     async def _entry(
         self, contract: str, key: bytes, asked: dict[str, Any], height: int | None
     ) -> Value | None:
         if height is not None:
             asked = {**asked, "height": height}
-        answer = await self.request("getState", contract=contract, withProof=True, **asked)
+        answer = await self._certified("getState", contract=contract, withProof=True, **asked)
         proved = decode(ProvedState, bytes.fromhex(answer["proof"]))
         if self._verifier is not None:
             what = f"{contract}.{asked.get('map') or asked['var']}"

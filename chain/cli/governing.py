@@ -58,7 +58,7 @@ REMEDIES = {
     "BAD_RULE": "majority, quorum or votes; kinds that could take over the rest need a quorum at least",
     "NOT_CONFLICTING": "these two messages do not contradict one another",
     "BAD_SIGNATURE": "a signature does not hold on this chain",
-    "BAD_MESSAGE": "not an encoded pre-prepare, prepare, commit, checkpoint or view-change",
+    "BAD_MESSAGE": "not a vote as it was signed; export evidence with: assent node evidence export FOLDER",
     "ALREADY_REPORTED": "evidence of this kind against this key is on the ledger",
     "TOO_MANY_PROPOSALS": "this organisation has too many open proposals; withdraw some",
 }

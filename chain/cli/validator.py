@@ -15,7 +15,7 @@ from chain.cli.key import public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import VALIDATOR, nodes_of, running_keys
 
-EVIDENCE_BYTES_MAX = 32_768
+EVIDENCE_BYTES_MAX = 60_000
 
 name_argument = click.argument("name")
 role_choice = click.Choice([VALIDATOR, "observer"])

@@ -37,9 +37,10 @@ LIMIT_RANGES = {
 }
 TERM_RANGES = {"proposal_ms": (3600000, 31536000000), "freeze_blocks": (1, 1000000)}
 
-EVIDENCE_BYTES_MAX = 32768
+EVIDENCE_BYTES_MAX = 60000
 SIGNATURE_BYTES = 64
 SLOT_TAGS = ("pre-prepare", "prepare", "commit")
+VIEW_TAGS = ("view-change", "new-view")
 
 nodes = Var(list, [])
 limits = Var(dict, {})
@@ -525,11 +526,11 @@ def signed_message(raw: bytes) -> dict:
     start = 2 + raw[1] - 0xA0
     tag = raw[2:start].decode()
     view, height = 0, 0
-    if tag == "view-change":
+    if tag in VIEW_TAGS:
         height, start = read_number(raw, start)  # the first height of its epoch
     if tag != "checkpoint":
         view, start = read_number(raw, start)
-    if tag != "view-change":
+    if tag not in VIEW_TAGS:
         height, start = read_number(raw, start)
     sender = raw[tail - 32 : tail]
     content = raw[start : tail - 34]
@@ -543,7 +544,7 @@ def digest_of(tag: str, height: int, content: bytes, unsigned: bytes) -> bytes:
     if tag == "checkpoint":
         require(len(content) == 34, "BAD_MESSAGE")
         return sha256(b"assent/checkpoint\x00" + chain + height.to_bytes(8, "big") + content[2:])
-    require(tag in SLOT_TAGS or tag == "view-change", "BAD_MESSAGE")
+    require(tag in SLOT_TAGS or tag in VIEW_TAGS, "BAD_MESSAGE")
     blank = b"\x00" * SIGNATURE_BYTES
     return sha256(b"assent/consensus/" + tag.encode() + b"\x00" + chain + unsigned + blank)
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from live import rpc
 
+from chain.cli import processes
 from chain.cli.layout import Consortium
 from chain.cli.main import main
 
@@ -32,13 +34,22 @@ class Desk:
     """Commands in this process, as one of the organisations."""
 
     def __init__(self, consortium: Consortium) -> None:
-        self._consortium = consortium
+        self._consortium, self._founders = consortium, consortium.orgs
 
     def run(self, org: str, *words: str | Path) -> Any:
         """Run a command that must succeed; return its JSON."""
         result = self._invoke(org, words)
         assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
+        shown = json.loads(result.stdout)
+        if isinstance(shown, dict) and "gasUsed" in shown:
+            self._wait_everywhere(shown["height"])
+        return shown
+
+    def _wait_everywhere(self, height: int) -> None:
+        """Wait until every founder's node has certified a height, as members who talk to one another do."""
+        for org in self._founders:
+            done = lambda org=org: rpc(org, "getBlockNumber")["result"] >= height  # noqa: E731
+            processes.wait_until(org, "node", done, 20)
 
     def refusal(self, org: str, *words: str | Path) -> str:
         """Run a command that must be refused; return the message."""

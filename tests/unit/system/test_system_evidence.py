@@ -14,6 +14,7 @@ from consensus.messages import (
     UNSIGNED,
     Checkpoint,
     Commit,
+    NewView,
     Prepare,
     Prepared,
     PrePrepare,
@@ -53,10 +54,14 @@ def pairs() -> list[tuple[Signed, Signed]]:
         ViewChange(1, 2, None, (), KEY.public, UNSIGNED),
         ViewChange(1, 2, CERTIFICATE, (PREPARED,), KEY.public, UNSIGNED),
     )
-    return [*found, changes]
+    leads = (
+        NewView(1, 2, (changes[0],), (), KEY.public, UNSIGNED),
+        NewView(1, 2, (changes[1],), (), KEY.public, UNSIGNED),
+    )
+    return [*found, changes, leads]
 
 
-@pytest.mark.parametrize("number", range(14))
+@pytest.mark.parametrize("number", range(15))
 def test_a_contradiction_of_any_kind_is_recorded_for_the_node_and_its_org(bare: World, number: int) -> None:
     first, second = pairs()[number]
     assert conflicting(first, second), "consensus calls it a contradiction too"
@@ -100,7 +105,7 @@ CASES: dict[str, tuple[bytes, bytes, str]] = {
     ),
     "nothing": (signed(PREPARE), b"", "BAD_MESSAGE"),
     "noise": (signed(PREPARE), bytes(200), "BAD_MESSAGE"),
-    "too much": (signed(PREPARE), bytes(40_000), "BAD_MESSAGE"),
+    "too much": (signed(PREPARE), bytes(60_001), "BAD_MESSAGE"),
 }
 
 
