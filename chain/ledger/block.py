@@ -13,6 +13,8 @@ from chain.primitives.merkle import leaf_hash, root
 
 TX_BYTES_MAX = ARGS_BYTES_MAX + 1_024
 BATCH_TXS_MAX = 10_000
+BATCH_BYTES_MAX = 33_554_432
+"""Encoded transactions of one batch: the most that the limit `block_bytes` may be."""
 VALID_UNTIL_AHEAD_MAX = 600
 PROTOCOL_VERSION = 1
 

@@ -103,6 +103,15 @@ class Execution:
     """(contract, event name) -> places."""
 
     @property
+    def settled(self) -> list[bytes]:
+        """Ids whose fate is decided, here or below: what a pool may drop."""
+        return [
+            receipt.tx_id
+            for receipt in self.receipts
+            if receipt.tx_id in self.final or (receipt.status == SKIPPED and receipt.code == REPLAYED)
+        ]
+
+    @property
     def executed(self) -> int:
         """Transactions that ran."""
         return sum(receipt.status != SKIPPED for receipt in self.receipts)

@@ -11,7 +11,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from chain.ledger.block import BATCH_TXS_MAX, PROTOCOL_VERSION, TX_BYTES_MAX, VALID_UNTIL_AHEAD_MAX
+from chain.ledger.block import (
+    BATCH_BYTES_MAX,
+    BATCH_TXS_MAX,
+    PROTOCOL_VERSION,
+    TX_BYTES_MAX,
+    VALID_UNTIL_AHEAD_MAX,
+)
 from chain.ledger.recordjson import record_from_json, record_to_json
 from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.codec import (
@@ -50,7 +56,7 @@ class Limits:
 
     block_txs: Annotated[int, Bound(1, BATCH_TXS_MAX)] = 1_000
     """Transactions in one batch."""
-    block_bytes: Annotated[int, Bound(1_024, 33_554_432)] = 4_194_304
+    block_bytes: Annotated[int, Bound(1_024, BATCH_BYTES_MAX)] = 4_194_304
     """Encoded transactions of one batch, in bytes."""
     tx_bytes: Annotated[int, Bound(512, TX_BYTES_MAX + 128)] = TX_BYTES_MAX + 128
     """One encoded transaction, in bytes."""

@@ -72,6 +72,8 @@ class _Tip:
     head: Head
     header: Header
     root: Ref | None
+    settled: list[bytes]
+    """Ids whose fate this height decided."""
 
 
 class Ledger:
@@ -116,7 +118,7 @@ class Ledger:
     def _stand_at(self, head: Head) -> None:
         header = self.read.header(head.height)
         assert header is not None  # check_directory, or begin_rebuild, compared it with the head
-        self._tip = _Tip(head, header, self.read.tree_root(head.height))
+        self._tip = _Tip(head, header, self.read.tree_root(head.height), self.read.settled(head.height))
         self.schedule.load()
 
     @classmethod
@@ -156,6 +158,11 @@ class Ledger:
     def head_header(self) -> Header:
         """The header of the newest executed height."""
         return self._tip.header
+
+    def settled(self, height: int) -> list[bytes]:
+        """Return the ids whose fate an executed height decided: what a pool may drop."""
+        tip = self._tip
+        return tip.settled if height == tip.head.height else self.read.settled(height)
 
     @property
     def certified_height(self) -> int:
@@ -320,7 +327,7 @@ class Ledger:
         self.store.write([*more, *block_rows(step)], step.change.deletes, sync=sync)
         self._state.remember(step.execution.writes)
         self.schedule.extend(announced)
-        self._tip = _Tip(step.head, step.header, step.change.root)
+        self._tip = _Tip(step.head, step.header, step.change.root, step.execution.settled)
 
     def _repeated(self, height: int, payload: bytes) -> Header:
         header = self.read.header(height)

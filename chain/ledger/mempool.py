@@ -165,6 +165,10 @@ class Mempool:
         found = [pool.get(tx_id) or held.get(tx_id) for tx_id in ids]
         return [candidate for candidate in found if candidate is not None]
 
+    def not_waiting(self, ids: Iterable[bytes]) -> list[bytes]:
+        """Return the ids that do not wait for a block here, held ones among them, in the given order."""
+        return [tx_id for tx_id in ids if tx_id not in self._pool]
+
     def missing(self, ids: Iterable[bytes]) -> list[bytes]:
         """Return the ids that are not here, in the given order."""
         pool, held = self._pool, self._held

@@ -152,7 +152,7 @@ class Executor:
 
     def _run(self, item: Ordered, candidates: Sequence[Candidate]) -> Callable[[], None]:
         done = header_hash(self._ledger.execute(item.height, item.payload, candidates))
-        return partial(self._listener.executed, item.height, done, self._ledger.read.settled(item.height))
+        return partial(self._listener.executed, item.height, done, self._ledger.settled(item.height))
 
     def _run_block(self, block: Block) -> Callable[[], None]:
         height = block.header.height
@@ -161,7 +161,7 @@ class Executor:
         except (ProofInvalid, BlockInvalid, NotNext) as error:
             log.warning("block %d of catch-up refused: %s", height, error)
             return partial(self._listener.rejected, height, str(error))
-        return partial(self._listener.applied, block.certificate, self._ledger.read.settled(height))
+        return partial(self._listener.applied, block.certificate, self._ledger.settled(height))
 
     def _run_install(self, load: StateLoad) -> Callable[[], None]:
         try:

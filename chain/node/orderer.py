@@ -88,9 +88,15 @@ class Orderer:
         return len(self._pool) > 0 or self._ledger.head.height < FIRST_HEIGHT or self._ledger.announced
 
     def propose(self, turn: Turn) -> bytes | None:
-        """Return the next batch, or None while every waiting transaction is in flight already."""
+        """Return the next batch, or None while waiting makes it fuller.
+
+        Above a batch that is not executed yet only a full one is proposed: what every block costs is shared
+        by many transactions under load, and without load nothing is there to wait for.
+        """
         in_flight = {tx_id for payload in turn.parents for tx_id in batch_ids(payload)}
         limits = self._ledger.schedule.limits_at(turn.height)
+        if turn.parents and len(self._pool) - len(in_flight) < limits.block_txs:
+            return None
         chosen = self._pool.select(limits.block_txs, limits.block_bytes, in_flight)
         if not chosen and not self._may_be_empty(turn.height, turn.parents):
             return None
@@ -194,7 +200,9 @@ class Orderer:
             )
             return False
         in_flight = {tx_id for payload in candidate.parents for tx_id in batch_ids(payload)}
-        return in_flight.isdisjoint(batch.tx_ids) and not any(map(self._ledger.read.is_final, batch.tx_ids))
+        # what waits in the pool was new when it came, and leaves as soon as a height settles it
+        strangers = self._pool.not_waiting(batch.tx_ids)
+        return in_flight.isdisjoint(batch.tx_ids) and not any(map(self._ledger.read.is_final, strangers))
 
     def _parent_time(self, parents: Sequence[bytes]) -> int:
         time = self._ledger.head_header.time

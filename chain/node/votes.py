@@ -7,16 +7,26 @@ written in the same synced write as the vote, and deleted once the block that ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated
 
-from chain.ledger.block import Candidate, Transaction
+from chain.ledger.block import BATCH_BYTES_MAX, BATCH_TXS_MAX, TX_BYTES_MAX, Candidate, Transaction
 from chain.ledger.rows import VOTES
 from chain.ledger.store import Store
 from chain.node.marker import Marker
-from chain.primitives.codec import decode
+from chain.primitives.codec import Bound, decode, encode, record
 from consensus.errors import VotesDamaged
 from consensus.votes import EVIDENCE
 
 _VOTE, _PROMISED, _WRITES, _EVIDENCE = VOTES + b"v", VOTES + b"t", VOTES + b"w", VOTES + EVIDENCE
+
+
+@record("promised", max_bytes=BATCH_BYTES_MAX + 8 * BATCH_TXS_MAX + 64)
+class Promised:
+    """Transactions of one batch that are promised: less what other rows hold or a block executed."""
+
+    transactions: Annotated[
+        tuple[Annotated[bytes, Bound(1, TX_BYTES_MAX + 128)], ...], Bound(1, BATCH_TXS_MAX)
+    ]
 
 
 class DurableVotes:
@@ -43,7 +53,11 @@ class DurableVotes:
                 "directory and start again: the node fetches the chain and rejoins without voting twice"
             )
         self._writes = max(held, counted)
-        self._promised: set[bytes] = set()
+        self._row_of: dict[bytes, bytes] = {}
+        """Promised transaction -> key of the row that holds it."""
+        self._rows: dict[bytes, dict[bytes, bytes]] = {}
+        """Key of a row -> id -> encoded transaction."""
+        self._next_row = 0
         self._staged: dict[bytes, bytes] = {}
         self._executed: list[bytes] = []
 
@@ -56,28 +70,48 @@ class DurableVotes:
 
     def promised(self) -> Iterator[Candidate]:
         """Yield the transactions that earlier votes promised; call once, at start."""
-        for key, raw in self._store.iterate(prefix=_PROMISED):
-            self._promised.add(key[len(_PROMISED) :])
-            yield Candidate.of(decode(Transaction, raw))
+        for key, row in self._store.iterate(prefix=_PROMISED):
+            candidates = [
+                Candidate.of(decode(Transaction, raw)) for raw in decode(Promised, row).transactions
+            ]
+            self._hold(key, candidates)
+            yield from candidates
 
     def promised_ids(self) -> list[bytes]:
         """Return the ids of the transactions that are promised now."""
-        return list(self._promised)
+        return list(self._row_of)
 
     def promise(self, candidates: Iterable[Candidate]) -> None:
-        """Add transactions to the next write; those already written are not written again."""
-        for candidate in candidates:
-            if candidate.id not in self._promised:
-                self._promised.add(candidate.id)
-                self._staged[_PROMISED + candidate.id] = candidate.raw
+        """Add transactions to the next write, in one row; those already written are not written again."""
+        fresh = [candidate for candidate in candidates if candidate.id not in self._row_of]
+        if fresh:
+            key = _PROMISED + self._next_row.to_bytes(8, "big")
+            self._hold(key, fresh)
+            self._stage(key)
 
     def executed(self, tx_ids: Iterable[bytes]) -> None:
-        """Let the next write delete transactions that a durable block holds."""
+        """Let the next write delete transactions that a durable block holds; the rest of a row stays."""
+        changed: dict[bytes, None] = {}
         for tx_id in tx_ids:
-            if tx_id in self._promised:
-                self._promised.discard(tx_id)
-                if self._staged.pop(_PROMISED + tx_id, None) is None:
-                    self._executed.append(_PROMISED + tx_id)
+            key = self._row_of.pop(tx_id, None)
+            if key is not None:
+                del self._rows[key][tx_id]
+                changed[key] = None
+        for key in changed:
+            if self._rows[key]:
+                self._stage(key)
+                continue
+            del self._rows[key]
+            self._staged.pop(key, None)
+            self._executed.append(key)
+
+    def _hold(self, key: bytes, candidates: Iterable[Candidate]) -> None:
+        self._next_row = int.from_bytes(key[len(_PROMISED) :], "big") + 1
+        held = self._rows[key] = {candidate.id: candidate.raw for candidate in candidates}
+        self._row_of.update(dict.fromkeys(held, key))
+
+    def _stage(self, key: bytes) -> None:
+        self._staged[key] = encode(Promised(tuple(self._rows[key].values())))
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Write votes and promised transactions at once, durable when this returns."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chain.ledger.block import Batch, Candidate
+from chain.ledger.genesis import Limits
 from chain.ledger.mempool import Mempool
 from chain.ledger.store import MemoryStore
-from chain.ledger.testing import ToyChain
+from chain.ledger.testing import ToyChain, toy_genesis
 from chain.node.marker import FileMarker
 from chain.node.orderer import Orderer, batch_ids
 from chain.node.votes import DurableVotes
@@ -51,8 +52,8 @@ class Wishes:
 class Desk:
     """An orderer over a toy chain at height 1, with its pool, votes and a clock that stands still."""
 
-    def __init__(self, folder: Path) -> None:
-        self.chain = ToyChain()
+    def __init__(self, folder: Path, limits: Limits | None = None) -> None:
+        self.chain = ToyChain(toy_genesis(limits=limits))
         self.chain.add(self.chain.call("put", {"key": "a", "value": 1}))
         ledger, genesis = self.chain.ledger, self.chain.ledger.genesis
         self.now = ledger.head_header.time + 1_000
@@ -83,17 +84,30 @@ class Desk:
 
 
 def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    desk = Desk(tmp_path, Limits(block_txs=3))
     calls = desk.admit(1, 2, 3)
     first = desk.orderer.propose(Turn(2, 0, (), 0))
     assert first is not None
     assert sorted(batch_ids(first)) == sorted(call.id for call in calls)
     assert desk.orderer.propose(Turn(3, 0, (first,), 1)) is None
-    (late,) = desk.admit(4)
+    late = desk.admit(4, 5, 6)
     second = desk.orderer.propose(Turn(3, 0, (first,), 1))
     assert second is not None
-    assert batch_ids(second) == (late.id,)
+    assert sorted(batch_ids(second)) == sorted(call.id for call in late)
     assert decode(Batch, second).time > decode(Batch, first).time
+
+
+def test_above_a_batch_that_is_not_executed_only_a_full_one_is_proposed(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Limits(block_txs=3))
+    desk.admit(1)
+    first = desk.orderer.propose(Turn(2, 0, (), 0))
+    assert first is not None
+    desk.admit(2, 3)
+    assert desk.orderer.propose(Turn(3, 0, (first,), 1)) is None
+    desk.admit(4)
+    full = desk.orderer.propose(Turn(3, 0, (first,), 1))
+    assert full is not None
+    assert len(batch_ids(full)) == 3
 
 
 def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it(tmp_path: Path) -> None:
@@ -152,6 +166,26 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
     again.write({}, [b"vote"])
     last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert (list(last.promised()), list(last.load())) == ([], [])
+
+
+def test_of_a_promised_batch_the_part_that_was_not_executed_stays(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    calls = {call.id: call for call in desk.admit(1, 2, 3)}
+    payload = desk.orderer.propose(Turn(2, 0, (), 0))
+    assert payload is not None
+    desk.votes.write({}, [])
+    first, *rest = batch_ids(payload)
+    desk.votes.executed([first])
+    desk.votes.write({}, [])
+    again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    assert [item.id for item in again.promised()] == rest
+    again.promise([calls[first], calls[rest[0]]])
+    again.write({}, [])
+    last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    assert sorted(item.id for item in last.promised()) == sorted(calls)
+    last.executed(list(calls))
+    last.write({}, [])
+    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).promised()) == []
 
 
 def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_path: Path) -> None:
