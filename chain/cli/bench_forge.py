@@ -20,7 +20,8 @@ from chain.primitives.keyfile import load_key
 from contracts.runtime import ContractRuntime
 
 CONTRACT = "bench"
-BLOCK_MS = 100
+BLOCK_MS = 1
+"""Between blocks, so that the last does not lie in the future."""
 SOURCE = """\
 entries = Map(str, str)
 

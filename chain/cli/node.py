@@ -1,4 +1,4 @@
-"""`assent node`: run one node in the foreground."""
+"""`assent node`: run one node in the foreground, and look after its data while it is stopped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 import uvloop
 
 from chain.api.console import reports_errors
+from chain.cli import nodedata
 from chain.cli.evidence import evidence
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
@@ -34,10 +35,11 @@ def set_up_logging(level: str) -> None:
 
 @click.group()
 def node() -> None:
-    """Run a node, and ask it what it keeps."""
+    """Run a node, ask it what it keeps; export, import, rebuild, prune and archive a stopped one's data."""
 
 
-node.add_command(evidence)
+for command in (evidence, *nodedata.COMMANDS):
+    node.add_command(command)
 
 
 @node.command("run")

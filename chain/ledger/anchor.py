@@ -57,6 +57,10 @@ class TrustedSets:
             self._verifier.follow(change)
             self.changes.append(change)
 
+    def check_header(self, proof: HeaderProof) -> None:
+        """Raise ProofInvalid unless the header is certified by a set that was followed."""
+        self._verifier.check_header(proof)
+
     def check_anchor(self, anchor: Anchor) -> None:
         """Raise ProofInvalid unless the top is certified and every set settled there is known here."""
         window = self._verifier.window

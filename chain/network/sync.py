@@ -36,6 +36,7 @@ GRACE_MS = 1_000
 FAR_BLOCKS = 8
 """A larger gap is fetched at once: consensus keeps no messages below its window."""
 FAILURES_MANY = 3
+FETCHED_MAX = 20
 SNAPSHOT_GAP_MIN = 2
 """A state is never fetched for less: its last block alone is as quick."""
 
@@ -59,6 +60,9 @@ class Sync:
         """
         self._server, self._states = Server(chain), states
         self._snapshot_gap = max(snapshot_gap, SNAPSHOT_GAP_MIN)
+        self._fetched = 0
+        """States installed since this node was last near the others: each doubles the gap that warrants one
+        more, or a chain that moves on meanwhile would have us fetch for ever."""
         self._chain, self._chain_id = chain, chain_id
         self.follow = follow
         """May change: a node becomes a validator, or ceases to be one, at some height."""
@@ -134,6 +138,7 @@ class Sync:
         """Go on after a state was installed, or was found not to be needed."""
         if self._states is not None:
             self._states.installed()
+            self._fetched = min(self._fetched + 1, FETCHED_MAX)
         return self._step(now)
 
     def rejected(self, height: int, now: int) -> SyncEffects:
@@ -250,7 +255,7 @@ class Sync:
     @property
     def _least_gap(self) -> int:
         """How far above ours a height must be proved to be worth fetching its state."""
-        return SNAPSHOT_GAP_MIN if self._cut_off else self._snapshot_gap
+        return SNAPSHOT_GAP_MIN if self._cut_off else self._snapshot_gap << self._fetched
 
     @property
     def _cut_off(self) -> bool:
@@ -262,6 +267,8 @@ class Sync:
 
     def _far_ahead(self) -> list[bytes]:
         """Return the peers whose heights, if they are true, make a state worth fetching."""
+        if all(peer.best <= self._base + FAR_BLOCKS for peer in self._peers.values()):
+            self._fetched = 0
         least = self._chain.height() + self._least_gap
         return [name for name, peer in self._peers.items() if peer.best > least]
 

@@ -286,6 +286,25 @@ def test_a_height_that_nobody_serves_is_given_up_and_leaves_nothing() -> None:
     assert ledger.store.get(b"\0loading") is None
 
 
+def test_after_a_state_the_next_one_needs_twice_the_gap_until_the_node_is_near() -> None:
+    """A chain that moves on while a state is fetched would have the node fetch for ever."""
+    sync, ledger = begun()
+    load = StateLoads(ledger).resume()
+    assert load is not None
+    while not load.complete:
+        path = next(load.loader.wanted())
+        answer = decode(ChunkAnswer, serve(Kind.CHUNK_REQUEST, encode(ChunkRequest(LENGTH, path))))
+        assert answer.chunk is not None
+        load.take(answer.chunk)
+    ledger.replace(load.install)
+    sync.claim(THIRD, LENGTH + GAP)  # the chain moved on
+    sync.installed(100)
+    for ahead, asks in ((GAP + 1, False), (2 * GAP, False), (2 * GAP + 1, True)):
+        sync.claim(THIRD, LENGTH + ahead)
+        kinds = {send.kind for send in sync.tick(200 + ahead).send}
+        assert (Kind.ANCHOR_REQUEST in kinds) == asks, ahead
+
+
 def test_a_chunk_of_another_path_is_a_breach_and_one_unasked_is_ignored() -> None:
     sync, _ = begun()
     (ask,) = [send for send in sync.tick(10).send if send.kind is Kind.CHUNK_REQUEST] or [None]
