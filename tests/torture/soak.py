@@ -106,9 +106,8 @@ def main(transactions: int, outstanding: int, output: Path | None) -> None:
         [name, found["after_warm_up"], found["end"], found["growth"], found["growth_an_hour"], found["max"]]
         for name, found in figures["memory_mib"].items()
     ]
-    title = (
-        f"{figures['transactions']} transactions in {figures['seconds']} s, {figures['per_second']} a second"
-    )
+    full = figures["full_load"]
+    title = f"{full['transactions']} transactions in {full['seconds']} s, {full['per_second']} a second"
     print_table(f"soak: {title}; RSS in MiB", ["node", "#warm", "#end", "#growth", "#an hour", "#max"], rows)
     for line in figures["broken"]:
         console.print(f"BROKEN: {line}", style="red")
