@@ -40,7 +40,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import Frame, Machine
 from contracts.language.program import Program, Watcher
-from contracts.language.values import book, encode, isolate
+from contracts.language.values import book, encode, isolate, measure
 
 CACHE_PROGRAMS = 256
 GENESIS_GAS = 10**10
@@ -279,6 +279,8 @@ def failed(halt: Halt, contract: str, used: int) -> Outcome:
 def bind(machine: Machine, function: Function, args: list[Value], named: dict[str, Value]) -> Frame:
     """Return the frame of a call from outside, or revert with BAD_ARGUMENTS."""
     names = function.names
+    if not args and named.keys() == function.name_set:
+        return [machine, None, *[named[name] for name in names], *function.padding]
     if len(args) > len(names):
         raise Reverted("BAD_ARGUMENTS", f"{function.name}() takes {len(names)} arguments, not {len(args)}")
     given = named if not args else {**dict(zip(names, args, strict=False)), **named}
@@ -324,5 +326,6 @@ def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:
         raise Reverted("BAD_ARGUMENTS", str(error)) from None
     if type(args) is not dict or not all(type(name) is str for name in args):
         raise Reverted("BAD_ARGUMENTS", "the arguments are a dict from name to value")
+    measure(machine, args)
     book(machine, args)
     return args

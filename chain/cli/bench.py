@@ -186,3 +186,47 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
         note = f"ms  (p99 {item['p99_ms']}; a party sends {item['bytes']} B in {item['rounds']} rounds)"
         rows.append([name, item["median_ms"], note, item["verifications"]])
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
+
+
+@bench.command("gas")
+@click.option("--repeats", type=click.IntRange(2, 100), default=5, show_default=True, help="Least time of.")
+@output_option
+@json_option
+@reports_errors
+def bench_gas(repeats: int, output: Path | None, as_json: bool) -> None:
+    """Time per unit of gas of every operation class, and what the typical call costs (a minute or two)."""
+    from chain.cli.bench_gas import measure_gas
+
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
+    figures |= measure_gas(repeats)
+    unit = figures["verify_us"]
+    rows: list[list[Any]] = [
+        [
+            f"{cost['group']}: {cost['name']}",
+            cost["ns_per_gas"],
+            f"ns/gas  ({cost['gas']:.0f} gas)",
+            cost["ratio"],
+        ]
+        for cost in [*figures["costs"][:15], *figures["costs"][-15:]]
+    ]
+    typical, spent = figures["typical_call_us"], figures["default_limit_ms"]
+    slowest = max(spent, key=lambda name: spent[name])
+    summary: list[list[Any]] = [
+        [f"median of {figures['classes']} classes", figures["median_ns_per_gas"], "ns/gas", 1.0],
+        ["classes within 3 of the median", figures["within_3"], "classes", ""],
+        ["classes within 5 of the median", figures["within_5"], "classes", ""],
+        [f"1,000,000 gas spent on: {slowest}", spent[slowest], "ms", ""],
+        ["typical call, contract", typical["contract"], "µs", round(typical["contract"] / unit, 2)],
+        [
+            "typical call, plain Python",
+            typical["plain_python"],
+            "µs",
+            round(typical["plain_python"] / unit, 2),
+        ],
+        ["one Ed25519 verification", unit, "µs", 1.0],
+    ]
+    if not as_json:
+        print_table(
+            "the 15 slowest and the 15 fastest classes", ["class", "#value", "unit", "#× median"], rows
+        )
+    report("gas", figures, summary, output, as_json)
