@@ -9,7 +9,7 @@ kept apart (`hold`): they may break rules that only the executor decides, and mu
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chain.ledger.block import Candidate, Transaction, transaction_id
@@ -39,11 +39,11 @@ class PoolBounds:
     """Local bounds of the pool."""
 
     max_transactions: int = 50_000
-    max_bytes: int = 67_108_864
+    max_bytes: int = 134_217_728
     max_per_sender: int = 20_000
     max_held: int = 20_000
     """Transactions kept for proposals, beside the pool; the oldest give way."""
-    max_held_bytes: int = 33_554_432
+    max_held_bytes: int = 67_108_864
 
 
 class Mempool:
@@ -182,8 +182,13 @@ class Mempool:
         """Return the ids of the transactions that wait, and of those held for proposals."""
         return [*self._pool, *self._held]
 
-    def remove_committed(self, ids: Sequence[bytes], head_height: int) -> int:
-        """Drop what a new head settled (`Ledger.settled`) and what expired; return how many expired."""
+    def remove_committed(
+        self, ids: Sequence[bytes], head_height: int, promised: Container[bytes] = frozenset()
+    ) -> int:
+        """Drop what a new head settled (`Ledger.settled`) and what expired; return how many expired.
+
+        Expired transactions among `promised` are held: a batch that names them may be ordered already.
+        """
         self._members.clear()
         served: dict[bytes, None] = {}
         for tx_id in ids:
@@ -196,13 +201,15 @@ class Mempool:
             queue = self._by_sender.pop(sender, None)
             if queue is not None:
                 self._by_sender[sender] = queue
-        return self._expire(head_height)
+        return self._expire(head_height, promised)
 
-    def _expire(self, head_height: int) -> int:
+    def _expire(self, head_height: int, promised: Container[bytes]) -> int:
         past = [height for height in self._by_expiry if height <= head_height]
         expired = [tx_id for height in past for tx_id in self._by_expiry[height]]
         for tx_id in expired:
-            self._remove(tx_id)
+            candidate = self._remove(tx_id)
+            if candidate is not None and tx_id in promised:
+                self.hold(candidate, verified=True)
         return len(expired)
 
     def _remove(self, tx_id: bytes) -> Candidate | None:

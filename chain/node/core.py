@@ -249,9 +249,9 @@ class NodeCore:
         self._perform_sync(self.sync.installed(self._clock.now_ms()))
 
     def _settle(self, settled: Sequence[bytes]) -> None:
-        self.pool.remove_committed(settled, self.ledger.head.height)
         self._votes.executed(settled)
         self._follow_membership()
+        self.pool.remove_committed(settled, self.ledger.head.height, self._votes)
         self._wanted.difference_update(settled)
 
     def lacking(self) -> list[bytes]:

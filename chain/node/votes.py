@@ -81,6 +81,10 @@ class DurableVotes:
         """Return the ids of the transactions that are promised now."""
         return list(self._row_of)
 
+    def __contains__(self, tx_id: object) -> bool:
+        """Tell whether a vote promises this transaction and no durable block holds it."""
+        return tx_id in self._row_of
+
     def promise(self, candidates: Iterable[Candidate]) -> None:
         """Add transactions to the next write, in one row; those already written are not written again."""
         fresh = [candidate for candidate in candidates if candidate.id not in self._row_of]

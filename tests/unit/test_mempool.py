@@ -147,6 +147,17 @@ def test_a_new_head_drops_what_it_settled_and_what_expired() -> None:
     assert world.pool.missing([settled.id, stays.id]) == [settled.id]
 
 
+def test_what_a_vote_promises_is_held_though_it_expires() -> None:
+    """A batch that names it may be ordered already: dropped everywhere, it would stop the chain."""
+    world = World()
+    promised, other = world.admit(tx(1, until=11)), world.admit(tx(2, until=11))
+    assert world.pool.remove_committed([], 11, {promised.id}) == 2
+    assert world.pool.get([promised.id, other.id]) == [promised]
+    assert world.pool.select(10, 10**6) == []
+    world.pool.remove_committed([promised.id], 12)
+    assert promised.id not in world.pool
+
+
 def test_membership_is_asked_once_per_block_and_sender() -> None:
     world = World()
     for number in range(5):
