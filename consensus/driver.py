@@ -321,7 +321,7 @@ class Driver:
     def _expire(self) -> None:
         if self._wait is None or self._now < self._since + self._timeout():
             return
-        if self._wait.kind == "progress" and not self._hears_quorum():
+        if self._wait.kind != "new-view" and not self._hears_quorum():
             self._since = self._now  # cut off: a view change cannot succeed, and would cost us our vote here
             return
         self._events.append(Expired(self._wait))

@@ -99,9 +99,11 @@ class Wait:
     """Something this replica gives others a limited time for; the timer restarts when it changes."""
 
     kind: str
-    """`progress`: a height to be delivered; `new-view`: the NEW-VIEW of a view a quorum asked for."""
+    """`progress`: a height to be delivered; `certificate`: that of an executed height, when nothing else is
+    owed; `new-view`: the NEW-VIEW of a view a quorum asked for."""
     view: int
-    delivered: int
+    height: int
+    """Delivered so far; for `certificate`, certified."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,13 @@ class State:
             asked = sum(change.view >= self.view for change in self.asking())
             enough = asked >= self.rules.quorum(self.certified + 1)
             return Wait("new-view", self.view, self.delivered) if enough else None
-        if self.delivered >= self.top:
-            return None  # certificates are missing, not proposals: another primary would not help
-        owed = self.pending or any(self.in_flight(slot) for slot in self.slots.values())
-        return Wait("progress", self.view, self.delivered) if owed else None
+        full = self.delivered >= self.top
+        if not full and (self.pending or any(self.in_flight(slot) for slot in self.slots.values())):
+            return Wait("progress", self.view, self.delivered)
+        if self.certified < self.executed == self.delivered:
+            # Others have not decided what we executed, and perhaps cannot in this view: too few are in it.
+            return Wait("certificate", self.view, self.certified)
+        return None
 
     def turn(self) -> Turn | None:
         """Return the height that this replica may propose now, or None."""

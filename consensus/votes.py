@@ -111,7 +111,7 @@ def recall(rows: Iterable[tuple[bytes, bytes]]) -> Memory:
                 f"vote store, key {key.hex()[:40]}: {error}; do not vote with it: "
                 "restore the data directory, or empty it and rejoin"
             ) from None
-    if memory.birth is None and (memory.accepted or memory.view_change or memory.new_view):
+    if memory.birth is None and (memory.accepted or memory.view_change):  # a NEW-VIEW is not our vote
         raise VotesDamaged("vote store: votes without a birth record; restore the data directory, or rejoin")
     return memory
 

@@ -14,8 +14,8 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import PrivateKey
 from consensus.errors import VotesDamaged
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, signing_digest
-from consensus.votes import BIRTH, accepted_key
-from tests.simulation.cluster import CHAIN_ID, Cluster, Node
+from consensus.votes import BIRTH, NEW_VIEW, accepted_key
+from tests.simulation.replicas import CHAIN_ID, Cluster, Node
 
 
 def in_the_middle(cluster: Cluster, *lost: type) -> None:
@@ -191,6 +191,24 @@ def test_30_a_wiped_replica_abstains_from_heights_it_may_have_voted_on() -> None
     assert min(height for _key, _kind, _view, height in votes) > edge
     restart(node)
     assert node.state.abstain_to == edge
+
+
+def test_a_wiped_replica_that_entered_a_view_and_never_voted_restarts() -> None:
+    """A NEW-VIEW is nobody's vote but its leader's: without a birth it tells of a wipe."""
+    cluster = Cluster(4)
+    cluster.silence(0)
+    cluster.submit()
+    cluster.run_to_height(1, 10_000, cluster.nodes[1:])
+    node = cluster.nodes[2]
+    rows = {NEW_VIEW: node.votes.rows[NEW_VIEW]}
+    node.crash()
+    node.votes.rows = rows
+    node.first_start = False
+    node.boot()
+    assert node.state.heard is not None
+    assert node.state.view == 1
+    cluster.heal()
+    cluster.settle()
 
 
 def test_votes_of_certified_heights_are_pruned() -> None:
