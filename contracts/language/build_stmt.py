@@ -204,10 +204,8 @@ def _for(b: Build, node: Node) -> Closure:
 
     def run(f: Frame) -> Any:
         m = f[0]
-        items, gas = _walked(m, walked(f), line)
-        turn = cost + gas
-        for item in items:
-            m.gas -= turn
+        for item in _walked(m, walked(f), line):
+            m.gas -= cost
             if m.gas < 0:
                 raise spent(line)
             if slot:
@@ -225,7 +223,7 @@ def _for(b: Build, node: Node) -> Closure:
     return run
 
 
-def _walked(m: Any, value: Any, line: int) -> tuple[Any, int]:
+def _walked(m: Any, value: Any, line: int) -> Any:
     try:
         return walk(m, value)
     except Halt as halt:

@@ -35,13 +35,12 @@ UNLIKE = Host("4242", ("-O",), 2_500)
 """The host that follows every program: unlike this process in all that a host can be unlike in."""
 RESTART_EVERY = 2_000
 """Programs after which the replicas are started anew: they keep every source that they were given."""
-_REVERTED = """NO DENIED TYPE_ERROR KEY_ERROR INDEX_ERROR VALUE_ERROR ZERO_DIVISION UNBOUND ASSERTION
-BAD_ARGUMENTS UNKNOWN_METHOD"""
+_REVERTED = "NO DENIED TYPE_ERROR KEY_ERROR INDEX_ERROR VALUE_ERROR ZERO_DIVISION UNBOUND ASSERTION"
 _LIMITS = """INT_BITS TEXT_LENGTH ELEMENTS NESTING CALL_DEPTH ALLOCATION WRITTEN_BYTES KEY_LENGTH RESULT_BYTES
 EVENT_BYTES EVENTS SUBJECTS"""
 CODES = {
     OK: [""],
-    REVERTED: re.split(r"\s", _REVERTED),
+    REVERTED: _REVERTED.split(" "),
     OUT_OF_GAS: ["OUT_OF_GAS"],
     LIMIT: re.split(r"\s", _LIMITS),
 }

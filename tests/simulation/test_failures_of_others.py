@@ -29,7 +29,7 @@ from consensus.messages import (
     payload_digest,
     sign,
 )
-from tests.simulation.cluster import CHAIN_ID, Cluster, Faults, Node, make_payload, parse
+from tests.simulation.replicas import CHAIN_ID, Cluster, Faults, Node, make_payload, parse
 
 
 def say(cluster: Cluster, sender: int, message: Any, to: list[int]) -> None:
@@ -181,6 +181,15 @@ def test_12_local_timing_of_one_node_does_not_stop_the_chain() -> None:
         cluster.submit(2)
         cluster.run_for(300)
     cluster.settle(20_000)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 10])
+def test_13_any_number_of_validators_orders_requests_with_its_own_quorum(n: int) -> None:
+    """Quorum 796: the normal case, for every small cluster size; quorums by brute force are a unit test."""
+    cluster = Cluster(n)
+    cluster.submit(12)
+    cluster.settle(5_000)
+    assert {node.state.view for node in cluster.nodes} == {0}
 
 
 def test_14_certificates_name_the_header_that_was_executed() -> None:

@@ -13,8 +13,8 @@ import pytest
 from chain.primitives.crypto import PrivateKey, digest
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, Status, ViewChange
 from consensus.votes import EPOCH
-from tests.simulation.cluster import Cluster, Faults, Node
-from tests.simulation.storm import calm, one_fault, some
+from tests.simulation.replica_storm import calm, one_fault, some
+from tests.simulation.replicas import Cluster, Faults, Node
 
 
 def members(*indices: int) -> tuple[int, ...]:

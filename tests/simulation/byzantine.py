@@ -1,0 +1,202 @@
+"""What a Byzantine node makes of the frames that its two honest processes want to send.
+
+Twins alone equivocate and vote twice (Bano et al., "Twins", OPODIS 2021). On top, each liar has a few
+tactics, drawn by seed, which rewrite what leaves: all of it is signed, so only the protocol can catch it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from chain.ledger.block import Batch, Block, header_hash
+from chain.network.frame import Kind, encode_frame
+from chain.network.messages import Blocks, BlocksRequest
+from chain.primitives.certificate import Certificate
+from chain.primitives.codec import decode, encode
+from chain.primitives.errors import AssentError
+from consensus.messages import (
+    GAP_DIGEST,
+    Checkpoint,
+    Commit,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Proposal,
+    Status,
+    ViewChange,
+    payload_digest,
+    sign,
+)
+from tests.simulation.shortcuts import decode_message
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.machine import Machine
+
+REMEMBERED = 64
+SIGNED = (Prepare, Commit, Checkpoint, ViewChange, NewView, Status)
+
+
+class Liar:
+    """The mouth of one Byzantine node."""
+
+    def __init__(self, cluster: Cluster, index: int, tactics: int) -> None:
+        self._cluster, self._key = cluster, cluster.keys[index]
+        self._chance = cluster.random
+        self._past: deque[tuple[Kind, bytes]] = deque(maxlen=REMEMBERED)
+        self._rate = self._chance.choice([0.05, 0.3, 0.8])
+        self._tactics = self._chance.sample(TACTICS, self._chance.randint(0, tactics))
+        """None at all leaves the twins to themselves."""
+        self._victim = self._chance.randrange(len(cluster.processes))
+
+    def lie(self, machine: Machine, target: int, kind: Kind, body: bytes) -> list[bytes]:
+        """Return the frames that leave in place of one."""
+        del machine
+        if target == self._victim:
+            self._past.append((kind, body))
+        said = [(kind, body)]
+        for tactic in self._tactics:
+            if self._chance.random() < self._rate:
+                said = tactic(self, target, kind, body)
+                break
+        return [encode_frame(*item) for item in said]
+
+    # --- tactics: (target, kind, body) -> what is said instead --------------------------------------
+
+    def withhold(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Say nothing of some kinds: payloads, votes, blocks, transactions."""
+        return [] if self._chance.random() < 0.7 else [(kind, body)]
+
+    def leave_out(self, target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Never speak to one node."""
+        return [] if target == self._victim else [(kind, body)]
+
+    def repeat_the_past(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Send something old as well."""
+        old = [self._chance.choice(self._past)] if self._past else []
+        return [(kind, body), *[item for item in old if item[0] is Kind.CONSENSUS]]
+
+    def contradict(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Vote for something else, too, or propose something else instead."""
+        message = self._consensus(kind, body)
+        if isinstance(message, Proposal):
+            return [self._said(self._other_proposal(message))]
+        if isinstance(message, Prepare | Commit) and message.sender == self._key.public:
+            other = dataclasses.replace(message, payload_digest=self._chance.randbytes(32))
+            return [self._said(self._signed(other)), (kind, body)]
+        if isinstance(message, Checkpoint) and message.sender == self._key.public:
+            other = dataclasses.replace(message, header_hash=self._chance.randbytes(32))
+            return [self._said(self._signed(other)), (kind, body)]
+        return [(kind, body)]
+
+    def shift_by_one(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Change one number of a message of ours by one, or jump far ahead."""
+        message = self._consensus(kind, body)
+        about = message.pre_prepare if isinstance(message, Proposal) else message
+        if not isinstance(about, (*SIGNED, PrePrepare)) or about.sender != self._key.public:
+            return [(kind, body)]
+        numbers = [field.name for field in dataclasses.fields(about) if field.name in ("view", "height")]
+        name = self._chance.choice(numbers)
+        step = self._chance.choice([-1, 1, 1, 2, 9, 1_000, 2**40])
+        number = max(0, getattr(about, name) + step)
+        shifted = self._signed(dataclasses.replace(about, **{name: number}))
+        if isinstance(message, Proposal):
+            shifted = Proposal(shifted, message.payload)
+        return [self._said(shifted), (kind, body)]
+
+    def lie_in_view_changes(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Hide what was prepared or certified, or propose again what does not follow."""
+        message = self._consensus(kind, body)
+        if isinstance(message, ViewChange) and message.sender == self._key.public:
+            kept = tuple(item for item in message.prepared if self._chance.random() < 0.3)
+            lies: dict[str, Any] = {"prepared": kept}
+            if self._chance.random() < 0.3:
+                lies = {"certificate": None, "prepared": ()}
+            return [self._said(self._signed(dataclasses.replace(message, **lies)))]
+        if isinstance(message, NewView) and message.sender == self._key.public:
+            digest = self._chance.choice([GAP_DIGEST, self._chance.randbytes(32)])
+            altered = tuple((height, digest) for height, _ in message.reproposals)
+            kept = altered[: self._chance.randint(0, len(altered))]
+            return [self._said(self._signed(dataclasses.replace(message, reproposals=kept)))]
+        return [(kind, body)]
+
+    def garble(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Change one byte."""
+        if not body or self._chance.random() < 0.9:
+            return [(kind, body)]
+        at = self._chance.randrange(len(body))
+        return [(kind, body[:at] + bytes([body[at] ^ (1 << self._chance.randrange(8))]) + body[at + 1 :])]
+
+    def ask_absurdly(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Ask for blocks at odd heights."""
+        first = self._chance.choice([0, 1, 2**63, max(self._cluster.checks.headers, default=0)])
+        return [(kind, body), (Kind.BLOCKS_REQUEST, encode(BlocksRequest(first, 128)))]
+
+    def forge_blocks(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Serve blocks with another time, certified by nobody else."""
+        if kind is not Kind.BLOCKS:
+            return [(kind, body)]
+        answer = decode(Blocks, body)
+        return [(kind, encode(Blocks(answer.first, tuple([self._forged(raw) for raw in answer.blocks]))))]
+
+    def _forged(self, raw: bytes) -> bytes:
+        block = decode(Block, raw)
+        header = dataclasses.replace(block.header, state_root=self._chance.randbytes(32))
+        vote = self._signed(Checkpoint(header.height, header_hash(header), self._key.public, bytes(64)))
+        certificate = Certificate(header.height, vote.header_hash, ((vote.sender, vote.signature),))
+        return encode(dataclasses.replace(block, header=header, certificate=certificate))
+
+    def censor(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Propose batches without their first transaction."""
+        message = self._consensus(kind, body)
+        if not isinstance(message, Proposal):
+            return [(kind, body)]
+        return [self._said(self._other_proposal(message, censored=True))]
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _other_proposal(self, message: Proposal, *, censored: bool = False) -> Proposal:
+        claim = message.pre_prepare
+        try:
+            batch = decode(Batch, message.payload)
+        except AssentError:
+            return message
+        if claim.sender != self._key.public:
+            return message
+        if censored and len(batch.tx_ids) > 1:
+            batch = dataclasses.replace(batch, tx_ids=batch.tx_ids[1:])
+        else:
+            batch = dataclasses.replace(batch, time=batch.time + self._chance.choice([-1, 1, 60_000]))
+        payload = encode(batch)
+        return Proposal(
+            self._signed(dataclasses.replace(claim, payload_digest=payload_digest(payload))), payload
+        )
+
+    def _signed(self, message: Any) -> Any:
+        return sign(message, self._key, self._cluster.genesis.chain_id)
+
+    @staticmethod
+    def _said(message: Any) -> tuple[Kind, bytes]:
+        return Kind.CONSENSUS, encode(message)
+
+    @staticmethod
+    def _consensus(kind: Kind, body: bytes) -> Any:
+        return decode_message(body) if kind is Kind.CONSENSUS else None
+
+
+Tactic = Callable[[Liar, int, Kind, bytes], list[tuple[Kind, bytes]]]
+TACTICS: tuple[Tactic, ...] = (
+    Liar.withhold,
+    Liar.leave_out,
+    Liar.repeat_the_past,
+    Liar.contradict,
+    Liar.shift_by_one,
+    Liar.lie_in_view_changes,
+    Liar.garble,
+    Liar.ask_absurdly,
+    Liar.forge_blocks,
+    Liar.censor,
+)

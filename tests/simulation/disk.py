@@ -1,0 +1,51 @@
+"""What survives a crash: a disk that may lose its unsynced tail or fail a write, and the marker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chain.ledger.store import MemoryStore, Row, StorageFailed
+
+
+class Disk(MemoryStore):
+    """A memory store that can be told to fail its next write, before or after it took effect."""
+
+    __slots__ = ("fail_next", "failures")
+
+    def __init__(self, rows: dict[bytes, bytes]) -> None:
+        super().__init__()
+        self._rows.update(rows)
+        self.fail_next = ""
+        self.failures = 0
+
+    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+        failure, self.fail_next = self.fail_next, ""
+        if failure:
+            self.failures += 1
+        if failure != "before":
+            super().write(puts, deletes, sync=sync)
+        if failure:
+            raise StorageFailed(f"disk: planted failure {failure} the write")
+
+    @property
+    def unsynced(self) -> int:
+        """Writes that a crash can take back."""
+        return len(self._undo)
+
+
+class MemoryMarker:
+    """`chain.node.marker.Marker`: outlives the disk; its last steps may be lost, never its first."""
+
+    def __init__(self) -> None:
+        self.count: int | None = None
+
+    def read(self) -> int | None:
+        return self.count
+
+    def advance(self, count: int) -> None:
+        self.count = count
+
+    def lose(self, steps: int) -> None:
+        """Go back by some steps, as a file that was not synced does."""
+        if self.count is not None:
+            self.count = max(0, self.count - steps)

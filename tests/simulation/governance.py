@@ -1,0 +1,95 @@
+"""Changes of the validator set while everything else goes wrong: one proposal at a time, by governance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chain.ledger.block import Candidate
+from chain.ledger.schedule import OBSERVER, VALIDATOR
+from chain.primitives.certificate import fault_bound
+from chain.primitives.codec import Value, decode_value
+from chain.primitives.execution import var_key
+from tests.simulation.chain_under_test import CLIENTS, ORG, address, node_name, transaction
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Cluster
+    from tests.simulation.machine import Machine
+
+CONTRACT = "governance"
+VALID_FOR = 30
+
+
+class Governance:
+    """The admin who proposes changes, and carries out what was proposed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._validators = {cluster.shape.validators}
+        """Sizes of the sets that are in force, or may come into force through what was sent."""
+        self._sent: list[Candidate] = []
+        self._done = 0
+        """Proposals seen on the ledger."""
+
+    @property
+    def tolerated(self) -> int:
+        """How many faulty validators every set tolerates that may be in force."""
+        return min(fault_bound(n) for n in self._validators)
+
+    def act(self) -> None:
+        """Propose a change, or carry out the one that was proposed."""
+        machine = self._cluster.leader
+        if machine is None or self._cluster.shape.spares == 0:
+            return
+        height, read = machine.settled_height, machine.ledger.read
+        if any(item.tx.body.valid_until >= height and not read.is_final(item.id) for item in self._sent):
+            return  # one step at a time, so that the set that may follow is known
+        raw = read.state(CONTRACT, var_key("latest"))
+        latest = 0 if raw is None else decode_value(raw, max_bytes=64)
+        listed = {item.node.name: item.role for item in machine.ledger.schedule.nodes()}
+        voting = sum(role == VALIDATOR for role in listed.values())
+        if latest > self._done:
+            self._done = latest
+            self._send(machine, "commit", {"seq": latest})
+            return
+        coming = machine.ledger.schedule.coming(machine.ledger.certified_height + 1)
+        self._validators = {voting, *[len(item.validators) for item in coming]}
+        change = self._choose(listed, voting)
+        if change is not None:
+            kind, payload, voting = change
+            self._validators.add(voting)
+            args: dict[str, Value] = {"kind": kind, "payload": payload, "reason": "", "not_before": 0}
+            self._send(machine, "propose", args)
+
+    def _choose(self, listed: dict[str, str], voting: int) -> tuple[str, dict[str, Value], int] | None:
+        """Return (kind, payload, validators afterwards) of a change that keeps enough honest validators."""
+        cluster, chance = self._cluster, self._cluster.random
+        index = chance.randrange(len(cluster.processes))
+        name, role = node_name(index), listed.get(node_name(index))
+        if role is None:
+            role = chance.choice([VALIDATOR, VALIDATOR, OBSERVER])
+            public = cluster.keys[index].public
+            node: dict[str, Value] = {
+                "name": name, "org": ORG, "public_key": public, "address": address(index), "role": role,
+            }  # fmt: skip
+            kind, payload, after = "add_node", node, voting + (role == VALIDATOR)
+        elif index >= cluster.shape.validators and chance.random() < 0.5:
+            # Founders stay connected: a node knows nobody else until it has caught up.
+            kind, payload = "remove_node", {"name": name}
+            after = voting - (role == VALIDATOR)
+        else:
+            other = OBSERVER if role == VALIDATOR else VALIDATOR
+            kind, payload = "change_role", {"name": name, "role": other}
+            after = voting + (1 if other == VALIDATOR else -1)
+        return (kind, payload, after) if after > 0 and fault_bound(after) >= cluster.faulty else None
+
+    def _send(self, machine: Machine, method: str, args: dict[str, Value]) -> None:
+        cluster = self._cluster
+        until = max(machine.ledger.head.height, machine.settled_height) + VALID_FOR
+        client, number = cluster.random.choice(CLIENTS), len(cluster.sent)
+        chain_id = cluster.genesis.chain_id
+        made = transaction(chain_id, number, client, CONTRACT, method, args, until)
+        cluster.sent.append(made)
+        self._sent = [made]
+        for target in cluster.honest:
+            if cluster.random.random() < 0.5 or target is machine:
+                cluster.give(target, [made])
