@@ -6,6 +6,8 @@ Each runs whole replicas with their drivers on virtual time.
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,16 @@ def drop(*kinds: type, sender: int | None = None, receiver: int | None = None) -
         return not matches
 
     return keep
+
+
+def test_every_failure_of_others_is_a_test() -> None:
+    """Numbers 1 to 38, each in the name of a test, and each in the table of consensus/README.md."""
+    root = Path(__file__).parents[2]
+    texts = [path.read_text() for path in (root / "tests").rglob("test_*.py")]
+    named = {int(number) for text in texts for number in re.findall(r"def test_(\d\d)_", text)}
+    assert named >= set(range(1, 39))
+    table = (root / "consensus" / "README.md").read_text()
+    assert set(re.findall(r"^\| (\d+) \|", table, re.MULTILINE)) == {str(at) for at in range(1, 39)}
 
 
 def test_01_one_replicas_huge_view_moves_nobody() -> None:

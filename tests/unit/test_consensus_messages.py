@@ -153,7 +153,7 @@ def test_numbers_beyond_64_bits_or_below_zero_are_malformed(field: str) -> None:
             decode_message(encode(dataclasses.replace(item, **{field: value})))
 
 
-def test_an_oversized_proposal_is_refused_and_the_largest_one_is_not() -> None:
+def test_18_an_oversized_proposal_is_refused_and_the_largest_one_is_not() -> None:
     """Failure 18: a proposal may be as large as its bound and no larger."""
     for size, fits in ((PAYLOAD_BYTES_MAX, True), (PAYLOAD_BYTES_MAX + 1, False)):
         payload = bytes(size)
@@ -215,7 +215,7 @@ def test_a_message_that_breaks_the_protocol_is_refused_with_the_reason(message: 
         Verifier(RULES).check(message)
 
 
-def test_a_prepared_certificate_needs_real_prepare_signatures() -> None:
+def test_02_a_prepared_certificate_needs_real_prepare_signatures() -> None:
     """Failure 2: a forged view change; commits, or prepares for another digest, do not pass as prepares."""
     genuine = prepared(0, 1)
     other = dataclasses.replace(genuine, payload_digest=payload_digest(b"other"))

@@ -33,12 +33,12 @@ def test_heights_between_that_nobody_prepared_become_gaps() -> None:
     assert choose_reproposals(changes) == ((3, GAP_DIGEST), (4, GAP_DIGEST), (5, A))
 
 
-def test_a_view_change_without_anything_prepared_opens_an_empty_view() -> None:
+def test_04_a_view_change_without_anything_prepared_opens_an_empty_view() -> None:
     """Failure 4: no checkpoint choosable from valid votes."""
     assert choose_reproposals((change(1), change(2), change(3))) == ()
 
 
-def test_the_base_is_the_highest_certificate_among_exactly_these_view_changes() -> None:
+def test_03_the_base_is_the_highest_certificate_among_exactly_these_view_changes() -> None:
     """Failure 3: checkpoint chosen from the wrong message set. Lower prepared heights drop out."""
     changes = (change(1, 9, 4, (0, 6, A)), change(2, 9, 6), change(3))
     assert base_height(changes) == 6

@@ -64,7 +64,7 @@ def advance(chain: ToyChain, work: list[list[Candidate]]) -> None:
         chain.add(*batch)
 
 
-def test_a_crash_at_any_write_leaves_a_ledger_that_opens_and_ends_the_same() -> None:
+def test_31_a_crash_at_any_write_leaves_a_ledger_that_opens_and_ends_the_same() -> None:
     """indy-node 1618: ledger parts disagree after a crash; FISCO-BCOS 4576: restart refuses healthy data."""
     genesis = toy_genesis()
     model = ToyChain(genesis)

@@ -210,7 +210,7 @@ def test_a_full_pool_still_holds_what_a_proposal_needs() -> None:
         max_size=60,
     )
 )
-def test_the_pools_memory_is_what_it_holds_and_nothing_else(steps: list[tuple[str, int, int]]) -> None:
+def test_35_the_pools_memory_is_what_it_holds_and_nothing_else(steps: list[tuple[str, int, int]]) -> None:
     """tendermint 8775: mempool memory grows."""
     world = World(PoolBounds(max_transactions=6, max_per_sender=4, max_held=3, max_bytes=2_000))
     head = 10
