@@ -29,6 +29,7 @@ from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
 from chain.primitives.codec import Value
 from chain.primitives.errors import AssentError, ConfigError
+from contracts.check import check_source
 from contracts.cli import contract
 
 GAS_PER_SOURCE_BYTE = 60
@@ -114,6 +115,10 @@ def _read(file: Path) -> str:
         ) from None
     if len(raw) > SOURCE_BYTES_MAX:
         raise ContractFileError(f"{file}: {len(raw)} bytes, at most {SOURCE_BYTES_MAX}; split the contract")
+    report = check_source(source, str(file))
+    if report.program is None:
+        reasons = "\n".join(item.render(str(file)) for item in report.diagnostics)
+        raise ContractFileError(f"{file} is not a contract, and was not sent:\n{reasons}")
     return source
 
 

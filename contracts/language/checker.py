@@ -13,6 +13,7 @@ from contracts.language.limits import AST_DEPTH_MAX, ELEMENTS_MAX, INT_MAX
 from contracts.language.tokens import precheck
 
 DIAGNOSTICS_MAX = 20
+REFERENCE = "what contracts/README.md lists"
 OTHER = "NOT_IN_LANGUAGE"
 """The rule of a node without a rule of its own, such as a part of a refused statement."""
 
@@ -85,8 +86,9 @@ def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
     try:
         tree = ast.parse(source, feature_version=(3, 11))
     except SyntaxError as error:
-        place = (error.lineno or 1, error.offset or 1)
-        return None, [Diagnostic("SYNTAX", *place, f"not valid Python: {error.msg}")]
+        place = (error.lineno or 1, max(1, error.offset or 1))
+        instead = "Python's grammar, as far as the language has it (contracts/README.md)"
+        return None, [Diagnostic("SYNTAX", *place, f"not valid Python: {error.msg}", instead)]
     deep = _too_deep(tree)
     if deep is not None:
         return None, [deep]
@@ -124,7 +126,7 @@ def _refusal(node: ast.AST) -> Diagnostic | None:
     if kind in ALLOWED:
         return _bad_constant(node) if isinstance(node, ast.Constant) else _bad_field(node)
     name = kind.__name__
-    rule, reason, instead = REFUSED.get(name, (OTHER, f"{name} is not in the language", ""))
+    rule, reason, instead = REFUSED.get(name, (OTHER, f"{name} is not in the language", REFERENCE))
     if isinstance(node, ast.operator):
         return None  # reported at the expression that holds it, which has a place
     return Diagnostic(rule, getattr(node, "lineno", 1), getattr(node, "col_offset", 0) + 1, reason, instead)

@@ -84,12 +84,11 @@ class Diagnostic:
     line: int
     column: int
     reason: str
-    instead: str = ""
+    instead: str
 
     def render(self, file: str) -> str:
         """Return `file:line:column: RULE: reason; instead: …`."""
-        text = f"{file}:{self.line}:{self.column}: {self.rule}: {self.reason}"
-        return f"{text}; instead: {self.instead}" if self.instead else text
+        return f"{file}:{self.line}:{self.column}: {self.rule}: {self.reason}; instead: {self.instead}"
 
 
 class ContractRejected(AssentError):

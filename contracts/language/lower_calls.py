@@ -68,8 +68,9 @@ def _no_function(low: Lowering, func: ast.Name, name: str) -> Refusal:
         return Refusal(func, "DECLARATION", f"{name} is declared at the top level", instead)
     kind = low.names.kind_of(name)
     if kind:
-        return Refusal(func, "NOT_A_FUNCTION", f"{name} is {kind}, it cannot be called")
-    return unknown_name(func, name)
+        instead = "a function, an Event, or a method of what the name stands for"
+        return Refusal(func, "NOT_A_FUNCTION", f"{name} is {kind}, it cannot be called", instead)
+    return unknown_name(func, name, [*low.names.functions, *low.names.events])
 
 
 def check_count(node: ast.Call, name: str, least: int, most: int) -> None:
@@ -80,7 +81,12 @@ def check_count(node: ast.Call, name: str, least: int, most: int) -> None:
         )
     if not least <= len(node.args) <= most:
         wanted = str(least) if least == most else f"{least} to {most}"
-        raise Refusal(node, "ARGUMENTS", f"{name}() takes {wanted} arguments, not {len(node.args)}")
+        reason = f"{name}() takes {wanted} arguments, not {len(node.args)}"
+        raise Refusal(node, "ARGUMENTS", reason, f"{name}({_shape(least)}) with {wanted}")
+
+
+def _shape(count: int, more: str = "") -> str:
+    return ", ".join(["…"] * count + [more] * bool(more))
 
 
 def _positional(low: Lowering, node: ast.Call, name: str, least: int, most: int) -> list[Node]:
@@ -114,7 +120,8 @@ def _sort_arguments(low: Lowering, node: ast.Call, name: str, count: int) -> lis
             reason = f"{name}() takes only reverse by name; functions are not values"
             raise Refusal(keyword, "ARGUMENTS", reason, "sort tuples (key, item)")
     if len(node.args) != count or len(node.keywords) > 1:
-        raise Refusal(node, "ARGUMENTS", f"{name}() takes {count} arguments and reverse=…")
+        instead = f"{name}({_shape(count)}) or {name}({_shape(count, 'reverse=True')})"
+        raise Refusal(node, "ARGUMENTS", f"{name}() takes {count} arguments and reverse=…", instead)
     lowered = [low.iterable(argument) for argument in node.args]
     return lowered + [low.expr(keyword.value) for keyword in node.keywords]
 
@@ -125,10 +132,10 @@ def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
             node, "LIFECYCLE_CALL", f"@{signature.kind} runs once, by the lifecycle", "a helper that both use"
         )
     names = [name for name, _ in signature.params]
+    shape = f"{signature.name}({', '.join(names)})"
     if len(node.args) > len(names):
-        raise Refusal(
-            node, "ARGUMENTS", f"{signature.name}() takes {len(names)} arguments, not {len(node.args)}"
-        )
+        reason = f"{signature.name}() takes {len(names)} arguments, not {len(node.args)}"
+        raise Refusal(node, "ARGUMENTS", reason, shape)
     given: dict[str, Node] = {name: low.expr(value) for name, value in zip(names, node.args, strict=False)}
     for keyword in node.keywords:
         if keyword.arg is None:
@@ -137,26 +144,29 @@ def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
             )
         if keyword.arg not in names or keyword.arg in given:
             problem = "twice" if keyword.arg in given else "unknown"
-            raise Refusal(keyword, "ARGUMENTS", f"{signature.name}(): argument {keyword.arg} is {problem}")
+            reason = f"{signature.name}(): argument {keyword.arg} is {problem}"
+            raise Refusal(keyword, "ARGUMENTS", reason, shape)
         given[keyword.arg] = low.expr(keyword.value)
     missing = [name for name in names if name not in given]
     if missing:
-        raise Refusal(node, "ARGUMENTS", f"{signature.name}() misses {', '.join(missing)}")
+        raise Refusal(node, "ARGUMENTS", f"{signature.name}() misses {', '.join(missing)}", shape)
     return ("call", signature.name, *[given[name] for name in names])
 
 
 def _event(low: Lowering, node: ast.Call, name: str) -> Node:
     fields = [field for field, _ in low.names.events[name]]
+    shape = f"{name}({', '.join([f'{field}=…' for field in fields])})"
     if node.args:
         raise Refusal(
             node,
             "ARGUMENTS",
             f"{name}() takes its fields by name",
-            f"{name}({fields[0]}=…)" if fields else "",
+            shape,
         )
     given = [keyword.arg for keyword in node.keywords]
     if len(given) != len(set(given)) or set(given) != set(fields):
-        raise Refusal(node, "ARGUMENTS", f"{name}() takes exactly the fields {', '.join(fields) or '(none)'}")
+        reason = f"{name}() takes exactly the fields {', '.join(fields) or '(none)'}"
+        raise Refusal(node, "ARGUMENTS", reason, shape)
     pairs = [(str(keyword.arg), low.expr(keyword.value)) for keyword in node.keywords]
     return ("emit", name, *pairs)
 
@@ -248,7 +258,8 @@ def _remote(low: Lowering, node: ast.Call, target: Node, method: str) -> Node:
             )
         named.append((keyword.arg, low.expr(keyword.value)))
     if len({name for name, _ in named}) != len(named):
-        raise Refusal(node, "ARGUMENTS", f"{method}(): an argument is given twice")
+        reason = f"{method}(): an argument is given twice"
+        raise Refusal(node, "ARGUMENTS", reason, "each argument once")
     return ("remote", target, method, tuple([low.expr(argument) for argument in node.args]), tuple(named))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from chain.primitives.codec import encode_value
+from contracts.language.checker import REFERENCE
 from contracts.language.ir import Node
 from contracts.language.lower_calls import check_count, lower_call, lower_lazy
 from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, unknown_name
@@ -33,7 +34,8 @@ class Expressions:
         """Return the IR of an expression that must be a value."""
         method = getattr(self, "_" + type(node).__name__.lower(), None)
         if method is None:
-            raise Refusal(node, "NOT_IN_LANGUAGE", f"{type(node).__name__} is not in the language here")
+            reason = f"{type(node).__name__} is not in the language here"
+            raise Refusal(node, "NOT_IN_LANGUAGE", reason, REFERENCE)
         lowered: Node = method(node)
         return lowered
 
@@ -80,11 +82,13 @@ class Expressions:
                 "a Map": f"{node.id}[key]",
                 "a Var": f"{node.id}.get()",
                 "an Error": f"raise {node.id}",
+                "an Event": f"{node.id}(field=…)",
+                "a Contract": f"{node.id}.method(…)",
             }
-            return Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead.get(kind, ""))
+            return Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead[kind])
         if node.id == "ctx":
             return Refusal(node, "NOT_A_VALUE", "ctx is not a value", f"ctx.{', ctx.'.join(CONTEXT)}")
-        return unknown_name(node, node.id)
+        return unknown_name(node, node.id, [*self.scope.slots, *self.names.all_names()])
 
     def _attribute(self, node: ast.Attribute) -> Node:
         if isinstance(node.value, ast.Name) and node.value.id == "ctx":
@@ -137,7 +141,8 @@ class Expressions:
             return ("local", self.scope.fresh(node.id))
         if isinstance(node, (ast.Tuple, ast.List)):
             return ("unpack", *[self._inner_target(item) for item in node.elts])
-        raise Refusal(node, "TARGET", "a comprehension's variable is a name, or a tuple of names")
+        reason = "a comprehension's variable is a name, or a tuple of names"
+        raise Refusal(node, "TARGET", reason, "[… for name in items]")
 
     def _boolop(self, node: ast.BoolOp) -> Node:
         return ("and" if isinstance(node.op, ast.And) else "or", *[self.expr(item) for item in node.values])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from contracts.language.checker import elif_of
+from contracts.language.checker import DIAGNOSTICS_MAX, elif_of
 from contracts.language.faults import Diagnostic
 from contracts.language.hints import ANY, EXPECTED, BadHint, Hint, parse_hint
 from contracts.language.ir import Node
@@ -56,6 +56,8 @@ class _Statements:
     def block(self, body: list[ast.stmt]) -> Block:
         lowered: list[Node] = []
         for statement in body:
+            if len(self.found) >= DIAGNOSTICS_MAX:
+                break
             try:
                 node = self.statement(statement)
             except Refusal as refusal:
@@ -213,5 +215,5 @@ class _Statements:
 
     def _jump(self, node: ast.stmt, kind: str) -> Node:
         if not self.loops:
-            raise Refusal(node, "SYNTAX", f"{kind} outside a loop")
+            raise Refusal(node, "SYNTAX", f"{kind} outside a loop", "return, or a loop around it")
         return (kind, node.lineno)

@@ -32,6 +32,12 @@ _PURE = (
 )
 INLINE_BYTES_MAX = 72
 """Encoded bytes of a constant that is repeated where it is used: an int, a hash, a short text."""
+_SHAPES = {
+    "Map": "Map(str, dict)",
+    "Var": "Var(int, 0)",
+    "Error": 'Error("DENIED")',
+    "Contract": 'Contract("policy")',
+}
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
@@ -102,7 +108,9 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
             raise Refusal(
                 decorator,
                 "DECORATOR",
-                "one of the language's decorators",
+                f"a second decorator: a function is one kind, here {kind}"
+                if kind
+                else "not a decorator of the language",
                 "@export, @view, @init or @migrate",
             )
         kind = decorator.id
@@ -147,7 +155,7 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
         names.events[name] = _event(call)
         return
     if call.keywords:
-        raise Refusal(call, "ARGUMENTS", f"{kind}() takes its arguments in order")
+        raise Refusal(call, "ARGUMENTS", f"{kind}() takes its arguments in order", _SHAPES[kind])
     if kind == "Map":
         names.maps[name] = _map(call)
     elif kind == "Var":
@@ -208,9 +216,10 @@ def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine)
         value = names.parts.add_constant(TABLE, lowered, scratch)
         fits = checker(hint)(scratch, value)
     except Halt as halt:
-        raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}") from None
+        instead = "a value within the caps, or one made inside a function"
+        raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}", instead) from None
     if not fits:
-        raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}")
+        raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}", "a value of that type")
     return _reference(names, lowered, value)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import chain, islice
 
 from contracts.language.builder import Parts
 from contracts.language.faults import Diagnostic
@@ -20,7 +22,7 @@ CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 class Refusal(Exception):
     """A node that means nothing in the language."""
 
-    def __init__(self, node: ast.AST, rule: str, reason: str, instead: str = "") -> None:
+    def __init__(self, node: ast.AST, rule: str, reason: str, instead: str) -> None:
         """Point at the node."""
         super().__init__(reason)
         self.diagnostic = Diagnostic(
@@ -64,6 +66,11 @@ class Declarations:
     parts: Parts = field(default_factory=Parts)
     functions: dict[str, Signature] = field(default_factory=dict)
     bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
+
+    def all_names(self) -> list[str]:
+        """Return every module-level name."""
+        named = (self.maps, self.variables, self.events, self.errors, self.contracts, self.constants)
+        return [*[name for names in named for name in names], *self.functions]
 
     def kind_of(self, name: str) -> str:
         """Return what a module-level name is, in words; empty when it is none."""
@@ -146,9 +153,15 @@ def check_code(node: ast.AST, code: object) -> None:
         raise Refusal(node, "CODE", "a code is 1 to 64 of A-Z, 0-9 and _", 'for example "QUOTA_EXHAUSTED"')
 
 
-def unknown_name(node: ast.AST, name: str) -> Refusal:
+_SUGGESTED_FROM = 200
+"""Names that a misspelt one is compared with; the rest of a huge contract is not searched."""
+
+
+def unknown_name(node: ast.AST, name: str, known: Iterable[str]) -> Refusal:
     """Return the refusal of a name that nothing defines, with the nearest way to say it."""
     if name in REPLACED:
         return Refusal(node, "NOT_IN_LANGUAGE", f"{name} is not in the language", REPLACED[name])
-    near = [known for known in (*BUILTINS, *HOST) if known.startswith(name[:3])]
-    return Refusal(node, "UNKNOWN_NAME", f"nothing is called {name}", ", ".join(sorted(near)))
+    names = list(islice(chain(BUILTINS, HOST, known), _SUGGESTED_FROM))
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    instead = ", ".join(near) or "a name that is assigned before, or defined at the top level"
+    return Refusal(node, "UNKNOWN_NAME", f"nothing is called {name}", instead)

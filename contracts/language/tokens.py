@@ -79,7 +79,7 @@ class _Scanner:
         self.elifs = [0]
         self.line_start = True
 
-    def stop(self, at: int, rule: str, reason: str, instead: str = "") -> _Stop:
+    def stop(self, at: int, rule: str, reason: str, instead: str) -> _Stop:
         line = self.source.count("\n", 0, at) + 1
         column = at - (self.source.rfind("\n", 0, at) + 1) + 1
         return _Stop(Diagnostic(rule, line, column, reason, instead))
@@ -120,7 +120,8 @@ class _Scanner:
         if ord(found) > 126:
             reason = f"character U+{ord(found):04X} outside a string or comment"
             return self.stop(self.position, "NON_ASCII_NAME", reason, "names of ASCII letters, digits and _")
-        return self.stop(self.position, "SYNTAX", f"{found!r} has no meaning here")
+        instead = "nothing here, or the character inside a string"
+        return self.stop(self.position, "SYNTAX", f"{found!r} has no meaning here", instead)
 
     def _indentation(self, at: int, first: str) -> None:
         self.line_start = False
@@ -163,7 +164,10 @@ class _Scanner:
             )
         if len(name) > NAME_LENGTH_MAX:
             raise self.stop(
-                match.start(), "LONG_NAME", f"a name of {len(name)} characters, at most {NAME_LENGTH_MAX}"
+                match.start(),
+                "LONG_NAME",
+                f"a name of {len(name)} characters, at most {NAME_LENGTH_MAX}",
+                "a shorter name",
             )
         if name == "lambda":
             raise self.stop(
@@ -193,7 +197,11 @@ class _Scanner:
 
     def _on_close(self, match: re.Match[str]) -> None:
         if self.levels[-1].bracket != _PAIRS[match.group()]:
-            raise self.stop(match.start(), "SYNTAX", f"{match.group()!r} closes nothing")
+            reason, instead = (
+                f"{match.group()!r} closes nothing",
+                "one bracket that closes for each that opens",
+            )
+            raise self.stop(match.start(), "SYNTAX", reason, instead)
         self.position = match.end()
         closed = self.levels.pop()
         closed.end_segment()
@@ -222,7 +230,10 @@ class _Scanner:
             )
         if len(text) > LITERAL_DIGITS_MAX:
             raise self.stop(
-                at, "LONG_LITERAL", f"a literal of {len(text)} digits, at most {LITERAL_DIGITS_MAX}"
+                at,
+                "LONG_LITERAL",
+                f"a literal of {len(text)} digits, at most {LITERAL_DIGITS_MAX}",
+                "arithmetic on smaller numbers, such as 10 ** 80",
             )
         self.position = match.end()
 
@@ -240,7 +251,8 @@ class _Scanner:
 
     def _string_part(self, prefix: str, multiline: bool, at: int) -> None:
         if self.position >= len(self.source) or (self.source[self.position] == "\n" and not multiline):
-            raise self.stop(at, "SYNTAX", "this string does not end")
+            instead = "the same quotes at its end; triple quotes when it has several lines"
+            raise self.stop(at, "SYNTAX", "this string does not end", instead)
         found = self.source[self.position]
         if found == "\\":
             self._escape(prefix)

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.check import check_source, run_source
+from contracts.language import checker
+from contracts.language.faults import Diagnostic
 
 BODIES: list[tuple[str, Any]] = [
     ("return 7 // 2 * 3 - 10 % 4", 7),
@@ -256,6 +260,30 @@ REFUSED: list[tuple[str, str, int]] = [
     ("x: int = 'a'", "HINT", 1),
     ("def f(:\n    pass", "SYNTAX", 1),
     ("x = 'a", "SYNTAX", 1),
+    ("x = [1] @ [2]", "MATMULT", 1),
+    ("def f():\n    assert 1, f()", "ASSERT", 2),
+    ("m = Map(str, int)\ndef f():\n    return 'a' in m in [1]", "MAP_CHAIN", 3),
+    ("m = Map(str, int)\ndef f():\n    return m[1:2]", "MAP_SLICE", 3),
+    ("m = Map(str, int)\ndef f():\n    return m(1)", "NOT_A_FUNCTION", 3),
+    ("v = Var(int, 0)\ndef f():\n    v.add(1)", "VAR_METHOD", 3),
+    ("m = Map(key=str, value=int)", "ARGUMENTS", 1),
+    ("def f(x):\n    return f(x, 1)", "ARGUMENTS", 2),
+    ("def f(x):\n    x.sort(1)", "ARGUMENTS", 2),
+    ("def f(x):\n    return len(x, x)", "ARGUMENTS", 2),
+    ("c = Contract('other')\ndef f():\n    c.go(a=1, a=2)", "ARGUMENTS", 3),
+    ("c = Contract('other')\ndef f():\n    return c", "NOT_A_VALUE", 3),
+    ("E = Event(a=int)\ndef f():\n    return E", "NOT_A_VALUE", 3),
+    ("def f(x):\n    return [y for x.y in x]", "TARGET", 2),
+    ("def f():\n    x = Map(str, int)", "DECLARATION", 2),
+    ("x = b'\u00e9'", "BYTES_LITERAL", 1),
+    ("x = 'a\x00'", "CONTROL_CHARACTER", 1),
+    ("def f():\n    return " + "1 + " * 250 + "1", "TOO_LONG_EXPRESSION", 2),
+    ("x = " + "(" * 40 + "1" + ")" * 40, "TOO_DEEP", 1),
+    ("x = 1 // 0", "CONSTANT", 1),
+    ("x" * 70 + " = 1", "LONG_NAME", 1),
+    ("x = " + "9" * 2_000, "LONG_LITERAL", 1),
+    ("x = [" + "1," * 10_001 + "]", "TOO_MANY_ITEMS", 1),
+    ("#" * 70_000, "SOURCE_TOO_LONG", 1),
 ]  # fmt: skip
 
 
@@ -266,6 +294,38 @@ def test_what_is_not_in_the_language_is_refused_with_its_place(source: str, rule
     report = check_source(source + "\n" if "\n" in source else source, "x.py")
     assert report.program is None
     assert (report.diagnostics[0].rule, report.diagnostics[0].line) == (rule, line), report.diagnostics
+
+
+def _diagnostics() -> list[tuple[str, Diagnostic]]:
+    return [(source, item) for source, _, _ in REFUSED for item in check_source(source, "x.py").diagnostics]
+
+
+def test_every_refusal_says_where_which_rule_why_and_what_to_write_instead() -> None:
+    for source, item in _diagnostics():
+        lines = source.split("\n")
+        assert 1 <= item.line <= len(lines) + 1, item
+        assert 1 <= item.column <= len(lines[item.line - 1] if item.line <= len(lines) else "") + 1, item
+        assert item.reason, item
+        assert item.instead, item
+        assert re.fullmatch(r"x\.py:\d+:\d+: [A-Z_]+: .+; instead: .+", item.render("x.py"), re.DOTALL), item
+
+
+def test_every_rule_of_the_language_has_a_refusal_in_the_table() -> None:
+    folder = Path(checker.__file__).parent
+    written = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    made = r'(?:Refusal|Diagnostic|stop)\(\s*(?:[\w.\[\]() -]+,\s*)?"([A-Z_]+)",'
+    rules = {*re.findall(made, written), *[rule for rule, _, _ in checker.REFUSED.values()]}
+    not_parsed = {
+        "TYPE_ALIAS"
+    }  # CPython 3.11's grammar, which the parser is held to, has no `type` statement
+    assert len(rules) > 45
+    assert sorted(rules - {item.rule for _, item in _diagnostics()} - not_parsed) == []
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest_ones() -> None:
+    source = "def total_of(xs):\n    return sum(xs)\n\ndef f(items):\n    return totl_of(itms)\n"
+    (item,) = check_source(source, "x.py").diagnostics
+    assert (item.rule, item.instead) == ("UNKNOWN_NAME", "total_of")
 
 
 def test_a_diagnostic_says_file_line_column_rule_reason_and_remedy() -> None:
