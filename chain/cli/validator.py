@@ -161,14 +161,19 @@ def set_address(
 @reports_errors
 @session_options
 def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> None:
-    """Move the seat of one's own node NAME to a new key; needs no votes."""
+    """Move the seat of one's own node NAME to a new key; needs no votes.
+
+    Put the new key's file first where [files] next_key of the node says (next.key beside node.toml): the
+    running node goes on under it by itself, at the height from which it votes.
+    """
     key = public_key(key_text, "--new-key")
     receipt = send(session, "governance", "rotate_node_key", {"name": name, "public_key": key})
     say(
         receipt,
         as_json,
-        f"{name} has key {key.hex()} at height {receipt.height}; the old one votes for a consensus window "
-        "more.\nnext: stop the node, put the new key in its place (files.key in node.toml), start it",
+        f"the seat of {name} moves to {key.hex()} a consensus window after height {receipt.height}.\n"
+        "the node switches by itself if the key is where [files] next_key says; see: assent status. Later, "
+        "name its file in [files] key and keep the marker (.voted) beside it",
     )
 
 

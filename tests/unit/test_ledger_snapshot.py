@@ -104,6 +104,31 @@ def loaded() -> ToyChain:
     return chain
 
 
+def test_a_state_brings_the_validators_and_limits_that_hold_and_that_are_announced() -> None:
+    """Two sets after the founders', one not in force yet: the loaded ledger goes on as the others do."""
+    chain = ToyChain(GENESIS)
+    chain.add(chain.govern(("a",)))
+    for _ in range(4):
+        chain.add()
+    chain.add(chain.call("govern", {"var": "limits", "value": {"block_txs": 7}}), chain.govern(("b", "c")))
+    top = chain.ledger.head.height
+    sets, fresh = TrustedSets(GENESIS), ToyChain(GENESIS)
+    with pytest.raises(ProofInvalid):
+        fresh.ledger.replace(lambda: StateLoad.begin(fresh.store, sets, anchor_of(chain, top)))
+    sets.follow(chain.ledger.prove.set_changes())
+    load = fresh.ledger.replace(lambda: StateLoad.begin(fresh.store, sets, anchor_of(chain, top)))
+    while not load.complete:
+        load.take(chunk_of(chain, top, next(iter(load.loader.wanted()))))
+    fresh.ledger.replace(load.install)
+    for _ in range(5):
+        chain.add()
+        assert fresh.ledger.apply_block(chain.block(chain.ledger.head.height))
+    assert fresh.ledger.head == chain.ledger.head
+    assert fresh.ledger.schedule.sets() == chain.ledger.schedule.sets()
+    assert fresh.ledger.limits.block_txs == 7
+    assert fresh.ledger.prove.set_changes() == chain.ledger.prove.set_changes()
+
+
 def test_a_replay_is_refused_after_a_snapshot_as_by_those_who_executed_everything() -> None:
     """Planted fault of others: the nonce window not persisted."""
     full, fresh = ToyChain(GENESIS, copy_of(source().store)), loaded()
