@@ -26,7 +26,9 @@ from chain.ledger.genesis import Genesis, load_genesis
 from chain.network.frame import Kind, encode_frame
 from chain.network.messages import (
     NETWORK_VERSION,
+    AnchorRequest,
     BlocksRequest,
+    ChunkRequest,
     Hello,
     SyncStatus,
     TransactionIds,
@@ -41,7 +43,7 @@ from chain.primitives.tls import client_context
 from consensus.messages import UNSIGNED, Prepare, sign
 
 pytestmark = pytest.mark.functional
-ORGS = [f"org{number}" for number in range(40)]
+ORGS = [f"org{number}" for number in range(48)]
 GROWTH_MIB = 120
 """What any flood may cost: queues of 16 MiB a lane, 32 MiB of transactions to verify, and slack."""
 FLOOD_BYTES = 60_000_000
@@ -129,7 +131,7 @@ def unproved_status(victim: Victim) -> bytes:
     header = Header(1, victim.genesis.chain_id, 1, 0, zero, zero, zero, zero, zero, 1)
     hashed = header_hash(header)
     vote = victim.key.sign(checkpoint_digest(victim.genesis.chain_id, header.height, hashed))
-    return encode(SyncStatus(header, Certificate(header.height, hashed, ((victim.key.public, vote),))))
+    return encode(SyncStatus(header, Certificate(header.height, hashed, ((victim.key.public, vote),)), 1))
 
 
 def early_votes(victim: Victim) -> bytes:
@@ -171,6 +173,14 @@ FLOODS: dict[str, tuple[Kind, Callable[[Victim], bytes], str]] = {
     "block requests": (
         Kind.BLOCKS_REQUEST, lambda _: encode_frame(Kind.BLOCKS_REQUEST, encode(BlocksRequest(1, 128))), ""
     ),
+    "anchor requests": (
+        Kind.ANCHOR_REQUEST, lambda _: encode_frame(Kind.ANCHOR_REQUEST, encode(AnchorRequest(0))), ""
+    ),
+    "chunk requests": (
+        Kind.CHUNK_REQUEST, lambda _: encode_frame(Kind.CHUNK_REQUEST, encode(ChunkRequest(1, b""))), ""
+    ),
+    "anchors": (Kind.ANCHOR, lambda _: encode_frame(Kind.ANCHOR, b"x"), "nobody asked"),
+    "chunks": (Kind.CHUNK, lambda _: encode_frame(Kind.CHUNK, b"x"), "nobody asked"),
     "blocks": (Kind.BLOCKS, lambda _: encode_frame(Kind.BLOCKS, b"x"), "nobody asked"),
 }  # fmt: skip
 """Flood -> (kind, one burst of frames, what the node says when it disconnects; "" when it reads on)."""

@@ -35,9 +35,21 @@ from chain.ledger.testing import ToyChain
 from chain.network import messages as wire
 from chain.network.frame import FrameReader, Kind, encode_frame
 from chain.network.gossip import Gossip, encoded_transaction_id
-from chain.network.messages import Blocks, BlocksRequest, Hello, SyncStatus, TransactionIds, Transactions
+from chain.network.messages import (
+    AnchorAnswer,
+    AnchorRequest,
+    Blocks,
+    BlocksRequest,
+    ChunkAnswer,
+    ChunkRequest,
+    Hello,
+    SyncStatus,
+    TransactionIds,
+    Transactions,
+)
+from chain.network.statesync import StateSync
 from chain.network.sync import Sync
-from chain.node.ports import GossipPool, SyncChain
+from chain.node.ports import GossipPool, StateLoads, SyncChain
 from chain.primitives import certificate
 from chain.primitives.codec import (
     decode,
@@ -159,13 +171,14 @@ def value_seeds() -> list[bytes]:
 
 
 class _Peers:
-    """Gossip and sync of a fresh node, fed by one peer."""
+    """Gossip and catch-up, by blocks and by state, of a fresh node that is fed by one peer."""
 
     def __init__(self) -> None:
-        made = chain()
-        pool = pool_of(made.ledger)
-        self.gossip = Gossip(GossipPool(pool, made.ledger))
-        self.sync = Sync(SyncChain(made.ledger), made.genesis.chain_id, follow=True)
+        made = ToyChain()
+        genesis, ledger = made.genesis, made.ledger
+        self.gossip = Gossip(GossipPool(pool_of(ledger), ledger))
+        states = StateSync(StateLoads(ledger), genesis)
+        self.sync = Sync(SyncChain(ledger), genesis.chain_id, follow=True, states=states, snapshot_gap=1)
         self.gossip.connected(PEER)
         self.sync.connected(PEER, 0)
 
@@ -176,8 +189,9 @@ class _Peers:
             decode_message(body)
         elif kind in (Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER):
             self.gossip.on_frame(PEER, kind, body, 0)
-        elif kind in (Kind.STATUS, Kind.BLOCKS_REQUEST, Kind.BLOCKS):
+        elif kind not in (Kind.PING, Kind.PONG, Kind.BYE):
             self.sync.on_frame(PEER, kind, body, 0)
+            self.sync.tick(10_000)
 
 
 def run_frame(data: bytes) -> None:
@@ -198,6 +212,7 @@ def frame_seeds() -> list[bytes]:
     made = chain()
     header, cert, good = made.ledger.read.header(3), made.ledger.read.certificate(3), encode(made.block(3))
     call = made.call("put", {"key": "z", "value": 1})
+    anchor_bytes, chunk_bytes = (seed[1:] for seed in chunk_seeds())
     assert header is not None
     assert cert is not None
     bodies = {
@@ -208,11 +223,18 @@ def frame_seeds() -> list[bytes]:
         Kind.TXS: encode(Transactions((call.raw,))),
         Kind.TX_IDS: encode(TransactionIds((bytes(32), call.id))),
         Kind.TX_REQUEST: encode(TransactionIds((call.id,))),
-        Kind.STATUS: encode(SyncStatus(header, cert)),
+        Kind.STATUS: encode(SyncStatus(header, cert, 1)),
         Kind.BLOCKS_REQUEST: encode(BlocksRequest(1, 3)),
         Kind.BLOCKS: encode(Blocks(3, (good,))),
+        Kind.ANCHOR_REQUEST: encode(AnchorRequest(0)),
+        Kind.ANCHOR: encode(AnchorAnswer((), decode(anchor.Anchor, anchor_bytes))),
+        Kind.CHUNK_REQUEST: encode(ChunkRequest(made.ledger.head.height, b"")),
+        Kind.CHUNK: encode(ChunkAnswer(made.ledger.head.height, b"", decode(StateChunk, chunk_bytes))),
     }
-    return [encode_frame(kind, body) for kind, body in bodies.items()]
+    assert bodies.keys() == set(Kind) - {Kind.PONG, Kind.TX_ANSWER}
+    frames = {kind: encode_frame(kind, body) for kind, body in bodies.items()}
+    catch_up = (Kind.STATUS, Kind.ANCHOR, Kind.CHUNK)
+    return [*frames.values(), b"".join(frames[kind] for kind in catch_up)]
 
 
 @cache
