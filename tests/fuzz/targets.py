@@ -66,7 +66,7 @@ from consensus import messages as consensus_messages
 from consensus import votes
 from consensus.messages import decode_message
 from contracts.runtime import ContractRuntime
-from tests.simulation.cluster import Cluster
+from tests.simulation.replicas import Cluster
 
 PEER = b"\x07" * 32
 
