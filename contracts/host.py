@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives import crypto, merkle
-from chain.primitives.codec import Value, encode_value
+from chain.primitives.codec import Value
 from chain.primitives.execution import RESULT_BYTES_MAX, Event
 from contracts.language.faults import LimitExceeded, OutOfGas, Reverted
 from contracts.language.limits import (
@@ -28,16 +28,16 @@ from contracts.language.limits import (
     GAS_EVENT_BYTE,
     GAS_HASH,
     GAS_MERKLE_STEP,
-    GAS_READ_BYTE,
     GAS_SIGNATURE,
     GAS_STATE_READ,
     GAS_STATE_WRITE,
+    GAS_SUBJECT,
     GAS_WRITE_BYTE,
     KEY_BYTES_MAX,
 )
 from contracts.language.machine import Machine
 from contracts.language.payments import need
-from contracts.language.values import decode, encode, measure, type_name, wrong_type
+from contracts.language.values import decode, encode, type_name, wrong_type
 
 ABSENT = object()
 LIFECYCLE = "lifecycle"
@@ -63,7 +63,7 @@ def load(m: Machine, key: bytes) -> Any:
     data = m.writes[place] if place in m.writes else m.state.get(m.contract, key)
     if data is None:
         return ABSENT
-    m.gas -= GAS_READ_BYTE * len(data)
+    m.gas -= len(data) >> 5
     if m.gas < 0:
         raise OutOfGas
     return decode(m, data)
@@ -101,17 +101,15 @@ def remove(m: Machine, key: bytes) -> None:
     m.writes[m.contract, key] = None
 
 
-def announce(m: Machine, name: str, fields: dict[str, Value], subjects: list[str]) -> None:
-    """Add one event to the transaction; its fields are in canonical order."""
+def announce(m: Machine, name: str, data: bytes, subjects: list[str]) -> None:
+    """Add one event to the transaction; `data` encodes its fields, and the caller has paid for that."""
     if m.read_only:
         raise Reverted("READ_ONLY", "a view emits no events")
     if len(m.events) >= EVENTS_MAX:
         raise LimitExceeded("EVENTS", f"a transaction emits at most {EVENTS_MAX} events")
     if len(subjects) > EVENT_SUBJECTS_MAX:
         raise LimitExceeded("SUBJECTS", f"an event names at most {EVENT_SUBJECTS_MAX} subjects")
-    measure(m, fields)
-    data = encode_value(fields)
-    m.gas -= GAS_EVENT + GAS_EVENT_BYTE * len(data)
+    m.gas -= GAS_EVENT + GAS_EVENT_BYTE * len(data) + GAS_SUBJECT * len(subjects)
     if m.gas < 0:
         raise OutOfGas
     if len(data) > RESULT_BYTES_MAX:
@@ -127,7 +125,7 @@ def announce(m: Machine, name: str, fields: dict[str, Value], subjects: list[str
 
 def _sha256(m: Machine, data: Value) -> bytes:
     need(data, bytes, "sha256")
-    m.charge(GAS_HASH + (len(data) >> 4))
+    m.charge(GAS_HASH + (len(data) >> 6))
     m.allocate(32)
     return sha256(data).digest()
 
@@ -141,7 +139,7 @@ def _encode(m: Machine, value: Value) -> bytes:
 def _verify_signature(m: Machine, public: Value, message: Value, signature: Value) -> bool:
     for part in (public, message, signature):
         need(part, bytes, "verify_signature")
-    m.charge(GAS_SIGNATURE + (len(message) >> 3))
+    m.charge(GAS_SIGNATURE + (len(message) >> 4))
     return crypto.verify(public, message, signature)
 
 

@@ -19,6 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from contracts.coverage import Coverage
     from contracts.replicas import Replicas
+    from contracts.scenario import DataUse
     from contracts.testing import LocalChain
 
 GATHERED: pytest.StashKey[Coverage] = pytest.StashKey()
@@ -30,6 +31,13 @@ class Consortium(Protocol):
 
     def __call__(self, *orgs: str) -> LocalChain:
         """Return the chain."""
+
+
+class Scenario(Protocol):
+    """Starts such a chain with a dataset for each organisation, and takes jobs through their phases."""
+
+    def __call__(self, *orgs: str) -> DataUse:
+        """Return the scenario."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,6 +88,18 @@ def local_consortium(pytestconfig: pytest.Config, contract_replicas: Replicas | 
     def start(*orgs: str) -> LocalChain:
         coverage = pytestconfig.stash.get(GATHERED, None)
         return LocalChain.consortium(*orgs, replicas=contract_replicas, coverage=coverage)
+
+    return start
+
+
+@pytest.fixture
+def data_use(pytestconfig: pytest.Config, contract_replicas: Replicas | None) -> Scenario:
+    """`data_use("hospital", "insurer", "registry")`: datasets, grants and jobs, to test policies with."""
+    from contracts.scenario import DataUse
+
+    def start(*orgs: str) -> DataUse:
+        coverage = pytestconfig.stash.get(GATHERED, None)
+        return DataUse(*orgs, replicas=contract_replicas, coverage=coverage)
 
     return start
 

@@ -40,7 +40,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import Frame, Machine
 from contracts.language.program import Program, Watcher
-from contracts.language.values import book, encode, isolate
+from contracts.language.values import book, encode, isolate, measure
 
 CACHE_PROGRAMS = 256
 GENESIS_GAS = 10**10
@@ -85,7 +85,7 @@ class ContractRuntime:
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
         machine.tx_id, machine.block_time = bytes(32).hex(), time
-        programs = {name: self._compiled(source, name) for name, source in sources.items()}
+        programs = {name: self._compiled(source, name, CURRENT) for name, source in sources.items()}
         for name, program in programs.items():
             _install(machine, name, sources[name], program)
         for name, program in programs.items():
@@ -96,7 +96,7 @@ class ContractRuntime:
 
     def program(self, source: str, name: str = "contract") -> Program:
         """Return the compiled program of a source; raise ContractRejected when it is refused."""
-        return self._compiled(source, name)
+        return self._compiled(source, name, CURRENT)
 
     # --- one transaction ----------------------------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class ContractRuntime:
             raise Reverted("UNKNOWN_SOURCE", f"contract {name}: no source with hash {source_hash.hex()[:16]}")
         return self._compiled(source, name, engine)
 
-    def _compiled(self, source: str, name: str, engine: int = CURRENT) -> Program:
+    def _compiled(self, source: str, name: str, engine: int) -> Program:
         program = engine_of(engine, name)(source, name, self._watcher)
         with self._lock:
             self._programs[program.source_hash, program.engine] = program
@@ -195,7 +195,7 @@ class ContractRuntime:
         """Compile for the lifecycle; the gas is paid before, per byte of source."""
         machine.charge(GAS_COMPILE + GAS_COMPILE_BYTE * len(source.encode()))
         try:
-            program = self._compiled(source, "source")
+            program = self._compiled(source, "source", CURRENT)
         except ContractRejected as rejected:
             raise Reverted("REJECTED_SOURCE", str(rejected)) from None
         made: dict[str, Value] = {
@@ -279,6 +279,8 @@ def failed(halt: Halt, contract: str, used: int) -> Outcome:
 def bind(machine: Machine, function: Function, args: list[Value], named: dict[str, Value]) -> Frame:
     """Return the frame of a call from outside, or revert with BAD_ARGUMENTS."""
     names = function.names
+    if not args and named.keys() == function.name_set:
+        return [machine, None, *[named[name] for name in names], *function.padding]
     if len(args) > len(names):
         raise Reverted("BAD_ARGUMENTS", f"{function.name}() takes {len(names)} arguments, not {len(args)}")
     given = named if not args else {**dict(zip(names, args, strict=False)), **named}
@@ -324,5 +326,6 @@ def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:
         raise Reverted("BAD_ARGUMENTS", str(error)) from None
     if type(args) is not dict or not all(type(name) is str for name in args):
         raise Reverted("BAD_ARGUMENTS", "the arguments are a dict from name to value")
+    measure(machine, args)
     book(machine, args)
     return args

@@ -317,6 +317,10 @@ class LocalChain:
         """Return the gas that the last call used."""
         return self.last.gas_used
 
+    def trail(self, subject: str) -> list[SeenEvent]:
+        """Return the events of one subject ("org:bank", "grant:g1"), in order."""
+        return [event for event in self.events if subject in event.subjects]
+
     def entry(self, contract: str, map_name: str, key: Value) -> Value:
         """Return a Map's entry straight from the state, or None."""
         data = self.state.get(contract, map_key(map_name, key))

@@ -10,7 +10,7 @@ from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
 from contracts.language.faults import Halt, LimitExceeded, Reverted
 from contracts.language.hints import EXACT
 from contracts.language.ir import Node
-from contracts.language.limits import CALL_DEPTH_MAX, GAS_CALL, GAS_METHOD, STACK_MAX
+from contracts.language.limits import CALL_DEPTH_MAX, GAS_BUILTIN, GAS_CALL, GAS_METHOD, STACK_MAX
 from contracts.language.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.methods import METHODS
 from contracts.language.scope import CODE_PATTERN
@@ -60,20 +60,20 @@ def _call(b: Build, node: Node) -> Closure:
 
 
 def _builtin(b: Build, node: Node) -> Closure:
-    return _apply(b, FUNCTIONS[node[1]], node[2:])
+    return _apply(b, FUNCTIONS[node[1]], node[2:], GAS_BUILTIN)
 
 
 def _static(b: Build, node: Node) -> Closure:
-    return _apply(b, STATIC_FUNCTIONS[node[1], node[2]], node[3:])
+    return _apply(b, STATIC_FUNCTIONS[node[1], node[2]], node[3:], GAS_METHOD)
 
 
 def _host(b: Build, node: Node) -> Closure:
-    return _apply(b, host.FUNCTIONS[node[1]], node[2:])
+    return _apply(b, host.FUNCTIONS[node[1]], node[2:], GAS_BUILTIN)
 
 
-def _apply(b: Build, work: Any, nodes: tuple[Node, ...]) -> Closure:
+def _apply(b: Build, work: Any, nodes: tuple[Node, ...], gas: int) -> Closure:
     arguments = b.all(nodes)
-    b.cost += GAS_METHOD
+    b.cost += gas
     if len(arguments) == 1:
         only = arguments[0]
         return lambda f: work(f[0], only(f))

@@ -14,7 +14,9 @@ from contracts.language.ir import Node
 from contracts.language.limits import (
     GAS_DICT,
     GAS_DISPLAY,
-    GAS_OPERATOR,
+    GAS_FORMAT,
+    GAS_FORMAT_PART,
+    GAS_SLICE,
     MEM_CONTAINER,
     MEM_ENTRY,
     MEM_ITEM,
@@ -96,6 +98,8 @@ def _same(items: list[Any]) -> list[Any]:
 
 
 def _dict(b: Build, node: Node) -> Closure:
+    if len(node) == 1:
+        return _no_entries(b)
     keys = [constant_of(key) for key, _ in node[1:]]
     if all(type(key) is str and len(key) <= 32 for key in keys):
         return _record(b, keys, [b.expr(value) for _, value in node[1:]])
@@ -111,9 +115,19 @@ def _dict(b: Build, node: Node) -> Closure:
             name = key(f)
             check_key(name)
             if type(name) is str:
-                m.charge(len(name) >> 5)
+                m.charge(len(name) >> 8)
             made[name] = value(f)
         return made
+
+    return run
+
+
+def _no_entries(b: Build) -> Closure:
+    b.cost += GAS_DISPLAY
+
+    def run(f: Frame) -> Any:
+        f[0].allocate(MEM_CONTAINER)
+        return {}
 
     return run
 
@@ -132,6 +146,7 @@ def _record(b: Build, keys: list[str], values: list[Closure]) -> Closure:
 
 def _format(b: Build, node: Node) -> Closure:
     parts = [b.expr(part) for part in node[1:]]
+    b.cost += GAS_FORMAT + GAS_FORMAT_PART * len(parts)
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -174,7 +189,7 @@ def _field(held: Closure, name: str) -> Closure:
 
 def _slice(b: Build, node: Node) -> Closure:
     held, low, high, step = (b.expr(part) for part in node[1:])
-    b.cost += GAS_OPERATOR
+    b.cost += GAS_SLICE
     return lambda f: get_slice(f[0], held(f), low(f), high(f), step(f))
 
 

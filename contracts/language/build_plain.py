@@ -9,9 +9,9 @@ from contracts.language.build_walks import target
 from contracts.language.builder import Build, Builder
 from contracts.language.faults import Halt, Reverted
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_DICT, GAS_NODE, GAS_OPERATOR
+from contracts.language.limits import GAS_DICT, GAS_NODE, GAS_OPERATOR, INT_MAX
 from contracts.language.machine import LOCALS, Closure, Frame
-from contracts.language.operators import delete_item, get_item, in_place, set_item
+from contracts.language.operators import Operator, delete_item, get_item, in_place, set_item
 
 
 def _expr(b: Build, node: Node) -> Closure:
@@ -91,12 +91,31 @@ def _augment(b: Build, node: Node) -> Closure:
     return run
 
 
-def _augment_local(_: Build, line: int, symbol: str, slot: int, read: Closure, inner: Closure) -> Closure:
+def _augment_local(b: Build, line: int, symbol: str, slot: int, read: Closure, inner: Closure) -> Closure:
     work = in_place(symbol)
+    if symbol == "+":
+        return _add_local(line, slot, work, read, inner)
+    b.cost += GAS_OPERATOR
 
     def run(f: Frame) -> Any:
         try:
             f[slot] = work(f[0], read(f), inner(f))
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _add_local(line: int, slot: int, work: Operator, read: Closure, inner: Closure) -> Closure:
+    def run(f: Frame) -> Any:
+        try:
+            x = read(f)
+            y = inner(f)
+            if type(x) is int and type(y) is int and -INT_MAX <= (z := x + y) <= INT_MAX:
+                f[slot] = z
+            else:
+                f[slot] = work(f[0], x, y)
         except Halt as halt:
             halt.at(line)
             raise

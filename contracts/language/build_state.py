@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from chain.primitives.codec import Value
+from chain.primitives.codec import Value, encode_value
 from chain.primitives.execution import var_key
 from contracts import host
 from contracts.language.builder import Build, Builder
 from contracts.language.faults import Reverted
 from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, hint_text
 from contracts.language.ir import Node
+from contracts.language.limits import NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
-from contracts.language.values import type_name, wrong_type
+from contracts.language.values import encode, type_name, wrong_type
 
 KeyMaker = Callable[[Machine, Value], bytes]
 
@@ -22,6 +23,8 @@ def key_maker(b: Build, name: str) -> KeyMaker:
     """Return the function from a Map's key to its state key, which enforces the key's hint."""
     hint = b.parts.maps[name][0]
     check, prefix = checker(hint), name.encode() + b"/"
+    if hint == ("str",):
+        return _text_key_maker(name, prefix)
 
     def make(m: Machine, key: Value) -> bytes:
         if not check(m, key):
@@ -40,9 +43,30 @@ def key_maker(b: Build, name: str) -> KeyMaker:
     return make_plain
 
 
+def _text_key_maker(name: str, prefix: bytes) -> KeyMaker:
+    """The commonest key: a text, whose encoding is a length byte and UTF-8 when it is short."""
+    heads = [prefix + bytes((0xA0 + length,)) for length in range(32)]
+
+    def make(m: Machine, key: Value) -> bytes:
+        if type(key) is not str:
+            raise wrong_type(f"{name}[…]: a key is str, not {type_name(key)}")
+        data = key.encode()
+        return heads[len(data)] + data if len(data) < 32 else host.entry_key(m, prefix, key)
+
+    return make
+
+
 def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
     """Return the function that enforces the hint of what is stored."""
     check: Check = checker(hint)
+    exact = exact_type(hint)
+
+    def enforce_plain(_: Machine, value: Value) -> None:
+        if type(value) is not exact:
+            raise wrong_type(f"{what} holds {hint_text(hint)}, not {type_name(value)}")
+
+    if exact is not None:
+        return enforce_plain
 
     def enforce(m: Machine, value: Value) -> None:
         if not check(m, value):
@@ -140,25 +164,37 @@ def _var_set(b: Build, node: Node) -> Closure:
 
 
 def _emit(b: Build, node: Node) -> Closure:
+    """Fields are computed in the order written, then encoded in canonical order behind prepared keys."""
     name = node[1]
     hints = dict(b.parts.events[name])
-    given = [(field, b.expr(value), checker(hints[field])) for field, value in node[2:]]
-    tagged = [field for field, hint in hints.items() if names_subjects(hint)]
     order = sorted(hints)
+    given = [
+        (order.index(field), b.expr(value), _field_check(name, field, hints)) for field, value in node[2:]
+    ]
+    tagged = [order.index(field) for field, hint in hints.items() if names_subjects(hint)]
+    count = len(order)
+    head = bytes((0x80 + count,)) if count < 16 else b"\xde" + count.to_bytes(2, "big")
+    keys = [encode_value(field) for field in order]
 
     def run(f: Frame) -> Any:
         m = f[0]
-        fields = {}
-        for field, value, check in given:
-            fields[field] = item = value(f)
-            if not check(m, item):
-                raise wrong_type(f"{name}({field}=…) is {hint_text(hints[field])}, not {type_name(item)}")
+        fields: list[Any] = [None] * count
+        for place, value, check in given:
+            fields[place] = item = value(f)
+            check(m, item)
         subjects: list[str] = []
-        for field in tagged:
-            gather(fields[field], subjects)
-        host.announce(m, name, {field: fields[field] for field in order}, subjects)
+        for place in tagged:
+            gather(fields[place], subjects)
+        parts = [head]
+        for key, item in zip(keys, fields, strict=True):
+            parts += key, encode(m, item, NESTING_MAX - 1)
+        host.announce(m, name, b"".join(parts), subjects)
 
     return run
+
+
+def _field_check(name: str, field: str, hints: Mapping[str, Hint]) -> Callable[[Machine, Value], None]:
+    return value_check(hints[field], f"{name}({field}=…)")
 
 
 def names_subjects(hint: Hint) -> bool:

@@ -204,8 +204,10 @@ def _for(b: Build, node: Node) -> Closure:
 
     def run(f: Frame) -> Any:
         m = f[0]
-        for item in _walked(m, walked(f), line):
-            m.gas -= cost
+        items, gas = _walked(m, walked(f), line)
+        turn = cost + gas
+        for item in items:
+            m.gas -= turn
             if m.gas < 0:
                 raise spent(line)
             if slot:
@@ -223,7 +225,7 @@ def _for(b: Build, node: Node) -> Closure:
     return run
 
 
-def _walked(m: Any, value: Any, line: int) -> Any:
+def _walked(m: Any, value: Any, line: int) -> tuple[Any, int]:
     try:
         return walk(m, value)
     except Halt as halt:

@@ -11,10 +11,13 @@ from contracts.language.builtins import FUNCTIONS, view_of, walk
 from contracts.language.faults import OutOfGas, Reverted
 from contracts.language.ir import Node
 from contracts.language.limits import (
+    GAS_COMPREHENSION,
     GAS_DICT,
     GAS_LOOP,
     GAS_METHOD,
     GAS_NODE,
+    GAS_UNPACK,
+    GAS_UNPACK_PART,
     MEM_CONTAINER,
     MEM_ENTRY,
     MEM_ITEM,
@@ -46,6 +49,7 @@ def target(b: Build, node: Node) -> Store:
     if node[0] == "local":
         return _to_local(LOCALS + node[1])
     if node[0] == "unpack":
+        b.cost += GAS_UNPACK + GAS_UNPACK_PART * (len(node) - 1)
         return _unpack([target(b, part) for part in node[1:]])
     if node[0] == "item":
         return _to_item(b, node)
@@ -132,7 +136,10 @@ def _comprehension(b: Build, clauses: Node, emit: Emit, kind: type) -> Closure:
         m = f[0]
         m.allocate(MEM_CONTAINER)
         made = kind()
-        for item in walk(m, first(f)):
+        items, gas = walk(m, first(f))
+        for item in items:
+            if gas:
+                m.charge(gas)
             body(f, made, item)
         return made
 
@@ -143,7 +150,10 @@ def _nest(walked: Closure, cost: int, body: Callable[[Frame, Any, Any], None]) -
     def step(f: Frame, made: Any) -> None:
         m = f[0]
         m.charge(cost)
-        for item in walk(m, walked(f)):
+        items, gas = walk(m, walked(f))
+        for item in items:
+            if gas:
+                m.charge(gas)
             body(f, made, item)
 
     return step
@@ -151,7 +161,7 @@ def _nest(walked: Closure, cost: int, body: Callable[[Frame, Any, Any], None]) -
 
 def _clause(b: Build, clause: Node, step: Emit) -> Callable[[Frame, Any, Any], None]:
     """One turn of `for target in … if tests`: pay, assign, test, go on."""
-    before, b.cost = b.cost, GAS_LOOP
+    before, b.cost = b.cost, GAS_LOOP + GAS_COMPREHENSION
     put = target(b, clause[0])
     tests = [b.expr(test) for test in clause[2]]
     cost, b.cost = b.cost, before

@@ -27,7 +27,7 @@ Watch = Callable[[int], object]
 class Function:
     """A compiled function: how to check its arguments, how large its frame is, and its body."""
 
-    __slots__ = ("body", "checks", "frames", "kind", "line", "name", "names", "padding", "result")
+    __slots__ = ("body", "checks", "frames", "kind", "line", "name", "name_set", "names", "padding", "result")
 
     def __init__(
         self, name: str, kind: str, line: int, params: tuple[tuple[str, Hint], ...], returns: Hint
@@ -37,6 +37,7 @@ class Function:
         self.kind = kind
         self.line = line
         self.names = tuple([param for param, _ in params])
+        self.name_set = frozenset(self.names)
         self.checks = tuple([argument_check(place, hint) for place, (_, hint) in enumerate(params)])
         self.result = None if returns == ANY else checker(returns)
         self.padding: list[Unset] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from chain.primitives.codec import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
-from contracts.language.limits import ELEMENTS_MAX
+from contracts.language.limits import ELEMENTS_MAX, GAS_LAZY
 from contracts.language.machine import Machine
 from contracts.language.operators import INTS, add, divide_both, to_int, to_text
 from contracts.language.payments import need, new_entries, new_items
@@ -16,31 +16,45 @@ from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
 
 Builtin = Callable[..., Value]
-_WALKS: tuple[object, ...] = (reversed([]), reversed(()), iter(range(1)), iter(range(2**70)))
-LAZY_TYPES = frozenset({range, zip, enumerate, *[type(walk) for walk in _WALKS]})
 
 
-def walk(m: Machine, value: Value) -> Any:
-    """Return what a loop walks: items as they are, a dict by the keys it has now."""
+_DIRECT = frozenset({list, tuple, range, str, bytes})
+
+
+class Lazy:
+    """What `enumerate`, `zip` or `reversed` give to a walk, and the gas of each item that they make."""
+
+    __slots__ = ("gas", "items")
+
+    def __init__(self, items: Iterator[Any], gas: int) -> None:
+        """Keep both."""
+        self.items = items
+        self.gas = gas
+
+
+def walk(m: Machine, value: Any) -> tuple[Any, int]:
+    """Return what a loop walks and the gas of each item: items as they are, a dict by the keys it has now."""
     kind = type(value)
-    if kind is list or kind is tuple or kind is range:
-        return value
+    if kind in _DIRECT:
+        return value, 0
     if kind is dict:
         new_items(m, len(value))
-        return list(value)
-    if kind is str or kind is bytes or kind in LAZY_TYPES:
-        return value
+        return list(value), 0
+    if kind is Lazy:
+        return value.items, value.gas
     raise wrong_type(f"{type_name(value)} cannot be walked")
 
 
 def collect(m: Machine, value: Any) -> list[Value]:
     """Return the items of anything that can be walked, at most 10,000 of them, paid for."""
     kind = type(value)
-    if kind in (list, tuple, str, bytes):
+    if kind is list or kind is tuple:
         new_items(m, len(value))
         return list(value)
-    items = list(islice(walk(m, value), min(m.gas, ELEMENTS_MAX) + 1))
+    walked, gas = walk(m, value)
+    items = list(islice(walked, min(4 * m.gas + 4, ELEMENTS_MAX) + 1))
     new_items(m, len(items))
+    m.charge((1 + 4 * gas) * len(items) >> 2)
     return items
 
 
@@ -54,21 +68,24 @@ def lazy_range(m: Machine, *bounds: Value) -> range:
     return range(*bounds)
 
 
-def lazy_enumerate(m: Machine, value: Any, start: Value = 0) -> Iterator[tuple[int, Value]]:
+def lazy_enumerate(m: Machine, value: Any, start: Value = 0) -> Lazy:
     """`enumerate(items, start)`."""
-    return enumerate(walk(m, value), need(start, int, "enumerate"))
+    items, gas = walk(m, value)
+    return Lazy(enumerate(items, need(start, int, "enumerate")), GAS_LAZY + gas)
 
 
-def lazy_zip(m: Machine, *values: Any) -> Iterator[tuple[Value, ...]]:
+def lazy_zip(m: Machine, *values: Any) -> Lazy:
     """`zip(a, b, …)`, to the end of the shortest."""
-    return zip(*[walk(m, value) for value in values], strict=False)
+    walks = [walk(m, value) for value in values]
+    gas = GAS_LAZY + len(walks) // 4 + sum([gas for _, gas in walks])
+    return Lazy(zip(*[items for items, _ in walks], strict=False), gas)
 
 
-def lazy_reversed(m: Machine, value: Any) -> Any:
+def lazy_reversed(m: Machine, value: Any) -> Lazy:
     """`reversed(items)`."""
     if type(value) in (list, tuple, range):
-        return reversed(value)
-    return reversed(collect(m, value))
+        return Lazy(reversed(value), 0)
+    return Lazy(reversed(collect(m, value)), 0)
 
 
 def view_of(m: Machine, entries: Value, name: str) -> list[Value]:
@@ -102,7 +119,7 @@ def _extreme(wanted: bool) -> Builtin:
         if not items:
             raise Reverted("VALUE_ERROR", "the extreme of nothing")
         best = items[0]
-        m.charge(2 * len(items))
+        m.charge(5 * len(items))
         for item in items[1:]:
             if less(m, best, item) if wanted else less(m, item, best):
                 best = item
@@ -113,7 +130,7 @@ def _extreme(wanted: bool) -> Builtin:
 
 def _sum(m: Machine, values: Any) -> Value:
     items = collect(m, values)
-    m.charge(len(items))
+    m.charge(5 * len(items))
     total: Value = 0
     for item in items:
         if type(item) not in INTS:
@@ -123,11 +140,17 @@ def _sum(m: Machine, values: Any) -> Value:
 
 
 def _all(m: Machine, values: Any) -> bool:
-    return all(collect(m, values))
+    return all(_tested(m, values))
 
 
 def _any(m: Machine, values: Any) -> bool:
-    return any(collect(m, values))
+    return any(_tested(m, values))
+
+
+def _tested(m: Machine, values: Any) -> list[Value]:
+    items = collect(m, values)
+    m.charge(len(items) >> 4)
+    return items
 
 
 def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
@@ -137,6 +160,7 @@ def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
     made: dict[Any, Value] = {}
     items = [] if pairs is None else collect(m, pairs)
     new_entries(m, len(items))
+    m.charge(4 * len(items))
     for pair in items:
         if type(pair) not in (tuple, list) or len(pair) != 2:
             raise wrong_type("dict() takes a dict, or pairs")
@@ -171,12 +195,14 @@ def from_hex(m: Machine, text: Value) -> bytes:
     """`bytes.fromhex(text)`: pairs of hex digits, nothing else."""
     need(text, str, "fromhex")
     m.text(len(text) >> 1)
-    if len(text) % 2 or not text.isascii() or not (text.isalnum() or not text):
-        raise Reverted("VALUE_ERROR", "fromhex takes pairs of hex digits")
+    m.charge(len(text) >> 6)
     try:
-        return bytes.fromhex(text)
+        data = bytes.fromhex(text)
     except ValueError:
-        raise Reverted("VALUE_ERROR", "fromhex takes pairs of hex digits") from None
+        data = b""
+    if 2 * len(data) != len(text):  # CPython skips white space between pairs
+        raise Reverted("VALUE_ERROR", "fromhex takes pairs of hex digits")
+    return data
 
 
 def from_bytes(_: Machine, data: Value, order: Value) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from chain.primitives.codec import Value
 from chain.primitives.execution import SUBJECT_PATTERN
+from contracts.language.limits import GAS_TYPES
 from contracts.language.machine import Machine
 from contracts.language.values import NoneType
 
@@ -139,7 +140,7 @@ def _items(kind: Any, part: Check) -> Check:
     def check(m: Machine, value: Value) -> bool:
         if type(value) is not kind:
             return False
-        m.charge(len(value))
+        m.charge(GAS_TYPES + len(value))
         return all(part(m, item) for item in value)
 
     return check
@@ -149,7 +150,7 @@ def _entries(key_check: Check, value_check: Check) -> Check:
     def check(m: Machine, value: Value) -> bool:
         if type(value) is not dict:
             return False
-        m.charge(2 * len(value))
+        m.charge(GAS_TYPES + 2 * len(value))
         return all(key_check(m, key) and value_check(m, item) for key, item in value.items())
 
     return check
@@ -159,7 +160,7 @@ def _fixed(parts: list[Check]) -> Check:
     def check(m: Machine, value: Value) -> bool:
         if type(value) is not tuple or len(value) != len(parts):
             return False
-        m.charge(len(parts))
+        m.charge(GAS_TYPES + 2 * len(parts))
         return all(part(m, item) for part, item in zip(parts, value, strict=True))
 
     return check

@@ -1,8 +1,9 @@
 """Caps and the gas schedule of engine 1. Changing a number changes what every replica computes.
 
-One unit of gas stands for about 50 ns of interpretation; state access, events and deployment carry the cost
-of storage and proofs. Work whose size is known from the code is charged once per straight run of statements;
-work whose size depends on values is charged by the operation, before it is done.
+One unit of gas stands for about 40 ns on the machine of `scripts/bench gas`, which measures every operation
+class; state access and events carry the cost of storage and proofs. Work whose size is known from the code is
+charged once per straight run of statements; work whose size depends on values is charged by the operation,
+before it is done. Where the time depends on what the values hold (a search), the worst contents are charged.
 """
 
 from __future__ import annotations
@@ -50,29 +51,59 @@ EVENT_SUBJECTS_MAX = 16
 DEFAULT_GAS = 1_000_000
 
 # --- gas -------------------------------------------------------------------------------------------------
-GAS_TRANSACTION = 400
-"""Finding the sender's organisation and the contract's code."""
+GAS_TRANSACTION = 600
+"""Finding the sender's organisation and the contract's code; the ledger's receipt and rows."""
 GAS_NODE = 1
 GAS_OPERATOR = 2
 GAS_BRANCH = 1
 GAS_LOOP = 2
 GAS_CALL = 20
-GAS_METHOD = 5
+GAS_BUILTIN = 5
+GAS_METHOD = 10
 GAS_DISPLAY = 3
 GAS_DICT = 5
-GAS_STATE_READ = 200
-GAS_READ_BYTE = 1
-GAS_STATE_WRITE = 1_000
-GAS_WRITE_BYTE = 25
-GAS_EVENT = 500
-GAS_EVENT_BYTE = 8
-GAS_REMOTE = 900
+GAS_ITEMS = 5
+"""Making or collecting a list, beyond its items."""
+GAS_SLICE = 10
+GAS_FORMAT = 8
+GAS_FORMAT_PART = 4
+GAS_UNPACK = 3
+GAS_UNPACK_PART = 2
+GAS_COMPREHENSION = 5
+"""A turn of a comprehension, beyond a turn of a loop."""
+GAS_LAZY = 2
+"""An item that `enumerate` or `zip` makes, for each that is nested."""
+GAS_EQUAL = 12
+GAS_EQUAL_ITEM = 5
+GAS_ITEM_TEST = 4
+"""One item that is compared by value in a search through a list."""
+GAS_TYPES = 6
+"""Checking a container against its hint, beyond its items."""
+GAS_WALK = 16
+GAS_WALK_TUPLE = 32
+GAS_WALK_ITEM = 4
+GAS_WALK_ENTRY = 6
+"""Encoding a container, and each of its items; an entry of a dict costs both."""
+GAS_WALK_BIG = 12
+"""Encoding an int of more than 63 bits."""
+GAS_STATE_READ = 60
+GAS_STATE_WRITE = 500
+"""One path of the state tree is hashed and stored anew: about 20 µs."""
+GAS_WRITE_BYTE = 1
+GAS_EVENT = 100
+GAS_EVENT_BYTE = 1
+GAS_SUBJECT = 250
+"""An entry of the log of one subject, which is a row of the state."""
+GAS_DECODE = 8
+GAS_DECODE_TUPLE = 20
+"""Making a container from bytes, beyond 1 an item, 2 an entry, and 1 per 32 bytes read."""
+GAS_REMOTE = 90
 """Finding another contract's code; copies of arguments and result are paid as copies."""
 GAS_HASH = 20
 GAS_SIGNATURE = 1_500
 """One Ed25519 verification is about 55 µs."""
 GAS_MERKLE_STEP = 25
-GAS_COMPILE = 20_000
+GAS_COMPILE = 3_000
 GAS_COMPILE_BYTE = 50
 
 # --- allocation, in bytes of the 8 MiB -------------------------------------------------------------------

@@ -101,7 +101,7 @@ class Machine:
         """Pay for making a text of this many characters or bytes, and refuse one over the cap."""
         if length > TEXT_MAX:
             raise LimitExceeded("TEXT_LENGTH", f"{length} characters, at most {TEXT_MAX}")
-        self.gas -= length >> 4
+        self.gas -= length >> 8
         if self.gas < 0:
             raise OutOfGas
         self.memory -= 50 + length

@@ -9,12 +9,12 @@ from typing import Any
 
 from chain.primitives.codec import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
-from contracts.language.limits import ELEMENTS_MAX, MEM_ENTRY, MEM_ITEM
+from contracts.language.limits import ELEMENTS_MAX, GAS_ITEM_TEST, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine
 from contracts.language.payments import count_cap, need, new_entries, new_items, pay_key
 from contracts.language.sorting import sort_values
 from contracts.language.texts import BOTH, BYTES, TEXT, Entry
-from contracts.language.values import check_key, equal, type_name, wrong_type
+from contracts.language.values import SCALARS, check_key, equal, pay_scan, type_name, wrong_type
 
 # --- list, tuple, dict -----------------------------------------------------------------------------------
 
@@ -36,7 +36,7 @@ def _extend(m: Machine, items: list[Value], more: Value) -> None:
 
 def _insert(m: Machine, items: list[Value], place: Value, item: Value) -> None:
     count_cap(len(items) + 1)
-    m.charge(len(items) >> 4)
+    m.charge(len(items) >> 6)
     m.allocate(MEM_ITEM)
     items.insert(_clip(need(place, int, "insert")), item)
 
@@ -49,7 +49,7 @@ def _list_pop(m: Machine, items: list[Value], place: Value = -1) -> Value:
     need(place, int, "pop")
     if not -len(items) <= place < len(items):
         raise Reverted("INDEX_ERROR", f"pop({place}) of a list of {len(items)}")
-    m.charge(len(items) >> 4)
+    m.charge((len(items) - place if place >= 0 else -place) >> 6)
     return items.pop(place)
 
 
@@ -58,7 +58,12 @@ def _remove(m: Machine, items: list[Value], item: Value) -> None:
 
 
 def _item_index(m: Machine, items: Value, wanted: Value) -> int:
-    m.charge(len(items))
+    if type(wanted) in SCALARS:
+        pay_scan(m, items, wanted)
+        if wanted in items:
+            return int(items.index(wanted))
+        raise Reverted("VALUE_ERROR", "no such item")
+    m.charge(GAS_ITEM_TEST * len(items))
     for place, item in enumerate(items):
         if equal(m, item, wanted):
             return place
@@ -66,12 +71,15 @@ def _item_index(m: Machine, items: Value, wanted: Value) -> int:
 
 
 def _item_count(m: Machine, items: Value, wanted: Value) -> int:
-    m.charge(len(items))
+    if type(wanted) in SCALARS:
+        pay_scan(m, items, wanted)
+        return int(items.count(wanted))
+    m.charge(GAS_ITEM_TEST * len(items))
     return sum([equal(m, item, wanted) for item in items])
 
 
 def _reverse(m: Machine, items: list[Value]) -> None:
-    m.charge(len(items) >> 2)
+    m.charge(len(items) >> 8)
     items.reverse()
 
 
@@ -85,7 +93,7 @@ def _copy(m: Machine, items: list[Value]) -> list[Value]:
 
 
 def _clear(m: Machine, items: Value) -> None:
-    m.charge(len(items) >> 2)
+    m.charge(len(items) >> 5)
     items.clear()
 
 

@@ -100,7 +100,7 @@ def power(m: Machine, a: Value, b: Value) -> Value:
     if (a.bit_length() - 1) * b > INT_BITS_MAX:
         raise too_many_bits()
     words = a.bit_length() * b // WORD + 1
-    m.charge(b.bit_length() + (words * words >> 1))
+    m.charge(b.bit_length() + (words * words >> 6))
     return capped(a**b)
 
 
@@ -296,7 +296,7 @@ def delete_item(m: Machine, held: Value, key: Value) -> None:
             raise Reverted("KEY_ERROR", f"no key {shown(key)}")
         del held[key]
     elif kind is list:
-        m.charge(len(held) >> 4)
+        m.charge(len(held) >> 6)
         del held[place_of(held, key)]
     else:
         raise wrong_type(f"{type_name(held)} does not give up items")
@@ -323,7 +323,7 @@ def to_int(m: Machine, value: Value) -> int:
     if type(value) is not str:
         raise wrong_type(f"int() takes int, bool or str, not {type_name(value)}")
     digits = value[1:] if value[:1] in ("-", "+") else value
-    m.charge(1 + (min(len(digits), DIGITS_MAX) ** 2 >> 9))
+    m.charge(1 + (min(len(digits), DIGITS_MAX) ** 2 >> 11))
     if not 0 < len(digits) <= DIGITS_MAX or not digits.isascii() or not digits.isdigit():
         raise Reverted("VALUE_ERROR", "int() of a text that is not decimal digits")
     return capped(int(value))

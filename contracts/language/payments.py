@@ -6,7 +6,7 @@ from typing import Any
 
 from chain.primitives.codec import Value
 from contracts.language.faults import LimitExceeded
-from contracts.language.limits import ELEMENTS_MAX, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
+from contracts.language.limits import ELEMENTS_MAX, GAS_ITEMS, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine
 from contracts.language.values import type_name, wrong_type
 
@@ -27,24 +27,35 @@ def count_cap(count: int) -> None:
 def new_items(m: Machine, count: int) -> None:
     """Pay for making a list or tuple of this many items."""
     count_cap(count)
-    m.charge(count)
+    m.charge(GAS_ITEMS + (count >> 5))
     m.allocate(MEM_CONTAINER + MEM_ITEM * count)
 
 
 def new_entries(m: Machine, count: int) -> None:
     """Pay for making a dict of this many entries."""
     count_cap(count)
-    m.charge(2 * count)
+    m.charge(count >> 3)
     m.allocate(MEM_CONTAINER + MEM_ENTRY * count)
 
 
 def pay_key(m: Machine, key: Value) -> None:
-    """Pay for one dict operation with this key: 1 per 32 characters above the static 5."""
-    if type(key) is str and len(key) > 32:
-        m.charge(len(key) >> 5)
+    """Pay for one dict operation with this key: 1 per 256 characters above the static 5."""
+    if type(key) is str and len(key) > 255:
+        m.charge(len(key) >> 8)
 
 
 def pay_search(m: Machine, text: Value, part: Value) -> None:
-    """Pay for a search: CPython compares up to 100 characters at each place; longer needles go two-way."""
+    """Pay for a search whose contents are the worst for CPython (Objects/stringlib/fastsearch.h).
+
+    Short problems, and those with few places to look at, compare up to the whole part at each place; longer
+    ones are two-way and linear. Other contents are found faster than they are paid for.
+    """
     need(part, type(text), "a search")
-    m.charge((len(text) * (1 + (min(len(part), 128) >> 4)) + len(part)) >> 3)
+    length, size = len(text), len(part)
+    places = length - size + 1
+    if size < 2 or places < 1:
+        m.charge(length >> 9)
+    elif size < 6 or length < 2_500 or places < 2_200 or (size < 100 and length < 30_000):
+        m.charge((places >> 4) + (places * size >> 8))
+    else:
+        m.charge((length + size) >> 4)

@@ -1,4 +1,4 @@
-"""Sorting, metered: n·log n comparisons of the longest item, over items that all have one shape.
+"""Sorting, metered: n·log n comparisons of the dearest item, over items that all have one shape.
 
 The items are checked to be mutually comparable before CPython's sort runs, so which pairs it happens to
 compare (an implementation detail) can never decide between a result and an error.
@@ -17,7 +17,7 @@ Shape = tuple[type, ...]
 def sort_values(m: Machine, items: list[Value], reverse: bool) -> list[Value]:
     """Return a sorted copy of ints, texts, bytes, or of tuples (or lists) of them, one shape for all."""
     count = len(items)
-    m.charge(4 * count)
+    m.charge(3 * count)
     m.allocate(MEM_CONTAINER + MEM_ITEM * count)
     if count < 2:
         return list(items)
@@ -28,7 +28,7 @@ def sort_values(m: Machine, items: list[Value], reverse: bool) -> list[Value]:
         if _kind(item) is not kind:
             raise wrong_type(f"sorting {type_name(item)} among {type_name(items[0])}")
         longest = max(longest, _weight(m, item, kind, shape))
-    m.charge(count * count.bit_length() * (1 + (longest >> 5)))
+    m.charge((count * count.bit_length() * (2 + longest)) >> 2)
     return sorted(items, reverse=reverse)
 
 
@@ -37,20 +37,20 @@ def _kind(item: Value) -> type:
 
 
 def _weight(m: Machine, item: Value, kind: type, shape: dict[int, type]) -> int:
-    """Return the size of one item, having checked it against the shape of those before it."""
+    """Return what comparing one item may cost, in quarters of a gas, having checked its shape."""
     if kind is int:
-        return item.bit_length() >> 3 if type(item) is int else 1
+        return item.bit_length() >> 11 if type(item) is int else 0
     if kind is str or kind is bytes:
-        return len(item)
+        return len(item) >> 8
     if kind is not tuple and kind is not list:
         raise wrong_type(f"{type_name(item)} has no order")
-    m.charge(len(item))
-    weight = 0
+    m.charge(4 + 3 * len(item))
+    weight = 2
     for place, part in enumerate(item):
         part_kind = _kind(part)
         if part_kind not in (int, str, bytes) or shape.setdefault(place, part_kind) is not part_kind:
             raise wrong_type(
                 f"sorting {type_name(item)}s: item {place} is of different types, or has no order"
             )
-        weight += 8 + _weight(m, part, part_kind, shape)
+        weight += 1 + _weight(m, part, part_kind, shape)
     return weight

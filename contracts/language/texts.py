@@ -20,41 +20,47 @@ Entry = tuple[Method, int, int]
 
 _WHITE = " \t\n\r\x0b\x0c"
 _WHITE_RUN = re.compile(r"[ \t\n\r\x0b\x0c]+")
-_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_CLASSES = {
-    "isdigit": re.compile(r"[0-9]+"),
-    "isalpha": re.compile(r"[A-Za-z]+"),
-    "isalnum": re.compile(r"[0-9A-Za-z]+"),
-    "isspace": re.compile(r"[ \t\n\r\x0b\x0c]+"),
-}
+_CLASSES = {"isdigit": str.isdigit, "isalpha": str.isalpha, "isalnum": str.isalnum}
 _HAS_LOWER, _HAS_UPPER = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 
 
 def _scan(m: Machine, text: Value) -> None:
-    m.charge(len(text) >> 4)
+    m.charge(len(text) >> 10)
 
 
-def _case(table: dict[int, int]) -> Method:
+def _case(change: Callable[[bytes], bytes]) -> Method:
+    """CPython's case methods of bytes act on ASCII only, and leave the bytes of other characters alone."""
+
     def method(m: Machine, text: str) -> str:
         m.text(len(text))
-        m.charge(len(text) if not text.isascii() else len(text) >> 4)
-        return text.translate(table)
+        m.charge(len(text) >> (5 if text.isascii() else 3))
+        return change(text.encode()).decode()
 
     return method
 
 
-def _is_class(pattern: re.Pattern[str]) -> Method:
+def _is_class(test: Callable[[str], bool]) -> Method:
+    """A class of characters; CPython's own test is the language's when the text is ASCII."""
+
     def method(m: Machine, text: str) -> bool:
-        m.charge(len(text) >> 2)
-        return pattern.fullmatch(text) is not None
+        if not text.isascii() or not test(text[:1]):
+            return False
+        m.charge(len(text) >> 4)
+        return test(text)
 
     return method
+
+
+def _is_space(m: Machine, text: str) -> bool:
+    if not text or text[0] not in _WHITE:
+        return False
+    m.charge(len(text) >> 3)
+    return text.strip(_WHITE) == ""
 
 
 def _has_only(wanted: re.Pattern[str], other: re.Pattern[str]) -> Method:
     def method(m: Machine, text: str) -> bool:
-        m.charge(len(text) >> 2)
+        m.charge(len(text) >> 4)
         return wanted.search(text) is not None and other.search(text) is None
 
     return method
@@ -65,8 +71,10 @@ def _strip(which: str) -> Method:
 
     def method(m: Machine, text: str, characters: Value = None) -> str:
         chosen = _WHITE if characters is None else need(characters, str, which)
-        m.charge((len(text) * (1 + len(chosen)) >> 3) + len(chosen))
-        m.text(len(text))
+        m.charge(len(chosen) >> 5)
+        if text and (text[0] in chosen or text[-1] in chosen):
+            m.charge(len(text) * (3 + (len(chosen) >> 5)) >> 5)
+            m.text(len(text))
         return cut(text, chosen)
 
     return method
@@ -75,15 +83,19 @@ def _strip(which: str) -> Method:
 def _split(m: Machine, text: str, separator: Value = None, most: Value = -1) -> list[str]:
     need(most, int, "split")
     limit = min(most, ELEMENTS_MAX + 1) if most >= 0 else ELEMENTS_MAX + 1
-    m.charge(len(text) >> 1)
     m.text(len(text))
     if separator is None:
+        m.charge(len(text) >> 3)
         parts = _split_white(text, limit)
+        m.charge(len(parts))
     elif need(separator, str, "split") == "":
         raise Reverted("VALUE_ERROR", "split by an empty text")
     else:
+        pay_search(m, text, separator)
+        m.charge(len(text) >> 5)
         parts = text.split(separator, limit)
     new_items(m, len(parts))
+    m.charge(3 * len(parts) >> 3)
     m.allocate(50 * len(parts))
     return parts
 
@@ -115,9 +127,12 @@ def _replace(m: Machine, text: Value, old: Value, new: Value, most: Value = -1) 
     pay_search(m, text, old)
     need(new, type(text), "replace")
     need(most, int, "replace")
-    m.charge(len(text) >> 1)
+    m.charge(len(text) >> 6)
     found = len(text) + 1 if not old else text.count(old)
     times = found if most < 0 else min(found, most)
+    if times:  # found again, and each place rewritten
+        pay_search(m, text, old)
+        m.charge(times >> 2)
     m.text(max(0, len(text) + times * (len(new) - len(old))))
     return text.replace(old, new, times)
 
@@ -139,7 +154,7 @@ def _find(m: Machine, text: Value, part: Value) -> int:
 
 def _rfind(m: Machine, text: Value, part: Value) -> int:
     pay_search(m, text, part)
-    m.charge(len(text) >> 3)
+    m.charge(len(text) >> 7)
     place = text[::-1].find(part[::-1])  # CPython's own rfind is quadratic in the worst case
     return -1 if place < 0 else len(text) - len(part) - int(place)
 
@@ -153,6 +168,7 @@ def _text_index(m: Machine, text: Value, part: Value) -> int:
 
 def _text_count(m: Machine, text: Value, part: Value) -> int:
     pay_search(m, text, part)
+    m.charge(len(text) >> 6)
     return int(text.count(part))
 
 
@@ -185,7 +201,7 @@ def _is_ascii(_: Machine, text: str) -> bool:
 
 
 def _encode(m: Machine, text: str) -> bytes:
-    m.charge(len(text) >> 2)
+    m.charge(len(text) >> 10 if text.isascii() else len(text) >> 6)
     data = text.encode()
     m.text(len(data))
     return data
@@ -193,7 +209,7 @@ def _encode(m: Machine, text: str) -> bytes:
 
 def _decode(m: Machine, data: bytes) -> str:
     m.text(len(data))
-    m.charge(len(data) >> 3)
+    m.charge(len(data) >> 10 if data.isascii() else len(data) >> 5)
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -202,6 +218,7 @@ def _decode(m: Machine, data: bytes) -> str:
 
 def _hex(m: Machine, data: bytes) -> str:
     m.text(2 * len(data))
+    m.charge(len(data) >> 6)
     return data.hex()
 
 
@@ -210,14 +227,15 @@ TEXT: dict[str, Entry] = {
     "isascii": (_is_ascii, 0, 0),
     "islower": (_has_only(_HAS_LOWER, _HAS_UPPER), 0, 0),
     "isupper": (_has_only(_HAS_UPPER, _HAS_LOWER), 0, 0),
-    "lower": (_case(_LOWER), 0, 0),
+    "lower": (_case(bytes.lower), 0, 0),
     "partition": (_partition, 1, 1),
     "removeprefix": (_remove_prefix, 1, 1),
     "removesuffix": (_remove_suffix, 1, 1),
     "split": (_split, 0, 2),
-    "upper": (_case(_UPPER), 0, 0),
+    "upper": (_case(bytes.upper), 0, 0),
     "zfill": (_zfill, 1, 1),
-    **{name: (_is_class(pattern), 0, 0) for name, pattern in _CLASSES.items()},
+    "isspace": (_is_space, 0, 0),
+    **{name: (_is_class(test), 0, 0) for name, test in _CLASSES.items()},
     **{name: (_strip(name), 0, 1) for name in ("strip", "lstrip", "rstrip")},
 }
 BYTES: dict[str, Entry] = {"decode": (_decode, 0, 0), "hex": (_hex, 0, 0)}

@@ -11,6 +11,16 @@ from chain.primitives.codec import Value, decode_stored, encode_value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import (
     ELEMENTS_MAX,
+    GAS_DECODE,
+    GAS_DECODE_TUPLE,
+    GAS_EQUAL,
+    GAS_EQUAL_ITEM,
+    GAS_ITEM_TEST,
+    GAS_WALK,
+    GAS_WALK_BIG,
+    GAS_WALK_ENTRY,
+    GAS_WALK_ITEM,
+    GAS_WALK_TUPLE,
     KEY_INT_BOUND,
     MEM_CONTAINER,
     MEM_ENTRY,
@@ -24,6 +34,7 @@ NoneType = type(None)
 SCALARS = frozenset({int, str, bytes, bool, NoneType})
 _SMALL = frozenset({int, bool, NoneType})
 _SIZED = frozenset({str, bytes})
+_WORD = 2**63
 NAMES: dict[type, str] = {
     int: "int",
     str: "str",
@@ -57,14 +68,14 @@ def check_key(key: Value) -> None:
 
 
 def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
-    """Tell whether two values are equal, charging per node and per 64 characters."""
+    """Tell whether two values are equal, charging per node and per 1,024 characters."""
     kind = type(a)
     if kind is not type(b):
         return kind in (int, bool) and type(b) in (int, bool) and bool(a == b)
     if kind is str or kind is bytes:
         if len(a) != len(b):
             return False
-        m.charge(len(a) >> 6)
+        m.charge(len(a) >> 10)
         return bool(a == b)
     if kind in SCALARS:
         return bool(a == b)
@@ -72,7 +83,7 @@ def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
         raise _too_deep()
     if len(a) != len(b):
         return False
-    m.charge(2 + 3 * len(a))
+    m.charge(GAS_EQUAL + GAS_EQUAL_ITEM * len(a))
     if kind is dict:
         return all(key in b and equal(m, item, b[key], depth - 1) for key, item in a.items())
     return all(equal(m, x, y, depth - 1) for x, y in zip(a, b, strict=True))
@@ -86,43 +97,49 @@ def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
     if kind is not type(b) or kind not in (str, bytes, list, tuple):
         raise wrong_type(f"{type_name(a)} and {type_name(b)} have no order")
     if kind is str or kind is bytes:
-        m.charge(min(len(a), len(b)) >> 6)
+        m.charge(min(len(a), len(b)) >> 10)
         return bool(a < b)
     if depth == 0:
         raise _too_deep()
-    m.charge(2 + 6 * min(len(a), len(b)))
+    m.charge(GAS_EQUAL + GAS_EQUAL_ITEM * min(len(a), len(b)))
     for x, y in zip(a, b, strict=False):
         if not equal(m, x, y, depth - 1):
             return less(m, x, y, depth - 1)
     return len(a) < len(b)
 
 
+def pay_scan(m: Machine, items: Value, wanted: Value) -> None:
+    """Pay for comparing a scalar with every item of a list or tuple."""
+    size = len(wanted) >> 9 if type(wanted) in _SIZED else 0
+    m.charge((len(items) * (1 + size)) >> 2)
+
+
 def contains(m: Machine, items: Value, wanted: Value) -> bool:
     """Tell whether a list or tuple holds an equal item."""
     if type(wanted) in SCALARS:
-        size = len(wanted) >> 6 if type(wanted) in (str, bytes) else 0
-        m.charge((len(items) * (1 + size)) >> 1)
+        pay_scan(m, items, wanted)
         return wanted in items
+    m.charge(GAS_ITEM_TEST * len(items))
     return any(equal(m, item, wanted) for item in items)
 
 
 def measure(m: Machine, value: Value, depth: int = NESTING_MAX) -> None:
-    """Charge for walking a value: 2 a node, 3 more an entry, 1 per 16 characters; at most 32 levels."""
+    """Charge for encoding a value: by container, item, entry and 512 characters; at most 32 levels."""
     if type(value) in SCALARS:
-        m.charge(2 + (len(value) >> 4 if type(value) in _SIZED else 0))
+        m.charge(_scalar_cost(value))
         return
     if depth == 0:
         raise _too_deep()
-    cost, inner = 2, []
+    cost, inner = GAS_WALK_TUPLE if type(value) is tuple else GAS_WALK, []
     if type(value) is dict:
-        cost += 3 * len(value) + sum([len(key) >> 4 for key in value if type(key) is str])
+        cost += GAS_WALK_ENTRY * len(value) + sum([len(key) >> 9 for key in value if type(key) is str])
         value = value.values()
     for item in value:
         kind = type(item)
-        if kind in _SIZED:
-            cost += 2 + (len(item) >> 4)
-        elif kind in SCALARS:
-            cost += 2
+        if kind in _SMALL:
+            cost += GAS_WALK_ITEM if kind is not int or -_WORD < item < _WORD else GAS_WALK_BIG
+        elif kind in _SIZED:
+            cost += GAS_WALK_ITEM + (len(item) >> 9)
         else:
             inner.append(item)
     m.charge(cost)
@@ -130,7 +147,13 @@ def measure(m: Machine, value: Value, depth: int = NESTING_MAX) -> None:
         measure(m, item, depth - 1)
 
 
-def encode(m: Machine, value: Value) -> bytes:
+def _scalar_cost(value: Value) -> int:
+    if type(value) in _SIZED:
+        return GAS_WALK_ITEM + (len(value) >> 9)
+    return GAS_WALK_ITEM if type(value) is not int or -_WORD < value < _WORD else GAS_WALK_BIG
+
+
+def encode(m: Machine, value: Value, depth: int = NESTING_MAX) -> bytes:
     """Return the canonical bytes of a value, paying for the walk first."""
     kind = type(value)
     if kind is str:
@@ -138,14 +161,16 @@ def encode(m: Machine, value: Value) -> bytes:
             text: bytes = value.encode()
             if len(text) < 32:
                 return _SHORT[len(text)] + text
-        m.charge(len(value) >> 4)
+        m.charge(len(value) >> 9)
     elif kind is int:
         if 0 <= value < 128:
             return _FIXINT[value]
+        if not -_WORD < value < _WORD:
+            m.charge(GAS_WALK_BIG)
     elif kind is bytes:
-        m.charge(len(value) >> 4)
+        m.charge(len(value) >> 9)
     elif kind not in SCALARS:
-        measure(m, value)
+        measure(m, value, depth)
     return encode_value(value)
 
 
@@ -154,7 +179,7 @@ _SHORT = [bytes((0xA0 + length,)) for length in range(32)]
 
 
 def decode(m: Machine, data: bytes) -> Value:
-    """Return the value of stored bytes; the caller has paid per byte."""
+    """Return the value of stored bytes, paid by item; the caller has paid for the bytes."""
     first = data[0]
     if len(data) == 1 and first < 128:
         return first
@@ -164,16 +189,18 @@ def decode(m: Machine, data: bytes) -> Value:
 
 
 def book(m: Machine, value: Value) -> None:
-    """Book the memory of a value that has just been made from bytes."""
+    """Pay for a value that has just been made from bytes, and book its memory."""
     kind = type(value)
     if kind is dict:
         _check_size(value, ELEMENTS_MAX, "ELEMENTS")
+        m.charge(GAS_DECODE + 2 * len(value))
         m.allocate(MEM_CONTAINER + MEM_ENTRY * len(value))
         for item in value.values():
             if type(item) not in _SMALL:
                 book(m, item)
     elif kind is list or kind is tuple:
         _check_size(value, ELEMENTS_MAX, "ELEMENTS")
+        m.charge((GAS_DECODE if kind is list else GAS_DECODE_TUPLE) + len(value))
         m.allocate(MEM_CONTAINER + MEM_ITEM * len(value))
         for item in value:
             if type(item) not in _SMALL:
@@ -193,7 +220,7 @@ def isolate(m: Machine, value: Value) -> Value:
     if type(value) in SCALARS:
         return value
     data = encode(m, value)
-    m.charge(len(data) >> 4)
+    m.charge(len(data) >> 5)
     return decode(m, data)
 
 

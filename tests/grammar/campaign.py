@@ -35,12 +35,13 @@ UNLIKE = Host("4242", ("-O",), 2_500)
 """The host that follows every program: unlike this process in all that a host can be unlike in."""
 RESTART_EVERY = 2_000
 """Programs after which the replicas are started anew: they keep every source that they were given."""
-_REVERTED = "NO DENIED TYPE_ERROR KEY_ERROR INDEX_ERROR VALUE_ERROR ZERO_DIVISION UNBOUND ASSERTION"
+_REVERTED = """NO DENIED TYPE_ERROR KEY_ERROR INDEX_ERROR VALUE_ERROR ZERO_DIVISION UNBOUND ASSERTION
+BAD_ARGUMENTS UNKNOWN_METHOD"""
 _LIMITS = """INT_BITS TEXT_LENGTH ELEMENTS NESTING CALL_DEPTH ALLOCATION WRITTEN_BYTES KEY_LENGTH RESULT_BYTES
 EVENT_BYTES EVENTS SUBJECTS"""
 CODES = {
     OK: [""],
-    REVERTED: _REVERTED.split(" "),
+    REVERTED: re.split(r"\s", _REVERTED),
     OUT_OF_GAS: ["OUT_OF_GAS"],
     LIMIT: re.split(r"\s", _LIMITS),
 }

@@ -9,8 +9,8 @@ from corpus import body, limited, reverted, spent, works
 PROGRAMS = (
     limited("deep value returned", body("x = []", "for i in range(33):", "    x = [x]", "return x"), "NESTING"),
     limited("result too large", body("return ['a' * 60000, 'a' * 60000]"), "RESULT_BYTES"),
-    spent("write bomb", "m = Map(int, str)\n" + body("for i in range(10 ** 6):", "    m[i] = 'a' * 100")),
-    spent("event bomb", "E = Event(x=str)\n" + body("while True:", "    E(x='a' * 1000)")),
+    limited("write bomb", "m = Map(int, str)\n" + body("for i in range(10 ** 6):", "    m[i] = 'a' * 100"), "WRITTEN_BYTES"),
+    limited("event bomb", "E = Event(x=str)\n" + body("while True:", "    E(x='a' * 1000)"), "WRITTEN_BYTES"),
     limited("subject bomb", "E = Event(x=list[subject])\n" + body("E(x=[f'org:{i}' for i in []] + ['org:' + str(i) for i in range(20)])"), "SUBJECTS"),
     limited("long map key", "m = Map(str, int)\n" + body("m['a' * 2000] = 1"), "KEY_LENGTH"),
     limited("wide dict returned", body("return {str(i): 'a' * 50 for i in range(2000)}"), "RESULT_BYTES"),

@@ -76,6 +76,7 @@ def torture(
 def _show(report: dict[str, Any]) -> None:
     if "height" in report:
         restart, latency = report["restart_s"], report["latency_ms"]
+        own = report["restart_without_waiting_s"]
         largest = ", ".join(f"{name} {memory['max']:.0f}" for name, memory in report["rss_mib"].items())
         waits = " / ".join(f"{latency.get(name, 0):.0f}" for name in ("p50", "p99", "max"))
         rows = [
@@ -87,6 +88,7 @@ def _show(report: dict[str, Any]) -> None:
             ["full disk by", report["full_disk_by"] or "not this time"],
             [f"restarts (at most {RESTART_MAX_S:.0f} s), p50 / p90 / max",
              f"{restart['count']}: " + " / ".join(f"{restart.get(k, 0):.2f}" for k in ("p50", "p90", "max"))],
+            ["… of it not waiting for a core", " / ".join(f"{value:.2f}" for value in own.values())],
             ["longest standstill, s", report["longest_standstill_s"]],
             ["calm after the faults, s", report["calm_s"]],
             ["RSS MiB, largest a node", largest],

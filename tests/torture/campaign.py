@@ -59,6 +59,7 @@ class Campaign:
     failure: str = ""
     began: float = 0.0
     calm_since: float = 0.0
+    """When more than f nodes were faulty for the last time."""
     stalls_s: list[float] = field(default_factory=list)
     disk: str = ""
 
@@ -80,9 +81,12 @@ class Campaign:
             await acts[fault.kind](fault)
         except TortureFailed as error:
             self.failure = self.failure or str(error)
+        except Exception as error:  # the campaign's own fault: say so, and end
+            self.failure = self.failure or f"the fault {fault.kind!r} of the campaign failed: {error!r}"
         finally:
             self.affected -= set(fault.nodes)
-            self.calm_since = time.monotonic()
+            if fault.beyond_f:
+                self.calm_since = time.monotonic()
 
     async def _kill(self, fault: Fault) -> None:
         names = ", ".join(fault.nodes)
@@ -186,7 +190,10 @@ class Campaign:
         target = self.load.height
         self.say(f"{node.name}: wiped as it says; catching up to {target}")
         took = await until(lambda: self._height_of(node) >= target, CALM_S, f"{node.name} catches up")
-        self.say(f"{node.name} is at {target} again after {took:.1f} s")
+        # It abstains from heights that it may have voted on: until those are past it counts as faulty.
+        votes_from = self.load.height + 3 * self.genesis.limits.consensus_window
+        await until(lambda: self.load.height >= votes_from, CALM_S, f"{node.name} votes again")
+        self.say(f"{node.name} is at {target} again after {took:.1f} s, and votes again")
 
     def _height_of(self, node: NodeProcess) -> int:
         return self.shown.get(node.name, 0)

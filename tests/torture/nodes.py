@@ -29,13 +29,16 @@ STOP_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start of a node that ran before: seconds until it answered, until it was ready, and why."""
+    """One start of a node that ran before, and why."""
 
     node: str
     why: str
     answers_s: float
-    machine_busy: int
-    """How many nodes started within the same seconds."""
+    """From its start to its first answer, on the clock of the machine."""
+    waited_s: float
+    """The part of it in which the process was ready to run and others had the cores."""
+    together: int
+    """How many nodes started at once."""
 
 
 @dataclass(slots=True)
@@ -75,13 +78,21 @@ class NodeProcess:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         self.paused = False
 
-    async def start(self, session: aiohttp.ClientSession, why: str, busy: int = 1) -> None:
+    async def start(self, session: aiohttp.ClientSession, why: str, together: int = 1) -> None:
         """Start, wait until it answers, and note how long that took; raise TortureFailed if it ends."""
         began = time.monotonic()
         self.spawn()
         if not await self.answers(session):
             raise TortureFailed(f"{self.name} ended while starting ({why}):\n{self.tail()}")
-        self.starts.append(Start(self.name, why, round(time.monotonic() - began, 3), busy))
+        took = round(time.monotonic() - began, 3)
+        self.starts.append(Start(self.name, why, took, self._waited_s(), together))
+
+    def _waited_s(self) -> float:
+        """Return how long the process's main thread waited for a core so far, as the kernel counts it."""
+        assert self.process is not None
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            return round(int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9, 3)
+        return 0.0
 
     async def answers(self, session: aiohttp.ClientSession) -> bool:
         """Wait until the node answers (True) or its process ended (False)."""
@@ -151,9 +162,8 @@ class NodeProcess:
     def fill_disk(self) -> str:
         """Leave the node no room to write; return by what means."""
         if self.small_disk is not None:
-            free = os.statvfs(self.small_disk)
             with (self.small_disk / "ballast").open("wb") as ballast:
-                os.posix_fallocate(ballast.fileno(), 0, max(4096, free.f_bavail * free.f_frsize - 65_536))
+                _fill(ballast.fileno(), self.small_disk)
             return "small file system (tmpfs), filled"
         if self.process is not None and self.process.poll() is None:
             limit = self.log.stat().st_size + 65_536
@@ -188,6 +198,23 @@ class NodeProcess:
                 shutil.rmtree(item)
             elif item.name != "ballast":
                 item.unlink()
+
+
+def _fill(ballast: int, disk: Path) -> None:
+    """Take all room but 64 KiB; the node writes meanwhile, so the last pieces may not fit."""
+    size = 0
+    while (left := _room(disk)) > 65_536:
+        piece = min(left - 65_536, 16_777_216)
+        try:
+            os.posix_fallocate(ballast, size, piece)
+        except OSError:
+            continue
+        size += piece
+
+
+def _room(disk: Path) -> int:
+    free = os.statvfs(disk)
+    return free.f_bavail * free.f_frsize
 
 
 def mount_small_disk(folder: Path, mib: int) -> bool:

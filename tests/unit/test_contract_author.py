@@ -17,7 +17,9 @@ from contracts.starter import NAME, module_of
 from contracts.testing import CallFailed, KitError, LocalChain
 
 REPOSITORY = Path(__file__).parents[2]
-EXAMPLES = sorted((REPOSITORY / "examples/contracts").glob("*.py"))
+EXAMPLES = sorted(
+    [REPOSITORY / "examples/contracts/purpose_hours.py", *REPOSITORY.glob("examples/contracts/*/contract.py")]
+)
 SYSTEM = sorted((REPOSITORY / "contracts/system").glob("[!_]*.py"))
 OUTER = """other = Contract("inner")
 
@@ -231,7 +233,7 @@ def test_type_checkers_accept_every_contract_with_the_names_for_editors(tmp_path
     (tmp_path / "names.pyi").write_text((REPOSITORY / "contracts/assent.pyi").read_text(encoding="utf-8"))
     starter = written(tmp_path) / "data_rules.py"
     for file in [*EXAMPLES, *SYSTEM, starter]:
-        copy = tmp_path / f"checked_{file.name}"
+        copy = tmp_path / f"checked_{file.parent.name}_{file.name}"
         copy.write_text("from names import *\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
         files.append(str(copy))
     wrong = tmp_path / "wrong.py"

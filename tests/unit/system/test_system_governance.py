@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from chain.ledger.genesis import FIXED_LIMITS, Limits
 from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import Bound, encode_value
 from chain.primitives.execution import SUBJECT_PATTERN, var_key
+from contracts import system
 from contracts.system import sources
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from conftest import World
 
+README = Path(system.__file__).with_name("README.md")
 WEEK_MS = 7 * 24 * 3_600_000
 MEMBERS = list(ORGS)
 NEWCOMER = {
@@ -377,6 +380,14 @@ def test_the_contract_s_ranges_are_those_of_genesis_or_narrower() -> None:
             assert found is not None, name
             assert bound.low <= int(found[1]) <= getattr(Limits(), name) <= int(found[2]) == bound.high
     assert f"VALIDATORS_MAX = {VALIDATORS_MAX}\n" in text
+
+
+@pytest.mark.parametrize("name", ["orgs", "governance", "lifecycle"])
+def test_every_refusal_code_is_documented(name: str) -> None:
+    codes = set(re.findall(r'require\(.*?"([A-Z_]+)"\)', sources()[name], re.DOTALL))
+    text = README.read_text()
+    assert codes
+    assert {code for code in codes if f"`{code}`" not in text} == set()
 
 
 def test_policy_says_how_many_votes_a_kind_needs(bare: World) -> None:

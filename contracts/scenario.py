@@ -1,0 +1,188 @@
+"""Data use in memory: a dataset, a grant and a job taken through its phases, to test policy contracts with.
+
+use = DataUse("hospital", "insurer", "registry")
+use.chain.adopt(Path("policy.py"), "policy", {…})
+use.grant("hospital", to="insurer", policy="policy")
+job = use.propose("insurer", ["hospital"])      # the policy is asked with phase "proposed"
+use.accept(job); use.start(job); use.reveal(job)  # "accepted", "running", "reveal"
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from chain.primitives.codec import Value
+from contracts.coverage import Coverage
+from contracts.replicas import Replicas
+from contracts.testing import Account, LocalChain, key_of
+
+GAS = 10_000_000
+HOUR_MS = 3_600_000
+YEAR_MS = 365 * 24 * HOUR_MS
+PROGRAM = "statistics"
+COLUMNS = {"income": "aggregate-only"}
+USED = {"income": "encrypted"}
+PHASES = ("accept", "bind", "run", "reveal", "commit", "certify")
+
+
+class DataUse:
+    """A consortium in memory; every organisation owns one dataset, called by its name."""
+
+    def __init__(
+        self, *orgs: str, replicas: Replicas | None = None, coverage: Coverage | None = None
+    ) -> None:
+        """Start the chain, with one program and one dataset for each organisation."""
+        self.orgs = orgs
+        program = {
+            "id": PROGRAM,
+            "kind": PROGRAM,
+            "code_hash": _hash(PROGRAM),
+            "leakage": "The receivers learn the figures and the number of matched rows.",
+            "uses": ["aggregate", "encrypted", "plain"],
+            "profiles": ["rep3", "dealer"],
+            "status": "active",
+        }
+        init = {"jobs": {"programs": [program]}}
+        self.chain = LocalChain.consortium(*orgs, init=init, replicas=replicas, coverage=coverage)
+        self._count = 0
+        for org in orgs:
+            self._dataset(org)
+
+    def admin(self, org: str) -> Account:
+        """Return the account of an organisation's admin key."""
+        return self.chain.as_(org)
+
+    def agent(self, org: str) -> Account:
+        """Return the account of an organisation's agent."""
+        return self.chain.as_(f"{org}/agent")
+
+    # --- what owners do -----------------------------------------------------------------------------------
+
+    def _dataset(self, org: str) -> None:
+        self.admin(org).call(
+            "datasets",
+            "register",
+            gas=GAS,
+            id=org,
+            schema=[{"name": "income", "type": "float", "sensitivity": "personal"}],
+            root=_hash(org),
+            size_bucket="100-1000",
+            approvers=[org],
+            threshold=1,
+            description="",
+        )
+
+    def version(self, org: str) -> int:
+        """Publish a new version of an organisation's dataset; return its number."""
+        schema: list[Value] = [{"name": "income", "type": "float", "sensitivity": "personal"}]
+        self._count += 1
+        root = _hash(f"{org}/{self._count}")
+        bucket = "100-1000"
+        new = self.admin(org).call(
+            "datasets", "new_version", gas=GAS, id=org, schema=schema, root=root, size_bucket=bucket
+        )
+        return int(new)
+
+    def grant(self, owner: str, *, to: str, policy: str, name: str = "", **terms: Value) -> str:
+        """Request a grant on an owner's dataset and have the owner approve it; return its name."""
+        name = name or f"{to}-{owner}"
+        plain: dict[str, Value] = {
+            "version": 1,
+            "columns": dict(COLUMNS),
+            "purpose": "research",
+            "legal_basis": "contract 7",
+            "programs": [PROGRAM],
+            "receivers": [to],
+            "co_parties": list(self.orgs),
+            "profile": "rep3",
+            "not_before": 0,
+            "expires": self.chain.time + YEAR_MS,
+            "quota_runs": 100,
+            "min_group": 10,
+        }
+        request = {**plain, "id": name, "dataset": owner, "policy": policy, **terms}
+        self.admin(to).call("grants", "request", gas=GAS, **request)
+        self.admin(owner).call("grants", "approve", gas=GAS, id=name, terms={})
+        return name
+
+    # --- a job --------------------------------------------------------------------------------------------
+
+    def propose(self, by: str, owners: list[str], **spec: Value) -> str:
+        """Propose a job on the grants `BY-OWNER`; the other organisations compute. Returns its id."""
+        self._count += 1
+        plain: dict[str, Value] = {
+            "program": PROGRAM,
+            "parameters": {},
+            "purpose": "research",
+            "profile": "rep3",
+            "min_group": 10,
+            "inputs": [self.input(f"{by}-{owner}", owner) for owner in owners],
+            "participants": [self._party(org, owners) for org in self.orgs],
+            "receivers": [by],
+            "deadlines": dict.fromkeys(PHASES, HOUR_MS),
+            "nonce": self._count.to_bytes(16, "big"),
+        }
+        return str(self.admin(by).call("jobs", "propose", gas=GAS, spec={**plain, **spec}))
+
+    @staticmethod
+    def input(grant: str, dataset: str, version: int = 1) -> dict[str, Value]:
+        """Return one input of a job."""
+        return {"grant": grant, "dataset": dataset, "version": version, "columns": dict(USED)}
+
+    def accept(self, job: str) -> None:
+        """Have every party accept; the last one reserves the runs."""
+        for org in self.orgs:
+            self.agent(org).call("jobs", "accept", gas=GAS, job=job, code_hash=_hash(PROGRAM))
+
+    def start(self, job: str) -> None:
+        """Have every owner bind its inputs; with the last one the job runs, and the runs are used."""
+        for owner in self.owners_of(job):
+            self.agent(owner).call("jobs", "bind", gas=GAS, job=job, commitment=_hash(f"{job}/{owner}"))
+
+    def reveal(self, job: str) -> None:
+        """Have every party commit what it computed, and every owner release the result."""
+        self.compute(job)
+        self.release(job)
+
+    def compute(self, job: str) -> None:
+        """Have every party commit its stage and transcript."""
+        for org in self.orgs:
+            self._compute(job, org)
+
+    def release(self, job: str) -> None:
+        """Have every owner approve the reveal."""
+        for owner in self.owners_of(job):
+            self.agent(owner).call("jobs", "approve_reveal", gas=GAS, job=job)
+
+    def owners_of(self, job: str) -> list[str]:
+        """Return the owners of a job's inputs, each once."""
+        return list(dict.fromkeys(self.chain.entry("jobs", "jobs", job)["owners"]))
+
+    def state_of(self, job: str) -> str:
+        """Return the state that a job is in."""
+        return str(self.chain.entry("jobs", "jobs", job)["state"])
+
+    def started(self, by: str, owners: list[str], **spec: Value) -> str:
+        """Return a job that is running."""
+        job = self.propose(by, owners, **spec)
+        self.accept(job)
+        self.start(job)
+        return job
+
+    def _compute(self, job: str, org: str) -> None:
+        agent = self.agent(org)
+        stage = {"stage": 0, "kind": "share", "hash": _hash(f"{job}/{org}"), "previous": bytes(32)}
+        agent.call("jobs", "commit_stage", gas=GAS, job=job, bytes_sent=1_000, rounds=1, cpu_ms=5, **stage)
+        channels = {
+            other: _hash("/".join([job, *sorted((org, other))])) for other in self.orgs if other != org
+        }
+        agent.call("jobs", "commit_transcript", gas=GAS, job=job, profile="rep3", channels=channels)
+
+    @staticmethod
+    def _party(org: str, owners: list[str]) -> dict[str, Value]:
+        role = "owner" if org in owners else "compute"
+        return {"org": org, "role": role, "agent_key": key_of(f"{org}/agent").public}
+
+
+def _hash(text: str) -> bytes:
+    return sha256(text.encode()).digest()

@@ -1,0 +1,71 @@
+"""What contracts/GUIDE.md and the pages of the examples say to type works, on a real consortium."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from live import assent
+
+from chain.cli.layout import Consortium
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = sorted((REPOSITORY / "examples/contracts").glob("*/README.md"))
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of a console block."""
+    return [line[2:] for line in text.splitlines() if line.startswith("$ ")]
+
+
+def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the guide in a folder, as a reader would."""
+    program, *words = shlex.split(command)
+    if program == "assent":
+        return assent(*words, *(["--base-port", "0"] if words[0] == "init" else []), cwd=folder)
+    assert program == "pytest"
+    line = [sys.executable, "-m", "pytest", "-p", "no:asyncio", "-p", "no:cacheprovider", *words]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, env=os.environ)
+
+
+@pytest.mark.functional
+def test_the_guide_leads_from_an_empty_folder_to_the_second_version(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "contracts/GUIDE.md").read_text(encoding="utf-8")
+    run = 0
+    try:
+        for kind, name, text in BLOCK.findall(guide):
+            if kind == "python":
+                (tmp_path / name).write_text(text, encoding="utf-8")
+            for command in commands(text) if kind == "console" else []:
+                done = typed(command, tmp_path)
+                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                run += 1
+    finally:
+        assent("stop", "consortium", cwd=tmp_path)
+    assert run >= 25
+
+
+@pytest.mark.functional
+def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: Consortium) -> None:
+    schema = [{"name": "income", "type": "float", "sensitivity": "personal"}]
+    loans = {"id": "loans", "schema": schema, "root": {"$bytes": "07" * 32}, "size_bucket": "100-1000"}
+    loans |= {"approvers": ["bank"], "threshold": 1, "description": ""}
+    bank = f"{consortium.path}/bank"
+    done = assent("tx", "send", "datasets", "register", "--args", json.dumps(loans), "--as", bank)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(PAGES) == 5
+    for page in PAGES:
+        for kind, _, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+            for command in commands(text) if kind == "console" else []:
+                words = [
+                    re.sub(r"^consortium/", f"{consortium.path}/", word) for word in shlex.split(command)
+                ]
+                done = assent(*words[1:], cwd=REPOSITORY)
+                assert done.returncode == 0, f"{page}: {command}\n{done.stdout}{done.stderr}"

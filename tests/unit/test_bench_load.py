@@ -1,0 +1,35 @@
+"""The load generator: what is counted, and how stacks are told apart."""
+
+from __future__ import annotations
+
+from chain.cli.bench_load import Load, sign_batches
+from chain.cli.bench_profile import part_of
+from chain.ledger.testing import toy_key
+
+
+def test_only_own_transactions_count_and_each_once() -> None:
+    load = Load(first=10.0)
+    load.sent_at = {"a": 10.0, "b": 10.5, "c": 11.0}
+    load.certified(["a", "x"], 11.0)
+    load.certified(["a", "y"], 12.0)
+    load.certified(["z"], 13.0)
+    assert load.latency_s == [1.0]
+    assert load.blocks == 1
+    assert set(load.sent_at) == {"b", "c"}
+
+
+def test_batches_hold_every_call_once() -> None:
+    calls = [("move", {"amount": number}) for number in range(250)]
+    batches = list(sign_batches(toy_key("bank"), bytes(32), calls, 100, 100))
+    assert [len(batch.ids) for batch in batches] == [100, 100, 50]
+    assert len({tx_id for batch in batches for tx_id in batch.ids}) == 250
+
+
+def test_a_stack_belongs_to_the_first_part_that_it_names() -> None:
+    assert part_of("Thread.run (threading.py:982);_worker (concurrent/futures/thread.py:81)") == "idle"
+    writing = "_on_verified (chain/node/admission.py:1);write (chain/ledger/leveldb.py:85)"
+    assert part_of(writing) == "LevelDB, waiting for the disk included"
+    assert part_of("on_frame (chain/node/node.py:1);step (consensus/replica.py:9)") == (
+        "consensus: messages and votes"
+    )
+    assert part_of("main (chain/cli/main.py:1);loads (json/decoder.py:3)") == "event loop and the rest"

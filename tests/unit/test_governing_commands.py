@@ -1,0 +1,117 @@
+"""The governing commands read their options strictly, foresee stalls, and trust no file of proofs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.api.client import Client
+from chain.cli.contract import _access
+from chain.cli.key import public_key
+from chain.cli.proofs import ProofFileError, check_proofs, write_proofs
+from chain.cli.reach import WouldStall, check_reach
+from chain.ledger.testing import ToyChain
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import AssentError, ConfigError, KeyFileError
+from chain.primitives.keyfile import save_key
+
+
+def test_access_options_name_organisations_and_roles() -> None:
+    assert _access(("add=bank,role:admin", "reset= bureau ,bank")) == {
+        "add": {"orgs": ["bank"], "roles": ["admin"]},
+        "reset": {"orgs": ["bureau", "bank"], "roles": []},
+    }
+    for bad in (("add",), ("add=",), ("=bank",), ("add=bank", "add=bureau")):
+        with pytest.raises(ConfigError, match="--allow"):
+            _access(bad)
+
+
+def test_a_public_key_is_read_from_digits_or_a_file(tmp_path: Path) -> None:
+    key, path = PrivateKey(bytes(32)), tmp_path / "node.key"
+    save_key(path, key, "sealed with this")
+    assert public_key(str(path), "--node-key") == public_key(key.public.hex(), "--node-key") == key.public
+    (tmp_path / "other").write_text("{}")
+    for bad in ("ab", "zz" * 32, str(tmp_path / "missing"), str(tmp_path / "other")):
+        with pytest.raises(KeyFileError):
+            public_key(bad, "--node-key")
+
+
+class Seen:
+    """Answers as a node that is connected to some of the others."""
+
+    def __init__(self, validators: int, running: int) -> None:
+        self.nodes = [
+            {"name": f"n{i}", "public_key": bytes([i]) * 32, "role": "validator"} for i in range(validators)
+        ]
+        self.running = [node["public_key"].hex() for node in self.nodes][:running]  # type: ignore[attr-defined]
+
+    async def variable(self, *_: str) -> Any:
+        return self.nodes
+
+    async def request(self, method: str) -> Any:
+        if method == "getNodeInfo":
+            return {"key": self.running[0]}
+        return [{"key": key, "connected": True} for key in self.running[1:]]
+
+
+GHOST = {"name": "ghost", "public_key": bytes([99]) * 32, "role": "validator"}
+
+
+@pytest.mark.parametrize(
+    ("validators", "running", "kind", "payload", "stalls"),
+    [
+        (1, 1, "add_node", GHOST, True),
+        (1, 1, "add_node", {**GHOST, "role": "observer"}, False),
+        (3, 3, "add_node", GHOST, False),
+        (4, 4, "add_node", GHOST, False),
+        (4, 3, "add_node", GHOST, True),
+        (3, 2, "remove_node", {"name": "n0"}, True),
+        (3, 2, "remove_node", {"name": "n2"}, False),
+        (3, 2, "change_role", {"name": "n1", "role": "observer"}, True),
+        (4, 2, "set_limits", {"block_txs": 1}, False),
+    ],
+)
+async def test_a_change_after_which_no_quorum_runs_is_foreseen(
+    validators: int, running: int, kind: str, payload: dict[str, Any], stalls: bool
+) -> None:
+    client: Any = Seen(validators, running)
+    if not stalls:
+        await check_reach(client, kind, payload)
+        return
+    with pytest.raises(WouldStall, match="set-role"):
+        await check_reach(client, kind, payload)
+
+
+async def test_a_file_of_proofs_is_checked_byte_by_byte(tmp_path: Path) -> None:
+    chain = ToyChain()
+    for number in range(3):
+        chain.add(chain.call("put", {"key": number, "value": number}))
+    client = Client("http://127.0.0.1:1", chain.genesis)
+    client.kept = [chain.ledger.prove.state("toy", b"absent", 2)]
+    path = tmp_path / "proofs.json"
+    await write_proofs(path, client)
+    (proved,) = check_proofs(path, chain.genesis)
+    assert (proved["height"], proved["value"]) == (2, None)
+    document = json.loads(path.read_text())
+    raw = bytes.fromhex(document["states"][0])
+    for place in range(0, len(raw), 7):
+        changed = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+        path.write_text(json.dumps({**document, "states": [changed.hex()]}))
+        with pytest.raises(AssentError):
+            check_proofs(path, chain.genesis)
+    for bad in (
+        "",
+        "[]",
+        "{}",
+        json.dumps({**document, "version": 9}),
+        json.dumps({**document, "states": [1]}),
+    ):
+        path.write_text(bad)
+        with pytest.raises(ProofFileError):
+            check_proofs(path, chain.genesis)
+    path.write_text(json.dumps({**document, "chain_id": "00" * 32}))
+    with pytest.raises(ProofFileError, match="another chain"):
+        check_proofs(path, chain.genesis)
