@@ -59,6 +59,10 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
     console.print(f"created {folder}; a member sends, the others approve and one commits, in this order:")
     for step in steps:
         console.print(f"  {step}")
+    console.print(
+        "once admitted it has a vote; until its own node runs, it votes through a member's node: "
+        f"assent proposal approve NUMBER --node http://HOST:PORT --genesis {genesis} --key {org.key('admin')}"
+    )
 
 
 def _steps(org: OrgFolder, ports: tuple[str, str, str], computes: bool) -> list[str]:

@@ -392,7 +392,7 @@ def rotate_node_key(name: str, public_key: bytes):
     place = place_of(listed, name)
     node = listed[place]
     require(node["org"] == org, "NOT_OWNER")
-    require(ctx.height >= rotations.get(name, 0) + ROTATION_BLOCKS or name not in rotations, "TOO_EARLY")
+    require(name not in rotations or ctx.height >= rotations[name] + ROTATION_BLOCKS, "TOO_SOON")
     check_key(public_key)
     require(public_key.hex() not in seats, "KEY_EXISTS")
     old = node["public_key"]

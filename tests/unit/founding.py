@@ -28,6 +28,10 @@ LIMITS: dict[str, Value] = {
 }
 
 
+class Refused(Exception):
+    """A call that reverted; the first argument is its code."""
+
+
 def seeded(name: str) -> PrivateKey:
     """Return the key that belongs to a name."""
     return PrivateKey(sha256(name.encode()).digest())

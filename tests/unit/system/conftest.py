@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from founding import CHAIN_ID, LIMITS, ORGS, VALIDATING, node_of, seeded
+from founding import CHAIN_ID, LIMITS, ORGS, VALIDATING, Refused, node_of, seeded
 
 from chain.primitives.codec import Value, decode_value, encode_value
 from chain.primitives.crypto import PrivateKey
@@ -32,10 +32,6 @@ PROGRAM: dict[str, Value] = {
     "status": "active",
 }
 _RUNTIME = ContractRuntime()
-
-
-class Refused(Exception):
-    """A call that reverted; the first argument is its code."""
 
 
 class World:

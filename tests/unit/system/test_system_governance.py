@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing
 from hashlib import sha256
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from founding import LIMITS, ORGS, VALIDATING, node_of, seeded
+from founding import LIMITS, ORGS, VALIDATING, Refused, node_of, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.ledger.genesis import FIXED_LIMITS, Limits
+from chain.ledger.schedule import announce
+from chain.ledger.testing import ToyChain
 from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import Bound, encode_value
 from chain.primitives.execution import SUBJECT_PATTERN, var_key
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from conftest import World
 
 README = Path(system.__file__).with_name("README.md")
+NODE_NAMES = [*[f"{name}-node" for name in VALIDATING], "n1", "n2", "n3", "n4"]
 WEEK_MS = 7 * 24 * 3_600_000
 MEMBERS = list(ORGS)
 NEWCOMER = {
@@ -335,7 +339,7 @@ def test_an_org_moves_its_own_seat_to_a_new_key_without_votes(bare: World) -> No
     assert bare.variable("governance", "nodes")[0] == node_of("bank", public_key=fresh)
     assert bare.trail("node:bank-node") == ["NodeKeyRotated"]
     again = {**args, "public_key": seeded("bank/node/3").public}
-    assert bare.refusal("bank", "governance.rotate_node_key", **again) == "TOO_EARLY"
+    assert bare.refusal("bank", "governance.rotate_node_key", **again) == "TOO_SOON"
     bare.advance(blocks=100)
     back = {**args, "public_key": old}
     assert bare.refusal("bank", "governance.rotate_node_key", **back) == "KEY_EXISTS"
@@ -473,6 +477,50 @@ def test_nothing_is_carried_out_below_the_policy(
         world.do("bank", "governance.commit", seq=seq)
     else:
         assert world.refusal("bank", "governance.commit", seq=seq) == "NOT_ENOUGH_VOTES"
+
+
+DECISIONS = st.one_of(
+    st.builds(
+        lambda org, number, role: (
+            "add_node",
+            node_of(org, name=f"n{number}", public_key=bytes([number]) * 32, role=role),
+        ),
+        st.sampled_from(MEMBERS),
+        st.integers(1, 4),
+        st.sampled_from(["validator", "observer"]),
+    ),
+    st.builds(lambda name: ("remove_node", {"name": name}), st.sampled_from(NODE_NAMES)),
+    st.builds(
+        lambda name, role: ("change_role", {"name": name, "role": role}),
+        st.sampled_from(NODE_NAMES),
+        st.sampled_from(["validator", "observer"]),
+    ),
+    st.builds(
+        lambda name, value: ("set_limits", {name: value}),
+        st.sampled_from(sorted(LIMITS)),
+        st.sampled_from([1, 500, 40_000, 132_224, 10_000_000, 10**12, 10**15]),
+    ),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(decisions=st.lists(DECISIONS, max_size=8))
+def test_whatever_members_decide_the_ledger_can_follow(
+    fresh: Callable[[], World], decisions: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The contract refuses what the ledger's schedule would not follow: no wish stays unfulfilled."""
+    world, ledger = fresh(), ToyChain()
+    for kind, payload in decisions:
+        with contextlib.suppress(Refused):
+            decided(world, kind, payload)
+        writes = {
+            ("governance", var_key(name)): world.state["governance", var_key(name)]
+            for name in ("nodes", "limits")
+        }
+        announced = announce(ledger.ledger.schedule, ledger.genesis, 1, writes)
+        assert not any(b"refused" in key for _, key in announced.entries)
+        listed = world.variable("governance", "nodes")
+        assert len({node["public_key"] for node in listed}) == len(listed)
 
 
 @given(n=st.integers(1, 200), stated=st.integers(0, 300))
