@@ -53,7 +53,7 @@ class Mempool(Section):
     """Bounds of the pool of transactions that wait for a block."""
 
     max_transactions: Annotated[int, within(100, 1_000_000, "transactions")] = 50_000
-    max_bytes: Annotated[int, within(1_048_576, 4_294_967_296, "bytes")] = 134_217_728
+    max_bytes: Annotated[int, within(1_048_576, 4_294_967_296, "bytes")] = 67_108_864
     max_per_sender: Annotated[int, within(1, 1_000_000, "transactions")] = 20_000
 
 

@@ -94,7 +94,8 @@ async def trail(
                 yield row
     if not seen and filters == Filters():
         raise SubjectUnknown(
-            f"{subject}: no event names it; subjects are dataset:ID, grant:ID, job:ID, org:ID, contract:ID"
+            f"{subject}: no event names it; subjects are dataset:ID, grant:ID, job:ID, org:ID, contract:ID, "
+            "node:NAME, proposal:NUMBER, params:limits, params:policy, params:terms"
         )
 
 

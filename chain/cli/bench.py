@@ -21,16 +21,16 @@ def bench() -> None:
 
 
 def verification_us(repeats: int = 2_000) -> float:
-    """Return the median-of-five time of one Ed25519 verification in microseconds."""
+    """Return the median-of-five CPU time of one Ed25519 verification in microseconds."""
     key = PrivateKey(bytes(32))
     message = bytes(32)
     signature = key.sign(message)
     rounds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for _ in range(repeats):
             verify(key.public, message, signature)
-        rounds.append((time.perf_counter() - begin) / repeats * 1e6)
+        rounds.append((time.thread_time() - begin) / repeats * 1e6)
     return sorted(rounds)[2]
 
 
@@ -59,38 +59,79 @@ output_option = click.option("-o", "--output", type=click.Path(path_type=Path), 
 @bench.command("chain")
 @click.option("--transactions", type=click.IntRange(1_000, 10_000_000), default=20_000, show_default=True)
 @click.option(
-    "--outstanding", type=click.IntRange(1, 100_000), default=1_500, show_default=True, help="Most in flight."
+    "--outstanding",
+    type=click.IntRange(100, 100_000),
+    default=3_000,
+    show_default=True,
+    help="Most in flight.",
 )
+@click.option(
+    "--half-load", type=click.FloatRange(0, 3_600), default=10, show_default=True,
+    help="Seconds at half the measured rate; 0 leaves them out.",
+)  # fmt: skip
+@click.option(
+    "--keys", type=click.IntRange(1_000, 10_000_000), multiple=True, default=(1_000,), show_default=True,
+    help="State entries before the load; give it twice to compare.",
+)  # fmt: skip
+@click.option("--profile", is_flag=True, help="Sample one node with py-spy and say where its time goes.")
 @output_option
 @json_option
 @reports_errors
-def bench_chain(transactions: int, outstanding: int, output: Path | None, as_json: bool) -> None:
-    """Four validators on loopback under sustained load of one contract call a transaction."""
-    from chain.cli.bench_chain import measure
+def bench_chain(
+    transactions: int,
+    outstanding: int,
+    half_load: float,
+    keys: tuple[int, ...],
+    profile: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Four validators on loopback: throughput, latency at half of it, CPU a transaction, by size of state."""
+    from chain.cli.bench_chain import Plan, measure
 
-    figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
-    figures |= measure(transactions, outstanding)
-    unit = figures["verify_us"]
-    measured: list[tuple[str, float, str, float]] = [
-        ("throughput (sustained)", figures["per_second"], "tx/s", 1e6 / figures["per_second"]),
-        ("latency p50", figures["latency_ms"]["p50"], "ms", figures["latency_ms"]["p50"] * 1e3),
-        ("latency p99", figures["latency_ms"]["p99"], "ms", figures["latency_ms"]["p99"] * 1e3),
-        *(
-            (f"CPU a transaction, {name}", cost, "µs", cost)
-            for name, cost in figures["cpu_us_per_tx"].items()
-        ),
+    before = verification_us()
+    runs = [
+        measure(
+            Plan(transactions, outstanding, half_load, size, profile), lambda what: click.echo(what, err=True)
+        )
+        for size in keys
     ]
-    figures["ratios"] = {name: round(cost_us / unit, 2) for name, _, _, cost_us in measured}
-    rows: list[list[Any]] = [[*item[:3], figures["ratios"][item[0]]] for item in measured]
-    rows += [["transactions a block (mean)", figures["per_block"], "tx", ""]]
-    rows += [["one Ed25519 verification", unit, "µs", 1.0]]
-    report(
-        f"{transactions} transactions, 4 validators, {figures['machine']['cores']} cores",
-        figures,
-        rows,
-        output,
-        as_json,
-    )
+    unit = round((before + verification_us()) / 2, 2)
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": unit, "runs": runs}
+    rows: list[list[Any]] = []
+    for run in runs:
+        rows += _chain_rows(run, unit)
+    if len(runs) > 1:
+        share = runs[-1]["full_load"]["per_second"] / runs[0]["full_load"]["per_second"]
+        figures["throughput_share"] = round(share, 3)
+        rows.append([f"throughput at {keys[-1]} keys, of that at {keys[0]}", round(100 * share, 1), "%", ""])
+    rows.append(["one Ed25519 verification (CPU)", unit, "µs", 1.0])
+    title = f"{transactions} transactions, 4 validators, {figures['machine']['cores']} cores"
+    report(title, figures, rows, output, as_json)
+
+
+def _chain_rows(run: dict[str, Any], unit: float) -> list[list[Any]]:
+    full, half = run["full_load"], run.get("half_load")
+    mean = sum(full["cpu_us_per_tx"].values()) / len(full["cpu_us_per_tx"])
+    full["cpu_verifications"] = round(mean / unit, 2)
+    rows: list[list[Any]] = [
+        [f"state of {run['keys']} keys", "", "", ""],
+        ["full load: throughput", full["per_second"], "tx/s", ""],
+        ["full load: latency p50", full["latency_ms"]["p50"], "ms", ""],
+        ["full load: latency p99", full["latency_ms"]["p99"], "ms", ""],
+        ["full load: transactions a block", full["per_block"], "tx", ""],
+        ["CPU a transaction a node", round(mean, 1), "µs", full["cpu_verifications"]],
+        ["CPU a transaction of the load", full["load_us_per_tx"], "µs", ""],
+        ["one verification beside the load", run["verify_loaded_us"], "µs", ""],
+    ]
+    if half is not None:
+        rows += [
+            [f"half load ({half['rate']:.0f} tx/s): latency p50", half["latency_ms"]["p50"], "ms", ""],
+            ["half load: latency p99", half["latency_ms"]["p99"], "ms", ""],
+            ["half load: transactions a block", half["per_block"], "tx", ""],
+        ]
+    shares = run.get("profile", {})
+    return rows + [[f"profile: {part}", round(100 * share, 1), "%", ""] for part, share in shares.items()]
 
 
 @bench.command("catchup")
@@ -145,3 +186,47 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
         note = f"ms  (p99 {item['p99_ms']}; a party sends {item['bytes']} B in {item['rounds']} rounds)"
         rows.append([name, item["median_ms"], note, item["verifications"]])
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
+
+
+@bench.command("gas")
+@click.option("--repeats", type=click.IntRange(2, 100), default=5, show_default=True, help="Least time of.")
+@output_option
+@json_option
+@reports_errors
+def bench_gas(repeats: int, output: Path | None, as_json: bool) -> None:
+    """Time per unit of gas of every operation class, and what the typical call costs (a minute or two)."""
+    from chain.cli.bench_gas import measure_gas
+
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
+    figures |= measure_gas(repeats)
+    unit = figures["verify_us"]
+    rows: list[list[Any]] = [
+        [
+            f"{cost['group']}: {cost['name']}",
+            cost["ns_per_gas"],
+            f"ns/gas  ({cost['gas']:.0f} gas)",
+            cost["ratio"],
+        ]
+        for cost in [*figures["costs"][:15], *figures["costs"][-15:]]
+    ]
+    typical, spent = figures["typical_call_us"], figures["default_limit_ms"]
+    slowest = max(spent, key=lambda name: spent[name])
+    summary: list[list[Any]] = [
+        [f"median of {figures['classes']} classes", figures["median_ns_per_gas"], "ns/gas", 1.0],
+        ["classes within 3 of the median", figures["within_3"], "classes", ""],
+        ["classes within 5 of the median", figures["within_5"], "classes", ""],
+        [f"1,000,000 gas spent on: {slowest}", spent[slowest], "ms", ""],
+        ["typical call, contract", typical["contract"], "µs", round(typical["contract"] / unit, 2)],
+        [
+            "typical call, plain Python",
+            typical["plain_python"],
+            "µs",
+            round(typical["plain_python"] / unit, 2),
+        ],
+        ["one Ed25519 verification", unit, "µs", 1.0],
+    ]
+    if not as_json:
+        print_table(
+            "the 15 slowest and the 15 fastest classes", ["class", "#value", "unit", "#× median"], rows
+        )
+    report("gas", figures, summary, output, as_json)

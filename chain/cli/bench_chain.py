@@ -1,35 +1,38 @@
-"""The load behind `assent bench chain`: real processes, signed transactions, certified answers."""
+"""The measurement behind `assent bench chain`: four real validators under load, by size of their state."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
+import shutil
 import statistics
 import tempfile
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from chain.api.client import Account, Client
-from chain.cli import processes
-from chain.cli.consortium import start_consortium, stop_consortium
+from chain.cli import bench_load, processes
+from chain.cli.bench_forge import Forge
+from chain.cli.bench_load import BATCH, OPEN_INTERVAL_S, Batch, Load
+from chain.cli.bench_profile import Profiler
+from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
-from chain.config import load_node_config
-from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import load_genesis
-from chain.primitives.codec import encode, encode_value
+from chain.primitives.codec import Value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
 
 ORGS = ["north", "east", "south", "west"]
-CONTRACT = "bench"
-BATCH = 100
-KEYS = 1_000
-STALL_S = 60.0
+ROUND_MAX = 50_000
+"""Transactions signed at once; between two rounds of load nothing is outstanding."""
+FILL_KEYS = 500
+FILL_CALLS = 40
+FILL_GAS = 1_400_000
 SOURCE = """\
 entries = Map(str, int)
 Moved = Event(source=str, target=str, amount=int)
@@ -44,46 +47,38 @@ def move(source: str, target: str, amount: int) -> int:
     entries[target] = right + amount
     Moved(source=source, target=target, amount=amount)
     return right + amount
+
+
+@export
+def fill(first: int, count: int) -> None:
+    for number in range(first, first + count):
+        entries[f"account-{number}"] = 1_000
 """
 
 
-@dataclass(slots=True)
-class Load:
-    """What was sent when, and what was seen certified when (loop time, s)."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure on one chain."""
 
+    transactions: int
+    """Under full load."""
     outstanding: int
-    height: int
-    sent_at: dict[str, float] = field(default_factory=dict)
-    latency_s: list[float] = field(default_factory=list)
-    blocks: int = 0
-    first: float = 0.0
-    last: float = 0.0
-    progress: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def certified(self, height: int, ids: list[str], now: float) -> None:
-        """Count the transactions of one certified block."""
-        self.height = height
-        ours = [tx_id for tx_id in ids if tx_id in self.sent_at]
-        self.latency_s.extend(now - self.sent_at.pop(tx_id) for tx_id in ours)
-        self.blocks += bool(ours)
-        self.last = now
-        self.progress.set()
-
-    async def room(self) -> None:
-        """Wait until fewer transactions are outstanding than the bound."""
-        while len(self.sent_at) >= self.outstanding:
-            self.progress.clear()
-            async with asyncio.timeout(STALL_S):
-                await self.progress.wait()
+    half_load_s: float
+    """How long half the measured rate is kept up afterwards; 0 leaves that out."""
+    keys: int
+    """State entries that the load moves amounts between; all exist beforehand."""
+    profile: bool
 
 
-def measure(transactions: int, outstanding: int) -> dict[str, Any]:
-    """Run four validators in a temporary folder, load them, and return the figures."""
+def measure(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
+    """Fill the state of four validators in a temporary folder, start them, load them; return the figures."""
     with tempfile.TemporaryDirectory(prefix="assent-bench-") as folder:
         consortium = create_consortium(Path(folder) / "c", ORGS, ORGS[:3], 0, "bench")
+        progress(f"making a state of {plan.keys} keys")
+        _fill(consortium, plan.keys)
         try:
             list(start_consortium(consortium, agents=False))
-            return asyncio.run(_measure(consortium, transactions, outstanding))
+            return asyncio.run(_Bench(consortium, plan, progress).run())
         except (aiohttp.ClientError, TimeoutError) as error:
             ends = "\n".join(f"{org.name}: {processes.log_tail(org, 'node', 3)}" for org in consortium.orgs)
             raise processes.ProcessError(f"the load broke off ({error or 'no progress'}):\n{ends}") from None
@@ -91,48 +86,154 @@ def measure(transactions: int, outstanding: int) -> dict[str, Any]:
             list(stop_consortium(consortium))
 
 
-async def _measure(consortium: Consortium, transactions: int, outstanding: int) -> dict[str, Any]:
-    chain_id = load_genesis(consortium.genesis).chain_id
-    admins = {org.name: load_key(org.key("admin")) for org in consortium.orgs}
-    urls = {org.name: _url(org) for org in consortium.orgs}
-    await deploy_contract(urls, admins, chain_id, CONTRACT, SOURCE)
-    async with Client(next(iter(urls.values()))) as client:
-        head = await client.head()
-    batches = [range(at, min(at + BATCH, transactions)) for at in range(0, transactions, BATCH)]
-    load = Load(outstanding, head)
-    before = {org.name: _cpu_s(org) for org in consortium.orgs}
-    async with aiohttp.ClientSession() as session:
-        watcher = asyncio.create_task(_watch(session, urls[ORGS[0]], load, head + 1))
-        load.first = asyncio.get_running_loop().time()
-        senders = [
-            _send(session, urls[name], admins[name], chain_id, batches[i :: len(ORGS)], load)
-            for i, name in enumerate(ORGS)
-        ]
-        await asyncio.gather(*senders)
-        load.outstanding = 1
-        await load.room()
-        watcher.cancel()
-    after = {org.name: _cpu_s(org) for org in consortium.orgs}
-    cpu = {name: round((after[name] - before[name]) / transactions * 1e6, 1) for name in before}
-    return _figures(load, cpu)
+def _fill(consortium: Consortium, keys: int) -> None:
+    """Make the chain's first heights with the production ledger, once, for all its validators."""
+    data = [org.path / "data" for org in consortium.orgs]
+    forge = Forge(consortium, data[0])
+    forge.deploy(SOURCE)
+    calls: list[tuple[str, dict[str, Value]]] = [
+        ("fill", {"first": first, "count": min(FILL_KEYS, keys - first)})
+        for first in range(0, keys, FILL_KEYS)
+    ]
+    for at in range(0, len(calls), FILL_CALLS):
+        forge.call(calls[at : at + FILL_CALLS], FILL_GAS)
+    forge.close()
+    for copy in data[1:]:
+        shutil.copytree(data[0], copy)
 
 
-def _figures(load: Load, cpu: dict[str, float]) -> dict[str, Any]:
-    seconds = load.last - load.first
-    cuts = statistics.quantiles(load.latency_s, n=100)
-    return {
-        "transactions": len(load.latency_s),
-        "seconds": round(seconds, 2),
-        "per_second": round(len(load.latency_s) / seconds, 1),
-        "per_block": round(len(load.latency_s) / max(load.blocks, 1), 1),
-        "latency_ms": {"p50": round(cuts[49] * 1e3, 1), "p99": round(cuts[98] * 1e3, 1)},
-        "outstanding": load.outstanding,
-        "cpu_us_per_tx": cpu,
-    }
+class _Bench:
+    """The phases over one running consortium."""
+
+    def __init__(self, consortium: Consortium, plan: Plan, progress: Callable[[str], None]) -> None:
+        self._orgs, self._plan, self._progress = consortium.orgs, plan, progress
+        genesis = load_genesis(consortium.genesis)
+        self._chain_id, self._window = genesis.chain_id, genesis.limits.validity_window
+        self._admins = [load_key(org.key("admin")) for org in consortium.orgs]
+        self._urls = [node_url(org) for org in consortium.orgs]
+        self._verify_us: list[float] = []
+        self._done = 0
+
+    async def run(self) -> dict[str, Any]:
+        """Return the figures of every phase."""
+        plan = self._plan
+        async with aiohttp.ClientSession() as session:
+            self._progress(f"full load: {plan.transactions} transactions, {plan.outstanding} outstanding")
+            profiler = Profiler(self._orgs[1]) if plan.profile else None
+            full = await self._full(session, profiler)
+            figures = {"keys": plan.keys, "outstanding": plan.outstanding, "full_load": full}
+            if plan.half_load_s:
+                rate = full["per_second"] / 2
+                self._progress(f"half load: {rate:.0f} transactions a second for {plan.half_load_s:.0f} s")
+                figures["half_load"] = {"rate": rate} | await self._half(session, rate)
+        figures["verify_loaded_us"] = round(statistics.median(self._verify_us), 2)
+        if profiler is not None:
+            figures["profile"] = profiler.shares()
+        return figures
+
+    async def _full(self, session: aiohttp.ClientSession, profiler: Profiler | None) -> dict[str, Any]:
+        plan, load, spent = self._plan, Load(), _Spent(self._orgs)
+        seconds = 0.0
+        for first in range(0, plan.transactions, ROUND_MAX):
+            count = min(ROUND_MAX, plan.transactions - first)
+            batches = await self._sign(count, BATCH)
+            if profiler is not None:
+                profiler.start()
+            spent.begin()
+            async with self._watched(session, load):
+                senders = [
+                    bench_load.send_closed(session, url, batches[i :: len(ORGS)], load, plan.outstanding)
+                    for i, url in enumerate(self._urls)
+                ]
+                await asyncio.gather(*senders)
+                await load.at_most(0)
+            spent.end()
+            seconds += load.last - load.first
+            if profiler is not None:
+                profiler.stop()
+        load.first = load.last - seconds
+        return load.figures() | spent.per_transaction(plan.transactions)
+
+    async def _half(self, session: aiohttp.ClientSession, rate: float) -> dict[str, Any]:
+        size = max(1, round(rate * OPEN_INTERVAL_S))
+        batches = await self._sign(size * round(self._plan.half_load_s / OPEN_INTERVAL_S), size)
+        load, spent = Load(), _Spent(self._orgs)
+        spent.begin()
+        async with self._watched(session, load):
+            await bench_load.send_open(session, self._urls, batches, load)
+            await load.at_most(0)
+        spent.end()
+        return load.figures() | spent.per_transaction(len(load.latency_s))
+
+    def _watched(self, session: aiohttp.ClientSession, load: Load) -> _Watched:
+        return _Watched(session, self._urls[0], load, self._verify_us)
+
+    async def _sign(self, count: int, size: int) -> list[Batch]:
+        """Return `count` signed transactions in batches, the nodes' admins signing in turns."""
+        async with Client(self._urls[0]) as client:
+            valid_until = await client.head() + self._window - 1
+        calls = list(_moves(self._done, count, self._plan.keys))
+        self._done += count
+        signed: list[Batch] = []
+        for number, first in enumerate(range(0, count, size)):
+            key = self._admins[number % len(self._admins)]
+            part = calls[first : first + size]
+            signed += bench_load.sign_batches(key, self._chain_id, part, valid_until, size)
+        return signed
 
 
-def _url(org: OrgFolder) -> str:
-    return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
+def _moves(first: int, count: int, keys: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield calls that touch the whole state evenly, in no order that a cache could follow."""
+    for number in range(first, first + count):
+        source = number * 7_919 % keys
+        target = (number * 104_729 + 1) % keys
+        yield "move", {"source": f"account-{source}", "target": f"account-{target}", "amount": 1}
+
+
+class _Watched:
+    """While inside: certified blocks are counted, and verifications timed beside the load."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, load: Load, verify_us: list[float]) -> None:
+        self._session, self._url, self._load, self._verify_us = session, url, load, verify_us
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    async def __aenter__(self) -> None:
+        async with Client(self._url) as client:
+            height = await client.head() + 1
+        self._tasks = (
+            asyncio.create_task(bench_load.watch(self._session, self._url, self._load, height)),
+            asyncio.create_task(bench_load.probe(self._verify_us)),
+        )
+        self._load.first = asyncio.get_running_loop().time()
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Spent:
+    """CPU seconds, user and system, of the nodes and of this process."""
+
+    def __init__(self, orgs: Sequence[OrgFolder]) -> None:
+        self._orgs = orgs
+        self._seconds = dict.fromkeys([*(org.name for org in orgs), "load"], 0.0)
+        self._begun: dict[str, float] = {}
+
+    def begin(self) -> None:
+        self._begun = self._now()
+
+    def end(self) -> None:
+        for name, seconds in self._now().items():
+            self._seconds[name] += seconds - self._begun[name]
+
+    def per_transaction(self, transactions: int) -> dict[str, Any]:
+        """Return the nodes' and the load's own microseconds a transaction."""
+        cost = {name: round(spent / transactions * 1e6, 1) for name, spent in self._seconds.items()}
+        return {"load_us_per_tx": cost.pop("load"), "cpu_us_per_tx": cost}
+
+    def _now(self) -> dict[str, float]:
+        return {org.name: _cpu_s(org) for org in self._orgs} | {"load": time.process_time()}
 
 
 def _cpu_s(org: OrgFolder) -> float:
@@ -160,58 +261,3 @@ async def deploy_contract(
             await account.send("lifecycle", "approve", {"name": contract, "seq": seq, "hash": voted})
             if position == 2:
                 await account.send("lifecycle", "commit", {"name": contract, "seq": seq}, gas_limit=5_000_000)
-
-
-def _request(key: PrivateKey, chain_id: bytes, numbers: range, head: int) -> tuple[list[str], bytes]:
-    """Sign one batch: (ids, request body)."""
-    txs = [_transaction(key, chain_id, number, head) for number in numbers]
-    call = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "sendTransactions",
-        "params": {"transactions": [encode(tx).hex() for tx in txs]},
-    }
-    return [transaction_id(tx.body).hex() for tx in txs], json.dumps(call).encode()
-
-
-def _transaction(key: PrivateKey, chain_id: bytes, number: int, head: int) -> Transaction:
-    args = {
-        "source": f"account-{number % KEYS}",
-        "target": f"account-{number * 7 % KEYS + KEYS}",
-        "amount": 1,
-    }
-    body = TransactionBody(
-        chain_id, key.public, CONTRACT, "move", encode_value(args), 100_000, os.urandom(16), head + 500
-    )
-    return sign_transaction(body, key)
-
-
-async def _send(
-    session: aiohttp.ClientSession,
-    url: str,
-    key: PrivateKey,
-    chain_id: bytes,
-    batches: list[range],
-    load: Load,
-) -> None:
-    for numbers in batches:
-        await load.room()
-        ids, body = _request(key, chain_id, numbers, load.height)
-        now = asyncio.get_running_loop().time()
-        load.sent_at.update(dict.fromkeys(ids, now))
-        async with session.post(url + "/", data=body) as response:
-            answer = await response.json(content_type=None)
-        refused = [item for item in answer.get("result", [answer]) if "error" in item]
-        if refused:
-            raise processes.ProcessError(f"{url} refused {len(refused)} transactions: {refused[0]['error']}")
-
-
-async def _watch(session: aiohttp.ClientSession, url: str, load: Load, from_height: int) -> None:
-    async with session.ws_connect(url + "/ws", max_msg_size=0) as socket:
-        params = {"kind": "blocks", "fromHeight": from_height}
-        await socket.send_json({"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": params})
-        async for message in socket:
-            update = json.loads(message.data)
-            if "method" in update:
-                block = update["params"]["result"]
-                load.certified(block["height"], block["transactions"], asyncio.get_running_loop().time())

@@ -75,9 +75,9 @@ class Forge:
             if receipt.status != OK:
                 raise ForgeFailed(f"height {header.height}: {receipt.status} {receipt.code}")
 
-    def deploy(self) -> None:
+    def deploy(self, source: str = SOURCE) -> None:
         """Put the contract of the load in force."""
-        terms: dict[str, Value] = {"name": CONTRACT, "source": SOURCE, "arguments": {}, "terms": {}}
+        terms: dict[str, Value] = {"name": CONTRACT, "source": source, "arguments": {}, "terms": {}}
         self.add([(self._admins[0], "lifecycle", "propose", terms)], 5_000_000)
         raw = self.ledger.read.state("lifecycle", map_key("proposals", f"{CONTRACT}/1"))
         proposal = decode_value(raw or b"", max_bytes=1_048_576)
@@ -94,6 +94,10 @@ class Forge:
             numbers = range(first, min(first + per_block, transactions))
             self.add([self._put(number, keys) for number in numbers], 100_000)
             progress(numbers[-1] + 1, transactions)
+
+    def call(self, calls: Sequence[tuple[str, dict[str, Value]]], gas: int) -> None:
+        """Add one block of (method, arguments) calls of the contract of the load."""
+        self.add([(self._admins[0], CONTRACT, method, args) for method, args in calls], gas)
 
     def _put(self, number: int, keys: int) -> tuple[PrivateKey, str, str, dict[str, Value]]:
         admin = self._admins[number % len(self._admins)]

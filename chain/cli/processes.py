@@ -27,7 +27,8 @@ def find(org: OrgFolder, process: str) -> psutil.Process | None:
     """Return the running process that the pid file names, if it really is ours."""
     try:
         running = psutil.Process(int(org.pid(process).read_text()))
-        if running.status() == psutil.STATUS_ZOMBIE or str(_config(org, process)) not in running.cmdline():
+        words = running.cmdline()  # none for a moment, while the kernel exchanges the program
+        if running.status() == psutil.STATUS_ZOMBIE or (words and str(_config(org, process)) not in words):
             return None
     except (OSError, ValueError, psutil.Error):
         return None

@@ -39,11 +39,11 @@ class PoolBounds:
     """Local bounds of the pool."""
 
     max_transactions: int = 50_000
-    max_bytes: int = 134_217_728
+    max_bytes: int = 67_108_864
     max_per_sender: int = 20_000
     max_held: int = 20_000
     """Transactions kept for proposals, beside the pool; the oldest give way."""
-    max_held_bytes: int = 67_108_864
+    max_held_bytes: int = 33_554_432
 
 
 class Mempool:

@@ -18,6 +18,7 @@ from chain.ledger.block import (
     header_hash,
     sign_transaction,
 )
+from chain.ledger.executor import ChainRuntime
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator
 from chain.ledger.ledger import Ledger
 from chain.ledger.state import member_of
@@ -140,11 +141,16 @@ def toy_genesis(
 class ToyChain:
     """One ledger and the keys of all its members."""
 
-    def __init__(self, genesis: Genesis | None = None, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        genesis: Genesis | None = None,
+        store: Store | None = None,
+        runtime: ChainRuntime | None = None,
+    ) -> None:
         """Open or create a chain of four organisations in memory, unless told otherwise."""
         self.genesis = genesis or toy_genesis()
         self.store = store if store is not None else MemoryStore()
-        self.ledger = Ledger(self.store, self.genesis, ToyRuntime())
+        self.ledger = Ledger(self.store, self.genesis, runtime or ToyRuntime())
         self._nonce = 0
 
     def call(

@@ -314,8 +314,12 @@ Value = Any
 
 def encode_value(value: Value) -> bytes:
     """Return the canonical bytes of a contract value; dict keys are sorted, ints before strings."""
-    packed: bytes = msgpack.packb(_lower(value, VALUE_DEPTH_MAX), use_bin_type=True)
+    packed: bytes = _pack(_lower(value, VALUE_DEPTH_MAX))
     return packed
+
+
+_pack = msgpack.Packer(use_bin_type=True).pack
+"""One packer for all values: a fresh one allocates 256 KiB. It never lets go of the GIL: threads share it."""
 
 
 def decode_value(data: bytes, *, max_bytes: int) -> Value:
@@ -373,13 +377,27 @@ def _lower(value: Value, depth: int) -> Any:
     if depth == 0:
         raise DecodeError(f"value: nested deeper than {VALUE_DEPTH_MAX}")
     if kind is list:
-        return [_lower(item, depth - 1) for item in value]
+        return [item if type(item) in _AS_IS else _lower(item, depth - 1) for item in value]
     if kind is tuple:
-        packed = msgpack.packb([_lower(item, depth - 1) for item in value], use_bin_type=True)
-        return msgpack.ExtType(_EXT_TUPLE, packed)
+        items = [item if type(item) in _AS_IS else _lower(item, depth - 1) for item in value]
+        return msgpack.ExtType(_EXT_TUPLE, _pack(items))
     if kind is dict:
-        return {key: _lower(value[key], depth - 1) for key in sorted(value, key=_key_order)}
+        return {
+            key: item if type(item := value[key]) in _AS_IS else _lower(item, depth - 1)
+            for key in _ordered(value)
+        }
     raise DecodeError(f"value: {kind.__name__} is not a contract value")
+
+
+_AS_IS = frozenset({str, bytes, bool, type(None)})
+_TEXT = frozenset({str})
+
+
+def _ordered(value: dict[Any, Value]) -> list[Any]:
+    """Return the keys in canonical order; that of texts by code point is that of their UTF-8 bytes."""
+    if _TEXT.issuperset(map(type, value)):
+        return sorted(value)
+    return sorted(value, key=_key_order)
 
 
 def _key_order(key: Any) -> tuple[int, int, bytes]:
