@@ -34,7 +34,8 @@ CANNOT_PROVE = (
     "What happened outside the ledger: data copied, shown or used without it leaves no trace here.",
     "Who held a key. A signature shows that the key was used, not by whom, nor that it was not stolen.",
     "Exact times. A block's time is the primary's clock within the bound that the validators check.",
-    "Anything if more than a third of the validators conspired: they could certify another history.",
+    "Anything if more than a third of one of the sets of validators shown conspired, then or later with the "
+    "keys they had: they could certify another history.",
     "The history of other subjects. Records of related subjects are shown as they stood at the last height; "
     "their own histories need their own packages.",
     "What happened after the last height.",
