@@ -9,6 +9,9 @@ import pydantic
 
 from chain.primitives.settings import Address, Section, check_address, load_toml, within
 
+KEEP_BLOCKS_MIN = 1_000
+"""Above the 600 heights that replays are recognised by."""
+
 
 class Files(Section):
     """Where the node finds and keeps things; relative paths start at the configuration file."""
@@ -71,6 +74,19 @@ class Sync(Section):
     snapshot_blocks: Annotated[int, within(0, 1_000_000_000, "blocks")] = 10_000
 
 
+def _check_keep(blocks: int) -> int:
+    if 0 < blocks < KEEP_BLOCKS_MIN:
+        raise ValueError(f"0 (everything), or {KEEP_BLOCKS_MIN}..1000000000 blocks")
+    return blocks
+
+
+class Storage(Section):
+    """How much history this node keeps."""
+
+    keep_blocks: Annotated[int, within(0, 1_000_000_000, "blocks"), pydantic.AfterValidator(_check_keep)] = 0
+    archive_dir: str = ""
+
+
 class Cache(Section):
     """Memory that the node may spend to be faster."""
 
@@ -99,6 +115,7 @@ class NodeConfig(Section):
     mempool: Mempool = Mempool()
     consensus: Consensus = Consensus()
     sync: Sync = Sync()
+    storage: Storage = Storage()
     cache: Cache = Cache()
     log: Log = Log()
     solo: Solo | None = None
@@ -108,6 +125,8 @@ class NodeFiles(Section):
     """The paths of one node, resolved."""
 
     data_dir: Path
+    archive_dir: Path | None
+    """Where pruned blocks go; None when they are discarded."""
     genesis: Path
     key: Path
     next_key: Path
@@ -120,6 +139,7 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
     names = config.files
     resolved = NodeFiles(
         data_dir=base / names.data_dir,
+        archive_dir=base / config.storage.archive_dir if config.storage.archive_dir else None,
         genesis=base / names.genesis,
         key=base / names.key,
         next_key=base / names.next_key,

@@ -49,10 +49,21 @@ def set_floor(store: Store, before: int, archive: str) -> Held:
     return moved
 
 
+def sweep_due(store: Store) -> bool:
+    """Tell whether rows of what is not held can go now."""
+    held = Holding(store).now()
+    return held.swept < _sweep_end(store, held)
+
+
+def _sweep_end(store: Store, held: Held) -> int:
+    """Return the first height whose rows stay: what ran in the window is still looked up."""
+    return held.blocks and min(held.blocks, Queries(store).head().height - WINDOW + 1)
+
+
 def sweep(store: Store) -> bool:
     """Delete a bounded number of rows of what is not held; return whether more can go now."""
     held = Holding(store).now()
-    end = min(held.blocks, Queries(store).head().height - WINDOW + 1)
+    end = _sweep_end(store, held)
     deletes: list[bytes] = []
     height = held.swept
     while height < end and len(deletes) < SWEEP_ROWS:

@@ -29,6 +29,7 @@ from chain.node.execution import Executor, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
+from chain.node.upkeep import Upkeep
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
@@ -68,10 +69,12 @@ class NodeCore:
         timing: Timing,
         bounds: PoolBounds,
         snapshot_gap: int = 0,
+        upkeep: Upkeep | None = None,
     ) -> None:
         """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`.
 
         A node more than `snapshot_gap` heights behind fetches a state instead of blocks; with 0, never.
+        `upkeep` prunes between blocks.
         """
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
@@ -86,6 +89,7 @@ class NodeCore:
         self.admission = Admission(
             self.pool, lambda: ledger.head.height, self._wanted.__contains__, self._decided, ports.workers
         )
+        self._upkeep = upkeep
         self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
         self.sync = Sync(

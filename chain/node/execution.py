@@ -18,6 +18,7 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.snapshot import SnapshotTooOld, StateLoad
 from chain.node.orderer import batch_ids
 from chain.node.ports import Workers
+from chain.node.upkeep import Upkeep
 from chain.primitives.certificate import Certificate
 from chain.primitives.errors import ProofInvalid
 
@@ -72,6 +73,8 @@ class Executor:
         self._installed = 0
         """Height of the last state installed: what consensus delivered up to there needs no execution."""
         self._busy = False
+        self._upkeep: Upkeep | None = None
+        """Pruning that waits for its turn, or is under way."""
         self._ask_at: int | None = None
         """When to ask again for transactions that the next batch lacks."""
 
@@ -92,8 +95,19 @@ class Executor:
 
     def install(self, load: StateLoad) -> None:
         """Put a fetched state in the ledger's place, ahead of all that waits; `Listener.installed` hears."""
-        self._queue.insert(1 if self._busy else 0, load)
+        under_way = self._busy and self._upkeep is None
+        self._queue.insert(1 if under_way else 0, load)
         self._ask_at = None
+        self._advance()
+
+    def tend(self, upkeep: Upkeep) -> None:
+        """Take one step of pruning, if any is due, before the next height."""
+        if self._upkeep is None and upkeep.due:
+            self._upkeep = upkeep
+            self._advance()
+
+    def _tended(self, _did: bool) -> None:
+        self._upkeep, self._busy = None, False
         self._advance()
 
     def arrived(self) -> None:
@@ -113,6 +127,9 @@ class Executor:
 
     def _advance(self) -> None:
         """Start the next height, unless one is under way or its transactions are not here."""
+        if self._upkeep is not None and not self._busy:
+            self._busy = True
+            self._workers.execute(self._upkeep.step, self._tended)
         while self._queue and not self._busy:
             item = self._queue[0]
             if isinstance(item, StateLoad):

@@ -35,6 +35,7 @@ from chain.node.membership import accepted, choose_key
 from chain.node.ports import Ports
 from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
+from chain.node.upkeep import Upkeep
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.keyfile import load_key
@@ -146,7 +147,7 @@ class Node:
             introducers=dict(map(_introducer, config.network.introducers)),
             queue_bytes=config.network.send_queue_bytes,
         )
-        self._core = self._make_core(config)
+        self._core = self._make_core(config, files)
         self.pool = self._core.pool
         data = files.data_dir
         self.status = NodeStatus(
@@ -172,7 +173,7 @@ class Node:
         found = self._keys.all()
         return found.get(preferred or b"") or found[choose_key(self.ledger, list(found))]
 
-    def _make_core(self, config: NodeConfig) -> NodeCore:
+    def _make_core(self, config: NodeConfig, files: NodeFiles) -> NodeCore:
         pace, bounds = config.consensus, config.mempool
         return NodeCore(
             self.ledger,
@@ -186,6 +187,7 @@ class Node:
             ),
             bounds=PoolBounds(bounds.max_transactions, bounds.max_bytes, bounds.max_per_sender),
             snapshot_gap=config.sync.snapshot_blocks,
+            upkeep=Upkeep(self.ledger, config.storage.keep_blocks, files.archive_dir),
         )
 
     # --- running ----------------------------------------------------------------------------------

@@ -50,3 +50,13 @@ def test_a_fault_names_key_value_and_range(tmp_path: Path, text: str, fault: str
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml: cannot be read"):
         load_node_config(tmp_path / "absent.toml")
+
+
+def test_history_to_keep_is_everything_or_more_than_the_window(tmp_path: Path) -> None:
+    """The last 600 heights are what replays are recognised by."""
+    path = tmp_path / "node.toml"
+    path.write_text("[storage]\nkeep_blocks = 600\n")
+    with pytest.raises(ConfigError, match=r"storage.keep_blocks = 600: expected 0 \(everything\), or 1000"):
+        load_node_config(path)
+    path.write_text('[storage]\nkeep_blocks = 1000\narchive_dir = "old"\n')
+    assert load_node_config(path)[1].archive_dir == tmp_path / "old"
