@@ -20,7 +20,7 @@ from chain.ledger.chainfile import SNAPSHOT, ChainFile
 from chain.ledger.genesis import Genesis, load_genesis
 from chain.ledger.ledger import Ledger
 from chain.ledger.leveldb import LevelStore
-from chain.ledger.prune import set_floor, sweep
+from chain.ledger.prune import check_floor, set_floor, sweep
 from chain.ledger.transfer import (
     export_blocks,
     export_snapshot,
@@ -237,6 +237,7 @@ def prune_command(config: Path, before: int, archive: Path | None, discard: bool
         raise click.UsageError("say where old blocks go: --archive DIR, or --discard")
     with _ledger(config) as ledger, _explains_files():
         first = ledger.read.holding.now().blocks
+        check_floor(ledger.store, before)
         if archive is not None:
             _archive(ledger, before, archive)
         held = set_floor(ledger.store, before, str(archive.resolve()) if archive else "")

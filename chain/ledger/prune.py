@@ -28,18 +28,10 @@ SWEEP_ROWS = 10_000
 def set_floor(store: Store, before: int, archive: str) -> Held:
     """Stop holding the blocks below `before`, and the states below the one that it builds on.
 
-    `archive` says to people where the blocks are now, "" keeps what was said. The last `WINDOW` heights
-    stay, because replays of their transactions must be refused; so must the newest certificate. Raises
-    LimitError.
+    `archive` says to people where the blocks are now, "" keeps what was said. Raises LimitError.
     """
-    read = Queries(store)
-    held, head = read.holding.now(), read.head().height
-    top = min(head - WINDOW + 1, read.certified_height())
-    if not 0 <= before <= max(0, top):
-        raise LimitError(
-            f"before = {before}: at most {max(0, top)} here (head {head}): the last {WINDOW} heights stay, "
-            "because replays of their transactions must be refused"
-        )
+    check_floor(store, before)
+    held = Holding(store).now()
     if before <= held.blocks:
         return held
     moved = dataclasses.replace(
@@ -47,6 +39,18 @@ def set_floor(store: Store, before: int, archive: str) -> Held:
     )
     store.write([(rows.HELD_KEY, encode(moved))], sync=True)
     return moved
+
+
+def check_floor(store: Store, before: int) -> None:
+    """Raise LimitError when not everything below `before` may go: the last `WINDOW` heights stay."""
+    read = Queries(store)
+    head = read.head().height
+    top = max(0, min(head - WINDOW + 1, read.certified_height()))
+    if not 0 <= before <= top:
+        raise LimitError(
+            f"before = {before}: at most {top} here (head {head}): the last {WINDOW} heights stay, because "
+            "replays of their transactions must be refused"
+        )
 
 
 def sweep_due(store: Store) -> bool:

@@ -49,8 +49,8 @@ class Upkeep:
             return False
         except OSError as error:
             raise StorageFailed(
-                f"storage.archive_dir = {self._archive}: {error.strerror or error}; free space there, or name "
-                "another folder"
+                f"storage.archive_dir = {self._archive}: {error.strerror or error}; free space there, or "
+                "name another folder"
             ) from None
         set_floor(self._ledger.store, before, "" if self._archive is None else str(self._archive))
         return True

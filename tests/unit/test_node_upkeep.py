@@ -71,7 +71,7 @@ def test_what_goes_is_in_the_archive_first_and_reads_back(tmp_path: Path) -> Non
 def test_an_archive_that_cannot_be_written_keeps_the_blocks(tmp_path: Path) -> None:
     chain = make()
     (tmp_path / "old").write_text("a file where the folder should be")
-    with pytest.raises(StorageFailed, match="storage.archive_dir"):
+    with pytest.raises(StorageFailed, match=r"storage\.archive_dir"):
         Upkeep(chain.ledger, KEEP, tmp_path / "old").step()
     assert chain.ledger.read.holding.now().blocks == 0
 
