@@ -17,7 +17,7 @@
 | N      | height, path                  | inner node of the state tree                                 |
 | O      | height                        | root of the state tree                                       |
 | X      | height                        | keys of the V and N rows that this height made stale         |
-| P      | path                          | of a state being fetched: complete subtrees, incomplete nodes |
+| P      | path                          | of a state being fetched: complete subtrees, open nodes      |
 | J      | the driver's own              | consensus votes                                              |
 
 B, T, K and the genesis are what a node was told; everything else follows from them (`rebuild`), or from the

@@ -1,0 +1,112 @@
+"""What RPC says of history that a node does not hold, and while a fetched state takes the ledger's place."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from chain.api.methods import method_table
+from chain.api.replacing import ABOUT_THE_NODE, Replacing
+from chain.api.streams import Streams
+from chain.ledger import prune, window
+from chain.ledger.block import Candidate
+from chain.ledger.holding import NotHeld
+from chain.ledger.mempool import Mempool, PoolBounds
+from chain.ledger.prune import set_floor, sweep
+from chain.ledger.testing import ToyChain
+
+LENGTH, FLOOR = 9, 5
+
+
+@pytest.fixture
+def chain(monkeypatch: pytest.MonkeyPatch) -> ToyChain:
+    for module in (window, prune):
+        monkeypatch.setattr(module, "WINDOW", 3)
+    made = ToyChain()
+    for height in range(1, LENGTH + 1):
+        made.add(made.call("put", {"key": height, "value": height}))
+    return made
+
+
+def pruned(chain: ToyChain) -> list[bytes]:
+    """Prune; return the ids of all transactions, by height."""
+    ids = [Candidate.of(chain.ledger.read.transactions(h)[0]).id for h in range(1, LENGTH + 1)]
+    set_floor(chain.store, FLOOR, "/old")
+    while sweep(chain.store):
+        pass
+    return ids
+
+
+def ask(chain: ToyChain, name: str, pool: Mempool | None = None, **params: Any) -> Any:
+    genesis = chain.genesis
+    pool = pool or Mempool(
+        genesis.chain_id, genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        PoolBounds(100, 1_000_000, 100),
+    )  # fmt: skip
+    node = SimpleNamespace(
+        ledger=chain.ledger, pool=pool, runtime=None, status=SimpleNamespace(peers=list, info=dict),
+        streams=Streams(chain.ledger),
+    )  # fmt: skip
+    method = method_table(node)[name]  # type: ignore[arg-type]
+    return asyncio.run(_answer(method.answer(method.params(**params))))
+
+
+async def _answer(work: Any) -> Any:
+    return await work
+
+
+@pytest.mark.parametrize("name", ["getTransaction", "getTransactionReceipt"])
+def test_an_id_in_no_block_held_is_not_held_and_never_none(chain: ToyChain, name: str) -> None:
+    assert ask(chain, name, id=bytes(32).hex()) is None  # a whole ledger knows that it never came
+    ids = pruned(chain)
+    assert ask(chain, name, id=ids[FLOOR - 1].hex())["height"] == FLOOR
+    for unknown in (ids[0], bytes(32)):
+        with pytest.raises(NotHeld, match="archived in /old"):
+            ask(chain, name, id=unknown.hex())
+
+
+def test_an_id_that_waits_is_pending_though_history_is_missing(chain: ToyChain) -> None:
+    pruned(chain)
+    call = chain.call("put", {"key": 99, "value": 99})
+    pool = Mempool(
+        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        PoolBounds(100, 1_000_000, 100),
+    )  # fmt: skip
+    pool.admit(call, LENGTH, verified=True)
+    assert ask(chain, "getTransaction", pool, id=call.id.hex())["status"] == "pending"
+    assert ask(chain, "getTransactionReceipt", pool, id=call.id.hex()) is None
+
+
+def test_old_blocks_and_events_are_not_held_but_their_headers_are(chain: ToyChain) -> None:
+    pruned(chain)
+    for name, params in (
+        ("getBlockByNumber", {"height": FLOOR - 1}),
+        ("getEvents", {}),
+        ("getHistory", {"subject": "org:bank"}),
+        ("getState", {"contract": "toy", "map": "values", "key": 1, "height": 2}),
+    ):
+        with pytest.raises(NotHeld):
+            ask(chain, name, **params)
+    assert ask(chain, "getHeader", height=2)["proof"]
+    assert ask(chain, "getEvents", fromHeight=FLOOR)["height"] == LENGTH
+
+
+def test_a_subscription_from_a_height_not_held_is_refused(chain: ToyChain) -> None:
+    pruned(chain)
+
+    async def notify(_: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(NotHeld, match="subscribe from height 2"):
+        asyncio.run(Streams(chain.ledger).run({"kind": "events", "fromHeight": 2}, notify))
+
+
+def test_what_reads_the_ledger_waits_outside_while_it_is_replaced(chain: ToyChain) -> None:
+    chain.ledger.replacing = True
+    with pytest.raises(Replacing, match="ask again"):
+        ask(chain, "getBlockNumber")
+    assert "getNodeInfo" in ABOUT_THE_NODE
+    assert ask(chain, "getPeers") == []
