@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from campaign import Campaign, Finding, seeds
+from campaign import UNLIKE, Campaign, Finding, seeds
 from grammar import Writer
 
 
@@ -18,8 +19,9 @@ from grammar import Writer
 @click.option("--programs", type=click.IntRange(1), default=1_000, show_default=True)
 @click.option("--seed", default="0", show_default=True, help="The same makes the same programs.")
 @click.option("--one", metavar="KIND:SEED", help="Print and judge one program again.")
+@click.option("--python", help="Interpreter of the other host, such as one that scripts/pythons prepared.")
 @click.option("--keep-going", is_flag=True, help="Report every finding rather than stop at the first.")
-def main(programs: int, seed: str, one: str | None, keep_going: bool) -> None:
+def main(programs: int, seed: str, one: str | None, python: str | None, keep_going: bool) -> None:
     """Judge generated contracts by what must hold of any contract; exits 1 when something does not."""
     if one is not None:
         kind, _, its_seed = one.partition(":")
@@ -28,7 +30,8 @@ def main(programs: int, seed: str, one: str | None, keep_going: bool) -> None:
     else:
         todo = list(seeds(seed, programs))
     findings, started = 0, time.monotonic()
-    with Campaign() as campaign:
+    host = UNLIKE if python is None else replace(UNLIKE, python=python)
+    with Campaign(host) as campaign:
         for place, (kind, its_seed) in enumerate(todo, 1):
             try:
                 campaign.run(kind, its_seed)

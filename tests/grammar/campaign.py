@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from grammar import Writer
+from grammar import OTHER, Writer
 from oracle import SAME, Oracle
 
 from chain.primitives.codec import decode_stored, encode_value
@@ -36,7 +36,7 @@ UNLIKE = Host("4242", ("-O",), 2_500)
 RESTART_EVERY = 2_000
 """Programs after which the replicas are started anew: they keep every source that they were given."""
 _REVERTED = """NO DENIED TYPE_ERROR KEY_ERROR INDEX_ERROR VALUE_ERROR ZERO_DIVISION UNBOUND ASSERTION
-BAD_ARGUMENTS UNKNOWN_METHOD"""
+BAD_ARGUMENTS UNKNOWN_METHOD UNKNOWN_CONTRACT READ_ONLY REENTRANT"""
 _LIMITS = """INT_BITS TEXT_LENGTH ELEMENTS NESTING CALL_DEPTH ALLOCATION WRITTEN_BYTES KEY_LENGTH RESULT_BYTES
 EVENT_BYTES EVENTS SUBJECTS"""
 CODES = {
@@ -45,7 +45,7 @@ CODES = {
     OUT_OF_GAS: ["OUT_OF_GAS"],
     LIMIT: re.split(r"\s", _LIMITS),
 }
-"""The verdicts that contracts/README.md declares and that a program without other contracts can have."""
+"""The verdicts that contracts/README.md declares and that a generated program can have."""
 OWN_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 RULE = re.compile(r"[A-Z_]{2,40}")
 BOUNDS = frozenset({"TOO_LONG_EXPRESSION", "TOO_DEEP", "SOURCE_TOO_LONG"})
@@ -79,10 +79,10 @@ class Tally:
 class Campaign:
     """Runs programs; a context manager around the processes that it compares with."""
 
-    def __init__(self, hosts: bool = True) -> None:
-        """Compare with other hosts unless told not to."""
+    def __init__(self, host: Host | None = UNLIKE) -> None:
+        """Compare with this host, or with none."""
         self.tally = Tally()
-        self._hosts = hosts
+        self._host = host
         self._stack = ExitStack()
         self._replicas: Replicas | None = None
         self._oracle: Oracle | None = None
@@ -100,9 +100,9 @@ class Campaign:
     def run(self, kind: str, seed: str) -> None:
         """Write and judge one program; raise Finding when something does not hold of it."""
         source = Writer(kind, seed).program()
-        if self._hosts and self.tally.programs % RESTART_EVERY == 0:
+        if self._host is not None and self.tally.programs % RESTART_EVERY == 0:
             self._end_replicas()
-            self._replicas = Replicas((UNLIKE,))
+            self._replicas = Replicas((self._host,))
         self.tally.programs += 1
         try:
             self._judge(kind, seed, source)
@@ -150,7 +150,7 @@ class Campaign:
         record = {"org": ORG, "roles": ["admin"], "status": "active", "since": 0, "until": 0}
         followed.rows["orgs", b"keys/" + encode_value(key_of(ORG).public.hex())] = encode_value(record)
         install = partial(self._replicas.install, runtime.bootstrap) if self._replicas else runtime.bootstrap
-        followed.apply(install({NAME: source}, {}, time=1, state=followed).writes)
+        followed.apply(install({NAME: source, "other": OTHER}, {}, time=1, state=followed).writes)
         alone.rows = dict(followed.rows)
         first, again = [], []
         for height in (1, 2):

@@ -94,6 +94,7 @@ FULL: Grammar = {
         *COMMON["int"], "ctx.height", "ctx.block_time", "total.get()", "counts.get(<str>, 0)", "counts[<str>]",
         "LIMIT", "<any>", "2**4000", "10**18", "len(encode(<any>))", "helper(<int>, <any>)", "len(<any>)", "TABLE[<str>]",
         "merkle_verify(<bytes>, <bytes>, <int>, <int>, [])", "TREE[<int>]",
+        "other.count()", "other.put(key=<str>, n=<int>)", "other.give(x=<any>)", "Contract(<str>).count()", "Contract('other').put('k', <int>)",
     ],
     "str": [*COMMON["str"], "ctx.caller", "ctx.org", "ctx.tx_id", "names.get(<int>, '')", "<any>", "<str>.upper()", "<str>.lower()"],
     "bytes": [*COMMON["bytes"], "sha256(<bytes>)", "encode(<any>)", "<any>"],
@@ -111,6 +112,7 @@ FULL: Grammar = {
         "Seen(who=<str>, n=<int>)", "Noted(about=['job:a', 'job:b'], data=<any>)", "require(<bool>, 'NO')", "require(<bool>, <str>)",
         "xs = [xs, xs]", "xs.append(ys)", "s += s", "xs += xs", "a = a * a", "d[<any>] = <any>", "s = <any>", "d = {'d': d, 'e': d}",
         "lists[s] = xs", "e = {1: <any>}", "x: list[int] = <any>", "n: str = <any>",
+        "other.put(key=<str>, n=<int>)", "other.put(key=<str>, n=<any>)", "other.refuse(code=<str>)",
     ],
     "compound": [
         *COMMON["compound"], "while <bool>:\n<block>", "for i in <any>:\n<block>", "for i in range(<int>):\n<block>",
@@ -124,7 +126,7 @@ HEAD = {
     "full": (
         'LIMIT = 2 ** 64 - 1\nTABLE = {"k": 1, "ab": 2}\nTREE = [1, [2, 3]]\ncounts = Map(str, int)\nnames = Map(int, str)\n'
         "lists = Map(str, list)\ntotal = Var(int, 3)\nkept = Var(Value, None)\nSeen = Event(who=subject, n=int)\n"
-        'Noted = Event(about=list[subject], data=Value)\nDenied = Error("DENIED")\n\n'
+        'Noted = Event(about=list[subject], data=Value)\nDenied = Error("DENIED")\nother = Contract("other")\n\n'
         "def helper(n: int, x):\n    if n % 5 == 0:\n        return n\n    return helper(n - 1, [x])\n\n"
     ),
 }
@@ -143,6 +145,29 @@ def pick(items, n):
     return -1
 
 """
+OTHER = """entries = Map(str, int)
+Put = Event(by=subject, key=str, n=int)
+
+@view
+def count() -> int:
+    return entries.get("k", 0)
+
+@view
+def give(x):
+    return x
+
+@export
+def put(key: str, n: int) -> int:
+    entries[key] = entries.get(key, 0) + n
+    Put(by=ctx.caller, key=key, n=n)
+    return entries[key]
+
+@export
+def refuse(code: str):
+    entries["k"] = 99
+    require(False, code)
+"""
+"""A second contract, which programs of the whole language call."""
 START = (
     "a, b, n, s, t = 3, -7, 5, 'ab', 'xabc'",
     "xs, ys = [4, 1, 9], [2, 2]",

@@ -55,7 +55,7 @@ def test_a_wrong_builtin_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(600):
             campaign.run("common", f"wrong builtin/{number}")
 
-    with Campaign(hosts=False) as campaign, pytest.raises(Finding, match="CPython: "):
+    with Campaign(host=None) as campaign, pytest.raises(Finding, match="CPython: "):
         judge_many(campaign)
 
 
