@@ -60,7 +60,10 @@ class TransactionFailed(AssentError):
     code = "transaction_failed"
 
     def __init__(self, receipt: Receipt, what: str) -> None:
-        super().__init__(f"{what}: {receipt.status} {receipt.code} (gas {receipt.gas_used})")
+        super().__init__(
+            f"{what}: {receipt.status} {receipt.code} (gas {receipt.gas_used}); "
+            f"where and why: assent tx explain {receipt.tx_id.hex()}"
+        )
         self.receipt, self.reason = receipt, receipt.code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from chain.api.params import (
@@ -27,6 +28,7 @@ from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 from chain.ledger.block import Candidate, Receipt
 from chain.ledger.deployed import running
+from chain.ledger.explain import explain
 from chain.ledger.genesis import genesis_to_json
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
@@ -128,6 +130,7 @@ def method_table(node: Node) -> Mapping[str, Method]:
             "sendTransactions": Method(SendMany, transactions.send_many),
             "getTransaction": Method(ById, transactions.get),
             "getTransactionReceipt": Method(ReceiptOf, transactions.receipt),
+            "explainTransaction": Method(ById, transactions.explain),
             "getPendingTxSize": Method(Nothing, transactions.pending),
             "getTotalTransactionCount": Method(Nothing, transactions.total),
             "call": Method(CallView, state.call),
@@ -215,6 +218,8 @@ class _Transactions:
     def __init__(self, node: Node) -> None:
         self._node, self._ledger, self._pool = node, node.ledger, node.pool
         self._background: set[asyncio.Task[Any]] = set()
+        self._explaining = asyncio.Lock()
+        """One replay at a time: each may cost as much as a block."""
 
     async def send(self, params: SendOne) -> dict[str, Any]:
         raw = bytes.fromhex(params.transaction)
@@ -261,6 +266,24 @@ class _Transactions:
             self._require_known(tx_id)
             return None
         return transaction_json(waiting[0].tx) | {"status": "pending", "height": None, "index": None}
+
+    async def explain(self, params: ById) -> dict[str, Any]:
+        """Run a transaction again on the state that it met, and say where and why it failed."""
+        receipt = self._ledger.read.receipt(bytes.fromhex(params.id))
+        if receipt is None:
+            raise NotFound(f"transaction {params.id}: no receipt on this node's ledger; it may be on its way")
+        async with self._explaining:
+            outcome = await asyncio.to_thread(explain, self._ledger.read, self._node.runtime, receipt)
+        return {
+            "id": params.id,
+            "height": receipt.height,
+            "status": outcome.status,
+            "code": outcome.code,
+            "gasUsed": outcome.gas_used,
+            "line": outcome.line,
+            "why": outcome.why,
+            "trace": [asdict(place) for place in outcome.trace],
+        }
 
     async def receipt(self, params: ReceiptOf) -> dict[str, Any] | None:
         tx_id = bytes.fromhex(params.id)

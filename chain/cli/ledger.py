@@ -7,13 +7,16 @@ from typing import Any
 
 import click
 
-from chain.api.client import OutcomeUnknown
+from chain.api.client import Client, OutcomeUnknown
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, run, session_options
 from chain.ledger.block import Receipt
 from chain.primitives.errors import DecodeError
+from chain.primitives.execution import Outcome, Place
 from chain.primitives.jsonvalue import from_json, to_json
+from contracts import tracebacks
+from contracts.tracebacks import Source
 
 
 def parse_args(text: str) -> dict[str, Any]:
@@ -99,6 +102,45 @@ def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
             f"  {found['contract']}.{found['method']} {json.dumps(found['args'], ensure_ascii=False)}\n"
             f"  by {found['sender']} valid until height {found['validUntil']}"
         )
+
+
+@tx.command("explain")
+@click.argument("tx_id")
+@json_option
+@reports_errors
+@session_options
+def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
+    """Run a transaction again on the state that it met, and say where it failed and why; nothing is kept."""
+
+    async def work() -> tuple[Any, dict[str, Source | None]]:
+        async with session.client() as client:
+            found = await client.request("explainTransaction", id=tx_id)
+            names = {place["contract"] for place in found["trace"]}
+            return found, {
+                name: await _source_of(client, name, found["height"] - 1) for name in sorted(names)
+            }
+
+    found, sources = run(work())
+    if as_json:
+        print_json(found)
+        return
+    outcome = Outcome(
+        found["status"],
+        found["code"],
+        gas_used=found["gasUsed"],
+        trace=tuple([Place(**place) for place in found["trace"]]),
+        why=found["why"],
+    )
+    click.echo(tracebacks.render(outcome, f"{tx_id} at height {found['height']}", sources.get))
+
+
+async def _source_of(client: Client, name: str, height: int) -> Source | None:
+    """Return the source of a contract in force at a height."""
+    active = await client.state("lifecycle", "active", name, height=height)
+    if active is None:
+        return None
+    text = await client.state("lifecycle", "sources", active["source_hash"], height=height)
+    return None if text is None else Source(name, text)
 
 
 @tx.command("wait")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chain.ledger.block import Candidate, EventEntry, Receipt, entry_hash, rolling_hash
+from chain.ledger.block import Candidate, EventEntry, Receipt, TransactionBody, entry_hash, rolling_hash
 from chain.ledger.genesis import Genesis, Limits, init_args
 from chain.ledger.state import Overlay, member_of
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
@@ -193,19 +193,23 @@ def _is_known(tx_id: bytes, context: BatchContext, execution: Execution) -> bool
     return tx_id in execution.final or context.is_known(tx_id)
 
 
-def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
-    body = candidate.tx.body
-    call = Call(
+def call_of(body: TransactionBody, tx_id: bytes, height: int, time: int) -> Call:
+    """Return what a transaction asks of the runtime in the block of this height and time."""
+    return Call(
         contract=body.contract,
         method=body.method,
         args=body.args,
         sender=body.sender,
-        tx_id=candidate.id,
+        tx_id=tx_id,
         gas_limit=body.gas_limit,
-        height=context.height,
-        block_time=context.time,
+        height=height,
+        block_time=time,
         chain_id=body.chain_id,
     )
+
+
+def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
+    call = call_of(candidate.tx.body, candidate.id, context.height, context.time)
     outcome = runtime.execute(call, overlay)
     if outcome.status == OK:
         overlay.writes.update(outcome.writes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -125,6 +126,23 @@ def test_bad_transactions_are_refused_with_a_stable_code(consortium: Consortium)
     assert again["error"]["data"]["code"] == "already_committed"
     unknown = rpc(org, "call", contract="nothing", method="nothing")
     assert unknown["error"]["data"]["code"] == "call_failed"
+
+
+def test_a_failed_transaction_is_explained_with_its_place_in_the_contract(consortium: Consortium) -> None:
+    """`tx explain` runs it again on the state that it met: contract, function, line, and the line itself."""
+    org = consortium.org("bank")
+    account = ("--as", org.path)
+    sent = assent("tx", "send", "lifecycle", "commit", "--args", '{"name": "nothing", "seq": 1}', *account)
+    tx_id = re.search(r"[0-9a-f]{64}", sent.stdout + sent.stderr)
+    assert tx_id is not None, sent
+    told = assent("tx", "explain", tx_id[0], *account)
+    assert told.returncode == 0, told
+    assert re.search(r"lifecycle\.commit, lifecycle:\d+\n    \S.*\n", told.stdout), told.stdout
+    shown = json.loads(assent("tx", "explain", tx_id[0], "--json", *account).stdout)
+    assert (shown["status"], shown["id"]) == ("reverted", tx_id[0])
+    assert shown["trace"][-1]["function"] == "commit"
+    unknown = rpc(org, "explainTransaction", id="00" * 32)
+    assert unknown["error"]["data"]["code"] == "not_found"
 
 
 def test_a_second_process_on_a_data_directory_and_a_busy_port_are_refused(consortium: Consortium) -> None:
