@@ -23,6 +23,7 @@ BOUNDS = PoolBounds(max_transactions=400, max_bytes=1_000_000, max_per_sender=30
 """Of every node's pool: small, so that full pools are met."""
 TIMEOUTS_MS = (400, 1_000, 2_000)
 """First view timeouts that nodes are given."""
+TIMEOUT_MAX_MS = 8_000
 SKEW_FACTOR = 3
 """How far off clocks get, in allowed skews."""
 TALLY = '''

@@ -11,7 +11,8 @@ from chain.primitives.certificate import Certificate, check_certificate
 from chain.primitives.codec import tag_of
 from chain.primitives.errors import AssentError
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, ViewChange
-from tests.simulation.chain_under_test import BOUNDS, SKEW_FACTOR, TIMEOUTS_MS
+from consensus.selection import choose_reproposals
+from tests.simulation.chain_under_test import BOUNDS, SKEW_FACTOR, TIMEOUT_MAX_MS, TIMEOUTS_MS
 from tests.simulation.clockwork import EPOCH_MS, START_MS, Violation
 from tests.simulation.shortcuts import decode_message
 
@@ -96,7 +97,17 @@ class Checks:
             for height in range(machine.settled_height + 1, ledger.certified_height + 1):
                 self._settled(machine, core, height)
             machine.settled_height = ledger.certified_height
+        self._new_view(machine, core)
         self._bounds(machine, core)
+
+    def _new_view(self, machine: Machine, core: NodeCore) -> None:
+        """What a view proposes again follows from its view changes, whoever leads it."""
+        message = core.driver._state.new_view
+        if message is machine.checked_view or message is None:
+            return
+        machine.checked_view = message
+        if message.reproposals != choose_reproposals(message.view_changes):
+            raise Violation(f"{machine} entered view {message.view}, whose re-proposals do not follow")
 
     def _executed(self, machine: Machine, core: NodeCore, height: int) -> None:
         """One batch per height, equal headers, nothing runs twice."""
@@ -169,6 +180,7 @@ class Checks:
         state, bounds = core.driver._state, BOUNDS
         window, peers = state.rules.window, len(self._cluster.processes)
         sizes = {
+            "view timeout": (core.driver._timeout(), TIMEOUT_MAX_MS),
             "pool": (len(core.pool), bounds.max_transactions),
             "held": (len(core.pool._held), bounds.max_held),
             "slots": (len(state.slots), window),

@@ -14,14 +14,20 @@ from chain.primitives.errors import AssentError
 from consensus.driver import Timing
 from tests.simulation import shortcuts
 from tests.simulation.byzantine import Liar
-from tests.simulation.chain_under_test import CLIENTS, TIMEOUTS_MS, Shape, addition, founded, node_name
+from tests.simulation.chain_under_test import (
+    CLIENTS,
+    TIMEOUT_MAX_MS,
+    TIMEOUTS_MS,
+    Shape,
+    addition,
+    founded,
+    node_name,
+)
 from tests.simulation.checks import Checks
 from tests.simulation.clockwork import Clockwork, Violation
 from tests.simulation.governance import Governance
 from tests.simulation.machine import Machine
 from tests.simulation.network import Network
-
-TIMEOUT_MAX_MS = 8_000
 
 
 class Cluster(Clockwork):

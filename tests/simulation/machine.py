@@ -40,6 +40,7 @@ class Machine:
         self.settled_height = 0
         """Certified height that clients were told of; survives everything but a wipe."""
         self.checked_height = 0
+        self.checked_view: object = None
         self._wake_at: int | None = None
         self._failure: BaseException | None = None
 

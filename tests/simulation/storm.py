@@ -263,6 +263,8 @@ def wipe(cluster: Cluster) -> None:
     machine = _some(cluster)
     if cluster.faulty < cluster.tolerated and cluster.random.random() < 0.5:
         cluster.wipes += 1
+        cluster.submit(machine, 2)  # so that it has votes to forget
+        cluster.run(cluster.random.randint(1, 40))
         if machine.up:
             machine.crash(power=True)
         machine.wipe()
