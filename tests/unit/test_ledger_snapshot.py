@@ -143,6 +143,17 @@ def test_a_replay_is_refused_after_a_snapshot_as_by_those_who_executed_everythin
     assert [receipt.code for receipt in fresh.ledger.read.receipts(HEIGHT + 1)] == ["REPLAYED", ""]
 
 
+def test_blocks_and_certificates_that_come_after_a_state_took_their_place_do_no_harm() -> None:
+    """Consensus and catch-up may still hold them; nobody is at fault, and the state stands."""
+    chain, fresh = source(), loaded()
+    head = fresh.ledger.head
+    for height in (1, 2, HEIGHT - 1, HEIGHT):
+        block = chain.block(height)
+        assert fresh.ledger.apply_block(block) is False
+        fresh.ledger.certify(block.certificate)
+    assert fresh.ledger.head == head
+
+
 def test_history_that_a_snapshot_did_not_bring_is_not_held_and_never_nothing() -> None:
     ledger = loaded().ledger
     old = source().ledger.read.transactions(3)[0]
