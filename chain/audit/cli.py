@@ -35,7 +35,7 @@ class PackageExists(AssentError):
 def audit() -> None:
     """Ask what happened to a dataset, grant, job, organisation or contract, and prove it.
 
-    A SUBJECT is dataset:ID, grant:ID, job:ID, org:ID or contract:ID.
+    A SUBJECT is dataset:ID, grant:ID, job:ID, org:ID, contract:ID, node:NAME, proposal:N or params:KIND.
     """
 
 
