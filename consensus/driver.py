@@ -13,7 +13,6 @@ from typing import Any
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode, tag_of
 from chain.primitives.crypto import Signer
-from chain.primitives.errors import ConfigError
 from consensus import repair
 from consensus.authenticity import Verifier
 from consensus.errors import NotYetKnown
@@ -36,41 +35,12 @@ from consensus.ports import Application, Transport, VoteStore
 from consensus.report import describe
 from consensus.restart import revive
 from consensus.rules import Rules
+from consensus.timing import Timing
 from consensus.votes import Evidence, recall
 
 EXPONENT_MAX = 16
 DELETES_MAX = 4_096
 ANSWERS_MAX = 4_096
-_DURATION_MAX_MS = 3_600_000
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Local settings, in milliseconds; replicas may differ in all of them without harm to agreement."""
-
-    timeout_ms: int = 2_000
-    """How long a primary may take; doubles with every view without delivery."""
-    timeout_max_ms: int = 20_000
-    status_ms: int = 400
-    """How long nothing moves before lost messages are repaired."""
-    heartbeat_ms: int = 5_000
-    """How often an idle replica says where it stands."""
-    batch_interval_ms: int = 20
-    """At least so long between two proposals of ours."""
-    in_flight_max: int = 4
-    """Heights that we propose before the first of them is delivered."""
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range (ConfigError)."""
-        for name in ("timeout_ms", "timeout_max_ms", "status_ms", "heartbeat_ms"):
-            if not 1 <= getattr(self, name) <= _DURATION_MAX_MS:
-                raise ConfigError(f"{name}: {getattr(self, name)}, allowed 1..{_DURATION_MAX_MS}")
-        if not 0 <= self.batch_interval_ms <= self.timeout_ms:
-            raise ConfigError(f"batch_interval_ms: {self.batch_interval_ms}, allowed 0..timeout_ms")
-        if not 1 <= self.in_flight_max <= 32:
-            raise ConfigError(f"in_flight_max: {self.in_flight_max}, allowed 1..32")
-        if self.timeout_max_ms < self.timeout_ms:
-            raise ConfigError(f"timeout_max_ms: {self.timeout_max_ms}, at least timeout_ms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from chain.ledger import chainfile
 from chain.ledger.anchor import Anchor, TrustedSets, make_anchor
+from chain.ledger.batches import BlockInvalid, check_block
 from chain.ledger.block import Block, receipts_root
 from chain.ledger.chainfile import ARCHIVE, BLOCKS, SNAPSHOT, BlockReceipts, ChainFile, Part, Preamble, Record
 from chain.ledger.genesis import Genesis
-from chain.ledger.ledger import BlockInvalid, Ledger, NotNext, check_block
+from chain.ledger.ledger import Ledger, NotNext
 from chain.ledger.proof import HeaderProof, SetChange
 from chain.ledger.prover import NotCertified
 from chain.ledger.recovery import WrongGenesis

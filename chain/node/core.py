@@ -34,10 +34,11 @@ from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError
-from consensus.driver import Driver, Timing
+from consensus.driver import Driver
 from consensus.events import Candidate as Proposal
 from consensus.events import Head
 from consensus.rules import Rules
+from consensus.timing import Timing
 
 log = logging.getLogger("assent.node")
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from chain.ledger.batches import BlockInvalid
 from chain.ledger.block import Block, Candidate, header_hash
-from chain.ledger.ledger import BlockInvalid, Ledger, NotNext
+from chain.ledger.ledger import Ledger, NotNext
 from chain.ledger.mempool import Mempool
 from chain.ledger.snapshot import SnapshotTooOld, StateLoad
 from chain.node.orderer import batch_ids

@@ -39,7 +39,7 @@ from chain.node.upkeep import Upkeep
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.keyfile import load_key
-from consensus.driver import Timing
+from consensus.timing import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
 

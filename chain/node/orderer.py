@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
+from chain.ledger.batches import FIRST_HEIGHT, BatchInvalid, batch_time, check_proposal
 from chain.ledger.block import Batch
-from chain.ledger.ledger import FIRST_HEIGHT, BatchInvalid, Ledger, batch_time, check_proposal
+from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate

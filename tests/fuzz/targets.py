@@ -25,8 +25,9 @@ from chain.audit.verify import verify_bytes
 from chain.config import NodeConfig, Rpc
 from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window
 from chain.ledger.anchor import TrustedSets, make_anchor
+from chain.ledger.batches import check_proposal
 from chain.ledger.genesis import genesis_from_json, genesis_to_json
-from chain.ledger.ledger import Ledger, check_proposal
+from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
 from chain.ledger.refusals import Refused
 from chain.ledger.state import node_loader

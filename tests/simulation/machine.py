@@ -11,7 +11,7 @@ from chain.network.frame import FrameReader, Kind, encode_frame
 from chain.node.core import NodeCore
 from chain.node.ports import Ports
 from chain.primitives.errors import AssentError
-from consensus.driver import Timing
+from consensus.timing import Timing
 from tests.simulation.chain_under_test import BOUNDS
 from tests.simulation.clockwork import EPOCH_MS
 from tests.simulation.disk import Disk, MemoryMarker

@@ -18,10 +18,11 @@ from chain.primitives.certificate import Certificate, Epoch, check_certificate
 from chain.primitives.codec import U64_MAX, decode_value, encode_value, tag_of
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import AssentError, DecodeError
-from consensus.driver import Driver, Timing
+from consensus.driver import Driver
 from consensus.events import Candidate, Head, Turn
 from consensus.messages import Checkpoint, Commit, Prepare, Proposal, ViewChange, decode_message
 from consensus.rules import Rules
+from consensus.timing import Timing
 from consensus.votes import Evidence
 
 CHAIN_ID = digest("test/chain")

@@ -15,7 +15,6 @@ import pytest
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
-from consensus.driver import Timing
 from consensus.messages import (
     UNSIGNED,
     Checkpoint,
@@ -31,6 +30,7 @@ from consensus.messages import (
     payload_digest,
     sign,
 )
+from consensus.timing import Timing
 from tests.simulation.replicas import CHAIN_ID, Cluster, Faults, Node, make_payload, parse
 
 

@@ -12,10 +12,11 @@ from chain.primitives.certificate import Certificate, Epoch
 from chain.primitives.codec import U64_MAX
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import ConfigError, DecodeError
-from consensus.driver import Driver, Timing
+from consensus.driver import Driver
 from consensus.events import Candidate, Head, Turn
 from consensus.messages import Checkpoint, Commit, Prepare, Proposal, Status, decode_message
 from consensus.rules import Rules
+from consensus.timing import Timing
 from consensus.votes import Evidence
 
 CHAIN = digest("test/chain")

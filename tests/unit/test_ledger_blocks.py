@@ -10,17 +10,10 @@ from typing import Any
 
 import pytest
 
+from chain.ledger.batches import BatchInvalid, BlockInvalid, batch_time, check_proposal
 from chain.ledger.block import Batch, Block, Header, batch_root, header_hash
 from chain.ledger.genesis import Limits
-from chain.ledger.ledger import (
-    BatchInvalid,
-    BlockInvalid,
-    Ledger,
-    LedgerDiverged,
-    NotNext,
-    batch_time,
-    check_proposal,
-)
+from chain.ledger.ledger import Ledger, LedgerDiverged, NotNext
 from chain.ledger.proof import Verifier
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_certificate, toy_genesis, toy_key
