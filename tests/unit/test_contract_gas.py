@@ -199,6 +199,34 @@ def test_gas_grows_with_the_size_of_the_work(small: str, large: str) -> None:
     assert _gas(large) > _gas(small) + 10
 
 
+@pytest.mark.parametrize(
+    ("work", "least"),
+    [
+        ("x = [0, 1] in [[0]] * 9_000", 4 * 9_000),
+        ("x = [[0]] * 9_000\n    x.count([0, 1])", 4 * 9_000),
+        ("for x in enumerate(enumerate(enumerate(enumerate(range(1_000))))):\n        pass", 4 * 2 * 1_000),
+        ("x = list(zip(zip(range(1_000), range(1_000)), zip(range(1_000), range(1_000))))", 3 * 2 * 1_000),
+        ("x = 'a' * 1_200 + 'ba' in 'a' * 2_400", 1_200 * 1_200 >> 8),
+        ("x = ('a' * 60_000).find('a' * 58_500 + 'ba')", 1_400 * 58_500 >> 8),
+        ("x = sorted([tuple([0] * 500) + (i,) for i in range(50)])", 50 * 5 * 500 >> 2),
+        ("x = encode([(1, 2)] * 1_000)", 32 * 1_000),
+    ],
+)
+def test_what_looks_cheap_pays_for_the_work_behind_it(work: str, least: int) -> None:
+    """Each was once charged a tenth of its time or less; `assent bench gas` found them."""
+    verdict = run_source(f"def main():\n    {work}\n", "main", {}, gas=10_000_000)
+    assert verdict["status"] == "ok", verdict
+    assert verdict["gas"] > least
+
+
+def test_arguments_pay_for_their_structure() -> None:
+    source = "def main(x: Value):\n    pass\n"
+    flat, tuples = ([0] * 3_000, [(0,) * 1] * 1_000)
+    used = [run_source(source, "main", {"x": value})["gas"] for value in (flat, tuples)]
+    assert used[1] > 32 * 1_000
+    assert used[0] > 4 * 3_000
+
+
 def test_reads_writes_and_events_pay_per_byte() -> None:
     source = """
 m = Map(str, str)

@@ -238,3 +238,17 @@ def test_metered_equality_is_pythons(one: Any, two: Any) -> None:
 def test_a_hint_reads_back_as_it_was_written(text: str) -> None:
     node = ast.parse(text, mode="eval").body
     assert hint_text(parse_hint(node)) == text
+
+
+def test_a_refused_source_is_shown_with_its_reasons_and_not_sent(tmp_path: Path) -> None:
+    """The node named here does not exist: it is never asked."""
+    from chain.cli.main import main
+
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("def f(x):\n    return x / 2\n", encoding="utf-8")
+    done = CliRunner().invoke(main, ["contract", "propose", "c", str(wrong), "--node", "http://127.0.0.1:9"])
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "contract_file" in said
+    assert "wrong.py:2:12: FLOAT_DIVISION: / makes floats" in said
+    assert "instead: // for whole division" in said
