@@ -109,8 +109,9 @@ def _collect_garbage(state: State) -> None:
     for height in [item for item in state.retired if item <= state.certified - state.rules.window]:
         del state.retired[height]
     oldest = state.certified - 2 * state.rules.window
+    asked_for = set(state.gaps()[-2 * state.rules.window :])
     for by_height in (state.headers, state.checkpoints, state.recent):
-        for height in [item for item in by_height if item <= oldest]:
+        for height in [item for item in by_height if item <= oldest and item not in asked_for]:
             del by_height[height]
     for key in [item for item in state.future if item[2] <= state.certified]:
         del state.future[key]

@@ -126,6 +126,8 @@ class Driver:
             return
         self._heard[peer] = now
         self._handle(message, now)
+        if isinstance(message, Status):
+            self._recall_certificates(peer, message)
 
     def on_connected(self, peer: bytes, now: int) -> None:
         """A link to a peer is up (again): tell it where we stand, so that it resends what we missed."""
@@ -283,7 +285,7 @@ class Driver:
         soon = self._now + self._timing.status_ms
         if moved != self._moved:
             # Progress repairs nothing that lies behind it: a certificate that was missed is asked for anyway.
-            late = self._repair_at if state.lacks_certificates() else soon
+            late = self._repair_at if state.gaps() else soon
             self._moved, self._repair_at = moved, min(late, soon)
         elif self._stuck():
             self._repair_at = min(self._repair_at, soon)
@@ -332,7 +334,7 @@ class Driver:
             or state.behind is not None
             or state.executed > state.certified
             or self._lost_track
-            or state.lacks_certificates()
+            or bool(state.gaps())
         )
 
     # --- payloads that were missed ----------------------------------------------------------------
@@ -352,6 +354,13 @@ class Driver:
             self._fetches[height, digest] = again
             if peers:
                 self._send(peers[fetching.attempts % len(peers)], Fetch(height, digest))
+
+    def _recall_certificates(self, peer: bytes, status: Status) -> None:
+        """Answer from the ledger what memory no longer holds: certificates that a replica missed long ago."""
+        oldest = self._state.certified - 2 * self._state.rules.window
+        for height in status.uncertified:
+            if height <= oldest and (found := self._application.certificate(height)) is not None:
+                self._send(peer, found)
 
     def _answer_fetch(self, peer: bytes, fetch: Fetch, now: int) -> None:
         reply = repair.answer_fetch(self._state, fetch)

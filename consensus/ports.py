@@ -59,6 +59,9 @@ class Application(Protocol):
     def certified(self, certificate: Certificate) -> None:
         """Store the certificate of an executed block; heights may come late, each at most once a run."""
 
+    def certificate(self, height: int) -> Certificate | None:
+        """Return a stored certificate: some replica asks for one that is no longer in memory here."""
+
     def behind(self, certificate: Certificate) -> None:
         """Start or continue block sync up to this certified height, then call `driver.on_synced`."""
 

@@ -24,6 +24,7 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
         "height": state.certified,
         "executed": state.executed,
         "delivered": state.delivered,
+        "gaps": state.gaps(),
         "epoch": state.epoch.first,
         "window": state.rules.window,
         "view": state.view,

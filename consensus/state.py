@@ -135,9 +135,9 @@ class State:
         """Return (height, digest) of payloads to fetch: re-proposed or committed, and unknown here."""
         return tuple((slot.height, item) for slot in self.slots.values() for item in slot.wanted())
 
-    def lacks_certificates(self) -> bool:
-        """Tell whether a height below the certified one is still without its certificate here."""
-        return any(height < self.certified and height not in self.recent for height in self.headers)
+    def gaps(self) -> list[int]:
+        """Return the heights below the certified one that are still without their certificate here."""
+        return sorted(at for at in self.headers if at < self.certified and at not in self.recent)
 
     def in_flight(self, slot: Slot) -> bool:
         """Tell whether a height is being decided, as far as one faulty replica cannot pretend it."""

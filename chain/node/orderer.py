@@ -156,6 +156,10 @@ class Orderer:
         """Pass a certificate on to the ledger."""
         self._node.certified(certificate)
 
+    def certificate(self, height: int) -> Certificate | None:
+        """Return a certificate from the ledger."""
+        return self._ledger.read.certificate(height)
+
     def behind(self, certificate: Certificate) -> None:
         """Pass on that others certified what we have not."""
         self._node.behind(certificate)

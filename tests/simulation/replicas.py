@@ -326,6 +326,9 @@ class Node:
         assert certificate.height not in self.ledger.certificates, "certified twice"
         self.ledger.certificates[certificate.height] = certificate
 
+    def certificate(self, height: int) -> Certificate | None:
+        return self.ledger.certificates.get(height)
+
     def behind(self, certificate: Certificate) -> None:
         """Block sync, condensed: some reachable peer that has the blocks serves them, certificate checked."""
         life, cluster = self.life, self.cluster

@@ -257,3 +257,20 @@ def test_a_certificate_missed_is_asked_for_though_the_chain_moves_on(crashed: bo
         restart(*cluster.nodes)
     cluster.filters = []
     cluster.run_until(lambda: 1 in late.ledger.certificates, 2_000)
+
+
+def test_a_certificate_missed_long_ago_is_served_from_the_ledger() -> None:
+    """Memory reaches two windows back; whoever lacks an older one keeps asking: found by torture."""
+    cluster = Cluster(4)
+    late = cluster.nodes[3]
+    cluster.filters = [
+        lambda _a, to, message: (
+            not (to is late and isinstance(message, (Checkpoint, Certificate)) and message.height == 1)
+        )
+    ]
+    for height in range(1, 3 * cluster.rules.window):
+        cluster.submit()
+        cluster.run_to_height(height, 9_000, nodes=cluster.nodes[:3])
+    assert 1 not in late.ledger.certificates
+    cluster.filters = []
+    cluster.run_until(lambda: 1 in late.ledger.certificates, 2_000)

@@ -39,8 +39,19 @@ from tests.torture.report import RESTART_MAX_S
     type=click.Path(path_type=Path),
     help="Work here and keep everything; else a temporary folder, kept on failure.",
 )
+@click.option(
+    "--mount/--no-mount",
+    default=os.geteuid() == 0,
+    help="Fill a small tmpfs for `full disk` (needs root, whose default it is), or limit file sizes.",
+)
 def torture(
-    minutes: float, seed: int | None, count: int, rate: float, output: Path | None, folder: Path | None
+    minutes: float,
+    seed: int | None,
+    count: int,
+    rate: float,
+    output: Path | None,
+    folder: Path | None,
+    mount: bool,
 ) -> None:
     """Torture a cluster of real nodes for a while, then check every promise in their ledgers.
 
@@ -57,10 +68,11 @@ def torture(
 
     console.print(f"torture: {count} nodes, {minutes:g} minutes, {rate:g} transactions a second, seed {seed}")
     try:
-        report = uvloop.run(run(work, seed, minutes * 60, count, rate, say))
+        report = uvloop.run(run(work, seed, minutes * 60, count, rate, mount, say))
     except AssentError as error:
         report = {"seed": seed, "broken": [f"[{error.code}] {error}"]}
     report["replay"] = f"scripts/torture --minutes {minutes:g} --seed {seed} --nodes {count} --rate {rate:g}"
+    report["replay"] += " --mount" if mount else " --no-mount"
     if output is not None:
         output.write_text(json.dumps(report, indent=1) + "\n")
     _show(report)

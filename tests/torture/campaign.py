@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import subprocess
@@ -200,6 +199,8 @@ class Campaign:
 
     shown: dict[str, int] = field(default_factory=dict)
     """Certified height of each node, asked once a second."""
+    gaps: dict[str, int] = field(default_factory=dict)
+    """Heights below it whose certificate each node still asks for."""
 
     def _expect_refusal(self, node: NodeProcess, code: int | None, reason: str, remedy: str) -> None:
         text = node.log.read_text(errors="replace")
@@ -261,12 +262,13 @@ class Campaign:
     async def _ask_height(self, node: NodeProcess) -> None:
         if not node.running or node.paused:
             return
-        call = {"jsonrpc": "2.0", "id": 1, "method": "getBlockNumber"}
+        call = {"jsonrpc": "2.0", "id": 1, "method": "getConsensusStatus"}
         try:
             async with self.session.post(
                 node.url + "/", json=call, timeout=aiohttp.ClientTimeout(0.8)
             ) as answer:
-                self.shown[node.name] = (await answer.json())["result"]
+                said = (await answer.json())["result"]
+                self.shown[node.name], self.gaps[node.name] = said["height"], len(said["gaps"])
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
             return
 
@@ -296,7 +298,11 @@ class Campaign:
         async with asyncio.timeout(CALM_S):
             while True:
                 target = self.load.height
-                if len(self.shown) == len(self.nodes) and min(self.shown.values()) >= target:
+                if (
+                    len(self.shown) == len(self.nodes)
+                    and min(self.shown.values()) >= target
+                    and not any(self.gaps.values())
+                ):
                     return time.monotonic() - began
                 await asyncio.sleep(0.1)
 
@@ -318,9 +324,11 @@ def create(folder: Path, count: int, small_disk: bool) -> tuple[Consortium, Gene
     return consortium, genesis, nodes, proxies
 
 
-async def run(folder: Path, seed: int, seconds: float, count: int, rate: float, say: Say) -> dict[str, Any]:
+async def run(
+    folder: Path, seed: int, seconds: float, count: int, rate: float, mount: bool, say: Say
+) -> dict[str, Any]:
     """Run one campaign in a folder; return its report, whose `broken` is empty when all promises held."""
-    consortium, genesis, nodes, proxies = create(folder, count, small_disk=os.geteuid() == 0)
+    consortium, genesis, nodes, proxies = create(folder, count, small_disk=mount)
     wires = Wires(
         [node.name for node in nodes],
         lambda port: next((node.name for node in nodes if node.owns_port(port)), None),

@@ -65,6 +65,9 @@ class World:
     def certified(self, certificate: Certificate) -> None:
         self.log.append(f"certified {certificate.height}")
 
+    def certificate(self, height: int) -> Certificate | None:
+        raise AssertionError(height)
+
     def behind(self, certificate: Certificate) -> None:
         self.log.append(f"behind {certificate.height}")
 
