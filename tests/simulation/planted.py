@@ -68,6 +68,8 @@ def seeds_until_caught(name: str, first: int = 0, most: int = SEEDS_MAX) -> tupl
     with planted(name) as plant:
         for tried in range(most):
             outcome = simulate(first + tried, plant.nodes, plant.steps)
+            if "TypeError" in outcome.failure or "AttributeError" in outcome.failure:
+                raise RuntimeError(f"{name}: the plant no longer fits the code: {outcome.failure}")
             if outcome.failure:
                 return tried + 1, outcome.failure
     return None
@@ -281,7 +283,7 @@ def _payload_not_fetched() -> list[Patch]:
 
 
 def _nothing_leaves_the_pool() -> list[Patch]:
-    return [(Mempool, "remove_committed", lambda _pool, _ids, _height: 0)]
+    return [(Mempool, "remove_committed", lambda *_: 0)]
 
 
 def _abstains_from_nothing() -> list[Patch]:
