@@ -14,6 +14,7 @@ import operator
 import types
 import typing
 from collections.abc import Callable
+from threading import local
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import msgpack
@@ -314,12 +315,19 @@ Value = Any
 
 def encode_value(value: Value) -> bytes:
     """Return the canonical bytes of a contract value; dict keys are sorted, ints before strings."""
-    packed: bytes = _pack(_lower(value, VALUE_DEPTH_MAX))
+    packed: bytes = _packers.pack(_lower(value, VALUE_DEPTH_MAX))
     return packed
 
 
-_pack = msgpack.Packer(use_bin_type=True).pack
-"""One packer for all values: a fresh one allocates 256 KiB. It never lets go of the GIL: threads share it."""
+class _Packers(local):
+    """One packer a thread: a fresh one for every value would allocate 256 KiB, and none may be shared, since
+    a collection of garbage in the midst of packing lets other threads run."""
+
+    def __init__(self) -> None:
+        self.pack = msgpack.Packer(use_bin_type=True).pack
+
+
+_packers = _Packers()
 
 
 def decode_value(data: bytes, *, max_bytes: int) -> Value:
@@ -380,7 +388,7 @@ def _lower(value: Value, depth: int) -> Any:
         return [item if type(item) in _AS_IS else _lower(item, depth - 1) for item in value]
     if kind is tuple:
         items = [item if type(item) in _AS_IS else _lower(item, depth - 1) for item in value]
-        return msgpack.ExtType(_EXT_TUPLE, _pack(items))
+        return msgpack.ExtType(_EXT_TUPLE, _packers.pack(items))
     if kind is dict:
         return {
             key: item if type(item := value[key]) in _AS_IS else _lower(item, depth - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import msgpack
@@ -178,3 +179,15 @@ def test_nesting_is_bounded_both_ways() -> None:
 def test_a_small_number_in_big_form_is_refused() -> None:
     with pytest.raises(DecodeError, match="canonical"):
         decode_value(msgpack.packb(msgpack.ExtType(2, b"\x05")), max_bytes=100)
+
+
+def test_threads_encode_side_by_side() -> None:
+    """Each thread has a packer of its own: what one encodes never shows in another's bytes."""
+    values = [{str(n): [n, (n, "x" * n)] for n in range(20 * place)} for place in range(1, 5)]
+    wanted = [encode_value(value) for value in values]
+
+    def work(place: int) -> bool:
+        return all(encode_value(values[place]) == wanted[place] for _ in range(300))
+
+    with ThreadPoolExecutor(len(values)) as pool:
+        assert all(pool.map(work, range(len(values))))
