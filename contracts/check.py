@@ -109,15 +109,17 @@ def run_outcome(
     *,
     gas: int = DEFAULT_GAS,
     init: Mapping[str, Value] | None = None,
+    file: str = NAME,
 ) -> Outcome:
     """Run one function of a source on an empty chain; any function may be named, decorated or not.
 
-    With `init`, the contract is deployed first and its @init is run with these arguments.
+    With `init`, the contract is deployed first and its @init is run with these arguments. Diagnostics of a
+    refused source name `file`.
     """
     runtime = ContractRuntime()
     chain = LocalChain(ORG, runtime=runtime)
     try:
-        program = runtime.program(source, NAME)
+        program = runtime.program(source, file)
         if init is not None:
             chain.deploy(source, NAME, init)
     except ContractRejected as rejected:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, REJECTED
+from chain.primitives.execution import OK, REJECTED, Outcome
 from contracts import tracebacks
 from contracts.check import CheckReport, check_source, parse_arguments, run_outcome, verdict_of
 from contracts.language.limits import DEFAULT_GAS, SOURCE_BYTES_MAX
@@ -84,15 +84,15 @@ def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_js
 
     Exits 0 whatever the verdict; status is ok, rejected, reverted, out_of_gas or limit.
     """
+    source = _read(file)
     try:
         given = parse_arguments(arguments)
         first = None if init is None else parse_arguments(init)
         if isinstance(first, list):
             raise click.BadParameter("give a JSON object of arguments by name", param_hint="--init")
-        source = _read(file)
-        outcome = run_outcome(source, call, given, gas=gas, init=first)
+        outcome = run_outcome(source, call, given, gas=gas, init=first, file=str(file))
     except CallFailed as failed:
-        raise click.ClickException(f"@init failed: {failed}") from None
+        raise click.ClickException(_traceback(failed.outcome, "@init", file, source)) from None
     except AssentError as error:
         raise click.ClickException(f"{error.code}: {error}") from None
     if as_json:
@@ -103,7 +103,11 @@ def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_js
     elif outcome.status == REJECTED:
         click.echo(f"rejected: {outcome.detail}")
     else:
-        click.echo(tracebacks.render(outcome, call, lambda _: tracebacks.Source(str(file), source)))
+        click.echo(_traceback(outcome, call, file, source))
+
+
+def _traceback(outcome: Outcome, call: str, file: Path, source: str) -> str:
+    return tracebacks.render(outcome, call, lambda _: tracebacks.Source(str(file), source))
 
 
 def _read(file: Path) -> str:

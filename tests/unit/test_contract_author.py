@@ -160,6 +160,25 @@ def test_deploying_names_the_file_that_is_refused_or_whose_init_fails(tmp_path: 
         chain.deploy(file, "wrong", init={"n": 3})
 
 
+def test_a_run_names_the_file_whatever_goes_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "rules.py"
+    file.write_text(
+        '@init\ndef setup(n: int):\n    require(n > 5, "SMALL")\n\ndef f(x):\n    return x // 0\n'
+    )
+
+    def run(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(contract, ["run", str(file), "--call", "f", *words])
+        return done.exit_code, done.output
+
+    assert run("--args", "[1]")[1].endswith(
+        f"{file}:6\n    return x // 0\n    ^^^^^^^^^^^^^\nZERO_DIVISION: // by 0\n"
+    )
+    assert run("--init", '{"n": 1}')[0] == 1
+    assert f'{file}:3\n    require(n > 5, "SMALL")' in run("--init", '{"n": 1}')[1]
+    file.write_text("import os\n")
+    assert run()[1].startswith(f"rejected: {file}:1:1: IMPORT")
+
+
 # --- coverage --------------------------------------------------------------------------------------------
 
 
