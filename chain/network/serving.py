@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chain.ledger.anchor import Anchor
+from chain.ledger.holding import NotHeld
 from chain.ledger.proof import SetChange
 from chain.ledger.statechunk import StateChunk
 from chain.network.effects import Send
@@ -36,7 +37,7 @@ class Source(Protocol):
         """Return the encoded block, with its certificate, or None when it is not held."""
 
     def set_changes(self, above: int, limit: int) -> tuple[SetChange, ...]:
-        """Return the proved validator sets in force from a height above this one, at most `limit`."""
+        """Return the proved validator sets in force from a height above this one; raise NotHeld."""
 
     def anchor(self) -> Anchor | None:
         """Return what proves the certified height, None when a part of it is not held."""
@@ -87,7 +88,10 @@ class Server:
     def _anchor(self, request: AnchorRequest, allowed: bool) -> AnchorAnswer:
         if not allowed:
             return AnchorAnswer((), None)
-        changes = self._source.set_changes(request.followed, ANCHOR_CHANGES_MAX)
+        try:
+            changes = self._source.set_changes(request.followed, ANCHOR_CHANGES_MAX)
+        except NotHeld:
+            return AnchorAnswer((), None)  # a header in between is not here: another can prove more
         more = len(changes) == ANCHOR_CHANGES_MAX
         return AnchorAnswer(changes, None if more else self._source.anchor())
 

@@ -10,7 +10,7 @@ from functools import cache
 
 import pytest
 
-from chain.ledger import statechunk
+from chain.ledger import rows, statechunk
 from chain.ledger.genesis import Limits
 from chain.ledger.ledger import Ledger
 from chain.ledger.prune import set_floor, sweep
@@ -24,7 +24,7 @@ from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
 from chain.node.ports import StateLoads, SyncChain
 from chain.primitives.codec import decode, encode
-from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
 
 GENESIS = toy_genesis(limits=Limits(consensus_window=3))
 LENGTH, GAP = 40, 20
@@ -351,3 +351,74 @@ def test_a_pruned_node_serves_states_it_holds_and_denies_older_ones(monkeypatch:
     assert (chain.blocks_from(), chain.block(LENGTH - 11)) == (LENGTH - 10, None)
     assert chain.chunk(LENGTH - 11, b"") is not None
     assert chain.chunk(LENGTH - 12, b"") is None
+
+
+def governed(changes: int) -> ToyChain:
+    """Return a chain whose validators changed so often, each set in force before the next is announced."""
+    chain = ToyChain(GENESIS)
+    for number in range(changes):
+        chain.add(chain.govern([f"n{number}", f"n{number + 1}", f"n{number + 2}", f"n{number + 3}"]))
+        for _ in range(4):
+            chain.add(chain.call("put", {"key": number, "value": "x"}))
+    while chain.ledger.head.height <= GAP:
+        chain.add()
+    return chain
+
+
+def fetch(ledger: Ledger, server: serving.Server) -> list[Kind]:
+    """Let a node fetch a state from one honest peer without any delay; return the kinds of its requests."""
+    sync = make_sync(ledger)
+    sync.connected(OTHER, 0)
+    sync.claim(OTHER, 10**6)
+    asked: list[Kind] = []
+    kinds = serving.REQUEST_KINDS - {Kind.BLOCKS_REQUEST}
+    waiting = [send for send in sync.tick(1).send if send.kind in kinds]
+    while waiting:
+        send = waiting.pop()
+        asked.append(send.kind)
+        answer = server.answer(ME, send.kind, send.body, len(asked) * 1_000)
+        effects = sync.on_frame(OTHER, answer.kind, answer.body, len(asked))
+        waiting += [item for item in effects.send if item.kind in kinds]
+        if effects.install is not None:
+            ledger.replace(effects.install.install)
+            return asked
+    return asked
+
+
+@pytest.mark.parametrize("changes", [1, 8, 9, 17])
+def test_an_anchor_is_followed_over_every_change_of_the_validators_since_genesis(changes: int) -> None:
+    chain = governed(changes)
+    ledger = Ledger(MemoryStore(), GENESIS, ToyRuntime())
+    asked = fetch(ledger, serving.Server(SyncChain(chain.ledger)))
+    assert ledger.head == chain.ledger.head
+    assert asked.count(Kind.ANCHOR_REQUEST) == changes // 8 + 1
+    assert ledger.schedule.sets() == chain.ledger.schedule.sets()
+    again = Ledger(MemoryStore(), GENESIS, ToyRuntime())  # who began by a state can serve one
+    fetch(again, serving.Server(SyncChain(ledger)))
+    assert again.head == ledger.head
+
+
+def test_a_peer_that_leaves_out_what_leads_to_the_validators_in_force_is_refused() -> None:
+    """Leaving out a set between two that share a quorum proves the same height, so it is no lie."""
+    chain = governed(3)
+    honest = SyncChain(chain.ledger)
+    changes, anchor = honest.set_changes(0, 8), honest.anchor()
+    for kept in ((), changes[:-1], changes[1:], changes[::-1]):
+        sync = make_sync(Ledger(MemoryStore(), GENESIS, ToyRuntime()))
+        sync.connected(OTHER, 0)
+        sync.claim(OTHER, 10**6)
+        sync.tick(1)
+        with pytest.raises(ProofInvalid):
+            sync.on_frame(OTHER, Kind.ANCHOR, encode(AnchorAnswer(kept, anchor)), 2)
+        assert sync.report().snapshot is None
+
+
+def test_a_node_that_lacks_the_header_of_a_change_proves_nothing_rather_than_half() -> None:
+    chain = governed(2)
+    first = chain.ledger.schedule.sets(1)[0].first - GENESIS.limits.consensus_window
+    store = MemoryStore()
+    store.write([(key, row) for key, row in chain.store.iterate() if key != rows.at(rows.HEADER, first)])
+    store.write([(rows.HELD_KEY, encode(rows.Held(headers=first + 1)))])
+    server = serving.Server(SyncChain(Ledger(store, GENESIS, ToyRuntime())))
+    answer = server.answer(OTHER, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)), 0)
+    assert decode(AnchorAnswer, answer.body) == AnchorAnswer((), None)
