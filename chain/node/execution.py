@@ -176,7 +176,11 @@ class Executor:
         height = block.header.height
         try:
             self._ledger.apply_block(block)
-        except (ProofInvalid, BlockInvalid, NotNext) as error:
+        except NotNext:
+            # One below it was refused, or a state took its place: catch-up goes on from the ledger's height,
+            # and who served this one is not at fault.
+            return _nothing
+        except (ProofInvalid, BlockInvalid) as error:
             log.warning("block %d of catch-up refused: %s", height, error)
             return partial(self._listener.rejected, height, str(error))
         return partial(self._listener.applied, block.certificate, self._ledger.settled(height))
@@ -189,3 +193,7 @@ class Executor:
             log.info("a fetched state is not needed: %s", error)
             self._ledger.replace(load.abandon)
         return partial(self._listener.installed, load)
+
+
+def _nothing() -> None:
+    """Tell nobody."""

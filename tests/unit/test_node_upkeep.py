@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,32 @@ def test_pruning_takes_turns_with_blocks_and_is_never_under_way_twice() -> None:
         held.append(chain.ledger.read.holding.now().blocks)
     assert heights == [21, 21, 22, 23]
     assert held == [0, 4, 4, 4]
+
+
+class Listens(Deaf):
+    """Remembers which blocks were refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[int] = []
+
+    def rejected(self, height: int, _reason: str) -> None:
+        self.refused.append(height)
+
+
+def test_blocks_above_a_refused_one_are_not_held_against_those_who_served_them() -> None:
+    chain, source = make(), make(LENGTH + 4)
+    pool = Mempool(
+        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        PoolBounds(100, 1_000_000, 100),
+    )  # fmt: skip
+    workers, listener = HandWorkers(), Listens()
+    executor = Executor(chain.ledger, pool, listener, workers, lambda: 0)  # type: ignore[arg-type]
+    good = [source.block(height) for height in range(LENGTH + 1, LENGTH + 5)]
+    tx = good[1].transactions[0]
+    spoilt = dataclasses.replace(good[1], transactions=(dataclasses.replace(tx, signature=bytes(64)),))
+    for block in (good[0], spoilt, *good[2:], *good[1:]):
+        executor.put(block)
+    while workers.waiting:
+        workers.turn()
+    assert listener.refused == [LENGTH + 2]
+    assert chain.ledger.head.height == LENGTH + 4
