@@ -19,7 +19,7 @@ WAITS = ("_worker (concurrent/", "Runner.run (asyncio/", "run (uvloop/", "wait (
 """Innermost frames of a thread that has nothing to do."""
 PARTS = (
     ("signatures of transactions", "signature_holds (chain/ledger/block"),
-    ("LevelDB, waiting for the disk included", "(chain/ledger/leveldb"),
+    ("LevelDB and its disk", "(chain/ledger/leveldb"),
     ("state tree and state rows", "change_state (chain/ledger/state"),
     ("contracts", "(contracts/"),
     ("executing: receipts, events, rows", "(chain/ledger/executor"),
@@ -61,7 +61,7 @@ class Profiler:
         if node is None:
             raise processes.ProcessError(f"{self._org.name}: the node is not running")
         self._output = Path(tempfile.mkstemp(suffix=".stacks")[1])
-        options = ["-r", str(RATE_HZ), "-d", "86400", "-f", "raw", "-o", str(self._output)]
+        options = ["--nonblocking", "-r", str(RATE_HZ), "-d", "86400", "-f", "raw", "-o", str(self._output)]
         self._running = subprocess.Popen(
             [self._command, "record", "-p", str(node.pid), *options],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
