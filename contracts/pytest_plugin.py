@@ -12,18 +12,27 @@ every call on three differing hosts too, and fails where their receipts differ b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import pytest
 
 if TYPE_CHECKING:
     from contracts.coverage import Coverage
     from contracts.replicas import Replicas
+    from contracts.runtime import ContractRuntime
     from contracts.scenario import DataUse
     from contracts.testing import LocalChain
 
 GATHERED: pytest.StashKey[Coverage] = pytest.StashKey()
 OF_WORKERS: pytest.StashKey[Any] = pytest.StashKey()
+
+
+class Kit(TypedDict):
+    """What `LocalChain`, `LocalChain.consortium` and `DataUse` are started with."""
+
+    runtime: ContractRuntime
+    replicas: Replicas | None
+    coverage: Coverage | None
 
 
 class Consortium(Protocol):
@@ -72,34 +81,42 @@ def contract_replicas(pytestconfig: pytest.Config) -> Iterator[Replicas | None]:
         yield replicas
 
 
+@pytest.fixture(scope="session")
+def contract_kit(pytestconfig: pytest.Config, contract_replicas: Replicas | None) -> Kit:
+    """What every chain of the session shares: compiled code, differing hosts, coverage."""
+    from contracts.runtime import ContractRuntime
+
+    coverage = pytestconfig.stash.get(GATHERED, None)
+    runtime = ContractRuntime(watcher=coverage.watcher if coverage else None)
+    return {"runtime": runtime, "replicas": contract_replicas, "coverage": coverage}
+
+
 @pytest.fixture
-def local_chain(pytestconfig: pytest.Config, contract_replicas: Replicas | None) -> LocalChain:
+def local_chain(contract_kit: Kit) -> LocalChain:
     """An empty chain in memory, which runs contracts as nodes do."""
     from contracts.testing import LocalChain
 
-    return LocalChain(replicas=contract_replicas, coverage=pytestconfig.stash.get(GATHERED, None))
+    return LocalChain(**contract_kit)
 
 
 @pytest.fixture
-def local_consortium(pytestconfig: pytest.Config, contract_replicas: Replicas | None) -> Consortium:
+def local_consortium(contract_kit: Kit) -> Consortium:
     """`local_consortium("bank", "telecom")`: a chain in memory with the real system contracts."""
     from contracts.testing import LocalChain
 
     def start(*orgs: str) -> LocalChain:
-        coverage = pytestconfig.stash.get(GATHERED, None)
-        return LocalChain.consortium(*orgs, replicas=contract_replicas, coverage=coverage)
+        return LocalChain.consortium(*orgs, **contract_kit)
 
     return start
 
 
 @pytest.fixture
-def data_use(pytestconfig: pytest.Config, contract_replicas: Replicas | None) -> Scenario:
+def data_use(contract_kit: Kit) -> Scenario:
     """`data_use("hospital", "insurer", "registry")`: datasets, grants and jobs, to test policies with."""
     from contracts.scenario import DataUse
 
     def start(*orgs: str) -> DataUse:
-        coverage = pytestconfig.stash.get(GATHERED, None)
-        return DataUse(*orgs, replicas=contract_replicas, coverage=coverage)
+        return DataUse(*orgs, **contract_kit)
 
     return start
 

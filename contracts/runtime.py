@@ -30,6 +30,7 @@ from contracts.engines import CURRENT, engine_of
 from contracts.language.build_calls import enter
 from contracts.language.builder import Function
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
+from contracts.language.ir import source_hash
 from contracts.language.limits import (
     CONTRACT_DEPTH_MAX,
     GAS_COMPILE,
@@ -160,12 +161,24 @@ class ContractRuntime:
         return self._compiled(source, name, engine)
 
     def _compiled(self, source: str, name: str, engine: int) -> Program:
+        known = self._known(source, engine)
+        if known is not None:
+            return known
         program = engine_of(engine, name)(source, name, self._watcher)
         with self._lock:
             self._programs[program.source_hash, program.engine] = program
             while len(self._programs) > self._cache_programs:
                 self._programs.popitem(last=False)
         return program
+
+    def _known(self, source: str, engine: int) -> Program | None:
+        """Return the program of a source that was compiled before."""
+        try:
+            key = source_hash(source), engine
+        except UnicodeEncodeError:  # half a surrogate pair: the compiler refuses it with its place
+            return None
+        with self._lock:
+            return self._programs.get(key)
 
     # --- what running contracts ask for (language.machine.Services) ---------------------------------------
 

@@ -14,6 +14,7 @@ from hashlib import sha256
 from chain.primitives.codec import Value
 from contracts.coverage import Coverage
 from contracts.replicas import Replicas
+from contracts.runtime import ContractRuntime
 from contracts.testing import Account, LocalChain, key_of
 
 GAS = 10_000_000
@@ -29,7 +30,11 @@ class DataUse:
     """A consortium in memory; every organisation owns one dataset, called by its name."""
 
     def __init__(
-        self, *orgs: str, replicas: Replicas | None = None, coverage: Coverage | None = None
+        self,
+        *orgs: str,
+        runtime: ContractRuntime | None = None,
+        replicas: Replicas | None = None,
+        coverage: Coverage | None = None,
     ) -> None:
         """Start the chain, with one program and one dataset for each organisation."""
         self.orgs = orgs
@@ -43,7 +48,9 @@ class DataUse:
             "status": "active",
         }
         init = {"jobs": {"programs": [program]}}
-        self.chain = LocalChain.consortium(*orgs, init=init, replicas=replicas, coverage=coverage)
+        self.chain = LocalChain.consortium(
+            *orgs, init=init, runtime=runtime, replicas=replicas, coverage=coverage
+        )
         self._count = 0
         for org in orgs:
             self._dataset(org)

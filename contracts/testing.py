@@ -130,7 +130,7 @@ class LocalChain:
         """Start an empty chain; organisations are known as soon as `as_` names them.
 
         With `replicas`, every call also runs on each of them, and must have the same outcome to the byte.
-        With `coverage`, it gathers which lines of the contracts ran; it cannot be had with a runtime given.
+        With `coverage`, it gathers which lines of the contracts ran; a given runtime must have its watcher.
         """
         self.runtime = runtime or ContractRuntime(watcher=coverage.watcher if coverage else None)
         self.replicas = replicas
@@ -154,13 +154,14 @@ class LocalChain:
         cls,
         *orgs: str,
         init: Mapping[str, Mapping[str, Value]] | None = None,
+        runtime: ContractRuntime | None = None,
         replicas: Replicas | None = None,
         coverage: Coverage | None = None,
     ) -> LocalChain:
         """Start a chain with the real system contracts and these organisations as members, all roles each."""
         from contracts import system
 
-        chain = cls(replicas=replicas, coverage=coverage)
+        chain = cls(runtime=runtime, replicas=replicas, coverage=coverage)
         chain.members = orgs
         members = [_member(org) for org in orgs]
         arguments = {
