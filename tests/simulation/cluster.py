@@ -91,9 +91,10 @@ class Cluster(Clockwork):
     def start(self) -> None:
         """Boot every machine, one after another within half a second."""
         for machine in self.machines:
-            self.after(self.random.randint(0, 500), self._first_boot, machine)
+            self.after(self.random.randint(0, 500), self.boot_if_down, machine)
 
-    def _first_boot(self, machine: Machine) -> None:
+    def boot_if_down(self, machine: Machine) -> None:
+        """Start a machine, unless it runs."""
         if not machine.up:
             machine.boot()
 
@@ -108,13 +109,13 @@ class Cluster(Clockwork):
         if machine.honest and not planted:
             raise Violation(f"{machine} stopped itself: {reason}: {error}") from error
         machine.crash(power=False)
-        self.after(self.random.randint(200, 3_000), self._first_boot, machine)
+        self.after(self.random.randint(200, 3_000), self.boot_if_down, machine)
 
     def refused_to_start(self, machine: Machine, error: AssentError) -> None:
         """A node does not start on its disk: no crash is a reason for that."""
         if machine.honest and not isinstance(error, StorageFailed):
             raise Violation(f"{machine} refuses to start: {error}") from error
-        self.after(1_000, self._first_boot, machine)
+        self.after(1_000, self.boot_if_down, machine)
 
     def breached(self, machine: Machine, source: int, kind: Kind, error: AssentError) -> None:
         """A frame was refused: its sender must be a liar."""

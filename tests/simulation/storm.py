@@ -236,13 +236,13 @@ def crash_all(cluster: Cluster) -> None:
         for machine in cluster.honest:
             if machine.up:
                 machine.crash(power=True)
-                cluster.after(cluster.random.randint(0, 400), cluster._first_boot, machine)
+                cluster.after(cluster.random.randint(0, 400), cluster.boot_if_down, machine)
 
 
 def restart_all(cluster: Cluster) -> None:
     """Start what is down."""
     for machine in cluster.machines:
-        cluster._first_boot(machine)
+        cluster.boot_if_down(machine)
 
 
 def pause(cluster: Cluster) -> None:
@@ -296,7 +296,7 @@ def _may_lose(cluster: Cluster) -> bool:
 
 def _restart_later(cluster: Cluster, machine: Machine) -> None:
     delay = cluster.random.choice([1, 50, 500, 3_000, 10_000])
-    cluster.after(delay, cluster._first_boot, machine)
+    cluster.after(delay, cluster.boot_if_down, machine)
 
 
 Fault = Callable[[Cluster], None]
