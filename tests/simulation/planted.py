@@ -64,14 +64,21 @@ def planted(name: str) -> Iterator[Plant]:
 
 
 def seeds_until_caught(name: str, first: int = 0, most: int = SEEDS_MAX) -> tuple[int, str] | None:
-    """Return (how many seeds it took, what was seen), or None if nothing was seen."""
-    with planted(name) as plant:
-        for tried in range(most):
-            outcome = simulate(first + tried, plant.nodes, plant.steps)
-            if "TypeError" in outcome.failure or "AttributeError" in outcome.failure:
-                raise RuntimeError(f"{name}: the plant no longer fits the code: {outcome.failure}")
-            if outcome.failure:
-                return tried + 1, outcome.failure
+    """Return (how many seeds it took, what was seen), or None if nothing was seen.
+
+    Raises RuntimeError when the plant no longer fits the code, or when the seed fails without it, too.
+    """
+    plant = PLANTS[name]
+    for tried in range(most):
+        with planted(name):
+            failure = simulate(first + tried, plant.nodes, plant.steps).failure
+        if "TypeError" in failure or "AttributeError" in failure:
+            raise RuntimeError(f"{name}: the plant no longer fits the code: {failure}")
+        if failure:
+            without = simulate(first + tried, plant.nodes, plant.steps).failure
+            if without:
+                raise RuntimeError(f"{name}: seed {first + tried} fails without the plant, too: {without}")
+            return tried + 1, failure
     return None
 
 
