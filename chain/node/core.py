@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chain.ledger.block import Candidate, header_hash
-from chain.ledger.ledger import Ledger
+from chain.ledger.ledger import Ledger, LedgerDiverged
 from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.refusals import Refused
 from chain.ledger.snapshot import StateLoad
-from chain.ledger.store import DataDamaged
+from chain.ledger.store import DataDamaged, StorageFailed
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind
 from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
@@ -48,6 +48,8 @@ LEAVE_MS = 2_000
 FLUSH_MS = 3
 IN_FLIGHT_MAX = 2
 """Heights proposed before the first is delivered: more would cut a loaded chain into small blocks."""
+OWN_TROUBLE = (StorageFailed, DataDamaged, LedgerDiverged)
+"""What a frame may bring to light and no peer is at fault for."""
 TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
 SYNC_KINDS = REQUEST_KINDS | STATE_KINDS | {Kind.STATUS, Kind.BLOCKS}
 
@@ -344,6 +346,12 @@ class NodeCore:
 
     def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
         """Hand a frame to the part it is for; raise an AssentError when the peer is at fault."""
+        try:
+            self._take_frame(peer, kind, body)
+        except OWN_TROUBLE as error:
+            self._host.failed(error)
+
+    def _take_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
         if kind is Kind.CONSENSUS:
             self._drive(self.driver.on_message, peer, body)
         elif kind in TRANSACTION_KINDS:
