@@ -96,8 +96,9 @@ class Execution:
     writes: dict[StateKey, bytes | None] = field(default_factory=dict)
     final: dict[bytes, int] = field(default_factory=dict)
     """Transaction id -> place in the batch, for receipts that nothing later can replace."""
-    ran: list[bytes] = field(default_factory=list)
-    """Ids of the transactions that ran, whatever came of them."""
+    decided: list[bytes] = field(default_factory=list)
+    """Ids that may not run at a later height: those that ran or asked for more gas than the limit was. What
+    expired stays so without being remembered."""
     subjects: dict[str, SubjectLog] = field(default_factory=dict)
     events: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     """(contract, event name) -> places."""
@@ -146,10 +147,9 @@ def execute_batch(
         else:
             outcome = _run(runtime, overlay, context, candidate)
             gas_left -= outcome.gas_used
-            execution.ran.append(candidate.id)
+        if not reason or (reason in _FINAL_SKIPS and not _is_known(candidate.id, context, execution)):
             execution.final[candidate.id] = index
-        if reason in _FINAL_SKIPS and not _is_known(candidate.id, context, execution):
-            execution.final[candidate.id] = index
+            execution.decided += [candidate.id] if reason != EXPIRED else []
         _record(execution, overlay, context.height, candidate.id, outcome)
     _write_logs(execution, overlay)
     return execution

@@ -1,6 +1,6 @@
-"""What the state keeps of the last heights: which transactions ran there, and the totals up to there.
+"""What the state keeps of the last heights: which transactions were decided there, and the totals so far.
 
-Whoever holds the state of a height can refuse replays above it, because an id that ran more than `WINDOW`
+Whoever holds the state of a height can refuse replays above it, because an id decided more than `WINDOW`
 heights ago has expired: so a node that fetched the state instead of executing needs nothing else, and what
 it needs is under the state root. One entry a height, deleted `WINDOW` heights later.
 """
@@ -32,7 +32,7 @@ class Executed:
     failed: U64
     events: U64
     ids: Annotated[bytes, Bound(0, BATCH_TXS_MAX * _ID_BYTES)]
-    """Ids of the transactions that ran at this height, joined, in batch order."""
+    """Ids decided at this height (`Execution.decided`), joined, in batch order."""
 
     def tx_ids(self) -> list[bytes]:
         """Return the ids; raise DecodeError when the bytes are not a whole number of them."""
@@ -48,7 +48,7 @@ def executed_at(height: int, before: Head | None, execution: Execution) -> Execu
         transactions=totals[0] + (execution.executed if height else 0),
         failed=totals[1] + execution.failed,
         events=totals[2] + sum(len(receipt.events) for receipt in execution.receipts),
-        ids=b"".join(execution.ran),
+        ids=b"".join(execution.decided),
     )
 
 

@@ -89,7 +89,7 @@ def test_an_expired_replay_is_expired_whether_or_not_the_ledger_still_knows_it(c
     assert known.receipts == unknown.receipts
     assert verdicts(known) == [(SKIPPED, "EXPIRED")]
     assert (known.final, unknown.final) == ({}, {old.id: 0})
-    assert known.ran == unknown.ran == []
+    assert known.decided == unknown.decided == []
 
 
 def test_what_does_not_fit_into_the_blocks_gas_may_come_again(chain: ToyChain) -> None:

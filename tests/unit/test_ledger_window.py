@@ -26,6 +26,15 @@ def test_the_state_of_a_height_names_what_ran_there_and_the_totals() -> None:
     assert (head.transactions, head.failed) == (2, 1)
 
 
+def test_an_id_that_asked_for_too_much_gas_is_remembered_since_the_limit_may_rise() -> None:
+    """A node that began from this state must refuse the id as the others do, whose index holds it."""
+    chain = ToyChain()
+    greedy = chain.call("put", {"key": 1, "value": 1}, gas_limit=chain.genesis.limits.tx_gas_max + 1)
+    chain.add(greedy)
+    assert entry(chain, 1).tx_ids() == [greedy.id]
+    assert chain.ledger.read.is_final(greedy.id)
+
+
 def test_an_entry_leaves_the_state_with_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "WINDOW", 3)
     chain = ToyChain()
