@@ -132,7 +132,12 @@ class GossipPool:
     def get(self, tx_id: bytes) -> bytes | None:
         """Return its encoding from the pool or the ledger."""
         found = self._pool.get((tx_id,))
-        return found[0].raw if found else self._ledger.read.transaction_bytes(tx_id)
+        if found:
+            return found[0].raw
+        try:
+            return self._ledger.read.transaction_bytes(tx_id)
+        except NotHeld:
+            return None  # pruned, or from before a state that took its place: no fault of who asks
 
 
 class SyncChain:
