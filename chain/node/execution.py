@@ -144,11 +144,23 @@ class Executor:
                 self._ask_at = None
                 repeated = self._ledger.execute(item.height, item.payload, ())
                 self._listener.executed(item.height, header_hash(repeated), ())
-            elif missing := self._pool.missing(ids := batch_ids(item.payload)):
+            elif missing := self._missing(ids := batch_ids(item.payload)):
                 self._wait_for(item.height, missing)
                 return
             else:
-                self._start(partial(self._run, item, self._pool.get(ids)))
+                self._start(partial(self._run, item, self._candidates(ids)))
+
+    def _missing(self, ids: Sequence[bytes]) -> list[bytes]:
+        read = self._ledger.read
+        return [tx_id for tx_id in self._pool.missing(ids) if not read.is_final(tx_id)]
+
+    def _candidates(self, ids: Sequence[bytes]) -> list[Candidate]:
+        """Return a batch's transactions; one that ran at a lower height is on the ledger, not in the pool."""
+        found = {candidate.id: candidate for candidate in self._pool.get(ids)}
+        for tx_id in ids:
+            if tx_id not in found and (held := self._ledger.read.transaction(tx_id)) is not None:
+                found[tx_id] = Candidate.of(held)
+        return [found[tx_id] for tx_id in ids]
 
     def _wait_for(self, height: int, missing: Sequence[bytes]) -> None:
         if self._ask_at is None:
