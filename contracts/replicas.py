@@ -55,7 +55,7 @@ def outcome_bytes(outcome: Outcome) -> bytes:
 
 def _call_value(call: Call) -> list[Value]:
     head = [call.contract, call.method, call.args, call.sender, call.tx_id]
-    return [*head, call.gas_limit, call.height, call.block_time]
+    return [*head, call.gas_limit, call.height, call.block_time, call.chain_id]
 
 
 class _Recorder:

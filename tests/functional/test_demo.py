@@ -40,10 +40,13 @@ def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
 
 def test_the_chain_bench_certifies_every_transaction_it_sends() -> None:
     """A small load: the figures are there, and nothing was lost on the way."""
-    done = assent("bench", "chain", "--transactions", "1000", "--json", seconds=200)
+    done = assent("bench", "chain", "--transactions", "1000", "--half-load", "1", "--json", seconds=200)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    assert figures["transactions"] == 1_000
-    assert set(figures["cpu_us_per_tx"]) == {"north", "east", "south", "west"}
-    assert figures["per_second"] > 0
+    (run,) = figures["runs"]
+    assert run["full_load"]["transactions"] == 1_000
+    for load in (run["full_load"], run["half_load"]):
+        assert set(load["cpu_us_per_tx"]) == {"north", "east", "south", "west"}
+        assert load["per_second"] > 0
+        assert load["latency_ms"]["p50"] > 0
     assert figures["verify_us"] > 0

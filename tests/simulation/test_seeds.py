@@ -18,12 +18,14 @@ from tests.simulation.storm import STEPS, simulate
 HERE_STEPS = STEPS // 2
 REPOSITORY = Path(__file__).parents[2]
 ONCE_FAILED: list[tuple[int, int | None, int]] = [
-    (
-        41,
-        4,
-        STEPS,
-    ),  # a disk that failed while a state was begun: the peer that sent the frame was banned for it
-    (40, 4, STEPS),  # a block of catch-up that came after a state had taken its place stopped the node
+    # A disk that failed while a state was begun: the peer that sent the frame was banned for it.
+    (41, 4, STEPS),
+    # A block of catch-up that came after a state had taken its place stopped the node.
+    (40, 4, STEPS),
+    # Asking for a transaction that the peer no longer held got the asking node banned.
+    (161, None, STEPS),
+    # An ordered batch named a transaction that had run at a lower height, and waited for it for ever.
+    (136, None, STEPS),
 ]
 """(seed, nodes, steps) of every seed that ever failed, and its cause."""
 

@@ -16,7 +16,8 @@ TESTS = Path(__file__).parent
 
 def corpus() -> list[str]:
     """Return every test file in which contracts run: of the language, of the system, of the examples."""
-    elsewhere = {"hosts", "bench", "author"}  # this test; a bench; tests that start processes of their own
+    # This test; a bench; tests that start processes of their own; engines that only the test's process has.
+    elsewhere = {"hosts", "bench", "author", "engines"}
     tests = [path for path in TESTS.glob("test_contract_*.py") if path.stem.split("_")[-1] not in elsewhere]
     examples = ROOT.glob("examples/contracts/**/test_*.py")
     return sorted(map(str, [TESTS / "compared_programs.py", TESTS / "system", *tests, *examples]))
