@@ -22,10 +22,13 @@ class Marker(Protocol):
     """How many writes of votes are durable; survives the store that they are in."""
 
     def read(self) -> int | None:
-        """Return the number, or None when the key has certainly never voted."""
+        """Return the number, or None when the key has certainly never voted.
+
+        0 says that a first write was begun; if the store holds none, no vote ever left the node.
+        """
 
     def advance(self, count: int) -> None:
-        """Set the number, after the write that it counts is durable; need not be synced itself."""
+        """Set the number once the write that it counts is durable; 0 and 1 are synced, others need not be."""
 
 
 class FileMarker:
@@ -44,18 +47,20 @@ class FileMarker:
         found = _PATTERN.fullmatch(text)
         if found is None:
             raise VotesDamaged(
-                f"{self._path}: not a marker of votes; remove the data directory and write {_TEXT % 0!r} "
+                f"{self._path}: not a marker of votes; remove the data directory and write {_TEXT % 1!r} "
                 "into this file: the node then fetches the chain and rejoins without voting twice"
             )
         return int(found[1])
 
     def advance(self, count: int) -> None:
-        """Overwrite the number in place: 20 bytes, no sync (a number that is too low does no harm)."""
+        """Overwrite the number in place: 20 bytes, synced up to 1 (above, a number too low does no harm)."""
+        fresh = self._file is None
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             os.pwrite(self._file, (_TEXT % count).encode(), 0)
-            os.fsync(self._file)
         os.pwrite(self._file, b"%020d" % count, _AT)
+        if fresh or count <= 1:
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file."""

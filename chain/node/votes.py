@@ -43,8 +43,8 @@ class DurableVotes:
         self._store, self._marker = store, marker
         self._vote, self._count = _VOTE + voter, _WRITES + voter
         row, counted = store.get(self._count), marker.read()
-        self.first_start = counted is None
-        """Whether this key has certainly never voted."""
+        self.first_start = row is None and not counted
+        """Whether this key has certainly never voted: a first write may have been begun, none ended."""
         held, counted = int.from_bytes(row or b"", "big"), counted or 0
         if row is not None and held < counted:
             raise VotesDamaged(

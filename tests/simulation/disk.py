@@ -34,7 +34,7 @@ class Disk(MemoryStore):
 
 
 class MemoryMarker:
-    """`chain.node.marker.Marker`: outlives the disk; its last steps may be lost, never its first."""
+    """`chain.node.marker.Marker`: outlives the disk; its last steps may be lost, never its first two."""
 
     def __init__(self) -> None:
         self.count: int | None = None
@@ -48,4 +48,4 @@ class MemoryMarker:
     def lose(self, steps: int) -> None:
         """Go back by some steps, as a file that was not synced does."""
         if self.count is not None:
-            self.count = max(0, self.count - steps)
+            self.count = max(min(self.count, 1), self.count - steps)

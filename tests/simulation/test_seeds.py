@@ -26,6 +26,8 @@ ONCE_FAILED: list[tuple[int, int | None, int]] = [
     (161, None, STEPS),
     # An ordered batch named a transaction that had run at a lower height, and waited for it for ever.
     (136, None, STEPS),
+    # The first write of votes failed: the only validator took its disk for wiped and listened for ever.
+    (2513, None, STEPS),
 ]
 """(seed, nodes, steps) of every seed that ever failed, and its cause."""
 

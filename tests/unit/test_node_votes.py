@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.ledger.leveldb import LevelStore
-from chain.ledger.store import DataDamaged, MemoryStore
+from chain.ledger.store import DataDamaged, MemoryStore, StorageFailed
 from chain.node.marker import FileMarker
 from chain.node.votes import DurableVotes
 from consensus.errors import VotesDamaged
@@ -70,6 +70,29 @@ def test_30_an_older_copy_of_the_data_directory_is_refused(tmp_path: Path) -> No
     shutil.move(tmp_path / "copy", tmp_path / "data")
     with pytest.raises(VotesDamaged, match="last 1 of 4"):
         reopened(tmp_path)
+
+
+class FailingStore(MemoryStore):
+    """A disk that refuses every write."""
+
+    __slots__ = ()
+
+    def write(self, puts: object, deletes: object = (), *, sync: bool = True) -> None:  # noqa: ARG002
+        raise StorageFailed("disk: planted failure")
+
+
+def test_a_first_write_that_failed_is_no_wipe_and_the_next_start_is_the_first_again(tmp_path: Path) -> None:
+    """No vote was sent, since votes are sent only once they are durable: one validator alone must go on."""
+    marker = FileMarker(tmp_path / "node.voted")
+    with pytest.raises(StorageFailed):
+        DurableVotes(FailingStore(), VOTER, marker).write({b"v": b"vote"}, [])
+    assert DurableVotes(MemoryStore(), VOTER, marker).first_start
+
+
+def test_30_a_store_emptied_after_its_first_write_is_wiped(tmp_path: Path) -> None:
+    marker = FileMarker(tmp_path / "node.voted")
+    DurableVotes(MemoryStore(), VOTER, marker).write({b"v": b"vote"}, [])
+    assert not DurableVotes(MemoryStore(), VOTER, marker).first_start
 
 
 def test_30_after_a_wipe_the_count_goes_on_from_the_marker(tmp_path: Path) -> None:
