@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from chain.api.params import (
     AboveHeight,
@@ -23,93 +23,21 @@ from chain.api.params import (
     StateEntry,
     StateRange,
 )
-from chain.api.render import block_summary, entry_json, receipt_json, transaction_json, validator_json
+from chain.api.port import Node, NotFound
+from chain.api.render import block_summary, receipt_json, transaction_json, validator_json
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
-from chain.ledger.block import Candidate, Receipt
-from chain.ledger.deployed import running
+from chain.api.state_methods import StateMethods
+from chain.ledger.block import Receipt
 from chain.ledger.explain import explain
 from chain.ledger.genesis import genesis_to_json
-from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
 from chain.ledger.refusals import Refused
-from chain.primitives.codec import Value, decode_value, encode, encode_value
-from chain.primitives.errors import AssentError, DecodeError
-from chain.primitives.execution import OK, RESULT_BYTES_MAX, Call, Outcome, Runtime, map_key, var_key
-from chain.primitives.jsonvalue import from_json, to_json
-
-VIEW_GAS = 10_000_000
-STATE_BYTES_MAX = 1_048_576
-
-
-class NotFound(AssentError):
-    """Nothing of that name or hash here: check it, or ask a node that is further on."""
-
-    code = "not_found"
-
-
-class CallFailed(AssentError):
-    """A view that did not end ok: the text has its verdict, code and line."""
-
-    code = "call_failed"
-
-
-class Status(Protocol):
-    """What a node says of itself."""
-
-    def info(self) -> dict[str, Any]:
-        """Return the facts of one line of `assent status`."""
-
-    def consensus(self) -> dict[str, Any]:
-        """Return what consensus is doing."""
-
-    def peers(self) -> list[dict[str, Any]]:
-        """Return one record a member."""
-
-    def sync(self) -> dict[str, Any]:
-        """Return where catch-up stands."""
-
-    def evidence(self) -> list[dict[str, Any]]:
-        """Return the contradictions of validators that this node has kept."""
-
-
-class Waits(Protocol):
-    """Wakes those who wait for a certified height."""
-
-    async def wait_above(self, height: int) -> int:
-        """Wait until the certified height exceeds `height`."""
-
-
-class Node(Protocol):
-    """What the methods need of a node."""
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger."""
-
-    @property
-    def pool(self) -> Mempool:
-        """The pool."""
-
-    @property
-    def runtime(self) -> Runtime:
-        """Runs views."""
-
-    @property
-    def status(self) -> Status:
-        """Its own state."""
-
-    @property
-    def streams(self) -> Waits:
-        """Its certified heights."""
-
-    async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
-        """Take transactions into the pool."""
+from chain.primitives.codec import encode
 
 
 def method_table(node: Node) -> Mapping[str, Method]:
     """Return every method that a node answers."""
-    blocks, transactions, state = _Blocks(node), _Transactions(node), _State(node)
+    blocks, transactions, state = _Blocks(node), _Transactions(node), StateMethods(node)
     return while_whole(
         node.ledger,
         {
@@ -329,108 +257,3 @@ class _Transactions:
                     await self._node.streams.wait_above(certified)
         except TimeoutError:
             return None
-
-
-class _State:
-    """Contracts, their state, events and histories."""
-
-    def __init__(self, node: Node) -> None:
-        self._node, self._ledger = node, node.ledger
-
-    async def call(self, params: CallView) -> dict[str, Any]:
-        args = from_json(params.args)
-        if not isinstance(args, dict):
-            raise DecodeError("args: expected an object of argument names and values")
-        outcome = await asyncio.to_thread(self._view, params.contract, params.method, args)
-        if outcome.status != OK:
-            place = f" (line {outcome.line})" if outcome.line else ""
-            what = (
-                f"{params.contract}.{params.method}: {outcome.status} {outcome.code}{place} {outcome.detail}"
-            )
-            raise CallFailed(what.strip())
-        value = decode_value(outcome.result, max_bytes=RESULT_BYTES_MAX) if outcome.result else None
-        return {"result": to_json(value), "raw": encode_value(value).hex(), "gasUsed": outcome.gas_used}
-
-    def _view(self, contract: str, method: str, args: dict[str, Value]) -> Outcome:
-        with self._ledger.read.view() as view:
-            call = Call(
-                contract=contract,
-                method=method,
-                args=encode_value(args),
-                sender=bytes(32),
-                tx_id=bytes(32),
-                gas_limit=VIEW_GAS,
-                height=view.header.height,
-                block_time=view.header.time,
-                chain_id=self._ledger.chain_id,
-            )
-            return self._node.runtime.view(call, view.state)
-
-    async def code(self, params: ContractName) -> dict[str, Any]:
-        active = self._active(params.contract)
-        source = self._read("lifecycle", "sources", active["source_hash"])
-        return {"contract": params.contract, "source": source, "active": to_json(active)}
-
-    async def abi(self, params: ContractName) -> Any:
-        active = self._active(params.contract)
-        proposal = self._read("lifecycle", "proposals", f"{params.contract}/{active['seq']}")
-        if proposal is None:
-            raise NotFound(
-                f"contract {params.contract!r} is a system contract: see contracts/system/README.md"
-            )
-        return to_json(proposal["abi"])
-
-    def _active(self, contract: str) -> dict[str, Any]:
-        found: dict[str, Any] | None = self._read("lifecycle", "active", contract)
-        if found is None:
-            raise NotFound(f"contract {contract!r}: none of that name is in force")
-        return running(found, self._ledger.head.height)
-
-    def _read(self, contract: str, map_name: str, key: Value) -> Value:
-        raw = self._ledger.read.state(contract, map_key(map_name, key))
-        return None if raw is None else decode_value(raw, max_bytes=STATE_BYTES_MAX)
-
-    async def entry(self, params: StateEntry) -> dict[str, Any]:
-        key = var_key(params.var) if params.var else map_key(params.map or "", from_json(params.key))
-        height = self._ledger.certified_height if params.height is None else params.height
-        if not params.withProof:
-            raw = self._ledger.read.state_at(params.contract, key, height)
-            return {"height": height} | _value_json(raw)
-        proved = self._ledger.prove.state(params.contract, key, height)
-        return {"height": height, "proof": encode(proved).hex()} | _value_json(proved.value)
-
-    async def range(self, params: StateRange) -> dict[str, Any]:
-        prefix = params.map.encode() + b"/"
-        after = None if params.after is None else bytes.fromhex(params.after)
-        page = self._ledger.read.state_range(params.contract, prefix, after=after, limit=params.limit)
-        entries = [
-            {"key": key[len(prefix) :].hex(), "value": _value_json(raw)["value"], "raw": raw.hex()}
-            for key, raw in page.rows
-        ]
-        return {"entries": entries, "next": None if page.next is None else page.next.hex()}
-
-    async def events(self, params: EventQuery) -> dict[str, Any]:
-        top = self._ledger.certified_height
-        page = self._ledger.read.entries(
-            subject=params.subject,
-            contract=params.contract,
-            name=params.name,
-            first=params.fromHeight,
-            last=top if params.toHeight is None else min(top, params.toHeight),
-            limit=params.limit,
-            after=None if params.after is None else bytes.fromhex(params.after),
-        )
-        entries = [entry_json(entry) for entry in page.entries]
-        return {"entries": entries, "next": None if page.next is None else page.next.hex(), "height": top}
-
-    async def history(self, params: History) -> dict[str, Any]:
-        top = self._ledger.certified_height
-        last = top if params.toHeight is None else min(top, params.toHeight)
-        proved = await asyncio.to_thread(self._ledger.prove.history, params.subject, params.fromHeight, last)
-        return {"height": last, "proof": encode(proved).hex()}
-
-
-def _value_json(raw: bytes | None) -> dict[str, Any]:
-    if raw is None:
-        return {"value": None, "raw": None}
-    return {"value": to_json(decode_value(raw, max_bytes=STATE_BYTES_MAX)), "raw": raw.hex()}

@@ -1,0 +1,78 @@
+"""What the RPC methods need of a node, and the errors that they answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from chain.ledger.block import Candidate
+from chain.ledger.ledger import Ledger
+from chain.ledger.mempool import Mempool
+from chain.ledger.refusals import Refused
+from chain.primitives.errors import AssentError
+from chain.primitives.execution import Runtime
+
+
+class NotFound(AssentError):
+    """Nothing of that name or hash here: check it, or ask a node that is further on."""
+
+    code = "not_found"
+
+
+class CallFailed(AssentError):
+    """A view that did not end ok: the text has its verdict, code and line."""
+
+    code = "call_failed"
+
+
+class Status(Protocol):
+    """What a node says of itself."""
+
+    def info(self) -> dict[str, Any]:
+        """Return the facts of one line of `assent status`."""
+
+    def consensus(self) -> dict[str, Any]:
+        """Return what consensus is doing."""
+
+    def peers(self) -> list[dict[str, Any]]:
+        """Return one record a member."""
+
+    def sync(self) -> dict[str, Any]:
+        """Return where catch-up stands."""
+
+    def evidence(self) -> list[dict[str, Any]]:
+        """Return the contradictions of validators that this node has kept."""
+
+
+class Waits(Protocol):
+    """Wakes those who wait for a certified height."""
+
+    async def wait_above(self, height: int) -> int:
+        """Wait until the certified height exceeds `height`."""
+
+
+class Node(Protocol):
+    """What the methods need of a node."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+
+    @property
+    def pool(self) -> Mempool:
+        """The pool."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """Runs views."""
+
+    @property
+    def status(self) -> Status:
+        """Its own state."""
+
+    @property
+    def streams(self) -> Waits:
+        """Its certified heights."""
+
+    async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
+        """Take transactions into the pool."""
