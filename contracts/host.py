@@ -25,7 +25,7 @@ from contracts.language.limits import (
     EVENT_SUBJECTS_MAX,
     EVENTS_MAX,
     GAS_EVENT,
-    GAS_EVENT_BYTE,
+    GAS_EVENT_BYTES,
     GAS_HASH,
     GAS_MERKLE_STEP,
     GAS_SIGNATURE,
@@ -109,7 +109,7 @@ def announce(m: Machine, name: str, data: bytes, subjects: list[str]) -> None:
         raise LimitExceeded("EVENTS", f"a transaction emits at most {EVENTS_MAX} events")
     if len(subjects) > EVENT_SUBJECTS_MAX:
         raise LimitExceeded("SUBJECTS", f"an event names at most {EVENT_SUBJECTS_MAX} subjects")
-    m.gas -= GAS_EVENT + GAS_EVENT_BYTE * len(data) + GAS_SUBJECT * len(subjects)
+    m.gas -= GAS_EVENT + len(data) // GAS_EVENT_BYTES + GAS_SUBJECT * len(subjects)
     if m.gas < 0:
         raise OutOfGas
     if len(data) > RESULT_BYTES_MAX:

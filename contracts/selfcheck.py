@@ -33,7 +33,7 @@ def work(name: str, numbers: list[int]) -> dict:
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
 IR_HASH = "8c0c65618d6b6b007febf8a6a1b01db6d91f467702bda55648b32deb49a96e2e"
-OUTCOME = "368273089d54e9fa25fda6d922e3e25e4736e9729af3d265e042187ef621d190"
+OUTCOME = "7254497f3ab030e27b83361cf071a6d337f07f27199ceefe9805fc2eb7d3b222"
 
 
 def computed() -> tuple[str, str]:

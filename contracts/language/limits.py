@@ -91,7 +91,8 @@ GAS_STATE_WRITE = 500
 """One path of the state tree is hashed and stored anew: about 20 µs."""
 GAS_WRITE_BYTE = 1
 GAS_EVENT = 100
-GAS_EVENT_BYTE = 1
+GAS_EVENT_BYTES = 4
+"""Bytes of an event for one gas."""
 GAS_SUBJECT = 250
 """An entry of the log of one subject, which is a row of the state."""
 GAS_DECODE = 8

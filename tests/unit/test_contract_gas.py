@@ -253,7 +253,7 @@ def emit(text: str):
     args = 1
     assert 1 <= per_byte["write"] - args <= 1.1
     assert 0.03 <= per_byte["read"] <= 0.1
-    assert 1 <= per_byte["emit"] - args <= 1.1
+    assert 0.25 <= per_byte["emit"] - args <= 0.3
 
 
 def test_a_branch_pays_only_for_what_it_takes() -> None:
