@@ -41,6 +41,7 @@ Path = Annotated[bytes, Bound(0, DEPTH_MAX)]
 """Where in the tree: ASCII hex digits of key hashes."""
 Entry = tuple[Annotated[bytes, Bound(1, NAME_BYTES_MAX)], Annotated[bytes, Bound(0, VALUE_BYTES_MAX)]]
 """(length of the namespace, namespace, key; value)."""
+Entries = Annotated[tuple[Entry, ...], Bound(0, CHUNK_ENTRIES)]
 
 
 @record("state-chunk", max_bytes=LARGE_BYTES)
@@ -51,7 +52,7 @@ class StateChunk:
     mask: Annotated[int, Bound(0, 65_535)]
     """Present children of the inner node; 0 when the entries follow."""
     hashes: Annotated[tuple[Hash, ...], Bound(0, 16)]
-    entries: Annotated[tuple[Entry, ...], Bound(0, CHUNK_ENTRIES)]
+    entries: Entries
     """In the order of their key hashes."""
 
 
