@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chain.ledger.block import Batch, Block, header_hash
+from chain.ledger.block import Batch, Block, Header, header_hash
 from chain.network.frame import Kind, encode_frame
 from chain.network.messages import Blocks, BlocksRequest
 from chain.primitives.certificate import Certificate
@@ -47,7 +47,7 @@ class Liar:
         self._cluster, self._key = cluster, cluster.keys[index]
         self._chance = cluster.random
         self._past: deque[tuple[Kind, bytes]] = deque(maxlen=REMEMBERED)
-        self._rate = self._chance.choice([0.05, 0.3, 0.8])
+        self._rate = self._chance.choice([0.05, 0.3, 0.8, 1.0])
         self._tactics = self._chance.sample(TACTICS, self._chance.randint(0, tactics))
         """None at all leaves the twins to themselves."""
         self._victim = self._chance.randrange(len(cluster.processes))
@@ -136,18 +136,23 @@ class Liar:
         return [(kind, body), (Kind.BLOCKS_REQUEST, encode(BlocksRequest(first, 128)))]
 
     def forge_blocks(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
-        """Serve blocks with another time, certified by nobody else."""
+        """Serve blocks of another history, sound in themselves, but certified by nobody else."""
         if kind is not Kind.BLOCKS:
             return [(kind, body)]
-        answer = decode(Blocks, body)
-        return [(kind, encode(Blocks(answer.first, tuple([self._forged(raw) for raw in answer.blocks]))))]
+        answer, forged = decode(Blocks, body), list[bytes]()
+        parent, rewrite = None, self._chance.choice([self._other_root, self._other_time])
+        for raw in answer.blocks:
+            block = rewrite(decode(Block, raw))
+            header = block.header if parent is None else dataclasses.replace(block.header, parent=parent)
+            parent = header_hash(header)
+            forged.append(encode(dataclasses.replace(block, header=header, certificate=self._alone(header))))
+        return [(kind, encode(Blocks(answer.first, tuple(forged))))]
 
-    def _forged(self, raw: bytes) -> bytes:
-        block = decode(Block, raw)
-        header = dataclasses.replace(block.header, state_root=self._chance.randbytes(32))
-        vote = self._signed(Checkpoint(header.height, header_hash(header), self._key.public, bytes(64)))
-        certificate = Certificate(header.height, vote.header_hash, ((vote.sender, vote.signature),))
-        return encode(dataclasses.replace(block, header=header, certificate=certificate))
+    def keep_behind(self, target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Help to decide, but let one node not know of it, and certify nothing, from which it could learn."""
+        message = self._consensus(kind, body)
+        hidden = isinstance(message, Checkpoint) or (isinstance(message, Commit) and target == self._victim)
+        return [] if hidden else [(kind, body)]
 
     def censor(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Propose batches without their first transaction."""
@@ -156,9 +161,35 @@ class Liar:
             return [(kind, body)]
         return [self._said(self._other_proposal(message, censored=True))]
 
+    def misdate(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Propose, to everyone alike, a time that is an hour ahead."""
+        message = self._consensus(kind, body)
+        if not isinstance(message, Proposal):
+            return [(kind, body)]
+        return [self._said(self._other_proposal(message, later_ms=3_600_000))]
+
     # --- inside -------------------------------------------------------------------------------------
 
-    def _other_proposal(self, message: Proposal, *, censored: bool = False) -> Proposal:
+    def _other_root(self, block: Block) -> Block:
+        return dataclasses.replace(
+            block, header=dataclasses.replace(block.header, state_root=self._chance.randbytes(32))
+        )
+
+    @staticmethod
+    def _other_time(block: Block) -> Block:
+        """Date the batch a millisecond later: nothing that it does changes by that."""
+        if not block.payload:
+            return block
+        batch = decode(Batch, block.payload)
+        payload = encode(dataclasses.replace(batch, time=batch.time + 1))
+        header = dataclasses.replace(block.header, time=max(block.header.time, batch.time + 1))
+        return dataclasses.replace(block, header=header, payload=payload)
+
+    def _alone(self, header: Header) -> Certificate:
+        vote = self._signed(Checkpoint(header.height, header_hash(header), self._key.public, bytes(64)))
+        return Certificate(header.height, vote.header_hash, ((vote.sender, vote.signature),))
+
+    def _other_proposal(self, message: Proposal, *, censored: bool = False, later_ms: int = 0) -> Proposal:
         claim = message.pre_prepare
         try:
             batch = decode(Batch, message.payload)
@@ -169,7 +200,8 @@ class Liar:
         if censored and len(batch.tx_ids) > 1:
             batch = dataclasses.replace(batch, tx_ids=batch.tx_ids[1:])
         else:
-            batch = dataclasses.replace(batch, time=batch.time + self._chance.choice([-1, 1, 60_000]))
+            later_ms = later_ms or self._chance.choice([-1, 1, 60_000])
+            batch = dataclasses.replace(batch, time=batch.time + later_ms)
         payload = encode(batch)
         return Proposal(
             self._signed(dataclasses.replace(claim, payload_digest=payload_digest(payload))), payload
@@ -198,5 +230,7 @@ TACTICS: tuple[Tactic, ...] = (
     Liar.garble,
     Liar.ask_absurdly,
     Liar.forge_blocks,
+    Liar.keep_behind,
     Liar.censor,
+    Liar.misdate,
 )

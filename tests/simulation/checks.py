@@ -37,6 +37,10 @@ class Checks:
         self._said: dict[tuple[Any, ...], bytes] = {}
         self._left: dict[tuple[int, int], int] = {}
         """(Machine, epoch) -> view that it left all lower ones for."""
+        self._voted: dict[int, int] = {}
+        """Machine -> highest height that it ever voted on."""
+        self._forgotten: dict[int, int] = {}
+        """Wiped machine -> highest height that it had voted on before."""
 
     # --- votes ------------------------------------------------------------------------------------
 
@@ -45,9 +49,11 @@ class Checks:
         message = decode_message(body)
         if isinstance(message, Proposal):
             claim = message.pre_prepare
+            self._abstains(machine, claim.height)
             self._remember(machine, "pre-prepare", (claim.view, claim.height), claim.payload_digest)
         elif isinstance(message, Prepare | Commit):
             slot = (message.view, message.height)
+            self._abstains(machine, message.height)
             new = self._remember(machine, tag_of(type(message)), slot, message.payload_digest)
             place = (machine.index, machine.ledger.epoch_at(message.height).first)
             left = self._left.get(place, 0)
@@ -62,6 +68,17 @@ class Checks:
             self._left[place] = max(message.view, self._left.get(place, 0))
         elif isinstance(message, NewView) and message.sender == machine.key.public:
             self._remember(machine, "new-view", (message.epoch, message.view), message.signature)
+
+    def wiped(self, machine: Machine) -> None:
+        """Keep what a machine that lost its disk can no longer know."""
+        self._forgotten[machine.index] = self._voted.get(machine.index, 0)
+
+    def _abstains(self, machine: Machine, height: int) -> None:
+        """Who lost its votes does not vote again on a height that it may have voted on."""
+        lost = self._forgotten.get(machine.index, 0)
+        if height <= lost:
+            raise Violation(f"{machine} votes on height {height}, but lost its votes up to {lost}")
+        self._voted[machine.index] = max(height, self._voted.get(machine.index, 0))
 
     def _remember(self, machine: Machine, kind: str, slot: tuple[int, ...], content: bytes) -> bool:
         size = len(self._said)

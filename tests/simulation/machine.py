@@ -94,6 +94,7 @@ class Machine:
         """Lose the disk but not the key and its marker."""
         self.disk = Disk(self.cluster.rows)
         self.settled_height = self.checked_height = 0
+        self.cluster.checks.wiped(self)
 
     def enter(self, call: Callable[..., None], *args: Any) -> None:
         """Call the core, then see what came of it; whatever it raises stops it, as in production."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -325,6 +325,16 @@ def _new_view_needs_birth() -> list[Patch]:
     return [(consensus.driver, "recall", strict)]
 
 
+def _set_in_force_at_once() -> list[Patch]:
+    announce = chain.ledger.ledger.announce
+
+    def hasty(schedule: Any, genesis: Any, height: int, writes: Any) -> Any:
+        at_once = replace(genesis, limits=replace(genesis.limits, consensus_window=1))
+        return announce(schedule, at_once, height, writes)
+
+    return [(chain.ledger.ledger, "announce", hasty)]
+
+
 PLANTS: dict[str, Plant] = {
     "wrong-quorum": Plant("the quorum is 2f+1, which is too small for n = 5", _wrong_quorum, nodes=5),
     "early-decision": Plant("a height is decided by one COMMIT less than a quorum", _early_decision),
@@ -357,5 +367,8 @@ PLANTS: dict[str, Plant] = {
     "new-view-needs-birth": Plant("a wiped node that entered a view cannot restart", _new_view_needs_birth),
     "wiped-votes-at-once": Plant(
         "a replica with a wiped disk votes as if it never had", _abstains_from_nothing
+    ),
+    "membership-too-early": Plant(
+        "a new validator set is in force at the next height, not a window later", _set_in_force_at_once
     ),
 }

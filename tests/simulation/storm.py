@@ -269,6 +269,14 @@ def wipe(cluster: Cluster) -> None:
             machine.crash(power=True)
         machine.wipe()
         _restart_later(cluster, machine)
+        if cluster.random.random() < 0.5:  # and again, perhaps before it votes
+            cluster.after(cluster.random.randint(60, 3_500), _crash_again, cluster, machine)
+
+
+def _crash_again(cluster: Cluster, machine: Machine) -> None:
+    if machine.up:
+        machine.crash(power=True)
+        _restart_later(cluster, machine)
 
 
 def govern(cluster: Cluster) -> None:
