@@ -17,6 +17,8 @@ SIZES = (1, 4, 4, 4, 5, 7, 10)
 STEPS = 60
 CALM_MS = 90_000
 """Once faults stop, every honest machine certifies new heights within this virtual time."""
+RUSH = 8
+"""Transactions that every member gets when the calm begins: heights follow one another in flight."""
 SETTLING_MS = 5_000
 """Skews and bans pass away before the promise is measured."""
 
@@ -105,6 +107,8 @@ def calm(cluster: Cluster) -> int:
             machine.boot()
     cluster.run(SETTLING_MS)
     begin, start = cluster.now, max(cluster.checks.headers, default=0)
+    for machine in cluster.members():
+        cluster.submit(machine, RUSH)
 
     def recovered() -> bool:
         done = all(machine.settled_height >= start + 2 for machine in cluster.members())
