@@ -230,7 +230,7 @@ TACTICS: tuple[Tactic, ...] = (
     Liar.garble,
     Liar.ask_absurdly,
     Liar.forge_blocks,
-    Liar.keep_behind,
+    *[Liar.keep_behind] * 2,
     Liar.censor,
     Liar.misdate,
 )

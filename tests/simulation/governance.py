@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from chain.ledger.block import Candidate
-from chain.ledger.schedule import OBSERVER, VALIDATOR
+from chain.ledger.schedule import OBSERVER, VALIDATOR, Listed
 from chain.primitives.certificate import fault_bound
 from chain.primitives.codec import Value, decode_value
 from chain.primitives.execution import var_key
-from tests.simulation.chain_under_test import CLIENTS, ORG, address, node_name, transaction
+from tests.simulation.chain_under_test import CLIENTS, ORG, address, transaction
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 CONTRACT = "governance"
 VALID_FOR = 30
+ROTATING = 0.2
+"""How often a seat moves to another key, of the changes that are sent."""
 
 
 class Governance:
@@ -45,14 +48,17 @@ class Governance:
             return  # one step at a time, so that the set that may follow is known
         raw = read.state(CONTRACT, var_key("latest"))
         latest = 0 if raw is None else decode_value(raw, max_bytes=64)
-        listed = {item.node.name: item.role for item in machine.ledger.schedule.nodes()}
-        voting = sum(role == VALIDATOR for role in listed.values())
+        listed = {item.node.public_key: item for item in machine.ledger.schedule.nodes()}
+        voting = sum(item.role == VALIDATOR for item in listed.values())
         if latest > self._done:
             self._done = latest
             self._send(machine, "commit", {"seq": latest})
             return
         coming = machine.ledger.schedule.coming(machine.ledger.certified_height + 1)
         self._validators = {voting, *[len(item.validators) for item in coming]}
+        if self._cluster.random.random() < ROTATING and (moved := self._rotation(listed)) is not None:
+            self._send(machine, "rotate_node_key", moved)
+            return
         change = self._choose(listed, voting)
         if change is not None:
             kind, payload, voting = change
@@ -60,25 +66,43 @@ class Governance:
             args: dict[str, Value] = {"kind": kind, "payload": payload, "reason": "", "not_before": 0}
             self._send(machine, "propose", args)
 
-    def _choose(self, listed: dict[str, str], voting: int) -> tuple[str, dict[str, Value], int] | None:
+    def _rotation(self, listed: Mapping[bytes, Listed]) -> dict[str, Value] | None:
+        """Return the arguments that move a seat to a machine with a key of its own, or None."""
+        cluster, chance = self._cluster, self._cluster.random
+        free = [key.public for key in cluster.keys if key.public not in listed]
+        seats = [item for key, item in listed.items() if self._may_go(key, listed)]
+        if not free or not seats:
+            return None
+        return {"name": chance.choice(seats).node.name, "public_key": chance.choice(free)}
+
+    def _may_go(self, public: bytes, listed: Mapping[bytes, Listed]) -> bool:
+        """Tell whether a node may leave: most founders stay, who are all that a node without blocks knows."""
+        cluster = self._cluster
+        founders = {key.public for key in cluster.keys[: cluster.shape.validators]}
+        staying = sum(key in listed for key in founders - {public})
+        return public not in founders or staying >= len(founders) - fault_bound(len(founders))
+
+    def _choose(
+        self, listed: Mapping[bytes, Listed], voting: int
+    ) -> tuple[str, dict[str, Value], int] | None:
         """Return (kind, payload, validators afterwards) of a change that keeps enough honest validators."""
         cluster, chance = self._cluster, self._cluster.random
         index = chance.randrange(len(cluster.processes))
-        name, role = node_name(index), listed.get(node_name(index))
-        if role is None:
+        public = cluster.keys[index].public
+        known = listed.get(public)
+        if known is None:
             role = chance.choice([VALIDATOR, VALIDATOR, OBSERVER])
-            public = cluster.keys[index].public
             node: dict[str, Value] = {
-                "name": name, "org": ORG, "public_key": public, "address": address(index), "role": role,
+                "name": f"node{index}x{len(cluster.sent)}", "org": ORG, "public_key": public,
+                "address": address(index), "role": role,
             }  # fmt: skip
             kind, payload, after = "add_node", node, voting + (role == VALIDATOR)
-        elif index >= cluster.shape.validators and chance.random() < 0.5:
-            # Founders stay connected: a node knows nobody else until it has caught up.
-            kind, payload = "remove_node", {"name": name}
-            after = voting - (role == VALIDATOR)
+        elif self._may_go(public, listed) and chance.random() < 0.5:
+            kind, payload = "remove_node", {"name": known.node.name}
+            after = voting - (known.role == VALIDATOR)
         else:
-            other = OBSERVER if role == VALIDATOR else VALIDATOR
-            kind, payload = "change_role", {"name": name, "role": other}
+            other = OBSERVER if known.role == VALIDATOR else VALIDATOR
+            kind, payload = "change_role", {"name": known.node.name, "role": other}
             after = voting + (1 if other == VALIDATOR else -1)
         return (kind, payload, after) if after > 0 and fault_bound(after) >= cluster.faulty else None
 
