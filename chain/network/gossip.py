@@ -51,13 +51,13 @@ class Pool(Protocol):
     """What the node already holds."""
 
     def has(self, tx_id: bytes) -> bool:
-        """Tell whether the pool or the ledger holds it, so that it need not be fetched or decoded."""
+        """Tell whether it is in the pool or final, so that only a proposal that names it needs it."""
 
     def waits(self, tx_id: bytes) -> bool:
         """Tell whether it is in the pool, not yet on the ledger."""
 
     def get(self, tx_id: bytes) -> bytes | None:
-        """Return its encoding from the pool or a recent block."""
+        """Return its encoding from the pool or a block; None when its bytes are not here, final or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Gossip:
     def want(self, tx_ids: Iterable[bytes], sources: Sequence[bytes], now: int) -> GossipEffects:
         """Fetch transactions that a proposal names, asking `sources` (its sender) first."""
         for tx_id in tx_ids:
-            if self._pool.has(tx_id) or tx_id in self._verifying:
+            if tx_id in self._verifying or self._pool.get(tx_id) is not None:
                 continue
             found = self._wanted.get(tx_id)
             if found is not None:
@@ -249,7 +249,7 @@ class Gossip:
         for encoded in transactions:
             tx_id = encoded_transaction_id(encoded)
             known.add(tx_id)
-            if tx_id in self._verifying or tx_id in fresh or self._pool.has(tx_id):
+            if tx_id in self._verifying or tx_id in fresh or self._is_needless(tx_id):
                 continue
             if len(self._verifying) + len(fresh) >= VERIFYING_MAX:
                 self.dropped += 1
@@ -258,6 +258,11 @@ class Gossip:
         # Only a batch that decodes whole counts: what is marked here is sure to be handed over.
         self._verifying.update(dict.fromkeys(fresh, name))
         return tuple(fresh.values())
+
+    def _is_needless(self, tx_id: bytes) -> bool:
+        """Tell whether its bytes are of no use: of a final one, only a proposal that names it needs them."""
+        wanted = tx_id in self._wanted
+        return self._pool.get(tx_id) is not None if wanted else self._pool.has(tx_id)
 
     def _on_announcement(self, name: bytes, ids: tuple[bytes, ...]) -> None:
         peer = self._peers[name]
@@ -308,7 +313,7 @@ class Gossip:
         for tx_id, want in list(self._wanted.items()):
             if tx_id in busy or tx_id in self._verifying or now < want.not_before:
                 continue
-            if self._pool.has(tx_id):
+            if self._is_needless(tx_id):
                 del self._wanted[tx_id]
                 continue
             name = self._choose(tx_id, want, batches, now)

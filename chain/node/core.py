@@ -231,12 +231,14 @@ class NodeCore:
     def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
         """Clear the pool of what a height settled and tell consensus."""
         self._settle(settled)
+        self._orderer.arrived(settled)
         self._orderer.executed()
         self._drive(self.driver.executed, height, header_hash)
 
     def applied(self, certificate: Certificate, settled: Sequence[bytes]) -> None:
         """Tell consensus and catch-up that a block is on the ledger."""
         self._settle(settled)
+        self._orderer.arrived(settled)
         self._drive(self.driver.on_synced, certificate)
         self._host.certified()
         self._perform_sync(self.sync.applied(self._clock.now_ms()))
@@ -250,7 +252,9 @@ class NodeCore:
         """Go on above a state that took the place of the ledger's."""
         log.info("the state of height %d is installed", load.height)
         known = [*self.pool.ids(), *self._votes.promised_ids()]
-        self._settle([tx_id for tx_id in known if self.ledger.read.is_final(tx_id)])
+        final = [tx_id for tx_id in known if self.ledger.read.is_final(tx_id)]
+        self._settle(final)
+        self._orderer.arrived(final)
         self._drive(self.driver.on_synced, load.anchor.certificate)
         self._host.certified()
         self._perform_sync(self.sync.installed(self._clock.now_ms()))

@@ -19,6 +19,7 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.snapshot import SnapshotTooOld, StateLoad
 from chain.node.orderer import batch_ids
 from chain.node.ports import Workers
+from chain.node.transactions import Transactions
 from chain.node.upkeep import Upkeep
 from chain.primitives.certificate import Certificate
 from chain.primitives.errors import ProofInvalid
@@ -68,7 +69,8 @@ class Executor:
         clock: Callable[[], int],
     ) -> None:
         """`clock` returns milliseconds of the monotonic clock."""
-        self._ledger, self._pool, self._listener, self._workers = ledger, pool, listener, workers
+        self._ledger, self._listener, self._workers = ledger, listener, workers
+        self._transactions = Transactions(pool, ledger)
         self._clock = clock
         self._queue: deque[Ordered | Block | StateLoad] = deque()
         self._installed = 0
@@ -86,7 +88,7 @@ class Executor:
     def lacking(self) -> list[bytes]:
         """Return the transactions that the next height waits for."""
         item = self._queue[0] if self._queue and self._ask_at is not None else None
-        return self._pool.missing(batch_ids(item.payload)) if isinstance(item, Ordered) else []
+        return self._transactions.missing(batch_ids(item.payload)) if isinstance(item, Ordered) else []
 
     def put(self, item: Ordered | Block) -> None:
         """Queue one height; consensus and catch-up keep far fewer than the bound in flight."""
@@ -144,23 +146,11 @@ class Executor:
                 self._ask_at = None
                 repeated = self._ledger.execute(item.height, item.payload, ())
                 self._listener.executed(item.height, header_hash(repeated), ())
-            elif missing := self._missing(ids := batch_ids(item.payload)):
+            elif missing := self._transactions.missing(ids := batch_ids(item.payload)):
                 self._wait_for(item.height, missing)
                 return
             else:
-                self._start(partial(self._run, item, self._candidates(ids)))
-
-    def _missing(self, ids: Sequence[bytes]) -> list[bytes]:
-        read = self._ledger.read
-        return [tx_id for tx_id in self._pool.missing(ids) if not read.is_final(tx_id)]
-
-    def _candidates(self, ids: Sequence[bytes]) -> list[Candidate]:
-        """Return a batch's transactions; one that ran at a lower height is on the ledger, not in the pool."""
-        found = {candidate.id: candidate for candidate in self._pool.get(ids)}
-        for tx_id in ids:
-            if tx_id not in found and (held := self._ledger.read.transaction(tx_id)) is not None:
-                found[tx_id] = Candidate.of(held)
-        return [found[tx_id] for tx_id in ids]
+                self._start(partial(self._run, item, self._transactions.get(ids)))
 
     def _wait_for(self, height: int, missing: Sequence[bytes]) -> None:
         if self._ask_at is None:

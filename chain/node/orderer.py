@@ -11,6 +11,7 @@ from chain.ledger.batches import FIRST_HEIGHT, BatchInvalid, batch_time, check_p
 from chain.ledger.block import Batch
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
+from chain.node.transactions import Transactions
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
@@ -77,6 +78,7 @@ class Orderer:
         """`clock` returns wall time in milliseconds since the epoch."""
         self._key, self._ledger, self._pool = key, ledger, pool
         self._votes, self._clock, self._node = votes, clock, node
+        self._transactions = Transactions(pool, ledger)
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
         self._empty: Candidate | None = None
         self.skews_ms: dict[bytes, int] = {}
@@ -119,19 +121,26 @@ class Orderer:
                 return False
             self._empty = candidate
             return None
-        missing = self._pool.missing(batch.tx_ids)
+        missing = self._transactions.missing(batch.tx_ids)
         if missing:
             self._wait_for(candidate, batch, missing)
             return None
         return self._promise(batch)
 
     def arrived(self, tx_ids: Iterable[bytes]) -> None:
-        """Judge the proposals that waited for these transactions and now have all of theirs."""
+        """Judge the proposals that waited and now have all of theirs: these came in, or were settled.
+
+        What left the pool because it is final, and is not on the ledger here, is asked for anew.
+        """
         if not self._waiting:
             return
         news = set(tx_ids)
         for digest, (candidate, batch) in list(self._waiting.items()):
-            if news.isdisjoint(batch.tx_ids) or self._pool.missing(batch.tx_ids):
+            if news.isdisjoint(batch.tx_ids):
+                continue
+            if missing := self._transactions.missing(batch.tx_ids):
+                if gone := [tx_id for tx_id in missing if tx_id in news]:
+                    self._node.want(gone, candidate.proposer)
                 continue
             del self._waiting[digest]
             self._node.judged(candidate, self._promise(batch))
@@ -145,7 +154,8 @@ class Orderer:
 
     def lacking(self) -> list[bytes]:
         """Return the transactions that proposals wait for."""
-        return [tx_id for _, batch in self._waiting.values() for tx_id in self._pool.missing(batch.tx_ids)]
+        waiting = self._waiting.values()
+        return [tx_id for _, batch in waiting for tx_id in self._transactions.missing(batch.tx_ids)]
 
     def deliver(self, height: int, payload: bytes) -> None:
         """Hand an ordered payload to execution."""
@@ -216,7 +226,7 @@ class Orderer:
         return time
 
     def _promise(self, batch: Batch) -> bool:
-        found = self._pool.get(batch.tx_ids)
+        found = self._transactions.get(batch.tx_ids)
         limits = self._ledger.schedule.limits_at(batch.height)
         if sum(len(candidate.raw) for candidate in found) > limits.block_bytes:
             return False

@@ -21,6 +21,7 @@ from chain.ledger.state import node_loader
 from chain.ledger.statechunk import StateChunk, make_chunk, ref_at
 from chain.network.frame import Kind
 from chain.node.marker import Marker
+from chain.node.transactions import Transactions
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
 
@@ -120,9 +121,10 @@ class GossipPool:
 
     def __init__(self, pool: Mempool, ledger: Ledger) -> None:
         self._pool, self._ledger = pool, ledger
+        self._transactions = Transactions(pool, ledger)
 
     def has(self, tx_id: bytes) -> bool:
-        """Tell whether it is here or on the ledger."""
+        """Tell whether it waits here or is final: nothing is missed without it."""
         return tx_id in self._pool or self._ledger.read.is_final(tx_id)
 
     def waits(self, tx_id: bytes) -> bool:
@@ -131,13 +133,7 @@ class GossipPool:
 
     def get(self, tx_id: bytes) -> bytes | None:
         """Return its encoding from the pool or the ledger."""
-        found = self._pool.get((tx_id,))
-        if found:
-            return found[0].raw
-        try:
-            return self._ledger.read.transaction_bytes(tx_id)
-        except NotHeld:
-            return None  # pruned, or from before a state that took its place: no fault of who asks
+        return self._transactions.raw(tx_id)
 
 
 class SyncChain:

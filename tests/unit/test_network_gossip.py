@@ -170,6 +170,25 @@ def test_a_want_is_given_up_after_its_time() -> None:
     assert core.tick(now=module.GIVE_UP_MS + 2_000).send == ()
 
 
+def test_of_final_transactions_only_a_wanted_one_is_fetched_and_only_when_its_bytes_are_not_here() -> None:
+    class FinalPool(FakePool):
+        def has(self, tx_id: bytes) -> bool:  # noqa: ARG002
+            return True
+
+    pool, peer = FinalPool(), b"p" * 32
+    (named, encoded), (old, old_encoded), here = make_tx(1), make_tx(2), make_tx(3)
+    pool.committed.update([here])
+    core = Gossip(pool)
+    core.connected(peer)
+    core.on_frame(peer, Kind.TX_IDS, encode(TransactionIds((named, old, here[0]))), now=0)
+    assert core.tick(now=100).send == ()
+    asked = core.want([named, here[0]], [], now=200).send
+    assert [decode(TransactionIds, send.body).ids for send in asked] == [(named,)]
+    answer = encode(TransactionAnswer((encoded, old_encoded, here[1]), ()))
+    received = core.on_frame(peer, Kind.TX_ANSWER, answer, now=300).received
+    assert [item.candidate.id for item in received] == [named]
+
+
 def test_a_large_answer_comes_in_parts_without_another_peer() -> None:
     server, client = FakePool(), Gossip(FakePool())
     serving = Gossip(server)
