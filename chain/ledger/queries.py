@@ -320,8 +320,10 @@ class Queries:
 
     def entry_at_leaf(self, leaf: Ref) -> tuple[bytes, bytes]:
         """Return (name, value) of a leaf of the tree; the name is `sized(namespace) + key`."""
-        _, height, key_hash = leaf
-        row = self._row(rows.value_key(height, key_hash or ZERO_HASH), f"a state value of height {height}")
+        _, when, key_hash = leaf
+        row = self._row(
+            rows.value_key(when, key_hash or ZERO_HASH), f"a state value of height {int.from_bytes(when)}"
+        )
         return rows.split_value_row(row)
 
     def _receipt(self, height: int, index: int) -> Receipt:

@@ -155,9 +155,9 @@ def split_state_key(row: bytes) -> tuple[str, bytes]:
     return row[2:end].decode(), row[end:]
 
 
-def value_key(height: int, key_hash: bytes) -> bytes:
-    """Return the key of a state value as written at a height."""
-    return VALUE + _HEIGHT.pack(height) + key_hash
+def value_key(when: bytes, key_hash: bytes) -> bytes:
+    """Return the key of a state value as written at a height (8 bytes)."""
+    return VALUE + when + key_hash
 
 
 def value_row(name: bytes, value: bytes) -> bytes:
@@ -171,19 +171,19 @@ def split_value_row(row: bytes) -> tuple[bytes, bytes]:
     return row[4:end], row[end:]
 
 
-def node_key(height: int, path: bytes) -> bytes:
-    """Return the key of an inner node of the state tree."""
-    return NODE + _HEIGHT.pack(height) + path
+def node_key(when: bytes, path: bytes) -> bytes:
+    """Return the key of an inner node of the state tree, written at a height (8 bytes)."""
+    return NODE + when + path
 
 
 def pack_root(root: Ref | None) -> bytes:
     """Return the row of a tree's root; empty for an empty tree."""
-    return b"" if root is None else root[0] + _HEIGHT.pack(root[1]) + (root[2] or b"")
+    return b"" if root is None else root[0] + root[1] + (root[2] or b"")
 
 
 def read_root(row: bytes) -> Ref | None:
     """Return a tree's root from its row."""
-    return (row[:32], height_of(row[32:40]), row[40:] or None) if row else None
+    return (row[:32], row[32:40], row[40:] or None) if row else None
 
 
 def pack_keys(keys: Iterable[bytes]) -> bytes:

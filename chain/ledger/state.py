@@ -126,14 +126,14 @@ def change_state(
     return StateChange(update.root, puts, deletes)
 
 
-def node_loader(reader: Reader) -> Callable[[int, bytes], bytes]:
+def node_loader(reader: Reader) -> Callable[[bytes, bytes], bytes]:
     """Return the function with which the tree reads its stored nodes."""
 
-    def load(height: int, path: bytes) -> bytes:
-        node = reader.get(rows.node_key(height, path))
+    def load(when: bytes, path: bytes) -> bytes:
+        node = reader.get(rows.node_key(when, path))
         if node is None:
             raise DataDamaged(
-                f"state tree: the node written at height {height} under path {path.decode() or '(root)'} "
+                f"state tree: the node written at height {int.from_bytes(when)} under path {path.decode() or '(root)'} "
                 "is missing; run `assent node rebuild`"
             )
         return node

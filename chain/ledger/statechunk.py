@@ -105,7 +105,7 @@ def check_tree(load: Load, value: Callable[[Ref], tuple[bytes, bytes]], root: Re
     count, waiting = 0, [] if root is None else [(root, b"")]
     while waiting:
         ref, path = waiting.pop()
-        where = f"state tree: path {path.decode() or '(root)'}, written at height {ref[1]}"
+        where = f"state tree: path {path.decode() or '(root)'}, written at height {int.from_bytes(ref[1])}"
         if ref[2] is not None:
             name, content = value(ref)
             key_hash = hash_of_name(name)
@@ -134,6 +134,7 @@ class StateLoader:
     def __init__(self, height: int, state_root: bytes, partial: Iterable[Row] = ()) -> None:
         """`partial` are the rows of a former loader of the same height, if any."""
         self.height, self.state_root = height, state_root
+        self._when = height.to_bytes(8, "big")
         self._wanted: dict[bytes, bytes] = {b"": state_root}
         """Path -> the hash that must stand there."""
         self._nodes: dict[bytes, dict[int, bytes]] = {}
@@ -198,7 +199,7 @@ class StateLoader:
         built = build_subtree(chunk.path, self.height, leaves)
         if built.root is None or built.root[0] != expected:
             raise self._invalid(chunk.path)
-        puts += [(rows.node_key(self.height, path), node) for path, node in built.nodes]
+        puts += [(rows.node_key(self._when, path), node) for path, node in built.nodes]
         self.entries += len(leaves)
         del self._wanted[chunk.path]
         deletes: list[bytes] = []
@@ -226,8 +227,8 @@ class StateLoader:
             node = pack_node({nibble: self._refs.pop(child) for nibble, child in children.items()})
             deletes += [rows.PARTIAL + child for child in children.values()]
             del self._nodes[parent]
-            puts.append((rows.node_key(self.height, parent), node))
-            path, ref = parent, (stored_hash(node), self.height, None)
+            puts.append((rows.node_key(self._when, parent), node))
+            path, ref = parent, (stored_hash(node), self._when, None)
         self.root = ref
         puts.append((rows.PARTIAL, b"d" + rows.pack_root(ref)))
 
@@ -235,7 +236,7 @@ class StateLoader:
         for key in sorted(partial):
             path, row = key[len(rows.PARTIAL) :], partial[key]
             if row[:1] == b"d":
-                self._refs[path] = rows.read_root(row[1:]) or (b"", 0, None)
+                self._refs[path] = rows.read_root(row[1:]) or (b"", b"", None)
             else:
                 mask = int.from_bytes(row[1:3], "big")
                 places = [nibble for nibble in range(16) if mask >> nibble & 1]

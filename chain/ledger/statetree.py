@@ -28,22 +28,25 @@ from chain.primitives.crypto import ZERO_HASH
 DEPTH_MAX = 64
 CACHE_NODES_MAX = 65_536
 
-Ref = tuple[bytes, int, bytes | None]
-"""A child: (hash, height at which it was written, key hash if it is a leaf)."""
-Load = Callable[[int, bytes], bytes]
-"""Returns the stored inner node of (height, path in ASCII hex digits)."""
+Ref = tuple[bytes, bytes, bytes | None]
+"""A child: (hash, height at which it was written as 8 bytes, key hash if it is a leaf)."""
+Load = Callable[[bytes, bytes], bytes]
+"""Returns the stored inner node of (height as 8 bytes, path in ASCII hex digits)."""
 Change = tuple[bytes, bytes, bytes | None]
 """(path of the key in ASCII hex digits, key hash, new leaf hash or None to delete)."""
 Edit = tuple[int, Ref | None, Ref | None]
 """(nibble, former child, new child)."""
 
+_INNER: Ref = (b"", b"", None)
+"""Stands for a former child that was an inner node, whichever."""
 _KEY = b"assent/state-key\0"
 _VALUE = b"assent/state-value\0"
 _LEAF = b"assent/state-leaf\0"
-_HEIGHT = struct.Struct(">Q")
 _NODE = b"assent/state-node\0"
 _NIBBLE = {digit: value for value, digit in enumerate(b"0123456789abcdef")}
 _DIGITS = [bytes([digit]) for digit in b"0123456789abcdef"]
+_Step = tuple[bytes, bytes, bytes, int, int, int]
+"""On the way down: (path, height, node, nibble, place of the child's hash, place of its height)."""
 
 
 def leaf_hash(key_hash: bytes, value_hash: bytes) -> bytes:
@@ -78,7 +81,7 @@ def state_value_hash(value: bytes) -> bytes:
 
 @lru_cache(maxsize=512)
 def _layout(children: int, leaves: int) -> struct.Struct:
-    return struct.Struct(">HH" + "32s" * children + f"{children}Q" + "32s" * leaves)
+    return struct.Struct(">HH" + "32s" * children + "8s" * children + "32s" * leaves)
 
 
 def _child(node: bytes, nibble: int) -> Ref | None:
@@ -95,7 +98,7 @@ def _child(node: bytes, nibble: int) -> Ref | None:
     if leaves & bit:
         start = 4 + 40 * count + 32 * (leaves & (bit - 1)).bit_count()
         key = node[start : start + 32]
-    return node[at : at + 32], _HEIGHT.unpack_from(node, when)[0], key
+    return node[at : at + 32], node[when : when + 8], key
 
 
 def children_of(node: bytes) -> dict[int, Ref]:
@@ -150,7 +153,8 @@ def _edited(node: bytes, edits: list[Edit]) -> bytes:
         assert new is not None
         place = (mask & ((1 << nibble) - 1)).bit_count()
         data[4 + 32 * place : 36 + 32 * place] = new[0]
-        _HEIGHT.pack_into(data, 4 + 32 * count + 8 * place, new[1])
+        when = 4 + 32 * count + 8 * place
+        data[when : when + 8] = new[1]
     return bytes(data)
 
 
@@ -164,10 +168,10 @@ class TreeUpdate:
     root: Ref | None
     nodes: list[tuple[bytes, bytes]] = field(default_factory=list)
     """(path, stored node) to keep under this block's height."""
-    stale_nodes: list[tuple[int, bytes]] = field(default_factory=list)
-    """(height, path) of nodes that the tree of this height no longer uses."""
-    stale_leaves: list[tuple[int, bytes]] = field(default_factory=list)
-    """(height, key hash) of values that were replaced or deleted."""
+    stale_nodes: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """(height as 8 bytes, path) of nodes that the tree of this height no longer uses."""
+    stale_leaves: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """(height as 8 bytes, key hash) of values that were replaced or deleted."""
 
 
 class StateTree:
@@ -178,11 +182,11 @@ class StateTree:
     def __init__(self, load: Load) -> None:
         """`load` reads stored nodes; it is asked only for nodes that an earlier update returned."""
         self._load = load
-        self._cache: dict[bytes, tuple[int, bytes]] = {}
+        self._cache: dict[bytes, tuple[bytes, bytes]] = {}
         """path -> (height, node) of the newest tree."""
 
     def update(self, root: Ref | None, height: int, leaves: Mapping[bytes, bytes | None]) -> TreeUpdate:
-        """Apply key hash -> value hash (None deletes) as the changes of one block."""
+        """Apply key hash -> value hash (None deletes) as the changes of the block of a height."""
         changes: list[Change] = sorted(
             [
                 (hexlify(key), key, None if value is None else sha256(_LEAF + key + value).digest())
@@ -190,23 +194,24 @@ class StateTree:
             ]
         )
         result = TreeUpdate(root)
+        when = height.to_bytes(8, "big")
         if changes:
-            result.root = _Writer(self._node, height, result).apply(root, b"", changes)
-        self._remember(height, result)
+            result.root = _Writer(self._node, when, result).apply(root, b"", changes)
+        self._remember(when, result)
         return result
 
-    def _node(self, height: int, path: bytes) -> bytes:
+    def _node(self, when: bytes, path: bytes) -> bytes:
         found = self._cache.get(path)
-        if found is not None and found[0] == height:
+        if found is not None and found[0] == when:
             return found[1]
-        node = self._load(height, path)
-        self._cache[path] = (height, node)
+        node = self._load(when, path)
+        self._cache[path] = (when, node)
         return node
 
-    def _remember(self, height: int, result: TreeUpdate) -> None:
+    def _remember(self, when: bytes, result: TreeUpdate) -> None:
         cache = self._cache
         for path, node in result.nodes:
-            cache[path] = (height, node)
+            cache[path] = (when, node)
         excess = len(cache) - CACHE_NODES_MAX
         if excess > 0:
             for path in list(cache)[: excess + CACHE_NODES_MAX // 8]:
@@ -219,22 +224,22 @@ def build_subtree(path: bytes, height: int, leaves: Mapping[bytes, bytes]) -> Tr
         [(hexlify(key), key, sha256(_LEAF + key + value).digest()) for key, value in leaves.items()]
     )
     result = TreeUpdate(None)
-    result.root = _Writer(_no_node, height, result).apply(None, path, changes)
+    result.root = _Writer(_no_node, height.to_bytes(8, "big"), result).apply(None, path, changes)
     return result
 
 
-def _no_node(height: int, path: bytes) -> bytes:
-    raise KeyError((height, path))
+def _no_node(when: bytes, path: bytes) -> bytes:
+    raise KeyError((when, path))
 
 
 class _Writer:
     """One update: the recursion's shared arguments."""
 
-    __slots__ = ("_height", "_load", "_result")
+    __slots__ = ("_load", "_result", "_when")
 
-    def __init__(self, load: Load, height: int, result: TreeUpdate) -> None:
+    def __init__(self, load: Load, when: bytes, result: TreeUpdate) -> None:
         self._load = load
-        self._height = height
+        self._when = when
         self._result = result
 
     def apply(self, ref: Ref | None, path: bytes, changes: list[Change]) -> Ref | None:
@@ -243,13 +248,15 @@ class _Writer:
             return self._build(path, [change for change in changes if change[2] is not None])
         if ref[2] is not None:
             return self._apply_to_leaf(ref, ref[2], path, changes)
+        if len(changes) == 1:
+            return self._apply_alone(ref, path, changes[0])
         return self._apply_to_node(ref, path, changes)
 
     def _apply_to_leaf(self, ref: Ref, key: bytes, path: bytes, changes: list[Change]) -> Ref | None:
         if len(changes) == 1 and changes[0][1] == key:  # the usual case: a new value for the same key
             self._result.stale_leaves.append((ref[1], key))
             new = changes[0][2]
-            return None if new is None else (new, self._height, key)
+            return None if new is None else (new, self._when, key)
         kept = [change for change in changes if change[2] is not None]
         if any(change[1] == key for change in changes):
             self._result.stale_leaves.append((ref[1], key))
@@ -267,10 +274,52 @@ class _Writer:
             new = self.apply(old, path + _DIGITS[nibble], below)
             if new is not old:
                 edits.append((nibble, old, new))
+        return self._edit(ref, path, node, edits)
+
+    def _edit(self, ref: Ref, path: bytes, node: bytes, edits: list[Edit]) -> Ref | None:
         if not edits:
             return ref
         self._result.stale_nodes.append((ref[1], path))
         return self._keep(path, _edited(node, edits))
+
+    def _apply_alone(self, ref: Ref, path: bytes, change: Change) -> Ref | None:
+        """Do the work of `_apply_to_node` for one change, without recursion: most nodes of a large tree.
+
+        Goes down as long as the way exists; what the change does to the last node's child is spliced in on
+        the way up, unless it takes the child away or turns it into a leaf.
+        """
+        digits, load = change[0], self._load
+        steps: list[_Step] = []
+        when, leaves, bit = ref[1], 0, 1
+        while not leaves & bit:  # until the child is a leaf, or missing
+            node = load(when, path)
+            nibble = _NIBBLE[digits[len(path)]]
+            bit = 1 << nibble
+            leaves, mask = node[0] << 8 | node[1], node[2] << 8 | node[3]
+            place = (mask & bit - 1).bit_count()
+            at, when_at = 4 + 32 * place, 4 + 32 * mask.bit_count() + 8 * place
+            steps.append((path, when, node, nibble, at, when_at))
+            path = digits[: len(path) + 1]
+            if not mask & bit:
+                break
+            when = node[when_at : when_at + 8]
+        old = _child(node, nibble)
+        new = self.apply(old, path, [change])
+        return ref if new is old else self._rise(steps, old, new)
+
+    def _rise(self, steps: list[_Step], old: Ref | None, new: Ref | None) -> Ref | None:
+        """Put a new child into the last of these nodes, and so on up to the first; return what it became."""
+        nodes, stale = self._result.nodes, self._result.stale_nodes
+        for path, when, node, nibble, at, when_at in reversed(steps):
+            stale.append((when, path))
+            if old is None or new is None or old[2] != new[2]:
+                new = self._keep(path, _edited(node, [(nibble, old, new)]))
+            else:
+                node = b"".join((node[:at], new[0], node[at + 32 : when_at], new[1], node[when_at + 8 :]))
+                nodes.append((path, node))
+                new = (stored_hash(node), self._when, None)
+            old = _INNER
+        return new
 
     def _build(self, path: bytes, leaves: list[Change], moved: Ref | None = None) -> Ref | None:
         """Make the subtree of these leaves; `moved` is one that stood here and keeps its height."""
@@ -288,7 +337,7 @@ class _Writer:
         if moved is not None and moved[2] == leaf[1]:
             return moved
         assert leaf[2] is not None
-        return leaf[2], self._height, leaf[1]
+        return leaf[2], self._when, leaf[1]
 
     def _keep(self, path: bytes, node: bytes) -> Ref | None:
         """Store a node; one left with a single leaf is that leaf, and one without children is nothing."""
@@ -298,7 +347,7 @@ class _Writer:
             if alone is None or alone[2] is not None:
                 return alone
         self._result.nodes.append((path, node))
-        return stored_hash(node), self._height, None
+        return stored_hash(node), self._when, None
 
 
 def _split(changes: list[Change], depth: int) -> list[tuple[int, list[Change]]]:
