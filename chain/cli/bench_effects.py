@@ -15,7 +15,8 @@ from random import Random
 
 from chain.ledger.genesis import Limits
 from chain.ledger.leveldb import LevelStore
-from chain.ledger.state import RowState
+from chain.ledger.state import CachedState, node_loader
+from chain.ledger.statetree import StateTree
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import Value, encode_value
 from chain.primitives.execution import OK, Call, Event, Outcome, StateReader, map_key
@@ -161,7 +162,8 @@ class _Bench:
         return spent
 
     def _cold_read(self) -> float:
-        state = RowState(self.store)
+        root = self.chain.ledger.read.tree_root(self.chain.ledger.head.height)
+        state = CachedState(self.store, StateTree(node_loader(self.store)), root)
         keys = [map_key("values", place * 7_919 % ENTRIES) for place in range(5_000)]
         begin = time.process_time_ns()
         for key in keys:

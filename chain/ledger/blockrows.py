@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from chain.ledger import rows
 from chain.ledger.block import Batch, Candidate, Header, batch_root, header_hash, receipts_root
 from chain.ledger.executor import Execution
+from chain.ledger.records import Row
 from chain.ledger.rows import Head
 from chain.ledger.state import StateChange
 from chain.ledger.statetree import Ref
-from chain.ledger.store import Row
 from chain.ledger.window import Executed
 from chain.primitives.codec import encode
 from chain.primitives.crypto import ZERO_HASH

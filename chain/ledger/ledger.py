@@ -24,19 +24,21 @@ from chain.ledger.genesis import Genesis, Limits
 from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
 from chain.ledger.rebuild import SYNC_EVERY, begin_rebuild, finish_rebuild, ordered
+from chain.ledger.records import Row
 from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding
 from chain.ledger.snapshot import complete_install
-from chain.ledger.state import CachedState, RowState, change_state, member_of, node_loader
+from chain.ledger.state import CachedState, change_state, member_of, newest_state, node_loader
 from chain.ledger.statetree import Ref, StateTree
-from chain.ledger.store import Row, Store, check_format
+from chain.ledger.store import Store, check_format
 from chain.ledger.window import executed_at, window_writes
 from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
 
 T = TypeVar("T")
+MEMBERS_MAX = 10_000
 
 
 class LedgerDiverged(AssentError):
@@ -80,8 +82,9 @@ class Ledger:
         self.schedule = Schedule(store)
         self.prove = Prover(store, self.read, self.schedule)
         self._runtime = runtime
-        self._state = CachedState(store)
-        self._tree = StateTree(node_loader(store))
+        self._members: dict[bytes, bool] = {}
+        """Whether keys may sign, as asked for since the contract `orgs` last wrote anything."""
+        self._start_state(None)
         self._executing = Lock()
         self._certifying = Lock()
         self._certified = 0
@@ -98,14 +101,20 @@ class Ledger:
 
     def _open(self) -> None:
         head, _, self._certified = check_directory(self.store, self.read)
-        self._state, self._tree = CachedState(self.store), StateTree(node_loader(self.store))
         self._stand_at(head)
 
     def _stand_at(self, head: Head) -> None:
         header = self.read.header(head.height)
         assert header is not None  # check_directory, or begin_rebuild, compared it with the head
-        self._tip = _Tip(head, header, self.read.tree_root(head.height), self.read.settled(head.height))
+        root = self.read.tree_root(head.height)
+        self._start_state(root)
+        self._tip = _Tip(head, header, root, self.read.settled(head.height))
+        self._members = {}
         self.schedule.load()
+
+    def _start_state(self, root: Ref | None) -> None:
+        self._tree = StateTree(node_loader(self.store))
+        self._state = CachedState(self.store, self._tree, root)
 
     @classmethod
     def rebuild(
@@ -180,8 +189,15 @@ class Ledger:
 
     def is_member(self, public_key: bytes) -> bool:
         """Tell whether a key may sign now; what the pool asks."""
-        member = member_of(RowState(self.store), public_key)
-        return member is not None and member.active
+        members = self._members
+        active = members.get(public_key)
+        if active is None:
+            member = member_of(newest_state(self.store), public_key)
+            active = member is not None and member.active
+            if len(members) >= MEMBERS_MAX:
+                members.clear()
+            members[public_key] = active
+        return active
 
     def replace(self, change: Callable[[], T]) -> T:
         """Let `change` exchange what the store holds, with every writer shut out, and open it anew.
@@ -262,7 +278,7 @@ class Ledger:
         entry = executed_at(0, None, execution)
         announced = founding(genesis)
         writes = {**execution.writes, **window_writes(0, entry), **announced.entries}
-        change = change_state(self._tree, None, 0, writes)
+        change = change_state(self._tree, None, 0, writes, self.store.next_record())
         header = make_header(
             genesis.chain_id,
             0,
@@ -303,7 +319,7 @@ class Ledger:
         announced = announce(self.schedule, self.genesis, height, execution.writes)
         named = announced.sets[0] if announced.sets else self.schedule.set_at(self.settled_height + 1)
         writes = {**execution.writes, **window_writes(height, entry), **announced.entries}
-        change = change_state(self._tree, tip.root, height, writes)
+        change = change_state(self._tree, tip.root, height, writes, self.store.next_record())
         header = make_header(
             tip.head.header_hash,
             height,
@@ -318,10 +334,13 @@ class Ledger:
         return step, announced
 
     def _store(self, step: Step, announced: Announcement, more: list[Row], *, sync: bool = True) -> None:
-        self.store.write([*more, *block_rows(step)], step.change.deletes, sync=sync)
-        self._state.remember(step.execution.writes)
+        change = step.change
+        self.store.write([*more, *block_rows(step)], change.deletes, records=change.records, sync=sync)
+        self._state.remember(step.execution.writes, change)
         self.schedule.extend(announced)
-        self._tip = _Tip(step.head, step.header, step.change.root, step.execution.settled)
+        self._tip = _Tip(step.head, step.header, change.root, step.execution.settled)
+        if any(namespace == "orgs" for namespace, _ in step.execution.writes):
+            self._members = {}  # whoever reads the former state meanwhile fills the former dict
 
     def _repeated(self, height: int, payload: bytes) -> Header:
         header = self.read.header(height)

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import plyvel
 
-from chain.ledger.store import DataDamaged, DataLocked, Row, StorageFailed, key_range
+from chain.ledger.faults import DataDamaged, DataLocked, StorageFailed
+from chain.ledger.records import BLOCKS, RecordStore, Row, segment_key
+from chain.ledger.segmentfiles import FileSegments
+from chain.ledger.store import key_range
 
 OPEN_FILES_MAX = 256
 BLOOM_BITS = 10
 MIB = 1_048_576
+RECORDS = "records"
+"""The folder of the record log, in LevelDB's."""
 
 
 class LevelRows:
     """Reads of a LevelDB database or of a snapshot of one; LevelDB allows them from any thread."""
 
-    __slots__ = ("_db", "_path")
+    __slots__ = ("_db", "_path", "_records")
 
     def __init__(self, db: Any, path: Path) -> None:
         self._db = db
         self._path = path
+        self._records: RecordStore
+        """Shared by a store and its snapshots, as records do not change."""
+
+    def record(self, where: bytes) -> bytes:
+        """Return the record that stands somewhere in the log; raise DataDamaged when none does."""
+        return self._records.record(where)
 
     def get(self, key: bytes) -> bytes | None:
         """Return one row's value, or None."""
@@ -57,7 +68,7 @@ class LevelRows:
 
 
 class LevelStore(LevelRows):
-    """A LevelDB directory; one process at a time. Writes are atomic batches."""
+    """A LevelDB directory with the record log beside it; one process at a time. Writes are atomic batches."""
 
     __slots__ = ()
 
@@ -81,9 +92,31 @@ class LevelStore(LevelRows):
                 paranoid_checks=True,
             )
         super().__init__(db, path)
+        try:
+            self._records = RecordStore(self, FileSegments(path / RECORDS))
+        except DataDamaged:
+            db.close()
+            raise
 
-    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+    def write(
+        self,
+        puts: Iterable[Row],
+        deletes: Iterable[bytes] = (),
+        *,
+        records: bytes = b"",
+        stream: int = BLOCKS,
+        retired: Sequence[int] = (),
+        sync: bool = True,
+    ) -> None:
         """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning."""
+        if records or retired:
+            with self._records.appending(records, stream, retired) as more:
+                gone = [*deletes, *map(segment_key, retired)]
+                self._write(chain(puts, more), gone, sync=sync or bool(retired))
+        else:
+            self._write(puts, deletes, sync=sync)
+
+    def _write(self, puts: Iterable[Row], deletes: Iterable[bytes], *, sync: bool) -> None:
         with _explains(self._path):
             batch = self._db.write_batch(sync=sync)
             for key in deletes:
@@ -93,6 +126,14 @@ class LevelStore(LevelRows):
                 put(key, value)
             batch.write()
 
+    def next_record(self, stream: int = BLOCKS) -> int:
+        """Return the place of the next record of a stream of the log."""
+        return self._records.next_record(stream)
+
+    def segment_records(self, number: int) -> Iterator[Row]:
+        """Yield (where, record) of a whole segment of the log."""
+        return self._records.scan(number)
+
     def compact(self) -> None:
         """Give the room of deleted rows back to the disk now (it happens by itself, later)."""
         with _explains(self._path):
@@ -100,7 +141,9 @@ class LevelStore(LevelRows):
 
     def snapshot(self) -> LevelRows:
         """Return an immutable view of the rows as they are now (about 5 µs)."""
-        return LevelRows(self._db.snapshot(), self._path)
+        snapshot = LevelRows(self._db.snapshot(), self._path)
+        snapshot._records = self._records
+        return snapshot
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chain.ledger.block import EventEntry, Header
+from chain.ledger.faults import DataDamaged
 from chain.ledger.holding import UnknownHeight
 from chain.ledger.proof import (
     HEADERS_MAX,
@@ -19,7 +20,7 @@ from chain.ledger.queries import PAGE_MAX, Queries
 from chain.ledger.schedule import Schedule
 from chain.ledger.state import node_loader
 from chain.ledger.statetree import StateProof, find, state_key_hash, state_value_hash
-from chain.ledger.store import DataDamaged, Store
+from chain.ledger.store import Store
 from chain.ledger.subjects import NAMESPACE, log_key
 from chain.primitives import merkle
 from chain.primitives.errors import AssentError, LimitError

@@ -3,16 +3,19 @@
 `set_floor` moves the row `held`; from then on queries answer NotHeld below it. `sweep` deletes what lies
 below, whole heights in writes of bounded size, each of which also notes how far it came. So a crash anywhere
 leaves a directory that opens, answers correctly, and goes on sweeping. Headers and certificates stay.
+
+Records that no state held here needs any more are marked as dead; a segment of the record log that is mostly
+dead is given up: its other records move to the log's end, and a row says where each went.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from itertools import islice
 
 from chain.ledger import rows
 from chain.ledger.block import Batch, Receipt
+from chain.ledger.deadrecords import DeadRecords, give_up_segment
 from chain.ledger.holding import Holding
 from chain.ledger.queries import Queries
 from chain.ledger.rows import Held
@@ -68,44 +71,37 @@ def sweep(store: Store) -> bool:
     """Delete a bounded number of rows of what is not held; return whether more can go now."""
     held = Holding(store).now()
     end = _sweep_end(store, held)
+    dead = DeadRecords(store)
     deletes: list[bytes] = []
     height = held.swept
-    while height < end and len(deletes) < SWEEP_ROWS:
+    while height < end and len(deletes) + len(dead) < SWEEP_ROWS:
         height = _next_height(store, height, end)
         if height == end:
             break
-        replaced = list(islice(_replaced_keys(store, held, height), SWEEP_ROWS + 1))
-        if len(replaced) > SWEEP_ROWS:  # a whole state, of a former snapshot: bit by bit
-            deletes += replaced[:SWEEP_ROWS]
-            break
-        deletes += [*replaced, *_block_keys(store, held, height)]
+        for where in _stale_records(store, height):
+            dead.add(where)
+        deletes += _block_keys(store, held, height)
         height += 1
     if deletes or height > held.swept:
         moved = dataclasses.replace(held, swept=height)
-        store.write([(rows.HELD_KEY, encode(moved))], deletes, sync=False)
+        puts = [(rows.HELD_KEY, encode(moved)), *dead.puts()]
+        store.write(puts, [*deletes, *dead.deletes], sync=False)
+        give_up_segment(store)
     return height < end
 
 
 def _next_height(store: Store, height: int, end: int) -> int:
     """Return the next height that has rows of its own: what a snapshot leapt over has none."""
     found = [end]
-    for column in (rows.PAYLOAD, rows.VALUE, rows.NODE):
+    for column in (rows.PAYLOAD, rows.STALE):
         start, stop = rows.at(column, height), rows.at(column, end)
         for key, _ in store.iterate(prefix=column, start=start, stop=stop, limit=1):
             found.append(int.from_bytes(key[1:9], "big"))
     return min(found)
 
 
-def _replaced_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
-    """Yield the state rows of a height that a snapshot made useless all at once."""
-    if height < held.rooted:
-        for column in (rows.VALUE, rows.NODE):
-            yield from (key for key, _ in store.iterate(prefix=rows.at(column, height)))
-
-
 def _block_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
     """Yield the rows of a height that go when its block is not held."""
-    yield from _stale_keys(store, height)
     yield from _index_keys(store, height)
     for column in (rows.TRANSACTION, rows.RECEIPT):
         yield from (key for key, _ in store.iterate(prefix=rows.at(column, height)))
@@ -115,10 +111,9 @@ def _block_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
         yield rows.at(rows.ROOT, height)
 
 
-def _stale_keys(store: Store, height: int) -> Iterator[bytes]:
-    """Yield the state rows that only trees below this height use; none of those is held."""
-    row = store.get(rows.at(rows.STALE, height))
-    yield from () if row is None else rows.read_keys(row)
+def _stale_records(store: Store, height: int) -> Iterator[bytes]:
+    """Yield the records that only states below this height use; none of those is held."""
+    yield from rows.read_places(store.get(rows.at(rows.STALE, height)) or b"")
 
 
 def _index_keys(store: Store, height: int) -> Iterator[bytes]:

@@ -7,21 +7,21 @@ state use one snapshot.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 
 from chain.ledger import rows
 from chain.ledger.block import Batch, Block, EventEntry, Header, Receipt, Transaction
+from chain.ledger.faults import DataDamaged
 from chain.ledger.holding import Holding, UnknownHeight
 from chain.ledger.rows import Head, Position
-from chain.ledger.state import RowState, node_loader
+from chain.ledger.state import entries, entry_of, newest_state, node_loader
 from chain.ledger.statetree import Ref, find, state_key_hash
-from chain.ledger.store import DataDamaged, Store, after_prefix
+from chain.ledger.store import Store, after_prefix
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode
-from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import LimitError
 from chain.primitives.execution import StateReader
 
@@ -263,17 +263,14 @@ class Queries:
     @contextmanager
     def view(self) -> Iterator[StateView]:
         """Open the state of the newest head; what is executed meanwhile does not show."""
-        snapshot = self._store.snapshot()
-        try:
+        with closing(self._store.snapshot()) as snapshot:
             head = decode(Head, _present(snapshot.get(rows.HEAD_KEY), "the head row"))
             header = _present(snapshot.get(rows.at(rows.HEADER, head.height)), f"header {head.height}")
-            yield StateView(RowState(snapshot), decode(Header, header))
-        finally:
-            snapshot.close()
+            yield StateView(newest_state(snapshot), decode(Header, header))
 
     def state(self, namespace: str, key: bytes) -> bytes | None:
         """Return one entry of the newest state, or None when absent."""
-        return self._store.get(rows.state_key(namespace, key))
+        return newest_state(self._store).get(namespace, key)
 
     def state_at(self, namespace: str, key: bytes, height: int) -> bytes | None:
         """Return one entry of the state of a height, None when absent there; raise UnknownHeight, NotHeld."""
@@ -298,13 +295,10 @@ class Queries:
         if not 1 <= limit <= PAGE_MAX:
             raise LimitError(f"limit = {limit}: expected 1..{PAGE_MAX}")
         start = None if after is None else rows.state_key(namespace, after + b"\0")
-        found = [
-            (rows.split_state_key(key)[1], value)
-            for key, value in self._store.iterate(
-                prefix=rows.state_key(namespace, prefix), start=start, limit=limit + 1
-            )
-        ]
-        return StatePage(tuple(found[:limit]), found[limit - 1][0] if len(found) > limit else None)
+        with closing(self._store.snapshot()) as snapshot:
+            found = entries(snapshot, rows.state_key(namespace, prefix), start=start, limit=limit + 1)
+            listed = [(rows.split_state_key(key)[1], value) for key, value in found]
+        return StatePage(tuple(listed[:limit]), listed[limit - 1][0] if len(listed) > limit else None)
 
     def tree_root(self, height: int) -> Ref | None:
         """Return the root of the state tree of a height; raise UnknownHeight, NotHeld."""
@@ -320,11 +314,7 @@ class Queries:
 
     def entry_at_leaf(self, leaf: Ref) -> tuple[bytes, bytes]:
         """Return (name, value) of a leaf of the tree; the name is `sized(namespace) + key`."""
-        _, when, key_hash = leaf
-        row = self._row(
-            rows.value_key(when, key_hash or ZERO_HASH), f"a state value of height {int.from_bytes(when)}"
-        )
-        return rows.split_value_row(row)
+        return entry_of(self._store, leaf)
 
     def _receipt(self, height: int, index: int) -> Receipt:
         row = self._store.get(rows.placed(rows.RECEIPT, height, index))

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from chain.ledger import rows
 from chain.ledger.block import Candidate, header_hash
 from chain.ledger.genesis import Genesis
 from chain.ledger.queries import Queries
+from chain.ledger.records import LOADING, Records, Row, end_key, segments, take_over
 from chain.ledger.recovery import check_genesis_row, damaged
 from chain.ledger.rows import Head
-from chain.ledger.snapshot import complete_install, index_window, write_in_parts
-from chain.ledger.state import node_loader
-from chain.ledger.statechunk import check_tree, leaves_below
-from chain.ledger.store import Row, Store, check_format, delete_range
-from chain.ledger.window import NAMESPACE, read_entry, window_key
+from chain.ledger.snapshot import complete_install, forget_load, index_window, names_of, write_in_parts
+from chain.ledger.state import entry_of, node_loader
+from chain.ledger.statechunk import leaves_below
+from chain.ledger.statetree import Ref, StateTree, hash_of_name, state_value_hash
+from chain.ledger.store import Store, check_format, delete_range
 from chain.primitives.codec import encode
 from chain.primitives.crypto import ZERO_HASH
 
 SYNC_EVERY = 100
+LEAVES_PER_WRITE = 10_000
 
 
 def begin_rebuild(store: Store, genesis: Genesis) -> tuple[int, int]:
@@ -38,46 +41,61 @@ def begin_rebuild(store: Store, genesis: Genesis) -> tuple[int, int]:
     complete_install(store)
     read = Queries(store)
     base = read.holding.now().state
-    if base:
-        _check_base(store, read, base)
     newest = next(store.iterate(prefix=rows.PAYLOAD, reverse=True, limit=1), None)
     if newest is None and not base:
         raise damaged("no batch is stored, so nothing can be derived again")
     target = max(base, rows.height_of(newest[0]) if newest else 0)
-    gone = [rows.HEAD_KEY, rows.CERTIFIED_KEY, rows.LOADING_KEY]
-    store.write([(rows.REBUILD_KEY, target.to_bytes(8, "big"))], gone)
+    forget_load(store)
+    kept, retired = (
+        _copy_base(store, read, base) if base else ([], [found.number for found in segments(store)])
+    )
+    gone = [rows.HEAD_KEY, rows.CERTIFIED_KEY, end_key(LOADING)]
+    store.write([(rows.REBUILD_KEY, target.to_bytes(8, "big")), *kept], gone, retired=retired)
     for column in rows.DERIVED:
-        start = rows.at(column, base + 1) if base and column in rows.BASE else None
-        deque(delete_range(store, column, start=start), maxlen=0)
+        deque(delete_range(store, column), maxlen=0)
+    above = rows.at(rows.ROOT, base + 1) if base else None
+    deque(delete_range(store, rows.ROOT, start=above), maxlen=0)
     if base:
         _restore_base(store, read, base)
     return base, target
 
 
-def _check_base(store: Store, read: Queries, base: int) -> None:
-    header, root = read.header(base), read.tree_root(base)
-    if header is None or header.state_root != (ZERO_HASH if root is None else root[0]):
+def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[int]]:
+    """Read and check the whole state of the base, and write it anew; return rows to put, what to retire.
+
+    What it did not hold is garbage from then on, whichever height wrote it.
+    """
+    header, former = read.header(base), read.tree_root(base)
+    if header is None or header.state_root != (ZERO_HASH if former is None else former[0]):
         raise damaged(f"the state of height {base}, the oldest held, is not its header's")
-    check_tree(node_loader(store), read.entry_at_leaf, root)
+    tree = StateTree(node_loader(store))
+    root: Ref | None = None
+    leaves = iter(()) if former is None else leaves_below(node_loader(store), former, b"")
+    while some := list(islice(leaves, LEAVES_PER_WRITE)):
+        records = Records(store.next_record(LOADING))
+        changes: dict[bytes, tuple[bytes | None, bytes]] = {}
+        for leaf in some:
+            name, value = entry_of(store, leaf)
+            where = records.add(rows.value_record(name, value))
+            changes[hash_of_name(name)] = (state_value_hash(value), where)
+        update = tree.update(root, changes, records)
+        store.write([], records=records.joined(), stream=LOADING, sync=False)
+        tree.keep(update)
+        root = update.root
+    puts, retired = take_over(store)
+    return [*puts, (rows.at(rows.ROOT, base), rows.pack_root(root))], retired
 
 
 def _restore_base(store: Store, read: Queries, base: int) -> None:
-    """Make the base the head again: current state, index of ids that may not be replayed, head row."""
-    write_in_parts(store, _current_rows(store, read, base))
-    index_window(store, base)
+    """Make the base the head again: names of the state, index of ids that may not be replayed, head row."""
+    root = read.tree_root(base)
+    write_in_parts(store, names_of(store, root))
+    entry = index_window(store, base, root)
     write_in_parts(store, _header_index(store))
     header = read.header(base)
-    assert header is not None  # _check_base read it
-    entry = read_entry(base, read.state(NAMESPACE, window_key(base)))
+    assert header is not None  # _copy_base read it
     head = Head(base, header_hash(header), entry.transactions, entry.failed, entry.events)
     store.write([(rows.HEAD_KEY, encode(head))])
-
-
-def _current_rows(store: Store, read: Queries, base: int) -> Iterator[Row]:
-    root = read.tree_root(base)
-    for leaf in [] if root is None else leaves_below(node_loader(store), root, b""):
-        name, value = read.entry_at_leaf(leaf)
-        yield rows.STATE + name, value
 
 
 def _header_index(store: Store) -> Iterator[Row]:

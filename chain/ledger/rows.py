@@ -2,7 +2,7 @@
 
 | column | key after the column          | value                                                        |
 |--------|-------------------------------|--------------------------------------------------------------|
-| 00     | name                          | format, genesis, head, certified, held, rebuild, loading     |
+| 00     | name                          | format, genesis, head, certified, held, rebuild, loading, log|
 | B      | height                        | payload as consensus ordered it (b"" for a gap)              |
 | T      | height, index                 | encoded transaction                                          |
 | H      | height                        | encoded header                                               |
@@ -13,10 +13,11 @@
 | L      | subject, height               | number of the first entry, positions of the entries          |
 | C      | contract, event name, height  | positions of the events                                      |
 | S      | namespace, key                | current state                                                |
-| V      | height, key hash              | state as written at that height, with its namespace and key  |
-| N      | height, path                  | inner node of the state tree                                 |
 | O      | height                        | root of the state tree                                       |
-| X      | height                        | keys of the V and N rows that this height made stale         |
+| X      | height                        | places of the records that this height made stale            |
+| D      | place of a record             | (that no tree in use needs; its segment is still there)      |
+| G      | number of a segment           | its stream, bytes of dead records: `chain.ledger.records`    |
+| M      | former place of a record      | where it went when its segment was given up                  |
 | P      | path                          | of a state being fetched: complete subtrees, open nodes      |
 | J      | the driver's own              | consensus votes                                              |
 
@@ -31,22 +32,20 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated
 
+from chain.ledger.records import MOVED
 from chain.ledger.statetree import Ref
 from chain.primitives.codec import U64, U64_MAX, Bound, Hash, record
 from chain.primitives.errors import LimitError
 
 PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE = b"B", b"T", b"H", b"h", b"K"
 TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
-STATE, VALUE, NODE, ROOT, STALE = b"S", b"V", b"N", b"O", b"X"
+STATE, ROOT, STALE, DEAD = b"S", b"O", b"X", b"D"
 PARTIAL = b"P"
 VOTES = b"J"
 DERIVED = (
-    HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, VALUE, NODE, ROOT, STALE, PARTIAL
+    HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, STALE, DEAD, MOVED, PARTIAL
 )  # fmt: skip
-"""What `rebuild` deletes and makes again; headers stay, to be compared."""
-BASE = (VALUE, NODE, ROOT, STALE)
-"""Of these, `rebuild` keeps the rows up to the height of the state that it starts from."""
-
+"""What `rebuild` deletes and makes again, beside O and G; headers stay, to be compared."""
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
 HELD_KEY, LOADING_KEY = b"\0held", b"\0loading"
 
@@ -87,8 +86,6 @@ class Held:
     """First height from which every header is here; some lower ones may be."""
     swept: U64 = 0
     """Heights below this have no rows left of what is not held; those up to `blocks` wait for deletion."""
-    rooted: U64 = 0
-    """State rows written below this height belong to no tree in use (a snapshot replaced them)."""
     archive: Annotated[str, Bound(0, 512)] = ""
     """Where blocks below were archived, for people; empty when unknown."""
 
@@ -155,25 +152,14 @@ def split_state_key(row: bytes) -> tuple[str, bytes]:
     return row[2:end].decode(), row[end:]
 
 
-def value_key(when: bytes, key_hash: bytes) -> bytes:
-    """Return the key of a state value as written at a height (8 bytes)."""
-    return VALUE + when + key_hash
-
-
-def value_row(name: bytes, value: bytes) -> bytes:
-    """Return a value row: the entry's name (`sized(namespace) + key`) behind its length, then the value."""
+def value_record(name: bytes, value: bytes) -> bytes:
+    """Return a value's record: the entry's name (`sized(namespace) + key`) behind its length, the value."""
     return len(name).to_bytes(4, "big") + name + value
 
 
-def split_value_row(row: bytes) -> tuple[bytes, bytes]:
-    """Return (name, value) of a value row."""
-    end = 4 + int.from_bytes(row[:4], "big")
-    return row[4:end], row[end:]
-
-
-def node_key(when: bytes, path: bytes) -> bytes:
-    """Return the key of an inner node of the state tree, written at a height (8 bytes)."""
-    return NODE + when + path
+def name_of_value(record: bytes) -> bytes:
+    """Return the name in a value's record."""
+    return record[4 : 4 + int.from_bytes(record[:4], "big")]
 
 
 def pack_root(root: Ref | None) -> bytes:
@@ -186,18 +172,9 @@ def read_root(row: bytes) -> Ref | None:
     return (row[:32], row[32:40], row[40:] or None) if row else None
 
 
-def pack_keys(keys: Iterable[bytes]) -> bytes:
-    """Return row keys, each behind its length (1 byte)."""
-    return b"".join([bytes([len(key)]) + key for key in keys])
-
-
-def read_keys(row: bytes) -> Iterator[bytes]:
-    """Yield the keys that `pack_keys` joined."""
-    start = 0
-    while start < len(row):
-        end = start + 1 + row[start]
-        yield row[start + 1 : end]
-        start = end
+def read_places(row: bytes) -> Iterator[bytes]:
+    """Yield the places of records that a row lists."""
+    return (row[start : start + 8] for start in range(0, len(row), 8))
 
 
 def pack_positions(places: Iterable[tuple[int, int]]) -> bytes:

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
 from chain.ledger import rows
+from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import FIXED_LIMITS, GOVERNANCE_CONTRACT, Genesis, Limits, Validator, check_limits
-from chain.ledger.store import DataDamaged, Reader, Row
+from chain.ledger.records import Row
+from chain.ledger.state import entries, newest_state
+from chain.ledger.store import Store
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
 from chain.primitives.codec import Bound, Value, decode, decode_value, encode, encode_value, record
 from chain.primitives.errors import ConfigError, DecodeError
@@ -101,10 +105,10 @@ class Schedule:
     The newest entries are kept in memory, so that they can be asked for whatever happens to the rows below.
     """
 
-    __slots__ = ("_limits", "_reader", "_sets", "revision")
+    __slots__ = ("_limits", "_sets", "_store", "revision")
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self.revision = 0
         """Grows with every block that changes sets, limits or the list of nodes."""
         self._sets: tuple[SetFrom, ...] = ()
@@ -148,8 +152,7 @@ class Schedule:
     def sets(self, first: int = 0) -> list[SetFrom]:
         """Return every set that comes into force at height `first` or later, in order."""
         prefix = rows.state_key(NAMESPACE, _SETS)
-        found = self._reader.iterate(prefix=prefix, start=rows.at(prefix, first))
-        return [_set_from(*row) for row in found]
+        return [_set_from(*row) for row in self._entries(prefix, start=rows.at(prefix, first))]
 
     def newest(self) -> int:
         """Return the highest height from which something announced is in force."""
@@ -157,7 +160,7 @@ class Schedule:
 
     def nodes(self) -> tuple[Listed, ...]:
         """Return governance's list as the newest state has it; empty on a chain without that contract."""
-        raw = self._reader.get(rows.state_key(*_NODES_KEY))
+        raw = newest_state(self._store).get(*_NODES_KEY)
         try:
             return () if raw is None else _read_nodes(raw)
         except _Refused:
@@ -165,21 +168,36 @@ class Schedule:
 
     def refusal(self) -> Value:
         """Return {height, what, code} of the newest wish that was not followed, or None."""
-        raw = self._reader.get(rows.state_key(NAMESPACE, _REFUSED))
+        raw = newest_state(self._store).get(NAMESPACE, _REFUSED)
         return None if raw is None else decode_value(raw, max_bytes=256)
 
     def _newest(self, kind: bytes) -> list[Row]:
-        found = self._reader.iterate(
-            prefix=rows.state_key(NAMESPACE, kind), reverse=True, limit=REMEMBERED_MAX
-        )
-        return list(found)[::-1]
+        return self._entries(rows.state_key(NAMESPACE, kind), newest=REMEMBERED_MAX)
 
     def _entry(self, kind: bytes, height: int) -> Row:
         prefix = rows.state_key(NAMESPACE, kind)
         stop = rows.at(prefix, height) + b"\0"
-        for row in self._reader.iterate(prefix=prefix, stop=stop, reverse=True, limit=1):
-            return row
-        raise DataDamaged(f"ledger: what held at height {height} is not stored; run `assent node rebuild`")
+        found = self._entries(prefix, stop=stop, newest=1)
+        if not found:
+            raise DataDamaged(
+                f"ledger: what held at height {height} is not stored; run `assent node rebuild`"
+            )
+        return found[0]
+
+    def _entries(
+        self,
+        prefix: bytes,
+        *,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        newest: int | None = None,
+    ) -> list[Row]:
+        """Return entries of the newest state in key order; with `newest`, the last so many."""
+        with closing(self._store.snapshot()) as snapshot:
+            found = list(
+                entries(snapshot, prefix, start=start, stop=stop, reverse=newest is not None, limit=newest)
+            )
+        return found if newest is None else found[::-1]
 
 
 def _first(item: SetFrom | LimitsFrom) -> int:

@@ -1,11 +1,11 @@
 """Taking the state of a certified height for a ledger, without the blocks that led to it.
 
-Fetched state lies under its own height, so it disturbs nothing while it arrives: the ledger goes on where it
-stands, and a crash keeps what was written (`StateLoad.resume`). Only when the whole tree is here, hashed to
-the certified root, does `install` exchange the current state and write the head. It marks its beginning in a
-synced write and its end in another; opening a directory in between repeats it, so a half-loaded snapshot is
-never taken for a ledger. `begin`, `abandon` and `install` are called through `Ledger.replace`, which shuts
-out whoever executes; `take` needs no such care.
+Fetched state lies in a stream of the record log of its own, so it disturbs nothing while it arrives: the
+ledger goes on where it stands, and a crash keeps what was written (`StateLoad.resume`). Only when the whole
+tree is here, hashed to the certified root, does `install` exchange the current state and write the head. It
+marks its beginning in a synced write and its end in another; opening a directory in between repeats it, so a
+half-loaded snapshot is never taken for a ledger. `begin`, `abandon` and `install` are called through
+`Ledger.replace`, which shuts out whoever executes; `take` needs no such care.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ from typing import Annotated
 from chain.ledger import rows
 from chain.ledger.anchor import Anchor, TrustedSets
 from chain.ledger.block import Header, header_hash
+from chain.ledger.faults import DataDamaged
 from chain.ledger.proof import SetChange
+from chain.ledger.records import LOADING, MOVED, Records, Row, end_key, segments, take_over
 from chain.ledger.rows import Head, Held
-from chain.ledger.statechunk import StateChunk, StateLoader
-from chain.ledger.store import DataDamaged, Row, Store, delete_range
+from chain.ledger.state import TreeState, entry_of, node_loader
+from chain.ledger.statechunk import StateChunk, StateLoader, leaves_below
+from chain.ledger.statetree import Ref
+from chain.ledger.store import Store, delete_range
 from chain.ledger.window import NAMESPACE, WINDOW, Executed, read_entry, window_key
 from chain.primitives.codec import Bound, decode, encode, record
 from chain.primitives.errors import AssentError
@@ -74,7 +78,7 @@ class StateLoad:
         """
         sets.check_anchor(anchor)
         _check_newer(store, anchor)
-        _clear(store)
+        forget_load(store)
         loading = Loading(anchor, tuple(sets.changes), installing=False)
         store.write([(rows.LOADING_KEY, encode(loading))])
         return cls(store, loading)
@@ -94,15 +98,16 @@ class StateLoad:
         """Check and keep one chunk; raise ProofInvalid. One that is not wanted (any more) is ignored."""
         with self._lock:
             if self._open:
-                puts, deletes = self.loader.take(chunk)
+                records = Records(self._store.next_record(LOADING))
+                puts, deletes = self.loader.take(chunk, records)
                 if puts:
-                    self._store.write(puts, deletes, sync=False)
+                    self._store.write(puts, deletes, records=records.joined(), stream=LOADING, sync=False)
 
     def abandon(self) -> None:
         """Forget what was fetched."""
         with self._lock:
             self._open = False
-            _clear(self._store)
+            forget_load(self._store)
 
     def install(self, progress: Callable[[str], None] = lambda _what: None) -> None:
         """Make the fetched state the ledger's.
@@ -119,13 +124,13 @@ class StateLoad:
             _install(self._store, marked, progress)
 
 
-def _clear(store: Store) -> None:
-    """Delete every trace of a load, the mark first: rows without it mean nothing, and go next time."""
+def forget_load(store: Store) -> None:
+    """Delete every trace of a state being fetched, the mark first: the rest means nothing without it."""
     store.write([], [rows.LOADING_KEY], sync=False)
     _drain(delete_range(store, rows.PARTIAL))
-    above = _head(store).height + 1
-    for column in (rows.VALUE, rows.NODE):
-        _drain(delete_range(store, column, start=rows.at(column, above)))
+    fetched = [segment.number for segment in segments(store) if segment.stream == LOADING]
+    if fetched:
+        store.write([], [end_key(LOADING)], retired=fetched)
 
 
 def complete_install(store: Store) -> None:
@@ -138,42 +143,49 @@ def complete_install(store: Store) -> None:
 def _install(store: Store, loading: Loading, progress: Callable[[str], None]) -> None:
     """Every step may be repeated; the last write makes the snapshot the ledger."""
     anchor, top = loading.anchor, loading.anchor.top
+    root = rows.read_root((store.get(rows.PARTIAL) or b"")[1:])
     progress("replacing the current state")
-    _drain(delete_range(store, rows.STATE))
-    values = store.iterate(prefix=rows.at(rows.VALUE, top.height))
-    write_in_parts(store, ((rows.STATE + name, value) for name, value in map(_split, values)))
+    for column in (rows.STATE, rows.STALE, rows.DEAD, MOVED):
+        _drain(delete_range(store, column))
+    write_in_parts(store, names_of(store, root))
     progress("indexing the last transactions")
-    entry = index_window(store, top.height)
+    entry = index_window(store, top.height, root)
     held = Held() if (row := store.get(rows.HELD_KEY)) is None else decode(Held, row)
     head = Head(top.height, header_hash(top), entry.transactions, entry.failed, entry.events)
-    root = store.get(rows.PARTIAL)
     now_held = Held(
         blocks=top.height + 1,
         state=top.height,
         headers=anchor.headers[0].height,
         swept=held.swept,
-        rooted=top.height,
         archive=held.archive,
     )
     puts = [
         *_proof_rows(loading),
-        (rows.at(rows.ROOT, top.height), b"" if root is None else root[1:]),
+        (rows.at(rows.ROOT, top.height), rows.pack_root(root)),
         (rows.HELD_KEY, encode(now_held)),
         (rows.CERTIFIED_KEY, top.height.to_bytes(8, "big")),
         (rows.HEAD_KEY, encode(head)),
     ]
-    partial = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
-    store.write(puts, [rows.LOADING_KEY, *partial], sync=True)
+    gone = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
+    kept, replaced = take_over(store)
+    store.write([*puts, *kept], [rows.LOADING_KEY, end_key(LOADING), *gone], retired=replaced)
 
 
-def index_window(store: Store, top: int) -> Executed:
-    """Index what ran in the last window, as the current state of `top` has it; return its entry."""
+def names_of(store: Store, root: Ref | None) -> Iterator[Row]:
+    """Yield the rows that list the entries of a tree, all of which are read and checked."""
+    for leaf in [] if root is None else leaves_below(node_loader(store), root, b""):
+        yield rows.STATE + entry_of(store, leaf)[0], b""
+
+
+def index_window(store: Store, top: int, root: Ref | None) -> Executed:
+    """Index what ran in the last window, as the state of `top` has it; return its entry."""
+    state = TreeState(store, root)
     for height in range(max(0, top - WINDOW + 1), top + 1):
-        raw = store.get(_window_row(height))
+        raw = state.get(NAMESPACE, window_key(height))
         ids = [] if raw is None else read_entry(height, raw).tx_ids()
         place = rows.place(height, rows.PLACE_UNKNOWN)
         write_in_parts(store, ((rows.TX_INDEX + tx_id, place) for tx_id in ids))
-    return read_entry(top, store.get(_window_row(top)))
+    return read_entry(top, state.get(NAMESPACE, window_key(top)))
 
 
 def write_in_parts(store: Store, puts: Iterator[Row]) -> None:
@@ -212,14 +224,6 @@ def _check_newer(store: Store, anchor: Anchor) -> None:
                 "than this ledger has; compare this node's release and disk with the others', then remove "
                 "the data directory"
             )
-
-
-def _window_row(height: int) -> bytes:
-    return rows.state_key(NAMESPACE, window_key(height))
-
-
-def _split(row: Row) -> tuple[bytes, bytes]:
-    return rows.split_value_row(row[1])
 
 
 def _head(store: Store) -> Head:

@@ -1,43 +1,109 @@
-"""Contract state: flat rows for reading, the tree for proving, an overlay for the block being executed."""
+"""Contract state: the tree, which finds and proves values, and an overlay for the block being executed.
+
+Values are records that the tree's leaves lead to. The rows of the column S are names alone: they list the
+entries in order, and change only when one comes or goes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chain.ledger import rows
-from chain.ledger.statetree import Ref, StateTree, hash_of_name, state_value_hash
-from chain.ledger.store import DataDamaged, Reader, Row
-from chain.primitives.codec import decode_value
+from chain.ledger.faults import DataDamaged
+from chain.ledger.records import Records, Row
+from chain.ledger.statetree import (
+    Load,
+    Ref,
+    StateTree,
+    TreeUpdate,
+    find,
+    hash_of_name,
+    is_node,
+    leaf_hash,
+    state_value_hash,
+    stored_hash,
+)
+from chain.ledger.store import Reader
+from chain.primitives.codec import decode, decode_value
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import StateKey, StateReader, map_key
 
 MEMBER_BYTES_MAX = 65_536
+NODES_MAX = 4_096
 CACHE_ENTRIES_MAX = 100_000
 CACHE_BYTES_MAX = 33_554_432
 _ENTRY_OVERHEAD = 200
 
 
-class RowState:
-    """The state in a store or snapshot, as the newest rows have it."""
+class TreeState:
+    """The state of one tree, read for as long as its height is held; remembers the nodes it passed."""
 
-    __slots__ = ("_reader",)
+    __slots__ = ("_load", "_nodes", "_reader", "_root")
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, root: Ref | None) -> None:
+        self._reader, self._root = reader, root
+        self._load = node_loader(reader)
+        self._nodes: dict[bytes, bytes] = {}
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         """Return the stored bytes, or None when absent."""
-        return self._reader.get(rows.state_key(namespace, key))
+        return self.named(rows.sized(namespace) + key)
+
+    def named(self, name: bytes) -> bytes | None:
+        """Return the stored bytes of an entry by its name (`sized(namespace) + key`), or None."""
+        key_hash = hash_of_name(name)
+        leaf = find(self._node, self._root, key_hash).leaf
+        return value_of(self._reader, leaf, name) if leaf is not None and leaf[2] == key_hash else None
+
+    def _node(self, where: bytes, path: bytes, expected: bytes) -> bytes:
+        node = self._nodes.get(where)
+        if node is None:
+            if len(self._nodes) >= NODES_MAX:
+                self._nodes.clear()
+            node = self._nodes[where] = self._load(where, path, expected)
+        return node
+
+
+def newest_state(reader: Reader) -> TreeState:
+    """Return the state at the head of a store or snapshot."""
+    head = reader.get(rows.HEAD_KEY)
+    root = None if head is None else reader.get(rows.at(rows.ROOT, decode(rows.Head, head).height))
+    if root is None:
+        raise DataDamaged(
+            "ledger: the head row or the state of its height is missing; run `assent node rebuild`"
+        )
+    return TreeState(reader, rows.read_root(root))
+
+
+def entries(
+    reader: Reader,
+    prefix: bytes,
+    *,
+    start: bytes | None = None,
+    stop: bytes | None = None,
+    reverse: bool = False,
+    limit: int | None = None,
+) -> Iterator[Row]:
+    """Yield (row key, value) of the newest state's entries in key order, as `Reader.iterate` does.
+
+    The reader is a snapshot, or nothing is written meanwhile.
+    """
+    state = newest_state(reader)
+    for key, _ in reader.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit):
+        value = state.named(key[len(rows.STATE) :])
+        if value is None:
+            raise DataDamaged("state: an entry is listed but not in the tree; run `assent node rebuild`")
+        yield key, value
 
 
 class CachedState:
-    """`RowState` with a bounded cache, for the one thread that executes blocks."""
+    """The newest state with a bounded cache, for the one thread that executes blocks."""
 
-    __slots__ = ("_bytes", "_cache", "_state")
+    __slots__ = ("_bytes", "_cache", "_reader", "_root", "_tree")
 
-    def __init__(self, reader: Reader) -> None:
-        self._state = RowState(reader)
+    def __init__(self, reader: Reader, tree: StateTree, root: Ref | None) -> None:
+        self._reader, self._tree, self._root = reader, tree, root
         self._cache: dict[StateKey, bytes | None] = {}
         self._bytes = 0
 
@@ -47,12 +113,16 @@ class CachedState:
         try:
             return self._cache[place]
         except KeyError:
-            value = self._state.get(namespace, key)
+            name = rows.sized(namespace) + key
+            leaf = self._tree.leaf(self._root, hash_of_name(name))
+            value = None if leaf is None else value_of(self._reader, leaf, name)
             self._keep(place, value)
             return value
 
-    def remember(self, writes: Mapping[StateKey, bytes | None]) -> None:
+    def remember(self, writes: Mapping[StateKey, bytes | None], change: StateChange) -> None:
         """Take over what a stored block wrote."""
+        self._tree.keep(change.tree)
+        self._root = change.tree.root
         for place, value in writes.items():
             self._keep(place, value)
 
@@ -90,55 +160,94 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """The rows that bring the stored state to the next height, and the tree's new root."""
+    """What brings the stored state to the next height."""
 
-    root: Ref | None
+    tree: TreeUpdate
     puts: list[Row]
     deletes: list[bytes]
+    records: bytes
+
+    @property
+    def root(self) -> Ref | None:
+        """The new tree's root."""
+        return self.tree.root
 
 
 def change_state(
-    tree: StateTree, root: Ref | None, height: int, writes: Mapping[StateKey, bytes | None]
+    tree: StateTree,
+    root: Ref | None,
+    height: int,
+    writes: Mapping[StateKey, bytes | None],
+    first: int,
 ) -> StateChange:
-    """Return what writing these entries as the block of `height` does to state rows and tree."""
-    leaves: dict[bytes, bytes | None] = {}
-    puts: list[Row] = []
+    """Return what writing these entries as the block of `height` does to rows, records and tree.
+
+    `first` is the place of the next record of the store. Nothing changes until it is written and
+    `CachedState.remember` says so.
+    """
+    records = Records(first)
+    leaves: dict[bytes, tuple[bytes | None, bytes]] = {}
+    names: dict[bytes, bytes] = {}
     deletes: list[bytes] = []
-    values_of_height = rows.at(rows.VALUE, height)
     for (namespace, key), value in writes.items():
         name = rows.sized(namespace) + key
         key_hash = hash_of_name(name)
         if value is None:
-            leaves[key_hash] = None
+            leaves[key_hash] = (None, b"")
             deletes.append(rows.STATE + name)
         else:
-            leaves[key_hash] = state_value_hash(value)
-            puts.append((rows.STATE + name, value))
-            puts.append((values_of_height + key_hash, rows.value_row(name, value)))
-    update = tree.update(root, height, leaves)
-    nodes_of_height = rows.at(rows.NODE, height)
-    puts += [(nodes_of_height + path, node) for path, node in update.nodes]
+            leaves[key_hash] = (state_value_hash(value), records.add(rows.value_record(name, value)))
+            names[key_hash] = name
+    update = tree.update(root, leaves, records)
+    new = names.keys() - update.replaced
+    puts = [(rows.STATE + names[key_hash], b"") for key_hash in sorted(new)]
     puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
-    stale = [rows.node_key(*node) for node in update.stale_nodes]
-    stale += [rows.value_key(*leaf) for leaf in update.stale_leaves]
-    if stale:
-        puts.append((rows.at(rows.STALE, height), rows.pack_keys(stale)))
-    return StateChange(update.root, puts, deletes)
+    if update.stale:
+        puts.append((rows.at(rows.STALE, height), b"".join(update.stale)))
+    return StateChange(update, puts, deletes, records.joined())
 
 
-def node_loader(reader: Reader) -> Callable[[bytes, bytes], bytes]:
-    """Return the function with which the tree reads its stored nodes."""
+def node_loader(reader: Reader) -> Load:
+    """Return the function with which the tree reads its stored nodes; each is checked against its hash."""
 
-    def load(when: bytes, path: bytes) -> bytes:
-        node = reader.get(rows.node_key(when, path))
-        if node is None:
+    def load(where: bytes, path: bytes, expected: bytes) -> bytes:
+        node = reader.record(where)
+        if not is_node(node) or stored_hash(node) != expected:
             raise DataDamaged(
-                f"state tree: the node written at height {int.from_bytes(when)} under path {path.decode() or '(root)'} "
-                "is missing; run `assent node rebuild`"
+                f"state tree: the node under path {path.decode() or '(root)'} does not hash to what its "
+                "parent says; run `assent node rebuild`"
             )
         return node
 
     return load
+
+
+def entry_of(reader: Reader, leaf: Ref) -> tuple[bytes, bytes]:
+    """Return (name, value) of a leaf of the tree, checked; the name is `sized(namespace) + key`."""
+    name = rows.name_of_value(reader.record(leaf[1]))
+    if hash_of_name(name) != leaf[2]:
+        raise _damaged_value(leaf)
+    return name, value_of(reader, leaf, name)
+
+
+def value_of(reader: Reader, leaf: Ref, name: bytes) -> bytes:
+    """Return the value of a leaf of the tree, whose key has this name, checked."""
+    expected, where, key_hash = leaf
+    record = reader.record(where)
+    start = 4 + len(name)
+    if key_hash is None or record[4:start] != name:
+        raise _damaged_value(leaf)
+    value = record[start:]
+    if leaf_hash(key_hash, state_value_hash(value)) != expected:
+        raise _damaged_value(leaf)
+    return value
+
+
+def _damaged_value(leaf: Ref) -> DataDamaged:
+    return DataDamaged(
+        f"state tree: the value of key hash {(leaf[2] or b'').hex()} does not hash to its leaf; "
+        "run `assent node rebuild`"
+    )
 
 
 @dataclass(frozen=True, slots=True)

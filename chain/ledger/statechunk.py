@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated
 
 from chain.ledger import rows
+from chain.ledger.records import Records, Row
 from chain.ledger.statetree import (
     DEPTH_MAX,
     Load,
@@ -19,13 +20,11 @@ from chain.ledger.statetree import (
     build_subtree,
     children_of,
     hash_of_name,
-    leaf_hash,
     node_hash,
     pack_node,
     state_value_hash,
     stored_hash,
 )
-from chain.ledger.store import DataDamaged, Row
 from chain.primitives.codec import Bound, Hash, record
 from chain.primitives.errors import ProofInvalid
 
@@ -70,7 +69,7 @@ def make_chunk(load: Load, value: Callable[[Ref], tuple[bytes, bytes]], top: Ref
         name, content = value(leaf)
         size += len(name) + len(content)
         if entries and (size > CHUNK_BYTES or len(entries) == CHUNK_ENTRIES):
-            node = load(top[1], path)
+            node = load(top[1], path, top[0])
             children = children_of(node)
             mask = sum(1 << nibble for nibble in children)
             return StateChunk(path, mask, tuple(child[0] for child in children.values()), ())
@@ -86,7 +85,7 @@ def leaves_below(load: Load, top: Ref, path: bytes) -> Iterator[Ref]:
         if ref[2] is not None:
             yield ref
             continue
-        below = children_of(load(ref[1], at))
+        below = children_of(load(ref[1], at, ref[0]))
         waiting += [(below[nibble], at + _DIGITS[nibble : nibble + 1]) for nibble in sorted(below)[::-1]]
 
 
@@ -96,28 +95,8 @@ def ref_at(load: Load, root: Ref | None, path: bytes) -> Ref | None:
     for depth, digit in enumerate(path):
         if ref is None or ref[2] is not None:
             return None
-        ref = children_of(load(ref[1], path[:depth])).get(_DIGITS.find(digit))
+        ref = children_of(load(ref[1], path[:depth], ref[0])).get(_DIGITS.find(digit))
     return ref
-
-
-def check_tree(load: Load, value: Callable[[Ref], tuple[bytes, bytes]], root: Ref | None) -> int:
-    """Hash a whole stored tree again; return the number of its leaves; raise DataDamaged naming the place."""
-    count, waiting = 0, [] if root is None else [(root, b"")]
-    while waiting:
-        ref, path = waiting.pop()
-        where = f"state tree: path {path.decode() or '(root)'}, written at height {int.from_bytes(ref[1])}"
-        if ref[2] is not None:
-            name, content = value(ref)
-            key_hash = hash_of_name(name)
-            if key_hash != ref[2] or leaf_hash(key_hash, state_value_hash(content)) != ref[0]:
-                raise DataDamaged(f"{where}: the value does not hash to its leaf; restore or re-sync")
-            count += 1
-            continue
-        node = load(ref[1], path)
-        if stored_hash(node) != ref[0]:
-            raise DataDamaged(f"{where}: the node does not hash to its parent's word; restore or re-sync")
-        waiting += [(child, path + _DIGITS[i : i + 1]) for i, child in children_of(node).items()]
-    return count
 
 
 # --- taking chunks --------------------------------------------------------------------------------
@@ -134,7 +113,6 @@ class StateLoader:
     def __init__(self, height: int, state_root: bytes, partial: Iterable[Row] = ()) -> None:
         """`partial` are the rows of a former loader of the same height, if any."""
         self.height, self.state_root = height, state_root
-        self._when = height.to_bytes(8, "big")
         self._wanted: dict[bytes, bytes] = {b"": state_root}
         """Path -> the hash that must stand there."""
         self._nodes: dict[bytes, dict[int, bytes]] = {}
@@ -160,17 +138,17 @@ class StateLoader:
         """Yield the paths that can be asked for now, those that close gaps first."""
         return iter(sorted(self._wanted, key=lambda path: (-len(path), path)))
 
-    def take(self, chunk: StateChunk) -> tuple[list[Row], list[bytes]]:
+    def take(self, chunk: StateChunk, records: Records) -> tuple[list[Row], list[bytes]]:
         """Return the rows to (put, delete) for a chunk; nothing for a path that is not wanted (any more).
 
-        Raises ProofInvalid when it does not hash to what its parent said.
+        What it holds is added to `records`. Raises ProofInvalid when it does not hash to its parent's word.
         """
         expected = self._wanted.get(chunk.path)
         if expected is None:
             return [], []
         if chunk.mask:
             return self._take_node(chunk, expected), []
-        return self._take_entries(chunk, expected)
+        return self._take_entries(chunk, expected, records)
 
     def _take_node(self, chunk: StateChunk, expected: bytes) -> list[Row]:
         joined = b"".join(chunk.hashes)
@@ -184,27 +162,24 @@ class StateLoader:
         self._open(chunk.path, dict(zip(places, chunk.hashes, strict=True)))
         return [(rows.PARTIAL + chunk.path, b"n" + chunk.mask.to_bytes(2, "big") + joined)]
 
-    def _take_entries(self, chunk: StateChunk, expected: bytes) -> tuple[list[Row], list[bytes]]:
-        leaves: dict[bytes, bytes] = {}
-        puts: list[Row] = []
-        values_of_height = rows.at(rows.VALUE, self.height)
-        for name, value in chunk.entries:
-            key_hash = hash_of_name(name)
-            leaves[key_hash] = state_value_hash(value)
-            puts.append((values_of_height + key_hash, rows.value_row(name, value)))
-        if list(leaves) != sorted(leaves) or len(leaves) != len(chunk.entries):
+    def _take_entries(
+        self, chunk: StateChunk, expected: bytes, records: Records
+    ) -> tuple[list[Row], list[bytes]]:
+        named = {hash_of_name(name): (name, value) for name, value in chunk.entries}
+        if list(named) != sorted(named) or len(named) != len(chunk.entries):
             raise self._invalid(chunk.path)
-        if any(not hexlify(key).startswith(chunk.path) for key in leaves):
+        if any(not hexlify(key).startswith(chunk.path) for key in named):
             raise self._invalid(chunk.path)
-        built = build_subtree(chunk.path, self.height, leaves)
-        if built.root is None or built.root[0] != expected:
+        leaves = {
+            key: (state_value_hash(value), records.add(rows.value_record(name, value)))
+            for key, (name, value) in named.items()
+        }
+        built = build_subtree(chunk.path, leaves, records)
+        if built is None or built[0] != expected:
             raise self._invalid(chunk.path)
-        puts += [(rows.node_key(self._when, path), node) for path, node in built.nodes]
         self.entries += len(leaves)
         del self._wanted[chunk.path]
-        deletes: list[bytes] = []
-        self._close(chunk.path, built.root, puts, deletes)
-        return puts, deletes
+        return self._close(chunk.path, built, records)
 
     def _open(self, path: bytes, hashes: dict[int, bytes]) -> None:
         """Expect the children of an inner node instead of the node."""
@@ -215,22 +190,21 @@ class StateLoader:
             if child not in self._refs and child not in self._nodes:
                 self._wanted[child] = expected
 
-    def _close(self, path: bytes, ref: Ref, puts: list[Row], deletes: list[bytes]) -> None:
+    def _close(self, path: bytes, ref: Ref, records: Records) -> tuple[list[Row], list[bytes]]:
         """Note that a path is complete, and every node above it that this completes."""
+        deletes: list[bytes] = []
         while path:
             parent = path[:-1]
             self._refs[path] = ref
             children = {nibble: parent + _DIGITS[nibble : nibble + 1] for nibble in self._nodes[parent]}
             if any(child not in self._refs for child in children.values()):
-                puts.append((rows.PARTIAL + path, b"d" + rows.pack_root(ref)))
-                return
+                return [(rows.PARTIAL + path, b"d" + rows.pack_root(ref))], deletes
             node = pack_node({nibble: self._refs.pop(child) for nibble, child in children.items()})
             deletes += [rows.PARTIAL + child for child in children.values()]
             del self._nodes[parent]
-            puts.append((rows.node_key(self._when, parent), node))
-            path, ref = parent, (stored_hash(node), self._when, None)
+            path, ref = parent, (stored_hash(node), records.add(node), None)
         self.root = ref
-        puts.append((rows.PARTIAL, b"d" + rows.pack_root(ref)))
+        return [(rows.PARTIAL, b"d" + rows.pack_root(ref))], deletes
 
     def _resume(self, partial: dict[bytes, bytes]) -> None:
         for key in sorted(partial):

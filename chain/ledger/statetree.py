@@ -7,9 +7,10 @@ alone, never on the order in which they came. An empty tree has the root of 32 z
     leaf hash  = H("assent/state-leaf", key hash, value hash)
     inner hash = H("assent/state-node", mask of present children: 2 bytes, their hashes in nibble order)
 
-Inner nodes are stored under (height, path): a block adds rows and changes none, so the tree of every height
-that was not pruned can be read, and what a block made stale is a list that pruning deletes. Leaves have no
-rows: the parent holds their key hash, and the height at which they were written leads to the value.
+Inner nodes are records (`chain.ledger.records`): a block adds some and changes none, so the tree of every
+height that was not pruned can be read. A parent names its children by where their records stand: an inner
+node's own, or for a leaf, whose key the parent holds, the record of its value. What a block made stale is a
+list that pruning works off.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 from typing import Annotated
 
+from chain.ledger.records import Records
 from chain.primitives.codec import Bound, Hash, record
 from chain.primitives.crypto import ZERO_HASH
 
@@ -29,11 +32,11 @@ DEPTH_MAX = 64
 CACHE_NODES_MAX = 65_536
 
 Ref = tuple[bytes, bytes, bytes | None]
-"""A child: (hash, height at which it was written as 8 bytes, key hash if it is a leaf)."""
-Load = Callable[[bytes, bytes], bytes]
-"""Returns the stored inner node of (height as 8 bytes, path in ASCII hex digits)."""
-Change = tuple[bytes, bytes, bytes | None]
-"""(path of the key in ASCII hex digits, key hash, new leaf hash or None to delete)."""
+"""A child: (hash, where the record of the node or value stands: 8 bytes, key hash if it is a leaf)."""
+Load = Callable[[bytes, bytes, bytes], bytes]
+"""Returns the inner node at (place of its record, path in ASCII hex digits, hash), checked."""
+Change = tuple[bytes, bytes, bytes | None, bytes]
+"""(path of the key in ASCII hex digits, key hash, new leaf hash or None to delete, place of its value)."""
 Edit = tuple[int, Ref | None, Ref | None]
 """(nibble, former child, new child)."""
 
@@ -46,7 +49,7 @@ _NODE = b"assent/state-node\0"
 _NIBBLE = {digit: value for value, digit in enumerate(b"0123456789abcdef")}
 _DIGITS = [bytes([digit]) for digit in b"0123456789abcdef"]
 _Step = tuple[bytes, bytes, bytes, int, int, int]
-"""On the way down: (path, height, node, nibble, place of the child's hash, place of its height)."""
+"""On the way down: (path, where, node, nibble, offset of the child's hash, offset of its place)."""
 
 
 def leaf_hash(key_hash: bytes, value_hash: bytes) -> bytes:
@@ -76,7 +79,7 @@ def state_value_hash(value: bytes) -> bytes:
 
 
 # --- stored nodes ---------------------------------------------------------------------------------
-# leaf mask: 2 | mask: 2 | n hashes: 32 n | n heights: 8 n | m leaf keys: 32 m
+# leaf mask: 2 | mask: 2 | n hashes: 32 n | n places: 8 n | m leaf keys: 32 m
 
 
 @lru_cache(maxsize=512)
@@ -91,14 +94,14 @@ def _child(node: bytes, nibble: int) -> Ref | None:
     if not mask & bit:
         return None
     leaves = node[0] << 8 | node[1]
-    count, place = mask.bit_count(), (mask & (bit - 1)).bit_count()
-    at = 4 + 32 * place
-    when = 4 + 32 * count + 8 * place
+    count, index = mask.bit_count(), (mask & (bit - 1)).bit_count()
+    at = 4 + 32 * index
+    where = 4 + 32 * count + 8 * index
     key = None
     if leaves & bit:
         start = 4 + 40 * count + 32 * (leaves & (bit - 1)).bit_count()
         key = node[start : start + 32]
-    return node[at : at + 32], node[when : when + 8], key
+    return node[at : at + 32], node[where : where + 8], key
 
 
 def children_of(node: bytes) -> dict[int, Ref]:
@@ -117,16 +120,24 @@ def children_of(node: bytes) -> dict[int, Ref]:
 def pack_node(children: Mapping[int, Ref]) -> bytes:
     """Return the stored node with these children, by nibble."""
     mask = leaves = 0
-    hashes, heights, keys = [], [], []
+    hashes, places, keys = [], [], []
     for nibble in sorted(children):
-        child_hash, height, key = children[nibble]
+        child_hash, where, key = children[nibble]
         mask |= 1 << nibble
         hashes.append(child_hash)
-        heights.append(height)
+        places.append(where)
         if key is not None:
             leaves |= 1 << nibble
             keys.append(key)
-    return _layout(len(hashes), len(keys)).pack(leaves, mask, *hashes, *heights, *keys)
+    return _layout(len(hashes), len(keys)).pack(leaves, mask, *hashes, *places, *keys)
+
+
+def is_node(record: bytes) -> bool:
+    """Tell whether bytes have the form of a stored inner node."""
+    if len(record) < 4:
+        return False
+    leaves, mask = record[0] << 8 | record[1], record[2] << 8 | record[3]
+    return leaves & ~mask == 0 and len(record) == 4 + 40 * mask.bit_count() + 32 * leaves.bit_count()
 
 
 def stored_hash(node: bytes) -> bytes:
@@ -151,95 +162,118 @@ def _edited(node: bytes, edits: list[Edit]) -> bytes:
     data = bytearray(node)
     for nibble, _, new in edits:
         assert new is not None
-        place = (mask & ((1 << nibble) - 1)).bit_count()
-        data[4 + 32 * place : 36 + 32 * place] = new[0]
-        when = 4 + 32 * count + 8 * place
-        data[when : when + 8] = new[1]
+        index = (mask & ((1 << nibble) - 1)).bit_count()
+        data[4 + 32 * index : 36 + 32 * index] = new[0]
+        where = 4 + 32 * count + 8 * index
+        data[where : where + 8] = new[1]
     return bytes(data)
 
 
 # --- update ---------------------------------------------------------------------------------------
 
 
+Leaves = Mapping[bytes, tuple[bytes | None, bytes]]
+"""Key hash -> (value hash or None to delete, place of the value's record)."""
+
+
+def _changes(leaves: Leaves) -> list[Change]:
+    return sorted(
+        [
+            (hexlify(key), key, None if value is None else sha256(_LEAF + key + value).digest(), where)
+            for key, (value, where) in leaves.items()
+        ]
+    )
+
+
 @dataclass(slots=True)
 class TreeUpdate:
-    """What one block does to the tree: its new root, rows to add, rows and values that became stale."""
+    """What one block does to the tree."""
 
     root: Ref | None
-    nodes: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """(path, stored node) to keep under this block's height."""
-    stale_nodes: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """(height as 8 bytes, path) of nodes that the tree of this height no longer uses."""
-    stale_leaves: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """(height as 8 bytes, key hash) of values that were replaced or deleted."""
+    stale: list[bytes] = field(default_factory=list)
+    """Places of the nodes and values that the new tree no longer uses."""
+    replaced: set[bytes] = field(default_factory=set)
+    """Hashes of keys that were there before."""
+    made: list[tuple[bytes, bytes, bytes]] = field(default_factory=list)
+    """(path, where, node)."""
+    removed: list[bytes] = field(default_factory=list)
+    """Paths at which no node stands any more."""
 
 
 class StateTree:
-    """Applies blocks to the newest tree; keeps its recently used nodes. For one writing thread."""
+    """The newest tree: finds leaves and applies blocks; keeps nodes lately used. For one writing thread."""
 
     __slots__ = ("_cache", "_load")
 
     def __init__(self, load: Load) -> None:
-        """`load` reads stored nodes; it is asked only for nodes that an earlier update returned."""
+        """`load` reads stored nodes."""
         self._load = load
         self._cache: dict[bytes, tuple[bytes, bytes]] = {}
-        """path -> (height, node) of the newest tree."""
+        """path -> (where, node); only of the tree that was kept last."""
 
-    def update(self, root: Ref | None, height: int, leaves: Mapping[bytes, bytes | None]) -> TreeUpdate:
-        """Apply key hash -> value hash (None deletes) as the changes of the block of a height."""
-        changes: list[Change] = sorted(
-            [
-                (hexlify(key), key, None if value is None else sha256(_LEAF + key + value).digest())
-                for key, value in leaves.items()
-            ]
-        )
+    def update(self, root: Ref | None, leaves: Leaves, records: Records) -> TreeUpdate:
+        """Return what a block's changes do; the nodes made are added to `records`."""
+        changes = _changes(leaves)
         result = TreeUpdate(root)
-        when = height.to_bytes(8, "big")
         if changes:
-            result.root = _Writer(self._node, when, result).apply(root, b"", changes)
-        self._remember(when, result)
+            result.root = _Writer(self._node, records, result).apply(root, b"", changes)
         return result
 
-    def _node(self, when: bytes, path: bytes) -> bytes:
-        found = self._cache.get(path)
-        if found is not None and found[0] == when:
-            return found[1]
-        node = self._load(when, path)
-        self._cache[path] = (when, node)
-        return node
-
-    def _remember(self, when: bytes, result: TreeUpdate) -> None:
+    def keep(self, update: TreeUpdate) -> None:
+        """Take over an update whose records are stored now."""
         cache = self._cache
-        for path, node in result.nodes:
-            cache[path] = (when, node)
+        for path in update.removed:
+            cache.pop(path, None)
+        for path, where, node in update.made:
+            cache[path] = (where, node)
         excess = len(cache) - CACHE_NODES_MAX
         if excess > 0:
-            for path in list(cache)[: excess + CACHE_NODES_MAX // 8]:
+            for path in list(islice(cache, excess + CACHE_NODES_MAX // 8)):
                 del cache[path]
 
+    def leaf(self, root: Ref | None, key_hash: bytes) -> Ref | None:
+        """Return the leaf of a key in the tree kept last, whose root this is; None when it has none."""
+        if root is None or root[2] is not None:
+            return root if root is not None and root[2] == key_hash else None
+        digits, cache = hexlify(key_hash), self._cache
+        depth = (len(cache).bit_length() + 3) // 4  # about where the nodes above leaves stand
+        while depth and digits[:depth] not in cache:
+            depth -= 1
+        path = digits[:depth]
+        node = cache[path][1] if path in cache else self._node(root[1], path, root[0])
+        while (ref := _child(node, _NIBBLE[digits[depth]])) is not None:
+            if ref[2] is not None:
+                return ref if ref[2] == key_hash else None
+            depth += 1
+            node = self._node(ref[1], digits[:depth], ref[0])
+        return None
 
-def build_subtree(path: bytes, height: int, leaves: Mapping[bytes, bytes]) -> TreeUpdate:
-    """Return what stands at `path` when these are all leaves below it: key hash -> value hash."""
-    changes: list[Change] = sorted(
-        [(hexlify(key), key, sha256(_LEAF + key + value).digest()) for key, value in leaves.items()]
-    )
-    result = TreeUpdate(None)
-    result.root = _Writer(_no_node, height.to_bytes(8, "big"), result).apply(None, path, changes)
-    return result
+    def _node(self, where: bytes, path: bytes, expected: bytes) -> bytes:
+        found = self._cache.get(path)
+        if found is not None and found[0] == where:
+            return found[1]
+        node = self._load(where, path, expected)
+        self._cache[path] = (where, node)
+        return node
 
 
-def _no_node(when: bytes, path: bytes) -> bytes:
-    raise KeyError((when, path))
+def build_subtree(path: bytes, leaves: Leaves, records: Records) -> Ref | None:
+    """Return what stands at `path` when these are all leaves below it; its nodes are added to `records`."""
+    return _Writer(_no_node, records, TreeUpdate(None)).apply(None, path, _changes(leaves))
+
+
+def _no_node(*reference: bytes) -> bytes:
+    raise KeyError(reference)
 
 
 class _Writer:
     """One update: the recursion's shared arguments."""
 
-    __slots__ = ("_load", "_result", "_when")
+    __slots__ = ("_load", "_records", "_result")
 
-    def __init__(self, load: Load, when: bytes, result: TreeUpdate) -> None:
+    def __init__(self, load: Load, records: Records, result: TreeUpdate) -> None:
         self._load = load
-        self._when = when
+        self._records = records
         self._result = result
 
     def apply(self, ref: Ref | None, path: bytes, changes: list[Change]) -> Ref | None:
@@ -254,19 +288,23 @@ class _Writer:
 
     def _apply_to_leaf(self, ref: Ref, key: bytes, path: bytes, changes: list[Change]) -> Ref | None:
         if len(changes) == 1 and changes[0][1] == key:  # the usual case: a new value for the same key
-            self._result.stale_leaves.append((ref[1], key))
-            new = changes[0][2]
-            return None if new is None else (new, self._when, key)
+            self._replace(ref[1], key)
+            _, _, new, where = changes[0]
+            return None if new is None else (new, where, key)
         kept = [change for change in changes if change[2] is not None]
         if any(change[1] == key for change in changes):
-            self._result.stale_leaves.append((ref[1], key))
+            self._replace(ref[1], key)
             return self._build(path, kept)
         if not kept:
             return ref
-        return self._build(path, sorted([*kept, (hexlify(key), key, ref[0])]), ref)
+        return self._build(path, sorted([*kept, (hexlify(key), key, ref[0], ref[1])]))
+
+    def _replace(self, where: bytes, key: bytes) -> None:
+        self._result.stale.append(where)
+        self._result.replaced.add(key)
 
     def _apply_to_node(self, ref: Ref, path: bytes, changes: list[Change]) -> Ref | None:
-        node = self._load(ref[1], path)
+        node = self._load(ref[1], path, ref[0])
         edits: list[Edit] = []
         for digit, below in _split(changes, len(path)):
             nibble = _NIBBLE[digit]
@@ -274,12 +312,9 @@ class _Writer:
             new = self.apply(old, path + _DIGITS[nibble], below)
             if new is not old:
                 edits.append((nibble, old, new))
-        return self._edit(ref, path, node, edits)
-
-    def _edit(self, ref: Ref, path: bytes, node: bytes, edits: list[Edit]) -> Ref | None:
         if not edits:
             return ref
-        self._result.stale_nodes.append((ref[1], path))
+        self._result.stale.append(ref[1])
         return self._keep(path, _edited(node, edits))
 
     def _apply_alone(self, ref: Ref, path: bytes, change: Change) -> Ref | None:
@@ -290,54 +325,54 @@ class _Writer:
         """
         digits, load = change[0], self._load
         steps: list[_Step] = []
-        when, leaves, bit = ref[1], 0, 1
+        expected, where, leaves, bit = ref[0], ref[1], 0, 1
         while not leaves & bit:  # until the child is a leaf, or missing
-            node = load(when, path)
+            node = load(where, path, expected)
             nibble = _NIBBLE[digits[len(path)]]
             bit = 1 << nibble
             leaves, mask = node[0] << 8 | node[1], node[2] << 8 | node[3]
-            place = (mask & bit - 1).bit_count()
-            at, when_at = 4 + 32 * place, 4 + 32 * mask.bit_count() + 8 * place
-            steps.append((path, when, node, nibble, at, when_at))
+            index = (mask & bit - 1).bit_count()
+            at, place = 4 + 32 * index, 4 + 32 * mask.bit_count() + 8 * index
+            steps.append((path, where, node, nibble, at, place))
             path = digits[: len(path) + 1]
             if not mask & bit:
                 break
-            when = node[when_at : when_at + 8]
+            expected, where = node[at : at + 32], node[place : place + 8]
         old = _child(node, nibble)
         new = self.apply(old, path, [change])
         return ref if new is old else self._rise(steps, old, new)
 
     def _rise(self, steps: list[_Step], old: Ref | None, new: Ref | None) -> Ref | None:
         """Put a new child into the last of these nodes, and so on up to the first; return what it became."""
-        nodes, stale = self._result.nodes, self._result.stale_nodes
-        for path, when, node, nibble, at, when_at in reversed(steps):
-            stale.append((when, path))
+        add, made, stale = self._records.add, self._result.made, self._result.stale
+        for path, where, node, nibble, at, place in reversed(steps):
+            stale.append(where)
             if old is None or new is None or old[2] != new[2]:
                 new = self._keep(path, _edited(node, [(nibble, old, new)]))
             else:
-                node = b"".join((node[:at], new[0], node[at + 32 : when_at], new[1], node[when_at + 8 :]))
-                nodes.append((path, node))
-                new = (stored_hash(node), self._when, None)
+                changed = b"".join((node[:at], new[0], node[at + 32 : place], new[1], node[place + 8 :]))
+                there = add(changed)
+                made.append((path, there, changed))
+                new = (stored_hash(changed), there, None)
             old = _INNER
         return new
 
-    def _build(self, path: bytes, leaves: list[Change], moved: Ref | None = None) -> Ref | None:
-        """Make the subtree of these leaves; `moved` is one that stood here and keeps its height."""
+    def _build(self, path: bytes, leaves: list[Change]) -> Ref | None:
+        """Make the subtree of these leaves."""
         if len(leaves) < 2:
-            return self._leaf(leaves[0], moved) if leaves else None
+            return self._leaf(leaves[0]) if leaves else None
         children: dict[int, Ref] = {}
         for digit, below in _split(leaves, len(path)):
             nibble = _NIBBLE[digit]
-            child = self._build(path + _DIGITS[nibble], below, moved)
+            child = self._build(path + _DIGITS[nibble], below)
             assert child is not None
             children[nibble] = child
         return self._keep(path, pack_node(children))
 
-    def _leaf(self, leaf: Change, moved: Ref | None) -> Ref:
-        if moved is not None and moved[2] == leaf[1]:
-            return moved
-        assert leaf[2] is not None
-        return leaf[2], self._when, leaf[1]
+    def _leaf(self, leaf: Change) -> Ref:
+        _, key, hashed, where = leaf
+        assert hashed is not None
+        return hashed, where, key
 
     def _keep(self, path: bytes, node: bytes) -> Ref | None:
         """Store a node; one left with a single leaf is that leaf, and one without children is nothing."""
@@ -345,9 +380,11 @@ class _Writer:
         if mask & (mask - 1) == 0:
             alone = _child(node, mask.bit_length() - 1) if mask else None
             if alone is None or alone[2] is not None:
+                self._result.removed.append(path)
                 return alone
-        self._result.nodes.append((path, node))
-        return stored_hash(node), self._when, None
+        where = self._records.add(node)
+        self._result.made.append((path, where, node))
+        return stored_hash(node), where, None
 
 
 def _split(changes: list[Change], depth: int) -> list[tuple[int, list[Change]]]:
@@ -399,7 +436,7 @@ def find(load: Load, root: Ref | None, key_hash: bytes) -> Place:
     ref = root
     while ref is not None and ref[2] is None:
         depth = len(levels)
-        node = load(ref[1], path[:depth])
+        node = load(ref[1], path[:depth], ref[0])
         nibble = _NIBBLE[path[depth]]
         mask = node[2] << 8 | node[3]
         hashes = [node[4 + 32 * i : 36 + 32 * i] for i in range(mask.bit_count())]

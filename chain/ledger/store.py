@@ -1,46 +1,23 @@
-"""The port through which the ledger keeps rows, and a store in memory for tests and simulation.
+"""The port through which the ledger keeps rows and records, and a store in memory for tests and simulation.
 
 A store is an ordered map of byte keys. The first byte of a key is its *column*: what kind of row it is
-(see `chain.ledger.rows`). Whatever is acknowledged to anyone goes into one `write(..., sync=True)`.
+(see `chain.ledger.rows`). Beside it stands the record log (`chain.ledger.records`), whose records are read
+by where they stand. Whatever is acknowledged to anyone goes into one `write(..., sync=True)`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
-from chain.primitives.errors import AssentError
+from chain.ledger.faults import DataDamaged, DataNewer
+from chain.ledger.records import BLOCKS, MemorySegments, RecordStore, Row, segment_key
 
-Row = tuple[bytes, bytes]
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 FORMAT_KEY = b"\x00format"
 DELETES_PER_WRITE = 10_000
-
-
-class DataLocked(AssentError):
-    """A data directory that another process holds: stop that process, or name another directory."""
-
-    code = "data_locked"
-
-
-class DataDamaged(AssentError):
-    """A data directory whose rows are damaged or disagree: the text names the part and the remedy."""
-
-    code = "data_damaged"
-
-
-class DataNewer(AssentError):
-    """Data written by a newer Assent: install that version, or start from an empty directory."""
-
-    code = "data_newer"
-
-
-class StorageFailed(AssentError):
-    """The disk refused a read or a write: the text names the directory; free space or replace the disk."""
-
-    code = "storage_failed"
 
 
 class Reader(Protocol):
@@ -60,6 +37,9 @@ class Reader(Protocol):
     ) -> Iterator[Row]:
         """Yield rows in key order with this prefix and start <= key < stop, at most `limit`."""
 
+    def record(self, where: bytes) -> bytes:
+        """Return the record that stands somewhere in the log; raise DataDamaged when none does."""
+
 
 class Snapshot(Reader, Protocol):
     """The rows as they were at one moment, whatever is written meanwhile; close it after use."""
@@ -69,10 +49,29 @@ class Snapshot(Reader, Protocol):
 
 
 class Store(Reader, Protocol):
-    """An ordered map of byte keys with atomic batches of writes."""
+    """An ordered map of byte keys with atomic batches of writes, and the record log."""
 
-    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
-        """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning."""
+    def write(
+        self,
+        puts: Iterable[Row],
+        deletes: Iterable[bytes] = (),
+        *,
+        records: bytes = b"",
+        stream: int = BLOCKS,
+        retired: Sequence[int] = (),
+        sync: bool = True,
+    ) -> None:
+        """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning.
+
+        `records` (`Records.joined`) are appended to the log, durably, before the rows; the segments
+        `retired` are deleted after them, and then the write is synced anyhow.
+        """
+
+    def next_record(self, stream: int = BLOCKS) -> int:
+        """Return the place of the next record of a stream of the log."""
+
+    def segment_records(self, number: int) -> Iterator[Row]:
+        """Yield (where, record) of a whole segment of the log."""
 
     def snapshot(self) -> Snapshot:
         """Return an immutable view of the rows as they are now."""
@@ -128,15 +127,21 @@ def check_format(store: Store) -> None:
 class MemoryRows:
     """Rows in a dict; keys are sorted when first iterated after a change."""
 
-    __slots__ = ("_order", "_rows")
+    __slots__ = ("_order", "_records", "_rows")
 
     def __init__(self, rows: dict[bytes, bytes]) -> None:
         self._rows = rows
         self._order: list[bytes] | None = None
+        self._records: RecordStore
+        """Shared by a store and its snapshots, as records do not change."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return one row's value, or None."""
         return self._rows.get(key)
+
+    def record(self, where: bytes) -> bytes:
+        """Return the record that stands somewhere in the log; raise DataDamaged when none does."""
+        return self._records.record(where)
 
     def iterate(
         self,
@@ -165,15 +170,32 @@ class MemoryRows:
 class MemoryStore(MemoryRows):
     """A store in memory that forgets, at `crash`, what was not yet durable: the model of a disk."""
 
-    __slots__ = ("_undo",)
+    __slots__ = ("_segments", "_undo")
 
-    def __init__(self) -> None:
-        super().__init__({})
+    def __init__(self, origin: MemoryStore | None = None) -> None:
+        """Start empty, or with the rows and records of another store."""
+        super().__init__({} if origin is None else dict(origin._rows))
+        self._segments: MemorySegments = MemorySegments() if origin is None else origin._segments.copied()
+        self._records = RecordStore(self, self._segments)
         self._undo: list[dict[bytes, bytes | None]] = []
         """Per unsynced write, oldest first: the former value of each key it changed."""
 
-    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+    def write(
+        self,
+        puts: Iterable[Row],
+        deletes: Iterable[bytes] = (),
+        *,
+        records: bytes = b"",
+        stream: int = BLOCKS,
+        retired: Sequence[int] = (),
+        sync: bool = True,
+    ) -> None:
         """Apply deletes, then puts; a synced write makes every earlier one durable too (one log)."""
+        with self._records.appending(records, stream, retired) as more:
+            gone = [*deletes, *map(segment_key, retired)]
+            self._apply([*puts, *more], gone, sync=sync or bool(retired))
+
+    def _apply(self, puts: Iterable[Row], deletes: Iterable[bytes], *, sync: bool) -> None:
         rows = self._rows
         before: dict[bytes, bytes | None] = {}
         for key in deletes:
@@ -188,6 +210,14 @@ class MemoryStore(MemoryRows):
         else:
             self._undo.append(before)
 
+    def next_record(self, stream: int = BLOCKS) -> int:
+        """Return the place of the next record of a stream of the log."""
+        return self._records.next_record(stream)
+
+    def segment_records(self, number: int) -> Iterator[Row]:
+        """Yield (where, record) of a whole segment of the log."""
+        return self._records.scan(number)
+
     def crash(self, kept: int = 0) -> None:
         """Lose the unsynced writes except the `kept` oldest, as a machine that lost power does."""
         while len(self._undo) > kept:
@@ -198,7 +228,10 @@ class MemoryStore(MemoryRows):
                     self._rows[key] = old
         self._undo.clear()
         self._order = None
+        self._records.open()
 
     def snapshot(self) -> MemoryRows:
         """Return a copy of the rows as they are now."""
-        return MemoryRows(dict(self._rows))
+        snapshot = MemoryRows(dict(self._rows))
+        snapshot._records = self._records
+        return snapshot

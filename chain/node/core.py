@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chain.ledger.block import Candidate, header_hash
+from chain.ledger.faults import DataDamaged, StorageFailed
 from chain.ledger.ledger import Ledger, LedgerDiverged
 from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.refusals import Refused
 from chain.ledger.snapshot import StateLoad
-from chain.ledger.store import DataDamaged, StorageFailed
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind
 from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects

@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from chain.ledger.archive import write_archive
+from chain.ledger.faults import StorageFailed
 from chain.ledger.ledger import Ledger
 from chain.ledger.prover import NotCertified
 from chain.ledger.prune import set_floor, sweep, sweep_due
-from chain.ledger.store import StorageFailed
 
 log = logging.getLogger("assent.upkeep")
 

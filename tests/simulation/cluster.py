@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from chain.ledger.block import Candidate
+from chain.ledger.faults import StorageFailed
 from chain.ledger.refusals import Refused
-from chain.ledger.store import StorageFailed
 from chain.network.frame import Kind
 from chain.network.registry import BAN_S, BREACH_BAN_S
 from chain.node.core import IN_FLIGHT_MAX

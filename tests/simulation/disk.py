@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chain.ledger.store import MemoryStore, Row, StorageFailed
+from chain.ledger.faults import StorageFailed
+from chain.ledger.records import Row
+from chain.ledger.store import MemoryStore
 
 
 class Disk(MemoryStore):

@@ -13,11 +13,13 @@ import pytest
 
 from chain.ledger import rows
 from chain.ledger.block import Candidate
+from chain.ledger.faults import DataDamaged, DataNewer
 from chain.ledger.ledger import Ledger, LedgerDiverged
 from chain.ledger.leveldb import LevelStore
 from chain.ledger.proof import Verifier
+from chain.ledger.records import Row
 from chain.ledger.recovery import WrongGenesis
-from chain.ledger.store import FORMAT_VERSION, DataDamaged, DataNewer, MemoryStore, Row
+from chain.ledger.store import FORMAT_VERSION, MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import encode
 from chain.primitives.execution import Call, Outcome, StateReader

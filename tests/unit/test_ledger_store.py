@@ -11,18 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ledger.faults import DataDamaged, DataLocked, DataNewer, StorageFailed
 from chain.ledger.leveldb import LevelStore
-from chain.ledger.store import (
-    FORMAT_KEY,
-    DataDamaged,
-    DataLocked,
-    DataNewer,
-    MemoryStore,
-    StorageFailed,
-    Store,
-    after_prefix,
-    check_format,
-)
+from chain.ledger.store import FORMAT_KEY, MemoryStore, Store, after_prefix, check_format
 
 ROWS = [(b"a", b"1"), (b"ab", b"2"), (b"ab\xff", b"3"), (b"ac", b"4"), (b"b\xff\xff", b"5"), (b"\xff", b"6")]
 

@@ -11,9 +11,9 @@ import pytest
 
 from chain.ledger import prune, window
 from chain.ledger.chainfile import ChainFile
+from chain.ledger.faults import StorageFailed
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool, PoolBounds
-from chain.ledger.store import StorageFailed
 from chain.ledger.testing import ToyChain
 from chain.ledger.transfer import read_archive
 from chain.node import upkeep as module

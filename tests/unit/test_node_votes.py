@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ledger.faults import DataDamaged, StorageFailed
 from chain.ledger.leveldb import LevelStore
-from chain.ledger.store import DataDamaged, MemoryStore, StorageFailed
+from chain.ledger.store import MemoryStore
 from chain.node.marker import FileMarker
 from chain.node.votes import DurableVotes
 from consensus.errors import VotesDamaged

@@ -1,0 +1,326 @@
+"""The record log: what is written once and never changed, beside the rows of a store.
+
+Nodes of the state tree and state values are many, small and read at random; in LevelDB each would be moved
+several times by compaction. They are records instead: appended to *segments*, named by where they stand
+(segment number: 4 bytes, offset in it: 4 bytes), and read with one read of a file. A record is its length
+(4 bytes) and its bytes; who reads one checks it against the hash that led there.
+
+A record counts once a row says so: `log` names the end of each *stream* (whose appends follow each other),
+and a segment lives as long as its row. Records are durable before the rows written with them, so after a
+crash there may be bytes that no row knows; opening cuts them off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from chain.ledger.faults import DataDamaged
+
+SEGMENT_BYTES = 16_777_216
+"""A segment takes no further append once it is this long."""
+RECORD_BYTES_MAX = 16_777_216
+BLOCKS, LOADING = 0, 1
+"""Streams: what blocks write; what a state being fetched writes."""
+READ_BYTES = 1_536
+"""Read at once: every tree node and most values fit."""
+_NUMBER = 0x1_0000_0000
+_REMEDY = (
+    "; run `assent node rebuild`, or remove the directory and let the node fetch the chain from its peers"
+)
+
+Row = tuple[bytes, bytes]
+
+
+def place_of(where: bytes) -> tuple[int, int]:
+    """Return (segment, offset) of a record."""
+    return int.from_bytes(where[:4]), int.from_bytes(where[4:])
+
+
+class Records:
+    """Records to be appended together; tells at once where each will stand."""
+
+    __slots__ = ("_next", "_parts")
+
+    def __init__(self, first: int) -> None:
+        """`first` is the place of the next record of the stream (`Store.next_record`)."""
+        self._next = first
+        self._parts: list[bytes] = []
+
+    def add(self, record: bytes) -> bytes:
+        """Take a record; return where it will stand."""
+        where = self._next
+        size = len(record)
+        self._parts += (size.to_bytes(4, "big"), record)
+        self._next = where + 4 + size
+        return where.to_bytes(8, "big")
+
+    def joined(self) -> bytes:
+        """Return the bytes to append."""
+        return b"".join(self._parts)
+
+
+class Segments(Protocol):
+    """Where segments are kept; a segment is written at its end and read anywhere, from any thread."""
+
+    def sizes(self) -> dict[int, int]:
+        """Return the length of every segment there is."""
+
+    def append(self, number: int, offset: int, data: bytes) -> None:
+        """Write durably at an offset, which is the end that counts; creates the segment at offset 0."""
+
+    def read(self, number: int, offset: int, size: int) -> bytes | None:
+        """Return at most `size` bytes, None when there is no such segment."""
+
+    def cut(self, number: int, size: int) -> None:
+        """Shorten a segment."""
+
+    def remove(self, number: int) -> None:
+        """Delete a segment; readers under way end well."""
+
+
+class MemorySegments:
+    """Segments in memory."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: dict[int, bytes] | None = None) -> None:
+        self._data = {number: bytearray(held) for number, held in (data or {}).items()}
+
+    def copied(self) -> MemorySegments:
+        """Return segments with the same bytes."""
+        return MemorySegments({number: bytes(held) for number, held in self._data.items()})
+
+    def sizes(self) -> dict[int, int]:
+        """Return the length of every segment there is."""
+        return {number: len(held) for number, held in self._data.items()}
+
+    def append(self, number: int, offset: int, data: bytes) -> None:
+        """Write at an offset, which is the end that counts; creates the segment at offset 0."""
+        self._data.setdefault(number, bytearray())[offset:] = data
+
+    def read(self, number: int, offset: int, size: int) -> bytes | None:
+        """Return at most `size` bytes, None when there is no such segment."""
+        held = self._data.get(number)
+        return None if held is None else bytes(held[offset : offset + size])
+
+    def cut(self, number: int, size: int) -> None:
+        """Shorten a segment."""
+        del self._data[number][size:]
+
+    def remove(self, number: int) -> None:
+        """Delete a segment."""
+        self._data.pop(number, None)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The place of a stream's next record."""
+
+    segment: int
+    offset: int
+
+    @property
+    def place(self) -> int:
+        """As one number, to which lengths of records can be added."""
+        return self.segment * _NUMBER + self.offset
+
+
+class RecordLog:
+    """Appends and reads records; the store's lock guards all but `read`."""
+
+    __slots__ = ("_ends", "_segments", "_top")
+
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+        self._ends: dict[int, End] = {}
+        self._top = 0
+        """The highest segment number given out."""
+
+    def open(self, ends: dict[int, End], live: Iterable[int]) -> list[int]:
+        """Take the rows' word for what counts, cut off and remove the rest; return segments that lack."""
+        sizes, live = self._segments.sizes(), set(live)
+        self._ends = {}
+        self._top = max(self._top, 0, *live, *sizes)
+        for number in sizes.keys() - live:
+            self._segments.remove(number)
+        short = live - sizes.keys()
+        for stream, end in ends.items():
+            if end.segment not in live:
+                continue  # all of the stream was retired: it goes on in a new segment
+            if sizes.get(end.segment, 0) < end.offset:
+                short.add(end.segment)
+            elif sizes[end.segment] > end.offset:
+                self._segments.cut(end.segment, end.offset)
+            self._ends[stream] = end
+        return sorted(short)
+
+    def end(self, stream: int) -> End:
+        """Return where the next record of a stream will stand."""
+        end = self._ends.get(stream)
+        if end is None or end.offset >= SEGMENT_BYTES:
+            self._top += 1
+            end = self._ends[stream] = End(self._top, 0)
+        return end
+
+    def append(self, stream: int, data: bytes) -> End:
+        """Make records durable; return the end that counts once a row says so (`advance`)."""
+        end = self.end(stream)
+        self._segments.append(end.segment, end.offset, data)
+        return End(end.segment, end.offset + len(data))
+
+    def advance(self, stream: int, end: End) -> None:
+        """Let the next append follow this end."""
+        self._ends[stream] = end
+
+    def read(self, where: bytes) -> bytes | None:
+        """Return a record, None when its segment is gone; raise DataDamaged when the segment is damaged."""
+        place = int.from_bytes(where)
+        number, offset = place >> 32, place & 0xFFFF_FFFF
+        found = self._segments.read(number, offset, READ_BYTES)
+        if found is None:
+            return None
+        end = 4 + int.from_bytes(found[:4])
+        if 4 < end <= len(found):
+            return found[4:end]
+        if len(found) > 4 and 4 < end <= RECORD_BYTES_MAX:
+            rest = self._segments.read(number, offset + 4, end - 4)
+            if rest is not None and len(rest) == end - 4:
+                return rest
+        raise DataDamaged(f"record log: segment {number} has no record at offset {offset}{_REMEDY}")
+
+    def scan(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (where, record) of a whole segment."""
+        offset, size = 0, self._segments.sizes()[number]
+        while offset < size:
+            where = (number * _NUMBER + offset).to_bytes(8, "big")
+            record = self.read(where)
+            if record is None:
+                raise DataDamaged(f"record log: segment {number} is missing{_REMEDY}")
+            yield where, record
+            offset += 4 + len(record)
+
+
+# --- the rows about records -------------------------------------------------------------------------
+
+SEGMENT, MOVED, LOG = b"G", b"M", b"\0log"
+"""Columns: a live segment; where a record went when its segment was given up; the end of a stream."""
+
+
+class Rows(Protocol):
+    """The rows of the store that the records belong to."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return one row's value, or None."""
+
+    def iterate(self, *, prefix: bytes = b"") -> Iterator[Row]:
+        """Yield rows in key order with this prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What the row of a live segment says."""
+
+    number: int
+    stream: int
+    dead: int
+    """Bytes of records that no tree held here uses."""
+
+    def row(self) -> Row:
+        """Return it as a row."""
+        return segment_key(self.number), bytes([self.stream]) + self.dead.to_bytes(8, "big")
+
+
+def segment_key(number: int) -> bytes:
+    """Return the key of a segment's row."""
+    return SEGMENT + number.to_bytes(4, "big")
+
+
+def segments(rows: Rows) -> list[Segment]:
+    """Return the live segments, in order."""
+    found = rows.iterate(prefix=SEGMENT)
+    return [Segment(int.from_bytes(key[1:]), row[0], int.from_bytes(row[1:])) for key, row in found]
+
+
+def end_key(stream: int) -> bytes:
+    """Return the key of the row that says where a stream ends."""
+    return LOG + bytes([stream])
+
+
+def end_row(stream: int, end: End) -> Row:
+    """Return the row that says where a stream ends."""
+    return end_key(stream), end.place.to_bytes(8, "big")
+
+
+def take_over(rows: Rows) -> tuple[list[Row], list[int]]:
+    """Return what makes the stream LOADING the stream BLOCKS: the rows to put, the segments to retire.
+
+    The write that does so also deletes the row of LOADING's end, which must not move meanwhile.
+    """
+    found = segments(rows)
+    puts = [Segment(each.number, BLOCKS, each.dead).row() for each in found if each.stream == LOADING]
+    end = ends(rows).get(LOADING)
+    if end is not None:
+        puts.append(end_row(BLOCKS, end))
+    return puts, [each.number for each in found if each.stream == BLOCKS]
+
+
+def ends(rows: Rows) -> dict[int, End]:
+    """Return where each stream ends."""
+    return {key[-1]: End(*place_of(row)) for key, row in rows.iterate(prefix=LOG)}
+
+
+class RecordStore:
+    """The records of one store; the lock makes appends and the rows about them one step."""
+
+    __slots__ = ("_lock", "_log", "_rows")
+
+    def __init__(self, rows: Rows, kept: Segments) -> None:
+        """Open them; raise DataDamaged when a segment that counts is not there in full."""
+        self._rows, self._log, self._lock = rows, RecordLog(kept), Lock()
+        self.open()
+
+    def open(self) -> None:
+        """Go back to what the rows say."""
+        lacking = self._log.open(ends(self._rows), [segment.number for segment in segments(self._rows)])
+        if lacking:
+            raise DataDamaged(f"record log: segment {lacking[0]} is missing or too short{_REMEDY}")
+
+    def next_record(self, stream: int) -> int:
+        """Return the place of the next record of a stream."""
+        with self._lock:
+            return self._log.end(stream).place
+
+    def record(self, where: bytes) -> bytes:
+        """Return a record, wherever it went since; raise DataDamaged."""
+        found = self._log.read(where)
+        while found is None:
+            moved = self._rows.get(MOVED + where)
+            if moved is None or moved <= where:
+                raise DataDamaged(f"record log: segment {place_of(where)[0]} is missing{_REMEDY}")
+            where, found = moved, self._log.read(moved)
+        return found
+
+    def scan(self, number: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (where, record) of a whole segment."""
+        return self._log.scan(number)
+
+    @contextmanager
+    def appending(self, data: bytes, stream: int, retired: Sequence[int]) -> Iterator[list[Row]]:
+        """Append records durably; yields the rows to write with them, and takes note when they are."""
+        with self._lock:
+            puts: list[Row] = []
+            if data:
+                start = self._log.end(stream)
+                end = self._log.append(stream, data)
+                puts.append(end_row(stream, end))
+                if start.offset == 0:
+                    puts.append(Segment(start.segment, stream, 0).row())
+            yield puts
+            if data:
+                self._log.advance(stream, end)
+            if retired:
+                self.open()

@@ -1,0 +1,112 @@
+"""Segments of the record log as files: `<number>.rec`, eight digits, in one folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from chain.ledger.faults import StorageFailed
+
+OPEN_FILES_MAX = 256
+_SUFFIX = ".rec"
+
+
+class _File:
+    """An open segment; its descriptor is closed when nobody uses it any more, so a reader never loses it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):  # it could not be opened; the process ends
+            os.close(self.fd)
+
+
+class FileSegments:
+    """Segments in a folder; `chain.ledger.records.Segments`."""
+
+    __slots__ = ("_files", "_folder")
+
+    def __init__(self, folder: Path) -> None:
+        """Open or create the folder; raise StorageFailed."""
+        self._folder = folder
+        self._files: dict[int, _File] = {}
+        with self._explained():
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def sizes(self) -> dict[int, int]:
+        """Return the length of every segment there is."""
+        with self._explained():
+            found = [path for path in self._folder.glob("*" + _SUFFIX) if path.stem.isdecimal()]
+            return {int(path.stem): path.stat().st_size for path in found}
+
+    def append(self, number: int, offset: int, data: bytes) -> None:
+        """Write durably at an offset, which is the end that counts; creates the segment at offset 0."""
+        with self._explained():
+            fd = self._open(number, os.O_CREAT).fd
+            rest = memoryview(data)
+            while rest:
+                written = os.pwrite(fd, rest, offset)
+                rest, offset = rest[written:], offset + written
+            os.fdatasync(fd)
+            if offset == len(data):
+                self._sync_folder()
+
+    def read(self, number: int, offset: int, size: int) -> bytes | None:
+        """Return at most `size` bytes, None when there is no such segment."""
+        try:
+            return os.pread((self._files.get(number) or self._open(number)).fd, size, offset)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def cut(self, number: int, size: int) -> None:
+        """Shorten a segment."""
+        with self._explained():
+            fd = self._open(number).fd
+            os.ftruncate(fd, size)
+            os.fsync(fd)
+
+    def remove(self, number: int) -> None:
+        """Delete a segment; readers under way end well."""
+        self._files.pop(number, None)
+        with self._explained(), suppress(FileNotFoundError):
+            self._path(number).unlink()
+
+    def _open(self, number: int, flags: int = 0) -> _File:
+        file = self._files.get(number)
+        if file is None:
+            file = _File(self._path(number), flags)
+            while len(self._files) >= OPEN_FILES_MAX:
+                with suppress(KeyError, StopIteration, RuntimeError):  # another thread opens or closes one
+                    self._files.pop(next(iter(self._files)))
+            self._files[number] = file
+        return file
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:08}{_SUFFIX}"
+
+    def _sync_folder(self) -> None:
+        fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> StorageFailed:
+        return StorageFailed(
+            f"{error.filename or self._folder}: {error.strerror or error}; check the path, its owner and "
+            "the free space of the disk"
+        )
