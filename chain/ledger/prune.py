@@ -112,8 +112,11 @@ def _block_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
 
 
 def _stale_records(store: Store, height: int) -> Iterator[bytes]:
-    """Yield the records that only states below this height use; none of those is held."""
-    yield from rows.read_places(store.get(rows.at(rows.STALE, height)) or b"")
+    """Yield the records that only states below this height use, none of which is held; and their list."""
+    listed = store.get(rows.at(rows.STALE, height))
+    if listed is not None:
+        yield from rows.read_places(store.record(listed))
+        yield listed
 
 
 def _index_keys(store: Store, height: int) -> Iterator[bytes]:

@@ -50,6 +50,10 @@ class Records:
         self._next = first
         self._parts: list[bytes] = []
 
+    def place(self) -> bytes:
+        """Return where the next record will stand."""
+        return self._next.to_bytes(8, "big")
+
     def add(self, record: bytes) -> bytes:
         """Take a record; return where it will stand."""
         where = self._next

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
+from chain.ledger.recent import Recent
 from chain.ledger.records import Records, Row
 from chain.ledger.statetree import (
     Load,
@@ -31,9 +32,10 @@ from chain.primitives.execution import StateKey, StateReader, map_key
 
 MEMBER_BYTES_MAX = 65_536
 NODES_MAX = 4_096
-CACHE_ENTRIES_MAX = 100_000
-CACHE_BYTES_MAX = 33_554_432
-_ENTRY_OVERHEAD = 200
+CACHE_BYTES_MAX = 16_777_216
+"""Of entries in each generation of the cache."""
+_ENTRY_WEIGHT = 350
+"""What Python adds to the bytes of an entry in the cache."""
 
 
 class TreeState:
@@ -100,45 +102,41 @@ def entries(
 class CachedState:
     """The newest state with a bounded cache, for the one thread that executes blocks."""
 
-    __slots__ = ("_bytes", "_cache", "_reader", "_root", "_tree")
+    __slots__ = ("_cache", "_reader", "_root", "_tree")
 
     def __init__(self, reader: Reader, tree: StateTree, root: Ref | None) -> None:
         self._reader, self._tree, self._root = reader, tree, root
-        self._cache: dict[StateKey, bytes | None] = {}
-        self._bytes = 0
+        self._cache: Recent[StateKey, tuple[bytes | None, bytes]] = Recent(CACHE_BYTES_MAX)
+        """Value, hash of the key."""
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         """Return the stored bytes, or None when absent."""
         place = (namespace, key)
-        try:
-            return self._cache[place]
-        except KeyError:
-            name = rows.sized(namespace) + key
-            leaf = self._tree.leaf(self._root, hash_of_name(name))
-            value = None if leaf is None else value_of(self._reader, leaf, name)
-            self._keep(place, value)
-            return value
+        found = self._cache.get(place)
+        if found is not None:
+            return found[0]
+        name = rows.sized(namespace) + key
+        key_hash = hash_of_name(name)
+        leaf = self._tree.leaf(self._root, key_hash)
+        value = None if leaf is None else value_of(self._reader, leaf, name)
+        self._keep(place, value, key_hash)
+        return value
+
+    def key_hash(self, place: StateKey, name: bytes) -> bytes:
+        """Return the tree's key of an entry, whose name this is."""
+        found = self._cache.get(place)
+        return hash_of_name(name) if found is None else found[1]
 
     def remember(self, writes: Mapping[StateKey, bytes | None], change: StateChange) -> None:
         """Take over what a stored block wrote."""
         self._tree.keep(change.tree)
         self._root = change.tree.root
         for place, value in writes.items():
-            self._keep(place, value)
+            self._keep(place, value, self.key_hash(place, rows.sized(place[0]) + place[1]))
 
-    def _keep(self, place: StateKey, value: bytes | None) -> None:
-        cache = self._cache
-        if place in cache:  # takes the place of the newest, so that what is used stays longest
-            self._bytes -= _cost(place, cache.pop(place))
-        cache[place] = value
-        self._bytes += _cost(place, value)
-        while self._bytes > CACHE_BYTES_MAX or len(cache) > CACHE_ENTRIES_MAX:
-            oldest = next(iter(cache))
-            self._bytes -= _cost(oldest, cache.pop(oldest))
-
-
-def _cost(place: StateKey, value: bytes | None) -> int:
-    return _ENTRY_OVERHEAD + len(place[1]) + len(value or b"")
+    def _keep(self, place: StateKey, value: bytes | None, key_hash: bytes) -> None:
+        weight = _ENTRY_WEIGHT + len(place[1]) + (0 if value is None else len(value))
+        self._cache.put(place, (value, key_hash), weight)
 
 
 class Overlay:
@@ -203,7 +201,7 @@ def change_state(
     puts = [(rows.STATE + names[key_hash], b"") for key_hash in sorted(new)]
     puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
     if update.stale:
-        puts.append((rows.at(rows.STALE, height), b"".join(update.stale)))
+        puts.append((rows.at(rows.STALE, height), records.add(b"".join(update.stale))))
     return StateChange(update, puts, deletes, records.joined())
 
 
@@ -212,7 +210,7 @@ def node_loader(reader: Reader) -> Load:
 
     def load(where: bytes, path: bytes, expected: bytes) -> bytes:
         node = reader.record(where)
-        if not is_node(node) or stored_hash(node) != expected:
+        if not is_node(node, where) or stored_hash(node) != expected:
             raise DataDamaged(
                 f"state tree: the node under path {path.decode() or '(root)'} does not hash to what its "
                 "parent says; run `assent node rebuild`"

@@ -199,7 +199,8 @@ class StateLoader:
             children = {nibble: parent + _DIGITS[nibble : nibble + 1] for nibble in self._nodes[parent]}
             if any(child not in self._refs for child in children.values()):
                 return [(rows.PARTIAL + path, b"d" + rows.pack_root(ref))], deletes
-            node = pack_node({nibble: self._refs.pop(child) for nibble, child in children.items()})
+            below = {nibble: self._refs.pop(child) for nibble, child in children.items()}
+            node = pack_node(records.place(), below)
             deletes += [rows.PARTIAL + child for child in children.values()]
             del self._nodes[parent]
             path, ref = parent, (stored_hash(node), records.add(node), None)
