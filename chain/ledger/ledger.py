@@ -20,6 +20,7 @@ from chain.ledger.batches import BatchInvalid, batch_time, check_block, read_bat
 from chain.ledger.block import Block, Candidate, Header, header_hash
 from chain.ledger.blockrows import Step, block_rows, make_header, next_head
 from chain.ledger.executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
+from chain.ledger.finals import RecentIds
 from chain.ledger.genesis import Genesis, Limits
 from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
@@ -29,10 +30,10 @@ from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding
 from chain.ledger.snapshot import complete_install
-from chain.ledger.state import CachedState, change_state, member_of, newest_state, node_loader
+from chain.ledger.state import CachedState, TreeState, change_state, member_of, newest_state, node_loader
 from chain.ledger.statetree import Ref, StateTree
 from chain.ledger.store import Store, check_format
-from chain.ledger.window import executed_at, window_writes
+from chain.ledger.window import NAMESPACE, WINDOW, executed_at, read_entry, window_key, window_writes
 from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
@@ -107,12 +108,16 @@ class Ledger:
         header = self.read.header(head.height)
         assert header is not None  # check_directory, or begin_rebuild, compared it with the head
         root = self.read.tree_root(head.height)
-        self._start_state(root)
+        self._start_state(root, head.height)
         self._tip = _Tip(head, header, root, self.read.settled(head.height))
         self._members = {}
         self.schedule.load()
 
-    def _start_state(self, root: Ref | None) -> None:
+    def _start_state(self, root: Ref | None, head: int = -1) -> None:
+        self._recent = RecentIds()
+        state = TreeState(self.store, root)
+        for height in range(max(0, head - WINDOW + 1), head + 1):
+            self._recent.add(read_entry(height, state.get(NAMESPACE, window_key(height))).tx_ids())
         self._tree = StateTree(node_loader(self.store))
         self._state = CachedState(self.store, self._tree, root)
 
@@ -186,6 +191,10 @@ class Ledger:
     def validator_keys_at(self, height: int) -> tuple[bytes, ...]:
         """Return the public keys of those who certify a height, in primary order."""
         return self.schedule.set_at(height).keys
+
+    def is_final(self, tx_id: bytes) -> bool:
+        """Tell whether a transaction was decided in the last `WINDOW` heights; older ones have expired."""
+        return tx_id in self._recent and self.read.is_final(tx_id)
 
     def is_member(self, public_key: bytes) -> bool:
         """Tell whether a key may sign now; what the pool asks."""
@@ -313,7 +322,7 @@ class Ledger:
         if (batch.tx_ids if batch else ()) != tuple(candidate.id for candidate in candidates):
             raise BatchInvalid(f"batch of height {height}: these are not its transactions, in its order")
         time = batch_time(batch, tip.header.time)
-        context = BatchContext(height, time, self.schedule.limits_at(height), self.read.is_final)
+        context = BatchContext(height, time, self.schedule.limits_at(height), self.is_final)
         execution = execute_batch(self._runtime, self._state, context, candidates)
         entry = executed_at(height, tip.head, execution)
         announced = announce(self.schedule, self.genesis, height, execution.writes)
@@ -336,6 +345,7 @@ class Ledger:
     def _store(self, step: Step, announced: Announcement, more: list[Row], *, sync: bool = True) -> None:
         change = step.change
         self.store.write([*more, *block_rows(step)], change.deletes, records=change.records, sync=sync)
+        self._recent.add(step.execution.final)
         self._state.remember(step.execution.writes, change)
         self.schedule.extend(announced)
         self._tip = _Tip(step.head, step.header, change.root, step.execution.settled)

@@ -82,7 +82,7 @@ class NodeCore:
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
         genesis = ledger.genesis
-        self.pool = Mempool(genesis.chain_id, ledger.limits, ledger.is_member, ledger.read.is_final, bounds)
+        self.pool = Mempool(genesis.chain_id, ledger.limits, ledger.is_member, ledger.is_final, bounds)
         self._votes = DurableVotes(ledger.store, signer.public, ports.marker)
         for candidate in self._votes.promised():
             self.pool.hold(candidate, verified=True)
@@ -252,7 +252,7 @@ class NodeCore:
         """Go on above a state that took the place of the ledger's."""
         log.info("the state of height %d is installed", load.height)
         known = [*self.pool.ids(), *self._votes.promised_ids()]
-        final = [tx_id for tx_id in known if self.ledger.read.is_final(tx_id)]
+        final = [tx_id for tx_id in known if self.ledger.is_final(tx_id)]
         self._settle(final)
         self._orderer.arrived(final)
         self._drive(self.driver.on_synced, load.anchor.certificate)

@@ -217,7 +217,7 @@ class Orderer:
         in_flight = {tx_id for payload in candidate.parents for tx_id in batch_ids(payload)}
         # what waits in the pool was new when it came, and leaves as soon as a height settles it
         strangers = self._pool.not_waiting(batch.tx_ids)
-        return in_flight.isdisjoint(batch.tx_ids) and not any(map(self._ledger.read.is_final, strangers))
+        return in_flight.isdisjoint(batch.tx_ids) and not any(map(self._ledger.is_final, strangers))
 
     def _parent_time(self, parents: Sequence[bytes]) -> int:
         time = self._ledger.head_header.time

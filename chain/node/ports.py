@@ -125,7 +125,7 @@ class GossipPool:
 
     def has(self, tx_id: bytes) -> bool:
         """Tell whether it waits here or is final: nothing is missed without it."""
-        return tx_id in self._pool or self._ledger.read.is_final(tx_id)
+        return tx_id in self._pool or self._ledger.is_final(tx_id)
 
     def waits(self, tx_id: bytes) -> bool:
         """Tell whether it waits for a block."""
