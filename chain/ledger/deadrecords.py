@@ -9,7 +9,6 @@ from chain.ledger.records import (
     BLOCKS,
     MOVED,
     SEGMENT_BYTES,
-    Records,
     Row,
     Segment,
     place_of,
@@ -52,7 +51,7 @@ class DeadRecords:
 
 def give_up_segment(store: Store) -> bool:
     """Move what lives out of a segment that is mostly dead, and delete it; return whether there was one."""
-    current = place_of(store.next_record(BLOCKS).to_bytes(8, "big"))[0]
+    current = place_of(store.records().place())[0]
     for segment in segments(store):
         if segment.stream == BLOCKS and segment.number != current and segment.dead * 2 > SEGMENT_BYTES:
             _give_up(store, segment)
@@ -64,10 +63,10 @@ def _give_up(store: Store, segment: Segment) -> None:
     prefix = rows.DEAD + segment.number.to_bytes(4, "big")
     marks = [key for key, _ in store.iterate(prefix=prefix)]
     dead = {key[1:] for key in marks}
-    records = Records(store.next_record(BLOCKS))
+    records = store.records()
     puts = [
         (MOVED + where, records.add(record))
         for where, record in store.segment_records(segment.number)
         if where not in dead
     ]
-    store.write(puts, marks, records=records.joined(), retired=[segment.number])
+    store.write(puts, marks, records=records, retired=[segment.number])

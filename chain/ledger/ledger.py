@@ -287,7 +287,7 @@ class Ledger:
         entry = executed_at(0, None, execution)
         announced = founding(genesis)
         writes = {**execution.writes, **window_writes(0, entry), **announced.entries}
-        change = change_state(self._tree, None, 0, writes, self.store.next_record())
+        change = change_state(self._tree, None, 0, writes, self.store.records())
         header = make_header(
             genesis.chain_id,
             0,
@@ -328,7 +328,7 @@ class Ledger:
         announced = announce(self.schedule, self.genesis, height, execution.writes)
         named = announced.sets[0] if announced.sets else self.schedule.set_at(self.settled_height + 1)
         writes = {**execution.writes, **window_writes(height, entry), **announced.entries}
-        change = change_state(self._tree, tip.root, height, writes, self.store.next_record())
+        change = change_state(self._tree, tip.root, height, writes, self.store.records())
         header = make_header(
             tip.head.header_hash,
             height,

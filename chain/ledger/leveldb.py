@@ -11,7 +11,7 @@ from typing import Any
 import plyvel
 
 from chain.ledger.faults import DataDamaged, DataLocked, StorageFailed
-from chain.ledger.records import BLOCKS, RecordStore, Row, segment_key
+from chain.ledger.records import BLOCKS, Records, RecordStore, Row, segment_key
 from chain.ledger.segmentfiles import FileSegments
 from chain.ledger.store import key_range
 
@@ -94,7 +94,7 @@ class LevelStore(LevelRows):
         super().__init__(db, path)
         try:
             self._records = RecordStore(self, FileSegments(path / RECORDS))
-        except DataDamaged:
+        except StorageFailed:
             db.close()
             raise
 
@@ -103,14 +103,13 @@ class LevelStore(LevelRows):
         puts: Iterable[Row],
         deletes: Iterable[bytes] = (),
         *,
-        records: bytes = b"",
-        stream: int = BLOCKS,
+        records: Records | None = None,
         retired: Sequence[int] = (),
         sync: bool = True,
     ) -> None:
         """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning."""
-        if records or retired:
-            with self._records.appending(records, stream, retired) as more:
+        if records is not None or retired:
+            with self._records.appending(records, retired) as more:
                 gone = [*deletes, *map(segment_key, retired)]
                 self._write(chain(puts, more), gone, sync=sync or bool(retired))
         else:
@@ -126,9 +125,14 @@ class LevelStore(LevelRows):
                 put(key, value)
             batch.write()
 
-    def next_record(self, stream: int = BLOCKS) -> int:
-        """Return the place of the next record of a stream of the log."""
-        return self._records.next_record(stream)
+    def records(self, stream: int = BLOCKS) -> Records:
+        """Return an empty collection of records that will follow the last of a stream."""
+        return self._records.begin(stream)
+
+    @property
+    def lacking(self) -> list[int]:
+        """Segments of the log that count, but are not there in full."""
+        return self._records.lacking
 
     def segment_records(self, number: int) -> Iterator[Row]:
         """Yield (where, record) of a whole segment of the log."""

@@ -14,7 +14,7 @@ from chain.ledger import rows
 from chain.ledger.block import Candidate, header_hash
 from chain.ledger.genesis import Genesis
 from chain.ledger.queries import Queries
-from chain.ledger.records import LOADING, Records, Row, end_key, segments, take_over
+from chain.ledger.records import LOADING, Row, end_key, segments, take_over
 from chain.ledger.recovery import check_genesis_row, damaged
 from chain.ledger.rows import Head
 from chain.ledger.snapshot import complete_install, forget_load, index_window, names_of, write_in_parts
@@ -72,14 +72,14 @@ def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[
     root: Ref | None = None
     leaves = iter(()) if former is None else leaves_below(node_loader(store), former, b"")
     while some := list(islice(leaves, LEAVES_PER_WRITE)):
-        records = Records(store.next_record(LOADING))
+        records = store.records(LOADING)
         changes: dict[bytes, tuple[bytes | None, bytes]] = {}
         for leaf in some:
             name, value = entry_of(store, leaf)
             where = records.add(rows.value_record(name, value))
             changes[hash_of_name(name)] = (state_value_hash(value), where)
         update = tree.update(root, changes, records)
-        store.write([], records=records.joined(), stream=LOADING, sync=False)
+        store.write([], records=records, sync=False)
         tree.keep(update)
         root = update.root
     puts, retired = take_over(store)

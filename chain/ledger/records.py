@@ -41,12 +41,13 @@ def place_of(where: bytes) -> tuple[int, int]:
 
 
 class Records:
-    """Records to be appended together; tells at once where each will stand."""
+    """Records to be appended together; tells at once where each will stand. From `Store.records`."""
 
-    __slots__ = ("_next", "_parts")
+    __slots__ = ("_next", "_parts", "first", "stream")
 
-    def __init__(self, first: int) -> None:
-        """`first` is the place of the next record of the stream (`Store.next_record`)."""
+    def __init__(self, first: int, stream: int = 0) -> None:
+        """`first` is the place of the next record of the stream."""
+        self.first, self.stream = first, stream
         self._next = first
         self._parts: list[bytes] = []
 
@@ -145,9 +146,12 @@ class RecordLog:
         """The highest segment number given out."""
 
     def open(self, ends: dict[int, End], live: Iterable[int]) -> list[int]:
-        """Take the rows' word for what counts, cut off and remove the rest; return segments that lack."""
+        """Take the rows' word for what counts, cut off and remove the rest; return segments that lack.
+
+        A segment that a stream was promised (`end`) stays its own, though no row knows it yet.
+        """
         sizes, live = self._segments.sizes(), set(live)
-        self._ends = {}
+        self._ends = {stream: end for stream, end in self._ends.items() if end.segment not in sizes}
         self._top = max(self._top, 0, *live, *sizes)
         for number in sizes.keys() - live:
             self._segments.remove(number)
@@ -159,7 +163,8 @@ class RecordLog:
                 short.add(end.segment)
             elif sizes[end.segment] > end.offset:
                 self._segments.cut(end.segment, end.offset)
-            self._ends[stream] = end
+            if end.offset < SEGMENT_BYTES:
+                self._ends[stream] = end
         return sorted(short)
 
     def end(self, stream: int) -> End:
@@ -280,23 +285,23 @@ def ends(rows: Rows) -> dict[int, End]:
 class RecordStore:
     """The records of one store; the lock makes appends and the rows about them one step."""
 
-    __slots__ = ("_lock", "_log", "_rows")
+    __slots__ = ("_lock", "_log", "_rows", "lacking")
 
     def __init__(self, rows: Rows, kept: Segments) -> None:
-        """Open them; raise DataDamaged when a segment that counts is not there in full."""
         self._rows, self._log, self._lock = rows, RecordLog(kept), Lock()
+        self.lacking: list[int] = []
+        """Segments that count, but are not there in full."""
         self.open()
 
     def open(self) -> None:
         """Go back to what the rows say."""
-        lacking = self._log.open(ends(self._rows), [segment.number for segment in segments(self._rows)])
-        if lacking:
-            raise DataDamaged(f"record log: segment {lacking[0]} is missing or too short{_REMEDY}")
+        live = [segment.number for segment in segments(self._rows)]
+        self.lacking = self._log.open(ends(self._rows), live)
 
-    def next_record(self, stream: int) -> int:
-        """Return the place of the next record of a stream."""
+    def begin(self, stream: int) -> Records:
+        """Return an empty collection of records that will follow the last of a stream."""
         with self._lock:
-            return self._log.end(stream).place
+            return Records(self._log.end(stream).place, stream)
 
     def record(self, where: bytes) -> bytes:
         """Return a record, wherever it went since; raise DataDamaged."""
@@ -313,18 +318,21 @@ class RecordStore:
         return self._log.scan(number)
 
     @contextmanager
-    def appending(self, data: bytes, stream: int, retired: Sequence[int]) -> Iterator[list[Row]]:
+    def appending(self, records: Records | None, retired: Sequence[int]) -> Iterator[list[Row]]:
         """Append records durably; yields the rows to write with them, and takes note when they are."""
         with self._lock:
             puts: list[Row] = []
-            if data:
-                start = self._log.end(stream)
+            if records is not None and (data := records.joined()):
+                stream, start = records.stream, self._log.end(records.stream)
+                if start.place != records.first:
+                    raise RuntimeError(f"record log: stream {stream} went on since these records began")
                 end = self._log.append(stream, data)
                 puts.append(end_row(stream, end))
                 if start.offset == 0:
                     puts.append(Segment(start.segment, stream, 0).row())
-            yield puts
-            if data:
+                yield puts
                 self._log.advance(stream, end)
+            else:
+                yield puts
             if retired:
                 self.open()

@@ -21,7 +21,7 @@ from chain.ledger.anchor import Anchor, TrustedSets
 from chain.ledger.block import Header, header_hash
 from chain.ledger.faults import DataDamaged
 from chain.ledger.proof import SetChange
-from chain.ledger.records import LOADING, MOVED, Records, Row, end_key, segments, take_over
+from chain.ledger.records import LOADING, MOVED, Row, end_key, segments, take_over
 from chain.ledger.rows import Head, Held
 from chain.ledger.state import TreeState, entry_of, node_loader
 from chain.ledger.statechunk import StateChunk, StateLoader, leaves_below
@@ -98,10 +98,10 @@ class StateLoad:
         """Check and keep one chunk; raise ProofInvalid. One that is not wanted (any more) is ignored."""
         with self._lock:
             if self._open:
-                records = Records(self._store.next_record(LOADING))
+                records = self._store.records(LOADING)
                 puts, deletes = self.loader.take(chunk, records)
                 if puts:
-                    self._store.write(puts, deletes, records=records.joined(), stream=LOADING, sync=False)
+                    self._store.write(puts, deletes, records=records, sync=False)
 
     def abandon(self) -> None:
         """Forget what was fetched."""

@@ -163,7 +163,7 @@ class StateChange:
     tree: TreeUpdate
     puts: list[Row]
     deletes: list[bytes]
-    records: bytes
+    records: Records
 
     @property
     def root(self) -> Ref | None:
@@ -176,14 +176,13 @@ def change_state(
     root: Ref | None,
     height: int,
     writes: Mapping[StateKey, bytes | None],
-    first: int,
+    records: Records,
 ) -> StateChange:
     """Return what writing these entries as the block of `height` does to rows, records and tree.
 
-    `first` is the place of the next record of the store. Nothing changes until it is written and
+    What is to be stored is added to `records`, empty so far. Nothing changes until it is written and
     `CachedState.remember` says so.
     """
-    records = Records(first)
     leaves: dict[bytes, tuple[bytes | None, bytes]] = {}
     names: dict[bytes, bytes] = {}
     deletes: list[bytes] = []
@@ -202,7 +201,7 @@ def change_state(
     puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
     if update.stale:
         puts.append((rows.at(rows.STALE, height), records.add(b"".join(update.stale))))
-    return StateChange(update, puts, deletes, records.joined())
+    return StateChange(update, puts, deletes, records)
 
 
 def node_loader(reader: Reader) -> Load:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from chain.ledger.faults import DataDamaged, DataNewer
-from chain.ledger.records import BLOCKS, MemorySegments, RecordStore, Row, segment_key
+from chain.ledger.records import BLOCKS, MemorySegments, Records, RecordStore, Row, segment_key
 
 FORMAT_VERSION = 3
 FORMAT_KEY = b"\x00format"
@@ -56,19 +56,22 @@ class Store(Reader, Protocol):
         puts: Iterable[Row],
         deletes: Iterable[bytes] = (),
         *,
-        records: bytes = b"",
-        stream: int = BLOCKS,
+        records: Records | None = None,
         retired: Sequence[int] = (),
         sync: bool = True,
     ) -> None:
         """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning.
 
-        `records` (`Records.joined`) are appended to the log, durably, before the rows; the segments
-        `retired` are deleted after them, and then the write is synced anyhow.
+        `records` are appended to the log, durably, before the rows; the segments `retired` are deleted after
+        them, and then the write is synced anyhow.
         """
 
-    def next_record(self, stream: int = BLOCKS) -> int:
-        """Return the place of the next record of a stream of the log."""
+    def records(self, stream: int = BLOCKS) -> Records:
+        """Return an empty collection of records that will follow the last of a stream of the log."""
+
+    @property
+    def lacking(self) -> list[int]:
+        """Segments of the log that count, but are not there in full: the directory is damaged."""
 
     def segment_records(self, number: int) -> Iterator[Row]:
         """Yield (where, record) of a whole segment of the log."""
@@ -185,13 +188,12 @@ class MemoryStore(MemoryRows):
         puts: Iterable[Row],
         deletes: Iterable[bytes] = (),
         *,
-        records: bytes = b"",
-        stream: int = BLOCKS,
+        records: Records | None = None,
         retired: Sequence[int] = (),
         sync: bool = True,
     ) -> None:
         """Apply deletes, then puts; a synced write makes every earlier one durable too (one log)."""
-        with self._records.appending(records, stream, retired) as more:
+        with self._records.appending(records, retired) as more:
             gone = [*deletes, *map(segment_key, retired)]
             self._apply([*puts, *more], gone, sync=sync or bool(retired))
 
@@ -210,9 +212,14 @@ class MemoryStore(MemoryRows):
         else:
             self._undo.append(before)
 
-    def next_record(self, stream: int = BLOCKS) -> int:
-        """Return the place of the next record of a stream of the log."""
-        return self._records.next_record(stream)
+    def records(self, stream: int = BLOCKS) -> Records:
+        """Return an empty collection of records that will follow the last of a stream."""
+        return self._records.begin(stream)
+
+    @property
+    def lacking(self) -> list[int]:
+        """Segments of the log that count, but are not there in full."""
+        return self._records.lacking
 
     def segment_records(self, number: int) -> Iterator[Row]:
         """Yield (where, record) of a whole segment of the log."""
