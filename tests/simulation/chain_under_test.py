@@ -72,8 +72,8 @@ def node_name(index: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def founded(shape: Shape) -> tuple[Genesis, dict[bytes, bytes]]:
-    """Return a genesis and the rows of a store that holds height 0; made once a process."""
+def founded(shape: Shape) -> tuple[Genesis, MemoryStore]:
+    """Return a genesis and a store to copy that holds height 0; made once a process."""
     admins = tuple([OrgKey(key(name).public, ("admin",)) for name in CLIENTS])
     validators = tuple(
         Validator(ORG, node_name(i), key(node_name(i)).public, address(i)) for i in range(shape.validators)
@@ -96,7 +96,7 @@ def founded(shape: Shape) -> tuple[Genesis, dict[bytes, bytes]]:
     )
     store = MemoryStore()
     Ledger(store, genesis, RUNTIME)
-    return genesis, dict(store.iterate())
+    return genesis, store
 
 
 def address(index: int) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 from chain.ledger.faults import StorageFailed
-from chain.ledger.records import Row
 from chain.ledger.store import MemoryStore
 
 
@@ -14,18 +13,17 @@ class Disk(MemoryStore):
 
     __slots__ = ("fail_next", "failures")
 
-    def __init__(self, rows: dict[bytes, bytes]) -> None:
-        super().__init__()
-        self._rows.update(rows)
+    def __init__(self, origin: MemoryStore) -> None:
+        super().__init__(origin)
         self.fail_next = ""
         self.failures = 0
 
-    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+    def write(self, *changes: Any, **options: Any) -> None:
         failure, self.fail_next = self.fail_next, ""
         if failure:
             self.failures += 1
         if failure != "before":
-            super().write(puts, deletes, sync=sync)
+            super().write(*changes, **options)
         if failure:
             raise StorageFailed(f"disk: planted failure {failure} the write")
 

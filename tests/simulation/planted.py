@@ -158,9 +158,8 @@ class _Unsynced:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def write(self, puts: Any, deletes: Any = (), *, sync: bool = True) -> None:
-        del sync
-        self._store.write(puts, deletes, sync=False)
+    def write(self, *changes: Any, **options: Any) -> None:
+        self._store.write(*changes, **{**options, "sync": False})
 
 
 def _unsynced_certificates() -> list[Patch]:
