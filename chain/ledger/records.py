@@ -63,9 +63,15 @@ class Records:
         self._next = where + 4 + size
         return where.to_bytes(8, "big")
 
-    def joined(self) -> bytes:
-        """Return the bytes to append."""
-        return b"".join(self._parts)
+    @property
+    def parts(self) -> list[bytes]:
+        """The bytes to append, in pieces."""
+        return self._parts
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are to append."""
+        return self._next - self.first
 
 
 class Segments(Protocol):
@@ -74,7 +80,7 @@ class Segments(Protocol):
     def sizes(self) -> dict[int, int]:
         """Return the length of every segment there is."""
 
-    def append(self, number: int, offset: int, data: bytes) -> None:
+    def append(self, number: int, offset: int, parts: Sequence[bytes]) -> None:
         """Write durably at an offset, which is the end that counts; creates the segment at offset 0."""
 
     def read(self, number: int, offset: int, size: int) -> bytes | None:
@@ -103,9 +109,9 @@ class MemorySegments:
         """Return the length of every segment there is."""
         return {number: len(held) for number, held in self._data.items()}
 
-    def append(self, number: int, offset: int, data: bytes) -> None:
+    def append(self, number: int, offset: int, parts: Sequence[bytes]) -> None:
         """Write at an offset, which is the end that counts; creates the segment at offset 0."""
-        self._data.setdefault(number, bytearray())[offset:] = data
+        self._data.setdefault(number, bytearray())[offset:] = b"".join(parts)
 
     def read(self, number: int, offset: int, size: int) -> bytes | None:
         """Return at most `size` bytes, None when there is no such segment."""
@@ -175,11 +181,11 @@ class RecordLog:
             end = self._ends[stream] = End(self._top, 0)
         return end
 
-    def append(self, stream: int, data: bytes) -> End:
+    def append(self, records: Records) -> End:
         """Make records durable; return the end that counts once a row says so (`advance`)."""
-        end = self.end(stream)
-        self._segments.append(end.segment, end.offset, data)
-        return End(end.segment, end.offset + len(data))
+        end = self.end(records.stream)
+        self._segments.append(end.segment, end.offset, records.parts)
+        return End(end.segment, end.offset + records.size)
 
     def advance(self, stream: int, end: End) -> None:
         """Let the next append follow this end."""
@@ -322,11 +328,11 @@ class RecordStore:
         """Append records durably; yields the rows to write with them, and takes note when they are."""
         with self._lock:
             puts: list[Row] = []
-            if records is not None and (data := records.joined()):
+            if records is not None and records.size:
                 stream, start = records.stream, self._log.end(records.stream)
                 if start.place != records.first:
                     raise RuntimeError(f"record log: stream {stream} went on since these records began")
-                end = self._log.append(stream, data)
+                end = self._log.append(records)
                 puts.append(end_row(stream, end))
                 if start.offset == 0:
                     puts.append(Segment(start.segment, stream, 0).row())
