@@ -29,6 +29,7 @@ from chain.ledger.batches import check_proposal
 from chain.ledger.genesis import genesis_from_json, genesis_to_json
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
+from chain.ledger.records import Records
 from chain.ledger.refusals import Refused
 from chain.ledger.state import node_loader
 from chain.ledger.statechunk import StateChunk, StateLoader, make_chunk
@@ -302,7 +303,7 @@ def run_chunk(data: bytes) -> None:
         TrustedSets(made.genesis).check_anchor(decode(anchor.Anchor, data[1:]))
         return
     header = made.ledger.head_header
-    StateLoader(header.height, header.state_root).take(decode(StateChunk, data[1:]))
+    StateLoader(header.height, header.state_root).take(decode(StateChunk, data[1:]), Records(0))
 
 
 def chunk_seeds() -> list[bytes]:

@@ -39,7 +39,7 @@ class Cluster(Clockwork):
         if byzantine > fault_bound(shape.validators):
             raise ValueError(f"{byzantine} Byzantine of {shape.validators}: more than tolerated")
         self.shape = shape
-        self.genesis, self.rows = founded(shape)
+        self.genesis, self.origin = founded(shape)
         self.keys = [shortcuts.key(node_name(i)) for i in range(shape.validators + shape.spares)]
         self.index = {key.public: i for i, key in enumerate(self.keys)}
         self.checks = Checks(self)

@@ -26,7 +26,7 @@ class Machine:
 
     def __init__(self, cluster: Cluster, index: int, key: Key, timing: Timing) -> None:
         self.cluster, self.index, self.key, self.timing = cluster, index, key, timing
-        self.disk = Disk(cluster.rows)
+        self.disk = Disk(cluster.origin)
         self.marker = MemoryMarker()
         self.core: NodeCore | None = None
         self.honest = True
@@ -92,7 +92,7 @@ class Machine:
 
     def wipe(self) -> None:
         """Lose the disk but not the key and its marker."""
-        self.disk = Disk(self.cluster.rows)
+        self.disk = Disk(self.cluster.origin)
         self.settled_height = self.checked_height = 0
         self.cluster.checks.wiped(self)
 

@@ -7,7 +7,7 @@ import pytest
 from chain.ledger.block import Candidate, EventEntry, Receipt, entry_hash, rolling_hash
 from chain.ledger.executor import SKIPPED, BatchContext, Execution, RuntimeFault, execute_batch
 from chain.ledger.genesis import Limits
-from chain.ledger.state import Overlay, RowState
+from chain.ledger.state import Overlay, newest_state
 from chain.ledger.store import MemoryStore
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
 from chain.ledger.testing import START_MS, ToyChain, ToyRuntime, toy_genesis, toy_key
@@ -23,7 +23,7 @@ def chain() -> ToyChain:
 
 def run(chain: ToyChain, *candidates: Candidate, height: int = 1, limits: Limits | None = None) -> Execution:
     context = BatchContext(height, START_MS + 1, limits or Limits(), chain.ledger.read.is_final)
-    return execute_batch(ToyRuntime(), RowState(chain.store), context, candidates)
+    return execute_batch(ToyRuntime(), newest_state(chain.store), context, candidates)
 
 
 def verdicts(execution: Execution) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def test_an_expired_replay_is_expired_whether_or_not_the_ledger_still_knows_it(c
     chain.add(old)
     known = run(chain, old, height=2)
     forgetful = BatchContext(2, START_MS + 1, Limits(), lambda _: False)
-    unknown = execute_batch(ToyRuntime(), RowState(chain.store), forgetful, [old])
+    unknown = execute_batch(ToyRuntime(), newest_state(chain.store), forgetful, [old])
     assert known.receipts == unknown.receipts
     assert verdicts(known) == [(SKIPPED, "EXPIRED")]
     assert (known.final, unknown.final) == ({}, {old.id: 0})
@@ -158,16 +158,16 @@ class WordyRuntime(ToyRuntime):
 def test_a_runtime_that_breaks_its_bounds_stops_the_node(chain: ToyChain, outcome: Outcome) -> None:
     context = BatchContext(1, START_MS + 1, Limits(), chain.ledger.read.is_final)
     with pytest.raises(RuntimeFault):
-        execute_batch(WordyRuntime(outcome), RowState(chain.store), context, [chain.call("put", {})])
+        execute_batch(WordyRuntime(outcome), newest_state(chain.store), context, [chain.call("put", {})])
 
 
 def test_an_overlay_hides_deleted_entries_and_leaves_its_base_alone(chain: ToyChain) -> None:
     key = map_key("keys", toy_key("bank").public.hex())
-    overlay = Overlay(RowState(chain.store))
+    overlay = Overlay(newest_state(chain.store))
     assert overlay.get("orgs", key) is not None
     overlay.writes["orgs", key] = None
     assert overlay.get("orgs", key) is None
-    assert RowState(chain.store).get("orgs", key) is not None
+    assert newest_state(chain.store).get("orgs", key) is not None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,10 @@ from chain.ledger.holding import NotHeld
 from chain.ledger.ledger import Ledger
 from chain.ledger.proof import Verifier
 from chain.ledger.prune import set_floor, sweep
-from chain.ledger.state import node_loader
-from chain.ledger.statechunk import check_tree
+from chain.ledger.records import segments
+from chain.ledger.state import entry_of, node_loader
+from chain.ledger.statechunk import leaves_below
+from chain.ledger.statetree import children_of
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime
 from chain.primitives.errors import LimitError
@@ -51,6 +55,33 @@ def columns(chain: ToyChain, column: bytes) -> list[bytes]:
     return [key for key, _ in chain.store.iterate(prefix=column)]
 
 
+def read_whole(chain: ToyChain, height: int) -> dict[bytes, bytes]:
+    """Read the whole state of a height through its tree, all of it checked: name -> value."""
+    root = chain.ledger.read.tree_root(height)
+    leaves = [] if root is None else leaves_below(node_loader(chain.store), root, b"")
+    return dict(entry_of(chain.store, leaf) for leaf in leaves)
+
+
+def records_used(chain: ToyChain, first: int, last: int) -> set[bytes]:
+    """Return the places of the records that the states of some heights need, and their stale lists."""
+    used = {row for height in range(first + 1, last + 1) if (row := stale_list(chain, height)) is not None}
+    for height in range(first, last + 1):
+        waiting = [(chain.ledger.read.tree_root(height), b"")]
+        while waiting:
+            ref, path = waiting.pop()
+            if ref is None or ref[1] in used:
+                continue
+            used.add(ref[1])
+            if ref[2] is None:
+                node = node_loader(chain.store)(ref[1], path, ref[0])
+                waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
+    return used
+
+
+def stale_list(chain: ToyChain, height: int) -> bytes | None:
+    return chain.store.get(rows.at(rows.STALE, height))
+
+
 def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() -> None:
     chain, whole = pruned(make()), make()
     read, full = chain.ledger.read, whole.ledger.read
@@ -61,7 +92,7 @@ def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() 
         for key in (0, 1, 2, "k8", "k12", "a"):
             place = ("toy", map_key("values", key))
             assert read.state_at(*place, height) == full.state_at(*place, height)
-        check_tree(node_loader(chain.store), read.entry_at_leaf, read.tree_root(height))
+        assert read_whole(chain, height) == read_whole(whole, height)
     for column in (rows.HEADER, rows.CERTIFICATE, rows.HEADER_HASH, rows.STATE):
         assert columns(chain, column) == columns(whole, column)
     for column in (rows.PAYLOAD, rows.TRANSACTION, rows.RECEIPT, rows.STALE):
@@ -73,28 +104,18 @@ def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() 
             key for key in columns(whole, column) if rows.height_of(key) >= FLOOR
         ]
     assert len(columns(chain, rows.TX_INDEX)) == 4 * (LENGTH - FLOOR + 1)
-    in_use = set(columns(chain, rows.VALUE) + columns(chain, rows.NODE))
-    assert in_use < set(columns(whole, rows.VALUE) + columns(whole, rows.NODE))
 
 
-def test_state_rows_of_no_held_tree_are_gone() -> None:
+def test_records_are_marked_dead_exactly_when_no_held_tree_needs_them() -> None:
     chain = pruned(make())
-    used: set[bytes] = set()
-    for height in range(FLOOR - 1, LENGTH + 1):
-        waiting = [(chain.ledger.read.tree_root(height), b"")]
-        while waiting:
-            ref, path = waiting.pop()
-            if ref is None:
-                continue
-            if ref[2] is not None:
-                used.add(rows.value_key(ref[1], ref[2]))
-                continue
-            used.add(rows.node_key(ref[1], path))
-            from chain.ledger.statetree import children_of
-
-            node = node_loader(chain.store)(ref[1], path)
-            waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
-    assert set(columns(chain, rows.VALUE)) | set(columns(chain, rows.NODE)) == used
+    written = {
+        where: 4 + len(record)
+        for segment in segments(chain.store)
+        for where, record in chain.store.segment_records(segment.number)
+    }
+    dead = {key[1:] for key in columns(chain, rows.DEAD)}
+    assert dead == written.keys() - records_used(chain, FLOOR - 1, LENGTH)
+    assert sum(segment.dead for segment in segments(chain.store)) == sum(written[where] for where in dead)
 
 
 def test_what_was_pruned_is_said_with_its_archive_and_proofs_made_before_still_hold() -> None:
@@ -163,11 +184,11 @@ class CrashingStore(MemoryStore):
 
     writes_left = -1
 
-    def write(self, puts, deletes=(), *, sync=True):  # type: ignore[no-untyped-def]
+    def write(self, *changes: Any, **options: Any) -> None:
         if self.writes_left == 0:
             raise Crash
         self.writes_left -= 1
-        super().write(puts, deletes, sync=sync)
+        super().write(*changes, **options)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True)

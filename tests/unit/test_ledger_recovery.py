@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,17 +33,17 @@ class Crash(Exception):
 class CrashingStore(MemoryStore):
     """Loses power at the n-th write, before or after it reached the disk."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, origin: MemoryStore | None = None) -> None:
+        super().__init__(origin)
         self.left = 10**9
         self.after = False
 
-    def write(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+    def write(self, *changes: Any, **options: Any) -> None:
         self.left -= 1
         if self.left == 0 and not self.after:
             self.crash()
             raise Crash
-        super().write(puts, deletes, sync=sync)
+        super().write(*changes, **options)
         if self.left == 0:
             self.crash()
             raise Crash
@@ -274,8 +275,7 @@ def test_an_interrupted_rebuild_is_recognised_and_can_be_repeated() -> None:
     advance(model, work)
     expected = dict(model.store.iterate())
     for crash_at in range(1, 30):
-        store = CrashingStore()
-        store.write(expected.items())
+        store = CrashingStore(model.store)
         store.left = crash_at
         try:
             Ledger.rebuild(store, genesis, ToyRuntime())

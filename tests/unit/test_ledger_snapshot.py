@@ -7,6 +7,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +18,10 @@ from chain.ledger.anchor import Anchor, TrustedSets, make_anchor
 from chain.ledger.genesis import Limits
 from chain.ledger.holding import NotHeld
 from chain.ledger.ledger import Ledger
+from chain.ledger.records import BLOCKS, ends, segments
 from chain.ledger.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
-from chain.ledger.state import node_loader
-from chain.ledger.statechunk import StateChunk, check_tree, make_chunk, ref_at
+from chain.ledger.state import entries, entry_of, node_loader
+from chain.ledger.statechunk import StateChunk, leaves_below, make_chunk, ref_at
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import decode, encode
@@ -62,6 +64,13 @@ def fill(load: StateLoad, choose: Callable[[list[bytes]], bytes] = lambda paths:
         load.take(chunk_of(source(), load.height, choose(list(load.loader.wanted()))))
 
 
+def read_whole(ledger: Ledger, height: int) -> dict[bytes, bytes]:
+    """Read the whole state of a height through its tree, all of it checked: row key -> value."""
+    store, root = ledger.store, ledger.read.tree_root(height)
+    leaves = [] if root is None else leaves_below(node_loader(store), root, b"")
+    return {rows.STATE + name: value for name, value in (entry_of(store, leaf) for leaf in leaves)}
+
+
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SMALL.items():
@@ -80,21 +89,13 @@ def test_a_state_loaded_in_any_order_is_the_state_of_its_height_and_the_chain_go
     for key in (100, 1_214, "a", "never"):
         place = ("toy", map_key("values", key))
         assert ledger.read.state(*place) == other.read.state(*place) == ledger.read.state_at(*place, HEIGHT)
-    assert check_tree(
-        node_loader(ledger.store), ledger.read.entry_at_leaf, ledger.read.tree_root(HEIGHT)
-    ) == sum(1 for _ in source().store.iterate(prefix=rows.STATE))
-    follow = ToyChain(GENESIS, copy_of(source().store))
+    assert read_whole(ledger, HEIGHT) == dict(entries(source().store, rows.STATE))
+    follow = ToyChain(GENESIS, MemoryStore(source().store))
     for call in (follow.call("put", {"key": 1, "value": seed}), follow.call("delete", {"key": 105})):
         follow.add(call)
         ledger.apply_block(follow.block(follow.ledger.head.height))
     assert ledger.head == follow.ledger.head
     Ledger(chain.store, GENESIS, ToyRuntime())  # opens: its parts agree
-
-
-def copy_of(store: MemoryStore | object) -> MemoryStore:
-    copy = MemoryStore()
-    copy.write(list(store.iterate()))  # type: ignore[attr-defined]
-    return copy
 
 
 def loaded() -> ToyChain:
@@ -132,7 +133,7 @@ def test_a_state_brings_the_validators_and_limits_that_hold_and_that_are_announc
 
 def test_a_replay_is_refused_after_a_snapshot_as_by_those_who_executed_everything() -> None:
     """Planted fault of others: the nonce window not persisted."""
-    full, fresh = ToyChain(GENESIS, copy_of(source().store)), loaded()
+    full, fresh = ToyChain(GENESIS, MemoryStore(source().store)), loaded()
     old = source().ledger.read.transactions(HEIGHT - 2)[3]
     raw = full.call("put", {"key": 5, "value": 5})
     candidates = [type(raw).of(old), raw]
@@ -244,11 +245,11 @@ class CrashingStore(MemoryStore):
 
     writes_left = -1
 
-    def write(self, puts, deletes=(), *, sync=True):  # type: ignore[no-untyped-def]
+    def write(self, *changes: Any, **options: Any) -> None:
         if self.writes_left == 0:
             raise Crash
         self.writes_left -= 1
-        super().write(puts, deletes, sync=sync)
+        super().write(*changes, **options)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -273,9 +274,11 @@ def test_whatever_write_a_crash_cuts_off_the_directory_opens_and_ends_at_the_sam
         fill(resumed)
         ledger.replace(resumed.install)
     assert ledger.head == source().ledger.head
-    expected = dict(source().store.iterate(prefix=rows.STATE))
-    assert dict(store.iterate(prefix=rows.STATE)) == expected
-    check_tree(node_loader(store), ledger.read.entry_at_leaf, ledger.read.tree_root(HEIGHT))
+    expected = dict(entries(source().store, rows.STATE))
+    assert dict(entries(store, rows.STATE)) == expected
+    assert read_whole(ledger, HEIGHT) == expected
+    assert {each.stream for each in segments(store)} == {BLOCKS}
+    assert ends(store).keys() == {BLOCKS}
     assert not list(store.iterate(prefix=rows.PARTIAL))
 
 
@@ -302,7 +305,8 @@ def test_a_ledger_that_executes_while_a_state_arrives_loses_nothing() -> None:
         chain.ledger.replace(load.install)
     chain.ledger.replace(load.abandon)
     assert chain.ledger.head == source().ledger.head
-    check_tree(node_loader(chain.store), chain.ledger.read.entry_at_leaf, chain.ledger.read.tree_root(HEIGHT))
+    assert read_whole(chain.ledger, HEIGHT) == read_whole(source().ledger, HEIGHT)
+    assert ends(chain.store).keys() == {BLOCKS}
 
 
 def test_a_snapshot_of_a_ledger_that_diverged_is_refused() -> None:

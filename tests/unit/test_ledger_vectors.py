@@ -79,7 +79,7 @@ def examples() -> dict[str, Any]:
         read.head(),
         ValidatorSet(whole.validators),
         window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
-        rows.Held(blocks=5, state=4, headers=2, swept=1, rooted=4, archive="archive"),
+        rows.Held(blocks=5, state=4, headers=2, swept=1, archive="archive"),
         change,
         anchored,
         snapshot.Loading(anchored, (change,), installing=True),

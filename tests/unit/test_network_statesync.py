@@ -341,8 +341,7 @@ def test_a_pruned_node_serves_states_it_holds_and_denies_older_ones(monkeypatch:
     from chain.ledger import prune
 
     monkeypatch.setattr(prune, "WINDOW", 4)
-    store = MemoryStore()
-    store.write(list(source().store.iterate()))
+    store = MemoryStore(source().store)
     ledger = Ledger(store, GENESIS, ToyRuntime())
     set_floor(store, LENGTH - 10, "")
     while sweep(store):
@@ -416,8 +415,8 @@ def test_a_peer_that_leaves_out_what_leads_to_the_validators_in_force_is_refused
 def test_a_node_that_lacks_the_header_of_a_change_proves_nothing_rather_than_half() -> None:
     chain = governed(2)
     first = chain.ledger.schedule.sets(1)[0].first - GENESIS.limits.consensus_window
-    store = MemoryStore()
-    store.write([(key, row) for key, row in chain.store.iterate() if key != rows.at(rows.HEADER, first)])
+    store = MemoryStore(chain.store)
+    store.write([], [rows.at(rows.HEADER, first)])
     store.write([(rows.HELD_KEY, encode(rows.Held(headers=first + 1)))])
     server = serving.Server(SyncChain(Ledger(store, GENESIS, ToyRuntime())))
     answer = server.answer(OTHER, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)), 0)

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.ledger.proof import check_state_proof
+from chain.ledger.records import Records, segments
+from chain.ledger.state import node_loader
 from chain.ledger.statetree import (
     Ref,
     StateProof,
@@ -24,8 +26,8 @@ from chain.ledger.statetree import (
     root_of,
     state_key_hash,
     state_value_hash,
-    stored_hash,
 )
+from chain.ledger.store import MemoryStore
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import DecodeError, ProofInvalid
@@ -47,29 +49,36 @@ BLOCKS = st.lists(
 
 
 class Kept:
-    """A tree with its rows in a dict, as the ledger keeps them."""
+    """A tree with its records in a store, as the ledger keeps them; a value's record is its hash."""
 
     def __init__(self) -> None:
-        self.nodes: dict[tuple[int, bytes], bytes] = {}
+        self.store = MemoryStore()
+        self.load = node_loader(self.store)
         self.tree = StateTree(self.load)
         self.root: Ref | None = None
         self.roots: dict[int, Ref | None] = {0: None}
-        self.stale: dict[int, list[tuple[int, bytes]]] = {}
-        self.stale_leaves: list[tuple[int, bytes]] = []
+        self.stale: list[bytes] = []
+        self.replaced: list[set[bytes]] = []
         self.height = 0
-
-    def load(self, height: int, path: bytes) -> bytes:
-        return self.nodes[height, path]
 
     def apply(self, changes: dict[bytes, bytes | None]) -> None:
         self.height += 1
-        update = self.tree.update(self.root, self.height, changes)
-        for path, node in update.nodes:
-            assert (self.height, path) not in self.nodes
-            self.nodes[self.height, path] = node
+        records = Records(self.store.next_record())
+        leaves = {
+            key: (value, b"" if value is None else records.add(value)) for key, value in changes.items()
+        }
+        update = self.tree.update(self.root, leaves, records)
+        self.store.write([], records=records.joined())
+        self.tree.keep(update)
         self.root = self.roots[self.height] = update.root
-        self.stale[self.height] = update.stale_nodes
-        self.stale_leaves += update.stale_leaves
+        self.stale += update.stale
+        self.replaced.append(update.replaced)
+
+    def written(self) -> list[bytes]:
+        """Return the places of all records, nodes and values."""
+        return [
+            where for each in segments(self.store) for where, _ in self.store.segment_records(each.number)
+        ]
 
     def root_hash(self, height: int | None = None) -> bytes:
         root = self.roots[self.height if height is None else height]
@@ -90,13 +99,15 @@ def fresh_root(values: dict[bytes, bytes]) -> bytes:
     return kept.root_hash()
 
 
-def reachable(kept: Kept, ref: Ref | None, path: bytes = b"") -> set[tuple[int, bytes]]:
-    if ref is None or ref[2] is not None:
+def reachable(kept: Kept, ref: Ref | None, path: bytes = b"") -> set[bytes]:
+    """Return the places of a tree's nodes and values; every node is checked against its hash."""
+    if ref is None:
         return set()
-    node = kept.nodes[ref[1], path]
-    assert stored_hash(node) == ref[0]
-    found = {(ref[1], path)}
-    for nibble, child in children_of(node).items():
+    if ref[2] is not None:
+        assert leaf_hash(ref[2], kept.store.record(ref[1])) == ref[0]
+        return {ref[1]}
+    found = {ref[1]}
+    for nibble, child in children_of(kept.load(ref[1], path, ref[0])).items():
         found |= reachable(kept, child, path + b"%x" % nibble)
     return found
 
@@ -125,19 +136,33 @@ def test_stale_lists_name_exactly_what_the_newest_tree_no_longer_uses(
     blocks: list[dict[bytes, bytes | None]],
 ) -> None:
     kept = Kept()
-    written: dict[bytes, int] = {}
-    replaced: list[tuple[int, bytes]] = []
+    present: set[bytes] = set()
     for changes in blocks:
         kept.apply(changes)
-        for key, value in changes.items():
-            if key in written:
-                replaced.append((written.pop(key), key))
-            if value is not None:
-                written[key] = kept.height
-    stale = [node for nodes in kept.stale.values() for node in nodes]
-    assert len(stale) == len(set(stale))
-    assert set(kept.nodes) - set(stale) == reachable(kept, kept.root)
-    assert sorted(kept.stale_leaves) == sorted(replaced)
+        assert kept.replaced[-1] == present & changes.keys()
+        present = (present | changes.keys()) - {key for key, value in changes.items() if value is None}
+    assert len(kept.stale) == len(set(kept.stale))
+    assert set(kept.written()) - set(kept.stale) == reachable(kept, kept.root)
+    for root in kept.roots.values():
+        assert reachable(kept, root) <= set(kept.written()), "no former tree is touched"
+
+
+@PROPERTY
+@given(BLOCKS, st.lists(st.booleans(), min_size=8, max_size=8))
+def test_the_tree_finds_the_leaf_of_every_key_whatever_it_remembers(
+    blocks: list[dict[bytes, bytes | None]], restarts: list[bool]
+) -> None:
+    kept = Kept()
+    model: dict[bytes, bytes] = {}
+    for changes, restart in zip(blocks, restarts, strict=False):
+        if restart:
+            kept.tree = StateTree(kept.load)
+        kept.apply(changes)
+        model = {key: value for key, value in {**model, **changes}.items() if value is not None}
+        for key in {*model, *changes, b"\xab" * 32}:
+            leaf = kept.tree.leaf(kept.root, key)
+            found = None if leaf is None else leaf[0]
+            assert found == (leaf_hash(key, model[key]) if key in model else None)
 
 
 @PROPERTY
@@ -205,7 +230,7 @@ def test_leaf_and_inner_node_cannot_stand_for_one_another() -> None:
     assert leaf_hash(b"a" * 32, b"b" * 32) != node_hash(0x6162, b"a" * 30 + b"b" * 32)
 
 
-def test_a_restarted_tree_continues_from_its_rows() -> None:
+def test_a_restarted_tree_continues_from_its_records() -> None:
     seeded = random.Random(7)
     kept = Kept()
     for _ in range(20):
@@ -213,6 +238,7 @@ def test_a_restarted_tree_continues_from_its_rows() -> None:
         kept.tree = StateTree(kept.load)
     kept.apply({})
     assert kept.root == kept.roots[20]
+    assert reachable(kept, kept.root) == set(kept.written()) - set(kept.stale)
 
 
 def test_the_root_of_known_entries_is_pinned() -> None:
