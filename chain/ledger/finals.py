@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from chain.ledger.window import WINDOW
+from chain.ledger.window import NAMESPACE, WINDOW, read_entry, window_key
+from chain.primitives.execution import StateReader
 
 BITS = 1 << 23
 """1 MiB a filter: at 1,000 ids a height, seven answers in a thousand are a needless "perhaps"."""
@@ -36,6 +37,14 @@ class RecentIds:
             bits[first >> 3] |= 1 << (first & 7)
             bits[second >> 3] |= 1 << (second & 7)
             bits[third >> 3] |= 1 << (third & 7)
+
+    @classmethod
+    def of(cls, state: StateReader, head: int) -> RecentIds:
+        """Return the ids of the last `WINDOW` heights, as the state of the head keeps them."""
+        recent = cls()
+        for height in range(max(0, head - WINDOW + 1), head + 1):
+            recent.add(read_entry(height, state.get(NAMESPACE, window_key(height))).tx_ids())
+        return recent
 
     def __contains__(self, tx_id: bytes) -> bool:
         """Tell whether an id may have been decided: never False for one of the last `WINDOW` heights."""

@@ -33,7 +33,7 @@ from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, TreeState, change_state, member_of, newest_state, node_loader
 from chain.ledger.statetree import Ref, StateTree
 from chain.ledger.store import Store, check_format
-from chain.ledger.window import NAMESPACE, WINDOW, executed_at, read_entry, window_key, window_writes
+from chain.ledger.window import executed_at, window_writes
 from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
@@ -114,10 +114,7 @@ class Ledger:
         self.schedule.load()
 
     def _start_state(self, root: Ref | None, head: int = -1) -> None:
-        self._recent = RecentIds()
-        state = TreeState(self.store, root)
-        for height in range(max(0, head - WINDOW + 1), head + 1):
-            self._recent.add(read_entry(height, state.get(NAMESPACE, window_key(height))).tx_ids())
+        self._recent = RecentIds.of(TreeState(self.store, root), head)
         self._tree = StateTree(node_loader(self.store))
         self._state = CachedState(self.store, self._tree, root)
 

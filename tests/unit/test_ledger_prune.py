@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.ledger import prune, rows, snapshot, window
+from chain.ledger import finals, prune, rows, snapshot, window
 from chain.ledger.block import Candidate
 from chain.ledger.holding import NotHeld
 from chain.ledger.ledger import Ledger
@@ -28,7 +28,7 @@ WINDOW, LENGTH, FLOOR = 4, 14, 9
 
 @pytest.fixture(autouse=True)
 def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (window, prune, snapshot):
+    for module in (window, prune, snapshot, finals):
         monkeypatch.setattr(module, "WINDOW", WINDOW)
 
 
@@ -197,7 +197,7 @@ def test_a_crash_at_any_write_leaves_a_ledger_that_finishes_pruning(
     crash_at: int, lost: int, step: int, rebuild: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (window, prune, snapshot):
+        for module in (window, prune, snapshot, finals):
             patch.setattr(module, "WINDOW", WINDOW)
         patch.setattr(prune, "SWEEP_ROWS", step)
         store = CrashingStore()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.ledger.proof import check_state_proof
-from chain.ledger.records import Records, segments
+from chain.ledger.records import segments
 from chain.ledger.state import node_loader
 from chain.ledger.statetree import (
     Ref,
@@ -63,12 +63,12 @@ class Kept:
 
     def apply(self, changes: dict[bytes, bytes | None]) -> None:
         self.height += 1
-        records = Records(self.store.next_record())
+        records = self.store.records()
         leaves = {
             key: (value, b"" if value is None else records.add(value)) for key, value in changes.items()
         }
         update = self.tree.update(self.root, leaves, records)
-        self.store.write([], records=records.joined())
+        self.store.write([], records=records)
         self.tree.keep(update)
         self.root = self.roots[self.height] = update.root
         self.stale += update.stale
