@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from chain.ledger import rows
+from chain.ledger.faults import DataDamaged
 from chain.ledger.records import (
     BLOCKS,
     MOVED,
+    REMEDY,
     SEGMENT_BYTES,
     Row,
     Segment,
@@ -64,9 +66,14 @@ def _give_up(store: Store, segment: Segment) -> None:
     marks = [key for key, _ in store.iterate(prefix=prefix)]
     dead = {key[1:] for key in marks}
     records = store.records()
-    puts = [
-        (MOVED + where, records.add(record))
-        for where, record in store.segment_records(segment.number)
-        if where not in dead
-    ]
+    puts: list[Row] = []
+    for where, record in store.segment_records(segment.number):
+        if where in dead:
+            dead.remove(where)
+        else:
+            puts.append((MOVED + where, records.add(record)))
+    if dead:  # a damaged length led astray, so what was read is not what stands there
+        raise DataDamaged(
+            f"record log: segment {segment.number} is damaged, records are not where they should be{REMEDY}"
+        )
     store.write(puts, marks, records=records, retired=[segment.number])

@@ -14,6 +14,7 @@ from chain.ledger.faults import DataDamaged, DataLocked, StorageFailed
 from chain.ledger.records import BLOCKS, Records, RecordStore, Row, segment_key
 from chain.ledger.segmentfiles import FileSegments
 from chain.ledger.store import key_range
+from chain.primitives.errors import AssentError
 
 OPEN_FILES_MAX = 256
 BLOOM_BITS = 10
@@ -94,7 +95,7 @@ class LevelStore(LevelRows):
         super().__init__(db, path)
         try:
             self._records = RecordStore(self, FileSegments(path / RECORDS))
-        except StorageFailed:
+        except AssentError:
             db.close()
             raise
 
@@ -129,14 +130,13 @@ class LevelStore(LevelRows):
         """Return an empty collection of records that will follow the last of a stream."""
         return self._records.begin(stream)
 
-    @property
-    def lacking(self) -> list[int]:
-        """Segments of the log that count, but are not there in full."""
-        return self._records.lacking
-
     def segment_records(self, number: int) -> Iterator[Row]:
         """Yield (where, record) of a whole segment of the log."""
         return self._records.scan(number)
+
+    def check_records(self) -> None:
+        """Raise DataDamaged when, on opening, a segment of the log was missing or too short."""
+        self._records.check()
 
     def compact(self) -> None:
         """Give the room of deleted rows back to the disk now (it happens by itself, later)."""

@@ -12,6 +12,7 @@ from itertools import islice
 
 from chain.ledger import rows
 from chain.ledger.block import Candidate, header_hash
+from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import Genesis
 from chain.ledger.queries import Queries
 from chain.ledger.records import LOADING, Row, end_key, segments, take_over
@@ -47,7 +48,7 @@ def begin_rebuild(store: Store, genesis: Genesis) -> tuple[int, int]:
     target = max(base, rows.height_of(newest[0]) if newest else 0)
     forget_load(store)
     kept, retired = (
-        _copy_base(store, read, base) if base else ([], [found.number for found in segments(store)])
+        _kept_base(store, read, base) if base else ([], [found.number for found in segments(store)])
     )
     gone = [rows.HEAD_KEY, rows.CERTIFIED_KEY, end_key(LOADING)]
     store.write([(rows.REBUILD_KEY, target.to_bytes(8, "big")), *kept], gone, retired=retired)
@@ -58,6 +59,17 @@ def begin_rebuild(store: Store, genesis: Genesis) -> tuple[int, int]:
     if base:
         _restore_base(store, read, base)
     return base, target
+
+
+def _kept_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[int]]:
+    try:
+        return _copy_base(store, read, base)
+    except DataDamaged as error:
+        raise DataDamaged(
+            f"ledger: the oldest state held, of height {base}, is damaged ({str(error).partition(';')[0]}), "
+            "and the blocks below it are not here: remove the directory and let the node fetch the chain "
+            "from its peers"
+        ) from None
 
 
 def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[int]]:

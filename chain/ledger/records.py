@@ -28,7 +28,7 @@ BLOCKS, LOADING = 0, 1
 READ_BYTES = 1_536
 """Read at once: every tree node and most values fit."""
 _NUMBER = 0x1_0000_0000
-_REMEDY = (
+REMEDY = (
     "; run `assent node rebuild`, or remove the directory and let the node fetch the chain from its peers"
 )
 
@@ -157,7 +157,9 @@ class RecordLog:
         A segment that a stream was promised (`end`) stays its own, though no row knows it yet.
         """
         sizes, live = self._segments.sizes(), set(live)
-        self._ends = {stream: end for stream, end in self._ends.items() if end.segment not in sizes}
+        self._ends = {
+            stream: end for stream, end in self._ends.items() if not end.offset and end.segment not in sizes
+        }
         self._top = max(self._top, 0, *live, *sizes)
         for number in sizes.keys() - live:
             self._segments.remove(number)
@@ -205,7 +207,7 @@ class RecordLog:
             rest = self._segments.read(number, offset + 4, end - 4)
             if rest is not None and len(rest) == end - 4:
                 return rest
-        raise DataDamaged(f"record log: segment {number} has no record at offset {offset}{_REMEDY}")
+        raise DataDamaged(f"record log: segment {number} has no record at offset {offset}{REMEDY}")
 
     def scan(self, number: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield (where, record) of a whole segment."""
@@ -214,7 +216,7 @@ class RecordLog:
             where = (number * _NUMBER + offset).to_bytes(8, "big")
             record = self.read(where)
             if record is None:
-                raise DataDamaged(f"record log: segment {number} is missing{_REMEDY}")
+                raise DataDamaged(f"record log: segment {number} is missing{REMEDY}")
             yield where, record
             offset += 4 + len(record)
 
@@ -291,18 +293,21 @@ def ends(rows: Rows) -> dict[int, End]:
 class RecordStore:
     """The records of one store; the lock makes appends and the rows about them one step."""
 
-    __slots__ = ("_lock", "_log", "_rows", "lacking")
+    __slots__ = ("_lacking", "_lock", "_log", "_rows")
 
     def __init__(self, rows: Rows, kept: Segments) -> None:
+        """Open them, and cut off what the rows do not know; see `check`."""
         self._rows, self._log, self._lock = rows, RecordLog(kept), Lock()
-        self.lacking: list[int] = []
-        """Segments that count, but are not there in full."""
-        self.open()
+        self._lacking: list[int] = []
+        self._open()
 
-    def open(self) -> None:
-        """Go back to what the rows say."""
-        live = [segment.number for segment in segments(self._rows)]
-        self.lacking = self._log.open(ends(self._rows), live)
+    def _open(self) -> None:
+        self._lacking = self._log.open(ends(self._rows), [segment.number for segment in segments(self._rows)])
+
+    def check(self) -> None:
+        """Raise DataDamaged when a segment that counts was not there in full; a rebuild does without it."""
+        if self._lacking:
+            raise DataDamaged(f"record log: segment {self._lacking[0]} is missing or too short{REMEDY}")
 
     def begin(self, stream: int) -> Records:
         """Return an empty collection of records that will follow the last of a stream."""
@@ -315,7 +320,7 @@ class RecordStore:
         while found is None:
             moved = self._rows.get(MOVED + where)
             if moved is None or moved <= where:
-                raise DataDamaged(f"record log: segment {place_of(where)[0]} is missing{_REMEDY}")
+                raise DataDamaged(f"record log: segment {place_of(where)[0]} is missing{REMEDY}")
             where, found = moved, self._log.read(moved)
         return found
 
@@ -341,4 +346,4 @@ class RecordStore:
             else:
                 yield puts
             if retired:
-                self.open()
+                self._open()

@@ -44,8 +44,7 @@ def check_directory(store: Store, queries: Queries) -> tuple[Head, Header, int]:
     """Return (head, its header, certified height) if the parts agree; raise DataDamaged naming the part."""
     if store.get(rows.REBUILD_KEY) is not None:
         raise DataDamaged("ledger: a rebuild was interrupted; run `assent node rebuild` again")
-    if store.lacking:
-        raise damaged(f"segment {store.lacking[0]} of the record log is missing or too short")
+    store.check_records()
     try:
         head = queries.head()
         header = _check_head(store, queries, head)

@@ -61,6 +61,8 @@ class FileSegments:
             at = offset
             for first in range(0, len(parts), PARTS_AT_ONCE):
                 at += _write_all(fd, parts[first : first + PARTS_AT_ONCE], at)
+            if os.fstat(fd).st_size > at:  # left by an append that failed half-way
+                os.ftruncate(fd, at)
             os.fdatasync(fd)
             if offset == 0:
                 self._sync_folder()
@@ -83,9 +85,9 @@ class FileSegments:
 
     def remove(self, number: int) -> None:
         """Delete a segment; readers under way end well."""
-        self._files.pop(number, None)
         with self._explained(), suppress(FileNotFoundError):
             self._path(number).unlink()
+        self._files.pop(number, None)  # behind it, or a reader opens the file again and holds its room
 
     def _open(self, number: int, flags: int = 0) -> _File:
         file = self._files.get(number)

@@ -69,12 +69,11 @@ class Store(Reader, Protocol):
     def records(self, stream: int = BLOCKS) -> Records:
         """Return an empty collection of records that will follow the last of a stream of the log."""
 
-    @property
-    def lacking(self) -> list[int]:
-        """Segments of the log that count, but are not there in full: the directory is damaged."""
-
     def segment_records(self, number: int) -> Iterator[Row]:
         """Yield (where, record) of a whole segment of the log."""
+
+    def check_records(self) -> None:
+        """Raise DataDamaged when, on opening, a segment of the log was missing or too short."""
 
     def snapshot(self) -> Snapshot:
         """Return an immutable view of the rows as they are now."""
@@ -216,14 +215,13 @@ class MemoryStore(MemoryRows):
         """Return an empty collection of records that will follow the last of a stream."""
         return self._records.begin(stream)
 
-    @property
-    def lacking(self) -> list[int]:
-        """Segments of the log that count, but are not there in full."""
-        return self._records.lacking
-
     def segment_records(self, number: int) -> Iterator[Row]:
         """Yield (where, record) of a whole segment of the log."""
         return self._records.scan(number)
+
+    def check_records(self) -> None:
+        """Raise DataDamaged when, on opening, a segment of the log was missing or too short."""
+        self._records.check()
 
     def crash(self, kept: int = 0) -> None:
         """Lose the unsynced writes except the `kept` oldest, as a machine that lost power does."""
@@ -235,7 +233,7 @@ class MemoryStore(MemoryRows):
                     self._rows[key] = old
         self._undo.clear()
         self._order = None
-        self._records.open()
+        self._records = RecordStore(self, self._segments)
 
     def snapshot(self) -> MemoryRows:
         """Return a copy of the rows as they are now."""
