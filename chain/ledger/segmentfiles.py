@@ -16,7 +16,10 @@ _SUFFIX = ".rec"
 
 
 class _File:
-    """An open segment; its descriptor is closed when nobody uses it any more, so a reader never loses it."""
+    """An open segment; its descriptor is closed when nobody holds the object any more.
+
+    So whoever uses the descriptor keeps the object: another thread may forget it at any moment.
+    """
 
     __slots__ = ("fd",)
 
@@ -57,7 +60,8 @@ class FileSegments:
     def append(self, number: int, offset: int, parts: Sequence[bytes]) -> None:
         """Write durably at an offset, which is the end that counts; creates the segment at offset 0."""
         with self._explained():
-            fd = self._open(number, os.O_CREAT).fd
+            file = self._open(number, os.O_CREAT)
+            fd = file.fd
             at = offset
             for first in range(0, len(parts), PARTS_AT_ONCE):
                 at += _write_all(fd, parts[first : first + PARTS_AT_ONCE], at)
@@ -70,7 +74,8 @@ class FileSegments:
     def read(self, number: int, offset: int, size: int) -> bytes | None:
         """Return at most `size` bytes, None when there is no such segment."""
         try:
-            return os.pread((self._files.get(number) or self._open(number)).fd, size, offset)
+            file = self._files.get(number) or self._open(number)
+            return os.pread(file.fd, size, offset)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -79,9 +84,9 @@ class FileSegments:
     def cut(self, number: int, size: int) -> None:
         """Shorten a segment."""
         with self._explained():
-            fd = self._open(number).fd
-            os.ftruncate(fd, size)
-            os.fsync(fd)
+            file = self._open(number)
+            os.ftruncate(file.fd, size)
+            os.fsync(file.fd)
 
     def remove(self, number: int) -> None:
         """Delete a segment; readers under way end well."""

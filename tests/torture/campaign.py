@@ -75,6 +75,7 @@ class Campaign:
             "kill": self._kill, "kill all": self._kill, "pause": self._pause, "disconnect": self._cut,
             "split": self._split, "silence": self._silence, "slow": self._slow, "one wire": self._one_wire,
             "full disk": self._full_disk, "truncated log": self._truncated_log,
+            "truncated segment": self._truncated_segment,
         }  # fmt: skip
         try:
             await acts[fault.kind](fault)
@@ -183,6 +184,24 @@ class Campaign:
         refusal = "votes_damaged" if "votes_damaged" in text else "data_damaged"
         self._expect_refusal(node, code, refusal, "rejoin" if refusal == "votes_damaged" else "remove")
         self.outcomes[f"truncated log: {refusal}, wiped and caught up"] += 1
+        await self._wiped(node, fault)
+
+    async def _truncated_segment(self, fault: Fault) -> None:
+        node = self.node(fault.nodes[0])
+        node.kill()
+        name, lost = node.truncate_segment(fault.share)
+        self.say(f"SIGKILL {node.name}; {lost} bytes cut from the end of its {name}")
+        node.spawn()
+        if await node.answers(self.session):
+            self.outcomes["truncated segment: no row knew what was cut"] += 1
+            self.say(f"{node.name} starts: no row knew what was cut")
+            return
+        self._expect_refusal(node, await node.ends(10), "data_damaged", "remove")
+        self.outcomes["truncated segment: data_damaged, wiped and caught up"] += 1
+        await self._wiped(node, fault)
+
+    async def _wiped(self, node: NodeProcess, fault: Fault) -> None:
+        """Do what a refusal to start says, and wait until the node is of use again."""
         self.say(f"{node.name} refuses: {_last_error(node)}")
         node.wipe()
         await node.start(self.session, fault.kind)

@@ -15,12 +15,23 @@ WEIGHTS = {
     "one wire": 3,
     "full disk": 2,
     "truncated log": 2,
+    "truncated segment": 1,
     "kill all": 1,
     "split": 1,
 }
 MORE_THAN_F = frozenset({"kill all", "split"})
 """These take more nodes than may be faulty: the chain may stand still, but nothing may be lost."""
-OPENING = ("full disk", "truncated log", "pause", "kill", "slow", "kill all", "disconnect", "silence")
+OPENING = (
+    "full disk",
+    "truncated log",
+    "truncated segment",
+    "pause",
+    "kill",
+    "slow",
+    "kill all",
+    "disconnect",
+    "silence",
+)
 """The first faults of every campaign, in a random order, so that a short one has most of them."""
 
 

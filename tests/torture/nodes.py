@@ -19,6 +19,7 @@ import psutil
 from chain.cli.layout import OrgFolder
 from chain.config import load_node_config
 from chain.ledger.genesis import Genesis
+from chain.ledger.leveldb import RECORDS
 from tests.torture.verdict import TortureFailed
 
 ANSWER_S = 60.0
@@ -186,6 +187,17 @@ class NodeProcess:
         `share` in 0..1 picks how much of its last 16 KiB goes.
         """
         newest = self.newest_log()
+        size = newest.stat().st_size
+        lost = min(size, 1 + int(share * 16_384))
+        os.truncate(newest, size - lost)
+        return newest.name, lost
+
+    def truncate_segment(self, share: float) -> tuple[str, int]:
+        """Cut the newest segment of the record log (the node must be stopped); return (file, bytes lost).
+
+        `share` in 0..1 picks how much of its last 16 KiB goes.
+        """
+        newest = max((self.data / RECORDS).iterdir(), key=lambda path: int(path.stem))
         size = newest.stat().st_size
         lost = min(size, 1 + int(share * 16_384))
         os.truncate(newest, size - lost)
