@@ -128,12 +128,14 @@ def test_records_in_memory_are_those_that_rows_know_whatever_a_crash_took_back(s
         run_model(MemoryStore(), steps, reopen)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(STEPS)
 def test_records_in_files_are_those_that_rows_know_after_any_number_of_reopenings(steps: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         small(patch)
         patch.setattr(segmentfiles, "OPEN_FILES_MAX", 2)
+        for name in ("fsync", "fdatasync"):  # no power is lost here, and the disk may be busy
+            patch.setattr(os, name, lambda _fd: None)
 
         def reopen(store: LevelStore, _lost: int) -> tuple[LevelStore, int]:
             store.close()
