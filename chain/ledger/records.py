@@ -160,7 +160,8 @@ class RecordLog:
         self._ends = {
             stream: end for stream, end in self._ends.items() if not end.offset and end.segment not in sizes
         }
-        self._top = max(self._top, 0, *live, *sizes)
+        # a retired segment's number may still stand in its stream's end: it must not be another's
+        self._top = max(self._top, 0, *live, *sizes, *(end.segment for end in ends.values()))
         for number in sizes.keys() - live:
             self._segments.remove(number)
         short = live - sizes.keys()
