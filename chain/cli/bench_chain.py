@@ -246,18 +246,29 @@ def _cpu_s(org: OrgFolder) -> float:
 
 async def deploy_contract(
     urls: dict[str, str], admins: dict[str, PrivateKey], chain_id: bytes, contract: str, source: str
-) -> None:
-    """Propose a contract as the first organisation, approve it as two more, commit it as the last."""
-    seq, voted = 0, b""
-    for position, name in enumerate(list(urls)[:3]):
-        async with Client(urls[name]) as client:
+) -> int:
+    """Propose a contract as the first organisation, approve it as further ones until enough have, commit it.
+
+    `urls` and `admins` are by organisation; the last that votes commits. Returns how many transactions that
+    took; raises ProcessError when the consortium asks for more votes than there are keys.
+    """
+    named: dict[str, Value] = {"name": contract}
+    needed = 1
+    for votes, (name, url) in enumerate(urls.items(), 1):
+        async with Client(url) as client:
             account = Account(client, admins[name], chain_id)
-            if position == 0:
-                args = {"name": contract, "source": source, "arguments": {}, "terms": {}}
+            if votes == 1:
+                args = named | {"source": source, "arguments": {}, "terms": {}}
                 await account.send("lifecycle", "propose", args, gas_limit=5_000_000)
                 proposal: Any = await client.state("lifecycle", "proposals", f"{contract}/1")
-                seq, voted = proposal["seq"], proposal["hash"]
-                continue
-            await account.send("lifecycle", "approve", {"name": contract, "seq": seq, "hash": voted})
-            if position == 2:
-                await account.send("lifecycle", "commit", {"name": contract, "seq": seq}, gas_limit=5_000_000)
+                needed = int(await client.view("lifecycle", "votes_needed", named))
+                named["seq"] = proposal["seq"]
+                approval = named | {"hash": proposal["hash"]}
+            else:
+                await account.send("lifecycle", "approve", approval)
+            if votes == needed:
+                await account.send("lifecycle", "commit", named, gas_limit=5_000_000)
+                return votes + 1
+    raise processes.ProcessError(
+        f"{contract}: {needed} organisations must approve it, keys are here of {len(urls)}"
+    )

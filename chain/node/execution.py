@@ -147,10 +147,21 @@ class Executor:
                 repeated = self._ledger.execute(item.height, item.payload, ())
                 self._listener.executed(item.height, header_hash(repeated), ())
             elif missing := self._transactions.missing(ids := batch_ids(item.payload)):
-                self._wait_for(item.height, missing)
-                return
+                if not self._overtaken(item.height):
+                    self._wait_for(item.height, missing)
+                    return
             else:
                 self._start(partial(self._run, item, self._transactions.get(ids)))
+
+    def _overtaken(self, height: int) -> bool:
+        """Let the block of a height run before the batch that lacks transactions: it brings them."""
+        found = (item for item in self._queue if isinstance(item, Block) and item.header.height == height)
+        block = next(found, None)
+        if block is None:
+            return False
+        self._queue.remove(block)
+        self._queue.appendleft(block)
+        return True
 
     def _wait_for(self, height: int, missing: Sequence[bytes]) -> None:
         if self._ask_at is None:

@@ -52,6 +52,8 @@ class Campaign:
     session: aiohttp.ClientSession
     say: Say
     load: Load = field(default_factory=Load)
+    setup: int = 0
+    """Transactions that deployed the contract: ok, and counted by no counter."""
     done: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     affected: set[str] = field(default_factory=set)
@@ -376,7 +378,7 @@ async def _run(campaign: Campaign) -> dict[str, Any]:
         raise TortureFailed("a node ended at its first start:\n" + "\n".join(node.tail() for node in nodes))
     campaign.say(f"{len(nodes)} nodes run; deploying the contract {CONTRACT!r}")
     urls = {node.name: node.url for node in nodes}
-    await deploy_contract(urls, keys, campaign.genesis.chain_id, CONTRACT, SOURCE)
+    campaign.setup = await deploy_contract(urls, keys, campaign.genesis.chain_id, CONTRACT, SOURCE)
     campaign.began = campaign.calm_since = time.monotonic()
     background: list[Coroutine[Any, Any, None]] = [campaign.observe(), *[watch(load, node) for node in nodes]]
     tasks = [asyncio.create_task(work) for work in background]

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 RESTART_MAX_S = 5.0
 """Without the time in which other processes had the cores."""
-SETUP_TRANSACTIONS = 4
-"""Transactions that deploy the contract: ok, and counted by no counter."""
 
 
 async def report(campaign: Campaign, calm_s: float | None, errors: list[str]) -> dict[str, Any]:
@@ -33,7 +31,7 @@ async def report(campaign: Campaign, calm_s: float | None, errors: list[str]) ->
             )
             for node in nodes
         ]
-        broken += verdict.judge(held, load.certified, load.proved, SETUP_TRANSACTIONS)
+        broken += verdict.judge(held, load.certified, load.proved, campaign.setup)
     made = [start for node in nodes for start in node.starts]
     starts, own = sorted(s.answers_s for s in made), sorted(s.answers_s - s.waited_s for s in made)
     slow = [s for s in made if s.answers_s - s.waited_s > RESTART_MAX_S]

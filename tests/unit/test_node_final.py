@@ -172,6 +172,20 @@ def test_a_final_transaction_of_an_ordered_batch_is_fetched_when_only_its_id_is_
     assert scene.core.pool.ids() == []
 
 
+def test_a_batch_that_lacks_transactions_nobody_sends_is_overtaken_by_the_block_of_its_height(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, synced=True)
+    header = scene.ordered()
+    scene.source.add(scene.source.call("put", {"key": "k", "value": 10}))
+    for height in (HEIGHT + 1, HEIGHT + 2):
+        scene.core._executor.put(scene.source.block(height))
+    scene.machine.run()
+    assert scene.chain.ledger.read.header(HEIGHT + 1) == header
+    assert scene.chain.ledger.head_header == scene.source.ledger.head_header
+    assert scene.core.lacking() == []
+
+
 def test_a_final_transaction_of_an_ordered_batch_is_taken_from_the_own_ledger(tmp_path: Path) -> None:
     scene = Scene(tmp_path, synced=False)
     header = scene.ordered()
