@@ -260,8 +260,11 @@ class NodeCore:
         self._perform_sync(self.sync.installed(self._clock.now_ms()))
 
     def _settle(self, settled: Sequence[bytes]) -> None:
-        self._votes.executed(settled)
+        lapsed = self._votes.executed(settled, self.ledger.certified_height)
         self._follow_membership()
+        if unpromised := self.pool.not_waiting(lapsed):  # held for batches that came to nothing
+            named = self._executor.named() | self._orderer.named()
+            settled = [*settled, *[tx_id for tx_id in unpromised if tx_id not in named]]
         self.pool.remove_committed(settled, self.ledger.head.height, self._votes)
         self._wanted.difference_update(settled)
 

@@ -90,6 +90,11 @@ class Executor:
         item = self._queue[0] if self._queue and self._ask_at is not None else None
         return self._transactions.missing(batch_ids(item.payload)) if isinstance(item, Ordered) else []
 
+    def named(self) -> set[bytes]:
+        """Return the transactions of the batches that wait."""
+        waiting = [item.payload for item in self._queue if isinstance(item, Ordered)]
+        return {tx_id for payload in waiting for tx_id in batch_ids(payload)}
+
     def put(self, item: Ordered | Block) -> None:
         """Queue one height; consensus and catch-up keep far fewer than the bound in flight."""
         assert len(self._queue) < WAITING_MAX, "more heights handed over than can be in flight"

@@ -105,7 +105,7 @@ class Orderer:
             return None
         time = max(self._clock(), self._parent_time(turn.parents) + 1)
         ids = tuple([candidate.id for candidate in chosen])
-        self._votes.promise(chosen)
+        self._votes.promise(chosen, turn.height)
         return encode(Batch(turn.height, turn.view, self._key, time, ids))
 
     def check(self, candidate: Candidate) -> bool | None:
@@ -151,6 +151,10 @@ class Orderer:
         if candidate is not None and candidate.height <= self._ledger.head.height + 1:
             self._empty = None
             self._node.judged(candidate, self._may_be_empty(candidate.height, ()))
+
+    def named(self) -> set[bytes]:
+        """Return the transactions of the proposals that wait."""
+        return {tx_id for _, batch in self._waiting.values() for tx_id in batch.tx_ids}
 
     def lacking(self) -> list[bytes]:
         """Return the transactions that proposals wait for."""
@@ -230,7 +234,7 @@ class Orderer:
         limits = self._ledger.schedule.limits_at(batch.height)
         if sum(len(candidate.raw) for candidate in found) > limits.block_bytes:
             return False
-        self._votes.promise(found)
+        self._votes.promise(found, batch.height)
         return True
 
     def _wait_for(self, candidate: Candidate, batch: Batch, missing: list[bytes]) -> None:

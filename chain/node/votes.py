@@ -1,7 +1,8 @@
 """The durable votes of a validator, with the transactions that they promise to be able to execute.
 
 A vote for a batch is a promise that outlives a crash, but a batch only names its transactions. They are
-written in the same synced write as the vote, and deleted once the block that executed them is durable.
+written in the same synced write as the vote, and deleted once the block that executed them is durable, or
+once the height of their batch is certified and executed: what it did not settle no batch of it ever will.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from chain.ledger.block import BATCH_BYTES_MAX, BATCH_TXS_MAX, TX_BYTES_MAX, Can
 from chain.ledger.rows import VOTES
 from chain.ledger.store import Store
 from chain.node.marker import Marker
-from chain.primitives.codec import Bound, decode, encode, record
+from chain.primitives.codec import U64, Bound, decode, encode, record
 from consensus.errors import VotesDamaged
 from consensus.votes import EVIDENCE
 
@@ -24,6 +25,8 @@ _VOTE, _PROMISED, _WRITES, _EVIDENCE = VOTES + b"v", VOTES + b"t", VOTES + b"w",
 class Promised:
     """Transactions of one batch that are promised: less what other rows hold or a block executed."""
 
+    height: U64
+    """The highest that they are promised for."""
     transactions: Annotated[
         tuple[Annotated[bytes, Bound(1, TX_BYTES_MAX + 128)], ...], Bound(1, BATCH_TXS_MAX)
     ]
@@ -57,6 +60,8 @@ class DurableVotes:
         """Promised transaction -> key of the row that holds it."""
         self._rows: dict[bytes, dict[bytes, bytes]] = {}
         """Key of a row -> id -> encoded transaction."""
+        self._heights: dict[bytes, int] = {}
+        """Key of a row -> the height that it is promised for."""
         self._next_row = 0
         self._staged: dict[bytes, bytes] = {}
         self._executed: list[bytes] = []
@@ -71,10 +76,9 @@ class DurableVotes:
     def promised(self) -> Iterator[Candidate]:
         """Yield the transactions that earlier votes promised; call once, at start."""
         for key, row in self._store.iterate(prefix=_PROMISED):
-            candidates = [
-                Candidate.of(decode(Transaction, raw)) for raw in decode(Promised, row).transactions
-            ]
-            self._hold(key, candidates)
+            read = decode(Promised, row)
+            candidates = [Candidate.of(decode(Transaction, raw)) for raw in read.transactions]
+            self._hold(key, read.height, candidates)
             yield from candidates
 
     def promised_ids(self) -> list[bytes]:
@@ -85,16 +89,36 @@ class DurableVotes:
         """Tell whether a vote promises this transaction and no durable block holds it."""
         return tx_id in self._row_of
 
-    def promise(self, candidates: Iterable[Candidate]) -> None:
-        """Add transactions to the next write, in one row; those already written are not written again."""
-        fresh = [candidate for candidate in candidates if candidate.id not in self._row_of]
+    def promise(self, candidates: Iterable[Candidate], height: int) -> None:
+        """Add transactions of a batch for a height to the next write, in one row.
+
+        Those already promised for that height or a higher one are not written again.
+        """
+        fresh = [item for item in candidates if self._promised_for(item.id) < height]
         if fresh:
+            self._take_out([item.id for item in fresh])
             key = _PROMISED + self._next_row.to_bytes(8, "big")
-            self._hold(key, fresh)
+            self._hold(key, height, fresh)
             self._stage(key)
 
-    def executed(self, tx_ids: Iterable[bytes]) -> None:
-        """Let the next write delete transactions that a durable block holds; the rest of a row stays."""
+    def executed(self, tx_ids: Iterable[bytes], certified: int) -> list[bytes]:
+        """Let the next write delete what no vote needs any more; the rest of a row stays.
+
+        These are transactions that a durable block holds, and those promised for heights up to `certified`,
+        which are executed; return the ids of the latter, whose batches came to nothing.
+        """
+        self._take_out(tx_ids)
+        lapsed: list[bytes] = []
+        for key in [key for key, height in self._heights.items() if height <= certified]:
+            lapsed += self._rows[key]
+        self._take_out(lapsed)
+        return lapsed
+
+    def _promised_for(self, tx_id: bytes) -> int:
+        key = self._row_of.get(tx_id)
+        return -1 if key is None else self._heights[key]
+
+    def _take_out(self, tx_ids: Iterable[bytes]) -> None:
         changed: dict[bytes, None] = {}
         for tx_id in tx_ids:
             key = self._row_of.pop(tx_id, None)
@@ -105,17 +129,18 @@ class DurableVotes:
             if self._rows[key]:
                 self._stage(key)
                 continue
-            del self._rows[key]
+            del self._rows[key], self._heights[key]
             self._staged.pop(key, None)
             self._executed.append(key)
 
-    def _hold(self, key: bytes, candidates: Iterable[Candidate]) -> None:
+    def _hold(self, key: bytes, height: int, candidates: Iterable[Candidate]) -> None:
         self._next_row = int.from_bytes(key[len(_PROMISED) :], "big") + 1
         held = self._rows[key] = {candidate.id: candidate.raw for candidate in candidates}
+        self._heights[key] = height
         self._row_of.update(dict.fromkeys(held, key))
 
     def _stage(self, key: bytes) -> None:
-        self._staged[key] = encode(Promised(tuple(self._rows[key].values())))
+        self._staged[key] = encode(Promised(self._heights[key], tuple(self._rows[key].values())))
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Write votes and promised transactions at once, durable when this returns."""

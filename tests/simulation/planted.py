@@ -222,7 +222,7 @@ def _payload_not_stored() -> list[Patch]:
 
 
 def _promise_not_kept() -> list[Patch]:
-    return [(DurableVotes, "promise", lambda _votes, _candidates: None)]
+    return [(DurableVotes, "promise", lambda _votes, _candidates, _height: None)]
 
 
 def _certificates_unchecked() -> list[Patch]:

@@ -242,3 +242,21 @@ def test_a_final_transaction_that_no_batch_names_is_neither_fetched_nor_taken(
     scene.core.on_time()
     assert scene.machine.asked() == []
     assert scene.core.pool.ids() == []
+
+
+def test_a_transaction_promised_in_a_batch_never_ordered_is_gone_once_it_expired(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, synced=False)
+    brief = scene.source.call("put", {"key": "k", "value": 1}, valid_until=HEIGHT + 1)
+    lasting = scene.source.call("put", {"key": "k", "value": 2})
+    for call in (brief, lasting):
+        scene.core.pool.admit(call, HEIGHT, verified=True)
+    time = scene.source.ledger.head_header.time + 1
+    payload = encode(Batch(HEIGHT + 1, 0, PEER, time, (brief.id, lasting.id)))
+    lost = Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False)
+    assert scene.core._orderer.check(lost) is True
+    assert set(scene.core._votes.promised_ids()) == {brief.id, lasting.id}
+    scene.source.add(scene.new)
+    scene.core._executor.put(scene.source.block(HEIGHT + 1))
+    scene.machine.run()
+    assert brief.id not in scene.core._votes.promised_ids()
+    assert scene.core.pool.ids() == [lasting.id]

@@ -162,7 +162,7 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
     again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert sorted(item.id for item in again.promised()) == sorted(call.id for call in calls)
     assert list(again.load()) == [(b"vote", b"1")]
-    again.executed([call.id for call in calls])
+    again.executed([call.id for call in calls], 0)
     again.write({}, [b"vote"])
     last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert (list(last.promised()), list(last.load())) == ([], [])
@@ -175,16 +175,37 @@ def test_of_a_promised_batch_the_part_that_was_not_executed_stays(tmp_path: Path
     assert payload is not None
     desk.votes.write({}, [])
     first, *rest = batch_ids(payload)
-    desk.votes.executed([first])
+    desk.votes.executed([first], 0)
     desk.votes.write({}, [])
     again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert [item.id for item in again.promised()] == rest
-    again.promise([calls[first], calls[rest[0]]])
+    again.promise([calls[first], calls[rest[0]]], 2)
     again.write({}, [])
     last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
     assert sorted(item.id for item in last.promised()) == sorted(calls)
-    last.executed(list(calls))
+    last.executed(list(calls), 0)
     last.write({}, [])
+    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).promised()) == []
+
+
+def test_a_promise_lapses_when_its_height_is_certified_unless_it_was_made_for_a_higher_one_too(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(tmp_path)
+    settled, idle, again, higher = desk.admit(1, 2, 3, 4)
+    desk.votes.promise([settled, idle, again], 2)
+    desk.votes.promise([again, higher], 3)
+    desk.votes.promise([again, higher], 2)
+    desk.votes.write({}, [])
+    assert desk.votes.executed([settled.id], 1) == []
+    assert desk.votes.executed([], 2) == [idle.id]
+    assert set(desk.votes.promised_ids()) == {again.id, higher.id}
+    desk.votes.write({}, [])
+    restarted = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    assert {item.id for item in restarted.promised()} == {again.id, higher.id}
+    assert restarted.executed([], 2) == []
+    assert set(restarted.executed([], 3)) == {again.id, higher.id}
+    restarted.write({}, [])
     assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).promised()) == []
 
 
