@@ -13,7 +13,7 @@ QUICK = (
     "wrong-quorum",
     "replay-ids-not-kept",
     "payload-not-stored",
-    "transactions-not-fetched",
+    "timer-never-fires",
     "unsynced-votes",
 )
 REQUIRED = {
