@@ -6,10 +6,10 @@ from chain.primitives.crypto import Signer
 from consensus import checkpoints, repair, view_change
 from consensus.errors import VotesDamaged
 from consensus.events import Head
-from consensus.messages import GAP, GAP_DIGEST
+from consensus.messages import GAP, GAP_DIGEST, payload_digest
 from consensus.replica import Replica
 from consensus.rules import Rules
-from consensus.slot import Check, Slot
+from consensus.slot import PAYLOADS_MAX, Check, Slot
 from consensus.state import State
 from consensus.votes import Accepted, Committing, Memory
 
@@ -69,12 +69,15 @@ def _restore_view(state: State, memory: Memory) -> None:
 
 
 def _restore_height(state: State, memory: Memory, height: int) -> None:
-    payloads = memory.payloads.get(height, [])
+    payloads = {payload_digest(payload): payload for payload in memory.payloads.get(height, [])}
     accepted, committing = memory.accepted.get(height), memory.committing.get(height)
     slot = Slot(height)
-    for payload in payloads:
-        slot.keep_payload(payload)
-    slot.stored = set(slot.payloads)
+    slot.stored = set(payloads)
+    votes = (accepted.prepare if accepted else None, committing.commit if committing else None)
+    for vote in votes:  # those we voted for stay, whatever other views proposed before
+        if vote is not None and vote.payload_digest in payloads:
+            slot.payloads[vote.payload_digest] = payloads.pop(vote.payload_digest)
+    slot.payloads.update(list(payloads.items())[: PAYLOADS_MAX - len(slot.payloads)])
     if height <= state.certified:
         state.forget(height, slot.stored)
         return

@@ -13,8 +13,9 @@ import pytest
 from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import PrivateKey
 from consensus.errors import VotesDamaged
-from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, signing_digest
-from consensus.votes import BIRTH, NEW_VIEW, accepted_key
+from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, payload_digest, signing_digest
+from consensus.slot import PAYLOADS_MAX
+from consensus.votes import BIRTH, NEW_VIEW, accepted_key, payload_key
 from tests.simulation.replicas import CHAIN_ID, Cluster, Node
 
 
@@ -46,6 +47,28 @@ def test_a_cluster_that_crashes_whole_at_any_stage_goes_on_from_its_votes(lost: 
         node.submit(0)
     cluster.run_to_height(1, 5_000)
     assert cluster.nodes[1].state.view == 0
+
+
+def test_a_vote_keeps_its_payload_across_a_restart_however_many_views_proposed_others() -> None:
+    """Found by simulation: after five views of a height, a restart could drop the one that was voted for."""
+    cluster = Cluster(4)
+    in_the_middle(cluster, Commit)
+    node = cluster.nodes[1]
+    digest = node.state.slots[1].digest
+    for view in range(2 * PAYLOADS_MAX):
+        payload = b"a proposal of view %d" % view
+        node.votes.rows[payload_key(1, payload_digest(payload))] = payload
+    restart(node)
+    assert node.state.slots[1].digest == digest
+    assert len(node.state.slots[1].payloads) == PAYLOADS_MAX
+    cluster.heal()
+    for other in cluster.nodes:
+        other.submit(0)
+    cluster.run_to_height(1, 10_000)
+    cluster.submit()  # rows go with a later write
+    cluster.run_to_height(2, 10_000)
+    kept = [key for key in node.votes.rows if key.startswith(payload_key(1, b""))]
+    assert kept == [], "the rows of a certified height go, all of them"
 
 
 def test_29_votes_are_sent_again_as_they_were_not_signed_again(monkeypatch: pytest.MonkeyPatch) -> None:
