@@ -17,7 +17,7 @@ from chain.ledger.proof import (
     ProvedTransaction,
     SetChange,
 )
-from chain.ledger.statetree import StateProof
+from chain.ledger.stateproof import StateProof
 from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.codec import U64, Bound, Hash, Name, PublicKey, record
 from chain.primitives.errors import ProofInvalid

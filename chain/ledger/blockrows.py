@@ -11,7 +11,7 @@ from chain.ledger.executor import Execution
 from chain.ledger.records import Row
 from chain.ledger.rows import Head
 from chain.ledger.state import StateChange
-from chain.ledger.statetree import Ref
+from chain.ledger.statenode import Ref
 from chain.ledger.window import Executed
 from chain.primitives.codec import encode
 from chain.primitives.crypto import ZERO_HASH

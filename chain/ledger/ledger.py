@@ -31,7 +31,8 @@ from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding
 from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, TreeState, change_state, member_of, newest_state, node_loader
-from chain.ledger.statetree import Ref, StateTree
+from chain.ledger.statenode import Ref
+from chain.ledger.statetree import StateTree
 from chain.ledger.store import Store, check_format
 from chain.ledger.window import executed_at, window_writes
 from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash

@@ -23,7 +23,8 @@ from chain.ledger.block import (
     transaction_id,
 )
 from chain.ledger.genesis import Genesis
-from chain.ledger.statetree import StateProof, root_of, state_key_hash, state_value_hash
+from chain.ledger.statenode import state_key_hash, state_value_hash
+from chain.ledger.stateproof import StateProof, root_of
 from chain.ledger.subjects import NAMESPACE, log_key, read_log
 from chain.primitives import merkle
 from chain.primitives.certificate import VALIDATORS_MAX, Certificate, check_certificate, validators_hash

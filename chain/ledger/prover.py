@@ -19,7 +19,8 @@ from chain.ledger.proof import (
 from chain.ledger.queries import PAGE_MAX, Queries
 from chain.ledger.schedule import Schedule
 from chain.ledger.state import node_loader
-from chain.ledger.statetree import StateProof, find, state_key_hash, state_value_hash
+from chain.ledger.statenode import state_key_hash, state_value_hash
+from chain.ledger.stateproof import StateProof, find
 from chain.ledger.store import Store
 from chain.ledger.subjects import NAMESPACE, log_key
 from chain.primitives import merkle

@@ -18,7 +18,8 @@ from chain.ledger.faults import DataDamaged
 from chain.ledger.holding import Holding, UnknownHeight
 from chain.ledger.rows import Head, Position
 from chain.ledger.state import entries, entry_of, newest_state, node_loader
-from chain.ledger.statetree import Ref, find, state_key_hash
+from chain.ledger.statenode import Ref, state_key_hash
+from chain.ledger.stateproof import find
 from chain.ledger.store import Store, after_prefix
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode

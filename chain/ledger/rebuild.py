@@ -21,7 +21,8 @@ from chain.ledger.rows import Head
 from chain.ledger.snapshot import complete_install, forget_load, index_window, names_of, write_in_parts
 from chain.ledger.state import entry_of, node_loader
 from chain.ledger.statechunk import leaves_below
-from chain.ledger.statetree import Ref, StateTree, hash_of_name, state_value_hash
+from chain.ledger.statenode import Ref, hash_of_name, state_value_hash
+from chain.ledger.statetree import StateTree
 from chain.ledger.store import Store, check_format, delete_range
 from chain.primitives.codec import encode
 from chain.primitives.crypto import ZERO_HASH

@@ -12,7 +12,7 @@
 | R      | height, index                 | encoded receipt                                              |
 | L      | subject, height               | number of the first entry, positions of the entries          |
 | C      | contract, event name, height  | positions of the events                                      |
-| S      | namespace, key                | current state                                                |
+| S      | namespace, key                | (an entry of the current state; the tree leads to its value) |
 | O      | height                        | root of the state tree                                       |
 | X      | height                        | place of the record that lists what this height made stale   |
 | D      | place of a record             | (that no tree in use needs; its segment is still there)      |
@@ -33,7 +33,7 @@ from functools import lru_cache
 from typing import Annotated
 
 from chain.ledger.records import MOVED
-from chain.ledger.statetree import Ref
+from chain.ledger.statenode import Ref
 from chain.primitives.codec import U64, U64_MAX, Bound, Hash, record
 from chain.primitives.errors import LimitError
 

@@ -25,7 +25,7 @@ from chain.ledger.records import LOADING, MOVED, Row, end_key, segments, take_ov
 from chain.ledger.rows import Head, Held
 from chain.ledger.state import TreeState, entry_of, node_loader
 from chain.ledger.statechunk import StateChunk, StateLoader, leaves_below
-from chain.ledger.statetree import Ref
+from chain.ledger.statenode import Ref
 from chain.ledger.store import Store, delete_range
 from chain.ledger.window import NAMESPACE, WINDOW, Executed, read_entry, window_key
 from chain.primitives.codec import Bound, decode, encode, record

@@ -13,18 +13,9 @@ from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
 from chain.ledger.recent import Recent
 from chain.ledger.records import Records, Row
-from chain.ledger.statetree import (
-    Load,
-    Ref,
-    StateTree,
-    TreeUpdate,
-    find,
-    hash_of_name,
-    is_node,
-    leaf_hash,
-    state_value_hash,
-    stored_hash,
-)
+from chain.ledger.statenode import Load, Ref, hash_of_name, is_node, leaf_hash, state_value_hash, stored_hash
+from chain.ledger.stateproof import find
+from chain.ledger.statetree import StateTree, TreeUpdate
 from chain.ledger.store import Reader
 from chain.primitives.codec import decode, decode_value
 from chain.primitives.errors import DecodeError

@@ -13,11 +13,10 @@ from typing import Annotated
 
 from chain.ledger import rows
 from chain.ledger.records import Records, Row
-from chain.ledger.statetree import (
+from chain.ledger.statenode import (
     DEPTH_MAX,
     Load,
     Ref,
-    build_subtree,
     children_of,
     hash_of_name,
     node_hash,
@@ -25,6 +24,7 @@ from chain.ledger.statetree import (
     state_value_hash,
     stored_hash,
 )
+from chain.ledger.statetree import build_subtree
 from chain.primitives.codec import Bound, Hash, record
 from chain.primitives.errors import ProofInvalid
 

@@ -23,7 +23,7 @@ from chain.audit.package import build_package
 from chain.audit.records import PARTS
 from chain.audit.verify import verify_bytes
 from chain.config import NodeConfig, Rpc
-from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, statetree, window
+from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, stateproof, window
 from chain.ledger.anchor import TrustedSets, make_anchor
 from chain.ledger.batches import check_proposal
 from chain.ledger.genesis import genesis_from_json, genesis_to_json
@@ -108,8 +108,8 @@ def pool_of(ledger: Ledger) -> Mempool:
 @cache
 def _records() -> tuple[type, ...]:
     modules = (
-        anchor, block, certificate, consensus_messages, genesis, proof, rows, snapshot, statechunk, statetree,
-        votes, window, wire,
+        anchor, block, certificate, consensus_messages, genesis, proof, rows, snapshot, statechunk,
+        stateproof, votes, window, wire,
     )  # fmt: skip
     found = {item for module in modules for item in vars(module).values() if _is_record(item)}
     return tuple(sorted(found, key=tag_of))

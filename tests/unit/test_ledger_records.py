@@ -31,7 +31,7 @@ from chain.ledger.prune import set_floor, sweep
 from chain.ledger.records import BLOCKS, LOADING, MOVED, place_of, segments
 from chain.ledger.state import entry_of, node_loader
 from chain.ledger.statechunk import leaves_below
-from chain.ledger.statetree import children_of
+from chain.ledger.statenode import children_of
 from chain.ledger.store import MemoryStore, Store
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.execution import map_key

@@ -22,7 +22,8 @@ from chain.ledger import (
     schedule,
     snapshot,
     statechunk,
-    statetree,
+    statenode,
+    stateproof,
     window,
 )
 from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
@@ -35,7 +36,7 @@ from chain.primitives.codec import _TAGS, decode, encode, tag_of
 from chain.primitives.execution import Event, map_key
 
 PATH = Path(__file__).parent.parent / "vectors" / "ledger_records.json"
-MODULES = (anchor, block, genesis, proof, rows, schedule, snapshot, statechunk, statetree, window)
+MODULES = (anchor, block, genesis, proof, rows, schedule, snapshot, statechunk, stateproof, window)
 
 
 def examples() -> dict[str, Any]:
@@ -97,10 +98,10 @@ def hashes(items: dict[str, Any]) -> dict[str, str]:
         "header hash": header_hash(items["header"]).hex(),
         "entry hash": entry.hex(),
         "rolling hash": rolling_hash(bytes(32), entry, 1).hex(),
-        "state key hash": statetree.state_key_hash("toy", map_key("values", "a")).hex(),
-        "state value hash": statetree.state_value_hash(b"\x01").hex(),
-        "leaf hash": statetree.leaf_hash(bytes(32), bytes(32)).hex(),
-        "node hash": statetree.node_hash(3, bytes(64)).hex(),
+        "state key hash": statenode.state_key_hash("toy", map_key("values", "a")).hex(),
+        "state value hash": statenode.state_value_hash(b"\x01").hex(),
+        "leaf hash": statenode.leaf_hash(bytes(32), bytes(32)).hex(),
+        "node hash": statenode.node_hash(3, bytes(64)).hex(),
     }
 
 

@@ -15,18 +15,9 @@ from hypothesis import strategies as st
 from chain.ledger.proof import check_state_proof
 from chain.ledger.records import segments
 from chain.ledger.state import node_loader
-from chain.ledger.statetree import (
-    Ref,
-    StateProof,
-    StateTree,
-    children_of,
-    find,
-    leaf_hash,
-    node_hash,
-    root_of,
-    state_key_hash,
-    state_value_hash,
-)
+from chain.ledger.statenode import Ref, children_of, leaf_hash, node_hash, state_key_hash, state_value_hash
+from chain.ledger.stateproof import StateProof, find, root_of
+from chain.ledger.statetree import StateTree
 from chain.ledger.store import MemoryStore
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
