@@ -9,17 +9,7 @@ import dataclasses
 from typing import Annotated, TypeVar
 
 from chain.primitives.certificate import VALIDATORS_MAX, Certificate, checkpoint_digest
-from chain.primitives.codec import (
-    U64,
-    Bound,
-    Hash,
-    PublicKey,
-    Signature,
-    decode_any,
-    encode,
-    record,
-    tag_of,
-)
+from chain.primitives.codec import U64, Bound, Hash, PublicKey, Signature, decode_any, encode, record, tag_of
 from chain.primitives.crypto import Signer, digest
 from consensus.rules import WINDOW_MAX
 

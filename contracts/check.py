@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chain.primitives.codec import Value, decode_stored, encode_value
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import ARGS_BYTES_MAX, OK, REJECTED, Outcome
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.language.builder import Function
 from contracts.language.faults import ContractRejected, Diagnostic, Reverted
 from contracts.language.limits import DEFAULT_GAS, GAS_TRANSACTION

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from chain.primitives.codec import Value, decode_stored
 from chain.primitives.execution import map_key
+from chain.primitives.values import Value, decode_stored
 from contracts.language.machine import Machine
 
 LIFECYCLE, ORGS = "lifecycle", "orgs"

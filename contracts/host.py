@@ -18,8 +18,8 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives import crypto, merkle
-from chain.primitives.codec import Value
 from chain.primitives.execution import RESULT_BYTES_MAX, Event
+from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded, OutOfGas, Reverted
 from contracts.language.limits import (
     EVENT_SUBJECTS_MAX,

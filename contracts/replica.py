@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from chain.primitives.codec import Value
 from chain.primitives.execution import Call, StateKey
+from chain.primitives.values import Value
 from contracts.check import CheckReport, check_source, run_source
 from contracts.directory import LIFECYCLE
 from contracts.replicas import outcome_bytes, receive, write

@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from chain.primitives.codec import Value, decode_stored, decode_value, encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import Call, Outcome, StateKey, StateReader, map_key
+from chain.primitives.values import Value, decode_stored, decode_value, encode_value
 from contracts.directory import LIFECYCLE
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024

@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from chain.primitives.codec import Value, decode_stored, decode_value, encode_value
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import (
     ARGS_BYTES_MAX,
@@ -25,6 +24,7 @@ from chain.primitives.execution import (
     map_key,
     var_key,
 )
+from chain.primitives.values import Value, decode_stored, decode_value, encode_value
 from contracts.directory import LIFECYCLE, Directory
 from contracts.engines import CURRENT, engine_of
 from contracts.language.build_calls import enter

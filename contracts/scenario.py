@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.coverage import Coverage
 from contracts.replicas import Replicas
 from contracts.runtime import ContractRuntime

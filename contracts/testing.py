@@ -18,10 +18,10 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from chain.primitives.codec import Value, decode_stored, encode_value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Call, Outcome, StateKey, map_key, var_key
+from chain.primitives.values import Value, decode_stored, encode_value
 from contracts import tracebacks
 from contracts.coverage import Coverage, FileCoverage
 from contracts.directory import LIFECYCLE

@@ -20,12 +20,12 @@ from pathlib import Path
 from chain.api.client import Account, Client
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import load_genesis
-from chain.primitives.codec import decode_value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
+from chain.primitives.values import decode_value
 from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
 from privcompute.chain_reader import ChainReader
 from privcompute.datasets import DatasetStore

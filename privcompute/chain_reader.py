@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from chain.api.client import Account, Client, NodeUnreachable, OutcomeUnknown, RpcError, TransactionFailed
-from chain.primitives.codec import Value
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
+from chain.primitives.values import Value
 from privcompute.enforcement import Facts
 from privcompute.job_view import JobMalformed, JobSpec, JobView, Records, parse_spec, parse_view
 from privcompute.transport import Peer

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from chain.primitives import merkle
-from chain.primitives.codec import U64, Bound, Hash, Value, encode_value, record
+from chain.primitives.codec import U64, Bound, Hash, record
 from chain.primitives.crypto import digest
 from chain.primitives.errors import ProofInvalid
+from chain.primitives.values import Value, encode_value
 
 SEED_BYTES = 32
 ROW_BYTES_MAX = 1_048_576

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chain.primitives.codec import Value
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
 from privcompute.agent_config import Policy
 from privcompute.datasets import LocalDataset
 from privcompute.job_view import COMPUTED, PROPOSED, RUNNING, Input, JobView

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from chain.primitives.codec import Value
 from chain.primitives.crypto import ZERO_HASH, digest
 from chain.primitives.errors import AssentError
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value
 
 LINE_BYTES_MAX = 4_194_304
 _TAIL_BYTES = LINE_BYTES_MAX + 1

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chain.api.client import Account
-from chain.primitives.codec import Value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
 from privcompute.agent_config import AgentConfig, AgentFiles
 from privcompute.chain_reader import ChainReader
 from privcompute.commitments import input_commitment

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from chain.primitives.codec import Value
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
 from privcompute import job_steps
 from privcompute.chain_reader import send_until_known
 from privcompute.datasets import OpenedDataset

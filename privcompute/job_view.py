@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from chain.primitives.codec import Value, encode_value
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value, encode_value
 
 PROPOSED, ACCEPTED, RUNNING, COMPUTED, REVEALED, COMMITTED, CERTIFIED, DISPUTED = (
     "proposed",

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from chain.primitives.codec import Value
 from chain.primitives.crypto import HASH_BYTES
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
 from privcompute.commitments import result_commitment
 
 RESULT_BYTES_MAX = 268_435_456

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value
 from chain.primitives.crypto import ZERO_HASH, PrivateKey
+from chain.primitives.values import Value
 from privcompute.enforcement import Refusal
 from privcompute.engine import Engine, Round, Steps
 from privcompute.errors import PeerMisbehaved, ProgramFault

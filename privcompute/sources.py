@@ -16,8 +16,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value, encode_value
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value, encode_value
 
 ROWS_MAX = 10_000_000
 COLUMNS_MAX = 1_000

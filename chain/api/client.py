@@ -21,11 +21,12 @@ from chain.ledger.block import (
 )
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof import ProvedReceipt, ProvedState, SetChange, Verifier
-from chain.primitives.codec import Value, decode, decode_value, encode, encode_value
+from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, ProofInvalid
 from chain.primitives.execution import map_key, var_key
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value, decode_value, encode_value
 
 P = TypeVar("P", ProvedReceipt, ProvedState)
 

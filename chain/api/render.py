@@ -7,10 +7,11 @@ from typing import Any
 from chain.ledger.block import EventEntry, Header, Receipt, Transaction, header_hash, transaction_id
 from chain.ledger.genesis import Validator
 from chain.ledger.ledger import Ledger
-from chain.primitives.codec import decode_value, encode
+from chain.primitives.codec import encode
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import decode_value
 
 
 def header_json(header: Header) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from chain.api.params import (
 from chain.api.port import CallFailed, Node, NotFound
 from chain.api.render import entry_json
 from chain.ledger.deployed import running
-from chain.primitives.codec import Value, decode_value, encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import OK, RESULT_BYTES_MAX, Call, Outcome, map_key, var_key
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.values import Value, decode_value, encode_value
 
 VIEW_GAS = 10_000_000
 STATE_BYTES_MAX = 1_048_576

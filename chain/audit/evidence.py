@@ -21,8 +21,8 @@ from chain.ledger import schedule
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
-from chain.primitives.codec import Value
 from chain.primitives.errors import LimitError, ProofInvalid
+from chain.primitives.values import Value
 
 RELATED_MAX = 512
 """Subjects, besides the one asked for, whose records are included."""

@@ -12,10 +12,11 @@ from chain.ledger import schedule
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import Validator
 from chain.primitives.certificate import quorum
-from chain.primitives.codec import Value, decode, decode_value
+from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value, decode_value
 
 PROVES = (
     "These are all the events of the subject at these heights, in order: none is missing, added or changed "

@@ -15,9 +15,10 @@ from chain.ledger.proof import (
     SetChange,
 )
 from chain.ledger.prover import SET_CHANGES_MAX
-from chain.primitives.codec import Value, decode
+from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value
 
 R = TypeVar("R")
 

@@ -15,8 +15,8 @@ from chain.ledger.proof import (
 )
 from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
-from chain.primitives.codec import Value
 from chain.primitives.execution import map_key
+from chain.primitives.values import Value
 
 PAGE_ENTRIES = 500
 

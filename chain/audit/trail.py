@@ -10,10 +10,10 @@ from typing import Any
 from chain.audit.source import PAGE_ENTRIES, Source, follow_sets
 from chain.ledger.block import EventEntry, transaction_id
 from chain.ledger.proof import ProvedState, ProvedTransaction, Verifier
-from chain.primitives.codec import Value, decode_value
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
 from chain.primitives.execution import RESULT_BYTES_MAX, map_key
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value, decode_value
 
 LOOKUPS_AT_ONCE = 16
 GENESIS = "genesis"

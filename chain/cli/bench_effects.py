@@ -18,8 +18,8 @@ from chain.ledger.leveldb import LevelStore
 from chain.ledger.state import CachedState, node_loader
 from chain.ledger.statetree import StateTree
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
-from chain.primitives.codec import Value, encode_value
 from chain.primitives.execution import OK, Call, Event, Outcome, StateReader, map_key
+from chain.primitives.values import Value, encode_value
 
 TRANSACTIONS = 100
 """A block."""

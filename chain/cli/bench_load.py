@@ -20,8 +20,9 @@ import aiohttp
 from chain.cli.bench_forge import CONTRACT
 from chain.cli.processes import ProcessError
 from chain.ledger.block import TransactionBody, sign_transaction, transaction_id
-from chain.primitives.codec import encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey, verify
+from chain.primitives.values import encode_value
 
 BATCH = 100
 OPEN_INTERVAL_S = 0.02

@@ -27,8 +27,8 @@ from chain.cli.ledger import parse_args
 from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
-from chain.primitives.codec import Value
 from chain.primitives.errors import AssentError, ConfigError
+from chain.primitives.values import Value
 from contracts.check import check_source
 from contracts.cli import contract
 

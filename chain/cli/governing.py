@@ -10,9 +10,9 @@ from chain.api.console import console, print_json
 from chain.api.render import receipt_json
 from chain.api.session import Session, run
 from chain.ledger.block import Receipt
-from chain.primitives.codec import Value, decode_value
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.values import Value, decode_value
 
 T = TypeVar("T")
 GAS = 5_000_000

@@ -9,9 +9,10 @@ from typing import Any
 from chain.api.client import Client
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof import ProvedState, SetChange, Verifier
-from chain.primitives.codec import decode, decode_value, encode
+from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import decode_value
 
 KIND = "assent-state-proofs"
 VERSION = 1

@@ -24,8 +24,8 @@ from chain.cli.governing import (
 )
 from chain.cli.reach import check_reach
 from chain.ledger.block import Receipt
-from chain.primitives.codec import Value
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value
 
 OPEN = "open"
 LEDGER_KINDS = ("add_node", "remove_node", "change_role", "change_address", "set_limits")

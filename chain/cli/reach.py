@@ -6,8 +6,8 @@ from typing import Any
 
 from chain.api.client import Client
 from chain.primitives.certificate import quorum
-from chain.primitives.codec import Value
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
 
 VALIDATOR = "validator"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 
 
 def running(record: Mapping[str, Value], height: int) -> dict[str, Value]:

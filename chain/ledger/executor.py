@@ -25,7 +25,7 @@ from chain.ledger.block import Candidate, EventEntry, Receipt, TransactionBody, 
 from chain.ledger.genesis import Genesis, Limits, init_args
 from chain.ledger.state import Overlay, member_of
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
-from chain.primitives.codec import Value, encode, encode_value, max_bytes_of
+from chain.primitives.codec import encode, max_bytes_of
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import (
     LIMIT,
@@ -41,6 +41,7 @@ from chain.primitives.execution import (
     StateKey,
     StateReader,
 )
+from chain.primitives.values import Value, encode_value
 
 SKIPPED = "skipped"
 REPLAYED, EXPIRED, TOO_FAR_AHEAD = "REPLAYED", "EXPIRED", "TOO_FAR_AHEAD"

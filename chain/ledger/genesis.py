@@ -20,22 +20,11 @@ from chain.ledger.block import (
 )
 from chain.ledger.recordjson import record_from_json, record_to_json
 from chain.primitives.certificate import VALIDATORS_MAX
-from chain.primitives.codec import (
-    U64,
-    Bound,
-    Name,
-    PublicKey,
-    Text,
-    Value,
-    decode_value,
-    encode,
-    encode_value,
-    max_bytes_of,
-    record,
-)
+from chain.primitives.codec import U64, Bound, Name, PublicKey, Text, encode, max_bytes_of, record
 from chain.primitives.crypto import SUITE, digest
 from chain.primitives.errors import ConfigError, DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.values import Value, decode_value, encode_value
 
 FILE_BYTES_MAX = 16_777_216
 INIT_ARGS_BYTES_MAX = 1_048_576

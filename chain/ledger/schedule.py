@@ -23,9 +23,10 @@ from chain.ledger.records import Row
 from chain.ledger.state import entries, newest_state
 from chain.ledger.store import Store
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
-from chain.primitives.codec import Bound, Value, decode, decode_value, encode, encode_value, record
+from chain.primitives.codec import Bound, decode, encode, record
 from chain.primitives.errors import ConfigError, DecodeError
 from chain.primitives.execution import StateKey, map_key, var_key
+from chain.primitives.values import Value, decode_value, encode_value
 
 NAMESPACE = "schedule"
 VALIDATOR, OBSERVER = "validator", "observer"

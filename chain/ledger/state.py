@@ -17,9 +17,10 @@ from chain.ledger.statenode import Load, Ref, hash_of_name, is_node, leaf_hash, 
 from chain.ledger.stateproof import find
 from chain.ledger.statetree import StateTree, TreeUpdate
 from chain.ledger.store import Reader
-from chain.primitives.codec import decode, decode_value
+from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import StateKey, StateReader, map_key
+from chain.primitives.values import decode_value
 
 MEMBER_BYTES_MAX = 65_536
 NODES_MAX = 4_096

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chain.primitives.codec import decode_value, encode_value
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import DecodeError
+from chain.primitives.values import decode_value, encode_value
 
 NAMESPACE = "subjects"
 """The executor's own namespace; no contract may have this name."""

@@ -24,7 +24,7 @@ from chain.ledger.ledger import Ledger
 from chain.ledger.state import member_of
 from chain.ledger.store import MemoryStore, Store
 from chain.primitives.certificate import Certificate, checkpoint_digest, quorum
-from chain.primitives.codec import Value, decode_value, encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.execution import (
     ARGS_BYTES_MAX,
@@ -38,6 +38,7 @@ from chain.primitives.execution import (
     map_key,
     var_key,
 )
+from chain.primitives.values import Value, decode_value, encode_value
 
 GAS = 1_000
 START_MS = 1_700_000_000_000

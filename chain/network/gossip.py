@@ -16,11 +16,10 @@ from typing import Protocol
 
 from chain.ledger.block import Candidate, Transaction
 from chain.network.effects import Drop, Send
+from chain.network.encodedtx import encoded_transaction_id, in_frames
 from chain.network.frame import IDS_PER_FRAME_MAX, TXS_BYTES_MAX, Kind, ProtocolBreach
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
 from chain.primitives.codec import decode, encode
-from chain.primitives.crypto import digest
-from chain.primitives.errors import DecodeError
 
 PUSH_TXS = 256
 PUSH_BYTES = 262_144
@@ -41,10 +40,6 @@ RELAYS_MAX = 131_072
 OFFENCE_POINTS = 20
 DISCONNECT_POINTS = 100
 """Points fade by one a second: five forged transactions in a minute end the connection."""
-
-_TX_HEAD = b"\x93\xa2tx"
-_SIGNATURE_HEAD = b"\xc4\x40"
-_SIGNATURE_BYTES = 66
 
 
 class Pool(Protocol):
@@ -160,7 +155,7 @@ class Gossip:
     def flush(self) -> GossipEffects:
         """Push what gathered; call a few milliseconds after `submitted`."""
         peers = tuple(self._peers)
-        bodies = [encode(Transactions(part)) for part in _parts(self._outgoing)] if peers else []
+        bodies = [encode(Transactions(part)) for part in in_frames(self._outgoing)] if peers else []
         self._outgoing, self._outgoing_bytes = [], 0
         return GossipEffects(send=tuple([Send(peers, Kind.TXS, body) for body in bodies]))
 
@@ -384,25 +379,3 @@ class Gossip:
                 for at in range(0, len(ids), IDS_PER_FRAME_MAX)
             ]
         )
-
-
-def encoded_transaction_id(encoded: bytes) -> bytes:
-    """Return the id of an encoded transaction without decoding it; raise DecodeError on another shape.
-
-    The canonical record is an array head, its tag, the body, and a 64-byte signature, and the id is the
-    hash of the body's bytes, so duplicates cost one hash.
-    """
-    if not encoded.startswith(_TX_HEAD) or encoded[-_SIGNATURE_BYTES:-64] != _SIGNATURE_HEAD:
-        raise DecodeError("tx: not the encoding of a signed transaction")
-    return digest("assent/tx", encoded[len(_TX_HEAD) : -_SIGNATURE_BYTES])
-
-
-def _parts(encoded: list[bytes]) -> list[tuple[bytes, ...]]:
-    """Cut a list into runs of at most IDS_PER_FRAME_MAX items and TXS_BYTES_MAX bytes."""
-    parts, size = list[list[bytes]]([[]]), 0
-    for item in encoded:
-        if parts[-1] and (size + len(item) > TXS_BYTES_MAX or len(parts[-1]) >= IDS_PER_FRAME_MAX):
-            parts, size = [*parts, []], 0
-        parts[-1].append(item)
-        size += len(item)
-    return [tuple(part) for part in parts if part]

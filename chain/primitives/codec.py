@@ -1,9 +1,8 @@
-"""Canonical bytes: msgpack arrays with a leading type tag; every value has exactly one encoding.
+"""Canonical bytes of records: msgpack arrays with a leading type tag; each record has exactly one encoding.
 
-Two layers share the rules. *Records* (`@record`) are frozen dataclasses whose annotations are their
-schema: field types, lengths and ranges. *Values* (`encode_value`) are what contracts compute with.
-msgpack alone is not canonical (``cc 01`` and ``01`` both decode to 1), so every decoder re-encodes what
-it read and compares.
+*Records* (`@record`) are frozen dataclasses whose annotations are their schema: field types, lengths and
+ranges. What contracts compute with follows the same rules in `chain.primitives.values`. msgpack alone is not
+canonical (``cc 01`` and ``01`` both decode to 1), so every decoder re-encodes what it read and compares.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import operator
 import types
 import typing
 from collections.abc import Callable
-from threading import local
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import msgpack
@@ -23,12 +21,8 @@ from chain.primitives.errors import DecodeError
 from chain.primitives.shape import Fixed, Many, OneOf, Shape, unpack_shaped
 
 U64_MAX = 2**64 - 1
-VALUE_DEPTH_MAX = 32
-INT_BITS_MAX = 4096
 PLAIN_BYTES_MAX = 327_680
 """Records up to this are unpacked at once; larger ones along their shape (see chain/primitives/shape.py)."""
-_EXT_TUPLE = 1
-_EXT_BIG_INT = 2
 
 R = TypeVar("R")
 Check = Callable[[Any], Any]
@@ -305,118 +299,3 @@ def _clip(raw: Any) -> str:
         return f"{type(raw).__name__} of length {len(raw)}"
     text = repr(raw)
     return text if len(text) <= 40 else text[:37] + "..."
-
-
-# --- values: what contracts read, write, take and return ------------------------------------------
-
-Value = Any
-"""None, bool, int (|v| < 2^4096), str, bytes, list, tuple, or dict with str or int keys; depth 32."""
-
-
-def encode_value(value: Value) -> bytes:
-    """Return the canonical bytes of a contract value; dict keys are sorted, ints before strings."""
-    packed: bytes = _packers.pack(_lower(value, VALUE_DEPTH_MAX))
-    return packed
-
-
-class _Packers(local):
-    """One packer a thread: a fresh one for every value would allocate 256 KiB, and none may be shared, since
-    a collection of garbage in the midst of packing lets other threads run."""
-
-    def __init__(self) -> None:
-        self.pack = msgpack.Packer(use_bin_type=True).pack
-
-
-_packers = _Packers()
-
-
-def decode_value(data: bytes, *, max_bytes: int) -> Value:
-    """Read one contract value; raise DecodeError unless the bytes are its canonical encoding."""
-    if len(data) > max_bytes:
-        raise DecodeError(f"value: {len(data)} bytes, at most {max_bytes}")
-    try:
-        raw = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_read_ext)
-        again = encode_value(raw)
-    except DecodeError:
-        raise
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise DecodeError(f"value: not msgpack ({type(error).__name__})") from None
-    if again != data:
-        raise DecodeError("value: not the canonical encoding")
-    return raw
-
-
-def decode_stored(data: bytes) -> Value:
-    """Read a value from bytes that this process made with `encode_value`: no canonical check."""
-    return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=_read_ext)
-
-
-def _ext_reader(depth: int) -> Callable[[int, bytes], Value]:
-    """Return the reader of extensions under which tuples nest at most `depth` deeper.
-
-    Each level is a call from C, so a hostile nesting would exhaust the C stack and kill the process.
-    """
-    inner = _ext_reader(depth - 1) if depth else None
-
-    def read(code: int, data: bytes) -> Value:
-        if code == _EXT_BIG_INT:
-            return int.from_bytes(data, "big", signed=True)
-        if code != _EXT_TUPLE:
-            raise DecodeError(f"value: unknown extension {code}")
-        if inner is None:
-            raise DecodeError(f"value: nested deeper than {VALUE_DEPTH_MAX}")
-        items = msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, ext_hook=inner)
-        if type(items) is not list:
-            raise DecodeError("value: a tuple must hold an array")
-        return tuple(items)
-
-    return read
-
-
-_read_ext = _ext_reader(VALUE_DEPTH_MAX)
-
-
-def _lower(value: Value, depth: int) -> Any:
-    kind = type(value)
-    if kind is str or kind is bytes or value is None or kind is bool:
-        return value
-    if kind is int:
-        return value if -(2**63) <= value <= U64_MAX else _big_int(value)
-    if depth == 0:
-        raise DecodeError(f"value: nested deeper than {VALUE_DEPTH_MAX}")
-    if kind is list:
-        return [item if type(item) in _AS_IS else _lower(item, depth - 1) for item in value]
-    if kind is tuple:
-        items = [item if type(item) in _AS_IS else _lower(item, depth - 1) for item in value]
-        return msgpack.ExtType(_EXT_TUPLE, _packers.pack(items))
-    if kind is dict:
-        return {
-            key: item if type(item := value[key]) in _AS_IS else _lower(item, depth - 1)
-            for key in _ordered(value)
-        }
-    raise DecodeError(f"value: {kind.__name__} is not a contract value")
-
-
-_AS_IS = frozenset({str, bytes, bool, type(None)})
-_TEXT = frozenset({str})
-
-
-def _ordered(value: dict[Any, Value]) -> list[Any]:
-    """Return the keys in canonical order; that of texts by code point is that of their UTF-8 bytes."""
-    if _TEXT.issuperset(map(type, value)):
-        return sorted(value)
-    return sorted(value, key=_key_order)
-
-
-def _key_order(key: Any) -> tuple[int, int, bytes]:
-    if type(key) is int and 0 <= key < 2**60:
-        return (0, key, b"")
-    if type(key) is str:
-        return (1, 0, key.encode())
-    raise DecodeError("value: dict keys are str, or int in 0..2^60-1")
-
-
-def _big_int(value: int) -> Any:
-    if value.bit_length() > INT_BITS_MAX:
-        raise DecodeError(f"value: int of {value.bit_length()} bits, at most {INT_BITS_MAX}")
-    return msgpack.ExtType(_EXT_BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
-from chain.primitives.codec import Bound, Name, Value, encode_value, record
+from chain.primitives.codec import Bound, Name, record
 from chain.primitives.crypto import ZERO_HASH
+from chain.primitives.values import Value, encode_value
 
 StateKey = tuple[str, bytes]
 """(namespace, key): the namespace is a contract's name, or one of the executor's own (`subjects`)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.primitives.codec import Value
 from chain.primitives.errors import DecodeError
+from chain.primitives.values import Value
 
 BYTES_KEY = "$bytes"
 DEPTH_MAX = 32

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from chain.primitives.codec import Value, encode_value
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Call
+from chain.primitives.values import Value, encode_value
 from contracts import system
 from contracts.bench.measure import PLENTY, Cost, least, machine
 from contracts.runtime import ContractRuntime

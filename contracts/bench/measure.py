@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.bench.operations import HELPERS, Operation
 from contracts.language.build_calls import enter
 from contracts.language.builder import Function

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from chain.primitives.codec import encode_value
 from chain.primitives.execution import OK, Call
+from chain.primitives.values import encode_value
 from contracts.testing import LocalChain
 
 CALLS = 1_000

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from chain.primitives.codec import decode_stored
+from chain.primitives.values import decode_stored
 from contracts.language.builder import Build
 from contracts.language.faults import Reverted
 from contracts.language.hints import checker, hint_text

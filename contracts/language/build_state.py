@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chain.primitives.codec import Value, encode_value
 from chain.primitives.execution import var_key
+from chain.primitives.values import Value, encode_value
 from contracts import host
 from contracts.language.builder import Build, Builder
 from contracts.language.faults import Reverted

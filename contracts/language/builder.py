@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.language.faults import HostTrouble, OutOfGas
 from contracts.language.hints import ANY, Check, Hint, checker, exact_type
 from contracts.language.ir import Node

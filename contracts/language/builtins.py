@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from chain.primitives.codec import INT_BITS_MAX, Value
+from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, GAS_LAZY
 from contracts.language.machine import Machine

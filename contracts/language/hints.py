@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from chain.primitives.codec import Value
 from chain.primitives.execution import SUBJECT_PATTERN
+from chain.primitives.values import Value
 from contracts.language.limits import GAS_TYPES
 from contracts.language.machine import Machine
 from contracts.language.values import NoneType

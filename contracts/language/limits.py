@@ -8,7 +8,7 @@ before it is done. Where the time depends on what the values hold (a search), th
 
 from __future__ import annotations
 
-from chain.primitives.codec import INT_BITS_MAX, VALUE_DEPTH_MAX
+from chain.primitives.values import INT_BITS_MAX, VALUE_DEPTH_MAX
 
 ENGINE = 1
 

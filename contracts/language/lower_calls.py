@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Protocol
 
-from chain.primitives.codec import encode_value
+from chain.primitives.values import encode_value
 from contracts.language.ir import Node
 from contracts.language.methods import METHODS, MUTATING
 from contracts.language.scope import Declarations, Refusal, Scope, Signature, check_code, unknown_name

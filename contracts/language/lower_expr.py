@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from chain.primitives.codec import encode_value
+from chain.primitives.values import encode_value
 from contracts.language.checker import REFERENCE
 from contracts.language.ir import Node
 from contracts.language.lower_calls import check_count, lower_call, lower_lazy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from chain.primitives.codec import encode_value
+from chain.primitives.values import encode_value
 from contracts.language.builder import immutable
 from contracts.language.checker import DIAGNOSTICS_MAX
 from contracts.language.closures import TABLE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.primitives.codec import INT_BITS_MAX, Value
+from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, GAS_ITEM_TEST, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chain.primitives.codec import INT_BITS_MAX, Value
+from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import DIGITS_MAX, INT_MAX, KEY_INT_BOUND
 from contracts.language.machine import Machine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded
 from contracts.language.limits import ELEMENTS_MAX, GAS_ITEMS, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine

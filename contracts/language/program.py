@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.language.builder import Function, Watch, scratch_machine
 from contracts.language.checker import parse
 from contracts.language.closures import build_functions

@@ -6,7 +6,7 @@ compare (an implementation detail) can never decide between a result and an erro
 
 from __future__ import annotations
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.language.limits import MEM_CONTAINER, MEM_ITEM
 from contracts.language.machine import Machine
 from contracts.language.values import type_name, wrong_type

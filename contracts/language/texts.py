@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX
 from contracts.language.machine import Machine

@@ -7,7 +7,7 @@ a cyclic list therefore ends with a verdict too.
 
 from __future__ import annotations
 
-from chain.primitives.codec import Value, decode_stored, encode_value
+from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import (
     ELEMENTS_MAX,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 
 NAMES = ("orgs", "governance", "lifecycle", "datasets", "grants", "jobs")
 

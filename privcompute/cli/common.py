@@ -12,10 +12,10 @@ import click
 from chain.api.client import Account, Client, TransactionFailed
 from chain.api.session import AS_VARIABLE, NoSession, Session, run
 from chain.ledger.block import Receipt
-from chain.primitives.codec import Value, decode_value
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value, decode_value
 from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
 
 GAS_LIMIT = 8_000_000

@@ -11,8 +11,8 @@ import click
 from chain.api.client import Client
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.session import Session, run, session_options
-from chain.primitives.codec import Value
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value
 from privcompute.agent_config import AgentConfig, AgentFiles, configured_source
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
 from privcompute.cli.opening_commands import check_opened, open_rows

@@ -9,9 +9,9 @@ import click
 
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.session import Session, run, session_options
-from chain.primitives.codec import Value
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.values import Value
 from privcompute.cli.common import (
     UsageFault,
     need_state,

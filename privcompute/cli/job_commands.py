@@ -10,9 +10,9 @@ import click
 
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.session import Session, run, session_options
-from chain.primitives.codec import encode_value
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import encode_value
 from privcompute.cli.common import (
     UsageFault,
     agent_of_folder,

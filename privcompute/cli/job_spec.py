@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import pydantic
 
 from chain.api.client import Client
-from chain.primitives.codec import Value
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.settings import Section, load_toml, validate
+from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
 from privcompute.programs.base import InputColumn, JobInput
 from privcompute.programs.registry import PROGRAMS

@@ -15,10 +15,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from chain.api.console import console
 from chain.api.session import Session
 from chain.ledger.block import EventEntry
-from chain.primitives.codec import decode_value
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import decode_value
 from privcompute.job_store import StatusBoard
 
 ENDS = {

@@ -10,8 +10,9 @@ import click
 
 from chain.api.console import console, json_option, print_json, reports_errors
 from chain.api.session import Session, run, session_options
-from chain.primitives.codec import decode, decode_value, encode
+from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.values import decode_value
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state
 from privcompute.commitments import ROW_BYTES_MAX, RowOpening, challenged_rows, check_opening, open_row
 from privcompute.datasets import DatasetStore, open_dataset

@@ -20,9 +20,9 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value, decode_value, encode_value
 from chain.primitives.errors import AssentError, ConfigError, DecodeError
 from chain.primitives.settings import Section, validate
+from chain.primitives.values import Value, decode_value, encode_value
 from privcompute.engine import Engine, Round, Shared, Steps, parallel
 from privcompute.errors import PeerMisbehaved
 from privcompute.ring import FRACTION_BITS

@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value
 from chain.primitives.crypto import digest
+from chain.primitives.values import Value
 from privcompute.engine import Engine, Steps
 from privcompute.programs.base import Context, JobInput, Outputs, Parameters, Program, need_join, need_rows
 from privcompute.protocols.psi import LEAKAGE, PsiSpec

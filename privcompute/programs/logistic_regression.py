@@ -19,8 +19,8 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value
 from chain.primitives.settings import within
+from chain.primitives.values import Value
 from privcompute.engine import Engine, Shared, Steps, concatenate, parallel
 from privcompute.errors import PeerMisbehaved
 from privcompute.programs import metrics

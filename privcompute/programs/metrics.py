@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from privcompute.engine import Engine, Shared, Steps, concatenate, parallel, stack
 from privcompute.errors import ProgramFault
 from privcompute.programs.base import Progress, decimal_text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from privcompute.programs import join, logistic_regression, statistics
 from privcompute.programs.base import InputRefused, Program
 

@@ -17,8 +17,8 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value
 from chain.primitives.settings import within
+from chain.primitives.values import Value
 from privcompute.engine import Engine, Shared, Steps, parallel, stack
 from privcompute.errors import OutOfRange, PeerMisbehaved
 from privcompute.programs.base import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from privcompute.programs.base import decimal_text
 from privcompute.ring import FRACTION_BITS
 

@@ -19,9 +19,10 @@ from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import load_genesis
-from chain.primitives.codec import Value, encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.values import Value, encode_value
 
 pytestmark = pytest.mark.functional
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -22,8 +22,9 @@ from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
-from chain.primitives.codec import encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.keyfile import load_key
+from chain.primitives.values import encode_value
 
 pytestmark = pytest.mark.functional
 ANSWERS_S = 30.0

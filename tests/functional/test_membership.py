@@ -17,10 +17,10 @@ from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.genesis import load_genesis
-from chain.primitives.codec import Value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.values import Value
 
 pytestmark = pytest.mark.functional
 

@@ -35,8 +35,9 @@ from chain.ledger.state import node_loader
 from chain.ledger.statechunk import StateChunk, StateLoader, make_chunk
 from chain.ledger.testing import ToyChain
 from chain.network import messages as wire
+from chain.network.encodedtx import encoded_transaction_id
 from chain.network.frame import FrameReader, Kind, encode_frame
-from chain.network.gossip import Gossip, encoded_transaction_id
+from chain.network.gossip import Gossip
 from chain.network.messages import (
     AnchorAnswer,
     AnchorRequest,
@@ -53,17 +54,11 @@ from chain.network.statesync import StateSync
 from chain.network.sync import Sync
 from chain.node.ports import GossipPool, StateLoads, SyncChain
 from chain.primitives import certificate
-from chain.primitives.codec import (
-    decode,
-    decode_value,
-    encode,
-    encode_value,
-    max_bytes_of,
-    tag_of,
-)
+from chain.primitives.codec import decode, encode, max_bytes_of, tag_of
 from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.settings import parse_toml
+from chain.primitives.values import decode_value, encode_value
 from consensus import messages as consensus_messages
 from consensus import votes
 from consensus.messages import decode_message

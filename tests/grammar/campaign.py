@@ -19,9 +19,9 @@ from typing import Any
 from grammar import OTHER, Writer
 from oracle import SAME, Oracle
 
-from chain.primitives.codec import decode_stored, encode_value
 from chain.primitives.execution import LIMIT, OK, OUT_OF_GAS, REVERTED, Call, Outcome
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import decode_stored, encode_value
 from contracts.check import CheckReport
 from contracts.language.faults import ContractRejected
 from contracts.language.limits import DEFAULT_GAS

@@ -10,7 +10,7 @@ from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, V
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import PoolBounds
 from chain.ledger.store import MemoryStore
-from chain.primitives.codec import Value, encode_value
+from chain.primitives.values import Value, encode_value
 from contracts.system import default_init, sources
 from tests.simulation.clockwork import EPOCH_MS
 from tests.simulation.shortcuts import RUNTIME, key

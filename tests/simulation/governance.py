@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from chain.ledger.block import Candidate
 from chain.ledger.schedule import OBSERVER, VALIDATOR, Listed
 from chain.primitives.certificate import fault_bound
-from chain.primitives.codec import Value, decode_value
 from chain.primitives.execution import var_key
+from chain.primitives.values import Value, decode_value
 from tests.simulation.chain_under_test import CLIENTS, ORG, address, transaction
 
 if TYPE_CHECKING:

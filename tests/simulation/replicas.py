@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chain.primitives.certificate import Certificate, Epoch, check_certificate
-from chain.primitives.codec import U64_MAX, decode_value, encode_value, tag_of
+from chain.primitives.codec import U64_MAX, tag_of
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.values import decode_value, encode_value
 from consensus.driver import Driver
 from consensus.events import Candidate, Head, Turn
 from consensus.messages import Checkpoint, Commit, Prepare, Proposal, ViewChange, decode_message

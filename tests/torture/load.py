@@ -16,9 +16,10 @@ import aiohttp
 from chain.api.client import Client, RpcError
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import Genesis
-from chain.primitives.codec import encode, encode_value
+from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
+from chain.primitives.values import encode_value
 from tests.torture.nodes import NodeProcess
 from tests.torture.verdict import TortureFailed
 

@@ -11,9 +11,9 @@ from chain.ledger.genesis import Genesis
 from chain.ledger.ledger import Ledger
 from chain.ledger.leveldb import LevelStore
 from chain.primitives.certificate import check_certificate
-from chain.primitives.codec import decode_value
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import map_key
+from chain.primitives.values import decode_value
 from contracts.runtime import ContractRuntime
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from chain.primitives.codec import Value
 from chain.primitives.execution import Call, Outcome, StateReader
+from chain.primitives.values import Value
 from contracts import check
 from contracts.language.limits import DEFAULT_GAS
 from contracts.replica import checked_bytes, verdict_bytes

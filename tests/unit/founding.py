@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from chain.primitives.codec import Value
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.values import Value
 
 ORGS: dict[str, list[str]] = {
     "bank": ["owner", "user", "compute"],

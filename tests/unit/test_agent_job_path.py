@@ -17,9 +17,9 @@ import pytest
 
 from chain.api.client import TransactionFailed
 from chain.ledger.block import Receipt
-from chain.primitives.codec import Value, decode_stored
 from chain.primitives.crypto import PrivateKey, verify
 from chain.primitives.execution import map_key
+from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
 from privcompute import job_steps, job_task
 from privcompute.agent_config import AgentConfig, AgentFiles

@@ -10,20 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.primitives.codec import (
-    U64,
-    Bound,
-    Hash,
-    decode,
-    decode_any,
-    decode_value,
-    encode,
-    encode_value,
-    max_bytes_of,
-    record,
-    tag_of,
-)
+from chain.primitives.codec import U64, Bound, Hash, decode, decode_any, encode, max_bytes_of, record, tag_of
 from chain.primitives.errors import DecodeError
+from chain.primitives.values import decode_value, encode_value
 
 QUICK = settings(max_examples=50, deadline=None, derandomize=True)
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chain.primitives.codec import Value
+from chain.primitives.values import Value
 from contracts import engines, runtime
 from contracts.language.faults import HostTrouble
 from contracts.language.program import Program, Watcher, compile_source

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.primitives.codec import decode_value, encode_value
+from chain.primitives.values import decode_value, encode_value
 from contracts import selfcheck
 from contracts.cli import contract
 from contracts.language.builder import scratch_machine

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from chain.primitives.codec import Value, decode_value, encode_value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.execution import OK, Call, Outcome, map_key, var_key
 from chain.primitives.merkle import leaf_hash, proof, root
+from chain.primitives.values import Value, decode_value, encode_value
 from contracts.language.faults import ContractRejected, HostTrouble
 from contracts.runtime import ContractRuntime
 from contracts.testing import CallFailed, LocalChain, Memory, key_of

@@ -10,8 +10,8 @@ from chain.ledger.block import Receipt
 from chain.ledger.executor import SKIPPED
 from chain.ledger.explain import ReplayDiffers, explain
 from chain.ledger.testing import ToyChain, ToyRuntime
-from chain.primitives.codec import encode_value
 from chain.primitives.execution import OK, REVERTED, Call, Outcome, Place, StateReader, map_key
+from chain.primitives.values import encode_value
 
 
 class Telling(ToyRuntime):

@@ -8,9 +8,10 @@ from chain.ledger.block import EventEntry
 from chain.ledger.executor import SKIPPED
 from chain.ledger.holding import UnknownHeight
 from chain.ledger.testing import GAS, ToyChain, ToyRuntime
-from chain.primitives.codec import U64_MAX, decode_value, encode_value
+from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import LimitError
 from chain.primitives.execution import Call, map_key
+from chain.primitives.values import decode_value, encode_value
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.network import gossip as module
+from chain.network.encodedtx import encoded_transaction_id
 from chain.network.frame import IDS_PER_FRAME_MAX, Kind, ProtocolBreach
-from chain.network.gossip import Gossip, GossipEffects, encoded_transaction_id
+from chain.network.gossip import Gossip, GossipEffects
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import PrivateKey

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.primitives.codec import encode_value
+from chain.primitives.values import encode_value
 from privcompute.engine import Round, Steps
 from privcompute.errors import PeerMisbehaved
 from privcompute.local import run_local

@@ -23,10 +23,11 @@ from chain.ledger.proof import (
 )
 from chain.ledger.prover import NotCertified
 from chain.ledger.testing import ToyChain, toy_genesis
-from chain.primitives.codec import decode, encode, encode_value
+from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import DecodeError, LimitError, ProofInvalid
 from chain.primitives.execution import map_key
+from chain.primitives.values import encode_value
 
 KEY = map_key("values", "k")
 

@@ -14,7 +14,8 @@ from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, V
 from chain.ledger.ledger import Ledger
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import START_MS, toy_certificate, toy_key
-from chain.primitives.codec import Value, decode_value, encode, encode_value
+from chain.primitives.codec import encode
+from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
 

@@ -17,8 +17,8 @@ from chain.audit.verify import verify_bytes
 from chain.ledger.genesis import Limits
 from chain.ledger.proof import Verifier
 from chain.ledger.testing import toy_key
-from chain.primitives.codec import Value
 from chain.primitives.errors import ProofInvalid
+from chain.primitives.values import Value
 
 WINDOW = 3
 SEATS = """

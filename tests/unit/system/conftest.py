@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from founding import CHAIN_ID, LIMITS, ORGS, VALIDATING, Refused, node_of, seeded
 
-from chain.primitives.codec import Value, decode_value, encode_value
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.execution import OK, Call, Event, Outcome, StateKey, map_key, var_key
+from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
 

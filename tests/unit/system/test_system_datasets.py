@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chain.primitives.codec import encode_value
+from chain.primitives.values import encode_value
 
 if TYPE_CHECKING:
     from conftest import World

@@ -208,7 +208,7 @@ def test_a_revocation_after_the_reveal_is_recorded_as_too_late(world: World) -> 
 
 
 def _fields(world: World, name: str) -> dict[str, object]:
-    from chain.primitives.codec import decode_value
+    from chain.primitives.values import decode_value
 
     event = next(event for event in reversed(world.events) if event.name == name)
     fields: dict[str, object] = decode_value(event.fields, max_bytes=1 << 16)
@@ -237,8 +237,8 @@ def ruled(world: World) -> World:
 
 def test_the_policy_is_asked_at_every_phase(ruled: World) -> None:
     ruled.job_at("certified")
-    from chain.primitives.codec import decode_value
     from chain.primitives.execution import var_key
+    from chain.primitives.values import decode_value
 
     asked = decode_value(ruled.state["rules", var_key("asked")], max_bytes=1 << 16)
     assert list(dict.fromkeys(asked)) == list(PHASES)

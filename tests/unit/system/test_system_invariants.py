@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.primitives.codec import encode_value
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.values import encode_value
 
 if TYPE_CHECKING:
     from conftest import World

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chain.primitives.codec import decode_value, encode_value
 from chain.primitives.crypto import PrivateKey, verify
+from chain.primitives.values import decode_value, encode_value
 
 if TYPE_CHECKING:
     from conftest import World

@@ -8,8 +8,8 @@ import pytest
 from founding import seeded
 
 from chain.ledger.deployed import running
-from chain.primitives.codec import encode_value
 from chain.primitives.execution import map_key
+from chain.primitives.values import encode_value
 from contracts.language.faults import HostTrouble
 
 if TYPE_CHECKING:
