@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chain.primitives.codec import encode_value
+from chain.primitives.values import encode_value
 from contracts import host
 from contracts.language.builder import scratch_machine
 from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance, view_of
