@@ -12,8 +12,8 @@ from consensus.state import State
 def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> dict[str, Any]:
     """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago.
 
-    `phase` is one of halted, listening, behind, view-change, new-view, checkpoints, executing, idle,
-    proposal, payload, check, prepares, commits; `says` words it.
+    `phase` is one of halted, listening, behind, abstaining, view-change, new-view, checkpoints, executing,
+    idle, proposal, payload, check, prepares, commits; `says` words it.
     """
     height = min(state.delivered + 1, state.top)
     phase, says, missing = _phase(state)
@@ -57,6 +57,8 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
         return "listening", _listening(others), others - state.heard.keys()
     if state.behind is not None:
         return "behind", f"behind: blocks up to {state.behind.height} are certified, syncing", set()
+    if state.me in state.rules.validators(height) and height <= state.abstain_to:
+        return "abstaining", _abstaining(height, state.abstain_to), set()
     if not state.active:
         return _changing(state, others)
     if state.executed > state.certified and state.delivered == state.executed:
@@ -66,6 +68,13 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
     if state.delivered > state.executed:
         return "executing", f"height {state.executed + 1}: executing", set()
     return _voting(state, state.slots.get(height), others)
+
+
+def _abstaining(height: int, last: int) -> str:
+    return (
+        f"vote store was empty: it gives no votes up to height {last} (now {height}), on which it may have "
+        "voted before; if too few others are left to get there, see After a wipe in consensus/README.md"
+    )
 
 
 def _listening(others: set[bytes]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.ledger.block import Batch, Block, Candidate, batch_root, header_hash
+from chain.ledger.block import Batch, Block, Candidate, batch_root, is_certified
 from chain.ledger.genesis import Limits
 from chain.primitives.codec import decode
 from chain.primitives.crypto import ZERO_HASH
@@ -71,8 +71,7 @@ def check_block(block: Block, parent_time: int, *, signatures_checked: bool) -> 
     everything else a peer may have swapped.
     """
     header, what = block.header, f"block {block.header.height}"
-    certified = block.certificate
-    if (certified.height, certified.header_hash) != (header.height, header_hash(header)):
+    if not is_certified(block):
         raise BlockInvalid(f"{what}: the certificate is over another header")
     try:
         batch = read_batch(block.payload, header.height)

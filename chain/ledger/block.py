@@ -16,6 +16,8 @@ BATCH_TXS_MAX = 10_000
 BATCH_BYTES_MAX = 33_554_432
 """Encoded transactions of one batch: the most that the limit `block_bytes` may be."""
 VALID_UNTIL_AHEAD_MAX = 600
+ABOVE_MAX = 32
+"""Heights that may be executed without a certificate: the largest consensus window."""
 PROTOCOL_VERSION = 1
 
 
@@ -145,10 +147,23 @@ class Block:
     """Everything another node needs to check and replay one height."""
 
     header: Header
+    above: Annotated[tuple[Header, ...], Bound(0, ABOVE_MAX)]
+    """Where no quorum's votes over this header are known: the headers that follow, up to a certified one."""
     certificate: Certificate
+    """Over the last of these headers, the first included."""
     payload: Annotated[bytes, Bound(0, BATCH_TXS_MAX * 40 + 256)]
     """The encoded batch, or b"" for a gap."""
     transactions: Annotated[tuple[Transaction, ...], Bound(0, BATCH_TXS_MAX)]
+
+
+def is_certified(block: Block) -> bool:
+    """Tell whether the certificate is over the block's header, or over one that its headers lead to."""
+    hashed, height = header_hash(block.header), block.header.height
+    for header in block.above:
+        if (header.parent, header.height) != (hashed, height + 1):
+            return False
+        hashed, height = header_hash(header), header.height
+    return (block.certificate.header_hash, block.certificate.height) == (hashed, height)
 
 
 def header_hash(header: Header) -> bytes:

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TypeVar
 
 from chain.ledger import rows
-from chain.ledger.batches import BatchInvalid, batch_time, check_block, read_batch
+from chain.ledger.batches import BatchInvalid, BlockInvalid, batch_time, check_block, read_batch
 from chain.ledger.block import Block, Candidate, Header, header_hash
 from chain.ledger.blockrows import Step, block_rows, make_header, next_head
 from chain.ledger.executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
@@ -247,7 +247,7 @@ class Ledger:
             if self._replaced(height):
                 return
             check_certificate(certificate, self.chain_id, self.validator_keys_at(height))
-            self._check_own_header(self.read.header(height), certificate)
+            self._check_own_hash(self.read.header(height), height, certificate.header_hash)
             self._put_certificate(certificate)
 
     def apply_block(self, block: Block, *, signatures_checked: bool = False) -> bool:
@@ -263,16 +263,25 @@ class Ledger:
             parent = self.read.header(height - 1) if height else None
             if parent is None:
                 raise NotNext(f"block {height}: the ledger takes {self._tip.head.height + 1} next")
-            check_certificate(block.certificate, self.chain_id, self.validator_keys_at(height))
+            if block.certificate.height > self.settled_height:
+                raise BlockInvalid(
+                    f"block {height}: its certificate is further above than heights are in flight"
+                )
+            validators = self.validator_keys_at(block.certificate.height)
+            check_certificate(block.certificate, self.chain_id, validators)
             candidates = check_block(block, parent.time, signatures_checked=signatures_checked)
             if height <= self._tip.head.height:
-                self._check_own_header(self.read.header(height), block.certificate)
-                self._put_certificate(block.certificate)
+                self._check_own_header(self.read.header(height), block.header)
+                if not block.above:
+                    self._put_certificate(block.certificate)
                 return False
             step, announced = self._step(height, block.payload, candidates)
-            self._check_own_header(step.header, block.certificate)
-            self._store(step, announced, self._certificate_rows(block.certificate))
-            self._certified = height
+            self._check_own_header(step.header, block.header)
+            if block.above:  # nobody may ever have a certificate of this very height
+                self._store(step, announced, [])
+            else:
+                self._store(step, announced, self._certificate_rows(block.certificate))
+                self._certified = height
             return True
 
     def _replaced(self, height: int) -> bool:
@@ -361,12 +370,15 @@ class Ledger:
 
     # --- certificates -----------------------------------------------------------------------------
 
-    def _check_own_header(self, header: Header | None, certificate: Certificate) -> None:
-        if header is None or header_hash(header) != certificate.header_hash:
+    def _check_own_header(self, own: Header | None, certified: Header) -> None:
+        self._check_own_hash(own, certified.height, header_hash(certified))
+
+    def _check_own_hash(self, header: Header | None, height: int, certified: bytes) -> None:
+        if header is None or header_hash(header) != certified:
             own = "no header" if header is None else header_hash(header).hex()[:16]
             raise LedgerDiverged(
-                f"height {certificate.height}: this node has {own}, a quorum certified "
-                f"{certificate.header_hash.hex()[:16]}; stop this node, compare its version with the others' "
+                f"height {height}: this node has {own}, a quorum certified "
+                f"{certified.hex()[:16]}; stop this node, compare its version with the others' "
                 "and run `assent node rebuild`"
             )
 

@@ -201,6 +201,6 @@ def read_archive(file: ChainFile, genesis: Genesis) -> Iterator[tuple[Block, tup
 
 
 def _check_proved(sets: TrustedSets, block: Block) -> None:
-    sets.check_header(HeaderProof((block.header,), block.certificate))
+    sets.check_header(HeaderProof((block.header, *block.above), block.certificate))
     # a batch's time may lie below its header's: then the parent's time, which is not here, decided
     check_block(block, block.header.time - 1, signatures_checked=False)

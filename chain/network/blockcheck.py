@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain.ledger.block import Batch, Block, batch_root, header_hash, transaction_id
+from chain.ledger.block import Batch, Block, batch_root, is_certified, transaction_id
 from chain.primitives.certificate import check_certificate
 from chain.primitives.codec import decode
 from chain.primitives.crypto import ZERO_HASH
@@ -14,13 +14,14 @@ from chain.primitives.errors import ProofInvalid
 def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> None:
     """Raise ProofInvalid unless a quorum certified this header and the body is the one it commits to.
 
+    `validators` are those of the certificate's height.
+
     Signatures, exact time, and with execution the roots and the validators named are the ledger's to compare.
     """
     header, where = block.header, f"block {block.header.height}"
-    certificate = block.certificate
-    if certificate.height != header.height or certificate.header_hash != header_hash(header):
+    if not is_certified(block):
         raise ProofInvalid(f"{where}: its certificate is of another header")
-    check_certificate(certificate, chain_id, validators)
+    check_certificate(block.certificate, chain_id, validators)
     ids = _batch_ids(block)
     if batch_root(ids) != header.batch_root:
         raise ProofInvalid(f"{where}: the batch is not the one its header commits to")

@@ -213,7 +213,7 @@ class Sync:
         height = block.header.height
         if height <= self._base or height in self._held:
             return
-        validators = self._chain.validators(height)
+        validators = self._chain.validators(block.certificate.height)
         if validators is not None:
             check_block(block, self._chain_id, validators)
         self._held[height] = HeldBlock(block, name, size, checked=validators is not None)
@@ -292,7 +292,7 @@ class Sync:
         """Check a block that came before its validator set was known."""
         if held.checked:
             return True
-        validators = self._chain.validators(held.block.header.height)
+        validators = self._chain.validators(held.block.certificate.height)
         if validators is None:
             return False
         try:

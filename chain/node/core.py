@@ -235,12 +235,13 @@ class NodeCore:
         self._orderer.executed()
         self._drive(self.driver.executed, height, header_hash)
 
-    def applied(self, certificate: Certificate, settled: Sequence[bytes]) -> None:
-        """Tell consensus and catch-up that a block is on the ledger."""
+    def applied(self, certificate: Certificate | None, settled: Sequence[bytes]) -> None:
+        """Tell catch-up that a block is on the ledger, and consensus, once one with a certificate is."""
         self._settle(settled)
         self._orderer.arrived(settled)
-        self._drive(self.driver.on_synced, certificate)
-        self._host.certified()
+        if certificate is not None:
+            self._drive(self.driver.on_synced, certificate)
+            self._host.certified()
         self._perform_sync(self.sync.applied(self._clock.now_ms()))
 
     def rejected(self, height: int, reason: str) -> None:

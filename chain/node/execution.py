@@ -47,8 +47,8 @@ class Listener(Protocol):
     def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
         """A delivered height is durable."""
 
-    def applied(self, certificate: Certificate, settled: Sequence[bytes]) -> None:
-        """A block of catch-up is durable, or was here already."""
+    def applied(self, certificate: Certificate | None, settled: Sequence[bytes]) -> None:
+        """A block of catch-up is durable, or was here already; None when only one above has a certificate."""
 
     def rejected(self, height: int, reason: str) -> None:
         """A block of catch-up does not hold; its peer is at fault."""
@@ -201,7 +201,8 @@ class Executor:
         except (ProofInvalid, BlockInvalid) as error:
             log.warning("block %d of catch-up refused: %s", height, error)
             return partial(self._listener.rejected, height, str(error))
-        return partial(self._listener.applied, block.certificate, self._ledger.settled(height))
+        certificate = None if block.above else block.certificate
+        return partial(self._listener.applied, certificate, self._ledger.settled(height))
 
     def _run_install(self, load: StateLoad) -> Callable[[], None]:
         try:

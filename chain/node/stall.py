@@ -193,6 +193,10 @@ def _listening(facts: Facts) -> str:
     )
 
 
+def _abstaining(facts: Facts) -> str:
+    return f"this validator's {facts.says}" if facts.phase == "abstaining" else ""
+
+
 def _skew(facts: Facts) -> str:
     beyond = {name: ms for name, ms in facts.skews_ms.items() if ms > facts.skew_max_ms}
     if not beyond:
@@ -270,7 +274,7 @@ def _votes(facts: Facts) -> str:
 
 _ALWAYS = (
     _halted, _disk, _diverged, _outside, _no_quorum, _coming, _headers_differ, _listening, _snapshot, _behind,
-    _skew,
+    _abstaining, _skew,
 )  # fmt: skip
 """Asked in this order: what makes the others unavoidable comes first."""
 _WAITS = (_lacking, _view_change, _certificates, _primary, _votes)

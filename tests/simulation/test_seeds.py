@@ -28,6 +28,8 @@ ONCE_FAILED: list[tuple[int, int | None, int]] = [
     (136, None, STEPS),
     # The first write of votes failed: the only validator took its disk for wiped and listened for ever.
     (2513, None, STEPS),
+    # No honest node had the certificate of a height, so nobody could serve its block to those behind.
+    (320, None, STEPS),
 ]
 """(seed, nodes, steps) of every seed that ever failed, and its cause."""
 

@@ -211,8 +211,9 @@ class Campaign:
         self.say(f"{node.name}: wiped as it says; catching up to {target}")
         took = await until(lambda: self._height_of(node) >= target, CALM_S, f"{node.name} catches up")
         # It abstains from heights that it may have voted on: until those are past it counts as faulty.
-        votes_from = self.load.height + 3 * self.genesis.limits.consensus_window
-        await until(lambda: self.load.height >= votes_from, CALM_S, f"{node.name} votes again")
+        self.phases.pop(node.name, None)
+        silent = ("", "listening", "behind", "abstaining")
+        await until(lambda: self.phases.get(node.name, "") not in silent, CALM_S, f"{node.name} votes again")
         self.say(f"{node.name} is at {target} again after {took:.1f} s, and votes again")
 
     def _height_of(self, node: NodeProcess) -> int:
@@ -220,6 +221,8 @@ class Campaign:
 
     shown: dict[str, int] = field(default_factory=dict)
     """Certified height of each node, asked once a second."""
+    phases: dict[str, str] = field(default_factory=dict)
+    """What each node said it was waiting for, asked with its height."""
     gaps: dict[str, int] = field(default_factory=dict)
     """Heights below it whose certificate each node still asks for."""
 
@@ -290,6 +293,7 @@ class Campaign:
             ) as answer:
                 said = (await answer.json())["result"]
                 self.shown[node.name], self.gaps[node.name] = said["height"], len(said["gaps"])
+                self.phases[node.name] = said["phase"]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
             return
 

@@ -122,10 +122,45 @@ def test_certificates_may_come_in_any_order(chain: ToyChain) -> None:
     headers = [chain.execute() for _ in range(3)]
     chain.ledger.certify(chain.certificate(headers[2]))
     assert chain.ledger.certified_height == 6
-    assert chain.ledger.read.block(5) is None
+    assert chain.block(5).above == (headers[2],)
     chain.ledger.certify(chain.certificate(headers[1]))
     assert chain.ledger.certified_height == 6
-    assert chain.block(5).header == headers[1]
+    assert (chain.block(5).header, chain.block(5).above) == (headers[1], ())
+
+
+def test_a_height_whose_certificate_never_came_is_certified_by_one_above(chain: ToyChain) -> None:
+    """Found by simulation: liars withhold their votes on one height, and nobody could be given its block."""
+    headers = [chain.execute() for _ in range(3)]
+    assert chain.ledger.read.block(4) is None, "nothing at or above it is certified"
+    chain.ledger.certify(chain.certificate(headers[2]))
+    other = follower(chain, 5)
+    assert (other.ledger.head.height, other.ledger.certified_height) == (5, 3)
+    assert other.ledger.read.block(4) is None, "what it cannot show to others it does not serve"
+    assert other.ledger.apply_block(chain.block(6))
+    assert other.ledger.certified_height == 6
+    assert other.ledger.head == chain.ledger.head
+    assert other.block(4) == chain.block(4)
+
+
+def test_headers_that_do_not_lead_to_the_certificate_prove_nothing(chain: ToyChain) -> None:
+    headers = [chain.execute() for _ in range(3)]
+    chain.ledger.certify(chain.certificate(headers[2]))
+    other, block = follower(chain, 3), chain.block(4)
+    for above in ((), (headers[2],), (headers[2], headers[1]), (*block.above, headers[2])):
+        with pytest.raises(BlockInvalid, match="another header"):
+            other.ledger.apply_block(replace(block, above=above))
+    another = replace(block.header, state_root=ZERO_HASH)
+    with pytest.raises(BlockInvalid, match="another header"):
+        other.ledger.apply_block(replace(block, header=another))
+
+
+def test_a_certificate_above_all_heights_in_flight_is_the_peers_fault(chain: ToyChain) -> None:
+    """Its validators could not be known here."""
+    window = chain.genesis.limits.consensus_window
+    headers = [chain.execute() for _ in range(window + 1)]
+    chain.ledger.certify(chain.certificate(headers[-1]))
+    with pytest.raises(BlockInvalid, match="in flight"):
+        follower(chain, 3).ledger.apply_block(chain.block(4))
 
 
 def test_a_wiped_node_rebuilds_the_same_chain_from_blocks(chain: ToyChain) -> None:
@@ -196,7 +231,9 @@ def test_extreme_heights_are_refused_by_name(chain: ToyChain, height: int) -> No
     block = chain.block(1)
     header = replace(block.header, height=height)
     with pytest.raises(NotNext):
-        chain.ledger.apply_block(Block(header, chain.certificate(header), block.payload, block.transactions))
+        chain.ledger.apply_block(
+            Block(header, (), chain.certificate(header), block.payload, block.transactions)
+        )
 
 
 def test_a_quorum_for_another_result_is_divergence_not_a_bad_peer(chain: ToyChain) -> None:

@@ -184,7 +184,7 @@ def test_bytes_behind_the_end_are_damage(tmp_path: Path, files: dict[str, bytes]
 def test_a_file_with_good_checksums_and_false_contents_is_refused(tmp_path: Path) -> None:
     """Checksums tell of accidents only: whoever forges a file makes them anew."""
     block = decode(Block, encode(source().block(1)))
-    forged = Block(block.header, source().certificate(block.header, 1), block.payload, block.transactions)
+    forged = Block(block.header, (), source().certificate(block.header, 1), block.payload, block.transactions)
     preamble = chainfile.Preamble("blocks", GENESIS.chain_id, "toy", 1, 1)
     chainfile.save(tmp_path / "f", preamble, [(chainfile.Part.BLOCK, encode(forged))])
     ledger = fresh()

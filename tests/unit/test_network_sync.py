@@ -72,7 +72,7 @@ def make_chain(length: int = LENGTH) -> tuple[Block, ...]:
         header = Header(
             height, parent, height * 10, view, proposer, batch_root(ids), root, root, validators_hash(SET), 1
         )
-        blocks.append(Block(header, certify(header), payload, txs))
+        blocks.append(Block(header, (), certify(header), payload, txs))
         parent = header_hash(header)
     return tuple(blocks)
 

@@ -52,6 +52,10 @@ CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
         replace(WAITING, phase="listening", missing=("bureau-node", "registry-node")),
         ("listens to 3 validators", "bureau-node and registry-node"),
     ),
+    "abstaining": (
+        replace(WAITING, phase="abstaining", says="vote store was empty: it gives no votes up to height 56"),
+        ("this validator's vote store was empty", "no votes up to height 56"),
+    ),
     "the only validator has lost its votes": (
         replace(WAITING, phase="listening", says="the only validator, and its vote store was empty"),
         ("the only validator",),
