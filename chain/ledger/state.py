@@ -91,6 +91,14 @@ def entries(
         yield key, value
 
 
+_Cached = tuple[bytes | None, bytes]
+"""(value, hash of the key)."""
+
+
+def _weight(place: StateKey, cached: _Cached) -> int:
+    return _ENTRY_WEIGHT + len(place[1]) + (0 if cached[0] is None else len(cached[0]))
+
+
 class CachedState:
     """The newest state with a bounded cache, for the one thread that executes blocks."""
 
@@ -98,8 +106,7 @@ class CachedState:
 
     def __init__(self, reader: Reader, tree: StateTree, root: Ref | None) -> None:
         self._reader, self._tree, self._root = reader, tree, root
-        self._cache: Recent[StateKey, tuple[bytes | None, bytes]] = Recent(CACHE_BYTES_MAX)
-        """Value, hash of the key."""
+        self._cache: Recent[StateKey, _Cached] = Recent(CACHE_BYTES_MAX, _weight)
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         """Return the stored bytes, or None when absent."""
@@ -111,7 +118,7 @@ class CachedState:
         key_hash = hash_of_name(name)
         leaf = self._tree.leaf(self._root, key_hash)
         value = None if leaf is None else value_of(self._reader, leaf, name)
-        self._keep(place, value, key_hash)
+        self._cache.put(place, (value, key_hash))
         return value
 
     def key_hash(self, place: StateKey, name: bytes) -> bytes:
@@ -124,11 +131,7 @@ class CachedState:
         self._tree.keep(change.tree)
         self._root = change.tree.root
         for place, value in writes.items():
-            self._keep(place, value, self.key_hash(place, rows.sized(place[0]) + place[1]))
-
-    def _keep(self, place: StateKey, value: bytes | None, key_hash: bytes) -> None:
-        weight = _ENTRY_WEIGHT + len(place[1]) + (0 if value is None else len(value))
-        self._cache.put(place, (value, key_hash), weight)
+            self._cache.put(place, (value, self.key_hash(place, rows.sized(place[0]) + place[1])))
 
 
 class Overlay:

@@ -62,6 +62,10 @@ class TreeUpdate:
     """Paths at which no node stands any more."""
 
 
+def _weight(_path: bytes, node: bytes) -> int:
+    return len(node) + _NODE_WEIGHT
+
+
 class StateTree:
     """The newest tree: finds leaves and applies blocks; keeps nodes lately used. For one writing thread."""
 
@@ -70,7 +74,7 @@ class StateTree:
     def __init__(self, load: Load) -> None:
         """`load` reads stored nodes."""
         self._load = load
-        self._cache: Recent[bytes, bytes] = Recent(CACHE_BYTES_MAX)
+        self._cache: Recent[bytes, bytes] = Recent(CACHE_BYTES_MAX, _weight)
         """path -> node, of the tree that was kept last: whatever is found here is in use."""
 
     def update(self, root: Ref | None, leaves: Leaves, records: Records) -> TreeUpdate:
@@ -90,7 +94,7 @@ class StateTree:
         self._cache.discard(update.removed)
         put = self._cache.put
         for path, node in update.made:
-            put(path, node, len(node) + _NODE_WEIGHT)
+            put(path, node)
 
     def leaf(self, root: Ref | None, key_hash: bytes) -> Ref | None:
         """Return the leaf of a key in the tree kept last, whose root this is; None when it has none."""
@@ -120,7 +124,7 @@ class StateTree:
 
     def _loaded(self, ref: Ref, path: bytes) -> bytes:
         node = self._load(ref[1], path, ref[0])
-        self._cache.put(path, node, len(node) + _NODE_WEIGHT)
+        self._cache.put(path, node)
         return node
 
     def _lowest_edits(self, root: Ref, writer: _Writer, changes: list[Change]) -> list[_Edits]:
