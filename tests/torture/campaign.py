@@ -368,7 +368,7 @@ async def run(
             for node in nodes:
                 node.kill()
                 if node.small_disk is not None:
-                    subprocess.run(["umount", str(node.small_disk)], check=False)
+                    subprocess.run(["umount", "--lazy", str(node.small_disk)], check=False)
             await wires.close()
 
 
