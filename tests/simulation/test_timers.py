@@ -1,0 +1,30 @@
+"""Whom a replica waits for, when nobody asks it for anything."""
+
+from __future__ import annotations
+
+from consensus.messages import Commit, Message
+from tests.simulation.replicas import Cluster, Node
+
+
+def undecided_at_two(view: int) -> Cluster:
+    """Return a cluster of which two replicas executed height 1 and two never see its COMMITs of a view."""
+    cluster = Cluster(4)
+    deaf = cluster.nodes[2:]
+
+    def passes(_sender: Node, receiver: Node, message: Message) -> bool:
+        return not (isinstance(message, Commit) and message.view == view and receiver in deaf)
+
+    cluster.filters = [passes]
+    cluster.submit()
+    return cluster
+
+
+def test_who_executed_a_height_that_others_cannot_decide_asks_for_a_view() -> None:
+    """Found by simulation: with nothing to order, no timer ran for a certificate that could not come."""
+    cluster = undecided_at_two(view=0)
+    cluster.run_until(lambda: all(node.state.executed == 1 for node in cluster.nodes[:2]), 2_000)
+    assert [node.state.certified for node in cluster.nodes] == [0, 0, 0, 0]
+    assert not any(node.state.pending for node in cluster.nodes[:2])
+    assert cluster.nodes[0].state.waiting().kind == "certificate"
+    cluster.run_to_height(1, 30_000)
+    assert all(node.state.view >= 1 for node in cluster.nodes)
