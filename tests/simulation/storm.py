@@ -125,6 +125,7 @@ def calm(cluster: Cluster) -> int:
     else:
         raise Violation(f"no recovery within {CALM_MS} ms after faults stopped: {describe(cluster)}")
     for machine in cluster.honest:
+        cluster.boot_if_down(machine)  # a wiped node that is no member may have crashed again meanwhile
         cluster.checks.kept(machine)
     return cluster.now - begin
 
