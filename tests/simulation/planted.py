@@ -249,7 +249,7 @@ def _timeout_uncapped() -> list[Patch]:
 
 
 def _nothing_repaired() -> list[Patch]:
-    return [(consensus.repair, "_lacking", lambda _state, _status: [])]
+    return [(Driver, "_repair", lambda _driver: None)]
 
 
 def _view_forgotten() -> list[Patch]:
@@ -351,7 +351,9 @@ PLANTS: dict[str, Plant] = {
     "replay-ids-not-kept": Plant("the ledger forgets which transactions ran", _ids_forgotten),
     "timer-never-fires": Plant("no primary is ever suspected", _timer_never_fires),
     "timeout-uncapped": Plant("the view timeout doubles without end", _timeout_uncapped),
-    "lost-messages-not-repaired": Plant("nothing is sent again after a STATUS", _nothing_repaired),
+    "lost-messages-not-repaired": Plant(
+        "nobody says where it stands, so nothing is sent again", _nothing_repaired
+    ),
     "view-not-durable": Plant("the view entered is forgotten in a crash", _view_forgotten),
     "votes-not-restored": Plant("votes are durable, but not read after a crash", _votes_not_restored),
     "batch-time-unchecked": Plant("a proposal may have any time", _time_unchecked),
