@@ -292,11 +292,13 @@ class Sync:
         """Check a block that came before its validator set was known."""
         if held.checked:
             return True
-        validators = self._chain.validators(held.block.certificate.height)
-        if validators is None:
+        block, validators = held.block, self._chain.validators(held.block.certificate.height)
+        if validators is None and block.header.height > self._chain.height() + 1:
             return False
         try:
-            check_block(held.block, self._chain_id, validators)
+            if validators is None:  # they are known for all heights that can be in flight above the next one
+                raise ProofInvalid(f"block {block.header.height}: its certificate lies above all in flight")
+            check_block(block, self._chain_id, validators)
         except AssentError as error:
             self._release([held.block.header.height])
             self._drops.append(Drop(held.peer, str(error)))

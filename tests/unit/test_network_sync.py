@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from chain.ledger.anchor import Anchor
 from chain.ledger.block import (
+    ABOVE_MAX,
     Batch,
     Block,
     Header,
@@ -131,7 +132,27 @@ def unsigned(blocks: list[bytes]) -> list[bytes]:
     ]
 
 
+def far_above(blocks: list[bytes]) -> list[bytes]:
+    items = [decode(Block, block) for block in blocks]
+    far = [dataclasses.replace(b.certificate, height=b.header.height + 10**9) for b in items]
+    return [encode(dataclasses.replace(b, certificate=c)) for b, c in zip(items, far, strict=True)]
+
+
+def led_astray(blocks: list[bytes]) -> list[bytes]:
+    """Sound headers lead to one above all heights in flight, whose certificate nobody could judge yet."""
+    found = []
+    for item in [decode(Block, block) for block in blocks]:
+        run = make_chain()[item.header.height : item.header.height + ABOVE_MAX]
+        if run:
+            above = tuple([block.header for block in run])
+            item = dataclasses.replace(item, above=above, certificate=run[-1].certificate)
+        found.append(encode(item))
+    return found
+
+
 HOSTILE: dict[str, Answer] = {
+    "certified far above": lambda _, request: serve(request, far_above),
+    "led above what is in flight": lambda _, request: serve(request, led_astray),
     "silent": lambda _, __: None,
     "empty": lambda _, request: encode(Blocks(request.first, ())),
     "junk": lambda source, _: source.randbytes(50),
