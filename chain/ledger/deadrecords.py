@@ -51,17 +51,17 @@ class DeadRecords:
         return [*self._marks, *(self._segments[number].row() for number in sorted(touched))]
 
 
-def give_up_segment(store: Store) -> bool:
-    """Move what lives out of a segment that is mostly dead, and delete it; return whether there was one."""
+def mostly_dead(store: Store) -> Segment | None:
+    """Return a segment of which more than half is dead and to which nothing is appended any more, if any."""
     current = place_of(store.records().place())[0]
     for segment in segments(store):
         if segment.stream == BLOCKS and segment.number != current and segment.dead * 2 > SEGMENT_BYTES:
-            _give_up(store, segment)
-            return True
-    return False
+            return segment
+    return None
 
 
-def _give_up(store: Store, segment: Segment) -> None:
+def give_up(store: Store, segment: Segment) -> None:
+    """Move what lives out of a segment to the end of the log, and delete it."""
     prefix = rows.DEAD + segment.number.to_bytes(4, "big")
     marks = [key for key, _ in store.iterate(prefix=prefix)]
     dead = {key[1:] for key in marks}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from chain.ledger import rows
 from chain.ledger.block import Batch, Receipt
-from chain.ledger.deadrecords import DeadRecords, give_up_segment
+from chain.ledger.deadrecords import DeadRecords, give_up, mostly_dead
 from chain.ledger.holding import Holding
 from chain.ledger.queries import Queries
 from chain.ledger.rows import Held
@@ -57,9 +57,9 @@ def check_floor(store: Store, before: int) -> None:
 
 
 def sweep_due(store: Store) -> bool:
-    """Tell whether rows of what is not held can go now."""
+    """Tell whether rows or records of what is not held can go now."""
     held = Holding(store).now()
-    return held.swept < _sweep_end(store, held)
+    return held.blocks > 0 and (held.swept < _sweep_end(store, held) or mostly_dead(store) is not None)
 
 
 def _sweep_end(store: Store, held: Held) -> int:
@@ -68,7 +68,7 @@ def _sweep_end(store: Store, held: Held) -> int:
 
 
 def sweep(store: Store) -> bool:
-    """Delete a bounded number of rows of what is not held; return whether more can go now."""
+    """Delete a bounded number of rows of what is not held, or one segment; return whether more can go now."""
     held = Holding(store).now()
     end = _sweep_end(store, held)
     dead = DeadRecords(store)
@@ -86,8 +86,11 @@ def sweep(store: Store) -> bool:
         moved = dataclasses.replace(held, swept=height)
         puts = [(rows.HELD_KEY, encode(moved)), *dead.puts()]
         store.write(puts, [*deletes, *dead.deletes], sync=False)
-        give_up_segment(store)
-    return height < end
+        return True
+    segment = mostly_dead(store)
+    if segment is not None:
+        give_up(store, segment)
+    return segment is not None
 
 
 def _next_height(store: Store, height: int, end: int) -> int:
@@ -113,8 +116,7 @@ def _block_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
 
 def _stale_records(store: Store, height: int) -> Iterator[bytes]:
     """Yield the records that only states below this height use, none of which is held; and their list."""
-    listed = store.get(rows.at(rows.STALE, height))
-    if listed is not None:
+    for listed in rows.read_places(store.get(rows.at(rows.STALE, height)) or b""):
         yield from rows.read_places(store.record(listed))
         yield listed
 

@@ -14,7 +14,7 @@
 | C      | contract, event name, height  | positions of the events                                      |
 | S      | namespace, key                | (an entry of the current state; the tree leads to its value) |
 | O      | height                        | root of the state tree                                       |
-| X      | height                        | place of the record that lists what this height made stale   |
+| X      | height                        | places of records that list what this height made stale      |
 | D      | place of a record             | (that no tree in use needs; its segment is still there)      |
 | G      | number of a segment           | its stream, bytes of dead records: `chain.ledger.records`    |
 | M      | former place of a record      | where it went when its segment was given up                  |
@@ -172,9 +172,9 @@ def read_root(row: bytes) -> Ref | None:
     return (row[:32], row[32:40], row[40:] or None) if row else None
 
 
-def read_places(record: bytes) -> Iterator[bytes]:
-    """Yield the places of records that a record lists."""
-    return (record[start : start + 8] for start in range(0, len(record), 8))
+def read_places(listed: bytes) -> Iterator[bytes]:
+    """Yield the places of records that a row or record lists."""
+    return (listed[start : start + 8] for start in range(0, len(listed), 8))
 
 
 def pack_positions(places: Iterable[tuple[int, int]]) -> bytes:

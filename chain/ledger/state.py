@@ -24,6 +24,7 @@ from chain.primitives.values import decode_value
 
 MEMBER_BYTES_MAX = 65_536
 NODES_MAX = 4_096
+STALE_PER_RECORD = 65_536
 CACHE_BYTES_MAX = 16_777_216
 """Of entries in each generation of the cache."""
 _ENTRY_WEIGHT = 350
@@ -194,8 +195,9 @@ def change_state(
     new = names.keys() - update.replaced
     puts = [(rows.STATE + names[key_hash], b"") for key_hash in sorted(new)]
     puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
-    if update.stale:
-        puts.append((rows.at(rows.STALE, height), records.add(b"".join(update.stale))))
+    runs = [update.stale[at : at + STALE_PER_RECORD] for at in range(0, len(update.stale), STALE_PER_RECORD)]
+    if runs:
+        puts.append((rows.at(rows.STALE, height), b"".join([records.add(b"".join(run)) for run in runs])))
     return StateChange(update, puts, deletes, records)
 
 

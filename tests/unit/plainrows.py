@@ -17,7 +17,7 @@ def plain_rows(store: Store) -> dict[bytes, bytes | int]:
         if key.startswith(rows.ROOT):
             found[key] = row[:32]
         elif key.startswith(rows.STALE):
-            found[key] = len(list(rows.read_places(store.record(row))))
+            found[key] = sum(len(store.record(listed)) for listed in rows.read_places(row))
         elif not key.startswith((*_ABOUT_RECORDS, LOG)):
             found[key] = row
     return found | dict(entries(store, rows.STATE))

@@ -20,14 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plainrows import plain_rows
 
-from chain.ledger import deadrecords, finals, prune, rows, segmentfiles, snapshot, window
+from chain.ledger import deadrecords, finals, prune, rows, segmentfiles, snapshot, state, window
 from chain.ledger import records as records_module
-from chain.ledger.deadrecords import give_up_segment
 from chain.ledger.faults import DataDamaged, StorageFailed
 from chain.ledger.ledger import Ledger
 from chain.ledger.leveldb import RECORDS, LevelStore
 from chain.ledger.proof import Verifier
-from chain.ledger.prune import set_floor, sweep
+from chain.ledger.prune import set_floor, sweep, sweep_due
 from chain.ledger.records import BLOCKS, LOADING, MOVED, place_of, segments
 from chain.ledger.state import entry_of, node_loader
 from chain.ledger.statechunk import leaves_below
@@ -325,6 +324,7 @@ def _short_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
     small(patch, 4_000)
+    patch.setattr(state, "STALE_PER_RECORD", 7)
     for module in (window, prune, snapshot, finals):
         patch.setattr(module, "WINDOW", WINDOW)
 
@@ -342,10 +342,8 @@ def grow(chain: ToyChain, last: int) -> ToyChain:
 
 def prune_to(store: Store, floor: int) -> None:
     set_floor(store, floor, "")
-    while sweep(store):
-        pass
-    while give_up_segment(store):
-        pass
+    while sweep_due(store):
+        sweep(store)
 
 
 def log_bytes(store: Store) -> int:
