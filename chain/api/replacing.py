@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from chain.api.rpc import Method
+from chain.ledger.faults import DataDamaged
 from chain.ledger.ledger import Ledger
 from chain.primitives.errors import AssentError
 
@@ -28,8 +29,14 @@ def while_whole(ledger: Ledger, methods: Mapping[str, Method]) -> Mapping[str, M
 
 def _guarded(ledger: Ledger, answer: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
     async def guarded(params: Any) -> Any:
+        before = ledger.replaced
         if ledger.replacing:
             raise Replacing("the ledger is being replaced by a fetched state; ask again in some seconds")
-        return await answer(params)
+        try:
+            return await answer(params)
+        except DataDamaged:
+            if ledger.replacing or ledger.replaced != before:  # what it read went away meanwhile
+                raise Replacing("the ledger was replaced by a fetched state meanwhile; ask again") from None
+            raise
 
     return guarded

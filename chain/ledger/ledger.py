@@ -30,7 +30,7 @@ from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding
 from chain.ledger.snapshot import complete_install
-from chain.ledger.state import CachedState, TreeState, change_state, member_of, newest_state, node_loader
+from chain.ledger.state import CachedState, NewestState, TreeState, change_state, member_of, node_loader
 from chain.ledger.statenode import Ref
 from chain.ledger.statetree import StateTree
 from chain.ledger.store import Store, check_format
@@ -92,6 +92,8 @@ class Ledger:
         self._certified = 0
         self.replacing = False
         """Whether the state is being exchanged, so that reads may see half of each."""
+        self.replaced = 0
+        """How often that was done; a read that began before may miss what it looks for."""
         check_format(store)
         if not check_genesis_row(store, genesis) or (rebuilding and store.get(rows.HEAD_KEY) is None):
             self._create()
@@ -199,7 +201,7 @@ class Ledger:
         members = self._members
         active = members.get(public_key)
         if active is None:
-            member = member_of(newest_state(self.store), public_key)
+            member = member_of(NewestState(self.store), public_key)
             active = member is not None and member.active
             if len(members) >= MEMBERS_MAX:
                 members.clear()
@@ -217,6 +219,7 @@ class Ledger:
                 result = change()
             finally:
                 self._open()
+                self.replaced += 1
                 self.replacing = False
         return result
 

@@ -17,7 +17,7 @@ from chain.ledger.block import ABOVE_MAX, Batch, Block, EventEntry, Header, Rece
 from chain.ledger.faults import DataDamaged
 from chain.ledger.holding import Holding, UnknownHeight
 from chain.ledger.rows import Head, Position
-from chain.ledger.state import entries, entry_of, newest_state, node_loader
+from chain.ledger.state import NewestState, entries, entry_of, newest_state, node_loader
 from chain.ledger.statenode import Ref, state_key_hash
 from chain.ledger.stateproof import find
 from chain.ledger.store import Store, after_prefix
@@ -280,7 +280,7 @@ class Queries:
 
     def state(self, namespace: str, key: bytes) -> bytes | None:
         """Return one entry of the newest state, or None when absent."""
-        return newest_state(self._store).get(namespace, key)
+        return NewestState(self._store).get(namespace, key)
 
     def state_at(self, namespace: str, key: bytes, height: int) -> bytes | None:
         """Return one entry of the state of a height, None when absent there; raise UnknownHeight, NotHeld."""

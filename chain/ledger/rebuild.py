@@ -40,7 +40,7 @@ def begin_rebuild(store: Store, genesis: Genesis) -> tuple[int, int]:
     check_format(store)
     if not check_genesis_row(store, genesis):
         raise damaged("the genesis row is missing, so nothing can be derived again")
-    complete_install(store)
+    _settle_install(store)
     read = Queries(store)
     base = read.holding.now().state
     newest = next(store.iterate(prefix=rows.PAYLOAD, reverse=True, limit=1), None)
@@ -60,6 +60,14 @@ def begin_rebuild(store: Store, genesis: Genesis) -> tuple[int, int]:
     if base:
         _restore_base(store, read, base)
     return base, target
+
+
+def _settle_install(store: Store) -> None:
+    """Finish an interrupted installation; forget the fetched state if it is damaged, the blocks are not."""
+    try:
+        complete_install(store)
+    except DataDamaged:
+        forget_load(store)
 
 
 def _kept_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[int]]:

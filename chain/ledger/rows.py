@@ -2,7 +2,7 @@
 
 | column | key after the column          | value                                                        |
 |--------|-------------------------------|--------------------------------------------------------------|
-| 00     | name                          | format, genesis, head, certified, held, rebuild, loading, log|
+| 00     | name                          | format, genesis, head, certified, held, rebuild, loading, …  |
 | B      | height                        | payload as consensus ordered it (b"" for a gap)              |
 | T      | height, index                 | encoded transaction                                          |
 | H      | height                        | encoded header                                               |
@@ -47,7 +47,7 @@ DERIVED = (
 )  # fmt: skip
 """What `rebuild` deletes and makes again, beside O and G; headers stay, to be compared."""
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
-HELD_KEY, LOADING_KEY = b"\0held", b"\0loading"
+HELD_KEY, LOADING_KEY, CLEANING_KEY = b"\0held", b"\0loading", b"\0cleaning"
 
 PLACE_UNKNOWN = 2**32 - 1
 """Place in the batch of a transaction whose block is not here: a snapshot names ids and heights only."""

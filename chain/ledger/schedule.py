@@ -20,7 +20,7 @@ from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import FIXED_LIMITS, GOVERNANCE_CONTRACT, Genesis, Limits, Validator, check_limits
 from chain.ledger.records import Row
-from chain.ledger.state import entries, newest_state
+from chain.ledger.state import NewestState, entries
 from chain.ledger.store import Store
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
 from chain.primitives.codec import Bound, decode, encode, record
@@ -161,7 +161,7 @@ class Schedule:
 
     def nodes(self) -> tuple[Listed, ...]:
         """Return governance's list as the newest state has it; empty on a chain without that contract."""
-        raw = newest_state(self._store).get(*_NODES_KEY)
+        raw = NewestState(self._store).get(*_NODES_KEY)
         try:
             return () if raw is None else _read_nodes(raw)
         except _Refused:
@@ -169,7 +169,7 @@ class Schedule:
 
     def refusal(self) -> Value:
         """Return {height, what, code} of the newest wish that was not followed, or None."""
-        raw = newest_state(self._store).get(NAMESPACE, _REFUSED)
+        raw = NewestState(self._store).get(NAMESPACE, _REFUSED)
         return None if raw is None else decode_value(raw, max_bytes=256)
 
     def _newest(self, kind: bytes) -> list[Row]:

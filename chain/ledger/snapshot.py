@@ -135,17 +135,19 @@ def forget_load(store: Store) -> None:
 
 def complete_install(store: Store) -> None:
     """Finish an installation that a crash interrupted; do nothing when there was none."""
+    if store.get(rows.CLEANING_KEY) is not None:
+        _clean(store)
     row = store.get(rows.LOADING_KEY)
     if row is not None and (loading := decode(Loading, row)).installing:
         _install(store, loading, lambda _what: None)
 
 
 def _install(store: Store, loading: Loading, progress: Callable[[str], None]) -> None:
-    """Every step may be repeated; the last write makes the snapshot the ledger."""
+    """Every step may be repeated; the last synced write makes the snapshot the ledger."""
     anchor, top = loading.anchor, loading.anchor.top
     root = rows.read_root((store.get(rows.PARTIAL) or b"")[1:])
     progress("replacing the current state")
-    for column in (rows.STATE, rows.STALE, rows.DEAD, MOVED):
+    for column in (rows.STATE, rows.STALE):
         _drain(delete_range(store, column))
     write_in_parts(store, names_of(store, root))
     progress("indexing the last transactions")
@@ -168,7 +170,16 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
     ]
     gone = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
     kept, replaced = take_over(store)
-    store.write([*puts, *kept], [rows.LOADING_KEY, end_key(LOADING), *gone], retired=replaced)
+    puts += [*kept, (rows.CLEANING_KEY, b"")]
+    store.write(puts, [rows.LOADING_KEY, end_key(LOADING), *gone], retired=replaced)
+    _clean(store)
+
+
+def _clean(store: Store) -> None:
+    """Delete what was noted of records that went with the former state, which was read until the end."""
+    for column in (rows.DEAD, MOVED):
+        _drain(delete_range(store, column))
+    store.write([], [rows.CLEANING_KEY], sync=False)
 
 
 def names_of(store: Store, root: Ref | None) -> Iterator[Row]:

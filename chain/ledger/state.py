@@ -60,8 +60,28 @@ class TreeState:
         return node
 
 
+class NewestState:
+    """The newest state of a store, looked up anew for every entry; for any thread."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Reader) -> None:
+        self._store = store
+
+    def get(self, namespace: str, key: bytes) -> bytes | None:
+        """Return the stored bytes, or None when absent, whatever is written or installed meanwhile."""
+        head = self._store.get(rows.HEAD_KEY)
+        try:
+            return newest_state(self._store).get(namespace, key)
+        except DataDamaged:
+            if self._store.get(rows.HEAD_KEY) == head:
+                raise
+            # a fetched state took the place of the one that was read
+            return newest_state(self._store).get(namespace, key)
+
+
 def newest_state(reader: Reader) -> TreeState:
-    """Return the state at the head of a store or snapshot."""
+    """Return the state at the head of a snapshot, or of a store that nobody replaces meanwhile."""
     head = reader.get(rows.HEAD_KEY)
     root = None if head is None else reader.get(rows.at(rows.ROOT, decode(rows.Head, head).height))
     if root is None:
@@ -92,11 +112,7 @@ def entries(
         yield key, value
 
 
-_Cached = tuple[bytes | None, bytes]
-"""(value, hash of the key)."""
-
-
-def _weight(place: StateKey, cached: _Cached) -> int:
+def _weight(place: StateKey, cached: tuple[bytes | None]) -> int:
     return _ENTRY_WEIGHT + len(place[1]) + (0 if cached[0] is None else len(cached[0]))
 
 
@@ -107,7 +123,7 @@ class CachedState:
 
     def __init__(self, reader: Reader, tree: StateTree, root: Ref | None) -> None:
         self._reader, self._tree, self._root = reader, tree, root
-        self._cache: Recent[StateKey, _Cached] = Recent(CACHE_BYTES_MAX, _weight)
+        self._cache: Recent[StateKey, tuple[bytes | None]] = Recent(CACHE_BYTES_MAX, _weight)
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         """Return the stored bytes, or None when absent."""
@@ -116,23 +132,17 @@ class CachedState:
         if found is not None:
             return found[0]
         name = rows.sized(namespace) + key
-        key_hash = hash_of_name(name)
-        leaf = self._tree.leaf(self._root, key_hash)
+        leaf = self._tree.leaf(self._root, hash_of_name(name))
         value = None if leaf is None else value_of(self._reader, leaf, name)
-        self._cache.put(place, (value, key_hash))
+        self._cache.put(place, (value,))
         return value
-
-    def key_hash(self, place: StateKey, name: bytes) -> bytes:
-        """Return the tree's key of an entry, whose name this is."""
-        found = self._cache.get(place)
-        return hash_of_name(name) if found is None else found[1]
 
     def remember(self, writes: Mapping[StateKey, bytes | None], change: StateChange) -> None:
         """Take over what a stored block wrote."""
         self._tree.keep(change.tree)
         self._root = change.tree.root
         for place, value in writes.items():
-            self._cache.put(place, (value, self.key_hash(place, rows.sized(place[0]) + place[1])))
+            self._cache.put(place, (value,))
 
 
 class Overlay:

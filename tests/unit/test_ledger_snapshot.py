@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.ledger import rows, statechunk
+from chain.ledger import deadrecords, records, rows, statechunk
 from chain.ledger.anchor import Anchor, TrustedSets, make_anchor
 from chain.ledger.genesis import Limits
 from chain.ledger.holding import NotHeld
 from chain.ledger.ledger import Ledger
-from chain.ledger.records import BLOCKS, ends, segments
+from chain.ledger.records import BLOCKS, MOVED, ends, segments
 from chain.ledger.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
-from chain.ledger.state import entries, entry_of, node_loader
+from chain.ledger.state import NewestState, entries, entry_of, node_loader
 from chain.ledger.statechunk import StateChunk, leaves_below, make_chunk, ref_at
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
@@ -280,6 +280,43 @@ def test_whatever_write_a_crash_cuts_off_the_directory_opens_and_ends_at_the_sam
     assert {each.stream for each in segments(store)} == {BLOCKS}
     assert ends(store).keys() == {BLOCKS}
     assert not list(store.iterate(prefix=rows.PARTIAL))
+
+
+class ReadStore(MemoryStore):
+    """Reads the newest state around every write, as other threads do."""
+
+    watched: tuple[bytes, ...] = ()
+    reads = 0
+
+    def write(self, *changes: Any, **options: Any) -> None:
+        before = [NewestState(self).get("toy", key) for key in self.watched]
+        super().write(*changes, **options)
+        after = [NewestState(self).get("toy", key) for key in self.watched]
+        assert None not in before + after
+        self.reads += 1
+
+
+def test_the_newest_state_can_be_read_at_any_moment_while_another_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where pruning had moved its records: what says where to stays until the state is replaced."""
+    for module in (records, deadrecords):
+        monkeypatch.setattr(module, "SEGMENT_BYTES", 2_000)
+    store = ReadStore()
+    chain = ToyChain(GENESIS, store)
+    for height in range(1, 5):
+        chain.ledger.apply_block(source().block(height))
+    for segment in segments(store)[:-1]:
+        deadrecords.give_up(store, segment)
+    assert list(store.iterate(prefix=MOVED))
+    load = begin(chain.ledger)
+    fill(load)
+    store.watched = tuple([map_key("values", height * 100) for height in range(1, 5)])
+    chain.ledger.replace(load.install)
+    assert store.reads > 3
+    assert chain.ledger.head == source().ledger.head
+    assert not list(store.iterate(prefix=MOVED))
+    assert store.get(rows.CLEANING_KEY) is None
 
 
 def test_a_load_that_was_abandoned_leaves_nothing_behind() -> None:
