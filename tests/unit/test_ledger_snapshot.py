@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from chain.ledger import deadrecords, records, rows, statechunk
 from chain.ledger.anchor import Anchor, TrustedSets, make_anchor
+from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import Limits
 from chain.ledger.holding import NotHeld
 from chain.ledger.ledger import Ledger
-from chain.ledger.records import BLOCKS, MOVED, ends, segments
+from chain.ledger.records import BLOCKS, LOADING, MOVED, ends, segments
 from chain.ledger.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
 from chain.ledger.state import NewestState, entries, entry_of, node_loader
 from chain.ledger.statechunk import StateChunk, leaves_below, make_chunk, ref_at
@@ -317,6 +318,29 @@ def test_the_newest_state_can_be_read_at_any_moment_while_another_takes_its_plac
     assert chain.ledger.head == source().ledger.head
     assert not list(store.iterate(prefix=MOVED))
     assert store.get(rows.CLEANING_KEY) is None
+
+
+def test_a_fetched_state_that_is_damaged_while_it_takes_its_place_is_forgotten_by_a_rebuild() -> None:
+    """The blocks below are all here, so nothing is lost."""
+    store = CrashingStore()
+    chain = ToyChain(GENESIS, store)
+    for height in range(1, 5):
+        chain.ledger.apply_block(source().block(height))
+    load = begin(chain.ledger)
+    fill(load)
+    store.writes_left = 1  # the mark, and no more
+    with pytest.raises(Crash):
+        load.install()
+    store.writes_left = -1
+    for segment in segments(store):
+        if segment.stream == LOADING:
+            store._segments._data[segment.number][40:60] = bytes(20)
+    with pytest.raises(DataDamaged, match="assent node rebuild"):
+        Ledger(store, GENESIS, ToyRuntime())
+    rebuilt = Ledger.rebuild(store, GENESIS, ToyRuntime())
+    assert rebuilt.head.height == 4
+    assert read_whole(rebuilt, 4) == read_whole(source().ledger, 4)
+    assert {segment.stream for segment in segments(store)} == {BLOCKS}
 
 
 def test_a_load_that_was_abandoned_leaves_nothing_behind() -> None:
