@@ -12,7 +12,7 @@ from chain.ledger.window import NAMESPACE, WINDOW, read_entry, window_key
 from chain.primitives.execution import StateReader
 
 BITS = 1 << 23
-"""1 MiB a filter: at 1,000 ids a height, seven answers in a thousand are a needless "perhaps"."""
+"""1 MiB a filter: at 1,000 ids a height, seven answers of each in a thousand are a needless "perhaps"."""
 _MASK = BITS - 1
 
 

@@ -149,14 +149,9 @@ class Node:
         )
         self._core = self._make_core(config, files)
         self.pool = self._core.pool
-        data = files.data_dir
+        data, clock = files.data_dir, self._clock.now_ms
         self.status = NodeStatus(
-            key.public,
-            self._core,
-            self._peers,
-            self._clock.now_ms,
-            str(data),
-            lambda: shutil.disk_usage(data).free,
+            key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free
         )
         self._lonely_since = self._clock.now_ms()
         self._rpc = RpcServer(
