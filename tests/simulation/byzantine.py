@@ -57,6 +57,8 @@ class Liar:
         del machine
         if target == self._victim:
             self._past.append((kind, body))
+        if Liar.strand in self._tactics and not self.strand(target, kind, body):
+            return []  # always: one certificate that slips out frees them all
         said = [(kind, body)]
         for tactic in self._tactics:
             if self._chance.random() < self._rate:
@@ -154,6 +156,16 @@ class Liar:
         hidden = isinstance(message, Checkpoint) or (isinstance(message, Commit) and target == self._victim)
         return [] if hidden else [(kind, body)]
 
+    def strand(self, target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
+        """Help to decide, but give one node neither proposals nor COMMITs, so that it asks for a view alone.
+
+        Say nothing that certifies a height, and ask for no view: the others have nobody to certify with.
+        """
+        message = self._consensus(kind, body)
+        freeing = kind is Kind.BLOCKS or isinstance(message, Checkpoint | Certificate | Status | ViewChange)
+        helping = isinstance(message, Proposal | Commit)
+        return [] if freeing or (helping and target == self._victim) else [(kind, body)]
+
     def censor(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Propose batches without their first transaction."""
         message = self._consensus(kind, body)
@@ -230,7 +242,8 @@ TACTICS: tuple[Tactic, ...] = (
     Liar.garble,
     Liar.ask_absurdly,
     Liar.forge_blocks,
-    *[Liar.keep_behind] * 2,
+    Liar.keep_behind,
+    Liar.strand,
     Liar.censor,
     Liar.misdate,
 )

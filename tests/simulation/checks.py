@@ -204,7 +204,7 @@ class Checks:
             "retired": (len(state.retired), window),
             "future": (len(state.future), 6 * window * peers),
             "view changes": (len(state.view_changes), peers),
-            "checkpoints": (len(state.checkpoints), 4 * window + 1),
+            "checkpoints": (len(state.checkpoints), 6 * window),  # 2W far below: certificates missed
             "execution": (len(core._executor), WAITING_MAX // 4),
             "wanted": (len(core.gossip._wanted), 4_096),
             "verifying": (len(core.gossip._verifying), 4_096),
