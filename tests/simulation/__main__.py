@@ -12,6 +12,7 @@ from tests.simulation.campaign import replay_command, run
 from tests.simulation.storm import CALM_MS, STEPS, Outcome
 
 LINE_EVERY_S = 10.0
+SEEDS = 100
 
 
 class Seeds(click.ParamType):
@@ -35,7 +36,11 @@ class Seeds(click.ParamType):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--seeds", type=Seeds(), default="0:100", show_default=True, help="Seeds A (included) to B.")
+@click.option(
+    "--seeds",
+    type=Seeds(),
+    help="Seeds A (included) to B, or one; by default 0:100, and 0:500 with --planted.",
+)
 @click.option(
     "--nodes", type=click.IntRange(1, 20), help="Validators; drawn by seed from 1, 4, 5, 7, 10 by default."
 )
@@ -53,14 +58,15 @@ class Seeds(click.ParamType):
     metavar="NAME|all|list",
     help="Plant a known fault into the production code and count the seeds until it is caught.",
 )
-def simulate(seeds: range, nodes: int | None, steps: int, jobs: int, planting: str | None) -> None:
+def simulate(seeds: range | None, nodes: int | None, steps: int, jobs: int, planting: str | None) -> None:
     """Run clusters of production nodes on virtual time under random faults.
 
     Exit code 0: every promise held at every event of every seed. Exit code 1: a promise was broken; the
     seed and the command that replays it are printed.
     """
     if planting is not None:
-        sys.exit(planted.main(planting, seeds))
+        sys.exit(planted.main(planting, seeds or range(planted.SEEDS_MAX)))
+    seeds = seeds or range(SEEDS)
     begin, told = time.monotonic(), time.monotonic()
     done: list[Outcome] = []
     failed = 0

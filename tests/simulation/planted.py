@@ -1,7 +1,7 @@
 """Known faults, each planted into the production code at one point: the simulator finds such things.
 
 `scripts/simulate --planted list` names them, `--planted NAME` counts the seeds until one is caught, and
-`--planted all` does so for all, up to 500 seeds each.
+`--planted all` does so for all, up to 500 seeds each or those of `--seeds`.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def main(wish: str, seeds: range) -> int:
         return 2
     missed = 0
     for name in PLANTS if wish == "all" else [wish]:
-        found = seeds_until_caught(name, seeds.start, SEEDS_MAX)
+        found = seeds_until_caught(name, seeds.start, len(seeds))
         if found is None:
             missed += 1
-            click.echo(f"{name:32} NOT CAUGHT within {SEEDS_MAX} seeds")
+            click.echo(f"{name:32} NOT CAUGHT by seeds {seeds.start}:{seeds.stop}")
         else:
             click.echo(
                 f"{name:32} caught by seed {seeds.start + found[0] - 1}, number {found[0]}: {found[1][:120]}"
