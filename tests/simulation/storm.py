@@ -17,6 +17,8 @@ SIZES = (1, 4, 4, 4, 5, 7, 10)
 STEPS = 60
 CALM_MS = 90_000
 """Once faults stop, every honest machine certifies new heights within this virtual time."""
+CALLS_MS = 45_000
+"""So long clients call on: what they called must be settled by the end."""
 RUSH = 8
 """Transactions that every member gets when the calm begins: heights follow one another in flight."""
 SETTLING_MS = 5_000
@@ -117,7 +119,8 @@ def calm(cluster: Cluster) -> int:
     while cluster.now < begin + CALM_MS:
         for machine in cluster.members():
             cluster.give(machine, cluster.open_transactions()[:20])
-        if max(cluster.checks.headers, default=0) < start + 2 or cluster.random.random() < 0.3:
+        stuck = max(cluster.checks.headers, default=0) < start + 2
+        if stuck or (cluster.now < begin + CALLS_MS and cluster.random.random() < 0.3):
             cluster.submit(cluster.random.choice(cluster.members()))
         if cluster.run(500, recovered):
             break
