@@ -34,7 +34,7 @@ REQUEST_IDS_MAX = 1_024
 ANSWER_TIMEOUT_MS = 1_000
 RETRY_MS = 500
 GIVE_UP_MS = 120_000
-RELAY_AFTER_MS = (1_000, 4_000, 15_000, 60_000, 60_000, 60_000, 60_000, 60_000)
+RELAY_AFTER_MS = (4_000, 6_000, 15_000, 60_000, 60_000, 60_000, 60_000, 60_000)
 """Waits before each announcement of a transaction that is still in the pool; then no more."""
 RELAYS_MAX = 131_072
 OFFENCE_POINTS = 20
