@@ -30,7 +30,7 @@ from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding
 from chain.ledger.snapshot import complete_install
-from chain.ledger.state import CachedState, NewestState, TreeState, change_state, member_of, node_loader
+from chain.ledger.state import CachedState, NewestState, TreeState, member_of, node_loader
 from chain.ledger.statenode import Ref
 from chain.ledger.statetree import StateTree
 from chain.ledger.store import Store, check_format
@@ -120,6 +120,10 @@ class Ledger:
         self._recent = RecentIds.of(TreeState(self.store, root), head)
         self._tree = StateTree(node_loader(self.store))
         self._state = CachedState(self.store, self._tree, root)
+
+    def warm(self, more: Callable[[], bool]) -> None:
+        """Read the newest state into memory while there is room and `more` says so; raise DataDamaged."""
+        self._tree.warm(self._tip.root, more)
 
     @classmethod
     def rebuild(
@@ -297,7 +301,7 @@ class Ledger:
         entry = executed_at(0, None, execution)
         announced = founding(genesis)
         writes = {**execution.writes, **window_writes(0, entry), **announced.entries}
-        change = change_state(self._tree, None, 0, writes, self.store.records())
+        change = self._state.change(0, writes, self.store.records())
         header = make_header(
             genesis.chain_id,
             0,
@@ -338,7 +342,7 @@ class Ledger:
         announced = announce(self.schedule, self.genesis, height, execution.writes)
         named = announced.sets[0] if announced.sets else self.schedule.set_at(self.settled_height + 1)
         writes = {**execution.writes, **window_writes(height, entry), **announced.entries}
-        change = change_state(self._tree, tip.root, height, writes, self.store.records())
+        change = self._state.change(height, writes, self.store.records())
         header = make_header(
             tip.head.header_hash,
             height,

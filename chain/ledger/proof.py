@@ -259,10 +259,11 @@ def check_state_proof(
     key_hash = state_key_hash(namespace, key)
     if root_of(proof, key_hash) != state_root:
         raise ProofInvalid(f"{what}: the path does not lead to the state root")
-    present = proof.leaf is not None and proof.leaf[0] == key_hash
-    if present != (value is not None):
-        raise ProofInvalid(f"{what}: the path shows that the entry is {'present' if present else 'absent'}")
-    if value is not None and proof.leaf != (key_hash, state_value_hash(value)):
+    found = proof.value_hash(key_hash)
+    if (found is None) != (value is None):
+        shown = "absent" if found is None else "present"
+        raise ProofInvalid(f"{what}: the path shows that the entry is {shown}")
+    if value is not None and found != state_value_hash(value):
         raise ProofInvalid(f"{what}: the value is another")
 
 

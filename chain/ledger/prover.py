@@ -19,7 +19,7 @@ from chain.ledger.proof import (
 from chain.ledger.queries import PAGE_MAX, Queries
 from chain.ledger.schedule import Schedule
 from chain.ledger.state import node_loader
-from chain.ledger.statenode import state_key_hash, state_value_hash
+from chain.ledger.statenode import state_key_hash
 from chain.ledger.stateproof import StateProof, find
 from chain.ledger.store import Store
 from chain.ledger.subjects import NAMESPACE, log_key
@@ -101,15 +101,10 @@ class Prover:
         """Prove a state entry's value or absence at a height; raise UnknownHeight, NotCertified."""
         header = self.header(height)
         key_hash = state_key_hash(namespace, key)
-        value, leaf = None, None
         with self._queries.reading_state(height):
             place = find(node_loader(self._store), self._queries.tree_root(height), key_hash)
-            if place.leaf is not None:
-                found = place.leaf[2] or b""
-                stored = self._queries.value_at_leaf(place.leaf)
-                leaf = (found, state_value_hash(stored))
-                value = stored if found == key_hash else None
-        return ProvedState(namespace, key, value, StateProof(place.levels, leaf), header)
+            value = None if place.leaf is None else self._queries.value_at_leaf(place.leaf)
+        return ProvedState(namespace, key, value, StateProof(place.levels, place.bucket), header)
 
     def history(self, subject: str, first: int, last: int) -> ProvedHistory:
         """Prove that these are all events of a subject at heights first..last; first 1 is taken as 0.

@@ -19,6 +19,7 @@ from chain.ledger.deadrecords import DeadRecords, give_up, mostly_dead
 from chain.ledger.holding import Holding
 from chain.ledger.queries import Queries
 from chain.ledger.rows import Held
+from chain.ledger.statedelta import places_of
 from chain.ledger.store import Store
 from chain.ledger.window import WINDOW
 from chain.primitives.codec import decode, encode
@@ -117,7 +118,12 @@ def _block_keys(store: Store, held: Held, height: int) -> Iterator[bytes]:
 def _stale_records(store: Store, height: int) -> Iterator[bytes]:
     """Yield the records that only states below this height use, none of which is held; and their list."""
     for listed in rows.read_places(store.get(rows.at(rows.STALE, height)) or b""):
-        yield from rows.read_places(store.record(listed))
+        stale = store.record(listed)
+        for where in rows.read_places(stale[1:]):
+            if stale[:1] == rows.NODES:
+                yield from places_of(store.record, where)
+            else:
+                yield where
         yield listed
 
 

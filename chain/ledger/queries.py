@@ -18,8 +18,9 @@ from chain.ledger.faults import DataDamaged
 from chain.ledger.holding import Holding, UnknownHeight
 from chain.ledger.rows import Head, Position
 from chain.ledger.state import NewestState, entries, entry_of, newest_state, node_loader
+from chain.ledger.statebucket import Leaf
 from chain.ledger.statenode import Ref, state_key_hash
-from chain.ledger.stateproof import find
+from chain.ledger.stateproof import find_leaf
 from chain.ledger.store import Store, after_prefix
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode
@@ -286,8 +287,8 @@ class Queries:
         """Return one entry of the state of a height, None when absent there; raise UnknownHeight, NotHeld."""
         key_hash = state_key_hash(namespace, key)
         with self.reading_state(height):
-            leaf = find(node_loader(self._store), self.tree_root(height), key_hash).leaf
-            return None if leaf is None or leaf[2] != key_hash else self.value_at_leaf(leaf)
+            leaf = find_leaf(node_loader(self._store), self.tree_root(height), key_hash)
+            return None if leaf is None else self.value_at_leaf(leaf)
 
     @contextmanager
     def reading_state(self, height: int) -> Iterator[None]:
@@ -318,11 +319,11 @@ class Queries:
             raise UnknownHeight(f"height {height}: its state is not here; it is above the head")
         return rows.read_root(row)
 
-    def value_at_leaf(self, leaf: Ref) -> bytes:
+    def value_at_leaf(self, leaf: Leaf) -> bytes:
         """Return the state value that a leaf of the tree stands for."""
         return self.entry_at_leaf(leaf)[1]
 
-    def entry_at_leaf(self, leaf: Ref) -> tuple[bytes, bytes]:
+    def entry_at_leaf(self, leaf: Leaf) -> tuple[bytes, bytes]:
         """Return (name, value) of a leaf of the tree; the name is `sized(namespace) + key`."""
         return entry_of(self._store, leaf)
 

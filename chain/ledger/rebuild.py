@@ -19,7 +19,7 @@ from chain.ledger.records import LOADING, Row, end_key, segments, take_over
 from chain.ledger.recovery import check_genesis_row, damaged
 from chain.ledger.rows import Head
 from chain.ledger.snapshot import complete_install, forget_load, index_window, names_of, write_in_parts
-from chain.ledger.state import entry_of, node_loader
+from chain.ledger.state import entry_of, hold, node_loader
 from chain.ledger.statechunk import leaves_below
 from chain.ledger.statenode import Ref, hash_of_name, state_value_hash
 from chain.ledger.statetree import StateTree
@@ -97,8 +97,7 @@ def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[
         changes: dict[bytes, tuple[bytes | None, bytes]] = {}
         for leaf in some:
             name, value = entry_of(store, leaf)
-            where = records.add(rows.value_record(name, value))
-            changes[hash_of_name(name)] = (state_value_hash(value), where)
+            changes[hash_of_name(name)] = (state_value_hash(value), hold(name, value, records))
         update = tree.update(root, changes, records)
         store.write([], records=records, sync=False)
         tree.keep(update)

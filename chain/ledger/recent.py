@@ -1,47 +1,63 @@
-"""A dict that forgets what was not used lately, in two generations: little bookkeeping for each use."""
+"""A dict of bounded size, which forgets what it has known longest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sized
+from itertools import islice
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
-V = TypeVar("V")
+V = TypeVar("V", bound=Sized)
 
 
 class Recent(Generic[K, V]):
-    """Holds at most twice `weight_max`; for one thread."""
+    """Holds at most `bytes_max`, or one value, and what was added since the last update; for one thread."""
 
-    __slots__ = ("_former", "_items", "_weigh", "_weight", "_weight_max")
+    __slots__ = ("_bytes", "_bytes_max", "_extra", "_items", "get")
 
-    def __init__(self, weight_max: int, weigh: Callable[[K, V], int]) -> None:
-        """`weight_max` is what the weights of a generation's items may sum up to, `weigh` tells one's."""
+    def __init__(self, bytes_max: int, extra: int) -> None:
+        """`bytes_max` is what the lengths of values may sum up to, `extra` is added for each of them."""
         self._items: dict[K, V] = {}
-        self._former: dict[K, V] = {}
-        self._weight, self._weight_max, self._weigh = 0, weight_max, weigh
+        self._bytes, self._bytes_max, self._extra = 0, bytes_max, extra
+        self.get: Callable[[K], V | None] = self._items.get
+        """Returns what is kept under a key, None when it is forgotten."""
 
-    def __len__(self) -> int:
-        """Items at hand; those of both generations count twice."""
-        return len(self._items) + len(self._former)
+    @property
+    def room(self) -> int:
+        """How many bytes more can be kept before something is forgotten."""
+        return self._bytes_max - self._bytes
 
-    def get(self, key: K) -> V | None:
-        """Return what was put last under a key, None when it is forgotten."""
-        found = self._items.get(key)
-        return self._former.get(key) if found is None else found
+    def add(self, key: K, value: V) -> None:
+        """Keep a value under a key that has none."""
+        self._bytes += len(value) + self._extra
+        self._items[key] = value
 
-    def put(self, key: K, value: V) -> None:
-        """Keep a value in the place of a former one."""
-        items, weight = self._items, self._weigh(key, value)
-        old = items.get(key)
-        self._weight += weight if old is None else weight - self._weigh(key, old)
-        if self._weight > self._weight_max:
-            self._former, self._items, self._weight = items, {}, weight
-            items = self._items
-        items[key] = value
+    def update(self, values: Mapping[K, V]) -> None:
+        """Keep several values at once, and forget what is too much."""
+        olds = [old for old in map(self.get, values) if old is not None]
+        self._bytes += sum(map(len, values.values())) - sum(map(len, olds))
+        self._bytes += (len(values) - len(olds)) * self._extra
+        self._items.update(values)
+        if self._bytes > self._bytes_max:
+            self._forget()
+
+    def grow(self, size: int) -> None:
+        """Note by how much values became longer since they were given."""
+        self._bytes += size
 
     def discard(self, keys: Iterable[K]) -> None:
-        """Forget some items."""
+        """Forget some values."""
         for key in keys:
             old = self._items.pop(key, None)
-            self._weight -= 0 if old is None else self._weigh(key, old)
-            self._former.pop(key, None)
+            self._bytes -= 0 if old is None else len(old) + self._extra
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._items.clear()
+        self._bytes = 0
+
+    def _forget(self) -> None:
+        """Forget an eighth at once: finding the first items of a dict costs a walk over those that went."""
+        self._bytes = sum(map(len, self._items.values())) + len(self._items) * self._extra
+        while self._bytes > self._bytes_max and len(self._items) > 1:
+            self.discard(list(islice(self._items, len(self._items) // 8 or 1)))

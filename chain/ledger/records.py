@@ -25,8 +25,8 @@ SEGMENT_BYTES = 16_777_216
 RECORD_BYTES_MAX = 16_777_216
 BLOCKS, LOADING = 0, 1
 """Streams: what blocks write; what a state being fetched writes."""
-READ_BYTES = 1_536
-"""Read at once: every tree node and most values fit."""
+READ_BYTES = 2_048
+"""Read at once: inner nodes and most buckets and values fit."""
 _NUMBER = 0x1_0000_0000
 REMEDY = (
     "; run `assent node rebuild`, or remove the directory and let the node fetch the chain from its peers"

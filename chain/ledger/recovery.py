@@ -87,7 +87,7 @@ def _check_state_root(store: Store, queries: Queries, header: Header) -> None:
     root = queries.tree_root(header.height)
     if (ZERO_HASH if root is None else root[0]) != header.state_root:
         raise damaged(f"the state root of height {header.height} is not its header's")
-    if root is not None and root[2] is None:
+    if root is not None:
         node_loader(store)(root[1], b"", root[0])
 
 

@@ -49,6 +49,9 @@ DERIVED = (
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
 HELD_KEY, LOADING_KEY, CLEANING_KEY = b"\0held", b"\0loading", b"\0cleaning"
 
+NODES, VALUES = b"n", b"v"
+"""What the places that a stale list names are of: its first byte."""
+
 PLACE_UNKNOWN = 2**32 - 1
 """Place in the batch of a transaction whose block is not here: a snapshot names ids and heights only."""
 
@@ -164,12 +167,12 @@ def name_of_value(record: bytes) -> bytes:
 
 def pack_root(root: Ref | None) -> bytes:
     """Return the row of a tree's root; empty for an empty tree."""
-    return b"" if root is None else root[0] + root[1] + (root[2] or b"")
+    return b"" if root is None else root[0] + root[1] + bytes([root[2]])
 
 
 def read_root(row: bytes) -> Ref | None:
     """Return a tree's root from its row."""
-    return (row[:32], row[32:40], row[40:] or None) if row else None
+    return (row[:32], row[32:40], row[40]) if row else None
 
 
 def read_places(listed: bytes) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Contract state: the tree, which finds and proves values, and an overlay for the block being executed.
 
-Values are records that the tree's leaves lead to. The rows of the column S are names alone: they list the
-entries in order, and change only when one comes or goes.
+Values are held by the leaves of the tree or are records that those lead to. The rows of the column S are
+names alone: they list the entries in order, and change only when one comes or goes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
 from chain.ledger.recent import Recent
 from chain.ledger.records import Records, Row
-from chain.ledger.statenode import Load, Ref, hash_of_name, is_node, leaf_hash, state_value_hash, stored_hash
-from chain.ledger.stateproof import find
+from chain.ledger.statebucket import ELSEWHERE, HELD_BYTES_MAX, Leaf, place_held
+from chain.ledger.statedelta import hash_of, node_at
+from chain.ledger.statenode import Load, Ref, hash_of_name, state_value_hash
+from chain.ledger.stateproof import find_leaf
 from chain.ledger.statetree import StateTree, TreeUpdate
 from chain.ledger.store import Reader
 from chain.primitives.codec import decode
@@ -25,10 +27,13 @@ from chain.primitives.values import decode_value
 MEMBER_BYTES_MAX = 65_536
 NODES_MAX = 4_096
 STALE_PER_RECORD = 65_536
-CACHE_BYTES_MAX = 16_777_216
-"""Of entries in each generation of the cache."""
-_ENTRY_WEIGHT = 350
-"""What Python adds to the bytes of an entry in the cache."""
+CACHE_BYTES_MAX = 33_554_432
+"""Of entries in the cache."""
+_CACHED_KEY_BYTES_MAX = 256
+_ENTRY_EXTRA = 512
+"""What Python and the key add to the bytes of an entry in the cache."""
+_ABSENT = b"(absent)"
+"""Stands in the cache, as this very object, for an entry that there is not."""
 
 
 class TreeState:
@@ -39,7 +44,7 @@ class TreeState:
     def __init__(self, reader: Reader, root: Ref | None) -> None:
         self._reader, self._root = reader, root
         self._load = node_loader(reader)
-        self._nodes: dict[bytes, bytes] = {}
+        self._nodes: dict[bytes, bytearray] = {}
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         """Return the stored bytes, or None when absent."""
@@ -47,11 +52,10 @@ class TreeState:
 
     def named(self, name: bytes) -> bytes | None:
         """Return the stored bytes of an entry by its name (`sized(namespace) + key`), or None."""
-        key_hash = hash_of_name(name)
-        leaf = find(self._node, self._root, key_hash).leaf
-        return value_of(self._reader, leaf, name) if leaf is not None and leaf[2] == key_hash else None
+        leaf = find_leaf(self._node, self._root, hash_of_name(name))
+        return None if leaf is None else value_of(self._reader, leaf, name)
 
-    def _node(self, where: bytes, path: bytes, expected: bytes) -> bytes:
+    def _node(self, where: bytes, path: bytes, expected: bytes) -> bytearray:
         node = self._nodes.get(where)
         if node is None:
             if len(self._nodes) >= NODES_MAX:
@@ -112,37 +116,69 @@ def entries(
         yield key, value
 
 
-def _weight(place: StateKey, cached: tuple[bytes | None]) -> int:
-    return _ENTRY_WEIGHT + len(place[1]) + (0 if cached[0] is None else len(cached[0]))
-
-
 class CachedState:
     """The newest state with a bounded cache, for the one thread that executes blocks."""
 
-    __slots__ = ("_cache", "_reader", "_root", "_tree")
+    __slots__ = ("_cache", "_hashes", "_reader", "_root", "_tree")
 
     def __init__(self, reader: Reader, tree: StateTree, root: Ref | None) -> None:
         self._reader, self._tree, self._root = reader, tree, root
-        self._cache: Recent[StateKey, tuple[bytes | None]] = Recent(CACHE_BYTES_MAX, _weight)
+        self._hashes: dict[StateKey, bytes] = {}
+        """Key hashes of entries that were read for the next block: they are likely written, too."""
+        self._cache: Recent[StateKey, bytes] = Recent(CACHE_BYTES_MAX, _ENTRY_EXTRA)
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
         """Return the stored bytes, or None when absent."""
         place = (namespace, key)
         found = self._cache.get(place)
-        if found is not None:
-            return found[0]
-        name = rows.sized(namespace) + key
-        leaf = self._tree.leaf(self._root, hash_of_name(name))
-        value = None if leaf is None else value_of(self._reader, leaf, name)
-        self._cache.put(place, (value,))
-        return value
+        if found is None:
+            name = rows.sized(namespace) + key
+            key_hash = self._hashes[place] = hash_of_name(name)
+            leaf = self._tree.leaf(self._root, key_hash)
+            found = _ABSENT if leaf is None else value_of(self._reader, leaf, name)
+            if len(key) <= _CACHED_KEY_BYTES_MAX:
+                self._cache.add(place, found)
+        return None if found is _ABSENT else found
+
+    def change(self, height: int, writes: Mapping[StateKey, bytes | None], records: Records) -> StateChange:
+        """Return what writing these entries as the block of `height` does to rows, records and tree.
+
+        What is to be stored is added to `records`, empty so far. Nothing changes until it is written and
+        `remember` says so.
+        """
+        hashes, self._hashes = self._hashes, {}
+        leaves: dict[bytes, tuple[bytes | None, bytes]] = {}
+        names: dict[bytes, bytes] = {}
+        deletes: list[bytes] = []
+        for place, value in writes.items():
+            name = rows.sized(place[0]) + place[1]
+            key_hash = hashes.get(place) or hash_of_name(name)
+            if value is None:
+                leaves[key_hash] = (None, b"")
+                deletes.append(rows.STATE + name)
+            else:
+                leaves[key_hash] = (state_value_hash(value), hold(name, value, records))
+                names[key_hash] = name
+        update = self._tree.update(self._root, leaves, records)
+        puts = [(rows.STATE + names[key_hash], b"") for key_hash in sorted(update.added)]
+        puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
+        stale = [rows.NODES + places for places in _joined(update.stale_nodes)]
+        stale += [rows.VALUES + places for places in _joined(update.stale_values)]
+        if stale:
+            puts.append((rows.at(rows.STALE, height), b"".join([records.add(listed) for listed in stale])))
+        return StateChange(update, puts, deletes, records)
 
     def remember(self, writes: Mapping[StateKey, bytes | None], change: StateChange) -> None:
         """Take over what a stored block wrote."""
         self._tree.keep(change.tree)
         self._root = change.tree.root
-        for place, value in writes.items():
-            self._cache.put(place, (value,))
+        self._cache.update(
+            {
+                place: _ABSENT if value is None else value
+                for place, value in writes.items()
+                if len(place[1]) <= _CACHED_KEY_BYTES_MAX
+            }
+        )
 
 
 class Overlay:
@@ -177,46 +213,23 @@ class StateChange:
         return self.tree.root
 
 
-def change_state(
-    tree: StateTree,
-    root: Ref | None,
-    height: int,
-    writes: Mapping[StateKey, bytes | None],
-    records: Records,
-) -> StateChange:
-    """Return what writing these entries as the block of `height` does to rows, records and tree.
+def _joined(places: list[bytes]) -> Iterator[bytes]:
+    """Yield places joined, so many that each will be a record."""
+    return (b"".join(places[at : at + STALE_PER_RECORD]) for at in range(0, len(places), STALE_PER_RECORD))
 
-    What is to be stored is added to `records`, empty so far. Nothing changes until it is written and
-    `CachedState.remember` says so.
-    """
-    leaves: dict[bytes, tuple[bytes | None, bytes]] = {}
-    names: dict[bytes, bytes] = {}
-    deletes: list[bytes] = []
-    for (namespace, key), value in writes.items():
-        name = rows.sized(namespace) + key
-        key_hash = hash_of_name(name)
-        if value is None:
-            leaves[key_hash] = (None, b"")
-            deletes.append(rows.STATE + name)
-        else:
-            leaves[key_hash] = (state_value_hash(value), records.add(rows.value_record(name, value)))
-            names[key_hash] = name
-    update = tree.update(root, leaves, records)
-    new = names.keys() - update.replaced
-    puts = [(rows.STATE + names[key_hash], b"") for key_hash in sorted(new)]
-    puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
-    runs = [update.stale[at : at + STALE_PER_RECORD] for at in range(0, len(update.stale), STALE_PER_RECORD)]
-    if runs:
-        puts.append((rows.at(rows.STALE, height), b"".join([records.add(b"".join(run)) for run in runs])))
-    return StateChange(update, puts, deletes, records)
+
+def hold(name: bytes, value: bytes, records: Records) -> bytes:
+    """Return what a leaf holds of an entry; a large entry is added to `records`."""
+    record = rows.value_record(name, value)
+    return record if len(record) <= HELD_BYTES_MAX else ELSEWHERE + records.add(record)
 
 
 def node_loader(reader: Reader) -> Load:
     """Return the function with which the tree reads its stored nodes; each is checked against its hash."""
 
-    def load(where: bytes, path: bytes, expected: bytes) -> bytes:
-        node = reader.record(where)
-        if not is_node(node, where) or stored_hash(node) != expected:
+    def load(where: bytes, path: bytes, expected: bytes) -> bytearray:
+        node = node_at(reader.record, where)
+        if node is None or hash_of(node) != expected:
             raise DataDamaged(
                 f"state tree: the node under path {path.decode() or '(root)'} does not hash to what its "
                 "parent says; run `assent node rebuild`"
@@ -226,30 +239,28 @@ def node_loader(reader: Reader) -> Load:
     return load
 
 
-def entry_of(reader: Reader, leaf: Ref) -> tuple[bytes, bytes]:
+def entry_of(reader: Reader, leaf: Leaf) -> tuple[bytes, bytes]:
     """Return (name, value) of a leaf of the tree, checked; the name is `sized(namespace) + key`."""
-    name = rows.name_of_value(reader.record(leaf[1]))
-    if hash_of_name(name) != leaf[2]:
+    where = place_held(leaf[2])
+    name = rows.name_of_value(leaf[2] if where is None else reader.record(where))
+    if hash_of_name(name) != leaf[0]:
         raise _damaged_value(leaf)
     return name, value_of(reader, leaf, name)
 
 
-def value_of(reader: Reader, leaf: Ref, name: bytes) -> bytes:
+def value_of(reader: Reader, leaf: Leaf, name: bytes) -> bytes:
     """Return the value of a leaf of the tree, whose key has this name, checked."""
-    expected, where, key_hash = leaf
-    record = reader.record(where)
-    start = 4 + len(name)
-    if key_hash is None or record[4:start] != name:
-        raise _damaged_value(leaf)
+    held, start = leaf[2], 4 + len(name)
+    record = reader.record(held[1:]) if held[0] else held
     value = record[start:]
-    if leaf_hash(key_hash, state_value_hash(value)) != expected:
+    if record[4:start] != name or state_value_hash(value) != leaf[1]:
         raise _damaged_value(leaf)
     return value
 
 
-def _damaged_value(leaf: Ref) -> DataDamaged:
+def _damaged_value(leaf: Leaf) -> DataDamaged:
     return DataDamaged(
-        f"state tree: the value of key hash {(leaf[2] or b'').hex()} does not hash to its leaf; "
+        f"state tree: the value of key hash {leaf[0].hex()} does not hash to its leaf; "
         "run `assent node rebuild`"
     )
 

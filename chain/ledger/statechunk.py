@@ -1,28 +1,42 @@
 """The state of one height in chunks, each checked by itself against a root that a quorum certified.
 
-A chunk is everything below one path of the state tree or, when that is too much, the inner node there. Both
-hash to what the parent said, so from the header's state root downwards nothing is kept that is not proved,
+A chunk is everything below one path of the state tree or, when that is too much, the node there: an inner
+node, or a bucket of large entries, each of which is then asked for at the whole path of its key. All of them
+hash to what stands above, so from the header's state root downwards nothing is kept that is not proved,
 whoever sent it, and chunks of different paths may come from different peers in any order.
 """
 
 from __future__ import annotations
 
-from binascii import hexlify
+from binascii import hexlify, unhexlify
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated
 
 from chain.ledger import rows
 from chain.ledger.records import Records, Row
+from chain.ledger.state import hold
+from chain.ledger.statebucket import (
+    BUCKET_LEAVES,
+    Leaf,
+    bucket_hash,
+    leaf_in,
+    leaves_of,
+    pack_bucket,
+)
+from chain.ledger.statedelta import full_record
 from chain.ledger.statenode import (
     DEPTH_MAX,
+    LEAVES_AT,
+    NIBBLE,
     Load,
     Ref,
+    child_of,
     children_of,
     hash_of_name,
     node_hash,
     pack_node,
     state_value_hash,
-    stored_hash,
 )
 from chain.ledger.statetree import build_subtree
 from chain.primitives.codec import Bound, Hash, record
@@ -45,58 +59,78 @@ Entries = Annotated[tuple[Entry, ...], Bound(0, CHUNK_ENTRIES)]
 
 @record("state-chunk", max_bytes=LARGE_BYTES)
 class StateChunk:
-    """All entries below a path of the state tree, or the inner node there."""
+    """All entries below a path of the state tree, or the node there: exactly one of the three."""
 
     path: Path
     mask: Annotated[int, Bound(0, 65_535)]
-    """Present children of the inner node; 0 when the entries follow."""
+    """Present children of the inner node; 0 when it is none."""
     hashes: Annotated[tuple[Hash, ...], Bound(0, 16)]
+    leaves: Annotated[tuple[tuple[Hash, Hash], ...], Bound(0, BUCKET_LEAVES)]
+    """(key hash, value hash) of the bucket's leaves, in order."""
     entries: Entries
     """In the order of their key hashes."""
+
+    def paths(self) -> list[bytes]:
+        """Return the paths below that the node leads to."""
+        below = [self.path + _DIGITS[nibble : nibble + 1] for nibble in range(16) if self.mask >> nibble & 1]
+        return below + [hexlify(key) for key, _ in self.leaves]
 
 
 # --- making chunks --------------------------------------------------------------------------------
 
 
-def make_chunk(load: Load, value: Callable[[Ref], tuple[bytes, bytes]], top: Ref, path: bytes) -> StateChunk:
-    """Return the chunk of what stands at `path`; `value` returns a leaf's (name, value).
+def make_chunk(
+    load: Load, entry: Callable[[Leaf], tuple[bytes, bytes]], root: Ref | None, path: bytes
+) -> StateChunk | None:
+    """Return the chunk of what stands exactly at a path of a tree, None when nothing does.
 
-    Reads at most about `CHUNK_BYTES` whatever lies below. Raises DataDamaged for a node that is missing.
+    `entry` returns a leaf's (name, value). Reads at most about `CHUNK_BYTES` whatever lies below. Raises
+    DataDamaged for a node that is missing.
     """
+    ref, depth = root, 0
+    if path.translate(None, _DIGITS):
+        return None
+    while ref is not None and depth < len(path):
+        node = load(ref[1], path[:depth], ref[0])
+        if node[LEAVES_AT]:
+            leaf = leaf_in(node, unhexlify(path)) if len(path) == DEPTH_MAX else None
+            return None if leaf is None else StateChunk(path, 0, (), (), (entry(leaf),))
+        ref = child_of(node, NIBBLE[path[depth]])
+        depth += 1
+    return None if ref is None else _chunk_below(load, entry, ref, path)
+
+
+def _chunk_below(
+    load: Load, entry: Callable[[Leaf], tuple[bytes, bytes]], top: Ref, path: bytes
+) -> StateChunk:
     entries: list[Entry] = []
     size = 0
     for leaf in leaves_below(load, top, path):
-        name, content = value(leaf)
-        size += len(name) + len(content)
+        name, value = entry(leaf)
+        size += len(name) + len(value)
         if entries and (size > CHUNK_BYTES or len(entries) == CHUNK_ENTRIES):
             node = load(top[1], path, top[0])
+            if node[LEAVES_AT]:
+                pairs = tuple((key, hashed) for key, hashed, _ in leaves_of(node))
+                return StateChunk(path, 0, (), pairs, ())
             children = children_of(node)
             mask = sum(1 << nibble for nibble in children)
-            return StateChunk(path, mask, tuple(child[0] for child in children.values()), ())
-        entries.append((name, content))
-    return StateChunk(path, 0, (), tuple(entries))
+            return StateChunk(path, mask, tuple(child[0] for child in children.values()), (), ())
+        entries.append((name, value))
+    return StateChunk(path, 0, (), (), tuple(entries))
 
 
-def leaves_below(load: Load, top: Ref, path: bytes) -> Iterator[Ref]:
-    """Yield the leaves below a reference that stands at `path`, in the order of their key hashes."""
+def leaves_below(load: Load, top: Ref, path: bytes) -> Iterator[Leaf]:
+    """Yield the leaves below a node that stands at `path`, in the order of their key hashes."""
     waiting = [(top, path)]
     while waiting:
         ref, at = waiting.pop()
-        if ref[2] is not None:
-            yield ref
-            continue
-        below = children_of(load(ref[1], at, ref[0]))
-        waiting += [(below[nibble], at + _DIGITS[nibble : nibble + 1]) for nibble in sorted(below)[::-1]]
-
-
-def ref_at(load: Load, root: Ref | None, path: bytes) -> Ref | None:
-    """Return what stands exactly at a path of a tree; None when nothing does."""
-    ref = root
-    for depth, digit in enumerate(path):
-        if ref is None or ref[2] is not None:
-            return None
-        ref = children_of(load(ref[1], path[:depth], ref[0])).get(_DIGITS.find(digit))
-    return ref
+        node = load(ref[1], at, ref[0])
+        if node[LEAVES_AT]:
+            yield from leaves_of(node)
+        else:
+            below = children_of(node)
+            waiting += [(below[nibble], at + _DIGITS[nibble : nibble + 1]) for nibble in sorted(below)[::-1]]
 
 
 # --- taking chunks --------------------------------------------------------------------------------
@@ -105,20 +139,22 @@ def ref_at(load: Load, root: Ref | None, path: bytes) -> Ref | None:
 class StateLoader:
     """Turns chunks into the rows of one height's state tree, from its root downwards.
 
-    Keeps what a parent said of each path not yet here (the frontier, deepest first, so that it stays small)
-    and the inner nodes above it. What it knows is also written as rows (`rows.PARTIAL`), so a loader made
-    from those goes on where a former process stopped.
+    Keeps what a node said of each path not yet here (the frontier, deepest first, so that it stays small)
+    and the nodes above it. What it knows is also written as rows (`rows.PARTIAL`), so a loader made from
+    those goes on where a former process stopped.
     """
 
     def __init__(self, height: int, state_root: bytes, partial: Iterable[Row] = ()) -> None:
         """`partial` are the rows of a former loader of the same height, if any."""
         self.height, self.state_root = height, state_root
         self._wanted: dict[bytes, bytes] = {b"": state_root}
-        """Path -> the hash that must stand there."""
-        self._nodes: dict[bytes, dict[int, bytes]] = {}
-        """Path of an inner node that is not complete -> its children's hashes."""
-        self._refs: dict[bytes, Ref] = {}
-        """Path of a child that is complete, while its parent is not -> what stands there."""
+        """Path -> the hash that must stand there; of a value, at the path of its key."""
+        self._opened: dict[bytes, _Opened] = {}
+        """Path -> node there that is not complete."""
+        self._above: dict[bytes, bytes] = {}
+        """Path below an opened node -> that node's path."""
+        self._done: dict[bytes, bytes] = {}
+        """Path that is complete while the node above is not -> `rows.pack_root`, or what a leaf holds."""
         self.root: Ref | None = None
         """The finished tree."""
         self.entries = 0
@@ -141,89 +177,128 @@ class StateLoader:
     def take(self, chunk: StateChunk, records: Records) -> tuple[list[Row], list[bytes]]:
         """Return the rows to (put, delete) for a chunk; nothing for a path that is not wanted (any more).
 
-        What it holds is added to `records`. Raises ProofInvalid when it does not hash to its parent's word.
+        What it holds is added to `records`. Raises ProofInvalid when it does not hash to what stands above.
         """
-        expected = self._wanted.get(chunk.path)
+        path, expected = chunk.path, self._wanted.get(chunk.path)
         if expected is None:
             return [], []
-        if chunk.mask:
-            return self._take_node(chunk, expected), []
-        return self._take_entries(chunk, expected, records)
-
-    def _take_node(self, chunk: StateChunk, expected: bytes) -> list[Row]:
-        joined = b"".join(chunk.hashes)
-        places = [nibble for nibble in range(16) if chunk.mask >> nibble & 1]
-        if (
-            len(places) != len(chunk.hashes)
-            or len(chunk.path) >= DEPTH_MAX
-            or node_hash(chunk.mask, joined) != expected
-        ):
-            raise self._invalid(chunk.path)
-        self._open(chunk.path, dict(zip(places, chunk.hashes, strict=True)))
-        return [(rows.PARTIAL + chunk.path, b"n" + chunk.mask.to_bytes(2, "big") + joined)]
+        if not chunk.mask and not chunk.leaves:
+            return self._take_entries(chunk, expected, records)
+        row = _row_of(chunk)
+        opened = _Opened.read(path, row)
+        both = bool(chunk.mask and chunk.leaves) or (chunk.hashes and not chunk.mask) or chunk.entries
+        if both or opened.hash != expected:
+            raise self._invalid(path)
+        self._open(path, opened)
+        return [(rows.PARTIAL + path, row)], []
 
     def _take_entries(
         self, chunk: StateChunk, expected: bytes, records: Records
     ) -> tuple[list[Row], list[bytes]]:
+        path = chunk.path
         named = {hash_of_name(name): (name, value) for name, value in chunk.entries}
-        if list(named) != sorted(named) or len(named) != len(chunk.entries):
-            raise self._invalid(chunk.path)
-        if any(not hexlify(key).startswith(chunk.path) for key in named):
-            raise self._invalid(chunk.path)
+        if list(named) != sorted(named) or len(named) != len(chunk.entries) or chunk.hashes:
+            raise self._invalid(path)
+        if any(not hexlify(key).startswith(path) for key in named):
+            raise self._invalid(path)
         leaves = {
-            key: (state_value_hash(value), records.add(rows.value_record(name, value)))
-            for key, (name, value) in named.items()
+            key: (state_value_hash(value), hold(name, value, records)) for key, (name, value) in named.items()
         }
-        built = build_subtree(chunk.path, leaves, records)
-        if built is None or built[0] != expected:
-            raise self._invalid(chunk.path)
+        above = self._above.get(path)
+        if above is not None and self._opened[above].bucket:
+            hashed, what = leaves.get(unhexlify(path), (b"", b""))
+        else:
+            built = build_subtree(path, leaves, records)
+            hashed, what = (b"", b"") if built is None else (built[0], rows.pack_root(built))
+        if hashed != expected:
+            raise self._invalid(path)
         self.entries += len(leaves)
-        del self._wanted[chunk.path]
-        return self._close(chunk.path, built, records)
+        del self._wanted[path]
+        return self._close(path, what, records)
 
-    def _open(self, path: bytes, hashes: dict[int, bytes]) -> None:
-        """Expect the children of an inner node instead of the node."""
+    def _open(self, path: bytes, node: _Opened) -> None:
+        """Expect what a node leads to instead of the node."""
         self._wanted.pop(path, None)
-        self._nodes[path] = hashes
-        for nibble, expected in hashes.items():
-            child = path + _DIGITS[nibble : nibble + 1]
-            if child not in self._refs and child not in self._nodes:
-                self._wanted[child] = expected
+        self._opened[path] = node
+        for below, expected in node.below.items():
+            self._above[below] = path
+            if below not in self._done and below not in self._opened:
+                self._wanted[below] = expected
 
-    def _close(self, path: bytes, ref: Ref, records: Records) -> tuple[list[Row], list[bytes]]:
+    def _close(self, path: bytes, what: bytes, records: Records) -> tuple[list[Row], list[bytes]]:
         """Note that a path is complete, and every node above it that this completes."""
         deletes: list[bytes] = []
-        while path:
-            parent = path[:-1]
-            self._refs[path] = ref
-            children = {nibble: parent + _DIGITS[nibble : nibble + 1] for nibble in self._nodes[parent]}
-            if any(child not in self._refs for child in children.values()):
-                return [(rows.PARTIAL + path, b"d" + rows.pack_root(ref))], deletes
-            below = {nibble: self._refs.pop(child) for nibble, child in children.items()}
-            node = pack_node(records.place(), below)
-            deletes += [rows.PARTIAL + child for child in children.values()]
-            del self._nodes[parent]
-            path, ref = parent, (stored_hash(node), records.add(node), None)
-        self.root = ref
-        return [(rows.PARTIAL, b"d" + rows.pack_root(ref))], deletes
+        while path in self._above:
+            self._done[path] = what
+            above = self._above[path]
+            node = self._opened[above]
+            if not node.below.keys() <= self._done.keys():
+                return [(rows.PARTIAL + path, b"d" + what)], deletes
+            held = {below: self._done.pop(below) for below in node.below}
+            deletes += [rows.PARTIAL + below for below in held]
+            for below in held:
+                del self._above[below]
+            del self._opened[above]
+            path, what = above, rows.pack_root(node.packed(held, records))
+        self.root = rows.read_root(what)
+        return [(rows.PARTIAL, b"d" + what)], deletes
 
     def _resume(self, partial: dict[bytes, bytes]) -> None:
+        opened: dict[bytes, _Opened] = {}
         for key in sorted(partial):
             path, row = key[len(rows.PARTIAL) :], partial[key]
             if row[:1] == b"d":
-                self._refs[path] = rows.read_root(row[1:]) or (b"", b"", None)
+                self._done[path] = row[1:]
             else:
-                mask = int.from_bytes(row[1:3], "big")
-                places = [nibble for nibble in range(16) if mask >> nibble & 1]
-                self._nodes[path] = {nibble: row[3 + 32 * i : 35 + 32 * i] for i, nibble in enumerate(places)}
-        self.root = self._refs.pop(b"", None)
-        if self.root is not None or self._nodes:
+                opened[path] = self._opened[path] = _Opened.read(path, row)
+        self.root = rows.read_root(self._done.pop(b"", b""))
+        if self.root is not None or opened:
             self._wanted.clear()
-        for path, hashes in list(self._nodes.items()):
-            self._open(path, hashes)
+        for path, node in opened.items():
+            self._open(path, node)
 
     def _invalid(self, path: bytes) -> ProofInvalid:
         return ProofInvalid(
             f"state of height {self.height}: the chunk of path {path.decode(errors='replace') or '(root)'} "
             "does not hash to what the certified header says"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A node of which not everything below is here yet."""
+
+    hash: bytes
+    below: dict[bytes, bytes]
+    """Path -> hash, in order: of the children of an inner node, of the values of a bucket."""
+    bucket: bool
+
+    @classmethod
+    def read(cls, path: bytes, row: bytes) -> _Opened:
+        """Return the node that `_row_of` made a row of."""
+        if row[:1] == b"b":
+            keys, values = row[1 : 1 + len(row) // 2], row[1 + len(row) // 2 :]
+            pairs = [(keys[at : at + 32], values[at : at + 32]) for at in range(0, len(keys), 32)]
+            return cls(bucket_hash(keys, values), {hexlify(key): value for key, value in pairs}, bucket=True)
+        mask, joined = int.from_bytes(row[1:3], "big"), row[3:]
+        paths = [path + _DIGITS[nibble : nibble + 1] for nibble in range(16) if mask >> nibble & 1]
+        below = {child: joined[32 * i : 32 * i + 32] for i, child in enumerate(paths)}
+        return cls(node_hash(mask, joined), below, bucket=False)
+
+    def packed(self, held: dict[bytes, bytes], records: Records) -> Ref:
+        """Add the complete node to `records`, and return it; `held` is by path, in order."""
+        if self.bucket:
+            leaves = [(unhexlify(path), self.below[path], what) for path, what in held.items()]
+            node = pack_bucket(leaves)
+        else:
+            children = {NIBBLE[path[-1]]: rows.read_root(what) for path, what in held.items()}
+            node = pack_node({nibble: child for nibble, child in children.items() if child})
+        return self.hash, records.add(full_record(node)), len(held) if self.bucket else 0
+
+
+def _row_of(chunk: StateChunk) -> bytes:
+    """Return the row of the node that a chunk shows."""
+    if chunk.leaves:
+        keys, values = zip(*chunk.leaves, strict=True)
+        return b"b" + b"".join(keys) + b"".join(values)
+    return b"n" + chunk.mask.to_bytes(2, "big") + b"".join(chunk.hashes)

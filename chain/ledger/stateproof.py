@@ -6,14 +6,15 @@ from binascii import hexlify
 from dataclasses import dataclass
 from typing import Annotated
 
+from chain.ledger.statebucket import BUCKET_LEAVES, Leaf, bucket_hash, leaf_in, leaves_of
 from chain.ledger.statenode import (
     DEPTH_MAX,
+    LEAVES_AT,
     NIBBLE,
     Load,
     Ref,
     child_of,
     hashes_of,
-    leaf_hash,
     mask_of,
     node_hash,
 )
@@ -32,8 +33,12 @@ class StateProof:
         Bound(0, DEPTH_MAX),
     ]
     """From the root down: mask of present children, and their hashes without the path's own."""
-    leaf: tuple[Hash, Hash] | None
-    """(key hash, value hash) at the path's end; None when nothing stands there."""
+    bucket: Annotated[tuple[tuple[Hash, Hash], ...], Bound(0, BUCKET_LEAVES)]
+    """(key hash, value hash) of every leaf of the bucket at the path's end; none when there is none."""
+
+    def value_hash(self, key_hash: bytes) -> bytes | None:
+        """Return the hash of a key's value as the bucket has it, None when the key is not there."""
+        return dict(self.bucket).get(key_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,36 +46,55 @@ class Place:
     """Where the path of a key ends in one tree."""
 
     levels: Levels
-    leaf: Ref | None
+    bucket: tuple[tuple[bytes, bytes], ...]
+    leaf: Leaf | None
+    """The key's own."""
 
 
 def find(load: Load, root: Ref | None, key_hash: bytes) -> Place:
-    """Follow a key's path from a root; the leaf found may be another key's, which proves absence."""
+    """Follow a key's path from a root to what proves its value or its absence."""
     path = hexlify(key_hash)
     levels: list[tuple[int, tuple[bytes, ...]]] = []
     ref = root
-    while ref is not None and ref[2] is None:
+    while ref is not None:
         depth = len(levels)
         node = load(ref[1], path[:depth], ref[0])
+        if node[LEAVES_AT]:
+            pairs = tuple((key, value) for key, value, _ in leaves_of(node))
+            return Place(tuple(levels), pairs, leaf_in(node, key_hash))
         nibble = NIBBLE[path[depth]]
         mask, hashes = mask_of(node), hashes_of(node)
         ref = child_of(node, nibble)
         if ref is not None:
             del hashes[(mask & ((1 << nibble) - 1)).bit_count()]
         levels.append((mask, tuple(hashes)))
-    return Place(tuple(levels), ref)
+    return Place(tuple(levels), (), None)
+
+
+def find_leaf(load: Load, root: Ref | None, key_hash: bytes) -> Leaf | None:
+    """Return the leaf of a key in the tree of a root, None when it has none."""
+    path = hexlify(key_hash)
+    ref, depth = root, 0
+    while ref is not None:
+        node = load(ref[1], path[:depth], ref[0])
+        if node[LEAVES_AT]:
+            return leaf_in(node, key_hash)
+        ref = child_of(node, NIBBLE[path[depth]])
+        depth += 1
+    return None
 
 
 def root_of(proof: StateProof, key_hash: bytes) -> bytes | None:
     """Return the root that a proof of this key leads to; None when the proof is malformed."""
     path = hexlify(key_hash)
-    levels = proof.levels
+    levels, bucket = proof.levels, proof.bucket
     current: bytes | None = None
-    if proof.leaf is not None:
-        # another key's leaf proves absence only if it stands on this key's path
-        if hexlify(proof.leaf[0])[: len(levels)] != path[: len(levels)]:
+    if bucket:
+        keys = [key for key, _ in bucket]
+        above = path[: len(levels)]
+        if any(not hexlify(key).startswith(above) for key in keys) or keys != sorted(set(keys)):
             return None
-        current = leaf_hash(*proof.leaf)
+        current = bucket_hash(b"".join(keys), b"".join([value for _, value in bucket]))
     for depth in range(len(levels) - 1, -1, -1):
         mask, hashes = levels[depth]
         nibble = NIBBLE[path[depth]]

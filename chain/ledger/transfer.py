@@ -18,7 +18,7 @@ from chain.ledger.prover import NotCertified
 from chain.ledger.recovery import WrongGenesis
 from chain.ledger.snapshot import StateLoad
 from chain.ledger.state import node_loader
-from chain.ledger.statechunk import StateChunk, make_chunk, ref_at
+from chain.ledger.statechunk import StateChunk, make_chunk
 from chain.primitives.codec import encode
 from chain.primitives.errors import LimitError, ProofInvalid
 
@@ -79,11 +79,9 @@ def _snapshot_records(ledger: Ledger, anchor: Anchor, tell: Tell) -> Iterator[Re
     waiting, written = [b""], 0
     while waiting:
         path = waiting.pop()
-        top = ref_at(load, root, path)
-        assert top is not None  # it was named by the node above it
-        chunk = make_chunk(load, ledger.read.entry_at_leaf, top, path)
-        children = [path + b"%x" % nibble for nibble in range(16) if chunk.mask >> nibble & 1]
-        waiting += children[::-1]
+        chunk = make_chunk(load, ledger.read.entry_at_leaf, root, path)
+        assert chunk is not None  # it was named by the node above it
+        waiting += chunk.paths()[::-1]
         written += 1
         yield Part.CHUNK, encode(chunk)
         tell(written, written + len(waiting))

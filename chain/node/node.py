@@ -49,6 +49,8 @@ OBSERVE_S = 0.1
 TIMER_SLACK_S = 0.001
 YOUNG_OBJECTS = 20_000
 LONELY_MS = 15_000
+WARM_S = 3.0
+"""Reading the state into memory at the start takes no longer."""
 """How long a node with two keys has nobody to talk to before it tries the other key."""
 
 
@@ -129,6 +131,8 @@ class Node:
         self.metrics = Metrics()
         self.runtime = ContractRuntime()
         self.ledger = Ledger(self._store, genesis, self.runtime)
+        start = time.monotonic()
+        self.ledger.warm(lambda: time.monotonic() < start + WARM_S)
         self.streams = Streams(self.ledger)
         self._clock = MachineClock()
         self._identity = self._choose(preferred)

@@ -18,7 +18,7 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.proof import SetChange
 from chain.ledger.snapshot import StateLoad
 from chain.ledger.state import node_loader
-from chain.ledger.statechunk import StateChunk, make_chunk, ref_at
+from chain.ledger.statechunk import StateChunk, make_chunk
 from chain.network.frame import Kind
 from chain.node.marker import Marker
 from chain.node.transactions import Transactions
@@ -188,8 +188,7 @@ class SyncChain:
         try:
             with read.reading_state(height):
                 load = node_loader(self._ledger.store)
-                top = ref_at(load, read.tree_root(height), path)
-                return None if top is None else make_chunk(load, read.entry_at_leaf, top, path)
+                return make_chunk(load, read.entry_at_leaf, read.tree_root(height), path)
         except (NotHeld, UnknownHeight):
             return None
 

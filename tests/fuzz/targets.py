@@ -32,7 +32,19 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.records import Records
 from chain.ledger.refusals import Refused
 from chain.ledger.state import node_loader
+from chain.ledger.statebucket import ELSEWHERE, leaf_in, leaves_of, pack_bucket, place_held
 from chain.ledger.statechunk import StateChunk, StateLoader, make_chunk
+from chain.ledger.statedelta import (
+    DELTAS_MAX,
+    bucket_entry,
+    child_entry,
+    delta_record,
+    full_record,
+    hash_of,
+    node_at,
+    places_of,
+)
+from chain.ledger.statenode import DELTAS_AT, LEAVES_AT, children_of, pack_node
 from chain.ledger.testing import ToyChain
 from chain.network import messages as wire
 from chain.network.encodedtx import encoded_transaction_id
@@ -209,7 +221,7 @@ def frame_seeds() -> list[bytes]:
     made = chain()
     header, cert, good = made.ledger.read.header(3), made.ledger.read.certificate(3), encode(made.block(3))
     call = made.call("put", {"key": "z", "value": 1})
-    anchor_bytes, chunk_bytes = (seed[1:] for seed in chunk_seeds())
+    anchor_bytes, chunk_bytes = (seed[1:] for seed in chunk_seeds()[:2])
     assert header is not None
     assert cert is not None
     bodies = {
@@ -302,14 +314,84 @@ def run_chunk(data: bytes) -> None:
 
 
 def chunk_seeds() -> list[bytes]:
-    """The anchor and the root's chunk of the small chain."""
+    """The anchor of the small chain, the root's chunk, and the node there in place of its entries."""
     made = chain()
     read, head = made.ledger.read, made.ledger.head
-    root = read.tree_root(head.height)
+    root, load = read.tree_root(head.height), node_loader(made.store)
     assert root is not None
-    load = node_loader(made.store)
+    chunk = make_chunk(load, read.entry_at_leaf, root, b"")
+    assert chunk is not None
+    node = load(root[1], b"", root[0])
+    assert node[LEAVES_AT], "few enough to stand in one bucket"
+    leaves = tuple((key, hashed) for key, hashed, _ in leaves_of(node))
     return [b"a" + encode(make_anchor(read, head.height, made.genesis.limits.consensus_window)),
-            b"c" + encode(make_chunk(load, read.entry_at_leaf, root, b""))]  # fmt: skip
+            b"c" + encode(chunk), b"c" + encode(StateChunk(b"", 0, (), leaves, ()))]  # fmt: skip
+
+
+# --- what the disk brings -------------------------------------------------------------------------
+
+
+def run_node(data: bytes) -> None:
+    """Records of a store, each behind its length (2 bytes), at the places 0, 1, ...: each read as a node."""
+    records: dict[bytes, bytes] = {}
+    at = 0
+    while at < len(data) and len(records) < 16:
+        size = int.from_bytes(data[at : at + 2], "big")
+        records[len(records).to_bytes(8, "big")] = data[at + 2 : at + 2 + size]
+        at += 2 + size
+    for where in records:
+        _read_node(records, where)
+
+
+def _read_node(records: dict[bytes, bytes], where: bytes) -> None:
+    read: list[bytes] = []
+
+    def record(place: bytes) -> bytes:
+        read.append(place)
+        return records.get(place, b"")
+
+    node = node_at(record, where)
+    chain_of_records = list(places_of(record, where))
+    if len(read) > 2 * (DELTAS_MAX + 1) or len(chain_of_records) > DELTAS_MAX + 1:
+        raise AssertionError("more records are read than a node may have")
+    if node is None:
+        return
+    hash_of(node)
+    if chain_of_records != read[: node[DELTAS_AT] + 1]:
+        raise AssertionError("other places are listed than those that were read")
+    if not node[LEAVES_AT]:
+        if pack_node(children_of(node))[LEAVES_AT:] != node[LEAVES_AT:]:
+            raise AssertionError("an inner node is not made of its children")
+        return
+    leaves = list(leaves_of(node))
+    if pack_bucket(leaves)[LEAVES_AT:] != node[LEAVES_AT:]:
+        raise AssertionError("a bucket is not made of its leaves")
+    for key, _, held in leaves:
+        place_held(held)
+        if leaf_in(node, key) is None:
+            raise AssertionError("a leaf is not found by its key")
+
+
+def node_seeds() -> list[bytes]:
+    """A bucket and an inner node with as many deltas as they may have, a full record each, and a loop."""
+    keys = [bytes([16 * i]) * 32 for i in range(8)]
+    bucket = pack_bucket([(key, key, ELSEWHERE + bytes(8)) for key in keys])
+    inner = pack_node({i: (key, bytes(8), i) for i, key in enumerate(keys)})
+    made: list[list[bytes]] = []
+    for node in (bucket, inner):
+        made.append([full_record(node)])
+        for number in range(DELTAS_MAX):
+            node[:DELTAS_AT] = number.to_bytes(8, "big")
+            entry = (
+                bucket_entry(keys[number], bytes(32), b"\0held")
+                if node is bucket
+                else child_entry(number, (bytes(32), bytes(8), 1))
+            )
+            made[-1].append(delta_record(node, number + 1, entry))
+    loop = [bytes([1]) + (1 - place).to_bytes(8, "big") for place in range(2)]
+    return [
+        b"".join(len(record).to_bytes(2, "big") + record for record in records) for records in (*made, loop)
+    ]
 
 
 # --- what clients and files bring -----------------------------------------------------------------
@@ -459,6 +541,7 @@ TARGETS = {
         Target("consensus", run_consensus, consensus_seeds),
         Target("transaction", run_transaction, transaction_seeds),
         Target("chunk", run_chunk, chunk_seeds),
+        Target("node", run_node, node_seeds),
         Target("rpc", run_rpc, rpc_seeds),
         Target("genesis", run_genesis, genesis_seeds),
         Target("config", run_config, config_seeds),

@@ -1,10 +1,13 @@
-"""A store's rows without the places of its records, which need not be equal in two equal ledgers."""
+"""A store's rows without the places of its records, and the records that its states need."""
 
 from __future__ import annotations
 
 from chain.ledger import rows
 from chain.ledger.records import LOG, MOVED, SEGMENT
-from chain.ledger.state import entries
+from chain.ledger.state import entries, node_loader
+from chain.ledger.statebucket import leaves_of, place_held
+from chain.ledger.statedelta import places_of
+from chain.ledger.statenode import Ref, children_of
 from chain.ledger.store import Store
 
 _ABOUT_RECORDS = (rows.DEAD, MOVED, SEGMENT)
@@ -21,3 +24,23 @@ def plain_rows(store: Store) -> dict[bytes, bytes | int]:
         elif not key.startswith((*_ABOUT_RECORDS, LOG)):
             found[key] = row
     return found | dict(entries(store, rows.STATE))
+
+
+def places_used(store: Store, roots: list[Ref | None]) -> set[bytes]:
+    """Return the places, as first written, of all records of nodes and values of some trees, read checked."""
+    found: set[bytes] = set()
+    read: set[bytes] = set()
+    load = node_loader(store)
+    waiting = [(root, b"") for root in roots]
+    while waiting:
+        ref, path = waiting.pop()
+        if ref is None or ref[1] in read:  # what is found may be part of a later one alone
+            continue
+        read.add(ref[1])
+        found.update(places_of(store.record, ref[1]))
+        node = load(ref[1], path, ref[0])
+        if ref[2]:
+            found.update(where for *_, held in leaves_of(node) if (where := place_held(held)) is not None)
+        else:
+            waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
+    return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plainrows import plain_rows
+from plainrows import places_used, plain_rows
 
 from chain.ledger import finals, prune, rows, snapshot, window
 from chain.ledger.block import Candidate
@@ -18,6 +19,7 @@ from chain.ledger.prune import set_floor, sweep
 from chain.ledger.records import segments
 from chain.ledger.state import entry_of, node_loader
 from chain.ledger.statechunk import leaves_below
+from chain.ledger.statedelta import DELTAS_MAX, places_of
 from chain.ledger.statenode import children_of
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime
@@ -65,22 +67,13 @@ def read_whole(chain: ToyChain, height: int) -> dict[bytes, bytes]:
 
 def records_used(chain: ToyChain, first: int, last: int) -> set[bytes]:
     """Return the places of the records that the states of some heights need, and their stale lists."""
-    used = {row for height in range(first + 1, last + 1) if (row := stale_list(chain, height)) is not None}
-    for height in range(first, last + 1):
-        waiting = [(chain.ledger.read.tree_root(height), b"")]
-        while waiting:
-            ref, path = waiting.pop()
-            if ref is None or ref[1] in used:
-                continue
-            used.add(ref[1])
-            if ref[2] is None:
-                node = node_loader(chain.store)(ref[1], path, ref[0])
-                waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
-    return used
+    listed = {where for height in range(first + 1, last + 1) for where in stale_lists(chain, height)}
+    roots = [chain.ledger.read.tree_root(height) for height in range(first, last + 1)]
+    return listed | places_used(chain.store, roots)
 
 
-def stale_list(chain: ToyChain, height: int) -> bytes | None:
-    return chain.store.get(rows.at(rows.STALE, height))
+def stale_lists(chain: ToyChain, height: int) -> list[bytes]:
+    return list(rows.read_places(chain.store.get(rows.at(rows.STALE, height)) or b""))
 
 
 def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() -> None:
@@ -107,8 +100,32 @@ def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() 
     assert len(columns(chain, rows.TX_INDEX)) == 4 * (LENGTH - FLOOR + 1)
 
 
-def test_records_are_marked_dead_exactly_when_no_held_tree_needs_them() -> None:
-    chain = pruned(make())
+def rewritten() -> ToyChain:
+    """A chain whose blocks change values alone, small and large ones, so that nodes have several deltas."""
+    chain = ToyChain()
+    chain.add(*[chain.call("put", {"key": key, "value": "v" * 300 * (key % 2)}) for key in range(60)])
+    for height in range(2, LENGTH + 1):
+        chain.add(*[chain.call("put", {"key": key, "value": "w" * height}) for key in (height % 3, 7, 8)])
+    return chain
+
+
+def test_the_rewritten_chain_has_nodes_of_several_deltas_below_and_above_its_floor() -> None:
+    chain = rewritten()
+    load, record = node_loader(chain.store), chain.store.record
+    lengths: list[set[int]] = []
+    for height in range(1, LENGTH + 1):
+        root = chain.ledger.read.tree_root(height)
+        assert root is not None
+        below = children_of(load(root[1], b"", root[0])).values()
+        lengths.append({len(list(places_of(record, where))) for _, where, _ in (root, *below)})
+    assert max(set.union(*lengths[:FLOOR])) == max(set.union(*lengths[FLOOR:])) == 1 + DELTAS_MAX
+    assert 1 in lengths[-1]
+
+
+@pytest.mark.parametrize("made", [make, rewritten])
+def test_records_are_marked_dead_exactly_when_no_held_tree_needs_them(made: Callable[[], ToyChain]) -> None:
+    """A delta needs the records before it, which are dead once the node was written in full."""
+    chain = pruned(made())
     written = {
         where: 4 + len(record)
         for segment in segments(chain.store)

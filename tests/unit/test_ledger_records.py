@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -12,13 +13,14 @@ import tempfile
 import threading
 import tracemalloc
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plainrows import plain_rows
+from plainrows import places_used, plain_rows
 
 from chain.ledger import deadrecords, finals, prune, rows, segmentfiles, snapshot, state, window
 from chain.ledger import records as records_module
@@ -29,8 +31,10 @@ from chain.ledger.proof import Verifier
 from chain.ledger.prune import set_floor, sweep, sweep_due
 from chain.ledger.records import BLOCKS, LOADING, MOVED, place_of, segments
 from chain.ledger.state import entry_of, node_loader
+from chain.ledger.statebucket import HELD_BYTES_MAX
 from chain.ledger.statechunk import leaves_below
-from chain.ledger.statenode import children_of
+from chain.ledger.statenode import Ref
+from chain.ledger.statetree import StateTree
 from chain.ledger.store import MemoryStore, Store
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.execution import map_key
@@ -224,19 +228,26 @@ def test_a_record_of_a_segment_that_never_was_is_damage_that_names_it() -> None:
         store.record((7 << 32).to_bytes(8, "big"))
 
 
-@pytest.mark.parametrize("what", ["node", "value"])
+@pytest.mark.parametrize("what", ["node", "value", "value elsewhere"])
 def test_a_damaged_record_of_the_state_is_found_when_read_and_a_rebuild_mends_it(
     tmp_path: Path, what: str
 ) -> None:
     chain = ToyChain(store=LevelStore(tmp_path))
     for i in range(4):
         chain.add(*[chain.call("put", {"key": 10 * i + k, "value": f"value {i} {k}"}) for k in range(10)])
-    root, key = chain.ledger.read.tree_root(4), map_key("values", 13)
+    chain.add(chain.call("put", {"key": 99, "value": "elsewhere" * HELD_BYTES_MAX}))
+    root = chain.ledger.read.tree_root(5)
+    key = map_key("values", 13 if what == "value" else 99)
     assert root is not None
     value = chain.ledger.read.state("toy", key)
     chain.store.close()
     content = bytearray(file_of(tmp_path, 1).read_bytes())
-    at = place_of(root[1])[1] + 4 + 40 if what == "node" else content.index(b"value 1 3")
+    spots = {
+        "node": place_of(root[1])[1] + 4 + 40,
+        "value": content.rindex(b"value 1 3"),  # in the bucket that was written last
+        "value elsewhere": content.index(b"elsewhere"),
+    }
+    at = spots[what]
     content[at] ^= 4
     file_of(tmp_path, 1).write_bytes(content)
     store = LevelStore(tmp_path)
@@ -246,6 +257,42 @@ def test_a_damaged_record_of_the_state_is_found_when_read_and_a_rebuild_mends_it
     again = Ledger.rebuild(store, chain.genesis, ToyRuntime())
     assert again.read.state("toy", key) == value
     store.close()
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=5))
+def test_whatever_bytes_of_the_log_are_damaged_a_reader_gets_the_true_entries_or_is_told(
+    spots: list[tuple[float, int]],
+) -> None:
+    """Also what no hash covers: places, lengths, and numbers of leaves."""
+    chain, truth, root = mixed()
+    store = MemoryStore(chain.store)
+    segment: Any = store._segments._data[1]
+    for share, change in spots:
+        segment[int(share * len(segment))] ^= change
+    load = node_loader(store)
+    asked: list[tuple[Callable[[], object], object]] = [
+        (lambda: dict(state.entries(store, rows.STATE)), truth),
+        (lambda: dict(entry_of(store, leaf) for leaf in leaves_below(load, root, b"")), state_of(chain, 5)),
+        (lambda: StateTree(load).warm(root, lambda: True), None),
+    ]
+    for ask, expected in asked:
+        with contextlib.suppress(DataDamaged):
+            assert ask() == expected
+
+
+@cache
+def mixed() -> tuple[ToyChain, dict[bytes, bytes], Ref]:
+    """Return a chain whose state has small and large values, full nodes and deltas; its entries and root."""
+    chain = ToyChain()
+    for height in range(4):
+        sizes = [(key, random.Random(key).choice([3, 20, 300])) for key in range(height * 9, height * 9 + 20)]
+        chain.add(*[chain.call("put", {"key": key, "value": "v" * size}) for key, size in sizes])
+    chain.add(chain.call("put", {"key": 3, "value": 1}), chain.call("delete", {"key": 4}))
+    root = chain.ledger.read.tree_root(5)
+    assert root is not None
+    assert not root[2], "an inner node"
+    return chain, dict(state.entries(chain.store, rows.STATE)), root
 
 
 # --- full disks and killed processes ----------------------------------------------------------------
@@ -404,18 +451,8 @@ def test_pruning_gives_segments_back_and_every_held_state_still_reads_and_proves
 
 def live_places(chain: ToyChain, first: int) -> set[bytes]:
     """Return the places, as first written, of all nodes and values of the states held."""
-    found: set[bytes] = set()
-    for height in range(first, chain.ledger.head.height + 1):
-        waiting = [(chain.ledger.read.tree_root(height), b"")]
-        while waiting:
-            ref, path = waiting.pop()
-            if ref is None or ref[1] in found:
-                continue
-            found.add(ref[1])
-            if ref[2] is None:
-                node = node_loader(chain.store)(ref[1], path, ref[0])
-                waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
-    return found
+    heights = range(first, chain.ledger.head.height + 1)
+    return places_used(chain.store, [chain.ledger.read.tree_root(height) for height in heights])
 
 
 @pytest.mark.usefixtures("_short_window")

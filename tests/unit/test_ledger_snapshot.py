@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
+from binascii import hexlify
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -22,7 +23,8 @@ from chain.ledger.ledger import Ledger
 from chain.ledger.records import BLOCKS, LOADING, MOVED, ends, segments
 from chain.ledger.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
 from chain.ledger.state import NewestState, entries, entry_of, node_loader
-from chain.ledger.statechunk import StateChunk, leaves_below, make_chunk, ref_at
+from chain.ledger.statechunk import StateChunk, StateLoader, leaves_below, make_chunk
+from chain.ledger.statenode import hash_of_name, state_key_hash, state_value_hash
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import decode, encode
@@ -31,7 +33,7 @@ from chain.primitives.execution import map_key
 
 GENESIS = toy_genesis(limits=Limits(consensus_window=3))
 HEIGHT = 12
-SMALL = {"CHUNK_BYTES": 400, "CHUNK_ENTRIES": 6}
+SMALL = {"CHUNK_BYTES": 900, "CHUNK_ENTRIES": 14}
 
 
 @cache
@@ -45,10 +47,14 @@ def source() -> ToyChain:
 
 
 def chunk_of(chain: ToyChain, height: int, path: bytes) -> StateChunk:
-    load, root = node_loader(chain.store), chain.ledger.read.tree_root(height)
-    top = ref_at(load, root, path)
-    assert top is not None
-    return make_chunk(load, chain.ledger.read.entry_at_leaf, top, path)
+    chunk = asked(chain, height, path)
+    assert chunk is not None
+    return chunk
+
+
+def asked(chain: ToyChain, height: int, path: bytes) -> StateChunk | None:
+    root = chain.ledger.read.tree_root(height)
+    return make_chunk(node_loader(chain.store), chain.ledger.read.entry_at_leaf, root, path)
 
 
 def anchor_of(chain: ToyChain, height: int) -> Anchor:
@@ -97,6 +103,21 @@ def test_a_state_loaded_in_any_order_is_the_state_of_its_height_and_the_chain_go
         ledger.apply_block(follow.block(follow.ledger.head.height))
     assert ledger.head == follow.ledger.head
     Ledger(chain.store, GENESIS, ToyRuntime())  # opens: its parts agree
+
+
+def test_the_state_of_these_tests_is_fetched_in_chunks_of_every_kind() -> None:
+    load, kinds = begin(ToyChain(GENESIS).ledger), set()
+    while not load.complete:
+        chunk = chunk_of(source(), HEIGHT, next(load.loader.wanted()))
+        load.take(chunk)
+        single = len(chunk.path) == 64
+        kinds.add((chunk.mask != 0, chunk.leaves != (), single, len(chunk.entries) > 1))
+    assert kinds == {
+        (True, False, False, False),
+        (False, True, False, False),
+        (False, False, True, False),
+        (False, False, False, True),
+    }
 
 
 def loaded() -> ToyChain:
@@ -212,6 +233,11 @@ def test_a_chunk_altered_by_one_bit_is_refused_and_the_true_one_still_taken(
     load.take(true)
 
 
+def pairs_of(chunk: StateChunk) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the (key hash, value hash) of its entries."""
+    return tuple((hash_of_name(name), state_value_hash(value)) for name, value in chunk.entries)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -221,6 +247,10 @@ def test_a_chunk_altered_by_one_bit_is_refused_and_the_true_one_still_taken(
         lambda chunk: dataclasses.replace(chunk, entries=chunk.entries + chunk.entries[-1:]),
         lambda chunk: dataclasses.replace(chunk, mask=1, hashes=(bytes(32),)),
         lambda chunk: dataclasses.replace(chunk, mask=3, hashes=(bytes(32),)),
+        lambda chunk: dataclasses.replace(chunk, hashes=(bytes(32),)),
+        lambda chunk: dataclasses.replace(chunk, leaves=((bytes(32), bytes(32)),)),
+        lambda chunk: dataclasses.replace(chunk, leaves=pairs_of(chunk)),
+        lambda chunk: dataclasses.replace(chunk, leaves=pairs_of(chunk)[1:], entries=()),
     ],
 )
 def test_chunks_that_lack_repeat_reorder_or_pretend_are_refused(
@@ -254,7 +284,7 @@ class CrashingStore(MemoryStore):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.integers(0, 130), st.integers(0, 3))
+@given(st.integers(0, 204), st.integers(0, 3))
 def test_whatever_write_a_crash_cuts_off_the_directory_opens_and_ends_at_the_same_state(
     crash_at: int, lost: int
 ) -> None:
@@ -341,6 +371,204 @@ def test_a_fetched_state_that_is_damaged_while_it_takes_its_place_is_forgotten_b
     assert rebuilt.head.height == 4
     assert read_whole(rebuilt, 4) == read_whole(source().ledger, 4)
     assert {segment.stream for segment in segments(store)} == {BLOCKS}
+
+
+# --- buckets of large entries -----------------------------------------------------------------------
+
+LARGE_TOP = 2
+
+
+@cache
+def large() -> ToyChain:
+    """A chain in whose state seven values stand in one bucket, each of which alone is more than a chunk."""
+    chain = ToyChain(GENESIS)
+    near = (key for key in range(10**6) if key_hash(key)[0] >> 4 == 7)
+    chain.add(*[chain.call("put", {"key": next(near), "value": "y" * (1_000 + i)}) for i in range(7)])
+    chain.add(
+        *[chain.call("put", {"key": key, "value": key}) for key in range(40) if key_hash(key)[0] >> 4 != 7]
+    )
+    return chain
+
+
+def key_hash(key: int) -> bytes:
+    return state_key_hash("toy", map_key("values", key))
+
+
+def begin_large(ledger: Ledger) -> StateLoad:
+    sets = TrustedSets(GENESIS)
+    return ledger.replace(lambda: StateLoad.begin(ledger.store, sets, anchor_of(large(), LARGE_TOP)))
+
+
+def take_from_large(load: StateLoad, choose: Callable[[list[bytes]], bytes]) -> StateChunk:
+    chunk = chunk_of(large(), LARGE_TOP, choose(list(load.loader.wanted())))
+    load.take(chunk)
+    return chunk
+
+
+def open_bucket(load: StateLoad) -> StateChunk:
+    """Take chunks until a bucket of large entries is opened; return the chunk that did so."""
+    chunk = take_from_large(load, lambda paths: b"7" if b"7" in paths else b"")
+    return chunk if chunk.leaves else open_bucket(load)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_bucket_of_large_values_is_fetched_in_any_order_and_resumed_after_every_chunk(seed: int) -> None:
+    random_source = random.Random(seed)
+    chain = ToyChain(GENESIS)
+    load = begin_large(chain.ledger)
+    opened, single = [], []
+    while not load.complete:
+        chunk = take_from_large(load, random_source.choice)
+        assert (chunk.mask != 0) + bool(chunk.leaves) + bool(chunk.entries) == 1, "exactly one of the three"
+        size = sum(len(name) + len(value) for name, value in chunk.entries)
+        assert size <= SMALL["CHUNK_BYTES"] or len(chunk.entries) == 1
+        opened += [chunk.path] if chunk.leaves else []
+        single += [chunk.path] if len(chunk.path) == 64 else []
+        again = StateLoad.resume(chain.store)
+        assert again is not None
+        assert list(again.loader.wanted()) == list(load.loader.wanted())
+        assert again.loader.known_share == load.loader.known_share
+        assert again.loader.root == load.loader.root
+        if random_source.random() < 0.5:
+            load = again
+    assert b"7" in opened
+    assert {len(path) for path in opened} == {1}
+    assert len(single) >= 7
+    chain.ledger.replace(load.install)
+    assert chain.ledger.head == large().ledger.head
+    assert read_whole(chain.ledger, LARGE_TOP) == dict(entries(large().store, rows.STATE))
+    assert not list(chain.store.iterate(prefix=rows.PARTIAL))
+    follow = ToyChain(GENESIS, MemoryStore(large().store))
+    follow.add(follow.call("put", {"key": 1, "value": "z" * 900}), follow.call("delete", {"key": 2}))
+    assert chain.ledger.apply_block(follow.block(LARGE_TOP + 1))
+    assert chain.ledger.head == follow.ledger.head
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 33), st.integers(0, 4), st.integers(0, 10**6))
+def test_a_crash_while_a_bucket_of_large_values_is_fetched_loses_no_more_than_what_was_not_synced(
+    crash_at: int, lost: int, seed: int
+) -> None:
+    random_source, store = random.Random(seed), CrashingStore()
+    chain = ToyChain(GENESIS, store)
+    load: StateLoad | None = begin_large(chain.ledger)
+    store.writes_left = crash_at
+    try:
+        while load is not None and not load.complete:
+            take_from_large(load, random_source.choice)
+    except Crash:
+        store.crash(max(0, len(store._undo) - lost))
+    store.writes_left = -1
+    ledger = Ledger(store, GENESIS, ToyRuntime())
+    load = StateLoad.resume(store) or begin_large(ledger)
+    while not load.complete:
+        take_from_large(load, random_source.choice)
+    ledger.replace(load.install)
+    assert ledger.head == large().ledger.head
+    assert read_whole(ledger, LARGE_TOP) == dict(entries(large().store, rows.STATE))
+
+
+def check_refused(load: StateLoad, chunks: list[StateChunk]) -> None:
+    """Each is refused and changes nothing."""
+    before, wanted = dict(load._store.iterate()), list(load.loader.wanted())
+    for chunk in chunks:
+        with pytest.raises(ProofInvalid, match="does not hash to what the certified header says"):
+            load.take(chunk)
+        assert dict(load._store.iterate()) == before
+        assert list(load.loader.wanted()) == wanted
+
+
+def test_a_list_of_a_bucket_that_is_not_the_certified_one_is_refused() -> None:
+    load = begin_large(ToyChain(GENESIS).ledger)
+    while b"7" not in list(load.loader.wanted()):
+        take_from_large(load, lambda paths: paths[0])
+    true = chunk_of(large(), LARGE_TOP, b"7")
+    pairs = true.leaves
+    assert len(pairs) >= 7
+    (first, value), rest = pairs[0], pairs[1:]
+    small = chunk_of(large(), LARGE_TOP, hexlify(first)).entries
+    check_refused(
+        load,
+        [
+            dataclasses.replace(true, leaves=((first, bytes(32)), *rest)),
+            dataclasses.replace(true, leaves=((bytes([first[0]]) + bytes(31), value), *rest)),
+            dataclasses.replace(true, leaves=rest),
+            dataclasses.replace(true, leaves=pairs[:-1]),
+            dataclasses.replace(true, leaves=pairs[::-1]),
+            dataclasses.replace(true, leaves=(*pairs, pairs[-1])),
+            dataclasses.replace(true, leaves=()),
+            dataclasses.replace(true, entries=small),
+            dataclasses.replace(true, hashes=(bytes(32),)),
+            dataclasses.replace(true, mask=1, hashes=(bytes(32),)),
+            dataclasses.replace(true, leaves=(), entries=small),
+        ],
+    )
+    load.take(true)
+    assert set(true.paths()) == {hexlify(key) for key, _ in pairs} <= set(load.loader.wanted())
+
+
+def test_only_the_certified_value_of_a_key_is_taken_at_its_path() -> None:
+    load = begin_large(ToyChain(GENESIS).ledger)
+    pairs = open_bucket(load).leaves
+    true, other = (chunk_of(large(), LARGE_TOP, hexlify(key)) for key, _ in pairs[:2])
+    ((name, value),) = true.entries
+    check_refused(
+        load,
+        [
+            dataclasses.replace(true, entries=((name, value + b"!"),)),
+            dataclasses.replace(true, entries=((name, b""),)),
+            dataclasses.replace(true, entries=((name + b"!", value),)),
+            dataclasses.replace(true, entries=other.entries),
+            dataclasses.replace(true, entries=((name, other.entries[0][1]),)),
+            dataclasses.replace(true, entries=()),
+            dataclasses.replace(true, entries=true.entries + other.entries),
+            dataclasses.replace(true, entries=true.entries * 2),
+            dataclasses.replace(true, leaves=pairs),
+            dataclasses.replace(true, leaves=pairs[:1], entries=()),
+            dataclasses.replace(true, mask=1, hashes=(bytes(32),), entries=()),
+            dataclasses.replace(true, hashes=(bytes(32),)),
+        ],
+    )
+    load.take(true)
+    assert true.path not in list(load.loader.wanted())
+    before = dict(load._store.iterate())
+    load.take(true)  # again: it is not wanted any more
+    assert dict(load._store.iterate()) == before
+
+
+def test_the_row_of_an_opened_bucket_brings_back_what_is_wanted_below_it() -> None:
+    load = begin_large(ToyChain(GENESIS).ledger)
+    bucket = open_bucket(load)
+    load.take(chunk_of(large(), LARGE_TOP, bucket.paths()[0]))
+    partial = list(load._store.iterate(prefix=rows.PARTIAL))
+    again = StateLoader(LARGE_TOP, large().ledger.head_header.state_root, partial)
+    assert set(bucket.paths()[1:]) <= set(again.wanted())
+    assert bucket.paths()[0] not in set(again.wanted())
+    assert list(again.wanted()) == list(load.loader.wanted())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"77", b"7" + b"0" * 63, b"7" * 65, b"g", b"7G", b"\0", b"7\n", b"A", b"0x", b" 7", "\u0667".encode()],
+)
+def test_where_nothing_stands_there_is_no_chunk(path: bytes) -> None:
+    assert asked(large(), LARGE_TOP, path) is None
+    assert asked(large(), 0, b"f" * 64) is None
+
+
+def test_every_key_in_a_bucket_can_be_asked_for_by_its_whole_path() -> None:
+    """Whatever the bucket holds: what a peer opened, another may answer."""
+    pairs = [pair for nibble in b"0123456789abcdef" for pair in leaf_list(bytes([nibble]))]
+    assert len(pairs) > 40
+    for key, hashed in pairs:
+        chunk = chunk_of(large(), LARGE_TOP, hexlify(key))
+        ((name, value),) = chunk.entries
+        assert (hash_of_name(name), state_value_hash(value)) == (key, hashed)
+
+
+def leaf_list(path: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    chunk = asked(large(), LARGE_TOP, path)
+    return () if chunk is None else chunk.leaves or pairs_of(chunk)
 
 
 def test_a_load_that_was_abandoned_leaves_nothing_behind() -> None:

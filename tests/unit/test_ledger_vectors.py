@@ -21,6 +21,7 @@ from chain.ledger import (
     rows,
     schedule,
     snapshot,
+    statebucket,
     statechunk,
     statenode,
     stateproof,
@@ -28,6 +29,7 @@ from chain.ledger import (
 )
 from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
 from chain.ledger.proof import SetChange
+from chain.ledger.records import segments
 from chain.ledger.schedule import ValidatorSet
 from chain.ledger.store import FORMAT_VERSION
 from chain.ledger.testing import ToyChain, toy_genesis
@@ -84,7 +86,9 @@ def examples() -> dict[str, Any]:
         change,
         anchored,
         snapshot.Loading(anchored, (change,), installing=True),
-        statechunk.StateChunk(b"0a", 3, (bytes(32), bytes(32)), ((b"\3toyk", b"v"),)),
+        statechunk.StateChunk(
+            b"0a", 3, (bytes(32), bytes(32)), ((b"k" * 32, b"v" * 32),), ((b"\3toyk", b"v"),)
+        ),
     ]
     return {tag_of(type(item)): item for item in items}
 
@@ -100,16 +104,24 @@ def hashes(items: dict[str, Any]) -> dict[str, str]:
         "rolling hash": rolling_hash(bytes(32), entry, 1).hex(),
         "state key hash": statenode.state_key_hash("toy", map_key("values", "a")).hex(),
         "state value hash": statenode.state_value_hash(b"\x01").hex(),
-        "leaf hash": statenode.leaf_hash(bytes(32), bytes(32)).hex(),
+        "bucket hash": statebucket.bucket_hash(bytes(64), bytes(64)).hex(),
         "node hash": statenode.node_hash(3, bytes(64)).hex(),
     }
 
 
 def rows_hash() -> str:
-    """Return a hash over every row that a small chain keeps."""
+    """Return a hash over every row and every record that a small chain keeps.
+
+    Among the records are full ones and deltas of a bucket and of an inner node, values, and stale lists.
+    """
     chain = ToyChain()
     chain.add(chain.call("move", {"source": "a", "target": "b", "subject": "dataset:x"}))
-    return sha256(b"".join(key + b"=" + value + b"\n" for key, value in chain.store.iterate())).hexdigest()
+    chain.add(*[chain.call("put", {"key": key, "value": "x" * (10 * key)}) for key in range(40)])
+    chain.add(chain.call("put", {"key": 7, "value": 7}))
+    kept = [*chain.store.iterate()]
+    for segment in segments(chain.store):
+        kept += chain.store.segment_records(segment.number)
+    return sha256(b"".join(key + b"=" + value + b"\n" for key, value in kept)).hexdigest()
 
 
 EXAMPLES = examples()
@@ -133,8 +145,8 @@ def test_every_record_of_the_ledger_has_golden_bytes() -> None:
     assert declared == set(VECTORS["records"]) == set(EXAMPLES)
 
 
-def test_the_rows_of_a_store_are_pinned() -> None:
-    """A directory written by this format is read by it: keys and values of a small chain."""
+def test_the_rows_and_records_of_a_store_are_pinned() -> None:
+    """A directory written by this format is read by it: rows and records of a small chain."""
     assert VECTORS["format"] == FORMAT_VERSION
     assert rows_hash() == VECTORS["rows"]
 

@@ -46,7 +46,8 @@ def examples() -> dict[str, Any]:
     assert header is not None
     assert certificate is not None
     change = SetChange(9, chain.genesis.validator_keys, chain.ledger.prove.header(1))
-    chunk = SyncChain(chain.ledger).chunk(2, b"0")
+    chunk = SyncChain(chain.ledger).chunk(2, b"")
+    assert chunk is not None
     items = [
         Hello(chain.genesis.chain_id, NETWORK_VERSION, bytes(8), "127.0.0.1:30300", 7),
         Transactions((call.raw,)),
@@ -58,7 +59,7 @@ def examples() -> dict[str, Any]:
         AnchorRequest(9),
         AnchorAnswer((change,), make_anchor(read, 2, 8)),
         ChunkRequest(2, b"0"),
-        ChunkAnswer(2, b"0", chunk),
+        ChunkAnswer(2, b"", chunk),
     ]
     return {tag_of(type(item)): item for item in items}
 

@@ -14,7 +14,7 @@ from chain.ledger.holding import NotHeld
 from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.snapshot import StateLoad
 from chain.ledger.state import node_loader
-from chain.ledger.statechunk import make_chunk, ref_at
+from chain.ledger.statechunk import make_chunk
 from chain.ledger.testing import ToyChain, toy_genesis, toy_key
 from chain.network.frame import Kind
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
@@ -128,9 +128,9 @@ class Scene:
         nodes = node_loader(self.source.store)
         while not load.complete:
             path = next(iter(load.loader.wanted()))
-            top = ref_at(nodes, read.tree_root(HEIGHT), path)
-            assert top is not None
-            load.take(make_chunk(nodes, read.entry_at_leaf, top, path))
+            chunk = make_chunk(nodes, read.entry_at_leaf, read.tree_root(HEIGHT), path)
+            assert chunk is not None
+            load.take(chunk)
         ledger.replace(load.install)
 
     def ordered(self) -> Header:

@@ -121,6 +121,8 @@ def test_the_error_names_the_proof_that_broke(chain: ToyChain, verifier: Verifie
     transaction = sample(chain, ProvedTransaction)
     signed = replace(transaction.transaction, signature=bytes(64))
     late = replace(history.entries[0], height=9)
+    less = replace(state.proof, bucket=state.proof.bucket[1:])
+    more = replace(state.proof, bucket=(*state.proof.bucket, (b"\xff" * 32, bytes(32))))
     other = chain.ledger.prove.header(4)
     broken: list[tuple[Any, str]] = [
         (replace(receipt, receipt=replace(receipt.receipt, code="YES")), "receipt of .* Merkle path"),
@@ -130,7 +132,9 @@ def test_the_error_names_the_proof_that_broke(chain: ToyChain, verifier: Verifie
         (replace(transaction, header=other), "transaction .* Merkle path"),
         (replace(state, value=encode_value(9)), "state of toy at height 3: the value is another"),
         (replace(state, value=None), "state of toy at height 3: .* present"),
-        (replace(state, key=b"other"), "state of toy at height 3: the path does not lead"),
+        (replace(state, key=b"other"), "state of toy at height 3: the path shows that the entry is absent"),
+        (replace(state, proof=less), "state of toy at height 3: the path does not lead"),
+        (replace(state, proof=more), "state of toy at height 3: the path does not lead"),
         (replace(state, header=other), "state of toy at height 4: the path does not lead"),
         (replace(history, entries=history.entries[1:]), "history of dataset:x .* entries are missing"),
         (replace(history, entries=history.entries[::-1]), "history of dataset:x .* entries are missing"),

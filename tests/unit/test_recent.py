@@ -1,8 +1,9 @@
-"""The dict in two generations, and the filter of recent ids."""
+"""The dict of bounded size, and the filter of recent ids."""
 
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,44 +13,143 @@ from chain.ledger import finals
 from chain.ledger.finals import RecentIds
 from chain.ledger.recent import Recent
 
+MAX, EXTRA = 100, 7
+KEYS = st.integers(0, 9)
+SIZES = st.integers(0, 60)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("put"), st.integers(0, 9), st.integers(1, 60)),
-        st.tuples(st.just("get"), st.integers(0, 9), st.just(0)),
-        st.tuples(st.just("discard"), st.integers(0, 9), st.just(0)),
+        st.tuples(st.just("add"), st.tuples(KEYS, SIZES)),
+        st.tuples(st.just("update"), st.dictionaries(KEYS, SIZES, max_size=6)),
+        st.tuples(st.just("discard"), st.lists(KEYS, max_size=4)),
+        st.tuples(st.just("grow"), st.tuples(KEYS, st.integers(-60, 60))),
+        st.tuples(st.just("clear"), st.none()),
     ),
-    max_size=80,
+    max_size=60,
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(STEPS)
-def test_what_is_held_never_weighs_more_than_twice_the_bound_and_is_what_was_put_last(
-    steps: list[tuple[str, int, int]],
-) -> None:
-    """Values may grow in place: their weight counts, too."""
-    recent: Recent[int, bytes] = Recent(100, lambda _key, value: len(value))
-    model: dict[int, bytes] = {}
-    for step, key, size in steps:
-        if step == "put":
-            model[key] = bytes([size]) * size
-            recent.put(key, model[key])
-            assert recent.get(key) == model[key]
+class Modelled:
+    """A `Recent` and the dict that it would be if it never forgot."""
+
+    def __init__(self) -> None:
+        self.recent: Recent[int, bytearray] = Recent(MAX, EXTRA)
+        self.model: dict[int, bytearray] = {}
+
+    def step(self, step: str, what: Any) -> None:
+        if step == "add":
+            key, size = what
+            if self.recent.get(key) is None:
+                self.model[key] = bytearray(size)
+                self.recent.add(key, self.model[key])
+        elif step == "update":
+            values = {key: bytearray(size) for key, size in what.items()}
+            self.model |= values
+            self.recent.update(values)
         elif step == "discard":
-            model.pop(key, None)
-            recent.discard([key])
-            assert recent.get(key) is None
+            for key in what:
+                self.model.pop(key, None)
+            self.recent.discard(what)
+        elif step == "grow":  # a value that is held changes in place, as nodes do
+            value = self.recent.get(what[0])
+            if value is not None:
+                by = max(what[1], -len(value))
+                value[:] = bytes(len(value) + by)
+                self.recent.grow(by)
         else:
-            assert recent.get(key) in (None, model.get(key))
-        held = [value for generation in (recent._items, recent._former) for value in generation.values()]
-        assert sum(map(len, held)) <= 200
+            self.model.clear()
+            self.recent.clear()
+
+    def held(self) -> dict[int, bytearray]:
+        return dict(self.recent._items)
 
 
-def test_what_was_put_since_the_generation_before_is_remembered() -> None:
-    recent: Recent[int, bytes] = Recent(10, lambda _key, value: len(value))
-    for key in range(12):
-        recent.put(key, b"x")
-    assert [recent.get(key) for key in range(12)] == [b"x"] * 12
+def weight(values: dict[int, bytearray]) -> int:
+    return sum(map(len, values.values())) + EXTRA * len(values)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(STEPS)
+def test_what_is_held_was_given_last_and_weighs_no_more_than_the_bound_after_an_update_but_for_one_value(
+    steps: list[tuple[str, Any]],
+) -> None:
+    modelled = Modelled()
+    for step, what in steps:
+        modelled.step(step, what)
+        held = modelled.held()
+        for key in range(10):
+            assert modelled.recent.get(key) is held.get(key)
+            assert held.get(key) in (None, modelled.model.get(key))
+            assert key not in held or held[key] is modelled.model[key]
+        if step == "update":
+            assert modelled.recent.room >= 0 or len(held) == 1
+            assert not what or held, "one value is held, whatever it weighs"
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(STEPS)
+def test_its_account_is_exact_after_every_step_also_when_something_was_forgotten(
+    steps: list[tuple[str, Any]],
+) -> None:
+    modelled = Modelled()
+    for step, what in steps:
+        modelled.step(step, what)
+        assert modelled.recent.room == MAX - weight(modelled.held())
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(STEPS)
+def test_it_forgets_what_it_has_known_longest_first_and_only_when_it_must(
+    steps: list[tuple[str, Any]],
+) -> None:
+    """A value that takes the place of a former one is as old as that one."""
+    modelled = Modelled()
+    for step, what in steps:
+        before = modelled.held()
+        modelled.step(step, what)
+        if step == "add":
+            assert before.items() <= modelled.held().items(), "only an update makes room"
+        if step != "update":
+            continue
+        new = what
+        whole = {**before, **{key: modelled.model[key] for key in new}}
+        held = modelled.held()
+        assert list(held) == list(whole)[len(whole) - len(held) :]
+        if weight(whole) <= MAX:
+            assert held == whole
+        else:
+            one_more = dict(list(whole.items())[len(whole) - len(held) - 1 :])
+            assert len(whole) >= 16 or weight(one_more) > MAX, "few are forgotten one by one"
+
+
+def test_an_account_that_is_too_high_is_put_right_before_anything_is_forgotten() -> None:
+    """Growth of a value that was forgotten meanwhile is noted, too."""
+    recent: Recent[int, bytes] = Recent(MAX, EXTRA)
+    recent.add(1, b"one")
+    recent.grow(MAX)
+    recent.update({2: b"two"})
+    assert (recent.get(1), recent.get(2)) == (b"one", b"two")
+    assert recent.room == MAX - 2 * (3 + EXTRA)
+
+
+def test_of_many_values_an_eighth_is_forgotten_at_once() -> None:
+    recent: Recent[int, bytes] = Recent(80 * (1 + EXTRA), EXTRA)
+    for key in range(80):
+        recent.add(key, b"x")
+    assert recent.room == 0
+    recent.update({80: b"x"})
+    assert [key for key in range(81) if recent.get(key) is None] == list(range(10))
+    assert recent.room == 9 * (1 + EXTRA)
+
+
+def test_a_value_larger_than_the_bound_takes_the_place_of_all_others_until_the_next_one() -> None:
+    recent: Recent[int, bytes] = Recent(MAX, EXTRA)
+    for key in range(5):
+        recent.add(key, b"x")
+    recent.update({5: bytes(2 * MAX)})
+    assert [key for key in range(6) if recent.get(key) is not None] == [5]
+    recent.update({6: b"x"})
+    assert [key for key in range(7) if recent.get(key) is not None] == [6]
+    assert recent.room == MAX - 1 - EXTRA
 
 
 def test_no_id_of_the_last_window_is_forgotten_and_few_others_are_taken_for_one(

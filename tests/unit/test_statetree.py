@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,11 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ledger import statetree
 from chain.ledger.proof import check_state_proof
-from chain.ledger.records import segments
+from chain.ledger.records import Records, segments
 from chain.ledger.state import node_loader
-from chain.ledger.statenode import Ref, children_of, leaf_hash, node_hash, state_key_hash, state_value_hash
-from chain.ledger.stateproof import StateProof, find, root_of
+from chain.ledger.statebucket import (
+    BUCKET_LEAVES,
+    ELSEWHERE,
+    bucket_hash,
+    leaves_of,
+    place_held,
+)
+from chain.ledger.statedelta import places_of
+from chain.ledger.statenode import Ref, children_of, node_hash, state_key_hash, state_value_hash
+from chain.ledger.stateproof import StateProof, find, find_leaf, root_of
 from chain.ledger.statetree import StateTree
 from chain.ledger.store import MemoryStore
 from chain.primitives.codec import decode, encode
@@ -39,8 +49,19 @@ BLOCKS = st.lists(
 )
 
 
+@pytest.fixture(autouse=True, params=[1, 3, BUCKET_LEAVES], scope="module")
+def _bucket_leaves(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The rules hold whatever a bucket holds; small ones split and merge all the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statetree, "BUCKET_LEAVES", request.param)
+        yield
+
+
 class Kept:
-    """A tree with its records in a store, as the ledger keeps them; a value's record is its hash."""
+    """A tree with its records in a store, as the ledger keeps them; a value's record is its hash.
+
+    An entry whose hash is odd is held in its bucket.
+    """
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -49,21 +70,26 @@ class Kept:
         self.root: Ref | None = None
         self.roots: dict[int, Ref | None] = {0: None}
         self.stale: list[bytes] = []
-        self.replaced: list[set[bytes]] = []
+        self.added: list[list[bytes]] = []
         self.height = 0
 
     def apply(self, changes: dict[bytes, bytes | None]) -> None:
         self.height += 1
         records = self.store.records()
-        leaves = {
-            key: (value, b"" if value is None else records.add(value)) for key, value in changes.items()
-        }
+        leaves = {key: (value, self._hold(value, records)) for key, value in changes.items()}
         update = self.tree.update(self.root, leaves, records)
         self.store.write([], records=records)
         self.tree.keep(update)
         self.root = self.roots[self.height] = update.root
-        self.stale += update.stale
-        self.replaced.append(update.replaced)
+        self.stale += update.stale_values
+        for where in update.stale_nodes:
+            self.stale += places_of(self.store.record, where)
+        self.added.append(update.added)
+
+    def _hold(self, value: bytes | None, records: Records) -> bytes:
+        if value is None:
+            return b""
+        return b"\0" + value if value[0] & 1 else ELSEWHERE + records.add(value)
 
     def written(self) -> list[bytes]:
         """Return the places of all records, nodes and values."""
@@ -76,12 +102,26 @@ class Kept:
         return ZERO_HASH if root is None else root[0]
 
 
-def proof_of(kept: Kept, key: bytes, values: dict[bytes, bytes], height: int | None = None) -> StateProof:
+def proof_of(kept: Kept, key: bytes, height: int | None = None) -> StateProof:
     place = find(kept.load, kept.roots[kept.height if height is None else height], key)
-    if place.leaf is None:
-        return StateProof(place.levels, None)
-    assert place.leaf[2] is not None
-    return StateProof(place.levels, (place.leaf[2], values[place.leaf[2]]))
+    return StateProof(place.levels, place.bucket)
+
+
+def root_by_definition(values: dict[bytes, bytes], depth: int = 0) -> bytes:
+    """Return the root that the definition gives: a bucket when few keys are left, else a node of children."""
+    keys = sorted(values)
+    if len(keys) <= statetree.BUCKET_LEAVES:
+        hashing = (
+            b"assent/state-bucket\0" + bytes([len(keys)]) + b"".join(keys + [values[key] for key in keys])
+        )
+        return sha256(hashing).digest() if keys or depth else ZERO_HASH
+    below = [
+        {key: value for key, value in values.items() if key.hex()[depth] == digit}
+        for digit in "0123456789abcdef"
+    ]
+    mask = sum(1 << nibble for nibble, found in enumerate(below) if found)
+    hashes = [root_by_definition(found, depth + 1) for found in below if found]
+    return sha256(b"assent/state-node\0" + mask.to_bytes(2, "big") + b"".join(hashes)).digest()
 
 
 def fresh_root(values: dict[bytes, bytes]) -> bytes:
@@ -94,11 +134,16 @@ def reachable(kept: Kept, ref: Ref | None, path: bytes = b"") -> set[bytes]:
     """Return the places of a tree's nodes and values; every node is checked against its hash."""
     if ref is None:
         return set()
-    if ref[2] is not None:
-        assert leaf_hash(ref[2], kept.store.record(ref[1])) == ref[0]
-        return {ref[1]}
-    found = {ref[1]}
-    for nibble, child in children_of(kept.load(ref[1], path, ref[0])).items():
+    found, node = set(places_of(kept.store.record, ref[1])), kept.load(ref[1], path, ref[0])
+    if ref[2]:
+        leaves = list(leaves_of(node))
+        assert len(leaves) == ref[2]
+        for _, value, held in leaves:
+            where = place_held(held)
+            assert value == (held[1:] if where is None else kept.store.record(where))
+            found |= set() if where is None else {where}
+        return found
+    for nibble, child in children_of(node).items():
         found |= reachable(kept, child, path + b"%x" % nibble)
     return found
 
@@ -113,12 +158,15 @@ def test_the_tree_holds_what_a_dict_holds_and_proves_it(blocks: list[dict[bytes,
         seen |= changes.keys()
         model = {key: value for key, value in {**model, **changes}.items() if value is not None}
         assert kept.root_hash() == fresh_root(model), "the root depends on the content alone"
+        assert kept.root_hash() == root_by_definition(model)
         history.append((dict(model), kept.root_hash()))
     for height, (values, root) in enumerate(history):
         for key in seen:
-            proof = proof_of(kept, key, values, height)
-            assert root_of(decode(StateProof, encode(proof)), key) == root
-            assert (proof.leaf == (key, values.get(key))) == (key in values)
+            proof = decode(StateProof, encode(proof_of(kept, key, height)))
+            assert root_of(proof, key) == root
+            assert proof.value_hash(key) == values.get(key)
+            leaf = find_leaf(kept.load, kept.roots[height], key)
+            assert (None if leaf is None else leaf[1]) == values.get(key)
 
 
 @PROPERTY
@@ -130,7 +178,8 @@ def test_stale_lists_name_exactly_what_the_newest_tree_no_longer_uses(
     present: set[bytes] = set()
     for changes in blocks:
         kept.apply(changes)
-        assert kept.replaced[-1] == present & changes.keys()
+        new = {key for key, value in changes.items() if value is not None} - present
+        assert sorted(kept.added[-1]) == sorted(new)
         present = (present | changes.keys()) - {key for key, value in changes.items() if value is None}
     assert len(kept.stale) == len(set(kept.stale))
     assert set(kept.written()) - set(kept.stale) == reachable(kept, kept.root)
@@ -148,12 +197,12 @@ def test_the_tree_finds_the_leaf_of_every_key_whatever_it_remembers(
     for changes, restart in zip(blocks, restarts, strict=False):
         if restart:
             kept.tree = StateTree(kept.load)
+            kept.tree.warm(kept.root, lambda: True)
         kept.apply(changes)
         model = {key: value for key, value in {**model, **changes}.items() if value is not None}
         for key in {*model, *changes, b"\xab" * 32}:
             leaf = kept.tree.leaf(kept.root, key)
-            found = None if leaf is None else leaf[0]
-            assert found == (leaf_hash(key, model[key]) if key in model else None)
+            assert (None if leaf is None else leaf[:2]) == ((key, model[key]) if key in model else None)
 
 
 @PROPERTY
@@ -164,7 +213,7 @@ def test_a_proof_changed_anywhere_leads_to_another_root(
     kept = Kept()
     kept.apply(dict(values))
     key = data.draw(SHARED)
-    proof = proof_of(kept, key, values)
+    proof = proof_of(kept, key)
     raw = bytearray(encode(proof))
     position = data.draw(st.integers(0, len(raw) - 1))
     raw[position] ^= data.draw(st.integers(1, 255))
@@ -172,41 +221,79 @@ def test_a_proof_changed_anywhere_leads_to_another_root(
         assert root_of(decode(StateProof, bytes(raw)), key) != kept.root_hash()
 
 
+@PROPERTY
+@given(BLOCKS, st.lists(st.booleans(), min_size=8, max_size=8))
+def test_an_update_that_is_not_stored_leaves_no_trace(
+    blocks: list[dict[bytes, bytes | None]], stored: list[bool]
+) -> None:
+    kept = Kept()
+    model: dict[bytes, bytes] = {}
+    for changes, store in zip(blocks, stored, strict=False):
+        if not store:
+            leaves = {key: (value, b"" if value is None else b"\0" + value) for key, value in changes.items()}
+            kept.tree.update(kept.root, leaves, kept.store.records())
+            continue
+        kept.apply(changes)
+        model = {key: value for key, value in {**model, **changes}.items() if value is not None}
+        for key in model:
+            leaf = kept.tree.leaf(kept.root, key)
+            assert leaf is not None
+            assert leaf[1] == model[key]
+    assert kept.root_hash() == fresh_root(model)
+
+
 def test_absence_is_not_provable_for_a_key_that_is_there() -> None:
     kept = Kept()
     values = {sha256(b"%d" % i).digest(): sha256(b"v%d" % i).digest() for i in range(200)}
     kept.apply(dict(values))
     key = next(iter(values))
-    proof = proof_of(kept, key, values)
+    proof = proof_of(kept, key)
+    others = tuple(pair for pair in proof.bucket if pair[0] != key)
     forged = [
-        StateProof(proof.levels, None),
-        StateProof(proof.levels[:-1], None),
-        StateProof(proof.levels, (sha256(b"other").digest(), values[key])),
-        StateProof((), None),
+        StateProof(proof.levels, ()),
+        StateProof(proof.levels[:-1], ()),
+        StateProof(proof.levels, others),
+        StateProof(proof.levels, ((sha256(b"other").digest(), values[key]),)),
+        StateProof((), ()),
+        StateProof((), others),
     ]
     for attempt in forged:
         assert root_of(attempt, key) != kept.root_hash()
 
 
-def test_another_keys_leaf_proves_absence_only_on_the_path_of_the_key() -> None:
+def test_a_bucket_proves_absence_only_on_the_path_of_the_key() -> None:
     kept = Kept()
-    near, far = b"\x12" + bytes(31), b"\x34" + bytes(31)
-    values = {near: b"n" * 32, far: b"f" * 32}
-    kept.apply(dict(values))
-    asked = b"\x12" + b"\xff" * 31
-    good = proof_of(kept, asked, values)
-    assert good.leaf is not None
-    assert good.leaf[0] == near
+    near, far = [b"\x12" + bytes([i]) * 31 for i in range(40)], [b"\x34" + bytes([i]) * 31 for i in range(40)]
+    kept.apply(dict.fromkeys(near + far, b"v" * 32))
+    asked = b"\x12" + b"\x07" * 30 + b"\xff"
+    good = proof_of(kept, asked)
     assert root_of(good, asked) == kept.root_hash()
-    assert root_of(proof_of(kept, far, values), asked) != kept.root_hash()
+    assert good.value_hash(asked) is None
+    assert root_of(proof_of(kept, far[7]), asked) != kept.root_hash()
+
+
+def test_a_proof_whose_bucket_has_keys_of_another_path_leads_nowhere() -> None:
+    asked, levels = b"\x11" * 32, ((0b1010, (bytes(32),)),)
+    near, far = (b"\x12" * 32, bytes(32)), (b"\x31" * 32, bytes(32))
+    assert root_of(StateProof(levels, (near,)), asked) is not None
+    assert root_of(StateProof(levels, (far,)), asked) is None
+    assert root_of(StateProof(levels, (near, far)), asked) is None
+
+
+@pytest.mark.parametrize("spoil", [lambda pairs: pairs[::-1], lambda pairs: pairs + pairs[-1:]])
+def test_a_proof_whose_bucket_is_not_in_order_leads_nowhere(
+    spoil: Callable[[tuple[tuple[bytes, bytes], ...]], tuple[tuple[bytes, bytes], ...]],
+) -> None:
+    pairs = ((b"\x11" * 32, bytes(32)), (b"\x22" * 32, bytes(32)))
+    assert root_of(StateProof((), pairs), pairs[0][0]) is not None
+    assert root_of(StateProof((), spoil(pairs)), pairs[0][0]) is None
 
 
 def test_a_value_proof_names_the_value_and_its_absence() -> None:
     kept = Kept()
     key = state_key_hash("toy", b"k")
     kept.apply({key: state_value_hash(b"v"), state_key_hash("toy", b"l"): state_value_hash(b"w")})
-    values = {key: state_value_hash(b"v"), state_key_hash("toy", b"l"): state_value_hash(b"w")}
-    proof = proof_of(kept, key, values)
+    proof = proof_of(kept, key)
     check_state_proof("it", kept.root_hash(), "toy", b"k", b"v", proof)
     for namespace, name, value in (("toy", b"k", b"x"), ("toy", b"k", None), ("to", b"yk", b"v")):
         with pytest.raises(ProofInvalid, match="it:"):
@@ -217,8 +304,19 @@ def test_namespace_and_key_cannot_be_shifted_into_one_another() -> None:
     assert state_key_hash("ab", b"c") != state_key_hash("a", b"bc")
 
 
-def test_leaf_and_inner_node_cannot_stand_for_one_another() -> None:
-    assert leaf_hash(b"a" * 32, b"b" * 32) != node_hash(0x6162, b"a" * 30 + b"b" * 32)
+def test_bucket_and_inner_node_cannot_stand_for_one_another() -> None:
+    assert bucket_hash(b"a" * 32, b"b" * 32) != node_hash(0x0161, b"a" * 31 + b"b" * 32)
+
+
+def test_a_block_may_empty_the_tree() -> None:
+    kept = Kept()
+    keys = [sha256(b"%d" % i).digest() for i in range(500)]
+    kept.apply({key: key for key in keys})
+    kept.apply(dict.fromkeys(keys))
+    assert kept.root is None
+    assert set(kept.written()) == set(kept.stale)
+    kept.apply({keys[0]: keys[0]})
+    assert kept.root_hash() == fresh_root({keys[0]: keys[0]})
 
 
 def test_a_restarted_tree_continues_from_its_records() -> None:
@@ -232,16 +330,29 @@ def test_a_restarted_tree_continues_from_its_records() -> None:
     assert reachable(kept, kept.root) == set(kept.written()) - set(kept.stale)
 
 
-def test_the_root_of_known_entries_is_pinned() -> None:
+def test_the_root_of_known_entries_is_pinned_while_a_bucket_splits_and_merges_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statetree, "BUCKET_LEAVES", BUCKET_LEAVES)
     vector = json.loads((VECTORS / "ledger_statetree.json").read_text())
     kept = Kept()
+    model: dict[bytes, bytes] = {}
+    shapes: list[int | None] = []
     for step in vector["steps"]:
-        kept.apply(
-            {
-                state_key_hash(change["namespace"], bytes.fromhex(change["key"])): None
-                if change["value"] is None
-                else state_value_hash(bytes.fromhex(change["value"]))
-                for change in step["changes"]
-            }
-        )
+        changes = {
+            state_key_hash(change["namespace"], bytes.fromhex(change["key"])): None
+            if change["value"] is None
+            else state_value_hash(bytes.fromhex(change["value"]))
+            for change in step["changes"]
+        }
+        kept.apply(dict(changes))
+        model = {key: value for key, value in {**model, **changes}.items() if value is not None}
         assert kept.root_hash().hex() == step["root"]
+        assert root_by_definition(model).hex() == step["root"]
+        shapes.append(None if kept.root is None else kept.root[2])
+    assert shapes == [0, 0, 1, None, BUCKET_LEAVES, 0, BUCKET_LEAVES, 0, 0, 0, 0], "0: an inner node"
+    deepest = (
+        find(kept.load, kept.roots[9], bytes.fromhex(vector["deep"])),
+        find(kept.load, kept.root, bytes.fromhex(vector["deep"])),
+    )
+    assert [len(place.levels) for place in deepest] == [2, 1], "a bucket below a bucket's path, and back"
