@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 from hashlib import sha256
 
 import chain.ledger.block
+import chain.ledger.schedule
 import chain.primitives.certificate
 import consensus.authenticity
 import consensus.driver
@@ -67,6 +68,7 @@ decode_message = lru_cache(maxsize=8_192)(messages.decode_message)
 @cache
 def install() -> None:
     """Put the remembered functions where the production code looks for them; once a process."""
+    chain.ledger.schedule._read_nodes = lru_cache(maxsize=256)(chain.ledger.schedule._read_nodes)
     for module in (chain.ledger.block, chain.primitives.certificate, consensus.authenticity):
         module.verify = verify
     consensus.driver.decode_message = decode_message
