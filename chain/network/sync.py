@@ -31,6 +31,9 @@ APPLY_BLOCKS = 32
 """Blocks handed over at once."""
 REQUEST_TIMEOUT_MS = 5_000
 STATUS_INTERVAL_MS = 200
+STATUS_REPEAT_MS = 5_000
+"""A height that stands still is told again: the peer may have begun anew without our having noticed, and
+the chain may stand still for want of it."""
 GRACE_MS = 1_000
 """How long a validator leaves a small gap to consensus while the height stands still."""
 FAR_BLOCKS = 8
@@ -70,7 +73,7 @@ class Sync:
         self._held: dict[int, HeldBlock] = {}
         self._held_bytes = 0
         self._progress = Progress()
-        self._told_height, self._tell_at = 0, 0
+        self._told_height, self._tell_at, self._repeat_at = 0, 0, 0
         self._drops: list[Drop] = []
 
     @property
@@ -124,8 +127,10 @@ class Sync:
             if peer.first and now >= peer.answer_by:
                 peer.fail(now)
         send: tuple[Send, ...] = ()
-        if self._chain.height() > self._told_height and now >= self._tell_at and self._peers:
+        news = self._chain.height() > self._told_height and now >= self._tell_at
+        if self._peers and (news or now >= self._repeat_at):
             self._told_height, self._tell_at = self._chain.height(), now + STATUS_INTERVAL_MS
+            self._repeat_at = now + STATUS_REPEAT_MS
             status = self._status()
             send = (Send(tuple(self._peers), Kind.STATUS, status),) if status else ()
         return self._step(now, send)

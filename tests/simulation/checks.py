@@ -70,8 +70,12 @@ class Checks:
             self._remember(machine, "new-view", (message.epoch, message.view), message.signature)
 
     def wiped(self, machine: Machine) -> None:
-        """Keep what a machine that lost its disk can no longer know."""
+        """Keep what a machine that lost its disk can no longer know.
+
+        It is one of the faults that its sets tolerate: it keeps away from heights, not from views.
+        """
         self._forgotten[machine.index] = self._voted.get(machine.index, 0)
+        self._left = {place: view for place, view in self._left.items() if place[0] != machine.index}
 
     def _abstains(self, machine: Machine, height: int) -> None:
         """Who lost its votes does not vote again on a height that it may have voted on."""
