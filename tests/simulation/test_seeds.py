@@ -30,6 +30,10 @@ ONCE_FAILED: list[tuple[int, int | None, int]] = [
     (2513, None, STEPS),
     # No honest node had the certificate of a height, so nobody could serve its block to those behind.
     (320, None, STEPS),
+    # A validator that began anew was linked again unnoticed, and not told of the height that waited for it.
+    (1071, None, STEPS),
+    # The check, not a node: after a wipe, which counts as a fault, a vote in a view that it had left.
+    (1126, None, STEPS),
 ]
 """(seed, nodes, steps) of every seed that ever failed, and its cause."""
 

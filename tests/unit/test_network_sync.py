@@ -358,6 +358,14 @@ def test_a_new_head_is_told_to_every_peer_and_to_newcomers() -> None:
     assert decode(SyncStatus, told.body).header.height == 7
 
 
+def test_a_head_that_stands_still_is_told_again() -> None:
+    """The peer may have lost everything and be linked again before we noticed that it was gone."""
+    sync = Sync(FakeChain(5), CHAIN, follow=False)
+    sync.connected(OTHER, 0)
+    times = [now for now in range(0, 15_001, 500) if sync.tick(now).send]
+    assert times == [0, 5_000, 10_000, 15_000]
+
+
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Header)])
 def test_a_block_whose_header_differs_in_one_field_is_refused(field: str) -> None:
     block = make_chain()[2]
