@@ -78,8 +78,7 @@ class Ledger:
         nothing, so that height 0 is made anew.
         Raises WrongGenesis, DataDamaged (parts disagree), DataNewer, and what the runtime raises.
         """
-        self.genesis = genesis
-        self.store = store
+        self.genesis, self.store = genesis, store
         self.read = Queries(store)
         self.schedule = Schedule(store)
         self.prove = Prover(store, self.read, self.schedule)

@@ -186,8 +186,8 @@ class StateLoader:
             return self._take_entries(chunk, expected, records)
         row = _row_of(chunk)
         opened = _Opened.read(path, row)
-        both = bool(chunk.mask and chunk.leaves) or (chunk.hashes and not chunk.mask) or chunk.entries
-        if both or opened.hash != expected:
+        one_kind = not chunk.entries and not (chunk.leaves and (chunk.mask or chunk.hashes))
+        if not one_kind or opened.hash != expected:
             raise self._invalid(path)
         self._open(path, opened)
         return [(rows.PARTIAL + path, row)], []

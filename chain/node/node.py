@@ -49,9 +49,9 @@ OBSERVE_S = 0.1
 TIMER_SLACK_S = 0.001
 YOUNG_OBJECTS = 20_000
 LONELY_MS = 15_000
+"""How long a node with two keys has nobody to talk to before it tries the other key."""
 WARM_S = 3.0
 """Reading the state into memory at the start takes no longer."""
-"""How long a node with two keys has nobody to talk to before it tries the other key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from chain.ledger.statebucket import (
     leaves_of,
     place_held,
 )
-from chain.ledger.statedelta import places_of
+from chain.ledger.statedelta import DELTAS_MAX, places_of
 from chain.ledger.statenode import Ref, children_of, node_hash, state_key_hash, state_value_hash
 from chain.ledger.stateproof import StateProof, find, find_leaf, root_of
 from chain.ledger.statetree import StateTree
@@ -306,6 +306,20 @@ def test_namespace_and_key_cannot_be_shifted_into_one_another() -> None:
 
 def test_bucket_and_inner_node_cannot_stand_for_one_another() -> None:
     assert bucket_hash(b"a" * 32, b"b" * 32) != node_hash(0x0161, b"a" * 31 + b"b" * 32)
+
+
+def test_a_node_is_written_as_a_delta_unless_most_of_it_or_too_often_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statetree, "BUCKET_LEAVES", BUCKET_LEAVES)
+    kept = Kept()
+    keys = [sha256(b"%d" % i).digest() for i in range(BUCKET_LEAVES)]
+    deltas = []
+    for count in (BUCKET_LEAVES, *[1] * (DELTAS_MAX + 2), BUCKET_LEAVES, 1):
+        kept.apply({key: sha256(b"%d" % kept.height + key).digest() for key in keys[:count]})
+        assert kept.root is not None
+        deltas.append(kept.store.record(kept.root[1])[0])
+    assert deltas == [0, *range(1, DELTAS_MAX + 1), 0, 1, 0, 1]
 
 
 def test_a_block_may_empty_the_tree() -> None:
