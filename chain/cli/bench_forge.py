@@ -56,6 +56,10 @@ class Forge:
         """Close the directory."""
         self._store.close()
 
+    def settle(self) -> None:
+        """Let the database finish its work on what was made, which would go on while others measure."""
+        self._store.compact()
+
     def add(self, calls: Sequence[tuple[PrivateKey, str, str, dict[str, Value]]], gas: int) -> None:
         """Order, execute and certify one block of calls (signer, contract, method, arguments)."""
         head = self.ledger.head_header
