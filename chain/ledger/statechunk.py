@@ -1,16 +1,18 @@
 """The state of one height in chunks, each checked by itself against a root that a quorum certified.
 
-A chunk is everything below one path of the state tree or, when that is too much, the node there: an inner
-node, or a bucket of large entries, each of which is then asked for at the whole path of its key. All of them
-hash to what stands above, so from the header's state root downwards nothing is kept that is not proved,
-whoever sent it, and chunks of different paths may come from different peers in any order.
+A chunk is everything below one path of the state tree or, when that is too much, what stands there: an inner
+node, a group of one (at an odd number of digits), or a bucket of large entries, each of which is then asked
+for at the whole path of its key. All of them hash to what stands above, so from the header's state root
+downwards nothing is kept that is not proved, whoever sent it, and chunks of different paths may come from
+different peers in any order.
 """
 
 from __future__ import annotations
 
 from binascii import hexlify, unhexlify
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Annotated
 
 from chain.ledger import rows
@@ -28,11 +30,11 @@ from chain.ledger.statedelta import full_record
 from chain.ledger.statenode import (
     DEPTH_MAX,
     LEAVES_AT,
-    NIBBLE,
     Load,
     Ref,
     child_of,
     children_of,
+    groups_of,
     hash_of_name,
     node_hash,
     pack_node,
@@ -49,8 +51,10 @@ NAME_BYTES_MAX = 4_096
 VALUE_BYTES_MAX = 1_048_576
 LARGE_BYTES = CHUNK_BYTES + NAME_BYTES_MAX + VALUE_BYTES_MAX + CHUNK_ENTRIES * 16
 _DIGITS = b"0123456789abcdef"
+_CHILD = 42
+"""Bytes that say what one child of a group is: its byte, and it as `rows.pack_root`."""
 
-Path = Annotated[bytes, Bound(0, DEPTH_MAX)]
+Path = Annotated[bytes, Bound(0, 2 * DEPTH_MAX)]
 """Where in the tree: ASCII hex digits of key hashes."""
 Entry = tuple[Annotated[bytes, Bound(1, NAME_BYTES_MAX)], Annotated[bytes, Bound(0, VALUE_BYTES_MAX)]]
 """(length of the namespace, namespace, key; value)."""
@@ -59,11 +63,11 @@ Entries = Annotated[tuple[Entry, ...], Bound(0, CHUNK_ENTRIES)]
 
 @record("state-chunk", max_bytes=LARGE_BYTES)
 class StateChunk:
-    """All entries below a path of the state tree, or the node there: exactly one of the three."""
+    """All entries below a path of the state tree, or the node or group there: exactly one of the three."""
 
     path: Path
     mask: Annotated[int, Bound(0, 65_535)]
-    """Present children of the inner node; 0 when it is none."""
+    """What is present, of an inner node's groups or of a group's children; 0 when it is neither."""
     hashes: Annotated[tuple[Hash, ...], Bound(0, 16)]
     leaves: Annotated[tuple[tuple[Hash, Hash], ...], Bound(0, BUCKET_LEAVES)]
     """(key hash, value hash) of the bucket's leaves, in order."""
@@ -87,41 +91,61 @@ def make_chunk(
     `entry` returns a leaf's (name, value). Reads at most about `CHUNK_BYTES` whatever lies below. Raises
     DataDamaged for a node that is missing.
     """
-    ref, depth = root, 0
     if path.translate(None, _DIGITS):
         return None
-    while ref is not None and depth < len(path):
-        node = load(ref[1], path[:depth], ref[0])
+    way, ref = unhexlify(path[: len(path) & ~1]), root
+    for depth, byte in enumerate(way):
+        node = None if ref is None else load(ref[1], way[:depth], ref[0])
+        if node is None or ref is None:
+            return None
         if node[LEAVES_AT]:
-            leaf = leaf_in(node, unhexlify(path)) if len(path) == DEPTH_MAX else None
+            leaf = leaf_in(node, way) if len(path) == 2 * DEPTH_MAX else None
             return None if leaf is None else StateChunk(path, 0, (), (), (entry(leaf),))
-        ref = child_of(node, NIBBLE[path[depth]])
-        depth += 1
-    return None if ref is None else _chunk_below(load, entry, ref, path)
+        ref = child_of(node, byte)
+    if ref is None:
+        return None
+    node = load(ref[1], way, ref[0])
+    if len(path) % 2 == 0:
+        return _entries_below(load, entry, [(way, ref)], path) or _shown(node, path)
+    below = _group(node, path) if not node[LEAVES_AT] else []
+    if not below:
+        return None
+    mask, hashes = sum(1 << (at[-1] & 15) for at, _ in below), tuple(child[0] for _, child in below)
+    return _entries_below(load, entry, below, path) or StateChunk(path, mask, hashes, (), ())
 
 
-def _chunk_below(
-    load: Load, entry: Callable[[Leaf], tuple[bytes, bytes]], top: Ref, path: bytes
-) -> StateChunk:
+def _group(node: bytearray, path: bytes) -> list[tuple[bytes, Ref]]:
+    """Return (path, child) of the children in the group of an inner node at this path."""
+    way, nibble = unhexlify(path[:-1]), int(path[-1:], 16)
+    found = children_of(node).items()
+    return [(way + byte.to_bytes(1, "big"), child) for byte, child in found if byte >> 4 == nibble]
+
+
+def _shown(node: bytearray, path: bytes) -> StateChunk:
+    """Return the chunk that shows a node."""
+    if node[LEAVES_AT]:
+        return StateChunk(path, 0, (), tuple((key, hashed) for key, hashed, _ in leaves_of(node)), ())
+    mask, hashes = groups_of(node)
+    return StateChunk(path, mask, tuple(hashes), (), ())
+
+
+def _entries_below(
+    load: Load, entry: Callable[[Leaf], tuple[bytes, bytes]], tops: list[tuple[bytes, Ref]], path: bytes
+) -> StateChunk | None:
+    """Return the chunk of all entries below nodes, (path, node), in order; None when that is too much."""
     entries: list[Entry] = []
     size = 0
-    for leaf in leaves_below(load, top, path):
+    for leaf in chain.from_iterable(leaves_below(load, ref, at) for at, ref in tops):
         name, value = entry(leaf)
         size += len(name) + len(value)
         if entries and (size > CHUNK_BYTES or len(entries) == CHUNK_ENTRIES):
-            node = load(top[1], path, top[0])
-            if node[LEAVES_AT]:
-                pairs = tuple((key, hashed) for key, hashed, _ in leaves_of(node))
-                return StateChunk(path, 0, (), pairs, ())
-            children = children_of(node)
-            mask = sum(1 << nibble for nibble in children)
-            return StateChunk(path, mask, tuple(child[0] for child in children.values()), (), ())
+            return None
         entries.append((name, value))
     return StateChunk(path, 0, (), (), tuple(entries))
 
 
 def leaves_below(load: Load, top: Ref, path: bytes) -> Iterator[Leaf]:
-    """Yield the leaves below a node that stands at `path`, in the order of their key hashes."""
+    """Yield the leaves below a node whose path this is, in the order of their key hashes."""
     waiting = [(top, path)]
     while waiting:
         ref, at = waiting.pop()
@@ -129,8 +153,8 @@ def leaves_below(load: Load, top: Ref, path: bytes) -> Iterator[Leaf]:
         if node[LEAVES_AT]:
             yield from leaves_of(node)
         else:
-            below = children_of(node)
-            waiting += [(below[nibble], at + _DIGITS[nibble : nibble + 1]) for nibble in sorted(below)[::-1]]
+            below = [(child, at + byte.to_bytes(1, "big")) for byte, child in children_of(node).items()]
+            waiting += below[::-1]
 
 
 # --- taking chunks --------------------------------------------------------------------------------
@@ -154,7 +178,8 @@ class StateLoader:
         self._above: dict[bytes, bytes] = {}
         """Path below an opened node -> that node's path."""
         self._done: dict[bytes, bytes] = {}
-        """Path that is complete while the node above is not -> `rows.pack_root`, or what a leaf holds."""
+        """Path that is complete while the node above is not -> what stands there: a node as `rows.pack_root`,
+        the children of a group (`_CHILD`), or what a leaf holds."""
         self.root: Ref | None = None
         """The finished tree."""
         self.entries = 0
@@ -208,8 +233,7 @@ class StateLoader:
         if above is not None and self._opened[above].bucket:
             hashed, what = leaves.get(unhexlify(path), (b"", b""))
         else:
-            built = build_subtree(path, leaves, records)
-            hashed, what = (b"", b"") if built is None else (built[0], rows.pack_root(built))
+            hashed, what = _built(path, leaves, records)
         if hashed != expected:
             raise self._invalid(path)
         self.entries += len(leaves)
@@ -217,7 +241,7 @@ class StateLoader:
         return self._close(path, what, records)
 
     def _open(self, path: bytes, node: _Opened) -> None:
-        """Expect what a node leads to instead of the node."""
+        """Expect what a node, or group, leads to instead of it."""
         self._wanted.pop(path, None)
         self._opened[path] = node
         for below, expected in node.below.items():
@@ -239,7 +263,7 @@ class StateLoader:
             for below in held:
                 del self._above[below]
             del self._opened[above]
-            path, what = above, rows.pack_root(node.packed(held, records))
+            path, what = above, node.packed(above, held, records)
         self.root = rows.read_root(what)
         return [(rows.PARTIAL, b"d" + what)], deletes
 
@@ -264,13 +288,30 @@ class StateLoader:
         )
 
 
+def _built(
+    path: bytes, leaves: Mapping[bytes, tuple[bytes | None, bytes]], records: Records
+) -> tuple[bytes, bytes]:
+    """Make what stands at a path, of all leaves below; return its hash, and what it is (see `_done`)."""
+    way = unhexlify(path[: len(path) & ~1])
+    if len(path) % 2 == 0:
+        built = build_subtree(way, leaves, records)
+        return (b"", b"") if built is None else (built[0], rows.pack_root(built))
+    mask, hashes, children = 0, [], []
+    for start, below in groupby(leaves, key=lambda key: key[: len(way) + 1]):
+        child = build_subtree(start, {key: leaves[key] for key in below}, records)
+        mask |= 1 << (start[-1] & 15)
+        hashes.append(b"" if child is None else child[0])
+        children.append(start[-1:] + rows.pack_root(child))
+    return node_hash(mask, b"".join(hashes)), b"".join(children)
+
+
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A node of which not everything below is here yet."""
+    """A node, or group, of which not everything below is here yet."""
 
     hash: bytes
     below: dict[bytes, bytes]
-    """Path -> hash, in order: of the children of an inner node, of the values of a bucket."""
+    """Path -> hash, in order: of an inner node's groups, a group's children, a bucket's values."""
     bucket: bool
 
     @classmethod
@@ -285,19 +326,21 @@ class _Opened:
         below = {child: joined[32 * i : 32 * i + 32] for i, child in enumerate(paths)}
         return cls(node_hash(mask, joined), below, bucket=False)
 
-    def packed(self, held: dict[bytes, bytes], records: Records) -> Ref:
-        """Add the complete node to `records`, and return it; `held` is by path, in order."""
+    def packed(self, path: bytes, held: dict[bytes, bytes], records: Records) -> bytes:
+        """Add it, complete, to `records`; return what it is (see `_done`). `held` is by path, in order."""
         if self.bucket:
-            leaves = [(unhexlify(path), self.below[path], what) for path, what in held.items()]
-            node = pack_bucket(leaves)
+            node = pack_bucket([(unhexlify(below), self.below[below], what) for below, what in held.items()])
+        elif len(path) % 2:
+            return b"".join([unhexlify(below[-2:]) + what for below, what in held.items()])
         else:
-            children = {NIBBLE[path[-1]]: rows.read_root(what) for path, what in held.items()}
-            node = pack_node({nibble: child for nibble, child in children.items() if child})
-        return self.hash, records.add(full_record(node)), len(held) if self.bucket else 0
+            joined = b"".join(held.values())
+            found = [joined[at : at + _CHILD] for at in range(0, len(joined), _CHILD)]
+            node = pack_node({each[0]: child for each in found if (child := rows.read_root(each[1:]))})
+        return rows.pack_root((self.hash, records.add(full_record(node)), len(held) if self.bucket else 0))
 
 
 def _row_of(chunk: StateChunk) -> bytes:
-    """Return the row of the node that a chunk shows."""
+    """Return the row of the node or group that a chunk shows."""
     if chunk.leaves:
         keys, values = zip(*chunk.leaves, strict=True)
         return b"b" + b"".join(keys) + b"".join(values)

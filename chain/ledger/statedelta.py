@@ -1,22 +1,40 @@
 """Records of nodes of the state tree: a full one, or a *delta*, which says what changed since another record.
 
-Most changes of a large tree touch one child of an inner node and one leaf of a bucket; a delta is a tenth of
-the node. After `DELTAS_MAX` of them a node is written in full, and then the records before it are stale.
+Most changes of a large tree touch few children of an inner node and one leaf of a bucket; a delta is a
+fraction of the node. After some of them (`deltas_max`) a node is written in full, and then the records before
+it are stale.
 
-    full record            = 0: 1 | the node in memory behind that byte
+    full record            = 0: 1 | the node in memory behind that byte, without what is made from the rest
     delta                  = how many since the full record: 1 | place of the record before: 8 | entries
-    entry of a bucket      = key hash: 32 | value hash: 32 | length: 1 | what is held
-    entry of an inner node = nibble: 1 | hash: 32 | place: 8 | number of leaves: 1
+    entry of a bucket      = which leaf: 1 | value hash: 32 | length: 1 | what is held
+    entry of an inner node = byte: 1 | hash: 32 | place: 8 | number of leaves: 1
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from chain.ledger.statebucket import hash_of_bucket, index_in, is_bucket, set_leaf
-from chain.ledger.statenode import DELTAS_AT, LEAVES_AT, Ref, hash_of_node, is_node, mask_of, set_child
+from chain.ledger.statebucket import (
+    bucket_of_record,
+    hash_of_bucket,
+    is_bucket,
+    record_of_bucket,
+    set_leaf,
+)
+from chain.ledger.statenode import (
+    DELTAS_AT,
+    GROUPS_BYTES,
+    LEAVES_AT,
+    Ref,
+    hash_groups,
+    hash_of_node,
+    is_node,
+    kept_children,
+    node_of_record,
+    set_children,
+)
 
-DELTAS_MAX = 4
+BUCKET_DELTAS_MAX, NODE_DELTAS_MAX = 4, 8
 _HEAD = 9
 _CHILD = 42
 _BYTE = [bytes([value]) for value in range(256)]
@@ -28,7 +46,7 @@ Record = Callable[[bytes], bytes]
 def full_record(node: bytearray) -> bytes:
     """Return the full record of a node."""
     node[DELTAS_AT] = 0
-    return bytes(node[DELTAS_AT:])
+    return record_of_bucket(node) if node[LEAVES_AT] else bytes(node[DELTAS_AT:-GROUPS_BYTES])
 
 
 def delta_record(node: bytearray, deltas: int, entries: bytes) -> bytes:
@@ -37,14 +55,14 @@ def delta_record(node: bytearray, deltas: int, entries: bytes) -> bytes:
     return _BYTE[deltas] + node[:DELTAS_AT] + entries
 
 
-def bucket_entry(key: bytes, hashed: bytes, held: bytes) -> bytes:
+def leaf_entry(index: int, hashed: bytes, held: bytes) -> bytes:
     """Return what a delta says of a leaf that got another value."""
-    return b"".join((key, hashed, _BYTE[len(held)], held))
+    return b"".join((_BYTE[index], hashed, _BYTE[len(held)], held))
 
 
-def child_entry(nibble: int, child: Ref) -> bytes:
+def child_entry(byte: int, child: Ref) -> bytes:
     """Return what a delta says of a child that took the place of another."""
-    return b"".join((_BYTE[nibble], child[0], child[1], _BYTE[child[2]]))
+    return b"".join((_BYTE[byte], child[0], child[1], _BYTE[child[2]]))
 
 
 def node_at(record: Record, where: bytes) -> bytearray | None:
@@ -52,24 +70,23 @@ def node_at(record: Record, where: bytes) -> bytearray | None:
     deltas: list[bytes] = []
     last, before = record(where), where
     while last[:1] != b"\0":
-        if len(last) < _HEAD or len(deltas) == DELTAS_MAX:
+        if len(last) < _HEAD or len(deltas) == NODE_DELTAS_MAX:
             return None
         deltas.append(last)
         before = last[1:_HEAD]
         last = record(before)
-    node = bytearray(where + last)
-    if not (is_node(node) or is_bucket(node)):
+    deltas.reverse()
+    if any(delta[0] != number for number, delta in enumerate(deltas, start=1)):
         return None
-    for number, delta in enumerate(reversed(deltas), start=1):
-        if delta[0] != number or not _apply(node, delta):
-            return None
-    node[DELTAS_AT] = len(deltas)
+    node = _changed_node(where, last, deltas) if is_node(last) else _changed_bucket(where, last, deltas)
+    if node is not None:
+        node[DELTAS_AT] = len(deltas)
     return node
 
 
 def places_of(record: Record, where: bytes) -> Iterator[bytes]:
     """Yield the places of all records of the node whose last one stands at a place, that one first."""
-    for _ in range(DELTAS_MAX + 1):
+    for _ in range(NODE_DELTAS_MAX + 1):
         yield where
         last = record(where)
         if last[:1] == b"\0" or len(last) < _HEAD:
@@ -82,25 +99,39 @@ def hash_of(node: bytearray) -> bytes:
     return hash_of_bucket(node) if node[LEAVES_AT] else hash_of_node(node)
 
 
-def _apply(node: bytearray, delta: bytes) -> bool:
-    """Change a node as a delta says; return whether that made sense."""
+def _changed_node(where: bytes, full: bytes, deltas: list[bytes]) -> bytearray | None:
+    """Return the inner node of a full record, changed as deltas say; None when that makes no sense."""
+    node = node_of_record(where, full)
+    children: dict[int, Ref] = {}
+    for delta in deltas:
+        if (len(delta) - _HEAD) % _CHILD:
+            return None
+        for at in range(_HEAD, len(delta), _CHILD):
+            place = at + 33
+            children[delta[at]] = delta[at + 1 : place], delta[place : place + 8], delta[place + 8]
+    if kept_children(node, children) is None:
+        return None
+    set_children(node, children)
+    hash_groups(node)
+    return node
+
+
+def _changed_bucket(where: bytes, full: bytes, deltas: list[bytes]) -> bytearray | None:
+    """Return the bucket of a full record, changed as deltas say; None when that makes no sense."""
+    if not is_bucket(full) or len(deltas) > BUCKET_DELTAS_MAX:
+        return None
+    bucket = bucket_of_record(where, full)
+    return bucket if all(_set_leaves(bucket, delta) for delta in deltas) else None
+
+
+def _set_leaves(bucket: bytearray, delta: bytes) -> bool:
+    """Change a bucket as one delta says; return whether that made sense."""
     at, end = _HEAD, len(delta)
-    if not node[LEAVES_AT]:
-        if (end - at) % _CHILD:
-            return False
-        for start in range(at, end, _CHILD):
-            nibble = delta[start]
-            if nibble > 15 or not mask_of(node) >> nibble & 1:
-                return False
-            place = start + 33
-            set_child(node, nibble, (delta[start + 1 : place], delta[place : place + 8], delta[place + 8]))
-        return True
     while at < end:
-        held = at + 65
+        held = at + 34
         stop = held + delta[held - 1] if held < end else end + 1
-        index = index_in(node, delta[at : at + 32])
-        if not held < stop <= end or index < 0:
+        if not held < stop <= end or delta[at] >= bucket[LEAVES_AT]:
             return False
-        set_leaf(node, index, delta[at + 32 : at + 64], delta[held:stop])
+        set_leaf(bucket, delta[at], delta[at + 1 : at + 33], delta[held:stop])
         at = stop
     return True

@@ -1,11 +1,15 @@
-"""The authenticated state: a 16-way radix tree over key hashes whose lowest nodes are buckets of leaves.
+"""The authenticated state: a radix tree over key hashes whose lowest nodes are buckets of leaves.
 
-Everything below a path is one *bucket* while that is at most `BUCKET_LEAVES` keys, and else an *inner node*;
-hence the shape, and so the root, depends on the keys and values alone, never on the order in which they
-came. An empty tree has the root of 32 zeros.
+A path is the first bytes of a key hash. Everything below it is one *bucket* while that is at most
+`BUCKET_LEAVES` keys, and else an *inner node* with a child for each next byte that occurs; hence the shape,
+and so the root, depends on the keys and values alone, never on the order in which they came. An inner node
+is hashed in two levels of sixteen, so that proofs stay short: the children of the same upper nibble are a
+*group*. An empty tree has the root of 32 zeros.
 
-    bucket hash = H("assent/state-bucket", number of keys: 1 byte, key hashes in order, their value hashes)
-    inner hash  = H("assent/state-node", mask of present children: 2 bytes, their hashes in nibble order)
+    bucket hash = H("assent/state-bucket", number of keys: 1 byte, hash of the keys, their value hashes)
+    hash of the keys of a bucket = H("assent/state-keys", key hashes in order)
+    group hash  = H("assent/state-node", mask of present children: 2 bytes, their hashes in nibble order)
+    inner hash  = H("assent/state-node", mask of present groups: 2 bytes, their hashes in nibble order)
 
 Nodes are records (`chain.ledger.records`): a block adds some and changes none, so the tree of every height
 that was not pruned can be read. A parent names its children by where their records stand. What a block made
@@ -15,12 +19,12 @@ buckets, `chain.ledger.statedelta` about records that say only what changed in a
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from typing import cast
 
-DEPTH_MAX = 64
+DEPTH_MAX = 32
+"""Bytes of a key hash."""
 
 Ref = tuple[bytes, bytes, int]
 """A node: (hash, where its record stands: 8 bytes, number of leaves if it is a bucket, else 0).
@@ -28,17 +32,15 @@ Ref = tuple[bytes, bytes, int]
 The hash is checked; the number, which no hash covers, only says when buckets may be merged.
 """
 Load = Callable[[bytes, bytes, bytes], bytearray]
-"""Returns the node at (place of its record, path in ASCII hex digits, hash), checked, a new object."""
+"""Returns the node at (place of its record, path, hash), checked, a new object."""
 
-NIBBLE = {digit: value for value, digit in enumerate(b"0123456789abcdef")}
-"""ASCII hex digit -> its value."""
 _KEY = b"assent/state-key\0"
 _VALUE = b"assent/state-value\0"
 _NODE = b"assent/state-node\0"
 
 
 def node_hash(mask: int, children: bytes) -> bytes:
-    """Return the hash of an inner node from its 16-bit mask and its children's hashes, joined."""
+    """Return the hash of a group, or of an inner node, from its 16-bit mask and the hashes below, joined."""
     return sha256(_NODE + mask.to_bytes(2, "big") + children).digest()
 
 
@@ -59,99 +61,158 @@ def state_value_hash(value: bytes) -> bytes:
 
 
 # --- nodes in memory ----------------------------------------------------------------------------------
-# own place: 8 | deltas: 1 | 0 | mask: 2 | n hashes: 32 n | n places: 8 n | n numbers of leaves: n
+# own place: 8 | deltas: 1 | 0 | mask: 32 | n hashes: 32 n | n places: 8 n | n numbers of leaves: n |
+# hashes of its groups: 512
 # The own place is where the record stands that made it this version of the node. Neither it nor the number
 # of deltas since the last full record is hashed. The zero is where a bucket has the number of its leaves.
+# The mask is little-endian: bit b says that there is a child for byte b. The groups' hashes are not stored:
+# they are made when a node is loaded, and whoever sets children calls `hash_groups`.
 
 DELTAS_AT, LEAVES_AT = 8, 9
 """Where a node, of either kind, has the number of deltas, and that of leaves: 0 in an inner node."""
-_HEAD = 12
-_FULL = 0xFFFF
-_FULL_PLACES = _HEAD + 16 * 32
-_FULL_COUNTS = _HEAD + 16 * 40
+GROUPS_BYTES = 512
+"""At the end of an inner node in memory."""
+_MASK, _HEAD = 10, 42
+_FULL_BYTES = _HEAD + 256 * 41 + GROUPS_BYTES
+_BELOW = [(1 << byte) - 1 for byte in range(256)]
 _HASHING = sha256(_NODE)
-
-
-@lru_cache(maxsize=32)
-def _layout(children: int) -> struct.Struct:
-    return struct.Struct(">10xH" + "32s" * children + "8s" * children + "B" * children)
+_HASHING_FULL = sha256(_NODE + b"\xff\xff")
 
 
 def mask_of(node: bytes | bytearray) -> int:
-    """Return the mask of present children of an inner node."""
-    return node[10] << 8 | node[11]
+    """Return the mask of present children of an inner node: bit b for byte b."""
+    return int.from_bytes(node[_MASK:_HEAD], "little")
 
 
-def _offsets(mask: int, nibble: int) -> tuple[int, int, int]:
-    """Return where a child's hash, place and number of leaves stand in a node with this mask."""
-    count, index = mask.bit_count(), (mask & (1 << nibble) - 1).bit_count()
-    return _HEAD + 32 * index, _HEAD + 32 * count + 8 * index, _HEAD + 40 * count + index
-
-
-def child_of(node: bytes | bytearray, nibble: int) -> Ref | None:
+def child_of(node: bytes | bytearray, byte: int) -> Ref | None:
     """Return one child of an inner node without reading the others."""
-    mask = node[10] << 8 | node[11]
-    if not mask >> nibble & 1:
+    mask = mask_of(node)
+    if not mask >> byte & 1:
         return None
-    at, place, leaves = _offsets(mask, nibble)
-    return bytes(node[at : at + 32]), bytes(node[place : place + 8]), node[leaves]
+    index, count = (mask & _BELOW[byte]).bit_count(), mask.bit_count()
+    at, place = _HEAD + 32 * index, _HEAD + 32 * count + 8 * index
+    return bytes(node[at : at + 32]), bytes(node[place : place + 8]), node[_HEAD + 40 * count + index]
 
 
-def hashes_of(node: bytes | bytearray) -> list[bytes]:
-    """Return the hashes of the children of an inner node, in nibble order."""
-    end = _HEAD + 32 * mask_of(node).bit_count()
-    return [bytes(node[at : at + 32]) for at in range(_HEAD, end, 32)]
+def children_of(node: bytes | bytearray) -> dict[int, Ref]:
+    """Return the children of an inner node by byte, in order."""
+    node, mask = bytes(node), mask_of(node)
+    places = _HEAD + 32 * mask.bit_count()
+    counts = places + 8 * mask.bit_count()
+    present = [byte for byte in range(256) if mask >> byte & 1]
+    return {
+        byte: (
+            node[_HEAD + 32 * index : _HEAD + 32 * index + 32],
+            node[places + 8 * index : places + 8 * index + 8],
+            node[counts + index],
+        )
+        for index, byte in enumerate(present)
+    }
 
 
 def leaves_fit(node: bytes | bytearray, most: int) -> bool:
     """Tell whether at most so many leaves stand below an inner node, all in buckets."""
-    counts = node[_HEAD + 40 * mask_of(node).bit_count() :]
+    counts = node[_HEAD + 40 * mask_of(node).bit_count() : -GROUPS_BYTES]
     return 0 not in counts and sum(counts) <= most
 
 
-def children_of(node: bytes | bytearray) -> dict[int, Ref]:
-    """Return the children of an inner node by nibble."""
+def pack_node(children: Mapping[int, Ref]) -> bytearray:
+    """Return the inner node with these children, by byte, that has no place yet."""
+    mask = sum(1 << byte for byte in children)
+    below = [children[byte] for byte in sorted(children)]
+    hashes, places, counts = zip(*below, strict=True) if below else ((), (), ())
+    record = b"".join((bytes(2), mask.to_bytes(32, "little"), *hashes, *places, bytes(counts)))
+    node = node_of_record(bytes(DELTAS_AT), record)
+    hash_groups(node)
+    return node
+
+
+def node_of_record(where: bytes, record: bytes) -> bytearray:
+    """Return the inner node whose full record, which has the form of one, stands at a place; not hashed."""
+    return bytearray().join((where, record, bytes(GROUPS_BYTES)))
+
+
+def is_node(record: bytes) -> bool:
+    """Tell whether a full record has the form of an inner node's."""
+    start = _HEAD - DELTAS_AT
+    if len(record) < start or record[LEAVES_AT - DELTAS_AT]:
+        return False
+    return len(record) == start + 41 * int.from_bytes(record[start - 32 : start], "little").bit_count()
+
+
+def kept_children(node: bytes | bytearray, edits: Mapping[int, Ref | None]) -> Mapping[int, Ref] | None:
+    """Return children, by byte, if an inner node has them all and keeps them, else None."""
+    if None in edits.values():
+        return None
+    mask = mask_of(node)
+    if len(node) != _FULL_BYTES and not all(mask >> byte & 1 for byte in edits):
+        return None
+    return cast("Mapping[int, Ref]", edits)
+
+
+def set_children(node: bytearray, children: Mapping[int, Ref]) -> None:
+    """Put children of an inner node, by byte, in the place of some that are there; see `hash_groups`."""
     mask = mask_of(node)
     count = mask.bit_count()
-    fields = _layout(count).unpack(node)
-    places = [nibble for nibble in range(16) if mask >> nibble & 1]
-    return {
-        nibble: (fields[1 + i], fields[1 + count + i], fields[1 + 2 * count + i])
-        for i, nibble in enumerate(places)
-    }
-
-
-def pack_node(children: Mapping[int, Ref]) -> bytearray:
-    """Return the inner node with these children, by nibble, that has no place yet."""
-    mask = sum(1 << nibble for nibble in children)
-    below = [children[nibble] for nibble in sorted(children)]
-    hashes, places, counts = zip(*below, strict=True) if below else ((), (), ())
-    return bytearray(_layout(len(below)).pack(mask, *hashes, *places, *counts))
-
-
-def is_node(node: bytes | bytearray) -> bool:
-    """Tell whether bytes have the form of an inner node."""
-    return len(node) >= _HEAD and node[LEAVES_AT] == 0 and len(node) == _HEAD + 41 * mask_of(node).bit_count()
-
-
-def hash_of_node(node: bytes | bytearray) -> bytes:
-    """Return the hash of an inner node."""
-    hashing = _HASHING.copy()
-    hashing.update(memoryview(node)[10 : _HEAD + 32 * (node[10] << 8 | node[11]).bit_count()])
-    return hashing.digest()
-
-
-def set_child(node: bytearray, nibble: int, child: Ref) -> None:
-    """Put a child of an inner node in the place of one that is there."""
-    mask = node[10] << 8 | node[11]
-    if mask == _FULL:
-        at, place, leaves = _HEAD + 32 * nibble, _FULL_PLACES + 8 * nibble, _FULL_COUNTS + nibble
-    else:
-        at, place, leaves = _offsets(mask, nibble)
-    node[at : at + 32], node[place : place + 8], node[leaves] = child
+    for byte, child in children.items():
+        index = byte if count == 256 else (mask & _BELOW[byte]).bit_count()
+        at, place = _HEAD + 32 * index, _HEAD + 32 * count + 8 * index
+        node[at : at + 32], node[place : place + 8], node[_HEAD + 40 * count + index] = child
 
 
 def with_children(node: bytes | bytearray, edits: Mapping[int, Ref | None]) -> bytearray:
-    """Return an inner node with children, by nibble, replaced, added, or removed (None); without a place."""
+    """Return an inner node with children, by byte, replaced, added, or removed (None); without a place."""
     children: dict[int, Ref | None] = {**children_of(node), **edits}
-    return pack_node({nibble: child for nibble, child in children.items() if child is not None})
+    return pack_node({byte: child for byte, child in children.items() if child is not None})
+
+
+# --- groups -------------------------------------------------------------------------------------------
+
+
+def group_of(node: bytes | bytearray, nibble: int) -> tuple[int, list[bytes]]:
+    """Return (mask, hashes) of the children in one group of an inner node."""
+    mask, at, end = _group(node, nibble)
+    return mask, [bytes(node[start : start + 32]) for start in range(at, end, 32)]
+
+
+def groups_of(node: bytes | bytearray) -> tuple[int, list[bytes]]:
+    """Return (mask, hashes) of the groups of an inner node."""
+    masks, start = mask_of(node), len(node) - GROUPS_BYTES
+    present = [nibble for nibble in range(16) if masks >> 16 * nibble & 0xFFFF]
+    hashes = [bytes(node[start + 32 * nibble : start + 32 * nibble + 32]) for nibble in present]
+    return sum(1 << nibble for nibble in present), hashes
+
+
+def _group(node: bytes | bytearray, nibble: int) -> tuple[int, int, int]:
+    """Return (mask, start, end) of the hashes of one group."""
+    masks = mask_of(node)
+    mask = masks >> 16 * nibble & 0xFFFF
+    at = _HEAD + 32 * (masks & _BELOW[16 * nibble]).bit_count()
+    return mask, at, at + 32 * mask.bit_count()
+
+
+def hash_groups(node: bytearray, nibbles: Iterable[int] = range(16)) -> None:
+    """Make the hashes of groups anew, of whose children some were set."""
+    view, start = memoryview(node), len(node) - GROUPS_BYTES
+    if len(node) == _FULL_BYTES:
+        for nibble in nibbles:
+            hashing, at = _HASHING_FULL.copy(), _HEAD + 512 * nibble
+            hashing.update(view[at : at + 512])
+            view[start + 32 * nibble : start + 32 * nibble + 32] = hashing.digest()
+        return
+    for nibble in nibbles:
+        mask, at, end = _group(node, nibble)
+        if mask:
+            hashing = _HASHING.copy()
+            hashing.update(mask.to_bytes(2, "big") + view[at:end])
+            view[start + 32 * nibble : start + 32 * nibble + 32] = hashing.digest()
+
+
+def hash_of_node(node: bytes | bytearray) -> bytes:
+    """Return the hash of an inner node from those of its groups."""
+    if len(node) == _FULL_BYTES:
+        hashing = _HASHING_FULL.copy()
+        hashing.update(memoryview(node)[-GROUPS_BYTES:])
+        return hashing.digest()
+    mask, hashes = groups_of(node)
+    return node_hash(mask, b"".join(hashes))

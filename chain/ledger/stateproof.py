@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from binascii import hexlify
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,12 +9,11 @@ from chain.ledger.statebucket import BUCKET_LEAVES, Leaf, bucket_hash, leaf_in, 
 from chain.ledger.statenode import (
     DEPTH_MAX,
     LEAVES_AT,
-    NIBBLE,
     Load,
     Ref,
     child_of,
-    hashes_of,
-    mask_of,
+    group_of,
+    groups_of,
     node_hash,
 )
 from chain.primitives.codec import Bound, Hash, record
@@ -30,9 +28,10 @@ class StateProof:
 
     levels: Annotated[
         tuple[tuple[Annotated[int, Bound(0, 65_535)], Annotated[tuple[Hash, ...], Bound(0, 16)]], ...],
-        Bound(0, DEPTH_MAX),
+        Bound(0, 2 * DEPTH_MAX),
     ]
-    """From the root down: mask of present children, and their hashes without the path's own."""
+    """From the root down, a node's groups and then a group's children: their mask, and their hashes without
+    the path's own."""
     bucket: Annotated[tuple[tuple[Hash, Hash], ...], Bound(0, BUCKET_LEAVES)]
     """(key hash, value hash) of every leaf of the bucket at the path's end; none when there is none."""
 
@@ -53,51 +52,54 @@ class Place:
 
 def find(load: Load, root: Ref | None, key_hash: bytes) -> Place:
     """Follow a key's path from a root to what proves its value or its absence."""
-    path = hexlify(key_hash)
     levels: list[tuple[int, tuple[bytes, ...]]] = []
-    ref = root
+    ref, depth = root, 0
     while ref is not None:
-        depth = len(levels)
-        node = load(ref[1], path[:depth], ref[0])
+        node = load(ref[1], key_hash[:depth], ref[0])
         if node[LEAVES_AT]:
             pairs = tuple((key, value) for key, value, _ in leaves_of(node))
             return Place(tuple(levels), pairs, leaf_in(node, key_hash))
-        nibble = NIBBLE[path[depth]]
-        mask, hashes = mask_of(node), hashes_of(node)
-        ref = child_of(node, nibble)
-        if ref is not None:
-            del hashes[(mask & ((1 << nibble) - 1)).bit_count()]
-        levels.append((mask, tuple(hashes)))
+        byte = key_hash[depth]
+        mask, hashes = groups_of(node)
+        levels.append(_others(mask, hashes, byte >> 4))
+        if mask >> (byte >> 4) & 1:
+            levels.append(_others(*group_of(node, byte >> 4), byte & 15))
+        ref = child_of(node, byte)
+        depth += 1
     return Place(tuple(levels), (), None)
+
+
+def _others(mask: int, hashes: list[bytes], nibble: int) -> tuple[int, tuple[bytes, ...]]:
+    """Return a level of a path: the mask, and the hashes but that of a nibble."""
+    own = (mask & (1 << nibble) - 1).bit_count()
+    return mask, tuple(hashes[:own] + hashes[own + (mask >> nibble & 1) :])
 
 
 def find_leaf(load: Load, root: Ref | None, key_hash: bytes) -> Leaf | None:
     """Return the leaf of a key in the tree of a root, None when it has none."""
-    path = hexlify(key_hash)
     ref, depth = root, 0
     while ref is not None:
-        node = load(ref[1], path[:depth], ref[0])
+        node = load(ref[1], key_hash[:depth], ref[0])
         if node[LEAVES_AT]:
             return leaf_in(node, key_hash)
-        ref = child_of(node, NIBBLE[path[depth]])
+        ref = child_of(node, key_hash[depth])
         depth += 1
     return None
 
 
 def root_of(proof: StateProof, key_hash: bytes) -> bytes | None:
     """Return the root that a proof of this key leads to; None when the proof is malformed."""
-    path = hexlify(key_hash)
     levels, bucket = proof.levels, proof.bucket
     current: bytes | None = None
     if bucket:
         keys = [key for key, _ in bucket]
-        above = path[: len(levels)]
-        if any(not hexlify(key).startswith(above) for key in keys) or keys != sorted(set(keys)):
+        above = key_hash[: len(levels) // 2]
+        if len(levels) % 2 or keys != sorted(set(keys)) or not all(key.startswith(above) for key in keys):
             return None
         current = bucket_hash(b"".join(keys), b"".join([value for _, value in bucket]))
     for depth in range(len(levels) - 1, -1, -1):
         mask, hashes = levels[depth]
-        nibble = NIBBLE[path[depth]]
+        nibble = key_hash[depth >> 1] >> (0 if depth & 1 else 4) & 15
         present = mask >> nibble & 1
         if bool(present) != (current is not None) or mask.bit_count() != len(hashes) + present:
             return None

@@ -5,10 +5,10 @@ The form of nodes and their hashes is `chain.ledger.statenode`'s and `chain.ledg
 
 from __future__ import annotations
 
-from binascii import hexlify
-from collections.abc import Callable, Collection, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, repeat
 
 from chain.ledger.faults import DataDamaged
 from chain.ledger.recent import Recent
@@ -24,20 +24,27 @@ from chain.ledger.statebucket import (
     place_held,
     set_leaf,
 )
-from chain.ledger.statedelta import DELTAS_MAX, bucket_entry, child_entry, delta_record, full_record
+from chain.ledger.statedelta import (
+    BUCKET_DELTAS_MAX,
+    NODE_DELTAS_MAX,
+    child_entry,
+    delta_record,
+    full_record,
+    leaf_entry,
+)
 from chain.ledger.statenode import (
     DELTAS_AT,
-    DEPTH_MAX,
     LEAVES_AT,
-    NIBBLE,
     Load,
     Ref,
     child_of,
     children_of,
+    hash_groups,
     hash_of_node,
+    kept_children,
     leaves_fit,
     pack_node,
-    set_child,
+    set_children,
     with_children,
 )
 
@@ -47,12 +54,10 @@ _NODE_EXTRA = 300
 """What Python adds to the bytes of a node in the cache."""
 _WARM_ROOM = 1_048_576
 """Room that warming leaves."""
-_DIGITS = [bytes([digit]) for digit in b"0123456789abcdef"]
+_BYTE = [bytes([byte]) for byte in range(256)]
 
 Leaves = Mapping[bytes, tuple[bytes | None, bytes]]
 """Key hash -> (value hash or None to delete, what is held of the entry: see `chain.ledger.statebucket`)."""
-_Level = dict[bytes, Ref | None]
-"""What stands now at the changed paths of one depth."""
 
 
 @dataclass(slots=True)
@@ -102,7 +107,7 @@ class StateTree:
         if root is None:
             result.root = writer.build(b"", writer.new_leaves(keys))
         elif keys:
-            result.root = self._rise(root, writer, self._change_lowest(root, writer, keys))
+            result.root = self._change(writer, b"", self._node(root, b""), keys)
         return result
 
     def keep(self, update: TreeUpdate) -> None:
@@ -122,11 +127,11 @@ class StateTree:
         """Return the leaf of a key in the tree kept last, whose root this is; None when it has none."""
         if root is None:
             return None
-        self._settle()
-        digits = hexlify(key_hash)
-        node = self._cache.get(digits[: self._depth])
+        if self._changed:
+            self._settle()
+        node = self._cache.get(key_hash[: self._depth])
         if node is None or not node[LEAVES_AT]:
-            node = self.lowest(root, digits)[1]
+            node = self._lowest(root, key_hash)
         return leaf_in(node, key_hash) if node[LEAVES_AT] else None
 
     def warm(self, root: Ref | None, more: Callable[[], bool]) -> None:
@@ -139,92 +144,92 @@ class StateTree:
                     return
                 node = self._loaded(ref, path)
                 if not node[LEAVES_AT]:
-                    below += [(path + _DIGITS[nibble], child) for nibble, child in children_of(node).items()]
+                    below += [(path + _BYTE[byte], child) for byte, child in children_of(node).items()]
             level = below
 
-    def lowest(self, root: Ref, digits: bytes) -> tuple[int, bytearray]:
-        """Return (depth, node) of the lowest node on the way to a key, or at a path."""
-        cache = self._cache
-        depth = min(self._depth, len(digits))
-        while (node := cache.get(digits[:depth])) is None and depth:
-            depth -= 1
-        if node is None:
-            node = self._loaded(root, b"")
-        while not node[LEAVES_AT] and depth < len(digits):
-            ref = child_of(node, NIBBLE[digits[depth]])
-            if ref is None:
-                break
-            depth += 1
-            path = digits[:depth]
-            node = cache.get(path) or self._loaded(ref, path)
+    def _lowest(self, root: Ref, key: bytes) -> bytearray:
+        """Return the lowest node on the way to a key."""
+        node, depth = self._node(root, b""), 0
+        while not node[LEAVES_AT]:
+            path = key[: depth + 1]
+            below = self._cache.get(path)
+            if below is None:
+                ref = child_of(node, key[depth])
+                if ref is None:
+                    break
+                below = self._loaded(ref, path)
+            node, depth = below, depth + 1
         self._depth = depth
-        return depth, node
+        return node
+
+    def _node(self, ref: Ref, path: bytes) -> bytearray:
+        return self._cache.get(path) or self._loaded(ref, path)
 
     def _loaded(self, ref: Ref, path: bytes) -> bytearray:
         node = self._load(ref[1], path, ref[0])
         self._cache.add(path, node)
         return node
 
-    def _change_lowest(self, root: Ref, writer: _Writer, keys: list[bytes]) -> list[_Level]:
-        """Apply the changes of keys, sorted, where their ways end; return by depth what stands there now."""
-        levels: list[_Level] = [{} for _ in range(DEPTH_MAX + 1)]
-        ways, cached = list(map(hexlify, keys)), self._cache.get
-        start, end, depth = 0, len(keys), self._depth
-        while start < end:
-            digits = ways[start]
-            path = digits[:depth]
-            node = cached(path)
-            if node is None or not node[LEAVES_AT]:
-                depth, node = self.lowest(root, digits)
-                path = digits[:depth] if node[LEAVES_AT] else digits[: depth + 1]  # nothing stands there yet
-            stop = start + 1
-            while stop < end and ways[stop].startswith(path):
-                stop += 1
-            if node[LEAVES_AT]:
-                writer.change(levels[depth], path, node, keys[start:stop])
-            elif added := writer.new_leaves(keys[start:stop]):
-                levels[depth + 1][path] = writer.build(path, added)
-                writer.reshaped.add(path[:-1])
-            start = stop
-        return levels
-
-    def _rise(self, root: Ref, writer: _Writer, levels: list[_Level]) -> Ref | None:
-        """Rewrite inner nodes from the lowest up, each once with all its new children; return the root."""
-        cache = self._cache
-        for depth in range(DEPTH_MAX, 0, -1):
-            if not levels[depth]:
-                continue
-            parents: dict[bytes, dict[int, Ref | None]] = {}
-            for path, new in levels[depth].items():
-                parents.setdefault(path[:-1], {})[NIBBLE[path[-1]]] = new
-            level = levels[depth - 1]
-            for path, edits in parents.items():
-                node = cache.get(path) or self.lowest(root, path)[1]
-                if path not in writer.reshaped:
-                    level[path] = writer.change_node(node, edits)
+    def _change(self, writer: _Writer, path: bytes, node: bytearray, keys: list[bytes]) -> Ref | None:
+        """Return what stands at the path of a node after the changes of keys, sorted and all below it."""
+        if node[LEAVES_AT]:
+            return writer.change_bucket(path, node, keys)
+        edits: dict[int, Ref | None] = {}
+        cached, length = self._cache.get, len(path) + 1
+        for below, part in _by_start(keys, length):
+            byte, child = below[-1], cached(below)
+            if child is None:
+                ref = child_of(node, byte)
+                if ref is None:
+                    if added := writer.new_leaves(part):
+                        edits[byte] = writer.build(below, added)
                     continue
-                changed = writer.reshape(node, edits)
-                if leaves_fit(changed, BUCKET_LEAVES):
-                    level[path] = self._merge(root, writer, path, changed)
-                else:
-                    level[path] = writer.store(path, changed, hash_of_node(changed), 0)
-        return levels[0].get(b"", root)
+                child = self._loaded(ref, below)
+            edits[byte] = self._change(writer, below, child, part)
+        return self._rewrite(writer, path, node, edits)
 
-    def _merge(self, root: Ref, writer: _Writer, path: bytes, node: bytearray) -> Ref | None:
+    def _rewrite(
+        self, writer: _Writer, path: bytes, node: bytearray, edits: dict[int, Ref | None]
+    ) -> Ref | None:
+        """Return what an inner node becomes by other children."""
+        kept = kept_children(node, edits)
+        if kept is None:
+            writer.drop(node)
+            node = with_children(node, edits)
+            if not leaves_fit(node, BUCKET_LEAVES):
+                return writer.store(path, node, hash_of_node(node), 0)
+        else:
+            set_children(node, kept)
+            hash_groups(node, {byte >> 4 for byte in kept})
+            if not writer.deleted or not leaves_fit(node, BUCKET_LEAVES):
+                return writer.change_node(node, kept)
+            writer.drop(node)
+        return self._merge(writer, path, node)
+
+    def _merge(self, writer: _Writer, path: bytes, node: bytearray) -> Ref | None:
         """Put the leaves of the buckets below an inner node into one bucket in its place."""
         leaves: list[Leaf] = []
-        for nibble, (_, _, count) in children_of(node).items():
-            below = path + _DIGITS[nibble]
-            bucket = writer.taken_back(below) or self._cache.get(below) or self.lowest(root, below)[1]
-            if bucket[LEAVES_AT] != count:
+        for byte, ref in children_of(node).items():
+            below = path + _BYTE[byte]
+            bucket = writer.taken_back(below) or self._node(ref, below)
+            if bucket[LEAVES_AT] != ref[2]:
                 raise DataDamaged(
-                    f"state tree: the node above path {below.decode()} says another number of leaves than "
+                    f"state tree: the node above path {below.hex()} says another number of leaves than "
                     f"stand there{REMEDY}"
                 )
             writer.removed(below, bucket)
             leaves += leaves_of(bucket)
-        writer.reshaped.add(path[:-1])
         return writer.bucket(path, leaves)
+
+
+def _by_start(keys: list[bytes], length: int) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Yield (start of that length, keys that have it) of sorted keys."""
+    starts = [key[:length] for key in keys]
+    at, end = 0, len(keys)
+    while at < end:
+        stop = bisect_right(starts, starts[at], at)
+        yield starts[at], keys[at:stop]
+        at = stop
 
 
 def build_subtree(path: bytes, leaves: Leaves, records: Records) -> Ref | None:
@@ -236,13 +241,11 @@ def build_subtree(path: bytes, leaves: Leaves, records: Records) -> Ref | None:
 class _Writer:
     """Makes the nodes of one update."""
 
-    __slots__ = ("_deleted", "_leaves", "_records", "_result", "reshaped")
+    __slots__ = ("_leaves", "_records", "_result", "deleted")
 
     def __init__(self, leaves: Leaves, records: Records, result: TreeUpdate) -> None:
         self._leaves, self._records, self._result = leaves, records, result
-        self._deleted = {key for key, (value, _) in leaves.items() if value is None}
-        self.reshaped: set[bytes] = set()
-        """Paths of inner nodes that get or lose children, or lose leaves."""
+        self.deleted = {key for key, (value, _) in leaves.items() if value is None}
 
     def store(self, path: bytes, node: bytearray, hashed: bytes, leaves: int) -> Ref:
         """Store a new node that stands at `path` now."""
@@ -251,57 +254,52 @@ class _Writer:
         self._result.made[path] = node
         return hashed, where, leaves
 
-    def _store_change(self, node: bytearray, entries: bytes) -> bytes:
+    def _store_change(self, node: bytearray, entries: bytes, deltas_max: int) -> bytes:
         """Store a node of which some entries changed; return where its record will stand."""
         deltas = node[DELTAS_AT] + 1
-        if deltas > DELTAS_MAX or 2 * len(entries) > len(node):
-            self._result.stale_nodes.append(bytes(node[:DELTAS_AT]))
+        if deltas > deltas_max or 2 * len(entries) > len(node):
+            self.drop(node)
             where = self._records.add(full_record(node))
         else:
             where = self._records.add(delta_record(node, deltas, entries))
         node[:DELTAS_AT] = where
         return where
 
-    def change(self, level: _Level, path: bytes, bucket: bytearray, keys: list[bytes]) -> None:
-        """Put into `level` what a bucket becomes by the changes of keys, sorted, below it."""
+    def change_bucket(self, path: bytes, bucket: bytearray, keys: list[bytes]) -> Ref | None:
+        """Return what a bucket becomes by the changes of keys, sorted, below it."""
         indexes = [index_in(bucket, key) for key in keys]
-        if -1 in indexes or not self._deleted.isdisjoint(keys):
-            self._change_shape(level, path, bucket, keys)
-            return
-        result, entries = self._result, b""
-        for key, index in zip(keys, indexes, strict=True):
-            hashed, held = self._leaves[key]
-            assert hashed is not None  # it is not deleted
-            former = set_leaf(bucket, index, hashed, held)
-            if former[0]:
-                result.stale_values.append(bytes(former[1:]))
-            if len(held) != len(former):
-                result.grown += len(held) - len(former)
-            entries += bucket_entry(key, hashed, held)
-        level[path] = hash_of_bucket(bucket), self._store_change(bucket, entries), bucket[LEAVES_AT]
+        if -1 in indexes or (self.deleted and not self.deleted.isdisjoint(keys)):
+            return self._change_shape(path, bucket, keys)
+        entries = b"".join(map(self._change_leaf, repeat(bucket), indexes, keys))
+        where = self._store_change(bucket, entries, BUCKET_DELTAS_MAX)
+        return hash_of_bucket(bucket), where, bucket[LEAVES_AT]
 
-    def change_node(self, node: bytearray, edits: Mapping[int, Ref | None]) -> Ref:
-        """Return what an inner node becomes by other children in the place of some that are there."""
-        entries = b""
-        for nibble, child in edits.items():
-            assert child is not None  # else its bucket lost leaves: see `reshaped`
-            set_child(node, nibble, child)
-            entries += child_entry(nibble, child)
-        return hash_of_node(node), self._store_change(node, entries), 0
+    def _change_leaf(self, bucket: bytearray, index: int, key: bytes) -> bytes:
+        """Give a leaf its new value; return what a delta says of that."""
+        hashed, held = self._leaves[key]
+        assert hashed is not None  # it is not deleted
+        former = set_leaf(bucket, index, hashed, held)
+        if former[0]:
+            self._result.stale_values.append(bytes(former[1:]))
+        self._result.grown += len(held) - len(former)
+        return leaf_entry(index, hashed, held)
 
-    def _change_shape(self, level: _Level, path: bytes, bucket: bytearray, keys: list[bytes]) -> None:
-        """Do what `change` does when keys come or go."""
+    def change_node(self, node: bytearray, children: Mapping[int, Ref]) -> Ref:
+        """Store an inner node in which these children took the place of others; return it."""
+        entries = b"".join([child_entry(byte, child) for byte, child in children.items()])
+        return hash_of_node(node), self._store_change(node, entries, NODE_DELTAS_MAX), 0
+
+    def _change_shape(self, path: bytes, bucket: bytearray, keys: list[bytes]) -> Ref | None:
+        """Do what `change_bucket` does when keys come or go."""
         kept = {leaf[0]: leaf for leaf in leaves_of(bucket)}
         former = [kept.pop(key) for key in keys if key in kept]
         new = self.new_leaves(keys, {leaf[0] for leaf in former})
         if not former and not new:
-            return
+            return hash_of_bucket(bucket), bytes(bucket[:DELTAS_AT]), bucket[LEAVES_AT]
         places = [place_held(held) for _, _, held in former]
-        self._result.stale_nodes.append(bytes(bucket[:DELTAS_AT]))
+        self.drop(bucket)
         self._result.stale_values += [where for where in places if where is not None]
-        level[path] = self.build(path, sorted([*kept.values(), *new]))
-        if len(new) < len(former):
-            self.reshaped.add(path[:-1])
+        return self.build(path, sorted([*kept.values(), *new]))
 
     def new_leaves(self, keys: list[bytes], known: Collection[bytes] = ()) -> list[Leaf]:
         """Return the leaves that keys get, and note those that come; `known` are there already."""
@@ -311,21 +309,16 @@ class _Writer:
         self._result.added += [key for key, _, _ in found if key not in known]
         return found
 
-    def reshape(self, node: bytearray, edits: Mapping[int, Ref | None]) -> bytearray:
-        """Return an inner node with new children, some of which come or go; the former one is stale."""
-        self._result.stale_nodes.append(bytes(node[:DELTAS_AT]))
-        return with_children(node, edits)
-
     def build(self, path: bytes, leaves: list[Leaf]) -> Ref | None:
         """Make the subtree of these leaves, sorted; None when there are none."""
         if len(leaves) <= BUCKET_LEAVES:
             return self.bucket(path, leaves)
         depth = len(path)
         children: dict[int, Ref] = {}
-        for digit, below in groupby(leaves, key=lambda leaf: hexlify(leaf[0])[depth]):
-            child = self.build(path + _DIGITS[NIBBLE[digit]], list(below))
+        for byte, below in groupby(leaves, key=lambda leaf: leaf[0][depth]):
+            child = self.build(path + _BYTE[byte], list(below))
             assert child is not None  # a group is not empty
-            children[NIBBLE[digit]] = child
+            children[byte] = child
         node = pack_node(children)
         return self.store(path, node, hash_of_node(node), 0)
 
@@ -341,7 +334,11 @@ class _Writer:
         """Return the new node of this update at a path, which it does not keep; None when there is none."""
         return self._result.made.pop(path, None)
 
+    def drop(self, node: bytearray) -> None:
+        """Note that the records of a node are not used any more."""
+        self._result.stale_nodes.append(bytes(node[:DELTAS_AT]))
+
     def removed(self, path: bytes, node: bytearray) -> None:
         """Note that a node no longer stands at its path."""
-        self._result.stale_nodes.append(bytes(node[:DELTAS_AT]))
+        self.drop(node)
         self._result.removed.append(path)

@@ -35,12 +35,13 @@ from chain.ledger.state import node_loader
 from chain.ledger.statebucket import ELSEWHERE, leaf_in, leaves_of, pack_bucket, place_held
 from chain.ledger.statechunk import StateChunk, StateLoader, make_chunk
 from chain.ledger.statedelta import (
-    DELTAS_MAX,
-    bucket_entry,
+    BUCKET_DELTAS_MAX,
+    NODE_DELTAS_MAX,
     child_entry,
     delta_record,
     full_record,
     hash_of,
+    leaf_entry,
     node_at,
     places_of,
 )
@@ -352,11 +353,13 @@ def _read_node(records: dict[bytes, bytes], where: bytes) -> None:
 
     node = node_at(record, where)
     chain_of_records = list(places_of(record, where))
-    if len(read) > 2 * (DELTAS_MAX + 1) or len(chain_of_records) > DELTAS_MAX + 1:
+    if len(read) > 2 * (NODE_DELTAS_MAX + 1) or len(chain_of_records) > NODE_DELTAS_MAX + 1:
         raise AssertionError("more records are read than a node may have")
     if node is None:
         return
     hash_of(node)
+    if node[DELTAS_AT] > (BUCKET_DELTAS_MAX if node[LEAVES_AT] else NODE_DELTAS_MAX):
+        raise AssertionError("a node of more deltas than its kind may have is read")
     if chain_of_records != read[: node[DELTAS_AT] + 1]:
         raise AssertionError("other places are listed than those that were read")
     if not node[LEAVES_AT]:
@@ -376,16 +379,16 @@ def node_seeds() -> list[bytes]:
     """A bucket and an inner node with as many deltas as they may have, a full record each, and a loop."""
     keys = [bytes([16 * i]) * 32 for i in range(8)]
     bucket = pack_bucket([(key, key, ELSEWHERE + bytes(8)) for key in keys])
-    inner = pack_node({i: (key, bytes(8), i) for i, key in enumerate(keys)})
+    inner = pack_node({16 * i: (key, bytes(8), i) for i, key in enumerate(keys)})
     made: list[list[bytes]] = []
     for node in (bucket, inner):
         made.append([full_record(node)])
-        for number in range(DELTAS_MAX):
+        for number in range(BUCKET_DELTAS_MAX if node is bucket else NODE_DELTAS_MAX):
             node[:DELTAS_AT] = number.to_bytes(8, "big")
             entry = (
-                bucket_entry(keys[number], bytes(32), b"\0held")
+                leaf_entry(number, bytes(32), b"\0held")
                 if node is bucket
-                else child_entry(number, (bytes(32), bytes(8), 1))
+                else child_entry(16 * number, (bytes(32), bytes(8), 1))
             )
             made[-1].append(delta_record(node, number + 1, entry))
     loop = [bytes([1]) + (1 - place).to_bytes(8, "big") for place in range(2)]

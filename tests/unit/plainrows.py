@@ -42,5 +42,5 @@ def places_used(store: Store, roots: list[Ref | None]) -> set[bytes]:
         if ref[2]:
             found.update(where for *_, held in leaves_of(node) if (where := place_held(held)) is not None)
         else:
-            waiting += [(child, path + b"%x" % nibble) for nibble, child in children_of(node).items()]
+            waiting += [(child, path + bytes([byte])) for byte, child in children_of(node).items()]
     return found

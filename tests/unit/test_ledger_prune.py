@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -19,8 +20,8 @@ from chain.ledger.prune import set_floor, sweep
 from chain.ledger.records import segments
 from chain.ledger.state import entry_of, node_loader
 from chain.ledger.statechunk import leaves_below
-from chain.ledger.statedelta import DELTAS_MAX, places_of
-from chain.ledger.statenode import children_of
+from chain.ledger.statedelta import BUCKET_DELTAS_MAX, NODE_DELTAS_MAX, places_of
+from chain.ledger.statenode import children_of, state_key_hash
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime
 from chain.primitives.errors import LimitError
@@ -100,26 +101,43 @@ def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() 
     assert len(columns(chain, rows.TX_INDEX)) == 4 * (LENGTH - FLOOR + 1)
 
 
+def keys_at(byte: int, count: int) -> list[int]:
+    """Return keys whose leaves stand below this byte."""
+    found = (key for key in range(10**6) if state_key_hash("toy", map_key("values", key))[0] == byte)
+    return list(islice(found, count))
+
+
 def rewritten() -> ToyChain:
-    """A chain whose blocks change values alone, small and large ones, so that nodes have several deltas."""
+    """A chain whose blocks change values alone, small and large ones, so that nodes have several deltas.
+
+    Below the root stand a bucket of eleven keys, some of which are rewritten, and one wherever a key of the
+    window comes and goes, so that the root keeps its children.
+    """
     chain = ToyChain()
-    chain.add(*[chain.call("put", {"key": key, "value": "v" * 300 * (key % 2)}) for key in range(60)])
+    near = keys_at(0x5A, 11)
+    passed = {state_key_hash(window.NAMESPACE, window.window_key(at))[0] for at in range(LENGTH + 1)}
+    first = {*near, *range(40), *[key for byte in sorted(passed) for key in keys_at(byte, 1)]}
+    chain.add(*[chain.call("put", {"key": key, "value": "v" * 300 * (key % 2)}) for key in sorted(first)])
     for height in range(2, LENGTH + 1):
-        chain.add(*[chain.call("put", {"key": key, "value": "w" * height}) for key in (height % 3, 7, 8)])
+        keys = (near[height % 3], near[7], near[8])
+        chain.add(*[chain.call("put", {"key": key, "value": "w" * height}) for key in keys])
     return chain
 
 
-def test_the_rewritten_chain_has_nodes_of_several_deltas_below_and_above_its_floor() -> None:
+def test_the_rewritten_chain_has_nodes_of_all_their_deltas_below_and_above_its_floor() -> None:
     chain = rewritten()
     load, record = node_loader(chain.store), chain.store.record
-    lengths: list[set[int]] = []
+    tops, buckets = [], []
     for height in range(1, LENGTH + 1):
         root = chain.ledger.read.tree_root(height)
         assert root is not None
+        tops.append(len(list(places_of(record, root[1]))))
         below = children_of(load(root[1], b"", root[0])).values()
-        lengths.append({len(list(places_of(record, where))) for _, where, _ in (root, *below)})
-    assert max(set.union(*lengths[:FLOOR])) == max(set.union(*lengths[FLOOR:])) == 1 + DELTAS_MAX
-    assert 1 in lengths[-1]
+        buckets.append({len(list(places_of(record, where))) for _, where, leaves in below if leaves})
+    assert max(tops) == tops[FLOOR - 1] == 1 + NODE_DELTAS_MAX, "the first height that is held needs most"
+    assert tops[FLOOR:] == [1, 2, 3, 4, 5]
+    assert max(set.union(*buckets[: FLOOR - 1])) == max(set.union(*buckets[FLOOR:])) == 1 + BUCKET_DELTAS_MAX
+    assert 1 in buckets[-1]
 
 
 @pytest.mark.parametrize("made", [make, rewritten])

@@ -8,6 +8,7 @@ import random
 from binascii import hexlify
 from collections.abc import Callable
 from functools import cache
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -23,8 +24,9 @@ from chain.ledger.ledger import Ledger
 from chain.ledger.records import BLOCKS, LOADING, MOVED, ends, segments
 from chain.ledger.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
 from chain.ledger.state import NewestState, entries, entry_of, node_loader
+from chain.ledger.statebucket import bucket_hash
 from chain.ledger.statechunk import StateChunk, StateLoader, leaves_below, make_chunk
-from chain.ledger.statenode import hash_of_name, state_key_hash, state_value_hash
+from chain.ledger.statenode import hash_of_name, node_hash, state_key_hash, state_value_hash
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import decode, encode
@@ -38,12 +40,18 @@ SMALL = {"CHUNK_BYTES": 900, "CHUNK_ENTRIES": 14}
 
 @cache
 def source() -> ToyChain:
-    """A chain of 12 heights whose state has some 200 entries, of many sizes."""
+    """A chain of 12 heights whose state has some 200 entries, of many sizes, some in one bucket large."""
     chain = ToyChain(GENESIS)
+    near = islice((key for key in count(10**4) if key_hash(key)[0] == 0xC3), 6)
     for height in range(1, HEIGHT + 1):
         calls = [chain.call("put", {"key": height * 100 + i, "value": "x" * (i * height)}) for i in range(15)]
+        calls += [chain.call("put", {"key": key, "value": "y" * 400}) for key in islice(near, 1)]
         chain.add(*calls, chain.call("move", {"source": "a", "target": "b"}))
     return chain
+
+
+def key_hash(key: int) -> bytes:
+    return state_key_hash("toy", map_key("values", key))
 
 
 def chunk_of(chain: ToyChain, height: int, path: bytes) -> StateChunk:
@@ -110,14 +118,24 @@ def test_the_state_of_these_tests_is_fetched_in_chunks_of_every_kind() -> None:
     while not load.complete:
         chunk = chunk_of(source(), HEIGHT, next(load.loader.wanted()))
         load.take(chunk)
-        single = len(chunk.path) == 64
-        kinds.add((chunk.mask != 0, chunk.leaves != (), single, len(chunk.entries) > 1))
+        kinds.add(kind_of(chunk))
     assert kinds == {
-        (True, False, False, False),
-        (False, True, False, False),
-        (False, False, True, False),
-        (False, False, False, True),
+        "groups of a node",
+        "children of a group",
+        "leaves",
+        "value",
+        "entries below a node",
+        "entries below a group",
     }
+
+
+def kind_of(chunk: StateChunk) -> str:
+    odd = len(chunk.path) % 2
+    if chunk.mask:
+        return "children of a group" if odd else "groups of a node"
+    if chunk.leaves:
+        return "leaves"
+    return "value" if len(chunk.path) == 64 else "entries below a " + ("group" if odd else "node")
 
 
 def loaded() -> ToyChain:
@@ -284,7 +302,7 @@ class CrashingStore(MemoryStore):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.integers(0, 204), st.integers(0, 3))
+@given(st.integers(0, 153), st.integers(0, 3))
 def test_whatever_write_a_crash_cuts_off_the_directory_opens_and_ends_at_the_same_state(
     crash_at: int, lost: int
 ) -> None:
@@ -382,16 +400,19 @@ LARGE_TOP = 2
 def large() -> ToyChain:
     """A chain in whose state seven values stand in one bucket, each of which alone is more than a chunk."""
     chain = ToyChain(GENESIS)
-    near = (key for key in range(10**6) if key_hash(key)[0] >> 4 == 7)
+    near = (key for key in range(10**6) if key_hash(key)[0] == 0x7A)
     chain.add(*[chain.call("put", {"key": next(near), "value": "y" * (1_000 + i)}) for i in range(7)])
     chain.add(
-        *[chain.call("put", {"key": key, "value": key}) for key in range(40) if key_hash(key)[0] >> 4 != 7]
+        *[chain.call("put", {"key": key, "value": key}) for key in range(40) if key_hash(key)[0] != 0x7A],
+        *[chain.call("put", {"key": key, "value": key}) for key in beside()],
     )
     return chain
 
 
-def key_hash(key: int) -> bytes:
-    return state_key_hash("toy", map_key("values", key))
+def beside() -> list[int]:
+    """Return four keys of the same group as the bucket of large values, of two of its other children."""
+    found = [[key for key in range(40, 10**4) if key_hash(key)[0] == byte][:2] for byte in (0x71, 0x7F)]
+    return found[0] + found[1]
 
 
 def begin_large(ledger: Ledger) -> StateLoad:
@@ -407,7 +428,7 @@ def take_from_large(load: StateLoad, choose: Callable[[list[bytes]], bytes]) -> 
 
 def open_bucket(load: StateLoad) -> StateChunk:
     """Take chunks until a bucket of large entries is opened; return the chunk that did so."""
-    chunk = take_from_large(load, lambda paths: b"7" if b"7" in paths else b"")
+    chunk = take_from_large(load, lambda paths: next(way for way in (b"7a", b"7", b"") if way in paths))
     return chunk if chunk.leaves else open_bucket(load)
 
 
@@ -431,8 +452,8 @@ def test_a_bucket_of_large_values_is_fetched_in_any_order_and_resumed_after_ever
         assert again.loader.root == load.loader.root
         if random_source.random() < 0.5:
             load = again
-    assert b"7" in opened
-    assert {len(path) for path in opened} == {1}
+    assert b"7a" in opened
+    assert {len(path) for path in opened} == {2}
     assert len(single) >= 7
     chain.ledger.replace(load.install)
     assert chain.ledger.head == large().ledger.head
@@ -445,7 +466,7 @@ def test_a_bucket_of_large_values_is_fetched_in_any_order_and_resumed_after_ever
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(st.integers(0, 33), st.integers(0, 4), st.integers(0, 10**6))
+@given(st.integers(0, 36), st.integers(0, 4), st.integers(0, 10**6))
 def test_a_crash_while_a_bucket_of_large_values_is_fetched_loses_no_more_than_what_was_not_synced(
     crash_at: int, lost: int, seed: int
 ) -> None:
@@ -478,11 +499,17 @@ def check_refused(load: StateLoad, chunks: list[StateChunk]) -> None:
         assert list(load.loader.wanted()) == wanted
 
 
+def test_a_path_longer_than_a_key_leads_to_nothing() -> None:
+    key, _ = chunk_of(large(), LARGE_TOP, b"7a").leaves[0]
+    assert asked(large(), LARGE_TOP, hexlify(key)) is not None
+    assert asked(large(), LARGE_TOP, hexlify(key) + b"0") is None
+
+
 def test_a_list_of_a_bucket_that_is_not_the_certified_one_is_refused() -> None:
     load = begin_large(ToyChain(GENESIS).ledger)
-    while b"7" not in list(load.loader.wanted()):
-        take_from_large(load, lambda paths: paths[0])
-    true = chunk_of(large(), LARGE_TOP, b"7")
+    for path in (b"", b"7"):
+        load.take(chunk_of(large(), LARGE_TOP, path))
+    true = chunk_of(large(), LARGE_TOP, b"7a")
     pairs = true.leaves
     assert len(pairs) >= 7
     (first, value), rest = pairs[0], pairs[1:]
@@ -549,16 +576,40 @@ def test_the_row_of_an_opened_bucket_brings_back_what_is_wanted_below_it() -> No
 
 @pytest.mark.parametrize(
     "path",
-    [b"77", b"7" + b"0" * 63, b"7" * 65, b"g", b"7G", b"\0", b"7\n", b"A", b"0x", b" 7", "\u0667".encode()],
+    [
+        *[b"70", b"77", b"7a" + b"0" * 62, b"71" + b"0" * 62, b"7" * 65],
+        *[b"7aa", b"7a0", b"711", b"7a" + b"0" * 61, b"7a00", b"7100"],  # below buckets
+        *[b"g", b"7G", b"7g", b"g7", b"\0", b"7\n", b"A", b"7A", b"0x", b" 7", b"7 ", "\u0667".encode()],
+    ],
 )
 def test_where_nothing_stands_there_is_no_chunk(path: bytes) -> None:
     assert asked(large(), LARGE_TOP, path) is None
     assert asked(large(), 0, b"f" * 64) is None
 
 
+def test_no_group_stands_at_a_bucket_whatever_digits_its_keys_have_next() -> None:
+    """The path of a group is one digit longer than that of an inner node."""
+    for path, key in ((b"7a", key_of_large()), (b"71", key_hash(beside()[0]))):
+        assert hexlify(key).startswith(path)
+        assert asked(large(), LARGE_TOP, path) is not None
+        for size in range(3, 64):
+            assert asked(large(), LARGE_TOP, hexlify(key)[:size]) is None
+        assert asked(large(), LARGE_TOP, hexlify(key)) is not None
+    small = ToyChain(GENESIS)
+    root = small.ledger.read.tree_root(0)
+    assert root is not None
+    assert root[2], "a root that is a bucket"
+    assert [asked(small, 0, b"%x" % nibble) for nibble in range(16)] == [None] * 16
+
+
+def key_of_large() -> bytes:
+    """Return the hash of one of the keys with large values."""
+    return next(key_hash(key) for key in range(10**6) if key_hash(key)[0] == 0x7A)
+
+
 def test_every_key_in_a_bucket_can_be_asked_for_by_its_whole_path() -> None:
     """Whatever the bucket holds: what a peer opened, another may answer."""
-    pairs = [pair for nibble in b"0123456789abcdef" for pair in leaf_list(bytes([nibble]))]
+    pairs = leaf_list(b"")
     assert len(pairs) > 40
     for key, hashed in pairs:
         chunk = chunk_of(large(), LARGE_TOP, hexlify(key))
@@ -567,8 +618,169 @@ def test_every_key_in_a_bucket_can_be_asked_for_by_its_whole_path() -> None:
 
 
 def leaf_list(path: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    chunk = asked(large(), LARGE_TOP, path)
-    return () if chunk is None else chunk.leaves or pairs_of(chunk)
+    chunk = chunk_of(large(), LARGE_TOP, path)
+    if chunk.mask:
+        return tuple(pair for below in chunk.paths() for pair in leaf_list(below))
+    return chunk.leaves or pairs_of(chunk)
+
+
+# --- groups of an inner node ------------------------------------------------------------------------
+
+
+def group_of_large() -> tuple[StateChunk, list[StateChunk]]:
+    """Return the chunk of the group that has the bucket of large values, and those of its children."""
+    group = chunk_of(large(), LARGE_TOP, b"7")
+    return group, [chunk_of(large(), LARGE_TOP, path) for path in group.paths()]
+
+
+def partial_rows(load: StateLoad) -> dict[bytes, bytes]:
+    """Return what is written of a load: path -> row."""
+    return {key[len(rows.PARTIAL) :]: row for key, row in load._store.iterate(prefix=rows.PARTIAL)}
+
+
+def small_group() -> StateChunk:
+    """Return the chunk of all entries of a group that has several children and few, small entries."""
+    whole = chunk_of(large(), LARGE_TOP, b"")
+    chunks = [chunk_of(large(), LARGE_TOP, path) for path in whole.paths()]
+    return next(chunk for chunk in chunks if len({key[0] for key, _ in pairs_of(chunk)}) > 1)
+
+
+def test_a_group_with_too_many_entries_is_shown_by_its_children_and_one_with_few_is_sent_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = small_group()
+    entries_, size = len(few.entries), sum(len(name) + len(value) for name, value in few.entries)
+    shown = []
+    for limit, enough in (("CHUNK_ENTRIES", entries_), ("CHUNK_BYTES", size)):
+        with monkeypatch.context() as patch:
+            patch.setattr(statechunk, limit, enough)
+            assert chunk_of(large(), LARGE_TOP, few.path) == few
+            patch.setattr(statechunk, limit, enough - 1)
+            shown.append(chunk_of(large(), LARGE_TOP, few.path))
+    assert shown[0] == shown[1]
+    assert not shown[0].entries
+    assert not shown[0].leaves
+    below = sorted({key[0] for key, _ in pairs_of(few)})
+    assert shown[0].mask == sum(1 << (byte & 15) for byte in below)
+    assert shown[0].paths() == [b"%02x" % byte for byte in below]
+    hashes = []
+    for path in shown[0].paths():
+        pairs = pairs_of(chunk_of(large(), LARGE_TOP, path))
+        hashes.append(bucket_hash(b"".join(key for key, _ in pairs), b"".join(hashed for _, hashed in pairs)))
+    assert list(shown[0].hashes) == hashes
+    root = chunk_of(large(), LARGE_TOP, b"")
+    assert node_hash(shown[0].mask, b"".join(hashes)) == root.hashes[root.paths().index(few.path)]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_loader_takes_a_group_whole_or_by_its_children_and_makes_the_same_records(
+    monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    load = begin_large(ToyChain(GENESIS).ledger)
+    few = small_group()
+    load.take(chunk_of(large(), LARGE_TOP, b""))
+    if whole:
+        load.take(few)
+    else:
+        monkeypatch.setattr(statechunk, "CHUNK_ENTRIES", len(few.entries) - 1)
+        shown = chunk_of(large(), LARGE_TOP, few.path)
+        load.take(shown)
+        assert set(shown.paths()) <= set(load.loader.wanted())
+        for path in shown.paths():
+            assert partial_rows(load)[few.path][:1] == b"n"
+            load.take(chunk_of(large(), LARGE_TOP, path))
+    kept = partial_rows(load)
+    assert kept.keys() == {b"", few.path}, "of a group that is complete, what its children left is gone"
+    assert kept[few.path][:1] == b"d"
+    assert few.path not in set(load.loader.wanted())
+    again = StateLoad.resume(load._store)
+    assert again is not None
+    fill_large(again)
+    assert read_whole_of(again) == dict(entries(large().store, rows.STATE))
+
+
+def fill_large(load: StateLoad) -> None:
+    while not load.complete:
+        take_from_large(load, lambda paths: paths[0])
+
+
+def read_whole_of(load: StateLoad) -> dict[bytes, bytes]:
+    """Read what a complete load brought: row key -> value."""
+    root = load.loader.root
+    assert root is not None
+    assert root[0] == large().ledger.head_header.state_root
+    leaves = leaves_below(node_loader(load._store), root, b"")
+    return {rows.STATE + name: value for name, value in (entry_of(load._store, leaf) for leaf in leaves)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_load_is_resumed_with_groups_that_are_complete_open_and_wanted(seed: int) -> None:
+    """Every group by its children, in any order, and a new loader after every chunk."""
+    print("seed", seed)
+    random_source, seen = random.Random(seed), set[str]()
+    load = begin_large(ToyChain(GENESIS).ledger)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statechunk, "CHUNK_ENTRIES", 1)
+        while not load.complete:
+            take_from_large(load, random_source.choice)
+            rows_now = partial_rows(load)
+            seen |= {row[:1].decode() for path, row in rows_now.items() if len(path) % 2}
+            again = StateLoad.resume(load._store)
+            assert again is not None
+            assert list(again.loader.wanted()) == list(load.loader.wanted())
+            assert again.loader._done == load.loader._done
+            assert again.loader._opened == load.loader._opened
+            load = again
+    assert seen == {"d", "n"}
+    assert read_whole_of(load) == dict(entries(large().store, rows.STATE))
+
+
+def test_a_group_that_is_not_the_certified_one_is_refused_shown_or_whole() -> None:
+    load = begin_large(ToyChain(GENESIS).ledger)
+    load.take(chunk_of(large(), LARGE_TOP, b""))
+    root = chunk_of(large(), LARGE_TOP, b"")
+    true, below = group_of_large()
+    few, other = small_group(), chunk_of(large(), LARGE_TOP, root.paths()[-1])
+    assert len({few.path, other.path, true.path}) == 3
+    first = [entry for entry, pair in zip(few.entries, pairs_of(few), strict=True)
+             if pair[0][0] == pairs_of(few)[0][0][0]]  # fmt: skip
+    check_refused(
+        load,
+        [
+            dataclasses.replace(true, mask=true.mask ^ 1 << 15 | 1 << 14),
+            dataclasses.replace(true, mask=true.mask & ~(1 << 15), hashes=true.hashes[:-1]),
+            dataclasses.replace(true, hashes=true.hashes[::-1]),
+            dataclasses.replace(true, hashes=true.hashes[:-1]),
+            dataclasses.replace(true, hashes=(*true.hashes, bytes(32))),
+            dataclasses.replace(true, mask=0),
+            dataclasses.replace(true, entries=few.entries),
+            dataclasses.replace(true, leaves=pairs_of(few)),
+            dataclasses.replace(true, mask=0, hashes=(), leaves=below[0].leaves or pairs_of(below[0])),
+            dataclasses.replace(true, mask=root.mask, hashes=root.hashes),
+            dataclasses.replace(few, entries=tuple(first)),
+            dataclasses.replace(few, entries=few.entries[len(first) :]),
+            dataclasses.replace(few, entries=few.entries[::-1]),
+            dataclasses.replace(few, entries=few.entries + other.entries),
+            dataclasses.replace(few, entries=other.entries),
+            dataclasses.replace(few, entries=()),
+            dataclasses.replace(few, entries=(), leaves=pairs_of(few)),
+            dataclasses.replace(few, path=other.path),
+            dataclasses.replace(true, path=few.path),
+        ],
+    )
+    load.take(true)
+    load.take(few)
+    assert set(true.paths()) <= set(load.loader.wanted())
+    check_refused(
+        load,
+        [
+            dataclasses.replace(below[0], path=below[1].path),
+            dataclasses.replace(true, path=below[0].path),
+            dataclasses.replace(root, path=below[0].path),
+        ],
+    )
+    for chunk in below:
+        load.take(chunk)
 
 
 def test_a_load_that_was_abandoned_leaves_nothing_behind() -> None:

@@ -21,6 +21,7 @@ from chain.ledger import (
     rows,
     schedule,
     snapshot,
+    state,
     statebucket,
     statechunk,
     statenode,
@@ -116,12 +117,25 @@ def rows_hash() -> str:
     """
     chain = ToyChain()
     chain.add(chain.call("move", {"source": "a", "target": "b", "subject": "dataset:x"}))
-    chain.add(*[chain.call("put", {"key": key, "value": "x" * (10 * key)}) for key in range(40)])
-    chain.add(chain.call("put", {"key": 7, "value": 7}))
+    chain.add(*[chain.call("put", {"key": key, "value": "x" * (10 * key % 300)}) for key in range(900)])
+    chain.add(*[chain.call("put", {"key": key, "value": 7}) for key in range(7)])
     kept = [*chain.store.iterate()]
     for segment in segments(chain.store):
         kept += chain.store.segment_records(segment.number)
+    assert kinds_of_nodes(chain, 3) == {(inner, delta) for inner in (True, False) for delta in (True, False)}
     return sha256(b"".join(key + b"=" + value + b"\n" for key, value in kept)).hexdigest()
+
+
+def kinds_of_nodes(chain: ToyChain, height: int) -> set[tuple[bool, bool]]:
+    """Return (is an inner node, its last record is a delta) of the nodes of two heights' trees."""
+    load = state.node_loader(chain.store)
+    found = set[tuple[bool, bool]]()
+    for at in (height - 1, height):
+        root = chain.ledger.read.tree_root(at)
+        assert root is not None
+        for _, where, leaves in (root, *statenode.children_of(load(root[1], b"", root[0])).values()):
+            found.add((not leaves, chain.store.record(where)[0] > 0))
+    return found
 
 
 EXAMPLES = examples()
