@@ -6,7 +6,7 @@ names alone: they list the entries in order, and change only when one comes or g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from chain.ledger import rows
@@ -34,6 +34,7 @@ _ENTRY_EXTRA = 512
 """What Python and the key add to the bytes of an entry in the cache."""
 _ABSENT = b"(absent)"
 """Stands in the cache, as this very object, for an entry that there is not."""
+_DELETED = (None, b"")
 
 
 class TreeState:
@@ -117,14 +118,20 @@ def entries(
 
 
 class CachedState:
-    """The newest state with a bounded cache, for the one thread that executes blocks."""
+    """The newest state, for the one thread that executes blocks, with a bounded cache of what is read often.
 
-    __slots__ = ("_cache", "_hashes", "_reader", "_root", "_tree")
+    What two blocks in a row look up in the tree is kept, so a load that goes through a large state once
+    displaces nothing.
+    """
+
+    __slots__ = ("_before", "_cache", "_found", "_reader", "_root", "_tree")
 
     def __init__(self, reader: Reader, tree: StateTree, root: Ref | None) -> None:
         self._reader, self._tree, self._root = reader, tree, root
-        self._hashes: dict[StateKey, bytes] = {}
-        """Key hashes of entries that were read for the next block: they are likely written, too."""
+        self._found: dict[StateKey, tuple[bytes, bytes]] = {}
+        """(name, key hash) of entries looked up for the next block: they are likely written, too."""
+        self._before: Collection[StateKey] = ()
+        """What was looked up for the block before."""
         self._cache: Recent[StateKey, bytes] = Recent(CACHE_BYTES_MAX, _ENTRY_EXTRA)
 
     def get(self, namespace: str, key: bytes) -> bytes | None:
@@ -133,10 +140,11 @@ class CachedState:
         found = self._cache.get(place)
         if found is None:
             name = rows.sized(namespace) + key
-            key_hash = self._hashes[place] = hash_of_name(name)
+            key_hash = hash_of_name(name)
+            self._found[place] = name, key_hash
             leaf = self._tree.leaf(self._root, key_hash)
             found = _ABSENT if leaf is None else value_of(self._reader, leaf, name)
-            if len(key) <= _CACHED_KEY_BYTES_MAX:
+            if place in self._before and len(key) <= _CACHED_KEY_BYTES_MAX:
                 self._cache.add(place, found)
         return None if found is _ABSENT else found
 
@@ -146,19 +154,18 @@ class CachedState:
         What is to be stored is added to `records`, empty so far. Nothing changes until it is written and
         `remember` says so.
         """
-        hashes, self._hashes = self._hashes, {}
+        known, self._before, self._found = self._found, self._found, {}
         leaves: dict[bytes, tuple[bytes | None, bytes]] = {}
         names: dict[bytes, bytes] = {}
         deletes: list[bytes] = []
         for place, value in writes.items():
-            name = rows.sized(place[0]) + place[1]
-            key_hash = hashes.get(place) or hash_of_name(name)
+            name, key_hash = known.get(place) or _name_and_hash(place)
+            names[key_hash] = name
             if value is None:
-                leaves[key_hash] = (None, b"")
+                leaves[key_hash] = _DELETED
                 deletes.append(rows.STATE + name)
             else:
-                leaves[key_hash] = (state_value_hash(value), hold(name, value, records))
-                names[key_hash] = name
+                leaves[key_hash] = state_value_hash(value), hold(name, value, records)
         update = self._tree.update(self._root, leaves, records)
         puts = [(rows.STATE + names[key_hash], b"") for key_hash in sorted(update.added)]
         puts.append((rows.at(rows.ROOT, height), rows.pack_root(update.root)))
@@ -171,14 +178,19 @@ class CachedState:
     def remember(self, writes: Mapping[StateKey, bytes | None], change: StateChange) -> None:
         """Take over what a stored block wrote."""
         self._tree.keep(change.tree)
-        self._root = change.tree.root
+        self._root, cached = change.tree.root, self._cache.get
         self._cache.update(
             {
                 place: _ABSENT if value is None else value
                 for place, value in writes.items()
-                if len(place[1]) <= _CACHED_KEY_BYTES_MAX
+                if cached(place) is not None
             }
         )
+
+
+def _name_and_hash(place: StateKey) -> tuple[bytes, bytes]:
+    name = rows.sized(place[0]) + place[1]
+    return name, hash_of_name(name)
 
 
 class Overlay:
@@ -231,7 +243,7 @@ def node_loader(reader: Reader) -> Load:
         node = node_at(reader.record, where)
         if node is None or hash_of(node) != expected:
             raise DataDamaged(
-                f"state tree: the node under path {path.decode() or '(root)'} does not hash to what its "
+                f"state tree: the node under path {path.hex() or '(root)'} does not hash to what its "
                 "parent says; run `assent node rebuild`"
             )
         return node
