@@ -123,7 +123,10 @@ def check_format(store: Store) -> None:
             f"data directory: format {version}, this Assent reads up to {FORMAT_VERSION}: install a newer one"
         )
     if version != FORMAT_VERSION:
-        raise DataDamaged(f"data directory: format {version} does not exist; restore it or re-sync")
+        raise DataDamaged(
+            f"data directory: format {version} is of an earlier Assent, this one reads {FORMAT_VERSION} alone: "
+            "remove the directory and let the node fetch the chain from its peers"
+        )
 
 
 class MemoryRows:

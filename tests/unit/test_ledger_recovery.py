@@ -157,6 +157,13 @@ def test_the_wrong_genesis_is_named() -> None:
     assert other.chain_id.hex()[:16] in str(caught.value)
 
 
+def test_a_directory_of_an_earlier_format_is_refused_with_what_to_do() -> None:
+    chain = ToyChain()
+    chain.store.write([(b"\0format", (FORMAT_VERSION - 1).to_bytes(4, "big"))])
+    with pytest.raises(DataDamaged, match=f"format {FORMAT_VERSION - 1} is of an earlier Assent.*remove"):
+        ToyChain(chain.genesis, chain.store)
+
+
 def test_a_directory_of_a_newer_format_is_refused() -> None:
     chain = ToyChain()
     chain.store.write([(b"\0format", (FORMAT_VERSION + 1).to_bytes(4, "big"))])
