@@ -124,7 +124,7 @@ def check_format(store: Store) -> None:
         )
     if version != FORMAT_VERSION:
         raise DataDamaged(
-            f"data directory: format {version} is of an earlier Assent, this one reads {FORMAT_VERSION} alone: "
+            f"data directory: format {version} is of an earlier Assent, this one reads {FORMAT_VERSION}: "
             "remove the directory and let the node fetch the chain from its peers"
         )
 
