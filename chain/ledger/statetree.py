@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, repeat
 
 from chain.ledger.faults import DataDamaged
-from chain.ledger.recent import Recent
+from chain.ledger.nodecache import NodeCache
 from chain.ledger.records import REMEDY, Records
 from chain.ledger.statebucket import (
     BUCKET_LEAVES,
@@ -50,8 +50,6 @@ from chain.ledger.statenode import (
 
 CACHE_BYTES_MAX = 134_217_728
 """Of nodes in the cache: about those of a million small entries."""
-_NODE_EXTRA = 300
-"""What Python adds to the bytes of a node in the cache."""
 _WARM_ROOM = 1_048_576
 """Room that warming leaves."""
 _BYTE = [bytes([byte]) for byte in range(256)]
@@ -86,16 +84,16 @@ class StateTree:
     if it never does, they are forgotten.
     """
 
-    __slots__ = ("_cache", "_changed", "_depth", "_load")
+    __slots__ = ("_above", "_cache", "_changed", "_load")
 
     def __init__(self, load: Load) -> None:
         """`load` reads stored nodes."""
         self._load = load
-        self._cache: Recent[bytes, bytearray] = Recent(CACHE_BYTES_MAX, _NODE_EXTRA)
-        """path -> node, of the tree that was kept last: whatever is found here is in use."""
+        self._cache = NodeCache(CACHE_BYTES_MAX)
+        """Of the tree that was kept last: whatever is found here is in use."""
         self._changed = False
-        self._depth = 0
-        """Of the node found last: the next one likely stands as deep."""
+        self._above = 0
+        """Depth of the node above the bucket found last: the next one likely stands as deep."""
 
     def update(self, root: Ref | None, leaves: Leaves, records: Records) -> TreeUpdate:
         """Return what a block's changes do to the tree kept last; the nodes made are added to `records`."""
@@ -112,9 +110,7 @@ class StateTree:
 
     def keep(self, update: TreeUpdate) -> None:
         """Take over an update whose records are stored now."""
-        self._cache.discard(update.removed)
-        self._cache.grow(update.grown)
-        self._cache.update(update.made)
+        self._cache.update(update.made, update.removed, update.grown)
         self._changed = False
 
     def _settle(self) -> None:
@@ -129,7 +125,9 @@ class StateTree:
             return None
         if self._changed:
             self._settle()
-        node = self._cache.get(key_hash[: self._depth])
+        depth = self._above
+        nodes = self._cache.below(key_hash[:depth])
+        node = None if nodes is None else nodes[key_hash[depth]]
         if node is None or not node[LEAVES_AT]:
             node = self._lowest(root, key_hash)
         return leaf_in(node, key_hash) if node[LEAVES_AT] else None
@@ -159,7 +157,7 @@ class StateTree:
                     break
                 below = self._loaded(ref, path)
             node, depth = below, depth + 1
-        self._depth = depth
+        self._above = max(depth - 1, 0)
         return node
 
     def _node(self, ref: Ref, path: bytes) -> bytearray:
@@ -175,9 +173,10 @@ class StateTree:
         if node[LEAVES_AT]:
             return writer.change_bucket(path, node, keys)
         edits: dict[int, Ref | None] = {}
-        cached, length = self._cache.get, len(path) + 1
-        for below, part in _by_start(keys, length):
-            byte, child = below[-1], cached(below)
+        nodes = self._cache.below(path)
+        for below, part in _by_start(keys, len(path) + 1):
+            byte = below[-1]
+            child = None if nodes is None else nodes[byte]
             if child is None:
                 ref = child_of(node, byte)
                 if ref is None:
