@@ -13,10 +13,10 @@ from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
 from chain.ledger.recent import Recent
 from chain.ledger.records import Records, Row
-from chain.ledger.statebucket import ELSEWHERE, HELD_BYTES_MAX, Leaf, place_held
+from chain.ledger.statebucket import ELSEWHERE, HELD_BYTES_MAX, Leaf, look_up, place_held, take
 from chain.ledger.statedelta import hash_of, node_at
 from chain.ledger.statenode import Load, Ref, hash_of_name, state_value_hash
-from chain.ledger.stateproof import find_leaf
+from chain.ledger.stateproof import find_bucket
 from chain.ledger.statetree import StateTree, TreeUpdate
 from chain.ledger.store import Reader
 from chain.primitives.codec import decode
@@ -53,8 +53,9 @@ class TreeState:
 
     def named(self, name: bytes) -> bytes | None:
         """Return the stored bytes of an entry by its name (`sized(namespace) + key`), or None."""
-        leaf = find_leaf(self._node, self._root, hash_of_name(name))
-        return None if leaf is None else value_of(self._reader, leaf, name)
+        key_hash = hash_of_name(name)
+        bucket = find_bucket(self._node, self._root, key_hash)
+        return None if bucket is None else value_in(self._reader, bucket, key_hash, name)
 
     def _node(self, where: bytes, path: bytes, expected: bytes) -> bytearray:
         node = self._nodes.get(where)
@@ -142,8 +143,10 @@ class CachedState:
             name = rows.sized(namespace) + key
             key_hash = hash_of_name(name)
             self._found[place] = name, key_hash
-            leaf = self._tree.leaf(self._root, key_hash)
-            found = _ABSENT if leaf is None else value_of(self._reader, leaf, name)
+            bucket = self._tree.bucket(self._root, key_hash)
+            found = None if bucket is None else value_in(self._reader, bucket, key_hash, name)
+            if found is None:
+                found = _ABSENT
             if place in self._before and len(key) <= _CACHED_KEY_BYTES_MAX:
                 self._cache.add(place, found)
         return None if found is _ABSENT else found
@@ -253,26 +256,38 @@ def node_loader(reader: Reader) -> Load:
 
 def entry_of(reader: Reader, leaf: Leaf) -> tuple[bytes, bytes]:
     """Return (name, value) of a leaf of the tree, checked; the name is `sized(namespace) + key`."""
-    where = place_held(leaf[2])
-    name = rows.name_of_value(leaf[2] if where is None else reader.record(where))
-    if hash_of_name(name) != leaf[0]:
-        raise _damaged_value(leaf)
-    return name, value_of(reader, leaf, name)
+    key_hash, hashed, held = leaf
+    where = place_held(held)
+    record = held if where is None else reader.record(where)
+    name = rows.name_of_value(record)
+    value = record[4 + len(name) :]
+    if hash_of_name(name) != key_hash or state_value_hash(value) != hashed:
+        raise _damaged_value(key_hash)
+    return name, value
 
 
-def value_of(reader: Reader, leaf: Leaf, name: bytes) -> bytes:
-    """Return the value of a leaf of the tree, whose key has this name, checked."""
-    held, start = leaf[2], 4 + len(name)
-    record = reader.record(held[1:]) if held[0] else held
-    value = record[start:]
-    if record[4:start] != name or state_value_hash(value) != leaf[1]:
-        raise _damaged_value(leaf)
+def value_in(reader: Reader, bucket: bytearray, key_hash: bytes, name: bytes) -> bytes | None:
+    """Return the value of the entry with this name and key hash, checked; None when it is not in a bucket."""
+    found = look_up(bucket, key_hash)
+    if found is None:
+        return None
+    hash_at, start, end = found
+    value_at = start + 4 + len(name)
+    if bucket[start]:
+        record = reader.record(take(bucket, start + 1, end))
+        value, named = record[4 + len(name) :], record.startswith(name, 4)
+    elif value_at <= end:
+        value, named = take(bucket, value_at, end), bucket.startswith(name, start + 4)
+    else:
+        value, named = b"", False
+    if not named or not bucket.startswith(state_value_hash(value), hash_at):
+        raise _damaged_value(key_hash)
     return value
 
 
-def _damaged_value(leaf: Leaf) -> DataDamaged:
+def _damaged_value(key_hash: bytes) -> DataDamaged:
     return DataDamaged(
-        f"state tree: the value of key hash {leaf[0].hex()} does not hash to its leaf; "
+        f"state tree: the value of key hash {key_hash.hex()} does not hash to its leaf; "
         "run `assent node rebuild`"
     )
 

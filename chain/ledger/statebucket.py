@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from struct import Struct
 
 from chain.ledger.statenode import LEAVES_AT
 
@@ -31,6 +32,9 @@ _HASHING = sha256(_BUCKET)
 _LASTS, _LENGTHS, _HASHED, _VALUES = 10, 42, 74, 107
 _SLOTS = 32
 """Places for last bytes and for lengths."""
+_PUT = [Struct(f"{size}s").pack_into for size in range(256)]
+_TAKE = [Struct(f"{size}s").unpack_from for size in range(256)]
+"""By length: bytes go into and out of a bytearray without the second copy that a slice makes."""
 
 
 def bucket_hash(keys: bytes, values: bytes) -> bytes:
@@ -117,29 +121,44 @@ def index_in(bucket: bytes | bytearray, key: bytes) -> int:
     return -1
 
 
-def leaf_in(bucket: bytes | bytearray, key: bytes) -> Leaf | None:
-    """Return the leaf of a key hash in a bucket, None when it has none."""
+def look_up(bucket: bytes | bytearray, key: bytes) -> tuple[int, int, int] | None:
+    """Return where a key hash has its value hash, and where what is held begins and ends; or None."""
     index = index_in(bucket, key)
     if index < 0:
         return None
-    value, at, end = _VALUES + 32 * index, *_held(bucket, index)
-    return key, bytes(bucket[value : value + 32]), bytes(bucket[at:end])
-
-
-def set_leaf(bucket: bytearray, index: int, hashed: bytes, held: bytes) -> bytearray:
-    """Give a leaf another value; return what was held before."""
-    value, at, end = _VALUES + 32 * index, *_held(bucket, index)
-    former = bucket[at:end]
-    bucket[value : value + 32], bucket[_LENGTHS + index], bucket[at:end] = hashed, len(held), held
-    return former
-
-
-def _held(bucket: bytes | bytearray, index: int) -> tuple[int, int]:
-    """Return (start, end) of what is held of a leaf."""
     at = _VALUES + 64 * bucket[LEAVES_AT] + sum(bucket[_LENGTHS : _LENGTHS + index])
-    return at, at + bucket[_LENGTHS + index]
+    return _VALUES + 32 * index, at, at + bucket[_LENGTHS + index]
 
 
-def place_held(held: bytes | bytearray) -> bytes | None:
+def leaf_in(bucket: bytes | bytearray, key: bytes) -> Leaf | None:
+    """Return the leaf of a key hash in a bucket, None when it has none."""
+    found = look_up(bucket, key)
+    if found is None:
+        return None
+    value, at, end = found
+    return key, take(bucket, value, value + 32), take(bucket, at, end)
+
+
+def take(bucket: bytes | bytearray, start: int, end: int) -> bytes:
+    """Return the bytes at a place in a bucket, at most 255."""
+    found: bytes = _TAKE[end - start](bucket, start)[0]
+    return found
+
+
+def set_leaf(bucket: bytearray, index: int, hashed: bytes, held: bytes) -> bytes | None:
+    """Give a leaf another value; return the place of the former one's record when it stands elsewhere."""
+    length = _LENGTHS + index
+    at = _VALUES + 64 * bucket[LEAVES_AT] + sum(bucket[_LENGTHS:length])
+    former, size = bucket[length], len(held)
+    where = take(bucket, at + 1, at + former) if bucket[at] else None
+    _PUT[32](bucket, _VALUES + 32 * index, hashed)
+    if size == former:
+        _PUT[size](bucket, at, held)
+    else:
+        bucket[length], bucket[at : at + former] = size, held
+    return where
+
+
+def place_held(held: bytes) -> bytes | None:
     """Return where the value record of a leaf stands when the bucket does not hold it itself."""
-    return bytes(held[1:]) if held[0] else None
+    return held[1:] if held[0] else None

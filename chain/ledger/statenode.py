@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
+from struct import Struct
 from typing import cast
 
 DEPTH_MAX = 32
@@ -75,6 +76,7 @@ GROUPS_BYTES = 512
 _MASK, _HEAD = 10, 42
 _FULL_BYTES = _HEAD + 256 * 41 + GROUPS_BYTES
 _BELOW = [(1 << byte) - 1 for byte in range(256)]
+_PUT_HASH, _PUT_PLACE = Struct("32s").pack_into, Struct("8s").pack_into
 _HASHING = sha256(_NODE)
 _HASHING_FULL = sha256(_NODE + b"\xff\xff")
 
@@ -144,20 +146,25 @@ def kept_children(node: bytes | bytearray, edits: Mapping[int, Ref | None]) -> M
     """Return children, by byte, if an inner node has them all and keeps them, else None."""
     if None in edits.values():
         return None
-    mask = mask_of(node)
-    if len(node) != _FULL_BYTES and not all(mask >> byte & 1 for byte in edits):
-        return None
+    if len(node) != _FULL_BYTES:
+        mask = mask_of(node)
+        if not all(mask >> byte & 1 for byte in edits):
+            return None
     return cast("Mapping[int, Ref]", edits)
 
 
 def set_children(node: bytearray, children: Mapping[int, Ref]) -> None:
     """Put children of an inner node, by byte, in the place of some that are there; see `hash_groups`."""
-    mask = mask_of(node)
-    count = mask.bit_count()
-    for byte, child in children.items():
-        index = byte if count == 256 else (mask & _BELOW[byte]).bit_count()
-        at, place = _HEAD + 32 * index, _HEAD + 32 * count + 8 * index
-        node[at : at + 32], node[place : place + 8], node[_HEAD + 40 * count + index] = child
+    full = len(node) == _FULL_BYTES
+    mask = 0 if full else mask_of(node)
+    count = 256 if full else mask.bit_count()
+    places = _HEAD + 32 * count
+    counts = places + 8 * count
+    for byte, (hashed, where, leaves) in children.items():
+        index = byte if full else (mask & _BELOW[byte]).bit_count()
+        _PUT_HASH(node, _HEAD + 32 * index, hashed)
+        _PUT_PLACE(node, places + 8 * index, where)
+        node[counts + index] = leaves
 
 
 def with_children(node: bytes | bytearray, edits: Mapping[int, Ref | None]) -> bytearray:
@@ -193,26 +200,26 @@ def _group(node: bytes | bytearray, nibble: int) -> tuple[int, int, int]:
 
 def hash_groups(node: bytearray, nibbles: Iterable[int] = range(16)) -> None:
     """Make the hashes of groups anew, of whose children some were set."""
-    view, start = memoryview(node), len(node) - GROUPS_BYTES
+    start = len(node) - GROUPS_BYTES
     if len(node) == _FULL_BYTES:
         for nibble in nibbles:
             hashing, at = _HASHING_FULL.copy(), _HEAD + 512 * nibble
-            hashing.update(view[at : at + 512])
-            view[start + 32 * nibble : start + 32 * nibble + 32] = hashing.digest()
+            hashing.update(node[at : at + 512])
+            _PUT_HASH(node, start + 32 * nibble, hashing.digest())
         return
     for nibble in nibbles:
         mask, at, end = _group(node, nibble)
         if mask:
             hashing = _HASHING.copy()
-            hashing.update(mask.to_bytes(2, "big") + view[at:end])
-            view[start + 32 * nibble : start + 32 * nibble + 32] = hashing.digest()
+            hashing.update(mask.to_bytes(2, "big") + node[at:end])
+            _PUT_HASH(node, start + 32 * nibble, hashing.digest())
 
 
 def hash_of_node(node: bytes | bytearray) -> bytes:
     """Return the hash of an inner node from those of its groups."""
     if len(node) == _FULL_BYTES:
         hashing = _HASHING_FULL.copy()
-        hashing.update(memoryview(node)[-GROUPS_BYTES:])
+        hashing.update(node[-GROUPS_BYTES:])
         return hashing.digest()
     mask, hashes = groups_of(node)
     return node_hash(mask, b"".join(hashes))

@@ -75,16 +75,22 @@ def _others(mask: int, hashes: list[bytes], nibble: int) -> tuple[int, tuple[byt
     return mask, tuple(hashes[:own] + hashes[own + (mask >> nibble & 1) :])
 
 
-def find_leaf(load: Load, root: Ref | None, key_hash: bytes) -> Leaf | None:
-    """Return the leaf of a key in the tree of a root, None when it has none."""
+def find_bucket(load: Load, root: Ref | None, key_hash: bytes) -> bytearray | None:
+    """Return the bucket on the path of a key in the tree of a root, None when there is none."""
     ref, depth = root, 0
     while ref is not None:
         node = load(ref[1], key_hash[:depth], ref[0])
         if node[LEAVES_AT]:
-            return leaf_in(node, key_hash)
+            return node
         ref = child_of(node, key_hash[depth])
         depth += 1
     return None
+
+
+def find_leaf(load: Load, root: Ref | None, key_hash: bytes) -> Leaf | None:
+    """Return the leaf of a key in the tree of a root, None when it has none."""
+    bucket = find_bucket(load, root, key_hash)
+    return None if bucket is None else leaf_in(bucket, key_hash)
 
 
 def root_of(proof: StateProof, key_hash: bytes) -> bytes | None:

@@ -5,10 +5,9 @@ The form of nodes and their hashes is `chain.ledger.statenode`'s and `chain.ledg
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby, repeat
+from itertools import groupby
 
 from chain.ledger.faults import DataDamaged
 from chain.ledger.nodecache import NodeCache
@@ -18,7 +17,6 @@ from chain.ledger.statebucket import (
     Leaf,
     hash_of_bucket,
     index_in,
-    leaf_in,
     leaves_of,
     pack_bucket,
     place_held,
@@ -105,7 +103,7 @@ class StateTree:
         if root is None:
             result.root = writer.build(b"", writer.new_leaves(keys))
         elif keys:
-            result.root = self._change(writer, b"", self._node(root, b""), keys)
+            result.root = self._change(writer, 0, self._node(root, b""), keys)
         return result
 
     def keep(self, update: TreeUpdate) -> None:
@@ -119,18 +117,17 @@ class StateTree:
             self._cache.clear()
             self._changed = False
 
-    def leaf(self, root: Ref | None, key_hash: bytes) -> Leaf | None:
-        """Return the leaf of a key in the tree kept last, whose root this is; None when it has none."""
-        if root is None:
-            return None
+    def bucket(self, root: Ref | None, key_hash: bytes) -> bytearray | None:
+        """Return the bucket on the path of a key in the tree kept last, whose root this is; or None."""
         if self._changed:
             self._settle()
         depth = self._above
         nodes = self._cache.below(key_hash[:depth])
         node = None if nodes is None else nodes[key_hash[depth]]
-        if node is None or not node[LEAVES_AT]:
-            node = self._lowest(root, key_hash)
-        return leaf_in(node, key_hash) if node[LEAVES_AT] else None
+        if node is not None and node[LEAVES_AT]:
+            return node
+        node = None if root is None else self._lowest(root, key_hash)
+        return node if node is not None and node[LEAVES_AT] else None
 
     def warm(self, root: Ref | None, more: Callable[[], bool]) -> None:
         """Read the nodes of the tree kept last, upper ones first, while there is room and `more` says so."""
@@ -168,23 +165,22 @@ class StateTree:
         self._cache.add(path, node)
         return node
 
-    def _change(self, writer: _Writer, path: bytes, node: bytearray, keys: list[bytes]) -> Ref | None:
-        """Return what stands at the path of a node after the changes of keys, sorted and all below it."""
+    def _change(self, writer: _Writer, depth: int, node: bytearray, keys: list[bytes]) -> Ref | None:
+        """Return what stands in the place of a node after the changes of keys, sorted and all below it."""
         if node[LEAVES_AT]:
-            return writer.change_bucket(path, node, keys)
-        edits: dict[int, Ref | None] = {}
-        nodes = self._cache.below(path)
-        for below, part in _by_start(keys, len(path) + 1):
-            byte = below[-1]
+            return writer.change_bucket(depth, node, keys)
+        path = keys[0][:depth]
+        nodes, edits = self._cache.below(path), dict[int, Ref | None]()
+        for byte, below in _by_byte(keys, depth):
             child = None if nodes is None else nodes[byte]
             if child is None:
                 ref = child_of(node, byte)
                 if ref is None:
-                    if added := writer.new_leaves(part):
-                        edits[byte] = writer.build(below, added)
+                    if added := writer.new_leaves(below):
+                        edits[byte] = writer.build(path + _BYTE[byte], added)
                     continue
-                child = self._loaded(ref, below)
-            edits[byte] = self._change(writer, below, child, part)
+                child = self._loaded(ref, path + _BYTE[byte])
+            edits[byte] = self._change(writer, depth + 1, child, below)
         return self._rewrite(writer, path, node, edits)
 
     def _rewrite(
@@ -221,13 +217,14 @@ class StateTree:
         return writer.bucket(path, leaves)
 
 
-def _by_start(keys: list[bytes], length: int) -> Iterator[tuple[bytes, list[bytes]]]:
-    """Yield (start of that length, keys that have it) of sorted keys."""
-    starts = [key[:length] for key in keys]
-    at, end = 0, len(keys)
-    while at < end:
-        stop = bisect_right(starts, starts[at], at)
-        yield starts[at], keys[at:stop]
+def _by_byte(keys: list[bytes], depth: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield (byte, keys that have it at that depth) of sorted keys that agree up to there."""
+    column = bytes([key[depth] for key in keys])
+    at = 0
+    while at < len(keys):
+        byte = column[at]
+        stop = at + column.count(byte, at)
+        yield byte, keys[at:stop]
         at = stop
 
 
@@ -264,24 +261,22 @@ class _Writer:
         node[:DELTAS_AT] = where
         return where
 
-    def change_bucket(self, path: bytes, bucket: bytearray, keys: list[bytes]) -> Ref | None:
+    def change_bucket(self, depth: int, bucket: bytearray, keys: list[bytes]) -> Ref | None:
         """Return what a bucket becomes by the changes of keys, sorted, below it."""
         indexes = [index_in(bucket, key) for key in keys]
         if -1 in indexes or (self.deleted and not self.deleted.isdisjoint(keys)):
-            return self._change_shape(path, bucket, keys)
-        entries = b"".join(map(self._change_leaf, repeat(bucket), indexes, keys))
+            return self._change_shape(keys[0][:depth], bucket, keys)
+        length, entries = len(bucket), b""
+        for index, key in zip(indexes, keys, strict=True):
+            hashed, held = self._leaves[key]
+            assert hashed is not None  # it is not deleted
+            stale = set_leaf(bucket, index, hashed, held)
+            if stale is not None:
+                self._result.stale_values.append(stale)
+            entries += leaf_entry(index, hashed, held)
+        self._result.grown += len(bucket) - length
         where = self._store_change(bucket, entries, BUCKET_DELTAS_MAX)
         return hash_of_bucket(bucket), where, bucket[LEAVES_AT]
-
-    def _change_leaf(self, bucket: bytearray, index: int, key: bytes) -> bytes:
-        """Give a leaf its new value; return what a delta says of that."""
-        hashed, held = self._leaves[key]
-        assert hashed is not None  # it is not deleted
-        former = set_leaf(bucket, index, hashed, held)
-        if former[0]:
-            self._result.stale_values.append(bytes(former[1:]))
-        self._result.grown += len(held) - len(former)
-        return leaf_entry(index, hashed, held)
 
     def change_node(self, node: bytearray, children: Mapping[int, Ref]) -> Ref:
         """Store an inner node in which these children took the place of others; return it."""

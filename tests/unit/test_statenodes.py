@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
 from chain.ledger.records import Records
-from chain.ledger.state import entry_of, node_loader, value_of
+from chain.ledger.state import entry_of, node_loader, value_in
 from chain.ledger.statebucket import (
     BUCKET_LEAVES,
     ELSEWHERE,
@@ -296,7 +296,7 @@ def test_a_bucket_read_from_its_records_is_the_bucket_made_afresh_after_every_ch
         entries = b""
         for number, value, held in block:
             key = keys[number % len(keys)]
-            assert set_leaf(bucket, number % len(keys), value, held) == model[key][1]
+            assert set_leaf(bucket, number % len(keys), value, held) == place_held(model[key][1])
             model[key] = value, held
             entries += leaf_entry(number % len(keys), value, held)
         where, as_delta = kept.store_change(bucket, entries)
@@ -602,14 +602,15 @@ def test_a_value_held_in_a_bucket_that_was_damaged_is_found_when_it_is_read(
         assert leaf is not None
         name, value = entry_of(store, true)
         assert (hash_of_name(name), state_value_hash(value)) == (key, leaf[1])
+        bucket = load(where, b"", hash_of(whole))
         if index != spoilt:
-            assert entry_of(store, leaf) == (name, value_of(store, leaf, name)) == (name, value)
+            assert entry_of(store, leaf) == (name, value_in(store, bucket, key, name)) == (name, value)
             continue
         says = f"value of key hash {key.hex()} does not hash to its leaf; run `assent node rebuild`"
         with pytest.raises(DataDamaged, match=says):
             entry_of(store, leaf)
         with pytest.raises(DataDamaged, match=says):
-            value_of(store, leaf, name)
+            value_in(store, bucket, key, name)
 
 
 def test_a_byte_changed_anywhere_in_what_a_bucket_holds_never_gives_another_entry() -> None:
@@ -621,13 +622,24 @@ def test_a_byte_changed_anywhere_in_what_a_bucket_holds_never_gives_another_entr
         records = store.records()
         where = records.add(full_record(bucket))
         store.write([], records=records)
-        leaf = leaf_in(node_loader(store)(where, b"", hash_of(bucket)), keys[spoilt])
+        read = node_loader(store)(where, b"", hash_of(bucket))
+        leaf = leaf_in(read, keys[spoilt])
         assert leaf is not None
         assert leaf[:2] == (hash_of_name(true[0]), state_value_hash(true[1]))
         with pytest.raises(DataDamaged):
             entry_of(store, leaf)
         with contextlib.suppress(DataDamaged):  # the length of a name that is known is not needed
-            assert value_of(store, leaf, true[0]) == true[1]
+            assert value_in(store, read, keys[spoilt], true[0]) == true[1]
+
+
+@pytest.mark.parametrize("held", [b"\0", b"\0\0\0\4\3to", b"\0\0\0\5\3toyk", ELSEWHERE + b"12345678"])
+def test_a_leaf_that_holds_too_little_to_be_the_entry_is_damaged(held: bytes) -> None:
+    """What follows it in the bucket is not taken for a part of it."""
+    name, value = b"\3toykey", b"value"
+    key = hash_of_name(name)
+    bucket = pack_bucket([(key, state_value_hash(value), held), (b"\xff" * 32, bytes(32), b"\0" * 90)])
+    with pytest.raises(DataDamaged):
+        value_in(MemoryStore(), bucket, key, name)
 
 
 def test_a_value_that_stands_elsewhere_is_checked_when_it_is_read() -> None:
@@ -641,13 +653,13 @@ def test_a_value_that_stands_elsewhere_is_checked_when_it_is_read() -> None:
     store.write([], records=records)
     hashed = state_value_hash(b"value")
     assert entry_of(store, (key, hashed, ELSEWHERE + right)) == (name, b"value")
-    assert value_of(store, (key, hashed, ELSEWHERE + right), name) == b"value"
+    assert value_in(store, pack_bucket([(key, hashed, ELSEWHERE + right)]), key, name) == b"value"
     for place in places:
         leaf = key, hashed, ELSEWHERE + place
         with pytest.raises(DataDamaged, match=f"value of key hash {key.hex()}"):
             entry_of(store, leaf)
         with pytest.raises(DataDamaged, match=f"value of key hash {key.hex()}"):
-            value_of(store, leaf, name)
+            value_in(store, pack_bucket([leaf]), key, name)
 
 
 def test_the_forms_of_records_are_pinned() -> None:

@@ -25,6 +25,7 @@ from chain.ledger.statebucket import (
     BUCKET_LEAVES,
     ELSEWHERE,
     bucket_hash,
+    leaf_in,
     leaves_of,
     place_held,
 )
@@ -100,7 +101,8 @@ class Kept:
 
     def value_hash(self, key: bytes) -> bytes | None:
         """Return the hash of a key's value as the newest tree finds it."""
-        leaf = self.tree.leaf(self.root, key)
+        bucket = self.tree.bucket(self.root, key)
+        leaf = None if bucket is None else leaf_in(bucket, key)
         assert leaf is None or leaf[0] == key
         return None if leaf is None else leaf[1]
 
