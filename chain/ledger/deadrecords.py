@@ -8,6 +8,7 @@ from chain.ledger import rows
 from chain.ledger.faults import DataDamaged
 from chain.ledger.records import (
     BLOCKS,
+    HEAD_BYTES,
     MOVED,
     REMEDY,
     SEGMENT_BYTES,
@@ -41,7 +42,7 @@ class DeadRecords:
         number = place_of(where)[0]
         segment = self._segments.get(number)
         if segment is not None:
-            size = 4 + len(self._store.record(where))
+            size = HEAD_BYTES + len(self._store.record(where))
             self._segments[number] = dataclasses.replace(segment, dead=segment.dead + size)
             self._marks.append((rows.DEAD + where, b""))
 

@@ -25,7 +25,7 @@ class NodeCache:
         self._lists: dict[bytes, Below] = {}
         self._bytes, self._bytes_max = 0, bytes_max
         self.root: bytearray | None = None
-        """The node at the empty path; it counts for nothing."""
+        """The node at the empty path; it is not forgotten."""
         self.below: Callable[[bytes], Below | None] = self._lists.get
         """Returns the nodes below a path, None when none is kept; not to be changed by the caller."""
 
@@ -44,14 +44,14 @@ class NodeCache:
     def add(self, path: bytes, node: bytearray) -> None:
         """Keep a node, in the place of the one that was kept at its path."""
         if not path:
+            self._bytes += _size(node) - _size(self.root)
             self.root = node
             return
         nodes = self.below(path[:-1])
         if nodes is None:
             nodes = self._lists[path[:-1]] = [None] * 256
             self._bytes += LIST_EXTRA
-        former = nodes[path[-1]]
-        self._bytes += len(node) - len(former) if former is not None else len(node) + NODE_EXTRA
+        self._bytes += _size(node) - _size(nodes[path[-1]])
         nodes[path[-1]] = node
 
     def update(self, made: Mapping[bytes, bytearray], removed: Iterable[bytes], grown: int) -> None:
@@ -74,13 +74,14 @@ class NodeCache:
 
     def _drop(self, path: bytes) -> None:
         if not path:
+            self._bytes -= _size(self.root)
             self.root = None
             return
         nodes = self.below(path[:-1])
         if nodes is None or (node := nodes[path[-1]]) is None:
             return
         nodes[path[-1]] = None
-        self._bytes -= len(node) + NODE_EXTRA
+        self._bytes -= _size(node)
         if nodes.count(None) == len(nodes):
             del self._lists[path[:-1]]
             self._bytes -= LIST_EXTRA
@@ -90,7 +91,7 @@ class NodeCache:
 
         An eighth more than must be goes, so that this is rare.
         """
-        self._bytes = sum(map(_weight, self._lists.values()))
+        self._bytes = _size(self.root) + sum(map(_weight, self._lists.values()))
         if self._bytes <= self._bytes_max:
             return
         for path in sorted(self._lists, key=len, reverse=True):
@@ -99,5 +100,9 @@ class NodeCache:
             self._bytes -= _weight(self._lists.pop(path))
 
 
+def _size(node: bytearray | None) -> int:
+    return 0 if node is None else len(node) + NODE_EXTRA
+
+
 def _weight(nodes: Below) -> int:
-    return LIST_EXTRA + sum([len(node) + NODE_EXTRA for node in nodes if node is not None])
+    return LIST_EXTRA + sum(map(_size, nodes))

@@ -3,7 +3,8 @@
 Nodes of the state tree and state values are many, small and read at random; in LevelDB each would be moved
 several times by compaction. They are records instead: appended to *segments*, named by where they stand
 (segment number: 4 bytes, offset in it: 4 bytes), and read with one read of a file. A record is its length
-(4 bytes) and its bytes; who reads one checks it against the hash that led there.
+(4 bytes), its CRC-32 (4 bytes) and its bytes. The checksum finds what a disk did to a record; who reads one
+checks its hash besides, where one led there.
 
 A record counts once a row says so: `log` names the end of each *stream* (whose appends follow each other),
 and a segment lives as long as its row. Records are durable before the rows written with them, so after a
@@ -15,19 +16,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from struct import Struct
 from threading import Lock
 from typing import Protocol
+from zlib import crc32
 
 from chain.ledger.faults import DataDamaged
 
 SEGMENT_BYTES = 16_777_216
 """A segment takes no further append once it is this long."""
 RECORD_BYTES_MAX = 16_777_216
+HEAD_BYTES = 8
+"""Of a record: its length and its checksum."""
 BLOCKS, LOADING = 0, 1
 """Streams: what blocks write; what a state being fetched writes."""
 READ_BYTES = 2_048
 """Read at once: inner nodes and most buckets and values fit."""
 _NUMBER = 0x1_0000_0000
+_HEAD = Struct(">II")
 REMEDY = (
     "; run `assent node rebuild`, or remove the directory and let the node fetch the chain from its peers"
 )
@@ -58,9 +64,8 @@ class Records:
     def add(self, record: bytes) -> bytes:
         """Take a record; return where it will stand."""
         where = self._next
-        size = len(record)
-        self._parts += (size.to_bytes(4, "big"), record)
-        self._next = where + 4 + size
+        self._parts += (_HEAD.pack(len(record), crc32(record)), record)
+        self._next = where + HEAD_BYTES + len(record)
         return where.to_bytes(8, "big")
 
     @property
@@ -201,14 +206,17 @@ class RecordLog:
         found = self._segments.read(number, offset, READ_BYTES)
         if found is None:
             return None
-        end = 4 + int.from_bytes(found[:4])
-        if 4 < end <= len(found):
-            return found[4:end]
-        if len(found) > 4 and 4 < end <= RECORD_BYTES_MAX:
-            rest = self._segments.read(number, offset + 4, end - 4)
-            if rest is not None and len(rest) == end - 4:
-                return rest
-        raise DataDamaged(f"record log: segment {number} has no record at offset {offset}{REMEDY}")
+        if len(found) > HEAD_BYTES:
+            size, checksum = _HEAD.unpack_from(found)
+            if HEAD_BYTES + size <= len(found):
+                record = found[HEAD_BYTES : HEAD_BYTES + size]
+            elif size <= RECORD_BYTES_MAX:
+                record = self._segments.read(number, offset + HEAD_BYTES, size) or b""
+            else:
+                record = b""
+            if record and len(record) == size and crc32(record) == checksum:
+                return record
+        raise DataDamaged(f"record log: segment {number} has no sound record at offset {offset}{REMEDY}")
 
     def scan(self, number: int) -> Iterator[tuple[bytes, bytes]]:
         """Yield (where, record) of a whole segment."""
@@ -219,7 +227,7 @@ class RecordLog:
             if record is None:
                 raise DataDamaged(f"record log: segment {number} is missing{REMEDY}")
             yield where, record
-            offset += 4 + len(record)
+            offset += HEAD_BYTES + len(record)
 
 
 # --- the rows about records -------------------------------------------------------------------------

@@ -267,7 +267,10 @@ def entry_of(reader: Reader, leaf: Leaf) -> tuple[bytes, bytes]:
 
 
 def value_in(reader: Reader, bucket: bytearray, key_hash: bytes, name: bytes) -> bytes | None:
-    """Return the value of the entry with this name and key hash, checked; None when it is not in a bucket."""
+    """Return the value of the entry with this name and key hash; None when it is not in a bucket.
+
+    A value that the bucket holds was checked when the bucket's records were read, with their checksums.
+    """
     found = look_up(bucket, key_hash)
     if found is None:
         return None
@@ -275,14 +278,12 @@ def value_in(reader: Reader, bucket: bytearray, key_hash: bytes, name: bytes) ->
     value_at = start + 4 + len(name)
     if bucket[start]:
         record = reader.record(take(bucket, start + 1, end))
-        value, named = record[4 + len(name) :], record.startswith(name, 4)
-    elif value_at <= end:
-        value, named = take(bucket, value_at, end), bucket.startswith(name, start + 4)
-    else:
-        value, named = b"", False
-    if not named or not bucket.startswith(state_value_hash(value), hash_at):
-        raise _damaged_value(key_hash)
-    return value
+        value = record[4 + len(name) :]
+        if record.startswith(name, 4) and bucket.startswith(state_value_hash(value), hash_at):
+            return value
+    elif value_at <= end and bucket.startswith(name, start + 4):
+        return take(bucket, value_at, end)
+    raise _damaged_value(key_hash)
 
 
 def _damaged_value(key_hash: bytes) -> DataDamaged:

@@ -34,7 +34,7 @@ from chain.ledger.statenode import (
     set_children,
 )
 
-BUCKET_DELTAS_MAX, NODE_DELTAS_MAX = 4, 16
+BUCKET_DELTAS_MAX, NODE_DELTAS_MAX = 4, 8
 _HEAD = 9
 _CHILD = 42
 _BYTE = [bytes([value]) for value in range(256)]

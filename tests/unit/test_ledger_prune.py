@@ -17,7 +17,7 @@ from chain.ledger.holding import NotHeld
 from chain.ledger.ledger import Ledger
 from chain.ledger.proof import Verifier
 from chain.ledger.prune import set_floor, sweep
-from chain.ledger.records import segments
+from chain.ledger.records import HEAD_BYTES, segments
 from chain.ledger.state import entry_of, node_loader
 from chain.ledger.statechunk import leaves_below
 from chain.ledger.statedelta import BUCKET_DELTAS_MAX, NODE_DELTAS_MAX, places_of
@@ -145,7 +145,7 @@ def test_records_are_marked_dead_exactly_when_no_held_tree_needs_them(made: Call
     """A delta needs the records before it, which are dead once the node was written in full."""
     chain = pruned(made())
     written = {
-        where: 4 + len(record)
+        where: HEAD_BYTES + len(record)
         for segment in segments(chain.store)
         for where, record in chain.store.segment_records(segment.number)
     }

@@ -19,7 +19,7 @@ from chain.ledger.faults import DataDamaged, DataNewer
 from chain.ledger.ledger import Ledger, LedgerDiverged
 from chain.ledger.leveldb import LevelStore
 from chain.ledger.proof import Verifier
-from chain.ledger.records import Row, place_of, segments
+from chain.ledger.records import HEAD_BYTES, Row, place_of, segments
 from chain.ledger.recovery import WrongGenesis
 from chain.ledger.store import FORMAT_VERSION, MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
@@ -197,7 +197,7 @@ def other_root(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
 def flipped(chain: ToyChain, where: bytes, byte: int = 60) -> None:
     """Change one bit of a record where it stands in memory."""
     segment, offset = place_of(where)
-    chain.store._segments._data[segment][offset + 4 + byte] ^= 1  # type: ignore[attr-defined]
+    chain.store._segments._data[segment][offset + HEAD_BYTES + byte] ^= 1  # type: ignore[attr-defined]
 
 
 def flipped_root(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
@@ -240,7 +240,7 @@ FROM_BLOCKS: dict[str, Damage] = {
     "4 transactions; some of their rows": deleted(rows.placed(rows.RECEIPT, 2, 3)),
     "the state of height 2 is missing": deleted(rows.at(rows.ROOT, 2)),
     "state root of height 2 is not its header's": other_root,
-    "the node under path (root) does not hash": flipped_root,
+    "segment 1 has no sound record": flipped_root,
     "segment 1 is missing or too short": cut_segment,
     "record log: segment 1 is missing": lost_segment,
     "a rebuild was interrupted": lambda _: ([(rows.REBUILD_KEY, bytes(8))], []),
