@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -22,11 +22,6 @@ class Recent(Generic[K, V]):
         self.get: Callable[[K], V | None] = self._items.get
         """Returns what is kept under a key, None when it is forgotten."""
 
-    @property
-    def room(self) -> int:
-        """How many bytes more can be kept before something is forgotten."""
-        return self._bytes_max - self._bytes
-
     def add(self, key: K, value: V) -> None:
         """Keep a value under a key that has none."""
         self._bytes += len(value) + self._extra
@@ -41,23 +36,8 @@ class Recent(Generic[K, V]):
         if self._bytes > self._bytes_max:
             self._forget()
 
-    def grow(self, size: int) -> None:
-        """Note by how much values became longer since they were given."""
-        self._bytes += size
-
-    def discard(self, keys: Iterable[K]) -> None:
-        """Forget some values."""
-        for key in keys:
-            old = self._items.pop(key, None)
-            self._bytes -= 0 if old is None else len(old) + self._extra
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._items.clear()
-        self._bytes = 0
-
     def _forget(self) -> None:
         """Forget an eighth at once: finding the first items of a dict costs a walk over those that went."""
-        self._bytes = sum(map(len, self._items.values())) + len(self._items) * self._extra
         while self._bytes > self._bytes_max and len(self._items) > 1:
-            self.discard(list(islice(self._items, len(self._items) // 8 or 1)))
+            for key in list(islice(self._items, len(self._items) // 8 or 1)):
+                self._bytes -= len(self._items.pop(key)) + self._extra

@@ -81,6 +81,11 @@ _HASHING = sha256(_NODE)
 _HASHING_FULL = sha256(_NODE + b"\xff\xff")
 
 
+def set_place(node: bytearray, where: bytes) -> None:
+    """Note where the record stands that made a node, of either kind, this version of it."""
+    _PUT_PLACE(node, 0, where)
+
+
 def mask_of(node: bytes | bytearray) -> int:
     """Return the mask of present children of an inner node: bit b for byte b."""
     return int.from_bytes(node[_MASK:_HEAD], "little")

@@ -43,6 +43,7 @@ from chain.ledger.statenode import (
     leaves_fit,
     pack_node,
     set_children,
+    set_place,
     with_children,
 )
 
@@ -246,7 +247,7 @@ class _Writer:
     def store(self, path: bytes, node: bytearray, hashed: bytes, leaves: int) -> Ref:
         """Store a new node that stands at `path` now."""
         where = self._records.add(full_record(node))
-        node[:DELTAS_AT] = where
+        set_place(node, where)
         self._result.made[path] = node
         return hashed, where, leaves
 
@@ -258,23 +259,26 @@ class _Writer:
             where = self._records.add(full_record(node))
         else:
             where = self._records.add(delta_record(node, deltas, entries))
-        node[:DELTAS_AT] = where
+        set_place(node, where)
         return where
 
     def change_bucket(self, depth: int, bucket: bytearray, keys: list[bytes]) -> Ref | None:
         """Return what a bucket becomes by the changes of keys, sorted, below it."""
-        indexes = [index_in(bucket, key) for key in keys]
-        if -1 in indexes or (self.deleted and not self.deleted.isdisjoint(keys)):
-            return self._change_shape(keys[0][:depth], bucket, keys)
-        length, entries = len(bucket), b""
+        indexes = []
+        for key in keys:
+            index = index_in(bucket, key)
+            if index < 0 or key in self.deleted:
+                return self._change_shape(keys[0][:depth], bucket, keys)
+            indexes.append(index)
+        result, leaves, former, entries = self._result, self._leaves, len(bucket), b""
         for index, key in zip(indexes, keys, strict=True):
-            hashed, held = self._leaves[key]
+            hashed, held = leaves[key]
             assert hashed is not None  # it is not deleted
             stale = set_leaf(bucket, index, hashed, held)
             if stale is not None:
-                self._result.stale_values.append(stale)
+                result.stale_values.append(stale)
             entries += leaf_entry(index, hashed, held)
-        self._result.grown += len(bucket) - length
+        result.grown += len(bucket) - former
         where = self._store_change(bucket, entries, BUCKET_DELTAS_MAX)
         return hash_of_bucket(bucket), where, bucket[LEAVES_AT]
 
