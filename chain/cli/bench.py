@@ -71,7 +71,7 @@ output_option = click.option("-o", "--output", type=click.Path(path_type=Path), 
 )  # fmt: skip
 @click.option(
     "--keys", type=click.IntRange(1_000, 10_000_000), multiple=True, default=(1_000,), show_default=True,
-    help="State entries before the load; give it twice to compare.",
+    help="State entries before the load; give it twice to compare, by loads in turns.",
 )  # fmt: skip
 @click.option("--profile", is_flag=True, help="Sample one node with py-spy and say where its time goes.")
 @output_option
@@ -90,12 +90,8 @@ def bench_chain(
     from chain.cli.bench_chain import Plan, measure
 
     before = verification_us()
-    runs = [
-        measure(
-            Plan(transactions, outstanding, half_load, size, profile), lambda what: click.echo(what, err=True)
-        )
-        for size in keys
-    ]
+    plans = [Plan(transactions, outstanding, half_load, size, profile) for size in keys]
+    runs = measure(plans, lambda what: click.echo(what, err=True))
     unit = round((before + verification_us()) / 2, 2)
     figures: dict[str, Any] = {"machine": machine(), "verify_us": unit, "runs": runs}
     rows: list[list[Any]] = []

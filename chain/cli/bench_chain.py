@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from chain.primitives.values import Value
 
 ORGS = ["north", "east", "south", "west"]
 ROUND_MAX = 50_000
-"""Transactions signed at once; between two rounds of load nothing is outstanding."""
+"""Transactions signed at once, a fifth when consortia take turns; between rounds nothing is outstanding."""
 HALF_ROUND_S = 5.0
 """Signed at once for half load: small blocks use up the heights for which a transaction is valid."""
 FILL_KEYS = 500
@@ -73,20 +74,43 @@ class Plan:
     profile: bool
 
 
-def measure(plan: Plan, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Fill the state of four validators in a temporary folder, start them, load them; return the figures."""
-    with tempfile.TemporaryDirectory(prefix="assent-bench-") as folder:
-        consortium = create_consortium(Path(folder) / "c", ORGS, ORGS[:3], 0, "bench")
-        progress(f"making a state of {plan.keys} keys")
-        _fill(consortium, plan.keys)
+def measure(plans: Sequence[Plan], progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Fill the state of four validators a plan in temporary folders, start and load them; return the figures.
+
+    Several consortia are loaded in turns, since a machine's own speed changes within minutes.
+    """
+    with ExitStack() as cleaning:
+        consortia = [_started(plan, cleaning, progress) for plan in plans]
         try:
-            list(start_consortium(consortium, agents=False))
-            return asyncio.run(_Bench(consortium, plan, progress).run())
+            return asyncio.run(_run([_Bench(*each, progress) for each in zip(consortia, plans, strict=True)]))
         except (aiohttp.ClientError, TimeoutError) as error:
-            ends = "\n".join(f"{org.name}: {processes.log_tail(org, 'node', 3)}" for org in consortium.orgs)
+            orgs = [org for consortium in consortia for org in consortium.orgs]
+            ends = "\n".join(f"{org.name}: {processes.log_tail(org, 'node', 3)}" for org in orgs)
             raise processes.ProcessError(f"the load broke off ({error or 'no progress'}):\n{ends}") from None
-        finally:
-            list(stop_consortium(consortium))
+
+
+def _started(plan: Plan, cleaning: ExitStack, progress: Callable[[str], None]) -> Consortium:
+    folder = cleaning.enter_context(tempfile.TemporaryDirectory(prefix="assent-bench-"))
+    consortium = create_consortium(Path(folder) / "c", ORGS, ORGS[:3], 0, "bench")
+    progress(f"making a state of {plan.keys} keys")
+    _fill(consortium, plan.keys)
+    cleaning.callback(lambda: list(stop_consortium(consortium)))
+    list(start_consortium(consortium, agents=False))
+    return consortium
+
+
+async def _run(benches: Sequence[_Bench]) -> list[dict[str, Any]]:
+    size = ROUND_MAX if len(benches) == 1 else ROUND_MAX // 5
+    transactions, turns = benches[0].plan.transactions, list(benches)
+    rounds = -(-transactions // size)
+    async with aiohttp.ClientSession() as session:
+        for number in range(rounds):
+            for bench in turns:
+                await bench.full(session, (transactions + number) // rounds)
+            turns.reverse()
+        for bench in benches:
+            await bench.half(session)
+    return [bench.figures() for bench in benches]
 
 
 def _fill(consortium: Consortium, keys: int) -> None:
@@ -111,78 +135,68 @@ class _Bench:
     """The phases over one running consortium."""
 
     def __init__(self, consortium: Consortium, plan: Plan, progress: Callable[[str], None]) -> None:
-        self._orgs, self._plan, self._progress = consortium.orgs, plan, progress
+        self.plan = plan
+        self._orgs, self._progress = consortium.orgs, progress
         genesis = load_genesis(consortium.genesis)
         self._chain_id, self._window = genesis.chain_id, genesis.limits.validity_window
         self._admins = [load_key(org.key("admin")) for org in consortium.orgs]
         self._urls = [node_url(org) for org in consortium.orgs]
         self._verify_us: list[float] = []
         self._done = 0
+        self._full, self._half = _Phase(self._orgs), _Phase(self._orgs)
+        self._profiler = Profiler(self._orgs[1]) if plan.profile else None
 
-    async def run(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
         """Return the figures of every phase."""
-        plan = self._plan
-        async with aiohttp.ClientSession() as session:
-            self._progress(f"full load: {plan.transactions} transactions, {plan.outstanding} outstanding")
-            profiler = Profiler(self._orgs[1]) if plan.profile else None
-            full = await self._full(session, profiler)
-            figures = {"keys": plan.keys, "outstanding": plan.outstanding, "full_load": full}
-            if plan.half_load_s:
-                rate = full["per_second"] / 2
-                self._progress(f"half load: {rate:.0f} transactions a second for {plan.half_load_s:.0f} s")
-                figures["half_load"] = {"rate": rate} | await self._half(session, rate)
+        plan, half = self.plan, self._half.figures()
+        figures = {"keys": plan.keys, "outstanding": plan.outstanding, "full_load": self._full.figures()}
+        if half:
+            figures["half_load"] = {"rate": self._full.per_second / 2} | half
         figures["verify_loaded_us"] = round(statistics.median(self._verify_us), 2)
-        if profiler is not None:
-            figures["profile"] = profiler.shares()
+        if self._profiler is not None:
+            figures["profile"] = self._profiler.shares()
         return figures
 
-    async def _full(self, session: aiohttp.ClientSession, profiler: Profiler | None) -> dict[str, Any]:
-        plan, load, spent = self._plan, Load(), _Spent(self._orgs)
-        seconds = 0.0
-        for first in range(0, plan.transactions, ROUND_MAX):
-            count = min(ROUND_MAX, plan.transactions - first)
-            batches = await self._sign(count, BATCH)
-            if profiler is not None:
-                profiler.start()
-            spent.begin()
-            async with self._watched(session, load):
-                senders = [
-                    bench_load.send_closed(session, url, batches[i :: len(ORGS)], load, plan.outstanding)
-                    for i, url in enumerate(self._urls)
-                ]
-                await asyncio.gather(*senders)
-                await load.at_most(0)
-            spent.end()
-            seconds += load.last - load.first
-            if profiler is not None:
-                profiler.stop()
-        load.first = load.last - seconds
-        return load.figures() | spent.per_transaction(plan.transactions)
+    async def full(self, session: aiohttp.ClientSession, count: int) -> None:
+        """Send so many transactions with as many outstanding as the plan says."""
+        plan = self.plan
+        self._progress(f"{plan.keys} keys: full load, {count} transactions, {plan.outstanding} outstanding")
+        batches = await self._sign(count, BATCH)
+        if self._profiler is not None:
+            self._profiler.start()
+        async with self._watched(session, self._full) as load:
+            senders = [
+                bench_load.send_closed(session, url, batches[i :: len(ORGS)], load, plan.outstanding)
+                for i, url in enumerate(self._urls)
+            ]
+            await asyncio.gather(*senders)
+            await load.at_most(0)
+        if self._profiler is not None:
+            self._profiler.stop()
 
-    async def _half(self, session: aiohttp.ClientSession, rate: float) -> dict[str, Any]:
+    async def half(self, session: aiohttp.ClientSession) -> None:
+        """Send at half the rate that full load had, for as long as the plan says."""
+        rate, left = self._full.per_second / 2, self.plan.half_load_s
         size = max(1, round(rate * OPEN_INTERVAL_S))
-        load, spent = Load(), _Spent(self._orgs)
-        seconds, left = 0.0, self._plan.half_load_s
+        if left:
+            self._progress(
+                f"{self.plan.keys} keys: half load, {rate:.0f} transactions a second, {left:.0f} s"
+            )
         while left > 0:
             batches = await self._sign(size * round(min(left, HALF_ROUND_S) / OPEN_INTERVAL_S), size)
             left -= HALF_ROUND_S
-            spent.begin()
-            async with self._watched(session, load):
+            async with self._watched(session, self._half) as load:
                 await bench_load.send_open(session, self._urls, batches, load)
                 await load.at_most(0)
-            spent.end()
-            seconds += load.last - load.first
-        load.first = load.last - seconds
-        return load.figures() | spent.per_transaction(len(load.latency_s))
 
-    def _watched(self, session: aiohttp.ClientSession, load: Load) -> _Watched:
-        return _Watched(session, self._urls[0], load, self._verify_us)
+    def _watched(self, session: aiohttp.ClientSession, phase: _Phase) -> _Watched:
+        return _Watched(session, self._urls[0], phase, self._verify_us)
 
     async def _sign(self, count: int, size: int) -> list[Batch]:
         """Return `count` signed transactions in batches, the nodes' admins signing in turns."""
         async with Client(self._urls[0]) as client:
             valid_until = await client.head() + self._window - 1
-        calls = list(_moves(self._done, count, self._plan.keys))
+        calls = list(_moves(self._done, count, self.plan.keys))
         self._done += count
         signed: list[Batch] = []
         for number, first in enumerate(range(0, count, size)):
@@ -201,25 +215,59 @@ def _moves(first: int, count: int, keys: int) -> Iterator[tuple[str, dict[str, A
 
 
 class _Watched:
-    """While inside: certified blocks are counted, and verifications timed beside the load."""
+    """While inside: certified blocks are counted, verifications timed beside the load, CPU time added up."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, load: Load, verify_us: list[float]) -> None:
-        self._session, self._url, self._load, self._verify_us = session, url, load, verify_us
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, phase: _Phase, verify_us: list[float]
+    ) -> None:
+        self._session, self._url, self._phase, self._verify_us = session, url, phase, verify_us
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Load:
         async with Client(self._url) as client:
             height = await client.head() + 1
+        load = self._phase.load
         self._tasks = (
-            asyncio.create_task(bench_load.watch(self._session, self._url, self._load, height)),
+            asyncio.create_task(bench_load.watch(self._session, self._url, load, height)),
             asyncio.create_task(bench_load.probe(self._verify_us)),
         )
-        self._load.first = asyncio.get_running_loop().time()
+        self._phase.begin()
+        return load
 
     async def __aexit__(self, *_: object) -> None:
+        self._phase.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _Phase:
+    """The load of one kind that a consortium had, in one or several rounds."""
+
+    def __init__(self, orgs: Sequence[OrgFolder]) -> None:
+        self.load, self._spent, self._seconds = Load(), _Spent(orgs), 0.0
+
+    @property
+    def per_second(self) -> float:
+        """Transactions certified a second while there was load."""
+        return float(self.figures()["per_second"])
+
+    def begin(self) -> None:
+        """Begin a round."""
+        self._spent.begin()
+        self.load.first = asyncio.get_running_loop().time()
+
+    def end(self) -> None:
+        """End a round, in which nothing is outstanding any more."""
+        self._spent.end()
+        self._seconds += self.load.last - self.load.first
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of all rounds, empty when there was none."""
+        if not self._seconds:
+            return {}
+        self.load.first = self.load.last - self._seconds
+        return self.load.figures() | self._spent.per_transaction(len(self.load.latency_s))
 
 
 class _Spent:

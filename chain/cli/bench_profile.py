@@ -20,7 +20,7 @@ WAITS = ("_worker (concurrent/", "Runner.run (asyncio/", "run (uvloop/", "wait (
 PARTS = (
     ("signatures of transactions", "signature_holds (chain/ledger/block"),
     ("LevelDB and its disk", "(chain/ledger/leveldb"),
-    ("state tree and state rows", "change_state (chain/ledger/state"),
+    ("state tree and state rows", "CachedState.change (chain/ledger/state"),
     ("contracts", "(contracts/"),
     ("executing: receipts, events, rows", "(chain/ledger/executor"),
     ("executing: receipts, events, rows", "Ledger.execute (chain/ledger/ledger"),

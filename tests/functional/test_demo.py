@@ -38,15 +38,18 @@ def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
     assert left == []
 
 
-def test_the_chain_bench_certifies_every_transaction_it_sends() -> None:
+def test_the_chain_bench_certifies_every_transaction_it_sends_to_each_of_two_chains() -> None:
     """A small load: the figures are there, and nothing was lost on the way."""
-    done = assent("bench", "chain", "--transactions", "1000", "--half-load", "1", "--json", seconds=200)
+    options = ["--transactions", "1000", "--keys", "1000", "--keys", "1500", "--half-load", "1", "--json"]
+    done = assent("bench", "chain", *options, seconds=200)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    (run,) = figures["runs"]
-    assert run["full_load"]["transactions"] == 1_000
-    for load in (run["full_load"], run["half_load"]):
-        assert set(load["cpu_us_per_tx"]) == {"north", "east", "south", "west"}
-        assert load["per_second"] > 0
-        assert load["latency_ms"]["p50"] > 0
+    assert [run["keys"] for run in figures["runs"]] == [1_000, 1_500]
+    for run in figures["runs"]:
+        assert run["full_load"]["transactions"] == 1_000
+        for load in (run["full_load"], run["half_load"]):
+            assert set(load["cpu_us_per_tx"]) == {"north", "east", "south", "west"}
+            assert load["per_second"] > 0
+            assert load["latency_ms"]["p50"] > 0
+    assert figures["throughput_share"] > 0
     assert figures["verify_us"] > 0

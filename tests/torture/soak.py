@@ -75,7 +75,7 @@ def soak(transactions: int, outstanding: int) -> dict[str, Any]:
     """Run four validators under full load; return figures of speed and memory."""
     plan = Plan(transactions, outstanding, half_load_s=0, keys=KEYS, profile=False)
     with Sampler() as sampler:
-        figures = measure(plan, console.print)
+        (figures,) = measure([plan], console.print)
     figures["memory_mib"] = {name: judge(samples) for name, samples in sampler.samples.items()}
     every = max(1, len(next(iter(sampler.samples.values()))) // 200)
     figures["samples_mib"] = {name: samples[::every] for name, samples in sampler.samples.items()}
