@@ -91,9 +91,6 @@ class NodeCache:
 
         An eighth more than must be goes, so that this is rare.
         """
-        self._bytes = _size(self.root) + sum(map(_weight, self._lists.values()))
-        if self._bytes <= self._bytes_max:
-            return
         for path in sorted(self._lists, key=len, reverse=True):
             if self._bytes <= self._bytes_max - self._bytes_max // 8:
                 return
@@ -105,4 +102,5 @@ def _size(node: bytearray | None) -> int:
 
 
 def _weight(nodes: Below) -> int:
-    return LIST_EXTRA + sum(map(_size, nodes))
+    kept = list(filter(None, nodes))
+    return LIST_EXTRA + NODE_EXTRA * len(kept) + sum(map(len, kept))

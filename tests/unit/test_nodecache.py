@@ -116,12 +116,3 @@ def test_what_was_known_longest_goes_first_and_an_eighth_more_than_must() -> Non
     cache.update({bytes([64, 7]): bytearray(100)}, [], 0)
     assert [above for above in range(65) if cache.get(bytes([above, 7])) is None] == list(range(9))
     assert cache.room == 8 * (LIST_EXTRA + NODE_EXTRA + 100)
-
-
-def test_an_account_that_is_too_high_is_put_right_before_anything_is_forgotten() -> None:
-    """Growth of a node that was forgotten meanwhile is noted, too."""
-    cache = NodeCache(MAX)
-    cache.add(b"\1", bytearray(10))
-    cache.update({b"\2": bytearray(10)}, [], MAX)
-    assert cache.get(b"\1") is not None
-    assert cache.room == MAX - LIST_EXTRA - 2 * (NODE_EXTRA + 10)

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.ledger import rows, statetree
+from chain.ledger.nodecache import LIST_EXTRA, NODE_EXTRA
 from chain.ledger.proof import check_state_proof
 from chain.ledger.records import Records, segments
 from chain.ledger.state import node_loader
@@ -29,10 +30,17 @@ from chain.ledger.statebucket import (
     leaves_of,
     place_held,
 )
-from chain.ledger.statedelta import BUCKET_DELTAS_MAX, NODE_DELTAS_MAX, places_of
-from chain.ledger.statenode import Ref, children_of, node_hash, state_key_hash, state_value_hash
+from chain.ledger.statedelta import BUCKET_DELTAS_MAX, NODE_DELTAS_MAX, hash_of, places_of
+from chain.ledger.statenode import (
+    DELTAS_AT,
+    Ref,
+    children_of,
+    node_hash,
+    state_key_hash,
+    state_value_hash,
+)
 from chain.ledger.stateproof import StateProof, find, find_leaf, root_of
-from chain.ledger.statetree import StateTree
+from chain.ledger.statetree import CACHE_BYTES_MAX, StateTree
 from chain.ledger.store import MemoryStore
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
@@ -85,11 +93,27 @@ class Kept:
         update = self.tree.update(self.root, leaves, records)
         self.store.write([], records=records)
         self.tree.keep(update)
+        self.check_cache(update.root)
         self.root = self.roots[self.height] = update.root
         self.stale += update.stale_values
         for where in update.stale_nodes:
             self.stale += places_of(self.store.record, where)
         self.added.append(update.added)
+
+    def check_cache(self, root: Ref | None) -> None:
+        """Check that only nodes of the newest tree are kept in memory, and that their account is exact."""
+        cache, nodes, level = self.tree._cache, dict[bytes, bytearray](), [(b"", root)]
+        for path, ref in level:
+            node = cache.get(path)
+            if ref is None or node is None:
+                continue
+            assert (hash_of(node), bytes(node[:DELTAS_AT])) == ref[:2]
+            nodes[path] = node
+            below = {} if ref[2] else children_of(node)
+            level += [(path + bytes([byte]), child) for byte, child in below.items()]
+        sizes = sum(len(node) + NODE_EXTRA for node in nodes.values())
+        lists = {path[:-1] for path in nodes if path}
+        assert cache.room == CACHE_BYTES_MAX - sizes - LIST_EXTRA * len(lists)
 
     @staticmethod
     def leaf(value: bytes | None, records: Records) -> tuple[bytes | None, bytes]:
