@@ -33,7 +33,7 @@ BLOCKS, LOADING = 0, 1
 READ_BYTES = 2_048
 """Read at once: inner nodes and most buckets and values fit."""
 _NUMBER = 0x1_0000_0000
-_HEAD = Struct(">II")
+_HEAD, _PLACE = Struct(">II"), Struct(">Q")
 REMEDY = (
     "; run `assent node rebuild`, or remove the directory and let the node fetch the chain from its peers"
 )
@@ -59,14 +59,14 @@ class Records:
 
     def place(self) -> bytes:
         """Return where the next record will stand."""
-        return self._next.to_bytes(8, "big")
+        return _PLACE.pack(self._next)
 
     def add(self, record: bytes) -> bytes:
         """Take a record; return where it will stand."""
-        where = self._next
-        self._parts += (_HEAD.pack(len(record), crc32(record)), record)
-        self._next = where + HEAD_BYTES + len(record)
-        return where.to_bytes(8, "big")
+        where, size = self._next, len(record)
+        self._parts += _HEAD.pack(size, crc32(record)), record
+        self._next = where + HEAD_BYTES + size
+        return _PLACE.pack(where)
 
     @property
     def parts(self) -> list[bytes]:

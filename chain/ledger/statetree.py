@@ -5,7 +5,7 @@ The form of nodes and their hashes is `chain.ledger.statenode`'s and `chain.ledg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -171,8 +171,9 @@ class StateTree:
         if node[LEAVES_AT]:
             return writer.change_bucket(depth, node, keys)
         path = keys[0][:depth]
-        nodes, edits = self._cache.below(path), dict[int, Ref | None]()
-        for byte, below in _by_byte(keys, depth):
+        nodes = self._cache.below(path)
+        edits: dict[int, Ref | None] = {}
+        for byte, below in _by_byte(keys, depth).items():
             child = None if nodes is None else nodes[byte]
             if child is None:
                 ref = child_of(node, byte)
@@ -197,7 +198,7 @@ class StateTree:
         else:
             set_children(node, kept)
             hash_groups(node, {byte >> 4 for byte in kept})
-            if not writer.deleted or not leaves_fit(node, BUCKET_LEAVES):
+            if not writer.deletes or not leaves_fit(node, BUCKET_LEAVES):
                 return writer.change_node(node, kept)
             writer.drop(node)
         return self._merge(writer, path, node)
@@ -218,15 +219,16 @@ class StateTree:
         return writer.bucket(path, leaves)
 
 
-def _by_byte(keys: list[bytes], depth: int) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield (byte, keys that have it at that depth) of sorted keys that agree up to there."""
-    column = bytes([key[depth] for key in keys])
-    at = 0
-    while at < len(keys):
-        byte = column[at]
-        stop = at + column.count(byte, at)
-        yield byte, keys[at:stop]
-        at = stop
+def _by_byte(keys: list[bytes], depth: int) -> dict[int, list[bytes]]:
+    """Return keys by the byte that they have at a depth, in their order."""
+    found: dict[int, list[bytes]] = {}
+    for key in keys:
+        byte = key[depth]
+        if byte in found:
+            found[byte].append(key)
+        else:
+            found[byte] = [key]
+    return found
 
 
 def build_subtree(path: bytes, leaves: Leaves, records: Records) -> Ref | None:
@@ -238,11 +240,12 @@ def build_subtree(path: bytes, leaves: Leaves, records: Records) -> Ref | None:
 class _Writer:
     """Makes the nodes of one update."""
 
-    __slots__ = ("_leaves", "_records", "_result", "deleted")
+    __slots__ = ("_leaves", "_records", "_result", "deletes")
 
     def __init__(self, leaves: Leaves, records: Records, result: TreeUpdate) -> None:
         self._leaves, self._records, self._result = leaves, records, result
-        self.deleted = {key for key, (value, _) in leaves.items() if value is None}
+        self.deletes = any(value is None for value, _ in leaves.values())
+        """Whether a key is deleted, so that buckets may be merged."""
 
     def store(self, path: bytes, node: bytearray, hashed: bytes, leaves: int) -> Ref:
         """Store a new node that stands at `path` now."""
@@ -264,16 +267,15 @@ class _Writer:
 
     def change_bucket(self, depth: int, bucket: bytearray, keys: list[bytes]) -> Ref | None:
         """Return what a bucket becomes by the changes of keys, sorted, below it."""
-        indexes = []
+        found = []
         for key in keys:
             index = index_in(bucket, key)
-            if index < 0 or key in self.deleted:
+            hashed, held = self._leaves[key]
+            if index < 0 or hashed is None:
                 return self._change_shape(keys[0][:depth], bucket, keys)
-            indexes.append(index)
-        result, leaves, former, entries = self._result, self._leaves, len(bucket), b""
-        for index, key in zip(indexes, keys, strict=True):
-            hashed, held = leaves[key]
-            assert hashed is not None  # it is not deleted
+            found.append((index, hashed, held))
+        result, former, entries = self._result, len(bucket), b""
+        for index, hashed, held in found:
             stale = set_leaf(bucket, index, hashed, held)
             if stale is not None:
                 result.stale_values.append(stale)
