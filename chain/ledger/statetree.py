@@ -171,9 +171,11 @@ class StateTree:
         if node[LEAVES_AT]:
             return writer.change_bucket(depth, node, keys)
         path = keys[0][:depth]
-        nodes = self._cache.below(path)
+        nodes, changed = self._cache.below(path), _by_byte(keys, depth)
+        if nodes is not None and depth == self._above:
+            _fetch([node, *[nodes[byte] for byte in changed]])
         edits: dict[int, Ref | None] = {}
-        for byte, below in _by_byte(keys, depth).items():
+        for byte, below in changed.items():
             child = None if nodes is None else nodes[byte]
             if child is None:
                 ref = child_of(node, byte)
@@ -229,6 +231,11 @@ def _by_byte(keys: list[bytes], depth: int) -> dict[int, list[bytes]]:
         else:
             found[byte] = [key]
     return found
+
+
+def _fetch(nodes: list[bytearray | None]) -> None:
+    """Bring nodes into the processor's cache: read together, their parts are not waited for one by one."""
+    b"".join([node or b"" for node in nodes])
 
 
 def build_subtree(path: bytes, leaves: Leaves, records: Records) -> Ref | None:
