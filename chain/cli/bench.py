@@ -88,6 +88,7 @@ def bench_chain(
 ) -> None:
     """Four validators on loopback: throughput, latency at half of it, CPU a transaction, by size of state."""
     from chain.cli.bench_chain import Plan, measure
+    from chain.cli.bench_load import share_error
 
     before = verification_us()
     plans = [Plan(transactions, outstanding, half_load, size, profile) for size in keys]
@@ -98,9 +99,13 @@ def bench_chain(
     for run in runs:
         rows += _chain_rows(run, unit)
     if len(runs) > 1:
-        share = runs[-1]["full_load"]["per_second"] / runs[0]["full_load"]["per_second"]
-        figures["throughput_share"] = round(share, 3)
+        first, last = runs[0]["full_load"], runs[-1]["full_load"]
+        figures["throughput_share"] = share = round(last["per_second"] / first["per_second"], 3)
         rows.append([f"throughput at {keys[-1]} keys, of that at {keys[0]}", round(100 * share, 1), "%", ""])
+        if len(first["round_s"]) > 1:
+            error = round(share_error(first["round_s"], last["round_s"]), 3)
+            figures["throughput_share_error"] = error
+            rows.append(["its standard error, from pairs of rounds", round(100 * error, 1), "%", ""])
     rows.append(["one Ed25519 verification (CPU)", unit, "µs", 1.0])
     title = f"{transactions} transactions, 4 validators, {figures['machine']['cores']} cores"
     report(title, figures, rows, output, as_json)

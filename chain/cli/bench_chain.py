@@ -245,7 +245,9 @@ class _Phase:
     """The load of one kind that a consortium had, in one or several rounds."""
 
     def __init__(self, orgs: Sequence[OrgFolder]) -> None:
-        self.load, self._spent, self._seconds = Load(), _Spent(orgs), 0.0
+        self.load, self._spent = Load(), _Spent(orgs)
+        self._seconds: list[float] = []
+        """How long each round took."""
 
     @property
     def per_second(self) -> float:
@@ -260,14 +262,15 @@ class _Phase:
     def end(self) -> None:
         """End a round, in which nothing is outstanding any more."""
         self._spent.end()
-        self._seconds += self.load.last - self.load.first
+        self._seconds.append(self.load.last - self.load.first)
 
     def figures(self) -> dict[str, Any]:
         """Return the figures of all rounds, empty when there was none."""
         if not self._seconds:
             return {}
-        self.load.first = self.load.last - self._seconds
-        return self.load.figures() | self._spent.per_transaction(len(self.load.latency_s))
+        self.load.first = self.load.last - sum(self._seconds)
+        rounds = {"round_s": [round(seconds, 3) for seconds in self._seconds]}
+        return self.load.figures() | self._spent.per_transaction(len(self.load.latency_s)) | rounds
 
 
 class _Spent:

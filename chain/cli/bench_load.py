@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import statistics
 import time
@@ -163,3 +164,12 @@ async def probe(spent_us: list[float]) -> None:
         for _ in range(PROBE_TIMES):
             verify(key.public, message, signature)
         spent_us.append((time.thread_time() - begin) / PROBE_TIMES * 1e6)
+
+
+def share_error(first_s: Sequence[float], last_s: Sequence[float]) -> float:
+    """Return the standard error of the mean share that rounds reach of others' throughput.
+
+    The seconds are of rounds of the same size, at least two, each measured beside the other's.
+    """
+    shares = [first / last for first, last in zip(first_s, last_s, strict=True)]
+    return statistics.stdev(shares) / math.sqrt(len(shares))

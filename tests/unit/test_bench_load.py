@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from chain.cli.bench_load import Load, sign_batches
+import pytest
+
+from chain.cli.bench_load import Load, share_error, sign_batches
 from chain.cli.bench_profile import part_of
 from chain.ledger.testing import toy_key
 
@@ -33,3 +35,10 @@ def test_a_stack_belongs_to_the_first_part_that_it_names() -> None:
         "consensus: messages and votes"
     )
     assert part_of("main (chain/cli/main.py:1);loads (json/decoder.py:3)") == "event loop and the rest"
+
+
+def test_the_error_of_a_share_is_that_of_the_mean_over_pairs_of_rounds() -> None:
+    assert share_error([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == 0
+    assert share_error([8.0, 9.0], [10.0, 10.0]) == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="zip"):
+        share_error([1.0], [1.0, 2.0])
