@@ -12,7 +12,6 @@
 | R      | height, index                 | encoded receipt                                              |
 | L      | subject, height               | number of the first entry, positions of the entries          |
 | C      | contract, event name, height  | positions of the events                                      |
-| S      | namespace, key                | (an entry of the current state; the tree leads to its value) |
 | O      | height                        | root of the state tree                                       |
 | X      | height                        | places of records that list what this height made stale      |
 | D      | place of a record             | (that no tree in use needs; its segment is still there)      |
@@ -20,9 +19,13 @@
 | M      | former place of a record      | where it went when its segment was given up                  |
 | P      | path                          | of a state being fetched: complete subtrees, open nodes      |
 | J      | the driver's own              | consensus votes                                              |
+| s      | namespace, key                | (an entry of the current state; the tree leads to its value) |
 
 B, T, K and the genesis are what a node was told; everything else follows from them (`rebuild`), or from the
 oldest state that is held when older blocks are not (pruning, snapshots: the row `held`).
+
+The column s is the last one. It is the largest that a block seldom writes to; between others, LevelDB would
+write it anew with every compaction that spans it.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ from chain.primitives.errors import LimitError
 
 PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE = b"B", b"T", b"H", b"h", b"K"
 TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
-STATE, ROOT, STALE, DEAD = b"S", b"O", b"X", b"D"
+STATE, ROOT, STALE, DEAD = b"s", b"O", b"X", b"D"
 PARTIAL = b"P"
 VOTES = b"J"
 DERIVED = (

@@ -1,6 +1,6 @@
 """Contract state: the tree, which finds and proves values, and an overlay for the block being executed.
 
-Values are held by the leaves of the tree or are records that those lead to. The rows of the column S are
+Values are held by the leaves of the tree or are records that those lead to. The rows of the column s are
 names alone: they list the entries in order, and change only when one comes or goes.
 """
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.ledger import records, rows
 from chain.ledger.faults import DataDamaged, DataLocked, DataNewer, StorageFailed
 from chain.ledger.leveldb import LevelStore
 from chain.ledger.store import FORMAT_KEY, MemoryStore, Store, after_prefix, check_format
@@ -163,3 +164,28 @@ def test_a_path_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(StorageFailed, match=f"{tmp_path}/data"):
         LevelStore(tmp_path / "data")
+
+
+def test_compacting_gives_the_room_of_deleted_rows_back(tmp_path: Path) -> None:
+    store = LevelStore(tmp_path)
+    written = [(b"T%d" % number, b"%d" % number * 200) for number in range(2_000)]
+
+    def size() -> int:
+        store.compact()
+        return sum(path.stat().st_size for path in tmp_path.glob("*.ldb"))
+
+    store.write(written)
+    full = size()
+    assert full > 1_000_000
+    store.write([], [key for key, _ in written[1:]])
+    assert size() < full / 100
+    assert list(store.iterate()) == written[:1]
+    store.close()
+
+
+def test_no_column_sorts_behind_the_state_so_that_compaction_of_others_does_not_span_it() -> None:
+    named = {**vars(rows), **vars(records)}
+    not_columns = {rows.NODES, rows.VALUES}
+    columns = {each for each in named.values() if isinstance(each, bytes) and len(each) == 1} - not_columns
+    assert {rows.STATE, rows.TRANSACTION, rows.HEADER_HASH, records.MOVED} < columns
+    assert max(columns) == rows.STATE
