@@ -245,6 +245,7 @@ def prune_command(config: Path, before: int, archive: Path | None, discard: bool
         while sweep(ledger.store):
             progress(ledger.read.holding.now().swept, held.blocks)
         assert isinstance(ledger.store, LevelStore)
+        click.echo("compacting the database, so that the disk gets the room back", err=True)
         ledger.store.compact()
     facts = {"blocksFrom": held.blocks, "stateFrom": held.state, "before": first, "archive": held.archive}
     where = f"; older ones are in {held.archive}" if held.archive else ""
