@@ -15,7 +15,7 @@ from chain.primitives.codec import encode, tag_of
 from chain.primitives.crypto import Signer
 from consensus import repair
 from consensus.authenticity import Verifier
-from consensus.errors import NotYetKnown
+from consensus.errors import MessageInvalid, NotYetKnown
 from consensus.events import (
     Candidate,
     Checked,
@@ -30,13 +30,24 @@ from consensus.events import (
     Synced,
     Wait,
 )
-from consensus.messages import Checkpoint, Commit, Fetch, Message, Prepare, Proposal, Status, decode_message
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    Fetch,
+    Message,
+    PayloadReply,
+    Prepare,
+    Proposal,
+    Status,
+    decode_message,
+)
+from consensus.patience import Patience
 from consensus.ports import Application, Transport, VoteStore
 from consensus.report import describe
 from consensus.restart import revive
 from consensus.rules import Rules
 from consensus.timing import Timing
-from consensus.votes import Evidence, recall
+from consensus.votes import Evidence, payload_key, recall
 
 EXPONENT_MAX = 16
 DELETES_MAX = 4_096
@@ -65,13 +76,16 @@ class Driver:
         application: Application,
         head: Head,
         first_start: bool,
+        nonce: bytes,
     ) -> None:
         """Read the durable votes (VotesDamaged if that fails) and stand where they and the ledger say.
 
         `first_start`: this validator has never voted, for certain (fresh from `init`). With False, an empty
-        store counts as wiped, and the replica abstains from heights that it may have voted on before.
+        store counts as wiped, and the replica votes no more in the epoch that it may have voted in before.
+        `nonce`: 16 random bytes of this start.
         """
-        self._replica = revive(rules, signer, head, recall(store.load()), first_start=first_start)
+        memory = recall(store.load())
+        self._replica = revive(rules, signer, head, memory, first_start=first_start, nonce=nonce)
         self._state = self._replica.state
         self._verifier = Verifier(rules)
         self._timing, self._store, self._transport, self._application = timing, store, transport, application
@@ -86,6 +100,10 @@ class Driver:
         self._wait: Wait | None = None
         self._since = 0
         """When the current wait, or the current quiet, began."""
+        self._patience = Patience(timing)
+        self._owed_from: int | None = None
+        """Since when the primary has owed us something, as far as `_patience` has not counted it."""
+        self._delivered = self._state.delivered
         self._moved: tuple[object, ...] = ()
         self._repair_at = 0
         self._propose_at = 0
@@ -115,6 +133,8 @@ class Driver:
             self._answer_fetch(peer, message, now)
             return
         self._notice(message)
+        if isinstance(message, Status) and message.sender != peer:
+            raise MessageInvalid(f"status of {message.sender.hex()[:16]} from {peer.hex()[:16]}")
         if not repair.relevant(self._state, message):
             return
         if self._is_costly(message) and not self._in_time(peer, tag_of(type(message)).encode(), now):
@@ -141,7 +161,7 @@ class Driver:
         """Return when `on_tick` is due at the latest."""
         due = [self._repair_at]
         if self._wait is not None:
-            due.append(self._since + self._timeout())
+            due.append(self._give_up_at())
         if self._unanswered:
             due.append(self._propose_at)
         if self._sync_at is not None:
@@ -185,6 +205,7 @@ class Driver:
         self._now = max(now, self._now)
         if paused:
             self._since = self._now  # we slept, not the primary
+            self._owed_from = None if self._owed_from is None else self._now
         if event is not None:
             self._events.append(event)
         if self._running:
@@ -212,10 +233,6 @@ class Driver:
                 return
 
     def _perform(self, effects: Effects) -> None:
-        self._deletes += effects.delete
-        if len(self._deletes) > DELETES_MAX:
-            self.dropped_deletes += len(self._deletes) - DELETES_MAX
-            del self._deletes[:-DELETES_MAX]
         if effects.put:
             self._store.write(effects.put, self._deletes)
             self._deletes = []
@@ -232,6 +249,14 @@ class Driver:
             self._application.certified(certificate)
         for evidence in effects.evidence:
             self._application.evidence(evidence)
+        self._delete_later(effects.delete)
+
+    def _delete_later(self, keys: list[bytes]) -> None:
+        """Leave votes to be deleted with a later write, now that the certificate in their place is durable."""
+        self._deletes += keys
+        if len(self._deletes) > DELETES_MAX:
+            self.dropped_deletes += len(self._deletes) - DELETES_MAX
+            del self._deletes[:-DELETES_MAX]
 
     def _send(self, to: bytes | None, message: Message) -> None:
         if to is None:
@@ -279,6 +304,7 @@ class Driver:
     def _follow_progress(self) -> None:
         state = self._state
         wait = state.waiting()
+        self._measure(wait)
         if wait != self._wait:
             self._wait, self._since = wait, self._now
         moved = (state.view, state.active, state.delivered, state.executed, state.certified)
@@ -290,12 +316,37 @@ class Driver:
         elif self._stuck():
             self._repair_at = min(self._repair_at, soon)
 
+    def _measure(self, wait: Wait | None) -> None:
+        """Charge the primary with the time for which it was owed a height while nothing was left to do here."""
+        state, patience = self._state, self._patience
+        if self._owed_from is not None:
+            patience.waited(self._now - self._owed_from)
+        patience.delivered(max(0, state.delivered - self._delivered))
+        self._delivered = state.delivered
+        height = min(state.delivered + 1, state.top)
+        patience.follow(state.rules.primary(state.view, height), state.rules.validators(height))
+        owed = wait is not None and wait.kind == "progress" and state.executed == state.delivered
+        self._owed_from = self._now if owed else None
+
+    def _give_up_at(self) -> int:
+        """Return when the present wait has lasted too long: by itself, or with what this primary took before."""
+        late = self._since + self._timeout()
+        left = None if self._owed_from is None else self._patience.left(self._faults())
+        return late if left is None or self._owed_from is None else min(late, self._owed_from + max(0, left))
+
+    def _faults(self) -> int:
+        return self._state.rules.faults(min(self._state.delivered + 1, self._state.top))
+
     def _expire(self) -> None:
-        if self._wait is None or self._now < self._since + self._timeout():
+        if self._wait is None or self._now < self._give_up_at():
             return
         if self._wait.kind != "new-view" and not self._hears_quorum():
-            self._since = self._now  # cut off: a view change cannot succeed, and would cost us our vote here
+            # Cut off: a view change cannot succeed, and would cost us our vote here.
+            self._since, self._owed_from = self._now, None
+            self._patience.ran_out()
             return
+        if self._now < self._since + self._timeout():
+            self._patience.ran_out()
         self._events.append(Expired(self._wait))
 
     def _hears_quorum(self) -> bool:
@@ -347,6 +398,9 @@ class Driver:
         grace = self._now + self._timing.status_ms // 8  # proposals and commits overtake one another
         self._fetches = {key: self._fetches.get(key) or Fetching(0, grace) for key in wanted}
         for (height, digest), fetching in self._fetches.items():
+            if fetching.attempts == 0 and (own := self._promised(height, digest)) is not None:
+                self._events.append(PayloadReply(height, own))
+                continue
             if self._now < fetching.ask_at:
                 continue
             peers = [key for key in self._state.rules.validators(height) if key != self._state.me]
@@ -363,9 +417,19 @@ class Driver:
                 self._send(peer, found)
 
     def _answer_fetch(self, peer: bytes, fetch: Fetch, now: int) -> None:
-        reply = repair.answer_fetch(self._state, fetch)
-        if reply is not None and self._in_time(peer, fetch.payload_digest, now):
+        if not self._in_time(peer, fetch.payload_digest, now):
+            return
+        reply = repair.answer_fetch(self._state, fetch, self._read_payload)
+        if reply is not None:
             self._send(peer, reply)
+
+    def _promised(self, height: int, digest: bytes) -> bytes | None:
+        """Return a payload that memory let go and the vote store keeps, since a vote of ours promises it."""
+        slot = self._state.slots.get(height)
+        return self._read_payload(height, digest) if slot is not None and digest in slot.stored else None
+
+    def _read_payload(self, height: int, digest: bytes) -> bytes | None:
+        return self._store.get(payload_key(height, digest))
 
     def _in_time(self, peer: bytes, what: bytes, now: int) -> bool:
         """Bound what one peer can make us send: each answer once per quarter of `status_ms`."""

@@ -21,6 +21,8 @@ class Head:
     among the 2W below it whose certificate is missing."""
     certificates: Mapping[int, Certificate] = field(default_factory=dict)
     """Height -> certificate of the 2W heights up to the certified one, as far as held: peers may lack one."""
+    payloads: Mapping[int, bytes] = field(default_factory=dict)
+    """Height -> payload of every block executed above the certified one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class Candidate:
     parents: tuple[bytes, ...]
     """Payloads in flight just below, in height order; the first follows the last executed block."""
     fresh: bool
-    """False: prepared in an earlier view already, so judge neither its age nor view nor proposer."""
+    """False: prepared in an earlier view already, so judge neither its age nor view, base or proposer."""
+    base: int
+    """The height above which the view began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Turn:
     parents: tuple[bytes, ...]
     in_flight: int
     """Heights proposed and not yet delivered."""
+    base: int
+    """The height above which the view began."""
 
 
 # --- events ---------------------------------------------------------------------------------------

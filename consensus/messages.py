@@ -23,6 +23,8 @@ GAP = b""
 
 Payload = Annotated[bytes, Bound(0, PAYLOAD_BYTES_MAX)]
 Heights = Annotated[tuple[U64, ...], Bound(0, 2 * WINDOW_MAX)]
+NONCE_BYTES = 16
+Nonce = Annotated[bytes, Bound(0, NONCE_BYTES)]
 
 
 @record("pre-prepare", max_bytes=256)
@@ -125,13 +127,16 @@ class Status:
     active: bool
     """False while the sender waits for the NEW-VIEW of `view`."""
     certificate: Certificate | None
+    """The highest that the sender knows, executed there or not."""
     delivered: U64
     proposed: Heights
     """Heights above `delivered` for which the sender holds a proposal of its view."""
     uncertified: Heights
     """Executed heights for which the sender lacks a certificate."""
-    asks: bool
-    """The sender wants to hear statuses in return (it has just started without memory)."""
+    asks: Nonce
+    """The sender has just started without memory and wants a status in return that shows this; else empty."""
+    answers: Nonce
+    """What the receiver asked with, so that it knows that this status is no older than its question."""
     sender: PublicKey
     signature: Signature
 

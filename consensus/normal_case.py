@@ -108,7 +108,8 @@ def advance_slot(state: State, slot: Slot) -> None:
 def _refuse(state: State, slot: Slot) -> None:
     # In the view of the decision or below it, only the primary is at fault, or we are late. Above it, a
     # quorum of view changes hid a prepared certificate: the assumption of at most f faulty is broken.
-    if state.view > slot.committed_view:
+    # Where only the ledger tells of the decision, its view is unknown: nothing is voted for, nor concluded.
+    if slot.committed_view is not None and state.view > slot.committed_view:
         state.halt(
             f"height {slot.height}: view {state.view} proposes anew what was decided in view "
             f"{slot.committed_view}: more than f replicas are faulty; compare the ledgers of all nodes"
@@ -128,8 +129,8 @@ def _ask_check(state: State, slot: Slot) -> None:
     payload, parents = slot.payload(), state.parents(slot.height)
     if slot.check is not Check.UNASKED or slot.digest is None or payload is None:
         return
-    if slot.committed is not None or (slot.height <= state.delivered and slot.claim is None):
-        slot.check = Check.VALID  # decided already: nothing to judge
+    if slot.committed is not None:
+        slot.check = Check.VALID  # it is what was decided: nothing to judge
     elif parents is None or slot.height <= state.delivered:
         return
     elif payload == GAP:
@@ -138,7 +139,7 @@ def _ask_check(state: State, slot: Slot) -> None:
         slot.check = Check.ASKED
         proposer, fresh = state.rules.primary(state.view, slot.height), slot.claim is not None
         state.out.check.append(
-            Candidate(slot.height, state.view, proposer, payload, slot.digest, parents, fresh)
+            Candidate(slot.height, state.view, proposer, payload, slot.digest, parents, fresh, state.base)
         )
 
 

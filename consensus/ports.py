@@ -16,6 +16,9 @@ class VoteStore(Protocol):
     def load(self) -> Iterable[tuple[bytes, bytes]]:
         """Return all rows."""
 
+    def get(self, key: bytes) -> bytes | None:
+        """Return one row, or None; rarely asked."""
+
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         """Write all of it or nothing, durable when this returns; raise if that failed.
 

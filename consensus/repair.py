@@ -6,6 +6,8 @@ and `nudge` change it, through the effects of the step that calls them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
 from consensus import checkpoints
@@ -29,19 +31,23 @@ from consensus.state import State
 from consensus.votes import BIRTH, Birth
 
 
-def build_status(state: State, *, asks: bool) -> Status:
-    """Return a signed account of where this replica stands."""
+def build_status(state: State, answers: bytes = b"") -> Status:
+    """Return a signed account of where this replica stands.
+
+    `answers` is what a replica without memory asked with: so it knows that the answer is not an old one.
+    """
     above = sorted(height for height in state.slots if height > state.delivered)
     proposed = tuple(height for height in above if state.slots[height].digest is not None)
     status = Status(
         state.epoch.first,
         state.view,
         state.active,
-        state.certificate,
+        state.highest,
         state.delivered,
         proposed,
         tuple(sorted(state.headers.keys() - state.recent.keys()))[: 2 * state.rules.window],
-        asks,
+        state.nonce if state.listening else b"",
+        answers,
         state.me,
         UNSIGNED,
     )
@@ -50,7 +56,7 @@ def build_status(state: State, *, asks: bool) -> Status:
 
 def nudge(state: State, event: Nudge) -> None:
     """Say where we stand; while waiting for a new view, repeat our view change."""
-    state.send(build_status(state, asks=state.listening), event.to)
+    state.send(build_status(state), event.to)
     own = state.view_changes.get(state.me)
     if not state.active and own is not None and _is_current(state, own):
         state.send(own, event.to)
@@ -62,7 +68,7 @@ def answer_status(state: State, status: Status) -> None:
         checkpoints.learn(state, status.certificate)
     _listen(state, status)
     if status.asks:
-        state.send(build_status(state, asks=False), status.sender)
+        state.send(build_status(state, status.asks), status.sender)
     for message in _lacking(state, status):
         state.send(message, status.sender)
 
@@ -70,8 +76,8 @@ def answer_status(state: State, status: Status) -> None:
 def _lacking(state: State, status: Status) -> list[Message]:
     found: list[Message] = []
     theirs = certificate_height(status.certificate)
-    if state.certificate is not None and state.certified > theirs:
-        found.append(state.certificate)
+    if state.highest is not None and state.highest.height > theirs:
+        found.append(state.highest)
     for height in status.uncertified:
         vote = state.checkpoints.get(height, {}).get(state.me)
         found += [item for item in (state.recent.get(height) or vote,) if item is not None]
@@ -120,33 +126,43 @@ def _listen(state: State, status: Status) -> None:
     """While without memory, hear a quorum of the epoch (ourselves included) before ever voting again.
 
     Whom we hear must stand where we do: with its next height in our epoch, and known to us to be in it. Only
-    then did our former self not take part in a later one.
+    then did our former self not take part in a later one. It must answer what this very start asked: an
+    older status tells nothing of what was voted for since.
     """
     voting = state.epoch.validators
     if state.heard is None or state.me not in voting or status.sender not in voting:
         return
+    if status.sender == state.me:
+        return
     following = status.delivered + 1
     here = status.epoch == state.epoch.first == state.rules.epoch(following).first
-    if status.sender == state.me or not here or not state.rules.is_settled(following):
-        state.heard.pop(status.sender, None)
-        return
-    state.heard[status.sender] = certificate_height(status.certificate)
+    if not here or not state.rules.is_settled(following):
+        state.heard.discard(status.sender)
+    elif status.answers == state.nonce:
+        state.heard.add(status.sender)
     if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):
-        # Whatever we certified before the wipe, a replica among these executed it, and nobody executes
-        # more than W above its certificate; our lost votes lie at most another W above.
-        settle_birth(state, max(state.heard.values()) + 2 * state.rules.window)
+        # Whatever we certified before the wipe, a replica among these executed it: so our lost votes are of
+        # this epoch or an earlier one. Which they were, and which views we left, nobody can tell any more.
+        settle_birth(state, state.epoch.first)
 
 
-def settle_birth(state: State, abstain_to: int) -> None:
-    """Start voting above a height, and remember durably that this store is no longer new."""
-    state.heard, state.abstain_to = None, abstain_to
-    state.out.put[BIRTH] = encode(Birth(abstain_to))
+def settle_birth(state: State, silent: int | None) -> None:
+    """Remember durably that this store is no longer new, and in which epoch it gives no votes, if in any."""
+    state.heard, state.silent = None, silent
+    state.out.put[BIRTH] = encode(Birth(silent))
 
 
-def answer_fetch(state: State, fetch: Fetch) -> PayloadReply | None:
-    """Return the payload that a peer asks for, if it is in flight here or was a moment ago."""
+def answer_fetch(state: State, fetch: Fetch, read: Callable[[int, bytes], bytes | None]) -> PayloadReply | None:
+    """Return the payload that a peer asks for, if it is in flight here or was a moment ago.
+
+    `read` looks into the vote store (height, digest): what a vote of ours promises is always there.
+    """
     slot = state.slots.get(fetch.height) or state.retired.get(fetch.height)
-    payload = slot.payloads.get(fetch.payload_digest) if slot is not None else None
+    if slot is None:
+        return None
+    payload = slot.payloads.get(fetch.payload_digest)
+    if payload is None and fetch.payload_digest in slot.stored:
+        payload = read(fetch.height, fetch.payload_digest)
     return PayloadReply(fetch.height, payload) if payload is not None else None
 
 

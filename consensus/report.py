@@ -12,7 +12,7 @@ from consensus.state import State
 def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> dict[str, Any]:
     """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago.
 
-    `phase` is one of halted, listening, behind, abstaining, view-change, new-view, checkpoints, executing,
+    `phase` is one of halted, listening, behind, silent, view-change, new-view, checkpoints, executing,
     idle, proposal, payload, check, prepares, commits; `says` words it.
     """
     height = min(state.delivered + 1, state.top)
@@ -30,6 +30,7 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
         "view": state.view,
         "active": state.active,
         "primary": state.rules.primary(state.view, height).hex(),
+        "passed_over": [key.hex() for key in validators if key not in state.rules.leaders(height)],
         "validator": state.me in validators,
         "validators": len(validators),
         "quorum": state.rules.quorum(height),
@@ -54,11 +55,11 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
     if state.halted:
         return "halted", f"halted: {state.halted}", set()
     if state.listening and state.heard is not None:
-        return "listening", _listening(others), others - state.heard.keys()
+        return "listening", _listening(others), others - state.heard
     if state.behind is not None:
         return "behind", f"behind: blocks up to {state.behind.height} are certified, syncing", set()
-    if state.me in state.rules.validators(height) and height <= state.abstain_to:
-        return "abstaining", _abstaining(height, state.abstain_to), set()
+    if state.me in state.rules.validators(height) and not state.votes_on(height):
+        return "silent", SILENT, set()
     if not state.active:
         return _changing(state, others)
     if state.executed > state.certified and state.delivered == state.executed:
@@ -70,11 +71,10 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
     return _voting(state, state.slots.get(height), others)
 
 
-def _abstaining(height: int, last: int) -> str:
-    return (
-        f"vote store was empty: it gives no votes up to height {last} (now {height}), on which it may have "
-        "voted before; if too few others are left to get there, see After a wipe in consensus/README.md"
-    )
+SILENT = (
+    "this key's votes were lost with its data directory: it follows and signs checkpoints, and votes on "
+    "nothing until another validator set is in force; move the seat to a new key: assent validator rejoin"
+)
 
 
 def _listening(others: set[bytes]) -> str:

@@ -14,25 +14,30 @@ from consensus.state import State
 from consensus.votes import Accepted, Committing, Memory
 
 
-def revive(rules: Rules, signer: Signer, head: Head, memory: Memory, *, first_start: bool) -> Replica:
+def revive(
+    rules: Rules, signer: Signer, head: Head, memory: Memory, *, first_start: bool, nonce: bytes
+) -> Replica:
     """Return a replica that continues from its ledger and votes; raise VotesDamaged if they do not fit.
 
     A store without a birth record is new or was wiped. On a first start it votes at once; otherwise it
-    listens first and abstains from heights that it may have voted on before.
+    listens first, asking with `nonce` (16 bytes that nobody can foresee), and then gives no vote in the epoch
+    that it finds itself in: it may have voted in it before.
     """
     replica = Replica(rules, signer, head)
     state = replica.state
     _restore_epoch(state, memory)
     if memory.birth is not None:
-        state.abstain_to = memory.birth.abstain_to
+        state.silent = memory.birth.silent
     elif first_start:
-        repair.settle_birth(state, 0)
+        repair.settle_birth(state, None)
     else:
-        state.heard = {}
+        state.heard, state.nonce = set(), nonce
     state.accused = {b"e" + key for key in memory.evidence}
     _restore_view(state, memory)
     for height in sorted(memory.accepted.keys() | memory.committing.keys() | memory.payloads.keys()):
         _restore_height(state, memory, height)
+    for height, payload in head.payloads.items():
+        _restore_decided(state, height, payload)
     for height in sorted(state.headers):
         checkpoints.repeat_checkpoint(state, height)
     return replica
@@ -66,6 +71,14 @@ def _restore_view(state: State, memory: Memory) -> None:
         if change.epoch == state.epoch.first and change.view > state.view:
             state.view, state.active, state.reproposals = change.view, False, {}
     state.good_view = state.view
+
+
+def _restore_decided(state: State, height: int, payload: bytes) -> None:
+    """Know what was decided at an executed height, so that no view can propose another payload for it."""
+    slot = state.slot(height)
+    if slot is not None:
+        slot.committed = payload_digest(payload)
+        slot.keep_payload(payload)
 
 
 def _restore_height(state: State, memory: Memory, height: int) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chain.primitives.certificate import Epoch, fault_bound, quorum
 from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import ConfigError
+from chain.primitives.leadership import leaders, primary
 
 WINDOW_MAX = 32
 ROTATION_MAX = 1_000_000
 _REMEMBERED_MAX = 256
+
+
+def _nobody(_height: int) -> tuple[bytes, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,16 @@ class Rules:
     known for any other height in 0..2^64-1."""
     settled: Callable[[], int]
     """The highest height whose epoch is final: W above the last executed one; it never falls."""
-    window: int = 8
+    window: int
     """W: heights in flight above the last certified height, 1..32."""
-    rotation: int = 16
-    """Heights after which the primary changes within a view; bounds a censoring primary's tenure."""
+    rotation: int
+    """R: heights after which the primary changes within a view; bounds a censoring primary's tenure."""
+    passed_over: Callable[[int], Sequence[bytes]] = _nobody
+    """Height -> validators that were replaced as primary lately, the latest last: final up to `settled`."""
     _remembered: dict[int, Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _leaders: dict[int, tuple[bytes, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse parameters out of range (ConfigError)."""
@@ -59,10 +69,21 @@ class Rules:
         """Return the set that votes on a height."""
         return self.epoch(height).validators
 
+    def leaders(self, height: int) -> tuple[bytes, ...]:
+        """Return the validators of a height that are not passed over, in primary order: n - f at least."""
+        known = self._leaders.get(height)
+        if known is None:
+            final = self.is_settled(height)
+            known = leaders(self.validators(height), self.passed_over(min(height, U64_MAX)))
+            if final:
+                if len(self._leaders) >= _REMEMBERED_MAX:
+                    self._leaders.clear()
+                self._leaders[height] = known
+        return known
+
     def primary(self, view: int, height: int) -> bytes:
-        """Return who proposes `height` in `view`: validators[(view + height // rotation) mod n]."""
-        validators = self.validators(height)
-        return validators[(view + height // self.rotation) % len(validators)]
+        """Return who proposes `height` in `view`: leaders[(view + height // rotation) mod their number]."""
+        return primary(self.leaders(height), view, height, self.rotation)
 
     def quorum(self, height: int) -> int:
         """Return floor((n+f)/2)+1 for the set that votes on `height`."""

@@ -36,11 +36,11 @@ class Slot:
     """Our latest prepared certificate: durable, and shown in every view change."""
     committed: bytes | None = None
     """Payload digest that a quorum committed: final."""
-    committed_view: int = 0
-    """View in which that quorum committed it."""
+    committed_view: int | None = None
+    """View in which that quorum committed it; None when only the ledger tells that it was."""
     payloads: dict[bytes, bytes] = field(default_factory=dict)
     stored: set[bytes] = field(default_factory=set)
-    """Digests of the payloads that are in the vote store."""
+    """Digests of the payloads that are in the vote store: promised by a PREPARE of ours, however old."""
 
     def leave_view(self) -> None:
         """Forget what belongs to one view only; prepared, committed, commits and payloads stay."""
@@ -52,7 +52,10 @@ class Slot:
         self.digest, self.claim = digest, claim
 
     def keep_payload(self, payload: bytes) -> None:
-        """Hold a payload; of those that nothing here refers to, only a few are kept."""
+        """Hold a payload; of those that nothing refers to now, only a few are kept.
+
+        What a vote of ours promises is let go from here, too: it is read again from the vote store.
+        """
         self.payloads[payload_digest(payload)] = payload
         if len(self.payloads) > PAYLOADS_MAX:
             needed = {self.digest, self.committed, self.prepared.payload_digest if self.prepared else None}

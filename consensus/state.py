@@ -56,15 +56,19 @@ class State:
         """The latest of each sender."""
         self.new_view: NewView | None = None
         self.reproposals: dict[int, bytes] = {}
+        self.base = self._below_epoch()
+        """The height above which this view began: certified for all who entered it."""
         self.fresh_from = 1
         """First height that this view leaves to fresh proposals."""
         self.future: dict[tuple[bytes, str, int], Proposal | Prepare | Commit] = {}
         """What comes too early, one per sender, kind and height up to 2W ahead."""
         self.pending = False
-        self.abstain_to = 0
-        """No votes up to this height: they may have been cast before a wipe."""
-        self.heard: dict[bytes, int] | None = None
-        """While starting without memory: certified height that each replica showed us."""
+        self.silent: int | None = None
+        """First height of the epoch that votes were lost in: in it and before, none is cast any more."""
+        self.heard: set[bytes] | None = None
+        """While starting without memory: who showed us lately that it stands where we do."""
+        self.nonce = b""
+        """What this run asks for statuses with: an answer that shows it is no older than this start."""
         self.accused: set[bytes] = set()
         self.halted = ""
         self.out = Effects()
@@ -75,6 +79,11 @@ class State:
     def certified(self) -> int:
         """The last certified height."""
         return certificate_height(self.certificate)
+
+    @property
+    def highest(self) -> Certificate | None:
+        """The highest certificate known here, of an executed height or not."""
+        return self.certificate if self.target is None else self.target
 
     @property
     def behind(self) -> Certificate | None:
@@ -88,7 +97,9 @@ class State:
 
     def votes_on(self, height: int) -> bool:
         """Tell whether this replica may vote on a height."""
-        return self.heard is None and height > self.abstain_to and self.rules.is_validator(self.me, height)
+        if self.heard is not None or not self.rules.is_validator(self.me, height):
+            return False
+        return self.silent is None or self.rules.epoch(height).first > self.silent
 
     def waiting(self) -> Wait | None:
         """Return what others owe us now, or None: then no timer runs."""
@@ -120,7 +131,8 @@ class State:
         if decided or self.rules.primary(self.view, height) != self.me:
             return None
         parents = self.parents(height)
-        return None if parents is None else Turn(height, self.view, parents, height - 1 - self.delivered)
+        ahead = height - 1 - self.delivered
+        return None if parents is None else Turn(height, self.view, parents, ahead, self.base)
 
     def asking(self) -> list[ViewChange]:
         """Return the latest view change of each validator of this epoch that sent one."""
@@ -197,9 +209,13 @@ class State:
         self.epoch = epoch
         self.leave_view(0, active=True)
         self.good_view, self.new_view, self.fresh_from = 0, None, self.certified + 1
+        self.base = self._below_epoch()
         kept = {key: change for key, change in self.view_changes.items() if change.epoch >= epoch.first}
         self.view_changes = kept
         self.out.put[EPOCH] = encode(self.certificate)
+
+    def _below_epoch(self) -> int:
+        return max(self.epoch.first - 1, 0)
 
     def leave_view(self, view: int, *, active: bool) -> None:
         """Move to a view; what was proposed in the one before is void unless it was prepared."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from chain.primitives.codec import encode
 from consensus.checkpoints import learn
 from consensus.events import Expired
-from consensus.messages import UNSIGNED, NewView, ViewChange
+from consensus.messages import UNSIGNED, NewView, ViewChange, certificate_height
 from consensus.selection import base_height, choose_reproposals, select_quorum, view_to_join
 from consensus.state import State
 from consensus.votes import NEW_VIEW, VIEW_CHANGE
@@ -28,7 +30,12 @@ def _ask_for(state: State, view: int) -> None:
 
 
 def on_view_change(state: State, change: ViewChange) -> None:
-    """Keep the latest view change of each sender; one of a later epoch waits until we are there."""
+    """Keep the latest view change of each sender; one of a later epoch waits until we are there.
+
+    Its certificate is learnt whatever becomes of it: a replica that shows a certificate to one leader after
+    another, and to nobody else, would otherwise decide for ever who can lead.
+    """
+    _learn_all(state, (change,))
     known = state.view_changes.get(change.sender)
     if known is None or (known.epoch, known.view) < (change.epoch, change.view):
         if change.epoch >= state.epoch.first:
@@ -51,23 +58,32 @@ def try_lead(state: State) -> None:
     if state.active or own is None or own.view != state.view or not state.votes_on(state.certified + 1):
         return
     asking = [change for change in state.asking() if change.view == state.view]
-    base = base_height(asking)
-    quorum = state.rules.quorum(base + 1)
-    if len(asking) < quorum or state.rules.primary(state.view, base + 1) != state.me:
+    chosen = _quorum_to_lead(state, asking)
+    if chosen is None:
         return
-    chosen = select_quorum(asking, quorum)
     unsigned = NewView(state.epoch.first, state.view, chosen, choose_reproposals(chosen), state.me, UNSIGNED)
     message = state.sign(unsigned)
     state.send(message)
     _enter(state, message)
 
 
+def _quorum_to_lead(state: State, asking: list[ViewChange]) -> tuple[ViewChange, ...] | None:
+    """Return a quorum whose highest certificate makes us the leader, of those the one with the highest.
+
+    Any quorum will do: who leads must not hang on a certificate that one replica shows to some only.
+    """
+    for base in sorted({certificate_height(change.certificate) for change in asking}, reverse=True):
+        below = [change for change in asking if certificate_height(change.certificate) <= base]
+        quorum = state.rules.quorum(base + 1)
+        if len(below) >= quorum and state.rules.primary(state.view, base + 1) == state.me:
+            return select_quorum(below, quorum)
+    return None
+
+
 def on_new_view(state: State, message: NewView) -> None:
     """Enter a view that a quorum asked for, unless we are in it or above it already."""
     if message.epoch > state.epoch.first:
-        for change in message.view_changes:  # they prove how far behind we are
-            if change.certificate is not None:
-                learn(state, change.certificate)
+        _learn_all(state, message.view_changes)  # they prove how far behind we are
     if state.is_news(message):
         _enter(state, message)
 
@@ -76,7 +92,11 @@ def _enter(state: State, message: NewView) -> None:
     state.leave_view(message.view, active=True)
     state.out.put[NEW_VIEW] = encode(message)
     adopt_view(state, message)
-    for change in message.view_changes:
+    _learn_all(state, message.view_changes)
+
+
+def _learn_all(state: State, changes: Iterable[ViewChange]) -> None:
+    for change in changes:
         if change.certificate is not None and change.certificate.height > state.certified:
             learn(state, change.certificate)
 
@@ -85,4 +105,5 @@ def adopt_view(state: State, message: NewView) -> None:
     """Take over what a new view prescribes."""
     state.new_view = message
     state.reproposals = dict(message.reproposals)
-    state.fresh_from = base_height(message.view_changes) + len(message.reproposals) + 1
+    state.base = base_height(message.view_changes)
+    state.fresh_from = state.base + len(message.reproposals) + 1

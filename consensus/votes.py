@@ -34,8 +34,8 @@ _ACCEPTED, _COMMITTING, _PAYLOAD = b"a", b"c", b"p"
 class Birth:
     """This vote store exists since its replica first voted; a store without it may have been wiped."""
 
-    abstain_to: U64
-    """Votes up to this height may have been lost in a wipe: they are not cast again."""
+    silent: U64 | None
+    """First height of the epoch in which votes were lost in a wipe: none is cast in it any more."""
 
 
 @record("accepted", max_bytes=1_024)

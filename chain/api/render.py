@@ -21,6 +21,7 @@ def header_json(header: Header) -> dict[str, Any]:
         "parent": header.parent.hex(),
         "time": header.time,
         "view": header.view,
+        "base": header.base,
         "proposer": header.proposer.hex(),
         "batchRoot": header.batch_root.hex(),
         "stateRoot": header.state_root.hex(),

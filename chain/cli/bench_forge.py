@@ -67,6 +67,7 @@ class Forge:
         batch = Batch(
             height=head.height + 1,
             view=0,
+            base=0,
             proposer=self.genesis.validator_keys[0],
             time=head.time + BLOCK_MS,
             tx_ids=tuple([candidate.id for candidate in candidates]),

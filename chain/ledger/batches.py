@@ -77,9 +77,11 @@ def check_block(block: Block, parent_time: int, *, signatures_checked: bool) -> 
         batch = read_batch(block.payload, header.height)
     except BatchInvalid as error:
         raise BlockInvalid(f"{what}: {error}") from None
-    stated = (batch.view, batch.proposer) if batch else (0, ZERO_HASH)
-    if (*stated, batch_time(batch, parent_time)) != (header.view, header.proposer, header.time):
-        raise BlockInvalid(f"{what}: view, proposer or time of the batch are not the header's")
+    # a gap states none of it: view and base are then those of the header below, which execution compares
+    stated = (batch.view, batch.base, batch.proposer) if batch else (header.view, header.base, ZERO_HASH)
+    shown = (header.view, header.base, header.proposer, header.time)
+    if (*stated, batch_time(batch, parent_time)) != shown:
+        raise BlockInvalid(f"{what}: view, base, proposer or time of the batch are not the header's")
     ids = batch.tx_ids if batch else ()
     if batch_root(ids) != header.batch_root:
         raise BlockInvalid(f"{what}: the batch does not hash to the header's batch root")

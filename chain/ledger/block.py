@@ -84,12 +84,14 @@ class Candidate:
 class Batch:
     """The payload consensus orders: which transactions, in which order, at what time.
 
-    View and proposer are those of the first proposal, so the header is the same at every replica even
+    View, base and proposer are those of the first proposal, so the header is the same at every replica even
     when a view change proposes the batch again. An empty payload (b"") fills a gap after a view change.
     """
 
     height: U64
     view: U64
+    base: U64
+    """The height above which that view began: what every replica in it holds a certificate of."""
     proposer: PublicKey
     time: U64
     """Milliseconds since the epoch; greater than the parent's."""
@@ -120,7 +122,11 @@ class Header:
     """Hash of the header below; the chain id at height 0."""
     time: U64
     view: U64
+    """The batch's; a gap has that of the header below."""
+    base: U64
+    """Likewise: with the views they tell which primaries were replaced (chain/ledger/passing.py)."""
     proposer: PublicKey
+    """Zeros for a gap."""
     batch_root: Hash
     """Merkle root over the transaction ids of the batch."""
     state_root: Hash

@@ -31,6 +31,7 @@ class Step:
 
 def make_header(
     parent: bytes,
+    below: Header | None,
     height: int,
     time: int,
     batch: Batch | None,
@@ -39,12 +40,14 @@ def make_header(
     validators: bytes,
     protocol_version: int,
 ) -> Header:
-    """Return the header of an executed batch; a gap has view 0 and no proposer."""
+    """Return the header of an executed batch; a gap has view and base of the header `below`, no proposer."""
+    seen = batch or below
     return Header(
         height=height,
         parent=parent,
         time=time,
-        view=batch.view if batch else 0,
+        view=seen.view if seen else 0,
+        base=seen.base if seen else 0,
         proposer=batch.proposer if batch else ZERO_HASH,
         batch_root=batch_root(batch.tx_ids if batch else ()),
         state_root=ZERO_HASH if root is None else root[0],

@@ -59,7 +59,7 @@ class Limits:
     """How many heights ahead of its inclusion a transaction's `valid_until` may lie."""
     consensus_window: Annotated[int, Bound(1, 32)] = 8
     """Heights that may be in flight above the last certified one."""
-    rotation: Annotated[int, Bound(1, 1_000_000)] = 100
+    rotation: Annotated[int, Bound(1, 1_000_000)] = 16
     """Heights after which the next validator becomes primary."""
     max_clock_skew_ms: Annotated[int, Bound(100, 600_000)] = 5_000
     """How far ahead of a validator's clock a batch's time may lie, in milliseconds."""

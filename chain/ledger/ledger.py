@@ -22,13 +22,14 @@ from chain.ledger.blockrows import Step, block_rows, make_header, next_head
 from chain.ledger.executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
 from chain.ledger.finals import RecentIds
 from chain.ledger.genesis import Genesis, Limits
+from chain.ledger.passing import pass_over
 from chain.ledger.prover import Prover
 from chain.ledger.queries import Queries
 from chain.ledger.rebuild import SYNC_EVERY, begin_rebuild, finish_rebuild, ordered
 from chain.ledger.records import Row
 from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
-from chain.ledger.schedule import Announcement, Schedule, announce, founding
+from chain.ledger.schedule import Announcement, Schedule, announce, founding, put_passed
 from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, NewestState, TreeState, member_of, node_loader
 from chain.ledger.statenode import Ref
@@ -191,6 +192,10 @@ class Ledger:
         """Return the validators of a height and since when they are in force; see `settled_height`."""
         return self.schedule.epoch_at(height)
 
+    def passed_over_at(self, height: int) -> tuple[bytes, ...]:
+        """Return who does not lead at a height though it validates, the latest charged last."""
+        return self.schedule.passed_over(height)
+
     def validator_keys_at(self, height: int) -> tuple[bytes, ...]:
         """Return the public keys of those who certify a height, in primary order."""
         return self.schedule.set_at(height).keys
@@ -303,6 +308,7 @@ class Ledger:
         change = self._state.change(0, writes, self.store.records())
         header = make_header(
             genesis.chain_id,
+            None,
             0,
             genesis.time,
             None,
@@ -339,11 +345,16 @@ class Ledger:
         execution = execute_batch(self._runtime, self._state, context, candidates)
         entry = executed_at(height, tip.head, execution)
         announced = announce(self.schedule, self.genesis, height, execution.writes)
+        founded = self.genesis.limits
+        window, rotation = founded.consensus_window, founded.rotation
+        if passed := pass_over(self.schedule, height, tip.header, batch, window, rotation):
+            put_passed(announced, passed)
         named = announced.sets[0] if announced.sets else self.schedule.set_at(self.settled_height + 1)
         writes = {**execution.writes, **window_writes(height, entry), **announced.entries}
         change = self._state.change(height, writes, self.store.records())
         header = make_header(
             tip.head.header_hash,
+            tip.header,
             height,
             time,
             batch,

@@ -23,7 +23,7 @@ from chain.ledger.records import Row
 from chain.ledger.state import NewestState, entries
 from chain.ledger.store import Store
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
-from chain.primitives.codec import Bound, decode, encode, record
+from chain.primitives.codec import U64, Bound, PublicKey, decode, encode, record
 from chain.primitives.errors import ConfigError, DecodeError
 from chain.primitives.execution import StateKey, map_key, var_key
 from chain.primitives.values import Value, decode_value, encode_value
@@ -42,7 +42,7 @@ LIMITS_MALFORMED, LIMIT_FIXED, LIMIT_RANGE = "LIMITS_MALFORMED", "LIMIT_FIXED", 
 SETS = "validators"
 """Entries of sets are those of a Map of this name: height from which it is in force (8 bytes) -> set."""
 _REFUSED = b"refused"
-_SETS, _LIMITS = (map_key(name, bytes(8))[:-8] for name in (SETS, "limits"))
+_SETS, _LIMITS, _PASSED = (map_key(name, bytes(8))[:-8] for name in (SETS, "limits", "passed-over"))
 _NODES_KEY, _LIMITS_KEY = (GOVERNANCE_CONTRACT, var_key("nodes")), (GOVERNANCE_CONTRACT, var_key("limits"))
 
 
@@ -51,6 +51,13 @@ class ValidatorSet:
     """Who certifies headers from some height on, in primary order."""
 
     validators: Annotated[tuple[Validator, ...], Bound(1, VALIDATORS_MAX)]
+
+
+@record("passed-over", max_bytes=8_192)
+class PassedOver:
+    """Who does not lead from some height on, and up to which height, the latest charged last."""
+
+    charges: Annotated[tuple[tuple[PublicKey, U64], ...], Bound(0, VALIDATORS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,15 @@ class LimitsFrom:
     limits: Limits
 
 
+@dataclass(frozen=True, slots=True)
+class PassedFrom:
+    """Who does not lead, and the height from which that is in force."""
+
+    first: int
+    charges: tuple[tuple[bytes, int], ...]
+    """(key, last height), the latest charged last."""
+
+
 @dataclass(slots=True)
 class Announcement:
     """What one block does to the schedule."""
@@ -90,10 +106,13 @@ class Announcement:
     entries: dict[StateKey, bytes] = field(default_factory=dict)
     """State entries to write with the block."""
     sets: tuple[SetFrom, ...] = ()
-    """At most one, as is `limits`."""
+    """At most one, as are `limits` and `passed`."""
     limits: tuple[LimitsFrom, ...] = ()
+    passed: tuple[PassedFrom, ...] = ()
     listed: bool = False
     """Whether governance's list of nodes was written."""
+    refused: bool = False
+    """Whether a wish is not followed."""
 
 
 class _Refused(Exception):
@@ -106,7 +125,7 @@ class Schedule:
     The newest entries are kept in memory, so that they can be asked for whatever happens to the rows below.
     """
 
-    __slots__ = ("_limits", "_sets", "_store", "revision")
+    __slots__ = ("_limits", "_passed", "_sets", "_store", "revision")
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -114,20 +133,23 @@ class Schedule:
         """Grows with every block that changes sets, limits or the list of nodes."""
         self._sets: tuple[SetFrom, ...] = ()
         self._limits: tuple[LimitsFrom, ...] = ()
+        self._passed: tuple[PassedFrom, ...] = ()
 
     def load(self) -> None:
         """Take what the state says; call when the ledger opens, or after its state was replaced."""
         self._sets = tuple(_set_from(*row) for row in self._newest(_SETS))
         self._limits = tuple(_limits_from(*row) for row in self._newest(_LIMITS))
+        self._passed = tuple(_passed_from(*row) for row in self._newest(_PASSED))
         self.revision += 1
-        if not self._sets or not self._limits:
+        if not self._sets or not self._limits or not self._passed:
             raise DataDamaged("ledger: no validator set or limits are stored; run `assent node rebuild`")
 
     def extend(self, announced: Announcement) -> None:
         """Take over what a block announced, once it is stored."""
         self._sets = (*self._sets, *announced.sets)[-REMEMBERED_MAX:]
         self._limits = (*self._limits, *announced.limits)[-REMEMBERED_MAX:]
-        self.revision += announced.entries != {} or announced.listed
+        self._passed = (*self._passed, *announced.passed)[-REMEMBERED_MAX:]
+        self.revision += bool(announced.sets or announced.limits or announced.refused or announced.listed)
 
     def set_at(self, height: int) -> SetFrom:
         """Return who certifies this height; above head + W, as far as is known."""
@@ -149,6 +171,15 @@ class Schedule:
         place = bisect_right(self._limits, height, key=_first)
         found = self._limits[place - 1] if place else _limits_from(*self._entry(_LIMITS, height))
         return found.limits
+
+    def passed_from(self, height: int) -> PassedFrom:
+        """Return who was charged when it comes to a height, forgotten ones included."""
+        place = bisect_right(self._passed, height, key=_first)
+        return self._passed[place - 1] if place else _passed_from(*self._entry(_PASSED, height))
+
+    def passed_over(self, height: int) -> tuple[bytes, ...]:
+        """Return who does not lead at a height, the latest charged last; above head + W, as far as is known."""
+        return tuple([key for key, until in self.passed_from(height).charges if until >= height])
 
     def sets(self, first: int = 0) -> list[SetFrom]:
         """Return every set that comes into force at height `first` or later, in order."""
@@ -201,7 +232,7 @@ class Schedule:
         return found if newest is None else found[::-1]
 
 
-def _first(item: SetFrom | LimitsFrom) -> int:
+def _first(item: SetFrom | LimitsFrom | PassedFrom) -> int:
     return item.first
 
 
@@ -213,11 +244,16 @@ def _limits_from(key: bytes, row: bytes) -> LimitsFrom:
     return LimitsFrom(rows.height_of(key), decode(Limits, row))
 
 
+def _passed_from(key: bytes, row: bytes) -> PassedFrom:
+    return PassedFrom(rows.height_of(key), decode(PassedOver, row).charges)
+
+
 def founding(genesis: Genesis) -> Announcement:
     """Return the schedule that height 0 begins with."""
     announced = Announcement()
     _put_set(announced, SetFrom(0, genesis.validators))
     _put_limits(announced, LimitsFrom(0, genesis.limits))
+    put_passed(announced, PassedFrom(0, ()))
     return announced
 
 
@@ -258,9 +294,16 @@ def _put_limits(announced: Announcement, item: LimitsFrom) -> None:
     announced.entries[NAMESPACE, rows.at(_LIMITS, item.first)] = encode(item.limits)
 
 
+def put_passed(announced: Announcement, item: PassedFrom) -> None:
+    """Let a block say who is passed over."""
+    announced.passed = (item,)
+    announced.entries[NAMESPACE, rows.at(_PASSED, item.first)] = encode(PassedOver(item.charges))
+
+
 def _refuse(announced: Announcement, height: int, what: str, refused: _Refused) -> None:
     note = {"height": height, "what": what, "code": str(refused)}
     announced.entries[NAMESPACE, _REFUSED] = encode_value(note)
+    announced.refused = True
 
 
 def _read_nodes(raw: bytes) -> tuple[Listed, ...]:

@@ -178,13 +178,16 @@ class ToyChain:
         )
         return Candidate.of(sign_transaction(body, toy_key(sender)))
 
-    def payload(self, candidates: Sequence[Candidate], *, time: int | None = None, view: int = 0) -> bytes:
+    def payload(
+        self, candidates: Sequence[Candidate], *, time: int | None = None, view: int = 0, base: int = 0
+    ) -> bytes:
         """Return the batch of these transactions for the next height, proposed by the first validator."""
         head = self.ledger.head_header
         return encode(
             Batch(
                 height=head.height + 1,
                 view=view,
+                base=base,
                 proposer=self.genesis.validator_keys[0],
                 time=head.time + 1_000 if time is None else time,
                 tx_ids=tuple(candidate.id for candidate in candidates),

@@ -32,8 +32,9 @@ def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> N
 def _batch_ids(block: Block) -> tuple[bytes, ...]:
     """Return the ids of the batch; a batch's time may lie below its header's, never above."""
     header, batch = block.header, decode(Batch, block.payload) if block.payload else None
-    said = (batch.height, batch.view, batch.proposer) if batch else (header.height, 0, ZERO_HASH)
+    gap = (header.height, header.view, header.base, ZERO_HASH)
+    said = (batch.height, batch.view, batch.base, batch.proposer) if batch else gap
     late = batch is not None and batch.time > header.time
-    if said != (header.height, header.view, header.proposer) or late:
+    if said != (header.height, header.view, header.base, header.proposer) or late:
         raise ProofInvalid(f"block {header.height}: its payload and its header tell different things")
     return batch.tx_ids if batch else ()

@@ -37,6 +37,7 @@ from chain.primitives.errors import AssentError
 from consensus.driver import Driver
 from consensus.events import Candidate as Proposal
 from consensus.events import Head
+from consensus.messages import NONCE_BYTES
 from consensus.rules import Rules
 from consensus.timing import Timing
 
@@ -106,7 +107,7 @@ class NodeCore:
         self._membership = (0, 0)
         """What the membership was last derived from."""
         self._leave_at: int | None = None
-        self.driver = self._make_driver()
+        self.driver = self._make_driver(ports.entropy(NONCE_BYTES))
         self._tick_at = 0
         self._flush_at: int | None = None
 
@@ -115,7 +116,7 @@ class NodeCore:
         """Whether this node is a validator at the next height to be certified."""
         return self._signer.public in self.ledger.epoch_at(self.ledger.certified_height + 1).validators
 
-    def _make_driver(self) -> Driver:
+    def _make_driver(self, nonce: bytes) -> Driver:
         genesis, limits = self.ledger.genesis, self.ledger.genesis.limits
         return Driver(
             rules=Rules(
@@ -124,6 +125,7 @@ class NodeCore:
                 lambda: self.ledger.settled_height,
                 limits.consensus_window,
                 limits.rotation,
+                self.ledger.passed_over_at,
             ),
             signer=self._signer,
             timing=self._timing,
@@ -132,6 +134,7 @@ class NodeCore:
             application=self._orderer,
             head=self._head(2 * limits.consensus_window),
             first_start=self._votes.first_start,
+            nonce=nonce,
         )
 
     def _head(self, back: int) -> Head:
@@ -144,7 +147,18 @@ class NodeCore:
         # a snapshot brought no headers further down, and no other certificates
         lacking = [height for height in found.keys() - held.keys() if self.ledger.read.header(height)]
         open_heights = [*lacking, *range(certified + 1, top + 1)]
-        return Head(held.get(certified), {height: self._header_hash(height) for height in open_heights}, held)
+        return Head(
+            held.get(certified),
+            {height: self._header_hash(height) for height in open_heights},
+            held,
+            {height: self._payload(height) for height in range(certified + 1, top + 1)},
+        )
+
+    def _payload(self, height: int) -> bytes:
+        payload = self.ledger.read.payload(height)
+        if payload is None:
+            raise DataDamaged(f"ledger: the batch of height {height} is missing; run `assent node rebuild`")
+        return payload
 
     def _header_hash(self, height: int) -> bytes:
         header = self.ledger.read.header(height)

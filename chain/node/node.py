@@ -177,7 +177,7 @@ class Node:
         return NodeCore(
             self.ledger,
             self._key,
-            Ports(self._clock, self._peers, self._workers, self, self._marker),
+            Ports(self._clock, self._peers, self._workers, self, self._marker, os.urandom),
             timing=Timing(
                 timeout_ms=pace.view_timeout_ms,
                 timeout_max_ms=max(pace.view_timeout_max_ms, pace.view_timeout_ms),

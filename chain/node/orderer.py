@@ -106,7 +106,7 @@ class Orderer:
         time = max(self._clock(), self._parent_time(turn.parents) + 1)
         ids = tuple([candidate.id for candidate in chosen])
         self._votes.promise(chosen, turn.height)
-        return encode(Batch(turn.height, turn.view, self._key, time, ids))
+        return encode(Batch(turn.height, turn.view, turn.base, self._key, time, ids))
 
     def check(self, candidate: Candidate) -> bool | None:
         """Judge a proposal; one that names transactions we lack waits until they are here.
@@ -208,7 +208,8 @@ class Orderer:
         return height == FIRST_HEIGHT or (self._ledger.announced and not parents)
 
     def _is_timely_and_new(self, candidate: Candidate, batch: Batch) -> bool:
-        if batch.view != candidate.view or batch.proposer != candidate.proposer:
+        said, due = (batch.view, batch.base), (candidate.view, candidate.base)
+        if said != due or batch.proposer != candidate.proposer:
             return False
         now = self._clock()
         self.skews_ms[candidate.proposer] = batch.time - now

@@ -96,6 +96,8 @@ class Ports:
     workers: Workers
     host: Host
     marker: Marker
+    entropy: Callable[[int], bytes]
+    """Returns so many random bytes that nobody can foresee."""
 
 
 # --- adapters -----------------------------------------------------------------------------------------

@@ -73,6 +73,10 @@ class DurableVotes:
         for key, value in self._store.iterate(prefix=_EVIDENCE):
             yield key[len(VOTES) :], value
 
+    def get(self, key: bytes) -> bytes | None:
+        """Return one row of votes."""
+        return self._store.get(self._row(key))
+
     def promised(self) -> Iterator[Candidate]:
         """Yield the transactions that earlier votes promised; call once, at start."""
         for key, row in self._store.iterate(prefix=_PROMISED):

@@ -62,7 +62,7 @@ class Machine:
         """Start the process on what the disk holds."""
         self.life += 1
         self.paused_until, self._wake_at, self._failure = 0, None, None
-        ports = Ports(self, Wire(self), self, self, self.marker)
+        ports = Ports(self, Wire(self), self, self, self.marker, self.cluster.random.randbytes)
         try:
             ledger = Ledger(self.disk, self.cluster.genesis, RUNTIME)
             core = NodeCore(

@@ -21,7 +21,15 @@ from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.values import decode_value, encode_value
 from consensus.driver import Driver
 from consensus.events import Candidate, Head, Turn
-from consensus.messages import Checkpoint, Commit, Prepare, Proposal, ViewChange, decode_message
+from consensus.messages import (
+    NONCE_BYTES,
+    Checkpoint,
+    Commit,
+    Prepare,
+    Proposal,
+    ViewChange,
+    decode_message,
+)
 from consensus.rules import Rules
 from consensus.timing import Timing
 from consensus.votes import Evidence
@@ -43,6 +51,9 @@ class MemoryVotes:
 
     def load(self) -> list[tuple[bytes, bytes]]:
         return sorted(self.rows.items())
+
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
 
     def write(self, puts: Any, deletes: Any) -> None:
         failure, self.fail_next = self.fail_next, ""
@@ -120,7 +131,8 @@ class Ledger:
         lowest = max(1, top - 15)
         held = {height: item for height, item in self.certificates.items() if height >= lowest}
         headers = {at: self.headers[at - 1] for at in range(lowest, self.height + 1) if at not in held}
-        return Head(self.certificates.get(top), headers, held)
+        payloads = {at: self.payloads[at - 1] for at in range(top + 1, self.height + 1)}
+        return Head(self.certificates.get(top), headers, held, payloads)
 
 
 class Node:
@@ -175,6 +187,7 @@ class Node:
             application=self,
             head=self.ledger.head(),
             first_start=self.first_start,
+            nonce=self.cluster.random.randbytes(NONCE_BYTES),
         )
         self.call(lambda driver, now: driver.start(now))
         self._tick(self.life)

@@ -153,10 +153,10 @@ def test_09_no_timer_runs_before_a_quorum_asks_for_a_view() -> None:
     cluster.submit(nodes=[alone])
     cluster.filters = [lambda a, _b, m: not (a is alone and isinstance(m, ViewChange))]
     for node in cluster.nodes[1:3]:  # it hears them, but they have no reason to ask
-        say(cluster, node.index, Status(0, 0, True, None, 0, (), (), False, b"", UNSIGNED), [3])
+        say(cluster, node.index, Status(0, 0, True, None, 0, (), (), b"", b"", b"", UNSIGNED), [3])
     for _ in range(100):
         for node in cluster.nodes[1:3]:
-            say(cluster, node.index, Status(0, 0, True, None, 0, (), (), False, b"", UNSIGNED), [3])
+            say(cluster, node.index, Status(0, 0, True, None, 0, (), (), b"", b"", b"", UNSIGNED), [3])
         cluster.nodes[0].pool.clear()
         cluster.cut = {(3, 0), (3, 1), (3, 2)}
         cluster.run_for(400)
@@ -378,7 +378,7 @@ def test_24_a_claimed_height_without_a_certificate_moves_nobody() -> None:
     """CometBFT 5801: a faked maximum height blocks sync."""
     cluster = Cluster(4)
     fake = Certificate(10**6, bytes(32), tuple((key, bytes(64)) for key in sorted(cluster.keys)))
-    say(cluster, 3, Status(0, 0, True, fake, 10**6, (), (), False, b"", UNSIGNED), [0, 1, 2])
+    say(cluster, 3, Status(0, 0, True, fake, 10**6, (), (), b"", b"", b"", UNSIGNED), [0, 1, 2])
     say(cluster, 3, Checkpoint(10**6, bytes(32), b"", UNSIGNED), [0, 1, 2])
     assert cluster.refused
     assert all(node.state.behind is None for node in cluster.nodes)

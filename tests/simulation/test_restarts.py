@@ -188,32 +188,65 @@ def test_28_a_damaged_vote_log_is_refused_with_the_key_and_the_remedy() -> None:
     node.boot()
 
 
-def test_30_a_wiped_replica_abstains_from_heights_it_may_have_voted_on() -> None:
-    """tendermint 3418: no double signing after a wipe; it votes again once those heights are certified."""
+def wipe(node: Node) -> None:
+    """Its data directory is gone; the key, and that it has voted, are known."""
+    node.crash()
+    node.votes.rows.clear()
+    node.ledger = node.cluster.new_ledger()
+    node.first_start = False
+    node.boot()
+
+
+def votes_of(cluster: Cluster, key: bytes) -> set[Any]:
+    return {slot for slot in cluster.said if slot[0] == key and slot[1] != "checkpoint"}
+
+
+def test_30_a_wiped_replica_votes_on_nothing_until_its_epoch_ends() -> None:
+    """tendermint 3418: no double signing after a wipe, in no view; another key takes its seat."""
     cluster = Cluster(4)
     for _ in range(3):
         cluster.submit()
         cluster.run_for(60)
     in_the_middle(cluster, Commit)
     node = cluster.nodes[1]
-    node.crash()
-    node.votes.rows.clear()
-    node.ledger = cluster.new_ledger()
-    node.first_start = False
-    node.boot()
+    old, said = node.key.public, votes_of(cluster, node.key.public)
+    wipe(node)
     cluster.heal()
-    cluster.run_for(500)
-    edge = node.state.abstain_to
-    assert edge >= cluster.nodes[0].certified_height + cluster.rules.window
-    said = {slot for slot in cluster.said if slot[0] == node.key.public}
-    while cluster.nodes[0].certified_height <= edge + 2:
+    for height in range(5, 4 * cluster.rules.window):
         cluster.submit()
-        cluster.run_for(40)
-    votes = {slot for slot in cluster.said if slot[0] == node.key.public and slot[1] == "prepare"} - said
-    assert votes
-    assert min(height for _key, _kind, _view, height in votes) > edge
+        cluster.run_to_height(height)
+    assert node.state.silent == 0
     restart(node)
-    assert node.state.abstain_to == edge
+    assert node.state.silent == 0, "it remembers that it lost its votes"
+    cluster.silence(0)  # others ask for another view; it does not, for it may have asked before
+    cluster.submit()
+    cluster.run_for(10_000)
+    assert votes_of(cluster, old) == said
+    signed = {slot[-1] for slot in cluster.said if slot[0] == old and slot[1] == "checkpoint"}
+    assert max(signed) > 3 * cluster.rules.window, "it follows and certifies what others decide"
+    cluster.heal()
+    new = cluster.rotate_key(1).public
+    cluster.run_until(lambda: node.key.public == new, 60_000)
+    cluster.nodes[3].crash()
+    cluster.settle()
+    assert votes_of(cluster, new)
+    assert votes_of(cluster, old) == said
+
+
+def test_a_key_that_was_wiped_votes_again_once_another_set_is_in_force() -> None:
+    """What it forgot is of an epoch that is over; views begin anew."""
+    cluster = Cluster(4, window=2)
+    cluster.submit()
+    cluster.settle()
+    node = cluster.nodes[1]
+    wipe(node)
+    cluster.run_until(lambda: node.state.heard is None, 5_000)
+    said = votes_of(cluster, node.key.public)
+    new = cluster.rotate_key(2).public
+    cluster.run_until(lambda: cluster.nodes[2].key.public == new, 60_000)
+    cluster.nodes[3].crash()
+    cluster.settle()
+    assert votes_of(cluster, node.key.public) > said
 
 
 def test_a_wiped_replica_that_entered_a_view_and_never_voted_restarts() -> None:

@@ -35,6 +35,9 @@ class World:
     def load(self) -> list[tuple[bytes, bytes]]:
         return sorted(self.rows.items())
 
+    def get(self, key: bytes) -> bytes | None:
+        return self.rows.get(key)
+
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
         self.log.append("write")
         self.rows.update(puts)
@@ -81,7 +84,7 @@ class World:
 def build(n: int = 1, timing: Timing | None = None) -> tuple[Driver, World]:
     keys = [PrivateKey(digest("test/key", bytes([i]))) for i in range(n)]
     public = tuple(key.public for key in keys)
-    rules, world = Rules(CHAIN, lambda _height: Epoch(0, public), lambda: U64_MAX), World()
+    rules, world = Rules(CHAIN, lambda _height: Epoch(0, public), lambda: U64_MAX, 8, 16), World()
     driver = Driver(
         rules=rules,
         signer=keys[0],
@@ -91,6 +94,7 @@ def build(n: int = 1, timing: Timing | None = None) -> tuple[Driver, World]:
         application=world,
         head=Head(),
         first_start=True,
+        nonce=bytes(16),
     )
     driver.start(0)
     world.log.clear()

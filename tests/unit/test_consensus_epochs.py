@@ -173,7 +173,7 @@ def test_messages_about_unknown_sets_are_nobodys_fault() -> None:
         checkpoint(7, 5),
         view_change(FIRST, 1, 4, base=6),
         signed(NewView(FIRST, 1, (view_change(FIRST, 1, 4, base=6),), (), b"", UNSIGNED), 4),
-        signed(Status(FIRST, 0, True, certificate(9, (0, 4, 5)), 9, (), (), False, b"", UNSIGNED), 4),
+        signed(Status(FIRST, 0, True, certificate(9, (0, 4, 5)), 9, (), (), b"", b"", b"", UNSIGNED), 4),
         certificate(9, (0, 1, 4, 5)),
         view_change(0, 1, 0, base=4, items=(prepared(7, (0, 1, 2)),)),
     ):
@@ -225,15 +225,20 @@ def test_messages_that_mix_epochs_are_refused(message: Any) -> None:
         Verifier(World(executed=20).rules()).check(message)
 
 
-def status(index: int, epoch: int, certified: int, delivered: int) -> Status:
+NONCE = bytes(range(16))
+
+
+def status(
+    index: int, epoch: int, certified: int, delivered: int, answers: bytes = NONCE
+) -> Status:
     return signed(
-        Status(epoch, 0, True, certificate(certified), delivered, (), (), False, b"", UNSIGNED), index
+        Status(epoch, 0, True, certificate(certified), delivered, (), (), b"", answers, b"", UNSIGNED), index
     )
 
 
 def listener(world: World, certified: int) -> Any:
     node = replica(world, certified, me=1)
-    node.state.heard = {}
+    node.state.heard, node.state.nonce = set(), NONCE
     return node.state
 
 
@@ -243,7 +248,26 @@ def test_a_wiped_replica_hears_a_quorum_that_stands_where_it_does() -> None:
         assert state.heard is not None
         repair.answer_status(state, status(index, 0, certified=4, delivered=5))
     assert state.heard is None
-    assert state.abstain_to == 4 + 2 * WINDOW
+    assert state.silent == 0
+    assert [height for height in range(1, FIRST) if state.votes_on(height)] == [], "not in this epoch"
+
+
+def test_a_status_that_answers_no_question_of_this_start_is_not_heard() -> None:
+    """Whoever keeps statuses for years could otherwise replay them to a replica without memory."""
+    state = listener(World(executed=5), certified=5)
+    for index in (0, 2, 3):
+        for old in (b"", bytes(16), NONCE[:15]):
+            repair.answer_status(state, status(index, 0, certified=5, delivered=5, answers=old))
+    assert state.heard == set()
+
+
+def test_a_replica_that_moved_on_since_it_was_heard_is_not_heard_any_more() -> None:
+    state = listener(World(executed=5), certified=5)
+    repair.answer_status(state, status(0, 0, certified=5, delivered=5))
+    assert state.heard is not None
+    assert len(state.heard) == 1
+    repair.answer_status(state, status(0, 0, certified=6, delivered=FIRST - 1, answers=b""))
+    assert state.heard == set()
 
 
 def test_who_has_delivered_the_end_of_the_epoch_tells_nothing_about_the_next() -> None:
@@ -251,14 +275,14 @@ def test_who_has_delivered_the_end_of_the_epoch_tells_nothing_about_the_next() -
     state = listener(World(executed=5), certified=5)
     for index in (0, 2, 3):
         repair.answer_status(state, status(index, 0, certified=5, delivered=FIRST - 1))
-    assert state.heard == {}
+    assert state.heard == set()
 
 
 def test_who_is_in_another_epoch_is_not_heard() -> None:
     state = listener(World(executed=5), certified=5)
     for index in (0, 2, 4):
         repair.answer_status(state, status(index, FIRST, certified=8, delivered=8))
-    assert state.heard == {}
+    assert state.heard == set()
 
 
 def test_who_delivered_beyond_what_is_known_here_is_not_heard_yet() -> None:
@@ -266,24 +290,24 @@ def test_who_delivered_beyond_what_is_known_here_is_not_heard_yet() -> None:
     state = listener(World(executed=3), certified=3)
     for index in (0, 2, 3):
         repair.answer_status(state, status(index, 0, certified=6, delivered=6))
-    assert state.heard == {}
+    assert state.heard == set()
 
 
 def test_a_wiped_replica_of_another_set_only_follows() -> None:
     """It begins to listen where it is a validator again."""
     node = replica(World(executed=3), certified=3, me=4)
-    node.state.heard = {}
+    node.state.heard, node.state.nonce = set(), NONCE
     assert not node.state.listening
     for index in (0, 1, 2):
         repair.answer_status(node.state, status(index, 0, certified=3, delivered=3))
-    assert node.state.heard == {}
+    assert node.state.heard == set()
 
 
 def test_a_start_with_votes_of_the_next_epoch_stands_in_it_though_the_ledger_lags() -> None:
     world = World(executed=6)
     head = Head(certificate(5), {6: header(6)})
     memory = recall([(EPOCH, encode(certificate(6))), *birth()])
-    found = revive(world.rules(), KEYS[0], head, memory, first_start=False)
+    found = revive(world.rules(), KEYS[0], head, memory, first_start=False, nonce=NONCE)
     assert found.state.epoch.first == FIRST
     assert found.state.certified == 6
     out = found.step(checkpoint(6, 1))
@@ -293,13 +317,13 @@ def test_a_start_with_votes_of_the_next_epoch_stands_in_it_though_the_ledger_lag
 def test_a_start_whose_ledger_ends_below_its_votes_is_refused() -> None:
     memory = recall([(EPOCH, encode(certificate(6))), *birth()])
     with pytest.raises(VotesDamaged, match="ledger ends at 4"):
-        revive(World(executed=4).rules(), KEYS[0], Head(certificate(4)), memory, first_start=False)
+        revive(World(executed=4).rules(), KEYS[0], Head(certificate(4)), memory, first_start=False, nonce=NONCE)
 
 
 def test_view_changes_of_an_epoch_before_are_forgotten_on_a_start() -> None:
     """Their views count nothing here."""
     memory = Memory(birth=recall(birth()).birth, view_change=view_change(0, 5, 0, base=3))
-    found = revive(World(executed=6).rules(), KEYS[0], Head(certificate(6)), memory, first_start=False)
+    found = revive(World(executed=6).rules(), KEYS[0], Head(certificate(6)), memory, first_start=False, nonce=NONCE)
     assert (found.state.view, found.state.active, found.state.view_changes) == (0, True, {})
 
 

@@ -45,7 +45,7 @@ from consensus.votes import Accepted, Birth, Committing, Evidence
 CHAIN = digest("test/chain")
 KEYS = sorted((PrivateKey(digest("test/key", bytes([i]))) for i in range(4)), key=lambda key: key.public)
 PUBLIC = tuple(key.public for key in KEYS)
-RULES = Rules(CHAIN, lambda _height: Epoch(0, PUBLIC), lambda: U64_MAX)
+RULES = Rules(CHAIN, lambda _height: Epoch(0, PUBLIC), lambda: U64_MAX, 8, 16)
 VECTORS = Path(__file__).parents[1] / "vectors" / "consensus.json"
 PAYLOAD = b"a payload"
 DIGEST = payload_digest(PAYLOAD)
@@ -95,7 +95,7 @@ def specimens() -> dict[str, Any]:
         "prepared": prepared(0, 1),
         "view-change": change,
         "new-view": new_view(1, tuple(view_change(1, i, items=(prepared(0, 1),)) for i in range(3))),
-        "status": signed(Status(0, 1, False, certificate(2), 3, (4, 5), (3,), True, PUBLIC[0], UNSIGNED)),
+        "status": signed(Status(0, 1, False, certificate(2), 3, (4, 5), (3,), bytes(16), b"", PUBLIC[0], UNSIGNED)),
         "certificate": certificate(2),
         "fetch": Fetch(7, DIGEST),
         "payload": PayloadReply(7, PAYLOAD),
@@ -231,7 +231,7 @@ def test_a_view_change_cannot_claim_a_height_without_its_certificate() -> None:
     with pytest.raises(ProofInvalid):
         Verifier(RULES).check(signed(ViewChange(0, 1, short, (), PUBLIC[1], UNSIGNED), 1))
     with pytest.raises(ProofInvalid):
-        Verifier(RULES).check(signed(Status(0, 0, True, short, 5, (), (), False, PUBLIC[1], UNSIGNED), 1))
+        Verifier(RULES).check(signed(Status(0, 0, True, short, 5, (), (), b"", b"", PUBLIC[1], UNSIGNED), 1))
 
 
 def test_a_new_view_whose_reproposals_do_not_follow_is_refused() -> None:
@@ -263,7 +263,7 @@ def test_the_last_64_bit_height_is_refused_like_any_other_lie() -> None:
     lead = (1 + (U64_MAX + 1) // RULES.rotation) % 4
     for lie in (change, signed(NewView(0, 1, (change,) * 3, (), PUBLIC[lead], UNSIGNED), lead)):
         with pytest.raises(AssentError):
-            Verifier(Rules(CHAIN, ledger, lambda: U64_MAX)).check(lie)
+            Verifier(Rules(CHAIN, ledger, lambda: U64_MAX, 8, 16)).check(lie)
 
 
 def test_what_was_verified_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:

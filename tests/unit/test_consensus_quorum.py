@@ -29,7 +29,7 @@ def test_the_quorum_of_small_clusters_is_as_stated(n: int, q: int) -> None:
 
 def _rules(n: int, rotation: int) -> Rules:
     keys = tuple(bytes([i]) * 32 for i in range(n))
-    return Rules(bytes(32), lambda _height: Epoch(0, keys), lambda: U64_MAX, rotation=rotation)
+    return Rules(bytes(32), lambda _height: Epoch(0, keys), lambda: U64_MAX, 8, rotation)
 
 
 def test_the_primary_changes_with_the_view_and_with_every_rotation_of_heights() -> None:
@@ -53,7 +53,7 @@ def test_any_height_a_peer_may_name_has_a_set_and_costs_bounded_memory() -> None
     """The ledger is asked for 64-bit heights only; what is final is asked for once."""
     asked: list[int] = []
     top = 7
-    rules = Rules(bytes(32), lambda height: asked.append(height) or Epoch(0, (bytes(32),)), lambda: top)
+    rules = Rules(bytes(32), lambda height: asked.append(height) or Epoch(0, (bytes(32),)), lambda: top, 8, 16)
     assert rules.quorum(U64_MAX + 1) == 1
     assert max(asked) == U64_MAX
     asked.clear()
@@ -74,5 +74,7 @@ def test_heights_in_flight_never_span_two_sets() -> None:
         bytes(32),
         lambda height: Epoch(10, (b"b",)) if height >= 10 else Epoch(0, (b"a",)),
         lambda: U64_MAX,
+        8,
+        16,
     )
     assert [rules.last_together(height) for height in (1, 2, 3, 6, 9, 10, 11)] == [8, 9, 9, 9, 9, 17, 18]

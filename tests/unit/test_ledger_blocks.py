@@ -71,7 +71,7 @@ def test_a_gap_is_an_empty_height_one_millisecond_later(chain: ToyChain) -> None
 
 
 def test_time_never_falls_behind_the_parent() -> None:
-    batch = Batch(1, 0, ZERO_HASH, 500, ())
+    batch = Batch(1, 0, 0, ZERO_HASH, 500, ())
     assert [batch_time(batch, parent) for parent in (0, 499, 500, 900)] == [500, 500, 501, 901]
     assert batch_time(None, 900) == 901
 
@@ -280,10 +280,10 @@ def test_the_pool_is_told_what_a_height_settled() -> None:
     ("payload", "text"),
     [
         (b"", "a gap is not proposed"),
-        (encode(Batch(5, 0, ZERO_HASH, 5, (bytes(32),))), "says that it is of height 5"),
-        (encode(Batch(4, 0, ZERO_HASH, 5, (bytes(32), bytes(32)))), "holds a transaction twice"),
+        (encode(Batch(5, 0, 0, ZERO_HASH, 5, (bytes(32),))), "says that it is of height 5"),
+        (encode(Batch(4, 0, 0, ZERO_HASH, 5, (bytes(32), bytes(32)))), "holds a transaction twice"),
         (
-            encode(Batch(4, 0, ZERO_HASH, 5, tuple(bytes([i]) * 32 for i in range(4)))),
+            encode(Batch(4, 0, 0, ZERO_HASH, 5, tuple(bytes([i]) * 32 for i in range(4)))),
             "4 transactions, at most 3",
         ),
         (b"\xc1", "not msgpack"),
@@ -295,7 +295,7 @@ def test_a_bad_proposal_is_named(payload: bytes, text: str) -> None:
 
 
 def test_only_the_first_block_may_be_empty_and_proves_the_genesis() -> None:
-    empty = encode(Batch(1, 0, ZERO_HASH, 5, ()))
+    empty = encode(Batch(1, 0, 0, ZERO_HASH, 5, ()))
     assert check_proposal(empty, 1, Limits()).tx_ids == ()
     chain = ToyChain()
     chain.add()

@@ -65,7 +65,7 @@ def make_chain(length: int = LENGTH) -> tuple[Block, ...]:
             txs = (sign_transaction(body, KEYS[0]),)
         ids = tuple(transaction_id(tx.body) for tx in txs)
         gap = height % 10 == 1
-        payload = b"" if gap else encode(Batch(height, 2, SET[1], height * 10, ids))
+        payload = b"" if gap else encode(Batch(height, 2, 0, SET[1], height * 10, ids))
         view, proposer = (0, ZERO_HASH) if gap else (2, SET[1])
         if gap:
             ids, txs = (), ()

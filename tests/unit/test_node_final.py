@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class Scene:
         self.core = NodeCore(
             self.chain.ledger,
             toy_key("bank-node"),
-            Ports(machine, machine, machine, machine, FileMarker(folder / "node.voted")),
+            Ports(machine, machine, machine, machine, FileMarker(folder / "node.voted"), os.urandom),
             timing=Timing(),
             bounds=PoolBounds(100, 1_000_000, 100),
         )
@@ -146,7 +147,7 @@ class Scene:
         """Return a re-proposal of both transactions for the next height."""
         self.core.pool.admit(self.new, HEIGHT, verified=True)
         time = self.source.ledger.head_header.time + 1
-        payload = encode(Batch(HEIGHT + 1, 0, PEER, time, (self.old.id, self.new.id)))
+        payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (self.old.id, self.new.id)))
         return Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False)
 
     def deliver(self, tx_id: bytes, kind: Kind = Kind.TX_ANSWER) -> None:
@@ -220,7 +221,7 @@ def test_a_waiting_reproposal_is_judged_when_a_block_brings_what_it_lacks(
     judged: list[bool] = []
     monkeypatch.setattr(scene.core.driver, "checked", lambda _proposal, valid, _now: judged.append(valid))
     time = scene.source.ledger.head_header.time + 9_000
-    payload = encode(Batch(HEIGHT + 2, 0, PEER, time, (scene.new.id,)))
+    payload = encode(Batch(HEIGHT + 2, 0, 0, PEER, time, (scene.new.id,)))
     late = Proposal(HEIGHT + 2, 1, PEER, payload, payload_digest(payload), (), fresh=False)
     assert scene.core._orderer.check(late) is None
     scene.source.add(scene.new)
@@ -251,7 +252,7 @@ def test_a_transaction_promised_in_a_batch_never_ordered_is_gone_once_it_expired
     for call in (brief, lasting):
         scene.core.pool.admit(call, HEIGHT, verified=True)
     time = scene.source.ledger.head_header.time + 1
-    payload = encode(Batch(HEIGHT + 1, 0, PEER, time, (brief.id, lasting.id)))
+    payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (brief.id, lasting.id)))
     lost = Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False)
     assert scene.core._orderer.check(lost) is True
     assert set(scene.core._votes.promised_ids()) == {brief.id, lasting.id}

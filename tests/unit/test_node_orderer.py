@@ -79,7 +79,7 @@ class Desk:
         fresh: bool = True,
         parents: tuple[bytes, ...] = (),
     ) -> Proposal:
-        payload = encode(Batch(height, view, proposer, self.now if time is None else time, tuple(ids)))
+        payload = encode(Batch(height, view, 0, proposer, self.now if time is None else time, tuple(ids)))
         return Proposal(2, 0, KEY, payload, payload_digest(payload), parents, fresh)
 
 
@@ -266,7 +266,7 @@ def test_an_empty_proposal_above_heights_not_executed_yet_waits_for_them(tmp_pat
     desk = Desk(tmp_path)
     change = desk.chain.govern(("a", "b"))
     parent = desk.proposal([change.id]).payload
-    payload = encode(Batch(3, 0, KEY, desk.now + 1, ()))
+    payload = encode(Batch(3, 0, 0, KEY, desk.now + 1, ()))
     candidate = Proposal(3, 0, KEY, payload, payload_digest(payload), (parent,), fresh=True)
     assert desk.orderer.check(candidate) is None
     desk.orderer.executed()
@@ -289,6 +289,6 @@ def test_batches_keep_the_limits_of_their_own_height(tmp_path: Path) -> None:
         payload = desk.orderer.propose(Turn(height, 0, (), 0))
         assert payload is not None
         assert len(batch_ids(payload)) == most
-        two = encode(Batch(height, 0, KEY, desk.now, tuple(call.id for call in calls[:2])))
+        two = encode(Batch(height, 0, 0, KEY, desk.now, tuple(call.id for call in calls[:2])))
         candidate = Proposal(height, 0, KEY, two, payload_digest(two), (), fresh=True)
         assert desk.orderer.check(candidate) is (most > 1)

@@ -64,7 +64,7 @@ class Story:
         )
         candidate = Candidate.of(sign_transaction(body, toy_key(org)))
         height, proposer = head.height + 1, self.genesis.validator_keys[0]
-        payload = encode(Batch(height, 0, proposer, head.time + 60_000, (candidate.id,)))
+        payload = encode(Batch(height, 0, 0, proposer, head.time + 60_000, (candidate.id,)))
         header = self.ledger.execute(height, payload, [candidate])
         if certify:
             validators = self.ledger.schedule.set_at(height).validators

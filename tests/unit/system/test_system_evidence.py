@@ -100,7 +100,7 @@ CASES: dict[str, tuple[bytes, bytes, str]] = {
     "one changed byte": (signed(PREPARE), signed(CONFLICT)[:-1] + b"\0", "BAD_SIGNATURE"),
     "a status": (
         signed(PREPARE),
-        signed(Status(1, 1, True, None, 1, (), (), False, KEY.public, UNSIGNED)),
+        signed(Status(1, 1, True, None, 1, (), (), b"", b"", KEY.public, UNSIGNED)),
         "BAD_MESSAGE",
     ),
     "nothing": (signed(PREPARE), b"", "BAD_MESSAGE"),
