@@ -252,7 +252,7 @@ class Driver:
         self._delete_later(effects.delete)
 
     def _delete_later(self, keys: list[bytes]) -> None:
-        """Leave votes to be deleted with a later write, now that the certificate in their place is durable."""
+        """Delete votes with a later write, now that the certificate in their place is durable."""
         self._deletes += keys
         if len(self._deletes) > DELETES_MAX:
             self.dropped_deletes += len(self._deletes) - DELETES_MAX
@@ -317,7 +317,7 @@ class Driver:
             self._repair_at = min(self._repair_at, soon)
 
     def _measure(self, wait: Wait | None) -> None:
-        """Charge the primary with the time for which it was owed a height while nothing was left to do here."""
+        """Charge the primary with the time for which it owed us a height and nothing was left to do here."""
         state, patience = self._state, self._patience
         if self._owed_from is not None:
             patience.waited(self._now - self._owed_from)
@@ -329,7 +329,7 @@ class Driver:
         self._owed_from = self._now if owed else None
 
     def _give_up_at(self) -> int:
-        """Return when the present wait has lasted too long: by itself, or with what this primary took before."""
+        """Return when this wait has lasted too long: by itself, or with what its primary took before."""
         late = self._since + self._timeout()
         left = None if self._owed_from is None else self._patience.left(self._faults())
         return late if left is None or self._owed_from is None else min(late, self._owed_from + max(0, left))

@@ -23,7 +23,7 @@ GRACE_SHARE = 2
 
 
 class Patience:
-    """What each primary's last tenure cost a height, and what the present one has cost so far; milliseconds."""
+    """What each primary's last tenure cost a height, and what the present one has cost so far; all in ms."""
 
     def __init__(self, timing: Timing) -> None:
         """Know nothing of anybody: until enough others were measured, only the timer bounds a primary."""

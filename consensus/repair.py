@@ -152,7 +152,9 @@ def settle_birth(state: State, silent: int | None) -> None:
     state.out.put[BIRTH] = encode(Birth(silent))
 
 
-def answer_fetch(state: State, fetch: Fetch, read: Callable[[int, bytes], bytes | None]) -> PayloadReply | None:
+def answer_fetch(
+    state: State, fetch: Fetch, read: Callable[[int, bytes], bytes | None]
+) -> PayloadReply | None:
     """Return the payload that a peer asks for, if it is in flight here or was a moment ago.
 
     `read` looks into the vote store (height, digest): what a vote of ours promises is always there.

@@ -1,10 +1,10 @@
 """Which primaries are passed over: those that certified headers show to have been replaced.
 
-A header tells the view and the base of its batch: the height above which that view began. Where the view has
-grown since the header below, the primaries of the views between did not get the height above the base done, in
-the view that was theirs: they were silent, or slow enough to be replaced. They do not lead for a while. The
-base is what keeps the blame where it belongs: a primary that leaves the last height of its tenure open would
-otherwise have the next one, which never got its turn, passed over.
+A header tells the view and the base of its batch: the height above which that view began. Where the view
+has grown since the header below, the primaries of the views between did not get the height above the base
+done, in the view that was theirs: they were silent, or slow enough to be replaced. They do not lead for a
+while. The base is what keeps the blame where it belongs: a primary that leaves the last height of its tenure
+open would otherwise have the next one, which never got its turn, passed over.
 
 Asynchrony can have a correct primary replaced; it is forgotten like any other. At most f are passed over, the
 latest charged (chain/primitives/leadership.py).
@@ -31,9 +31,7 @@ def pass_over(
     first = height + window
     until = first + PASSED_OVER_HEIGHTS - 1
     kept = [
-        item
-        for item in schedule.passed_from(first).charges
-        if item[0] not in charged and item[1] >= first
+        item for item in schedule.passed_from(first).charges if item[0] not in charged and item[1] >= first
     ]
     most = fault_bound(len(schedule.set_at(height).validators))
     return PassedFrom(first, (*kept, *[(key, until) for key in charged])[-most:])

@@ -178,7 +178,7 @@ class Schedule:
         return self._passed[place - 1] if place else _passed_from(*self._entry(_PASSED, height))
 
     def passed_over(self, height: int) -> tuple[bytes, ...]:
-        """Return who does not lead at a height, the latest charged last; above head + W, as far as is known."""
+        """Return who does not lead at a height, the latest charged last; final up to head + W."""
         return tuple([key for key, until in self.passed_from(height).charges if until >= height])
 
     def sets(self, first: int = 0) -> list[SetFrom]:

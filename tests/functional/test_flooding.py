@@ -128,7 +128,7 @@ def transactions(victim: Victim, count: int, size: int, *, forged: bool) -> byte
 def unproved_status(victim: Victim) -> bytes:
     """A well-formed status whose certificate is over its header, signed by one member only."""
     zero = bytes(32)
-    header = Header(1, victim.genesis.chain_id, 1, 0, zero, zero, zero, zero, zero, 1)
+    header = Header(1, victim.genesis.chain_id, 1, 0, 0, zero, zero, zero, zero, zero, 1)
     hashed = header_hash(header)
     vote = victim.key.sign(checkpoint_digest(victim.genesis.chain_id, header.height, hashed))
     return encode(SyncStatus(header, Certificate(header.height, hashed, ((victim.key.public, vote),)), 1))

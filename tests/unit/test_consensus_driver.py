@@ -13,7 +13,7 @@ from chain.primitives.codec import U64_MAX
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import ConfigError, DecodeError
 from consensus.driver import Driver
-from consensus.events import Candidate, Head, Turn
+from consensus.events import Candidate, Effects, Head, Turn
 from consensus.messages import Checkpoint, Commit, Prepare, Proposal, Status, decode_message
 from consensus.rules import Rules
 from consensus.timing import Timing
@@ -100,6 +100,19 @@ def build(n: int = 1, timing: Timing | None = None) -> tuple[Driver, World]:
     world.log.clear()
     world.sent.clear()
     return driver, world
+
+
+def test_votes_are_deleted_only_after_the_certificate_in_their_place_is_durable() -> None:
+    """A step that certifies a height may write something else, and the power may fail in between."""
+    driver, world = build()
+    world.rows[b"a" + bytes(8)] = b"a vote"
+    seen = list[bool]()
+    world.certified = lambda _certificate: seen.append(b"a" + bytes(8) in world.rows)  # type: ignore[method-assign]
+    certificate = Certificate(1, bytes(32), ())
+    driver._perform(Effects(put={b"n": b"new"}, delete=[b"a" + bytes(8)], certified=[certificate]))
+    assert seen == [True]
+    driver._perform(Effects(put={b"n": b"newer"}))
+    assert b"a" + bytes(8) not in world.rows
 
 
 def test_effects_happen_in_order_durable_votes_first() -> None:

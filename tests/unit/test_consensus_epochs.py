@@ -228,9 +228,7 @@ def test_messages_that_mix_epochs_are_refused(message: Any) -> None:
 NONCE = bytes(range(16))
 
 
-def status(
-    index: int, epoch: int, certified: int, delivered: int, answers: bytes = NONCE
-) -> Status:
+def status(index: int, epoch: int, certified: int, delivered: int, answers: bytes = NONCE) -> Status:
     return signed(
         Status(epoch, 0, True, certificate(certified), delivered, (), (), b"", answers, b"", UNSIGNED), index
     )
@@ -317,13 +315,17 @@ def test_a_start_with_votes_of_the_next_epoch_stands_in_it_though_the_ledger_lag
 def test_a_start_whose_ledger_ends_below_its_votes_is_refused() -> None:
     memory = recall([(EPOCH, encode(certificate(6))), *birth()])
     with pytest.raises(VotesDamaged, match="ledger ends at 4"):
-        revive(World(executed=4).rules(), KEYS[0], Head(certificate(4)), memory, first_start=False, nonce=NONCE)
+        revive(
+            World(executed=4).rules(), KEYS[0], Head(certificate(4)), memory, first_start=False, nonce=NONCE
+        )
 
 
 def test_view_changes_of_an_epoch_before_are_forgotten_on_a_start() -> None:
     """Their views count nothing here."""
     memory = Memory(birth=recall(birth()).birth, view_change=view_change(0, 5, 0, base=3))
-    found = revive(World(executed=6).rules(), KEYS[0], Head(certificate(6)), memory, first_start=False, nonce=NONCE)
+    found = revive(
+        World(executed=6).rules(), KEYS[0], Head(certificate(6)), memory, first_start=False, nonce=NONCE
+    )
     assert (found.state.view, found.state.active, found.state.view_changes) == (0, True, {})
 
 

@@ -95,7 +95,9 @@ def specimens() -> dict[str, Any]:
         "prepared": prepared(0, 1),
         "view-change": change,
         "new-view": new_view(1, tuple(view_change(1, i, items=(prepared(0, 1),)) for i in range(3))),
-        "status": signed(Status(0, 1, False, certificate(2), 3, (4, 5), (3,), bytes(16), b"", PUBLIC[0], UNSIGNED)),
+        "status": signed(
+            Status(0, 1, False, certificate(2), 3, (4, 5), (3,), bytes(16), b"", PUBLIC[0], UNSIGNED)
+        ),
         "certificate": certificate(2),
         "fetch": Fetch(7, DIGEST),
         "payload": PayloadReply(7, PAYLOAD),

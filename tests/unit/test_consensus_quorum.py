@@ -53,7 +53,9 @@ def test_any_height_a_peer_may_name_has_a_set_and_costs_bounded_memory() -> None
     """The ledger is asked for 64-bit heights only; what is final is asked for once."""
     asked: list[int] = []
     top = 7
-    rules = Rules(bytes(32), lambda height: asked.append(height) or Epoch(0, (bytes(32),)), lambda: top, 8, 16)
+    rules = Rules(
+        bytes(32), lambda height: asked.append(height) or Epoch(0, (bytes(32),)), lambda: top, 8, 16
+    )
     assert rules.quorum(U64_MAX + 1) == 1
     assert max(asked) == U64_MAX
     asked.clear()

@@ -31,7 +31,7 @@ from chain.ledger import (
 from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
 from chain.ledger.proof import SetChange
 from chain.ledger.records import segments
-from chain.ledger.schedule import ValidatorSet
+from chain.ledger.schedule import PassedOver, ValidatorSet
 from chain.ledger.store import FORMAT_VERSION
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.certificate import Certificate
@@ -82,6 +82,7 @@ def examples() -> dict[str, Any]:
         prove.history("dataset:x", 2, 2),
         read.head(),
         ValidatorSet(whole.validators),
+        PassedOver(((whole.validators[0].public_key, 1_040),)),
         window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
         rows.Held(blocks=5, state=4, headers=2, swept=1, archive="archive"),
         change,

@@ -71,7 +71,17 @@ def make_chain(length: int = LENGTH) -> tuple[Block, ...]:
             ids, txs = (), ()
         root = digest("test", height.to_bytes(8, "big"))
         header = Header(
-            height, parent, height * 10, view, proposer, batch_root(ids), root, root, validators_hash(SET), 1
+            height,
+            parent,
+            height * 10,
+            view,
+            0,
+            proposer,
+            batch_root(ids),
+            root,
+            root,
+            validators_hash(SET),
+            1,
         )
         blocks.append(Block(header, (), certify(header), payload, txs))
         parent = header_hash(header)

@@ -148,7 +148,7 @@ class Scene:
         self.core.pool.admit(self.new, HEIGHT, verified=True)
         time = self.source.ledger.head_header.time + 1
         payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (self.old.id, self.new.id)))
-        return Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False)
+        return Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
 
     def deliver(self, tx_id: bytes, kind: Kind = Kind.TX_ANSWER) -> None:
         """Let the peer send a transaction that it has on its ledger."""
@@ -222,7 +222,7 @@ def test_a_waiting_reproposal_is_judged_when_a_block_brings_what_it_lacks(
     monkeypatch.setattr(scene.core.driver, "checked", lambda _proposal, valid, _now: judged.append(valid))
     time = scene.source.ledger.head_header.time + 9_000
     payload = encode(Batch(HEIGHT + 2, 0, 0, PEER, time, (scene.new.id,)))
-    late = Proposal(HEIGHT + 2, 1, PEER, payload, payload_digest(payload), (), fresh=False)
+    late = Proposal(HEIGHT + 2, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
     assert scene.core._orderer.check(late) is None
     scene.source.add(scene.new)
     scene.core._executor.put(scene.source.block(HEIGHT + 1))
@@ -253,7 +253,7 @@ def test_a_transaction_promised_in_a_batch_never_ordered_is_gone_once_it_expired
         scene.core.pool.admit(call, HEIGHT, verified=True)
     time = scene.source.ledger.head_header.time + 1
     payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (brief.id, lasting.id)))
-    lost = Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False)
+    lost = Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
     assert scene.core._orderer.check(lost) is True
     assert set(scene.core._votes.promised_ids()) == {brief.id, lasting.id}
     scene.source.add(scene.new)

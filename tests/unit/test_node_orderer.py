@@ -80,18 +80,18 @@ class Desk:
         parents: tuple[bytes, ...] = (),
     ) -> Proposal:
         payload = encode(Batch(height, view, 0, proposer, self.now if time is None else time, tuple(ids)))
-        return Proposal(2, 0, KEY, payload, payload_digest(payload), parents, fresh)
+        return Proposal(2, 0, KEY, payload, payload_digest(payload), parents, fresh, 0)
 
 
 def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Limits(block_txs=3))
     calls = desk.admit(1, 2, 3)
-    first = desk.orderer.propose(Turn(2, 0, (), 0))
+    first = desk.orderer.propose(Turn(2, 0, (), 0, 0))
     assert first is not None
     assert sorted(batch_ids(first)) == sorted(call.id for call in calls)
-    assert desk.orderer.propose(Turn(3, 0, (first,), 1)) is None
+    assert desk.orderer.propose(Turn(3, 0, (first,), 1, 0)) is None
     late = desk.admit(4, 5, 6)
-    second = desk.orderer.propose(Turn(3, 0, (first,), 1))
+    second = desk.orderer.propose(Turn(3, 0, (first,), 1, 0))
     assert second is not None
     assert sorted(batch_ids(second)) == sorted(call.id for call in late)
     assert decode(Batch, second).time > decode(Batch, first).time
@@ -100,12 +100,12 @@ def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out(tmp_path: Pa
 def test_above_a_batch_that_is_not_executed_only_a_full_one_is_proposed(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Limits(block_txs=3))
     desk.admit(1)
-    first = desk.orderer.propose(Turn(2, 0, (), 0))
+    first = desk.orderer.propose(Turn(2, 0, (), 0, 0))
     assert first is not None
     desk.admit(2, 3)
-    assert desk.orderer.propose(Turn(3, 0, (first,), 1)) is None
+    assert desk.orderer.propose(Turn(3, 0, (first,), 1, 0)) is None
     desk.admit(4)
-    full = desk.orderer.propose(Turn(3, 0, (first,), 1))
+    full = desk.orderer.propose(Turn(3, 0, (first,), 1, 0))
     assert full is not None
     assert len(batch_ids(full)) == 3
 
@@ -129,7 +129,7 @@ def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it(tmp_path: P
         "too late": desk.proposal(ids, time=desk.now + skew + 1),
         "on the ledger": desk.proposal(committed.tx_ids),
         "in flight": desk.proposal(ids, time=desk.now + 1, parents=(parent,)),
-        "not a batch": Proposal(2, 0, KEY, b"\x00", payload_digest(b"\x00"), (), True),
+        "not a batch": Proposal(2, 0, KEY, b"\x00", payload_digest(b"\x00"), (), True, 0),
     }
     assert {name: desk.orderer.check(item) for name, item in broken.items()} == dict.fromkeys(broken, False)
 
@@ -156,7 +156,7 @@ def test_a_proposal_waits_for_transactions_that_are_not_here(tmp_path: Path) -> 
 def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     calls = desk.admit(1, 2)
-    desk.orderer.propose(Turn(2, 0, (), 0))
+    desk.orderer.propose(Turn(2, 0, (), 0, 0))
     desk.votes.write({b"vote": b"1"}, [])
     desk.store.crash()
     again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
@@ -171,7 +171,7 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
 def test_of_a_promised_batch_the_part_that_was_not_executed_stays(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     calls = {call.id: call for call in desk.admit(1, 2, 3)}
-    payload = desk.orderer.propose(Turn(2, 0, (), 0))
+    payload = desk.orderer.propose(Turn(2, 0, (), 0, 0))
     assert payload is not None
     desk.votes.write({}, [])
     first, *rest = batch_ids(payload)
@@ -222,10 +222,10 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_pa
         Wishes(),
     )
     assert orderer.pending()
-    first = orderer.propose(Turn(1, 0, (), 0))
+    first = orderer.propose(Turn(1, 0, (), 0, 0))
     assert first is not None
     assert batch_ids(first) == ()
-    assert orderer.propose(Turn(2, 0, (first,), 1)) is None
+    assert orderer.propose(Turn(2, 0, (first,), 1, 0)) is None
 
 
 def test_a_key_counts_as_having_voted_from_its_first_vote_on_and_not_from_a_failed_start(
@@ -249,10 +249,10 @@ def test_an_announced_change_lets_an_idle_chain_go_on_to_the_height_where_it_hol
         height = ledger.head.height + 1
         assert desk.orderer.pending()
         desk.now = ledger.head_header.time + 1_000
-        payload = desk.orderer.propose(Turn(height, 0, (), 0))
+        payload = desk.orderer.propose(Turn(height, 0, (), 0, 0))
         assert payload is not None
-        assert desk.orderer.propose(Turn(height + 1, 0, (payload,), 1)) is None
-        candidate = Proposal(height, 0, KEY, payload, payload_digest(payload), (), fresh=True)
+        assert desk.orderer.propose(Turn(height + 1, 0, (payload,), 1, 0)) is None
+        candidate = Proposal(height, 0, KEY, payload, payload_digest(payload), (), fresh=True, base=0)
         assert desk.orderer.check(candidate) is True
         desk.chain.add()
     assert not desk.orderer.pending()
@@ -267,7 +267,7 @@ def test_an_empty_proposal_above_heights_not_executed_yet_waits_for_them(tmp_pat
     change = desk.chain.govern(("a", "b"))
     parent = desk.proposal([change.id]).payload
     payload = encode(Batch(3, 0, 0, KEY, desk.now + 1, ()))
-    candidate = Proposal(3, 0, KEY, payload, payload_digest(payload), (parent,), fresh=True)
+    candidate = Proposal(3, 0, KEY, payload, payload_digest(payload), (parent,), fresh=True, base=0)
     assert desk.orderer.check(candidate) is None
     desk.orderer.executed()
     assert desk.node.judgements == []
@@ -286,9 +286,9 @@ def test_batches_keep_the_limits_of_their_own_height(tmp_path: Path) -> None:
         while desk.chain.ledger.head.height < height - 1:
             desk.chain.add()
         desk.now = desk.chain.ledger.head_header.time + 1_000
-        payload = desk.orderer.propose(Turn(height, 0, (), 0))
+        payload = desk.orderer.propose(Turn(height, 0, (), 0, 0))
         assert payload is not None
         assert len(batch_ids(payload)) == most
         two = encode(Batch(height, 0, 0, KEY, desk.now, tuple(call.id for call in calls[:2])))
-        candidate = Proposal(height, 0, KEY, two, payload_digest(two), (), fresh=True)
+        candidate = Proposal(height, 0, KEY, two, payload_digest(two), (), fresh=True, base=0)
         assert desk.orderer.check(candidate) is (most > 1)

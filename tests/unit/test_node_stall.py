@@ -9,6 +9,7 @@ import pytest
 
 from chain.cli.consortium import explain_absence, explain_silence, grouped
 from chain.node.stall import DISK_LOW_BYTES, PATIENCE_S, Away, Coming, Facts, explain
+from consensus.report import SILENT
 
 FINE = Facts("bank-node", 4, 3, certified=40, executed=40, primary="bureau-node", proved=40)
 WAITING = replace(FINE, pending=True, seconds=12.0)
@@ -52,9 +53,9 @@ CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
         replace(WAITING, phase="listening", missing=("bureau-node", "registry-node")),
         ("listens to 3 validators", "bureau-node and registry-node"),
     ),
-    "abstaining": (
-        replace(WAITING, phase="abstaining", says="vote store was empty: it gives no votes up to height 56"),
-        ("this validator's vote store was empty", "no votes up to height 56"),
+    "silent": (
+        replace(WAITING, phase="silent", says=SILENT),
+        ("this key's votes were lost", "assent validator rejoin"),
     ),
     "the only validator has lost its votes": (
         replace(WAITING, phase="listening", says="the only validator, and its vote store was empty"),
