@@ -190,6 +190,12 @@ class Driver:
         """Return height, view, primary, phase, who is missing and since when, JSON-ready."""
         return describe(self._state, self._heard, self._since, now)
 
+    @property
+    def lost_votes(self) -> bool:
+        """Whether this key's votes were lost, so that it gives none until another validator set is in force."""
+        state = self._state
+        return state.heard is not None or (state.muted is not None and state.epoch.first <= state.muted)
+
     def evidence(self) -> tuple[Evidence, ...]:
         """Return every contradiction kept in the vote store."""
         return tuple(recall(self._store.load()).evidence.values())

@@ -146,10 +146,10 @@ def _listen(state: State, status: Status) -> None:
         settle_birth(state, state.epoch.first)
 
 
-def settle_birth(state: State, silent: int | None) -> None:
+def settle_birth(state: State, muted: int | None) -> None:
     """Remember durably that this store is no longer new, and in which epoch it gives no votes, if in any."""
-    state.heard, state.silent = None, silent
-    state.out.put[BIRTH] = encode(Birth(silent))
+    state.heard, state.muted = None, muted
+    state.out.put[BIRTH] = encode(Birth(muted))
 
 
 def answer_fetch(

@@ -12,7 +12,7 @@ from consensus.state import State
 def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> dict[str, Any]:
     """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago.
 
-    `phase` is one of halted, listening, behind, silent, view-change, new-view, checkpoints, executing,
+    `phase` is one of halted, listening, behind, muted, view-change, new-view, checkpoints, executing,
     idle, proposal, payload, check, prepares, commits; `says` words it.
     """
     height = min(state.delivered + 1, state.top)
@@ -59,7 +59,7 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
     if state.behind is not None:
         return "behind", f"behind: blocks up to {state.behind.height} are certified, syncing", set()
     if state.me in state.rules.validators(height) and not state.votes_on(height):
-        return "silent", SILENT, set()
+        return "muted", MUTED, set()
     if not state.active:
         return _changing(state, others)
     if state.executed > state.certified and state.delivered == state.executed:
@@ -71,7 +71,7 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
     return _voting(state, state.slots.get(height), others)
 
 
-SILENT = (
+MUTED = (
     "this key's votes were lost with its data directory: it follows and signs checkpoints, and votes on "
     "nothing until another validator set is in force; move the seat to a new key: assent validator rejoin"
 )

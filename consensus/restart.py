@@ -27,7 +27,7 @@ def revive(
     state = replica.state
     _restore_epoch(state, memory)
     if memory.birth is not None:
-        state.silent = memory.birth.silent
+        state.muted = memory.birth.muted
     elif first_start:
         repair.settle_birth(state, None)
     else:

@@ -63,7 +63,7 @@ class State:
         self.future: dict[tuple[bytes, str, int], Proposal | Prepare | Commit] = {}
         """What comes too early, one per sender, kind and height up to 2W ahead."""
         self.pending = False
-        self.silent: int | None = None
+        self.muted: int | None = None
         """First height of the epoch that votes were lost in: in it and before, none is cast any more."""
         self.heard: set[bytes] | None = None
         """While starting without memory: who showed us lately that it stands where we do."""
@@ -99,7 +99,7 @@ class State:
         """Tell whether this replica may vote on a height."""
         if self.heard is not None or not self.rules.is_validator(self.me, height):
             return False
-        return self.silent is None or self.rules.epoch(height).first > self.silent
+        return self.muted is None or self.rules.epoch(height).first > self.muted
 
     def waiting(self) -> Wait | None:
         """Return what others owe us now, or None: then no timer runs."""

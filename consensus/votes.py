@@ -34,7 +34,7 @@ _ACCEPTED, _COMMITTING, _PAYLOAD = b"a", b"c", b"p"
 class Birth:
     """This vote store exists since its replica first voted; a store without it may have been wiped."""
 
-    silent: U64 | None
+    muted: U64 | None
     """First height of the epoch in which votes were lost in a wipe: none is cast in it any more."""
 
 

@@ -39,9 +39,27 @@ def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator
         processes.wait_until(org, "node", lambda org=org: _ready(org), READY_S)  # type: ignore[misc]
         yield f"{org.name}: node {'started' if started[org.name] else 'was running'}, RPC at {node_url(org)}"
     for org in consortium.orgs:
+        yield from _rejoined(org)
+    for org in consortium.orgs:
         if agents and org.agent_config.exists():
             fresh = processes.start(org, "agent")
             yield f"{org.name}: agent {'started' if fresh else 'was running'}"
+
+
+def _rejoined(org: OrgFolder) -> Iterator[str]:
+    """Give a node that lost its votes a seat again where the admin key is here, else say how."""
+    by_hand = f"assent validator rejoin --as {org.path}"
+
+    async def work() -> str:
+        async with open_session(org.path, None, None, None).account() as account:
+            return str(await rejoin(account)) if await needs_rejoin(account) else ""
+
+    try:
+        done = run(work())
+    except (AssentError, OSError) as error:
+        done = f"whether its node has its votes could not be told ({error}); if it lost them: {by_hand}"
+    if done:
+        yield f"{org.name}: {done}"
 
 
 def stop_consortium(consortium: Consortium) -> Iterator[str]:

@@ -10,10 +10,11 @@ import click
 from chain.api.client import Client
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.session import Session, session_options
-from chain.cli.governing import NotThere, as_client, say, send, trust_line
+from chain.cli.governing import NotThere, as_account, as_client, say, send, trust_line
 from chain.cli.key import public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import VALIDATOR, nodes_of, running_keys
+from chain.cli.rejoin import rejoin
 
 EVIDENCE_BYTES_MAX = 60_000
 
@@ -152,6 +153,20 @@ def set_address(
 ) -> None:
     """Propose that the other nodes reach the node NAME at HOST:PORT."""
     propose(session, "change_address", {"name": name, "address": address}, reason, not_before, as_json)
+
+
+@validator.command("rejoin")
+@json_option
+@reports_errors
+@session_options
+def rejoin_command(session: Session, as_json: bool) -> None:
+    """Take the seat of one's own node again after its data directory was lost; needs no votes of others.
+
+    The node has made a new key by itself, in the one of [files] key and next_key that is not in use, and goes
+    on under it by itself. `assent start` does the same wherever the admin key is at hand.
+    """
+    done = as_account(session, rejoin)
+    say(done.receipt, as_json, str(done))
 
 
 @validator.command("rotate-key")

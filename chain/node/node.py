@@ -38,7 +38,7 @@ from chain.node.threads import ThreadWorkers
 from chain.node.upkeep import Upkeep
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from chain.primitives.keyfile import load_key
+from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed, load_key, save_key
 from consensus.timing import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
@@ -83,10 +83,30 @@ class KeyRing:
             self._known.pop(self._files.next_key, None)
         return {item.key.public: item for _, item in self._known.values()}
 
+    def spare(self, used: Path) -> PrivateKey:
+        """Return a key of this node that has never voted; make one, sealed like the one in use, if need be.
+
+        It stands in the file, of `key` and `next_key`, that is not in use; a key that has voted is put aside.
+        """
+        path = self._files.key if used == self._files.next_key else self._files.next_key
+        if path.exists() and marker_of(path).exists():
+            old = load_key(path).public.hex()[:16]
+            for item in (path, marker_of(path)):
+                item.rename(item.with_name(f"{item.name}.{old}"))
+        if not path.exists():
+            passphrase = os.environ.get(PASSPHRASE_VARIABLE) if is_sealed(used) else None
+            save_key(path, PrivateKey.generate(), passphrase)
+        return load_key(path)
+
     def _read(self, path: Path) -> None:
         changed = path.stat().st_mtime_ns if path.exists() else 0
         if path not in self._known or self._known[path][0] != changed:
             self._known[path] = (changed, Identity(load_key(path), path))
+
+
+def marker_of(key_file: Path) -> Path:
+    """Return where the marker of a key's votes lies."""
+    return key_file.with_suffix(".voted")
 
 
 def _introducer(text: str) -> tuple[bytes, str]:
@@ -138,7 +158,7 @@ class Node:
         self._identity = self._choose(preferred)
         self._trying = preferred is not None
         self._key = key = self._identity.key
-        self._marker = FileMarker(self._identity.file.with_suffix(".voted"))
+        self._marker = FileMarker(marker_of(self._identity.file))
         self._workers = ThreadWorkers(self._enter, self._fail, self.metrics.execution.observe)
         self._peers = peers(
             key,
@@ -153,9 +173,10 @@ class Node:
         )
         self._core = self._make_core(config, files)
         self.pool = self._core.pool
+        spare = self._keys.spare(self._identity.file).public if self._core.driver.lost_votes else b""
         data, clock = files.data_dir, self._clock.now_ms
         self.status = NodeStatus(
-            key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free
+            key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free, spare
         )
         self._lonely_since = self._clock.now_ms()
         self._rpc = RpcServer(

@@ -193,8 +193,8 @@ def _listening(facts: Facts) -> str:
     )
 
 
-def _silent(facts: Facts) -> str:
-    return facts.says if facts.phase == "silent" else ""
+def _muted(facts: Facts) -> str:
+    return facts.says if facts.phase == "muted" else ""
 
 
 def _skew(facts: Facts) -> str:
@@ -274,7 +274,7 @@ def _votes(facts: Facts) -> str:
 
 _ALWAYS = (
     _halted, _disk, _diverged, _outside, _no_quorum, _coming, _headers_differ, _listening, _snapshot, _behind,
-    _silent, _skew,
+    _muted, _skew,
 )  # fmt: skip
 """Asked in this order: what makes the others unavoidable comes first."""
 _WAITS = (_lacking, _view_change, _certificates, _primary, _votes)

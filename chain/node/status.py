@@ -30,8 +30,13 @@ class NodeStatus:
         clock: Callable[[], int],
         data_dir: str,
         disk_free: Callable[[], int],
+        spare: bytes = b"",
     ) -> None:
-        """`clock` returns milliseconds of the monotonic clock, `disk_free` the bytes left for `data_dir`."""
+        """`clock` returns milliseconds of the monotonic clock, `disk_free` the bytes left for `data_dir`.
+
+        `spare` is the key that this node has ready to take its seat, where the votes of its key were lost.
+        """
+        self._spare = spare
         self._data_dir, self._disk_free = data_dir, disk_free
         self._heights: deque[tuple[int, int]] = deque(maxlen=PACE_SAMPLES)
         """(milliseconds, certified height), the latest."""
@@ -95,6 +100,7 @@ class NodeStatus:
             "chainId": self._genesis.chain_id.hex(),
             "chainName": self._genesis.chain_name,
             "key": self._key.hex(),
+            "spareKey": self._spare.hex() if self._driver.lost_votes else "",
             "name": self.name_of(self._key),
             "org": self._nodes[self._key].org if self._key in self._nodes else "",
             "role": role_of(self._ledger, self._key),

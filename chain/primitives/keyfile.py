@@ -58,6 +58,11 @@ def load_key(path: Path, passphrase: str | None = None) -> PrivateKey:
     return key
 
 
+def is_sealed(path: Path) -> bool:
+    """Tell whether a key file needs a passphrase; raise KeyFileError as `load_key` does."""
+    return "sealed" in _read(path)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -260,7 +260,7 @@ def test_30_a_wiped_validator_listens_in_the_epoch_it_votes_in() -> None:
     node.boot()
     cluster.heal()
     cluster.run_until(lambda: node.state.heard is None, 60_000)
-    assert node.state.silent == cluster.nodes[2].state.epoch.first <= max(slot[-1] for slot in said)
+    assert node.state.muted == cluster.nodes[2].state.epoch.first <= max(slot[-1] for slot in said)
     cluster.settle()
 
 

@@ -215,9 +215,9 @@ def test_30_a_wiped_replica_votes_on_nothing_until_its_epoch_ends() -> None:
     for height in range(5, 4 * cluster.rules.window):
         cluster.submit()
         cluster.run_to_height(height)
-    assert node.state.silent == 0
+    assert node.state.muted == 0
     restart(node)
-    assert node.state.silent == 0, "it remembers that it lost its votes"
+    assert node.state.muted == 0, "it remembers that it lost its votes"
     cluster.silence(0)  # others ask for another view; it does not, for it may have asked before
     cluster.submit()
     cluster.run_for(10_000)

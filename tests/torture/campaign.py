@@ -212,7 +212,7 @@ class Campaign:
         took = await until(lambda: self._height_of(node) >= target, CALM_S, f"{node.name} catches up")
         # It abstains from heights that it may have voted on: until those are past it counts as faulty.
         self.phases.pop(node.name, None)
-        silent = ("", "listening", "behind", "abstaining")
+        silent = ("", "listening", "behind", "muted")
         await until(lambda: self.phases.get(node.name, "") not in silent, CALM_S, f"{node.name} votes again")
         self.say(f"{node.name} is at {target} again after {took:.1f} s, and votes again")
 

@@ -246,7 +246,7 @@ def test_a_wiped_replica_hears_a_quorum_that_stands_where_it_does() -> None:
         assert state.heard is not None
         repair.answer_status(state, status(index, 0, certified=4, delivered=5))
     assert state.heard is None
-    assert state.silent == 0
+    assert state.muted == 0
     assert [height for height in range(1, FIRST) if state.votes_on(height)] == [], "not in this epoch"
 
 

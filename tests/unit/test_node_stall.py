@@ -9,7 +9,7 @@ import pytest
 
 from chain.cli.consortium import explain_absence, explain_silence, grouped
 from chain.node.stall import DISK_LOW_BYTES, PATIENCE_S, Away, Coming, Facts, explain
-from consensus.report import SILENT
+from consensus.report import MUTED
 
 FINE = Facts("bank-node", 4, 3, certified=40, executed=40, primary="bureau-node", proved=40)
 WAITING = replace(FINE, pending=True, seconds=12.0)
@@ -53,8 +53,8 @@ CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
         replace(WAITING, phase="listening", missing=("bureau-node", "registry-node")),
         ("listens to 3 validators", "bureau-node and registry-node"),
     ),
-    "silent": (
-        replace(WAITING, phase="silent", says=SILENT),
+    "muted": (
+        replace(WAITING, phase="muted", says=MUTED),
         ("this key's votes were lost", "assent validator rejoin"),
     ),
     "the only validator has lost its votes": (
