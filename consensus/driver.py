@@ -192,7 +192,7 @@ class Driver:
 
     @property
     def lost_votes(self) -> bool:
-        """Whether this key's votes were lost, so that it gives none until another validator set is in force."""
+        """Whether votes of this key were lost: it gives none until another validator set is in force."""
         state = self._state
         return state.heard is not None or (state.muted is not None and state.epoch.first <= state.muted)
 

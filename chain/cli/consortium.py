@@ -16,9 +16,10 @@ import psutil
 
 from chain.api.client import Client
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
-from chain.api.session import run
+from chain.api.session import open_session, run
 from chain.cli import processes
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
+from chain.cli.rejoin import needs_rejoin, rejoin
 from chain.config import load_node_config
 from chain.primitives.errors import AssentError
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chain.api.client import Account, Receipt
+from chain.api.client import Account
 from chain.cli.governing import NotThere, call
+from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 
 
