@@ -123,9 +123,8 @@ def run_mutants(
         _tell(f"REFUTED  {name}: take it out of tests/campaigns/equivalent.py")
     for mutant in outcome.survivors:
         argued = " (another change than the one argued about)" if mutant.name in EQUIVALENT else ""
-        _tell(
-            f"SURVIVES  {mutant.name}{argued}, {mutant.file}:{mutant.lines[0]}\n    {mutant.before}  →  {mutant.after}"
-        )
+        _tell(f"SURVIVES  {mutant.name}{argued}, {mutant.file}:{mutant.lines[0]}")
+        _tell(f"    {mutant.before}  →  {mutant.after}")
     _tell(", ".join(f"{key} {value}" for key, value in figures.items()))
     full = not only and hand and sample >= mutants.SAMPLE and most >= mutants.SEEDS and until == STAGES[-1]
     good = mutants.passed(plan, outcome)
