@@ -46,15 +46,11 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ),
     ),
     ("restart", "revive"): (
-        ("rs-abstention-forgotten", "state.abstain_to = memory.birth.abstain_to", "pass"),
-        ("rs-wiped-votes", "state.heard = {}", "repair.settle_birth(state, 0)"),
+        ("rs-silence-forgotten", "state.silent = memory.birth.silent", "pass"),
+        ("rs-wiped-votes", "state.heard, state.nonce = set(), nonce", "repair.settle_birth(state, None)"),
     ),
     ("restart", "_restore_epoch"): (("rs-epoch-lost", "checkpoints.learn(state, entered)", "pass"),),
-    ("view_change", "try_lead"): (
-        ("vc-wiped-leads", "or not state.votes_on(state.certified + 1)", ""),
-        ("vc-lead-q-1", "len(asking) < quorum", "len(asking) < quorum - 1"),
-        ("vc-anyone-leads", "or state.rules.primary(state.view, base + 1) != state.me", ""),
-    ),
+    ("view_change", "try_lead"): (("vc-wiped-leads", "or not state.votes_on(state.certified + 1)", ""),),
     ("view_change", "try_join"): (("vc-wiped-joins", "and state.votes_on(height)", ""),),
     ("view_change", "_ask_for"): (
         ("vc-hides-prepared", "tuple(slot.prepared for slot in slots if slot.prepared is not None)", "()"),
@@ -67,14 +63,20 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("view_change", "_enter"): (
         ("vc-new-view-not-durable", "state.out.put[NEW_VIEW] = encode(message)", "pass"),
-        ("vc-base-not-learnt", "learn(state, change.certificate)", "pass"),
+        ("vc-base-not-learnt", "_learn_all(state, message.view_changes)", "pass"),
     ),
     ("view_change", "adopt_view"): (("vc-fresh-from-ignores-gaps", "+ len(message.reproposals) + 1", "+ 1"),),
     ("view_change", "on_new_view"): (("vc-enters-old-views", "if state.is_news(message)", "if True"),),
     ("view_change", "on_view_change"): (
         ("vc-older-replaces-newer", "(known.epoch, known.view) < (change.epoch, change.view)", "True"),
+        ("vc-certificate-not-learnt", "_learn_all(state, (change,))", "pass"),
     ),
     ("view_change", "on_expired"): (("vc-asks-though-served", "event.wait == state.waiting()", "True"),),
+    ("view_change", "_quorum_to_lead"): (
+        ("vc-lead-q-1", "len(below) >= quorum", "len(below) >= quorum - 1"),
+        ("vc-anyone-leads", "and state.rules.primary(state.view, base + 1) == state.me", ""),
+        ("vc-leads-above-highest-only", "reverse=True)", "reverse=True)[:1]"),
+    ),
     ("selection", "base_height"): (("sel-base-min", "max(", "min("),),
     ("selection", "choose_reproposals"): (
         ("sel-lowest-view", "_rank(item) > _rank(best)", "_rank(item) < _rank(best)"),
@@ -89,6 +91,11 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("normal_case", "_ask_check"): (
         ("nc-reproposal-unchecked", "payload == GAP", "payload == GAP or slot.claim is None"),
+        (
+            "nc-reproposal-of-executed-unjudged",
+            "slot.committed is not None",
+            "slot.committed is not None or (slot.height <= state.delivered and slot.claim is None)",
+        ),
     ),
     ("normal_case", "_refuse"): (("nc-refuse-never-halts", "state.view > slot.committed_view", "False"),),
     ("normal_case", "advance_slot"): (
@@ -148,19 +155,37 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("state", "State.asking"): (("st-asking-any-epoch", "if change.epoch == self.epoch.first", ""),),
     ("state", "State.slot"): (
-        ("st-slot-beyond-top", "height <= self.top", "height <= self.certified + self.rules.window"),
-    ),
-    ("state", "State.votes_on"): (("st-abstains-never", "and height > self.abstain_to", ""),),
-    ("state", "State.turn"): (
+        (
+            "st-votes-while-silent",
+            "self.silent is None or self.rules.epoch(height).first > self.silent",
+            "True",
+        ),
         ("st-turn-at-reproposed", "max(self.delivered + 1, self.fresh_from)", "self.delivered + 1"),
     ),
+    ("repair", "answer_fetch"): (
+        ("rp-promised-payload-unread", "fetch.payload_digest in slot.stored", "False"),
+    ),
+    ("state", "State.highest"): (
+        ("st-target-hidden", "self.certificate if self.target is None else self.target", "self.certificate"),
+    ),
+    ("rules", "Rules.leaders"): (
+        (
+            "ru-nobody-passed-over",
+            "leaders(self.validators(height), self.passed_over(min(height, U64_MAX)))",
+            "self.validators(height)",
+        ),
+    ),
     ("repair", "_listen"): (
-        ("rp-abstain-0", "max(state.heard.values()) + 2 * state.rules.window", "0"),
-        ("rp-abstain-1W", "2 * state.rules.window", "state.rules.window"),
-        ("rp-abstain-lowest", "max(state.heard.values())", "min(state.heard.values())"),
+        ("rp-abstain-0", "settle_birth(state, state.epoch.first)", "settle_birth(state, None)"),
+        (
+            "rp-abstain-1W",
+            "settle_birth(state, state.epoch.first)",
+            "settle_birth(state, state.epoch.first - 1)",
+        ),
+        ("rp-listen-old-statuses", "status.answers == state.nonce", "True"),
         ("rp-listen-q-1", "len(state.heard) + 1 >=", "len(state.heard) + 2 >="),
         ("rp-listen-anyone", "or status.sender not in voting", ""),
-        ("rp-listen-other-epoch", "or not here", ""),
+        ("rp-listen-other-epoch", "not here or", ""),
         ("rp-listen-unsettled", "or not state.rules.is_settled(following)", ""),
     ),
     ("checkpoints", "certify"): (
@@ -233,7 +258,21 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
             "self._timing.timeout_ms << wasted",
         ),
     ),
-    ("driver", "Driver.on_message"): (("dr-unverified", "self._verifier.check(message)", "pass"),),
+    ("driver", "Driver.on_message"): (
+        ("dr-unverified", "self._verifier.check(message)", "pass"),
+        ("dr-statuses-of-others", "isinstance(message, Status) and message.sender != peer", "False"),
+    ),
+    ("driver", "Driver._perform"): (
+        (
+            "dr-votes-deleted-too-early",
+            "if effects.put",
+            "self._deletes += effects.delete\n        if effects.put",
+        ),
+    ),
+    ("driver", "Driver._promised"): (("dr-own-payload-unread", "digest in slot.stored", "False"),),
+    ("driver", "Driver._give_up_at"): (
+        ("dr-slow-primary-kept", "min(late, self._owed_from + max(0, left))", "late"),
+    ),
 }
 """(file, function) -> name, text, and what it becomes."""
 ROWS = tuple(Row(name, *place, text, new) for place, rows in _TABLE.items() for name, text, new in rows)
