@@ -155,11 +155,16 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("state", "State.asking"): (("st-asking-any-epoch", "if change.epoch == self.epoch.first", ""),),
     ("state", "State.slot"): (
+        ("st-slot-beyond-top", "height <= self.top", "height <= self.certified + self.rules.window"),
+    ),
+    ("state", "State.votes_on"): (
         (
             "st-votes-while-silent",
             "self.silent is None or self.rules.epoch(height).first > self.silent",
             "True",
         ),
+    ),
+    ("state", "State.turn"): (
         ("st-turn-at-reproposed", "max(self.delivered + 1, self.fresh_from)", "self.delivered + 1"),
     ),
     ("repair", "answer_fetch"): (
