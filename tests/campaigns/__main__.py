@@ -115,7 +115,10 @@ def run_mutants(
     plan = mutants.Plan(chosen, stale, most, jobs, STAGES[: STAGES.index(until) + 1], thorough)
     commit, dirty = record.commit()
     begin = time.monotonic()
-    outcome = mutants.run(plan, _tell)
+    try:
+        outcome = mutants.run(plan, _tell)
+    except mutants.Unsound as error:
+        raise click.ClickException(str(error)) from None
     figures = mutants.figures(plan, outcome)
     for line in stale:
         _tell(f"STALE  {line}")

@@ -25,6 +25,10 @@ STAGE_CPU_S = 120.0
 """A stage may use three times the CPU time of an unchanged source, and this more."""
 
 
+class Unsound(Exception):
+    """The campaign cannot tell anything: its tests fail without a mutant, or a mutant was not run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Map:
     """What an unchanged source needs, test by test."""
@@ -111,8 +115,12 @@ def survey(nursery: Nursery, stage: str, files: Sequence[str], tell: Callable[[s
         tell(f"{stage} tests on the unchanged source, once, watching which lines they run")
         nursery.start(partial(_survey, files), cpu_s=3_000)
         _, end = nursery.wait()
-        if end.death or end.result.get("broken") or end.result["caught"]:
-            raise RuntimeError(f"{stage}: the unchanged source fails: {end.death or end.result}")
+        answer = end.result or {}
+        wrong = end.death or answer.get("broken") or f"{answer['caught']} {answer['why']}".strip()
+        if wrong:
+            raise Unsound(
+                f"{stage} tests fail on the unchanged source, so they say nothing of mutants: {wrong}"
+            )
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(end.result))
     found = json.loads(path.read_text())
@@ -212,7 +220,7 @@ class Campaign:
         else:
             answer = end.result
         if "broken" in answer:
-            raise RuntimeError(f"{mutant.name}, {name}: {answer['broken']}")
+            raise Unsound(f"{mutant.name}, {name}: {answer['broken']}")
         why = str(answer["why"])
         return Verdict(
             mutant.key,
