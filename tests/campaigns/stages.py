@@ -25,7 +25,8 @@ UNIT = tuple(
     sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit").glob("test_consensus_*.py"))
 )
 SCENARIOS = tuple(
-    f"tests/simulation/test_{name}.py" for name in ("failures_of_others", "restarts", "membership", "timers")
+    f"tests/simulation/test_{name}.py"
+    for name in ("failures_of_others", "adversaries", "restarts", "membership", "timers")
 )
 PREPARED = (
     "aiohttp", "chain.ledger.executor", "chain.ledger.ledger", "chain.ledger.mempool", "chain.network.gossip",

@@ -129,7 +129,8 @@ class One:
         memory = recall(sorted(self.rows.items()))
         self.replica = revive(self.rules, self.key, head, memory, first_start=first_start, nonce=NONCE)
         self.state = self.replica.state
-        self.hear(Pending(False))  # the first step performs what the start wanted
+        self.announced = self.hear(Pending(False))
+        """What the start itself wanted to say: the first step performs it."""
 
     def restart(self) -> None:
         """Crash, and come back with what the vote store and the ledger hold."""

@@ -31,7 +31,7 @@ from chain.primitives.codec import encode
 from consensus.authenticity import Verifier
 from consensus.errors import VotesDamaged
 from consensus.events import Head, Nudge
-from consensus.messages import GAP, GAP_DIGEST, ViewChange, payload_digest
+from consensus.messages import GAP, GAP_DIGEST, PayloadReply, ViewChange, payload_digest
 from consensus.restart import revive
 from consensus.slot import PAYLOADS_MAX, Check
 from consensus.votes import (
@@ -64,6 +64,7 @@ def test_votes_are_sent_again_after_a_restart_as_they_were() -> None:
     before = one.hear(proposal(1), prepare(1, 0), prepare(1, 2))
     assert kinds(before) == ["Prepare", "Commit"]
     one.restart()
+    assert one.announced == [], "not before somebody lacks them"
     assert one.hear(status(3)) == before
     assert one.hear(prepare(1, 0), prepare(1, 2), prepare(1, 3)) == [], "nothing is signed anew"
 
@@ -218,8 +219,18 @@ def test_what_was_executed_is_known_as_decided_after_a_restart() -> None:
     assert one.state.halted == "", "its view is unknown: nothing is voted for, nor concluded"
 
 
+def test_an_executed_height_whose_payload_the_ledger_did_not_give_is_not_voted_on() -> None:
+    """What a new view proposes there cannot be compared with what was executed."""
+    one = One(certified=3, executed=4)
+    one.hear(new_view(2, *(view_change(2, index, 3, (prepared(4, B),)) for index in (0, 2, 3))))
+    assert one.hear(PayloadReply(4, B)) == []
+    assert one.state.slots[4].payload() == B
+    assert one.checks == []
+
+
 def test_checkpoints_of_executed_heights_are_signed_again() -> None:
     one = One(certified=3, executed=5)
+    assert one.announced == [checkpoint(4, 1), checkpoint(5, 1)]
     assert [one.state.checkpoints[height][PUBLIC[1]] for height in (4, 5)] == [
         checkpoint(4, 1),
         checkpoint(5, 1),

@@ -35,6 +35,7 @@ from consensus.messages import (
     ViewChange,
     payload_digest,
 )
+from consensus.selection import select_quorum
 from consensus.votes import NEW_VIEW, VIEW_CHANGE, Accepted, recall
 
 
@@ -237,6 +238,13 @@ def test_the_quorum_that_a_leader_shows_has_the_highest_certificate_it_can_lead_
     assert max(change.certificate.height for change in shown if change.certificate) == 2
 
 
+def test_the_highest_certificate_is_shown_whoever_has_it() -> None:
+    """Of five that asked, four are shown: the last in order is among them if it knows most."""
+    changes = [view_change(1, index, 1) for index in range(4)] + [view_change(1, 4, 2)]
+    shown = select_quorum(changes, 4)
+    assert [change.sender for change in shown] == [PUBLIC[index] for index in (0, 1, 2, 4)]
+
+
 def test_a_certificate_that_leads_elsewhere_does_not_keep_a_quorum_without_it_from_leading() -> None:
     """With a tenure of four heights, view 1 above height 3 is led by another than below it."""
     one = One(n=5, rotation=4, certified=2)
@@ -297,6 +305,16 @@ def test_fresh_proposals_begin_above_the_reproposals_and_gaps() -> None:
     assert one.state.slots[2].digest == payload_digest(A)
     one.hear(proposal(3, C, 2))
     assert one.state.slots[3].digest == payload_digest(C)
+
+
+def test_nothing_fresh_is_accepted_at_or_below_the_height_that_a_view_began_above() -> None:
+    """It is certified; who lacks it gets it by sync, and does not vote on anything else there."""
+    one = One()
+    one.hear(votes_for(2, base=3))
+    assert one.hear(*(proposal(height, C, 2) for height in (1, 2, 3))) == []
+    assert {slot.digest for slot in one.state.slots.values()} <= {None}
+    one.hear(proposal(4, C, 2))
+    assert one.state.slots[4].digest == payload_digest(C)
 
 
 def test_a_leader_proposes_above_its_reproposals() -> None:
