@@ -46,7 +46,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ),
     ),
     ("restart", "revive"): (
-        ("rs-silence-forgotten", "state.silent = memory.birth.silent", "pass"),
+        ("rs-muting-forgotten", "state.muted = memory.birth.muted", "pass"),
         ("rs-wiped-votes", "state.heard, state.nonce = set(), nonce", "repair.settle_birth(state, None)"),
     ),
     ("restart", "_restore_epoch"): (("rs-epoch-lost", "checkpoints.learn(state, entered)", "pass"),),
@@ -159,8 +159,8 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("state", "State.votes_on"): (
         (
-            "st-votes-while-silent",
-            "self.silent is None or self.rules.epoch(height).first > self.silent",
+            "st-votes-while-muted",
+            "self.muted is None or self.rules.epoch(height).first > self.muted",
             "True",
         ),
     ),

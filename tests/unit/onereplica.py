@@ -102,7 +102,7 @@ class One:
 
     def __init__(
         self, me: int = 1, *, n: int = 4, window: int = 8, rotation: int = 100, certified: int = 0,
-        executed: int | None = None, epochs: tuple[Epoch, ...] | None = None, silent: bool = False,
+        executed: int | None = None, epochs: tuple[Epoch, ...] | None = None, wiped: bool = False,
     ) -> None:  # fmt: skip
         """Start for the first time at a height: what the ledger holds up to it is certified, or executed."""
         self.me, self.key = me, KEYS[me]
@@ -117,7 +117,7 @@ class One:
         self.delivered: list[tuple[int, bytes]] = []
         self.last = Effects()
         """What the last step wanted."""
-        self._revive(first_start=not silent)
+        self._revive(first_start=not wiped)
 
     def _epoch(self, height: int) -> Epoch:
         return next(epoch for epoch in reversed(self.epochs) if epoch.first <= height)

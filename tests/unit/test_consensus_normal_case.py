@@ -335,7 +335,7 @@ def test_who_is_not_primary_or_lacks_parents_or_blocks_has_no_turn() -> None:
     full = One(0, window=2)
     full.hear(Proposed(1, 0, A), Proposed(2, 0, B))
     assert full.state.turn() is None, "the window is full"
-    silent = One(0, silent=True)
+    silent = One(0, wiped=True)
     assert silent.state.turn() is None
     waits = One(0, rotation=2)
     assert waits.state.turn() is not None

@@ -320,10 +320,10 @@ def test_a_certificate_below_the_last_is_worth_it_where_one_is_missing() -> None
 
 
 def listener(**options: Any) -> One:
-    return One(silent=True, **options)
+    return One(wiped=True, **options)
 
 
-def test_a_quorum_of_answers_ends_the_silence_before_the_silence() -> None:
+def test_a_quorum_of_answers_ends_the_listening_and_mutes_for_the_epoch() -> None:
     """Itself and two others of four; it then stays out of this epoch, and says so durably."""
     one = listener()
     one.hear(status(0, answers=NONCE))
@@ -331,7 +331,7 @@ def test_a_quorum_of_answers_ends_the_silence_before_the_silence() -> None:
     one.hear(status(0, answers=NONCE), status(1, answers=NONCE), status(5, answers=NONCE))
     assert one.state.heard == {PUBLIC[0]}, "twice the same, itself and an observer are no others"
     one.hear(status(3, answers=NONCE))
-    assert (one.state.heard, one.state.silent) == (None, 0)
+    assert (one.state.heard, one.state.muted) == (None, 0)
     assert [key for key in one.last.put if key == b"b"] == [b"b"]
 
 

@@ -143,21 +143,21 @@ def test_views_of_an_epoch_before_are_forgotten_on_a_start() -> None:
     assert (one.state.view, one.state.active, one.state.new_view) == (0, True, None)
 
 
-def test_a_silent_replica_stays_silent_over_restarts() -> None:
+def test_a_muted_replica_stays_muted_over_restarts() -> None:
     """Its votes were lost in this epoch: it gives none in it, asks for no view, leads none."""
-    one = One(silent=True)
+    one = One(wiped=True)
     one.hear(status(0, answers=NONCE), status(2, answers=NONCE))
-    assert one.state.silent == 0
+    assert one.state.muted == 0
     assert BIRTH in one.rows
     for _ in range(2):
         assert one.hear(proposal(1), prepare(1, 0), prepare(1, 2), view_change(1, 0), view_change(1, 2)) == []
         assert one.state.waiting() is None
         one.restart()
-        assert one.state.silent == 0
+        assert one.state.muted == 0
 
 
-def test_a_silent_replica_votes_again_where_another_set_takes_over() -> None:
-    one = One(silent=True, certified=5, epochs=(Epoch(0, PUBLIC[:4]), Epoch(7, PUBLIC[:5])))
+def test_a_muted_replica_votes_again_where_another_set_takes_over() -> None:
+    one = One(wiped=True, certified=5, epochs=(Epoch(0, PUBLIC[:4]), Epoch(7, PUBLIC[:5])))
     one.hear(status(0, delivered=5, answers=NONCE), status(2, delivered=5, answers=NONCE))
     for _ in range(2):
         assert [one.state.votes_on(height) for height in (6, 7)] == [False, True]
@@ -165,7 +165,7 @@ def test_a_silent_replica_votes_again_where_another_set_takes_over() -> None:
 
 
 def test_a_replica_without_memory_votes_on_nothing_before_it_has_listened() -> None:
-    one = One(silent=True)
+    one = One(wiped=True)
     assert one.state.listening
     assert one.state.nonce == NONCE
     assert one.hear(proposal(1), prepare(1, 0), prepare(1, 2)) == []
@@ -179,7 +179,7 @@ def test_who_abstains_leads_no_view_though_it_had_asked_for_it() -> None:
     one.commit(1)
     one.expire()
     one.restart()
-    one.state.silent = 0
+    one.state.muted = 0
     assert one.hear(view_change(1, 0), view_change(1, 2)) == []
     assert not one.state.active
 
