@@ -43,6 +43,13 @@ SEED_CPU_S = 60.0
 """The slowest seed takes about ten seconds."""
 
 
+OPTIONS = (
+    *("-o", "addopts=", "--import-mode=importlib", "-q", "-x", "--tb=short", "--rootdir", str(ROOT)),
+    *("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of plugins that prepare() has imported
+)
+
+
 def prepare() -> None:
     """Import what every child needs; refuse to go on if that includes consensus."""
     for name in PREPARED:
@@ -185,20 +192,15 @@ def run_tests(
     observer = _Observer(say, {name: at for at, name in enumerate(order)}, only, limits or {}, watched)
     if measured:
         observer.costs, observer.lines = {}, {}
-    options = [
-        "-o",
-        "addopts=",
-        "--import-mode=importlib",
-        "-q",
-        "-x",
-        "--tb=short",
-        "-p",
-        "no:cacheprovider",
-    ]
-    options += ["-p", "no:xdist", "-p", "no:faulthandler", "--rootdir", str(ROOT)]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins that prepare() has imported
-    limit_cpu(IMPORT_CPU_S)
-    status = pytest.main([*options, *(str(ROOT / file) for file in files)], plugins=[observer])
+    first = [file for file in files if order and order[0].startswith(f"{file}::")]
+    status = pytest.ExitCode.OK
+    for part in (
+        first,
+        [file for file in files if file not in first],
+    ):  # importing them all takes a second
+        if part and status is pytest.ExitCode.OK:
+            limit_cpu(IMPORT_CPU_S)
+            status = pytest.ExitCode(pytest.main([*OPTIONS, *part], plugins=[observer]))
     if status in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
         return {"broken": f"pytest ended with {status!r}"}
     if status is not pytest.ExitCode.OK and not observer.failed:

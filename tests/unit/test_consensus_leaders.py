@@ -100,6 +100,13 @@ def test_a_primary_may_take_three_times_the_median_of_the_others_and_half_a_time
     assert patience.left(1) == 600
 
 
+def test_the_first_grace_is_half_a_timeout() -> None:
+    patience = Patience(TIMING)
+    tenure(patience, A, 1_500, 1)
+    patience.follow(D, FOUR)
+    assert patience.left(faults=0) == 1_000 + 3 * 1_500
+
+
 def test_its_own_last_tenure_does_not_count_for_a_primary() -> None:
     """Being slow must not buy time: of A, B, C and D measured, D is compared with the others."""
     patience = measured(10, 20, 30)

@@ -40,11 +40,11 @@ W = 8
 
 def test_a_status_says_where_its_sender_stands() -> None:
     one = One(certified=3, executed=4)
-    one.hear(proposal(5, A), commit(6, 0))
+    one.hear(commit(6, 0), proposal(7, B), proposal(5, A))
     said = only(Status, one.hear(Nudge()))
     assert (said.epoch, said.view, said.active, said.delivered) == (0, 0, True, 4)
     assert said.certificate == certificate(3)
-    assert said.proposed == (5,), "of height 6 it has votes and no proposal"
+    assert said.proposed == (5, 7), "of height 6 it has votes and no proposal"
     assert said.uncertified == (4,)
     assert (said.asks, said.answers, said.sender) == (b"", b"", PUBLIC[1])
 

@@ -31,16 +31,19 @@ from consensus import driver as module
 from consensus.driver import Driver
 from consensus.events import Candidate, Effects, Head, Turn
 from consensus.messages import (
+    UNSIGNED,
     Commit,
     Fetch,
     NewView,
     PayloadReply,
     Prepare,
+    PrePrepare,
     Proposal,
     Status,
     ViewChange,
     decode_message,
     payload_digest,
+    sign,
 )
 from consensus.rules import Rules
 from consensus.timing import Timing
@@ -257,6 +260,100 @@ def test_deadlines_are_those_of_the_wait_the_repair_and_the_next_proposal() -> N
     assert node.driver.next_deadline() == 1_420 + TIMING.batch_interval_ms, "another one, while less than 4"
 
 
+# --- slow primaries -------------------------------------------------------------------------------
+
+
+def led(height: int, rotation: int = 2) -> Proposal:
+    """The proposal of a height by its primary in view 0."""
+    leader = height // rotation % 4
+    claim = sign(PrePrepare(0, height, payload_digest(A), PUBLIC[leader], UNSIGNED), KEYS[leader], CHAIN)
+    return Proposal(claim, A)
+
+
+def after_tenures(each_ms: int, *, until: int = 7) -> Node:
+    """A node that saw each of four primaries lead two heights, and waited so long for each height."""
+    node = Node(2, rotation=2)
+    node.made = None
+    for height in range(1, until + 1):
+        node.request()
+        node.until(node.now + each_ms, hearing=(0, 1, 3), every=each_ms)
+        node.hear(led(height), *(commit(height, index) for index in (0, 1, 3)))
+        node.hear(checkpoint(height, 0), checkpoint(height, 1))
+        node.requests = 0
+    assert node.state.certified == until
+    return node
+
+
+def test_a_primary_much_slower_than_the_others_is_replaced_before_its_time_is_up() -> None:
+    """Others took 40 ms a height; this one may take a second and three times that, not two seconds."""
+    node = after_tenures(40)
+    node.request()
+    start = node.now
+    assert node.driver.next_deadline() <= start + 1_120
+    assert count(ViewChange, node.until(start + 1_100, hearing=(0, 1, 3))) == 0
+    node.until(start + 1_200, hearing=(0, 1, 3), every=20)
+    assert (node.state.view, node.state.active) == (1, False)
+
+
+def test_slowness_adds_up_over_the_heights_of_a_tenure() -> None:
+    """Each of its heights in time, both together not."""
+    node = after_tenures(40)
+    node.request()
+    node.until(node.now + 900, hearing=(0, 1, 3))
+    node.hear(led(8), *(commit(8, index) for index in (0, 1, 3)))
+    node.hear(checkpoint(8, 0), checkpoint(8, 1))
+    assert node.state.view == 0
+    node.until(node.now + 300, hearing=(0, 1, 3))
+    assert node.state.view == 0
+    node.until(node.now + 100, hearing=(0, 1, 3))
+    assert node.state.view == 1, "1,000 ms and 3 * 40 for each of two heights are spent"
+
+
+def test_time_in_which_nothing_is_owed_counts_against_nobody() -> None:
+    """Idle time, execution, and a pause of our own."""
+    node = after_tenures(40)
+    node.until(node.now + 60_000, hearing=(0, 1, 3))
+    node.request()
+    node.until(node.now + 1_000, hearing=(0, 1, 3))
+    assert node.state.view == 0
+    slept = after_tenures(40)
+    slept.request()
+    slept.until(slept.now + 100, hearing=(0, 1, 3))
+    slept.now += 5_000
+    slept.driver.on_tick(slept.now)
+    slept.until(slept.now + 900, hearing=(0, 1, 3))
+    assert slept.state.view == 0
+
+
+def test_who_hears_no_quorum_charges_no_primary_for_it() -> None:
+    node = after_tenures(40)
+    node.request()
+    node.until(node.now + 10_000, hearing=(3,))
+    assert node.state.view == 0
+
+
+def test_one_that_is_as_slow_as_the_others_is_borne() -> None:
+    """On a slow network everybody is slow: no more than the timer bounds them."""
+    node = after_tenures(900)
+    node.request()
+    node.until(node.now + 1_900, hearing=(0, 1, 3))
+    assert node.state.view == 0
+
+
+# --- lost votes -----------------------------------------------------------------------------------
+
+
+def test_a_node_knows_whether_the_votes_of_its_key_were_lost() -> None:
+    assert not Node().driver.lost_votes
+    node = Node(first=False)
+    assert node.driver.lost_votes, "it listens"
+    node.hear(status(0, answers=NONCE), status(2, answers=NONCE))
+    assert node.state.heard is None
+    assert node.driver.lost_votes, "and gives no vote in this epoch"
+    node.state.muted = -1
+    assert not node.driver.lost_votes, "in the next it does"
+
+
 # --- repair ---------------------------------------------------------------------------------------
 
 
@@ -272,6 +369,16 @@ def test_a_stuck_replica_says_where_it_stands_often() -> None:
     node = Node()
     node.until(1_400)
     node.request()
+    assert count(Status, node.until(3_400, every=50)) == 5
+
+
+def test_who_executed_what_is_not_certified_says_so_often_though_it_waits_for_nobody() -> None:
+    """An observer has no timer; it lacks a certificate all the same."""
+    node = Node(5)
+    node.until(1_400)
+    node.hear(proposal(1), *(commit(1, index) for index in (0, 2, 3)))
+    assert node.state.executed == 1
+    assert node.state.waiting() is None
     assert count(Status, node.until(3_400, every=50)) == 5
 
 
@@ -292,6 +399,7 @@ def test_progress_repairs_no_certificate_that_lies_behind() -> None:
     """While heights go by, the one that is missing is asked for all the same."""
     node = Node(head=Head(certificate(3), {2: header(2)}, {1: certificate(1)}))
     assert node.state.gaps() == [2]
+    assert count(Status, [message for _, message in node.sent]) == 1
     node.until(1_400)
     asked = 0
     for height in range(4, 24):
