@@ -311,7 +311,9 @@ def wiped_alone_in_view_one(cluster: Cluster) -> tuple[Node, ViewChange]:
     cluster.settle()
     node, kept = cluster.nodes[2], list[ViewChange]()
     cluster.filters = [
-        lambda a, _b, message: not (a is node and isinstance(message, ViewChange) and not kept.append(message))
+        lambda a, _b, message: (
+            not (a is node and isinstance(message, ViewChange) and not kept.append(message))
+        )
     ]
     cluster.submit(nodes=[node])
     cluster.filters.append(lambda _a, _b, message: not isinstance(message, Proposal))
