@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from chain.ledger.block import EventEntry, Header, Receipt, Transaction, header_hash, transaction_id
+from chain.ledger.block import EventEntry, Header, Receipt, Skip, Transaction, header_hash, transaction_id
 from chain.ledger.genesis import Validator
 from chain.ledger.ledger import Ledger
 from chain.primitives.codec import encode
@@ -27,6 +28,19 @@ def header_json(header: Header) -> dict[str, Any]:
         "receiptsRoot": header.receipts_root.hex(),
         "validatorsHash": header.validators_hash.hex(),
         "protocolVersion": header.protocol_version,
+        "skip": None if header.skip is None else header.skip.hex(),
+    }
+
+
+def skip_json(skip: Skip, signatures: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """Return a skip and who signed it."""
+    return {
+        "height": skip.height,
+        "batch": skip.batch.hex(),
+        "attempt": skip.attempt,
+        "transactions": [tx_id.hex() for tx_id in skip.tx_ids],
+        "reason": skip.reason,
+        "signers": [key.hex() for key, _ in signatures],
     }
 
 

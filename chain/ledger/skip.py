@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain.ledger.block import Block, Skip, SkipDecision, skip_digest
+from chain.ledger.block import SKIP_REASON_CHARS, Block, Skip, SkipDecision, skip_digest
 from chain.primitives.certificate import check_quorum, payload_digest
 from chain.primitives.errors import ProofInvalid
 
@@ -25,6 +25,8 @@ def check_decision(decision: SkipDecision, chain_id: bytes, validators: Sequence
 
 def reason_fault(reason: str) -> str:
     """Return what makes a reason unfit for reports and logs; empty when nothing does."""
+    if not 1 <= len(reason) <= SKIP_REASON_CHARS:
+        return f"a reason of {len(reason)} characters: expected 1..{SKIP_REASON_CHARS}"
     if not reason.isprintable() or reason != reason.strip():
         return f"reason {reason!r}: expected one line of printable characters, without spaces around it"
     return ""

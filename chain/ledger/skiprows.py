@@ -23,6 +23,20 @@ class SkipRefused(AssentError):
     code = "skip_refused"
 
 
+def check_height(height: int, head: int, settled: int) -> None:
+    """Raise SkipRefused unless a skip may wait for this height in a ledger that stands at `head`."""
+    if height <= head:
+        raise SkipRefused(
+            f"skip of height {height}: this node has executed that height (it stands at {head}); if the others "
+            "went on under a skip, see docs/skip.md, *A node that could execute it*"
+        )
+    if height > settled:
+        raise SkipRefused(
+            f"skip of height {height}: this node stands at {head} and knows the validators up to height "
+            f"{settled}; let it catch up first"
+        )
+
+
 class Skips:
     """What was decided about heights that this ledger has not executed yet."""
 
@@ -56,13 +70,7 @@ class Skips:
         """
         skip = decision.skip
         what = f"skip of height {skip.height}"
-        if skip.height <= head:
-            raise SkipRefused(f"{what}: this node has executed that height (it stands at {head})")
-        if skip.height > settled:
-            raise SkipRefused(
-                f"{what}: this node stands at {head} and knows the validators up to height {settled}; let it "
-                "catch up first"
-            )
+        check_height(skip.height, head, settled)
         check_decision(decision, self._chain_id, validators(skip.height))
         known = self._waiting.get(skip.height)
         if known is not None and known.skip == skip:
