@@ -36,7 +36,7 @@ def set_up_logging(level: str) -> None:
 
 @click.group()
 def node() -> None:
-    """Run a node, ask it what it keeps; look after a stopped one's data, get past a block nobody can execute."""
+    """Run a node, ask it what it keeps, look after a stopped one's data, skip what no node can execute."""
 
 
 for command in (evidence, skip, *nodedata.COMMANDS):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from consensus.rules import Rules
 
 ALL = "all"
 ATTEMPT = click.IntRange(0, 2**32 - 1)
+IDS_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,8 @@ def _text(node: _Stopped) -> str:
     lines.append(describe(begun) if begun else f"no process is known to have ended within height {height}")
     if not facts["batches"]:
         lines.append(
-            f"no batch of height {height} is known here: ask another validator, or sign what it signed (--like)"
+            f"no batch of height {height} is known here: ask another validator, or sign what it signed "
+            "(assent node skip sign --like FILE)"
         )
     for batch in facts["batches"]:
         lines.append(
@@ -167,8 +170,9 @@ def _text(node: _Stopped) -> str:
         )
     elif facts["batches"]:
         lines.append(
-            f"next: assent node skip sign --height {height} --batch {facts['batches'][0]['batch']} --ids ID,… "
-            f'--reason "…" -o FILE; {facts["quorum"]} of {facts["validators"]} validators must sign the same'
+            f"next: assent node skip sign --height {height} --batch {facts['batches'][0]['batch']} "
+            f'--ids ID,… --reason "…" -o FILE; {facts["quorum"]} of {facts["validators"]} validators must sign '
+            "the same"
         )
     return "\n".join(lines)
 
@@ -190,9 +194,7 @@ def _line(item: dict[str, Any]) -> str:
 @click.option("--ids", help="The transactions that shall not run, with commas between; or `all`.")
 @click.option("--reason", help="Why, in one line: it stays on the ledger.")
 @click.option("--attempt", type=ATTEMPT, help="Default 0; higher when a decision before did not suffice.")
-@click.option(
-    "--like", type=click.Path(path_type=Path), help="Sign what this file of another validator does."
-)
+@click.option("--like", type=click.Path(path_type=Path), help="Sign what this file of another does.")
 @out_option
 @json_option
 @reports_errors
@@ -211,19 +213,17 @@ def sign(
 
     A key signs one skip a height and attempt, for good. The same skip may be signed again.
     """
-    given = (height, batch, ids, reason)
-    if any(item is None for item in given) if like is None else any(item is not None for item in given):
-        raise click.UsageError("give --height, --batch, --ids and --reason, or --like FILE alone")
-    other = None if like is None else (str(like), _read_vote(like))
+    make: Callable[[_Stopped], tuple[Skip, KnownBatch]]
+    if like is not None:
+        if any(item is not None for item in (height, batch, ids, reason, attempt)):
+            raise click.UsageError("--like FILE says all of it; leave the other options out")
+        make = partial(_as_signed, str(like), _read_vote(like))
+    elif height is None or batch is None or ids is None or reason is None:
+        raise click.UsageError("give --height, --batch, --ids and --reason, or --like FILE")
+    else:
+        make = partial(_as_asked, height, _hash("--batch", batch), ids, reason, attempt or 0)
     with _stopped(config) as node, explains_files():
-        if other is None:
-            assert height is not None and batch is not None and ids is not None and reason is not None
-            known = _ordered(node, height, _hash("--batch", batch), None)
-            chosen = _chosen(ids, known)
-            wanted = Skip(height, known.digest, attempt or 0, chosen, reason)
-        else:
-            wanted = other[1].skip
-            known = _ordered(node, wanted.height, wanted.batch, other)
+        wanted, known = make(node)
         vote = sign_skip(node.ledger.chain_id, wanted, known.payload, known.prepared, node.key)
         SignedSkips(node.key_file).claim(wanted)  # durable before the signature leaves this process
         with output.open("xb") as file:
@@ -239,6 +239,17 @@ def sign(
         )
 
 
+def _as_asked(
+    height: int, digest: bytes, ids: str, reason: str, attempt: int, node: _Stopped
+) -> tuple[Skip, KnownBatch]:
+    known = _ordered(node, height, digest, None)
+    return Skip(height, digest, attempt, _chosen(ids, known), reason), known
+
+
+def _as_signed(name: str, vote: SkipVote, node: _Stopped) -> tuple[Skip, KnownBatch]:
+    return vote.skip, _ordered(node, vote.skip.height, vote.skip.batch, (name, vote))
+
+
 def _ordered(node: _Stopped, height: int, digest: bytes, like: tuple[str, SkipVote] | None) -> KnownBatch:
     """Return the batch to be skipped, if it is what consensus ordered here; raise SkipRefused."""
     ledger, found = node.ledger, node.next
@@ -251,16 +262,14 @@ def _ordered(node: _Stopped, height: int, digest: bytes, like: tuple[str, SkipVo
         raise SkipRefused(f"{node.key_file}: its key is no validator of height {height}; nothing to sign")
     for batch in found.batches:
         if batch.standing is Standing.DECIDED and batch.digest != digest:
-            raise SkipRefused(
-                f"batch {digest.hex()}: height {height} was decided here as {batch.digest.hex()}"
-            )
+            raise SkipRefused(f"not {digest.hex()}: decided at height {height} was {batch.digest.hex()}")
     known = found.batch(digest)
     if known is not None and known.standing is not Standing.PROPOSED:
         return known
     if like is None:
         raise SkipRefused(
-            f"batch {digest.hex()}: not known here as ordered at height {height} (`assent node skip show` lists "
-            "what is); sign what a validator that knows it signed: --like FILE"
+            f"batch {digest.hex()}: not known here as ordered at height {height} (`assent node skip show` "
+            "lists what is); sign what a validator that knows it signed: --like FILE"
         )
     return _shown(node, *like)
 
@@ -360,8 +369,9 @@ def _check_decided(ledger: Ledger, wanted: Skip) -> None:
 
 def _summary(facts: dict[str, Any]) -> str:
     ids: Sequence[str] = facts["transactions"]
+    named = [f"{tx_id[:16]}…" for tx_id in ids[:IDS_SHOWN]] + (["…"] if len(ids) > IDS_SHOWN else [])
     return (
-        f"height {facts['height']}, batch {facts['batch']}, attempt {facts['attempt']}: {len(ids)} transactions "
-        f"do not run ({', '.join(tx_id[:16] + '…' for tx_id in ids[:4])}{', …' if len(ids) > 4 else ''}), reason "
-        f"{facts['reason']!r}, signed by {len(facts['signers'])}"
+        f"height {facts['height']}, batch {facts['batch']}, attempt {facts['attempt']}: {len(ids)} "
+        f"transactions do not run ({', '.join(named)}), reason {facts['reason']!r}, signed by "
+        f"{len(facts['signers'])}"
     )

@@ -27,8 +27,8 @@ def check_height(height: int, head: int, settled: int) -> None:
     """Raise SkipRefused unless a skip may wait for this height in a ledger that stands at `head`."""
     if height <= head:
         raise SkipRefused(
-            f"skip of height {height}: this node has executed that height (it stands at {head}); if the others "
-            "went on under a skip, see docs/skip.md, *A node that could execute it*"
+            f"skip of height {height}: this node has executed that height (it stands at {head}); if the "
+            "others went on under a skip, see docs/skip.md, *A node that could execute it*"
         )
     if height > settled:
         raise SkipRefused(
