@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chain.ledger.block import EventEntry, Header, Receipt, Skip, Transaction, header_hash, transaction_id
+from chain.ledger.block import (
+    EventEntry,
+    Header,
+    Receipt,
+    Skip,
+    SkipDecision,
+    Transaction,
+    header_hash,
+    transaction_id,
+)
 from chain.ledger.genesis import Validator
 from chain.ledger.ledger import Ledger
 from chain.primitives.codec import encode
@@ -44,6 +53,11 @@ def skip_json(skip: Skip, signatures: Sequence[tuple[bytes, bytes]]) -> dict[str
     }
 
 
+def decision_json(decision: SkipDecision) -> dict[str, Any]:
+    """Return a decision as `skip_json` does."""
+    return skip_json(decision.skip, decision.signatures)
+
+
 def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
     """Return a height's header, its transactions' ids and who certified it; None when it is not here.
 
@@ -54,12 +68,14 @@ def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
         return None
     ledger.read.holding.require_blocks(height)
     batch, certificate = ledger.read.batch(height), ledger.read.certificate(height)
+    decision = ledger.read.skip(height) if header.skip else None
     return {
         "height": height,
         "hash": header_hash(header).hex(),
         "header": header_json(header),
         "transactions": [tx_id.hex() for tx_id in (batch.tx_ids if batch else ())],
         "signers": [key.hex() for key, _ in (certificate.signatures if certificate else ())],
+        "skip": None if decision is None else decision_json(decision),
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from chain.api.console import console, json_option, print_json, reports_errors
-from chain.api.render import header_json, receipt_json, transaction_json
+from chain.api.render import decision_json, header_json, receipt_json, transaction_json
 from chain.config import load_node_config
 from chain.ledger.archive import archive_files, write_archive
 from chain.ledger.block import Block, Receipt, header_hash
@@ -340,6 +340,7 @@ def _found(
         "hash": header_hash(block.header).hex(),
         "header": header_json(block.header),
         "signers": [key.hex() for key, _ in block.certificate.signatures],
+        "skip": None if block.skip is None else decision_json(block.skip),
         "transactions": txs,
         "receipts": kept,
     }

@@ -171,8 +171,7 @@ def _text(node: _Stopped) -> str:
     elif facts["batches"]:
         lines.append(
             f"next: assent node skip sign --height {height} --batch {facts['batches'][0]['batch']} "
-            f'--ids ID,… --reason "…" -o FILE; {facts["quorum"]} of {facts["validators"]} validators must sign '
-            "the same"
+            f'--ids ID,… --reason "…" -o FILE; {facts["quorum"]} of {facts["validators"]} must sign the same'
         )
     return "\n".join(lines)
 

@@ -7,7 +7,7 @@ Rules, in the order in which they are applied to each transaction of the batch:
    skipped (GAS_LIMIT);
 2. an id that ran before, in this batch or below it, is skipped (REPLAYED);
 3. one that a quorum of validators decided to skip, since no node can execute it (`chain.ledger.skip`), is
-   skipped for good (SKIPPED_BY_DECISION), with an event `Refused` like one that failed;
+   skipped for good (SKIPPED_BY_DECISION); its event `Refused` says the reason, too;
 4. one whose gas limit no longer fits into the block's gas is skipped (BLOCK_GAS) and may come again;
 5. everything else runs. What does not end `ok` leaves no writes; its receipt carries one event of ours,
    `Refused`, under the sender's organisation, so that audit trails show refused attempts.
@@ -20,7 +20,7 @@ node that pruned or never held its row decides the same (`chain.ledger.window` k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from chain.ledger.block import Candidate, EventEntry, Receipt, TransactionBody, entry_hash, rolling_hash
@@ -90,6 +90,7 @@ class BatchContext:
     """Whether the ledger holds a final receipt for this id."""
     skipped: frozenset[bytes] = frozenset()
     """Ids that a skip decision names."""
+    skip_reason: str = ""
 
 
 @dataclass(slots=True)
@@ -225,22 +226,24 @@ def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: C
         overlay.writes.update(outcome.writes)
         return outcome
     return Outcome(
-        outcome.status, outcome.code, gas_used=outcome.gas_used, events=_refusal(overlay, call, outcome)
+        outcome.status,
+        outcome.code,
+        gas_used=outcome.gas_used,
+        events=_refusal(overlay, call, outcome.code or outcome.status.upper()),
     )
 
 
 def _skipped(overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
-    outcome = Outcome(SKIPPED, SKIPPED_BY_DECISION)
     call = call_of(candidate.tx.body, candidate.id, context.height, context.time)
-    return replace(outcome, events=_refusal(overlay, call, outcome))
+    events = _refusal(overlay, call, SKIPPED_BY_DECISION, reason=context.skip_reason)
+    return Outcome(SKIPPED, SKIPPED_BY_DECISION, events=events)
 
 
-def _refusal(state: StateReader, call: Call, outcome: Outcome) -> tuple[Event, ...]:
+def _refusal(state: StateReader, call: Call, code: str, **more: str) -> tuple[Event, ...]:
     member = member_of(state, call.sender)
     if member is None:
         return ()
-    code = outcome.code or outcome.status.upper()
-    fields = encode_value({"contract": call.contract, "method": call.method, "code": code})
+    fields = encode_value({"contract": call.contract, "method": call.method, "code": code, **more})
     return (Event(call.contract, REFUSED, fields, (f"org:{member.org}",)),)
 
 

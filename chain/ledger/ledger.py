@@ -11,7 +11,7 @@ height with all of its parts; opening checks that they agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TypeVar
 
@@ -349,8 +349,10 @@ class Ledger:
         if (batch.tx_ids if batch else ()) != tuple(candidate.id for candidate in candidates):
             raise BatchInvalid(f"batch of height {height}: these are not its transactions, in its order")
         time = batch_time(batch, tip.header.time)
-        skipped = frozenset(skip.skip.tx_ids) if skip else frozenset()
-        context = BatchContext(height, time, self.schedule.limits_at(height), self.is_final, skipped)
+        context = BatchContext(height, time, self.schedule.limits_at(height), self.is_final)
+        if skip is not None:
+            ids = frozenset(skip.skip.tx_ids)
+            context = replace(context, skipped=ids, skip_reason=skip.skip.reason)
         execution = execute_batch(self._runtime, self._state, context, candidates)
         entry = executed_at(height, tip.head, execution)
         announced = announce(self.schedule, self.genesis, height, execution.writes)
