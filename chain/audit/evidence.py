@@ -103,9 +103,7 @@ class _Gatherer:
 
     def _skipping(self) -> list[int]:
         """Return the heights of the package's headers that name a skip decision."""
-        return [
-            height for height, proof in sorted(self._headers.items()) if proof.headers[0].skip is not None
-        ]
+        return [height for height, proof in sorted(self._headers.items()) if proof.headers[0].skip]
 
     async def _spans(self) -> tuple[ValidatorSpan, ...]:
         """Return every validator set that a header of the package is certified by or names.

@@ -21,23 +21,23 @@ def check_skip(contents: Contents, verifier: Verifier, decision: SkipDecision) -
 
 
 def check_complete(contents: Contents) -> None:
-    """Raise ProofInvalid unless every header that names a decision comes with it, once, and receipts agree."""
-    held = [decision.skip.height for decision in contents.skips]
-    named = [height for height, proof in contents.headers.items() if proof.headers[0].skip is not None]
-    if sorted(held) != sorted(named):
-        raise ProofInvalid(
-            f"headers of heights {named} name skip decisions, the package holds those of {held}"
-        )
-    skipped = {tx_id for decision in contents.skips for tx_id in decision.skip.tx_ids}
+    """Raise ProofInvalid unless each header that names a decision comes with it, once, and receipts agree.
+
+    Headers that only lead from one to its certificate need none.
+    """
+    held = sorted([decision.skip.height for decision in contents.skips])
+    named = sorted([height for height, proof in contents.headers.items() if proof.headers[0].skip])
+    if held != named:
+        raise ProofInvalid(f"headers name skip decisions of heights {named}, the package has those of {held}")
+    skipped = {(item.skip.height, tx_id) for item in contents.skips for tx_id in item.skip.tx_ids}
     for item in contents.receipts:
         receipt = item.receipt
-        named_here = receipt.tx_id in skipped and receipt.height in held
-        if receipt.code == SKIPPED_BY_DECISION and not named_here:
-            raise ProofInvalid(f"receipt of {receipt.tx_id.hex()[:16]}: skipped, but no decision names it")
-        if receipt.status != SKIPPED and named_here:
-            raise ProofInvalid(
-                f"receipt of {receipt.tx_id.hex()[:16]}: ran, but a decision keeps it from that"
-            )
+        where = f"receipt of {receipt.tx_id.hex()[:16]} at height {receipt.height}"
+        decided = (receipt.height, receipt.tx_id) in skipped
+        if receipt.code == SKIPPED_BY_DECISION and not decided:
+            raise ProofInvalid(f"{where}: skipped by decision, but none names it")
+        if receipt.status != SKIPPED and decided:
+            raise ProofInvalid(f"{where}: it ran, though a decision says that it does not")
 
 
 def report_lines(contents: Contents) -> list[str]:
