@@ -29,7 +29,6 @@ from chain.ledger.records import Row
 from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding
-from chain.ledger.skip import check_block_skip
 from chain.ledger.skiprows import Skips
 from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, NewestState, TreeState, member_of, node_loader
@@ -287,9 +286,13 @@ class Ledger:
                 )
             validators = self.validator_keys_at(block.certificate.height)
             check_certificate(block.certificate, self.chain_id, validators)
-            candidates = check_block(block, parent.time, signatures_checked=signatures_checked)
-            ids = [candidate.id for candidate in candidates]
-            check_block_skip(block, ids, self.chain_id, self.validator_keys_at(height))
+            candidates = check_block(
+                block,
+                parent.time,
+                chain_id=self.chain_id,
+                validators=self.validator_keys_at(height),
+                signatures_checked=signatures_checked,
+            )
             if height <= self._tip.head.height:
                 self._check_own_header(self.read.header(height), block.header)
                 if not block.above:

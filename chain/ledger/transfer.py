@@ -16,7 +16,6 @@ from chain.ledger.ledger import Ledger, NotNext
 from chain.ledger.proof import HeaderProof, SetChange
 from chain.ledger.prover import NotCertified
 from chain.ledger.recovery import WrongGenesis
-from chain.ledger.skip import check_block_skip
 from chain.ledger.snapshot import StateLoad
 from chain.ledger.state import node_loader
 from chain.ledger.statechunk import StateChunk, make_chunk
@@ -202,6 +201,10 @@ def read_archive(file: ChainFile, genesis: Genesis) -> Iterator[tuple[Block, tup
 def _check_proved(sets: TrustedSets, block: Block) -> None:
     sets.check_header(HeaderProof((block.header, *block.above), block.certificate))
     # a batch's time may lie below its header's: then the parent's time, which is not here, decided
-    found = check_block(block, block.header.time - 1, signatures_checked=False)
-    height, ids = block.header.height, [candidate.id for candidate in found]
-    check_block_skip(block, ids, sets.chain_id, sets.at(height))
+    check_block(
+        block,
+        block.header.time - 1,
+        chain_id=sets.chain_id,
+        validators=sets.at(block.header.height),
+        signatures_checked=False,
+    )
