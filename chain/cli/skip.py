@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,61 +15,34 @@ from chain.api.render import skip_json
 from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
 from chain.config import load_node_config
 from chain.ledger.block import Skip
-from chain.ledger.ledger import Ledger
-from chain.ledger.skiprows import SkipRefused, check_height
+from chain.ledger.skiprows import SkipRefused
 from chain.ledger.state import NewestState, member_of
-from chain.node.begun import describe, read_begun
+from chain.node.begun import describe
 from chain.node.marker import FileMarker
-from chain.node.nextheight import KnownBatch, NextHeight, Standing, read_next
+from chain.node.nextheight import KnownBatch
 from chain.node.signedskips import SignedSkips
-from chain.node.skipvote import VOTE_BYTES_MAX, SkipVote, check_prepared, check_vote, combine, sign_skip
-from chain.node.votes import DurableVotes
-from chain.primitives.certificate import VALIDATORS_MAX, payload_digest, quorum
+from chain.node.skipvote import VOTE_BYTES_MAX, SkipVote
+from chain.node.stopped import StoppedValidator, apply_skip
+from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import decode, encode
-from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import DecodeError
 from chain.primitives.keyfile import load_key
-from consensus.rules import Rules
 
 ALL = "all"
 ATTEMPT = click.IntRange(0, 2**32 - 1)
 IDS_SHOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Stopped:
-    """A stopped node and what it knows of its next height."""
-
-    ledger: Ledger
-    key: PrivateKey
-    key_file: Path
-    next: NextHeight
-
-    @property
-    def validators(self) -> tuple[bytes, ...]:
-        """Who votes on the next height."""
-        return self.ledger.validator_keys_at(self.next.height)
-
-    @property
-    def rules(self) -> Rules:
-        """What certificates of this chain are checked against."""
-        ledger, limits = self.ledger, self.ledger.genesis.limits
-        settled = ledger.settled_height
-        return Rules(
-            ledger.chain_id, ledger.epoch_at, lambda: settled, limits.consensus_window, limits.rotation
-        )
-
-
 @contextlib.contextmanager
-def _stopped(config: Path) -> Iterator[_Stopped]:
+def _stopped(config: Path) -> Iterator[StoppedValidator]:
+    """Open a stopped node's ledger and votes with the key that votes on its next height, or its only one."""
     files = load_node_config(config)[1]
     with opened_ledger(config) as ledger:
         validators = ledger.validator_keys_at(ledger.head.height + 1)
         paths = [files.key, *[path for path in (files.next_key,) if path.exists()]]
         keys = [(load_key(path), path) for path in paths]
         key, path = next((item for item in keys if item[0].public in validators), keys[0])
-        marker = FileMarker(path.with_suffix(".voted"))
-        yield _Stopped(ledger, key, path, read_next(ledger, DurableVotes(ledger.store, key.public, marker)))
+        yield StoppedValidator(ledger, key, FileMarker(path.with_suffix(".voted")), SignedSkips(path))
 
 
 def _read_vote(path: Path) -> SkipVote:
@@ -110,7 +82,7 @@ def show(config: Path, as_json: bool) -> None:
         click.echo(text)
 
 
-def _facts(node: _Stopped) -> dict[str, Any]:
+def _facts(node: StoppedValidator) -> dict[str, Any]:
     found, waiting = node.next, node.ledger.skips.waiting(node.next.height)
     return {
         "head": found.height - 1,
@@ -131,7 +103,7 @@ def _facts(node: _Stopped) -> dict[str, Any]:
     }
 
 
-def _transaction(node: _Stopped, tx_id: bytes) -> dict[str, Any]:
+def _transaction(node: StoppedValidator, tx_id: bytes) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": tx_id.hex()}
     candidate = node.next.transactions.get(tx_id)
     if candidate is None:
@@ -147,7 +119,7 @@ def _transaction(node: _Stopped, tx_id: bytes) -> dict[str, Any]:
     }
 
 
-def _text(node: _Stopped) -> str:
+def _text(node: StoppedValidator) -> str:
     facts, begun = _facts(node), node.next.begun
     height = facts["height"]
     lines = [f"this node stands at height {facts['head']}; {height} comes next"]
@@ -212,7 +184,7 @@ def sign(
 
     A key signs one skip a height and attempt, for good. The same skip may be signed again.
     """
-    make: Callable[[_Stopped], tuple[Skip, KnownBatch]]
+    make: Callable[[StoppedValidator], tuple[Skip, KnownBatch]]
     if like is not None:
         if any(item is not None for item in (height, batch, ids, reason, attempt)):
             raise click.UsageError("--like FILE says all of it; leave the other options out")
@@ -223,8 +195,7 @@ def sign(
         make = partial(_as_asked, height, _hash("--batch", batch), ids, reason, attempt or 0)
     with _stopped(config) as node, explains_files():
         wanted, known = make(node)
-        vote = sign_skip(node.ledger.chain_id, wanted, known.payload, known.prepared, node.key)
-        SignedSkips(node.key_file).claim(wanted)  # durable before the signature leaves this process
+        vote = node.sign(wanted, known)
         with output.open("xb") as file:
             file.write(encode(vote))
         needed = quorum(len(node.validators))
@@ -239,52 +210,14 @@ def sign(
 
 
 def _as_asked(
-    height: int, digest: bytes, ids: str, reason: str, attempt: int, node: _Stopped
+    height: int, digest: bytes, ids: str, reason: str, attempt: int, node: StoppedValidator
 ) -> tuple[Skip, KnownBatch]:
-    known = _ordered(node, height, digest, None)
+    known = node.ordered(height, digest)
     return Skip(height, digest, attempt, _chosen(ids, known), reason), known
 
 
-def _as_signed(name: str, vote: SkipVote, node: _Stopped) -> tuple[Skip, KnownBatch]:
-    return vote.skip, _ordered(node, vote.skip.height, vote.skip.batch, (name, vote))
-
-
-def _ordered(node: _Stopped, height: int, digest: bytes, like: tuple[str, SkipVote] | None) -> KnownBatch:
-    """Return the batch to be skipped, if it is what consensus ordered here; raise SkipRefused."""
-    ledger, found = node.ledger, node.next
-    check_height(height, ledger.head.height, ledger.settled_height)
-    if height != found.height:
-        raise SkipRefused(
-            f"skip of height {height}: this node executes {found.height} next; let it catch up first"
-        )
-    if node.key.public not in node.validators:
-        raise SkipRefused(f"{node.key_file}: its key is no validator of height {height}; nothing to sign")
-    for batch in found.batches:
-        if batch.standing is Standing.DECIDED and batch.digest != digest:
-            raise SkipRefused(f"not {digest.hex()}: decided at height {height} was {batch.digest.hex()}")
-    known = found.batch(digest)
-    if known is not None and known.standing is not Standing.PROPOSED:
-        return known
-    if like is None:
-        raise SkipRefused(
-            f"batch {digest.hex()}: not known here as ordered at height {height} (`assent node skip show` "
-            "lists what is); sign what a validator that knows it signed: --like FILE"
-        )
-    return _shown(node, *like)
-
-
-def _shown(node: _Stopped, name: str, vote: SkipVote) -> KnownBatch:
-    """Return the batch of another's file, whose proof takes the place of what this node does not know."""
-    check_vote(name, vote, node.ledger.chain_id, node.validators)
-    check_prepared(name, vote, node.rules)
-    assert vote.prepared is not None  # check_prepared refused
-    for batch in node.next.batches:
-        if batch.prepared is not None and batch.prepared.view >= vote.prepared.view:
-            raise SkipRefused(
-                f"{name}: its batch was prepared in view {vote.prepared.view}, here another was in view "
-                f"{batch.prepared.view}"
-            )
-    return KnownBatch(Standing.PREPARED, vote.payload, vote.prepared)
+def _as_signed(name: str, vote: SkipVote, node: StoppedValidator) -> tuple[Skip, KnownBatch]:
+    return vote.skip, node.ordered(vote.skip.height, vote.skip.batch, (name, vote))
 
 
 def _chosen(text: str, batch: KnownBatch) -> tuple[bytes, ...]:
@@ -345,25 +278,12 @@ def apply(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
         raise SkipRefused(f"{len(files)} files: at most {VALIDATORS_MAX}, one a validator")
     votes = [(str(path), _read_vote(path)) for path in files]
     with opened_ledger(config) as ledger:
-        wanted = votes[0][1].skip
-        check_height(wanted.height, ledger.head.height, ledger.settled_height)
-        decision = combine(votes, ledger.chain_id, ledger.validator_keys_at(wanted.height))
-        _check_decided(ledger, wanted)
-        stored = ledger.add_skip(decision)
+        decision, stored = apply_skip(ledger, votes)
     facts = skip_json(decision.skip, decision.signatures) | {"stored": stored}
     if as_json:
         print_json(facts)
     else:
         click.echo(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
-
-
-def _check_decided(ledger: Ledger, wanted: Skip) -> None:
-    begun = read_begun(ledger.store, ledger.head.height)
-    if begun is not None and begun.height == wanted.height and payload_digest(begun.payload) != wanted.batch:
-        raise SkipRefused(
-            f"skip of height {wanted.height}: of batch {wanted.batch.hex()}, but what was decided here is "
-            f"{payload_digest(begun.payload).hex()}; compare the ledgers of these nodes"
-        )
 
 
 def _summary(facts: dict[str, Any]) -> str:

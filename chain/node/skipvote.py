@@ -72,8 +72,8 @@ def check_vote(name: str, vote: SkipVote, chain_id: bytes, validators: Sequence[
         raise SkipRefused(f"{name}: the signature of {vote.signer.hex()} does not hold")
 
 
-def check_prepared(name: str, vote: SkipVote, rules: Rules) -> None:
-    """Raise SkipRefused, naming the file, unless it proves that a quorum prepared its batch."""
+def check_prepared(name: str, vote: SkipVote, rules: Rules) -> Prepared:
+    """Return what proves that a quorum prepared a vote's batch; raise SkipRefused, naming the file."""
     prepared, skip = vote.prepared, vote.skip
     if prepared is None:
         raise SkipRefused(
@@ -86,6 +86,7 @@ def check_prepared(name: str, vote: SkipVote, rules: Rules) -> None:
         Verifier(rules).prepared(prepared)
     except AssentError as error:
         raise SkipRefused(f"{name}: its proof that the batch was ordered does not hold: {error}") from None
+    return prepared
 
 
 def combine(votes: Sequence[Named], chain_id: bytes, validators: Sequence[bytes]) -> SkipDecision:
