@@ -61,15 +61,18 @@ class Beginnings:
 
 
 def describe(begun: Begun) -> str:
-    """Return what an unfinished height means and what to do about it."""
+    """Return what an unfinished height means."""
     times = f"{begun.times} time" + ("s in a row" if begun.times > 1 else "")
+    how = "certified, so others executed it" if begun.certified else "ordered"
+    return f"height {begun.height} is {how}; this node began to execute it {times} and never finished"
+
+
+def advise(begun: Begun) -> str:
+    """Return what to do about an unfinished height."""
     if begun.certified:
-        return (
-            f"height {begun.height} is certified, so others executed it; this node began to {times} and "
-            "never finished: give it more memory, or compare its release with theirs"
-        )
+        return "give this node more memory, or compare its release with the others'"
     return (
-        f"height {begun.height} is ordered; this node began to execute it {times} and never finished. If its "
-        "log shows that it dies of it, more memory or a mended release gets on; where no node can execute "
-        "it, a quorum of validators skips it: stop the node, run `assent node skip show` (docs/skip.md)"
+        "if its log shows that it dies of it, more memory or a mended release gets on; where no node can "
+        "execute it, a quorum of validators skips it: stop the node and run `assent node skip show` "
+        "(docs/skip.md)"
     )

@@ -25,7 +25,7 @@ from chain.network.statesync import STATE_KINDS, StateSync
 from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
 from chain.node.admission import Admission, Verdict, is_forged
-from chain.node.begun import describe
+from chain.node.begun import advise, describe
 from chain.node.execution import Executor, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
@@ -157,8 +157,8 @@ class NodeCore:
 
     def start(self) -> None:
         """Begin: say where we stand to whoever is connected already."""
-        if (begun := self._executor.unfinished()) is not None:
-            log.critical("%s", describe(begun))
+        if self.unfinished:
+            log.critical("%s", self.unfinished)
         self._tick_at = self._clock.now_ms() + TICK_MS
         self._follow_membership()
         self._drive(self.driver.start)
@@ -280,7 +280,7 @@ class NodeCore:
     def unfinished(self) -> str:
         """What height earlier processes of this node began and never finished, and what to do; else empty."""
         begun = self._executor.unfinished()
-        return "" if begun is None else describe(begun)
+        return "" if begun is None else f"{describe(begun)}: {advise(begun)}"
 
     @property
     def skews_ms(self) -> Mapping[bytes, int]:
