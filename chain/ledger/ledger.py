@@ -409,8 +409,8 @@ class Ledger:
             own = "no header" if header is None else header_hash(header).hex()[:16]
             raise LedgerDiverged(
                 f"height {height}: this node has {own}, a quorum certified "
-                f"{certified.hex()[:16]}; stop this node, compare its version with the others' "
-                "and run `assent node rebuild`"
+                f"{certified.hex()[:16]}; stop this node. If the validators skipped transactions there, see "
+                "docs/skip.md; else compare its version with the others' and run `assent node rebuild`"
             )
 
     def _put_certificate(self, certificate: Certificate) -> None:

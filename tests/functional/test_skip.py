@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,10 +106,18 @@ def skip(org: OrgFolder, *words: str | Path, code: int = 0) -> Any:
     return invoke("node", "skip", *words, "--config", org.node_config, code=code)
 
 
-def stuck(consortium: Consortium) -> tuple[int, str]:
-    """Bring the four to a block that kills each of them, at every start; return its height and batch."""
-    bank = consortium.org("bank")
-    start(*consortium.orgs)
+def stuck(consortium: Consortium, large: tuple[OrgFolder, ...] = ()) -> tuple[int, str]:
+    """Bring the four to a block that kills those without memory at every start; return its height and batch.
+
+    Nodes that are `large` have no limit, so they execute it.
+    """
+    bank, small = consortium.org("bank"), [org for org in consortium.orgs if org not in large]
+
+    def start_all() -> None:
+        start(*small)
+        start(*large, limit=0)
+
+    start_all()
     for org in consortium.orgs:
         wait_for(org, 1)
     assert register(bank, "credit")["status"] == "ok"
@@ -119,11 +128,10 @@ def stuck(consortium: Consortium) -> tuple[int, str]:
         assert "MemoryError" in words
         assert "assent node skip show" in words
     for _ in range(2):
-        start(*consortium.orgs)
+        start_all()
         wait_ended(*consortium.orgs)
-    shown = [skip(org, "show") for org in consortium.orgs]
-    heights = {item["height"] for item in shown}
-    assert len(heights) == 1
+    shown = [skip(org, "show") for org in small]
+    (at,) = {item["height"] for item in shown}
     assert sum(item["begun"] > 0 for item in shown) >= 3
     for item in shown:
         assert (item["validators"], item["quorum"], item["decision"]) == (4, 3, None)
@@ -131,7 +139,7 @@ def stuck(consortium: Consortium) -> tuple[int, str]:
         assert batch["standing"] == ("decided" if item["begun"] else "prepared")
         (tx,) = batch["transactions"]
         assert (tx["contract"], tx["method"], tx["org"]) == ("datasets", "register", "bank")
-    return heights.pop(), shown[0]["batches"][0]["batch"]
+    return at, shown[0]["batches"][0]["batch"]
 
 
 def sign(org: OrgFolder, at: int, batch: str, out: Path, **over: str) -> Any:
@@ -211,3 +219,44 @@ def test_a_block_that_kills_every_validator_is_skipped_by_commands_and_proved(
         main, ["audit", "verify", str(package), "--genesis", str(consortium.genesis), "--report"]
     )
     assert REASON in shown.output
+
+
+def test_a_validator_that_could_execute_it_says_so_and_comes_back_from_the_others_blocks(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    """One host has memory enough: it signed another header than the quorum that skips."""
+    bank, bureau, registry, regulator = consortium.orgs
+    at, batch = stuck(consortium, large=(regulator,))
+    out = tmp_path / "no"
+    said = ("--height", str(at), "--batch", batch, "--ids", "all", "--reason", REASON)
+    refusal = skip(regulator, "sign", *said, "-o", out, code=1)
+    assert "this node has executed that height" in refusal[1]
+    assert not out.exists()
+    files = [tmp_path / f"{org.name}.skip" for org in (bank, bureau, registry)]
+    for org, file in zip((bank, bureau, registry), files, strict=True):
+        sign(org, at, batch, file)
+    for org in (bank, bureau, registry):
+        skip(org, "apply", *files)
+    assert "this node has executed that height" in skip(regulator, "apply", *files, code=1)[1]
+    start(bank, bureau, registry)
+    for org in (bank, bureau, registry):
+        wait_for(org, at)
+    start(regulator, limit=0)
+    found = processes.find(regulator, "node")
+    if found is not None:
+        found.wait(ANSWERS_S)
+    words = processes.log_tail(regulator, "node", 5)
+    assert f"height {at}" in words
+    assert "docs/skip.md" in words
+    processes.stop(bank, "node")
+    blocks = tmp_path / "blocks"
+    invoke("node", "export", "--config", bank.node_config, "-o", blocks)
+    start(bank)
+    shutil.rmtree(regulator.path / "data")
+    assert invoke("node", "import", blocks, "--config", regulator.node_config)["height"] >= at
+    start(regulator, limit=0)
+    wait_for(bank, at)
+    top = register(bank, "another")["height"]
+    wait_for(regulator, top)
+    hashes = {rpc(org, "getBlockByNumber", height=top)["result"]["hash"] for org in consortium.orgs}
+    assert len(hashes) == 1
