@@ -89,6 +89,7 @@ def _facts(node: StoppedValidator) -> dict[str, Any]:
         "height": found.height,
         "begun": 0 if found.begun is None else found.begun.times,
         "certified": found.begun is not None and found.begun.certified,
+        "signed": node.signed,
         "validators": len(node.validators),
         "quorum": quorum(len(node.validators)),
         "batches": [
@@ -134,6 +135,11 @@ def _text(node: StoppedValidator) -> str:
             f"batch {batch['batch']}, {batch['standing']}, {len(batch['transactions'])} transactions:"
         )
         lines += [_line(item) for item in batch["transactions"]]
+    if node.signed is not None:
+        lines.append(
+            f"this key signed a skip of height {height}, attempt {node.signed}: the node executes it under that "
+            "decision alone, or as a certified block"
+        )
     if facts["decision"] is not None:
         kept = facts["decision"]
         lines.append(

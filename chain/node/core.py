@@ -25,11 +25,11 @@ from chain.network.statesync import STATE_KINDS, StateSync
 from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
 from chain.node.admission import Admission, Verdict, is_forged
-from chain.node.begun import advise, describe
 from chain.node.execution import Executor, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
+from chain.node.signedskips import SignedSkips
 from chain.node.upkeep import Upkeep
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
@@ -74,11 +74,12 @@ class NodeCore:
         bounds: PoolBounds,
         snapshot_gap: int = 0,
         upkeep: Upkeep | None = None,
+        signed: SignedSkips | None = None,
     ) -> None:
         """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`.
 
         A node more than `snapshot_gap` heights behind fetches a state instead of blocks; with 0, never.
-        `upkeep` prunes between blocks.
+        `upkeep` prunes between blocks. `signed` is what the signer's key signed of skips.
         """
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
@@ -94,7 +95,8 @@ class NodeCore:
             self.pool, lambda: ledger.head.height, self._wanted.__contains__, self._decided, ports.workers
         )
         self._upkeep = upkeep
-        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms)
+        promised = {} if signed is None else signed.above(ledger.head.height)
+        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
         self.sync = Sync(
             SyncChain(ledger),
@@ -279,8 +281,7 @@ class NodeCore:
     @property
     def unfinished(self) -> str:
         """What height earlier processes of this node began and never finished, and what to do; else empty."""
-        begun = self._executor.unfinished()
-        return "" if begun is None else f"{describe(begun)}: {advise(begun)}"
+        return self._executor.says()
 
     @property
     def skews_ms(self) -> Mapping[bytes, int]:

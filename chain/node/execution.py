@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Protocol
 
 from chain.ledger.batches import BlockInvalid
@@ -18,7 +19,7 @@ from chain.ledger.faults import DataDamaged, StorageFailed
 from chain.ledger.ledger import Ledger, LedgerDiverged, NotNext
 from chain.ledger.mempool import Mempool
 from chain.ledger.snapshot import SnapshotTooOld, StateLoad
-from chain.node.begun import Beginnings, Begun
+from chain.node.begun import Beginnings, Begun, advise, describe
 from chain.node.orderer import batch_ids
 from chain.node.ports import Workers
 from chain.node.transactions import Transactions
@@ -82,8 +83,13 @@ class Executor:
         listener: Listener,
         workers: Workers,
         clock: Callable[[], int],
+        signed: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        """`clock` returns milliseconds of the monotonic clock."""
+        """`clock` returns milliseconds of the monotonic clock.
+
+        `signed` are the heights to come that this node's key signed skips of, with the highest attempt: it
+        promised to execute them under no lower attempt, so that no header of a lower one can be certified.
+        """
         self._ledger, self._listener, self._workers = ledger, listener, workers
         self._transactions = Transactions(pool, ledger)
         self._clock = clock
@@ -98,13 +104,25 @@ class Executor:
         self._begun = Beginnings(ledger.store, ledger.head.height)
         self._hold_until: int | None = None
         """Until when the height that earlier processes did not finish is left to catch-up."""
-        begun = self.unfinished()
-        waits = begun is not None and ledger.skips.waiting(begun.height) is None
-        self._held_back = begun.height if begun is not None and waits and begun.times >= TIMES_MANY else 0
+        self._signed, begun = signed, self.unfinished()
+        died = begun is not None and begun.times >= TIMES_MANY and ledger.skips.waiting(begun.height) is None
+        self._held_back = begun.height if begun is not None and died else 0
 
     def unfinished(self) -> Begun | None:
         """Return the height that earlier processes began and did not finish, until this one has."""
         return self._begun.unfinished(self._ledger.head.height)
+
+    def says(self) -> str:
+        """Return in words what keeps the next height from being executed; empty while nothing is known to."""
+        height = self._ledger.head.height + 1
+        if self._is_promised(height):
+            return (
+                f"height {height} waits: this validator signed a skip of it (attempt {self._signed[height]}) "
+                "and executes it under that decision alone, or as a certified block: stop it and run `assent "
+                "node skip apply` with the files of a quorum (docs/skip.md)"
+            )
+        begun = self.unfinished()
+        return "" if begun is None else f"{describe(begun)}: {advise(begun)}"
 
     def __len__(self) -> int:
         """Heights that wait or are under way."""
@@ -180,9 +198,9 @@ class Executor:
                 self._ask_at = None
                 repeated = self._ledger.execute(item.height, item.payload, ())
                 self._listener.executed(item.height, header_hash(repeated), ())
-            elif item.height == self._held_back:
+            elif item.height == self._held_back or self._is_promised(item.height):
                 if not self._overtaken(item.height):
-                    self._hold_back()
+                    self._hold_back(item.height)
                     return
             elif missing := self._transactions.missing(ids := batch_ids(item.payload)):
                 if not self._overtaken(item.height):
@@ -201,9 +219,17 @@ class Executor:
         self._queue.appendleft(block)
         return True
 
-    def _hold_back(self) -> None:
-        if self._hold_until is None:
-            log.warning("height %d waits %d s for a certified block of it", self._held_back, HOLD_MS // 1_000)
+    def _is_promised(self, height: int) -> bool:
+        """Tell whether a height must wait for a decision that this key signed, or for its certified block."""
+        if height not in self._signed:
+            return False
+        decided = self._ledger.skips.waiting(height)
+        return decided is None or decided.skip.attempt < self._signed[height]
+
+    def _hold_back(self, height: int) -> None:
+        """Leave a height to catch-up: for a while, or, where it is promised, until its block comes."""
+        if self._hold_until is None and not self._is_promised(height):
+            log.warning("height %d waits %d s for a certified block of it", height, HOLD_MS // 1_000)
             self._hold_until = self._clock() + HOLD_MS
 
     def _wait_for(self, height: int, missing: Sequence[bytes]) -> None:

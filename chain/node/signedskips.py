@@ -7,6 +7,7 @@ not sign another decision for the same attempt afterwards.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from chain.ledger.block import Skip
@@ -15,6 +16,7 @@ from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError
 
 SUFFIX = ".skips"
+_NAME = re.compile(r"([0-9]+)-([0-9]+)")
 
 
 class SignedSkips:
@@ -39,6 +41,19 @@ class SignedSkips:
                 f"{path}: cannot be written ({error.strerror}), and nothing is signed without it; free "
                 "space, or mend the permissions"
             ) from None
+
+    def above(self, head: int) -> dict[int, int]:
+        """Return the heights above a ledger's head that the key signed skips of, with the highest attempt.
+
+        The key's node executes them under no lower attempt: see `chain.node.execution`.
+        """
+        found: dict[int, int] = {}
+        names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+        for name in filter(None, map(_NAME.fullmatch, names)):
+            height, attempt = int(name[1]), int(name[2])
+            if height > head:
+                found[height] = max(attempt, found.get(height, 0))
+        return found
 
     def _check_same(self, path: Path, skip: Skip) -> None:
         try:

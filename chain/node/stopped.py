@@ -34,6 +34,11 @@ class StoppedValidator:
         """Who votes on the next height."""
         return self.ledger.validator_keys_at(self.next.height)
 
+    @property
+    def signed(self) -> int | None:
+        """The highest attempt at a skip of the next height that this key signed; None when it signed none."""
+        return self._signed.above(self.ledger.head.height).get(self.next.height)
+
     def ordered(self, height: int, digest: bytes, like: Named | None = None) -> KnownBatch:
         """Return the batch that a skip shall be of, if it is what consensus ordered; raise SkipRefused.
 

@@ -25,6 +25,7 @@ from tests.simulation.chain_under_test import CLIENTS, Shape, transaction
 from tests.simulation.clockwork import Violation
 from tests.simulation.cluster import Cluster
 from tests.simulation.machine import Machine
+from tests.simulation.shortcuts import RUNTIME
 
 TRAP = "trap"
 REASON = "no node has memory enough for it"
@@ -43,14 +44,16 @@ class StuckCluster(Cluster):
     """A cluster whose machines die of the trap, and start again while somebody lets them."""
 
     def __init__(self, seed: int, shape: Shape, patch: pytest.MonkeyPatch, *, byzantine: int = 0) -> None:
+        self._patch = patch
         patch.setattr(machine_module, "RUNTIME", TrappedRuntime())
         super().__init__(seed, shape, byzantine=byzantine)
         self.deaths = dict.fromkeys((machine.index for machine in self.honest), 0)
         """Honest machine -> how often it died of the trap."""
-        self.running = True
+        self.running = frozenset(machine.index for machine in self.machines)
+        """Machines that somebody lets start."""
 
     def boot_if_down(self, machine: Machine) -> None:
-        if self.running:
+        if machine.index in self.running:
             super().boot_if_down(machine)
 
     def stopped(self, machine: Machine, error: BaseException) -> None:
@@ -95,16 +98,21 @@ class StuckCluster(Cluster):
         if not self.run(limit_ms, lambda: min(self.deaths.values()) >= times):
             raise Violation(f"deaths of the trap: {self.deaths}, expected {times} of each")
 
+    def mend(self) -> None:
+        """Give every machine that starts from now on memory enough."""
+        self._patch.setattr(machine_module, "RUNTIME", RUNTIME)
+
     def halt(self) -> None:
         """Stop every process, as operators do, and start none."""
-        self.running = False
+        self.running = frozenset()
         for machine in self.machines:
             if machine.up:
                 machine.crash(power=False)
 
-    def go_on(self) -> None:
-        """Start them all again."""
-        self.running = True
+    def go_on(self, machines: Sequence[Machine] | None = None) -> None:
+        """Start these again, or all."""
+        chosen = self.machines if machines is None else machines
+        self.running = frozenset(machine.index for machine in chosen)
         self.start()
 
     # --- operators --------------------------------------------------------------------------------
@@ -116,8 +124,8 @@ class StuckCluster(Cluster):
 
     def operator(self, machine: Machine, folder: Path) -> StoppedValidator:
         """Return what a stopped machine's operator has before him; what its key signs is kept in a folder."""
-        signed = SignedSkips(folder / f"node{machine.index}.key")
-        return StoppedValidator(self.ledger_of(machine), machine.key, machine.marker, signed)
+        machine.signed = SignedSkips(folder / f"node{machine.index}.key")
+        return StoppedValidator(self.ledger_of(machine), machine.key, machine.marker, machine.signed)
 
     def heads(self) -> set[int]:
         """Return the heights that the honest machines have executed."""
