@@ -137,8 +137,8 @@ def _text(node: StoppedValidator) -> str:
         lines += [_line(item) for item in batch["transactions"]]
     if node.signed is not None:
         lines.append(
-            f"this key signed a skip of height {height}, attempt {node.signed}: the node executes it under that "
-            "decision alone, or as a certified block"
+            f"this key signed a skip of height {height}, attempt {node.signed}: the node executes it under "
+            "that decision alone, or as a certified block"
         )
     if facts["decision"] is not None:
         kept = facts["decision"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,7 +62,9 @@ class Listener:
 class Process:
     """One process of a node over a store: dies with the first thing that its work raises."""
 
-    def __init__(self, store: MemoryStore, chain: ToyChain, batch: list[Candidate]) -> None:
+    def __init__(
+        self, store: MemoryStore, chain: ToyChain, batch: list[Candidate], signed: dict[int, int]
+    ) -> None:
         self.now = 0
         genesis = chain.genesis
         self.ledger = Ledger(store, genesis, ToyRuntime())
@@ -70,7 +73,7 @@ class Process:
         for candidate in batch:
             pool.hold(candidate, verified=True)
         self.workers, self.listener = Workers(), Listener()
-        self.executor = Executor(self.ledger, pool, self.listener, self.workers, lambda: self.now)
+        self.executor = Executor(self.ledger, pool, self.listener, self.workers, lambda: self.now, signed)
 
     def pass_time(self, milliseconds: int) -> None:
         self.now += milliseconds
@@ -96,8 +99,8 @@ class Node:
         skip = Skip(HEIGHT, payload_digest(self.payload), 0, (self.batch[0].id,), "kills")
         return toy_decision(self.chain.genesis, skip)
 
-    def start(self) -> Process:
-        return Process(self.store, self.chain, self.batch)
+    def start(self, signed: dict[int, int] | None = None) -> Process:
+        return Process(self.store, self.chain, self.batch, signed or {})
 
     def die(self, times: int) -> None:
         for _ in range(times):
@@ -197,6 +200,34 @@ def test_a_node_that_was_given_the_decision_does_not_wait(node: Node) -> None:
     process.executor.put(Ordered(HEIGHT, node.payload))
     assert process.listener.told == [("executed", HEIGHT)]
     assert process.ledger.read.skip(HEIGHT) == node.decision
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_a_height_whose_skip_was_signed_waits_for_that_decision_however_long(
+    node: Node, attempt: int
+) -> None:
+    process = node.start({HEIGHT: 1})
+    process.executor.put(Ordered(HEIGHT, node.payload))
+    process.pass_time(100 * HOLD_MS)
+    assert (process.workers.failure, process.listener.told) == (None, [])
+    assert "signed a skip of it (attempt 1)" in process.executor.says()
+    decision = toy_decision(node.chain.genesis, replace(node.decision.skip, attempt=attempt))
+    Ledger(node.store, node.chain.genesis, ToyRuntime()).add_skip(decision)
+    process = node.start({HEIGHT: 1})
+    process.executor.put(Ordered(HEIGHT, node.payload))
+    assert process.listener.told == ([("executed", HEIGHT)] if attempt else [])
+    assert bool(process.executor.says()) is not bool(attempt)
+
+
+def test_a_height_whose_skip_was_signed_is_taken_as_a_certified_block(node: Node) -> None:
+    """Whatever decision, or none, the others certified it under."""
+    harmless = [node.batch[1]]
+    process = node.start({HEIGHT: 0})
+    process.executor.put(Ordered(HEIGHT, node.chain.payload(harmless)))
+    assert process.listener.told == []
+    node.chain.add(*harmless)
+    process.executor.put(node.chain.block(HEIGHT))
+    assert process.listener.told == [("applied", HEIGHT), ("executed", HEIGHT)]
 
 
 def test_a_certified_block_that_only_this_node_cannot_execute_is_told_apart(node: Node) -> None:

@@ -128,6 +128,11 @@ def test_a_key_signs_one_skip_a_height_and_attempt(tmp_path: Path) -> None:
         SignedSkips(tmp_path / "node.key").claim(other)
     memory.claim(replace(other, attempt=1))
     memory.claim(replace(other, height=8))
+    (tmp_path / "node.skips" / "not-one").write_bytes(b"")
+    assert memory.above(6) == {7: 1, 8: 0}
+    assert memory.above(7) == {8: 0}
+    assert SignedSkips(tmp_path / "other.key").above(0) == {}
+    (tmp_path / "node.skips" / "not-one").unlink()
     assert sorted(path.name for path in (tmp_path / "node.skips").iterdir()) == ["7-0", "7-1", "8-0"]
 
 
