@@ -14,6 +14,7 @@ from chain.audit.evidence import called_contracts, record_places, source_hashes
 from chain.audit.package import read_package
 from chain.audit.records import Contents, StateAt
 from chain.audit.report import nodes_of_set, write_report
+from chain.audit.skips import check_complete, check_skip
 from chain.audit.trail import org_of, state_value
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import Genesis, load_genesis
@@ -132,13 +133,23 @@ def _verify_contents(contents: Contents, genesis: Genesis, report: VerificationR
         ),
         ("receipts", contents.receipts, lambda item: verifier.check_receipt(contents.proved_receipt(item))),
         ("states", contents.states, lambda item: verifier.check_state(contents.proved_state(item))),
+        ("skips", contents.skips, lambda item: check_skip(contents, verifier, item)),
     )
     for part, items, check in checks:
         for item in items:
             report.check(part, partial(check, item))
+    _check_skips(contents, report)
     _check_links(contents, report)
     if report.ok:
         report.check("report", lambda: _check_report(contents))
+
+
+def _check_skips(contents: Contents, report: VerificationReport) -> None:
+    report.checked["skips"] += 0  # a package without any says so
+    try:
+        check_complete(contents)
+    except ProofInvalid as error:
+        report.fail("skips", str(error))
 
 
 def _history(contents: Contents) -> ProvedHistory:

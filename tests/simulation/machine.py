@@ -10,6 +10,7 @@ from chain.ledger.ledger import Ledger
 from chain.network.frame import FrameReader, Kind, encode_frame
 from chain.node.core import NodeCore
 from chain.node.ports import Ports
+from chain.node.signedskips import SignedSkips
 from chain.primitives.errors import AssentError
 from consensus.timing import Timing
 from tests.simulation.chain_under_test import BOUNDS
@@ -29,6 +30,8 @@ class Machine:
         self.cluster, self.index, self.key, self.timing = cluster, index, key, timing
         self.disk = Disk(cluster.origin)
         self.marker = MemoryMarker()
+        self.signed: SignedSkips | None = None
+        """What the key signed of skips; None for a key that never did."""
         self.core: NodeCore | None = None
         self.honest = True
         self.twin = 0
@@ -74,6 +77,7 @@ class Machine:
                 timing=self.timing,
                 bounds=BOUNDS,
                 snapshot_gap=self.cluster.shape.snapshot_gap,
+                signed=self.signed,
             )
         except AssentError as error:
             self.cluster.refused_to_start(self, error)

@@ -24,6 +24,10 @@ CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
         replace(FINE, disk_free=3 * 1_048_576, data_dir="/srv/data"),
         ("/srv/data", "3 MiB left", "free some"),
     ),
+    "a height that kills": (
+        replace(FINE, unfinished="height 41 is ordered; this node began to execute it 3 times in a row"),
+        ("height 41", "3 times in a row"),
+    ),
     "diverged": (replace(FINE, sync_trouble="block 9 executes differently here"), ("block 9",)),
     "no quorum": (
         replace(WAITING, away=(AWAY, replace(AWAY, name="regulator-node", address="127.0.0.1:30330"))),
