@@ -84,6 +84,10 @@ class Cluster(Clockwork):
             self.processes[index].append(second)
             self._liars[index] = Liar(self, index, tactics)
 
+    def is_liar(self, index: int) -> bool:
+        """Tell whether a node is Byzantine."""
+        return index in self._liars
+
     def liar(self, machine: Machine) -> Liar:
         """Return who rewrites what a Byzantine node says."""
         return self._liars[machine.index]

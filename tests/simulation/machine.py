@@ -13,8 +13,9 @@ from chain.node.ports import Ports
 from chain.primitives.errors import AssentError
 from consensus.timing import Timing
 from tests.simulation.chain_under_test import BOUNDS
-from tests.simulation.clockwork import EPOCH_MS
+from tests.simulation.clockwork import EPOCH_MS, Violation
 from tests.simulation.disk import Disk, MemoryMarker
+from tests.simulation.genuine import Seen
 from tests.simulation.shortcuts import RUNTIME, Key
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Machine:
         self.settled_height = 0
         """Certified height that clients were told of; survives everything but a wipe."""
         self.checked_height = 0
-        self.checked_view: object = None
+        self.seen = Seen()
         self._wake_at: int | None = None
         self._failure: BaseException | None = None
 
@@ -62,6 +63,7 @@ class Machine:
         """Start the process on what the disk holds."""
         self.life += 1
         self.paused_until, self._wake_at, self._failure = 0, None, None
+        self.seen = Seen()
         ports = Ports(self, Wire(self), self, self, self.marker, self.cluster.random.randbytes)
         try:
             ledger = Ledger(self.disk, self.cluster.genesis, RUNTIME)
@@ -201,6 +203,8 @@ class Machine:
             return None
 
     def failed(self, error: BaseException) -> None:
+        if isinstance(error, Violation):
+            raise error
         if self._failure is None:
             self._failure = error
 

@@ -97,6 +97,7 @@ def storm(cluster: Cluster, steps: int) -> None:
                 again = cluster.random.sample(cluster.sent, min(3, len(cluster.sent)))
                 cluster.give(cluster.random.choice(cluster.machines), again)
         cluster.run(int(cluster.random.expovariate(1 / 1_000)))
+        cluster.checks.now_and_then()
 
 
 def calm(cluster: Cluster) -> int:
@@ -126,6 +127,7 @@ def calm(cluster: Cluster) -> int:
             cluster.submit(cluster.random.choice(cluster.members()))
         if cluster.run(500, recovered):
             break
+        cluster.checks.now_and_then()
         _expire(cluster)
     else:
         passed = cluster.now - begin
