@@ -28,6 +28,12 @@ from tests.simulation.clockwork import Clockwork, Violation
 from tests.simulation.governance import Governance
 from tests.simulation.machine import Machine
 from tests.simulation.network import Network
+from tests.simulation.overheard import Overheard
+from tests.simulation.schemes import Schemer
+from tests.simulation.strategies import STRATEGIES
+
+WAYS = ("tactics", "schemes", "schemes", "strategy", "strategy")
+"""What the liars of a cluster do: alter what twins say, assemble messages, or keep up a strategy."""
 
 
 class Cluster(Clockwork):
@@ -70,19 +76,36 @@ class Cluster(Clockwork):
         )
 
     def _corrupt(self, count: int, tactics: int) -> None:
-        """Make validators Byzantine: twins that each hear about half of the others."""
-        n, total = self.shape.validators, len(self.processes)
-        for index in sorted(self.random.sample(range(n), count)):
-            others = [i for i in range(total) if i != index]
-            left = {i for i in others if self.random.random() < 0.6}
-            right = {i for i in others if i not in left or self.random.random() < 0.2}
-            first, second = self.processes[index][0], Machine(self, index, self.keys[index], self._timing())
-            second.twin = 1
-            for process, hears in ((first, left), (second, right)):
-                process.honest, process.hears = False, frozenset(hears)
-                process.skew_ms = self.random.randint(-2_000, 2_000)
-            self.processes[index].append(second)
-            self._liars[index] = Liar(self, index, tactics)
+        """Make validators Byzantine: twins that each hear about half of the others, or one that hears all."""
+        known = Overheard(self.genesis.chain_id)
+        chosen = sorted(self.random.sample(range(self.shape.validators), count))
+        way = self.random.choice(WAYS)
+        for index in chosen:
+            self._liars[index] = liar = Liar(self, index, tactics, known)
+            if way == "tactics" or (way == "schemes" and self.random.random() < 0.5):
+                self._split(index)
+            else:
+                self.processes[index][0].honest = False
+            if way == "schemes":
+                liar.schemer = Schemer(liar)
+                liar.schemer.begin()
+        if way == "strategy" and chosen:
+            liars = list(self._liars.values())
+            strategy = self.random.choice(STRATEGIES)(liars, known)
+            for liar in liars:
+                liar.strategy = strategy
+
+    def _split(self, index: int) -> None:
+        """Let two processes have one key, each hearing about half of the others."""
+        others = [i for i in range(len(self.processes)) if i != index]
+        left = {i for i in others if self.random.random() < 0.6}
+        right = {i for i in others if i not in left or self.random.random() < 0.2}
+        first, second = self.processes[index][0], Machine(self, index, self.keys[index], self._timing())
+        second.twin = 1
+        for process, hears in ((first, left), (second, right)):
+            process.honest, process.hears = False, frozenset(hears)
+            process.skew_ms = self.random.randint(-2_000, 2_000)
+        self.processes[index].append(second)
 
     def is_liar(self, index: int) -> bool:
         """Tell whether a node is Byzantine."""

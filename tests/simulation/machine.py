@@ -160,6 +160,8 @@ class Machine:
         cluster.note(frame)
         core = self.core
         for kind, body in FrameReader().feed(frame):
+            if not self.honest:
+                cluster.liar(self).hear(source, kind, body)
             try:
                 core.on_frame(cluster.keys[source].public, kind, body)
             except AssentError as error:
@@ -253,6 +255,6 @@ class Wire:
                 self._network.transmit(machine, target, frame)
             return len(targets)
         for target in targets:
-            for told in machine.cluster.liar(machine).lie(machine, target, kind, body):
+            for told in machine.cluster.liar(machine).lie(target, kind, body):
                 self._network.transmit(machine, target, told)
         return len(targets)

@@ -69,7 +69,7 @@ class Said:
                 self._asked(machine, message)
                 self._shows_commits(machine, message)
             case NewView() if message.sender == machine.key.public:
-                self._remember(machine, "new-view", (message.epoch, message.view), message.signature)
+                self._led(machine, message)
             case _:
                 pass
 
@@ -136,6 +136,9 @@ class Said:
         place = (machine.index, change.epoch)
         self._left[place] = max(change.view, self._left.get(place, 0))
 
+    def _led(self, machine: Machine, message: NewView) -> None:
+        self._remember(machine, "new-view", (message.epoch, message.view), message.signature)
+
     def _shows_commits(self, machine: Machine, change: ViewChange) -> None:
         """A view change shows what its sender committed above its certificate, or a later view's choice."""
         shown = {item.height: item.view for item in change.prepared}
@@ -189,6 +192,8 @@ class Said:
             self._voted_now(machine, committing.commit)
         if memory.view_change is not None:
             self._asked(machine, memory.view_change)
+        if memory.new_view is not None and memory.new_view.sender == machine.key.public:
+            self._led(machine, memory.new_view)
 
     def fetchable(self) -> None:
         """A payload that may have been prepared can be had from an honest node that is up.
