@@ -59,7 +59,8 @@ class Cluster(Clockwork):
         self.admitted: dict[bytes, Candidate] = {}
         """Transactions that an honest machine took."""
         self.refusals: dict[str, int] = {}
-        self.wipes = 0
+        self._forgetful: dict[int, int] = {}
+        """Wiped node -> first height of the last epoch in which its key may have voted before."""
         self.governance = Governance(self)
         self.stops: dict[str, int] = {}
         """Machines that stopped by themselves, by reason."""
@@ -135,7 +136,8 @@ class Cluster(Clockwork):
         planted = isinstance(error, StorageFailed) and machine.disk.failures > 0
         if machine.honest and not planted:
             raise Violation(f"{machine} stopped itself: {reason}: {error}") from error
-        machine.crash(power=False)
+        machine.crash(power=planted and machine.disk.power_cut)
+        machine.disk.mend()
         self.after(self.random.randint(200, 3_000), self.boot_if_down, machine)
 
     def refused_to_start(self, machine: Machine, error: AssentError) -> None:
@@ -208,8 +210,23 @@ class Cluster(Clockwork):
 
     @property
     def faulty(self) -> int:
-        """Liars, and nodes that lost their memory."""
-        return len(self._liars) + self.wipes
+        """Liars, and nodes that lost their memory: their keys count as faulty until the epoch ends."""
+        leader = self.leader
+        if leader is not None and self._forgetful:
+            epoch = leader.ledger.epoch_at(leader.ledger.certified_height + 1).first
+            self._forgetful = {node: first for node, first in self._forgetful.items() if first >= epoch}
+        return len(self._liars) + len(self._forgetful)
+
+    def may_forget(self, machine: Machine) -> bool:
+        """Tell whether a disk may be lost: its node counts as faulty already, or one more may be."""
+        return machine.index in self._forgetful or self.faulty < self.tolerated
+
+    def forgets(self, machine: Machine) -> None:
+        """Count a node whose disk is lost among the faulty ones."""
+        known = [item.ledger for item in self.honest if item.up]
+        self._forgetful[machine.index] = max(
+            (ledger.epoch_at(ledger.certified_height + 1).first for ledger in known), default=2**63
+        )
 
     def open_transactions(self) -> list[Candidate]:
         """Return what an honest machine admitted and no ledger has settled."""

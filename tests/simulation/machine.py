@@ -97,6 +97,7 @@ class Machine:
         self.disk = Disk(self.cluster.origin)
         self.settled_height = self.checked_height = 0
         self.cluster.checks.wiped(self)
+        self.cluster.forgets(self)
 
     def enter(self, call: Callable[..., None], *args: Any) -> None:
         """Call the core, then see what came of it; whatever it raises stops it, as in production."""

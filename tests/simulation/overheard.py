@@ -125,7 +125,7 @@ class Overheard:
         return best
 
     def prepare(self, slot: Slot, validators: Sequence[bytes], quorum: int) -> Prepared | None:
-        """Return the prepared certificate of a slot that was heard or can be built, the liars' votes added."""
+        """Return the prepared certificate of a slot, heard or built, with the liars' votes added."""
         view, height, digest = slot
         votes = dict(self.prepares.get(slot, {}))
         for key in self.keys:
