@@ -10,6 +10,7 @@ from chain.node.execution import WAITING_MAX
 from chain.primitives.certificate import Certificate, check_certificate
 from chain.primitives.errors import AssentError
 from consensus.messages import Commit
+from consensus.patience import GRACE_SHARE
 from tests.simulation.chain_under_test import BOUNDS, SKEW_FACTOR, TIMEOUT_MAX_MS, TIMEOUTS_MS
 from tests.simulation.clockwork import EPOCH_MS, START_MS, Violation
 from tests.simulation.genuine import Genuine
@@ -164,7 +165,7 @@ class Checks:
             "verifying": (len(core.gossip._verifying), 4_096),
             "blocks": (len(core.sync._held), 256),
         }
-        views = (self._cluster.now - START_MS) // TIMEOUTS_MS[0] + 1
+        views = (self._cluster.now - START_MS) // (TIMEOUTS_MS[0] // GRACE_SHARE) + 1
         if state.view > views:
             raise Violation(f"{machine} is in view {state.view}; timers explain at most {views}")
         for name, (size, limit) in sizes.items():

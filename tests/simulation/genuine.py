@@ -159,11 +159,10 @@ class Genuine:
                 raise Violation(f"{machine} holds evidence against honest node {index}: {key[33:].decode()}")
 
     def _heard_enough(self, machine: Machine, state: State) -> None:
-        """Who lost its votes listens until it knows of what height on it never voted."""
-        lost = self._said.lost(machine)
-        first = max(state.certified, state.abstain_to) + 1
-        if state.me in state.epoch.validators and first <= lost:
-            raise Violation(f"{machine} would vote from height {first} on, but lost its votes up to {lost}")
+        """Who lost its votes listens until it knows in which epoch it gives none any more."""
+        lost, silent = self._said.lost(machine), -1 if state.silent is None else state.silent
+        if silent < lost:
+            raise Violation(f"{machine} would vote above epoch {silent}, but lost its votes of epoch {lost}")
 
     def _waits_with_reason(self, machine: Machine, core: NodeCore) -> None:
         """The timer for progress runs for requests that wait here, or for what more than one liar says."""

@@ -44,9 +44,9 @@ class Said:
         self._left: dict[tuple[int, int], int] = {}
         """(Machine, epoch) -> view that it left all lower ones for."""
         self._voted: dict[int, int] = {}
-        """Machine -> highest height that it ever voted on."""
+        """Machine -> the last epoch in which it ever voted or asked for a view."""
         self._lost: dict[int, int] = {}
-        """Wiped machine -> highest height that it had voted on before."""
+        """Wiped machine -> the last epoch in which it had voted before."""
         self._latest: dict[tuple[int, str], dict[int, int]] = {}
         """(Machine, prepare or commit) -> height -> view of its latest vote, since its disk was new."""
         self._promised: dict[int, dict[tuple[int, bytes], set[int]]] = {}
@@ -57,10 +57,9 @@ class Said:
         match message:
             case Proposal():
                 claim = message.pre_prepare
-                self._abstains(machine, claim.height)
+                self._votes_in(machine, machine.ledger.epoch_at(claim.height).first)
                 self._remember(machine, "pre-prepare", (claim.view, claim.height), claim.payload_digest)
             case Prepare() | Commit():
-                self._abstains(machine, message.height)
                 if self._voted_now(machine, message):
                     self._stays(machine, message)
             case Checkpoint():
@@ -78,17 +77,13 @@ class Said:
         return self._cluster.is_liar(index) or self._said.get((index, kind, *slot)) == content
 
     def lost(self, machine: Machine) -> int:
-        """Return the highest height that a machine voted on before its disk was wiped; 0 if it was not."""
-        return self._lost.get(machine.index, 0)
+        """Return the last epoch in which a machine voted before its disk was wiped; -1 if in none."""
+        return self._lost.get(machine.index, -1)
 
     def wiped(self, machine: Machine) -> None:
-        """Keep what a machine that lost its disk can no longer know.
-
-        It is one of the faults that its sets tolerate: it keeps away from heights, not from views.
-        """
+        """Keep what a machine that lost its disk can no longer know."""
         index = machine.index
-        self._lost[index] = self._voted.get(index, 0)
-        self._left = {place: view for place, view in self._left.items() if place[0] != index}
+        self._lost[index] = self._voted.get(index, -1)
         self._latest = {place: votes for place, votes in self._latest.items() if place[0] != index}
         for promises in self._promised.values():
             for holders in promises.values():
@@ -96,12 +91,12 @@ class Said:
 
     # --- one message after another ------------------------------------------------------------------
 
-    def _abstains(self, machine: Machine, height: int) -> None:
-        """Who lost its votes does not vote again on a height that it may have voted on."""
+    def _votes_in(self, machine: Machine, epoch: int) -> None:
+        """Who lost its votes gives none in an epoch in which it may have voted."""
         lost = self.lost(machine)
-        if height <= lost:
-            raise Violation(f"{machine} votes on height {height}, but lost its votes up to {lost}")
-        self._voted[machine.index] = max(height, self._voted.get(machine.index, 0))
+        if epoch <= lost:
+            raise Violation(f"{machine} votes in epoch {epoch}, but lost its votes of epoch {lost}")
+        self._voted[machine.index] = max(epoch, self._voted.get(machine.index, -1))
 
     def _remember(self, machine: Machine, kind: str, slot: tuple[int, ...], content: bytes) -> bool:
         size = len(self._said)
@@ -116,7 +111,7 @@ class Said:
         if new:
             latest = self._latest.setdefault((machine.index, kind), {})
             latest[height] = max(vote.view, latest.get(height, 0))
-            self._voted[machine.index] = max(height, self._voted.get(machine.index, 0))
+            self._votes_in(machine, machine.ledger.epoch_at(height).first)
             if isinstance(vote, Prepare) and vote.payload_digest != GAP_DIGEST:
                 promises = self._promised.setdefault(height, {})
                 promises.setdefault((vote.view, vote.payload_digest), set()).add(machine.index)
@@ -132,6 +127,7 @@ class Said:
         self._left[place] = max(vote.view, left)
 
     def _asked(self, machine: Machine, change: ViewChange) -> None:
+        self._votes_in(machine, change.epoch)
         self._remember(machine, "view-change", (change.epoch, change.view), change.signature)
         place = (machine.index, change.epoch)
         self._left[place] = max(change.view, self._left.get(place, 0))
@@ -224,4 +220,5 @@ class Said:
 def serves(machine: Machine, height: int, digest: bytes) -> bool:
     """Tell whether a machine would answer a fetch of this payload."""
     assert machine.core is not None
-    return repair.answer_fetch(machine.core.driver._state, Fetch(height, digest)) is not None
+    driver = machine.core.driver
+    return repair.answer_fetch(driver._state, Fetch(height, digest), driver._read_payload) is not None

@@ -165,10 +165,10 @@ class Schemer:
         self._liar.send(target, self._liar.signed(vote))
 
     def replay(self, target: int, state: State) -> None:
-        """Say again what others said: statuses, view changes, new views."""
+        """Say again what others said: view changes, new views, and statuses, for which one is disconnected."""
         del state
         known, said = self._known, list[Any]()
-        if known.statuses:
+        if known.statuses and self._chance.random() < self._forging:
             said += known.statuses[self._chance.choice(sorted(known.statuses))]
         if known.view_changes:
             for kept in self._chance.choice(list(known.view_changes.values())).values():
@@ -184,7 +184,7 @@ class Schemer:
         message = Status(
             state.epoch.first, view, self._chance.random() < 0.5, certificate,
             max(0, certificate_height(certificate) + self._chance.randint(-1, 2)), (), (),
-            self._chance.random() < 0.3, self._liar.key.public, UNSIGNED,
+            self._chance.choice([b"", self._chance.randbytes(16)]), state.nonce, self._liar.key.public, UNSIGNED,
         )  # fmt: skip
         self._liar.send(target, self._liar.signed(message))
 

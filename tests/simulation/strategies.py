@@ -199,19 +199,27 @@ class Evict(Strategy):
 
 
 class Remind(Strategy):
-    """Tell a node that lost its memory what others said long ago, as if they said it now."""
+    """Tell a node that lost its memory of a beginning that is long past, in everybody's name if it listens."""
+
+    def __init__(self, liars: list[Liar], known: Overheard) -> None:
+        super().__init__(liars, known)
+        self._honestly = self._chance.random() < 0.5
+        """Whether the liars speak in their own names only: else they are disconnected."""
 
     def heard(self, liar: Liar, source: int, message: Any) -> None:
-        """Answer who asks with old statuses of everybody, for a while."""
+        """Answer who asks with old statuses, for a while."""
         if isinstance(message, Status) and message.asks and not self._cluster.is_liar(source):
-            self._remind(liar, source, self._cluster.now + REPLAY_FOR_MS)
+            self._remind(liar, source, message.asks, self._cluster.now + REPLAY_FOR_MS)
 
-    def _remind(self, liar: Liar, target: int, until: int) -> None:
-        old = [kept[0] for kept in self._known.statuses.values() if not kept[0].asks]
-        if old:
+    def _remind(self, liar: Liar, target: int, asked: bytes, until: int) -> None:
+        old = [kept[0] for kept in self._known.statuses.values()]
+        if self._honestly:
+            ours = Status(0, 0, True, None, 0, (), (), b"", asked, liar.key.public, UNSIGNED)
+            liar.send(target, liar.signed(ours))
+        elif old:
             liar.send(target, self._chance.choice(old))
         if self._cluster.now < until:
-            self._cluster.after(REPLAY_EVERY_MS, self._remind, liar, target, until)
+            self._cluster.after(REPLAY_EVERY_MS, self._remind, liar, target, asked, until)
 
 
 class TwoViews(Strategy):
