@@ -213,7 +213,6 @@ def _others(message: Any, seen: deque[Any]) -> list[Any]:
     )
     if name is None:
         return []
-    values = [getattr(other, name) for other in seen if hasattr(other, name)]
-    return [
-        dataclasses.replace(message, **{name: value}) for value in values if value != getattr(message, name)
-    ]
+    ours = getattr(message, name)
+    others = [getattr(other, name) for other in seen if hasattr(other, name)]
+    return [dataclasses.replace(message, **{name: value}) for value in others if value != ours]
