@@ -160,9 +160,9 @@ class Genuine:
 
     def _heard_enough(self, machine: Machine, state: State) -> None:
         """Who lost its votes listens until it knows in which epoch it gives none any more."""
-        lost, silent = self._said.lost(machine), -1 if state.silent is None else state.silent
-        if silent < lost:
-            raise Violation(f"{machine} would vote above epoch {silent}, but lost its votes of epoch {lost}")
+        lost, muted = self._said.lost(machine), -1 if state.muted is None else state.muted
+        if muted < lost:
+            raise Violation(f"{machine} would vote above epoch {muted}, but lost its votes of epoch {lost}")
 
     def _waits_with_reason(self, machine: Machine, core: NodeCore) -> None:
         """The timer for progress runs for requests that wait here, or for what more than one liar says."""

@@ -231,7 +231,7 @@ def _nothing_leaves_the_pool() -> list[Patch]:
 
 def _abstains_from_nothing() -> list[Patch]:
     settle = consensus.repair.settle_birth
-    return [(consensus.repair, "settle_birth", lambda state, _abstain_to: settle(state, 0))]
+    return [(consensus.repair, "settle_birth", lambda state, _muted: settle(state, None))]
 
 
 def _executed_not_awaited() -> list[Patch]:

@@ -13,7 +13,7 @@ import textwrap
 from types import CodeType, FunctionType
 from typing import Any
 
-from consensus import authenticity, driver, normal_case, repair, restart, state
+from consensus import authenticity, driver, normal_case, repair, restart, state, view_change
 from tests.simulation.planted_functions import Patch, Plant
 
 
@@ -140,23 +140,25 @@ LINES: dict[str, Plant] = {
         "",
         nodes=None,
     ),
-    "wiped-abstains-too-little": line(
-        "a wiped replica abstains from one window, not two",
-        repair._listen,
-        "max(state.heard.values()) + 2 * state.rules.window",
-        "max(state.heard.values()) + state.rules.window",
-    ),
     "wiped-hears-fewer": line(
         "a wiped replica votes after hearing one less than a quorum",
         repair._listen,
         "if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):",
         "if len(state.heard) + 2 >= state.rules.quorum(state.certified + 1):",
     ),
-    "wiped-hears-lowest": line(
-        "a wiped replica takes the lowest certified height that it hears",
+    "old-status-counts": line(
+        "a wiped replica takes a status that answers nobody for one that answers it",
         repair._listen,
-        "max(state.heard.values())",
-        "min(state.heard.values())",
+        "    elif status.answers == state.nonce:\n",
+        "    else:\n",
+        nodes=7,
+    ),
+    "epoch-of-status-unchecked": line(
+        "a wiped replica hears those who stand in another epoch",
+        repair._listen,
+        "    if not here or not state.rules.is_settled(following):\n",
+        "    if False:\n",
+        nodes=None,
     ),
     "reproposal-not-judged": line(
         "what a view proposes again is voted for without its transactions",
@@ -183,9 +185,27 @@ LINES: dict[str, Plant] = {
         "        view_change.adopt_view(state, memory.new_view)\n        state.reproposals = {}\n",
     ),
     "votes-deleted-too-early": line(
-        "votes are deleted with the write that comes before the certificate's",
+        "votes are deleted by the write before that of the certificate in their place",
         driver.Driver._perform,
-        "        if effects.put:\n",
-        "        if effects.put or self._deletes:\n",
+        "self._store.write(effects.put, self._deletes)",
+        "self._store.write(effects.put, [*self._deletes, *effects.delete])",
+    ),
+    "promised-payload-not-served": line(
+        "a payload is served from memory alone, though the vote store has it",
+        repair.answer_fetch,
+        "if payload is None and fetch.payload_digest in slot.stored:",
+        "if False:",
+    ),
+    "certificate-not-learnt": line(
+        "nobody learns from the certificate in a view change",
+        view_change.on_view_change,
+        "    _learn_all(state, (change,))\n",
+        "",
+    ),
+    "leads-by-all-it-heard": line(
+        "who leads hangs on the highest certificate that any view change shows",
+        view_change._quorum_to_lead,
+        "for base in sorted({certificate_height(change.certificate) for change in asking}, reverse=True):",
+        "for base in [max((certificate_height(change.certificate) for change in asking), default=0)]:",
     ),
 }
