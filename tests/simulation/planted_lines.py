@@ -63,8 +63,8 @@ LINES: dict[str, Plant] = {
     "prepared-unsigned": line(
         "signatures in prepared certificates are not verified",
         V._prepared,
-        "            self._signed(vote, item.height)\n",
-        "            del vote\n",
+        "self._signed(vote, item.height)",
+        "pass",
     ),
     "prepared-by-strangers": line(
         "whoever signed counts in a prepared certificate",
@@ -81,8 +81,8 @@ LINES: dict[str, Plant] = {
     "view-change-certificate-unchecked": line(
         "the certificate in a view change is not checked",
         V._view_change,
-        "        self.certificate(message.certificate)\n",
-        "",
+        "self.certificate(message.certificate)",
+        "pass",
     ),
     "view-change-of-strangers": line(
         "a view change may come from any key",
@@ -93,8 +93,8 @@ LINES: dict[str, Plant] = {
     "view-change-epoch-unchecked": line(
         "a view change may name any epoch",
         V._view_change,
-        "        self._check_epoch(message, [base + 1, *heights])\n",
-        "",
+        "self._check_epoch(message, [base + 1, *heights])",
+        "pass",
     ),
     "certificate-of-strangers": line(
         "where the set is unknown, a certificate of any signers counts",
@@ -130,14 +130,14 @@ LINES: dict[str, Plant] = {
     "new-view-nested-unchecked": line(
         "view changes inside a new view are not verified",
         V._new_view,
-        "            self._view_change(change)\n",
-        "            pass\n",
+        "self._view_change(change)",
+        "pass",
     ),
     "new-view-epoch-unchecked": line(
         "a new view may name any epoch",
         V._new_view,
-        "        self._check_epoch(message, [base + 1])\n",
-        "",
+        "self._check_epoch(message, [base + 1])",
+        "pass",
         nodes=None,
     ),
     "wiped-hears-fewer": line(
