@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from chain.ledger.executor import SKIPPED
 from chain.node.core import NodeCore
 from chain.node.execution import WAITING_MAX
-from chain.primitives.certificate import Certificate, check_certificate
+from chain.primitives.certificate import Certificate, check_certificate, fault_bound
 from chain.primitives.errors import AssentError
 from consensus.messages import Commit
 from consensus.patience import GRACE_SHARE
@@ -35,6 +35,8 @@ class Checks:
         self.told: dict[bytes, int] = {}
         """Transaction -> height at which some client was told that it is certified."""
         self._certified: dict[int, bytes] = {}
+        self._grown: list[int] = []
+        """Heights whose view is above that of the height below: primaries were replaced in between."""
         self.votes = Said(cluster)
         self._genuine = Genuine(cluster, self.votes)
 
@@ -99,6 +101,7 @@ class Checks:
         if known is None:
             self.headers[height], self.payloads[height] = header, payload
             self._time(core, height)
+            self._passed_over(core, height)
             for receipt in read.receipts(height):
                 if receipt.status == SKIPPED:
                     continue
@@ -117,6 +120,25 @@ class Checks:
         latest = EPOCH_MS + self._cluster.now + (SKEW_FACTOR + 1) * limit + height
         if header is None or header.time > latest:
             raise Violation(f"the time of height {height} is {header and header.time}, at most {latest}")
+
+    def _passed_over(self, core: NodeCore, height: int) -> None:
+        """Who was replaced as primary leads again after so many heights; at most f do not lead."""
+        ledger, shape = core.ledger, self._cluster.shape
+        header, below = ledger.read.header(height), ledger.read.header(height - 1)
+        if header is None or below is None:
+            return  # a state took the place of the height below
+        before = below.view if below.height >= ledger.epoch_at(height).first else 0
+        if header.view > before:
+            self._grown.append(height)
+        coming = height + shape.window
+        since = coming - shape.passed_over
+        lately = any(since < grown + shape.window <= coming for grown in self._grown)
+        validators = ledger.validator_keys_at(coming)
+        leaders = core.driver._state.rules.leaders(coming)
+        if len(leaders) < len(validators) - fault_bound(len(validators)):
+            raise Violation(f"{len(leaders)} of {len(validators)} lead at height {coming}")
+        if len(leaders) < len(validators) and not lately:
+            raise Violation(f"a validator does not lead at height {coming}, though none was replaced lately")
 
     def _settled(self, machine: Machine, core: NodeCore, height: int) -> None:
         """A certificate is a quorum's, over the header that everyone executed."""

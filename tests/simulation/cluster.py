@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chain.ledger import passing
 from chain.ledger.block import Candidate
 from chain.ledger.faults import StorageFailed
 from chain.ledger.refusals import Refused
@@ -45,6 +46,7 @@ class Cluster(Clockwork):
         if byzantine > fault_bound(shape.validators):
             raise ValueError(f"{byzantine} Byzantine of {shape.validators}: more than tolerated")
         self.shape = shape
+        passing.PASSED_OVER_HEIGHTS = shape.passed_over
         self.genesis, self.origin = founded(shape)
         self.keys = [shortcuts.key(node_name(i)) for i in range(shape.validators + shape.spares)]
         self.index = {key.public: i for i, key in enumerate(self.keys)}
@@ -220,6 +222,10 @@ class Cluster(Clockwork):
     def may_forget(self, machine: Machine) -> bool:
         """Tell whether a disk may be lost: its node counts as faulty already, or one more may be."""
         return machine.index in self._forgetful or self.faulty < self.tolerated
+
+    def has_forgotten(self, key: bytes) -> bool:
+        """Tell whether a key counts as faulty because its votes are lost."""
+        return self.index.get(key) in self._forgetful
 
     def forgets(self, machine: Machine) -> None:
         """Count a node whose disk is lost among the faulty ones."""

@@ -40,7 +40,7 @@ class Plant:
 
     says: str
     patches: Callable[[], list[Patch]]
-    """(module, class or function, name, replacement): one point; more only where a name was imported twice."""
+    """(module, class or function, name, replacement): one point, but for names that were imported twice."""
     nodes: int | None = 4
     steps: int = STEPS
 

@@ -13,7 +13,7 @@ import textwrap
 from types import CodeType, FunctionType
 from typing import Any
 
-from consensus import authenticity, driver, normal_case, repair, restart, state
+from consensus import authenticity, driver, normal_case, repair, restart, state, view_change
 from tests.simulation.planted_functions import Patch, Plant
 
 
@@ -63,8 +63,8 @@ LINES: dict[str, Plant] = {
     "prepared-unsigned": line(
         "signatures in prepared certificates are not verified",
         V._prepared,
-        "            self._signed(vote, item.height)\n",
-        "            del vote\n",
+        "self._signed(vote, item.height)",
+        "pass",
     ),
     "prepared-by-strangers": line(
         "whoever signed counts in a prepared certificate",
@@ -81,8 +81,8 @@ LINES: dict[str, Plant] = {
     "view-change-certificate-unchecked": line(
         "the certificate in a view change is not checked",
         V._view_change,
-        "        self.certificate(message.certificate)\n",
-        "",
+        "self.certificate(message.certificate)",
+        "pass",
     ),
     "view-change-of-strangers": line(
         "a view change may come from any key",
@@ -93,8 +93,8 @@ LINES: dict[str, Plant] = {
     "view-change-epoch-unchecked": line(
         "a view change may name any epoch",
         V._view_change,
-        "        self._check_epoch(message, [base + 1, *heights])\n",
-        "",
+        "self._check_epoch(message, [base + 1, *heights])",
+        "pass",
     ),
     "certificate-of-strangers": line(
         "where the set is unknown, a certificate of any signers counts",
@@ -130,21 +130,15 @@ LINES: dict[str, Plant] = {
     "new-view-nested-unchecked": line(
         "view changes inside a new view are not verified",
         V._new_view,
-        "            self._view_change(change)\n",
-        "            pass\n",
+        "self._view_change(change)",
+        "pass",
     ),
     "new-view-epoch-unchecked": line(
         "a new view may name any epoch",
         V._new_view,
-        "        self._check_epoch(message, [base + 1])\n",
-        "",
+        "self._check_epoch(message, [base + 1])",
+        "pass",
         nodes=None,
-    ),
-    "wiped-abstains-too-little": line(
-        "a wiped replica abstains from one window, not two",
-        repair._listen,
-        "max(state.heard.values()) + 2 * state.rules.window",
-        "max(state.heard.values()) + state.rules.window",
     ),
     "wiped-hears-fewer": line(
         "a wiped replica votes after hearing one less than a quorum",
@@ -152,11 +146,19 @@ LINES: dict[str, Plant] = {
         "if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):",
         "if len(state.heard) + 2 >= state.rules.quorum(state.certified + 1):",
     ),
-    "wiped-hears-lowest": line(
-        "a wiped replica takes the lowest certified height that it hears",
+    "old-status-counts": line(
+        "a wiped replica takes a status that answers nobody for one that answers it",
         repair._listen,
-        "max(state.heard.values())",
-        "min(state.heard.values())",
+        "    elif status.answers == state.nonce:\n",
+        "    else:\n",
+        nodes=7,
+    ),
+    "epoch-of-status-unchecked": line(
+        "a wiped replica hears those who stand in another epoch",
+        repair._listen,
+        "    if not here or not state.rules.is_settled(following):\n",
+        "    if False:\n",
+        nodes=None,
     ),
     "reproposal-not-judged": line(
         "what a view proposes again is voted for without its transactions",
@@ -183,9 +185,27 @@ LINES: dict[str, Plant] = {
         "        view_change.adopt_view(state, memory.new_view)\n        state.reproposals = {}\n",
     ),
     "votes-deleted-too-early": line(
-        "votes are deleted with the write that comes before the certificate's",
+        "votes are deleted by the write before that of the certificate in their place",
         driver.Driver._perform,
-        "        if effects.put:\n",
-        "        if effects.put or self._deletes:\n",
+        "self._store.write(effects.put, self._deletes)",
+        "self._store.write(effects.put, [*self._deletes, *effects.delete])",
+    ),
+    "promised-payload-not-served": line(
+        "a payload is served from memory alone, though the vote store has it",
+        repair.answer_fetch,
+        "if payload is None and fetch.payload_digest in slot.stored:",
+        "if False:",
+    ),
+    "certificate-not-learnt": line(
+        "nobody learns from the certificate in a view change",
+        view_change.on_view_change,
+        "    _learn_all(state, (change,))\n",
+        "",
+    ),
+    "leads-by-all-it-heard": line(
+        "who leads hangs on the highest certificate that any view change shows",
+        view_change._quorum_to_lead,
+        "for base in sorted({certificate_height(change.certificate) for change in asking}, reverse=True):",
+        "for base in [max((certificate_height(change.certificate) for change in asking), default=0)]:",
     ),
 }

@@ -165,7 +165,7 @@ class Schemer:
         self._liar.send(target, self._liar.signed(vote))
 
     def replay(self, target: int, state: State) -> None:
-        """Say again what others said: view changes, new views, and statuses, for which one is disconnected."""
+        """Say again what others said: view changes, new views, and statuses, which disconnects us."""
         del state
         known, said = self._known, list[Any]()
         if known.statuses and self._chance.random() < self._forging:
@@ -181,10 +181,11 @@ class Schemer:
         """Say of ourselves that we stand elsewhere."""
         certificate = self._some_certificate(state)
         view = max(0, state.view + self._chance.choice([-1, 0, 0, 1, 5]))
+        asks = self._chance.choice([b"", self._chance.randbytes(16)])
         message = Status(
             state.epoch.first, view, self._chance.random() < 0.5, certificate,
             max(0, certificate_height(certificate) + self._chance.randint(-1, 2)), (), (),
-            self._chance.choice([b"", self._chance.randbytes(16)]), state.nonce, self._liar.key.public, UNSIGNED,
+            asks, state.nonce, self._liar.key.public, UNSIGNED,
         )  # fmt: skip
         self._liar.send(target, self._liar.signed(message))
 

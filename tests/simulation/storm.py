@@ -78,6 +78,7 @@ def draw(seed: int, nodes: int | None = None) -> Cluster:
         block_txs=(1_000, 3)[pick % 2],
         validity=(600, 40)[pick // 2 % 2],
         spares=(0, 0, 2, 3, 0)[pick % 5],
+        passed_over=(8, 1_024)[pick // 3 % 2],
         snapshot_gap=(0, 0, 6)[pick // 2 % 3],
     )
     f = fault_bound(n)

@@ -199,12 +199,12 @@ class Evict(Strategy):
 
 
 class Remind(Strategy):
-    """Tell a node that lost its memory of a beginning that is long past, in everybody's name if it listens."""
+    """Tell a node that lost its memory of a beginning that is long past."""
 
     def __init__(self, liars: list[Liar], known: Overheard) -> None:
         super().__init__(liars, known)
         self._honestly = self._chance.random() < 0.5
-        """Whether the liars speak in their own names only: else they are disconnected."""
+        """In our own names only; what others said long ago is refused where it is not asked of them."""
 
     def heard(self, liar: Liar, source: int, message: Any) -> None:
         """Answer who asks with old statuses, for a while."""
