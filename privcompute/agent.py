@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,7 @@ from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
 from chain.primitives.values import decode_value
@@ -33,13 +35,18 @@ from privcompute.evidence import EvidenceLog
 from privcompute.job_steps import Parts, now_ms
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
-from privcompute.listener import PeerListener
+from privcompute.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 from privcompute.results import ResultStore, write_private
 
 JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")
+CURSOR_BYTES_MAX = 4_096
 PROPOSED_EVENT = "JobProposed"
 OPEN_JOBS_MAX = 10_000
+DESCRIPTORS_PER_JOB = 9
+"""Links to seven peers, and the two ends of the pipe that stops the worker."""
+DESCRIPTORS_BESIDE = 256
+"""For files, the node's connections and the libraries."""
 
 log = logging.getLogger("assent.agent")
 
@@ -61,7 +68,7 @@ class Agent:
         self._cursor = _read_cursor(parts.files.cursor)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled. Raises ListenerFailed when the port has died."""
         for job in self._parts.jobs.unfinished():
             self._begin(job)
         resumed = f", {len(self._jobs)} unfinished jobs" if self._jobs else ""
@@ -73,14 +80,24 @@ class Agent:
             self._cursor,
             resumed,
         )
+        listening = asyncio.wrap_future(self._parts.listener.ended)
+        following = asyncio.create_task(self._follow())
         try:
-            async for entry in self._client.follow(contract="jobs", from_height=self._cursor):
-                self._on_event(entry)
-                self._advance(entry.height)
+            await asyncio.wait({listening, following}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (listening, following):
+                if ended.done():
+                    ended.result()  # an agent that nobody can reach must not look as if it ran
         finally:
+            listening.cancel()
+            following.cancel()
             for task in self._running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(listening, following, *self._running, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        async for entry in self._client.follow(contract="jobs", from_height=self._cursor):
+            self._on_event(entry)
+            self._advance(entry.height)
 
     def _on_event(self, entry: EventEntry) -> None:
         for subject in entry.event.subjects:
@@ -133,11 +150,27 @@ class Agent:
         self._parts.listener.accept_keys(keys - {self._parts.key.public})
 
 
+def reserve_descriptors(config: AgentConfig) -> None:
+    """Raise the soft limit on open files to what the bounds of this agent add up to, or refuse to start."""
+    needed = OPENINGS_MAX + PENDING_MAX + DESCRIPTORS_BESIDE
+    needed += DESCRIPTORS_PER_JOB * config.policy.max_waiting_jobs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigError(
+            f"open files: this process may have {hard}, an agent with policy.max_waiting_jobs = "
+            f"{config.policy.max_waiting_jobs} needs {needed}; raise the hard limit (ulimit -Hn, or "
+            "LimitNOFILE of systemd), or lower that setting"
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        log.info("open files: limit raised from %d to %d", soft, needed)
+
+
 def _read_cursor(path: Path) -> int:
     """Return the height to follow from; 0 when nothing usable is written down (reading twice is harmless)."""
     try:
-        return max(0, int(json.loads(path.read_bytes())["height"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return max(0, int(json.loads(read_bounded(path, CURSOR_BYTES_MAX))["height"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 
@@ -221,4 +254,5 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    reserve_descriptors(config)
     asyncio.run(_until_told(config, files))

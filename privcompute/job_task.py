@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from chain.primitives.errors import AssentError
@@ -18,7 +19,7 @@ from privcompute import job_steps
 from privcompute.chain_reader import send_until_known
 from privcompute.datasets import OpenedDataset
 from privcompute.enforcement import Refusal
-from privcompute.errors import PeerFault
+from privcompute.errors import PartiesStalled, PeerFault, PortCrowded, TimeOver
 from privcompute.job import JobMachine
 from privcompute.job_actions import (
     Action,
@@ -77,7 +78,9 @@ class JobTask:
         self._reading = self._read_again = False
         self._opened: OpenedDataset | None = None
         self._run: JobRun | None = None
-        self._worker: asyncio.Task[Any] | None = None
+        self._worker: asyncio.Future[Any] | None = None
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"job-{job[:8]}")
+        """A thread of its own: jobs that wait for their peers must not use up those of the others."""
         self._computed: ComputeDone | None = None
         self._destroyed = ""
         self._holds_slot = False
@@ -175,6 +178,9 @@ class JobTask:
         except PeerFault as fault:
             await asyncio.sleep(PEER_FAULT_WAIT_S)
             done = Failed(job_steps.reason_of(fault, view), str(fault))
+        except (PartiesStalled, PortCrowded, TimeOver) as fault:
+            await asyncio.sleep(2 * PEER_FAULT_WAIT_S)  # whoever can name a party goes first
+            done = Failed(job_steps.reason_of(fault, view), str(fault))
         except AssentError as error:
             done = Failed(job_steps.reason_of(error, view), str(error))
         except Exception as error:
@@ -238,6 +244,13 @@ class JobTask:
         self._post(step="waiting for earlier jobs")
         await self._parts.slot.acquire()
         self._holds_slot = True
+        try:
+            return await self._compute_now(view)
+        finally:
+            if self._worker is None or self._worker.done():
+                self._free_slot()  # what follows waits for others' decisions, which may take days
+
+    async def _compute_now(self, view: JobView) -> ComputeDone:
         if self._opened is None:
             self._opened = await job_steps.read_input(self._parts, view)
         plan = await job_steps.make_plan(self._parts, view, self._opened)
@@ -309,7 +322,7 @@ class JobTask:
     # --- the worker thread ------------------------------------------------------------------------
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
-        worker = asyncio.get_running_loop().create_task(asyncio.to_thread(work))
+        worker = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self._worker = worker
         return await asyncio.shield(worker)
 
@@ -325,6 +338,11 @@ class JobTask:
         if self._run is not None:
             self._run.destroy(reason)
 
+    def _free_slot(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._parts.slot.release()
+
     async def _clean_up(self) -> None:
         """Stop the worker, forget shares, give the slot back; a finished job leaves no file behind."""
         self._destroy("agent stopped")
@@ -335,8 +353,8 @@ class JobTask:
         if self._run is not None:
             self._run.close()
         self._opened = None
-        if self._holds_slot:
-            self._parts.slot.release()
+        self._free_slot()
+        self._threads.shutdown(wait=False)
         if self._machine.finished:
             self._parts.jobs.remove(self.job)
             self._parts.reader.forget(self.job)

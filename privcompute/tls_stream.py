@@ -17,6 +17,9 @@ CHUNK_BYTES = 256 * 1024
 OPENING_BYTES = 4 * 1024
 """What is read at once before `widen`: connections of strangers cost little memory."""
 SOCKET_BUFFER_BYTES = 4 << 20
+RECEIVES_MAX = 64
+"""System calls for one step. Bytes that bring neither plaintext nor an end to the handshake (key updates, for
+one) may arrive for ever: the caller must get to look at its deadline in between."""
 
 
 class TlsStream:
@@ -48,12 +51,14 @@ class TlsStream:
 
     def handshake(self) -> bool:
         """Go on with the handshake; tell whether it is complete and our part is on its way."""
+        receives = 0
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                if not self.flush() or not self._receive():
+                if not self.flush() or receives == RECEIVES_MAX or not self._receive():
                     return False
+                receives += 1
             except ssl.SSLError:
                 with contextlib.suppress(OSError):
                     self.flush()  # the alert tells the peer why
@@ -85,12 +90,14 @@ class TlsStream:
 
     def read_into(self, view: memoryview) -> int:
         """Read plaintext that has arrived; return the number of bytes (0: nothing yet)."""
+        receives = 0
         while True:
             try:
                 count: int = self._read(view)
             except ssl.SSLWantReadError:
-                if not self._receive():
+                if receives == RECEIVES_MAX or not self._receive():
                     return 0
+                receives += 1
                 continue
             except ssl.SSLZeroReturnError:
                 count = 0

@@ -53,7 +53,11 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
         ('organisation = "bank"\ncolour = 1', ["colour", "unknown key"]),
         ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x'"]),
         ('organisation = "bank"\n[peers]\nlisten = "x"', ["peers.listen = 'x'", "host:port"]),
-        ('organisation = "bank"\n[peers]\nconnect_timeout_ms = 1', ["connect_timeout_ms = 1", "100..600000"]),
+        (
+            'organisation = "bank"\n[policy]\njob_time_max_ms = 999',
+            ["job_time_max_ms = 999", "1000..2592000000"],
+        ),
+        ('organisation = "bank"\n[policy]\nmax_party_rows = 0', ["max_party_rows = 0", "1..10000000"]),
         (GOOD.replace('"str"', '"text"'), ["datasets.0.columns.0.type = 'text'", "'float'"]),
     ],
 )
