@@ -18,7 +18,7 @@ from privcompute.chain_reader import ChainReader
 from privcompute.commitments import input_commitment
 from privcompute.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
 from privcompute.enforcement import Own, Refusal, check_job
-from privcompute.errors import PeerFault
+from privcompute.errors import PartiesStalled, PeerFault, PeerGone, PortCrowded, TimeOver
 from privcompute.evidence import EvidenceLog
 from privcompute.job_actions import Checked, ComputeDone, ResultCommit, Signed
 from privcompute.job_store import JobStore, StatusBoard
@@ -31,6 +31,8 @@ from privcompute.runner import Plan, check_runnable
 
 NONCE_BYTES = 32
 REASON_CHARS_MAX = 128
+OTHERS_FIRST_S = 3.0
+"""Long enough for an abort of another agent to be certified and read."""
 GRACE_MS = 60_000
 """A span outlives the ledger's own deadline by this, so that the ledger's clock decides, not ours."""
 
@@ -61,6 +63,17 @@ class Parts:
     def org(self) -> str:
         """The organisation this agent acts for."""
         return self.config.organisation
+
+
+def others_first_s(error: Exception) -> float:
+    """Return how long to wait before a failure is reported: whoever knows better whose it is goes first.
+
+    A party that we caught ourselves is named at once. One whose link broke may have stopped because of a
+    third party, and says so on the ledger. A failure that names nobody waits for all of these.
+    """
+    if isinstance(error, PeerGone):
+        return OTHERS_FIRST_S
+    return 2 * OTHERS_FIRST_S if isinstance(error, PartiesStalled | PortCrowded | TimeOver) else 0.0
 
 
 def now_ms() -> int:

@@ -19,7 +19,6 @@ from privcompute import job_steps
 from privcompute.chain_reader import send_until_known
 from privcompute.datasets import OpenedDataset
 from privcompute.enforcement import Refusal
-from privcompute.errors import PartiesStalled, PeerFault, PortCrowded, TimeOver
 from privcompute.job import JobMachine
 from privcompute.job_actions import (
     Action,
@@ -51,8 +50,6 @@ from privcompute.runner import JobRun
 
 TICK_S = 1.0
 QUEUE_MAX = 1_024
-PEER_FAULT_WAIT_S = 3.0
-"""A peer that stopped on purpose gets this long to say why on the ledger before we report it as gone."""
 PROGRESS_EVERY_MS = 250
 
 log = logging.getLogger("assent.agent")
@@ -175,13 +172,8 @@ class JobTask:
             done = await self._step(action, view)
         except Refusal as refusal:
             done = self._refusal(action, refusal)
-        except PeerFault as fault:
-            await asyncio.sleep(PEER_FAULT_WAIT_S)
-            done = Failed(job_steps.reason_of(fault, view), str(fault))
-        except (PartiesStalled, PortCrowded, TimeOver) as fault:
-            await asyncio.sleep(2 * PEER_FAULT_WAIT_S)  # whoever can name a party goes first
-            done = Failed(job_steps.reason_of(fault, view), str(fault))
         except AssentError as error:
+            await asyncio.sleep(job_steps.others_first_s(error))
             done = Failed(job_steps.reason_of(error, view), str(error))
         except Exception as error:
             log.exception("job %s: internal error", self.job[:8])

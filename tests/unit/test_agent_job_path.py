@@ -220,7 +220,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     ledger = OneProcessLedger()
     for module in (job_steps, job_task):
         monkeypatch.setattr(module, "now_ms", lambda: ledger.chain.time)
-    monkeypatch.setattr(job_task, "PEER_FAULT_WAIT_S", 0.0)
+    monkeypatch.setattr(job_steps, "OTHERS_FIRST_S", 0.0)
     async with AsyncExitStack() as stack:
         agents = {}
         for org in ORGS:
