@@ -13,7 +13,8 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from chain.primitives.crypto import PrivateKey
@@ -53,15 +54,17 @@ def connect_peers(
     """
     cancellation = cancellation or Cancellation()
     streams: dict[int, TlsStream] = {}
+
+    def connect(party: int, stopped: Cancellation) -> None:
+        if party < me:
+            streams[party] = _dial(Hello(job_id, me, party), peers[party], key, deadline, stopped)
+        else:
+            wanted = Hello(job_id, party, me)
+            streams[party] = listener.claim(wanted, peers[party][2], deadline, stopped)
+            _answer(streams[party], Hello(job_id, me, party))
+
     try:
-        for party in sorted(set(peers) - {me}):
-            if party < me:
-                stream = _dial(Hello(job_id, me, party), peers[party], key, deadline, cancellation)
-            else:
-                wanted = Hello(job_id, party, me)
-                stream = listener.claim(wanted, peers[party][2], deadline, cancellation)
-                _answer(stream, Hello(job_id, me, party))
-            streams[party] = stream
+        _at_once(sorted(set(peers) - {me}), connect, cancellation)
         if len(streams) > 1:
             _await_everybody(streams, job_id, me, deadline, cancellation)
     except BaseException:
@@ -94,6 +97,27 @@ def _answer(stream: TlsStream, hello: Hello) -> None:
     except OSError as error:
         stream.close()
         raise _left(hello.receiver, error) from None
+
+
+def _at_once(
+    parties: Sequence[int], connect: Callable[[int, Cancellation], None], cancellation: Cancellation
+) -> None:
+    """Connect to all peers side by side: one that is not there must not make us look absent to another.
+
+    Raises what failed first; the other attempts are stopped.
+    """
+    stopped = Cancellation()
+    with ThreadPoolExecutor(max(1, len(parties)), thread_name_prefix="connect") as threads:
+        attempts = [threads.submit(connect, party, stopped) for party in parties]
+        try:
+            left = set(attempts)
+            while left:
+                cancellation.check()
+                done, left = wait(left, TICK_S, FIRST_EXCEPTION)
+                for attempt in done:
+                    attempt.result()
+        finally:
+            stopped.cancel("connecting is over")
 
 
 def _await_everybody(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chain.primitives.errors import ConfigError
+from privcompute import agent
 from privcompute.agent_config import configured_source, load_agent_config
 
 GOOD = """
@@ -31,6 +32,22 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "agent.toml"
     path.write_text(text)
     return path
+
+
+def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = load_agent_config(written(tmp_path, GOOD))
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(agent.resource, "setrlimit", lambda _, limits: raised.append(limits))
+    monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 4_096))
+    agent.reserve_descriptors(config)
+    assert raised == [(256 + 256 + 256 + 9 * config.policy.max_waiting_jobs, 4_096)]
+    monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 512))
+    with pytest.raises(
+        ConfigError, match=r"may have 512, an agent with policy\.max_waiting_jobs = 32 needs 1056"
+    ):
+        agent.reserve_descriptors(config)
 
 
 def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> None:

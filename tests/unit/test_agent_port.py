@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
+from connections import HERE, ME, PATIENCE_S, THERE, arrive, dial, say, soon, until_dropped
 from leaves import MALFORMED, leaf, showing
 
 from chain.primitives.crypto import PrivateKey
@@ -31,15 +32,7 @@ from privcompute.tls_stream import RECEIVES_MAX, TlsStream
 from privcompute.transport import Peer, connect_peers
 
 JOB = b"J" * 32
-ME, PARTY, OTHER, STRANGER = (PrivateKey(bytes((index,)) * 32) for index in range(4))
-PATIENCE_S = 20.0
-HERE, THERE = "127.0.0.2", "127.0.0.3"
-"""Loopback addresses to come from: an attacker's and somebody else's."""
-
-
-def soon() -> float:
-    """A deadline that only a hanging test meets."""
-    return time.monotonic() + PATIENCE_S
+PARTY, OTHER, STRANGER = (PrivateKey(bytes((index,)) * 32) for index in range(1, 4))
 
 
 @pytest.fixture
@@ -47,41 +40,6 @@ def listening() -> Iterator[PeerListener]:
     """The port of party 0 of a job with two others."""
     with closing(PeerListener("127.0.0.1", 0, ME, [PARTY.public, OTHER.public])) as made:
         yield made
-
-
-def dial(to: PeerListener, context: ssl.SSLContext, *, source: str = HERE) -> TlsStream:
-    """Connect and shake hands as far as a client sees it."""
-    raw = socket.create_connection(to.address, source_address=(source, 0))
-    stream = TlsStream(raw, context, server_side=False)
-    while not stream.handshake():
-        stream.wait(soon(), write=stream.writing)
-    return stream
-
-
-def arrive(to: PeerListener, key: PrivateKey, hello: Hello, *, source: str = HERE) -> TlsStream:
-    """Come as an honest party's agent does."""
-    stream = dial(to, client_context(key, [ME.public]), source=source)
-    say(stream, hello.encode())
-    return stream
-
-
-def say(stream: TlsStream, data: bytes) -> None:
-    stream.write(memoryview(data))
-    while not stream.flush():
-        stream.wait(soon(), write=True)
-
-
-def until_dropped(stream: TlsStream) -> None:
-    """Wait until the other side has closed the connection."""
-    with pytest.raises((ConnectionError, ssl.SSLError)):
-        read_one(stream)
-    stream.close()
-
-
-def read_one(stream: TlsStream) -> None:
-    """Wait for one byte, or for the connection to break."""
-    while stream.read_into(memoryview(bytearray(1))) == 0:
-        stream.wait(soon())
 
 
 def claim(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
-from test_agent_port import arrive, say, soon
+from connections import arrive, say, soon
 
 from chain.primitives.crypto import PrivateKey
 from privcompute import links as links_module
