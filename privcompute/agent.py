@@ -150,16 +150,25 @@ class Agent:
         self._parts.listener.accept_keys(keys - {self._parts.key.public})
 
 
-def reserve_descriptors(config: AgentConfig) -> None:
-    """Raise the soft limit on open files to what the bounds of this agent add up to, or refuse to start."""
-    needed = OPENINGS_MAX + PENDING_MAX + DESCRIPTORS_BESIDE
-    needed += DESCRIPTORS_PER_JOB * config.policy.max_waiting_jobs
+def descriptor_parts(config: AgentConfig) -> dict[str, int]:
+    """Return what needs how many open files, from the bounds that this agent keeps."""
+    return {
+        "connections that have not proved a key": OPENINGS_MAX,
+        "connections that no job has claimed": PENDING_MAX,
+        "jobs (policy.max_waiting_jobs)": DESCRIPTORS_PER_JOB * config.policy.max_waiting_jobs,
+        "files, the node and libraries": DESCRIPTORS_BESIDE,
+    }
+
+
+def reserve_descriptors(parts: dict[str, int]) -> None:
+    """Raise the soft limit on open files to the sum of the parts, or refuse to start (ConfigError)."""
+    needed = sum(parts.values())
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
+        what = ", ".join(f"{number} for {name}" for name, number in parts.items())
         raise ConfigError(
-            f"open files: this process may have {hard}, an agent with policy.max_waiting_jobs = "
-            f"{config.policy.max_waiting_jobs} needs {needed}; raise the hard limit (ulimit -Hn, or "
-            "LimitNOFILE of systemd), or lower that setting"
+            f"open files: this process may have {hard}, but {needed} are needed ({what}); raise the"
+            " hard limit (ulimit -Hn, LimitNOFILE of a systemd unit), or lower policy.max_waiting_jobs"
         )
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
@@ -254,5 +263,5 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    reserve_descriptors(config)
+    reserve_descriptors(descriptor_parts(config))
     asyncio.run(_until_told(config, files))

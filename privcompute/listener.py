@@ -266,7 +266,8 @@ class PeerListener:
             if hello is None:
                 raise ConnectionError(f"no hello of version {VERSION}; update the older agent")
         except Exception as error:
-            self._drop(opening, text_of(error))
+            signer = opening.stream.signer()
+            self._drop(opening, f"key {signer[:16]}: {text_of(error)}" if signer else text_of(error))
             return
         self._selector.unregister(opening.stream)
         self._openings.remove(opening)

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import time
+from typing import Any
 
 CHUNK_BYTES = 256 * 1024
 """About this much plaintext is encrypted ahead of the socket, and this much ciphertext read at once."""
@@ -48,6 +49,17 @@ class TlsStream:
     def peer_certificate(self) -> bytes | None:
         """The peer's certificate in DER, after the handshake."""
         return self._tls.getpeercert(binary_form=True)
+
+    def signer(self) -> str:
+        """The name of who signed the peer's certificate, as OpenSSL reads it: the hex of an accepted key.
+
+        It answers for a connection whose certificate is no good; "" when OpenSSL gives no name.
+        """
+        try:
+            described: dict[str, Any] = self._tls.getpeercert() or {}
+        except (OSError, ValueError):
+            return ""
+        return next((text for part in described.get("issuer", ()) for _, text in part), "")
 
     def handshake(self) -> bool:
         """Go on with the handshake; tell whether it is complete and our part is on its way."""

@@ -41,13 +41,14 @@ def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(
     raised: list[tuple[int, int]] = []
     monkeypatch.setattr(agent.resource, "setrlimit", lambda _, limits: raised.append(limits))
     monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 4_096))
-    agent.reserve_descriptors(config)
+    parts = agent.descriptor_parts(config)
+    agent.reserve_descriptors(parts)
     assert raised == [(256 + 256 + 256 + 9 * config.policy.max_waiting_jobs, 4_096)]
     monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 512))
     with pytest.raises(
-        ConfigError, match=r"may have 512, an agent with policy\.max_waiting_jobs = 32 needs 1056"
+        ConfigError, match=r"may have 512, but 1056 are needed \(256 for .* lower policy\.max_waiting_jobs"
     ):
-        agent.reserve_descriptors(config)
+        agent.reserve_descriptors(parts)
 
 
 def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_a_certificate_that_no_parser_takes_ends_its_own_connection_alone(
     with closing(arrive(listening, PARTY, Hello(JOB, 1, 0))), closing(claim(listening)):
         pass
     (line,) = [record.getMessage() for record in caplog.records if "peer port" in record.getMessage()]
-    assert HERE in line
-    assert "dropped: " in line
+    assert f"connection from {HERE}:" in line
+    assert f"dropped: key {PARTY.public.hex()[:16]}: " in line, "the party that answers for it is named"
     assert len(line) < REASON_CHARS_MAX + 80
 
 
