@@ -108,18 +108,20 @@ class Agent:
             if known is not None:
                 known.poke()
             elif entry.event.name == PROPOSED_EVENT and self._is_ours(entry):
-                self._begin(named[1])
+                self._begin(named[1], _proposer(entry))
 
     def _is_ours(self, entry: EventEntry) -> bool:
         fields = decode_value(entry.event.fields, max_bytes=RESULT_BYTES_MAX)
         return isinstance(fields, dict) and self._parts.org in fields.get("participants", ())
 
-    def _begin(self, job: str) -> None:
+    def _begin(self, job: str, initiator: str = "") -> None:
         if len(self._jobs) >= OPEN_JOBS_MAX:
             log.error("job %s: ignored, %d jobs are open already", job[:8], OPEN_JOBS_MAX)
             return
-        task = JobTask(self._parts, job)
-        if len(self._jobs) >= self._parts.config.policy.max_waiting_jobs:
+        task = JobTask(self._parts, job, initiator)
+        policy = self._parts.config.policy
+        of_one = sum(other.initiator == initiator != "" for other in self._jobs.values())
+        if len(self._jobs) >= policy.max_waiting_jobs or of_one >= policy.max_jobs_per_organisation:
             task.refuse_as_busy()
         self._jobs[job] = task
         running = asyncio.create_task(self._work(job, task), name=f"job {job[:8]}")
@@ -148,6 +150,11 @@ class Agent:
         views = [task.view for task in self._jobs.values() if task.view is not None]
         keys = {one.agent_key for view in views for one in view.spec.participants}
         self._parts.listener.accept_keys(keys - {self._parts.key.public})
+
+
+def _proposer(entry: EventEntry) -> str:
+    """Return the organisation that a proposal is by; "" when its event does not say."""
+    return next((text[4:] for text in entry.event.subjects if text.startswith("org:")), "")
 
 
 def descriptor_parts(config: AgentConfig) -> dict[str, int]:

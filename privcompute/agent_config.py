@@ -43,13 +43,15 @@ class Policy(Section):
     It must be shorter than the time that jobs allow for the reveal, else they expire.
     """
     max_waiting_jobs: Annotated[int, within(1, JOBS_MAX, "jobs")] = 32
+    max_jobs_per_organisation: Annotated[int, within(1, JOBS_MAX, "jobs")] = 8
+    """Of one organisation's proposals at once: no member fills all places."""
     job_time_max_ms: Annotated[int, within(1_000, 2_592_000_000, "milliseconds")] = 3_600_000
     """Longest time that a job may take here to compute, from its turn on, and again to release its result.
 
     The deadlines of a job (up to 30 days each) bound it as well; whichever comes first ends it.
     """
     max_party_rows: Annotated[int, within(1, ROWS_MAX, "rows")] = 1_000_000
-    """Most rows that another party may bring to a join: each costs this agent about 200 bytes of memory."""
+    """Most rows that another party may bring to a join: each costs this agent up to 300 bytes of memory."""
 
 
 class ColumnConfig(Section):

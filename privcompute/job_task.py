@@ -60,8 +60,8 @@ T = TypeVar("T")
 class JobTask:
     """Everything one agent does for one job; `run` ends when the job is over for us."""
 
-    def __init__(self, parts: Parts, job: str) -> None:
-        """Continue a job that was written down, or begin one."""
+    def __init__(self, parts: Parts, job: str, initiator: str = "") -> None:
+        """Continue a job that was written down, or begin one; `initiator` is who proposed it, if known."""
         self._parts, self.job = parts, job
         try:
             self._file = parts.jobs.load(job)
@@ -83,11 +83,17 @@ class JobTask:
         self._holds_slot = False
         self._progress = Progress(job)
         self._refused_busy = False
+        self._initiator = initiator
 
     @property
     def view(self) -> JobView | None:
         """The job as the ledger last showed it."""
         return self._machine.view
+
+    @property
+    def initiator(self) -> str:
+        """The organisation that proposed the job; "" while it is not known."""
+        return self._initiator if self.view is None else self.view.initiator
 
     def poke(self) -> None:
         """Read the job from our node again, soon; several pokes make one read."""

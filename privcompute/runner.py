@@ -113,7 +113,7 @@ def check_rows(party: int, rows: int, most: int) -> None:
         raise PeerTooLarge(
             party,
             f"party {party} brings {rows} rows, this agent takes at most {most}; raise policy.max_party_rows"
-            " in agent.toml (about 200 bytes of memory a row), or ask for a smaller dataset",
+            " in agent.toml (up to 300 bytes of memory a row), or ask for a smaller dataset",
         )
 
 

@@ -22,6 +22,7 @@ from chain.primitives.execution import map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
 from privcompute import job_steps, job_task
+from privcompute.agent import Agent
 from privcompute.agent_config import AgentConfig, AgentFiles
 from privcompute.chain_reader import ChainReader
 from privcompute.commitments import SEED_BYTES, input_commitment, result_commitment
@@ -349,6 +350,44 @@ async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_
             running.create_task(task.run())
     assert {world.ledger.record("jobs", job)["state"] for job in jobs} == {"certified"}
     assert not any(parts.slot.locked() for parts in world.agents.values())
+
+
+async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    parts = world.agents["bureau"]
+    policy = parts.config.policy.model_copy(update={"max_jobs_per_organisation": 2})
+    parts.config = parts.config.model_copy(update={"policy": policy})
+    client: Any = world.ledger
+    agent = Agent(parts, client)
+    world.ledger.tasks = agent._jobs
+    columns = ("bank", "bureau", "registry")
+    jobs = [
+        world.propose(STATISTICS, USED, {"columns": [f"data-{org}/amount"], "statistics": ["mean"]})
+        for org in columns
+    ]
+    rejected = asyncio.Event()
+
+    async def note(_: str) -> None:
+        rejected.set()
+
+    world.ledger.before["reject"] = note
+    try:
+        for job in jobs:
+            agent._begin(job, "bank")
+        async with asyncio.timeout(30):
+            await rejected.wait()
+            while jobs[2] in agent._jobs:
+                await asyncio.wait(agent._running, return_when=asyncio.FIRST_COMPLETED)
+        states = [world.ledger.record("jobs", job)["state"] for job in jobs]
+        assert states == ["proposed", "proposed", "rejected"]
+        assert [body["reason"] for body in world.evidence("bureau", "reject")] == ["AGENT_BUSY"]
+        agent._begin(bytes(32).hex(), "registry")
+        assert not agent._jobs[bytes(32).hex()]._refused_busy, "another's proposal has its own share"
+    finally:
+        running = list(agent._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows(world: World) -> None:
