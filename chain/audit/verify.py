@@ -22,6 +22,7 @@ from chain.ledger.proof import ProvedHistory, SetChange, Verifier
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError, ProofInvalid
 from chain.primitives.execution import map_key
+from chain.primitives.files import read_bounded
 
 FAILURES_MAX = 100
 """Failures listed; the rest are only counted."""
@@ -86,10 +87,7 @@ def verify(package: Path, genesis: Path) -> VerificationReport:
     """Verify a file against a genesis file the reader trusts; raise ConfigError for a bad genesis file."""
     trusted = load_genesis(genesis)
     try:
-        size = package.stat().st_size
-        if size > PACKAGE_BYTES_MAX:
-            raise PackageDamaged(f"{package}: {size} bytes, at most {PACKAGE_BYTES_MAX}")
-        data = package.read_bytes()
+        data = read_bounded(package, PACKAGE_BYTES_MAX)
     except OSError as error:
         raise PackageDamaged(f"{package}: cannot be read ({error.strerror}); name an audit package") from None
     return verify_bytes(data, trusted)

@@ -162,10 +162,10 @@ def test_long_waits_are_said_in_minutes_and_hours() -> None:
 
 def test_a_node_that_stopped_by_itself_is_explained_by_its_log() -> None:
     log = "2026 INFO x\nerror [storage_failed]: /srv/data: No space left on device; free space of the disk"
-    text = explain_absence(log, "assent start c --org bank")
+    text = explain_absence("node", log, "assent start c --org bank")
     assert "stopped by itself: error [storage_failed]" in text
     assert "once that is mended: assent start c --org bank" in text
-    assert explain_absence("stopped at height 7", "assent start c").startswith(
+    assert explain_absence("node", "stopped at height 7", "assent start c").startswith(
         "the node does not run; start it"
     )
 
