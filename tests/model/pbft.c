@@ -1,0 +1,214 @@
+/* The parts of pbft.pml that are functions: what a NEW-VIEW may say (consensus/selection.py), what quorums follow
+ * from the signatures there are, and the two reductions, `forget` and `sort`. Included into pan.c. */
+#include <string.h>
+#include "words.h"
+
+#define HELD_BYTES sizeof(struct Replica)
+
+extern void (*uerror)(char *);
+
+static void broken(char *words) { uerror(words); }
+
+static int epoch_of(int i) { return EPOCH(now.r[i].certified + 1); }
+
+/* --- selection.py ------------------------------------------------------------------------------- */
+
+/* Everything that a NEW-VIEW depends on. */
+typedef struct {
+    unsigned char view, epoch, certified, change[CORRECT], shown[CORRECT][HEIGHTS], exists[SLOTS];
+} Changes;
+
+static int better(int vote, int than) { return vote > than; }
+
+/* base_height and choose_reproposals: heights of base `base`, where best[h-1] is the latest prepared certificate. */
+static int choose_reproposals(int base, const unsigned char *best) {
+    int top = base, code = 0, h;
+    for (h = base + 1; h <= HEIGHTS; h++)
+        if (best[h - 1])
+            top = h;
+    for (h = 1; h <= HEIGHTS; h++) {
+        int said = h <= base ? CERTIFIED : h > top ? OPEN : best[h - 1] ? PAYLOAD_OF(best[h - 1]) : GAP;
+        code |= said << (2 * (h - 1));
+    }
+    return code;
+}
+
+/* The Byzantine replica's view changes: any certificate, and for each height of the window any prepared certificate
+ * of a lower view that can be assembled, or none. */
+static unsigned long long with_liar(const Changes *at, int base, const unsigned char *best, int theirs, int h) {
+    unsigned char more[HEIGHTS];
+    unsigned long long found;
+    int v, d;
+    if (h > HEIGHTS || h > theirs + WINDOW || h > EPOCH_LAST(at->epoch))
+        return 1ULL << choose_reproposals(base > theirs ? base : theirs, best);
+    found = with_liar(at, base, best, theirs, h + 1);
+    for (v = 0; v < at->view; v++)
+        for (d = 1; d <= 2; d++)
+            if (at->exists[SLOT(v, h)] & d && better(VOTE(v, d), best[h - 1])) {
+                memcpy(more, best, HEIGHTS);
+                more[h - 1] = VOTE(v, d);
+                found |= with_liar(at, base, more, theirs, h + 1);
+            }
+    return found;
+}
+
+static unsigned long long of_changes(const Changes *at) {
+    unsigned long long found = 0;
+    int set, i, h, theirs;
+    for (set = 0; set < 1 << CORRECT; set++) {
+        unsigned char best[HEIGHTS] = {0};
+        int count = 0, base = 0, genuine = 1;
+        for (i = 0; i < CORRECT; i++) {
+            if (!(set >> i & 1))
+                continue;
+            count++;
+            genuine = genuine && at->change[i];
+            if (at->change[i] > base + 1)
+                base = at->change[i] - 1;
+            for (h = 1; h <= HEIGHTS; h++)
+                if (better(at->shown[i][h - 1], best[h - 1]))
+                    best[h - 1] = at->shown[i][h - 1];
+        }
+        if (!genuine || count > QUORUM_NEW_VIEW || count < QUORUM_NEW_VIEW - 1)
+            continue;
+        if (count == QUORUM_NEW_VIEW)
+            found |= 1ULL << choose_reproposals(base, best);
+        else
+            for (theirs = EPOCH_FIRST(at->epoch) - 1; theirs <= at->certified && theirs < EPOCH_LAST(at->epoch); theirs++)
+                found |= with_liar(at, base, best, theirs, theirs + 1);
+    }
+    return found;
+}
+
+/* The NEW-VIEWs of a view in the epoch of replica i: bit c for the one that says c, see `enter`. Remembered. */
+static unsigned long long new_views(int i, int v) {
+    static struct { Changes at; unsigned long long found; } known[1 << 16];
+    Changes at;
+    unsigned hash = 2166136261u;
+    size_t b;
+    int j, e = epoch_of(i);
+    memset(&at, 0, sizeof at);
+    at.view = v; at.epoch = e; at.certified = now.certified;
+    for (j = 0; j < CORRECT; j++) {
+        at.change[j] = now.r[j].change[ASK(e, v)];
+        memcpy(at.shown[j], &now.r[j].shown[ASK_AT(e, v, 1)], HEIGHTS);
+    }
+    memcpy(at.exists, now.exists, SLOTS);
+    for (b = 0; b < sizeof at; b++)
+        hash = (hash ^ ((unsigned char *)&at)[b]) * 16777619u;
+    hash = (hash ^ hash >> 16) & 0xffff;
+    if (memcmp(&known[hash].at, &at, sizeof at)) {
+        known[hash].at = at;
+        known[hash].found = of_changes(&at);
+    }
+    return known[hash].found;
+}
+
+/* The first NEW-VIEW from code `from` on, or -1. */
+static int next_new_view(int i, int v, int from) {
+    unsigned long long found = from > 63 ? 0 : new_views(i, v) >> from;
+    return found ? from + __builtin_ctzll(found) : -1;
+}
+
+static int more_new_views(int i, int v, int from) { return next_new_view(i, v, from) >= 0; }
+
+/* --- what follows from the signatures ----------------------------------------------------------- */
+
+static int count(int where, int payload, int h, int commits) {
+    int i, found = 1; /* the Byzantine replica votes for everything */
+    for (i = 0; i < CORRECT; i++)
+        if (MEMBER(i, EPOCH(h)))
+            found += (commits ? now.r[i].commit[where] : now.r[i].prepare[where]) == payload;
+    return found;
+}
+
+static void conclude(void) {
+    int v, h, d, i, signers;
+    for (h = 1; h <= HEIGHTS; h++)
+        for (v = 0; v < VIEWS; v++)
+            for (d = 1; d <= 2; d++) {
+                if (count(SLOT(v, h), d, h, 0) >= QUORUM_PREPARED)
+                    now.exists[SLOT(v, h)] |= d;
+                if (count(SLOT(v, h), d, h, 1) < QUORUM_DECIDED)
+                    continue;
+                if (now.decided[h - 1] && now.decided[h - 1] != d)
+                    broken("two payloads decided at one height");
+                if (!now.decided[h - 1])
+                    now.decided_in[h - 1] = v;
+                now.decided[h - 1] = d;
+            }
+    for (h = now.certified + 1; h <= HEIGHTS; h++) {
+        for (i = 0, signers = 1; i < CORRECT; i++)
+            signers += MEMBER(i, EPOCH(h)) && now.r[i].executed >= h;
+        if (signers >= QUORUM)
+            now.certified = h;
+    }
+}
+
+/* _refuse: no view above that of a decision proposes anything else at its height. */
+static void check_views(void) {
+    int i, h;
+    for (i = 0; i < CORRECT; i++)
+        for (h = now.r[i].certified + 1; h <= HEIGHTS; h++)
+            if (now.decided[h - 1] && now.r[i].in_view && now.r[i].view > now.decided_in[h - 1] &&
+                EPOCH(h) == epoch_of(i) && now.r[i].said[h - 1] != CERTIFIED &&
+                now.r[i].said[h - 1] != now.decided[h - 1])
+                broken("a view proposes anew what was decided");
+}
+
+/* --- reductions --------------------------------------------------------------------------------- */
+
+/* Clear what no step reads any more; docs/model.md says why for each. */
+static void forget(void) {
+    int i, v, h, d, e;
+    for (h = 1; h <= HEIGHTS; h++)
+        for (v = 0; v < VIEWS; v++) {
+            int over = 1;
+            for (i = 0; i < CORRECT; i++)
+                over = over && (now.r[i].certified >= h || (EPOCH(h) == epoch_of(i) && now.r[i].view > v));
+            for (i = 0; i < CORRECT; i++) {
+                d = now.r[i].prepare[SLOT(v, h)];
+                if (over || now.exists[SLOT(v, h)] & d)
+                    now.r[i].prepare[SLOT(v, h)] = 0;
+                d = now.r[i].commit[SLOT(v, h)];
+                if (over || d == now.decided[h - 1])
+                    now.r[i].commit[SLOT(v, h)] = 0;
+            }
+        }
+    for (e = 0; e < EPOCHS; e++)
+        for (v = 1; v < VIEWS; v++) {
+            int over = 1;
+            for (i = 0; i < CORRECT; i++)
+                over = over && (now.r[i].certified >= EPOCH_LAST(e) ||
+                                (epoch_of(i) == e && (now.r[i].view > v || (now.r[i].view == v && now.r[i].in_view))));
+            for (i = 0; over && i < CORRECT; i++) {
+                now.r[i].change[ASK(e, v)] = 0;
+                memset(&now.r[i].shown[ASK_AT(e, v, 1)], 0, HEIGHTS);
+            }
+        }
+    for (i = 0; i < CORRECT; i++)
+        for (h = 1; h <= HEIGHTS; h++)
+            if (now.r[i].row_a[h - 1] && VIEW_OF(now.r[i].row_a[h - 1]) < now.r[i].view)
+                now.r[i].row_a[h - 1] = 0;
+}
+
+/* Replicas that are members of the same epochs are interchangeable: keep one order of each set of states. */
+static void sort(void) {
+    struct Replica held;
+    int i, j;
+    for (i = 1; i < TWINS; i++)
+        for (j = i; j > 0 && memcmp(&now.r[j], &now.r[j - 1], HELD_BYTES) < 0; j--) {
+            unsigned char who = name[j];
+            held = now.r[j]; now.r[j] = now.r[j - 1]; now.r[j - 1] = held;
+            name[j] = name[j - 1]; name[j - 1] = who;
+        }
+}
+
+static void settle(void) {
+    conclude();
+    check_views();
+#ifndef PLAIN
+    forget();
+    sort();
+#endif
+}

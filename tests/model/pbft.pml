@@ -1,0 +1,212 @@
+/* Assent's consensus: are two payloads ever decided at one height? docs/model.md maps each line to consensus/.
+ *
+ * There are CORRECT correct replicas, and a Byzantine one that signs whatever could be genuine. What a correct
+ * replica has signed stays on the network for ever and reaches anybody at any time, or never: messages have no
+ * place of their own, each step says which signatures must exist. Every primary is treated as if it were
+ * Byzantine: agreement rests on quorums alone, and so correct replicas are interchangeable.
+ */
+#include "words.h"
+
+typedef Replica {
+    /* Signed: the network keeps it. */
+    byte prepare[SLOTS];                 /* PREPARE of each slot: its payload, or 0 */
+    byte commit[SLOTS];                  /* COMMIT of each slot */
+    byte change[ASKS];         /* VIEW-CHANGE of each view: 1 + the height certified in it, or 0 */
+    byte shown[ASKS_AT]; /* the prepared certificates in it: VOTE, or 0 */
+    /* In memory. */
+    byte view, in_view, certified;
+    byte said[HEIGHTS];                  /* OPEN, a payload or CERTIFIED: state.reproposals and fresh_from */
+    byte voted[HEIGHTS];                 /* slot.prepares[me]: payload of our PREPARE in this view */
+    byte prepared[HEIGHTS];              /* slot.prepared: VOTE */
+    /* On disk, in vote store and ledger. */
+    byte row_a[HEIGHTS], row_c[HEIGHTS]; /* `a` our latest PREPARE, `c` our latest COMMIT of a height: VOTE */
+    byte row_v, row_n;                   /* views of `v` our latest VIEW-CHANGE, `n` the latest NEW-VIEW entered */
+    byte row_n_said[HEIGHTS];
+    byte executed, ledger;               /* executed up to; certified up to */
+    /* History, for promises alone. */
+    byte asked;                          /* highest view asked for in this epoch */
+    byte committed[HEIGHTS]              /* latest COMMIT of a height above the certified one: VOTE */
+};
+
+Replica r[CORRECT];
+byte exists[SLOTS];      /* prepared certificates that can be assembled: bit d-1 for payload d */
+byte decided[HEIGHTS];   /* payload that a quorum committed */
+byte decided_in[HEIGHTS]; /* view of the first such quorum */
+byte certified;          /* the height up to which a quorum signed checkpoints */
+byte pick;               /* inside a step only: the NEW-VIEW being entered, see `chosen` */
+
+hidden byte me, k;
+hidden byte name[CORRECT]; /* for traces: which replica stands where after sorting */
+
+c_code {
+\#include "pbft.c"
+};
+
+#define PROMISE(that, words) if :: (that) :: else -> c_code { broken(words); } fi
+#define WHO(i) ('A' + name[i])
+
+/* --- questions ---------------------------------------------------------------------------------- */
+#define IN_EPOCH(i) EPOCH(r[i].certified + 1)
+#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER(i, IN_EPOCH(i)))
+#define IN_FLIGHT(i, h) \
+    (r[i].certified < h && h <= r[i].certified + WINDOW && EPOCH(h) == IN_EPOCH(i))
+#define BELOW(h) ((h + HEIGHTS - 2) % HEIGHTS)
+#define PARENT_VALID(i, h) (h <= r[i].executed + 1 || r[i].voted[BELOW(h)] || decided[BELOW(h)])
+
+/* --- the normal case ---------------------------------------------------------------------------- */
+#define FRESH(i, h) (r[i].said[h - 1] == OPEN && h > r[i].executed)
+#define AGAIN(i, h, d) (r[i].said[h - 1] == d && (h > r[i].executed || decided[h - 1] == d))
+#define MAY_PREPARE(i, h, d) \
+    (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && r[i].voted[h - 1] == 0 && PARENT_VALID(i, h) && \
+     (FRESH(i, h) || AGAIN(i, h, d)))
+
+inline cast_prepare(i, h, d) {
+    printf("%c: PREPARE view %d height %d payload %d\n", WHO(i), r[i].view, h, d);
+    PROMISE(r[i].prepare[SLOT(r[i].view, h)] == 0 || r[i].prepare[SLOT(r[i].view, h)] == d, "two PREPAREs in a slot");
+    PROMISE(r[i].asked <= r[i].view, "a PREPARE below a view asked for");
+    r[i].prepare[SLOT(r[i].view, h)] = d;
+    r[i].voted[h - 1] = d;
+    r[i].row_a[h - 1] = VOTE(r[i].view, d)
+}
+
+#define MAY_COMMIT(i, h) \
+    (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && r[i].voted[h - 1] && \
+     (r[i].prepared[h - 1] == 0 || VIEW_OF(r[i].prepared[h - 1]) != r[i].view) && \
+     (exists[SLOT(r[i].view, h)] & r[i].voted[h - 1]))
+
+inline cast_commit(i, h) {
+    printf("%c: COMMIT view %d height %d payload %d\n", WHO(i), r[i].view, h, r[i].voted[h - 1]);
+    PROMISE(r[i].asked <= r[i].view, "a COMMIT below a view asked for");
+    r[i].commit[SLOT(r[i].view, h)] = r[i].voted[h - 1];
+    r[i].prepared[h - 1] = VOTE(r[i].view, r[i].voted[h - 1]);
+    r[i].row_c[h - 1] = r[i].prepared[h - 1];
+    r[i].committed[h - 1] = r[i].prepared[h - 1]
+}
+
+/* --- execution, checkpoints --------------------------------------------------------------------- */
+#define MAY_EXECUTE(i, h) (r[i].executed == h - 1 && decided[h - 1])
+
+inline execute(i, h) {
+    printf("%c: execute height %d\n", WHO(i), h);
+    r[i].executed = h
+}
+
+#define MAY_LEARN(i, h) (r[i].certified < h && h <= r[i].executed && h <= certified)
+
+inline learn(i, h) {
+    printf("%c: learn the certificate of height %d\n", WHO(i), h);
+    if
+    :: h == HEIGHTS || EPOCH(h + 1) != IN_EPOCH(i) -> /* follow_epoch */
+        r[i].view = 0; r[i].in_view = 1; r[i].asked = 0; r[i].row_v = 0; r[i].row_n = 0;
+        for (k : 0 .. HEIGHTS - 1) {
+            r[i].said[k] = OPEN; r[i].row_n_said[k] = OPEN; r[i].voted[k] = 0
+        }
+    :: else
+    fi;
+    r[i].ledger = h;
+    certify(i, h)
+}
+
+inline certify(i, h) {
+    r[i].certified = h;
+    for (k : 0 .. h - 1) { /* _collect_garbage and forget */
+        r[i].said[k] = CERTIFIED; r[i].row_n_said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0;
+        r[i].row_a[k] = 0; r[i].row_c[k] = 0; r[i].committed[k] = 0
+    }
+}
+
+/* --- view change -------------------------------------------------------------------------------- */
+#define MAY_ASK(i, v) (VOTES(i) && v > r[i].view)
+
+inline ask_for(i, v) {
+    printf("%c: VIEW-CHANGE view %d certified %d\n", WHO(i), v, r[i].certified);
+    PROMISE(r[i].change[ASK(IN_EPOCH(i), v)] == 0, "two VIEW-CHANGEs for a view");
+    r[i].change[ASK(IN_EPOCH(i), v)] = 1 + r[i].certified;
+    for (k : 0 .. HEIGHTS - 1) {
+        PROMISE(r[i].prepared[k] >= r[i].committed[k], "a VIEW-CHANGE hides a COMMIT");
+        r[i].shown[ASK_AT(IN_EPOCH(i), v, k + 1)] = r[i].prepared[k];
+        r[i].voted[k] = 0;
+        if :: r[i].said[k] != CERTIFIED -> r[i].said[k] = OPEN :: else fi
+    }
+    r[i].view = v; r[i].in_view = 0; r[i].asked = v; r[i].row_v = v
+}
+
+#define MAY_ENTER(i, v) (VOTES(i) && (v > r[i].view || (v == r[i].view && !r[i].in_view)))
+
+inline enter(i, v) {
+    printf("%c: enter NEW-VIEW view %d, heights", WHO(i), v);
+    r[i].view = v; r[i].in_view = 1; r[i].row_n = v;
+    for (k : 0 .. HEIGHTS - 1) {
+        if :: k >= r[i].certified -> r[i].said[k] = ((pick - 1) >> (2 * k)) & 3 :: else fi;
+        r[i].row_n_said[k] = r[i].said[k];
+        r[i].voted[k] = 0;
+        printf(" %d", r[i].said[k])
+    }
+    pick = 0;
+    printf("\n")
+}
+
+/* --- crashes ------------------------------------------------------------------------------------ */
+/* Memory goes and comes back from the disk: nothing changes where each row was written before it was needed. */
+inline restart(i) {
+    printf("%c: restart\n", WHO(i));
+    r[i].certified = r[i].ledger;
+    r[i].view = r[i].row_n; r[i].in_view = 1;
+    if :: r[i].row_v > r[i].row_n -> r[i].view = r[i].row_v; r[i].in_view = 0 :: else fi;
+    for (k : 0 .. HEIGHTS - 1) {
+        r[i].said[k] = (k < r[i].certified -> CERTIFIED : (r[i].in_view -> r[i].row_n_said[k] : OPEN));
+        r[i].voted[k] = 0;
+        if
+        :: r[i].in_view && r[i].row_a[k] && VIEW_OF(r[i].row_a[k]) == r[i].view -> r[i].voted[k] = PAYLOAD_OF(r[i].row_a[k])
+        :: else
+        fi;
+        r[i].prepared[k] = r[i].row_c[k]
+    }
+}
+
+/* --- every step there is ------------------------------------------------------------------------ */
+#define SETTLE c_code { settle(); }
+#define STEPS_AT(i, h) \
+    :: d_step { MAY_PREPARE(i, h, 1) -> cast_prepare(i, h, 1); SETTLE } \
+    :: d_step { MAY_PREPARE(i, h, 2) -> cast_prepare(i, h, 2); SETTLE } \
+    :: d_step { MAY_COMMIT(i, h) -> cast_commit(i, h); SETTLE } \
+    :: d_step { MAY_EXECUTE(i, h) -> execute(i, h); SETTLE } \
+    :: d_step { MAY_LEARN(i, h) -> learn(i, h); SETTLE }
+#define STEPS_TO(i, v) \
+    :: d_step { MAY_ASK(i, v) -> ask_for(i, v); SETTLE } \
+    :: atomic { MAY_ENTER(i, v) && c_expr { (new_views(i, v) != 0) } -> c_code { now.pick = 1 + next_new_view(i, v, 0); }; \
+        do \
+        :: c_expr { (more_new_views(i, v, now.pick)) } -> c_code { now.pick = 1 + next_new_view(i, v, now.pick); } \
+        :: break \
+        od; \
+        d_step { enter(i, v); SETTLE } }
+#if HEIGHTS == 1
+#define STEPS_HEIGHTS(i) STEPS_AT(i, 1)
+#elif HEIGHTS == 2
+#define STEPS_HEIGHTS(i) STEPS_AT(i, 1) STEPS_AT(i, 2)
+#else
+#define STEPS_HEIGHTS(i) STEPS_AT(i, 1) STEPS_AT(i, 2) STEPS_AT(i, 3)
+#endif
+#if VIEWS == 2
+#define STEPS_VIEWS(i) STEPS_TO(i, 1)
+#elif VIEWS == 3
+#define STEPS_VIEWS(i) STEPS_TO(i, 1) STEPS_TO(i, 2)
+#else
+#define STEPS_VIEWS(i) STEPS_TO(i, 1) STEPS_TO(i, 2) STEPS_TO(i, 3)
+#endif
+#define STEPS(i) STEPS_HEIGHTS(i) STEPS_VIEWS(i) :: d_step { VOTES(i) -> restart(i); SETTLE }
+
+active proctype world() {
+    d_step {
+        for (k : 0 .. CORRECT - 1) { r[k].in_view = 1; name[k] = k }
+    }
+end:
+    do
+    STEPS(0)
+    STEPS(1)
+    STEPS(2)
+#if CORRECT > 3
+    STEPS(3)
+#endif
+    od
+}
