@@ -1,9 +1,8 @@
 /* The parts of pbft.pml that are functions: what a NEW-VIEW may say (consensus/selection.py), what quorums follow
  * from the signatures there are, and the two reductions, `forget` and `sort`. Included into pan.c. */
+#include <stddef.h>
 #include <string.h>
 #include "words.h"
-
-#define HELD_BYTES sizeof(struct Replica)
 
 extern void (*uerror)(char *);
 
@@ -192,16 +191,72 @@ static void forget(void) {
                 now.r[i].row_a[h - 1] = 0;
 }
 
-/* Replicas that are members of the same epochs are interchangeable: keep one order of each set of states. */
-static void sort(void) {
+/* A state with replicas and payloads exchanged is the same state: keep one of each such set. Replicas that are members
+ * of the same epochs are interchangeable, and so are the two payloads of the last height, which is never a gap. */
+typedef struct {
+    struct Replica r[CORRECT];
+    unsigned char exists[VIEWS], decided, name[CORRECT];
+} Image;
+
+static void sort(Image *at) {
     struct Replica held;
     int i, j;
     for (i = 1; i < TWINS; i++)
-        for (j = i; j > 0 && memcmp(&now.r[j], &now.r[j - 1], HELD_BYTES) < 0; j--) {
-            unsigned char who = name[j];
-            held = now.r[j]; now.r[j] = now.r[j - 1]; now.r[j - 1] = held;
-            name[j] = name[j - 1]; name[j - 1] = who;
+        for (j = i; j > 0 && memcmp(&at->r[j], &at->r[j - 1], sizeof held) < 0; j--) {
+            unsigned char who = at->name[j];
+            held = at->r[j]; at->r[j] = at->r[j - 1]; at->r[j - 1] = held;
+            at->name[j] = at->name[j - 1]; at->name[j - 1] = who;
         }
+}
+
+static unsigned char other(unsigned char payload) { return payload == 1 || payload == 2 ? 3 - payload : payload; }
+
+static unsigned char other_vote(unsigned char vote) { return vote ? VOTE(VIEW_OF(vote), 3 - PAYLOAD_OF(vote)) : 0; }
+
+static void exchange(Image *at) {
+    int i, v, e, h = HEIGHTS;
+    for (i = 0; i < CORRECT; i++) {
+        struct Replica *r = &at->r[i];
+        for (v = 0; v < VIEWS; v++) {
+            r->prepare[SLOT(v, h)] = other(r->prepare[SLOT(v, h)]);
+            r->commit[SLOT(v, h)] = other(r->commit[SLOT(v, h)]);
+            for (e = 0; e < EPOCHS; e++)
+                r->shown[ASK_AT(e, v, h)] = other_vote(r->shown[ASK_AT(e, v, h)]);
+        }
+        r->said[h - 1] = other(r->said[h - 1]);
+        r->row_n_said[h - 1] = other(r->row_n_said[h - 1]);
+        r->voted[h - 1] = other(r->voted[h - 1]);
+        r->prepared[h - 1] = other_vote(r->prepared[h - 1]);
+        r->row_a[h - 1] = other_vote(r->row_a[h - 1]);
+        r->row_c[h - 1] = other_vote(r->row_c[h - 1]);
+        r->committed[h - 1] = other_vote(r->committed[h - 1]);
+    }
+    for (v = 0; v < VIEWS; v++)
+        at->exists[v] = other(at->exists[v]);
+    at->decided = other(at->decided);
+}
+
+static void keep_one(void) {
+    static Image here, there;
+    int v;
+    memcpy(here.r, now.r, sizeof here.r);
+    memcpy(here.name, name, sizeof here.name);
+    for (v = 0; v < VIEWS; v++)
+        here.exists[v] = now.exists[SLOT(v, HEIGHTS)];
+    here.decided = now.decided[HEIGHTS - 1];
+    there = here;
+    sort(&here);
+    exchange(&there);
+    sort(&there);
+    if (memcmp(&there, &here, offsetof(Image, name)) < 0) {
+        here = there;
+        exchanged = !exchanged;
+    }
+    memcpy(now.r, here.r, sizeof here.r);
+    memcpy(name, here.name, sizeof here.name);
+    for (v = 0; v < VIEWS; v++)
+        now.exists[SLOT(v, HEIGHTS)] = here.exists[v];
+    now.decided[HEIGHTS - 1] = here.decided;
 }
 
 static void settle(void) {
@@ -209,6 +264,6 @@ static void settle(void) {
     check_views();
 #ifndef PLAIN
     forget();
-    sort();
+    keep_one();
 #endif
 }

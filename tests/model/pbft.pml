@@ -22,6 +22,7 @@ typedef Replica {
     byte row_a[HEIGHTS], row_c[HEIGHTS]; /* `a` our latest PREPARE, `c` our latest COMMIT of a height: VOTE */
     byte row_v, row_n;                   /* views of `v` our latest VIEW-CHANGE, `n` the latest NEW-VIEW entered */
     byte row_n_said[HEIGHTS];
+    byte row_k;                          /* `k` certified height with which the latest epoch was entered */
     byte executed, ledger;               /* executed up to; certified up to */
     /* History, for promises alone. */
     byte asked;                          /* highest view asked for in this epoch */
@@ -36,7 +37,8 @@ byte certified;          /* the height up to which a quorum signed checkpoints *
 byte pick;               /* inside a step only: the NEW-VIEW being entered, see `chosen` */
 
 hidden byte me, k;
-hidden byte name[CORRECT]; /* for traces: which replica stands where after sorting */
+hidden byte name[CORRECT]; /* for traces: which replica stands where after the reductions, */
+hidden byte exchanged;     /* and whether the payloads of the last height are exchanged */
 
 c_code {
 \#include "pbft.c"
@@ -44,6 +46,7 @@ c_code {
 
 #define PROMISE(that, words) if :: (that) :: else -> c_code { broken(words); } fi
 #define WHO(i) ('A' + name[i])
+#define WHAT(h, d) (exchanged && h == HEIGHTS && (d == 1 || d == 2) -> 3 - d : d)
 
 /* --- questions ---------------------------------------------------------------------------------- */
 #define IN_EPOCH(i) EPOCH(r[i].certified + 1)
@@ -54,14 +57,17 @@ c_code {
 #define PARENT_VALID(i, h) (h <= r[i].executed + 1 || r[i].voted[BELOW(h)] || decided[BELOW(h)])
 
 /* --- the normal case ---------------------------------------------------------------------------- */
-#define FRESH(i, h) (r[i].said[h - 1] == OPEN && h > r[i].executed)
-#define AGAIN(i, h, d) (r[i].said[h - 1] == d && (h > r[i].executed || decided[h - 1] == d))
+/* What the view leaves open or proposes again, and nothing but what was executed, where that is known. */
+#define PROPOSED(i, h, d) \
+    ((r[i].said[h - 1] == OPEN || r[i].said[h - 1] == d) && (h > r[i].executed || decided[h - 1] == d))
+/* The application judges a payload in a step of its own, unless it is decided or a gap. */
+#define CHECKED(i, h, d) (r[i].ledger == r[i].certified || decided[h - 1] == d || (d == GAP && r[i].said[h - 1] == GAP && h < HEIGHTS))
 #define MAY_PREPARE(i, h, d) \
     (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && r[i].voted[h - 1] == 0 && PARENT_VALID(i, h) && \
-     (FRESH(i, h) || AGAIN(i, h, d)))
+     PROPOSED(i, h, d) && CHECKED(i, h, d))
 
 inline cast_prepare(i, h, d) {
-    printf("%c: PREPARE view %d height %d payload %d\n", WHO(i), r[i].view, h, d);
+    printf("%c: PREPARE view %d height %d payload %d\n", WHO(i), r[i].view, h, WHAT(h, d));
     PROMISE(r[i].prepare[SLOT(r[i].view, h)] == 0 || r[i].prepare[SLOT(r[i].view, h)] == d, "two PREPAREs in a slot");
     PROMISE(r[i].asked <= r[i].view, "a PREPARE below a view asked for");
     r[i].prepare[SLOT(r[i].view, h)] = d;
@@ -75,7 +81,7 @@ inline cast_prepare(i, h, d) {
      (exists[SLOT(r[i].view, h)] & r[i].voted[h - 1]))
 
 inline cast_commit(i, h) {
-    printf("%c: COMMIT view %d height %d payload %d\n", WHO(i), r[i].view, h, r[i].voted[h - 1]);
+    printf("%c: COMMIT view %d height %d payload %d\n", WHO(i), r[i].view, h, WHAT(h, r[i].voted[h - 1]));
     PROMISE(r[i].asked <= r[i].view, "a COMMIT below a view asked for");
     r[i].commit[SLOT(r[i].view, h)] = r[i].voted[h - 1];
     r[i].prepared[h - 1] = VOTE(r[i].view, r[i].voted[h - 1]);
@@ -96,26 +102,35 @@ inline execute(i, h) {
 inline learn(i, h) {
     printf("%c: learn the certificate of height %d\n", WHO(i), h);
     if
-    :: h == HEIGHTS || EPOCH(h + 1) != IN_EPOCH(i) -> /* follow_epoch */
-        r[i].view = 0; r[i].in_view = 1; r[i].asked = 0; r[i].row_v = 0; r[i].row_n = 0;
+    :: h == HEIGHTS || EPOCH(h + 1) != IN_EPOCH(i) -> /* follow_epoch: the `k` row is written by this very step */
+        r[i].view = 0; r[i].in_view = 1; r[i].asked = 0; r[i].row_v = 0; r[i].row_n = 0; r[i].row_k = h;
         for (k : 0 .. HEIGHTS - 1) {
             r[i].said[k] = OPEN; r[i].row_n_said[k] = OPEN; r[i].voted[k] = 0
         }
     :: else
     fi;
-    r[i].ledger = h;
-    certify(i, h)
+    r[i].certified = h;
+    for (k : 0 .. h - 1) { /* _collect_garbage */
+        r[i].said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0
+    }
 }
 
-inline certify(i, h) {
-    r[i].certified = h;
-    for (k : 0 .. h - 1) { /* _collect_garbage and forget */
-        r[i].said[k] = CERTIFIED; r[i].row_n_said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0;
-        r[i].row_a[k] = 0; r[i].row_c[k] = 0; r[i].committed[k] = 0
+#define MAY_KEEP(i) (r[i].ledger < r[i].certified)
+
+inline keep(i) {
+    printf("%c: certificate of height %d is on disk\n", WHO(i), r[i].certified);
+    r[i].ledger = r[i].certified;
+    for (k : 0 .. r[i].ledger - 1) { /* forget */
+        r[i].row_a[k] = 0; r[i].row_c[k] = 0; r[i].row_n_said[k] = CERTIFIED; r[i].committed[k] = 0
     }
 }
 
 /* --- view change -------------------------------------------------------------------------------- */
+#ifdef CERTIFICATE_FIRST
+#define NOT_GENUINE c_code { broken("a VIEW-CHANGE of a correct replica is not genuine"); };
+#else
+#define NOT_GENUINE
+#endif
 #define MAY_ASK(i, v) (VOTES(i) && v > r[i].view)
 
 inline ask_for(i, v) {
@@ -123,10 +138,19 @@ inline ask_for(i, v) {
     PROMISE(r[i].change[ASK(IN_EPOCH(i), v)] == 0, "two VIEW-CHANGEs for a view");
     r[i].change[ASK(IN_EPOCH(i), v)] = 1 + r[i].certified;
     for (k : 0 .. HEIGHTS - 1) {
-        PROMISE(r[i].prepared[k] >= r[i].committed[k], "a VIEW-CHANGE hides a COMMIT");
-        r[i].shown[ASK_AT(IN_EPOCH(i), v, k + 1)] = r[i].prepared[k];
+        PROMISE(k < r[i].certified || r[i].prepared[k] >= r[i].committed[k], "a VIEW-CHANGE hides a COMMIT");
+        if
+        :: r[i].prepared[k] == 0 || k < r[i].certified + WINDOW
+        :: else -> NOT_GENUINE r[i].change[ASK(IN_EPOCH(i), v)] = 0 /* nobody takes it */
+        fi;
         r[i].voted[k] = 0;
         if :: r[i].said[k] != CERTIFIED -> r[i].said[k] = OPEN :: else fi
+    }
+    for (k : 0 .. HEIGHTS - 1) {
+        if
+        :: r[i].change[ASK(IN_EPOCH(i), v)] -> r[i].shown[ASK_AT(IN_EPOCH(i), v, k + 1)] = r[i].prepared[k]
+        :: else
+        fi
     }
     r[i].view = v; r[i].in_view = 0; r[i].asked = v; r[i].row_v = v
 }
@@ -140,7 +164,7 @@ inline enter(i, v) {
         if :: k >= r[i].certified -> r[i].said[k] = ((pick - 1) >> (2 * k)) & 3 :: else fi;
         r[i].row_n_said[k] = r[i].said[k];
         r[i].voted[k] = 0;
-        printf(" %d", r[i].said[k])
+        printf(" %d", WHAT(k + 1, r[i].said[k]))
     }
     pick = 0;
     printf("\n")
@@ -148,30 +172,45 @@ inline enter(i, v) {
 
 /* --- crashes ------------------------------------------------------------------------------------ */
 /* Memory goes and comes back from the disk: nothing changes where each row was written before it was needed. */
-inline restart(i) {
-    printf("%c: restart\n", WHO(i));
-    r[i].certified = r[i].ledger;
+#define MAY_RESTART(i) (VOTES(i) || r[i].ledger < r[i].certified)
+
+inline restart(i, blocks) {
+    printf("%c: restart, executed %d\n", WHO(i), blocks);
+    r[i].certified = (r[i].row_k > r[i].ledger -> r[i].row_k : r[i].ledger);
+    r[i].executed = (r[i].certified > blocks -> r[i].certified : blocks);
     r[i].view = r[i].row_n; r[i].in_view = 1;
     if :: r[i].row_v > r[i].row_n -> r[i].view = r[i].row_v; r[i].in_view = 0 :: else fi;
     for (k : 0 .. HEIGHTS - 1) {
-        r[i].said[k] = (k < r[i].certified -> CERTIFIED : (r[i].in_view -> r[i].row_n_said[k] : OPEN));
         r[i].voted[k] = 0;
         if
-        :: r[i].in_view && r[i].row_a[k] && VIEW_OF(r[i].row_a[k]) == r[i].view -> r[i].voted[k] = PAYLOAD_OF(r[i].row_a[k])
-        :: else
-        fi;
-        r[i].prepared[k] = r[i].row_c[k]
+        :: k < r[i].certified ->
+            r[i].said[k] = CERTIFIED; r[i].prepared[k] = 0
+        :: else ->
+            r[i].said[k] = (r[i].in_view -> r[i].row_n_said[k] : OPEN); r[i].prepared[k] = r[i].row_c[k];
+            if
+            :: r[i].in_view && r[i].row_a[k] && VIEW_OF(r[i].row_a[k]) == r[i].view ->
+                r[i].voted[k] = PAYLOAD_OF(r[i].row_a[k])
+            :: else
+            fi
+        fi
     }
 }
 
 /* --- every step there is ------------------------------------------------------------------------ */
+#ifdef CERTIFICATE_FIRST
+#define KEEP keep(i);
+#define KEEPS(i)
+#else
+#define KEEP
+#define KEEPS(i) :: d_step { MAY_KEEP(i) -> keep(i); SETTLE }
+#endif
 #define SETTLE c_code { settle(); }
 #define STEPS_AT(i, h) \
     :: d_step { MAY_PREPARE(i, h, 1) -> cast_prepare(i, h, 1); SETTLE } \
     :: d_step { MAY_PREPARE(i, h, 2) -> cast_prepare(i, h, 2); SETTLE } \
     :: d_step { MAY_COMMIT(i, h) -> cast_commit(i, h); SETTLE } \
     :: d_step { MAY_EXECUTE(i, h) -> execute(i, h); SETTLE } \
-    :: d_step { MAY_LEARN(i, h) -> learn(i, h); SETTLE }
+    :: d_step { MAY_LEARN(i, h) -> learn(i, h); KEEP SETTLE }
 #define STEPS_TO(i, v) \
     :: d_step { MAY_ASK(i, v) -> ask_for(i, v); SETTLE } \
     :: atomic { MAY_ENTER(i, v) && c_expr { (new_views(i, v) != 0) } -> c_code { now.pick = 1 + next_new_view(i, v, 0); }; \
@@ -194,7 +233,9 @@ inline restart(i) {
 #else
 #define STEPS_VIEWS(i) STEPS_TO(i, 1) STEPS_TO(i, 2) STEPS_TO(i, 3)
 #endif
-#define STEPS(i) STEPS_HEIGHTS(i) STEPS_VIEWS(i) :: d_step { VOTES(i) -> restart(i); SETTLE }
+#define STEPS(i) STEPS_HEIGHTS(i) STEPS_VIEWS(i) :: d_step { MAY_RESTART(i) -> restart(i, r[i].executed); SETTLE } \
+    :: d_step { MAY_RESTART(i) && r[i].executed > r[i].ledger -> restart(i, r[i].ledger); SETTLE } \
+    KEEPS(i)
 
 active proctype world() {
     d_step {
