@@ -3,10 +3,15 @@
 #include <stddef.h>
 #include <string.h>
 #include "words.h"
+#include "mutants.h"
 
 extern void (*uerror)(char *);
 
+#ifdef AGREEMENT_ALONE
+static void broken(char *words) { if (words[0] == 't' && words[4] == 'p') uerror(words); }
+#else
 static void broken(char *words) { uerror(words); }
+#endif
 
 static int epoch_of(int i) { return EPOCH(now.r[i].certified + 1); }
 
@@ -17,8 +22,6 @@ typedef struct {
     unsigned char view, epoch, certified, change[CORRECT], shown[CORRECT][HEIGHTS], exists[SLOTS];
 } Changes;
 
-static int better(int vote, int than) { return vote > than; }
-
 /* base_height and choose_reproposals: heights of base `base`, where best[h-1] is the latest prepared certificate. */
 static int choose_reproposals(int base, const unsigned char *best) {
     int top = base, code = 0, h;
@@ -26,7 +29,7 @@ static int choose_reproposals(int base, const unsigned char *best) {
         if (best[h - 1])
             top = h;
     for (h = 1; h <= HEIGHTS; h++) {
-        int said = h <= base ? CERTIFIED : h > top ? OPEN : best[h - 1] ? PAYLOAD_OF(best[h - 1]) : GAP;
+        int said = h <= base ? CERTIFIED : h > top ? OPEN : FILLED(best[h - 1], h, top);
         code |= said << (2 * (h - 1));
     }
     return code;
@@ -39,11 +42,11 @@ static unsigned long long with_liar(const Changes *at, int base, const unsigned 
     unsigned long long found;
     int v, d;
     if (h > HEIGHTS || h > theirs + WINDOW || h > EPOCH_LAST(at->epoch))
-        return 1ULL << choose_reproposals(base > theirs ? base : theirs, best);
+        return 1ULL << choose_reproposals(NEW_BASE(theirs, base), best);
     found = with_liar(at, base, best, theirs, h + 1);
     for (v = 0; v < at->view; v++)
         for (d = 1; d <= 2; d++)
-            if (at->exists[SLOT(v, h)] & d && better(VOTE(v, d), best[h - 1])) {
+            if (at->exists[SLOT(v, h)] & d && BETTER(VOTE(v, d), best[h - 1])) {
                 memcpy(more, best, HEIGHTS);
                 more[h - 1] = VOTE(v, d);
                 found |= with_liar(at, base, more, theirs, h + 1);
@@ -56,16 +59,15 @@ static unsigned long long of_changes(const Changes *at) {
     int set, i, h, theirs;
     for (set = 0; set < 1 << CORRECT; set++) {
         unsigned char best[HEIGHTS] = {0};
-        int count = 0, base = 0, genuine = 1;
+        int count = 0, base = NO_BASE, genuine = 1;
         for (i = 0; i < CORRECT; i++) {
             if (!(set >> i & 1))
                 continue;
             count++;
             genuine = genuine && at->change[i];
-            if (at->change[i] > base + 1)
-                base = at->change[i] - 1;
+            base = NEW_BASE(at->change[i] - 1, base);
             for (h = 1; h <= HEIGHTS; h++)
-                if (better(at->shown[i][h - 1], best[h - 1]))
+                if (BETTER(at->shown[i][h - 1], best[h - 1]))
                     best[h - 1] = at->shown[i][h - 1];
         }
         if (!genuine || count > QUORUM_NEW_VIEW || count < QUORUM_NEW_VIEW - 1)
@@ -111,13 +113,26 @@ static int next_new_view(int i, int v, int from) {
 
 static int more_new_views(int i, int v, int from) { return next_new_view(i, v, from) >= 0; }
 
+/* Whose votes count at a height. */
+#define COUNTS(i, h) MEMBER(i, EPOCH(h))
+
 /* --- what follows from the signatures ----------------------------------------------------------- */
 
-static int count(int where, int payload, int h, int commits) {
+static int prepares(int v, int h, int payload) {
     int i, found = 1; /* the Byzantine replica votes for everything */
     for (i = 0; i < CORRECT; i++)
-        if (MEMBER(i, EPOCH(h)))
-            found += (commits ? now.r[i].commit[where] : now.r[i].prepare[where]) == payload;
+        found += COUNTS(i, h) && now.r[i].prepare[SLOT(v, h)] == payload;
+    return found;
+}
+
+static int commits(int v, int h, int payload) {
+    int i, at, found = 1;
+    for (i = 0; i < CORRECT; i++)
+        for (at = IN_ONE_VIEW ? v : 0; at <= v; at++)
+            if (COUNTS(i, h) && now.r[i].commit[SLOT(at, h)] == payload) {
+                found++;
+                break;
+            }
     return found;
 }
 
@@ -126,9 +141,9 @@ static void conclude(void) {
     for (h = 1; h <= HEIGHTS; h++)
         for (v = 0; v < VIEWS; v++)
             for (d = 1; d <= 2; d++) {
-                if (count(SLOT(v, h), d, h, 0) >= QUORUM_PREPARED)
+                if (prepares(v, h, d) >= QUORUM_PREPARED)
                     now.exists[SLOT(v, h)] |= d;
-                if (count(SLOT(v, h), d, h, 1) < QUORUM_DECIDED)
+                if (commits(v, h, d) < QUORUM_DECIDED)
                     continue;
                 if (now.decided[h - 1] && now.decided[h - 1] != d)
                     broken("two payloads decided at one height");
@@ -138,7 +153,7 @@ static void conclude(void) {
             }
     for (h = now.certified + 1; h <= HEIGHTS; h++) {
         for (i = 0, signers = 1; i < CORRECT; i++)
-            signers += MEMBER(i, EPOCH(h)) && now.r[i].executed >= h;
+            signers += MEMBER(i, EPOCH(h)) && now.r[i].attested >= h;
         if (signers >= QUORUM)
             now.certified = h;
     }
@@ -157,38 +172,72 @@ static void check_views(void) {
 
 /* --- reductions --------------------------------------------------------------------------------- */
 
-/* Clear what no step reads any more; docs/model.md says why for each. */
+/* Certified on disk up to here: no crash brings lower heights back. */
+static int kept(int i) { return now.r[i].row_k > now.r[i].ledger ? now.r[i].row_k : now.r[i].ledger; }
+
+/* Whether correct replica i can neither vote in a slot any more nor count votes of it. */
+static int past(int i, int v, int h) {
+    return !MEMBER(i, EPOCH(h)) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
+}
+
+/* Whether it can no longer enter a view of an epoch. */
+static int entered(int i, int e, int v) {
+    return !MEMBER(i, e) || kept(i) >= EPOCH_LAST(e) ||
+           (epoch_of(i) == e && (now.r[i].view > v || (now.r[i].view == v && now.r[i].in_view)));
+}
+
+/* Whether all have certified a height, on disk, and no view change can lead below it. */
+static int closed(int h) {
+    int i, v, over = 1;
+    for (i = 0; i < CORRECT; i++) {
+        over = over && (!MEMBER(i, EPOCH(h)) || kept(i) >= h);
+        for (v = 1; v < VIEWS; v++)
+            over = over && (!now.r[i].change[ASK(EPOCH(h), v)] || now.r[i].change[ASK(EPOCH(h), v)] > h);
+    }
+    return over;
+}
+
+/* Clear what no step reads any more; docs/model.md says why. */
 static void forget(void) {
-    int i, v, h, d, e;
-    for (h = 1; h <= HEIGHTS; h++)
-        for (v = 0; v < VIEWS; v++) {
-            int over = 1;
-            for (i = 0; i < CORRECT; i++)
-                over = over && (now.r[i].certified >= h || (EPOCH(h) == epoch_of(i) && now.r[i].view > v));
-            for (i = 0; i < CORRECT; i++) {
-                d = now.r[i].prepare[SLOT(v, h)];
-                if (over || now.exists[SLOT(v, h)] & d)
-                    now.r[i].prepare[SLOT(v, h)] = 0;
-                d = now.r[i].commit[SLOT(v, h)];
-                if (over || d == now.decided[h - 1])
-                    now.r[i].commit[SLOT(v, h)] = 0;
-            }
-        }
+    int i, v, h, d, e, over;
     for (e = 0; e < EPOCHS; e++)
         for (v = 1; v < VIEWS; v++) {
-            int over = 1;
-            for (i = 0; i < CORRECT; i++)
-                over = over && (now.r[i].certified >= EPOCH_LAST(e) ||
-                                (epoch_of(i) == e && (now.r[i].view > v || (now.r[i].view == v && now.r[i].in_view))));
+            for (over = 1, i = 0; i < CORRECT; i++)
+                over = over && entered(i, e, v);
             for (i = 0; over && i < CORRECT; i++) {
                 now.r[i].change[ASK(e, v)] = 0;
                 memset(&now.r[i].shown[ASK_AT(e, v, 1)], 0, HEIGHTS);
             }
         }
     for (i = 0; i < CORRECT; i++)
-        for (h = 1; h <= HEIGHTS; h++)
+        if (now.r[i].attested <= now.certified)
+            now.r[i].attested = 0;
+    for (h = 1; h <= HEIGHTS; h++) {
+        for (v = 0; v < VIEWS; v++) {
+            for (over = 1, i = 0; i < CORRECT; i++)
+                over = over && past(i, v, h);
+            for (i = 0; i < CORRECT; i++) {
+                d = now.r[i].prepare[SLOT(v, h)];
+                if (over || now.exists[SLOT(v, h)] & d)
+                    now.r[i].prepare[SLOT(v, h)] = 0;
+                d = now.r[i].commit[SLOT(v, h)];
+                if (IN_ONE_VIEW && (over || d == now.decided[h - 1]))
+                    now.r[i].commit[SLOT(v, h)] = 0;
+            }
+        }
+        if (closed(h)) {
+            for (v = 0; v < VIEWS; v++) {
+                now.exists[SLOT(v, h)] = 0;
+                for (i = 0; i < CORRECT; i++)
+                    now.r[i].commit[SLOT(v, h)] = 0;
+            }
+            now.decided[h - 1] = 1;
+            now.decided_in[h - 1] = 0;
+        }
+        for (i = 0; i < CORRECT; i++)
             if (now.r[i].row_a[h - 1] && VIEW_OF(now.r[i].row_a[h - 1]) < now.r[i].view)
                 now.r[i].row_a[h - 1] = 0;
+    }
 }
 
 /* A state with replicas and payloads exchanged is the same state: keep one of each such set. Replicas that are members

@@ -6,6 +6,7 @@
  * Byzantine: agreement rests on quorums alone, and so correct replicas are interchangeable.
  */
 #include "words.h"
+#include "mutants.h"
 
 typedef Replica {
     /* Signed: the network keeps it. */
@@ -24,6 +25,7 @@ typedef Replica {
     byte row_n_said[HEIGHTS];
     byte row_k;                          /* `k` certified height with which the latest epoch was entered */
     byte executed, ledger;               /* executed up to; certified up to */
+    byte attested;                       /* signed: CHECKPOINTs up to here */
     /* History, for promises alone. */
     byte asked;                          /* highest view asked for in this epoch */
     byte committed[HEIGHTS]              /* latest COMMIT of a height above the certified one: VOTE */
@@ -52,18 +54,18 @@ c_code {
 #define IN_EPOCH(i) EPOCH(r[i].certified + 1)
 #define VOTES(i) (r[i].certified < HEIGHTS && MEMBER(i, IN_EPOCH(i)))
 #define IN_FLIGHT(i, h) \
-    (r[i].certified < h && h <= r[i].certified + WINDOW && EPOCH(h) == IN_EPOCH(i))
+    (r[i].certified < h && WITHIN(i, h) && EPOCH(h) == IN_EPOCH(i))
 #define BELOW(h) ((h + HEIGHTS - 2) % HEIGHTS)
 #define PARENT_VALID(i, h) (h <= r[i].executed + 1 || r[i].voted[BELOW(h)] || decided[BELOW(h)])
 
 /* --- the normal case ---------------------------------------------------------------------------- */
 /* What the view leaves open or proposes again, and nothing but what was executed, where that is known. */
 #define PROPOSED(i, h, d) \
-    ((r[i].said[h - 1] == OPEN || r[i].said[h - 1] == d) && (h > r[i].executed || decided[h - 1] == d))
+    (LEFT_OR_AGAIN(i, h, d) && AS_EXECUTED(i, h, d))
 /* The application judges a payload in a step of its own, unless it is decided or a gap. */
 #define CHECKED(i, h, d) (r[i].ledger == r[i].certified || decided[h - 1] == d || (d == GAP && r[i].said[h - 1] == GAP && h < HEIGHTS))
 #define MAY_PREPARE(i, h, d) \
-    (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && r[i].voted[h - 1] == 0 && PARENT_VALID(i, h) && \
+    (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && NOT_YET_PREPARED(i, h, d) && PARENT_VALID(i, h) && \
      PROPOSED(i, h, d) && CHECKED(i, h, d))
 
 inline cast_prepare(i, h, d) {
@@ -90,14 +92,15 @@ inline cast_commit(i, h) {
 }
 
 /* --- execution, checkpoints --------------------------------------------------------------------- */
-#define MAY_EXECUTE(i, h) (r[i].executed == h - 1 && decided[h - 1])
+#define MAY_EXECUTE(i, h) (VOTES(i) && r[i].executed == h - 1 && decided[h - 1])
 
 inline execute(i, h) {
     printf("%c: execute height %d\n", WHO(i), h);
-    r[i].executed = h
+    r[i].executed = h;
+    if :: h > r[i].attested -> r[i].attested = h :: else fi
 }
 
-#define MAY_LEARN(i, h) (r[i].certified < h && h <= r[i].executed && h <= certified)
+#define MAY_LEARN(i, h) (VOTES(i) && r[i].certified < h && h <= r[i].executed && h <= certified)
 
 inline learn(i, h) {
     printf("%c: learn the certificate of height %d\n", WHO(i), h);
@@ -111,8 +114,18 @@ inline learn(i, h) {
     fi;
     r[i].certified = h;
     for (k : 0 .. h - 1) { /* _collect_garbage */
-        r[i].said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0
+        r[i].said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0;
+        if :: DELETES_FIRST -> r[i].row_a[k] = 0; r[i].row_c[k] = 0 :: else fi
     }
+}
+
+/* A replica outside the set follows by blocks and certificates alone. */
+#define MAY_SYNC(i, h) (!VOTES(i) && r[i].certified < h && h <= certified)
+
+inline sync(i, h) {
+    r[i].executed = h;
+    learn(i, h);
+    keep(i)
 }
 
 #define MAY_KEEP(i) (r[i].ledger < r[i].certified)
@@ -138,9 +151,9 @@ inline ask_for(i, v) {
     PROMISE(r[i].change[ASK(IN_EPOCH(i), v)] == 0, "two VIEW-CHANGEs for a view");
     r[i].change[ASK(IN_EPOCH(i), v)] = 1 + r[i].certified;
     for (k : 0 .. HEIGHTS - 1) {
-        PROMISE(k < r[i].certified || r[i].prepared[k] >= r[i].committed[k], "a VIEW-CHANGE hides a COMMIT");
+        PROMISE(k < r[i].certified || SHOWS(i, k) >= r[i].committed[k], "a VIEW-CHANGE hides a COMMIT");
         if
-        :: r[i].prepared[k] == 0 || k < r[i].certified + WINDOW
+        :: r[i].prepared[k] == 0 || k < r[i].certified + WINDOW || !SHOWABLE(i, k)
         :: else -> NOT_GENUINE r[i].change[ASK(IN_EPOCH(i), v)] = 0 /* nobody takes it */
         fi;
         r[i].voted[k] = 0;
@@ -148,11 +161,12 @@ inline ask_for(i, v) {
     }
     for (k : 0 .. HEIGHTS - 1) {
         if
-        :: r[i].change[ASK(IN_EPOCH(i), v)] -> r[i].shown[ASK_AT(IN_EPOCH(i), v, k + 1)] = r[i].prepared[k]
+        :: r[i].change[ASK(IN_EPOCH(i), v)] && SHOWABLE(i, k) -> r[i].shown[ASK_AT(IN_EPOCH(i), v, k + 1)] = SHOWS(i, k)
         :: else
         fi
     }
-    r[i].view = v; r[i].in_view = 0; r[i].asked = v; r[i].row_v = v
+    r[i].asked = v; r[i].row_v = v;
+    LEAVES_VIEW(i, v)
 }
 
 #define MAY_ENTER(i, v) (VOTES(i) && (v > r[i].view || (v == r[i].view && !r[i].in_view)))
@@ -179,17 +193,17 @@ inline restart(i, blocks) {
     r[i].certified = (r[i].row_k > r[i].ledger -> r[i].row_k : r[i].ledger);
     r[i].executed = (r[i].certified > blocks -> r[i].certified : blocks);
     r[i].view = r[i].row_n; r[i].in_view = 1;
-    if :: r[i].row_v > r[i].row_n -> r[i].view = r[i].row_v; r[i].in_view = 0 :: else fi;
+    if :: BACK_VIEW_CHANGE(i) > r[i].row_n -> r[i].view = BACK_VIEW_CHANGE(i); r[i].in_view = 0 :: else fi;
     for (k : 0 .. HEIGHTS - 1) {
         r[i].voted[k] = 0;
         if
         :: k < r[i].certified ->
             r[i].said[k] = CERTIFIED; r[i].prepared[k] = 0
         :: else ->
-            r[i].said[k] = (r[i].in_view -> r[i].row_n_said[k] : OPEN); r[i].prepared[k] = r[i].row_c[k];
+            r[i].said[k] = (r[i].in_view -> BACK_SAID(i, k) : OPEN); r[i].prepared[k] = BACK_PREPARED(i, k);
             if
-            :: r[i].in_view && r[i].row_a[k] && VIEW_OF(r[i].row_a[k]) == r[i].view ->
-                r[i].voted[k] = PAYLOAD_OF(r[i].row_a[k])
+            :: r[i].in_view && BACK_PREPARE(i, k) && VIEW_OF(BACK_PREPARE(i, k)) == r[i].view ->
+                r[i].voted[k] = PAYLOAD_OF(BACK_PREPARE(i, k))
             :: else
             fi
         fi
@@ -205,12 +219,17 @@ inline restart(i, blocks) {
 #define KEEPS(i) :: d_step { MAY_KEEP(i) -> keep(i); SETTLE }
 #endif
 #define SETTLE c_code { settle(); }
+#if EPOCHS > 1
+#define SYNCS(i, h) :: d_step { MAY_SYNC(i, h) -> sync(i, h); SETTLE }
+#else
+#define SYNCS(i, h)
+#endif
 #define STEPS_AT(i, h) \
-    :: d_step { MAY_PREPARE(i, h, 1) -> cast_prepare(i, h, 1); SETTLE } \
     :: d_step { MAY_PREPARE(i, h, 2) -> cast_prepare(i, h, 2); SETTLE } \
+    :: d_step { MAY_PREPARE(i, h, 1) -> cast_prepare(i, h, 1); SETTLE } \
     :: d_step { MAY_COMMIT(i, h) -> cast_commit(i, h); SETTLE } \
     :: d_step { MAY_EXECUTE(i, h) -> execute(i, h); SETTLE } \
-    :: d_step { MAY_LEARN(i, h) -> learn(i, h); KEEP SETTLE }
+    :: d_step { MAY_LEARN(i, h) -> learn(i, h); KEEP SETTLE } SYNCS(i, h)
 #define STEPS_TO(i, v) \
     :: d_step { MAY_ASK(i, v) -> ask_for(i, v); SETTLE } \
     :: atomic { MAY_ENTER(i, v) && c_expr { (new_views(i, v) != 0) } -> c_code { now.pick = 1 + next_new_view(i, v, 0); }; \
