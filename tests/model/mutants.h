@@ -102,3 +102,56 @@
 #else
 #define BACK_SAID(i, k) r[i].row_n_said[k]
 #endif
+
+/* Heights in flight belong to one epoch. */
+#ifdef M_WINDOW_SPANS_SETS
+#define TOGETHER(i, h) 1
+#else
+#define TOGETHER(i, h) (EPOCH(h) == IN_EPOCH(i))
+#endif
+
+/* A replica votes on the heights of its epoch, with the certificate below them. */
+#ifdef M_VOTES_UNCERTIFIED
+#define STANDS executed
+#define FOLLOWS(i) 1
+#else
+#define STANDS certified
+#define FOLLOWS(i) VOTES(i)
+#endif
+
+/* Who has left the set votes no more, and is not counted. */
+#ifdef M_LEAVERS_VOTE
+#define MEMBER_AT(i, h) (MEMBER(i, EPOCH(h)) || MEMBER(i, 0))
+#else
+#define MEMBER_AT(i, h) MEMBER(i, EPOCH(h))
+#endif
+
+/* Views begin anew with each epoch. */
+#ifdef M_EPOCH_KEEPS_VIEW
+#define BEGINS_ANEW 0
+#else
+#define BEGINS_ANEW 1
+#endif
+
+/* The certificate with which an epoch is entered is written with the first votes in it. */
+#ifdef M_EPOCH_NOT_KEPT
+#define EPOCH_ROW(h) 0
+#else
+#define EPOCH_ROW(h) (h)
+#endif
+
+/* Rows of an earlier epoch do not say in which view a restarted replica is. */
+#ifdef M_RESTART_IN_OLD_VIEW
+#define ROWS_COUNT(i) 1
+#define OLD_ROWS 1
+#else
+#define ROWS_COUNT(i) (r[i].row_epoch == IN_EPOCH(i))
+#define OLD_ROWS 0
+#endif
+
+/* A VIEW-CHANGE counts in the epoch that it names. */
+#ifdef M_VIEW_CHANGES_OF_ANY_EPOCH
+#define ASKED_IN(j, e, v) (now.r[j].change[ASK(e, v)] || !(e) ? (e) : 0)
+#else
+#define ASKED_IN(j, e, v) (e)
+#endif

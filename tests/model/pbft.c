@@ -13,7 +13,7 @@ static void broken(char *words) { if (words[0] == 't' && words[4] == 'p') uerror
 static void broken(char *words) { uerror(words); }
 #endif
 
-static int epoch_of(int i) { return EPOCH(now.r[i].certified + 1); }
+static int epoch_of(int i) { return EPOCH(now.r[i].STANDS + 1); }
 
 /* --- selection.py ------------------------------------------------------------------------------- */
 
@@ -91,8 +91,8 @@ static unsigned long long new_views(int i, int v) {
     memset(&at, 0, sizeof at);
     at.view = v; at.epoch = e; at.certified = now.certified;
     for (j = 0; j < CORRECT; j++) {
-        at.change[j] = now.r[j].change[ASK(e, v)];
-        memcpy(at.shown[j], &now.r[j].shown[ASK_AT(e, v, 1)], HEIGHTS);
+        at.change[j] = now.r[j].change[ASK(ASKED_IN(j, e, v), v)];
+        memcpy(at.shown[j], &now.r[j].shown[ASK_AT(ASKED_IN(j, e, v), v, 1)], HEIGHTS);
     }
     memcpy(at.exists, now.exists, SLOTS);
     for (b = 0; b < sizeof at; b++)
@@ -113,15 +113,12 @@ static int next_new_view(int i, int v, int from) {
 
 static int more_new_views(int i, int v, int from) { return next_new_view(i, v, from) >= 0; }
 
-/* Whose votes count at a height. */
-#define COUNTS(i, h) MEMBER(i, EPOCH(h))
-
 /* --- what follows from the signatures ----------------------------------------------------------- */
 
 static int prepares(int v, int h, int payload) {
     int i, found = 1; /* the Byzantine replica votes for everything */
     for (i = 0; i < CORRECT; i++)
-        found += COUNTS(i, h) && now.r[i].prepare[SLOT(v, h)] == payload;
+        found += MEMBER_AT(i, h) && now.r[i].prepare[SLOT(v, h)] == payload;
     return found;
 }
 
@@ -129,7 +126,7 @@ static int commits(int v, int h, int payload) {
     int i, at, found = 1;
     for (i = 0; i < CORRECT; i++)
         for (at = IN_ONE_VIEW ? v : 0; at <= v; at++)
-            if (COUNTS(i, h) && now.r[i].commit[SLOT(at, h)] == payload) {
+            if (MEMBER_AT(i, h) && now.r[i].commit[SLOT(at, h)] == payload) {
                 found++;
                 break;
             }
@@ -153,7 +150,7 @@ static void conclude(void) {
             }
     for (h = now.certified + 1; h <= HEIGHTS; h++) {
         for (i = 0, signers = 1; i < CORRECT; i++)
-            signers += MEMBER(i, EPOCH(h)) && now.r[i].attested >= h;
+            signers += MEMBER_AT(i, h) && now.r[i].attested >= h;
         if (signers >= QUORUM)
             now.certified = h;
     }
@@ -177,7 +174,7 @@ static int kept(int i) { return now.r[i].row_k > now.r[i].ledger ? now.r[i].row_
 
 /* Whether correct replica i can neither vote in a slot any more nor count votes of it. */
 static int past(int i, int v, int h) {
-    return !MEMBER(i, EPOCH(h)) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
+    return !MEMBER_AT(i, h) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
 }
 
 /* Whether it can no longer enter a view of an epoch. */
@@ -190,16 +187,55 @@ static int entered(int i, int e, int v) {
 static int closed(int h) {
     int i, v, over = 1;
     for (i = 0; i < CORRECT; i++) {
-        over = over && (!MEMBER(i, EPOCH(h)) || kept(i) >= h);
+        over = over && (!MEMBER_AT(i, h) || kept(i) >= h);
         for (v = 1; v < VIEWS; v++)
             over = over && (!now.r[i].change[ASK(EPOCH(h), v)] || now.r[i].change[ASK(EPOCH(h), v)] > h);
     }
     return over;
 }
 
+static void forget_rows(struct Replica *r) {
+    int h;
+    if (r->row_v <= r->row_n)
+        r->row_v = 0;
+    else
+        r->row_n = 0;
+    for (h = 1; h <= HEIGHTS; h++) {
+        if (!r->row_n)
+            r->row_n_said[h - 1] = OPEN;
+        if (r->row_a[h - 1] && VIEW_OF(r->row_a[h - 1]) < r->view)
+            r->row_a[h - 1] = 0;
+        if (r->view == VIEWS - 1 && r->prepared[h - 1] && VIEW_OF(r->prepared[h - 1]) < r->view)
+            r->prepared[h - 1] = 0;
+        if (r->view == VIEWS - 1 && r->row_c[h - 1] && VIEW_OF(r->row_c[h - 1]) < r->view)
+            r->row_c[h - 1] = r->committed[h - 1] = 0;
+    }
+}
+
+/* The first epoch is over: only that there is a second one matters. */
+static void forget_epoch(void) {
+    int i, h, v;
+    if (!ONE_EPOCH_AFTER_ANOTHER || now.certified < SETTLED_SET)
+        return;
+    for (i = 0; i < CORRECT; i++) {
+        if (now.r[i].certified < SETTLED_SET)
+            memset(&now.r[i], 0, sizeof now.r[i]);
+        memset(now.r[i].change, 0, VIEWS);
+        memset(now.r[i].shown, 0, SLOTS);
+        for (h = 1; h <= SETTLED_SET; h++)
+            for (v = 0; v < VIEWS; v++)
+                now.r[i].prepare[SLOT(v, h)] = now.r[i].commit[SLOT(v, h)] = now.exists[SLOT(v, h)] = 0;
+    }
+    for (h = 1; h <= SETTLED_SET; h++) {
+        now.decided[h - 1] = 1;
+        now.decided_in[h - 1] = 0;
+    }
+}
+
 /* Clear what no step reads any more; docs/model.md says why. */
 static void forget(void) {
     int i, v, h, d, e, over;
+    forget_epoch();
     for (e = 0; e < EPOCHS; e++)
         for (v = 1; v < VIEWS; v++) {
             for (over = 1, i = 0; i < CORRECT; i++)
@@ -209,9 +245,15 @@ static void forget(void) {
                 memset(&now.r[i].shown[ASK_AT(e, v, 1)], 0, HEIGHTS);
             }
         }
-    for (i = 0; i < CORRECT; i++)
+    for (i = 0; i < CORRECT; i++) {
         if (now.r[i].attested <= now.certified)
             now.r[i].attested = 0;
+        if (!OLD_ROWS && now.r[i].row_epoch < EPOCH(kept(i) + 1)) {
+            now.r[i].row_v = now.r[i].row_n = 0;
+            now.r[i].row_epoch = EPOCH(kept(i) + 1);
+        }
+        forget_rows(&now.r[i]);
+    }
     for (h = 1; h <= HEIGHTS; h++) {
         for (v = 0; v < VIEWS; v++) {
             for (over = 1, i = 0; i < CORRECT; i++)
@@ -234,9 +276,6 @@ static void forget(void) {
             now.decided[h - 1] = 1;
             now.decided_in[h - 1] = 0;
         }
-        for (i = 0; i < CORRECT; i++)
-            if (now.r[i].row_a[h - 1] && VIEW_OF(now.r[i].row_a[h - 1]) < now.r[i].view)
-                now.r[i].row_a[h - 1] = 0;
     }
 }
 

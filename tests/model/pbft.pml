@@ -22,12 +22,12 @@ typedef Replica {
     /* On disk, in vote store and ledger. */
     byte row_a[HEIGHTS], row_c[HEIGHTS]; /* `a` our latest PREPARE, `c` our latest COMMIT of a height: VOTE */
     byte row_v, row_n;                   /* views of `v` our latest VIEW-CHANGE, `n` the latest NEW-VIEW entered */
-    byte row_n_said[HEIGHTS];
+    byte row_n_said[HEIGHTS], row_epoch; /* and the epoch that they are of */
     byte row_k;                          /* `k` certified height with which the latest epoch was entered */
     byte executed, ledger;               /* executed up to; certified up to */
     byte attested;                       /* signed: CHECKPOINTs up to here */
     /* History, for promises alone. */
-    byte asked;                          /* highest view asked for in this epoch */
+    byte reached;                        /* highest view asked for or entered in this epoch */
     byte committed[HEIGHTS]              /* latest COMMIT of a height above the certified one: VOTE */
 };
 
@@ -51,10 +51,11 @@ c_code {
 #define WHAT(h, d) (exchanged && h == HEIGHTS && (d == 1 || d == 2) -> 3 - d : d)
 
 /* --- questions ---------------------------------------------------------------------------------- */
-#define IN_EPOCH(i) EPOCH(r[i].certified + 1)
-#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER(i, IN_EPOCH(i)))
+#define IN_EPOCH(i) EPOCH(r[i].STANDS + 1)
+#define LEFT_BEHIND(i) (ONE_EPOCH_AFTER_ANOTHER && certified >= SETTLED_SET && r[i].certified < SETTLED_SET)
+#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER_AT(i, r[i].STANDS + 1) && !LEFT_BEHIND(i))
 #define IN_FLIGHT(i, h) \
-    (r[i].certified < h && WITHIN(i, h) && EPOCH(h) == IN_EPOCH(i))
+    (r[i].certified < h && WITHIN(i, h) && TOGETHER(i, h) && MEMBER_AT(i, h) && !LEFT_BEHIND(i))
 #define BELOW(h) ((h + HEIGHTS - 2) % HEIGHTS)
 #define PARENT_VALID(i, h) (h <= r[i].executed + 1 || r[i].voted[BELOW(h)] || decided[BELOW(h)])
 
@@ -65,26 +66,26 @@ c_code {
 /* The application judges a payload in a step of its own, unless it is decided or a gap. */
 #define CHECKED(i, h, d) (r[i].ledger == r[i].certified || decided[h - 1] == d || (d == GAP && r[i].said[h - 1] == GAP && h < HEIGHTS))
 #define MAY_PREPARE(i, h, d) \
-    (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && NOT_YET_PREPARED(i, h, d) && PARENT_VALID(i, h) && \
+    (r[i].in_view && IN_FLIGHT(i, h) && NOT_YET_PREPARED(i, h, d) && PARENT_VALID(i, h) && \
      PROPOSED(i, h, d) && CHECKED(i, h, d))
 
 inline cast_prepare(i, h, d) {
     printf("%c: PREPARE view %d height %d payload %d\n", WHO(i), r[i].view, h, WHAT(h, d));
     PROMISE(r[i].prepare[SLOT(r[i].view, h)] == 0 || r[i].prepare[SLOT(r[i].view, h)] == d, "two PREPAREs in a slot");
-    PROMISE(r[i].asked <= r[i].view, "a PREPARE below a view asked for");
+    PROMISE(r[i].reached <= r[i].view, "a PREPARE below a view left for good");
     r[i].prepare[SLOT(r[i].view, h)] = d;
     r[i].voted[h - 1] = d;
     r[i].row_a[h - 1] = VOTE(r[i].view, d)
 }
 
 #define MAY_COMMIT(i, h) \
-    (r[i].in_view && VOTES(i) && IN_FLIGHT(i, h) && r[i].voted[h - 1] && \
+    (r[i].in_view && IN_FLIGHT(i, h) && r[i].voted[h - 1] && \
      (r[i].prepared[h - 1] == 0 || VIEW_OF(r[i].prepared[h - 1]) != r[i].view) && \
      (exists[SLOT(r[i].view, h)] & r[i].voted[h - 1]))
 
 inline cast_commit(i, h) {
     printf("%c: COMMIT view %d height %d payload %d\n", WHO(i), r[i].view, h, WHAT(h, r[i].voted[h - 1]));
-    PROMISE(r[i].asked <= r[i].view, "a COMMIT below a view asked for");
+    PROMISE(r[i].reached <= r[i].view, "a COMMIT below a view left for good");
     r[i].commit[SLOT(r[i].view, h)] = r[i].voted[h - 1];
     r[i].prepared[h - 1] = VOTE(r[i].view, r[i].voted[h - 1]);
     r[i].row_c[h - 1] = r[i].prepared[h - 1];
@@ -92,7 +93,7 @@ inline cast_commit(i, h) {
 }
 
 /* --- execution, checkpoints --------------------------------------------------------------------- */
-#define MAY_EXECUTE(i, h) (VOTES(i) && r[i].executed == h - 1 && decided[h - 1])
+#define MAY_EXECUTE(i, h) (FOLLOWS(i) && r[i].executed == h - 1 && decided[h - 1])
 
 inline execute(i, h) {
     printf("%c: execute height %d\n", WHO(i), h);
@@ -105,11 +106,10 @@ inline execute(i, h) {
 inline learn(i, h) {
     printf("%c: learn the certificate of height %d\n", WHO(i), h);
     if
-    :: h == HEIGHTS || EPOCH(h + 1) != IN_EPOCH(i) -> /* follow_epoch: the `k` row is written by this very step */
-        r[i].view = 0; r[i].in_view = 1; r[i].asked = 0; r[i].row_v = 0; r[i].row_n = 0; r[i].row_k = h;
-        for (k : 0 .. HEIGHTS - 1) {
-            r[i].said[k] = OPEN; r[i].row_n_said[k] = OPEN; r[i].voted[k] = 0
-        }
+    :: BEGINS_ANEW && (h == HEIGHTS || EPOCH(h + 1) != EPOCH(r[i].certified + 1)) -> /* follow_epoch */
+        r[i].view = 0; r[i].in_view = 1; r[i].reached = 0;
+        r[i].row_k = EPOCH_ROW(h); /* written by this very step */
+        for (k : 0 .. HEIGHTS - 1) { r[i].said[k] = OPEN; r[i].voted[k] = 0 }
     :: else
     fi;
     r[i].certified = h;
@@ -119,8 +119,8 @@ inline learn(i, h) {
     }
 }
 
-/* A replica outside the set follows by blocks and certificates alone. */
-#define MAY_SYNC(i, h) (!VOTES(i) && r[i].certified < h && h <= certified)
+/* A replica outside the set, or left behind by its epoch, follows by blocks: to where it votes again. */
+#define MAY_SYNC(i, h) (!VOTES(i) && r[i].certified < h && h <= certified && h == SETTLED_SET && MEMBER_AT(i, h + 1))
 
 inline sync(i, h) {
     r[i].executed = h;
@@ -137,6 +137,10 @@ inline keep(i) {
         r[i].row_a[k] = 0; r[i].row_c[k] = 0; r[i].row_n_said[k] = CERTIFIED; r[i].committed[k] = 0
     }
 }
+
+/* Rows of another epoch count no longer when one of this epoch is written. */
+#define WRITES_ROWS(i) \
+    if :: r[i].row_epoch != IN_EPOCH(i) -> r[i].row_epoch = IN_EPOCH(i); r[i].row_v = 0; r[i].row_n = 0 :: else fi;
 
 /* --- view change -------------------------------------------------------------------------------- */
 #ifdef CERTIFICATE_FIRST
@@ -165,7 +169,8 @@ inline ask_for(i, v) {
         :: else
         fi
     }
-    r[i].asked = v; r[i].row_v = v;
+    WRITES_ROWS(i)
+    r[i].reached = v; r[i].row_v = v;
     LEAVES_VIEW(i, v)
 }
 
@@ -173,7 +178,8 @@ inline ask_for(i, v) {
 
 inline enter(i, v) {
     printf("%c: enter NEW-VIEW view %d, heights", WHO(i), v);
-    r[i].view = v; r[i].in_view = 1; r[i].row_n = v;
+    WRITES_ROWS(i)
+    r[i].view = v; r[i].in_view = 1; r[i].reached = v; r[i].row_n = v;
     for (k : 0 .. HEIGHTS - 1) {
         if :: k >= r[i].certified -> r[i].said[k] = ((pick - 1) >> (2 * k)) & 3 :: else fi;
         r[i].row_n_said[k] = r[i].said[k];
@@ -192,15 +198,19 @@ inline restart(i, blocks) {
     printf("%c: restart, executed %d\n", WHO(i), blocks);
     r[i].certified = (r[i].row_k > r[i].ledger -> r[i].row_k : r[i].ledger);
     r[i].executed = (r[i].certified > blocks -> r[i].certified : blocks);
-    r[i].view = r[i].row_n; r[i].in_view = 1;
-    if :: BACK_VIEW_CHANGE(i) > r[i].row_n -> r[i].view = BACK_VIEW_CHANGE(i); r[i].in_view = 0 :: else fi;
+    r[i].view = 0; r[i].in_view = 1;
+    if :: ROWS_COUNT(i) -> r[i].view = r[i].row_n :: else fi;
+    if
+    :: ROWS_COUNT(i) && BACK_VIEW_CHANGE(i) > r[i].row_n -> r[i].view = BACK_VIEW_CHANGE(i); r[i].in_view = 0
+    :: else
+    fi;
     for (k : 0 .. HEIGHTS - 1) {
         r[i].voted[k] = 0;
         if
         :: k < r[i].certified ->
             r[i].said[k] = CERTIFIED; r[i].prepared[k] = 0
         :: else ->
-            r[i].said[k] = (r[i].in_view -> BACK_SAID(i, k) : OPEN); r[i].prepared[k] = BACK_PREPARED(i, k);
+            r[i].said[k] = (r[i].in_view && ROWS_COUNT(i) -> BACK_SAID(i, k) : OPEN); r[i].prepared[k] = BACK_PREPARED(i, k);
             if
             :: r[i].in_view && BACK_PREPARE(i, k) && VIEW_OF(BACK_PREPARE(i, k)) == r[i].view ->
                 r[i].voted[k] = PAYLOAD_OF(BACK_PREPARE(i, k))
@@ -212,10 +222,10 @@ inline restart(i, blocks) {
 
 /* --- every step there is ------------------------------------------------------------------------ */
 #ifdef CERTIFICATE_FIRST
-#define KEEP keep(i);
+#define KEEP(i) keep(i);
 #define KEEPS(i)
 #else
-#define KEEP
+#define KEEP(i)
 #define KEEPS(i) :: d_step { MAY_KEEP(i) -> keep(i); SETTLE }
 #endif
 #define SETTLE c_code { settle(); }
@@ -229,7 +239,7 @@ inline restart(i, blocks) {
     :: d_step { MAY_PREPARE(i, h, 1) -> cast_prepare(i, h, 1); SETTLE } \
     :: d_step { MAY_COMMIT(i, h) -> cast_commit(i, h); SETTLE } \
     :: d_step { MAY_EXECUTE(i, h) -> execute(i, h); SETTLE } \
-    :: d_step { MAY_LEARN(i, h) -> learn(i, h); KEEP SETTLE } SYNCS(i, h)
+    :: d_step { MAY_LEARN(i, h) -> learn(i, h); KEEP(i) SETTLE } SYNCS(i, h)
 #define STEPS_TO(i, v) \
     :: d_step { MAY_ASK(i, v) -> ask_for(i, v); SETTLE } \
     :: atomic { MAY_ENTER(i, v) && c_expr { (new_views(i, v) != 0) } -> c_code { now.pick = 1 + next_new_view(i, v, 0); }; \

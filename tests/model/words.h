@@ -17,11 +17,13 @@
 #ifndef SETTLED_SET
 #define SETTLED_SET HEIGHTS /* last height of the first validator set; a second one follows if heights are left */
 #endif
-#ifndef MEMBER
-#define MEMBER(i, e) 1 /* whether correct replica i votes in epoch e */
-#endif
-#ifndef TWINS
-#define TWINS CORRECT /* replicas 0 .. TWINS-1 are members of the same epochs: any two may be exchanged */
+#ifdef CHANGES_SET
+/* {A, B, D, Byzantine} gives way to {A, B, E, Byzantine}: replica 2 is D, replica 3 is E. */
+#define MEMBER(i, e) ((i) < 2 || (i) == 2 + (e))
+#define TWINS 2 /* replicas 0 .. TWINS-1 may be exchanged */
+#else
+#define MEMBER(i, e) 1
+#define TWINS CORRECT
 #endif
 
 /* Quorums, so that a mutant can lower one of them. */
@@ -45,6 +47,16 @@
 #define EPOCH(h) ((h) > SETTLED_SET)
 #define EPOCH_FIRST(e) ((e) ? SETTLED_SET + 1 : 1)
 #define EPOCH_LAST(e) ((e) || SETTLED_SET >= HEIGHTS ? HEIGHTS : SETTLED_SET)
+
+/* When the last height of the first epoch is certified, nothing that is still done in that epoch is read by a step of
+ * the next: it is left out. Some mutants make it be read. */
+#if defined(M_WINDOW_SPANS_SETS) || defined(M_VOTES_UNCERTIFIED) || defined(M_LEAVERS_VOTE) || \
+    defined(M_EPOCH_KEEPS_VIEW) || defined(M_EPOCH_NOT_KEPT) || defined(M_RESTART_IN_OLD_VIEW) || \
+    defined(M_VIEW_CHANGES_OF_ANY_EPOCH) || defined(PLAIN) || SETTLED_SET >= HEIGHTS
+#define ONE_EPOCH_AFTER_ANOTHER 0
+#else
+#define ONE_EPOCH_AFTER_ANOTHER 1
+#endif
 
 /* Where the arrays keep a slot (view, height); a view of an epoch; a height shown in a view change. */
 #define SLOTS (VIEWS * HEIGHTS)
