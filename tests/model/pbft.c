@@ -218,7 +218,7 @@ static void forget_epoch(void) {
     if (!ONE_EPOCH_AFTER_ANOTHER || now.certified < SETTLED_SET)
         return;
     for (i = 0; i < CORRECT; i++) {
-        if (now.r[i].certified < SETTLED_SET)
+        if (now.r[i].certified < SETTLED_SET && BEGINS_ANEW && !OLD_ROWS)
             memset(&now.r[i], 0, sizeof now.r[i]);
         memset(now.r[i].change, 0, VIEWS);
         memset(now.r[i].shown, 0, SLOTS);

@@ -106,8 +106,9 @@ inline execute(i, h) {
 inline learn(i, h) {
     printf("%c: learn the certificate of height %d\n", WHO(i), h);
     if
-    :: BEGINS_ANEW && (h == HEIGHTS || EPOCH(h + 1) != EPOCH(r[i].certified + 1)) -> /* follow_epoch */
-        r[i].view = 0; r[i].in_view = 1; r[i].reached = 0;
+    :: h == HEIGHTS || EPOCH(h + 1) != EPOCH(r[i].certified + 1) -> /* follow_epoch */
+        if :: BEGINS_ANEW -> r[i].view = 0; r[i].in_view = 1 :: else fi;
+        r[i].reached = 0;
         r[i].row_k = EPOCH_ROW(h); /* written by this very step */
         for (k : 0 .. HEIGHTS - 1) { r[i].said[k] = OPEN; r[i].voted[k] = 0 }
     :: else

@@ -51,8 +51,7 @@
 /* When the last height of the first epoch is certified, nothing that is still done in that epoch is read by a step of
  * the next: it is left out. Some mutants make it be read. */
 #if defined(M_WINDOW_SPANS_SETS) || defined(M_VOTES_UNCERTIFIED) || defined(M_LEAVERS_VOTE) || \
-    defined(M_EPOCH_KEEPS_VIEW) || defined(M_EPOCH_NOT_KEPT) || defined(M_RESTART_IN_OLD_VIEW) || \
-    defined(M_VIEW_CHANGES_OF_ANY_EPOCH) || defined(PLAIN) || SETTLED_SET >= HEIGHTS
+    defined(M_EPOCH_NOT_KEPT) || defined(M_VIEW_CHANGES_OF_ANY_EPOCH) || defined(PLAIN) || SETTLED_SET >= HEIGHTS
 #define ONE_EPOCH_AFTER_ANOTHER 0
 #else
 #define ONE_EPOCH_AFTER_ANOTHER 1
