@@ -1,0 +1,110 @@
+"""What came of each mutant at each hurdle, kept in a file until the sources it depends on change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tests.campaigns.edits import ROOT, digest
+from tests.campaigns.stages import SCENARIOS, UNIT
+
+FOLDER = ROOT / ".campaigns"
+_PROTOCOL = ("consensus/*.py", "chain/primitives/*.py")
+_NEEDS = {
+    "unit": (*_PROTOCOL, *UNIT),
+    "scenario": (*_PROTOCOL, *SCENARIOS, "tests/simulation/replica*.py"),
+    "simulator": (
+        *_PROTOCOL,
+        *(
+            f"{part}/*.py"
+            for part in ("chain/ledger", "chain/network", "chain/node", "contracts", "contracts/system")
+        ),
+        *(
+            f"tests/simulation/{name}.py"
+            for name in (
+                "byzantine",
+                "chain_under_test",
+                "checks",
+                "clockwork",
+                "cluster",
+                "disk",
+                "governance",
+                "machine",
+                "network",
+                "shortcuts",
+                "storm",
+            )
+        ),
+    ),
+}
+"""Files whose content decides about a stage's verdicts."""
+STAGES = tuple(_NEEDS)
+
+
+def fingerprint(stage: str) -> str:
+    """Return a digest of everything that a stage's verdicts depend on."""
+    paths = sorted({path for pattern in _NEEDS[stage] for path in ROOT.glob(pattern)})
+    return digest(*(part for path in paths for part in (str(path.relative_to(ROOT)), path.read_text())))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One mutant at one stage."""
+
+    key: str
+    """Of the mutant."""
+    stage: str
+    fingerprint: str
+    caught: str
+    """The test or seed that noticed it; empty if none did."""
+    why: str
+    ran: int
+    """Tests or seeds that ran."""
+    cpu_s: float
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """All verdicts ever; those of other sources serve as hints whom to ask first."""
+
+    path: Path
+    known: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Verdicts:
+        """Read what earlier runs left."""
+        found = cls(path)
+        if path.exists():
+            for line in path.read_text().splitlines():
+                verdict = Verdict(**json.loads(line))
+                found.known[verdict.key, verdict.stage] = verdict
+        return found
+
+    def add(self, verdict: Verdict) -> None:
+        """Keep a verdict, at once on disk."""
+        self.known[verdict.key, verdict.stage] = verdict
+        self.path.parent.mkdir(exist_ok=True)
+        with self.path.open("a") as lines:
+            lines.write(json.dumps(asdict(verdict)) + "\n")
+
+    def current(self, key: str, stage: str, print_: str, seeds: int) -> Verdict | None:
+        """Return a verdict that still holds: same sources, and no fewer seeds than asked for."""
+        found = self.known.get((key, stage))
+        if found is None or found.fingerprint != print_:
+            return None
+        enough = found.caught or stage != "simulator" or found.ran >= seeds
+        return found if enough else None
+
+    def hint(self, key: str, stage: str) -> str:
+        """Return who caught this mutant last time."""
+        found = self.known.get((key, stage))
+        return found.caught if found is not None else ""
+
+    def killers(self, stage: str) -> list[str]:
+        """Return who caught mutants at a stage, most often first."""
+        counts: dict[str, int] = {}
+        for verdict in self.known.values():
+            if verdict.stage == stage and verdict.caught:
+                counts[verdict.caught] = counts.get(verdict.caught, 0) + 1
+        return sorted(counts, key=lambda name: (-counts[name], name))
