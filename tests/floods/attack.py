@@ -1,0 +1,47 @@
+"""What an attack is, and the list of all."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from tests.floods.target import Clock, Tally, Target
+
+Port = Literal["rpc", "peer", "agent"]
+Who = Literal["anybody", "member", "participant"]
+
+ATTACKS: dict[str, type[Attack]] = {}
+"""By name, in the order in which they are run."""
+
+
+class Attack:
+    """One way to hurt a node from outside, with what it sends and where that ends."""
+
+    name: ClassVar[str] = ""
+    port: ClassVar[Port]
+    who: ClassVar[Who] = "anybody"
+    """Whose key it needs."""
+    sends: ClassVar[str]
+    """What goes over the wire."""
+    bound: ClassVar[str]
+    """Connections, messages and bytes that it never exceeds; time bounds every attack."""
+    must_be_named: ClassVar[bool] = False
+    """Whether the victim must say whose key it is, within the bar."""
+    victims_max: ClassVar[int] = 1
+    """How many nodes it attacks."""
+    presses_storage: ClassVar[bool] = False
+    """Whether ordinary large transactions follow while it lasts: storage needs new files then."""
+    with_others: ClassVar[bool] = True
+    """Whether it takes part when all attacks run at once."""
+    restarts_member: ClassVar[bool] = False
+    """Whether an honest validator is restarted while it lasts."""
+
+    def __init_subclass__(cls) -> None:
+        """List every attack that has a name."""
+        if cls.name:
+            if cls.name in ATTACKS:
+                raise ValueError(f"two attacks are named {cls.name}")
+            ATTACKS[cls.name] = cls
+
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+        """Attack until the clock says that it is over; what the victim does is no error."""
+        raise NotImplementedError
