@@ -21,6 +21,7 @@ RETRY_S = 0.05
 WAIT_MS = 4_000
 HEALTH_EVERY_S = 0.25
 HEALTH_MAX_S = 5.0
+SOCKET_EVERY_S = 1.0
 ALREADY = frozenset({"duplicate", "already_committed"})
 """Codes that answer a transaction which an earlier call, whose answer was lost, brought in."""
 
@@ -118,6 +119,23 @@ async def watch_health(url: str, found: list[tuple[float, int]]) -> None:
                 pass
             found.append(((time.monotonic() - began) * 1000, status))
             await asyncio.sleep(HEALTH_EVERY_S)
+
+
+async def watch_sockets(url: str, found: list[bool]) -> None:
+    """Open a WebSocket and subscribe, once a second; note whether the node took the subscription."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": "subscribe", "params": {"kind": "blocks", "fromHeight": 1}}
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=HEALTH_MAX_S), connector=connector
+    ) as session:
+        while True:
+            try:
+                async with asyncio.timeout(HEALTH_MAX_S), session.ws_connect(url + "/ws") as socket:
+                    await socket.send_json(call)
+                    found.append("result" in await socket.receive_json())
+            except (aiohttp.ClientError, OSError, TimeoutError, TypeError, ValueError):
+                found.append(False)
+            await asyncio.sleep(SOCKET_EVERY_S)
 
 
 def cut(values: list[float], share: float) -> float:

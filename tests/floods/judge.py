@@ -10,6 +10,7 @@ RATIO_MAX = 3.0
 RSS_MAX_MIB = 300.0
 NAMED_MAX_S = 10.0
 HEALTH_P95_MS = 1_000.0
+SOCKETS_REFUSED_MAX = 0.1
 HEADER = (
     "                      calm ms    under ms  ratio   RSS CPU  log named closed back",
     "attack                p50/p95     p50/p95          MiB   % kB/s     s           s",
@@ -31,6 +32,8 @@ def misses(row: Row) -> list[str]:
         found.append(f"/health answered otherwise than 200: {row.health_bad}")
     if row.port == "rpc" and row.health_p95_ms > HEALTH_P95_MS:
         found.append(f"/health took {row.health_p95_ms:.0f} ms at p95, at most {HEALTH_P95_MS:.0f}")
+    if row.port == "rpc" and row.sockets[0] > SOCKETS_REFUSED_MAX * row.sockets[1]:
+        found.append(f"{row.sockets[0]} of {row.sockets[1]} honest WebSockets were refused")
     if row.back_s is None:
         found.append("no recovery within 90 s")
     served = [text for tally in row.tallies.values() for text in tally.get("answers", {}) if "SERVED" in text]

@@ -17,7 +17,7 @@ from chain.primitives.keyfile import load_key
 from tests.floods.arena import MEMBER, ORGS, Arena, Cost
 from tests.floods.attack import Attack
 from tests.floods.attacker import GRACE_S
-from tests.floods.honest import Honest, cut, watch_health
+from tests.floods.honest import Honest, cut, watch_health, watch_sockets
 from tests.floods.naming import Named, watch_name
 from tests.floods.target import FloodsFailed
 
@@ -55,6 +55,8 @@ class Row:
     last_refusal: str = ""
     health_p95_ms: float = 0.0
     health_bad: dict[str, int] = field(default_factory=dict)
+    sockets: list[int] = field(default_factory=list)
+    """Honest WebSockets that were refused, of how many."""
     rss_mib: dict[str, float] = field(default_factory=dict)
     rss_calm_mib: dict[str, float] = field(default_factory=dict)
     cpu_share: float = 0.0
@@ -177,7 +179,10 @@ async def _under(
     health: list[tuple[float, int]] = []
     named = Named()
     arena.dirty |= set(row.victims)
-    watches: list[Coroutine[Any, Any, None]] = [arena.watch(costs), watch_health(victim.url, health)]
+    sockets: list[bool] = []
+    watches: list[Coroutine[Any, Any, None]] = [
+        arena.watch(costs), watch_health(victim.url, health), watch_sockets(victim.url, sockets)
+    ]  # fmt: skip
     if row.must_be_named:
         key = load_key(arena.nodes[MEMBER].org.key("node")).public
         watches.append(watch_name(arena, row.victims[0], key, f"{MEMBER}-node", named))
@@ -203,6 +208,7 @@ async def _under(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     _fill(row, pair, found, costs, health)
+    row.sockets = [sockets.count(False), len(sockets)]
     row.named_s, row.named_by, row.seconds = named.seconds, named.words, seconds
 
 

@@ -14,7 +14,8 @@ from tests.floods.arena import Arena
 POLL_S = 0.25
 INNOCENT = re.compile(
     r"connected to |no connection with |closed by the peer|connection lost|took over|"
-    r"refused before the greeting|connection refused|not connected yet|silent for|the node stops|no greeting within|no answer within"
+    r"refused before the greeting|connection refused|not connected yet|silent for|the node stops|"
+    r"no greeting within|no answer within"
 )
 """What a node also says of a peer that did nothing wrong."""
 READ_BYTES_MAX = 4_194_304

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from tests.floods.attack import Attack
 from tests.floods.http import (
@@ -30,10 +31,8 @@ class LargeArguments(Attack):
     bound = "2 connections"
 
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
-        head = (
-            '{"jsonrpc":"2.0","id":1,"method":"call","params":{"contract":"orgs","method":"has","args":{"a":['
-        )
-        body = (head + "[]," * 2_700_000 + "[]]}}}").encode()
+        view = call("call", contract="orgs", method="has", args={"a": "LISTS"})
+        body = json.dumps(view).replace('"LISTS"', "[" + "[]," * 2_700_000 + "[]]").encode()
         request = post(body, target.rpc[target.victim])
 
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -47,7 +47,7 @@ class Target:
     victims: tuple[str, ...]
     """Organisations in the order in which they matter; most attacks know the first alone."""
     keys: dict[str, str]
-    """"member" -> file of a node key, "participant" -> file of an agent key: both genuine, in hostile hands."""
+    """"member" -> file of a node key, "participant" -> file of an agent key: genuine, in hostile hands."""
     finals: tuple[str, ...]
     """Ids of transactions that every node holds in blocks."""
     source: str
