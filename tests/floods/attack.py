@@ -30,6 +30,8 @@ class Attack:
     """How many nodes it attacks."""
     presses_storage: ClassVar[bool] = False
     """Whether ordinary large transactions follow while it lasts: storage needs new files then."""
+    is_control: ClassVar[bool] = False
+    """Whether it attacks nothing and shows what the machine alone does; no bar holds for it."""
     with_others: ClassVar[bool] = True
     """Whether it takes part when all attacks run at once."""
     restarts_member: ClassVar[bool] = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.floods import rpc_attacks, rpc_work
+from tests.floods import control, peer_consensus, peer_serving, rpc_attacks, rpc_work, strangers
 
-LISTED = (rpc_attacks, rpc_work)
+LISTED = (control, rpc_attacks, rpc_work, strangers, peer_serving, peer_consensus)
 ALL = "all"
 """The name of the measurement under all attacks at once."""

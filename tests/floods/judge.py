@@ -19,6 +19,8 @@ HEADER = (
 
 def misses(row: Row) -> list[str]:
     """Return every bar that a measurement missed, in words."""
+    if row.is_control:
+        return []
     found = [f"{where} ended by itself" for where in row.deaths]
     if row.ratio > RATIO_MAX:
         found.append(f"latency {row.ratio:.1f} × undisturbed, at most {RATIO_MAX:.0f}")

@@ -62,6 +62,7 @@ class Row:
     cpu_share: float = 0.0
     """Of one core, by the first victim."""
     log_bytes_per_s: float = 0.0
+    is_control: bool = False
     must_be_named: bool = False
     named_s: float | None = None
     named_by: str = ""
@@ -134,6 +135,7 @@ async def measure(arena: Arena, name: str, attacks: list[type[Attack]], seconds:
         victims = [primary, *others][: max(attack.victims_max for attack in attacks)]
         places = [primary, others[-1]]
         row = Row(name, attacks[0].port, attacks[0].who, victims, places)
+        row.is_control = all(attack.is_control for attack in attacks)
         row.must_be_named = any(attack.must_be_named for attack in attacks)
         pair = {place: clients[place] for place in places}
         await _calm(arena, row, pair)
