@@ -68,6 +68,8 @@ class Arena:
     session: aiohttp.ClientSession
     dirty: set[str] = field(default_factory=set)
     finals: tuple[str, ...] = ()
+    job: str = ""
+    """Id of the computation that agents are about to begin."""
     deaths: list[str] = field(default_factory=list)
     """Nodes that ended by themselves, with the end of their logs."""
 
@@ -192,7 +194,7 @@ class Arena:
                 "participant": str(self.nodes[PARTICIPANT].org.key("agent")),
             },
             finals=self.finals,
-            source="127.0.0.66",
+            source="127.0.0.1",
             seconds=seconds,
             seed=seed,
         )

@@ -1,4 +1,4 @@
-"""What an attack is, and the list of all."""
+"""What an attack is."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from tests.floods.target import Clock, Tally, Target
 
 Port = Literal["rpc", "peer", "agent"]
 Who = Literal["anybody", "member", "participant"]
-
-ATTACKS: dict[str, type[Attack]] = {}
-"""By name, in the order in which they are run."""
 
 
 class Attack:
@@ -28,21 +25,13 @@ class Attack:
     """Whether the victim must say whose key it is, within the bar."""
     victims_max: ClassVar[int] = 1
     """How many nodes it attacks."""
-    presses_storage: ClassVar[bool] = False
-    """Whether ordinary large transactions follow while it lasts: storage needs new files then."""
     is_control: ClassVar[bool] = False
     """Whether it attacks nothing and shows what the machine alone does; no bar holds for it."""
     with_others: ClassVar[bool] = True
     """Whether it takes part when all attacks run at once."""
-    restarts_member: ClassVar[bool] = False
-    """Whether an honest validator is restarted while it lasts."""
 
-    def __init_subclass__(cls) -> None:
-        """List every attack that has a name."""
-        if cls.name:
-            if cls.name in ATTACKS:
-                raise ValueError(f"two attacks are named {cls.name}")
-            ATTACKS[cls.name] = cls
+    def prepare(self, target: Target) -> None:
+        """Make what takes time and touches nobody; called once, before the clock runs."""
 
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         """Attack until the clock says that it is over; what the victim does is no error."""

@@ -16,7 +16,7 @@ READ_BYTES = 262_144
 Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def call(method: str, number: int = 1, **params: Any) -> dict[str, Any]:
+def call(method: str, number: int = 1, /, **params: Any) -> dict[str, Any]:
     """Return one JSON-RPC call."""
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 

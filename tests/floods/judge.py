@@ -38,9 +38,8 @@ def misses(row: Row) -> list[str]:
         found.append(f"{row.sockets[0]} of {row.sockets[1]} honest WebSockets were refused")
     if row.back_s is None:
         found.append("no recovery within 90 s")
-    served = [text for tally in row.tallies.values() for text in tally.get("answers", {}) if "SERVED" in text]
-    found += [f"served: {text}" for text in served]
-    found += [str(value) for name, value in row.facts.items() if name == "missed"]
+    found += [text for tally in row.tallies.values() for text in tally["missed"]]
+    found += [row.facts["missed"]] if "missed" in row.facts else []
     return found
 
 

@@ -19,7 +19,8 @@ from tests.floods.attack import Attack
 from tests.floods.attacker import GRACE_S
 from tests.floods.honest import Honest, cut, watch_health, watch_sockets
 from tests.floods.naming import Named, watch_name
-from tests.floods.target import FloodsFailed
+from tests.floods.stories import STORIES
+from tests.floods.target import FloodsFailed, Target
 
 ROOT = Path(__file__).parents[2]
 CALM_PROBES = 30
@@ -29,7 +30,6 @@ RAMP_S = 1.0
 BACK_MAX_S = 90.0
 BACK_PROBES = 3
 BACK_MS = 500.0
-PRESSURE_EXTRA_S = 8.0
 
 
 @dataclass(slots=True)
@@ -80,10 +80,10 @@ class Row:
 
 
 class Attackers:
-    """The processes that attack; each imports everything first and begins when told."""
+    """The processes that attack; each prepares everything first and begins when told."""
 
-    def __init__(self, groups: list[list[str]]) -> None:
-        self._groups = [group for group in groups if group]
+    def __init__(self, groups: list[list[str]], target: Target) -> None:
+        self._groups, self._target = [group for group in groups if group], target
         self._running: list[asyncio.subprocess.Process] = []
 
     async def __aenter__(self) -> Attackers:
@@ -93,6 +93,10 @@ class Attackers:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=2**24,
             )  # fmt: skip
             self._running.append(process)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(self._target.encode().encode() + b"\n")
+        for names, process in zip(self._groups, self._running, strict=True):
             assert process.stdout is not None
             if (await process.stdout.readline()).strip() != b"ready":
                 raise FloodsFailed(f"the attacker of {names} did not start")
@@ -104,16 +108,18 @@ class Attackers:
                 process.kill()
             await process.wait()
 
-    def begin(self, target: str) -> None:
+    def begin(self) -> None:
         """Let all of them attack."""
         for process in self._running:
             assert process.stdin is not None
-            process.stdin.write(target.encode() + b"\n")
+            process.stdin.write(b"go\n")
 
     async def tallies(self) -> dict[str, Any]:
-        """Wait for their ends; return what they report."""
+        """End them; return what they report."""
         found: dict[str, Any] = {}
         for process in self._running:
+            assert process.stdin is not None
+            process.stdin.close()
             assert process.stdout is not None
             line = await asyncio.wait_for(process.stdout.readline(), 3 * GRACE_S)
             if not line:
@@ -128,18 +134,21 @@ async def measure(arena: Arena, name: str, attacks: list[type[Attack]], seconds:
     running = [org for org in ORGS if not (member and org == MEMBER)]
     await arena.run_only(running)
     groups = [[a.name for a in attacks if a.port == port] for port in ("rpc", "peer", "agent")]
-    async with Attackers(groups) as attackers, _clients(arena, running) as clients:
+    async with _clients(arena, running) as clients:
         await arena.settle(clients)
+        if name in STORIES and (before := STORIES[name].before) is not None:
+            await before(arena)
         primary = await arena.primary([org for org in running if org != MEMBER])
         others = [org for org in ORGS if org not in (MEMBER, primary)]
         victims = [primary, *others][: max(attack.victims_max for attack in attacks)]
-        places = [primary, others[-1]]
-        row = Row(name, attacks[0].port, attacks[0].who, victims, places)
+        row = Row(name, attacks[0].port, attacks[0].who, victims, [primary, others[-1]])
         row.is_control = all(attack.is_control for attack in attacks)
         row.must_be_named = any(attack.must_be_named for attack in attacks)
-        pair = {place: clients[place] for place in places}
-        await _calm(arena, row, pair)
-        await _under(arena, row, pair, attackers, attacks, seconds, seed)
+        lasts = seconds + (STORIES[name].extra_s if name in STORIES else 0)
+        pair = {place: clients[place] for place in row.places}
+        async with Attackers(groups, arena.target(victims, lasts, seed)) as attackers:
+            await _calm(arena, row, pair)
+            await _under(arena, row, pair, attackers, seconds)
         await _back(arena, row, pair)
     return row
 
@@ -170,13 +179,10 @@ async def _under(
     row: Row,
     pair: dict[str, Honest],
     attackers: Attackers,
-    attacks: list[type[Attack]],
     seconds: float,
-    seed: int,
 ) -> None:
     victim = arena.nodes[row.victims[0]]
-    presses = any(attack.presses_storage for attack in attacks)
-    lasts = seconds + (PRESSURE_EXTRA_S if presses else 0)
+    story = STORIES.get(row.name)
     costs: dict[str, Cost] = {}
     health: list[tuple[float, int]] = []
     named = Named()
@@ -191,7 +197,7 @@ async def _under(
     tasks = [asyncio.create_task(work) for work in watches]
     began, cpu, log = time.monotonic(), arena.cpu_s(victim), arena.log_bytes(victim)
     try:
-        attackers.begin(arena.target(row.victims, lasts, seed).encode())
+        attackers.begin()
         await asyncio.sleep(RAMP_S)
         end = began + seconds
         found = await asyncio.gather(
@@ -200,10 +206,8 @@ async def _under(
         took = time.monotonic() - began
         row.cpu_share = round((arena.cpu_s(victim) - cpu) / took, 2)
         row.log_bytes_per_s = round((arena.log_bytes(victim) - log) / took)
-        if presses:
-            row.facts["large transactions taken"] = await arena.press_storage(row.places[-1])
-        if any(attack.restarts_member for attack in attacks):
-            row.facts["seconds until a restarted validator has peers"] = await _rejoin(arena)
+        if story is not None:
+            row.facts = await story.during(arena, row.places)
         row.tallies = await attackers.tallies()
     finally:
         for task in tasks:
@@ -232,20 +236,6 @@ def _fill(
         if status != 200:
             row.health_bad[str(status)] = row.health_bad.get(str(status), 0) + 1
     row.rss_mib = {org: cost.rss_mib for org, cost in costs.items() if cost.rss_mib}
-
-
-async def _rejoin(arena: Arena) -> float | None:
-    """Restart the member's validator; return the seconds until it has a peer, None after 60."""
-    node = arena.nodes[MEMBER]
-    await node.stop()
-    node.spawn()
-    began = time.monotonic()
-    while time.monotonic() - began < 60:
-        info = await arena.ask(MEMBER, "getNodeInfo")
-        if info is not None and info["peers"] > 0:
-            return round(time.monotonic() - began, 2)
-        await asyncio.sleep(0.05)
-    return None
 
 
 async def _back(arena: Arena, row: Row, pair: dict[str, Honest]) -> None:

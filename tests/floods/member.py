@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import ClassVar
 
 from chain.ledger.genesis import Genesis
@@ -19,6 +18,8 @@ class MemberFlood(Attack):
     who = "member"
     bound = "1 connection a victim at a time; what the victim does not read is not sent"
     must_be_named = True
+    with_others = False
+    """A node keeps one connection a key: floods of one member would only throw each other out."""
     per_second: ClassVar[float | None] = None
     """Bursts; None: as fast as the connection takes them."""
     again_s: ClassVar[float] = RECONNECT_S
@@ -28,17 +29,10 @@ class MemberFlood(Attack):
         raise NotImplementedError
 
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
-        self.random = target.random(self.name)
-        self.prepare(target)
         genesis = target.load_genesis()
         await asyncio.gather(
             *[self._at(org, target, genesis, clock, tally) for org in target.victims[: self.victims_max]]
         )
-
-    def prepare(self, target: Target) -> None:
-        """Make what all bursts share."""
-
-    random: random.Random
 
     async def _at(self, org: str, target: Target, genesis: Genesis, clock: Clock, tally: Tally) -> None:
         while not clock.over:

@@ -71,11 +71,11 @@ class TxIds(MemberFlood):
     sends = "TX_IDS of 4,096 random ids"
 
     def prepare(self, target: Target) -> None:
-        del target
+        source = target.random(self.name)
         self._frames = [
             encode_frame(
                 Kind.TX_IDS,
-                encode(TransactionIds(tuple(self.random.randbytes(32) for _ in range(IDS_PER_FRAME_MAX)))),
+                encode(TransactionIds(tuple(source.randbytes(32) for _ in range(IDS_PER_FRAME_MAX)))),
             )
             for _ in range(POOL)
         ]

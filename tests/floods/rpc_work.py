@@ -20,6 +20,8 @@ from tests.floods.http import (
 from tests.floods.target import Clock, Tally, Target, connect, hang_up
 
 PIPELINED = 1_000
+SERVED = ("101", "200")
+"""Beginnings of the status of an answer that a foreign page could read or use."""
 
 
 class LargeArguments(Attack):
@@ -30,15 +32,16 @@ class LargeArguments(Attack):
     sends = "`call` with 8 MB of [] as arguments, again when answered"
     bound = "2 connections"
 
-    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+    def prepare(self, target: Target) -> None:
         view = call("call", contract="orgs", method="has", args={"a": "LISTS"})
         body = json.dumps(view).replace('"LISTS"', "[" + "[]," * 2_700_000 + "[]]").encode()
-        request = post(body, target.rpc[target.victim])
+        self._request = post(body, target.rpc[target.victim])
 
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while True:
-                writer.write(request)
-                tally.count(len(request))
+                writer.write(self._request)
+                tally.count(len(self._request))
                 await writer.drain()
                 tally.answer(await read_one(reader))
 
@@ -170,8 +173,6 @@ class ForeignPages(Attack):
     sends = "WebSockets and POSTs with a foreign Origin, and with a foreign Host (DNS rebinding)"
     bound = "1 connection at a time, 5 a second"
 
-    served: tuple[str, ...] = ("101", "200")
-
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         where, body = target.rpc[target.victim], [call("getPeers")]
         port = where.rpartition(":")[2]
@@ -181,6 +182,7 @@ class ForeignPages(Attack):
             "POST, Origin": rpc(where, body, Origin="http://evil.example", Content_Type="text/plain"),
             "POST, Host": rpc(f"evil.example:{port}", body),
         }
+        served: set[str] = set()
         async for number in clock.ticks(5):
             what, request = list(requests.items())[number % len(requests)]
             streams = await connect(target, where, tally)
@@ -190,5 +192,8 @@ class ForeignPages(Attack):
             writer.write(request)
             tally.count(len(request))
             status = await skip_head(reader)
-            tally.answer(f"{what}: {'SERVED' if status.startswith(self.served) else 'refused'} ({status})")
+            tally.answer(f"{what}: {status}")
+            if status.startswith(SERVED) and what not in served:
+                served.add(what)
+                tally.missed.append(f"served a foreign page: {what} ({status})")
             await hang_up(writer)

@@ -19,7 +19,6 @@ class SilentConnections(Attack):
     sends = "nothing; a validator is restarted meanwhile and must find its peers"
     bound = "200 connections a node, again when closed"
     victims_max = 3
-    restarts_member = True
 
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         async def one(where: str, number: int) -> None:
@@ -59,10 +58,12 @@ class MalformedLeaves(Attack):
     sends = "TLS handshakes with the member's key in seven kinds of malformed certificates"
     bound = "4 connections at once"
 
-    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+    def prepare(self, target: Target) -> None:
         accepted = [node_key(target.load_genesis(), target.victim)]
-        contexts = [leaf_context(target.key("member"), accepted, kind) for kind in LEAVES]
-        await asyncio.gather(*[self._one(target, clock, tally, contexts) for _ in range(4)])
+        self._contexts = [leaf_context(target.key("member"), accepted, kind) for kind in LEAVES]
+
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+        await asyncio.gather(*[self._one(target, clock, tally, self._contexts) for _ in range(4)])
 
     @staticmethod
     async def _one(target: Target, clock: Clock, tally: Tally, contexts: list[ssl.SSLContext]) -> None:

@@ -51,7 +51,7 @@ class Target:
     finals: tuple[str, ...]
     """Ids of transactions that every node holds in blocks."""
     source: str
-    """Loopback address that the attacker connects from; the honest client has another."""
+    """Loopback address that the attack connects from; the attacker's process gives each its own."""
     seconds: float
     seed: int
 
@@ -99,6 +99,8 @@ class Tally:
     closed: int = 0
     """Connections that the other side ended later."""
     first_closed_s: float | None = None
+    missed: list[str] = field(default_factory=list)
+    """What the victim let pass and must not."""
     answers: Counter[str] = field(default_factory=Counter)
     """What the other side said: HTTP status lines, reasons of a BYE."""
 
