@@ -20,9 +20,10 @@ import uvloop
 from chain.api.console import console
 from chain.primitives.errors import AssentError
 from tests.floods.arena import found_arena
+from tests.floods.attackers import ROOT
 from tests.floods.catalogue import ALL, ATTACKS
 from tests.floods.judge import HEADER, broken, line, misses
-from tests.floods.measure import ROOT, Row, measure
+from tests.floods.measure import Row, measure
 from tests.floods.stories import stop_agents
 
 ASK_S = 5.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,11 +235,10 @@ class Arena:
 
 def found_arena(folder: Path, base_port: int, session: aiohttp.ClientSession) -> Arena:
     """Make the consortium's folder; nothing runs yet. Nodes will have the usual descriptor limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, hard), hard))
     consortium = create_consortium(folder / "c", ORGS, ORGS[:3], base_port, "floods")
     nodes = {}
     for org in consortium.orgs:
         config, files = load_node_config(org.node_config)
-        nodes[org.name] = NodeProcess(org.name, org, f"http://{config.rpc.listen}", files.data_dir)
+        url = f"http://{config.rpc.listen}"
+        nodes[org.name] = NodeProcess(org.name, org, url, files.data_dir, descriptors=DESCRIPTORS)
     return Arena(consortium, load_genesis(consortium.genesis), nodes, session)

@@ -17,12 +17,10 @@ import uvloop
 
 from tests.floods.attack import Attack
 from tests.floods.catalogue import ATTACKS
-from tests.floods.target import Clock, Tally, Target, raise_descriptor_limit
+from tests.floods.target import GRACE_S, Clock, Tally, Target, raise_descriptor_limit
 
 SOURCE_FIRST = 66
 """Attackers connect from 127.0.0.66 on; honest clients from 127.0.0.1."""
-GRACE_S = 20.0
-"""An attack that goes on so long after its end is broken off."""
 
 
 async def attack(attacks: list[Attack], target: Target) -> dict[str, Any]:
@@ -45,7 +43,7 @@ async def attack(attacks: list[Attack], target: Target) -> dict[str, Any]:
 
 
 def _own(made: Attack, target: Target) -> Target:
-    """Give each attack an address of its own: bounds an address must not make attackers hold one another up."""
+    """Give each attack an address of its own: what bounds one must not spare the victim another."""
     return dataclasses.replace(target, source=f"127.0.0.{SOURCE_FIRST + list(ATTACKS).index(made.name)}")
 
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from chain.primitives.keyfile import load_key
 from tests.floods.arena import MEMBER, ORGS, Arena, Cost
 from tests.floods.attack import Attack
-from tests.floods.attacker import GRACE_S
+from tests.floods.attackers import Attackers
 from tests.floods.honest import Honest, cut, watch_health, watch_sockets
 from tests.floods.naming import Named, watch_name
 from tests.floods.stories import STORIES
-from tests.floods.target import FloodsFailed, Target
 
-ROOT = Path(__file__).parents[2]
 CALM_PROBES = 30
 """At each of two places: 60 in all."""
 RAMP_S = 1.0
@@ -77,55 +72,6 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """Return the record."""
         return asdict(self)
-
-
-class Attackers:
-    """The processes that attack; each prepares everything first and begins when told."""
-
-    def __init__(self, groups: list[list[str]], target: Target) -> None:
-        self._groups, self._target = [group for group in groups if group], target
-        self._running: list[asyncio.subprocess.Process] = []
-
-    async def __aenter__(self) -> Attackers:
-        for names in self._groups:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.floods.attacker", *names,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=2**24,
-            )  # fmt: skip
-            self._running.append(process)
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(self._target.encode().encode() + b"\n")
-        for names, process in zip(self._groups, self._running, strict=True):
-            assert process.stdout is not None
-            if (await process.stdout.readline()).strip() != b"ready":
-                raise FloodsFailed(f"the attacker of {names} did not start")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for process in self._running:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-    def begin(self) -> None:
-        """Let all of them attack."""
-        for process in self._running:
-            assert process.stdin is not None
-            process.stdin.write(b"go\n")
-
-    async def tallies(self) -> dict[str, Any]:
-        """End them; return what they report."""
-        found: dict[str, Any] = {}
-        for process in self._running:
-            assert process.stdin is not None
-            process.stdin.close()
-            assert process.stdout is not None
-            line = await asyncio.wait_for(process.stdout.readline(), 3 * GRACE_S)
-            if not line:
-                raise FloodsFailed("an attacker ended without a report")
-            found |= json.loads(line)
-        return found
 
 
 async def measure(arena: Arena, name: str, attacks: list[type[Attack]], seconds: float, seed: int) -> Row:

@@ -31,6 +31,8 @@ class FloodsFailed(AssentError):
 RECONNECT_S = 0.5
 """An attacker that lost a connection waits so long; the attacks that reconnect on purpose do not."""
 CONNECT_MAX_S = 10.0
+GRACE_S = 20.0
+"""An attack that goes on so long after its end is broken off."""
 REASONS_MAX = 32
 """Different answers that one attack reports."""
 
