@@ -53,10 +53,13 @@ async def _one(made: Attack, target: Target, tally: Tally) -> None:
 
 
 def _line() -> str:
-    """Read one line and nothing beyond it: what follows is for the event loop."""
+    """Read one line and nothing beyond it, which is for the event loop; end when whoever started us is gone."""
     text = bytearray()
     while not text.endswith(b"\n"):
-        text += os.read(sys.stdin.fileno(), 1)
+        byte = os.read(sys.stdin.fileno(), 1)
+        if not byte:
+            sys.exit(1)
+        text += byte
     return text.decode()
 
 

@@ -31,7 +31,7 @@ def chosen(*, with_key: bool) -> list[type[Attack]]:
 
 
 async def flood(campaign: Campaign, source: random.Random) -> None:
-    """Attack until no more transactions are sent; an attack that the kit could not carry out fails the campaign."""
+    """Attack until no more transactions are sent; raise TortureFailed when the kit itself fails."""
     attacks = chosen(with_key=campaign.liar is not None)
     while not campaign.load.stopping:
         await asyncio.sleep(source.uniform(*GAP_S))
