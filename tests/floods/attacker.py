@@ -53,7 +53,7 @@ async def _one(made: Attack, target: Target, tally: Tally) -> None:
 
 
 def _line() -> str:
-    """Read one line and nothing beyond it, which is for the event loop; end when whoever started us is gone."""
+    """Read one line and nothing beyond it; end when whoever started this process is gone."""
     text = bytearray()
     while not text.endswith(b"\n"):
         byte = os.read(sys.stdin.fileno(), 1)

@@ -21,25 +21,32 @@ class Attackers:
         self._running: list[asyncio.subprocess.Process] = []
 
     async def __aenter__(self) -> Attackers:
-        for names in self._groups:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.floods.attacker", *names,
-                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=2**24,
-            )  # fmt: skip
-            self._running.append(process)
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(self._target.encode().encode() + b"\n")
-        for names, process in zip(self._groups, self._running, strict=True):
-            assert process.stdout is not None
-            if (await process.stdout.readline()).strip() != b"ready":
-                raise FloodsFailed(f"the attacker of {names} did not start")
+        try:
+            for names in self._groups:
+                self._running.append(await self._start(names))
+            for names, process in zip(self._groups, self._running, strict=True):
+                assert process.stdout is not None
+                if (await process.stdout.readline()).strip() != b"ready":
+                    raise FloodsFailed(f"the attacker of {names} did not start")
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
+
+    async def _start(self, names: list[str]) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.floods.attacker", *names,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=2**24,
+        )  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(self._target.encode().encode() + b"\n")
+        return process
 
     async def __aexit__(self, *_: object) -> None:
         for process in self._running:
             if process.returncode is None:
                 process.kill()
+        for process in self._running:
             await process.wait()
 
     def begin(self) -> None:

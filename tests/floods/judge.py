@@ -12,8 +12,8 @@ NAMED_MAX_S = 10.0
 HEALTH_P95_MS = 1_000.0
 SOCKETS_REFUSED_MAX = 0.1
 HEADER = (
-    "                      calm ms    under ms  ratio   RSS CPU  log named closed back",
-    "attack                p50/p95     p50/p95          MiB   % kB/s     s           s",
+    "                   calm ms    under ms    ratio  RSS CPU   log named closed back",
+    "attack             p50/p95     p50/p95           MiB   %  kB/s     s           s",
 )
 
 
@@ -61,9 +61,9 @@ def line(row: Row) -> str:
     back = "never" if row.back_s is None else f"{row.back_s:.1f}"
     mark = "!" if misses(row) else " "
     return (
-        f"{row.name:<19}{calm[0]:>4.0f}/{calm[1]:<5.0f}{under[0]:>5.0f}/{under[1]:<6.0f}"
-        f"{row.ratio:>6.1f}{max(row.rss_mib.values(), default=0):>6.0f}{100 * row.cpu_share:>4.0f}"
-        f"{row.log_bytes_per_s / 1000:>5.1f}{named:>6}{closed:>7}{back:>5}{mark}"
+        f"{row.name:<18} {calm[0]:>3.0f}/{calm[1]:<4.0f}{under[0]:>6.0f}/{under[1]:<5.0f}"
+        f"{row.ratio:>7.1f}{max(row.rss_mib.values(), default=0):>5.0f}{100 * row.cpu_share:>4.0f}"
+        f"{row.log_bytes_per_s / 1000:>6.1f}{named:>6}{closed:>6}{back:>6}{mark}"
     )
 
 

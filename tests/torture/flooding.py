@@ -33,8 +33,10 @@ def chosen(*, with_key: bool) -> list[type[Attack]]:
 async def flood(campaign: Campaign, source: random.Random) -> None:
     """Attack until no more transactions are sent; raise TortureFailed when the kit itself fails."""
     attacks = chosen(with_key=campaign.liar is not None)
-    while not campaign.load.stopping:
+    while True:
         await asyncio.sleep(source.uniform(*GAP_S))
+        if campaign.load.stopping:
+            return
         attack, seconds = source.choice(attacks), round(source.uniform(*FLOOD_S), 1)
         victims = [node.name for node in source.sample(campaign.honest, len(campaign.honest))]
         target = _target(campaign, victims[: attack.victims_max], seconds, source.randrange(2**32))
