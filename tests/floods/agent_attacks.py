@@ -9,11 +9,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import AssentError
 from privcompute.engine import Round
-from privcompute.errors import PeerFault, PeerTimeout
-from privcompute.link import HEADER, Links, channel_tag
+from privcompute.errors import PeerTimeout
+from privcompute.link import HEADER, channel_tag
 from privcompute.listener import Hello, PeerListener
-from privcompute.transport import connect_peers
+from privcompute.transport import Links, connect_peers
 from tests.floods.attack import Attack
 from tests.floods.leaves import LEAVES, context_of, fresh_leaf, leaf_context
 from tests.floods.target import RECONNECT_S, Clock, Tally, Target, connect, hang_up
@@ -124,19 +125,19 @@ class AgentSilence(Attack):
 
 
 class AgentDrip(Attack):
-    """A party of a job that sends a byte a second of a megabyte (both parties are in this process)."""
+    """A party of a job that sends a byte a second of a message (both parties are in this process)."""
 
     name = "agent-drip"
     port = "agent"
     who = "participant"
-    sends = "the header of a frame of 1 MB, then a byte a second, where idling is bounded by 2 s"
+    sends = "the header of a frame of 256 kB, then a byte a second, where idling is bounded by 2 s"
     bound = "1 connection"
     with_others = False
 
     IDLE_S = 2.0
     ENDED_S = 7.0
     """A party that waits for a whole message must have given up by then."""
-    SIZE = 1_048_576
+    SIZE = 262_144
 
     async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
         del target
@@ -154,7 +155,7 @@ class AgentDrip(Attack):
 
     def _exchange(
         self, pool: ThreadPoolExecutor, clock: Clock, tally: Tally
-    ) -> tuple[float, PeerFault | None]:
+    ) -> tuple[float, AssentError | None]:
         keys = [PrivateKey.generate() for _ in range(2)]
         listeners = [PeerListener("127.0.0.1", 0, key, [k.public for k in keys]) for key in keys]
         peers = {i: (*listener.address, keys[i].public) for i, listener in enumerate(listeners)}
@@ -168,10 +169,10 @@ class AgentDrip(Attack):
         links = party(0)
         dripping = pool.submit(self._drip, hostile.result(10), job, clock, tally)
         began = time.monotonic()
-        error: PeerFault | None = None
+        error: AssentError | None = None
         try:
             links.exchange(Round({}, {1: self.SIZE}), 0)
-        except PeerFault as fault:
+        except AssentError as fault:
             error = fault
         took = time.monotonic() - began
         links.close()

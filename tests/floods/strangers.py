@@ -57,6 +57,7 @@ class MalformedLeaves(Attack):
     who = "member"
     sends = "TLS handshakes with the member's key in seven kinds of malformed certificates"
     bound = "4 connections at once"
+    must_be_named = True
 
     def prepare(self, target: Target) -> None:
         accepted = [node_key(target.load_genesis(), target.victim)]
