@@ -129,7 +129,9 @@ class Arena:
             info = await self.ask(org, "getNodeInfo")
             if info is not None and info["peers"] >= peers:
                 return
-            if not self.nodes[org].running or time.monotonic() > deadline:
+            if not self.nodes[org].running:
+                raise FloodsFailed(f"{org} ended while starting:\n{self.nodes[org].tail()}")
+            if time.monotonic() > deadline:
                 raise FloodsFailed(f"{org} is not ready after {READY_S:.0f} s:\n{self.nodes[org].tail()}")
             await asyncio.sleep(0.1)
 

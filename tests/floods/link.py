@@ -44,6 +44,8 @@ class HostileLink:
         """The victim's reason for closing."""
         self.lost = asyncio.Event()
         self.greeted = asyncio.Event()
+        self.told = asyncio.Event()
+        """Set once the victim said where it stands."""
         self._listening = asyncio.create_task(self._listen())
 
     @property
@@ -54,7 +56,7 @@ class HostileLink:
     @property
     def epoch(self) -> int:
         """First height of the epoch that the victim is in, as it says."""
-        return self.status.epoch if self.status else 1
+        return self.status.epoch if self.status else 0
 
     @property
     def view(self) -> int:
@@ -96,6 +98,7 @@ class HostileLink:
         finally:
             self.lost.set()
             self.greeted.set()
+            self.told.set()
 
     def _hear(self, kind: Kind, body: bytes) -> None:
         if kind is Kind.HELLO:
@@ -109,6 +112,7 @@ class HostileLink:
                 message = decode_message(body)
                 if isinstance(message, Status):
                     self.status = message
+                    self.told.set()
                 found = message.certificate if isinstance(message, Status) else message
                 if isinstance(found, Certificate) and found.height > self.height:
                     self.certificate = found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import ClassVar
 
 from chain.ledger.genesis import Genesis
 from tests.floods.attack import Attack
 from tests.floods.link import HostileLink, open_link
 from tests.floods.target import RECONNECT_S, Clock, Tally, Target
+
+TOLD_MAX_S = 2.0
 
 
 class MemberFlood(Attack):
@@ -22,6 +25,8 @@ class MemberFlood(Attack):
     """A node keeps one connection a key: floods of one member would only throw each other out."""
     per_second: ClassVar[float | None] = None
     """Bursts; None: as fast as the connection takes them."""
+    listens_first: ClassVar[bool] = False
+    """Whether its frames make sense only once the victim has said where it stands."""
     again_s: ClassVar[float] = RECONNECT_S
 
     def burst(self, link: HostileLink, number: int) -> tuple[bytes, int]:
@@ -41,6 +46,10 @@ class MemberFlood(Attack):
                 await clock.sleep(self.again_s)
                 continue
             try:
+                if self.listens_first:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(min(TOLD_MAX_S, clock.left_s)):
+                            await link.told.wait()
                 await self._flood(link, clock, tally)
                 if link.closed:
                     tally.close(link.farewell or "closed without a word")

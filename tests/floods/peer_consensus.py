@@ -32,7 +32,13 @@ def frame(message: Message) -> bytes:
     return encode_frame(Kind.CONSENSUS, encode(message))
 
 
-class Statuses(MemberFlood):
+class ConsensusFlood(MemberFlood):
+    """Messages about the view and the heights that the victim is at."""
+
+    listens_first = True
+
+
+class Statuses(ConsensusFlood):
     """Accounts of a standpoint that changes all the time."""
 
     name = "statuses"
@@ -49,7 +55,7 @@ class Statuses(MemberFlood):
         return frame(sign(said, link.key, link.genesis.chain_id)), 1
 
 
-class ViewChanges(MemberFlood):
+class ViewChanges(ConsensusFlood):
     """Votes to leave one view after another."""
 
     name = "view-changes"
@@ -61,7 +67,7 @@ class ViewChanges(MemberFlood):
         return frame(sign(said, link.key, link.genesis.chain_id)), 1
 
 
-class FuturePrepares(MemberFlood):
+class FuturePrepares(ConsensusFlood):
     """Votes in views to come, each against the one before."""
 
     name = "future-prepares"
@@ -74,7 +80,7 @@ class FuturePrepares(MemberFlood):
         return frame(sign(said, link.key, link.genesis.chain_id)), 1
 
 
-class LargeProposals(MemberFlood):
+class LargeProposals(ConsensusFlood):
     """Proposals of half a megabyte, in views that the member would lead."""
 
     name = "large-proposals"
@@ -92,7 +98,7 @@ class LargeProposals(MemberFlood):
         return frame(Proposal(sign(claim, link.key, link.genesis.chain_id), payload)), 1
 
 
-class ConflictingCheckpoints(MemberFlood):
+class ConflictingCheckpoints(ConsensusFlood):
     """Two checkpoints of one height, which convict whoever signed them."""
 
     name = "two-checkpoints"

@@ -27,6 +27,7 @@ class Everything(MemberFlood):
     name = "everything"
     sends = "the bursts of " + ", ".join(part.name for part in PARTS) + " in turn, to three nodes"
     victims_max = 3
+    listens_first = True
     with_others = True
 
     def prepare(self, target: Target) -> None:
