@@ -162,8 +162,9 @@ class AgentDrip(Attack):
         deadline, job = time.monotonic() + clock.left_s, os.urandom(32)
 
         def party(me: int) -> Links:
-            idle = {"idle_timeout_s": self.IDLE_S} if me == 0 else {}
-            return connect_peers(job, me, peers, keys[me], listeners[me], deadline, **idle)
+            return connect_peers(
+                job, me, peers, keys[me], listeners[me], deadline, idle_timeout_s=self.IDLE_S
+            )
 
         hostile = pool.submit(party, 1)
         links = party(0)

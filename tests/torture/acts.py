@@ -94,7 +94,7 @@ class Acts:
         self.say(f"the wire {a}–{b} is whole again")
 
     async def _split(self, fault: Fault) -> None:
-        others = [node.name for node in self.nodes if node.name not in fault.nodes]
+        others = [node.name for node in self.campaign.nodes if node.name not in fault.nodes]
         self.say(f"split {', '.join(fault.nodes)} | {', '.join(others)} for {fault.seconds} s")
         across = [self.campaign.wires.between(a, b) for a in fault.nodes for b in others]
         await self._hold(across, fault.seconds, cut=fault.share < 0.5, silent=fault.share >= 0.5)

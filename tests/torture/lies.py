@@ -27,7 +27,6 @@ from consensus.messages import (
     NewView,
     Prepare,
     Prepared,
-    PrePrepare,
     Proposal,
     ViewChange,
     certificate_height,
@@ -205,6 +204,7 @@ class Liar:
     def _contradiction(self, message: Any) -> list[Said]:
         if getattr(message, "sender", b"") != self._key.public or self._chance.random() > 0.2:
             return []
+        other: Any = None
         if isinstance(message, Prepare | Commit):
             other = dataclasses.replace(message, payload_digest=self._chance.randbytes(32))
         elif isinstance(message, Checkpoint):
@@ -240,7 +240,7 @@ class Liar:
 
     def _newest_view(self) -> tuple[int, int]:
         """Return (epoch, view) of the newest view change heard of."""
-        return max(self._memory.view_changes, default=(1, 0))
+        return max(self._memory.view_changes, default=(0, 0))
 
     def _false_view_change(self) -> ViewChange:
         """Leave for a later view, with an old certificate and only some of what was prepared."""
@@ -257,7 +257,7 @@ class Liar:
             if within and self._chance.random() < 0.6:
                 shown[item.height] = item
         said = ViewChange(epoch, view, base, tuple(shown.values()), self._key.public, UNSIGNED)
-        return self._signed(said)
+        return sign(said, self._key, self._genesis.chain_id)
 
     def _two_new_views(self, peers: Sequence[bytes]) -> list[tuple[bytes, Any]]:
         """Lead a view that is ours with two different quorums of view changes, each genuine in itself."""
@@ -279,12 +279,10 @@ class Liar:
         ):
             return None
         said = NewView(epoch, view, changes, choose_reproposals(changes), self._key.public, UNSIGNED)
-        return self._signed(said)
+        return sign(said, self._key, self._genesis.chain_id)
 
     def _signed(self, message: Any) -> Any:
-        if isinstance(message, PrePrepare) or hasattr(message, "signature"):
-            return sign(message, self._key, self._genesis.chain_id)
-        return message
+        return sign(message, self._key, self._genesis.chain_id)
 
 
 def _read(body: bytes) -> Any:
