@@ -7,7 +7,9 @@ import os
 
 from chain.network.frame import Kind, encode_frame
 from chain.primitives.codec import encode
+from chain.primitives.leadership import primary
 from consensus.messages import (
+    NONCE_BYTES,
     PAYLOAD_BYTES_MAX,
     UNSIGNED,
     Checkpoint,
@@ -15,7 +17,6 @@ from consensus.messages import (
     Prepare,
     PrePrepare,
     Proposal,
-    Status,
     ViewChange,
     payload_digest,
     sign,
@@ -39,19 +40,18 @@ class ConsensusFlood(MemberFlood):
 
 
 class Statuses(ConsensusFlood):
-    """Accounts of a standpoint that changes all the time."""
+    """Accounts of a standpoint that changes all the time: the victim's own words, in another mouth."""
 
     name = "statuses"
-    sends = "STATUS, each with another standpoint and a valid signature"
+    sends = "STATUS, each with another standpoint, a fresh question and a valid signature"
 
     def burst(self, link: HostileLink, number: int) -> tuple[bytes, int]:
-        said = Status(
-            link.epoch, link.view, True, link.certificate, number, (), (), True, link.key.public, UNSIGNED
-        )
-        if link.status is not None:  # the victim's own words, in our mouth
-            said = dataclasses.replace(
-                link.status, delivered=number, asks=True, sender=link.key.public, signature=UNSIGNED
-            )
+        if link.status is None:
+            return b"", 0
+        said = dataclasses.replace(
+            link.status, delivered=number, asks=os.urandom(NONCE_BYTES), sender=link.key.public,
+            signature=UNSIGNED,
+        )  # fmt: skip
         return frame(sign(said, link.key, link.genesis.chain_id)), 1
 
 
@@ -87,12 +87,11 @@ class LargeProposals(ConsensusFlood):
     sends = "PROPOSAL of 500 kB in views to come whose primary the member is"
 
     def burst(self, link: HostileLink, number: int) -> tuple[bytes, int]:
-        height = link.height + 1 + number % AHEAD
-        rotation = link.genesis.limits.rotation
-        voters = [item.public_key for item in link.genesis.validators]
-        own, count = voters.index(link.key.public), len(voters)
-        turn = (own - height // rotation) % count
-        view = turn + count * (1 + link.view // count + number // AHEAD)
+        height, rotation = link.height + 1 + number % AHEAD, link.genesis.limits.rotation
+        voters = tuple([item.public_key for item in link.genesis.validators])
+        view = link.view + 1 + len(voters) * (number // AHEAD)
+        while primary(voters, view, height, rotation) != link.key.public:
+            view += 1
         payload = os.urandom(PAYLOAD_BYTES_MAX - 1_024)
         claim = PrePrepare(view, height, payload_digest(payload), link.key.public, UNSIGNED)
         return frame(Proposal(sign(claim, link.key, link.genesis.chain_id), payload)), 1

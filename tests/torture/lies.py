@@ -20,6 +20,7 @@ from chain.primitives.certificate import Certificate, quorum
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
+from chain.primitives.leadership import primary
 from consensus.messages import (
     UNSIGNED,
     Checkpoint,
@@ -274,9 +275,7 @@ class Liar:
         base = self._chance.choice([None, *[item.certificate for item in chosen]])
         changes = tuple(sorted([*chosen, self._change(epoch, view, base)], key=lambda item: item.sender))
         above = base_height(changes) + 1
-        if self._voters[(view + above // self._genesis.limits.rotation) % len(self._voters)] != (
-            self._key.public
-        ):
+        if primary(self._voters, view, above, self._genesis.limits.rotation) != self._key.public:
             return None
         said = NewView(epoch, view, changes, choose_reproposals(changes), self._key.public, UNSIGNED)
         return sign(said, self._key, self._genesis.chain_id)
