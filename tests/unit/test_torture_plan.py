@@ -84,7 +84,7 @@ def said(liar: Liar, peer: PrivateKey, message: Message) -> list[tuple[float, Me
 
 def proposal(genesis: Genesis) -> Proposal:
     ids = (bytes(32), bytes([1] * 32))
-    payload = encode(Batch(1, 0, KEYS[0].public, 5, ids))
+    payload = encode(Batch(1, 0, 0, KEYS[0].public, 5, ids))
     claim = PrePrepare(0, 1, payload_digest(payload), KEYS[0].public, UNSIGNED)
     return Proposal(sign(claim, KEYS[0], genesis.chain_id), payload)
 
