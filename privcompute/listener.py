@@ -225,11 +225,12 @@ class PeerListener:
 
     def _accept(self, now: float) -> None:
         try:
-            raw, (host, port) = self._server.accept()
+            raw, address = self._server.accept()
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 self._rest(now, error)
             return
+        host, port = address[:2]
         try:
             if not self._rates.allow(host, now):
                 self._turned_away += 1
