@@ -143,7 +143,7 @@ class Verifier:
         for item in message.prepared:
             if item.view >= message.view:
                 raise MessageInvalid(f"view change to {message.view}: prepared in view {item.view}")
-            self._prepared(item)
+            self.prepared(item)
 
     def _check_epoch(self, message: ViewChange | NewView, heights: Sequence[int]) -> None:
         """Raise unless these heights, ascending, all belong to the epoch that the message names."""
@@ -155,7 +155,8 @@ class Verifier:
     def _in_window(self, base: int, height: int) -> bool:
         return base < height <= base + self._rules.window
 
-    def _prepared(self, item: Prepared) -> None:
+    def prepared(self, item: Prepared) -> None:
+        """Raise MessageInvalid or SignatureInvalid unless exactly a quorum prepared this slot."""
         signers = [signer for signer, _ in item.signatures]
         where = f"prepared certificate of view {item.view}, height {item.height}"
         if signers != sorted(set(signers)):

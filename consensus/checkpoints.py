@@ -97,7 +97,8 @@ def _diverged(state: State, certificate: Certificate, ours: bytes) -> bool:
         return False
     state.halt(
         f"height {certificate.height} executed to {ours.hex()[:16]} here, but a quorum certified "
-        f"{certificate.header_hash.hex()[:16]}: this ledger diverged; rebuild it from its blocks"
+        f"{certificate.header_hash.hex()[:16]}: this ledger diverged; if the validators skipped transactions "
+        "there, see docs/skip.md, else compare versions and rebuild it from its blocks"
     )
     return True
 

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Annotated, TypeVar
 
 from chain.primitives.certificate import VALIDATORS_MAX, Certificate, checkpoint_digest
+from chain.primitives.certificate import payload_digest as payload_digest
 from chain.primitives.codec import U64, Bound, Hash, PublicKey, Signature, decode_any, encode, record, tag_of
 from chain.primitives.crypto import Signer, digest
 from consensus.rules import WINDOW_MAX
@@ -190,11 +191,6 @@ def decode_message(data: bytes) -> Message:
     """Read one consensus message of at most MESSAGE_BYTES_MAX; raise DecodeError otherwise."""
     message: Message = decode_any(MESSAGES, data)
     return message
-
-
-def payload_digest(payload: bytes) -> bytes:
-    """Return the digest by which votes name a payload."""
-    return digest("assent/payload", payload)
 
 
 GAP_DIGEST = payload_digest(GAP)

@@ -13,6 +13,7 @@ import click
 
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, REJECTED, Outcome
+from chain.primitives.files import read_bounded
 from contracts import tracebacks
 from contracts.check import CheckReport, check_source, parse_arguments, run_outcome, verdict_of
 from contracts.language.limits import DEFAULT_GAS, SOURCE_BYTES_MAX
@@ -112,6 +113,9 @@ def _traceback(outcome: Outcome, call: str, file: Path, source: str) -> str:
 
 def _read(file: Path) -> str:
     """Return the text of a contract file; a file beyond the bound or not UTF-8 is refused as a source is."""
-    with file.open("rb") as handle:
-        data = handle.read(SOURCE_BYTES_MAX + 1)
-    return data.decode("utf-8", "surrogateescape")
+    try:
+        return read_bounded(file, SOURCE_BYTES_MAX).decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise click.ClickException(
+            f"{file}: cannot be read ({error.strerror}); name a contract file"
+        ) from None

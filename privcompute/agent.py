@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,6 +24,7 @@ from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
 from chain.primitives.values import decode_value
@@ -33,13 +35,18 @@ from privcompute.evidence import EvidenceLog
 from privcompute.job_steps import Parts, now_ms
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
-from privcompute.listener import PeerListener
+from privcompute.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 from privcompute.results import ResultStore, write_private
 
 JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")
+CURSOR_BYTES_MAX = 4_096
 PROPOSED_EVENT = "JobProposed"
 OPEN_JOBS_MAX = 10_000
+DESCRIPTORS_PER_JOB = 9
+"""Links to seven peers, and the two ends of the pipe that stops the worker."""
+DESCRIPTORS_BESIDE = 256
+"""For files, the node's connections and the libraries."""
 
 log = logging.getLogger("assent.agent")
 
@@ -61,7 +68,7 @@ class Agent:
         self._cursor = _read_cursor(parts.files.cursor)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until cancelled. Raises ListenerFailed when the port has died."""
         for job in self._parts.jobs.unfinished():
             self._begin(job)
         resumed = f", {len(self._jobs)} unfinished jobs" if self._jobs else ""
@@ -73,14 +80,24 @@ class Agent:
             self._cursor,
             resumed,
         )
+        listening = asyncio.wrap_future(self._parts.listener.ended)
+        following = asyncio.create_task(self._follow())
         try:
-            async for entry in self._client.follow(contract="jobs", from_height=self._cursor):
-                self._on_event(entry)
-                self._advance(entry.height)
+            await asyncio.wait({listening, following}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (listening, following):
+                if ended.done():
+                    ended.result()  # an agent that nobody can reach must not look as if it ran
         finally:
+            listening.cancel()
+            following.cancel()
             for task in self._running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(listening, following, *self._running, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        async for entry in self._client.follow(contract="jobs", from_height=self._cursor):
+            self._on_event(entry)
+            self._advance(entry.height)
 
     def _on_event(self, entry: EventEntry) -> None:
         for subject in entry.event.subjects:
@@ -91,18 +108,20 @@ class Agent:
             if known is not None:
                 known.poke()
             elif entry.event.name == PROPOSED_EVENT and self._is_ours(entry):
-                self._begin(named[1])
+                self._begin(named[1], _proposer(entry))
 
     def _is_ours(self, entry: EventEntry) -> bool:
         fields = decode_value(entry.event.fields, max_bytes=RESULT_BYTES_MAX)
         return isinstance(fields, dict) and self._parts.org in fields.get("participants", ())
 
-    def _begin(self, job: str) -> None:
+    def _begin(self, job: str, initiator: str = "") -> None:
         if len(self._jobs) >= OPEN_JOBS_MAX:
             log.error("job %s: ignored, %d jobs are open already", job[:8], OPEN_JOBS_MAX)
             return
-        task = JobTask(self._parts, job)
-        if len(self._jobs) >= self._parts.config.policy.max_waiting_jobs:
+        task = JobTask(self._parts, job, initiator)
+        policy = self._parts.config.policy
+        of_one = sum(other.initiator == initiator != "" for other in self._jobs.values())
+        if len(self._jobs) >= policy.max_waiting_jobs or of_one >= policy.max_jobs_per_organisation:
             task.refuse_as_busy()
         self._jobs[job] = task
         running = asyncio.create_task(self._work(job, task), name=f"job {job[:8]}")
@@ -133,11 +152,41 @@ class Agent:
         self._parts.listener.accept_keys(keys - {self._parts.key.public})
 
 
+def _proposer(entry: EventEntry) -> str:
+    """Return the organisation that a proposal is by; "" when its event does not say."""
+    return next((text[4:] for text in entry.event.subjects if text.startswith("org:")), "")
+
+
+def descriptor_parts(config: AgentConfig) -> dict[str, int]:
+    """Return what needs how many open files, from the bounds that this agent keeps."""
+    return {
+        "connections that have not proved a key": OPENINGS_MAX,
+        "connections that no job has claimed": PENDING_MAX,
+        "jobs (policy.max_waiting_jobs)": DESCRIPTORS_PER_JOB * config.policy.max_waiting_jobs,
+        "files, the node and libraries": DESCRIPTORS_BESIDE,
+    }
+
+
+def reserve_descriptors(parts: dict[str, int]) -> None:
+    """Raise the soft limit on open files to the sum of the parts, or refuse to start (ConfigError)."""
+    needed = sum(parts.values())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        what = ", ".join(f"{number} for {name}" for name, number in parts.items())
+        raise ConfigError(
+            f"open files: this process may have {hard}, but {needed} are needed ({what}); raise the"
+            " hard limit (ulimit -Hn, LimitNOFILE of a systemd unit), or lower policy.max_waiting_jobs"
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        log.info("open files: limit raised from %d to %d", soft, needed)
+
+
 def _read_cursor(path: Path) -> int:
     """Return the height to follow from; 0 when nothing usable is written down (reading twice is harmless)."""
     try:
-        return max(0, int(json.loads(path.read_bytes())["height"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return max(0, int(json.loads(read_bounded(path, CURSOR_BYTES_MAX))["height"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 
@@ -221,4 +270,5 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    reserve_descriptors(descriptor_parts(config))
     asyncio.run(_until_told(config, files))

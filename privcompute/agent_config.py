@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import pydantic
 
 from chain.primitives.settings import Address, Section, load_toml, within
-from privcompute.sources import COLUMNS_MAX, Column, ColumnType, Sensitivity, Source
+from privcompute.datasets import ID_PATTERN
+from privcompute.sources import COLUMNS_MAX, ROWS_MAX, Column, ColumnType, Sensitivity, Source
 
 DATASETS_MAX = 1_000
-Id = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+JOBS_MAX = 1_000
+Id = Annotated[str, pydantic.Field(pattern=rf"^{ID_PATTERN}$")]
 
 
 class Files(Section):
@@ -26,7 +28,6 @@ class Peers(Section):
     """The TLS 1.3 port for other organisations' agents; only keys registered on chain are admitted."""
 
     listen: Address = "127.0.0.1:30400"
-    connect_timeout_ms: Annotated[int, within(100, 600_000, "milliseconds")] = 20_000
 
 
 class Policy(Section):
@@ -41,7 +42,16 @@ class Policy(Section):
 
     It must be shorter than the time that jobs allow for the reveal, else they expire.
     """
-    max_waiting_jobs: Annotated[int, within(1, 10_000, "jobs")] = 32
+    max_waiting_jobs: Annotated[int, within(1, JOBS_MAX, "jobs")] = 32
+    max_jobs_per_organisation: Annotated[int, within(1, JOBS_MAX, "jobs")] = 8
+    """Of one organisation's proposals at once: no member fills all places."""
+    job_time_max_ms: Annotated[int, within(1_000, 2_592_000_000, "milliseconds")] = 3_600_000
+    """Longest time that a job may take here to compute, from its turn on, and again to release its result.
+
+    The deadlines of a job (up to 30 days each) bound it as well; whichever comes first ends it.
+    """
+    max_party_rows: Annotated[int, within(1, ROWS_MAX, "rows")] = 1_000_000
+    """Most rows that another party may bring to a join: each costs this agent up to 300 bytes of memory."""
 
 
 class ColumnConfig(Section):

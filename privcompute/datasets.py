@@ -6,21 +6,31 @@ The record is written before the registration is sent, so that a registered root
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from chain.primitives.errors import AssentError
+from chain.primitives.files import read_bounded
 from privcompute.commitments import SEED_BYTES, RowCommitment, commit_rows
 from privcompute.results import write_private
 from privcompute.sources import SENSITIVITIES, TYPES, Column, Source, Table, infer_columns, read_table
 
 RECORD_BYTES_MAX = 1_048_576
+ID_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
+"""What the system contracts take as an id."""
 
 
 class DatasetError(AssentError):
     """A dataset whose local record or data do not match what is registered: the text says what to do."""
 
     code = "dataset"
+
+
+class DatasetIdInvalid(AssentError):
+    """A dataset id that the ledger would refuse, and that must never become part of a path."""
+
+    code = "dataset_id"
 
 
 class DatasetChanged(DatasetError):
@@ -49,6 +59,16 @@ class OpenedDataset:
     table: Table
     rows: list[bytes]
     commitment: RowCommitment
+
+
+def check_dataset_id(dataset: str) -> str:
+    """Return the id of a dataset unchanged; raise DatasetIdInvalid saying what is allowed."""
+    if re.fullmatch(ID_PATTERN, dataset) is None:
+        raise DatasetIdInvalid(
+            f"dataset {dataset[:80]!r}: not an id; use 1 to 64 of a-z, 0-9, '.', '_' and '-', the first of"
+            " them a letter or a digit"
+        )
+    return dataset
 
 
 def prepare(
@@ -85,6 +105,7 @@ class DatasetStore:
         self.folder = folder
 
     def _path(self, dataset: str, version: int) -> Path:
+        check_dataset_id(dataset)
         return self.folder / f"{dataset}@{version}.json"
 
     def save(self, local: LocalDataset) -> None:
@@ -105,7 +126,7 @@ class DatasetStore:
         """Read a record; raise DatasetError when this agent never registered that version."""
         path = self._path(dataset, version)
         try:
-            content = json.loads(path.read_bytes()[:RECORD_BYTES_MAX])
+            content = json.loads(read_bounded(path, RECORD_BYTES_MAX))
             columns = tuple(Column(name, kind, level) for name, kind, level in content["columns"])
             source = Source(Path(content["path"]), columns, content["table"])
             local = LocalDataset(

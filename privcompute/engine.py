@@ -40,8 +40,8 @@ __all__ = [
     "stack",
 ]
 
-MESSAGE_BYTES_MAX = 1 << 30
-"""No single message of a protocol is longer (1 GiB)."""
+OPEN_MESSAGE_BYTES_MAX = 1 << 20
+"""A message whose sender alone knows its length is no longer (1 MiB)."""
 
 T = TypeVar("T")
 Message = bytes | bytearray | memoryview | NDArray[Any]
@@ -65,7 +65,7 @@ Steps = Generator[Round | Mapping[int, Message], Received, T]
 
 `received = yield Round(send={1: a}, receive={2: 800})` sends `a` to party 1 and waits for exactly 800
 bytes from party 2. The short form `received = yield {1: a, 2: b}` sends both and waits for one message,
-of any length up to MESSAGE_BYTES_MAX, from each party named. Every party of a protocol makes the same
+of any length up to OPEN_MESSAGE_BYTES_MAX, from each party named. Every party of a protocol makes the same
 number of yields. Received bytes are read-only views; anything malformed in them is the peer's fault.
 """
 
@@ -80,7 +80,7 @@ def as_round(step: Round | Mapping[int, Message]) -> Round:
     """Return a yielded step in its long form."""
     if isinstance(step, Round):
         return step
-    return Round(step, dict.fromkeys(step, MESSAGE_BYTES_MAX), exact=False)
+    return Round(step, dict.fromkeys(step, OPEN_MESSAGE_BYTES_MAX), exact=False)
 
 
 class Engine(Protocol):

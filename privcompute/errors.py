@@ -46,10 +46,40 @@ class PeerMisbehaved(PeerFault):
     code = "mpc_peer_misbehaved"
 
 
+class PeerTooLarge(PeerFault):
+    """A peer that brings more than this owner takes (agent.toml): raise the limit, or leave the peer out."""
+
+    code = "mpc_peer_too_large"
+
+
+class PartiesStalled(AssentError):
+    """A wait that ended without showing whose fault it was: nobody is blamed; look at every agent named."""
+
+    code = "mpc_stalled"
+
+
+class TimeOver(AssentError):
+    """A job that took longer than this owner allows it (agent.toml): raise the limit, or ask for less."""
+
+    code = "mpc_time_over"
+
+
+class PortCrowded(AssentError):
+    """A party did not come while connections were turned away, perhaps its own: see the log for whose."""
+
+    code = "mpc_port_crowded"
+
+
 class ListenError(AssentError):
     """An agent address that cannot be listened on: free it or choose another."""
 
     code = "mpc_listen"
+
+
+class ListenerFailed(AssentError):
+    """The agent's port has stopped serving: the agent ends with it, start it again."""
+
+    code = "mpc_listener_failed"
 
 
 class Cancelled(AssentError):

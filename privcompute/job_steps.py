@@ -18,7 +18,7 @@ from privcompute.chain_reader import ChainReader
 from privcompute.commitments import input_commitment
 from privcompute.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
 from privcompute.enforcement import Own, Refusal, check_job
-from privcompute.errors import PeerFault
+from privcompute.errors import PartiesStalled, PeerFault, PeerGone, PortCrowded, TimeOver
 from privcompute.evidence import EvidenceLog
 from privcompute.job_actions import Checked, ComputeDone, ResultCommit, Signed
 from privcompute.job_store import JobStore, StatusBoard
@@ -26,13 +26,15 @@ from privcompute.job_view import REVEALED, JobView, certificate_digest, mismatch
 from privcompute.listener import PeerListener
 from privcompute.programs.base import InputColumn, JobInput, Program
 from privcompute.programs.registry import PROGRAMS
-from privcompute.results import ResultStore, make_result, write_private
+from privcompute.results import ResultStore, job_file, make_result, write_private
 from privcompute.runner import Plan, check_runnable
 
 NONCE_BYTES = 32
 REASON_CHARS_MAX = 128
-AFTER_REVEAL_MS = 60_000
-"""Links outlive the run's deadlines by this, so that the ledger's clock decides, not ours."""
+OTHERS_FIRST_S = 3.0
+"""Long enough for an abort of another agent to be certified and read."""
+GRACE_MS = 60_000
+"""A span outlives the ledger's own deadline by this, so that the ledger's clock decides, not ours."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,17 @@ class Parts:
     def org(self) -> str:
         """The organisation this agent acts for."""
         return self.config.organisation
+
+
+def others_first_s(error: Exception) -> float:
+    """Return how long to wait before a failure is reported: whoever knows better whose it is goes first.
+
+    A party that we caught ourselves is named at once. One whose link broke may have stopped because of a
+    third party, and says so on the ledger. A failure that names nobody waits for all of these.
+    """
+    if isinstance(error, PeerGone):
+        return OTHERS_FIRST_S
+    return 2 * OTHERS_FIRST_S if isinstance(error, PartiesStalled | PortCrowded | TimeOver) else 0.0
 
 
 def now_ms() -> int:
@@ -158,13 +171,11 @@ def fresh_nonce() -> bytes:
 
 
 async def make_plan(parts: Parts, view: JobView, opened: OpenedDataset | None) -> Plan:
-    """Gather what a run needs; the deadlines of the spec bound how long its links may live."""
+    """Gather what a run needs; the spec's deadlines bound its spans, and so does this owner's policy."""
     program = PROGRAMS[view.spec.program]
     inputs, parameters = await program_inputs(parts, view, program)
-    deadlines = view.spec.raw["deadlines"]
-    left_ms = (
-        max(0, view.deadline_ms - now_ms()) + deadlines["reveal"] + deadlines["commit"] + AFTER_REVEAL_MS
-    )
+    policy, release_ms = parts.config.policy, view.spec.raw["deadlines"]["commit"]
+    compute_ms = max(0, view.deadline_ms - now_ms())
     return Plan(
         job=view.id,
         spec=view.spec,
@@ -175,8 +186,10 @@ async def make_plan(parts: Parts, view: JobView, opened: OpenedDataset | None) -
         peers=await parts.reader.peers(view.spec, parts.org),
         dataset=None if opened is None else opened.local.id,
         table=None if opened is None else opened.table,
-        min_joined_rows=parts.config.policy.min_joined_rows if opened is not None else 0,
-        seconds=left_ms / 1_000,
+        min_joined_rows=policy.min_joined_rows if opened is not None else 0,
+        max_party_rows=policy.max_party_rows,
+        compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
+        release_s=min(release_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
     )
 
 
@@ -202,7 +215,7 @@ def keep_join(parts: Parts, job: str, ids: Sequence[str]) -> None:
     """Write down which of our own rows a job matched, in the joint order."""
     if ids:
         content = {"job": job, "ids": list(ids)}
-        write_private(parts.files.joins / f"{job}.json", json.dumps(content).encode())
+        write_private(job_file(parts.files.joins, job), json.dumps(content).encode())
 
 
 def keep_result(parts: Parts, view: JobView, values: Value) -> tuple[ResultCommit, bytes]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from chain.primitives.errors import AssentError
+from chain.primitives.files import read_bounded
 from privcompute.job_actions import Recovered, ResultCommit
-from privcompute.results import write_private
+from privcompute.results import JOB_ID, job_file, write_private
 
 FILE_BYTES_MAX = 1_048_576
 STATUS_FILES_MAX = 1_000
@@ -54,13 +55,14 @@ class JobStore:
 
     def unfinished(self) -> list[str]:
         """Return the ids of jobs that were not finished, in no particular order."""
-        return sorted(path.stem for path in self.folder.glob("*.json")) if self.folder.is_dir() else []
+        names = (path.stem for path in self.folder.glob("*.json"))
+        return sorted(name for name in names if JOB_ID.fullmatch(name))
 
     def load(self, job: str) -> JobFile:
         """Return what is known of a job; a new one is written down at once."""
-        path = self.folder / f"{job}.json"
+        path = job_file(self.folder, job)
         try:
-            file = JobFile(**json.loads(path.read_bytes()[:FILE_BYTES_MAX]))
+            file = JobFile(**json.loads(read_bounded(path, FILE_BYTES_MAX)))
             file.recovered()
         except FileNotFoundError:
             file = JobFile(job)
@@ -80,11 +82,11 @@ class JobStore:
 
     def save(self, file: JobFile) -> None:
         """Write a record durably."""
-        write_private(self.folder / f"{file.job}.json", json.dumps(asdict(file), indent=1).encode())
+        write_private(job_file(self.folder, file.job), json.dumps(asdict(file), indent=1).encode())
 
     def remove(self, job: str) -> None:
         """Forget a finished job."""
-        (self.folder / f"{job}.json").unlink(missing_ok=True)
+        job_file(self.folder, job).unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
@@ -114,7 +116,7 @@ class StatusBoard:
         """Replace a job's status (not synced to disk: it is rebuilt by the next step)."""
         progress.updated_ms = now_ms
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self.folder / f"{progress.job}.json"
+        path = job_file(self.folder, progress.job)
         if not path.exists():
             self._trim()
         partial = path.with_suffix(".partial")
@@ -124,7 +126,7 @@ class StatusBoard:
     def read(self, job: str) -> dict[str, Any] | None:
         """Return a job's status, None when this agent never saw it."""
         try:
-            content = json.loads((self.folder / f"{job}.json").read_bytes()[:FILE_BYTES_MAX])
+            content = json.loads(read_bounded(job_file(self.folder, job), FILE_BYTES_MAX))
         except (OSError, ValueError):
             return None
         return content if isinstance(content, dict) else None

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from chain.primitives.errors import AssentError
@@ -18,7 +19,6 @@ from privcompute import job_steps
 from privcompute.chain_reader import send_until_known
 from privcompute.datasets import OpenedDataset
 from privcompute.enforcement import Refusal
-from privcompute.errors import PeerFault
 from privcompute.job import JobMachine
 from privcompute.job_actions import (
     Action,
@@ -50,8 +50,6 @@ from privcompute.runner import JobRun
 
 TICK_S = 1.0
 QUEUE_MAX = 1_024
-PEER_FAULT_WAIT_S = 3.0
-"""A peer that stopped on purpose gets this long to say why on the ledger before we report it as gone."""
 PROGRESS_EVERY_MS = 250
 
 log = logging.getLogger("assent.agent")
@@ -62,8 +60,8 @@ T = TypeVar("T")
 class JobTask:
     """Everything one agent does for one job; `run` ends when the job is over for us."""
 
-    def __init__(self, parts: Parts, job: str) -> None:
-        """Continue a job that was written down, or begin one."""
+    def __init__(self, parts: Parts, job: str, initiator: str = "") -> None:
+        """Continue a job that was written down, or begin one; `initiator` is who proposed it, if known."""
         self._parts, self.job = parts, job
         try:
             self._file = parts.jobs.load(job)
@@ -77,17 +75,25 @@ class JobTask:
         self._reading = self._read_again = False
         self._opened: OpenedDataset | None = None
         self._run: JobRun | None = None
-        self._worker: asyncio.Task[Any] | None = None
+        self._worker: asyncio.Future[Any] | None = None
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"job-{job[:8]}")
+        """A thread of its own: jobs that wait for their peers must not use up those of the others."""
         self._computed: ComputeDone | None = None
         self._destroyed = ""
         self._holds_slot = False
         self._progress = Progress(job)
         self._refused_busy = False
+        self._initiator = initiator
 
     @property
     def view(self) -> JobView | None:
         """The job as the ledger last showed it."""
         return self._machine.view
+
+    @property
+    def initiator(self) -> str:
+        """The organisation that proposed the job; "" while it is not known."""
+        return self._initiator if self.view is None else self.view.initiator
 
     def poke(self) -> None:
         """Read the job from our node again, soon; several pokes make one read."""
@@ -172,10 +178,8 @@ class JobTask:
             done = await self._step(action, view)
         except Refusal as refusal:
             done = self._refusal(action, refusal)
-        except PeerFault as fault:
-            await asyncio.sleep(PEER_FAULT_WAIT_S)
-            done = Failed(job_steps.reason_of(fault, view), str(fault))
         except AssentError as error:
+            await asyncio.sleep(job_steps.others_first_s(error))
             done = Failed(job_steps.reason_of(error, view), str(error))
         except Exception as error:
             log.exception("job %s: internal error", self.job[:8])
@@ -238,6 +242,13 @@ class JobTask:
         self._post(step="waiting for earlier jobs")
         await self._parts.slot.acquire()
         self._holds_slot = True
+        try:
+            return await self._compute_now(view)
+        finally:
+            if self._worker is None or self._worker.done():
+                self._free_slot()  # what follows waits for others' decisions, which may take days
+
+    async def _compute_now(self, view: JobView) -> ComputeDone:
         if self._opened is None:
             self._opened = await job_steps.read_input(self._parts, view)
         plan = await job_steps.make_plan(self._parts, view, self._opened)
@@ -309,7 +320,7 @@ class JobTask:
     # --- the worker thread ------------------------------------------------------------------------
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
-        worker = asyncio.get_running_loop().create_task(asyncio.to_thread(work))
+        worker = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self._worker = worker
         return await asyncio.shield(worker)
 
@@ -325,6 +336,11 @@ class JobTask:
         if self._run is not None:
             self._run.destroy(reason)
 
+    def _free_slot(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._parts.slot.release()
+
     async def _clean_up(self) -> None:
         """Stop the worker, forget shares, give the slot back; a finished job leaves no file behind."""
         self._destroy("agent stopped")
@@ -335,8 +351,8 @@ class JobTask:
         if self._run is not None:
             self._run.close()
         self._opened = None
-        if self._holds_slot:
-            self._parts.slot.release()
+        self._free_slot()
+        self._threads.shutdown(wait=False)
         if self._machine.finished:
             self._parts.jobs.remove(self.job)
             self._parts.reader.forget(self.job)

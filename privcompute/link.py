@@ -5,8 +5,8 @@ The channel tag is a hash of job, sender and receiver, so a frame of another job
 passes. The header is judged before a byte is allocated for the payload. Each direction keeps a running
 SHA-256 over all its frames; both ends can compare it.
 
-All peers of a round are written to and read from at the same time (non-blocking sockets, one poll), so a
-round cannot deadlock however large its messages are.
+A *notice* is a header alone, of a stage that no job has: "I am here, and wait for another party". It is no
+part of the transcript and changes nothing but whom a timeout names (links.py).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import hashlib
 import os
 import select
 import struct
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from chain.primitives.crypto import digest
-from privcompute.engine import Received, Round, as_bytes
-from privcompute.errors import Cancelled, PeerFault, PeerGone, PeerMisbehaved, PeerTimeout, ProgramFault
+from privcompute.errors import Cancelled, PeerGone, PeerMisbehaved
 from privcompute.tls_stream import TlsStream
 
 HEADER = struct.Struct(">16sIIQ")
 RECORD_BYTES = 16_384
 """The largest TLS record; the header travels in the first one together with payload."""
-IDLE_TIMEOUT_S = 60.0
-"""A peer that makes no progress for this long has timed out."""
+READS_MAX = 4_096
+"""Reads for one step: a payload may come in records of one byte each, and deadlines count meanwhile."""
+NOTICE_STAGE = 2**32 - 1
+NOTICES_MAX = 65_536
+"""Notices that one peer may send in a job: it sends one in a round that lasts half a minute or more."""
 _EMPTY = memoryview(b"")
 
 
@@ -115,6 +115,13 @@ class Link:
         self._header = bytearray(HEADER.size)
         self._filled = 0
         self._payload: memoryview | None = None
+        self._notices = 0
+        self.waits = False
+        """The peer said so after its last frame: it is not the one that keeps everybody."""
+        self.has_more = False
+        """Bytes may wait inside the TLS layer, where no poll sees them: pull again without waiting."""
+        self.charged_s = 0.0
+        """Time that we waited for this peer and can hold against nobody else."""
         self._unhashed_out: list[memoryview] = []
         self._unhashed_in: list[memoryview] = []
 
@@ -155,17 +162,41 @@ class Link:
         except OSError as error:
             raise self._gone(error) from None
 
+    def notify(self) -> None:
+        """Tell the peer that we wait, not for it alone; unless a frame to it is under way."""
+        if not self._outgoing:
+            with contextlib.suppress(OSError):  # a broken link shows where its frames are missed
+                self._stream.write(memoryview(HEADER.pack(self._out.tag, NOTICE_STAGE, 0, 0)))
+                self._stream.flush()
+
+    def hear(self) -> bool:
+        """Take in notices that have arrived; tell whether the header of a frame has. Raises PeerFault."""
+        while self._payload is None:
+            if not self._fill(memoryview(self._header)):
+                return False
+            if HEADER.unpack(self._header) != (self._in.tag, NOTICE_STAGE, 0, 0):
+                return True
+            self._filled, self.waits, self._notices = 0, True, self._notices + 1
+            if self._notices > NOTICES_MAX:
+                raise self._misbehaved(f"more than {NOTICES_MAX} notices")
+        return True
+
+    @property
+    def inside_frame(self) -> bool:
+        """Part of a frame has arrived: the peer has all it needs to send the rest."""
+        return self._payload is not None or self._filled > 0
+
     def pull(self, stage: int, limit: int, exact: bool) -> memoryview | None:
         """Read what has arrived; return the payload when it is whole. Raises PeerGone, PeerMisbehaved."""
         if self._payload is None:
-            if not self._fill(memoryview(self._header)):
+            if not self.hear():
                 return None
             length = self._judge(stage, limit, exact)
             self._filled = 0
             self._payload = memoryview(np.empty(length, dtype=np.uint8).data) if length else _EMPTY
         if not self._fill(self._payload):
             return None
-        payload, self._payload, self._filled = self._payload, None, 0
+        payload, self._payload, self._filled, self.waits = self._payload, None, 0, False
         self._unhashed_in += [memoryview(bytes(self._header)), payload]
         self._in.advance(payload.nbytes)
         return payload.toreadonly()
@@ -184,7 +215,10 @@ class Link:
         self._stream.close()
 
     def _fill(self, view: memoryview) -> bool:
-        while self._filled < view.nbytes:
+        self.has_more = False
+        for _ in range(READS_MAX):
+            if self._filled == view.nbytes:
+                return True
             try:
                 count = self._stream.read_into(view[self._filled :])
             except OSError as error:
@@ -192,7 +226,8 @@ class Link:
             if count == 0:
                 return False
             self._filled += count
-        return True
+        self.has_more = self._filled < view.nbytes
+        return not self.has_more
 
     def _judge(self, stage: int, limit: int, exact: bool) -> int:
         tag, its_stage, sequence, length = HEADER.unpack(self._header)
@@ -217,105 +252,4 @@ class Link:
         return PeerGone(
             self.peer,
             f"the link to party {self.peer} broke ({error}); check its agent, then propose the job anew",
-        )
-
-
-class Links:
-    """All links of one party in one job, and what they carried."""
-
-    def __init__(
-        self,
-        links: Mapping[int, Link],
-        *,
-        deadline: float,
-        cancellation: Cancellation | None = None,
-        idle_timeout_s: float = IDLE_TIMEOUT_S,
-    ) -> None:
-        """Take one link per peer. `deadline` is a `time.monotonic()` value that ends every wait."""
-        self._links = dict(links)
-        self._deadline = deadline
-        self._idle_timeout_s = idle_timeout_s
-        self.cancellation = cancellation or Cancellation()
-        self.rounds = 0
-
-    @property
-    def peers(self) -> tuple[int, ...]:
-        """Indices of the peers, ascending."""
-        return tuple(sorted(self._links))
-
-    @property
-    def sent_bytes(self) -> int:
-        """Bytes sent in frames to all peers, headers included, TLS excluded."""
-        return sum(link.sent_bytes for link in self._links.values())
-
-    def transcripts(self) -> dict[int, Transcript]:
-        """Return the running hashes of every link, by peer."""
-        return {peer: link.transcript() for peer, link in sorted(self._links.items())}
-
-    def channel_hash(self, me: int, peer: int) -> bytes:
-        """Return one hash over both directions of a link: equal at both of its ends."""
-        seen = self._links[peer].transcript()
-        first, second = (seen.sent, seen.received) if me < peer else (seen.received, seen.sent)
-        return digest("assent/mpc-channel-transcript", first, second)
-
-    def exchange(self, step: Round, stage: int) -> Received:
-        """Carry out one round; raise a PeerFault that names the peer, or Cancelled."""
-        self.cancellation.check()
-        unknown = (set(step.send) | set(step.receive)) - set(self._links)
-        if unknown:
-            raise ProgramFault(f"a round with parties {sorted(unknown)}, linked are {list(self.peers)}")
-        self.rounds += bool(step.send or step.receive)
-        sending = self._start(step, stage)
-        waiting = {self._links[peer]: limit for peer, limit in step.receive.items()}
-        received: dict[int, memoryview] = {}
-        idle_since = time.monotonic()
-        while True:
-            sending = [link for link in sending if not link.push()]
-            for link, limit in list(waiting.items()):
-                payload = link.pull(stage, limit, step.exact)
-                if payload is not None:
-                    received[link.peer] = payload
-                    del waiting[link]
-                    idle_since = time.monotonic()
-            if not sending and not waiting:
-                return received
-            idle_since = self._wait(sending, list(waiting), idle_since)
-
-    def close(self) -> None:
-        """Close every link."""
-        for link in self._links.values():
-            link.close()
-
-    def _start(self, step: Round, stage: int) -> list[Link]:
-        sending = []
-        for peer, message in step.send.items():
-            link = self._links[peer]
-            link.begin_send(stage, as_bytes(message))
-            if not link.push():
-                sending.append(link)
-        for peer in {*step.send, *step.receive}:
-            self._links[peer].settle()
-        return sending
-
-    def _wait(self, sending: list[Link], waiting: list[Link], idle_since: float) -> float:
-        poll = select.poll()
-        poll.register(self.cancellation, select.POLLIN)
-        for link in waiting:
-            poll.register(link, select.POLLIN)
-        for link in sending:
-            poll.register(link, select.POLLOUT | (select.POLLIN if link in waiting else 0))
-        now = time.monotonic()
-        remaining = min(self._deadline, idle_since + self._idle_timeout_s) - now
-        events = poll.poll(max(0.0, remaining) * 1000)
-        self.cancellation.check()
-        if not events:
-            raise self._timeout(sending + waiting)
-        return time.monotonic()
-
-    def _timeout(self, late: list[Link]) -> PeerFault:
-        names = sorted({link.peer for link in late})
-        return PeerTimeout(
-            names[0],
-            f"no progress with part{'ies' if len(names) > 1 else 'y'} {', '.join(map(str, names))} in time;"
-            " check agent and network there, then propose the job anew",
         )

@@ -3,10 +3,17 @@
 After the TLS 1.3 handshake, in which both ends prove the Ed25519 key that is registered on chain, the
 dialler sends a 46-byte hello naming the job and the two parties. The connection then waits, for a bounded
 time and in bounded number, until the worker of that job claims it.
+
+Places are charged to the address that a connection comes from until it has proved a key, and to that key
+from then on (places.py). Whatever goes wrong with one connection ends that connection alone; whatever else
+ends the thread ends the agent, by `ended`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import os
 import selectors
 import socket
@@ -15,25 +22,42 @@ import struct
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.tls import peer_key, server_context
-from privcompute.errors import ListenError, PeerTimeout
+from chain.primitives.tls import proven_key, server_context
+from privcompute.errors import ListenerFailed, ListenError, PeerTimeout, PortCrowded
 from privcompute.link import Cancellation
+from privcompute.places import Lines, Places, Rates
 from privcompute.tls_stream import TlsStream
 
 HELLO = struct.Struct(">10sHBB32s")
 MAGIC = b"assent-mpc"
 VERSION = 1
-OPENINGS_MAX = 64
-"""Connections in handshake at once; beyond it the oldest is dropped."""
-PENDING_MAX = 64
-"""Connections that no job has claimed yet; beyond it new ones are dropped."""
-PENDING_PER_KEY_MAX = 8
+OPENINGS_MAX = 256
+"""Connections that have proved no key yet, of all addresses together."""
+OPENINGS_EACH = 128
+"""The same of one address: several agents may share one behind a gateway."""
+OPENINGS_PER_S, OPENINGS_BURST = 100.0, 200.0
+"""Connections taken up of one address: a handshake costs about a millisecond; agents retry once a second."""
+ADDRESSES_MAX = 4_096
+"""Addresses whose rate is remembered (about 100 bytes each)."""
+PENDING_MAX = 256
+"""Connections that no job has claimed yet, of all keys together."""
+PENDING_EACH = 8
+"""The same of one key: an agent dials for one job at a time, the others are what it gave up."""
 OPENING_TIMEOUT_S = 10.0
 PENDING_TIMEOUT_S = 60.0
 TICK_S = 0.2
+REST_S = 1.0
+"""Pause of accepting when the process is out of descriptors or memory."""
+LINES_EACH, LINES_MAX, LINES_WINDOW_S = 3, 20, 60.0
+"""Log lines about dropped connections: of one address and in all, in a window of time."""
+REASON_CHARS_MAX = 200
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+log = logging.getLogger("assent.agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,8 @@ class _Opening:
     """A connection before its hello is complete."""
 
     stream: TlsStream
+    host: str
+    port: int
     deadline: float
     handshaken: bool = False
     hello: bytearray = field(default_factory=lambda: bytearray(HELLO.size))
@@ -81,11 +107,20 @@ class _Opening:
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self.stream.writing else 0)
 
 
+@dataclass(frozen=True, slots=True)
+class _Admission:
+    """Whom a handshake admits: the context holds these keys as its only authorities."""
+
+    context: ssl.SSLContext
+    keys: frozenset[bytes]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
     """A connection that waits for its job."""
 
     stream: TlsStream
+    host: str
     hello: Hello
     key: bytes
     deadline: float
@@ -101,7 +136,7 @@ class PeerListener:
     def __init__(self, host: str, port: int, key: PrivateKey, accepted: Iterable[bytes]) -> None:
         """Listen (port 0: any free one) as `key` for holders of accepted keys. Raises ListenError."""
         self._key = key
-        self._context = _server_context(key, accepted)
+        self._admission = _admit(key, accepted)
         try:
             self._server = socket.create_server((host, port), backlog=OPENINGS_MAX)
         except OSError as error:
@@ -113,20 +148,32 @@ class PeerListener:
         self.address: tuple[str, int] = self._server.getsockname()[:2]
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
-        self._openings: list[_Opening] = []
-        self._pending: list[_Pending] = []
+        self._rests_until: float | None = None
+        self._openings: Places[str, _Opening] = Places(OPENINGS_MAX, OPENINGS_EACH)
+        self._rates: Rates[str] = Rates(OPENINGS_PER_S, OPENINGS_BURST, ADDRESSES_MAX)
+        self._lines: Lines[str] = Lines(LINES_EACH, LINES_MAX, LINES_WINDOW_S)
+        self._turned_away = 0
+        """Connections that lost their place, or got none, before it was known whose they were."""
+        self._pending: Places[bytes, _Pending] = Places(PENDING_MAX, PENDING_EACH)
         self._changed = threading.Condition()
         self._stopped = Cancellation()
         self._selector.register(self._stopped.fileno(), selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._serve, name="peer-listener", daemon=True)
+        self.ended: Future[None] = Future()
+        """Done when the thread has ended: with ListenerFailed, unless `close` ended it."""
+        self.ended.set_running_or_notify_cancel()
+        self._thread = threading.Thread(target=self._run, name="peer-listener", daemon=True)
         self._thread.start()
 
     def accept_keys(self, accepted: Iterable[bytes]) -> None:
         """Replace the set of accepted keys for connections to come."""
-        self._context = _server_context(self._key, accepted)
+        self._admission = _admit(self._key, accepted)
 
     def claim(self, hello: Hello, key: bytes, deadline: float, cancellation: Cancellation) -> TlsStream:
-        """Wait for the connection of that job and party, proven to hold `key`. Raises PeerGone, Cancelled."""
+        """Wait for the connection of that job and party, proven to hold `key`.
+
+        Raises PeerTimeout, PortCrowded, Cancelled, or ListenerFailed.
+        """
+        turned_away = self._turned_away
         with self._changed:
             while True:
                 cancellation.check()
@@ -134,12 +181,10 @@ class PeerListener:
                 if found is not None:
                     self._pending.remove(found)
                     return found.stream
+                if self.ended.done():
+                    self.ended.result()
                 if time.monotonic() >= deadline:
-                    raise PeerTimeout(
-                        hello.sender,
-                        f"party {hello.sender} did not connect in time; check that its agent runs and has"
-                        " accepted the job",
-                    )
+                    raise _absent(hello.sender, self._turned_away - turned_away)
                 self._changed.wait(TICK_S)
 
     def close(self) -> None:
@@ -151,73 +196,140 @@ class PeerListener:
         for stream in [*(o.stream for o in self._openings), *(p.stream for p in self._pending)]:
             stream.close()
 
+    def _run(self) -> None:
+        """Serve until closed; a fault that is no single connection's must not leave a dead port behind."""
+        try:
+            self._serve()
+        except BaseException as error:
+            log.critical("peer port: the listener failed", exc_info=True)
+            self.ended.set_exception(
+                ListenerFailed(
+                    f"agent address {self.address[0]}:{self.address[1]}: the listener failed"
+                    f" ({text_of(error)}), so no other agent can reach this one; its log tells where, start"
+                    " the agent again"
+                )
+            )
+        else:
+            self.ended.set_result(None)
+
     def _serve(self) -> None:
         while True:
             for event, _ in self._selector.select(TICK_S):
                 if event.fileobj is self._server:
-                    self._accept()
+                    self._accept(time.monotonic())
                 elif event.data is None:
                     return
                 else:
                     self._advance(event.data)
             self._expire(time.monotonic())
 
-    def _accept(self) -> None:
+    def _accept(self, now: float) -> None:
         try:
-            raw, _ = self._server.accept()
-        except OSError:
+            raw, address = self._server.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._rest(now, error)
             return
-        if len(self._openings) >= OPENINGS_MAX:
-            self._drop(self._openings[0])
-        stream = TlsStream(raw, self._context, server_side=True)
-        opening = _Opening(stream, time.monotonic() + OPENING_TIMEOUT_S)
-        self._openings.append(opening)
-        self._selector.register(stream, selectors.EVENT_READ, opening)
+        host, port = address[:2]
+        try:
+            if not self._rates.allow(host, now):
+                self._turned_away += 1
+                raise ConnectionRefusedError(f"more than {OPENINGS_PER_S:.0f} connections a second")
+            stream = TlsStream(raw, self._admission.context, server_side=True)
+            opening = _Opening(stream, host, port, now + OPENING_TIMEOUT_S)
+            self._selector.register(stream, selectors.EVENT_READ, opening)
+        except Exception as error:
+            raw.close()
+            self._tell(host, port, text_of(error))
+            return
+        displaced = self._openings.add(host, opening)
+        if displaced is not None:
+            self._turned_away += 1
+            self._drop(displaced, "it gave way: too many connections without a proven key")
+
+    def _rest(self, now: float, error: OSError) -> None:
+        """Leave new connections to the kernel for a while: the socket would stay readable, and we busy."""
+        log.warning("peer port: cannot accept connections (%s); again in %.0f s", _reason(error), REST_S)
+        self._turned_away += 1
+        self._selector.unregister(self._server)
+        self._rests_until = now + REST_S
 
     def _advance(self, opening: _Opening) -> None:
+        """Go on with one connection. Nothing that its bytes can raise may end the thread."""
         if opening not in self._openings:
             return
         try:
             if not opening.advance():
                 self._selector.modify(opening.stream, opening.events(), opening)
                 return
-            key = peer_key(opening.stream.peer_certificate())
-        except OSError:
-            self._drop(opening)
+            key = proven_key(opening.stream.peer_certificate(), self._admission.keys)
+            hello = Hello.decode(bytes(opening.hello))
+            if hello is None:
+                raise ConnectionError(f"no hello of version {VERSION}; update the older agent")
+        except Exception as error:
+            signer = opening.stream.signer()
+            self._drop(opening, f"key {signer[:16]}: {text_of(error)}" if signer else text_of(error))
             return
         self._selector.unregister(opening.stream)
         self._openings.remove(opening)
-        if not self._keep(opening, key):
-            opening.stream.close()
+        self._keep(_Pending(opening.stream, opening.host, hello, key, time.monotonic() + PENDING_TIMEOUT_S))
 
-    def _keep(self, opening: _Opening, key: bytes) -> bool:
+    def _keep(self, pending: _Pending) -> None:
         """Put a connection among the pending, in place of an older one of the same job and party."""
-        hello = Hello.decode(bytes(opening.hello))
-        if hello is None:
-            return False
         with self._changed:
-            for old in [p for p in self._pending if p.hello == hello and p.key == key]:
-                old.stream.close()
-                self._pending.remove(old)
-            of_key = sum(p.key == key for p in self._pending)
-            if len(self._pending) >= PENDING_MAX or of_key >= PENDING_PER_KEY_MAX:
-                return False
-            self._pending.append(_Pending(opening.stream, hello, key, time.monotonic() + PENDING_TIMEOUT_S))
+            for old in self._pending:
+                if old.hello == pending.hello and old.key == pending.key:
+                    self._forget(old)
+            displaced = self._pending.add(pending.key, pending)
+            if displaced is not None:
+                displaced.stream.close()
+                self._tell(displaced.host, None, f"key {displaced.key.hex()[:16]} keeps too many waiting")
             self._changed.notify_all()
-        return True
 
-    def _drop(self, opening: _Opening) -> None:
-        self._selector.unregister(opening.stream)
+    def _forget(self, pending: _Pending) -> None:
+        self._pending.remove(pending)
+        pending.stream.close()
+
+    def _drop(self, opening: _Opening, reason: str) -> None:
+        with contextlib.suppress(KeyError):  # a selector that fails to modify has forgotten it already
+            self._selector.unregister(opening.stream)
         self._openings.remove(opening)
         opening.stream.close()
+        self._tell(opening.host, opening.port, reason)
 
     def _expire(self, now: float) -> None:
-        for opening in [o for o in self._openings if o.deadline <= now]:
-            self._drop(opening)
+        for opening in self._openings:
+            if opening.deadline <= now:
+                self._drop(opening, f"no key proved within {OPENING_TIMEOUT_S:.0f} s")
         with self._changed:
-            for pending in [p for p in self._pending if p.deadline <= now]:
-                pending.stream.close()
-                self._pending.remove(pending)
+            for pending in self._pending:
+                if pending.deadline <= now:
+                    self._forget(pending)
+        if self._rests_until is not None and self._rests_until <= now:
+            self._rests_until = None
+            self._selector.register(self._server, selectors.EVENT_READ)
+        kept_back = self._lines.summary(now)
+        if kept_back is not None:
+            log.warning("peer port: %d more connections dropped, most of them from %s", *kept_back)
+
+    def _tell(self, host: str, port: int | None, reason: str) -> None:
+        """Write why a connection was dropped, unless the log has enough lines about it already."""
+        if self._lines.allow(host, time.monotonic()):
+            shown = host if port is None else f"{host}:{port}"
+            log.warning("peer port: connection from %s dropped: %s", shown, reason)
+
+
+def _absent(party: int, turned_away: int) -> PeerTimeout | PortCrowded:
+    """Name the party that did not come, unless its connections may have been among those turned away."""
+    if turned_away:
+        return PortCrowded(
+            f"party {party} did not connect in time, but {turned_away} connections were turned away"
+            " meanwhile: the log names their addresses; keep them off this port, then propose the job anew"
+        )
+    return PeerTimeout(
+        party,
+        f"party {party} did not connect in time; check that its agent runs and has accepted the job",
+    )
 
 
 def _reason(error: OSError) -> str:
@@ -225,7 +337,14 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
-def _server_context(key: PrivateKey, accepted: Iterable[bytes]) -> ssl.SSLContext:
-    context = server_context(key, accepted)
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, short and on one line: a peer's bytes may be in it."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return "".join(char if char.isprintable() else "?" for char in text[:REASON_CHARS_MAX])
+
+
+def _admit(key: PrivateKey, accepted: Iterable[bytes]) -> _Admission:
+    keys = frozenset(accepted)
+    context = server_context(key, keys)
     context.num_tickets = 0  # links are never resumed; unread tickets would turn a close into a reset
-    return context
+    return _Admission(context, keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,19 @@ import numpy as np
 
 from chain.primitives.crypto import HASH_BYTES
 from chain.primitives.errors import AssentError
+from chain.primitives.files import read_bounded
 from chain.primitives.values import Value
 from privcompute.commitments import result_commitment
 
 RESULT_BYTES_MAX = 268_435_456
+JOB_ID = re.compile(r"[0-9a-f]{64}")
 REAL_KEY = "$real"
+
+
+class JobIdInvalid(AssentError):
+    """A job id that is not 64 hex digits: see `assent job list` for the right one."""
+
+    code = "job_id"
 
 
 class ResultError(AssentError):
@@ -89,7 +98,7 @@ class ResultStore:
 
     def save(self, result: StoredResult) -> Path:
         """Write a result durably and atomically; a second save of the same job replaces it."""
-        path = self.folder / f"{result.job}.json"
+        path = job_file(self.folder, result.job)
         content = {
             "job": result.job,
             "program": result.program,
@@ -104,20 +113,27 @@ class ResultStore:
 
     def load(self, job: str) -> StoredResult | None:
         """Return a job's result, None when this organisation holds none; raise ResultError if damaged."""
-        path = self.folder / f"{job}.json"
+        path = job_file(self.folder, job)
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_bytes()[:RESULT_BYTES_MAX])
+            content = json.loads(read_bounded(path, RESULT_BYTES_MAX))
             salt, stored = bytes.fromhex(content["salt"]), bytes.fromhex(content["hash"])
             names = ("job", "program", "profile", "schema")
             job_id, program, profile, schema = (str(content[name]) for name in names)
             result = make_result(job_id, program, profile, schema, content["values"], salt)
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultError(f"{path}: damaged ({type(error).__name__}); restore it from backup") from None
         if result.hash != stored:
             raise ResultError(f"{path}: the values do not match their hash; restore the file from backup")
         return result
+
+
+def job_file(folder: Path, job: str) -> Path:
+    """Return the path of a job's file; raise JobIdInvalid for what is no job id: it might lead anywhere."""
+    if JOB_ID.fullmatch(job) is None:
+        raise JobIdInvalid(f"job {job[:80]!r}: not a job id; use its 64 hex digits, see: assent job list")
+    return folder / f"{job}.json"
 
 
 def write_private(path: Path, content: bytes) -> None:

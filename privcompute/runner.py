@@ -20,16 +20,17 @@ from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
 from privcompute.enforcement import Refusal
 from privcompute.engine import Engine, Round, Steps
-from privcompute.errors import PeerMisbehaved, ProgramFault
+from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
 from privcompute.job_actions import STAGES_MAX, ComputeDone, StageDone
 from privcompute.job_view import JobSpec, stage_hash
+from privcompute.links import Links
 from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Program, open_outputs
 from privcompute.programs.join import join_spec
-from privcompute.protocols.psi import Matching, match, release
+from privcompute.protocols.psi import ROWS_MAX, Matching, match, release
 from privcompute.protocols.psi import psi as private_join
 from privcompute.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.sources import Table
-from privcompute.transport import Cancellation, Links, Peer, PeerListener, connect_peers, run_party
+from privcompute.transport import Cancellation, Peer, PeerListener, connect_peers, run_party
 
 T = TypeVar("T")
 OnStage = Callable[[StageDone], None]
@@ -42,7 +43,7 @@ PROFILE_PARTIES: Mapping[str, tuple[int, int]] = {"rep3": (3, 3), "dh-psi": (2, 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run needs; all but `me`, `table` and `min_joined_rows` is the same at every party."""
+    """Everything a run needs; all but `me`, `table` and the bounds below it is the same at every party."""
 
     job: str
     spec: JobSpec
@@ -57,8 +58,12 @@ class Plan:
     """The dataset that we bring, None when we own none."""
     table: Table | None = field(repr=False)
     min_joined_rows: int
-    seconds: float
-    """Bound on everything from connecting to the release."""
+    max_party_rows: int
+    """Most rows that we let another party bring."""
+    compute_s: float
+    """Bound on connecting and computing together."""
+    release_s: float
+    """Bound on the release, from its beginning."""
 
     @property
     def job_bytes(self) -> bytes:
@@ -102,14 +107,27 @@ def start_engine(profile: str, me: int, job: bytes) -> Steps[Engine]:
     return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
 
 
-def agree_on_rows(me: int, parties: int, owners: tuple[int, ...], rows: int | None) -> Steps[int]:
-    """Tell every party the number of joined rows and check that all owners say the same."""
+def check_rows(party: int, rows: int, most: int) -> None:
+    """Raise PeerTooLarge when a party says that it brings more rows than we take."""
+    if rows > most:
+        raise PeerTooLarge(
+            party,
+            f"party {party} brings {rows} rows, this agent takes at most {most}; raise policy.max_party_rows"
+            " in agent.toml (up to 300 bytes of memory a row), or ask for a smaller dataset",
+        )
+
+
+def agree_on_rows(
+    me: int, parties: int, owners: tuple[int, ...], rows: int | None, most: int = ROWS_MAX
+) -> Steps[int]:
+    """Tell every party the number of joined rows, at most `most`; check that all owners say the same."""
     others = [party for party in range(parties) if party != me]
     send = dict.fromkeys(others, (rows or 0).to_bytes(COUNT_BYTES, "big")) if me in owners else {}
     received = yield Round(send, {party: COUNT_BYTES for party in owners if party != me})
     for party, message in received.items():
         told = int.from_bytes(message, "big")
         if rows is None:
+            check_rows(party, told, most)
             rows = told
         if told != rows:
             raise PeerMisbehaved(party, f"party {party} counts {told} joined rows, another counts {rows}")
@@ -151,7 +169,7 @@ class JobRun:
             plan.peers,
             self._key,
             self._listener,
-            time.monotonic() + plan.seconds,
+            time.monotonic() + plan.compute_s,
             cancellation=self._cancellation,
         )
         if plan.program.kind == JOIN_KIND:
@@ -165,6 +183,8 @@ class JobRun:
     def release(self) -> Value | None:
         """Send our output shares to the receivers; return the result if we are one of them."""
         is_join = self.plan.program.kind == JOIN_KIND
+        if self._links is not None:
+            self._links.allow_until(time.monotonic() + self.plan.release_s)
         return self._run(self._release_join() if is_join else self._open())
 
     def destroy(self, reason: str) -> None:
@@ -197,9 +217,10 @@ class JobRun:
                 self._identifiers(),
                 random=secrets.token_bytes,
                 progress=self._on_progress,
+                check_size=self._check_size,
             )
             self.matched, rows = matched, len(matched)
-        rows = yield from agree_on_rows(plan.me, plan.parties, plan.owners, rows)
+        rows = yield from self._agree_on_rows(rows)
         self._require_rows(rows)
         return rows
 
@@ -213,6 +234,7 @@ class JobRun:
             self._identifiers(),
             random=secrets.token_bytes,
             progress=self._on_progress,
+            check_size=self._check_size,
         )
 
     def _release_join(self) -> Steps[Value | None]:
@@ -225,7 +247,7 @@ class JobRun:
                 join_spec(plan.job_bytes, plan.inputs), plan.me, self._matching, rows=plan.table.rows
             )
             self.matched, rows = matched, len(matched)
-        rows = yield from agree_on_rows(plan.me, plan.parties, plan.owners, rows)
+        rows = yield from self._agree_on_rows(rows)
         return plan.program.finish({}, {"rows": rows}) if plan.me in plan.receivers else None
 
     def _open(self) -> Steps[Value | None]:
@@ -253,6 +275,13 @@ class JobRun:
         if self.plan.table is None:
             raise ProgramFault("an owner without a table")
         return self.plan.table.ids
+
+    def _check_size(self, party: int, rows: int) -> None:
+        check_rows(party, rows, self.plan.max_party_rows)
+
+    def _agree_on_rows(self, rows: int | None) -> Steps[int]:
+        plan = self.plan
+        return agree_on_rows(plan.me, plan.parties, plan.owners, rows, plan.max_party_rows)
 
     def _require_rows(self, rows: int) -> None:
         least = max(self.plan.min_joined_rows, self.plan.spec.min_group)

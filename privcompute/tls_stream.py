@@ -11,12 +11,16 @@ import select
 import socket
 import ssl
 import time
+from typing import Any
 
 CHUNK_BYTES = 256 * 1024
 """About this much plaintext is encrypted ahead of the socket, and this much ciphertext read at once."""
 OPENING_BYTES = 4 * 1024
 """What is read at once before `widen`: connections of strangers cost little memory."""
 SOCKET_BUFFER_BYTES = 4 << 20
+RECEIVES_MAX = 64
+"""System calls for one step. Bytes that bring neither plaintext nor an end to the handshake (key updates, for
+one) may arrive for ever: the caller must get to look at its deadline in between."""
 
 
 class TlsStream:
@@ -46,14 +50,27 @@ class TlsStream:
         """The peer's certificate in DER, after the handshake."""
         return self._tls.getpeercert(binary_form=True)
 
+    def signer(self) -> str:
+        """The name of who signed the peer's certificate, as OpenSSL reads it: the hex of an accepted key.
+
+        It answers for a connection whose certificate is no good; "" when OpenSSL gives no name.
+        """
+        try:
+            described: dict[str, Any] = self._tls.getpeercert() or {}
+        except (OSError, ValueError):
+            return ""
+        return next((text for part in described.get("issuer", ()) for _, text in part), "")
+
     def handshake(self) -> bool:
         """Go on with the handshake; tell whether it is complete and our part is on its way."""
+        receives = 0
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                if not self.flush() or not self._receive():
+                if not self.flush() or receives == RECEIVES_MAX or not self._receive():
                     return False
+                receives += 1
             except ssl.SSLError:
                 with contextlib.suppress(OSError):
                     self.flush()  # the alert tells the peer why
@@ -85,12 +102,14 @@ class TlsStream:
 
     def read_into(self, view: memoryview) -> int:
         """Read plaintext that has arrived; return the number of bytes (0: nothing yet)."""
+        receives = 0
         while True:
             try:
                 count: int = self._read(view)
             except ssl.SSLWantReadError:
-                if not self._receive():
+                if receives == RECEIVES_MAX or not self._receive():
                     return 0
+                receives += 1
                 continue
             except ssl.SSLZeroReturnError:
                 count = 0

@@ -1,24 +1,29 @@
 """Connections between the agents of a job: one TLS 1.3 link per job and peer.
 
 The party with the higher index dials; the other's listener (listener.py) keeps the connection until the
-job's worker claims it and answers the hello with one of its own.
+job's worker claims it and answers the hello with one of its own. Once a party has all its links it says its
+hello again on each, and computing starts when every peer has: so a party that links with some of the others
+only keeps everybody out, instead of making one of them look late.
 """
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.tls import client_context
+from chain.primitives.tls import client_context, proven_key
 from privcompute.engine import Steps, as_round
-from privcompute.errors import PeerGone, PeerMisbehaved
-from privcompute.link import IDLE_TIMEOUT_S, Cancellation, Link, Links, Transcript
-from privcompute.listener import HELLO, OPENING_TIMEOUT_S, TICK_S, Hello, PeerListener
+from privcompute.errors import PartiesStalled, PeerGone, PeerMisbehaved
+from privcompute.link import Cancellation, Link, Transcript
+from privcompute.links import IDLE_TIMEOUT_S, Links
+from privcompute.listener import HELLO, OPENING_TIMEOUT_S, TICK_S, Hello, PeerListener, text_of
 from privcompute.tls_stream import TlsStream
 
 __all__ = ["Cancellation", "Links", "Peer", "PeerListener", "Transcript", "connect_peers", "run_party"]
@@ -48,20 +53,25 @@ def connect_peers(
     Raises PeerGone, PeerTimeout or PeerMisbehaved naming the party, or Cancelled.
     """
     cancellation = cancellation or Cancellation()
-    links: dict[int, Link] = {}
+    streams: dict[int, TlsStream] = {}
+
+    def connect(party: int, stopped: Cancellation) -> None:
+        if party < me:
+            streams[party] = _dial(Hello(job_id, me, party), peers[party], key, deadline, stopped)
+        else:
+            wanted = Hello(job_id, party, me)
+            streams[party] = listener.claim(wanted, peers[party][2], deadline, stopped)
+            _answer(streams[party], Hello(job_id, me, party))
+
     try:
-        for party in sorted(set(peers) - {me}):
-            if party < me:
-                stream = _dial(Hello(job_id, me, party), peers[party], key, deadline, cancellation)
-            else:
-                wanted = Hello(job_id, party, me)
-                stream = listener.claim(wanted, peers[party][2], deadline, cancellation)
-                _answer(stream, Hello(job_id, me, party))
-            links[party] = Link(stream, job_id, me, party)
+        _at_once(sorted(set(peers) - {me}), connect, cancellation)
+        if len(streams) > 1:
+            _await_everybody(streams, job_id, me, deadline, cancellation)
     except BaseException:
-        for link in links.values():
-            link.close()
+        for stream in streams.values():
+            stream.close()
         raise
+    links = {party: Link(stream, job_id, me, party) for party, stream in streams.items()}
     return Links(links, deadline=deadline, cancellation=cancellation, idle_timeout_s=idle_timeout_s)
 
 
@@ -86,7 +96,67 @@ def _answer(stream: TlsStream, hello: Hello) -> None:
         _send(stream, hello.encode(), time.monotonic() + OPENING_TIMEOUT_S)
     except OSError as error:
         stream.close()
-        raise PeerGone(hello.receiver, f"party {hello.receiver} left while connecting ({error})") from None
+        raise _left(hello.receiver, error) from None
+
+
+def _at_once(
+    parties: Sequence[int], connect: Callable[[int, Cancellation], None], cancellation: Cancellation
+) -> None:
+    """Connect to all peers side by side: one that is not there must not make us look absent to another.
+
+    Raises what failed first; the other attempts are stopped.
+    """
+    stopped = Cancellation()
+    with ThreadPoolExecutor(max(1, len(parties)), thread_name_prefix="connect") as threads:
+        attempts = [threads.submit(connect, party, stopped) for party in parties]
+        try:
+            left = set(attempts)
+            while left:
+                cancellation.check()
+                done, left = wait(left, TICK_S, FIRST_EXCEPTION)
+                for attempt in done:
+                    attempt.result()
+        finally:
+            stopped.cancel("connecting is over")
+
+
+def _await_everybody(
+    streams: Mapping[int, TlsStream], job_id: bytes, me: int, deadline: float, cancellation: Cancellation
+) -> None:
+    """Tell every peer that we have all our links, and wait until every peer has told us the same."""
+    heard = {party: bytearray() for party in streams}
+    for party, stream in streams.items():
+        _answer(stream, Hello(job_id, me, party))
+    while late := [party for party, data in heard.items() if len(data) < HELLO.size]:
+        if time.monotonic() >= deadline:
+            raise PartiesStalled(
+                f"linked with every party, but part{'ies' if len(late) > 1 else 'y'} "
+                f"{', '.join(map(str, late))} did not get all links in time; the reason is on the ledger if"
+                " one of them gave it: propose the job anew"
+            )
+        poll = select.poll()
+        poll.register(cancellation, select.POLLIN)
+        for party in late:
+            poll.register(streams[party], select.POLLIN)
+        poll.poll(min(TICK_S, max(0.0, deadline - time.monotonic())) * 1000)
+        cancellation.check()
+        for party in late:
+            _hear_hello(streams[party], heard[party], Hello(job_id, party, me))
+
+
+def _hear_hello(stream: TlsStream, data: bytearray, expected: Hello) -> None:
+    """Read on towards a peer's hello. Raises PeerGone, or PeerMisbehaved for any other bytes."""
+    part = bytearray(HELLO.size - len(data))
+    try:
+        data += part[: stream.read_into(memoryview(part))]
+    except OSError as error:
+        raise _left(expected.sender, error) from None
+    if len(data) == HELLO.size and Hello.decode(bytes(data)) != expected:
+        raise PeerMisbehaved(expected.sender, f"party {expected.sender} opened our link with another hello")
+
+
+def _left(party: int, error: OSError) -> PeerGone:
+    return PeerGone(party, f"party {party} left while connecting ({error}); check its agent")
 
 
 def _send(stream: TlsStream, data: bytes, deadline: float) -> None:
@@ -106,15 +176,15 @@ def _dial(
     while time.monotonic() < deadline:
         cancellation.check()
         try:
-            return _attempt(hello, (host, port), context, deadline, cancellation)
+            return _attempt(hello, peer, context, deadline, cancellation)
         except ssl.SSLCertVerificationError:
             raise PeerMisbehaved(
                 hello.receiver,
                 f"party {hello.receiver}: the agent at {host}:{port} does not hold the key registered for it;"
                 " check its address on chain",
             ) from None
-        except OSError as error:
-            problem = error
+        except (OSError, UnicodeError, OverflowError) as error:  # the address is the peer's own text
+            problem = text_of(error)
         cancellation.pause(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, greatest)
     raise PeerGone(
@@ -125,18 +195,16 @@ def _dial(
 
 
 def _attempt(
-    hello: Hello,
-    address: tuple[str, int],
-    context: ssl.SSLContext,
-    deadline: float,
-    cancellation: Cancellation,
+    hello: Hello, peer: Peer, context: ssl.SSLContext, deadline: float, cancellation: Cancellation
 ) -> TlsStream:
+    host, port, public = peer
     opening_ends = min(deadline, time.monotonic() + OPENING_TIMEOUT_S)
-    raw = socket.create_connection(address, timeout=max(opening_ends - time.monotonic(), TICK_S))
+    raw = socket.create_connection((host, port), timeout=max(opening_ends - time.monotonic(), TICK_S))
     stream = TlsStream(raw, context, server_side=False)
     try:
         while not stream.handshake():
             stream.wait(opening_ends, write=stream.writing)
+        _check_key(stream, hello.receiver, public)
         _send(stream, hello.encode(), opening_ends)
         answer = _await_answer(stream, deadline, cancellation)
         if answer != Hello(hello.job_id, hello.receiver, hello.sender):
@@ -147,6 +215,17 @@ def _attempt(
         stream.close()
         raise
     return stream
+
+
+def _check_key(stream: TlsStream, party: int, public: bytes) -> None:
+    """Raise PeerMisbehaved unless the peer's certificate proves the registered key and no other."""
+    try:
+        proven_key(stream.peer_certificate(), {public})
+    except Exception as error:  # whatever a parser makes of the peer's bytes
+        raise PeerMisbehaved(
+            party,
+            f"party {party} showed a certificate that does not prove its registered key: {text_of(error)}",
+        ) from None
 
 
 def _await_answer(stream: TlsStream, deadline: float, cancellation: Cancellation) -> Hello | None:

@@ -24,13 +24,15 @@ from chain.api.params import (
     StateRange,
 )
 from chain.api.port import Node, NotFound
-from chain.api.render import block_summary, receipt_json, transaction_json, validator_json
+from chain.api.render import block_summary, decision_json, receipt_json, transaction_json, validator_json
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 from chain.api.state_methods import StateMethods
 from chain.ledger.block import Receipt
+from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.explain import explain
 from chain.ledger.genesis import genesis_to_json
+from chain.ledger.holding import NotHeld
 from chain.ledger.refusals import Refused
 from chain.primitives.codec import encode
 
@@ -47,6 +49,7 @@ def method_table(node: Node) -> Mapping[str, Method]:
             "getHeader": Method(AtHeight, blocks.header),
             "getGenesis": Method(Nothing, blocks.genesis),
             "getSealerList": Method(Nothing, blocks.validators),
+            "getSkipDecision": Method(AtHeight, blocks.skip),
             "getSetChanges": Method(AboveHeight, blocks.set_changes),
             "getObserverList": Method(Nothing, blocks.observers),
             "getConsensusStatus": Method(Nothing, blocks.consensus),
@@ -99,6 +102,18 @@ class _Blocks:
 
     async def header(self, params: AtHeight) -> dict[str, Any]:
         return {"proof": encode(self._ledger.prove.header(params.height)).hex()}
+
+    async def skip(self, params: AtHeight) -> dict[str, Any] | None:
+        """Return the decision that kept transactions of a height from running; None when there was none."""
+        header = self._ledger.read.header(params.height)
+        if header is None:
+            raise self._ledger.read.holding.missing_header(params.height)
+        decision = self._ledger.read.skip(params.height) if header.skip else None
+        if header.skip and decision is None:
+            raise NotHeld(
+                f"skip decision of height {params.height}: this node began above it; ask another node"
+            )
+        return None if decision is None else decision_json(decision) | {"proof": encode(decision).hex()}
 
     async def genesis(self, _: Nothing) -> dict[str, Any]:
         return genesis_to_json(self._ledger.genesis)
@@ -220,6 +235,8 @@ class _Transactions:
             self._require_known(tx_id)
             return None
         shown = receipt_json(receipt) | {"raw": encode(receipt).hex()}
+        if receipt.code == SKIPPED_BY_DECISION and (decision := self._ledger.read.skip(receipt.height)):
+            shown["skip"] = decision_json(decision)
         if params.withProof:
             proof = await asyncio.to_thread(self._ledger.prove.receipt, tx_id)
             shown["proof"] = encode(proof).hex()

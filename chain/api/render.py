@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from chain.ledger.block import EventEntry, Header, Receipt, Transaction, header_hash, transaction_id
+from chain.ledger.block import (
+    EventEntry,
+    Header,
+    Receipt,
+    Skip,
+    SkipDecision,
+    Transaction,
+    header_hash,
+    transaction_id,
+)
 from chain.ledger.genesis import Validator
 from chain.ledger.ledger import Ledger
 from chain.primitives.codec import encode
@@ -28,7 +38,25 @@ def header_json(header: Header) -> dict[str, Any]:
         "receiptsRoot": header.receipts_root.hex(),
         "validatorsHash": header.validators_hash.hex(),
         "protocolVersion": header.protocol_version,
+        "skip": None if header.skip is None else header.skip.hex(),
     }
+
+
+def skip_json(skip: Skip, signatures: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """Return a skip and who signed it."""
+    return {
+        "height": skip.height,
+        "batch": skip.batch.hex(),
+        "attempt": skip.attempt,
+        "transactions": [tx_id.hex() for tx_id in skip.tx_ids],
+        "reason": skip.reason,
+        "signers": [key.hex() for key, _ in signatures],
+    }
+
+
+def decision_json(decision: SkipDecision) -> dict[str, Any]:
+    """Return a decision as `skip_json` does."""
+    return skip_json(decision.skip, decision.signatures)
 
 
 def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
@@ -41,12 +69,14 @@ def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
         return None
     ledger.read.holding.require_blocks(height)
     batch, certificate = ledger.read.batch(height), ledger.read.certificate(height)
+    decision = ledger.read.skip(height) if header.skip else None
     return {
         "height": height,
         "hash": header_hash(header).hex(),
         "header": header_json(header),
         "transactions": [tx_id.hex() for tx_id in (batch.tx_ids if batch else ())],
         "signers": [key.hex() for key, _ in (certificate.signatures if certificate else ())],
+        "skip": None if decision is None else decision_json(decision),
     }
 
 

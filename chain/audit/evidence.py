@@ -84,6 +84,7 @@ class _Gatherer:
         callers = called_contracts(entries, transactions)
         await self._sources([*callers, *_named_contracts(entries, records)], transactions)
         spans = await self._spans()
+        skips = await self._all(self._source.skip, [(height,) for height in self._skipping()])
         return Contents(
             subject=self._subject,
             first=self._first,
@@ -96,8 +97,13 @@ class _Gatherer:
             transactions=tuple(transactions),
             receipts=tuple(receipts),
             states=tuple([self._states[place] for place in sorted(self._states)]),
+            skips=tuple([decision for decision in skips if decision is not None]),
             report="",
         )
+
+    def _skipping(self) -> list[int]:
+        """Return the heights of the package's headers that name a skip decision."""
+        return [height for height, proof in sorted(self._headers.items()) if proof.headers[0].skip]
 
     async def _spans(self) -> tuple[ValidatorSpan, ...]:
         """Return every validator set that a header of the package is certified by or names.

@@ -19,7 +19,7 @@ from chain.audit.records import (
 )
 from chain.audit.report import write_report
 from chain.audit.source import Source
-from chain.ledger.block import EventEntry
+from chain.ledger.block import EventEntry, SkipDecision
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof import HeaderProof
 from chain.primitives.codec import decode, encode
@@ -52,6 +52,7 @@ def encode_package(contents: Contents) -> bytes:
         "transactions": [encode(item) for item in contents.transactions],
         "receipts": [encode(item) for item in contents.receipts],
         "states": [encode(item) for item in contents.states],
+        "skips": [encode(item) for item in contents.skips],
         "report": [contents.report.encode()],
     }
     chain_id = contents.genesis.chain_id
@@ -86,12 +87,13 @@ def read_package(container: Container) -> Reading:
         tuple(records("transactions", lambda raw: decode(TransactionAt, raw))),
         tuple(records("receipts", lambda raw: decode(ReceiptAt, raw))),
         tuple(records("states", lambda raw: decode(StateAt, raw))),
+        tuple(records("skips", lambda raw: decode(SkipDecision, raw))),
     )
     for name, found in (("genesis", genesis), ("history", log), ("report", report)):
         if len(found) != 1:
             reading.faults.append((name, f"{len(found)} readable records, expected 1"))
     if genesis and log:
-        validators, entries, transactions, receipts, states = contents_or_parts
+        validators, entries, transactions, receipts, states, skips = contents_or_parts
         reading.contents = Contents(
             subject=container.manifest.subject,
             first=container.manifest.first,
@@ -104,6 +106,7 @@ def read_package(container: Container) -> Reading:
             transactions=transactions,
             receipts=receipts,
             states=states,
+            skips=skips,
             report=report[0] if report else "",
         )
     return reading

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from chain.ledger.block import EventEntry, Receipt, Transaction
+from chain.ledger.block import EventEntry, Receipt, SkipDecision, Transaction
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof import (
     STATE_KEY_BYTES_MAX,
@@ -32,6 +32,7 @@ PARTS = (
     "transactions",
     "receipts",
     "states",
+    "skips",
     "report",
 )
 """The parts of a package, in the order in which they stand in the file."""
@@ -118,6 +119,8 @@ class Contents:
     transactions: tuple[TransactionAt, ...]
     receipts: tuple[ReceiptAt, ...]
     states: tuple[StateAt, ...]
+    skips: tuple[SkipDecision, ...]
+    """Of every height in `headers` whose header names one."""
     report: str
 
     def set_changes(self) -> tuple[SetChange, ...]:

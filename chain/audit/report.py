@@ -6,6 +6,7 @@ Because it is recomputed from the proofs when the package is verified, its text 
 from __future__ import annotations
 
 from chain.audit.records import Contents, StateAt
+from chain.audit.skips import report_lines
 from chain.audit.text import HEADING, shown, text_lines, utc
 from chain.audit.trail import GENESIS, TrailRow, make_row, org_of
 from chain.ledger import schedule
@@ -26,6 +27,8 @@ PROVES = (
     "Each transaction was ordered and executed where it is shown, under a header that a quorum of the "
     "validators signed.",
     "The records and contract sources shown are the ledger's own at the heights shown.",
+    "A transaction that did not run because no node could execute its block was skipped by a quorum of the "
+    "validators of that height, for the reason shown.",
 )
 CANNOT_PROVE = (
     "Whether data was true. Roots and commitments prove that the same data was used as was committed to, "
@@ -52,11 +55,12 @@ def write_report(contents: Contents) -> str:
         _list("What it cannot prove", CANNOT_PROVE),
         _parties(rows),
         ["History", "", HEADING, *text_lines(rows)] if rows else ["History", "", "No event in this range."],
+        report_lines(contents),
         _records(contents),
         _sources(contents),
         _validators(contents),
     )
-    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
 
 
 def package_rows(contents: Contents) -> list[TrailRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 from chain.audit.source import PAGE_ENTRIES
-from chain.ledger.block import EventEntry, Header
+from chain.ledger.block import EventEntry, Header, SkipDecision
 from chain.ledger.proof import (
     HeaderProof,
     ProvedHistory,
@@ -87,6 +87,11 @@ class RpcSource:
     async def set_changes(self, above: int) -> tuple[SetChange, ...]:
         """Return the validator sets in force from heights above this one."""
         return read_set_changes(await self._client.request("getSetChanges", aboveHeight=above))
+
+    async def skip(self, height: int) -> SkipDecision | None:
+        """Return the skip decision of a height."""
+        answer = await self._client.request("getSkipDecision", height=height)
+        return None if answer is None else _proof(SkipDecision, "getSkipDecision", answer)
 
 
 def read_set_changes(answer: Any) -> tuple[SetChange, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chain.ledger.block import EventEntry, Header
+from chain.ledger.block import EventEntry, Header, SkipDecision
 from chain.ledger.proof import (
     ProvedHistory,
     ProvedReceipt,
@@ -49,6 +49,9 @@ class Source(Protocol):
 
     async def set_changes(self, above: int) -> tuple[SetChange, ...]:
         """Return the validator sets in force from heights above this one; call again above the last."""
+
+    async def skip(self, height: int) -> SkipDecision | None:
+        """Return the skip decision that a height's header names; None when the source has none."""
 
 
 async def follow_sets(source: Source, verifier: Verifier) -> bool:
@@ -109,3 +112,7 @@ class LedgerSource:
     async def set_changes(self, above: int) -> tuple[SetChange, ...]:
         """Return the validator sets in force from heights above this one."""
         return self._prover.set_changes(above)
+
+    async def skip(self, height: int) -> SkipDecision | None:
+        """Return the skip decision of a height."""
+        return self._queries.skip(height)

@@ -14,6 +14,7 @@ from chain.audit.evidence import called_contracts, record_places, source_hashes
 from chain.audit.package import read_package
 from chain.audit.records import Contents, StateAt
 from chain.audit.report import nodes_of_set, write_report
+from chain.audit.skips import check_complete, check_skip
 from chain.audit.trail import org_of, state_value
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import Genesis, load_genesis
@@ -21,6 +22,7 @@ from chain.ledger.proof import ProvedHistory, SetChange, Verifier
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError, ProofInvalid
 from chain.primitives.execution import map_key
+from chain.primitives.files import read_bounded
 
 FAILURES_MAX = 100
 """Failures listed; the rest are only counted."""
@@ -85,10 +87,7 @@ def verify(package: Path, genesis: Path) -> VerificationReport:
     """Verify a file against a genesis file the reader trusts; raise ConfigError for a bad genesis file."""
     trusted = load_genesis(genesis)
     try:
-        size = package.stat().st_size
-        if size > PACKAGE_BYTES_MAX:
-            raise PackageDamaged(f"{package}: {size} bytes, at most {PACKAGE_BYTES_MAX}")
-        data = package.read_bytes()
+        data = read_bounded(package, PACKAGE_BYTES_MAX)
     except OSError as error:
         raise PackageDamaged(f"{package}: cannot be read ({error.strerror}); name an audit package") from None
     return verify_bytes(data, trusted)
@@ -132,13 +131,23 @@ def _verify_contents(contents: Contents, genesis: Genesis, report: VerificationR
         ),
         ("receipts", contents.receipts, lambda item: verifier.check_receipt(contents.proved_receipt(item))),
         ("states", contents.states, lambda item: verifier.check_state(contents.proved_state(item))),
+        ("skips", contents.skips, lambda item: check_skip(contents, verifier, item)),
     )
     for part, items, check in checks:
         for item in items:
             report.check(part, partial(check, item))
+    _check_skips(contents, report)
     _check_links(contents, report)
     if report.ok:
         report.check("report", lambda: _check_report(contents))
+
+
+def _check_skips(contents: Contents, report: VerificationReport) -> None:
+    report.checked["skips"] += 0  # a package without any says so
+    try:
+        check_complete(contents)
+    except ProofInvalid as error:
+        report.fail("skips", str(error))
 
 
 def _history(contents: Contents) -> ProvedHistory:

@@ -144,16 +144,16 @@ def status(folder: Path, as_json: bool) -> None:
         print_table(
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
-    for orgs, why in grouped(nodes):
+    for orgs, why in grouped([*nodes, *agents]):
         console.print(f"{', '.join(orgs)}: {why}")
 
 
-def grouped(nodes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
-    """Return (organisations, why their nodes do not move), those that say the same together."""
+def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
+    """Return (organisations, why their nodes or agents do not work), those that say the same together."""
     found: dict[str, list[str]] = {}
-    for node in nodes:
-        if node["stall"]:
-            found.setdefault(node["stall"], []).append(node["org"])
+    for process in processes:
+        if process["stall"]:
+            found.setdefault(process["stall"], []).append(process["org"])
     return [(orgs, why) for why, orgs in found.items()]
 
 
@@ -165,8 +165,7 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
     shown |= {"org": org.name, "state": "stopped", "url": node_url(org)}
     running = processes.find(org, "node")
     if running is None:
-        start_it = f"assent start {org.path.parent} --org {org.name}"
-        return shown | {"stall": explain_absence(processes.log_tail(org, "node", 10), start_it)}
+        return shown | {"stall": _absence(org, "node")}
     try:
         async with Client(shown["url"], timeout_s=3.0) as client:
             info = await client.request("getNodeInfo")
@@ -176,13 +175,18 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
     return shown | {"state": "running"} | {key: info[key] for key in _SHOWN}
 
 
-def explain_absence(log_end: str, start_it: str) -> str:
-    """Say why a node does not run, from the end of its log, and how to start it."""
+def _absence(org: OrgFolder, process: str) -> str:
+    start_it = f"assent start {org.path.parent} --org {org.name}"
+    return explain_absence(process, processes.log_tail(org, process, 10), start_it)
+
+
+def explain_absence(process: str, log_end: str, start_it: str) -> str:
+    """Say why a node or an agent does not run, from the end of its log, and how to start it."""
     errors = [line for line in log_end.splitlines() if line.startswith("error [")]
     last = log_end.splitlines()[-1] if log_end else ""
     if errors and errors[-1] == last:
-        return f"the node stopped by itself: {last}\n  once that is mended: {start_it}"
-    return f"the node does not run; start it with: {start_it}"
+        return f"the {process} stopped by itself: {last}\n  once that is mended: {start_it}"
+    return f"the {process} does not run; start it with: {start_it}"
 
 
 def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str:
@@ -196,11 +200,13 @@ def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str
 
 
 def _agent_status(org: OrgFolder) -> dict[str, Any]:
-    running = processes.find(org, "agent") is not None
     from privcompute.agent_config import load_agent_config
 
     config, _ = load_agent_config(org.agent_config)
-    return {"org": org.name, "state": "running" if running else "stopped", "listen": config.peers.listen}
+    shown = {"org": org.name, "state": "running", "listen": config.peers.listen, "stall": None}
+    if processes.find(org, "agent") is None:
+        shown |= {"state": "stopped", "stall": _absence(org, "agent")}
+    return shown
 
 
 @click.command()

@@ -28,6 +28,7 @@ from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError, ConfigError
+from chain.primitives.files import read_bounded
 from chain.primitives.values import Value
 from contracts.check import check_source
 from contracts.cli import contract
@@ -107,14 +108,11 @@ def propose(
 
 def _read(file: Path) -> str:
     try:
-        raw = file.read_bytes()
-        source = raw.decode()
+        source = read_bounded(file, SOURCE_BYTES_MAX).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ContractFileError(
             f"{file}: cannot be read as UTF-8 text ({error}); name a contract file"
         ) from None
-    if len(raw) > SOURCE_BYTES_MAX:
-        raise ContractFileError(f"{file}: {len(raw)} bytes, at most {SOURCE_BYTES_MAX}; split the contract")
     report = check_source(source, str(file))
     if report.program is None:
         reasons = "\n".join(item.render(str(file)) for item in report.diagnostics)

@@ -36,13 +36,13 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
     """Make keys and configuration in FOLDER, named after the organisation, and say how it joins."""
     from chain.cli.init import org_ports, write_org  # loads numpy, which the other commands do not need
 
-    load_genesis(genesis)
+    trusted = load_genesis(genesis)
     if ORG_ID.fullmatch(folder.name) is None:
         raise ConfigError(f"{folder}: {folder.name!r} is not an organisation id; use {ORG_ID.pattern}")
     if folder.exists():
         raise LayoutError(f"{folder}: exists already; name another folder, or remove it first")
     beside = folder.parent / "genesis.json"
-    if beside.exists() and beside.read_bytes() != genesis.read_bytes():
+    if beside.exists() and load_genesis(beside) != trusted:
         raise LayoutError(f"{beside}: another genesis than {genesis}; make the folder elsewhere")
     org = OrgFolder(folder)
     (ports,) = org_ports(1, base_port)

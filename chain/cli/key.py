@@ -11,7 +11,8 @@ import click
 from chain.api.console import console, json_option, print_json, reports_errors
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import KeyFileError
-from chain.primitives.keyfile import PASSPHRASE_VARIABLE, load_key, save_key
+from chain.primitives.files import read_bounded
+from chain.primitives.keyfile import FILE_BYTES_MAX, PASSPHRASE_VARIABLE, load_key, save_key
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
@@ -72,8 +73,8 @@ def public_key(text: str, option: str) -> bytes:
 def _public_of(path: Path) -> bytes:
     """Return the public part of a key file without opening a sealed one."""
     try:
-        found = bytes.fromhex(json.loads(path.read_bytes()[:4_096])["public"])
-    except (OSError, ValueError, KeyError, TypeError):
+        found = bytes.fromhex(json.loads(read_bounded(path, FILE_BYTES_MAX))["public"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise KeyFileError(f"{path}: not a key file; name the right one") from None
     if len(found) != 32:
         raise KeyFileError(f"{path}: damaged key file; restore it from backup")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain.primitives.errors import AssentError
+from chain.primitives.files import read_bounded
 
 
 class LayoutError(AssentError):
@@ -72,6 +73,7 @@ class Consortium:
 
 
 MARKER = "consortium.json"
+MARKER_BYTES_MAX = 1_048_576
 
 
 def write_consortium(path: Path, orgs: list[str]) -> Consortium:
@@ -83,8 +85,8 @@ def write_consortium(path: Path, orgs: list[str]) -> Consortium:
 def open_consortium(path: Path) -> Consortium:
     """Read a consortium folder; raise LayoutError when it is none."""
     try:
-        content = json.loads((path / MARKER).read_text())
+        content = json.loads(read_bounded(path / MARKER, MARKER_BYTES_MAX))
         names = [str(name) for name in content["orgs"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise LayoutError(f"{path}: not a consortium folder; create one with: assent init {path}") from None
     return Consortium(path, tuple(OrgFolder(path / name) for name in names))

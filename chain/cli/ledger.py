@@ -220,6 +220,10 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
     header = found["header"]
     rows = [[name, value] for name, value in header.items()]
     rows += [["hash", found["hash"]], ["certified by", "\n".join(found["signers"])]]
+    if (decided := found["skip"]) is not None:
+        count = f"{len(decided['transactions'])} transactions, attempt {decided['attempt']}"
+        rows += [["skipped by decision", count], ["reason", decided["reason"]]]
+        rows += [["decided by", "\n".join(decided["signers"])]]
     print_table(f"block {header['height']}", ["field", "value"], rows)
     print_table(
         f"{len(found['transactions'])} transactions", ["id"], [[item] for item in found["transactions"]]

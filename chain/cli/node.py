@@ -12,6 +12,7 @@ import uvloop
 from chain.api.console import reports_errors
 from chain.cli import nodedata
 from chain.cli.evidence import evidence
+from chain.cli.skip import skip
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.node import Node
@@ -35,10 +36,10 @@ def set_up_logging(level: str) -> None:
 
 @click.group()
 def node() -> None:
-    """Run a node, ask it what it keeps; export, import, rebuild, prune and archive a stopped one's data."""
+    """Run a node, ask it what it keeps, look after a stopped one's data, skip what no node can execute."""
 
 
-for command in (evidence, *nodedata.COMMANDS):
+for command in (evidence, skip, *nodedata.COMMANDS):
     node.add_command(command)
 
 

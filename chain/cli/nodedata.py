@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from chain.api.console import console, json_option, print_json, reports_errors
-from chain.api.render import header_json, receipt_json, transaction_json
+from chain.api.render import decision_json, header_json, receipt_json, transaction_json
 from chain.config import load_node_config
 from chain.ledger.archive import archive_files, write_archive
 from chain.ledger.block import Block, Receipt, header_hash
@@ -81,7 +81,7 @@ class _Progress:
 
 
 @contextlib.contextmanager
-def _store(config: Path, *, create: bool = False) -> Iterator[tuple[LevelStore, Genesis]]:
+def opened_store(config: Path, *, create: bool = False) -> Iterator[tuple[LevelStore, Genesis]]:
     """Open a stopped node's directory; DataLocked says when the node runs."""
     settings, files = load_node_config(config)
     genesis = load_genesis(files.genesis)
@@ -95,13 +95,13 @@ def _store(config: Path, *, create: bool = False) -> Iterator[tuple[LevelStore, 
 
 
 @contextlib.contextmanager
-def _ledger(config: Path, *, create: bool = False) -> Iterator[Ledger]:
-    with _store(config, create=create) as (store, genesis):
+def opened_ledger(config: Path, *, create: bool = False) -> Iterator[Ledger]:
+    with opened_store(config, create=create) as (store, genesis):
         yield Ledger(store, genesis, ContractRuntime())
 
 
 @contextlib.contextmanager
-def _explains_files() -> Iterator[None]:
+def explains_files() -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
@@ -126,7 +126,7 @@ def _report(as_json: bool, facts: dict[str, Any], text: str) -> None:
 @reports_errors
 def export_command(config: Path, first: int | None, last: int | None, output: Path, as_json: bool) -> None:
     """Write certified blocks to a file, with everything that another node needs to check them."""
-    with _ledger(config) as ledger, _explains_files():
+    with opened_ledger(config) as ledger, explains_files():
         low = max(1, ledger.read.holding.now().blocks) if first is None else first
         top = ledger.certified_height if last is None else last
         size = export_blocks(ledger, output, low, top, _Progress("exporting blocks"))
@@ -144,7 +144,7 @@ def export_command(config: Path, first: int | None, last: int | None, output: Pa
 @reports_errors
 def snapshot_command(config: Path, height: int | None, output: Path, as_json: bool) -> None:
     """Write the state of a certified height to a file: a new node can begin from it."""
-    with _ledger(config) as ledger, _explains_files():
+    with opened_ledger(config) as ledger, explains_files():
         at = ledger.certified_height if height is None else height
         size = export_snapshot(ledger, output, at, _Progress("writing chunks of the state"))
         header = ledger.read.header(at)
@@ -174,7 +174,7 @@ def import_command(file: Path, config: Path, as_json: bool) -> None:
     Blocks are executed and compared with their certificates; a state is hashed up to its certified root.
     Both are checked against the genesis, whoever made the file.
     """
-    with _explains_files(), ChainFile(file) as opened, _ledger(config, create=True) as ledger:
+    with explains_files(), ChainFile(file) as opened, opened_ledger(config, create=True) as ledger:
         before = ledger.head.height
         if opened.preamble.holds == SNAPSHOT:
             import_snapshot(ledger, opened, _Progress("importing the state").share)
@@ -202,7 +202,7 @@ def rebuild_command(config: Path, as_json: bool) -> None:
 
     A node without the first blocks begins at the oldest state that it holds, which is hashed again first.
     """
-    with _store(config) as (store, genesis):
+    with opened_store(config) as (store, genesis):
         begin = time.monotonic()
         ledger = Ledger.rebuild(store, genesis, ContractRuntime(), _Progress("executing blocks"))
         head, root = ledger.head, ledger.head_header.state_root
@@ -235,7 +235,7 @@ def prune_command(config: Path, before: int, archive: Path | None, discard: bool
     """
     if (archive is None) == (not discard):
         raise click.UsageError("say where old blocks go: --archive DIR, or --discard")
-    with _ledger(config) as ledger, _explains_files():
+    with opened_ledger(config) as ledger, explains_files():
         first = ledger.read.holding.now().blocks
         check_floor(ledger.store, before)
         if archive is not None:
@@ -274,7 +274,7 @@ def archive_group() -> None:
 @reports_errors
 def archive_write(config: Path, before: int, folder: Path, as_json: bool) -> None:
     """Write the blocks that the node holds below a height to files in FOLDER; nothing is deleted."""
-    with _ledger(config) as ledger, _explains_files():
+    with opened_ledger(config) as ledger, explains_files():
         written = _archive(ledger, before, folder)
     facts = {"folder": str(folder), "files": [path.name for path in written]}
     _report(
@@ -298,7 +298,7 @@ def archive_read(place: Path, height: int | None, tx_id: str | None, config: Pat
     """
     genesis = load_genesis(load_node_config(config)[1].genesis)
     blocks = transactions = 0
-    with _explains_files():
+    with explains_files():
         for path in archive_files(place, height):
             with ChainFile(path) as file:
                 for block, receipts in read_archive(file, genesis):
@@ -340,6 +340,7 @@ def _found(
         "hash": header_hash(block.header).hex(),
         "header": header_json(block.header),
         "signers": [key.hex() for key, _ in block.certificate.signatures],
+        "skip": None if block.skip is None else decision_json(block.skip),
         "transactions": txs,
         "receipts": kept,
     }

@@ -12,9 +12,12 @@ import psutil
 
 from chain.cli.layout import OrgFolder
 from chain.primitives.errors import AssentError
+from chain.primitives.files import open_regular
 
 STOP_WAIT_S = 15.0
 POLL_S = 0.1
+TAIL_BYTES_MAX = 16_777_216
+"""What is read of a log's end: its lines are short, and it may have grown for months."""
 
 
 class ProcessError(AssentError):
@@ -101,7 +104,9 @@ def _gone(org: OrgFolder, process: str) -> bool:
 def log_tail(org: OrgFolder, process: str, lines: int) -> str:
     """Return the last lines of a process's log."""
     try:
-        text = org.log(process).read_text(errors="replace")
+        with open_regular(org.log(process)) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES_MAX))
+            text = file.read(TAIL_BYTES_MAX).decode(errors="replace")
     except OSError:
         return f"({org.log(process)} cannot be read)"
     return "\n".join(text.splitlines()[-lines:])

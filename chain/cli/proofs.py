@@ -11,6 +11,7 @@ from chain.ledger.genesis import Genesis
 from chain.ledger.proof import ProvedState, SetChange, Verifier
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.files import read_bounded
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import decode_value
 
@@ -65,9 +66,8 @@ def _proved(proved: ProvedState, height: int) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-        document = json.loads(raw) if len(raw) <= FILE_BYTES_MAX else None
+        raw = read_bounded(path, FILE_BYTES_MAX)
+        document = json.loads(raw)
     except OSError as error:
         raise ProofFileError(f"{path}: cannot be read ({error.strerror}); name a file of proofs") from None
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from chain.cli.key import public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import VALIDATOR, nodes_of, running_keys
 from chain.cli.rejoin import rejoin
+from chain.primitives.files import read_bounded
 
 EVIDENCE_BYTES_MAX = 60_000
 
@@ -231,11 +232,9 @@ def report(session: Session, first: Path, second: Path, as_json: bool) -> None:
 
 def _message(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path, EVIDENCE_BYTES_MAX)
     except OSError as error:
         raise NotThere(f"{path}: cannot be read ({error.strerror}); name a file with one message") from None
-    if not 0 < len(raw) <= EVIDENCE_BYTES_MAX:
-        raise NotThere(
-            f"{path}: {len(raw)} bytes, expected 1..{EVIDENCE_BYTES_MAX}; name a file with one message"
-        )
+    if not raw:
+        raise NotThere(f"{path}: empty, expected 1..{EVIDENCE_BYTES_MAX} bytes; name a file with one message")
     return raw

@@ -43,6 +43,11 @@ class TrustedSets:
         """What was followed."""
 
     @property
+    def chain_id(self) -> bytes:
+        """The chain whose genesis is trusted."""
+        return self._verifier.chain_id
+
+    @property
     def followed(self) -> int:
         """The height from which the newest set known here is in force; 0 while it is the genesis'."""
         return self._verifier.followed

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chain.ledger.block import Batch, Block, Candidate, batch_root, is_certified
 from chain.ledger.genesis import Limits
+from chain.ledger.skip import check_block_skip
 from chain.primitives.codec import decode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError, DecodeError
@@ -64,11 +67,19 @@ def batch_time(batch: Batch | None, parent_time: int) -> int:
     return max(batch.time if batch else 0, parent_time + 1)
 
 
-def check_block(block: Block, parent_time: int, *, signatures_checked: bool) -> list[Candidate]:
-    """Return a block's transactions if its parts belong to its certified header; raise BlockInvalid.
+def check_block(
+    block: Block,
+    parent_time: int,
+    *,
+    chain_id: bytes,
+    validators: Sequence[bytes],
+    signatures_checked: bool,
+) -> list[Candidate]:
+    """Return a block's transactions if its parts belong to its certified header.
 
-    `parent_time` is that of our own header below, in milliseconds. The certificate covers the header alone:
-    everything else a peer may have swapped.
+    `parent_time` is that of our own header below, in milliseconds; `validators` are those of the block's own
+    height. The certificate covers the header alone: everything else a peer may have swapped. Raises
+    BlockInvalid, and ProofInvalid for its skip decision.
     """
     header, what = block.header, f"block {block.header.height}"
     if not is_certified(block):
@@ -88,6 +99,7 @@ def check_block(block: Block, parent_time: int, *, signatures_checked: bool) -> 
     candidates = [Candidate.of(tx) for tx in block.transactions]
     if tuple(candidate.id for candidate in candidates) != ids:
         raise BlockInvalid(f"{what}: the transactions are not those of the batch")
+    check_block_skip(block, ids, chain_id, validators)
     if not signatures_checked:
         for candidate in candidates:
             if not candidate.signature_holds:

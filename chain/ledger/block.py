@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from chain.primitives.certificate import Certificate
+from chain.primitives.certificate import VALIDATORS_MAX, Certificate
 from chain.primitives.codec import U64, Bound, Hash, Name, PublicKey, Signature, encode, record
 from chain.primitives.crypto import Signer, digest, verify
 from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX, Event
@@ -18,6 +18,8 @@ BATCH_BYTES_MAX = 33_554_432
 VALID_UNTIL_AHEAD_MAX = 600
 ABOVE_MAX = 32
 """Heights that may be executed without a certificate: the largest consensus window."""
+SKIP_REASON_CHARS = 200
+"""A sentence for those who read the ledger later; it travels with every proof of the height."""
 PROTOCOL_VERSION = 1
 
 
@@ -135,6 +137,30 @@ class Header:
     validators_hash: Hash
     """The set that certifies the header W above (W: consensus window), so that headers alone tell sets."""
     protocol_version: U64
+    skip: Hash | None = None
+    """`skip_digest` of the decision that kept transactions of this batch from running; None without one."""
+
+
+@record("skip", max_bytes=BATCH_TXS_MAX * 40 + 2_048)
+class Skip:
+    """Transactions of one ordered batch that shall not run, since no node can execute them."""
+
+    height: U64
+    batch: Hash
+    """`payload_digest` of what consensus ordered at this height."""
+    attempt: U64
+    """0, and one more each time that the decisions before did not suffice."""
+    tx_ids: Annotated[tuple[Hash, ...], Bound(1, BATCH_TXS_MAX)]
+    """Some or all of the batch's, in its order."""
+    reason: Annotated[str, Bound(1, SKIP_REASON_CHARS)]
+
+
+@record("skip-decision", max_bytes=BATCH_TXS_MAX * 40 + 2_048 + VALIDATORS_MAX * 128)
+class SkipDecision:
+    """A skip and who decided it: a quorum of the validators of its height, ordered by public key."""
+
+    skip: Skip
+    signatures: Annotated[tuple[tuple[PublicKey, Signature], ...], Bound(1, VALIDATORS_MAX)]
 
 
 @record("entry", max_bytes=196_608)
@@ -160,6 +186,8 @@ class Block:
     payload: Annotated[bytes, Bound(0, BATCH_TXS_MAX * 40 + 256)]
     """The encoded batch, or b"" for a gap."""
     transactions: Annotated[tuple[Transaction, ...], Bound(0, BATCH_TXS_MAX)]
+    skip: SkipDecision | None = None
+    """The decision that the header names."""
 
 
 def is_certified(block: Block) -> bool:
@@ -175,6 +203,11 @@ def is_certified(block: Block) -> bool:
 def header_hash(header: Header) -> bytes:
     """Return the hash that children and certificates refer to."""
     return digest("assent/header", encode(header))
+
+
+def skip_digest(chain_id: bytes, skip: Skip) -> bytes:
+    """Return the 32 bytes that validators sign to decide a skip, and that its height's header names."""
+    return digest("assent/skip-decision", chain_id, encode(skip))
 
 
 def batch_root(tx_ids: tuple[bytes, ...]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.ledger import rows
-from chain.ledger.block import Batch, Candidate, Header, batch_root, header_hash, receipts_root
+from chain.ledger.block import Batch, Candidate, Header, SkipDecision, batch_root, header_hash, receipts_root
 from chain.ledger.executor import Execution
 from chain.ledger.records import Row
 from chain.ledger.rows import Head
@@ -27,6 +27,8 @@ class Step:
     execution: Execution
     change: StateChange
     head: Head
+    skip: SkipDecision | None = None
+    """The decision that it was executed under."""
 
 
 def make_header(
@@ -39,8 +41,12 @@ def make_header(
     root: Ref | None,
     validators: bytes,
     protocol_version: int,
+    skip: bytes | None = None,
 ) -> Header:
-    """Return the header of an executed batch; a gap has view and base of the header `below`, no proposer."""
+    """Return the header of an executed batch; a gap has view and base of the header `below`, no proposer.
+
+    `skip` is the digest of the decision that it was executed under.
+    """
     seen = batch or below
     return Header(
         height=height,
@@ -54,6 +60,7 @@ def make_header(
         receipts_root=receipts_root(execution.encoded),
         validators_hash=validators,
         protocol_version=protocol_version,
+        skip=skip,
     )
 
 

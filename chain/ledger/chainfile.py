@@ -25,6 +25,7 @@ from chain.ledger.statechunk import StateChunk
 from chain.primitives.codec import U64, Bound, Hash, Name, decode, encode, max_bytes_of, record
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.files import open_regular
 
 MAGIC = b"ASSENTCF"
 VERSION = 1
@@ -157,7 +158,7 @@ class ChainFile:
     def __init__(self, path: Path) -> None:
         """Open it and read the preamble; raise FileDamaged, FileNewer, OSError."""
         self.path = path
-        self._file = path.open("rb")
+        self._file = open_regular(path)
         self._checksum, self._count = bytes(_CHECKSUM_BYTES), 0
         self._place = 0
         try:

@@ -6,8 +6,10 @@ Rules, in the order in which they are applied to each transaction of the batch:
    than the validity window is skipped (TOO_FAR_AHEAD), one that asks for more gas than the limit is
    skipped (GAS_LIMIT);
 2. an id that ran before, in this batch or below it, is skipped (REPLAYED);
-3. one whose gas limit no longer fits into the block's gas is skipped (BLOCK_GAS) and may come again;
-4. everything else runs. What does not end `ok` leaves no writes; its receipt carries one event of ours,
+3. one that a quorum of validators decided to skip, since no node can execute it (`chain.ledger.skip`), is
+   skipped for good (SKIPPED_BY_DECISION); its event `Refused` says the reason, too;
+4. one whose gas limit no longer fits into the block's gas is skipped (BLOCK_GAS) and may come again;
+5. everything else runs. What does not end `ok` leaves no writes; its receipt carries one event of ours,
    `Refused`, under the sender's organisation, so that audit trails show refused attempts.
 
 A skipped transaction has a receipt too, so receipts and batch have the same places. Rule 1 comes first so
@@ -46,12 +48,13 @@ from chain.primitives.values import Value, encode_value
 SKIPPED = "skipped"
 REPLAYED, EXPIRED, TOO_FAR_AHEAD = "REPLAYED", "EXPIRED", "TOO_FAR_AHEAD"
 GAS_LIMIT, BLOCK_GAS = "GAS_LIMIT", "BLOCK_GAS"
+SKIPPED_BY_DECISION = "SKIPPED_BY_DECISION"
 REFUSED = "Refused"
 EVENTS_MAX = 1_024
 CODE_CHARS_MAX = 64
 
 _STATUSES = frozenset({OK, REVERTED, OUT_OF_GAS, LIMIT, REJECTED, SKIPPED})
-_FINAL_SKIPS = frozenset({EXPIRED, GAS_LIMIT})
+_FINAL_SKIPS = frozenset({EXPIRED, GAS_LIMIT, SKIPPED_BY_DECISION})
 """Skips that decide an id's fate, unless it was decided earlier; after the others it may come again."""
 
 
@@ -85,6 +88,9 @@ class BatchContext:
     limits: Limits
     is_known: Callable[[bytes], bool]
     """Whether the ledger holds a final receipt for this id."""
+    skipped: frozenset[bytes] = frozenset()
+    """Ids that a skip decision names."""
+    skip_reason: str = ""
 
 
 @dataclass(slots=True)
@@ -98,8 +104,8 @@ class Execution:
     final: dict[bytes, int] = field(default_factory=dict)
     """Transaction id -> place in the batch, for receipts that nothing later can replace."""
     decided: list[bytes] = field(default_factory=list)
-    """Ids that may not run at a later height: those that ran or asked for more gas than the limit was. What
-    expired stays so without being remembered."""
+    """Ids that may not run at a later height: those that ran, asked for more gas than the limit was, or were
+    skipped by decision. What expired stays so without being remembered."""
     subjects: dict[str, SubjectLog] = field(default_factory=dict)
     events: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
     """(contract, event name) -> places."""
@@ -143,7 +149,9 @@ def execute_batch(
     gas_left = context.limits.block_gas
     for index, candidate in enumerate(candidates):
         reason = _reason_to_skip(candidate, context, execution, gas_left)
-        if reason:
+        if reason == SKIPPED_BY_DECISION:
+            outcome = _skipped(overlay, context, candidate)
+        elif reason:
             outcome = Outcome(SKIPPED, reason)
         else:
             outcome = _run(runtime, overlay, context, candidate)
@@ -187,6 +195,8 @@ def _reason_to_skip(candidate: Candidate, context: BatchContext, execution: Exec
         return GAS_LIMIT
     if _is_known(candidate.id, context, execution):
         return REPLAYED
+    if context.skipped and candidate.id in context.skipped:
+        return SKIPPED_BY_DECISION
     return BLOCK_GAS if body.gas_limit > gas_left else ""
 
 
@@ -216,16 +226,24 @@ def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: C
         overlay.writes.update(outcome.writes)
         return outcome
     return Outcome(
-        outcome.status, outcome.code, gas_used=outcome.gas_used, events=_refusal(overlay, call, outcome)
+        outcome.status,
+        outcome.code,
+        gas_used=outcome.gas_used,
+        events=_refusal(overlay, call, outcome.code or outcome.status.upper()),
     )
 
 
-def _refusal(state: StateReader, call: Call, outcome: Outcome) -> tuple[Event, ...]:
+def _skipped(overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
+    call = call_of(candidate.tx.body, candidate.id, context.height, context.time)
+    events = _refusal(overlay, call, SKIPPED_BY_DECISION, reason=context.skip_reason)
+    return Outcome(SKIPPED, SKIPPED_BY_DECISION, events=events)
+
+
+def _refusal(state: StateReader, call: Call, code: str, **more: str) -> tuple[Event, ...]:
     member = member_of(state, call.sender)
     if member is None:
         return ()
-    code = outcome.code or outcome.status.upper()
-    fields = encode_value({"contract": call.contract, "method": call.method, "code": code})
+    fields = encode_value({"contract": call.contract, "method": call.method, "code": code, **more})
     return (Event(call.contract, REFUSED, fields, (f"org:{member.org}",)),)
 
 

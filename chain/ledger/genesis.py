@@ -23,6 +23,7 @@ from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.codec import U64, Bound, Name, PublicKey, Text, encode, max_bytes_of, record
 from chain.primitives.crypto import SUITE, digest
 from chain.primitives.errors import ConfigError, DecodeError
+from chain.primitives.files import read_bounded
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value, decode_value, encode_value
 
@@ -283,12 +284,9 @@ def _distinct(where: str, key: str, values: Iterable[str]) -> None:
 def load_genesis(path: Path) -> Genesis:
     """Read and check a genesis file; raise ConfigError naming file, key, value and allowed range."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
+        raw = read_bounded(path, FILE_BYTES_MAX)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name the genesis file") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise ConfigError(f"{path}: larger than {FILE_BYTES_MAX} bytes; name the genesis file")
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -11,13 +11,13 @@ height with all of its parts; opening checks that they agree.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TypeVar
 
 from chain.ledger import rows
 from chain.ledger.batches import BatchInvalid, BlockInvalid, batch_time, check_block, read_batch
-from chain.ledger.block import Block, Candidate, Header, header_hash
+from chain.ledger.block import Block, Candidate, Header, SkipDecision, header_hash, skip_digest
 from chain.ledger.blockrows import Step, block_rows, make_header, next_head
 from chain.ledger.executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
 from chain.ledger.finals import RecentIds
@@ -30,6 +30,7 @@ from chain.ledger.records import Row
 from chain.ledger.recovery import check_directory, check_genesis_row
 from chain.ledger.rows import Head
 from chain.ledger.schedule import Announcement, Schedule, announce, founding, put_passed
+from chain.ledger.skiprows import Skips
 from chain.ledger.snapshot import complete_install
 from chain.ledger.state import CachedState, NewestState, TreeState, member_of, node_loader
 from chain.ledger.statenode import Ref
@@ -83,6 +84,7 @@ class Ledger:
         self.read = Queries(store)
         self.schedule = Schedule(store)
         self.prove = Prover(store, self.read, self.schedule)
+        self.skips = Skips(store, genesis.chain_id)
         self._runtime = runtime
         self._members: dict[bytes, bool] = {}
         """Whether keys may sign, as asked for since the contract `orgs` last wrote anything."""
@@ -115,6 +117,7 @@ class Ledger:
         self._tip = _Tip(head, header, root, self.read.settled(head.height))
         self._members = {}
         self.schedule.load()
+        self.skips.load(head.height)
 
     def _start_state(self, root: Ref | None, head: int = -1) -> None:
         self._recent = RecentIds.of(TreeState(self.store, root), head)
@@ -243,9 +246,17 @@ class Ledger:
         with self._executing:
             if height <= self._tip.head.height:
                 return self._repeated(height, payload)
-            step, announced = self._step(height, payload, transactions)
+            skip = self.skips.of(height, payload, [candidate.id for candidate in transactions])
+            step, announced = self._step(height, payload, transactions, skip)
             self._store(step, announced, [])
             return step.header
+
+    def add_skip(self, decision: SkipDecision) -> bool:
+        """Keep a skip decision until its height is executed; False if it was here; see `Skips.add`."""
+        with self._executing:
+            return self.skips.add(
+                decision, self._tip.head.height, self.settled_height, self.validator_keys_at
+            )
 
     def certify(self, certificate: Certificate) -> None:
         """Store a height's certificate; raise ProofInvalid, NotNext (not executed yet), LedgerDiverged."""
@@ -280,13 +291,19 @@ class Ledger:
                 )
             validators = self.validator_keys_at(block.certificate.height)
             check_certificate(block.certificate, self.chain_id, validators)
-            candidates = check_block(block, parent.time, signatures_checked=signatures_checked)
+            candidates = check_block(
+                block,
+                parent.time,
+                chain_id=self.chain_id,
+                validators=self.validator_keys_at(height),
+                signatures_checked=signatures_checked,
+            )
             if height <= self._tip.head.height:
                 self._check_own_header(self.read.header(height), block.header)
                 if not block.above:
                     self._put_certificate(block.certificate)
                 return False
-            step, announced = self._step(height, block.payload, candidates)
+            step, announced = self._step(height, block.payload, candidates, block.skip)
             self._check_own_header(step.header, block.header)
             if block.above:  # nobody may ever have a certificate of this very height
                 self._store(step, announced, [])
@@ -322,7 +339,7 @@ class Ledger:
 
     def _replay(self, height: int) -> None:
         former = self.read.header(height)
-        step, announced = self._step(height, *ordered(self.read, height))
+        step, announced = self._step(height, *ordered(self.read, height, former))
         if former is not None and former != step.header:
             raise LedgerDiverged(
                 f"height {height}: executes to {step.head.header_hash.hex()[:16]}, before it was "
@@ -331,9 +348,9 @@ class Ledger:
         self._store(step, announced, [], sync=height % SYNC_EVERY == 0)
 
     def _step(
-        self, height: int, payload: bytes, candidates: Sequence[Candidate]
+        self, height: int, payload: bytes, candidates: Sequence[Candidate], skip: SkipDecision | None = None
     ) -> tuple[Step, Announcement]:
-        """Execute the next height without storing anything."""
+        """Execute the next height without storing anything; `skip` was checked against this batch."""
         tip = self._tip
         if height != tip.head.height + 1:
             raise NotNext(f"height {height}: the ledger takes {tip.head.height + 1} next")
@@ -342,6 +359,9 @@ class Ledger:
             raise BatchInvalid(f"batch of height {height}: these are not its transactions, in its order")
         time = batch_time(batch, tip.header.time)
         context = BatchContext(height, time, self.schedule.limits_at(height), self.is_final)
+        if skip is not None:
+            ids = frozenset(skip.skip.tx_ids)
+            context = replace(context, skipped=ids, skip_reason=skip.skip.reason)
         execution = execute_batch(self._runtime, self._state, context, candidates)
         entry = executed_at(height, tip.head, execution)
         announced = announce(self.schedule, self.genesis, height, execution.writes)
@@ -362,13 +382,18 @@ class Ledger:
             change.root,
             validators_hash(named.keys),
             self.genesis.protocol_version,
+            skip_digest(self.chain_id, skip.skip) if skip else None,
         )
-        step = Step(header, payload, candidates, execution, change, next_head(header, entry))
+        step = Step(header, payload, candidates, execution, change, next_head(header, entry), skip)
         return step, announced
 
     def _store(self, step: Step, announced: Announcement, more: list[Row], *, sync: bool = True) -> None:
-        change = step.change
-        self.store.write([*more, *block_rows(step)], change.deletes, records=change.records, sync=sync)
+        change, height = step.change, step.header.height
+        puts, gone = self.skips.rows_of(height, step.skip)
+        self.store.write(
+            [*more, *puts, *block_rows(step)], [*change.deletes, *gone], records=change.records, sync=sync
+        )
+        self.skips.executed(height)
         self._recent.add(step.execution.final)
         self._state.remember(step.execution.writes, change)
         self.schedule.extend(announced)
@@ -395,8 +420,8 @@ class Ledger:
             own = "no header" if header is None else header_hash(header).hex()[:16]
             raise LedgerDiverged(
                 f"height {height}: this node has {own}, a quorum certified "
-                f"{certified.hex()[:16]}; stop this node, compare its version with the others' "
-                "and run `assent node rebuild`"
+                f"{certified.hex()[:16]}; stop this node. If the validators skipped transactions there, see "
+                "docs/skip.md; else compare its version with the others' and run `assent node rebuild`"
             )
 
     def _put_certificate(self, certificate: Certificate) -> None:

@@ -13,7 +13,16 @@ from heapq import merge
 from itertools import islice
 
 from chain.ledger import rows
-from chain.ledger.block import ABOVE_MAX, Batch, Block, EventEntry, Header, Receipt, Transaction
+from chain.ledger.block import (
+    ABOVE_MAX,
+    Batch,
+    Block,
+    EventEntry,
+    Header,
+    Receipt,
+    SkipDecision,
+    Transaction,
+)
 from chain.ledger.faults import DataDamaged
 from chain.ledger.holding import Holding, UnknownHeight
 from chain.ledger.rows import Head, Position
@@ -100,6 +109,11 @@ class Queries:
         payload = self.payload(height)
         return decode(Batch, payload) if payload else None
 
+    def skip(self, height: int) -> SkipDecision | None:
+        """Return the decision under which a height was executed, or that waits for it; None without one."""
+        row = self._store.get(rows.at(rows.SKIP, height))
+        return None if row is None else decode(SkipDecision, row)
+
     def block(self, height: int) -> Block | None:
         """Return everything another node needs to replay a height; None unless it is certified here.
 
@@ -110,7 +124,9 @@ class Queries:
         while header is not None and payload is not None:
             certificate = self.certificate(height + len(above))
             if certificate is not None:
-                return Block(header, tuple(above), certificate, payload, tuple(self.transactions(height)))
+                skip = self.skip(height) if header.skip else None
+                transactions = tuple(self.transactions(height))
+                return Block(header, tuple(above), certificate, payload, transactions, skip)
             following = self.header(height + len(above) + 1) if len(above) < ABOVE_MAX else None
             if following is None:
                 break

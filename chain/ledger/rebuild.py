@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from itertools import islice
 
 from chain.ledger import rows
-from chain.ledger.block import Candidate, header_hash
+from chain.ledger.block import Candidate, Header, SkipDecision, header_hash
 from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import Genesis
 from chain.ledger.queries import Queries
 from chain.ledger.records import LOADING, Row, end_key, segments, take_over
 from chain.ledger.recovery import check_genesis_row, damaged
 from chain.ledger.rows import Head
+from chain.ledger.skip import matches
 from chain.ledger.snapshot import complete_install, forget_load, index_window, names_of, write_in_parts
 from chain.ledger.state import entry_of, hold, node_loader
 from chain.ledger.statechunk import leaves_below
@@ -125,12 +126,23 @@ def _header_index(store: Store) -> Iterator[Row]:
         yield rows.HEADER_HASH + header_hash(header), header.height.to_bytes(8, "big")
 
 
-def ordered(read: Queries, height: int) -> tuple[bytes, list[Candidate]]:
-    """Return the payload and transactions of a height as they are stored; raise DataDamaged."""
+def ordered(
+    read: Queries, height: int, header: Header | None
+) -> tuple[bytes, list[Candidate], SkipDecision | None]:
+    """Return what a height is executed from as it is stored: payload, transactions, skip; raise DataDamaged.
+
+    `header` is the one that it had before, if that is still here.
+    """
     payload = read.payload(height)
     if payload is None:
         raise damaged(f"the batch of height {height} is missing")
-    return payload, [Candidate.of(tx) for tx in read.transactions(height)]
+    candidates = [Candidate.of(tx) for tx in read.transactions(height)]
+    skip = read.skip(height)
+    if skip is not None and not matches(skip.skip, height, payload, [item.id for item in candidates]):
+        skip = None
+    if header is not None and (header.skip is None) != (skip is None):
+        raise damaged(f"the skip decision of height {height} is missing, or not of its batch")
+    return payload, candidates, skip
 
 
 def finish_rebuild(store: Store, target: int) -> int:

@@ -77,6 +77,8 @@ def _check_head(store: Store, queries: Queries, head: Head) -> Header:
     expected = max(count, 1) if head.height == 0 else count
     if len(queries.transactions(head.height)) != count or len(queries.receipts(head.height)) != expected:
         raise damaged(f"height {head.height} has {count} transactions; some of their rows are missing")
+    if header.skip is not None and queries.skip(head.height) is None:
+        raise damaged(f"the skip decision of height {head.height} is missing")
     return header
 
 

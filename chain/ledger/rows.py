@@ -8,6 +8,7 @@
 | H      | height                        | encoded header                                               |
 | h      | header hash                   | height                                                       |
 | K      | height                        | encoded certificate                                          |
+| S      | height                        | skip decision, executed under or waiting (`skiprows.py`)     |
 | I      | transaction id                | height, index of the receipt that is final                   |
 | R      | height, index                 | encoded receipt                                              |
 | L      | subject, height               | number of the first entry, positions of the entries          |
@@ -21,8 +22,9 @@
 | J      | the driver's own              | consensus votes                                              |
 | s      | namespace, key                | (an entry of the current state; the tree leads to its value) |
 
-B, T, K and the genesis are what a node was told; everything else follows from them (`rebuild`), or from the
-oldest state that is held when older blocks are not (pruning, snapshots: the row `held`).
+B, T, K, S and the genesis are what a node was told; everything else follows from them (`rebuild`), or from
+the oldest state that is held when older blocks are not (pruning, snapshots: the row `held`). Skip decisions
+stay when blocks are pruned, as headers and certificates do.
 
 The column s is the last one. It is the largest that a block seldom writes to; between others, LevelDB would
 write it anew with every compaction that spans it.
@@ -41,6 +43,7 @@ from chain.primitives.codec import U64, U64_MAX, Bound, Hash, record
 from chain.primitives.errors import LimitError
 
 PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE = b"B", b"T", b"H", b"h", b"K"
+SKIP = b"S"
 TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
 STATE, ROOT, STALE, DEAD = b"s", b"O", b"X", b"D"
 PARTIAL = b"P"
@@ -51,6 +54,7 @@ DERIVED = (
 """What `rebuild` deletes and makes again, beside O and G; headers stay, to be compared."""
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
 HELD_KEY, LOADING_KEY, CLEANING_KEY = b"\0held", b"\0loading", b"\0cleaning"
+BEGUN_KEY = b"\0begun"
 
 NODES, VALUES = b"n", b"v"
 """What the places that a stale list names are of: its first byte."""

@@ -169,10 +169,17 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
         (rows.HEAD_KEY, encode(head)),
     ]
     gone = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
+    gone += _leapt_skips(store, top.height)
     kept, replaced = take_over(store)
     puts += [*kept, (rows.CLEANING_KEY, b"")]
     store.write(puts, [rows.LOADING_KEY, end_key(LOADING), *gone], retired=replaced)
     _clean(store)
+
+
+def _leapt_skips(store: Store, top: int) -> list[bytes]:
+    """Return the rows of skip decisions that waited for heights which are not executed here any more."""
+    start, stop = rows.at(rows.SKIP, _head(store).height + 1), rows.at(rows.SKIP, top + 1)
+    return [key for key, _ in store.iterate(prefix=rows.SKIP, start=start, stop=stop)]
 
 
 def _clean(store: Store) -> None:

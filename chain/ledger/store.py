@@ -15,7 +15,7 @@ from typing import Protocol
 from chain.ledger.faults import DataDamaged, DataNewer
 from chain.ledger.records import BLOCKS, MemorySegments, Records, RecordStore, Row, segment_key
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 FORMAT_KEY = b"\x00format"
 DELETES_PER_WRITE = 10_000
 

@@ -14,9 +14,12 @@ from chain.ledger.block import (
     Block,
     Candidate,
     Header,
+    Skip,
+    SkipDecision,
     TransactionBody,
     header_hash,
     sign_transaction,
+    skip_digest,
 )
 from chain.ledger.executor import ChainRuntime
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator
@@ -224,6 +227,16 @@ class ToyChain:
         block = self.ledger.read.block(height)
         assert block is not None
         return block
+
+
+def toy_decision(
+    genesis: Genesis, skip: Skip, signers: int | None = None, chain_id: bytes | None = None
+) -> SkipDecision:
+    """Return a skip decided by a quorum of the founders, or by their first few."""
+    count = quorum(len(genesis.validators)) if signers is None else signers
+    keys = [toy_key(validator.name) for validator in genesis.validators[:count]]
+    message = skip_digest(genesis.chain_id if chain_id is None else chain_id, skip)
+    return SkipDecision(skip, tuple(sorted((key.public, key.sign(message)) for key in keys)))
 
 
 def toy_certificate(

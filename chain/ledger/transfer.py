@@ -201,4 +201,10 @@ def read_archive(file: ChainFile, genesis: Genesis) -> Iterator[tuple[Block, tup
 def _check_proved(sets: TrustedSets, block: Block) -> None:
     sets.check_header(HeaderProof((block.header, *block.above), block.certificate))
     # a batch's time may lie below its header's: then the parent's time, which is not here, decided
-    check_block(block, block.header.time - 1, signatures_checked=False)
+    check_block(
+        block,
+        block.header.time - 1,
+        chain_id=sets.chain_id,
+        validators=sets.at(block.header.height),
+        signatures_checked=False,
+    )

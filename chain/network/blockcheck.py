@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chain.ledger.block import Batch, Block, batch_root, is_certified, transaction_id
+from chain.ledger.skip import check_block_skip
 from chain.primitives.certificate import check_certificate
 from chain.primitives.codec import decode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import ProofInvalid
 
 
-def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> None:
+def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes], own: Sequence[bytes]) -> None:
     """Raise ProofInvalid unless a quorum certified this header and the body is the one it commits to.
 
-    `validators` are those of the certificate's height.
+    `validators` are those of the certificate's height, `own` those of the block's. A block without the skip
+    decision that its header names is refused here, before anything of it runs.
 
     Signatures, exact time, and with execution the roots and the validators named are the ledger's to compare.
     """
@@ -27,6 +29,7 @@ def check_block(block: Block, chain_id: bytes, validators: Sequence[bytes]) -> N
         raise ProofInvalid(f"{where}: the batch is not the one its header commits to")
     if tuple([transaction_id(tx.body) for tx in block.transactions]) != ids:
         raise ProofInvalid(f"{where}: the transactions are not those of its batch")
+    check_block_skip(block, ids, chain_id, own)
 
 
 def _batch_ids(block: Block) -> tuple[bytes, ...]:

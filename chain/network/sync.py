@@ -11,7 +11,7 @@ may race (SmartBFT 570) and a laggard always catches up (hyperledger-archives/fa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from chain.ledger.block import Block, header_hash
 from chain.network.blockcheck import check_block
@@ -218,11 +218,19 @@ class Sync:
         height = block.header.height
         if height <= self._base or height in self._held:
             return
-        validators = self._chain.validators(block.certificate.height)
+        validators, own = self._validators_of(block)
         if validators is not None:
-            check_block(block, self._chain_id, validators)
+            check_block(block, self._chain_id, validators, own)
         self._held[height] = HeldBlock(block, name, size, checked=validators is not None)
         self._held_bytes += size
+
+    def _validators_of(self, block: Block) -> tuple[Sequence[bytes] | None, Sequence[bytes]]:
+        """Return who certifies the height of a block's certificate, None if not settled, and the block's own.
+
+        The latter is at or below the former, unless the block is wrong, which its check finds first.
+        """
+        own = self._chain.validators(block.header.height)
+        return self._chain.validators(block.certificate.height), own if own is not None else ()
 
     # --- what to do next ----------------------------------------------------------------------
 
@@ -297,13 +305,14 @@ class Sync:
         """Check a block that came before its validator set was known."""
         if held.checked:
             return True
-        block, validators = held.block, self._chain.validators(held.block.certificate.height)
+        block = held.block
+        validators, own = self._validators_of(block)
         if validators is None and block.header.height > self._chain.height() + 1:
             return False
         try:
             if validators is None:  # they are known for all heights that can be in flight above the next one
                 raise ProofInvalid(f"block {block.header.height}: its certificate lies above all in flight")
-            check_block(block, self._chain_id, validators)
+            check_block(block, self._chain_id, validators, own)
         except AssentError as error:
             self._release([held.block.header.height])
             self._drops.append(Drop(held.peer, str(error)))

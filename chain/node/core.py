@@ -29,6 +29,7 @@ from chain.node.execution import Executor, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
+from chain.node.signedskips import SignedSkips
 from chain.node.upkeep import Upkeep
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
@@ -74,11 +75,12 @@ class NodeCore:
         bounds: PoolBounds,
         snapshot_gap: int = 0,
         upkeep: Upkeep | None = None,
+        signed: SignedSkips | None = None,
     ) -> None:
         """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`.
 
         A node more than `snapshot_gap` heights behind fetches a state instead of blocks; with 0, never.
-        `upkeep` prunes between blocks.
+        `upkeep` prunes between blocks. `signed` is what the signer's key signed of skips.
         """
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
@@ -94,7 +96,8 @@ class NodeCore:
             self.pool, lambda: ledger.head.height, self._wanted.__contains__, self._decided, ports.workers
         )
         self._upkeep = upkeep
-        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms)
+        promised = {} if signed is None else signed.above(ledger.head.height)
+        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
         self.sync = Sync(
             SyncChain(ledger),
@@ -170,6 +173,8 @@ class NodeCore:
 
     def start(self) -> None:
         """Begin: say where we stand to whoever is connected already."""
+        if self.unfinished:
+            log.critical("%s", self.unfinished)
         self._tick_at = self._clock.now_ms() + TICK_MS
         self._follow_membership()
         self._drive(self.driver.start)
@@ -286,6 +291,11 @@ class NodeCore:
     def lacking(self) -> list[bytes]:
         """Return the transactions that batches name and that are not here."""
         return list(dict.fromkeys([*self._executor.lacking(), *self._orderer.lacking()]))
+
+    @property
+    def unfinished(self) -> str:
+        """What height earlier processes of this node began and never finished, and what to do; else empty."""
+        return self._executor.says()
 
     @property
     def skews_ms(self) -> Mapping[bytes, int]:

@@ -7,27 +7,43 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Protocol
 
 from chain.ledger.batches import BlockInvalid
 from chain.ledger.block import Block, Candidate, header_hash
-from chain.ledger.ledger import Ledger, NotNext
+from chain.ledger.faults import DataDamaged, StorageFailed
+from chain.ledger.ledger import Ledger, LedgerDiverged, NotNext
 from chain.ledger.mempool import Mempool
 from chain.ledger.snapshot import SnapshotTooOld, StateLoad
+from chain.node.begun import Beginnings, Begun, advise, describe
 from chain.node.orderer import batch_ids
 from chain.node.ports import Workers
 from chain.node.transactions import Transactions
 from chain.node.upkeep import Upkeep
-from chain.primitives.certificate import Certificate
-from chain.primitives.errors import ProofInvalid
+from chain.primitives.certificate import Certificate, payload_digest
+from chain.primitives.errors import AssentError, ProofInvalid
 
 log = logging.getLogger("assent.execution")
 
 WAITING_MAX = 1_024
 ASK_AGAIN_MS = 1_000
+TIMES_MANY = 2
+"""Processes in a row that ended within one height: more than a power failure explains."""
+HOLD_MS = 10_000
+"""How long such a height is left to catch-up: if others got past it by a skip, their block says how. Long
+enough to connect and fetch, and so that a node that dies of it can be asked and stopped in between."""
+OF_THIS_DISK = (StorageFailed, DataDamaged, LedgerDiverged)
+"""What stops a node while it executes, and no other node with it."""
+
+
+class ExecutionFailed(AssentError):
+    """An ordered height that this node cannot execute: the text says why and what can be done."""
+
+    code = "execution_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +83,13 @@ class Executor:
         listener: Listener,
         workers: Workers,
         clock: Callable[[], int],
+        signed: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
-        """`clock` returns milliseconds of the monotonic clock."""
+        """`clock` returns milliseconds of the monotonic clock.
+
+        `signed` are the heights to come that this node's key signed skips of, with the highest attempt: it
+        promised to execute them under no lower attempt, so that no header of a lower one can be certified.
+        """
         self._ledger, self._listener, self._workers = ledger, listener, workers
         self._transactions = Transactions(pool, ledger)
         self._clock = clock
@@ -80,6 +101,28 @@ class Executor:
         """Pruning that waits for its turn, or is under way."""
         self._ask_at: int | None = None
         """When to ask again for transactions that the next batch lacks."""
+        self._begun = Beginnings(ledger.store, ledger.head.height)
+        self._hold_until: int | None = None
+        """Until when the height that earlier processes did not finish is left to catch-up."""
+        self._signed, begun = signed, self.unfinished()
+        died = begun is not None and begun.times >= TIMES_MANY and ledger.skips.waiting(begun.height) is None
+        self._held_back = begun.height if begun is not None and died else 0
+
+    def unfinished(self) -> Begun | None:
+        """Return the height that earlier processes began and did not finish, until this one has."""
+        return self._begun.unfinished(self._ledger.head.height)
+
+    def says(self) -> str:
+        """Return in words what keeps the next height from being executed; empty while nothing is known to."""
+        height = self._ledger.head.height + 1
+        if self._is_promised(height):
+            return (
+                f"height {height} waits: this validator signed a skip of it (attempt {self._signed[height]}) "
+                "and executes it under that decision alone, or as a certified block: stop it and run `assent "
+                "node skip apply` with the files of a quorum (docs/skip.md)"
+            )
+        begun = self.unfinished()
+        return "" if begun is None else f"{describe(begun)}: {advise(begun)}"
 
     def __len__(self) -> int:
         """Heights that wait or are under way."""
@@ -125,12 +168,16 @@ class Executor:
 
     def next_deadline(self) -> int | None:
         """Return when `on_time` is due, None while nothing waits for time."""
-        return self._ask_at
+        return min((at for at in (self._ask_at, self._hold_until) if at is not None), default=None)
 
     def on_time(self, now: int) -> None:
-        """Ask again for what is missing, once that is due."""
+        """Ask again for what is missing, and stop holding back, once that is due."""
+        due = False
         if self._ask_at is not None and now >= self._ask_at:
-            self._ask_at = None
+            self._ask_at, due = None, True
+        if self._hold_until is not None and now >= self._hold_until:
+            self._held_back, self._hold_until, due = 0, None, True
+        if due:
             self._advance()
 
     def _advance(self) -> None:
@@ -151,6 +198,10 @@ class Executor:
                 self._ask_at = None
                 repeated = self._ledger.execute(item.height, item.payload, ())
                 self._listener.executed(item.height, header_hash(repeated), ())
+            elif item.height == self._held_back or self._is_promised(item.height):
+                if not self._overtaken(item.height):
+                    self._hold_back(item.height)
+                    return
             elif missing := self._transactions.missing(ids := batch_ids(item.payload)):
                 if not self._overtaken(item.height):
                     self._wait_for(item.height, missing)
@@ -168,6 +219,19 @@ class Executor:
         self._queue.appendleft(block)
         return True
 
+    def _is_promised(self, height: int) -> bool:
+        """Tell whether a height must wait for a decision that this key signed, or for its certified block."""
+        if height not in self._signed:
+            return False
+        decided = self._ledger.skips.waiting(height)
+        return decided is None or decided.skip.attempt < self._signed[height]
+
+    def _hold_back(self, height: int) -> None:
+        """Leave a height to catch-up: for a while, or, where it is promised, until its block comes."""
+        if self._hold_until is None and not self._is_promised(height):
+            log.warning("height %d waits %d s for a certified block of it", height, HOLD_MS // 1_000)
+            self._hold_until = self._clock() + HOLD_MS
+
     def _wait_for(self, height: int, missing: Sequence[bytes]) -> None:
         if self._ask_at is None:
             log.info("height %d waits for %d transactions", height, len(missing))
@@ -175,7 +239,7 @@ class Executor:
             self._listener.want(missing, b"")
 
     def _start(self, work: Callable[[], Callable[[], None]]) -> None:
-        self._busy, self._ask_at = True, None
+        self._busy, self._ask_at, self._hold_until = True, None, None
         self._workers.execute(work, self._finish)
 
     def _finish(self, tell: Callable[[], None]) -> None:
@@ -187,11 +251,24 @@ class Executor:
     # --- beside the event loop: what is to be told is returned ----------------------------------------
 
     def _run(self, item: Ordered, candidates: Sequence[Candidate]) -> Callable[[], None]:
-        done = header_hash(self._ledger.execute(item.height, item.payload, candidates))
+        self._begun.note(item.height, item.payload, certified=False)
+        try:
+            done = header_hash(self._ledger.execute(item.height, item.payload, candidates))
+        except OF_THIS_DISK:
+            raise
+        except Exception as error:
+            log.error("height %d could not be executed", item.height, exc_info=error)
+            raise ExecutionFailed(
+                f"height {item.height}, batch {payload_digest(item.payload).hex()}: executing it failed "
+                f"({type(error).__name__}: {error}), and will again after a restart. If others fail, too, a "
+                "quorum of validators can skip it: `assent node skip show` (docs/skip.md)"
+            ) from error
         return partial(self._listener.executed, item.height, done, self._ledger.settled(item.height))
 
     def _run_block(self, block: Block) -> Callable[[], None]:
         height = block.header.height
+        if height == self._ledger.head.height + 1:
+            self._begun.note(height, block.payload, certified=True)
         try:
             self._ledger.apply_block(block)
         except NotNext:

@@ -33,6 +33,7 @@ from chain.node.core import IN_FLIGHT_MAX, NodeCore
 from chain.node.marker import FileMarker
 from chain.node.membership import accepted, choose_key
 from chain.node.ports import Ports
+from chain.node.signedskips import SignedSkips
 from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
 from chain.node.upkeep import Upkeep
@@ -208,6 +209,7 @@ class Node:
             bounds=PoolBounds(bounds.max_transactions, bounds.max_bytes, bounds.max_per_sender),
             snapshot_gap=config.sync.snapshot_blocks,
             upkeep=Upkeep(self.ledger, config.storage.keep_blocks, files.archive_dir),
+            signed=SignedSkips(self._identity.file),
         )
 
     # --- running ----------------------------------------------------------------------------------

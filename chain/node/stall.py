@@ -82,6 +82,8 @@ class Facts:
     disk_free: int | None = None
     data_dir: str = "the data directory"
     halted: str = ""
+    unfinished: str = ""
+    """Which height earlier processes began to execute and never finished, in words."""
 
 
 def explain(facts: Facts) -> str:
@@ -112,6 +114,10 @@ def _disk(facts: Facts) -> str:
 
 def _diverged(facts: Facts) -> str:
     return facts.sync_trouble
+
+
+def _unfinished(facts: Facts) -> str:
+    return facts.unfinished
 
 
 def _outside(facts: Facts) -> str:
@@ -273,8 +279,8 @@ def _votes(facts: Facts) -> str:
 
 
 _ALWAYS = (
-    _halted, _disk, _diverged, _outside, _no_quorum, _coming, _headers_differ, _listening, _snapshot, _behind,
-    _muted, _skew,
+    _halted, _disk, _unfinished, _diverged, _outside, _no_quorum, _coming, _headers_differ, _listening,
+    _snapshot, _behind, _muted, _skew,
 )  # fmt: skip
 """Asked in this order: what makes the others unavoidable comes first."""
 _WAITS = (_lacking, _view_change, _certificates, _primary, _votes)

@@ -212,6 +212,7 @@ class NodeStatus:
             disk_free=self._disk_free(),
             data_dir=self._data_dir,
             halted=said["halted"],
+            unfinished=core.unfinished,
         )
 
     @staticmethod

@@ -38,6 +38,11 @@ def validators_hash(validators: Sequence[bytes]) -> bytes:
     return digest("assent/validators", *validators)
 
 
+def payload_digest(payload: bytes) -> bytes:
+    """Return the hash by which consensus and skip decisions refer to what is ordered at a height."""
+    return digest("assent/payload", payload)
+
+
 def checkpoint_digest(chain_id: bytes, height: int, header_hash: bytes) -> bytes:
     """Return the 32 bytes that a validator signs to certify that `height` executed to this header."""
     return digest("assent/checkpoint", chain_id, height.to_bytes(8, "big"), header_hash)
@@ -52,17 +57,30 @@ class Certificate:
     signatures: Annotated[tuple[tuple[PublicKey, Signature], ...], Bound(0, VALIDATORS_MAX)]
 
 
-def check_certificate(certificate: Certificate, chain_id: bytes, validators: Sequence[bytes]) -> None:
-    """Raise ProofInvalid unless a quorum of these validators signed this header hash."""
-    signers = [signer for signer, _ in certificate.signatures]
-    where = f"certificate of height {certificate.height}"
+def check_quorum(
+    where: str,
+    signatures: Sequence[tuple[bytes, bytes]],
+    message: bytes,
+    validators: Sequence[bytes],
+) -> None:
+    """Raise ProofInvalid unless these are signatures of a message by a quorum of validators, in key order.
+
+    `where` names in the error what is signed.
+    """
+    signers = [signer for signer, _ in signatures]
     if signers != sorted(set(signers)):
         raise ProofInvalid(f"{where}: signers are not distinct and in order")
     if not set(signers) <= set(validators):
         raise ProofInvalid(f"{where}: a signer is not in the validator set")
     if len(signers) < quorum(len(validators)):
         raise ProofInvalid(f"{where}: {len(signers)} signatures, a quorum is {quorum(len(validators))}")
-    message = checkpoint_digest(chain_id, certificate.height, certificate.header_hash)
-    for signer, signature in certificate.signatures:
+    for signer, signature in signatures:
         if not verify(signer, message, signature):
             raise ProofInvalid(f"{where}: the signature of {signer.hex()[:16]} does not hold")
+
+
+def check_certificate(certificate: Certificate, chain_id: bytes, validators: Sequence[bytes]) -> None:
+    """Raise ProofInvalid unless a quorum of these validators signed this header hash."""
+    message = checkpoint_digest(chain_id, certificate.height, certificate.header_hash)
+    where = f"certificate of height {certificate.height}"
+    check_quorum(where, certificate.signatures, message, validators)

@@ -18,9 +18,10 @@ import nacl.utils
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import KeyFileError
+from chain.primitives.files import open_regular
 
 _KIND = "assent-key"
-_FILE_BYTES_MAX = 4_096
+FILE_BYTES_MAX = 4_096
 PASSPHRASE_VARIABLE = "ASSENT_PASSPHRASE"
 
 
@@ -65,8 +66,9 @@ def is_sealed(path: Path) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_bytes()[: _FILE_BYTES_MAX + 1]
+        with open_regular(path) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise KeyFileError(
             f"{path}: cannot be read ({error.strerror}); check the path and its owner"
@@ -74,8 +76,8 @@ def _read(path: Path) -> dict[str, Any]:
     if mode & 0o077:
         raise KeyFileError(f"{path}: mode {mode:04o} lets others read the key; run: chmod 600 {path}")
     try:
-        content = json.loads(text)
-    except ValueError:
+        content = json.loads(text) if len(text) <= FILE_BYTES_MAX else None
+    except (ValueError, RecursionError):
         raise KeyFileError(f"{path}: damaged key file (not JSON); restore it from backup") from None
     if not isinstance(content, dict) or content.get("kind") != _KIND or content.get("version") != 1:
         raise KeyFileError(f"{path}: not an {_KIND} file of version 1; name the right file")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 
 from chain.primitives.errors import ConfigError
+from chain.primitives.files import read_bounded
 
 FILE_BYTES_MAX = 1_048_576
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -40,7 +41,7 @@ def split_address(address: str) -> tuple[str, int]:
 def load_toml(path: Path, model: type[M]) -> M:
     """Read and validate a TOML file; raise ConfigError listing every fault."""
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path, FILE_BYTES_MAX)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from None
     return parse_toml(path.name, raw, model)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import datetime
 import ssl
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
@@ -91,3 +92,22 @@ def peer_key(certificate: bytes | None) -> bytes:
     if not isinstance(public, Ed25519PublicKey):
         raise ssl.SSLError("the peer's certificate does not hold an Ed25519 key")
     return public.public_bytes_raw()
+
+
+def proven_key(certificate: bytes | None, accepted: Container[bytes]) -> bytes:
+    """Return the key of a leaf that proves no key but its own: accepted itself, and signed by itself.
+
+    The handshake alone admits any leaf that an accepted key has signed, so also leaves for fresh keys. Raises
+    ssl.SSLError, and what `peer_key` raises.
+    """
+    key = peer_key(certificate)
+    if certificate is None or key not in accepted:
+        raise ssl.SSLError(
+            f"the peer's key {key.hex()[:16]} is signed by an accepted one, but is not accepted"
+        )
+    leaf = x509.load_der_x509_certificate(certificate)
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(leaf.signature, leaf.tbs_certificate_bytes)
+    except InvalidSignature:
+        raise ssl.SSLError(f"the peer's certificate for key {key.hex()[:16]} is signed by another") from None
+    return key

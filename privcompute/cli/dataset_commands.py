@@ -17,7 +17,14 @@ from privcompute.agent_config import AgentConfig, AgentFiles, configured_source
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
 from privcompute.cli.opening_commands import check_opened, open_rows
 from privcompute.commitments import SEED_BYTES, size_bucket
-from privcompute.datasets import DatasetError, DatasetStore, LocalDataset, open_dataset, prepare
+from privcompute.datasets import (
+    DatasetError,
+    DatasetStore,
+    LocalDataset,
+    check_dataset_id,
+    open_dataset,
+    prepare,
+)
 from privcompute.evidence import EvidenceLog
 from privcompute.job_steps import now_ms
 from privcompute.sources import SENSITIVITIES, TYPES, Column, Source
@@ -121,6 +128,7 @@ def register(
     as_json: bool,
 ) -> None:
     """Register FILE as dataset ID: its schema and a salted root go on the ledger, its rows stay here."""
+    check_dataset_id(dataset_id)
     config, files = agent_of_folder()
     if _on_ledger(session, dataset_id) is not None:
         raise UsageFault(
@@ -166,6 +174,7 @@ def new_version(
     as_json: bool,
 ) -> None:
     """Register changed data as the next version of ID; grants name the version they cover."""
+    check_dataset_id(dataset_id)
     config, files = agent_of_folder()
     known = _on_ledger(session, dataset_id)
     if known is None:

@@ -12,6 +12,7 @@ from chain.api.console import console, json_option, print_json, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.files import read_bounded
 from chain.primitives.values import decode_value
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state
 from privcompute.commitments import ROW_BYTES_MAX, RowOpening, challenged_rows, check_opening, open_row
@@ -103,8 +104,8 @@ def check_opened(session: Session, file: Path, as_json: bool) -> None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes()[:FILE_BYTES_MAX])
-    except (OSError, ValueError) as error:
+        content = json.loads(read_bounded(file, FILE_BYTES_MAX))
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageFault(f"{file}: cannot be read ({error}); name a file of: assent dataset open") from None
     names = {"dataset": str, "version": int, "challenge": str, "rows": list}
     if not isinstance(content, dict) or content.get("kind") != _KIND:

@@ -61,6 +61,8 @@ LEAKAGE = (
 R = TypeVar("R")
 Progress = Callable[[str, int, int], None]
 """Called with (stage, points multiplied so far, points to multiply)."""
+CheckSize = Callable[[int, int], None]
+"""Called with (party, points that it announces), before a byte of them is received; raises to refuse them."""
 
 
 class PsiInputInvalid(AssentError):
@@ -131,9 +133,12 @@ def psi(
     random: Random,
     workers: int = 2,
     progress: Progress | None = None,
+    check_size: CheckSize | None = None,
 ) -> Steps[NDArray[np.int64]]:
     """Match and release at once: return this owner's common rows in the canonical order."""
-    matching = yield from match(spec, me, identifiers, random=random, workers=workers, progress=progress)
+    matching = yield from match(
+        spec, me, identifiers, random=random, workers=workers, progress=progress, check_size=check_size
+    )
     return (yield from release(spec, me, matching, rows=len(identifiers)))
 
 
@@ -159,16 +164,18 @@ def match(
     random: Random,
     workers: int = 2,
     progress: Progress | None = None,
+    check_size: CheckSize | None = None,
 ) -> Steps[Matching]:
     """Circulate the masked lists and intersect them at the matcher; no owner learns any of its rows.
 
     Identifiers are compared as UTF-8 bytes: owners agree on their spelling beforehand. `workers` threads
-    multiply. Raises PsiInputInvalid for this owner's identifiers, PeerMisbehaved for what a peer sends.
+    multiply. Raises PsiInputInvalid for this owner's identifiers, PeerMisbehaved for what a peer sends, and
+    what `check_size` raises.
     """
     check_identifiers(identifiers)
     check_library()
     with ThreadPoolExecutor(workers) as pool:
-        ring = _Ring(spec, me, pool, random, progress)
+        ring = _Ring(spec, me, pool, random, progress, check_size)
         return (yield from ring.match(identifiers))
 
 
@@ -192,7 +199,15 @@ def release(spec: PsiSpec, me: int, matching: Matching, *, rows: int) -> Steps[N
 class _Ring:
     """One owner's part in the circulation of the masked lists."""
 
-    def __init__(self, spec: PsiSpec, me: int, pool: Executor, random: Random, progress: Progress | None):
+    def __init__(
+        self,
+        spec: PsiSpec,
+        me: int,
+        pool: Executor,
+        random: Random,
+        progress: Progress | None,
+        check_size: CheckSize | None,
+    ):
         self.spec = spec
         self.me = me
         self.here = spec.parties.index(me)
@@ -203,6 +218,7 @@ class _Ring:
         self.random = random
         self.scalar = random_scalar(random)
         self.progress = progress
+        self.check_size = check_size
         self.done = 0
         self.sizes: tuple[int, ...] = ()
 
@@ -237,6 +253,8 @@ class _Ring:
             raise PeerMisbehaved(party, f"party {party} opened another PSI ({opening.context.hex()[:16]})")
         if opening.points > ROWS_MAX + self.spec.pad_to:
             raise PeerMisbehaved(party, f"party {party} has {opening.points} identifiers, at most {ROWS_MAX}")
+        if self.check_size is not None:
+            self.check_size(party, opening.points)
         return opening.points
 
     def _own_chunks(

@@ -8,7 +8,7 @@ import time
 import click
 
 from tests.simulation import planted
-from tests.simulation.campaign import replay_command, run
+from tests.simulation.campaign import SCHEDULES, replay_command, run, run_schedules
 from tests.simulation.storm import STEPS, Outcome
 
 LINE_EVERY_S = 10.0
@@ -58,7 +58,22 @@ class Seeds(click.ParamType):
     metavar="NAME|all|list",
     help="Plant a known fault into the production code and count the seeds until it is caught.",
 )
-def simulate(seeds: range | None, nodes: int | None, steps: int, jobs: int, planting: str | None) -> None:
+@click.option(
+    "--schedules",
+    "scheduled",
+    type=click.Choice(SCHEDULES),
+    help="Bare replicas under schedules instead: all partitions of two rounds around two copies of one "
+    "validator (twins), longer ones (twins-drawn), small mutations of what one replica says (byzzfuzz); "
+    "--seeds picks by number.",
+)
+def simulate(
+    seeds: range | None,
+    nodes: int | None,
+    steps: int,
+    jobs: int,
+    planting: str | None,
+    scheduled: str | None,
+) -> None:
     """Run clusters of production nodes on virtual time under random faults.
 
     Exit code 0: every promise held at every event of every seed. Exit code 1: a promise was broken; the
@@ -66,6 +81,8 @@ def simulate(seeds: range | None, nodes: int | None, steps: int, jobs: int, plan
     """
     if planting is not None:
         sys.exit(planted.main(planting, seeds or range(planted.SEEDS_MAX)))
+    if scheduled is not None:
+        sys.exit(_run_schedules(scheduled, seeds, jobs))
     seeds = seeds or range(SEEDS)
     begin, told = time.monotonic(), time.monotonic()
     done: list[Outcome] = []
@@ -83,6 +100,18 @@ def simulate(seeds: range | None, nodes: int | None, steps: int, jobs: int, plan
             click.echo(f"{len(done)} of {len(seeds)} seeds, {failed} failed", err=True)
     click.echo(_summary(done, failed, time.monotonic() - begin))
     sys.exit(1 if failed else 0)
+
+
+def _run_schedules(kind: str, numbers: range | None, jobs: int) -> int:
+    begin, done, failed = time.monotonic(), 0, 0
+    for number, words, failure in run_schedules(kind, numbers, jobs):
+        done += 1
+        if failure:
+            failed += 1
+            click.echo(f"{kind} {number} FAILED: {failure}\n  {words}")
+            click.echo(f"  replay: scripts/simulate --schedules {kind} --seeds {number}")
+    click.echo(f"{done} schedules ({kind}), {failed} failed, in {time.monotonic() - begin:.0f} s")
+    return 1 if failed else 0
 
 
 def _line(outcome: Outcome) -> str:

@@ -30,38 +30,92 @@ from consensus.messages import (
     payload_digest,
     sign,
 )
+from consensus.state import State
+from tests.simulation.overheard import Overheard
+from tests.simulation.schemes import Schemer
 from tests.simulation.shortcuts import decode_message
+from tests.simulation.strategies import Strategy
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
-    from tests.simulation.machine import Machine
 
 REMEMBERED = 64
 SIGNED = (Prepare, Commit, Checkpoint, ViewChange, NewView, Status)
 
 
 class Liar:
-    """The mouth of one Byzantine node."""
+    """The mouth of one Byzantine node, and its ears: what it hears, all liars know."""
 
-    def __init__(self, cluster: Cluster, index: int, tactics: int) -> None:
-        self._cluster, self._key = cluster, cluster.keys[index]
-        self._chance = cluster.random
+    def __init__(self, cluster: Cluster, index: int, tactics: int, known: Overheard) -> None:
+        self.cluster, self.key, self.known = cluster, cluster.keys[index], known
+        self.chance = cluster.random
+        self._index = index
         self._past: deque[tuple[Kind, bytes]] = deque(maxlen=REMEMBERED)
-        self._rate = self._chance.choice([0.05, 0.3, 0.8, 1.0])
-        self._tactics = self._chance.sample(TACTICS, self._chance.randint(0, tactics))
+        self._rate = self.chance.choice([0.05, 0.3, 0.8, 1.0])
+        self._tactics = self.chance.sample(TACTICS, self.chance.randint(0, tactics))
         """None at all leaves the twins to themselves."""
-        self._victim = self._chance.randrange(len(cluster.processes))
+        self._victim = self.chance.randrange(len(cluster.processes))
+        self.strategy: Strategy | None = None
+        self.schemer: Schemer | None = None
+        known.keys.append(self.key)
 
-    def lie(self, machine: Machine, target: int, kind: Kind, body: bytes) -> list[bytes]:
+    # --- what strategies and schemes need -------------------------------------------------------------
+
+    @property
+    def state(self) -> State | None:
+        """Return where the liar itself stands, while it is up."""
+        return self.state_of(self._index)
+
+    def state_of(self, index: int) -> State | None:
+        """Return where a node stands, while it is up: the adversary sees everything but keys."""
+        core = self.cluster.processes[index][0].core
+        return None if core is None else core.driver._state
+
+    def some_target(self) -> int:
+        """Return some other node."""
+        others = [i for i in range(len(self.cluster.processes)) if i != self._index]
+        return self.chance.choice(others) if others else self._index
+
+    def send(self, target: int, message: Any) -> None:
+        """Say something to one node."""
+        if target != self._index:
+            frame = encode_frame(Kind.CONSENSUS, encode(message))
+            self.cluster.network.transmit(self.cluster.processes[self._index][0], target, frame)
+
+    def signed(self, message: Any) -> Any:
+        """Return a message of ours, signed."""
+        return sign(message, self.key, self.cluster.genesis.chain_id)
+
+    # --- ears and mouth ---------------------------------------------------------------------------------
+
+    def hear(self, source: int, kind: Kind, body: bytes) -> None:
+        """Take note of a frame that reached any of its processes."""
+        if kind is not Kind.CONSENSUS or (self.strategy is None and self.schemer is None):
+            return
+        try:
+            message = decode_message(body)
+        except AssentError:
+            return  # another liar's garbage
+        self.known.hear(message)
+        if self.strategy is not None:
+            self.strategy.heard(self, source, message)
+        if self.schemer is not None:
+            self.schemer.heard(message)
+
+    def lie(self, target: int, kind: Kind, body: bytes) -> list[bytes]:
         """Return the frames that leave in place of one."""
-        del machine
+        if self.strategy is not None:
+            message = self._consensus(kind, body)
+            self.known.hear(message)
+            passes = self.strategy.lets_pass(self, target, kind, message)
+            return [encode_frame(kind, body)] if passes else []
         if target == self._victim:
             self._past.append((kind, body))
         if Liar.strand in self._tactics and not self.strand(target, kind, body):
             return []  # always: one certificate that slips out frees them all
         said = [(kind, body)]
         for tactic in self._tactics:
-            if self._chance.random() < self._rate:
+            if self.chance.random() < self._rate:
                 said = tactic(self, target, kind, body)
                 break
         return [encode_frame(*item) for item in said]
@@ -70,7 +124,7 @@ class Liar:
 
     def withhold(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Say nothing of some kinds: payloads, votes, blocks, transactions."""
-        return [] if self._chance.random() < 0.7 else [(kind, body)]
+        return [] if self.chance.random() < 0.7 else [(kind, body)]
 
     def leave_out(self, target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Never speak to one node."""
@@ -78,7 +132,7 @@ class Liar:
 
     def repeat_the_past(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Send something old as well."""
-        old = [self._chance.choice(self._past)] if self._past else []
+        old = [self.chance.choice(self._past)] if self._past else []
         return [(kind, body), *[item for item in old if item[0] is Kind.CONSENSUS]]
 
     def contradict(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
@@ -86,25 +140,25 @@ class Liar:
         message = self._consensus(kind, body)
         if isinstance(message, Proposal):
             return [self._said(self._other_proposal(message))]
-        if isinstance(message, Prepare | Commit) and message.sender == self._key.public:
-            other = dataclasses.replace(message, payload_digest=self._chance.randbytes(32))
-            return [self._said(self._signed(other)), (kind, body)]
-        if isinstance(message, Checkpoint) and message.sender == self._key.public:
-            other = dataclasses.replace(message, header_hash=self._chance.randbytes(32))
-            return [self._said(self._signed(other)), (kind, body)]
+        if isinstance(message, Prepare | Commit) and message.sender == self.key.public:
+            other = dataclasses.replace(message, payload_digest=self.chance.randbytes(32))
+            return [self._said(self.signed(other)), (kind, body)]
+        if isinstance(message, Checkpoint) and message.sender == self.key.public:
+            other = dataclasses.replace(message, header_hash=self.chance.randbytes(32))
+            return [self._said(self.signed(other)), (kind, body)]
         return [(kind, body)]
 
     def shift_by_one(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Change one number of a message of ours by one, or jump far ahead."""
         message = self._consensus(kind, body)
         about = message.pre_prepare if isinstance(message, Proposal) else message
-        if not isinstance(about, (*SIGNED, PrePrepare)) or about.sender != self._key.public:
+        if not isinstance(about, (*SIGNED, PrePrepare)) or about.sender != self.key.public:
             return [(kind, body)]
         numbers = [field.name for field in dataclasses.fields(about) if field.name in ("view", "height")]
-        name = self._chance.choice(numbers)
-        step = self._chance.choice([-1, 1, 1, 2, 9, 1_000, 2**40])
+        name = self.chance.choice(numbers)
+        step = self.chance.choice([-1, 1, 1, 2, 9, 1_000, 2**40])
         number = max(0, getattr(about, name) + step)
-        shifted = self._signed(dataclasses.replace(about, **{name: number}))
+        shifted = self.signed(dataclasses.replace(about, **{name: number}))
         if isinstance(message, Proposal):
             shifted = Proposal(shifted, message.payload)
         return [self._said(shifted), (kind, body)]
@@ -112,29 +166,29 @@ class Liar:
     def lie_in_view_changes(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Hide what was prepared or certified, or propose again what does not follow."""
         message = self._consensus(kind, body)
-        if isinstance(message, ViewChange) and message.sender == self._key.public:
-            kept = tuple(item for item in message.prepared if self._chance.random() < 0.3)
+        if isinstance(message, ViewChange) and message.sender == self.key.public:
+            kept = tuple(item for item in message.prepared if self.chance.random() < 0.3)
             lies: dict[str, Any] = {"prepared": kept}
-            if self._chance.random() < 0.3:
+            if self.chance.random() < 0.3:
                 lies = {"certificate": None, "prepared": ()}
-            return [self._said(self._signed(dataclasses.replace(message, **lies)))]
-        if isinstance(message, NewView) and message.sender == self._key.public:
-            digest = self._chance.choice([GAP_DIGEST, self._chance.randbytes(32)])
+            return [self._said(self.signed(dataclasses.replace(message, **lies)))]
+        if isinstance(message, NewView) and message.sender == self.key.public:
+            digest = self.chance.choice([GAP_DIGEST, self.chance.randbytes(32)])
             altered = tuple((height, digest) for height, _ in message.reproposals)
-            kept = altered[: self._chance.randint(0, len(altered))]
-            return [self._said(self._signed(dataclasses.replace(message, reproposals=kept)))]
+            kept = altered[: self.chance.randint(0, len(altered))]
+            return [self._said(self.signed(dataclasses.replace(message, reproposals=kept)))]
         return [(kind, body)]
 
     def garble(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Change one byte."""
-        if not body or self._chance.random() < 0.9:
+        if not body or self.chance.random() < 0.9:
             return [(kind, body)]
-        at = self._chance.randrange(len(body))
-        return [(kind, body[:at] + bytes([body[at] ^ (1 << self._chance.randrange(8))]) + body[at + 1 :])]
+        at = self.chance.randrange(len(body))
+        return [(kind, body[:at] + bytes([body[at] ^ (1 << self.chance.randrange(8))]) + body[at + 1 :])]
 
     def ask_absurdly(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
         """Ask for blocks at odd heights."""
-        first = self._chance.choice([0, 1, 2**63, max(self._cluster.checks.headers, default=0)])
+        first = self.chance.choice([0, 1, 2**63, max(self.cluster.checks.headers, default=0)])
         return [(kind, body), (Kind.BLOCKS_REQUEST, encode(BlocksRequest(first, 128)))]
 
     def forge_blocks(self, _target: int, kind: Kind, body: bytes) -> list[tuple[Kind, bytes]]:
@@ -142,7 +196,7 @@ class Liar:
         if kind is not Kind.BLOCKS:
             return [(kind, body)]
         answer, forged = decode(Blocks, body), list[bytes]()
-        parent, rewrite = None, self._chance.choice([self._other_root, self._other_time])
+        parent, rewrite = None, self.chance.choice([self._other_root, self._other_time])
         for raw in answer.blocks:
             block = rewrite(decode(Block, raw))
             header = block.header if parent is None else dataclasses.replace(block.header, parent=parent)
@@ -184,7 +238,7 @@ class Liar:
 
     def _other_root(self, block: Block) -> Block:
         return dataclasses.replace(
-            block, header=dataclasses.replace(block.header, state_root=self._chance.randbytes(32))
+            block, header=dataclasses.replace(block.header, state_root=self.chance.randbytes(32))
         )
 
     @staticmethod
@@ -198,7 +252,7 @@ class Liar:
         return dataclasses.replace(block, header=header, payload=payload)
 
     def _alone(self, header: Header) -> Certificate:
-        vote = self._signed(Checkpoint(header.height, header_hash(header), self._key.public, bytes(64)))
+        vote = self.signed(Checkpoint(header.height, header_hash(header), self.key.public, bytes(64)))
         return Certificate(header.height, vote.header_hash, ((vote.sender, vote.signature),))
 
     def _other_proposal(self, message: Proposal, *, censored: bool = False, later_ms: int = 0) -> Proposal:
@@ -207,20 +261,17 @@ class Liar:
             batch = decode(Batch, message.payload)
         except AssentError:
             return message
-        if claim.sender != self._key.public:
+        if claim.sender != self.key.public:
             return message
         if censored and len(batch.tx_ids) > 1:
             batch = dataclasses.replace(batch, tx_ids=batch.tx_ids[1:])
         else:
-            later_ms = later_ms or self._chance.choice([-1, 1, 60_000])
+            later_ms = later_ms or self.chance.choice([-1, 1, 60_000])
             batch = dataclasses.replace(batch, time=batch.time + later_ms)
         payload = encode(batch)
         return Proposal(
-            self._signed(dataclasses.replace(claim, payload_digest=payload_digest(payload))), payload
+            self.signed(dataclasses.replace(claim, payload_digest=payload_digest(payload))), payload
         )
-
-    def _signed(self, message: Any) -> Any:
-        return sign(message, self._key, self._cluster.genesis.chain_id)
 
     @staticmethod
     def _said(message: Any) -> tuple[Kind, bytes]:

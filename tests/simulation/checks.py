@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chain.ledger.executor import SKIPPED
 from chain.node.core import NodeCore
 from chain.node.execution import WAITING_MAX
-from chain.primitives.certificate import Certificate, check_certificate
-from chain.primitives.codec import tag_of
+from chain.primitives.certificate import Certificate, check_certificate, fault_bound
 from chain.primitives.errors import AssentError
-from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, ViewChange
-from consensus.selection import choose_reproposals
+from consensus.messages import Commit
+from consensus.patience import GRACE_SHARE
 from tests.simulation.chain_under_test import BOUNDS, SKEW_FACTOR, TIMEOUT_MAX_MS, TIMEOUTS_MS
 from tests.simulation.clockwork import EPOCH_MS, START_MS, Violation
+from tests.simulation.genuine import Genuine
+from tests.simulation.said import Said
 from tests.simulation.shortcuts import decode_message
 
 if TYPE_CHECKING:
@@ -34,61 +35,27 @@ class Checks:
         self.told: dict[bytes, int] = {}
         """Transaction -> height at which some client was told that it is certified."""
         self._certified: dict[int, bytes] = {}
-        self._said: dict[tuple[Any, ...], bytes] = {}
-        self._left: dict[tuple[int, int], int] = {}
-        """(Machine, epoch) -> view that it left all lower ones for."""
-        self._voted: dict[int, int] = {}
-        """Machine -> highest height that it ever voted on."""
-        self._forgotten: dict[int, int] = {}
-        """Wiped machine -> highest height that it had voted on before."""
+        self._grown: list[int] = []
+        """Heights whose view is above that of the height below: primaries were replaced in between."""
+        self.votes = Said(cluster)
+        self._genuine = Genuine(cluster, self.votes)
 
     # --- votes ------------------------------------------------------------------------------------
 
     def said(self, machine: Machine, body: bytes) -> None:
-        """No honest replica contradicts what it ever sent, nor votes below a view it asked for."""
+        """Judge what an honest machine sends."""
         message = decode_message(body)
-        if isinstance(message, Proposal):
-            claim = message.pre_prepare
-            self._abstains(machine, claim.height)
-            self._remember(machine, "pre-prepare", (claim.view, claim.height), claim.payload_digest)
-        elif isinstance(message, Prepare | Commit):
-            slot = (message.view, message.height)
-            self._abstains(machine, message.height)
-            new = self._remember(machine, tag_of(type(message)), slot, message.payload_digest)
-            place = (machine.index, machine.ledger.epoch_at(message.height).first)
-            left = self._left.get(place, 0)
-            if new and message.view < left:
-                raise Violation(f"{machine} votes in view {message.view}, but has left it for {left}")
-            self._left[place] = max(message.view, left)
-        elif isinstance(message, Checkpoint):
-            self._remember(machine, "checkpoint", (message.height,), message.header_hash)
-        elif isinstance(message, ViewChange) and message.sender == machine.key.public:
-            self._remember(machine, "view-change", (message.epoch, message.view), message.signature)
-            place = (machine.index, message.epoch)
-            self._left[place] = max(message.view, self._left.get(place, 0))
-        elif isinstance(message, NewView) and message.sender == machine.key.public:
-            self._remember(machine, "new-view", (message.epoch, message.view), message.signature)
+        self.votes.said(machine, message)
+        if isinstance(message, Commit):
+            self._genuine.committing(machine, message.height)
 
     def wiped(self, machine: Machine) -> None:
-        """Keep what a machine that lost its disk can no longer know.
+        """Keep what a machine that lost its disk can no longer know."""
+        self.votes.wiped(machine)
 
-        It is one of the faults that its sets tolerate: it keeps away from heights, not from views.
-        """
-        self._forgotten[machine.index] = self._voted.get(machine.index, 0)
-        self._left = {place: view for place, view in self._left.items() if place[0] != machine.index}
-
-    def _abstains(self, machine: Machine, height: int) -> None:
-        """Who lost its votes does not vote again on a height that it may have voted on."""
-        lost = self._forgotten.get(machine.index, 0)
-        if height <= lost:
-            raise Violation(f"{machine} votes on height {height}, but lost its votes up to {lost}")
-        self._voted[machine.index] = max(height, self._voted.get(machine.index, 0))
-
-    def _remember(self, machine: Machine, kind: str, slot: tuple[int, ...], content: bytes) -> bool:
-        size = len(self._said)
-        if self._said.setdefault((machine.index, kind, *slot), content) != content:
-            raise Violation(f"{machine} contradicts its {kind} of {slot}")
-        return len(self._said) > size
+    def now_and_then(self) -> None:
+        """Check what is too costly to check after every event."""
+        self.votes.fetchable()
 
     # --- ledgers ----------------------------------------------------------------------------------
 
@@ -100,13 +67,8 @@ class Checks:
                 f"{machine} told clients of height {machine.settled_height}, after a crash it is at {height}"
             )
         machine.checked_height = min(machine.checked_height, machine.ledger.head.height)
-        assert machine.core is not None
-        for slot in machine.core.driver._state.slots.values():  # votes that were written, perhaps never sent
-            for votes in (slot.prepares, slot.commits):
-                vote = votes.get(machine.key.public)
-                if vote is not None and machine.honest:
-                    place = (vote.view, vote.height)
-                    self._remember(machine, tag_of(type(vote)), place, vote.payload_digest)
+        if machine.honest:
+            self.votes.booted(machine)
 
     def look(self, machine: Machine, core: NodeCore) -> None:
         """Check what the last event changed."""
@@ -118,17 +80,8 @@ class Checks:
             for height in range(machine.settled_height + 1, ledger.certified_height + 1):
                 self._settled(machine, core, height)
             machine.settled_height = ledger.certified_height
-        self._new_view(machine, core)
+        self._genuine.look(machine, core)
         self._bounds(machine, core)
-
-    def _new_view(self, machine: Machine, core: NodeCore) -> None:
-        """What a view proposes again follows from its view changes, whoever leads it."""
-        message = core.driver._state.new_view
-        if message is machine.checked_view or message is None:
-            return
-        machine.checked_view = message
-        if message.reproposals != choose_reproposals(message.view_changes):
-            raise Violation(f"{machine} entered view {message.view}, whose re-proposals do not follow")
 
     def _executed(self, machine: Machine, core: NodeCore, height: int) -> None:
         """One batch per height, equal headers, nothing runs twice."""
@@ -148,6 +101,7 @@ class Checks:
         if known is None:
             self.headers[height], self.payloads[height] = header, payload
             self._time(core, height)
+            self._passed_over(core, height)
             for receipt in read.receipts(height):
                 if receipt.status == SKIPPED:
                     continue
@@ -166,6 +120,25 @@ class Checks:
         latest = EPOCH_MS + self._cluster.now + (SKEW_FACTOR + 1) * limit + height
         if header is None or header.time > latest:
             raise Violation(f"the time of height {height} is {header and header.time}, at most {latest}")
+
+    def _passed_over(self, core: NodeCore, height: int) -> None:
+        """Who was replaced as primary leads again after so many heights; at most f do not lead."""
+        ledger, shape = core.ledger, self._cluster.shape
+        header, below = ledger.read.header(height), ledger.read.header(height - 1)
+        if header is None or below is None:
+            return  # a state took the place of the height below
+        before = below.view if below.height >= ledger.epoch_at(height).first else 0
+        if header.view > before:
+            self._grown.append(height)
+        coming = height + shape.window
+        since = coming - shape.passed_over
+        lately = any(since < grown + shape.window <= coming for grown in self._grown)
+        validators = ledger.validator_keys_at(coming)
+        leaders = core.driver._state.rules.leaders(coming)
+        if len(leaders) < len(validators) - fault_bound(len(validators)):
+            raise Violation(f"{len(leaders)} of {len(validators)} lead at height {coming}")
+        if len(leaders) < len(validators) and not lately:
+            raise Violation(f"a validator does not lead at height {coming}, though none was replaced lately")
 
     def _settled(self, machine: Machine, core: NodeCore, height: int) -> None:
         """A certificate is a quorum's, over the header that everyone executed."""
@@ -214,7 +187,7 @@ class Checks:
             "verifying": (len(core.gossip._verifying), 4_096),
             "blocks": (len(core.sync._held), 256),
         }
-        views = (self._cluster.now - START_MS) // TIMEOUTS_MS[0] + 1
+        views = (self._cluster.now - START_MS) // (TIMEOUTS_MS[0] // GRACE_SHARE) + 1
         if state.view > views:
             raise Violation(f"{machine} is in view {state.view}; timers explain at most {views}")
         for name, (size, limit) in sizes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chain.ledger import passing
 from chain.ledger.block import Candidate
 from chain.ledger.faults import StorageFailed
 from chain.ledger.refusals import Refused
@@ -28,6 +29,12 @@ from tests.simulation.clockwork import Clockwork, Violation
 from tests.simulation.governance import Governance
 from tests.simulation.machine import Machine
 from tests.simulation.network import Network
+from tests.simulation.overheard import Overheard
+from tests.simulation.schemes import Schemer
+from tests.simulation.strategies import STRATEGIES
+
+WAYS = ("tactics", "schemes", "schemes", "strategy", "strategy")
+"""What the liars of a cluster do: alter what twins say, assemble messages, or keep up a strategy."""
 
 
 class Cluster(Clockwork):
@@ -39,6 +46,7 @@ class Cluster(Clockwork):
         if byzantine > fault_bound(shape.validators):
             raise ValueError(f"{byzantine} Byzantine of {shape.validators}: more than tolerated")
         self.shape = shape
+        passing.PASSED_OVER_HEIGHTS = shape.passed_over
         self.genesis, self.origin = founded(shape)
         self.keys = [shortcuts.key(node_name(i)) for i in range(shape.validators + shape.spares)]
         self.index = {key.public: i for i, key in enumerate(self.keys)}
@@ -53,7 +61,8 @@ class Cluster(Clockwork):
         self.admitted: dict[bytes, Candidate] = {}
         """Transactions that an honest machine took."""
         self.refusals: dict[str, int] = {}
-        self.wipes = 0
+        self._forgetful: dict[int, int] = {}
+        """Wiped node -> first height of the last epoch in which its key may have voted before."""
         self.governance = Governance(self)
         self.stops: dict[str, int] = {}
         """Machines that stopped by themselves, by reason."""
@@ -70,19 +79,40 @@ class Cluster(Clockwork):
         )
 
     def _corrupt(self, count: int, tactics: int) -> None:
-        """Make validators Byzantine: twins that each hear about half of the others."""
-        n, total = self.shape.validators, len(self.processes)
-        for index in sorted(self.random.sample(range(n), count)):
-            others = [i for i in range(total) if i != index]
-            left = {i for i in others if self.random.random() < 0.6}
-            right = {i for i in others if i not in left or self.random.random() < 0.2}
-            first, second = self.processes[index][0], Machine(self, index, self.keys[index], self._timing())
-            second.twin = 1
-            for process, hears in ((first, left), (second, right)):
-                process.honest, process.hears = False, frozenset(hears)
-                process.skew_ms = self.random.randint(-2_000, 2_000)
-            self.processes[index].append(second)
-            self._liars[index] = Liar(self, index, tactics)
+        """Make validators Byzantine: twins that each hear about half of the others, or one that hears all."""
+        known = Overheard(self.genesis.chain_id)
+        chosen = sorted(self.random.sample(range(self.shape.validators), count))
+        way = self.random.choice(WAYS)
+        for index in chosen:
+            self._liars[index] = liar = Liar(self, index, tactics, known)
+            if way == "tactics" or (way == "schemes" and self.random.random() < 0.5):
+                self._split(index)
+            else:
+                self.processes[index][0].honest = False
+            if way == "schemes":
+                liar.schemer = Schemer(liar)
+                liar.schemer.begin()
+        if way == "strategy" and chosen:
+            liars = list(self._liars.values())
+            strategy = self.random.choice(STRATEGIES)(liars, known)
+            for liar in liars:
+                liar.strategy = strategy
+
+    def _split(self, index: int) -> None:
+        """Let two processes have one key, each hearing about half of the others."""
+        others = [i for i in range(len(self.processes)) if i != index]
+        left = {i for i in others if self.random.random() < 0.6}
+        right = {i for i in others if i not in left or self.random.random() < 0.2}
+        first, second = self.processes[index][0], Machine(self, index, self.keys[index], self._timing())
+        second.twin = 1
+        for process, hears in ((first, left), (second, right)):
+            process.honest, process.hears = False, frozenset(hears)
+            process.skew_ms = self.random.randint(-2_000, 2_000)
+        self.processes[index].append(second)
+
+    def is_liar(self, index: int) -> bool:
+        """Tell whether a node is Byzantine."""
+        return index in self._liars
 
     def liar(self, machine: Machine) -> Liar:
         """Return who rewrites what a Byzantine node says."""
@@ -108,7 +138,8 @@ class Cluster(Clockwork):
         planted = isinstance(error, StorageFailed) and machine.disk.failures > 0
         if machine.honest and not planted:
             raise Violation(f"{machine} stopped itself: {reason}: {error}") from error
-        machine.crash(power=False)
+        machine.crash(power=planted and machine.disk.power_cut)
+        machine.disk.mend()
         self.after(self.random.randint(200, 3_000), self.boot_if_down, machine)
 
     def refused_to_start(self, machine: Machine, error: AssentError) -> None:
@@ -181,8 +212,27 @@ class Cluster(Clockwork):
 
     @property
     def faulty(self) -> int:
-        """Liars, and nodes that lost their memory."""
-        return len(self._liars) + self.wipes
+        """Liars, and nodes that lost their memory: their keys count as faulty until the epoch ends."""
+        leader = self.leader
+        if leader is not None and self._forgetful:
+            epoch = leader.ledger.epoch_at(leader.ledger.certified_height + 1).first
+            self._forgetful = {node: first for node, first in self._forgetful.items() if first >= epoch}
+        return len(self._liars) + len(self._forgetful)
+
+    def may_forget(self, machine: Machine) -> bool:
+        """Tell whether a disk may be lost: its node counts as faulty already, or one more may be."""
+        return machine.index in self._forgetful or self.faulty < self.tolerated
+
+    def has_forgotten(self, key: bytes) -> bool:
+        """Tell whether a key counts as faulty because its votes are lost."""
+        return self.index.get(key) in self._forgetful
+
+    def forgets(self, machine: Machine) -> None:
+        """Count a node whose disk is lost among the faulty ones."""
+        known = [item.ledger for item in self.honest if item.up]
+        self._forgetful[machine.index] = max(
+            (ledger.epoch_at(ledger.certified_height + 1).first for ledger in known), default=2**63
+        )
 
     def open_transactions(self) -> list[Candidate]:
         """Return what an honest machine admitted and no ledger has settled."""

@@ -9,19 +9,33 @@ from chain.ledger.store import MemoryStore
 
 
 class Disk(MemoryStore):
-    """A memory store that can be told to fail its next write, before or after it took effect."""
+    """A memory store that can be told to fail a write, before or after it took effect."""
 
-    __slots__ = ("fail_next", "failures")
+    __slots__ = ("_failing", "_left", "failures", "power_cut")
 
     def __init__(self, origin: MemoryStore) -> None:
         super().__init__(origin)
-        self.fail_next = ""
         self.failures = 0
+        self.mend()
+
+    def mend(self) -> None:
+        """Let writes succeed."""
+        self._failing, self._left, self.power_cut = "", 0, False
+
+    def fail_after(self, writes: int, when: str, *, power: bool = False) -> None:
+        """Let one more write fail, after so many that succeed, `before` or `after` it took effect.
+
+        With `power` it fails because the machine's power does.
+        """
+        self._failing, self._left, self.power_cut = when, writes, power
 
     def write(self, *changes: Any, **options: Any) -> None:
-        failure, self.fail_next = self.fail_next, ""
+        failure = self._failing if self._left == 0 else ""
         if failure:
+            self._failing = ""
             self.failures += 1
+        elif self._failing:
+            self._left -= 1
         if failure != "before":
             super().write(*changes, **options)
         if failure:

@@ -73,7 +73,8 @@ class Governance:
         seats = [item for key, item in listed.items() if self._may_go(key, listed)]
         if not free or not seats:
             return None
-        return {"name": chance.choice(seats).node.name, "public_key": chance.choice(free)}
+        mute = [item for item in seats if cluster.has_forgotten(item.node.public_key)]
+        return {"name": chance.choice(mute or seats).node.name, "public_key": chance.choice(free)}
 
     def _may_go(self, public: bytes, listed: Mapping[bytes, Listed]) -> bool:
         """Tell whether a node may leave: most founders stay, who are all that a node without blocks knows."""

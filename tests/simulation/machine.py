@@ -10,11 +10,13 @@ from chain.ledger.ledger import Ledger
 from chain.network.frame import FrameReader, Kind, encode_frame
 from chain.node.core import NodeCore
 from chain.node.ports import Ports
+from chain.node.signedskips import SignedSkips
 from chain.primitives.errors import AssentError
 from consensus.timing import Timing
 from tests.simulation.chain_under_test import BOUNDS
-from tests.simulation.clockwork import EPOCH_MS
+from tests.simulation.clockwork import EPOCH_MS, Violation
 from tests.simulation.disk import Disk, MemoryMarker
+from tests.simulation.genuine import Seen
 from tests.simulation.shortcuts import RUNTIME, Key
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class Machine:
         self.cluster, self.index, self.key, self.timing = cluster, index, key, timing
         self.disk = Disk(cluster.origin)
         self.marker = MemoryMarker()
+        self.signed: SignedSkips | None = None
+        """What the key signed of skips; None for a key that never did."""
         self.core: NodeCore | None = None
         self.honest = True
         self.twin = 0
@@ -40,7 +44,7 @@ class Machine:
         self.settled_height = 0
         """Certified height that clients were told of; survives everything but a wipe."""
         self.checked_height = 0
-        self.checked_view: object = None
+        self.seen = Seen()
         self._wake_at: int | None = None
         self._failure: BaseException | None = None
 
@@ -62,6 +66,7 @@ class Machine:
         """Start the process on what the disk holds."""
         self.life += 1
         self.paused_until, self._wake_at, self._failure = 0, None, None
+        self.seen = Seen()
         ports = Ports(self, Wire(self), self, self, self.marker, self.cluster.random.randbytes)
         try:
             ledger = Ledger(self.disk, self.cluster.genesis, RUNTIME)
@@ -72,6 +77,7 @@ class Machine:
                 timing=self.timing,
                 bounds=BOUNDS,
                 snapshot_gap=self.cluster.shape.snapshot_gap,
+                signed=self.signed,
             )
         except AssentError as error:
             self.cluster.refused_to_start(self, error)
@@ -95,6 +101,7 @@ class Machine:
         self.disk = Disk(self.cluster.origin)
         self.settled_height = self.checked_height = 0
         self.cluster.checks.wiped(self)
+        self.cluster.forgets(self)
 
     def enter(self, call: Callable[..., None], *args: Any) -> None:
         """Call the core, then see what came of it; whatever it raises stops it, as in production."""
@@ -158,6 +165,8 @@ class Machine:
         cluster.note(frame)
         core = self.core
         for kind, body in FrameReader().feed(frame):
+            if not self.honest:
+                cluster.liar(self).hear(source, kind, body)
             try:
                 core.on_frame(cluster.keys[source].public, kind, body)
             except AssentError as error:
@@ -201,6 +210,8 @@ class Machine:
             return None
 
     def failed(self, error: BaseException) -> None:
+        if isinstance(error, Violation):
+            raise error
         if self._failure is None:
             self._failure = error
 
@@ -249,6 +260,6 @@ class Wire:
                 self._network.transmit(machine, target, frame)
             return len(targets)
         for target in targets:
-            for told in machine.cluster.liar(machine).lie(machine, target, kind, body):
+            for told in machine.cluster.liar(machine).lie(target, kind, body):
                 self._network.transmit(machine, target, told)
         return len(targets)

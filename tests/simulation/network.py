@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chain.network.frame import HEADER_BYTES, Kind
+
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
     from tests.simulation.machine import Machine
@@ -29,6 +31,15 @@ class Weather:
 CALM = Weather()
 
 
+def spoken(frame: bytes) -> str:
+    """Return the tag of the message of consensus in a frame, or the name of the frame's kind."""
+    kind = Kind(frame[0])
+    if kind is not Kind.CONSENSUS:
+        return kind.name
+    tag = HEADER_BYTES + 2  # behind the array's length and the tag's, one byte each
+    return frame[tag : tag + (frame[tag - 1] & 0x1F)].decode(errors="replace")
+
+
 class Network:
     """Links by (from, to); a link has an epoch on each side, and frames of an older epoch are lost."""
 
@@ -41,6 +52,8 @@ class Network:
         self.clogged: dict[tuple[int, int], list[tuple[Machine, int, int, int, bytes]]] = {}
         """Directions that hold their frames back until released."""
         self.banned: dict[tuple[int, int], int] = {}
+        self.muffled: dict[str, frozenset[int]] = {}
+        """What is said (a tag of consensus, or the name of another kind) -> nodes that it does not reach."""
         self._members: dict[int, set[int]] = {}
         """Whom each node accepts."""
         self._epoch = 0
@@ -60,6 +73,8 @@ class Network:
         source = sender.index
         epoch = self.linked.get((source, target))
         if epoch is None or (source, target) in self.cut:
+            return
+        if self.muffled and target in self.muffled.get(spoken(frame), ()):
             return
         self.frames += 1
         for receiver in self._cluster.processes[target]:

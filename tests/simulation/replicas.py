@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chain.primitives.certificate import Certificate, Epoch, check_certificate
-from chain.primitives.codec import U64_MAX, tag_of
+from chain.primitives.codec import U64_MAX, encode, tag_of
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.values import decode_value, encode_value
 from consensus.driver import Driver
 from consensus.events import Candidate, Head, Turn
+from consensus.evidence import read_evidence
 from consensus.messages import (
     NONCE_BYTES,
     Checkpoint,
@@ -370,6 +371,9 @@ class Node:
         self.call(lambda driver, now: driver.on_synced(certificate, now))
 
     def evidence(self, evidence: Evidence) -> None:
+        accused = read_evidence(evidence, CHAIN_ID).accused
+        honest = [node.honest for node in self.cluster.nodes if node.key.public == accused]
+        assert not all(honest), f"node {self.index} holds evidence against an honest replica"
         self.contradictions.append(evidence)
 
     def halted(self, reason: str) -> None:
@@ -399,6 +403,8 @@ class Faults:
 
 
 Filter = Callable[[Node, Node, Any], bool]
+Rewrite = Callable[[Node, Node, Any], Any]
+"""(sender, receiver, message) -> what a Byzantine sender says instead."""
 
 
 class Cluster:
@@ -429,6 +435,8 @@ class Cluster:
         """(from, to) pairs of node indices whose messages are lost."""
         self.filters: list[Filter] = []
         """A message is lost when any of these says False for (sender, receiver, decoded message)."""
+        self.rewrite: Rewrite | None = None
+        """Applied to what nodes say that are not honest."""
         self.nodes = [Node(self, i, key) for i, key in enumerate(self.keyring)]
         self.decided: dict[int, bytes] = {}
         self.headers: dict[int, bytes] = {}
@@ -538,6 +546,8 @@ class Cluster:
             return
         if not all(keep(sender, node, message) for keep in self.filters):
             return
+        if self.rewrite is not None and not sender.honest:
+            data = encode(self.rewrite(sender, node, message))
         if self.random.random() < self.faults.drop:
             return
         copies = 2 if self.random.random() < self.faults.duplicate else 1

@@ -541,6 +541,7 @@ def test_a_payload_that_nobody_can_check_is_given_up_by_a_view_change() -> None:
 def test_evidence_of_an_equivocating_primary_is_kept_and_exported() -> None:
     """Two proposals for one slot reach one replica: kept durably, once, across restarts."""
     cluster = Cluster(4)
+    cluster.nodes[0].honest = False
     for name in (b"one", b"two", b"three"):
         say(cluster, 0, proposal(cluster, 0, 1, name), [1])
     node = cluster.nodes[1]

@@ -41,6 +41,13 @@ def test_the_list_of_planted_faults_is_complete() -> None:
     assert len(planted.PLANTS) >= 14
 
 
+@pytest.mark.parametrize("name", planted.PLANTS)
+def test_every_planted_fault_fits_the_code(name: str) -> None:
+    """A fault of one line names the line as it is now."""
+    with planted.planted(name) as plant:
+        assert plant.says
+
+
 def test_a_planted_fault_is_taken_out_again() -> None:
     """Nothing of it stays behind."""
     before = Slot.__dict__["decide"]

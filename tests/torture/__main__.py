@@ -16,7 +16,7 @@ import uvloop
 
 from chain.api.console import console, print_table
 from chain.primitives.errors import AssentError
-from tests.torture.campaign import run
+from tests.torture.campaign import Settings, run
 from tests.torture.report import RESTART_MAX_S
 
 
@@ -44,6 +44,8 @@ from tests.torture.report import RESTART_MAX_S
     default=os.geteuid() == 0,
     help="Fill a small tmpfs for `full disk` (needs root, whose default it is), or limit file sizes.",
 )
+@click.option("--liar", is_flag=True, help="One of the validators is Byzantine, a real process with its key.")
+@click.option("--floods", is_flag=True, help="The ports of honest nodes are attacked meanwhile.")
 def torture(
     minutes: float,
     seed: int | None,
@@ -52,6 +54,8 @@ def torture(
     output: Path | None,
     folder: Path | None,
     mount: bool,
+    liar: bool,
+    floods: bool,
 ) -> None:
     """Torture a cluster of real nodes for a while, then check every promise in their ledgers.
 
@@ -60,6 +64,7 @@ def torture(
     the command that replays it are printed.
     """
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+    settings = Settings(seed, minutes * 60, count, rate, mount, liar, floods)
     work = Path(tempfile.mkdtemp(prefix="assent-torture-")) if folder is None else folder
     began = time.monotonic()
 
@@ -68,11 +73,12 @@ def torture(
 
     console.print(f"torture: {count} nodes, {minutes:g} minutes, {rate:g} transactions a second, seed {seed}")
     try:
-        report = uvloop.run(run(work, seed, minutes * 60, count, rate, mount, say))
+        report = uvloop.run(run(work, settings, say))
     except AssentError as error:
         report = {"seed": seed, "broken": [f"[{error.code}] {error}"]}
     report["replay"] = f"scripts/torture --minutes {minutes:g} --seed {seed} --nodes {count} --rate {rate:g}"
     report["replay"] += " --mount" if mount else " --no-mount"
+    report["replay"] += (" --liar" if liar else "") + (" --floods" if floods else "")
     if output is not None:
         output.write_text(json.dumps(report, indent=1) + "\n")
     _show(report)
@@ -97,6 +103,9 @@ def _show(report: dict[str, Any]) -> None:
              f"{report['sent']} / {report['certified']} / {report['proved']}"],
             ["latency ms p50 / p99 / max", waits],
             ["faults", ", ".join(f"{kind} {n}" for kind, n in sorted(report["faults"].items()))],
+            ["floods", ", ".join(f"{name} {n}" for name, n in sorted(report["floods"].items())) or "none"],
+            [f"lies of {report['liar']}" if report["liar"] else "lies",
+             ", ".join(f"{name} {n}" for name, n in sorted(report["lies"].items())) or "none"],
             ["full disk by", report["full_disk_by"] or "not this time"],
             [f"restarts (at most {RESTART_MAX_S:.0f} s), p50 / p90 / max",
              f"{restart['count']}: " + " / ".join(f"{restart.get(k, 0):.2f}" for k in ("p50", "p90", "max"))],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 WEIGHTS = {
@@ -21,6 +22,9 @@ WEIGHTS = {
 }
 MORE_THAN_F = frozenset({"kill all", "split"})
 """These take more nodes than may be faulty: the chain may stand still, but nothing may be lost."""
+LULL_EVERY = 5
+FORGETFUL = frozenset({"truncated log", "truncated segment"})
+"""These may cost a node its memory: then it counts as faulty beyond the fault itself."""
 OPENING = (
     "full disk",
     "truncated log",
@@ -48,18 +52,23 @@ class Fault:
     share: float
     """0..1, what the fault makes of it: how much of a log is cut, how slow a wire is."""
 
-    @property
-    def beyond_f(self) -> bool:
-        """Whether it hits more nodes than the protocol tolerates."""
-        return self.kind in MORE_THAN_F
 
+def plan(
+    names: list[str],
+    small_disk: str | None,
+    source: random.Random,
+    without: Collection[str] = (),
+    lull_s: float = 0.0,
+) -> Iterator[Fault]:
+    """Yield faults for ever; the same arguments give the same faults.
 
-def plan(names: list[str], small_disk: str | None, source: random.Random) -> Iterator[Fault]:
-    """Yield faults for ever; the same names and seed give the same faults."""
-    opening = list(OPENING)
+    With `lull_s`, a long gap after every few faults leaves the nodes to whatever else is done to them.
+    """
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if kind not in without}
+    opening = [kind for kind in OPENING if kind not in without]
     source.shuffle(opening)
-    while True:
-        kind = opening.pop() if opening else source.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+    for number in itertools.count():
+        kind = opening.pop() if opening else source.choices(list(weights), list(weights.values()))[0]
         nodes = tuple(source.sample(names, len(names)))
         if kind == "full disk" and small_disk is not None:
             nodes = (small_disk,)
@@ -70,4 +79,7 @@ def plan(names: list[str], small_disk: str | None, source: random.Random) -> Ite
         elif kind != "kill all":
             nodes = nodes[:1]
         seconds = source.uniform(0.2, 3.0) if kind.startswith("kill") else source.uniform(1.0, 8.0)
-        yield Fault(kind, nodes, round(seconds, 2), round(source.uniform(0.3, 3.0), 2), source.random())
+        gap_s = round(source.uniform(0.3, 3.0), 2) + (
+            lull_s if number % LULL_EVERY == LULL_EVERY - 1 else 0.0
+        )
+        yield Fault(kind, nodes, round(seconds, 2), gap_s, source.random())

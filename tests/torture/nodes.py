@@ -22,6 +22,7 @@ from chain.ledger.genesis import Genesis
 from chain.ledger.leveldb import RECORDS
 from tests.torture.verdict import TortureFailed
 
+ROOT = Path(__file__).parents[2]
 ANSWER_S = 60.0
 """A node that does not answer so long after its start, and does not end either, is a failure."""
 POLL_S = 0.02
@@ -50,6 +51,10 @@ class NodeProcess:
     org: OrgFolder
     url: str
     data: Path
+    lies_by: int | None = None
+    """The seed of its lies; None: an honest node."""
+    descriptors: int | None = None
+    """Soft limit of file descriptors under which it starts; None: this process's own."""
     small_disk: Path | None = None
     """The mount point of a small file system that holds its data."""
     process: subprocess.Popen[bytes] | None = None
@@ -72,11 +77,17 @@ class NodeProcess:
     def spawn(self) -> None:
         """Start the process; its output goes to a log of its own."""
         self.logs += 1
-        command = [
-            sys.executable, "-m", "chain.cli.main", "node", "run", "--config", str(self.org.node_config)
-        ]  # fmt: skip
+        config = str(self.org.node_config)
+        command = [sys.executable, "-m", "chain.cli.main", "node", "run", "--config", config]
+        if self.lies_by is not None:
+            command = [sys.executable, "-m", "tests.torture.liar", config, str(self.lies_by)]
         with self.log.open("wb") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT
+            )
+        if self.descriptors is not None:  # long before it opens many: it has to load its program first
+            _, hard = psutil.Process(self.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+            psutil.Process(self.process.pid).rlimit(psutil.RLIMIT_NOFILE, (self.descriptors, hard))
         self.paused = False
 
     async def start(self, session: aiohttp.ClientSession, why: str, together: int = 1) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 RESTART_MAX_S = 5.0
 """Without the time in which other processes had the cores."""
+RSS_MAX_MIB = 400.0
+"""Of an honest node, as in `scripts/soak`."""
 
 
 async def report(campaign: Campaign, calm_s: float | None, errors: list[str]) -> dict[str, Any]:
@@ -29,22 +33,31 @@ async def report(campaign: Campaign, calm_s: float | None, errors: list[str]) ->
             await asyncio.to_thread(
                 verdict.read_ledger, node.name, node.data, campaign.genesis, CONTRACT, KEYS
             )
-            for node in nodes
+            for node in campaign.honest
         ]
         broken += verdict.judge(held, load.certified, load.proved, campaign.setup)
-    made = [start for node in nodes for start in node.starts]
+    made = [start for node in campaign.honest for start in node.starts]
     starts, own = sorted(s.answers_s for s in made), sorted(s.answers_s - s.waited_s for s in made)
     slow = [s for s in made if s.answers_s - s.waited_s > RESTART_MAX_S]
     broken += [
         f"{s.node} took {s.answers_s} s to answer after {s.why}, at most {RESTART_MAX_S}" for s in slow
     ]
-    unexpected = [line for node in nodes for line in _tracebacks(node)]
+    unexpected = [line for node in campaign.honest for line in _tracebacks(node)]
     broken += [f"a node's log has a traceback: {line}" for line in unexpected]
+    broken += [f"{name} told the truth, and a node holds evidence against it" for name in campaign.accused]
+    broken += [
+        f"{node.name} needed {size:.0f} MiB, at most {RSS_MAX_MIB:.0f}"
+        for node in campaign.honest
+        if (size := max([size for _, size in node.rss_mib], default=0.0)) > RSS_MAX_MIB
+    ]
     return {
-        "seed": campaign.seed,
+        "seed": campaign.settings.seed,
         "nodes": len(nodes),
-        "seconds": campaign.seconds,
-        "rate": campaign.rate,
+        "seconds": campaign.settings.seconds,
+        "rate": campaign.settings.rate,
+        "liar": None if campaign.liar is None else campaign.liar.name,
+        "lies": _lies(campaign),
+        "floods": dict(campaign.floods),
         "broken": broken,
         "height": load.height,
         "sent": load.submitted,
@@ -82,6 +95,16 @@ def _memory(node: NodeProcess) -> dict[str, Any]:
         "last": sizes[-1] if sizes else 0.0,
         "samples": node.rss_mib[::10],
     }
+
+
+def _lies(campaign: Campaign) -> dict[str, int]:
+    """Return how many frames the liar changed, added or kept back, by mood, as its log says at its end."""
+    told: Counter[str] = Counter()
+    for path in [] if campaign.liar is None else sorted(campaign.liar.org.path.glob("node-*.log")):
+        for line in path.read_text(errors="replace").splitlines():
+            if line.startswith("lies: "):
+                told.update(json.loads(line.removeprefix("lies: ")))
+    return dict(told)
 
 
 def _tracebacks(node: NodeProcess) -> list[str]:

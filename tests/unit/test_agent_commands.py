@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from chain.cli.init import create_consortium
 from chain.primitives.errors import AssentError, ConfigError, ProofInvalid
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
@@ -205,6 +206,17 @@ def test_a_command_without_a_node_says_what_to_give() -> None:
     shown = CliRunner().invoke(dataset, ["list", "--json"], env={"ASSENT_AS": ""})
     assert shown.exit_code == 1
     assert json.loads(shown.output)["error"]["code"] == "no_session"
+
+
+@pytest.mark.parametrize("command", ["register", "new-version"])
+def test_a_dataset_id_is_checked_before_anything_is_asked_or_written(tmp_path: Path, command: str) -> None:
+    (tmp_path / "d.csv").write_text("id\n1\n")
+    org = create_consortium(tmp_path / "c", ["bank"], ["bank"], 0, "x").org("bank").path
+    before = sorted(tmp_path.rglob("*"))
+    words = [command, "../../x", str(tmp_path / "d.csv"), "--as", str(org), "--json"]
+    shown = CliRunner().invoke(dataset, words)
+    assert json.loads(shown.output)["error"]["code"] == "dataset_id"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_programs_are_listed_with_what_they_leak() -> None:

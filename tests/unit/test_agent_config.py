@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chain.primitives.errors import ConfigError
+from privcompute import agent
 from privcompute.agent_config import configured_source, load_agent_config
 
 GOOD = """
@@ -33,6 +34,23 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = load_agent_config(written(tmp_path, GOOD))
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(agent.resource, "setrlimit", lambda _, limits: raised.append(limits))
+    monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 4_096))
+    parts = agent.descriptor_parts(config)
+    agent.reserve_descriptors(parts)
+    assert raised == [(256 + 256 + 256 + 9 * config.policy.max_waiting_jobs, 4_096)]
+    monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 512))
+    with pytest.raises(
+        ConfigError, match=r"may have 512, but 1056 are needed \(256 for .* lower policy\.max_waiting_jobs"
+    ):
+        agent.reserve_descriptors(parts)
+
+
 def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> None:
     config, files = load_agent_config(written(tmp_path, GOOD))
     assert files.key == tmp_path / "keys" / "agent.key"
@@ -53,7 +71,11 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
         ('organisation = "bank"\ncolour = 1', ["colour", "unknown key"]),
         ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x'"]),
         ('organisation = "bank"\n[peers]\nlisten = "x"', ["peers.listen = 'x'", "host:port"]),
-        ('organisation = "bank"\n[peers]\nconnect_timeout_ms = 1', ["connect_timeout_ms = 1", "100..600000"]),
+        (
+            'organisation = "bank"\n[policy]\njob_time_max_ms = 999',
+            ["job_time_max_ms = 999", "1000..2592000000"],
+        ),
+        ('organisation = "bank"\n[policy]\nmax_party_rows = 0', ["max_party_rows = 0", "1..10000000"]),
         (GOOD.replace('"str"', '"text"'), ["datasets.0.columns.0.type = 'text'", "'float'"]),
     ],
 )

@@ -22,6 +22,7 @@ from chain.primitives.execution import map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
 from privcompute import job_steps, job_task
+from privcompute.agent import Agent
 from privcompute.agent_config import AgentConfig, AgentFiles
 from privcompute.chain_reader import ChainReader
 from privcompute.commitments import SEED_BYTES, input_commitment, result_commitment
@@ -220,7 +221,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     ledger = OneProcessLedger()
     for module in (job_steps, job_task):
         monkeypatch.setattr(module, "now_ms", lambda: ledger.chain.time)
-    monkeypatch.setattr(job_task, "PEER_FAULT_WAIT_S", 0.0)
+    monkeypatch.setattr(job_steps, "OTHERS_FIRST_S", 0.0)
     async with AsyncExitStack() as stack:
         agents = {}
         for org in ORGS:
@@ -325,6 +326,89 @@ async def test_an_agent_killed_between_two_steps_resumes(world: World, method: s
     world.ledger.before[method] = kill
     assert await world.run(job) == "certified"
     assert killed == ["registry"]
+
+
+async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_next(world: World) -> None:
+    """Approvals may take days, and a party that gives none must not hold up other jobs meanwhile."""
+    world.grant_all(STATISTICS, GRANTED)
+    other: dict[str, Value] = {"columns": ["data-registry/amount"], "statistics": ["mean"]}
+    jobs = [world.propose(STATISTICS, USED, figures) for figures in (FIGURES, other)]
+    everybody, waiting = asyncio.Event(), []
+
+    async def wait_for_both(org: str) -> None:
+        waiting.append(org)
+        if len(waiting) == len(jobs) * len(ORGS):
+            everybody.set()
+        await everybody.wait()
+
+    world.ledger.before["approve_reveal"] = wait_for_both
+    for job in jobs:
+        for org, parts in world.agents.items():
+            world.ledger.tasks[f"{org} {job}"] = JobTask(parts, job)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as running:
+        for task in world.ledger.tasks.values():
+            running.create_task(task.run())
+    assert {world.ledger.record("jobs", job)["state"] for job in jobs} == {"certified"}
+    assert not any(parts.slot.locked() for parts in world.agents.values())
+
+
+async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    parts = world.agents["bureau"]
+    policy = parts.config.policy.model_copy(update={"max_jobs_per_organisation": 2})
+    parts.config = parts.config.model_copy(update={"policy": policy})
+    client: Any = world.ledger
+    agent = Agent(parts, client)
+    world.ledger.tasks = agent._jobs
+    columns = ("bank", "bureau", "registry")
+    jobs = [
+        world.propose(STATISTICS, USED, {"columns": [f"data-{org}/amount"], "statistics": ["mean"]})
+        for org in columns
+    ]
+    rejected = asyncio.Event()
+
+    async def note(_: str) -> None:
+        rejected.set()
+
+    world.ledger.before["reject"] = note
+    try:
+        for job in jobs:
+            agent._begin(job, "bank")
+        async with asyncio.timeout(30):
+            await rejected.wait()
+            while jobs[2] in agent._jobs:
+                await asyncio.wait(agent._running, return_when=asyncio.FIRST_COMPLETED)
+        states = [world.ledger.record("jobs", job)["state"] for job in jobs]
+        assert states == ["proposed", "proposed", "rejected"]
+        assert [body["reason"] for body in world.evidence("bureau", "reject")] == ["AGENT_BUSY"]
+        agent._begin(bytes(32).hex(), "registry")
+        assert not agent._jobs[bytes(32).hex()]._refused_busy, "another's proposal has its own share"
+    finally:
+        running = list(agent._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows(world: World) -> None:
+    """The ledger gives this job an hour; the bank's own agent.toml gives it a second."""
+    world.grant_all(STATISTICS, GRANTED)
+    for parts in (world.agents["bank"], world.agents["registry"]):
+        policy = parts.config.policy.model_copy(update={"job_time_max_ms": 1_000})
+        parts.config = parts.config.model_copy(update={"policy": policy})
+    job = world.propose(STATISTICS, USED, FIGURES)
+
+    async def vanish(org: str) -> None:
+        if org == "bureau":
+            world.agents["bureau"].listener.accept_keys(())
+            world.agents["bureau"].slot = asyncio.Lock()
+            await world.agents["bureau"].slot.acquire()
+
+    world.ledger.before["bind"] = vanish
+    assert await world.run(job) == "aborted"
+    reasons = {body["reason"] for org in ("bank", "registry") for body in world.evidence(org, "abort")}
+    assert reasons & {"MPC_PEER_TIMEOUT: bureau", "MPC_PEER_GONE: bureau"}
+    assert "MPC_PEER_TIMEOUT: registry" not in reasons
 
 
 async def test_data_changed_since_registration_end_the_job_before_any_traffic(world: World) -> None:

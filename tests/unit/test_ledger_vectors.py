@@ -28,13 +28,13 @@ from chain.ledger import (
     stateproof,
     window,
 )
-from chain.ledger.block import entry_hash, header_hash, rolling_hash, transaction_id
+from chain.ledger.block import Skip, entry_hash, header_hash, rolling_hash, skip_digest, transaction_id
 from chain.ledger.proof import SetChange
 from chain.ledger.records import segments
 from chain.ledger.schedule import PassedOver, ValidatorSet
 from chain.ledger.store import FORMAT_VERSION
-from chain.ledger.testing import ToyChain, toy_genesis
-from chain.primitives.certificate import Certificate
+from chain.ledger.testing import ToyChain, toy_decision, toy_genesis
+from chain.primitives.certificate import Certificate, payload_digest
 from chain.primitives.codec import _TAGS, decode, encode, tag_of
 from chain.primitives.execution import Event, map_key
 
@@ -56,6 +56,7 @@ def examples() -> dict[str, Any]:
     whole = toy_genesis()
     change = SetChange(9, whole.validator_keys, prove.header(1))
     anchored = anchor.make_anchor(read, 2, 8)
+    skip = Skip(1, payload_digest(read.payload(1) or b""), 0, (move.id,), "kills every node")
     items = [
         move.tx.body,
         move.tx,
@@ -86,6 +87,8 @@ def examples() -> dict[str, Any]:
         window.read_entry(1, read.state(window.NAMESPACE, window.window_key(1))),
         rows.Held(blocks=5, state=4, headers=2, swept=1, archive="archive"),
         change,
+        skip,
+        toy_decision(whole, skip),
         anchored,
         snapshot.Loading(anchored, (change,), installing=True),
         statechunk.StateChunk(
@@ -103,6 +106,7 @@ def hashes(items: dict[str, Any]) -> dict[str, str]:
         "transaction id": transaction_id(items["tx-body"]).hex(),
         "header hash": header_hash(items["header"]).hex(),
         "entry hash": entry.hex(),
+        "skip digest": skip_digest(items["genesis"].chain_id, items["skip"]).hex(),
         "rolling hash": rolling_hash(bytes(32), entry, 1).hex(),
         "state key hash": statenode.state_key_hash("toy", map_key("values", "a")).hex(),
         "state value hash": statenode.state_value_hash(b"\x01").hex(),

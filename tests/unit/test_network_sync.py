@@ -380,18 +380,19 @@ def test_a_head_that_stands_still_is_told_again() -> None:
 def test_a_block_whose_header_differs_in_one_field_is_refused(field: str) -> None:
     block = make_chain()[2]
     value = getattr(block.header, field)
-    changed: Any = value + 1 if isinstance(value, int) else bytes([value[0] ^ 1]) + value[1:]
+    whole = bytes(32) if value is None else value
+    changed: Any = value + 1 if isinstance(value, int) else bytes([whole[0] ^ 1]) + whole[1:]
     header = dataclasses.replace(block.header, **{field: changed})
     with pytest.raises(ProofInvalid):
-        check_block(dataclasses.replace(block, header=header), CHAIN, SET)
+        check_block(dataclasses.replace(block, header=header), CHAIN, SET, SET)
     recertified = dataclasses.replace(block, header=header, certificate=certify(header, KEYS[2:]))
     with pytest.raises(ProofInvalid):
-        check_block(recertified, CHAIN, SET)
+        check_block(recertified, CHAIN, SET, SET)
 
 
 def test_a_body_that_is_not_the_headers_is_refused() -> None:
     block, other = make_chain()[2], make_chain()[5]
-    check_block(block, CHAIN, SET)
+    check_block(block, CHAIN, SET, SET)
     batch = decode(Batch, block.payload)
     later = encode(dataclasses.replace(batch, time=batch.time + 1))
     for bad in (
@@ -403,14 +404,14 @@ def test_a_body_that_is_not_the_headers_is_refused() -> None:
         dataclasses.replace(block, payload=later),
     ):
         with pytest.raises(ProofInvalid):
-            check_block(bad, CHAIN, SET)
+            check_block(bad, CHAIN, SET, SET)
 
 
 def test_a_batch_that_a_view_change_delayed_keeps_its_own_earlier_time() -> None:
     block = make_chain()[2]
     batch = decode(Batch, block.payload)
     earlier = encode(dataclasses.replace(batch, time=batch.time - 5))
-    check_block(dataclasses.replace(block, payload=earlier), CHAIN, SET)
+    check_block(dataclasses.replace(block, payload=earlier), CHAIN, SET, SET)
 
 
 def hand_over_block_four(sync: Sync, name: bytes) -> list[int]:

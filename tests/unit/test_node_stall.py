@@ -24,6 +24,10 @@ CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
         replace(FINE, disk_free=3 * 1_048_576, data_dir="/srv/data"),
         ("/srv/data", "3 MiB left", "free some"),
     ),
+    "a height that kills": (
+        replace(FINE, unfinished="height 41 is ordered; this node began to execute it 3 times in a row"),
+        ("height 41", "3 times in a row"),
+    ),
     "diverged": (replace(FINE, sync_trouble="block 9 executes differently here"), ("block 9",)),
     "no quorum": (
         replace(WAITING, away=(AWAY, replace(AWAY, name="regulator-node", address="127.0.0.1:30330"))),
@@ -158,10 +162,10 @@ def test_long_waits_are_said_in_minutes_and_hours() -> None:
 
 def test_a_node_that_stopped_by_itself_is_explained_by_its_log() -> None:
     log = "2026 INFO x\nerror [storage_failed]: /srv/data: No space left on device; free space of the disk"
-    text = explain_absence(log, "assent start c --org bank")
+    text = explain_absence("node", log, "assent start c --org bank")
     assert "stopped by itself: error [storage_failed]" in text
     assert "once that is mended: assent start c --org bank" in text
-    assert explain_absence("stopped at height 7", "assent start c").startswith(
+    assert explain_absence("node", "stopped at height 7", "assent start c").startswith(
         "the node does not run; start it"
     )
 

@@ -11,12 +11,14 @@ import pytest
 from chain.api.methods import method_table
 from chain.api.replacing import ABOUT_THE_NODE, Replacing
 from chain.api.streams import Streams
-from chain.ledger import prune, window
-from chain.ledger.block import Candidate
+from chain.ledger import prune, rows, window
+from chain.ledger.block import Candidate, Skip, SkipDecision, skip_digest
 from chain.ledger.holding import NotHeld
 from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.prune import set_floor, sweep
-from chain.ledger.testing import ToyChain
+from chain.ledger.testing import ToyChain, toy_decision
+from chain.primitives.certificate import payload_digest
+from chain.primitives.codec import decode
 
 LENGTH, FLOOR = 9, 5
 
@@ -110,3 +112,25 @@ def test_what_reads_the_ledger_waits_outside_while_it_is_replaced(chain: ToyChai
         ask(chain, "getBlockNumber")
     assert "getNodeInfo" in ABOUT_THE_NODE
     assert ask(chain, "getPeers") == []
+
+
+def test_a_skip_decision_is_shown_with_its_block_and_the_receipts_of_what_it_skipped(chain: ToyChain) -> None:
+    crash, put = chain.call("crash", {}), chain.call("put", {"key": 0, "value": 0})
+    payload = chain.payload([crash, put])
+    skip = Skip(LENGTH + 1, payload_digest(payload), 0, (crash.id,), "kills")
+    chain.ledger.add_skip(toy_decision(chain.genesis, skip))
+    chain.add(crash, put)
+    block = ask(chain, "getBlockByNumber", height=LENGTH + 1)
+    shown = block["skip"]
+    assert (shown["reason"], shown["transactions"], len(shown["signers"])) == ("kills", [crash.id.hex()], 3)
+    assert block["header"]["skip"] == skip_digest(chain.genesis.chain_id, skip).hex()
+    receipt = ask(chain, "getTransactionReceipt", id=crash.id.hex())
+    assert (receipt["status"], receipt["code"], receipt["skip"]) == ("skipped", "SKIPPED_BY_DECISION", shown)
+    assert "skip" not in ask(chain, "getTransactionReceipt", id=put.id.hex())
+    asked = ask(chain, "getSkipDecision", height=LENGTH + 1)
+    assert decode(SkipDecision, bytes.fromhex(asked["proof"])) == toy_decision(chain.genesis, skip)
+    assert ask(chain, "getSkipDecision", height=LENGTH) is None
+    assert ask(chain, "getBlockByNumber", height=LENGTH)["skip"] is None
+    chain.store.write([], [rows.at(rows.SKIP, LENGTH + 1)])
+    with pytest.raises(NotHeld, match="ask another node"):
+        ask(chain, "getSkipDecision", height=LENGTH + 1)

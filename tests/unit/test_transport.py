@@ -26,8 +26,9 @@ from privcompute.errors import (
     PeerTimeout,
     ProgramFault,
 )
-from privcompute.link import HEADER, Links, channel_tag
-from privcompute.listener import PENDING_PER_KEY_MAX, Hello, PeerListener
+from privcompute.link import HEADER, channel_tag
+from privcompute.links import Links
+from privcompute.listener import PENDING_EACH, Hello, PeerListener
 from privcompute.local import run_local
 from privcompute.rep3_engine import Rep3Engine
 from privcompute.tls_stream import TlsStream
@@ -332,7 +333,7 @@ def test_a_later_connection_replaces_an_abandoned_one(agents: Agents) -> None:
 
 
 def test_one_key_holds_a_bounded_number_of_waiting_connections(agents: Agents) -> None:
-    jobs = [bytes((index,)) * 32 for index in range(PENDING_PER_KEY_MAX + 1)]
+    jobs = [bytes((index,)) * 32 for index in range(PENDING_EACH + 1)]
     streams = [agents.stranger(Hello(job, 1, 0)) for job in jobs[:-1]]
     for job in jobs[:-1]:  # every one of them has arrived, or this would time out
         held = agents.listeners[0].claim(Hello(job, 1, 0), KEYS[1].public, soon(), Cancellation())

@@ -1,0 +1,127 @@
+"""`python -m tests.floods`: real nodes under every known attack on their ports, beside honest clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+import uvloop
+
+from chain.api.console import console
+from chain.primitives.errors import AssentError
+from tests.floods.arena import found_arena
+from tests.floods.attackers import ROOT
+from tests.floods.catalogue import ALL, ATTACKS
+from tests.floods.judge import HEADER, broken, line, misses
+from tests.floods.measure import Row, measure
+from tests.floods.stories import stop_agents
+
+ASK_S = 5.0
+BASE_PORT = 25_000
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, help="Only these attacks; `all` is all of them at once.")
+@click.option("--seconds", type=click.FloatRange(2, 600), default=12.0, show_default=True, help="Per attack.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Replays the attackers' chance.")
+@click.option("--base-port", type=click.IntRange(0, 65_000), default=BASE_PORT, show_default=True)
+@click.option("--list", "as_list", is_flag=True, help="Say what each attack sends, and end.")
+@click.option("--json", "as_json", is_flag=True, help="The last line is one JSON object.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the JSON here, too.")
+def floods(
+    only: tuple[str, ...],
+    seconds: float,
+    seed: int | None,
+    base_port: int,
+    as_list: bool,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Attack four real validators in every known way, one after another and all at once.
+
+    Exit code 0: an honest client waits at most three times as long as undisturbed, no victim needs more than
+    300 MiB, every attacker with a key is named within 10 s, /health answers, no node ends, all recover.
+    """
+    if as_list:
+        console.print("\n".join(_described()), markup=False, soft_wrap=True)
+        return
+    if unknown := sorted(set(only) - set(ATTACKS) - {ALL}):
+        raise click.BadParameter(f"{', '.join(unknown)}; there are: {', '.join([*ATTACKS, ALL])}")
+    chosen = list(only) or [*ATTACKS, ALL]
+    seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
+    work = Path(tempfile.mkdtemp(prefix="assent-floods-"))
+    console.print(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}", markup=False)
+    try:
+        report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port))
+    except AssentError as error:
+        report = {"seed": seed, "rows": [], "misses": [f"[{error.code}] {error}"]}
+    for text in report["misses"]:
+        console.print(f"MISSED {text}", style="red", markup=False)
+    if output is not None:
+        output.write_text(json.dumps(report, indent=1) + "\n")
+    if report["misses"]:
+        console.print(f"seed {seed}; the nodes' folders: {work}", markup=False)
+    else:
+        shutil.rmtree(work)
+    if as_json:
+        print(json.dumps(report, separators=(",", ":")))
+    sys.exit(1 if report["misses"] else 0)
+
+
+async def _campaign(
+    folder: Path, chosen: list[str], seconds: float, seed: int, base_port: int
+) -> dict[str, Any]:
+    began = time.monotonic()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session:
+        arena = found_arena(folder, base_port, session)
+        rows: list[Row] = []
+        try:
+            await arena.open()
+            console.print("\n".join(HEADER), markup=False, highlight=False)
+            for name in chosen:
+                attacks = [ATTACKS[name]] if name != ALL else [a for a in ATTACKS.values() if a.with_others]
+                rows.append(await measure(arena, name, attacks, seconds, seed))
+                console.print(line(rows[-1]), markup=False, highlight=False)
+        finally:
+            await stop_agents(arena)
+            for node in arena.nodes.values():
+                node.kill()
+    found = [f"{row.name}: {text}" for row in rows for text in [*misses(row), *broken(row)]]
+    return {
+        "commit": _commit(),
+        "seed": seed,
+        "seconds": seconds,
+        "took_s": round(time.monotonic() - began),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "misses": found,
+        "rows": [row.as_json() for row in rows],
+    }
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def _described() -> list[str]:
+    found = []
+    for name, attack in ATTACKS.items():
+        story = (attack.__doc__ or "").splitlines()[0]
+        found.append(f"{name} ({attack.port} port, {attack.who}): {story}")
+        found.append(f"    sends {attack.sends}; bound: {attack.bound}")
+    return found
+
+
+if __name__ == "__main__":
+    floods()

@@ -1,0 +1,172 @@
+"""Skip decisions in audit packages: there with what they explain, proved offline, broken by any change."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chain.audit.container import read_container
+from chain.audit.package import build_package, encode_package, read_package
+from chain.audit.records import Contents
+from chain.audit.report import write_report
+from chain.audit.rpcsource import RpcSource
+from chain.audit.trail import Filters, trail
+from chain.audit.verify import verify_bytes
+from chain.ledger.block import Batch, Candidate, Skip, TransactionBody, sign_transaction
+from chain.ledger.proof import Verifier
+from chain.ledger.testing import toy_certificate, toy_decision, toy_key
+from chain.primitives.certificate import payload_digest
+from chain.primitives.codec import encode
+from chain.primitives.errors import ProofInvalid
+from chain.primitives.execution import LIMIT
+from chain.primitives.values import encode_value
+
+REASON = "no node can execute it"
+
+
+def skip_one(story: Any) -> Skip:
+    """Order two calls of a bank's and skip the first by decision; return what was decided."""
+    head = story.ledger.head_header
+    height = head.height + 1
+    calls = []
+    for number in range(2):
+        body = TransactionBody(
+            story.genesis.chain_id,
+            toy_key("bank").public,
+            "orgs",
+            "add_key",
+            encode_value({"key": toy_key(f"key {number}").public, "roles": ["steward"]}),
+            10_000_000,
+            (1_000 + number).to_bytes(16, "big"),
+            height + 10,
+        )
+        calls.append(Candidate.of(sign_transaction(body, toy_key("bank"))))
+    ids = tuple(call.id for call in calls)
+    payload = encode(Batch(height, 0, story.genesis.validator_keys[0], head.time + 1_000, ids))
+    skip = Skip(height, payload_digest(payload), 0, ids[:1], REASON)
+    story.ledger.add_skip(toy_decision(story.genesis, skip))
+    story.ledger.certify(toy_certificate(story.genesis, story.ledger.execute(height, payload, calls)))
+    return skip
+
+
+@pytest.fixture(scope="module")
+def skipped(make_story: Any) -> Any:
+    story = make_story()
+    story.send("bank", "orgs.add_key", key=toy_key("before").public, roles=["steward"])
+    story.skip = skip_one(story)
+    story.send("bank", "orgs.add_key", key=toy_key("after").public, roles=["steward"])
+    return story
+
+
+@pytest.fixture(scope="module")
+def exported(skipped: Any) -> bytes:
+    return asyncio.run(build_package(skipped.source, skipped.genesis, "org:bank"))
+
+
+def contents_of(package: bytes) -> Contents:
+    found = read_package(read_container(package)).contents
+    assert found is not None
+    return found
+
+
+def test_a_package_with_a_skipped_transaction_holds_and_proves_the_decision(
+    skipped: Any, exported: bytes
+) -> None:
+    report = verify_bytes(exported, skipped.genesis)
+    report.require()
+    assert report.checked["skips"] == 1
+    (decision,) = contents_of(exported).skips
+    assert decision.skip == skipped.skip
+    assert f"height {skipped.skip.height}: 1 transactions, decided by 3 validators" in report.text
+    assert f"{skipped.skip.tx_ids[0].hex()} orgs.add_key" in report.text
+    assert report.text.count(REASON) >= 2  # in the history, and in the section of decisions
+
+
+def test_a_height_that_only_ends_the_package_comes_with_its_decision(skipped: Any) -> None:
+    """The package shows the state of that height, which follows from what was left out there."""
+    height = skipped.skip.height
+    data = asyncio.run(build_package(skipped.source, skipped.genesis, "org:registry", 0, height))
+    verify_bytes(data, skipped.genesis).require()
+    assert [decision.skip.height for decision in contents_of(data).skips] == [height]
+    before = asyncio.run(build_package(skipped.source, skipped.genesis, "org:registry", 0, height - 1))
+    report = verify_bytes(before, skipped.genesis)
+    report.require()
+    assert report.checked["skips"] == 0
+    assert "Skipped by decision" not in report.text
+
+
+async def test_a_trail_shows_the_attempt_and_the_reason(skipped: Any) -> None:
+    verifier = Verifier(skipped.genesis)
+    rows = [row async for row in trail(skipped.source, "org:bank", Filters(), verifier)]
+    (row,) = [row for row in rows if row.tx_id == skipped.skip.tx_ids[0].hex()]
+    assert (row.event, row.why, row.fields["code"]) == ("orgs.Refused", REASON, "SKIPPED_BY_DECISION")
+
+
+Forgery = Callable[[Contents, Any], object]
+
+
+def without(contents: Contents, _: Any) -> None:
+    contents.skips = ()
+
+
+def twice(contents: Contents, _: Any) -> None:
+    contents.skips *= 2
+
+
+def one_signature(contents: Contents, story: Any) -> None:
+    contents.skips = (toy_decision(story.genesis, story.skip, 1),)
+
+
+def foreign(contents: Contents, story: Any) -> None:
+    contents.skips = (toy_decision(story.genesis, story.skip, chain_id=bytes(32)),)
+
+
+def other_reason(contents: Contents, story: Any) -> None:
+    contents.skips = (toy_decision(story.genesis, dataclasses.replace(story.skip, reason="nicer")),)
+
+
+def other_height(contents: Contents, story: Any) -> None:
+    moved = dataclasses.replace(story.skip, height=story.skip.height - 1)
+    contents.skips = (toy_decision(story.genesis, moved),)
+
+
+def ran_instead(contents: Contents, story: Any) -> None:
+    contents.receipts = tuple(
+        dataclasses.replace(item, receipt=dataclasses.replace(item.receipt, status=LIMIT, code="ALLOCATION"))
+        if item.receipt.tx_id == story.skip.tx_ids[0]
+        else item
+        for item in contents.receipts
+    )
+
+
+@pytest.mark.parametrize(
+    "forge", [without, twice, one_signature, foreign, other_reason, other_height, ran_instead]
+)
+def test_a_forged_decision_breaks_the_package(skipped: Any, exported: bytes, forge: Forgery) -> None:
+    contents = contents_of(exported)
+    forge(contents, skipped)
+    contents.report = write_report(contents)
+    report = verify_bytes(encode_package(contents), skipped.genesis)
+    assert not report.ok
+    assert any(failure.part == "skips" for failure in report.failures), report.failures
+
+
+async def test_a_node_that_withholds_the_decision_makes_no_package(skipped: Any) -> None:
+    class Withholding:
+        async def request(self, rpc_method: str, **params: Any) -> Any:
+            assert (rpc_method, params) == ("getSkipDecision", {"height": skipped.skip.height})
+
+    assert await RpcSource(Withholding()).skip(skipped.skip.height) is None
+
+    class Source(type(skipped.source)):  # type: ignore[misc]
+        async def skip(self, height: int) -> None:
+            del height
+
+    silent = Source(skipped.ledger.read, skipped.ledger.prove)
+    data = await build_package(silent, skipped.genesis, "org:bank")
+    with pytest.raises(ProofInvalid, match="name skip decisions of heights"):
+        verify_bytes(data, skipped.genesis).require()
