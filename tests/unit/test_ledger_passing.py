@@ -130,7 +130,7 @@ def test_views_begin_anew_with_another_set() -> None:
     add(chain, view=0, base=1 + WINDOW, proposer=KEYS[1])
     assert chain.ledger.epoch_at(2 + WINDOW).first == 2 + WINDOW
     assert chain.ledger.schedule.passed_from(1_000) == charged
-    add(chain, view=1, base=2 + WINDOW, proposer=KEYS[3])
+    add(chain, view=1, base=2 + WINDOW, proposer=KEYS[4])
     assert chain.ledger.schedule.passed_from(1_000) != charged
 
 
