@@ -112,7 +112,7 @@ async def until_closed(reader: asyncio.StreamReader, tally: Tally) -> None:
     """Wait until the other side ends the connection; note the first line that it says."""
     first = await status_line(reader)
     tally.answer(first)
-    while await reader.read(READ_BYTES):
+    while first != "closed" and await reader.read(READ_BYTES):
         pass
 
 
