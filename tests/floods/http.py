@@ -102,7 +102,10 @@ async def _speak(
         tally.close()
     except TimeoutError:
         pass  # the attack is over
-    except OSError as error:
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # the latter is uvloop.s word for a closed transport
         tally.close(type(error).__name__)
     finally:
         await hang_up(writer)
