@@ -19,7 +19,7 @@ import uvloop
 
 from chain.api.console import console
 from chain.primitives.errors import AssentError
-from tests.floods.arena import found_arena
+from tests.floods.arena import ORGS, found_arena
 from tests.floods.attackers import ROOT
 from tests.floods.catalogue import ALL, ATTACKS
 from tests.floods.judge import HEADER, broken, line, misses
@@ -81,30 +81,35 @@ def floods(
 async def _campaign(
     folder: Path, chosen: list[str], seconds: float, seed: int, base_port: int
 ) -> dict[str, Any]:
-    began = time.monotonic()
+    began, rows, failed = time.monotonic(), list[Row](), list[str]()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session:
         arena = found_arena(folder, base_port, session)
-        rows: list[Row] = []
         try:
             await arena.open()
             console.print("\n".join(HEADER), markup=False, highlight=False)
             for name in chosen:
                 attacks = [ATTACKS[name]] if name != ALL else [a for a in ATTACKS.values() if a.with_others]
-                rows.append(await measure(arena, name, attacks, seconds, seed))
-                console.print(line(rows[-1]), markup=False, highlight=False)
+                try:
+                    rows.append(await measure(arena, name, attacks, seconds, seed))
+                    console.print(line(rows[-1]), markup=False, highlight=False)
+                except AssentError as error:  # one measurement less; the others are worth having
+                    failed.append(f"{name}: not measured: [{error.code}] {error}")
+                    console.print(f"{name:<19}not measured", markup=False, highlight=False)
+                    arena.dirty |= set(ORGS)
         finally:
             await stop_agents(arena)
             for node in arena.nodes.values():
                 node.kill()
-    found = [f"{row.name}: {text}" for row in rows for text in [*misses(row), *broken(row)]]
+    missed = [f"{row.name}: {text}" for row in rows for text in [*misses(row), *broken(row)]]
     return {
         "commit": _commit(),
         "seed": seed,
         "seconds": seconds,
         "took_s": round(time.monotonic() - began),
         "cores": os.cpu_count(),
+        "load": [round(load, 1) for load in os.getloadavg()],
         "python": platform.python_version(),
-        "misses": found,
+        "misses": [*failed, *missed],
         "rows": [row.as_json() for row in rows],
     }
 

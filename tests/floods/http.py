@@ -102,7 +102,10 @@ async def _speak(
         tally.close()
     except TimeoutError:
         pass  # the attack is over
-    except OSError as error:
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # the latter is uvloop.s word for a closed transport
         tally.close(type(error).__name__)
     finally:
         await hang_up(writer)
@@ -112,7 +115,7 @@ async def until_closed(reader: asyncio.StreamReader, tally: Tally) -> None:
     """Wait until the other side ends the connection; note the first line that it says."""
     first = await status_line(reader)
     tally.answer(first)
-    while await reader.read(READ_BYTES):
+    while first != "closed" and await reader.read(READ_BYTES):
         pass
 
 

@@ -26,6 +26,7 @@ REJOIN_MAX_S = 5.0
 """A restarted validator has a peer by then, whoever else connects."""
 POLL_S = 0.1
 COMMAND_S = 60.0
+TRIES = 3
 ENDED = ("certified", "aborted", "expired", "disputed")
 Facts = dict[str, Any]
 

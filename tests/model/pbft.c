@@ -174,12 +174,12 @@ static int kept(int i) { return now.r[i].row_k > now.r[i].ledger ? now.r[i].row_
 
 /* Whether correct replica i can neither vote in a slot any more nor count votes of it. */
 static int past(int i, int v, int h) {
-    return !MEMBER_AT(i, h) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
+    return !MEMBER_AT(i, h) || now.r[i].silent > EPOCH(h) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
 }
 
 /* Whether it can no longer enter a view of an epoch. */
 static int entered(int i, int e, int v) {
-    return !MEMBER(i, e) || kept(i) >= EPOCH_LAST(e) ||
+    return !MEMBER(i, e) || now.r[i].silent > e || kept(i) >= EPOCH_LAST(e) ||
            (epoch_of(i) == e && (now.r[i].view > v || (now.r[i].view == v && now.r[i].in_view)));
 }
 
@@ -187,7 +187,7 @@ static int entered(int i, int e, int v) {
 static int closed(int h) {
     int i, v, over = 1;
     for (i = 0; i < CORRECT; i++) {
-        over = over && (!MEMBER_AT(i, h) || kept(i) >= h);
+        over = over && (!MEMBER_AT(i, h) || now.r[i].silent > EPOCH(h) || kept(i) >= h);
         for (v = 1; v < VIEWS; v++)
             over = over && (!now.r[i].change[ASK(EPOCH(h), v)] || now.r[i].change[ASK(EPOCH(h), v)] > h);
     }
@@ -218,8 +218,22 @@ static void forget_epoch(void) {
     if (!ONE_EPOCH_AFTER_ANOTHER || now.certified < SETTLED_SET)
         return;
     for (i = 0; i < CORRECT; i++) {
-        if (now.r[i].certified < SETTLED_SET && BEGINS_ANEW && !OLD_ROWS)
-            memset(&now.r[i], 0, sizeof now.r[i]);
+        if (now.r[i].certified < SETTLED_SET && BEGINS_ANEW && !OLD_ROWS) {
+            struct Replica left = {0};
+            left.silent = now.r[i].silent;
+            left.abstain_to = now.r[i].abstain_to;
+            for (h = SETTLED_SET + 1; h <= HEIGHTS; h++)
+                for (v = 0; v < VIEWS; v++) { /* a wiped replica may have been in the second epoch already */
+                    left.prepare[SLOT(v, h)] = now.r[i].prepare[SLOT(v, h)];
+                    left.commit[SLOT(v, h)] = now.r[i].commit[SLOT(v, h)];
+                    if (EPOCHS > 1) {
+                        left.change[ASK(EPOCHS - 1, v)] = now.r[i].change[ASK(EPOCHS - 1, v)];
+                        left.shown[ASK_AT(EPOCHS - 1, v, h)] = now.r[i].shown[ASK_AT(EPOCHS - 1, v, h)];
+                    }
+                }
+            left.attested = now.r[i].attested;
+            now.r[i] = left;
+        }
         memset(now.r[i].change, 0, VIEWS);
         memset(now.r[i].shown, 0, SLOTS);
         for (h = 1; h <= SETTLED_SET; h++)

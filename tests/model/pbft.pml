@@ -24,6 +24,8 @@ typedef Replica {
     byte row_v, row_n;                   /* views of `v` our latest VIEW-CHANGE, `n` the latest NEW-VIEW entered */
     byte row_n_said[HEIGHTS], row_epoch; /* and the epoch that they are of */
     byte row_k;                          /* `k` certified height with which the latest epoch was entered */
+    byte silent;                         /* `b` no votes in epochs below this, as some were lost */
+    byte abstain_to;                     /* in a mutant: no votes up to this height */
     byte executed, ledger;               /* executed up to; certified up to */
     byte attested;                       /* signed: CHECKPOINTs up to here */
     /* History, for promises alone. */
@@ -36,6 +38,7 @@ byte exists[SLOTS];      /* prepared certificates that can be assembled: bit d-1
 byte decided[HEIGHTS];   /* payload that a quorum committed */
 byte decided_in[HEIGHTS]; /* view of the first such quorum */
 byte certified;          /* the height up to which a quorum signed checkpoints */
+byte wipes;              /* data directories lost so far */
 byte pick;               /* inside a step only: the NEW-VIEW being entered, see `chosen` */
 
 hidden byte me, k;
@@ -53,9 +56,12 @@ c_code {
 /* --- questions ---------------------------------------------------------------------------------- */
 #define IN_EPOCH(i) EPOCH(r[i].STANDS + 1)
 #define LEFT_BEHIND(i) (ONE_EPOCH_AFTER_ANOTHER && certified >= SETTLED_SET && r[i].certified < SETTLED_SET)
-#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER_AT(i, r[i].STANDS + 1) && !LEFT_BEHIND(i))
+#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER_AT(i, r[i].STANDS + 1) && !LEFT_BEHIND(i) && !SILENT(i) && \
+    r[i].certified >= r[i].abstain_to)
+#define SILENT(i) (r[i].silent > IN_EPOCH(i))
 #define IN_FLIGHT(i, h) \
-    (r[i].certified < h && WITHIN(i, h) && TOGETHER(i, h) && MEMBER_AT(i, h) && !LEFT_BEHIND(i))
+    (r[i].certified < h && WITHIN(i, h) && TOGETHER(i, h) && MEMBER_AT(i, h) && !LEFT_BEHIND(i) && !SILENT(i) && \
+     h > r[i].abstain_to)
 #define BELOW(h) ((h + HEIGHTS - 2) % HEIGHTS)
 #define PARENT_VALID(i, h) (h <= r[i].executed + 1 || r[i].voted[BELOW(h)] || decided[BELOW(h)])
 
@@ -101,7 +107,7 @@ inline execute(i, h) {
     if :: h > r[i].attested -> r[i].attested = h :: else fi
 }
 
-#define MAY_LEARN(i, h) (VOTES(i) && r[i].certified < h && h <= r[i].executed && h <= certified)
+#define MAY_LEARN(i, h) (FOLLOWS(i) && r[i].certified < h && h <= r[i].executed && h <= certified)
 
 inline learn(i, h) {
     printf("%c: learn the certificate of height %d\n", WHO(i), h);
@@ -114,6 +120,7 @@ inline learn(i, h) {
     :: else
     fi;
     r[i].certified = h;
+    r[i].silent = STILL_SILENT(i);
     for (k : 0 .. h - 1) { /* _collect_garbage */
         r[i].said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0;
         if :: DELETES_FIRST -> r[i].row_a[k] = 0; r[i].row_c[k] = 0 :: else fi
@@ -149,7 +156,7 @@ inline keep(i) {
 #else
 #define NOT_GENUINE
 #endif
-#define MAY_ASK(i, v) (VOTES(i) && v > r[i].view)
+#define MAY_ASK(i, v) (MAY_SPEAK(i) && v > r[i].view)
 
 inline ask_for(i, v) {
     printf("%c: VIEW-CHANGE view %d certified %d\n", WHO(i), v, r[i].certified);
@@ -193,10 +200,11 @@ inline enter(i, v) {
 
 /* --- crashes ------------------------------------------------------------------------------------ */
 /* Memory goes and comes back from the disk: nothing changes where each row was written before it was needed. */
-#define MAY_RESTART(i) (VOTES(i) || r[i].ledger < r[i].certified)
+#define MAY_RESTART(i) (FOLLOWS(i) || r[i].ledger < r[i].certified)
 
 inline restart(i, blocks) {
     printf("%c: restart, executed %d\n", WHO(i), blocks);
+    r[i].silent = BACK_SILENT(i);
     r[i].certified = (r[i].row_k > r[i].ledger -> r[i].row_k : r[i].ledger);
     r[i].executed = (r[i].certified > blocks -> r[i].certified : blocks);
     r[i].view = 0; r[i].in_view = 1;
@@ -221,6 +229,27 @@ inline restart(i, blocks) {
     }
 }
 
+/* The data directory goes, votes and ledger. From the others it hears in which epoch that was, and is silent in it. */
+#define MAY_WIPE(i) (wipes < WIPES && VOTES(i))
+
+inline wipe(i) {
+    printf("%c: loses its data directory\n", WHO(i));
+    wipes++;
+    r[i].silent = SILENCE(i);
+    for (k : 0 .. CORRECT - 1) {
+        if
+        :: ABSTAINS && r[k].certified + ABSTAINS > r[i].abstain_to -> r[i].abstain_to = r[k].certified + ABSTAINS
+        :: else
+        fi
+    }
+    r[i].view = 0; r[i].in_view = 1; r[i].certified = 0; r[i].executed = 0; r[i].ledger = 0;
+    r[i].row_v = 0; r[i].row_n = 0; r[i].row_epoch = 0; r[i].row_k = 0;
+    for (k : 0 .. HEIGHTS - 1) {
+        r[i].said[k] = OPEN; r[i].voted[k] = 0; r[i].prepared[k] = 0;
+        r[i].row_a[k] = 0; r[i].row_c[k] = 0; r[i].row_n_said[k] = OPEN
+    }
+}
+
 /* --- every step there is ------------------------------------------------------------------------ */
 #ifdef CERTIFICATE_FIRST
 #define KEEP(i) keep(i);
@@ -228,6 +257,11 @@ inline restart(i, blocks) {
 #else
 #define KEEP(i)
 #define KEEPS(i) :: d_step { MAY_KEEP(i) -> keep(i); SETTLE }
+#endif
+#if WIPES > 0
+#define WIPES_OF(i) :: d_step { MAY_WIPE(i) -> wipe(i); SETTLE }
+#else
+#define WIPES_OF(i)
 #endif
 #define SETTLE c_code { settle(); }
 #if EPOCHS > 1
@@ -265,7 +299,7 @@ inline restart(i, blocks) {
 #endif
 #define STEPS(i) STEPS_HEIGHTS(i) STEPS_VIEWS(i) :: d_step { MAY_RESTART(i) -> restart(i, r[i].executed); SETTLE } \
     :: d_step { MAY_RESTART(i) && r[i].executed > r[i].ledger -> restart(i, r[i].ledger); SETTLE } \
-    KEEPS(i)
+    KEEPS(i) WIPES_OF(i)
 
 active proctype world() {
     d_step {

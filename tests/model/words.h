@@ -17,6 +17,9 @@
 #ifndef SETTLED_SET
 #define SETTLED_SET HEIGHTS /* last height of the first validator set; a second one follows if heights are left */
 #endif
+#ifndef WIPES
+#define WIPES 0 /* how many data directories are lost */
+#endif
 #ifdef CHANGES_SET
 /* {A, B, D, Byzantine} gives way to {A, B, E, Byzantine}: replica 2 is D, replica 3 is E. */
 #define MEMBER(i, e) ((i) < 2 || (i) == 2 + (e))
