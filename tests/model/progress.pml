@@ -36,16 +36,11 @@
 #else
 #define QUORUM_WITH(me, base) (below(me, base) >= QUORUM && at(me, base))
 #endif
-/* A leader needs no certificate of its own, nor does who enters. */
+/* A leader needs no certificate of its own. */
 #ifdef M_LEADS_FROM_OWN_CERTIFICATE
 #define LEADS(me, base) (now.r[me].highest == base)
 #else
 #define LEADS(me, base) 1
-#endif
-#ifdef M_ENTERS_FROM_OWN_CERTIFICATE
-#define ENTERS(who, base) (who.highest == base)
-#else
-#define ENTERS(who, base) 1
 #endif
 /* Statuses show the highest certificate known. */
 #ifdef M_STATUSES_HIDE_CERTIFICATE
@@ -73,7 +68,11 @@ hidden byte j, k, shown, leader, known;
 
 c_code {
 extern void (*uerror)(char *);
+#ifdef PROGRESS_ALONE
+static void broken(char *words) { if (words[0] == 't') uerror(words); }
+#else
 static void broken(char *words) { uerror(words); }
+#endif
 
 static int below(int me, int base) {
     int j, found = 0;
@@ -118,7 +117,7 @@ static int quiet(void) {
         if (may_lead(i, 0) || may_lead(i, 1))
             return 0;
         for (j = 0; j < CORRECT; j++)
-            if ((REPEATED && !now.r[i].held[j]) || (now.r[j].sent && !now.r[i].entered && ENTERS(now.r[i], now.r[j].sent - 1)))
+            if ((REPEATED && !now.r[i].held[j]) || (now.r[j].sent && !now.r[i].entered))
                 return 0;
     }
     return 1;
@@ -183,9 +182,9 @@ inline end_view() {
 #define LEADS_AT(me, base) \
     :: d_step { c_expr { (may_lead(me, base)) } -> r[me].sent = 1 + base; enter(me, me, base) }
 #define ENTERS_OF(to, from) \
-    :: d_step { to != from && r[to].entered == 0 && r[from].sent && ENTERS(r[to], r[from].sent - 1) -> enter(to, from, r[from].sent - 1) }
+    :: d_step { to != from && r[to].entered == 0 && r[from].sent -> enter(to, from, r[from].sent - 1) }
 #define ENTERS_LIE(to, base) \
-    :: d_step { r[to].entered == 0 && ENTERS(r[to], base) && c_expr { (liar_may_lead(base)) } -> enter(to, LIAR, base) }
+    :: d_step { r[to].entered == 0 && c_expr { (liar_may_lead(base)) } -> enter(to, LIAR, base) }
 #define STEPS(i) \
     LEADS_AT(i, 0) LEADS_AT(i, 1) LIES(i) ENTERS_LIE(i, 0) ENTERS_LIE(i, 1) \
     HEARS(i, 0) HEARS(i, 1) HEARS(i, 2) ENTERS_OF(i, 0) ENTERS_OF(i, 1) ENTERS_OF(i, 2) MORE_STEPS(i)
