@@ -105,7 +105,7 @@ async def _speak(
     except (
         OSError,
         RuntimeError,
-    ) as error:  # the latter is uvloop.s word for a closed transport
+    ) as error:  # the latter is what uvloop raises for a closed transport
         tally.close(type(error).__name__)
     finally:
         await hang_up(writer)
