@@ -24,7 +24,7 @@ from chain.primitives.errors import DecodeError
 GENESIS = toy_genesis()
 KEYS = [toy_key(f"{org}-node") for org in ("bank", "bureau", "registry", "regulator")]
 IDS = tuple(bytes([number]) * 32 for number in range(3))
-PAYLOAD = encode(Batch(7, 0, KEYS[0].public, 5, IDS))
+PAYLOAD = encode(Batch(7, 0, 0, KEYS[0].public, 5, IDS))
 SKIP = Skip(7, payload_digest(PAYLOAD), 0, IDS[:2], "kills")
 
 
@@ -54,7 +54,7 @@ CHANGED: dict[str, tuple[Callable[[SkipVote], SkipVote], str]] = {
         "is no validator of height 7",
     ),
     "payload": (
-        lambda vote: replace(vote, payload=encode(Batch(7, 1, KEYS[0].public, 5, IDS))),
+        lambda vote: replace(vote, payload=encode(Batch(7, 1, 0, KEYS[0].public, 5, IDS))),
         "its batch is not the one",
     ),
     "no batch at all": (lambda vote: replace(vote, payload=b"?"), "its batch is not the one"),
@@ -101,7 +101,7 @@ def test_a_skip_that_does_not_fit_is_not_signed(over: dict[str, Any], said: str)
 
 def test_the_largest_vote_fits_its_bound() -> None:
     ids = tuple(number.to_bytes(32, "big") for number in range(10_000))
-    payload = encode(Batch(2**63, 2**63, KEYS[0].public, 2**63, ids))
+    payload = encode(Batch(2**63, 2**63, 2**63, KEYS[0].public, 2**63, ids))
     skip = Skip(2**63, payload_digest(payload), 2**63, ids, "x" * 200)
     raw = encode(sign_skip(GENESIS.chain_id, skip, payload, None, KEYS[0]))
     assert len(raw) < VOTE_BYTES_MAX

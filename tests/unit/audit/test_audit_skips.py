@@ -46,7 +46,7 @@ def skip_one(story: Any) -> Skip:
         )
         calls.append(Candidate.of(sign_transaction(body, toy_key("bank"))))
     ids = tuple(call.id for call in calls)
-    payload = encode(Batch(height, 0, story.genesis.validator_keys[0], head.time + 1_000, ids))
+    payload = encode(Batch(height, 0, 0, story.genesis.validator_keys[0], head.time + 1_000, ids))
     skip = Skip(height, payload_digest(payload), 0, ids[:1], REASON)
     story.ledger.add_skip(toy_decision(story.genesis, skip))
     story.ledger.certify(toy_certificate(story.genesis, story.ledger.execute(height, payload, calls)))
