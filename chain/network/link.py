@@ -88,8 +88,8 @@ class Link(asyncio.Protocol):
         try:
             self.peer = peer_key(tls.getpeercert(binary_form=True))
             greeting = self._owner.opened(self)
-        except (AssentError, ssl.SSLError) as error:
-            self.close(str(error), "not_member")
+        except AssentError as error:
+            self.close(str(error), error.code)
             return
         self.send(Kind.HELLO, encode_frame(Kind.HELLO, encode(greeting)))
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from certificates import MUTATIONS, context_with, mutated_leaf
 
 from chain.network import link
 from chain.network.frame import BOUNDS, Kind, encode_frame
@@ -185,6 +186,25 @@ async def test_a_removed_key_is_disconnected_at_once_and_may_come_back() -> None
         assert "removed from the members" in a.recorder.disconnected[0][1]
         b.manager.set_members({a.key.public: ""})
         await a.recorder.until(lambda: len(a.recorder.connected) == 2)
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_a_member_whose_certificate_cannot_be_read_is_refused_and_nothing_else_fails(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    tls = context_with(mallory, mutated_leaf(mallory, *MUTATIONS[name]), [a.key.public])
+    host, port = a.manager.listen.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls, server_hostname="")
+    assert b"cannot be read" in await rest_of(reader)
+    writer.close()
+    async with asyncio.timeout(LIMIT_S):
+        while not a.manager.disconnects:
+            await asyncio.sleep(0)
+    await a.manager.close()
+    assert a.manager.disconnects == {"bad_certificate": 1}
+    assert [record.levelname for record in caplog.records if record.exc_info] == []
 
 
 async def test_two_nodes_that_dial_one_another_keep_one_connection() -> None:
