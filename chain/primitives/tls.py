@@ -12,6 +12,7 @@ import datetime
 import ssl
 import tempfile
 from collections.abc import Container, Iterable
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -121,6 +122,20 @@ def proven_key(certificate: bytes | None, accepted: Container[bytes]) -> bytes:
     except InvalidSignature:
         raise CertificateInvalid(f"the peer's certificate for key {key.hex()[:16]} is signed by another") from None
     return key
+
+
+def issuer_key(tls: ssl.SSLObject) -> bytes:
+    """Return the accepted key that signed a verified peer's certificate, as OpenSSL reads its issuer.
+
+    Anchors are named by their keys, so this is who answers for the connection even where `peer_key` fails;
+    empty when the name says nothing.
+    """
+    try:
+        described: dict[str, Any] = tls.getpeercert() or {}
+        names = {kind: text for part in described.get("issuer", ()) for kind, text in part}
+        return bytes.fromhex(names.get("commonName", ""))
+    except (ValueError, TypeError, ssl.SSLError):
+        return b""
 
 
 def _short(error: Exception) -> str:
