@@ -124,30 +124,33 @@ class Driver:
         self._repair_at = now + self._timing.status_ms
         self._handle(Nudge(), now)
 
-    def on_message(self, peer: bytes, data: bytes, now: int) -> None:
-        """Take one message from an authenticated peer; raise AssentError if it deserves disconnection."""
+    def on_message(self, peer: bytes, data: bytes, now: int) -> bool:
+        """Take one message from an authenticated peer; raise AssentError if it deserves disconnection.
+
+        Returns False where it could change nothing, or its sender repeats itself too soon.
+        """
         if self._state.halted:
-            return
+            return True
         message = decode_message(data)
         if isinstance(message, Fetch):
-            self._answer_fetch(peer, message, now)
-            return
+            return self._answer_fetch(peer, message, now)
         self._notice(message)
         if isinstance(message, Status) and message.sender != peer:
             raise MessageInvalid(f"status of {message.sender.hex()[:16]} from {peer.hex()[:16]}")
         if not repair.relevant(self._state, message):
-            return
+            return False
         if self._is_costly(message) and not self._in_time(peer, tag_of(type(message)).encode(), now):
-            return
+            return False
         try:
             self._verifier.check(message)
         except NotYetKnown:
             self._lost_track = True  # others are ahead of us: say where we stand, and block sync follows
-            return
+            return True
         self._heard[peer] = now
         self._handle(message, now)
         if isinstance(message, Status):
             self._recall_certificates(peer, message)
+        return True
 
     def on_connected(self, peer: bytes, now: int) -> None:
         """A link to a peer is up (again): tell it where we stand, so that it resends what we missed."""
@@ -422,12 +425,13 @@ class Driver:
             if height <= oldest and (found := self._application.certificate(height)) is not None:
                 self._send(peer, found)
 
-    def _answer_fetch(self, peer: bytes, fetch: Fetch, now: int) -> None:
+    def _answer_fetch(self, peer: bytes, fetch: Fetch, now: int) -> bool:
         if not self._in_time(peer, fetch.payload_digest, now):
-            return
+            return False
         reply = repair.answer_fetch(self._state, fetch, self._read_payload)
         if reply is not None:
             self._send(peer, reply)
+        return reply is not None
 
     def _promised(self, height: int, digest: bytes) -> bytes | None:
         """Return a payload that memory let go and the vote store keeps, since a vote of ours promises it."""

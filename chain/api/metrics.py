@@ -29,6 +29,21 @@ class Metrics:
         self.disconnects = Counter(
             "assent_disconnects", "Connections closed, by reason", ["reason"], registry=registry
         )
+        self.peer_seconds = Counter(
+            "assent_peer_seconds",
+            "Processor time that a member's frames took",
+            ["peer", "kind"],
+            registry=registry,
+        )
+        self.peer_unhandled = Counter(
+            "assent_peer_unhandled",
+            "Frames of a member beyond its share, dropped unread",
+            ["peer", "kind"],
+            registry=registry,
+        )
+        self.peer_refused = Gauge(
+            "assent_peer_refused", "Whether a member is refused for what it did", ["peer"], registry=registry
+        )
         self.execution = Histogram("assent_execution_seconds", "Execution of one block", registry=registry)
         self.rpc_requests = Counter(
             "assent_rpc_requests", "RPC calls", ["method", "outcome"], registry=registry

@@ -146,6 +146,9 @@ def status(folder: Path, as_json: bool) -> None:
         )
     for orgs, why in grouped([*nodes, *agents]):
         console.print(f"{', '.join(orgs)}: {why}")
+    for node in nodes:
+        for offence in node["offences"] or ():
+            console.print(f"{node['org']} has trouble with {offence}")
 
 
 def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
@@ -157,7 +160,7 @@ def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
     return [(orgs, why) for why, orgs in found.items()]
 
 
-_SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall")
+_SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall", "offences")
 
 
 async def _node_status(org: OrgFolder) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from chain.cli.skip import skip
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.node import Node
+from chain.primitives.quietlog import Quiet
 
 config_option = click.option(
     "--config",
@@ -28,10 +29,12 @@ config_option = click.option(
 
 
 def set_up_logging(level: str) -> None:
-    """Log one line an event to standard error, with the time in UTC."""
+    """Log one line an event to standard error, with the time in UTC; many of one kind are summed up."""
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Quiet())
 
 
 @click.group()

@@ -32,7 +32,7 @@ from chain.ledger.statenode import Ref, state_key_hash
 from chain.ledger.stateproof import find_leaf
 from chain.ledger.store import Store, after_prefix
 from chain.primitives.certificate import Certificate
-from chain.primitives.codec import U64_MAX, decode
+from chain.primitives.codec import U64_MAX, decode, encode, encode_list, encode_parts
 from chain.primitives.errors import LimitError
 from chain.primitives.execution import StateReader
 
@@ -83,8 +83,11 @@ class Queries:
 
     def header(self, height: int) -> Header | None:
         """Return the header of an executed height, or None."""
-        row = self._store.get(rows.at(rows.HEADER, height))
+        row = self._header_row(height)
         return None if row is None else decode(Header, row)
+
+    def _header_row(self, height: int) -> bytes | None:
+        return self._store.get(rows.at(rows.HEADER, height))
 
     def height_of(self, header_hash: bytes) -> int | None:
         """Return the height of the header with this hash, or None."""
@@ -128,6 +131,23 @@ class Queries:
                 transactions = tuple(self.transactions(height))
                 return Block(header, tuple(above), certificate, payload, transactions, skip)
             following = self.header(height + len(above) + 1) if len(above) < ABOVE_MAX else None
+            if following is None:
+                break
+            above.append(following)
+        return None
+
+    def block_bytes(self, height: int) -> bytes | None:
+        """Return the encoding of `block`, joined from the rows: no transaction is decoded; raise NotHeld."""
+        above: list[bytes] = []
+        header, payload = self._header_row(height) if height else None, self.payload(height)
+        while header is not None and payload is not None:
+            certificate = self._store.get(rows.at(rows.CERTIFICATE, height + len(above)))
+            if certificate is not None:
+                found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
+                self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
+                parts = [header, encode_list(above), certificate, encode(payload), encode_list(found)]
+                return encode_parts(Block, parts)
+            following = self._header_row(height + len(above) + 1) if len(above) < ABOVE_MAX else None
             if following is None:
                 break
             above.append(following)

@@ -56,6 +56,7 @@ TXS_BYTES_MAX = 1_048_576
 ANCHOR_CHANGES_MAX = 8
 """Set changes in one answer; a chain with more is followed in several."""
 IDS_PER_FRAME_MAX = 4_096
+IDS_PER_REQUEST_MAX = 1_024
 BOUNDS: Mapping[Kind, int] = {
     Kind.HELLO: 1_024,
     Kind.PING: 8,
@@ -64,7 +65,7 @@ BOUNDS: Mapping[Kind, int] = {
     Kind.CONSENSUS: 16_777_216,
     Kind.TXS: TXS_BYTES_MAX + TX_BYTES_MAX + _SLACK_BYTES,
     Kind.TX_IDS: IDS_PER_FRAME_MAX * 34 + 64,
-    Kind.TX_REQUEST: IDS_PER_FRAME_MAX * 34 + 64,
+    Kind.TX_REQUEST: IDS_PER_REQUEST_MAX * 34 + 64,
     Kind.TX_ANSWER: TXS_BYTES_MAX + TX_BYTES_MAX + _SLACK_BYTES + IDS_PER_FRAME_MAX * 34,
     Kind.STATUS: 20_480,
     Kind.BLOCKS_REQUEST: 64,
@@ -77,6 +78,7 @@ BOUNDS: Mapping[Kind, int] = {
 """Largest body per kind, in bytes."""
 
 ANSWERS: Mapping[Kind, Kind] = {
+    Kind.PING: Kind.PONG,
     Kind.TX_REQUEST: Kind.TX_ANSWER,
     Kind.BLOCKS_REQUEST: Kind.BLOCKS,
     Kind.ANCHOR_REQUEST: Kind.ANCHOR,
@@ -107,45 +109,53 @@ def encode_frame(kind: Kind, body: bytes) -> bytes:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames; holds at most one unfinished frame and never pre-allocates.
+    """Cuts a byte stream into frames; holds what it was fed and not asked for yet, and never pre-allocates.
 
     `admit(kind)` is asked once per header and may raise ProtocolBreach to refuse the body unread.
     """
 
-    __slots__ = ("_admit", "_admitted", "_bounds", "_buffer")
+    __slots__ = ("_admit", "_admitted", "_at", "_bounds", "_buffer")
 
     def __init__(
         self, admit: Callable[[Kind], None] | None = None, bounds: Mapping[Kind, int] = BOUNDS
     ) -> None:
         self._buffer = bytearray()
+        self._at = 0
         self._admit, self._bounds = admit, bounds
         self._admitted = False
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of the unfinished frame."""
-        return len(self._buffer)
+        """Bytes of frames that were not taken yet, the last of them perhaps unfinished."""
+        return len(self._buffer) - self._at
 
     def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
-        """Yield the frames that these bytes complete; raise ProtocolBreach on a forbidden header.
+        """Take more of the stream; return `frames()`."""
+        if self._at:
+            del self._buffer[: self._at]
+            self._at = 0
+        self._buffer += data
+        return self.frames()
 
-        Lazy, so that what a frame changes (a greeting) counts for the header after it. The caller takes
-        every frame, or never feeds again.
+    def frames(self) -> Iterator[tuple[Kind, bytes]]:
+        """Yield the frames that are whole, oldest first; raise ProtocolBreach on a forbidden header.
+
+        Lazy, so that what a frame changes (a greeting) counts for the header after it. Who stops early finds
+        the rest in the next iterator.
         """
-        buffer = self._buffer
-        buffer += data
-        at, size = 0, len(buffer)
-        while size - at >= HEADER_BYTES:
-            kind, length = self._header(buffer, at)
-            end = at + HEADER_BYTES + length
-            if end > size:
-                break
-            body = bytes(memoryview(buffer)[at + HEADER_BYTES : end])
+        while len(self._buffer) - self._at >= HEADER_BYTES:
+            kind, length = self._header(self._buffer, self._at)
+            start = self._at + HEADER_BYTES
+            end = start + length
+            if end > len(self._buffer):
+                return
+            body = bytes(memoryview(self._buffer)[start:end])
             self._admitted = False
-            at = end
+            self._at = end
             yield kind, body
-        if at:
-            del buffer[:at]
+        if self._at == len(self._buffer):
+            self._buffer.clear()
+            self._at = 0
 
     def _header(self, buffer: bytearray, at: int) -> tuple[Kind, int]:
         number, length = _HEADER.unpack_from(buffer, at)

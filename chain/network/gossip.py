@@ -17,7 +17,7 @@ from typing import Protocol
 from chain.ledger.block import Candidate, Transaction
 from chain.network.effects import Drop, Send
 from chain.network.encodedtx import encoded_transaction_id, in_frames
-from chain.network.frame import IDS_PER_FRAME_MAX, TXS_BYTES_MAX, Kind, ProtocolBreach
+from chain.network.frame import IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, TXS_BYTES_MAX, Kind, ProtocolBreach
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
 from chain.primitives.codec import decode, encode
 
@@ -30,7 +30,6 @@ WANTED_MAX = 65_536
 OFFERS_MAX = 8_192
 """Announced ids remembered per peer."""
 SOURCES_MAX = 4
-REQUEST_IDS_MAX = 1_024
 ANSWER_TIMEOUT_MS = 1_000
 RETRY_MS = 500
 GIVE_UP_MS = 120_000
@@ -40,6 +39,10 @@ RELAYS_MAX = 131_072
 OFFENCE_POINTS = 20
 DISCONNECT_POINTS = 100
 """Points fade by one a second: five forged transactions in a minute end the connection."""
+EMPTY_OFFER_POINTS = 5
+"""It announced ids and, asked for them, has none: now and then that happens, when all of them expired."""
+EMPTY_OFFER_IDS = 16
+"""From so many ids on an empty answer counts."""
 
 
 class Pool(Protocol):
@@ -94,6 +97,8 @@ class _Peer:
     known: _Known = field(default_factory=_Known)
     asked: tuple[bytes, ...] = ()
     """Ids of the one request under way."""
+    offered: bool = False
+    """It announced all that it is asked for."""
     offers: dict[bytes, None] = field(default_factory=dict)
     """Ids it announced and we lacked: asked of it alone, at a tick."""
     answer_by: int = 0
@@ -179,11 +184,7 @@ class Gossip:
         self._settle(name, (tx_id,))
         if not forged:
             return GossipEffects()
-        peer.points = max(0.0, peer.points - (now - peer.points_at) / 1000) + OFFENCE_POINTS
-        peer.points_at = now
-        if peer.points < DISCONNECT_POINTS:
-            return GossipEffects()
-        return GossipEffects(drop=(Drop(name, "sends forged transactions"),))
+        return GossipEffects(drop=self._blame(name, OFFENCE_POINTS, "sends forged transactions", now))
 
     def want(self, tx_ids: Iterable[bytes], sources: Sequence[bytes], now: int) -> GossipEffects:
         """Fetch transactions that a proposal names, asking `sources` (its sender) first."""
@@ -238,6 +239,13 @@ class Gossip:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _blame(self, name: bytes, points: int, why: str, now: int) -> tuple[Drop, ...]:
+        """Count an offence; the one that is too many ends the connection."""
+        peer = self._peers[name]
+        peer.points = max(0.0, peer.points - (now - peer.points_at) / 1000) + points
+        peer.points_at = now
+        return (Drop(name, why),) if peer.points >= DISCONNECT_POINTS else ()
+
     def _take(self, name: bytes, transactions: Iterable[bytes]) -> tuple[Received, ...]:
         """Decode what is new here; every transaction is decoded once, duplicates cost one hash."""
         known, fresh = self._peers[name].known, dict[bytes, Received]()
@@ -274,7 +282,7 @@ class Gossip:
         found: list[bytes] = []
         missing: list[bytes] = []
         size = 0
-        for tx_id in ids[:REQUEST_IDS_MAX]:
+        for tx_id in ids[:IDS_PER_REQUEST_MAX]:
             encoded = self._pool.get(tx_id) if size < TXS_BYTES_MAX else None
             if encoded is not None:
                 found.append(encoded)
@@ -292,8 +300,11 @@ class Gossip:
         # A large answer leaves some out, without naming them missing: those are asked of the same peer
         # again, but only of one whose answers bring something.
         self._settle(name, answer.missing if useful else peer.asked)
+        drop: tuple[Drop, ...] = ()
+        if peer.offered and not answer.transactions and len(peer.asked) >= EMPTY_OFFER_IDS:
+            drop = self._blame(name, EMPTY_OFFER_POINTS, "announces transactions that it does not have", now)
         peer.asked = ()
-        return GossipEffects(send=self._ask(now).send, received=received)
+        return GossipEffects(send=self._ask(now).send, received=received, drop=drop)
 
     def _settle(self, name: bytes, ids: Iterable[bytes]) -> None:
         """Note that a peer had its turn with these ids."""
@@ -326,7 +337,7 @@ class Gossip:
             want.not_before = now + RETRY_MS
             return None
         free = (name for name in untried if not self._peers[name].asked)
-        return next((name for name in free if len(batches.get(name, ())) < REQUEST_IDS_MAX), None)
+        return next((name for name in free if len(batches.get(name, ())) < IDS_PER_REQUEST_MAX), None)
 
     def _accept_offers(self, now: int) -> tuple[Send, ...]:
         """Ask peers that nothing urgent is asked of for what they announced."""
@@ -335,13 +346,14 @@ class Gossip:
             if peer.asked:
                 continue
             ids: list[bytes] = []
-            while peer.offers and len(ids) < REQUEST_IDS_MAX:
+            while peer.offers and len(ids) < IDS_PER_REQUEST_MAX:
                 tx_id, _ = peer.offers.popitem()
                 if tx_id not in busy and tx_id not in self._verifying and not self._pool.has(tx_id):
                     ids.append(tx_id)
             if ids:
                 busy.update(ids)
                 sends.append(self._request(name, ids, now))
+                peer.offered = True
         return tuple(sends)
 
     def _busy(self) -> set[bytes]:
@@ -349,7 +361,7 @@ class Gossip:
 
     def _request(self, name: bytes, ids: list[bytes], now: int) -> Send:
         peer = self._peers[name]
-        peer.asked, peer.answer_by = tuple(ids), now + ANSWER_TIMEOUT_MS
+        peer.asked, peer.answer_by, peer.offered = tuple(ids), now + ANSWER_TIMEOUT_MS, False
         return Send((name,), Kind.TX_REQUEST, encode(TransactionIds(tuple(ids))))
 
     def _schedule_relay(self, tx_id: bytes, stage: int, now: int) -> None:

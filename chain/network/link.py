@@ -10,22 +10,28 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
+from time import perf_counter
 from typing import Protocol, cast
 
 from chain.network.frame import ANSWERS, FrameReader, Kind, ProtocolBreach, encode_frame
 from chain.network.messages import Hello
 from chain.network.outbox import Outbox, is_urgent
 from chain.primitives.codec import decode, encode
-from chain.primitives.errors import AssentError
-from chain.primitives.tls import peer_key
+from chain.primitives.errors import AssentError, CertificateInvalid
+from chain.primitives.tls import issuer_key, peer_key
 
 PING_S = 3.0
 SILENCE_MAX_S = 15.0
 HELLO_MAX_S = 10.0
 OWN_STALL_S = 2.0
 TRANSPORT_BYTES_MAX = 262_144
-RECEIVE_BYTES_PER_S = 268_435_456
-RECEIVE_FRAMES_PER_S = 50_000
+RECEIVE_BYTES_PER_S = 134_217_728
+RECEIVE_FRAMES_PER_S = 20_000
+"""Beyond these a link is not read until the next tick; what frames cost is bounded by the peer's account."""
+SERVE_S = 0.01
+"""A request that waits for its turn is looked at so often: at most one of a link at a time."""
+TURN_S = 0.002
+"""A link hands on frames for so long, then the others, timers and clients have their turn."""
 REASON_CHARS_MAX = 400
 
 
@@ -40,6 +46,15 @@ class LinkOwner(Protocol):
 
     def received(self, link: Link, kind: Kind, body: bytes) -> None:
         """One frame from an admitted peer; an AssentError is the peer's fault and closes the link."""
+
+    def serve(self, link: Link) -> bool:
+        """Handle a frame that waited, if its turn has come; tell whether to call again."""
+
+    def grants(self, link: Link, kind: Kind, body: bytes) -> bool:
+        """Tell whether a frame that the link answers itself is within the peer's share."""
+
+    def offended(self, link: Link, error: AssentError) -> None:
+        """What the peer sent is at fault; the link closes after this."""
 
     def closed(self, link: Link) -> None:
         """The link is gone, `link.reason` says why; called once, also when it was never admitted."""
@@ -66,7 +81,11 @@ class Link(asyncio.Protocol):
         self._blocked_since: float | None = None
         self._flush_due = False
         self._bytes_left, self._frames_left = RECEIVE_BYTES_PER_S, RECEIVE_FRAMES_PER_S
+        self._slow_until = 0.0
         self._reading = True
+        self._serving: asyncio.TimerHandle | None = None
+        self._turn_due = False
+        """Frames are at hand, and a turn to handle them is arranged."""
         self.reason = self.code = ""
         """Why it closed, for people and for counters; empty while it is open."""
         self.lost = asyncio.Event()
@@ -85,32 +104,27 @@ class Link(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.address = f"{name[0]}:{name[1]}" if name else "?"
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        self.peer = issuer_key(tls)
         try:
-            self.peer = peer_key(tls.getpeercert(binary_form=True))
+            if peer_key(tls.getpeercert(binary_form=True)) != self.peer:
+                raise CertificateInvalid("the certificate shows another key than the one that signed it")
             greeting = self._owner.opened(self)
-        except (AssentError, ssl.SSLError) as error:
-            self.close(str(error), "not_member")
+        except AssentError as error:
+            self._owner.offended(self, error)
+            self.close(str(error), error.code)
             return
         self.send(Kind.HELLO, encode_frame(Kind.HELLO, encode(greeting)))
 
     def data_received(self, data: bytes) -> None:
-        """Cut what arrived into frames and hand them on."""
+        """Take what arrived and hand on the frames that are whole."""
         if self.reason:
             return
         self.heard_at = asyncio.get_running_loop().time()
         self.bytes_in += len(data)
         self._bytes_left -= len(data)
-        try:
-            for kind, body in self._reader.feed(data):
-                self._frames_left -= 1
-                self._on_frame(kind, body)
-                if self.closing:
-                    return
-        except AssentError as error:
-            self.close(str(error), error.code)
-        if (self._bytes_left < 0 or self._frames_left < 0) and self._reading and self._transport is not None:
-            self._reading = False
-            self._transport.pause_reading()
+        self._reader.feed(data)
+        if not self._turn_due:
+            self._hand_on()
 
     def pause_writing(self) -> None:
         """Keep frames in the outbox: the transport holds enough."""
@@ -124,6 +138,8 @@ class Link(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end, with the reason that came first."""
         self._transport = None
+        if self._serving is not None:
+            self._serving.cancel()
         if not self.reason:
             self.reason, self.code = _explain(error, greeted=self.hello is not None)
         self.outbox.clear()
@@ -173,8 +189,8 @@ class Link(asyncio.Protocol):
             self.heard_at += elapsed
             self._blocked_since = None if self._blocked_since is None else self._blocked_since + elapsed
         if not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
+            self.heard_at = now  # we did not listen
+            self._hand_on()
         if self._blocked_since is not None and now - self._blocked_since > SILENCE_MAX_S:
             self.abort(f"reads nothing for {SILENCE_MAX_S:.0f} s", "too_slow")
         elif now - self.heard_at > SILENCE_MAX_S:
@@ -185,7 +201,62 @@ class Link(asyncio.Protocol):
             self._pinged_at = now
             self.send(Kind.PING, encode_frame(Kind.PING, int(now * 1e6).to_bytes(8, "big")))
 
+    def slow_down(self, until: float) -> None:
+        """Hand on nothing more before a time of the loop; a tick goes on after it."""
+        self._slow_until = max(self._slow_until, until)
+
+    def serve_later(self) -> None:
+        """Ask the owner soon to handle a frame that waits."""
+        if self._serving is None and not self.closing:
+            self._serving = asyncio.get_running_loop().call_later(SERVE_S, self._serve)
+
     # --- inside -------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        self._serving = None
+        try:
+            more = not self.closing and self._owner.serve(self)
+        except AssentError as error:
+            self._owner.offended(self, error)
+            self.close(str(error), error.code)
+            return
+        if more:
+            self.serve_later()
+
+    def _hand_on(self) -> None:
+        """Hand on whole frames for one turn; read no further while some are left or the budget is spent."""
+        self._turn_due = False
+        began = perf_counter()
+        try:
+            if not self._must_wait():
+                for kind, body in self._reader.frames():
+                    self._frames_left -= 1
+                    self._on_frame(kind, body)
+                    if self._must_wait():
+                        break
+                    if perf_counter() - began > TURN_S:
+                        self._turn_due = True
+                        break
+        except AssentError as error:
+            self._owner.offended(self, error)
+            self.close(str(error), error.code)
+        if self._turn_due:
+            asyncio.get_running_loop().call_soon(self._hand_on)
+        self._read(not (self._turn_due or self._must_wait()))
+
+    def _must_wait(self) -> bool:
+        """Tell whether to hand on nothing more for now, or for ever."""
+        spent = self._bytes_left < 0 or self._frames_left < 0
+        return spent or self.closing or self._slow_until > asyncio.get_running_loop().time()
+
+    def _read(self, wanted: bool) -> None:
+        if self._transport is None or self.closing or wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _admit(self, kind: Kind) -> None:
         if self.hello is None and kind not in (Kind.HELLO, Kind.BYE):
@@ -198,7 +269,8 @@ class Link(asyncio.Protocol):
     def _on_frame(self, kind: Kind, body: bytes) -> None:
         self.frames[kind.name] += 1
         if kind is Kind.PING:
-            self.send(Kind.PONG, encode_frame(Kind.PONG, body))
+            if self._owner.grants(self, kind, body):
+                self.send(Kind.PONG, encode_frame(Kind.PONG, body))
         elif kind is Kind.PONG:
             self.round_trip_s = max(0.0, self.heard_at - int.from_bytes(body, "big") / 1e6)
         elif kind is Kind.BYE:

@@ -14,9 +14,12 @@ from types import MappingProxyType
 from typing import Any
 
 from chain.network.backoff import CAP_S, Backoff
+from chain.network.doorway import Doorway
 from chain.network.frame import Kind, NetworkError, encode_frame
 from chain.network.link import HELLO_MAX_S, Link
-from chain.network.registry import BAN_S, Handler, NotMember, PeerStatus, Registry
+from chain.network.peerstatus import PeerStatus
+from chain.network.prices import PRICES, Price
+from chain.network.registry import Handler, NotMember, Registry
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import PortBusy
 from chain.primitives.settings import split_address
@@ -25,8 +28,8 @@ from chain.primitives.tls import client_context, server_context
 log = logging.getLogger("assent.network")
 
 QUEUE_BYTES = 16_777_216
-HANDSHAKES_MAX = 64
-"""Accepted sockets that are not admitted yet; more are closed unheard."""
+BACKLOG = 1_024
+"""Connections that the kernel keeps while this process is busy."""
 TICK_S = 0.5
 CONNECT_MAX_S = 5.0
 SHUTDOWN_MAX_S = 1.0
@@ -37,7 +40,7 @@ class PeerManager:
 
     `members` maps each accepted 32-byte key to its "host:port", or to "" when it is never dialled; our own
     key may be among them. `introducers` are accepted whatever the members are. `head()` is the certified
-    height put into greetings, `source` drives jitter.
+    height put into greetings, `source` drives jitter, `prices` bound what a member may cost.
     """
 
     def __init__(
@@ -52,14 +55,16 @@ class PeerManager:
         source: random.Random,
         introducers: Mapping[bytes, str] = MappingProxyType({}),
         queue_bytes: int = QUEUE_BYTES,
+        prices: Mapping[str, Price] = PRICES,
     ) -> None:
         self._key, self._random, self._queue_bytes = key, source, queue_bytes
-        self._registry = Registry(key.public, chain_id, os.urandom(8), handler, head, _now)
+        self._registry = Registry(key.public, chain_id, os.urandom(8), handler, head, _now, prices)
         self._registry.listen = listen
         self._introducers = introducers
         self._registry.set_members({**introducers, **members})
         self._server_tls, self._client_tls = self._contexts()
         self._listener: socket.socket | None = None
+        self._doorway: Doorway | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialers: dict[bytes, tuple[str, asyncio.Task[None]]] = {}
         self._ticked_at = 0.0
@@ -69,7 +74,7 @@ class PeerManager:
         host, port = split_address(self.listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._listener = socket.create_server((host, port), family=family, backlog=128)
+            self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         except OSError as error:
             raise PortBusy(
                 f"network.listen = {self.listen}: {error.strerror}; stop what uses the port, "
@@ -78,7 +83,8 @@ class PeerManager:
         self._listener.setblocking(False)
         self._registry.listen = f"{host}:{self._listener.getsockname()[1]}"
         self._ticked_at = _now()
-        self._spawn(self._accept(self._listener))
+        self._doorway = Doorway(self._listener, self._welcome, self._registry.refuse)
+        self._doorway.open()
         self._spawn(self._tick_for_ever())
         self._dial_members()
 
@@ -89,6 +95,8 @@ class PeerManager:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._doorway is not None:
+            await self._doorway.close()
         if self._listener is not None:
             self._listener.close()
         links = {*self._registry.links.values(), *self._registry.greeting}
@@ -127,8 +135,7 @@ class PeerManager:
 
     def send(self, peer: bytes, kind: Kind, body: bytes) -> bool:
         """Queue one frame; False when the peer is not connected or its queue dropped the frame."""
-        link = self._registry.links.get(peer)
-        return link is not None and link.send(kind, encode_frame(kind, body))
+        return self.multicast((peer,), kind, body) == 1
 
     def broadcast(self, kind: Kind, body: bytes) -> int:
         """Queue one frame for every connected peer; return how many took it."""
@@ -139,15 +146,24 @@ class PeerManager:
         """Queue one frame for some peers; return how many took it."""
         frame = encode_frame(kind, body)
         links = [self._registry.links[peer] for peer in peers if peer in self._registry.links]
+        for link in links:
+            self._registry.sent(link.peer, len(frame))
         return sum([link.send(kind, frame) for link in links])
 
-    def disconnect(self, peer: bytes, reason: str, ban_s: float = BAN_S) -> None:
-        """Close a peer's connection and refuse it for `ban_s` seconds."""
-        self._registry.ban(peer, reason, ban_s)
+    def disconnect(self, peer: bytes, reason: str) -> None:
+        """Close a peer's connection and refuse it for a while, longer each time."""
+        self._registry.ban(peer, reason)
+
+    def charge(self, peer: bytes, name: str, ms: float, *, blamed: bool) -> None:
+        """Charge a peer for work that became known after its frame was handled."""
+        self._registry.charge(peer, name, ms, blamed=blamed)
 
     def tick(self, now: float) -> None:
         """Ping, time out and renew budgets of all links; runs by itself every TICK_S once started."""
         elapsed, self._ticked_at = now - self._ticked_at, now
+        self._registry.tick()
+        if self._doorway is not None:
+            self._doorway.tick()
         for link in [*self._registry.links.values(), *self._registry.greeting]:
             link.tick(now, elapsed)
 
@@ -173,25 +189,6 @@ class PeerManager:
             await asyncio.sleep(TICK_S)
             self.tick(_now())
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        waiting: set[asyncio.Task[None]] = set()
-        while True:
-            try:
-                accepted, address = await loop.sock_accept(listener)
-            except OSError as error:  # out of file descriptors, or a client that vanished
-                log.warning("cannot accept a connection: %s", error)
-                await asyncio.sleep(TICK_S)
-                continue
-            if len(waiting) + len(self._registry.greeting) >= HANDSHAKES_MAX:
-                log.warning("connection from %s refused: %d handshakes under way", address, HANDSHAKES_MAX)
-                self._registry.disconnects["handshakes"] += 1
-                accepted.close()
-                continue
-            task = self._spawn(self._welcome(accepted, f"{address[0]}:{address[1]}"))
-            waiting.add(task)
-            task.add_done_callback(waiting.discard)
-
     async def _welcome(self, accepted: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -204,8 +201,7 @@ class PeerManager:
             )
         except (OSError, TimeoutError) as error:
             accepted.close()
-            self._registry.disconnects[NotMember.code] += 1
-            log.info("connection from %s refused: %s", address, _tls_trouble(error))
+            self._registry.refuse(NotMember.code, address, _tls_trouble(error))
 
     def _link(self, *, dialled: bool) -> Link:
         return Link(self._registry, dialled=dialled, now=_now(), queue_bytes=self._queue_bytes)

@@ -110,7 +110,7 @@ class ChunkRequest:
 
 @record("chunk-answer", max_bytes=BOUNDS[Kind.CHUNK])
 class ChunkAnswer:
-    """What was asked for; no chunk when the sender does not hold that state, or is asked too often."""
+    """What was asked for; no chunk when the sender does not hold that state."""
 
     height: U64
     path: Path

@@ -6,19 +6,25 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from time import thread_time
 from typing import Protocol
 
-from chain.network.frame import Kind, NetworkError
+from chain.network.account import Verdict
+from chain.network.conduct import Conduct
+from chain.network.frame import Kind, NetworkError, ProtocolBreach
 from chain.network.link import Link
 from chain.network.messages import NETWORK_VERSION, Hello
+from chain.network.pace import Times, thread_times
+from chain.network.peerstatus import PeerStatus
+from chain.network.prices import PRICES, Price
+from chain.network.refusals import Refusals
 from chain.primitives.errors import AssentError
 
 log = logging.getLogger("assent.network")
 
-BAN_S = 30.0
-BREACH_BAN_S = 10.0
-"""How long a peer is refused after a frame that the handler found at fault."""
+GREETINGS_MAX = 4
+"""Connections of a member that are not admitted yet, or not closed yet."""
 
 
 class WrongChain(NetworkError):
@@ -54,33 +60,11 @@ class Handler(Protocol):
     def on_disconnected(self, peer: bytes, reason: str) -> None:
         """A peer is gone."""
 
-    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
-        """One frame; raising an AssentError disconnects the peer with its text as the reason."""
+    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
+        """One frame; tell whether it was of any use.
 
-
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """What an operator wants to know of one member."""
-
-    key: bytes
-    address: str
-    """Where it is connected; its configured address while it is not."""
-    connected: bool
-    connected_s: float
-    round_trip_ms: float | None
-    height: int
-    """Height it claimed when greeting."""
-    queued_bytes: int
-    bytes_in: int
-    bytes_out: int
-    frames: Mapping[str, int]
-    """Frames received on this connection, by kind."""
-    drops: Mapping[str, int]
-    """Frames to it that full queues dropped, by kind, since the node started."""
-    trouble: str
-    """Why there is no connection; empty when there is one."""
-    away_s: float = 0.0
-    """How long there has been none."""
+        Raising an AssentError disconnects the peer with its text as the reason.
+        """
 
 
 class Registry:
@@ -97,9 +81,12 @@ class Registry:
         handler: Handler,
         head: Callable[[], int],
         now: Callable[[], float],
+        prices: Mapping[str, Price] = PRICES,
+        times: Times = thread_times,
     ) -> None:
         self._own_key, self._chain_id, self._session = own_key, chain_id, session
         self._handler, self._head, self._now = handler, head, now
+        self._conduct = Conduct(prices, now, head, times)
         self.listen = ""
         self.members: dict[bytes, str] = {}
         """Accepted key -> address to dial, or ""; without our own key."""
@@ -112,7 +99,7 @@ class Registry:
         self._trouble: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
         self._drops: dict[bytes, Counter[str]] = {}
-        self._banned_until: dict[bytes, float] = {}
+        self.refusals = Refusals()
         self._waiters: dict[Link, asyncio.Future[None]] = {}
         self._gone: dict[bytes, asyncio.Event] = {}
 
@@ -125,27 +112,50 @@ class Registry:
         self._away_since = {key: at for key, at in self._away_since.items() if key in self.members}
         self._trouble = {key: why for key, why in self._trouble.items() if key in self.members}
         self._drops = {key: drops for key, drops in self._drops.items() if key in self.members}
-        self._banned_until = {key: at for key, at in self._banned_until.items() if key in self.members}
+        self._conduct.forget_others(self.members)
 
-    def ban(self, peer: bytes, reason: str, ban_s: float) -> None:
-        """Close a peer's link and refuse it for a while."""
+    def ban(self, peer: bytes, reason: str, code: str = "disconnected") -> None:
+        """Close a peer's link and refuse it for a while, longer each time."""
         if peer not in self.members:
             return
-        self._ban(peer, reason, ban_s)
+        made = self._conduct.ban(peer, reason)
+        if made is not None:
+            log.warning(
+                "%s (%s) is refused for %.0f s, time %d of late: %s",
+                peer.hex()[:16], self.members[peer] or "no address", made.until - made.began, made.count,
+                reason,
+            )  # fmt: skip
         if peer in self.links:
-            self.links[peer].close(reason, "disconnected")
+            self.links[peer].close(reason, code)
 
     def banned_s(self, peer: bytes) -> float:
         """Return for how many more seconds a peer is refused."""
-        return max(0.0, self._banned_until.get(peer, 0.0) - self._now())
+        return self._conduct.banned_s(peer)
+
+    def sent(self, peer: bytes, size: int) -> None:
+        """Charge what is sent to a peer while its frame is handled: the answer to it."""
+        self._conduct.sent(peer, size)
+
+    def charge(self, peer: bytes, name: str, ms: float, *, blamed: bool) -> None:
+        """Charge a peer for work that became known after its frame was handled."""
+        self._conduct.charge(peer, name, ms, blamed=blamed)
+        self._punish(peer)
+
+    def tick(self) -> None:
+        """See how busy the machine is, and tell of refused connections; a few times a second."""
+        self._conduct.tick()
+        told = self.refusals.due(self._now())
+        if told:
+            log.info("%s", told)
+
+    def refuse(self, cause: str, address: str, why: str) -> None:
+        """Count a connection that nobody was admitted by."""
+        self.disconnects[cause] += 1
+        self.refusals.note(cause, address, why)
 
     def failed(self, peer: bytes, why: str) -> None:
-        """Note why there is no connection with a peer; logged when it is news."""
-        if not peer or self.banned_s(peer):
-            return
-        if peer not in self.members:
-            log.info("connection refused: %s", why)
-        elif self._trouble.get(peer) != why:
+        """Note why there is no connection with a member; logged when it is news."""
+        if peer in self.members and not self.banned_s(peer) and self._trouble.get(peer) != why:
             self._trouble[peer] = why
             log.info("no connection with %s (%s): %s", peer.hex()[:16], self.members[peer], why)
 
@@ -177,13 +187,14 @@ class Registry:
         self.greeting.add(link)
         if link.peer not in self.members:
             raise NotMember(f"key {link.peer.hex()[:16]} is not among the members")
-        if self.banned_s(link.peer):
-            raise NotMember("refused for a while after a breach of the protocol")
+        self._make_room(link)
+        self._take_connection(link.peer)
         return Hello(self._chain_id, NETWORK_VERSION, self._session, self.listen, self._head())
 
     def greeted(self, link: Link, hello: Hello) -> None:
         """Admit a peer that serves our chain, settling duplicate connections."""
         self._check_hello(link, hello)
+        self._refuse_banned(link.peer)
         other = self.links.get(link.peer)
         if other is not None and not self._replaces(link, hello, other):
             raise Duplicate("a connection with this node exists")
@@ -202,14 +213,36 @@ class Registry:
         self._handler.on_connected(link.peer, hello)
 
     def received(self, link: Link, kind: Kind, body: bytes) -> None:
-        """Hand a frame on, unless a newer link of the same peer took over."""
+        """Hand a frame on, unless a newer link of the same peer took over or the share is spent."""
         if self.links.get(link.peer) is not link:
             return
-        try:
-            self._handler.on_frame(link.peer, kind, body)
-        except AssentError as error:
-            self._ban(link.peer, str(error), BREACH_BAN_S)
-            raise
+        name = self._conduct.name(link.peer, kind, body)
+        verdict = self._take(link.peer, name, kind, body)
+        if verdict is Verdict.HANDLE:
+            self._handle(link, name, kind, body)
+        elif verdict is Verdict.WAIT:
+            link.serve_later()
+
+    def serve(self, link: Link) -> bool:
+        """Handle a request that waited, if its turn has come; tell whether others wait."""
+        if self.links.get(link.peer) is not link:
+            return False
+        request = self._conduct.due(link.peer)
+        if request is not None:
+            self._handle(link, *request)
+        return self._conduct.waits(link.peer)
+
+    def grants(self, link: Link, kind: Kind, body: bytes) -> bool:
+        """Tell whether a frame that the link answers itself is within the peer's share."""
+        return (
+            self.links.get(link.peer) is link
+            and self._take(link.peer, kind.name, kind, body) is Verdict.HANDLE
+        )
+
+    def offended(self, link: Link, error: AssentError) -> None:
+        """Refuse a member for a while whose frame is at fault; settings that differ are no fault."""
+        if not isinstance(error, NetworkError) or isinstance(error, ProtocolBreach):
+            self.ban(link.peer, str(error), error.code)
 
     def closed(self, link: Link) -> None:
         """Forget a link; tell the handler if it was the peer's current one."""
@@ -222,9 +255,10 @@ class Registry:
             waiter.set_exception(NetworkError(link.reason))
         if self.links.get(link.peer) is not link:
             if link.code != Duplicate.code and link.peer not in self.links:
-                self.failed(link.peer, link.reason)
+                self._tell_refused(link)
             return
         del self.links[link.peer]
+        self._conduct.gone(link.peer)
         if link.peer in self.members:
             self._trouble.setdefault(link.peer, link.reason)
         log.info("disconnected from %s at %s: %s", link.peer.hex()[:16], link.address, link.reason)
@@ -233,9 +267,50 @@ class Registry:
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _ban(self, peer: bytes, reason: str, ban_s: float) -> None:
-        self._banned_until[peer] = self._now() + ban_s
-        self._trouble[peer] = f"refused for {ban_s:.0f} s: {reason}"
+    def _make_room(self, link: Link) -> None:
+        """Close the oldest of a member's connections that were not admitted, where it has too many."""
+        own = [each for each in self.greeting if each.peer == link.peer]
+        for each in sorted(own, key=lambda each: each.opened_at)[:-GREETINGS_MAX]:
+            each.abort("newer connections with this node took over", Duplicate.code)
+
+    def _take_connection(self, peer: bytes) -> None:
+        self._refuse_banned(peer)
+        within = self._conduct.connects(peer)
+        self._punish(peer)
+        self._refuse_banned(peer)
+        if not within:
+            raise NotMember("connects too often: wait a second between two attempts")
+
+    def _refuse_banned(self, peer: bytes) -> None:
+        if self.banned_s(peer):
+            raise NotMember(self._conduct.story(peer))
+
+    def _take(self, peer: bytes, name: str, kind: Kind, body: bytes) -> Verdict:
+        verdict = self._conduct.take(peer, name, kind, body)
+        self._punish(peer)
+        return verdict
+
+    def _punish(self, peer: bytes) -> None:
+        if offence := self._conduct.offence(peer):
+            self.ban(peer, offence, "over_share")
+
+    def _handle(self, link: Link, name: str, kind: Kind, body: bytes) -> None:
+        """Let the node handle a frame, and note what that took."""
+        began, useful = thread_time(), True
+        self._conduct.begin(link.peer, name, len(body))
+        try:
+            useful = self._handler.on_frame(link.peer, kind, body)
+        finally:
+            pause = self._conduct.end(thread_time() - began, useful=useful)
+            if pause:
+                link.slow_down(self._now() + pause)
+            self._punish(link.peer)
+
+    def _tell_refused(self, link: Link) -> None:
+        if link.peer in self.members:
+            self.failed(link.peer, link.reason)
+        else:
+            self.refusals.note(link.code, link.address, link.reason)
 
     def _check_hello(self, link: Link, hello: Hello) -> None:
         if hello.chain_id != self._chain_id:
@@ -261,12 +336,33 @@ class Registry:
 
     def _status(self, peer: bytes) -> PeerStatus:
         link, drops = self.links.get(peer), Counter(self._drops.get(peer, {}))
+        offence = self._conduct.story(peer)
+        known = PeerStatus(
+            key=peer,
+            address=self.members[peer],
+            connected=False,
+            connected_s=0.0,
+            round_trip_ms=None,
+            height=0,
+            queued_bytes=0,
+            bytes_in=0,
+            bytes_out=0,
+            frames={},
+            drops=drops,
+            trouble=offence,
+            spent_s=self._conduct.spent_s(peer),
+            unhandled=self._conduct.dropped(peer),
+            refused_s=self.banned_s(peer),
+            offence=offence,
+        )
         if link is None or link.closing:
             why = self._trouble.get(peer, link.reason if link else "not connected yet")
+            if self.banned_s(peer):
+                why = offence
             away_s = self._now() - self._away_since.setdefault(peer, self._now())
-            return PeerStatus(peer, self.members[peer], False, 0.0, None, 0, 0, 0, 0, {}, drops, why, away_s)
-        return PeerStatus(
-            key=peer,
+            return replace(known, trouble=why, away_s=away_s)
+        return replace(
+            known,
             address=link.address,
             connected=True,
             connected_s=self._now() - link.opened_at,
@@ -277,5 +373,4 @@ class Registry:
             bytes_out=link.bytes_out,
             frames=dict(link.frames),
             drops=drops + link.outbox.drops,
-            trouble="",
         )

@@ -1,8 +1,10 @@
-"""Answering peers that catch up: blocks, anchors and chunks of state, each so many a second and peer."""
+"""Answering peers that catch up: blocks, anchors and chunks of state.
+
+How many a second a peer may have is a matter of its account (`chain.network.account`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from chain.ledger.anchor import Anchor
@@ -24,9 +26,6 @@ from chain.primitives.codec import decode, encode
 RANGE_BLOCKS = 32
 ANSWER_BYTES = 1_048_576
 """An answer ends with the block that reaches this."""
-SERVED_PER_S = 128
-"""Answers with blocks or chunks, a peer."""
-ANCHORS_PER_S = 8
 REQUEST_KINDS = frozenset({Kind.BLOCKS_REQUEST, Kind.ANCHOR_REQUEST, Kind.CHUNK_REQUEST})
 
 
@@ -46,48 +45,23 @@ class Source(Protocol):
         """Return a chunk of the state of a height, None when it is not held or nothing stands there."""
 
 
-@dataclass(slots=True)
-class _Served:
-    since: int = 0
-    answers: int = 0
-    anchors: int = 0
-
-
 class Server:
-    """Answers requests; what a peer asks for beyond its rate is answered with nothing."""
+    """Answers requests out of the ledger."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._served: dict[bytes, _Served] = {}
-        self.refused = 0
-        """Requests answered with nothing because their sender asked too often."""
 
-    def forget(self, peer: bytes) -> None:
-        """Drop what is known of a peer that left; a reconnect costs more than a second anyway."""
-        self._served.pop(peer, None)
-
-    def answer(self, peer: bytes, kind: Kind, body: bytes, now: int) -> Send:
+    def answer(self, peer: bytes, kind: Kind, body: bytes) -> Send:
         """Return the answer to one of `REQUEST_KINDS`; raise DecodeError."""
-        served = self._served.setdefault(peer, _Served(now))
-        if now - served.since >= 1_000:
-            served.since, served.answers, served.anchors = now, 0, 0
         if kind is Kind.ANCHOR_REQUEST:
-            served.anchors += 1
-            allowed = served.anchors <= ANCHORS_PER_S
-            self.refused += not allowed
-            return Send((peer,), Kind.ANCHOR, encode(self._anchor(decode(AnchorRequest, body), allowed)))
-        served.answers += 1
-        allowed = served.answers <= SERVED_PER_S
-        self.refused += not allowed
+            return Send((peer,), Kind.ANCHOR, encode(self._anchor(decode(AnchorRequest, body))))
         if kind is Kind.CHUNK_REQUEST:
             wanted = decode(ChunkRequest, body)
-            chunk = self._source.chunk(wanted.height, wanted.path) if allowed else None
+            chunk = self._source.chunk(wanted.height, wanted.path)
             return Send((peer,), Kind.CHUNK, encode(ChunkAnswer(wanted.height, wanted.path, chunk)))
-        return Send((peer,), Kind.BLOCKS, encode(self._blocks(decode(BlocksRequest, body), allowed)))
+        return Send((peer,), Kind.BLOCKS, encode(self._blocks(decode(BlocksRequest, body))))
 
-    def _anchor(self, request: AnchorRequest, allowed: bool) -> AnchorAnswer:
-        if not allowed:
-            return AnchorAnswer((), None)
+    def _anchor(self, request: AnchorRequest) -> AnchorAnswer:
         try:
             changes = self._source.set_changes(request.followed, ANCHOR_CHANGES_MAX)
         except NotHeld:
@@ -95,11 +69,10 @@ class Server:
         more = len(changes) == ANCHOR_CHANGES_MAX
         return AnchorAnswer(changes, None if more else self._source.anchor())
 
-    def _blocks(self, request: BlocksRequest, allowed: bool) -> Blocks:
+    def _blocks(self, request: BlocksRequest) -> Blocks:
         blocks: list[bytes] = []
         size = 0
-        count = min(request.count, RANGE_BLOCKS) if allowed else 0
-        for height in range(request.first, request.first + count):
+        for height in range(request.first, request.first + min(request.count, RANGE_BLOCKS)):
             encoded = self._source.block(height) if size < ANSWER_BYTES else None
             if encoded is None:
                 break

@@ -76,11 +76,6 @@ class Sync:
         self._told_height, self._tell_at, self._repeat_at = 0, 0, 0
         self._drops: list[Drop] = []
 
-    @property
-    def dropped_serves(self) -> int:
-        """Requests answered with nothing because their sender asked too often."""
-        return self._server.refused
-
     # --- events -------------------------------------------------------------------------------
 
     def connected(self, peer: bytes, now: int) -> SyncEffects:
@@ -94,7 +89,6 @@ class Sync:
     def disconnected(self, peer: bytes) -> None:
         """Forget a peer; its range is asked of another at the next step. Checked blocks stay."""
         self._peers.pop(peer, None)
-        self._server.forget(peer)
         if self._states is not None:
             self._states.disconnected(peer)
 
@@ -111,7 +105,7 @@ class Sync:
         if kind is Kind.STATUS:
             self._on_status(peer, decode(SyncStatus, body))
         elif kind in REQUEST_KINDS:
-            return SyncEffects(send=(self._server.answer(name, kind, body, now),))
+            return SyncEffects(send=(self._server.answer(name, kind, body),))
         elif kind in STATE_KINDS:
             if self._states is not None:
                 self._states.on_frame(name, kind, body, now, self._chain.height() + self._least_gap)

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.ledger.block import Candidate
 from chain.ledger.mempool import Mempool
-from chain.ledger.refusals import BadSignature, PoolFull, Refused
+from chain.ledger.refusals import (
+    AlreadyCommitted,
+    BadSignature,
+    Duplicate,
+    Expired,
+    PoolFull,
+    Refused,
+    SenderFull,
+)
 from chain.node.ports import Workers
 
 BATCH = 256
 WAITING_MAX = 100_000
 WAITING_BYTES_MAX = 33_554_432
 """Transactions that wait for verification: a flood of large ones costs no more than this."""
+PEER_WAITING_MAX = 16_384
+PEER_WAITING_BYTES_MAX = 8_388_608
+"""Of one peer: whoever floods fills its own queue. Queues have their turns, whatever their lengths."""
 
 Answer = Callable[[list[Candidate | Refused]], None]
 
@@ -57,6 +68,19 @@ class _Waiting:
     position: int = 0
 
 
+@dataclass(slots=True)
+class _Queue:
+    """What one source sent and nobody verified yet."""
+
+    items: deque[_Waiting] = field(default_factory=deque)
+    bytes: int = 0
+
+    def take(self, count: int) -> list[_Waiting]:
+        taken = [self.items.popleft() for _ in range(min(count, len(self.items)))]
+        self.bytes -= sum([len(item.candidate.raw) for item in taken])
+        return taken
+
+
 class Admission:
     """Verifies and admits what clients and peers send; no input or output of its own."""
 
@@ -71,9 +95,10 @@ class Admission:
         """`is_wanted`: a proposal names it, so it is held even if the pool refuses it."""
         self._pool, self._head, self._is_wanted, self._decided = pool, head, is_wanted, decided
         self._workers = workers
-        self._waiting: deque[_Waiting] = deque()
+        self._queues: dict[bytes | None, _Queue] = {}
+        """By who sent them; None for the clients of this node. None of them is empty."""
         self._under_way: list[_Waiting] = []
-        self._waiting_bytes = 0
+        self._count = self._bytes = 0
         self.refusals: Counter[str] = Counter()
         """Transactions refused so far, by code."""
         self.dropped = 0
@@ -91,9 +116,9 @@ class Admission:
                 request.results.append(refusal)
                 continue
             request.results.append(candidate)
-            if not self._has_room(candidate):
+            if not self._has_room(candidate, None):
                 request.results[position] = PoolFull(
-                    f"{len(self._waiting)} transactions of {self._waiting_bytes} bytes wait for "
+                    f"{self._count} transactions of {self._bytes} bytes wait for "
                     "verification; wait, or ask another node"
                 )
                 continue
@@ -108,30 +133,51 @@ class Admission:
     def take(self, received: Sequence[tuple[Candidate, bytes]]) -> None:
         """Take (transaction, peer) pairs that a peer sent; `decided` hears what became of each."""
         for candidate, peer in received:
-            if self._has_room(candidate):
+            if self._has_room(candidate, peer):
                 self._wait(_Waiting(candidate, peer))
             else:
                 refusal = PoolFull("too many transactions wait for verification")
                 self._decided([Verdict(candidate, refusal, peer)])
         self._verify()
 
-    def _has_room(self, candidate: Candidate) -> bool:
-        size = self._waiting_bytes + len(candidate.raw)
-        room = len(self._waiting) < WAITING_MAX and size <= WAITING_BYTES_MAX
+    def _has_room(self, candidate: Candidate, peer: bytes | None) -> bool:
+        size = len(candidate.raw)
+        room = self._count < WAITING_MAX and self._bytes + size <= WAITING_BYTES_MAX
+        queue = self._queues.get(peer)
+        if peer is not None and queue is not None:
+            room &= len(queue.items) < PEER_WAITING_MAX and queue.bytes + size <= PEER_WAITING_BYTES_MAX
         self.dropped += not room
         return room
 
     def _wait(self, item: _Waiting) -> None:
-        self._waiting.append(item)
-        self._waiting_bytes += len(item.candidate.raw)
+        queue = self._queues.setdefault(item.peer, _Queue())
+        queue.items.append(item)
+        size = len(item.candidate.raw)
+        queue.bytes += size
+        self._bytes += size
+        self._count += 1
 
     def _verify(self) -> None:
         """Give the workers the next batch, unless one is under way."""
-        if self._under_way or not self._waiting:
+        if self._under_way or not self._queues:
             return
-        self._under_way = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        self._waiting_bytes -= sum([len(item.candidate.raw) for item in self._under_way])
-        self._workers.verify([item.candidate for item in self._under_way], self._on_verified)
+        self._under_way = batch = self._next_batch()
+        self._workers.verify([item.candidate for item in batch], self._on_verified)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Take equal parts of every queue, and more from some where others have less."""
+        batch: list[_Waiting] = []
+        while self._queues and len(batch) < BATCH:
+            part = max(1, (BATCH - len(batch)) // len(self._queues))
+            for peer, queue in list(self._queues.items())[: BATCH - len(batch)]:
+                self._bytes -= queue.bytes
+                batch += queue.take(part)
+                self._bytes += queue.bytes
+                del self._queues[peer]
+                if queue.items:
+                    self._queues[peer] = queue  # behind the others: its next turn comes after theirs
+        self._count -= len(batch)
+        return batch
 
     def _on_verified(self, held: Sequence[bool]) -> None:
         batch, self._under_way = self._under_way, []
@@ -153,6 +199,14 @@ class Admission:
                 return refusal
             self._pool.hold(candidate, verified=True)
         return None
+
+
+_UNAVOIDABLE = (PoolFull, SenderFull, Duplicate, AlreadyCommitted, Expired)
+
+
+def is_avoidable(refusal: Refused) -> bool:
+    """Tell whether an honest peer would have refused it itself; pools differ in what they hold and when."""
+    return not isinstance(refusal, _UNAVOIDABLE)
 
 
 def is_forged(refusal: Refused) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from chain.ledger.block import Candidate, header_hash
 from chain.ledger.faults import DataDamaged, StorageFailed
@@ -20,11 +20,12 @@ from chain.ledger.snapshot import StateLoad
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind
 from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
+from chain.network.prices import AVOIDABLE_MS, REFUSED_MS
 from chain.network.serving import REQUEST_KINDS
 from chain.network.statesync import STATE_KINDS, StateSync
 from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
-from chain.node.admission import Admission, Verdict, is_forged
+from chain.node.admission import Admission, Verdict, is_avoidable, is_forged
 from chain.node.execution import Executor, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
@@ -44,6 +45,7 @@ from consensus.timing import Timing
 
 log = logging.getLogger("assent.node")
 
+T = TypeVar("T")
 TICK_MS = 100
 LEAVE_MS = 2_000
 """How long a removed node stays connected after the set without it is in force: it learns that by then."""
@@ -204,14 +206,15 @@ class NodeCore:
 
     # --- consensus (chain.node.orderer.Node) ------------------------------------------------------
 
-    def _drive(self, step: Callable[..., None], *args: Any) -> None:
+    def _drive(self, step: Callable[..., T], *args: Any) -> T | None:
         """Call the driver with the time; its own trouble stops the node, a peer's is raised."""
         try:
-            step(*args, self._clock.now_ms())
+            return step(*args, self._clock.now_ms())
         except Exception as error:
             if not self.driver.status(self._clock.now_ms())["halted"]:
                 raise
             self._host.failed(error)
+            return None
 
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
         """Fetch transactions that a proposal names."""
@@ -240,6 +243,11 @@ class NodeCore:
     def judged(self, candidate: Proposal, valid: bool) -> None:
         """Pass a late judgement to consensus."""
         self._drive(self.driver.checked, candidate, valid)
+
+    def accused(self, key: bytes, kind: str) -> None:
+        """End the connection of a validator that contradicted itself: it is not heard for a while."""
+        if key != self._signer.public:
+            self._network.disconnect(key, f"signed two conflicting {kind} messages")
 
     def halted(self, reason: str) -> None:
         """Stop: a validator that cannot trust its own votes must not go on."""
@@ -312,7 +320,6 @@ class NodeCore:
             "wanted": self._wanted_dropped,
             "consensus_answers": self.driver.dropped_answers,
             "consensus_deletes": self.driver.dropped_deletes,
-            "sync_serves": self.sync.dropped_serves,
         }
 
     # --- membership -------------------------------------------------------------------------------
@@ -356,6 +363,9 @@ class NodeCore:
         self.gossip.admitted([item.candidate.id for item in taken if item.peer is not None], now)
         for verdict in verdicts:
             if verdict.refusal is not None and verdict.peer is not None:
+                blamed = is_avoidable(verdict.refusal)
+                cost = AVOIDABLE_MS if blamed else REFUSED_MS
+                self._network.charge(verdict.peer, Kind.TXS.name, cost, blamed=blamed)
                 forged = is_forged(verdict.refusal)
                 self._perform_gossip(self.gossip.refused(verdict.candidate.id, now, forged=forged))
         if taken:
@@ -376,20 +386,27 @@ class NodeCore:
         self.gossip.disconnected(peer)
         self.sync.disconnected(peer)
 
-    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
-        """Hand a frame to the part it is for; raise an AssentError when the peer is at fault."""
+    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
+        """Hand a frame to the part it is for; tell whether it was of any use.
+
+        Raises an AssentError when the peer is at fault.
+        """
         try:
-            self._take_frame(peer, kind, body)
+            return self._take_frame(peer, kind, body)
         except OWN_TROUBLE as error:
             self._host.failed(error)
+            return True
 
-    def _take_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
+    def _take_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
         if kind is Kind.CONSENSUS:
-            self._drive(self.driver.on_message, peer, body)
-        elif kind in TRANSACTION_KINDS:
-            self._perform_gossip(self.gossip.on_frame(peer, kind, body, self._clock.now_ms()))
-        elif kind in SYNC_KINDS:
+            return self._drive(self.driver.on_message, peer, body) is not False
+        if kind in TRANSACTION_KINDS:
+            effects = self.gossip.on_frame(peer, kind, body, self._clock.now_ms())
+            self._perform_gossip(effects)
+            return kind is not Kind.TXS or bool(effects.received)
+        if kind in SYNC_KINDS:
             self._perform_sync(self.sync.on_frame(peer, kind, body, self._clock.now_ms()))
+        return True
 
     def _perform_gossip(self, effects: GossipEffects) -> None:
         self._send(effects.send)

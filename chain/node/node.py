@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chain.api.methods import method_table
 from chain.api.metrics import Metrics
@@ -36,6 +36,7 @@ from chain.node.ports import Ports
 from chain.node.signedskips import SignedSkips
 from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
+from chain.node.traffic import NODE_PRICES
 from chain.node.upkeep import Upkeep
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
@@ -45,6 +46,7 @@ from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
 
 log = logging.getLogger("assent.node")
+T = TypeVar("T")
 
 OBSERVE_S = 0.1
 TIMER_SLACK_S = 0.001
@@ -171,6 +173,7 @@ class Node:
             source=random.Random(os.urandom(16)),
             introducers=dict(map(_introducer, config.network.introducers)),
             queue_bytes=config.network.send_queue_bytes,
+            prices=NODE_PRICES,
         )
         self._core = self._make_core(config, files)
         self.pool = self._core.pool
@@ -307,10 +310,10 @@ class Node:
 
     # --- around the core --------------------------------------------------------------------------
 
-    def _enter(self, call: Callable[..., None], *args: Any) -> None:
+    def _enter(self, call: Callable[..., T], *args: Any) -> T:
         """Call the core, then arm the timer for what it waits for now."""
         try:
-            call(*args)
+            return call(*args)
         finally:
             self._arm_timer()
 
@@ -363,9 +366,9 @@ class Node:
         log.info("disconnected from %s: %s", self.status.name_of(peer), reason)
         self._core.on_disconnected(peer)
 
-    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
-        """Hand a frame to the core."""
-        self._enter(self._core.on_frame, peer, kind, body)
+    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
+        """Hand a frame to the core; tell whether it was of any use."""
+        return self._enter(self._core.on_frame, peer, kind, body)
 
 
 def _tune_collector() -> None:

@@ -59,6 +59,9 @@ class Node(Protocol):
     def judged(self, candidate: Candidate, valid: bool) -> None:
         """Tell consensus what a candidate was found to be."""
 
+    def accused(self, key: bytes, kind: str) -> None:
+        """Take note that a validator signed two conflicting messages."""
+
     def halted(self, reason: str) -> None:
         """Tell the operator that this validator stopped itself."""
 
@@ -185,6 +188,7 @@ class Orderer:
             "%s signed two conflicting %s messages; see: assent node evidence list",
             said.accused.hex()[:16], said.kind,
         )  # fmt: skip
+        self._node.accused(said.accused, said.kind)
 
     def halted(self, reason: str) -> None:
         """Pass on that consensus stopped itself here."""

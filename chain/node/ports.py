@@ -23,7 +23,6 @@ from chain.network.frame import Kind
 from chain.node.marker import Marker
 from chain.node.transactions import Transactions
 from chain.primitives.certificate import Certificate
-from chain.primitives.codec import encode
 
 T = TypeVar("T")
 
@@ -55,7 +54,10 @@ class Network(Protocol):
         """Queue one frame for some peers; return how many took it."""
 
     def disconnect(self, peer: bytes, reason: str) -> None:
-        """Close a peer's connection and refuse it for a while."""
+        """Close a peer's connection and refuse it for a while, longer each time."""
+
+    def charge(self, peer: bytes, name: str, ms: float, *, blamed: bool) -> None:
+        """Charge a peer for work that became known after its frame was handled (`chain.network.account`)."""
 
     def set_members(self, members: Mapping[bytes, str]) -> None:
         """Accept these keys from now on (key -> address, "" when unknown); close connections of others."""
@@ -161,10 +163,9 @@ class SyncChain:
     def block(self, height: int) -> bytes | None:
         """Return an encoded certified block."""
         try:
-            block = self._ledger.read.block(height)
+            return self._ledger.read.block_bytes(height)
         except NotHeld:
             return None  # pruned while it was read
-        return None if block is None else encode(block)
 
     def blocks_from(self) -> int:
         """Return the lowest height whose block is held."""

@@ -45,7 +45,8 @@ class NodeStatus:
         self._sync, self._driver = core.sync, core.driver
         self._nodes = {node.public_key: node for node in self._genesis.validators}
         """Every node that was a member since the start, and the founders: for names."""
-        self._told: dict[str, int] = {}
+        self._told: dict[str, float] = {}
+        self._peers_at = 0
 
     def name_of(self, key: bytes) -> str:
         """Return a node's name, or the start of its key when it has none."""
@@ -113,6 +114,11 @@ class NodeStatus:
             "pool": len(self._pool),
             "phase": consensus["says"],
             "stall": consensus["stall"],
+            "offences": [
+                f"{self.name_of(peer.key)} ({peer.key.hex()[:16]}): {peer.offence}"
+                for peer in self._peers.peers()
+                if peer.offence
+            ],
         }
 
     def peers(self) -> list[dict[str, Any]]:
@@ -129,6 +135,9 @@ class NodeStatus:
                 "drops": dict(peer.drops),
                 "trouble": peer.trouble,
                 "awaySeconds": round(peer.away_s, 1),
+                "offence": peer.offence,
+                "spentSeconds": {kind: round(spent, 3) for kind, spent in peer.spent_s.items()},
+                "unhandled": dict(peer.unhandled),
             }
             for peer in self._peers.peers()
         ]
@@ -268,14 +277,27 @@ class NodeStatus:
             self._count(metrics.disconnects.labels(code), f"disconnect {code}", number)
         for code, number in self._core.admission.refusals.items():
             self._count(metrics.refused.labels(code), f"refusal {code}", number)
+        for queue, number in self._core.drops().items():
+            self._count(metrics.dropped.labels(queue), f"drop {queue}", number)
+        if now - self._peers_at >= PACE_EVERY_MS:
+            self._peers_at = now
+            self._observe_peers(metrics)
+
+    def _observe_peers(self, metrics: Metrics) -> None:
+        """Write what grew of each member, at most twice a second: there may be many of them."""
         drops: dict[str, int] = {}
         for peer in self._peers.peers():
+            name = self.name_of(peer.key)
             for kind, number in peer.drops.items():
                 drops[kind] = drops.get(kind, 0) + number
-        sent = {f"send_{kind}": number for kind, number in drops.items()}
-        for queue, number in (sent | self._core.drops()).items():
-            self._count(metrics.dropped.labels(queue), f"drop {queue}", number)
+            for kind, spent in peer.spent_s.items():
+                self._count(metrics.peer_seconds.labels(name, kind), f"spent {name} {kind}", spent)
+            for kind, number in peer.unhandled.items():
+                self._count(metrics.peer_unhandled.labels(name, kind), f"unhandled {name} {kind}", number)
+            metrics.peer_refused.labels(name).set(peer.refused_s > 0)
+        for kind, number in drops.items():
+            self._count(metrics.dropped.labels(f"send_{kind}"), f"drop send_{kind}", number)
 
-    def _count(self, counter: Any, name: str, total: int) -> None:
+    def _count(self, counter: Any, name: str, total: float) -> None:
         counter.inc(max(0, total - self._told.get(name, 0)))
         self._told[name] = total

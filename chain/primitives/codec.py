@@ -12,7 +12,7 @@ import functools
 import operator
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import msgpack
@@ -77,6 +77,17 @@ def encode(item: Any) -> bytes:
     return packed
 
 
+def encode_parts(cls: type, fields: Sequence[bytes]) -> bytes:
+    """Return the canonical bytes of a record whose fields are encoded already; nothing is checked."""
+    return encode_list([msgpack.packb(tag_of(cls)), *fields])
+
+
+def encode_list(items: Sequence[bytes]) -> bytes:
+    """Return the encoding of a tuple whose items are encoded already."""
+    head: bytes = msgpack.Packer().pack_array_header(len(items))
+    return head + b"".join(items)
+
+
 def decode(cls: type[R], data: bytes) -> R:
     """Read exactly one record of this class; raise DecodeError for anything else."""
     schema = _schema(cls)
@@ -96,6 +107,13 @@ def decode_any(classes: tuple[type[Any], ...], data: bytes) -> Any:
     if len(data) > _schema(by_tag[tag]).max_bytes:
         raise DecodeError(f"{tag}: {len(data)} bytes, at most {_schema(by_tag[tag]).max_bytes}")
     return _check_record(by_tag[tag], raw)
+
+
+def tag_in_front(data: bytes) -> str:
+    """Return the tag that bytes begin with if they are a record, read no further; "" when they are none."""
+    if len(data) < 2 or data[0] >> 4 != 0x9 or data[1] >> 5 != 0b101:
+        return ""
+    return data[2 : 2 + (data[1] & 0x1F)].decode("ascii", "replace")
 
 
 def tag_of(cls: type) -> str:

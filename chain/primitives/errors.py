@@ -29,6 +29,12 @@ class SignatureInvalid(AssentError):
     code = "bad_signature"
 
 
+class CertificateInvalid(AssentError):
+    """A peer's TLS certificate that shows no Ed25519 key: both sides must run Assent."""
+
+    code = "bad_certificate"
+
+
 class KeyFileError(AssentError):
     """A key file that is missing, damaged, readable by others, or locked: the text names the remedy."""
 

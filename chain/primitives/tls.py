@@ -12,6 +12,7 @@ import datetime
 import ssl
 import tempfile
 from collections.abc import Container, Iterable
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -20,7 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.x509.oid import NameOID
 
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import CertificateInvalid
 
+REASON_CHARS_MAX = 160
+"""Of what a parser says about a peer's certificate."""
 _NOT_BEFORE = datetime.datetime(2000, 1, 1)
 _NOT_AFTER = datetime.datetime(9999, 12, 31)
 _THROWAWAY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -85,12 +89,19 @@ def client_context(key: PrivateKey, accepted: Iterable[bytes]) -> ssl.SSLContext
 
 
 def peer_key(certificate: bytes | None) -> bytes:
-    """Return the 32-byte public key in a peer's certificate (`getpeercert(binary_form=True)`)."""
+    """Return the 32-byte public key in a peer's certificate (`getpeercert(binary_form=True)`).
+
+    OpenSSL accepts certificates that `cryptography` cannot read, and that says so by errors of several kinds:
+    whatever is wrong with the bytes, only CertificateInvalid is raised.
+    """
     if certificate is None:
-        raise ssl.SSLError("the peer showed no certificate")
-    public = x509.load_der_x509_certificate(certificate).public_key()
+        raise CertificateInvalid("the peer showed no certificate")
+    try:
+        public = x509.load_der_x509_certificate(certificate).public_key()
+    except Exception as error:  # the bytes are the peer's: no list of what its parser raises is complete
+        raise CertificateInvalid(f"the peer's certificate cannot be read: {_short(error)}") from None
     if not isinstance(public, Ed25519PublicKey):
-        raise ssl.SSLError("the peer's certificate does not hold an Ed25519 key")
+        raise CertificateInvalid("the peer's certificate does not hold an Ed25519 key")
     return public.public_bytes_raw()
 
 
@@ -98,16 +109,35 @@ def proven_key(certificate: bytes | None, accepted: Container[bytes]) -> bytes:
     """Return the key of a leaf that proves no key but its own: accepted itself, and signed by itself.
 
     The handshake alone admits any leaf that an accepted key has signed, so also leaves for fresh keys. Raises
-    ssl.SSLError, and what `peer_key` raises.
+    CertificateInvalid.
     """
     key = peer_key(certificate)
     if certificate is None or key not in accepted:
-        raise ssl.SSLError(
+        raise CertificateInvalid(
             f"the peer's key {key.hex()[:16]} is signed by an accepted one, but is not accepted"
         )
     leaf = x509.load_der_x509_certificate(certificate)
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(leaf.signature, leaf.tbs_certificate_bytes)
     except InvalidSignature:
-        raise ssl.SSLError(f"the peer's certificate for key {key.hex()[:16]} is signed by another") from None
+        raise CertificateInvalid(f"the peer's certificate for key {key.hex()[:16]} is signed by another") from None
     return key
+
+
+def issuer_key(tls: ssl.SSLObject) -> bytes:
+    """Return the accepted key that signed a verified peer's certificate, as OpenSSL reads its issuer.
+
+    Anchors are named by their keys, so this is who answers for the connection even where `peer_key` fails;
+    empty when the name says nothing.
+    """
+    try:
+        described: dict[str, Any] = tls.getpeercert() or {}
+        names = {kind: text for part in described.get("issuer", ()) for kind, text in part}
+        return bytes.fromhex(names.get("commonName", ""))
+    except (ValueError, TypeError, ssl.SSLError):
+        return b""
+
+
+def _short(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
+    return "".join(c if c.isprintable() else "?" for c in text)

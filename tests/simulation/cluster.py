@@ -6,8 +6,8 @@ from chain.ledger import passing
 from chain.ledger.block import Candidate
 from chain.ledger.faults import StorageFailed
 from chain.ledger.refusals import Refused
+from chain.network.bans import FIRST_S
 from chain.network.frame import Kind
-from chain.network.registry import BAN_S, BREACH_BAN_S
 from chain.node.core import IN_FLIGHT_MAX
 from chain.node.membership import accepted
 from chain.primitives.certificate import fault_bound
@@ -154,13 +154,13 @@ class Cluster(Clockwork):
             raise Violation(
                 f"{machine} finds honest node {source} at fault for a {kind.name} frame: {error}"
             ) from error
-        self.network.disconnect(machine.index, source, int(BREACH_BAN_S * 1000))
+        self.network.disconnect(machine.index, source, int(FIRST_S * 1000))
 
     def disconnects(self, machine: Machine, peer: int, reason: str) -> None:
         """A core drops a peer: it must be a liar."""
         if machine.honest and peer not in self._liars:
             raise Violation(f"{machine} drops honest node {peer}: {reason}")
-        self.network.disconnect(machine.index, peer, int(BAN_S * 1000))
+        self.network.disconnect(machine.index, peer, int(FIRST_S * 1000))
 
     # --- clients ----------------------------------------------------------------------------------
 

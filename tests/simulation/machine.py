@@ -15,13 +15,13 @@ from chain.primitives.errors import AssentError
 from consensus.timing import Timing
 from tests.simulation.chain_under_test import BOUNDS
 from tests.simulation.clockwork import EPOCH_MS, Violation
+from tests.simulation.costs import Costs
 from tests.simulation.disk import Disk, MemoryMarker
 from tests.simulation.genuine import Seen
 from tests.simulation.shortcuts import RUNTIME, Key
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
-
 
 class Machine:
     """A node: what survives a crash (disk, marker, key) and what does not (core)."""
@@ -45,6 +45,7 @@ class Machine:
         """Certified height that clients were told of; survives everything but a wipe."""
         self.checked_height = 0
         self.seen = Seen()
+        self.costs = Costs(self)
         self._wake_at: int | None = None
         self._failure: BaseException | None = None
 
@@ -67,6 +68,7 @@ class Machine:
         self.life += 1
         self.paused_until, self._wake_at, self._failure = 0, None, None
         self.seen = Seen()
+        self.costs = Costs(self)
         ports = Ports(self, Wire(self), self, self, self.marker, self.cluster.random.randbytes)
         try:
             ledger = Ledger(self.disk, self.cluster.genesis, RUNTIME)
@@ -163,17 +165,24 @@ class Machine:
             return
         cluster.note(b"%d>%d " % (source, self.index))
         cluster.note(frame)
-        core = self.core
         for kind, body in FrameReader().feed(frame):
             if not self.honest:
                 cluster.liar(self).hear(source, kind, body)
-            try:
-                core.on_frame(cluster.keys[source].public, kind, body)
-            except AssentError as error:
-                cluster.breached(self, source, kind, error)
-            except Exception as error:
-                self.failed(error)
-            self._look(core)
+            self.costs.receive(source, kind, body)
+
+    def handle(self, source: int, kind: Kind, body: bytes) -> bool:
+        """Let the core handle a frame; tell whether it was of any use to it."""
+        cluster, core, useful = self.cluster, self.core, True
+        if core is None:
+            return True
+        try:
+            useful = core.on_frame(cluster.keys[source].public, kind, body)
+        except AssentError as error:
+            cluster.breached(self, source, kind, error)
+        except Exception as error:
+            self.failed(error)
+        self._look(core)
+        return useful
 
     # --- chain.node.ports.Clock, Workers, Host ------------------------------------------------------
 
@@ -246,6 +255,9 @@ class Wire:
     def set_members(self, members: Mapping[bytes, str]) -> None:
         index = self._machine.cluster.index
         self._network.accept(self._machine, {index[key] for key in members if key in index})
+
+    def charge(self, peer: bytes, name: str, ms: float, *, blamed: bool) -> None:
+        self._machine.costs.charge(self._machine.cluster.index[peer], name, ms, blamed=blamed)
 
     def disconnect(self, peer: bytes, reason: str) -> None:
         self._machine.cluster.disconnects(self._machine, self._machine.cluster.index[peer], reason)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from chain.primitives.certificate import Certificate, Epoch
-from chain.primitives.codec import U64_MAX
+from chain.primitives.codec import U64_MAX, encode
 from chain.primitives.crypto import PrivateKey, digest
 from chain.primitives.errors import ConfigError, DecodeError
 from consensus.driver import Driver
 from consensus.events import Candidate, Effects, Head, Turn
-from consensus.messages import Checkpoint, Commit, Prepare, Proposal, Status, decode_message
+from consensus.messages import UNSIGNED, Checkpoint, Commit, Prepare, Proposal, Status, decode_message, sign
 from consensus.rules import Rules
 from consensus.timing import Timing
 from consensus.votes import Evidence
@@ -200,3 +200,18 @@ def test_status_says_in_words_what_is_missing_and_is_json_ready() -> None:
     assert len(report["missing"]) == 3
     assert report["since_ms"] == 500
     assert report["quorum"] == 3
+
+
+def test_the_driver_tells_whether_a_message_could_change_anything() -> None:
+    driver, _ = build(4)
+    other = PrivateKey(digest("test/key", bytes([1])))
+
+    def said(message: Prepare | Status) -> bool:
+        return driver.on_message(other.public, encode(sign(message, other, CHAIN)), 10_000)
+
+    assert said(Prepare(0, 1, bytes(32), other.public, UNSIGNED))
+    assert not said(Prepare(0, 1, bytes(32), other.public, UNSIGNED)), "it is known"
+    assert not said(Prepare(0, 10_000, bytes(32), other.public, UNSIGNED)), "its height is far off"
+    status = Status(0, 0, True, None, 0, (), (), False, other.public, UNSIGNED)
+    assert said(status)
+    assert not said(status), "once in a while is enough"

@@ -132,14 +132,26 @@ def test_a_height_whose_certificate_never_came_is_certified_by_one_above(chain: 
     """Found by simulation: liars withhold their votes on one height, and nobody could be given its block."""
     headers = [chain.execute() for _ in range(3)]
     assert chain.ledger.read.block(4) is None, "nothing at or above it is certified"
+    assert chain.ledger.read.block_bytes(4) is None
     chain.ledger.certify(chain.certificate(headers[2]))
     other = follower(chain, 5)
     assert (other.ledger.head.height, other.ledger.certified_height) == (5, 3)
     assert other.ledger.read.block(4) is None, "what it cannot show to others it does not serve"
+    assert other.ledger.read.block_bytes(4) is None
     assert other.ledger.apply_block(chain.block(6))
     assert other.ledger.certified_height == 6
     assert other.ledger.head == chain.ledger.head
     assert other.block(4) == chain.block(4)
+
+
+def test_a_block_joined_from_its_rows_is_the_encoding_of_the_block(chain: ToyChain) -> None:
+    headers = [chain.execute() for _ in range(3)]
+    chain.ledger.certify(chain.certificate(headers[2]))
+    read = chain.ledger.read
+    for height in range(8):
+        block = read.block(height)
+        assert read.block_bytes(height) == (None if block is None else encode(block)), height
+    assert any(read.block(height).above for height in range(1, 7) if read.block(height))
 
 
 def test_headers_that_do_not_lead_to_the_certificate_prove_nothing(chain: ToyChain) -> None:

@@ -72,6 +72,15 @@ def test_a_header_is_admitted_once_however_its_body_arrives() -> None:
     assert asked == [Kind.STATUS, Kind.STATUS]
 
 
+def test_who_stops_early_finds_the_rest_and_new_frames_behind_it() -> None:
+    reader = FrameReader()
+    stream = b"".join(encode_frame(Kind.PING, bytes([number])) for number in range(4))
+    assert next(reader.feed(stream)) == (Kind.PING, b"\0")
+    assert [body for _, body in reader.feed(encode_frame(Kind.PING, b"\4")[:-1])] == [b"\1", b"\2", b"\3"]
+    assert list(reader.feed(b"\4")) == [(Kind.PING, b"\4")]
+    assert reader.held_bytes == 0
+
+
 def test_our_own_oversized_frame_is_our_bug() -> None:
     with pytest.raises(ValueError, match="PING frame of 9 bytes"):
         encode_frame(Kind.PING, bytes(9))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.network import gossip as module
 from chain.network.encodedtx import encoded_transaction_id
-from chain.network.frame import IDS_PER_FRAME_MAX, Kind, ProtocolBreach
+from chain.network.frame import IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, Kind, ProtocolBreach, encode_frame
 from chain.network.gossip import Gossip, GossipEffects
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
 from chain.primitives.codec import decode, encode
@@ -289,7 +289,29 @@ def test_a_flood_of_announcements_costs_bounded_memory_and_only_its_sender_is_as
     assert core.dropped == 20 * IDS_PER_FRAME_MAX - module.OFFERS_MAX
     asked = [send.peers for now in range(0, 60_000, 500) for send in core.tick(now).send]
     assert set(asked) == {(flooder,)}
-    assert len(asked) <= module.OFFERS_MAX // module.REQUEST_IDS_MAX
+    assert len(asked) <= module.OFFERS_MAX // IDS_PER_REQUEST_MAX
+
+
+def test_who_announces_what_it_does_not_have_is_dropped_and_who_lost_it_once_is_not() -> None:
+    core, source = Gossip(FakePool()), random.Random(1)
+    liar, honest = b"f" * 32, b"h" * 32
+    for peer in (liar, honest):
+        core.connected(peer)
+    dropped: list[bytes] = []
+    for now in range(0, 40_000, 1_000):
+        for peer in (liar, honest) if now < 3_000 else (liar,):
+            ids = tuple(source.randbytes(32) for _ in range(100))
+            core.on_frame(peer, Kind.TX_IDS, encode(TransactionIds(ids)), now)
+        for send in core.tick(now).send:
+            missing = encode(TransactionAnswer((), decode(TransactionIds, send.body).ids))
+            effects = core.on_frame(send.peers[0], Kind.TX_ANSWER, missing, now)
+            dropped += [drop.peer for drop in effects.drop]
+    assert set(dropped) == {liar}
+
+
+def test_a_request_for_more_ids_than_one_answer_holds_does_not_fit_a_frame() -> None:
+    with pytest.raises(ValueError, match="TX_REQUEST frame"):
+        encode_frame(Kind.TX_REQUEST, encode(TransactionIds((bytes(32),) * (IDS_PER_REQUEST_MAX + 2))))
 
 
 def test_a_flood_of_transactions_stops_at_what_may_be_verified_at_once(

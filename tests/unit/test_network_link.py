@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
+from certificates import MUTATIONS, context_with, mutated_leaf
 
-from chain.network import link
+from chain.network import bans, doorway, link, registry
 from chain.network.frame import BOUNDS, Kind, encode_frame
 from chain.network.link import SILENCE_MAX_S
 from chain.network.manager import PeerManager
 from chain.network.messages import NETWORK_VERSION, Hello
+from chain.network.prices import PRICES, Price
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import DecodeError, PortBusy
@@ -33,6 +36,7 @@ class Recorder:
         self.heights: list[int] = []
         self.disconnected: list[tuple[bytes, str]] = []
         self.refuse = False
+        self.useful = True
         self._changed = asyncio.Event()
 
     def on_connected(self, peer: bytes, hello: Hello) -> None:
@@ -44,11 +48,12 @@ class Recorder:
         self.disconnected.append((peer, reason))
         self._changed.set()
 
-    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> None:
+    def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
         if self.refuse:
             raise DecodeError("rubbish")
         self.frames.append((peer, kind, body))
         self._changed.set()
+        return self.useful
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(LIMIT_S):
@@ -58,8 +63,15 @@ class Recorder:
 
 
 class Node:
-    def __init__(self, seed: int, chain: bytes = CHAIN, queue_bytes: int = 1 << 26) -> None:
+    def __init__(
+        self,
+        seed: int,
+        chain: bytes = CHAIN,
+        queue_bytes: int = 1 << 26,
+        prices: Mapping[str, Price] = PRICES,
+    ) -> None:
         self.key = PrivateKey(bytes([seed]) * 32)
+        self._prices = prices
         self.recorder = Recorder()
         self._chain, self._queue_bytes, self._seed = chain, queue_bytes, seed
         self.manager: PeerManager
@@ -74,6 +86,7 @@ class Node:
             head=lambda: 7,
             source=random.Random(self._seed),
             queue_bytes=self._queue_bytes,
+            prices=self._prices,
         )
         await self.manager.start()
 
@@ -187,6 +200,27 @@ async def test_a_removed_key_is_disconnected_at_once_and_may_come_back() -> None
         await a.recorder.until(lambda: len(a.recorder.connected) == 2)
 
 
+@pytest.mark.parametrize("name", MUTATIONS)
+async def test_a_member_whose_certificate_cannot_be_read_is_refused_and_nothing_else_fails(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    tls = context_with(mallory, mutated_leaf(mallory, *MUTATIONS[name]), [a.key.public])
+    host, port = a.manager.listen.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls, server_hostname="")
+    assert b"cannot be read" in await rest_of(reader)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    async with asyncio.timeout(LIMIT_S):
+        while not a.manager.disconnects:
+            await asyncio.sleep(0)
+    await a.manager.close()
+    assert a.manager.disconnects == {"bad_certificate": 1}
+    assert [record.levelname for record in caplog.records if record.exc_info] == []
+
+
 async def test_two_nodes_that_dial_one_another_keep_one_connection() -> None:
     a, b = Node(1), Node(2)
     await a.start({b.key.public: ""})
@@ -195,6 +229,9 @@ async def test_two_nodes_that_dial_one_another_keep_one_connection() -> None:
     b.manager.set_members({a.key.public: a.manager.listen})
     await a.recorder.until(lambda: a.recorder.connected)
     await b.recorder.until(lambda: b.recorder.connected)
+    async with asyncio.timeout(LIMIT_S):  # until what both dialled is settled
+        while len(a.manager.connected) + len(b.manager.connected) < 2 or a.manager._registry.greeting:
+            await asyncio.sleep(0)
     for count in range(50):
         assert a.manager.send(b.key.public, Kind.CONSENSUS, count.to_bytes(2, "big"))
         await asyncio.sleep(0)
@@ -256,9 +293,10 @@ async def test_a_handler_that_finds_rubbish_disconnects_the_peer() -> None:
         assert b.manager.disconnects["malformed"] == 1
 
 
-async def test_a_banned_peer_is_refused_until_the_ban_ends() -> None:
+async def test_a_banned_peer_is_refused_until_the_ban_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bans, "FIRST_S", 0.2)
     async with connected(Node(1), Node(2)) as (a, b):
-        b.manager.disconnect(a.key.public, "served rubbish", ban_s=0.2)
+        b.manager.disconnect(a.key.public, "served rubbish")
         assert "served rubbish" in b.trouble(a)
         await a.recorder.until(lambda: len(a.recorder.connected) == 2)
         assert a.recorder.disconnected[0][1].endswith("served rubbish")
@@ -347,6 +385,172 @@ async def test_a_node_that_is_down_is_dialled_until_it_comes() -> None:
     await a.recorder.until(lambda: a.recorder.connected)
     await a.manager.close()
     await b.manager.close()
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "said"),
+    [
+        (bytes([250, 0, 0, 0, 1, 0]), "unknown kind 250"),
+        (bytes([Kind.TXS]) + b"\xff\xff\xff\xff", "claims 4294967295 bytes"),
+        (encode_frame(Kind.BLOCKS, b""), "nobody asked"),
+        (encode_frame(Kind.PONG, bytes(8)), "nobody asked"),
+        (hello(), "second greeting"),
+    ],
+    ids=["unknown kind", "huge length", "unrequested answer", "unrequested pong", "second greeting"],
+)
+async def test_a_breach_is_named_and_its_key_refused_on_the_next_connection(
+    bytes_sent: bytes, said: str
+) -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (reader, writer):
+        writer.write(hello() + bytes_sent)
+        await rest_of(reader)
+    async with raw_peer(a, mallory) as (reader, writer):
+        writer.write(hello())
+        assert said.encode() in await rest_of(reader)
+    (status,) = a.manager.peers()
+    assert re.match(r"refused for \d+ s more \(time 1 of late\)", status.offence)
+    assert said in status.trouble
+    await a.manager.close()
+
+
+async def test_what_a_key_spent_is_not_given_back_by_a_new_connection() -> None:
+    """Two connections with half a share too much each are one share too much."""
+    few = dict(PRICES) | {"PING": Price(1.0, 0.0, share_ms=0.001, burst_ms=10.0)}
+    a, mallory = Node(1, prices=few), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    for seen in ("not handled lately: 1 PING", "PING frames worth 21 ms"):
+        async with raw_peer(a, mallory) as (_, writer):
+            writer.write(hello() + encode_frame(Kind.PING, bytes(8)) * 12)
+            async with asyncio.timeout(LIMIT_S):
+                while seen not in a.manager.peers()[0].offence:
+                    await asyncio.sleep(0)
+    await a.manager.close()
+
+
+async def test_a_member_that_connects_without_end_is_refused_for_it() -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with asyncio.timeout(6 * LIMIT_S):
+        while "connections worth" not in a.manager.peers()[0].offence:
+            with contextlib.suppress(OSError):
+                async with raw_peer(a, mallory):
+                    pass
+    await a.manager.close()
+
+
+async def test_no_link_keeps_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one peer sent in one go is handed on in turns, others' frames in between."""
+    monkeypatch.setattr(link, "TURN_S", 0.0)
+    a, keys = Node(1), [PrivateKey(bytes([seed]) * 32) for seed in (8, 9)]
+    await a.start(dict.fromkeys([key.public for key in keys], ""))
+    async with raw_peer(a, keys[0]) as (_, greedy), raw_peer(a, keys[1]) as (_, modest):
+        for writer in (greedy, modest):
+            writer.write(hello())
+        await a.recorder.until(lambda: len(a.recorder.connected) == 2)
+        greedy.write(encode_frame(Kind.CONSENSUS, bytes(10)) * 4_000)
+        await a.recorder.until(lambda: a.recorder.frames)
+        modest.write(encode_frame(Kind.CONSENSUS, b"me"))
+        await a.recorder.until(lambda: len(a.recorder.frames) == 4_001)
+    place = [body for _, _, body in a.recorder.frames].index(b"me")
+    assert place < 4_000, "one that comes later is not last"
+    await a.manager.close()
+
+
+async def test_frames_that_bring_nothing_slow_the_link_and_then_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spent = iter(range(1_000_000))
+    monkeypatch.setattr(registry, "thread_time", lambda: next(spent) * 0.4)
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    a.recorder.useful = False
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (reader, writer):
+        writer.write(hello() + encode_frame(Kind.CONSENSUS, b"x") * 1_000)
+        await a.recorder.until(lambda: a.recorder.frames)
+        now = asyncio.get_running_loop().time()
+        for step in range(1, 20):
+            a.manager.tick(now + step / 100)
+            await asyncio.sleep(0)
+        assert len(a.recorder.frames) == 3, "of 400 ms each, the third is one too many for a second"
+        assert a.manager.connected
+        link_of = a.manager._registry.links[mallory.public]
+        for _ in range(10):
+            link_of._slow_until = 0.0
+            a.manager.tick(now + 1)
+        assert b"frames that brought nothing" in await rest_of(reader)
+    assert "frames that brought nothing" in a.manager.peers()[0].offence
+    await a.manager.close()
+
+
+async def test_a_request_beyond_the_share_waits_and_is_handled_when_its_turn_comes() -> None:
+    few = dict(PRICES) | {"BLOCKS_REQUEST": Price(1.0, 0.0, share_ms=100.0, burst_ms=2.0, waits=True)}
+    a, mallory = Node(1, prices=few), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    async with raw_peer(a, mallory) as (_, writer):
+        writer.write(hello() + b"".join(encode_frame(Kind.BLOCKS_REQUEST, bytes([n])) for n in range(4)))
+        await a.recorder.until(lambda: len(a.recorder.frames) == 4)
+        assert [body for _, _, body in a.recorder.frames] == [bytes([n]) for n in range(4)]
+        assert a.manager.peers()[0].unhandled == {}
+    await a.manager.close()
+
+
+async def test_silent_connections_keep_no_member_out_and_fill_no_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than there are slots, and a member that comes after them all."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(doorway, "SILENT_MAX", 70)
+    a, member = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({member.public: ""})
+    host, port = a.manager.listen.split(":")
+    silent = [await asyncio.open_connection(host, int(port)) for _ in range(100)]
+    async with raw_peer(a, member) as (_, writer):
+        writer.write(hello())
+        await a.recorder.until(lambda: a.recorder.connected)
+    for _, writer in silent:
+        writer.transport.abort()
+    now = asyncio.get_running_loop().time()
+    for step in range(5):
+        a.manager.tick(now + step / 10)
+    assert a.manager.disconnects["silent"] >= 30
+    lines = [record.getMessage() for record in caplog.records if "connections refused" in record.getMessage()]
+    assert len(lines) == 1
+    await a.manager.close()
+
+
+async def test_who_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorway, "SILENT_MAX_S", -1.0)
+    a = Node(1)
+    await a.start({})
+    host, port = a.manager.listen.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(LIMIT_S):
+        while not a.manager.disconnects["silent"]:
+            a.manager.tick(asyncio.get_running_loop().time())
+            await asyncio.sleep(0)
+    assert await rest_of(reader) == b""
+    writer.close()
+    await a.manager.close()
+
+
+async def test_a_handshake_that_does_not_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorway, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(doorway, "HANDSHAKE_LEAST_S", 0.0)
+    a, member = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({member.public: ""})
+    host, port = a.manager.listen.split(":")
+    half = [await asyncio.open_connection(host, int(port)) for _ in range(8)]
+    for _, writer in half:
+        writer.write(b"\x16\x03\x01\x02\x00")  # the beginning of a handshake that never comes
+    async with raw_peer(a, member) as (_, writer):
+        writer.write(hello())
+        await a.recorder.until(lambda: a.recorder.connected)
+    for _, writer in half:
+        writer.transport.abort()
+    assert a.manager.disconnects["handshakes"] >= 1
+    await a.manager.close()
 
 
 async def test_a_flooding_peer_is_read_no_faster_than_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def make_sync(ledger: Ledger, gap: int = GAP) -> Sync:
 
 
 def serve(kind: Kind, body: bytes) -> bytes:
-    return serving.Server(SyncChain(source().ledger)).answer(ME, kind, body, 0).body
+    return serving.Server(SyncChain(source().ledger)).answer(ME, kind, body).body
 
 
 def status() -> bytes:
@@ -231,7 +231,7 @@ def test_a_claim_without_a_certificate_starts_nothing() -> None:
     assert [send.kind for send in sync.tick(1).send] == [Kind.ANCHOR_REQUEST, Kind.BLOCKS_REQUEST]
     short = ToyChain(GENESIS)
     short.add()
-    low = serving.Server(SyncChain(short.ledger)).answer(ME, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)), 0)
+    low = serving.Server(SyncChain(short.ledger)).answer(ME, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)))
     sync.on_frame(OTHER, Kind.ANCHOR, low.body, 2)
     assert sync.report().snapshot is None
 
@@ -317,16 +317,13 @@ def test_a_chunk_of_another_path_is_a_breach_and_one_unasked_is_ignored() -> Non
     assert sync.on_frame(THIRD, Kind.CHUNK, encode(ChunkAnswer(LENGTH, b"", true.chunk)), 20).install is None
 
 
-def test_states_are_served_within_a_rate_and_only_of_certified_heights() -> None:
+def test_states_are_served_of_certified_heights_only() -> None:
     server = serving.Server(SyncChain(source().ledger))
     ask = encode(ChunkRequest(LENGTH, b""))
-    for _ in range(serving.SERVED_PER_S):
-        assert decode(ChunkAnswer, server.answer(OTHER, Kind.CHUNK_REQUEST, ask, 0).body).chunk is not None
-    assert decode(ChunkAnswer, server.answer(OTHER, Kind.CHUNK_REQUEST, ask, 999).body).chunk is None
-    assert decode(ChunkAnswer, server.answer(OTHER, Kind.CHUNK_REQUEST, ask, 1_000).body).chunk is not None
+    assert decode(ChunkAnswer, server.answer(OTHER, Kind.CHUNK_REQUEST, ask).body).chunk is not None
     for height, path in ((LENGTH + 1, b""), (2**63, b""), (LENGTH, b"0" * 64), (LENGTH, b"\xff\n")):
         request = encode(ChunkRequest(height, path))
-        assert decode(ChunkAnswer, server.answer(THIRD, Kind.CHUNK_REQUEST, request, 0).body).chunk is None
+        assert decode(ChunkAnswer, server.answer(THIRD, Kind.CHUNK_REQUEST, request).body).chunk is None
 
 
 def test_hostile_requests_raise_only_decode_errors() -> None:
@@ -334,7 +331,7 @@ def test_hostile_requests_raise_only_decode_errors() -> None:
     server = serving.Server(SyncChain(source().ledger))
     for _ in range(300):
         with pytest.raises(DecodeError):
-            server.answer(OTHER, draw.choice(sorted(serving.REQUEST_KINDS)), draw.randbytes(9), 0)
+            server.answer(OTHER, draw.choice(sorted(serving.REQUEST_KINDS)), draw.randbytes(9))
 
 
 def test_a_pruned_node_serves_states_it_holds_and_denies_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +372,7 @@ def fetch(ledger: Ledger, server: serving.Server) -> list[Kind]:
     while waiting:
         send = waiting.pop()
         asked.append(send.kind)
-        answer = server.answer(ME, send.kind, send.body, len(asked) * 1_000)
+        answer = server.answer(ME, send.kind, send.body)
         effects = sync.on_frame(OTHER, answer.kind, answer.body, len(asked))
         waiting += [item for item in effects.send if item.kind in kinds]
         if effects.install is not None:
@@ -419,5 +416,5 @@ def test_a_node_that_lacks_the_header_of_a_change_proves_nothing_rather_than_hal
     store.write([], [rows.at(rows.HEADER, first)])
     store.write([(rows.HELD_KEY, encode(rows.Held(headers=first + 1)))])
     server = serving.Server(SyncChain(Ledger(store, GENESIS, ToyRuntime())))
-    answer = server.answer(OTHER, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)), 0)
+    answer = server.answer(OTHER, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)))
     assert decode(AnchorAnswer, answer.body) == AnchorAnswer((), None)

@@ -16,9 +16,11 @@ from chain.node.orderer import Orderer, batch_ids
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
+from chain.primitives.crypto import PrivateKey
 from consensus.events import Candidate as Proposal
 from consensus.events import Turn
-from consensus.messages import payload_digest
+from consensus.messages import UNSIGNED, Checkpoint, payload_digest, sign
+from consensus.votes import Evidence
 
 KEY = b"k" * 32
 
@@ -29,6 +31,7 @@ class Wishes:
 
     wanted: list[bytes] = field(default_factory=list)
     judgements: list[bool] = field(default_factory=list)
+    accusations: list[tuple[bytes, str]] = field(default_factory=list)
 
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:  # noqa: ARG002
         self.wanted += tx_ids
@@ -44,6 +47,9 @@ class Wishes:
 
     def judged(self, candidate: Proposal, valid: bool) -> None:  # noqa: ARG002
         self.judgements.append(valid)
+
+    def accused(self, key: bytes, kind: str) -> None:
+        self.accusations.append((key, kind))
 
     def halted(self, reason: str) -> None:
         raise AssertionError(reason)
@@ -292,3 +298,14 @@ def test_batches_keep_the_limits_of_their_own_height(tmp_path: Path) -> None:
         two = encode(Batch(height, 0, 0, KEY, desk.now, tuple(call.id for call in calls[:2])))
         candidate = Proposal(height, 0, KEY, two, payload_digest(two), (), fresh=True, base=0)
         assert desk.orderer.check(candidate) is (most > 1)
+
+
+def test_the_node_is_told_who_contradicted_itself(tmp_path: Path) -> None:
+    desk, liar = Desk(tmp_path), PrivateKey(bytes([7]) * 32)
+    chain_id = desk.chain.ledger.genesis.chain_id
+    said = [
+        encode(sign(Checkpoint(5, bytes([item]) * 32, liar.public, UNSIGNED), liar, chain_id))
+        for item in (1, 2)
+    ]
+    desk.orderer.evidence(Evidence(*said))
+    assert desk.node.accusations == [(liar.public, "checkpoint")]

@@ -1,0 +1,116 @@
+"""Who waits for whose signatures: queues of verification have their turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from chain.ledger import refusals
+from chain.ledger.block import Candidate
+from chain.ledger.mempool import Mempool
+from chain.ledger.refusals import Refused
+from chain.ledger.testing import ToyChain, toy_genesis
+from chain.node import admission
+from chain.node.admission import BATCH, Admission, Verdict, is_avoidable
+
+FLOODER, HONEST = b"f" * 32, b"h" * 32
+
+
+class SlowWorkers:
+    """Verifies a batch when it is told to."""
+
+    def __init__(self) -> None:
+        self.batch: list[Candidate] = []
+        self._done: Callable[[Sequence[bool]], None] | None = None
+
+    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+        assert self._done is None, "one batch at a time"
+        self.batch, self._done = list(candidates), done
+
+    def finish(self) -> list[Candidate]:
+        batch, done = self.batch, self._done
+        assert done is not None
+        self.batch, self._done = [], None
+        done([True] * len(batch))
+        return batch
+
+
+class Desk:
+    """An admission over a toy chain."""
+
+    def __init__(self) -> None:
+        self.chain = ToyChain(toy_genesis())
+        ledger = self.chain.ledger
+        self.pool = Mempool(
+            ledger.genesis.chain_id, ledger.genesis.limits, ledger.is_member, ledger.read.is_final
+        )
+        self.workers, self.verdicts = SlowWorkers(), list[Verdict]()
+        self.admission = Admission(
+            self.pool,
+            lambda: 0,
+            lambda _id: False,
+            self.verdicts.extend,
+            self.workers,  # type: ignore[arg-type]
+        )
+
+    def make(self, count: int) -> list[Candidate]:
+        return [self.chain.call("put", {"key": "k", "value": number}) for number in range(count)]
+
+    def flood(self, peer: bytes, count: int) -> list[Candidate]:
+        made = self.make(count)
+        self.admission.take([(candidate, peer) for candidate in made])
+        return made
+
+
+def test_who_floods_fills_its_own_queue_and_the_others_have_their_turn() -> None:
+    desk = Desk()
+    desk.flood(FLOODER, 5 * BATCH)
+    (quick,) = desk.flood(HONEST, 1)
+    (own,) = desk.make(1)
+    answers: list[Candidate | Refused] = []
+    desk.admission.submit([own.raw], answers.extend)
+    desk.workers.finish()
+    second = {candidate.id for candidate in desk.workers.finish()}
+    assert {quick.id, own.id} <= second
+    assert len(second) == BATCH, "a turn is filled with what waits, whoever sent it"
+    assert [answer.id for answer in answers if isinstance(answer, Candidate)] == [own.id]
+
+
+def test_every_transaction_of_every_queue_is_verified_once_and_in_order() -> None:
+    desk = Desk()
+    first = desk.flood(FLOODER, 700)
+    second = desk.flood(HONEST, 300)
+    seen: list[bytes] = []
+    while desk.workers.batch:
+        seen += [candidate.id for candidate in desk.workers.finish()]
+    for made in (first, second):
+        wanted = {candidate.id for candidate in made}
+        assert [tx_id for tx_id in seen if tx_id in wanted] == [candidate.id for candidate in made]
+    assert len(seen) == 1_000
+
+
+@pytest.mark.parametrize("bound", ["PEER_WAITING_MAX", "PEER_WAITING_BYTES_MAX"])
+def test_the_queue_of_a_peer_is_bounded_and_that_of_clients_is_not_full_with_it(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    size = len(desk.make(1)[0].raw)
+    monkeypatch.setattr(admission, bound, 10 if bound == "PEER_WAITING_MAX" else 10 * size)
+    desk.flood(FLOODER, BATCH)
+    desk.flood(FLOODER, 50)
+    refused = [verdict for verdict in desk.verdicts if verdict.refusal is not None]
+    assert 240 <= desk.admission.dropped == len(refused) <= BATCH + 50
+    answers: list[Candidate | Refused] = []
+    desk.admission.submit([desk.make(1)[0].raw], answers.extend)
+    while desk.workers.batch:
+        desk.workers.finish()
+    assert isinstance(answers[0], Candidate)
+
+
+def test_what_an_honest_peer_may_send_in_good_faith_is_not_blamed() -> None:
+    kinds = [kind for kind in vars(refusals).values() if isinstance(kind, type) and kind is not Refused]
+    refused = [kind for kind in kinds if issubclass(kind, Refused)]
+    assert {kind.code for kind in refused if not is_avoidable(kind("x"))} == {
+        "pool_full", "sender_full", "duplicate", "already_committed", "expired",
+    }  # fmt: skip
