@@ -21,6 +21,7 @@ from chain.api.client import Account, Client
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.keyfile import load_key
@@ -33,13 +34,20 @@ from privcompute.evidence import EvidenceLog
 from privcompute.job_steps import Parts, now_ms
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
-from privcompute.listener import PeerListener
+from privcompute.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 from privcompute.results import ResultStore, write_private
 
 JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")
 PROPOSED_EVENT = "JobProposed"
 OPEN_JOBS_MAX = 10_000
+
+DESCRIPTORS = {
+    "connections of other agents": 2 * (OPENINGS_MAX + PENDING_MAX),
+    "requests to the node": 101,
+    "data files": 64,
+}
+"""What an agent may need; aiohttp keeps 100 connections at most, and one follows the events."""
 
 log = logging.getLogger("assent.agent")
 
@@ -221,4 +229,5 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    budget_descriptors(DESCRIPTORS, lower="")
     asyncio.run(_until_told(config, files))
