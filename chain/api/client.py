@@ -36,6 +36,10 @@ CERTIFY_WAIT_S = 5.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 VALIDITY_BLOCKS = 500
 NOT_HELD = "not_held"
+BUSY_PAUSES_S = (0.05, 0.2, 0.8)
+"""A busy node is asked again after these."""
+TAKEN_BEFORE = ("duplicate", "already_committed")
+"""What a node says of a transaction that it took, though its answer did not come."""
 HTTP_OK, HTTP_BUSY = 200, (408, 429, 503)
 REFUSAL_CHARS_MAX = 1_000
 
@@ -108,7 +112,22 @@ class Client:
             await self._session.close()
 
     async def request(self, rpc_method: str, **params: Any) -> Any:
-        """Call one RPC method; raise RpcError for a refusal, NodeUnreachable for silence."""
+        """Call one RPC method; raise RpcError for a refusal, NodeUnreachable for silence.
+
+        A node that is busy is asked again a few times, then NodeBusy is raised.
+        """
+        return (await self._patiently(rpc_method, params))[0]
+
+    async def _patiently(self, rpc_method: str, params: dict[str, Any]) -> tuple[Any, bool]:
+        """Return the answer, and whether the node was asked more than once."""
+        for tries, pause in enumerate(BUSY_PAUSES_S):
+            try:
+                return await self._request_once(rpc_method, params), tries > 0
+            except NodeBusy:
+                await asyncio.sleep(pause)
+        return await self._request_once(rpc_method, params), True
+
+    async def _request_once(self, rpc_method: str, params: dict[str, Any]) -> Any:
         if self._session is None:
             raise RuntimeError("a Client is used inside `async with`")
         call = {"jsonrpc": "2.0", "id": 1, "method": rpc_method, "params": params}
@@ -150,11 +169,12 @@ class Client:
 
     async def submit(self, *transactions: Transaction) -> list[bytes]:
         """Hand transactions to the node's pool; return their ids, or raise RpcError for the first refused."""
-        sent = await self.request("sendTransactions", transactions=[encode(tx).hex() for tx in transactions])
+        encoded = [encode(tx).hex() for tx in transactions]
+        sent, again = await self._patiently("sendTransactions", {"transactions": encoded})
         for answer in sent:
-            if "error" in answer:
+            if "error" in answer and not (again and answer["error"]["code"] in TAKEN_BEFORE):
                 raise RpcError(-32000, answer["error"]["message"], answer["error"])
-        return [bytes.fromhex(answer["id"]) for answer in sent]
+        return [transaction_id(tx.body) for tx in transactions]
 
     async def wait(self, tx_id: bytes, timeout_s: float = 20.0) -> Receipt | None:
         """Wait for a certified receipt; None means unknown yet, never failed."""

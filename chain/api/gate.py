@@ -88,7 +88,7 @@ class Gate(asyncio.Protocol):
         """Take a place among the connections: newcomers are served."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self.client = client_of(transport.get_extra_info("peername"))
+        self.client = client_of(str((transport.get_extra_info("peername") or ("",))[0]))
         self._place = Holding(self.client, self._leave, State.FRESH)
         self._body = Holding(self.client, self._drop_body)
         self._answer = Holding(self.client, self._drop_answer)
@@ -172,10 +172,10 @@ class Gate(asyncio.Protocol):
             return
         self._enter(State.ASKING, None)
         self._keep(b"")
-        self._ask_turn()
+        self._ask_turn(light=self._request.path != SOCKET)
 
-    def _ask_turn(self) -> None:
-        self._ask = self._door.turns.ask(self.client, self._on_turn)
+    def _ask_turn(self, *, light: bool) -> None:
+        self._ask = self._door.turns.ask(self.client, self._on_turn, light=light)
 
     def _on_turn(self, came: bool) -> None:
         self._ask = None
@@ -216,7 +216,7 @@ class Gate(asyncio.Protocol):
         self.deadline = self._door.transfer_end(self._began, arrived)
         if paused:
             self._pause()
-            self._ask_turn()
+            self._ask_turn(light=False)
         else:
             self._resume()
 
@@ -247,9 +247,9 @@ class Gate(asyncio.Protocol):
         self._pieces.clear()
         return body
 
-    async def turn(self) -> None:
+    async def turn(self, *, light: bool = False) -> None:
         """Wait for the client's turn; raise Busy."""
-        await self._door.turns.take(self.client)
+        await self._door.turns.take(self.client, light=light)
 
     def charge(self, amount: int) -> bool:
         """Count memory that is made of the body; False when there is no room."""
@@ -262,7 +262,8 @@ class Gate(asyncio.Protocol):
 
     def hold(self, amount: int) -> bool:
         """Count bytes of an answer; False when there is no room."""
-        self._answer.rank = State.WORKING
+        if self._answer.rank != State.WORKING:
+            self._door.answers.renew(self._answer, State.WORKING)
         return self._door.answers.take(self._answer, amount)
 
     # --- sending -----------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ class Gate(asyncio.Protocol):
     def become_socket(self) -> None:
         """The connection is a WebSocket: it has a place among those."""
         self._enter(State.SOCKET, None)
-        self._place.rank = None
+        self._door.connections.renew(self._place, None)
 
     def sent(self, size: int) -> None:
         """A message of so many bytes is sent."""
@@ -395,7 +396,9 @@ class Gate(asyncio.Protocol):
 
     def _enter(self, state: State, seconds: float | None) -> None:
         self._state = state
-        self._body.rank = int(state is State.WORKING)  # what is not even here goes before what is answered
+        answered = int(state is State.WORKING)
+        if self._body.rank != answered:  # what is not even here goes before what is answered
+            self._door.bodies.renew(self._body, answered)
         self.deadline = NEVER if seconds is None else self._door.now() + seconds
         self._door.connections.renew(self._place, int(state))
 

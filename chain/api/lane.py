@@ -65,7 +65,7 @@ class Lane:
             job = self._waiting.pop()
             if job.answer.done():  # given up, or its caller is gone
                 continue
-            self._places.give_back(job.holding)
+            self._places.give_back(job.holding)  # it waits no more
             self._running += 1
             running = asyncio.get_running_loop().run_in_executor(self._threads, job.work)
             running.add_done_callback(lambda done, job=job: self._finish(job, done))  # type: ignore[misc]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from chain.api.params import (
@@ -105,6 +106,10 @@ class _Blocks:
         return {"proof": encode(self._ledger.prove.header(params.height)).hex()}
 
     async def genesis(self, _: Nothing) -> dict[str, Any]:
+        return self._genesis
+
+    @cached_property
+    def _genesis(self) -> dict[str, Any]:
         return genesis_to_json(self._ledger.genesis)
 
     async def validators(self, _: Nothing) -> list[dict[str, Any]]:

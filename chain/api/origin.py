@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 LOCAL_NAME = "localhost"
+HOSTS_KEPT = 256
 
 
+@lru_cache(HOSTS_KEPT)
 def host_name(host: str) -> str | None:
     """Return the name or address of a `Host` field without its port, in lower case; None when it is none."""
     try:

@@ -26,11 +26,15 @@ from chain.api.framing import (
     read_request,
 )
 from chain.api.metrics import Metrics
-from chain.api.turns import Busy
+from chain.api.turns import Busy, Metered
 from chain.config import Rpc
 from chain.primitives.errors import AssentError, LimitError
 from chain.primitives.settings import Section
 
+HEAVY_S = 0.001
+"""A method whose calls take the loop for longer waits for a turn of heavy work."""
+COST_WEIGHT = 0.2
+"""Of the newest call in what a method's calls are known to take."""
 FAULTS_MAX = 8
 """Faults of parameters that one error names."""
 
@@ -62,7 +66,7 @@ class Caller(Protocol):
     """Set while calls wait to be begun; called when their memory is needed for others."""
 
     async def turn(self) -> None:
-        """Wait until it is the caller's turn; raise Busy."""
+        """Wait until it is the caller's turn for heavy work; raise Busy."""
 
     def charge(self, amount: int) -> bool:
         """Count memory of a parsed request; False when there is no room."""
@@ -119,6 +123,8 @@ class Calls:
         """`parsed_max` bounds the memory of a parsed request."""
         self._config, self._methods, self._parsed_max = config, methods, parsed_max
         self._metrics, self._faults = metrics, faults
+        self._costs: dict[str, float] = {}
+        """Method -> how long a call of it keeps the loop lately, in seconds."""
 
     async def answer(self, raw: bytes, caller: Caller, extra: Extra | None = None) -> bytes:
         """Return the answer to a request's text, which has paid for its first turn already."""
@@ -176,10 +182,10 @@ class Calls:
         item.given = None
         try:
             async with asyncio.timeout_at(work.end):
-                if not work.paid:
+                if not work.paid or self._costs.get(call.name, 0.0) > HEAVY_S:
                     await work.caller.turn()
                 work.paid = False
-                result = await self._call(call, extra)
+                result = await self._metered_call(call, extra)
             part = encode_result(call.ident, result)
         except TimeoutError:
             timeout = self._config.request_timeout_ms
@@ -207,6 +213,15 @@ class Calls:
 
     def _known(self, name: Any) -> str:
         return name if isinstance(name, str) and name in self._methods else "other"
+
+    async def _metered_call(self, call: Call, extra: Extra) -> Any:
+        steps: list[float] = []
+        try:
+            return await Metered(self._call(call, extra), steps.append)
+        finally:
+            if call.name in self._methods:
+                known = self._costs.get(call.name, 0.0)
+                self._costs[call.name] = known + (sum(steps) - known) * COST_WEIGHT
 
     async def _call(self, call: Call, extra: Extra) -> Any:
         if call.name in extra:

@@ -8,24 +8,26 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
 
 LOOPBACK = "loopback"
 """The one client that everything on this machine is: whoever sends from 127.0.0.1 also has 127.0.0.2."""
 NETWORK_BITS_V6 = 64
 """Who has one IPv6 address has all of its network."""
 
+CLIENTS_KEPT = 1_024
+
 CALLER: ContextVar[str] = ContextVar("caller", default=LOOPBACK)
 """The client whose request is being answered."""
 
 
-def client_of(peername: Any) -> str:
-    """Return the client that a socket's peer name belongs to: an IPv4 address, or an IPv6 network."""
+@lru_cache(CLIENTS_KEPT)
+def client_of(host: str) -> str:
+    """Return the client that a peer's address belongs to: an IPv4 address, or an IPv6 network."""
     try:
-        address = ipaddress.ip_address(str(peername[0]).partition("%")[0])
-    except (TypeError, IndexError, ValueError):
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
@@ -44,9 +46,39 @@ class Holding:
     give_up: Callable[[], None]
     """Called when it must go for others; what it has is free at once."""
     rank: int | None = 0
-    """Lower ranks go first; None: it is being worked on, and stays."""
+    """Lower ranks go first; None stays. `Shares.renew` changes it."""
     amount: int = 0
-    since: int = field(default=0)
+
+
+class _Held:
+    """What one client has, by rank; of a rank the oldest first."""
+
+    __slots__ = ("amount", "ranks")
+
+    def __init__(self) -> None:
+        self.amount = 0
+        self.ranks: dict[int | None, dict[Holding, None]] = {}
+
+    def add(self, holding: Holding) -> None:
+        self.ranks.setdefault(holding.rank, {})[holding] = None
+
+    def remove(self, holding: Holding) -> None:
+        of_rank = self.ranks[holding.rank]
+        del of_rank[holding]
+        if not of_rank:
+            del self.ranks[holding.rank]
+
+    def victim(self, but: Holding, kept: int) -> Holding | None:
+        """Return the oldest of the lowest rank that has more than `kept`, else of that which has most."""
+        counts = {rank: len(found) for rank, found in self.ranks.items() if rank is not None}
+        while counts:
+            crowded = [rank for rank, number in counts.items() if number > kept]
+            rank = min(crowded) if crowded else max(counts, key=counts.__getitem__)
+            victim = next((found for found in self.ranks[rank] if found is not but), None)
+            if victim is not None:
+                return victim
+            del counts[rank]
+        return None
 
 
 class Shares:
@@ -56,11 +88,7 @@ class Shares:
         """`kept`: so many holdings of a rank stay as long as there are more of another: no kind starves."""
         self.most, self.per_client, self.kept = most, min(per_client, most), kept
         self.total = 0
-        self.given_up = 0
-        """Holdings that had to go for others so far."""
-        self._by_client: dict[str, dict[Holding, None]] = {}
-        self._amounts: dict[str, int] = {}
-        self._order = count(1)
+        self._clients: dict[str, _Held] = {}
 
     def take(self, holding: Holding, amount: int) -> bool:
         """Add to what a holding has; False when there is no room even without all that may be given up.
@@ -70,17 +98,18 @@ class Shares:
         if amount == 0:
             return True
         client = holding.client
-        while self._amounts.get(client, 0) + amount > self.per_client:
+        while self._of(client) + amount > self.per_client:
             if not self._give_up(client, holding):
                 return False
         while self.total + amount > self.most:
             if not any(self._give_up(name, holding) for name in self._largest_first()):
                 return False
+        held = self._clients.setdefault(client, _Held())
         if holding.amount == 0:
-            holding.since = next(self._order)
-            self._by_client.setdefault(client, {})[holding] = None
+            held.add(holding)
         holding.amount += amount
-        self._add(client, amount)
+        held.amount += amount
+        self.total += amount
         return True
 
     def give_back(self, holding: Holding, amount: int | None = None) -> None:
@@ -88,45 +117,41 @@ class Shares:
         part = holding.amount if amount is None else min(amount, holding.amount)
         if part == 0:
             return
+        held = self._clients[holding.client]
         holding.amount -= part
-        self._add(holding.client, -part)
+        held.amount -= part
+        self.total -= part
         if holding.amount == 0:
-            of_client = self._by_client[holding.client]
-            del of_client[holding]
-            if not of_client:
-                del self._by_client[holding.client], self._amounts[holding.client]
+            held.remove(holding)
+            if not held.ranks:
+                del self._clients[holding.client]
 
     def renew(self, holding: Holding, rank: int | None) -> None:
-        """Give a holding another rank and make it the youngest."""
-        holding.rank, holding.since = rank, next(self._order)
+        """Give a holding a rank, of which it is the youngest now."""
+        if holding.amount:
+            held = self._clients[holding.client]
+            held.remove(holding)
+            holding.rank = rank
+            held.add(holding)
+        holding.rank = rank
 
     def largest(self) -> str:
         """Return the client that has most; "" when nobody has anything."""
-        return max(self._amounts, key=self._amounts.__getitem__, default="")
+        return max(self._clients, key=self._of, default="")
+
+    def _of(self, client: str) -> int:
+        held = self._clients.get(client)
+        return 0 if held is None else held.amount
 
     def _largest_first(self) -> list[str]:
-        return sorted(self._amounts, key=self._amounts.__getitem__, reverse=True)
-
-    def _add(self, client: str, amount: int) -> None:
-        self.total += amount
-        self._amounts[client] = self._amounts.get(client, 0) + amount
+        return sorted(self._clients, key=self._of, reverse=True)
 
     def _give_up(self, client: str, but: Holding) -> bool:
-        """Give up the oldest holding of a client's lowest rank; False when it has none that may go."""
-        oldest: dict[int, Holding] = {}
-        counts: dict[int, int] = {}
-        for found in self._by_client.get(client, ()):
-            rank = found.rank
-            if rank is None or found is but:
-                continue
-            counts[rank] = counts.get(rank, 0) + 1
-            if rank not in oldest or found.since < oldest[rank].since:
-                oldest[rank] = found
-        if not counts:
+        """Give up one holding of a client; False when it has none that may go."""
+        held = self._clients.get(client)
+        victim = None if held is None else held.victim(but, self.kept)
+        if victim is None:
             return False
-        crowded = [rank for rank, number in counts.items() if number > self.kept]
-        victim = oldest[min(crowded) if crowded else max(counts, key=counts.__getitem__)]
-        self.given_up += 1
         self.give_back(victim)
         victim.give_up()
         return True

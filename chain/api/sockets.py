@@ -127,7 +127,7 @@ class _Socket:
             async for message in self._socket:
                 if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     raw = message.data.encode() if isinstance(message.data, str) else message.data
-                    await self._gate.turn()
+                    await self._gate.turn(light=True)
                     await self._send(await self._calls.answer(raw, self._gate, extra))
                     self._wake.set()  # what was subscribed to is sent behind the number of the subscription
         finally:

@@ -3,7 +3,8 @@
 Consensus lives in the same loop. So whatever a client makes us do takes a *turn* first: the head of a
 request, each further piece of its body, each further call of a batch, each notification. A connection asks
 for one turn at a time, so turns of one client in order of asking go round its connections, too: a call by
-itself waits for one piece of work of each other connection, not for all of theirs.
+itself waits for one piece of work of each other connection, not for all of theirs. Light work goes first, but
+for every few turns one of heavy work.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ LOOP_SHARE = 0.5
 """The part of the loop's time that RPC may take while others want it or not."""
 DEBT_MAX_S = 0.004
 """Time that may be spent above the share before a pause: timers are no finer than a millisecond."""
+HEAVY_EVERY = 4
+"""One turn in so many is for heavy work, however much light work waits."""
 WAIT_MAX_S = 5.0
 """A turn that did not come by then is refused."""
 
@@ -89,20 +92,22 @@ class Turns:
         self._loop, self._rate = loop, per_second
         self._tokens, self._refilled = float(per_second), loop.time()
         self._debt, self._reckoned = 0.0, loop.time()
-        self._asks: Rotation[Ask] = Rotation()
+        self._light: Rotation[Ask] = Rotation()
+        self._heavy: Rotation[Ask] = Rotation()
+        self._light_in_a_row = 0
         self._next: asyncio.Handle | None = None
         self.refused = 0
         """Turns that did not come in time so far."""
 
-    def ask(self, client: str, run: Callable[[bool], None]) -> Ask:
+    def ask(self, client: str, run: Callable[[bool], None], *, light: bool = False) -> Ask:
         """Call `run(True)` when it is the client's turn, `run(False)` when that takes too long."""
         ask = Ask(self._loop.time(), run)
-        self._asks.push(client, ask)
+        (self._light if light else self._heavy).push(client, ask)
         if self._next is None:
             self._next = self._loop.call_soon(self._grant)
         return ask
 
-    async def take(self, client: str) -> None:
+    async def take(self, client: str, *, light: bool = False) -> None:
         """Wait for a turn; raise Busy when it takes too long."""
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -110,7 +115,7 @@ class Turns:
             if not granted.done():
                 granted.set_result(came)
 
-        ask = self.ask(client, decide)
+        ask = self.ask(client, decide, light=light)
         try:
             if not await granted:
                 raise Busy(self.refusal)
@@ -127,7 +132,7 @@ class Turns:
         )
 
     def spent(self, seconds: float) -> None:
-        """Count time that RPC used of the loop."""
+        """Count time that RPC kept the loop."""
         now = self._loop.time()
         self._debt = max(0.0, self._debt - (now - self._reckoned)) + seconds / LOOP_SHARE
         self._reckoned = now
@@ -143,8 +148,8 @@ class Turns:
         if pause > 0:
             self._next = self._loop.call_later(pause, self._grant)
             return
-        while self._asks:
-            ask = self._asks.pop()
+        while self._light or self._heavy:
+            ask = self._pop()
             if ask.run is None:
                 continue
             run, ask.run = ask.run, None
@@ -155,8 +160,15 @@ class Turns:
             self._tokens -= 1
             run(True)
             break
-        if self._asks:
+        if self._light or self._heavy:
             self._next = self._loop.call_soon(self._grant)
+
+    def _pop(self) -> Ask:
+        if self._light and (not self._heavy or self._light_in_a_row < HEAVY_EVERY - 1):
+            self._light_in_a_row += 1
+            return self._light.pop()
+        self._light_in_a_row = 0
+        return self._heavy.pop()
 
     def _pause(self, now: float) -> float:
         """Return how long to wait until the next turn, in seconds."""
@@ -168,7 +180,7 @@ class Turns:
 
 
 class Metered(Generic[T]):
-    """Awaits a coroutine and tells how long each of its steps kept the loop."""
+    """Awaits a coroutine and tells how long each of its steps kept the loop, in seconds."""
 
     __slots__ = ("_spent", "_work")
 

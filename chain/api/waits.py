@@ -18,11 +18,6 @@ class Waits:
     def __init__(self, most: int, per_client: int) -> None:
         self._places = Shares(most, per_client)
 
-    @property
-    def ended_early(self) -> int:
-        """Waits that made room for others so far."""
-        return self._places.given_up
-
     @asynccontextmanager
     async def at_most(self, seconds: float) -> AsyncIterator[None]:
         """Bound the time of the block; it raises TimeoutError at its end, or earlier to make room."""
