@@ -23,7 +23,7 @@ from chain.api.turns import Ask, Metered
 WRITE_BUFFER_BYTES = 16_384
 """What may wait in a transport while the next request is read."""
 LINGER_S = 2.0
-"""After a refusal the rest of a body is read and dropped, so that the refusal arrives."""
+"""After a refusal what still comes is read and dropped, so that the refusal arrives."""
 HAND_OVER_S = 10.0
 """aiohttp makes a WebSocket of a connection by then, or it is closed."""
 HEAD_S = 0.000_1
@@ -96,17 +96,15 @@ class Gate(asyncio.Protocol):
         self._enter(State.FRESH, self._door.header_s)
         if not self._door.connections.take(self._place, 1):
             self._door.lost("rpc_connections")
-            self.refuse(503, "too many WebSockets and waiting calls: wait, or ask another node")
+            text = "too many WebSockets of this address: wait, or ask another node"
+            self.refuse(503, text, linger=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free everything at once; nothing waits for the collector of cycles."""
         self._door.gates.discard(self)
         self._door.connections.give_back(self._place)
-        self._door.bodies.give_back(self._body)
         self._door.answers.give_back(self._answer)
         self._forget()
-        if self._work is not None:
-            self._work.cancel()
         if self._inner is not None:
             self._inner.connection_lost(exc)
 
@@ -164,7 +162,7 @@ class Gate(asyncio.Protocol):
         try:
             self._request = self._behind.read(self._raw_head)
         except BadHead as fault:
-            self.refuse(fault.status, fault.text, linger=True)
+            self.refuse(fault.status, fault.text)
             return
         page = None if self._looking else self._behind.page(self._request)
         if page is not None:
@@ -233,6 +231,7 @@ class Gate(asyncio.Protocol):
         try:
             answer = await Metered(self._behind.answer(self._take_body(), self), self._door.turns.spent)
         except Exception:
+            self._work = None
             self._door.faults.log("answering a request")
             self.refuse(500, "internal error; the node's log has the details")
             return
@@ -340,14 +339,15 @@ class Gate(asyncio.Protocol):
                 "a second at least",
             )
 
-    def refuse(self, status: int, text: str, *, linger: bool = False) -> None:
-        """Say why, and close; with `linger`, when what is being sent has come or after a moment."""
+    def refuse(self, status: int, text: str, *, linger: bool = True) -> None:
+        """Say why, and close: at once, or after a moment in which what still comes is dropped."""
         if self._transport.is_closing():
             return
         if self._state is State.WRITING or self._inner is not None:
             self.abort()
             return
-        self._transport.write(refusal(status, text))
+        bare = self._raw_head.startswith(b"HEAD ")
+        self._transport.write(refusal(status, text, bare=bare))
         if linger:
             self._forget()
             self._resume()
@@ -370,9 +370,13 @@ class Gate(asyncio.Protocol):
     def _forget(self) -> None:
         self._pieces.clear()
         self._head, self._rest = bytearray(), b""
+        self._door.bodies.give_back(self._body)
         if self._ask is not None:
             self._ask.cancel()
             self._ask = None
+        if self._work is not None:
+            self._work.cancel()
+            self._work = None
 
     def _leave(self) -> None:
         """Make room for another connection."""
@@ -380,7 +384,8 @@ class Gate(asyncio.Protocol):
         if self._state in (State.FRESH, State.IDLE, State.LEAVING):
             self.abort()
         else:
-            self.refuse(503, "too many connections: this one was given up for a newer one; try again")
+            text = "too many connections: this one was given up for a newer one; try again"
+            self.refuse(503, text, linger=False)
 
     def _drop_body(self) -> None:
         """Make room for the body of another."""

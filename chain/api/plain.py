@@ -29,10 +29,10 @@ def answer_head(status: int, kind: str, length: int, *, last: bool = False) -> b
     return "\r\n".join([*fields, "", ""]).encode()
 
 
-def refusal(status: int, text: str) -> bytes:
-    """Return a refusal; the connection ends with it."""
+def refusal(status: int, text: str, *, bare: bool = False) -> bytes:
+    """Return a refusal, without its text if it shall be bare; the connection ends with it."""
     body = f"{text}\n".encode()
-    return answer_head(status, TEXT, len(body), last=True) + body
+    return answer_head(status, TEXT, len(body), last=True) + (b"" if bare else body)
 
 
 class Pages:

@@ -52,7 +52,7 @@ class RpcServer:
     async def start(self) -> None:
         """Bind the port; raise PortBusy naming it when it is taken."""
         loop = asyncio.get_running_loop()
-        self._door = door = Door(self._config, self._metrics, loop, self._now or loop.time)
+        self.door = door = Door(self._config, self._metrics, loop, self._now or loop.time)
         calls = Calls(self._config, self._methods, door.parsed_max, self._metrics, door.faults)
         self._sockets = Sockets(self._config, door, calls, self._subscriptions)
         self._runner = runner = self._websockets()
@@ -86,16 +86,16 @@ class RpcServer:
             self._sweeping.cancel()
         await self._sockets.close()
         await self._runner.cleanup()
-        for gate in list(self._door.gates):
+        for gate in list(self.door.gates):
             gate.abort()
-        self._door.turns.close()
+        self.door.turns.close()
 
     def sweep(self) -> None:
         """Close what is late."""
-        now = self._door.now()
-        for gate in list(self._door.gates):
+        now = self.door.now()
+        for gate in list(self.door.gates):
             gate.check(now)
-        self._door.report()
+        self.door.report()
 
     def _sweep_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:
         self.sweep()
@@ -118,9 +118,9 @@ class RpcServer:
             raise ConnectionResetError("the connection is closed")
         CALLER.set(gate.client)
         try:
-            return await Metered(self._sockets.serve(request, gate), self._door.turns.spent)
+            return await Metered(self._sockets.serve(request, gate), self.door.turns.spent)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception:
-            self._door.faults.log("a WebSocket")
+            self.door.faults.log("a WebSocket")
             raise

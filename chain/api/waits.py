@@ -15,8 +15,9 @@ from chain.api.shares import CALLER, Holding, Shares
 class Waits:
     """Bounds how many calls wait, altogether and of one client."""
 
-    def __init__(self, most: int, per_client: int) -> None:
-        self._places = Shares(most, per_client)
+    def __init__(self, connections: int) -> None:
+        """Of so many connections half may wait; of one client a quarter less."""
+        self._places = Shares(connections // 2, connections * 3 // 8)
 
     @asynccontextmanager
     async def at_most(self, seconds: float) -> AsyncIterator[None]:

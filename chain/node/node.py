@@ -139,7 +139,7 @@ class Node:
         start = time.monotonic()
         self.ledger.warm(lambda: time.monotonic() < start + WARM_S)
         self.streams, self.lane = Streams(self.ledger), Lane()
-        self.waits = Waits(config.rpc.max_connections // 4, config.rpc.max_connections * 3 // 16)
+        self.waits = Waits(config.rpc.max_connections)
         self._clock = MachineClock()
         self._identity = self._choose(preferred)
         self._trying = preferred is not None
