@@ -42,13 +42,24 @@ class Network(Section):
     send_queue_bytes: Annotated[int, within(1_048_576, 1_073_741_824, "bytes")] = 16_777_216
 
 
+HostName = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$")]
+
+
 class Rpc(Section):
-    """The JSON-RPC and WebSocket port."""
+    """The JSON-RPC and WebSocket port; docs/ports.md tells what its bounds withstand."""
 
     listen: Address = "127.0.0.1:8545"
+    hosts: list[HostName] = pydantic.Field(default_factory=list, max_length=64)
+    """Names that clients reach this port by, beside localhost, that of `listen`, and any address."""
     max_request_bytes: Annotated[int, within(1_024, 67_108_864, "bytes")] = 8_388_608
+    max_answer_bytes: Annotated[int, within(65_536, 67_108_864, "bytes")] = 8_388_608
     request_timeout_ms: Annotated[int, within(100, 600_000, "milliseconds")] = 30_000
-    max_connections: Annotated[int, within(1, 65_536, "connections")] = 1_024
+    header_timeout_ms: Annotated[int, within(100, 600_000, "milliseconds")] = 10_000
+    transfer_timeout_ms: Annotated[int, within(100, 3_600_000, "milliseconds")] = 60_000
+    """For the whole body of a request, and for the whole of an answer."""
+    idle_timeout_ms: Annotated[int, within(1_000, 3_600_000, "milliseconds")] = 60_000
+    least_bytes_per_second: Annotated[int, within(1, 1_073_741_824, "bytes a second")] = 16_384
+    max_connections: Annotated[int, within(16, 65_536, "connections")] = 256
     requests_per_second: Annotated[int, within(1, 1_000_000, "requests a second")] = 5_000
 
 

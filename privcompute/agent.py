@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -22,6 +21,7 @@ from chain.api.client import Account, Client
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.files import read_bounded
@@ -167,21 +167,6 @@ def descriptor_parts(config: AgentConfig) -> dict[str, int]:
     }
 
 
-def reserve_descriptors(parts: dict[str, int]) -> None:
-    """Raise the soft limit on open files to the sum of the parts, or refuse to start (ConfigError)."""
-    needed = sum(parts.values())
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        what = ", ".join(f"{number} for {name}" for name, number in parts.items())
-        raise ConfigError(
-            f"open files: this process may have {hard}, but {needed} are needed ({what}); raise the"
-            " hard limit (ulimit -Hn, LimitNOFILE of a systemd unit), or lower policy.max_waiting_jobs"
-        )
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-        log.info("open files: limit raised from %d to %d", soft, needed)
-
-
 def _read_cursor(path: Path) -> int:
     """Return the height to follow from; 0 when nothing usable is written down (reading twice is harmless)."""
     try:
@@ -270,5 +255,5 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    reserve_descriptors(descriptor_parts(config))
+    budget_descriptors(descriptor_parts(config), lower="policy.max_waiting_jobs")
     asyncio.run(_until_told(config, files))

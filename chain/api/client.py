@@ -36,12 +36,24 @@ CERTIFY_WAIT_S = 5.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 VALIDITY_BLOCKS = 500
 NOT_HELD = "not_held"
+BUSY_PAUSES_S = (0.05, 0.2, 0.8)
+"""A busy node is asked again after these."""
+TAKEN_BEFORE = ("duplicate", "already_committed")
+"""What a node says of a transaction that it took, though its answer did not come."""
+HTTP_OK, HTTP_BUSY = 200, (408, 429, 503)
+REFUSAL_CHARS_MAX = 1_000
 
 
 class NodeUnreachable(AssentError):
     """A node that does not answer: the text names it; check that it runs, or ask another."""
 
     code = "node_unreachable"
+
+
+class NodeBusy(NodeUnreachable):
+    """A node that answers others now: the text is its own; wait, or ask another."""
+
+    code = "node_busy"
 
 
 class RpcError(AssentError):
@@ -100,13 +112,31 @@ class Client:
             await self._session.close()
 
     async def request(self, rpc_method: str, **params: Any) -> Any:
-        """Call one RPC method; raise RpcError for a refusal, NodeUnreachable for silence."""
+        """Call one RPC method; raise RpcError for a refusal, NodeUnreachable for silence.
+
+        A node that is busy is asked again a few times, then NodeBusy is raised.
+        """
+        return (await self._patiently(rpc_method, params))[0]
+
+    async def _patiently(self, rpc_method: str, params: dict[str, Any]) -> tuple[Any, bool]:
+        """Return the answer, and whether the node was asked more than once."""
+        for tries, pause in enumerate(BUSY_PAUSES_S):
+            try:
+                return await self._request_once(rpc_method, params), tries > 0
+            except NodeBusy:
+                await asyncio.sleep(pause)
+        return await self._request_once(rpc_method, params), True
+
+    async def _request_once(self, rpc_method: str, params: dict[str, Any]) -> Any:
         if self._session is None:
             raise RuntimeError("a Client is used inside `async with`")
         call = {"jsonrpc": "2.0", "id": 1, "method": rpc_method, "params": params}
         try:
             async with self._session.post(self.url + "/", json=call) as response:
-                answer = json.loads(await response.read())
+                text = await response.read()
+                if response.status != HTTP_OK:
+                    raise _refusal(self.url, response.status, text)
+                answer = json.loads(text)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise NodeUnreachable(
                 f"{self.url}: {str(error) or type(error).__name__}; check that it runs"
@@ -139,11 +169,12 @@ class Client:
 
     async def submit(self, *transactions: Transaction) -> list[bytes]:
         """Hand transactions to the node's pool; return their ids, or raise RpcError for the first refused."""
-        sent = await self.request("sendTransactions", transactions=[encode(tx).hex() for tx in transactions])
+        encoded = [encode(tx).hex() for tx in transactions]
+        sent, again = await self._patiently("sendTransactions", {"transactions": encoded})
         for answer in sent:
-            if "error" in answer:
+            if "error" in answer and not (again and answer["error"]["code"] in TAKEN_BEFORE):
                 raise RpcError(-32000, answer["error"]["message"], answer["error"])
-        return [bytes.fromhex(answer["id"]) for answer in sent]
+        return [transaction_id(tx.body) for tx in transactions]
 
     async def wait(self, tx_id: bytes, timeout_s: float = 20.0) -> Receipt | None:
         """Wait for a certified receipt; None means unknown yet, never failed."""
@@ -271,10 +302,13 @@ class Client:
         chosen = {"contract": contract, "subject": subject}
         while True:
             try:
-                async for block, entries in self._stream(chosen, height):
+                async for following, entries in self._stream(chosen, height):
                     for entry in entries:
                         yield entry
-                    height, retry = block + 1, RETRY_FIRST_S
+                    height, retry = following, RETRY_FIRST_S
+            except aiohttp.WSServerHandshakeError as error:
+                if 400 <= error.status < 500 and error.status not in HTTP_BUSY:
+                    raise _refusal(self.url, error.status, error.message.encode()) from None
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
                 pass  # the node is away: the next turn resumes from `height`
             except RpcError as error:
@@ -287,6 +321,7 @@ class Client:
     async def _stream(
         self, chosen: dict[str, str | None], from_height: int
     ) -> AsyncIterator[tuple[int, list[EventEntry]]]:
+        """Yield the events of one height, or a part of them, and the height to resume from after them."""
         if self._session is None:
             raise RuntimeError("a Client is used inside `async with`")
         params = {"kind": "events", "fromHeight": from_height, **{k: v for k, v in chosen.items() if v}}
@@ -304,7 +339,16 @@ class Client:
                         fault = block["error"]
                         raise RpcError(-32000, fault["message"], fault)
                     raw = [bytes.fromhex(entry["raw"]) for entry in block["entries"]]
-                    yield block["height"], [decode(EventEntry, item) for item in raw]
+                    following = block["height"] if block.get("more") else block["height"] + 1
+                    yield following, [decode(EventEntry, item) for item in raw]
+
+
+def _refusal(url: str, status: int, text: bytes) -> AssentError:
+    """Return the error for an answer that is not JSON-RPC: what the node, or what stands before it, says."""
+    said = text.decode(errors="replace").strip()[:REFUSAL_CHARS_MAX] or "no reason given"
+    if status in HTTP_BUSY:
+        return NodeBusy(f"{url}: HTTP {status}: {said}")
+    return RpcError(status, f"{url}: HTTP {status}: {said}", {"code": f"http_{status}"})
 
 
 class Account:

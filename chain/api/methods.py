@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from chain.api.params import (
@@ -28,13 +30,16 @@ from chain.api.render import block_summary, decision_json, receipt_json, transac
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 from chain.api.state_methods import StateMethods
-from chain.ledger.block import Receipt
+from chain.ledger.block import Candidate, Receipt
 from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.explain import explain
 from chain.ledger.genesis import genesis_to_json
 from chain.ledger.holding import NotHeld
 from chain.ledger.refusals import Refused
 from chain.primitives.codec import encode
+
+SUBMIT_PIECE = 100
+"""Transactions that are decoded in one go: two milliseconds of the loop."""
 
 
 def method_table(node: Node) -> Mapping[str, Method]:
@@ -116,6 +121,10 @@ class _Blocks:
         return None if decision is None else decision_json(decision) | {"proof": encode(decision).hex()}
 
     async def genesis(self, _: Nothing) -> dict[str, Any]:
+        return self._genesis
+
+    @cached_property
+    def _genesis(self) -> dict[str, Any]:
         return genesis_to_json(self._ledger.genesis)
 
     async def validators(self, _: Nothing) -> list[dict[str, Any]]:
@@ -161,8 +170,6 @@ class _Transactions:
     def __init__(self, node: Node) -> None:
         self._node, self._ledger, self._pool = node, node.ledger, node.pool
         self._background: set[asyncio.Task[Any]] = set()
-        self._explaining = asyncio.Lock()
-        """One replay at a time: each may cost as much as a block."""
 
     async def send(self, params: SendOne) -> dict[str, Any]:
         raw = bytes.fromhex(params.transaction)
@@ -186,7 +193,10 @@ class _Transactions:
         }
 
     async def send_many(self, params: SendMany) -> list[dict[str, Any]]:
-        results = await self._node.submit([bytes.fromhex(text) for text in params.transactions])
+        results: list[Candidate | Refused] = []
+        for first in range(0, len(params.transactions), SUBMIT_PIECE):
+            piece = params.transactions[first : first + SUBMIT_PIECE]
+            results += await self._node.submit([bytes.fromhex(text) for text in piece])
         return [
             {"error": {"code": result.code, "message": str(result)}}
             if isinstance(result, Refused)
@@ -202,7 +212,8 @@ class _Transactions:
             shown = transaction_json(tx) if tx is not None else {}
             shown |= {"status": "committed", "height": where[0], "index": where[1]}
             if params.withProof:
-                shown["proof"] = encode(self._ledger.prove.transaction(tx_id)).hex()
+                proof = await asyncio.to_thread(self._ledger.prove.transaction, tx_id)
+                shown["proof"] = encode(proof).hex()
             return shown
         waiting = self._pool.get([tx_id])
         if not waiting:
@@ -215,8 +226,8 @@ class _Transactions:
         receipt = self._ledger.read.receipt(bytes.fromhex(params.id))
         if receipt is None:
             raise NotFound(f"transaction {params.id}: no receipt on this node's ledger; it may be on its way")
-        async with self._explaining:
-            outcome = await asyncio.to_thread(explain, self._ledger.read, self._node.runtime, receipt)
+        found = receipt
+        outcome = await self._node.lane.run(lambda: explain(self._ledger.read, self._node.runtime, found))
         return {
             "id": params.id,
             "height": receipt.height,
@@ -262,15 +273,17 @@ class _Transactions:
 
     async def _wait(self, tx_id: bytes, wait_ms: int) -> Receipt | None:
         """Return a receipt once its height is certified, None if that takes longer than `wait_ms`."""
-        try:
-            async with asyncio.timeout(wait_ms / 1000 if wait_ms else None):
-                while True:
-                    certified = self._ledger.certified_height
-                    receipt = self._ledger.read.receipt(tx_id)
-                    if receipt is not None and receipt.height <= certified:
-                        return receipt
-                    if not wait_ms:
-                        return None
-                    await self._node.streams.wait_above(certified)
-        except TimeoutError:
-            return None
+        certified = self._ledger.certified_height
+        receipt = self._certified_receipt(tx_id, certified)
+        if receipt is not None or not wait_ms:
+            return receipt
+        with contextlib.suppress(TimeoutError):
+            async with self._node.waits.at_most(wait_ms / 1000):
+                while receipt is None:
+                    certified = await self._node.streams.wait_above(certified)
+                    receipt = self._certified_receipt(tx_id, certified)
+        return receipt
+
+    def _certified_receipt(self, tx_id: bytes, certified: int) -> Receipt | None:
+        receipt = self._ledger.read.receipt(tx_id)
+        return receipt if receipt is not None and receipt.height <= certified else None

@@ -45,6 +45,9 @@ class Metrics:
             "assent_peer_refused", "Whether a member is refused for what it did", ["peer"], registry=registry
         )
         self.execution = Histogram("assent_execution_seconds", "Execution of one block", registry=registry)
+        self.rpc_held = Gauge(
+            "assent_rpc_held", "Connections, WebSockets and bytes of RPC clients", ["what"], registry=registry
+        )
         self.rpc_requests = Counter(
             "assent_rpc_requests", "RPC calls", ["method", "outcome"], registry=registry
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from chain.api.lane import Lane
+from chain.api.waits import Waits
 from chain.ledger.block import Candidate
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
@@ -44,7 +46,7 @@ class Status(Protocol):
         """Return the contradictions of validators that this node has kept."""
 
 
-class Waits(Protocol):
+class Heights(Protocol):
     """Wakes those who wait for a certified height."""
 
     async def wait_above(self, height: int) -> int:
@@ -71,8 +73,16 @@ class Node(Protocol):
         """Its own state."""
 
     @property
-    def streams(self) -> Waits:
+    def streams(self) -> Heights:
         """Its certified heights."""
+
+    @property
+    def waits(self) -> Waits:
+        """Bounds calls that wait."""
+
+    @property
+    def lane(self) -> Lane:
+        """Runs calls that compute."""
 
     async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
         """Take transactions into the pool."""

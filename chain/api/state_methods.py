@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from chain.api.params import (
@@ -17,13 +16,25 @@ from chain.api.port import CallFailed, Node, NotFound
 from chain.api.render import entry_json
 from chain.ledger.deployed import running
 from chain.primitives.codec import encode
-from chain.primitives.errors import DecodeError
-from chain.primitives.execution import OK, RESULT_BYTES_MAX, Call, Outcome, map_key, var_key
+from chain.primitives.errors import DecodeError, LimitError
+from chain.primitives.execution import (
+    ARGS_BYTES_MAX,
+    OK,
+    RESULT_BYTES_MAX,
+    Call,
+    Outcome,
+    map_key,
+    var_key,
+)
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value, decode_value, encode_value
 
 VIEW_GAS = 10_000_000
 STATE_BYTES_MAX = 1_048_576
+PAGE_BYTES = 262_144
+"""A page of state or events ends here: making it keeps the loop for some milliseconds."""
+HISTORY_BYTES = 1_048_576
+"""A proved history ends with the height that takes it here; the rest is another proof."""
 
 
 class StateMethods:
@@ -36,7 +47,10 @@ class StateMethods:
         args = from_json(params.args)
         if not isinstance(args, dict):
             raise DecodeError("args: expected an object of argument names and values")
-        outcome = await asyncio.to_thread(self._view, params.contract, params.method, args)
+        encoded = encode_value(args)
+        if len(encoded) > ARGS_BYTES_MAX:
+            raise LimitError(f"args: {len(encoded)} bytes, at most {ARGS_BYTES_MAX}, as in a transaction")
+        outcome = await self._node.lane.run(lambda: self._view(params.contract, params.method, encoded))
         if outcome.status != OK:
             place = f" (line {outcome.line})" if outcome.line else ""
             what = (
@@ -46,12 +60,12 @@ class StateMethods:
         value = decode_value(outcome.result, max_bytes=RESULT_BYTES_MAX) if outcome.result else None
         return {"result": to_json(value), "raw": encode_value(value).hex(), "gasUsed": outcome.gas_used}
 
-    def _view(self, contract: str, method: str, args: dict[str, Value]) -> Outcome:
+    def _view(self, contract: str, method: str, args: bytes) -> Outcome:
         with self._ledger.read.view() as view:
             call = Call(
                 contract=contract,
                 method=method,
-                args=encode_value(args),
+                args=args,
                 sender=bytes(32),
                 tx_id=bytes(32),
                 gas_limit=VIEW_GAS,
@@ -97,7 +111,9 @@ class StateMethods:
     async def range(self, params: StateRange) -> dict[str, Any]:
         prefix = params.map.encode() + b"/"
         after = None if params.after is None else bytes.fromhex(params.after)
-        page = self._ledger.read.state_range(params.contract, prefix, after=after, limit=params.limit)
+        page = self._ledger.read.state_range(
+            params.contract, prefix, after=after, limit=params.limit, max_bytes=PAGE_BYTES
+        )
         entries = [
             {"key": key[len(prefix) :].hex(), "value": _value_json(raw)["value"], "raw": raw.hex()}
             for key, raw in page.rows
@@ -113,6 +129,7 @@ class StateMethods:
             first=params.fromHeight,
             last=top if params.toHeight is None else min(top, params.toHeight),
             limit=params.limit,
+            max_bytes=PAGE_BYTES,
             after=None if params.after is None else bytes.fromhex(params.after),
         )
         entries = [entry_json(entry) for entry in page.entries]
@@ -121,8 +138,14 @@ class StateMethods:
     async def history(self, params: History) -> dict[str, Any]:
         top = self._ledger.certified_height
         last = top if params.toHeight is None else min(top, params.toHeight)
-        proved = await asyncio.to_thread(self._ledger.prove.history, params.subject, params.fromHeight, last)
-        return {"height": last, "proof": encode(proved).hex()}
+
+        def prove() -> dict[str, Any]:
+            proved = self._ledger.prove.history(
+                params.subject, params.fromHeight, last, max_bytes=HISTORY_BYTES
+            )
+            return {"height": proved.last, "proof": encode(proved).hex()}
+
+        return await self._node.lane.run(prove)
 
 
 def _value_json(raw: bytes | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from chain.audit.source import PAGE_ENTRIES
@@ -16,9 +17,12 @@ from chain.ledger.proof import (
 )
 from chain.ledger.prover import SET_CHANGES_MAX
 from chain.primitives.codec import decode
-from chain.primitives.errors import DecodeError
+from chain.primitives.errors import DecodeError, LimitError
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
+
+HISTORY_PARTS_MAX = 1_024
+"""Parts of a megabyte: more than the largest provable history."""
 
 R = TypeVar("R")
 
@@ -80,9 +84,27 @@ class RpcSource:
         return _proof(ProvedState, "getState", answer)
 
     async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
-        """Return a subject's complete history with its proof."""
-        answer = await self._client.request("getHistory", subject=subject, fromHeight=first, toHeight=last)
-        return _proof(ProvedHistory, "getHistory", answer)
+        """Return a subject's complete history with its proof; a long one comes in parts, each to some height.
+
+        The log's state before the first part and after the last one proves all of them together.
+        """
+        parts: list[ProvedHistory] = []
+        following = first
+        while True:
+            answer = await self._client.request(
+                "getHistory", subject=subject, fromHeight=following, toHeight=last
+            )
+            part = _proof(ProvedHistory, "getHistory", answer)
+            if not following <= part.last <= last:
+                raise DecodeError(f"getHistory: the node's answer ends with height {part.last}")
+            if len(parts) == HISTORY_PARTS_MAX:
+                raise LimitError(f"{subject}: more than {HISTORY_PARTS_MAX} parts; ask for a shorter range")
+            parts.append(part)
+            following = part.last + 1
+            if part.last == last:
+                break
+        entries = tuple([entry for part in parts for entry in part.entries])
+        return replace(parts[0], last=last, after=parts[-1].after, entries=entries)
 
     async def set_changes(self, above: int) -> tuple[SetChange, ...]:
         """Return the validator sets in force from heights above this one."""

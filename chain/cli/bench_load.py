@@ -135,7 +135,8 @@ async def send_open(
 
 
 async def _post(session: aiohttp.ClientSession, url: str, batch: Batch) -> None:
-    async with session.post(url + "/", data=batch.body) as response:
+    kind = {"Content-Type": "application/json"}
+    async with session.post(url + "/", data=batch.body, headers=kind) as response:
         answer = await response.json(content_type=None)
     refused = [item for item in answer.get("result", [answer]) if "error" in item]
     if refused:

@@ -24,6 +24,7 @@ from chain.ledger.stateproof import StateProof, find
 from chain.ledger.store import Store
 from chain.ledger.subjects import NAMESPACE, log_key
 from chain.primitives import merkle
+from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import AssentError, LimitError
 
 TREES_KEPT = 16
@@ -106,9 +107,10 @@ class Prover:
             value = None if place.leaf is None else self._queries.value_at_leaf(place.leaf)
         return ProvedState(namespace, key, value, StateProof(place.levels, place.bucket), header)
 
-    def history(self, subject: str, first: int, last: int) -> ProvedHistory:
+    def history(self, subject: str, first: int, last: int, *, max_bytes: int = U64_MAX) -> ProvedHistory:
         """Prove that these are all events of a subject at heights first..last; first 1 is taken as 0.
 
+        Beyond `max_bytes` of events the history ends with the height that reached them: its `last` says so.
         Raises UnknownHeight, NotCertified, and LimitError for more than a million entries.
         """
         if first > last:
@@ -117,21 +119,30 @@ class Prover:
             first = 0  # the log before height 0 is empty, which needs no proof
         key = log_key(subject)
         before = None if first == 0 else self.state(NAMESPACE, key, first - 1)
-        after = self.state(NAMESPACE, key, last)
+        self.header(last)
+        entries, last = self._history_entries(subject, first, last, max_bytes)
+        return ProvedHistory(subject, first, last, before, self.state(NAMESPACE, key, last), tuple(entries))
+
+    def _history_entries(
+        self, subject: str, first: int, last: int, max_bytes: int
+    ) -> tuple[list[EventEntry], int]:
+        """Return a subject's events and the last height that they are complete for."""
         entries: list[EventEntry] = []
         cursor: bytes | None = None
         while True:
             page = self._queries.entries(
-                subject=subject, first=first, last=last, limit=PAGE_MAX, after=cursor
+                subject=subject, first=first, last=last, limit=PAGE_MAX, max_bytes=max_bytes, after=cursor
             )
             entries += page.entries
             cursor = page.next
             if cursor is None:
-                return ProvedHistory(subject, first, last, before, after, tuple(entries))
+                return entries, last
             if len(entries) > HISTORY_ENTRIES_MAX:
                 raise LimitError(
                     f"{subject}: more than {HISTORY_ENTRIES_MAX} entries; prove a shorter range of heights"
                 )
+            if max_bytes < U64_MAX:
+                last = max(1, entries[-1].height)  # not 0: what follows would begin at 1, which means 0
 
     def _receipt_tree(self, height: int) -> list[list[bytes]]:
         tree = self._trees.get(height)

@@ -6,11 +6,11 @@ state use one snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from heapq import merge
-from itertools import islice
+from typing import TypeVar
 
 from chain.ledger import rows
 from chain.ledger.block import (
@@ -36,7 +36,11 @@ from chain.primitives.codec import U64_MAX, decode, encode, encode_list, encode_
 from chain.primitives.errors import LimitError
 from chain.primitives.execution import StateReader
 
+T = TypeVar("T")
+
 PAGE_MAX = 10_000
+ENTRY_BYTES = 256
+"""What an event counts beside its fields where pages are bounded in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +228,14 @@ class Queries:
         first: int = 0,
         last: int = U64_MAX,
         limit: int = 100,
+        max_bytes: int = U64_MAX,
         after: bytes | None = None,
     ) -> Page:
         """Return events at heights first..last in ledger order: of a subject, a contract, both, or all.
 
-        `name` is the event's name and needs a contract; `limit` is 1..10,000; `after` is a former page's
-        `next`. Raises LimitError for values outside, NotHeld when the first height is not here any more.
+        `name` is the event's name and needs a contract; `limit` is 1..10,000; a page ends with the event that
+        takes it to `max_bytes`; `after` is a former page's `next`. Raises LimitError for values outside,
+        NotHeld when the first height is not here any more.
         """
         if not 1 <= limit <= PAGE_MAX:
             raise LimitError(f"limit = {limit}: expected 1..{PAGE_MAX}")
@@ -246,9 +252,9 @@ class Queries:
         wanted = self._loaded(position for position in found if position >= start)
         if subject is not None and contract is not None:
             wanted = (pair for pair in wanted if _emitted_by(pair[1], contract, name))
-        pairs = list(islice(wanted, limit + 1))
-        more = rows.pack_cursor(pairs[limit - 1][0]) if len(pairs) > limit else None
-        return Page(tuple(entry for _, entry in pairs[:limit]), more)
+        listed, rest = _cut(wanted, limit, max_bytes, lambda pair: ENTRY_BYTES + len(pair[1].event.fields))
+        more = rows.pack_cursor(listed[-1][0]) if rest else None
+        return Page(tuple([entry for _, entry in listed]), more)
 
     def entries_at(self, height: int) -> list[EventEntry]:
         """Return every event of one height, in order."""
@@ -336,16 +342,26 @@ class Queries:
             raise
 
     def state_range(
-        self, namespace: str, prefix: bytes, *, after: bytes | None = None, limit: int = 100
+        self,
+        namespace: str,
+        prefix: bytes,
+        *,
+        after: bytes | None = None,
+        limit: int = 100,
+        max_bytes: int = U64_MAX,
     ) -> StatePage:
-        """Return entries of the newest state whose keys have this prefix, in key order, from one snapshot."""
+        """Return entries of the newest state whose keys have this prefix, in key order, from one snapshot.
+
+        A page ends with the entry that takes it to `max_bytes`.
+        """
         if not 1 <= limit <= PAGE_MAX:
             raise LimitError(f"limit = {limit}: expected 1..{PAGE_MAX}")
         start = None if after is None else rows.state_key(namespace, after + b"\0")
         with closing(self._store.snapshot()) as snapshot:
             found = entries(snapshot, rows.state_key(namespace, prefix), start=start, limit=limit + 1)
-            listed = [(rows.split_state_key(key)[1], value) for key, value in found]
-        return StatePage(tuple(listed[:limit]), listed[limit - 1][0] if len(listed) > limit else None)
+            pairs = ((rows.split_state_key(key)[1], value) for key, value in found)
+            listed, rest = _cut(pairs, limit, max_bytes, lambda pair: len(pair[0]) + len(pair[1]))
+        return StatePage(tuple(listed), listed[-1][0] if rest else None)
 
     def tree_root(self, height: int) -> Ref | None:
         """Return the root of the state tree of a height; raise UnknownHeight, NotHeld."""
@@ -371,6 +387,18 @@ class Queries:
 
     def _row(self, key: bytes, what: str) -> bytes:
         return _present(self._store.get(key), what)
+
+
+def _cut(items: Iterator[T], limit: int, max_bytes: int, size: Callable[[T], int]) -> tuple[list[T], bool]:
+    """Return items up to a number or a size, at least one if there is one, and whether there are more."""
+    listed: list[T] = []
+    bytes_listed = 0
+    for item in items:
+        if len(listed) == limit or bytes_listed >= max_bytes:
+            return listed, True
+        listed.append(item)
+        bytes_listed += size(item)
+    return listed, False
 
 
 def _present(row: bytes | None, what: str) -> bytes:

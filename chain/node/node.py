@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chain.api.lane import Lane
 from chain.api.methods import method_table
 from chain.api.metrics import Metrics
-from chain.api.rpc import RpcServer
+from chain.api.server import RpcServer
 from chain.api.streams import Streams
+from chain.api.waits import Waits
 from chain.config import NodeConfig, NodeFiles
 from chain.ledger.block import Candidate
 from chain.ledger.genesis import Genesis
@@ -29,6 +31,7 @@ from chain.ledger.refusals import Refused
 from chain.network.frame import Kind
 from chain.network.manager import PeerManager
 from chain.network.messages import Hello
+from chain.node.budget import LOWER, descriptor_parts
 from chain.node.core import IN_FLIGHT_MAX, NodeCore
 from chain.node.marker import FileMarker
 from chain.node.membership import accepted, choose_key
@@ -39,6 +42,7 @@ from chain.node.threads import ThreadWorkers
 from chain.node.traffic import NODE_PRICES
 from chain.node.upkeep import Upkeep
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
 from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed, load_key, save_key
 from consensus.timing import Timing
@@ -154,9 +158,11 @@ class Node:
         self.metrics = Metrics()
         self.runtime = ContractRuntime()
         self.ledger = Ledger(self._store, genesis, self.runtime)
+        budget_descriptors(descriptor_parts(config, len(accepted(self.ledger))), LOWER)
         start = time.monotonic()
         self.ledger.warm(lambda: time.monotonic() < start + WARM_S)
-        self.streams = Streams(self.ledger)
+        self.streams, self.lane = Streams(self.ledger), Lane()
+        self.waits = Waits(config.rpc.max_connections)
         self._clock = MachineClock()
         self._identity = self._choose(preferred)
         self._trying = preferred is not None
@@ -257,6 +263,7 @@ class Node:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
+        self.lane.close()
         self._workers.close()
         self._marker.close()
         self._store.close()

@@ -120,7 +120,9 @@ def proven_key(certificate: bytes | None, accepted: Container[bytes]) -> bytes:
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(leaf.signature, leaf.tbs_certificate_bytes)
     except InvalidSignature:
-        raise CertificateInvalid(f"the peer's certificate for key {key.hex()[:16]} is signed by another") from None
+        raise CertificateInvalid(
+            f"the peer's certificate for key {key.hex()[:16]} is signed by another"
+        ) from None
     return key
 
 

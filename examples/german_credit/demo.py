@@ -93,7 +93,8 @@ class Demo:
         """Call an organisation's node over JSON-RPC."""
         listen = tomllib.loads((self.folder / org / "node.toml").read_text())["rpc"]["listen"]
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        with urllib.request.urlopen(f"http://{listen}/", data=body, timeout=10) as answer:
+        asked = urllib.request.Request(f"http://{listen}/", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=10) as answer:
             return json.loads(answer.read())["result"]
 
     def job_state(self, job: str, org: str = "bank") -> str:

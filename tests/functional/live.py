@@ -26,5 +26,6 @@ def assent(
 def rpc(org: OrgFolder, rpc_method: str, **params: Any) -> Any:
     """Call one RPC method; return the whole answer."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": rpc_method, "params": params}).encode()
-    with urllib.request.urlopen(node_url(org) + "/", data=body, timeout=10) as answer:
+    asked = urllib.request.Request(node_url(org) + "/", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
         return json.loads(answer.read())

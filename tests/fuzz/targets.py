@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from chain.api.faultlog import FaultLog
+from chain.api.lane import Lane
 from chain.api.methods import method_table
 from chain.api.metrics import Metrics
-from chain.api.rpc import RpcServer
+from chain.api.rpc import Calls
 from chain.api.streams import Streams
+from chain.api.waits import Waits
 from chain.audit.container import read_container, write_container
 from chain.audit.package import build_package
 from chain.audit.records import PARTS
@@ -401,7 +405,7 @@ def node_seeds() -> list[bytes]:
 
 
 @cache
-def _rpc() -> tuple[RpcServer, asyncio.AbstractEventLoop]:
+def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
     ledger = _story()[0].ledger
     pool = pool_of(ledger)
 
@@ -416,17 +420,34 @@ def _rpc() -> tuple[RpcServer, asyncio.AbstractEventLoop]:
 
     said, streams = SimpleNamespace(info=dict, consensus=dict, peers=list, sync=dict), Streams(ledger)
     node: Any = SimpleNamespace(
-        ledger=ledger, pool=pool, runtime=ContractRuntime(), status=said, streams=streams, submit=submit
-    )
-    config = Rpc(request_timeout_ms=100, requests_per_second=1_000_000)
-    server = RpcServer(config, method_table(node), streams, lambda: "", Metrics())
-    return server, asyncio.new_event_loop()
+        ledger=ledger, pool=pool, runtime=ContractRuntime(), status=said, streams=streams, submit=submit,
+        waits=Waits(256), lane=Lane(),
+    )  # fmt: skip
+    config = Rpc(request_timeout_ms=100)
+    calls = Calls(config, method_table(node), 4_000_000, Metrics(), FaultLog(time.monotonic))
+    return calls, asyncio.new_event_loop()
+
+
+class _Anybody:
+    """A caller without bounds."""
+
+    drop_calls: Callable[[], None] | None = None
+
+    async def turn(self) -> None: ...
+
+    def charge(self, _amount: int) -> bool:
+        return True
+
+    def read(self) -> None: ...
+
+    def hold(self, _amount: int) -> bool:
+        return True
 
 
 def run_rpc(data: bytes) -> None:
     """One request body; every answer is a result or a declared JSON-RPC error, never "internal error"."""
-    server, loop = _rpc()
-    answer = loop.run_until_complete(server._answer_text(data))
+    calls, loop = _rpc()
+    answer = json.loads(loop.run_until_complete(calls.answer(data, _Anybody())))
     for item in answer if isinstance(answer, list) else [answer]:
         if item.get("error", {}).get("code") == -32603:
             raise AssertionError(f"internal error for {data[:300]!r}")

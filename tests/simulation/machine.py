@@ -23,6 +23,7 @@ from tests.simulation.shortcuts import RUNTIME, Key
 if TYPE_CHECKING:
     from tests.simulation.cluster import Cluster
 
+
 class Machine:
     """A node: what survives a crash (disk, marker, key) and what does not (core)."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chain.primitives.descriptors import TooFewDescriptors, limit_for
 from chain.primitives.errors import ConfigError
 from privcompute import agent
 from privcompute.agent_config import configured_source, load_agent_config
@@ -34,21 +35,15 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(tmp_path: Path) -> None:
+    """Its jobs take most of them: the setting to lower is named."""
     config, _ = load_agent_config(written(tmp_path, GOOD))
-    raised: list[tuple[int, int]] = []
-    monkeypatch.setattr(agent.resource, "setrlimit", lambda _, limits: raised.append(limits))
-    monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 4_096))
     parts = agent.descriptor_parts(config)
-    agent.reserve_descriptors(parts)
-    assert raised == [(256 + 256 + 256 + 9 * config.policy.max_waiting_jobs, 4_096)]
-    monkeypatch.setattr(agent.resource, "getrlimit", lambda _: (256, 512))
+    assert sum(parts.values()) == 256 + 256 + 256 + 9 * config.policy.max_waiting_jobs
     with pytest.raises(
-        ConfigError, match=r"may have 512, but 1056 are needed \(256 for .* lower policy\.max_waiting_jobs"
+        TooFewDescriptors, match=r"hard limit of this process is 512.* lower policy\.max_wait"
     ):
-        agent.reserve_descriptors(parts)
+        limit_for(parts, 256, 512, "policy.max_waiting_jobs")
 
 
 def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from chain.api.lane import Lane
 from chain.api.methods import method_table
 from chain.api.replacing import ABOUT_THE_NODE, Replacing
 from chain.api.streams import Streams
+from chain.api.waits import Waits
 from chain.ledger import prune, rows, window
 from chain.ledger.block import Candidate, Skip, SkipDecision, skip_digest
 from chain.ledger.holding import NotHeld
@@ -50,7 +52,7 @@ def ask(chain: ToyChain, name: str, pool: Mempool | None = None, **params: Any) 
     )  # fmt: skip
     node = SimpleNamespace(
         ledger=chain.ledger, pool=pool, runtime=None, status=SimpleNamespace(peers=list, info=dict),
-        streams=Streams(chain.ledger),
+        streams=Streams(chain.ledger), waits=Waits(256), lane=Lane(),
     )  # fmt: skip
     method = method_table(node)[name]  # type: ignore[arg-type]
     return asyncio.run(_answer(method.answer(method.params(**params))))
@@ -98,12 +100,8 @@ def test_old_blocks_and_events_are_not_held_but_their_headers_are(chain: ToyChai
 
 def test_a_subscription_from_a_height_not_held_is_refused(chain: ToyChain) -> None:
     pruned(chain)
-
-    async def notify(_: Any) -> None:
-        raise AssertionError
-
     with pytest.raises(NotHeld, match="subscribe from height 2"):
-        asyncio.run(Streams(chain.ledger).run({"kind": "events", "fromHeight": 2}, notify))
+        Streams(chain.ledger).open({"kind": "events", "fromHeight": 2})
 
 
 def test_what_reads_the_ledger_waits_outside_while_it_is_replaced(chain: ToyChain) -> None:

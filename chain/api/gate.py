@@ -1,0 +1,419 @@
+"""One TCP connection of the RPC port: who may send what, how fast, when; requests one after another.
+
+What arrives is counted before anything is made of it, and a connection that sends nothing costs a small
+object. A request waits for its turn when its head is there, and is answered when its body is; nothing further
+is looked at before. A WebSocket is handed to aiohttp with its head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, cast
+
+from chain.api.door import Door
+from chain.api.head import HEAD_BYTES_MAX, JSON, SOCKET, BadHead, Head
+from chain.api.plain import CONTINUE, answer_head, refusal
+from chain.api.shares import CALLER, Holding, client_of
+from chain.api.turns import Ask, Metered
+
+WRITE_BUFFER_BYTES = 16_384
+"""What may wait in a transport while the next request is read."""
+LINGER_S = 2.0
+"""After a refusal what still comes is read and dropped, so that the refusal arrives."""
+HAND_OVER_S = 10.0
+"""aiohttp makes a WebSocket of a connection by then, or it is closed."""
+HEAD_S = 0.000_1
+"""What reading a head and writing an answer takes of the loop, beside answering."""
+NEVER = float("inf")
+_END = b"\r\n\r\n"
+
+
+class State(IntEnum):
+    """What a connection does; when room is needed, the lower go first."""
+
+    FRESH = 0
+    LEAVING = 1
+    HEAD = 2
+    IDLE = 3
+    BODY = 4
+    ASKING = 5
+    WRITING = 6
+    WORKING = 7
+    SOCKET = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What a gate is in front of."""
+
+    read: Callable[[bytes], Head]
+    """Reads a complete head; raises BadHead."""
+    page: Callable[[Head], bytes | None]
+    """The answer to what needs no turn; None for everything else."""
+    answer: Callable[[bytes, Gate], Coroutine[Any, Any, bytes]]
+    """Answers a body."""
+    socket: Callable[[], asyncio.Protocol]
+    """Makes the protocol of a WebSocket; it is fed the head."""
+
+
+class Gate(asyncio.Protocol):
+    """A connection; also whose request it is, for those who answer it (`chain.api.rpc.Caller`)."""
+
+    def __init__(self, door: Door, behind: Behind) -> None:
+        self._door, self._behind = door, behind
+        self._state, self.deadline = State.FRESH, NEVER
+        self._head = bytearray()
+        self._request: Head | None = None
+        self._raw_head = b""
+        self._pieces: list[bytes] = []
+        """Of the present body."""
+        self._due = 0
+        """Bytes of it that are still to come."""
+        self._began = 0.0
+        self._rest = b""
+        """What arrived and is not looked at yet."""
+        self._ask: Ask | None = None
+        self._work: asyncio.Task[None] | None = None
+        self._inner: asyncio.Protocol | None = None
+        self._reading_paused = self._writing_paused = self._looking = False
+        self.drop_calls: Callable[[], None] | None = None
+
+    # --- what the transport tells ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place among the connections: newcomers are served."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.client = client_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        self._place = Holding(self.client, self._leave, State.FRESH)
+        self._body = Holding(self.client, self._drop_body)
+        self._answer = Holding(self.client, self._drop_answer)
+        self._door.gates.add(self)
+        self._enter(State.FRESH, self._door.header_s)
+        if not self._door.connections.take(self._place, 1):
+            self._door.lost("rpc_connections")
+            text = "too many WebSockets of this address: wait, or ask another node"
+            self.refuse(503, text, linger=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free everything at once; nothing waits for the collector of cycles."""
+        self._door.gates.discard(self)
+        self._door.connections.give_back(self._place)
+        self._door.answers.give_back(self._answer)
+        self._forget()
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what arrived, then see what it is."""
+        if self._inner is not None:
+            self._inner.data_received(data)
+        elif self._state is State.LEAVING:
+            return
+        elif not self._door.bodies.take(self._body, len(data)):
+            self._door.lost("rpc_bodies")
+            self.refuse(503, "too many bytes of requests at once: wait, or ask another node")
+        elif self._state is State.BODY:
+            self._more_body(data)
+        elif self._state in (State.FRESH, State.IDLE, State.HEAD):
+            self._more_head(data)
+        else:
+            self._keep(data)
+
+    def eof_received(self) -> None:
+        """Let the transport close: a client that sends no more does not wait for an answer either."""
+        if self._inner is not None:
+            self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """The client takes an answer slower than it is written."""
+        self._writing_paused = True
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The answer is as good as sent."""
+        self._writing_paused = False
+        if self._inner is not None:
+            self._inner.resume_writing()
+        elif self._state is State.WRITING:
+            self._over()
+
+    # --- the head ----------------------------------------------------------------------------------
+
+    def _more_head(self, data: bytes) -> None:
+        if self._state is not State.HEAD:
+            self._enter(State.HEAD, self._door.header_s)
+        searched = max(0, len(self._head) - len(_END) + 1)
+        self._head += data
+        end = self._head.find(_END, searched, HEAD_BYTES_MAX)
+        if end < 0:
+            if len(self._head) >= HEAD_BYTES_MAX:
+                self.refuse(431, f"more than {HEAD_BYTES_MAX} bytes of header fields")
+            return
+        end += len(_END)
+        self._raw_head, self._rest = bytes(self._head[:end]), bytes(self._head[end:])
+        self._head = bytearray()
+        self._door.turns.spent(HEAD_S)
+        try:
+            self._request = self._behind.read(self._raw_head)
+        except BadHead as fault:
+            self.refuse(fault.status, fault.text)
+            return
+        page = None if self._looking else self._behind.page(self._request)
+        if page is not None:
+            self._send(page)
+            return
+        self._enter(State.ASKING, None)
+        self._keep(b"")
+        self._ask_turn(light=self._request.path != SOCKET)
+
+    def _ask_turn(self, *, light: bool) -> None:
+        self._ask = self._door.turns.ask(self.client, self._on_turn, light=light)
+
+    def _on_turn(self, came: bool) -> None:
+        self._ask = None
+        if not came:
+            self._door.lost("rpc_rate")
+            self.refuse(429, self._door.turns.refusal)
+        elif self._state is State.BODY:
+            self._resume()
+        elif (page := self._behind.page(cast(Head, self._request))) is not None:
+            self._send(page)
+        elif cast(Head, self._request).path == SOCKET:
+            self._hand_over()
+        else:
+            self._begin_body()
+
+    # --- the body ----------------------------------------------------------------------------------
+
+    def _begin_body(self) -> None:
+        request = cast(Head, self._request)
+        rest, self._rest = self._rest, b""
+        self._due, self._began = request.length, self._door.now()
+        self._enter(State.BODY, None)
+        if request.waits and len(rest) < request.length:
+            self._transport.write(CONTINUE)
+        self._more_body(rest, paused=False)
+
+    def _more_body(self, data: bytes, *, paused: bool = True) -> None:
+        """Take a piece of the body; each but the first one waits for a turn before more is read."""
+        piece, self._rest = data[: self._due], data[self._due :]
+        self._due -= len(piece)
+        if piece:
+            self._pieces.append(piece)
+        if not self._due:
+            self._enter(State.WORKING, None)
+            self._work = asyncio.get_running_loop().create_task(self._serve())
+            return
+        arrived = cast(Head, self._request).length - self._due
+        self.deadline = self._door.transfer_end(self._began, arrived)
+        if paused:
+            self._pause()
+            self._ask_turn(light=False)
+        else:
+            self._resume()
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what came early; read no more of it than a head."""
+        self._rest += data
+        if len(self._rest) > HEAD_BYTES_MAX:
+            self._pause()
+
+    # --- answering (`chain.api.rpc.Caller`) ----------------------------------------------------------
+
+    async def _serve(self) -> None:
+        CALLER.set(self.client)
+        try:
+            answer = await Metered(self._behind.answer(self._take_body(), self), self._door.turns.spent)
+        except Exception:
+            self._work = None
+            self._door.faults.log("answering a request")
+            self.refuse(500, "internal error; the node's log has the details")
+            return
+        self._work = None
+        if not self._transport.is_closing():
+            request = cast(Head, self._request)
+            self._transport.write(answer_head(200, JSON, len(answer), last=request.last))
+            self._send(answer)
+
+    def _take_body(self) -> bytes:
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        return body
+
+    async def turn(self, *, light: bool = False) -> None:
+        """Wait for the client's turn; raise Busy."""
+        await self._door.turns.take(self.client, light=light)
+
+    def charge(self, amount: int) -> bool:
+        """Count memory that is made of the body; False when there is no room."""
+        return self._door.bodies.take(self._body, amount)
+
+    def read(self) -> None:
+        """Of the body nothing is held any more."""
+        self._door.bodies.give_back(self._body)
+        self._door.bodies.take(self._body, len(self._rest))
+
+    def hold(self, amount: int) -> bool:
+        """Count bytes of an answer; False when there is no room."""
+        if self._answer.rank != State.WORKING:
+            self._door.answers.renew(self._answer, State.WORKING)
+        return self._door.answers.take(self._answer, amount)
+
+    # --- sending -----------------------------------------------------------------------------------
+
+    def _send(self, answer: bytes) -> None:
+        self._enter(State.WRITING, None)
+        self.sending(len(answer))
+        self._transport.write(answer)
+        if not self._writing_paused:
+            self._over()
+
+    def _over(self) -> None:
+        """The answer is sent: look at the next request."""
+        self._door.answers.give_back(self._answer)
+        if self._request is not None and self._request.last:
+            self._close()
+            return
+        self.read()
+        self._request = None
+        self._enter(State.IDLE, self._door.idle_s)
+        self._resume()
+        if self._rest:
+            rest, self._rest, self._looking = self._rest, b"", True
+            self._more_head(rest)  # a page that came early takes a turn, too: thousands fit one piece
+            self._looking = False
+
+    def sending(self, size: int) -> None:
+        """Something of so many bytes is being sent: it must be taken in time."""
+        self._door.answers.renew(self._answer, State.WRITING)
+        self.deadline = self._door.transfer_end(self._door.now(), size)
+
+    # --- WebSockets --------------------------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        self._door.bodies.give_back(self._body)
+        self._enter(State.WORKING, HAND_OVER_S)
+        self._inner = self._behind.socket()
+        self._inner.connection_made(self._transport)
+        self._resume()
+        raw, rest, self._raw_head, self._rest = self._raw_head, self._rest, b"", b""
+        self._inner.data_received(raw + rest)
+
+    def become_socket(self) -> None:
+        """The connection is a WebSocket: it has a place among those."""
+        self._enter(State.SOCKET, None)
+        self._door.connections.renew(self._place, None)
+
+    def sent(self, size: int) -> None:
+        """A message of so many bytes is sent."""
+        self._door.answers.give_back(self._answer, size)
+        self.deadline = NEVER
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Close the connection when it is late."""
+        if now < self.deadline:
+            return
+        self.deadline = NEVER
+        if self._transport.is_closing() or self._state in (State.FRESH, State.IDLE):
+            self.abort()
+        elif self._state is State.LEAVING:
+            self._close()
+        elif self._state in (State.WRITING, State.SOCKET):
+            self._door.lost("rpc_slow_readers")
+            self.abort()
+        else:
+            self._door.lost("rpc_slow_senders")
+            config = self._door.config
+            self.refuse(
+                408,
+                f"the request did not arrive in time: its header within {config.header_timeout_ms} ms, its "
+                f"body within {config.transfer_timeout_ms} ms and at {config.least_bytes_per_second} bytes "
+                "a second at least",
+            )
+
+    def refuse(self, status: int, text: str, *, linger: bool = True) -> None:
+        """Say why, and close: at once, or after a moment in which what still comes is dropped."""
+        if self._transport.is_closing():
+            return
+        if self._state is State.WRITING or self._inner is not None:
+            self.abort()
+            return
+        bare = self._raw_head.startswith(b"HEAD ")
+        self._transport.write(refusal(status, text, bare=bare))
+        if linger:
+            self._forget()
+            self._resume()
+            self._transport.write_eof()
+            self._enter(State.LEAVING, LINGER_S)
+        else:
+            self._close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._forget()
+        self._transport.abort()
+
+    def _close(self) -> None:
+        """Close when what was written is sent, which a client that reads nothing delays for a moment only."""
+        self._forget()
+        self._enter(State.LEAVING, LINGER_S)
+        self._transport.close()
+
+    def _forget(self) -> None:
+        self._pieces.clear()
+        self._head, self._rest = bytearray(), b""
+        self._door.bodies.give_back(self._body)
+        if self._ask is not None:
+            self._ask.cancel()
+            self._ask = None
+        if self._work is not None:
+            self._work.cancel()
+            self._work = None
+
+    def _leave(self) -> None:
+        """Make room for another connection."""
+        self._door.lost("rpc_connections")
+        if self._state in (State.FRESH, State.IDLE, State.LEAVING):
+            self.abort()
+        else:
+            text = "too many connections: this one was given up for a newer one; try again"
+            self.refuse(503, text, linger=False)
+
+    def _drop_body(self) -> None:
+        """Make room for the body of another."""
+        self._door.lost("rpc_bodies")
+        if self.drop_calls is not None:
+            self.drop_calls()
+        else:
+            self.refuse(503, "too many bytes of requests at once: this one was given up for newer ones")
+
+    def _drop_answer(self) -> None:
+        self._door.lost("rpc_answers")
+        self.abort()
+
+    def _enter(self, state: State, seconds: float | None) -> None:
+        self._state = state
+        answered = int(state is State.WORKING)
+        if self._body.rank != answered:  # what is not even here goes before what is answered
+            self._door.bodies.renew(self._body, answered)
+        self.deadline = NEVER if seconds is None else self._door.now() + seconds
+        self._door.connections.renew(self._place, int(state))
+
+    def _pause(self) -> None:
+        if not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            with suppress(RuntimeError):  # it is closing
+                self._transport.resume_reading()

@@ -1,0 +1,65 @@
+"""HTTP answers as bytes, and the pages that are answered always.
+
+`/health`, `/ready` and `/metrics` are for whoever watches the node. They take no turn and cost tens of
+microseconds, however busy everything else is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+
+from chain.api.head import JSON, PAGES, Head
+
+TEXT = "text/plain; charset=utf-8"
+METRICS_KEPT_S = 0.25
+"""The text of the metrics is made no more often; it takes a millisecond or two."""
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def answer_head(status: int, kind: str, length: int, *, last: bool = False) -> bytes:
+    """Return the head of an answer; the connection ends with the answer if it is the last."""
+    fields = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {length}",
+        *(["Connection: close"] if last else []),
+    ]
+    return "\r\n".join([*fields, "", ""]).encode()
+
+
+def refusal(status: int, text: str, *, bare: bool = False) -> bytes:
+    """Return a refusal, without its text if it shall be bare; the connection ends with it."""
+    body = f"{text}\n".encode()
+    return answer_head(status, TEXT, len(body), last=True) + (b"" if bare else body)
+
+
+class Pages:
+    """`/health`, `/ready` and `/metrics` of a node."""
+
+    def __init__(
+        self, ready: Callable[[], str], metrics: Callable[[], bytes], now: Callable[[], float]
+    ) -> None:
+        """`ready()` returns "" when the node can serve, else why not."""
+        self._ready, self._metrics, self._now = ready, metrics, now
+        self._kept, self._kept_until = b"", float("-inf")
+
+    def answer(self, head: Head) -> bytes | None:
+        """Return the page that is asked for; None when it is none."""
+        if head.path not in PAGES:
+            return None
+        status, kind, body = self._page(head.path)
+        start = answer_head(status, kind, len(body), last=head.last)
+        return start if head.method == "HEAD" else start + body
+
+    def _page(self, path: str) -> tuple[int, str, bytes]:
+        if path == "/health":
+            return 200, JSON, b'{"status": "alive"}'
+        if path == "/ready":
+            reason = self._ready()
+            body = json.dumps({"ready": not reason, "reason": reason}).encode()
+            return (503 if reason else 200), JSON, body
+        if self._now() >= self._kept_until:
+            self._kept, self._kept_until = self._metrics(), self._now() + METRICS_KEPT_S
+        return 200, "text/plain; version=0.0.4; charset=utf-8", self._kept

@@ -1,0 +1,126 @@
+"""The RPC port: JSON-RPC over HTTP POST and WebSocket, and the pages for whoever watches the node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, cast
+
+from aiohttp import web
+
+from chain.api.door import Door
+from chain.api.gate import Behind, Gate
+from chain.api.head import SOCKET, Heads
+from chain.api.metrics import Metrics
+from chain.api.plain import Pages
+from chain.api.rpc import Calls, Method
+from chain.api.shares import CALLER
+from chain.api.sockets import Sockets, Subscriptions
+from chain.api.turns import Metered
+from chain.config import Rpc
+from chain.primitives.errors import PortBusy
+from chain.primitives.settings import split_address
+
+SWEEP_S = 0.25
+"""How often deadlines are looked at."""
+BACKLOG: Final = 64
+"""Connections that the kernel keeps for us; so many more than the bound may be open for a moment."""
+SHUTDOWN_S = 1.0
+
+
+class RpcServer:
+    """Serves a table of methods on one address."""
+
+    def __init__(
+        self,
+        config: Rpc,
+        methods: Mapping[str, Method],
+        subscriptions: Subscriptions,
+        ready: Callable[[], str],
+        metrics: Metrics,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        """`ready()` returns "" when the node can serve, else why not; `now()` is the clock of deadlines."""
+        self._config, self._methods, self._subscriptions = config, methods, subscriptions
+        self._ready, self._metrics, self._now = ready, metrics, now
+        self._server: asyncio.Server | None = None
+        self._sweeping: asyncio.Handle | None = None
+        self.address = config.listen
+
+    async def start(self) -> None:
+        """Bind the port; raise PortBusy naming it when it is taken."""
+        loop = asyncio.get_running_loop()
+        self.door = door = Door(self._config, self._metrics, loop, self._now or loop.time)
+        calls = Calls(self._config, self._methods, door.parsed_max, self._metrics, door.faults)
+        self._sockets = Sockets(self._config, door, calls, self._subscriptions)
+        self._runner = runner = self._websockets()
+        await runner.setup()
+        host, port = split_address(self._config.listen)
+        behind = Behind(
+            Heads(loop, {host.lower(), *self._config.hosts}, self._config.max_request_bytes).read,
+            Pages(self._ready, self._metrics.render, door.now).answer,
+            calls.answer,
+            cast(web.Server, runner.server),
+        )
+        try:
+            self._server = await loop.create_server(lambda: Gate(door, behind), host, port, backlog=BACKLOG)
+        except OSError as error:
+            await runner.cleanup()
+            raise PortBusy(
+                f"rpc.listen = {self._config.listen}: {error.strerror}; stop what uses the port, "
+                "or set another address in the configuration"
+            ) from None
+        self.address = "{}:{}".format(*self._server.sockets[0].getsockname()[:2])
+        for what, shares in door.shares.items():
+            self._metrics.rpc_held.labels(what).set_function(partial(getattr, shares, "total"))
+        self._sweep_for_ever(loop)
+
+    async def stop(self) -> None:
+        """Close every connection and free the port."""
+        if self._server is None:
+            return
+        self._server.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        await self._sockets.close()
+        await self._runner.cleanup()
+        for gate in list(self.door.gates):
+            gate.abort()
+        self.door.turns.close()
+
+    def sweep(self) -> None:
+        """Close what is late."""
+        now = self.door.now()
+        for gate in list(self.door.gates):
+            gate.check(now)
+        self.door.report()
+
+    def _sweep_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.sweep()
+        self._sweeping = loop.call_later(SWEEP_S, self._sweep_for_ever, loop)
+
+    def _websockets(self) -> web.AppRunner:
+        """Return what serves the WebSockets that gates hand over."""
+        app = web.Application()
+        app.add_routes([web.get(SOCKET, self._on_socket)])
+        quiet = logging.getLogger("assent.rpc.http")
+        quiet.setLevel(logging.CRITICAL)  # it would log a traceback for each connection that breaks off
+        return web.AppRunner(
+            app, access_log=None, logger=quiet, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True
+        )
+
+    async def _on_socket(self, request: web.Request) -> web.StreamResponse:
+        transport = request.transport
+        gate = None if transport is None else transport.get_protocol()
+        if not isinstance(gate, Gate):  # the client left before its request was begun
+            raise ConnectionResetError("the connection is closed")
+        CALLER.set(gate.client)
+        try:
+            return await Metered(self._sockets.serve(request, gate), self.door.turns.spent)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            self.door.faults.log("a WebSocket")
+            raise

@@ -1,0 +1,25 @@
+"""What a node may need of the machine at most, from its settings and its members."""
+
+from __future__ import annotations
+
+from chain.api.server import BACKLOG
+from chain.config import NodeConfig
+from chain.ledger.leveldb import OPEN_FILES_MAX as LEVELDB_MAX
+from chain.ledger.segmentfiles import OPEN_FILES_MAX as SEGMENTS_MAX
+from chain.network.manager import HANDSHAKES_MAX
+
+MEMBERS_TO_COME = 8
+"""Nodes that may be voted in while this one runs, before its next start counts them."""
+SEGMENTS_READ = 8
+"""Files of the record log that threads still read while they are no longer kept open."""
+LOWER = "rpc.max_connections"
+
+
+def descriptor_parts(config: NodeConfig, members: int) -> dict[str, int]:
+    """Return what needs how many file descriptors; each of `members` may be dialled while it dials."""
+    return {
+        "clients (rpc.max_connections)": config.rpc.max_connections + BACKLOG,
+        "peers": 2 * (members + MEMBERS_TO_COME) + HANDSHAKES_MAX,
+        "LevelDB": LEVELDB_MAX,
+        "the record log": SEGMENTS_MAX + SEGMENTS_READ,
+    }
