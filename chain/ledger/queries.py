@@ -149,7 +149,8 @@ class Queries:
             if certificate is not None:
                 found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
                 self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
-                parts = [header, encode_list(above), certificate, encode(payload), encode_list(found)]
+                skip = self._store.get(rows.at(rows.SKIP, height)) or encode(None)
+                parts = [header, encode_list(above), certificate, encode(payload), encode_list(found), skip]
                 return encode_parts(Block, parts)
             following = self._header_row(height + len(above) + 1) if len(above) < ABOVE_MAX else None
             if following is None:

@@ -218,6 +218,9 @@ def test_who_follows_takes_the_decision_with_the_block(stuck: Stuck) -> None:
     assert other.ledger.head == chain.ledger.head
     assert other.ledger.read.skip(HEIGHT) == stuck.decide()
     assert other.block(HEIGHT) == chain.block(HEIGHT)
+    assert [chain.ledger.read.block_bytes(at) for at in (HEIGHT, HEIGHT + 1)] == [
+        encode(chain.block(at)) for at in (HEIGHT, HEIGHT + 1)
+    ]
 
 
 class Counting(ToyRuntime):
