@@ -23,6 +23,8 @@ LOOP_SHARE = 0.5
 """The part of the loop's time that RPC may take while others want it or not."""
 DEBT_MAX_S = 0.004
 """Time that may be spent above the share before a pause: timers are no finer than a millisecond."""
+TICK_S = 0.000_001
+"""Less is no pause: it is what rounding leaves."""
 HEAVY_EVERY = 4
 """One turn in so many is for heavy work, however much light work waits."""
 WAIT_MAX_S = 5.0
@@ -134,7 +136,8 @@ class Turns:
     def spent(self, seconds: float) -> None:
         """Count time that RPC kept the loop."""
         now = self._loop.time()
-        self._debt = max(0.0, self._debt - (now - self._reckoned)) + seconds / LOOP_SHARE
+        others = max(0.0, now - self._reckoned - seconds)
+        self._debt = max(0.0, self._debt - others) + seconds * (1 / LOOP_SHARE - 1)
         self._reckoned = now
 
     def close(self) -> None:
@@ -145,7 +148,7 @@ class Turns:
     def _grant(self) -> None:
         self._next = None
         pause = self._pause(self._loop.time())
-        if pause > 0:
+        if pause > TICK_S:
             self._next = self._loop.call_later(pause, self._grant)
             return
         while self._light or self._heavy:
@@ -160,7 +163,7 @@ class Turns:
             self._tokens -= 1
             run(True)
             break
-        if self._light or self._heavy:
+        if self._next is None and (self._light or self._heavy):  # what had its turn may have asked again
             self._next = self._loop.call_soon(self._grant)
 
     def _pop(self) -> Ask:

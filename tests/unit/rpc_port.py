@@ -12,7 +12,9 @@ from typing import Any
 from chain.api.metrics import Metrics
 from chain.api.rpc import Method
 from chain.api.server import RpcServer
+from chain.api.streams import Streams
 from chain.config import Rpc
+from chain.ledger.testing import ToyChain
 from chain.primitives.errors import DecodeError
 from chain.primitives.settings import Section
 
@@ -176,6 +178,18 @@ async def serving(**settings: Any) -> AsyncIterator[Port]:
         await server.stop()
         for connection in port.connections:
             connection.abort()
+
+
+@asynccontextmanager
+async def serving_streams(chain: ToyChain) -> AsyncIterator[tuple[str, Streams]]:
+    """Serve the streams of a toy chain; the address, and what is to hear of new heights."""
+    feed = Streams(chain.ledger)
+    server = RpcServer(Rpc(listen="127.0.0.1:0"), {}, feed, lambda: "", Metrics())
+    await server.start()
+    try:
+        yield f"http://{server.address}", feed
+    finally:
+        await server.stop()
 
 
 def a_call(*params: Any, method: str = "echo", **named: Any) -> bytes:

@@ -51,8 +51,8 @@ async def test_the_oldest_unfinished_body_makes_room_for_a_newer_one() -> None:
         stalled = [await port.open() for _ in range(5)]
         for number, connection in enumerate(stalled):
             connection.send(head(65_536) + b" " * 65_000)
-            most = 65_000 * min(number + 1, 4)
-            await port.until(lambda most=most: port.held("body_bytes") > most)  # type: ignore[misc]
+            least = min(number + 1, 4) * 65_000
+            await port.until(lambda least=least: port.held("body_bytes") > least)  # type: ignore[misc]
         refused = await stalled[0].answer()
         assert (refused.status, "newer ones" in refused.text) == (503, True)
         assert await port.ask("x" * 60_000) == "x" * 60_000
@@ -161,7 +161,7 @@ async def test_who_never_sent_a_byte_goes_before_who_works_and_before_who_is_idl
         assert (await known.answer()).status == 200
         busy.send(post(a_call(method="hang")))
         await port.until(lambda: port.hanging == 1)
-        _crowd = await opened(port, 200)
+        await opened(port, 200)
         await port.until(lambda: port.dropped("rpc_connections") >= 150)
         known.send(post(a_call("known")))
         assert (await known.answer()).status == 200
@@ -280,7 +280,7 @@ async def test_a_batch_that_waits_gives_up_its_calls_for_the_bodies_of_others() 
         waiting = await opened(port, 3, post(batch(a_call(method="hang"), a_call("x" * 60_000))))
         await port.until(lambda: port.hanging == 3)
         assert port.held("body_bytes") > 180_000
-        _newer = await opened(port, 3, head(65_536) + b" " * 65_000)
+        await opened(port, 3, head(65_536) + b" " * 65_000)
         await port.until(lambda: port.dropped("rpc_bodies") >= 1)
         assert await port.ask("y" * 60_000) == "y" * 60_000
         port.release.set()

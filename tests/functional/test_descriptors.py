@@ -1,0 +1,102 @@
+"""A node under the usual limit of open files: attacked with idle connections it goes on committing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chain.api.client import Account, Client
+from chain.cli.consortium import node_url
+from chain.cli.init import create_consortium
+from chain.cli.layout import Consortium
+from chain.ledger.genesis import load_genesis
+from chain.primitives.keyfile import load_key
+from chain.primitives.settings import split_address
+
+pytestmark = pytest.mark.functional
+USUAL_LIMIT = 1_024
+IDLE = 1_010
+ANSWERS_S = 60
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Consortium:
+    """A chain of one validator."""
+    return create_consortium(tmp_path / "c", ["bank"], [], 0, "files")
+
+
+@contextlib.contextmanager
+def running(consortium: Consortium, limits: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the node under limits of its own (`ulimit` of a shell)."""
+    org = consortium.orgs[0]
+    command = f'{limits}; exec "{sys.executable}" -m chain.cli.main node run --config "{org.node_config}"'
+    with org.log("node").open("ab") as log:
+        process = subprocess.Popen(["bash", "-c", command], stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(ANSWERS_S)
+
+
+async def until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(urllib.request.urlopen, url + "/health", timeout=5)
+            return
+    raise AssertionError("the node ended")
+
+
+async def commit(consortium: Consortium, count: int) -> None:
+    org, genesis = consortium.orgs[0], load_genesis(consortium.genesis)
+    async with Client(node_url(org), genesis, timeout_s=ANSWERS_S) as client:
+        account = Account(client, load_key(org.key("admin")), genesis.chain_id)
+        for _ in range(count):
+            await account.send("orgs", "add_key", {"key": os.urandom(32), "roles": ["steward"]})
+
+
+async def test_a_node_under_the_usual_limit_commits_among_a_thousand_idle_connections(
+    alone: Consortium,
+) -> None:
+    url = node_url(alone.orgs[0])
+    address = split_address(url.removeprefix("http://"))
+    with running(alone, f"ulimit -n {USUAL_LIMIT}") as process:
+        await until_healthy(process, url)
+        idle = [socket.create_connection(address, timeout=ANSWERS_S) for _ in range(IDLE)]
+        try:
+            await commit(alone, 3)
+            await until_healthy(process, url)
+            assert len(os.listdir(f"/proc/{process.pid}/fd")) < USUAL_LIMIT // 2
+            assert process.poll() is None
+        finally:
+            for connection in idle:
+                connection.close()
+    assert f"the limit is {USUAL_LIMIT}\n" in alone.orgs[0].log("node").read_text()
+
+
+async def test_a_soft_limit_that_is_too_low_is_raised_and_said(alone: Consortium) -> None:
+    with running(alone, "ulimit -Sn 200") as process:
+        await until_healthy(process, node_url(alone.orgs[0]))
+        with open(f"/proc/{process.pid}/limits") as limits:
+            soft = next(int(line.split()[3]) for line in limits if line.startswith("Max open files"))
+        await commit(alone, 1)
+    assert f"the limit is {soft}, raised from 200\n" in alone.orgs[0].log("node").read_text()
+    assert 900 < soft <= USUAL_LIMIT
+
+
+def test_a_node_that_cannot_have_the_files_it_needs_does_not_start_and_says_why(alone: Consortium) -> None:
+    with running(alone, "ulimit -n 400") as process:
+        assert process.wait(ANSWERS_S) != 0
+    said = alone.orgs[0].log("node").read_text()
+    assert "too_few_descriptors" in said
+    for part in ("the hard limit of this process is 400", "LimitNOFILE=", "or lower rpc.max_connections"):
+        assert part in said

@@ -1,0 +1,108 @@
+"""The client says what a node says, waits when it is busy, and sends nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from chain.api import client as client_module
+from chain.api.client import Client, NodeBusy, NodeUnreachable, RpcError
+from chain.ledger.block import transaction_id
+from chain.ledger.testing import ToyChain
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "BUSY_PAUSES_S", (0.0, 0.0, 0.0))
+
+
+class Scripted:
+    """A node that gives one answer after another: (status, text), or a result."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    async def answer(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, tuple):
+            return web.Response(status=answer[0], text=answer[1])
+        return web.json_response({"jsonrpc": "2.0", "id": 1, "result": answer})
+
+
+@asynccontextmanager
+async def node(script: Scripted) -> AsyncIterator[Client]:
+    app = web.Application()
+    app.add_routes([web.post("/", script.answer), web.get("/ws", script.answer)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        async with Client(f"http://{host}:{port}") as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+async def test_a_busy_node_is_asked_again_and_then_quoted(status: int) -> None:
+    script = Scripted((status, "too many bytes of requests at once: wait, or ask another node\n"))
+    async with node(script) as client:
+        with pytest.raises(NodeBusy, match=f"HTTP {status}: too many bytes of requests at once") as caught:
+            await client.head()
+    assert isinstance(caught.value, NodeUnreachable)
+    assert "char 0" not in str(caught.value)
+    assert script.asked == 4
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 411, 413, 415, 421, 431, 500, 502])
+async def test_what_a_node_refuses_is_quoted_and_not_asked_again(status: int) -> None:
+    script = Scripted((status, "a body of 9 bytes, at most 8 (rpc.max_request_bytes)\n"))
+    async with node(script) as client:
+        with pytest.raises(RpcError, match=f"HTTP {status}: a body of 9 bytes, at most 8") as caught:
+            await client.head()
+    assert caught.value.reason == f"http_{status}"
+    assert script.asked == 1
+
+
+async def test_a_busy_moment_is_not_noticed() -> None:
+    async with node(Scripted((503, "busy"), (429, "busy"), 7)) as client:
+        assert await client.head() == 7
+
+
+async def test_a_node_that_refuses_the_stream_is_quoted_instead_of_asked_for_ever() -> None:
+    async with node(Scripted((421, "Host is not a name of this node"))) as client:
+        events = client.follow(from_height=1)
+        with pytest.raises(RpcError, match="HTTP 421"):
+            await anext(events)
+
+
+async def test_a_long_page_of_a_proxy_is_cut() -> None:
+    async with node(Scripted((502, "<html>" * 10_000))) as client:
+        with pytest.raises(RpcError) as caught:
+            await client.head()
+    assert len(str(caught.value)) < 1_200
+
+
+@pytest.mark.parametrize("code", ["duplicate", "already_committed"])
+async def test_a_transaction_that_a_busy_node_took_is_not_called_refused(code: str) -> None:
+    tx = ToyChain().call("put", {"key": 1, "value": 1}).tx
+    known = [{"error": {"code": code, "message": "it waits already"}}]
+    async with node(Scripted((503, "busy"), known)) as client:
+        assert await client.submit(tx) == [transaction_id(tx.body)]
+    async with node(Scripted(known)) as client:
+        with pytest.raises(RpcError, match="it waits already"):
+            await client.submit(tx)
+
+
+async def test_what_is_no_json_from_a_node_is_named() -> None:
+    async with node(Scripted((200, "rubbish"))) as client:
+        with pytest.raises(NodeUnreachable, match="Expecting value"):
+            await client.head()
