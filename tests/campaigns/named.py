@@ -207,7 +207,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ("checkpoints", "_diverged"): (
         ("ck-diverges-silently", "if ours == certificate.header_hash", "if True"),
     ),
-    ("authenticity", "Verifier._prepared"): (
+    ("authenticity", "Verifier.prepared"): (
         (
             "auth-prepared-q-1",
             "len(signers) != self._rules.quorum(item.height)",
@@ -240,7 +240,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("authenticity", "Verifier._view_change"): (
         ("auth-vc-certificate-unchecked", "self.certificate(message.certificate)", "pass"),
-        ("auth-vc-prepared-unchecked", "self._prepared(item)", "pass"),
+        ("auth-vc-prepared-unchecked", "self.prepared(item)", "pass"),
         ("auth-vc-unsigned", "self._signed(message, base + 1)", "pass"),
         ("auth-vc-prepared-in-its-view", "item.view >= message.view", "item.view > message.view"),
         ("auth-vc-any-epoch", "self._check_epoch(message, [base + 1, *heights])", "pass"),

@@ -91,6 +91,8 @@ def misquoted(document: str, entries: dict[str, Entry]) -> list[str]:
             continue
         said, name = line[: marker.start()], marker[1]
         entry = entries.get(name)
+        if not numbers(said):
+            continue
         if entry is None:
             wrong.append(f"campaign {name}: no entry; quoted in {line.strip()[:80]!r}")
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_every_quoted_figure_is_on_record() -> None:
         ("n = 10: slowest recovery 41.5 s, seeds 0..4999 <!-- campaign:seeds -->", []),
         ("4,000 seeds <!-- campaign:seeds -->", ["campaign seeds: 4000 is none of its figures"]),
         ("4,000 seeds", []),
+        ("<!-- campaign:ports -->", []),
         (
             "1 flood <!-- campaign:ports -->",
             ["campaign ports: no entry; quoted in '1 flood <!-- campaign:ports -->'"],
@@ -77,8 +79,16 @@ def test_what_is_no_result_is_refused(tmp_path: Path, change: dict[str, object])
 RESULT = {"seeds": "1", "size": "small", "figures": {"states": 7}, "failures": []}
 
 
-def program(text: str) -> lane.Program:
-    return lane.Program("model", "a model", ("-c", text))
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], lane.Program]:
+    """Make a program of a text."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def make(text: str) -> lane.Program:
+        (tmp_path / "campaign_of_a_test.py").write_text(text)
+        return lane.Program("model", "a model", "campaign_of_a_test")
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -90,7 +100,11 @@ def program(text: str) -> lane.Program:
     ],
 )
 def test_a_program_passes_if_it_exits_with_0_and_names_no_failure(
-    result: dict[str, object], status: int, outcome: str, failures: tuple[str, ...]
+    program: Callable[[str], lane.Program],
+    result: dict[str, object],
+    status: int,
+    outcome: str,
+    failures: tuple[str, ...],
 ) -> None:
     said: list[str] = []
     text = f"import sys; print('on the way'); print({json.dumps(result)!r}); sys.exit({status})"
@@ -100,7 +114,9 @@ def test_a_program_passes_if_it_exits_with_0_and_names_no_failure(
 
 
 @pytest.mark.parametrize("text", ["print('done')", "pass", "print('[]')", "print('{}')"])
-def test_a_program_that_tells_no_result_is_no_success(text: str) -> None:
+def test_a_program_that_tells_no_result_is_no_success(
+    program: Callable[[str], lane.Program], text: str
+) -> None:
     with pytest.raises(lane.NoResult, match="its last line is no result"):
         lane.run(program(text), (), print)
 

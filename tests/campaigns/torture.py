@@ -1,4 +1,4 @@
-"""The campaign `torture`: ten minutes of `scripts/torture`, told as a campaign's result."""
+"""The campaign `torture`: ten minutes of `scripts/torture` with a liar and floods, told as a result."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-MINUTES = "10"
+FULL = ("--minutes", "10", "--liar", "--floods")
 
 
 def main(options: list[str]) -> int:
     """Run the torture with these options besides; print its output, then the result."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "tests.torture", "--minutes", MINUTES, "-o", str(kept), *options]
+        command = [sys.executable, "-m", "tests.torture", *FULL, "-o", str(kept), *options]
         status = subprocess.run(command, check=False).returncode
         report = (
             json.loads(kept.read_text()) if kept.exists() else {"seed": "unknown", "broken": ["no report"]}

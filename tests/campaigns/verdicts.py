@@ -11,32 +11,12 @@ from tests.campaigns.stages import SCENARIOS, UNIT
 
 FOLDER = ROOT / ".campaigns"
 _PROTOCOL = ("consensus/*.py", "chain/primitives/*.py")
+_KIT = "tests/simulation/[!t]*.py", "tests/simulation/twins.py"
+_NODE = tuple(f"{part}/*.py" for part in ("chain/ledger", "chain/network", "chain/node", "contracts/**"))
 _NEEDS = {
-    "unit": (*_PROTOCOL, *UNIT),
-    "scenario": (*_PROTOCOL, *SCENARIOS, "tests/simulation/replica*.py"),
-    "simulator": (
-        *_PROTOCOL,
-        *(
-            f"{part}/*.py"
-            for part in ("chain/ledger", "chain/network", "chain/node", "contracts", "contracts/system")
-        ),
-        *(
-            f"tests/simulation/{name}.py"
-            for name in (
-                "byzantine",
-                "chain_under_test",
-                "checks",
-                "clockwork",
-                "cluster",
-                "disk",
-                "governance",
-                "machine",
-                "network",
-                "shortcuts",
-                "storm",
-            )
-        ),
-    ),
+    "unit": (*_PROTOCOL, *UNIT, "tests/unit/onereplica.py"),
+    "scenario": (*_PROTOCOL, *SCENARIOS, *_KIT),
+    "simulator": (*_PROTOCOL, *_KIT, *_NODE),
 }
 """Files whose content decides about a stage's verdicts."""
 STAGES = tuple(_NEEDS)

@@ -48,6 +48,12 @@ def test_who_leads_is_remembered_where_it_is_final_and_asked_for_elsewhere() -> 
     charged[1] = (B,)
     assert of.leaders(7) == KEYS[:4]
     assert of.leaders(8) == (A, C, D)
+    asked = list[int]()
+    once = Rules(bytes(32), lambda h: asked.append(h) or Epoch(0, KEYS[:4]), lambda: 7, 8, 16)
+    asked.clear()
+    for _ in range(3):
+        assert once.quorum(7) == once.quorum(8) == 3
+    assert asked == [7, 8, 8, 8]
     many = rules({})
     for height in range(1_000):
         many.leaders(height)

@@ -258,6 +258,7 @@ def test_another_payload_above_the_view_of_a_decision_halts_the_replica(view: in
     assert ("more than f replicas are faulty" in one.state.halted) == halts
     if halts:
         assert one.hear(proposal(2, C), commit(1, 3)) == [], "and wants nothing any more"
+        assert 2 not in one.state.slots, "nor takes anything"
 
 
 # --- the window, and what comes too early ---------------------------------------------------------

@@ -50,10 +50,10 @@ def test_a_status_says_where_its_sender_stands() -> None:
 
 
 def test_a_status_names_executed_heights_without_a_certificate_a_few_and_the_lowest_first() -> None:
-    one = One(window=1, certified=1)
-    one.state.headers |= {height: header(height) for height in (7, 3, 5, 9)}
+    one = One(window=2, certified=1)
+    one.state.headers |= {height: header(height) for height in (7, 3, 5, 9, 11)}
     said = only(Status, one.hear(Nudge()))
-    assert said.uncertified == (3, 5)
+    assert said.uncertified == (3, 5, 7, 9)
 
 
 def test_a_status_shows_the_highest_certificate_known_executed_or_not() -> None:
@@ -333,6 +333,15 @@ def test_a_quorum_of_answers_ends_the_listening_and_mutes_for_the_epoch() -> Non
     one.hear(status(3, answers=NONCE))
     assert (one.state.heard, one.state.muted) == (None, 0)
     assert [key for key in one.last.put if key == b"b"] == [b"b"]
+
+
+def test_the_quorum_that_is_heard_is_that_of_the_set_whose_turn_it_is() -> None:
+    """The last height of four validators is certified: of the five that follow, four must be heard."""
+    one = listener(certified=6, epochs=(Epoch(0, PUBLIC[:4]), Epoch(7, PUBLIC[:5])))
+    one.hear(*(status(index, epoch=7, delivered=6, answers=NONCE) for index in (0, 2)))
+    assert one.state.heard == {PUBLIC[0], PUBLIC[2]}
+    one.hear(status(4, epoch=7, delivered=6, answers=NONCE))
+    assert (one.state.heard, one.state.muted) == (None, 7)
 
 
 @pytest.mark.parametrize(

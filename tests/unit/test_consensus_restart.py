@@ -248,6 +248,10 @@ def test_the_payloads_of_votes_outlive_those_that_other_views_proposed() -> None
     assert payload_digest(A) in slot.payloads
     assert len(slot.payloads) == PAYLOADS_MAX
     assert len(slot.stored) == 1 + len(many), "all of them are promised, and will be deleted"
+    one.decide(1, A)
+    one.hear(checkpoint(1, 0), checkpoint(1, 2))
+    gone = [payload_key(1, digest) for digest in sorted(map(payload_digest, [A, *many]))]
+    assert one.last.delete == [accepted_key(1), committing_key(1), *gone], "in one order everywhere"
 
 
 def test_the_rows_of_heights_certified_meanwhile_are_deleted() -> None:

@@ -26,7 +26,7 @@ from onereplica import (
 
 from chain.primitives.certificate import Certificate, Epoch
 from chain.primitives.codec import U64_MAX, encode
-from chain.primitives.errors import AssentError, ProofInvalid, SignatureInvalid
+from chain.primitives.errors import AssentError, ConfigError, ProofInvalid, SignatureInvalid
 from consensus import driver as module
 from consensus.driver import Driver
 from consensus.events import Candidate, Effects, Head, Turn
@@ -158,6 +158,28 @@ class Node:
 
 def count(kind: type, messages: list[Any]) -> int:
     return sum(isinstance(message, kind) for message in messages)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+RANGES = {
+    "timeout_ms": (20, 20_000),
+    "timeout_max_ms": (2_000, 3_600_000),
+    "status_ms": (1, 3_600_000),
+    "heartbeat_ms": (1, 3_600_000),
+    "batch_interval_ms": (0, 2_000),
+    "in_flight_max": (1, 32),
+}
+"""Bounds of each setting, the others being as by default."""
+
+
+@pytest.mark.parametrize(("name", "bounds"), RANGES.items())
+def test_a_setting_is_taken_within_its_bounds_and_refused_beyond(name: str, bounds: tuple[int, int]) -> None:
+    for value in bounds:
+        assert getattr(Timing(**{name: value}), name) == value
+    for value in (bounds[0] - 1, bounds[1] + 1):
+        with pytest.raises(ConfigError):
+            Timing(**{name: value})
 
 
 # --- suspicion ------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from consensus.messages import (
     ViewChange,
     payload_digest,
 )
-from consensus.selection import select_quorum
+from consensus.selection import base_height, choose_reproposals, select_quorum
 from consensus.votes import NEW_VIEW, VIEW_CHANGE, Accepted, recall
 
 
@@ -243,6 +243,11 @@ def test_the_highest_certificate_is_shown_whoever_has_it() -> None:
     changes = [view_change(1, index, 1) for index in range(4)] + [view_change(1, 4, 2)]
     shown = select_quorum(changes, 4)
     assert [change.sender for change in shown] == [PUBLIC[index] for index in (0, 1, 2, 4)]
+
+
+def test_without_any_certificate_a_view_begins_at_genesis() -> None:
+    assert base_height(()) == base_height([view_change(1, 0)]) == 0
+    assert choose_reproposals(()) == ()
 
 
 def test_a_certificate_that_leads_elsewhere_does_not_keep_a_quorum_without_it_from_leading() -> None:
