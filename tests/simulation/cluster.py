@@ -33,7 +33,7 @@ from tests.simulation.overheard import Overheard
 from tests.simulation.schemes import Schemer
 from tests.simulation.strategies import STRATEGIES
 
-WAYS = ("tactics", "schemes", "schemes", "strategy", "strategy")
+WAYS = ("tactics", "schemes", "schemes", "schemes", "strategy", "strategy")
 """What the liars of a cluster do: alter what twins say, assemble messages, or keep up a strategy."""
 
 
@@ -154,6 +154,8 @@ class Cluster(Clockwork):
             raise Violation(
                 f"{machine} finds honest node {source} at fault for a {kind.name} frame: {error}"
             ) from error
+        if (liar := self._liars.get(source)) is not None and liar.schemer is not None:
+            liar.schemer.caught(machine.index)
         self.network.disconnect(machine.index, source, int(FIRST_S * 1000))
 
     def disconnects(self, machine: Machine, peer: int, reason: str) -> None:

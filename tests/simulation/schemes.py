@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 PACES_MS = (60, 150, 400)
 """Mean time between two schemes of one liar."""
-FORGING = (0.0, 0.1, 0.5)
+FORGING = (0.0, 0.3, 0.8)
 """How much of what a liar builds has a defect: who forges is disconnected for a while."""
 FLOOD = 5
 """Proposals of one slot that are sent at once: more than a replica keeps."""
@@ -51,8 +51,14 @@ class Schemer:
     def __init__(self, liar: Liar) -> None:
         self._liar, self._known, self._chance = liar, liar.known, liar.chance
         self._pen = Forger(liar.chance, liar.key, liar.cluster.genesis.chain_id)
+        self._used: dict[int, str] = {}
+        """Node -> the defect of what was sent to it last."""
         self._pace, self._forging = self._chance.choice(PACES_MS), self._chance.choice(FORGING)
         self._schemes: list[Scheme] = self._chance.sample(SCHEMES, self._chance.randint(2, len(SCHEMES)))
+
+    def caught(self, by: int) -> None:
+        """Let go of the defect for which a node disconnects us."""
+        self._pen.noticed(self._used.pop(by, ""))
 
     def begin(self) -> None:
         """Scheme from now on."""
@@ -78,50 +84,63 @@ class Schemer:
     def certify(self, target: int, state: State) -> None:
         """Show a certificate of some height."""
         if (certificate := self._some_certificate(state)) is not None:
-            self._liar.send(target, self._perhaps(self._pen.certificate, certificate))
+            self._send(target, self._perhaps(self._pen.certificate, certificate))
 
     def ask(self, target: int, state: State) -> None:
         """Ask for a view, and show what suits of what was certified and prepared."""
         view = max(1, state.view + self._chance.choice([0, 1, 1, 1, 2]))
+        last = state.view_changes.get(self._liar.key.public)
+        if last is not None and last.epoch == state.epoch.first and self._chance.random() < 0.5:
+            view = max(view, last.view + 1)  # else it is not even looked at
         change = self._view_change(state, view)
-        self._liar.send(target, self._perhaps(self._pen.view_change, change))
+        self._send(target, self._perhaps(self._pen.view_change, change))
 
     def lead(self, target: int, state: State) -> None:
         """Begin a view with those view changes that suit, old ones among them, whoever may lead it."""
-        epoch = state.epoch.first
-        places = [
-            place
-            for place in self._known.view_changes
-            if place[0] == epoch and (place[1] > state.view or (place[1] == state.view and not state.active))
-        ]
-        if not places:
-            return
-        place = self._chance.choice(places)
-        changes = [self._chance.choice(kept) for kept in self._known.view_changes[place].values()]
-        changes = [change for change in changes if change.sender != self._liar.key.public]
-        if state.rules.is_validator(self._liar.key.public, state.certified + 1):
-            changes.append(self._view_change(state, place[1]))
-        self._chance.shuffle(changes)
-        chosen = sorted(changes[: state.rules.quorum(state.certified + 1)], key=lambda item: item.sender)
         forging = self._chance.random() < self._forging
-        base = base_height(chosen)
-        leads = state.rules.primary(place[1], base + 1) == self._liar.key.public
-        whole = len(chosen) == state.rules.quorum(base + 1)
-        if not chosen or not (forging or (leads and whole)):
+        epoch, news = state.epoch.first, state.view + state.active
+        views = [view for first, view in self._known.view_changes if first == epoch and view >= news]
+        if not views and not forging:
             return
-        message = NewView(
-            epoch, place[1], tuple(chosen), choose_reproposals(chosen), self._liar.key.public, UNSIGNED
-        )
-        if forging and leads and whole:
-            others = [
-                change
-                for (_, view), by_sender in self._known.view_changes.items()
-                if view != place[1]
-                for change in by_sender.get(self._chance.choice(sorted(by_sender)), [])
-            ]
-            self._liar.send(target, self._pen.new_view(message, others))
-        else:
-            self._liar.send(target, self._liar.signed(message))
+        view = self._chance.choice(views) if views else max(1, news)
+        chosen = self._changes_for(state, view, invent=forging)
+        if not chosen:
+            return
+        base, me = base_height(chosen), self._liar.key.public
+        leads = state.rules.primary(view, base + 1) == me
+        missing = state.rules.quorum(base + 1) - len(chosen)
+        message = NewView(epoch, view, tuple(chosen), choose_reproposals(chosen), me, UNSIGNED)
+        if not forging and not (leads and missing == 0):
+            return
+        made = self._pen.begun(message, missing, self._others(view), leads=leads) if forging else message
+        if made is not None:
+            self._send(target, self._liar.signed(made))
+
+    def _changes_for(self, state: State, view: int, *, invent: bool) -> list[ViewChange]:
+        """Return a quorum of view changes to a view, ours among them, as far as there are enough."""
+        heard = self._known.view_changes.get((state.epoch.first, view), {})
+        me, voting = self._liar.key.public, state.epoch.validators
+        found = {sender: self._chance.choice(kept) for sender, kept in heard.items() if sender in voting}
+        if me in voting:
+            found[me] = self._view_change(state, view)
+        if invent and found:
+            below = next(iter(found.values()))
+            for change in self._pen.invented(state.epoch.first, view, voting, below):
+                found.setdefault(change.sender, change)
+        changes = list(found.values())
+        self._chance.shuffle(changes)
+        quorum = state.rules.quorum(state.certified + 1)
+        return sorted(changes[:quorum], key=lambda change: change.sender)
+
+    def _others(self, view: int) -> list[ViewChange]:
+        """Return view changes to other views."""
+        return [
+            change
+            for (_, other), by_sender in self._known.view_changes.items()
+            if other != view
+            for kept in by_sender.values()
+            for change in kept
+        ]
 
     def propose(self, target: int, state: State) -> None:
         """Flood slots that we were, are or will be the primary of with payloads of all kinds."""
@@ -191,13 +210,19 @@ class Schemer:
 
     # --- parts ------------------------------------------------------------------------------------------
 
+    def _send(self, target: int, message: Any) -> None:
+        """Send something that may have a defect."""
+        if self._pen.used:
+            self._used[target], self._pen.used = self._pen.used, ""
+        self._liar.send(target, message)
+
     def _perhaps(self, forge: Callable[[Any], Any], item: Any) -> Any:
         return forge(item) if self._chance.random() < self._forging else item
 
     def _some_certificate(self, state: State) -> Certificate | None:
         """Return a genuine certificate: the highest there is or one of the last few."""
         validators, quorum = state.epoch.validators, state.rules.quorum(state.certified + 1)
-        if self._chance.random() < 0.6:
+        if self._chance.random() < 0.5:
             return self._known.highest_certificate(validators, quorum)
         recent = sorted(self._known.certificates)[-MANY:]
         return self._known.certificates[self._chance.choice(recent)] if recent else None

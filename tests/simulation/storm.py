@@ -82,7 +82,7 @@ def draw(seed: int, nodes: int | None = None) -> Cluster:
         snapshot_gap=(0, 0, 6)[pick // 2 % 3],
     )
     f = fault_bound(n)
-    liars = (0, f, 0, f, 0, f - 1)[pick % 6] if f > 1 else (0, f)[pick % 2]
+    liars = (0, f, max(1, f - 1) if f else 0, f, 0)[pick // 2 % 5]
     return Cluster(seed, shape, byzantine=liars, tactics=3)
 
 
