@@ -56,8 +56,8 @@ class Node:
     """A driver between a vote store, a transport and an application that are all this object."""
 
     def __init__(
-        self, me: int = 1, *, n: int = 4, head: Head | None = None, settled: int = U64_MAX, window: int = 8,
-        rotation: int = 100, timing: Timing = TIMING, first: bool = True,
+        self, me: int = 1, *, n: int = 4, later: Epoch | None = None, head: Head | None = None,
+        settled: int = U64_MAX, rotation: int = 100, first: bool = True,
     ) -> None:  # fmt: skip
         """Start at 1,000 ms; everything that the driver asks for is answered at once."""
         self.rows: dict[bytes, bytes] = {}
@@ -67,11 +67,15 @@ class Node:
         self.verdict: bool | None = True
         self.made: bytes | None = A
         self.old: dict[int, Certificate] = {}
-        public = PUBLIC[:n]
+        epochs = (Epoch(0, PUBLIC[:n]), *([later] if later else []))
+
+        def epoch(height: int) -> Epoch:
+            return next(item for item in reversed(epochs) if item.first <= height)
+
         self.now = 1_000
         self.driver = Driver(
-            rules=Rules(CHAIN, lambda _height: Epoch(0, public), lambda: settled, window, rotation),
-            signer=KEYS[me], timing=timing, store=self, transport=self, application=self,
+            rules=Rules(CHAIN, epoch, lambda: settled, 8, rotation),
+            signer=KEYS[me], timing=TIMING, store=self, transport=self, application=self,
             head=head or Head(), first_start=first, nonce=NONCE,
         )  # fmt: skip
         self.driver.start(self.now)
@@ -345,6 +349,13 @@ def test_time_in_which_nothing_is_owed_counts_against_nobody() -> None:
     slept.driver.on_tick(slept.now)
     slept.until(slept.now + 900, hearing=(0, 1, 3))
     assert slept.state.view == 0
+
+
+def test_how_many_must_be_measured_follows_the_set_whose_turn_it_is() -> None:
+    """Height 6 is the last of four validators; of the seven that follow two may be faulty."""
+    later = Epoch(7, PUBLIC[:7])
+    for certified, faults in ((5, 1), (6, 2)):
+        assert Node(head=Head(certificate(certified)), later=later).driver._faults() == faults
 
 
 def test_who_hears_no_quorum_charges_no_primary_for_it() -> None:
