@@ -22,6 +22,8 @@ from chain.api.turns import Ask, Metered
 
 WRITE_BUFFER_BYTES = 16_384
 """What may wait in a transport while the next request is read."""
+PIECE_BYTES = 262_144
+"""So much of a body is read for one turn."""
 LINGER_S = 2.0
 """After a refusal what still comes is read and dropped, so that the refusal arrives."""
 HAND_OVER_S = 10.0
@@ -71,8 +73,8 @@ class Gate(asyncio.Protocol):
         self._raw_head = b""
         self._pieces: list[bytes] = []
         """Of the present body."""
-        self._due = 0
-        """Bytes of it that are still to come."""
+        self._due = self._unpaid = 0
+        """Bytes of it that are still to come, and that came since the last turn."""
         self._began = 0.0
         self._rest = b""
         """What arrived and is not looked at yet."""
@@ -194,16 +196,17 @@ class Gate(asyncio.Protocol):
     def _begin_body(self) -> None:
         request = cast(Head, self._request)
         rest, self._rest = self._rest, b""
-        self._due, self._began = request.length, self._door.now()
+        self._due, self._unpaid, self._began = request.length, 0, self._door.now()
         self._enter(State.BODY, None)
         if request.waits and len(rest) < request.length:
             self._transport.write(CONTINUE)
-        self._more_body(rest, paused=False)
+        self._more_body(rest)
 
-    def _more_body(self, data: bytes, *, paused: bool = True) -> None:
-        """Take a piece of the body; each but the first one waits for a turn before more is read."""
+    def _more_body(self, data: bytes) -> None:
+        """Take a piece of the body; after so many bytes no more is read before the next turn."""
         piece, self._rest = data[: self._due], data[self._due :]
         self._due -= len(piece)
+        self._unpaid += len(piece)
         if piece:
             self._pieces.append(piece)
         if not self._due:
@@ -212,11 +215,12 @@ class Gate(asyncio.Protocol):
             return
         arrived = cast(Head, self._request).length - self._due
         self.deadline = self._door.transfer_end(self._began, arrived)
-        if paused:
+        if self._unpaid < PIECE_BYTES:
+            self._resume()
+        elif self._ask is None:
+            self._unpaid = 0
             self._pause()
             self._ask_turn(light=False)
-        else:
-            self._resume()
 
     def _keep(self, data: bytes) -> None:
         """Keep what came early; read no more of it than a head."""
@@ -249,6 +253,10 @@ class Gate(asyncio.Protocol):
     async def turn(self, *, light: bool = False) -> None:
         """Wait for the client's turn; raise Busy."""
         await self._door.turns.take(self.client, light=light)
+
+    def count(self) -> None:
+        """Count a call that shares the turn of another."""
+        self._door.turns.count()
 
     def charge(self, amount: int) -> bool:
         """Count memory that is made of the body; False when there is no room."""

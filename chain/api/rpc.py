@@ -26,7 +26,7 @@ from chain.api.framing import (
     read_request,
 )
 from chain.api.metrics import Metrics
-from chain.api.turns import Busy, Metered
+from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import Rpc
 from chain.primitives.errors import AssentError, LimitError
 from chain.primitives.settings import Section
@@ -68,6 +68,9 @@ class Caller(Protocol):
     async def turn(self) -> None:
         """Wait until it is the caller's turn for heavy work; raise Busy."""
 
+    def count(self) -> None:
+        """Count a call that shares the turn of another."""
+
     def charge(self, amount: int) -> bool:
         """Count memory of a parsed request; False when there is no room."""
 
@@ -100,8 +103,8 @@ class _Work:
     """Loop time by which every call must be answered."""
     room: int
     """Bytes that its answers may still have."""
-    paid: bool = True
-    """The first call came with the turn of its request."""
+    used: float = 0.0
+    """Seconds that calls took of the turn at hand; the first came with that of the request."""
 
     def drop(self) -> None:
         """Forget the calls that are not begun: their memory is needed for others."""
@@ -182,10 +185,8 @@ class Calls:
         item.given = None
         try:
             async with asyncio.timeout_at(work.end):
-                if not work.paid or self._costs.get(call.name, 0.0) > HEAVY_S:
-                    await work.caller.turn()
-                work.paid = False
-                result = await self._metered_call(call, extra)
+                await self._turn(call.name, work)
+                result = await self._metered_call(call, work, extra)
             part = encode_result(call.ident, result)
         except TimeoutError:
             timeout = self._config.request_timeout_ms
@@ -214,11 +215,21 @@ class Calls:
     def _known(self, name: Any) -> str:
         return name if isinstance(name, str) and name in self._methods else "other"
 
-    async def _metered_call(self, call: Call, extra: Extra) -> Any:
+    async def _turn(self, name: str, work: _Work) -> None:
+        """Wait for a turn, unless the one at hand is not used up and the call is light."""
+        if work.used < SLICE_S and self._costs.get(name, 0.0) <= HEAVY_S:
+            if work.used:
+                work.caller.count()
+            return
+        await work.caller.turn()
+        work.used = 0.0
+
+    async def _metered_call(self, call: Call, work: _Work, extra: Extra) -> Any:
         steps: list[float] = []
         try:
             return await Metered(self._call(call, extra), steps.append)
         finally:
+            work.used += sum(steps)
             if call.name in self._methods:
                 known = self._costs.get(call.name, 0.0)
                 self._costs[call.name] = known + (sum(steps) - known) * COST_WEIGHT

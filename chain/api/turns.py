@@ -21,8 +21,12 @@ T = TypeVar("T")
 
 LOOP_SHARE = 0.5
 """The part of the loop's time that RPC may take while others want it or not."""
-DEBT_MAX_S = 0.004
-"""Time that may be spent above the share before a pause: timers are no finer than a millisecond."""
+DEBT_MAX_S, PAUSE_S = 0.010, 0.002
+"""So much may be spent above the share before a pause, and so long is one: timers are in milliseconds."""
+SLICE_S = 0.001
+"""For so long one turn lasts: calls that take less share one."""
+LIGHT_AT_ONCE = 4
+"""Turns of light work between two looks at everything else that the loop has to do."""
 TICK_S = 0.000_001
 """Less is no pause: it is what rounding leaves."""
 HEAVY_EVERY = 4
@@ -140,6 +144,10 @@ class Turns:
         self._debt = max(0.0, self._debt - others) + seconds * (1 / LOOP_SHARE - 1)
         self._reckoned = now
 
+    def count(self) -> None:
+        """Count a request that shares the turn of another."""
+        self._tokens -= 1
+
     def close(self) -> None:
         """Grant no more."""
         if self._next is not None:
@@ -151,8 +159,9 @@ class Turns:
         if pause > TICK_S:
             self._next = self._loop.call_later(pause, self._grant)
             return
-        while self._light or self._heavy:
-            ask = self._pop()
+        granted = 0
+        while granted < LIGHT_AT_ONCE and (self._light or self._heavy):
+            light, ask = self._pop()
             if ask.run is None:
                 continue
             run, ask.run = ask.run, None
@@ -161,24 +170,25 @@ class Turns:
                 run(False)
                 continue
             self._tokens -= 1
+            granted += 1 if light else LIGHT_AT_ONCE
             run(True)
-            break
         if self._next is None and (self._light or self._heavy):  # what had its turn may have asked again
             self._next = self._loop.call_soon(self._grant)
 
-    def _pop(self) -> Ask:
+    def _pop(self) -> tuple[bool, Ask]:
+        """Return whether the next turn is for light work, and who asked for it."""
         if self._light and (not self._heavy or self._light_in_a_row < HEAVY_EVERY - 1):
             self._light_in_a_row += 1
-            return self._light.pop()
+            return True, self._light.pop()
         self._light_in_a_row = 0
-        return self._heavy.pop()
+        return False, self._heavy.pop()
 
     def _pause(self, now: float) -> float:
         """Return how long to wait until the next turn, in seconds."""
         self._tokens = min(self._rate, self._tokens + (now - self._refilled) * self._rate)
         self._refilled = now
         debt = self._debt - (now - self._reckoned)
-        rest = debt if debt > DEBT_MAX_S else 0.0
+        rest = debt - DEBT_MAX_S + PAUSE_S if debt > DEBT_MAX_S else 0.0
         return max(rest, (1 - self._tokens) / self._rate)
 
 

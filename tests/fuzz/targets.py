@@ -435,6 +435,8 @@ class _Anybody:
 
     async def turn(self) -> None: ...
 
+    def count(self) -> None: ...
+
     def charge(self, _amount: int) -> bool:
         return True
 
