@@ -11,14 +11,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
-LOOPBACK = "loopback"
-"""The one client that everything on this machine is: whoever sends from 127.0.0.1 also has 127.0.0.2."""
 NETWORK_BITS_V6 = 64
 """Who has one IPv6 address has all of its network."""
 
 CLIENTS_KEPT = 1_024
 
-CALLER: ContextVar[str] = ContextVar("caller", default=LOOPBACK)
+CALLER: ContextVar[str] = ContextVar("caller", default="")
 """The client whose request is being answered."""
 
 
@@ -31,9 +29,7 @@ def client_of(host: str) -> str:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    if address.is_loopback:
-        return LOOPBACK
-    if address.version == 4:
+    if address.version == 4 or address.is_loopback:
         return str(address)
     return str(ipaddress.ip_network((address, NETWORK_BITS_V6), strict=False))
 

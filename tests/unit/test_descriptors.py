@@ -69,5 +69,6 @@ def test_a_node_counts_its_clients_its_peers_and_its_files() -> None:
     assert needed(descriptor_parts(NodeConfig(), 104)) - needed(small) == 200
 
 
-def test_the_default_settings_of_a_small_consortium_fit_the_usual_limit() -> None:
-    assert needed(descriptor_parts(NodeConfig(), 16)) <= 1_024
+def test_the_default_settings_of_a_small_consortium_fit_what_every_linux_allows() -> None:
+    """The usual soft limit is 1,024, which is raised; the usual hard limit is 4,096 or more."""
+    assert needed(descriptor_parts(NodeConfig(), 16)) <= 2_048
