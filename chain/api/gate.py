@@ -8,12 +8,11 @@ is looked at before. A WebSocket is handed to aiohttp with its head.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, cast
+from typing import cast
 
+from chain.api.behind import Behind, State
 from chain.api.door import Door
 from chain.api.head import HEAD_BYTES_MAX, JSON, SOCKET, BadHead, Head
 from chain.api.plain import CONTINUE, answer_head, refusal
@@ -32,34 +31,6 @@ HEAD_S = 0.000_1
 """What reading a head and writing an answer takes of the loop, beside answering."""
 NEVER = float("inf")
 _END = b"\r\n\r\n"
-
-
-class State(IntEnum):
-    """What a connection does; when room is needed, the lower go first."""
-
-    FRESH = 0
-    LEAVING = 1
-    HEAD = 2
-    IDLE = 3
-    BODY = 4
-    ASKING = 5
-    WRITING = 6
-    WORKING = 7
-    SOCKET = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """What a gate is in front of."""
-
-    read: Callable[[bytes], Head]
-    """Reads a complete head; raises BadHead."""
-    page: Callable[[Head], bytes | None]
-    """The answer to what needs no turn; None for everything else."""
-    answer: Callable[[bytes, Gate], Coroutine[Any, Any, bytes]]
-    """Answers a body."""
-    socket: Callable[[], asyncio.Protocol]
-    """Makes the protocol of a WebSocket; it is fed the head."""
 
 
 class Gate(asyncio.Protocol):

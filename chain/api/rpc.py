@@ -33,8 +33,9 @@ from chain.primitives.settings import Section
 
 HEAVY_S = 0.001
 """A method whose calls take the loop for longer waits for a turn of heavy work."""
-COST_WEIGHT = 0.2
-"""Of the newest call in what a method's calls are known to take."""
+COST_UP, COST_DOWN = 0.05, 0.5
+"""Weight of the newest call in what a method's calls are known to take: what a busy machine adds to some of
+them shall not count."""
 FAULTS_MAX = 8
 """Faults of parameters that one error names."""
 
@@ -231,8 +232,9 @@ class Calls:
         finally:
             work.used += sum(steps)
             if call.name in self._methods:
-                known = self._costs.get(call.name, 0.0)
-                self._costs[call.name] = known + (sum(steps) - known) * COST_WEIGHT
+                known, took = self._costs.get(call.name, 0.0), sum(steps)
+                weight = COST_UP if took > known else COST_DOWN
+                self._costs[call.name] = known + (took - known) * weight
 
     async def _call(self, call: Call, extra: Extra) -> Any:
         if call.name in extra:

@@ -10,8 +10,9 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from chain.api.behind import Behind
 from chain.api.door import Door
-from chain.api.gate import Behind, Gate
+from chain.api.gate import Gate
 from chain.api.head import SOCKET, Heads
 from chain.api.metrics import Metrics
 from chain.api.plain import Pages
@@ -25,7 +26,7 @@ from chain.primitives.settings import split_address
 
 SWEEP_S = 0.25
 """How often deadlines are looked at."""
-BACKLOG: Final = 64
+BACKLOG: Final = 256
 """Connections that the kernel keeps for us; so many more than the bound may be open for a moment."""
 SHUTDOWN_S = 1.0
 

@@ -1,0 +1,42 @@
+"""What a connection of the RPC port may be doing, and what stands behind its gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from chain.api.head import Head
+
+if TYPE_CHECKING:
+    from chain.api.gate import Gate
+
+
+class State(IntEnum):
+    """What a connection does; when room is needed, the lower go first."""
+
+    FRESH = 0
+    LEAVING = 1
+    HEAD = 2
+    IDLE = 3
+    BODY = 4
+    ASKING = 5
+    WRITING = 6
+    WORKING = 7
+    SOCKET = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What a gate is in front of."""
+
+    read: Callable[[bytes], Head]
+    """Reads a complete head; raises BadHead."""
+    page: Callable[[Head], bytes | None]
+    """The answer to what needs no turn; None for everything else."""
+    answer: Callable[[bytes, Gate], Coroutine[Any, Any, bytes]]
+    """Answers a body."""
+    socket: Callable[[], asyncio.Protocol]
+    """Makes the protocol of a WebSocket; it is fed the head."""
