@@ -137,9 +137,7 @@ class Queries:
             certificate = self._store.get(rows.at(rows.CERTIFICATE, height + len(above)))
             if certificate is not None:
                 found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
-                self.holding.require_blocks(
-                    height
-                )  # after reading: it may be pruned meanwhile
+                self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
                 skip = encode(self.skip(height) if decode(Header, header).skip else None)
                 parts = [header, encode_list(above), certificate, encode(payload), encode_list(found), skip]
                 return encode_parts(Block, parts)
