@@ -11,7 +11,8 @@ import select
 import socket
 import ssl
 import time
-from typing import Any
+
+from chain.primitives.tls import issuer_key
 
 CHUNK_BYTES = 256 * 1024
 """About this much plaintext is encrypted ahead of the socket, and this much ciphertext read at once."""
@@ -55,11 +56,7 @@ class TlsStream:
 
         It answers for a connection whose certificate is no good; "" when OpenSSL gives no name.
         """
-        try:
-            described: dict[str, Any] = self._tls.getpeercert() or {}
-        except (OSError, ValueError):
-            return ""
-        return next((text for part in described.get("issuer", ()) for _, text in part), "")
+        return issuer_key(self._tls).hex()
 
     def handshake(self) -> bool:
         """Go on with the handshake; tell whether it is complete and our part is on its way."""

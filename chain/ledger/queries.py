@@ -122,34 +122,23 @@ class Queries:
         return None if row is None else decode(SkipDecision, row)
 
     def block(self, height: int) -> Block | None:
-        """Return everything another node needs to replay a height; None unless it is certified here.
+        """Return everything another node needs to replay a height; None unless it is certified here."""
+        raw = self.block_bytes(height)
+        return None if raw is None else decode(Block, raw)
+
+    def block_bytes(self, height: int) -> bytes | None:
+        """Return an encoded block, joined from its rows: no transaction is decoded; raise NotHeld.
 
         A height whose own certificate never came is certified by one above, to which headers lead.
         """
-        header, payload = self.header(height) if height else None, self.payload(height)
-        above: list[Header] = []
-        while header is not None and payload is not None:
-            certificate = self.certificate(height + len(above))
-            if certificate is not None:
-                skip = self.skip(height) if header.skip else None
-                transactions = tuple(self.transactions(height))
-                return Block(header, tuple(above), certificate, payload, transactions, skip)
-            following = self.header(height + len(above) + 1) if len(above) < ABOVE_MAX else None
-            if following is None:
-                break
-            above.append(following)
-        return None
-
-    def block_bytes(self, height: int) -> bytes | None:
-        """Return the encoding of `block`, joined from the rows: no transaction is decoded; raise NotHeld."""
-        above: list[bytes] = []
         header, payload = self._header_row(height) if height else None, self.payload(height)
+        above: list[bytes] = []
         while header is not None and payload is not None:
             certificate = self._store.get(rows.at(rows.CERTIFICATE, height + len(above)))
             if certificate is not None:
                 found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
                 self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
-                skip = self._store.get(rows.at(rows.SKIP, height)) or encode(None)
+                skip = encode(self.skip(height) if decode(Header, header).skip else None)
                 parts = [header, encode_list(above), certificate, encode(payload), encode_list(found), skip]
                 return encode_parts(Block, parts)
             following = self._header_row(height + len(above) + 1) if len(above) < ABOVE_MAX else None
@@ -195,7 +184,7 @@ class Queries:
     def transactions(self, height: int) -> list[Transaction]:
         """Return the transactions of a height in batch order; raise NotHeld."""
         found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
-        self.holding.require_blocks(height)  # after reading, as everywhere: it may be pruned meanwhile
+        self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
         return [decode(Transaction, row) for row in found]
 
     def receipt(self, tx_id: bytes) -> Receipt | None:

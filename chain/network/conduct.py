@@ -37,6 +37,11 @@ class Conduct:
         self._accounts = {key: account for key, account in self._accounts.items() if key in members}
         self._bans.forget_others(members)
 
+    @property
+    def pace(self) -> float:
+        """The part of a processor that this thread gets when it wants one."""
+        return self._pace.value
+
     def tick(self) -> None:
         """See how busy the machine is; about twice a second."""
         when = self._moment()

@@ -2,7 +2,8 @@
 
 A connection is *silent* until its first bytes are here, which costs a slot and no more; then it is *ready*
 and waits for its handshake, which costs processor time, so that only so many begin in a second, of every
-address one in turn. Where slots are all taken, the oldest of the address that has most of them goes.
+address one in turn. Where slots are all taken, the oldest of the address that has most of them goes: of the
+silent ones first, then of those that wait, and last of those whose handshake had its time.
 """
 
 from __future__ import annotations
@@ -16,22 +17,20 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-SILENT_MAX = 256
-"""Connections that have said nothing yet."""
+GUESTS_MAX = 64
+"""Connections that are no links yet, in whatever state: a whole consortium that starts at once."""
 SILENT_MAX_S = 5.0
 """A peer speaks as soon as it is connected; the rest is for its machine to be slow."""
-READY_MAX = 256
-HANDSHAKES_MAX = 64
-"""Under way at a time."""
 HANDSHAKE_LEAST_S = 1.0
 """What a handshake may take before another takes its slot."""
 HANDSHAKES_PER_S = 64.0
-"""One costs about 1 ms, whoever begins it: strangers have no more of a second than this."""
+"""One costs about 1 ms, whoever begins it: strangers have no more of a second than this, and less where the
+machine is busy with other things."""
 HANDSHAKES_BURST = 256.0
-"""A whole consortium that starts at once."""
-ACCEPTS_MAX = 32
+"""The same."""
+ACCEPTS_MAX = 8
 """Connections accepted in one turn of the loop; when there are more, accepting rests for `PAUSE_S`."""
-PAUSE_S = 0.016
+PAUSE_S = 0.004
 """2,000 connections a second, at 60 µs each; the kernel keeps some more."""
 REST_S = 0.5
 """Accepting rests for so long when the process is out of file descriptors."""
@@ -59,14 +58,19 @@ class Doorway:
         listener: socket.socket,
         welcome: Callable[[socket.socket, str], Coroutine[Any, Any, None]],
         refuse: Refuse,
+        pace: Callable[[], float],
     ) -> None:
-        """Nothing is accepted before `open`; `welcome` closes its socket when the handshake fails."""
-        self._listener, self._welcome, self._refuse = listener, welcome, refuse
+        """Nothing is accepted before `open`; `welcome` closes its socket when the handshake fails.
+
+        `pace()` is the part of a processor that there is (`chain.network.pace`).
+        """
+        self._listener, self._welcome, self._refuse, self._pace = listener, welcome, refuse, pace
         self._loop = asyncio.get_running_loop()
         self._silent: dict[_Guest, None] = {}
         self._ready: dict[str, list[_Guest]] = {}
         """By host, hosts in the order of their turns; no list is empty."""
         self._shaking: dict[_Guest, None] = {}
+        """Their handshakes are under way."""
         self._tokens, self._tokens_at = HANDSHAKES_BURST, self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
@@ -123,10 +127,9 @@ class Doorway:
             sock.setblocking(False)
             host, port = address[:2]
             guest = _Guest(sock, host, f"{host}:{port}", self._loop.time())
-            if len(self._silent) >= SILENT_MAX:
-                gone = _longest_of_most(self._silent)
-                self._leave_silent(gone)
-                self._turn_away(gone, "silent", "gave way to a newer connection before it said anything")
+            if self.waiting >= GUESTS_MAX and not self._make_room(guest.since):
+                self._turn_away(guest, "handshakes", f"{GUESTS_MAX} handshakes are under way")
+                continue
             self._silent[guest] = None
             self._loop.add_reader(sock, self._on_word, guest)
         self._rest(PAUSE_S)
@@ -149,21 +152,18 @@ class Doorway:
         if not spoke:
             self._turn_away(guest, "silent", "left without a word")
             return
-        if sum(map(len, self._ready.values())) >= READY_MAX:
-            gone = _longest_of_most([each for queue in self._ready.values() for each in queue])
-            self._leave_ready(gone)
-            self._turn_away(gone, "handshakes", f"gave way: {READY_MAX} connections wait for handshakes")
         self._ready.setdefault(guest.host, []).append(guest)
         self._begin()
 
     # --- handshakes ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Begin as many handshakes as there are slots and time for."""
+        """Begin as many handshakes as there is time for."""
         now = self._loop.time()
-        self._tokens = min(HANDSHAKES_BURST, self._tokens + HANDSHAKES_PER_S * (now - self._tokens_at))
+        per_s = HANDSHAKES_PER_S * self._pace()
+        self._tokens = min(HANDSHAKES_BURST, self._tokens + per_s * (now - self._tokens_at))
         self._tokens_at = now
-        while self._ready and self._tokens >= 1 and self._make_room(now):
+        while self._ready and self._tokens >= 1:
             self._tokens -= 1
             guest = next(iter(self._ready.values()))[0]
             self._leave_ready(guest)
@@ -171,31 +171,39 @@ class Doorway:
             self._shaking[guest] = None
             guest.task = self._loop.create_task(self._shake(guest))
         if self._ready and self._timer is None and self._open:
-            self._timer = self._loop.call_later(1 / HANDSHAKES_PER_S, self._on_timer)
+            self._timer = self._loop.call_later(1 / per_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         self._begin()
 
-    def _make_room(self, now: float) -> bool:
-        if len(self._shaking) < HANDSHAKES_MAX:
-            return True
-        oldest = _longest_of_most(self._shaking)
-        if now - oldest.since < HANDSHAKE_LEAST_S or oldest.task is None:
-            return False
-        oldest.task.cancel()
-        self._shaking.pop(oldest)
-        self._turn_away(oldest, "handshakes", "gave way: its handshake took too long")
-        return True
-
     async def _shake(self, guest: _Guest) -> None:
         try:
             await self._welcome(guest.sock, guest.address)
         finally:
-            if self._shaking.pop(guest, guest) is None and self._open:
-                self._begin()
+            self._shaking.pop(guest, None)
 
     # --- leaving ------------------------------------------------------------------------------
+
+    def _make_room(self, now: float) -> bool:
+        """Turn one away for a newer one; False when there are only handshakes that just began."""
+        if self._silent:
+            gone = _longest_of_most(self._silent)
+            self._leave_silent(gone)
+            self._turn_away(gone, "silent", "gave way to a newer connection before it said anything")
+            return True
+        if self._ready:
+            gone = _longest_of_most([each for queue in self._ready.values() for each in queue])
+            self._leave_ready(gone)
+            self._turn_away(gone, "handshakes", "gave way to a newer connection before its handshake")
+            return True
+        gone = _longest_of_most(self._shaking)
+        if now - gone.since < HANDSHAKE_LEAST_S or gone.task is None:
+            return False
+        gone.task.cancel()
+        del self._shaking[gone]
+        self._turn_away(gone, "handshakes", "gave way: its handshake took too long")
+        return True
 
     def _leave_silent(self, guest: _Guest) -> None:
         del self._silent[guest]

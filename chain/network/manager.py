@@ -83,7 +83,9 @@ class PeerManager:
         self._listener.setblocking(False)
         self._registry.listen = f"{host}:{self._listener.getsockname()[1]}"
         self._ticked_at = _now()
-        self._doorway = Doorway(self._listener, self._welcome, self._registry.refuse)
+        self._doorway = Doorway(
+            self._listener, self._welcome, self._registry.refuse, lambda: self._registry.pace
+        )
         self._doorway.open()
         self._spawn(self._tick_for_ever())
         self._dial_members()

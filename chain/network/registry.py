@@ -23,8 +23,8 @@ from chain.primitives.errors import AssentError
 
 log = logging.getLogger("assent.network")
 
-GREETINGS_MAX = 4
-"""Connections of a member that are not admitted yet, or not closed yet."""
+GREETINGS_MAX = 3
+"""Connections of a member that are not admitted yet, or not closed yet: both may dial at once."""
 
 
 class WrongChain(NetworkError):
@@ -127,6 +127,11 @@ class Registry:
             )  # fmt: skip
         if peer in self.links:
             self.links[peer].close(reason, code)
+
+    @property
+    def pace(self) -> float:
+        """The part of a processor that this thread gets when it wants one."""
+        return self._conduct.pace
 
     def banned_s(self, peer: bytes) -> float:
         """Return for how many more seconds a peer is refused."""

@@ -6,7 +6,7 @@ from chain.api.server import BACKLOG
 from chain.config import NodeConfig
 from chain.ledger.leveldb import OPEN_FILES_MAX as LEVELDB_MAX
 from chain.ledger.segmentfiles import OPEN_FILES_MAX as SEGMENTS_MAX
-from chain.network.doorway import ACCEPTS_MAX, HANDSHAKES_MAX, READY_MAX, SILENT_MAX
+from chain.network.doorway import ACCEPTS_MAX, GUESTS_MAX
 
 MEMBERS_TO_COME = 8
 """Nodes that may be voted in while this one runs, before its next start counts them."""
@@ -20,7 +20,7 @@ def descriptor_parts(config: NodeConfig, members: int) -> dict[str, int]:
     return {
         "clients (rpc.max_connections)": config.rpc.max_connections + BACKLOG,
         "peers": 2 * (members + MEMBERS_TO_COME),
-        "peers that knock": SILENT_MAX + READY_MAX + HANDSHAKES_MAX + ACCEPTS_MAX,
+        "peers that knock": GUESTS_MAX + ACCEPTS_MAX,
         "LevelDB": LEVELDB_MAX,
         "the record log": SEGMENTS_MAX + SEGMENTS_READ,
     }

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from chain.network.prices import PRICES, Price
 
-_VOTE = Price(0.15, 0.0, share_ms=25.0, burst_ms=300.0, height_ms=0.6, patience=8.0)
+_VOTE = Price(0.15, 0.0, share_ms=25.0, burst_ms=300.0, height_ms=0.6, patience=4.0)
 """Four a height, 167 a second besides, and 2,000 at once. A node that stands still hears votes of heights
 that it does not certify, as fast as others go: the patience is for them."""
 MESSAGE_PRICES: Mapping[str, Price] = MappingProxyType(

@@ -497,11 +497,10 @@ async def test_a_request_beyond_the_share_waits_and_is_handled_when_its_turn_com
 
 
 async def test_silent_connections_keep_no_member_out_and_fill_no_log(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """More of them than there are slots, and a member that comes after them all."""
     caplog.set_level("INFO")
-    monkeypatch.setattr(doorway, "SILENT_MAX", 70)
     a, member = Node(1), PrivateKey(bytes([9]) * 32)
     await a.start({member.public: ""})
     host, port = a.manager.listen.split(":")
@@ -536,7 +535,7 @@ async def test_who_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_handshake_that_does_not_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorway, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(doorway, "GUESTS_MAX", 2)
     monkeypatch.setattr(doorway, "HANDSHAKE_LEAST_S", 0.0)
     a, member = Node(1), PrivateKey(bytes([9]) * 32)
     await a.start({member.public: ""})
