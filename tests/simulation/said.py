@@ -62,6 +62,7 @@ class Said:
             case Prepare() | Commit():
                 if self._voted_now(machine, message):
                     self._stays(machine, message)
+                    self._executable(machine, message)
             case Checkpoint():
                 self._remember(machine, "checkpoint", (message.height,), message.header_hash)
             case ViewChange() if message.sender == machine.key.public:
@@ -115,7 +116,6 @@ class Said:
             if isinstance(vote, Prepare) and vote.payload_digest != GAP_DIGEST:
                 promises = self._promised.setdefault(height, {})
                 promises.setdefault((vote.view, vote.payload_digest), set()).add(machine.index)
-                self._executable(machine, vote)
         return new
 
     def _stays(self, machine: Machine, vote: Prepare | Commit) -> None:
@@ -146,7 +146,7 @@ class Said:
                     f"height {height} in view {view}"
                 )
 
-    def _executable(self, machine: Machine, vote: Prepare) -> None:
+    def _executable(self, machine: Machine, vote: Prepare | Commit) -> None:
         """Who votes for a batch holds its transactions, unless it is decided: those who decided it do."""
         slot = machine.core.driver._state.slots.get(vote.height) if machine.core is not None else None
         if machine.core is None or slot is None or slot.committed is not None:
