@@ -62,7 +62,8 @@ class Said:
             case Prepare() | Commit():
                 if self._voted_now(machine, message):
                     self._stays(machine, message)
-                    self._executable(machine, message)
+                    if isinstance(message, Prepare):
+                        self._executable(machine, message)
             case Checkpoint():
                 self._remember(machine, "checkpoint", (message.height,), message.header_hash)
             case ViewChange() if message.sender == machine.key.public:
@@ -146,7 +147,7 @@ class Said:
                     f"height {height} in view {view}"
                 )
 
-    def _executable(self, machine: Machine, vote: Prepare | Commit) -> None:
+    def _executable(self, machine: Machine, vote: Prepare) -> None:
         """Who votes for a batch holds its transactions, unless it is decided: those who decided it do."""
         slot = machine.core.driver._state.slots.get(vote.height) if machine.core is not None else None
         if machine.core is None or slot is None or slot.committed is not None:
