@@ -21,7 +21,7 @@ STRANGER = key("stranger")
 OF_PREPARED = tuple(f"prepared-{what}" for what in ("fewer", "twice", "stranger", "never"))
 OF_CERTIFICATES = tuple(f"certificate-{what}" for what in ("fewer", "twice", "stranger", "never"))
 OF_SLOTS = ("prepared-view", "prepared-height", "prepared-content")
-OF_BLOCKS = ("certificate-height", "certificate-content")
+OF_BLOCKS = ("certificate-height", "certificate-content", "certificate-invented")
 OF_CHANGES = ("epoch", "sender", "not-lower", "height-twice")
 OF_NEW_VIEWS = (
     "new-view-fewer",
@@ -67,9 +67,17 @@ class Forger:
                 return replace(item, height=max(1, item.height + self.chance.choice([-1, 1, 2, 1_000])))
             case "certificate-content":
                 return replace(item, header_hash=self.chance.randbytes(32))
+            case "certificate-invented":
+                return self._invented(item.height + self.chance.choice([1, 20, 1_000]))
             case defect:
                 vote = Checkpoint(item.height, item.header_hash, STRANGER.public, UNSIGNED)
                 return replace(item, signatures=self._pairs(item.signatures, vote, defect))
+
+    def _invented(self, height: int) -> Certificate:
+        """Return a certificate that strangers signed, of a height that nobody reached perhaps."""
+        header_hash = self.chance.randbytes(32)
+        vote = sign(Checkpoint(height, header_hash, STRANGER.public, UNSIGNED), STRANGER, self.chain_id)
+        return Certificate(height, header_hash, ((STRANGER.public, vote.signature),))
 
     def prepared(self, item: Prepared) -> Prepared:
         """Return a prepared certificate with a defect of ours, if one fits."""

@@ -128,10 +128,17 @@ class Genuine:
         self._signed(machine, core, "prepare", slot, item.payload_digest, signers)
 
     def _certificate(self, machine: Machine, core: NodeCore, certificate: Certificate) -> None:
+        """A height that is certified was executed by honest nodes: some of them know who votes there."""
+        height, cores = (
+            certificate.height,
+            [item.core for item in self._cluster.honest if item.core is not None],
+        )
+        knowing = max(cores, key=lambda item: item.ledger.settled_height)
+        if height > knowing.ledger.settled_height:
+            raise Violation(f"{machine} believes a certificate of height {height}, which nobody reached")
+        judge = core if height <= core.ledger.settled_height else knowing
         signers = [signer for signer, _ in certificate.signatures]
-        height = certificate.height
-        if height <= core.ledger.settled_height:
-            self._signed(machine, core, "checkpoint", (height,), certificate.header_hash, signers)
+        self._signed(machine, judge, "checkpoint", (height,), certificate.header_hash, signers)
 
     def _signed(
         self, machine: Machine, core: NodeCore, kind: str, slot: tuple[int, ...], content: bytes,

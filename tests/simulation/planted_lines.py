@@ -101,7 +101,6 @@ LINES: dict[str, Plant] = {
         V.certificate,
         "set(signers) <= set(validators) and len(signers) >= self._rules.quorum(certificate.height)",
         "True",
-        nodes=None,
     ),
     "new-view-of-fewer": line(
         "a new view may rest on one view change less",

@@ -62,6 +62,8 @@ class Said:
             case Prepare() | Commit():
                 if self._voted_now(machine, message):
                     self._stays(machine, message)
+                    if isinstance(message, Prepare):
+                        self._executable(machine, message)
             case Checkpoint():
                 self._remember(machine, "checkpoint", (message.height,), message.header_hash)
             case ViewChange() if message.sender == machine.key.public:
@@ -115,7 +117,6 @@ class Said:
             if isinstance(vote, Prepare) and vote.payload_digest != GAP_DIGEST:
                 promises = self._promised.setdefault(height, {})
                 promises.setdefault((vote.view, vote.payload_digest), set()).add(machine.index)
-                self._executable(machine, vote)
         return new
 
     def _stays(self, machine: Machine, vote: Prepare | Commit) -> None:
