@@ -212,6 +212,6 @@ def test_the_driver_tells_whether_a_message_could_change_anything() -> None:
     assert said(Prepare(0, 1, bytes(32), other.public, UNSIGNED))
     assert not said(Prepare(0, 1, bytes(32), other.public, UNSIGNED)), "it is known"
     assert not said(Prepare(0, 10_000, bytes(32), other.public, UNSIGNED)), "its height is far off"
-    status = Status(0, 0, True, None, 0, (), (), False, other.public, UNSIGNED)
+    status = Status(0, 0, True, None, 0, (), (), b"", b"", other.public, UNSIGNED)
     assert said(status)
     assert not said(status), "once in a while is enough"
