@@ -32,7 +32,7 @@ BASE_PORT = 25_000
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--only", multiple=True, help="Only these attacks; `all` is all of them at once.")
-@click.option("--seconds", type=click.FloatRange(2, 600), default=12.0, show_default=True, help="Per attack.")
+@click.option("--seconds", type=click.FloatRange(2, 600), default=11.0, show_default=True, help="Per attack.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Replays the attackers' chance.")
 @click.option("--base-port", type=click.IntRange(0, 65_000), default=BASE_PORT, show_default=True)
 @click.option("--list", "as_list", is_flag=True, help="Say what each attack sends, and end.")
