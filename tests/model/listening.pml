@@ -56,7 +56,7 @@
 #else
 #define BACK_SILENT silent
 #endif
-/* Who gave a status that does not stand here any more counts no more. */
+/* It is silent in that epoch, too. */
 #ifdef M_SILENT_BELOW_ITS_EPOCH
 #define SILENCE (a_beyond)
 #else

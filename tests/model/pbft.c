@@ -7,11 +7,15 @@
 
 extern void (*uerror)(char *);
 
+#define AGREEMENT "two payloads decided at one height"
+
+static void broken(char *words) {
 #ifdef AGREEMENT_ALONE
-static void broken(char *words) { if (words[0] == 't' && words[4] == 'p') uerror(words); }
-#else
-static void broken(char *words) { uerror(words); }
+    if (strcmp(words, AGREEMENT))
+        return;
 #endif
+    uerror(words);
+}
 
 static int epoch_of(int i) { return EPOCH(now.r[i].STANDS + 1); }
 
@@ -143,7 +147,7 @@ static void conclude(void) {
                 if (commits(v, h, d) < QUORUM_DECIDED)
                     continue;
                 if (now.decided[h - 1] && now.decided[h - 1] != d)
-                    broken("two payloads decided at one height");
+                    broken(AGREEMENT);
                 if (!now.decided[h - 1])
                     now.decided_in[h - 1] = v;
                 now.decided[h - 1] = d;

@@ -258,6 +258,11 @@ inline wipe(i) {
 #define KEEP(i)
 #define KEEPS(i) :: d_step { MAY_KEEP(i) -> keep(i); SETTLE }
 #endif
+#ifdef BLOCKS_KEPT
+#define LOSES(i)
+#else
+#define LOSES(i) :: d_step { MAY_RESTART(i) && r[i].executed > r[i].ledger -> restart(i, r[i].ledger); SETTLE }
+#endif
 #if WIPES > 0
 #define WIPES_OF(i) :: d_step { MAY_WIPE(i) -> wipe(i); SETTLE }
 #else
@@ -298,7 +303,7 @@ inline wipe(i) {
 #define STEPS_VIEWS(i) STEPS_TO(i, 1) STEPS_TO(i, 2) STEPS_TO(i, 3)
 #endif
 #define STEPS(i) STEPS_HEIGHTS(i) STEPS_VIEWS(i) :: d_step { MAY_RESTART(i) -> restart(i, r[i].executed); SETTLE } \
-    :: d_step { MAY_RESTART(i) && r[i].executed > r[i].ledger -> restart(i, r[i].ledger); SETTLE } \
+    LOSES(i) \
     KEEPS(i) WIPES_OF(i)
 
 active proctype world() {

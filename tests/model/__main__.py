@@ -1,0 +1,115 @@
+"""`scripts/campaign model`: searches of models of the protocol, and the mutants that they must catch."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tests.model.bounds import FULL, QUICK, RUNS, Run
+from tests.model.spin import Outcome, missing, search, version
+
+COLUMNS = "{:<34} {:>10} {:>6} {:>7} {:>6}  {}"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("mode", type=click.Choice([QUICK, FULL]), default=QUICK)
+@click.option("--only", multiple=True, metavar="M1|M1/NAME", help="These runs alone; a prefix will do.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Searches at a time.")
+@click.option("--list", "listing", is_flag=True, help="List the runs and what each mutant undoes.")
+def model(mode: str, only: tuple[str, ...], as_json: bool, jobs: int, listing: bool) -> None:
+    """Search the models of consensus: quick in about a minute, full in hours.
+
+    Exit code 0: every promise holds within the bounds, and every mutant was caught. Exit code 1: not so, or a
+    search was cut short. Exit code 2: Spin or gcc is missing.
+    """
+    runs = chosen(mode, only)
+    if listing:
+        for run in runs:
+            click.echo(f"{run.label}: {run.undoes or 'everything holds'} [{' '.join(run.defines)}]")
+        return
+    if why := missing():
+        click.echo(f"model: {why}", err=True)
+        sys.exit(2)
+    click.echo(COLUMNS.format("run", "states", "depth", "seconds", "MB", "outcome"))
+    outcomes = []
+    for outcome in outcomes_of(runs, mode, jobs):
+        outcomes.append(outcome)
+        click.echo(line(outcome))
+        for step in outcome.trace:
+            click.echo(f"    {step}")
+    failed = [outcome for outcome in outcomes if outcome.failure]
+    click.echo(f"{len(outcomes)} searches, {len(failed)} failed")
+    if as_json:
+        click.echo(json.dumps(document(mode, outcomes), ensure_ascii=False))
+    sys.exit(1 if failed else 0)
+
+
+def chosen(mode: str, only: tuple[str, ...]) -> list[Run]:
+    """Return the runs of a mode whose label starts with one of `only`, or all."""
+    of_mode = [run for run in RUNS if mode in run.modes]
+    found = [run for run in of_mode if not only or run.label.startswith(only)]
+    if not found:
+        models = ", ".join(sorted({run.model for run in of_mode}))
+        raise click.BadParameter(f"{' '.join(only)}: no such run; models: {models}; --list names the runs")
+    return found
+
+
+def outcomes_of(runs: list[Run], mode: str, jobs: int) -> Iterator[Outcome]:
+    """Search each run in a folder of its own, `jobs` at a time, in order."""
+
+    def one(run: Run) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="assent-model-") as folder:
+            return search(run, mode, Path(folder))
+
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(one, runs)
+
+
+def line(outcome: Outcome) -> str:
+    """Return one line of the table; 80 columns unless something failed."""
+    run = outcome.run
+    if outcome.failure:
+        said = f"FAILED: {outcome.failure}"
+    else:
+        said = "caught" if run.breaks else outcome.coverage
+    return COLUMNS.format(
+        run.label[:34], f"{outcome.states:,}", outcome.depth, outcome.seconds, outcome.megabytes, said
+    )
+
+
+def document(mode: str, outcomes: list[Outcome]) -> dict[str, Any]:
+    """Return the whole result, JSON-ready."""
+    return {
+        "campaign": "model",
+        "mode": mode,
+        "spin": version(),
+        "ok": not any(outcome.failure for outcome in outcomes),
+        "runs": [
+            {
+                "model": outcome.run.model,
+                "name": outcome.run.name,
+                "defines": list(outcome.run.defines),
+                "mutant": bool(outcome.run.breaks),
+                "states": outcome.states,
+                "depth": outcome.depth,
+                "seconds": outcome.seconds,
+                "megabytes": outcome.megabytes,
+                "broken": outcome.broken,
+                "coverage": outcome.coverage,
+                "failure": outcome.failure,
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+if __name__ == "__main__":
+    model()
