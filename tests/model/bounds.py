@@ -105,7 +105,7 @@ def _agreement() -> list[Run]:
         mutant(one, "M_RESTART_LOSES_PREPARE", "`a` comes back: restart._restore_votes"),
         mutant(one, "M_RESTART_LOSES_VIEW_CHANGE", "`v` comes back: restart._restore_view"),
         mutant(one, "M_RESTART_LOSES_NEW_VIEW", "`n` comes back: restart._restore_view"),
-        _mutant("M1", "pbft", two, "M_DELETES_FIRST", HIDES, "votes go after the certificate: driver._perform"),
+        _mutant("M1", "pbft", two, "M_DELETES_FIRST", HIDES, "votes go last: driver._perform"),
         Run(
             "M1",
             "deletes-first-and-forks",
@@ -271,7 +271,7 @@ def _progress() -> list[Run]:
         view_change("M_CHANGES_NOT_LEARNT", UNTOLD, "certificates are learnt: view_change.on_view_change"),
         view_change("M_BASE_OVER_ALL", LEADERLESS, "any quorum will do: view_change._quorum_to_lead"),
         view_change("M_FIRST_QUORUM", LEADERLESS, "not the first quorum alone: view_change._quorum_to_lead"),
-        view_change("M_LEADS_FROM_OWN_CERTIFICATE", LEADERLESS, "leading needs no certificate: view_change.try_lead"),
+        view_change("M_LEADS_FROM_OWN_CERTIFICATE", LEADERLESS, "any base will do: view_change.try_lead"),
         view_change("M_STATUSES_HIDE_CERTIFICATE", UNTOLD, "statuses show the highest: repair.build_status"),
         view_change("M_CHANGES_SENT_ONCE", LEADERLESS, "view changes are repeated: repair.nudge"),
         Run("M5", "stalls-for-ever", "progress",
