@@ -19,16 +19,15 @@ COLUMNS = "{:<34} {:>10} {:>6} {:>7} {:>6}  {}"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("mode", type=click.Choice([QUICK, FULL]), default=QUICK)
+@click.argument("mode", type=click.Choice([QUICK, FULL]), default=FULL)
 @click.option("--only", multiple=True, metavar="M1|M1/NAME", help="These runs alone; a prefix will do.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="Searches at a time.")
 @click.option("--list", "listing", is_flag=True, help="List the runs and what each mutant undoes.")
-def model(mode: str, only: tuple[str, ...], as_json: bool, jobs: int, listing: bool) -> None:
+def model(mode: str, only: tuple[str, ...], jobs: int, listing: bool) -> None:
     """Search the models of consensus: quick in about a minute, full in hours.
 
     Exit code 0: every promise holds within the bounds, and every mutant was caught. Exit code 1: not so, or a
-    search was cut short. Exit code 2: Spin or gcc is missing.
+    search was cut short. Exit code 2: Spin or gcc is missing. The last line is the result as JSON.
     """
     runs = chosen(mode, only)
     if listing:
@@ -47,8 +46,7 @@ def model(mode: str, only: tuple[str, ...], as_json: bool, jobs: int, listing: b
             click.echo(f"    {step}")
     failed = [outcome for outcome in outcomes if outcome.failure]
     click.echo(f"{len(outcomes)} searches, {len(failed)} failed")
-    if as_json:
-        click.echo(json.dumps(document(mode, outcomes), ensure_ascii=False))
+    click.echo(json.dumps(result(mode, outcomes), ensure_ascii=False))
     sys.exit(1 if failed else 0)
 
 
@@ -85,29 +83,27 @@ def line(outcome: Outcome) -> str:
     )
 
 
-def document(mode: str, outcomes: list[Outcome]) -> dict[str, Any]:
-    """Return the whole result, JSON-ready."""
-    return {
-        "campaign": "model",
-        "mode": mode,
+def result(mode: str, outcomes: list[Outcome]) -> dict[str, Any]:
+    """Return the result as a campaign tells it (tests/campaigns/README.md)."""
+    proper = [outcome for outcome in outcomes if not outcome.run.breaks]
+    mutants = [outcome for outcome in outcomes if outcome.run.breaks]
+    figures = {
         "spin": version(),
-        "ok": not any(outcome.failure for outcome in outcomes),
-        "runs": [
-            {
-                "model": outcome.run.model,
-                "name": outcome.run.name,
-                "defines": list(outcome.run.defines),
-                "mutant": bool(outcome.run.breaks),
-                "states": outcome.states,
-                "depth": outcome.depth,
-                "seconds": outcome.seconds,
-                "megabytes": outcome.megabytes,
-                "broken": outcome.broken,
-                "coverage": outcome.coverage,
-                "failure": outcome.failure,
-            }
-            for outcome in outcomes
-        ],
+        "searches": len(outcomes),
+        "mutants": len(mutants),
+        "caught": sum(not outcome.failure for outcome in mutants),
+        "states": sum(outcome.states for outcome in proper),
+    }
+    said = {
+        outcome.run.label: f"{outcome.states} states, {outcome.seconds} s, {outcome.megabytes} MB, "
+        f"{outcome.failure or outcome.coverage}"
+        for outcome in proper
+    }
+    return {
+        "seeds": "none: searches, not samples",
+        "size": f"{mode}: {len(proper)} searches of the models, {len(mutants)} of mutants",
+        "figures": figures | said,
+        "failures": [f"{item.run.label}: {item.failure}"[:300] for item in outcomes if item.failure],
     }
 
 

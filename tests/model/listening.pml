@@ -4,7 +4,7 @@
  * One validator A loses its data directory, up to WIPES times, and counts as faulty. LIARS others are Byzantine and
  * CORRECT are not; n = CORRECT + LIARS + 1, and 1 + LIARS <= f. Height 1 ends epoch 0, all above is epoch 1. Statuses
  * stay on the network: whoever likes repeats old ones. After a wipe A hears statuses of a quorum, itself included,
- * that stand in its epoch, and is silent up to the end of that epoch.
+ * that stand in its epoch, and is muted up to the end of that epoch.
  */
 #ifndef CORRECT
 #define CORRECT 3
@@ -50,17 +50,17 @@
 #else
 #define ENOUGH QUORUM
 #endif
-/* In which epoch it is silent becomes durable before it votes. */
-#ifdef M_SILENCE_NOT_KEPT
-#define BACK_SILENT 0
+/* In which epoch it is muted becomes durable before it votes. */
+#ifdef M_MUTED_NOT_KEPT
+#define BACK_MUTED 0
 #else
-#define BACK_SILENT silent
+#define BACK_MUTED muted
 #endif
-/* It is silent in that epoch, too. */
-#ifdef M_SILENT_BELOW_ITS_EPOCH
-#define SILENCE (a_beyond)
+/* It is muted in that epoch, too. */
+#ifdef M_MUTED_BELOW_ITS_EPOCH
+#define MUTED_BELOW (a_beyond)
 #else
-#define SILENCE (a_beyond + 1)
+#define MUTED_BELOW (a_beyond + 1)
 #endif
 
 typedef Other {
@@ -73,7 +73,7 @@ byte starts;         /* how often A started without memory */
 bool a_delivered;    /* A delivered height 1, ever: it signed its CHECKPOINT */
 bool a_beyond;       /* A stands in epoch 1 */
 bool listening;
-byte silent;         /* A gives no votes in epochs below this */
+byte muted;         /* A gives no votes in epochs below this */
 bool voted[2];       /* A voted in an epoch, with its present memory */
 bool lost[2];        /* and with one that it lost */
 hidden byte j, count;
@@ -108,7 +108,7 @@ inline listen(i, said) {
     for (j : 0 .. CORRECT - 1) { count = count + o[j].heard }
     if
     :: count >= ENOUGH -> /* settle_birth */
-        listening = false; silent = SILENCE;
+        listening = false; muted = MUTED_BELOW;
         for (j : 0 .. CORRECT - 1) { o[j].heard = false }
     :: else
     fi
@@ -135,14 +135,14 @@ end:
 #endif
     :: d_step { !a_delivered -> a_delivered = true }
     :: d_step { !a_beyond && c_expr { (certified()) } -> a_beyond = true; a_delivered = true }
-    :: d_step { !listening && a_beyond >= silent && !voted[a_beyond] ->
+    :: d_step { !listening && a_beyond >= muted && !voted[a_beyond] ->
         if :: lost[a_beyond] -> c_code { broken("a vote in an epoch in which votes were lost"); } :: else fi;
         voted[a_beyond] = true }
     :: d_step { starts < WIPES ->
-        starts++; listening = true; silent = 0; a_beyond = false;
+        starts++; listening = true; muted = 0; a_beyond = false;
         for (j : 0 .. 1) { lost[j] = lost[j] || voted[j]; voted[j] = false };
         for (j : 0 .. CORRECT - 1) { o[j].heard = false };
         SORT }
-    :: d_step { starts > 0 && !listening && silent != BACK_SILENT -> silent = BACK_SILENT } /* a restart */
+    :: d_step { starts > 0 && !listening && muted != BACK_MUTED -> muted = BACK_MUTED } /* a restart */
     od
 }

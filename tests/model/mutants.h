@@ -116,7 +116,7 @@
 #define FOLLOWS(i) 1
 #else
 #define STANDS certified
-#define FOLLOWS(i) (VOTES(i) || r[i].silent || r[i].abstain_to)
+#define FOLLOWS(i) (VOTES(i) || r[i].muted || r[i].abstain_to)
 #endif
 
 /* Who has left the set votes no more, and is not counted. */
@@ -156,31 +156,31 @@
 #define ASKED_IN(j, e, v) (e)
 #endif
 
-/* Whose data directory is lost, and with it its votes, is silent until its epoch ends. */
+/* Whose data directory is lost, and with it its votes, is muted until its epoch ends. */
 #if defined(M_VOTES_AFTER_WIPE) || defined(M_ABSTAINS_BY_HEIGHT)
-#define SILENCE(i) 0
+#define MUTED_BELOW(i) 0
 #elif defined(M_BELIEVES_OLD_STATUSES)
-#define SILENCE(i) 1
+#define MUTED_BELOW(i) 1
 #else
-#define SILENCE(i) (1 + IN_EPOCH(i))
+#define MUTED_BELOW(i) (1 + IN_EPOCH(i))
 #endif
 #ifdef M_ABSTAINS_BY_HEIGHT
 #define ABSTAINS 2 * WINDOW
 #else
 #define ABSTAINS 0
 #endif
-#ifdef M_ASKS_WHILE_SILENT
-#define MAY_SPEAK(i) (VOTES(i) || SILENT(i))
+#ifdef M_ASKS_WHILE_MUTED
+#define MAY_SPEAK(i) (VOTES(i) || MUTED(i))
 #else
 #define MAY_SPEAK(i) VOTES(i)
 #endif
 #ifdef M_RESTART_FORGETS_WIPE
-#define BACK_SILENT(i) 0
+#define BACK_MUTED(i) 0
 #else
-#define BACK_SILENT(i) r[i].silent
+#define BACK_MUTED(i) r[i].muted
 #endif
-#ifdef M_SILENT_UNTIL_CERTIFIED
-#define STILL_SILENT(i) 0
+#ifdef M_MUTED_UNTIL_CERTIFIED
+#define STILL_MUTED(i) 0
 #else
-#define STILL_SILENT(i) r[i].silent
+#define STILL_MUTED(i) r[i].muted
 #endif

@@ -178,12 +178,12 @@ static int kept(int i) { return now.r[i].row_k > now.r[i].ledger ? now.r[i].row_
 
 /* Whether correct replica i can neither vote in a slot any more nor count votes of it. */
 static int past(int i, int v, int h) {
-    return !MEMBER_AT(i, h) || now.r[i].silent > EPOCH(h) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
+    return !MEMBER_AT(i, h) || now.r[i].muted > EPOCH(h) || kept(i) >= h || (epoch_of(i) == EPOCH(h) && now.r[i].view > v);
 }
 
 /* Whether it can no longer enter a view of an epoch. */
 static int entered(int i, int e, int v) {
-    return !MEMBER(i, e) || now.r[i].silent > e || kept(i) >= EPOCH_LAST(e) ||
+    return !MEMBER(i, e) || now.r[i].muted > e || kept(i) >= EPOCH_LAST(e) ||
            (epoch_of(i) == e && (now.r[i].view > v || (now.r[i].view == v && now.r[i].in_view)));
 }
 
@@ -191,7 +191,7 @@ static int entered(int i, int e, int v) {
 static int closed(int h) {
     int i, v, over = 1;
     for (i = 0; i < CORRECT; i++) {
-        over = over && (!MEMBER_AT(i, h) || now.r[i].silent > EPOCH(h) || kept(i) >= h);
+        over = over && (!MEMBER_AT(i, h) || now.r[i].muted > EPOCH(h) || kept(i) >= h);
         for (v = 1; v < VIEWS; v++)
             over = over && (!now.r[i].change[ASK(EPOCH(h), v)] || now.r[i].change[ASK(EPOCH(h), v)] > h);
     }
@@ -224,7 +224,7 @@ static void forget_epoch(void) {
     for (i = 0; i < CORRECT; i++) {
         if (now.r[i].certified < SETTLED_SET && BEGINS_ANEW && !OLD_ROWS) {
             struct Replica left = {0};
-            left.silent = now.r[i].silent;
+            left.muted = now.r[i].muted;
             left.abstain_to = now.r[i].abstain_to;
             for (h = SETTLED_SET + 1; h <= HEIGHTS; h++)
                 for (v = 0; v < VIEWS; v++) { /* a wiped replica may have been in the second epoch already */

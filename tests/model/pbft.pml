@@ -24,7 +24,7 @@ typedef Replica {
     byte row_v, row_n;                   /* views of `v` our latest VIEW-CHANGE, `n` the latest NEW-VIEW entered */
     byte row_n_said[HEIGHTS], row_epoch; /* and the epoch that they are of */
     byte row_k;                          /* `k` certified height with which the latest epoch was entered */
-    byte silent;                         /* `b` no votes in epochs below this, as some were lost */
+    byte muted;                         /* `b` no votes in epochs below this, as some were lost */
     byte abstain_to;                     /* in a mutant: no votes up to this height */
     byte executed, ledger;               /* executed up to; certified up to */
     byte attested;                       /* signed: CHECKPOINTs up to here */
@@ -56,11 +56,11 @@ c_code {
 /* --- questions ---------------------------------------------------------------------------------- */
 #define IN_EPOCH(i) EPOCH(r[i].STANDS + 1)
 #define LEFT_BEHIND(i) (ONE_EPOCH_AFTER_ANOTHER && certified >= SETTLED_SET && r[i].certified < SETTLED_SET)
-#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER_AT(i, r[i].STANDS + 1) && !LEFT_BEHIND(i) && !SILENT(i) && \
+#define VOTES(i) (r[i].certified < HEIGHTS && MEMBER_AT(i, r[i].STANDS + 1) && !LEFT_BEHIND(i) && !MUTED(i) && \
     r[i].certified >= r[i].abstain_to)
-#define SILENT(i) (r[i].silent > IN_EPOCH(i))
+#define MUTED(i) (r[i].muted > IN_EPOCH(i))
 #define IN_FLIGHT(i, h) \
-    (r[i].certified < h && WITHIN(i, h) && TOGETHER(i, h) && MEMBER_AT(i, h) && !LEFT_BEHIND(i) && !SILENT(i) && \
+    (r[i].certified < h && WITHIN(i, h) && TOGETHER(i, h) && MEMBER_AT(i, h) && !LEFT_BEHIND(i) && !MUTED(i) && \
      h > r[i].abstain_to)
 #define BELOW(h) ((h + HEIGHTS - 2) % HEIGHTS)
 #define PARENT_VALID(i, h) (h <= r[i].executed + 1 || r[i].voted[BELOW(h)] || decided[BELOW(h)])
@@ -120,7 +120,7 @@ inline learn(i, h) {
     :: else
     fi;
     r[i].certified = h;
-    r[i].silent = STILL_SILENT(i);
+    r[i].muted = STILL_MUTED(i);
     for (k : 0 .. h - 1) { /* _collect_garbage */
         r[i].said[k] = CERTIFIED; r[i].voted[k] = 0; r[i].prepared[k] = 0;
         if :: DELETES_FIRST -> r[i].row_a[k] = 0; r[i].row_c[k] = 0 :: else fi
@@ -204,7 +204,7 @@ inline enter(i, v) {
 
 inline restart(i, blocks) {
     printf("%c: restart, executed %d\n", WHO(i), blocks);
-    r[i].silent = BACK_SILENT(i);
+    r[i].muted = BACK_MUTED(i);
     r[i].certified = (r[i].row_k > r[i].ledger -> r[i].row_k : r[i].ledger);
     r[i].executed = (r[i].certified > blocks -> r[i].certified : blocks);
     r[i].view = 0; r[i].in_view = 1;
@@ -229,13 +229,13 @@ inline restart(i, blocks) {
     }
 }
 
-/* The data directory goes, votes and ledger. From the others it hears in which epoch that was, and is silent in it. */
+/* The data directory goes, votes and ledger. From the others it hears in which epoch that was, and is muted in it. */
 #define MAY_WIPE(i) (wipes < WIPES && VOTES(i))
 
 inline wipe(i) {
     printf("%c: loses its data directory\n", WHO(i));
     wipes++;
-    r[i].silent = SILENCE(i);
+    r[i].muted = MUTED_BELOW(i);
     for (k : 0 .. CORRECT - 1) {
         if
         :: ABSTAINS && r[k].certified + ABSTAINS > r[i].abstain_to -> r[i].abstain_to = r[k].certified + ABSTAINS
