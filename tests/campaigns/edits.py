@@ -39,7 +39,7 @@ class Mutant:
     lines: tuple[int, int]
     """First and last line of the statement that is changed (of its head, if it has a body)."""
     before: str
-    """The source text that is replaced, on one line."""
+    """The lines that are changed (of a mutant by hand, its text alone), folded into one."""
     after: str
     edit: Edit
 
@@ -76,8 +76,9 @@ class Positions:
 
     def __init__(self, source: str) -> None:
         """Measure every line of a source."""
+        self._raw = source.encode()
         self._starts = [0]
-        for line in source.encode().splitlines(keepends=True):
+        for line in self._raw.splitlines(keepends=True):
             self._starts.append(self._starts[-1] + len(line))
 
     def span(self, node: ast.AST) -> tuple[int, int]:
@@ -86,6 +87,12 @@ class Positions:
         start = self._starts[at.lineno - 1] + at.col_offset  # type: ignore[attr-defined]
         end = self._starts[at.end_lineno - 1] + at.end_col_offset  # type: ignore[attr-defined]
         return start, end
+
+    def around(self, edit: Edit, lines: tuple[int, int]) -> tuple[str, str]:
+        """Return the text of some lines before and after an edit inside them, each folded into one line."""
+        start, end = self._starts[lines[0] - 1], max(self._starts[lines[1]], edit.end)
+        changed = self._raw[start : edit.start] + edit.text.encode() + self._raw[edit.end : end]
+        return one_line(self._raw[start:end].decode()), one_line(changed.decode())
 
 
 class Scope:

@@ -37,15 +37,47 @@ EQUIVALENT: dict[str, Argument] = {
         "it.",
     ),
     "state.py:State.gaps:boundary:1": Argument(
-        "at < self.certified",
-        "(at <= self.certified)",
+        "return sorted(at for at in self.headers if at < self.certified and at not in self.recent)",
+        "return sorted(at for at in self.headers if (at <= self.certified) and at not in self.recent)",
         "The certificate of the certified height itself is always among the recent ones: at a start, when "
         "one is learnt and after a sync it is put there first.",
     ),
     "state.py:State.__init__:off-by-one:9": Argument(
-        "1",
-        "0",
+        "self.fresh_from = 1",
+        "self.fresh_from = 0",
         "No proposal is for height 0, which is genesis (authenticity refuses it, and it has no slot), and "
         "the next height to propose is one above what was delivered, 1 at least.",
+    ),
+    "checkpoints.py:learn:drop-exit:1": Argument(
+        "return",
+        "pass",
+        "Of a height above what is executed there is no header here, and without a header the next lines "
+        "return, too.",
+    ),
+    "driver.py:Driver._hears_quorum:drop-filter:1": Argument(
+        "heard = sum(self._heard.get(key, -1) >= recent for key in validators if key != self._state.me)",
+        "heard = sum(self._heard.get(key, -1) >= recent for key in validators if True)",
+        "Nothing is ever heard from the own key: no link leads to oneself.",
+    ),
+    "driver.py:Driver.__init__:off-by-one:2": Argument(
+        "self._since = 0",
+        "self._since = 1",
+        "`start` sets when the present quiet began before anything reads it.",
+    ),
+    "driver.py:Driver._promised:drop-term:1": Argument(
+        "return self._read_payload(height, digest) if slot is not None and digest in slot.stored else None",
+        "return self._read_payload(height, digest) if ((digest in slot.stored)) else None",
+        "What is wanted is wanted by a slot, so the slot of a wanted height is there.",
+    ),
+    "driver.py:Driver._promised:always:1": Argument(
+        "return self._read_payload(height, digest) if slot is not None and digest in slot.stored else None",
+        "return self._read_payload(height, digest) if True else None",
+        "The vote store has rows of payloads for exactly the stored digests of slots: where there is no row, "
+        "the look-up that the condition saves finds nothing.",
+    ),
+    "driver.py:Driver._fetch:drop-exit:1": Argument(
+        "return",
+        "pass",
+        "With nothing wanted and nothing being fetched, what follows loops over nothing.",
     ),
 }

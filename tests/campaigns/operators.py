@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 
-from tests.campaigns.edits import Edit, Mutant, Positions, Scope, one_line
+from tests.campaigns.edits import Edit, Mutant, Positions, Scope
 
 SILENT_FILES = {"__init__.py", "errors.py", "events.py", "ports.py", "report.py"}
 REPORTED = {"dropped_answers", "dropped_deletes"}
@@ -53,8 +53,9 @@ def mutate(file: str, source: str) -> tuple[Mutant, ...]:
         seen.add(edit)
         counts[function, operator] += 1
         name = f"{file.rsplit('/', 1)[-1]}:{function}:{operator}:{counts[function, operator]}"
-        before = one_line(source.encode()[start:end].decode())
-        made.append(Mutant(name, file, function, operator, _lines(statement), before, one_line(text), edit))
+        lines = _lines(statement)
+        before, after = positions.around(edit, lines)
+        made.append(Mutant(name, file, function, operator, lines, before, after, edit))
     return tuple(made)
 
 
@@ -97,6 +98,8 @@ def _changes(function: ast.FunctionDef, statement: ast.stmt) -> Iterator[Found]:
             yield "drop-raise", statement, "pass"
             return
         case ast.AugAssign(target=ast.Attribute(attr=name)) if name in REPORTED:
+            return
+        case ast.Assign(targets=[ast.Attribute(attr=name)]) if name in REPORTED:
             return
     yield from _statement_changes(function, statement)
     for expression in _expressions(statement):

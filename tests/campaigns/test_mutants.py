@@ -40,23 +40,29 @@ def test_the_mutants_of_a_function_are_all_there_is_to_change_in_it() -> None:
     """Not the declarations, the docstring, the text of the error or the assertion."""
     made = operators.mutate("consensus/x.py", SOURCE)
     assert [(m.name.removeprefix("x.py:f:"), m.after) for m in made] == [
-        ("never:1", "False"),
-        ("always:1", "True"),
-        ("drop-term:1", "((b))"),
-        ("drop-term:2", "((a < LIMIT))"),
-        ("other-word:1", "((a < LIMIT) or (b))"),
-        ("boundary:1", "(a <= LIMIT)"),
-        ("negate:1", "(a >= LIMIT)"),
+        ("never:1", "if False:"),
+        ("always:1", "if True:"),
+        ("drop-term:1", "if ((b)):"),
+        ("drop-term:2", "if ((a < LIMIT)):"),
+        ("other-word:1", "if ((a < LIMIT) or (b)):"),
+        ("boundary:1", "if (a <= LIMIT) and b:"),
+        ("negate:1", "if (a >= LIMIT) and b:"),
         ("drop-call:1", "pass"),
-        ("off-by-one:1", "2"),
-        ("off-by-one:2", "0"),
+        ("off-by-one:1", "b.append(2)"),
+        ("off-by-one:2", "b.append(0)"),
         ("drop-raise:1", "pass"),
-        ("return-constant:1", "True"),
-        ("return-constant:2", "False"),
-        ("boundary:2", "(max(b) > a)"),
-        ("negate:2", "(max(b) < a)"),
-        ("other-call:1", "min"),
+        ("return-constant:1", "return True"),
+        ("return-constant:2", "return False"),
+        ("boundary:2", "return (max(b) > a)"),
+        ("negate:2", "return (max(b) < a)"),
+        ("other-call:1", "return min(b) >= a"),
     ]
+    assert {m.before for m in made} == {
+        "if a < LIMIT and b:",
+        "b.append(1)",
+        'raise ValueError(f"{a + 1} is too few")',
+        "return max(b) >= a",
+    }
     for mutant in made:
         assert ast.dump(ast.parse(mutant.source(SOURCE))) != ast.dump(ast.parse(SOURCE))
 

@@ -148,6 +148,34 @@ def test_heights_without_a_certificate_are_remembered_two_windows_of_them() -> N
     assert one.last.certified == [certificate(1)]
 
 
+def test_of_heights_without_a_certificate_the_latest_two_windows_are_remembered() -> None:
+    """Five of them, W is 2: the first is let go of."""
+    one = One(window=2)
+    for height in (1, 3, 5, 7, 9):
+        one.decide(height)
+        one.decide(height + 1)
+        one.hear(certificate(height + 1))
+    assert one.state.certified == 10
+    assert one.state.gaps() == [3, 5, 7, 9]
+
+
+def test_a_quorum_of_checkpoints_above_what_is_executed_is_a_target() -> None:
+    """Within a window above it: further up the set is not known for certain."""
+    one = One()
+    one.hear(*(checkpoint(8, index) for index in (0, 2, 3)))
+    assert one.state.behind == certificate(8, (0, 2, 3))
+    far = One()
+    far.hear(*(checkpoint(9, index) for index in (0, 2, 3)))
+    assert far.state.behind is None
+
+
+def test_checkpoints_far_ahead_keep_no_lower_height_from_its_certificate() -> None:
+    """Heights 7 and 16 are held; whatever their order in memory, 7 is certified."""
+    one = One(certified=6, executed=7)
+    one.hear(checkpoint(16, 3), checkpoint(7, 0), checkpoint(7, 2))
+    assert one.state.certified == 7
+
+
 def test_what_sync_executed_is_stood_upon() -> None:
     """Above everything delivered here: heights below are not delivered any more, the view wastes no time."""
     one = One()

@@ -57,7 +57,7 @@ class Node:
 
     def __init__(
         self, me: int = 1, *, n: int = 4, later: Epoch | None = None, head: Head | None = None,
-        settled: int = U64_MAX, rotation: int = 100, first: bool = True,
+        settled: int = U64_MAX, rotation: int = 100, first: bool = True, timing: Timing = TIMING,
     ) -> None:  # fmt: skip
         """Start at 1,000 ms; everything that the driver asks for is answered at once."""
         self.rows: dict[bytes, bytes] = {}
@@ -75,7 +75,7 @@ class Node:
         self.now = 1_000
         self.driver = Driver(
             rules=Rules(CHAIN, epoch, lambda: settled, 8, rotation),
-            signer=KEYS[me], timing=TIMING, store=self, transport=self, application=self,
+            signer=KEYS[me], timing=timing, store=self, transport=self, application=self,
             head=head or Head(), first_start=first, nonce=NONCE,
         )  # fmt: skip
         self.driver.start(self.now)
@@ -263,6 +263,42 @@ def test_the_time_doubles_with_every_view_that_was_wasted_up_to_a_bound(view: in
     assert node.state.view == view + 1
 
 
+def test_a_delivery_in_a_view_makes_its_time_that_of_the_first_again() -> None:
+    """Only views since the last delivery were wasted."""
+    node = Node()
+    node.hear(fresh_view(2))
+    assert node.driver._timeout() == 8_000
+    node.hear(proposal(1, A, 2), *(commit(1, index, A, 2) for index in (0, 2, 3)))
+    assert node.driver._timeout() == 2_000
+
+
+def test_time_without_a_quorum_to_hear_does_not_count() -> None:
+    """Cut off for long: once others are heard again, the primary has its whole time."""
+    node = Node()
+    node.request()
+    node.until(20_000, hearing=(3,))
+    node.until(20_900, hearing=(2, 3))
+    assert node.state.view == 0
+    node.until(21_000, hearing=(2, 3))
+    assert node.state.view == 1
+
+
+def test_who_said_something_within_two_statuses_is_heard_however_short_the_timeout() -> None:
+    node = Node(timing=Timing(timeout_ms=500, status_ms=400))
+    node.until(5_000)
+    node.hear(status(2), status(3))
+    node.request()
+    node.until(5_500)
+    assert node.state.view == 1
+    later = Node(timing=Timing(timeout_ms=500, status_ms=400))
+    later.until(5_000)
+    later.hear(status(2), status(3))
+    later.until(5_400)
+    later.request()
+    later.until(5_900)
+    assert later.state.view == 0, "900 ms ago is too long"
+
+
 def test_a_new_view_is_awaited_though_nobody_else_is_heard() -> None:
     """A quorum has asked for it: that was heard."""
     node = Node()
@@ -356,6 +392,8 @@ def test_how_many_must_be_measured_follows_the_set_whose_turn_it_is() -> None:
     later = Epoch(7, PUBLIC[:7])
     for certified, faults in ((5, 1), (6, 2)):
         assert Node(head=Head(certificate(certified)), later=later).driver._faults() == faults
+    executed = Node(head=Head(certificate(5), {6: header(6)}), later=later)
+    assert (executed.state.delivered, executed.driver._faults()) == (6, 1), "its certificate is still owed"
 
 
 def test_who_hears_no_quorum_charges_no_primary_for_it() -> None:
@@ -413,6 +451,11 @@ def test_who_executed_what_is_not_certified_says_so_often_though_it_waits_for_no
     assert node.state.executed == 1
     assert node.state.waiting() is None
     assert count(Status, node.until(3_400, every=50)) == 5
+
+
+def test_a_replica_without_memory_asks_often() -> None:
+    node = Node(first=False)
+    assert count(Status, node.until(3_400, every=50)) == 6
 
 
 @pytest.mark.parametrize("far", [proposal(1 + 16), prepare(17, 0), commit(17, 0), checkpoint(17, 0)])
@@ -526,6 +569,10 @@ def test_a_payload_is_answered_to_who_asks_and_no_more_often_than_a_quarter_of_a
     node.now += TIMING.status_ms // 4
     assert node.hear(asked, peer=3) == [PayloadReply(1, A)]
     assert node.hear(Fetch(1, payload_digest(B)), peer=3) == []
+    node.now += TIMING.status_ms // 4
+    useful = [node.driver.on_message(PUBLIC[3], encode(item), node.now) for item in (asked, asked)]
+    useful.append(node.driver.on_message(PUBLIC[3], encode(Fetch(1, payload_digest(B))), node.now))
+    assert useful == [True, False, False], "what is repeated or unknown here counts against who asks"
 
 
 def test_what_one_answers_is_bounded_and_begins_anew_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
