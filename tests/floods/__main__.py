@@ -62,13 +62,12 @@ def floods(
     work = Path(tempfile.mkdtemp(prefix="assent-floods-"))
     console.print(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}", markup=False)
     try:
-        report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port))
+        report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
     except AssentError as error:
         report = {"seed": seed, "rows": [], "misses": [f"[{error.code}] {error}"]}
     for text in report["misses"]:
         console.print(f"MISSED {text}", style="red", markup=False)
-    if output is not None:
-        output.write_text(json.dumps(report, indent=1) + "\n")
+    _write(output, report)
     if report["misses"]:
         console.print(f"seed {seed}; the nodes' folders: {work}", markup=False)
     else:
@@ -79,8 +78,9 @@ def floods(
 
 
 async def _campaign(
-    folder: Path, chosen: list[str], seconds: float, seed: int, base_port: int
+    folder: Path, chosen: list[str], seconds: float, seed: int, base_port: int, output: Path | None
 ) -> dict[str, Any]:
+    """Measure one attack after another; what is known so far is in `output` after each."""
     began, rows, failed = time.monotonic(), list[Row](), list[str]()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S)) as session:
         arena = found_arena(folder, base_port, session)
@@ -96,22 +96,35 @@ async def _campaign(
                     failed.append(f"{name}: not measured: [{error.code}] {error}")
                     console.print(f"{name:<19}not measured", markup=False, highlight=False)
                     arena.dirty |= set(ORGS)
+                report = _report(rows, failed, seconds, seed, time.monotonic() - began)
+                _write(output, report | {"misses": [*report["misses"], "not finished"]})
         finally:
             await stop_agents(arena)
             for node in arena.nodes.values():
                 node.kill()
+    return _report(rows, failed, seconds, seed, time.monotonic() - began)
+
+
+def _report(
+    rows: list[Row], failed: list[str], seconds: float, seed: int, took_s: float
+) -> dict[str, Any]:
     missed = [f"{row.name}: {text}" for row in rows for text in [*misses(row), *broken(row)]]
     return {
         "commit": _commit(),
         "seed": seed,
         "seconds": seconds,
-        "took_s": round(time.monotonic() - began),
+        "took_s": round(took_s),
         "cores": os.cpu_count(),
         "load": [round(load, 1) for load in os.getloadavg()],
         "python": platform.python_version(),
         "misses": [*failed, *missed],
         "rows": [row.as_json() for row in rows],
     }
+
+
+def _write(output: Path | None, report: dict[str, Any]) -> None:
+    if output is not None:
+        output.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _commit() -> str:
