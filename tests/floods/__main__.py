@@ -105,9 +105,7 @@ async def _campaign(
     return _report(rows, failed, seconds, seed, time.monotonic() - began)
 
 
-def _report(
-    rows: list[Row], failed: list[str], seconds: float, seed: int, took_s: float
-) -> dict[str, Any]:
+def _report(rows: list[Row], failed: list[str], seconds: float, seed: int, took_s: float) -> dict[str, Any]:
     missed = [f"{row.name}: {text}" for row in rows for text in [*misses(row), *broken(row)]]
     return {
         "commit": _commit(),
