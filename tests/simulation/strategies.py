@@ -60,10 +60,6 @@ class Strategy:
         """Return the greatest height that an honest node knows to be certified."""
         return max(machine.settled_height for machine in self._cluster.honest)
 
-    def _certified(self) -> int:
-        """Return the certified height that all honest nodes have."""
-        return min((machine.settled_height for machine in self._cluster.honest if machine.up), default=0)
-
     def _holders(self, state: State, height: int) -> set[int]:
         """Return so many honest validators that they and the liars just make a quorum."""
         index = self._cluster.index
