@@ -319,8 +319,9 @@ class Driver:
         moved = (state.view, state.active, state.delivered, state.executed, state.certified)
         soon = self._now + self._timing.status_ms
         if moved != self._moved:
-            # Progress repairs nothing that lies behind it: a certificate that was missed is asked for anyway.
-            late = self._repair_at if state.gaps() else soon
+            # Progress repairs nothing that lies behind it: a certificate that was missed is asked for anyway,
+            # and so is a status by who has lost its memory.
+            late = self._repair_at if state.gaps() or state.listening else soon
             self._moved, self._repair_at = moved, min(late, soon)
         elif self._stuck():
             self._repair_at = min(self._repair_at, soon)

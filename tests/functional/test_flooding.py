@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -211,16 +211,17 @@ async def flood(victim: Victim, burst: bytes, reason: str, *, read: bool = True)
     async with asyncio.timeout(FLOOD_MAX_S):
         while reason not in told:
             with contextlib.suppress(OSError):
-                async for sent in bursts(victim, burst, read=read):
-                    most = max(most, victim.rss_mib())
-                    if sent % 50 == 0 and reason in victim.offence():
-                        break
+                async with contextlib.aclosing(bursts(victim, burst, read=read)) as sending:
+                    async for sent in sending:
+                        most = max(most, victim.rss_mib())
+                        if sent % 50 == 0 and reason in victim.offence():
+                            break
             told = victim.offence()
             assert "refused" not in told or reason in told, told
     return most
 
 
-async def bursts(victim: Victim, burst: bytes, *, read: bool) -> AsyncIterator[int]:
+async def bursts(victim: Victim, burst: bytes, *, read: bool) -> AsyncGenerator[int, None]:
     """Send one burst after another over one connection, as the victim takes them, until it ends."""
     tls = client_context(victim.key, [victim.server_key])
     reader, writer = await asyncio.open_connection(victim.host, victim.port, ssl=tls, server_hostname="")

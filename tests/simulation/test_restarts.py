@@ -233,6 +233,21 @@ def test_30_a_wiped_replica_votes_on_nothing_until_its_epoch_ends() -> None:
     assert votes_of(cluster, old) == said
 
 
+def test_a_wiped_replica_is_answered_though_heights_go_by_without_a_pause() -> None:
+    """Progress puts off repair; what it asks for is not repaired by progress: found by torture."""
+    cluster = Cluster(4)
+    cluster.submit()
+    cluster.settle()
+    node, others = cluster.nodes[1], [cluster.nodes[index] for index in (0, 2, 3)]
+    wipe(node)
+    height = cluster.nodes[0].certified_height
+    for _ in range(150):
+        cluster.submit()
+        height += 1
+        cluster.run_to_height(height, nodes=others)
+    assert node.state.heard is None
+
+
 def test_a_key_that_was_wiped_votes_again_once_another_set_is_in_force() -> None:
     """What it forgot is of an epoch that is over; views begin anew."""
     cluster = Cluster(4, window=2)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import logging
 
+import pytest
+
 from chain.primitives.quietlog import KINDS_MAX, LINES_MAX, PERIOD_S, Quiet
+
+
+@pytest.fixture(autouse=True)
+def logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write lines, whoever has switched logging off in this process."""
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
 
 
 class Book:
