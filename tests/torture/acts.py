@@ -7,6 +7,9 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+from chain.api.session import open_session
+from chain.cli.rejoin import rejoin
+from chain.primitives.errors import AssentError
 from tests.torture.faults import Fault
 from tests.torture.load import until
 from tests.torture.nodes import NodeProcess
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from tests.torture.campaign import Campaign
 
 CALM_S = 60.0
+REJOIN_S = 1.0
+"""Between two attempts of a wiped node to move its seat."""
 FULL_DISK_S = 30.0
 
 
@@ -171,13 +176,29 @@ class Acts:
         took = await until(
             lambda: self.campaign.shown.get(node.name, 0) >= target, CALM_S, f"{node.name} catches up"
         )
-        # It abstains from heights that it may have voted on: until those are past it counts as faulty.
+        # Its key is muted until its epoch ends, and counts as faulty: the seat moves to a key that never voted.
+        await self._rejoin(node)
         self.campaign.phases.pop(node.name, None)
         silent = ("", "listening", "behind", "muted")
         await until(
             lambda: self.campaign.phases.get(node.name, "") not in silent, CALM_S, f"{node.name} votes again"
         )
         self.say(f"{node.name} is at {target} again after {took:.1f} s, and votes again")
+
+    async def _rejoin(self, node: NodeProcess) -> None:
+        """Move the seat of a wiped node as its operator would; the ledger may find it too soon at first."""
+        async with (
+            asyncio.timeout(CALM_S),
+            open_session(node.org.path, None, None, None).account() as account,
+        ):
+            while True:
+                try:
+                    self.say(str(await rejoin(account)))
+                    self.campaign.setup += 1  # a transaction that counts nothing
+                    return
+                except AssentError as error:
+                    self.say(f"{node.name} cannot rejoin yet: {error}")
+                    await asyncio.sleep(REJOIN_S)
 
     def _expect_refusal(self, node: NodeProcess, code: int | None, reason: str, remedy: str) -> None:
         text = node.log.read_text(errors="replace")
