@@ -176,7 +176,7 @@ class Acts:
         took = await until(
             lambda: self.campaign.shown.get(node.name, 0) >= target, CALM_S, f"{node.name} catches up"
         )
-        # Its key is muted until its epoch ends, and counts as faulty: the seat moves to a key that never voted.
+        # Its key is muted until its epoch ends: the seat moves to a key that has never voted.
         await self._rejoin(node)
         self.campaign.phases.pop(node.name, None)
         silent = ("", "listening", "behind", "muted")
