@@ -440,6 +440,21 @@ async def test_a_member_that_connects_without_end_is_refused_for_it() -> None:
     await a.manager.close()
 
 
+async def test_of_a_members_connections_that_never_greet_only_a_few_are_kept() -> None:
+    a, mallory = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({mallory.public: ""})
+    host, port = a.manager.listen.split(":")
+    tls = client_context(mallory, [a.key.public])
+    opened = [await asyncio.open_connection(host, int(port), ssl=tls, server_hostname="") for _ in range(8)]
+    async with asyncio.timeout(LIMIT_S):
+        while a.manager.disconnects["duplicate"] < 8 - registry.GREETINGS_MAX:
+            await asyncio.sleep(0)
+    assert len(a.manager._registry.greeting) <= registry.GREETINGS_MAX
+    for _, writer in opened:
+        writer.transport.abort()
+    await a.manager.close()
+
+
 async def test_no_link_keeps_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one peer sent in one go is handed on in turns, others' frames in between."""
     monkeypatch.setattr(link, "TURN_S", 0.0)
