@@ -277,6 +277,8 @@ def _progress() -> list[Run]:
         Run("M5", "stalls-for-ever", "progress",
             ("M_BASE_OVER_ALL", "M_CHANGES_NOT_LEARNT", "PROGRESS_ALONE", "WASTED_MAX=12"), WASTED,
             "base over all and nothing learnt, for twelve views: view_change.try_lead, on_view_change"),
+        Run("M5", "two-views-can-be-wasted", "progress", ("WASTED_MAX=1",), WASTED,
+            "the bound of two views is tight: README, View change"),
         payload("M_ANSWERS_FROM_MEMORY", BROKEN_WORD, "FETCH looks into the vote store: repair.answer_fetch"),
         payload("M_STORES_FRESH_ONLY", BROKEN_WORD, "re-proposals are stored, too: state.store_payload"),
         payload("M_DROPS_EARLIER_VOTE", BROKEN_WORD, "`p` stays until certified: state.forget"),

@@ -153,6 +153,17 @@ inline next_view() {
         for (j : 0 .. ALL - 1) { r[k].held[j] = 0 }
         r[k].held[k] = r[k].asks
     }
+    /* Who leads from neither base may as well have heard the correct ones at once: nothing else hangs on when. */
+    for (k : 0 .. CORRECT - 1) {
+        for (j : 0 .. CORRECT - 1) {
+            if
+            :: PRIMARY(0) != k && PRIMARY(1) != k ->
+                r[k].held[j] = r[j].asks;
+                if :: LEARNS(r[j].asks) -> r[k].highest = 1 :: else fi
+            :: else
+            fi
+        }
+    }
     skip
 }
 
