@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def test_what_the_page_and_the_mutants_name_in_consensus_is_there() -> None:
         found = importlib.import_module(f"consensus.{module}")
         holders = [found, *(item for item in vars(found).values() if isinstance(item, type))]
         fields = {field for item in holders for field in getattr(item, "__annotations__", {})}
+        fields |= set(re.findall(r"\bself\.(\w+)", inspect.getsource(found)))
         assert any(hasattr(item, name) for item in holders) or name in fields, f"{module}.{name}"
 
 
