@@ -15,7 +15,7 @@ import click
 from tests.model.bounds import FULL, QUICK, RUNS, Run
 from tests.model.spin import Outcome, missing, search, version
 
-COLUMNS = "{:<34} {:>10} {:>6} {:>7} {:>6}  {}"
+COLUMNS = "{:<32} {:>12} {:>6} {:>7} {:>6}  {}"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,9 +77,9 @@ def line(outcome: Outcome) -> str:
     if outcome.failure:
         said = f"FAILED: {outcome.failure}"
     else:
-        said = "caught" if run.breaks else outcome.coverage
+        said = "caught" if run.breaks else outcome.coverage.split(",")[0].replace("hash factor", "hash")
     return COLUMNS.format(
-        run.label[:34], f"{outcome.states:,}", outcome.depth, outcome.seconds, outcome.megabytes, said
+        run.label[:32], f"{outcome.states:,}", outcome.depth, outcome.seconds, outcome.megabytes, said
     )
 
 

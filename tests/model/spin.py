@@ -52,7 +52,8 @@ class Outcome:
     cut: str
     """Why the search ended early, or empty."""
     coverage: str
-    """`exhaustive`, or the hash factor of a bitstate search (above 100: probably all states)."""
+    """`exhaustive`, or of a bitstate search the hash factor (above 100: probably all states), after `partial`
+    if time ran out."""
     trace: tuple[str, ...] = ()
     """The steps that lead to a broken promise, where none may be."""
 
@@ -146,6 +147,8 @@ def read(run: Run, said: str, seconds: float, late: str) -> Outcome:
     if run.bitstate:
         factor = _number(r"hash factor: ([\d.e+]+)", said)
         coverage = f"hash factor {factor:.0f}"
+        if "Search not completed" in said:  # then a high factor says only that few states were visited
+            coverage = f"partial, {coverage}"
     else:
         coverage = "" if words or cut else "exhaustive"
     if not words and not cut and "errors: 0" not in said:

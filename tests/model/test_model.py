@@ -68,6 +68,16 @@ def test_a_search_that_was_cut_short_fails(said: str, late: str) -> None:
     assert read(MUTANT, said, 1.0, late).failure
 
 
+def test_a_bitstate_search_says_whether_it_ended_before_its_time() -> None:
+    run = Run("M1", "large", "pbft", (), bitstate=True)
+    whole = read(run, DONE + "hash factor: 120.4 (best if > 100.)\n", 1.0, "")
+    late = read(
+        run, "Warning: Search not completed\n" + DONE + "hash factor: 120.4 (best if > 100.)\n", 1.0, ""
+    )
+    assert (whole.coverage, late.coverage) == ("hash factor 120", "partial, hash factor 120")
+    assert max(len(line(whole)), len(line(late))) <= 80
+
+
 def test_a_mutant_passes_only_if_the_promise_it_is_for_is_broken() -> None:
     assert not read(MUTANT, BROKEN, 1.0, "").failure
     assert "not caught" in read(MUTANT, DONE, 1.0, "").failure
