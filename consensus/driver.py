@@ -1,7 +1,8 @@
 """The production driver: performs a replica's effects in order, and keeps its timers on the time it is given.
 
 Synchronous and without a clock: `now` is an argument, in milliseconds of a monotonic clock. The asyncio node
-and the simulator run this same code. Order of effects: durable write, send, then the application.
+and the simulator run this same code. Order of effects: durable write, send, then the application;
+certificates come before votes that are written in the same step.
 """
 
 from __future__ import annotations
@@ -243,6 +244,9 @@ class Driver:
 
     def _perform(self, effects: Effects) -> None:
         if effects.put:
+            # Votes of this step may stand in the window that its certificates open, which must not be taken
+            # back by a power failure. Without votes, nothing that is sent waits for a certificate.
+            self._certify(effects)
             self._store.write(effects.put, self._deletes)
             self._deletes = []
         for to, message in effects.send:
@@ -253,15 +257,20 @@ class Driver:
                 self._events.append(Checked(candidate.height, candidate.view, candidate.digest, verdict))
         for height, payload in effects.deliver:
             self._application.deliver(height, payload)
+        if not effects.put:
+            self._certify(effects)
+        for evidence in effects.evidence:
+            self._application.evidence(evidence)
+
+    def _certify(self, effects: Effects) -> None:
+        """Hand over certificates, which are durable then, and let go of the votes that they replace."""
         for certificate in effects.certified:
             self._verifier.trust(certificate)
             self._application.certified(certificate)
-        for evidence in effects.evidence:
-            self._application.evidence(evidence)
         self._delete_later(effects.delete)
 
     def _delete_later(self, keys: list[bytes]) -> None:
-        """Delete votes with a later write, now that the certificate in their place is durable."""
+        """Delete votes with the next write, now that the certificate in their place is durable."""
         self._deletes += keys
         if len(self._deletes) > DELETES_MAX:
             self.dropped_deletes += len(self._deletes) - DELETES_MAX

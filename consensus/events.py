@@ -132,7 +132,10 @@ Event = Message | Proposed | Checked | Executed | Synced | Pending | Expired | N
 
 @dataclass(slots=True)
 class Effects:
-    """What one step wants done, in this order; `put` must be durable before anything is sent."""
+    """What one step wants done, in this order; `put` must be durable before anything is sent.
+
+    `certified` must be durable before `put`, if both are there.
+    """
 
     put: dict[bytes, bytes] = field(default_factory=dict)
     delete: list[bytes] = field(default_factory=list)

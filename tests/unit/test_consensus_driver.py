@@ -115,6 +115,13 @@ def test_votes_are_deleted_only_after_the_certificate_in_their_place_is_durable(
     assert b"a" + bytes(8) not in world.rows
 
 
+def test_a_certificate_is_durable_before_votes_in_the_window_that_it_opens() -> None:
+    """Otherwise a power failure could leave a vote beyond the window, whose VIEW-CHANGE all would refuse."""
+    driver, world = build()
+    driver._perform(Effects(put={b"a": b"vote"}, certified=[Certificate(1, bytes(32), ())]))
+    assert world.log == ["certified 1", "write"]
+
+
 def test_effects_happen_in_order_durable_votes_first() -> None:
     """Write, send, deliver; the checkpoint follows execution, the certificate follows the checkpoint."""
     driver, world = build()
