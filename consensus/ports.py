@@ -60,7 +60,7 @@ class Application(Protocol):
         """
 
     def certified(self, certificate: Certificate) -> None:
-        """Store the certificate of an executed block durably; heights may come late, each at most once a run."""
+        """Store an executed block's certificate durably; heights may come late, each at most once a run."""
 
     def certificate(self, height: int) -> Certificate | None:
         """Return a stored certificate: some replica asks for one that is no longer in memory here."""
