@@ -40,11 +40,14 @@ async def flood(genesis: Genesis, key: PrivateKey, victim: Validator) -> None:
         with contextlib.suppress(OSError):
             tls = client_context(key, [victim.public_key])
             _, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname="")
-            writer.write(hello(genesis))
-            while not writer.transport.is_closing():
-                writer.write(frame)
-                await writer.drain()
-                await asyncio.sleep(0)
+            try:
+                writer.write(hello(genesis))
+                while not writer.transport.is_closing():
+                    writer.write(frame)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            finally:
+                writer.transport.abort()
         await asyncio.sleep(0)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from consensus.slot import Slot
@@ -30,7 +28,6 @@ REQUIRED = {
 @pytest.mark.parametrize("name", QUICK)
 def test_a_planted_fault_is_caught_within_a_few_seeds(name: str) -> None:
     """These are the quick ones; the patch is gone afterwards."""
-    logging.disable(logging.CRITICAL)
     found = planted.seeds_until_caught(name, most=8)
     assert found is not None
 
