@@ -67,6 +67,10 @@ class Gate(asyncio.Protocol):
         self._answer = Holding(self.client, self._drop_answer)
         self._door.gates.add(self)
         self._enter(State.FRESH, self._door.header_s)
+        if not self._door.turns.admit(self.client):
+            self._door.lost("rpc_rate")
+            self.abort()
+            return
         if not self._door.connections.take(self._place, 1):
             self._door.lost("rpc_connections")
             text = "too many WebSockets of this address: wait, or ask another node"
@@ -131,7 +135,7 @@ class Gate(asyncio.Protocol):
         end += len(_END)
         self._raw_head, self._rest = bytes(self._head[:end]), bytes(self._head[end:])
         self._head = bytearray()
-        self._door.turns.spent(HEAD_S)
+        self._door.turns.spent(self.client, HEAD_S)
         try:
             self._request = self._behind.read(self._raw_head)
         except BadHead as fault:
@@ -204,7 +208,7 @@ class Gate(asyncio.Protocol):
     async def _serve(self) -> None:
         CALLER.set(self.client)
         try:
-            answer = await Metered(self._behind.answer(self._take_body(), self), self._door.turns.spent)
+            answer = await Metered(self._behind.answer(self._take_body(), self), self.spent)
         except Exception:
             self._work = None
             self._door.faults.log("answering a request")
@@ -221,13 +225,17 @@ class Gate(asyncio.Protocol):
         self._pieces.clear()
         return body
 
+    def spent(self, seconds: float) -> None:
+        """Count time of the loop that this connection took."""
+        self._door.turns.spent(self.client, seconds)
+
     async def turn(self, *, light: bool = False) -> None:
         """Wait for the client's turn; raise Busy."""
         await self._door.turns.take(self.client, light=light)
 
     def count(self) -> None:
         """Count a call that shares the turn of another."""
-        self._door.turns.count()
+        self._door.turns.count(self.client)
 
     def charge(self, amount: int) -> bool:
         """Count memory that is made of the body; False when there is no room."""

@@ -96,6 +96,7 @@ class RpcServer:
         now = self.door.now()
         for gate in list(self.door.gates):
             gate.check(now)
+        self.door.turns.settle()
         self.door.report()
 
     def _sweep_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -119,7 +120,7 @@ class RpcServer:
             raise ConnectionResetError("the connection is closed")
         CALLER.set(gate.client)
         try:
-            return await Metered(self._sockets.serve(request, gate), self.door.turns.spent)
+            return await Metered(self._sockets.serve(request, gate), gate.spent)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception:

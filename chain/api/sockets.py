@@ -162,7 +162,7 @@ class _Socket:
 
     async def _notify_for_ever(self) -> None:
         with suppress(ConnectionError):
-            await Metered(self._notify(), self._door.turns.spent)
+            await Metered(self._notify(), self._gate.spent)
 
     async def _notify(self) -> None:
         """Bring every stream up to date, one update of each after another, whenever there may be some."""

@@ -5,13 +5,16 @@ request, each further piece of its body, each further call of a batch, each noti
 for one turn at a time, so turns of one client in order of asking go round its connections, too: a call by
 itself waits for one piece of work of each other connection, not for all of theirs. Light work goes first, but
 for every few turns one of heavy work.
+
+What a turn took of the loop is owed, by all clients together and by the one that had it: while one client
+pays off what it spent above its part, the others go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from time import perf_counter
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,12 +24,20 @@ T = TypeVar("T")
 
 LOOP_SHARE = 0.5
 """The part of the loop's time that RPC may take while others want it or not."""
+CLIENT_SHARE = 0.25
+"""The part that one client may take of it: at 50 µs a call, 5,000 calls a second."""
+CLIENT_TURNS = 0.75
+"""The part of all turns that one client may have."""
 DEBT_MAX_S, PAUSE_S = 0.010, 0.002
 """So much may be spent above the share before a pause, and so long is one: timers are in milliseconds."""
 SLICE_S = 0.001
 """For so long one turn lasts: calls that take less share one."""
 LIGHT_AT_ONCE = 4
 """Turns of light work between two looks at everything else that the loop has to do."""
+CONNECTION_S = 0.000_15
+"""What a connection takes of the loop to come and go, beside what is said on it."""
+CONNECTIONS_PER_S = 250.0
+"""Connections of one client in a second: making and displacing more would cost others more than answering."""
 TICK_S = 0.000_001
 """Less is no pause: it is what rounding leaves."""
 HEAVY_EVERY = 4
@@ -66,9 +77,13 @@ class Rotation(Generic[T]):
         self._waiting.setdefault(client, deque()).append(item)
         self._size += 1
 
-    def pop(self) -> T:
-        """Take the next item; there must be one."""
-        client = next(iter(self._waiting))
+    def clients(self) -> Iterator[str]:
+        """Yield who has items, in the order of their turns."""
+        return iter(self._waiting)
+
+    def pop(self, client: str = "") -> T:
+        """Take the next item, or that of a client; there must be one."""
+        client = client or next(iter(self._waiting))
         items = self._waiting.pop(client)
         item = items.popleft()
         if items:
@@ -91,17 +106,74 @@ class Ask:
         self.run = None
 
 
+class Bucket:
+    """So many a second, and one second's worth at once."""
+
+    __slots__ = ("_filled", "_left", "_rate")
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self._left = self._rate = max(1.0, per_second)
+        self._filled = now
+
+    def take(self, now: float) -> None:
+        """Take one, even if none is left."""
+        self._left = self.left(now) - 1
+        self._filled = now
+
+    def left(self, now: float) -> float:
+        """Return how many are left; below 0 when more were taken."""
+        return min(self._rate, self._left + (now - self._filled) * self._rate)
+
+    def wait(self, now: float) -> float:
+        """Return in how many seconds one is left; 0 or less when one is."""
+        return (1 - self.left(now)) / self._rate
+
+    def is_full(self, now: float) -> bool:
+        """Tell whether nothing was taken that did not come back."""
+        return self.left(now) >= self._rate
+
+
+class Account:
+    """What was taken of a share of the loop's time, of turns and of connections, and not made up for yet."""
+
+    __slots__ = ("_debt", "_price", "_reckoned", "connections", "turns")
+
+    def __init__(self, share: float, turns: float, now: float) -> None:
+        self._debt, self._price, self._reckoned = 0.0, 1 / share - 1, now
+        self.turns, self.connections = Bucket(turns, now), Bucket(CONNECTIONS_PER_S, now)
+
+    def spent(self, seconds: float, now: float) -> None:
+        """Count time that just passed."""
+        others = max(0.0, now - self._reckoned - seconds)
+        self._debt = max(0.0, self._debt - others) + seconds * self._price
+        self._reckoned = now
+
+    def pause(self, now: float) -> float:
+        """Return for how many seconds there is no turn; 0 or less when there is one."""
+        debt = self._debt - (now - self._reckoned)
+        rest = debt - DEBT_MAX_S + PAUSE_S if debt > DEBT_MAX_S else 0.0
+        return max(rest, self.turns.wait(now))
+
+    def is_settled(self, now: float) -> bool:
+        """Tell whether nothing is owed."""
+        paid = self._debt <= now - self._reckoned
+        return paid and self.turns.is_full(now) and self.connections.is_full(now)
+
+
 class Turns:
-    """Grants turns; `per_second` of them at most, with one second's worth at once."""
+    """Grants turns: `per_second` of them at most."""
 
     def __init__(self, loop: Loop, per_second: int) -> None:
         self._loop, self._rate = loop, per_second
-        self._tokens, self._refilled = float(per_second), loop.time()
-        self._debt, self._reckoned = 0.0, loop.time()
+        self._all = Account(LOOP_SHARE, per_second, loop.time())
+        self._accounts: dict[str, Account] = {}
+        """Of the clients that owe something."""
         self._light: Rotation[Ask] = Rotation()
         self._heavy: Rotation[Ask] = Rotation()
         self._light_in_a_row = 0
         self._next: asyncio.Handle | None = None
+        self._waits_for_clients = False
+        """Nothing but what the clients that asked owe is in the way of the next turn."""
         self.refused = 0
         """Turns that did not come in time so far."""
 
@@ -109,6 +181,9 @@ class Turns:
         """Call `run(True)` when it is the client's turn, `run(False)` when that takes too long."""
         ask = Ask(self._loop.time(), run)
         (self._light if light else self._heavy).push(client, ask)
+        if self._next is not None and self._waits_for_clients:
+            self._next.cancel()
+            self._next = None
         if self._next is None:
             self._next = self._loop.call_soon(self._grant)
         return ask
@@ -137,16 +212,40 @@ class Turns:
             "or ask another node"
         )
 
-    def spent(self, seconds: float) -> None:
-        """Count time that RPC kept the loop."""
+    def spent(self, client: str, seconds: float) -> None:
+        """Count time that RPC kept the loop for a client."""
         now = self._loop.time()
-        others = max(0.0, now - self._reckoned - seconds)
-        self._debt = max(0.0, self._debt - others) + seconds * (1 / LOOP_SHARE - 1)
-        self._reckoned = now
+        self._all.spent(seconds, now)
+        self._account(client, now).spent(seconds, now)
 
-    def count(self) -> None:
-        """Count a request that shares the turn of another."""
-        self._tokens -= 1
+    def settle(self) -> None:
+        """Forget the clients that owe nothing any more; a few times a second."""
+        now = self._loop.time()
+        for client in [client for client, account in self._accounts.items() if account.is_settled(now)]:
+            del self._accounts[client]
+
+    def count(self, client: str) -> None:
+        """Count a turn, or a call that shares the turn of another."""
+        now = self._loop.time()
+        self._all.turns.take(now)
+        self._account(client, now).turns.take(now)
+
+    def admit(self, client: str) -> bool:
+        """Charge a client for a connection; False when it had its part of this second."""
+        now = self._loop.time()
+        self.spent(client, CONNECTION_S)
+        connections = self._account(client, now).connections
+        if connections.wait(now) > TICK_S:
+            return False
+        connections.take(now)
+        return True
+
+    def _account(self, client: str, now: float) -> Account:
+        account = self._accounts.get(client)
+        if account is None:
+            account = Account(CLIENT_SHARE, self._rate * CLIENT_TURNS, now)
+            self._accounts[client] = account
+        return account
 
     def close(self) -> None:
         """Grant no more."""
@@ -154,14 +253,14 @@ class Turns:
             self._next.cancel()
 
     def _grant(self) -> None:
-        self._next = None
-        pause = self._pause(self._loop.time())
+        self._next, self._waits_for_clients = None, False
+        pause = self._all.pause(self._loop.time())
         if pause > TICK_S:
             self._next = self._loop.call_later(pause, self._grant)
             return
         granted = 0
-        while granted < LIGHT_AT_ONCE and (self._light or self._heavy):
-            light, ask = self._pop()
+        while granted < LIGHT_AT_ONCE and (found := self._pop()) is not None:
+            light, client, ask = found
             if ask.run is None:
                 continue
             run, ask.run = ask.run, None
@@ -169,27 +268,43 @@ class Turns:
                 self.refused += 1
                 run(False)
                 continue
-            self._tokens -= 1
+            self.count(client)
             granted += 1 if light else LIGHT_AT_ONCE
             run(True)
-        if self._next is None and (self._light or self._heavy):  # what had its turn may have asked again
-            self._next = self._loop.call_soon(self._grant)
+        self._grant_again()
 
-    def _pop(self) -> tuple[bool, Ask]:
-        """Return whether the next turn is for light work, and who asked for it."""
-        if self._light and (not self._heavy or self._light_in_a_row < HEAVY_EVERY - 1):
-            self._light_in_a_row += 1
-            return True, self._light.pop()
-        self._light_in_a_row = 0
-        return False, self._heavy.pop()
+    def _grant_again(self) -> None:
+        """Come back when somebody that asked may have its turn."""
+        if self._next is not None:  # what had its turn has asked again
+            self._next.cancel()
+            self._next = None
+        waiting = {*self._light.clients(), *self._heavy.clients()}
+        if not waiting:
+            return
+        now = self._loop.time()
+        rest = min(self._owes(client, now) for client in waiting)
+        self._waits_for_clients = rest > TICK_S
+        later = self._loop.call_later
+        self._next = (
+            later(rest, self._grant) if self._waits_for_clients else self._loop.call_soon(self._grant)
+        )
 
-    def _pause(self, now: float) -> float:
-        """Return how long to wait until the next turn, in seconds."""
-        self._tokens = min(self._rate, self._tokens + (now - self._refilled) * self._rate)
-        self._refilled = now
-        debt = self._debt - (now - self._reckoned)
-        rest = debt - DEBT_MAX_S + PAUSE_S if debt > DEBT_MAX_S else 0.0
-        return max(rest, (1 - self._tokens) / self._rate)
+    def _owes(self, client: str, now: float) -> float:
+        """Return for how many seconds a client has no turn."""
+        account = self._accounts.get(client)
+        return 0.0 if account is None else account.pause(now)
+
+    def _pop(self) -> tuple[bool, str, Ask] | None:
+        """Return (light, client, ask) of the next turn; None if nobody that asked may have it."""
+        now = self._loop.time()
+        heavy_is_due = self._light_in_a_row >= HEAVY_EVERY - 1
+        for light in (False, True) if heavy_is_due else (True, False):
+            asks = self._light if light else self._heavy
+            client = next((client for client in asks.clients() if self._owes(client, now) <= TICK_S), None)
+            if client is not None:
+                self._light_in_a_row = self._light_in_a_row + 1 if light else 0
+                return light, client, asks.pop(client)
+        return None
 
 
 class Metered(Generic[T]):

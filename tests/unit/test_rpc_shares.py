@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,18 @@ from hypothesis import strategies as st
 
 from chain.api.lane import THREADS, WAITING_PER_CLIENT_MAX, Lane
 from chain.api.shares import CALLER, Holding, Shares, client_of
-from chain.api.turns import DEBT_MAX_S, HEAVY_EVERY, LOOP_SHARE, WAIT_MAX_S, Busy, Metered, Rotation, Turns
+from chain.api.turns import (
+    CLIENT_SHARE,
+    CONNECTIONS_PER_S,
+    DEBT_MAX_S,
+    HEAVY_EVERY,
+    LOOP_SHARE,
+    WAIT_MAX_S,
+    Busy,
+    Metered,
+    Rotation,
+    Turns,
+)
 from chain.api.waits import Waits
 
 
@@ -135,7 +147,25 @@ def test_a_rotation_goes_round_clients_and_keeps_the_order_of_each() -> None:
     assert [rotation.pop() for _ in range(len(rotation))] == ["a1", "b1", "c1", "a2", "b2", "a3"]
 
 
+def test_a_rotation_gives_an_item_of_one_client_out_of_turn() -> None:
+    rotation: Rotation[str] = Rotation()
+    for item in ("a1", "b1", "a2"):
+        rotation.push(item[0], item)
+    assert list(rotation.clients()) == ["a", "b"]
+    assert [rotation.pop("b"), rotation.pop(), rotation.pop()] == ["b1", "a1", "a2"], "nobody lost a place"
+
+
 # --- turns ----------------------------------------------------------------------------------------
+
+
+class FakeHandle:
+    """A callback that may be cancelled."""
+
+    def __init__(self, due: float, number: int, callback: Callable[[], None]) -> None:
+        self.due, self.number, self.callback, self.cancelled = due, number, callback, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
 
 class FakeLoop:
@@ -143,39 +173,41 @@ class FakeLoop:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self._soon: list[Callable[[], None]] = []
-        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._handles: list[tuple[float, int, FakeHandle]] = []
+        self._numbered = 0
 
     def time(self) -> float:
         return self.now
 
     def call_soon(self, callback: Callable[[], None]) -> Any:
-        self._soon.append(callback)
-        return self
+        return self._add(self.now, callback)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Any:
-        self._later.append((self.now + delay, callback))
-        return self
+        return self._add(self.now + delay, callback)
+
+    def _add(self, due: float, callback: Callable[[], None]) -> Any:
+        self._numbered += 1
+        handle = FakeHandle(due, self._numbered, callback)
+        heapq.heappush(self._handles, (due, self._numbered, handle))
+        return handle
 
     def run(self, until: float) -> None:
-        while True:
-            if self._soon:
-                self._soon.pop(0)()
-            elif self._later and min(self._later)[0] <= until:
-                due = min(self._later, key=lambda item: item[0])
-                self._later.remove(due)
-                self.now = max(self.now, due[0])
-                due[1]()
-            else:
-                self.now = until
-                return
+        while self._handles and self._handles[0][0] <= until:
+            due, _, handle = heapq.heappop(self._handles)
+            if not handle.cancelled:
+                self.now = max(self.now, due)
+                handle.callback()
+        self.now = max(self.now, until)
 
 
 class Greedy:
     """A connection that asks again as soon as it had its turn."""
 
-    def __init__(self, turns: Turns, client: str, loop: FakeLoop, cost: float, light: bool = False) -> None:
+    def __init__(
+        self, turns: Turns, client: str, loop: FakeLoop, cost: float, light: bool = False, batch: int = 1
+    ) -> None:
         self.turns, self.client, self.loop, self.cost, self.light = turns, client, loop, cost, light
+        self.batch = batch
         self.served = self.refused = 0
         self.ask()
 
@@ -186,7 +218,9 @@ class Greedy:
         if came:
             self.served += 1
             self.loop.now += self.cost
-            self.turns.spent(self.cost)
+            self.turns.spent(self.client, self.cost)
+            for _ in range(self.batch - 1):
+                self.turns.count(self.client)
         else:
             self.refused += 1
         self.ask()
@@ -216,14 +250,70 @@ def test_a_call_by_itself_waits_for_one_piece_of_each_other_connection_only() ->
     assert came[0] - before <= len(greedy)
 
 
-def test_rpc_takes_its_share_of_the_loop_and_no_more() -> None:
+@pytest.mark.parametrize(("clients", "share"), [(1, CLIENT_SHARE), (2, LOOP_SHARE), (10, LOOP_SHARE)])
+def test_rpc_and_each_client_take_their_share_of_the_loop_and_no_more(clients: int, share: float) -> None:
     loop = FakeLoop()
     turns = Turns(loop, 1_000_000)
-    greedy = [Greedy(turns, "a", loop, 0.001) for _ in range(10)]
+    greedy = [Greedy(turns, str(number % clients), loop, 0.001) for number in range(10)]
     loop.run(110.0)
     spent = sum(item.served for item in greedy) * 0.001
-    assert spent <= 10.0 * LOOP_SHARE + DEBT_MAX_S
-    assert spent >= 10.0 * LOOP_SHARE * 0.9
+    assert spent <= 10.0 * share + DEBT_MAX_S
+    assert spent >= 10.0 * share * 0.9
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_what_one_client_owes_keeps_no_other_from_its_turn(light: bool) -> None:
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    greedy = [Greedy(turns, "a", loop, 0.003, light=light) for _ in range(10)]
+    waits = []
+    for step in range(1, 200):
+        loop.run(100.0 + step * 0.01)
+        asked, came = loop.now, len(waits)
+        turns.ask("b", lambda _, asked=asked: waits.append(loop.now - asked))  # type: ignore[misc]
+        loop.run(loop.now + 0.004)
+        assert len(waits) == came + 1
+    assert max(waits) <= 0.004, "one piece of another's work and no pause"
+    assert sum(item.served for item in greedy) > 100
+
+
+def test_turns_that_one_client_uses_up_keep_no_other_waiting() -> None:
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000)
+    crowd = [Greedy(turns, "a", loop, 0.0, batch=50) for _ in range(8)]
+    waits = []
+    for step in range(1, 500):
+        loop.run(100.0 + step * 0.01)
+        asked, came = loop.now, len(waits)
+        turns.ask("b", lambda _, asked=asked: waits.append(loop.now - asked))  # type: ignore[misc]
+        loop.run(loop.now + 0.002)
+        assert len(waits) == came + 1
+    assert max(waits) == 0.0
+    assert sum(item.served for item in crowd) >= 50
+
+
+def test_connections_of_one_client_are_bounded_in_a_second_and_others_come_in() -> None:
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000)
+    came = sum(turns.admit("a") for _ in range(10_000))
+    assert came == CONNECTIONS_PER_S
+    assert turns.admit("b")
+    loop.run(loop.now + 0.1)
+    assert sum(turns.admit("a") for _ in range(10_000)) == CONNECTIONS_PER_S // 10
+
+
+def test_clients_that_owe_nothing_are_forgotten() -> None:
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    for number in range(100):
+        turns.spent(str(number), 0.000_1)
+    turns.spent("much", 1.0)
+    loop.run(loop.now + 1.0)
+    turns.settle()
+    assert list(turns._accounts) == ["much"]
+    loop.run(loop.now + 3.0)
+    turns.settle()
+    assert not turns._accounts
 
 
 def test_light_work_goes_first_but_heavy_work_has_its_part() -> None:
