@@ -67,10 +67,6 @@ class Gate(asyncio.Protocol):
         self._answer = Holding(self.client, self._drop_answer)
         self._door.gates.add(self)
         self._enter(State.FRESH, self._door.header_s)
-        if not self._door.turns.admit(self.client):
-            self._door.lost("rpc_rate")
-            self.abort()
-            return
         if not self._door.connections.take(self._place, 1):
             self._door.lost("rpc_connections")
             text = "too many WebSockets of this address: wait, or ask another node"
@@ -135,7 +131,7 @@ class Gate(asyncio.Protocol):
         end += len(_END)
         self._raw_head, self._rest = bytes(self._head[:end]), bytes(self._head[end:])
         self._head = bytearray()
-        self._door.turns.spent(self.client, HEAD_S)
+        self._door.turns.charge(self.client, HEAD_S)
         try:
             self._request = self._behind.read(self._raw_head)
         except BadHead as fault:

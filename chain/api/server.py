@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 
@@ -17,17 +18,22 @@ from chain.api.head import SOCKET, Heads
 from chain.api.metrics import Metrics
 from chain.api.plain import Pages
 from chain.api.rpc import Calls, Method
-from chain.api.shares import CALLER
+from chain.api.shares import CALLER, client_of
 from chain.api.sockets import Sockets, Subscriptions
 from chain.api.turns import Metered
 from chain.config import Rpc
+from chain.primitives.acceptor import REST_S, Acceptor, listening
 from chain.primitives.errors import PortBusy
 from chain.primitives.settings import split_address
 
+log = logging.getLogger("assent.rpc")
+
 SWEEP_S = 0.25
 """How often deadlines are looked at."""
-BACKLOG: Final = 256
-"""Connections that the kernel keeps for us; so many more than the bound may be open for a moment."""
+BACKLOG: Final = 1_024
+"""Connections that the kernel keeps for us."""
+ACCEPTS_MAX: Final = 64
+"""Connections accepted in one turn of the loop; so many more than the bound may be open for a moment."""
 SHUTDOWN_S = 1.0
 
 
@@ -46,7 +52,9 @@ class RpcServer:
         """`ready()` returns "" when the node can serve, else why not; `now()` is the clock of deadlines."""
         self._config, self._methods, self._subscriptions = config, methods, subscriptions
         self._ready, self._metrics, self._now = ready, metrics, now
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._beginning: set[asyncio.Task[None]] = set()
+        """Connections on their way from the kernel to a gate."""
         self._sweeping: asyncio.Handle | None = None
         self.address = config.listen
 
@@ -59,30 +67,35 @@ class RpcServer:
         self._runner = runner = self._websockets()
         await runner.setup()
         host, port = split_address(self._config.listen)
-        behind = Behind(
+        self._behind = Behind(
             Heads(loop, {host.lower(), *self._config.hosts}, self._config.max_request_bytes).read,
             Pages(self._ready, self._metrics.render, door.now).answer,
             calls.answer,
             cast(web.Server, runner.server),
         )
         try:
-            self._server = await loop.create_server(lambda: Gate(door, behind), host, port, backlog=BACKLOG)
+            self._listener = listening(host, port, BACKLOG)
         except OSError as error:
             await runner.cleanup()
             raise PortBusy(
                 f"rpc.listen = {self._config.listen}: {error.strerror}; stop what uses the port, "
                 "or set another address in the configuration"
             ) from None
-        self.address = "{}:{}".format(*self._server.sockets[0].getsockname()[:2])
+        self.address = "{}:{}".format(*self._listener.getsockname()[:2])
+        self._acceptor = Acceptor(self._listener, self._arrived, self._exhausted, at_once=ACCEPTS_MAX)
+        self._acceptor.open()
         for what, shares in door.shares.items():
             self._metrics.rpc_held.labels(what).set_function(partial(getattr, shares, "total"))
         self._sweep_for_ever(loop)
 
     async def stop(self) -> None:
         """Close every connection and free the port."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
+        self._acceptor.close()
+        self._listener.close()
+        for task in self._beginning:
+            task.cancel()
         if self._sweeping is not None:
             self._sweeping.cancel()
         await self._sockets.close()
@@ -90,6 +103,28 @@ class RpcServer:
         for gate in list(self.door.gates):
             gate.abort()
         self.door.turns.close()
+
+    def _arrived(self, sock: socket.socket, address: Any) -> None:
+        """Make a gate of a connection, unless its client had its part of this second."""
+        if not self.door.turns.admit(client_of(str(address[0]))):
+            self.door.lost("rpc_rate")
+            sock.close()
+            return
+        task = asyncio.get_running_loop().create_task(self._begin(sock))
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, sock: socket.socket) -> None:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: Gate(self.door, self._behind), sock)
+        except (OSError, asyncio.CancelledError):
+            sock.close()  # the client vanished, or the port closes
+
+    def _exhausted(self, why: str) -> None:
+        self.door.lost("rpc_descriptors")
+        log.warning("the RPC port cannot accept connections (%s); again in %.1f s", why, REST_S)
 
     def sweep(self) -> None:
         """Close what is late."""

@@ -36,8 +36,9 @@ LIGHT_AT_ONCE = 4
 """Turns of light work between two looks at everything else that the loop has to do."""
 CONNECTION_S = 0.000_15
 """What a connection takes of the loop to come and go, beside what is said on it."""
-CONNECTIONS_PER_S = 250.0
-"""Connections of one client in a second: making and displacing more would cost others more than answering."""
+CONNECTIONS_PER_S, CONNECTIONS_ALL_PER_S = 250.0, 1_000.0
+"""Connections of one client in a second, and of all that lately came, who share them: making and displacing
+more would cost others more than answering."""
 TICK_S = 0.000_001
 """Less is no pause: it is what rounding leaves."""
 HEAVY_EVERY = 4
@@ -115,9 +116,9 @@ class Bucket:
         self._left = self._rate = max(1.0, per_second)
         self._filled = now
 
-    def take(self, now: float) -> None:
-        """Take one, even if none is left."""
-        self._left = self.left(now) - 1
+    def take(self, now: float, price: float = 1.0) -> None:
+        """Take one at a price, even if less is left."""
+        self._left = self.left(now) - price
         self._filled = now
 
     def left(self, now: float) -> float:
@@ -213,9 +214,14 @@ class Turns:
         )
 
     def spent(self, client: str, seconds: float) -> None:
-        """Count time that RPC kept the loop for a client."""
+        """Count time that a client's turn kept the loop."""
         now = self._loop.time()
         self._all.spent(seconds, now)
+        self._account(client, now).spent(seconds, now)
+
+    def charge(self, client: str, seconds: float) -> None:
+        """Count time that a client took without a turn: nobody else pauses for it, which would save none."""
+        now = self._loop.time()
         self._account(client, now).spent(seconds, now)
 
     def settle(self) -> None:
@@ -233,11 +239,11 @@ class Turns:
     def admit(self, client: str) -> bool:
         """Charge a client for a connection; False when it had its part of this second."""
         now = self._loop.time()
-        self.spent(client, CONNECTION_S)
+        self.charge(client, CONNECTION_S)
         connections = self._account(client, now).connections
         if connections.wait(now) > TICK_S:
             return False
-        connections.take(now)
+        connections.take(now, max(1.0, len(self._accounts) * CONNECTIONS_PER_S / CONNECTIONS_ALL_PER_S))
         return True
 
     def _account(self, client: str, now: float) -> Account:

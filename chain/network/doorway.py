@@ -9,13 +9,13 @@ silent ones first, then of those that wait, and last of those whose handshake ha
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from chain.primitives.acceptor import Acceptor
 
 GUESTS_MAX = 64
 """Connections that are no links yet, in whatever state: a whole consortium that starts at once."""
@@ -32,8 +32,6 @@ ACCEPTS_MAX = 8
 """Connections accepted in one turn of the loop; when there are more, accepting rests for `PAUSE_S`."""
 PAUSE_S = 0.004
 """2,000 connections a second, at 60 µs each; the kernel keeps some more."""
-REST_S = 0.5
-"""Accepting rests for so long when the process is out of file descriptors."""
 Refuse = Callable[[str, str, str], None]
 """Takes the cause as one word, the address, and the cause in words."""
 
@@ -64,7 +62,14 @@ class Doorway:
 
         `pace()` is the part of a processor that there is (`chain.network.pace`).
         """
-        self._listener, self._welcome, self._refuse, self._pace = listener, welcome, refuse, pace
+        self._welcome, self._refuse, self._pace = welcome, refuse, pace
+        self._acceptor = Acceptor(
+            listener,
+            self._arrived,
+            lambda why: refuse("out_of_descriptors", "any address", why),
+            at_once=ACCEPTS_MAX,
+            pause_s=PAUSE_S,
+        )
         self._loop = asyncio.get_running_loop()
         self._silent: dict[_Guest, None] = {}
         self._ready: dict[str, list[_Guest]] = {}
@@ -83,12 +88,12 @@ class Doorway:
     def open(self) -> None:
         """Begin to accept."""
         self._open = True
-        self._loop.add_reader(self._listener, self._accept)
+        self._acceptor.open()
 
     async def close(self) -> None:
         """Accept no more, and close what is no link yet."""
         self._open = False
-        self._loop.remove_reader(self._listener)
+        self._acceptor.close()
         if self._timer is not None:
             self._timer.cancel()
         for guest in list(self._silent):
@@ -112,35 +117,14 @@ class Doorway:
 
     # --- arriving -----------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        for _ in range(ACCEPTS_MAX):
-            try:
-                sock, address = self._listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    continue  # a client that vanished
-                self._refuse("out_of_descriptors", "any address", os.strerror(error.errno))
-                self._rest(REST_S)
-                return
-            sock.setblocking(False)
-            host, port = address[:2]
-            guest = _Guest(sock, host, f"{host}:{port}", self._loop.time())
-            if self.waiting >= GUESTS_MAX and not self._make_room(guest.since):
-                self._turn_away(guest, "handshakes", f"{GUESTS_MAX} handshakes are under way")
-                continue
-            self._silent[guest] = None
-            self._loop.add_reader(sock, self._on_word, guest)
-        self._rest(PAUSE_S)
-
-    def _rest(self, seconds: float) -> None:
-        self._loop.remove_reader(self._listener)
-        self._loop.call_later(seconds, self._accept_again)
-
-    def _accept_again(self) -> None:
-        if self._open:
-            self._loop.add_reader(self._listener, self._accept)
+    def _arrived(self, sock: socket.socket, address: Any) -> None:
+        host, port = address[:2]
+        guest = _Guest(sock, host, f"{host}:{port}", self._loop.time())
+        if self.waiting >= GUESTS_MAX and not self._make_room(guest.since):
+            self._turn_away(guest, "handshakes", f"{GUESTS_MAX} handshakes are under way")
+            return
+        self._silent[guest] = None
+        self._loop.add_reader(sock, self._on_word, guest)
 
     def _on_word(self, guest: _Guest) -> None:
         """Its first bytes are here, or it is gone."""

@@ -20,6 +20,7 @@ from chain.network.link import HELLO_MAX_S, Link
 from chain.network.peerstatus import PeerStatus
 from chain.network.prices import PRICES, Price
 from chain.network.registry import Handler, NotMember, Registry
+from chain.primitives.acceptor import listening
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import PortBusy
 from chain.primitives.settings import split_address
@@ -72,15 +73,13 @@ class PeerManager:
     async def start(self) -> None:
         """Listen and begin to dial; raise PortBusy naming the address when it is taken."""
         host, port = split_address(self.listen)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            self._listener = listening(host, port, BACKLOG)
         except OSError as error:
             raise PortBusy(
                 f"network.listen = {self.listen}: {error.strerror}; stop what uses the port, "
                 "or set another address in the configuration"
             ) from None
-        self._listener.setblocking(False)
         self._registry.listen = f"{host}:{self._listener.getsockname()[1]}"
         self._ticked_at = _now()
         self._doorway = Doorway(

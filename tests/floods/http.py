@@ -104,8 +104,9 @@ async def _speak(
         pass  # the attack is over
     except (
         OSError,
-        RuntimeError,
-    ) as error:  # the latter is what uvloop raises for a closed transport
+        EOFError,  # an answer that broke off
+        RuntimeError,  # what uvloop raises for a closed transport
+    ) as error:
         tally.close(type(error).__name__)
     finally:
         await hang_up(writer)

@@ -7,6 +7,7 @@ import gzip
 import os
 import socket
 import zlib
+from typing import cast
 
 from tests.floods.attack import Attack
 from tests.floods.http import (
@@ -208,9 +209,8 @@ class SlowReaders(Attack):
             _deaf(writer)
             writer.write(request)
             tally.count(len(request))
-            transport = writer.transport
-            assert isinstance(transport, asyncio.ReadTransport)
-            while not reader.at_eof():
+            transport = cast(asyncio.Transport, writer.transport)
+            while not reader.at_eof() and not transport.is_closing():
                 transport.resume_reading()
                 await reader.read(1_024)
                 transport.pause_reading()

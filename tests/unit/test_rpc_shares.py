@@ -16,6 +16,7 @@ from chain.api.lane import THREADS, WAITING_PER_CLIENT_MAX, Lane
 from chain.api.shares import CALLER, Holding, Shares, client_of
 from chain.api.turns import (
     CLIENT_SHARE,
+    CONNECTIONS_ALL_PER_S,
     CONNECTIONS_PER_S,
     DEBT_MAX_S,
     HEAVY_EVERY,
@@ -292,6 +293,22 @@ def test_turns_that_one_client_uses_up_keep_no_other_waiting() -> None:
     assert sum(item.served for item in crowd) >= 50
 
 
+def test_what_a_client_takes_without_a_turn_keeps_no_other_waiting() -> None:
+    """Crowds of connections take time whether anybody pauses or not."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    for step in range(1_000):
+        loop.run(100.0 + step * 0.001)
+        for client in ("a", "b", "c"):
+            turns.charge(client, 0.000_3)
+    came: list[float] = []
+    turns.ask("a", lambda _: came.append(-1.0))
+    turns.ask("d", lambda _: came.append(loop.now))
+    asked = loop.now
+    loop.run(asked + 0.001)
+    assert came == [asked], "who owes waits, and who does not goes on"
+
+
 def test_connections_of_one_client_are_bounded_in_a_second_and_others_come_in() -> None:
     loop = FakeLoop()
     turns = Turns(loop, 1_000)
@@ -300,6 +317,19 @@ def test_connections_of_one_client_are_bounded_in_a_second_and_others_come_in() 
     assert turns.admit("b")
     loop.run(loop.now + 0.1)
     assert sum(turns.admit("a") for _ in range(10_000)) == CONNECTIONS_PER_S // 10
+
+
+def test_a_crowd_of_clients_shares_the_connections_of_a_second() -> None:
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000)
+    crowd = [str(number) for number in range(40)]
+    came = 0
+    for step in range(2_000):
+        loop.run(100.0 + step * 0.001)
+        admitted = sum(turns.admit(client) for client in crowd)
+        came += admitted if step >= 1_000 else 0
+    assert came == pytest.approx(CONNECTIONS_ALL_PER_S, rel=0.1)
+    assert turns.admit("newcomer")
 
 
 def test_clients_that_owe_nothing_are_forgotten() -> None:

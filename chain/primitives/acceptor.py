@@ -1,0 +1,79 @@
+"""Accepting connections a few at a time, so that a crowd at the port leaves the event loop to others.
+
+An event loop's own server accepts whoever waits in one go, and makes a transport of each. Here the taker
+sees the bare socket first, and what it closes at once costs no more than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+REST_S = 0.5
+"""Accepting rests for so long when the process is out of file descriptors or memory."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def listening(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a socket that listens at an address of either family; raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=backlog)
+
+
+class Acceptor:
+    """Hands the connections of a listening socket to `take(socket, address)`, which owns them then."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        take: Callable[[socket.socket, Any], None],
+        exhausted: Callable[[str], None],
+        *,
+        at_once: int,
+        pause_s: float = 0.0,
+    ) -> None:
+        """Accept so many in one turn of the loop, then pause; `exhausted(why)`: no descriptor was left."""
+        listener.setblocking(False)
+        self._listener, self._take, self._exhausted = listener, take, exhausted
+        self._at_once, self._pause_s = at_once, pause_s
+        self._loop = asyncio.get_running_loop()
+        self._open = False
+
+    def open(self) -> None:
+        """Begin to accept."""
+        self._open = True
+        self._loop.add_reader(self._listener, self._accept)
+
+    def close(self) -> None:
+        """Accept no more; the listening socket stays its owner's."""
+        self._open = False
+        self._loop.remove_reader(self._listener)
+
+    def _accept(self) -> None:
+        for _ in range(self._at_once):
+            try:
+                sock, address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    continue  # a client that vanished
+                self._exhausted(os.strerror(error.errno))
+                self._rest(REST_S)
+                return
+            sock.setblocking(False)
+            self._take(sock, address)
+        if self._pause_s:
+            self._rest(self._pause_s)
+
+    def _rest(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._listener, self._accept)
