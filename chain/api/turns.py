@@ -7,7 +7,7 @@ itself waits for one piece of work of each other connection, not for all of thei
 for every few turns one of heavy work.
 
 What a turn took of the loop is owed, by all clients together and by the one that had it: while one client
-pays off what it spent above its part, the others go on.
+pays off what it spent above its part, the others go on, and who used least lately has the next turn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from math import exp
 from time import perf_counter
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -34,6 +35,11 @@ SLICE_S = 0.001
 """For so long one turn lasts: calls that take less share one."""
 LIGHT_AT_ONCE = 4
 """Turns of light work between two looks at everything else that the loop has to do."""
+USED_S, LIGHT_S, FORGET_S = 2.0, 0.010, 0.000_1
+"""What a client took lately is reckoned over about two seconds; so little of it is light, or nothing."""
+CREDIT, TURNS_CREDIT_S = 4.0, 0.5
+"""A light client goes on until all together owe so many times as much as makes the others pause, and the
+turns of so many seconds to come."""
 CONNECTION_S = 0.000_15
 """What a connection takes of the loop to come and go, beside what is said on it."""
 CONNECTIONS_PER_S, CONNECTIONS_ALL_PER_S = 250.0, 1_000.0
@@ -125,9 +131,13 @@ class Bucket:
         """Return how many are left; below 0 when more were taken."""
         return min(self._rate, self._left + (now - self._filled) * self._rate)
 
-    def wait(self, now: float) -> float:
-        """Return in how many seconds one is left; 0 or less when one is."""
-        return (1 - self.left(now)) / self._rate
+    def wait(self, now: float, credit_s: float = 0.0) -> float:
+        """Return in how many seconds one is left, or would be `credit_s` later; 0 or less when one is."""
+        return (1 - self.left(now)) / self._rate - credit_s
+
+    def is_half_full(self, now: float) -> bool:
+        """Tell whether half of a second's worth is left."""
+        return self.left(now) >= self._rate / 2
 
     def is_full(self, now: float) -> bool:
         """Tell whether nothing was taken that did not come back."""
@@ -137,28 +147,41 @@ class Bucket:
 class Account:
     """What was taken of a share of the loop's time, of turns and of connections, and not made up for yet."""
 
-    __slots__ = ("_debt", "_price", "_reckoned", "connections", "turns")
+    __slots__ = ("_debt", "_price", "_reckoned", "_used", "connections", "turns")
 
     def __init__(self, share: float, turns: float, now: float) -> None:
         self._debt, self._price, self._reckoned = 0.0, 1 / share - 1, now
+        self._used = 0.0
         self.turns, self.connections = Bucket(turns, now), Bucket(CONNECTIONS_PER_S, now)
 
     def spent(self, seconds: float, now: float) -> None:
         """Count time that just passed."""
         others = max(0.0, now - self._reckoned - seconds)
+        self._used = self.used(now) + seconds
         self._debt = max(0.0, self._debt - others) + seconds * self._price
         self._reckoned = now
 
-    def pause(self, now: float) -> float:
+    def debt(self, now: float) -> float:
+        """Return for how many seconds others have to have the loop until nothing is owed."""
+        return max(0.0, self._debt - (now - self._reckoned))
+
+    def pause(self, now: float, credit: float = 1.0) -> float:
         """Return for how many seconds there is no turn; 0 or less when there is one."""
-        debt = self._debt - (now - self._reckoned)
-        rest = debt - DEBT_MAX_S + PAUSE_S if debt > DEBT_MAX_S else 0.0
-        return max(rest, self.turns.wait(now))
+        debt, most = self.debt(now), credit * DEBT_MAX_S
+        rest = debt - most + PAUSE_S if debt > most else 0.0
+        return max(rest, self.turns.wait(now, TURNS_CREDIT_S if credit > 1 else 0.0))
+
+    def used(self, now: float) -> float:
+        """Return the seconds that were spent lately: those of `USED_S` ago count a third."""
+        return self._used * exp((self._reckoned - now) / USED_S)
+
+    def is_light(self, now: float) -> bool:
+        """Tell whether little time was spent lately, and half of a second's turns is left."""
+        return self.used(now) < LIGHT_S and self.turns.is_half_full(now)
 
     def is_settled(self, now: float) -> bool:
         """Tell whether nothing is owed."""
-        paid = self._debt <= now - self._reckoned
-        return paid and self.turns.is_full(now) and self.connections.is_full(now)
+        return self.used(now) < FORGET_S and self.turns.is_full(now) and self.connections.is_full(now)
 
 
 class Turns:
@@ -168,13 +191,13 @@ class Turns:
         self._loop, self._rate = loop, per_second
         self._all = Account(LOOP_SHARE, per_second, loop.time())
         self._accounts: dict[str, Account] = {}
-        """Of the clients that owe something."""
+        """Of the clients that used something lately."""
         self._light: Rotation[Ask] = Rotation()
         self._heavy: Rotation[Ask] = Rotation()
         self._light_in_a_row = 0
         self._next: asyncio.Handle | None = None
-        self._waits_for_clients = False
-        """Nothing but what the clients that asked owe is in the way of the next turn."""
+        self._resting = False
+        """Whether `_next` is due later, since nobody that asked may have a turn now."""
         self.refused = 0
         """Turns that did not come in time so far."""
 
@@ -182,7 +205,7 @@ class Turns:
         """Call `run(True)` when it is the client's turn, `run(False)` when that takes too long."""
         ask = Ask(self._loop.time(), run)
         (self._light if light else self._heavy).push(client, ask)
-        if self._next is not None and self._waits_for_clients:
+        if self._next is not None and self._resting:
             self._next.cancel()
             self._next = None
         if self._next is None:
@@ -225,7 +248,7 @@ class Turns:
         self._account(client, now).spent(seconds, now)
 
     def settle(self) -> None:
-        """Forget the clients that owe nothing any more; a few times a second."""
+        """Forget the clients that have used and owe nothing any more; a few times a second."""
         now = self._loop.time()
         for client in [client for client, account in self._accounts.items() if account.is_settled(now)]:
             del self._accounts[client]
@@ -259,11 +282,7 @@ class Turns:
             self._next.cancel()
 
     def _grant(self) -> None:
-        self._next, self._waits_for_clients = None, False
-        pause = self._all.pause(self._loop.time())
-        if pause > TICK_S:
-            self._next = self._loop.call_later(pause, self._grant)
-            return
+        self._next, self._resting = None, False
         granted = 0
         while granted < LIGHT_AT_ONCE and (found := self._pop()) is not None:
             light, client, ask = found
@@ -288,27 +307,32 @@ class Turns:
         if not waiting:
             return
         now = self._loop.time()
-        rest = min(self._owes(client, now) for client in waiting)
-        self._waits_for_clients = rest > TICK_S
+        rest = min(self._rest(client, now) for client in waiting)
+        self._resting = rest > TICK_S
         later = self._loop.call_later
-        self._next = (
-            later(rest, self._grant) if self._waits_for_clients else self._loop.call_soon(self._grant)
-        )
+        self._next = later(rest, self._grant) if self._resting else self._loop.call_soon(self._grant)
 
-    def _owes(self, client: str, now: float) -> float:
-        """Return for how many seconds a client has no turn."""
+    def _used(self, client: str, now: float) -> float:
         account = self._accounts.get(client)
-        return 0.0 if account is None else account.pause(now)
+        return 0.0 if account is None else account.used(now)
+
+    def _rest(self, client: str, now: float) -> float:
+        """Return for how many seconds a client has no turn; 0 or less when it may have one."""
+        account = self._accounts.get(client)
+        own = 0.0 if account is None else account.pause(now)
+        credit = CREDIT if account is None or account.is_light(now) else 1.0
+        return max(own, self._all.pause(now, credit))
 
     def _pop(self) -> tuple[bool, str, Ask] | None:
-        """Return (light, client, ask) of the next turn; None if nobody that asked may have it."""
+        """Return (light, client, ask) of the next turn, of who used least; None if nobody may have it."""
         now = self._loop.time()
         heavy_is_due = self._light_in_a_row >= HEAVY_EVERY - 1
         for light in (False, True) if heavy_is_due else (True, False):
             asks = self._light if light else self._heavy
-            client = next((client for client in asks.clients() if self._owes(client, now) <= TICK_S), None)
-            if client is not None:
+            able = [client for client in asks.clients() if self._rest(client, now) <= TICK_S]
+            if able:
                 self._light_in_a_row = self._light_in_a_row + 1 if light else 0
+                client = min(able, key=lambda client: self._used(client, now))
                 return light, client, asks.pop(client)
         return None
 
