@@ -18,6 +18,7 @@ from chain.primitives.execution import (
     OK,
     OUT_OF_GAS,
     RESULT_BYTES_MAX,
+    SIGNER_REFUSALS,
     Call,
     Outcome,
     StateReader,
@@ -109,13 +110,15 @@ class ContractRuntime:
 
     def _transaction(self, machine: Machine, call: Call) -> bytes:
         machine.charge(GAS_TRANSACTION + len(call.args))
-        if not self._directory.identify(machine, call.sender):
-            raise Reverted("UNKNOWN_SENDER", f"key {call.sender.hex()[:16]} signs for no organisation")
+        refusal = self._directory.identify(machine, call.sender)
+        if refusal:
+            raise Reverted(refusal, f"key {call.sender.hex()[:16]}: {SIGNER_REFUSALS[refusal]}")
         return self._call(machine, call, self._method(machine, call.contract, call.method))
 
     def _question(self, machine: Machine, call: Call) -> bytes:
         machine.charge(GAS_TRANSACTION + len(call.args))
         self._directory.identify(machine, call.sender)
+        machine.asked = True
         function = self._method(machine, call.contract, call.method)
         if function.kind != "view":
             raise Reverted("NOT_A_VIEW", f"{call.contract}.{call.method} is not a @view")
@@ -140,10 +143,12 @@ class ContractRuntime:
         function = program.functions.get(method)
         if function is None or function.kind not in _PUBLIC:
             raise Reverted("UNKNOWN_METHOD", f"contract {contract} exports no method {method}")
-        if function.kind == "view":
+        view = function.kind == "view"
+        # A transaction may read a frozen contract itself, but nothing else rests on what that says.
+        if record.frozen(machine.height) and not (view and (machine.asked or not machine.running)):
+            raise Reverted("CONTRACT_FROZEN", f"contract {contract} is frozen: it answers questions only")
+        if view:
             return function
-        if record.frozen(machine.height):
-            raise Reverted("CONTRACT_FROZEN", f"contract {contract} is frozen: it answers views only")
         access = record.access.get(method)
         if access is not None and not access.admits(machine):
             raise Reverted("ACCESS_DENIED", f"{contract}.{method} is open to {access} only")
@@ -319,18 +324,26 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
     record = {"name": name, "status": "active", "frozen_until": 0, "system": True, "next": {}}
     entry = {"name": name, "by": "genesis", "committed_at": 0}
     place = var_key("name_count")
-    stored = machine.writes.get((LIFECYCLE, place)) or machine.state.get(LIFECYCLE, place)
-    count = 0 if stored is None else decode_stored(stored)
+    count = _stored_count(machine, place)
+    uses = map_key("source_uses", program.source_hash)
     rows = {
         map_key("active", name): version | record,
         map_key("history", f"{name}/1"): version | entry,
-        map_key("versions", name): [[1, 0]],
-        map_key("latest", name): 1,
+        map_key("versions", f"{name}/0"): [1, 0],
+        map_key("version_count", name): 1,
+        map_key("numbers", name): {"latest": 1, "open": 0},
         map_key("sources", program.source_hash): source,
+        uses: _stored_count(machine, uses) + 1,
         map_key("names", count): name,
         place: count + 1,
     }
     machine.writes.update({(LIFECYCLE, key): encode_value(value) for key, value in rows.items()})
+
+
+def _stored_count(machine: Machine, place: bytes) -> int:
+    """Return a number that `lifecycle` keeps, 0 where it keeps none."""
+    stored = machine.writes.get((LIFECYCLE, place)) or machine.state.get(LIFECYCLE, place)
+    return 0 if stored is None else int(decode_stored(stored))
 
 
 def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:

@@ -45,6 +45,7 @@ class Machine:
     """Everything that one transaction changes; discarded after it."""
 
     __slots__ = (
+        "asked",
         "block_time",
         "caller",
         "chain_id",
@@ -80,6 +81,8 @@ class Machine:
         self.events: list[Event] = []
         self.running: tuple[str, ...] = ()
         self.read_only = False
+        self.asked = False
+        """Whether this is a question from outside the chain, which changes nothing and is not recorded."""
         self.contract = self.caller = self.signer = self.org = self.tx_id = ""
         self.chain_id = NO_CHAIN
         self.roles: tuple[str, ...] = ()

@@ -23,7 +23,9 @@ from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode
+from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import encode_value
 
 pytestmark = pytest.mark.functional
@@ -68,8 +70,10 @@ def commit(consortium: Consortium, name: str) -> int:
     async def work() -> int:
         async with Client(node_url(org), load_genesis(consortium.genesis), timeout_s=20) as client:
             account = Account(client, load_key(org.key("admin")), await client.chain_id())
-            receipt = await account.send("orgs", "add_key", {"key": os.urandom(32), "roles": ["steward"]})
-            return receipt.height
+            key = PrivateKey.generate()
+            proof = prove_possession(key, account.chain_id, name)
+            added = {"key": key.public, "roles": ["steward"], "proof": proof}
+            return (await account.send("orgs", "add_key", added)).height
 
     return asyncio.run(work())
 
@@ -131,7 +135,7 @@ def send_without_waiting(consortium: Consortium, count: int, size: int) -> list[
     """Send calls whose arguments have about `size` bytes; return what the node says of each."""
     org = consortium.orgs[0]
     genesis, key = load_genesis(consortium.genesis), load_key(org.key("admin"))
-    args = encode_value({"key": bytes(size), "roles": []})
+    args = encode_value({"key": bytes(size), "roles": [], "proof": b""})
     signed = [
         sign_transaction(
             TransactionBody(

@@ -160,13 +160,21 @@ def test_an_unknown_sender_is_refused(chain: LocalChain) -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "code"), [(4, "UNKNOWN_SENDER"), (5, ""), (9, ""), (10, "UNKNOWN_SENDER")]
+    ("status", "code"),
+    [
+        ("active", ""),
+        ("revoked", "KEY_REVOKED"),
+        ("suspended", "ORG_SUSPENDED"),
+        ("expelled", "ORG_EXPELLED"),
+        ("of a later version of orgs", "KEY_REVOKED"),
+    ],
 )
-def test_a_revoked_key_signs_for_its_heights_only(chain: LocalChain, height: int, code: str) -> None:
+def test_a_key_signs_only_while_it_is_active_and_is_told_why_not(
+    chain: LocalChain, status: str, code: str
+) -> None:
     sender = key_of("bank").public
-    record = {"org": "bank", "roles": ["admin"], "status": "revoked", "since": 5, "until": 9}
+    record = {"org": "bank", "roles": ["admin"], "status": status, "since": 0, "until": chain.height}
     chain.write({("orgs", map_key("keys", sender.hex())): encode_value(record)})
-    chain.height = height
     assert _send(chain, sender, encode_value({"amount": 1})).code == code
 
 
