@@ -28,12 +28,10 @@ WAITING = {
     "revealed": "commit",
     "committed": "certify",
 }
-PROGRAM_BALLOTS_MAX = 32
 BY_CONTRACT = ("TRANSCRIPT_MISMATCH", "EQUIVOCATION")
 
 programs = Map(str, dict)
-program_votes = Map(bytes, dict)
-program_ballots = Map(str, list)
+program_votes = Map(bytes, list)
 specs = Map(str, dict)
 jobs = Map(str, dict)
 bindings = Map(str, dict)
@@ -47,10 +45,8 @@ disputes = Map(str, dict)
 
 orgs = Contract("orgs")
 grants = Contract("grants")
-governance = Contract("governance")
 
 ProgramVoted = Event(by=subject, program=str, votes=list)
-ProgramVoteRetracted = Event(by=subject, program=str, votes=list)
 ProgramSet = Event(by=subject, program=str, status=str, code_hash=bytes)
 JobProposed = Event(
     job=subject,
@@ -95,54 +91,22 @@ def setup(programs: list):
 
 @export
 def vote_program(program: dict) -> bool:
-    """Vote for a program record; at a majority of organisations it is set. A vote lapses as a proposal does."""
+    """Vote for a program record; at a majority of organisations it is set."""
     org = member("admin", "admin")
     check_program(program)
     ballot = sha256(encode(program))
-    votes = live_program_votes(ballot)
+    votes = program_votes.get(ballot, [])
     require(org not in votes, "ALREADY_VOTED")
     present = orgs.active_members()
-    voters = [voter for voter in present if voter in votes or voter == org]
-    ProgramVoted(by="org:" + org, program=program["id"], votes=voters)
-    if len(voters) > len(present) // 2:
-        if ballot in program_votes:
-            del program_votes[ballot]
-        set_program(program, org)
-        return True
-    own = [other for other in program_ballots.get(org, []) if org in live_program_votes(other)]
-    require(len(own) < PROGRAM_BALLOTS_MAX, "TOO_MANY_BALLOTS")
-    for other in program_ballots.get(org, []):
-        if other not in own and other in program_votes:
-            keep_program_votes(other, live_program_votes(other))
-    program_ballots[org] = own + [ballot]
-    votes[org] = ctx.block_time + governance.terms_of()["proposal_ms"]
-    keep_program_votes(ballot, votes)
-    return False
-
-
-@export
-def retract_program(program: dict):
-    """Take back one's vote for a program record."""
-    org = member("admin", "admin")
-    ballot = sha256(encode(program))
-    votes = live_program_votes(ballot)
-    require(org in votes, "NOT_VOTED")
-    votes.pop(org)
-    keep_program_votes(ballot, votes)
-    ProgramVoteRetracted(by="org:" + org, program=program["id"], votes=list(votes.keys()))
-
-
-def live_program_votes(ballot: bytes) -> dict:
-    """Who votes for a record now, and until when: {org: block time at which the vote lapses}."""
-    votes = program_votes.get(ballot, {})
-    return {org: until for org, until in votes.items() if ctx.block_time <= until}
-
-
-def keep_program_votes(ballot: bytes, votes: dict):
-    if len(votes) > 0:
+    votes = [voter for voter in votes if voter in present] + [org]
+    ProgramVoted(by="org:" + org, program=program["id"], votes=votes)
+    if len(votes) <= len(present) // 2:
         program_votes[ballot] = votes
-    else:
+        return False
+    if ballot in program_votes:
         del program_votes[ballot]
+    set_program(program, org)
+    return True
 
 
 def set_program(program: dict, org: str):

@@ -463,6 +463,12 @@ def set_lone(record: dict, org: str, until: int):
     lone_freezes[record["name"]] = {"seq": record["seq"], "orgs": froze}
 
 
+def end_lone_freezes(record: dict):
+    """What members decided together, or the last of them took back, leaves no freeze of one's own."""
+    for org in lone_of(record):
+        set_lone(record, org, 0)
+
+
 def end_lone(record: dict, org: str):
     """End an organisation's own freeze; those of others last as long as they would have."""
     set_lone(record, org, 0)
@@ -485,6 +491,7 @@ def stop(record: dict, org: str, reason: str, until: int):
     drop_ballot("unfreeze", name)
     if until == 0:
         drop_ballot("freeze", name)
+        end_lone_freezes(record)
     seq = record["seq"]
     ContractFrozen(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, until=until)
 
@@ -495,6 +502,7 @@ def resume(record: dict, org: str):
     record["frozen_until"] = 0
     active[name] = record
     drop_ballot("unfreeze", name)
+    end_lone_freezes(record)
     ContractUnfrozen(contract="contract:" + name, by="org:" + org, seq=record["seq"])
 
 
