@@ -113,6 +113,23 @@ def test_28_30_a_validator_whose_log_was_cut_refuses_and_rejoins_from_nothing(fo
     start(org)
     processes.wait_until(org, "node", lambda: rpc(org, "getBlockNumber")["result"] >= top, ANSWERS_S)
     assert commit(consortium, "registry") > top
+    seats_again(consortium, org)
+
+
+def seats_again(consortium: Consortium, org: OrgFolder) -> None:
+    """`assent start` moves the seat of a node that lost its votes to the key that it made and proves."""
+    spare = rpc(org, "getNodeInfo")["result"]["spareKey"]
+    lines = list(start_consortium(consortium, agents=False))
+    assert f"its seat moves to its new key {spare[:16]}" in "\n".join(lines)
+
+    def seated() -> bool:
+        try:
+            info = rpc(org, "getNodeInfo")["result"]
+        except OSError:  # it begins anew under its other key
+            return False
+        return bool((info["key"], info["role"], info["spareKey"]) == (spare, "validator", ""))
+
+    processes.wait_until(org, "node", seated, ANSWERS_S)
 
 
 def test_32_a_node_killed_while_it_writes_starts_from_what_it_finds(folder: Path) -> None:
