@@ -19,7 +19,6 @@ from chain.network.messages import NETWORK_VERSION, Hello, TransactionIds
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
-from chain.primitives.possession import prove_possession
 from chain.primitives.settings import split_address
 from chain.primitives.tls import client_context
 
@@ -71,10 +70,7 @@ async def test_a_member_that_floods_all_others_stops_nothing_and_is_named_by_all
             account = Account(client, load_key(bank.key("admin")), genesis.chain_id)
             told: list[str] = []
             while not told or not all("TX_IDS" in offence for offence in told):
-                key = PrivateKey.generate()
-                proof = prove_possession(key, genesis.chain_id, bank.name)
-                added = {"key": key.public, "roles": ["steward"], "proof": proof}
-                await account.send("orgs", "add_key", added)
+                await account.send("orgs", "org_of", {"id": bank.name})
                 told = await asyncio.to_thread(offences, consortium, key.public)
     finally:
         for task in floods:
