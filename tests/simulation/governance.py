@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chain.ledger.block import Candidate
 from chain.ledger.schedule import OBSERVER, VALIDATOR, Listed
 from chain.primitives.certificate import fault_bound
-from chain.primitives.crypto import PrivateKey
+from chain.primitives.crypto import Signer
 from chain.primitives.execution import var_key
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_value
@@ -79,7 +79,7 @@ class Governance:
         key = chance.choice(free)
         return {"name": chance.choice(mute or seats).node.name, **self._proved(key)}
 
-    def _proved(self, key: PrivateKey) -> dict[str, Value]:
+    def _proved(self, key: Signer) -> dict[str, Value]:
         return {"public_key": key.public, "proof": prove_possession(key, self._cluster.genesis.chain_id, ORG)}
 
     def _may_go(self, public: bytes, listed: Mapping[bytes, Listed]) -> bool:
