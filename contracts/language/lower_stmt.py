@@ -16,12 +16,12 @@ Block = tuple[Node, ...]
 
 
 def lower_function(names: Declarations, signature: Signature, found: list[Diagnostic]) -> Node:
-    """Return ("def", name, kind, line, params, returns, slots, body); refusals go to `found`."""
+    """Return ("def", name, kind, nested, line, params, returns, slots, body); refusals go to `found`."""
     tree = names.bodies[signature.name]
     scope = Scope([name for name, _ in signature.params], assigned_names(tree.body))
     body = _Statements(names, scope, found).block(_without_docstring(tree.body))
-    head = ("def", signature.name, signature.kind, signature.line, signature.params, signature.returns)
-    return (*head, scope.count, body)
+    head = ("def", signature.name, signature.kind, signature.nested, signature.line)
+    return (*head, signature.params, signature.returns, scope.count, body)
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -54,7 +54,9 @@ class Machine:
         "gas",
         "height",
         "memory",
+        "nested",
         "org",
+        "origin",
         "read_only",
         "roles",
         "running",
@@ -80,7 +82,8 @@ class Machine:
         self.events: list[Event] = []
         self.running: tuple[str, ...] = ()
         self.read_only = False
-        self.contract = self.caller = self.signer = self.org = self.tx_id = ""
+        self.nested = False
+        self.contract = self.caller = self.origin = self.signer = self.org = self.tx_id = ""
         self.chain_id = NO_CHAIN
         self.roles: tuple[str, ...] = ()
         self.height = self.block_time = 0

@@ -46,6 +46,8 @@ class Signature:
     name: str
     kind: str
     """export, view, init, migrate, or "" for an internal one."""
+    nested: bool
+    """Whether other contracts may call it: views, and exports that say so."""
     params: tuple[tuple[str, Hint], ...]
     returns: Hint
     line: int

@@ -217,14 +217,14 @@ def expire(name: str, seq: int):
 # --- access ----------------------------------------------------------------------------------------------
 
 
-@export
+@export(nested=True)
 def set_access(name: str, access: dict):
     """Change who may call which method, as governance decided."""
     require(ctx.caller == "contract:governance", "GOVERNANCE_ONLY")
     record = check_access(name, access)
     record["access"] = access
     active[name] = record
-    ContractAccessSet(contract="contract:" + name, by="org:" + ctx.org, access=access)
+    ContractAccessSet(contract="contract:" + name, by=ctx.origin, access=access)
 
 
 @view
@@ -441,8 +441,6 @@ def proposal_key(name: str, seq: int) -> str:
 
 
 def admin() -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 
