@@ -13,6 +13,7 @@ from contracts.language.faults import Diagnostic, Halt
 from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node
 from contracts.language.limits import ENGINE
+from contracts.language.lost_changes import find_lost
 from contracts.language.lower_expr import Expressions
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
@@ -57,6 +58,8 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
                 Diagnostic("DECORATOR", several[1].line, 1, f"a second @{kind}", f"one @{kind} a contract")
             )
     functions = tuple([lower_function(names, signature, found) for signature in names.functions.values()])
+    if not found:
+        found += find_lost(names).lost
     program = (
         "program",
         ENGINE,
