@@ -55,7 +55,9 @@ class Machine:
         "gas",
         "height",
         "memory",
+        "nested",
         "org",
+        "origin",
         "read_only",
         "roles",
         "running",
@@ -83,7 +85,8 @@ class Machine:
         self.read_only = False
         self.asked = False
         """Whether this is a question from outside the chain, which changes nothing and is not recorded."""
-        self.contract = self.caller = self.signer = self.org = self.tx_id = ""
+        self.nested = False
+        self.contract = self.caller = self.origin = self.signer = self.org = self.tx_id = ""
         self.chain_id = NO_CHAIN
         self.roles: tuple[str, ...] = ()
         self.height = self.block_time = 0

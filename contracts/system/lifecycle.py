@@ -13,7 +13,6 @@ OPEN_MAX = 32
 BALLOTS = ("freeze", "unfreeze", "revoke")
 KEY_ROLES = ("admin", "steward", "agent")
 # The method of a policy contract, as `grants` calls it: allow(job: dict, phase: str) -> bool.
-POLICY_KINDS = ("export", "view")
 POLICY_JOB_HINTS = ("dict", "dict[str, Value]", "Value")
 POLICY_PHASE_HINTS = ("str", "Value")
 
@@ -297,14 +296,14 @@ def forget(proposal: dict):
 # --- access ----------------------------------------------------------------------------------------------
 
 
-@export
+@export(nested=True)
 def set_access(name: str, access: dict):
     """Change who may call which method, as governance decided."""
     require(ctx.caller == "contract:governance", "GOVERNANCE_ONLY")
     record = check_access(name, access)
     record["access"] = access
     active[name] = record
-    ContractAccessSet(contract="contract:" + name, by="org:" + ctx.org, access=access)
+    ContractAccessSet(contract="contract:" + name, by=ctx.origin, access=access)
 
 
 @view
@@ -602,7 +601,7 @@ def is_frozen(record: dict) -> bool:
 def answers_policy(abi: dict) -> bool:
     """Tell whether it can be asked `allow(job={…}, phase="…")` and answers with a bool."""
     method = abi["methods"].get("allow")
-    if method is None or method["kind"] not in POLICY_KINDS or method["returns"] != "bool":
+    if method is None or not method["nested"] or method["returns"] != "bool":
         return False
     hints = {name: hint for name, hint in method["params"]}
     if sorted(hints.keys()) != ["job", "phase"]:
@@ -636,8 +635,6 @@ def version_key(name: str, place: int) -> str:
 
 
 def admin() -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 

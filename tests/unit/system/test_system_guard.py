@@ -24,7 +24,7 @@ asked = Var(list, [])
 def set_mode(text: str):
     mode.set(text)
 
-@export
+@export(nested=True)
 def allow(job: dict, phase: str) -> bool:
     require(mode.get() != "revert", "NOT_TODAY")
     require(ctx.caller == "contract:grants", "GRANTS_ONLY")

@@ -255,7 +255,8 @@ def adopt(world: World, name: str, source: str, **terms: int) -> None:
     ("source", "fault"),
     [
         (ALLOW, ""),
-        (ALLOW.replace("view", "export"), ""),
+        (ALLOW.replace("view", "export(nested=True)"), ""),
+        (ALLOW.replace("view", "export"), "POLICY_SHAPE"),
         (ALLOW.replace("job: dict", "job: dict[str, Value]"), ""),
         (ALLOW.replace("allow", "permit"), "POLICY_SHAPE"),
         (ALLOW.replace("@view\n", "") + "\n@view\ndef x() -> int:\n    return 1\n", "POLICY_SHAPE"),

@@ -22,7 +22,7 @@ count = Var(int, 0)
 def setup(start: int):
     count.set(start)
 
-@export
+@export(nested=True)
 def add(n: int) -> int:
     count.set(count.get() + n)
     return count.get()
