@@ -6,7 +6,7 @@ reported by `assent contract check`.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, overload
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -58,13 +58,15 @@ class Contract:
 
 class _Context:
     caller: str
-    """ "org:bank" for a transaction, "contract:name" when a contract calls."""
+    """Who calls: "org:bank", or "contract:name"; "contract:lifecycle" in @init and @migrate."""
     signer: str
-    """Public key of the transaction's signer, hex."""
+    """Public key of the calling member, hex; empty when a contract calls."""
     org: str
-    """Organisation of the signer."""
+    """Organisation of the calling member; empty when a contract calls."""
     roles: tuple[str, ...]
-    """Roles of the signer's key."""
+    """Roles of the calling member's key; empty when a contract calls."""
+    origin: str
+    """Who signed the transaction, "org:bank", however many contracts call one another: for records only."""
     height: int
     block_time: int
     """Milliseconds since 1970, agreed by consensus."""
@@ -80,11 +82,16 @@ ctx: _Context
 def init(function: F) -> F:
     """Runs once, when the contract is activated."""
 
+@overload
 def export(function: F) -> F:
-    """A transaction may call it."""
+    """A member may call it; a call through another contract reverts with DIRECT_ONLY."""
+
+@overload
+def export(*, nested: Literal[True]) -> Callable[[F], F]:
+    """A member, or another contract, may call it: look at ctx.caller."""
 
 def view(function: F) -> F:
-    """Read-only; may be called off chain too."""
+    """Read-only; members, other contracts and anyone off chain may ask."""
 
 def migrate(function: F) -> F:
     """Runs once, when this version replaces another."""

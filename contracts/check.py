@@ -132,8 +132,8 @@ def run_outcome(
 def _machine(runtime: ContractRuntime, chain: LocalChain, gas: int) -> Machine:
     machine = Machine(gas, chain.state, runtime)
     machine.height, machine.block_time, machine.tx_id = chain.height, chain.time + BLOCK_MS, bytes(32).hex()
-    machine.org, machine.caller, machine.signer = ORG, f"org:{ORG}", key_of(ORG).public.hex()
-    machine.roles = ("admin",)
+    machine.org, machine.roles, machine.signer = ORG, ("admin",), key_of(ORG).public.hex()
+    machine.caller = machine.origin = f"org:{ORG}"
     return machine
 
 

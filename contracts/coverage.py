@@ -108,7 +108,7 @@ def from_plain(plain: Iterable[list[Any]]) -> list[FileCoverage]:
 
 def _lines(program: Node) -> Iterator[int]:
     for definition in program[6]:
-        yield from _block(definition[7])
+        yield from _block(definition[-1])
 
 
 def _block(nodes: tuple[Node, ...]) -> Iterator[int]:

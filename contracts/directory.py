@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from chain.primitives.execution import map_key
+from chain.primitives.execution import UNKNOWN_SENDER, map_key, signer_refusal
 from chain.primitives.values import Value, decode_stored
 from contracts.language.machine import Machine
 
 LIFECYCLE, ORGS = "lifecycle", "orgs"
 MEMO_ENTRIES = 4_096
-HEIGHT_MAX = 2**64
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -47,9 +46,8 @@ class KeyRecord:
 
     org: str
     roles: tuple[str, ...]
-    since: int
-    until: int
-    """Last height at which the key signs."""
+    refusal: str
+    """Why the key signs nothing, a code; empty while it signs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +87,7 @@ class ActiveRecord:
 
 def _key_record(stored: bytes) -> KeyRecord:
     record = decode_stored(stored)
-    last = HEIGHT_MAX if record["status"] == "active" else record.get("until", 0)
-    return KeyRecord(record["org"], tuple(record["roles"]), record.get("since", 0), last)
+    return KeyRecord(record["org"], tuple(record["roles"]), signer_refusal(record["status"]))
 
 
 def _active_records(stored: bytes) -> tuple[ActiveRecord, ActiveRecord | None]:
@@ -131,17 +128,16 @@ class Directory:
         self._active_keys: Memo[str, bytes] = Memo(MEMO_ENTRIES)
         self._active_records: Memo[bytes, tuple[ActiveRecord, ActiveRecord | None]] = Memo(MEMO_ENTRIES)
 
-    def identify(self, machine: Machine, sender: bytes) -> bool:
-        """Fill in who signs; a revoked key still signs for the heights up to its revocation."""
+    def identify(self, machine: Machine, sender: bytes) -> str:
+        """Fill in who signs; return why this key may not as the transactions before left it, "" if it may."""
         machine.signer, place = self._signers.get(sender, _signer_of)
         stored = machine.state.get(ORGS, place)
         if stored is None:
-            return False
+            return UNKNOWN_SENDER
         record = self._key_records.get(stored, _key_record)
-        if not record.since <= machine.height <= record.until:
-            return False
-        machine.org, machine.roles = record.org, record.roles
-        return True
+        if not record.refusal:
+            machine.org, machine.roles = record.org, record.roles
+        return record.refusal
 
     def active(self, machine: Machine, name: str) -> ActiveRecord | None:
         """Return the record of the version that runs at this height, as this transaction sees it."""

@@ -18,6 +18,7 @@ from chain.primitives.execution import (
     OK,
     OUT_OF_GAS,
     RESULT_BYTES_MAX,
+    SIGNER_REFUSALS,
     Call,
     Outcome,
     StateReader,
@@ -46,6 +47,8 @@ from contracts.language.values import book, encode, isolate, measure
 CACHE_PROGRAMS = 256
 GENESIS_GAS = 10**10
 GENESIS_BYTES = 10**8
+BY_LIFECYCLE = f"contract:{LIFECYCLE}"
+"""`ctx.caller` of @init and @migrate, at genesis too: members decide about contracts, none of them calls."""
 _PUBLIC = ("export", "view")
 
 # Room for the interpreter's own frames (limits.STACK_MAX), so that no verdict depends on the host's stack.
@@ -90,7 +93,7 @@ class ContractRuntime:
         for name, program in programs.items():
             _install(machine, name, sources[name], program)
         for name, program in programs.items():
-            machine.caller, machine.contract, machine.running = "genesis", name, (name,)
+            machine.caller, machine.contract, machine.running = BY_LIFECYCLE, name, (name,)
             self._once(machine, name, program, dict(init_args.get(name, {})), "init")
         used = GENESIS_GAS - machine.gas
         return Outcome(OK, gas_used=used, writes=machine.writes, events=tuple(machine.events))
@@ -109,20 +112,22 @@ class ContractRuntime:
 
     def _transaction(self, machine: Machine, call: Call) -> bytes:
         machine.charge(GAS_TRANSACTION + len(call.args))
-        if not self._directory.identify(machine, call.sender):
-            raise Reverted("UNKNOWN_SENDER", f"key {call.sender.hex()[:16]} signs for no organisation")
+        refusal = self._directory.identify(machine, call.sender)
+        if refusal:
+            raise Reverted(refusal, f"key {call.sender.hex()[:16]}: {SIGNER_REFUSALS[refusal]}")
         return self._call(machine, call, self._method(machine, call.contract, call.method))
 
     def _question(self, machine: Machine, call: Call) -> bytes:
         machine.charge(GAS_TRANSACTION + len(call.args))
         self._directory.identify(machine, call.sender)
+        machine.asked = True
         function = self._method(machine, call.contract, call.method)
         if function.kind != "view":
             raise Reverted("NOT_A_VIEW", f"{call.contract}.{call.method} is not a @view")
         return self._call(machine, call, function)
 
     def _call(self, machine: Machine, call: Call, function: Function) -> bytes:
-        machine.caller = f"org:{machine.org}"
+        machine.caller = machine.origin = f"org:{machine.org}" if machine.org else ""
         return invoke(machine, call.contract, function, call.args)
 
     # --- code ---------------------------------------------------------------------------------------------
@@ -140,10 +145,12 @@ class ContractRuntime:
         function = program.functions.get(method)
         if function is None or function.kind not in _PUBLIC:
             raise Reverted("UNKNOWN_METHOD", f"contract {contract} exports no method {method}")
-        if function.kind == "view":
+        view = function.kind == "view"
+        # A transaction may read a frozen contract itself, but nothing else rests on what that says.
+        if record.frozen(machine.height) and not (view and (machine.asked or not machine.running)):
+            raise Reverted("CONTRACT_FROZEN", f"contract {contract} is frozen: it answers questions only")
+        if view:
             return function
-        if record.frozen(machine.height):
-            raise Reverted("CONTRACT_FROZEN", f"contract {contract} is frozen: it answers views only")
         access = record.access.get(method)
         if access is not None and not access.admits(machine):
             raise Reverted("ACCESS_DENIED", f"{contract}.{method} is open to {access} only")
@@ -185,24 +192,29 @@ class ContractRuntime:
     def remote(
         self, machine: Machine, contract: str, method: str, args: list[Value], named: dict[str, Value]
     ) -> Value:
-        """Call another contract: copies cross over, the callee sees the caller, none is entered twice."""
+        """Call another contract that lets contracts call: copies cross over, none is entered twice."""
         if contract in machine.running:
             raise Reverted("REENTRANT", f"contract {contract} is already running in this transaction")
         if len(machine.running) >= CONTRACT_DEPTH_MAX:
             raise LimitExceeded("CONTRACT_DEPTH", f"at most {CONTRACT_DEPTH_MAX} contracts call one another")
         machine.charge(GAS_REMOTE)
         function = self._method(machine, contract, method)
+        if not function.nested:
+            raise Reverted(
+                "DIRECT_ONLY",
+                f"{contract}.{method} answers members alone; @export(nested=True) lets contracts call it",
+            )
         given = [isolate(machine, value) for value in args]
         by_name = {name: isolate(machine, value) for name, value in named.items()}
         frame = bind(machine, function, given, by_name)
-        outer = machine.contract, machine.caller, machine.running, machine.read_only
-        machine.caller, machine.contract = f"contract:{machine.contract}", contract
+        outer = machine.contract, machine.caller, machine.running, machine.read_only, machine.nested
+        machine.caller, machine.contract, machine.nested = f"contract:{machine.contract}", contract, True
         machine.running = (*machine.running, contract)
         machine.read_only = machine.read_only or function.kind == "view"
         try:
             return isolate(machine, enter(machine, function, frame))
         finally:
-            machine.contract, machine.caller, machine.running, machine.read_only = outer
+            machine.contract, machine.caller, machine.running, machine.read_only, machine.nested = outer
 
     def compile_source(self, machine: Machine, source: str) -> Value:
         """Compile for the lifecycle; the gas is paid before, per byte of source."""
@@ -220,7 +232,11 @@ class ContractRuntime:
         return isolate(machine, made)
 
     def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
-        """Run @init or @migrate of a stored source as a contract, for the lifecycle."""
+        """Run @init or @migrate of a stored source as a contract, for the lifecycle.
+
+        The member who happens to commit is nobody's caller: such a function finds no organisation in `ctx`,
+        here as at genesis.
+        """
         if contract in machine.running:
             raise Reverted("REENTRANT", f"contract {contract} is already running in this transaction")
         machine.charge(GAS_REMOTE)
@@ -229,13 +245,13 @@ class ContractRuntime:
             raise Reverted("UNKNOWN_CONTRACT", f"{contract} is not committed with this source")
         program = self._stored(machine, contract, source_hash, record.engine)
         copied = isolate(machine, args)
-        outer = machine.contract, machine.caller, machine.running
-        machine.caller, machine.contract = f"contract:{machine.contract}", contract
+        outer = machine.contract, machine.caller, machine.running, machine.nested, machine.origin
+        machine.caller, machine.contract, machine.nested, machine.origin = BY_LIFECYCLE, contract, True, ""
         machine.running = (*machine.running, contract)
         try:
             return self._once(machine, contract, program, copied, kind)
         finally:
-            machine.contract, machine.caller, machine.running = outer
+            machine.contract, machine.caller, machine.running, machine.nested, machine.origin = outer
 
     def _once(
         self, machine: Machine, contract: str, program: Program, args: dict[str, Value], kind: str
@@ -314,22 +330,31 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         "active_at": 0,
         "approved_by": [],
         "access": {},
+        "policy": False,
     }
     record = {"name": name, "status": "active", "frozen_until": 0, "system": True, "next": {}}
     entry = {"name": name, "by": "genesis", "committed_at": 0}
     place = var_key("name_count")
-    stored = machine.writes.get((LIFECYCLE, place)) or machine.state.get(LIFECYCLE, place)
-    count = 0 if stored is None else decode_stored(stored)
+    count = _stored_count(machine, place)
+    uses = map_key("source_uses", program.source_hash)
     rows = {
         map_key("active", name): version | record,
         map_key("history", f"{name}/1"): version | entry,
-        map_key("versions", name): [[1, 0]],
-        map_key("latest", name): 1,
+        map_key("versions", f"{name}/0"): [1, 0],
+        map_key("version_count", name): 1,
+        map_key("numbers", name): {"latest": 1, "open": 0},
         map_key("sources", program.source_hash): source,
+        uses: _stored_count(machine, uses) + 1,
         map_key("names", count): name,
         place: count + 1,
     }
     machine.writes.update({(LIFECYCLE, key): encode_value(value) for key, value in rows.items()})
+
+
+def _stored_count(machine: Machine, place: bytes) -> int:
+    """Return a number that `lifecycle` keeps, 0 where it keeps none."""
+    stored = machine.writes.get((LIFECYCLE, place)) or machine.state.get(LIFECYCLE, place)
+    return 0 if stored is None else int(decode_stored(stored))
 
 
 def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:

@@ -32,7 +32,7 @@ def work(name: str, numbers: list[int]) -> dict:
         total.set(total.get() // 2)
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
-IR_HASH = "8c0c65618d6b6b007febf8a6a1b01db6d91f467702bda55648b32deb49a96e2e"
+IR_HASH = "5cb843a91cc6bcadc7734eb81dea8970040cd13daba62788e4fea70e8efb6176"
 OUTCOME = "7254497f3ab030e27b83361cf071a6d337f07f27199ceefe9805fc2eb7d3b222"
 
 

@@ -42,7 +42,6 @@ def setup(org: str, initial: dict[str, int]):
 @export
 def set_purpose(purpose: str, min_group: int):
     """The owner admits a purpose, or changes its bound."""
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     if ctx.org != owner.get() or "admin" not in ctx.roles:
         raise Denied
     put(purpose, min_group)

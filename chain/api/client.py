@@ -57,7 +57,10 @@ class NodeBusy(NodeUnreachable):
 
 
 class RpcError(AssentError):
-    """A node's refusal; `number` is the JSON-RPC error, `reason` the stable code of the refusal."""
+    """A node's refusal: `number` is the JSON-RPC error, `reason` the stable code of the refusal.
+
+    `verdict` is the contract's own code where a view reverted, else empty.
+    """
 
     code = "rpc"
 
@@ -65,6 +68,7 @@ class RpcError(AssentError):
         super().__init__(message)
         self.number, self.data = number, data
         self.reason: str = data.get("code", "rpc") if isinstance(data, dict) else "rpc"
+        self.verdict: str = data.get("verdict", "") if isinstance(data, dict) else ""
 
 
 class TransactionFailed(AssentError):
@@ -356,14 +360,14 @@ class Account:
 
     def __init__(self, client: Client, signer: Signer, chain_id: bytes) -> None:
         """`signer.public` must be a key that the ledger lists for an organisation."""
-        self.client, self.signer, self._chain_id = client, signer, chain_id
+        self.client, self.signer, self.chain_id = client, signer, chain_id
 
     async def build(
         self, contract: str, method: str, args: dict[str, Value], *, gas_limit: int = 1_000_000
     ) -> Transaction:
         """Return a signed transaction valid for the next 500 heights, with a random nonce."""
         body = TransactionBody(
-            chain_id=self._chain_id,
+            chain_id=self.chain_id,
             sender=self.signer.public,
             contract=contract,
             method=method,

@@ -22,9 +22,14 @@ class NotFound(AssentError):
 
 
 class CallFailed(AssentError):
-    """A view that did not end ok: the text has its verdict, code and line."""
+    """A view that did not end ok: the text has its verdict, code and line, `verdict` the contract's code."""
 
     code = "call_failed"
+
+    def __init__(self, message: str, verdict: str) -> None:
+        """`verdict` is the stable code of the revert or limit, or the status where there is none."""
+        super().__init__(message)
+        self.verdict = verdict
 
 
 class Status(Protocol):

@@ -26,6 +26,7 @@ from chain.api.framing import (
     read_request,
 )
 from chain.api.metrics import Metrics
+from chain.api.port import CallFailed
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import Rpc
 from chain.primitives.errors import AssentError, LimitError
@@ -211,7 +212,8 @@ class Calls:
         self._metrics.rpc_requests.labels(self._known(name), "error").inc()
         if isinstance(error, Refused):
             return encode_failure(ident, error.number, str(error), error.data)
-        return encode_failure(ident, DECLARED_ERROR, str(error), {"code": error.code})
+        verdict = {"verdict": error.verdict} if isinstance(error, CallFailed) else {}
+        return encode_failure(ident, DECLARED_ERROR, str(error), {"code": error.code} | verdict)
 
     def _known(self, name: Any) -> str:
         return name if isinstance(name, str) and name in self._methods else "other"

@@ -37,6 +37,17 @@ class Session:
     genesis: Genesis | None
     key: Path | None
 
+    def chain_id(self) -> bytes:
+        """Return the chain that the genesis names, without one the node."""
+        if self.genesis is not None:
+            return self.genesis.chain_id
+
+        async def ask() -> bytes:
+            async with self.client() as client:
+                return await client.chain_id()
+
+        return run(ask())
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
         """Open a client; answers are proved against the genesis when there is one."""

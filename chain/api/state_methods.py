@@ -56,7 +56,7 @@ class StateMethods:
             what = (
                 f"{params.contract}.{params.method}: {outcome.status} {outcome.code}{place} {outcome.detail}"
             )
-            raise CallFailed(what.strip())
+            raise CallFailed(what.strip(), outcome.code or outcome.status)
         value = decode_value(outcome.result, max_bytes=RESULT_BYTES_MAX) if outcome.result else None
         return {"result": to_json(value), "raw": encode_value(value).hex(), "gasUsed": outcome.gas_used}
 

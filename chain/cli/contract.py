@@ -12,6 +12,7 @@ from chain.api.console import console, json_option, print_json, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.cli import contract_views
+from chain.cli.contract_views import Deployed, deployed_at
 from chain.cli.governing import (
     COMMIT_GAS,
     NotThere,
@@ -142,7 +143,10 @@ def _next(name: str, seq: int, ready: dict[str, Any]) -> str:
 async def _proposal(client: Client, name: str, seq: int) -> dict[str, Any]:
     found: Any = await client.state("lifecycle", "proposals", f"{name}/{seq}")
     if found is None:
-        raise NotThere(f"no proposal {seq} of contract {name!r}; see: assent contract list")
+        raise NotThere(
+            f"no open or committed proposal {seq} of contract {name!r}; see: assent contract list, or, of "
+            f"one that was withdrawn or has expired: assent audit trail contract:{name}"
+        )
     return dict(found)
 
 
@@ -194,6 +198,18 @@ def withdraw(session: Session, name: str, seq: int, as_json: bool) -> None:
     say(receipt, as_json, f"proposal {seq} of {name} is withdrawn")
 
 
+@contract.command("retract")
+@name_argument
+@seq_argument
+@json_option
+@reports_errors
+@session_options
+def retract(session: Session, name: str, seq: int, as_json: bool) -> None:
+    """Take back one's own vote for proposal SEQ of NAME, while it is open."""
+    receipt = send(session, "lifecycle", "retract", {"name": name, "seq": seq})
+    say(receipt, as_json, f"the vote for proposal {seq} of {name} is taken back")
+
+
 @contract.command("freeze")
 @name_argument
 @click.option("--reason", required=True, help="Why; every member can read it.")
@@ -201,13 +217,8 @@ def withdraw(session: Session, name: str, seq: int, as_json: bool) -> None:
 @reports_errors
 @session_options
 def freeze(session: Session, name: str, reason: str, as_json: bool) -> None:
-    """Freeze NAME for a while; by a majority, until it is lifted. It then answers views only."""
-    receipt = send(session, "lifecycle", "freeze", {"name": name, "reason": reason})
-    say(
-        receipt,
-        as_json,
-        f"voted to freeze {name} at height {receipt.height}; see: assent contract show {name}",
-    )
+    """Freeze the version of NAME that runs, for a while; by a majority, until it is lifted."""
+    _vote(session, "freeze", name, {"reason": reason}, "voted to freeze", as_json)
 
 
 @contract.command("unfreeze")
@@ -216,9 +227,8 @@ def freeze(session: Session, name: str, reason: str, as_json: bool) -> None:
 @reports_errors
 @session_options
 def unfreeze(session: Session, name: str, as_json: bool) -> None:
-    """Lift the freeze of NAME, or vote to lift it."""
-    receipt = send(session, "lifecycle", "unfreeze", {"name": name})
-    say(receipt, as_json, f"done at height {receipt.height}; see: assent contract show {name}")
+    """Vote to lift the freeze of NAME, or lift one that has lapsed (one's own: contract retract-vote)."""
+    _vote(session, "unfreeze", name, {}, "voted to lift the freeze of", as_json)
 
 
 @contract.command("revoke")
@@ -228,13 +238,39 @@ def unfreeze(session: Session, name: str, as_json: bool) -> None:
 @reports_errors
 @session_options
 def revoke(session: Session, name: str, reason: str, as_json: bool) -> None:
-    """Vote to end NAME for good; its state stays readable."""
-    receipt = send(session, "lifecycle", "revoke", {"name": name, "reason": reason})
-    say(
-        receipt,
-        as_json,
-        f"voted to revoke {name} at height {receipt.height}; see: assent contract show {name}",
-    )
+    """Vote to end NAME for good because of the version that runs; its state stays readable."""
+    _vote(session, "revoke", name, {"reason": reason}, "voted to revoke", as_json)
+
+
+@contract.command("retract-vote")
+@name_argument
+@click.argument("ballot", type=click.Choice(["freeze", "unfreeze", "revoke"]))
+@json_option
+@reports_errors
+@session_options
+def retract_vote(session: Session, name: str, ballot: str, as_json: bool) -> None:
+    """Take back one's own vote to freeze, unfreeze or revoke NAME, and with it a freeze that it began."""
+    said = f"took back the vote to {ballot}"
+    _vote(session, "retract_vote", name, {"ballot": ballot}, said, as_json)
+
+
+def _vote(session: Session, method: str, name: str, more: dict[str, Value], said: str, as_json: bool) -> None:
+    """Vote about the version of a contract that the next block runs, and say what the contract is now."""
+
+    async def work(account: Account) -> tuple[Receipt, int, Deployed | None]:
+        client = account.client
+        head = await client.head()
+        found = await deployed_at(client, name, head + 1, head)
+        if found is None:
+            raise NotThere(f"no contract {name!r} is in force; see: assent contract list")
+        seq = int(found.version["seq"])
+        receipt = await call(account, "lifecycle", method, {"name": name, "seq": seq, **more})
+        now = receipt.height
+        return receipt, seq, await deployed_at(client, name, now, max(now, await client.head()))
+
+    receipt, seq, after = as_account(session, work)
+    status = "unknown" if after is None else after.status
+    say(receipt, as_json, f"{said} {name} {seq} at height {receipt.height}; it is now: {status}")
 
 
 @contract.command("acl")

@@ -76,13 +76,10 @@ async def deployed_at(client: Client, name: str, height: int, head: int) -> Depl
 
     Of the height above `head` it tells what will run there, or later if nothing does yet.
     """
-    begun: Any = await client.state("lifecycle", "versions", name, height=head)
-    ran = [seq for seq, first in begun or [] if first <= height]
-    if not ran and height > head:
-        ran = [seq for seq, _ in begun or []][:1]
-    if not ran:
+    seq = await _seq_at(client, name, height, head)
+    if seq is None:
         return None
-    version: Any = await client.state("lifecycle", "history", f"{name}/{ran[-1]}", height=head)
+    version: Any = await client.state("lifecycle", "history", f"{name}/{seq}", height=head)
     try:
         record: Any = await client.state("lifecycle", "active", name, height=min(height, head))
     except RpcError as error:
@@ -90,6 +87,28 @@ async def deployed_at(client: Client, name: str, height: int, head: int) -> Depl
             raise
         return Deployed(height, version, None)
     return Deployed(height, version, None if record is None else running(record, height))
+
+
+async def _seq_at(client: Client, name: str, height: int, head: int) -> int | None:
+    """Find the last version that began up to a height; above `head`, without one, the first to come."""
+    count: Any = await client.state("lifecycle", "version_count", name, height=head)
+
+    async def begun(place: int) -> tuple[int, int]:
+        found: Any = await client.state("lifecycle", "versions", f"{name}/{place}", height=head)
+        return found[0], found[1]
+
+    low, high = 0, count or 0  # versions below `low` began up to the height, those from `high` on after it
+    seq = None
+    while low < high:
+        middle = (low + high) // 2 if height < head else high - 1
+        candidate, first = await begun(middle)
+        if first <= height:
+            low, seq = middle + 1, candidate
+        else:
+            high = middle
+    if seq is None and height > head and count:
+        seq, _ = await begun(0)
+    return seq
 
 
 async def names_of(client: Client, head: int) -> list[str]:

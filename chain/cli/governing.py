@@ -11,15 +11,16 @@ from chain.api.render import receipt_json
 from chain.api.session import Session, run
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS, UNKNOWN_SENDER
 from chain.primitives.values import Value, decode_value
 
 T = TypeVar("T")
 GAS = 5_000_000
 COMMIT_GAS = 10_000_000
 
+SEE_CODES = "see contracts/system/README.md for this code"
 REMEDIES = {
-    "UNKNOWN_SENDER": "this key signs for no active member; see: assent org list",
+    **SIGNER_REFUSALS,
     "KEY_ROLE_MISSING": "sign with the organisation's admin key (--key)",
     "ALREADY_VOTED": "this organisation has voted already; who is missing: assent proposal show, "
     "or assent contract ready",
@@ -31,7 +32,14 @@ REMEDIES = {
     "DEADLINE_PASSED": "the proposal has expired; propose it again",
     "WRONG_STATE": "it is in another state by now; look at it again with show",
     "NOT_PROPOSER": "only the organisation that proposed it withdraws it",
-    "UNKNOWN_PROPOSAL": "no proposal of that number; see: assent proposal list",
+    "NOT_VOTED": "this organisation has no vote there that counts; see: assent proposal show, "
+    "or assent contract ready",
+    "UNKNOWN_PROPOSAL": "no open or committed proposal of that number; of one that was withdrawn or has "
+    "expired, see: assent audit trail proposal:NUMBER, or contract:NAME",
+    "WRONG_VERSION": "another version runs by now; look at it before voting: assent contract show",
+    "TOO_MANY_KEYS": "an organisation has at most 32 active keys; revoke one: assent org revoke-key",
+    "BAD_PROOF": "the proof of possession does not hold for this organisation and chain; its holder makes "
+    "one with: assent key prove FILE --org ID --genesis GENESIS",
     "STALE_SEQ": "a newer version is in force or committed; propose this source again",
     "UPGRADE_PENDING": "a new version is committed and not yet in force; propose the access lists after it",
     "REJECTED_SOURCE": "the language refuses it; see why: assent contract check FILE",
@@ -86,7 +94,7 @@ async def call(
         return await account.send(contract, method, args, gas_limit=gas)
     except TransactionFailed as failed:
         reason = failed.reason or failed.receipt.status.upper()
-        remedy = REMEDIES.get(reason, "see contracts/system/README.md for this code")
+        remedy = REMEDIES.get(reason, SEE_CODES)
         raise RefusedByLedger(f"{reason}: {contract}.{method}: {remedy}") from None
 
 
@@ -153,6 +161,17 @@ def next_step(ready: dict[str, Any], approve: str, commit: str) -> str:
         return f"it is {ready['status']}"
     if not ready["passed"]:
         return f"next: members approve it with: {approve}"
-    if not ready["committable"]:
+    if not ready["due"]:
         return f"it has its votes; from height {ready['from_height']} on: {commit}"
+    refusal = ready.get("refusal", "")
+    if refusal:
+        return f"it has its votes, and would be refused now: {refusal}: {REMEDIES.get(refusal, SEE_CODES)}"
     return f"it has its votes; next: {commit}"
+
+
+async def own_org(account: Account) -> str:
+    """Return the organisation that the account's key signs for; raise NotThere when it signs for none."""
+    found: Any = await account.client.state("orgs", "keys", account.signer.public.hex())
+    if found is None:
+        raise NotThere(f"key {account.signer.public.hex()}: {SIGNER_REFUSALS[UNKNOWN_SENDER]}")
+    return str(found["org"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from chain.api.console import console, json_option, print_json, reports_errors
+from chain.cli.key import prove_key
 from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, write_consortium
 from chain.config import load_node_config
 from chain.ledger.genesis import ORG_ID, load_genesis
@@ -52,26 +53,25 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
     if (folder.parent / MARKER).exists():
         known = [item.name for item in open_consortium(folder.parent).orgs]
         write_consortium(folder.parent, [*known, org.name])
-    steps = _steps(org, ports, computes)
+    steps = _steps(org, trusted.chain_id, ports, computes)
     if as_json:
         print_json({"folder": str(folder), "org": org.name, "steps": steps})
         return
     console.print(f"created {folder}; a member sends, the others approve and one commits, in this order:")
     for step in steps:
-        console.print(f"  {step}")
+        console.print(f"  {step}", soft_wrap=True)
     console.print(
         "once admitted it has a vote; until its own node runs, it votes through a member's node: "
         f"assent proposal approve NUMBER --node http://HOST:PORT --genesis {genesis} --key {org.key('admin')}"
     )
 
 
-def _steps(org: OrgFolder, ports: tuple[str, str, str], computes: bool) -> list[str]:
-    """Return the commands by which an organisation and its node join."""
+def _steps(org: OrgFolder, chain_id: bytes, ports: tuple[str, str, str], computes: bool) -> list[str]:
+    """Return the commands by which an organisation and its node join; its keys come with their proofs."""
     roles = "owner,user,compute,operator" if computes else "auditor,operator"
-    keys = {role: load_key(org.key(role)).public.hex() for role in ("admin", "node")}
-    agent = ""
-    if computes:
-        agent = f" --agent-key {load_key(org.key('agent')).public.hex()} --agent-address {ports[2]}"
+    held = ("admin", "node", "agent") if computes else ("admin", "node")
+    keys = {role: prove_key(load_key(org.key(role)), chain_id, org.name) for role in held}
+    agent = f" --agent-key {keys['agent']} --agent-address {ports[2]}" if computes else ""
     return [
         f"assent org propose-admit {org.name} --name {org.name} --roles {roles} "
         f"--admin-key {keys['admin']}{agent}",

@@ -1,25 +1,30 @@
-"""`assent key`: make key files and show their public part."""
+"""`assent key`: make key files, show their public part, and prove possession of them."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from chain.api.console import console, json_option, print_json, reports_errors
+from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import KeyFileError
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import FILE_BYTES_MAX, PASSPHRASE_VARIABLE, load_key, save_key
+from chain.primitives.possession import prove_possession, proves_possession
+
+KEY_HELP = "the key file, or KEY:PROOF as its holder prints it with assent key prove"
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
 
 
 @click.group()
 def key() -> None:
-    """Make key files and show their public part."""
+    """Make key files, show their public part, and prove to members that one holds them."""
 
 
 @key.command("new")
@@ -44,6 +49,60 @@ def new(file: Path, sealed: bool, as_json: bool) -> None:
 def show(file: Path, as_json: bool) -> None:
     """Print the public key of FILE."""
     _show(file, load_key(file).public, as_json)
+
+
+@key.command("prove")
+@file_argument
+@click.option("--org", "org_id", required=True, help="The organisation that registers the key.")
+@click.option("--genesis", type=click.Path(path_type=Path), required=True, help="The chain's genesis file.")
+@json_option
+@reports_errors
+def prove(file: Path, org_id: str, genesis: Path, as_json: bool) -> None:
+    """Print KEY:PROOF of the key in FILE: what another member's command takes to register it."""
+    proved = prove_key(load_key(file), load_genesis(genesis).chain_id, org_id)
+    if as_json:
+        print_json({"public": proved.public.hex(), "proof": proved.proof.hex(), "org": org_id})
+    else:
+        console.print(str(proved), soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedKey:
+    """A public key, and its holder's signature that it is an organisation's on a chain."""
+
+    public: bytes
+    proof: bytes
+
+    def __str__(self) -> str:
+        return f"{self.public.hex()}:{self.proof.hex()}"
+
+
+def prove_key(key: PrivateKey, chain_id: bytes, org: str) -> ProvedKey:
+    """Return a key with the proof that its holder lets this organisation register it."""
+    return ProvedKey(key.public, prove_possession(key, chain_id, org))
+
+
+def proved_key(text: str, option: str, chain_id: bytes, org: str) -> ProvedKey:
+    """Read a key file, which is opened to sign the proof, or KEY:PROOF as its holder printed it.
+
+    Raises KeyFileError naming the option, also for a proof that does not hold for this organisation or chain.
+    """
+    path = Path(text)
+    if path.is_file():
+        return prove_key(load_key(path), chain_id, org)
+    try:
+        public, proof = [bytes.fromhex(part) for part in text.split(":")]
+    except ValueError:
+        raise KeyFileError(
+            f"{option} {text[:80]!r}: neither a key file nor KEY:PROOF; its holder prints that with: "
+            f"assent key prove FILE --org {org} --genesis GENESIS"
+        ) from None
+    if not proves_possession(public, proof, chain_id, org):
+        raise KeyFileError(
+            f"{option} {text[:80]!r}: the proof does not hold for {org!r} on chain {chain_id.hex()[:16]}; "
+            f"its holder prints one with: assent key prove FILE --org {org} --genesis GENESIS"
+        )
+    return ProvedKey(public, proof)
 
 
 def _show(file: Path, public: bytes, as_json: bool) -> None:

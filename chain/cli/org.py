@@ -6,17 +6,19 @@ from typing import Any
 
 import click
 
-from chain.api.client import Client
+from chain.api.client import Account, Client
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.session import Session, session_options
-from chain.cli.governing import NotThere, as_client, say, send, trust_line
+from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send, trust_line
 from chain.cli.join import new
-from chain.cli.key import public_key
+from chain.cli.key import KEY_HELP, ProvedKey, proved_key, public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import nodes_of
+from chain.ledger.block import Receipt
 from chain.ledger.genesis import ROLES
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.values import Value
 
 KEY_ROLES = ("admin", "steward", "agent")
 
@@ -87,9 +89,9 @@ def org_show(session: Session, org_id: str, as_json: bool) -> None:
 @id_argument
 @click.option("--name", required=True, help="Its name for people.")
 @click.option("--roles", required=True, help=f"Separated by commas: {','.join(ROLES)}.")
-@click.option("--admin-key", required=True, help="Public key of its administrator, or the key file.")
-@click.option("--steward-key", help="Public key that manages datasets and grants, or the key file.")
-@click.option("--agent-key", help="Public key of its agent, or the key file.")
+@click.option("--admin-key", required=True, help=f"Of its administrator: {KEY_HELP}.")
+@click.option("--steward-key", help=f"That manages datasets and grants: {KEY_HELP}.")
+@click.option("--agent-key", help=f"Of its agent: {KEY_HELP}.")
 @click.option("--agent-address", default="", metavar="HOST:PORT", help="Where agents reach its agent.")
 @reason_option
 @not_before_option
@@ -110,18 +112,26 @@ def propose_admit(
     as_json: bool,
 ) -> None:
     """Propose to admit the organisation ID; its nodes are added afterwards."""
-    keys: list[Any] = [{"key": public_key(admin_key, "--admin-key"), "roles": ["admin"]}]
+    chain_id = session.chain_id()
+
+    def entry(text: str, option: str, role: str) -> dict[str, Value]:
+        key = proved_key(text, option, chain_id, org_id)
+        return {"key": key.public, "roles": [role], "proof": key.proof}
+
+    keys: list[Any] = [entry(admin_key, "--admin-key", "admin")]
     if steward_key is not None:
-        keys.append({"key": public_key(steward_key, "--steward-key"), "roles": ["steward"]})
+        keys.append(entry(steward_key, "--steward-key", "steward"))
     if (agent_key is None) != (agent_address == ""):
         raise ConfigError("--agent-key and --agent-address: give both, or neither for a member without agent")
+    agent = None if agent_key is None else proved_key(agent_key, "--agent-key", chain_id, org_id)
     member: dict[str, Any] = {
         "id": org_id,
         "name": name,
         "roles": _listed(roles, ROLES, "--roles"),
         "keys": keys,
-        "agent_key": b"" if agent_key is None else public_key(agent_key, "--agent-key"),
+        "agent_key": b"" if agent is None else agent.public,
         "agent_address": agent_address,
+        "agent_proof": b"" if agent is None else agent.proof,
     }
     propose(session, "admit_org", {"org": member}, reason, not_before, as_json)
 
@@ -160,10 +170,61 @@ _standing("propose-reinstate", "reinstate_org", "Propose to end the suspension o
 @reports_errors
 @session_options
 def add_key(session: Session, new_key: str, roles: str, as_json: bool) -> None:
-    """Let KEY (64 hex digits, or a key file) sign for one's own organisation."""
-    key = public_key(new_key, "KEY")
-    receipt = send(session, "orgs", "add_key", {"key": key, "roles": [*_listed(roles, KEY_ROLES, "--roles")]})
-    say(receipt, as_json, f"{key.hex()} signs from height {receipt.height} on")
+    """Let KEY (its file, or KEY:PROOF of assent key prove) sign for one's own organisation."""
+    listed: list[Value] = [*_listed(roles, KEY_ROLES, "--roles")]
+
+    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+        key = await _own_key(account, new_key, "KEY")
+        args: dict[str, Value] = {"key": key.public, "roles": listed, "proof": key.proof}
+        return await call(account, "orgs", "add_key", args), key
+
+    receipt, key = as_account(session, work)
+    say(receipt, as_json, f"{key.public.hex()} signs from height {receipt.height} on")
+
+
+@org.command("rotate-key")
+@click.argument("old_key", metavar="OLD")
+@click.argument("new_key", metavar="NEW")
+@json_option
+@reports_errors
+@session_options
+def rotate_key(session: Session, old_key: str, new_key: str, as_json: bool) -> None:
+    """Put NEW (its file, or KEY:PROOF) in the place of OLD, a key of one's own organisation."""
+    old = public_key(old_key, "OLD")
+
+    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+        key = await _own_key(account, new_key, "NEW")
+        args: dict[str, Value] = {"old": old, "new": key.public, "proof": key.proof}
+        return await call(account, "orgs", "rotate_key", args), key
+
+    receipt, key = as_account(session, work)
+    say(
+        receipt,
+        as_json,
+        f"{key.public.hex()} signs in the place of {old.hex()} since height {receipt.height}",
+    )
+
+
+@org.command("set-agent")
+@click.argument("agent_key", metavar="KEY")
+@click.option("--address", required=True, metavar="HOST:PORT", help="Where other agents reach it.")
+@json_option
+@reports_errors
+@session_options
+def set_agent(session: Session, agent_key: str, address: str, as_json: bool) -> None:
+    """Name KEY (its file, or KEY:PROOF) and the address of one's own organisation's agent."""
+
+    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+        key = await _own_key(account, agent_key, "KEY")
+        args: dict[str, Value] = {"agent_key": key.public, "agent_address": address, "proof": key.proof}
+        return await call(account, "orgs", "set_agent", args), key
+
+    receipt, key = as_account(session, work)
+    say(receipt, as_json, f"the agent's key is {key.public.hex()} at {address} since height {receipt.height}")
+
+
+async def _own_key(account: Account, text: str, option: str) -> ProvedKey:
+    return proved_key(text, option, account.chain_id, await own_org(account))
 
 
 @org.command("revoke-key")

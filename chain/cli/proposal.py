@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chain.api.client import Account, Client
+from chain.api.client import Account, Client, RpcError
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
@@ -71,16 +71,31 @@ def propose(
 
 
 async def readiness(client: Client, seq: int) -> dict[str, Any]:
-    """Return who approved a proposal, who is missing and when it can be committed, as the node says."""
-    found: Any = await client.view("governance", "readiness", {"seq": seq})
-    return dict(found)
+    """Return who approved a proposal, who is missing and when it can be committed, as the node says.
+
+    One that is due has a `refusal`: the code with which its guards would refuse it now, "" when they hold.
+    """
+    view: Any = await client.view("governance", "readiness", {"seq": seq})
+    found = dict(view)
+    if found["due"]:
+        found["refusal"] = ""
+        try:
+            await client.view("governance", "check_proposal", {"seq": seq})
+        except RpcError as error:
+            if not error.verdict:
+                raise
+            found["refusal"] = error.verdict
+    return found
 
 
 async def proposal_of(client: Client, seq: int) -> dict[str, Any]:
     """Return a proposal, proved when the genesis is known."""
     found: Any = await client.state("governance", "proposals", seq)
     if found is None:
-        raise NotThere(f"no proposal {seq}; see: assent proposal list")
+        raise NotThere(
+            f"no open or committed proposal {seq}; see: assent proposal list, or, of one that was withdrawn "
+            f"or has expired: assent audit trail proposal:{seq}"
+        )
     return dict(found)
 
 
@@ -97,7 +112,7 @@ def proposal() -> None:
 
 
 @proposal.command("list")
-@click.option("--all", "everything", is_flag=True, help="Also those that are no longer open.")
+@click.option("--all", "everything", is_flag=True, help="Also those that are committed.")
 @json_option
 @reports_errors
 @session_options
@@ -235,6 +250,16 @@ async def window_of(client: Client, session: Session) -> int:
         return session.genesis.limits.consensus_window
     genesis = await client.request("getGenesis")
     return int(genesis["limits"]["consensus_window"])
+
+
+@proposal.command("retract")
+@seq_argument
+@json_option
+@reports_errors
+@session_options
+def retract(session: Session, seq: int, as_json: bool) -> None:
+    """Take back one's own vote for proposal SEQ, while it is open."""
+    _close(session, "retract", seq, as_json, "has one vote less")
 
 
 @proposal.command("withdraw")

@@ -8,6 +8,7 @@ from chain.api.client import Account
 from chain.cli.governing import NotThere, call
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
 
 
 class NothingLost(AssentError):
@@ -55,6 +56,10 @@ async def rejoin(account: Account) -> Rejoined:
             f"{info['key']}: no node of the consortium, as far as this node knows; wait until it has caught "
             "up (assent status), and try again"
         )
-    args = {"name": info["name"], "public_key": bytes.fromhex(info["spareKey"])}
+    args: dict[str, Value] = {
+        "name": info["name"],
+        "public_key": bytes.fromhex(info["spareKey"]),
+        "proof": bytes.fromhex(info["spareProof"]),
+    }
     receipt = await call(account, "governance", "rotate_node_key", args)
     return Rejoined(info["name"], info["spareKey"], receipt)

@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from chain.api.client import Client
+from chain.api.client import Account, Client
 from chain.api.console import console, json_option, print_json, print_table, reports_errors
 from chain.api.session import Session, session_options
-from chain.cli.governing import NotThere, as_account, as_client, say, send, trust_line
-from chain.cli.key import public_key
+from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send, trust_line
+from chain.cli.key import KEY_HELP, ProvedKey, proved_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import VALIDATOR, nodes_of, running_keys
 from chain.cli.rejoin import rejoin
+from chain.ledger.block import Receipt
 from chain.primitives.files import read_bounded
+from chain.primitives.values import Value
 
 EVIDENCE_BYTES_MAX = 60_000
 
@@ -84,7 +86,7 @@ def _shown(node: dict[str, Any], running: set[str], voting: set[str]) -> dict[st
 @validator.command("add")
 @name_argument
 @click.option("--org", required=True, help="The member that runs it.")
-@click.option("--node-key", "key_text", required=True, help="Its public key: 64 hex digits, or its key file.")
+@click.option("--node-key", "key_text", required=True, help=f"Its key: {KEY_HELP}.")
 @click.option("--address", required=True, metavar="HOST:PORT", help="Where the other nodes reach it.")
 @click.option("--role", type=role_choice, default="observer", show_default=True)
 @reason_option
@@ -106,8 +108,15 @@ def add(
     as_json: bool,
 ) -> None:
     """Propose to add the node NAME."""
-    key = public_key(key_text, "--node-key")
-    payload = {"org": org, "name": name, "public_key": key, "address": address, "role": role}
+    key = proved_key(key_text, "--node-key", session.chain_id(), org)
+    payload: dict[str, Value] = {
+        "org": org,
+        "name": name,
+        "public_key": key.public,
+        "proof": key.proof,
+        "address": address,
+        "role": role,
+    }
     propose(session, "add_node", payload, reason, not_before, as_json, force=force)
 
 
@@ -172,7 +181,7 @@ def rejoin_command(session: Session, as_json: bool) -> None:
 
 @validator.command("rotate-key")
 @name_argument
-@click.option("--new-key", "key_text", required=True, help="The new key file (assent key new FILE).")
+@click.option("--new-key", "key_text", required=True, help=f"The new key: {KEY_HELP}.")
 @json_option
 @reports_errors
 @session_options
@@ -182,12 +191,17 @@ def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> Non
     Put the new key's file first where [files] next_key of the node says (next.key beside node.toml): the
     running node goes on under it by itself, at the height from which it votes.
     """
-    key = public_key(key_text, "--new-key")
-    receipt = send(session, "governance", "rotate_node_key", {"name": name, "public_key": key})
+
+    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+        key = proved_key(key_text, "--new-key", account.chain_id, await own_org(account))
+        args: dict[str, Value] = {"name": name, "public_key": key.public, "proof": key.proof}
+        return await call(account, "governance", "rotate_node_key", args), key
+
+    receipt, key = as_account(session, work)
     say(
         receipt,
         as_json,
-        f"the seat of {name} moves to {key.hex()} a consensus window after height {receipt.height}.\n"
+        f"the seat of {name} moves to {key.public.hex()} a consensus window after height {receipt.height}.\n"
         "the node switches by itself if the key is where [files] next_key says; see: assent status. Later, "
         "name its file in [files] key and keep the marker (.voted) beside it",
     )

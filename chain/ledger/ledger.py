@@ -40,9 +40,10 @@ from chain.ledger.window import executed_at, window_writes
 from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
+from chain.primitives.execution import UNKNOWN_SENDER
 
 T = TypeVar("T")
-MEMBERS_MAX = 10_000
+SENDERS_MAX = 10_000
 
 
 class LedgerDiverged(AssentError):
@@ -86,7 +87,7 @@ class Ledger:
         self.prove = Prover(store, self.read, self.schedule)
         self.skips = Skips(store, genesis.chain_id)
         self._runtime = runtime
-        self._members: dict[bytes, bool] = {}
+        self._refusals: dict[bytes, str] = {}
         """Whether keys may sign, as asked for since the contract `orgs` last wrote anything."""
         self._start_state(None)
         self._executing = Lock()
@@ -115,7 +116,7 @@ class Ledger:
         root = self.read.tree_root(head.height)
         self._start_state(root, head.height)
         self._tip = _Tip(head, header, root, self.read.settled(head.height))
-        self._members = {}
+        self._refusals = {}
         self.schedule.load()
         self.skips.load(head.height)
 
@@ -207,17 +208,17 @@ class Ledger:
         """Tell whether a transaction was decided in the last `WINDOW` heights; older ones have expired."""
         return tx_id in self._recent and self.read.is_final(tx_id)
 
-    def is_member(self, public_key: bytes) -> bool:
-        """Tell whether a key may sign now; what the pool asks."""
-        members = self._members
-        active = members.get(public_key)
-        if active is None:
+    def signer_refusal(self, public_key: bytes) -> str:
+        """Return why a key may not sign now (`SIGNER_REFUSALS`), "" when it may; what the pool asks."""
+        known = self._refusals
+        refusal = known.get(public_key)
+        if refusal is None:
             member = member_of(NewestState(self.store), public_key)
-            active = member is not None and member.active
-            if len(members) >= MEMBERS_MAX:
-                members.clear()
-            members[public_key] = active
-        return active
+            refusal = UNKNOWN_SENDER if member is None else member.refusal
+            if len(known) >= SENDERS_MAX:
+                known.clear()
+            known[public_key] = refusal
+        return refusal
 
     def replace(self, change: Callable[[], T]) -> T:
         """Let `change` exchange what the store holds, with every writer shut out, and open it anew.
@@ -399,7 +400,7 @@ class Ledger:
         self.schedule.extend(announced)
         self._tip = _Tip(step.head, step.header, change.root, step.execution.settled)
         if any(namespace == "orgs" for namespace, _ in step.execution.writes):
-            self._members = {}  # whoever reads the former state meanwhile fills the former dict
+            self._refusals = {}  # whoever reads the former state meanwhile fills the former dict
 
     def _repeated(self, height: int, payload: bytes) -> Header:
         header = self.read.header(height)

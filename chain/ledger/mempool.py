@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from chain.ledger.block import Candidate, Transaction, transaction_id
 from chain.ledger.genesis import Limits
 from chain.ledger.refusals import (
+    SENDER_REFUSALS,
     AlreadyCommitted,
     BadSignature,
     Duplicate,
@@ -25,13 +26,13 @@ from chain.ledger.refusals import (
     SenderFull,
     TooFarAhead,
     TooLarge,
-    UnknownSender,
     WrongChain,
 )
 from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError
+from chain.primitives.execution import SIGNER_REFUSALS
 
-MEMBERS_CACHED_MAX = 10_000
+SENDERS_CACHED_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +54,19 @@ class Mempool:
         self,
         chain_id: bytes,
         limits: Limits,
-        is_member: Callable[[bytes], bool],
+        signer_refusal: Callable[[bytes], str],
         is_committed: Callable[[bytes], bool],
         bounds: PoolBounds = PoolBounds(),
     ) -> None:
-        """`is_member` tells whether a public key may sign now, `is_committed` whether an id has a receipt."""
+        """Start empty.
+
+        `signer_refusal` returns why a public key may not sign now, "" when it may; `is_committed` tells
+        whether an id has a receipt.
+        """
         self._chain_id = chain_id
         self.limits = limits
         """Those of the next height: whoever keeps the pool replaces them when the chain changes them."""
-        self._is_member = is_member
+        self._signer_refusal = signer_refusal
         self._is_committed = is_committed
         self._bounds = bounds
         self._pool: dict[bytes, Candidate] = {}
@@ -69,7 +74,7 @@ class Mempool:
         """sender -> id -> candidate in order of arrival; senders in order of who waits longest."""
         self._by_expiry: dict[int, set[bytes]] = {}
         self._held: dict[bytes, Candidate] = {}
-        self._members: dict[bytes, bool] = {}
+        self._refusals: dict[bytes, str] = {}
         self._bytes = 0
         self._held_bytes = 0
         self.dropped_held = 0
@@ -106,11 +111,9 @@ class Mempool:
         body, limits = candidate.tx.body, self.limits
         if body.gas_limit > limits.tx_gas_max:
             raise GasLimitTooHigh(f"gas limit {body.gas_limit}: at most {limits.tx_gas_max}")
-        if not self._member(body.sender):
-            raise UnknownSender(
-                f"sender {body.sender.hex()}: no active key of any organisation; "
-                "an admin of yours adds it with orgs.add_key",
-            )
+        refusal = self._refusal_of(body.sender)
+        if refusal:
+            raise SENDER_REFUSALS[refusal](f"sender {body.sender.hex()}: {SIGNER_REFUSALS[refusal]}")
         self._check_room(candidate)
 
     def admit(self, candidate: Candidate, head_height: int, *, verified: bool) -> None:
@@ -189,7 +192,7 @@ class Mempool:
 
         Expired transactions among `promised` are held: a batch that names them may be ordered already.
         """
-        self._members.clear()
+        self._refusals.clear()
         served: dict[bytes, None] = {}
         for tx_id in ids:
             candidate = self._remove(tx_id)
@@ -262,10 +265,10 @@ class Mempool:
                 f"sender: {len(queue)} transactions wait, at most {bounds.max_per_sender}; wait",
             )
 
-    def _member(self, sender: bytes) -> bool:
-        known = self._members.get(sender)
+    def _refusal_of(self, sender: bytes) -> str:
+        known = self._refusals.get(sender)
         if known is None:
-            if len(self._members) >= MEMBERS_CACHED_MAX:
-                self._members.clear()
-            known = self._members[sender] = self._is_member(sender)
+            if len(self._refusals) >= SENDERS_CACHED_MAX:
+                self._refusals.clear()
+            known = self._refusals[sender] = self._signer_refusal(sender)
         return known

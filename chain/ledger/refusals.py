@@ -60,9 +60,36 @@ class GasLimitTooHigh(Refused):
 
 
 class UnknownSender(Refused):
-    """No active key of any organisation: an admin adds it with orgs.add_key."""
+    """No key of any organisation: an admin adds it with orgs.add_key."""
 
     code = "unknown_sender"
+
+
+class KeyRevoked(Refused):
+    """The sender's key was revoked or replaced: sign with another."""
+
+    code = "key_revoked"
+
+
+class OrgSuspended(Refused):
+    """The sender's organisation is suspended: the members reinstate it, or not."""
+
+    code = "org_suspended"
+
+
+class OrgExpelled(Refused):
+    """The sender's organisation is no longer a member."""
+
+    code = "org_expelled"
+
+
+SENDER_REFUSALS: dict[str, type[Refused]] = {
+    "UNKNOWN_SENDER": UnknownSender,
+    "KEY_REVOKED": KeyRevoked,
+    "ORG_SUSPENDED": OrgSuspended,
+    "ORG_EXPELLED": OrgExpelled,
+}
+"""What a sender that may not sign is told, by the code of `chain.primitives.execution.SIGNER_REFUSALS`."""
 
 
 class BadSignature(Refused):

@@ -21,7 +21,7 @@ from chain.ledger.statetree import StateTree, TreeUpdate
 from chain.ledger.store import Reader
 from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import StateKey, StateReader, map_key
+from chain.primitives.execution import StateKey, StateReader, map_key, signer_refusal
 from chain.primitives.values import decode_value
 
 MEMBER_BYTES_MAX = 65_536
@@ -299,7 +299,8 @@ class Member:
 
     org: str
     roles: tuple[str, ...]
-    active: bool
+    refusal: str
+    """Why the key may not sign now, a code; empty when it may."""
 
 
 def member_of(state: StateReader, public_key: bytes) -> Member | None:
@@ -309,7 +310,7 @@ def member_of(state: StateReader, public_key: bytes) -> Member | None:
         return None
     try:
         entry = decode_value(raw, max_bytes=MEMBER_BYTES_MAX)
-        return Member(str(entry["org"]), tuple(entry["roles"]), entry["status"] == "active")
+        return Member(str(entry["org"]), tuple(entry["roles"]), signer_refusal(entry["status"]))
     except (DecodeError, KeyError, TypeError):
         raise DataDamaged(
             f"state: orgs.keys[{public_key.hex()}] is not a key record; the contract `orgs` is not this one's"

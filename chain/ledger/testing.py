@@ -33,6 +33,7 @@ from chain.primitives.execution import (
     ARGS_BYTES_MAX,
     OK,
     REVERTED,
+    UNKNOWN_SENDER,
     Call,
     Event,
     Outcome,
@@ -53,8 +54,8 @@ class ToyRuntime:
     def execute(self, call: Call, state: StateReader) -> Outcome:
         """Run one method; every call costs 1,000 gas."""
         member = member_of(state, call.sender)
-        if member is None or not member.active:
-            return Outcome(REVERTED, "UNKNOWN_SENDER", gas_used=GAS)
+        if member is None or member.refusal:
+            return Outcome(REVERTED, UNKNOWN_SENDER if member is None else member.refusal, gas_used=GAS)
         if call.contract != "toy":
             return Outcome(REVERTED, "UNKNOWN_CONTRACT", gas_used=GAS)
         args = decode_value(call.args, max_bytes=ARGS_BYTES_MAX)

@@ -17,6 +17,9 @@ from chain.ledger.refusals import (
     BadSignature,
     Duplicate,
     Expired,
+    KeyRevoked,
+    OrgExpelled,
+    OrgSuspended,
     PoolFull,
     Refused,
     SenderFull,
@@ -201,7 +204,9 @@ class Admission:
         return None
 
 
-_UNAVOIDABLE = (PoolFull, SenderFull, Duplicate, AlreadyCommitted, Expired)
+_UNAVOIDABLE = (
+    PoolFull, SenderFull, Duplicate, AlreadyCommitted, Expired, KeyRevoked, OrgSuspended, OrgExpelled,
+)  # fmt: skip
 
 
 def is_avoidable(refusal: Refused) -> bool:

@@ -87,7 +87,7 @@ class NodeCore:
         self.ledger, self._signer, self._timing = ledger, signer, timing
         self._clock, self._network, self._host = ports.clock, ports.network, ports.host
         genesis = ledger.genesis
-        self.pool = Mempool(genesis.chain_id, ledger.limits, ledger.is_member, ledger.is_final, bounds)
+        self.pool = Mempool(genesis.chain_id, ledger.limits, ledger.signer_refusal, ledger.is_final, bounds)
         self._votes = DurableVotes(ledger.store, signer.public, ports.marker)
         for candidate in self._votes.promised():
             self.pool.hold(candidate, verified=True)

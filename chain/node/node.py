@@ -183,7 +183,7 @@ class Node:
         )
         self._core = self._make_core(config, files)
         self.pool = self._core.pool
-        spare = self._keys.spare(self._identity.file).public if self._core.driver.lost_votes else b""
+        spare = self._keys.spare(self._identity.file) if self._core.driver.lost_votes else None
         data, clock = files.data_dir, self._clock.now_ms
         self.status = NodeStatus(
             key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free, spare

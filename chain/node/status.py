@@ -13,7 +13,9 @@ from chain.node.core import NodeCore
 from chain.node.membership import OUTSIDE, accepted, role_of
 from chain.node.stall import Away, Coming, Facts, explain
 from chain.primitives.certificate import quorum
+from chain.primitives.crypto import Signer
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.possession import prove_possession
 from consensus.evidence import read_evidence
 
 PACE_EVERY_MS, PACE_SAMPLES = 500, 20
@@ -30,7 +32,7 @@ class NodeStatus:
         clock: Callable[[], int],
         data_dir: str,
         disk_free: Callable[[], int],
-        spare: bytes = b"",
+        spare: Signer | None = None,
     ) -> None:
         """`clock` returns milliseconds of the monotonic clock, `disk_free` the bytes left for `data_dir`.
 
@@ -93,17 +95,25 @@ class NodeStatus:
         here = {*self._peers.connected, self._key}
         return [key for key in validators if key not in here]
 
+    def _spare_seat(self, org: str) -> dict[str, str]:
+        """Return the spare key and the proof by which the node's organisation may move its seat to it."""
+        if self._spare is None or not self._driver.lost_votes:
+            return {"spareKey": "", "spareProof": ""}
+        proof = prove_possession(self._spare, self._genesis.chain_id, org)
+        return {"spareKey": self._spare.public.hex(), "spareProof": proof.hex()}
+
     def info(self) -> dict[str, Any]:
         """Return the facts of one line of `assent status`."""
         consensus = self.consensus()
+        org = self._nodes[self._key].org if self._key in self._nodes else ""
         return {
             "version": version("assent"),
             "chainId": self._genesis.chain_id.hex(),
             "chainName": self._genesis.chain_name,
             "key": self._key.hex(),
-            "spareKey": self._spare.hex() if self._driver.lost_votes else "",
+            **self._spare_seat(org),
             "name": self.name_of(self._key),
-            "org": self._nodes[self._key].org if self._key in self._nodes else "",
+            "org": org,
             "role": role_of(self._ledger, self._key),
             "height": self._ledger.certified_height,
             "executed": self._ledger.head.height,

@@ -19,6 +19,27 @@ RESULT_BYTES_MAX = 65_536
 SUBJECT_PATTERN = r"[a-z]{1,16}:[!-~]{1,128}"
 
 
+UNKNOWN_SENDER = "UNKNOWN_SENDER"
+SIGNER_REFUSALS = {
+    UNKNOWN_SENDER: "no organisation ever listed it; an admin of yours adds it with: assent org add-key",
+    "KEY_REVOKED": "its organisation revoked or replaced it; sign with a key that: assent org show lists",
+    "ORG_SUSPENDED": "its organisation is suspended; it signs again when the members reinstate it",
+    "ORG_EXPELLED": "its organisation is no longer a member",
+}
+"""Why a key may not sign: code -> what it means and what to do."""
+_REFUSAL_OF_STATUS = {
+    "active": "",
+    "revoked": "KEY_REVOKED",
+    "suspended": "ORG_SUSPENDED",
+    "expelled": "ORG_EXPELLED",
+}
+
+
+def signer_refusal(status: str) -> str:
+    """Return why a key of this status in `orgs.keys` may not sign, "" when it may; an unknown one may not."""
+    return _REFUSAL_OF_STATUS.get(status, "KEY_REVOKED")
+
+
 def map_key(name: str, key: Value) -> bytes:
     """Return the state key of entry `key` of a contract's `Map` called `name`."""
     return name.encode() + b"/" + encode_value(key)

@@ -17,11 +17,11 @@ from contracts.runtime import ContractRuntime
 from contracts.testing import LocalChain, key_of
 
 CALLEE = """
-@export
+@export(nested=True)
 def ping() -> int:
     return 1
 
-@export
+@export(nested=True)
 def echo(x: Value) -> Value:
     return x
 """

@@ -209,15 +209,18 @@ def _ctx(_: Build, node: Node) -> Closure:
     return CONTEXT_READERS[node[1]]
 
 
+# `org`, `roles` and `signer` describe the caller. A contract has none of them: what the signer of the
+# transaction is must not pass for what the caller is.
 CONTEXT_READERS: dict[str, Closure] = {
     "block_time": lambda f: f[0].block_time,
     "caller": lambda f: f[0].caller,
     "chain_id": lambda f: f[0].chain_id,
     "contract": lambda f: f[0].contract,
     "height": lambda f: f[0].height,
-    "org": lambda f: f[0].org,
-    "roles": lambda f: f[0].roles,
-    "signer": lambda f: f[0].signer,
+    "org": lambda f: "" if f[0].nested else f[0].org,
+    "origin": lambda f: f[0].origin,
+    "roles": lambda f: () if f[0].nested else f[0].roles,
+    "signer": lambda f: "" if f[0].nested else f[0].signer,
     "tx_id": lambda f: f[0].tx_id,
 }
 

@@ -27,14 +27,33 @@ Watch = Callable[[int], object]
 class Function:
     """A compiled function: how to check its arguments, how large its frame is, and its body."""
 
-    __slots__ = ("body", "checks", "frames", "kind", "line", "name", "name_set", "names", "padding", "result")
+    __slots__ = (
+        "body",
+        "checks",
+        "frames",
+        "kind",
+        "line",
+        "name",
+        "name_set",
+        "names",
+        "nested",
+        "padding",
+        "result",
+    )
 
     def __init__(
-        self, name: str, kind: str, line: int, params: tuple[tuple[str, Hint], ...], returns: Hint
+        self,
+        name: str,
+        kind: str,
+        nested: bool,
+        line: int,
+        params: tuple[tuple[str, Hint], ...],
+        returns: Hint,
     ) -> None:
         """Fill in the head; frame and body follow once every function of the program is known."""
         self.name = name
         self.kind = kind
+        self.nested = nested
         self.line = line
         self.names = tuple([param for param, _ in params])
         self.name_set = frozenset(self.names)

@@ -33,13 +33,13 @@ def build_functions(program: Node, watch: Watch | None = None) -> dict[str, Func
     for node in definitions:
         build = Build(TABLE, functions, parts)
         build.watch = watch
-        functions[node[1]].body = block(build, node[7])
+        functions[node[1]].body = block(build, node[-1])
     return functions
 
 
 def _head(node: Node) -> Function:
-    _, name, kind, line, params, returns, slots, body = node
-    made = Function(name, kind, line, params, returns)
+    _, name, kind, nested, line, params, returns, slots, body = node
+    made = Function(name, kind, nested, line, params, returns)
     made.padding = [UNSET] * (slots - len(params))
     made.frames = FRAMES_PER_CALL + frames(body)
     return made

@@ -131,6 +131,7 @@ def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
         raise Refusal(
             node, "LIFECYCLE_CALL", f"@{signature.kind} runs once, by the lifecycle", "a helper that both use"
         )
+    low.scope.called.add(signature.name)
     names = [name for name, _ in signature.params]
     shape = f"{signature.name}({', '.join(names)})"
     if len(node.args) > len(names):
@@ -208,11 +209,7 @@ def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
     if name not in METHODS:
         instead = "an f-string" if name == "format" else f"one of {', '.join(sorted(METHODS))}"
         raise Refusal(func, "UNKNOWN_METHOD", f"no value has a method {name}", instead)
-    if name in MUTATING:
-        check_kept(low, base, f".{name}()")
-        receiver = low.expr(base)
-    else:
-        receiver = low.readonly(base)
+    receiver = low.expr(base) if name in MUTATING else low.readonly(base)
     if name == "sort":
         return ("method", name, receiver, *_sort_arguments(low, node, name, 0))
     counts = METHODS[name].values()
@@ -261,32 +258,3 @@ def _remote(low: Lowering, node: ast.Call, target: Node, method: str) -> Node:
         reason = f"{method}(): an argument is given twice"
         raise Refusal(node, "ARGUMENTS", reason, "each argument once")
     return ("remote", target, method, tuple([low.expr(argument) for argument in node.args]), tuple(named))
-
-
-def check_kept(low: Lowering, node: ast.expr, what: str) -> None:
-    """Refuse a change of what is a copy or constant: a Map's entry, a Var's value, a module constant."""
-    base = node
-    while isinstance(base, ast.Subscript):
-        base = base.value
-        if _is_declared(low, base, low.names.maps):
-            raise _lost(
-                node, what, "an entry of a Map is a copy of what is stored", "and store it: m[key] = value"
-            )
-    if _is_declared(low, base, low.names.constants):
-        raise _lost(node, what, "a module-level value is constant", "in a local: x = list(…) or dict(…)")
-    if isinstance(base, ast.Call) and isinstance(base.func, ast.Attribute) and base.func.attr == "get":
-        owner = base.func.value
-        if _is_declared(low, owner, low.names.maps) or _is_declared(low, owner, low.names.variables):
-            raise _lost(node, what, "get() returns a copy of what is stored", "and store the changed value")
-
-
-def _is_declared(low: Lowering, node: ast.expr, names: object) -> bool:
-    if not isinstance(node, ast.Name) or low.scope.find(node.id) is not None:
-        return False
-    return isinstance(names, dict) and node.id in names
-
-
-def _lost(node: ast.expr, what: str, reason: str, instead: str) -> Refusal:
-    return Refusal(
-        node, "LOST_CHANGE", f"{what} would be lost: {reason}", f"take it into a local, change it {instead}"
-    )

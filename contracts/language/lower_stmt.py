@@ -8,7 +8,7 @@ from contracts.language.checker import DIAGNOSTICS_MAX, elif_of
 from contracts.language.faults import Diagnostic
 from contracts.language.hints import ANY, EXPECTED, BadHint, Hint, parse_hint
 from contracts.language.ir import Node
-from contracts.language.lower_calls import NONE, check_kept
+from contracts.language.lower_calls import NONE
 from contracts.language.lower_expr import BINARY, Expressions
 from contracts.language.scope import Declarations, Refusal, Scope, Signature, assigned_names, check_new_name
 
@@ -16,12 +16,13 @@ Block = tuple[Node, ...]
 
 
 def lower_function(names: Declarations, signature: Signature, found: list[Diagnostic]) -> Node:
-    """Return ("def", name, kind, line, params, returns, slots, body); refusals go to `found`."""
+    """Return ("def", name, kind, nested, line, params, returns, slots, body); refusals go to `found`."""
     tree = names.bodies[signature.name]
     scope = Scope([name for name, _ in signature.params], assigned_names(tree.body))
     body = _Statements(names, scope, found).block(_without_docstring(tree.body))
-    head = ("def", signature.name, signature.kind, signature.line, signature.params, signature.returns)
-    return (*head, scope.count, body)
+    names.calls[signature.name] = scope.called
+    head = ("def", signature.name, signature.kind, signature.nested, signature.line)
+    return (*head, signature.params, signature.returns, scope.count, body)
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -124,22 +125,21 @@ class _Statements:
         if isinstance(node, (ast.Tuple, ast.List)):
             return ("unpack", *[self._target(item) for item in node.elts])
         if isinstance(node, ast.Subscript):
-            return self._place(node, "a change")
+            return self._place(node)
         raise Refusal(node, "TARGET", "this cannot be assigned to", "a name, x[key], or (a, b)")
 
-    def _place(self, node: ast.Subscript, what: str) -> Node:
+    def _place(self, node: ast.Subscript) -> Node:
         base = node.value
         if isinstance(node.slice, ast.Slice):
             raise Refusal(node, "SLICE_TARGET", "a slice cannot be assigned or deleted", "a new list")
         if isinstance(base, ast.Name) and base.id in self.names.maps and self.scope.find(base.id) is None:
             return ("map", base.id, self.values.map_key(node))
-        check_kept(self.values, base, what)
         return ("item", self.values.expr(base), self.values.expr(node.slice))
 
     def _delete(self, node: ast.Delete) -> Node:
         if len(node.targets) != 1 or not isinstance(node.targets[0], ast.Subscript):
             raise Refusal(node, "DELETE", "del takes one entry", "del d[key]")
-        return ("delete", node.lineno, self._place(node.targets[0], "a deletion"))
+        return ("delete", node.lineno, self._place(node.targets[0]))
 
     def _return(self, node: ast.Return) -> Node:
         return ("return", node.lineno, NONE if node.value is None else self.values.expr(node.value))

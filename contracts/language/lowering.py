@@ -13,6 +13,7 @@ from contracts.language.faults import Diagnostic, Halt
 from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node
 from contracts.language.limits import ENGINE
+from contracts.language.lost_changes import find_lost
 from contracts.language.lower_expr import Expressions
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
@@ -38,6 +39,7 @@ _SHAPES = {
     "Error": 'Error("DENIED")',
     "Contract": 'Contract("policy")',
 }
+_DECORATORS = "@export, @export(nested=True), @view, @init or @migrate"
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
@@ -56,6 +58,8 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
                 Diagnostic("DECORATOR", several[1].line, 1, f"a second @{kind}", f"one @{kind} a contract")
             )
     functions = tuple([lower_function(names, signature, found) for signature in names.functions.values()])
+    if not found:
+        found += find_lost(names).lost
     program = (
         "program",
         ENGINE,
@@ -102,18 +106,7 @@ def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
 
 def _function(names: Declarations, node: ast.FunctionDef) -> None:
     _check_fresh(names, node, node.name)
-    kind = ""
-    for decorator in node.decorator_list:
-        if not isinstance(decorator, ast.Name) or decorator.id not in KINDS or kind:
-            raise Refusal(
-                decorator,
-                "DECORATOR",
-                f"a second decorator: a function is one kind, here {kind}"
-                if kind
-                else "not a decorator of the language",
-                "@export, @view, @init or @migrate",
-            )
-        kind = decorator.id
+    kind, nested = _decorators(node)
     args = node.args
     if args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs:
         raise Refusal(
@@ -127,11 +120,40 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
             args.defaults[0], "DEFAULT", "default arguments are not in the language", "a second function"
         )
     plain = tuple([(argument.arg, ANY) for argument in args.args])
-    names.functions[node.name] = Signature(node.name, kind, plain, ANY, node.lineno)
+    names.functions[node.name] = Signature(node.name, kind, nested, plain, ANY, node.lineno)
     names.bodies[node.name] = node
     params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
     _check_params(args.args)
-    names.functions[node.name] = Signature(node.name, kind, params, hint_of(node.returns), node.lineno)
+    returns = hint_of(node.returns)
+    names.functions[node.name] = Signature(node.name, kind, nested, params, returns, node.lineno)
+
+
+def _decorators(node: ast.FunctionDef) -> tuple[str, bool]:
+    """Return the kind of a function ("" for an internal one), and whether other contracts may call it."""
+    found = node.decorator_list
+    if not found:
+        return "", False
+    if len(found) > 1:
+        reason = "a second decorator: a function is of one kind"
+        raise Refusal(found[1], "DECORATOR", reason, _DECORATORS)
+    decorator = found[0]
+    called = isinstance(decorator, ast.Call)
+    name = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if not isinstance(name, ast.Name) or name.id not in KINDS:
+        raise Refusal(decorator, "DECORATOR", "not a decorator of the language", _DECORATORS)
+    if called and not _says_nested(decorator):
+        reason = f"@{name.id} takes nothing here; only @export takes one thing, nested=True"
+        raise Refusal(decorator, "DECORATOR", reason, _DECORATORS)
+    return name.id, called or name.id == "view"
+
+
+def _says_nested(decorator: ast.expr) -> bool:
+    if not isinstance(decorator, ast.Call) or not isinstance(decorator.func, ast.Name):
+        return False
+    if decorator.func.id != "export" or decorator.args or len(decorator.keywords) != 1:
+        return False
+    only = decorator.keywords[0]
+    return only.arg == "nested" and isinstance(only.value, ast.Constant) and only.value.value is True
 
 
 def _check_params(params: list[ast.arg]) -> None:

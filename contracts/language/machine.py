@@ -45,6 +45,7 @@ class Machine:
     """Everything that one transaction changes; discarded after it."""
 
     __slots__ = (
+        "asked",
         "block_time",
         "caller",
         "chain_id",
@@ -54,7 +55,9 @@ class Machine:
         "gas",
         "height",
         "memory",
+        "nested",
         "org",
+        "origin",
         "read_only",
         "roles",
         "running",
@@ -80,7 +83,10 @@ class Machine:
         self.events: list[Event] = []
         self.running: tuple[str, ...] = ()
         self.read_only = False
-        self.contract = self.caller = self.signer = self.org = self.tx_id = ""
+        self.asked = False
+        """Whether this is a question from outside the chain, which changes nothing and is not recorded."""
+        self.nested = False
+        self.contract = self.caller = self.origin = self.signer = self.org = self.tx_id = ""
         self.chain_id = NO_CHAIN
         self.roles: tuple[str, ...] = ()
         self.height = self.block_time = 0

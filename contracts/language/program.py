@@ -62,6 +62,7 @@ def abi_of(names: Declarations) -> Value:
         "methods": {
             signature.name: {
                 "kind": signature.kind,
+                "nested": signature.nested,
                 "params": [[name, hint_text(hint)] for name, hint in signature.params],
                 "returns": hint_text(signature.returns),
             }

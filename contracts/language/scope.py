@@ -46,6 +46,8 @@ class Signature:
     name: str
     kind: str
     """export, view, init, migrate, or "" for an internal one."""
+    nested: bool
+    """Whether other contracts may call it: views, and exports that say so."""
     params: tuple[tuple[str, Hint], ...]
     returns: Hint
     line: int
@@ -66,6 +68,8 @@ class Declarations:
     parts: Parts = field(default_factory=Parts)
     functions: dict[str, Signature] = field(default_factory=dict)
     bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
+    calls: dict[str, set[str]] = field(default_factory=dict)
+    """Which functions each function calls; filled in by the lowering of their bodies."""
 
     def all_names(self) -> list[str]:
         """Return every module-level name."""
@@ -95,6 +99,7 @@ class Scope:
         self.count = len(self.slots)
         self.params = frozenset(params)
         self.assigned = set(params)
+        self.called: set[str] = set()
         self.inner: list[dict[str, int]] = []
 
     def find(self, name: str) -> tuple[int, bool] | None:

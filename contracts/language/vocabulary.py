@@ -50,6 +50,7 @@ CONTEXT: dict[str, Hint] = {
     "contract": ("str",),
     "height": ("int",),
     "org": ("str",),
+    "origin": ("str",),
     "roles": ("rest", ("str",)),
     "signer": ("str",),
     "tx_id": ("str",),

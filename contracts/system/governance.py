@@ -8,7 +8,7 @@ AHEAD_MAX = 1000000
 VALIDATORS_MAX = 128
 NODES_MAX = 256
 ADDRESS_MAX = 255
-NODE_FIELDS = ["address", "name", "org", "public_key", "role"]
+NODE_FIELDS = ["address", "name", "org", "proof", "public_key", "role"]
 NODE_ROLES = ("validator", "observer")
 # Heights between two keys of one node: every change of a validator's key is a new validator set.
 ROTATION_BLOCKS = 100
@@ -58,6 +58,7 @@ lifecycle = Contract("lifecycle")
 
 Proposed = Event(about=list[subject], by=subject, seq=int, kind=str, payload=dict, hash=bytes, reason=str)
 Approved = Event(about=list[subject], by=subject, seq=int, kind=str, hash=bytes, votes=list, needed=int)
+Retracted = Event(about=list[subject], by=subject, seq=int, kind=str, votes=list)
 Withdrawn = Event(about=list[subject], by=subject, seq=int, kind=str)
 Committed = Event(about=list[subject], by=subject, seq=int, kind=str, payload=dict, votes=list)
 Expired = Event(about=list[subject], by=subject, seq=int, kind=str)
@@ -142,11 +143,29 @@ def approve(seq: int, hash: bytes):
 
 
 @export
+def retract(seq: int):
+    """Take back one's vote for an open proposal; it may be given again."""
+    org = admin()
+    proposal = open_proposal(seq)
+    require(org in proposal["votes"], "NOT_VOTED")
+    proposal["votes"] = [voter for voter in proposal["votes"] if voter != org]
+    proposals[seq] = proposal
+    Retracted(
+        about=about(proposal),
+        by="org:" + org,
+        seq=seq,
+        kind=proposal["kind"],
+        votes=proposal["votes"],
+    )
+
+
+@export
 def withdraw(seq: int):
+    """Take back one's own proposal; what it said stays in the events alone."""
     org = admin()
     proposal = open_proposal(seq)
     require(proposal["by"] == org, "NOT_PROPOSER")
-    close(proposal, "withdrawn")
+    forget(proposal)
     Withdrawn(about=about(proposal), by="org:" + org, seq=seq, kind=proposal["kind"])
 
 
@@ -155,11 +174,15 @@ def commit(seq: int) -> int:
     """Carry out a proposal that has its votes; returns this height. Any member may, whoever proposed."""
     org = admin()
     proposal = open_proposal(seq)
-    require(tally(proposal["kind"], proposal["votes"])["passed"], "NOT_ENOUGH_VOTES")
+    counted = tally(proposal["kind"], proposal["votes"])
+    require(counted["passed"], "NOT_ENOUGH_VOTES")
     require(ctx.height >= proposal["not_before"], "TOO_EARLY")
     decide(proposal["kind"], proposal["payload"], True)
+    proposal["votes"] = counted["counted"]
+    proposal["status"] = "committed"
     proposal["committed_at"] = ctx.height
-    close(proposal, "committed")
+    proposals[seq] = proposal
+    open_of[proposal["by"]] = open_of[proposal["by"]] - 1
     Committed(
         about=about(proposal),
         by="org:" + org,
@@ -176,12 +199,13 @@ def expire(seq: int):
     proposal = proposal_of(seq)
     require(proposal["status"] == "open", "WRONG_STATE")
     require(ctx.block_time > proposal["expires"], "TOO_EARLY")
-    close(proposal, "expired")
+    forget(proposal)
     Expired(about=about(proposal), by="org:" + ctx.org, seq=seq, kind=proposal["kind"])
 
 
 @view
 def proposal_of(seq: int) -> dict:
+    """An open or a committed proposal; one that was withdrawn or has expired is in the events alone."""
     proposal = proposals.get(seq)
     require(proposal is not None, "UNKNOWN_PROPOSAL")
     return proposal
@@ -189,21 +213,27 @@ def proposal_of(seq: int) -> dict:
 
 @view
 def readiness(seq: int) -> dict:
-    """Who has approved, who is missing, and from when on the proposal can be committed."""
+    """Who has approved, who is missing, and whether votes, time and height let it be committed (`due`).
+
+    Whether its guards hold is what `check_proposal` asks.
+    """
     proposal = proposal_of(seq)
     found = tally(proposal["kind"], proposal["votes"])
-    found["status"] = standing(proposal)
+    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
+    found["status"] = "expired" if late else proposal["status"]
     found["expires"] = proposal["expires"]
     found["from_height"] = proposal["not_before"]
-    found["committable"] = (
+    found["due"] = (
         found["status"] == "open" and found["passed"] and ctx.height + 1 >= proposal["not_before"]
     )
     return found
 
 
-def standing(proposal: dict) -> str:
-    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
-    return "expired" if late else proposal["status"]
+@view
+def check_proposal(seq: int):
+    """Revert, as a commit would, unless what an open proposal asks for could be carried out now."""
+    proposal = open_proposal(seq)
+    decide(proposal["kind"], proposal["payload"], False)
 
 
 def open_proposal(seq: int) -> dict:
@@ -213,9 +243,9 @@ def open_proposal(seq: int) -> dict:
     return proposal
 
 
-def close(proposal: dict, status: str):
-    proposal["status"] = status
-    proposals[proposal["seq"]] = proposal
+def forget(proposal: dict):
+    # Else one member alone could fill the state with proposals that nobody voted for.
+    del proposals[proposal["seq"]]
     open_of[proposal["by"]] = open_of[proposal["by"]] - 1
 
 
@@ -385,7 +415,7 @@ def check_limits(changed: dict):
 
 
 @export
-def rotate_node_key(name: str, public_key: bytes):
+def rotate_node_key(name: str, public_key: bytes, proof: bytes):
     """Move a node's seat to a new key: its organisation's own act, no vote, as often as 100 heights allow."""
     org = admin()
     listed = nodes.get()
@@ -394,6 +424,7 @@ def rotate_node_key(name: str, public_key: bytes):
     require(node["org"] == org, "NOT_OWNER")
     require(name not in rotations or ctx.height >= rotations[name] + ROTATION_BLOCKS, "TOO_SOON")
     check_key(public_key)
+    orgs.check_possession(org, public_key, proof)
     require(public_key.hex() not in seats, "KEY_EXISTS")
     old = node["public_key"]
     seats[old.hex()] = {"org": org, "name": name, "status": "retired"}
@@ -415,7 +446,7 @@ def changed_nodes(kind: str, payload: dict) -> list:
     listed = nodes.get()
     if kind == "add_node":
         check_new_node(listed, payload)
-        listed.append(payload)
+        listed.append({field: value for field, value in payload.items() if field != "proof"})
     else:
         place = place_of(listed, payload["name"])
         if kind == "remove_node":
@@ -455,6 +486,7 @@ def check_new_node(listed: list, node: dict):
     require(node["role"] in NODE_ROLES, "BAD_ROLE")
     require(node["org"] in orgs.active_members(), "UNKNOWN_ORG")
     require(len([other for other in listed if other["name"] == node["name"]]) == 0, "NODE_EXISTS")
+    orgs.check_possession(node["org"], node["public_key"], node["proof"])
     known = seats.get(node["public_key"].hex())
     if known is not None:
         # A node that left may come back with its key; a key once replaced, or another's, never serves again.
@@ -564,8 +596,6 @@ def read_number(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def admin() -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 

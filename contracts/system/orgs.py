@@ -5,6 +5,9 @@ ORG_ROLES = ("owner", "user", "compute", "auditor", "operator")
 KEY_ROLES = ("admin", "steward", "agent")
 KEYS_MAX = 32
 TEXT_MAX = 256
+MEMBER_FIELDS = ["agent_address", "agent_key", "id", "keys", "name", "roles"]
+# What a key that is to be registered signs: this, the chain, the key itself and its organisation.
+POSSESSION_TAG = b"assent/key-possession\x00"
 
 orgs = Map(str, dict)
 keys = Map(str, dict)
@@ -22,38 +25,43 @@ AgentSet = Event(org=subject, by=subject, agent_key=bytes, agent_address=str)
 
 @init
 def setup(orgs: list):
+    # A founder's keys come without proof: the chain id that one would cover is the hash of this very list.
     for member in orgs:
-        join(member)
+        check_fields(member, MEMBER_FIELDS)
+        for entry in member["keys"]:
+            check_fields(entry, ["key", "roles"])
+        join(member, "org:" + member["id"])
 
 
-@export
+@export(nested=True)
 def admit(member: dict):
     """Make an organisation a member, as governance decided."""
     governance_only()
-    join(member)
+    check_member(member)
+    join(member, ctx.origin)
 
 
-@export
+@export(nested=True)
 def expel(id: str):
-    """End a membership: from now on its keys sign nothing; what they signed before stays valid."""
+    """End a membership: its keys sign nothing from the next transaction on; what they signed stays valid."""
     governance_only()
     record = org_of(id)
     require(record["status"] != "expelled", "WRONG_STATE")
     stand_down(record, "expelled")
-    OrgExpelled(org="org:" + id, by="org:" + ctx.org)
+    OrgExpelled(org="org:" + id, by=ctx.origin)
 
 
-@export
+@export(nested=True)
 def suspend(id: str):
-    """Keep a member from calling anything and from voting, until it is reinstated."""
+    """Keep a member from calling anything and from voting until it is reinstated, from the next call on."""
     governance_only()
     record = org_of(id)
     require(record["status"] == "active", "WRONG_STATE")
     stand_down(record, "suspended")
-    OrgSuspended(org="org:" + id, by="org:" + ctx.org)
+    OrgSuspended(org="org:" + id, by=ctx.origin)
 
 
-@export
+@export(nested=True)
 def reinstate(id: str):
     governance_only()
     record = org_of(id)
@@ -66,7 +74,7 @@ def reinstate(id: str):
     record["status"] = "active"
     orgs[id] = record
     members.set(members.get() + [id])
-    OrgReinstated(org="org:" + id, by="org:" + ctx.org)
+    OrgReinstated(org="org:" + id, by=ctx.origin)
 
 
 def stand_down(record: dict, status: str):
@@ -75,7 +83,7 @@ def stand_down(record: dict, status: str):
         key = keys[name]
         if key["status"] == "active":
             key["until"] = ctx.height
-        key["status"] = "revoked" if status == "expelled" else status
+        key["status"] = status
         keys[name] = key
     record["status"] = status
     orgs[id] = record
@@ -84,11 +92,30 @@ def stand_down(record: dict, status: str):
 
 @view
 def check_member(member: dict):
-    """Revert unless this organisation could join now."""
+    """Revert unless this organisation could be admitted now."""
+    check_fields(member, MEMBER_FIELDS + ["agent_proof"])
     id = member["id"]
-    check_id(id)
+    check_joining(member)
+    for entry in member["keys"]:
+        check_fields(entry, ["key", "proof", "roles"])
+        check_possession(id, entry["key"], entry["proof"])
+    if member["agent_key"] == b"":
+        require(member["agent_proof"] == b"", "BAD_PROOF")
+    else:
+        check_possession(id, member["agent_key"], member["agent_proof"])
+
+
+@view
+def check_possession(org: str, key: bytes, proof: bytes):
+    """Revert unless the holder of this key signed that it is this organisation's, on this chain."""
+    signed = sha256(POSSESSION_TAG + bytes.fromhex(ctx.chain_id) + key + org.encode())
+    require(verify_signature(key, signed, proof), "BAD_PROOF")
+
+
+def check_joining(member: dict):
+    check_id(member["id"])
     check_text(member["name"])
-    require(id not in orgs, "ORG_EXISTS")
+    require(member["id"] not in orgs, "ORG_EXISTS")
     check_roles(member["roles"], ORG_ROLES)
     seen = []
     admins = 0
@@ -110,48 +137,51 @@ def check_member(member: dict):
     require(len(seen) <= KEYS_MAX, "TOO_MANY_KEYS")
 
 
-def join(member: dict):
-    check_member(member)
+def join(member: dict, by: str):
+    check_joining(member)
     id = member["id"]
-    org_keys[id] = []
-    for entry in member["keys"]:
-        put_key(id, entry["key"], entry["roles"])
-    agent_key = member["agent_key"]
-    if agent_key != b"" and agent_key.hex() not in keys:
-        put_key(id, agent_key, ["agent"])
     orgs[id] = {
         "id": id,
         "name": member["name"],
         "roles": member["roles"],
-        "agent_key": agent_key,
+        "agent_key": member["agent_key"],
         "agent_address": member["agent_address"],
         "status": "active",
         "joined": ctx.height,
     }
+    org_keys[id] = []
+    for entry in member["keys"]:
+        put_key(id, entry["key"], entry["roles"])
+    if member["agent_key"] != b"" and member["agent_key"].hex() not in keys:
+        put_key(id, member["agent_key"], ["agent"])
     members.set(members.get() + [id])
-    OrgJoined(org="org:" + id, by="org:" + id, name=member["name"], roles=member["roles"])
+    OrgJoined(org="org:" + id, by=by, name=member["name"], roles=member["roles"])
 
 
 @export
-def add_key(key: bytes, roles: list):
+def add_key(key: bytes, roles: list, proof: bytes):
+    """Let a key sign for one's own organisation; `proof` is its holder's signature (`check_possession`)."""
     org = admin()
+    check_possession(org, key, proof)
     put_key(org, key, roles)
     KeyAdded(org="org:" + org, by="org:" + org, key=key, roles=roles)
 
 
 @export
-def rotate_key(old: bytes, new: bytes):
+def rotate_key(old: bytes, new: bytes, proof: bytes):
     """Replace a key by another with the same roles, in one step."""
     org = admin()
-    record = own_key(org, old)
-    put_key(org, new, record["roles"])
-    KeyAdded(org="org:" + org, by="org:" + org, key=new, roles=record["roles"])
+    check_possession(org, new, proof)
+    roles = own_key(org, old)["roles"]
+    check_key(new)
     end_key(org, old, "rotated")
+    put_key(org, new, roles)
+    KeyAdded(org="org:" + org, by="org:" + org, key=new, roles=roles)
 
 
 @export
 def revoke_key(key: bytes, reason: str):
-    """End a key: what it signed up to this height stays valid, later transactions are refused."""
+    """End a key: what it signed stays valid, and it signs nothing from the next transaction on."""
     org = admin()
     check_text(reason)
     record = own_key(org, key)
@@ -162,16 +192,18 @@ def revoke_key(key: bytes, reason: str):
 
 
 @export
-def set_agent(agent_key: bytes, agent_address: str):
-    """Name the agent's key and address; a new key takes the place of the old one."""
+def set_agent(agent_key: bytes, agent_address: str, proof: bytes):
+    """Name the agent's key and address; a new key, with its proof, takes the place of the old one."""
     org = admin()
     check_text(agent_address)
     record = orgs[org]
     old = record["agent_key"]
     if agent_key != old:
-        put_key(org, agent_key, ["agent"])
+        check_possession(org, agent_key, proof)
+        check_key(agent_key)
         if old != b"" and keys[old.hex()]["roles"] == ["agent"]:
             end_key(org, old, "agent key replaced")
+        put_key(org, agent_key, ["agent"])
         record["agent_key"] = agent_key
     record["agent_address"] = agent_address
     orgs[org] = record
@@ -192,13 +224,12 @@ def active_members() -> list:
 
 @view
 def has_role(id: str, role: str) -> bool:
+    """Tell whether this is an active member with this role."""
     record = orgs.get(id)
-    return record is not None and role in record["roles"]
+    return record is not None and record["status"] == "active" and role in record["roles"]
 
 
 def admin() -> str:
-    # A contract called by a member must not act in the member's name.
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 
@@ -216,6 +247,7 @@ def put_key(org: str, key: bytes, roles: list):
     name = key.hex()
     check_key(key)
     check_roles(roles, KEY_ROLES)
+    require(orgs[org]["status"] == "active", "WRONG_STATE")
     require(len(org_keys[org]) < KEYS_MAX, "TOO_MANY_KEYS")
     keys[name] = {
         "org": org,
@@ -247,9 +279,14 @@ def end_key(org: str, key: bytes, reason: str):
 
 
 def check_roles(roles: list, allowed: tuple):
+    """Some of the allowed roles, each once."""
     require(0 < len(roles) <= len(allowed), "BAD_ROLE")
     for role in roles:
-        require(role in allowed, "BAD_ROLE")
+        require(role in allowed and roles.count(role) == 1, "BAD_ROLE")
+
+
+def check_fields(record: dict, names: list):
+    require(sorted(record.keys()) == sorted(names), "BAD_MEMBER")
 
 
 def check_id(id: str):

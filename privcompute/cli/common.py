@@ -13,7 +13,7 @@ from chain.api.client import Account, Client, TransactionFailed
 from chain.api.session import AS_VARIABLE, NoSession, Session, run
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value, decode_value
 from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
@@ -22,7 +22,7 @@ GAS_LIMIT = 8_000_000
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 REMEDIES = {
-    "UNKNOWN_SENDER": "this key is not registered for an organisation; see: assent org list",
+    **SIGNER_REFUSALS,
     "KEY_ROLE_MISSING": "this key lacks the role; sign with the organisation's admin key",
     "ORG_ROLE_MISSING": "the organisation lacks the role; see: assent org show",
     "DATASET_EXISTS": "choose another id, or add a version with: assent dataset new-version",

@@ -22,6 +22,7 @@ from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, encode_value
 
 pytestmark = pytest.mark.functional
@@ -30,9 +31,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def transaction(consortium: Consortium, key: PrivateKey, **changes: Any) -> Transaction:
     """Return a signed call of orgs.add_key."""
-    args: dict[str, Value] = {"key": os.urandom(32), "roles": ["steward"]}
+    genesis, new = load_genesis(consortium.genesis), PrivateKey.generate()
+    org = next((item.id for item in genesis.orgs if key.public in [one.key for one in item.keys]), "nobody")
+    proof = prove_possession(new, genesis.chain_id, org)
+    args: dict[str, Value] = {"key": new.public, "roles": ["steward"], "proof": proof}
     fields: dict[str, Any] = {
-        "chain_id": load_genesis(consortium.genesis).chain_id,
+        "chain_id": genesis.chain_id,
         "sender": key.public,
         "contract": "orgs",
         "method": "add_key",

@@ -19,7 +19,9 @@ from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.ledger.genesis import load_genesis
+from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.settings import split_address
 
 pytestmark = pytest.mark.functional
@@ -67,7 +69,9 @@ async def commit(consortium: Consortium, count: int) -> None:
     async with Client(node_url(org), genesis, timeout_s=ANSWERS_S) as client:
         account = Account(client, load_key(org.key("admin")), genesis.chain_id)
         for _ in range(count):
-            await account.send("orgs", "add_key", {"key": os.urandom(32), "roles": ["steward"]})
+            key = PrivateKey.generate()
+            proof = prove_possession(key, genesis.chain_id, org.name)
+            await account.send("orgs", "add_key", {"key": key.public, "roles": ["steward"], "proof": proof})
 
 
 async def test_a_node_under_the_usual_limit_commits_among_a_thousand_idle_connections(

@@ -23,7 +23,9 @@ from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode
+from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import encode_value
 
 pytestmark = pytest.mark.functional
@@ -68,8 +70,10 @@ def commit(consortium: Consortium, name: str) -> int:
     async def work() -> int:
         async with Client(node_url(org), load_genesis(consortium.genesis), timeout_s=20) as client:
             account = Account(client, load_key(org.key("admin")), await client.chain_id())
-            receipt = await account.send("orgs", "add_key", {"key": os.urandom(32), "roles": ["steward"]})
-            return receipt.height
+            key = PrivateKey.generate()
+            proof = prove_possession(key, account.chain_id, name)
+            added = {"key": key.public, "roles": ["steward"], "proof": proof}
+            return (await account.send("orgs", "add_key", added)).height
 
     return asyncio.run(work())
 
@@ -109,6 +113,23 @@ def test_28_30_a_validator_whose_log_was_cut_refuses_and_rejoins_from_nothing(fo
     start(org)
     processes.wait_until(org, "node", lambda: rpc(org, "getBlockNumber")["result"] >= top, ANSWERS_S)
     assert commit(consortium, "registry") > top
+    seats_again(consortium, org)
+
+
+def seats_again(consortium: Consortium, org: OrgFolder) -> None:
+    """`assent start` moves the seat of a node that lost its votes to the key that it made and proves."""
+    spare = rpc(org, "getNodeInfo")["result"]["spareKey"]
+    lines = list(start_consortium(consortium, agents=False))
+    assert f"its seat moves to its new key {spare[:16]}" in "\n".join(lines)
+
+    def seated() -> bool:
+        try:
+            info = rpc(org, "getNodeInfo")["result"]
+        except OSError:  # it begins anew under its other key
+            return False
+        return bool((info["key"], info["role"], info["spareKey"]) == (spare, "validator", ""))
+
+    processes.wait_until(org, "node", seated, ANSWERS_S)
 
 
 def test_32_a_node_killed_while_it_writes_starts_from_what_it_finds(folder: Path) -> None:
@@ -131,7 +152,7 @@ def send_without_waiting(consortium: Consortium, count: int, size: int) -> list[
     """Send calls whose arguments have about `size` bytes; return what the node says of each."""
     org = consortium.orgs[0]
     genesis, key = load_genesis(consortium.genesis), load_key(org.key("admin"))
-    args = encode_value({"key": bytes(size), "roles": []})
+    args = encode_value({"key": bytes(size), "roles": [], "proof": b""})
     signed = [
         sign_transaction(
             TransactionBody(

@@ -11,8 +11,11 @@ from click.testing import CliRunner
 from live import rpc
 
 from chain.cli import processes
+from chain.cli.key import prove_key
 from chain.cli.layout import Consortium
 from chain.cli.main import main
+from chain.ledger.genesis import load_genesis
+from chain.primitives.crypto import PrivateKey
 
 pytestmark = pytest.mark.functional
 
@@ -129,7 +132,8 @@ def test_a_validator_that_does_not_run_is_not_added_by_accident(consortium: Cons
 
     def add(number: int) -> list[str]:
         words = ["validator", "add", f"ghost-{number}", "--org", "bank", "--role", "validator"]
-        return [*words, "--node-key", f"{number:064x}", "--address", "127.0.0.1:9"]
+        key = prove_key(PrivateKey(bytes([number]) * 32), load_genesis(consortium.genesis).chain_id, "bank")
+        return [*words, "--node-key", str(key), "--address", "127.0.0.1:9"]
 
     for number in (1, 2):
         desk.run("bank", *add(number))

@@ -20,6 +20,7 @@ from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value
 
 pytestmark = pytest.mark.functional
@@ -81,9 +82,11 @@ def listen_of(org: OrgFolder) -> str:
 def test_a_node_joins_votes_and_takes_the_place_of_another(consortium: Consortium, tmp_path: Path) -> None:
     """Observer, validator, five in all; one is removed, keeps answering and says that it is out."""
     fifth, regulator = newcomer(consortium, tmp_path / "new"), consortium.org("regulator")
-    key = load_key(fifth.key("node")).public
+    key = load_key(fifth.key("node"))
+    proof = prove_possession(key, load_genesis(consortium.genesis).chain_id, "bank")
     seat: dict[str, Value] = {
-        "org": "bank", "name": "bank-2", "public_key": key, "address": listen_of(fifth), "role": "observer",
+        "org": "bank", "name": "bank-2", "public_key": key.public, "address": listen_of(fifth),
+        "role": "observer", "proof": proof,
     }  # fmt: skip
     processes.start(fifth, "node")
     try:
@@ -114,7 +117,8 @@ def test_a_validator_goes_on_under_its_next_key_by_itself(consortium: Consortium
     new = PrivateKey.generate()
     save_key(bureau.path / "next.key", new)
     before = info(bureau)["key"]
-    call(consortium, "bureau", "rotate_node_key", name="bureau-node", public_key=new.public)
+    proof = prove_possession(new, load_genesis(consortium.genesis).chain_id, "bureau")
+    call(consortium, "bureau", "rotate_node_key", name="bureau-node", public_key=new.public, proof=proof)
     shown = until(bureau, lambda it: it["key"] == new.public.hex() and it["role"] == "validator")
     assert shown["name"] == "bureau-node"
     processes.stop(consortium.org("bank"), "node")  # now the others need its votes

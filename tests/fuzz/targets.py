@@ -111,7 +111,7 @@ def chain() -> ToyChain:
 def pool_of(ledger: Ledger) -> Mempool:
     """A fresh pool over a ledger."""
     chain_id, limits = ledger.genesis.chain_id, ledger.genesis.limits
-    return Mempool(chain_id, limits, ledger.is_member, ledger.read.is_final)
+    return Mempool(chain_id, limits, ledger.signer_refusal, ledger.read.is_final)
 
 
 # --- records and values ---------------------------------------------------------------------------

@@ -156,13 +156,13 @@ def count() -> int:
 def give(x):
     return x
 
-@export
+@export(nested=True)
 def put(key: str, n: int) -> int:
     entries[key] = entries.get(key, 0) + n
     Put(by=ctx.caller, key=key, n=n)
     return entries[key]
 
-@export
+@export(nested=True)
 def refuse(code: str):
     entries["k"] = 99
     require(False, code)

@@ -8,11 +8,11 @@ from corpus import rejected, reverted, works
 
 PROGRAMS = (
     works("constant list changed through a name", "L = [1]\n@export\ndef plant():\n    x = L\n    x.append(2)\n    return x\n@export\ndef main():\n    return L\n", [1], before=("plant", "plant")),
-    works("constant changed through a parameter", "L = [1]\ndef put(x: list):\n    x.append(2)\n@export\ndef plant():\n    put(L)\n@export\ndef main():\n    return L\n", [1], before=("plant", "plant")),
-    works("constant changed through a result", "L = {'a': [1]}\ndef give():\n    return L\n@export\ndef plant():\n    give()['a'].append(2)\n@export\ndef main():\n    return L\n", {"a": [1]}, before=("plant", "plant")),
+    works("constant changed through a parameter", "L = [1]\ndef put(x: list):\n    x.append(2)\n@export\ndef plant():\n    y = L\n    put(y)\n@export\ndef main():\n    return L\n", [1], before=("plant", "plant")),
+    works("constant changed through a result", "L = {'a': [1]}\ndef give():\n    return L\n@export\ndef plant():\n    x = give()\n    x['a'].append(2)\n@export\ndef main():\n    return L\n", {"a": [1]}, before=("plant", "plant")),
     works("constant changed inside a tuple", "L = ([1], 2)\n@export\ndef plant():\n    x = L\n    x[0].append(9)\n@export\ndef main():\n    return L[0]\n", [1], before=("plant",)),
-    works("constant changed while walked", "L = [[1], [2]]\n@export\ndef plant():\n    for x in L:\n        x.append(9)\n@export\ndef main():\n    return L\n", [[1], [2]], before=("plant",)),
-    works("constant changed in a comprehension", "L = [[1], [2]]\n@export\ndef plant():\n    return [x.append(9) for x in L]\n@export\ndef main():\n    return L\n", [[1], [2]], before=("plant",)),
+    works("constant changed while walked", "L = [[1], [2]]\n@export\ndef plant():\n    xs = L\n    for x in xs:\n        x.append(9)\n@export\ndef main():\n    return L\n", [[1], [2]], before=("plant",)),
+    works("constant changed in a comprehension", "L = [[1], [2]]\n@export\ndef plant():\n    xs = L\n    return [x.append(9) for x in xs]\n@export\ndef main():\n    return L\n", [[1], [2]], before=("plant",)),
     works("constant changed by swapping", "L = [1, 2]\n@export\ndef plant():\n    x = L\n    x[0], x[1] = x[1], x[0]\n@export\ndef main():\n    return L\n", [1, 2], before=("plant",)),
     works("constant sorted in place", "L = [2, 1]\n@export\ndef plant():\n    x = L\n    x.sort()\n    return x\n@export\ndef main():\n    return L\n", [2, 1], before=("plant",)),
     works("constant extended by itself", "L = [1]\n@export\ndef plant():\n    x = L\n    x += L\n    return x\n@export\ndef main():\n    return L\n", [1], before=("plant", "plant")),
@@ -29,6 +29,10 @@ PROGRAMS = (
     works("memory left over from a large call", "@export\ndef plant():\n    x = []\n    while True:\n        x = [0] * 9999\n@export\ndef main():\n    return len([0] * 9999)\n", 9999, before=("plant", "plant")),
     reverted("a local of the call before", "@export\ndef plant():\n    secret = 5\n    return secret\n@export\ndef main():\n    if ctx.height < 0:\n        secret = 1\n    return secret\n", "UNBOUND", before=("plant",)),
     reverted("a local of the turn before", "@export\ndef main():\n    for i in [1, 2]:\n        if i == 3:\n            x = i\n    return x\n", "UNBOUND", before=()),
+    rejected("constant lost through a parameter", "L = [1]\ndef put(x: list):\n    x.append(2)\n@export\ndef main():\n    put(L)\n", "LOST_CHANGE"),
+    rejected("constant lost through a result", "L = {'a': [1]}\ndef give():\n    return L\n@export\ndef main():\n    give()['a'].append(2)\n", "LOST_CHANGE"),
+    rejected("constant lost while walked", "L = [[1], [2]]\n@export\ndef main():\n    for x in L:\n        x.append(9)\n", "LOST_CHANGE"),
+    rejected("constant lost in a comprehension", "L = [[1], [2]]\n@export\ndef main():\n    return [x.append(9) for x in L]\n", "LOST_CHANGE"),
     rejected("a variable of a comprehension", "@export\ndef main():\n    x = [i for i in [1]]\n    return i\n", "UNKNOWN_NAME"),
     rejected("a module variable", "n = 0\n@export\ndef main():\n    n += 1\n    return n\n", "HIDDEN_NAME"),
 )  # fmt: skip

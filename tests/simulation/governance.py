@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from chain.ledger.block import Candidate
 from chain.ledger.schedule import OBSERVER, VALIDATOR, Listed
 from chain.primitives.certificate import fault_bound
+from chain.primitives.crypto import Signer
 from chain.primitives.execution import var_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_value
 from tests.simulation.chain_under_test import CLIENTS, ORG, address, transaction
 
@@ -69,12 +71,16 @@ class Governance:
     def _rotation(self, listed: Mapping[bytes, Listed]) -> dict[str, Value] | None:
         """Return the arguments that move a seat to a machine with a key of its own, or None."""
         cluster, chance = self._cluster, self._cluster.random
-        free = [key.public for key in cluster.keys if key.public not in listed]
+        free = [key for key in cluster.keys if key.public not in listed]
         seats = [item for key, item in listed.items() if self._may_go(key, listed)]
         if not free or not seats:
             return None
         mute = [item for item in seats if cluster.has_forgotten(item.node.public_key)]
-        return {"name": chance.choice(mute or seats).node.name, "public_key": chance.choice(free)}
+        key = chance.choice(free)
+        return {"name": chance.choice(mute or seats).node.name, **self._proved(key)}
+
+    def _proved(self, key: Signer) -> dict[str, Value]:
+        return {"public_key": key.public, "proof": prove_possession(key, self._cluster.genesis.chain_id, ORG)}
 
     def _may_go(self, public: bytes, listed: Mapping[bytes, Listed]) -> bool:
         """Tell whether a node may leave: most founders stay, who are all that a node without blocks knows."""
@@ -94,8 +100,8 @@ class Governance:
         if known is None:
             role = chance.choice([VALIDATOR, VALIDATOR, OBSERVER])
             node: dict[str, Value] = {
-                "name": f"node{index}x{len(cluster.sent)}", "org": ORG, "public_key": public,
-                "address": address(index), "role": role,
+                "name": f"node{index}x{len(cluster.sent)}", "org": ORG, "role": role,
+                "address": address(index), **self._proved(cluster.keys[index]),
             }  # fmt: skip
             kind, payload, after = "add_node", node, voting + (role == VALIDATOR)
         elif self._may_go(public, listed) and chance.random() < 0.5:

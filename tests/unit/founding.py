@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value
 
 ORGS: dict[str, list[str]] = {
@@ -37,6 +38,11 @@ def seeded(name: str) -> PrivateKey:
     return PrivateKey(sha256(name.encode()).digest())
 
 
+def proof_of(key: PrivateKey, org: str) -> bytes:
+    """Return the proof by which this organisation may register a key on this chain."""
+    return prove_possession(key, CHAIN_ID, org)
+
+
 def node_of(org: str, **over: Value) -> dict[str, Value]:
     """Return an organisation's node as governance lists it."""
     plain: dict[str, Value] = {
@@ -47,3 +53,9 @@ def node_of(org: str, **over: Value) -> dict[str, Value]:
         "role": "validator",
     }
     return {**plain, **over}
+
+
+def seat_of(org: str, key: PrivateKey | None = None, **over: Value) -> dict[str, Value]:
+    """Return what a proposal to add an organisation's node says: the node, and the proof of its key."""
+    key = key or seeded(f"{org}/node")
+    return {**node_of(org, public_key=key.public), "proof": proof_of(key, org), **over}

@@ -17,8 +17,9 @@ import pytest
 
 from chain.api.client import TransactionFailed
 from chain.ledger.block import Receipt
-from chain.primitives.crypto import PrivateKey, verify
+from chain.primitives.crypto import ZERO_HASH, PrivateKey, verify
 from chain.primitives.execution import map_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
 from privcompute import job_steps, job_task
@@ -227,7 +228,9 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         for org in ORGS:
             listener = stack.enter_context(closing(PeerListener("127.0.0.1", 0, agent_key(org), ())))
             address = f"127.0.0.1:{listener.address[1]}"
-            ledger.do(org, "orgs", "set_agent", agent_key=agent_key(org).public, agent_address=address)
+            key = agent_key(org)
+            agent = {"agent_key": key.public, "proof": prove_possession(key, ZERO_HASH, org)}
+            ledger.do(org, "orgs", "set_agent", agent_address=address, **agent)
             agents[org] = make_agent(ledger, org, tmp_path / org, listener)
         yield World(ledger, tmp_path, agents)
 

@@ -40,7 +40,7 @@ INNER = """@view
 def most() -> int:
     return 9
 
-@export
+@export(nested=True)
 def check(part: str):
     require(part != "中", "NOT_HERE")
 """
@@ -82,10 +82,10 @@ def test_a_failing_test_shows_the_line_of_the_contract_and_lines_that_never_ran(
     test.write_text(first + last)
     done = pytest_in(folder, "--contract-coverage")
     assert done.returncode == 1
-    assert "E         data-rules.set_purpose, data_rules.py:27" in done.stdout
+    assert "E         data-rules.set_purpose, data_rules.py:26" in done.stdout
     assert "E           raise Denied\nE           ^^^^^^^^^^^^\nE       NOT_OWNER" in done.stdout
     assert "contracts/testing.py" not in done.stdout
-    assert "not run: 28, " in done.stdout
+    assert "not run: 27, " in done.stdout
 
 
 @pytest.mark.parametrize("name", ["", "Data", "-x", "a b", "x" * 65, "../x", "é"])

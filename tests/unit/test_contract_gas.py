@@ -163,7 +163,7 @@ def _describe(chain: LocalChain, args: bytes, gas: int) -> Any:
 
 def test_out_of_gas_in_a_callee_is_not_caught_by_the_caller() -> None:
     chain = LocalChain("bank")
-    chain.deploy("@export\ndef spin():\n    while True:\n        pass\n", "spinner")
+    chain.deploy("@export(nested=True)\ndef spin():\n    while True:\n        pass\n", "spinner")
     chain.deploy('@export\ndef go() -> int:\n    Contract("spinner").spin()\n    return 1\n', "caller")
     with chain.expect_revert("OUT_OF_GAS"):
         chain.call("caller", "go", gas=50_000)

@@ -160,13 +160,21 @@ def test_an_unknown_sender_is_refused(chain: LocalChain) -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "code"), [(4, "UNKNOWN_SENDER"), (5, ""), (9, ""), (10, "UNKNOWN_SENDER")]
+    ("status", "code"),
+    [
+        ("active", ""),
+        ("revoked", "KEY_REVOKED"),
+        ("suspended", "ORG_SUSPENDED"),
+        ("expelled", "ORG_EXPELLED"),
+        ("of a later version of orgs", "KEY_REVOKED"),
+    ],
 )
-def test_a_revoked_key_signs_for_its_heights_only(chain: LocalChain, height: int, code: str) -> None:
+def test_a_key_signs_only_while_it_is_active_and_is_told_why_not(
+    chain: LocalChain, status: str, code: str
+) -> None:
     sender = key_of("bank").public
-    record = {"org": "bank", "roles": ["admin"], "status": "revoked", "since": 5, "until": 9}
+    record = {"org": "bank", "roles": ["admin"], "status": status, "since": 0, "until": chain.height}
     chain.write({("orgs", map_key("keys", sender.hex())): encode_value(record)})
-    chain.height = height
     assert _send(chain, sender, encode_value({"amount": 1})).code == code
 
 
@@ -243,7 +251,7 @@ state = Var(int, 0)
 outer = Contract("caller")
 Refused = Error("INNER_NO")
 
-@export
+@export(nested=True)
 def bump(data: dict) -> dict:
     data["n"].append(ctx.caller)
     state.set(state.get() + 1)
@@ -253,12 +261,12 @@ def bump(data: dict) -> dict:
 def last() -> int:
     return state.get()
 
-@export
+@export(nested=True)
 def refuse():
     state.set(99)
     raise Refused
 
-@export
+@export(nested=True)
 def call_back():
     outer.peek()
 
@@ -284,7 +292,7 @@ def test_arguments_and_results_cross_as_copies_and_the_callee_sees_its_caller(tw
     assert told == {"n": [1, "contract:caller"]}
     assert mine == {"n": [1]}
     assert (one, same) == (1, 1)
-    assert two.as_("bank").call("caller", "other", n=1) == "contract:caller bank callee"
+    assert two.as_("bank").call("caller", "other", n=1) == "contract:caller  callee"
 
 
 def test_a_callees_refusal_undoes_the_whole_transaction_and_keeps_its_code(two: LocalChain) -> None:
@@ -411,7 +419,7 @@ def put(name: str, source: str, args: dict, upgrade: bool) -> dict:
     chain = LocalChain("bank")
     chain.deploy(lifecycle, "lifecycle")
     methods = chain.call("lifecycle", "put", name="c", source=first, args={"n": 4}, upgrade=False)
-    assert methods["get"] == {"kind": "view", "params": [], "returns": "int"}
+    assert methods["get"] == {"kind": "view", "nested": True, "params": [], "returns": "int"}
     assert chain.view("c", "get") == 4
     chain.call("lifecycle", "put", name="c", source=second, args={}, upgrade=True)
     assert chain.view("c", "get") == 41

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from chain.api.client import Client
 from chain.cli.contract import _access
-from chain.cli.key import public_key
+from chain.cli.contract_views import _seq_at
+from chain.cli.key import key as key_commands
+from chain.cli.key import prove_key, proved_key, public_key
 from chain.cli.proofs import ProofFileError, check_proofs, write_proofs
 from chain.cli.reach import WouldStall, check_reach
+from chain.ledger.genesis import save_genesis
 from chain.ledger.proof import ProvedState
 from chain.ledger.testing import ToyChain
 from chain.primitives.codec import decode, encode
@@ -21,6 +25,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError, KeyFileError
 from chain.primitives.execution import map_key
 from chain.primitives.keyfile import save_key
+from chain.primitives.possession import proves_possession
 
 
 def test_access_options_name_organisations_and_roles() -> None:
@@ -41,6 +46,73 @@ def test_a_public_key_is_read_from_digits_or_a_file(tmp_path: Path) -> None:
     for bad in ("ab", "zz" * 32, str(tmp_path / "missing"), str(tmp_path / "other")):
         with pytest.raises(KeyFileError):
             public_key(bad, "--node-key")
+
+
+def test_a_key_is_registered_from_its_file_or_from_what_its_holder_printed(tmp_path: Path) -> None:
+    key, path, chain = PrivateKey(bytes(32)), tmp_path / "node.key", bytes(range(32))
+    save_key(path, key)
+    made = proved_key(str(path), "--node-key", chain, "bank")
+    assert proves_possession(made.public, made.proof, chain, "bank")
+    assert proved_key(str(made), "--node-key", chain, "bank") == made
+    assert not proves_possession(made.public, made.proof, chain, "rival")
+    with pytest.raises(KeyFileError, match=r"--node-key .* does not hold for 'rival'"):
+        proved_key(str(made), "--node-key", chain, "rival")
+    with pytest.raises(KeyFileError, match="on chain 0000000000000000"):
+        proved_key(str(made), "--node-key", bytes(32), "bank")
+    for bad in (key.public.hex(), "ab:cd", f"{made}:00", "zz:zz", str(tmp_path / "missing")):
+        with pytest.raises(KeyFileError, match="assent key prove FILE --org bank"):
+            proved_key(bad, "--node-key", chain, "bank")
+
+
+def test_the_command_prints_what_the_options_take(tmp_path: Path) -> None:
+    key, path, chain = PrivateKey(bytes(32)), tmp_path / "node.key", ToyChain()
+    save_key(path, key)
+    save_genesis(tmp_path / "genesis.json", chain.genesis)
+    words = ["prove", str(path), "--org", "bank", "--genesis", str(tmp_path / "genesis.json")]
+    printed = CliRunner().invoke(key_commands, words).output.strip()
+    assert printed == str(prove_key(key, chain.genesis.chain_id, "bank"))
+    assert proved_key(printed, "KEY", chain.genesis.chain_id, "bank").public == key.public
+
+
+class Versions:
+    """Answers as a node on which 40 versions of a contract began, the last of them at height 400."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.asked = count, 0
+
+    async def state(self, contract: str, map_name: str, key: str, *, height: int) -> Any:
+        assert (contract, height) == ("lifecycle", 1_000)
+        self.asked += 1
+        if map_name == "version_count":
+            return self.count or None
+        assert map_name == "versions"
+        place = int(key.removeprefix("rule/"))
+        return [place + 1, 10 * (place + 1)]
+
+
+@pytest.mark.parametrize(
+    ("height", "seq", "reads"),
+    [
+        (9, None, 7),
+        (10, 1, 7),
+        (19, 1, 7),
+        (200, 20, 7),
+        (399, 39, 7),
+        (400, 40, 7),
+        (1_000, 40, 2),
+        (1_001, 40, 2),
+    ],
+)
+async def test_what_ran_at_a_height_is_found_in_few_reads(height: int, seq: int | None, reads: int) -> None:
+    client: Any = Versions(40)
+    assert await _seq_at(client, "rule", height, 1_000) == seq
+    assert client.asked <= reads
+
+
+async def test_a_contract_that_is_not_there_has_no_version() -> None:
+    client: Any = Versions(0)
+    assert await _seq_at(client, "rule", 5, 1_000) is None
+    assert await _seq_at(client, "rule", 1_001, 1_000) is None
 
 
 class Seen:

@@ -14,6 +14,7 @@ from chain.ledger.mempool import Mempool, PoolBounds
 from chain.ledger.refusals import Refused
 from chain.ledger.testing import toy_genesis, toy_key
 from chain.primitives.codec import encode
+from chain.primitives.execution import SIGNER_REFUSALS
 
 CHAIN = toy_genesis().chain_id
 SENDERS = ("bank", "bureau", "registry")
@@ -24,15 +25,16 @@ class World:
 
     def __init__(self, bounds: PoolBounds | None = None) -> None:
         self.members = {toy_key(name).public for name in SENDERS}
+        self.refusals: dict[bytes, str] = {}
         self.committed: set[bytes] = set()
         self.lookups = 0
         self.pool = Mempool(
-            CHAIN, Limits(), self.is_member, self.committed.__contains__, bounds or PoolBounds()
+            CHAIN, Limits(), self.signer_refusal, self.committed.__contains__, bounds or PoolBounds()
         )
 
-    def is_member(self, key: bytes) -> bool:
+    def signer_refusal(self, key: bytes) -> str:
         self.lookups += 1
-        return key in self.members
+        return self.refusals.get(key, "") if key in self.members else "UNKNOWN_SENDER"
 
     def admit(self, candidate: Candidate, head: int = 10) -> Candidate:
         self.pool.admit(self.pool.prepare(candidate.raw), head, verified=True)
@@ -61,6 +63,11 @@ def test_each_refusal_has_its_code() -> None:
     assert code_of(world, tx(1, until=10)) == "expired"
     assert code_of(world, tx(1, until=611)) == "too_far_ahead"
     assert code_of(world, tx(1, "stranger")) == "unknown_sender"
+    for refusal in SIGNER_REFUSALS:
+        world.refusals = {toy_key("bureau").public: refusal}
+        assert code_of(world, tx(1, "bureau")) == refusal.lower()
+        world.pool.remove_committed([], 10)
+    world.refusals = {}
     assert code_of(world, tx(1), verified=False) == "bad_signature"
     assert code_of(world, tx(1, chain=bytes(32))) == "wrong_chain"
     assert code_of(world, tx(1, size=20_000)) == "pool_full"

@@ -43,7 +43,7 @@ class Desk:
         self.chain = ToyChain(toy_genesis())
         ledger = self.chain.ledger
         self.pool = Mempool(
-            ledger.genesis.chain_id, ledger.genesis.limits, ledger.is_member, ledger.read.is_final
+            ledger.genesis.chain_id, ledger.genesis.limits, ledger.signer_refusal, ledger.read.is_final
         )
         self.workers, self.verdicts = SlowWorkers(), list[Verdict]()
         self.admission = Admission(
@@ -113,4 +113,5 @@ def test_what_an_honest_peer_may_send_in_good_faith_is_not_blamed() -> None:
     refused = [kind for kind in kinds if issubclass(kind, Refused)]
     assert {kind.code for kind in refused if not is_avoidable(kind("x"))} == {
         "pool_full", "sender_full", "duplicate", "already_committed", "expired",
+        "key_revoked", "org_suspended", "org_expelled",
     }  # fmt: skip

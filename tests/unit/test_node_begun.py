@@ -69,7 +69,9 @@ class Process:
         genesis = chain.genesis
         self.ledger = Ledger(store, genesis, ToyRuntime())
         bounds = PoolBounds(100, 1_000_000, 100)
-        pool = Mempool(genesis.chain_id, genesis.limits, self.ledger.is_member, self.ledger.is_final, bounds)
+        pool = Mempool(
+            genesis.chain_id, genesis.limits, self.ledger.signer_refusal, self.ledger.is_final, bounds
+        )
         for candidate in batch:
             pool.hold(candidate, verified=True)
         self.workers, self.listener = Workers(), Listener()

@@ -118,7 +118,7 @@ class Scene:
         self.core.on_connected(PEER)
         machine.sent.clear()
         ledger = self.source.ledger
-        empty = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final)
+        empty = Mempool(genesis.chain_id, genesis.limits, ledger.signer_refusal, ledger.read.is_final)
         self.peer = GossipPool(empty, ledger)
 
     def _load_state(self) -> None:

@@ -63,7 +63,7 @@ class Desk:
         self.chain.add(self.chain.call("put", {"key": "a", "value": 1}))
         ledger, genesis = self.chain.ledger, self.chain.ledger.genesis
         self.now = ledger.head_header.time + 1_000
-        self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.is_member, ledger.read.is_final)
+        self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.signer_refusal, ledger.read.is_final)
         self.store, self.node = MemoryStore(), Wishes()
         self.votes = DurableVotes(self.store, KEY, FileMarker(folder / "node.voted"))
         self.orderer = Orderer(KEY, ledger, self.pool, self.votes, lambda: self.now, self.node)
@@ -218,7 +218,7 @@ def test_a_promise_lapses_when_its_height_is_certified_unless_it_was_made_for_a_
 def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_path: Path) -> None:
     chain = ToyChain()
     genesis = chain.ledger.genesis
-    pool = Mempool(genesis.chain_id, genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final)
+    pool = Mempool(genesis.chain_id, genesis.limits, chain.ledger.signer_refusal, chain.ledger.read.is_final)
     orderer = Orderer(
         KEY,
         chain.ledger,

@@ -116,7 +116,7 @@ class Deaf:
 def test_pruning_takes_turns_with_blocks_and_is_never_under_way_twice() -> None:
     chain, source = make(), make(LENGTH + 3)
     pool = Mempool(
-        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.signer_refusal, chain.ledger.read.is_final,
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     workers = HandWorkers()
@@ -149,7 +149,7 @@ class Listens(Deaf):
 def test_blocks_above_a_refused_one_are_not_held_against_those_who_served_them() -> None:
     chain, source = make(), make(LENGTH + 4)
     pool = Mempool(
-        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.signer_refusal, chain.ledger.read.is_final,
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     workers, listener = HandWorkers(), Listens()

@@ -47,7 +47,7 @@ def pruned(chain: ToyChain) -> list[bytes]:
 def ask(chain: ToyChain, name: str, pool: Mempool | None = None, **params: Any) -> Any:
     genesis = chain.genesis
     pool = pool or Mempool(
-        genesis.chain_id, genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        genesis.chain_id, genesis.limits, chain.ledger.signer_refusal, chain.ledger.read.is_final,
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     node = SimpleNamespace(
@@ -76,7 +76,7 @@ def test_an_id_that_waits_is_pending_though_history_is_missing(chain: ToyChain) 
     pruned(chain)
     call = chain.call("put", {"key": 99, "value": 99})
     pool = Mempool(
-        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.is_member, chain.ledger.read.is_final,
+        chain.genesis.chain_id, chain.genesis.limits, chain.ledger.signer_refusal, chain.ledger.read.is_final,
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     pool.admit(call, LENGTH, verified=True)

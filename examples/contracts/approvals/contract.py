@@ -117,7 +117,6 @@ def standing(grant: str, rule: dict, purpose: str) -> list:
 
 
 def steward() -> str:
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")
     require("admin" in ctx.roles or "steward" in ctx.roles, "KEY_ROLE_MISSING")
     return ctx.org
 

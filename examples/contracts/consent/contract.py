@@ -29,7 +29,6 @@ def words(dataset: str, purpose: str, kind: str, serial: int, until: int) -> byt
 @export
 def give(dataset: str, purpose: str, person: bytes, until: int, signature: bytes) -> int:
     """Record a person's consent until a date; whoever carries it here cannot change a word."""
-    carrier()
     datasets.dataset_of(dataset)
     require(ctx.block_time < until <= ctx.block_time + TERM_MAX_MS, "BAD_TERM")
     record = consent_of(dataset, purpose, person)
@@ -52,7 +51,6 @@ def give(dataset: str, purpose: str, person: bytes, until: int, signature: bytes
 @export
 def withdraw(dataset: str, purpose: str, person: bytes, signature: bytes) -> list:
     """Record a withdrawal; returns the versions that it closes, from this block on."""
-    carrier()
     record = consent_of(dataset, purpose, person)
     require(record["active"], "NOT_GIVEN")
     serial = record["serial"] + 1
@@ -151,10 +149,5 @@ def person_id(person: bytes) -> str:
 
 
 def owner_of(dataset: str):
-    carrier()
     require("admin" in ctx.roles or "steward" in ctx.roles, "KEY_ROLE_MISSING")
     require(datasets.dataset_of(dataset)["owner"] == ctx.org, "NOT_OWNER")
-
-
-def carrier():
-    require(ctx.caller == "org:" + ctx.org, "DIRECT_ONLY")

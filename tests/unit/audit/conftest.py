@@ -15,6 +15,7 @@ from chain.ledger.ledger import Ledger
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import START_MS, toy_certificate, toy_key
 from chain.primitives.codec import encode
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
@@ -107,6 +108,11 @@ class Story:
         }
         return self.send("bureau", "grants.request", **{**terms, **over})
 
+    def proved(self, name: str) -> dict[str, Value]:
+        """Return the arguments that register the key of a name for the bank."""
+        key = toy_key(name)
+        return {"key": key.public, "proof": prove_possession(key, self.genesis.chain_id, "bank")}
+
     def tell(self) -> None:
         self.send(
             "bank",
@@ -124,7 +130,7 @@ class Story:
         self.send("bank", "grants.approve", id="g1", terms={})
         assert self.request("g1") == "GRANT_EXISTS"
         self.deploy(2, limit=3)
-        self.send("bank", "orgs.add_key", key=toy_key("other").public, roles=["steward"])
+        self.send("bank", "orgs.add_key", roles=["steward"], **self.proved("other"))
         self.send("bank", "datasets.suspend", id="credit", reason="owner's review", certify=False)
         self.send("bank", "datasets.resume", id="credit")
         self.send("bank", "grants.revoke", id="g1", reason="consent withdrawn")

@@ -51,7 +51,7 @@ def moved(make_story: Any) -> Any:
     for names in (("n1",), ("n2", "n3", "n4", "n5")):
         story.send("bank", "governance.seat", chosen=seats(*names))
         for number in range(WINDOW + 1):
-            story.send("bank", "orgs.add_key", key=toy_key(f"{names[0]}-{number}").public, roles=["steward"])
+            story.send("bank", "orgs.add_key", roles=["steward"], **story.proved(f"{names[0]}-{number}"))
     return story
 
 

@@ -39,7 +39,7 @@ def skip_one(story: Any) -> Skip:
             toy_key("bank").public,
             "orgs",
             "add_key",
-            encode_value({"key": toy_key(f"key {number}").public, "roles": ["steward"]}),
+            encode_value({"roles": ["steward"], **story.proved(f"key {number}")}),
             10_000_000,
             (1_000 + number).to_bytes(16, "big"),
             height + 10,
@@ -56,9 +56,9 @@ def skip_one(story: Any) -> Skip:
 @pytest.fixture(scope="module")
 def skipped(make_story: Any) -> Any:
     story = make_story()
-    story.send("bank", "orgs.add_key", key=toy_key("before").public, roles=["steward"])
+    story.send("bank", "orgs.add_key", roles=["steward"], **story.proved("before"))
     story.skip = skip_one(story)
-    story.send("bank", "orgs.add_key", key=toy_key("after").public, roles=["steward"])
+    story.send("bank", "orgs.add_key", roles=["steward"], **story.proved("after"))
     return story
 
 

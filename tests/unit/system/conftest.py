@@ -124,6 +124,7 @@ class World:
             10_000_000,
             self.height,
             self.time,
+            CHAIN_ID,
         )
         outcome = _RUNTIME.view(call, self)
         if outcome.status != OK:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from founding import CHAIN_ID, seeded
+from founding import CHAIN_ID, proof_of, seeded
 
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
@@ -131,6 +131,7 @@ def test_a_key_that_was_replaced_or_left_stays_answerable(bare: World) -> None:
         "governance.rotate_node_key",
         name="bank-node",
         public_key=seeded("bank/node/2").public,
+        proof=proof_of(seeded("bank/node/2"), "bank"),
     )
     args = {"first": signed(PREPARE), "second": signed(CONFLICT)}
     bare.do("rival", "governance.report_evidence", **args)

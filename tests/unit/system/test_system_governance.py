@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from founding import LIMITS, ORGS, VALIDATING, Refused, node_of, seeded
+from founding import LIMITS, ORGS, VALIDATING, Refused, node_of, proof_of, seat_of, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,11 +37,14 @@ NEWCOMER = {
     "id": "clinic",
     "name": "Clinic",
     "roles": ["owner"],
-    "keys": [{"key": seeded("clinic").public, "roles": ["admin"]}],
+    "keys": [
+        {"key": seeded("clinic").public, "roles": ["admin"], "proof": proof_of(seeded("clinic"), "clinic")}
+    ],
     "agent_key": seeded("clinic/agent").public,
     "agent_address": "127.0.0.1:7001",
+    "agent_proof": proof_of(seeded("clinic/agent"), "clinic"),
 }
-FIFTH = node_of("rival")
+FIFTH = seat_of("rival")
 
 
 def propose(world: World, kind: str, payload: dict[str, Any], who: str = "bank", not_before: int = 0) -> int:
@@ -88,7 +91,7 @@ def test_a_quorum_carries_a_proposal_out_and_the_list_of_nodes_grows(bare: World
     assert bare.refusal("bank", "governance.commit", seq=seq) == "NOT_ENOUGH_VOTES"
     vote(bare, seq, "regulator")
     height = bare.do("rival", "governance.commit", seq=seq)
-    assert bare.variable("governance", "nodes")[-1] == FIFTH
+    assert bare.variable("governance", "nodes")[-1] == node_of("rival")
     proposal = bare.ask("governance.proposal_of", seq=seq)
     assert (proposal["status"], proposal["committed_at"]) == ("committed", height)
     for subject in ("node:rival-node", "org:rival", f"proposal:{seq}"):
@@ -113,12 +116,12 @@ def test_readiness_says_who_is_missing_and_from_when(bare: World) -> None:
         ["bureau", "registry", "regulator"],
         4,
     )
-    assert (ready["status"], ready["passed"], ready["committable"]) == ("open", False, False)
+    assert (ready["status"], ready["passed"], ready["due"]) == ("open", False, False)
     vote(bare, seq, "bureau", "registry")
-    assert bare.ask("governance.readiness", seq=seq)["committable"] is False
+    assert bare.ask("governance.readiness", seq=seq)["due"] is False
     assert bare.refusal("bank", "governance.commit", seq=seq) == "TOO_EARLY"
     bare.advance(blocks=100)
-    assert bare.ask("governance.readiness", seq=seq)["committable"] is True
+    assert bare.ask("governance.readiness", seq=seq)["due"] is True
     bare.do("bank", "governance.commit", seq=seq)
     assert bare.ask("governance.readiness", seq=seq)["status"] == "committed"
 
@@ -132,7 +135,7 @@ def test_proposals_expire_and_anyone_says_so(bare: World) -> None:
     assert bare.refusal("rival", "governance.approve", seq=seq, hash=voted) == "DEADLINE_PASSED"
     assert bare.refusal("rival", "governance.commit", seq=seq) == "DEADLINE_PASSED"
     bare.do("rival", "governance.expire", seq=seq)
-    assert bare.refusal("rival", "governance.expire", seq=seq) == "WRONG_STATE"
+    assert bare.refusal("rival", "governance.expire", seq=seq) == "UNKNOWN_PROPOSAL"
     assert bare.trail(f"proposal:{seq}") == ["Proposed", "Expired"]
 
 
@@ -140,7 +143,7 @@ def test_only_the_proposer_withdraws(bare: World) -> None:
     seq = propose(bare, "add_node", FIFTH)
     assert bare.refusal("bureau", "governance.withdraw", seq=seq) == "NOT_PROPOSER"
     bare.do("bank", "governance.withdraw", seq=seq)
-    assert bare.refusal("bank", "governance.commit", seq=seq) == "WRONG_STATE"
+    assert bare.refusal("bank", "governance.commit", seq=seq) == "UNKNOWN_PROPOSAL"
 
 
 def test_an_org_has_a_bounded_number_of_open_proposals(bare: World) -> None:
@@ -194,7 +197,7 @@ def test_every_event_names_histories_that_a_trail_can_follow(bare: World) -> Non
 def test_an_admitted_org_signs_and_votes(bare: World) -> None:
     seq = propose(bare, "admit_org", {"org": NEWCOMER})
     vote(bare, seq, "bureau", "registry", "rival")
-    assert bare.refusal("clinic", "orgs.add_key", key=bytes(32), roles=["agent"]) == "UNKNOWN_SENDER"
+    assert bare.refusal("clinic", "orgs.revoke_key", key=bytes(32), reason="") == "UNKNOWN_SENDER"
     bare.do("bank", "governance.commit", seq=seq)
     assert bare.ask("orgs.active_members")[-1] == "clinic"
     assert bare.trail("org:clinic")[-2:] == ["OrgJoined", "Committed"]
@@ -208,8 +211,13 @@ def test_an_admitted_org_signs_and_votes(bare: World) -> None:
         ({"id": "Clinic"}, "BAD_ID"),
         ({"roles": ["king"]}, "BAD_ROLE"),
         ({"keys": []}, "NO_ADMIN_KEY"),
-        ({"keys": [{"key": bytes(31), "roles": ["admin"]}]}, "BAD_KEY"),
-        ({"keys": [{"key": seeded("bank").public, "roles": ["admin"]}]}, "KEY_EXISTS"),
+        ({"keys": [{"key": bytes(31), "roles": ["admin"], "proof": b""}]}, "BAD_KEY"),
+        ({"keys": [{"key": seeded("bank").public, "roles": ["admin"], "proof": b""}]}, "KEY_EXISTS"),
+        ({"keys": [{"key": seeded("clinic").public, "roles": ["admin"]}]}, "BAD_MEMBER"),
+        ({"keys": [{"key": seeded("clinic").public, "roles": ["admin"], "proof": b""}]}, "BAD_PROOF"),
+        ({"keys": "clinic"}, "TYPE_ERROR"),
+        ({"agent_proof": proof_of(seeded("clinic/agent"), "rival")}, "BAD_PROOF"),
+        ({"age": 7}, "BAD_MEMBER"),
         ({"keys": 2 * NEWCOMER["keys"]}, "KEY_EXISTS"),  # type: ignore[operator]
         ({"agent_key": seeded("bank/agent").public}, "KEY_EXISTS"),
         ({"agent_key": b""}, "BAD_KEY"),
@@ -222,16 +230,16 @@ def test_an_org_that_cannot_join_is_refused_when_proposed(
 
 
 def test_an_expelled_org_signs_nothing_more_and_its_votes_do_not_count(bare: World) -> None:
-    seq = propose(bare, "add_node", node_of("bank", name="spare", public_key=bytes(32)), "rival")
+    seq = propose(bare, "add_node", seat_of("bank", seeded("spare"), name="spare"), "rival")
     vote(bare, seq, "bank", "bureau")
     decided(bare, "expel_org", {"org": "rival"}, ("bureau", "registry", "regulator"))
     ready = bare.ask("governance.readiness", seq=seq)
     assert (ready["counted"], ready["needed"], ready["passed"]) == (["bank", "bureau"], 3, False)
-    assert bare.refusal("rival", "governance.withdraw", seq=seq) == "UNKNOWN_SENDER"
-    assert bare.refusal("rival/agent", "jobs.accept", job="", code_hash=b"") == "UNKNOWN_SENDER"
+    assert bare.refusal("rival", "governance.withdraw", seq=seq) == "ORG_EXPELLED"
+    assert bare.refusal("rival/agent", "jobs.accept", job="", code_hash=b"") == "ORG_EXPELLED"
     record = bare.ask("orgs.org_of", id="rival")
     key = bare.read("orgs", "keys", seeded("rival").public.hex())
-    assert (record["status"], key["status"], key["until"]) == ("expelled", "revoked", bare.height - 2)
+    assert (record["status"], key["status"], key["until"]) == ("expelled", "expelled", bare.height - 2)
     assert key["since"] == 0, "what it signed before stays valid"
     assert refused(bare, "admit_org", {"org": {**NEWCOMER, "id": "rival"}}) == "ORG_EXISTS"
     assert refused(bare, "reinstate_org", {"org": "rival"}) == "WRONG_STATE"
@@ -247,7 +255,7 @@ def test_an_org_with_nodes_is_not_expelled_before_they_are_removed(bare: World) 
 
 def test_a_suspended_org_calls_nothing_until_it_is_reinstated(bare: World) -> None:
     decided(bare, "suspend_org", {"org": "bureau"})
-    assert bare.refusal("bureau", "datasets.retire", id="d", reason="") == "UNKNOWN_SENDER"
+    assert bare.refusal("bureau", "datasets.retire", id="d", reason="") == "ORG_SUSPENDED"
     assert bare.ask("governance.votes_needed", kind="add_node") == 3
     assert refused(bare, "suspend_org", {"org": "bureau"}) == "WRONG_STATE"
     decided(bare, "reinstate_org", {"org": "bureau"}, ("registry", "regulator", "rival"))
@@ -282,7 +290,9 @@ def test_the_last_org_stays(bare: World) -> None:
         ({"name": "bank-node"}, "NODE_EXISTS"),
         ({"name": "A b"}, "BAD_ID"),
         ({"public_key": bytes(31)}, "BAD_KEY"),
-        ({"public_key": seeded("bank/node").public}, "KEY_EXISTS"),
+        (seat_of("rival", seeded("bank/node")), "KEY_EXISTS"),
+        ({"public_key": seeded("spare").public}, "BAD_PROOF"),
+        ({"proof": proof_of(seeded("rival/node"), "bank")}, "BAD_PROOF"),
         ({"role": "king"}, "BAD_ROLE"),
         ({"address": "nowhere"}, "BAD_ADDRESS"),
         ({"address": ":30300"}, "BAD_ADDRESS"),
@@ -311,9 +321,9 @@ def test_addresses_change_and_removed_nodes_may_return_with_their_key(bare: Worl
     assert bare.variable("governance", "nodes")[0]["address"] == "[::1]:30301"
     decided(bare, "remove_node", {"name": "bureau-node"})
     assert nodes(bare) == ["bank-node", "registry-node", "regulator-node"]
-    stolen = node_of("bank", name="again", public_key=seeded("bureau/node").public)
+    stolen = seat_of("bank", seeded("bureau/node"), name="again")
     assert refused(bare, "add_node", stolen) == "KEY_EXISTS"
-    decided(bare, "add_node", node_of("bureau"))
+    decided(bare, "add_node", seat_of("bureau"))
     assert nodes(bare)[-1] == "bureau-node"
 
 
@@ -330,19 +340,21 @@ def test_one_validator_always_stays_and_there_are_bounds(bare: World) -> None:
 
 
 def test_an_org_moves_its_own_seat_to_a_new_key_without_votes(bare: World) -> None:
-    fresh, old = seeded("bank/node/2").public, seeded("bank/node").public
-    args = {"name": "bank-node", "public_key": fresh}
+    old, fresh, third = (seeded(f"bank/node{number}") for number in ("", "/2", "/3"))
+    args = {"name": "bank-node", "public_key": fresh.public, "proof": proof_of(fresh, "bank")}
     assert bare.refusal("bureau", "governance.rotate_node_key", **args) == "NOT_OWNER"
     assert bare.refusal("bank/steward", "governance.rotate_node_key", **args) == "KEY_ROLE_MISSING"
-    taken = {**args, "public_key": seeded("bureau/node").public}
+    assert bare.refusal("bank", "governance.rotate_node_key", **{**args, "proof": bytes(64)}) == "BAD_PROOF"
+    bureau = seeded("bureau/node")
+    taken = {**args, "public_key": bureau.public, "proof": proof_of(bureau, "bank")}
     assert bare.refusal("bank", "governance.rotate_node_key", **taken) == "KEY_EXISTS"
     bare.do("bank", "governance.rotate_node_key", **args)
-    assert bare.variable("governance", "nodes")[0] == node_of("bank", public_key=fresh)
+    assert bare.variable("governance", "nodes")[0] == node_of("bank", public_key=fresh.public)
     assert bare.trail("node:bank-node") == ["NodeKeyRotated"]
-    again = {**args, "public_key": seeded("bank/node/3").public}
+    again = {**args, "public_key": third.public, "proof": proof_of(third, "bank")}
     assert bare.refusal("bank", "governance.rotate_node_key", **again) == "TOO_SOON"
     bare.advance(blocks=100)
-    back = {**args, "public_key": old}
+    back = {**args, "public_key": old.public, "proof": proof_of(old, "bank")}
     assert bare.refusal("bank", "governance.rotate_node_key", **back) == "KEY_EXISTS"
     bare.do("bank", "governance.rotate_node_key", **again)
 
@@ -484,7 +496,7 @@ DECISIONS = st.one_of(
     st.builds(
         lambda org, number, role: (
             "add_node",
-            node_of(org, name=f"n{number}", public_key=bytes([number]) * 32, role=role),
+            seat_of(org, seeded(f"n{number}"), name=f"n{number}", role=role),
         ),
         st.sampled_from(MEMBERS),
         st.integers(1, 4),

@@ -24,7 +24,7 @@ asked = Var(list, [])
 def set_mode(text: str):
     mode.set(text)
 
-@export
+@export(nested=True)
 def allow(job: dict, phase: str) -> bool:
     require(mode.get() != "revert", "NOT_TODAY")
     require(ctx.caller == "contract:grants", "GRANTS_ONLY")
@@ -261,14 +261,14 @@ def test_a_policy_that_reverts_denies(ruled: World, phase: str) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_frozen_policy_denies(ruled: World, phase: str) -> None:
     attempt = before(ruled, phase)
-    ruled.do("rival", "lifecycle.freeze", name="rules", reason="bug")
+    ruled.do("rival", "lifecycle.freeze", name="rules", seq=1, reason="bug")
     assert attempt()
 
 
 def test_a_revoked_policy_denies(ruled: World) -> None:
     attempt = before(ruled, "reveal")
     for who in PARTIES:
-        ruled.do(who, "lifecycle.revoke", name="rules", reason="bug")
+        ruled.do(who, "lifecycle.revoke", name="rules", seq=1, reason="bug")
     assert attempt()
 
 

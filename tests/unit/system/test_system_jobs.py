@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+from founding import proof_of, seeded
 
 from chain.primitives.crypto import PrivateKey, verify
 from chain.primitives.values import decode_value, encode_value
@@ -202,7 +203,9 @@ def test_acceptance_is_for_participants_with_the_agreed_code(world: World) -> No
 
 def test_a_party_whose_agent_key_changed_cannot_accept(world: World) -> None:
     job = world.propose()
-    world.do("bureau", "orgs.set_agent", agent_key=ONE, agent_address="h:1")
+    new = seeded("bureau/agent/2")
+    proof = proof_of(new, "bureau")
+    world.do("bureau", "orgs.set_agent", agent_key=new.public, agent_address="h:1", proof=proof)
     assert world.refusal("bureau", "jobs.accept", job=job, code_hash=CODE_HASH) == "AGENT_KEY_MISMATCH"
 
 

@@ -6,14 +6,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+from founding import proof_of
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.execution import REVERTED
+from chain.primitives.values import Value
 
 if TYPE_CHECKING:
     from conftest import World
 
 NEW = PrivateKey(bytes([9]) * 32)
+PROOF = proof_of(NEW, "bank")
+GIVEN = {"key": NEW.public, "proof": PROOF}
 BANK = PrivateKey(sha256(b"bank").digest())
 
 
@@ -26,23 +30,29 @@ def test_genesis_lists_members_in_order_and_registers_their_agent_keys(bare: Wor
 
 
 def test_an_added_key_signs_and_a_revoked_one_is_refused(bare: World) -> None:
-    bare.do("bank", "orgs.add_key", key=NEW.public, roles=["admin"])
-    assert bare.run(NEW, "orgs.set_agent", agent_key=_agent("bank"), agent_address="h:1").status == "ok"
+    bare.do("bank", "orgs.add_key", roles=["admin"], **GIVEN)
+    assert (
+        bare.run(NEW, "orgs.set_agent", agent_key=_agent("bank"), agent_address="h:1", proof=b"").status
+        == "ok"
+    )
     bare.advance()
     bare.do("bank", "orgs.revoke_key", key=NEW.public, reason="laptop lost")
     bare.advance()
-    outcome = bare.run(NEW, "orgs.set_agent", agent_key=_agent("bank"), agent_address="h:2")
-    assert (outcome.status, outcome.code) == (REVERTED, "UNKNOWN_SENDER")
+    outcome = bare.run(NEW, "orgs.set_agent", **same("h:2"))
+    assert (outcome.status, outcome.code) == (REVERTED, "KEY_REVOKED")
     record = bare.read("orgs", "keys", NEW.public.hex())
     assert (record["status"], record["until"]) == ("revoked", bare.height - 1)
     assert record["since"] < record["until"]
 
 
 def test_rotation_keeps_the_roles_and_ends_the_old_key(bare: World) -> None:
-    bare.do("bank", "orgs.rotate_key", old=BANK.public, new=NEW.public)
+    bare.do("bank", "orgs.rotate_key", old=BANK.public, new=NEW.public, proof=PROOF)
     assert bare.read("orgs", "keys", NEW.public.hex())["roles"] == ["admin"]
     assert bare.read("orgs", "keys", BANK.public.hex())["status"] == "revoked"
-    assert bare.run(NEW, "orgs.add_key", key=bytes(32), roles=["agent"]).status == "ok"
+    assert (
+        bare.run(NEW, "orgs.set_agent", agent_key=_agent("bank"), agent_address="h:1", proof=b"").status
+        == "ok"
+    )
 
 
 def test_the_last_admin_key_cannot_be_revoked(bare: World) -> None:
@@ -50,15 +60,20 @@ def test_the_last_admin_key_cannot_be_revoked(bare: World) -> None:
 
 
 def test_a_key_is_never_registered_twice(bare: World) -> None:
-    assert bare.refusal("bureau", "orgs.add_key", key=BANK.public, roles=["admin"]) == "KEY_EXISTS"
-    bare.do("bank", "orgs.add_key", key=NEW.public, roles=["steward"])
+    assert (
+        bare.refusal(
+            "bureau", "orgs.add_key", key=BANK.public, roles=["admin"], proof=proof_of(BANK, "bureau")
+        )
+        == "KEY_EXISTS"
+    )
+    bare.do("bank", "orgs.add_key", roles=["steward"], **GIVEN)
     bare.do("bank", "orgs.revoke_key", key=NEW.public, reason="")
-    assert bare.refusal("bank", "orgs.add_key", key=NEW.public, roles=["steward"]) == "KEY_EXISTS"
+    assert bare.refusal("bank", "orgs.add_key", roles=["steward"], **GIVEN) == "KEY_EXISTS"
 
 
 def test_a_new_agent_key_replaces_the_old_one(bare: World) -> None:
     old = _agent("bank")
-    bare.do("bank", "orgs.set_agent", agent_key=NEW.public, agent_address="10.0.0.1:7001")
+    bare.do("bank", "orgs.set_agent", agent_key=NEW.public, agent_address="10.0.0.1:7001", proof=PROOF)
     record = bare.ask("orgs.org_of", id="bank")
     assert (record["agent_key"], record["agent_address"]) == (NEW.public, "10.0.0.1:7001")
     assert bare.read("orgs", "keys", old.hex())["status"] == "revoked"
@@ -67,17 +82,25 @@ def test_a_new_agent_key_replaces_the_old_one(bare: World) -> None:
 
 def test_an_org_without_an_agent_may_start_one(bare: World) -> None:
     assert bare.ask("orgs.org_of", id="regulator")["agent_key"] == b""
-    bare.do("regulator", "orgs.set_agent", agent_key=NEW.public, agent_address="10.0.0.9:7000")
+    proof = proof_of(NEW, "regulator")
+    bare.do("regulator", "orgs.set_agent", agent_key=NEW.public, agent_address="10.0.0.9:7000", proof=proof)
     assert bare.read("orgs", "keys", NEW.public.hex())["roles"] == ["agent"]
 
 
 @pytest.mark.parametrize(
     ("who", "method", "args", "code"),
     [
-        ("bank/steward", "add_key", {"key": NEW.public, "roles": ["admin"]}, "KEY_ROLE_MISSING"),
-        ("bank", "add_key", {"key": NEW.public[:31], "roles": ["admin"]}, "BAD_KEY"),
-        ("bank", "add_key", {"key": NEW.public, "roles": ["root"]}, "BAD_ROLE"),
-        ("bank", "add_key", {"key": NEW.public, "roles": []}, "BAD_ROLE"),
+        (
+            "bank/steward",
+            "add_key",
+            {**GIVEN, "roles": ["admin"]},
+            "KEY_ROLE_MISSING",
+        ),
+        ("bank", "add_key", {"key": NEW.public[:31], "roles": ["admin"], "proof": PROOF}, "BAD_PROOF"),
+        ("bank", "add_key", {**GIVEN, "roles": ["root"]}, "BAD_ROLE"),
+        ("bank", "add_key", {**GIVEN, "roles": []}, "BAD_ROLE"),
+        ("bank", "add_key", {**GIVEN, "roles": ["agent"] * 2}, "BAD_ROLE"),
+        ("bank", "add_key", {**GIVEN, "roles": "agent"}, "TYPE_ERROR"),
         ("bank", "revoke_key", {"key": NEW.public, "reason": ""}, "UNKNOWN_KEY"),
         ("bureau", "revoke_key", {"key": BANK.public, "reason": ""}, "UNKNOWN_KEY"),
         ("bank", "revoke_key", {"key": BANK.public, "reason": "x" * 257}, "TEXT_TOO_LONG"),
@@ -91,8 +114,16 @@ def test_a_bad_key_change_is_refused(
 
 def test_the_agent_key_is_changed_by_set_agent_alone(bare: World) -> None:
     assert bare.refusal("bank", "orgs.revoke_key", key=_agent("bank"), reason="") == "USE_SET_AGENT"
-    assert bare.refusal("bank", "orgs.rotate_key", old=_agent("bank"), new=NEW.public) == "USE_SET_AGENT"
+    assert (
+        bare.refusal("bank", "orgs.rotate_key", old=_agent("bank"), new=NEW.public, proof=PROOF)
+        == "USE_SET_AGENT"
+    )
 
 
 def _agent(org: str) -> bytes:
     return PrivateKey(sha256(f"{org}/agent".encode()).digest()).public
+
+
+def same(address: str) -> dict[str, Value]:
+    """The arguments that change nothing of the bank's agent but its address."""
+    return {"agent_key": _agent("bank"), "agent_address": address, "proof": b""}

@@ -22,7 +22,7 @@ count = Var(int, 0)
 def setup(start: int):
     count.set(start)
 
-@export
+@export(nested=True)
 def add(n: int) -> int:
     count.set(count.get() + n)
     return count.get()
@@ -78,6 +78,12 @@ def govern(world: World, kind: str, payload: dict[str, Any]) -> None:
     world.do("bank", "governance.commit", seq=seq)
 
 
+def versions(world: World, name: str) -> list[list[int]]:
+    """Every version that began, or will, with the height from which it runs."""
+    count = world.read("lifecycle", "version_count", name)
+    return [world.read("lifecycle", "versions", f"{name}/{place}") for place in range(count)]
+
+
 # --- heights ---
 
 
@@ -102,7 +108,7 @@ def test_an_upgrade_takes_over_at_its_stated_height_and_the_old_version_serves_u
     assert bare.do("bank", "counter.add", n=1) == 1
     assert bare.do("bank", "counter.add", n=1) == 3
     assert bare.ask("lifecycle.contract_of", name="counter") == running(record, bare.height)
-    assert bare.read("lifecycle", "versions", "counter")[1:] == [[2, start]]
+    assert versions(bare, "counter")[1:] == [[2, start]]
 
 
 def test_a_migration_waits_for_its_height_because_the_old_version_still_uses_the_state(bare: World) -> None:
@@ -110,10 +116,10 @@ def test_a_migration_waits_for_its_height_because_the_old_version_still_uses_the
     start = bare.height + 50
     seq = propose(bare, MIGRATING, {"active_at": start})
     ready = bare.ask("lifecycle.readiness", name="counter", seq=seq)
-    assert (ready["passed"], ready["committable"], ready["from_height"]) == (True, False, start - 1)
+    assert (ready["passed"], ready["due"], ready["from_height"]) == (True, False, start - 1)
     assert bare.refusal("bank", "lifecycle.commit", name="counter", seq=seq) == "TOO_EARLY"
     at(bare, start - 1)
-    assert bare.ask("lifecycle.readiness", name="counter", seq=seq)["committable"] is True
+    assert bare.ask("lifecycle.readiness", name="counter", seq=seq)["due"] is True
     assert bare.do("bank", "lifecycle.commit", name="counter", seq=seq) == start
     bare.height -= 1
     assert bare.refusal("bank", "counter.add", n=1) == "NOT_YET_ACTIVE", "the rest of that block"
@@ -131,7 +137,7 @@ def test_a_newer_version_replaces_one_that_has_not_begun(bare: World) -> None:
     start = bare.height + 50
     install(bare, DOUBLE, {"active_at": start})
     third = install(bare, PLAIN.replace("+ n)", "+ 3 * n)"))
-    assert bare.read("lifecycle", "versions", "counter")[1:] == [[3, third]]
+    assert versions(bare, "counter")[1:] == [[3, third]]
     at(bare, start + 1)
     assert bare.do("bank", "counter.add", n=1) == 3
     old = propose(bare, DOUBLE, {})
@@ -142,14 +148,14 @@ def test_a_newer_version_replaces_one_that_has_not_begun(bare: World) -> None:
 
 def test_a_freeze_ends_when_the_version_that_mends_it_begins(bare: World) -> None:
     install(bare, PLAIN, start=0)
-    bare.do("rival", "lifecycle.freeze", name="counter", reason="bug")
+    bare.do("rival", "lifecycle.freeze", name="counter", seq=1, reason="bug")
     start = bare.height + 50
     install(bare, DOUBLE, {"active_at": start})
     at(bare, start - 1)
     assert bare.refusal("bank", "counter.add", n=1) == "CONTRACT_FROZEN"
     assert bare.do("bank", "counter.add", n=1) == 2
     assert bare.ask("lifecycle.is_active", name="counter") is True
-    bare.do("rival", "lifecycle.freeze", name="counter", reason="again")
+    bare.do("rival", "lifecycle.freeze", name="counter", seq=2, reason="again")
     assert bare.refusal("bank", "counter.add", n=1) == "CONTRACT_FROZEN"
 
 
@@ -158,7 +164,7 @@ def test_a_revoked_contract_has_no_next_version_and_its_state_stays(bare: World)
     start = bare.height + 50
     install(bare, DOUBLE, {"active_at": start})
     for who in ("bank", "bureau", "registry"):
-        bare.do(who, "lifecycle.revoke", name="counter", reason="over")
+        bare.do(who, "lifecycle.revoke", name="counter", seq=1, reason="over")
     at(bare, start)
     assert bare.refusal("bank", "counter.add", n=1) == "CONTRACT_REVOKED"
     assert bare.variable("counter", "count") == 7
@@ -170,14 +176,14 @@ def test_every_contract_and_version_that_ever_ran_is_listed_in_the_state(bare: W
     count = bare.variable("lifecycle", "name_count")
     names = [bare.read("lifecycle", "names", place) for place in range(count)]
     assert names == ["orgs", "governance", "lifecycle", "datasets", "grants", "jobs", "counter"]
-    for seq, active_at in bare.read("lifecycle", "versions", "counter"):
+    for seq, active_at in versions(bare, "counter"):
         entry = bare.read("lifecycle", "history", f"counter/{seq}")
         assert (entry["active_at"], entry["approved_by"], entry["by"]) == (
             active_at,
             ["bank", "bureau", "registry"],
             "bank",
         )
-    assert bare.read("lifecycle", "versions", "jobs") == [[1, 0]]
+    assert versions(bare, "jobs") == [[1, 0]]
 
 
 # --- access ---

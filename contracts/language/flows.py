@@ -1,0 +1,509 @@
+"""Where values go inside one function: which expressions may give one object, what is changed, what is kept.
+
+The function has been lowered before, so every name has a meaning and every call fits. A value that cannot
+change (a number, a text, a bool) is None here; any other one is a number of `sharing.Objects`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from contracts.language.checker import elif_of
+from contracts.language.hints import ANY, Hint
+from contracts.language.lower_stmt import hint_of
+from contracts.language.methods import MUTATING
+from contracts.language.scope import Declarations
+from contracts.language.sharing import HELD, LIST, NOTHING, STORED, UNKNOWN, USED, Objects
+from contracts.language.vocabulary import HOST
+
+MADE, CONSTANT, ANSWER, VARIABLE, ENTRY = 1, 2, 3, 4, 5
+"""Where a value comes from: made by an expression, a constant, another contract, a Var, a Map."""
+_SCALARS = frozenset({"int", "str", "bytes", "bool", "none", "subject"})
+_SAME_ITEMS = frozenset({"list", "tuple", "sorted", "reversed"})
+_WITHOUT_RESULT = MUTATING - {"pop", "setdefault"}
+_PAIRS = frozenset({"enumerate", "zip"})
+
+
+Options = tuple[int | None, ...]
+"""What a local may stand for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What callers need to know of a function: classes of its parameters and result, level by level."""
+
+    params: tuple[tuple[int, ...], ...]
+    result: tuple[int, ...]
+    origins: tuple[int, ...]
+    """Of each level of the result."""
+    changed: frozenset[int]
+    stored: frozenset[int]
+
+
+class Ground(Protocol):
+    """What the functions of one universe of objects share."""
+
+    names: Declarations
+    objects: Objects
+    summaries: Mapping[str, Summary]
+
+    def port(self, name: str) -> tuple[dict[str, int | None], int]:
+        """Return what stands for the parameters and the result of a function without a summary."""
+
+    def change(self, changed: int | None, node: ast.expr, what: str, *, direct: bool) -> None:
+        """Note a change; `direct`: it stands here and gives no result."""
+
+
+def shape_of(hint: Hint, objects: Objects, origin: int, flags: int = 0) -> int | None:
+    """Return an object of a hint; None when a value of it cannot change."""
+    parts = [part for part in (hint[1:] if hint[0] == "union" else (hint,)) if part[0] not in _SCALARS]
+    if not parts:
+        return None
+    only = parts[0] if len(parts) == 1 else ANY
+    flat = only != ANY and all(_is_scalar(part) for part in only[1:])
+    flags |= LIST if only[0] == "list" else 0
+    return objects.new(origin, NOTHING if flat else UNKNOWN, flags=flags)
+
+
+def _is_scalar(hint: Hint) -> bool:
+    return hint[0] in _SCALARS or (hint[0] == "union" and all(part[0] in _SCALARS for part in hint[1:]))
+
+
+def _is_contract(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Contract"
+
+
+class Values:
+    """The expressions of one function, and what each local stands for at this point."""
+
+    def __init__(self, ground: Ground, params: dict[str, int | None]) -> None:
+        """Start with the parameters."""
+        self.ground = ground
+        self.names = ground.names
+        self.objects = ground.objects
+        self._local: dict[str, Options] = {name: (one,) for name, one in params.items()}
+        self._undo: list[dict[str, Options]] = []
+
+    def of(self, node: ast.expr | None) -> int | None:
+        """Return the object that an expression gives."""
+        if node is None:
+            return None
+        kind = _KINDS.get(type(node))
+        if kind is not None:
+            return kind(self, node)
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.expr):
+                self.of(part)
+        return None
+
+    def inside(self, one: int | None) -> int | None:
+        """Return what lies inside a value."""
+        return None if one is None else self.objects.inside(one)
+
+    def either(self, *options: int | None) -> int | None:
+        """Return a value that is one of several."""
+        found = [one for one in options if one is not None]
+        for one in found[1:]:
+            self.objects.join(found[0], one)
+        return found[0] if found else None
+
+    def keep(self, one: int | None, flag: int) -> None:
+        """Mark a value, when it can change."""
+        if one is not None:
+            self.objects.mark(one, flag)
+
+    # --- locals -------------------------------------------------------------------------------------------
+
+    def bind(self, name: str, one: int | None) -> None:
+        """Let a local stand for a value from here on."""
+        self._bind(name, (one,))
+
+    def _bind(self, name: str, options: Options) -> None:
+        if self._undo and name not in self._undo[-1]:
+            self._undo[-1][name] = self._local.get(name, ())
+        self._local[name] = options
+
+    def local(self, name: str) -> int | None:
+        """Return what a local stands for; what it is by one way or another is joined only when it is read."""
+        one = self.either(*self._local.get(name, ()))
+        self._local[name] = (one,)
+        return one
+
+    def aside(self, work: Callable[[], None]) -> dict[str, Options]:
+        """Do some work that may not happen; return what it bound, which no longer holds."""
+        self._undo.append({})
+        work()
+        before = self._undo.pop()
+        after = {name: self._local[name] for name in before}
+        self._local.update(before)
+        return after
+
+    def merge(self, *ways: dict[str, Options]) -> None:
+        """Let each local stand for what it was, or for what one of several ways made it."""
+        for name in dict.fromkeys(name for way in ways for name in way):
+            options = {one: None for way in ways for one in way.get(name, ())}
+            self._bind(name, tuple({**dict.fromkeys(self._local.get(name, ())), **options}))
+
+    def bind_target(self, node: ast.expr, one: int | None) -> None:
+        """Bind the variable of a loop or comprehension, which is no name that keeps a copy."""
+        if isinstance(node, ast.Name):
+            self.bind(node.id, one)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            for item in node.elts:
+                self.bind_target(item, self.inside(one))
+        elif isinstance(node, ast.Subscript):
+            self.assign(node, one)
+
+    def assign(self, node: ast.expr, one: int | None) -> None:
+        """Assign a value to a target."""
+        if isinstance(node, ast.Name):
+            self.keep(one, HELD)
+            self.bind(node.id, one)
+        elif isinstance(node, (ast.Tuple, ast.List)):
+            for item in node.elts:
+                self.assign(item, self.inside(one))
+        elif isinstance(node, ast.Subscript):
+            self.of(node.slice)
+            if self.declared(node.value, self.names.maps):
+                self.keep(one, STORED)
+                return
+            base = self.of(node.value)
+            self.ground.change(base, node.value, "a change", direct=True)
+            if base is not None:
+                self.objects.put(base, one)
+
+    def declared(self, node: ast.expr, names: Mapping[str, object]) -> bool:
+        """Tell whether an expression is a name that is declared at the top level, of this kind."""
+        return isinstance(node, ast.Name) and node.id in names and node.id not in self._local
+
+    # --- plain expressions --------------------------------------------------------------------------------
+
+    def _name(self, node: ast.Name) -> int | None:
+        if node.id in self._local:
+            return self.local(node.id)
+        constant = self.names.constants.get(node.id)
+        if constant is None or not constant.mutable:
+            return None
+        return self.objects.new(CONSTANT, NOTHING if constant.flat else UNKNOWN)
+
+    def _subscript(self, node: ast.Subscript) -> int | None:
+        self.of(node.slice)
+        if isinstance(node.value, ast.Name) and self.declared(node.value, self.names.maps):
+            return shape_of(self.names.maps[node.value.id][1], self.objects, ENTRY)
+        base = self.of(node.value)
+        return self._copied(base) if isinstance(node.slice, ast.Slice) else self.inside(base)
+
+    def _made(self, items: list[int | None], flags: int = 0) -> int:
+        made = self.objects.new(MADE, NOTHING, flags=flags)
+        for item in items:
+            self.objects.put(made, item)
+        return made
+
+    def _copied(self, one: int | None, flags: int = 0) -> int:
+        """Return a new value with the same items."""
+        return self._made([self.inside(one)], flags)
+
+    def _display(self, node: ast.List | ast.Tuple) -> int:
+        return self._made([self.of(item) for item in node.elts], LIST if isinstance(node, ast.List) else 0)
+
+    def _dict(self, node: ast.Dict) -> int:
+        for key in node.keys:
+            self.of(key)
+        return self._made([self.of(value) for value in node.values])
+
+    def _comprehension(self, node: ast.ListComp | ast.DictComp) -> int:
+        made: list[int] = []
+
+        def work() -> None:
+            for clause in node.generators:
+                self.bind_target(clause.target, self.inside(self.walked(clause.iter)))
+                for test in clause.ifs:
+                    self.of(test)
+            if isinstance(node, ast.DictComp):
+                self.of(node.key)
+                made.append(self._made([self.of(node.value)]))
+            else:
+                made.append(self._made([self.of(node.elt)], LIST))
+
+        self.aside(work)
+        return made[0]
+
+    def _binop(self, node: ast.BinOp) -> int | None:
+        left, right = self.of(node.left), self.of(node.right)
+        if isinstance(node.op, ast.Add) and left is not None and right is not None:
+            return self._made([self.inside(left), self.inside(right)], self._list_flag(left, right))
+        if isinstance(node.op, ast.Mult) and (left is None) != (right is None):
+            return self._copied(right if left is None else left, self._list_flag(left, right))
+        return None
+
+    def _list_flag(self, *parts: int | None) -> int:
+        return LIST if any(part is not None and self.objects.has(part, LIST) for part in parts) else 0
+
+    def _ifexp(self, node: ast.IfExp) -> int | None:
+        self.of(node.test)
+        return self.either(self.of(node.body), self.of(node.orelse))
+
+    def _boolop(self, node: ast.BoolOp) -> int | None:
+        return self.either(*[self.of(part) for part in node.values])
+
+    def _compare(self, node: ast.Compare) -> None:
+        whole = 0 if any(isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops) else USED
+        for part in (node.left, *node.comparators):
+            self.keep(self.of(part), whole)
+
+    # --- calls --------------------------------------------------------------------------------------------
+
+    def walked(self, node: ast.expr) -> int | None:
+        """Return a value whose items are those that a walk gives."""
+        func = node.func if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Call) and isinstance(func, ast.Attribute) and func.attr == "items":
+            return self._made([self._copied(self.of(func.value))])
+        one = self.of(node)
+        self.keep(one, USED)
+        return one
+
+    def _call(self, node: ast.Call, *, used: bool = True) -> int | None:
+        func = node.func
+        if isinstance(func, ast.Attribute):
+            return self._attribute_call(node, func)
+        name = func.id if isinstance(func, ast.Name) else ""
+        if name in self.names.functions:
+            return self._own(node, name, used=used)
+        given = [self.of(argument) for argument in node.args]
+        given += [self.of(keyword.value) for keyword in node.keywords]
+        if name in self.names.events or name in HOST:
+            for one in given:
+                self.keep(one, STORED)
+            return None
+        return self._builtin(node, name, given)
+
+    def statement(self, node: ast.expr) -> None:
+        """Look at an expression whose value nobody takes."""
+        if isinstance(node, ast.Call):
+            self._call(node, used=False)
+        else:
+            self.of(node)
+
+    def _builtin(self, node: ast.Call, name: str, given: list[int | None]) -> int | None:
+        for one in given:
+            self.keep(one, USED)
+        if name in _SAME_ITEMS:
+            return self._copied(given[0] if given else None, LIST if name in ("list", "sorted") else 0)
+        if name in _PAIRS:
+            return self._made([self._made([self.inside(one) for one in given])])
+        if name == "dict":
+            pairs = bool(node.args) and not isinstance(node.args[0], (ast.Name, ast.Attribute, ast.Subscript))
+            one = given[0] if given else None
+            return self._copied(self.inside(one) if pairs else one)
+        if name in ("max", "min"):
+            return self.inside(given[0]) if len(given) == 1 else self.either(*given)
+        return None
+
+    def _attribute_call(self, node: ast.Call, func: ast.Attribute) -> int | None:
+        base, method = func.value, func.attr
+        given = [self.of(argument) for argument in node.args]
+        given += [self.of(keyword.value) for keyword in node.keywords]
+        if _is_contract(base) or self.declared(base, self.names.contracts):
+            for one in given:
+                self.keep(one, STORED)
+            return self.objects.new(ANSWER)
+        if isinstance(base, ast.Name) and self.declared(base, self.names.maps):
+            read = shape_of(self.names.maps[base.id][1], self.objects, ENTRY)
+            return self.either(read, *given[1:])
+        if isinstance(base, ast.Name) and self.declared(base, self.names.variables):
+            if method == "set":
+                self.keep(given[0], STORED)
+                return None
+            return shape_of(self.names.variables[base.id][0], self.objects, VARIABLE)
+        return self._method(base, method, given)
+
+    def _method(self, base: ast.expr, method: str, given: list[int | None]) -> int | None:
+        held = self.of(base)
+        if method in MUTATING:
+            self.ground.change(held, base, f".{method}()", direct=method in _WITHOUT_RESULT)
+            if held is not None:
+                spread = method in ("extend", "update")
+                for one in given:
+                    self.objects.put(held, self.inside(one) if spread else one)
+        elif method == "get" and held is not None:
+            for one in given[1:]:
+                self.objects.put(held, one)
+        if method in ("get", "pop", "setdefault"):
+            return self.inside(held)
+        return self._copied(held) if method in ("copy", "values") else None
+
+    # --- functions of the contract ------------------------------------------------------------------------
+
+    def _own(self, node: ast.Call, name: str, *, used: bool) -> int | None:
+        params = [param for param, _ in self.names.functions[name].params]
+        given = dict(zip(params, node.args, strict=False))
+        given.update({str(keyword.arg): keyword.value for keyword in node.keywords})
+        arguments = {param: (given[param], self.of(given[param])) for param in params}
+        summary = self.ground.summaries.get(name)
+        if summary is None:
+            stands, result = self.ground.port(name)
+            for param, (_, one) in arguments.items():
+                self.either(stands[param], one)
+            return result
+        return self._summarised(name, summary, arguments, used=used)
+
+    def _summarised(
+        self, name: str, summary: Summary, arguments: dict[str, tuple[ast.expr, int | None]], *, used: bool
+    ) -> int | None:
+        known: dict[int, int] = {}
+        for levels, (param, (node, one)) in zip(summary.params, arguments.items(), strict=True):
+            for level in levels:
+                if one is None:
+                    break
+                known[level] = self.objects.join(known.get(level, one), one)
+                if level in summary.changed and not (used and level in summary.result):
+                    self.ground.change(one, node, f"what {name}() changes in {param}", direct=False)
+                if level in summary.stored:
+                    self.keep(one, STORED)
+                one = self.inside(one)
+        if shape_of(self.names.functions[name].returns, self.objects, 0) is None:
+            return None
+        return self._result(summary, known)
+
+    def _result(self, summary: Summary, known: dict[int, int]) -> int:
+        """Return what a call gives: parts of its arguments, or values with the origins of the result."""
+        outer: int | None = None
+        for depth, (level, origin) in enumerate(zip(summary.result, summary.origins, strict=True)):
+            if level not in known:
+                known[level] = self.objects.new(origin, depth=depth)
+            if outer is not None:
+                self.objects.put(outer, known[level])
+            outer = known[level]
+        return known[summary.result[0]]
+
+
+_KINDS: dict[type[ast.expr], Callable[..., int | None]] = {
+    ast.Name: Values._name,
+    ast.Subscript: Values._subscript,
+    ast.Call: Values._call,
+    ast.List: Values._display,
+    ast.Tuple: Values._display,
+    ast.Dict: Values._dict,
+    ast.ListComp: Values._comprehension,
+    ast.DictComp: Values._comprehension,
+    ast.BinOp: Values._binop,
+    ast.IfExp: Values._ifexp,
+    ast.BoolOp: Values._boolop,
+    ast.Compare: Values._compare,
+}
+
+
+class Statements:
+    """The statements of one function."""
+
+    def __init__(self, values: Values, result: int) -> None:
+        """Walk with these values; `result` stands for what the function returns."""
+        self.values = values
+        self.result = result
+
+    def block(self, body: list[ast.stmt]) -> None:
+        """Walk a list of statements."""
+        for node in body:
+            self._statement(node)
+
+    def _statement(self, node: ast.stmt) -> None:
+        values = self.values
+        match node:
+            case ast.Expr():
+                values.statement(node.value)
+            case ast.Assign():
+                one = values.of(node.value)
+                for target in node.targets:
+                    values.assign(target, one)
+            case ast.AnnAssign() if node.value is not None:
+                one = values.of(node.value)
+                scalar = shape_of(hint_of(node.annotation), values.objects, 0) is None
+                values.assign(node.target, None if scalar else one)
+            case ast.AugAssign():
+                self._augment(node)
+            case ast.Return():
+                values.either(self.result, values.of(node.value))
+            case ast.If():
+                self._if(node)
+            case ast.While():
+                values.of(node.test)
+                self._loop(node.body, lambda: values.of(node.test))
+            case ast.For():
+                items = values.inside(values.walked(node.iter))
+                self._loop(node.body, lambda: values.bind_target(node.target, items))
+            case ast.Delete():
+                self._delete(node.targets[0])
+            case ast.Assert():
+                values.of(node.test)
+
+    def _augment(self, node: ast.AugAssign) -> None:
+        """`x += y` changes what x stands for when that is a list; `x[k] += y` changes x."""
+        values = self.values
+        one = values.of(node.value)
+        if not isinstance(node.target, ast.Name):
+            values.assign(node.target, one)
+            return
+        held = values.local(node.target.id)
+        lists = [part for part in (held, one) if part is not None and values.objects.has(part, LIST)]
+        if held is not None and lists and isinstance(node.op, (ast.Add, ast.Mult)):
+            values.ground.change(held, node.target, f"{node.target.id} +=", direct=True)
+            values.objects.put(held, values.inside(one))
+
+    def _delete(self, target: ast.expr) -> None:
+        values = self.values
+        if isinstance(target, ast.Subscript) and not values.declared(target.value, values.names.maps):
+            values.of(target.slice)
+            values.ground.change(values.of(target.value), target.value, "a deletion", direct=True)
+
+    def _if(self, node: ast.If) -> None:
+        ways: list[dict[str, Options]] = []
+        current: ast.If | None = node
+        while current is not None:
+            branch = current
+            self.values.of(branch.test)
+            ways.append(self.values.aside(lambda: self.block(branch.body)))  # noqa: B023
+            current = elif_of(branch)
+        ways.append(self.values.aside(lambda: self.block(branch.orelse)))
+        self.values.merge(*ways)
+
+    def _loop(self, body: list[ast.stmt], begin: Callable[[], object]) -> None:
+        """One turn stands for all: what a turn makes of a local, the next one meets."""
+        values = self.values
+        met = {name: values.local(name) for name in _assigned(body)}
+        for name, one in met.items():
+            if one is None:
+                met[name] = values.objects.new()
+                values.bind(name, met[name])
+
+        def turn() -> None:
+            begin()
+            self.block(body)
+            for name, one in met.items():
+                values.either(one, values.local(name))
+
+        values.merge(values.aside(turn))
+
+
+def _stored(target: ast.expr) -> Iterator[str]:
+    if isinstance(target, ast.Name):
+        yield target.id
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        for item in target.elts:
+            yield from _stored(item)
+
+
+def _assigned(body: list[ast.stmt]) -> set[str]:
+    """Return the locals that are assigned in a block, but for the variables of its loops."""
+    found: set[str] = set()
+    pending = list(body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.If, ast.For, ast.While)):
+            pending += [*node.body, *node.orelse]
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                found.update(_stored(target))
+    return found
