@@ -314,6 +314,7 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         "active_at": 0,
         "approved_by": [],
         "access": {},
+        "policy": False,
     }
     record = {"name": name, "status": "active", "frozen_until": 0, "system": True, "next": {}}
     entry = {"name": name, "by": "genesis", "committed_at": 0}

@@ -9,6 +9,10 @@ ACCESS_BYTES_MAX = 4096
 TEXT_MAX = 256
 AHEAD_MAX = 1000000
 KEY_ROLES = ("admin", "steward", "agent")
+# The method of a policy contract, as `grants` calls it: allow(job: dict, phase: str) -> bool.
+POLICY_KINDS = ("export", "view")
+POLICY_JOB_HINTS = ("dict", "dict[str, Value]", "Value")
+POLICY_PHASE_HINTS = ("str", "Value")
 
 active = Map(str, dict)
 sources = Map(bytes, str)
@@ -154,6 +158,7 @@ def commit(name: str, seq: int) -> int:
         "active_at": max(proposal["active_at"], ctx.height + 1),
         "approved_by": proposal["votes"],
         "access": access_of(proposal, current),
+        "policy": answers_policy(proposal["abi"]),
     }
     install(name, version, current, proposal)
     close(proposal, "committed")
@@ -371,11 +376,24 @@ def contract_of(name: str) -> dict:
 
 @view
 def is_active(name: str) -> bool:
+    """Tell whether its methods answer at this height: begun, not frozen, not revoked."""
     record = current_of(name)
-    if record is None or record["status"] == "revoked":
-        return False
-    lapsed = 0 < record["frozen_until"] < ctx.height
-    return record["status"] == "active" or lapsed
+    return record is not None and has_begun(record) and not is_frozen(record)
+
+
+@view
+def policy_fault(name: str) -> str:
+    """Say why this contract cannot answer as the policy of a grant now; "" when it can."""
+    record = current_of(name)
+    if record is None:
+        return "POLICY_UNKNOWN"
+    if record["system"]:
+        return "POLICY_SYSTEM"
+    if not has_begun(record):
+        return "POLICY_NOT_ACTIVE"
+    if is_frozen(record):
+        return "POLICY_FROZEN"
+    return "" if record["policy"] else "POLICY_SHAPE"
 
 
 @view
@@ -412,6 +430,26 @@ def current_of(name: str) -> dict | None:
     record.update(record["next"])
     record.update({"status": "active", "frozen_until": 0, "next": {}})
     return record
+
+
+def has_begun(record: dict) -> bool:
+    return record["status"] != "revoked" and record["active_at"] <= ctx.height
+
+
+def is_frozen(record: dict) -> bool:
+    lapsed = 0 < record["frozen_until"] < ctx.height
+    return record["status"] == "frozen" and not lapsed
+
+
+def answers_policy(abi: dict) -> bool:
+    """Tell whether it can be asked `allow(job={…}, phase="…")` and answers with a bool."""
+    method = abi["methods"].get("allow")
+    if method is None or method["kind"] not in POLICY_KINDS or method["returns"] != "bool":
+        return False
+    hints = {name: hint for name, hint in method["params"]}
+    if sorted(hints.keys()) != ["job", "phase"]:
+        return False
+    return hints["job"] in POLICY_JOB_HINTS and hints["phase"] in POLICY_PHASE_HINTS
 
 
 def newest_seq(record: dict) -> int:

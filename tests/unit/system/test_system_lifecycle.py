@@ -236,3 +236,64 @@ def trick():
         bare.do(who, "lifecycle.approve", name="trick", seq=seq, hash=voted)
     bare.do("rival", "lifecycle.commit", name="trick", seq=seq)
     assert bare.refusal("bank", "trick.trick") == "DIRECT_ONLY"
+
+
+ALLOW = '@view\ndef allow(job: dict, phase: str) -> bool:\n    return phase == "proposed"\n'
+
+
+def adopt(world: World, name: str, source: str, **terms: int) -> None:
+    args = {"name": name, "source": source, "arguments": {}, "terms": dict(terms)}
+    seq = world.do("bank", "lifecycle.propose", **args)
+    voted = world.read("lifecycle", "proposals", f"{name}/{seq}")["hash"]
+    for who in ("bureau", "registry"):
+        world.do(who, "lifecycle.approve", name=name, seq=seq, hash=voted)
+    world.do("bank", "lifecycle.commit", name=name, seq=seq)
+    world.advance()
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        (ALLOW, ""),
+        (ALLOW.replace("view", "export"), ""),
+        (ALLOW.replace("job: dict", "job: dict[str, Value]"), ""),
+        (ALLOW.replace("allow", "permit"), "POLICY_SHAPE"),
+        (ALLOW.replace("@view\n", "") + "\n@view\ndef x() -> int:\n    return 1\n", "POLICY_SHAPE"),
+        (ALLOW.replace(", phase: str", "").replace("phase ==", "'' =="), "POLICY_SHAPE"),
+        (ALLOW.replace("phase: str", "phase: str, height: int"), "POLICY_SHAPE"),
+        (ALLOW.replace("phase: str", "step: str").replace("phase ==", "step =="), "POLICY_SHAPE"),
+        (ALLOW.replace("job: dict", "job: str"), "POLICY_SHAPE"),
+        (ALLOW.replace("job: dict", "job: dict[str, str]"), "POLICY_SHAPE"),
+        (ALLOW.replace("phase: str", "phase: int"), "POLICY_SHAPE"),
+        (ALLOW.replace("-> bool", "-> int").replace('phase == "proposed"', "1"), "POLICY_SHAPE"),
+        (ALLOW.replace(" -> bool", ""), "POLICY_SHAPE"),
+    ],
+)
+def test_a_policy_that_cannot_answer_is_known_by_its_interface(bare: World, source: str, fault: str) -> None:
+    adopt(bare, "rule", source)
+    assert bare.ask("lifecycle.policy_fault", name="rule") == fault
+
+
+def test_a_policy_answers_while_it_is_active_a_members_and_not_frozen(bare: World) -> None:
+    def fault(name: str = "rule") -> tuple[str, bool]:
+        return bare.ask("lifecycle.policy_fault", name=name), bare.ask("lifecycle.is_active", name=name)
+
+    assert fault() == ("POLICY_UNKNOWN", False)
+    assert fault("orgs") == ("POLICY_SYSTEM", True)
+    adopt(bare, "rule", ALLOW, active_at=bare.height + 50)
+    assert fault() == ("POLICY_NOT_ACTIVE", False)
+    bare.advance(blocks=50)
+    assert fault() == ("", True)
+    bare.do("bank", "lifecycle.freeze", name="rule", reason="wrong")
+    assert fault() == ("POLICY_FROZEN", False)
+    bare.advance(blocks=1_001)
+    assert fault() == ("", True)
+    for who in ("bank", "bureau", "registry"):
+        bare.do(who, "lifecycle.revoke", name="rule", reason="wrong")
+    assert fault() == ("POLICY_NOT_ACTIVE", False)
+
+
+def test_a_policy_that_an_upgrade_robs_of_its_answer_is_known_once_it_runs(bare: World) -> None:
+    adopt(bare, "rule", ALLOW)
+    adopt(bare, "rule", ALLOW.replace("allow", "permit"))
+    assert bare.ask("lifecycle.policy_fault", name="rule") == "POLICY_SHAPE"
