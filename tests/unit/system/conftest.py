@@ -195,7 +195,7 @@ class World:
             "purpose": "credit-risk",
             "profile": "rep3",
             "min_group": 10,
-            "inputs": [self.use(f"g-{name}", f"d-{name}") for name in PARTIES],
+            "inputs": [self.use(f"bank/g-{name}", f"{name}/data") for name in PARTIES],
             "participants": [_party(name) for name in PARTIES],
             "receivers": ["bank"],
             "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), HOUR_MS),
@@ -221,13 +221,13 @@ class World:
             self.do(f"{name}/agent", "jobs.bind", job=job, commitment=commitment)
 
     def stage(self, job: str, name: str, number: int = 0, **over: Value) -> str:
-        previous = self.read("jobs", "stage_heads", f"{job}/{name}")
+        before = sha256(f"{job}/{name}/{number - 1}".encode()).digest()
         args: dict[str, Value] = {
             "job": job,
             "stage": number,
             "kind": "share",
             "hash": sha256(f"{job}/{name}/{number}".encode()).digest(),
-            "previous": bytes(32) if previous is None else previous["hash"],
+            "previous": before if number else bytes(32),
             "bytes_sent": 1_000,
             "rounds": 1,
             "cpu_ms": 5,
@@ -294,8 +294,13 @@ class World:
 
     def quota(self, grant: str) -> tuple[int, int]:
         """Return (used, reserved)."""
-        quota = self.read("grants", "grants", grant)["quota"]
-        return quota["used"], quota["reserved"]
+        runs = self.read("grants", "runs", grant)
+        return runs["used"], runs["reserved"]
+
+    def live(self, grant: str) -> dict[str, str]:
+        """Return what each open job holds of a grant."""
+        listed = self.read("grants", "open_jobs", grant) or []
+        return {job: self.read("grants", "live", (grant, job)) for job in listed}
 
 
 def channel(job: str, a: str, b: str) -> bytes:
@@ -336,8 +341,8 @@ def _bare() -> World:
 def _ready(_bare: World) -> World:
     world = _bare.fork()
     for name in PARTIES:
-        world.register(name, f"d-{name}")
-        world.granted(f"g-{name}", f"d-{name}", name)
+        world.register(name, f"{name}/data")
+        world.granted(f"bank/g-{name}", f"{name}/data", name)
     return world
 
 
@@ -358,6 +363,6 @@ def fresh(_bare: World) -> Callable[[], World]:
     """The same with grants of six runs, as a factory for properties that need many."""
     world = _bare.fork()
     for name in PARTIES:
-        world.register(name, f"d-{name}")
-        world.granted(f"g-{name}", f"d-{name}", name, quota_runs=6)
+        world.register(name, f"{name}/data")
+        world.granted(f"bank/g-{name}", f"{name}/data", name, quota_runs=6)
     return world.fork
