@@ -51,6 +51,7 @@ class Machine:
         "contract",
         "depth",
         "events",
+        "foreign",
         "gas",
         "height",
         "memory",
@@ -78,6 +79,7 @@ class Machine:
         self.services = services
         self.writes: dict[StateKey, bytes | None] = {}
         self.events: list[Event] = []
+        self.foreign: dict[str, int] = {}
         self.running: tuple[str, ...] = ()
         self.read_only = False
         self.contract = self.caller = self.signer = self.org = self.tx_id = ""

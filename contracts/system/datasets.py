@@ -65,6 +65,9 @@ def register(
         "id": id,
         "owner": org,
         "version": 1,
+        "root": root,
+        "size_bucket": size_bucket,
+        "columns": len(schema),
         "status": "active",
         "approvers": approvers,
         "threshold": threshold,
@@ -92,7 +95,7 @@ def new_version(id: str, schema: list[dict], root: bytes, size_bucket: str) -> i
     check_version(schema, root, size_bucket)
     number = record["version"] + 1
     require(number <= VERSIONS_MAX, "TOO_MANY_VERSIONS")
-    record["version"] = number
+    record.update({"version": number, "root": root, "size_bucket": size_bucket, "columns": len(schema)})
     datasets[id] = record
     put_version(id, number, schema, root, size_bucket)
     DatasetVersioned(

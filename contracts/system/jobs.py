@@ -271,7 +271,7 @@ def propose(spec: dict) -> str:
         found = grants.admit(id=spec["inputs"][number]["grant"], use=use, by="org:" + org)
         owners.append(found["owner"])
         roots.append(found["root"])
-    check_participants(spec, owners)
+    check_roles(spec, owners)
     open_of[org] = count + 1
     specs[job] = spec
     j = {
@@ -324,6 +324,7 @@ def check_spec(spec: dict):
     require(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
     check_group(spec["min_group"])
     check_inputs(spec["inputs"], program["uses"])
+    check_parties(spec["participants"], spec["receivers"])
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
 
@@ -372,31 +373,34 @@ def check_nonce(nonce: bytes):
     require(len(nonce) == 16, "BAD_NONCE")
 
 
-def check_participants(spec: dict, owners: list):
-    check_parties(spec["participants"], spec["receivers"], owners)
-
-
-def check_parties(parties: list[dict], receivers: list[str], owners: list):
+def check_parties(parties: list[dict], receivers: list[str]):
     require(2 <= len(parties) <= PARTICIPANTS_MAX, "BAD_PARTICIPANTS")
     names = {}
     for party in parties:
         require(sorted(party.keys()) == ["agent_key", "org", "role"], "BAD_PARTICIPANTS")
-        require(party["org"] not in names, "BAD_PARTICIPANTS")
-        names[party["org"]] = True
-        record = guard_party(party)
-        require(record["agent_key"] != b"", "NO_AGENT")
-        role = party["role"]
-        fits = role == "owner" and party["org"] in owners
-        fits = fits or (role == "compute" and "compute" in record["roles"])
-        fits = fits or (role == "receiver" and party["org"] in receivers)
-        require(fits, "PARTICIPANT_ROLE")
-    for owner in owners:
-        require(owner in names, "OWNER_NOT_PARTICIPANT")
+        org: str = party["org"]
+        require(org not in names, "BAD_PARTICIPANTS")
+        names[org] = True
     require(0 < len(receivers) <= PARTICIPANTS_MAX, "BAD_RECEIVERS")
     seen = {}
     for receiver in receivers:
         require(receiver in names and receiver not in seen, "BAD_RECEIVERS")
         seen[receiver] = True
+
+
+def check_roles(spec: dict, owners: list):
+    """Every party is a member that fits its role, with the agent that it has now; every owner is a party."""
+    for party in spec["participants"]:
+        record = guard_party(party)
+        require(record["agent_key"] != b"", "NO_AGENT")
+        role = party["role"]
+        fits = role == "owner" and party["org"] in owners
+        fits = fits or (role == "compute" and "compute" in record["roles"])
+        fits = fits or (role == "receiver" and party["org"] in spec["receivers"])
+        require(fits, "PARTICIPANT_ROLE")
+    names = party_names(spec)
+    for owner in owners:
+        require(owner in names, "OWNER_NOT_PARTICIPANT")
 
 
 # --- what a job needs beside its grants, asked at every phase -----------------------------------------------

@@ -33,6 +33,7 @@ from privcompute.programs.base import (
     announce,
     decimal_within,
     find_column,
+    split_reference,
     need_join,
     need_numeric,
     need_rows,
@@ -161,7 +162,7 @@ class _Owner:
         """Return this party's cells in the canonical order, None when another party owns the column."""
         if self.party(reference) != self.me:
             return None
-        dataset, _, name = reference.partition("/")
+        dataset, name = split_reference(reference)
         return self.context.own[dataset].aligned(name)
 
     def reals(self, reference: str) -> NDArray[np.float64] | None:
@@ -271,7 +272,7 @@ def _announce_categories(
         return {}
     mine: dict[str, Value] = {}
     for reference in columns:
-        dataset, _, name = reference.partition("/")
+        dataset, name = split_reference(reference)
         if owner.party(reference) == engine.me:
             whole = owner.context.own[dataset].columns[name]
             mine[reference] = list(categories(whole, parameters.min_category_rows, reference))

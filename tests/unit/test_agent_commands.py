@@ -32,9 +32,9 @@ NOTHING: dict[str, Any] = {
     "parameters": None,
 }
 GRANTS: dict[str, Any] = {
-    "g1": {"id": "g1", "owner": "bank", "dataset": "loans", "version": 2, "min_group": 5,
+    "bank/g1": {"id": "bank/g1", "owner": "bank", "dataset": "bank/loans", "version": 2, "min_group": 5,
            "columns": {"id": "join-only", "amount": "aggregate-only"}},
-    "g2": {"id": "g2", "owner": "bureau", "dataset": "scores", "version": 1, "min_group": 9,
+    "bank/g2": {"id": "bank/g2", "owner": "bureau", "dataset": "bureau/scores", "version": 1, "min_group": 9,
            "columns": {"id": "plain"}},
 }  # fmt: skip
 
@@ -42,7 +42,7 @@ GRANTS: dict[str, Any] = {
 class Ledger:
     """State by (map, key), as the client gives it."""
 
-    async def state(self, _: str, map_name: str, key: str) -> Any:
+    async def state(self, _: str, map_name: str, key: Any) -> Any:
         if map_name == "grants":
             return GRANTS.get(key)
         return {"id": key, "agent_key": key.encode().ljust(32, b"k") if key != "regulator" else b""}
@@ -58,10 +58,15 @@ async def spec(**given: Any) -> Any:
 
 
 async def test_a_spec_takes_datasets_owners_and_keys_from_the_ledger() -> None:
-    made = await spec(inputs=("g1", "g2:id=join"), deadlines=("run=5m",), parameters='{"steps": 3}')
+    made = await spec(inputs=("bank/g1", "bank/g2:id=join"), deadlines=("run=5m",), parameters='{"steps": 3}')
     assert made["inputs"] == [
-        {"grant": "g1", "dataset": "loans", "version": 2, "columns": {"id": "join", "amount": "aggregate"}},
-        {"grant": "g2", "dataset": "scores", "version": 1, "columns": {"id": "join"}},
+        {
+            "grant": "bank/g1",
+            "dataset": "bank/loans",
+            "version": 2,
+            "columns": {"id": "join", "amount": "aggregate"},
+        },
+        {"grant": "bank/g2", "dataset": "bureau/scores", "version": 1, "columns": {"id": "join"}},
     ]
     assert [(one["org"], one["role"]) for one in made["participants"]] == [
         ("bank", "owner"),
@@ -74,7 +79,7 @@ async def test_a_spec_takes_datasets_owners_and_keys_from_the_ledger() -> None:
 
 
 async def test_receivers_and_helpers_become_participants() -> None:
-    made = await spec(inputs=("g1",), receivers=("registry",), compute=("bureau",))
+    made = await spec(inputs=("bank/g1",), receivers=("registry",), compute=("bureau",))
     assert [(one["org"], one["role"]) for one in made["participants"]] == [
         ("bank", "owner"),
         ("bureau", "compute"),
@@ -86,11 +91,11 @@ async def test_receivers_and_helpers_become_participants() -> None:
     ("given", "part"),
     [
         ({"inputs": ("g9",)}, "'g9'"),
-        ({"inputs": ("g2",)}, "g2:id=encrypted"),
-        ({"inputs": ("g1",), "deadlines": ("lunch=1h",)}, "'lunch'"),
-        ({"inputs": ("g1",), "parameters": "[1]"}, "--parameters"),
-        ({"inputs": ("g1",), "parameters": '{"l2": 0.1}'}, "in quotes"),
-        ({"inputs": ("g1",), "receivers": ("regulator",)}, "regulator"),
+        ({"inputs": ("bank/g2",)}, "bank/g2:id=encrypted"),
+        ({"inputs": ("bank/g1",), "deadlines": ("lunch=1h",)}, "'lunch'"),
+        ({"inputs": ("bank/g1",), "parameters": "[1]"}, "--parameters"),
+        ({"inputs": ("bank/g1",), "parameters": '{"l2": 0.1}'}, "in quotes"),
+        ({"inputs": ("bank/g1",), "receivers": ("regulator",)}, "regulator"),
         ({"inputs": ()}, "inputs"),
     ],
 )
@@ -103,20 +108,20 @@ async def test_the_program_objects_with_its_full_text_before_anything_is_propose
     schema = [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]
 
     class Registered(Ledger):
-        async def state(self, contract: str, map_name: str, key: str) -> Any:
+        async def state(self, contract: str, map_name: str, key: Any) -> Any:
             if map_name == "versions":
                 return {"schema": schema}
             if map_name == "datasets":
-                return {"owner": {"loans": "bank", "scores": "bureau"}[key]}
+                return {"owner": {"bank/loans": "bank", "bureau/scores": "bureau"}[key]}
             return await super().state(contract, map_name, key)
 
     ledger: Any = Registered()
     made = await spec(
-        program="joint-statistics", inputs=("g1", "g2:id=join"), parameters='{"columns": ["x"]}'
+        program="joint-statistics", inputs=("bank/g1", "bank/g2:id=join"), parameters='{"columns": ["x"]}'
     )
-    with pytest.raises(AssentError, match="dataset/column"):
+    with pytest.raises(AssentError, match="owner/dataset/column"):
         await check_before_proposing(ledger, made)
-    made["parameters"] = {"columns": ["loans/amount"]}
+    made["parameters"] = {"columns": ["bank/loans/amount"]}
     await check_before_proposing(ledger, made)
     schema.pop()
     await check_before_proposing(ledger, made)  # the ledger refuses the column, by its own code
@@ -128,7 +133,7 @@ def test_a_job_file_is_completed_by_options(tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(
         'program = "p"\npurpose = "x"\nreceivers = ["bank"]\n'
-        '[[inputs]]\ngrant = "g1"\n[parameters]\nsteps = 3\n'
+        '[[inputs]]\ngrant = "bank/g1"\n[parameters]\nsteps = 3\n'
     )
     made = read_request(path, NOTHING | {"purpose": "y"})
     assert (made.program, made.purpose, made.parameters) == ("p", "y", {"steps": 3})

@@ -33,23 +33,6 @@ def allow(job: dict, phase: str) -> bool:
 """
 
 
-def before(world: World, phase: str) -> Callable[[], str]:
-    """Bring a job to the brink of a phase; the answer tries the last step and returns its refusal."""
-    if phase == "proposed":
-        return lambda: world.refusal("bank", "jobs.propose", spec=world.spec())
-    if phase == "accepted":
-        job = world.job_at("proposed")
-        world.accept(job, "bank", "bureau")
-        return lambda: world.refusal("registry/agent", "jobs.accept", job=job, code_hash=CODE_HASH)
-    if phase == "running":
-        job = world.job_at("accepted")
-        world.bind(job, "bank", "bureau")
-        return lambda: world.refusal("registry/agent", "jobs.bind", job=job, commitment=CODE_HASH)
-    job = world.job_at("computed")
-    world.reveal(job, "bank", "bureau")
-    return lambda: world.refusal("registry/agent", "jobs.approve_reveal", job=job)
-
-
 # --- no input without an active grant that covers it, at each phase
 
 CHANGES: dict[str, Callable[[World], object]] = {
@@ -72,7 +55,7 @@ def _narrow(world: World, **terms: object) -> object:
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("code", list(CHANGES))
 def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: str, code: str) -> None:
-    attempt = before(world, phase)
+    attempt = world.brink(phase)
     CHANGES[code](world)
     assert attempt() == code
 
@@ -80,7 +63,7 @@ def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: s
 @pytest.mark.parametrize("phase", PHASES)
 def test_time_alone_ends_a_grant(world: World, phase: str) -> None:
     _narrow(world, expires=world.time + 3_000)
-    attempt = before(world, phase)
+    attempt = world.brink(phase)
     world.advance(3_000)
     assert attempt() == "GRANT_EXPIRED"
 
@@ -195,7 +178,7 @@ def test_a_revocation_while_a_job_runs_stops_the_result(world: World) -> None:
     world.reveal(job, "bank")
     assert world.refusal("registry/agent", "jobs.approve_reveal", job=job) == "GRANT_REVOKED"
     assert world.state_of(job) == "computed"
-    event = _fields(world, "GrantRevoked")
+    event = world.fields("GrantRevoked")
     assert (event["stopped"], event["too_late"]) == ([f"job:{job}"], [])
     world.advance(DAY_MS)
     world.do("rival", "jobs.expire", job=job)
@@ -205,7 +188,7 @@ def test_a_revocation_while_a_job_runs_stops_the_result(world: World) -> None:
 def test_a_revocation_after_the_reveal_is_recorded_as_too_late(world: World) -> None:
     job = world.job_at("revealed")
     world.do("bureau", "grants.revoke", id="bank/g-bureau", reason="complaint")
-    event = _fields(world, "GrantRevoked")
+    event = world.fields("GrantRevoked")
     assert (event["stopped"], event["too_late"], event["revealed"]) == ([], [f"job:{job}"], 1)
     world.result(job)
     world.sign(job)
@@ -213,30 +196,13 @@ def test_a_revocation_after_the_reveal_is_recorded_as_too_late(world: World) -> 
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "GRANT_REVOKED"
 
 
-def _fields(world: World, name: str) -> dict[str, object]:
-    from chain.primitives.values import decode_value
-
-    event = next(event for event in reversed(world.events) if event.name == name)
-    fields: dict[str, object] = decode_value(event.fields, max_bytes=1 << 16)
-    return fields
-
-
 # --- the policy contract
-
-
-def install_policy(world: World, source: str = POLICY) -> None:
-    seq = world.do("bank", "lifecycle.propose", name="rules", source=source, arguments={}, terms={})
-    voted = world.read("lifecycle", "proposals", f"rules/{seq}")["hash"]
-    for who in ("bureau", "registry"):
-        world.do(who, "lifecycle.approve", name="rules", seq=seq, hash=voted)
-    world.do("bank", "lifecycle.commit", name="rules", seq=seq)
-    world.advance()
 
 
 @pytest.fixture
 def ruled(world: World) -> World:
     """The same consortium, where the bureau's grant asks the contract `rules`."""
-    install_policy(world)
+    world.policy("rules", POLICY)
     _narrow(world, policy="rules")
     return world
 
@@ -252,27 +218,27 @@ def test_the_policy_is_asked_at_every_phase(ruled: World) -> None:
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_policy_s_no_stops_any_phase(ruled: World, phase: str) -> None:
-    attempt = before(ruled, phase)
+    attempt = ruled.brink(phase)
     ruled.do("bank", "rules.set_mode", text=f"deny {phase}")
     assert attempt() == "POLICY_DENIED"
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_policy_that_reverts_denies(ruled: World, phase: str) -> None:
-    attempt = before(ruled, phase)
+    attempt = ruled.brink(phase)
     ruled.do("bank", "rules.set_mode", text="revert")
     assert attempt() == "NOT_TODAY"
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_frozen_policy_denies(ruled: World, phase: str) -> None:
-    attempt = before(ruled, phase)
+    attempt = ruled.brink(phase)
     ruled.do("rival", "lifecycle.freeze", name="rules", reason="bug")
     assert attempt()
 
 
 def test_a_revoked_policy_denies(ruled: World) -> None:
-    attempt = before(ruled, "reveal")
+    attempt = ruled.brink("reveal")
     for who in PARTIES:
         ruled.do(who, "lifecycle.revoke", name="rules", reason="bug")
     assert attempt()
@@ -289,7 +255,7 @@ def test_a_revoked_policy_denies(ruled: World) -> None:
     ids=["int", "none", "missing", "signature"],
 )
 def test_a_policy_that_cannot_answer_is_refused_when_it_is_set(world: World, source: str) -> None:
-    install_policy(world, source)
+    world.policy("rules", source)
     terms = {"policy": "rules"}
     assert world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms=terms) == "POLICY_SHAPE"
     assert (
@@ -322,7 +288,7 @@ def test_a_system_contract_is_no_policy(world: World, name: str) -> None:
     ids=["endless", "enters-jobs", "enters-grants"],
 )
 def test_only_true_from_a_working_policy_passes(world: World, source: str) -> None:
-    install_policy(world, source)
+    world.policy("rules", source)
     _narrow(world, policy="rules")
     assert world.refusal("bank", "jobs.propose", spec=world.spec())
 
