@@ -645,10 +645,10 @@ def certify(job: str, digest: bytes, signature: bytes) -> str:
     j = waiting(job, "committed")
     spec = specs[job]
     party = party_of(spec, org)
+    require(org not in j["signed"], "ALREADY_SIGNED")
     body = body_of(j, spec)
     require(digest == sha256(encode(body)), "DIGEST_MISMATCH")
     require(verify_signature(party["agent_key"], digest, signature), "BAD_SIGNATURE")
-    require(org not in j["signed"], "ALREADY_SIGNED")
     signatures[job, org] = signature
     j["signed"].append(org)
     JobSigned(job="job:" + job, by="org:" + org, signature=signature)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,20 @@ import pytest
 from click.testing import CliRunner
 
 from chain.cli.init import create_consortium
+from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError, ConfigError, ProofInvalid
+from chain.primitives.execution import Event
+from chain.primitives.values import encode_value
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
 from privcompute.cli.dataset_commands import _column
 from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
-from privcompute.cli.job_watch import describe
+from privcompute.cli.job_watch import JobNotCertified, describe, watch_job
 from privcompute.cli.opening_commands import _KIND, _proved, _shown
 from privcompute.commitments import challenged_rows, commit_rows, open_row
 from privcompute.sources import Column
 
+JOB = "ab" * 32
 NOTHING: dict[str, Any] = {
     "program": None,
     "purpose": None,
@@ -196,6 +202,61 @@ def test_every_event_of_a_job_has_a_line() -> None:
         == "bank rejected: QUOTA_EXHAUSTED"
     )
     assert describe("SomethingNew", {"by": "org:bank"}) == "SomethingNew by bank"
+
+
+def entry(contract: str, name: str, **fields: Any) -> EventEntry:
+    return EventEntry(7, bytes(32), 0, Event(contract, name, encode_value(fields), (f"job:{JOB}",)))
+
+
+async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    """Any member's contract can write "JobCertified", with any fields or none, into the job's history."""
+    said = [
+        entry("forger", "JobCertified"),
+        entry("forger", "JobAborted", reason="by nobody"),
+        entry("jobs", "JobAborted", by="org:bank", phase="running", missing=[], reason="GONE", evidence=b""),
+    ]
+
+    class Following:
+        @asynccontextmanager
+        async def client(self) -> AsyncIterator[Any]:
+            yield self
+
+        async def follow(self, **_: Any) -> AsyncIterator[EventEntry]:
+            for one in said:
+                yield one
+
+    session: Any = Following()
+    with pytest.raises(JobNotCertified, match="aborted by org:bank: GONE"):
+        await watch_job(session, JOB, None, False, 0)
+    shown = capsys.readouterr().out
+    assert "FOREIGN: contract forger says JobCertified" in shown
+    assert "FOREIGN: contract forger says JobAborted" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "line"),
+    [
+        (
+            "JobDisputed",
+            {"by": "org:bureau", "origin": "contract", "kind": "TRANSCRIPT_MISMATCH",
+             "against": ["org:bank", "org:bureau"]},
+            "the ledger found TRANSCRIPT_MISMATCH against bank, bureau",
+        ),
+        (
+            "DisputeResolved",
+            {"by": "org:regulator", "number": 1, "outcome": "upheld", "blamed": [], "state": "aborted"},
+            "regulator decided dispute 1: upheld, nobody blamed; aborted",
+        ),
+        ("JobExpired", {"by": "org:rival", "phase": "disputed", "missing": []},
+         "expired while disputed; missing: nobody"),
+        ("GrantRevoked", {"by": "org:bureau", "grant": "grant:bank/g1", "reason": "complaint"},
+         "grant bank/g1: revoked complaint"),
+        ("UsesConcerned", {"by": "org:bureau", "cause": "DatasetSuspended", "about": "dataset:bureau/data",
+                           "reason": "audit"}, "DatasetSuspended of dataset:bureau/data: audit"),
+    ],
+)  # fmt: skip
+def test_what_happened_to_a_job_is_said_in_one_line(name: str, fields: dict[str, Any], line: str) -> None:
+    assert describe(name, fields) == line
 
 
 @pytest.mark.parametrize("group", [dataset, grant, job], ids=lambda group: group.name)

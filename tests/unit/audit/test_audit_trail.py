@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from chain.api.render import entry_json, receipt_json
 from chain.audit import cli
+from chain.audit.package import build_package
 from chain.audit.rpcsource import RpcSource
 from chain.audit.source import LedgerSource, Source
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
 from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
+from chain.audit.verify import verify_bytes
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof import ProvedHistory, ProvedTransaction, Verifier
@@ -118,6 +121,42 @@ async def test_a_lying_node_is_caught(story: Any) -> None:
         await rows_of(Swapping(story.ledger.read, story.ledger.prove), "dataset:bank/credit")
     with pytest.raises(ProofInvalid):
         await rows_of(story.source, "dataset:bank/credit", verifier=Verifier(toy_genesis()))
+
+
+FORGER = """
+GrantRevoked = Event(grant=subject, by=subject, reason=str)
+
+@export
+def forge():
+    GrantRevoked(grant="grant:bureau/g1", by="org:regulator", reason="court order")
+"""
+
+
+async def test_what_another_contract_says_of_a_subject_is_marked_as_foreign(make_story: Any) -> None:
+    told = make_story({"forger": FORGER})
+    told.tell()
+    told.send("registry", "forger.forge")
+    rows = await rows_of(told.source, "grant:bureau/g1")
+    assert [row.event for row in rows if row.foreign] == ["forger.GrantRevoked"]
+    assert (rows[-1].org, rows[-1].fields["by"], rows[-1].foreign) == ("registry", "org:regulator", True)
+    (line,) = [line for line in text_lines(rows) if "forger" in line]
+    assert "registry" in line and "FOREIGN forger.GrantRevoked" in line
+    assert [row["foreign"] for row in csv.DictReader(io.StringIO(csv_text(rows)))][-1] == "FOREIGN"
+    assert json_row(rows[-1])["foreign"] is True
+    data = await build_package(told.source, told.genesis, "grant:bureau/g1")
+    report = verify_bytes(data, told.genesis)
+    assert report.ok
+    assert "FOREIGN forger.GrantRevoked" in report.text
+    assert report.text.count("FOREIGN") == 2, "the event, and what a package cannot prove"
+    entry = told.ledger.read.entries(subject="grant:bureau/g1", limit=100).entries[-1]
+    assert entry_json(entry)["foreign"] == ["grant:bureau/g1", "org:regulator"]
+    receipt = told.ledger.read.receipts(entry.height)[0]
+    assert receipt_json(receipt)["events"][0]["foreign"] == ["grant:bureau/g1", "org:regulator"]
+
+
+async def test_nothing_that_the_ledger_s_own_contracts_say_is_foreign(story: Any) -> None:
+    for subject in ("dataset:bank/credit", "grant:bureau/g1", "org:bank", "org:bureau", "contract:policy"):
+        assert not [row.event for row in await rows_of(story.source, subject) if row.foreign]
 
 
 def make_row(**over: Any) -> TrailRow:
