@@ -69,8 +69,8 @@ def check_dataset_id(dataset: str) -> str:
     """Return the id of a dataset unchanged; raise DatasetIdInvalid saying what is allowed."""
     if re.fullmatch(DATASET_PATTERN, dataset) is None:
         raise DatasetIdInvalid(
-            f"dataset {dataset[:80]!r}: not an id; write OWNER/NAME, such as bank/customers, with a name of 1 to"
-            " 63 of a-z, 0-9, '.', '_' and '-', the first of them a letter or a digit"
+            f"dataset {dataset[:80]!r}: not an id; write OWNER/NAME, such as bank/customers, with a name of 1"
+            " to 63 of a-z, 0-9, '.', '_' and '-', the first of them a letter or a digit"
         )
     return dataset
 

@@ -203,8 +203,9 @@ def _check_columns(one: Input, grant: Value) -> None:
 
 
 def _check_quota(phase: str, grant: Value, facts: Facts) -> None:
-    runs, held = facts.runs.get(grant["id"]), facts.held.get(grant["id"])
-    _require(runs is not None, "GRANT_NOT_ACTIVE", f"our node shows no runs of grant {grant['id']}")
+    shown, held = facts.runs.get(grant["id"]), facts.held.get(grant["id"])
+    runs = _found(shown, "GRANT_NOT_ACTIVE", f"our node shows no runs of grant {grant['id']}")
+    taken, most = runs["used"] + runs["reserved"], grant["quota_runs"]
     if phase in _LIVE_OF_PHASE:
         _require(
             held == _LIVE_OF_PHASE[phase],
@@ -213,9 +214,9 @@ def _check_quota(phase: str, grant: Value, facts: Facts) -> None:
         )
     else:
         _require(
-            held == "reserved" or runs["used"] + runs["reserved"] < grant["quota_runs"],
+            held == "reserved" or taken < most,
             "QUOTA_EXHAUSTED",
-            f"grant {grant['id']}: {runs['used']} of {grant['quota_runs']} runs used, {runs['reserved']} held",
+            f"grant {grant['id']}: {taken} of {most} runs are used or held",
         )
 
 

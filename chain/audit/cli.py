@@ -64,8 +64,8 @@ def show_trail(
 ) -> None:
     """Print every event of SUBJECT in order: when, who, what, why.
 
-    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing. FOREIGN marks what
-    a contract says that does not speak for SUBJECT: anyone's contract may write into any history.
+    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing. FOREIGN marks
+    the word of a contract that does not speak for SUBJECT: any contract may write into any history.
 
     \b
     assent audit trail dataset:bank/credit --as consortium/bank

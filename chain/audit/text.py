@@ -64,9 +64,9 @@ def csv_text(rows: Iterable[TrailRow]) -> str:
     for row in rows:
         fields = json.dumps(row.fields, ensure_ascii=False)
         mark = FOREIGN if row.foreign else ""
-        cells = (row.height, utc(row.time), row.org, row.event, mark, row.why, row.call, fields)
-        cells += (row.key, row.tx_id)
-        writer.writerow([_cell(cell) for cell in (*cells, " ".join(row.subjects))])
+        said = (row.height, utc(row.time), row.org, row.event, mark, row.why, row.call, fields)
+        cells = (*said, row.key, row.tx_id, " ".join(row.subjects))
+        writer.writerow([_cell(cell) for cell in cells])
     return out.getvalue()
 
 

@@ -98,7 +98,8 @@ async def trail(
     if not seen and filters == Filters():
         raise SubjectUnknown(
             f"{subject}: no event names it; subjects are dataset:OWNER/NAME, grant:REQUESTER/NAME, job:ID, "
-            "org:ID, program:ID, contract:ID, node:NAME, proposal:NUMBER, params:limits, params:policy, params:terms"
+            "org:ID, program:ID, contract:ID, node:NAME, "
+            "proposal:NUMBER, params:limits, params:policy, params:terms"
         )
 
 

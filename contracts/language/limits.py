@@ -49,8 +49,8 @@ KEY_BYTES_MAX = 1_024
 EVENTS_MAX = 1_024
 EVENT_SUBJECTS_MAX = 16
 FOREIGN_EVENTS_MAX = 32
-"""Events of one transaction in the history of one subject that their contracts do not speak for: a policy that
-is asked for each of a job's eight inputs may tell the job four times."""
+"""Events of one transaction in the history of a subject that their contracts do not speak for: a policy,
+asked for each of a job's eight inputs, may tell the job four times."""
 DEFAULT_GAS = 1_000_000
 
 # --- gas -------------------------------------------------------------------------------------------------

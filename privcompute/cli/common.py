@@ -42,7 +42,7 @@ REMEDIES = {
     "NOT_DECIDED": "its votes decide nothing yet; see: assent grant show",
     "THRESHOLD_OUT_OF_REACH": "too few of its approvers may approve this requester; see: assent dataset show",
     "TOO_MANY_REQUESTS": "256 requests of this organisation are open; withdraw some, or let them be decided",
-    "TOO_MANY_REQUESTS_OF_DATASET": "16 requests for this dataset are open; withdraw some: assent grant withdraw",
+    "TOO_MANY_REQUESTS_OF_DATASET": "16 requests for it are open; withdraw some: assent grant withdraw",
     "TOO_MANY_REQUESTS_TODAY": "32 requests for this dataset were made today (UTC); ask again tomorrow",
     "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
     "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",

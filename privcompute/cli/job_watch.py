@@ -131,7 +131,8 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             return f"{found} {fields['kind']} against {_orgs(fields['against'])}"
         case "DisputeResolved":
             blamed = _orgs(fields["blamed"]) or "nobody"
-            return f"{by} decided dispute {fields['number']}: {fields['outcome']}, {blamed} blamed; {fields['state']}"
+            said = f"{fields['outcome']}, {blamed} blamed; {fields['state']}"
+            return f"{by} decided dispute {fields['number']}: {said}"
         case "UsesConcerned":
             return f"{fields['cause']} of {fields['about']}: {fields['reason']}"
         case "GrantRevoked" | "GrantSuspended" | "GrantResumed" | "GrantNarrowed" | "GrantExpired":

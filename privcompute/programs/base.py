@@ -225,7 +225,7 @@ REFERENCE_CHARS_MAX = 193
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """Return the dataset's id, "owner/name", and the column of `owner/name/column`; "" for what is missing."""
+    """Return dataset, "owner/name", and column of `owner/name/column`; "" for what is missing."""
     owner, _, rest = reference.partition("/")
     name, _, column = rest.partition("/")
     return f"{owner}/{name}" if owner and name else "", column

@@ -33,11 +33,11 @@ from privcompute.programs.base import (
     announce,
     decimal_within,
     find_column,
-    split_reference,
     need_join,
     need_numeric,
     need_rows,
     need_use,
+    split_reference,
 )
 from privcompute.programs.encoding import CATEGORIES_MAX, categories, one_hot
 from privcompute.programs.statistics_result import statistics_value

@@ -291,7 +291,7 @@ class World:
         return job
 
     def brink(self, phase: str) -> Callable[[], str]:
-        """Bring a job to the brink of a phase; the answer tries the last step and returns its refusal, or ""."""
+        """Bring a job to the brink of a phase; the answer tries the last step and returns what refused it."""
         if phase == "proposed":
             return lambda: self.outcome("bank", "jobs.propose", spec=self.spec())
         job = self.job_at({"accepted": "proposed", "running": "accepted", "reveal": "computed"}[phase])

@@ -116,19 +116,20 @@ def test_nobody_takes_a_name_in_another_s_part(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "id", ["", "/", "bank/", "bank//g", "bank/g/h", "bank/G", "bank/-g", "bank/g h", "bank/é"]
+    "name", ["", "/", "bank/", "bank//g", "bank/g/h", "bank/G", "bank/-g", "bank/g h", "bank/é"]
 )
-def test_an_id_is_an_organisation_and_a_name(world: World, id: str) -> None:
-    asked = world.refusal("bank", "grants.request", **world.terms(id, "bureau/data"))
-    assert asked == ("ID_NOT_OWN" if id == "/g" else "BAD_ID")
+def test_an_id_is_an_organisation_and_a_name(world: World, name: str) -> None:
+    asked = world.refusal("bank", "grants.request", **world.terms(name, "bureau/data"))
+    assert asked == ("ID_NOT_OWN" if name == "/g" else "BAD_ID")
     assert (
-        world.outcome("bureau", "datasets.register", **registration(id.replace("bank", "bureau"))) == "BAD_ID"
+        world.outcome("bureau", "datasets.register", **registration(name.replace("bank", "bureau")))
+        == "BAD_ID"
     )
 
 
-def registration(id: str) -> dict[str, Any]:
+def registration(name: str) -> dict[str, Any]:
     plain = {"root": ONE, "size_bucket": "", "approvers": ["bureau"], "threshold": 1, "description": ""}
-    return {"id": id, "schema": [COLUMN], **plain}
+    return {"id": name, "schema": [COLUMN], **plain}
 
 
 # --- types and ranges

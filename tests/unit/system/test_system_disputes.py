@@ -1,4 +1,4 @@
-"""Disputes say the truth: what the contract found stands, reports crowd nothing out, nobody is blamed unheard."""
+"""Disputes say the truth: what the contract found stands and is not crowded out, the honest are not blamed."""
 
 from __future__ import annotations
 
@@ -272,7 +272,8 @@ def test_contracts_end_nothing_in_a_members_name(world: World) -> None:
     job = world.job_at("proposed")
     world.advance(HOUR_MS + 1)
     source = (
-        f"jobs = Contract('jobs')\ngrants = Contract('grants')\n\n@export\ndef play():\n    jobs.expire(job='{job}')\n\n"
+        "jobs = Contract('jobs')\ngrants = Contract('grants')\n\n"
+        f"@export\ndef play():\n    jobs.expire(job='{job}')\n\n"
         "@export\ndef end():\n    grants.expire(id='bank/g-bank')\n\n"
         f"@export\ndef lapse():\n    jobs.lapse(job='{job}', number=1)\n\n"
         "@export\ndef settle():\n    grants.settle(id='bank/g-bank')\n"

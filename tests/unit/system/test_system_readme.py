@@ -1,7 +1,7 @@
 """The page of the system contracts holds line by line: every method, argument and code of its tables.
 
-The tables of datasets, grants and jobs are read from the page. Each method stands there once with the signature
-that it has, and for each code of its row there is a call here that is refused with it.
+The tables of datasets, grants and jobs are read from the page. Each method stands there once with its
+signature, and for each code of its row there is a call here that is refused with it.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ def settled(world: World) -> Args:
     return args
 
 
-def suspended(kind: str, id: str) -> Callable[[World], Args]:
+def suspended(kind: str, name: str) -> Callable[[World], Args]:
     def prepare(world: World) -> Args:
-        world.do("bureau", f"{kind}.suspend", id=id, reason="")
-        return {"id": id}
+        world.do("bureau", f"{kind}.suspend", id=name, reason="")
+        return {"id": name}
 
     return prepare
 
@@ -260,7 +260,7 @@ class Case:
 
     who: str = ""
     args: Args | Callable[[World], Args] = field(default_factory=dict)
-    before: Callable[[World, Args], object] = lambda world, args: None
+    before: Callable[[World, Args], object] = lambda *_: None
 
 
 def put(world: World, contract: str, name: str, key: Any, **fields: Any) -> None:

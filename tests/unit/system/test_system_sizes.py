@@ -164,8 +164,8 @@ class Large:
             self.world.do(f"{name}/agent", "jobs.commit_stage", job=job, **stage)
             self.transcript(job, name)
 
-    def transcript(self, job: str, name: str, hash: bytes = ONE) -> None:
-        channels = {other: hash for other in PARTIES if other != name}
+    def transcript(self, job: str, name: str, said: bytes = ONE) -> None:
+        channels = {other: said for other in PARTIES if other != name}
         args = {"job": job, "profile": "rep3", "channels": channels}
         self.world.do(f"{name}/agent", "jobs.commit_transcript", **args)
 
@@ -362,5 +362,5 @@ def test_one_column_more_than_fits_is_refused_by_name(large: Large) -> None:
     columns = sum(len(item["columns"]) for item in spec["inputs"])
     if columns == 8 * len(large.names):
         pytest.skip("every column of these datasets fits")  # pragma: no cover
-    with pytest.raises(Refused, match="SPEC_TOO_LONG|TOO_MANY_COLUMNS"):
+    with pytest.raises(Refused, match=r"SPEC_TOO_LONG|TOO_MANY_COLUMNS"):
         large.propose(large.spec(columns + 1, 8_180))

@@ -57,7 +57,7 @@ def test_what_is_as_before_stops_no_phase(ruled: World, phase: str) -> None:
 
 @pytest.mark.parametrize("phase", ["accepted", "running", "reveal"])
 def test_a_suspended_grantee_gets_no_result_and_a_reinstated_one_does(world: World, phase: str) -> None:
-    """The grantee is initiator, participant and receiver: suspended after it did its part, and let back in."""
+    """The grantee is initiator, participant and receiver: suspended after it did its part, then let back."""
     attempt = world.brink(phase)
     world.decide("suspend_org", org="bank")
     assert attempt() == "ORG_NOT_ACTIVE"

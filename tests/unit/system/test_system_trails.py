@@ -43,7 +43,7 @@ def test_a_change_of_a_grant_is_told_to_all_its_open_jobs_however_many(world: Wo
     }
     before = len(world.events)
     world.do("bureau", f"grants.{change}", id="bank/g-bureau", **args.get(change, {}))
-    told = [event for event in world.events[before:]]
+    told = world.events[before:]
     for job in jobs:
         assert sum(f"job:{job}" in event.subjects for event in told) == 1
     assert len(told) <= 1 + 3

@@ -1,4 +1,4 @@
-"""Votes on requests and programs: of exact terms, of members, taken back at will, never met without effect."""
+"""Votes on requests and programs: of exact terms, of members, taken back, never met without effect."""
 
 from __future__ import annotations
 
