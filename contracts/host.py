@@ -19,11 +19,13 @@ from typing import Any
 
 from chain.primitives import crypto, merkle
 from chain.primitives.execution import RESULT_BYTES_MAX, Event
+from chain.primitives.kinds import foreign_subjects
 from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded, OutOfGas, Reverted
 from contracts.language.limits import (
     EVENT_SUBJECTS_MAX,
     EVENTS_MAX,
+    FOREIGN_EVENTS_MAX,
     GAS_EVENT,
     GAS_EVENT_BYTES,
     GAS_HASH,
@@ -117,6 +119,13 @@ def announce(m: Machine, name: str, data: bytes, subjects: list[str]) -> None:
     m.written -= len(data)
     if m.written < 0:
         raise LimitExceeded("WRITTEN_BYTES", "the transaction writes more than 128 KiB")
+    for subject in foreign_subjects(m.contract, name, subjects):
+        m.foreign[subject] = count = m.foreign.get(subject, 0) + 1
+        if count > FOREIGN_EVENTS_MAX:
+            why = (
+                f"more than {FOREIGN_EVENTS_MAX} events for {subject}, which is not of contract {m.contract}"
+            )
+            raise LimitExceeded("FOREIGN_EVENTS", why)
     m.events.append(Event(m.contract, name, data, tuple(subjects)))
 
 

@@ -2,7 +2,7 @@
 
 use = DataUse("hospital", "insurer", "registry")
 use.chain.adopt(Path("policy.py"), "policy", {…})
-use.grant("hospital", to="insurer", policy="policy")
+use.grant("hospital", to="insurer", policy="policy")  # grant insurer/hospital on hospital/data
 job = use.propose("insurer", ["hospital"])      # the policy is asked with phase "proposed"
 use.accept(job); use.start(job); use.reveal(job)  # "accepted", "running", "reveal"
 """
@@ -27,7 +27,7 @@ PHASES = ("accept", "bind", "run", "reveal", "commit", "certify")
 
 
 class DataUse:
-    """A consortium in memory; every organisation owns one dataset, called by its name."""
+    """A consortium in memory; every organisation owns one dataset, `dataset_of(org)`."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class DataUse:
             "datasets",
             "register",
             gas=GAS,
-            id=org,
+            id=self.dataset_of(org),
             schema=[{"name": "income", "type": "float", "sensitivity": "personal"}],
             root=_hash(org),
             size_bucket="100-1000",
@@ -86,13 +86,19 @@ class DataUse:
         root = _hash(f"{org}/{self._count}")
         bucket = "100-1000"
         new = self.admin(org).call(
-            "datasets", "new_version", gas=GAS, id=org, schema=schema, root=root, size_bucket=bucket
+            "datasets",
+            "new_version",
+            gas=GAS,
+            id=self.dataset_of(org),
+            schema=schema,
+            root=root,
+            size_bucket=bucket,
         )
         return int(new)
 
     def grant(self, owner: str, *, to: str, policy: str, name: str = "", **terms: Value) -> str:
-        """Request a grant on an owner's dataset and have the owner approve it; return its name."""
-        name = name or f"{to}-{owner}"
+        """Request a grant on an owner's dataset and have the owner approve it; return its id."""
+        grant = self.grant_of(to, name or owner)
         plain: dict[str, Value] = {
             "version": 1,
             "columns": dict(COLUMNS),
@@ -107,15 +113,25 @@ class DataUse:
             "quota_runs": 100,
             "min_group": 10,
         }
-        request = {**plain, "id": name, "dataset": owner, "policy": policy, **terms}
+        request = {**plain, "id": grant, "dataset": self.dataset_of(owner), "policy": policy, **terms}
         self.admin(to).call("grants", "request", gas=GAS, **request)
-        self.admin(owner).call("grants", "approve", gas=GAS, id=name, terms={})
-        return name
+        self.admin(owner).call("grants", "approve", gas=GAS, id=grant, terms={})
+        return grant
+
+    @staticmethod
+    def dataset_of(owner: str) -> str:
+        """Return the id of an organisation's dataset."""
+        return f"{owner}/data"
+
+    @staticmethod
+    def grant_of(to: str, name: str) -> str:
+        """Return the id of a grant of an organisation; unless told otherwise it has the owner's name."""
+        return f"{to}/{name}"
 
     # --- a job --------------------------------------------------------------------------------------------
 
     def propose(self, by: str, owners: list[str], **spec: Value) -> str:
-        """Propose a job on the grants `BY-OWNER`; the other organisations compute. Returns its id."""
+        """Propose a job on the grants `BY/OWNER`; the other organisations compute. Returns its id."""
         self._count += 1
         plain: dict[str, Value] = {
             "program": PROGRAM,
@@ -123,7 +139,7 @@ class DataUse:
             "purpose": "research",
             "profile": "rep3",
             "min_group": 10,
-            "inputs": [self.input(f"{by}-{owner}", owner) for owner in owners],
+            "inputs": [self.input(self.grant_of(by, owner), owner) for owner in owners],
             "participants": [self._party(org, owners) for org in self.orgs],
             "receivers": [by],
             "deadlines": dict.fromkeys(PHASES, HOUR_MS),
@@ -131,9 +147,9 @@ class DataUse:
         }
         return str(self.admin(by).call("jobs", "propose", gas=GAS, spec={**plain, **spec}))
 
-    @staticmethod
-    def input(grant: str, dataset: str, version: int = 1) -> dict[str, Value]:
-        """Return one input of a job."""
+    def input(self, grant: str, owner: str, version: int = 1) -> dict[str, Value]:
+        """Return one input of a job: a version of an owner's dataset under a grant."""
+        dataset = self.dataset_of(owner)
         return {"grant": grant, "dataset": dataset, "version": version, "columns": dict(USED)}
 
     def accept(self, job: str) -> None:

@@ -112,7 +112,7 @@ class Agent:
 
     def _is_ours(self, entry: EventEntry) -> bool:
         fields = decode_value(entry.event.fields, max_bytes=RESULT_BYTES_MAX)
-        return isinstance(fields, dict) and self._parts.org in fields.get("participants", ())
+        return isinstance(fields, dict) and f"org:{self._parts.org}" in fields.get("participants", ())
 
     def _begin(self, job: str, initiator: str = "") -> None:
         if len(self._jobs) >= OPEN_JOBS_MAX:

@@ -8,12 +8,13 @@ from typing import Annotated, Literal
 import pydantic
 
 from chain.primitives.settings import Address, Section, load_toml, within
-from privcompute.datasets import ID_PATTERN
+from privcompute.datasets import DATASET_PATTERN, ID_PATTERN
 from privcompute.sources import COLUMNS_MAX, ROWS_MAX, Column, ColumnType, Sensitivity, Source
 
 DATASETS_MAX = 1_000
 JOBS_MAX = 1_000
 Id = Annotated[str, pydantic.Field(pattern=rf"^{ID_PATTERN}$")]
+DatasetId = Annotated[str, pydantic.Field(pattern=rf"^{DATASET_PATTERN}$")]
 
 
 class Files(Section):
@@ -65,7 +66,8 @@ class ColumnConfig(Section):
 class DatasetConfig(Section):
     """A data source: a CSV or Parquet file, or a table of a DuckDB database."""
 
-    id: Id
+    id: DatasetId
+    """OWNER/NAME."""
     path: str
     table: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
     id_column: str | None = None

@@ -23,6 +23,7 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 GAS_LIMIT = 8_000_000
 """For one step of a job: the last binding asks every grant and its policy contract again."""
 
+K = TypeVar("K", str, tuple[str, int])
 T = TypeVar("T")
 log = logging.getLogger("assent.agent")
 
@@ -48,13 +49,13 @@ class ChainReader:
         self._client = client
         self._specs: dict[str, JobSpec] = {}
 
-    async def state(self, contract: str, map_name: str, key: str) -> Value | None:
+    async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
         """Return one proved entry, None when it is proved absent."""
         return await patiently(
-            f"{contract}.{map_name}[{key[:80]}]", lambda: self._client.state(contract, map_name, key)
+            f"{contract}.{map_name}[{str(key)[:160]}]", lambda: self._client.state(contract, map_name, key)
         )
 
-    async def states(self, contract: str, map_name: str, keys: Iterable[str]) -> dict[str, Value]:
+    async def states(self, contract: str, map_name: str, keys: Iterable[K]) -> dict[K, Value]:
         """Return several entries by key."""
         return {key: await self.state(contract, map_name, key) for key in dict.fromkeys(keys)}
 
@@ -78,17 +79,21 @@ class ChainReader:
         """
         spec, own = view.spec, view.inputs_of(org)
         current = await self.job(view.id) or view
-        orgs = await self.states("orgs", "orgs", (one.org for one in spec.participants))
+        named = [view.initiator, *[one.org for one in spec.participants]]
+        orgs = await self.states("orgs", "orgs", named)
         program = await self.state("jobs", "programs", spec.program)
         datasets = await self.states("datasets", "datasets", (one.dataset for one in spec.inputs))
         versions = await self.states(
-            "datasets", "versions", (f"{one.dataset}/{one.version}" for one in spec.inputs)
+            "datasets", "versions", ((one.dataset, one.version) for one in spec.inputs)
         )
-        grants = await self.states("grants", "grants", (one.grant for one in own))
+        ids = [one.grant for one in own]
+        runs = await self.states("grants", "runs", ids)
+        held = {grant: await self.state("grants", "live", (grant, view.id)) for grant in dict.fromkeys(ids)}
+        grants = await self.states("grants", "grants", ids)
         profiles = {spec.profile, *(grant["profile"] for grant in grants.values() if grant is not None)}
         records = await self.states("grants", "profiles", sorted(profiles))
         ranks = {name: record["rank"] for name, record in records.items() if record is not None}
-        return Facts(current, grants, datasets, versions, orgs, program, ranks)
+        return Facts(current, grants, runs, held, datasets, versions, orgs, program, ranks)
 
     async def peers(self, spec: JobSpec, me: str) -> dict[int, Peer]:
         """Return address and key of the other participants' agents, by index."""
@@ -134,7 +139,7 @@ class ChainReader:
     async def _of_parties(self, map_name: str, job: str, names: Iterable[str]) -> dict[str, Any]:
         found = {}
         for name in names:
-            record = await self.state("jobs", map_name, f"{job}/{name}")
+            record = await self.state("jobs", map_name, (job, name))
             if record is None:
                 raise JobMalformed(f"job {job[:12]}: our node shows no {map_name} of {name}")
             found[name] = record

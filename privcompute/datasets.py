@@ -19,6 +19,10 @@ from privcompute.sources import SENSITIVITIES, TYPES, Column, Source, Table, inf
 RECORD_BYTES_MAX = 1_048_576
 ID_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 """What the system contracts take as an id."""
+DATASET_PATTERN = rf"{ID_PATTERN}/[a-z0-9][a-z0-9._-]{{0,62}}"
+"""A dataset's id: its owner and a name; a grant's is its requester and a name."""
+_SEPARATOR = "+"
+"""Stands for the slash in file names: no id holds it, so that two ids never share a file."""
 
 
 class DatasetError(AssentError):
@@ -63,10 +67,10 @@ class OpenedDataset:
 
 def check_dataset_id(dataset: str) -> str:
     """Return the id of a dataset unchanged; raise DatasetIdInvalid saying what is allowed."""
-    if re.fullmatch(ID_PATTERN, dataset) is None:
+    if re.fullmatch(DATASET_PATTERN, dataset) is None:
         raise DatasetIdInvalid(
-            f"dataset {dataset[:80]!r}: not an id; use 1 to 64 of a-z, 0-9, '.', '_' and '-', the first of"
-            " them a letter or a digit"
+            f"dataset {dataset[:80]!r}: not an id; write OWNER/NAME, such as bank/customers, with a name of 1"
+            " to 63 of a-z, 0-9, '.', '_' and '-', the first of them a letter or a digit"
         )
     return dataset
 
@@ -105,8 +109,8 @@ class DatasetStore:
         self.folder = folder
 
     def _path(self, dataset: str, version: int) -> Path:
-        check_dataset_id(dataset)
-        return self.folder / f"{dataset}@{version}.json"
+        name = check_dataset_id(dataset).replace("/", _SEPARATOR)
+        return self.folder / f"{name}@{version}.json"
 
     def save(self, local: LocalDataset) -> None:
         """Write a record durably."""

@@ -62,10 +62,15 @@ class Facts:
 
     view: JobView
     grants: Mapping[str, Value]
+    runs: Mapping[str, Value]
+    """Grant -> {used, reserved, revealed}."""
+    held: Mapping[str, Value]
+    """Grant -> what this job holds of it: proposed, reserved, running or revealed."""
     datasets: Mapping[str, Value]
-    versions: Mapping[str, Value]
-    """"<dataset>/<version>" -> record."""
+    versions: Mapping[tuple[str, int], Value]
+    """(dataset, version) -> record."""
     orgs: Mapping[str, Value]
+    """Of the initiator and every participant."""
     program: Value
     ranks: Mapping[str, int]
     """Profile -> rank; a higher one is stronger."""
@@ -79,8 +84,8 @@ class Own:
     agent_key: bytes
     code_hash: bytes | None
     """Of the program of the job as it is installed here; None when it is not."""
-    datasets: Mapping[str, LocalDataset]
-    """"<dataset>/<version>" -> our record of it."""
+    datasets: Mapping[tuple[str, int], LocalDataset]
+    """(dataset, version) -> our record of it."""
     policy: Policy
 
 
@@ -103,10 +108,13 @@ def check_job(phase: str, facts: Facts, own: Own, now_ms: int) -> None:
 def _check_parties(facts: Facts, own: Own) -> None:
     spec = facts.view.spec
     mine = _found(spec.participant(own.org), "NOT_PARTICIPANT", f"{own.org} has no part in this job")
+    for org in (facts.view.initiator, *[one.org for one in spec.participants]):
+        record = facts.orgs.get(org)
+        active = record is not None and record["status"] == "active"
+        _require(active, "ORG_NOT_ACTIVE", f"{org} is no active member")
     for one in spec.participants:
-        record = facts.orgs.get(one.org)
         _require(
-            record is not None and record["status"] == "active" and record["agent_key"] == one.agent_key,
+            facts.orgs[one.org]["agent_key"] == one.agent_key,
             "AGENT_KEY_MISMATCH",
             f"the agent key of {one.org} is not the one registered now",
         )
@@ -120,7 +128,7 @@ def _check_parties(facts: Facts, own: Own) -> None:
 def _check_program(facts: Facts, own: Own) -> None:
     spec = facts.view.spec
     record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
-    _require(record["status"] == "active", "UNKNOWN_PROGRAM", f"program {spec.program} is retired")
+    _require(record["status"] == "active", "PROGRAM_NOT_ACTIVE", f"program {spec.program} is retired")
     _require(
         own.code_hash is not None,
         "PROGRAM_NOT_INSTALLED",
@@ -180,7 +188,7 @@ def _check_grant(phase: str, one: Input, facts: Facts, own: Own, now_ms: int) ->
     _require(not strangers, "CO_PARTY_NOT_GRANTED", f"{name} does not allow {', '.join(strangers)}")
     outside = sorted(set(spec.receivers) - set(grant["receivers"]))
     _require(not outside, "RECEIVER_NOT_GRANTED", f"{name} lets no result go to {', '.join(outside)}")
-    _check_quota(phase, view.id, grant)
+    _check_quota(phase, grant, facts)
 
 
 def _check_columns(one: Input, grant: Value) -> None:
@@ -194,8 +202,10 @@ def _check_columns(one: Input, grant: Value) -> None:
         )
 
 
-def _check_quota(phase: str, job: str, grant: Value) -> None:
-    quota, held = grant["quota"], grant["live"].get(job)
+def _check_quota(phase: str, grant: Value, facts: Facts) -> None:
+    shown, held = facts.runs.get(grant["id"]), facts.held.get(grant["id"])
+    runs = _found(shown, "GRANT_NOT_ACTIVE", f"our node shows no runs of grant {grant['id']}")
+    taken, most = runs["used"] + runs["reserved"], grant["quota_runs"]
     if phase in _LIVE_OF_PHASE:
         _require(
             held == _LIVE_OF_PHASE[phase],
@@ -204,25 +214,26 @@ def _check_quota(phase: str, job: str, grant: Value) -> None:
         )
     else:
         _require(
-            held is not None or quota["used"] + quota["reserved"] < quota["runs"],
+            held == "reserved" or taken < most,
             "QUOTA_EXHAUSTED",
-            f"grant {grant['id']}: {quota['used']} of {quota['runs']} runs used, {quota['reserved']} held",
+            f"grant {grant['id']}: {taken} of {most} runs are used or held",
         )
 
 
 def _check_dataset(one: Input, facts: Facts, own: Own) -> None:
-    dataset, key = facts.datasets.get(one.dataset), f"{one.dataset}/{one.version}"
+    dataset, key = facts.datasets.get(one.dataset), (one.dataset, one.version)
+    name = f"{one.dataset} version {one.version}"
     _require(
         dataset is not None and dataset["status"] == "active" and dataset["owner"] == own.org,
         "DATASET_NOT_ACTIVE",
         f"dataset {one.dataset} is not active as ours",
     )
     local, version = own.datasets.get(key), facts.versions.get(key)
-    _require(local is not None, "DATASET_NOT_HELD", f"this agent holds no record of {key}")
+    _require(local is not None, "DATASET_NOT_HELD", f"this agent holds no record of {name}")
     _require(
         local is not None and version is not None and version["root"] == local.root,
         "ROOT_MISMATCH",
-        f"the root registered for {key} is not the one this agent computed",
+        f"the root registered for {name} is not the one this agent computed",
     )
 
 

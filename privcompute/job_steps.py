@@ -97,7 +97,7 @@ async def check(parts: Parts, view: JobView, phase: str) -> Checked:
     facts = await parts.reader.facts(view, parts.org)
     program = PROGRAMS.get(view.spec.program)
     held = {
-        f"{one.dataset}/{one.version}": _held(parts, one.dataset, one.version)
+        (one.dataset, one.version): _held(parts, one.dataset, one.version)
         for one in view.inputs_of(parts.org)
     }
     own = Own(
@@ -129,7 +129,7 @@ async def program_inputs(
     names = [one.org for one in view.spec.participants]
     inputs = []
     for one, owner in zip(view.spec.inputs, view.owners, strict=True):
-        version = await parts.reader.state("datasets", "versions", f"{one.dataset}/{one.version}")
+        version = await parts.reader.state("datasets", "versions", (one.dataset, one.version))
         types = {column["name"]: column["type"] for column in (version or {"schema": []})["schema"]}
         missing = sorted(set(one.columns) - set(types))
         if missing:

@@ -22,7 +22,7 @@ PROPOSED, ACCEPTED, RUNNING, COMPUTED, REVEALED, COMMITTED, CERTIFIED, DISPUTED 
     "disputed",
 )
 FINAL = frozenset({"certified", "rejected", "aborted", "expired"})
-CERTIFICATE_DOMAIN = "assent/job-certificate/1"
+CERTIFICATE_DOMAIN = "assent/job-certificate/2"
 
 
 class JobMalformed(AssentError):
@@ -179,7 +179,10 @@ def mismatched_channels(transcripts: Mapping[str, Mapping[str, bytes]]) -> list[
 
 
 def certificate_digest(view: JobView, records: Records) -> bytes:
-    """Return the digest that every participant signs, rebuilt from what our own node proves."""
+    """Return the digest that every participant signs, rebuilt from what our own node proves.
+
+    The columns stand in the spec, whose hash is the job's id; metrics enter by their hash.
+    """
     spec = view.spec
     body: dict[str, Value] = {
         "domain": CERTIFICATE_DOMAIN,
@@ -197,7 +200,6 @@ def certificate_digest(view: JobView, records: Records) -> bytes:
                 "dataset": one.dataset,
                 "version": one.version,
                 "root": root,
-                "columns": dict(one.columns),
             }
             for one, root in zip(spec.inputs, view.roots, strict=True)
         ],
@@ -208,7 +210,10 @@ def certificate_digest(view: JobView, records: Records) -> bytes:
         "bindings": dict(records.bindings),
         "stages": {org: [count, last] for org, (count, last) in records.stages.items()},
         "transcripts": {org: dict(channels) for org, channels in records.transcripts.items()},
-        "results": dict(records.results),
+        "results": {
+            org: {**result, "metrics": sha256(encode_value(result["metrics"])).digest()}
+            for org, result in records.results.items()
+        },
         "running_height": view.running_height,
         "revealed_height": view.revealed_height,
     }

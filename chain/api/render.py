@@ -21,6 +21,7 @@ from chain.primitives.codec import encode
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.kinds import foreign_subjects
 from chain.primitives.values import decode_value
 
 
@@ -115,6 +116,7 @@ def receipt_json(receipt: Receipt) -> dict[str, Any]:
                 "name": event.name,
                 "fields": _value(event.fields),
                 "subjects": list(event.subjects),
+                "foreign": foreign_subjects(event.contract, event.name, event.subjects),
             }
             for event in receipt.events
         ],
@@ -122,7 +124,7 @@ def receipt_json(receipt: Receipt) -> dict[str, Any]:
 
 
 def entry_json(entry: EventEntry) -> dict[str, Any]:
-    """Return one event and where it happened."""
+    """Return one event and where it happened; `foreign` are subjects that its contract does not speak for."""
     event = entry.event
     return {
         "height": entry.height,
@@ -132,6 +134,7 @@ def entry_json(entry: EventEntry) -> dict[str, Any]:
         "name": event.name,
         "fields": _value(event.fields),
         "subjects": list(event.subjects),
+        "foreign": foreign_subjects(event.contract, event.name, event.subjects),
         "raw": encode(entry).hex(),
     }
 

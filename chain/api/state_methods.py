@@ -100,7 +100,7 @@ class StateMethods:
         return None if raw is None else decode_value(raw, max_bytes=STATE_BYTES_MAX)
 
     async def entry(self, params: StateEntry) -> dict[str, Any]:
-        key = var_key(params.var) if params.var else map_key(params.map or "", from_json(params.key))
+        key = var_key(params.var) if params.var else map_key(params.map or "", _key(from_json(params.key)))
         height = self._ledger.certified_height if params.height is None else params.height
         if not params.withProof:
             raw = self._ledger.read.state_at(params.contract, key, height)
@@ -146,6 +146,11 @@ class StateMethods:
             return {"height": proved.last, "proof": encode(proved).hex()}
 
         return await self._node.lane.run(prove)
+
+
+def _key(key: Value) -> Value:
+    """Return the key of a Map's entry: a JSON list stands for a tuple, since no key is a list."""
+    return tuple([_key(part) for part in key]) if isinstance(key, list) else key
 
 
 def _value_json(raw: bytes | None) -> dict[str, Any]:

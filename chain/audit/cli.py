@@ -35,7 +35,8 @@ class PackageExists(AssentError):
 def audit() -> None:
     """Ask what happened to a dataset, grant, job, organisation or contract, and prove it.
 
-    A SUBJECT is dataset:ID, grant:ID, job:ID, org:ID, contract:ID, node:NAME, proposal:N or params:KIND.
+    A SUBJECT is dataset:OWNER/NAME, grant:REQUESTER/NAME, job:ID, org:ID, program:ID, contract:ID, node:NAME,
+    proposal:N or params:KIND.
     """
 
 
@@ -63,11 +64,12 @@ def show_trail(
 ) -> None:
     """Print every event of SUBJECT in order: when, who, what, why.
 
-    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing.
+    With a genesis (--genesis, or --as) every line is proved, and so is that none is missing. FOREIGN marks
+    the word of a contract that does not speak for SUBJECT: any contract may write into any history.
 
     \b
-    assent audit trail dataset:credit --as consortium/bank
-    assent audit trail grant:g1 --as consortium/bank --from 2026-01-01 --kind GrantRevoked --format csv
+    assent audit trail dataset:bank/credit --as consortium/bank
+    assent audit trail grant:bureau/g1 --as consortium/bank --from 2026-01-01 --kind GrantRevoked --format csv
     """
     rows = run(_rows(session, subject, _filters(start, end, kinds, orgs)))
     if as_json or form == "json":
@@ -94,7 +96,7 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
     """Write SUBJECT's history with all its proofs into one file that anyone can verify offline.
 
     \b
-    assent audit export dataset:credit -o credit.audit --as consortium/bank
+    assent audit export dataset:bank/credit -o credit.audit --as consortium/bank
     """
     if session.genesis is None:
         raise NoSession("an export is checked before it is written: give --genesis FILE or --as ORGDIR")

@@ -31,8 +31,9 @@ CONTRACTS_MAX = 64
 RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
     "org": (("orgs", "orgs"),),
     "dataset": (("datasets", "datasets"),),
-    "grant": (("grants", "grants"),),
+    "grant": (("grants", "grants"), ("grants", "runs")),
     "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
+    "program": (("jobs", "programs"),),
     "contract": (("lifecycle", "active"),),
 }
 """Kind of subject -> (contract, Map) of the records about it."""

@@ -37,6 +37,8 @@ CANNOT_PROVE = (
     "parties only: transcripts that agree show that both ends saw the same messages, no more.",
     "What happened outside the ledger: data copied, shown or used without it leaves no trace here.",
     "Who held a key. A signature shows that the key was used, not by whom, nor that it was not stolen.",
+    "What an event marked FOREIGN says. Its contract does not speak for this subject: it is proved that the "
+    "contract announced it, called by the key shown, not that it is so.",
     "Exact times. A block's time is the primary's clock within the bound that the validators check.",
     "Anything if more than a third of one of the sets of validators shown conspired, then or later with the "
     "keys they had: they could certify another history.",
@@ -72,7 +74,7 @@ def package_rows(contents: Contents) -> list[TrailRow]:
     for entry in contents.entries:
         found = placed.get(entry.tx_id)
         if entry.height == 0:
-            rows.append(make_row(entry, contents.genesis.time, GENESIS, b"", ""))
+            rows.append(make_row(contents.subject, entry, contents.genesis.time, GENESIS, b"", ""))
             continue
         if found is None:
             raise ProofInvalid(f"entry at height {entry.height}: its transaction is not in the package")
@@ -80,7 +82,8 @@ def package_rows(contents: Contents) -> list[TrailRow]:
         if body.sender not in orgs:
             orgs[body.sender] = _org(contents, keys, body.sender)
         time = contents.header(entry.height, "an entry").headers[0].time
-        rows.append(make_row(entry, time, orgs[body.sender], body.sender, f"{body.contract}.{body.method}"))
+        call = f"{body.contract}.{body.method}"
+        rows.append(make_row(contents.subject, entry, time, orgs[body.sender], body.sender, call))
     return rows
 
 

@@ -14,7 +14,9 @@ from chain.audit.trail import TrailRow
 from chain.primitives.jsonvalue import BYTES_KEY
 
 FIELD_CHARS_MAX = 160
-COLUMNS = ("height", "time", "org", "event", "why", "call", "fields", "key", "tx_id", "subjects")
+FOREIGN = "FOREIGN"
+"""What stands before an event of a contract that does not speak for the subject."""
+COLUMNS = ("height", "time", "org", "event", "foreign", "why", "call", "fields", "key", "tx_id", "subjects")
 
 
 def utc(time: int) -> str:
@@ -37,9 +39,10 @@ def shown(value: Any) -> str:
 
 
 def text_lines(rows: Iterable[TrailRow]) -> Iterable[str]:
-    """Yield two lines per row: when, who, what, why; then the event's fields."""
+    """Yield two lines per row: when, who, what, why; then the event's fields; FOREIGN where it is hearsay."""
     for row in rows:
-        who, what = f"{shown(row.org):<14}", f"{shown(row.event):<32}"
+        event = f"{FOREIGN} {row.event}" if row.foreign else row.event
+        who, what = f"{shown(row.org):<14}", f"{shown(event):<32}"
         yield f"{row.height:>8}  {utc(row.time)}  {who} {what} {shown(row.why)}".rstrip()
         fields = " ".join(f"{shown(name)}={shown(value)}" for name, value in row.fields.items())
         yield f"{'':>8}  {fields}"
@@ -60,8 +63,10 @@ def csv_text(rows: Iterable[TrailRow]) -> str:
     writer.writerow(COLUMNS)
     for row in rows:
         fields = json.dumps(row.fields, ensure_ascii=False)
-        cells = (row.height, utc(row.time), row.org, row.event, row.why, row.call, fields, row.key, row.tx_id)
-        writer.writerow([_cell(cell) for cell in (*cells, " ".join(row.subjects))])
+        mark = FOREIGN if row.foreign else ""
+        said = (row.height, utc(row.time), row.org, row.event, mark, row.why, row.call, fields)
+        cells = (*said, row.key, row.tx_id, " ".join(row.subjects))
+        writer.writerow([_cell(cell) for cell in cells])
     return out.getvalue()
 
 

@@ -13,6 +13,7 @@ from chain.ledger.proof import ProvedState, ProvedTransaction, Verifier
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
 from chain.primitives.execution import RESULT_BYTES_MAX, map_key
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.kinds import is_foreign
 from chain.primitives.values import Value, decode_value
 
 LOOKUPS_AT_ONCE = 16
@@ -57,6 +58,8 @@ class TrailRow:
     event: str
     """"contract.Event"."""
     why: str
+    foreign: bool
+    """The event's contract does not speak for the subject: it is that contract's word alone."""
     fields: dict[str, Any]
     """The event's fields as JSON values."""
     subjects: tuple[str, ...]
@@ -85,7 +88,7 @@ async def trail(
     last = await source.head() if filters.last is None else filters.last
     if verifier is not None:
         await follow_sets(source, verifier)
-    lookup = _Lookup(source, verifier)
+    lookup = _Lookup(source, subject, verifier)
     seen = False
     async for entries in _pages(source, subject, filters.first, last, verifier):
         for row in await lookup.rows(entries):
@@ -94,8 +97,9 @@ async def trail(
                 yield row
     if not seen and filters == Filters():
         raise SubjectUnknown(
-            f"{subject}: no event names it; subjects are dataset:ID, grant:ID, job:ID, org:ID, contract:ID, "
-            "node:NAME, proposal:NUMBER, params:limits, params:policy, params:terms"
+            f"{subject}: no event names it; subjects are dataset:OWNER/NAME, grant:REQUESTER/NAME, job:ID, "
+            "org:ID, program:ID, contract:ID, node:NAME, "
+            "proposal:NUMBER, params:limits, params:policy, params:terms"
         )
 
 
@@ -121,8 +125,8 @@ async def _pages(
 class _Lookup:
     """Finds out who caused each entry; remembers transactions of a page and organisations for good."""
 
-    def __init__(self, source: Source, verifier: Verifier | None) -> None:
-        self._source, self._verifier = source, verifier
+    def __init__(self, source: Source, subject: str, verifier: Verifier | None) -> None:
+        self._source, self._subject, self._verifier = source, subject, verifier
         self._orgs: dict[bytes, str] = {}
         self._gate = asyncio.Semaphore(LOOKUPS_AT_ONCE)
 
@@ -151,11 +155,11 @@ class _Lookup:
     async def _row(self, entry: EventEntry, proved: ProvedTransaction | None) -> TrailRow:
         if proved is None:
             header = await self._source.header(entry.height)
-            return make_row(entry, header.time, GENESIS, b"", "")
+            return make_row(self._subject, entry, header.time, GENESIS, b"", "")
         body = proved.transaction.body
         org = await self._org(body.sender, entry.height)
         call = f"{body.contract}.{body.method}"
-        return make_row(entry, proved.header.headers[0].time, org, body.sender, call)
+        return make_row(self._subject, entry, proved.header.headers[0].time, org, body.sender, call)
 
     async def _org(self, key: bytes, height: int) -> str:
         if key not in self._orgs:
@@ -182,8 +186,8 @@ def state_value(proved: ProvedState) -> Value:
     return None if proved.value is None else decode_value(proved.value, max_bytes=len(proved.value))
 
 
-def make_row(entry: EventEntry, time: int, org: str, key: bytes, call: str) -> TrailRow:
-    """Return the row of one entry."""
+def make_row(subject: str, entry: EventEntry, time: int, org: str, key: bytes, call: str) -> TrailRow:
+    """Return the row of one entry in the trail of a subject."""
     event = entry.event
     try:
         value = decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)
@@ -199,6 +203,7 @@ def make_row(entry: EventEntry, time: int, org: str, key: bytes, call: str) -> T
         call=call,
         event=f"{event.contract}.{event.name}",
         why=why,
+        foreign=is_foreign(event.contract, event.name, subject),
         fields=fields,
         subjects=event.subjects,
         tx_id=entry.tx_id.hex(),

@@ -42,9 +42,9 @@ def show_receipt(receipt: Receipt, as_json: bool) -> None:
     if shown["result"] is not None:
         console.print(f"  result: {json.dumps(shown['result'], ensure_ascii=False)}")
     for event in shown["events"]:
-        console.print(
-            f"  event {event['contract']}.{event['name']} {json.dumps(event['fields'], ensure_ascii=False)}"
-        )
+        fields = json.dumps(event["fields"], ensure_ascii=False)
+        mark = f" (FOREIGN to {', '.join(event['foreign'])})" if event["foreign"] else ""
+        console.print(f"  event {event['contract']}.{event['name']}{mark} {fields}")
 
 
 @click.group()

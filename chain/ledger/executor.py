@@ -43,13 +43,13 @@ from chain.primitives.execution import (
     StateKey,
     StateReader,
 )
+from chain.primitives.kinds import REFUSED
 from chain.primitives.values import Value, encode_value
 
 SKIPPED = "skipped"
 REPLAYED, EXPIRED, TOO_FAR_AHEAD = "REPLAYED", "EXPIRED", "TOO_FAR_AHEAD"
 GAS_LIMIT, BLOCK_GAS = "GAS_LIMIT", "BLOCK_GAS"
 SKIPPED_BY_DECISION = "SKIPPED_BY_DECISION"
-REFUSED = "Refused"
 EVENTS_MAX = 1_024
 CODE_CHARS_MAX = 64
 

@@ -48,6 +48,9 @@ KEY_BYTES_MAX = 1_024
 """Encoded bytes of a Map's key."""
 EVENTS_MAX = 1_024
 EVENT_SUBJECTS_MAX = 16
+FOREIGN_EVENTS_MAX = 32
+"""Events of one transaction in the history of a subject that their contracts do not speak for: a policy,
+asked for each of a job's eight inputs, may tell the job four times."""
 DEFAULT_GAS = 1_000_000
 
 # --- gas -------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from chain.primitives.kinds import REFUSED
 from chain.primitives.values import encode_value
 from contracts.language.builder import immutable
 from contracts.language.checker import DIAGNOSTICS_MAX
@@ -174,6 +175,8 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
             call, "TOP_LEVEL", "nothing is computed at the top level", "a constant, or a call inside a def"
         )
     if kind == "Event":
+        if name == REFUSED:
+            raise Refusal(call, "RESERVED_NAME", f"the ledger itself announces {REFUSED}", "another name")
         names.events[name] = _event(call)
         return
     if call.keywords:

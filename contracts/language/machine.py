@@ -52,6 +52,7 @@ class Machine:
         "contract",
         "depth",
         "events",
+        "foreign",
         "gas",
         "height",
         "memory",
@@ -81,6 +82,7 @@ class Machine:
         self.services = services
         self.writes: dict[StateKey, bytes | None] = {}
         self.events: list[Event] = []
+        self.foreign: dict[str, int] = {}
         self.running: tuple[str, ...] = ()
         self.read_only = False
         self.asked = False

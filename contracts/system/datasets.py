@@ -1,16 +1,26 @@
-"""Registered data: who owns it, its schema, the salted Merkle root of its rows, who approves its use."""
+"""Registered data: who owns it, the schema and salted Merkle root of each version, who approves its use.
+
+A dataset's id is "owner/name": nobody but the owner can take a name in its part.
+"""
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+NAME_MAX = 63
 TYPES = ("int", "float", "str", "bool", "date")
 SENSITIVITIES = ("public", "internal", "personal", "sensitive", "identifier")
 COLUMNS_MAX = 256
+# All names of a schema together: whatever names its columns, a grant or a job, then fits in one transaction.
+NAMES_BYTES_MAX = 16384
 APPROVERS_MAX = 16
+DATASETS_MAX = 1000
+VERSIONS_MAX = 10000
 TEXT_MAX = 256
 
 datasets = Map(str, dict)
-versions = Map(str, dict)
+versions = Map(tuple[str, int], dict)
+counts = Map(str, int)
 
 orgs = Contract("orgs")
+grants = Contract("grants")
 
 DatasetRegistered = Event(
     dataset=subject,
@@ -34,27 +44,30 @@ DatasetRetired = Event(dataset=subject, by=subject, reason=str)
 @export
 def register(
     id: str,
-    schema: list,
+    schema: list[dict],
     root: bytes,
     size_bucket: str,
-    approvers: list,
+    approvers: list[str],
     threshold: int,
     description: str,
 ):
     org = steward()
-    check_id(id)
+    check_own_id(id, org)
     require(orgs.has_role(org, "owner"), "ORG_ROLE_MISSING")
     require(id not in datasets, "DATASET_EXISTS")
+    count = counts.get(org, 0)
+    require(count < DATASETS_MAX, "TOO_MANY_DATASETS")
     check_version(schema, root, size_bucket)
     check_approvers(approvers, threshold)
     check_text(description)
+    counts[org] = count + 1
     datasets[id] = {
         "id": id,
         "owner": org,
         "version": 1,
-        "schema": schema,
         "root": root,
         "size_bucket": size_bucket,
+        "columns": len(schema),
         "status": "active",
         "approvers": approvers,
         "threshold": threshold,
@@ -76,20 +89,18 @@ def register(
 
 
 @export
-def new_version(id: str, schema: list, root: bytes, size_bucket: str) -> int:
+def new_version(id: str, schema: list[dict], root: bytes, size_bucket: str) -> int:
     """Register changed data; grants keep naming the version that they were given for."""
     record = owned(id)
     check_version(schema, root, size_bucket)
     number = record["version"] + 1
-    record["version"] = number
-    record["schema"] = schema
-    record["root"] = root
-    record["size_bucket"] = size_bucket
+    require(number <= VERSIONS_MAX, "TOO_MANY_VERSIONS")
+    record.update({"version": number, "root": root, "size_bucket": size_bucket, "columns": len(schema)})
     datasets[id] = record
     put_version(id, number, schema, root, size_bucket)
     DatasetVersioned(
         dataset="dataset:" + id,
-        by="org:" + ctx.org,
+        by="org:" + record["owner"],
         version=number,
         root=root,
         schema_hash=sha256(encode(schema)),
@@ -99,35 +110,50 @@ def new_version(id: str, schema: list, root: bytes, size_bucket: str) -> int:
 
 
 @export
-def set_approvers(id: str, approvers: list, threshold: int):
+def set_approvers(id: str, approvers: list[str], threshold: int):
     record = owned(id)
     check_approvers(approvers, threshold)
     record["approvers"] = approvers
     record["threshold"] = threshold
     datasets[id] = record
-    ApproversSet(dataset="dataset:" + id, by="org:" + ctx.org, approvers=approvers, threshold=threshold)
+    ApproversSet(
+        dataset="dataset:" + id,
+        by="org:" + record["owner"],
+        approvers=approvers,
+        threshold=threshold,
+    )
+
+
+# --- a change of status is told in the histories of the grants and open jobs that it concerns -------------
 
 
 @export
 def suspend(id: str, reason: str):
     """Stop every use of the dataset, running jobs' results included, until resumed."""
     check_text(reason)
-    set_status(owned(id), "active", "suspended")
-    DatasetSuspended(dataset="dataset:" + id, by="org:" + ctx.org, reason=reason)
+    record = owned(id)
+    require(record["status"] == "active", "WRONG_STATE")
+    by = set_status(record, "suspended")
+    DatasetSuspended(dataset="dataset:" + id, by=by, reason=reason)
+    grants.dataset_changed(dataset=id, cause="DatasetSuspended", reason=reason, by=by)
 
 
 @export
 def resume(id: str):
-    set_status(owned(id), "suspended", "active")
-    DatasetResumed(dataset="dataset:" + id, by="org:" + ctx.org)
+    record = owned(id)
+    require(record["status"] == "suspended", "WRONG_STATE")
+    by = set_status(record, "active")
+    DatasetResumed(dataset="dataset:" + id, by=by)
+    grants.dataset_changed(dataset=id, cause="DatasetResumed", reason="", by=by)
 
 
 @export
 def retire(id: str, reason: str):
+    """End every use of the dataset for good."""
     check_text(reason)
-    record = owned(id)
-    set_status(record, record["status"], "retired")
-    DatasetRetired(dataset="dataset:" + id, by="org:" + ctx.org, reason=reason)
+    by = set_status(owned(id), "retired")
+    DatasetRetired(dataset="dataset:" + id, by=by, reason=reason)
+    grants.dataset_changed(dataset=id, cause="DatasetRetired", reason=reason, by=by)
 
 
 @view
@@ -139,7 +165,7 @@ def dataset_of(id: str) -> dict:
 
 @view
 def version_of(id: str, version: int) -> dict:
-    record = versions.get(id + "/" + str(version))
+    record = versions.get((id, version))
     require(record is not None, "UNKNOWN_VERSION")
     return record
 
@@ -158,14 +184,14 @@ def owned(id: str) -> dict:
     return record
 
 
-def set_status(record: dict, before: str, after: str):
-    require(record["status"] == before, "WRONG_STATE")
-    record["status"] = after
+def set_status(record: dict, status: str) -> str:
+    record["status"] = status
     datasets[record["id"]] = record
+    return "org:" + record["owner"]
 
 
 def put_version(id: str, number: int, schema: list, root: bytes, size_bucket: str):
-    versions[id + "/" + str(number)] = {
+    versions[id, number] = {
         "dataset": id,
         "version": number,
         "schema": schema,
@@ -181,12 +207,15 @@ def check_version(schema: list, root: bytes, size_bucket: str):
     check_text(size_bucket)
     require(0 < len(schema) <= COLUMNS_MAX, "BAD_SCHEMA")
     names = {}
+    taken = 0
     for column in schema:
-        require(len(column) == 3, "BAD_SCHEMA")
-        name = column["name"]
+        require(sorted(column.keys()) == ["name", "sensitivity", "type"], "BAD_SCHEMA")
+        name: str = column["name"]
         require(0 < len(name) <= 64 and name not in names, "BAD_SCHEMA")
         require(column["type"] in TYPES and column["sensitivity"] in SENSITIVITIES, "BAD_SCHEMA")
         names[name] = True
+        taken += len(name.encode())
+    require(taken <= NAMES_BYTES_MAX, "SCHEMA_TOO_LONG")
 
 
 def check_approvers(approvers: list, threshold: int):
@@ -205,9 +234,12 @@ def steward() -> str:
     return ctx.org
 
 
-def check_id(id: str):
-    require(0 < len(id) <= 64, "BAD_ID")
-    require(id[0].isalnum() and id.strip(ID_LETTERS) == "", "BAD_ID")
+def check_own_id(id: str, org: str):
+    """An id is "org/name", and only that organisation creates it."""
+    owner, slash, name = id.partition("/")
+    require(slash == "/" and 0 < len(name) <= NAME_MAX, "BAD_ID")
+    require(name[0].isalnum() and name.strip(ID_LETTERS) == "", "BAD_ID")
+    require(owner == org, "ID_NOT_OWN")
 
 
 def check_text(text: str):

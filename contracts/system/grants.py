@@ -1,17 +1,31 @@
 """Authorisations to use columns of a dataset: requested, approved m-of-n, narrowed, suspended, revoked.
 
-`guard` is the one place that decides whether a job may use a grant; `jobs` asks it at every phase.
+`guard` decides whether a job may use a grant; `jobs` asks it for every input at every phase. A grant's record
+changes only with its terms or status: votes, runs and open jobs stand in rows of their own, so that no step of
+a job writes more for a long grant than for a short one. An id is "requester/name".
 """
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+NAME_MAX = 63
 TEXT_MAX = 256
 LIST_MAX = 32
 COLUMNS_MAX = 256
-LIVE_JOBS_MAX = 64
 RUNS_MAX = 1000000
 MIN_GROUP_MAX = 1000000000
 TERM_MAX_MS = 315576000000
 DECIDE_MS = 2592000000
+DAY_MS = 86400000
+# What one requester may have open: in all, on one dataset, and how often it may ask of one dataset in a day.
+REQUESTS_MAX = 256
+REQUESTS_OF_DATASET_MAX = 16
+REQUESTS_A_DAY_MAX = 32
+# What a suspension has to walk: active grants of a dataset, open jobs of a grant.
+GRANTS_MAX = 256
+OPEN_JOBS_MAX = 64
+# Subjects that one event can name beside those that it always names; jobs that one change of a dataset names.
+NAMED_MAX = 11
+CONCERNED_MAX = 14
+CONCERNED_JOBS_MAX = 256
 
 USES = {
     "plain": ("plain", "join", "aggregate", "compare", "encrypted"),
@@ -42,6 +56,14 @@ TERMS = (
 
 grants = Map(str, dict)
 profiles = Map(str, dict)
+ballots = Map(str, dict)  # grant -> {approvals: {org: hash of terms}, rejections: [org]}, while requested
+offers = Map(tuple[str, bytes], dict)  # (grant, hash of terms) -> terms that somebody approved
+runs = Map(str, dict)  # grant -> {used, reserved, revealed}
+live = Map(tuple[str, str], str)  # (grant, open job) -> proposed, reserved, running or revealed
+open_jobs = Map(str, list)  # grant -> its open jobs
+active_grants = Map(str, list)  # dataset -> its active and suspended grants
+asked = Map(tuple[str, str], dict)  # (requester, dataset) -> {open, day, count}
+asked_in_all = Map(str, int)  # requester -> open requests
 
 orgs = Contract("orgs")
 datasets = Contract("datasets")
@@ -78,7 +100,15 @@ GrantApproved = Event(
     terms=dict,
 )
 GrantActivated = Event(
-    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, expires=int, runs=int
+    grant=subject,
+    dataset=subject,
+    owner=subject,
+    grantee=subject,
+    by=subject,
+    approvals=list,
+    terms=dict,
+    expires=int,
+    runs=int,
 )
 GrantRejectVoted = Event(
     grant=subject,
@@ -89,11 +119,32 @@ GrantRejectVoted = Event(
     reason=str,
     rejections=list,
 )
+GrantVoteTaken = Event(
+    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, vote=str
+)
 GrantRejected = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str)
 GrantWithdrawn = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject)
-GrantNarrowed = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, terms=dict)
-GrantSuspended = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str)
-GrantResumed = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject)
+GrantNarrowed = Event(
+    grant=subject,
+    dataset=subject,
+    owner=subject,
+    grantee=subject,
+    by=subject,
+    terms=dict,
+    jobs=list[subject],
+)
+GrantSuspended = Event(
+    grant=subject,
+    dataset=subject,
+    owner=subject,
+    grantee=subject,
+    by=subject,
+    reason=str,
+    jobs=list[subject],
+)
+GrantResumed = Event(
+    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, jobs=list[subject]
+)
 GrantRevoked = Event(
     grant=subject,
     dataset=subject,
@@ -101,11 +152,13 @@ GrantRevoked = Event(
     grantee=subject,
     by=subject,
     reason=str,
-    stopped=list,
-    too_late=list,
+    stopped=list[subject],
+    too_late=list[subject],
     revealed=int,
 )
-GrantExpired = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject)
+GrantExpired = Event(
+    grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, jobs=list[subject]
+)
 GrantExhausted = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject)
 GrantUsed = Event(
     grant=subject,
@@ -119,6 +172,8 @@ GrantUsed = Event(
     runs=int,
     note=str,
 )
+# A change told in the histories of grants and open jobs that its own event could not name.
+UsesConcerned = Event(by=subject, about=str, cause=str, reason=str, concerned=list[subject], unnamed=int)
 
 
 @init
@@ -134,7 +189,7 @@ def add_profile(entry: dict):
     profiles[entry["name"]] = entry
 
 
-# --- requests and decisions -----------------------------------------------------------------------
+# --- requests ---------------------------------------------------------------------------------------------
 
 
 @export
@@ -142,12 +197,12 @@ def request(
     id: str,
     dataset: str,
     version: int,
-    columns: dict,
+    columns: dict[str, str],
     purpose: str,
     legal_basis: str,
-    programs: list,
-    receivers: list,
-    co_parties: list,
+    programs: list[str],
+    receivers: list[str],
+    co_parties: list[str],
     profile: str,
     not_before: int,
     expires: int,
@@ -156,7 +211,7 @@ def request(
     policy: str,
 ):
     org = steward()
-    check_id(id)
+    check_own_id(id, org)
     check_id(purpose)
     check_text(legal_basis)
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
@@ -173,7 +228,7 @@ def request(
     check_term(not_before, expires)
     check_amounts(quota_runs, min_group)
     check_policy(policy)
-    grants[id] = {
+    g = {
         "id": id,
         "dataset": dataset,
         "version": version,
@@ -189,20 +244,20 @@ def request(
         "profile": profile,
         "not_before": not_before,
         "expires": expires,
+        "quota_runs": quota_runs,
         "min_group": min_group,
         "policy": policy,
-        "quota": {"runs": quota_runs, "used": 0, "reserved": 0},
         "status": "requested",
         "approvals": [],
-        "rejections": [],
         "requested_at": ctx.block_time,
         "decide_by": min(ctx.block_time + DECIDE_MS, expires),
         "active_since": 0,
         "ended_at": 0,
         "reason": "",
-        "live": {},
-        "revealed": 0,
     }
+    require(len(eligible(g, source)) >= source["threshold"], "THRESHOLD_OUT_OF_REACH")
+    count_request(org, dataset)
+    grants[id] = g
     GrantRequested(
         grant="grant:" + id,
         dataset="dataset:" + dataset,
@@ -225,21 +280,57 @@ def request(
     )
 
 
+def count_request(org: str, dataset: str):
+    in_all = asked_in_all.get(org, 0)
+    require(in_all < REQUESTS_MAX, "TOO_MANY_REQUESTS")
+    row = asked.get((org, dataset), {"open": 0, "day": 0, "count": 0})
+    require(row["open"] < REQUESTS_OF_DATASET_MAX, "TOO_MANY_REQUESTS_OF_DATASET")
+    day = ctx.block_time // DAY_MS
+    if row["day"] != day:
+        row["day"] = day
+        row["count"] = 0
+    require(row["count"] < REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
+    row["open"] += 1
+    row["count"] += 1
+    asked[org, dataset] = row
+    asked_in_all[org] = in_all + 1
+
+
+def forget_request(g: dict, ballot: dict):
+    """A request that is decided gives its place back, and its votes lapse with it."""
+    row = asked[g["grantee"], g["dataset"]]
+    row["open"] -= 1
+    asked[g["grantee"], g["dataset"]] = row
+    asked_in_all[g["grantee"]] -= 1
+    for offer in distinct_values(ballot["approvals"]):
+        if (g["id"], offer) in offers:
+            del offers[g["id"], offer]
+    if g["id"] in ballots:
+        del ballots[g["id"]]
+
+
+# --- votes: each is for exact terms, those requested or narrower ones ---------------------------------------
+
+
 @export
 def approve(id: str, terms: dict) -> str:
-    """Approve a request, perhaps narrowed; at the dataset's threshold the grant becomes active."""
+    """Approve a request on exactly these terms; at the dataset's threshold for them the grant becomes active."""
     org = steward()
     g = requested(id)
     source = datasets.dataset_of(g["dataset"])
-    approvers = source["approvers"]
-    require(org in approvers, "NOT_APPROVER")
-    if org == g["grantee"]:
-        # Nobody approves their own request, except a sole approver's use of its own data.
-        require(org == g["owner"] and approvers == [org], "OWN_REQUEST")
-    require(org not in g["approvals"] and org not in g["rejections"], "ALREADY_VOTED")
-    apply_terms(g, terms)
-    g["approvals"] = g["approvals"] + [org]
-    valid = [voter for voter in g["approvals"] if voter in approvers]
+    require(source["status"] != "retired", "DATASET_NOT_ACTIVE")
+    require(org in source["approvers"], "NOT_APPROVER")
+    counting = eligible(g, source)
+    require(org in counting, "OWN_REQUEST")
+    ballot = ballot_of(id)
+    require(org not in ballot["approvals"] and org not in ballot["rejections"], "ALREADY_VOTED")
+    offered = normal_terms(g, terms)
+    agreed = g.copy()
+    apply_terms(agreed, offered)
+    require(ctx.block_time < agreed["expires"], "BAD_TERM")
+    offer = sha256(encode(offered))
+    ballot["approvals"][org] = offer
+    valid = backers(ballot, offer, counting)
     GrantApproved(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -248,22 +339,15 @@ def approve(id: str, terms: dict) -> str:
         by="org:" + org,
         approvals=valid,
         threshold=source["threshold"],
-        terms=terms,
+        terms=offered,
     )
     if len(valid) >= source["threshold"]:
-        g["status"] = "active"
-        g["active_since"] = ctx.block_time
-        GrantActivated(
-            grant="grant:" + id,
-            dataset="dataset:" + g["dataset"],
-            owner="org:" + g["owner"],
-            grantee="org:" + g["grantee"],
-            by="org:" + org,
-            expires=g["expires"],
-            runs=g["quota"]["runs"],
-        )
-    grants[id] = g
-    return g["status"]
+        activate(g, ballot, offered, valid)
+        return "active"
+    if (id, offer) not in offers:
+        offers[id, offer] = offered
+    ballots[id] = ballot
+    return "requested"
 
 
 @export
@@ -273,11 +357,10 @@ def reject(id: str, reason: str) -> str:
     check_text(reason)
     g = requested(id)
     source = datasets.dataset_of(g["dataset"])
-    approvers = source["approvers"]
-    require(org in approvers or org == g["owner"], "NOT_APPROVER")
-    require(org not in g["approvals"] and org not in g["rejections"], "ALREADY_VOTED")
-    g["rejections"] = g["rejections"] + [org]
-    against = [voter for voter in g["rejections"] if voter in approvers]
+    require(org in source["approvers"] or org == g["owner"], "NOT_APPROVER")
+    ballot = ballot_of(id)
+    require(org not in ballot["approvals"] and org not in ballot["rejections"], "ALREADY_VOTED")
+    ballot["rejections"].append(org)
     GrantRejectVoted(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -285,20 +368,59 @@ def reject(id: str, reason: str) -> str:
         grantee="org:" + g["grantee"],
         by="org:" + org,
         reason=reason,
-        rejections=g["rejections"],
+        rejections=ballot["rejections"],
     )
-    if org == g["owner"] or len(against) > len(approvers) - source["threshold"]:
-        end(g, "rejected", reason)
-        GrantRejected(
-            grant="grant:" + id,
-            dataset="dataset:" + g["dataset"],
-            owner="org:" + g["owner"],
-            grantee="org:" + g["grantee"],
-            by="org:" + org,
-            reason=reason,
-        )
-    grants[id] = g
-    return g["status"]
+    if org == g["owner"] or out_of_reach(g, source, ballot):
+        turn_down(g, ballot, reason)
+        return "rejected"
+    ballots[id] = ballot
+    return "requested"
+
+
+@export
+def take_back(id: str) -> str:
+    """Take one's vote back while the request is open; one may vote again. Returns what the vote was."""
+    org = steward()
+    g = requested(id)
+    ballot = ballot_of(id)
+    vote = "approval"
+    if org in ballot["approvals"]:
+        offer = ballot["approvals"].pop(org)
+        if offer not in distinct_values(ballot["approvals"]):
+            del offers[id, offer]
+    else:
+        require(org in ballot["rejections"], "NOT_VOTED")
+        ballot["rejections"].remove(org)
+        vote = "rejection"
+    ballots[id] = ballot
+    GrantVoteTaken(
+        grant="grant:" + id,
+        dataset="dataset:" + g["dataset"],
+        owner="org:" + g["owner"],
+        grantee="org:" + g["grantee"],
+        by="org:" + org,
+        vote=vote,
+    )
+    return vote
+
+
+@export
+def settle(id: str) -> str:
+    """Decide a request whose votes suffice, or never can, since approvers or members changed; anyone may."""
+    g = requested(id)
+    source = datasets.dataset_of(g["dataset"])
+    ballot = ballot_of(id)
+    if out_of_reach(g, source, ballot):
+        turn_down(g, ballot, "the threshold is out of reach")
+        return "rejected"
+    counting = eligible(g, source)
+    for offer in distinct_values(ballot["approvals"]):
+        valid = backers(ballot, offer, counting)
+        terms = offers[id, offer]
+        if len(valid) >= source["threshold"] and ctx.block_time < terms.get("expires", g["expires"]):
+            activate(g, ballot, terms, valid)
+            return "active"
+    require(False, "NOT_DECIDED")
 
 
 @export
@@ -306,8 +428,8 @@ def withdraw(id: str):
     org = steward()
     g = requested(id)
     require(g["grantee"] == org, "NOT_REQUESTER")
+    forget_request(g, ballot_of(id))
     end(g, "withdrawn", "")
-    grants[id] = g
     GrantWithdrawn(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -317,6 +439,79 @@ def withdraw(id: str):
     )
 
 
+def eligible(g: dict, source: dict) -> list:
+    """The approvers whose word counts now: active members, and nobody on a request of its own.
+
+    A sole approver may use its own data.
+    """
+    members = orgs.active_members()
+    sole = g["owner"] == g["grantee"] and source["approvers"] == [g["owner"]]
+    return [org for org in source["approvers"] if org in members and (sole or org != g["grantee"])]
+
+
+def out_of_reach(g: dict, source: dict, ballot: dict) -> bool:
+    """Tell whether the request can never succeed; a suspended member may come back, an expelled one cannot."""
+    if source["status"] == "retired" or is_gone(g["grantee"]):
+        return True
+    sole = g["owner"] == g["grantee"] and source["approvers"] == [g["owner"]]
+    left = 0
+    for org in source["approvers"]:
+        if org not in ballot["rejections"] and (sole or org != g["grantee"]) and not is_gone(org):
+            left += 1
+    return left < source["threshold"]
+
+
+def is_gone(org: str) -> bool:
+    return orgs.org_of(org)["status"] == "expelled"
+
+
+def backers(ballot: dict, offer: bytes, counting: list) -> list:
+    approvals = ballot["approvals"]
+    return [org for org in approvals if approvals[org] == offer and org in counting]
+
+
+def activate(g: dict, ballot: dict, terms: dict, valid: list):
+    require(is_member(g["grantee"]), "ORG_NOT_ACTIVE")
+    listed = active_grants.get(g["dataset"], [])
+    require(len(listed) < GRANTS_MAX, "TOO_MANY_GRANTS")
+    forget_request(g, ballot)
+    apply_terms(g, terms)
+    g["status"] = "active"
+    g["active_since"] = ctx.block_time
+    g["approvals"] = valid
+    grants[g["id"]] = g
+    runs[g["id"]] = {"used": 0, "reserved": 0, "revealed": 0}
+    active_grants[g["dataset"]] = listed + [g["id"]]
+    GrantActivated(
+        grant="grant:" + g["id"],
+        dataset="dataset:" + g["dataset"],
+        owner="org:" + g["owner"],
+        grantee="org:" + g["grantee"],
+        by="org:" + ctx.org,
+        approvals=valid,
+        terms=terms,
+        expires=g["expires"],
+        runs=g["quota_runs"],
+    )
+
+
+def turn_down(g: dict, ballot: dict, reason: str):
+    forget_request(g, ballot)
+    end(g, "rejected", reason)
+    GrantRejected(
+        grant="grant:" + g["id"],
+        dataset="dataset:" + g["dataset"],
+        owner="org:" + g["owner"],
+        grantee="org:" + g["grantee"],
+        by="org:" + ctx.org,
+        reason=reason,
+    )
+
+
+def ballot_of(id: str) -> dict:
+    return ballots.get(id, {"approvals": {}, "rejections": []})
+
+
 # --- the owner's hand on an active grant ----------------------------------------------------------
 
 
@@ -324,16 +519,24 @@ def withdraw(id: str):
 def narrow(id: str, terms: dict):
     """Tighten an active or suspended grant; widening is a new grant."""
     g = owned(id)
+    r = runs[id]
+    before = g["quota_runs"]
     apply_terms(g, terms)
+    require(g["quota_runs"] >= r["used"] + r["reserved"], "QUOTA_IN_USE")
     grants[id] = g
+    named = open_jobs.get(id, [])
     GrantNarrowed(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],
         grantee="org:" + g["grantee"],
-        by="org:" + ctx.org,
+        by="org:" + g["owner"],
         terms=terms,
+        jobs=job_subjects(named[:NAMED_MAX]),
     )
+    concern("grant:" + id, "GrantNarrowed", "", "job:", named[NAMED_MAX:], 0, "org:" + g["owner"])
+    if r["used"] == g["quota_runs"] < before:
+        tell_exhausted(g, "org:" + g["owner"])
 
 
 @export
@@ -344,14 +547,17 @@ def suspend(id: str, reason: str):
     g["status"] = "suspended"
     g["reason"] = reason
     grants[id] = g
+    named = open_jobs.get(id, [])
     GrantSuspended(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],
         grantee="org:" + g["grantee"],
-        by="org:" + ctx.org,
+        by="org:" + g["owner"],
         reason=reason,
+        jobs=job_subjects(named[:NAMED_MAX]),
     )
+    concern("grant:" + id, "GrantSuspended", reason, "job:", named[NAMED_MAX:], 0, "org:" + g["owner"])
 
 
 @export
@@ -361,13 +567,16 @@ def resume(id: str):
     g["status"] = "active"
     g["reason"] = ""
     grants[id] = g
+    named = open_jobs.get(id, [])
     GrantResumed(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],
         grantee="org:" + g["grantee"],
-        by="org:" + ctx.org,
+        by="org:" + g["owner"],
+        jobs=job_subjects(named[:NAMED_MAX]),
     )
+    concern("grant:" + id, "GrantResumed", "", "job:", named[NAMED_MAX:], 0, "org:" + g["owner"])
 
 
 @export
@@ -376,37 +585,84 @@ def revoke(id: str, reason: str):
     check_text(reason)
     g = owned(id)
     end(g, "revoked", reason)
-    grants[id] = g
-    live = g["live"]
+    listed = open_jobs.get(id, [])
+    late = [job for job in listed if live[id, job] == "revealed"]
+    stopped = [job for job in listed if job not in late]
+    room = max(0, NAMED_MAX - len(stopped))
     GrantRevoked(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],
         grantee="org:" + g["grantee"],
-        by="org:" + ctx.org,
+        by="org:" + g["owner"],
         reason=reason,
-        stopped=[job for job in live if live[job] != "revealed"],
-        too_late=[job for job in live if live[job] == "revealed"],
-        revealed=g["revealed"],
+        stopped=job_subjects(stopped[:NAMED_MAX]),
+        too_late=job_subjects(late[:room]),
+        revealed=runs[id]["revealed"],
     )
+    by = "org:" + g["owner"]
+    concern("grant:" + id, "GrantRevoked: stopped", reason, "job:", stopped[NAMED_MAX:], 0, by)
+    concern("grant:" + id, "GrantRevoked: too late", reason, "job:", late[room:], 0, by)
 
 
 @export
 def expire(id: str):
     """Record that time ran out; the guard refuses an expired grant whether or not this was called."""
+    org = ctx.org
     g = grant_of(id)
     waiting = g["status"] == "requested"
     require(waiting or g["status"] == "active" or g["status"] == "suspended", "WRONG_STATE")
     require(ctx.block_time >= (g["decide_by"] if waiting else g["expires"]), "TOO_EARLY")
+    if waiting:
+        forget_request(g, ballot_of(id))
     end(g, "expired", "")
-    grants[id] = g
+    named = open_jobs.get(id, [])
     GrantExpired(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],
         grantee="org:" + g["grantee"],
-        by="org:" + ctx.org,
+        by="org:" + org,
+        jobs=job_subjects(named[:NAMED_MAX]),
     )
+    concern("grant:" + id, "GrantExpired", "", "job:", named[NAMED_MAX:], 0, "org:" + org)
+
+
+# --- what a change concerns -------------------------------------------------------------------------------
+
+
+@export(nested=True)
+def dataset_changed(dataset: str, cause: str, reason: str, by: str):
+    """Tell the active grants of a dataset, and their open jobs, that the dataset changed."""
+    require(ctx.caller == "contract:datasets", "DATASETS_ONLY")
+    listed = active_grants.get(dataset, [])
+    jobs = []
+    unnamed = 0
+    for grant in listed:
+        for job in open_jobs.get(grant, []):
+            if len(jobs) < CONCERNED_JOBS_MAX:
+                jobs.append(job)
+            else:
+                unnamed += 1
+    concern("dataset:" + dataset, cause, reason, "grant:", listed, 0, by)
+    concern("dataset:" + dataset, cause, reason, "job:", jobs, unnamed, by)
+
+
+def concern(about: str, cause: str, reason: str, kind: str, ids: list, unnamed: int, by: str):
+    """Name grants or jobs, in as many events as they need; `unnamed` says how many found no room."""
+    for start in range(0, len(ids), CONCERNED_MAX):
+        UsesConcerned(
+            by=by,
+            about=about,
+            cause=cause,
+            reason=reason,
+            concerned=[kind + id for id in ids[start : start + CONCERNED_MAX]],
+            unnamed=unnamed,
+        )
+
+
+def job_subjects(jobs: list) -> list:
+    return ["job:" + job for job in jobs]
 
 
 # --- the guard, and what jobs does with it --------------------------------------------------------
@@ -421,87 +677,95 @@ def covers(id: str, use: dict, phase: str) -> str:
 
 
 @export(nested=True)
-def check(id: str, use: dict, phase: str) -> dict:
-    """Guard a phase that takes nothing; returns the owner and the root of the dataset version."""
+def admit(id: str, use: dict, by: str) -> dict:
+    """Guard a proposal and list the job as open; returns the owner and the root of the dataset version."""
     jobs_only()
     g = grant_of(id)
-    guard(g, use, phase)
-    if phase == "proposed":
-        tell(g, use["job"], phase, "")
+    guard(g, use, "proposed")
+    job = use["job"]
+    live[id, job] = "proposed"
+    open_jobs[id] = open_jobs.get(id, []) + [job]
+    tell(g, job, "proposed", "", by)
     return {"owner": g["owner"], "root": g["root"]}
 
 
 @export(nested=True)
-def reserve(id: str, use: dict):
+def check(id: str, use: dict, phase: str):
+    """Guard a phase that takes nothing."""
+    jobs_only()
+    guard(grant_of(id), use, phase)
+
+
+@export(nested=True)
+def reserve(id: str, use: dict, by: str):
     jobs_only()
     g = grant_of(id)
     guard(g, use, "accepted")
     job = use["job"]
-    require(job not in g["live"], "WRONG_STATE")
-    g["live"][job] = "reserved"
-    g["quota"]["reserved"] += 1
-    grants[id] = g
-    tell(g, job, "reserved", "run reserved")
+    require(live.get((id, job), "") == "proposed", "WRONG_STATE")
+    live[id, job] = "reserved"
+    r = runs[id]
+    r["reserved"] += 1
+    runs[id] = r
+    tell(g, job, "reserved", "run reserved", by)
 
 
 @export(nested=True)
-def consume(id: str, use: dict):
+def consume(id: str, use: dict, by: str):
     jobs_only()
     g = grant_of(id)
     guard(g, use, "running")
     job = use["job"]
-    require(g["live"].get(job, "") == "reserved", "WRONG_STATE")
-    g["live"][job] = "running"
-    g["quota"]["reserved"] -= 1
-    g["quota"]["used"] += 1
-    grants[id] = g
-    tell(g, job, "running", "run used")
-    if g["quota"]["used"] == g["quota"]["runs"]:
-        GrantExhausted(
-            grant="grant:" + id,
-            dataset="dataset:" + g["dataset"],
-            owner="org:" + g["owner"],
-            grantee="org:" + g["grantee"],
-            by=ctx.origin,
-        )
+    require(live.get((id, job), "") == "reserved", "WRONG_STATE")
+    live[id, job] = "running"
+    r = runs[id]
+    r["reserved"] -= 1
+    r["used"] += 1
+    runs[id] = r
+    tell(g, job, "running", "run used", by)
+    if r["used"] == g["quota_runs"]:
+        tell_exhausted(g, by)
 
 
 @export(nested=True)
-def reveal(id: str, use: dict, final: bool):
+def reveal(id: str, use: dict, final: bool, by: str):
     """Guard the reveal; `final` marks the moment after which a revocation comes too late."""
     jobs_only()
     g = grant_of(id)
     guard(g, use, "reveal")
     job = use["job"]
-    require(g["live"].get(job, "") == "running", "WRONG_STATE")
+    require(live.get((id, job), "") == "running", "WRONG_STATE")
     if final:
-        g["live"][job] = "revealed"
-        g["revealed"] += 1
-        grants[id] = g
-    tell(g, job, "revealed" if final else "reveal-approved", "")
+        live[id, job] = "revealed"
+        r = runs[id]
+        r["revealed"] += 1
+        runs[id] = r
+    tell(g, job, "revealed" if final else "reveal-approved", "", by)
 
 
 @export(nested=True)
-def record(id: str, job: str, phase: str):
+def record(id: str, job: str, phase: str, by: str):
     jobs_only()
-    tell(grant_of(id), job, phase, "")
+    tell(grant_of(id), job, phase, "", by)
 
 
 @export(nested=True)
-def finish(id: str, job: str, outcome: str):
+def finish(id: str, job: str, outcome: str, by: str):
     """Close a job under this grant; only a run that was reserved and never used returns."""
     jobs_only()
-    g = grant_of(id)
-    held = g["live"].get(job, "")
+    held = live.get((id, job), "")
     note = ""
-    if held != "":
+    if held == "reserved":
+        r = runs[id]
+        r["reserved"] -= 1
+        runs[id] = r
+        note = "run returned"
+    elif held == "running" or held == "revealed":
         note = "run spent"
-        if held == "reserved":
-            g["quota"]["reserved"] -= 1
-            note = "run returned"
-        g["live"] = {other: g["live"][other] for other in g["live"] if other != job}
-        grants[id] = g
-    tell(g, job, outcome, note)
+    if held != "":
+        del live[id, job]
+        open_jobs[id] = [other for other in open_jobs[id] if other != job]
+    tell(grant_of(id), job, outcome, note, by)
 
 
 def guard(g: dict, use: dict, phase: str):
@@ -519,11 +783,9 @@ def guard(g: dict, use: dict, phase: str):
         require(allowed, "CO_PARTY_NOT_GRANTED")
     for org in use["receivers"]:
         require(org in g["receivers"], "RECEIVER_NOT_GRANTED")
-    if use["job"] not in g["live"]:
-        quota = g["quota"]
-        require(quota["used"] + quota["reserved"] < quota["runs"], "QUOTA_EXHAUSTED")
-        require(len(g["live"]) < LIVE_JOBS_MAX, "TOO_MANY_JOBS")
+    guard_quota(g, live.get((g["id"], use["job"]), ""))
     if g["policy"] != "":
+        check_policy(g["policy"])
         require(yes(Contract(g["policy"]).allow(job=use, phase=phase)), "POLICY_DENIED")
 
 
@@ -549,19 +811,37 @@ def guard_columns(granted: dict, columns: dict):
         require(columns[name] in USES[granted[name]], "CONSTRAINT_VIOLATED")
 
 
-def tell(g: dict, job: str, phase: str, note: str):
-    quota = g["quota"]
+def guard_quota(g: dict, held: str):
+    if held == "" or held == "proposed":
+        r = runs[g["id"]]
+        require(r["used"] + r["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")
+    if held == "":
+        require(len(open_jobs.get(g["id"], [])) < OPEN_JOBS_MAX, "TOO_MANY_JOBS")
+
+
+def tell(g: dict, job: str, phase: str, note: str, by: str):
+    r = runs[g["id"]]
     GrantUsed(
         grant="grant:" + g["id"],
         dataset="dataset:" + g["dataset"],
         job="job:" + job,
         owner="org:" + g["owner"],
-        by=ctx.origin,
+        by=by,
         phase=phase,
-        used=quota["used"],
-        reserved=quota["reserved"],
-        runs=quota["runs"],
+        used=r["used"],
+        reserved=r["reserved"],
+        runs=g["quota_runs"],
         note=note,
+    )
+
+
+def tell_exhausted(g: dict, by: str):
+    GrantExhausted(
+        grant="grant:" + g["id"],
+        dataset="dataset:" + g["dataset"],
+        owner="org:" + g["owner"],
+        grantee="org:" + g["grantee"],
+        by=by,
     )
 
 
@@ -576,15 +856,44 @@ def grant_of(id: str) -> dict:
 
 
 @view
+def runs_of(id: str) -> dict:
+    """{used, reserved, revealed}: all 0 until the grant is active."""
+    grant_of(id)
+    return runs.get(id, {"used": 0, "reserved": 0, "revealed": 0})
+
+
+@view
+def open_jobs_of(id: str) -> list:
+    """The jobs under this grant that have not ended, in the order in which they were proposed."""
+    grant_of(id)
+    return open_jobs.get(id, [])
+
+
+@view
+def ballot_for(id: str) -> list:
+    """The votes on a request: [{org, vote: "approval"|"rejection", terms}]."""
+    grant_of(id)
+    ballot = ballot_of(id)
+    votes = []
+    for org, offer in ballot["approvals"].items():
+        votes.append({"org": org, "vote": "approval", "terms": offers[id, offer]})
+    for org in ballot["rejections"]:
+        votes.append({"org": org, "vote": "rejection", "terms": {}})
+    return votes
+
+
+@view
 def state_of(id: str) -> str:
-    """The status, or `expired` / `exhausted` where time or quota make an active grant so."""
+    """What the grant is now: its status, or `expired` where time ended it, `exhausted` where no run is left."""
     g = grant_of(id)
-    if g["status"] != "active":
-        return g["status"]
+    status = g["status"]
+    if status == "requested":
+        return "expired" if ctx.block_time >= g["decide_by"] else status
+    if status != "active" and status != "suspended":
+        return status
     if ctx.block_time >= g["expires"]:
         return "expired"
-    quota = g["quota"]
-    return "exhausted" if quota["used"] >= quota["runs"] else "active"
+    return "exhausted" if status == "active" and runs[id]["used"] >= g["quota_runs"] else status
 
 
 @view
@@ -601,37 +910,34 @@ def rank(name: str) -> int:
 # --- narrowing ------------------------------------------------------------------------------------
 
 
+def normal_terms(g: dict, terms: dict) -> dict:
+    """Leave out what is as requested, so that the same terms are always one offer."""
+    for name in terms:
+        require(name in TERMS, "BAD_TERMS")
+    return {name: terms[name] for name in terms if terms[name] != g[name]}
+
+
 def apply_terms(g: dict, terms: dict):
     for name in terms:
         require(name in TERMS, "BAD_TERMS")
-        if name == "quota_runs":
-            narrow_quota(g["quota"], terms[name])
-        elif name == "columns":
+        if name == "columns":
             narrow_columns(g["columns"], terms[name])
-            g["columns"] = terms[name]
         elif name == "programs" or name == "receivers" or name == "co_parties":
             narrow_list(g[name], terms[name], name == "co_parties")
-            g[name] = terms[name]
         else:
             narrow_value(name, g[name], terms[name])
-            g[name] = terms[name]
+        g[name] = terms[name]
     require(g["not_before"] < g["expires"], "BAD_TERM")
 
 
-def narrow_quota(quota: dict, runs: int):
-    require(0 < runs <= quota["runs"], "NOT_NARROWER")
-    require(runs >= quota["used"] + quota["reserved"], "QUOTA_IN_USE")
-    quota["runs"] = runs
-
-
-def narrow_columns(before: dict, after: dict):
+def narrow_columns(before: dict, after: dict[str, str]):
     require(len(after) > 0, "NOT_NARROWER")
     for column in after:
         require(column in before, "NOT_NARROWER")
         require(after[column] in STRICTER[before[column]], "NOT_NARROWER")
 
 
-def narrow_list(before: list, after: list, may_be_empty: bool):
+def narrow_list(before: list, after: list[str], may_be_empty: bool):
     require(may_be_empty or len(after) > 0, "NOT_NARROWER")
     require(distinct(after), "NOT_NARROWER")
     for item in after:
@@ -644,9 +950,10 @@ def narrow_value(name: str, before: Value, after: Value):
         check_policy(after)
     elif name == "profile":
         require(rank(after) >= rank(before), "NOT_NARROWER")
-    elif name == "expires":
+    elif name == "expires" or name == "quota_runs":
         check_int(after)
         require(after <= before, "NOT_NARROWER")
+        require(name != "quota_runs" or after > 0, "NOT_NARROWER")
     else:
         check_int(after)
         require(after >= before, "NOT_NARROWER")
@@ -672,9 +979,13 @@ def owned(id: str) -> dict:
 
 
 def end(g: dict, status: str, reason: str):
+    if g["status"] == "active" or g["status"] == "suspended":
+        listed = active_grants[g["dataset"]]
+        active_grants[g["dataset"]] = [other for other in listed if other != g["id"]]
     g["status"] = status
     g["reason"] = reason
     g["ended_at"] = ctx.block_time
+    grants[g["id"]] = g
 
 
 def steward() -> str:
@@ -684,6 +995,10 @@ def steward() -> str:
 
 def jobs_only():
     require(ctx.caller == "contract:jobs", "JOBS_ONLY")
+
+
+def is_member(org: str) -> bool:
+    return orgs.org_of(org)["status"] == "active"
 
 
 def check_columns(columns: dict, schema: list):
@@ -712,13 +1027,19 @@ def check_term(not_before: int, expires: int):
     require(0 <= not_before < expires, "BAD_TERM")
 
 
-def check_amounts(runs: int, min_group: int):
-    require(0 < runs <= RUNS_MAX, "BAD_QUOTA")
+def check_amounts(quota_runs: int, min_group: int):
+    require(0 < quota_runs <= RUNS_MAX, "BAD_QUOTA")
     require(0 < min_group <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
 
 
 def check_policy(policy: str):
-    require(policy == "" or lifecycle.is_active(policy), "UNKNOWN_POLICY")
+    """A policy must be able to answer, when it is set and whenever it is asked."""
+    fault = "" if policy == "" else lifecycle.policy_fault(policy)
+    require(fault != "POLICY_UNKNOWN", "POLICY_UNKNOWN")
+    require(fault != "POLICY_SYSTEM", "POLICY_SYSTEM")
+    require(fault != "POLICY_NOT_ACTIVE", "POLICY_NOT_ACTIVE")
+    require(fault != "POLICY_FROZEN", "POLICY_FROZEN")
+    require(fault == "", "POLICY_SHAPE")
 
 
 def check_int(value: int):
@@ -733,6 +1054,22 @@ def distinct(items: list) -> bool:
             return False
         seen[item] = True
     return True
+
+
+def distinct_values(entries: dict) -> list:
+    found = []
+    for value in entries.values():
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def check_own_id(id: str, org: str):
+    """An id is "org/name", and only that organisation creates it."""
+    requester, slash, name = id.partition("/")
+    require(slash == "/" and 0 < len(name) <= NAME_MAX, "BAD_ID")
+    require(name[0].isalnum() and name.strip(ID_LETTERS) == "", "BAD_ID")
+    require(requester == org, "ID_NOT_OWN")
 
 
 def check_id(id: str):

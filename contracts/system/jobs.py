@@ -1,23 +1,47 @@
 """Computations: proposed under grants, accepted, bound, run, revealed, committed, certified.
 
-All transitions of a job are here; whether a grant allows one is decided in `grants.guard` alone.
+All transitions of a job are here; whether a grant allows one is decided in `grants.guard` alone, and what a
+job needs beside its grants in `guard_job`. Whatever the contract itself finds against a party ends the job at
+once; what a member reports holds it until a neutral auditor decides, or its deadline passes.
 """
 
 TEXT_MAX = 256
 ZERO_HASH = b"\x00" * 32
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 USES = ("plain", "join", "aggregate", "compare", "encrypted")
-SPEC_KEYS = 9
+SPEC_KEYS = [
+    "deadlines",
+    "inputs",
+    "min_group",
+    "nonce",
+    "parameters",
+    "participants",
+    "profile",
+    "program",
+    "purpose",
+    "receivers",
+]
+PROGRAM_KEYS = ["code_hash", "id", "kind", "leakage", "profiles", "status", "uses"]
+# A spec is copied to every grant and policy that is asked: these keep the dearest step within a transaction.
+SPEC_BYTES_MAX = 32768
 INPUTS_MAX = 8
+COLUMNS_MAX = 1024
 PARTICIPANTS_MAX = 8
 PARAMETERS_BYTES_MAX = 8192
+MIN_GROUP_MAX = 1000000000
 METRICS_BYTES_MAX = 4096
 STAGES_MAX = 256
-DISPUTES_MAX = 16
+FIGURE_MAX = 2**63
+OPEN_JOBS_MAX = 256
+REPORTS_MAX = 2
 DISPUTE_MS = 604800000
 DEADLINE_MIN_MS = 1000
 DEADLINE_MAX_MS = 2592000000
-CERTIFICATE_DOMAIN = "assent/job-certificate/1"
+LEAKAGE_MAX = 4096
+PROFILES_MAX = 16
+VOTES_MAX = 16
+VOTE_MS = 2592000000
+CERTIFICATE_DOMAIN = "assent/job-certificate/2"
 
 # The states that wait for something, and the deadline of the spec that bounds each.
 WAITING = {
@@ -28,34 +52,38 @@ WAITING = {
     "revealed": "commit",
     "committed": "certify",
 }
-BY_CONTRACT = ("TRANSCRIPT_MISMATCH", "EQUIVOCATION")
 
 programs = Map(str, dict)
-program_votes = Map(bytes, list)
+program_ballots = Map(bytes, dict)  # hash of a program's record -> {program, votes: {org: time}}
+program_votes = Map(str, list)  # org -> hashes that it voted for
 specs = Map(str, dict)
 jobs = Map(str, dict)
-bindings = Map(str, dict)
-stages = Map(str, dict)
-stage_heads = Map(str, dict)
-transcripts = Map(str, dict)
-results = Map(str, dict)
-signatures = Map(str, bytes)
+open_of = Map(str, int)  # initiator -> its open jobs
+bindings = Map(tuple[str, str], dict)
+stages = Map(tuple[str, str, int], dict)
+stage_heads = Map(tuple[str, str], dict)
+transcripts = Map(tuple[str, str], dict)
+results = Map(tuple[str, str], dict)
+signatures = Map(tuple[str, str], bytes)
 certificates = Map(str, dict)
-disputes = Map(str, dict)
+disputes = Map(tuple[str, int], dict)
+reports = Map(tuple[str, str], int)  # (job, reporter) -> how many
+equivocations = Map(tuple[str, str], int)  # (job, party) -> number of the dispute
 
 orgs = Contract("orgs")
 grants = Contract("grants")
 
-ProgramVoted = Event(by=subject, program=str, votes=list)
-ProgramSet = Event(by=subject, program=str, status=str, code_hash=bytes)
+ProgramVoted = Event(by=subject, program=subject, votes=list, status=str, code_hash=bytes)
+ProgramVoteTaken = Event(by=subject, program=subject)
+ProgramSet = Event(by=subject, program=subject, status=str, code_hash=bytes)
 JobProposed = Event(
     job=subject,
     by=subject,
-    program=str,
+    program=subject,
     purpose=str,
     profile=str,
     inputs=list,
-    participants=list,
+    participants=list[subject],
     receivers=list,
     deadline=int,
 )
@@ -73,11 +101,31 @@ ResultCommitted = Event(job=subject, by=subject, hash=bytes, schema=str, metrics
 JobCommitted = Event(job=subject, by=subject, deadline=int, digest=bytes)
 JobSigned = Event(job=subject, by=subject, signature=bytes)
 JobCertified = Event(job=subject, by=subject, digest=bytes)
-JobAborted = Event(job=subject, by=subject, phase=str, missing=list, reason=str, evidence=bytes)
-JobExpired = Event(job=subject, by=subject, phase=str, missing=list)
-JobDisputed = Event(job=subject, by=subject, against=subject, number=int, kind=str, evidence=bytes, until=int)
-DisputeResolved = Event(job=subject, by=subject, number=int, outcome=str, evidence=bytes)
-DisputeLapsed = Event(job=subject, by=subject, number=int)
+JobAborted = Event(job=subject, by=subject, phase=str, missing=list[subject], reason=str, evidence=bytes)
+JobExpired = Event(job=subject, by=subject, phase=str, missing=list[subject])
+JobDisputed = Event(
+    job=subject,
+    by=subject,
+    against=list[subject],
+    number=int,
+    kind=str,
+    origin=str,
+    evidence=bytes,
+    status=str,
+    until=int,
+)
+DisputeResolved = Event(
+    job=subject,
+    by=subject,
+    against=list[subject],
+    number=int,
+    outcome=str,
+    blamed=list[subject],
+    evidence=bytes,
+    state=str,
+    deadline=int,
+)
+DisputeLapsed = Event(job=subject, by=subject, against=list[subject], number=int, outcome=str)
 
 
 # --- programs -------------------------------------------------------------------------------------
@@ -86,54 +134,119 @@ DisputeLapsed = Event(job=subject, by=subject, number=int)
 @init
 def setup(programs: list):
     for program in programs:
-        set_program(program, "")
+        set_program(program, "contract:jobs")
 
 
 @export
 def vote_program(program: dict) -> bool:
-    """Vote for a program record; at a majority of organisations it is set."""
+    """Vote for a program record; at a majority of organisations it is set. A vote lapses after 30 days."""
     org = member("admin", "admin")
     check_program(program)
-    ballot = sha256(encode(program))
-    votes = program_votes.get(ballot, [])
-    require(org not in votes, "ALREADY_VOTED")
-    present = orgs.active_members()
-    votes = [voter for voter in votes if voter in present] + [org]
-    ProgramVoted(by="org:" + org, program=program["id"], votes=votes)
-    if len(votes) <= len(present) // 2:
-        program_votes[ballot] = votes
-        return False
-    if ballot in program_votes:
-        del program_votes[ballot]
-    set_program(program, org)
-    return True
-
-
-def set_program(program: dict, org: str):
-    check_program(program)
     known = programs.get(program["id"])
-    if known is not None:
-        known["status"] = program["status"]
-        # What a grant names must not change under it: a new version is a new id.
-        require(known == program, "PROGRAM_FIXED")
+    require(known is None or fixed(known) == fixed(program), "PROGRAM_FIXED")
+    require(known != program, "WRONG_STATE")
+    ballot = sha256(encode(program))
+    mine = standing_votes(org)
+    require(ballot not in mine, "ALREADY_VOTED")
+    require(len(mine) < VOTES_MAX, "TOO_MANY_VOTES")
+    present = orgs.active_members()
+    case = program_ballots.get(ballot, {"program": program["id"], "votes": {}})
+    votes = {
+        voter: at
+        for voter, at in case["votes"].items()
+        if voter in present and ctx.block_time < at + VOTE_MS
+    }
+    votes[org] = ctx.block_time
+    ProgramVoted(
+        by="org:" + org,
+        program="program:" + program["id"],
+        votes=[voter for voter in votes],
+        status=program["status"],
+        code_hash=program["code_hash"],
+    )
+    if len(votes) > len(present) // 2:
+        if ballot in program_ballots:
+            del program_ballots[ballot]
+        program_votes[org] = mine
+        set_program(program, "org:" + org)
+        return True
+    case["votes"] = votes
+    program_ballots[ballot] = case
+    program_votes[org] = mine + [ballot]
+    return False
+
+
+@export
+def take_back_vote(program: dict):
+    """Take one's vote for a program record back."""
+    org = member("admin", "admin")
+    ballot = sha256(encode(program))
+    mine = standing_votes(org)
+    require(ballot in mine, "NOT_VOTED")
+    drop_vote(ballot, org)
+    program_votes[org] = [other for other in mine if other != ballot]
+    ProgramVoteTaken(by="org:" + org, program="program:" + program["id"])
+
+
+def standing_votes(org: str) -> list:
+    """The ballots in which an organisation's vote still counts; lapsed votes are cleared away."""
+    standing = []
+    for ballot in program_votes.get(org, []):
+        case = program_ballots.get(ballot)
+        if case is not None and org in case["votes"]:
+            if ctx.block_time < case["votes"][org] + VOTE_MS:
+                standing.append(ballot)
+            else:
+                drop_vote(ballot, org)
+    return standing
+
+
+def drop_vote(ballot: bytes, org: str):
+    case = program_ballots[ballot]
+    case["votes"].pop(org)
+    if len(case["votes"]) == 0:
+        del program_ballots[ballot]
+    else:
+        program_ballots[ballot] = case
+
+
+def set_program(program: dict, by: str):
+    check_program(program)
     programs[program["id"]] = program
-    by = "contract:jobs" if org == "" else "org:" + org
-    ProgramSet(by=by, program=program["id"], status=program["status"], code_hash=program["code_hash"])
+    ProgramSet(
+        by=by,
+        program="program:" + program["id"],
+        status=program["status"],
+        code_hash=program["code_hash"],
+    )
+
+
+def fixed(program: dict) -> dict:
+    """What a grant names must not change under it: only the status may; a new version is a new id."""
+    return {name: program[name] for name in PROGRAM_KEYS if name != "status"}
 
 
 def check_program(program: dict):
-    require(len(program) == 7, "BAD_PROGRAM")
+    require(sorted(program.keys()) == PROGRAM_KEYS, "BAD_PROGRAM")
     check_id(program["id"])
     check_text(program["kind"])
     check_hash(program["code_hash"])
-    require(len(program["leakage"]) <= 4096, "TEXT_TOO_LONG")
-    require(0 < len(program["uses"]) <= len(USES), "BAD_PROGRAM")
-    for use in program["uses"]:
+    check_leakage(program["leakage"])
+    check_names(program["uses"], program["profiles"])
+    require(program["status"] == "active" or program["status"] == "retired", "BAD_PROGRAM")
+
+
+def check_leakage(leakage: str):
+    require(len(leakage) <= LEAKAGE_MAX, "TEXT_TOO_LONG")
+
+
+def check_names(uses: list[str], profiles: list[str]):
+    require(0 < len(uses) <= len(USES), "BAD_PROGRAM")
+    for use in uses:
         require(use in USES, "BAD_PROGRAM")
-    require(0 < len(program["profiles"]) <= 16, "BAD_PROGRAM")
-    for profile in program["profiles"]:
+    require(0 < len(profiles) <= PROFILES_MAX, "BAD_PROGRAM")
+    for profile in profiles:
         check_id(profile)
-    require(program["status"] in ("active", "retired"), "BAD_PROGRAM")
 
 
 # --- proposal -------------------------------------------------------------------------------------
@@ -145,17 +258,21 @@ def propose(spec: dict) -> str:
     org = member("steward", "agent")
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
     check_spec(spec)
-    job = sha256(encode(spec)).hex()
+    encoded = encode(spec)
+    require(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
+    job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
+    count = open_of.get(org, 0)
+    require(count < OPEN_JOBS_MAX, "TOO_MANY_JOBS_OF_ORG")
     owners = []
     roots = []
     for number in range(len(spec["inputs"])):
-        found = grants.check(
-            id=spec["inputs"][number]["grant"], use=use_of(job, spec, org, number), phase="proposed"
-        )
+        use = use_of(job, spec, org, number)
+        found = grants.admit(id=spec["inputs"][number]["grant"], use=use, by="org:" + org)
         owners.append(found["owner"])
         roots.append(found["root"])
-    check_participants(spec, owners)
+    check_roles(spec, owners)
+    open_of[org] = count + 1
     specs[job] = spec
     j = {
         "id": job,
@@ -185,11 +302,11 @@ def propose(spec: dict) -> str:
     JobProposed(
         job="job:" + job,
         by="org:" + org,
-        program=spec["program"],
+        program="program:" + spec["program"],
         purpose=spec["purpose"],
         profile=spec["profile"],
         inputs=spec["inputs"],
-        participants=party_names(spec),
+        participants=org_subjects(party_names(spec)),
         receivers=spec["receivers"],
         deadline=j["deadline"],
     )
@@ -197,20 +314,17 @@ def propose(spec: dict) -> str:
 
 
 def check_spec(spec: dict):
-    require(len(spec) == SPEC_KEYS + 1, "BAD_SPEC")
-    for name in ("program", "parameters", "purpose", "profile", "min_group"):
-        require(name in spec, "BAD_SPEC")
-    for name in ("inputs", "participants", "receivers", "deadlines", "nonce"):
-        require(name in spec, "BAD_SPEC")
+    require(sorted(spec.keys()) == SPEC_KEYS, "BAD_SPEC")
     check_id(spec["program"])
     program = programs.get(spec["program"])
     require(program is not None, "UNKNOWN_PROGRAM")
-    require(program["status"] == "active", "UNKNOWN_PROGRAM")
+    require(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
     check_parameters(spec["parameters"])
     check_id(spec["purpose"])
     require(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
-    require(spec["min_group"] >= 1, "BAD_MIN_GROUP")
+    check_group(spec["min_group"])
     check_inputs(spec["inputs"], program["uses"])
+    check_parties(spec["participants"], spec["receivers"])
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
 
@@ -219,25 +333,36 @@ def check_parameters(parameters: dict):
     require(len(encode(parameters)) <= PARAMETERS_BYTES_MAX, "BAD_PARAMETERS")
 
 
-def check_inputs(inputs: list, uses: list):
+def check_group(min_group: int):
+    require(1 <= min_group <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
+
+
+def check_inputs(inputs: list[dict], uses: list):
     require(0 < len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
     seen = {}
+    columns = 0
     for item in inputs:
-        require(len(item) == 4, "BAD_INPUTS")
+        require(sorted(item.keys()) == ["columns", "dataset", "grant", "version"], "BAD_INPUTS")
+        check_input(item["grant"], item["dataset"], item["version"])
         require(item["grant"] not in seen, "BAD_INPUTS")
         seen[item["grant"]] = True
         check_uses(item["columns"], uses)
-        check_id(item["dataset"])
-        require(item["version"] >= 1, "BAD_INPUTS")
+        columns += len(item["columns"])
+    require(columns <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
 
 
-def check_uses(columns: dict, uses: list):
+def check_input(grant: str, dataset: str, version: int):
+    # The typed parameters refuse what only compares equal, such as True for version 1.
+    require(len(grant) > 0 and len(dataset) > 0 and version >= 1, "BAD_INPUTS")
+
+
+def check_uses(columns: dict[str, str], uses: list):
     require(len(columns) > 0, "BAD_INPUTS")
     for name in columns:
         require(columns[name] in uses, "USE_NOT_OFFERED")
 
 
-def check_deadlines(deadlines: dict):
+def check_deadlines(deadlines: dict[str, int]):
     require(len(deadlines) == len(WAITING), "BAD_DEADLINES")
     for state in WAITING:
         require(WAITING[state] in deadlines, "BAD_DEADLINES")
@@ -248,30 +373,54 @@ def check_nonce(nonce: bytes):
     require(len(nonce) == 16, "BAD_NONCE")
 
 
-def check_participants(spec: dict, owners: list):
-    parties = spec["participants"]
-    receivers = spec["receivers"]
+def check_parties(parties: list[dict], receivers: list[str]):
     require(2 <= len(parties) <= PARTICIPANTS_MAX, "BAD_PARTICIPANTS")
     names = {}
     for party in parties:
-        require(len(party) == 3 and party["org"] not in names, "BAD_PARTICIPANTS")
-        names[party["org"]] = True
-        record = orgs.org_of(party["org"])
-        require(record["status"] == "active", "UNKNOWN_ORG")
-        require(record["agent_key"] != b"", "NO_AGENT")
-        require(record["agent_key"] == party["agent_key"], "AGENT_KEY_MISMATCH")
-        role = party["role"]
-        fits = role == "owner" and party["org"] in owners
-        fits = fits or (role == "compute" and "compute" in record["roles"])
-        fits = fits or (role == "receiver" and party["org"] in receivers)
-        require(fits, "PARTICIPANT_ROLE")
-    for owner in owners:
-        require(owner in names, "OWNER_NOT_PARTICIPANT")
+        require(sorted(party.keys()) == ["agent_key", "org", "role"], "BAD_PARTICIPANTS")
+        org: str = party["org"]
+        require(org not in names, "BAD_PARTICIPANTS")
+        names[org] = True
     require(0 < len(receivers) <= PARTICIPANTS_MAX, "BAD_RECEIVERS")
     seen = {}
     for receiver in receivers:
         require(receiver in names and receiver not in seen, "BAD_RECEIVERS")
         seen[receiver] = True
+
+
+def check_roles(spec: dict, owners: list):
+    """Every party is a member that fits its role, with the agent that it has now; every owner is a party."""
+    for party in spec["participants"]:
+        record = guard_party(party)
+        require(record["agent_key"] != b"", "NO_AGENT")
+        role = party["role"]
+        fits = role == "owner" and party["org"] in owners
+        fits = fits or (role == "compute" and "compute" in record["roles"])
+        fits = fits or (role == "receiver" and party["org"] in spec["receivers"])
+        require(fits, "PARTICIPANT_ROLE")
+    names = party_names(spec)
+    for owner in owners:
+        require(owner in names, "OWNER_NOT_PARTICIPANT")
+
+
+# --- what a job needs beside its grants, asked at every phase -----------------------------------------------
+
+
+def guard_job(j: dict, spec: dict):
+    """The program is in force; initiator and parties (receivers are parties) are members with these agents."""
+    require(programs[j["program"]]["status"] == "active", "PROGRAM_NOT_ACTIVE")
+    names = party_names(spec)
+    if j["initiator"] not in names:
+        require(orgs.org_of(j["initiator"])["status"] == "active", "ORG_NOT_ACTIVE")
+    for party in spec["participants"]:
+        guard_party(party)
+
+
+def guard_party(party: dict) -> dict:
+    record = orgs.org_of(party["org"])
+    require(record["status"] == "active", "ORG_NOT_ACTIVE")
+    require(record["agent_key"] == party["agent_key"], "AGENT_KEY_MISMATCH")
+    return record
 
 
 # --- acceptance and inputs ------------------------------------------------------------------------
@@ -283,15 +432,15 @@ def accept(job: str, code_hash: bytes) -> str:
     org = member("agent", "agent")
     j = waiting(job, "proposed")
     spec = specs[job]
-    party = party_of(spec, org)
+    party_of(spec, org)
     require(org not in j["accepted"], "ALREADY_ACCEPTED")
-    require(orgs.org_of(org)["agent_key"] == party["agent_key"], "AGENT_KEY_MISMATCH")
+    guard_job(j, spec)
     require(programs[j["program"]]["code_hash"] == code_hash, "CODE_HASH_MISMATCH")
     for number in range(len(j["owners"])):
         grant = spec["inputs"][number]["grant"]
         use = use_of(job, spec, j["initiator"], number)
         if j["owners"][number] == org:
-            grants.reserve(id=grant, use=use)
+            grants.reserve(id=grant, use=use, by="org:" + org)
         else:
             grants.check(id=grant, use=use, phase="accepted")
     j["accepted"].append(org)
@@ -309,7 +458,7 @@ def reject(job: str, reason: str):
     check_text(reason)
     j = waiting(job, "proposed")
     party_of(specs[job], org)
-    close(j, "rejected")
+    close(j, "rejected", "org:" + org)
     jobs[job] = j
     JobRejected(job="job:" + job, by="org:" + org, reason=reason)
 
@@ -319,20 +468,21 @@ def bind(job: str, commitment: bytes) -> str:
     """Commit to one's inputs before any traffic; the last owner's starts the run and uses it up."""
     org = member("agent", "agent")
     check_hash(commitment)
-    known = bindings.get(job + "/" + org)
+    known = bindings.get((job, org))
     if known is not None:
         require(known["commitment"] == commitment, "ALREADY_BOUND")
         return jobs[job]["state"]
     j = waiting(job, "accepted")
     require(org in j["owners"], "NOT_DATA_OWNER")
-    bindings[job + "/" + org] = {"commitment": commitment, "height": ctx.height}
+    bindings[job, org] = {"commitment": commitment, "height": ctx.height}
     j["bound"].append(org)
     JobBound(job="job:" + job, by="org:" + org, commitment=commitment)
     if len(j["bound"]) == len(unique(j["owners"])):
         spec = specs[job]
+        guard_job(j, spec)
         for number in range(len(j["owners"])):
             use = use_of(job, spec, j["initiator"], number)
-            grants.consume(id=spec["inputs"][number]["grant"], use=use)
+            grants.consume(id=spec["inputs"][number]["grant"], use=use, by="org:" + org)
         j["running_height"] = ctx.height
         enter(j, spec, "running")
         JobRunning(job="job:" + job, by="org:" + org, deadline=j["deadline"])
@@ -354,25 +504,15 @@ def commit_stage(
     rounds: int,
     cpu_ms: int,
 ) -> str:
-    """Commit one finished stage; a second commit that differs is kept as evidence."""
+    """Commit one finished stage; a second commit that differs in anything is an equivocation."""
     org = member("agent", "agent")
     check_id(kind)
     check_hash(hash)
-    key = job + "/" + org + "/" + str(stage)
-    known = stages.get(key)
-    if known is not None:
-        if known["hash"] == hash and known["kind"] == kind and known["previous"] == previous:
-            return jobs[job]["state"]
-        return equivocation(job, org, [known["hash"], hash])
-    j = waiting(job, "running")
-    party_of(specs[job], org)
-    require(org not in j["transcripts"], "TRANSCRIPT_CLOSED")
-    head = stage_heads.get(job + "/" + org, {"count": 0, "hash": ZERO_HASH})
-    require(stage == head["count"], "STAGE_NOT_CONTIGUOUS")
-    require(stage < STAGES_MAX, "TOO_MANY_STAGES")
-    require(previous == head["hash"], "STAGE_CHAIN_BROKEN")
-    require(bytes_sent >= 0 and rounds >= 0 and cpu_ms >= 0, "BAD_STAGE")
-    stages[key] = {
+    check_hash(previous)
+    require(0 <= stage < STAGES_MAX, "TOO_MANY_STAGES")
+    for figure in (bytes_sent, rounds, cpu_ms):
+        require(0 <= figure < FIGURE_MAX, "BAD_STAGE")
+    said = {
         "stage": stage,
         "kind": kind,
         "hash": hash,
@@ -380,36 +520,48 @@ def commit_stage(
         "bytes": bytes_sent,
         "rounds": rounds,
         "cpu_ms": cpu_ms,
-        "height": ctx.height,
     }
-    stage_heads[job + "/" + org] = {"count": stage + 1, "hash": hash}
+    known = stages.get((job, org, stage))
+    if known is not None:
+        known.pop("height")
+        return again(job, org, known, said)
+    j = waiting(job, "running")
+    party_of(specs[job], org)
+    require(org not in j["transcripts"], "TRANSCRIPT_CLOSED")
+    head = stage_heads.get((job, org), {"count": 0, "hash": ZERO_HASH})
+    require(stage == head["count"], "STAGE_NOT_CONTIGUOUS")
+    require(previous == head["hash"], "STAGE_CHAIN_BROKEN")
+    said["height"] = ctx.height
+    stages[job, org, stage] = said
+    stage_heads[job, org] = {"count": stage + 1, "hash": hash}
     StageCommitted(job="job:" + job, by="org:" + org, stage=stage, kind=kind, hash=hash)
     return j["state"]
 
 
 @export
-def commit_transcript(job: str, profile: str, channels: dict) -> str:
-    """Commit the hash of every channel; both ends must name the same, or the job is disputed."""
+def commit_transcript(job: str, profile: str, channels: dict[str, bytes]) -> str:
+    """Commit the hash of every channel; both ends must name the same, or the job ends with a dispute."""
     org = member("agent", "agent")
-    known = transcripts.get(job + "/" + org)
-    if known is not None:
-        if known == channels:
-            return jobs[job]["state"]
-        return equivocation(job, org, [known, channels])
-    j = waiting(job, "running")
+    j = job_of(job)
     spec = specs[job]
     party_of(spec, org)
+    known = transcripts.get((job, org))
+    if known is None:
+        j = waiting(job, "running")
     require(profile == spec["profile"], "PROFILE_MISMATCH")
-    require(job + "/" + org in stage_heads, "STAGE_MISSING")
     check_channels(channels, spec, org)
-    transcripts[job + "/" + org] = channels
+    if known is not None:
+        return again(job, org, known, channels)
+    require((job, org) in stage_heads, "STAGE_MISSING")
+    transcripts[job, org] = channels
     TranscriptCommitted(job="job:" + job, by="org:" + org, channels=channels)
-    for other in j["transcripts"]:
-        theirs = transcripts[job + "/" + other][org]
+    others = j["transcripts"]
+    j["transcripts"] = others + [org]
+    for other in others:
+        theirs = transcripts[job, other][org]
         if theirs != channels[other]:
             evidence = sha256(encode([org, channels[other], other, theirs]))
-            open_dispute(j, "TRANSCRIPT_MISMATCH", other, evidence)
-    j["transcripts"].append(org)
+            find(j, "TRANSCRIPT_MISMATCH", [other, org], evidence, "open")
     if j["state"] == "running" and len(j["transcripts"]) == len(spec["participants"]):
         enter(j, spec, "computed")
         JobComputed(job="job:" + job, by="org:" + org, deadline=j["deadline"])
@@ -437,14 +589,15 @@ def approve_reveal(job: str) -> str:
         return j["state"]
     j = waiting(job, "computed")
     require(org in j["owners"], "NOT_DATA_OWNER")
+    spec = specs[job]
+    guard_job(j, spec)
     j["reveals"].append(org)
     final = len(j["reveals"]) == len(unique(j["owners"]))
-    spec = specs[job]
     RevealApproved(job="job:" + job, by="org:" + org)
     for number in range(len(j["owners"])):
         if final or j["owners"][number] == org:
             use = use_of(job, spec, j["initiator"], number)
-            grants.reveal(id=spec["inputs"][number]["grant"], use=use, final=final)
+            grants.reveal(id=spec["inputs"][number]["grant"], use=use, final=final, by="org:" + org)
     if final:
         j["revealed_height"] = ctx.height
         enter(j, spec, "revealed")
@@ -460,25 +613,22 @@ def commit_result(job: str, hash: bytes, schema: str, metrics: dict) -> str:
     check_hash(hash)
     check_text(schema)
     require(len(encode(metrics)) <= METRICS_BYTES_MAX, "BAD_METRICS")
-    known = results.get(job + "/" + org)
+    said = {"hash": hash, "schema": schema, "metrics": metrics}
+    known = results.get((job, org))
     if known is not None:
-        if known["hash"] == hash and known["schema"] == schema and known["metrics"] == metrics:
-            return jobs[job]["state"]
-        return equivocation(job, org, [known["hash"], hash])
+        known.pop("height")
+        return again(job, org, known, said)
     j = waiting(job, "revealed")
     spec = specs[job]
     require(org in spec["receivers"], "NOT_RECEIVER")
-    results[job + "/" + org] = {
-        "hash": hash,
-        "schema": schema,
-        "metrics": metrics,
-        "height": ctx.height,
-    }
+    said["height"] = ctx.height
+    results[job, org] = said
     j["results"].append(org)
     ResultCommitted(job="job:" + job, by="org:" + org, hash=hash, schema=schema, metrics=metrics)
     if len(j["results"]) == len(spec["receivers"]):
         enter(j, spec, "committed")
-        tell_grants(j, spec, "committed")
+        for item in spec["inputs"]:
+            grants.record(id=item["grant"], job=job, phase="committed", by="org:" + org)
         digest = sha256(encode(body_of(j, spec)))
         JobCommitted(job="job:" + job, by="org:" + org, deadline=j["deadline"], digest=digest)
     jobs[job] = j
@@ -490,33 +640,33 @@ def certify(job: str, digest: bytes, signature: bytes) -> str:
     """Sign the outcome with the agent key named in the spec; the last signature makes the certificate."""
     org = member("agent", "agent")
     j = job_of(job)
-    if org in j["signed"] and signatures[job + "/" + org] == signature:
+    if org in j["signed"] and signatures[job, org] == signature:
         return j["state"]
     j = waiting(job, "committed")
     spec = specs[job]
     party = party_of(spec, org)
+    require(org not in j["signed"], "ALREADY_SIGNED")
     body = body_of(j, spec)
     require(digest == sha256(encode(body)), "DIGEST_MISMATCH")
     require(verify_signature(party["agent_key"], digest, signature), "BAD_SIGNATURE")
-    require(org not in j["signed"], "ALREADY_SIGNED")
-    signatures[job + "/" + org] = signature
+    signatures[job, org] = signature
     j["signed"].append(org)
     JobSigned(job="job:" + job, by="org:" + org, signature=signature)
     if len(j["signed"]) == len(spec["participants"]):
         certificates[job] = {
             "body": body,
             "digest": digest,
-            "signatures": {name: signatures[job + "/" + name] for name in j["signed"]},
+            "signatures": {name: signatures[job, name] for name in j["signed"]},
             "height": ctx.height,
         }
-        close(j, "certified")
+        close(j, "certified", "org:" + org)
         JobCertified(job="job:" + job, by="org:" + org, digest=digest)
     jobs[job] = j
     return j["state"]
 
 
 def body_of(j: dict, spec: dict) -> dict:
-    """What the participants sign: every commitment of the job."""
+    """What the participants sign. Columns stand in the spec, whose hash is the job's id; metrics as a hash."""
     job = j["id"]
     names = party_names(spec)
     inputs = []
@@ -527,12 +677,11 @@ def body_of(j: dict, spec: dict) -> dict:
                 "grant": item["grant"],
                 "dataset": item["dataset"],
                 "version": item["version"],
-                "columns": item["columns"],
                 "root": j["roots"][number],
             }
         )
-    heads = {name: stage_heads[job + "/" + name] for name in names}
-    outcomes = {name: results[job + "/" + name] for name in spec["receivers"]}
+    heads = {name: stage_heads[job, name] for name in names}
+    outcomes = {name: results[job, name] for name in spec["receivers"]}
     return {
         "domain": CERTIFICATE_DOMAIN,
         "job": job,
@@ -546,14 +695,14 @@ def body_of(j: dict, spec: dict) -> dict:
         "inputs": inputs,
         "participants": spec["participants"],
         "receivers": spec["receivers"],
-        "bindings": {name: bindings[job + "/" + name]["commitment"] for name in j["bound"]},
+        "bindings": {name: bindings[job, name]["commitment"] for name in j["bound"]},
         "stages": {name: [heads[name]["count"], heads[name]["hash"]] for name in names},
-        "transcripts": {name: transcripts[job + "/" + name] for name in names},
+        "transcripts": {name: transcripts[job, name] for name in names},
         "results": {
             name: {
                 "hash": outcomes[name]["hash"],
                 "schema": outcomes[name]["schema"],
-                "metrics": outcomes[name]["metrics"],
+                "metrics": sha256(encode(outcomes[name]["metrics"])),
             }
             for name in spec["receivers"]
         },
@@ -576,46 +725,61 @@ def abort(job: str, reason: str, evidence: bytes):
         party_of(specs[job], org)
     if evidence != b"":
         check_hash(evidence)
-    require(evidence != b"" or j["state"] in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
-    phase = j["state"]
-    absent = missing(job)
-    close(j, "aborted")
+    # A dispute changes nothing about how far the job had come.
+    reached = j["resume"] if j["state"] == "disputed" else j["state"]
+    require(evidence != b"" or reached in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
+    # Before its deadline nobody is late.
+    late = ctx.block_time > j["deadline"]
+    stop(j, waits_for(j, specs[job]) if late else [], reason, evidence, "org:" + org)
     jobs[job] = j
-    JobAborted(
-        job="job:" + job, by="org:" + org, phase=phase, missing=absent, reason=reason, evidence=evidence
-    )
 
 
 @export
 def expire(job: str):
     """End a job whose state has passed its deadline; anyone may."""
+    org = ctx.org
     j = job_of(job)
     require(not is_final(j), "WRONG_STATE")
     require(ctx.block_time > j["deadline"], "TOO_EARLY")
     phase = j["state"]
-    absent = missing(job)
-    close(j, "expired")
+    absent = org_subjects(missing(job))
+    close(j, "expired", "org:" + org)
     jobs[job] = j
-    JobExpired(job="job:" + job, by="org:" + ctx.org, phase=phase, missing=absent)
+    JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=absent)
 
 
-def close(j: dict, outcome: str):
+def stop(j: dict, absent: list, reason: str, evidence: bytes, by: str):
+    phase = j["state"]
+    close(j, "aborted", by)
+    JobAborted(
+        job="job:" + j["id"],
+        by=by,
+        phase=phase,
+        missing=org_subjects(absent),
+        reason=reason,
+        evidence=evidence,
+    )
+
+
+def close(j: dict, outcome: str, by: str):
     j["state"] = outcome
     j["since"] = ctx.block_time
     j["height"] = ctx.height
     j["deadline"] = 0
     j["ended_at"] = ctx.block_time
+    j["resume"] = ""
+    open_of[j["initiator"]] -= 1
     spec = specs[j["id"]]
     for item in spec["inputs"]:
-        grants.finish(id=item["grant"], job=j["id"], outcome=outcome)
+        grants.finish(id=item["grant"], job=j["id"], outcome=outcome, by=by)
 
 
-# --- disputes -------------------------------------------------------------------------------------
+# --- disputes: what members report ------------------------------------------------------------------------
 
 
 @export
 def report(job: str, kind: str, against: str, evidence: bytes) -> int:
-    """Dispute a job: an open one stops, an ended one keeps its state and gains a record."""
+    """Dispute a job: an open one waits for a neutral auditor, an ended one keeps its state and gains a record."""
     org = member("steward", "agent")
     check_id(kind)
     check_hash(evidence)
@@ -624,14 +788,29 @@ def report(job: str, kind: str, against: str, evidence: bytes) -> int:
     if not orgs.has_role(org, "auditor"):
         party_of(spec, org)
     party_of(spec, against)
-    number = open_dispute(j, kind, against, evidence)
+    require(against != org, "OWN_CASE")
+    in_dispute_time(j)
+    count = reports.get((job, org), 0)
+    require(count < REPORTS_MAX, "TOO_MANY_REPORTS")
+    reports[job, org] = count + 1
+    number = put_dispute(j, kind, "report", org, [against], evidence, "open")
+    if j["state"] in WAITING:
+        j["resume"] = j["state"]
+        j["state"] = "disputed"
+        j["since"] = ctx.block_time
+        j["height"] = ctx.height
+        j["deadline"] = ctx.block_time + DISPUTE_MS
     jobs[job] = j
     return number
 
 
 @export
-def resolve(job: str, number: int, outcome: str, evidence: bytes) -> str:
-    """Decide a dispute as a neutral auditor: upheld aborts an open job, dismissed lets it go on."""
+def resolve(job: str, number: int, outcome: str, blamed: list[str], evidence: bytes) -> str:
+    """Decide a dispute as a neutral auditor: upheld ends an open job, dismissed lets it go on.
+
+    `blamed` names who did it, of those that the dispute is against: nobody, where nobody can tell which end of
+    a channel lied.
+    """
     org = member("steward", "steward")
     check_hash(evidence)
     require(orgs.has_role(org, "auditor"), "ORG_ROLE_MISSING")
@@ -642,82 +821,129 @@ def resolve(job: str, number: int, outcome: str, evidence: bytes) -> str:
     require(neutral, "NOT_NEUTRAL")
     require(d["status"] == "open", "WRONG_STATE")
     require(ctx.block_time <= d["until"], "DEADLINE_PASSED")
-    require(outcome in ("upheld", "dismissed"), "BAD_OUTCOME")
-    require(outcome == "upheld" or d["kind"] not in BY_CONTRACT, "NOT_DISMISSIBLE")
-    settle_dispute(j, d, outcome, org, evidence)
+    require(outcome == "upheld" or outcome == "dismissed", "BAD_OUTCOME")
+    require(outcome == "upheld" or d["origin"] == "report", "NOT_DISMISSIBLE")
+    check_blamed(d, outcome, blamed)
+    settle_dispute(j, d, outcome, blamed, org, evidence)
     if j["state"] == "disputed":
         if outcome == "upheld":
-            close(j, "aborted")
-        elif j["open_disputes"] == 0:
+            stop(j, [], "dispute " + str(number) + " upheld: " + d["kind"], evidence, "org:" + org)
+        elif j["open_disputes"] == 0 and ctx.block_time <= j["deadline"]:
             enter(j, spec, j["resume"])
             j["resume"] = ""
     jobs[job] = j
-    DisputeResolved(job="job:" + job, by="org:" + org, number=number, outcome=outcome, evidence=evidence)
+    DisputeResolved(
+        job="job:" + job,
+        by="org:" + org,
+        against=org_subjects(d["against"]),
+        number=number,
+        outcome=outcome,
+        blamed=org_subjects(blamed),
+        evidence=evidence,
+        state=j["state"],
+        deadline=j["deadline"],
+    )
     return j["state"]
+
+
+def check_blamed(d: dict, outcome: str, blamed: list):
+    for org in blamed:
+        require(org in d["against"], "BAD_BLAME")
+    require(len(blamed) == len(unique(blamed)), "BAD_BLAME")
+    if d["origin"] == "report":
+        require((len(blamed) == 1) == (outcome == "upheld"), "BAD_BLAME")
 
 
 @export
 def lapse(job: str, number: int):
-    """Record that nobody decided a dispute in time; anyone may."""
+    """Record that nobody decided a dispute in time; anyone may. What the contract found stands all the same."""
+    org = ctx.org
     d = dispute_of(job, number)
     require(d["status"] == "open", "WRONG_STATE")
     require(ctx.block_time > d["until"], "TOO_EARLY")
     j = job_of(job)
-    settle_dispute(j, d, "lapsed", "", b"")
+    outcome = "lapsed" if d["origin"] == "report" else "upheld"
+    settle_dispute(j, d, outcome, [], "", b"")
     jobs[job] = j
-    DisputeLapsed(job="job:" + job, by="org:" + ctx.org, number=number)
+    DisputeLapsed(
+        job="job:" + job,
+        by="org:" + org,
+        against=org_subjects(d["against"]),
+        number=number,
+        outcome=outcome,
+    )
 
 
-def settle_dispute(j: dict, d: dict, outcome: str, org: str, evidence: bytes):
+def settle_dispute(j: dict, d: dict, outcome: str, blamed: list, org: str, evidence: bytes):
     d["status"] = outcome
+    d["blamed"] = blamed
     d["resolved_by"] = org
     d["resolution"] = evidence
-    disputes[d["job"] + "/" + str(d["number"])] = d
+    disputes[d["job"], d["number"]] = d
     j["open_disputes"] -= 1
 
 
-def equivocation(job: str, org: str, both: list) -> str:
-    """Record that a party said two different things at one place."""
+# --- disputes: what the contract finds ----------------------------------------------------------------------
+
+
+def again(job: str, org: str, known: dict, said: dict) -> str:
+    """A repeated commit: the same one changes nothing, another one is an equivocation, recorded once a party."""
     j = job_of(job)
-    open_dispute(j, "EQUIVOCATION", org, sha256(encode(both)))
+    if known == said:
+        return j["state"]
+    require((job, org) not in equivocations, "ALREADY_RECORDED")
+    in_dispute_time(j)
+    equivocations[job, org] = find(j, "EQUIVOCATION", [org], sha256(encode([known, said])), "upheld")
     jobs[job] = j
     return j["state"]
 
 
-def open_dispute(j: dict, kind: str, against: str, evidence: bytes) -> int:
+def find(j: dict, kind: str, against: list, evidence: bytes, status: str) -> int:
+    """Record what the contract itself found: it ends an open job at once, and waits for nobody's decision."""
+    by = "org:" + ctx.org
+    number = put_dispute(j, kind, "contract", "", against, evidence, status)
+    if not is_final(j):
+        stop(j, [], kind, evidence, by)
+    return number
+
+
+def in_dispute_time(j: dict):
     if is_final(j):
         require(ctx.block_time <= j["ended_at"] + DISPUTE_MS, "DEADLINE_PASSED")
-    require(j["disputes"] < DISPUTES_MAX, "TOO_MANY_DISPUTES")
+
+
+def put_dispute(
+    j: dict, kind: str, origin: str, by: str, against: list, evidence: bytes, status: str
+) -> int:
     number = j["disputes"] + 1
     until = ctx.block_time + DISPUTE_MS
     j["disputes"] = number
-    j["open_disputes"] += 1
-    disputes[j["id"] + "/" + str(number)] = {
+    if status == "open":
+        j["open_disputes"] += 1
+    disputes[j["id"], number] = {
         "job": j["id"],
         "number": number,
         "kind": kind,
-        "by": ctx.org,
+        "origin": origin,
+        "by": by,
         "against": against,
         "evidence": evidence,
-        "status": "open",
+        "status": status,
+        "blamed": against if status == "upheld" else [],
         "opened_at": ctx.block_time,
         "until": until,
         "resolved_by": "",
         "resolution": b"",
     }
-    if j["state"] in WAITING:
-        j["resume"] = j["state"]
-        j["state"] = "disputed"
-        j["since"] = ctx.block_time
-        j["height"] = ctx.height
-        j["deadline"] = until
     JobDisputed(
         job="job:" + j["id"],
         by="org:" + ctx.org,
-        against="org:" + against,
+        against=org_subjects(against),
         number=number,
         kind=kind,
+        origin=origin,
         evidence=evidence,
+        status=status,
         until=until,
     )
     return number
@@ -742,10 +968,13 @@ def spec_of(id: str) -> dict:
 
 @view
 def missing(id: str) -> list:
-    """The organisations that the current state waits for."""
+    """The organisations whose step the current state waits for; nobody's while a dispute holds the job."""
     j = job_of(id)
-    spec = specs[id]
-    state = j["resume"] if j["state"] == "disputed" else j["state"]
+    return waits_for(j, specs[id])
+
+
+def waits_for(j: dict, spec: dict) -> list:
+    state = j["state"]
     if state == "proposed":
         return without(party_names(spec), j["accepted"])
     if state == "accepted":
@@ -770,7 +999,7 @@ def certificate_body(job: str) -> dict:
 
 @view
 def dispute_of(job: str, number: int) -> dict:
-    d = disputes.get(job + "/" + str(number))
+    d = disputes.get((job, number))
     require(d is not None, "UNKNOWN_DISPUTE")
     return d
 
@@ -791,11 +1020,6 @@ def enter(j: dict, spec: dict, state: str):
 
 def is_final(j: dict) -> bool:
     return j["state"] not in WAITING and j["state"] != "disputed"
-
-
-def tell_grants(j: dict, spec: dict, phase: str):
-    for item in spec["inputs"]:
-        grants.record(id=item["grant"], job=j["id"], phase=phase)
 
 
 def use_of(job: str, spec: dict, initiator: str, number: int) -> dict:
@@ -830,6 +1054,10 @@ def party_of(spec: dict, org: str) -> dict:
 
 def party_names(spec: dict) -> list:
     return [party["org"] for party in spec["participants"]]
+
+
+def org_subjects(names: list) -> list:
+    return ["org:" + name for name in names]
 
 
 def unique(items: list) -> list:

@@ -33,8 +33,8 @@ HERE = Path(__file__).resolve().parent
 ASSENT = Path(sys.executable).with_name("assent")
 ORGS = ("bank", "bureau", "registry", "regulator")
 OWNERS = ("bank", "bureau", "registry")
-DATASETS = {"bank": "bank-loans", "bureau": "bureau-history", "registry": "registry-residents"}
-GRANTS = {"bank": "bank-own", "bureau": "bureau-to-bank", "registry": "registry-to-bank"}
+DATASETS = {"bank": "bank/loans", "bureau": "bureau/history", "registry": "registry/residents"}
+GRANTS = {"bank": "bank/own", "bureau": "bank/bureau", "registry": "bank/registry"}
 NOT_GRANTED = ("foreign_worker", "personal_status_and_sex")
 STEPS = 9
 WAIT_S = 90.0
@@ -268,8 +268,8 @@ def refusals(demo: Demo) -> None:
     """What the ledger refuses, with its reasons."""
     with demo.part("Refusals: a column that was not granted, a purpose that does not match"):
         file = ("job", "propose", "--file", "examples/german_credit/regression.toml")
-        column = "registry-to-bank:id=join,foreign_worker=encrypted"
-        inputs = ("--input", "bank-own", "--input", "bureau-to-bank", "--input", column)
+        column = "bank/registry:id=join,foreign_worker=encrypted"
+        inputs = ("--input", "bank/own", "--input", "bank/bureau", "--input", column)
         demo.as_org("bank", *file, *inputs, refused="COLUMN_NOT_GRANTED")
         demo.as_org("bank", *file, "--purpose", "marketing", refused="PURPOSE_MISMATCH")
 
@@ -287,7 +287,7 @@ def revocation(demo: Demo) -> None:
         slow = regression_parameters() | {"iterations": 500}
         job = propose(demo, "regression.toml", *inputs, "--parameters", json.dumps(slow))
         wait_until(lambda: demo.job_state(job) == "running", "job C runs")
-        demo.as_org("bureau", "grant", "revoke", "bureau-to-bank-2", "--reason", "the customer objected")
+        demo.as_org("bureau", "grant", "revoke", "bank/bureau-2", "--reason", "the customer objected")
         wait_until(lambda: demo.job_state(job) in ("aborted", "expired"), "job C is stopped")
         demo.as_org("bank", "job", "show", job)
         demo.as_org("bank", "job", "result", job, refused="holds no result")
@@ -297,7 +297,7 @@ def revocation(demo: Demo) -> None:
 def audit(demo: Demo, keep: bool) -> None:
     """Trail, export, and a verification with every node stopped."""
     with demo.part("Audit: the whole history, proved offline"):
-        subject, package = "dataset:bureau-history", str(demo.folder / "bureau-history.audit")
+        subject, package = "dataset:bureau/history", str(demo.folder / "bureau-history.audit")
         demo.as_org("regulator", "audit", "trail", subject)
         demo.as_org("regulator", "audit", "export", subject, "-o", package)
         demo.assent("stop", str(demo.folder))

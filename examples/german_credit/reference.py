@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from privcompute.programs.base import InputColumn, JobInput, OwnData
+from privcompute.programs.base import InputColumn, JobInput, OwnData, split_reference
 from privcompute.programs.encoding import encode_block, split_rows
 from privcompute.programs.logistic_regression import PROGRAM, LogisticRegressionParameters, feature_columns
 
@@ -102,7 +102,7 @@ def _encoded(
     training: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     chosen = feature_columns(parameters, tuple(item for item, _ in loaded))
-    dataset, _, label = parameters.label.partition("/")
+    dataset, label = split_reference(parameters.label)
     blocks, labels = [], np.zeros(len(ids), np.int64)
     for item, columns in loaded:
         place = {name: row for row, name in enumerate(columns["id"].tolist())}

@@ -48,7 +48,7 @@ class Part:
 PARTS = (
     Part(
         "bank",
-        "bank-loans",
+        "bank/loans",
         950,
         (
             "status_of_existing_checking_account",
@@ -62,7 +62,7 @@ PARTS = (
     ),
     Part(
         "bureau",
-        "bureau-history",
+        "bureau/history",
         940,
         (
             "credit_history",
@@ -75,7 +75,7 @@ PARTS = (
     ),
     Part(
         "registry",
-        "registry-residents",
+        "registry/residents",
         930,
         (
             "present_employment_since",

@@ -25,6 +25,9 @@ REMEDIES = {
     **SIGNER_REFUSALS,
     "KEY_ROLE_MISSING": "this key lacks the role; sign with the organisation's admin key",
     "ORG_ROLE_MISSING": "the organisation lacks the role; see: assent org show",
+    "ORG_NOT_ACTIVE": "a member that takes part was suspended or expelled; see: assent org list",
+    "BAD_ID": "ids of datasets and grants are ORG/NAME, a name of 1 to 63 of a-z, 0-9, '.', '_' and '-'",
+    "ID_NOT_OWN": "an id begins with the organisation that creates it: OWNER/NAME, REQUESTER/NAME",
     "DATASET_EXISTS": "choose another id, or add a version with: assent dataset new-version",
     "UNKNOWN_DATASET": "see: assent dataset list",
     "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",
@@ -34,10 +37,28 @@ REMEDIES = {
     "UNKNOWN_GRANT": "see: assent grant list",
     "NOT_APPROVER": "this organisation is not among the dataset's approvers; see: assent dataset show",
     "OWN_REQUEST": "nobody approves their own request; ask another approver",
-    "ALREADY_VOTED": "this organisation has voted already",
+    "ALREADY_VOTED": "this organisation has voted; to vote otherwise: assent grant take-back",
+    "NOT_VOTED": "this organisation has no vote on it; see: assent grant show",
+    "NOT_DECIDED": "its votes decide nothing yet; see: assent grant show",
+    "THRESHOLD_OUT_OF_REACH": "too few of its approvers may approve this requester; see: assent dataset show",
+    "TOO_MANY_REQUESTS": "256 requests of this organisation are open; withdraw some, or let them be decided",
+    "TOO_MANY_REQUESTS_OF_DATASET": "16 requests for it are open; withdraw some: assent grant withdraw",
+    "TOO_MANY_REQUESTS_TODAY": "32 requests for this dataset were made today (UTC); ask again tomorrow",
+    "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
+    "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",
+    "TOO_MANY_JOBS_OF_ORG": "256 jobs of this organisation are open; wait for some to end: assent job list",
+    "SPEC_TOO_LONG": "the job has at most 32 KiB: fewer columns, or shorter parameters",
+    "TOO_MANY_COLUMNS": "a job reads at most 1,024 columns of all inputs together",
+    "SCHEMA_TOO_LONG": "all names of columns together have at most 16,384 bytes",
     "NOT_NARROWER": "terms may only become stricter; widening needs a new grant: assent grant request",
     "BAD_TERM": "expiry must lie ahead, at most ten years, and after not-before",
-    "UNKNOWN_POLICY": "no such contract is active; see: assent contract list",
+    "POLICY_UNKNOWN": "there is no contract of this name; see: assent contract list",
+    "POLICY_SYSTEM": "a system contract is no policy; name a contract of a member's",
+    "POLICY_NOT_ACTIVE": "the policy contract has not begun, or was revoked; see: assent contract show",
+    "POLICY_FROZEN": "the policy contract is frozen; see: assent contract show",
+    "POLICY_SHAPE": "a policy has allow(job: dict, phase: str) -> bool, as a view or an export",
+    "PROGRAM_NOT_ACTIVE": "the members retired this program; see: assent job programs",
+    "UNKNOWN_PROGRAM": "the members agreed on no such program; see: assent job programs",
     "NOT_GRANTEE": "the grant is for another organisation; request one of your own: assent grant request",
     "GRANT_NOT_ACTIVE": "the grant is not approved; see: assent grant show",
     "GRANT_REVOKED": "the owner revoked it, for good; a new grant is needed: assent grant request",
@@ -118,11 +139,12 @@ def sent_json(receipt: Receipt, **more: Value) -> Value:
     }
 
 
-async def need_state(client: Client, contract: str, map_name: str, key: str, remedy: str) -> Value:
+async def need_state(client: Client, contract: str, map_name: str, key: Value, remedy: str) -> Value:
     """Return one proved entry; raise UsageFault with a remedy when the ledger has none."""
     found = await client.state(contract, map_name, key)
     if found is None:
-        raise UsageFault(f"{key!r}: the ledger has no such entry in {contract}.{map_name}; {remedy}")
+        shown = key if isinstance(key, str) else " ".join(str(part) for part in key)
+        raise UsageFault(f"{shown!r}: the ledger has no such entry in {contract}.{map_name}; {remedy}")
     return found
 
 

@@ -44,7 +44,7 @@ _columns = click.option(
 
 @click.group()
 def dataset() -> None:
-    """Register, list, show and check datasets."""
+    """Register, list, show and check datasets; an ID is OWNER/NAME, such as bank/customers."""
 
 
 def _source(
@@ -223,7 +223,7 @@ def list_datasets(session: Session, as_json: bool) -> None:
         print_json([to_json(item) for item in found])
         return
     rows = [
-        [d["id"], d["owner"], d["version"], d["status"], d["size_bucket"], len(d["schema"]), d["description"]]
+        [d["id"], d["owner"], d["version"], d["status"], d["size_bucket"], d["columns"], d["description"]]
         for d in found
     ]
     print_table("datasets", ["id", "owner", "#version", "status", "rows", "#columns", "description"], rows)
@@ -239,7 +239,9 @@ def show(session: Session, dataset_id: str, as_json: bool) -> None:
 
     async def work() -> Any:
         async with session.client() as client:
-            return await need_state(client, "datasets", "datasets", dataset_id, SEE_LIST)
+            record = await need_state(client, "datasets", "datasets", dataset_id, SEE_LIST)
+            version = await _version(client, dataset_id, record["version"])
+            return {**record, "schema": version["schema"]}
 
     found = run(work())
     if as_json:
@@ -289,7 +291,7 @@ def check(session: Session, dataset_id: str, version: int | None, as_json: bool)
 
 
 async def _version(client: Client, dataset_id: str, version: int) -> Value:
-    return await need_state(client, "datasets", "versions", f"{dataset_id}/{version}", SEE_LIST)
+    return await need_state(client, "datasets", "versions", (dataset_id, version), SEE_LIST)
 
 
 def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Command:

@@ -26,17 +26,18 @@ from privcompute.enforcement import ALLOWED_USES
 
 SEE_LIST = "see: assent grant list"
 CONSTRAINTS = tuple(ALLOWED_USES)
-TERM_FLAGS = ("columns", "programs", "receivers", "co_parties")
+NO_RUNS = {"used": 0, "reserved": 0, "revealed": 0}
+NO_VOTES: dict[str, Any] = {"approvals": {}, "rejections": []}
 
 
 @click.group()
 def grant() -> None:
-    """Request, decide, narrow, suspend and revoke grants."""
+    """Request, decide, narrow, suspend and revoke grants; an ID is REQUESTER/NAME, such as bank/history."""
 
 
 @grant.command("request")
 @click.argument("grant_id", metavar="ID")
-@click.option("--dataset", "dataset_id", required=True, help="Dataset.")
+@click.option("--dataset", "dataset_id", required=True, help="Dataset, OWNER/NAME.")
 @click.option("--version", type=click.IntRange(1), help="Its version; by default the current one.")
 @click.option(
     "--column",
@@ -163,7 +164,7 @@ def narrow(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
 
 def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Command:
     def act(session: Session, grant_id: str, as_json: bool, **given: str) -> None:
-        receipt = send(session, "grants", method, {"id": grant_id, **given})
+        receipt = send(session, "grants", method.replace("-", "_"), {"id": grant_id, **given})
         if as_json:
             print_json(sent_json(receipt))
         else:
@@ -178,6 +179,13 @@ def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Co
 
 for _command in (
     _decide("reject", "Vote against the request ID.", "rejected", reason=True),
+    _decide(
+        "take-back",
+        "Take this organisation's vote on the request ID back.",
+        "has one vote less",
+        reason=False,
+    ),
+    _decide("settle", "Decide the request ID whose votes suffice, or never can.", "settled", reason=False),
     _decide("withdraw", "Withdraw one's own request ID.", "withdrawn", reason=False),
     _decide("suspend", "Suspend ID until resumed: no step of any job passes.", "suspended", reason=True),
     _decide("resume", "Resume the suspended ID.", "resumed", reason=False),
@@ -197,7 +205,9 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
 
     async def work() -> list[Any]:
         async with session.client() as client:
-            return [value async for _, value in client.entries("grants", "grants")]
+            runs = {key: value async for key, value in client.entries("grants", "runs")}
+            grants = [value async for _, value in client.entries("grants", "grants")]
+            return [{**item, **runs.get(item["id"], NO_RUNS)} for item in grants]
 
     found = [
         item
@@ -214,7 +224,7 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
             g["grantee"],
             g["purpose"],
             g["status"],
-            f"{g['quota']['used']}+{g['quota']['reserved']} of {g['quota']['runs']}",
+            f"{g['used']}+{g['reserved']} of {g['quota_runs']}",
             show_time(g["expires"])[:10],
         ]
         for g in found
@@ -232,22 +242,26 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
 
     async def work() -> Any:
         async with session.client() as client:
-            return await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+            found = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+            runs = await client.state("grants", "runs", grant_id) or NO_RUNS
+            ballot = await client.state("grants", "ballots", grant_id) or NO_VOTES
+            return {**found, **runs, **ballot} if found["status"] == "requested" else {**found, **runs}
 
     g = run(work())
     if as_json:
         print_json(to_json(g))
         return
-    quota = g["quota"]
     console.print(f"{g['id']}: {g['status']}" + (f" ({g['reason']})" if g["reason"] else ""))
     console.print(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
     console.print(f"  for {g['purpose']} ({g['legal_basis']})")
     console.print(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")
-    console.print(f"  {quota['runs']} runs: {quota['used']} used, {quota['reserved']} reserved")
+    console.print(f"  {g['quota_runs']} runs: {g['used']} used, {g['reserved']} reserved")
     console.print(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")
     console.print(
         f"  results to {', '.join(g['receivers'])}; with {', '.join(g['co_parties']) or 'no others'}"
     )
     console.print(f"  groups of {g['min_group']} or more; policy contract {g['policy'] or 'none'}")
     console.print(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
+    if g.get("rejections"):
+        console.print(f"  against it {', '.join(g['rejections'])}")
     print_table("columns", ["column", "constraint"], sorted(g["columns"].items()))

@@ -145,7 +145,7 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
             record = await need_state(client, "jobs", "jobs", found, SEE_LIST)
             spec = await need_state(client, "jobs", "specs", found, SEE_LIST)
             heads = {
-                one["org"]: await client.state("jobs", "stage_heads", f"{found}/{one['org']}")
+                one["org"]: await client.state("jobs", "stage_heads", (found, one["org"]))
                 for one in spec["participants"]
             }
             certificate = await client.state("jobs", "certificates", found)
@@ -207,7 +207,7 @@ def result(session: Session, job_id: str, as_json: bool) -> None:
     async def work() -> tuple[str, Any]:
         async with session.client() as client:
             found = await find_job(client, job_id)
-            return found, await client.state("jobs", "results", f"{found}/{config.organisation}")
+            return found, await client.state("jobs", "results", (found, config.organisation))
 
     found, committed = run(work())
     stored = ResultStore(files.results).load(found)

@@ -152,7 +152,7 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
     places = {one["org"]: index for index, one in enumerate(spec["participants"])}
     inputs = []
     for one in spec["inputs"]:
-        key = f"{one['dataset']}/{one['version']}"
+        key = (one["dataset"], one["version"])
         version = await need_state(client, "datasets", "versions", key, "see: assent dataset list")
         dataset = await need_state(client, "datasets", "datasets", one["dataset"], "see: assent dataset list")
         types = {column["name"]: column["type"] for column in version["schema"]}

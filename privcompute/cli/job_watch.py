@@ -18,6 +18,7 @@ from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.kinds import SPEAKERS
 from chain.primitives.values import decode_value
 from privcompute.job_store import StatusBoard
 
@@ -57,7 +58,8 @@ async def watch_job(session: Session, job: str, board: Path | None, as_json: boo
             f"job {job[:12]} has not ended after {timeout_s} s; watch on: assent job watch {job[:12]}"
         ) from None
     if end != "certified":
-        reason = fields.get("reason") or f"in {fields.get('phase', '?')}, missing {fields.get('missing', [])}"
+        missing = _orgs(fields.get("missing", [])) or "nobody"
+        reason = fields.get("reason") or f"in {fields.get('phase', '?')}, missing {missing}"
         raise JobNotCertified(f"job {job[:12]} {end} by {fields.get('by', '?')}: {reason}")
 
 
@@ -67,17 +69,22 @@ async def _follow(session: Session, job: str, as_json: bool) -> tuple[str, dict[
             fields = decode_value(entry.event.fields, max_bytes=RESULT_BYTES_MAX)
             _print_event(entry, fields, as_json)
             end = ENDS.get(entry.event.name)
-            if end is not None:
+            if end is not None and entry.event.contract == "jobs":
                 return end, fields
     raise WatchTimeout(f"job {job[:12]}: the node ended the subscription; watch again")
 
 
 def _print_event(entry: EventEntry, fields: dict[str, Any], as_json: bool) -> None:
+    event = entry.event
     if as_json:
-        shown = {"height": entry.height, "event": entry.event.name, "fields": to_json(fields)}
+        place = {"height": entry.height, "contract": event.contract, "event": event.name}
+        shown = {**place, "fields": to_json(fields)}
         click.echo(json.dumps(shown, ensure_ascii=False))
         return
-    console.print(f"  height {entry.height:>6}  {describe(entry.event.name, fields)}")
+    # Any contract can write into a job's history; only the ledger's own say what became of the job.
+    own = event.contract in SPEAKERS["job"]
+    line = describe(event.name, fields) if own else f"FOREIGN: contract {event.contract} says {event.name}"
+    console.print(f"  height {entry.height:>6}  {line}")
 
 
 def describe(name: str, fields: dict[str, Any]) -> str:
@@ -85,7 +92,8 @@ def describe(name: str, fields: dict[str, Any]) -> str:
     by = str(fields.get("by", "")).removeprefix("org:")
     match name:
         case "JobProposed":
-            return f"{by} proposed {fields['program']} for {fields['purpose']} under {fields['profile']}"
+            program = str(fields["program"]).removeprefix("program:")
+            return f"{by} proposed {program} for {fields['purpose']} under {fields['profile']}"
         case "JobAccepted":
             return f"{by} accepted"
         case "JobReady":
@@ -117,14 +125,28 @@ def describe(name: str, fields: dict[str, Any]) -> str:
         case "JobAborted":
             return f"{by} aborted it while {fields['phase']}: {fields['reason']}"
         case "JobExpired":
-            return f"expired while {fields['phase']}; missing: {', '.join(fields['missing'])}"
+            return f"expired while {fields['phase']}; missing: {_orgs(fields['missing']) or 'nobody'}"
         case "JobDisputed":
-            return f"disputed by {by} against {str(fields['against']).removeprefix('org:')}: {fields['kind']}"
+            found = "the ledger found" if fields["origin"] == "contract" else f"{by} reported"
+            return f"{found} {fields['kind']} against {_orgs(fields['against'])}"
+        case "DisputeResolved":
+            blamed = _orgs(fields["blamed"]) or "nobody"
+            said = f"{fields['outcome']}, {blamed} blamed; {fields['state']}"
+            return f"{by} decided dispute {fields['number']}: {said}"
+        case "UsesConcerned":
+            return f"{fields['cause']} of {fields['about']}: {fields['reason']}"
+        case "GrantRevoked" | "GrantSuspended" | "GrantResumed" | "GrantNarrowed" | "GrantExpired":
+            grant = str(fields["grant"]).removeprefix("grant:")
+            return f"grant {grant}: {name.removeprefix('Grant').lower()} {fields.get('reason', '')}".rstrip()
         case "GrantUsed":
             grant = str(fields.get("grant", "")).removeprefix("grant:")
             taken = fields["used"] + fields["reserved"]
             return f"grant {grant}: {fields['phase']} ({taken} of {fields['runs']} runs taken)"
     return f"{name} by {by}" if by else name
+
+
+def _orgs(subjects: list[str]) -> str:
+    return ", ".join(subject.removeprefix("org:") for subject in subjects)
 
 
 @contextlib.contextmanager

@@ -84,7 +84,8 @@ def _shown(opening: RowOpening) -> dict[str, Any]:
 def check_opened(session: Session, file: Path, as_json: bool) -> None:
     """Check opened rows in FILE against the root on the ledger, and that the challenge chose them."""
     content = _read(file)
-    key = f"{content['dataset']}/{content['version']}"
+    key = (content["dataset"], content["version"])
+    name = f"{content['dataset']} version {content['version']}"
 
     async def work() -> bytes:
         async with session.client() as client:
@@ -94,10 +95,17 @@ def check_opened(session: Session, file: Path, as_json: bool) -> None:
     root = run(work())
     openings = _proved(file, content, root)
     if as_json:
-        print_json({"dataset": key, "root": root.hex(), "rows": [opening.index for opening in openings]})
+        print_json(
+            {
+                "dataset": key[0],
+                "version": key[1],
+                "root": root.hex(),
+                "rows": [opening.index for opening in openings],
+            }
+        )
         return
     console.print(
-        f"{len(openings)} rows of {openings[0].count:,} lie under root {root.hex()[:16]}… of {key}, as the "
+        f"{len(openings)} rows of {openings[0].count:,} lie under root {root.hex()[:16]}… of {name}, as the "
         f"challenge {content['challenge']!r} selects them"
     )
 

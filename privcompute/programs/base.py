@@ -220,15 +220,27 @@ def decimal_within(low: str, high: str) -> pydantic.BeforeValidator:
     return pydantic.BeforeValidator(read)
 
 
+REFERENCE_CHARS_MAX = 193
+"""A dataset's id (64 + 1 + 63), a slash, and the name of a column (64)."""
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """Return dataset, "owner/name", and column of `owner/name/column`; "" for what is missing."""
+    owner, _, rest = reference.partition("/")
+    name, _, column = rest.partition("/")
+    return f"{owner}/{name}" if owner and name else "", column
+
+
 def _check_reference(text: str) -> str:
-    dataset, slash, column = text.partition("/")
-    if not (dataset and slash and column):
-        raise ValueError('a column as "dataset/column"')
+    if not all(split_reference(text)):
+        raise ValueError('a column as "owner/dataset/column"')
     return text
 
 
-ColumnReference = Annotated[str, pydantic.Field(max_length=160), pydantic.AfterValidator(_check_reference)]
-"""`dataset/column`."""
+ColumnReference = Annotated[
+    str, pydantic.Field(max_length=REFERENCE_CHARS_MAX), pydantic.AfterValidator(_check_reference)
+]
+"""`owner/dataset/column`."""
 ColumnReferences = Annotated[
     tuple[ColumnReference, ...], pydantic.Field(max_length=COLUMNS_MAX, strict=False)
 ]
@@ -236,7 +248,7 @@ ColumnReferences = Annotated[
 
 def find_column(inputs: Sequence[JobInput], reference: str) -> tuple[JobInput, InputColumn]:
     """Return the input and column that a reference names; raise InputRefused when the job lacks it."""
-    dataset, _, name = reference.partition("/")
+    dataset, name = split_reference(reference)
     for item in inputs:
         if item.dataset == dataset:
             column = item.column(name)

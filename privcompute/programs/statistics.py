@@ -37,6 +37,7 @@ from privcompute.programs.base import (
     need_numeric,
     need_rows,
     need_use,
+    split_reference,
 )
 from privcompute.programs.encoding import CATEGORIES_MAX, categories, one_hot
 from privcompute.programs.statistics_result import statistics_value
@@ -161,7 +162,7 @@ class _Owner:
         """Return this party's cells in the canonical order, None when another party owns the column."""
         if self.party(reference) != self.me:
             return None
-        dataset, _, name = reference.partition("/")
+        dataset, name = split_reference(reference)
         return self.context.own[dataset].aligned(name)
 
     def reals(self, reference: str) -> NDArray[np.float64] | None:
@@ -271,7 +272,7 @@ def _announce_categories(
         return {}
     mine: dict[str, Value] = {}
     for reference in columns:
-        dataset, _, name = reference.partition("/")
+        dataset, name = split_reference(reference)
         if owner.party(reference) == engine.me:
             whole = owner.context.own[dataset].columns[name]
             mine[reference] = list(categories(whole, parameters.min_category_rows, reference))

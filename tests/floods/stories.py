@@ -91,22 +91,22 @@ async def prepare_job(arena: Arena) -> None:
         table = folder / f"{org}.csv"
         table.write_text("id,value\n" + "".join(f"{n},{n * 3 % 17}\n" for n in range(ROWS)))
         as_org = ("--as", str(folder / org))
-        await assent("dataset", "register", f"{org}-data", str(table), "--id-column", "id", *as_org)
+        await assent("dataset", "register", f"{org}/data", str(table), "--id-column", "id", *as_org)
         others = [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
         await assent(
-            "grant", "request", f"{org}-grant", "--dataset", f"{org}-data", "--column", "id=join-only",
+            "grant", "request", f"bank/{org}", "--dataset", f"{org}/data", "--column", "id=join-only",
             "--purpose", "floods", "--legal-basis", "test", "--program", "private-join", "--receiver", "bank",
             *others, "--expires", "1d", "--runs", str(JOB_RUNS), "--min-group", "20",
             "--as", str(folder / "bank"),
         )  # fmt: skip
-        await assent("grant", "approve", f"{org}-grant", *as_org)
+        await assent("grant", "approve", f"bank/{org}", *as_org)
     (folder / "granted").touch()
 
 
 async def propose_job(arena: Arena) -> None:
     """Propose a join among three owners; wait until the two honest agents have accepted it."""
     await prepare_job(arena)
-    inputs = [word for org in OWNERS for word in ("--input", f"{org}-grant")]
+    inputs = [word for org in OWNERS for word in ("--input", f"bank/{org}")]
     answer = await assent(
         "job", "propose", "--program", "private-join", "--purpose", "floods", "--receiver", "bank", *inputs,
         "--min-group", "20", "--json", "--as", str(arena.consortium.path / "bank"),

@@ -55,7 +55,7 @@ def test_the_guide_leads_from_an_empty_folder_to_the_second_version(tmp_path: Pa
 @pytest.mark.functional
 def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: Consortium) -> None:
     schema = [{"name": "income", "type": "float", "sensitivity": "personal"}]
-    loans = {"id": "loans", "schema": schema, "root": {"$bytes": "07" * 32}, "size_bucket": "100-1000"}
+    loans = {"id": "bank/loans", "schema": schema, "root": {"$bytes": "07" * 32}, "size_bucket": "100-1000"}
     loans |= {"approvers": ["bank"], "threshold": 1, "description": ""}
     bank = f"{consortium.path}/bank"
     done = assent("tx", "send", "datasets", "register", "--args", json.dumps(loans), "--as", bank)

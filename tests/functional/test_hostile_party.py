@@ -62,15 +62,15 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]
         file.write(OWN_LIMIT)
     try:
         list(start_consortium(made, agents=False))
-        for org, dataset in (("bank", "loans"), ("bureau", "scores")):
+        for org, dataset in (("bank", "bank/loans"), ("bureau", "bureau/scores")):
             data = folder / f"{org}.csv"
             data.write_text("person\np1\np2\np3\n")
             say(made, org, "dataset", "register", dataset, data, "--id-column", "person")
             words = ("--column", "person=join-only", "--purpose", "research", "--legal-basis", "consent")
             words += ("--program", "private-join", "--receiver", "bureau", "--receiver", "bank", "--profile")
             words += ("dh-psi", "--co-party", "bank", "--expires", "30d", "--runs", "2", "--min-group", "1")
-            say(made, "bureau", "grant", "request", f"g-{org}", "--dataset", dataset, *words)
-            say(made, org, "grant", "approve", f"g-{org}")
+            say(made, "bureau", "grant", "request", f"bureau/g-{org}", "--dataset", dataset, *words)
+            say(made, org, "grant", "approve", f"bureau/g-{org}")
         yield made
     finally:
         list(stop_consortium(made))
@@ -144,7 +144,7 @@ def test_a_hostile_party_ends_one_job_by_name_within_the_owners_own_time(consort
         "--receiver",
         "bank",
     )
-    words += ("--input", "g-bank", "--input", "g-bureau", "--deadline", "run=30d", "--json")
+    words += ("--input", "bureau/g-bank", "--input", "bureau/g-bureau", "--deadline", "run=30d", "--json")
     job = json.loads(say(consortium, "bureau", "job", "propose", *words))["job"]
     asyncio.run(_as_hostile_agent(consortium, job))
 

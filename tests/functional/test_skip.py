@@ -90,7 +90,7 @@ def invoke(*words: str | Path, code: int = 0) -> Any:
 
 def register(org: OrgFolder, dataset: str, *, code: int = 0, seconds: int = 60) -> Any:
     args = {
-        "id": dataset,
+        "id": f"bank/{dataset}",
         "schema": [{"name": "income", "type": "int", "sensitivity": "personal"}],
         "root": {"$bytes": "00" * 32},
         "size_bucket": "100-1000",

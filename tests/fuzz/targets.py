@@ -461,14 +461,14 @@ def rpc_seeds() -> list[bytes]:
     ledger = _story()[0].ledger
     receipt = ledger.read.receipts(2)[0]
     tx = encode(ledger.read.transactions(2)[0]).hex()
-    entry = {"contract": "datasets", "map": "datasets", "key": "credit"}
+    entry = {"contract": "datasets", "map": "datasets", "key": "bank/credit"}
     calls: dict[str, dict[str, Any]] = {
         "getBlockNumber": {}, "getBlockByNumber": {"height": 2}, "getHeader": {"height": 2},
         "getBlockByHash": {"hash": ledger.head.header_hash.hex()}, "getGenesis": {}, "getSealerList": {},
         "getPeers": {}, "getTransaction": {"id": receipt.tx_id.hex(), "withProof": True},
         "getTransactionReceipt": {"id": receipt.tx_id.hex(), "withProof": True, "waitMs": 1},
         "sendTransaction": {"transaction": tx, "mode": "sync"}, "sendTransactions": {"transactions": [tx]},
-        "call": {"contract": "datasets", "method": "get", "args": {"dataset": "credit"}},
+        "call": {"contract": "datasets", "method": "get", "args": {"dataset": "bank/credit"}},
         "getCode": {"contract": "policy"}, "getABI": {"contract": "policy"},
         "getState": {**entry, "withProof": True},
         "getStateRange": {"contract": "orgs", "map": "orgs", "limit": 2},
@@ -517,7 +517,7 @@ def _story() -> tuple[Any, bytes]:
 
     told = Story()
     told.tell()
-    return told, asyncio.run(build_package(told.source, told.genesis, "dataset:credit"))
+    return told, asyncio.run(build_package(told.source, told.genesis, "dataset:bank/credit"))
 
 
 def run_audit(data: bytes) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,20 @@ import pytest
 from click.testing import CliRunner
 
 from chain.cli.init import create_consortium
+from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError, ConfigError, ProofInvalid
+from chain.primitives.execution import Event
+from chain.primitives.values import encode_value
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
 from privcompute.cli.dataset_commands import _column
 from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
-from privcompute.cli.job_watch import describe
+from privcompute.cli.job_watch import JobNotCertified, describe, watch_job
 from privcompute.cli.opening_commands import _KIND, _proved, _shown
 from privcompute.commitments import challenged_rows, commit_rows, open_row
 from privcompute.sources import Column
 
+JOB = "ab" * 32
 NOTHING: dict[str, Any] = {
     "program": None,
     "purpose": None,
@@ -32,9 +38,9 @@ NOTHING: dict[str, Any] = {
     "parameters": None,
 }
 GRANTS: dict[str, Any] = {
-    "g1": {"id": "g1", "owner": "bank", "dataset": "loans", "version": 2, "min_group": 5,
+    "bank/g1": {"id": "bank/g1", "owner": "bank", "dataset": "bank/loans", "version": 2, "min_group": 5,
            "columns": {"id": "join-only", "amount": "aggregate-only"}},
-    "g2": {"id": "g2", "owner": "bureau", "dataset": "scores", "version": 1, "min_group": 9,
+    "bank/g2": {"id": "bank/g2", "owner": "bureau", "dataset": "bureau/scores", "version": 1, "min_group": 9,
            "columns": {"id": "plain"}},
 }  # fmt: skip
 
@@ -42,7 +48,7 @@ GRANTS: dict[str, Any] = {
 class Ledger:
     """State by (map, key), as the client gives it."""
 
-    async def state(self, _: str, map_name: str, key: str) -> Any:
+    async def state(self, _: str, map_name: str, key: Any) -> Any:
         if map_name == "grants":
             return GRANTS.get(key)
         return {"id": key, "agent_key": key.encode().ljust(32, b"k") if key != "regulator" else b""}
@@ -58,10 +64,15 @@ async def spec(**given: Any) -> Any:
 
 
 async def test_a_spec_takes_datasets_owners_and_keys_from_the_ledger() -> None:
-    made = await spec(inputs=("g1", "g2:id=join"), deadlines=("run=5m",), parameters='{"steps": 3}')
+    made = await spec(inputs=("bank/g1", "bank/g2:id=join"), deadlines=("run=5m",), parameters='{"steps": 3}')
     assert made["inputs"] == [
-        {"grant": "g1", "dataset": "loans", "version": 2, "columns": {"id": "join", "amount": "aggregate"}},
-        {"grant": "g2", "dataset": "scores", "version": 1, "columns": {"id": "join"}},
+        {
+            "grant": "bank/g1",
+            "dataset": "bank/loans",
+            "version": 2,
+            "columns": {"id": "join", "amount": "aggregate"},
+        },
+        {"grant": "bank/g2", "dataset": "bureau/scores", "version": 1, "columns": {"id": "join"}},
     ]
     assert [(one["org"], one["role"]) for one in made["participants"]] == [
         ("bank", "owner"),
@@ -74,7 +85,7 @@ async def test_a_spec_takes_datasets_owners_and_keys_from_the_ledger() -> None:
 
 
 async def test_receivers_and_helpers_become_participants() -> None:
-    made = await spec(inputs=("g1",), receivers=("registry",), compute=("bureau",))
+    made = await spec(inputs=("bank/g1",), receivers=("registry",), compute=("bureau",))
     assert [(one["org"], one["role"]) for one in made["participants"]] == [
         ("bank", "owner"),
         ("bureau", "compute"),
@@ -86,11 +97,11 @@ async def test_receivers_and_helpers_become_participants() -> None:
     ("given", "part"),
     [
         ({"inputs": ("g9",)}, "'g9'"),
-        ({"inputs": ("g2",)}, "g2:id=encrypted"),
-        ({"inputs": ("g1",), "deadlines": ("lunch=1h",)}, "'lunch'"),
-        ({"inputs": ("g1",), "parameters": "[1]"}, "--parameters"),
-        ({"inputs": ("g1",), "parameters": '{"l2": 0.1}'}, "in quotes"),
-        ({"inputs": ("g1",), "receivers": ("regulator",)}, "regulator"),
+        ({"inputs": ("bank/g2",)}, "bank/g2:id=encrypted"),
+        ({"inputs": ("bank/g1",), "deadlines": ("lunch=1h",)}, "'lunch'"),
+        ({"inputs": ("bank/g1",), "parameters": "[1]"}, "--parameters"),
+        ({"inputs": ("bank/g1",), "parameters": '{"l2": 0.1}'}, "in quotes"),
+        ({"inputs": ("bank/g1",), "receivers": ("regulator",)}, "regulator"),
         ({"inputs": ()}, "inputs"),
     ],
 )
@@ -103,20 +114,20 @@ async def test_the_program_objects_with_its_full_text_before_anything_is_propose
     schema = [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]
 
     class Registered(Ledger):
-        async def state(self, contract: str, map_name: str, key: str) -> Any:
+        async def state(self, contract: str, map_name: str, key: Any) -> Any:
             if map_name == "versions":
                 return {"schema": schema}
             if map_name == "datasets":
-                return {"owner": {"loans": "bank", "scores": "bureau"}[key]}
+                return {"owner": {"bank/loans": "bank", "bureau/scores": "bureau"}[key]}
             return await super().state(contract, map_name, key)
 
     ledger: Any = Registered()
     made = await spec(
-        program="joint-statistics", inputs=("g1", "g2:id=join"), parameters='{"columns": ["x"]}'
+        program="joint-statistics", inputs=("bank/g1", "bank/g2:id=join"), parameters='{"columns": ["x"]}'
     )
-    with pytest.raises(AssentError, match="dataset/column"):
+    with pytest.raises(AssentError, match="owner/dataset/column"):
         await check_before_proposing(ledger, made)
-    made["parameters"] = {"columns": ["loans/amount"]}
+    made["parameters"] = {"columns": ["bank/loans/amount"]}
     await check_before_proposing(ledger, made)
     schema.pop()
     await check_before_proposing(ledger, made)  # the ledger refuses the column, by its own code
@@ -128,7 +139,7 @@ def test_a_job_file_is_completed_by_options(tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(
         'program = "p"\npurpose = "x"\nreceivers = ["bank"]\n'
-        '[[inputs]]\ngrant = "g1"\n[parameters]\nsteps = 3\n'
+        '[[inputs]]\ngrant = "bank/g1"\n[parameters]\nsteps = 3\n'
     )
     made = read_request(path, NOTHING | {"purpose": "y"})
     assert (made.program, made.purpose, made.parameters) == ("p", "y", {"steps": 3})
@@ -191,6 +202,61 @@ def test_every_event_of_a_job_has_a_line() -> None:
         == "bank rejected: QUOTA_EXHAUSTED"
     )
     assert describe("SomethingNew", {"by": "org:bank"}) == "SomethingNew by bank"
+
+
+def entry(contract: str, name: str, **fields: Any) -> EventEntry:
+    return EventEntry(7, bytes(32), 0, Event(contract, name, encode_value(fields), (f"job:{JOB}",)))
+
+
+async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    """Any member's contract can write "JobCertified", with any fields or none, into the job's history."""
+    said = [
+        entry("forger", "JobCertified"),
+        entry("forger", "JobAborted", reason="by nobody"),
+        entry("jobs", "JobAborted", by="org:bank", phase="running", missing=[], reason="GONE", evidence=b""),
+    ]
+
+    class Following:
+        @asynccontextmanager
+        async def client(self) -> AsyncIterator[Any]:
+            yield self
+
+        async def follow(self, **_: Any) -> AsyncIterator[EventEntry]:
+            for one in said:
+                yield one
+
+    session: Any = Following()
+    with pytest.raises(JobNotCertified, match="aborted by org:bank: GONE"):
+        await watch_job(session, JOB, None, False, 0)
+    shown = capsys.readouterr().out
+    assert "FOREIGN: contract forger says JobCertified" in shown
+    assert "FOREIGN: contract forger says JobAborted" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "line"),
+    [
+        (
+            "JobDisputed",
+            {"by": "org:bureau", "origin": "contract", "kind": "TRANSCRIPT_MISMATCH",
+             "against": ["org:bank", "org:bureau"]},
+            "the ledger found TRANSCRIPT_MISMATCH against bank, bureau",
+        ),
+        (
+            "DisputeResolved",
+            {"by": "org:regulator", "number": 1, "outcome": "upheld", "blamed": [], "state": "aborted"},
+            "regulator decided dispute 1: upheld, nobody blamed; aborted",
+        ),
+        ("JobExpired", {"by": "org:rival", "phase": "disputed", "missing": []},
+         "expired while disputed; missing: nobody"),
+        ("GrantRevoked", {"by": "org:bureau", "grant": "grant:bank/g1", "reason": "complaint"},
+         "grant bank/g1: revoked complaint"),
+        ("UsesConcerned", {"by": "org:bureau", "cause": "DatasetSuspended", "about": "dataset:bureau/data",
+                           "reason": "audit"}, "DatasetSuspended of dataset:bureau/data: audit"),
+    ],
+)  # fmt: skip
+def test_what_happened_to_a_job_is_said_in_one_line(name: str, fields: dict[str, Any], line: str) -> None:
+    assert describe(name, fields) == line
 
 
 @pytest.mark.parametrize("group", [dataset, grant, job], ids=lambda group: group.name)

@@ -19,7 +19,7 @@ genesis = "../genesis.json"
 [policy]
 refused_purposes = ["marketing"]
 [[datasets]]
-id = "loans"
+id = "bank/loans"
 path = "loans.csv"
 id_column = "customer"
 [[datasets.columns]]
@@ -49,11 +49,11 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
     assert files.key == tmp_path / "keys" / "agent.key"
     assert files.data_dir == tmp_path / "agent"
     assert config.policy.min_joined_rows == 10
-    found = configured_source(config, files, "loans")
+    found = configured_source(config, files, "bank/loans")
     assert found is not None
     assert found[0].path == tmp_path / "loans.csv"
     assert found[0].id_column == found[1] == "customer"
-    assert configured_source(config, files, "other") is None
+    assert configured_source(config, files, "bank/other") is None
 
 
 @pytest.mark.parametrize(

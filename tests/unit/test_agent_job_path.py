@@ -63,7 +63,7 @@ class OneProcessLedger:
     def do(self, org: str, contract: str, method: str, /, **args: Value) -> Value:
         return self.chain.as_(org).call(contract, method, gas=8_000_000, **args)
 
-    def record(self, map_name: str, key: str) -> Any:
+    def record(self, map_name: str, key: Value) -> Any:
         return self.chain.entry("jobs", map_name, key)
 
 
@@ -99,8 +99,8 @@ class World:
     def grant_all(self, program: str, columns: dict[str, dict[str, str]]) -> None:
         for org in ORGS:
             terms: dict[str, Value] = {
-                "id": f"g-{org}",
-                "dataset": f"data-{org}",
+                "id": f"bank/g-{org}",
+                "dataset": f"{org}/data",
                 "version": 1,
                 "columns": columns[org],
                 "purpose": "research",
@@ -116,7 +116,7 @@ class World:
                 "policy": "",
             }
             self.ledger.do("bank", "grants", "request", **terms)
-            self.ledger.do(org, "grants", "approve", id=f"g-{org}", terms={})
+            self.ledger.do(org, "grants", "approve", id=f"bank/g-{org}", terms={})
 
     def propose(self, program: str, uses: dict[str, dict[str, str]], parameters: dict[str, Value]) -> str:
         spec: dict[str, Value] = {
@@ -126,7 +126,7 @@ class World:
             "profile": "rep3",
             "min_group": 5,
             "inputs": [
-                {"grant": f"g-{org}", "dataset": f"data-{org}", "version": 1, "columns": uses[org]}
+                {"grant": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": uses[org]}
                 for org in ORGS
             ],
             "participants": [
@@ -181,7 +181,7 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     files = AgentFiles(base=folder, genesis=folder, key=folder, data_dir=data)
     store = DatasetStore(files.datasets)
     seed = org.encode().ljust(SEED_BYTES, b"s")
-    local, _ = prepare(f"data-{org}", 1, Source(folder / "data.csv", ()), "person", seed)
+    local, _ = prepare(f"{org}/data", 1, Source(folder / "data.csv", ()), "person", seed)
     store.save(local)
     columns = local.source.columns
     ledger.do(
@@ -238,7 +238,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 STATISTICS = "joint-statistics"
 GRANTED = {org: {"person": "join-only", "amount": "aggregate-only", "kind": "encrypted-only"} for org in ORGS}
 USED = {org: {"person": "join", "amount": "aggregate"} for org in ORGS}
-FIGURES: dict[str, Value] = {"columns": ["data-bureau/amount"], "statistics": ["mean"]}
+FIGURES: dict[str, Value] = {"columns": ["bureau/data/amount"], "statistics": ["mean"]}
 
 
 async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
@@ -250,14 +250,14 @@ async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
     assert result is not None
     expected = np.mean([number * 3 + len("bureau") for number in range(20, 80)])
     assert result.values["rows"] == COMMON
-    assert float(result.values["columns"]["data-bureau/amount"]["mean"]) == pytest.approx(expected, abs=1e-4)
+    assert float(result.values["columns"]["bureau/data/amount"]["mean"]) == pytest.approx(expected, abs=1e-4)
     assert result.profile == "rep3"
     assert world.agents["bureau"].results.load(job) is None, "only receivers hold the result"
 
     certificate = world.ledger.record("certificates", job)
     for org in ORGS:
         assert verify(agent_key(org).public, certificate["digest"], certificate["signatures"][org])
-    committed = world.ledger.record("results", f"{job}/bank")
+    committed = world.ledger.record("results", (job, "bank"))
     assert committed["hash"] == result_commitment(result.salt, canonical(result.values))
     assert committed["metrics"] == {}, "nothing of the values is public"
     assert all(parts.jobs.unfinished() == [] for parts in world.agents.values())
@@ -275,10 +275,10 @@ async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> Non
         bound["filter"],
         bound["rows"],
     )
-    assert opened == world.ledger.record("bindings", f"{job}/bureau")["commitment"]
+    assert opened == world.ledger.record("bindings", (job, "bureau"))["commitment"]
     stages = world.evidence("bureau", "stage")
     assert [stage["kind"] for stage in stages] == ["join", "setup", "compute"]
-    head = world.ledger.record("stage_heads", f"{job}/bureau")
+    head = world.ledger.record("stage_heads", (job, "bureau"))
     assert head == {"count": 3, "hash": bytes.fromhex(stages[-1]["hash"]["$bytes"])}
 
 
@@ -287,8 +287,8 @@ async def test_a_grant_revoked_after_computing_stops_the_result(world: World) ->
     job = world.propose(STATISTICS, USED, FIGURES)
 
     async def revoke(_: str) -> None:
-        if world.ledger.chain.entry("grants", "grants", "g-bureau")["status"] == "active":
-            world.ledger.do("bureau", "grants", "revoke", id="g-bureau", reason="objection")
+        if world.ledger.chain.entry("grants", "grants", "bank/g-bureau")["status"] == "active":
+            world.ledger.do("bureau", "grants", "revoke", id="bank/g-bureau", reason="objection")
 
     world.ledger.before["approve_reveal"] = revoke
     assert await world.run(job) == "aborted"
@@ -334,7 +334,7 @@ async def test_an_agent_killed_between_two_steps_resumes(world: World, method: s
 async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_next(world: World) -> None:
     """Approvals may take days, and a party that gives none must not hold up other jobs meanwhile."""
     world.grant_all(STATISTICS, GRANTED)
-    other: dict[str, Value] = {"columns": ["data-registry/amount"], "statistics": ["mean"]}
+    other: dict[str, Value] = {"columns": ["registry/data/amount"], "statistics": ["mean"]}
     jobs = [world.propose(STATISTICS, USED, figures) for figures in (FIGURES, other)]
     everybody, waiting = asyncio.Event(), []
 
@@ -365,7 +365,7 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
     world.ledger.tasks = agent._jobs
     columns = ("bank", "bureau", "registry")
     jobs = [
-        world.propose(STATISTICS, USED, {"columns": [f"data-{org}/amount"], "statistics": ["mean"]})
+        world.propose(STATISTICS, USED, {"columns": [f"{org}/data/amount"], "statistics": ["mean"]})
         for org in columns
     ]
     rejected = asyncio.Event()
@@ -422,8 +422,8 @@ async def test_data_changed_since_registration_end_the_job_before_any_traffic(wo
     assert await world.run(job) == "aborted"
     assert [body["reason"] for body in world.evidence("registry", "abort")] == ["DATA_CHANGED"]
     assert not world.evidence("bank", "stage")
-    quota = world.ledger.chain.entry("grants", "grants", "g-registry")["quota"]
-    assert (quota["used"], quota["reserved"]) == (0, 0), "the run returns, nothing ran"
+    runs = world.ledger.chain.entry("grants", "runs", "bank/g-registry")
+    assert (runs["used"], runs["reserved"]) == (0, 0), "the run returns, nothing ran"
 
 
 async def test_fewer_joined_rows_than_an_owner_asks_for_end_the_job(world: World) -> None:

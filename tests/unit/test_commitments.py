@@ -84,17 +84,17 @@ def test_the_size_bucket_hides_the_exact_count() -> None:
 def test_changed_data_no_longer_open_the_registered_root(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,x\na,1\nb,2\n")
-    local, _ = prepare("credit", 1, Source(path, ()), "id", SEED)
+    local, _ = prepare("bank/credit", 1, Source(path, ()), "id", SEED)
     store = DatasetStore(tmp_path / "datasets")
     store.save(local)
-    assert store.load("credit", 1) == local
-    assert (tmp_path / "datasets" / "credit@1.json").stat().st_mode & 0o777 == 0o600
+    assert store.load("bank/credit", 1) == local
+    assert (tmp_path / "datasets" / "bank+credit@1.json").stat().st_mode & 0o777 == 0o600
     assert open_dataset(local).commitment.root == local.root
     path.write_text("id,x\na,1\nb,3\n")
-    with pytest.raises(DatasetError, match="assent dataset new-version credit"):
+    with pytest.raises(DatasetError, match="assent dataset new-version bank/credit"):
         open_dataset(local)
     with pytest.raises(DatasetError, match="holds no record"):
-        store.load("credit", 2)
+        store.load("bank/credit", 2)
 
 
 def test_a_stored_result_is_bound_to_its_hash(tmp_path: Path) -> None:

@@ -540,10 +540,10 @@ def test_a_consortium_boots_with_the_system_contracts() -> None:
     chain = LocalChain.consortium("bank", "bureau", "registry")
     assert chain.entry("orgs", "orgs", "bank")["name"] == "bank"
     chain.as_("bank").call(
-        "datasets", "register", id="credit", schema=[{"name": "id", "type": "int", "sensitivity": "identifier"}],
+        "datasets", "register", id="bank/credit", schema=[{"name": "id", "type": "int", "sensitivity": "identifier"}],
         root=bytes(32), size_bucket="1k", approvers=["bank"], threshold=1, description="",
     )  # fmt: skip
-    assert chain.entry("datasets", "datasets", "credit")["owner"] == "bank"
+    assert chain.entry("datasets", "datasets", "bank/credit")["owner"] == "bank"
     stranger = chain.as_("stranger")
     with chain.expect_revert("UNKNOWN_SENDER"):
-        stranger.call("datasets", "retire", id="credit", reason="")
+        stranger.call("datasets", "retire", id="bank/credit", reason="")

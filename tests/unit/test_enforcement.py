@@ -27,8 +27,8 @@ SPEC = JobSpec(
     profile="rep3",
     min_group=10,
     inputs=(
-        Input("g-bank", "loans", 1, {"id": "join", "label": "encrypted"}),
-        Input("g-bureau", "history", 2, {"id": "join", "score": "encrypted"}),
+        Input("bank/g-bank", "bank/loans", 1, {"id": "join", "label": "encrypted"}),
+        Input("bank/g-bureau", "bureau/history", 2, {"id": "join", "score": "encrypted"}),
     ),
     participants=tuple(Participant(org, "owner", key) for org, key in KEYS.items()),
     receivers=("bank",),
@@ -52,13 +52,13 @@ VIEW = JobView(
     revealed_height=0,
 )
 GRANT: dict[str, Any] = {
-    "id": "g-bureau",
+    "id": "bank/g-bureau",
     "owner": "bureau",
     "grantee": "bank",
     "status": "active",
     "expires": NOW + 1_000,
     "not_before": NOW - 1_000,
-    "dataset": "history",
+    "dataset": "bureau/history",
     "version": 2,
     "purpose": "credit-risk-model",
     "programs": ["logistic-regression"],
@@ -67,11 +67,11 @@ GRANT: dict[str, Any] = {
     "min_group": 10,
     "co_parties": ["registry"],
     "receivers": ["bank"],
-    "quota": {"runs": 2, "used": 1, "reserved": 0},
-    "live": {},
+    "quota_runs": 2,
 }
-LOCAL = LocalDataset("history", 2, Source(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
-OWN = Own("bureau", KEYS["bureau"], CODE, {"history/2": LOCAL}, Policy())
+RUNS = {"used": 1, "reserved": 0, "revealed": 1}
+LOCAL = LocalDataset("bureau/history", 2, Source(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
+OWN = Own("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, Policy())
 ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
 PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}
 
@@ -79,9 +79,11 @@ PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "
 def facts(view: JobView = VIEW, **changes: Any) -> Facts:
     return Facts(
         view=view,
-        grants={"g-bureau": GRANT | changes.pop("grant", {})},
-        datasets={"history": {"owner": "bureau", "status": "active"}},
-        versions={"history/2": {"root": ROOT}},
+        grants={"bank/g-bureau": GRANT | changes.pop("grant", {})},
+        runs={"bank/g-bureau": RUNS | changes.pop("runs", {})},
+        held={"bank/g-bureau": changes.pop("held", None)},
+        datasets={"bureau/history": {"owner": "bureau", "status": "active"}},
+        versions={("bureau/history", 2): {"root": ROOT}},
         orgs=ORGS,
         program=PROGRAM | changes.pop("program", {}),
         ranks={"dealer": 0, "rep3": 1, "rep4": 3},
@@ -125,7 +127,7 @@ def test_a_job_that_everything_covers_is_allowed() -> None:
         ({"min_group": 11}, "GROUP_TOO_SMALL"),
         ({"co_parties": []}, "CO_PARTY_NOT_GRANTED"),
         ({"receivers": ["bureau"]}, "RECEIVER_NOT_GRANTED"),
-        ({"quota": {"runs": 2, "used": 1, "reserved": 1}}, "QUOTA_EXHAUSTED"),
+        ({"quota_runs": 1}, "QUOTA_EXHAUSTED"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -134,14 +136,22 @@ def test_a_grant_that_does_not_cover_the_job_is_refused(changes: dict[str, Any],
 
 
 def test_an_absent_grant_is_refused() -> None:
-    assert refusal(replace(facts(), grants={"g-bureau": None})) == "UNKNOWN_GRANT"
+    assert refusal(replace(facts(), grants={"bank/g-bureau": None})) == "UNKNOWN_GRANT"
+    assert refusal(replace(facts(), runs={"bank/g-bureau": None})) == "GRANT_NOT_ACTIVE"
+
+
+@pytest.mark.parametrize("held", [None, "proposed"])
+def test_a_run_must_be_free_unless_this_job_holds_one(held: str | None) -> None:
+    taken = {"used": 1, "reserved": 1}
+    assert refusal(facts(runs=taken, held=held)) == "QUOTA_EXHAUSTED"
+    check_job("accepted", facts(runs=taken, held="reserved"), OWN, NOW)
 
 
 @pytest.mark.parametrize(("phase", "state"), [("running", "running"), ("reveal", "computed")])
 def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
-    view, live = replace(VIEW, state=state), {JOB: "running"}
-    check_job(phase, facts(view, grant={"live": live}), OWN, NOW)
-    revoked = facts(view, grant={"live": live, "status": "revoked"})
+    view = replace(VIEW, state=state)
+    check_job(phase, facts(view, held="running"), OWN, NOW)
+    revoked = facts(view, held="running", grant={"status": "revoked"})
     assert refusal(revoked, phase=phase) == "GRANT_REVOKED"
     assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
 
@@ -154,7 +164,7 @@ def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
         (replace(OWN, agent_key=b"x" * 32), "AGENT_KEY_MISMATCH"),
         (replace(OWN, org="regulator"), "NOT_PARTICIPANT"),
         (replace(OWN, datasets={}), "DATASET_NOT_HELD"),
-        (replace(OWN, datasets={"history/2": replace(LOCAL, root=b"x" * 32)}), "ROOT_MISMATCH"),
+        (replace(OWN, datasets={("bureau/history", 2): replace(LOCAL, root=b"x" * 32)}), "ROOT_MISMATCH"),
         (replace(OWN, policy=Policy(refused_purposes=("credit-risk-model",))), "LOCAL_PURPOSE_REFUSED"),
         (replace(OWN, policy=Policy(refused_organisations=("registry",))), "LOCAL_ORGANISATION_REFUSED"),
     ],
@@ -176,16 +186,29 @@ def rotated_key(shown: Facts) -> Facts:
     return replace(shown, orgs=ORGS | {"registry": {"status": "active", "agent_key": b"n" * 32}})
 
 
+def suspended_party(shown: Facts) -> Facts:
+    return replace(shown, orgs=ORGS | {"registry": ORGS["registry"] | {"status": "suspended"}})
+
+
+def expelled_initiator(shown: Facts) -> Facts:
+    view = replace(VIEW, initiator="user")
+    grants = {"bank/g-bureau": GRANT | {"grantee": "user"}}
+    gone = {"status": "expelled", "agent_key": b"u" * 32}
+    return replace(shown, view=view, grants=grants, orgs=ORGS | {"user": gone})
+
+
 def suspended_dataset(shown: Facts) -> Facts:
-    return replace(shown, datasets={"history": {"owner": "bureau", "status": "suspended"}})
+    return replace(shown, datasets={"bureau/history": {"owner": "bureau", "status": "suspended"}})
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (retired_program, "UNKNOWN_PROGRAM"),
+        (retired_program, "PROGRAM_NOT_ACTIVE"),
         (unknown_program, "UNKNOWN_PROGRAM"),
         (rotated_key, "AGENT_KEY_MISMATCH"),
+        (suspended_party, "ORG_NOT_ACTIVE"),
+        (expelled_initiator, "ORG_NOT_ACTIVE"),
         (suspended_dataset, "DATASET_NOT_ACTIVE"),
     ],
 )

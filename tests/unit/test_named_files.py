@@ -54,7 +54,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "consortium": (MARKER, lambda path: open_consortium(path.parent)),
     "opened rows": ("rows.json", opening_commands._read),
     "data": ("d.csv", lambda path: read_table(Source(path, ()))),
-    "dataset record": ("d@1.json", lambda path: DatasetStore(path.parent).load("d", 1)),
+    "dataset record": ("bank+d@1.json", lambda path: DatasetStore(path.parent).load("bank/d", 1)),
     "result": (f"{JOB}.json", lambda path: ResultStore(path.parent).load(JOB)),
     "job file": (f"{JOB}.json", lambda path: JobStore(path.parent).load(JOB)),
 }
@@ -135,13 +135,30 @@ def test_the_end_of_a_log_is_read_without_all_that_is_before_it(
 # --- ids that become paths -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["../../x", "x@1", "a/b", "", ".", "A", "x" * 65, "a\n", "é"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../x",
+        "../x",
+        "b/x@1",
+        "a",
+        "a/b/c",
+        "",
+        ".",
+        "b/..",
+        "b/A",
+        "b/" + "x" * 64,
+        "b/a\n",
+        "b/é",
+        "a+b",
+    ],
+)
 def test_no_dataset_id_leads_out_of_the_agents_folder(tmp_path: Path, name: str) -> None:
     store = DatasetStore(tmp_path / "agent" / "datasets")
     record = LocalDataset(name, 1, Source(tmp_path / "d.csv", ()), 1, bytes(32), bytes(32))
     attempts: list[Callable[[], Any]] = [lambda: store.load(name, 1), lambda: store.save(record)]
     for attempt in attempts:
-        with pytest.raises(DatasetIdInvalid, match="not an id; use 1 to 64 of"):
+        with pytest.raises(DatasetIdInvalid, match="not an id; write OWNER/NAME"):
             attempt()
     assert list(tmp_path.iterdir()) == []
 

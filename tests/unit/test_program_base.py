@@ -33,8 +33,8 @@ USES = {"plain", "join", "aggregate", "compare", "encrypted"}
 
 def inputs(use: str = "aggregate", kind: str = "int") -> tuple[JobInput, ...]:
     return (
-        JobInput("a", 0, (InputColumn("id", "id", "join"), InputColumn("x", kind, use))),
-        JobInput("b", 1, (InputColumn("id", "id", "join"), InputColumn("y", "text", use))),
+        JobInput("bank/a", 0, (InputColumn("id", "id", "join"), InputColumn("x", kind, use))),
+        JobInput("bureau/b", 1, (InputColumn("id", "id", "join"), InputColumn("y", "text", use))),
     )
 
 
@@ -62,13 +62,13 @@ def test_an_unknown_program_is_refused_with_the_list_of_those_there_are() -> Non
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"columns": ["a/x"], "quantiles": ["1.5"]}, r'quantiles.0 = .1.5.: .*from "0" to "1"'),
-        ({"columns": ["a/x"], "statistics": ["median"]}, "statistics.0 = 'median'"),
-        ({"columns": ["x"]}, 'a column as "dataset/column"'),
-        ({"colums": ["a/x"]}, "colums: unknown key"),
-        ({"histograms": [{"column": "a/x", "edges": ["3", "2"]}]}, "edges in ascending order"),
-        ({"columns": ["a/x"], "min_group": 0}, r"min_group = 0: .*rows in 1..1000000"),
-        ({"columns": ["a/x"], "min_group": True}, "min_group = True"),
+        ({"columns": ["bank/a/x"], "quantiles": ["1.5"]}, r'quantiles.0 = .1.5.: .*from "0" to "1"'),
+        ({"columns": ["bank/a/x"], "statistics": ["median"]}, "statistics.0 = 'median'"),
+        ({"columns": ["x"]}, 'a column as "owner/dataset/column"'),
+        ({"colums": ["bank/a/x"]}, "colums: unknown key"),
+        ({"histograms": [{"column": "bank/a/x", "edges": ["3", "2"]}]}, "edges in ascending order"),
+        ({"columns": ["bank/a/x"], "min_group": 0}, r"min_group = 0: .*rows in 1..1000000"),
+        ({"columns": ["bank/a/x"], "min_group": True}, "min_group = True"),
     ],
 )
 def test_a_bad_parameter_is_named_with_its_range(parameters: dict[str, Any], text: str) -> None:
@@ -79,11 +79,11 @@ def test_a_bad_parameter_is_named_with_its_range(parameters: dict[str, Any], tex
 @pytest.mark.parametrize(
     ("parameters", "use", "kind", "text"),
     [
-        ({"columns": ["a/z"]}, "aggregate", "int", "a/z: not among the job's inputs"),
-        ({"columns": ["a/x"], "statistics": ["max"]}, "aggregate", "int", "max needs use 'plain'"),
-        ({"columns": ["a/x"], "quantiles": ["0.5"]}, "aggregate", "int", "quantile needs use 'plain'"),
-        ({"columns": ["a/x"]}, "aggregate", "text", "mean needs numbers"),
-        ({"columns": ["a/x"]}, "encrypted", "int", "use 'encrypted', joint-statistics offers"),
+        ({"columns": ["bank/a/z"]}, "aggregate", "int", "bank/a/z: not among the job's inputs"),
+        ({"columns": ["bank/a/x"], "statistics": ["max"]}, "aggregate", "int", "max needs use 'plain'"),
+        ({"columns": ["bank/a/x"], "quantiles": ["0.5"]}, "aggregate", "int", "quantile needs use 'plain'"),
+        ({"columns": ["bank/a/x"]}, "aggregate", "text", "mean needs numbers"),
+        ({"columns": ["bank/a/x"]}, "encrypted", "int", "use 'encrypted', joint-statistics offers"),
         ({}, "aggregate", "int", "no figure asked for"),
     ],
 )
@@ -95,7 +95,7 @@ def test_inputs_that_do_not_fit_the_parameters_are_refused(
 
 
 def test_use_plain_covers_every_figure() -> None:
-    program("joint-statistics").check({"columns": ["a/x"], "statistics": ["max"]}, inputs("plain"))
+    program("joint-statistics").check({"columns": ["bank/a/x"], "statistics": ["max"]}, inputs("plain"))
 
 
 def test_a_join_needs_two_owners_with_one_join_column_each() -> None:
@@ -108,7 +108,7 @@ def test_a_join_needs_two_owners_with_one_join_column_each() -> None:
     with pytest.raises(InputRefused, match="named twice"):
         join.check({}, (only_ids[0], only_ids[0]))
     with pytest.raises(InputRefused, match="exactly one column needs use 'join'"):
-        join.check({}, (JobInput("a", 0, ()), only_ids[1]))
+        join.check({}, (JobInput("bank/a", 0, ()), only_ids[1]))
     assert join_spec(bytes(32), only_ids).parties == (0, 1)
     assert join_spec(bytes(32), only_ids).context != join_spec(b"\1" * 32, only_ids).context
 

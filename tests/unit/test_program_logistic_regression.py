@@ -202,8 +202,8 @@ def test_released_coefficients_are_those_of_the_plaintext_model(
     found = np.array([float(text) for text in value["coefficients"].values()])
     assert np.max(np.abs(found - model.coef_[0])) < 0.01
     assert abs(float(value["intercept"]) - model.intercept_[0]) < 0.01
-    assert "bureau-history/housing=own" in value["coefficients"]
-    assert "bank-loans/credit_amount" in value["coefficients"]
+    assert "bureau/history/housing=own" in value["coefficients"]
+    assert "bank/loans/credit_amount" in value["coefficients"]
 
 
 def test_coefficients_stay_shared_unless_asked_for(loaded: list[tuple[JobInput, dict[str, Any]]]) -> None:
@@ -217,7 +217,7 @@ def test_coefficients_stay_shared_unless_asked_for(loaded: list[tuple[JobInput, 
 
 def test_only_named_features_are_used(loaded: list[tuple[JobInput, dict[str, Any]]]) -> None:
     _, data = example_rows(loaded, 3, 200)
-    chosen = parameters(features=["bank-loans/credit_amount", "registry-residents/age_in_years"])
+    chosen = parameters(features=["bank/loans/credit_amount", "registry/residents/age_in_years"])
     assert train(loaded, data, bytes(32), chosen)["features"] == 2
 
 
@@ -265,7 +265,7 @@ def test_encrypted_features_train_but_never_show_coefficients(
     with pytest.raises(InputRefused, match="a feature with coefficient needs use 'aggregate'"):
         PROGRAM.check(parameters(release_coefficients=True), inputs)
     with pytest.raises(InputRefused, match="it is the label"):
-        PROGRAM.check(parameters(features=["bank-loans/creditability"]), inputs)
+        PROGRAM.check(parameters(features=["bank/loans/creditability"]), inputs)
     with pytest.raises(InputRefused, match="the label, whose positive rows are counted, needs"):
         PROGRAM.check(parameters(), (with_use(bank, "encrypted"), bureau, registry))
 

@@ -24,7 +24,7 @@ CORRELATION_ERROR = 2.0**-14
 
 INPUTS = (
     JobInput(
-        "loans",
+        "bank/loans",
         0,
         (
             InputColumn("id", "id", "join"),
@@ -32,8 +32,10 @@ INPUTS = (
             InputColumn("rate", "real", "plain"),
         ),
     ),
-    JobInput("homes", 1, (InputColumn("id", "id", "join"), InputColumn("housing", "text", "aggregate"))),
-    JobInput("people", 2, (InputColumn("id", "id", "join"), InputColumn("age", "int", "plain"))),
+    JobInput(
+        "bureau/homes", 1, (InputColumn("id", "id", "join"), InputColumn("housing", "text", "aggregate"))
+    ),
+    JobInput("registry/people", 2, (InputColumn("id", "id", "join"), InputColumn("age", "int", "plain"))),
 )
 
 
@@ -42,12 +44,12 @@ def tables() -> dict[str, dict[str, NDArray[Any]]]:
     rng = np.random.default_rng(17)
     age = rng.integers(18, 80, ROWS)
     return {
-        "loans": {
+        "bank/loans": {
             "amount": 100 * age + rng.integers(250, 18_424, ROWS),
             "rate": rng.normal(0.04, 0.01, ROWS),
         },
-        "homes": {"housing": np.array(["own"] * 70 + ["rent"] * 34 + ["free"] * 16, dtype=object)},
-        "people": {"age": age},
+        "bureau/homes": {"housing": np.array(["own"] * 70 + ["rent"] * 34 + ["free"] * 16, dtype=object)},
+        "registry/people": {"age": age},
     }
 
 
@@ -80,14 +82,14 @@ def compute(
 def test_figures_of_one_column_match_numpy(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
     rows = np.random.default_rng(3).permutation(ROWS)[:90]
     parameters = {
-        "columns": ["loans/amount", "loans/rate", "people/age"],
+        "columns": ["bank/loans/amount", "bank/loans/rate", "registry/people/age"],
         "statistics": ["sum", "mean", "variance", "std", "min", "max"],
         "quantiles": ["0.1", "0.5", "0.99"],
     }
     found = compute(tables, parameters, rows=rows)
     assert found["rows"] == 90
     for reference, figures in found["columns"].items():
-        dataset, _, column = reference.partition("/")
+        dataset, _, column = reference.rpartition("/")
         cells = tables[dataset][column][rows].astype(float)
         expected = [cells.sum(), cells.mean(), cells.var(), cells.std(), cells.min(), cells.max()]
         expected += np.quantile(cells, [0.1, 0.5, 0.99]).tolist()
@@ -96,9 +98,15 @@ def test_figures_of_one_column_match_numpy(tables: dict[str, dict[str, NDArray[A
 
 
 def test_correlations_across_owners_match_numpy(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
-    pairs = [["loans/amount", "people/age"], ["people/age", "loans/rate"], ["people/age", "people/age"]]
+    pairs = [
+        ["bank/loans/amount", "registry/people/age"],
+        ["registry/people/age", "bank/loans/rate"],
+        ["registry/people/age", "registry/people/age"],
+    ]
     found = compute(tables, {"correlations": pairs})["correlations"]
-    columns = {name: tables[name.split("/")[0]][name.split("/")[1]] for pair in pairs for name in pair}
+    columns = {
+        name: tables[name.rpartition("/")[0]][name.rpartition("/")[2]] for pair in pairs for name in pair
+    }
     for item in found:
         left, right = item["columns"]
         expected = np.corrcoef(columns[left], columns[right])[0, 1]
@@ -107,9 +115,11 @@ def test_correlations_across_owners_match_numpy(tables: dict[str, dict[str, NDAr
 
 
 def test_groups_across_owners_are_exact(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
-    parameters = {"groups": [{"by": "homes/housing", "of": "loans/amount"}, {"by": "homes/housing"}]}
+    parameters = {
+        "groups": [{"by": "bureau/homes/housing", "of": "bank/loans/amount"}, {"by": "bureau/homes/housing"}]
+    }
     found = compute(tables, parameters)["groups"]
-    housing, amount = tables["homes"]["housing"], tables["loans"]["amount"]
+    housing, amount = tables["bureau/homes"]["housing"], tables["bank/loans"]["amount"]
     for item in found[0]["categories"]:
         cells = amount[housing == item["category"]]
         assert item["count"] == len(cells)
@@ -119,9 +129,11 @@ def test_groups_across_owners_are_exact(tables: dict[str, dict[str, NDArray[Any]
 
 
 def test_sums_of_reals_by_group_stay_within_their_error(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
-    found = compute(tables, {"groups": [{"by": "homes/housing", "of": "loans/rate"}]})["groups"][0]
+    found = compute(tables, {"groups": [{"by": "bureau/homes/housing", "of": "bank/loans/rate"}]})["groups"][
+        0
+    ]
     for item in found["categories"]:
-        cells = tables["loans"]["rate"][tables["homes"]["housing"] == item["category"]]
+        cells = tables["bank/loans"]["rate"][tables["bureau/homes"]["housing"] == item["category"]]
         assert abs(float(item["sum"]) - cells.sum()) <= len(cells) * FIGURE_ERROR
 
 
@@ -130,7 +142,7 @@ def test_a_group_below_the_minimum_is_suppressed_with_the_next_smallest(
     tables: dict[str, dict[str, NDArray[Any]]], by_grant: bool
 ) -> None:
     parameters = {
-        "groups": [{"by": "homes/housing", "of": "loans/amount"}],
+        "groups": [{"by": "bureau/homes/housing", "of": "bank/loans/amount"}],
         "min_group": 1 if by_grant else 20,
     }
     found = compute(tables, parameters, min_group=20 if by_grant else 1)
@@ -146,8 +158,8 @@ def test_nothing_of_a_suppressed_group_is_in_the_opened_outputs(
 ) -> None:
     """The shares themselves hold zeros: suppression does not rely on the receiver looking away."""
     parameters = {
-        "groups": [{"by": "homes/housing", "of": "loans/amount"}],
-        "histograms": [{"column": "people/age", "edges": ["18", "20", "50", "81"]}],
+        "groups": [{"by": "bureau/homes/housing", "of": "bank/loans/amount"}],
+        "histograms": [{"column": "registry/people/age", "edges": ["18", "20", "50", "81"]}],
         "min_group": 20,
     }
     parsed = PROGRAM.check(parameters, INPUTS)
@@ -171,19 +183,21 @@ def test_nothing_of_a_suppressed_group_is_in_the_opened_outputs(
 
 def test_histograms_count_as_numpy_does(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
     edges = ["18", "35", "50.5", "79"]
-    found = compute(tables, {"histograms": [{"column": "people/age", "edges": edges}]})["histograms"][0]
-    expected = np.histogram(tables["people"]["age"], [float(edge) for edge in edges])[0]
+    found = compute(tables, {"histograms": [{"column": "registry/people/age", "edges": edges}]})[
+        "histograms"
+    ][0]
+    expected = np.histogram(tables["registry/people"]["age"], [float(edge) for edge in edges])[0]
     assert found["counts"] == expected.tolist()
     assert found["edges"] == edges
 
 
 def test_three_parties_on_shares_find_the_same_figures(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
     parameters = {
-        "columns": ["loans/amount", "people/age"],
+        "columns": ["bank/loans/amount", "registry/people/age"],
         "quantiles": ["0.5"],
-        "correlations": [["loans/amount", "people/age"]],
-        "histograms": [{"column": "people/age", "edges": ["18", "20", "50", "81"]}],
-        "groups": [{"by": "homes/housing", "of": "loans/amount"}],
+        "correlations": [["bank/loans/amount", "registry/people/age"]],
+        "histograms": [{"column": "registry/people/age", "edges": ["18", "20", "50", "81"]}],
+        "groups": [{"by": "bureau/homes/housing", "of": "bank/loans/amount"}],
         "min_group": 20,
     }
     entropy = random.Random(5).randbytes
@@ -196,28 +210,28 @@ def test_three_parties_on_shares_find_the_same_figures(tables: dict[str, dict[st
 
 def test_too_few_joined_rows_end_the_run(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
     with pytest.raises(GroupTooSmall, match=r"4 joined rows, .* at least 5"):
-        compute(tables, {"columns": ["people/age"]}, rows=np.arange(4), min_group=5)
+        compute(tables, {"columns": ["registry/people/age"]}, rows=np.arange(4), min_group=5)
 
 
 def test_a_column_too_large_for_exact_sums_is_named(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
-    large = {**tables, "loans": {**tables["loans"], "amount": np.full(ROWS, 2**45)}}
-    with pytest.raises(OutOfRange, match="loans/amount"):
-        compute(large, {"groups": [{"by": "homes/housing", "of": "loans/amount"}]})
-    huge = {**tables, "loans": {**tables["loans"], "amount": np.full(ROWS, 2**46)}}
-    with pytest.raises(OutOfRange, match="column loans/amount: a figure is beyond"):
-        compute(huge, {"columns": ["loans/amount"]})
+    large = {**tables, "bank/loans": {**tables["bank/loans"], "amount": np.full(ROWS, 2**45)}}
+    with pytest.raises(OutOfRange, match="bank/loans/amount"):
+        compute(large, {"groups": [{"by": "bureau/homes/housing", "of": "bank/loans/amount"}]})
+    huge = {**tables, "bank/loans": {**tables["bank/loans"], "amount": np.full(ROWS, 2**46)}}
+    with pytest.raises(OutOfRange, match="column bank/loans/amount: a figure is beyond"):
+        compute(huge, {"columns": ["bank/loans/amount"]})
 
 
 def test_categories_in_a_form_that_is_not_agreed_name_the_owner(
     tables: dict[str, dict[str, NDArray[Any]]],
 ) -> None:
-    parsed = PROGRAM.check({"groups": [{"by": "homes/housing"}]}, INPUTS)
+    parsed = PROGRAM.check({"groups": [{"by": "bureau/homes/housing"}]}, INPUTS)
     context = Context(
-        bytes(32), INPUTS, parsed, ROWS, 1, {"loans": OwnData(tables["loans"], np.arange(ROWS))}
+        bytes(32), INPUTS, parsed, ROWS, 1, {"bank/loans": OwnData(tables["bank/loans"], np.arange(ROWS))}
     )
 
     def liar() -> Steps[None]:
-        yield Round({0: b"\x81\xadhomes/housing\x91\x01", 2: b"\x80"}, {})
+        yield Round({0: b"\x81\xb4bureau/homes/housing\x91\x01", 2: b"\x80"}, {})
 
     def listener() -> Steps[None]:
         yield Round({}, {1: 100}, exact=False)
@@ -228,7 +242,9 @@ def test_categories_in_a_form_that_is_not_agreed_name_the_owner(
 
 def test_progress_ends_at_its_total(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
     seen: list[tuple[str, int, int]] = []
-    parsed = PROGRAM.check({"columns": ["people/age"], "groups": [{"by": "homes/housing"}]}, INPUTS)
+    parsed = PROGRAM.check(
+        {"columns": ["registry/people/age"], "groups": [{"by": "bureau/homes/housing"}]}, INPUTS
+    )
     own = {name: OwnData(columns, np.arange(ROWS)) for name, columns in tables.items()}
     alone = tuple(JobInput(item.dataset, 0, item.columns) for item in INPUTS)
     context = Context(bytes(32), alone, parsed, ROWS, 1, own, lambda *step: seen.append(step))

@@ -98,6 +98,15 @@ def test_old_blocks_and_events_are_not_held_but_their_headers_are(chain: ToyChai
     assert ask(chain, "getEvents", fromHeight=FLOOR)["height"] == LENGTH
 
 
+def test_a_json_list_names_the_entry_of_a_tuple_as_no_key_is_a_list(chain: ToyChain) -> None:
+    for key in (("job", "bank", 3), (("a", 1), b"x")):
+        chain.add(chain.call("put", {"key": key, "value": 7}))
+    for asked in (["job", "bank", 3], [["a", 1], {"$bytes": "78"}]):
+        assert ask(chain, "getState", contract="toy", map="values", key=asked)["value"] == 7
+        assert ask(chain, "getState", contract="toy", map="values", key=asked, withProof=True)["proof"]
+    assert ask(chain, "getState", contract="toy", map="values", key=["job", "bank"])["value"] is None
+
+
 def test_a_subscription_from_a_height_not_held_is_refused(chain: ToyChain) -> None:
     pruned(chain)
     with pytest.raises(NotHeld, match="subscribe from height 2"):

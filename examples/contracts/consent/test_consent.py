@@ -21,25 +21,25 @@ def use(data_use):
 
 
 def signed(use, person, kind, serial, until, purpose="research"):
-    asked = {"dataset": "hospital", "purpose": purpose, "kind": kind, "serial": serial, "until": until}
+    asked = {"dataset": "hospital/data", "purpose": purpose, "kind": kind, "serial": serial, "until": until}
     return person.sign(use.chain.view("consent", "words", **asked))
 
 
 def give(use, person, days=30, serial=1, purpose="research"):
     until = use.chain.time + days * DAY_MS
     signature = signed(use, person, "give", serial, until, purpose)
-    words = {"dataset": "hospital", "purpose": purpose, "person": person.public, "until": until}
+    words = {"dataset": "hospital/data", "purpose": purpose, "person": person.public, "until": until}
     return use.admin("registry").call("consent", "give", signature=signature, **words)
 
 
 def withdraw(use, person, serial=2):
     signature = signed(use, person, "withdraw", serial, 0)
-    words = {"dataset": "hospital", "purpose": "research", "person": person.public}
+    words = {"dataset": "hospital/data", "purpose": "research", "person": person.public}
     return use.admin("insurer").call("consent", "withdraw", signature=signature, **words)
 
 
 def publish(use, people, version=1, org="hospital"):
-    named = {"dataset": "hospital", "version": version, "purpose": "research"}
+    named = {"dataset": "hospital/data", "version": version, "purpose": "research"}
     use.admin(org).call("consent", "enrol", people=[person.public for person in people], **named)
     use.admin(org).call("consent", "seal", people=len(people), **named)
 
@@ -77,7 +77,7 @@ def test_a_version_without_the_person_may_be_used_again(use):
         publish(use, PEOPLE, version)
     publish(use, [PEOPLE[0], PEOPLE[2]], version)
     use.grant("hospital", to="insurer", policy="consent", name="second", version=version)
-    use.propose("insurer", ["hospital"], inputs=[use.input("second", "hospital", version)])
+    use.propose("insurer", ["hospital"], inputs=[use.input("insurer/second", "hospital", version)])
 
 
 def test_the_first_consent_that_runs_out_closes_the_version(use):
@@ -94,7 +94,7 @@ def test_nobody_speaks_for_a_person_and_words_are_used_once(use):
     person, other = PEOPLE[:2]
     until = use.chain.time + DAY_MS
     signature = signed(use, other, "give", 1, until)
-    words = {"dataset": "hospital", "purpose": "research", "person": person.public, "until": until}
+    words = {"dataset": "hospital/data", "purpose": "research", "person": person.public, "until": until}
     with use.chain.expect_revert("BAD_SIGNATURE"):
         use.admin("hospital").call("consent", "give", signature=signature, **words)
     signature = signed(use, person, "give", 1, until)
@@ -122,7 +122,7 @@ def test_only_the_owner_enrols_and_only_once(use):
     give(use, PEOPLE[1])
     with use.chain.expect_revert("NOT_OWNER"):
         publish(use, PEOPLE[:1], org="registry")
-    named = {"dataset": "hospital", "version": 1, "purpose": "research"}
+    named = {"dataset": "hospital/data", "version": 1, "purpose": "research"}
     hospital = use.admin("hospital")
     with use.chain.expect_revert("NOT_ENROLLED"):
         hospital.call("consent", "seal", people=0, **named)
@@ -140,7 +140,7 @@ def test_a_full_batch_fits_in_one_transaction(use):
     crowd = [PrivateKey(sha256(f"crowd {number}".encode()).digest()) for number in range(100)]
     for person in crowd:
         give(use, person)
-    named = {"dataset": "hospital", "version": 1, "purpose": "research"}
+    named = {"dataset": "hospital/data", "version": 1, "purpose": "research"}
     people = [person.public for person in crowd]
     assert use.admin("hospital").call("consent", "enrol", people=people, **named) == 100
     assert use.chain.gas_of() < 1_000_000
@@ -155,7 +155,7 @@ def test_a_person_finds_their_own_history_and_sees_their_state(use):
         "ConsentGiven",
         "ConsentWithdrawn",
     ]
-    asked = {"dataset": "hospital", "purpose": "research", "person": PEOPLE[0].public}
+    asked = {"dataset": "hospital/data", "purpose": "research", "person": PEOPLE[0].public}
     assert use.chain.view("consent", "state_of", **asked) == {
         "serial": 2,
         "until": 0,

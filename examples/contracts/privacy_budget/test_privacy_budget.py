@@ -16,13 +16,15 @@ def use(data_use):
     use.chain.adopt(SOURCE, "budget")
     use.grant("hospital", to="insurer", policy="budget")
     hospital = use.admin("hospital")
-    hospital.call("budget", "open_budget", dataset="hospital", epsilon=MICRO, delta=1_000)
-    hospital.call("budget", "set_cost", dataset="hospital", program="statistics", epsilon=400_000, delta=100)
+    hospital.call("budget", "open_budget", dataset="hospital/data", epsilon=MICRO, delta=1_000)
+    hospital.call(
+        "budget", "set_cost", dataset="hospital/data", program="statistics", epsilon=400_000, delta=100
+    )
     return use
 
 
 def left(use):
-    return use.chain.view("budget", "left_of", dataset="hospital")
+    return use.chain.view("budget", "left_of", dataset="hospital/data")
 
 
 def test_a_run_is_paid_for_when_it_starts_and_once(use):
@@ -60,10 +62,10 @@ def test_every_version_of_a_dataset_has_the_same_budget(use):
     use.started("insurer", ["hospital"])
     version = use.version("hospital")
     use.grant("hospital", to="insurer", policy="budget", name="second", version=version)
-    use.started("insurer", ["hospital"], inputs=[use.input("second", "hospital", version)])
+    use.started("insurer", ["hospital"], inputs=[use.input("insurer/second", "hospital", version)])
     assert left(use)["epsilon"] == 200_000
     with use.chain.expect_revert("BUDGET_EXISTS"):
-        use.admin("hospital").call("budget", "open_budget", dataset="hospital", epsilon=MICRO, delta=0)
+        use.admin("hospital").call("budget", "open_budget", dataset="hospital/data", epsilon=MICRO, delta=0)
 
 
 def test_a_job_may_say_that_it_is_dearer_and_never_cheaper(use):
@@ -76,7 +78,7 @@ def test_a_job_may_say_that_it_is_dearer_and_never_cheaper(use):
 
 def test_delta_runs_out_by_itself(use):
     use.admin("hospital").call(
-        "budget", "set_cost", dataset="hospital", program="statistics", epsilon=1, delta=600
+        "budget", "set_cost", dataset="hospital/data", program="statistics", epsilon=1, delta=600
     )
     use.started("insurer", ["hospital"])
     with use.chain.expect_revert("DELTA_EXHAUSTED"):
@@ -85,13 +87,13 @@ def test_delta_runs_out_by_itself(use):
 
 def test_a_closed_budget_stops_even_a_paid_result(use):
     job = use.started("insurer", ["hospital"])
-    use.admin("hospital").call("budget", "close", dataset="hospital")
+    use.admin("hospital").call("budget", "close", dataset="hospital/data")
     with use.chain.expect_revert("BUDGET_CLOSED"):
         use.reveal(job)
 
 
 def test_asking_pays_nothing(use):
-    job = {"job": "x", "grant": "insurer-hospital", "dataset": "hospital", "program": "statistics"}
+    job = {"job": "x", "grant": "insurer/hospital", "dataset": "hospital/data", "program": "statistics"}
     job |= {"parameters": {}, "initiator": "insurer"}
     for _ in range(5):
         assert use.admin("registry").call("budget", "allow", job=job, phase="running") is True
@@ -101,7 +103,7 @@ def test_asking_pays_nothing(use):
 @pytest.mark.parametrize(
     ("method", "change", "code"),
     [
-        ("open_budget", {"dataset": "registry"}, "NOT_OWNER"),
+        ("open_budget", {"dataset": "registry/data"}, "NOT_OWNER"),
         ("open_budget", {"epsilon": 0}, "BAD_EPSILON"),
         ("open_budget", {"epsilon": 101 * MICRO}, "BAD_EPSILON"),
         ("open_budget", {"delta": 10**12}, "BAD_DELTA"),
@@ -113,7 +115,7 @@ def test_asking_pays_nothing(use):
 def test_bad_budgets_are_refused(data_use, method, change, code):
     use = data_use("hospital", "insurer", "registry")
     use.chain.adopt(SOURCE, "budget")
-    args = {"dataset": "hospital"}
+    args = {"dataset": "hospital/data"}
     if method != "close":
         args |= {"epsilon": MICRO, "delta": 0}
     if method == "set_cost":
@@ -126,7 +128,7 @@ def test_without_a_budget_or_a_cost_nothing_runs(use):
     use.grant("registry", to="insurer", policy="budget")
     with use.chain.expect_revert("NO_BUDGET"):
         use.propose("insurer", ["registry"])
-    use.admin("registry").call("budget", "open_budget", dataset="registry", epsilon=MICRO, delta=0)
+    use.admin("registry").call("budget", "open_budget", dataset="registry/data", epsilon=MICRO, delta=0)
     with use.chain.expect_revert("NO_COST"):
         use.propose("insurer", ["registry"])
 
@@ -135,7 +137,7 @@ def test_what_was_spent_is_in_the_history_of_the_dataset(use):
     job = use.started("insurer", ["hospital"])
     spent = [event for event in use.chain.events if event.name == "BudgetSpent"]
     assert [event.subjects for event in spent] == [
-        ("dataset:hospital", "org:hospital", "grant:insurer-hospital", f"job:{job}", "org:insurer")
+        ("dataset:hospital/data", "org:hospital", "grant:insurer/hospital", f"job:{job}", "org:insurer")
     ]
     assert (spent[0].fields["epsilon"], spent[0].fields["left_epsilon"]) == (400_000, 600_000)
 
@@ -152,10 +154,12 @@ def test_spending_never_exceeds_the_budget(data_use, costs):
     use.chain.adopt(SOURCE, "budget")
     use.grant("hospital", to="insurer", policy="budget")
     hospital = use.admin("hospital")
-    hospital.call("budget", "open_budget", dataset="hospital", epsilon=MICRO, delta=0)
+    hospital.call("budget", "open_budget", dataset="hospital/data", epsilon=MICRO, delta=0)
     spent = 0
     for cost in costs:
-        hospital.call("budget", "set_cost", dataset="hospital", program="statistics", epsilon=cost, delta=0)
+        hospital.call(
+            "budget", "set_cost", dataset="hospital/data", program="statistics", epsilon=cost, delta=0
+        )
         if spent + cost > MICRO:
             with use.chain.expect_revert("EPSILON_EXHAUSTED"):
                 use.propose("insurer", ["hospital"])

@@ -7,7 +7,7 @@ import pytest
 SOURCE = Path(__file__).with_name("contract.py")
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-GRANT = "supervisor-bank"
+GRANT = "supervisor/bank"
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_the_owner_may_open_at_once_or_put_off_once(use):
 
 def test_results_go_to_the_supervisor_alone(use):
     use.grant("bank", to="supervisor", policy="access", name="wide", receivers=["supervisor", "registry"])
-    notify(use, grant="wide")
-    use.admin("bank").call("access", "acknowledge", grant="wide")
-    inputs = [use.input("wide", "bank")]
+    notify(use, grant="supervisor/wide")
+    use.admin("bank").call("access", "acknowledge", grant="supervisor/wide")
+    inputs = [use.input("supervisor/wide", "bank")]
     with use.chain.expect_revert("RECEIVER_NOT_ALLOWED"):
         use.propose("supervisor", ["bank"], inputs=inputs, receivers=["supervisor", "registry"])
     use.propose("supervisor", ["bank"], inputs=inputs)

@@ -91,7 +91,7 @@ class Story:
     def request(self, grant: str, **over: Value) -> Value:
         terms: dict[str, Value] = {
             "id": grant,
-            "dataset": "credit",
+            "dataset": "bank/credit",
             "version": 1,
             "columns": {"income": "aggregate-only"},
             "purpose": "credit-risk-model",
@@ -117,7 +117,7 @@ class Story:
         self.send(
             "bank",
             "datasets.register",
-            id="credit",
+            id="bank/credit",
             schema=[{"name": "income", "type": "int", "sensitivity": "personal"}],
             root=sha256(b"rows").digest(),
             size_bucket="100-1000",
@@ -126,14 +126,14 @@ class Story:
             description="German credit",
         )
         self.deploy(1, limit=2)
-        self.request("g1")
-        self.send("bank", "grants.approve", id="g1", terms={})
-        assert self.request("g1") == "GRANT_EXISTS"
+        self.request("bureau/g1")
+        self.send("bank", "grants.approve", id="bureau/g1", terms={})
+        assert self.request("bureau/g1") == "GRANT_EXISTS"
         self.deploy(2, limit=3)
         self.send("bank", "orgs.add_key", roles=["steward"], **self.proved("other"))
-        self.send("bank", "datasets.suspend", id="credit", reason="owner's review", certify=False)
-        self.send("bank", "datasets.resume", id="credit")
-        self.send("bank", "grants.revoke", id="g1", reason="consent withdrawn")
+        self.send("bank", "datasets.suspend", id="bank/credit", reason="owner's review", certify=False)
+        self.send("bank", "datasets.resume", id="bank/credit")
+        self.send("bank", "grants.revoke", id="bureau/g1", reason="consent withdrawn")
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +146,7 @@ def story() -> Story:
 @pytest.fixture(scope="session")
 def package(story: Story) -> bytes:
     """The audit package of the dataset."""
-    return asyncio.run(build_package(story.source, story.genesis, "dataset:credit"))
+    return asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit"))
 
 
 @pytest.fixture(scope="session")

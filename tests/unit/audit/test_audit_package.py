@@ -38,12 +38,12 @@ def test_a_package_verifies_offline_against_its_genesis(story: Any, package: byt
     report = verify(tmp_path / "p.audit", tmp_path / "genesis.json")
     report.require()
     assert report.ok
-    assert report.subject == "dataset:credit"
+    assert report.subject == "dataset:bank/credit"
     assert set(report.checked) == set(PARTS) | {"signers"}
     assert report.checked["entries"] == len(contents_of(package).entries) >= 6
 
 
-@pytest.mark.parametrize("subject", ["grant:g1", "org:bureau", "contract:policy", "org:registry"])
+@pytest.mark.parametrize("subject", ["grant:bureau/g1", "org:bureau", "contract:policy", "org:registry"])
 def test_every_kind_of_subject_can_be_exported(story: Any, subject: str) -> None:
     data = asyncio.run(build_package(story.source, story.genesis, subject))
     verify_bytes(data, story.genesis).require()
@@ -51,7 +51,7 @@ def test_every_kind_of_subject_can_be_exported(story: Any, subject: str) -> None
 
 def test_a_range_is_proved_between_its_ends(story: Any) -> None:
     last = story.ledger.certified_height - 1
-    data = asyncio.run(build_package(story.source, story.genesis, "dataset:credit", last - 2, last))
+    data = asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit", last - 2, last))
     report = verify_bytes(data, story.genesis)
     report.require()
     assert (report.first, report.last) == (last - 2, last)
@@ -62,11 +62,11 @@ def test_a_package_holds_every_source_that_was_in_force_and_the_policy(story: An
     data = asyncio.run(build_package(story.source, story.genesis, "contract:policy"))
     sources = [s for s in contents_of(data).states if s.key.startswith(b"sources/")]
     assert sum(b"return len(phase)" in (item.value or b"") for item in sources) == 2
-    granted = asyncio.run(build_package(story.source, story.genesis, "grant:g1"))
+    granted = asyncio.run(build_package(story.source, story.genesis, "grant:bureau/g1"))
     states = {(s.namespace, s.key) for s in contents_of(granted).states}
     assert ("lifecycle", map_key("active", "policy")) in states
-    assert ("grants", map_key("grants", "g1")) in states
-    assert ("datasets", map_key("datasets", "credit")) in states
+    assert ("grants", map_key("grants", "bureau/g1")) in states
+    assert ("datasets", map_key("datasets", "bank/credit")) in states
 
 
 def test_a_height_without_its_own_certificate_is_proved_by_a_later_one(package: bytes) -> None:
@@ -107,7 +107,7 @@ def test_a_changed_byte_names_the_part_and_the_proof_that_broke(story: Any, pack
     for name, found, expected in (
         ("transactions", tx.transaction.signature, "the sender's signature does not hold"),
         ("states", state.value, f"state of {state.namespace} at height {state.height}: the value is another"),
-        ("entries", entry.event.fields, "history of dataset:credit"),
+        ("entries", entry.event.fields, "history of dataset:bank/credit"),
     ):
         assert found is not None
         part = package.index(cut_records(name, read_container(package).parts[name])[0])
@@ -211,7 +211,7 @@ FORGERIES: dict[str, tuple[Forgery, str]] = {
     "a signer hidden": (hide_signer, "states: key"),
     "a source hidden": (hide_source, "states: source"),
     "a contract hidden": (hide_contract, "states: lifecycle.active"),
-    "the subject's record hidden": (hide_record, "states: datasets.datasets[credit]"),
+    "the subject's record hidden": (hide_record, "states: datasets.datasets[bank/credit]"),
     "a state entry changed": (change_state, "states: state of"),
     "another text": (lie_in_report, "report: "),
     "other validators": (other_validators, "validators: "),
@@ -251,7 +251,7 @@ def test_random_bytes_in_every_part_raise_nothing(story: Any, package: bytes) ->
     for name in PARTS:
         parts = {part: cut_records(part, body) for part, body in container.parts.items()}
         parts[name] = [source.randbytes(40), *parts[name]]
-        data = write_container(story.genesis.chain_id, "dataset:credit", 0, 3, parts)
+        data = write_container(story.genesis.chain_id, "dataset:bank/credit", 0, 3, parts)
         assert not verify_bytes(data, story.genesis).ok
 
 
@@ -261,7 +261,7 @@ def test_an_unknown_subject_and_an_impossible_range_are_refused(story: Any) -> N
     top = story.ledger.certified_height
     for first, last in ((5, 4), (0, top + 1)):
         with pytest.raises(LimitError, match=f"the certified head|{top}"):
-            asyncio.run(build_package(story.source, story.genesis, "dataset:credit", first, last))
+            asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit", first, last))
 
 
 class Liar(LedgerSource):
@@ -274,7 +274,7 @@ class Liar(LedgerSource):
 
 def test_a_lying_node_is_caught_when_the_package_is_checked(story: Any) -> None:
     source = Liar(story.ledger.read, story.ledger.prove)
-    data = asyncio.run(build_package(source, story.genesis, "dataset:credit"))
+    data = asyncio.run(build_package(source, story.genesis, "dataset:bank/credit"))
     with pytest.raises(ProofInvalid, match=r"history: .*missing"):
         verify_bytes(data, story.genesis).require()
 
@@ -284,7 +284,7 @@ def test_the_report_says_who_did_what_why_and_what_cannot_be_proved(package: byt
     text = contents.report
     assert text == write_report(contents)
     for expected in (
-        "dataset:credit",
+        "dataset:bank/credit",
         "owner's review",
         "consent withdrawn",
         "credit-risk-model",
@@ -296,7 +296,7 @@ def test_the_report_says_who_did_what_why_and_what_cannot_be_proved(package: byt
 
 
 def test_a_package_is_the_same_bytes_however_often_it_is_made(story: Any, package: bytes) -> None:
-    assert asyncio.run(build_package(story.source, story.genesis, "dataset:credit")) == package
+    assert asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit")) == package
 
 
 def test_more_than_a_thousand_proofs_are_checked_a_second(story: Any, package: bytes) -> None:

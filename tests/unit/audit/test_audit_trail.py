@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from chain.api.render import entry_json, receipt_json
 from chain.audit import cli
+from chain.audit.package import build_package
 from chain.audit.rpcsource import RpcSource
 from chain.audit.source import LedgerSource, Source
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
 from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
+from chain.audit.verify import verify_bytes
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof import ProvedHistory, ProvedTransaction, Verifier
@@ -48,7 +51,7 @@ async def rows_of(source: Source, subject: str, filters: Filters = EVERYTHING, *
 
 
 async def test_a_trail_is_every_event_in_order_with_who_what_and_why(story: Any) -> None:
-    rows = await rows_of(story.source, "dataset:credit")
+    rows = await rows_of(story.source, "dataset:bank/credit")
     assert [row.event for row in rows] == DATASET_EVENTS
     assert [row.height for row in rows] == sorted(row.height for row in rows)
     requested, revoked = rows[1], rows[-1]
@@ -59,10 +62,10 @@ async def test_a_trail_is_every_event_in_order_with_who_what_and_why(story: Any)
 
 async def test_with_a_genesis_every_row_is_proved_and_none_is_missing(story: Any) -> None:
     verifier = Verifier(story.genesis)
-    plain = await rows_of(story.source, "dataset:credit")
-    assert await rows_of(story.source, "dataset:credit", verifier=verifier) == plain
+    plain = await rows_of(story.source, "dataset:bank/credit")
+    assert await rows_of(story.source, "dataset:bank/credit", verifier=verifier) == plain
     filters = Filters(first=plain[1].height, last=plain[-2].height)
-    assert await rows_of(story.source, "dataset:credit", filters, verifier=verifier) == plain[1:-1]
+    assert await rows_of(story.source, "dataset:bank/credit", filters, verifier=verifier) == plain[1:-1]
 
 
 async def test_height_zero_and_refused_attempts_show_too(story: Any) -> None:
@@ -84,7 +87,7 @@ async def test_height_zero_and_refused_attempts_show_too(story: Any) -> None:
     ids=["event", "contract and event", "party", "since", "until", "height"],
 )
 async def test_filters_by_time_kind_and_party(story: Any, filters: Filters, expected: list[str]) -> None:
-    rows = await rows_of(story.source, "dataset:credit", filters)
+    rows = await rows_of(story.source, "dataset:bank/credit", filters)
     assert [row.event for row in rows if filters.orgs == frozenset() or row.org in filters.orgs] == expected
 
 
@@ -113,15 +116,53 @@ class Swapping(LedgerSource):
 async def test_a_lying_node_is_caught(story: Any) -> None:
     verifier = Verifier(story.genesis)
     with pytest.raises(ProofInvalid, match="missing"):
-        await rows_of(Hiding(story.ledger.read, story.ledger.prove), "dataset:credit", verifier=verifier)
+        await rows_of(Hiding(story.ledger.read, story.ledger.prove), "dataset:bank/credit", verifier=verifier)
     with pytest.raises(ProofInvalid, match="another one in its place"):
-        await rows_of(Swapping(story.ledger.read, story.ledger.prove), "dataset:credit")
+        await rows_of(Swapping(story.ledger.read, story.ledger.prove), "dataset:bank/credit")
     with pytest.raises(ProofInvalid):
-        await rows_of(story.source, "dataset:credit", verifier=Verifier(toy_genesis()))
+        await rows_of(story.source, "dataset:bank/credit", verifier=Verifier(toy_genesis()))
+
+
+FORGER = """
+GrantRevoked = Event(grant=subject, by=subject, reason=str)
+
+@export
+def forge():
+    GrantRevoked(grant="grant:bureau/g1", by="org:regulator", reason="court order")
+"""
+
+
+async def test_what_another_contract_says_of_a_subject_is_marked_as_foreign(make_story: Any) -> None:
+    told = make_story({"forger": FORGER})
+    told.tell()
+    told.send("registry", "forger.forge")
+    rows = await rows_of(told.source, "grant:bureau/g1")
+    assert [row.event for row in rows if row.foreign] == ["forger.GrantRevoked"]
+    assert (rows[-1].org, rows[-1].fields["by"], rows[-1].foreign) == ("registry", "org:regulator", True)
+    (line,) = [line for line in text_lines(rows) if "forger" in line]
+    assert "registry       FOREIGN forger.GrantRevoked" in line
+    assert [row["foreign"] for row in csv.DictReader(io.StringIO(csv_text(rows)))][-1] == "FOREIGN"
+    assert json_row(rows[-1])["foreign"] is True
+    data = await build_package(told.source, told.genesis, "grant:bureau/g1")
+    report = verify_bytes(data, told.genesis)
+    assert report.ok
+    assert "FOREIGN forger.GrantRevoked" in report.text
+    assert report.text.count("FOREIGN") == 2, "the event, and what a package cannot prove"
+    entry = told.ledger.read.entries(subject="grant:bureau/g1", limit=100).entries[-1]
+    assert entry_json(entry)["foreign"] == ["grant:bureau/g1", "org:regulator"]
+    receipt = told.ledger.read.receipts(entry.height)[0]
+    assert receipt_json(receipt)["events"][0]["foreign"] == ["grant:bureau/g1", "org:regulator"]
+
+
+async def test_nothing_that_the_ledger_s_own_contracts_say_is_foreign(story: Any) -> None:
+    for subject in ("dataset:bank/credit", "grant:bureau/g1", "org:bank", "org:bureau", "contract:policy"):
+        assert not [row.event for row in await rows_of(story.source, subject) if row.foreign]
 
 
 def make_row(**over: Any) -> TrailRow:
-    row = TrailRow(7, START_MS, "bank", "ab", "c.m", "c.E", "why", {"by": "org:bank"}, ("org:bank",), "cd")
+    row = TrailRow(
+        7, START_MS, "bank", "ab", "c.m", "c.E", "why", False, {"by": "org:bank"}, ("org:bank",), "cd"
+    )
     return dataclasses.replace(row, **over)
 
 
@@ -243,20 +284,22 @@ def invoke(*args: str, code: int = 0) -> str:
 
 
 def test_the_commands_show_export_and_verify(node: list[str]) -> None:
-    text = invoke("trail", "dataset:credit", *node)
+    text = invoke("trail", "dataset:bank/credit", *node)
     assert text.startswith(HEADING)
     assert "consent withdrawn" in text
     assert "7 events (each proved, none missing)" in text
-    rows = json.loads(invoke("trail", "dataset:credit", *node, "--format", "json", "--kind", "GrantRevoked"))
+    rows = json.loads(
+        invoke("trail", "dataset:bank/credit", *node, "--format", "json", "--kind", "GrantRevoked")
+    )
     assert [row["org"] for row in rows if isinstance(row, dict)] == ["bank"]
-    assert "holds" in invoke("export", "dataset:credit", "-o", "credit.audit", *node)
+    assert "holds" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
     assert "every proof holds" in invoke("verify", "credit.audit", "--genesis", "genesis.json")
     assert "What it cannot prove" in invoke("verify", "credit.audit", "--genesis", "genesis.json", "--report")
-    assert "never overwritten" in invoke("export", "dataset:credit", "-o", "credit.audit", *node, code=1)
+    assert "never overwritten" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node, code=1)
 
 
 def test_one_changed_byte_makes_verify_fail_and_say_where(node: list[str]) -> None:
-    invoke("export", "dataset:credit", "-o", "credit.audit", *node)
+    invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
     data = bytearray(Path("credit.audit").read_bytes())
     data[len(data) // 2] ^= 1
     Path("changed.audit").write_bytes(data)
@@ -270,11 +313,11 @@ def test_one_changed_byte_makes_verify_fail_and_say_where(node: list[str]) -> No
 
 def test_times_and_heights_both_bound_a_trail(node: list[str]) -> None:
     day = utc(START_MS)[:10]
-    assert "7 events" in invoke("trail", "dataset:credit", *node, "--from", day, "--to", day)
-    assert "1 events" in invoke("trail", "dataset:credit", *node, "--to", "1")
-    assert "0 events" in invoke("trail", "dataset:credit", *node, "--to", "2020-01-01T00:00")
-    assert "expected a height" in invoke("trail", "dataset:credit", *node, "--from", "soon", code=2)
+    assert "7 events" in invoke("trail", "dataset:bank/credit", *node, "--from", day, "--to", day)
+    assert "1 events" in invoke("trail", "dataset:bank/credit", *node, "--to", "1")
+    assert "0 events" in invoke("trail", "dataset:bank/credit", *node, "--to", "2020-01-01T00:00")
+    assert "expected a height" in invoke("trail", "dataset:bank/credit", *node, "--from", "soon", code=2)
 
 
 def test_an_export_needs_a_genesis(node: list[str]) -> None:
-    assert "--genesis" in invoke("export", "dataset:credit", "-o", "x.audit", *node[:2], code=1)
+    assert "--genesis" in invoke("export", "dataset:bank/credit", "-o", "x.audit", *node[:2], code=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -31,26 +31,27 @@ PROGRAM: dict[str, Value] = {
     "profiles": ["rep3", "dealer"],
     "status": "active",
 }
+PROGRAMS: tuple[Value, ...] = (PROGRAM, {**PROGRAM, "id": "scoring"})
 _RUNTIME = ContractRuntime()
 
 
 class World:
     """State, clock and a few habits; every call goes through the production runtime."""
 
-    def __init__(self) -> None:
+    def __init__(self, orgs: Mapping[str, list[str]] = ORGS, programs: Sequence[Value] = PROGRAMS) -> None:
         self.state: dict[StateKey, bytes] = {}
         self.height = 0
         self.time = START_MS
         self.events: list[Event] = []
         self.gas: dict[str, int] = {}
         self._calls = 0
-        members = [_member(name, roles) for name, roles in ORGS.items()]
-        programs = [PROGRAM, {**PROGRAM, "id": "scoring"}]
+        members = [_member(name, roles) for name, roles in orgs.items()]
+        nodes = [node_of(name) for name in orgs if name in VALIDATING]
         init = {
             **default_init(),
             "orgs": {"orgs": members},
-            "governance": {"nodes": [node_of(name) for name in VALIDATING], "limits": dict(LIMITS)},
-            "jobs": {"programs": programs},
+            "governance": {"nodes": nodes, "limits": dict(LIMITS)},
+            "jobs": {"programs": list(programs)},
         }
         self._apply(_RUNTIME.bootstrap(sources(), init, time=self.time, state=self))
         self.advance()
@@ -105,13 +106,9 @@ class World:
 
     def refusal(self, who: str, target: str, /, **args: Value) -> str:
         """Return the code of a call that must be refused; nothing may change."""
-        before = dict(self.state)
-        try:
-            self.do(who, target, **args)
-        except Refused as refused:
-            assert self.state == before
-            return str(refused.args[0])
-        raise AssertionError(f"{target} was not refused")
+        code = self.outcome(who, target, **args)
+        assert code, f"{target} was not refused"
+        return code
 
     def ask(self, target: str, /, **args: Value) -> Any:
         contract, method = target.split(".")
@@ -134,6 +131,10 @@ class World:
     def read(self, contract: str, name: str, key: Value) -> Any:
         data = self.state.get((contract, map_key(name, key)))
         return None if data is None else decode_value(data, max_bytes=1 << 20)
+
+    def put(self, contract: str, name: str, key: Value, value: Value) -> None:
+        """Put an entry straight into the state, past every contract."""
+        self.state[contract, map_key(name, key)] = encode_value(value)
 
     def variable(self, contract: str, name: str) -> Any:
         data = self.state.get((contract, var_key(name)))
@@ -196,7 +197,7 @@ class World:
             "purpose": "credit-risk",
             "profile": "rep3",
             "min_group": 10,
-            "inputs": [self.use(f"g-{name}", f"d-{name}") for name in PARTIES],
+            "inputs": [self.use(f"bank/g-{name}", f"{name}/data") for name in PARTIES],
             "participants": [_party(name) for name in PARTIES],
             "receivers": ["bank"],
             "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), HOUR_MS),
@@ -222,13 +223,13 @@ class World:
             self.do(f"{name}/agent", "jobs.bind", job=job, commitment=commitment)
 
     def stage(self, job: str, name: str, number: int = 0, **over: Value) -> str:
-        previous = self.read("jobs", "stage_heads", f"{job}/{name}")
+        before = sha256(f"{job}/{name}/{number - 1}".encode()).digest()
         args: dict[str, Value] = {
             "job": job,
             "stage": number,
             "kind": "share",
             "hash": sha256(f"{job}/{name}/{number}".encode()).digest(),
-            "previous": bytes(32) if previous is None else previous["hash"],
+            "previous": before if number else bytes(32),
             "bytes_sent": 1_000,
             "rounds": 1,
             "cpu_ms": 5,
@@ -290,13 +291,75 @@ class World:
         assert self.read("jobs", "jobs", job)["state"] == state
         return job
 
+    def brink(self, phase: str) -> Callable[[], str]:
+        """Bring a job to the brink of a phase; the answer tries the last step and returns what refused it."""
+        if phase == "proposed":
+            return lambda: self.outcome("bank", "jobs.propose", spec=self.spec())
+        job = self.job_at({"accepted": "proposed", "running": "accepted", "reveal": "computed"}[phase])
+        args: dict[str, Value] = {"job": job}
+        if phase == "accepted":
+            self.accept(job, "bank", "bureau")
+            args["code_hash"] = CODE_HASH
+        elif phase == "running":
+            self.bind(job, "bank", "bureau")
+            args["commitment"] = CODE_HASH
+        else:
+            self.reveal(job, "bank", "bureau")
+        step = {"accepted": "accept", "running": "bind", "reveal": "approve_reveal"}[phase]
+        return lambda: self.outcome("registry/agent", f"jobs.{step}", **args)
+
+    def outcome(self, who: str, target: str, /, **args: Value) -> str:
+        """Call; return the code of the refusal, or "" when it was done."""
+        before = dict(self.state)
+        try:
+            self.do(who, target, **args)
+        except Refused as refused:
+            assert self.state == before
+            return str(refused.args[0])
+        return ""
+
+    def policy(self, name: str, source: str) -> None:
+        """Have a majority put a contract into force."""
+        seq = self.do("bank", "lifecycle.propose", name=name, source=source, arguments={}, terms={})
+        voted = self.read("lifecycle", "proposals", f"{name}/{seq}")["hash"]
+        for who in ("bureau", "registry"):
+            self.do(who, "lifecycle.approve", name=name, seq=seq, hash=voted)
+        self.do("bank", "lifecycle.commit", name=name, seq=seq)
+        self.advance()
+
+    def decide(self, kind: str, **payload: Value) -> None:
+        """Have the consortium decide something."""
+        voters = ("regulator", "registry", "bank", "rival", "bureau")
+        first, *others = [name for name in voters if self.is_active(name) and name not in payload.values()]
+        proposal = {"kind": kind, "payload": payload, "reason": "", "not_before": 0}
+        seq = self.do(first, "governance.propose", **proposal)
+        voted = self.read("governance", "proposals", seq)["hash"]
+        for name in others:
+            self.do(name, "governance.approve", seq=seq, hash=voted)
+        self.do(first, "governance.commit", seq=seq)
+        self.advance()
+
+    def is_active(self, org: str) -> bool:
+        return bool(self.read("orgs", "orgs", org)["status"] == "active")
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """Return the fields of the last event of this name."""
+        event = next(event for event in reversed(self.events) if event.name == name)
+        found: dict[str, Any] = decode_value(event.fields, max_bytes=1 << 20)
+        return found
+
     def state_of(self, job: str) -> str:
         return str(self.read("jobs", "jobs", job)["state"])
 
     def quota(self, grant: str) -> tuple[int, int]:
         """Return (used, reserved)."""
-        quota = self.read("grants", "grants", grant)["quota"]
-        return quota["used"], quota["reserved"]
+        runs = self.read("grants", "runs", grant)
+        return runs["used"], runs["reserved"]
+
+    def live(self, grant: str) -> dict[str, str]:
+        """Return what each open job holds of a grant."""
+        listed = self.read("grants", "open_jobs", grant) or []
+        return {job: self.read("grants", "live", (grant, job)) for job in listed}
 
 
 def channel(job: str, a: str, b: str) -> bytes:
@@ -337,8 +400,8 @@ def _bare() -> World:
 def _ready(_bare: World) -> World:
     world = _bare.fork()
     for name in PARTIES:
-        world.register(name, f"d-{name}")
-        world.granted(f"g-{name}", f"d-{name}", name)
+        world.register(name, f"{name}/data")
+        world.granted(f"bank/g-{name}", f"{name}/data", name)
     return world
 
 
@@ -359,6 +422,12 @@ def fresh(_bare: World) -> Callable[[], World]:
     """The same with grants of six runs, as a factory for properties that need many."""
     world = _bare.fork()
     for name in PARTIES:
-        world.register(name, f"d-{name}")
-        world.granted(f"g-{name}", f"d-{name}", name, quota_runs=6)
+        world.register(name, f"{name}/data")
+        world.granted(f"bank/g-{name}", f"{name}/data", name, quota_runs=6)
     return world.fork
+
+
+@pytest.fixture(scope="session")
+def new_world() -> type[World]:
+    """What makes a consortium of other members, for those who need one."""
+    return World

@@ -40,7 +40,7 @@ def policed(world: World) -> World:
         world.do(who, "lifecycle.approve", name="purpose-hours", seq=seq, hash=voted)
     world.do("bank", "lifecycle.commit", name="purpose-hours", seq=seq)
     for who in PARTIES:
-        world.do(who, "grants.narrow", id=f"g-{who}", terms={"policy": "purpose-hours"})
+        world.do(who, "grants.narrow", id=f"bank/g-{who}", terms={"policy": "purpose-hours"})
     return world
 
 

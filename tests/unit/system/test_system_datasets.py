@@ -16,38 +16,47 @@ COLUMN = {"name": "id", "type": "str", "sensitivity": "identifier"}
 
 
 def test_registration_stores_root_schema_and_owner(bare: World) -> None:
-    bare.register("bureau", "credit")
-    record = bare.ask("datasets.dataset_of", id="credit")
+    bare.register("bureau", "bureau/credit")
+    record = bare.ask("datasets.dataset_of", id="bureau/credit")
     assert (record["owner"], record["version"], record["status"]) == ("bureau", 1, "active")
-    assert bare.read("datasets", "versions", "credit/1")["root"] == record["root"]
-    assert bare.trail("dataset:credit") == ["DatasetRegistered"]
+    version = bare.ask("datasets.version_of", id="bureau/credit", version=1)
+    assert version["root"] == sha256(b"bureau/credit").digest()
+    assert [column["name"] for column in version["schema"]] == ["id", "income", "age", "secret"]
+    assert bare.trail("dataset:bureau/credit") == ["DatasetRegistered"]
     assert "DatasetRegistered" in bare.trail("org:bureau")
 
 
 def test_a_new_version_is_a_new_root_and_the_old_one_stays(bare: World) -> None:
-    bare.register("bureau", "credit")
+    bare.register("bureau", "bureau/credit")
     number = bare.do(
-        "bureau", "datasets.new_version", id="credit", schema=[COLUMN], root=bytes(32), size_bucket="1k"
+        "bureau",
+        "datasets.new_version",
+        id="bureau/credit",
+        schema=[COLUMN],
+        root=bytes(32),
+        size_bucket="1k",
     )
     assert number == 2
-    assert bare.read("datasets", "datasets", "credit")["root"] == bytes(32)
-    assert bare.read("datasets", "versions", "credit/1")["root"] == sha256(b"credit").digest()
-    assert bare.trail("dataset:credit") == ["DatasetRegistered", "DatasetVersioned"]
+    assert bare.read("datasets", "versions", ("bureau/credit", 2))["root"] == bytes(32)
+    assert (
+        bare.read("datasets", "versions", ("bureau/credit", 1))["root"] == sha256(b"bureau/credit").digest()
+    )
+    assert bare.trail("dataset:bureau/credit") == ["DatasetRegistered", "DatasetVersioned"]
 
 
 def test_suspended_resumed_retired(bare: World) -> None:
-    bare.register("bureau", "credit")
-    bare.do("bureau", "datasets.suspend", id="credit", reason="quality")
-    assert bare.refusal("bureau", "datasets.suspend", id="credit", reason="") == "WRONG_STATE"
-    bare.do("bureau", "datasets.resume", id="credit")
-    assert bare.refusal("bureau", "datasets.resume", id="credit") == "WRONG_STATE"
-    bare.do("bureau", "datasets.retire", id="credit", reason="replaced")
-    assert bare.refusal("bureau", "datasets.resume", id="credit") == "WRONG_STATE"
-    assert bare.trail("dataset:credit")[1:] == ["DatasetSuspended", "DatasetResumed", "DatasetRetired"]
+    bare.register("bureau", "bureau/credit")
+    bare.do("bureau", "datasets.suspend", id="bureau/credit", reason="quality")
+    assert bare.refusal("bureau", "datasets.suspend", id="bureau/credit", reason="") == "WRONG_STATE"
+    bare.do("bureau", "datasets.resume", id="bureau/credit")
+    assert bare.refusal("bureau", "datasets.resume", id="bureau/credit") == "WRONG_STATE"
+    bare.do("bureau", "datasets.retire", id="bureau/credit", reason="replaced")
+    assert bare.refusal("bureau", "datasets.resume", id="bureau/credit") == "WRONG_STATE"
+    assert bare.trail("dataset:bureau/credit")[1:] == ["DatasetSuspended", "DatasetResumed", "DatasetRetired"]
 
 
 def test_only_the_owner_changes_a_dataset(bare: World) -> None:
-    bare.register("bureau", "credit")
+    bare.register("bureau", "bureau/credit")
     changes: list[tuple[str, dict[str, object]]] = [
         ("new_version", {"schema": [COLUMN], "root": bytes(32), "size_bucket": ""}),
         ("set_approvers", {"approvers": ["bank"], "threshold": 1}),
@@ -56,16 +65,20 @@ def test_only_the_owner_changes_a_dataset(bare: World) -> None:
         ("retire", {"reason": ""}),
     ]
     for method, args in changes:
-        assert bare.refusal("bank", f"datasets.{method}", id="credit", **args) == "NOT_OWNER"
+        assert bare.refusal("bank", f"datasets.{method}", id="bureau/credit", **args) == "NOT_OWNER"
 
 
 @pytest.mark.parametrize(
     ("over", "code"),
     [
-        ({"id": "Credit"}, "BAD_ID"),
-        ({"id": "-credit"}, "BAD_ID"),
+        ({"id": "bureau/Credit"}, "BAD_ID"),
+        ({"id": "bureau/-credit"}, "BAD_ID"),
         ({"id": ""}, "BAD_ID"),
-        ({"id": "c" * 65}, "BAD_ID"),
+        ({"id": "credit"}, "BAD_ID"),
+        ({"id": "bureau/"}, "BAD_ID"),
+        ({"id": "bureau/a/b"}, "BAD_ID"),
+        ({"id": "bureau/" + "c" * 64}, "BAD_ID"),
+        ({"id": "bank/credit"}, "ID_NOT_OWN"),
         ({"root": bytes(31)}, "BAD_HASH"),
         ({"schema": []}, "BAD_SCHEMA"),
         ({"schema": [COLUMN, COLUMN]}, "BAD_SCHEMA"),
@@ -84,7 +97,7 @@ def test_only_the_owner_changes_a_dataset(bare: World) -> None:
 )
 def test_a_bad_registration_is_refused(bare: World, over: dict[str, object], code: str) -> None:
     args: dict[str, object] = {
-        "id": "credit",
+        "id": "bureau/credit",
         "schema": [COLUMN],
         "root": bytes(32),
         "size_bucket": "",
@@ -97,7 +110,7 @@ def test_a_bad_registration_is_refused(bare: World, over: dict[str, object], cod
 
 def test_roles_are_needed_to_register(bare: World) -> None:
     args: dict[str, object] = {
-        "id": "credit",
+        "id": "bureau/credit",
         "schema": [COLUMN],
         "root": bytes(32),
         "size_bucket": "",
@@ -106,13 +119,15 @@ def test_roles_are_needed_to_register(bare: World) -> None:
         "description": "",
     }
     assert bare.refusal("bureau/agent", "datasets.register", **args) == "KEY_ROLE_MISSING"
-    assert bare.refusal("regulator", "datasets.register", **args) == "ORG_ROLE_MISSING"
+    other = {**args, "id": "regulator/credit"}
+    assert bare.refusal("regulator", "datasets.register", **other) == "ORG_ROLE_MISSING"
     bare.do("bureau/steward", "datasets.register", **args)
-    assert bare.refusal("registry", "datasets.register", **args) == "DATASET_EXISTS"
+    assert bare.refusal("registry", "datasets.register", **args) == "ID_NOT_OWN"
+    assert bare.refusal("bureau", "datasets.register", **args) == "DATASET_EXISTS"
 
 
 def test_the_schema_hash_in_the_event_is_that_of_the_stored_schema(bare: World) -> None:
-    bare.register("bureau", "credit")
-    schema = bare.read("datasets", "datasets", "credit")["schema"]
+    bare.register("bureau", "bureau/credit")
+    schema = bare.read("datasets", "versions", ("bureau/credit", 1))["schema"]
     event = next(event for event in bare.events if event.name == "DatasetRegistered")
     assert sha256(encode_value(schema)).digest() in event.fields

@@ -259,7 +259,7 @@ def test_a_suspended_org_calls_nothing_until_it_is_reinstated(bare: World) -> No
     assert bare.ask("governance.votes_needed", kind="add_node") == 3
     assert refused(bare, "suspend_org", {"org": "bureau"}) == "WRONG_STATE"
     decided(bare, "reinstate_org", {"org": "bureau"}, ("registry", "regulator", "rival"))
-    bare.register("bureau", "d-new")
+    bare.register("bureau", "bureau/new")
     assert bare.trail("org:bureau").count("OrgReinstated") == 1
 
 

@@ -21,95 +21,100 @@ def status(world: World, grant: str) -> str:
 
 
 def test_the_approver_s_word_makes_a_grant_active(world: World) -> None:
-    world.request("g1", "d-bureau")
-    assert status(world, "g1") == "requested"
-    assert world.do("bureau", "grants.approve", id="g1", terms={}) == "active"
-    assert world.trail("grant:g1") == ["GrantRequested", "GrantApproved", "GrantActivated"]
-    assert world.trail("dataset:d-bureau")[-3:] == ["GrantRequested", "GrantApproved", "GrantActivated"]
+    world.request("bank/g1", "bureau/data")
+    assert status(world, "bank/g1") == "requested"
+    assert world.do("bureau", "grants.approve", id="bank/g1", terms={}) == "active"
+    assert world.trail("grant:bank/g1") == ["GrantRequested", "GrantApproved", "GrantActivated"]
+    assert world.trail("dataset:bureau/data")[-3:] == ["GrantRequested", "GrantApproved", "GrantActivated"]
 
 
 def test_two_of_three_approvers_are_needed_and_each_counts_once(world: World) -> None:
-    world.register("bureau", "shared", approvers=["bureau", "registry", "regulator"], threshold=2)
-    world.request("g1", "shared")
-    assert world.do("registry", "grants.approve", id="g1", terms={}) == "requested"
-    assert world.refusal("registry", "grants.approve", id="g1", terms={}) == "ALREADY_VOTED"
-    assert world.do("regulator", "grants.approve", id="g1", terms={}) == "active"
+    world.register("bureau", "bureau/shared", approvers=["bureau", "registry", "regulator"], threshold=2)
+    world.request("bank/g1", "bureau/shared")
+    assert world.do("registry", "grants.approve", id="bank/g1", terms={}) == "requested"
+    assert world.refusal("registry", "grants.approve", id="bank/g1", terms={}) == "ALREADY_VOTED"
+    assert world.do("regulator", "grants.approve", id="bank/g1", terms={}) == "active"
 
 
 def test_only_an_approver_approves(world: World) -> None:
-    world.request("g1", "d-bureau")
-    assert world.refusal("registry", "grants.approve", id="g1", terms={}) == "NOT_APPROVER"
+    world.request("bank/g1", "bureau/data")
+    assert world.refusal("registry", "grants.approve", id="bank/g1", terms={}) == "NOT_APPROVER"
 
 
 def test_nobody_approves_their_own_request(world: World) -> None:
-    world.register("bureau", "shared", approvers=["bureau", "bank"], threshold=1)
-    world.request("g1", "shared", by="bank")
-    assert world.refusal("bank", "grants.approve", id="g1", terms={}) == "OWN_REQUEST"
+    world.register("bureau", "bureau/shared", approvers=["bureau", "bank"], threshold=1)
+    world.request("bank/g1", "bureau/shared", by="bank")
+    assert world.refusal("bank", "grants.approve", id="bank/g1", terms={}) == "OWN_REQUEST"
 
 
 def test_an_owner_among_several_approvers_does_not_approve_its_own_request(world: World) -> None:
-    world.register("bank", "shared", approvers=["bank", "bureau"], threshold=1)
-    world.request("g1", "shared", by="bank")
-    assert world.refusal("bank", "grants.approve", id="g1", terms={}) == "OWN_REQUEST"
-    assert world.do("bureau", "grants.approve", id="g1", terms={}) == "active"
+    world.register("bank", "bank/shared", approvers=["bank", "bureau"], threshold=1)
+    world.request("bank/g1", "bank/shared", by="bank")
+    assert world.refusal("bank", "grants.approve", id="bank/g1", terms={}) == "OWN_REQUEST"
+    assert world.do("bureau", "grants.approve", id="bank/g1", terms={}) == "active"
 
 
 def test_a_sole_approver_may_use_its_own_data(world: World) -> None:
-    world.register("bank", "own")
-    world.request("g1", "own", by="bank")
-    assert world.do("bank", "grants.approve", id="g1", terms={}) == "active"
+    world.register("bank", "bank/own")
+    world.request("bank/g1", "bank/own", by="bank")
+    assert world.do("bank", "grants.approve", id="bank/g1", terms={}) == "active"
 
 
 def test_an_approver_who_was_replaced_no_longer_counts(world: World) -> None:
-    world.register("bureau", "shared", approvers=["registry", "regulator"], threshold=2)
-    world.request("g1", "shared")
-    world.do("registry", "grants.approve", id="g1", terms={})
-    world.do("bureau", "datasets.set_approvers", id="shared", approvers=["bureau", "regulator"], threshold=2)
-    assert world.do("regulator", "grants.approve", id="g1", terms={}) == "requested"
-    assert world.do("bureau", "grants.approve", id="g1", terms={}) == "active"
+    world.register("bureau", "bureau/shared", approvers=["registry", "regulator"], threshold=2)
+    world.request("bank/g1", "bureau/shared")
+    world.do("registry", "grants.approve", id="bank/g1", terms={})
+    world.do(
+        "bureau", "datasets.set_approvers", id="bureau/shared", approvers=["bureau", "regulator"], threshold=2
+    )
+    assert world.do("regulator", "grants.approve", id="bank/g1", terms={}) == "requested"
+    assert world.do("bureau", "grants.approve", id="bank/g1", terms={}) == "active"
 
 
 def test_the_owner_s_rejection_is_final(world: World) -> None:
-    world.request("g1", "d-bureau")
-    assert world.do("bureau", "grants.reject", id="g1", reason="no basis") == "rejected"
-    assert world.refusal("bureau", "grants.approve", id="g1", terms={}) == "WRONG_STATE"
-    assert world.trail("grant:g1")[-1] == "GrantRejected"
+    world.request("bank/g1", "bureau/data")
+    assert world.do("bureau", "grants.reject", id="bank/g1", reason="no basis") == "rejected"
+    assert world.refusal("bureau", "grants.approve", id="bank/g1", terms={}) == "WRONG_STATE"
+    assert world.trail("grant:bank/g1")[-1] == "GrantRejected"
 
 
 def test_a_request_is_rejected_when_the_threshold_is_out_of_reach(world: World) -> None:
-    world.register("bureau", "shared", approvers=["registry", "regulator", "rival"], threshold=2)
-    world.request("g1", "shared")
-    assert world.do("registry", "grants.reject", id="g1", reason="") == "requested"
-    assert world.refusal("registry", "grants.approve", id="g1", terms={}) == "ALREADY_VOTED"
-    assert world.do("rival", "grants.reject", id="g1", reason="") == "rejected"
+    world.register("bureau", "bureau/shared", approvers=["registry", "regulator", "rival"], threshold=2)
+    world.request("bank/g1", "bureau/shared")
+    assert world.do("registry", "grants.reject", id="bank/g1", reason="") == "requested"
+    assert world.refusal("registry", "grants.approve", id="bank/g1", terms={}) == "ALREADY_VOTED"
+    assert world.do("rival", "grants.reject", id="bank/g1", reason="") == "rejected"
 
 
 def test_a_stranger_does_not_reject(world: World) -> None:
-    world.request("g1", "d-bureau")
-    assert world.refusal("rival", "grants.reject", id="g1", reason="") == "NOT_APPROVER"
+    world.request("bank/g1", "bureau/data")
+    assert world.refusal("rival", "grants.reject", id="bank/g1", reason="") == "NOT_APPROVER"
 
 
 def test_the_requester_withdraws(world: World) -> None:
-    world.request("g1", "d-bureau")
-    assert world.refusal("rival", "grants.withdraw", id="g1") == "NOT_REQUESTER"
-    world.do("bank", "grants.withdraw", id="g1")
-    assert status(world, "g1") == "withdrawn"
+    world.request("bank/g1", "bureau/data")
+    assert world.refusal("rival", "grants.withdraw", id="bank/g1") == "NOT_REQUESTER"
+    world.do("bank", "grants.withdraw", id="bank/g1")
+    assert status(world, "bank/g1") == "withdrawn"
 
 
 def test_an_undecided_request_expires_and_can_no_longer_be_approved(world: World) -> None:
-    world.request("g1", "d-bureau", expires=START_MS + DAY_MS)
-    assert world.refusal("rival", "grants.expire", id="g1") == "TOO_EARLY"
+    world.request("bank/g1", "bureau/data", expires=START_MS + DAY_MS)
+    assert world.refusal("rival", "grants.expire", id="bank/g1") == "TOO_EARLY"
     world.advance(2 * DAY_MS)
-    assert world.refusal("bureau", "grants.approve", id="g1", terms={}) == "DEADLINE_PASSED"
-    world.do("rival", "grants.expire", id="g1")
-    assert status(world, "g1") == "expired"
+    assert world.refusal("bureau", "grants.approve", id="bank/g1", terms={}) == "DEADLINE_PASSED"
+    world.do("rival", "grants.expire", id="bank/g1")
+    assert status(world, "bank/g1") == "expired"
 
 
 @pytest.mark.parametrize(
     ("over", "code"),
     [
-        ({"id": "g-bureau"}, "GRANT_EXISTS"),
-        ({"id": "G"}, "BAD_ID"),
+        ({"id": "bank/g-bureau"}, "GRANT_EXISTS"),
+        ({"id": "bank/G"}, "BAD_ID"),
+        ({"id": "g1"}, "BAD_ID"),
+        ({"id": "bank/a/b"}, "BAD_ID"),
+        ({"id": "bureau/g1"}, "ID_NOT_OWN"),
         ({"dataset": "none"}, "UNKNOWN_DATASET"),
         ({"version": 2}, "UNKNOWN_VERSION"),
         ({"columns": {}}, "UNKNOWN_COLUMN"),
@@ -130,19 +135,19 @@ def test_an_undecided_request_expires_and_can_no_longer_be_approved(world: World
         ({"quota_runs": 0}, "BAD_QUOTA"),
         ({"quota_runs": 1_000_001}, "BAD_QUOTA"),
         ({"min_group": 0}, "BAD_MIN_GROUP"),
-        ({"policy": "none"}, "UNKNOWN_POLICY"),
+        ({"policy": "none"}, "POLICY_UNKNOWN"),
     ],
 )
 def test_a_bad_request_is_refused(world: World, over: dict[str, object], code: str) -> None:
-    args = {**world.terms("g1", "d-bureau"), **over}
+    args = {**world.terms("bank/g1", "bureau/data"), **over}
     assert world.refusal("bank", "grants.request", **args) == code
 
 
 def test_requesting_needs_the_roles_and_an_active_dataset(world: World) -> None:
-    args = world.terms("g1", "d-bureau")
+    args = world.terms("bank/g1", "bureau/data")
     assert world.refusal("bank/agent", "grants.request", **args) == "KEY_ROLE_MISSING"
-    assert world.refusal("registry", "grants.request", **args) == "ORG_ROLE_MISSING"
-    world.do("bureau", "datasets.suspend", id="d-bureau", reason="")
+    assert world.refusal("registry", "grants.request", **args | {"id": "registry/g1"}) == "ORG_ROLE_MISSING"
+    world.do("bureau", "datasets.suspend", id="bureau/data", reason="")
     assert world.refusal("bank", "grants.request", **args) == "DATASET_NOT_ACTIVE"
 
 
@@ -178,30 +183,34 @@ WIDER = [
 
 @pytest.mark.parametrize("terms", NARROWER)
 def test_an_approval_may_narrow(world: World, terms: dict[str, object]) -> None:
-    world.request("g1", "d-bureau")
-    world.do("bureau", "grants.approve", id="g1", terms=terms)
-    grant = world.read("grants", "grants", "g1")
-    found = {name: grant["quota"]["runs"] if name == "quota_runs" else grant[name] for name in terms}
-    assert found == terms
+    world.request("bank/g1", "bureau/data")
+    world.do("bureau", "grants.approve", id="bank/g1", terms=terms)
+    grant = world.read("grants", "grants", "bank/g1")
+    assert {name: grant[name] for name in terms} == terms
 
 
 @pytest.mark.parametrize("terms", WIDER)
 def test_neither_approver_nor_owner_may_widen(world: World, terms: dict[str, object]) -> None:
-    world.request("g1", "d-bureau")
-    assert world.refusal("bureau", "grants.approve", id="g1", terms=terms) == "NOT_NARROWER"
-    assert world.refusal("bureau", "grants.narrow", id="g-bureau", terms=terms) == "NOT_NARROWER"
+    world.request("bank/g1", "bureau/data")
+    assert world.refusal("bureau", "grants.approve", id="bank/g1", terms=terms) == "NOT_NARROWER"
+    assert world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms=terms) == "NOT_NARROWER"
 
 
 def test_terms_that_are_no_terms_are_refused(world: World) -> None:
     for name in ("purpose", "owner", "quota", "status"):
-        assert world.refusal("bureau", "grants.narrow", id="g-bureau", terms={name: "x"}) == "BAD_TERMS"
-    assert world.refusal("bureau", "grants.narrow", id="g-bureau", terms={"expires": "x"}) == "TYPE_ERROR"
+        assert world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms={name: "x"}) == "BAD_TERMS"
+    assert (
+        world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms={"expires": "x"}) == "TYPE_ERROR"
+    )
 
 
 def test_the_quota_is_not_narrowed_below_what_is_in_use(world: World) -> None:
     world.job_at("accepted")
     world.job_at("running")
-    assert world.refusal("bureau", "grants.narrow", id="g-bureau", terms={"quota_runs": 1}) == "QUOTA_IN_USE"
+    assert (
+        world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms={"quota_runs": 1})
+        == "QUOTA_IN_USE"
+    )
 
 
 # --- the owner alone
@@ -216,42 +225,46 @@ def test_only_the_owner_suspends_resumes_narrows_and_revokes(world: World) -> No
     ]
     for method, args in calls:
         for who in ("bank", "registry", "regulator"):
-            assert world.refusal(who, f"grants.{method}", id="g-bureau", **args) == "NOT_OWNER"
-        assert world.refusal("bureau/agent", f"grants.{method}", id="g-bureau", **args) == "KEY_ROLE_MISSING"
+            assert world.refusal(who, f"grants.{method}", id="bank/g-bureau", **args) == "NOT_OWNER"
+        assert (
+            world.refusal("bureau/agent", f"grants.{method}", id="bank/g-bureau", **args)
+            == "KEY_ROLE_MISSING"
+        )
 
 
 def test_active_suspended_active_revoked(world: World) -> None:
-    world.do("bureau", "grants.suspend", id="g-bureau", reason="review")
-    assert status(world, "g-bureau") == "suspended"
-    assert world.refusal("bureau", "grants.suspend", id="g-bureau", reason="") == "WRONG_STATE"
-    world.do("bureau", "grants.resume", id="g-bureau")
-    assert world.refusal("bureau", "grants.resume", id="g-bureau") == "WRONG_STATE"
-    world.do("bureau", "grants.revoke", id="g-bureau", reason="misuse")
-    assert world.refusal("bureau", "grants.resume", id="g-bureau") == "WRONG_STATE"
-    assert world.refusal("bureau", "grants.revoke", id="g-bureau", reason="") == "WRONG_STATE"
-    assert world.trail("grant:g-bureau")[-3:] == ["GrantSuspended", "GrantResumed", "GrantRevoked"]
+    world.do("bureau", "grants.suspend", id="bank/g-bureau", reason="review")
+    assert status(world, "bank/g-bureau") == "suspended"
+    assert world.refusal("bureau", "grants.suspend", id="bank/g-bureau", reason="") == "WRONG_STATE"
+    world.do("bureau", "grants.resume", id="bank/g-bureau")
+    assert world.refusal("bureau", "grants.resume", id="bank/g-bureau") == "WRONG_STATE"
+    world.do("bureau", "grants.revoke", id="bank/g-bureau", reason="misuse")
+    assert world.refusal("bureau", "grants.resume", id="bank/g-bureau") == "WRONG_STATE"
+    assert world.refusal("bureau", "grants.revoke", id="bank/g-bureau", reason="") == "WRONG_STATE"
+    assert world.trail("grant:bank/g-bureau")[-3:] == ["GrantSuspended", "GrantResumed", "GrantRevoked"]
 
 
 def test_an_active_grant_expires_at_its_time_whoever_says_so(world: World) -> None:
-    assert world.refusal("rival", "grants.expire", id="g-bureau") == "TOO_EARLY"
+    assert world.refusal("rival", "grants.expire", id="bank/g-bureau") == "TOO_EARLY"
     world.advance(31 * DAY_MS)
-    assert world.ask("grants.state_of", id="g-bureau") == "expired"
-    world.do("rival", "grants.expire", id="g-bureau")
-    assert status(world, "g-bureau") == "expired"
-    assert world.refusal("rival", "grants.expire", id="g-bureau") == "WRONG_STATE"
+    assert world.ask("grants.state_of", id="bank/g-bureau") == "expired"
+    world.do("rival", "grants.expire", id="bank/g-bureau")
+    assert status(world, "bank/g-bureau") == "expired"
+    assert world.refusal("rival", "grants.expire", id="bank/g-bureau") == "WRONG_STATE"
 
 
 def test_the_methods_of_jobs_are_for_jobs_alone(world: World) -> None:
     calls: list[tuple[str, dict[str, object]]] = [
+        ("admit", {"use": {}, "by": "org:bank"}),
         ("check", {"use": {}, "phase": "proposed"}),
-        ("reserve", {"use": {}}),
-        ("consume", {"use": {}}),
-        ("reveal", {"use": {}, "final": True}),
-        ("record", {"job": "j", "phase": "p"}),
-        ("finish", {"job": "j", "outcome": "aborted"}),
+        ("reserve", {"use": {}, "by": "org:bank"}),
+        ("consume", {"use": {}, "by": "org:bank"}),
+        ("reveal", {"use": {}, "final": True, "by": "org:bank"}),
+        ("record", {"job": "j", "phase": "p", "by": "org:bank"}),
+        ("finish", {"job": "j", "outcome": "aborted", "by": "org:bank"}),
     ]
     for method, args in calls:
-        assert world.refusal("bureau", f"grants.{method}", id="g-bureau", **args) == "JOBS_ONLY"
+        assert world.refusal("bureau", f"grants.{method}", id="bank/g-bureau", **args) == "JOBS_ONLY"
 
 
 def test_an_unknown_grant_is_named(world: World) -> None:

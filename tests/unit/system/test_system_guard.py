@@ -33,31 +33,14 @@ def allow(job: dict, phase: str) -> bool:
 """
 
 
-def before(world: World, phase: str) -> Callable[[], str]:
-    """Bring a job to the brink of a phase; the answer tries the last step and returns its refusal."""
-    if phase == "proposed":
-        return lambda: world.refusal("bank", "jobs.propose", spec=world.spec())
-    if phase == "accepted":
-        job = world.job_at("proposed")
-        world.accept(job, "bank", "bureau")
-        return lambda: world.refusal("registry/agent", "jobs.accept", job=job, code_hash=CODE_HASH)
-    if phase == "running":
-        job = world.job_at("accepted")
-        world.bind(job, "bank", "bureau")
-        return lambda: world.refusal("registry/agent", "jobs.bind", job=job, commitment=CODE_HASH)
-    job = world.job_at("computed")
-    world.reveal(job, "bank", "bureau")
-    return lambda: world.refusal("registry/agent", "jobs.approve_reveal", job=job)
-
-
 # --- no input without an active grant that covers it, at each phase
 
 CHANGES: dict[str, Callable[[World], object]] = {
-    "GRANT_REVOKED": lambda w: w.do("bureau", "grants.revoke", id="g-bureau", reason="stop"),
-    "GRANT_SUSPENDED": lambda w: w.do("bureau", "grants.suspend", id="g-bureau", reason="wait"),
+    "GRANT_REVOKED": lambda w: w.do("bureau", "grants.revoke", id="bank/g-bureau", reason="stop"),
+    "GRANT_SUSPENDED": lambda w: w.do("bureau", "grants.suspend", id="bank/g-bureau", reason="wait"),
     "GRANT_NOT_YET_VALID": lambda w: _narrow(w, not_before=START_MS + DAY_MS),
     "GRANT_EXPIRED": lambda w: _narrow(w, expires=w.time),
-    "DATASET_NOT_ACTIVE": lambda w: w.do("bureau", "datasets.suspend", id="d-bureau", reason=""),
+    "DATASET_NOT_ACTIVE": lambda w: w.do("bureau", "datasets.suspend", id="bureau/data", reason=""),
     "COLUMN_NOT_GRANTED": lambda w: _narrow(w, columns={"id": "join-only"}),
     "CO_PARTY_NOT_GRANTED": lambda w: _narrow(w, co_parties=["bureau"]),
     "PROFILE_TOO_WEAK": lambda w: _narrow(w, profile="rep3-malicious"),
@@ -66,13 +49,13 @@ CHANGES: dict[str, Callable[[World], object]] = {
 
 
 def _narrow(world: World, **terms: object) -> object:
-    return world.do("bureau", "grants.narrow", id="g-bureau", terms=terms)
+    return world.do("bureau", "grants.narrow", id="bank/g-bureau", terms=terms)
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("code", list(CHANGES))
 def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: str, code: str) -> None:
-    attempt = before(world, phase)
+    attempt = world.brink(phase)
     CHANGES[code](world)
     assert attempt() == code
 
@@ -80,7 +63,7 @@ def test_what_the_owner_changed_is_seen_at_the_next_phase(world: World, phase: s
 @pytest.mark.parametrize("phase", PHASES)
 def test_time_alone_ends_a_grant(world: World, phase: str) -> None:
     _narrow(world, expires=world.time + 3_000)
-    attempt = before(world, phase)
+    attempt = world.brink(phase)
     world.advance(3_000)
     assert attempt() == "GRANT_EXPIRED"
 
@@ -105,7 +88,7 @@ def test_a_job_beyond_its_grants_is_not_proposed(world: World, over: dict[str, o
         ({"columns": {"secret": "plain"}}, "COLUMN_NOT_GRANTED"),
         ({"columns": {"income": "plain"}}, "CONSTRAINT_VIOLATED"),
         ({"columns": {"id": "encrypted"}}, "CONSTRAINT_VIOLATED"),
-        ({"dataset": "d-bank"}, "DATASET_NOT_GRANTED"),
+        ({"dataset": "bank/data"}, "DATASET_NOT_GRANTED"),
         ({"version": 2}, "VERSION_NOT_GRANTED"),
         ({"grant": "none"}, "UNKNOWN_GRANT"),
         ({"columns": {}}, "BAD_INPUTS"),
@@ -114,13 +97,13 @@ def test_a_job_beyond_its_grants_is_not_proposed(world: World, over: dict[str, o
 def test_an_input_beyond_its_grant_is_not_proposed(
     world: World, change: dict[str, object], code: str
 ) -> None:
-    inputs = [world.use(f"g-{name}", f"d-{name}") for name in PARTIES]
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data") for name in PARTIES]
     inputs[1] = {**inputs[1], **change}
     assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == code
 
 
 def test_a_plain_column_may_be_used_in_any_way_the_program_offers(world: World) -> None:
-    inputs = [world.use(f"g-{name}", f"d-{name}", {"age": use}) for name, use in
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data", {"age": use}) for name, use in
               zip(PARTIES, ("plain", "aggregate", "encrypted"), strict=True)]  # fmt: skip
     assert world.propose(inputs=inputs)
 
@@ -137,8 +120,8 @@ def test_a_party_outside_the_grant_is_refused(world: World) -> None:
 
 
 def test_a_grant_that_was_never_approved_covers_nothing(world: World) -> None:
-    world.request("g1", "d-bureau")
-    inputs = [world.use("g1", "d-bureau")]
+    world.request("bank/g1", "bureau/data")
+    inputs = [world.use("bank/g1", "bureau/data")]
     assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == "GRANT_NOT_ACTIVE"
 
 
@@ -146,8 +129,8 @@ def test_a_third_run_is_refused(world: World) -> None:
     world.job_at("certified")
     world.job_at("certified")
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "QUOTA_EXHAUSTED"
-    assert world.ask("grants.state_of", id="g-bank") == "exhausted"
-    assert "GrantExhausted" in world.trail("grant:g-bank")
+    assert world.ask("grants.state_of", id="bank/g-bank") == "exhausted"
+    assert "GrantExhausted" in world.trail("grant:bank/g-bank")
 
 
 def test_runs_are_reserved_atomically_so_that_proposals_cannot_overdraw(world: World) -> None:
@@ -157,26 +140,32 @@ def test_runs_are_reserved_atomically_so_that_proposals_cannot_overdraw(world: W
     assert world.refusal("bank/agent", "jobs.accept", job=jobs[2], code_hash=CODE_HASH) == "QUOTA_EXHAUSTED"
     world.do("bank", "jobs.abort", job=jobs[0], reason="", evidence=b"")
     world.accept(jobs[2])
-    assert world.quota("g-bureau") == (0, 2)
+    assert world.quota("bank/g-bureau") == (0, 2)
 
 
 def test_the_last_run_of_a_quota_can_be_finished(world: World) -> None:
     _narrow(world, quota_runs=1)
     world.job_at("certified")
-    assert world.quota("g-bureau") == (1, 0)
+    assert world.quota("bank/g-bureau") == (1, 0)
 
 
 def test_the_guard_can_be_asked_without_a_transaction(world: World) -> None:
     spec = world.spec(purpose="marketing")
     use = {
         **{name: spec[name] for name in ("program", "purpose", "profile", "min_group", "parameters")},
-        **{"job": "none", "grant": "g-bureau", "initiator": "bank", "dataset": "d-bureau", "version": 1},
+        **{
+            "job": "none",
+            "grant": "bank/g-bureau",
+            "initiator": "bank",
+            "dataset": "bureau/data",
+            "version": 1,
+        },
         **{"columns": {"age": "plain"}, "participants": ["bank"], "receivers": ["bank"], "inputs": []},
     }
     with pytest.raises(Exception, match="PURPOSE_MISMATCH"):
-        world.ask("grants.covers", id="g-bureau", use=use, phase="proposed")
+        world.ask("grants.covers", id="bank/g-bureau", use=use, phase="proposed")
     good = {**use, "purpose": "credit-risk"}
-    assert world.ask("grants.covers", id="g-bureau", use=good, phase="proposed") == "bureau"
+    assert world.ask("grants.covers", id="bank/g-bureau", use=good, phase="proposed") == "bureau"
 
 
 # --- revocation: in time, and too late
@@ -185,52 +174,35 @@ def test_the_guard_can_be_asked_without_a_transaction(world: World) -> None:
 def test_a_revocation_while_a_job_runs_stops_the_result(world: World) -> None:
     job = world.job_at("computed")
     world.reveal(job, "bureau")
-    world.do("bureau", "grants.revoke", id="g-bureau", reason="complaint")
+    world.do("bureau", "grants.revoke", id="bank/g-bureau", reason="complaint")
     world.reveal(job, "bank")
     assert world.refusal("registry/agent", "jobs.approve_reveal", job=job) == "GRANT_REVOKED"
     assert world.state_of(job) == "computed"
-    event = _fields(world, "GrantRevoked")
-    assert (event["stopped"], event["too_late"]) == ([job], [])
+    event = world.fields("GrantRevoked")
+    assert (event["stopped"], event["too_late"]) == ([f"job:{job}"], [])
     world.advance(DAY_MS)
     world.do("rival", "jobs.expire", job=job)
-    assert world.quota("g-bureau") == (1, 0)
+    assert world.quota("bank/g-bureau") == (1, 0)
 
 
 def test_a_revocation_after_the_reveal_is_recorded_as_too_late(world: World) -> None:
     job = world.job_at("revealed")
-    world.do("bureau", "grants.revoke", id="g-bureau", reason="complaint")
-    event = _fields(world, "GrantRevoked")
-    assert (event["stopped"], event["too_late"], event["revealed"]) == ([], [job], 1)
+    world.do("bureau", "grants.revoke", id="bank/g-bureau", reason="complaint")
+    event = world.fields("GrantRevoked")
+    assert (event["stopped"], event["too_late"], event["revealed"]) == ([], [f"job:{job}"], 1)
     world.result(job)
     world.sign(job)
     assert world.state_of(job) == "certified"
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "GRANT_REVOKED"
 
 
-def _fields(world: World, name: str) -> dict[str, object]:
-    from chain.primitives.values import decode_value
-
-    event = next(event for event in reversed(world.events) if event.name == name)
-    fields: dict[str, object] = decode_value(event.fields, max_bytes=1 << 16)
-    return fields
-
-
 # --- the policy contract
-
-
-def install_policy(world: World, source: str = POLICY) -> None:
-    seq = world.do("bank", "lifecycle.propose", name="rules", source=source, arguments={}, terms={})
-    voted = world.read("lifecycle", "proposals", f"rules/{seq}")["hash"]
-    for who in ("bureau", "registry"):
-        world.do(who, "lifecycle.approve", name="rules", seq=seq, hash=voted)
-    world.do("bank", "lifecycle.commit", name="rules", seq=seq)
-    world.advance()
 
 
 @pytest.fixture
 def ruled(world: World) -> World:
     """The same consortium, where the bureau's grant asks the contract `rules`."""
-    install_policy(world)
+    world.policy("rules", POLICY)
     _narrow(world, policy="rules")
     return world
 
@@ -246,27 +218,27 @@ def test_the_policy_is_asked_at_every_phase(ruled: World) -> None:
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_policy_s_no_stops_any_phase(ruled: World, phase: str) -> None:
-    attempt = before(ruled, phase)
+    attempt = ruled.brink(phase)
     ruled.do("bank", "rules.set_mode", text=f"deny {phase}")
     assert attempt() == "POLICY_DENIED"
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_policy_that_reverts_denies(ruled: World, phase: str) -> None:
-    attempt = before(ruled, phase)
+    attempt = ruled.brink(phase)
     ruled.do("bank", "rules.set_mode", text="revert")
     assert attempt() == "NOT_TODAY"
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_frozen_policy_denies(ruled: World, phase: str) -> None:
-    attempt = before(ruled, phase)
+    attempt = ruled.brink(phase)
     ruled.do("rival", "lifecycle.freeze", name="rules", seq=1, reason="bug")
     assert attempt()
 
 
 def test_a_revoked_policy_denies(ruled: World) -> None:
-    attempt = before(ruled, "reveal")
+    attempt = ruled.brink("reveal")
     for who in PARTIES:
         ruled.do(who, "lifecycle.revoke", name="rules", seq=1, reason="bug")
     assert attempt()
@@ -279,24 +251,52 @@ def test_a_revoked_policy_denies(ruled: World) -> None:
         "@view\ndef allow(job: dict, phase: str):\n    pass\n",
         "@view\ndef other(job: dict, phase: str) -> bool:\n    return True\n",
         "@view\ndef allow(job: dict) -> bool:\n    return True\n",
+    ],
+    ids=["int", "none", "missing", "signature"],
+)
+def test_a_policy_that_cannot_answer_is_refused_when_it_is_set(world: World, source: str) -> None:
+    world.policy("rules", source)
+    terms = {"policy": "rules"}
+    assert world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms=terms) == "POLICY_SHAPE"
+    assert (
+        world.refusal("bank", "grants.request", **world.terms("bank/g1", "bureau/data") | terms)
+        == "POLICY_SHAPE"
+    )
+    world.request("bank/g1", "bureau/data")
+    assert world.refusal("bureau", "grants.approve", id="bank/g1", terms=terms) == "POLICY_SHAPE"
+
+
+@pytest.mark.parametrize("name", ["orgs", "lifecycle", "grants", "jobs"])
+def test_a_system_contract_is_no_policy(world: World, name: str) -> None:
+    terms = {"policy": name}
+    assert world.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms=terms) == "POLICY_SYSTEM"
+    assert (
+        world.refusal("bank", "grants.request", **world.terms("bank/g1", "bureau/data") | terms)
+        == "POLICY_SYSTEM"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
         "@view\ndef allow(job: dict, phase: str) -> bool:\n    while True:\n        pass\n",
         "jobs = Contract('jobs')\n\n@view\ndef allow(job: dict, phase: str) -> bool:\n"
         "    jobs.job_of(id='x')\n    return True\n",
         "grants = Contract('grants')\n\n@view\ndef allow(job: dict, phase: str) -> bool:\n"
         "    grants.state_of(id='g-bureau')\n    return True\n",
     ],
-    ids=["int", "none", "missing", "signature", "endless", "enters-jobs", "enters-grants"],
+    ids=["endless", "enters-jobs", "enters-grants"],
 )
 def test_only_true_from_a_working_policy_passes(world: World, source: str) -> None:
-    install_policy(world, source)
+    world.policy("rules", source)
     _narrow(world, policy="rules")
     assert world.refusal("bank", "jobs.propose", spec=world.spec())
 
 
 def test_a_policy_is_never_exchanged(ruled: World) -> None:
-    for policy in ("", "jobs"):
+    for policy in ("", "other"):
         terms = {"policy": policy}
-        assert ruled.refusal("bureau", "grants.narrow", id="g-bureau", terms=terms) == "NOT_NARROWER"
-    assert ruled.refusal("bank", "grants.narrow", id="g-bank", terms={"policy": "none"})
+        assert ruled.refusal("bureau", "grants.narrow", id="bank/g-bureau", terms=terms) == "NOT_NARROWER"
+    assert ruled.refusal("bank", "grants.narrow", id="bank/g-bank", terms={"policy": "none"})
     bad = {"policy": "none"}
-    assert ruled.refusal("registry", "grants.narrow", id="g-registry", terms=bad) == "UNKNOWN_POLICY"
+    assert ruled.refusal("registry", "grants.narrow", id="bank/g-registry", terms=bad) == "POLICY_UNKNOWN"

@@ -66,7 +66,7 @@ ATTEMPTS: list[tuple[str, dict[str, Any]]] = [
         "governance.propose",
         {"kind": "set_limits", "payload": {"block_txs": 7}, "reason": "", "not_before": 0},
     ),
-    ("datasets.retire", {"id": "d-rival", "reason": ""}),
+    ("datasets.retire", {"id": "rival/d-rival", "reason": ""}),
     ("relay.has", {"id": "rival", "role": "owner"}),
 ]
 
@@ -77,7 +77,7 @@ def test_an_organisation_that_lost_its_right_acts_no_more_in_the_same_block(
     bare: World, kind: str, code: str, target: str, args: dict[str, Any]
 ) -> None:
     adopt(bare, "relay", RELAY)
-    bare.register("rival", "d-rival")
+    bare.register("rival", "rival/d-rival")
     before, after = bare.fork(), bare
     seq = decide(after, kind, {"org": "rival"})
     after.do("bank", "governance.commit", seq=seq)
@@ -85,7 +85,7 @@ def test_an_organisation_that_lost_its_right_acts_no_more_in_the_same_block(
         outcome = after.run(seeded("rival"), target, **args)
         assert (outcome.status, outcome.code) == ("reverted", code)
         after.advance()
-    assert after.run(GHOST, "datasets.retire", id="d-rival", reason="").code == "UNKNOWN_SENDER"
+    assert after.run(GHOST, "datasets.retire", id="rival/d-rival", reason="").code == "UNKNOWN_SENDER"
     assert before.run(seeded("rival"), target, **args).status == OK, "the same call before the decision"
 
 

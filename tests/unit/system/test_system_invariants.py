@@ -69,15 +69,15 @@ class History:
                 self.jobs.append(sha256(encode_value(spec)).hexdigest())
             return
         if step in ("suspend", "revoke"):
-            self.attempt(who, f"grants.{step}", id=f"g-{who}", reason="")
+            self.attempt(who, f"grants.{step}", id=f"bank/g-{who}", reason="")
         elif step == "resume":
-            self.attempt(who, "grants.resume", id=f"g-{who}")
+            self.attempt(who, "grants.resume", id=f"bank/g-{who}")
         elif step == "narrow":
-            self.attempt(who, "grants.narrow", id=f"g-{who}", terms={"quota_runs": 1 + pick})
+            self.attempt(who, "grants.narrow", id=f"bank/g-{who}", terms={"quota_runs": 1 + pick})
         elif step == "suspend-dataset":
-            self.attempt(who, "datasets.suspend", id=f"d-{who}", reason="")
+            self.attempt(who, "datasets.suspend", id=f"{who}/data", reason="")
         elif step == "resume-dataset":
-            self.attempt(who, "datasets.resume", id=f"d-{who}")
+            self.attempt(who, "datasets.resume", id=f"{who}/data")
         elif step == "wait":
             world.advance(HOUR_MS // 3)
         elif self.jobs:
@@ -96,10 +96,11 @@ class History:
         elif step == "expire":
             self.attempt("rival", "jobs.expire", job=job)
         elif step == "report":
-            self.attempt(who, "jobs.report", job=job, kind="late", against="bank", evidence=one)
+            against = "bureau" if who == "bank" else "bank"
+            self.attempt(who, "jobs.report", job=job, kind="late", against=against, evidence=one)
         else:
             number = self.world.read("jobs", "jobs", job)["disputes"]
-            args = {"job": job, "number": number, "outcome": "dismissed", "evidence": one}
+            args = {"job": job, "number": number, "outcome": "dismissed", "blamed": [], "evidence": one}
             self.attempt("regulator", "jobs.resolve", **args)
 
     def forward(self, job: str, name: str) -> None:
@@ -110,8 +111,8 @@ class History:
             self.attempt(agent, "jobs.accept", job=job, code_hash=CODE_HASH)
         elif state == "accepted":
             self.attempt(agent, "jobs.bind", job=job, commitment=sha256(agent.encode()).digest())
-        elif state == "running" and world.read("jobs", "transcripts", f"{job}/{name}") is None:
-            if world.read("jobs", "stage_heads", f"{job}/{name}") is None:
+        elif state == "running" and world.read("jobs", "transcripts", (job, name)) is None:
+            if world.read("jobs", "stage_heads", (job, name)) is None:
                 world.stage(job, name) if world.time < self.deadline(job) - 200 else None
             channels = {other: one_channel(job, name, other) for other in PARTIES if other != name}
             self.attempt(agent, "jobs.commit_transcript", job=job, profile="rep3", channels=channels)
@@ -134,7 +135,7 @@ class History:
         world = self.world
         states = {job: world.state_of(job) for job in self.jobs}
         for name in PARTIES:
-            self.check_quota(f"g-{name}", states)
+            self.check_quota(f"bank/g-{name}", states)
         for job, state in states.items():
             record = world.read("jobs", "jobs", job)
             assert state in FINAL or record["deadline"] >= record["since"] > 0
@@ -147,26 +148,29 @@ class History:
 
     def check_quota(self, grant: str, states: dict[str, str]) -> None:
         """used + reserved <= runs; both are exactly what the histories of the jobs say."""
-        record = self.world.read("grants", "grants", grant)
-        quota, live = record["quota"], record["live"]
-        assert min(quota["used"], quota["reserved"]) >= 0
-        assert quota["used"] + quota["reserved"] <= quota["runs"]
-        assert quota["reserved"] == sum(1 for held in live.values() if held == "reserved")
+        runs, (used, reserved) = (
+            self.world.read("grants", "grants", grant)["quota_runs"],
+            self.world.quota(grant),
+        )
+        live = self.world.live(grant)
+        assert min(used, reserved) >= 0
+        assert used + reserved <= runs
+        assert reserved == sum(1 for held in live.values() if held == "reserved")
         ran = [job for job in self.jobs if self.world.read("jobs", "jobs", job)["running_height"] > 0]
-        assert quota["used"] == len(ran)
-        assert all(states[job] not in FINAL for job in live)
+        assert used == len(ran)
+        assert sorted(live) == sorted(job for job, state in states.items() if state not in FINAL)
 
     def check_entry(self, job: str, state: str, before: str) -> None:
         """Whoever enters accepted, running or revealed does so under grants that are active now."""
         if before == "disputed" or state not in ("accepted", "running", "revealed"):
             return
         for name in PARTIES:
-            grant = self.world.read("grants", "grants", f"g-{name}")
+            grant = self.world.read("grants", "grants", f"bank/g-{name}")
             assert grant["status"] == "active"
             assert self.world.time < grant["expires"]
-            assert self.world.read("datasets", "datasets", f"d-{name}")["status"] == "active"
+            assert self.world.read("datasets", "datasets", f"{name}/data")["status"] == "active"
             wanted = {"accepted": "reserved", "running": "running", "revealed": "revealed"}[state]
-            assert grant["live"][job] == wanted
+            assert self.world.live(f"bank/g-{name}")[job] == wanted
 
 
 def one_channel(job: str, a: str, b: str) -> bytes:
@@ -196,7 +200,7 @@ def test_a_run_returns_only_if_the_job_died_before_running(
 ) -> None:
     world = fresh()
     for name in PARTIES:
-        world.do(name, "grants.narrow", id=f"g-{name}", terms={"quota_runs": runs})
+        world.do(name, "grants.narrow", id=f"bank/g-{name}", terms={"quota_runs": runs})
     used = 0
     for state in kills:
         if used == runs:
@@ -205,4 +209,4 @@ def test_a_run_returns_only_if_the_job_died_before_running(
         job = world.job_at(state)
         world.do("bank", "jobs.abort", job=job, reason="", evidence=bytes([1]) * 32)
         used += state not in ("proposed", "accepted")
-        assert world.quota("g-bureau") == (used, 0)
+        assert world.quota("bank/g-bureau") == (used, 0)

@@ -211,9 +211,9 @@ def test_system_contracts_are_protected(bare: World) -> None:
 def test_a_system_contract_freezes_only_at_a_quorum(bare: World) -> None:
     for who in ("bank", "bureau", "registry"):
         bare.do(who, "lifecycle.freeze", seq=1, name="datasets", reason="bug")
-    bare.register("bank", "still-works")
+    bare.register("bank", "bank/still-works")
     bare.do("rival", "lifecycle.freeze", seq=1, name="datasets", reason="bug")
-    assert bare.refusal("bank", "datasets.suspend", id="still-works", reason="")
+    assert bare.refusal("bank", "datasets.suspend", id="bank/still-works", reason="")
 
 
 def test_unknown_contracts_are_named(bare: World) -> None:
@@ -222,13 +222,13 @@ def test_unknown_contracts_are_named(bare: World) -> None:
 
 
 def test_a_contract_cannot_act_in_a_member_s_name(bare: World) -> None:
-    bare.register("bank", "own")
+    bare.register("bank", "bank/own")
     source = """
 datasets = Contract("datasets")
 
 @export
 def trick():
-    datasets.retire(id="own", reason="tricked")
+    datasets.retire(id="bank/own", reason="tricked")
 """
     seq = bare.do("rival", "lifecycle.propose", name="trick", source=source, arguments={}, terms={})
     voted = bare.read("lifecycle", "proposals", f"trick/{seq}")["hash"]
