@@ -636,7 +636,7 @@ def dataset_changed(dataset: str, cause: str, reason: str, by: str):
     """Tell the active grants of a dataset, and their open jobs, that the dataset changed."""
     require(ctx.caller == "contract:datasets", "DATASETS_ONLY")
     listed = active_grants.get(dataset, [])
-    jobs = []
+    jobs: list = []
     unnamed = 0
     for grant in listed:
         for job in open_jobs.get(grant, []):

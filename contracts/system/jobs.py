@@ -512,7 +512,7 @@ def commit_stage(
     require(0 <= stage < STAGES_MAX, "TOO_MANY_STAGES")
     for figure in (bytes_sent, rounds, cpu_ms):
         require(0 <= figure < FIGURE_MAX, "BAD_STAGE")
-    said = {
+    said: dict = {
         "stage": stage,
         "kind": kind,
         "hash": hash,
@@ -613,7 +613,7 @@ def commit_result(job: str, hash: bytes, schema: str, metrics: dict) -> str:
     check_hash(hash)
     check_text(schema)
     require(len(encode(metrics)) <= METRICS_BYTES_MAX, "BAD_METRICS")
-    said = {"hash": hash, "schema": schema, "metrics": metrics}
+    said: dict = {"hash": hash, "schema": schema, "metrics": metrics}
     known = results.get((job, org))
     if known is not None:
         known.pop("height")

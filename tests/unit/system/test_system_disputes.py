@@ -1,4 +1,4 @@
-"""Disputes say the truth: what the contract found stands and is not crowded out, the honest are not blamed."""
+"""Disputes say the truth: what the contract found stands, is not crowded out, and blames no honest party."""
 
 from __future__ import annotations
 
