@@ -42,6 +42,9 @@ Args = dict[str, Any]
 
 # --- what the page says
 
+RULES = {"name": "rules", "seq": 1}
+"""The version that is voted about."""
+
 
 def section(contract: str) -> str:
     text = PAGE.read_text(encoding="utf-8")
@@ -785,9 +788,15 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
         lambda w: w.put("grants", "open_jobs", "bank/g-bureau", [str(number) for number in range(64)]),
         {},
     ),
-    "POLICY_FROZEN": (lambda w: [ruled(w), w.do("rival", "lifecycle.freeze", name="rules", seq=1, reason="")], {}),
+    "POLICY_FROZEN": (
+        lambda w: [ruled(w), w.do("rival", "lifecycle.freeze", name="rules", seq=1, reason="")],
+        {},
+    ),
     "POLICY_NOT_ACTIVE": (
-        lambda w: [ruled(w), [w.do(who, "lifecycle.revoke", name="rules", seq=1, reason="") for who in PARTIES]],
+        lambda w: [
+            ruled(w),
+            [w.do(who, "lifecycle.revoke", **RULES, reason="") for who in PARTIES],
+        ],
         {},
     ),
     "POLICY_DENIED": (lambda w: ruled(w, YES.replace("True", "False")), {}),
