@@ -63,9 +63,9 @@ class Facts:
     view: JobView
     grants: Mapping[str, Value]
     runs: Mapping[str, Value]
-    """Grant -> {used, reserved, revealed}."""
+    """Grant -> {used, reserved, revealed}; None before the first run is reserved."""
     held: Mapping[str, Value]
-    """Grant -> what this job holds of it: proposed, reserved, running or revealed."""
+    """Grant -> what this job holds of it: reserved, running or revealed; None while it is proposed."""
     datasets: Mapping[str, Value]
     versions: Mapping[tuple[str, int], Value]
     """(dataset, version) -> record."""
@@ -203,9 +203,8 @@ def _check_columns(one: Input, grant: Value) -> None:
 
 
 def _check_quota(phase: str, grant: Value, facts: Facts) -> None:
-    shown, held = facts.runs.get(grant["id"]), facts.held.get(grant["id"])
-    runs = _found(shown, "GRANT_NOT_ACTIVE", f"our node shows no runs of grant {grant['id']}")
-    taken, most = runs["used"] + runs["reserved"], grant["quota_runs"]
+    runs, held = facts.runs.get(grant["id"]), facts.held.get(grant["id"])
+    taken, most = 0 if runs is None else runs["used"] + runs["reserved"], grant["quota_runs"]
     if phase in _LIVE_OF_PHASE:
         _require(
             held == _LIVE_OF_PHASE[phase],
@@ -214,7 +213,7 @@ def _check_quota(phase: str, grant: Value, facts: Facts) -> None:
         )
     else:
         _require(
-            held == "reserved" or taken < most,
+            held is not None or taken < most,
             "QUOTA_EXHAUSTED",
             f"grant {grant['id']}: {taken} of {most} runs are used or held",
         )

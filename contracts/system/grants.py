@@ -58,9 +58,9 @@ grants = Map(str, dict)
 profiles = Map(str, dict)
 ballots = Map(str, dict)  # grant -> {approvals: {org: hash of terms}, rejections: [org]}, while requested
 offers = Map(tuple[str, bytes], dict)  # (grant, hash of terms) -> terms that somebody approved
-runs = Map(str, dict)  # grant -> {used, reserved, revealed}
-live = Map(tuple[str, str], str)  # (grant, open job) -> proposed, reserved, running or revealed
-open_jobs = Map(str, list)  # grant -> its open jobs
+runs = Map(str, dict)  # grant -> {used, reserved, revealed}; none before the first
+open_jobs = Map(str, list)  # grant -> its open jobs, from their proposal on
+live = Map(tuple[str, str], str)  # (grant, open job) -> reserved, running or revealed; none while proposed
 active_grants = Map(str, list)  # dataset -> its active and suspended grants
 asked = Map(tuple[str, str], dict)  # (requester, dataset) -> {open, day, count}
 asked_in_all = Map(str, int)  # requester -> open requests
@@ -480,7 +480,6 @@ def activate(g: dict, ballot: dict, terms: dict, valid: list):
     g["active_since"] = ctx.block_time
     g["approvals"] = valid
     grants[g["id"]] = g
-    runs[g["id"]] = {"used": 0, "reserved": 0, "revealed": 0}
     active_grants[g["dataset"]] = listed + [g["id"]]
     GrantActivated(
         grant="grant:" + g["id"],
@@ -519,7 +518,7 @@ def ballot_of(id: str) -> dict:
 def narrow(id: str, terms: dict):
     """Tighten an active or suspended grant; widening is a new grant."""
     g = owned(id)
-    r = runs[id]
+    r = taken(id)
     before = g["quota_runs"]
     apply_terms(g, terms)
     require(g["quota_runs"] >= r["used"] + r["reserved"], "QUOTA_IN_USE")
@@ -586,7 +585,7 @@ def revoke(id: str, reason: str):
     g = owned(id)
     end(g, "revoked", reason)
     listed = open_jobs.get(id, [])
-    late = [job for job in listed if live[id, job] == "revealed"]
+    late = [job for job in listed if live.get((id, job), "") == "revealed"]
     stopped = [job for job in listed if job not in late]
     room = max(0, NAMED_MAX - len(stopped))
     GrantRevoked(
@@ -598,7 +597,7 @@ def revoke(id: str, reason: str):
         reason=reason,
         stopped=job_subjects(stopped[:NAMED_MAX]),
         too_late=job_subjects(late[:room]),
-        revealed=runs[id]["revealed"],
+        revealed=taken(id)["revealed"],
     )
     by = "org:" + g["owner"]
     concern("grant:" + id, "GrantRevoked: stopped", reason, "job:", stopped[NAMED_MAX:], 0, by)
@@ -683,7 +682,6 @@ def admit(id: str, use: dict, by: str) -> dict:
     g = grant_of(id)
     guard(g, use, "proposed")
     job = use["job"]
-    live[id, job] = "proposed"
     open_jobs[id] = open_jobs.get(id, []) + [job]
     tell(g, job, "proposed", "", by)
     return {"owner": g["owner"], "root": g["root"]}
@@ -702,9 +700,9 @@ def reserve(id: str, use: dict, by: str):
     g = grant_of(id)
     guard(g, use, "accepted")
     job = use["job"]
-    require(live.get((id, job), "") == "proposed", "WRONG_STATE")
+    require((id, job) not in live, "WRONG_STATE")
     live[id, job] = "reserved"
-    r = runs[id]
+    r = taken(id)
     r["reserved"] += 1
     runs[id] = r
     tell(g, job, "reserved", "run reserved", by)
@@ -764,7 +762,7 @@ def finish(id: str, job: str, outcome: str, by: str):
         note = "run spent"
     if held != "":
         del live[id, job]
-        open_jobs[id] = [other for other in open_jobs[id] if other != job]
+    open_jobs[id] = [other for other in open_jobs[id] if other != job]
     tell(grant_of(id), job, outcome, note, by)
 
 
@@ -783,7 +781,7 @@ def guard(g: dict, use: dict, phase: str):
         require(allowed, "CO_PARTY_NOT_GRANTED")
     for org in use["receivers"]:
         require(org in g["receivers"], "RECEIVER_NOT_GRANTED")
-    guard_quota(g, live.get((g["id"], use["job"]), ""))
+    guard_quota(g, use["job"], phase)
     if g["policy"] != "":
         check_policy(g["policy"])
         require(yes(Contract(g["policy"]).allow(job=use, phase=phase)), "POLICY_DENIED")
@@ -811,16 +809,16 @@ def guard_columns(granted: dict, columns: dict):
         require(columns[name] in USES[granted[name]], "CONSTRAINT_VIOLATED")
 
 
-def guard_quota(g: dict, held: str):
-    if held == "" or held == "proposed":
-        r = runs[g["id"]]
+def guard_quota(g: dict, job: str, phase: str):
+    if (g["id"], job) not in live:
+        r = taken(g["id"])
         require(r["used"] + r["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")
-    if held == "":
+    if phase == "proposed":
         require(len(open_jobs.get(g["id"], [])) < OPEN_JOBS_MAX, "TOO_MANY_JOBS")
 
 
 def tell(g: dict, job: str, phase: str, note: str, by: str):
-    r = runs[g["id"]]
+    r = taken(g["id"])
     GrantUsed(
         grant="grant:" + g["id"],
         dataset="dataset:" + g["dataset"],
@@ -857,8 +855,12 @@ def grant_of(id: str) -> dict:
 
 @view
 def runs_of(id: str) -> dict:
-    """{used, reserved, revealed}: all 0 until the grant is active."""
+    """{used, reserved, revealed}."""
     grant_of(id)
+    return taken(id)
+
+
+def taken(id: str) -> dict:
     return runs.get(id, {"used": 0, "reserved": 0, "revealed": 0})
 
 
@@ -893,7 +895,7 @@ def state_of(id: str) -> str:
         return status
     if ctx.block_time >= g["expires"]:
         return "expired"
-    return "exhausted" if status == "active" and runs[id]["used"] >= g["quota_runs"] else status
+    return "exhausted" if status == "active" and taken(id)["used"] >= g["quota_runs"] else status
 
 
 @view

@@ -353,13 +353,13 @@ class World:
 
     def quota(self, grant: str) -> tuple[int, int]:
         """Return (used, reserved)."""
-        runs = self.read("grants", "runs", grant)
+        runs = self.ask("grants.runs_of", id=grant)
         return runs["used"], runs["reserved"]
 
     def live(self, grant: str) -> dict[str, str]:
         """Return what each open job holds of a grant."""
         listed = self.read("grants", "open_jobs", grant) or []
-        return {job: self.read("grants", "live", (grant, job)) for job in listed}
+        return {job: self.read("grants", "live", (grant, job)) or "proposed" for job in listed}
 
 
 def channel(job: str, a: str, b: str) -> bytes:

@@ -783,7 +783,10 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
     "GROUP_TOO_SMALL": (None, {"min_group": 9}),
     "CO_PARTY_NOT_GRANTED": (None, {"participants": ["bank", "bureau", "rival"]}),
     "RECEIVER_NOT_GRANTED": (None, {"receivers": ["bureau"]}),
-    "QUOTA_EXHAUSTED": (lambda w: put(w, "grants", "runs", "bank/g-bureau", used=2), {}),
+    "QUOTA_EXHAUSTED": (
+        lambda w: w.put("grants", "runs", "bank/g-bureau", {"used": 2, "reserved": 0, "revealed": 2}),
+        {},
+    ),
     "TOO_MANY_JOBS": (
         lambda w: w.put("grants", "open_jobs", "bank/g-bureau", [str(number) for number in range(64)]),
         {},
