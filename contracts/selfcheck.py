@@ -33,7 +33,7 @@ def work(name: str, numbers: list[int]) -> dict:
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
 IR_HASH = "5cb843a91cc6bcadc7734eb81dea8970040cd13daba62788e4fea70e8efb6176"
-OUTCOME = "7254497f3ab030e27b83361cf071a6d337f07f27199ceefe9805fc2eb7d3b222"
+OUTCOME = "368273089d54e9fa25fda6d922e3e25e4736e9729af3d265e042187ef621d190"
 
 
 def computed() -> tuple[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from contracts.language import build_plain
 from contracts.language.build_walks import target
 from contracts.language.builder import Build, Builder, watched
-from contracts.language.builtins import walk
+from contracts.language.builtins import changed_while_walked, walk
 from contracts.language.faults import Halt, OutOfGas
 from contracts.language.ir import Node
 from contracts.language.limits import GAS_BRANCH, GAS_LOOP, GAS_NODE
@@ -195,7 +195,7 @@ def _while(b: Build, node: Node) -> Closure:
 
 
 def _for(b: Build, node: Node) -> Closure:
-    line, walked = node[1], _test(b, node[1], b.expr(node[3]))
+    line, walked = node[1], b.expr(node[3])
     before, b.cost = b.cost, GAS_LOOP
     put = target(b, node[2])
     cost, b.cost = b.cost, before
@@ -204,41 +204,30 @@ def _for(b: Build, node: Node) -> Closure:
 
     def run(f: Frame) -> Any:
         m = f[0]
-        items, gas = _walked(m, walked(f), line)
-        turn = cost + gas
-        for item in items:
-            m.gas -= turn
-            if m.gas < 0:
-                raise spent(line)
-            if slot:
-                f[slot] = item
-            else:
-                _put(put, f, item, line)
-            signal = body(f)
-            if signal is not None:
-                if signal == BREAK:
-                    return None
-                if signal == RETURN:
-                    return signal
-        return None
+        try:
+            items, gas, held = walk(m, walked(f))
+            turn, size = cost + gas, len(held or ())
+            for item in items:
+                m.gas -= turn
+                if m.gas < 0:
+                    raise spent(line)
+                if slot:
+                    f[slot] = item
+                else:
+                    put(f, item)
+                signal = body(f)
+                if signal is not None:
+                    if signal == BREAK:
+                        return None
+                    if signal == RETURN:
+                        return signal
+                if held is not None and len(held) != size:
+                    raise changed_while_walked()
+        except Halt as halt:
+            halt.at(line)  # unless it passed a line of the body
+            raise
 
     return run
-
-
-def _walked(m: Any, value: Any, line: int) -> tuple[Any, int]:
-    try:
-        return walk(m, value)
-    except Halt as halt:
-        halt.at(line)
-        raise
-
-
-def _put(put: Callable[[Frame, Any], None], f: Frame, item: Any, line: int) -> None:
-    try:
-        put(f, item)
-    except Halt as halt:
-        halt.at(line)
-        raise
 
 
 BUILDERS: dict[str, Builder] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.language.build_state import map_store
 from contracts.language.builder import Build, Builder
-from contracts.language.builtins import FUNCTIONS, view_of, walk
+from contracts.language.builtins import FUNCTIONS, changed_while_walked, view_of, walk
 from contracts.language.faults import OutOfGas, Reverted
 from contracts.language.ir import Node
 from contracts.language.limits import (
@@ -136,25 +136,29 @@ def _comprehension(b: Build, clauses: Node, emit: Emit, kind: type) -> Closure:
         m = f[0]
         m.allocate(MEM_CONTAINER)
         made = kind()
-        items, gas = walk(m, first(f))
-        for item in items:
-            if gas:
-                m.charge(gas)
-            body(f, made, item)
+        _each(f, first(f), body, made)
         return made
 
     return run
 
 
+def _each(f: Frame, value: Any, body: Callable[[Frame, Any, Any], None], made: Any) -> None:
+    """Do the body for each item of what is walked."""
+    m = f[0]
+    items, gas, held = walk(m, value)
+    size = len(held or ())
+    for item in items:
+        if gas:
+            m.charge(gas)
+        body(f, made, item)
+        if held is not None and len(held) != size:
+            raise changed_while_walked()
+
+
 def _nest(walked: Closure, cost: int, body: Callable[[Frame, Any, Any], None]) -> Emit:
     def step(f: Frame, made: Any) -> None:
-        m = f[0]
-        m.charge(cost)
-        items, gas = walk(m, walked(f))
-        for item in items:
-            if gas:
-                m.charge(gas)
-            body(f, made, item)
+        f[0].charge(cost)
+        _each(f, walked(f), body, made)
 
     return step
 

@@ -22,36 +22,98 @@ _DIRECT = frozenset({list, tuple, range, str, bytes})
 
 
 class Lazy:
-    """What `enumerate`, `zip` or `reversed` give to a walk, and the gas of each item that they make."""
+    """What `enumerate`, `zip` or `reversed` give to a walk, the gas of each item, and the list walked."""
 
-    __slots__ = ("gas", "items")
+    __slots__ = ("gas", "held", "items")
 
-    def __init__(self, items: Iterator[Any], gas: int) -> None:
-        """Keep both."""
+    def __init__(self, items: Iterator[Any], gas: int, held: list[Value] | None = None) -> None:
+        """Keep all three."""
         self.items = items
         self.gas = gas
+        self.held = held
 
 
-def walk(m: Machine, value: Any) -> tuple[Any, int]:
-    """Return what a loop walks and the gas of each item: items as they are, a dict by the keys it has now."""
+class Entries:
+    """`d.keys()`, `d.values()` or `d.items()`, which can only be walked."""
+
+    __slots__ = ("entries", "name")
+
+    def __init__(self, entries: dict[Any, Value], name: str) -> None:
+        """Keep both."""
+        self.entries = entries
+        self.name = name
+
+
+def walk(m: Machine, value: Any) -> tuple[Any, int, list[Value] | None]:
+    """Return what a loop walks, the gas of each item, and the list that must keep its size meanwhile.
+
+    A dict is walked by the keys that it has at the beginning; what walks it looks after its keys by itself.
+    """
     kind = type(value)
+    if kind is list:
+        return value, 0, value
     if kind in _DIRECT:
-        return value, 0
+        return value, 0, None
     if kind is dict:
         new_items(m, len(value))
-        return list(value), 0
+        return _keys(value), GAS_LAZY, None
+    if kind is Entries:
+        return _entries(m, value.entries, value.name), GAS_LAZY, None
     if kind is Lazy:
-        return value.items, value.gas
+        return value.items, value.gas, value.held
     raise wrong_type(f"{type_name(value)} cannot be walked")
+
+
+def changed_while_walked() -> Reverted:
+    """Return the revert of a walk over what has meanwhile got or lost an item or a key."""
+    return Reverted("CHANGED_WHILE_WALKED", "what is walked got or lost items; walk a copy: list(…)")
+
+
+def _keys(entries: dict[Any, Value]) -> Iterator[Any]:
+    """CPython raises RuntimeError here, too, but where exactly depends on how its release grows a dict."""
+    names = list(entries)
+    size = len(names)
+    for key in names:
+        if len(entries) != size or key not in entries:
+            raise changed_while_walked()
+        yield key
+    if list(entries) != names:
+        raise changed_while_walked()
+
+
+def _entries(m: Machine, entries: dict[Any, Value], name: str) -> Iterator[Any]:
+    new_items(m, len(entries))
+    keys = _keys(entries)
+    if name == "keys":
+        return keys
+    if name == "values":
+        return map(entries.__getitem__, keys)
+    m.charge(len(entries))
+    return ((key, entries[key]) for key in keys)
+
+
+def _steady(items: Any, held: list[Value] | None) -> Any:
+    """Return the items of a walk of which others take no notice, looking after the size of what is walked."""
+    return items if held is None else _watched(items, held)
+
+
+def _watched(items: Any, held: list[Value]) -> Iterator[Any]:
+    size = len(held)
+    for item in items:
+        yield item
+        if len(held) != size:
+            raise changed_while_walked()
 
 
 def collect(m: Machine, value: Any) -> list[Value]:
     """Return the items of anything that can be walked, at most 10,000 of them, paid for."""
     kind = type(value)
-    if kind is list or kind is tuple:
+    if kind is list or kind is tuple or kind is dict:
         new_items(m, len(value))
         return list(value)
-    walked, gas = walk(m, value)
+    if kind is Entries:
+        return _all_of(m, value.entries, value.name)
+    walked, gas, _ = walk(m, value)
     items = list(islice(walked, min(4 * m.gas + 4, ELEMENTS_MAX) + 1))
     new_items(m, len(items))
     m.charge((1 + 4 * gas) * len(items) >> 2)
@@ -70,27 +132,32 @@ def lazy_range(m: Machine, *bounds: Value) -> range:
 
 def lazy_enumerate(m: Machine, value: Any, start: Value = 0) -> Lazy:
     """`enumerate(items, start)`."""
-    items, gas = walk(m, value)
-    return Lazy(enumerate(items, need(start, int, "enumerate")), GAS_LAZY + gas)
+    items, gas, held = walk(m, value)
+    return Lazy(enumerate(items, need(start, int, "enumerate")), GAS_LAZY + gas, held)
 
 
 def lazy_zip(m: Machine, *values: Any) -> Lazy:
     """`zip(a, b, …)`, to the end of the shortest."""
     walks = [walk(m, value) for value in values]
-    gas = GAS_LAZY + len(walks) // 4 + sum([gas for _, gas in walks])
-    return Lazy(zip(*[items for items, _ in walks], strict=False), gas)
+    gas = GAS_LAZY + len(walks) // 4 + sum([gas + GAS_LAZY * (held is not None) for _, gas, held in walks])
+    return Lazy(zip(*[_steady(items, held) for items, _, held in walks], strict=False), gas)
 
 
 def lazy_reversed(m: Machine, value: Any) -> Lazy:
     """`reversed(items)`."""
-    if type(value) in (list, tuple, range):
+    if type(value) is list:
+        return Lazy(reversed(value), 0, value)
+    if type(value) in (tuple, range):
         return Lazy(reversed(value), 0)
     return Lazy(reversed(collect(m, value)), 0)
 
 
-def view_of(m: Machine, entries: Value, name: str) -> list[Value]:
-    """`d.keys()`, `d.values()`, `d.items()`: as they are when the walk begins."""
-    need(entries, dict, name)
+def view_of(_: Machine, entries: Value, name: str) -> Entries:
+    """`d.keys()`, `d.values()`, `d.items()`."""
+    return Entries(need(entries, dict, name), name)
+
+
+def _all_of(m: Machine, entries: dict[Any, Value], name: str) -> list[Any]:
     new_items(m, len(entries))
     if name == "items":
         m.charge(len(entries))

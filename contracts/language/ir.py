@@ -33,11 +33,11 @@ def source_hash(source: str) -> bytes:
 
 
 def frames(node: object) -> int:
-    """Return a bound on the interpreter frames that nest while a node runs: 3 an operator, 2 a clause."""
+    """Return a bound on the interpreter frames that nest while a node runs: 3 an operator, 3 a clause."""
     if not isinstance(node, tuple) or not node:
         return 0
     inner = max(frames(part) for part in node)
     if not isinstance(node[0], str):
         return inner
-    clauses = 2 * len(node[1]) if node[0] in ("listcomp", "dictcomp") else 0
+    clauses = 3 * len(node[1]) if node[0] in ("listcomp", "dictcomp") else 0
     return inner + 3 + clauses

@@ -41,7 +41,7 @@ PROGRAMS = (
     limited("setdefault growth", body("d = {}", "for i in range(20000):", "    d.setdefault(i, [])"), "ELEMENTS", gas=10_000_000),
     limited("encode growth", body("return ('中' * 60000).encode()"), "TEXT_LENGTH"),
     limited("split into too many", body("return ('a,' * 11000).split(',')"), "ELEMENTS"),
-    works("extend while walked", body("x = {'a': 1}", "for k in x:", "    x.update({k + 'b': 1})"), None),
+    reverted("update while walked", body("x = {'a': 1}", "for k in x:", "    x.update({k + 'b': 1})"), "CHANGED_WHILE_WALKED"),
     reverted("split by nothing", body("return 'abc'.split('')"), "VALUE_ERROR"),
     reverted("pop from nothing", body("return [].pop()"), "INDEX_ERROR"),
     reverted("a method of the wrong type", body("x = 5", "return x.upper()"), "TYPE_ERROR"),

@@ -67,7 +67,7 @@ def check(work: Callable[..., Any], *args: Any) -> None:
         assert result.bit_length() <= 4096
 
 
-LAZY_NAMES = {"range", "Lazy"}
+LAZY_NAMES = {"range", "Lazy", "Entries"}
 
 
 @pytest.mark.parametrize("symbol", [*BINARY, *COMPARE, "+=", "*=", "-=", "|="])
