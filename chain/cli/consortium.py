@@ -15,7 +15,7 @@ import click
 import psutil
 
 from chain.api.client import Client
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import open_session, run
 from chain.cli import processes
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
@@ -91,11 +91,11 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
     for line in start_consortium(consortium):
         lines.append(line)
         if not as_json:
-            console.print(line)
+            print_text(line)
     if as_json:
         print_json({"started": lines})
     else:
-        console.print(f"next: assent status {folder}")
+        print_text(f"next: assent status {folder}")
 
 
 @click.command()
@@ -109,7 +109,7 @@ def stop(folder: Path, only: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"stopped": lines})
     else:
-        console.print("\n".join(lines) or f"{folder}: nothing was running")
+        print_text("\n".join(lines) or f"{folder}: nothing was running")
 
 
 def _chosen(consortium: Consortium, only: str | None) -> Consortium:
@@ -145,10 +145,10 @@ def status(folder: Path, as_json: bool) -> None:
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
     for orgs, why in grouped([*nodes, *agents]):
-        console.print(f"{', '.join(orgs)}: {why}")
+        print_text(f"{', '.join(orgs)}: {why}")
     for node in nodes:
         for offence in node["offences"] or ():
-            console.print(f"{node['org']} has trouble with {offence}")
+            print_text(f"{node['org']} has trouble with {offence}")
 
 
 def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
@@ -227,6 +227,10 @@ def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None
     if not path.exists():
         raise LayoutError(f"{path}: no log yet; start it with: assent start {folder}")
     if follow:
-        subprocess.run(["tail", "-n", str(lines), "-F", str(path)], check=False)
+        command = ["tail", "-n", str(lines), "-F", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:
+            assert tail.stdout is not None
+            for line in tail.stdout:
+                print_text(line, newline=False)
     else:
-        click.echo(processes.log_tail(chosen, process, lines))
+        print_text(processes.log_tail(chosen, process, lines))

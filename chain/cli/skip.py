@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import skip_json
 from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
 from chain.config import load_node_config
@@ -79,7 +79,7 @@ def show(config: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(text)
+        print_text(text)
 
 
 def _facts(node: StoppedValidator) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def sign(
     if as_json:
         print_json(facts)
     else:
-        click.echo(
+        print_text(
             f"{_summary(facts)}\nwritten to {output}; next, with {needed} such files: assent node skip apply "
             f"{output} …"
         )
@@ -267,7 +267,7 @@ def read(files: tuple[Path, ...], as_json: bool) -> None:
         print_json(shown)
         return
     for item in shown:
-        click.echo(f"{item['file']}: {_summary(item)}")
+        print_text(f"{item['file']}: {_summary(item)}")
 
 
 @skip.command("apply")
@@ -289,7 +289,7 @@ def apply(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
+        print_text(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
 
 
 def _summary(facts: dict[str, Any]) -> str:
