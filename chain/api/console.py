@@ -19,6 +19,8 @@ from chain.primitives.errors import AssentError
 from chain.primitives.visible import json_text, one_line, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
+FIRST_CHARS = 24
+"""What names a row is not folded up to this length."""
 Shower = Callable[[str, float, float | None], None]
 """Shows (what is being done, how much of it is, of how much in all) on the live line."""
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -39,9 +41,11 @@ def print_text(text: str, *, err: bool = False, newline: bool = True) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under a title; `#` before a column says numbers; a list is a line an item."""
     table = Table(title=_text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
+    for number, column in enumerate(columns):
+        names = [str(row[0] or "") for row in rows] if number == 0 else []
+        least = min(FIRST_CHARS, max(map(len, names), default=0)) or None
         justify: JustifyMethod = "right" if column.startswith("#") else "left"
-        table.add_column(_text(column.removeprefix("#")), justify=justify, overflow="fold")
+        table.add_column(_text(column.removeprefix("#")), justify=justify, overflow="fold", min_width=least)
     for row in rows:
         table.add_row(*[_cell(cell) for cell in row])
     _console.print(table)

@@ -19,6 +19,7 @@ from chain.audit.trail import Filters, TrailRow, trail
 from chain.audit.verify import VerificationReport, verify, verify_bytes
 from chain.ledger.proof import Verifier
 from chain.primitives.errors import AssentError
+from chain.primitives.words import counted
 
 FAILURES_SHOWN = 10
 FORMATS = ("text", "json", "csv")
@@ -81,7 +82,7 @@ def show_trail(
         proved = (
             "each proved, none missing" if session.genesis else "as the node says; give --genesis for proof"
         )
-        print_text(f"{len(rows)} events ({proved})", err=True)
+        print_text(f"{counted(len(rows), 'event')} ({proved})", err=True)
 
 
 @audit.command("export")

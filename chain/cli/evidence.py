@@ -12,6 +12,7 @@ from chain.api.console import json_option, print_json, print_table, print_text, 
 from chain.api.session import Session, run, session_options
 from chain.cli.layout import LayoutError
 from chain.primitives.errors import DecodeError
+from chain.primitives.words import counted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SLOTS = {"checkpoint": "height {}", "view-change": "epoch {}, view {}", "new-view": "epoch {}, view {}"}
@@ -67,7 +68,7 @@ def export_evidence(session: Session, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"files": written})
         return
-    print_text(f"{len(found)} contradictions, {len(written)} files in {folder}")
+    print_text(f"{counted(len(found), 'contradiction')}, {counted(len(written), 'file')} in {folder}")
     if written:
         print_text(f"next: assent validator report {written[0]} {written[1]}")
 

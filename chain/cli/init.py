@@ -28,6 +28,7 @@ from chain.ledger.genesis import (
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.words import counted
 from contracts.system import default_init, sources
 from privcompute.programs.registry import records
 
@@ -94,7 +95,8 @@ def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str,
         )
         return
     print_text(
-        f"created {folder}: {len(names)} validators ({', '.join(names)}), agents of {', '.join(computing)}"
+        f"created {folder}: {counted(len(names), 'validator')} ({', '.join(names)}), "
+        f"agents of {', '.join(computing)}"
     )
     print_text(f"  {consortium.genesis} is the same at every member; keys/ of an organisation never leave it")
     print_text(f"next: assent start {folder}")

@@ -16,6 +16,7 @@ from chain.primitives.errors import DecodeError
 from chain.primitives.execution import Outcome, Place
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.visible import json_text
+from chain.primitives.words import counted
 from contracts import tracebacks
 from contracts.tracebacks import Source
 
@@ -222,10 +223,10 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
     rows = [[name, value] for name, value in header.items()]
     rows += [["hash", found["hash"]], ["certified by", found["signers"]]]
     if (decided := found["skip"]) is not None:
-        count = f"{len(decided['transactions'])} transactions, attempt {decided['attempt']}"
+        count = f"{counted(len(decided['transactions']), 'transaction')}, attempt {decided['attempt']}"
         rows += [["skipped by decision", count], ["reason", decided["reason"]]]
         rows += [["decided by", decided["signers"]]]
     print_table(f"block {header['height']}", ["field", "value"], rows)
     print_table(
-        f"{len(found['transactions'])} transactions", ["id"], [[item] for item in found["transactions"]]
+        counted(len(found["transactions"]), "transaction"), ["id"], [[item] for item in found["transactions"]]
     )

@@ -30,6 +30,7 @@ from chain.ledger.transfer import (
 )
 from chain.primitives.codec import decode
 from chain.primitives.errors import AssentError
+from chain.primitives.words import counted
 from contracts.runtime import ContractRuntime
 
 PROGRESS_S = 1.0
@@ -315,7 +316,8 @@ def archive_read(place: Path, height: int | None, tx_id: str | None, config: Pat
     _report(
         as_json,
         facts,
-        f"{place}: {blocks} blocks with {transactions} transactions, all proved by the genesis",
+        f"{place}: {counted(blocks, 'block')} with {counted(transactions, 'transaction')}, "
+        "all proved by the genesis",
     )
 
 

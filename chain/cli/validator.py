@@ -61,7 +61,7 @@ def list_nodes(session: Session, as_json: bool) -> None:
             n["state"],
             "yes" if n["connected"] else "no",
             n["address"],
-            n["key"][:16],
+            n["key"][:8],
         ]
         for n in found
     ]
