@@ -8,7 +8,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def check_configurations(consortium: Consortium, *, agents: bool = True) -> None
 
     faults = []
     for org in consortium.orgs:
-        loads = [(org.node_config, load_node_config)]
+        loads: list[tuple[Path, Callable[[Path], Any]]] = [(org.node_config, load_node_config)]
         loads += [(org.agent_config, load_agent_config)] if agents and org.agent_config.exists() else []
         for path, load in loads:
             try:

@@ -141,8 +141,8 @@ def test_the_file_of_another_is_checked_even_when_its_batch_is_known_here() -> N
     batch = KnownBatch(Standing.DECIDED, payload)
     vote = sign_skip(genesis.chain_id, Skip(7, batch.digest, 0, (bytes(32),), "kills"), payload, None, key)
     ledger = SimpleNamespace(
-        head=SimpleNamespace(height=6), settled_height=6, chain_id=genesis.chain_id,
-        validator_keys_at=lambda height: genesis.validator_keys,
+        head=SimpleNamespace(height=6), settled_height=7, chain_id=genesis.chain_id,
+        validator_keys_at=lambda _: genesis.validator_keys,
     )  # fmt: skip
     node = object.__new__(StoppedValidator)
     node.ledger, node._signer, node.next = ledger, key, NextHeight(7, (batch,), None, {})  # type: ignore[assignment]
