@@ -294,7 +294,7 @@ def _hash(option: str, text: str) -> bytes:
 @json_option
 @reports_errors
 def read(files: tuple[Path, ...], as_json: bool) -> None:
-    """Show what FILES of `sign` say, unchecked: `sign --like` and `apply` check them."""
+    """Show what FILES of `sign` say and by which keys, unchecked: `sign --like` and `apply` check them."""
     votes = [(path, _read_vote(path)) for path in files]
     shown = [
         skip_json(vote.skip, ((vote.signer, vote.signature),))
