@@ -9,6 +9,7 @@ import pydantic
 
 from chain.primitives.settings import Address, Section, check_address, load_toml, within
 
+CONNECTIONS_MIN = 16
 KEEP_BLOCKS_MIN = 1_000
 """Above the 600 heights that replays are recognised by."""
 
@@ -59,7 +60,7 @@ class Rpc(Section):
     """For the whole body of a request, and for the whole of an answer."""
     idle_timeout_ms: Annotated[int, within(1_000, 3_600_000, "milliseconds")] = 60_000
     least_bytes_per_second: Annotated[int, within(1, 1_073_741_824, "bytes a second")] = 16_384
-    max_connections: Annotated[int, within(16, 65_536, "connections")] = 256
+    max_connections: Annotated[int, within(CONNECTIONS_MIN, 65_536, "connections")] = 256
     requests_per_second: Annotated[int, within(1, 1_000_000, "requests a second")] = 5_000
 
 

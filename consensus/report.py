@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chain.primitives.words import counted
 from consensus.slot import Check, Slot
 from consensus.state import State
 
@@ -90,7 +91,8 @@ def _changing(state: State, others: set[bytes]) -> tuple[str, str, set[bytes]]:
     asked = {change.sender for change in state.asking() if change.view >= state.view}
     leader = state.rules.primary(state.view, state.certified + 1)
     if len(asked) < state.rules.quorum(min(state.delivered + 1, state.top)):
-        return "view-change", f"asking for view {state.view}: {len(asked)} replicas so far", others - asked
+        so_far = counted(len(asked), "replica")
+        return "view-change", f"asking for view {state.view}: {so_far} so far", others - asked
     return "new-view", f"waiting for the NEW-VIEW of view {state.view}", {leader} - {state.me}
 
 

@@ -14,6 +14,7 @@ import click
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, REJECTED, Outcome
 from chain.primitives.files import read_bounded
+from chain.primitives.visible import json_text, visible
 from contracts import tracebacks
 from contracts.check import CheckReport, check_source, parse_arguments, run_outcome, verdict_of
 from contracts.language.limits import DEFAULT_GAS, SOURCE_BYTES_MAX
@@ -39,10 +40,10 @@ def check(file: Path, as_json: bool) -> None:
     """
     report = check_source(_read(file), str(file))
     if as_json:
-        click.echo(json.dumps(report.to_json(), sort_keys=True))
+        _print(json.dumps(report.to_json(), sort_keys=True))
     elif report.program is None:
         for item in report.diagnostics:
-            click.echo(item.render(str(file)))
+            _print(item.render(str(file)))
     else:
         _print_summary(report, file)
     if report.program is None:
@@ -52,10 +53,10 @@ def check(file: Path, as_json: bool) -> None:
 def _print_summary(report: CheckReport, file: Path) -> None:
     assert report.program is not None
     found: Any = report.program.abi
-    click.echo(f"{file}: ok, source {report.program.source_hash.hex()}, IR {report.program.ir_hash.hex()}")
+    _print(f"{file}: ok, source {report.program.source_hash.hex()}, IR {report.program.ir_hash.hex()}")
     for name, method in found["methods"].items():
         params = ", ".join(f"{param}: {hint}" for param, hint in method["params"])
-        click.echo(f"  @{method['kind']} {name}({params}) -> {method['returns']}")
+        _print(f"  @{method['kind']} {name}({params}) -> {method['returns']}")
 
 
 @contract.command()
@@ -67,10 +68,10 @@ def new(name: str, into: Path | None) -> None:
     try:
         files = write_starter(name, folder)
     except AssentError as error:
-        raise click.ClickException(f"{error.code}: {error}") from None
+        raise click.ClickException(visible(f"{error.code}: {error}")) from None
     for file in files:
-        click.echo(f"wrote {file}")
-    click.echo(f"next: pytest {folder}, then assent contract check {files[0]}")
+        _print(f"wrote {file}")
+    _print(f"next: pytest {folder}, then assent contract check {files[0]}")
 
 
 @contract.command()
@@ -93,22 +94,26 @@ def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_js
             raise click.BadParameter("give a JSON object of arguments by name", param_hint="--init")
         outcome = run_outcome(source, call, given, gas=gas, init=first, file=str(file))
     except CallFailed as failed:
-        raise click.ClickException(_traceback(failed.outcome, "@init", file, source)) from None
+        raise click.ClickException(visible(_traceback(failed.outcome, "@init", file, source))) from None
     except AssentError as error:
-        raise click.ClickException(f"{error.code}: {error}") from None
+        raise click.ClickException(visible(f"{error.code}: {error}")) from None
     if as_json:
-        click.echo(json.dumps(verdict_of(outcome), sort_keys=True))
+        _print(json.dumps(verdict_of(outcome), sort_keys=True))
     elif outcome.status == OK:
-        result = json.dumps(verdict_of(outcome)["result"], ensure_ascii=False)
-        click.echo(f"ok, {outcome.gas_used} gas: {result}")
+        result = json_text(verdict_of(outcome)["result"])
+        _print(f"ok, {outcome.gas_used} gas: {result}")
     elif outcome.status == REJECTED:
-        click.echo(f"rejected: {outcome.detail}")
+        _print(f"rejected: {outcome.detail}")
     else:
-        click.echo(_traceback(outcome, call, file, source))
+        _print(_traceback(outcome, call, file, source))
 
 
 def _traceback(outcome: Outcome, call: str, file: Path, source: str) -> str:
     return tracebacks.render(outcome, call, lambda _: tracebacks.Source(str(file), source))
+
+
+def _print(text: str) -> None:
+    click.echo(visible(text))
 
 
 def _read(file: Path) -> str:
@@ -117,5 +122,5 @@ def _read(file: Path) -> str:
         return read_bounded(file, SOURCE_BYTES_MAX).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise click.ClickException(
-            f"{file}: cannot be read ({error.strerror}); name a contract file"
+            visible(f"{file}: cannot be read ({error.strerror}); name a contract file")
         ) from None

@@ -255,5 +255,6 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    budget_descriptors(descriptor_parts(config), lower="policy.max_waiting_jobs")
+    spare = DESCRIPTORS_PER_JOB * (config.policy.max_waiting_jobs - 1)
+    budget_descriptors(descriptor_parts(config), lower="policy.max_waiting_jobs", spare=spare)
     asyncio.run(_until_told(config, files))

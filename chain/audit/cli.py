@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.session import NoSession, Session, run, session_options
 from chain.audit.package import build_package
 from chain.audit.rpcsource import RpcSource
@@ -19,6 +19,7 @@ from chain.audit.trail import Filters, TrailRow, trail
 from chain.audit.verify import VerificationReport, verify, verify_bytes
 from chain.ledger.proof import Verifier
 from chain.primitives.errors import AssentError
+from chain.primitives.words import counted
 
 FAILURES_SHOWN = 10
 FORMATS = ("text", "json", "csv")
@@ -75,13 +76,13 @@ def show_trail(
     if as_json or form == "json":
         print_json([json_row(row) for row in rows])
     elif form == "csv":
-        click.echo(csv_text(rows), nl=False)
+        print_text(csv_text(rows), newline=False)
     else:
-        click.echo("\n".join([HEADING, *text_lines(rows)]))
+        print_text("\n".join([HEADING, *text_lines(rows)]))
         proved = (
             "each proved, none missing" if session.genesis else "as the node says; give --genesis for proof"
         )
-        click.echo(f"{len(rows)} events ({proved})", err=True)
+        print_text(f"{counted(len(rows), 'event')} ({proved})", err=True)
 
 
 @audit.command("export")
@@ -110,9 +111,9 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
     if as_json:
         print_json(shown)
         return
-    click.echo(f"{output}: {subject}, heights {report.first}..{report.last}, {len(data)} bytes")
-    click.echo(f"holds {_counts(report)}")
-    click.echo(f"next: assent audit verify {output} --genesis GENESIS")
+    print_text(f"{output}: {subject}, heights {report.first}..{report.last}, {len(data)} bytes")
+    print_text(f"holds {_counts(report)}")
+    print_text(f"next: assent audit verify {output} --genesis GENESIS")
 
 
 @audit.command("verify")
@@ -137,7 +138,7 @@ def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> 
     else:
         _print_verdict(file, report, took)
         if report.ok and show_report:
-            click.echo("\n" + report.text, nl=False)
+            print_text("\n" + report.text, newline=False)
     sys.exit(0 if report.ok else 1)
 
 
@@ -210,13 +211,13 @@ def _counts(report: VerificationReport) -> str:
 
 def _print_verdict(file: Path, report: VerificationReport, took: float) -> None:
     if report.ok:
-        click.echo(f"{file}: every proof holds")
-        click.echo(
+        print_text(f"{file}: every proof holds")
+        print_text(
             f"{report.subject}, heights {report.first}..{report.last}: {_counts(report)}; {took:.2f} s"
         )
         return
-    click.echo(f"{file}: NOT VALID, {report.failed} of its proofs broke; do not rely on it", err=True)
+    print_text(f"{file}: NOT VALID, {report.failed} of its proofs broke; do not rely on it", err=True)
     for failure in report.failures[:FAILURES_SHOWN]:
-        click.echo(f"  {failure}", err=True)
+        print_text(f"  {failure}", err=True)
     if report.failed > FAILURES_SHOWN:
-        click.echo(f"  and {report.failed - FAILURES_SHOWN} more", err=True)
+        print_text(f"  and {report.failed - FAILURES_SHOWN} more", err=True)

@@ -18,6 +18,7 @@ from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value, decode_value
+from chain.primitives.words import counted
 
 PROVES = (
     "These are all the events of the subject at these heights, in order: none is missing, added or changed "
@@ -103,7 +104,7 @@ def _head(contents: Contents, rows: list[TrailRow]) -> list[str]:
         f"chain      {shown(contents.genesis.chain_name)} ({contents.genesis.chain_id.hex()})",
         f"heights    {contents.first}..{contents.last}",
         f"events     {len(rows)}",
-        f"callers    {len(contents.transactions)} transactions",
+        f"callers    {counted(len(contents.transactions), 'transaction')}",
     ]
     if rows:
         lines.append(f"period     {utc(rows[0].time)} .. {utc(rows[-1].time)} UTC")
@@ -119,7 +120,8 @@ def _parties(rows: list[TrailRow]) -> list[str]:
     for row in rows:
         counts[(row.org, row.key)] = counts.get((row.org, row.key), 0) + 1
     lines = [
-        f"- {shown(org)}: {count} events, key {key or '-'}" for (org, key), count in sorted(counts.items())
+        f"- {shown(org)}: {counted(count, 'event')}, key {key or '-'}"
+        for (org, key), count in sorted(counts.items())
     ]
     return ["Who acted", "", *(lines or ["- nobody"])]
 

@@ -9,6 +9,7 @@ from chain.ledger.executor import SKIPPED, SKIPPED_BY_DECISION
 from chain.ledger.proof import Verifier
 from chain.ledger.skip import check_decision
 from chain.primitives.errors import ProofInvalid
+from chain.primitives.words import counted
 
 
 def check_skip(contents: Contents, verifier: Verifier, decision: SkipDecision) -> None:
@@ -48,8 +49,9 @@ def report_lines(contents: Contents) -> list[str]:
     here = {transaction_id(item.transaction.body): item.transaction.body for item in contents.transactions}
     for decision in contents.skips:
         skip = decision.skip
+        count = counted(len(skip.tx_ids), "transaction")
         lines.append(
-            f"- height {skip.height}: {len(skip.tx_ids)} transactions, decided by {len(decision.signatures)} "
+            f"- height {skip.height}: {count}, decided by {len(decision.signatures)} "
             f"validators at attempt {skip.attempt}: {shown(skip.reason)}"
         )
         lines += [f"    signed by {key.hex()}" for key, _ in decision.signatures]

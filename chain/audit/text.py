@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from chain.audit.trail import TrailRow
 from chain.primitives.jsonvalue import BYTES_KEY
+from chain.primitives.visible import json_text, one_line
 
 FIELD_CHARS_MAX = 160
 FOREIGN = "FOREIGN"
@@ -29,12 +29,11 @@ def utc(time: int) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a JSON value on one line, safe to print: bytes as hex, control characters replaced."""
+    """Return a JSON value on one line, safe to print: bytes as hex, control characters as escapes."""
     if isinstance(value, dict) and set(value) == {BYTES_KEY}:
         text = str(value[BYTES_KEY])
         return text if len(text) <= 24 else text[:16] + "…"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = "".join(character if character.isprintable() else "?" for character in text)
+    text = one_line(value) if isinstance(value, str) else json_text(value)
     return text if len(text) <= FIELD_CHARS_MAX else text[: FIELD_CHARS_MAX - 1] + "…"
 
 
@@ -62,7 +61,7 @@ def csv_text(rows: Iterable[TrailRow]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        fields = json.dumps(row.fields, ensure_ascii=False)
+        fields = json_text(row.fields)
         mark = FOREIGN if row.foreign else ""
         said = (row.height, utc(row.time), row.org, row.event, mark, row.why, row.call, fields)
         cells = (*said, row.key, row.tx_id, " ".join(row.subjects))

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.primitives.crypto import PrivateKey, verify
 
 
@@ -50,7 +50,7 @@ def report(
         return
     print_table(title, ["measure", "#value", "unit", "#× Ed25519 verify"], rows)
     if output is not None:
-        console.print(f"JSON written to {output}")
+        print_text(f"JSON written to {output}")
 
 
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the JSON here.")
@@ -92,7 +92,7 @@ def bench_chain(
 
     before = verification_us()
     plans = [Plan(transactions, outstanding, half_load, size, profile) for size in keys]
-    runs = measure(plans, lambda what: click.echo(what, err=True))
+    runs = measure(plans, lambda what: print_text(what, err=True))
     unit = round((before + verification_us()) / 2, 2)
     figures: dict[str, Any] = {"machine": machine(), "verify_us": unit, "runs": runs}
     rows: list[list[Any]] = []
@@ -151,7 +151,7 @@ def bench_catchup(
 
     ways = ["snapshot", "blocks"] if way == "both" else [way]
     figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
-    figures |= measure(transactions, keys, per_block, ways, lambda what: click.echo(what, err=True))
+    figures |= measure(transactions, keys, per_block, ways, lambda what: print_text(what, err=True))
     rows: list[list[Any]] = [
         [f"{item['node']} node, by {item['way']}: {what}", item[field], unit, ""]
         for item in figures["joins"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ import click
 import psutil
 
 from chain.api.client import Client
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import open_session, run
 from chain.cli import processes
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import needs_rejoin, rejoin
 from chain.config import load_node_config
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, ConfigError
+from chain.primitives.settings import split_address
 
 READY_S = 60.0
+PHASE_CHARS = 20
+"""So that the table of `status` fits into 80 columns."""
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
 
@@ -35,6 +39,7 @@ def node_url(org: OrgFolder) -> str:
 
 def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator[str]:
     """Start what does not run yet and wait until it is ready, yielding a line a process."""
+    check_configurations(consortium, agents=agents)
     started = {org.name: processes.start(org, "node") for org in consortium.orgs}
     for org in consortium.orgs:
         processes.wait_until(org, "node", lambda org=org: _ready(org), READY_S)  # type: ignore[misc]
@@ -45,6 +50,23 @@ def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator
         if agents and org.agent_config.exists():
             fresh = processes.start(org, "agent")
             yield f"{org.name}: agent {'started' if fresh else 'was running'}"
+
+
+def check_configurations(consortium: Consortium, *, agents: bool = True) -> None:
+    """Raise ConfigError with every fault of every organisation's files, before anything is started."""
+    from privcompute.agent_config import load_agent_config
+
+    faults = []
+    for org in consortium.orgs:
+        loads: list[tuple[Path, Callable[[Path], Any]]] = [(org.node_config, load_node_config)]
+        loads += [(org.agent_config, load_agent_config)] if agents and org.agent_config.exists() else []
+        for path, load in loads:
+            try:
+                load(path)
+            except ConfigError as error:
+                faults.append(f"{org.name}: {error}")
+    if faults:
+        raise ConfigError("\n".join([*faults, "nothing was started; mend that, then start again"]))
 
 
 def _rejoined(org: OrgFolder) -> Iterator[str]:
@@ -72,6 +94,9 @@ def stop_consortium(consortium: Consortium) -> Iterator[str]:
 
 
 def _ready(org: OrgFolder) -> bool:
+    port = split_address(load_node_config(org.node_config)[0].rpc.listen)[1]
+    if not processes.owns_port(org, "node", port):
+        return False
     try:
         with urllib.request.urlopen(node_url(org) + "/ready", timeout=2) as answer:
             return bool(json.loads(answer.read())["ready"])
@@ -91,11 +116,11 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
     for line in start_consortium(consortium):
         lines.append(line)
         if not as_json:
-            console.print(line)
+            print_text(line)
     if as_json:
         print_json({"started": lines})
     else:
-        console.print(f"next: assent status {folder}")
+        print_text(f"next: assent status {folder}")
 
 
 @click.command()
@@ -109,7 +134,7 @@ def stop(folder: Path, only: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"stopped": lines})
     else:
-        console.print("\n".join(lines) or f"{folder}: nothing was running")
+        print_text("\n".join(lines) or f"{folder}: nothing was running")
 
 
 def _chosen(consortium: Consortium, only: str | None) -> Consortium:
@@ -135,7 +160,7 @@ def status(folder: Path, as_json: bool) -> None:
     highest = max((node["height"] or 0 for node in nodes), default=0)
     rows = [
         [n["org"], n["state"], n["height"], None if n["height"] is None else highest - n["height"],
-         n["view"], n["primary"], n["peers"], n["pool"], n["phase"]]
+         n["view"], n["primary"], n["peers"], n["pool"], few_words(n)]
         for n in nodes
     ]  # fmt: skip
     columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
@@ -145,10 +170,18 @@ def status(folder: Path, as_json: bool) -> None:
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
     for orgs, why in grouped([*nodes, *agents]):
-        console.print(f"{', '.join(orgs)}: {why}")
+        print_text(f"{', '.join(orgs)}: {why}")
     for node in nodes:
         for offence in node["offences"] or ():
-            console.print(f"{node['org']} has trouble with {offence}")
+            print_text(f"{node['org']} has trouble with {offence}")
+
+
+def few_words(node: dict[str, Any]) -> str:
+    """Return a node's phase for a table's cell; what holds it up stands in full below the table."""
+    if node["stall"]:
+        return "see below"
+    words = re.split("[:;,]", node["phase"] or "")[0]
+    return words if len(words) <= PHASE_CHARS else words[: PHASE_CHARS - 1] + "…"
 
 
 def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
@@ -165,7 +198,11 @@ _SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall", "offen
 
 async def _node_status(org: OrgFolder) -> dict[str, Any]:
     shown: dict[str, Any] = dict.fromkeys(_SHOWN)
-    shown |= {"org": org.name, "state": "stopped", "url": node_url(org)}
+    shown |= {"org": org.name, "state": "stopped", "url": ""}
+    try:
+        shown["url"] = node_url(org)
+    except ConfigError as error:
+        return shown | {"state": "bad config", "stall": str(error)}
     running = processes.find(org, "node")
     if running is None:
         return shown | {"stall": _absence(org, "node")}
@@ -205,7 +242,10 @@ def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str
 def _agent_status(org: OrgFolder) -> dict[str, Any]:
     from privcompute.agent_config import load_agent_config
 
-    config, _ = load_agent_config(org.agent_config)
+    try:
+        config, _ = load_agent_config(org.agent_config)
+    except ConfigError as error:
+        return {"org": org.name, "state": "bad config", "listen": None, "stall": str(error)}
     shown = {"org": org.name, "state": "running", "listen": config.peers.listen, "stall": None}
     if processes.find(org, "agent") is None:
         shown |= {"state": "stopped", "stall": _absence(org, "agent")}
@@ -227,6 +267,10 @@ def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None
     if not path.exists():
         raise LayoutError(f"{path}: no log yet; start it with: assent start {folder}")
     if follow:
-        subprocess.run(["tail", "-n", str(lines), "-F", str(path)], check=False)
+        command = ["tail", "-n", str(lines), "-F", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:
+            assert tail.stdout is not None
+            for line in tail.stdout:
+                print_text(line, newline=False)
     else:
-        click.echo(processes.log_tail(chosen, process, lines))
+        print_text(processes.log_tail(chosen, process, lines))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.client import Account, Client
-from chain.api.console import console, json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.cli import contract_views
@@ -103,8 +103,8 @@ def propose(
         print_json(receipt_json(receipt) | {"readiness": ready})
         return
     seq = int(str(result_of(receipt)))
-    console.print(f"proposed {name} as number {seq} at height {receipt.height}: {votes_words(ready)}")
-    console.print(_next(name, seq, ready))
+    print_text(f"proposed {name} as number {seq} at height {receipt.height}: {votes_words(ready)}")
+    print_text(_next(name, seq, ready))
 
 
 def _read(file: Path) -> str:
@@ -170,8 +170,8 @@ def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
         print_json(receipt_json(receipt) | {"readiness": ready})
         return
     source = found["source_hash"].hex()[:16]
-    console.print(f"approved {name} {seq} (source {source}…): {votes_words(ready)}")
-    console.print(_next(name, seq, ready))
+    print_text(f"approved {name} {seq} (source {source}…): {votes_words(ready)}")
+    print_text(_next(name, seq, ready))
 
 
 @contract.command("commit")

@@ -8,7 +8,6 @@ the newest state, and no name can be left out.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from typing import Any
 import click
 
 from chain.api.client import Client, RpcError
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.cli.governing import NotThere, as_client, next_step, trust_line, votes_words
 from chain.cli.proofs import check_proofs, write_proofs
 from chain.ledger.deployed import running
 from chain.ledger.genesis import load_genesis
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.visible import json_text
 
 VALUE_CHARS = 160
 UNKNOWN = "unknown: the state of this height is not held here"
@@ -158,7 +158,7 @@ def list_contracts(session: Session, at: int | None, proof: Path | None, as_json
     ]  # fmt: skip
     columns = ["name", "#version", "status", "#since height", "approved by", "open to"]
     print_table(f"contracts at height {height}", columns, rows)
-    console.print(trust)
+    print_text(trust)
     if proposals:
         shown_rows = [[p["name"], p["seq"], p["by"], votes_words(p["readiness"])] for p in proposals]
         print_table("open proposals", ["name", "#no.", "by", "votes"], shown_rows)
@@ -222,13 +222,13 @@ def show(
         print_json(found.as_json() | {"source": source})
         return
     print_table(f"contract {name}", ["field", "value"], _rows(found))
-    console.print(trust)
+    print_text(trust)
     if proof is not None:
-        console.print(
+        print_text(
             f"proofs in {proof}; check them anywhere with: assent contract verify {proof} --genesis FILE"
         )
     if source is not None:
-        click.echo(source)
+        print_text(source)
 
 
 def _rows(found: Deployed) -> list[list[Any]]:
@@ -269,10 +269,10 @@ def ready(session: Session, name: str, seq: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console.print(f"{name} {seq}: {found['status']}, {votes_words(found)}")
+    print_text(f"{name} {seq}: {found['status']}, {votes_words(found)}")
     if found["status"] == "open":
         approve, commit = (f"assent contract {verb} {name} {seq}" for verb in ("approve", "commit"))
-        console.print(next_step(found, approve, commit))
+        print_text(next_step(found, approve, commit))
 
 
 async def _ready(client: Client, name: str, seq: int) -> dict[str, Any]:
@@ -293,6 +293,6 @@ def verify(file: Path, genesis: Path, as_json: bool) -> None:
         print_json(proved)
         return
     for item in proved:
-        value = json.dumps(item["value"], ensure_ascii=False)
-        console.print(f"height {item['height']}  {item['place']} = {value[:VALUE_CHARS]}")
-    console.print(f"{file}: all {len(proved)} proofs hold")
+        value = json_text(item["value"])
+        print_text(f"height {item['height']}  {item['place']} = {value[:VALUE_CHARS]}")
+    print_text(f"{file}: all {len(proved)} proofs hold")

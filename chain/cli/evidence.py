@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.cli.layout import LayoutError
 from chain.primitives.errors import DecodeError
+from chain.primitives.words import counted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SLOTS = {"checkpoint": "height {}", "view-change": "epoch {}, view {}", "new-view": "epoch {}, view {}"}
@@ -35,7 +36,7 @@ def list_evidence(session: Session, as_json: bool) -> None:
     rows = [[item["accused"], item["kind"], _slot(item), item["key"]] for item in found]
     print_table("evidence", ["validator", "message", "signed twice at", "key"], rows)
     if found:
-        console.print("next: assent node evidence export FOLDER, then assent validator report")
+        print_text("next: assent node evidence export FOLDER, then assent validator report")
 
 
 @evidence.command("export")
@@ -67,9 +68,9 @@ def export_evidence(session: Session, folder: Path, as_json: bool) -> None:
     if as_json:
         print_json({"files": written})
         return
-    console.print(f"{len(found)} contradictions, {len(written)} files in {folder}")
+    print_text(f"{counted(len(found), 'contradiction')}, {counted(len(written), 'file')} in {folder}")
     if written:
-        console.print(f"next: assent validator report {written[0]} {written[1]}")
+        print_text(f"next: assent validator report {written[0]} {written[1]}")
 
 
 async def _ask(session: Session) -> list[dict[str, Any]]:

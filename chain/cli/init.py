@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import console, json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, write_consortium
 from chain.config import NodeConfig, NodeFiles
 from chain.ledger.genesis import (
@@ -28,6 +28,7 @@ from chain.ledger.genesis import (
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.words import counted
 from contracts.system import default_init, sources
 from privcompute.programs.registry import records
 
@@ -93,13 +94,12 @@ def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str,
             {"folder": str(folder), "genesis": str(consortium.genesis), "orgs": names, "agents": computing}
         )
         return
-    console.print(
-        f"created {folder}: {len(names)} validators ({', '.join(names)}), agents of {', '.join(computing)}"
+    print_text(
+        f"created {folder}: {counted(len(names), 'validator')} ({', '.join(names)}), "
+        f"agents of {', '.join(computing)}"
     )
-    console.print(
-        f"  {consortium.genesis} is the same at every member; keys/ of an organisation never leave it"
-    )
-    console.print(f"next: assent start {folder}")
+    print_text(f"  {consortium.genesis} is the same at every member; keys/ of an organisation never leave it")
+    print_text(f"next: assent start {folder}")
 
 
 def _names(text: str, option: str) -> list[str]:

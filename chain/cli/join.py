@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import console, json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.cli.key import prove_key
 from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, write_consortium
 from chain.config import load_node_config
@@ -57,10 +57,10 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
     if as_json:
         print_json({"folder": str(folder), "org": org.name, "steps": steps})
         return
-    console.print(f"created {folder}; a member sends, the others approve and one commits, in this order:")
+    print_text(f"created {folder}; a member sends, the others approve and one commits, in this order:")
     for step in steps:
-        console.print(f"  {step}", soft_wrap=True)
-    console.print(
+        print_text(f"  {step}")
+    print_text(
         "once admitted it has a vote; until its own node runs, it votes through a member's node: "
         f"assent proposal approve NUMBER --node http://HOST:PORT --genesis {genesis} --key {org.key('admin')}"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import console, json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import KeyFileError
@@ -63,7 +63,7 @@ def prove(file: Path, org_id: str, genesis: Path, as_json: bool) -> None:
     if as_json:
         print_json({"public": proved.public.hex(), "proof": proved.proof.hex(), "org": org_id})
     else:
-        console.print(str(proved), soft_wrap=True)
+        print_text(str(proved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _show(file: Path, public: bytes, as_json: bool) -> None:
     if as_json:
         print_json({"file": str(file), "public": public.hex()})
     else:
-        console.print(public.hex())
+        print_text(public.hex())
 
 
 def public_key(text: str, option: str) -> bytes:

@@ -8,13 +8,15 @@ from typing import Any
 import click
 
 from chain.api.client import Client, OutcomeUnknown
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, run, session_options
 from chain.ledger.block import Receipt
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import Outcome, Place
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.visible import json_text
+from chain.primitives.words import counted
 from contracts import tracebacks
 from contracts.tracebacks import Source
 
@@ -36,15 +38,15 @@ def show_receipt(receipt: Receipt, as_json: bool) -> None:
     if as_json:
         print_json(shown)
         return
-    console.print(
+    print_text(
         f"{shown['id']}  height {shown['height']}  {shown['status']} {shown['code']}  gas {shown['gasUsed']}"
     )
     if shown["result"] is not None:
-        console.print(f"  result: {json.dumps(shown['result'], ensure_ascii=False)}")
+        print_text(f"  result: {json_text(shown['result'])}")
     for event in shown["events"]:
-        fields = json.dumps(event["fields"], ensure_ascii=False)
+        fields = json_text(event["fields"])
         mark = f" (FOREIGN to {', '.join(event['foreign'])})" if event["foreign"] else ""
-        console.print(f"  event {event['contract']}.{event['name']}{mark} {fields}")
+        print_text(f"  event {event['contract']}.{event['name']}{mark} {fields}")
 
 
 @click.group()
@@ -95,11 +97,11 @@ def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif found is None:
-        console.print(f"{tx_id}: unknown to this node; it may be on its way, or was never sent")
+        print_text(f"{tx_id}: unknown to this node; it may be on its way, or was never sent")
     else:
-        console.print(
+        print_text(
             f"{found['id']}  {found['status']}  height {found['height']}\n"
-            f"  {found['contract']}.{found['method']} {json.dumps(found['args'], ensure_ascii=False)}\n"
+            f"  {found['contract']}.{found['method']} {json_text(found['args'])}\n"
             f"  by {found['sender']} valid until height {found['validUntil']}"
         )
 
@@ -131,7 +133,7 @@ def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
         trace=tuple([Place(**place) for place in found["trace"]]),
         why=found["why"],
     )
-    click.echo(tracebacks.render(outcome, f"{tx_id} at height {found['height']}", sources.get))
+    print_text(tracebacks.render(outcome, f"{tx_id} at height {found['height']}", sources.get))
 
 
 async def _source_of(client: Client, name: str, height: int) -> Source | None:
@@ -219,12 +221,12 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
         return
     header = found["header"]
     rows = [[name, value] for name, value in header.items()]
-    rows += [["hash", found["hash"]], ["certified by", "\n".join(found["signers"])]]
+    rows += [["hash", found["hash"]], ["certified by", found["signers"]]]
     if (decided := found["skip"]) is not None:
-        count = f"{len(decided['transactions'])} transactions, attempt {decided['attempt']}"
+        count = f"{counted(len(decided['transactions']), 'transaction')}, attempt {decided['attempt']}"
         rows += [["skipped by decision", count], ["reason", decided["reason"]]]
-        rows += [["decided by", "\n".join(decided["signers"])]]
+        rows += [["decided by", decided["signers"]]]
     print_table(f"block {header['height']}", ["field", "value"], rows)
     print_table(
-        f"{len(found['transactions'])} transactions", ["id"], [[item] for item in found["transactions"]]
+        counted(len(found["transactions"]), "transaction"), ["id"], [[item] for item in found["transactions"]]
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import console, json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import decision_json, header_json, receipt_json, transaction_json
 from chain.config import load_node_config
 from chain.ledger.archive import archive_files, write_archive
@@ -30,6 +30,7 @@ from chain.ledger.transfer import (
 )
 from chain.primitives.codec import decode
 from chain.primitives.errors import AssentError
+from chain.primitives.words import counted
 from contracts.runtime import ContractRuntime
 
 PROGRESS_S = 1.0
@@ -73,7 +74,7 @@ class _Progress:
         self.last = self.last or now
         if now - self.last >= PROGRESS_S:
             self.last = now
-            click.echo(f"{self.what}: {done:,} of {of:,} ({done / max(of, 1):.0%})", err=True)
+            print_text(f"{self.what}: {done:,} of {of:,} ({done / max(of, 1):.0%})", err=True)
 
     def share(self, part: float) -> None:
         """Say a share, 0..1."""
@@ -114,7 +115,7 @@ def _report(as_json: bool, facts: dict[str, Any], text: str) -> None:
     if as_json:
         print_json(facts)
     else:
-        console.print(text)
+        print_text(text)
 
 
 @click.command("export")
@@ -245,7 +246,7 @@ def prune_command(config: Path, before: int, archive: Path | None, discard: bool
         while sweep(ledger.store):
             progress(ledger.read.holding.now().swept, held.blocks)
         assert isinstance(ledger.store, LevelStore)
-        click.echo("compacting the database, so that the disk gets the room back", err=True)
+        print_text("compacting the database, so that the disk gets the room back", err=True)
         ledger.store.compact()
     facts = {"blocksFrom": held.blocks, "stateFrom": held.state, "before": first, "archive": held.archive}
     where = f"; older ones are in {held.archive}" if held.archive else ""
@@ -315,7 +316,8 @@ def archive_read(place: Path, height: int | None, tx_id: str | None, config: Pat
     _report(
         as_json,
         facts,
-        f"{place}: {blocks} blocks with {transactions} transactions, all proved by the genesis",
+        f"{place}: {counted(blocks, 'block')} with {counted(transactions, 'transaction')}, "
+        "all proved by the genesis",
     )
 
 

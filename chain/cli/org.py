@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chain.api.client import Account, Client
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send, trust_line
 from chain.cli.join import new
@@ -82,7 +82,7 @@ def org_show(session: Session, org_id: str, as_json: bool) -> None:
         *[["node", f"{n['name']}  {n['role']}, {n['address']}"] for n in nodes],
     ]
     print_table(f"organisation {org_id}", ["field", "value"], rows)
-    console.print(trust)
+    print_text(trust)
 
 
 @org.command("propose-admit")

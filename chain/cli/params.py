@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chain.api.client import Client
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.cli.governing import as_client, trust_line
 from chain.cli.proposal import not_before_option, propose, reason_option
@@ -56,7 +56,7 @@ def show(session: Session, as_json: bool) -> None:
         print_json({"limits": limits, "terms": terms, "policy": policy})
         return
     print_table("limits", ["name", "#value"], [[name, value] for name, value in limits.items()])
-    console.print(trust)
+    print_text(trust)
     print_table("terms", ["name", "#value"], [[name, value] for name, value in terms.items()])
     rows = [[p["kind"], p["rule"], p["votes"] or "", p["needed"]] for p in policy]
     print_table("voting policy", ["decision", "rule", "#stated", "#votes needed now"], rows)

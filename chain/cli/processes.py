@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,48 @@ class ProcessError(AssentError):
 
 
 def find(org: OrgFolder, process: str) -> psutil.Process | None:
+    """Return the running process of an organisation, whether `start` began it or a person at a terminal."""
+    return _named(org, process) or next(_running(_config(org, process), process), None)
+
+
+def _running(config: Path, process: str) -> Iterator[psutil.Process]:
+    """Yield what runs `assent PROCESS run` with this configuration, and can be seen by this user."""
+    for running in psutil.process_iter():
+        try:
+            words = running.cmdline()
+            if (
+                _runs(words, process)
+                and Path(running.cwd(), _named_config(words, process)).resolve() == config
+            ):
+                yield running
+        except (psutil.Error, OSError):
+            continue
+
+
+def _runs(words: list[str], process: str) -> bool:
+    return any(pair == (process, "run") for pair in itertools.pairwise(words))
+
+
+def _named_config(words: list[str], process: str) -> str:
+    for word, following in itertools.pairwise([*words, ""]):
+        if word == "--config":
+            return following
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+    return f"{process}.toml"
+
+
+def owns_port(org: OrgFolder, process: str, port: int) -> bool:
+    """Tell whether the organisation's process itself listens on a port: another may answer there."""
+    running = find(org, process)
+    try:
+        sockets = running.net_connections("tcp") if running is not None else []
+    except psutil.Error:
+        return False
+    return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
+
+
+def _named(org: OrgFolder, process: str) -> psutil.Process | None:
     """Return the running process that the pid file names, if it really is ours."""
     try:
         running = psutil.Process(int(org.pid(process).read_text()))

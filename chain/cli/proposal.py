@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.client import Account, Client, RpcError
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.cli.governing import (
@@ -66,8 +66,8 @@ def propose(
         print_json(receipt_json(receipt) | {"readiness": ready})
         return
     seq = result_of(receipt)
-    console.print(f"proposal {seq} ({kind}) made at height {receipt.height}: {votes_words(ready)}")
-    console.print(_next(seq, ready))
+    print_text(f"proposal {seq} ({kind}) made at height {receipt.height}: {votes_words(ready)}")
+    print_text(_next(seq, ready))
 
 
 async def readiness(client: Client, seq: int) -> dict[str, Any]:
@@ -183,9 +183,9 @@ def show(session: Session, seq: int, as_json: bool) -> None:
     if found["committed_at"]:
         rows.append(["committed at height", found["committed_at"]])
     print_table(f"proposal {seq}", ["field", "value"], rows)
-    console.print(trust)
+    print_text(trust)
     if ready["status"] == OPEN:
-        console.print(_next(seq, ready))
+        print_text(_next(seq, ready))
 
 
 def _plain(value: Value) -> str:
@@ -213,8 +213,8 @@ def approve(session: Session, seq: int, as_json: bool) -> None:
     if as_json:
         print_json(receipt_json(receipt) | {"readiness": ready})
         return
-    console.print(f"approved proposal {seq}: {votes_words(ready)}")
-    console.print(_next(seq, ready))
+    print_text(f"approved proposal {seq}: {votes_words(ready)}")
+    print_text(_next(seq, ready))
 
 
 @proposal.command("commit")
@@ -238,7 +238,7 @@ def commit(session: Session, seq: int, force: bool, as_json: bool) -> None:
     if as_json:
         print_json(receipt_json(receipt) | {"inForceFrom": first})
         return
-    console.print(
+    print_text(
         f"proposal {seq} ({found['kind']}: {summary(found['kind'], found['payload'])}) is committed; "
         f"in force from height {first}"
     )
@@ -290,4 +290,4 @@ def _close(session: Session, method: str, seq: int, as_json: bool, said: str) ->
     if as_json:
         print_json(receipt_json(receipt))
     else:
-        console.print(f"proposal {seq} {said}")
+        print_text(f"proposal {seq} {said}")

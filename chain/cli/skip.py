@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
-from chain.api.console import json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import skip_json
 from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
 from chain.config import load_node_config
@@ -19,7 +19,7 @@ from chain.ledger.skiprows import SkipRefused
 from chain.ledger.state import NewestState, member_of
 from chain.node.begun import describe
 from chain.node.marker import FileMarker
-from chain.node.nextheight import KnownBatch
+from chain.node.nextheight import KnownBatch, Standing
 from chain.node.signedskips import SignedSkips
 from chain.node.skipvote import VOTE_BYTES_MAX, SkipVote
 from chain.node.stopped import StoppedValidator, apply_skip
@@ -27,6 +27,7 @@ from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError
 from chain.primitives.keyfile import load_key
+from chain.primitives.words import counted
 
 ALL = "all"
 ATTEMPT = click.IntRange(0, 2**32 - 1)
@@ -79,7 +80,7 @@ def show(config: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(text)
+        print_text(text)
 
 
 def _facts(node: StoppedValidator) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _facts(node: StoppedValidator) -> dict[str, Any]:
         "height": found.height,
         "begun": 0 if found.begun is None else found.begun.times,
         "certified": found.begun is not None and found.begun.certified,
-        "signed": node.signed,
+        "signed": None if (signed := node.signed) is None else skip_json(signed, ()),
         "validators": len(node.validators),
         "quorum": quorum(len(node.validators)),
         "batches": [
@@ -126,32 +127,43 @@ def _text(node: StoppedValidator) -> str:
     lines = [f"this node stands at height {facts['head']}; {height} comes next"]
     lines.append(describe(begun) if begun else f"no process is known to have ended within height {height}")
     if not facts["batches"]:
-        lines.append(
-            f"no batch of height {height} is known here: ask another validator, or sign what it signed "
-            "(assent node skip sign --like FILE)"
-        )
+        lines.append(f"no batch of height {height} is known here")
     for batch in facts["batches"]:
-        lines.append(
-            f"batch {batch['batch']}, {batch['standing']}, {len(batch['transactions'])} transactions:"
-        )
+        count = counted(len(batch["transactions"]), "transaction")
+        lines.append(f"batch {batch['batch']}, {batch['standing']}, {count}:")
         lines += [_line(item) for item in batch["transactions"]]
-    if node.signed is not None:
+    if facts["signed"] is not None:
         lines.append(
-            f"this key signed a skip of height {height}, attempt {node.signed}: the node executes it under "
-            "that decision alone, or as a certified block"
+            f"this key signed: {_summary(facts['signed'])}\nthe node executes the height under that decision "
+            "alone, or as a certified block"
         )
-    if facts["decision"] is not None:
-        kept = facts["decision"]
-        lines.append(
-            f"a decision waits: attempt {kept['attempt']}, {len(kept['transactions'])} transactions, "
-            f"{kept['reason']!r}; `assent node run` executes under it"
+    return "\n".join([*lines, _next(facts, bool(begun))])
+
+
+def _next(facts: dict[str, Any], ended_within: bool) -> str:
+    """Say the one thing to do next about this height; a batch is to be signed only when it was ordered."""
+    height, most = facts["height"], f"{facts['quorum']} of {facts['validators']}"
+    if (kept := facts["decision"]) is not None:
+        return f"a decision waits: {_summary(kept)}; `assent node run` executes under it"
+    if facts["signed"] is not None:
+        return (
+            f"next: assent node skip apply FILE …, the files of {most} validators; this key's file is "
+            "written again by signing the same once more (assent node skip sign)"
         )
-    elif facts["batches"]:
-        lines.append(
-            f"next: assent node skip sign --height {height} --batch {facts['batches'][0]['batch']} "
-            f'--ids ID,… --reason "…" -o FILE; {facts["quorum"]} of {facts["validators"]} must sign the same'
+    if not ended_within:
+        return (
+            "next: start the node (assent node run). Sign only if no node can execute the height: with "
+            "assent node skip sign --like FILE, what a validator whose node ended within it signed"
         )
-    return "\n".join(lines)
+    if not facts["batches"] or facts["batches"][0]["standing"] == Standing.PROPOSED.value:
+        return (
+            "next: do not sign, for no batch is known here to be ordered; start the node once more, or sign "
+            "what another validator signed: assent node skip sign --like FILE -o FILE"
+        )
+    return (
+        f"next: assent node skip sign --height {height} --batch {facts['batches'][0]['batch']} "
+        f'--ids ID,… --reason "…" -o FILE; {most} must sign the same'
+    )
 
 
 def _line(item: dict[str, Any]) -> str:
@@ -201,18 +213,44 @@ def sign(
         make = partial(_as_asked, height, _hash("--batch", batch), ids, reason, attempt or 0)
     with _stopped(config) as node, explains_files():
         wanted, known = make(node)
-        vote = node.sign(wanted, known)
-        with output.open("xb") as file:
+        with _new_file(output) as file:  # before the signature, which binds the key for good
+            vote = node.sign(wanted, known)
             file.write(encode(vote))
         needed = quorum(len(node.validators))
     facts = skip_json(wanted, ((vote.signer, vote.signature),)) | {"file": str(output)}
     if as_json:
         print_json(facts)
     else:
-        click.echo(
+        print_text(
             f"{_summary(facts)}\nwritten to {output}; next, with {needed} such files: assent node skip apply "
             f"{output} …"
         )
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that must be new, and remove it when what it is for fails; raise FileTrouble."""
+    try:
+        file = path.open("xb")
+    except FileExistsError:
+        raise FileTrouble(f"{path}: exists already, so nothing was signed; name a new file (-o)") from None
+    except OSError as error:
+        raise FileTrouble(
+            f"{path}: cannot be written ({error.strerror}), so nothing was signed; name a new file in a "
+            "folder that exists (-o)"
+        ) from None
+    try:
+        with file:
+            yield file
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise FileTrouble(
+            f"{path}: cannot be written ({error.strerror}). If the key has signed meanwhile (assent node "
+            "skip show tells), sign the same again into another file"
+        ) from None
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _as_asked(
@@ -256,7 +294,7 @@ def _hash(option: str, text: str) -> bytes:
 @json_option
 @reports_errors
 def read(files: tuple[Path, ...], as_json: bool) -> None:
-    """Show what FILES of `sign` say, unchecked: `sign --like` and `apply` check them."""
+    """Show what FILES of `sign` say and by which keys, unchecked: `sign --like` and `apply` check them."""
     votes = [(path, _read_vote(path)) for path in files]
     shown = [
         skip_json(vote.skip, ((vote.signer, vote.signature),))
@@ -267,7 +305,7 @@ def read(files: tuple[Path, ...], as_json: bool) -> None:
         print_json(shown)
         return
     for item in shown:
-        click.echo(f"{item['file']}: {_summary(item)}")
+        print_text(f"{item['file']}: {_summary(item)}")
 
 
 @skip.command("apply")
@@ -289,14 +327,15 @@ def apply(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
+        print_text(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
 
 
 def _summary(facts: dict[str, Any]) -> str:
     ids: Sequence[str] = facts["transactions"]
     named = [f"{tx_id[:16]}…" for tx_id in ids[:IDS_SHOWN]] + (["…"] if len(ids) > IDS_SHOWN else [])
+    signers = ", ".join(f"{key[:16]}…" for key in facts["signers"])
+    by = f", signed by {len(facts['signers'])} ({signers})" if signers else ""
     return (
-        f"height {facts['height']}, batch {facts['batch']}, attempt {facts['attempt']}: {len(ids)} "
-        f"transactions do not run ({', '.join(named)}), reason {facts['reason']!r}, signed by "
-        f"{len(facts['signers'])}"
+        f"height {facts['height']}, batch {facts['batch']}, attempt {facts['attempt']}, without "
+        f"{counted(len(ids), 'transaction')} ({', '.join(named)}), reason {facts['reason']!r}{by}"
     )

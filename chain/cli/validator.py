@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.client import Account, Client
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send, trust_line
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key
@@ -61,12 +61,12 @@ def list_nodes(session: Session, as_json: bool) -> None:
             n["state"],
             "yes" if n["connected"] else "no",
             n["address"],
-            n["key"][:16],
+            n["key"][:8],
         ]
         for n in found
     ]
     print_table("nodes", ["name", "org", "role", "state", "connected", "address", "key"], rows)
-    console.print(f"the list is {trust}; state and connection are the node's word")
+    print_text(f"the list is {trust}; state and connection are the node's word")
 
 
 def _shown(node: dict[str, Any], running: set[str], voting: set[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from chain.api.metrics import Metrics
 from chain.api.server import RpcServer
 from chain.api.streams import Streams
 from chain.api.waits import Waits
-from chain.config import NodeConfig, NodeFiles
+from chain.config import CONNECTIONS_MIN, NodeConfig, NodeFiles
 from chain.ledger.block import Candidate
 from chain.ledger.genesis import Genesis
 from chain.ledger.ledger import Ledger
@@ -158,7 +158,8 @@ class Node:
         self.metrics = Metrics()
         self.runtime = ContractRuntime()
         self.ledger = Ledger(self._store, genesis, self.runtime)
-        budget_descriptors(descriptor_parts(config, len(accepted(self.ledger))), LOWER)
+        parts = descriptor_parts(config, len(accepted(self.ledger)))
+        budget_descriptors(parts, LOWER, config.rpc.max_connections - CONNECTIONS_MIN)
         start = time.monotonic()
         self.ledger.warm(lambda: time.monotonic() < start + WARM_S)
         self.streams, self.lane = Streams(self.ledger), Lane()

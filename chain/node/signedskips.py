@@ -12,8 +12,10 @@ from pathlib import Path
 
 from chain.ledger.block import Skip
 from chain.ledger.skiprows import SkipRefused
-from chain.primitives.codec import decode, encode
+from chain.primitives.codec import decode, encode, max_bytes_of
 from chain.primitives.errors import DecodeError
+from chain.primitives.files import read_bounded
+from chain.primitives.words import counted
 
 SUFFIX = ".skips"
 _NAME = re.compile(r"([0-9]+)-([0-9]+)")
@@ -55,18 +57,24 @@ class SignedSkips:
                 found[height] = max(attempt, found.get(height, 0))
         return found
 
-    def _check_same(self, path: Path, skip: Skip) -> None:
+    def read(self, height: int, attempt: int) -> Skip:
+        """Return the skip that the key signed for a height and attempt; raise SkipRefused without it."""
+        path = self._folder / f"{height}-{attempt}"
         try:
-            signed = decode(Skip, path.read_bytes())
+            return decode(Skip, read_bounded(path, max_bytes_of(Skip)))
         except (OSError, DecodeError) as error:
             raise SkipRefused(
-                f"{path}: what this key signed for height {skip.height}, attempt {skip.attempt} cannot be "
-                f"read ({error}); restore the file, or sign with --attempt {skip.attempt + 1}"
+                f"{path}: what this key signed for height {height}, attempt {attempt} cannot be "
+                f"read ({error}); restore the file, or sign with --attempt {attempt + 1}"
             ) from None
+
+    def _check_same(self, path: Path, skip: Skip) -> None:
+        signed = self.read(skip.height, skip.attempt)
         if signed != skip:
+            count = counted(len(signed.tx_ids), "transaction")
             raise SkipRefused(
                 f"height {skip.height}, attempt {skip.attempt}: this key signed another skip: batch "
-                f"{signed.batch.hex()}, {len(signed.tx_ids)} transactions ({signed.tx_ids[0].hex()[:16]}…), "
+                f"{signed.batch.hex()}, {count} ({signed.tx_ids[0].hex()[:16]}…), "
                 f"reason {signed.reason!r} ({path}). Sign that one again, or agree with the other validators "
                 f"on one decision and sign it with --attempt {skip.attempt + 1}"
             )

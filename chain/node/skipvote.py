@@ -17,6 +17,7 @@ from chain.primitives.certificate import quorum
 from chain.primitives.codec import Bound, Hash, PublicKey, Signature, decode, max_bytes_of, record
 from chain.primitives.crypto import Signer, verify
 from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.words import counted
 from consensus.authenticity import Verifier
 from consensus.messages import Prepared
 from consensus.rules import Rules
@@ -128,4 +129,4 @@ def _difference(one: Skip, other: Skip) -> str:
             return f"{field} {getattr(other, field)!r}, not {getattr(one, field)!r}"
     if one.batch != other.batch:
         return f"batch {other.batch.hex()}, not {one.batch.hex()}"
-    return f"{len(other.tx_ids)} transactions, not the same {len(one.tx_ids)}"
+    return f"{counted(len(other.tx_ids), 'transaction')}, not the same {len(one.tx_ids)}"

@@ -35,9 +35,14 @@ class StoppedValidator:
         return self.ledger.validator_keys_at(self.next.height)
 
     @property
-    def signed(self) -> int | None:
-        """The highest attempt at a skip of the next height that this key signed; None when it signed none."""
-        return self._signed.above(self.ledger.head.height).get(self.next.height)
+    def signed(self) -> Skip | None:
+        """The skip of the next height of the highest attempt that this key signed; None when it signed none.
+
+        Raises SkipRefused when the file that says so cannot be read.
+        """
+        height = self.next.height
+        attempt = self._signed.above(self.ledger.head.height).get(height)
+        return None if attempt is None else self._signed.read(height, attempt)
 
     def ordered(self, height: int, digest: bytes, like: Named | None = None) -> KnownBatch:
         """Return the batch that a skip shall be of, if it is what consensus ordered; raise SkipRefused.
@@ -55,6 +60,8 @@ class StoppedValidator:
         for batch in found.batches:
             if batch.standing is Standing.DECIDED and batch.digest != digest:
                 raise SkipRefused(f"not {digest.hex()}: decided at height {height} was {batch.digest.hex()}")
+        if like is not None:
+            check_vote(*like, ledger.chain_id, self.validators)
         known = found.batch(digest)
         if known is not None and known.standing is not Standing.PROPOSED:
             return known
@@ -66,7 +73,6 @@ class StoppedValidator:
         return self._proved(*like)
 
     def _proved(self, name: str, vote: SkipVote) -> KnownBatch:
-        check_vote(name, vote, self.ledger.chain_id, self.validators)
         prepared = check_prepared(name, vote, self._rules())
         for batch in self.next.batches:
             if batch.prepared is not None and batch.prepared.view >= prepared.view:

@@ -28,10 +28,11 @@ def needed(parts: Mapping[str, int]) -> int:
     return sum(parts.values()) + RESERVE
 
 
-def limit_for(parts: Mapping[str, int], soft: int, hard: int, lower: str) -> int:
+def limit_for(parts: Mapping[str, int], soft: int, hard: int, lower: str, spare: int = 0) -> int:
     """Return the soft limit to run under: the present one, or one raised to what is needed.
 
-    `parts` says what needs how many descriptors, `lower` which settings can be lowered, if any; a limit is
+    `parts` says what needs how many descriptors, `lower` which settings can be lowered by `spare`
+    in all, which is named only if that suffices; a limit is
     `resource.RLIM_INFINITY` when there is none. Raises TooFewDescriptors when the hard limit is too low.
     """
     need = needed(parts)
@@ -39,18 +40,19 @@ def limit_for(parts: Mapping[str, int], soft: int, hard: int, lower: str) -> int
         return soft
     if not _reaches(hard, need):
         what = ", ".join(f"{number} for {name}" for name, number in parts.items())
+        remedy = f", or lower {lower}" if need - hard <= spare else ""
         raise TooFewDescriptors(
             f"open files: {need} are needed ({what}, {RESERVE} in reserve), but the hard limit of this "
             f"process is {hard}; raise it (ulimit -Hn {need}, LimitNOFILE={need} of a systemd unit, --ulimit "
-            f"nofile={need} of a container){f', or lower {lower}' if lower else ''}"
+            f"nofile={need} of a container){remedy}"
         )
     return need
 
 
-def budget_descriptors(parts: Mapping[str, int], lower: str) -> None:
+def budget_descriptors(parts: Mapping[str, int], lower: str, spare: int) -> None:
     """See to it that this process may open what it needs; raise TooFewDescriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = limit_for(parts, soft, hard, lower)
+    limit = limit_for(parts, soft, hard, lower, spare)
     if limit != soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     raised = f", raised from {soft}" if limit != soft else ""

@@ -44,7 +44,7 @@ def load_toml(path: Path, model: type[M]) -> M:
         raw = read_bounded(path, FILE_BYTES_MAX)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from None
-    return parse_toml(path.name, raw, model)
+    return parse_toml(str(path), raw, model)
 
 
 def parse_toml(where: str, raw: bytes, model: type[M]) -> M:
@@ -89,12 +89,17 @@ def _show(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def within(low: int, high: int, unit: str) -> pydantic.AfterValidator:
+def within(low: int, high: int, unit: str) -> pydantic.WrapValidator:
     """Annotate an int with its inclusive range; the error states the whole range and the unit."""
 
-    def check(value: int) -> int:
-        if not low <= value <= high:
+    def check(value: Any, to_int: pydantic.ValidatorFunctionWrapHandler) -> int:
+        try:
+            number: int = to_int(value)
+        except pydantic.ValidationError:
+            example = f"a whole number without quotes, such as {max(low, 1)}"
+            raise ValueError(f"{unit} in {low}..{high}: {example}") from None
+        if not low <= number <= high:
             raise ValueError(f"{unit} in {low}..{high}")
-        return value
+        return number
 
-    return pydantic.AfterValidator(check)
+    return pydantic.WrapValidator(check)

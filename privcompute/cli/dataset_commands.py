@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from chain.api.client import Client
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
+from chain.primitives.visible import one_line
 from privcompute.agent_config import AgentConfig, AgentFiles, configured_source
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
 from privcompute.cli.opening_commands import check_opened, open_rows
@@ -149,7 +150,7 @@ def register(
     if as_json:
         print_json(sent_json(receipt, root=local.root.hex(), rows=local.rows, schema=_schema(local)))
         return
-    console.print(
+    print_text(
         f"registered {dataset_id} version 1: {local.rows:,} rows, {len(local.source.columns)} columns, "
         f"root {local.root.hex()[:16]}…, height {receipt.height}"
     )
@@ -196,7 +197,7 @@ def new_version(
     if as_json:
         print_json(sent_json(receipt, root=local.root.hex(), rows=local.rows, schema=_schema(local)))
         return
-    console.print(f"registered {dataset_id} version {version}: {local.rows:,} rows, height {receipt.height}")
+    print_text(f"registered {dataset_id} version {version}: {local.rows:,} rows, height {receipt.height}")
 
 
 def _on_ledger(session: Session, dataset_id: str) -> Any:
@@ -247,12 +248,12 @@ def show(session: Session, dataset_id: str, as_json: bool) -> None:
     if as_json:
         print_json(to_json(found))
         return
-    console.print(f"{found['id']} of {found['owner']}: {found['status']}, version {found['version']}")
-    console.print(f"  rows {found['size_bucket']}, registered {show_time(found['registered_at'])} UTC")
-    console.print(f"  root {found['root'].hex()}")
-    console.print(f"  approvers {', '.join(found['approvers'])}, {found['threshold']} needed")
+    print_text(f"{found['id']} of {found['owner']}: {found['status']}, version {found['version']}")
+    print_text(f"  rows {found['size_bucket']}, registered {show_time(found['registered_at'])} UTC")
+    print_text(f"  root {found['root'].hex()}")
+    print_text(f"  approvers {', '.join(found['approvers'])}, {found['threshold']} needed")
     if found["description"]:
-        console.print(f"  {found['description']}")
+        print_text(f"  {one_line(found['description'])}")
     print_table(
         "schema",
         ["column", "type", "sensitivity"],
@@ -287,7 +288,7 @@ def check(session: Session, dataset_id: str, version: int | None, as_json: bool)
     if as_json:
         print_json({"dataset": dataset_id, "version": wanted, "rows": opened.table.rows, "root": root.hex()})
         return
-    console.print(f"{dataset_id} version {wanted}: {opened.table.rows:,} rows match the registered root")
+    print_text(f"{dataset_id} version {wanted}: {opened.table.rows:,} rows match the registered root")
 
 
 async def _version(client: Client, dataset_id: str, version: int) -> Value:
@@ -302,7 +303,7 @@ def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Co
         if as_json:
             print_json(sent_json(receipt))
         else:
-            console.print(f"{dataset_id} {said} at height {receipt.height}")
+            print_text(f"{dataset_id} {said} at height {receipt.height}")
 
     decorated: Any = json_option(reports_errors(session_options(act)))
     if reason:

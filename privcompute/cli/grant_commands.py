@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value
+from chain.primitives.visible import one_line
 from privcompute.cli.common import (
     UsageFault,
     need_state,
@@ -100,7 +101,7 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
     if as_json:
         print_json(sent_json(receipt))
         return
-    console.print(
+    print_text(
         f"requested {grant_id} on {dataset_id} of {current['owner']} at height {receipt.height}; "
         f"{', '.join(current['approvers'])} decide{'s' if len(current['approvers']) == 1 else ''} with: "
         f"assent grant approve {grant_id}"
@@ -144,7 +145,7 @@ def approve(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
     if as_json:
         print_json(sent_json(receipt))
     else:
-        console.print(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
+        print_text(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
 
 
 @grant.command("narrow")
@@ -159,7 +160,7 @@ def narrow(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
     if as_json:
         print_json(sent_json(receipt))
     else:
-        console.print(f"narrowed {grant_id} at height {receipt.height}; see: assent grant show {grant_id}")
+        print_text(f"narrowed {grant_id} at height {receipt.height}; see: assent grant show {grant_id}")
 
 
 def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Command:
@@ -168,7 +169,7 @@ def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Co
         if as_json:
             print_json(sent_json(receipt))
         else:
-            console.print(f"{grant_id} {said} at height {receipt.height}")
+            print_text(f"{grant_id} {said} at height {receipt.height}")
 
     decorated: Any = json_option(reports_errors(session_options(act)))
     if reason:
@@ -251,17 +252,15 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     if as_json:
         print_json(to_json(g))
         return
-    console.print(f"{g['id']}: {g['status']}" + (f" ({g['reason']})" if g["reason"] else ""))
-    console.print(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
-    console.print(f"  for {g['purpose']} ({g['legal_basis']})")
-    console.print(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")
-    console.print(f"  {g['quota_runs']} runs: {g['used']} used, {g['reserved']} reserved")
-    console.print(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")
-    console.print(
-        f"  results to {', '.join(g['receivers'])}; with {', '.join(g['co_parties']) or 'no others'}"
-    )
-    console.print(f"  groups of {g['min_group']} or more; policy contract {g['policy'] or 'none'}")
-    console.print(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
+    print_text(f"{g['id']}: {g['status']}" + (f" ({one_line(g['reason'])})" if g["reason"] else ""))
+    print_text(f"  {g['grantee']} may use {g['dataset']} version {g['version']} of {g['owner']}")
+    print_text(f"  for {g['purpose']} ({g['legal_basis']})")
+    print_text(f"  from {show_time(g['not_before']) or 'now'} until {show_time(g['expires'])} UTC")
+    print_text(f"  {g['quota_runs']} runs: {g['used']} used, {g['reserved']} reserved")
+    print_text(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")
+    print_text(f"  results to {', '.join(g['receivers'])}; with {', '.join(g['co_parties']) or 'no others'}")
+    print_text(f"  groups of {g['min_group']} or more; policy contract {g['policy'] or 'none'}")
+    print_text(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
     if g.get("rejections"):
-        console.print(f"  against it {', '.join(g['rejections'])}")
+        print_text(f"  against it {', '.join(g['rejections'])}")
     print_table("columns", ["column", "constraint"], sorted(g["columns"].items()))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chain.api.console import console, json_option, print_json, print_table, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
+from chain.primitives.visible import json_text
 from privcompute.cli.common import (
     UsageFault,
     agent_of_folder,
@@ -73,11 +73,11 @@ def propose(session: Session, file: Path | None, watch: bool, as_json: bool, **g
     if as_json:
         print_json(sent_json(receipt, job=job_id))
     else:
-        console.print(f"proposed job {job_id} at height {receipt.height}")
+        print_text(f"proposed job {job_id} at height {receipt.height}")
     if watch:
         run(watch_job(session, job_id, _board_folder(), as_json, 0))
     elif not as_json:
-        console.print(f"follow it with: assent job watch {job_id[:12]}")
+        print_text(f"follow it with: assent job watch {job_id[:12]}")
 
 
 def decode_result(receipt: Any) -> Any:
@@ -156,13 +156,11 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
         print_json(to_json(found))
         return
     record, spec = found["job"], found["spec"]
-    console.print(f"job {record['id']}")
-    console.print(f"  {spec['program']} for {spec['purpose']}, proposed by {record['initiator']}")
-    console.print(f"  profile {spec['profile']}; groups of {spec['min_group']} or more")
-    console.print(
-        f"  state {record['state']} since {show_time(record['since'])} UTC, height {record['height']}"
-    )
-    console.print(f"  results to {', '.join(spec['receivers'])}")
+    print_text(f"job {record['id']}")
+    print_text(f"  {spec['program']} for {spec['purpose']}, proposed by {record['initiator']}")
+    print_text(f"  profile {spec['profile']}; groups of {spec['min_group']} or more")
+    print_text(f"  state {record['state']} since {show_time(record['since'])} UTC, height {record['height']}")
+    print_text(f"  results to {', '.join(spec['receivers'])}")
     inputs = [
         [
             one["grant"],
@@ -176,7 +174,7 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
     certificate = found["certificate"]
     if certificate is not None:
         signers = ", ".join(certificate["signatures"])
-        console.print(
+        print_text(
             f"certificate {certificate['digest'].hex()}, signed by {signers}, height {certificate['height']}"
         )
 
@@ -231,10 +229,10 @@ def result(session: Session, job_id: str, as_json: bool) -> None:
             }
         )
         return
-    console.print(f"{stored.program} under profile {stored.profile} ({stored.schema})")
-    console.print(json.dumps(stored.values, indent=2, ensure_ascii=False))
+    print_text(f"{stored.program} under profile {stored.profile} ({stored.schema})")
+    print_text(json_text(stored.values, 2))
     said = "as committed on the ledger" if on_ledger else "NOT (yet) committed on the ledger"
-    console.print(f"hash {stored.hash.hex()}, {said}")
+    print_text(f"hash {stored.hash.hex()}, {said}")
 
 
 @job.command("cancel")
@@ -257,7 +255,7 @@ def cancel(session: Session, job_id: str, reason: str, as_json: bool) -> None:
     if as_json:
         print_json(sent_json(receipt, job=found))
     else:
-        console.print(f"aborted job {found[:12]} at height {receipt.height}")
+        print_text(f"aborted job {found[:12]} at height {receipt.height}")
 
 
 @job.command("programs")
@@ -280,6 +278,6 @@ def programs(as_json: bool) -> None:
         )
         return
     for program in found:
-        console.print(f"[bold]{program.id}[/bold] ({program.code_hash().hex()[:16]}…): {program.summary}")
-        console.print(f"  uses {', '.join(program.uses)}; profiles {', '.join(program.profiles)}")
-        console.print(f"  leaks: {program.leakage}")
+        print_text(f"{program.id} ({program.code_hash().hex()[:16]}…): {program.summary}")
+        print_text(f"  uses {', '.join(program.uses)}; profiles {', '.join(program.profiles)}")
+        print_text(f"  leaks: {program.leakage}")

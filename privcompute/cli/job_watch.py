@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-
-from chain.api.console import console
+from chain.api.console import Shower, print_json, print_text, progress_line
 from chain.api.session import Session
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError
@@ -20,6 +15,7 @@ from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.kinds import SPEAKERS
 from chain.primitives.values import decode_value
+from chain.primitives.visible import one_line
 from privcompute.job_store import StatusBoard
 
 ENDS = {
@@ -47,7 +43,7 @@ async def watch_job(session: Session, job: str, board: Path | None, as_json: boo
     """Print a job's events until it ends; raise JobNotCertified when it ends otherwise than certified."""
     try:
         async with asyncio.timeout(timeout_s or None):
-            with _display(as_json) as display:
+            with contextlib.nullcontext() if as_json else progress_line("waiting for our agent") as display:
                 shower = asyncio.create_task(_show_board(display, board, job))
                 try:
                     end, fields = await _follow(session, job, as_json)
@@ -79,12 +75,12 @@ def _print_event(entry: EventEntry, fields: dict[str, Any], as_json: bool) -> No
     if as_json:
         place = {"height": entry.height, "contract": event.contract, "event": event.name}
         shown = {**place, "fields": to_json(fields)}
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        print_json(shown, lines=True)
         return
     # Any contract can write into a job's history; only the ledger's own say what became of the job.
     own = event.contract in SPEAKERS["job"]
     line = describe(event.name, fields) if own else f"FOREIGN: contract {event.contract} says {event.name}"
-    console.print(f"  height {entry.height:>6}  {line}")
+    print_text(f"  height {entry.height:>6}  {one_line(line)}")
 
 
 def describe(name: str, fields: dict[str, Any]) -> str:
@@ -149,26 +145,12 @@ def _orgs(subjects: list[str]) -> str:
     return ", ".join(subject.removeprefix("org:") for subject in subjects)
 
 
-@contextlib.contextmanager
-def _display(as_json: bool) -> Iterator[tuple[Progress, TaskID] | None]:
-    """Yield a live progress line, only where a person looks at a terminal."""
-    if as_json or not console.is_terminal:
-        yield None
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress, progress.add_task("waiting for our agent", total=None)
-
-
-async def _show_board(display: tuple[Progress, TaskID] | None, board: Path | None, job: str) -> None:
+async def _show_board(display: Shower | None, board: Path | None, job: str) -> None:
     if display is None or board is None:
         return
-    progress, task = display
     reader = StatusBoard(board)
     while True:
         seen = reader.read(job)
         if seen is not None:
-            total = seen.get("total") or None
-            text = f"our agent: {seen.get('step', '')}"
-            progress.update(task, description=text, completed=seen.get("done", 0), total=total)
+            display(f"our agent: {seen.get('step', '')}", seen.get("done", 0), seen.get("total") or None)
         await asyncio.sleep(BOARD_EVERY_S)

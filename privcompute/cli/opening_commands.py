@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import console, json_option, print_json, reports_errors
+from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError, ProofInvalid
@@ -65,7 +65,7 @@ def open_rows(
     if as_json:
         print_json({"file": str(output), "rows": chosen})
     else:
-        console.print(
+        print_text(
             f"opened {len(chosen)} rows of {dataset_id} version {version} in {output}; to be checked with: "
             f"assent dataset check-opening {output}"
         )
@@ -104,7 +104,7 @@ def check_opened(session: Session, file: Path, as_json: bool) -> None:
             }
         )
         return
-    console.print(
+    print_text(
         f"{len(openings)} rows of {openings[0].count:,} lie under root {root.hex()[:16]}… of {name}, as the "
         f"challenge {content['challenge']!r} selects them"
     )

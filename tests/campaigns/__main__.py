@@ -191,7 +191,7 @@ def _command(program: lane.Program) -> click.Command:
     @click.command(
         program.name,
         help=f"{program.what.capitalize()}. {told}",
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     )
     @click.argument("more", nargs=-1, type=click.UNPROCESSED)
     def run(more: tuple[str, ...]) -> None:

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from live import ORGS, assent, rpc
 
 from chain.cli import processes
-from chain.cli.consortium import start_consortium
+from chain.cli.consortium import _ready, start_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
@@ -163,6 +165,31 @@ def test_a_second_process_on_a_data_directory_and_a_busy_port_are_refused(consor
     assert "port_busy" in busy.stderr
     assert "rpc.listen = 127.0.0.1:" in busy.stderr
     assert rpc(bank, "getNodeInfo")["result"]["stall"] == ""
+
+
+def test_a_node_run_by_hand_is_seen_and_never_taken_for_the_one_that_start_began(tmp_path: Path) -> None:
+    """`status`, `start` and `stop` know it; `start` fails when its own process died and another answers."""
+    made = create_consortium(tmp_path / "hand", ["solo"], [], 0, "hand")
+    solo = made.org("solo")
+    command = [str(Path(sys.executable).with_name("assent")), "node", "run"]
+    with subprocess.Popen(command, cwd=solo.path, stderr=subprocess.DEVNULL) as own:
+        try:
+            processes.wait_until(solo, "node", lambda: _ready(solo), 60)
+            assert json.loads(assent("status", made.path, "--json").stdout)["nodes"][0]["state"] == "running"
+            assert "was running" in assent("start", made.path).stdout
+            twin = solo.path.parent / "twin"
+            shutil.copytree(solo.path, twin, ignore=shutil.ignore_patterns("data"))
+            (twin / "data").symlink_to(solo.path / "data")
+            marker = made.path / "consortium.json"
+            marker.write_text(marker.read_text().replace("solo", "twin"))
+            second = assent("start", made.path)
+            assert second.returncode == 1
+            assert "data_locked" in second.stderr
+            marker.write_text(marker.read_text().replace("twin", "solo"))
+            assert "node stopped" in assent("stop", made.path).stdout
+            assert own.wait(30) == 0
+        finally:
+            own.kill()
 
 
 def test_a_wrong_genesis_and_a_damaged_key_stop_a_node_with_the_remedy(tmp_path: Path) -> None:

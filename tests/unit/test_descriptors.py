@@ -38,12 +38,18 @@ def test_the_soft_limit_is_raised_to_what_is_needed_and_never_lowered(
 
 def test_a_hard_limit_below_the_need_is_refused_with_limit_need_and_remedy() -> None:
     with pytest.raises(TooFewDescriptors) as caught:
-        limit_for(PARTS, 256, NEED - 1, LOWER)
+        limit_for(PARTS, 256, NEED - 1, LOWER, 1)
     text = str(caught.value)
     for part in (f"{NEED} are needed", "320 for clients (rpc.max_connections)", "256 for LevelDB",
                  f"the hard limit of this process is {NEED - 1}", f"ulimit -Hn {NEED}",
                  f"LimitNOFILE={NEED}", "or lower rpc.max_connections"):  # fmt: skip
         assert part in text
+
+
+def test_a_setting_is_named_only_if_lowering_it_suffices() -> None:
+    with pytest.raises(TooFewDescriptors) as caught:
+        limit_for(PARTS, 256, NEED - 241, LOWER, 240)
+    assert "lower" not in str(caught.value)
 
 
 def test_without_a_setting_to_lower_none_is_named() -> None:

@@ -81,7 +81,7 @@ def test_a_package_with_a_skipped_transaction_holds_and_proves_the_decision(
     assert report.checked["skips"] == 1
     (decision,) = contents_of(exported).skips
     assert decision.skip == skipped.skip
-    assert f"height {skipped.skip.height}: 1 transactions, decided by 3 validators" in report.text
+    assert f"height {skipped.skip.height}: 1 transaction, decided by 3 validators" in report.text
     assert f"{skipped.skip.tx_ids[0].hex()} orgs.add_key" in report.text
     assert report.text.count(REASON) >= 2  # in the history, and in the section of decisions
 

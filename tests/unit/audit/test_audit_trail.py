@@ -314,7 +314,7 @@ def test_one_changed_byte_makes_verify_fail_and_say_where(node: list[str]) -> No
 def test_times_and_heights_both_bound_a_trail(node: list[str]) -> None:
     day = utc(START_MS)[:10]
     assert "7 events" in invoke("trail", "dataset:bank/credit", *node, "--from", day, "--to", day)
-    assert "1 events" in invoke("trail", "dataset:bank/credit", *node, "--to", "1")
+    assert "1 event (" in invoke("trail", "dataset:bank/credit", *node, "--to", "1")
     assert "0 events" in invoke("trail", "dataset:bank/credit", *node, "--to", "2020-01-01T00:00")
     assert "expected a height" in invoke("trail", "dataset:bank/credit", *node, "--from", "soon", code=2)
 

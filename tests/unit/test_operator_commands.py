@@ -1,0 +1,152 @@
+"""What an operator's commands say and do when something is not as it should be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chain.api.console import print_table
+from chain.cli import processes
+from chain.cli.consortium import few_words
+from chain.cli.init import create_consortium
+from chain.cli.layout import Consortium
+from chain.cli.main import main
+from chain.cli.nodedata import FileTrouble
+from chain.cli.skip import _new_file, _next
+from chain.config import NodeConfig
+from chain.ledger.block import Batch, Skip
+from chain.ledger.skiprows import SkipRefused
+from chain.ledger.testing import toy_genesis, toy_key
+from chain.node.nextheight import KnownBatch, NextHeight, Standing
+from chain.node.skipvote import sign_skip
+from chain.node.stopped import StoppedValidator
+from chain.primitives.codec import encode
+from chain.primitives.errors import ConfigError
+from chain.primitives.settings import parse_toml
+from chain.primitives.words import counted
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_file_of_a_signature_is_opened_before_anything_is_signed(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.write_text("x")
+    for path, said in ((tmp_path / "no" / "s1", "nothing was signed"), (there, "exists already")):
+        with pytest.raises(FileTrouble, match=said), _new_file(path):
+            pytest.fail("it must not come to signing")
+    assert there.read_text() == "x"
+    with pytest.raises(ZeroDivisionError), _new_file(tmp_path / "new"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "new").exists()
+
+
+def facts(**over: Any) -> dict[str, Any]:
+    batch = {"batch": "ab" * 32, "standing": "prepared", "transactions": []}
+    found = {"height": 7, "quorum": 3, "validators": 4, "batches": [batch], "signed": None, "decision": None}
+    return found | over
+
+
+def test_signing_is_suggested_only_for_an_ordered_batch_within_which_a_process_ended() -> None:
+    assert "skip sign --height 7" in _next(facts(), True)
+    proposed = facts(batches=[{"batch": "ab" * 32, "standing": "proposed", "transactions": []}])
+    assert "do not sign" in _next(proposed, True)
+    assert "start the node" in _next(facts(), False)
+    signed = {"height": 7, "batch": "ab" * 32, "attempt": 0, "transactions": [], "reason": "r", "signers": []}
+    assert "skip apply" in _next(facts(signed=signed), True)
+
+
+def test_help_of_the_scripts_runs_nothing() -> None:
+    for name in ("check", "test"):
+        told = subprocess.run([ROOT / "scripts" / name, "--help"], capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0
+        assert told.stdout.startswith("usage:")
+    from tests.campaigns.__main__ import main as campaigns
+
+    for name in ("model", "ports", "planted", "torture", "mutants", "seeds"):
+        told_by_click = CliRunner().invoke(campaigns, [name, "--help"])
+        assert told_by_click.exit_code == 0
+        assert told_by_click.output.startswith("Usage:")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Consortium:
+    """Two organisations, the second with a bad configuration."""
+    made = create_consortium(tmp_path / "c", ["bank", "bureau"], [], 0, "two")
+    made.org("bureau").node_config.write_text("[rpc]\nmax_connections = 1\n")
+    return made
+
+
+def test_one_bad_configuration_is_named_by_path_and_hides_no_other_node(two: Consortium) -> None:
+    told = CliRunner().invoke(main, ["status", str(two.path)])
+    assert told.exit_code == 0, told.output
+    assert str(two.org("bureau").node_config) in told.output
+    assert "bad config" in told.output
+    assert "the node does not run" in told.output
+    started = CliRunner().invoke(main, ["start", str(two.path)])
+    assert started.exit_code == 1
+    assert str(two.org("bureau").node_config) in started.output
+    assert not two.org("bank").pid("node").exists()
+
+
+def test_a_process_that_a_person_started_is_found_and_stopped(two: Consortium) -> None:
+    bank = two.org("bank")
+    waits = "import sys; print('up', flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", waits, "node", "run", "--config", "node.toml"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=bank.path, **pipes) as own:  # type: ignore[call-overload]
+        try:
+            assert own.stdout.readline() == b"up\n"
+            found = processes.find(bank, "node")
+            assert found is not None
+            assert found.pid == own.pid != os.getpid()
+            assert processes.find(two.org("bureau"), "node") is None
+            assert not processes.start(bank, "node")
+            assert not processes.owns_port(bank, "node", 1)
+        finally:
+            own.kill()
+
+
+def test_a_cell_has_few_words_and_a_name_is_not_folded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert few_words({"stall": "a long sentence", "phase": "x" * 200}) == "see below"
+    assert few_words({"stall": "", "phase": "asking for view 3: 2 replicas"}) == "asking for view 3"
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("t", ["name", *"abcd"], [["bank-node", *["word " * 20] * 4]])
+    assert "bank-node" in capsys.readouterr().out
+
+
+def test_one_is_singular() -> None:
+    assert (counted(1, "replica"), counted(2, "replica")) == ("1 replica", "2 replicas")
+
+
+def test_a_setting_of_another_type_is_told_its_range_and_an_example() -> None:
+    for value in (b'"many"', b"1.5", b"true"):
+        with pytest.raises(ConfigError, match=r"connections in 16\.\.65536: a whole number .*such as 16"):
+            parse_toml("node.toml", b"[rpc]\nmax_connections = " + value, NodeConfig)
+
+
+def test_the_file_of_another_is_checked_even_when_its_batch_is_known_here() -> None:
+    """A vote whose signature was changed on the way is refused by name before anything is signed like it."""
+    key, genesis = toy_key("bank-node"), toy_genesis()
+    payload = encode(Batch(7, 0, 0, key.public, 5, (bytes(32),)))
+    batch = KnownBatch(Standing.DECIDED, payload)
+    vote = sign_skip(genesis.chain_id, Skip(7, batch.digest, 0, (bytes(32),), "kills"), payload, None, key)
+    ledger = SimpleNamespace(
+        head=SimpleNamespace(height=6), settled_height=7, chain_id=genesis.chain_id,
+        validator_keys_at=lambda _: genesis.validator_keys,
+    )  # fmt: skip
+    node = object.__new__(StoppedValidator)
+    node.ledger, node._signer, node.next = ledger, key, NextHeight(7, (batch,), None, {})  # type: ignore[assignment]
+    assert node.ordered(7, batch.digest, ("good", vote)) == batch
+    flipped = bytes([vote.signature[0] ^ 1]) + vote.signature[1:]
+    with pytest.raises(SkipRefused, match=r"bent: the signature of .* does not hold"):
+        node.ordered(7, batch.digest, ("bent", replace(vote, signature=flipped)))
