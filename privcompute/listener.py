@@ -4,9 +4,9 @@ After the TLS 1.3 handshake, in which both ends prove the Ed25519 key that is re
 dialler sends a 46-byte hello naming the job and the two parties. The connection then waits, for a bounded
 time and in bounded number, until the worker of that job claims it.
 
-Places are charged to the address that a connection comes from until it has proved a key, and to that key
-from then on (places.py). Whatever goes wrong with one connection ends that connection alone; whatever else
-ends the thread ends the agent, by `ended`.
+Places are charged to the network that a connection comes from (an address, or 64 bits of IPv6) until it has
+proved a key, and to that key from then on (places.py). Whatever goes wrong with one connection ends that
+connection alone; whatever else ends the thread ends the agent, by `ended`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import errno
 import logging
 import os
+import random
 import selectors
 import socket
 import ssl
@@ -26,6 +27,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.networks import network_of
 from chain.primitives.tls import proven_key, server_context
 from privcompute.errors import ListenerFailed, ListenError, PeerTimeout, PortCrowded
 from privcompute.link import Cancellation
@@ -149,12 +151,13 @@ class PeerListener:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
         self._rests_until: float | None = None
-        self._openings: Places[str, _Opening] = Places(OPENINGS_MAX, OPENINGS_EACH)
+        chance = random.Random(os.urandom(16))
+        self._openings: Places[str, _Opening] = Places(OPENINGS_MAX, OPENINGS_EACH, chance)
         self._rates: Rates[str] = Rates(OPENINGS_PER_S, OPENINGS_BURST, ADDRESSES_MAX)
         self._lines: Lines[str] = Lines(LINES_EACH, LINES_MAX, LINES_WINDOW_S)
         self._turned_away = 0
         """Connections that lost their place, or got none, before it was known whose they were."""
-        self._pending: Places[bytes, _Pending] = Places(PENDING_MAX, PENDING_EACH)
+        self._pending: Places[bytes, _Pending] = Places(PENDING_MAX, PENDING_EACH, chance)
         self._changed = threading.Condition()
         self._stopped = Cancellation()
         self._selector.register(self._stopped.fileno(), selectors.EVENT_READ)
@@ -231,8 +234,9 @@ class PeerListener:
                 self._rest(now, error)
             return
         host, port = address[:2]
+        network = network_of(host)
         try:
-            if not self._rates.allow(host, now):
+            if not self._rates.allow(network, now):
                 self._turned_away += 1
                 raise ConnectionRefusedError(f"more than {OPENINGS_PER_S:.0f} connections a second")
             stream = TlsStream(raw, self._admission.context, server_side=True)
@@ -242,7 +246,7 @@ class PeerListener:
             raw.close()
             self._tell(host, port, text_of(error))
             return
-        displaced = self._openings.add(host, opening)
+        displaced = self._openings.add(network, opening)
         if displaced is not None:
             self._turned_away += 1
             self._drop(displaced, "it gave way: too many connections without a proven key")
@@ -314,7 +318,7 @@ class PeerListener:
 
     def _tell(self, host: str, port: int | None, reason: str) -> None:
         """Write why a connection was dropped, unless the log has enough lines about it already."""
-        if self._lines.allow(host, time.monotonic()):
+        if self._lines.allow(network_of(host), time.monotonic()):
             shown = host if port is None else f"{host}:{port}"
             log.warning("peer port: connection from %s dropped: %s", shown, reason)
 

@@ -2,11 +2,13 @@
 
 A *holder* is what a connection can be charged to: the address that it comes from until it has proved a key,
 that key from then on. Every rule here takes from the holder that has the most, so that nobody's flood costs
-another holder its place.
+another holder its place. Where several have the most, one of them loses by chance: a crowd of holders with
+one item each cannot push a given one out for certain by coming often enough, as it could if the oldest went.
 """
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
@@ -18,9 +20,9 @@ T = TypeVar("T", bound=Hashable)
 class Places(Generic[H, T]):
     """A bounded number of places for items of holders; the holder with the most gives way."""
 
-    def __init__(self, total: int, each: int) -> None:
-        """Hold at most `total` items, at most `each` of one holder."""
-        self._total, self._each = total, each
+    def __init__(self, total: int, each: int, source: random.Random) -> None:
+        """Hold at most `total` items, at most `each` of one holder; `source` is the chance among equals."""
+        self._total, self._each, self._random = total, each, source
         self._holder_of: dict[T, H] = {}  # in the order in which they came
         self._counts: Counter[H] = Counter()
 
@@ -28,7 +30,7 @@ class Places(Generic[H, T]):
         """Give an item a place; return the item that lost its own for it, None when there was room.
 
         A holder beyond its share loses its own oldest item. When all places are taken, the oldest item of
-        the holder with the most goes, which is the newcomer's own unless another holds more.
+        the holder with the most goes: the newcomer's own unless another holds more, of several one by chance.
         """
         evicted = self._to_evict(holder)
         if evicted is not None:
@@ -68,7 +70,8 @@ class Places(Generic[H, T]):
         most = max(self._counts.values())
         if own == most:
             return self._oldest(lambda other: other == holder)
-        return self._oldest(lambda other: self._counts[other] == most)
+        loser = self._random.choice([other for other, count in self._counts.items() if count == most])
+        return self._oldest(lambda other: other == loser)
 
     def _oldest(self, chosen: Callable[[H], bool]) -> T:
         return next(item for item, holder in self._holder_of.items() if chosen(holder))

@@ -16,8 +16,9 @@ from chain.api.behind import Behind, State
 from chain.api.door import Door
 from chain.api.head import HEAD_BYTES_MAX, JSON, SOCKET, BadHead, Head
 from chain.api.plain import CONTINUE, answer_head, refusal
-from chain.api.shares import CALLER, Holding, client_of
+from chain.api.shares import CALLER, Holding
 from chain.api.turns import Ask, Metered
+from chain.primitives.networks import network_of
 
 WRITE_BUFFER_BYTES = 16_384
 """What may wait in a transport while the next request is read."""
@@ -61,7 +62,7 @@ class Gate(asyncio.Protocol):
         """Take a place among the connections: newcomers are served."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self.client = client_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        self.client = network_of(str((transport.get_extra_info("peername") or ("",))[0]))
         self._place = Holding(self.client, self._leave, State.FRESH)
         self._body = Holding(self.client, self._drop_body)
         self._answer = Holding(self.client, self._drop_answer)

@@ -18,12 +18,13 @@ from chain.api.head import SOCKET, Heads
 from chain.api.metrics import Metrics
 from chain.api.plain import Pages
 from chain.api.rpc import Calls, Method
-from chain.api.shares import CALLER, client_of
+from chain.api.shares import CALLER
 from chain.api.sockets import Sockets, Subscriptions
 from chain.api.turns import Metered
 from chain.config import Rpc
 from chain.primitives.acceptor import REST_S, Acceptor, listening
 from chain.primitives.errors import PortBusy
+from chain.primitives.networks import network_of
 from chain.primitives.settings import split_address
 
 log = logging.getLogger("assent.rpc")
@@ -106,7 +107,7 @@ class RpcServer:
 
     def _arrived(self, sock: socket.socket, address: Any) -> None:
         """Make a gate of a connection, unless its client had its part of this second."""
-        if not self.door.turns.admit(client_of(str(address[0]))):
+        if not self.door.turns.admit(network_of(str(address[0]))):
             self.door.lost("rpc_rate")
             sock.close()
             return

@@ -1,37 +1,17 @@
 """Something bounded that clients share: newcomers are served, and what only waits is given up, oldest first.
 
-No input or output and no clock. A *client* is a text: today where a connection comes from (`client_of`).
+No input or output and no clock. A *client* is a text: today the network that a connection comes
+from (`chain.primitives.networks`).
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
-
-NETWORK_BITS_V6 = 64
-"""Who has one IPv6 address has all of its network."""
-
-CLIENTS_KEPT = 1_024
 
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 """The client whose request is being answered."""
-
-
-@lru_cache(CLIENTS_KEPT)
-def client_of(host: str) -> str:
-    """Return the client that a peer's address belongs to: an IPv4 address, or an IPv6 network."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.version == 4 or address.is_loopback:
-        return str(address)
-    return str(ipaddress.ip_network((address, NETWORK_BITS_V6), strict=False))
 
 
 @dataclass(slots=True, eq=False)

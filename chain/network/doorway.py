@@ -1,28 +1,27 @@
 """Accepting connections: nobody who stands at the door keeps others out; seconds of the loop.
 
 A connection is *silent* until its first bytes are here, which costs a slot and no more; then it is *ready*
-and waits for its handshake, which costs processor time, so that only so many begin in a second, of every
-address one in turn. Where slots are all taken, the oldest of the address that has most of them goes: of the
-silent ones first, then of those that wait, and last of those whose handshake had its time.
+and waits for its handshake, which costs processor time, so that only so many begin in a second. Who has the
+next one, and who gives way when slots are taken, `knocks.py` decides by where connections come from.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Container, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from chain.network.knocks import SHAKING_MAX, WAITING_MAX, Knock, Knocks
 from chain.primitives.acceptor import Acceptor
+from chain.primitives.networks import network_of
 
-GUESTS_MAX = 64
-"""Connections that are no links yet, in whatever state: a whole consortium that starts at once."""
+GUESTS_MAX = 2 * (WAITING_MAX + SHAKING_MAX)
+"""Connections that are no links yet, in whatever state and of both lanes."""
 SILENT_MAX_S = 5.0
 """A peer speaks as soon as it is connected; the rest is for its machine to be slow."""
-HANDSHAKE_LEAST_S = 1.0
-"""What a handshake may take before another takes its slot."""
 HANDSHAKES_PER_S = 64.0
 """One costs about 1 ms, whoever begins it: strangers have no more of a second than this, and less where the
 machine is busy with other things."""
@@ -37,13 +36,12 @@ Refuse = Callable[[str, str, str], None]
 
 
 @dataclass(eq=False, slots=True)
-class _Guest:
-    """One connection that is no link yet."""
+class _Guest(Knock):
+    """A connection with its socket."""
 
     sock: socket.socket
-    host: str
     address: str
-    since: float
+    spoke: bool = False
     task: asyncio.Task[None] | None = None
     """Its handshake."""
 
@@ -57,12 +55,15 @@ class Doorway:
         welcome: Callable[[socket.socket, str], Coroutine[Any, Any, None]],
         refuse: Refuse,
         pace: Callable[[], float],
+        known: Container[str],
+        source: random.Random,
     ) -> None:
         """Nothing is accepted before `open`; `welcome` closes its socket when the handshake fails.
 
-        `pace()` is the part of a processor that there is (`chain.network.pace`).
+        `pace()` is the part of a processor that there is (`chain.network.pace`), `known` holds the networks
+        where members are at home, and `source` is the chance by which equals have turns and lose slots.
         """
-        self._welcome, self._refuse, self._pace = welcome, refuse, pace
+        self._welcome, self._refuse, self._pace, self._known = welcome, refuse, pace, known
         self._acceptor = Acceptor(
             listener,
             self._arrived,
@@ -71,11 +72,7 @@ class Doorway:
             pause_s=PAUSE_S,
         )
         self._loop = asyncio.get_running_loop()
-        self._silent: dict[_Guest, None] = {}
-        self._ready: dict[str, list[_Guest]] = {}
-        """By host, hosts in the order of their turns; no list is empty."""
-        self._shaking: dict[_Guest, None] = {}
-        """Their handshakes are under way."""
+        self._knocks: Knocks[_Guest] = Knocks(source)
         self._tokens, self._tokens_at = HANDSHAKES_BURST, self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
@@ -83,7 +80,7 @@ class Doorway:
     @property
     def waiting(self) -> int:
         """Connections that are no links yet."""
-        return len(self._silent) + sum(map(len, self._ready.values())) + len(self._shaking)
+        return len(self._knocks)
 
     def open(self) -> None:
         """Begin to accept."""
@@ -96,22 +93,20 @@ class Doorway:
         self._acceptor.close()
         if self._timer is not None:
             self._timer.cancel()
-        for guest in list(self._silent):
-            self._leave_silent(guest)
-            guest.sock.close()
-        for guest in [guest for queue in self._ready.values() for guest in queue]:
-            guest.sock.close()
-        self._ready.clear()
-        tasks = [guest.task for guest in self._shaking if guest.task is not None]
-        for task in tasks:
+        shaking = [(guest, guest.task) for guest in self._knocks if guest.task is not None]
+        for guest in [guest for guest in self._knocks if guest.task is None]:
+            self._give_up(guest)
+        for _, task in shaking:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*[task for _, task in shaking], return_exceptions=True)
+        for guest, _ in shaking:
+            self._knocks.leave(guest)  # a task that ends before it began has closed nothing
+            guest.sock.close()
 
     def tick(self) -> None:
         """Give up who is silent for too long; a few times a second."""
         now = self._loop.time()
-        for guest in [guest for guest in self._silent if now - guest.since > SILENT_MAX_S]:
-            self._leave_silent(guest)
+        for guest in [guest for guest in self._knocks.silent if now - guest.since > SILENT_MAX_S]:
             self._turn_away(guest, "silent", f"said nothing for {SILENT_MAX_S:.0f} s")
         self._begin()
 
@@ -119,42 +114,41 @@ class Doorway:
 
     def _arrived(self, sock: socket.socket, address: Any) -> None:
         host, port = address[:2]
-        guest = _Guest(sock, host, f"{host}:{port}", self._loop.time())
-        if self.waiting >= GUESTS_MAX and not self._make_room(guest.since):
-            self._turn_away(guest, "handshakes", f"{GUESTS_MAX} handshakes are under way")
-            return
-        self._silent[guest] = None
+        network = network_of(host)
+        guest = _Guest(network, self._loop.time(), sock, f"{host}:{port}")
         self._loop.add_reader(sock, self._on_word, guest)
+        gone = self._knocks.come(guest, known=network in self._known)
+        if gone is not None:
+            cause, before = ("handshakes", "its handshake") if gone.spoke else ("silent", "it said anything")
+            self._turn_away(gone, cause, f"gave way to a newer connection before {before}")
 
     def _on_word(self, guest: _Guest) -> None:
         """Its first bytes are here, or it is gone."""
-        self._leave_silent(guest)
+        self._loop.remove_reader(guest.sock)
         try:
-            spoke = bool(guest.sock.recv(1, socket.MSG_PEEK))
+            guest.spoke = bool(guest.sock.recv(1, socket.MSG_PEEK))
         except OSError:
-            spoke = False
-        if not spoke:
+            guest.spoke = False
+        if not guest.spoke:
             self._turn_away(guest, "silent", "left without a word")
             return
-        self._ready.setdefault(guest.host, []).append(guest)
+        self._knocks.speak(guest)
         self._begin()
 
     # --- handshakes ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Begin as many handshakes as there is time for."""
+        """Begin as many handshakes as there are time and slots for."""
         now = self._loop.time()
         per_s = HANDSHAKES_PER_S * self._pace()
         self._tokens = min(HANDSHAKES_BURST, self._tokens + per_s * (now - self._tokens_at))
         self._tokens_at = now
-        while self._ready and self._tokens >= 1:
+        while self._tokens >= 1 and (begun := self._knocks.begin(now)) is not None:
             self._tokens -= 1
-            guest = next(iter(self._ready.values()))[0]
-            self._leave_ready(guest)
-            guest.since = now
-            self._shaking[guest] = None
-            guest.task = self._loop.create_task(self._shake(guest))
-        if self._ready and self._timer is None and self._open:
+            if begun.instead_of is not None:
+                self._break_off(begun.instead_of)
+            begun.knock.task = self._loop.create_task(self._shake(begun.knock))
+        if self._knocks.someone_is_ready and self._timer is None and self._open:
             self._timer = self._loop.call_later(1 / per_s, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -165,48 +159,22 @@ class Doorway:
         try:
             await self._welcome(guest.sock, guest.address)
         finally:
-            self._shaking.pop(guest, None)
+            self._knocks.leave(guest)
 
     # --- leaving ------------------------------------------------------------------------------
 
-    def _make_room(self, now: float) -> bool:
-        """Turn one away for a newer one; False when there are only handshakes that just began."""
-        if self._silent:
-            gone = _longest_of_most(self._silent)
-            self._leave_silent(gone)
-            self._turn_away(gone, "silent", "gave way to a newer connection before it said anything")
-            return True
-        if self._ready:
-            gone = _longest_of_most([each for queue in self._ready.values() for each in queue])
-            self._leave_ready(gone)
-            self._turn_away(gone, "handshakes", "gave way to a newer connection before its handshake")
-            return True
-        gone = _longest_of_most(self._shaking)
-        if now - gone.since < HANDSHAKE_LEAST_S or gone.task is None:
-            return False
-        gone.task.cancel()
-        del self._shaking[gone]
-        self._turn_away(gone, "handshakes", "gave way: its handshake took too long")
-        return True
-
-    def _leave_silent(self, guest: _Guest) -> None:
-        del self._silent[guest]
-        self._loop.remove_reader(guest.sock)
-
-    def _leave_ready(self, guest: _Guest) -> None:
-        """Take it out; its host has its next turn after the others."""
-        queue = self._ready.pop(guest.host)
-        queue.remove(guest)
-        if queue:
-            self._ready[guest.host] = queue
+    def _break_off(self, guest: _Guest) -> None:
+        assert guest.task is not None, "its handshake has begun"
+        guest.task.cancel()
+        guest.sock.close()
+        self._refuse("handshakes", guest.address, "gave way: its handshake took too long")
 
     def _turn_away(self, guest: _Guest, cause: str, why: str) -> None:
-        guest.sock.close()
+        self._give_up(guest)
         self._refuse(cause, guest.address, why)
 
-
-def _longest_of_most(guests: Iterable[_Guest]) -> _Guest:
-    """Return who is there longest, of the host that has most."""
-    found = list(guests)
-    most = Counter(guest.host for guest in found).most_common(1)[0][0]
-    return next(guest for guest in found if guest.host == most)
+    def _give_up(self, guest: _Guest) -> None:
+        """Forget a connection whose handshake has not begun."""
+        self._knocks.leave(guest)
+        self._loop.remove_reader(guest.sock)
+        guest.sock.close()

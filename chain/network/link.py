@@ -67,7 +67,7 @@ class Link(asyncio.Protocol):
         self._owner = owner
         self.dialled = dialled
         self.peer = b""
-        self.address = ""
+        self.host = self.address = ""
         self.hello: Hello | None = None
         self.opened_at = self.heard_at = self._pinged_at = now
         self.round_trip_s: float | None = None
@@ -102,7 +102,7 @@ class Link(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=TRANSPORT_BYTES_MAX)
         name = transport.get_extra_info("peername")
-        self.address = f"{name[0]}:{name[1]}" if name else "?"
+        self.host, self.address = (name[0], f"{name[0]}:{name[1]}") if name else ("", "?")
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         self.peer = issuer_key(tls)
         try:

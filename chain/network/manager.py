@@ -23,6 +23,7 @@ from chain.network.registry import Handler, NotMember, Registry
 from chain.primitives.acceptor import listening
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import PortBusy
+from chain.primitives.networks import UNKNOWN, network_of
 from chain.primitives.settings import split_address
 from chain.primitives.tls import client_context, server_context
 
@@ -41,7 +42,8 @@ class PeerManager:
 
     `members` maps each accepted 32-byte key to its "host:port", or to "" when it is never dialled; our own
     key may be among them. `introducers` are accepted whatever the members are. `head()` is the certified
-    height put into greetings, `source` drives jitter, `prices` bound what a member may cost.
+    height put into greetings, `source` drives jitter and chance at the port, `prices`
+    bound what a member may cost.
     """
 
     def __init__(
@@ -83,7 +85,12 @@ class PeerManager:
         self._registry.listen = f"{host}:{self._listener.getsockname()[1]}"
         self._ticked_at = _now()
         self._doorway = Doorway(
-            self._listener, self._welcome, self._registry.refuse, lambda: self._registry.pace
+            self._listener,
+            self._welcome,
+            self._registry.refuse,
+            lambda: self._registry.pace,
+            self._registry.whereabouts,
+            self._random,
         )
         self._doorway.open()
         self._spawn(self._tick_for_ever())
@@ -238,7 +245,11 @@ class PeerManager:
 
     async def _dial(self, peer: bytes, address: str) -> None:
         host, port = split_address(address)
-        _, link = await asyncio.get_running_loop().create_connection(
+        loop = asyncio.get_running_loop()
+        if network_of(host) == UNKNOWN:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._registry.whereabouts.resolved(peer, [str(each[4][0]) for each in found])
+        _, link = await loop.create_connection(
             lambda: self._link(dialled=True),
             host,
             port,

@@ -19,6 +19,7 @@ from chain.network.pace import Times, thread_times
 from chain.network.peerstatus import PeerStatus
 from chain.network.prices import PRICES, Price
 from chain.network.refusals import Refusals
+from chain.network.whereabouts import Whereabouts
 from chain.primitives.errors import AssentError
 
 log = logging.getLogger("assent.network")
@@ -99,7 +100,7 @@ class Registry:
         self._trouble: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
         self._drops: dict[bytes, Counter[str]] = {}
-        self.refusals = Refusals()
+        self.refusals, self.whereabouts = Refusals(), Whereabouts()
         self._waiters: dict[Link, asyncio.Future[None]] = {}
         self._gone: dict[bytes, asyncio.Event] = {}
 
@@ -113,6 +114,7 @@ class Registry:
         self._trouble = {key: why for key, why in self._trouble.items() if key in self.members}
         self._drops = {key: drops for key, drops in self._drops.items() if key in self.members}
         self._conduct.forget_others(self.members)
+        self.whereabouts.set_members(self.members)
 
     def ban(self, peer: bytes, reason: str, code: str = "disconnected") -> None:
         """Close a peer's link and refuse it for a while, longer each time."""
@@ -204,6 +206,8 @@ class Registry:
         if other is not None and not self._replaces(link, hello, other):
             raise Duplicate("a connection with this node exists")
         self.links[link.peer] = link
+        if not link.dialled:
+            self.whereabouts.came(link.peer, link.host)
         self.greeting.discard(link)
         self._trouble.pop(link.peer, None)
         self._away_since.pop(link.peer, None)

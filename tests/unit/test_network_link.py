@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 from certificates import MUTATIONS, context_with, mutated_leaf
 
-from chain.network import bans, doorway, link, registry
+from chain.network import bans, doorway, knocks, link, registry
 from chain.network.frame import BOUNDS, Kind, encode_frame
 from chain.network.link import SILENCE_MAX_S
 from chain.network.manager import PeerManager
@@ -550,8 +550,8 @@ async def test_who_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_handshake_that_does_not_end_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doorway, "GUESTS_MAX", 2)
-    monkeypatch.setattr(doorway, "HANDSHAKE_LEAST_S", 0.0)
+    monkeypatch.setattr(knocks, "SHAKING_MAX", 2)
+    monkeypatch.setattr(knocks, "HANDSHAKE_LEAST_S", 0.0)
     a, member = Node(1), PrivateKey(bytes([9]) * 32)
     await a.start({member.public: ""})
     host, port = a.manager.listen.split(":")
@@ -564,6 +564,38 @@ async def test_a_handshake_that_does_not_end_gives_way(monkeypatch: pytest.Monke
     for _, writer in half:
         writer.transport.abort()
     assert a.manager.disconnects["handshakes"] >= 1
+    await a.manager.close()
+
+
+@pytest.mark.parametrize("registered", ["127.0.0.1:9", ""], ids=["listens there", "was there before"])
+async def test_a_crowd_from_elsewhere_does_not_push_out_a_member_at_home(registered: str) -> None:
+    """It is slower to say its first word than the crowd is to come, and the crowd has had all turns."""
+    a, member = Node(1), PrivateKey(bytes([9]) * 32)
+    await a.start({member.public: registered})
+    host, port = a.manager.listen.split(":")
+    if not registered:
+        async with raw_peer(a, member) as (_, writer):
+            writer.write(hello())
+            await a.recorder.until(lambda: a.recorder.connected)
+        await a.recorder.until(lambda: a.recorder.disconnected)
+    slow = socket.create_connection((host, int(port)))
+    strangers = []
+    for number in range(600):
+        strangers.append(
+            socket.create_connection((host, int(port)), source_address=(f"127.9.{number % 200}.1", 0))
+        )
+        strangers[-1].send(b"\x16")
+    async with asyncio.timeout(LIMIT_S):
+        while a.manager.disconnects["handshakes"] + a.manager.disconnects["silent"] < 400:
+            await asyncio.sleep(0)
+    before = len(a.recorder.connected)
+    tls = client_context(member, [a.key.public])
+    _, writer = await asyncio.open_connection(sock=slow, ssl=tls, server_hostname="")
+    writer.write(hello())
+    await a.recorder.until(lambda: len(a.recorder.connected) > before)
+    writer.close()
+    for stranger in strangers:
+        stranger.close()
     await a.manager.close()
 
 

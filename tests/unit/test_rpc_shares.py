@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.api.lane import THREADS, WAITING_PER_CLIENT_MAX, Lane
-from chain.api.shares import CALLER, Holding, Shares, client_of
+from chain.api.shares import CALLER, Holding, Shares
 from chain.api.turns import (
     CLIENT_SHARE,
     CONNECTIONS_ALL_PER_S,
@@ -29,23 +29,6 @@ from chain.api.turns import (
     Turns,
 )
 from chain.api.waits import Waits
-
-
-@pytest.mark.parametrize(
-    ("host", "client"),
-    [
-        ("10.1.2.3", "10.1.2.3"),
-        ("127.0.0.1", "127.0.0.1"),
-        ("::1", "::1"),
-        ("::ffff:10.1.2.3", "10.1.2.3"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", "unknown"),
-    ],
-)
-def test_a_client_is_an_address_or_all_that_one_address_of_it_stands_for(host: str, client: str) -> None:
-    assert client_of(host) == client
 
 
 def holding(client: str, gone: list[Holding], rank: int | None = 0) -> Holding:
