@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,8 @@ from contracts.language.builder import Function
 from contracts.language.faults import ContractRejected, Diagnostic, Reverted
 from contracts.language.limits import DEFAULT_GAS, GAS_TRANSACTION
 from contracts.language.machine import Machine
-from contracts.language.program import Program, compile_source
+from contracts.language.program import Program, analyse, compile_source
+from contracts.risks import find_risks
 from contracts.runtime import ContractRuntime, guarded, invoke
 from contracts.testing import BLOCK_MS, LocalChain, key_of
 
@@ -36,19 +37,11 @@ class CheckReport:
 
     diagnostics: tuple[Diagnostic, ...]
     program: Program | None
+    warnings: tuple[Diagnostic, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as one JSON object."""
-        found = [
-            {
-                "rule": item.rule,
-                "line": item.line,
-                "column": item.column,
-                "reason": item.reason,
-                "instead": item.instead,
-            }
-            for item in self.diagnostics
-        ]
+        found = [asdict(item) for item in self.diagnostics]
         if self.program is None:
             return {"status": REJECTED, "diagnostics": found}
         return {
@@ -58,15 +51,18 @@ class CheckReport:
             "engine": self.program.engine,
             "abi": to_json(self.program.abi),
             "diagnostics": found,
+            "warnings": [asdict(item) for item in self.warnings],
         }
 
 
 def check_source(source: str, name: str) -> CheckReport:
-    """Check and compile a source without running it."""
+    """Check and compile a source without running it, and look for what may not do what is meant."""
     try:
-        return CheckReport((), compile_source(source, name))
+        program = compile_source(source, name)
     except ContractRejected as rejected:
         return CheckReport(rejected.diagnostics, None)
+    _, names, _ = analyse(source)
+    return CheckReport((), program, tuple(find_risks(names)) if names else ())
 
 
 def parse_arguments(text: str) -> Any:

@@ -36,7 +36,8 @@ def contract() -> None:
 def check(file: Path, as_json: bool) -> None:
     """Check FILE as deployment would: every refusal with line, column, rule and what to write instead.
 
-    Exits 0 when the contract can be deployed, 1 when it is refused.
+    Exits 0 when the contract can be deployed, 1 when it is refused. Warnings name what deploys, and yet may
+    not do what you mean; they refuse nothing.
     """
     report = check_source(_read(file), str(file))
     if as_json:
@@ -56,7 +57,10 @@ def _print_summary(report: CheckReport, file: Path) -> None:
     _print(f"{file}: ok, source {report.program.source_hash.hex()}, IR {report.program.ir_hash.hex()}")
     for name, method in found["methods"].items():
         params = ", ".join(f"{param}: {hint}" for param, hint in method["params"])
-        _print(f"  @{method['kind']} {name}({params}) -> {method['returns']}")
+        nested = "(nested=True)" if method["kind"] == "export" and method["nested"] else ""
+        _print(f"  @{method['kind']}{nested} {name}({params}) -> {method['returns']}")
+    for item in report.warnings:
+        _print(item.render(str(file), "warning "))
 
 
 @contract.command()

@@ -86,9 +86,11 @@ class Diagnostic:
     reason: str
     instead: str
 
-    def render(self, file: str) -> str:
-        """Return `file:line:column: RULE: reason; instead: …`."""
-        return f"{file}:{self.line}:{self.column}: {self.rule}: {self.reason}; instead: {self.instead}"
+    def render(self, file: str, degree: str = "") -> str:
+        """Return `file:line:column: RULE: reason; instead: …`; `degree` stands before the rule."""
+        return (
+            f"{file}:{self.line}:{self.column}: {degree}{self.rule}: {self.reason}; instead: {self.instead}"
+        )
 
 
 class ContractRejected(AssentError):
