@@ -16,7 +16,7 @@ FORGER = """
 GrantRevoked = Event(grant=subject, by=subject, reason=str)
 Told = Event(about=list[subject])
 
-@export
+@export(nested=True)
 def forge(subject: str, times: int):
     for number in range(times):
         GrantRevoked(grant=subject, by="contract:forger", reason="court order")
