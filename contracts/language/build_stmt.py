@@ -200,16 +200,19 @@ def _for(b: Build, node: Node) -> Closure:
     put = target(b, node[2])
     cost, b.cost = b.cost, before
     slot = LOCALS + node[2][1] if node[2][0] == "local" else 0
+    apart = node[2][0] == "unpack"
     body = block(b, node[4])
 
     def run(f: Frame) -> Any:
         m = f[0]
-        items, gas = _walked(m, walked(f), line)
+        items, gas, room = _walked(m, walked(f), line, apart)
         turn = cost + gas
         for item in items:
             m.gas -= turn
             if m.gas < 0:
                 raise spent(line)
+            if room:
+                _book_item(m, room, line)
             if slot:
                 f[slot] = item
             else:
@@ -225,9 +228,17 @@ def _for(b: Build, node: Node) -> Closure:
     return run
 
 
-def _walked(m: Any, value: Any, line: int) -> tuple[Any, int]:
+def _walked(m: Any, value: Any, line: int, apart: bool) -> tuple[Any, int, int]:
     try:
-        return walk(m, value)
+        return walk(m, value, apart=apart)
+    except Halt as halt:
+        halt.at(line)
+        raise
+
+
+def _book_item(m: Any, size: int, line: int) -> None:
+    try:
+        m.allocate(size)
     except Halt as halt:
         halt.at(line)
         raise

@@ -9,6 +9,8 @@ ACCESS_BYTES_MAX = 4096
 TEXT_MAX = 256
 AHEAD_MAX = 1000000
 KEY_ROLES = ("admin", "steward", "agent")
+# Memory that the compiled code in force takes in every node (contracts/programs.py).
+CODE_BYTES_MAX = 134217728
 
 active = Map(str, dict)
 sources = Map(bytes, str)
@@ -18,6 +20,8 @@ history = Map(str, dict)
 versions = Map(str, list)
 names = Map(int, str)
 name_count = Var(int, 0)
+code_of = Map(str, int)
+code_bytes = Var(int, 0)
 freezes = Map(str, dict)
 revocations = Map(str, list)
 
@@ -86,6 +90,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
         "hash": sha256(encode(content)),
         "abi": compiled["abi"],
         "by": org,
+        "size": compiled["size"],
         "votes": [org],
         "proposed_at": ctx.block_time,
         "expires": ctx.block_time + governance.terms_of()["proposal_ms"],
@@ -151,10 +156,14 @@ def commit(name: str, seq: int) -> int:
         "source_hash": proposal["source_hash"],
         "ir_hash": proposal["ir_hash"],
         "engine": proposal["engine"],
+        "size": proposal["size"],
         "active_at": max(proposal["active_at"], ctx.height + 1),
         "approved_by": proposal["votes"],
         "access": access_of(proposal, current),
     }
+    # A version without @migrate follows one that runs on until then: nodes keep both.
+    runs_on = current is not None and not migrates(proposal)
+    keep_code(name, version["size"] + (current["size"] if runs_on else 0))
     install(name, version, current, proposal)
     close(proposal, "committed")
     ContractCommitted(
@@ -193,6 +202,14 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
         call_migrate(name, version["source_hash"], proposal["arguments"])
     else:
         require(len(proposal["arguments"]) == 0, "UNKNOWN_METHOD")
+
+
+def keep_code(name: str, size: int):
+    """Count the code in force of a contract; code beyond what nodes keep would be compiled at every call, unpaid."""
+    total = code_bytes.get() - code_of.get(name, 0) + size
+    require(total <= CODE_BYTES_MAX, "CODE_FULL")
+    code_of[name] = size
+    code_bytes.set(total)
 
 
 def migrates(proposal: dict) -> bool:
@@ -343,6 +360,7 @@ def revoke(name: str, reason: str):
         record["frozen_until"] = 0
         record["next"] = {}
         active[name] = record
+        keep_code(name, 0)
         ContractRevoked(contract="contract:" + name, by="org:" + org, reason=reason)
 
 

@@ -51,7 +51,7 @@ def test_every_test_on_the_page_passes(files: Path, name: str) -> None:
 def test_every_code_with_which_a_call_can_fail_is_on_the_page() -> None:
     sources = [path for path in Path(contracts.__file__).parent.rglob("*.py") if "system" not in path.parts]
     written = "".join(path.read_text(encoding="utf-8") for path in sources)
-    codes = set(re.findall(r'(?:Reverted|LimitExceeded)\(\s*"([A-Z_]+)"', written)) | {"OUT_OF_GAS"}
+    codes = set(re.findall(r'(?:Reverted|LimitExceeded|Cap)\(\s*"([A-Z_]+)"', written)) | {"OUT_OF_GAS"}
     verdicts = README.read_text(encoding="utf-8").split("## Verdicts")[1].split("\n## ")[0]
     listed = set(re.findall(r"`([A-Z_]+)`", verdicts)) - {"REJECTED_SOURCE"}
     assert codes - {"REJECTED_SOURCE"} == listed
