@@ -13,8 +13,8 @@ from collections import OrderedDict
 
 from contracts.language.program import Program
 
-CODE_BYTES_MAX = 128 * 1024 * 1024
-"""`Program.size` of all code in force: about 350,000 tokens, or 1.4 MB of ordinary source."""
+CODE_BYTES_MAX = 192 * 1024 * 1024
+"""`Program.size` of all code in force: 1.5 MB of ordinary source, whose programs take about 70 MB."""
 
 
 class Programs:

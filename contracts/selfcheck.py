@@ -32,8 +32,8 @@ def work(name: str, numbers: list[int]) -> dict:
         total.set(total.get() // 2)
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
-IR_HASH = "8c0c65618d6b6b007febf8a6a1b01db6d91f467702bda55648b32deb49a96e2e"
-OUTCOME = "7254497f3ab030e27b83361cf071a6d337f07f27199ceefe9805fc2eb7d3b222"
+IR_HASH = "9344cffcb4df99a8da57046251fd76bb7d5eb51ad5e4cbaf8dd36a9edcec3b34"
+OUTCOME = "bc8433acc80b3af41a483ba9aa4043065759eed138a655430c982cc4ae25b44b"
 
 
 def computed() -> tuple[str, str]:

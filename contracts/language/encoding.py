@@ -3,7 +3,8 @@
 A value of a few objects may have any number of bytes when it is written out, for its parts may be shared.
 So every encoding has a cap, and a walk pays for every path and counts its bytes before anything is made: it
 stops as soon as they pass the cap. The count is a lower bound (a number is one byte, a character is one), so
-what is made after it has at most nine times the cap; the cap itself is held against the bytes.
+what is made after it has at most nine times the cap; the cap itself is held against the bytes. Bytes that
+stay are booked where they do: as the text that `encode` gives, as what a transaction writes, as the copy.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ CONSTANT = Cap("ALLOCATION", "a constant", COPY_BYTES_MAX)
 
 
 def measure(m: Machine, value: Value, cap: Cap, depth: int = NESTING_MAX) -> None:
-    """Pay for encoding a container and book its bytes; refuse one over the cap, or deeper than 32 levels."""
+    """Pay for encoding a container; refuse one over the cap, or deeper than 32 levels."""
     _measure(m, value, cap, cap.most, depth)
 
 
@@ -109,7 +110,6 @@ def _measure(m: Machine, value: Value, cap: Cap, room: int, depth: int) -> int:
     if room < 0:
         raise cap.refuse()
     m.charge(cost)
-    m.allocate(count + size)
     for item in inner:
         room = _measure(m, item, cap, room, depth - 1)
     if kind is tuple:  # a tuple's bytes are made, and then copied into what holds it
@@ -133,7 +133,6 @@ def encode(m: Machine, value: Value, cap: Cap, depth: int = NESTING_MAX) -> byte
         if len(value) > cap.most:
             raise cap.refuse()
         m.charge(text_gas(value))
-        m.allocate(len(value))
     elif kind not in SCALARS:
         measure(m, value, cap, depth)
     data = encode_value(value)

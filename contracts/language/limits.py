@@ -14,12 +14,15 @@ ENGINE = 2
 
 # --- source ----------------------------------------------------------------------------------------------
 SOURCE_BYTES_MAX = 65_536
-SOURCE_TOKENS_MAX = 32_768
-"""Names, numbers, texts and signs: twice those of 64 KiB of ordinary source. Compiling takes 1.2 KB each."""
+SOURCE_TOKENS_MAX = 24_576
+"""Names, numbers, texts, signs and ends of lines; 64 KiB of ordinary source have 20,000. For each, CPython's
+parser takes up to 2.2 KB while it looks for the words of a syntax error.
+"""
 KEPT_TOKEN = 450
 KEPT_BYTE = 4
-"""Bytes that a compiled program takes, at most, for each token and each line (150 in ordinary source), and
-for each byte of its source, which may be one text."""
+"""Bytes that a compiled program takes, at most, for each token (150 in ordinary source), and for each byte of
+its source, which may be one text.
+"""
 BRACKET_DEPTH_MAX = 32
 INDENT_DEPTH_MAX = 16
 SEGMENT_OPERATORS_MAX = 200
@@ -96,7 +99,8 @@ GAS_WALK_ENTRY = 6
 """Encoding a container, and each of its items; an entry of a dict costs both."""
 GAS_WALK_BIG = 12
 """Encoding an int of more than 63 bits."""
-GAS_STATE_READ = 60
+GAS_STATE_READ = 100
+"""The row may lie outside the store's caches: about 20 µs."""
 GAS_STATE_WRITE = 500
 """One path of the state tree is hashed and stored anew: about 20 µs."""
 GAS_WRITE_BYTE = 1
@@ -120,7 +124,6 @@ GAS_SIGNATURE = 1_500
 GAS_MERKLE_STEP = 25
 GAS_COMPILE = 3_000
 GAS_COMPILE_BYTE = 20
-GAS_COMPILE_LINE = 25
 GAS_COMPILE_TOKEN = 150
 """Parsing, checking, lowering and building what one token stands for: up to 11 µs."""
 

@@ -54,7 +54,7 @@ def pay_search(m: Machine, text: Value, part: Value) -> None:
     length, size = len(text), len(part)
     places = length - size + 1
     if size < 2 or places < 1:
-        m.charge(length >> 9)
+        m.charge(size_of(text) >> 9)
     elif size < 6 or length < 2_500 or places < 2_200 or (size < 100 and length < 30_000):
         m.charge((places >> 4) + (places * size >> 8))
     else:

@@ -18,7 +18,6 @@ from contracts.language.limits import (
     ENGINE,
     GAS_COMPILE,
     GAS_COMPILE_BYTE,
-    GAS_COMPILE_LINE,
     GAS_COMPILE_TOKEN,
     KEPT_BYTE,
     KEPT_TOKEN,
@@ -64,12 +63,12 @@ def compile_source(
     length = len(source.encode("utf-8", "replace"))
     payer.charge(GAS_COMPILE + GAS_COMPILE_BYTE * length)
     scan = precheck(source)
-    payer.charge(GAS_COMPILE_LINE * scan.lines + GAS_COMPILE_TOKEN * scan.tokens)
     if scan.found:
         raise ContractRejected(name, scan.found)
+    payer.charge(GAS_COMPILE_TOKEN * scan.tokens)
     program, names, constants = _lowered(source, name, payer)
     functions = build_functions(program, watcher(source, program) if watcher else None)
-    size = KEPT_TOKEN * (scan.tokens + scan.lines) + KEPT_BYTE * length + constants
+    size = KEPT_TOKEN * scan.tokens + KEPT_BYTE * length + constants
     return Program(source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), functions, size)
 
 

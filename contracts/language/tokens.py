@@ -61,7 +61,7 @@ class Scan:
 
     found: tuple[Diagnostic, ...]
     tokens: int
-    lines: int
+    """Names, numbers, texts, signs, and ends of lines that are not empty."""
 
 
 class _Stop(Exception):
@@ -92,7 +92,7 @@ class _Scanner:
         self.indents = [0]
         self.elifs = [0]
         self.line_start = True
-        self.tokens = self.lines = 0
+        self.tokens = 0
 
     def stop(self, at: int, rule: str, reason: str, instead: str) -> _Stop:
         line = self.source.count("\n", 0, at) + 1
@@ -118,7 +118,7 @@ class _Scanner:
     def _count(self, tokens: int) -> None:
         self.tokens += tokens
         if self.tokens > SOURCE_TOKENS_MAX:
-            reason = f"a source has at most {SOURCE_TOKENS_MAX} names, numbers, texts and signs"
+            reason = f"a source has at most {SOURCE_TOKENS_MAX} names, numbers, texts, signs and lines"
             raise self.stop(self.position, "TOO_MANY_TOKENS", reason, "several contracts, or state")
 
     def _control(self, bad: re.Match[str]) -> _Stop:
@@ -172,8 +172,9 @@ class _Scanner:
 
     def _on_newline(self, match: re.Match[str]) -> None:
         self.position = match.end()
-        self.lines += 1
         if len(self.levels) == 1:
+            if not self.line_start:
+                self._count(1)
             self.levels[0] = _Level("")
             self.line_start = True
 
@@ -331,13 +332,13 @@ def precheck(source: str) -> Scan:
     except UnicodeEncodeError as error:
         line = source.count("\n", 0, error.start) + 1
         return _refused(Diagnostic("CONTROL_CHARACTER", line, 1, "a lone surrogate", "well-formed UTF-8"))
-    scanner, found = _Scanner(source), ()
+    scanner = _Scanner(source)
     try:
         scanner.run()
     except _Stop as stop:
-        found = (stop.diagnostic,)
-    return Scan(found, scanner.tokens, scanner.lines)
+        return Scan((stop.diagnostic,), scanner.tokens)
+    return Scan((), scanner.tokens)
 
 
 def _refused(diagnostic: Diagnostic) -> Scan:
-    return Scan((diagnostic,), 0, 0)
+    return Scan((diagnostic,), 0)

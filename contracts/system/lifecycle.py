@@ -10,7 +10,7 @@ TEXT_MAX = 256
 AHEAD_MAX = 1000000
 KEY_ROLES = ("admin", "steward", "agent")
 # Memory that the compiled code in force takes in every node (contracts/programs.py).
-CODE_BYTES_MAX = 134217728
+CODE_BYTES_MAX = 201326592
 
 active = Map(str, dict)
 sources = Map(bytes, str)

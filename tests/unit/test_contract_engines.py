@@ -76,7 +76,9 @@ def test_an_older_release_stops_at_a_contract_of_a_newer_engine_and_says_what_to
         deploy(chain, "new", SOURCE)
     chain.runtime = runtime.ContractRuntime()
     rows = dict(chain.state.rows)
-    with pytest.raises(HostTrouble, match=rf"new runs on engine {ENGINE + 1}.*\[{ENGINE}\].*install a release") as stop:
+    with pytest.raises(
+        HostTrouble, match=rf"new runs on engine {ENGINE + 1}.*\[{ENGINE}\].*install a release"
+    ) as stop:
         chain.as_("bank").call("new", "answer")
     assert "nothing was executed" in str(stop.value)
     assert chain.state.rows == rows
