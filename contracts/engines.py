@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 
 from contracts.language.faults import HostTrouble
 from contracts.language.limits import ENGINE
+from contracts.language.machine import Machine
 from contracts.language.program import Program, Watcher, compile_source
 
-Compile = Callable[[str, str, Watcher | None], Program]
-"""(source, name for diagnostics, what watches lines) -> program; raises ContractRejected."""
+Compile = Callable[[str, str, Watcher | None, Machine | None], Program]
+"""(source, name for diagnostics, what watches lines, who pays) -> program; raises ContractRejected."""
 
 ENGINES: Mapping[int, Compile] = {ENGINE: compile_source}
 CURRENT = ENGINE

@@ -5,7 +5,8 @@ the way out, as canonical bytes. `compile_contract`, `call_init` and `call_migra
 `lifecycle` alone:
 
 - `compile_contract(source: str) -> dict`: {"source_hash": bytes, "ir_hash": bytes, "engine": int,
-  "abi": dict}; reverts with REJECTED_SOURCE and the diagnostics when the source is refused.
+  "abi": dict, "size": int}; reverts with REJECTED_SOURCE and the diagnostics when the source is refused.
+  `size` is what a node keeps in memory while the contract is in force, in bytes, at most.
 - `call_init(name: str, source_hash: bytes, args: dict)` and `call_migrate(…)`: run @init or @migrate of a
   source held in the Map `sources`, as contract `name`, in this transaction; None when the source declares
   no such function (then args must be empty).
@@ -18,12 +19,12 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives import crypto, merkle
-from chain.primitives.execution import RESULT_BYTES_MAX, Event
+from chain.primitives.execution import Event
 from chain.primitives.kinds import foreign_subjects
 from chain.primitives.values import Value
+from contracts.language.encoding import EVENT, KEY, TEXT, WRITTEN, decode, encode
 from contracts.language.faults import LimitExceeded, OutOfGas, Reverted
 from contracts.language.limits import (
-    EVENT_SUBJECTS_MAX,
     EVENTS_MAX,
     FOREIGN_EVENTS_MAX,
     GAS_EVENT,
@@ -35,11 +36,11 @@ from contracts.language.limits import (
     GAS_STATE_WRITE,
     GAS_SUBJECT,
     GAS_WRITE_BYTE,
-    KEY_BYTES_MAX,
+    MEM_TEXT,
 )
 from contracts.language.machine import Machine
 from contracts.language.payments import need
-from contracts.language.values import decode, encode, type_name, wrong_type
+from contracts.language.values import type_name, wrong_type
 
 ABSENT = object()
 LIFECYCLE = "lifecycle"
@@ -50,10 +51,7 @@ LIFECYCLE = "lifecycle"
 
 def entry_key(m: Machine, prefix: bytes, key: Value) -> bytes:
     """Return the state key of a Map's entry: `execution.map_key`, paid for and bounded."""
-    data = encode(m, key)
-    if len(data) > KEY_BYTES_MAX:
-        raise LimitExceeded("KEY_LENGTH", f"a Map's key of {len(data)} bytes, at most {KEY_BYTES_MAX}")
-    return prefix + data
+    return prefix + encode(m, key, KEY)
 
 
 def load(m: Machine, key: bytes) -> Any:
@@ -82,15 +80,19 @@ def store(m: Machine, key: bytes, value: Value) -> None:
     """Store a copy of a value under a state key of this contract."""
     if m.read_only:
         raise Reverted("READ_ONLY", "a view does not write state")
-    data = encode(m, value)
+    data = encode(m, value, WRITTEN)
     size = len(key) + len(data)
     m.gas -= GAS_STATE_WRITE + GAS_WRITE_BYTE * size
     if m.gas < 0:
         raise OutOfGas
+    _write(m, size)
+    m.writes[m.contract, key] = data
+
+
+def _write(m: Machine, size: int) -> None:
     m.written -= size
     if m.written < 0:
         raise LimitExceeded("WRITTEN_BYTES", "the transaction writes more than 128 KiB")
-    m.writes[m.contract, key] = data
 
 
 def remove(m: Machine, key: bytes) -> None:
@@ -100,25 +102,25 @@ def remove(m: Machine, key: bytes) -> None:
     if not present(m, key):
         raise Reverted("KEY_ERROR", "del: no such entry")
     m.charge(GAS_STATE_WRITE + GAS_WRITE_BYTE * len(key))
+    _write(m, len(key))
     m.writes[m.contract, key] = None
 
 
 def announce(m: Machine, name: str, data: bytes, subjects: list[str]) -> None:
-    """Add one event to the transaction; `data` encodes its fields, and the caller has paid for that."""
+    """Add one event to the transaction.
+
+    `data` encodes its fields and `subjects` are at most 16: the caller has paid for them and seen to it.
+    """
     if m.read_only:
         raise Reverted("READ_ONLY", "a view emits no events")
     if len(m.events) >= EVENTS_MAX:
         raise LimitExceeded("EVENTS", f"a transaction emits at most {EVENTS_MAX} events")
-    if len(subjects) > EVENT_SUBJECTS_MAX:
-        raise LimitExceeded("SUBJECTS", f"an event names at most {EVENT_SUBJECTS_MAX} subjects")
     m.gas -= GAS_EVENT + len(data) // GAS_EVENT_BYTES + GAS_SUBJECT * len(subjects)
     if m.gas < 0:
         raise OutOfGas
-    if len(data) > RESULT_BYTES_MAX:
-        raise LimitExceeded("EVENT_BYTES", f"an event of {len(data)} bytes, at most {RESULT_BYTES_MAX}")
-    m.written -= len(data)
-    if m.written < 0:
-        raise LimitExceeded("WRITTEN_BYTES", "the transaction writes more than 128 KiB")
+    if len(data) > EVENT.most:
+        raise EVENT.refuse()
+    _write(m, len(data))
     for subject in foreign_subjects(m.contract, name, subjects):
         m.foreign[subject] = count = m.foreign.get(subject, 0) + 1
         if count > FOREIGN_EVENTS_MAX:
@@ -135,12 +137,12 @@ def announce(m: Machine, name: str, data: bytes, subjects: list[str]) -> None:
 def _sha256(m: Machine, data: Value) -> bytes:
     need(data, bytes, "sha256")
     m.charge(GAS_HASH + (len(data) >> 6))
-    m.allocate(32)
+    m.allocate(MEM_TEXT + 32)
     return sha256(data).digest()
 
 
 def _encode(m: Machine, value: Value) -> bytes:
-    data = encode(m, value)
+    data = encode(m, value, TEXT)
     m.text(len(data))
     return data
 

@@ -1,14 +1,12 @@
 """Runs contracts for the ledger: finds code and sender in the state, meters, collects writes and events.
 
-`ContractRuntime` does no input or output and keeps nothing between calls but compiled code, keyed by
-(source hash, engine). It may be used from several threads.
+`ContractRuntime` does no input or output and keeps nothing between calls but the compiled code in force
+(`programs`). It may be used from several threads.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -17,7 +15,6 @@ from chain.primitives.execution import (
     ARGS_BYTES_MAX,
     OK,
     OUT_OF_GAS,
-    RESULT_BYTES_MAX,
     SIGNER_REFUSALS,
     Call,
     Outcome,
@@ -30,21 +27,18 @@ from contracts.directory import LIFECYCLE, Directory
 from contracts.engines import CURRENT, engine_of
 from contracts.language.build_calls import enter
 from contracts.language.builder import Function
+from contracts.language.encoding import COPY, RESULT, book, encode, isolate, measure
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
-from contracts.language.ir import source_hash
 from contracts.language.limits import (
     CONTRACT_DEPTH_MAX,
-    GAS_COMPILE,
-    GAS_COMPILE_BYTE,
     GAS_REMOTE,
     GAS_TRANSACTION,
     RECURSION_LIMIT,
 )
 from contracts.language.machine import Frame, Machine
 from contracts.language.program import Program, Watcher
-from contracts.language.values import book, encode, isolate, measure
+from contracts.programs import Programs
 
-CACHE_PROGRAMS = 256
 GENESIS_GAS = 10**10
 GENESIS_BYTES = 10**8
 BY_LIFECYCLE = f"contract:{LIFECYCLE}"
@@ -59,13 +53,11 @@ sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 class ContractRuntime:
     """The production interpreter behind the `Runtime` port."""
 
-    def __init__(self, *, cache_programs: int = CACHE_PROGRAMS, watcher: Watcher | None = None) -> None:
+    def __init__(self, *, watcher: Watcher | None = None) -> None:
         """Start with nothing compiled; a watcher, for authors' tools, learns which lines run."""
         self._watcher = watcher
-        self._programs: OrderedDict[tuple[bytes, int], Program] = OrderedDict()
-        self._cache_programs = cache_programs
+        self._programs = Programs()
         self._directory = Directory()
-        self._lock = threading.Lock()
 
     # --- the port -----------------------------------------------------------------------------------------
 
@@ -89,7 +81,7 @@ class ContractRuntime:
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
         machine.tx_id, machine.block_time = bytes(32).hex(), time
-        programs = {name: self._compiled(source, name, CURRENT) for name, source in sources.items()}
+        programs = {name: self._installed(source, name, CURRENT) for name, source in sources.items()}
         for name, program in programs.items():
             _install(machine, name, sources[name], program)
         for name, program in programs.items():
@@ -100,7 +92,7 @@ class ContractRuntime:
 
     def program(self, source: str, name: str = "contract") -> Program:
         """Return the compiled program of a source; raise ContractRejected when it is refused."""
-        return self._compiled(source, name, CURRENT)
+        return engine_of(CURRENT, name)(source, name, self._watcher, None)
 
     # --- one transaction ----------------------------------------------------------------------------------
 
@@ -157,35 +149,19 @@ class ContractRuntime:
         return function
 
     def _stored(self, machine: Machine, name: str, source_hash: bytes, engine: int) -> Program:
-        with self._lock:
-            found = self._programs.get((source_hash, engine))
-            if found is not None:
-                self._programs.move_to_end((source_hash, engine))
-                return found
+        """Return the program of code in force, which is compiled once and then kept."""
+        found = self._programs.get(source_hash, engine)
+        if found is not None:
+            return found
         source = self._directory.source(machine, source_hash)
         if source is None:
             raise Reverted("UNKNOWN_SOURCE", f"contract {name}: no source with hash {source_hash.hex()[:16]}")
-        return self._compiled(source, name, engine)
+        return self._installed(source, name, engine)
 
-    def _compiled(self, source: str, name: str, engine: int) -> Program:
-        known = self._known(source, engine)
-        if known is not None:
-            return known
-        program = engine_of(engine, name)(source, name, self._watcher)
-        with self._lock:
-            self._programs[program.source_hash, program.engine] = program
-            while len(self._programs) > self._cache_programs:
-                self._programs.popitem(last=False)
+    def _installed(self, source: str, name: str, engine: int) -> Program:
+        program = engine_of(engine, name)(source, name, self._watcher, None)
+        self._programs.keep(program)
         return program
-
-    def _known(self, source: str, engine: int) -> Program | None:
-        """Return the program of a source that was compiled before."""
-        try:
-            key = source_hash(source), engine
-        except UnicodeEncodeError:  # half a surrogate pair: the compiler refuses it with its place
-            return None
-        with self._lock:
-            return self._programs.get(key)
 
     # --- what running contracts ask for (language.machine.Services) ---------------------------------------
 
@@ -217,10 +193,9 @@ class ContractRuntime:
             machine.contract, machine.caller, machine.running, machine.read_only, machine.nested = outer
 
     def compile_source(self, machine: Machine, source: str) -> Value:
-        """Compile for the lifecycle; the gas is paid before, per byte of source."""
-        machine.charge(GAS_COMPILE + GAS_COMPILE_BYTE * len(source.encode()))
+        """Compile for the lifecycle, at its expense; nothing of it is kept."""
         try:
-            program = self._compiled(source, "source", CURRENT)
+            program = engine_of(CURRENT, "source")(source, "source", self._watcher, machine)
         except ContractRejected as rejected:
             raise Reverted("REJECTED_SOURCE", str(rejected)) from None
         made: dict[str, Value] = {
@@ -228,6 +203,7 @@ class ContractRuntime:
             "ir_hash": program.ir_hash,
             "engine": program.engine,
             "abi": program.abi,
+            "size": program.size,
         }
         return isolate(machine, made)
 
@@ -269,10 +245,8 @@ def invoke(machine: Machine, contract: str, function: Function, args: bytes) -> 
     given = _arguments(machine, args)
     machine.contract, machine.running = contract, (contract,)
     machine.read_only = function.kind == "view"
-    data = encode(machine, enter(machine, function, bind(machine, function, [], given)))
+    data = encode(machine, enter(machine, function, bind(machine, function, [], given)), RESULT)
     machine.charge(len(data))
-    if len(data) > RESULT_BYTES_MAX:
-        raise LimitExceeded("RESULT_BYTES", f"a result of {len(data)} bytes, at most {RESULT_BYTES_MAX}")
     return data
 
 
@@ -327,6 +301,7 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         "source_hash": program.source_hash,
         "ir_hash": program.ir_hash,
         "engine": program.engine,
+        "size": program.size,
         "active_at": 0,
         "approved_by": [],
         "access": {},
@@ -334,8 +309,8 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
     }
     record = {"name": name, "status": "active", "frozen_until": 0, "system": True, "next": {}}
     entry = {"name": name, "by": "genesis", "committed_at": 0}
-    place = var_key("name_count")
-    count = _stored_count(machine, place)
+    counted, code = var_key("name_count"), var_key("code_bytes")
+    count = _number(machine, counted)
     uses = map_key("source_uses", program.source_hash)
     rows = {
         map_key("active", name): version | record,
@@ -344,26 +319,29 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         map_key("version_count", name): 1,
         map_key("numbers", name): {"latest": 1, "open": 0},
         map_key("sources", program.source_hash): source,
-        uses: _stored_count(machine, uses) + 1,
+        uses: _number(machine, uses) + 1,
         map_key("names", count): name,
-        place: count + 1,
+        map_key("code_of", name): program.size,
+        counted: count + 1,
+        code: _number(machine, code) + program.size,
     }
     machine.writes.update({(LIFECYCLE, key): encode_value(value) for key, value in rows.items()})
 
 
-def _stored_count(machine: Machine, place: bytes) -> int:
+def _number(machine: Machine, place: bytes) -> int:
     """Return a number that `lifecycle` keeps, 0 where it keeps none."""
     stored = machine.writes.get((LIFECYCLE, place)) or machine.state.get(LIFECYCLE, place)
     return 0 if stored is None else int(decode_stored(stored))
 
 
 def _arguments(machine: Machine, data: bytes) -> dict[str, Value]:
+    machine.allocate(len(data))
     try:
         args = decode_value(data, max_bytes=ARGS_BYTES_MAX)
     except DecodeError as error:
         raise Reverted("BAD_ARGUMENTS", str(error)) from None
     if type(args) is not dict or not all(type(name) is str for name in args):
         raise Reverted("BAD_ARGUMENTS", "the arguments are a dict from name to value")
-    measure(machine, args)
+    measure(machine, args, COPY)
     book(machine, args)
     return args

@@ -32,8 +32,8 @@ def work(name: str, numbers: list[int]) -> dict:
         total.set(total.get() // 2)
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
-IR_HASH = "5cb843a91cc6bcadc7734eb81dea8970040cd13daba62788e4fea70e8efb6176"
-OUTCOME = "368273089d54e9fa25fda6d922e3e25e4736e9729af3d265e042187ef621d190"
+IR_HASH = "5a10f21dadc52bb5b0f5599d3c1b1111a2d13a3f96762bca56fda68ffb8dbf28"
+OUTCOME = "9dafc9b62c77c3b377184f74407e2413857dbeba119893f7082e3b45ed799224"
 
 
 def computed() -> tuple[str, str]:

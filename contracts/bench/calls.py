@@ -59,6 +59,8 @@ def echo(n: int, x: Value):
     for i in range(n):
         other.echo(x)
 """
+FUNCTION = "@export\ndef f(a, b):\n"
+LOCALS = [f"x{n}" for n in range(3_000)]
 TURNS = 200
 Args = Mapping[str, Value]
 
@@ -105,6 +107,9 @@ def calls(repeats: int) -> list[Cost]:
         "one text": "a" * 8_000,
         "records": [{"name": "bank", "amount": 5}] * 200,
         "tuples": [(1, 2)] * 400,
+        "shared texts": [["a" * 1_000] * 10] * 10,
+        "wide texts": ["\N{GRINNING FACE}" * 200] * 20,
+        "large numbers": [2**4_000] * 40,
     }
     for name, value in shapes.items():
         pair = ("take", {"x": value}), ("take", {"x": 1})
@@ -139,6 +144,18 @@ def sources() -> dict[str, str]:
         "lists": "X = [" + "1," * 9_999 + "]\n@export\ndef f():\n    pass\n",
         "functions": "".join(f"def f{n}(a: int) -> int:\n    return a\n" for n in range(900)),
         "declarations": "".join(f"m{n} = Map(str, dict[str, int])\n" for n in range(1_500)),
+        "brackets": FUNCTION + f"    {'[' * 24}a{']' * 24}\n" * 480,
+        "f-strings": FUNCTION + "    f'{a}{b}{a}{b}'\n" * 1_700,
+        "one-line ifs": FUNCTION + "    if a: b\n" * 4_000,
+        "branches over many locals": FUNCTION + f"    {', '.join(LOCALS)} = a\n" + "    if a: b\n" * 2_800,
+        "expressions of one letter": FUNCTION + "    a" + ";a" * 12_000 + "\n",
+        "one-line strings": FUNCTION + "    'a'\n" * 7_000,
+        "a constant used": f"X = ({'1, ' * 60})\n" + FUNCTION + "    X\n" * 10_500,
+        "a long hint used": f"m = Map(tuple[{'int, ' * 4_000}int], int)\n" + FUNCTION + "    m[a]\n" * 3_000,
+        "tables": "".join(f"c{n} = [{n}, [{n}]]\n" for n in range(1_200)),
+        "comments": "# nothing\n" * 6_000,
+        "a long text": f"X = '{'a' * 60_000}'\n",
+        "refused by the tokens": FUNCTION + "    a" + ";a" * 12_000 + ")\n",
         "refused": "@export\ndef f():\n" + "    a = b\n" * 3_000,
     }
 

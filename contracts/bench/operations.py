@@ -244,6 +244,58 @@ x = t.replace(k, '')
 x = t.split(k)
 """
 _WORST_LAST = "x = t.rfind(k)"
+_WIDE = """
+x = t + u
+x = t * 3
+x = t[1:]
+x = t[::2]
+x = t == u
+x = t < u
+x = '😁' in t
+x = t.find('z')
+x = t.find('😁')
+x = t.find(k)
+x = t.rfind('😁')
+x = t.count('😀')
+x = t.replace('😀', 'é')
+x = t.replace('z', 'y')
+x = t.split('😁')
+x = w.split()
+x = t.partition('z')
+x = t.strip()
+x = t.strip('😁')
+x = t.upper()
+x = t.isalpha()
+x = t.isspace()
+x = t.startswith(u)
+x = t.endswith(u)
+x = t.removeprefix('😀')
+x = t.zfill(9)
+x = t.encode()
+x = b.decode()
+x = f'{t}{u}'
+x = ','.join([t, u])
+x = [t, u, t]
+x = list(t)
+x = [a for a in t]
+x = encode(t)
+x = encode([t, u])
+x = t in [u, u, u]
+x = d[t[:-1] + '😀']
+x = sorted([t, u])
+x = {t: 1}
+"""
+_SHARED = """
+x = encode([t] * 40)
+x = encode([[t] * 4] * 10)
+x = encode([(t,)] * 40)
+x = encode([{t: 1}] * 40)
+x = encode((((((t,),),),),))
+x = encode([z] * 40)
+x = [[t] * 40] == [[u] * 40]
+x = ((t,),) < ((u,),)
+x: list[bytes | int | bool | tuple | str] = [t] * 40
+"""
 _JOINS = """
 x = ','.join(xs)
 x = ''.join(xs)
@@ -383,6 +435,10 @@ _STRINGS = """
 t = 'ab' * (N // 2); u = 'ab' * (N // 2); b = t.encode(); h = b.hex(); c = 'é中' * (N // 8)
 w = ', ' * (N // 2)
 """
+_EMOJI = (
+    "t = '😀' * N; u = '😀' * N; b = t.encode(); d = {t: 1}; w = ' 😀' * (N // 2); k = '😀' * (N // 2) + '😁'"
+)
+_PARTS = "t = 'a' * N; u = 'a' * N; z = 2 ** 4000"
 _ITEMS = """
 xs = [i * 7919 % N for i in range(N)]; ts = tuple(xs); ys = list(xs); ss = [str(i) for i in xs]; zs = [0] * N
 ns = [[i] for i in range(N // 8)]; ls = ['a' * 99 + s for s in ss]
@@ -466,6 +522,8 @@ def everything() -> list[Operation]:
         *_table("node", _NODES, _VALUES),
         *_table("int", _INTEGERS, _NUMBERS, (40, 300, 2_000)),
         *_table("text", _TEXTS, _STRINGS, (8, 300, 8_000)),
+        *_table("wide", _WIDE, _EMOJI, (8, 300, 8_000)),
+        *_table("shared", _SHARED, _PARTS, (8, 1_000)),
         *_table("text", _JOINS, "xs = ['abc'] * N; bs = [b'abcdefgh'] * N", (10, 1_000, 8_000)),
         *_table("text", _FIXED, "x = 1"),
         *searches,

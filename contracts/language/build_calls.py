@@ -46,8 +46,8 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
 def _call(b: Build, node: Node) -> Closure:
     function = b.functions[node[1]]
     arguments = b.all(node[2:])
-    b.cost += GAS_CALL
     padding = function.padding
+    b.cost += GAS_CALL + (len(padding) >> 5)
     if len(arguments) == 1:
         only = arguments[0]
         return lambda f: enter(f[0], function, [f[0], None, only(f), *padding])

@@ -18,11 +18,13 @@ from contracts.language.limits import (
     GAS_FORMAT_PART,
     GAS_SLICE,
     MEM_CONTAINER,
+    MEM_DICT,
     MEM_ENTRY,
     MEM_ITEM,
 )
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame
 from contracts.language.operators import get_item, get_slice, to_text
+from contracts.language.payments import pay_key
 from contracts.language.values import check_key, type_name, wrong_type
 
 
@@ -34,8 +36,8 @@ def constant_of(node: Node) -> Any:
 # --- leaves and displays ---------------------------------------------------------------------------------
 
 
-def _const(_: Build, node: Node) -> Closure:
-    value = decode_stored(node[1])
+def _const(b: Build, node: Node) -> Closure:
+    value = b.parts.once(("const", node[1]), lambda: decode_stored(node[1]))
     return lambda _: value
 
 
@@ -105,7 +107,7 @@ def _dict(b: Build, node: Node) -> Closure:
         return _record(b, keys, [b.expr(value) for _, value in node[1:]])
     pairs = [(b.expr(key), b.expr(value)) for key, value in node[1:]]
     b.cost += GAS_DISPLAY + 2 * len(pairs)
-    size = MEM_CONTAINER + MEM_ENTRY * len(pairs)
+    size = MEM_DICT + MEM_ENTRY * len(pairs)
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -114,8 +116,7 @@ def _dict(b: Build, node: Node) -> Closure:
         for key, value in pairs:
             name = key(f)
             check_key(name)
-            if type(name) is str:
-                m.charge(len(name) >> 8)
+            pay_key(m, name)
             made[name] = value(f)
         return made
 
@@ -135,7 +136,7 @@ def _no_entries(b: Build) -> Closure:
 def _record(b: Build, keys: list[str], values: list[Closure]) -> Closure:
     """A dict display whose keys are short constant texts."""
     b.cost += GAS_DISPLAY + 3 * len(keys)
-    size = MEM_CONTAINER + MEM_ENTRY * len(keys)
+    size = MEM_DICT + MEM_ENTRY * len(keys)
 
     def run(f: Frame) -> Any:
         f[0].allocate(size)
@@ -151,7 +152,7 @@ def _format(b: Build, node: Node) -> Closure:
     def run(f: Frame) -> Any:
         m = f[0]
         texts = [to_text(m, part(f)) for part in parts]
-        m.text(sum([len(text) for text in texts]))
+        m.text(sum(map(len, texts)), all(map(str.isascii, texts)))
         return "".join(texts)
 
     return run

@@ -9,12 +9,10 @@ from typing import Any
 
 from contracts.language.builder import Build, Builder
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_OPERATOR, INT_MAX
+from contracts.language.limits import GAS_OPERATOR
 from contracts.language.machine import Closure, Frame
-from contracts.language.operators import BINARY, COMPARE, UNARY, Operator
+from contracts.language.operators import BINARY, COMPARE, SMALL, UNARY, Operator
 
-SMALL = 2**62
-"""Below 63 bits both factors are one word, and the product of word counts charges nothing."""
 _ORDER = frozenset({"<", "<=", ">", ">="})
 
 
@@ -41,7 +39,7 @@ def _add(left: Closure, right: Closure) -> Closure:
         y = right(f)
         if type(x) is int and type(y) is int:
             z = x + y
-            if -INT_MAX <= z <= INT_MAX:
+            if -SMALL < z < SMALL:
                 return z
         return slow(f[0], x, y)
 
@@ -56,7 +54,7 @@ def _subtract(left: Closure, right: Closure) -> Closure:
         y = right(f)
         if type(x) is int and type(y) is int:
             z = x - y
-            if -INT_MAX <= z <= INT_MAX:
+            if -SMALL < z < SMALL:
                 return z
         return slow(f[0], x, y)
 

@@ -9,9 +9,9 @@ from contracts.language.build_walks import target
 from contracts.language.builder import Build, Builder
 from contracts.language.faults import Halt, Reverted
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_DICT, GAS_NODE, GAS_OPERATOR, INT_MAX
+from contracts.language.limits import GAS_DICT, GAS_NODE, GAS_OPERATOR
 from contracts.language.machine import LOCALS, Closure, Frame
-from contracts.language.operators import Operator, delete_item, get_item, in_place, set_item
+from contracts.language.operators import SMALL, Operator, delete_item, get_item, in_place, set_item
 
 
 def _expr(b: Build, node: Node) -> Closure:
@@ -112,7 +112,7 @@ def _add_local(line: int, slot: int, work: Operator, read: Closure, inner: Closu
         try:
             x = read(f)
             y = inner(f)
-            if type(x) is int and type(y) is int and -INT_MAX <= (z := x + y) <= INT_MAX:
+            if type(x) is int and type(y) is int and -SMALL < (z := x + y) < SMALL:
                 f[slot] = z
             else:
                 f[slot] = work(f[0], x, y)

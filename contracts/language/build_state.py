@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from chain.primitives.execution import var_key
 from chain.primitives.values import Value, encode_value
 from contracts import host
 from contracts.language.builder import Build, Builder
-from contracts.language.faults import Reverted
+from contracts.language.encoding import EVENT, encode
+from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, hint_text
 from contracts.language.ir import Node
-from contracts.language.limits import NESTING_MAX
+from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
-from contracts.language.values import encode, type_name, wrong_type
+from contracts.language.values import type_name, wrong_type
 
 KeyMaker = Callable[[Machine, Value], bytes]
 
 
 def key_maker(b: Build, name: str) -> KeyMaker:
     """Return the function from a Map's key to its state key, which enforces the key's hint."""
-    hint = b.parts.maps[name][0]
+    return b.parts.once(("key", name), lambda: _key_maker(b.parts.maps[name][0], name))
+
+
+def _key_maker(hint: Hint, name: str) -> KeyMaker:
     check, prefix = checker(hint), name.encode() + b"/"
     if hint == ("str",):
         return _text_key_maker(name, prefix)
@@ -50,8 +55,11 @@ def _text_key_maker(name: str, prefix: bytes) -> KeyMaker:
     def make(m: Machine, key: Value) -> bytes:
         if type(key) is not str:
             raise wrong_type(f"{name}[…]: a key is str, not {type_name(key)}")
-        data = key.encode()
-        return heads[len(data)] + data if len(data) < 32 else host.entry_key(m, prefix, key)
+        if len(key) < 32:
+            data = key.encode()
+            if len(data) < 32:
+                return heads[len(data)] + data
+        return host.entry_key(m, prefix, key)
 
     return make
 
@@ -113,7 +121,7 @@ def _map_has(b: Build, node: Node) -> Closure:
 def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that stores a value as `m[key]`."""
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
-    enforce = value_check(b.parts.maps[name][1], name)
+    enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name))
 
     def put(f: Frame, value: Any) -> None:
         m = f[0]
@@ -153,7 +161,8 @@ def _var_get(b: Build, node: Node) -> Closure:
 
 def _var_set(b: Build, node: Node) -> Closure:
     name, inner = node[1], b.expr(node[2])
-    place, enforce = var_key(name), value_check(b.parts.variables[name][0], name)
+    place = var_key(name)
+    enforce = b.parts.once(("var", name), lambda: value_check(b.parts.variables[name][0], name))
 
     def run(f: Frame) -> Any:
         m, value = f[0], inner(f)
@@ -163,18 +172,37 @@ def _var_set(b: Build, node: Node) -> Closure:
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What every emission of one Event shares: fields in canonical order, their encoded names and checks."""
+
+    places: Mapping[str, int]
+    head: bytes
+    keys: list[bytes]
+    checks: Mapping[str, Callable[[Machine, Value], None]]
+    tagged: list[int]
+    """Places of the fields that name subjects."""
+
+
+def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
+    order = sorted(fields)
+    count = len(order)
+    places = {field: place for place, field in enumerate(order)}
+    return _Shape(
+        places,
+        bytes((0x80 + count,)) if count < 16 else b"\xde" + count.to_bytes(2, "big"),
+        [encode_value(field) for field in order],
+        {field: value_check(hint, f"{name}({field}=…)") for field, hint in fields.items()},
+        [places[field] for field, hint in fields.items() if names_subjects(hint)],
+    )
+
+
 def _emit(b: Build, node: Node) -> Closure:
     """Fields are computed in the order written, then encoded in canonical order behind prepared keys."""
     name = node[1]
-    hints = dict(b.parts.events[name])
-    order = sorted(hints)
-    given = [
-        (order.index(field), b.expr(value), _field_check(name, field, hints)) for field, value in node[2:]
-    ]
-    tagged = [order.index(field) for field, hint in hints.items() if names_subjects(hint)]
-    count = len(order)
-    head = bytes((0x80 + count,)) if count < 16 else b"\xde" + count.to_bytes(2, "big")
-    keys = [encode_value(field) for field in order]
+    shape = b.parts.once(("event", name), lambda: _shape(name, dict(b.parts.events[name])))
+    given = [(shape.places[field], b.expr(value), shape.checks[field]) for field, value in node[2:]]
+    head, keys, tagged, count = shape.head, shape.keys, shape.tagged, len(shape.keys)
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -184,17 +212,17 @@ def _emit(b: Build, node: Node) -> Closure:
             check(m, item)
         subjects: list[str] = []
         for place in tagged:
-            gather(fields[place], subjects)
-        parts = [head]
+            gather(m, fields[place], subjects)
+        parts, size = [head], 0
         for key, item in zip(keys, fields, strict=True):
-            parts += key, encode(m, item, NESTING_MAX - 1)
+            data = encode(m, item, EVENT, NESTING_MAX - 1)
+            size += len(data)
+            if size > EVENT.most:
+                raise EVENT.refuse()
+            parts += key, data
         host.announce(m, name, b"".join(parts), subjects)
 
     return run
-
-
-def _field_check(name: str, field: str, hints: Mapping[str, Hint]) -> Callable[[Machine, Value], None]:
-    return value_check(hints[field], f"{name}({field}=…)")
 
 
 def names_subjects(hint: Hint) -> bool:
@@ -204,14 +232,17 @@ def names_subjects(hint: Hint) -> bool:
     )
 
 
-def gather(value: Value, subjects: list[str]) -> None:
-    """Add the subjects of a field's value, each once."""
+def gather(m: Machine, value: Value, subjects: list[str]) -> None:
+    """Add the subjects of a field's value, each once; refuse more than an event may name."""
     if type(value) is str:
         if value not in subjects:
             subjects.append(value)
+            if len(subjects) > EVENT_SUBJECTS_MAX:
+                raise LimitExceeded("SUBJECTS", f"an event names at most {EVENT_SUBJECTS_MAX} subjects")
     elif type(value) is list or type(value) is tuple:
+        m.charge(GAS_SUBJECT_ITEM * len(value))
         for item in value:
-            gather(item, subjects)
+            gather(m, item, subjects)
 
 
 BUILDERS: dict[str, Builder] = {

@@ -200,17 +200,20 @@ def _for(b: Build, node: Node) -> Closure:
     put = target(b, node[2])
     cost, b.cost = b.cost, before
     slot = LOCALS + node[2][1] if node[2][0] == "local" else 0
+    apart = node[2][0] == "unpack"
     body = block(b, node[4])
 
     def run(f: Frame) -> Any:
         m = f[0]
         try:
-            items, gas, held = walk(m, walked(f))
+            items, gas, room, held = walk(m, walked(f), apart=apart)
             turn, size = cost + gas, len(held or ())
             for item in items:
                 m.gas -= turn
                 if m.gas < 0:
                     raise spent(line)
+                if room:
+                    m.allocate(room)
                 if slot:
                     f[slot] = item
                 else:

@@ -19,6 +19,7 @@ from contracts.language.limits import (
     GAS_UNPACK,
     GAS_UNPACK_PART,
     MEM_CONTAINER,
+    MEM_DICT,
     MEM_ENTRY,
     MEM_ITEM,
 )
@@ -129,36 +130,42 @@ def _comprehension(b: Build, clauses: Node, emit: Emit, kind: type) -> Closure:
     step = emit
     for place in range(len(clauses) - 1, 0, -1):
         walked, cost = b.apart(clauses[place][1])
-        step = _nest(walked, cost, _clause(b, clauses[place], step))
-    body = _clause(b, clauses[0], step)
+        step = _nest(walked, cost, _clause(b, clauses[place], step), _apart(clauses[place]))
+    body, apart = _clause(b, clauses[0], step), _apart(clauses[0])
+    size = MEM_CONTAINER if kind is list else MEM_DICT
 
     def run(f: Frame) -> Any:
         m = f[0]
-        m.allocate(MEM_CONTAINER)
+        m.allocate(size)
         made = kind()
-        _each(f, first(f), body, made)
+        _each(f, first(f), body, made, apart)
         return made
 
     return run
 
 
-def _each(f: Frame, value: Any, body: Callable[[Frame, Any, Any], None], made: Any) -> None:
+def _each(f: Frame, value: Any, body: Callable[[Frame, Any, Any], None], made: Any, apart: bool) -> None:
     """Do the body for each item of what is walked."""
     m = f[0]
-    items, gas, held = walk(m, value)
+    items, gas, room, held = walk(m, value, apart=apart)
     size = len(held or ())
     for item in items:
         if gas:
             m.charge(gas)
+            m.allocate(room)
         body(f, made, item)
         if held is not None and len(held) != size:
             raise changed_while_walked()
 
 
-def _nest(walked: Closure, cost: int, body: Callable[[Frame, Any, Any], None]) -> Emit:
+def _apart(clause: Node) -> bool:
+    return bool(clause[0][0] == "unpack")
+
+
+def _nest(walked: Closure, cost: int, body: Callable[[Frame, Any, Any], None], apart: bool) -> Emit:
     def step(f: Frame, made: Any) -> None:
         f[0].charge(cost)
-        _each(f, walked(f), body, made)
+        _each(f, walked(f), body, made, apart)
 
     return step
 

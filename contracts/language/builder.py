@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from chain.primitives.values import Value
+from contracts.language.encoding import CONSTANT, encode
 from contracts.language.faults import HostTrouble, OutOfGas
 from contracts.language.hints import ANY, Check, Hint, checker, exact_type
 from contracts.language.ir import Node
-from contracts.language.limits import CONSTANT_GAS, GAS_NODE
+from contracts.language.limits import CONSTANT_ALLOCATION_MAX, CONSTANT_GAS, GAS_NODE
 from contracts.language.machine import LOCALS, Closure, Frame, Machine, Unset
-from contracts.language.values import SCALARS, encode
+from contracts.language.values import SCALARS
 
+T = TypeVar("T")
 Builder = Callable[["Build", Node], Closure]
 Watch = Callable[[int], object]
 """What an author's tools are told: the line of each statement before it runs. Never set on a node."""
@@ -147,6 +149,15 @@ class Parts:
     variables: Mapping[str, tuple[Hint, Node | None]] = field(default_factory=dict)
     events: Mapping[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
     constants: list[Global] = field(default_factory=list)
+    shared: dict[Any, Any] = field(default_factory=dict)
+    """What every use of one declaration shares: a hint may be long, and its uses many."""
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """Return what this key stands for, made at its first use."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        found: T = self.shared[key]
+        return found
 
     def add_constant(self, table: Mapping[str, Builder], node: Node, scratch: Machine) -> Value:
         """Make the next constant, metered by the scratch machine, and return its value."""
@@ -154,7 +165,7 @@ class Parts:
         made = b.expr(node)
         scratch.charge(b.cost)
         value = made([scratch, None])
-        encode(scratch, value)
+        encode(scratch, value, CONSTANT)
         self.constants.append(Global(value, None if immutable(value) else charged(made, b.cost)))
         return value
 
@@ -178,6 +189,8 @@ class _Nowhere:
     compile_source = start = remote
 
 
-def scratch_machine() -> Machine:
-    """Return a machine for module-level constants: bounded gas, no state, no context."""
-    return Machine(CONSTANT_GAS, _Nowhere(), _Nowhere())
+def scratch_machine(gas: int = CONSTANT_GAS) -> Machine:
+    """Return a machine for module-level constants: bounded gas and memory, no state, no context."""
+    made = Machine(gas, _Nowhere(), _Nowhere())
+    made.memory = CONSTANT_ALLOCATION_MAX
+    return made

@@ -8,9 +8,17 @@ from typing import Any
 
 from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
-from contracts.language.limits import ELEMENTS_MAX, GAS_LAZY
+from contracts.language.limits import (
+    ELEMENTS_MAX,
+    GAS_LAZY,
+    INT_MAX,
+    MEM_ITEM,
+    MEM_NUMBER,
+    MEM_TUPLE,
+    MEM_TUPLE_ITEM,
+)
 from contracts.language.machine import Machine
-from contracts.language.operators import INTS, add, divide_both, to_int, to_text
+from contracts.language.operators import INTS, divide_both, made, to_int, to_text, too_many_bits
 from contracts.language.payments import need, new_entries, new_items
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
@@ -18,49 +26,58 @@ from contracts.language.values import check_key, less, type_name, wrong_type
 Builtin = Callable[..., Value]
 
 
+PAIR = MEM_TUPLE + 2 * MEM_TUPLE_ITEM
+"""Bytes of a tuple of two."""
 _DIRECT = frozenset({list, tuple, range, str, bytes})
 
 
 class Lazy:
-    """What `enumerate`, `zip` or `reversed` give to a walk, the gas of each item, and the list walked."""
+    """What `enumerate`, `zip` or `reversed` give to a walk: items, what each costs, and the list walked."""
 
-    __slots__ = ("gas", "held", "items")
+    __slots__ = ("gas", "held", "items", "kept", "parts")
 
-    def __init__(self, items: Iterator[Any], gas: int, held: list[Value] | None = None) -> None:
-        """Keep all three."""
+    def __init__(
+        self, items: Iterator[Any], gas: int, kept: int, parts: int, held: list[Value] | None = None
+    ) -> None:
+        """Note the bytes of an item that is kept as it is, and of one that is taken apart at once."""
         self.items = items
         self.gas = gas
+        self.kept = kept
+        self.parts = parts
         self.held = held
 
 
 class Entries:
     """`d.keys()`, `d.values()` or `d.items()`, which can only be walked."""
 
-    __slots__ = ("entries", "name")
+    __slots__ = ("entries", "kept", "name")
 
     def __init__(self, entries: dict[Any, Value], name: str) -> None:
-        """Keep both."""
+        """Keep both, and the bytes of each item that is made."""
         self.entries = entries
         self.name = name
+        self.kept = PAIR if name == "items" else 0
 
 
-def walk(m: Machine, value: Any) -> tuple[Any, int, list[Value] | None]:
-    """Return what a loop walks, the gas of each item, and the list that must keep its size meanwhile.
+def walk(m: Machine, value: Any, *, apart: bool = False) -> tuple[Any, int, int, list[Value] | None]:
+    """Return what a loop walks, the gas and the bytes of each item, and the list that must keep its size.
 
     A dict is walked by the keys that it has at the beginning; what walks it looks after its keys by itself.
+    Items of values are there already; those of Lazy are made, and `apart` tells that the loop unpacks them.
     """
     kind = type(value)
     if kind is list:
-        return value, 0, value
+        return value, 0, 0, value
     if kind in _DIRECT:
-        return value, 0, None
+        return value, 0, 0, None
     if kind is dict:
         new_items(m, len(value))
-        return _keys(value), GAS_LAZY, None
+        return _keys(value), GAS_LAZY, 0, None
     if kind is Entries:
-        return _entries(m, value.entries, value.name), GAS_LAZY, None
+        items = _entries(m, value.entries, value.name)
+        return items, GAS_LAZY, 0 if apart else value.kept, None
     if kind is Lazy:
-        return value.items, value.gas, value.held
+        return value.items, value.gas, value.parts if apart else value.kept, value.held
     raise wrong_type(f"{type_name(value)} cannot be walked")
 
 
@@ -113,10 +130,13 @@ def collect(m: Machine, value: Any) -> list[Value]:
         return list(value)
     if kind is Entries:
         return _all_of(m, value.entries, value.name)
-    walked, gas, _ = walk(m, value)
-    items = list(islice(walked, min(4 * m.gas + 4, ELEMENTS_MAX) + 1))
+    walked, gas, size, _ = walk(m, value)
+    quarters = 1 + 4 * gas
+    most = min(4 * m.gas // quarters, m.memory // (MEM_ITEM + size), ELEMENTS_MAX) + 1
+    items = list(islice(walked, most))  # one more than can be paid for, at most
     new_items(m, len(items))
-    m.charge((1 + 4 * gas) * len(items) >> 2)
+    m.charge(quarters * len(items) >> 2)
+    m.allocate(size * len(items))
     return items
 
 
@@ -130,26 +150,37 @@ def lazy_range(m: Machine, *bounds: Value) -> range:
     return range(*bounds)
 
 
+def _inner(value: Any) -> int:
+    """Return the bytes that each item of a walk takes inside a tuple that is made of it."""
+    if type(value) is Lazy or type(value) is Entries:
+        return value.kept
+    return MEM_NUMBER if type(value) is range else 0
+
+
 def lazy_enumerate(m: Machine, value: Any, start: Value = 0) -> Lazy:
     """`enumerate(items, start)`."""
-    items, gas, held = walk(m, value)
-    return Lazy(enumerate(items, need(start, int, "enumerate")), GAS_LAZY + gas, held)
+    items, gas, _, held = walk(m, value)
+    inner = _inner(value)
+    kept = PAIR + MEM_NUMBER + inner
+    return Lazy(enumerate(items, need(start, int, "enumerate")), GAS_LAZY + gas, kept, inner, held)
 
 
 def lazy_zip(m: Machine, *values: Any) -> Lazy:
     """`zip(a, b, …)`, to the end of the shortest."""
     walks = [walk(m, value) for value in values]
-    gas = GAS_LAZY + len(walks) // 4 + sum([gas + GAS_LAZY * (held is not None) for _, gas, held in walks])
-    return Lazy(zip(*[_steady(items, held) for items, _, held in walks], strict=False), gas)
+    gas = GAS_LAZY + len(walks) // 4
+    gas += sum([each + GAS_LAZY * (held is not None) for _, each, _, held in walks])
+    inner = sum(map(_inner, values))
+    kept = MEM_TUPLE + MEM_TUPLE_ITEM * len(walks) + inner
+    return Lazy(zip(*[_steady(items, held) for items, _, _, held in walks], strict=False), gas, kept, inner)
 
 
 def lazy_reversed(m: Machine, value: Any) -> Lazy:
     """`reversed(items)`."""
-    if type(value) is list:
-        return Lazy(reversed(value), 0, value)
-    if type(value) in (tuple, range):
-        return Lazy(reversed(value), 0)
-    return Lazy(reversed(collect(m, value)), 0)
+    if type(value) in (list, tuple, range):
+        inner = _inner(value)
+        return Lazy(reversed(value), 0, inner, inner, value if type(value) is list else None)
+    return Lazy(reversed(collect(m, value)), 0, 0, 0)
 
 
 def view_of(_: Machine, entries: Value, name: str) -> Entries:
@@ -161,7 +192,7 @@ def _all_of(m: Machine, entries: dict[Any, Value], name: str) -> list[Any]:
     new_items(m, len(entries))
     if name == "items":
         m.charge(len(entries))
-        m.allocate(64 * len(entries))
+        m.allocate(PAIR * len(entries))
         return list(entries.items())
     return list(entries) if name == "keys" else list(entries.values())
 
@@ -172,10 +203,10 @@ def _len(_: Machine, value: Value) -> int:
     return len(value)
 
 
-def _abs(_: Machine, value: Value) -> int:
+def _abs(m: Machine, value: Value) -> int:
     if type(value) not in INTS:
         raise wrong_type(f"abs() of {type_name(value)}")
-    return abs(int(value))
+    return made(m, abs(value))
 
 
 def _extreme(wanted: bool) -> Builtin:
@@ -198,12 +229,14 @@ def _extreme(wanted: bool) -> Builtin:
 def _sum(m: Machine, values: Any) -> Value:
     items = collect(m, values)
     m.charge(5 * len(items))
-    total: Value = 0
+    total = 0
     for item in items:
         if type(item) not in INTS:
             raise wrong_type(f"sum() of {type_name(item)}")
-        total = add(m, total, item)
-    return total
+        total += item
+        if not -INT_MAX <= total <= INT_MAX:
+            raise too_many_bits()
+    return made(m, total)
 
 
 def _all(m: Machine, values: Any) -> bool:
@@ -254,7 +287,7 @@ def _chr(m: Machine, code: Value) -> str:
     need(code, int, "chr")
     if not 0 <= code <= 0x10FFFF or 0xD800 <= code < 0xE000:
         raise Reverted("VALUE_ERROR", "chr() of a number that is no character")
-    m.text(1)
+    m.text(1, code < 128)
     return chr(code)
 
 
@@ -272,14 +305,14 @@ def from_hex(m: Machine, text: Value) -> bytes:
     return data
 
 
-def from_bytes(_: Machine, data: Value, order: Value) -> int:
+def from_bytes(m: Machine, data: Value, order: Value) -> int:
     """`int.from_bytes(data, "big")`: unsigned, at most 512 bytes."""
     need(data, bytes, "from_bytes")
     if order not in ("big", "little"):
         raise Reverted("VALUE_ERROR", 'from_bytes: the byte order is "big" or "little"')
     if len(data) > INT_BITS_MAX // 8:
         raise Reverted("VALUE_ERROR", f"from_bytes: {INT_BITS_MAX // 8} bytes at most")
-    return int.from_bytes(data, "big" if order == "big" else "little")
+    return made(m, int.from_bytes(data, "big" if order == "big" else "little"))
 
 
 def is_instance(value: Value, kinds: tuple[type, ...]) -> bool:

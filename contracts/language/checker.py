@@ -10,7 +10,6 @@ import ast
 
 from contracts.language.faults import Diagnostic
 from contracts.language.limits import AST_DEPTH_MAX, ELEMENTS_MAX, INT_MAX
-from contracts.language.tokens import precheck
 
 DIAGNOSTICS_MAX = 20
 REFERENCE = "what contracts/README.md lists"
@@ -79,10 +78,10 @@ REFUSED: dict[str, tuple[str, str, str]] = {
 
 
 def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
-    """Return the checked tree, or the reasons (at most 20, in source order) why there is none."""
-    found = precheck(source)
-    if found:
-        return None, found
+    """Return the checked tree of a source without lexical faults (`tokens.precheck`).
+
+    Else the reasons, at most 20 in source order, why there is none.
+    """
     try:
         tree = ast.parse(source, feature_version=(3, 11))
     except SyntaxError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from chain.primitives.execution import SUBJECT_PATTERN
 from chain.primitives.values import Value
-from contracts.language.limits import GAS_TYPES
+from contracts.language.limits import GAS_HINT_SUBJECT, GAS_TYPES
 from contracts.language.machine import Machine
 from contracts.language.values import NoneType
 
@@ -35,6 +35,7 @@ _PLAIN: dict[str, Hint] = {
     "Value": ANY,
 }
 _SUBJECT = re.compile(SUBJECT_PATTERN)
+_FEW = 3
 _KEYS: tuple[Hint, ...] = (("int",), ("str",))
 EXPECTED = "int, str, bytes, bool, None, list[T], dict[K, V], tuple[T, ...], T | None, Value"
 
@@ -125,15 +126,33 @@ def checker(hint: Hint) -> Check:
     if head == "any":
         return lambda _, __: True
     if head == "subject":
-        return lambda _, value: type(value) is str and _SUBJECT.fullmatch(value) is not None
+        return _subject
     parts = [checker(part) for part in hint[1:]]
     if head == "union":
-        return lambda m, value: any(part(m, value) for part in parts)
+        return _union_of(parts)
     if head == "tuple":
         return _fixed(parts)
     if head == "dict":
         return _entries(parts[0], parts[1])
     return _items(list if head == "list" else tuple, parts[0])
+
+
+def _subject(m: Machine, value: Value) -> bool:
+    m.charge(GAS_HINT_SUBJECT)
+    return type(value) is str and _SUBJECT.fullmatch(value) is not None
+
+
+def _union_of(parts: list[Check]) -> Check:
+    """A few alternatives are in the price of the place; many pay (a source has room for thousands)."""
+    count = len(parts)
+    if count <= _FEW:
+        return lambda m, value: any(part(m, value) for part in parts)
+
+    def check(m: Machine, value: Value) -> bool:
+        m.charge(2 * count)
+        return any(part(m, value) for part in parts)
+
+    return check
 
 
 def _items(kind: Any, part: Check) -> Check:

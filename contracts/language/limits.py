@@ -1,4 +1,4 @@
-"""Caps and the gas schedule of engine 1. Changing a number changes what every replica computes.
+"""Caps and the gas schedule of engine 2. Changing a number changes what every replica computes.
 
 One unit of gas stands for about 40 ns on the machine of `scripts/bench gas`, which measures every operation
 class; state access and events carry the cost of storage and proofs. Work whose size is known from the code is
@@ -10,10 +10,19 @@ from __future__ import annotations
 
 from chain.primitives.values import INT_BITS_MAX, VALUE_DEPTH_MAX
 
-ENGINE = 1
+ENGINE = 2
 
 # --- source ----------------------------------------------------------------------------------------------
 SOURCE_BYTES_MAX = 65_536
+SOURCE_TOKENS_MAX = 24_576
+"""Names, numbers, texts, signs and ends of lines; 64 KiB of ordinary source have 20,000. For each, CPython's
+parser takes up to 2.2 KB while it looks for the words of a syntax error.
+"""
+KEPT_TOKEN = 450
+KEPT_BYTE = 4
+"""Bytes that a compiled program takes, at most, for each token (150 in ordinary source), and for each byte of
+its source, which may be one text.
+"""
 BRACKET_DEPTH_MAX = 32
 INDENT_DEPTH_MAX = 16
 SEGMENT_OPERATORS_MAX = 200
@@ -23,6 +32,8 @@ AST_DEPTH_MAX = 60
 NAME_LENGTH_MAX = 64
 CONSTANT_GAS = 100_000
 """Gas for evaluating the module-level constants of one contract."""
+CONSTANT_ALLOCATION_MAX = 2 * 1024 * 1024
+"""Bytes of the module-level constants of one contract, which every node keeps while it is in force."""
 
 # --- values ----------------------------------------------------------------------------------------------
 INT_MAX = 2**INT_BITS_MAX - 1
@@ -44,6 +55,8 @@ RECURSION_LIMIT = 6_000
 CONTRACT_DEPTH_MAX = 8
 ALLOCATION_MAX = 8 * 1024 * 1024
 WRITTEN_BYTES_MAX = 128 * 1024
+COPY_BYTES_MAX = 128 * 1024
+"""Encoded bytes of one value that crosses from a contract to another; of a module-level constant."""
 KEY_BYTES_MAX = 1_024
 """Encoded bytes of a Map's key."""
 EVENTS_MAX = 1_024
@@ -89,7 +102,8 @@ GAS_WALK_ENTRY = 6
 """Encoding a container, and each of its items; an entry of a dict costs both."""
 GAS_WALK_BIG = 12
 """Encoding an int of more than 63 bits."""
-GAS_STATE_READ = 60
+GAS_STATE_READ = 100
+"""The row may lie outside the store's caches: about 20 µs."""
 GAS_STATE_WRITE = 500
 """One path of the state tree is hashed and stored anew: about 20 µs."""
 GAS_WRITE_BYTE = 1
@@ -98,6 +112,10 @@ GAS_EVENT_BYTES = 4
 """Bytes of an event for one gas."""
 GAS_SUBJECT = 250
 """An entry of the log of one subject, which is a row of the state."""
+GAS_SUBJECT_ITEM = 12
+"""An item of a list that may name subjects: compared with those of the event, at most 16."""
+GAS_HINT_SUBJECT = 8
+"""Reading one text as a subject."""
 GAS_DECODE = 8
 GAS_DECODE_TUPLE = 20
 """Making a container from bytes, beyond 1 an item, 2 an entry, and 1 per 32 bytes read."""
@@ -108,10 +126,24 @@ GAS_SIGNATURE = 1_500
 """One Ed25519 verification is about 55 µs."""
 GAS_MERKLE_STEP = 25
 GAS_COMPILE = 3_000
-GAS_COMPILE_BYTE = 50
+GAS_COMPILE_BYTE = 20
+GAS_COMPILE_TOKEN = 150
+"""Parsing, checking, lowering and building what one token stands for: up to 11 µs."""
 
 # --- allocation, in bytes of the 8 MiB -------------------------------------------------------------------
+# What CPython 3.11 takes, with its allocator's rounding. Two things take more than they are booked with: a
+# single wide character (88 bytes as an item), and a wide text whose UTF-8 CPython keeps once it was encoded
+# (twice). So 8 MiB stand for at most 20 MB.
 MEM_CONTAINER = 64
+MEM_DICT = 160
 MEM_ITEM = 40
-MEM_ENTRY = 100
+"""A place in a list or tuple, and the small number in it."""
+MEM_ENTRY = 110
 MEM_TEXT = 50
+MEM_WIDE = 4
+"""Bytes of each character of a text that is not all ASCII."""
+MEM_NUMBER = 32
+"""An int beyond 62 bits, and a byte for every 7 bits."""
+MEM_TUPLE = 56
+MEM_TUPLE_ITEM = 8
+"""A tuple that `zip`, `enumerate` or `d.items()` makes; its numbers are booked with `MEM_NUMBER`."""

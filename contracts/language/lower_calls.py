@@ -70,7 +70,7 @@ def _no_function(low: Lowering, func: ast.Name, name: str) -> Refusal:
     if kind:
         instead = "a function, an Event, or a method of what the name stands for"
         return Refusal(func, "NOT_A_FUNCTION", f"{name} is {kind}, it cannot be called", instead)
-    return unknown_name(func, name, [*low.names.functions, *low.names.events])
+    return unknown_name(low.names, func, name, [*low.names.functions, *low.names.events])
 
 
 def check_count(node: ast.Call, name: str, least: int, most: int) -> None:

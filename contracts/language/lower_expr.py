@@ -88,7 +88,7 @@ class Expressions:
             return Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead[kind])
         if node.id == "ctx":
             return Refusal(node, "NOT_A_VALUE", "ctx is not a value", f"ctx.{', ctx.'.join(CONTEXT)}")
-        return unknown_name(node, node.id, [*self.scope.slots, *self.names.all_names()])
+        return unknown_name(self.names, node, node.id, [*self.scope.slots, *self.names.all_names()])
 
     def _attribute(self, node: ast.Attribute) -> Node:
         if isinstance(node.value, ast.Name) and node.value.id == "ctx":

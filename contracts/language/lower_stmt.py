@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from functools import reduce
+from operator import and_
 
 from contracts.language.checker import DIAGNOSTICS_MAX, elif_of
 from contracts.language.faults import Diagnostic
@@ -120,8 +122,7 @@ class _Statements:
         if isinstance(node, ast.Name):
             if node.id not in self.scope.params:
                 check_new_name(self.names, node, node.id)
-            self.scope.assigned.add(node.id)
-            return ("local", self.scope.slots[node.id])
+            return ("local", self.scope.assign(node.id))
         if isinstance(node, (ast.Tuple, ast.List)):
             return ("unpack", *[self._target(item) for item in node.elts])
         if isinstance(node, ast.Subscript):
@@ -166,11 +167,11 @@ class _Statements:
 
     def _if(self, node: ast.If) -> Node:
         branches = []
-        ends: list[set[str]] = []
+        ends: list[int] = []
         line, current = node.lineno, node
         while True:
             test = self.values.expr(current.test)
-            before = set(self.scope.assigned)
+            before = self.scope.assigned
             branches.append((current.lineno, test, self._branch(current.body, ends)))
             self.scope.assigned = before
             following = elif_of(current)
@@ -178,13 +179,13 @@ class _Statements:
                 break
             current = following
         otherwise = self._branch(current.orelse, ends)
-        self.scope.assigned = set.intersection(*ends) if ends else set(self.scope.slots)
+        self.scope.assigned = reduce(and_, ends, (1 << len(self.scope.slots)) - 1)
         return ("if", line, tuple(branches), otherwise)
 
-    def _branch(self, body: list[ast.stmt], ends: list[set[str]]) -> Block:
+    def _branch(self, body: list[ast.stmt], ends: list[int]) -> Block:
         lowered = self.block(body)
         if not (body and isinstance(body[-1], (ast.Return, ast.Raise, ast.Break, ast.Continue))):
-            ends.append(set(self.scope.assigned))
+            ends.append(self.scope.assigned)
         return lowered
 
     def _while(self, node: ast.While) -> Node:
@@ -193,14 +194,14 @@ class _Statements:
 
     def _for(self, node: ast.For) -> Node:
         walked = self.values.iterable(node.iter)
-        before = set(self.scope.assigned)
+        before = self.scope.assigned
         target = self._target(node.target)
         body = self._loop(node.body)
         self.scope.assigned = before
         return ("for", node.lineno, target, walked, body)
 
     def _loop(self, body: list[ast.stmt]) -> Block:
-        before = set(self.scope.assigned)
+        before = self.scope.assigned
         self.loops += 1
         lowered = self.block(body)
         self.loops -= 1

@@ -197,14 +197,14 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
 def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
     if call.args:
         raise Refusal(call, "ARGUMENTS", "an Event names its fields", "Event(grant=int, dataset=subject)")
-    fields: list[tuple[str, Hint]] = []
+    fields: dict[str, Hint] = {}
     for keyword in call.keywords:
         if keyword.arg is None:
             raise Refusal(keyword.value, "STAR", "** is not in the language", "each field by name")
-        if any(keyword.arg == name for name, _ in fields):
+        if keyword.arg in fields:
             raise Refusal(keyword, "TWICE", f"field {keyword.arg} is named twice", "another name")
-        fields.append((keyword.arg, hint_of(keyword.value)))
-    return tuple(fields)
+        fields[keyword.arg] = hint_of(keyword.value)
+    return tuple(fields.items())
 
 
 def _map(call: ast.Call) -> tuple[Hint, Hint]:

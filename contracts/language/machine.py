@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from chain.primitives.execution import Event, StateKey, StateReader
 from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded, OutOfGas
-from contracts.language.limits import ALLOCATION_MAX, TEXT_MAX, WRITTEN_BYTES_MAX
+from contracts.language.limits import ALLOCATION_MAX, MEM_TEXT, MEM_WIDE, TEXT_MAX, WRITTEN_BYTES_MAX
 
 Frame = list[Any]
 """[machine, returned value, local 0, local 1, …]"""
@@ -103,15 +103,23 @@ class Machine:
         """Book bytes of the cumulative allocation."""
         self.memory -= size
         if self.memory < 0:
-            raise LimitExceeded("ALLOCATION", "the transaction allocated more than 8 MiB in total")
+            raise _full()
 
-    def text(self, length: int) -> None:
-        """Pay for making a text of this many characters or bytes, and refuse one over the cap."""
+    def text(self, length: int, narrow: bool = True) -> None:
+        """Pay for making a text of this many characters or bytes, and refuse one over the cap.
+
+        `narrow` tells that every character takes one byte (bytes, or all ASCII); else each counts as four.
+        """
         if length > TEXT_MAX:
             raise LimitExceeded("TEXT_LENGTH", f"{length} characters, at most {TEXT_MAX}")
-        self.gas -= length >> 8
+        size = length if narrow else MEM_WIDE * length
+        self.gas -= size >> 8
         if self.gas < 0:
             raise OutOfGas
-        self.memory -= 50 + length
+        self.memory -= MEM_TEXT + size
         if self.memory < 0:
-            raise LimitExceeded("ALLOCATION", "the transaction allocated more than 8 MiB in total")
+            raise _full()
+
+
+def _full() -> LimitExceeded:
+    return LimitExceeded("ALLOCATION", "the transaction allocated more than 8 MiB in total")

@@ -7,21 +7,35 @@ from typing import Any
 
 from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import LimitExceeded, Reverted
-from contracts.language.limits import DIGITS_MAX, INT_MAX, KEY_INT_BOUND
+from contracts.language.limits import (
+    DIGITS_MAX,
+    INT_MAX,
+    KEY_INT_BOUND,
+    MEM_ENTRY,
+    MEM_NUMBER,
+    MEM_TEXT,
+    MEM_TUPLE,
+    MEM_TUPLE_ITEM,
+)
 from contracts.language.machine import Machine
 from contracts.language.payments import count_cap, new_items, pay_key, pay_search
-from contracts.language.values import check_key, contains, equal, less, type_name, wrong_type
+from contracts.language.values import check_key, contains, equal, is_narrow, less, type_name, wrong_type
 
 Operator = Callable[[Machine, Value, Value], Value]
 INTS = frozenset({int, bool})
 WORD = 64
+SMALL = 2**62
+"""Numbers below this are booked with the places that hold them, and their work with the operator."""
 
 
-def capped(value: int) -> int:
-    """Return an int, or refuse one of more than 4,096 bits."""
-    if -INT_MAX <= value <= INT_MAX:
+def made(m: Machine, value: int) -> int:
+    """Return an int that was just computed: book a large one, refuse one of more than 4,096 bits."""
+    if -SMALL < value < SMALL:
         return value
-    raise too_many_bits()
+    if not -INT_MAX <= value <= INT_MAX:
+        raise too_many_bits()
+    m.allocate(MEM_NUMBER + value.bit_length() // 7)
+    return value
 
 
 def too_many_bits() -> LimitExceeded:
@@ -37,20 +51,20 @@ def add(m: Machine, a: Value, b: Value) -> Value:
     """Numbers, or two texts, bytes, lists or tuples."""
     kind = type(a)
     if kind in INTS and type(b) in INTS:
-        return capped(a + b)
+        return made(m, a + b)
     if kind is not type(b) or kind not in (str, bytes, list, tuple):
         raise _mismatch("+", a, b)
     if kind is str or kind is bytes:
-        m.text(len(a) + len(b))
+        m.text(len(a) + len(b), kind is bytes or (a.isascii() and b.isascii()))
     else:
         new_items(m, len(a) + len(b))
     return a + b
 
 
-def subtract(_: Machine, a: Value, b: Value) -> Value:
+def subtract(m: Machine, a: Value, b: Value) -> Value:
     """Numbers only."""
     if type(a) in INTS and type(b) in INTS:
-        return capped(a - b)
+        return made(m, a - b)
     raise _mismatch("-", a, b)
 
 
@@ -64,27 +78,27 @@ def multiply(m: Machine, a: Value, b: Value) -> Value:
         m.charge(_words(a) * _words(b) >> 3)
         if a.bit_length() + b.bit_length() > INT_BITS_MAX + 1:
             raise too_many_bits()
-        return capped(a * b)
+        return made(m, a * b)
     if type(a) in INTS:
         a, b = b, a
     if type(a) not in (str, bytes, list, tuple) or type(b) not in INTS:
         raise _mismatch("*", a, b)
     length = len(a) * max(0, b)
     if type(a) is str or type(a) is bytes:
-        m.text(length)
+        m.text(length, is_narrow(a))
     else:
         new_items(m, length)
     return a * b if length else a * 0
 
 
-def _whole(symbol: str, work: Callable[[int, int], Value]) -> Operator:
+def _whole(symbol: str, work: Operator) -> Operator:
     def operator(m: Machine, a: Value, b: Value) -> Value:
         if type(a) not in INTS or type(b) not in INTS:
             raise _mismatch(symbol, a, b)
         m.charge(_words(a) * _words(b) >> 3)
         if b == 0:
             raise Reverted("ZERO_DIVISION", f"{symbol} by 0")
-        return work(a, b)
+        return work(m, a, b)
 
     return operator
 
@@ -101,7 +115,7 @@ def power(m: Machine, a: Value, b: Value) -> Value:
         raise too_many_bits()
     words = a.bit_length() * b // WORD + 1
     m.charge(b.bit_length() + (words * words >> 6))
-    return capped(a**b)
+    return made(m, a**b)
 
 
 def shift_left(m: Machine, a: Value, b: Value) -> Value:
@@ -115,7 +129,7 @@ def shift_left(m: Machine, a: Value, b: Value) -> Value:
     if a.bit_length() + b > INT_BITS_MAX + 1:
         raise too_many_bits()
     m.charge(1)
-    return capped(a << b)
+    return made(m, a << b)
 
 
 def shift_right(m: Machine, a: Value, b: Value) -> Value:
@@ -125,7 +139,7 @@ def shift_right(m: Machine, a: Value, b: Value) -> Value:
     if b < 0:
         raise Reverted("VALUE_ERROR", "a shift by a negative count")
     m.charge(1)
-    return a >> min(b, INT_BITS_MAX + 1)
+    return made(m, a >> min(b, INT_BITS_MAX + 1))
 
 
 def _bits(symbol: str, work: Callable[[int, int], Value]) -> Operator:
@@ -133,7 +147,7 @@ def _bits(symbol: str, work: Callable[[int, int], Value]) -> Operator:
         if type(a) not in INTS or type(b) not in INTS:
             raise _mismatch(symbol, a, b)
         m.charge(1)
-        return capped(work(a, b))
+        return made(m, work(a, b))
 
     return operator
 
@@ -142,8 +156,8 @@ BINARY: dict[str, Operator] = {
     "+": add,
     "-": subtract,
     "*": multiply,
-    "//": _whole("//", lambda a, b: capped(a // b)),
-    "%": _whole("%", lambda a, b: a % b),
+    "//": _whole("//", lambda m, a, b: made(m, a // b)),
+    "%": _whole("%", lambda m, a, b: made(m, a % b)),
     "**": power,
     "<<": shift_left,
     ">>": shift_right,
@@ -151,7 +165,15 @@ BINARY: dict[str, Operator] = {
     "&": _bits("&", lambda a, b: a & b),
     "^": _bits("^", lambda a, b: a ^ b),
 }
-divide_both = _whole("divmod", divmod)
+
+
+def _both(m: Machine, a: int, b: int) -> tuple[int, int]:
+    m.allocate(MEM_TUPLE + 2 * MEM_TUPLE_ITEM)
+    whole, rest = divmod(a, b)
+    return made(m, whole), made(m, rest)
+
+
+divide_both = _whole("divmod", _both)
 
 
 def in_place(symbol: str) -> Operator:
@@ -178,25 +200,25 @@ def _grow(m: Machine, items: list[Value], more: Value) -> Value:
     return items
 
 
-def negative(_: Machine, a: Value) -> Value:
+def negative(m: Machine, a: Value) -> Value:
     """-a"""
     if type(a) not in INTS:
         raise wrong_type(f"-{type_name(a)}")
-    return -a
+    return made(m, -a)
 
 
 def positive(_: Machine, a: Value) -> Value:
     """+a"""
     if type(a) not in INTS:
         raise wrong_type(f"+{type_name(a)}")
-    return +a
+    return int(a)
 
 
-def invert(_: Machine, a: Value) -> Value:
+def invert(m: Machine, a: Value) -> Value:
     """~a"""
     if type(a) not in INTS:
         raise wrong_type(f"~{type_name(a)}")
-    return capped(~a)
+    return made(m, ~a)
 
 
 UNARY: dict[str, Callable[[Machine, Value], Value]] = {"-": negative, "+": positive, "~": invert}
@@ -264,7 +286,7 @@ def get_slice(m: Machine, held: Value, low: Value, high: Value, step: Value) -> 
     cut = slice(low, high, step)
     length = len(range(*cut.indices(len(held))))
     if type(held) is str or type(held) is bytes:
-        m.text(length)
+        m.text(length, is_narrow(held))
     else:
         new_items(m, length)
     return held[cut]
@@ -278,7 +300,7 @@ def set_item(m: Machine, held: Value, key: Value, value: Value) -> None:
         pay_key(m, key)
         if key not in held:
             count_cap(len(held) + 1)
-            m.allocate(100)
+            m.allocate(MEM_ENTRY)
         held[key] = value
     elif kind is list:
         held[place_of(held, key)] = value
@@ -309,7 +331,7 @@ def to_text(m: Machine, value: Value) -> str:
     if type(value) is int:
         words = _words(value)
         m.charge(words * words >> 3)
-        m.allocate(50 + 20 * words)
+        m.allocate(MEM_TEXT + 20 * words)
         return str(value)
     if type(value) is bool:
         return "True" if value else "False"
@@ -326,7 +348,7 @@ def to_int(m: Machine, value: Value) -> int:
     m.charge(1 + (min(len(digits), DIGITS_MAX) ** 2 >> 11))
     if not 0 < len(digits) <= DIGITS_MAX or not digits.isascii() or not digits.isdigit():
         raise Reverted("VALUE_ERROR", "int() of a text that is not decimal digits")
-    return capped(int(value))
+    return made(m, int(value))
 
 
 def shown(value: Any) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded
-from contracts.language.limits import ELEMENTS_MAX, GAS_ITEMS, MEM_CONTAINER, MEM_ENTRY, MEM_ITEM
+from contracts.language.limits import ELEMENTS_MAX, GAS_ITEMS, MEM_CONTAINER, MEM_DICT, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine
-from contracts.language.values import type_name, wrong_type
+from contracts.language.values import size_of, type_name, wrong_type
 
 
 def need(value: Value, kind: type, what: str) -> Any:
@@ -35,13 +35,13 @@ def new_entries(m: Machine, count: int) -> None:
     """Pay for making a dict of this many entries."""
     count_cap(count)
     m.charge(count >> 3)
-    m.allocate(MEM_CONTAINER + MEM_ENTRY * count)
+    m.allocate(MEM_DICT + MEM_ENTRY * count)
 
 
 def pay_key(m: Machine, key: Value) -> None:
     """Pay for one dict operation with this key: 1 per 256 characters above the static 5."""
     if type(key) is str and len(key) > 255:
-        m.charge(len(key) >> 8)
+        m.charge(size_of(key) >> 8)
 
 
 def pay_search(m: Machine, text: Value, part: Value) -> None:
@@ -54,7 +54,7 @@ def pay_search(m: Machine, text: Value, part: Value) -> None:
     length, size = len(text), len(part)
     places = length - size + 1
     if size < 2 or places < 1:
-        m.charge(length >> 9)
+        m.charge(size_of(text) >> 9)
     elif size < 6 or length < 2_500 or places < 2_200 or (size < 100 and length < 30_000):
         m.charge((places >> 4) + (places * size >> 8))
     else:

@@ -9,14 +9,27 @@ from chain.primitives.values import Value
 from contracts.language.builder import Function, Watch, scratch_machine
 from contracts.language.checker import parse
 from contracts.language.closures import build_functions
-from contracts.language.faults import ContractRejected, Diagnostic
+from contracts.language.faults import ContractRejected, Diagnostic, OutOfGas
 from contracts.language.hints import hint_text
 from contracts.language.ir import Node, ir_hash, source_hash
-from contracts.language.limits import ENGINE
+from contracts.language.limits import (
+    CONSTANT_ALLOCATION_MAX,
+    CONSTANT_GAS,
+    ENGINE,
+    GAS_COMPILE,
+    GAS_COMPILE_BYTE,
+    GAS_COMPILE_TOKEN,
+    KEPT_BYTE,
+    KEPT_TOKEN,
+)
 from contracts.language.lowering import lower
+from contracts.language.machine import Machine
 from contracts.language.scope import Declarations
+from contracts.language.tokens import precheck
 
 Watcher = Callable[[str, Node], Watch]
+UNMETERED = 10**15
+"""Gas of a compilation that nobody pays for: genesis, an author's tools, code in force after a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +42,8 @@ class Program:
     engine: int
     abi: Value
     functions: Mapping[str, Function]
+    size: int
+    """Bytes that a node keeps while the contract is in force, at most."""
 
     def of_kind(self, kind: str) -> Function | None:
         """Return the function decorated @init or @migrate, if there is one."""
@@ -36,24 +51,56 @@ class Program:
 
 
 def analyse(source: str) -> tuple[Node | None, Declarations | None, list[Diagnostic]]:
-    """Check and lower a source; the program is None when there are diagnostics."""
+    """Check and lower a source that nobody pays for; the program is None when there are diagnostics."""
+    scan = precheck(source)
+    if scan.found:
+        return None, None, list(scan.found)
     tree, found = parse(source)
     if tree is None:
         return None, None, found
-    program, names, found = lower(tree, scratch_machine())
+    program, names, found = lower(tree, scratch_machine(CONSTANT_GAS))
     return (None, names, found) if found else (program, names, [])
 
 
-def compile_source(source: str, name: str = "contract", watcher: Watcher | None = None) -> Program:
+def compile_source(
+    source: str, name: str = "contract", watcher: Watcher | None = None, payer: Machine | None = None
+) -> Program:
     """Compile a contract; raise ContractRejected with every diagnostic when it is refused.
 
-    A watcher (an author's coverage) is given the source and returns what is told each line that runs.
+    The payer is charged for each stage before it: by bytes for the scan, by tokens for all that follows, by
+    gas for the constants. A watcher (an author's coverage) is given the source and returns what is told each
+    line that runs.
     """
-    program, names, found = analyse(source)
-    if program is None or names is None:
-        raise ContractRejected(name, found)
+    payer = payer or scratch_machine(UNMETERED)
+    length = len(source.encode("utf-8", "replace"))
+    payer.charge(GAS_COMPILE + GAS_COMPILE_BYTE * length)
+    scan = precheck(source)
+    if scan.found:
+        raise ContractRejected(name, scan.found)
+    payer.charge(GAS_COMPILE_TOKEN * scan.tokens)
+    program, names, constants = _lowered(source, name, payer)
     functions = build_functions(program, watcher(source, program) if watcher else None)
-    return Program(source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), functions)
+    size = KEPT_TOKEN * scan.tokens + KEPT_BYTE * length + constants
+    return Program(source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), functions, size)
+
+
+def _lowered(source: str, name: str, payer: Machine) -> tuple[Node, Declarations, int]:
+    """Check and lower a scanned source; return the IR, its names and the bytes of its constants.
+
+    Constants are made twice, here and when the program is built, so half of the payer's gas is theirs.
+    """
+    tree, found = parse(source)
+    if tree is None:
+        raise ContractRejected(name, found)
+    gas = min(CONSTANT_GAS, payer.gas // 2)
+    scratch = scratch_machine(gas)
+    program, names, found = lower(tree, scratch)
+    if scratch.gas < 0 and gas < CONSTANT_GAS:
+        raise OutOfGas
+    payer.charge(2 * (gas - max(0, scratch.gas)))
+    if found:
+        raise ContractRejected(name, found)
+    return program, names, CONSTANT_ALLOCATION_MAX - scratch.memory
 
 
 def abi_of(names: Declarations) -> Value:

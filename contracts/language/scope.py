@@ -70,6 +70,8 @@ class Declarations:
     bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
     calls: dict[str, set[str]] = field(default_factory=dict)
     """Which functions each function calls; filled in by the lowering of their bodies."""
+    suggestions: int = 0
+    """Diagnostics so far that looked for a name like the misspelt one."""
 
     def all_names(self) -> list[str]:
         """Return every module-level name."""
@@ -98,7 +100,8 @@ class Scope:
         self.slots = {name: slot for slot, name in enumerate(dict.fromkeys([*params, *local_names]))}
         self.count = len(self.slots)
         self.params = frozenset(params)
-        self.assigned = set(params)
+        self.assigned = (1 << len(set(params))) - 1
+        """The slots, as bits, of locals that are certainly assigned: branches copy and join it."""
         self.called: set[str] = set()
         self.inner: list[dict[str, int]] = []
 
@@ -108,7 +111,13 @@ class Scope:
             if name in names:
                 return names[name], True
         slot = self.slots.get(name)
-        return None if slot is None else (slot, name in self.assigned)
+        return None if slot is None else (slot, bool(self.assigned >> slot & 1))
+
+    def assign(self, name: str) -> int:
+        """Return the slot of a local that is assigned from here on."""
+        slot = self.slots[name]
+        self.assigned |= 1 << slot
+        return slot
 
     def fresh(self, name: str) -> int:
         """Return a new slot for a comprehension's variable in the innermost comprehension."""
@@ -158,15 +167,32 @@ def check_code(node: ast.AST, code: object) -> None:
         raise Refusal(node, "CODE", "a code is 1 to 64 of A-Z, 0-9 and _", 'for example "QUOTA_EXHAUSTED"')
 
 
+SUGGESTIONS_MAX = 3
+"""Diagnostics of one source that look for a name like the misspelt one: the comparison is dear."""
 _SUGGESTED_FROM = 200
-"""Names that a misspelt one is compared with; the rest of a huge contract is not searched."""
+"""Names of a contract that a misspelt one is held against."""
+_COMPARED = 12
+_COMPARED_LENGTH = 24
 
 
-def unknown_name(node: ast.AST, name: str, known: Iterable[str]) -> Refusal:
+def unknown_name(names: Declarations, node: ast.AST, name: str, known: Iterable[str]) -> Refusal:
     """Return the refusal of a name that nothing defines, with the nearest way to say it."""
     if name in REPLACED:
         return Refusal(node, "NOT_IN_LANGUAGE", f"{name} is not in the language", REPLACED[name])
-    names = list(islice(chain(BUILTINS, HOST, known), _SUGGESTED_FROM))
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    near: list[str] = []
+    if names.suggestions < SUGGESTIONS_MAX and len(name) <= _COMPARED_LENGTH:
+        names.suggestions += 1
+        near = get_close_matches(name, _likely(name, known), n=3, cutoff=0.6)
     instead = ", ".join(near) or "a name that is assigned before, or defined at the top level"
     return Refusal(node, "UNKNOWN_NAME", f"nothing is called {name}", instead)
+
+
+def _likely(name: str, known: Iterable[str]) -> list[str]:
+    """Return a few names that share most letters with `name`."""
+    letters = set(name)
+    others = [
+        other
+        for other in islice(chain(BUILTINS, HOST, known), _SUGGESTED_FROM)
+        if abs(len(other) - len(name)) <= 3 and len(other) <= _COMPARED_LENGTH
+    ]
+    return sorted(others, key=lambda other: len(letters.symmetric_difference(other)))[:_COMPARED]

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from chain.primitives.values import Value
 from contracts.language.faults import Reverted
-from contracts.language.limits import ELEMENTS_MAX
+from contracts.language.limits import ELEMENTS_MAX, MEM_TEXT, MEM_WIDE
 from contracts.language.machine import Machine
 from contracts.language.payments import need, new_items, pay_search
-from contracts.language.values import type_name, wrong_type
+from contracts.language.values import is_narrow, size_of, type_name, wrong_type
 
 Method = Callable[..., Value]
 Entry = tuple[Method, int, int]
@@ -25,14 +25,14 @@ _HAS_LOWER, _HAS_UPPER = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 
 
 def _scan(m: Machine, text: Value) -> None:
-    m.charge(len(text) >> 10)
+    m.charge(size_of(text) >> 10)
 
 
 def _case(change: Callable[[bytes], bytes]) -> Method:
     """CPython's case methods of bytes act on ASCII only, and leave the bytes of other characters alone."""
 
     def method(m: Machine, text: str) -> str:
-        m.text(len(text))
+        m.text(len(text), text.isascii())
         m.charge(len(text) >> (5 if text.isascii() else 3))
         return change(text.encode()).decode()
 
@@ -74,7 +74,7 @@ def _strip(which: str) -> Method:
         m.charge(len(chosen) >> 5)
         if text and (text[0] in chosen or text[-1] in chosen):
             m.charge(len(text) * (3 + (len(chosen) >> 5)) >> 5)
-            m.text(len(text))
+            m.text(len(text), text.isascii())
         return cut(text, chosen)
 
     return method
@@ -83,7 +83,7 @@ def _strip(which: str) -> Method:
 def _split(m: Machine, text: str, separator: Value = None, most: Value = -1) -> list[str]:
     need(most, int, "split")
     limit = min(most, ELEMENTS_MAX + 1) if most >= 0 else ELEMENTS_MAX + 1
-    m.text(len(text))
+    m.text(len(text), text.isascii())
     if separator is None:
         m.charge(len(text) >> 3)
         parts = _split_white(text, limit)
@@ -96,7 +96,7 @@ def _split(m: Machine, text: str, separator: Value = None, most: Value = -1) -> 
         parts = text.split(separator, limit)
     new_items(m, len(parts))
     m.charge(3 * len(parts) >> 3)
-    m.allocate(50 * len(parts))
+    m.allocate(MEM_TEXT * len(parts))
     return parts
 
 
@@ -118,8 +118,8 @@ def _join(m: Machine, text: Value, items: Value) -> Value:
     for item in items:
         if type(item) is not kind:
             raise wrong_type(f"join of {type_name(item)} by {type_name(text)}")
-    length = sum([len(item) for item in items]) + len(text) * max(0, len(items) - 1)
-    m.text(length)
+    length = sum(map(len, items)) + len(text) * max(0, len(items) - 1)
+    m.text(length, kind is bytes or (text.isascii() and all(map(str.isascii, items))))
     return text.join(items)
 
 
@@ -133,7 +133,7 @@ def _replace(m: Machine, text: Value, old: Value, new: Value, most: Value = -1) 
     if times:  # found again, and each place rewritten
         pay_search(m, text, old)
         m.charge(times >> 2)
-    m.text(max(0, len(text) + times * (len(new) - len(old))))
+    m.text(max(0, len(text) + times * (len(new) - len(old))), is_narrow(text) and is_narrow(new))
     return text.replace(old, new, times)
 
 
@@ -173,12 +173,12 @@ def _text_count(m: Machine, text: Value, part: Value) -> int:
 
 
 def _remove_prefix(m: Machine, text: str, part: Value) -> str:
-    m.text(len(text))
+    m.text(len(text), text.isascii())
     return text.removeprefix(need(part, str, "removeprefix"))
 
 
 def _remove_suffix(m: Machine, text: str, part: Value) -> str:
-    m.text(len(text))
+    m.text(len(text), text.isascii())
     return text.removesuffix(need(part, str, "removesuffix"))
 
 
@@ -186,13 +186,14 @@ def _partition(m: Machine, text: str, part: Value) -> tuple[str, str, str]:
     pay_search(m, text, part)
     if not part:
         raise Reverted("VALUE_ERROR", "partition by an empty text")
-    m.text(len(text))
+    m.text(len(text), text.isascii())
     new_items(m, 3)
+    m.allocate(2 * MEM_TEXT)
     return text.partition(part)
 
 
 def _zfill(m: Machine, text: str, width: Value) -> str:
-    m.text(max(len(text), need(width, int, "zfill")))
+    m.text(max(len(text), need(width, int, "zfill")), text.isascii())
     return text.zfill(max(0, width))
 
 
@@ -201,14 +202,19 @@ def _is_ascii(_: Machine, text: str) -> bool:
 
 
 def _encode(m: Machine, text: str) -> bytes:
-    m.charge(len(text) >> 10 if text.isascii() else len(text) >> 6)
+    if text.isascii():
+        m.text(len(text))
+        m.charge(len(text) >> 10)
+        return text.encode()
+    m.charge(len(text) >> 6)
+    m.allocate(MEM_WIDE * len(text))  # at most; the cap is held against what it is
     data = text.encode()
     m.text(len(data))
     return data
 
 
 def _decode(m: Machine, data: bytes) -> str:
-    m.text(len(data))
+    m.text(len(data), data.isascii())
     m.charge(len(data) >> 10 if data.isascii() else len(data) >> 5)
     try:
         return data.decode()

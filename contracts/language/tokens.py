@@ -9,6 +9,7 @@ beyond `{name}`, numbers that run into words, control and bidirectional characte
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from contracts.language.faults import Diagnostic
 from contracts.language.limits import (
@@ -19,6 +20,7 @@ from contracts.language.limits import (
     NAME_LENGTH_MAX,
     SEGMENT_OPERATORS_MAX,
     SOURCE_BYTES_MAX,
+    SOURCE_TOKENS_MAX,
 )
 
 _TOKEN = re.compile(
@@ -43,11 +45,23 @@ _FIELD = re.compile(r"\{[A-Za-z][A-Za-z0-9_]*\}")
 _CONTROL = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]"
 )
+_LAYOUT = frozenset({"space", "comment", "newline"})
+_FIELD_TOKENS = 3
+"""What a field of an f-string counts: it is parsed as an expression of its own."""
 _PREFIXES = frozenset({"", "b", "r", "f", "rb", "br"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _DEEPENING = frozenset(
     {"and", "or", "not", "if", "else", "in", "is", "for", "await", "yield", "async", "from"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one pass found: the first lexical reason to refuse the source, if any, and how much there was."""
+
+    found: tuple[Diagnostic, ...]
+    tokens: int
+    """Names, numbers, texts, signs, and ends of lines that are not empty."""
 
 
 class _Stop(Exception):
@@ -78,6 +92,7 @@ class _Scanner:
         self.indents = [0]
         self.elifs = [0]
         self.line_start = True
+        self.tokens = 0
 
     def stop(self, at: int, rule: str, reason: str, instead: str) -> _Stop:
         line = self.source.count("\n", 0, at) + 1
@@ -94,9 +109,17 @@ class _Scanner:
             if match is None:
                 raise self._unknown()
             kind = match.lastgroup or ""
+            if kind not in _LAYOUT:
+                self._count(1)
             if self.line_start and kind not in ("space", "comment", "newline"):
                 self._indentation(match.start(), match.group())
             getattr(self, "_on_" + ("string" if match["quote"] else kind))(match)
+
+    def _count(self, tokens: int) -> None:
+        self.tokens += tokens
+        if self.tokens > SOURCE_TOKENS_MAX:
+            reason = f"a source has at most {SOURCE_TOKENS_MAX} names, numbers, texts, signs and lines"
+            raise self.stop(self.position, "TOO_MANY_TOKENS", reason, "several contracts, or state")
 
     def _control(self, bad: re.Match[str]) -> _Stop:
         code = ord(bad.group())
@@ -150,6 +173,8 @@ class _Scanner:
     def _on_newline(self, match: re.Match[str]) -> None:
         self.position = match.end()
         if len(self.levels) == 1:
+            if not self.line_start:
+                self._count(1)
             self.levels[0] = _Level("")
             self.line_start = True
 
@@ -294,20 +319,26 @@ class _Scanner:
                 self.position, "FSTRING", reason, "assign the expression to a name and write {name}"
             )
         self.position = match.end()
+        self._count(_FIELD_TOKENS)
 
 
-def precheck(source: str) -> list[Diagnostic]:
-    """Return the first lexical reason to refuse a source, or nothing; O(length)."""
+def precheck(source: str) -> Scan:
+    """Return what one pass over a source finds; O(length)."""
     if len(source) > SOURCE_BYTES_MAX or len(source.encode("utf-8", "replace")) > SOURCE_BYTES_MAX:
         reason = f"{len(source)} characters: a source has at most {SOURCE_BYTES_MAX} bytes"
-        return [Diagnostic("SOURCE_TOO_LONG", 1, 1, reason, "several contracts")]
+        return _refused(Diagnostic("SOURCE_TOO_LONG", 1, 1, reason, "several contracts"))
     try:
         source.encode()
     except UnicodeEncodeError as error:
         line = source.count("\n", 0, error.start) + 1
-        return [Diagnostic("CONTROL_CHARACTER", line, 1, "a lone surrogate", "well-formed UTF-8")]
+        return _refused(Diagnostic("CONTROL_CHARACTER", line, 1, "a lone surrogate", "well-formed UTF-8"))
+    scanner = _Scanner(source)
     try:
-        _Scanner(source).run()
+        scanner.run()
     except _Stop as stop:
-        return [stop.diagnostic]
-    return []
+        return Scan((stop.diagnostic,), scanner.tokens)
+    return Scan((), scanner.tokens)
+
+
+def _refused(diagnostic: Diagnostic) -> Scan:
+    return Scan((diagnostic,), 0)

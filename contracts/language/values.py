@@ -1,40 +1,30 @@
-"""Walking contract values, metered: equality, order, copies, sizes, canonical bytes.
+"""Comparing contract values, metered: equality, order, membership.
 
-CPython's own comparison and copying would walk shared structure without paying (a list doubled into itself
+CPython's own comparison would walk shared structure without paying (a list doubled into itself
 forty times has 2^40 paths), so every walk here charges per node and stops at the nesting cap. A walk over
 a cyclic list therefore ends with a verdict too.
 """
 
 from __future__ import annotations
 
-from chain.primitives.values import Value, decode_stored, encode_value
+from typing import Any
+
+from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import (
-    ELEMENTS_MAX,
-    GAS_DECODE,
-    GAS_DECODE_TUPLE,
     GAS_EQUAL,
     GAS_EQUAL_ITEM,
     GAS_ITEM_TEST,
-    GAS_WALK,
-    GAS_WALK_BIG,
-    GAS_WALK_ENTRY,
-    GAS_WALK_ITEM,
-    GAS_WALK_TUPLE,
     KEY_INT_BOUND,
-    MEM_CONTAINER,
-    MEM_ENTRY,
-    MEM_ITEM,
+    MEM_WIDE,
     NESTING_MAX,
-    TEXT_MAX,
 )
 from contracts.language.machine import Machine
 
 NoneType = type(None)
 SCALARS = frozenset({int, str, bytes, bool, NoneType})
-_SMALL = frozenset({int, bool, NoneType})
-_SIZED = frozenset({str, bytes})
-_WORD = 2**63
+SMALL = frozenset({int, bool, NoneType})
+SIZED = frozenset({str, bytes})
 NAMES: dict[type, str] = {
     int: "int",
     str: "str",
@@ -67,6 +57,16 @@ def check_key(key: Value) -> None:
         raise Reverted("VALUE_ERROR", "an int key of a dict is in 0..2^60-1")
 
 
+def is_narrow(text: Value) -> bool:
+    """Tell whether each character of a str or bytes takes one byte."""
+    return type(text) is bytes or text.isascii()
+
+
+def size_of(text: Value) -> int:
+    """Return the bytes of a str or bytes, beyond its head: every character of a wide one counts four."""
+    return len(text) if type(text) is bytes or text.isascii() else MEM_WIDE * len(text)
+
+
 def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
     """Tell whether two values are equal, charging per node and per 1,024 characters."""
     kind = type(a)
@@ -75,18 +75,27 @@ def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
     if kind is str or kind is bytes:
         if len(a) != len(b):
             return False
-        m.charge(len(a) >> 10)
+        m.charge(size_of(a) >> 10)
         return bool(a == b)
     if kind in SCALARS:
         return bool(a == b)
     if depth == 0:
-        raise _too_deep()
+        raise too_deep()
     if len(a) != len(b):
         return False
     m.charge(GAS_EQUAL + GAS_EQUAL_ITEM * len(a))
     if kind is dict:
-        return all(key in b and equal(m, item, b[key], depth - 1) for key, item in a.items())
+        return _equal_entries(m, a, b, depth - 1)
     return all(equal(m, x, y, depth - 1) for x, y in zip(a, b, strict=True))
+
+
+def _equal_entries(m: Machine, a: dict[Any, Value], b: dict[Any, Value], depth: int) -> bool:
+    for key, item in a.items():
+        if type(key) is str and len(key) > 1_023:
+            m.charge(size_of(key) >> 10)
+        if key not in b or not equal(m, item, b[key], depth):
+            return False
+    return True
 
 
 def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
@@ -97,10 +106,10 @@ def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
     if kind is not type(b) or kind not in (str, bytes, list, tuple):
         raise wrong_type(f"{type_name(a)} and {type_name(b)} have no order")
     if kind is str or kind is bytes:
-        m.charge(min(len(a), len(b)) >> 10)
+        m.charge(min(size_of(a), size_of(b)) >> 10)
         return bool(a < b)
     if depth == 0:
-        raise _too_deep()
+        raise too_deep()
     m.charge(GAS_EQUAL + GAS_EQUAL_ITEM * min(len(a), len(b)))
     for x, y in zip(a, b, strict=False):
         if not equal(m, x, y, depth - 1):
@@ -110,7 +119,10 @@ def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
 
 def pay_scan(m: Machine, items: Value, wanted: Value) -> None:
     """Pay for comparing a scalar with every item of a list or tuple."""
-    size = len(wanted) >> 9 if type(wanted) in _SIZED else 0
+    if type(wanted) in SIZED:
+        size = size_of(wanted) >> 9
+    else:
+        size = wanted.bit_length() >> 8 if type(wanted) is int else 0
     m.charge((len(items) * (1 + size)) >> 2)
 
 
@@ -123,106 +135,6 @@ def contains(m: Machine, items: Value, wanted: Value) -> bool:
     return any(equal(m, item, wanted) for item in items)
 
 
-def measure(m: Machine, value: Value, depth: int = NESTING_MAX) -> None:
-    """Charge for encoding a value: by container, item, entry and 512 characters; at most 32 levels."""
-    if type(value) in SCALARS:
-        m.charge(_scalar_cost(value))
-        return
-    if depth == 0:
-        raise _too_deep()
-    cost, inner = GAS_WALK_TUPLE if type(value) is tuple else GAS_WALK, []
-    if type(value) is dict:
-        cost += GAS_WALK_ENTRY * len(value) + sum([len(key) >> 9 for key in value if type(key) is str])
-        value = value.values()
-    for item in value:
-        kind = type(item)
-        if kind in _SMALL:
-            cost += GAS_WALK_ITEM if kind is not int or -_WORD < item < _WORD else GAS_WALK_BIG
-        elif kind in _SIZED:
-            cost += GAS_WALK_ITEM + (len(item) >> 9)
-        else:
-            inner.append(item)
-    m.charge(cost)
-    for item in inner:
-        measure(m, item, depth - 1)
-
-
-def _scalar_cost(value: Value) -> int:
-    if type(value) in _SIZED:
-        return GAS_WALK_ITEM + (len(value) >> 9)
-    return GAS_WALK_ITEM if type(value) is not int or -_WORD < value < _WORD else GAS_WALK_BIG
-
-
-def encode(m: Machine, value: Value, depth: int = NESTING_MAX) -> bytes:
-    """Return the canonical bytes of a value, paying for the walk first."""
-    kind = type(value)
-    if kind is str:
-        if len(value) < 32:
-            text: bytes = value.encode()
-            if len(text) < 32:
-                return _SHORT[len(text)] + text
-        m.charge(len(value) >> 9)
-    elif kind is int:
-        if 0 <= value < 128:
-            return _FIXINT[value]
-        if not -_WORD < value < _WORD:
-            m.charge(GAS_WALK_BIG)
-    elif kind is bytes:
-        m.charge(len(value) >> 9)
-    elif kind not in SCALARS:
-        measure(m, value, depth)
-    return encode_value(value)
-
-
-_FIXINT = [bytes((number,)) for number in range(128)]
-_SHORT = [bytes((0xA0 + length,)) for length in range(32)]
-
-
-def decode(m: Machine, data: bytes) -> Value:
-    """Return the value of stored bytes, paid by item; the caller has paid for the bytes."""
-    first = data[0]
-    if len(data) == 1 and first < 128:
-        return first
-    value = decode_stored(data)
-    book(m, value)
-    return value
-
-
-def book(m: Machine, value: Value) -> None:
-    """Pay for a value that has just been made from bytes, and book its memory."""
-    kind = type(value)
-    if kind is dict:
-        _check_size(value, ELEMENTS_MAX, "ELEMENTS")
-        m.charge(GAS_DECODE + 2 * len(value))
-        m.allocate(MEM_CONTAINER + MEM_ENTRY * len(value))
-        for item in value.values():
-            if type(item) not in _SMALL:
-                book(m, item)
-    elif kind is list or kind is tuple:
-        _check_size(value, ELEMENTS_MAX, "ELEMENTS")
-        m.charge((GAS_DECODE if kind is list else GAS_DECODE_TUPLE) + len(value))
-        m.allocate(MEM_CONTAINER + MEM_ITEM * len(value))
-        for item in value:
-            if type(item) not in _SMALL:
-                book(m, item)
-    elif kind is str or kind is bytes:
-        _check_size(value, TEXT_MAX, "TEXT_LENGTH")
-        m.allocate(len(value))
-
-
-def _check_size(value: Value, most: int, code: str) -> None:
-    if len(value) > most:
-        raise LimitExceeded(code, f"{type_name(value)} of length {len(value)}, at most {most}")
-
-
-def isolate(m: Machine, value: Value) -> Value:
-    """Return a copy that shares nothing with the original, dicts in canonical order; scalars pass through."""
-    if type(value) in SCALARS:
-        return value
-    data = encode(m, value)
-    m.charge(len(data) >> 5)
-    return decode(m, data)
-
-
-def _too_deep() -> LimitExceeded:
+def too_deep() -> LimitExceeded:
+    """Return the refusal of a value beyond the nesting cap."""
     return LimitExceeded("NESTING", f"a value nested deeper than {NESTING_MAX}")

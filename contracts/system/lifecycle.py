@@ -15,6 +15,8 @@ KEY_ROLES = ("admin", "steward", "agent")
 # The method of a policy contract, as `grants` calls it: allow(job: dict, phase: str) -> bool.
 POLICY_JOB_HINTS = ("dict", "dict[str, Value]", "Value")
 POLICY_PHASE_HINTS = ("str", "Value")
+# Memory that the compiled code in force takes in every node (contracts/programs.py).
+CODE_BYTES_MAX = 201326592
 
 active = Map(str, dict)
 sources = Map(bytes, str)
@@ -29,6 +31,8 @@ names = Map(int, str)
 name_count = Var(int, 0)
 ballots = Map(str, dict)
 lone_freezes = Map(str, dict)
+code_of = Map(str, int)
+code_bytes = Var(int, 0)
 
 orgs = Contract("orgs")
 governance = Contract("governance")
@@ -95,6 +99,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
         "hash": sha256(encode(content)),
         "abi": compiled["abi"],
         "by": org,
+        "size": compiled["size"],
         "votes": [org],
         "proposed_at": ctx.block_time,
         "expires": ctx.block_time + governance.terms_of()["proposal_ms"],
@@ -179,6 +184,7 @@ def commit(name: str, seq: int) -> int:
         "source_hash": proposal["source_hash"],
         "ir_hash": proposal["ir_hash"],
         "engine": proposal["engine"],
+        "size": proposal["size"],
         "active_at": max(proposal["active_at"], ctx.height + 1),
         "approved_by": counted["counted"],
         "access": access_of(proposal, current),
@@ -188,6 +194,10 @@ def commit(name: str, seq: int) -> int:
     proposal["status"] = "committed"
     proposals[proposal_key(name, seq)] = proposal
     leave_open(proposal)
+    # A version without @migrate follows one that runs on until then: nodes keep both.
+    runs_on = current is not None and not migrates(proposal)
+    total = count_code(name, version["size"] + (current["size"] if runs_on else 0))
+    require(total <= CODE_BYTES_MAX, "CODE_FULL")
     install(name, version, current, proposal)
     ContractCommitted(
         contract="contract:" + name,
@@ -233,6 +243,14 @@ def note_version(name: str, version: dict):
         count -= 1
     versions[version_key(name, count)] = [version["seq"], version["active_at"]]
     version_count[name] = count + 1
+
+
+def count_code(name: str, size: int) -> int:
+    """Count the code in force of a contract; return that of all: nodes would compile more at every call, unpaid."""
+    total = code_bytes.get() - code_of.get(name, 0) + size
+    code_of[name] = size
+    code_bytes.set(total)
+    return total
 
 
 def migrates(proposal: dict) -> bool:
@@ -400,6 +418,7 @@ def revoke(name: str, seq: int, reason: str):
         active[name] = record
         for ballot in BALLOTS:
             drop_ballot(ballot, name)
+        count_code(name, 0)
         ContractRevoked(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason)
 
 

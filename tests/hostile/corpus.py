@@ -22,6 +22,7 @@ CATEGORIES = {
     "method_bombs": "time and memory taken by methods of str, bytes, list, dict and int",
     "encoder_bombs": "results, events and stored values that are dear to encode",
     "key_collisions": "dict keys chosen so that their hashes collide",
+    "copied_bytes": "values with few objects and many bytes, which only a copy of them would take",
     "shared_structures": "values with few objects and astronomically many paths",
     "cycles": "values that contain themselves",
     "text_tricks": "Unicode and the tokeniser: what looks like one thing and is another",
@@ -41,6 +42,8 @@ class Program:
     gas: int = DEFAULT_GAS
     before: tuple[str, ...] = ()
     """Exported functions that run before `main`, each as a transaction, whatever their verdicts."""
+    peer: str = ""
+    """The source of a contract called `other`."""
 
 
 def body(*lines: str) -> str:

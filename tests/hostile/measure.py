@@ -1,6 +1,7 @@
 """Run hostile programs, each in a process of its own that the kernel bounds; print what each did and took.
 
     python tests/hostile/measure.py [category/name …]
+    python tests/hostile/measure.py --generated COUNT SEED
 
 One line of JSON a program: verdict, CPU seconds, peak memory beyond the idle interpreter's, and whether the
 honest contract, run right after it in the same process, had the same outcome as in a fresh one.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import Program, everything
+from shapes import program_of
 
 from chain.primitives.errors import AssentError
 from chain.primitives.jsonvalue import to_json
@@ -25,6 +27,8 @@ from contracts.testing import LocalChain
 
 MEMORY_MAX = 64 * 1024 * 1024
 CPU_SECONDS_MAX = 1
+CPU_SECONDS_PER_GAS = 4e-7
+"""Five times the median that `assent bench gas` finds on a quiet machine, doubled for one that is not."""
 HONEST = """
 taken = Map(str, int)
 Taken = Event(by=subject, left=int)
@@ -40,9 +44,11 @@ def main():
 
 def verdict_of(program: Program) -> dict[str, Any]:
     """Run a program: alone on an empty chain, or as transactions of a deployed contract."""
-    if not program.before:
+    if not program.before and not program.peer:
         return run_source(program.source, "main", {}, gas=program.gas)
     chain = LocalChain("tester")
+    if program.peer:
+        chain.deploy(program.peer, "other")
     chain.deploy(program.source, "contract")
     account = chain.as_("tester")
     result = None
@@ -60,13 +66,18 @@ def in_child(program: Program, fresh: dict[str, Any]) -> dict[str, Any]:
     pages, resident = map(int, Path("/proc/self/statm").read_text(encoding="ascii").split()[:2])
     page = resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (pages * page + MEMORY_MAX,) * 2)
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS_MAX + 1,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds_max(program.gas)) + 1,) * 2)
     started = time.process_time()
     found = verdict_of(program)
     found["seconds"] = round(time.process_time() - started, 4)
     found["honest"] = run_source(HONEST, "main", {}) == fresh
     found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident * page
     return found
+
+
+def seconds_max(gas: int) -> float:
+    """Return the CPU seconds that a program of this gas limit may take."""
+    return max(CPU_SECONDS_MAX, CPU_SECONDS_PER_GAS * gas)
 
 
 def measured(program: Program, fresh: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +104,15 @@ def measured(program: Program, fresh: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure the named programs, or all of them."""
-    programs = everything()
+    """Measure the named programs, or all of them, or as many generated ones."""
+    names = sys.argv[1:]
+    if names[:1] == ["--generated"]:
+        programs = {f"{names[2]}/{n}": program_of(f"{names[2]}/{n}") for n in range(int(names[1]))}
+        names = []
+    else:
+        programs = everything()
     fresh = run_source(HONEST, "main", {})
-    for name in sys.argv[1:] or programs:
+    for name in names or programs:
         print(json.dumps({"name": name, **measured(programs[name], fresh)}), flush=True)
 
 

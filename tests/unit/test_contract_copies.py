@@ -168,16 +168,16 @@ def test_a_refusal_points_at_the_copy_and_names_the_function_that_changes_it() -
 
 
 def hostile() -> dict[str, str]:
-    """Return sources of about 60 KB that make a careless analysis slow."""
+    """Return sources of nearly as many tokens as one may have that make a careless analysis slow."""
     chain = (
-        "".join(f"def f{n}(x):\n    f{n + 1}(x)\n" for n in range(2_200)) + "def f2200(x):\n    x.append(1)\n"
+        "".join(f"def f{n}(x):\n    f{n + 1}(x)\n" for n in range(1_500)) + "def f1500(x):\n    x.append(1)\n"
     )
     ring = chain.replace("    x.append(1)", "    f0(x)")
     deref = (
         "def g(a):\n    b = a\n"
-        + "    b = b[0]\n" * 2_200
+        + "    b = b[0]\n" * 1_400
         + "    b.append(1)\ndef f(a):\n"
-        + "    g(a)\n" * 3_500
+        + "    g(a)\n" * 2_000
     )
     params = ", ".join(f"p{n}" for n in range(200))
     wide = f"def g({params}):\n    p0.append(p1)\ndef f({params}):\n" + f"    g({params})\n" * 50

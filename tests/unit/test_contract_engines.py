@@ -9,6 +9,8 @@ import pytest
 from chain.primitives.values import Value
 from contracts import engines, runtime
 from contracts.language.faults import HostTrouble
+from contracts.language.limits import ENGINE
+from contracts.language.machine import Machine
 from contracts.language.program import Program, Watcher, compile_source
 from contracts.testing import LocalChain
 
@@ -21,17 +23,17 @@ SECOND = SOURCE.replace("42", "43")
 
 
 class NextRelease:
-    """A release that brings engine 2 beside engine 1, and notes what each compiles."""
+    """A release that brings another engine beside this one, and notes what each compiles."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.compiled: list[tuple[int, str]] = []
-        monkeypatch.setattr(engines, "ENGINES", {1: self._compile(1), 2: self._compile(2)})
-        monkeypatch.setattr(runtime, "CURRENT", 2)
+        monkeypatch.setattr(engines, "ENGINES", {n: self._compile(n) for n in (ENGINE, ENGINE + 1)})
+        monkeypatch.setattr(runtime, "CURRENT", ENGINE + 1)
 
     def _compile(self, number: int) -> engines.Compile:
-        def compile_with(source: str, name: str, watcher: Watcher | None) -> Program:
+        def compile_with(source: str, name: str, watcher: Watcher | None, payer: Machine | None) -> Program:
             self.compiled.append((number, name))
-            return dataclasses.replace(compile_source(source, name, watcher), engine=number)
+            return dataclasses.replace(compile_source(source, name, watcher, payer), engine=number)
 
         return compile_with
 
@@ -58,11 +60,11 @@ def test_a_newer_release_runs_an_old_contract_on_its_old_engine(monkeypatch: pyt
     release = NextRelease(monkeypatch)
     chain.runtime = runtime.ContractRuntime()
     assert chain.as_("bank").call("old", "answer") == 42
-    assert release.compiled == [(1, "old")]
+    assert release.compiled == [(ENGINE, "old")]
     deploy(chain, "new", SECOND)
     assert chain.as_("bank").call("new", "answer") == 43
-    assert (engine_of(chain, "old"), engine_of(chain, "new")) == (1, 2)
-    assert {engine for engine, name in release.compiled if name in ("source", "new")} == {2}
+    assert (engine_of(chain, "old"), engine_of(chain, "new")) == (ENGINE, ENGINE + 1)
+    assert {engine for engine, name in release.compiled if name in ("source", "new")} == {ENGINE + 1}
 
 
 def test_an_older_release_stops_at_a_contract_of_a_newer_engine_and_says_what_to_install(
@@ -74,7 +76,9 @@ def test_an_older_release_stops_at_a_contract_of_a_newer_engine_and_says_what_to
         deploy(chain, "new", SOURCE)
     chain.runtime = runtime.ContractRuntime()
     rows = dict(chain.state.rows)
-    with pytest.raises(HostTrouble, match=r"contract new runs on engine 2.*\[1\].*install a release") as stop:
+    with pytest.raises(
+        HostTrouble, match=rf"new runs on engine {ENGINE + 1}.*\[{ENGINE}\].*install a release"
+    ) as stop:
         chain.as_("bank").call("new", "answer")
     assert "nothing was executed" in str(stop.value)
     assert chain.state.rows == rows

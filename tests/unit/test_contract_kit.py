@@ -18,11 +18,12 @@ from chain.primitives.values import decode_value, encode_value
 from contracts import selfcheck
 from contracts.cli import contract
 from contracts.language.builder import scratch_machine
+from contracts.language.encoding import COPY, decode, encode, isolate
 from contracts.language.faults import HostTrouble
 from contracts.language.hints import hint_text, parse_hint
 from contracts.language.limits import SOURCE_BYTES_MAX
 from contracts.language.tokens import precheck
-from contracts.language.values import decode, encode, equal, isolate
+from contracts.language.values import equal
 from contracts.language.vocabulary import CONTEXT, DECLARATIONS, HOST, KINDS
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
@@ -170,7 +171,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES, max_size=400), st.integers(1, 40))
 def test_what_passes_the_tokens_never_overwhelms_the_parser(pieces: list[str], times: int) -> None:
     source = "".join(pieces * times)[:SOURCE_BYTES_MAX]
-    if precheck(source):
+    if precheck(source).found:
         return
     try:
         ast.parse(source, feature_version=(3, 11))
@@ -190,7 +191,7 @@ def test_what_passes_the_tokens_never_overwhelms_the_parser(pieces: list[str], t
     ],
 )
 def test_the_largest_that_passes_the_tokens_is_parsed(source: str) -> None:
-    assert precheck(source) == []
+    assert precheck(source).found == ()
     ast.parse(source)
 
 
@@ -213,7 +214,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_metered_encoding_is_the_canonical_one(value: Any) -> None:
     machine = scratch_machine()
-    data = encode(machine, value)
+    data = encode(machine, value, COPY)
     assert data == encode_value(value)
     assert decode(machine, data) == decode_value(data, max_bytes=10**6) == value
     copied = isolate(machine, value)

@@ -278,6 +278,7 @@ REFUSED: list[tuple[str, str, int]] = [
     ("x = b'\u00e9'", "BYTES_LITERAL", 1),
     ("x = 'a\x00'", "CONTROL_CHARACTER", 1),
     ("def f():\n    return " + "1 + " * 250 + "1", "TOO_LONG_EXPRESSION", 2),
+    ("x = [" + "1," * 17_000 + "]", "TOO_MANY_TOKENS", 1),
     ("x = " + "(" * 40 + "1" + ")" * 40, "TOO_DEEP", 1),
     ("x = 1 // 0", "CONSTANT", 1),
     ("x" * 70 + " = 1", "LONG_NAME", 1),

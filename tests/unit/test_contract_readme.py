@@ -52,7 +52,7 @@ def test_every_test_on_the_page_passes(files: Path, name: str) -> None:
 def test_every_code_with_which_a_call_can_fail_is_on_the_page() -> None:
     sources = [path for path in Path(contracts.__file__).parent.rglob("*.py") if "system" not in path.parts]
     written = "".join(path.read_text(encoding="utf-8") for path in sources)
-    codes = set(re.findall(r'(?:Reverted|LimitExceeded)\(\s*"([A-Z_]+)"', written)) | {
+    codes = set(re.findall(r'(?:Reverted|LimitExceeded|Cap)\(\s*"([A-Z_]+)"', written)) | {
         "OUT_OF_GAS",
         *SIGNER_REFUSALS,
     }

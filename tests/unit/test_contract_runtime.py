@@ -13,6 +13,7 @@ from chain.primitives.execution import OK, Call, Outcome, map_key, var_key
 from chain.primitives.merkle import leaf_hash, proof, root
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.language.faults import ContractRejected, HostTrouble
+from contracts.language.limits import ENGINE
 from contracts.runtime import ContractRuntime
 from contracts.testing import CallFailed, LocalChain, Memory, key_of
 
@@ -360,7 +361,7 @@ def test_a_contract_is_silent_before_its_height(chain: LocalChain) -> None:
 
 
 def test_an_engine_that_this_node_lacks_is_host_trouble_not_a_verdict(chain: LocalChain) -> None:
-    _record(chain, engine=2)
+    _record(chain, engine=ENGINE + 1)
     with pytest.raises(HostTrouble):
         chain.as_("bank").call("counter", "add", amount=1)
 

@@ -11,6 +11,7 @@ from chain.ledger.deployed import running
 from chain.primitives.execution import map_key
 from chain.primitives.values import encode_value
 from contracts.language.faults import HostTrouble
+from contracts.language.limits import ENGINE
 
 if TYPE_CHECKING:
     from conftest import World
@@ -302,11 +303,11 @@ def test_a_contract_of_an_engine_that_this_release_lacks_stops_the_node_and_says
     install(bare, PLAIN, start=0)
     bare.advance()
     record = bare.read("lifecycle", "active", "counter")
-    bare.state["lifecycle", map_key("active", "counter")] = encode_value({**record, "engine": 2})
+    bare.state["lifecycle", map_key("active", "counter")] = encode_value({**record, "engine": ENGINE + 1})
     before = dict(bare.state)
-    with pytest.raises(HostTrouble, match=r"contract counter runs on engine 2.*install a release"):
+    with pytest.raises(HostTrouble, match=rf"counter runs on engine {ENGINE + 1}.*install a release"):
         bare.run(seeded("bank"), "counter.add", n=1)
-    with pytest.raises(HostTrouble, match="engine 2"):
+    with pytest.raises(HostTrouble, match=f"engine {ENGINE + 1}"):
         bare.ask("counter.total")
     assert bare.state == before
 
@@ -315,6 +316,6 @@ def test_a_proposal_runs_on_the_engine_that_it_was_made_under(bare: World) -> No
     seq = propose(bare, PLAIN, {}, start=0)
     place = map_key("proposals", f"counter/{seq}")
     proposal = bare.read("lifecycle", "proposals", f"counter/{seq}")
-    bare.state["lifecycle", place] = encode_value({**proposal, "engine": 2})
-    with pytest.raises(HostTrouble, match="engine 2"):
+    bare.state["lifecycle", place] = encode_value({**proposal, "engine": ENGINE + 1})
+    with pytest.raises(HostTrouble, match=f"engine {ENGINE + 1}"):
         bare.run(seeded("bank"), "lifecycle.commit", name="counter", seq=seq)
