@@ -2,28 +2,27 @@
 
 What arrives is counted before anything is made of it, and a connection that sends nothing costs a small
 object. A request waits for its turn when its head is there, and is answered when its body is; nothing further
-is looked at before. A WebSocket is handed to aiohttp with its head.
+is looked at before. The head that opens a WebSocket is handed to aiohttp, and its frames piece by piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from time import perf_counter, thread_time
 from typing import cast
 
 from chain.api.behind import Behind, State
 from chain.api.door import Door
-from chain.api.head import HEAD_BYTES_MAX, JSON, SOCKET, BadHead, Head
-from chain.api.plain import CONTINUE, answer_head, refusal
+from chain.api.feed import Feed
+from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, Head
+from chain.api.plain import CONTINUE, answer_head, late, refusal
+from chain.api.reads import Reads
 from chain.api.shares import CALLER, Holding
 from chain.api.turns import Ask, Metered
-from chain.primitives.networks import network_of
 
 WRITE_BUFFER_BYTES = 16_384
 """What may wait in a transport while the next request is read."""
-PIECE_BYTES = 262_144
-"""So much of a body is read for one turn."""
 LINGER_S = 2.0
 """After a refusal what still comes is read and dropped, so that the refusal arrives."""
 HAND_OVER_S = 10.0
@@ -37,23 +36,24 @@ _END = b"\r\n\r\n"
 class Gate(asyncio.Protocol):
     """A connection; also whose request it is, for those who answer it (`chain.api.rpc.Caller`)."""
 
-    def __init__(self, door: Door, behind: Behind) -> None:
-        self._door, self._behind = door, behind
+    def __init__(self, door: Door, behind: Behind, client: str) -> None:
+        """`client` is who is at the other end: a connection that is gone already does not tell."""
+        self._door, self._behind, self.client = door, behind, client
         self._state, self.deadline = State.FRESH, NEVER
         self._head = bytearray()
         self._request: Head | None = None
         self._raw_head = b""
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
         """Of the present body."""
-        self._due = self._unpaid = 0
-        """Bytes of it that are still to come, and that came since the last turn."""
+        self._due = 0
+        """Bytes of it that are still to come."""
         self._began = 0.0
-        self._rest = b""
+        self.rest = bytearray()
         """What arrived and is not looked at yet."""
         self._ask: Ask | None = None
         self._work: asyncio.Task[None] | None = None
-        self._inner: asyncio.Protocol | None = None
-        self._reading_paused = self._writing_paused = self._looking = False
+        self._feed: Feed | None = None
+        self._writing_paused = self._looking = False
         self.drop_calls: Callable[[], None] | None = None
 
     # --- what the transport tells ------------------------------------------------------------------
@@ -62,7 +62,7 @@ class Gate(asyncio.Protocol):
         """Take a place among the connections: newcomers are served."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self.client = network_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        self.reads = Reads(self._transport)
         self._place = Holding(self.client, self._leave, State.FRESH)
         self._body = Holding(self.client, self._drop_body)
         self._answer = Holding(self.client, self._drop_answer)
@@ -79,15 +79,15 @@ class Gate(asyncio.Protocol):
         self._door.connections.give_back(self._place)
         self._door.answers.give_back(self._answer)
         self._forget()
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
+        if self._feed is not None:
+            self._feed.protocol.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Count what arrived, then see what it is."""
-        if self._inner is not None:
-            self._inner.data_received(data)
-        elif self._state is State.LEAVING:
-            return
+        self.reads.came(len(data))
+        if self._state is State.LEAVING:
+            if self.reads.are_many:
+                self.read_on_in_turn(light=True)
         elif not self._door.bodies.take(self._body, len(data)):
             self._door.lost("rpc_bodies")
             self.refuse(503, "too many bytes of requests at once: wait, or ask another node")
@@ -95,31 +95,34 @@ class Gate(asyncio.Protocol):
             self._more_body(data)
         elif self._state in (State.FRESH, State.IDLE, State.HEAD):
             self._more_head(data)
+        elif self._state is State.SOCKET:
+            self.rest += data
+            cast(Feed, self._feed).more()
         else:
             self._keep(data)
 
     def eof_received(self) -> None:
         """Let the transport close: a client that sends no more does not wait for an answer either."""
-        if self._inner is not None:
-            self._inner.eof_received()
+        if self._feed is not None:
+            self._feed.protocol.eof_received()
 
     def pause_writing(self) -> None:
         """The client takes an answer slower than it is written."""
         self._writing_paused = True
-        if self._inner is not None:
-            self._inner.pause_writing()
+        if self._feed is not None:
+            self._feed.protocol.pause_writing()
 
     def resume_writing(self) -> None:
         """The answer is as good as sent."""
         self._writing_paused = False
-        if self._inner is not None:
-            self._inner.resume_writing()
+        if self._feed is not None:
+            self._feed.protocol.resume_writing()
         elif self._state is State.WRITING:
             self._over()
 
     # --- the head ----------------------------------------------------------------------------------
 
-    def _more_head(self, data: bytes) -> None:
+    def _more_head(self, data: bytes | bytearray) -> None:
         if self._state is not State.HEAD:
             self._enter(State.HEAD, self._door.header_s)
         searched = max(0, len(self._head) - len(_END) + 1)
@@ -128,23 +131,30 @@ class Gate(asyncio.Protocol):
         if end < 0:
             if len(self._head) >= HEAD_BYTES_MAX:
                 self.refuse(431, f"more than {HEAD_BYTES_MAX} bytes of header fields")
+            elif self.reads.are_many:
+                self.read_on_in_turn(light=True)
             return
         end += len(_END)
-        self._raw_head, self._rest = bytes(self._head[:end]), bytes(self._head[end:])
+        self._raw_head, self.rest = bytes(self._head[:end]), self._head[end:]
         self._head = bytearray()
-        self._door.turns.charge(self.client, HEAD_S)
+        self._whole_head()
+
+    def _whole_head(self) -> None:
+        turns = self._door.turns
         try:
-            self._request = self._behind.read(self._raw_head)
+            self._request = request = self._behind.read(self._raw_head)
         except BadHead as fault:
+            turns.charge(self.client, HEAD_S)
             self.refuse(fault.status, fault.text)
             return
-        page = None if self._looking else self._behind.page(self._request)
-        if page is not None:
-            self._send(page)
+        if request.path in PAGES and not self._looking and turns.allow_page(self.client):
+            turns.charge(self.client, HEAD_S)
+            self.reads.pay()
+            self._send(cast(bytes, self._behind.page(request)))
             return
         self._enter(State.ASKING, None)
         self._keep(b"")
-        self._ask_turn(light=self._request.path != SOCKET)
+        self._ask_turn(light=request.path != SOCKET)
 
     def _ask_turn(self, *, light: bool) -> None:
         self._ask = self._door.turns.ask(self.client, self._on_turn, light=light)
@@ -154,11 +164,32 @@ class Gate(asyncio.Protocol):
         if not came:
             self._door.lost("rpc_rate")
             self.refuse(429, self._door.turns.refusal)
-        elif self._state is State.BODY:
-            self._resume()
-        elif (page := self._behind.page(cast(Head, self._request))) is not None:
+            return
+        begin, used, owed = perf_counter(), thread_time(), self.reads.pay()
+        if self._state is State.ASKING:
+            owed += HEAD_S
+            self._begin_request(cast(Head, self._request))
+        elif self._state is State.SOCKET:
+            cast(Feed, self._feed).more()
+        else:
+            self.reads.resume()
+        self.spent(owed + perf_counter() - begin, owed + thread_time() - used)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a turn is waited for."""
+        return self._ask is not None
+
+    def read_on_in_turn(self, *, light: bool) -> None:
+        """Read nothing more of this connection before its turn."""
+        self.reads.pause()
+        if self._ask is None:
+            self._ask_turn(light=light)
+
+    def _begin_request(self, request: Head) -> None:
+        if (page := self._behind.page(request)) is not None:
             self._send(page)
-        elif cast(Head, self._request).path == SOCKET:
+        elif request.path == SOCKET:
             self._hand_over()
         else:
             self._begin_body()
@@ -167,18 +198,17 @@ class Gate(asyncio.Protocol):
 
     def _begin_body(self) -> None:
         request = cast(Head, self._request)
-        rest, self._rest = self._rest, b""
-        self._due, self._unpaid, self._began = request.length, 0, self._door.now()
+        rest, self.rest = self.rest, bytearray()
+        self._due, self._began = request.length, self._door.now()
         self._enter(State.BODY, None)
         if request.waits and len(rest) < request.length:
             self._transport.write(CONTINUE)
         self._more_body(rest)
 
-    def _more_body(self, data: bytes) -> None:
-        """Take a piece of the body; after so many bytes no more is read before the next turn."""
-        piece, self._rest = data[: self._due], data[self._due :]
+    def _more_body(self, data: bytes | bytearray) -> None:
+        """Take a piece of the body; after so many bytes, or reads, no more is read before the next turn."""
+        piece, self.rest = data[: self._due], bytearray(data[self._due :])
         self._due -= len(piece)
-        self._unpaid += len(piece)
         if piece:
             self._pieces.append(piece)
         if not self._due:
@@ -187,18 +217,16 @@ class Gate(asyncio.Protocol):
             return
         arrived = cast(Head, self._request).length - self._due
         self.deadline = self._door.transfer_end(self._began, arrived)
-        if self._unpaid < PIECE_BYTES:
-            self._resume()
-        elif self._ask is None:
-            self._unpaid = 0
-            self._pause()
-            self._ask_turn(light=False)
+        if self.reads.are_many:
+            self.read_on_in_turn(light=False)
+        else:
+            self.reads.resume()
 
     def _keep(self, data: bytes) -> None:
-        """Keep what came early; read no more of it than a head."""
-        self._rest += data
-        if len(self._rest) > HEAD_BYTES_MAX:
-            self._pause()
+        """Keep what came early; read no more of it than a head, and not in many pieces."""
+        self.rest += data
+        if len(self.rest) > HEAD_BYTES_MAX or self.reads.are_many:
+            self.reads.pause()
 
     # --- answering (`chain.api.rpc.Caller`) ----------------------------------------------------------
 
@@ -222,9 +250,9 @@ class Gate(asyncio.Protocol):
         self._pieces.clear()
         return body
 
-    def spent(self, seconds: float) -> None:
-        """Count time of the loop that this connection took."""
-        self._door.turns.spent(self.client, seconds)
+    def spent(self, kept: float, used: float) -> None:
+        """Count time of the loop, and of a processor, that this connection took."""
+        self._door.turns.spent(self.client, kept, used)
 
     async def turn(self, *, light: bool = False) -> None:
         """Wait for the client's turn; raise Busy."""
@@ -241,7 +269,7 @@ class Gate(asyncio.Protocol):
     def read(self) -> None:
         """Of the body nothing is held any more."""
         self._door.bodies.give_back(self._body)
-        self._door.bodies.take(self._body, len(self._rest))
+        self._door.bodies.take(self._body, len(self.rest))
 
     def hold(self, amount: int) -> bool:
         """Count bytes of an answer; False when there is no room."""
@@ -267,9 +295,9 @@ class Gate(asyncio.Protocol):
         self.read()
         self._request = None
         self._enter(State.IDLE, self._door.idle_s)
-        self._resume()
-        if self._rest:
-            rest, self._rest, self._looking = self._rest, b"", True
+        self.reads.resume()
+        if self.rest:
+            rest, self.rest, self._looking = self.rest, bytearray(), True
             self._more_head(rest)  # a page that came early takes a turn, too: thousands fit one piece
             self._looking = False
 
@@ -281,18 +309,22 @@ class Gate(asyncio.Protocol):
     # --- WebSockets --------------------------------------------------------------------------------
 
     def _hand_over(self) -> None:
-        self._door.bodies.give_back(self._body)
+        """Let aiohttp open a WebSocket; what the client sends meanwhile is kept."""
         self._enter(State.WORKING, HAND_OVER_S)
-        self._inner = self._behind.socket()
-        self._inner.connection_made(self._transport)
-        self._resume()
-        raw, rest, self._raw_head, self._rest = self._raw_head, self._rest, b"", b""
-        self._inner.data_received(raw + rest)
+        self._feed = Feed(self, self._door, self._transport, self._behind.socket())
+        raw, self._raw_head = self._raw_head, b""
+        self._feed.begin(raw)
 
     def become_socket(self) -> None:
         """The connection is a WebSocket: it has a place among those."""
         self._enter(State.SOCKET, None)
         self._door.connections.renew(self._place, None)
+        self.read()
+        cast(Feed, self._feed).more()
+
+    def let_go(self, size: int) -> None:
+        """So many bytes of what arrived are aiohttp's now."""
+        self._door.bodies.give_back(self._body, size)
 
     def sent(self, size: int) -> None:
         """A message of so many bytes is sent."""
@@ -315,26 +347,20 @@ class Gate(asyncio.Protocol):
             self.abort()
         else:
             self._door.lost("rpc_slow_senders")
-            config = self._door.config
-            self.refuse(
-                408,
-                f"the request did not arrive in time: its header within {config.header_timeout_ms} ms, its "
-                f"body within {config.transfer_timeout_ms} ms and at {config.least_bytes_per_second} bytes "
-                "a second at least",
-            )
+            self.refuse(408, late(self._door.config))
 
     def refuse(self, status: int, text: str, *, linger: bool = True) -> None:
         """Say why, and close: at once, or after a moment in which what still comes is dropped."""
         if self._transport.is_closing():
             return
-        if self._state is State.WRITING or self._inner is not None:
+        if self._state in (State.WRITING, State.LEAVING) or self._feed is not None:
             self.abort()
             return
         bare = self._raw_head.startswith(b"HEAD ")
         self._transport.write(refusal(status, text, bare=bare))
         if linger:
             self._forget()
-            self._resume()
+            self.reads.resume()
             self._transport.write_eof()
             self._enter(State.LEAVING, LINGER_S)
         else:
@@ -353,7 +379,7 @@ class Gate(asyncio.Protocol):
 
     def _forget(self) -> None:
         self._pieces.clear()
-        self._head, self._rest = bytearray(), b""
+        self._head, self.rest = bytearray(), bytearray()
         self._door.bodies.give_back(self._body)
         if self._ask is not None:
             self._ask.cancel()
@@ -390,14 +416,3 @@ class Gate(asyncio.Protocol):
             self._door.bodies.renew(self._body, answered)
         self.deadline = NEVER if seconds is None else self._door.now() + seconds
         self._door.connections.renew(self._place, int(state))
-
-    def _pause(self) -> None:
-        if not self._reading_paused and not self._transport.is_closing():
-            self._reading_paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            with suppress(RuntimeError):  # it is closing
-                self._transport.resume_reading()

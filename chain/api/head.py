@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpProcessingError, HttpRequestParser
+from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 
 from chain.api.origin import host_fault, origin_fault
 
@@ -19,6 +20,7 @@ OPEN_PAGES = PAGES[:2]
 """Probes ask for them by whatever name; they tell nothing that a page of elsewhere could use."""
 RPC, SOCKET = "/", "/ws"
 JSON = "application/json"
+SOCKET_VERSION, SOCKET_KEY_BYTES = "13", 16
 
 
 class BadHead(Exception):
@@ -81,6 +83,8 @@ class Heads:
             message.method, path, int(fields.get("Content-Length", "0")), message.should_close, bool(expected)
         )
         self._check(head, fields.get("Host", ""), fields.get("Origin"))
+        if path == SOCKET:
+            self._check_upgrade(head, message)
         if path == RPC:
             self._check_post(head, fields.get("Content-Type", ""), fields.get("Content-Encoding", "identity"))
         return head
@@ -96,6 +100,18 @@ class Heads:
         if head.path != RPC and (head.method not in ("GET", "HEAD") or head.length):
             raise BadHead(405, f"{head.path} takes GET without a body")
 
+    def _check_upgrade(self, head: Head, message: RawRequestMessage) -> None:
+        """Refuse what aiohttp would answer otherwise than by opening a WebSocket (RFC 6455, 4.2.1)."""
+        fields = message.headers
+        if head.method != "GET":
+            raise BadHead(405, f"{SOCKET} takes GET")
+        if not message.upgrade or fields.get("Upgrade", "").strip().lower() != "websocket":
+            raise BadHead(426, f"{SOCKET} opens a WebSocket: Connection: Upgrade, Upgrade: websocket")
+        if fields.get("Sec-WebSocket-Version", "") != SOCKET_VERSION:
+            raise BadHead(426, f"Sec-WebSocket-Version: expected {SOCKET_VERSION}")
+        if not _is_socket_key(fields.get("Sec-WebSocket-Key", "")):
+            raise BadHead(400, "Sec-WebSocket-Key: expected 16 bytes as base64")
+
     def _check_post(self, head: Head, kind: str, coding: str) -> None:
         if head.method != "POST":
             raise BadHead(405, f"{RPC} takes POST")
@@ -109,3 +125,10 @@ class Heads:
             raise BadHead(415, f"Content-Type {kind[:64]!r}: expected {JSON}")
         if coding.lower() != "identity":
             raise BadHead(415, f"Content-Encoding {coding[:64]!r}: bodies come uncompressed")
+
+
+def _is_socket_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == SOCKET_KEY_BYTES
+    except ValueError:
+        return False

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from chain.api.rotation import Rotation
 from chain.api.shares import CALLER, Holding, Shares
-from chain.api.turns import Busy, Rotation
+from chain.api.turns import Busy
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Lane:
             result: T = await job.answer
             return result
         finally:
+            self._waiting.discard(job.holding.client, job)
             self._places.give_back(job.holding)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """HTTP answers as bytes, and the pages that are answered always.
 
-`/health`, `/ready` and `/metrics` are for whoever watches the node. They take no turn and cost tens of
-microseconds, however busy everything else is.
+`/health`, `/ready` and `/metrics` are for whoever watches the node: a hundred a second take no turn, however
+busy everything else is, and cost tens of microseconds each.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from chain.api.head import JSON, PAGES, Head
+from chain.config import Rpc
 
 TEXT = "text/plain; charset=utf-8"
 METRICS_KEPT_S = 0.25
@@ -33,6 +34,15 @@ def refusal(status: int, text: str, *, bare: bool = False) -> bytes:
     """Return a refusal, without its text if it shall be bare; the connection ends with it."""
     body = f"{text}\n".encode()
     return answer_head(status, TEXT, len(body), last=True) + (b"" if bare else body)
+
+
+def late(config: Rpc) -> str:
+    """Tell whose request did not arrive by when it had to."""
+    return (
+        f"the request did not arrive in time: its header within {config.header_timeout_ms} ms, "
+        f"its body within {config.transfer_timeout_ms} ms and at {config.least_bytes_per_second} bytes "
+        "a second at least"
+    )
 
 
 class Pages:

@@ -228,9 +228,9 @@ class Calls:
         work.used = 0.0
 
     async def _metered_call(self, call: Call, work: _Work, extra: Extra) -> Any:
-        steps: list[float] = []
+        steps: list[float] = []  # of a processor: waiting for one makes no call heavy
         try:
-            return await Metered(self._call(call, extra), steps.append)
+            return await Metered(self._call(call, extra), lambda _, used: steps.append(used))
         finally:
             work.used += sum(steps)
             if call.name in self._methods:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from chain.api.behind import Behind
 from chain.api.door import Door
+from chain.api.feed import Feed
 from chain.api.gate import Gate
 from chain.api.head import SOCKET, Heads
 from chain.api.metrics import Metrics
@@ -107,19 +108,20 @@ class RpcServer:
 
     def _arrived(self, sock: socket.socket, address: Any) -> None:
         """Make a gate of a connection, unless its client had its part of this second."""
-        if not self.door.turns.admit(network_of(str(address[0]))):
+        client = network_of(str(address[0]))
+        if not self.door.turns.admit(client):
             self.door.lost("rpc_rate")
             sock.close()
             return
-        task = asyncio.get_running_loop().create_task(self._begin(sock))
+        task = asyncio.get_running_loop().create_task(self._begin(sock, client))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _begin(self, sock: socket.socket) -> None:
+    async def _begin(self, sock: socket.socket, client: str) -> None:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: Gate(self.door, self._behind), sock)
+            await loop.connect_accepted_socket(lambda: Gate(self.door, self._behind, client), sock)
         except (OSError, asyncio.CancelledError):
             sock.close()  # the client vanished, or the port closes
 
@@ -128,7 +130,7 @@ class RpcServer:
         log.warning("the RPC port cannot accept connections (%s); again in %.1f s", why, REST_S)
 
     def sweep(self) -> None:
-        """Close what is late."""
+        """Close and refuse what is late."""
         now = self.door.now()
         for gate in list(self.door.gates):
             gate.check(now)
@@ -151,13 +153,16 @@ class RpcServer:
 
     async def _on_socket(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
-        gate = None if transport is None else transport.get_protocol()
-        if not isinstance(gate, Gate):  # the client left before its request was begun
+        if not isinstance(transport, Feed):  # the client left before its request was begun
             raise ConnectionResetError("the connection is closed")
+        gate = transport.gate
         CALLER.set(gate.client)
         try:
             return await Metered(self._sockets.serve(request, gate), gate.spent)
-        except (web.HTTPException, ConnectionError):
+        except web.HTTPException as answer:
+            answer.force_close()  # it is no WebSocket: nothing else may come to aiohttp on this connection
+            raise
+        except ConnectionError:
             raise
         except Exception:
             self.door.faults.log("a WebSocket")

@@ -27,6 +27,8 @@ SOCKET_MESSAGE_BYTES_MAX = 65_536
 HEARTBEAT_S = 20.0
 FAREWELL_S = 1.0
 """Clients that do not answer the end of a socket by then are cut off."""
+BUSY = b"no turn came in time: this node is busy, or this address asks too much of it; wait"
+"""At most 123 bytes, as a frame that closes a socket allows."""
 
 
 class Subscription(Protocol):
@@ -68,6 +70,7 @@ class Sockets:
             self._door.lost("rpc_sockets")
             raise web.HTTPServiceUnavailable(text="too many WebSockets: wait, or ask another node")
         socket = web.WebSocketResponse(
+            timeout=FAREWELL_S,
             heartbeat=HEARTBEAT_S,
             max_msg_size=self._message_bytes_max,
             compress=False,
@@ -80,6 +83,9 @@ class Sockets:
             served = _Socket(socket, gate, self._door, self._calls, self._subscriptions, place)
             with suppress(ConnectionError):  # the client went away
                 await served.run()
+        except Busy:
+            self._door.lost("rpc_rate")
+            await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=BUSY)
         finally:
             self._open.discard(socket)
             self._door.sockets.give_back(place)

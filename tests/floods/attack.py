@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from tests.floods.target import Clock, Tally, Target
 
 Port = Literal["rpc", "peer", "agent"]
+PORTS: tuple[Port, ...] = get_args(Port)
+"""Attacks that run at once share a process a port."""
 Who = Literal["anybody", "member", "participant"]
 
 
@@ -25,6 +27,8 @@ class Attack:
     """Whether the victim must say whose key it is, within the bar."""
     victims_max: ClassVar[int] = 1
     """How many nodes it attacks."""
+    processes: ClassVar[int] = 1
+    """How many processes do it, each all of it."""
     is_control: ClassVar[bool] = False
     """Whether it attacks nothing and shows what the machine alone does; no bar holds for it."""
     with_others: ClassVar[bool] = True

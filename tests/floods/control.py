@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.floods.attack import Attack
+from tests.floods.attack import PORTS, Attack
 from tests.floods.target import Clock, Tally, Target
 
 SLICE = 20_000
@@ -26,3 +26,12 @@ class Spin(Attack):
             sum(range(SLICE))
             tally.count(0)
             await asyncio.sleep(0)
+
+
+class SpinAll(Spin):
+    """As many such processes as attack when all attacks run at once: the measure for `all`."""
+
+    name = "control-spin-all"
+    sends = "nothing"
+    bound = "one core a process"
+    processes = len(PORTS)

@@ -12,7 +12,7 @@ from typing import Any
 
 from chain.primitives.keyfile import load_key
 from tests.floods.arena import MEMBER, ORGS, Arena, Cost
-from tests.floods.attack import Attack
+from tests.floods.attack import PORTS, Attack
 from tests.floods.attackers import Attackers
 from tests.floods.honest import Honest, cut, watch_health, watch_sockets
 from tests.floods.naming import Named, watch_name
@@ -79,7 +79,8 @@ async def measure(arena: Arena, name: str, attacks: list[type[Attack]], seconds:
     member = any(attack.who == "member" for attack in attacks)
     running = [org for org in ORGS if not (member and org == MEMBER)]
     await arena.run_only(running)
-    groups = [[a.name for a in attacks if a.port == port] for port in ("rpc", "peer", "agent")]
+    groups = [[a.name for a in attacks if a.port == port] for port in PORTS]
+    groups *= max(attack.processes for attack in attacks)
     async with _clients(arena, running) as clients:
         await arena.settle(clients)
         if name in STORIES and (before := STORIES[name].before) is not None:

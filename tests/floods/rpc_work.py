@@ -17,9 +17,14 @@ from tests.floods.http import (
     text_frame,
     upgrade,
 )
-from tests.floods.target import Clock, Tally, Target, connect, hang_up
+from tests.floods.target import RECONNECT_S, Clock, Tally, Target, connect, hang_up
 
 PIPELINED = 1_000
+PONG = b"\x8a\x80" + bytes(4)
+"""An empty pong that nobody asked for: six bytes, and nothing comes back."""
+PONGS, SOCKETS = 20_000, 30
+FOREIGN = 30
+"""Requests of a foreign page in one go."""
 SERVED = ("101", "200")
 """Beginnings of the status of an answer that a foreign page could read or use."""
 
@@ -197,3 +202,95 @@ class ForeignPages(Attack):
                 served.add(what)
                 tally.missed.append(f"served a foreign page: {what} ({status})")
             await hang_up(writer)
+
+
+class Health(Attack):
+    """The page that takes no turn, as often as one client can ask for it."""
+
+    name = "health"
+    port = "rpc"
+    sends = "GET /health on open connections, again when answered"
+    bound = "60 connections"
+
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+        where = target.rpc[target.victim]
+        request = f"GET /health HTTP/1.1\r\nHost: {where}\r\n\r\n".encode()
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                writer.write(request)
+                tally.count(len(request))
+                tally.answer(await read_one(reader))
+
+        await crowd(target, clock, tally, 60, speak)
+
+
+class Pongs(Attack):
+    """Answers to pings that nobody sent: a library reads them in one go, and lets nobody in between."""
+
+    name = "pongs"
+    port = "rpc"
+    sends = "the opening of a WebSocket, then empty pongs as fast as they are taken; nothing is read"
+    bound = f"{SOCKETS} connections a node"
+
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+        flood = PONG * PONGS
+
+        async def one(where: str) -> None:
+            while not clock.over:
+                if (streams := await connect(target, where, tally)) is None:
+                    await clock.sleep(RECONNECT_S)
+                    continue
+                reader, writer = streams
+                writer.write(upgrade(where))
+                tally.answer(await skip_head(reader))
+                try:
+                    async with asyncio.timeout(clock.left_s):
+                        while True:
+                            writer.write(flood)
+                            await writer.drain()
+                            tally.count(len(flood), PONGS)
+                except TimeoutError:
+                    pass  # the attack is over
+                except (OSError, RuntimeError) as error:  # uvloop raises the latter for a closed transport
+                    tally.close(type(error).__name__)
+                await hang_up(writer)
+
+        victims = [target.rpc[org] for org in target.victims[: self.victims_max]]
+        await asyncio.gather(*[one(where) for where in victims for _ in range(SOCKETS)])
+
+
+class PongsTwo(Pongs):
+    """The same at two of four nodes: one more than may fail, so the chain would stand still."""
+
+    name = "pongs-two"
+    victims_max = 2
+    with_others = False
+
+
+class HandOver(Attack):
+    """Requests behind one that pretends to open a WebSocket, which another server would answer unchecked."""
+
+    name = "hand-over"
+    port = "rpc"
+    sends = f"GET /ws without Upgrade, then {FOREIGN} requests of a foreign page at once"
+    bound = "60 connections"
+
+    async def run(self, target: Target, clock: Clock, tally: Tally) -> None:
+        where = target.rpc[target.victim]
+        first = f"GET /ws HTTP/1.1\r\nHost: {where}\r\n\r\n".encode()
+        more = upgrade("evil.example", Origin="http://evil.example", Connection="keep-alive") * FOREIGN
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(first)
+            tally.count(len(first))
+            tally.answer(await read_one(reader))
+            while True:
+                writer.write(more)
+                tally.count(len(more), FOREIGN)
+                status = await read_one(reader)
+                tally.answer(status)
+                if not tally.missed:
+                    tally.missed.append(f"answered behind a request that opened no WebSocket: {status}")
+
+        await crowd(target, clock, tally, 60, speak)

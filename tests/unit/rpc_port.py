@@ -84,6 +84,19 @@ class Port:
     def held(self, what: str) -> int:
         return self.server.door.shares[what].total
 
+    def count_asks(self) -> Callable[[], int]:
+        """What tells how many turns were asked for from now on."""
+        turns, asked = self.server.door.turns, 0
+        ask = turns.ask
+
+        def counting(*args: Any, **named: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            return ask(*args, **named)
+
+        turns.ask = counting  # type: ignore[method-assign]
+        return lambda: asked
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let the port work until something holds."""
         while not holds():

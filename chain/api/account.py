@@ -1,0 +1,116 @@
+"""What a client of the RPC port took of the event loop, of turns, connections and pages; no clock of its own.
+
+What an account says of the future changes only when something is taken, so it is reckoned then: whoever
+looks for the next turn among hundreds of clients compares numbers.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, log
+
+DEBT_MAX_S, PAUSE_S = 0.010, 0.002
+"""So much may be spent above the share before a pause, and so long is one: timers are in milliseconds."""
+USED_S, LIGHT_S, FORGET_S = 2.0, 0.010, 0.000_1
+"""What a client took lately is reckoned over about two seconds; so little of it is light, or nothing."""
+
+
+class Bucket:
+    """So many a second, and one second's worth at once; at most one second's worth is owed."""
+
+    __slots__ = ("_filled", "_left", "_rate")
+
+    def __init__(self, per_second: float, now: float) -> None:
+        self._left = self._rate = max(1.0, per_second)
+        self._filled = now
+
+    def take(self, now: float, price: float = 1.0) -> None:
+        """Take one at a price, even if less is left."""
+        self._left = max(-self._rate, self.left(now) - price)
+        self._filled = now
+
+    def left(self, now: float) -> float:
+        """Return how many are left; below 0 when more were taken."""
+        return min(self._rate, self._left + (now - self._filled) * self._rate)
+
+    def wait(self, now: float, credit_s: float = 0.0) -> float:
+        """Return in how many seconds one is left, or would be `credit_s` later; 0 or less when one is."""
+        return (1 - self.left(now)) / self._rate - credit_s
+
+    def until_half(self, now: float) -> float:
+        """Return in how many seconds half of a second's worth is left; 0 or less when it is."""
+        return 0.5 - self.left(now) / self._rate
+
+    def is_full(self, now: float) -> bool:
+        """Tell whether nothing was taken that did not come back."""
+        return self.left(now) >= self._rate
+
+
+class Account:
+    """What was taken of a share of the loop's time, and of turns, and not made up for yet."""
+
+    __slots__ = ("_debt", "_debt_max", "_price", "_reckoned", "_turns", "free_at", "light_at", "order")
+
+    def __init__(self, share: float, turns: float, debt_max: float, now: float) -> None:
+        """A part of the loop's time, turns a second; more than `debt_max` seconds are never owed."""
+        self._debt, self._price, self._debt_max, self._reckoned = 0.0, 1 / share - 1, debt_max, now
+        self._turns = Bucket(turns, now)
+        self.free_at = self.light_at = now
+        """From when on there is a turn, and from when on little was taken lately."""
+        self.order = -inf
+        """Grows with what was used lately, and is compared with that of other accounts at any time."""
+
+    def spent(self, seconds: float, now: float) -> None:
+        """Count time that just passed."""
+        others = max(0.0, now - self._reckoned - seconds)
+        used = self.used(now) + seconds
+        debt = max(0.0, self._debt - others) + seconds * self._price
+        self._debt, self._reckoned = min(debt, self._debt_max), now
+        self.order = log(used) + now / USED_S if used > 0 else -inf
+        self._reckon(now)
+
+    def count(self, now: float) -> None:
+        """Count a turn."""
+        self._turns.take(now)
+        self._reckon(now)
+
+    def _reckon(self, now: float) -> None:
+        self.free_at = now + self.pause(now)
+        # used(t) is LIGHT_S when order - t / USED_S is its logarithm
+        self.light_at = max(USED_S * (self.order - log(LIGHT_S)), now + self._turns.until_half(now))
+
+    def debt(self, now: float) -> float:
+        """Return for how many seconds others have to have the loop until nothing is owed."""
+        return max(0.0, self._debt - (now - self._reckoned))
+
+    def pause(self, now: float, credit: float = 1.0, credit_s: float = 0.0) -> float:
+        """Return for how many seconds there is no turn; 0 or less when there is one.
+
+        With a credit so many times as much may be owed, and the turns of so many seconds to come.
+        """
+        debt, most = self.debt(now), credit * DEBT_MAX_S
+        rest = debt - most + PAUSE_S if debt > most else 0.0
+        return max(rest, self._turns.wait(now, credit_s))
+
+    def used(self, now: float) -> float:
+        """Return the seconds that were spent lately: those of `USED_S` ago count a third."""
+        return exp(self.order - now / USED_S)
+
+    def is_settled(self, now: float) -> bool:
+        """Tell whether nothing is owed."""
+        return self.used(now) < FORGET_S and self._turns.is_full(now)
+
+
+class ClientAccount(Account):
+    """Of one client: its connections and pages, too, which take no turn."""
+
+    __slots__ = ("connections", "pages")
+
+    def __init__(
+        self, share: float, turns: float, debt_max: float, connections: float, pages: float, now: float
+    ) -> None:
+        super().__init__(share, turns, debt_max, now)
+        self.connections, self.pages = Bucket(connections, now), Bucket(pages, now)
+
+    def is_settled(self, now: float) -> bool:
+        """Tell whether nothing is owed."""
+        return super().is_settled(now) and self.connections.is_full(now) and self.pages.is_full(now)

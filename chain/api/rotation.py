@@ -1,0 +1,57 @@
+"""Items of several clients, taken in turns; what is not wanted any more leaves at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Rotation(Generic[T]):
+    """Items of several clients; `pop` goes round the clients, and takes those of one in their order."""
+
+    __slots__ = ("_size", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, OrderedDict[T, None]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def push(self, client: str, item: T) -> None:
+        """Add an item of a client; it must not be there yet."""
+        self._waiting.setdefault(client, OrderedDict())[item] = None
+        self._size += 1
+
+    def discard(self, client: str, item: T) -> None:
+        """Remove an item, if it is there, in constant time."""
+        items = self._waiting.get(client)
+        if items is None or item not in items:
+            return
+        del items[item]
+        self._size -= 1
+        if not items:
+            del self._waiting[client]
+
+    def clients(self) -> Iterator[str]:
+        """Yield who has items, in the order of their turns."""
+        return iter(self._waiting)
+
+    def first(self, client: str) -> T | None:
+        """Return the oldest item of a client, None if it has none."""
+        return next(iter(self._waiting.get(client, ())), None)
+
+    def pop(self, client: str = "") -> T:
+        """Take the next item, or that of a client; there must be one."""
+        client = client or next(iter(self._waiting))
+        items = self._waiting[client]
+        item, _ = items.popitem(last=False)
+        self._size -= 1
+        if items:
+            self._waiting.move_to_end(client)
+        else:
+            del self._waiting[client]
+        return item
