@@ -197,8 +197,13 @@ class Driver:
     @property
     def lost_votes(self) -> bool:
         """Whether votes of this key were lost: it gives none until another validator set is in force."""
+        return self._state.heard is not None or self.muted
+
+    @property
+    def muted(self) -> bool:
+        """Whether a quorum was heard under this key, and it is certain which epoch its lost votes were of."""
         state = self._state
-        return state.heard is not None or (state.muted is not None and state.epoch.first <= state.muted)
+        return state.heard is None and state.muted is not None and state.epoch.first <= state.muted
 
     def evidence(self) -> tuple[Evidence, ...]:
         """Return every contradiction kept in the vote store."""

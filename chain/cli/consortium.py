@@ -20,7 +20,7 @@ from chain.api.console import json_option, print_json, print_table, print_text, 
 from chain.api.session import open_session, run
 from chain.cli import processes
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
-from chain.cli.rejoin import needs_rejoin, rejoin
+from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
 from chain.config import load_node_config
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.settings import split_address
@@ -44,12 +44,19 @@ def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator
     for org in consortium.orgs:
         processes.wait_until(org, "node", lambda org=org: _ready(org), READY_S)  # type: ignore[misc]
         yield f"{org.name}: node {'started' if started[org.name] else 'was running'}, RPC at {node_url(org)}"
+    unmoved = []
     for org in consortium.orgs:
-        yield from _rejoined(org)
+        done, moved = _rejoined(org)
+        if done:
+            yield f"{org.name}: {done}"
+        if not moved:
+            unmoved.append(org.name)
     for org in consortium.orgs:
         if agents and org.agent_config.exists():
             fresh = processes.start(org, "agent")
             yield f"{org.name}: agent {'started' if fresh else 'was running'}"
+    if unmoved:
+        raise NotYet(f"{', '.join(unmoved)}: started, but without a vote until done what is said above")
 
 
 def check_configurations(consortium: Consortium, *, agents: bool = True) -> None:
@@ -69,8 +76,11 @@ def check_configurations(consortium: Consortium, *, agents: bool = True) -> None
         raise ConfigError("\n".join([*faults, "nothing was started; mend that, then start again"]))
 
 
-def _rejoined(org: OrgFolder) -> Iterator[str]:
-    """Give a node that lost its votes a seat again where the admin key is here, else say how."""
+def _rejoined(org: OrgFolder) -> tuple[str, bool]:
+    """Give a node that lost its votes a seat again where the admin key is here, else say how.
+
+    Returns what was done or is to do, empty where nothing was lost, and whether that is settled.
+    """
     by_hand = f"assent validator rejoin --as {org.path}"
 
     async def work() -> str:
@@ -78,11 +88,12 @@ def _rejoined(org: OrgFolder) -> Iterator[str]:
             return str(await rejoin(account)) if await needs_rejoin(account) else ""
 
     try:
-        done = run(work())
+        return run(work()), True
+    except NotYet as error:
+        return f"{error} ({by_hand})", False
     except (AssentError, OSError) as error:
-        done = f"whether its node has its votes could not be told ({error}); if it lost them: {by_hand}"
-    if done:
-        yield f"{org.name}: {done}"
+        why = f"whether its node has its votes could not be told ({error}); if it lost them: {by_hand}"
+        return why, False
 
 
 def stop_consortium(consortium: Consortium) -> Iterator[str]:

@@ -15,6 +15,7 @@ from chain.cli.evidence import evidence
 from chain.cli.skip import skip
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
+from chain.node.keys import KeyRing
 from chain.node.node import Node
 from chain.primitives.quietlog import Quiet
 
@@ -58,6 +59,6 @@ def run_node(path: Path) -> None:
 
         create_solo(config, files)
     genesis = load_genesis(files.genesis)
-    preferred: bytes | None = None
-    while (preferred := uvloop.run(Node(config, files, genesis, preferred=preferred).run())) is not None:
-        pass  # the node's seat moved to its next key: begin again under it
+    keys = KeyRing(files)
+    while uvloop.run(Node(config, files, genesis, keys=keys).run()):
+        pass  # the node's seat moved to another of its keys, or nobody takes this one: begin again

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from chain.api.client import Account
-from chain.cli.governing import NotThere, call
+from chain.cli.governing import NotThere, RefusedByLedger, call
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
+
+OUTSIDE = "not a member"
+SPARE_WAIT_S, ASK_EVERY_S = 30.0, 0.3
+"""A node makes its spare key once it has caught up and heard a quorum: seconds on a chain that works."""
 
 
 class NothingLost(AssentError):
@@ -17,49 +25,92 @@ class NothingLost(AssentError):
     code = "nothing_lost"
 
 
+class NotYet(AssentError):
+    """The votes are lost, and the seat cannot move now: the text says why and when."""
+
+    code = "seat_not_moved"
+
+
 @dataclass(frozen=True, slots=True)
 class Rejoined:
     """What moved a seat."""
 
     node: str
     key: str
+    file: str
     receipt: Receipt
 
     def __str__(self) -> str:
         return (
             f"{self.node} lost its votes with its data directory: its seat moves to its new key "
             f"{self.key[:16]}, under which it votes from a consensus window after height "
-            f"{self.receipt.height} on"
+            f"{self.receipt.height} on. Back up {self.file}, beside the node's first key: it is the live key now"
         )
 
 
 async def needs_rejoin(account: Account) -> bool:
-    """Tell whether the account's node says that its votes were lost."""
-    info = await account.client.request("getNodeInfo")
-    return bool(info["spareKey"])
+    """Tell whether the account's node says that its votes were lost and its seat does not move yet."""
+    info = await _settled(account)
+    return bool(info["lostVotes"] and not info["seatMoves"])
+
+
+async def _settled(account: Account) -> Any:
+    """Return what the node says of itself, once it knows which key its seat needs; NotYet if it takes long."""
+    end = time.monotonic() + SPARE_WAIT_S
+    while True:
+        info = await account.client.request("getNodeInfo")
+        if not info["lostVotes"] or info["spareKey"] or info["seatMoves"]:
+            return info
+        if time.monotonic() > end:
+            raise NotYet(
+                f"{info['name']}: its votes are lost, and it has no spare key yet: "
+                f"{info['stall'] or info['phase']}; see assent status, then try again"
+            )
+        await asyncio.sleep(ASK_EVERY_S)
 
 
 async def rejoin(account: Account) -> Rejoined:
     """Move the seat of the account's own node to the key that the node made for that.
 
-    Raises NothingLost where it has its votes, NotThere where it is no node of the consortium, and
-    RefusedByLedger.
+    Raises NothingLost where it has its votes, NotThere where it is no node of the consortium, NotYet where
+    its seat moved a moment ago, and RefusedByLedger.
     """
-    info = await account.client.request("getNodeInfo")
-    if not info["spareKey"]:
+    info = await _settled(account)
+    if info["role"] == OUTSIDE or not info["org"]:
+        raise NotThere(
+            f"{info['key']}: no node of the consortium, as far as this node knows: "
+            f"{info['stall'] or 'wait until it has caught up (assent status), and try again'}"
+        )
+    if not info["lostVotes"]:
         raise NothingLost(
             f"{info['name']}: this node has its votes; to move its seat all the same, make a key and use "
             "assent validator rotate-key"
         )
-    if not info["org"]:
-        raise NotThere(
-            f"{info['key']}: no node of the consortium, as far as this node knows; wait until it has caught "
-            "up (assent status), and try again"
-        )
+    if info["seatMoves"]:
+        raise NothingLost(f"{info['name']}: its seat moves to {info['seatMoves'][:16]} already; wait for it")
     args: dict[str, Value] = {
         "name": info["name"],
         "public_key": bytes.fromhex(info["spareKey"]),
         "proof": bytes.fromhex(info["spareProof"]),
     }
-    receipt = await call(account, "governance", "rotate_node_key", args)
-    return Rejoined(info["name"], info["spareKey"], receipt)
+    try:
+        receipt = await call(account, "governance", "rotate_node_key", args)
+    except RefusedByLedger as refused:
+        if not str(refused).startswith("TOO_SOON"):
+            raise
+        raise NotYet(
+            f"{info['name']}: its votes are lost again, and {await _from_when(account, info)}"
+        ) from None
+    return Rejoined(info["name"], info["spareKey"], info["spareFile"], receipt)
+
+
+async def _from_when(account: Account, info: Any) -> str:
+    """Say from when on a node's seat may move again."""
+    free: Any = await account.client.view("governance", "rotation_free", {"name": info["name"]})
+    at = datetime.fromtimestamp(free["time"] / 1000, UTC)
+    left = max(0, free["time"] - time.time_ns() // 1_000_000) // 1000 + 1
+    return (
+        f"its seat moved less than 100 heights and ten minutes ago: it moves again from height {free['height']} "
+        f"or from {at:%Y-%m-%d %H:%M:%S} UTC on (in {left} s), whichever comes first. Until then the node "
+        "follows and does not vote. Then: assent validator rejoin, or assent start again"
+    )

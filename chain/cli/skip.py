@@ -18,6 +18,7 @@ from chain.ledger.block import Skip
 from chain.ledger.skiprows import SkipRefused
 from chain.ledger.state import NewestState, member_of
 from chain.node.begun import describe
+from chain.node.keys import key_files, marker_of
 from chain.node.marker import FileMarker
 from chain.node.nextheight import KnownBatch, Standing
 from chain.node.signedskips import SignedSkips
@@ -40,10 +41,9 @@ def _stopped(config: Path) -> Iterator[StoppedValidator]:
     files = load_node_config(config)[1]
     with opened_ledger(config) as ledger:
         validators = ledger.validator_keys_at(ledger.head.height + 1)
-        paths = [files.key, *[path for path in (files.next_key,) if path.exists()]]
-        keys = [(load_key(path), path) for path in paths]
+        keys = [(load_key(path), path) for path in key_files(files)]
         key, path = next((item for item in keys if item[0].public in validators), keys[0])
-        yield StoppedValidator(ledger, key, FileMarker(path.with_suffix(".voted")), SignedSkips(path))
+        yield StoppedValidator(ledger, key, FileMarker(marker_of(path)), SignedSkips(path))
 
 
 def _read_vote(path: Path) -> SkipVote:

@@ -198,6 +198,12 @@ class Schedule:
         except _Refused:
             return ()  # `refusal` tells
 
+    def never_again(self, key: bytes) -> bool:
+        """Tell whether a key held a seat and never will again: the newest state says that it was given up."""
+        raw = NewestState(self._store).get(GOVERNANCE_CONTRACT, map_key("seats", key.hex()))
+        seat = None if raw is None else decode_value(raw, max_bytes=VALUE_BYTES_MAX)
+        return isinstance(seat, dict) and seat.get("status") in ("retired", "left")
+
     def refusal(self) -> Value:
         """Return {height, what, code} of the newest wish that was not followed, or None."""
         raw = NewestState(self._store).get(NAMESPACE, _REFUSED)

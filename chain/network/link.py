@@ -33,6 +33,8 @@ SERVE_S = 0.01
 TURN_S = 0.002
 """A link hands on frames for so long, then the others, timers and clients have their turn."""
 REASON_CHARS_MAX = 400
+REFUSED = "refused"
+"""The code of a connection that the peer ended before it greeted."""
 
 
 class LinkOwner(Protocol):
@@ -314,7 +316,7 @@ def _explain(error: Exception | None, *, greeted: bool) -> tuple[str, str]:
     may be lost with the connection, so an end before the greeting is explained the same way.
     """
     if not greeted:
-        return "refused before the greeting: this node's key may not be among the peer's members", "refused"
+        return "refused before the greeting: this node's key may not be among the peer's members", REFUSED
     if error is None:
         return "closed by the peer", "closed_by_peer"
     return f"connection lost: {error}", "connection_lost"

@@ -131,6 +131,11 @@ class PeerManager:
         """Connections closed so far, by code."""
         return self._registry.disconnects
 
+    @property
+    def refused_by(self) -> frozenset[bytes]:
+        """Members that ended our last connection before they greeted: they may not know our key."""
+        return frozenset(self._registry.refused_by)
+
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return the status of every member but ourselves, by key."""
         return self._registry.status()

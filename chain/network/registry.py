@@ -13,7 +13,7 @@ from typing import Protocol
 from chain.network.account import Verdict
 from chain.network.conduct import Conduct
 from chain.network.frame import Kind, NetworkError, ProtocolBreach
-from chain.network.link import Link
+from chain.network.link import REFUSED, Link
 from chain.network.messages import NETWORK_VERSION, Hello
 from chain.network.pace import Times, thread_times
 from chain.network.peerstatus import PeerStatus
@@ -97,6 +97,8 @@ class Registry:
         """Links that are not admitted yet, or closing."""
         self.disconnects: Counter[str] = Counter()
         """Connections closed so far, by code."""
+        self.refused_by: set[bytes] = set()
+        """Members that ended our last connection before they greeted: they may not know our key."""
         self._trouble: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
         self._drops: dict[bytes, Counter[str]] = {}
@@ -113,6 +115,7 @@ class Registry:
         self._away_since = {key: at for key, at in self._away_since.items() if key in self.members}
         self._trouble = {key: why for key, why in self._trouble.items() if key in self.members}
         self._drops = {key: drops for key, drops in self._drops.items() if key in self.members}
+        self.refused_by &= self.members.keys()
         self._conduct.forget_others(self.members)
         self.whereabouts.set_members(self.members)
 
@@ -210,6 +213,7 @@ class Registry:
             self.whereabouts.came(link.peer, link.host)
         self.greeting.discard(link)
         self._trouble.pop(link.peer, None)
+        self.refused_by.discard(link.peer)
         self._away_since.pop(link.peer, None)
         if link in self._waiters:
             self._waiters[link].set_result(None)
@@ -259,6 +263,8 @@ class Registry:
         self.disconnects[link.code] += 1
         if link.peer in self.members:
             self._drops.setdefault(link.peer, Counter()).update(link.outbox.drops)
+        if link.code == REFUSED and link.peer in self.members:
+            self.refused_by.add(link.peer)
         waiter = self._waiters.get(link)
         if waiter is not None and not waiter.done():
             waiter.set_exception(NetworkError(link.reason))

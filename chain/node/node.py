@@ -11,8 +11,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from chain.api.lane import Lane
@@ -33,18 +31,17 @@ from chain.network.manager import PeerManager
 from chain.network.messages import Hello
 from chain.node.budget import LOWER, descriptor_parts
 from chain.node.core import IN_FLIGHT_MAX, NodeCore
+from chain.node.keys import KeyRing, marker_of
 from chain.node.marker import FileMarker
-from chain.node.membership import accepted, choose_key
+from chain.node.membership import accepted
 from chain.node.ports import Ports
 from chain.node.signedskips import SignedSkips
 from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
 from chain.node.traffic import NODE_PRICES
 from chain.node.upkeep import Upkeep
-from chain.primitives.crypto import PrivateKey
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
-from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed, load_key, save_key
 from consensus.timing import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
@@ -55,65 +52,8 @@ T = TypeVar("T")
 OBSERVE_S = 0.1
 TIMER_SLACK_S = 0.001
 YOUNG_OBJECTS = 20_000
-LONELY_MS = 15_000
-"""How long a node with two keys has nobody to talk to before it tries the other key."""
 WARM_S = 3.0
 """Reading the state into memory at the start takes no longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A key of this node and the file it is in; the marker of its votes lies beside."""
-
-    key: PrivateKey
-    file: Path
-
-
-class KeyRing:
-    """The node's key, and the next one once it is there; files are read again only when they change."""
-
-    def __init__(self, files: NodeFiles) -> None:
-        """Read the keys; raise what `load_key` raises."""
-        self._files = files
-        self._known: dict[Path, tuple[int, Identity]] = {}
-        self._read(files.key)
-        if files.next_key.exists():
-            self._read(files.next_key)
-
-    def all(self) -> dict[bytes, Identity]:
-        """Return the identities by public key; a next key that cannot be read is left out, and logged."""
-        try:
-            if self._files.next_key.exists():
-                self._read(self._files.next_key)
-        except AssentError as error:
-            log.error("the next key is not used: %s", error)
-            self._known.pop(self._files.next_key, None)
-        return {item.key.public: item for _, item in self._known.values()}
-
-    def spare(self, used: Path) -> PrivateKey:
-        """Return a key of this node that has never voted; make one, sealed like the one in use, if need be.
-
-        It stands in the file, of `key` and `next_key`, that is not in use; a key that has voted is put aside.
-        """
-        path = self._files.key if used == self._files.next_key else self._files.next_key
-        if path.exists() and marker_of(path).exists():
-            old = load_key(path).public.hex()[:16]
-            for item in (path, marker_of(path)):
-                item.rename(item.with_name(f"{item.name}.{old}"))
-        if not path.exists():
-            passphrase = os.environ.get(PASSPHRASE_VARIABLE) if is_sealed(used) else None
-            save_key(path, PrivateKey.generate(), passphrase)
-        return load_key(path)
-
-    def _read(self, path: Path) -> None:
-        changed = path.stat().st_mtime_ns if path.exists() else 0
-        if path not in self._known or self._known[path][0] != changed:
-            self._known[path] = (changed, Identity(load_key(path), path))
-
-
-def marker_of(key_file: Path) -> Path:
-    """Return where the marker of a key's votes lies."""
-    return key_file.with_suffix(".voted")
 
 
 def _introducer(text: str) -> tuple[bytes, str]:
@@ -142,15 +82,15 @@ class Node:
         files: NodeFiles,
         genesis: Genesis,
         *,
-        preferred: bytes | None = None,
+        keys: KeyRing | None = None,
         peers: type[PeerManager] = PeerManager,
     ) -> None:
         """Open the ledger and join the parts; nothing listens or connects until `run`.
 
-        The node goes by the key that `preferred` names, else by that of its keys that the ledger knows.
+        `keys` remembers which of the node's keys this process has tried; a first node of a process has none.
         """
         self_check()
-        self._keys, self._genesis = KeyRing(files), genesis
+        self._keys, self._genesis = keys or KeyRing(files), genesis
         cache = config.cache
         self._store = LevelStore(
             files.data_dir, cache_mib=cache.leveldb_mib, write_buffer_mib=cache.leveldb_write_buffer_mib
@@ -165,8 +105,7 @@ class Node:
         self.streams, self.lane = Streams(self.ledger), Lane()
         self.waits = Waits(config.rpc.max_connections)
         self._clock = MachineClock()
-        self._identity = self._choose(preferred)
-        self._trying = preferred is not None
+        self._identity = self._keys.choose(self.ledger)
         self._key = key = self._identity.key
         self._marker = FileMarker(marker_of(self._identity.file))
         self._workers = ThreadWorkers(self._enter, self._fail, self.metrics.execution.observe)
@@ -184,11 +123,11 @@ class Node:
         )
         self._core = self._make_core(config, files)
         self.pool = self._core.pool
-        spare = self._keys.spare(self._identity.file) if self._core.driver.lost_votes else None
         data, clock = files.data_dir, self._clock.now_ms
         self.status = NodeStatus(
-            key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free, spare
-        )
+            key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free,
+            self._keys.says,
+        )  # fmt: skip
         self._lonely_since = self._clock.now_ms()
         self._rpc = RpcServer(
             config.rpc, method_table(self), self.streams, self.status.why_not_ready, self.metrics
@@ -197,12 +136,8 @@ class Node:
         self._timer_due = 0.0
         self._stop: asyncio.Event = asyncio.Event()
         self._failure: BaseException | None = None
-        self._next: bytes | None = None
-        """The key to go on under, when that is another than now."""
-
-    def _choose(self, preferred: bytes | None) -> Identity:
-        found = self._keys.all()
-        return found.get(preferred or b"") or found[choose_key(self.ledger, list(found))]
+        self._again = False
+        """Whether to go on under another key."""
 
     def _make_core(self, config: NodeConfig, files: NodeFiles) -> NodeCore:
         pace, bounds = config.consensus, config.mempool
@@ -224,11 +159,11 @@ class Node:
 
     # --- running ----------------------------------------------------------------------------------
 
-    async def run(self) -> bytes | None:
+    async def run(self) -> bool:
         """Serve until SIGINT or SIGTERM; raise what made the node stop by itself.
 
-        Returns None, or the key under which the node shall begin again at once: another node then takes over
-        the ledger, so nothing of what one key said and knew is left when the other begins to speak.
+        Tells whether the node shall begin again at once under another key: another node then takes over the
+        ledger, so nothing of what one key said and knew is left when the other begins to speak.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -250,11 +185,9 @@ class Node:
             await self._close(tasks)
         if self._failure is not None:
             raise self._failure
-        if self._next is not None:
-            log.info("going on under the key %s", self._next.hex()[:16])
-            return self._next
-        log.info("stopped at height %d", self.ledger.certified_height)
-        return None
+        if not self._again:
+            log.info("stopped at height %d", self.ledger.certified_height)
+        return self._again
 
     async def _close(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         await self._rpc.stop()
@@ -286,34 +219,51 @@ class Node:
             await asyncio.sleep(OBSERVE_S)
             self.status.observe(self.metrics)
             self._try_other_key()
+            self._ready_spare()
 
     # --- which key --------------------------------------------------------------------------------
 
     def membership_changed(self) -> None:
-        """Go on under the next key where the ledger moved this node's seat to it."""
-        if self._trying and self.ledger.schedule.revision == 1:
-            return  # the ledger that we opened knows no better than before
-        chosen = self._choose(None)
-        if chosen.key.public != self._key.public:
-            self._go_on_under(chosen.key.public)
+        """Go on under the key that the ledger moved this node's seat to."""
+        chosen = self._keys.knows_better(self.ledger, self._key.public)
+        if chosen is not None:
+            self._go_on_under(chosen)
 
     def _try_other_key(self) -> None:
-        """With a next key at hand and nobody who talks to us under this one, try the other.
+        """With nobody who talks to us under this key, try another of ours.
 
-        Our seat may have moved while we were away: then everyone knows it but our own ledger.
+        Our seat may have moved while we were away, or before our data was lost: then everyone knows it but
+        our own ledger.
         """
         now = self._clock.now_ms()
         alone = self.ledger.epoch_at(self.ledger.certified_height + 1).validators == (self._key.public,)
+        if self._peers.connected:
+            self._keys.taken()
         if self._peers.connected or alone:
             self._lonely_since = now
-        elif now - self._lonely_since > LONELY_MS:
+            return
+        refused = bool(self._peers.refused_by)
+        if now - self._lonely_since > self._keys.wait_ms(refused=refused):
             self._lonely_since = now
-            for public in self._keys.all():
-                if public != self._key.public:
-                    self._go_on_under(public)
+            if (refused or len(self._keys.all()) > 1) and (other := self._keys.not_taken(self._key.public)):
+                self._go_on_under(other)
+
+    def _ready_spare(self) -> None:
+        """Make the key that shall take our seat, once it is certain that it is ours and its votes are lost.
+
+        Before, a node with an empty directory knows neither which of its keys holds the seat nor which are
+        dead. Where the seat moves to one of our keys already, that one is all it needs.
+        """
+        ledger, driver = self.ledger, self._core.driver
+        settled = ledger.head.height == ledger.certified_height
+        if not driver.muted or self.status.spare is not None or not settled:
+            return
+        if not any(key in accepted(ledger) for key in self._keys.all() if key != self._key.public):
+            self.status.spare = self._keys.spare(self._identity.file, ledger.schedule.never_again)
 
     def _go_on_under(self, public: bytes) -> None:
-        self._next = public
+        log.info("going on under the key %s", public.hex()[:16])
+        self._again = True
         self._stop.set()
 
     # --- around the core --------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from typing import Any
 from chain.api.metrics import Metrics
 from chain.network.manager import PeerManager
 from chain.node.core import NodeCore
+from chain.node.keys import Identity
 from chain.node.membership import OUTSIDE, accepted, role_of
 from chain.node.stall import Away, Coming, Facts, explain
 from chain.primitives.certificate import quorum
-from chain.primitives.crypto import Signer
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.possession import prove_possession
 from consensus.evidence import read_evidence
@@ -32,13 +32,15 @@ class NodeStatus:
         clock: Callable[[], int],
         data_dir: str,
         disk_free: Callable[[], int],
-        spare: Signer | None = None,
+        not_taken: Callable[[], str] = str,
     ) -> None:
         """`clock` returns milliseconds of the monotonic clock, `disk_free` the bytes left for `data_dir`.
 
-        `spare` is the key that this node has ready to take its seat, where the votes of its key were lost.
+        `not_taken` says that no peer takes a key of this node, and what to do; else nothing.
         """
-        self._spare = spare
+        self.spare: Identity | None = None
+        """The key that this node has ready to take its seat, where the votes of its key were lost."""
+        self._not_taken = not_taken
         self._data_dir, self._disk_free = data_dir, disk_free
         self._heights: deque[tuple[int, int]] = deque(maxlen=PACE_SAMPLES)
         """(milliseconds, certified height), the latest."""
@@ -95,12 +97,31 @@ class NodeStatus:
         here = {*self._peers.connected, self._key}
         return [key for key in validators if key not in here]
 
-    def _spare_seat(self, org: str) -> dict[str, str]:
-        """Return the spare key and the proof by which the node's organisation may move its seat to it."""
-        if self._spare is None or not self._driver.lost_votes:
-            return {"spareKey": "", "spareProof": ""}
-        proof = prove_possession(self._spare, self._genesis.chain_id, org)
-        return {"spareKey": self._spare.public.hex(), "spareProof": proof.hex()}
+    @property
+    def lost_votes(self) -> bool:
+        """Whether this node is a validator whose key's votes were lost: it gives none until its seat moves."""
+        return self._core.votes and self._driver.lost_votes
+
+    def _seat_moves(self) -> str:
+        """Return the key, as hex, that the seat of this node moves to; empty when it stays."""
+        name = self.name_of(self._key)
+        for item in self._ledger.schedule.nodes():
+            if item.node.name == name and item.node.public_key != self._key:
+                return item.node.public_key.hex()
+        return ""
+
+    def _spare_seat(self, org: str) -> dict[str, Any]:
+        """Return whether votes were lost, and the spare key with the proof by which the seat may move to it."""
+        if not self.lost_votes or self.spare is None:
+            return {"lostVotes": self.lost_votes, "spareKey": "", "spareProof": "", "spareFile": ""}
+        key = self.spare.key
+        proof = prove_possession(key, self._genesis.chain_id, org)
+        return {
+            "lostVotes": True,
+            "spareKey": key.public.hex(),
+            "spareProof": proof.hex(),
+            "spareFile": self.spare.file.name,
+        }
 
     def info(self) -> dict[str, Any]:
         """Return the facts of one line of `assent status`."""
@@ -112,6 +133,7 @@ class NodeStatus:
             "chainName": self._genesis.chain_name,
             "key": self._key.hex(),
             **self._spare_seat(org),
+            "seatMoves": self._seat_moves(),
             "name": self.name_of(self._key),
             "org": org,
             "role": role_of(self._ledger, self._key),
@@ -204,7 +226,7 @@ class NodeStatus:
             quorum=quorum(len(epoch.validators)),
             since_height=epoch.first,
             is_validator=self._key in epoch.validators,
-            outside=self._outside() if stranger else "",
+            outside=self._not_taken() or (self._outside() if stranger else ""),
             away=tuple([Away(self.name_of(p.key), p.address, p.away_s, p.trouble) for p in away]),
             coming=self._coming(said["announced"]),
             certified=ledger.certified_height,
