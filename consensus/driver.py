@@ -113,6 +113,8 @@ class Driver:
         self._lost_track = False
         """A message far ahead of us came: ask where the others stand."""
         self._heard: dict[bytes, int] = {}
+        self._voted: dict[bytes, int] = {}
+        """Peer -> the height certified here when it last sent a vote of its own; peers are members."""
         self._answered: dict[tuple[bytes, bytes], int] = {}
         self._fetches: dict[tuple[int, bytes], Fetching] = {}
         self._sync_at: int | None = None
@@ -135,7 +137,7 @@ class Driver:
         message = decode_message(data)
         if isinstance(message, Fetch):
             return self._answer_fetch(peer, message, now)
-        self._notice(message)
+        self._notice(peer, message)
         if isinstance(message, Status) and message.sender != peer:
             raise MessageInvalid(f"status of {message.sender.hex()[:16]} from {peer.hex()[:16]}")
         if not repair.relevant(self._state, message):
@@ -204,6 +206,19 @@ class Driver:
         """Whether a quorum was heard under this key, and it is certain which epoch its lost votes were of."""
         state = self._state
         return state.heard is None and state.muted is not None and state.epoch.first <= state.muted
+
+    def silent(self, heights: int) -> tuple[bytes, ...]:
+        """Return the other validators that sent no vote while `heights` heights were certified.
+
+        Nobody, while too few others vote here for a quorum: then blocks come by sync, or the chain stands.
+        """
+        state = self._state
+        least, others = state.certified - heights, [key for key in state.epoch.validators if key != state.me]
+        if state.epoch.first > least:
+            return ()
+        found = tuple([key for key in others if self._voted.get(key, 0) < least])
+        enough = len(others) - len(found) + 1 >= state.rules.quorum(state.certified + 1)
+        return found if enough else ()
 
     def evidence(self) -> tuple[Evidence, ...]:
         """Return every contradiction kept in the vote store."""
@@ -474,7 +489,11 @@ class Driver:
             return not self._state.rules.is_settled(message.height)
         return isinstance(message, Status)
 
-    def _notice(self, message: Message) -> None:
+    def _notice(self, peer: bytes, message: Message) -> None:
+        if isinstance(message, Prepare | Commit) and message.sender == peer:
+            self._voted[peer] = (
+                self._state.certified
+            )  # the link says who sent it; it vouches for itself alone
         match message:
             case Proposal():
                 height = message.pre_prepare.height

@@ -12,6 +12,21 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         self.height = Gauge("assent_height", "Certified height", registry=registry)
         self.view = Gauge("assent_view", "PBFT view", registry=registry)
+        self.lost_votes = Gauge(
+            "assent_votes_lost",
+            "1 while this validator gives no vote, since its votes were lost",
+            registry=registry,
+        )
+        self.view_changes = Counter("assent_view_changes", "Views begun after the first", registry=registry)
+        self.passed_over = Gauge(
+            "assent_passed_over", "1 for a validator that does not lead now", ["validator"], registry=registry
+        )
+        self.silent = Gauge(
+            "assent_silent",
+            "1 for a connected validator without a vote lately",
+            ["validator"],
+            registry=registry,
+        )
         self.peers = Gauge("assent_peers", "Connected peers", registry=registry)
         self.pool = Gauge("assent_pool_transactions", "Transactions waiting for a block", registry=registry)
         self.disk_free = Gauge(

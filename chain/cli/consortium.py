@@ -182,6 +182,8 @@ def status(folder: Path, as_json: bool) -> None:
         )
     for orgs, why in grouped([*nodes, *agents]):
         print_text(f"{', '.join(orgs)}: {why}")
+    for line, orgs in told_by(nodes).items():
+        print_text(f"{', '.join(orgs)}: {line}")
     for node in nodes:
         for offence in node["offences"] or ():
             print_text(f"{node['org']} has trouble with {offence}")
@@ -195,6 +197,15 @@ def few_words(node: dict[str, Any]) -> str:
     return words if len(words) <= PHASE_CHARS else words[: PHASE_CHARS - 1] + "…"
 
 
+def told_by(nodes: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return each note of the nodes with the organisations whose nodes say it."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        for line in node["notes"] or ():
+            found.setdefault(line, []).append(node["org"])
+    return found
+
+
 def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
     """Return (organisations, why their nodes or agents do not work), those that say the same together."""
     found: dict[str, list[str]] = {}
@@ -204,7 +215,7 @@ def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
     return [(orgs, why) for why, orgs in found.items()]
 
 
-_SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall", "offences")
+_SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall", "notes", "offences")
 
 
 async def _node_status(org: OrgFolder) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 
-OUTSIDE = "not a member"
+SETTLED_ROLES = ("validator", "observer")
 SPARE_WAIT_S, ASK_EVERY_S = 30.0, 0.3
 """A node makes its spare key once it has caught up and heard a quorum: seconds on a chain that works."""
 
@@ -44,7 +44,7 @@ class Rejoined:
         return (
             f"{self.node} lost its votes with its data directory: its seat moves to its new key "
             f"{self.key[:16]}, under which it votes from a consensus window after height "
-            f"{self.receipt.height} on. Back up {self.file}, beside the node's first key: it is the live key now"
+            f"{self.receipt.height} on. Back up {self.file}, beside the first key: it is live now"
         )
 
 
@@ -55,13 +55,21 @@ async def needs_rejoin(account: Account) -> bool:
 
 
 async def _settled(account: Account) -> Any:
-    """Return what the node says of itself, once it knows which key its seat needs; NotYet if it takes long."""
+    """Return what the node says of itself, once it knows which key its seat needs.
+
+    Raises NotYet, or NotThere, with what it says then.
+    """
     end = time.monotonic() + SPARE_WAIT_S
     while True:
         info = await account.client.request("getNodeInfo")
-        if not info["lostVotes"] or info["spareKey"] or info["seatMoves"]:
+        if info["role"] not in SETTLED_ROLES:  # until it has caught up, it may not know that it is a member
+            if time.monotonic() > end:
+                raise NotThere(
+                    f"{info['key']}: no node of the consortium, as far as it knows: {info['stall']}"
+                )
+        elif not info["lostVotes"] or info["spareKey"] or info["seatMoves"]:
             return info
-        if time.monotonic() > end:
+        elif time.monotonic() > end:
             raise NotYet(
                 f"{info['name']}: its votes are lost, and it has no spare key yet: "
                 f"{info['stall'] or info['phase']}; see assent status, then try again"
@@ -76,11 +84,6 @@ async def rejoin(account: Account) -> Rejoined:
     its seat moved a moment ago, and RefusedByLedger.
     """
     info = await _settled(account)
-    if info["role"] == OUTSIDE or not info["org"]:
-        raise NotThere(
-            f"{info['key']}: no node of the consortium, as far as this node knows: "
-            f"{info['stall'] or 'wait until it has caught up (assent status), and try again'}"
-        )
     if not info["lostVotes"]:
         raise NothingLost(
             f"{info['name']}: this node has its votes; to move its seat all the same, make a key and use "
@@ -98,9 +101,8 @@ async def rejoin(account: Account) -> Rejoined:
     except RefusedByLedger as refused:
         if not str(refused).startswith("TOO_SOON"):
             raise
-        raise NotYet(
-            f"{info['name']}: its votes are lost again, and {await _from_when(account, info)}"
-        ) from None
+        when = await _from_when(account, info)
+        raise NotYet(f"{info['name']}: its votes are lost again, and {when}") from None
     return Rejoined(info["name"], info["spareKey"], info["spareFile"], receipt)
 
 
@@ -110,7 +112,7 @@ async def _from_when(account: Account, info: Any) -> str:
     at = datetime.fromtimestamp(free["time"] / 1000, UTC)
     left = max(0, free["time"] - time.time_ns() // 1_000_000) // 1000 + 1
     return (
-        f"its seat moved less than 100 heights and ten minutes ago: it moves again from height {free['height']} "
-        f"or from {at:%Y-%m-%d %H:%M:%S} UTC on (in {left} s), whichever comes first. Until then the node "
-        "follows and does not vote. Then: assent validator rejoin, or assent start again"
+        "its seat moved less than 100 heights and ten minutes ago: it moves again from height "
+        f"{free['height']} or from {at:%Y-%m-%d %H:%M:%S} UTC on (in {left} s), whichever comes first. "
+        "Until then the node follows and does not vote. Then: assent validator rejoin, or assent start again"
     )

@@ -236,6 +236,8 @@ class PeerManager:
         while True:
             await self._registry.gone(peer)
             await asyncio.sleep(self._registry.banned_s(peer))
+            while self._registry.answers_otherwise(peer):
+                await asyncio.sleep(TICK_S)
             began = _now()
             try:
                 async with asyncio.timeout(CONNECT_MAX_S):

@@ -181,6 +181,14 @@ class Registry:
         finally:
             self._waiters.pop(link, None)
 
+    def answers_otherwise(self, peer: bytes) -> bool:
+        """Tell whether another key is connected at a member's address: a seat that moves has two for a while.
+
+        To dial there would only end the connection that stands: the node there takes it for a newer one.
+        """
+        address = self.members.get(peer)
+        return any(self.members.get(key) == address for key in self.links if key != peer)
+
     async def gone(self, peer: bytes) -> None:
         """Wait until a peer has no link."""
         while peer in self._gone:
@@ -222,7 +230,7 @@ class Registry:
             other.close("a newer connection with this node took over", Duplicate.code)
             return
         self._gone[link.peer] = asyncio.Event()
-        log.info("connected to %s at %s", link.peer.hex()[:16], link.address)
+        log.debug("connected to %s at %s", link.peer.hex()[:16], link.address)
         self._handler.on_connected(link.peer, hello)
 
     def received(self, link: Link, kind: Kind, body: bytes) -> None:
@@ -276,7 +284,7 @@ class Registry:
         self._conduct.gone(link.peer)
         if link.peer in self.members:
             self._trouble.setdefault(link.peer, link.reason)
-        log.info("disconnected from %s at %s: %s", link.peer.hex()[:16], link.address, link.reason)
+        log.debug("disconnected from %s at %s: %s", link.peer.hex()[:16], link.address, link.reason)
         self._gone.pop(link.peer).set()
         self._handler.on_disconnected(link.peer, link.reason)
 

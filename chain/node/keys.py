@@ -1,4 +1,4 @@
-"""The keys of one node: which there are, which it goes by, and the spare that takes its seat when votes are lost.
+"""The keys of one node: which it has, which it goes by, and the spare for when its votes are lost.
 
 A key file that may be the live one is never renamed or removed. Spares lie beside the file of `[files] key`,
 as `node.2.key`, `node.3.key` and so on, each with its own marker of votes, and stay where they are made.
@@ -25,9 +25,9 @@ from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed, load_key, s
 log = logging.getLogger("assent.node")
 
 SPARES_MAX = 8
-"""Numbered key files of a node: the live one and the next are two; the rest were never settled by the ledger."""
+"""Numbered key files of a node: a live one and a spare are two; of the rest the ledger knows nothing."""
 REFUSED_MS = 3_000
-"""How long a node whose key a peer refuses, and that nobody else talks to, waits before it tries another."""
+"""How long a node that a peer refuses, and nobody else talks to, waits before it tries another key."""
 LONELY_MS = 15_000
 """The same where nobody answers at all: the others may be down."""
 DOUBLINGS_MAX = 3
@@ -85,7 +85,7 @@ class KeyRing:
         self._trying: bytes | None = None
 
     def all(self) -> dict[bytes, Identity]:
-        """Return the identities by public key; one but the first that cannot be read is left out, and logged."""
+        """Return the identities by public key; a later one that cannot be read is left out, and logged."""
         paths = key_files(self._files)
         self._known = {path: item for path, item in self._known.items() if path in paths}
         for path in paths:
@@ -114,7 +114,7 @@ class KeyRing:
         return chosen
 
     def _in_order(self) -> list[Identity]:
-        """Return the keys, the likeliest first where no ledger tells: the newest that voted, then the others."""
+        """Return the keys, the likeliest first where no ledger tells: the newest that voted."""
         found = list(self.all().values())
         return [*[i for i in reversed(found) if i.has_voted], *[i for i in found if not i.has_voted]]
 
@@ -149,16 +149,16 @@ class KeyRing:
             return ""
         keys = ", ".join(f"{item.key.public.hex()[:16]} ({item.file.name})" for item in self.all().values())
         return (
-            f"no peer takes a key of this node; it has {keys}. If its seat has moved to a key kept elsewhere, put "
-            f"that file at {self._files.next_key}; if the key is lost, make one (assent key new) there and move "
-            "the seat to it (assent validator rotate-key); if the node was removed, the members take it in again "
-            "with assent validator add"
+            f"no peer takes a key of this node; it has {keys}. If its seat moved to a key kept elsewhere, "
+            f"put that file at {self._files.next_key}; if that key is lost, make one there (assent key new) "
+            "and move the seat to it (assent validator rotate-key); if the node was removed, the members "
+            "take it in again (assent validator add)"
         )
 
     # --- the spare --------------------------------------------------------------------------------
 
     def spare(self, used: Path, is_dead: Callable[[bytes], bool]) -> Identity:
-        """Return a key that has never voted, ready to take the seat of the one in `used`; make one if need be.
+        """Return a key that has never voted, to take the seat of the one in `used`; make one if need be.
 
         `is_dead(key)` tells whether the ledger says that a key never holds a seat again: spares of that kind
         are removed here, so they do not pile up. Raises TooManyKeys, naming the folder.
@@ -172,8 +172,8 @@ class KeyRing:
         present = numbered(self._files.key)
         if len(present) >= SPARES_MAX:
             raise TooManyKeys(
-                f"{self._files.key.parent}: {len(present)} numbered keys of this node, at most {SPARES_MAX}, and "
-                "the ledger does not say which are dead; move away those that assent validator list does not show"
+                f"{self._files.key.parent}: {len(present)} numbered keys, at most {SPARES_MAX}, and the "
+                "ledger does not say which are dead; move away those that assent validator list does not show"
             )
         last = int(present[-1].stem.rpartition(".")[2]) if present else 1
         path = self._files.key.with_name(f"{self._files.key.stem}.{last + 1}{self._files.key.suffix}")

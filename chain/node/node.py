@@ -52,6 +52,8 @@ T = TypeVar("T")
 OBSERVE_S = 0.1
 TIMER_SLACK_S = 0.001
 YOUNG_OBJECTS = 20_000
+SPARE_RETRY_MS = 60_000
+"""A spare key that could not be made (a full disk, a full folder) is tried again so often."""
 WARM_S = 3.0
 """Reading the state into memory at the start takes no longer."""
 
@@ -136,6 +138,7 @@ class Node:
         self._timer_due = 0.0
         self._stop: asyncio.Event = asyncio.Event()
         self._failure: BaseException | None = None
+        self._spare_at = 0
         self._again = False
         """Whether to go on under another key."""
 
@@ -254,12 +257,18 @@ class Node:
         Before, a node with an empty directory knows neither which of its keys holds the seat nor which are
         dead. Where the seat moves to one of our keys already, that one is all it needs.
         """
-        ledger, driver = self.ledger, self._core.driver
+        ledger, driver, me = self.ledger, self._core.driver, self._key.public
         settled = ledger.head.height == ledger.certified_height
         if not driver.muted or self.status.spare is not None or not settled:
             return
-        if not any(key in accepted(ledger) for key in self._keys.all() if key != self._key.public):
+        now = self._clock.now_ms()
+        if now < self._spare_at or any(key in accepted(ledger) for key in self._keys.all() if key != me):
+            return
+        try:
             self.status.spare = self._keys.spare(self._identity.file, ledger.schedule.never_again)
+        except (AssentError, OSError) as error:
+            self._spare_at = now + SPARE_RETRY_MS
+            log.error("no spare key for the seat of this node: %s", error)
 
     def _go_on_under(self, public: bytes) -> None:
         log.info("going on under the key %s", public.hex()[:16])
@@ -321,7 +330,8 @@ class Node:
 
     def on_disconnected(self, peer: bytes, reason: str) -> None:
         """Tell the core that a peer is gone."""
-        log.info("disconnected from %s: %s", self.status.name_of(peer), reason)
+        if not self._stop.is_set():
+            log.info("disconnected from %s: %s", self.status.name_of(peer), reason)
         self._core.on_disconnected(peer)
 
     def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -13,10 +14,13 @@ from chain.node.core import NodeCore
 from chain.node.keys import Identity
 from chain.node.membership import OUTSIDE, accepted, role_of
 from chain.node.stall import Away, Coming, Facts, explain
+from chain.node.watch import SILENT_WINDOWS, Seen, news, notes, views_passed
 from chain.primitives.certificate import quorum
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.possession import prove_possession
 from consensus.evidence import read_evidence
+
+log = logging.getLogger("assent.node")
 
 PACE_EVERY_MS, PACE_SAMPLES = 500, 20
 
@@ -50,6 +54,7 @@ class NodeStatus:
         self._nodes = {node.public_key: node for node in self._genesis.validators}
         """Every node that was a member since the start, and the founders: for names."""
         self._told: dict[str, float] = {}
+        self._seen = Seen()
         self._peers_at = 0
 
     def name_of(self, key: bytes) -> str:
@@ -70,6 +75,7 @@ class NodeStatus:
         """Return what consensus says of itself, keys as names."""
         shown = self._driver.status(self._clock())
         shown["primary"] = self.name_of(bytes.fromhex(shown["primary"]))
+        shown["passed_over"] = self._names(bytes.fromhex(key) for key in shown["passed_over"])
         shown["missing"] = self._names(bytes.fromhex(key) for key in shown["missing"])
         shown["asked"] = self._names(bytes.fromhex(key) for key in shown["asked"])
         shown["headers"] = {
@@ -99,7 +105,7 @@ class NodeStatus:
 
     @property
     def lost_votes(self) -> bool:
-        """Whether this node is a validator whose key's votes were lost: it gives none until its seat moves."""
+        """Whether this is a validator whose key's votes were lost: it gives none until its seat moves."""
         return self._core.votes and self._driver.lost_votes
 
     def _seat_moves(self) -> str:
@@ -111,7 +117,7 @@ class NodeStatus:
         return ""
 
     def _spare_seat(self, org: str) -> dict[str, Any]:
-        """Return whether votes were lost, and the spare key with the proof by which the seat may move to it."""
+        """Return whether votes were lost, and the spare key with the proof that moves the seat to it."""
         if not self.lost_votes or self.spare is None:
             return {"lostVotes": self.lost_votes, "spareKey": "", "spareProof": "", "spareFile": ""}
         key = self.spare.key
@@ -146,6 +152,7 @@ class NodeStatus:
             "pool": len(self._pool),
             "phase": consensus["says"],
             "stall": consensus["stall"],
+            "notes": notes(self._see(consensus)),
             "offences": [
                 f"{self.name_of(peer.key)} ({peer.key.hex()[:16]}): {peer.offence}"
                 for peer in self._peers.peers()
@@ -154,13 +161,15 @@ class NodeStatus:
         }
 
     def peers(self) -> list[dict[str, Any]]:
-        """Return one record a member."""
+        """Return one record a member; `votes` is false where a validator sent none for some windows."""
+        silent = self._driver.silent(SILENT_WINDOWS * self._genesis.limits.consensus_window)
         return [
             {
                 "name": self.name_of(peer.key),
                 "key": peer.key.hex(),
                 "address": peer.address,
                 "connected": peer.connected,
+                "votes": peer.key not in silent,
                 "connectedSeconds": round(peer.connected_s, 1),
                 "roundTripMs": peer.round_trip_ms,
                 "queuedBytes": peer.queued_bytes,
@@ -292,12 +301,34 @@ class NodeStatus:
             "in again with `assent validator add`"
         )
 
+    def _see(self, said: dict[str, Any]) -> Seen:
+        """Return what is told of consensus; `said` is what `_said` returned."""
+        silent = set(self._driver.silent(SILENT_WINDOWS * said["window"]))
+        return Seen(
+            said["epoch"], said["view"], said["active"], said["primary"], tuple(said["passed_over"]),
+            self.lost_votes, "" if self.spare is None else self.spare.file.name,
+            tuple(self._names(key for key in self._peers.connected if key in silent)),
+        )  # fmt: skip
+
+    def _observe_consensus(self, metrics: Metrics) -> None:
+        """Log what is new in consensus, once each, and write its gauges."""
+        before, self._seen = self._seen, self._see(self._said())
+        for line in news(before, self._seen):
+            log.warning("%s", line)
+        metrics.lost_votes.set(self._seen.lost_votes)
+        metrics.view_changes.inc(views_passed(before, self._seen))
+        for name in {*before.passed_over, *self._seen.passed_over}:
+            metrics.passed_over.labels(name).set(name in self._seen.passed_over)
+        for name in {*before.silent, *self._seen.silent}:
+            metrics.silent.labels(name).set(name in self._seen.silent)
+
     def observe(self, metrics: Metrics) -> None:
         """Write the gauges, and the counters that grew."""
         head = self._ledger.head
         now = self._clock()
         if not self._heights or now - self._heights[-1][0] >= PACE_EVERY_MS:
             self._heights.append((now, self._ledger.certified_height))
+            self._observe_consensus(metrics)
         metrics.height.set(self._ledger.certified_height)
         metrics.disk_free.set(self._disk_free())
         metrics.view.set(self._driver.status(self._clock())["view"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from live import rpc
 
 from chain.cli import processes
-from chain.cli.consortium import start_consortium
+from chain.cli.consortium import node_url, start_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.cli.rejoin import NotYet
 from chain.primitives.keyfile import load_key
@@ -35,6 +36,14 @@ def wipe(org: OrgFolder) -> None:
     shutil.rmtree(org.path / "data")
 
 
+def started_unseated(consortium: Consortium) -> str:
+    """Start, where the seat cannot move since it moved a moment ago; return what is told of that."""
+    lines: list[str] = []
+    with pytest.raises(NotYet, match="bureau: started"):
+        lines.extend(start_consortium(consortium, agents=False))
+    return "\n".join(lines)
+
+
 def key_files(org: OrgFolder) -> list[str]:
     folder = org.path / "keys"
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("node."))
@@ -57,16 +66,14 @@ def test_a_validator_wiped_three_times_in_a_row_comes_back_under_a_key_of_its_ow
     assert not (org.path / "next.key").exists(), "the live key stands with the others"
     for _ in range(2):
         wipe(org)
-        with pytest.raises(NotYet):  # the seat has moved a moment ago
-            said = []
-            for line in start_consortium(consortium, agents=False):
-                said.append(line)
-        told = "\n".join(said)
+        told = started_unseated(consortium)
         assert "its votes are lost again" in told
         assert "moves again from height" in told
         shown = wait(org, lambda it: it["lostVotes"] and it["spareKey"])
         assert (shown["key"], shown["spareFile"]) == (seated, "node.3.key")
         assert "rejoin" in shown["stall"]
+        assert "gives none until its seat has moved" in shown["notes"][0]
+        assert "assent_votes_lost 1.0" in metrics(org)
         assert load_key(org.path / "keys/node.2.key").public.hex() == seated, (
             "the live key stays where it was"
         )
@@ -89,3 +96,9 @@ def test_a_rejoin_is_told_once_in_the_log_and_counted_and_floods_nothing(consort
     assert sum("made the spare key" in line for line in log) == 1
     links = [line for line in lines_of(other)[before:] if "connected " in line]
     assert len(links) <= 8, links
+    assert "assent_votes_lost 0.0" in metrics(org)
+
+
+def metrics(org: OrgFolder) -> str:
+    with urllib.request.urlopen(f"{node_url(org)}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())

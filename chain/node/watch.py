@@ -1,0 +1,76 @@
+"""What of consensus an operator is told: each turn of events once, in names; no IO, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SILENT_WINDOWS = 2
+"""A connected validator without a vote for so many windows of heights is named: it follows, or is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What consensus says at one moment."""
+
+    epoch: int = 0
+    view: int = 0
+    active: bool = True
+    """Whether the view is led; else this node waits for it."""
+    primary: str = ""
+    passed_over: Sequence[str] = ()
+    """Validators that do not lead now since their turns were ended by a view change."""
+    lost_votes: bool = False
+    spare: str = ""
+    """The key file ready to take the seat of this node, once it is there."""
+    silent: Sequence[str] = ()
+    """Connected validators that gave no vote for some windows."""
+
+
+def news(before: Seen, now: Seen) -> list[str]:
+    """Return a line for each thing that changed and that somebody should know."""
+    told = []
+    if (now.epoch, now.view) != (before.epoch, before.view) and now.view > 0:
+        told.append(f"view {now.view} of the epoch from height {now.epoch}: {_led(now)}")
+    passed = _new(before, now, "passed_over")
+    told += [f"{name} is passed over: a view change ended its turn" for name in passed]
+    told += [f"{name} leads again when its turn comes" for name in _new(now, before, "passed_over")]
+    if now.lost_votes and not before.lost_votes:
+        told.append(
+            "the votes of this key were lost: it follows, signs checkpoints, and gives no vote until its seat "
+            "has moved to another key; it counts as one of the f that may fail"
+        )
+    if now.spare and not before.spare:
+        told.append(f"the key {now.spare} is ready to take this node's seat: assent validator rejoin")
+    if before.lost_votes and not now.lost_votes:
+        told.append("this node votes again")
+    told += [f"{name} is connected and gives no vote" for name in _new(before, now, "silent")]
+    told += [f"{name} votes again" for name in _new(now, before, "silent")]
+    return told
+
+
+def notes(now: Seen) -> list[str]:
+    """Return what is not as it should be though the chain may move, for a line below the status."""
+    found = []
+    if now.lost_votes:
+        found.append(
+            "this validator lost its votes and gives none until its seat has moved: assent validator rejoin"
+        )
+    if now.passed_over:
+        found.append(f"passed over, for view changes ended their turns: {', '.join(now.passed_over)}")
+    if now.silent:
+        found.append(f"connected and without a vote lately: {', '.join(now.silent)}")
+    return found
+
+
+def views_passed(before: Seen, now: Seen) -> int:
+    """Return how many views passed in between; each epoch begins at view 0."""
+    return now.view - (before.view if now.epoch == before.epoch else 0)
+
+
+def _led(now: Seen) -> str:
+    return f"{now.primary} leads" if now.active else f"asked for, {now.primary} shall lead"
+
+
+def _new(before: Seen, now: Seen, field: str) -> list[str]:
+    return [name for name in getattr(now, field) if name not in getattr(before, field)]
