@@ -45,8 +45,12 @@ def list_nodes(session: Session, as_json: bool) -> None:
 
     async def work(client: Client) -> tuple[list[dict[str, Any]], str]:
         running = await running_keys(client)
+        silent = {peer["key"] for peer in await client.request("getPeers") if not peer["votes"]}
+        info = await client.request("getNodeInfo")
+        if info["lostVotes"]:
+            silent.add(info["key"])
         voting = {item["key"] for item in await client.request("getSealerList")}
-        shown = [_shown(node, running, voting) for node in await nodes_of(client)]
+        shown = [_shown(node, running, voting, silent) for node in await nodes_of(client)]
         return shown, trust_line(client)
 
     found, trust = as_client(session, work)
@@ -60,16 +64,17 @@ def list_nodes(session: Session, as_json: bool) -> None:
             n["role"],
             n["state"],
             "yes" if n["connected"] else "no",
+            "yes" if n["votes"] else "no",
             n["address"],
             n["key"][:8],
         ]
         for n in found
     ]
-    print_table("nodes", ["name", "org", "role", "state", "connected", "address", "key"], rows)
+    print_table("nodes", ["name", "org", "role", "state", "connected", "votes", "address", "key"], rows)
     print_text(f"the list is {trust}; state and connection are the node's word")
 
 
-def _shown(node: dict[str, Any], running: set[str], voting: set[str]) -> dict[str, Any]:
+def _shown(node: dict[str, Any], running: set[str], voting: set[str], silent: set[str]) -> dict[str, Any]:
     key = node["public_key"].hex()
     follows = (node["role"] == VALIDATOR) == (key in voting)
     return {
@@ -79,6 +84,7 @@ def _shown(node: dict[str, Any], running: set[str], voting: set[str]) -> dict[st
         "key": key,
         "address": node["address"],
         "connected": key in running,
+        "votes": key in voting and key in running and key not in silent,
         "state": "in force" if follows else "in a few heights",
     }
 
@@ -172,8 +178,9 @@ def set_address(
 def rejoin_command(session: Session, as_json: bool) -> None:
     """Take the seat of one's own node again after its data directory was lost; needs no votes of others.
 
-    The node has made a new key by itself, in the one of [files] key and next_key that is not in use, and goes
-    on under it by itself. `assent start` does the same wherever the admin key is at hand.
+    The node has made a new key by itself, beside the file of [files] key, and goes on under it by itself: back
+    it up. A seat moves once in 100 heights or ten minutes; before, this says when. `assent start` does the
+    same wherever the admin key is at hand.
     """
     done = as_account(session, rejoin)
     say(done.receipt, as_json, str(done))

@@ -37,8 +37,8 @@ def news(before: Seen, now: Seen) -> list[str]:
     told += [f"{name} leads again when its turn comes" for name in _new(now, before, "passed_over")]
     if now.lost_votes and not before.lost_votes:
         told.append(
-            "the votes of this key were lost: it follows, signs checkpoints, and gives no vote until its seat "
-            "has moved to another key; it counts as one of the f that may fail"
+            "the votes of this key were lost: it follows, signs checkpoints, and gives no vote until "
+            "its seat has moved to another key; it counts as one of the f that may fail"
         )
     if now.spare and not before.spare:
         told.append(f"the key {now.spare} is ready to take this node's seat: assent validator rejoin")

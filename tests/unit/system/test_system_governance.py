@@ -359,6 +359,19 @@ def test_an_org_moves_its_own_seat_to_a_new_key_without_votes(bare: World) -> No
     bare.do("bank", "governance.rotate_node_key", **again)
 
 
+def test_a_seat_moves_again_after_ten_minutes_on_a_chain_that_makes_no_heights(bare: World) -> None:
+    """Who loses its votes twice must not be missing for as long as nobody sends anything."""
+    keys = [seeded(f"bank/node/{number}") for number in range(2)]
+    first, second = [
+        {"name": "bank-node", "public_key": key.public, "proof": proof_of(key, "bank")} for key in keys
+    ]
+    bare.do("bank", "governance.rotate_node_key", **first)
+    bare.advance(ms=599_000)
+    assert bare.refusal("bank", "governance.rotate_node_key", **second) == "TOO_SOON"
+    bare.advance(ms=1_000)
+    bare.do("bank", "governance.rotate_node_key", **second)
+
+
 # --- limits, policy, terms ---
 
 
