@@ -178,9 +178,9 @@ def set_address(
 def rejoin_command(session: Session, as_json: bool) -> None:
     """Take the seat of one's own node again after its data directory was lost; needs no votes of others.
 
-    The node has made a new key by itself, beside the file of [files] key, and goes on under it by itself: back
-    it up. A seat moves once in 100 heights or ten minutes; before, this says when. `assent start` does the
-    same wherever the admin key is at hand.
+    The node has made a new key by itself, beside the file of [files] key, and goes on under it by itself:
+    back it up. A seat moves once in 100 heights or ten minutes; before, this says when. `assent start` does
+    the same wherever the admin key is at hand.
     """
     done = as_account(session, rejoin)
     say(done.receipt, as_json, str(done))

@@ -118,6 +118,7 @@ def test_28_30_a_validator_whose_log_was_cut_refuses_and_rejoins_from_nothing(fo
 
 def seats_again(consortium: Consortium, org: OrgFolder) -> None:
     """`assent start` moves the seat of a node that lost its votes to the key that it made and proves."""
+    processes.wait_until(org, "node", lambda: rpc(org, "getNodeInfo")["result"]["spareKey"] != "", ANSWERS_S)
     spare = rpc(org, "getNodeInfo")["result"]["spareKey"]
     lines = list(start_consortium(consortium, agents=False))
     assert f"its seat moves to its new key {spare[:16]}" in "\n".join(lines)
