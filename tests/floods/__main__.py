@@ -17,7 +17,7 @@ import aiohttp
 import click
 import uvloop
 
-from chain.api.console import console
+from chain.api.console import print_text
 from chain.primitives.errors import AssentError
 from tests.floods.arena import ORGS, found_arena
 from tests.floods.attackers import ROOT
@@ -53,23 +53,23 @@ def floods(
     300 MiB, every attacker with a key is named within 10 s, /health answers, no node ends, all recover.
     """
     if as_list:
-        console.print("\n".join(_described()), markup=False, soft_wrap=True)
+        print_text("\n".join(_described()))
         return
     if unknown := sorted(set(only) - set(ATTACKS) - {ALL}):
         raise click.BadParameter(f"{', '.join(unknown)}; there are: {', '.join([*ATTACKS, ALL])}")
     chosen = list(only) or [*ATTACKS, ALL]
     seed = int.from_bytes(os.urandom(4), "big") if seed is None else seed
     work = Path(tempfile.mkdtemp(prefix="assent-floods-"))
-    console.print(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}", markup=False)
+    print_text(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}")
     try:
         report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
     except AssentError as error:
         report = {"seed": seed, "rows": [], "misses": [f"[{error.code}] {error}"]}
     for text in report["misses"]:
-        console.print(f"MISSED {text}", style="red", markup=False)
+        print_text(f"MISSED {text}")
     _write(output, report)
     if report["misses"]:
-        console.print(f"seed {seed}; the nodes' folders: {work}", markup=False)
+        print_text(f"seed {seed}; the nodes' folders: {work}")
     else:
         shutil.rmtree(work)
     if as_json:
@@ -86,15 +86,15 @@ async def _campaign(
         arena = found_arena(folder, base_port, session)
         try:
             await arena.open()
-            console.print("\n".join(HEADER), markup=False, highlight=False)
+            print_text("\n".join(HEADER))
             for name in chosen:
                 attacks = [ATTACKS[name]] if name != ALL else [a for a in ATTACKS.values() if a.with_others]
                 try:
                     rows.append(await measure(arena, name, attacks, seconds, seed))
-                    console.print(line(rows[-1]), markup=False, highlight=False)
+                    print_text(line(rows[-1]))
                 except AssentError as error:  # one measurement less; the others are worth having
                     failed.append(f"{name}: not measured: [{error.code}] {error}")
-                    console.print(f"{name:<19}not measured", markup=False, highlight=False)
+                    print_text(f"{name:<19}not measured")
                     arena.dirty |= set(ORGS)
                 report = _report(rows, failed, seconds, seed, time.monotonic() - began)
                 _write(output, report | {"misses": [*report["misses"], "not finished"]})

@@ -23,7 +23,9 @@ from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.block import Receipt, transaction_id
 from chain.ledger.genesis import load_genesis
+from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
+from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value
 
 pytestmark = pytest.mark.functional
@@ -181,7 +183,9 @@ class Members:
 
     async def add_key(self) -> None:
         """Commit what any member might."""
-        done = await self.call("bank", "orgs", "add_key", key=os.urandom(32), roles=["steward"])
+        key, chain_id = PrivateKey.generate(), await self.accounts["bank"].client.chain_id()
+        proof = prove_possession(key, chain_id, "bank")
+        done = await self.call("bank", "orgs", "add_key", key=key.public, proof=proof, roles=["steward"])
         assert done.status == "ok"
 
 

@@ -73,7 +73,7 @@ def test_a_validator_wiped_three_times_in_a_row_comes_back_under_a_key_of_its_ow
         assert (shown["key"], shown["spareFile"]) == (seated, "node.3.key")
         assert "rejoin" in shown["stall"]
         assert "gives none until its seat has moved" in shown["notes"][0]
-        assert "assent_votes_lost 1.0" in metrics(org)
+        processes.wait_until(org, "node", lambda: "assent_votes_lost 1.0" in metrics(org), ANSWERS_S)
         assert load_key(org.path / "keys/node.2.key").public.hex() == seated, (
             "the live key stays where it was"
         )
@@ -96,7 +96,7 @@ def test_a_rejoin_is_told_once_in_the_log_and_counted_and_floods_nothing(consort
     assert sum("made the spare key" in line for line in log) == 1
     links = [line for line in lines_of(other)[before:] if "connected " in line]
     assert len(links) <= 8, links
-    assert "assent_votes_lost 0.0" in metrics(org)
+    processes.wait_until(org, "node", lambda: "assent_votes_lost 0.0" in metrics(org), ANSWERS_S)
 
 
 def metrics(org: OrgFolder) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import console, print_table
+from chain.api.console import print_table, print_text
 from chain.primitives.errors import AssentError
 from tests.fuzz.guard import feed
 from tests.fuzz.targets import TARGETS
@@ -32,7 +32,7 @@ def fuzz(names: tuple[str, ...], minutes: float, seed: int, path: Path | None) -
     work = Path(tempfile.mkdtemp(prefix="assent-fuzz-"))
     rows, failed = [], []
     for name in names or sorted(TARGETS):
-        console.print(f"{name}: {minutes:g} minutes, seed {seed}")
+        print_text(f"{name}: {minutes:g} minutes, seed {seed}")
         folder = work / name
         folder.mkdir()
         command = [sys.executable, "-m", "tests.fuzz.worker", name, folder, str(int(minutes * 60)), str(seed)]
@@ -44,9 +44,9 @@ def fuzz(names: tuple[str, ...], minutes: float, seed: int, path: Path | None) -
         rows.append([name, runs[-1] if runs else "?", covered[-1] if covered else "?", done.returncode])
         if done.returncode:
             failed.append(name)
-            console.print(done.stdout[-6_000:], markup=False)
+            print_text(done.stdout[-6_000:])
             for found in sorted(item for item in folder.iterdir() if item.is_file()):
-                console.print(f"again: scripts/fuzz {name} --input {found}", style="bold red")
+                print_text(f"again: scripts/fuzz {name} --input {found}")
     print_table("fuzz", ["target", "#inputs", "#coverage", "#exit code"], rows)
     sys.exit(1 if failed else 0)
 
@@ -58,8 +58,8 @@ def _again(name: str, path: Path) -> None:
     try:
         feed(TARGETS[name], path.read_bytes())
     except AssentError as error:
-        console.print(f"{name}: {error}")
-    console.print(f"{name}: {path}: as declared")
+        print_text(f"{name}: {error}")
+    print_text(f"{name}: {path}: as declared")
 
 
 if __name__ == "__main__":

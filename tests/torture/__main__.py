@@ -14,7 +14,7 @@ from typing import Any
 import click
 import uvloop
 
-from chain.api.console import console, print_table
+from chain.api.console import print_table, print_text
 from chain.primitives.errors import AssentError
 from tests.torture.campaign import Settings, run
 from tests.torture.report import RESTART_MAX_S
@@ -69,9 +69,9 @@ def torture(
     began = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"{time.monotonic() - began:7.1f} s  {text}", markup=False)
+        print_text(f"{time.monotonic() - began:7.1f} s  {text}")
 
-    console.print(f"torture: {count} nodes, {minutes:g} minutes, {rate:g} transactions a second, seed {seed}")
+    print_text(f"torture: {count} nodes, {minutes:g} minutes, {rate:g} transactions a second, seed {seed}")
     try:
         report = uvloop.run(run(work, settings, say))
     except AssentError as error:
@@ -83,9 +83,7 @@ def torture(
         output.write_text(json.dumps(report, indent=1) + "\n")
     _show(report)
     if report["broken"]:
-        console.print(
-            f"seed {seed}; replay: {report['replay']}\nthe nodes' folders: {work}", style="bold red"
-        )
+        print_text(f"seed {seed}; replay: {report['replay']}\nthe nodes' folders: {work}", style="bold red")
         sys.exit(1)
     if folder is None:
         shutil.rmtree(work)
@@ -117,9 +115,9 @@ def _show(report: dict[str, Any]) -> None:
         rows += [[what, number] for what, number in sorted(report["outcomes"].items())]
         print_table("torture", ["measure", "value"], rows)
     for line in report["broken"]:
-        console.print(f"BROKEN: {line}", style="red", markup=False)
+        print_text(f"BROKEN: {line}")
     if not report["broken"]:
-        console.print("clean: everything acknowledged is on every node exactly once, and every proof holds")
+        print_text("clean: everything acknowledged is on every node exactly once, and every proof holds")
 
 
 if __name__ == "__main__":

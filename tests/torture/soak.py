@@ -13,7 +13,7 @@ from typing import Any
 import click
 import psutil
 
-from chain.api.console import console, print_table
+from chain.api.console import print_table, print_text
 from chain.cli.bench_chain import Plan, measure
 
 RSS_MAX_MIB = 400.0
@@ -75,7 +75,7 @@ def soak(transactions: int, outstanding: int) -> dict[str, Any]:
     """Run four validators under full load; return figures of speed and memory."""
     plan = Plan(transactions, outstanding, half_load_s=0, keys=KEYS, profile=False)
     with Sampler() as sampler:
-        (figures,) = measure([plan], console.print)
+        (figures,) = measure([plan], print_text)
     figures["memory_mib"] = {name: judge(samples) for name, samples in sampler.samples.items()}
     every = max(1, len(next(iter(sampler.samples.values()))) // 200)
     figures["samples_mib"] = {name: samples[::every] for name, samples in sampler.samples.items()}
@@ -110,7 +110,7 @@ def main(transactions: int, outstanding: int, output: Path | None) -> None:
     title = f"{full['transactions']} transactions in {full['seconds']} s, {full['per_second']} a second"
     print_table(f"soak: {title}; RSS in MiB", ["node", "#warm", "#end", "#growth", "#an hour", "#max"], rows)
     for line in figures["broken"]:
-        console.print(f"BROKEN: {line}", style="red")
+        print_text(f"BROKEN: {line}")
     sys.exit(1 if figures["broken"] else 0)
 
 
