@@ -3,8 +3,8 @@
 Consensus lives in the same loop. So whatever a client makes us do takes a *turn* first: the head of a
 request, each further piece of its body, each further call of a batch, each notification. A connection asks
 for one turn at a time, so turns of one client in order of asking go round its connections, too: a call by
-itself waits for one piece of work of each other connection, not for all of theirs. Light work goes first, but
-for every few turns one of heavy work.
+itself waits for one piece of work of each other connection, not for all of theirs. Of one client light work
+goes first, but for every few turns one of heavy work.
 
 What a turn took of the loop is owed, by all clients together and by the one that had it: while one client
 pays off what it spent above its part, the others go on, and who used least lately has the next turn.
