@@ -226,6 +226,10 @@ class NodeCore:
         self._wanted.update(tx_ids)
         self._perform_gossip(self.gossip.want(tx_ids, (source,) if source else (), self._clock.now_ms()))
 
+    def forward(self, encoded: Sequence[bytes], primary: bytes, *, widely: bool) -> None:
+        """Send transactions to the primary, which seems to lack them, or to everyone."""
+        self._perform_gossip(self.gossip.forward(encoded, primary, widely=widely))
+
     def execute(self, height: int, payload: bytes) -> None:
         """Queue a delivered payload."""
         self._executor.put(Ordered(height, payload))
