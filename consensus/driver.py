@@ -31,6 +31,7 @@ from consensus.events import (
     Synced,
     Wait,
 )
+from consensus.forwarding import Forwarding
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -101,9 +102,11 @@ class Driver:
         self._wait: Wait | None = None
         self._since = 0
         """When the current wait, or the current quiet, began."""
-        self._patience = Patience(timing)
+        self._patience, self._forwarding = Patience(timing), Forwarding(timing)
         self._owed_from: int | None = None
         """Since when the primary has owed us something, as far as `_patience` has not counted it."""
+        self._charged = False
+        """Whether that is held against it: it knows what waits here."""
         self._delivered = self._state.delivered
         self._moved: tuple[object, ...] = ()
         self._repair_at = 0
@@ -168,6 +171,8 @@ class Driver:
         due = [self._repair_at]
         if self._wait is not None:
             due.append(self._give_up_at())
+        if self._late_primary() is not None:
+            due.append(self._forwarding.due)
         if self._unanswered:
             due.append(self._propose_at)
         if self._sync_at is not None:
@@ -309,6 +314,7 @@ class Driver:
             self._events.append(Pending(pending))
         else:
             self._follow_progress()
+            self._forward()
             self._propose()
             self._expire()
             self._repair()
@@ -342,6 +348,8 @@ class Driver:
     def _follow_progress(self) -> None:
         state = self._state
         wait = state.waiting()
+        if wait != self._wait or state.executed < state.delivered:
+            self._forwarding.begin(self._now)
         self._measure(wait)
         if wait != self._wait:
             self._wait, self._since = wait, self._now
@@ -356,22 +364,48 @@ class Driver:
             self._repair_at = min(self._repair_at, soon)
 
     def _measure(self, wait: Wait | None) -> None:
-        """Charge the primary with the time for which it owed us a height and nothing was left to do here."""
+        """Count the time for which the primary owed us a height and nothing was left to do here.
+
+        It is charged with what it was offered, or has proposed: what waits here may be hidden from it.
+        """
         state, patience = self._state, self._patience
         if self._owed_from is not None:
-            patience.waited(self._now - self._owed_from)
+            patience.waited(self._now - self._owed_from, charged=self._charged)
         patience.delivered(max(0, state.delivered - self._delivered))
         self._delivered = state.delivered
         height = min(state.delivered + 1, state.top)
-        patience.follow(state.rules.primary(state.view, height), state.rules.validators(height))
+        primary = state.rules.primary(state.view, height)
+        patience.follow(primary, state.rules.validators(height))
         owed = wait is not None and wait.kind == "progress" and state.executed == state.delivered
         self._owed_from = self._now if owed else None
+        self._charged = self._forwarding.offered or primary == state.me or state.is_proposed(height)
+
+    def _late_primary(self) -> bytes | None:
+        """Return who owes us a proposal while nothing is left to do here, ourselves excepted; mostly None."""
+        state, wait = self._state, self._wait
+        if wait is None or wait.kind != "progress" or state.executed < state.delivered:
+            return None
+        height = state.delivered + 1
+        if state.is_proposed(height):
+            return None
+        primary = state.rules.primary(state.view, height)
+        return None if primary == state.me else primary
+
+    def _forward(self) -> None:
+        primary = self._late_primary()
+        if primary is not None and self._now >= self._forwarding.due:
+            again = self._forwarding.offered
+            self._forwarding.done(self._now)
+            self._measure(self._wait)
+            self._application.forward(primary, widely=again)
 
     def _give_up_at(self) -> int:
         """Return when this wait has lasted too long: by itself, or with what its primary took before."""
         late = self._since + self._timeout()
-        left = None if self._owed_from is None else self._patience.left(self._faults())
-        return late if left is None or self._owed_from is None else min(late, self._owed_from + max(0, left))
+        if self._owed_from is None or not self._charged:
+            return late
+        left = self._patience.left(self._faults())
+        return late if left is None else min(late, self._owed_from + max(0, left))
 
     def _faults(self) -> int:
         return self._state.rules.faults(min(self._state.delivered + 1, self._state.top))

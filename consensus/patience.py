@@ -32,23 +32,28 @@ class Patience:
         self._taken: dict[bytes, float] = {}
         """Primary -> what its last tenure took a height; of the validators in force."""
         self._primary = b""
-        self._spent = self._heights = 0
+        self._waited = self._spent = self._heights = 0
 
     def follow(self, primary: bytes, validators: tuple[bytes, ...]) -> None:
         """Begin another tenure when another primary leads the next height."""
         if primary == self._primary:
             return
         if self._heights:
-            self._taken[self._primary] = self._spent / self._heights
+            self._taken[self._primary] = self._waited / self._heights
             if self._spent <= self._grace // 2:
                 self._grace = max(self._grace // 2, self._timing.timeout_ms // GRACE_SHARE)
         if not self._taken.keys() <= set(validators):
             self._taken = {key: taken for key, taken in self._taken.items() if key in validators}
-        self._primary, self._spent, self._heights = primary, 0, 0
+        self._primary, self._waited, self._spent, self._heights = primary, 0, 0, 0
 
-    def waited(self, milliseconds: int) -> None:
-        """Add time for which the primary, or the votes on what it proposed, made us wait."""
-        self._spent += milliseconds
+    def waited(self, milliseconds: int, *, charged: bool) -> None:
+        """Add time for which the primary, or the votes on what it proposed, made us wait.
+
+        What is not charged counts among what a tenure took, and is not held against this primary: it may not
+        have known what waited.
+        """
+        self._waited += milliseconds
+        self._spent += milliseconds if charged else 0
 
     def delivered(self, heights: int) -> None:
         """Count heights of this tenure."""
@@ -68,5 +73,5 @@ class Patience:
     def ran_out(self) -> None:
         """Be more patient with the next: perhaps it was not the primary."""
         self._grace = min(2 * self._grace, self._timing.timeout_max_ms)
-        self._spent = self._heights = 0
+        self._waited = self._spent = self._heights = 0
         self._primary = b""

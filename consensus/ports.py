@@ -49,6 +49,13 @@ class Application(Protocol):
         Requests in `turn.parents` are being ordered already; time must exceed that of the last parent.
         """
 
+    def forward(self, primary: bytes, *, widely: bool) -> None:
+        """Send requests that wait here to the primary, which has proposed nothing: it may know of none.
+
+        Some of those that have waited longest are enough: whoever has one proposes. `widely`: send them to
+        everyone. Called at most a few times a height.
+        """
+
     def check(self, candidate: Candidate) -> bool | None:
         """Judge a payload: True valid, False refused, None: will call `driver.checked` later, or never."""
 

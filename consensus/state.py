@@ -156,6 +156,11 @@ class State:
         known = slot.digest is not None or slot.voices() > self.rules.faults(slot.height)
         return slot.height > self.delivered and known
 
+    def is_proposed(self, height: int) -> bool:
+        """Tell whether what its primary wants there is known here, or what was decided."""
+        slot = self.slots.get(height)
+        return slot is not None and (slot.digest is not None or slot.committed is not None)
+
     def parents(self, height: int) -> tuple[bytes, ...] | None:
         """Return the payloads above the executed block and below `height`; None if one is not valid yet."""
         payloads: list[bytes] = []

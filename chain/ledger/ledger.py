@@ -89,6 +89,8 @@ class Ledger:
         self._runtime = runtime
         self._refusals: dict[bytes, str] = {}
         """Whether keys may sign, as asked for since the contract `orgs` last wrote anything."""
+        self.members_revision = 0
+        """Grows with every height that may have changed who may sign."""
         self._start_state(None)
         self._executing = Lock()
         self._certifying = Lock()
@@ -117,6 +119,7 @@ class Ledger:
         self._start_state(root, head.height)
         self._tip = _Tip(head, header, root, self.read.settled(head.height))
         self._refusals = {}
+        self.members_revision += 1
         self.schedule.load()
         self.skips.load(head.height)
 
@@ -401,6 +404,7 @@ class Ledger:
         self._tip = _Tip(step.head, step.header, change.root, step.execution.settled)
         if any(namespace == "orgs" for namespace, _ in step.execution.writes):
             self._refusals = {}  # whoever reads the former state meanwhile fills the former dict
+            self.members_revision += 1
 
     def _repeated(self, height: int, payload: bytes) -> Header:
         header = self.read.header(height)

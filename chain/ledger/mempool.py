@@ -23,6 +23,7 @@ from chain.ledger.refusals import (
     GasLimitTooHigh,
     Malformed,
     PoolFull,
+    Refused,
     SenderFull,
     TooFarAhead,
     TooLarge,
@@ -91,8 +92,7 @@ class Mempool:
 
     def prepare(self, raw: bytes) -> Candidate:
         """Decode a transaction; raise Refused (too_large, malformed, wrong_chain). Verifies no signature."""
-        if len(raw) > self.limits.tx_bytes:
-            raise TooLarge(f"transaction: {len(raw)} bytes, at most {self.limits.tx_bytes}")
+        self._check_size(raw)
         try:
             tx = decode(Transaction, raw)
         except DecodeError as error:
@@ -107,13 +107,7 @@ class Mempool:
     def screen(self, candidate: Candidate, head_height: int) -> None:
         """Raise a Refused for whatever can be told without the signature."""
         self._check_new(candidate.id)
-        self._check_window(candidate, head_height)
-        body, limits = candidate.tx.body, self.limits
-        if body.gas_limit > limits.tx_gas_max:
-            raise GasLimitTooHigh(f"gas limit {body.gas_limit}: at most {limits.tx_gas_max}")
-        refusal = self._refusal_of(body.sender)
-        if refusal:
-            raise SENDER_REFUSALS[refusal](f"sender {body.sender.hex()}: {SIGNER_REFUSALS[refusal]}")
+        self._check_rules(candidate, head_height)
         self._check_room(candidate)
 
     def admit(self, candidate: Candidate, head_height: int, *, verified: bool) -> None:
@@ -209,11 +203,32 @@ class Mempool:
     def _expire(self, head_height: int, promised: Container[bytes]) -> int:
         past = [height for height in self._by_expiry if height <= head_height]
         expired = [tx_id for height in past for tx_id in self._by_expiry[height]]
-        for tx_id in expired:
+        self._drop(expired, promised)
+        return len(expired)
+
+    def rescreen(self, head_height: int, promised: Container[bytes] = frozenset()) -> int:
+        """Drop what would be refused now that limits or keys changed; return how many.
+
+        A primary that meets it only now refuses it, so waiting for it would blame who does what is right.
+        Those among `promised` are held, as expired ones are.
+        """
+        stale = [tx_id for tx_id, candidate in self._pool.items() if self._is_stale(candidate, head_height)]
+        self._drop(stale, promised)
+        return len(stale)
+
+    def _is_stale(self, candidate: Candidate, head_height: int) -> bool:
+        try:
+            self._check_size(candidate.raw)
+            self._check_rules(candidate, head_height)
+        except Refused:
+            return True
+        return False
+
+    def _drop(self, ids: Iterable[bytes], promised: Container[bytes]) -> None:
+        for tx_id in ids:
             candidate = self._remove(tx_id)
             if candidate is not None and tx_id in promised:
                 self.hold(candidate, verified=True)
-        return len(expired)
 
     def _remove(self, tx_id: bytes) -> Candidate | None:
         candidate = self._pool.pop(tx_id, None)
@@ -243,6 +258,20 @@ class Mempool:
             raise Duplicate(f"transaction {tx_id.hex()}: waits in the pool already")
         if self._is_committed(tx_id):
             raise AlreadyCommitted(f"transaction {tx_id.hex()}: on the ledger; ask its receipt")
+
+    def _check_size(self, raw: bytes) -> None:
+        if len(raw) > self.limits.tx_bytes:
+            raise TooLarge(f"transaction: {len(raw)} bytes, at most {self.limits.tx_bytes}")
+
+    def _check_rules(self, candidate: Candidate, head_height: int) -> None:
+        """Refuse what the chain's rules forbid at this height."""
+        self._check_window(candidate, head_height)
+        body, limits = candidate.tx.body, self.limits
+        if body.gas_limit > limits.tx_gas_max:
+            raise GasLimitTooHigh(f"gas limit {body.gas_limit}: at most {limits.tx_gas_max}")
+        refusal = self._refusal_of(body.sender)
+        if refusal:
+            raise SENDER_REFUSALS[refusal](f"sender {body.sender.hex()}: {SIGNER_REFUSALS[refusal]}")
 
     def _check_window(self, candidate: Candidate, head_height: int) -> None:
         until, window = candidate.tx.body.valid_until, self.limits.validity_window

@@ -4,7 +4,8 @@ Push once, then announce. The node that admits a transaction pushes it, in batch
 full mesh of a consortium (at most about twenty validators) each transaction crosses each wire once. Who
 received one does not push it on: it announces the id, eight times over six minutes and only while the
 transaction still waits, so gaps in the mesh, full queues and full pools heal (FISCO-BCOS 2124) and nothing
-is re-gossiped for ever. Whatever a proposal names and we lack is asked for, from one peer after another.
+is re-gossiped for ever. That is too late for a primary that others wait for: they `forward` it what
+waits. Whatever a proposal names and we lack is asked for, from one peer after another.
 """
 
 from __future__ import annotations
@@ -164,6 +165,15 @@ class Gossip:
         self._outgoing, self._outgoing_bytes = [], 0
         return GossipEffects(send=tuple([Send(peers, Kind.TXS, body) for body in bodies]))
 
+    def forward(self, encoded: Sequence[bytes], primary: bytes, *, widely: bool) -> GossipEffects:
+        """Push waiting transactions to who should order them; `widely`, or without a link to it, to all.
+
+        Not announced: a peer that announced them before, and does not answer, would have its second to do so.
+        """
+        peers = (primary,) if primary in self._peers and not widely else tuple(self._peers)
+        bodies = [encode(Transactions(part)) for part in in_frames(list(encoded))] if peers else []
+        return GossipEffects(send=tuple([Send(peers, Kind.TXS, body) for body in bodies]))
+
     def admitted(self, tx_ids: Iterable[bytes], now: int) -> None:
         """Note that received transactions are in the pool."""
         for tx_id in tx_ids:
@@ -313,8 +323,12 @@ class Gossip:
                 self._wanted[tx_id].tried.add(name)
 
     def _ask(self, now: int) -> GossipEffects:
-        """Give every wanted id that nobody is asked for to a free peer that has not failed on it."""
-        busy = self._busy()
+        """Give every wanted id that nobody is asked for to a free peer that has not failed on it.
+
+        Who announced an id and keeps it back must not hold up a proposal that names it: a request for what
+        was announced does not count.
+        """
+        busy = {tx_id for peer in self._peers.values() if not peer.offered for tx_id in peer.asked}
         batches: dict[bytes, list[bytes]] = {}
         for tx_id, want in list(self._wanted.items()):
             if tx_id in busy or tx_id in self._verifying or now < want.not_before:
@@ -331,7 +345,8 @@ class Gossip:
         first = [name for name in want.sources if name in self._peers]
         others = [name for name in self._peers if name not in first]
         others.sort(key=lambda name: tx_id not in self._peers[name].known)
-        untried = [name for name in first + others if name not in want.tried]
+        untried = [name for name in first if name not in want.tried]  # they have it: wait for their turn
+        untried = untried or [name for name in others if name not in want.tried]
         if not untried:
             want.tried.clear()
             want.not_before = now + RETRY_MS
@@ -346,10 +361,12 @@ class Gossip:
             if peer.asked:
                 continue
             ids: list[bytes] = []
+            later: list[bytes] = []  # asked of another, who may never answer
             while peer.offers and len(ids) < IDS_PER_REQUEST_MAX:
                 tx_id, _ = peer.offers.popitem()
-                if tx_id not in busy and tx_id not in self._verifying and not self._pool.has(tx_id):
-                    ids.append(tx_id)
+                if tx_id not in self._verifying and not self._pool.has(tx_id):
+                    (later if tx_id in busy else ids).append(tx_id)
+            peer.offers.update(dict.fromkeys(later))
             if ids:
                 busy.update(ids)
                 sends.append(self._request(name, ids, now))

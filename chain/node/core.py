@@ -109,6 +109,8 @@ class NodeCore:
             snapshot_gap=snapshot_gap,
         )
         self._members: dict[bytes, str] = {}
+        self._screened_by = (ledger.limits, ledger.members_revision)
+        """Limits and keys that the pool was screened by last."""
         self._membership = (0, 0)
         """What the membership was last derived from."""
         self._leave_at: int | None = None
@@ -224,6 +226,10 @@ class NodeCore:
         self._wanted.update(tx_ids)
         self._perform_gossip(self.gossip.want(tx_ids, (source,) if source else (), self._clock.now_ms()))
 
+    def forward(self, encoded: Sequence[bytes], primary: bytes, *, widely: bool) -> None:
+        """Send transactions to the primary, which seems to lack them, or to everyone."""
+        self._perform_gossip(self.gossip.forward(encoded, primary, widely=widely))
+
     def execute(self, height: int, payload: bytes) -> None:
         """Queue a delivered payload."""
         self._executor.put(Ordered(height, payload))
@@ -294,6 +300,10 @@ class NodeCore:
             named = self._executor.named() | self._orderer.named()
             settled = [*settled, *[tx_id for tx_id in unpromised if tx_id not in named]]
         self.pool.remove_committed(settled, self.ledger.head.height, self._votes)
+        rules = (self.ledger.limits, self.ledger.members_revision)
+        if rules != self._screened_by:
+            self._screened_by = rules
+            self.pool.rescreen(self.ledger.head.height, self._votes)
         self._wanted.difference_update(settled)
 
     def lacking(self) -> list[bytes]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from chain.ledger.batches import FIRST_HEIGHT, BatchInvalid, batch_time, check_proposal
-from chain.ledger.block import Batch
+from chain.ledger.block import TX_BYTES_MAX, Batch
 from chain.ledger.ledger import Ledger
 from chain.ledger.mempool import Mempool
 from chain.node.transactions import Transactions
@@ -23,6 +23,10 @@ from consensus.votes import Evidence
 log = logging.getLogger("assent.orderer")
 
 WAITING_MAX = 64
+FORWARDED_MAX = 16
+"""Transactions sent to a primary that proposes nothing: one would do if none is settled on the way."""
+FORWARDED_BYTES_MAX = TX_BYTES_MAX
+"""Bytes of them: the largest transaction fits."""
 PAYLOADS_CACHED = 64
 
 
@@ -46,6 +50,9 @@ class Node(Protocol):
 
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
         """Fetch transactions, from `source` first."""
+
+    def forward(self, encoded: Sequence[bytes], primary: bytes, *, widely: bool) -> None:
+        """Send transactions to the primary, which seems to lack them, or to everyone."""
 
     def execute(self, height: int, payload: bytes) -> None:
         """Execute a delivered payload, in the order of the calls."""
@@ -110,6 +117,11 @@ class Orderer:
         ids = tuple([candidate.id for candidate in chosen])
         self._votes.promise(chosen, turn.height)
         return encode(Batch(turn.height, turn.view, turn.base, self._key, time, ids))
+
+    def forward(self, primary: bytes, *, widely: bool) -> None:
+        """Send the primary some of what has waited longest: any one of them is something to propose."""
+        if chosen := self._pool.select(FORWARDED_MAX, FORWARDED_BYTES_MAX):
+            self._node.forward([candidate.raw for candidate in chosen], primary, widely=widely)
 
     def check(self, candidate: Candidate) -> bool | None:
         """Judge a proposal; one that names transactions we lack waits until they are here.

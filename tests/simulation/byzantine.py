@@ -76,10 +76,10 @@ class Liar:
         others = [i for i in range(len(self.cluster.processes)) if i != self._index]
         return self.chance.choice(others) if others else self._index
 
-    def send(self, target: int, message: Any) -> None:
+    def send(self, target: int, message: Any, kind: Kind = Kind.CONSENSUS) -> None:
         """Say something to one node."""
         if target != self._index:
-            frame = encode_frame(Kind.CONSENSUS, encode(message))
+            frame = encode_frame(kind, encode(message))
             self.cluster.network.transmit(self.cluster.processes[self._index][0], target, frame)
 
     def signed(self, message: Any) -> Any:
@@ -107,7 +107,7 @@ class Liar:
         if self.strategy is not None:
             message = self._consensus(kind, body)
             self.known.hear(message)
-            passes = self.strategy.lets_pass(self, target, kind, message)
+            passes = self.strategy.lets_pass(self, target, kind, body if message is None else message)
             return [encode_frame(kind, body)] if passes else []
         if target == self._victim:
             self._past.append((kind, body))

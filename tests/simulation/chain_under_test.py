@@ -21,8 +21,8 @@ CLIENTS = ("ada", "bob", "cyd")
 GAS = 2_000_000
 BOUNDS = PoolBounds(max_transactions=400, max_bytes=1_000_000, max_per_sender=300, max_held=400)
 """Of every node's pool: small, so that full pools are met."""
-TIMEOUTS_MS = (400, 1_000, 2_000)
-"""First view timeouts that nodes are given."""
+TIMEOUTS_MS = (400, 1_000, 2_000, 3_000)
+"""First view timeouts that nodes are given, that of production among them."""
 TIMEOUT_MAX_MS = 8_000
 SKEW_FACTOR = 3
 """How far off clocks get, in allowed skews."""

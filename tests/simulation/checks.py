@@ -37,6 +37,8 @@ class Checks:
         self._certified: dict[int, bytes] = {}
         self._grown: list[int] = []
         """Heights whose view is above that of the height below: primaries were replaced in between."""
+        self.timely = False
+        """Whether messages between correct nodes arrive in time: no correct primary may be charged then."""
         self.votes = Said(cluster)
         self._genuine = Genuine(cluster, self.votes)
 
@@ -131,6 +133,7 @@ class Checks:
         if header.view > before:
             self._grown.append(height)
         coming = height + shape.window
+        self._charged(core, coming)
         since = coming - shape.passed_over
         lately = any(since < grown + shape.window <= coming for grown in self._grown)
         validators = ledger.validator_keys_at(coming)
@@ -139,6 +142,16 @@ class Checks:
             raise Violation(f"{len(leaders)} of {len(validators)} lead at height {coming}")
         if len(leaders) < len(validators) and not lately:
             raise Violation(f"a validator does not lead at height {coming}, though none was replaced lately")
+
+    def _charged(self, core: NodeCore, height: int) -> None:
+        """On a timely network no correct primary is charged."""
+        passed_over = core.ledger.passed_over_at
+        new = set(passed_over(height)) - set(passed_over(height - 1)) if self.timely else ()
+        for key in new:
+            if not self._cluster.is_liar(self._cluster.index[key]):
+                raise Violation(
+                    f"node {self._cluster.index[key]} is correct and passed over from {height} on"
+                )
 
     def _settled(self, machine: Machine, core: NodeCore, height: int) -> None:
         """A certificate is a quorum's, over the header that everyone executed."""

@@ -31,7 +31,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.network import Network
 from tests.simulation.overheard import Overheard
 from tests.simulation.schemes import Schemer
-from tests.simulation.strategies import STRATEGIES
+from tests.simulation.strategies import STRATEGIES, Strategy
 
 WAYS = ("tactics", "schemes", "schemes", "schemes", "strategy", "strategy")
 """What the liars of a cluster do: alter what twins say, assemble messages, or keep up a strategy."""
@@ -40,7 +40,16 @@ WAYS = ("tactics", "schemes", "schemes", "schemes", "strategy", "strategy")
 class Cluster(Clockwork):
     """The nodes by index: founders first, then spares; a Byzantine node is two processes of one key."""
 
-    def __init__(self, seed: int, shape: Shape, *, byzantine: int = 0, tactics: int = 3) -> None:
+    def __init__(
+        self,
+        seed: int,
+        shape: Shape,
+        *,
+        byzantine: int = 0,
+        tactics: int = 3,
+        strategy: type[Strategy] | None = None,
+    ) -> None:
+        """`strategy`: the one of all liars, who are otherwise of any kind."""
         shortcuts.install()
         super().__init__(seed)
         if byzantine > fault_bound(shape.validators):
@@ -54,7 +63,7 @@ class Cluster(Clockwork):
         self.network = Network(self)
         self.processes = [[Machine(self, i, key, self._timing())] for i, key in enumerate(self.keys)]
         self._liars: dict[int, Liar] = {}
-        self._corrupt(byzantine, tactics)
+        self._corrupt(byzantine, tactics, strategy)
         self.machines = [process for processes in self.processes for process in processes]
         self.honest = [machine for machine in self.machines if machine.honest]
         self.sent: list[Candidate] = []
@@ -78,11 +87,11 @@ class Cluster(Clockwork):
             in_flight_max=self.random.choice([1, IN_FLIGHT_MAX, 4]),
         )
 
-    def _corrupt(self, count: int, tactics: int) -> None:
+    def _corrupt(self, count: int, tactics: int, named: type[Strategy] | None) -> None:
         """Make validators Byzantine: twins that each hear about half of the others, or one that hears all."""
         known = Overheard(self.genesis.chain_id)
         chosen = sorted(self.random.sample(range(self.shape.validators), count))
-        way = self.random.choice(WAYS)
+        way = self.random.choice(WAYS) if named is None else "strategy"
         for index in chosen:
             self._liars[index] = liar = Liar(self, index, tactics, known)
             if way == "tactics" or (way == "schemes" and self.random.random() < 0.5):
@@ -94,7 +103,7 @@ class Cluster(Clockwork):
                 liar.schemer.begin()
         if way == "strategy" and chosen:
             liars = list(self._liars.values())
-            strategy = self.random.choice(STRATEGIES)(liars, known)
+            strategy = (named or self.random.choice(STRATEGIES))(liars, known)
             for liar in liars:
                 liar.strategy = strategy
 

@@ -278,6 +278,12 @@ class Node:
         )
         return make_payload(turn.view, self.key.public, time, ids)
 
+    def forward(self, primary: bytes, *, widely: bool) -> None:
+        """Pass on what waits here, on the way of messages; filters see the requests as a frozenset."""
+        for node in self.cluster.nodes if self.pool else ():
+            if node is not self and (widely or node.key.public == primary):
+                self.cluster.carry_requests(self, node, frozenset(self.pool))
+
     def check(self, candidate: Candidate) -> bool | None:
         try:
             content = parse(candidate.payload)
@@ -555,6 +561,14 @@ class Cluster:
             self.sent += 1
             delay = self.random.randint(*self.faults.delay_ms)
             self.at(self.now + delay, lambda: self._arrive(sender, node, data))
+
+    def carry_requests(self, sender: Node, node: Node, requests: frozenset[int]) -> None:
+        """Requests that a replica passes on, subject to cuts, filters and losses like messages."""
+        if not self.linked(sender, node) or not all(keep(sender, node, requests) for keep in self.filters):
+            return
+        if self.random.random() >= self.faults.drop:
+            delay = self.random.randint(*self.faults.delay_ms)
+            self.at(self.now + delay, lambda: [node.submit(request) for request in sorted(requests)])
 
     def _arrive(self, sender: Node, node: Node, data: bytes) -> None:
         if node.up:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chain.network.encodedtx import encoded_transaction_id
 from chain.network.frame import Kind
+from chain.network.messages import TransactionIds, Transactions
 from chain.primitives.certificate import Certificate
+from chain.primitives.codec import decode
 from consensus.messages import (
     UNSIGNED,
     Checkpoint,
@@ -37,6 +40,8 @@ FLOOD = 5
 REPLAY_EVERY_MS = 110
 """Just above how often a replica takes a status of one link."""
 REPLAY_FOR_MS = 4_000
+ASKED_MS = 150
+"""By then a node has asked for what it was announced."""
 
 
 class Strategy:
@@ -47,7 +52,7 @@ class Strategy:
         self._cluster, self._chance = liars[0].cluster, liars[0].chance
 
     def lets_pass(self, liar: Liar, target: int, kind: Kind, message: Any) -> bool:
-        """Tell whether a frame leaves as the honest code wants it; `message` is that of consensus, if any."""
+        """Tell whether a frame leaves as the honest code wants it; `message` is the body of other kinds."""
         del liar, target, kind, message
         return True
 
@@ -279,4 +284,35 @@ class Slow(Strategy):
         return False
 
 
-STRATEGIES: tuple[type[Strategy], ...] = (Hoard, Evict, Remind, TwoViews, Slow)
+class Hide(Strategy):
+    """Lead well, and keep from a correct primary what others wait for, or from others what it proposes."""
+
+    def __init__(self, liars: list[Liar], known: Overheard) -> None:
+        super().__init__(liars, known)
+        self.shown_to = self._chance.choice(SHOWN_TO)
+
+    def lets_pass(self, liar: Liar, target: int, kind: Kind, message: Any) -> bool:
+        """Send transactions to some only, and to the others, if to any, their ids, of which nothing comes."""
+        state = liar.state
+        if state is None or kind not in (Kind.TXS, Kind.TX_IDS, Kind.TX_ANSWER):
+            return True
+        primary = self._cluster.index[state.rules.primary(state.view, min(state.delivered + 1, state.top))]
+        if self._cluster.is_liar(primary):
+            return True
+        if self.shown_to == "backups":
+            return target != primary
+        if self.shown_to == "one backup":
+            honest = [machine.index for machine in self._cluster.honest]
+            return target == next((index for index in honest if index != primary), None)
+        if kind is Kind.TXS:
+            pushed = decode(Transactions, message)
+            if target == primary:  # later: when the others have asked for what they were announced
+                self._cluster.after(ASKED_MS, liar.send, target, pushed, kind)
+            else:
+                ids = TransactionIds(tuple(map(encoded_transaction_id, pushed.transactions)))
+                liar.send(target, ids, Kind.TX_IDS)
+        return False
+
+
+SHOWN_TO = ("backups", "one backup", "primary")
+STRATEGIES: tuple[type[Strategy], ...] = (Hoard, Evict, Remind, TwoViews, Slow, Hide)

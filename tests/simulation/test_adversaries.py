@@ -345,6 +345,20 @@ def test_old_statuses_do_not_make_a_wiped_replica_vote() -> None:
     assert votes == {slot for slot in said if slot[1] != "checkpoint"}
 
 
+# --- requests shown to some ---------------------------------------------------------------------------
+
+
+def test_requests_that_are_kept_from_the_primary_replace_nobody() -> None:
+    """Backups forward what they wait for: whoever was silent because it knew of nothing is not charged."""
+    cluster = Cluster(4, rotation=4, timing=Timing(timeout_ms=3_000))
+    cluster.run_for(500)
+    for height in range(1, 60):
+        primary = cluster.rules.primary(0, height)
+        cluster.submit(nodes=[node for node in cluster.nodes if node.key.public != primary])
+        cluster.run_to_height(height, 1_000)
+    assert {node.state.view for node in cluster.nodes} == {0}
+
+
 # --- slow primaries -----------------------------------------------------------------------------------
 
 

@@ -58,6 +58,9 @@ class World:
         self.turns.append(turn)
         return b"payload %d" % turn.height
 
+    def forward(self, primary: bytes, *, widely: bool) -> None:
+        raise AssertionError((primary, widely))
+
     def check(self, candidate: Candidate) -> bool | None:
         self.log.append(f"check {candidate.height}")
         return True

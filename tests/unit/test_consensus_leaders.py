@@ -70,7 +70,7 @@ FOUR = KEYS[:4]
 def tenure(patience: Patience, key: bytes, waited: int, heights: int) -> None:
     """One primary's tenure: so long we waited, so many heights came of it."""
     patience.follow(key, FOUR)
-    patience.waited(waited)
+    patience.waited(waited, charged=True)
     patience.delivered(heights)
 
 
@@ -102,8 +102,19 @@ def test_a_primary_may_take_three_times_the_median_of_the_others_and_half_a_time
     assert patience.left(1) == 1_000 + 3 * 20
     patience.delivered(4)
     assert patience.left(1) == 1_000 + 3 * 20 * 5
-    patience.waited(700)
+    patience.waited(700, charged=True)
     assert patience.left(1) == 600
+
+
+def test_what_is_not_charged_counts_in_the_comparison_alone() -> None:
+    """The wait before a transaction was forwarded is no primary's fault, and in everybody's last tenure."""
+    patience = measured(10, 20, 30)
+    patience.follow(D, FOUR)
+    patience.waited(5_000, charged=False)
+    assert patience.left(1) == 1_000 + 3 * 20
+    patience.delivered(10)
+    patience.follow(A, FOUR)
+    assert patience.left(1) == 1_000 + 3 * 30, "of 20, 30 and 500 a height"
 
 
 def test_the_first_grace_is_half_a_timeout() -> None:
@@ -132,7 +143,7 @@ def test_a_tenure_without_a_height_measures_nothing() -> None:
 def test_the_same_primary_goes_on_with_what_it_has_spent() -> None:
     patience = measured(10, 10, 10)
     patience.follow(D, FOUR)
-    patience.waited(400)
+    patience.waited(400, charged=True)
     patience.follow(D, FOUR)
     assert patience.left(1) == 1_000 + 30 - 400
 
@@ -173,7 +184,7 @@ def test_patience_grows_when_it_ran_out_up_to_the_longest_timeout_and_shrinks_wh
 def test_what_ran_out_begins_anew_with_the_next() -> None:
     patience = measured(10, 10, 10)
     patience.follow(D, FOUR)
-    patience.waited(1_030)
+    patience.waited(1_030, charged=True)
     patience.delivered(3)
     patience.ran_out()
     patience.follow(D, FOUR)

@@ -146,6 +146,20 @@ def test_transactions_of_a_failed_proposal_are_selectable_again() -> None:
     assert world.pool.select(3, 10**6, set()) == admitted
 
 
+def test_what_would_be_refused_now_is_dropped_when_keys_or_limits_change() -> None:
+    """A primary that is shown it late refuses it, and must not be waited for."""
+    world = World()
+    kept, other = world.admit(tx(1)), world.admit(tx(2, "bureau"))
+    promised, large = world.admit(tx(3, "bureau")), world.admit(tx(4, size=500))
+    assert world.pool.rescreen(10) == 0
+    world.members.discard(toy_key("bureau").public)
+    world.pool.remove_committed([], 10)
+    world.pool.limits = replace(world.pool.limits, tx_bytes=500)
+    assert world.pool.rescreen(10, {promised.id}) == 3
+    assert (len(world.pool), world.pool.get([kept.id, other.id, large.id])) == (1, [kept])
+    assert world.pool.get([promised.id]) == [promised], "a batch may name it"
+
+
 def test_a_new_head_drops_what_it_settled_and_what_expired() -> None:
     world = World()
     settled, stays, expires = world.admit(tx(1)), world.admit(tx(2)), world.admit(tx(3, until=11))

@@ -151,6 +151,62 @@ def test_a_missing_transaction_is_asked_of_another_peer_when_the_first_has_none_
     assert core.tick(now=100_000).send[1:] == ()
 
 
+def test_what_is_forwarded_goes_to_the_primary_alone_or_without_a_link_to_it_to_all() -> None:
+    core = Gossip(FakePool())
+    primary, other = b"p" * 32, b"o" * 32
+    encoded = [make_tx(i)[1] for i in range(3)]
+    assert core.forward(encoded, primary, widely=False).send == ()
+    core.connected(other)
+    (send,) = core.forward(encoded, primary, widely=False).send
+    assert send.peers == (other,)
+    core.connected(primary)
+    (send,) = core.forward(encoded, primary, widely=False).send
+    assert (send.peers, send.kind) == ((primary,), Kind.TXS)
+    assert decode(Transactions, send.body).transactions == tuple(encoded)
+    (send,) = core.forward(encoded, primary, widely=True).send
+    assert set(send.peers) == {primary, other}
+
+
+def test_who_announces_what_a_proposal_names_and_keeps_it_back_holds_up_nothing() -> None:
+    """The proposer is asked at once, though the one that announced it has not answered yet."""
+    core, liar, primary = Gossip(FakePool()), b"l" * 32, b"p" * 32
+    core.connected(liar)
+    core.connected(primary)
+    tx_id, encoded = make_tx(1)
+    core.on_frame(liar, Kind.TX_IDS, encode(TransactionIds((tx_id,))), now=0)
+    assert [send.peers for send in core.tick(now=1).send] == [(liar,)]
+    assert [send.peers for send in core.want([tx_id], [primary], now=2).send] == [(primary,)]
+    answer = encode(TransactionAnswer((encoded,), ()))
+    received = core.on_frame(primary, Kind.TX_ANSWER, answer, now=3).received
+    assert [item.candidate.id for item in received] == [tx_id]
+
+
+def test_what_a_proposal_names_is_asked_of_its_proposer_as_soon_as_that_one_has_answered() -> None:
+    """Another, who was free earlier, might keep it back for a second."""
+    core, liar, primary = Gossip(FakePool()), b"l" * 32, b"p" * 32
+    core.connected(liar)
+    core.connected(primary)
+    (first, encoded), (second, _) = make_tx(1), make_tx(2)
+    core.on_frame(liar, Kind.TX_IDS, encode(TransactionIds((second,))), now=0)
+    assert [send.peers for send in core.want([first], [primary], now=1).send] == [(primary,)]
+    assert core.want([second], [primary], now=2).send == ()
+    answer = encode(TransactionAnswer((encoded,), ()))
+    (asked,) = core.on_frame(primary, Kind.TX_ANSWER, answer, now=3).send
+    assert (asked.peers, decode(TransactionIds, asked.body).ids) == ((primary,), (second,))
+
+
+def test_what_two_announce_is_asked_of_the_second_when_the_first_does_not_answer() -> None:
+    core, silent, good = Gossip(FakePool()), b"s" * 32, b"g" * 32
+    core.connected(silent)
+    core.connected(good)
+    tx_id, _ = make_tx(1)
+    for peer in (silent, good):
+        core.on_frame(peer, Kind.TX_IDS, encode(TransactionIds((tx_id,))), now=0)
+    assert [send.peers for send in core.tick(now=1).send] == [(silent,)]
+    assert core.tick(now=500).send == ()
+    assert [send.peers for send in core.tick(now=1 + module.ANSWER_TIMEOUT_MS).send] == [(good,)]
+
+
 def test_when_every_peer_failed_all_are_asked_again_until_forgotten() -> None:
     core = Gossip(FakePool())
     core.connected(b"p" * 32)

@@ -12,7 +12,7 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.node.marker import FileMarker
-from chain.node.orderer import Orderer, batch_ids
+from chain.node.orderer import FORWARDED_MAX, Orderer, batch_ids
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
@@ -32,9 +32,13 @@ class Wishes:
     wanted: list[bytes] = field(default_factory=list)
     judgements: list[bool] = field(default_factory=list)
     accusations: list[tuple[bytes, str]] = field(default_factory=list)
+    forwarded: list[tuple[tuple[bytes, ...], bytes, bool]] = field(default_factory=list)
 
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:  # noqa: ARG002
         self.wanted += tx_ids
+
+    def forward(self, encoded: Sequence[bytes], primary: bytes, *, widely: bool) -> None:
+        self.forwarded.append((tuple(encoded), primary, widely))
 
     def execute(self, height: int, payload: bytes) -> None:
         raise AssertionError((height, payload))
@@ -114,6 +118,17 @@ def test_above_a_batch_that_is_not_executed_only_a_full_one_is_proposed(tmp_path
     full = desk.orderer.propose(Turn(3, 0, (first,), 1, 0))
     assert full is not None
     assert len(batch_ids(full)) == 3
+
+
+def test_what_is_forwarded_is_a_few_of_those_that_have_waited_longest(tmp_path: Path) -> None:
+    """Of each sender in turn; held transactions, which nobody waits for, are not among them."""
+    desk = Desk(tmp_path)
+    desk.orderer.forward(KEY, widely=False)
+    assert desk.node.forwarded == [], "nothing waits"
+    calls = desk.admit(*range(FORWARDED_MAX + 5))
+    desk.pool.hold(desk.chain.call("put", {"key": "k", "value": 99}), verified=True)
+    desk.orderer.forward(KEY, widely=True)
+    assert desk.node.forwarded == [(tuple(call.raw for call in calls[:FORWARDED_MAX]), KEY, True)]
 
 
 def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it(tmp_path: Path) -> None:
