@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from corpus import body, rejected, works
 
+HINT = f"tuple[{', '.join(['int'] * 4_000)}]"
+
 PROGRAMS = (
     rejected("constant bomb", "x = 'a' * 10 ** 9\n", "CONSTANT"),
     rejected("constant power", "x = 10 ** 10 ** 10\n", "CONSTANT"),
@@ -29,6 +31,14 @@ PROGRAMS = (
     rejected("event field twice", "E = Event(a=int, a=str)\n" + body("return 1"), "TWICE"),
     rejected("default of a Var not of its type", "v = Var(int, 'a')\n" + body("return 1"), "HINT"),
     rejected("an endless constant", "x = 3 ** 2500 * 3 ** 2500\n", "CONSTANT"),
+    works("a long hint used by many writes", f"v = Var({HINT})\n" + "def f(a):\n" + "    v.set(a)\n" * 2_000 + body("return 1"), 1),
+    works("a long hint used by many events", f"E = Event(a={HINT})\n" + "def f(a):\n" + "    E(a=a)\n" * 1_900 + body("return 1"), 1),
+    works("a long hint used by many keys", f"m = Map({HINT}, {HINT})\n" + "def f(a):\n" + "    m[a]\n" * 900 + body("return 1"), 1),
+    works("an event of many fields", "E = Event(" + ", ".join(f"a{n}=int" for n in range(3_000)) + ")\n" + body("return 1"), 1),
+    works("a constant used many times", "X = (" + "1, " * 60 + ")\n" + "def f():\n" + "    X\n" * 9_000 + body("return len(X)"), 60),
+    works("branches over many locals", "def f(a):\n    " + ", ".join(f"x{n}" for n in range(3_000)) + " = a\n" + "    if a: a\n" * 2_800 + body("return 1"), 1),
+    rejected("unknown names like many others", "".join(f"x{'yx' * 9}{chr(97 + n // 26)}{chr(97 + n % 26)} = 1\n" for n in range(200)) + body(*[f"return x{'yx' * 9}A{n}" for n in range(19)]), "UNKNOWN_NAME"),
+    rejected("unknown long names like many others", "".join(f"{'x' * 60}{n} = 1\n" for n in range(200)) + body(*[f"return {'x' * 60}A{n % 10}" for n in range(19)]), "UNKNOWN_NAME"),
     works("many locals", body(*[f"v{n} = {n}" for n in range(1_500)], "return v1499"), 1499),
     works("many branches", body("x = 5", *[f"if x == {n}:\n        x += 1" for n in range(1_500)], "return x"), 1500),
     works("many constants in one expression", body("return len([" + "'abcdefgh', " * 4_000 + "])"), 4000),

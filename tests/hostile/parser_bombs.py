@@ -35,6 +35,7 @@ PROGRAMS = (
     rejected("a syntax error after many names", "a\n" * 12_200 + "1 1\n", "SYNTAX"),
     rejected("a syntax error after many lists", "[a]\n" * 6_100 + "1 1\n", "SYNTAX"),
     rejected("a syntax error after many arguments", "def main(" + ",".join(["a"] * 12_250) + "):0\n1 1\n", "SYNTAX"),
+    rejected("a syntax error after more arguments than a source may hold", "def main(" + ",".join(["a"] * 30_000) + "):0\n1 1\n", "TOO_MANY_TOKENS"),
     rejected("more fields than a source may hold", body("a = 1", "return f'" + "{a}" * 15_000 + "'"), "TOO_MANY_TOKENS"),
     rejected("assignment chain", body("x = " * 10_000 + "1"), "TOO_LONG_EXPRESSION"),
     rejected("dots", "x = " + "." * 60_000, "TOO_LONG_EXPRESSION"),

@@ -210,6 +210,12 @@ def test_gas_grows_with_the_size_of_the_work(small: str, large: str) -> None:
         ("x = ('a' * 60_000).find('a' * 58_500 + 'ba')", 1_400 * 58_500 >> 8),
         ("x = sorted([tuple([0] * 500) + (i,) for i in range(50)])", 50 * 5 * 500 >> 2),
         ("x = encode([(1, 2)] * 1_000)", 32 * 1_000),
+        ("x = '😀' * 60_000 + 'a'", 4 * 60_000 >> 8),
+        ("x = {'😀' * 60_000: 1}", 4 * 60_000 >> 8),
+        ("x = {'a' * 60_000: 1} == {'a' * 60_000: 1}", 60_000 >> 10),
+        ("x = 2 ** 4095 in [2 ** 4095 - 1] * 9_000", 9_000 * 16 >> 2),
+        ("x = encode(((((('a' * 60_000,),),),),))", 5 * 60_000 >> 8),
+        ("many = [0]\n    a, " + ", ".join(f"b{n}" for n in range(2_000)) + " = many * 2_001", 4_000),
     ],
 )
 def test_what_looks_cheap_pays_for_the_work_behind_it(work: str, least: int) -> None:
@@ -217,6 +223,30 @@ def test_what_looks_cheap_pays_for_the_work_behind_it(work: str, least: int) -> 
     verdict = run_source(f"def main():\n    {work}\n", "main", {}, gas=10_000_000)
     assert verdict["status"] == "ok", verdict
     assert verdict["gas"] > least
+
+
+def test_a_call_pays_for_the_locals_of_what_it_calls() -> None:
+    source = "def f(n: int):\n    return 0\n    {} = n\ndef main():\n    for i in range(100):\n        f(i)\n"
+    few, many = [source.format(", ".join(f"x{n}" for n in range(count))) for count in (2, 6_402)]
+    used = [run_source(text, "main", {})["gas"] for text in (few, many)]
+    assert used[1] == used[0] + 100 * (6_400 >> 5)
+
+
+def test_a_hint_of_many_alternatives_pays_for_all_of_them() -> None:
+    kinds = " | ".join(f"tuple[{', '.join(['int'] * n)}]" for n in range(1, 51))
+    source = f"def main():\n    x: list[{kinds} | int] = [0] * 1_000\n"
+    verdict = run_source(source, "main", {})
+    assert verdict["status"] == "ok"
+    assert verdict["gas"] > 1_000 * 2 * 51
+
+
+def test_a_list_of_subjects_pays_for_each_and_stops_at_the_seventeenth() -> None:
+    source = "E = Event(x=list[list[subject]])\ndef main():\n    E(x=[['org:a' for i in range({})]] * 100)\n"
+    verdicts = [run_source(source.format(count), "main", {}, gas=10_000_000) for count in (1, 101)]
+    assert verdicts[1]["gas"] > verdicts[0]["gas"] + 100 * 100 * (12 + 8)
+    many = "E = Event(x=list[subject])\ndef main():\n    E(x=['org:' + str(i) for i in range({})])\n"
+    few, all_of_them = [run_source(many.format(count), "main", {}) for count in (20, 9_000)]
+    assert few["code"] == all_of_them["code"] == "SUBJECTS"
 
 
 def test_arguments_pay_for_their_structure() -> None:
