@@ -82,6 +82,8 @@ class KeyRing:
         self._refused: list[bytes] = []
         """Keys that peers did not take since one was taken, in the order of trying."""
         self._rounds = 0
+        self._turned_away: set[bytes] = set()
+        """Those of our keys that more peers refused than may lie, since one was taken."""
         self._trying: bytes | None = None
 
     def all(self) -> dict[bytes, Identity]:
@@ -127,13 +129,19 @@ class KeyRing:
     def taken(self) -> None:
         """A peer talks to us under the key that we go by."""
         self._refused, self._rounds = [], 0
+        self._turned_away.clear()
 
     def settled(self) -> None:
         """The ledger is for the key that we go by: it decides from now on."""
         self._trying = None
 
-    def not_taken(self, key: bytes) -> bytes | None:
-        """Nobody talks to us under this key: return the one to try now, or None when there is no other."""
+    def not_taken(self, key: bytes, *, refused: bool) -> bytes | None:
+        """Nobody talks to us under this key: return the one to try now, or None when there is no other.
+
+        `refused`: more peers refused it than may lie; else they may just be down.
+        """
+        if refused:
+            self._turned_away.add(key)
         order = [item.key.public for item in self._in_order()]
         self._refused = [item for item in self._refused if item in order and item != key] + [key]
         left = [item for item in order if item not in self._refused]
@@ -145,7 +153,7 @@ class KeyRing:
 
     def says(self) -> str:
         """Say that no peer takes any key of this node, and what to do; empty while that is open."""
-        if not self._rounds:
+        if not self._turned_away or not self.all().keys() <= self._turned_away:
             return ""
         keys = ", ".join(f"{item.key.public.hex()[:16]} ({item.file.name})" for item in self.all().values())
         return (

@@ -40,6 +40,7 @@ from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
 from chain.node.traffic import NODE_PRICES
 from chain.node.upkeep import Upkeep
+from chain.primitives.certificate import fault_bound
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
 from consensus.timing import Timing
@@ -239,16 +240,17 @@ class Node:
         our own ledger.
         """
         now = self._clock.now_ms()
-        alone = self.ledger.epoch_at(self.ledger.certified_height + 1).validators == (self._key.public,)
+        validators = self.ledger.epoch_at(self.ledger.certified_height + 1).validators
         if self._peers.connected:
             self._keys.taken()
-        if self._peers.connected or alone:
+        if self._peers.connected or validators == (self._key.public,):
             self._lonely_since = now
             return
-        refused = bool(self._peers.refused_by)
+        refused = len(self._peers.refused_by) > fault_bound(len(validators))
         if now - self._lonely_since > self._keys.wait_ms(refused=refused):
             self._lonely_since = now
-            if (refused or len(self._keys.all()) > 1) and (other := self._keys.not_taken(self._key.public)):
+            other = self._keys.not_taken(self._key.public, refused=refused)
+            if other is not None:
                 self._go_on_under(other)
 
     def _ready_spare(self) -> None:

@@ -225,3 +225,22 @@ def test_the_driver_tells_whether_a_message_could_change_anything() -> None:
     status = Status(0, 0, True, None, 0, (), (), b"", b"", other.public, UNSIGNED)
     assert said(status)
     assert not said(status), "once in a while is enough"
+
+
+def test_a_validator_that_follows_without_voting_is_noticed_and_nobody_while_blocks_come_by_sync() -> None:
+    driver, _ = build(4)
+    keys = [PrivateKey(digest("test/key", bytes([i]))) for i in range(4)]
+
+    def hear(*senders: int) -> None:
+        for i in senders:
+            vote = Prepare(0, 1, bytes(32), keys[i].public, UNSIGNED)
+            driver._notice(keys[i].public, vote)
+            driver._notice(keys[i].public, Prepare(0, 1, bytes(32), keys[3].public, UNSIGNED))  # not its own
+
+    hear(1, 2)
+    driver._state.certificate = Certificate(40, bytes(32), ())
+    assert driver.silent(16) == (), "too few votes for a quorum were heard: these heights were fetched"
+    hear(1, 2)
+    assert driver.silent(16) == (keys[3].public,)
+    driver._notice(keys[3].public, Prepare(0, 41, bytes(32), keys[3].public, UNSIGNED))
+    assert driver.silent(16) == ()

@@ -629,3 +629,33 @@ async def test_an_answer_of_many_megabytes_arrives_for_who_asked() -> None:
         assert b.manager.send(a.key.public, Kind.BLOCKS, body)
         await a.recorder.until(lambda: a.recorder.frames)
         assert a.recorder.frames == [(b.key.public, Kind.BLOCKS, body)]
+
+
+async def test_an_address_where_another_key_is_connected_is_not_dialled_for_the_key_to_come() -> None:
+    """A seat that moves has two keys at one address; a second connection there would end the one that stands."""
+    a, b, coming = Node(1), Node(2), PrivateKey(bytes([3]) * 32)
+    async with connected(a, b):
+        members = {a.key.public: "", b.key.public: b.manager.listen, coming.public: b.manager.listen}
+        known = a.manager._registry
+        a.manager.set_members(members)
+        assert known.answers_otherwise(coming.public)
+        assert not known.answers_otherwise(b.key.public)
+        await b.manager.close()
+        await a.recorder.until(lambda: a.recorder.disconnected)
+        assert not known.answers_otherwise(coming.public), "now the node may answer under its new key"
+
+
+async def test_a_member_that_does_not_know_our_key_is_told_apart_from_one_that_is_down() -> None:
+    a, b = Node(1), Node(2)
+    await b.start({b.key.public: ""})
+    try:
+        await a.start({b.key.public: b.manager.listen})
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                while not a.manager.refused_by:
+                    await asyncio.sleep(0)
+            assert a.manager.refused_by == {b.key.public}
+        finally:
+            await a.manager.close()
+    finally:
+        await b.manager.close()
