@@ -632,7 +632,7 @@ async def test_an_answer_of_many_megabytes_arrives_for_who_asked() -> None:
 
 
 async def test_an_address_where_another_key_is_connected_is_not_dialled_for_the_key_to_come() -> None:
-    """A seat that moves has two keys at one address; a second connection there would end the one that stands."""
+    """A seat that moves has two keys at one address; a second connection would end the one that stands."""
     a, b, coming = Node(1), Node(2), PrivateKey(bytes([3]) * 32)
     async with connected(a, b):
         members = {a.key.public: "", b.key.public: b.manager.listen, coming.public: b.manager.listen}
