@@ -49,9 +49,10 @@ class Acceptor:
         self._loop.add_reader(self._listener, self._accept)
 
     def close(self) -> None:
-        """Accept no more; the listening socket stays its owner's."""
-        self._open = False
-        self._loop.remove_reader(self._listener)
+        """Accept no more, once and for all; the listening socket stays its owner's."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._listener)
 
     def _accept(self) -> None:
         for _ in range(self._at_once):
