@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -40,6 +41,8 @@ BUSY_PAUSES_S = (0.05, 0.2, 0.8)
 """A busy node is asked again after these."""
 TAKEN_BEFORE = ("duplicate", "already_committed")
 """What a node says of a transaction that it took, though its answer did not come."""
+CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE})
+"""A crowded node gives up connections that wait, also while a request is on its way there: ask again."""
 HTTP_OK, HTTP_BUSY = 200, (408, 429, 503)
 REFUSAL_CHARS_MAX = 1_000
 
@@ -142,9 +145,7 @@ class Client:
                     raise _refusal(self.url, response.status, text)
                 answer = json.loads(text)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise NodeUnreachable(
-                f"{self.url}: {str(error) or type(error).__name__}; check that it runs"
-            ) from None
+            raise _silence(self.url, error) from None
         if "error" in answer:
             fault = answer["error"]
             raise RpcError(fault["code"], fault["message"], fault.get("data"))
@@ -345,6 +346,14 @@ class Client:
                     raw = [bytes.fromhex(entry["raw"]) for entry in block["entries"]]
                     following = block["height"] if block.get("more") else block["height"] + 1
                     yield following, [decode(EventEntry, item) for item in raw]
+
+
+def _silence(url: str, error: Exception) -> NodeUnreachable:
+    """Return the error for a request that was not answered, or not in JSON."""
+    said = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ServerDisconnectedError) or getattr(error, "errno", None) in CLOSED:
+        return NodeBusy(f"{url}: {said}: it closed the connection before it answered; wait, or ask another")
+    return NodeUnreachable(f"{url}: {said}; check that it runs")
 
 
 def _refusal(url: str, status: int, text: bytes) -> AssentError:

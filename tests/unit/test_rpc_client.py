@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +22,9 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "BUSY_PAUSES_S", (0.0, 0.0, 0.0))
 
 
+CLOSED, RESET = "the connection is closed", "the connection is reset"
+
+
 class Scripted:
     """A node that gives one answer after another: (status, text), or a result."""
 
@@ -27,9 +32,18 @@ class Scripted:
         self._answers = list(answers)
         self.asked = 0
 
-    async def answer(self, _: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer in (CLOSED, RESET):
+            assert request.transport is not None
+            if answer == RESET:
+                at_once = struct.pack("ii", 1, 0)
+                request.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, at_once
+                )
+            request.transport.abort()
+            return web.Response()
         if isinstance(answer, tuple):
             return web.Response(status=answer[0], text=answer[1])
         return web.json_response({"jsonrpc": "2.0", "id": 1, "result": answer})
@@ -75,6 +89,28 @@ async def test_what_a_node_refuses_is_quoted_and_not_asked_again(status: int) ->
 async def test_a_busy_moment_is_not_noticed() -> None:
     async with node(Scripted((503, "busy"), (429, "busy"), 7)) as client:
         assert await client.head() == 7
+
+
+@pytest.mark.parametrize("ending", [CLOSED, RESET])
+async def test_a_connection_that_a_crowded_node_gives_up_is_opened_again(ending: str) -> None:
+    async with node(Scripted(ending, ending, 7)) as client:
+        assert await client.head() == 7
+
+
+@pytest.mark.parametrize("ending", [CLOSED, RESET])
+async def test_a_node_that_gives_up_every_connection_is_said_to(ending: str) -> None:
+    script = Scripted(ending)
+    async with node(script) as client:
+        with pytest.raises(NodeBusy, match="closed the connection before it answered"):
+            await client.head()
+    assert script.asked == 4
+
+
+async def test_a_node_that_does_not_listen_is_not_asked_again() -> None:
+    async with Client("http://127.0.0.1:1") as client:
+        with pytest.raises(NodeUnreachable, match="check that it runs") as caught:
+            await client.head()
+    assert not isinstance(caught.value, NodeBusy)
 
 
 async def test_a_node_that_refuses_the_stream_is_quoted_instead_of_asked_for_ever() -> None:
