@@ -94,9 +94,9 @@ def test_what_was_hidden_is_ordered_within_a_small_part_of_the_timeout() -> None
 
 def test_in_calm_nothing_is_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction crosses each link once: single ones, and more of them than a batch holds."""
+    cluster = in_production(8, block_txs=3)  # while it starts, links are missing
     forwarded = list[bytes]()
     monkeypatch.setattr(Orderer, "forward", lambda _self, primary, **_: forwarded.append(primary))
-    cluster = in_production(8, block_txs=3)
     for number in range(400):
         cluster.submit(cluster.random.choice(cluster.machines), 20 if number % 10 == 0 else 1)
         cluster.run(50)

@@ -199,7 +199,7 @@ def test_a_revoked_contract_counts_no_more() -> None:
     code = Code()
     code.chain.adopt(SOURCE.format(1), "oracle")
     for org in ORGS[:2]:
-        code.chain.as_(org).call("lifecycle", "revoke", name="oracle", reason="wrong")
+        code.chain.as_(org).call("lifecycle", "revoke", name="oracle", seq=1, reason="wrong")
     assert (code.of("oracle"), code.total()) == (0, code.system)
 
 
