@@ -73,6 +73,10 @@ output_option = click.option("-o", "--output", type=click.Path(path_type=Path), 
     "--keys", type=click.IntRange(1_000, 10_000_000), multiple=True, default=(1_000,), show_default=True,
     help="State entries before the load; give it twice to compare, by loads in turns.",
 )  # fmt: skip
+@click.option(
+    "--rate", "rates", type=click.IntRange(50, 100_000), multiple=True, default=(1_000,), show_default=True,
+    help="Transactions a second that are kept up after half load; repeatable.",
+)  # fmt: skip
 @click.option("--profile", is_flag=True, help="Sample one node with py-spy and say where its time goes.")
 @output_option
 @json_option
@@ -82,6 +86,7 @@ def bench_chain(
     outstanding: int,
     half_load: float,
     keys: tuple[int, ...],
+    rates: tuple[int, ...],
     profile: bool,
     output: Path | None,
     as_json: bool,
@@ -91,7 +96,7 @@ def bench_chain(
     from chain.cli.bench_load import share_error
 
     before = verification_us()
-    plans = [Plan(transactions, outstanding, half_load, size, profile) for size in keys]
+    plans = [Plan(transactions, outstanding, half_load, size, profile, rates, costs=True) for size in keys]
     runs = measure(plans, lambda what: print_text(what, err=True))
     unit = round((before + verification_us()) / 2, 2)
     figures: dict[str, Any] = {"machine": machine(), "verify_us": unit, "runs": runs}
@@ -113,26 +118,38 @@ def bench_chain(
 
 def _chain_rows(run: dict[str, Any], unit: float) -> list[list[Any]]:
     full, half = run["full_load"], run.get("half_load")
-    mean = sum(full["cpu_us_per_tx"].values()) / len(full["cpu_us_per_tx"])
-    full["cpu_verifications"] = round(mean / unit, 2)
     rows: list[list[Any]] = [
         [f"state of {run['keys']} keys", "", "", ""],
         ["full load: throughput", full["per_second"], "tx/s", ""],
-        ["full load: latency p50", full["latency_ms"]["p50"], "ms", ""],
-        ["full load: latency p99", full["latency_ms"]["p99"], "ms", ""],
-        ["full load: transactions a block", full["per_block"], "tx", ""],
-        ["CPU a transaction a node", round(mean, 1), "µs", full["cpu_verifications"]],
+        *_load_rows("full load", full, unit),
         ["CPU a transaction of the load", full["load_us_per_tx"], "µs", ""],
         ["one verification beside the load", run["verify_loaded_us"], "µs", ""],
     ]
     if half is not None:
-        rows += [
-            [f"half load ({half['rate']:.0f} tx/s): latency p50", half["latency_ms"]["p50"], "ms", ""],
-            ["half load: latency p99", half["latency_ms"]["p99"], "ms", ""],
-            ["half load: transactions a block", half["per_block"], "tx", ""],
-        ]
+        rows += _load_rows(f"half load ({half['rate']:.0f} tx/s)", half, unit)
+    for rate, steady in run["rates"].items():
+        rows += _load_rows(f"{rate} tx/s", steady, unit) if steady else []
+    costs = run["costs"]
+    rows += [
+        ["disk a transaction, indexes too", costs["disk_bytes_per_tx"], "bytes", ""],
+        ["memory, largest of four nodes", costs["resident_mib"], "MiB", ""],
+        ["CPU of an idle node", round(100 * costs["idle_cpu_share"], 2), "% of a core", ""],
+        ["start until ready", costs["start_s"], "s", ""],
+        ["primary killed: next certified in", costs["recovery_s"], "s", ""],
+    ]
     shares = run.get("profile", {})
     return rows + [[f"profile: {part}", round(100 * share, 1), "%", ""] for part, share in shares.items()]
+
+
+def _load_rows(name: str, load: dict[str, Any], unit: float) -> list[list[Any]]:
+    mean = sum(load["cpu_us_per_tx"].values()) / len(load["cpu_us_per_tx"])
+    load["cpu_verifications"] = round(mean / unit, 2)
+    return [
+        [f"{name}: latency p50", load["latency_ms"]["p50"], "ms", ""],
+        [f"{name}: latency p99", load["latency_ms"]["p99"], "ms", ""],
+        [f"{name}: a block holds", load["per_block"], "tx", ""],
+        [f"{name}: CPU a tx a node", round(mean, 1), "µs", load["cpu_verifications"]],
+    ]
 
 
 @bench.command("catchup")

@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 
 from chain.api.client import Account, Client
-from chain.cli import bench_load, processes
-from chain.cli.bench_forge import Forge
+from chain.cli import bench_costs, bench_load, processes
+from chain.cli.bench_forge import CONTRACT, Forge
 from chain.cli.bench_load import BATCH, OPEN_INTERVAL_S, Batch, Load
 from chain.cli.bench_profile import Profiler
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
@@ -68,10 +68,14 @@ class Plan:
     """Under full load."""
     outstanding: int
     half_load_s: float
-    """How long half the measured rate is kept up afterwards; 0 leaves that out."""
+    """How long half the measured rate, and then each of `rates`, is kept up afterwards; 0 leaves that out."""
     keys: int
     """State entries that the load moves amounts between; all exist beforehand."""
     profile: bool
+    rates: tuple[int, ...] = ()
+    """Transactions a second."""
+    costs: bool = False
+    """Whether disk, memory, idling, start and recovery are measured, too."""
 
 
 def measure(plans: Sequence[Plan], progress: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -110,6 +114,9 @@ async def _run(benches: Sequence[_Bench]) -> list[dict[str, Any]]:
             turns.reverse()
         for bench in benches:
             await bench.half(session)
+            for rate in bench.plan.rates:
+                await bench.at_rate(session, rate)
+            await bench.measure_costs()
     return [bench.figures() for bench in benches]
 
 
@@ -144,6 +151,9 @@ class _Bench:
         self._verify_us: list[float] = []
         self._done = 0
         self._full, self._half = _Phase(self._orgs), _Phase(self._orgs)
+        self._rates = {rate: _Phase(self._orgs) for rate in plan.rates}
+        self._costs: dict[str, Any] = {}
+        self._disk = [bench_costs.disk_bytes(org.path / "data") for org in self._orgs]
         self._profiler = Profiler(self._orgs[1]) if plan.profile else None
 
     def figures(self) -> dict[str, Any]:
@@ -152,6 +162,8 @@ class _Bench:
         figures = {"keys": plan.keys, "outstanding": plan.outstanding, "full_load": self._full.figures()}
         if half:
             figures["half_load"] = {"rate": self._full.per_second / 2} | half
+        figures["rates"] = {str(rate): phase.figures() for rate, phase in self._rates.items()}
+        figures["costs"] = self._costs
         figures["verify_loaded_us"] = round(statistics.median(self._verify_us), 2)
         if self._profiler is not None:
             figures["profile"] = self._profiler.shares()
@@ -176,18 +188,48 @@ class _Bench:
 
     async def half(self, session: aiohttp.ClientSession) -> None:
         """Send at half the rate that full load had, for as long as the plan says."""
-        rate, left = self._full.per_second / 2, self.plan.half_load_s
-        size = max(1, round(rate * OPEN_INTERVAL_S))
+        await self._open(session, "half load", self._full.per_second / 2, self._half)
+
+    async def at_rate(self, session: aiohttp.ClientSession, rate: int) -> None:
+        """Send at one of the plan's rates, for as long as the plan says."""
+        await self._open(session, "steady load", rate, self._rates[rate])
+
+    async def _open(self, session: aiohttp.ClientSession, what: str, rate: float, phase: _Phase) -> None:
+        left, size = self.plan.half_load_s, max(1, round(rate * OPEN_INTERVAL_S))
         if left:
-            self._progress(
-                f"{self.plan.keys} keys: half load, {rate:.0f} transactions a second, {left:.0f} s"
-            )
+            self._progress(f"{self.plan.keys} keys: {what}, {rate:.0f} transactions a second, {left:.0f} s")
         while left > 0:
             batches = await self._sign(size * round(min(left, HALF_ROUND_S) / OPEN_INTERVAL_S), size)
             left -= HALF_ROUND_S
-            async with self._watched(session, self._half) as load:
+            async with self._watched(session, phase) as load:
                 await bench_load.send_open(session, self._urls, batches, load)
                 await load.at_most(0)
+
+    async def measure_costs(self) -> None:
+        """Measure what a validator costs besides its work on transactions."""
+        if not self.plan.costs:
+            return
+        self._progress(f"{self.plan.keys} keys: disk, memory, idling, start, death of the primary")
+        orgs = self._orgs
+        grown = sum(bench_costs.disk_bytes(org.path / "data") for org in orgs) - sum(self._disk)
+        memory = max(map(bench_costs.resident_mib, orgs))
+        idle = await bench_costs.idle_share(orgs)
+        started = await asyncio.to_thread(bench_costs.start_s, orgs[-1])
+        recovered = await bench_costs.recovery_s(orgs, self._certify)
+        self._costs = {
+            "disk_bytes_per_tx": round(grown / len(orgs) / self._done),
+            "resident_mib": round(memory, 1),
+            "idle_cpu_share": round(idle, 4),
+            "start_s": round(started, 2),
+            "recovery_s": round(recovered, 2),
+        }
+
+    async def _certify(self, org: OrgFolder) -> None:
+        async with Client(node_url(org)) as client:
+            account = Account(client, self._admins[self._orgs.index(org)], self._chain_id)
+            _, call = next(_moves(self._done, 1, self.plan.keys))
+            self._done += 1
+            await account.send(CONTRACT, "move", call, timeout_s=bench_load.STALL_S)
 
     def _watched(self, session: aiohttp.ClientSession, phase: _Phase) -> _Watched:
         return _Watched(session, self._urls[0], phase, self._verify_us)
@@ -294,15 +336,7 @@ class _Spent:
         return {"load_us_per_tx": cost.pop("load"), "cpu_us_per_tx": cost}
 
     def _now(self) -> dict[str, float]:
-        return {org.name: _cpu_s(org) for org in self._orgs} | {"load": time.process_time()}
-
-
-def _cpu_s(org: OrgFolder) -> float:
-    running = processes.find(org, "node")
-    if running is None:
-        raise processes.ProcessError(f"{org.name}: the node stopped:\n{processes.log_tail(org, 'node', 5)}")
-    spent = running.cpu_times()
-    return float(spent.user + spent.system)
+        return {org.name: bench_costs.cpu_s(org) for org in self._orgs} | {"load": time.process_time()}
 
 
 async def deploy_contract(

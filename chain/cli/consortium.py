@@ -42,7 +42,7 @@ def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator
     check_configurations(consortium, agents=agents)
     started = {org.name: processes.start(org, "node") for org in consortium.orgs}
     for org in consortium.orgs:
-        processes.wait_until(org, "node", lambda org=org: _ready(org), READY_S)  # type: ignore[misc]
+        processes.wait_until(org, "node", lambda org=org: is_ready(org), READY_S)  # type: ignore[misc]
         yield f"{org.name}: node {'started' if started[org.name] else 'was running'}, RPC at {node_url(org)}"
     unmoved = []
     for org in consortium.orgs:
@@ -104,7 +104,8 @@ def stop_consortium(consortium: Consortium) -> Iterator[str]:
                 yield f"{org.name}: {process} stopped"
 
 
-def _ready(org: OrgFolder) -> bool:
+def is_ready(org: OrgFolder) -> bool:
+    """Tell whether the node of this folder, and no other on its port, says that it is ready."""
     port = split_address(load_node_config(org.node_config)[0].rpc.listen)[1]
     if not processes.owns_port(org, "node", port):
         return False

@@ -47,9 +47,10 @@ def test_the_chain_bench_certifies_every_transaction_it_sends_to_each_of_two_cha
     assert [run["keys"] for run in figures["runs"]] == [1_000, 1_500]
     for run in figures["runs"]:
         assert run["full_load"]["transactions"] == 1_000
-        for load in (run["full_load"], run["half_load"]):
+        for load in (run["full_load"], run["half_load"], run["rates"]["1000"]):
             assert set(load["cpu_us_per_tx"]) == {"north", "east", "south", "west"}
             assert load["per_second"] > 0
             assert load["latency_ms"]["p50"] > 0
+        assert min(run["costs"].values()) > 0
     assert figures["throughput_share"] > 0
     assert figures["verify_us"] > 0

@@ -109,6 +109,8 @@ class Schemer:
         base, me = base_height(chosen), self._liar.key.public
         leads = state.rules.primary(view, base + 1) == me
         missing = state.rules.quorum(base + 1) - len(chosen)
+        if missing < 0:
+            return  # the base lies in a later, smaller epoch: its view changes are others
         message = NewView(epoch, view, tuple(chosen), choose_reproposals(chosen), me, UNSIGNED)
         if not forging and not (leads and missing == 0):
             return
