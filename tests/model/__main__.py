@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from tests.model.bounds import FULL, QUICK, RUNS, Run
+from tests.model.kept import Kept
 from tests.model.spin import Outcome, missing, search, version
 
 COLUMNS = "{:<32} {:>12} {:>6} {:>7} {:>6}  {}"
@@ -25,6 +26,8 @@ COLUMNS = "{:<32} {:>12} {:>6} {:>7} {:>6}  {}"
 @click.option("--list", "listing", is_flag=True, help="List the runs and what each mutant undoes.")
 def model(mode: str, only: tuple[str, ...], jobs: int, listing: bool) -> None:
     """Search the models of consensus: quick in about a minute, full in hours.
+
+    What a full search found on the same sources before is not searched again.
 
     Exit code 0: every promise holds within the bounds, and every mutant was caught. Exit code 1: not so, or a
     search was cut short. Exit code 2: Spin or gcc is missing. The last line is the result as JSON.
@@ -61,11 +64,17 @@ def chosen(mode: str, only: tuple[str, ...]) -> list[Run]:
 
 
 def outcomes_of(runs: list[Run], mode: str, jobs: int) -> Iterator[Outcome]:
-    """Search each run in a folder of its own, `jobs` at a time, in order."""
+    """Search each run in a folder of its own, `jobs` at a time, in order; full ones not twice."""
+    kept = Kept(mode) if mode == FULL else None
 
     def one(run: Run) -> Outcome:
+        if kept is not None and (before := kept.find(run)):
+            return before
         with tempfile.TemporaryDirectory(prefix="assent-model-") as folder:
-            return search(run, mode, Path(folder))
+            outcome = search(run, mode, Path(folder))
+        if kept is not None:
+            kept.add(outcome)
+        return outcome
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(one, runs)
@@ -93,6 +102,7 @@ def result(mode: str, outcomes: list[Outcome]) -> dict[str, Any]:
         "mutants": len(mutants),
         "caught": sum(not outcome.failure for outcome in mutants),
         "states": sum(outcome.states for outcome in proper),
+        "minutes of searching": round(sum(outcome.seconds for outcome in outcomes) / 60, 1),
     }
     said = {
         outcome.run.label: f"{outcome.states} states, {outcome.seconds} s, {outcome.megabytes} MB, "

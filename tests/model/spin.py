@@ -14,6 +14,8 @@ from tests.model.bounds import Run
 HERE = Path(__file__).parent
 TRACE_LINES = 80
 COMPILE_SECONDS_MAX = 600
+BITSTATE_ENDS_S = 120
+"""A bitstate search looks at the clock now and then."""
 INSTALL = (
     "install both and run this again: `scripts/setup --with model` (Debian or Ubuntu, as root), "
     "or `apt-get install spin gcc`, or `brew install spin`"
@@ -30,11 +32,13 @@ class Limits:
     """Steps of one path; a longer one cuts the search short, which is a failure."""
     bits: int
     """Bitstate: log2 of the number of bits."""
+    bitstate_minutes: int
+    """Bitstate: a search that is not done by then is partial, and says so."""
 
 
 LIMITS = {
-    "quick": Limits(seconds=900, megabytes=1_500, depth=100_000, bits=30),
-    "full": Limits(seconds=3_600, megabytes=15_000, depth=2_000_000, bits=36),
+    "quick": Limits(seconds=900, megabytes=1_500, depth=100_000, bits=30, bitstate_minutes=15),
+    "full": Limits(seconds=3_600, megabytes=15_000, depth=2_000_000, bits=35, bitstate_minutes=20),
 }
 
 
@@ -84,11 +88,13 @@ def search(run: Run, mode: str, folder: Path) -> Outcome:
     limits = LIMITS[mode]
     _build(run, limits, folder)
     command = ["./pan", f"-m{limits.depth}"]
+    seconds = limits.seconds
     if run.bitstate:
-        command += [f"-w{limits.bits}", "-k3", f"-Q{limits.seconds // 60}"]
+        command += [f"-w{limits.bits}", "-k3", f"-Q{limits.bitstate_minutes}"]
+        seconds = limits.bitstate_minutes * 60 + BITSTATE_ENDS_S
     begin = time.monotonic()
-    said, late = _run(command, folder, limits.seconds + 120 if run.bitstate else limits.seconds)
-    outcome = read(run, said, time.monotonic() - begin, f"not done in {limits.seconds} s" if late else "")
+    said, late = _run(command, folder, seconds)
+    outcome = read(run, said, time.monotonic() - begin, f"not done in {seconds} s" if late else "")
     if outcome.broken and outcome.failure:
         return _with_trace(outcome, folder)
     return outcome

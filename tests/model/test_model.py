@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.model.__main__ import chosen, line, result
 from tests.model.bounds import AGREEMENT, FULL, QUICK, RUNS, Run
+from tests.model.kept import Kept
 from tests.model.spin import HERE, missing, read, search
 
 PAGE = HERE.parents[1] / "docs" / "model.md"
@@ -134,3 +136,18 @@ def test_what_the_page_and_the_mutants_name_in_consensus_is_there() -> None:
 def test_the_page_names_every_run() -> None:
     page = PAGE.read_text()
     assert [run.label for run in RUNS if f"`{run.name}`" not in page] == []
+
+
+@needs_spin
+def test_a_search_is_not_run_twice_unless_it_failed_or_its_line_was_cut(tmp_path: Path) -> None:
+    done, failed = read(PROPER, DONE, 1.0, ""), read(MUTANT, DONE, 1.0, "")
+    kept = Kept(FULL, tmp_path)
+    kept.add(done)
+    kept.add(failed)
+    again = Kept(FULL, tmp_path)
+    assert again.find(PROPER) == done
+    assert again.find(MUTANT) is None
+    assert again.find(replace(PROPER, defines=("HEIGHTS=2",))) is None
+    (path,) = tmp_path.iterdir()
+    path.write_text(path.read_text()[:-20])
+    assert Kept(FULL, tmp_path).find(PROPER) is None
