@@ -35,7 +35,7 @@ from contracts.language.limits import (
     GAS_STATE_READ,
     GAS_STATE_WRITE,
     GAS_SUBJECT,
-    GAS_WRITE_BYTE,
+    GAS_WRITE_BYTES,
     MEM_TEXT,
 )
 from contracts.language.machine import Machine
@@ -82,7 +82,7 @@ def store(m: Machine, key: bytes, value: Value) -> None:
         raise Reverted("READ_ONLY", "a view does not write state")
     data = encode(m, value, WRITTEN)
     size = len(key) + len(data)
-    m.gas -= GAS_STATE_WRITE + GAS_WRITE_BYTE * size
+    m.gas -= GAS_STATE_WRITE + size // GAS_WRITE_BYTES
     if m.gas < 0:
         raise OutOfGas
     _write(m, size)
@@ -101,7 +101,7 @@ def remove(m: Machine, key: bytes) -> None:
         raise Reverted("READ_ONLY", "a view does not write state")
     if not present(m, key):
         raise Reverted("KEY_ERROR", "del: no such entry")
-    m.charge(GAS_STATE_WRITE + GAS_WRITE_BYTE * len(key))
+    m.charge(GAS_STATE_WRITE + len(key) // GAS_WRITE_BYTES)
     _write(m, len(key))
     m.writes[m.contract, key] = None
 

@@ -31,6 +31,7 @@ from contracts.language.encoding import COPY, RESULT, book, encode, isolate, mea
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
 from contracts.language.limits import (
     CONTRACT_DEPTH_MAX,
+    GAS_ARGS_BYTES,
     GAS_REMOTE,
     GAS_TRANSACTION,
     RECURSION_LIMIT,
@@ -103,14 +104,14 @@ class ContractRuntime:
         return guarded(machine, call.gas_limit, call.contract, partial(work, machine, call))
 
     def _transaction(self, machine: Machine, call: Call) -> bytes:
-        machine.charge(GAS_TRANSACTION + len(call.args))
+        machine.charge(GAS_TRANSACTION + len(call.args) // GAS_ARGS_BYTES)
         refusal = self._directory.identify(machine, call.sender)
         if refusal:
             raise Reverted(refusal, f"key {call.sender.hex()[:16]}: {SIGNER_REFUSALS[refusal]}")
         return self._call(machine, call, self._method(machine, call.contract, call.method))
 
     def _question(self, machine: Machine, call: Call) -> bytes:
-        machine.charge(GAS_TRANSACTION + len(call.args))
+        machine.charge(GAS_TRANSACTION + len(call.args) // GAS_ARGS_BYTES)
         self._directory.identify(machine, call.sender)
         machine.asked = True
         function = self._method(machine, call.contract, call.method)
@@ -316,12 +317,10 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         map_key("active", name): version | record,
         map_key("history", f"{name}/1"): version | entry,
         map_key("versions", f"{name}/0"): [1, 0],
-        map_key("version_count", name): 1,
-        map_key("numbers", name): {"latest": 1, "open": 0},
+        map_key("numbers", name): {"latest": 1, "open": 0, "versions": 1, "code": program.size},
         map_key("sources", program.source_hash): source,
         uses: _number(machine, uses) + 1,
         map_key("names", count): name,
-        map_key("code_of", name): program.size,
         counted: count + 1,
         code: _number(machine, code) + program.size,
     }

@@ -91,13 +91,14 @@ async def deployed_at(client: Client, name: str, height: int, head: int) -> Depl
 
 async def _seq_at(client: Client, name: str, height: int, head: int) -> int | None:
     """Find the last version that began up to a height; above `head`, without one, the first to come."""
-    count: Any = await client.state("lifecycle", "version_count", name, height=head)
+    numbers: Any = await client.state("lifecycle", "numbers", name, height=head)
+    count = 0 if numbers is None else numbers["versions"]
 
     async def begun(place: int) -> tuple[int, int]:
         found: Any = await client.state("lifecycle", "versions", f"{name}/{place}", height=head)
         return found[0], found[1]
 
-    low, high = 0, count or 0  # versions below `low` began up to the height, those from `high` on after it
+    low, high = 0, count  # versions below `low` began up to the height, those from `high` on after it
     seq = None
     while low < high:
         middle = (low + high) // 2 if height < head else high - 1

@@ -416,7 +416,7 @@ _EFFECTS = (
     ("update", "cells[2] += 1", False),
     ("delete", "cells[3] = 1; del cells[3]", False),
     ("event", "Noted(a=7, b=x)", True),
-    ("filed", "Filed(a='org:bank', b=x)", True),
+    ("filed", "Filed(a='topic:bank', b=x)", True),
 )
 """What the ledger does, a line, whether its size is that of x. The ledger finds a row; hashes and stores one;
 both; deletes one; keeps an event; files it in the log of a subject too."""

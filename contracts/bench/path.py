@@ -53,11 +53,32 @@ LIMITS: dict[str, Value] = {
     "validity_window": 600,
     "max_clock_skew_ms": 5_000,
 }
-POLICY = """
-@{export}
+POLICY = '''"""Allows one purpose, with enough rows behind each figure, until the owner's patience ends."""
+
+PURPOSE = "credit-risk"
+GROUP_MIN = 10
+
+ends_at = Var(int, 2000000000000)
+
+
+@init
+def setup(until: int):
+    require(until > ctx.block_time, "OVER_ALREADY")
+    ends_at.set(until)
+
+
+@EXPORT
 def allow(job: dict, phase: str) -> bool:
-    return job["purpose"] == "credit-risk"
-"""
+    """Asked by the grant's guard at each phase of a job."""
+    if job["purpose"] != PURPOSE or job["min_group"] < GROUP_MIN:
+        return False
+    return phase == "reveal" or ctx.block_time < ends_at.get()
+
+
+@view
+def open_until() -> int:
+    return ends_at.get()
+'''
 
 
 def key_of(name: str) -> PrivateKey:
@@ -145,8 +166,9 @@ class Path:
     def policy(self) -> None:
         """Put the policy contract into force."""
         nested = any("nested=True" in text for text in sources().values())
-        source = POLICY.replace("@{export}", "@export(nested=True)" if nested else "@export")
-        seq = self.do("bank", "lifecycle.propose", name="policy", source=source, arguments={}, terms={})
+        source = POLICY.replace("EXPORT", "export(nested=True)" if nested else "export")
+        proposal: Args = {"source": source, "arguments": {"until": START_MS + TERM_MS}, "terms": {}}
+        seq = self.do("bank", "lifecycle.propose", name="policy", **proposal)
         voted = self.read("lifecycle", "proposals", f"policy/{seq}")["hash"]
         for who in ("bureau", "registry"):
             self.do(who, "lifecycle.approve", name="policy", seq=seq, hash=voted)

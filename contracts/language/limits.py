@@ -69,6 +69,8 @@ DEFAULT_GAS = 1_000_000
 # --- gas -------------------------------------------------------------------------------------------------
 GAS_TRANSACTION = 600
 """Finding the sender's organisation and the contract's code; the ledger's receipt and rows."""
+GAS_ARGS_BYTES = 4
+"""Bytes of arguments for one gas; the ledger keeps them in the block alone, and the block's bytes are bounded."""
 GAS_NODE = 1
 GAS_OPERATOR = 2
 GAS_BRANCH = 1
@@ -104,9 +106,10 @@ GAS_WALK_BIG = 12
 """Encoding an int of more than 63 bits."""
 GAS_STATE_READ = 100
 """The row may lie outside the store's caches: about 20 µs."""
-GAS_STATE_WRITE = 500
+GAS_STATE_WRITE = 300
 """One path of the state tree is hashed and stored anew: about 20 µs."""
-GAS_WRITE_BYTE = 1
+GAS_WRITE_BYTES = 2
+"""Bytes of key and value that are written for one gas."""
 GAS_EVENT = 100
 GAS_EVENT_BYTES = 4
 """Bytes of an event for one gas."""
@@ -126,7 +129,7 @@ GAS_SIGNATURE = 1_500
 """One Ed25519 verification is about 55 µs."""
 GAS_MERKLE_STEP = 25
 GAS_COMPILE = 3_000
-GAS_COMPILE_BYTE = 20
+GAS_COMPILE_BYTE = 10
 GAS_COMPILE_TOKEN = 150
 """Parsing, checking, lowering and building what one token stands for: up to 11 µs."""
 

@@ -171,6 +171,28 @@ def version_of(id: str, version: int) -> dict:
 
 
 @view
+def offer_of(id: str, version: int) -> dict:
+    """What a request for a version builds on: {owner, approvers, threshold, root, columns: [name]}."""
+    record = dataset_of(id)
+    require(record["status"] == "active", "DATASET_NOT_ACTIVE")
+    data = version_of(id, version)
+    return {
+        "owner": record["owner"],
+        "approvers": record["approvers"],
+        "threshold": record["threshold"],
+        "root": data["root"],
+        "columns": [column["name"] for column in data["schema"]],
+    }
+
+
+@view
+def approvers_of(id: str) -> dict:
+    """Whose word decides about requests: {status, approvers, threshold}."""
+    record = dataset_of(id)
+    return {"status": record["status"], "approvers": record["approvers"], "threshold": record["threshold"]}
+
+
+@view
 def usable(id: str) -> bool:
     record = datasets.get(id)
     return record is not None and record["status"] == "active"

@@ -1,8 +1,8 @@
 """Authorisations to use columns of a dataset: requested, approved m-of-n, narrowed, suspended, revoked.
 
 `guard` decides whether a job may use a grant; `jobs` asks it for every input at every phase. A grant's record
-changes only with its terms or status: votes, runs and open jobs stand in rows of their own, so that no step of
-a job writes more for a long grant than for a short one. An id is "requester/name".
+changes only with its terms: its standing, votes and open jobs are in rows of their own, so that no decision and no
+step of a job writes more for a long grant than for a short one. An id is "requester/name".
 """
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
@@ -54,16 +54,16 @@ TERMS = (
     "policy",
 )
 
-grants = Map(str, dict)
+grants = Map(str, dict)  # grant -> what was requested and agreed
 profiles = Map(str, dict)
 ballots = Map(str, dict)  # grant -> {approvals: {org: hash of terms}, rejections: [org]}, while requested
 offers = Map(tuple[str, bytes], dict)  # (grant, hash of terms) -> terms that somebody approved
-runs = Map(str, dict)  # grant -> {used, reserved, revealed}; none before the first
+standing = Map(str, dict)  # grant -> {status, …, used, reserved, revealed}; none while it is requested
 open_jobs = Map(str, list)  # grant -> its open jobs, from their proposal on
 live = Map(tuple[str, str], str)  # (grant, open job) -> reserved, running or revealed; none while proposed
 active_grants = Map(str, list)  # dataset -> its active and suspended grants
-asked = Map(tuple[str, str], dict)  # (requester, dataset) -> {open, day, count}
-asked_in_all = Map(str, int)  # requester -> open requests
+asked = Map(str, dict)  # requester -> {dataset: its open requests}
+asked_today = Map(tuple[str, str], dict)  # (requester, dataset) -> {day, count}
 
 orgs = Contract("orgs")
 datasets = Contract("datasets")
@@ -216,14 +216,13 @@ def request(
     check_text(legal_basis)
     require(orgs.has_role(org, "user"), "ORG_ROLE_MISSING")
     require(id not in grants, "GRANT_EXISTS")
-    source = datasets.dataset_of(dataset)
-    require(source["status"] == "active", "DATASET_NOT_ACTIVE")
-    data = datasets.version_of(dataset, version)
-    check_columns(columns, data["schema"])
+    source = datasets.offer_of(dataset, version)
+    check_columns(columns, source["columns"])
     check_programs(programs)
     require(len(receivers) > 0, "BAD_RECEIVERS")
-    check_orgs(receivers)
-    check_orgs(co_parties)
+    members = orgs.active_members()
+    check_orgs(receivers, members)
+    check_orgs(co_parties, members)
     require(profile in profiles, "UNKNOWN_PROFILE")
     check_term(not_before, expires)
     check_amounts(quota_runs, min_group)
@@ -232,7 +231,7 @@ def request(
         "id": id,
         "dataset": dataset,
         "version": version,
-        "root": data["root"],
+        "root": source["root"],
         "owner": source["owner"],
         "grantee": org,
         "columns": columns,
@@ -247,15 +246,10 @@ def request(
         "quota_runs": quota_runs,
         "min_group": min_group,
         "policy": policy,
-        "status": "requested",
-        "approvals": [],
         "requested_at": ctx.block_time,
         "decide_by": min(ctx.block_time + DECIDE_MS, expires),
-        "active_since": 0,
-        "ended_at": 0,
-        "reason": "",
     }
-    require(len(eligible(g, source)) >= source["threshold"], "THRESHOLD_OUT_OF_REACH")
+    require(len(eligible(g, source, members)) >= source["threshold"], "THRESHOLD_OUT_OF_REACH")
     count_request(org, dataset)
     grants[id] = g
     GrantRequested(
@@ -281,32 +275,30 @@ def request(
 
 
 def count_request(org: str, dataset: str):
-    in_all = asked_in_all.get(org, 0)
-    require(in_all < REQUESTS_MAX, "TOO_MANY_REQUESTS")
-    row = asked.get((org, dataset), {"open": 0, "day": 0, "count": 0})
-    require(row["open"] < REQUESTS_OF_DATASET_MAX, "TOO_MANY_REQUESTS_OF_DATASET")
-    day = ctx.block_time // DAY_MS
-    if row["day"] != day:
-        row["day"] = day
-        row["count"] = 0
-    require(row["count"] < REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
-    row["open"] += 1
-    row["count"] += 1
-    asked[org, dataset] = row
-    asked_in_all[org] = in_all + 1
+    open_requests = asked.get(org, {})
+    require(sum(open_requests.values()) < REQUESTS_MAX, "TOO_MANY_REQUESTS")
+    of_dataset = open_requests.get(dataset, 0)
+    require(of_dataset < REQUESTS_OF_DATASET_MAX, "TOO_MANY_REQUESTS_OF_DATASET")
+    today = ctx.block_time // DAY_MS
+    row = asked_today.get((org, dataset), {"day": today, "count": 0})
+    count = row["count"] if row["day"] == today else 0
+    require(count < REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
+    asked_today[org, dataset] = {"day": today, "count": count + 1}
+    open_requests[dataset] = of_dataset + 1
+    asked[org] = open_requests
 
 
 def forget_request(g: dict, ballot: dict):
-    """A request that is decided gives its place back, and its votes lapse with it."""
-    row = asked[g["grantee"], g["dataset"]]
-    row["open"] -= 1
-    asked[g["grantee"], g["dataset"]] = row
-    asked_in_all[g["grantee"]] -= 1
-    for offer in distinct_values(ballot["approvals"]):
-        if (g["id"], offer) in offers:
-            del offers[g["id"], offer]
-    if g["id"] in ballots:
+    """A request that is decided gives its place back, and its votes, those in `ballots`, lapse with it."""
+    open_requests = asked[g["grantee"]]
+    left = open_requests.pop(g["dataset"]) - 1
+    if left > 0:
+        open_requests[g["dataset"]] = left
+    asked[g["grantee"]] = open_requests
+    if has_votes(ballot):
         del ballots[g["id"]]
+        for offer in distinct_values(ballot["approvals"]):
+            del offers[g["id"], offer]
 
 
 # --- votes: each is for exact terms, those requested or narrower ones ---------------------------------------
@@ -317,20 +309,21 @@ def approve(id: str, terms: dict) -> str:
     """Approve a request on exactly these terms; at the dataset's threshold for them the grant becomes active."""
     org = steward()
     g = requested(id)
-    source = datasets.dataset_of(g["dataset"])
+    source = datasets.approvers_of(g["dataset"])
     require(source["status"] != "retired", "DATASET_NOT_ACTIVE")
     require(org in source["approvers"], "NOT_APPROVER")
-    counting = eligible(g, source)
+    members = orgs.active_members()
+    counting = eligible(g, source, members)
     require(org in counting, "OWN_REQUEST")
     ballot = ballot_of(id)
     require(org not in ballot["approvals"] and org not in ballot["rejections"], "ALREADY_VOTED")
-    offered = normal_terms(g, terms)
-    agreed = g.copy()
-    apply_terms(agreed, offered)
-    require(ctx.block_time < agreed["expires"], "BAD_TERM")
+    offered: dict = {}
+    if len(terms) > 0:
+        offered = normal_terms(g, terms)
+        apply_terms(g, offered)
+        require(ctx.block_time < g["expires"], "BAD_TERM")
     offer = sha256(encode(offered))
-    ballot["approvals"][org] = offer
-    valid = backers(ballot, offer, counting)
+    valid = backers(ballot, offer, counting) + [org]
     GrantApproved(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -342,10 +335,11 @@ def approve(id: str, terms: dict) -> str:
         terms=offered,
     )
     if len(valid) >= source["threshold"]:
-        activate(g, ballot, offered, valid)
+        activate(g, ballot, offered, valid, members)
         return "active"
-    if (id, offer) not in offers:
+    if offer not in distinct_values(ballot["approvals"]):
         offers[id, offer] = offered
+    ballot["approvals"][org] = offer
     ballots[id] = ballot
     return "requested"
 
@@ -356,11 +350,11 @@ def reject(id: str, reason: str) -> str:
     org = steward()
     check_text(reason)
     g = requested(id)
-    source = datasets.dataset_of(g["dataset"])
+    source = datasets.approvers_of(g["dataset"])
     require(org in source["approvers"] or org == g["owner"], "NOT_APPROVER")
     ballot = ballot_of(id)
     require(org not in ballot["approvals"] and org not in ballot["rejections"], "ALREADY_VOTED")
-    ballot["rejections"].append(org)
+    against = ballot["rejections"] + [org]
     GrantRejectVoted(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -368,11 +362,12 @@ def reject(id: str, reason: str) -> str:
         grantee="org:" + g["grantee"],
         by="org:" + org,
         reason=reason,
-        rejections=ballot["rejections"],
+        rejections=against,
     )
-    if org == g["owner"] or out_of_reach(g, source, ballot):
+    if org == g["owner"] or out_of_reach(g, source, against):
         turn_down(g, ballot, reason)
         return "rejected"
+    ballot["rejections"] = against
     ballots[id] = ballot
     return "requested"
 
@@ -392,7 +387,10 @@ def take_back(id: str) -> str:
         require(org in ballot["rejections"], "NOT_VOTED")
         ballot["rejections"].remove(org)
         vote = "rejection"
-    ballots[id] = ballot
+    if has_votes(ballot):
+        ballots[id] = ballot
+    else:
+        del ballots[id]
     GrantVoteTaken(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -408,17 +406,19 @@ def take_back(id: str) -> str:
 def settle(id: str) -> str:
     """Decide a request whose votes suffice, or never can, since approvers or members changed; anyone may."""
     g = requested(id)
-    source = datasets.dataset_of(g["dataset"])
+    source = datasets.approvers_of(g["dataset"])
     ballot = ballot_of(id)
-    if out_of_reach(g, source, ballot):
+    if out_of_reach(g, source, ballot["rejections"]):
         turn_down(g, ballot, "the threshold is out of reach")
         return "rejected"
-    counting = eligible(g, source)
+    members = orgs.active_members()
+    counting = eligible(g, source, members)
     for offer in distinct_values(ballot["approvals"]):
         valid = backers(ballot, offer, counting)
         terms = offers[id, offer]
         if len(valid) >= source["threshold"] and ctx.block_time < terms.get("expires", g["expires"]):
-            activate(g, ballot, terms, valid)
+            apply_terms(g, terms)
+            activate(g, ballot, terms, valid, members)
             return "active"
     require(False, "NOT_DECIDED")
 
@@ -429,7 +429,7 @@ def withdraw(id: str):
     g = requested(id)
     require(g["grantee"] == org, "NOT_REQUESTER")
     forget_request(g, ballot_of(id))
-    end(g, "withdrawn", "")
+    end(g, standing_of(id), "withdrawn", "")
     GrantWithdrawn(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
@@ -439,24 +439,23 @@ def withdraw(id: str):
     )
 
 
-def eligible(g: dict, source: dict) -> list:
+def eligible(g: dict, source: dict, members: list) -> list:
     """The approvers whose word counts now: active members, and nobody on a request of its own.
 
     A sole approver may use its own data.
     """
-    members = orgs.active_members()
     sole = g["owner"] == g["grantee"] and source["approvers"] == [g["owner"]]
     return [org for org in source["approvers"] if org in members and (sole or org != g["grantee"])]
 
 
-def out_of_reach(g: dict, source: dict, ballot: dict) -> bool:
+def out_of_reach(g: dict, source: dict, against: list) -> bool:
     """Tell whether the request can never succeed; a suspended member may come back, an expelled one cannot."""
     if source["status"] == "retired" or is_gone(g["grantee"]):
         return True
     sole = g["owner"] == g["grantee"] and source["approvers"] == [g["owner"]]
     left = 0
     for org in source["approvers"]:
-        if org not in ballot["rejections"] and (sole or org != g["grantee"]) and not is_gone(org):
+        if org not in against and (sole or org != g["grantee"]) and not is_gone(org):
             left += 1
     return left < source["threshold"]
 
@@ -470,16 +469,24 @@ def backers(ballot: dict, offer: bytes, counting: list) -> list:
     return [org for org in approvals if approvals[org] == offer and org in counting]
 
 
-def activate(g: dict, ballot: dict, terms: dict, valid: list):
-    require(is_member(g["grantee"]), "ORG_NOT_ACTIVE")
+def activate(g: dict, ballot: dict, terms: dict, valid: list, members: list):
+    """Put a grant in force whose terms are already those agreed on; `ballot` is the one that is stored."""
+    require(g["grantee"] in members, "ORG_NOT_ACTIVE")
     listed = active_grants.get(g["dataset"], [])
     require(len(listed) < GRANTS_MAX, "TOO_MANY_GRANTS")
     forget_request(g, ballot)
-    apply_terms(g, terms)
-    g["status"] = "active"
-    g["active_since"] = ctx.block_time
-    g["approvals"] = valid
-    grants[g["id"]] = g
+    if len(terms) > 0:
+        grants[g["id"]] = g
+    standing[g["id"]] = {
+        "status": "active",
+        "approvals": valid,
+        "active_since": ctx.block_time,
+        "ended_at": 0,
+        "reason": "",
+        "used": 0,
+        "reserved": 0,
+        "revealed": 0,
+    }
     active_grants[g["dataset"]] = listed + [g["id"]]
     GrantActivated(
         grant="grant:" + g["id"],
@@ -496,7 +503,7 @@ def activate(g: dict, ballot: dict, terms: dict, valid: list):
 
 def turn_down(g: dict, ballot: dict, reason: str):
     forget_request(g, ballot)
-    end(g, "rejected", reason)
+    end(g, standing_of(g["id"]), "rejected", reason)
     GrantRejected(
         grant="grant:" + g["id"],
         dataset="dataset:" + g["dataset"],
@@ -511,6 +518,11 @@ def ballot_of(id: str) -> dict:
     return ballots.get(id, {"approvals": {}, "rejections": []})
 
 
+def has_votes(ballot: dict) -> bool:
+    """Tell whether a ballot stands in the state: one without votes does not."""
+    return len(ballot["approvals"]) > 0 or len(ballot["rejections"]) > 0
+
+
 # --- the owner's hand on an active grant ----------------------------------------------------------
 
 
@@ -518,10 +530,10 @@ def ballot_of(id: str) -> dict:
 def narrow(id: str, terms: dict):
     """Tighten an active or suspended grant; widening is a new grant."""
     g = owned(id)
-    r = taken(id)
+    s = in_force(id)
     before = g["quota_runs"]
     apply_terms(g, terms)
-    require(g["quota_runs"] >= r["used"] + r["reserved"], "QUOTA_IN_USE")
+    require(g["quota_runs"] >= s["used"] + s["reserved"], "QUOTA_IN_USE")
     grants[id] = g
     named = open_jobs.get(id, [])
     GrantNarrowed(
@@ -534,7 +546,7 @@ def narrow(id: str, terms: dict):
         jobs=job_subjects(named[:NAMED_MAX]),
     )
     concern("grant:" + id, "GrantNarrowed", "", "job:", named[NAMED_MAX:], 0, "org:" + g["owner"])
-    if r["used"] == g["quota_runs"] < before:
+    if s["used"] == g["quota_runs"] < before:
         tell_exhausted(g, "org:" + g["owner"])
 
 
@@ -542,10 +554,11 @@ def narrow(id: str, terms: dict):
 def suspend(id: str, reason: str):
     check_text(reason)
     g = owned(id)
-    require(g["status"] == "active", "WRONG_STATE")
-    g["status"] = "suspended"
-    g["reason"] = reason
-    grants[id] = g
+    s = standing_of(id)
+    require(s["status"] == "active", "WRONG_STATE")
+    s["status"] = "suspended"
+    s["reason"] = reason
+    standing[id] = s
     named = open_jobs.get(id, [])
     GrantSuspended(
         grant="grant:" + id,
@@ -562,10 +575,11 @@ def suspend(id: str, reason: str):
 @export
 def resume(id: str):
     g = owned(id)
-    require(g["status"] == "suspended", "WRONG_STATE")
-    g["status"] = "active"
-    g["reason"] = ""
-    grants[id] = g
+    s = standing_of(id)
+    require(s["status"] == "suspended", "WRONG_STATE")
+    s["status"] = "active"
+    s["reason"] = ""
+    standing[id] = s
     named = open_jobs.get(id, [])
     GrantResumed(
         grant="grant:" + id,
@@ -583,38 +597,40 @@ def revoke(id: str, reason: str):
     """End a grant for good. Jobs not yet revealed stop; for revealed ones it is recorded as too late."""
     check_text(reason)
     g = owned(id)
-    end(g, "revoked", reason)
+    s = in_force(id)
+    end(g, s, "revoked", reason)
     listed = open_jobs.get(id, [])
     late = [job for job in listed if live.get((id, job), "") == "revealed"]
     stopped = [job for job in listed if job not in late]
     room = max(0, NAMED_MAX - len(stopped))
+    by = "org:" + g["owner"]
     GrantRevoked(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],
         grantee="org:" + g["grantee"],
-        by="org:" + g["owner"],
+        by=by,
         reason=reason,
         stopped=job_subjects(stopped[:NAMED_MAX]),
         too_late=job_subjects(late[:room]),
-        revealed=taken(id)["revealed"],
+        revealed=s["revealed"],
     )
-    by = "org:" + g["owner"]
-    concern("grant:" + id, "GrantRevoked: stopped", reason, "job:", stopped[NAMED_MAX:], 0, by)
-    concern("grant:" + id, "GrantRevoked: too late", reason, "job:", late[room:], 0, by)
+    if len(listed) > NAMED_MAX:
+        concern("grant:" + id, "GrantRevoked: stopped", reason, "job:", stopped[NAMED_MAX:], 0, by)
+        concern("grant:" + id, "GrantRevoked: too late", reason, "job:", late[room:], 0, by)
 
 
 @export
 def expire(id: str):
     """Record that time ran out; the guard refuses an expired grant whether or not this was called."""
     org = ctx.org
-    g = grant_of(id)
-    waiting = g["status"] == "requested"
-    require(waiting or g["status"] == "active" or g["status"] == "suspended", "WRONG_STATE")
+    g = record_of(id)
+    waiting = id not in standing
+    s = standing_of(id) if waiting else in_force(id)
     require(ctx.block_time >= (g["decide_by"] if waiting else g["expires"]), "TOO_EARLY")
     if waiting:
         forget_request(g, ballot_of(id))
-    end(g, "expired", "")
+    end(g, s, "expired", "")
     named = open_jobs.get(id, [])
     GrantExpired(
         grant="grant:" + id,
@@ -670,121 +686,160 @@ def job_subjects(jobs: list) -> list:
 @view
 def covers(id: str, use: dict, phase: str) -> str:
     """Ask the guard without changing anything: returns the owner, or reverts with the refusal."""
-    g = grant_of(id)
-    guard(g, use, phase)
+    g = record_of(id)
+    held = live.get((id, use["job"]), "")
+    listed = open_jobs.get(id, []) if phase == "proposed" else []
+    guard(g, standing_of(id), use, phase, held, listed, [])
     return g["owner"]
 
 
+# `jobs` says what a job is in `use`, once for all inputs; each of `use["inputs"]` in turn completes it to what
+# `covers` is asked about one grant. `fit` remembers, within one call, the policies that can answer.
+
+
 @export(nested=True)
-def admit(id: str, use: dict, by: str) -> dict:
-    """Guard a proposal and list the job as open; returns the owner and the root of the dataset version."""
+def admit(use: dict, by: str) -> dict:
+    """Guard a proposal and list the job as open; returns {owners, roots} of its inputs' grants."""
     jobs_only()
-    g = grant_of(id)
-    guard(g, use, "proposed")
+    owners = []
+    roots = []
+    fit: list = []
+    for item in use["inputs"]:
+        use.update(item)
+        id = item["grant"]
+        g = record_of(id)
+        listed = open_jobs.get(id, [])
+        s = standing_of(id)
+        guard(g, s, use, "proposed", "", listed, fit)
+        open_jobs[id] = listed + [use["job"]]
+        tell(g, s, use["job"], "proposed", "", by)
+        owners.append(g["owner"])
+        roots.append(g["root"])
+    return {"owners": owners, "roots": roots}
+
+
+@export(nested=True)
+def reserve(use: dict, org: str):
+    """Guard the acceptance, and reserve a run under each grant whose owner accepts."""
+    jobs_only()
     job = use["job"]
-    open_jobs[id] = open_jobs.get(id, []) + [job]
-    tell(g, job, "proposed", "", by)
-    return {"owner": g["owner"], "root": g["root"]}
+    fit: list = []
+    for item in use["inputs"]:
+        use.update(item)
+        id = item["grant"]
+        g = record_of(id)
+        held = live.get((id, job), "")
+        s = standing_of(id)
+        guard(g, s, use, "accepted", held, [], fit)
+        if g["owner"] == org:
+            require(held == "", "WRONG_STATE")
+            live[id, job] = "reserved"
+            s["reserved"] += 1
+            standing[id] = s
+            tell(g, s, job, "reserved", "run reserved", "org:" + org)
 
 
 @export(nested=True)
-def check(id: str, use: dict, phase: str):
-    """Guard a phase that takes nothing."""
+def consume(use: dict, by: str):
+    """Guard the start, and use the reserved runs up."""
     jobs_only()
-    guard(grant_of(id), use, phase)
-
-
-@export(nested=True)
-def reserve(id: str, use: dict, by: str):
-    jobs_only()
-    g = grant_of(id)
-    guard(g, use, "accepted")
     job = use["job"]
-    require((id, job) not in live, "WRONG_STATE")
-    live[id, job] = "reserved"
-    r = taken(id)
-    r["reserved"] += 1
-    runs[id] = r
-    tell(g, job, "reserved", "run reserved", by)
+    fit: list = []
+    for item in use["inputs"]:
+        use.update(item)
+        id = item["grant"]
+        g = record_of(id)
+        held = live.get((id, job), "")
+        s = standing_of(id)
+        guard(g, s, use, "running", held, [], fit)
+        require(held == "reserved", "WRONG_STATE")
+        live[id, job] = "running"
+        s["reserved"] -= 1
+        s["used"] += 1
+        standing[id] = s
+        tell(g, s, job, "running", "run used", by)
+        if s["used"] == g["quota_runs"]:
+            tell_exhausted(g, by)
 
 
 @export(nested=True)
-def consume(id: str, use: dict, by: str):
+def reveal(use: dict, ids: list, final: bool, by: str):
+    """Guard the reveal under these of the job's grants; `final` marks when a revocation comes too late."""
     jobs_only()
-    g = grant_of(id)
-    guard(g, use, "running")
     job = use["job"]
-    require(live.get((id, job), "") == "reserved", "WRONG_STATE")
-    live[id, job] = "running"
-    r = runs[id]
-    r["reserved"] -= 1
-    r["used"] += 1
-    runs[id] = r
-    tell(g, job, "running", "run used", by)
-    if r["used"] == g["quota_runs"]:
-        tell_exhausted(g, by)
+    fit: list = []
+    for item in use["inputs"]:
+        id = item["grant"]
+        if id in ids:
+            use.update(item)
+            g = record_of(id)
+            held = live.get((id, job), "")
+            s = standing_of(id)
+            guard(g, s, use, "reveal", held, [], fit)
+            require(held == "running", "WRONG_STATE")
+            if final:
+                live[id, job] = "revealed"
+                s["revealed"] += 1
+                standing[id] = s
+            tell(g, s, job, "revealed" if final else "reveal-approved", "", by)
 
 
 @export(nested=True)
-def reveal(id: str, use: dict, final: bool, by: str):
-    """Guard the reveal; `final` marks the moment after which a revocation comes too late."""
+def record(ids: list, job: str, phase: str, by: str):
     jobs_only()
-    g = grant_of(id)
-    guard(g, use, "reveal")
-    job = use["job"]
-    require(live.get((id, job), "") == "running", "WRONG_STATE")
-    if final:
-        live[id, job] = "revealed"
-        r = runs[id]
-        r["revealed"] += 1
-        runs[id] = r
-    tell(g, job, "revealed" if final else "reveal-approved", "", by)
+    for id in ids:
+        tell(record_of(id), standing_of(id), job, phase, "", by)
 
 
 @export(nested=True)
-def record(id: str, job: str, phase: str, by: str):
+def finish(ids: list, job: str, outcome: str, by: str):
+    """Close a job under these grants; only a run that was reserved and never used returns."""
     jobs_only()
-    tell(grant_of(id), job, phase, "", by)
+    for id in ids:
+        held = live.get((id, job), "")
+        s = standing_of(id)
+        note = ""
+        if held == "reserved":
+            s["reserved"] -= 1
+            standing[id] = s
+            note = "run returned"
+        elif held == "running" or held == "revealed":
+            note = "run spent"
+        if held != "":
+            del live[id, job]
+        open_jobs[id] = [other for other in open_jobs[id] if other != job]
+        tell(record_of(id), s, job, outcome, note, by)
 
 
-@export(nested=True)
-def finish(id: str, job: str, outcome: str, by: str):
-    """Close a job under this grant; only a run that was reserved and never used returns."""
-    jobs_only()
-    held = live.get((id, job), "")
-    note = ""
-    if held == "reserved":
-        r = runs[id]
-        r["reserved"] -= 1
-        runs[id] = r
-        note = "run returned"
-    elif held == "running" or held == "revealed":
-        note = "run spent"
-    if held != "":
-        del live[id, job]
-    open_jobs[id] = [other for other in open_jobs[id] if other != job]
-    tell(grant_of(id), job, outcome, note, by)
+def guard(g: dict, s: dict, use: dict, phase: str, held: str, listed: list, fit: list):
+    """Revert unless the grant allows this use now.
 
-
-def guard(g: dict, use: dict, phase: str):
+    `s` is its standing, `held` what the job has of it, `listed` its open jobs when one is proposed.
+    """
     require(use["initiator"] == g["grantee"], "NOT_GRANTEE")
-    guard_status(g)
+    guard_status(g, s["status"])
     require(use["dataset"] == g["dataset"], "DATASET_NOT_GRANTED")
     require(use["version"] == g["version"], "VERSION_NOT_GRANTED")
     require(use["purpose"] == g["purpose"], "PURPOSE_MISMATCH")
     require(use["program"] in g["programs"], "PROGRAM_NOT_GRANTED")
     guard_columns(g["columns"], use["columns"])
-    require(rank(use["profile"]) >= rank(g["profile"]), "PROFILE_TOO_WEAK")
+    if use["profile"] != g["profile"]:
+        require(rank(use["profile"]) >= rank(g["profile"]), "PROFILE_TOO_WEAK")
     require(use["min_group"] >= g["min_group"], "GROUP_TOO_SMALL")
     for org in use["participants"]:
         allowed = org in g["co_parties"] or org == g["owner"] or org == g["grantee"]
         require(allowed, "CO_PARTY_NOT_GRANTED")
     for org in use["receivers"]:
         require(org in g["receivers"], "RECEIVER_NOT_GRANTED")
-    guard_quota(g, use["job"], phase)
-    if g["policy"] != "":
-        check_policy(g["policy"])
-        require(yes(Contract(g["policy"]).allow(job=use, phase=phase)), "POLICY_DENIED")
+    if held == "":
+        require(s["used"] + s["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")
+    require(len(listed) < OPEN_JOBS_MAX, "TOO_MANY_JOBS")
+    policy = g["policy"]
+    if policy != "":
+        if policy not in fit:
+            check_policy(policy)
+            fit.append(policy)
+        require(yes(Contract(policy).allow(job=use, phase=phase)), "POLICY_DENIED")
 
 
 def yes(answer: bool) -> bool:
@@ -792,12 +847,12 @@ def yes(answer: bool) -> bool:
     return answer
 
 
-def guard_status(g: dict):
-    status = g["status"]
-    require(status != "revoked", "GRANT_REVOKED")
-    require(status != "suspended", "GRANT_SUSPENDED")
-    require(status != "expired", "GRANT_EXPIRED")
-    require(status == "active", "GRANT_NOT_ACTIVE")
+def guard_status(g: dict, status: str):
+    if status != "active":
+        require(status != "revoked", "GRANT_REVOKED")
+        require(status != "suspended", "GRANT_SUSPENDED")
+        require(status != "expired", "GRANT_EXPIRED")
+        require(False, "GRANT_NOT_ACTIVE")
     require(ctx.block_time < g["expires"], "GRANT_EXPIRED")
     require(ctx.block_time >= g["not_before"], "GRANT_NOT_YET_VALID")
     require(datasets.usable(g["dataset"]), "DATASET_NOT_ACTIVE")
@@ -809,16 +864,7 @@ def guard_columns(granted: dict, columns: dict):
         require(columns[name] in USES[granted[name]], "CONSTRAINT_VIOLATED")
 
 
-def guard_quota(g: dict, job: str, phase: str):
-    if (g["id"], job) not in live:
-        r = taken(g["id"])
-        require(r["used"] + r["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")
-    if phase == "proposed":
-        require(len(open_jobs.get(g["id"], [])) < OPEN_JOBS_MAX, "TOO_MANY_JOBS")
-
-
-def tell(g: dict, job: str, phase: str, note: str, by: str):
-    r = taken(g["id"])
+def tell(g: dict, s: dict, job: str, phase: str, note: str, by: str):
     GrantUsed(
         grant="grant:" + g["id"],
         dataset="dataset:" + g["dataset"],
@@ -826,8 +872,8 @@ def tell(g: dict, job: str, phase: str, note: str, by: str):
         owner="org:" + g["owner"],
         by=by,
         phase=phase,
-        used=r["used"],
-        reserved=r["reserved"],
+        used=s["used"],
+        reserved=s["reserved"],
         runs=g["quota_runs"],
         note=note,
     )
@@ -848,33 +894,54 @@ def tell_exhausted(g: dict, by: str):
 
 @view
 def grant_of(id: str) -> dict:
-    g = grants.get(id)
-    require(g is not None, "UNKNOWN_GRANT")
+    """What was requested and agreed, with its standing."""
+    g = record_of(id)
+    s = standing_of(id)
+    g.update({name: s[name] for name in ("status", "approvals", "active_since", "ended_at", "reason")})
     return g
 
 
 @view
 def runs_of(id: str) -> dict:
     """{used, reserved, revealed}."""
-    grant_of(id)
-    return taken(id)
+    record_of(id)
+    s = standing_of(id)
+    return {name: s[name] for name in ("used", "reserved", "revealed")}
 
 
-def taken(id: str) -> dict:
-    return runs.get(id, {"used": 0, "reserved": 0, "revealed": 0})
+def record_of(id: str) -> dict:
+    g = grants.get(id)
+    require(g is not None, "UNKNOWN_GRANT")
+    return g
+
+
+def standing_of(id: str) -> dict:
+    s = standing.get(id)
+    if s is not None:
+        return s
+    return {
+        "status": "requested",
+        "approvals": [],
+        "active_since": 0,
+        "ended_at": 0,
+        "reason": "",
+        "used": 0,
+        "reserved": 0,
+        "revealed": 0,
+    }
 
 
 @view
 def open_jobs_of(id: str) -> list:
     """The jobs under this grant that have not ended, in the order in which they were proposed."""
-    grant_of(id)
+    record_of(id)
     return open_jobs.get(id, [])
 
 
 @view
 def ballot_for(id: str) -> list:
     """The votes on a request: [{org, vote: "approval"|"rejection", terms}]."""
-    grant_of(id)
+    record_of(id)
     ballot = ballot_of(id)
     votes = []
     for org, offer in ballot["approvals"].items():
@@ -887,15 +954,16 @@ def ballot_for(id: str) -> list:
 @view
 def state_of(id: str) -> str:
     """What the grant is now: its status, or `expired` where time ended it, `exhausted` where no run is left."""
-    g = grant_of(id)
-    status = g["status"]
+    g = record_of(id)
+    s = standing_of(id)
+    status = s["status"]
     if status == "requested":
         return "expired" if ctx.block_time >= g["decide_by"] else status
     if status != "active" and status != "suspended":
         return status
     if ctx.block_time >= g["expires"]:
         return "expired"
-    return "exhausted" if status == "active" and taken(id)["used"] >= g["quota_runs"] else status
+    return "exhausted" if status == "active" and s["used"] >= g["quota_runs"] else status
 
 
 @view
@@ -966,28 +1034,34 @@ def narrow_value(name: str, before: Value, after: Value):
 
 
 def requested(id: str) -> dict:
-    g = grant_of(id)
-    require(g["status"] == "requested", "WRONG_STATE")
+    g = record_of(id)
+    require(id not in standing, "WRONG_STATE")
     require(ctx.block_time < g["decide_by"], "DEADLINE_PASSED")
     return g
 
 
 def owned(id: str) -> dict:
     org = steward()
-    g = grant_of(id)
+    g = record_of(id)
     require(g["owner"] == org, "NOT_OWNER")
-    require(g["status"] == "active" or g["status"] == "suspended", "WRONG_STATE")
     return g
 
 
-def end(g: dict, status: str, reason: str):
-    if g["status"] == "active" or g["status"] == "suspended":
+def in_force(id: str) -> dict:
+    """The standing of a grant that is active or suspended."""
+    s = standing_of(id)
+    require(s["status"] == "active" or s["status"] == "suspended", "WRONG_STATE")
+    return s
+
+
+def end(g: dict, s: dict, status: str, reason: str):
+    if s["status"] == "active" or s["status"] == "suspended":
         listed = active_grants[g["dataset"]]
         active_grants[g["dataset"]] = [other for other in listed if other != g["id"]]
-    g["status"] = status
-    g["reason"] = reason
-    g["ended_at"] = ctx.block_time
-    grants[g["id"]] = g
+    s["status"] = status
+    s["reason"] = reason
+    s["ended_at"] = ctx.block_time
+    standing[g["id"]] = s
 
 
 def steward() -> str:
@@ -999,13 +1073,8 @@ def jobs_only():
     require(ctx.caller == "contract:jobs", "JOBS_ONLY")
 
 
-def is_member(org: str) -> bool:
-    return orgs.org_of(org)["status"] == "active"
-
-
-def check_columns(columns: dict, schema: list):
+def check_columns(columns: dict, names: list):
     require(0 < len(columns) <= COLUMNS_MAX, "UNKNOWN_COLUMN")
-    names = {column["name"]: True for column in schema}
     for column in columns:
         require(column in names, "UNKNOWN_COLUMN")
         require(columns[column] in USES, "BAD_CONSTRAINT")
@@ -1017,9 +1086,8 @@ def check_programs(programs: list):
         check_id(program)
 
 
-def check_orgs(names: list):
+def check_orgs(names: list, members: list):
     require(len(names) <= LIST_MAX and distinct(names), "BAD_ORGS")
-    members = orgs.active_members()
     for name in names:
         require(name in members, "UNKNOWN_ORG")
 
@@ -1037,11 +1105,12 @@ def check_amounts(quota_runs: int, min_group: int):
 def check_policy(policy: str):
     """A policy must be able to answer, when it is set and whenever it is asked."""
     fault = "" if policy == "" else lifecycle.policy_fault(policy)
-    require(fault != "POLICY_UNKNOWN", "POLICY_UNKNOWN")
-    require(fault != "POLICY_SYSTEM", "POLICY_SYSTEM")
-    require(fault != "POLICY_NOT_ACTIVE", "POLICY_NOT_ACTIVE")
-    require(fault != "POLICY_FROZEN", "POLICY_FROZEN")
-    require(fault == "", "POLICY_SHAPE")
+    if fault != "":
+        require(fault != "POLICY_UNKNOWN", "POLICY_UNKNOWN")
+        require(fault != "POLICY_SYSTEM", "POLICY_SYSTEM")
+        require(fault != "POLICY_NOT_ACTIVE", "POLICY_NOT_ACTIVE")
+        require(fault != "POLICY_FROZEN", "POLICY_FROZEN")
+        require(False, "POLICY_SHAPE")
 
 
 def check_int(value: int):

@@ -134,6 +134,7 @@ DisputeLapsed = Event(job=subject, by=subject, against=list[subject], number=int
 @init
 def setup(programs: list):
     for program in programs:
+        check_program(program)
         set_program(program, "contract:jobs")
 
 
@@ -211,7 +212,6 @@ def drop_vote(ballot: bytes, org: str):
 
 
 def set_program(program: dict, by: str):
-    check_program(program)
     programs[program["id"]] = program
     ProgramSet(
         by=by,
@@ -264,13 +264,8 @@ def propose(spec: dict) -> str:
     require(job not in jobs, "JOB_EXISTS")
     count = open_of.get(org, 0)
     require(count < OPEN_JOBS_MAX, "TOO_MANY_JOBS_OF_ORG")
-    owners = []
-    roots = []
-    for number in range(len(spec["inputs"])):
-        use = use_of(job, spec, org, number)
-        found = grants.admit(id=spec["inputs"][number]["grant"], use=use, by="org:" + org)
-        owners.append(found["owner"])
-        roots.append(found["root"])
+    found = grants.admit(use=use_of(job, spec, org), by="org:" + org)
+    owners: list = found["owners"]
     check_roles(spec, owners)
     open_of[org] = count + 1
     specs[job] = spec
@@ -282,7 +277,7 @@ def propose(spec: dict) -> str:
         "deadline": 0,
         "since": 0,
         "height": 0,
-        "roots": roots,
+        "roots": found["roots"],
         "owners": owners,
         "accepted": [],
         "bound": [],
@@ -390,15 +385,16 @@ def check_parties(parties: list[dict], receivers: list[str]):
 
 def check_roles(spec: dict, owners: list):
     """Every party is a member that fits its role, with the agent that it has now; every owner is a party."""
-    for party in spec["participants"]:
-        record = guard_party(party)
-        require(record["agent_key"] != b"", "NO_AGENT")
+    names = party_names(spec)
+    agents = orgs.agents_of(names)
+    for party, agent_key in zip(spec["participants"], agents):
+        guard_party(party, agent_key)
+        require(agent_key != b"", "NO_AGENT")
         role = party["role"]
         fits = role == "owner" and party["org"] in owners
-        fits = fits or (role == "compute" and "compute" in record["roles"])
+        fits = fits or (role == "compute" and orgs.has_role(party["org"], "compute"))
         fits = fits or (role == "receiver" and party["org"] in spec["receivers"])
         require(fits, "PARTICIPANT_ROLE")
-    names = party_names(spec)
     for owner in owners:
         require(owner in names, "OWNER_NOT_PARTICIPANT")
 
@@ -406,21 +402,23 @@ def check_roles(spec: dict, owners: list):
 # --- what a job needs beside its grants, asked at every phase -----------------------------------------------
 
 
-def guard_job(j: dict, spec: dict):
-    """The program is in force; initiator and parties (receivers are parties) are members with these agents."""
-    require(programs[j["program"]]["status"] == "active", "PROGRAM_NOT_ACTIVE")
+def guard_job(j: dict, spec: dict) -> dict:
+    """The program, in force; initiator and parties (receivers are parties) are members with these agents."""
+    program = programs[j["program"]]
+    require(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
     names = party_names(spec)
     if j["initiator"] not in names:
-        require(orgs.org_of(j["initiator"])["status"] == "active", "ORG_NOT_ACTIVE")
-    for party in spec["participants"]:
-        guard_party(party)
+        names.append(j["initiator"])
+    agents = orgs.agents_of(names)
+    require(agents[-1] is not None, "ORG_NOT_ACTIVE")
+    for party, agent_key in zip(spec["participants"], agents):
+        guard_party(party, agent_key)
+    return program
 
 
-def guard_party(party: dict) -> dict:
-    record = orgs.org_of(party["org"])
-    require(record["status"] == "active", "ORG_NOT_ACTIVE")
-    require(record["agent_key"] == party["agent_key"], "AGENT_KEY_MISMATCH")
-    return record
+def guard_party(party: dict, agent_key: bytes | None):
+    require(agent_key is not None, "ORG_NOT_ACTIVE")
+    require(agent_key == party["agent_key"], "AGENT_KEY_MISMATCH")
 
 
 # --- acceptance and inputs ------------------------------------------------------------------------
@@ -430,19 +428,12 @@ def guard_party(party: dict) -> dict:
 def accept(job: str, code_hash: bytes) -> str:
     """Take part: checks every grant again and reserves a run of each of one's own."""
     org = member("agent", "agent")
-    j = waiting(job, "proposed")
+    j = waiting(job_of(job), "proposed")
     spec = specs[job]
     party_of(spec, org)
     require(org not in j["accepted"], "ALREADY_ACCEPTED")
-    guard_job(j, spec)
-    require(programs[j["program"]]["code_hash"] == code_hash, "CODE_HASH_MISMATCH")
-    for number in range(len(j["owners"])):
-        grant = spec["inputs"][number]["grant"]
-        use = use_of(job, spec, j["initiator"], number)
-        if j["owners"][number] == org:
-            grants.reserve(id=grant, use=use, by="org:" + org)
-        else:
-            grants.check(id=grant, use=use, phase="accepted")
+    require(guard_job(j, spec)["code_hash"] == code_hash, "CODE_HASH_MISMATCH")
+    grants.reserve(use=use_of(job, spec, j["initiator"]), org=org)
     j["accepted"].append(org)
     JobAccepted(job="job:" + job, by="org:" + org, code_hash=code_hash)
     if len(j["accepted"]) == len(spec["participants"]):
@@ -456,9 +447,10 @@ def accept(job: str, code_hash: bytes) -> str:
 def reject(job: str, reason: str):
     org = member("steward", "agent")
     check_text(reason)
-    j = waiting(job, "proposed")
-    party_of(specs[job], org)
-    close(j, "rejected", "org:" + org)
+    j = waiting(job_of(job), "proposed")
+    spec = specs[job]
+    party_of(spec, org)
+    close(j, spec, "rejected", "org:" + org)
     jobs[job] = j
     JobRejected(job="job:" + job, by="org:" + org, reason=reason)
 
@@ -472,17 +464,15 @@ def bind(job: str, commitment: bytes) -> str:
     if known is not None:
         require(known["commitment"] == commitment, "ALREADY_BOUND")
         return jobs[job]["state"]
-    j = waiting(job, "accepted")
+    j = waiting(job_of(job), "accepted")
     require(org in j["owners"], "NOT_DATA_OWNER")
     bindings[job, org] = {"commitment": commitment, "height": ctx.height}
     j["bound"].append(org)
     JobBound(job="job:" + job, by="org:" + org, commitment=commitment)
-    if len(j["bound"]) == len(unique(j["owners"])):
+    if without(j["owners"], j["bound"]) == []:
         spec = specs[job]
         guard_job(j, spec)
-        for number in range(len(j["owners"])):
-            use = use_of(job, spec, j["initiator"], number)
-            grants.consume(id=spec["inputs"][number]["grant"], use=use, by="org:" + org)
+        grants.consume(use=use_of(job, spec, j["initiator"]), by="org:" + org)
         j["running_height"] = ctx.height
         enter(j, spec, "running")
         JobRunning(job="job:" + job, by="org:" + org, deadline=j["deadline"])
@@ -525,7 +515,7 @@ def commit_stage(
     if known is not None:
         known.pop("height")
         return again(job, org, known, said)
-    j = waiting(job, "running")
+    j = waiting(job_of(job), "running")
     party_of(specs[job], org)
     require(org not in j["transcripts"], "TRANSCRIPT_CLOSED")
     head = stage_heads.get((job, org), {"count": 0, "hash": ZERO_HASH})
@@ -547,7 +537,7 @@ def commit_transcript(job: str, profile: str, channels: dict[str, bytes]) -> str
     party_of(spec, org)
     known = transcripts.get((job, org))
     if known is None:
-        j = waiting(job, "running")
+        waiting(j, "running")
     require(profile == spec["profile"], "PROFILE_MISMATCH")
     check_channels(channels, spec, org)
     if known is not None:
@@ -561,7 +551,7 @@ def commit_transcript(job: str, profile: str, channels: dict[str, bytes]) -> str
         theirs = transcripts[job, other][org]
         if theirs != channels[other]:
             evidence = sha256(encode([org, channels[other], other, theirs]))
-            find(j, "TRANSCRIPT_MISMATCH", [other, org], evidence, "open")
+            find(j, spec, "TRANSCRIPT_MISMATCH", [other, org], evidence, "open")
     if j["state"] == "running" and len(j["transcripts"]) == len(spec["participants"]):
         enter(j, spec, "computed")
         JobComputed(job="job:" + job, by="org:" + org, deadline=j["deadline"])
@@ -587,17 +577,15 @@ def approve_reveal(job: str) -> str:
     j = job_of(job)
     if org in j["reveals"]:
         return j["state"]
-    j = waiting(job, "computed")
+    waiting(j, "computed")
     require(org in j["owners"], "NOT_DATA_OWNER")
     spec = specs[job]
     guard_job(j, spec)
     j["reveals"].append(org)
-    final = len(j["reveals"]) == len(unique(j["owners"]))
+    final = without(j["owners"], j["reveals"]) == []
     RevealApproved(job="job:" + job, by="org:" + org)
-    for number in range(len(j["owners"])):
-        if final or j["owners"][number] == org:
-            use = use_of(job, spec, j["initiator"], number)
-            grants.reveal(id=spec["inputs"][number]["grant"], use=use, final=final, by="org:" + org)
+    ids = [item["grant"] for item, owner in zip(spec["inputs"], j["owners"]) if final or owner == org]
+    grants.reveal(use=use_of(job, spec, j["initiator"]), ids=ids, final=final, by="org:" + org)
     if final:
         j["revealed_height"] = ctx.height
         enter(j, spec, "revealed")
@@ -618,7 +606,7 @@ def commit_result(job: str, hash: bytes, schema: str, metrics: dict) -> str:
     if known is not None:
         known.pop("height")
         return again(job, org, known, said)
-    j = waiting(job, "revealed")
+    j = waiting(job_of(job), "revealed")
     spec = specs[job]
     require(org in spec["receivers"], "NOT_RECEIVER")
     said["height"] = ctx.height
@@ -627,8 +615,7 @@ def commit_result(job: str, hash: bytes, schema: str, metrics: dict) -> str:
     ResultCommitted(job="job:" + job, by="org:" + org, hash=hash, schema=schema, metrics=metrics)
     if len(j["results"]) == len(spec["receivers"]):
         enter(j, spec, "committed")
-        for item in spec["inputs"]:
-            grants.record(id=item["grant"], job=job, phase="committed", by="org:" + org)
+        grants.record(ids=grant_ids(spec), job=job, phase="committed", by="org:" + org)
         digest = sha256(encode(body_of(j, spec)))
         JobCommitted(job="job:" + job, by="org:" + org, deadline=j["deadline"], digest=digest)
     jobs[job] = j
@@ -642,7 +629,7 @@ def certify(job: str, digest: bytes, signature: bytes) -> str:
     j = job_of(job)
     if org in j["signed"] and signatures[job, org] == signature:
         return j["state"]
-    j = waiting(job, "committed")
+    waiting(j, "committed")
     spec = specs[job]
     party = party_of(spec, org)
     require(org not in j["signed"], "ALREADY_SIGNED")
@@ -659,7 +646,7 @@ def certify(job: str, digest: bytes, signature: bytes) -> str:
             "signatures": {name: signatures[job, name] for name in j["signed"]},
             "height": ctx.height,
         }
-        close(j, "certified", "org:" + org)
+        close(j, spec, "certified", "org:" + org)
         JobCertified(job="job:" + job, by="org:" + org, digest=digest)
     jobs[job] = j
     return j["state"]
@@ -721,8 +708,9 @@ def abort(job: str, reason: str, evidence: bytes):
     check_text(reason)
     j = job_of(job)
     require(not is_final(j), "WRONG_STATE")
+    spec = specs[job]
     if org != j["initiator"]:
-        party_of(specs[job], org)
+        party_of(spec, org)
     if evidence != b"":
         check_hash(evidence)
     # A dispute changes nothing about how far the job had come.
@@ -730,7 +718,7 @@ def abort(job: str, reason: str, evidence: bytes):
     require(evidence != b"" or reached in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
     # Before its deadline nobody is late.
     late = ctx.block_time > j["deadline"]
-    stop(j, waits_for(j, specs[job]) if late else [], reason, evidence, "org:" + org)
+    stop(j, spec, waits_for(j, spec) if late else [], reason, evidence, "org:" + org)
     jobs[job] = j
 
 
@@ -742,15 +730,16 @@ def expire(job: str):
     require(not is_final(j), "WRONG_STATE")
     require(ctx.block_time > j["deadline"], "TOO_EARLY")
     phase = j["state"]
-    absent = org_subjects(missing(job))
-    close(j, "expired", "org:" + org)
+    spec = specs[job]
+    absent = org_subjects(waits_for(j, spec))
+    close(j, spec, "expired", "org:" + org)
     jobs[job] = j
     JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=absent)
 
 
-def stop(j: dict, absent: list, reason: str, evidence: bytes, by: str):
+def stop(j: dict, spec: dict, absent: list, reason: str, evidence: bytes, by: str):
     phase = j["state"]
-    close(j, "aborted", by)
+    close(j, spec, "aborted", by)
     JobAborted(
         job="job:" + j["id"],
         by=by,
@@ -761,7 +750,7 @@ def stop(j: dict, absent: list, reason: str, evidence: bytes, by: str):
     )
 
 
-def close(j: dict, outcome: str, by: str):
+def close(j: dict, spec: dict, outcome: str, by: str):
     j["state"] = outcome
     j["since"] = ctx.block_time
     j["height"] = ctx.height
@@ -769,9 +758,7 @@ def close(j: dict, outcome: str, by: str):
     j["ended_at"] = ctx.block_time
     j["resume"] = ""
     open_of[j["initiator"]] -= 1
-    spec = specs[j["id"]]
-    for item in spec["inputs"]:
-        grants.finish(id=item["grant"], job=j["id"], outcome=outcome, by=by)
+    grants.finish(ids=grant_ids(spec), job=j["id"], outcome=outcome, by=by)
 
 
 # --- disputes: what members report ------------------------------------------------------------------------
@@ -827,7 +814,7 @@ def resolve(job: str, number: int, outcome: str, blamed: list[str], evidence: by
     settle_dispute(j, d, outcome, blamed, org, evidence)
     if j["state"] == "disputed":
         if outcome == "upheld":
-            stop(j, [], "dispute " + str(number) + " upheld: " + d["kind"], evidence, "org:" + org)
+            stop(j, spec, [], "dispute " + str(number) + " upheld: " + d["kind"], evidence, "org:" + org)
         elif j["open_disputes"] == 0 and ctx.block_time <= j["deadline"]:
             enter(j, spec, j["resume"])
             j["resume"] = ""
@@ -893,17 +880,18 @@ def again(job: str, org: str, known: dict, said: dict) -> str:
         return j["state"]
     require((job, org) not in equivocations, "ALREADY_RECORDED")
     in_dispute_time(j)
-    equivocations[job, org] = find(j, "EQUIVOCATION", [org], sha256(encode([known, said])), "upheld")
+    evidence = sha256(encode([known, said]))
+    equivocations[job, org] = find(j, specs[job], "EQUIVOCATION", [org], evidence, "upheld")
     jobs[job] = j
     return j["state"]
 
 
-def find(j: dict, kind: str, against: list, evidence: bytes, status: str) -> int:
+def find(j: dict, spec: dict, kind: str, against: list, evidence: bytes, status: str) -> int:
     """Record what the contract itself found: it ends an open job at once, and waits for nobody's decision."""
     by = "org:" + ctx.org
     number = put_dispute(j, kind, "contract", "", against, evidence, status)
     if not is_final(j):
-        stop(j, [], kind, evidence, by)
+        stop(j, spec, [], kind, evidence, by)
     return number
 
 
@@ -1004,8 +992,8 @@ def dispute_of(job: str, number: int) -> dict:
     return d
 
 
-def waiting(job: str, state: str) -> dict:
-    j = job_of(job)
+def waiting(j: dict, state: str) -> dict:
+    """The job, which must be in this state and within its time."""
     require(j["state"] == state, "WRONG_STATE")
     require(ctx.block_time <= j["deadline"], "DEADLINE_PASSED")
     return j
@@ -1022,25 +1010,24 @@ def is_final(j: dict) -> bool:
     return j["state"] not in WAITING and j["state"] != "disputed"
 
 
-def use_of(job: str, spec: dict, initiator: str, number: int) -> dict:
-    """What a grant's guard, and its policy contract, are told about one input of a job."""
-    item = spec["inputs"][number]
+def use_of(job: str, spec: dict, initiator: str) -> dict:
+    """What the grants' guards are told about a job; `grants` adds the input that each grant is asked about."""
     return {
         "job": job,
-        "grant": item["grant"],
         "initiator": initiator,
         "program": spec["program"],
         "purpose": spec["purpose"],
         "profile": spec["profile"],
         "min_group": spec["min_group"],
         "parameters": spec["parameters"],
-        "dataset": item["dataset"],
-        "version": item["version"],
-        "columns": item["columns"],
         "participants": party_names(spec),
         "receivers": spec["receivers"],
         "inputs": spec["inputs"],
     }
+
+
+def grant_ids(spec: dict) -> list:
+    return [item["grant"] for item in spec["inputs"]]
 
 
 def party_of(spec: dict, org: str) -> dict:

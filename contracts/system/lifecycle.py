@@ -22,16 +22,14 @@ active = Map(str, dict)
 sources = Map(bytes, str)
 source_uses = Map(bytes, int)
 proposals = Map(str, dict)
-numbers = Map(str, dict)
+numbers = Map(str, dict)  # name -> {latest, open: proposals, versions: how many of `versions`, code: bytes in force}
 open_of = Map(str, int)
 history = Map(str, dict)
 versions = Map(str, list)
-version_count = Map(str, int)
 names = Map(int, str)
 name_count = Var(int, 0)
 ballots = Map(str, dict)
 lone_freezes = Map(str, dict)
-code_of = Map(str, int)
 code_bytes = Var(int, 0)
 
 orgs = Contract("orgs")
@@ -172,9 +170,9 @@ def commit(name: str, seq: int) -> int:
     """
     org = admin()
     proposal = open_proposal(name, seq)
-    counted = tally(name, proposal["votes"])
-    require(counted["passed"], "NOT_ENOUGH_VOTES")
     current = current_of(name)
+    counted = tally(current, proposal["votes"])
+    require(counted["passed"], "NOT_ENOUGH_VOTES")
     if current is not None:
         require(current["status"] != "revoked", "CONTRACT_REVOKED")
         require(seq > newest_seq(current), "STALE_SEQ")
@@ -193,11 +191,13 @@ def commit(name: str, seq: int) -> int:
     proposal["votes"] = counted["counted"]
     proposal["status"] = "committed"
     proposals[proposal_key(name, seq)] = proposal
-    leave_open(proposal)
+    number = leave_open(proposal)
     # A version without @migrate follows one that runs on until then: nodes keep both.
     runs_on = current is not None and not migrates(proposal)
-    total = count_code(name, version["size"] + (current["size"] if runs_on else 0))
+    total = count_code(number, version["size"] + (current["size"] if runs_on else 0))
     require(total <= CODE_BYTES_MAX, "CODE_FULL")
+    note_version(name, number, version)
+    numbers[name] = number
     install(name, version, current, proposal)
     ContractCommitted(
         contract="contract:" + name,
@@ -215,8 +215,9 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
     record = version.copy()
     record.update({"name": name, "status": "active", "frozen_until": 0, "system": False, "next": {}})
     if current is None:
-        names[name_count.get()] = name
-        name_count.set(name_count.get() + 1)
+        count = name_count.get()
+        names[count] = name
+        name_count.set(count + 1)
     else:
         record["system"] = current["system"]
     if current is not None and not migrates(proposal):
@@ -227,7 +228,6 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
     entry = version.copy()
     entry.update({"name": name, "by": proposal["by"], "committed_at": ctx.height})
     history[proposal_key(name, version["seq"])] = entry
-    note_version(name, version)
     if current is None:
         call_init(name, version["source_hash"], proposal["arguments"])
     elif migrates(proposal):
@@ -236,19 +236,19 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
         require(len(proposal["arguments"]) == 0, "UNKNOWN_METHOD")
 
 
-def note_version(name: str, version: dict):
+def note_version(name: str, number: dict, version: dict):
     """List what runs from when on; a version that has not begun gives its place to the newer one."""
-    count = version_count.get(name, 0)
+    count = number["versions"]
     if count > 0 and versions[version_key(name, count - 1)][1] > ctx.height:
         count -= 1
     versions[version_key(name, count)] = [version["seq"], version["active_at"]]
-    version_count[name] = count + 1
+    number["versions"] = count + 1
 
 
-def count_code(name: str, size: int) -> int:
+def count_code(number: dict, size: int) -> int:
     """Count the code in force of a contract; return that of all: nodes would compile more at every call, unpaid."""
-    total = code_bytes.get() - code_of.get(name, 0) + size
-    code_of[name] = size
+    total = code_bytes.get() - number["code"] + size
+    number["code"] = size
     code_bytes.set(total)
     return total
 
@@ -275,7 +275,7 @@ def expire(name: str, seq: int):
 
 def enter_open(name: str, org: str, source_hash: bytes, source: str) -> int:
     """Book one more open proposal and its source; return its number."""
-    number = numbers.get(name, {"latest": 0, "open": 0})
+    number = numbers.get(name, {"latest": 0, "open": 0, "versions": 0, "code": 0})
     number["latest"] += 1
     number["open"] += 1
     numbers[name] = number
@@ -287,21 +287,23 @@ def enter_open(name: str, org: str, source_hash: bytes, source: str) -> int:
     return number["latest"]
 
 
-def leave_open(proposal: dict):
-    name = proposal["name"]
-    number = numbers[name]
-    number["open"] -= 1
-    numbers[name] = number
+def leave_open(proposal: dict) -> dict:
+    """Book one proposal less as open; returns the row of its contract's numbers, for the caller to store."""
     open_of[proposal["by"]] = open_of[proposal["by"]] - 1
+    number = numbers[proposal["name"]]
+    number["open"] -= 1
+    return number
 
 
 def forget(proposal: dict):
     """Take an undecided proposal out of the state: else one member alone could fill it."""
     name = proposal["name"]
-    leave_open(proposal)
+    number = leave_open(proposal)
     del proposals[proposal_key(name, proposal["seq"])]
-    if name not in active and numbers[name]["open"] == 0:
+    if number["versions"] == 0 and number["open"] == 0:
         del numbers[name]
+    else:
+        numbers[name] = number
     source_hash = proposal["source_hash"]
     uses = source_uses[source_hash] - 1
     if uses > 0:
@@ -379,7 +381,7 @@ def freeze(name: str, seq: int, reason: str):
     require(not (record["status"] == "frozen" and record["frozen_until"] == 0), "WRONG_STATE")
     votes = cast("freeze", record, org)
     ContractFreezeVoted(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, votes=votes)
-    if tally(name, votes)["passed"]:
+    if tally(record, votes)["passed"]:
         stop(record, org, reason, 0)
     elif not record["system"] and org not in lone_of(record):
         until = ctx.height + governance.terms_of()["freeze_blocks"]
@@ -396,7 +398,7 @@ def unfreeze(name: str, seq: int):
     if is_frozen(record):
         votes = cast("unfreeze", record, org)
         ContractUnfreezeVoted(contract="contract:" + name, by="org:" + org, seq=seq, votes=votes)
-        if not tally(name, votes)["passed"]:
+        if not tally(record, votes)["passed"]:
             return
         drop_ballot("freeze", name)
     resume(record, org)
@@ -411,14 +413,16 @@ def revoke(name: str, seq: int, reason: str):
     require(not record["system"], "SYSTEM_PROTECTED")
     votes = cast("revoke", record, org)
     ContractRevokeVoted(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason, votes=votes)
-    if tally(name, votes)["passed"]:
+    if tally(record, votes)["passed"]:
         record["status"] = "revoked"
         record["frozen_until"] = 0
         record["next"] = {}
         active[name] = record
         for ballot in BALLOTS:
             drop_ballot(ballot, name)
-        count_code(name, 0)
+        number = numbers[name]
+        count_code(number, 0)
+        numbers[name] = number
         ContractRevoked(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason)
 
 
@@ -562,9 +566,9 @@ def policy_fault(name: str) -> str:
         return "POLICY_UNKNOWN"
     if record["system"]:
         return "POLICY_SYSTEM"
-    if not has_begun(record):
+    if record["active_at"] > ctx.height or record["status"] == "revoked":
         return "POLICY_NOT_ACTIVE"
-    if is_frozen(record):
+    if record["status"] == "frozen" and is_frozen(record):
         return "POLICY_FROZEN"
     return "" if record["policy"] else "POLICY_SHAPE"
 
@@ -572,7 +576,7 @@ def policy_fault(name: str) -> str:
 @view
 def votes_needed(name: str) -> int:
     """Organisations whose votes decide about this contract, by governance's policy."""
-    return tally(name, [])["needed"]
+    return tally(active.get(name), [])["needed"]
 
 
 @view
@@ -582,9 +586,9 @@ def readiness(name: str, seq: int) -> dict:
     Its @init or @migrate may still revert.
     """
     proposal = proposal_of(name, seq)
-    found = tally(name, proposal["votes"])
-    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
     current = current_of(name)
+    found = tally(current, proposal["votes"])
+    late = proposal["status"] == "open" and ctx.block_time > proposal["expires"]
     stale = current is not None and (seq <= newest_seq(current) or current["status"] == "revoked")
     found["status"] = "expired" if late else "stale" if stale and proposal["status"] == "open" else proposal["status"]
     found["expires"] = proposal["expires"]
@@ -632,8 +636,8 @@ def newest_seq(record: dict) -> int:
     return record["next"]["seq"] if len(record["next"]) > 0 else record["seq"]
 
 
-def tally(name: str, votes: list) -> dict:
-    record = active.get(name)
+def tally(record: dict | None, votes: list) -> dict:
+    """What governance says of these votes about a contract with this record, or about a new one."""
     system = record is not None and record["system"]
     return governance.tally("system_contract" if system else "contract", votes)
 

@@ -218,6 +218,17 @@ def org_of(id: str) -> dict:
 
 
 @view
+def agents_of(ids: list) -> list:
+    """The agent keys of these organisations, b"" of one without an agent, None of one that is no active member."""
+    agents: list = []
+    for id in ids:
+        record = orgs.get(id)
+        require(record is not None, "UNKNOWN_ORG")
+        agents.append(record["agent_key"] if record["status"] == "active" else None)
+    return agents
+
+
+@view
 def active_members() -> list:
     return members.get()
 

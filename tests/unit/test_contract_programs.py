@@ -178,7 +178,7 @@ class Code:
         return found
 
     def of(self, name: str) -> Value:
-        return self.chain.entry("lifecycle", "code_of", name)
+        return self.chain.entry("lifecycle", "numbers", name)["code"]
 
 
 def test_code_in_force_is_counted_with_what_runs_until_its_successor_begins() -> None:

@@ -87,4 +87,4 @@ def test_a_commit_costs_the_same_however_many_versions_there_were(bare: World) -
 
     spent = [version() for _ in range(42)]
     assert spent[41] - spent[2] <= 20, "digits of heights and numbers, and nothing a version"
-    assert bare.read("lifecycle", "version_count", "rule") == 42
+    assert bare.read("lifecycle", "numbers", "rule")["versions"] == 42

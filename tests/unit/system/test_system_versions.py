@@ -81,7 +81,7 @@ def govern(world: World, kind: str, payload: dict[str, Any]) -> None:
 
 def versions(world: World, name: str) -> list[list[int]]:
     """Every version that began, or will, with the height from which it runs."""
-    count = world.read("lifecycle", "version_count", name)
+    count = world.read("lifecycle", "numbers", name)["versions"]
     return [world.read("lifecycle", "versions", f"{name}/{place}") for place in range(count)]
 
 
