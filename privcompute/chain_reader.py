@@ -73,7 +73,7 @@ class ChainReader:
         self._specs.pop(job, None)
 
     async def facts(self, view: JobView, org: str) -> Facts:
-        """Return everything that enforcement judges for `org`; grants are read last, so they are newest.
+        """Return everything that enforcement judges for `org`; how its grants stand is read last, so it is newest.
 
         (Profiles come after them, and never change.)
         """
@@ -87,13 +87,13 @@ class ChainReader:
             "datasets", "versions", ((one.dataset, one.version) for one in spec.inputs)
         )
         ids = [one.grant for one in own]
-        runs = await self.states("grants", "runs", ids)
         held = {grant: await self.state("grants", "live", (grant, view.id)) for grant in dict.fromkeys(ids)}
         grants = await self.states("grants", "grants", ids)
+        standing = await self.states("grants", "standing", ids)
         profiles = {spec.profile, *(grant["profile"] for grant in grants.values() if grant is not None)}
         records = await self.states("grants", "profiles", sorted(profiles))
         ranks = {name: record["rank"] for name, record in records.items() if record is not None}
-        return Facts(current, grants, runs, held, datasets, versions, orgs, program, ranks)
+        return Facts(current, grants, standing, held, datasets, versions, orgs, program, ranks)
 
     async def peers(self, spec: JobSpec, me: str) -> dict[int, Peer]:
         """Return address and key of the other participants' agents, by index."""

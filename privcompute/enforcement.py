@@ -62,8 +62,8 @@ class Facts:
 
     view: JobView
     grants: Mapping[str, Value]
-    runs: Mapping[str, Value]
-    """Grant -> {used, reserved, revealed}; None before the first run is reserved."""
+    standing: Mapping[str, Value]
+    """Grant -> {status, used, reserved, …}; None while it is requested."""
     held: Mapping[str, Value]
     """Grant -> what this job holds of it: reserved, running or revealed; None while it is proposed."""
     datasets: Mapping[str, Value]
@@ -164,7 +164,8 @@ def _check_grant(phase: str, one: Input, facts: Facts, own: Own, now_ms: int) ->
     grant, spec = _found(facts.grants.get(one.grant), "UNKNOWN_GRANT", f"our node shows no {name}"), view.spec
     _require(grant["owner"] == own.org, "UNKNOWN_GRANT", f"{name} is not of our data")
     _require(grant["grantee"] == view.initiator, "NOT_GRANTEE", f"{name} is not for {view.initiator}")
-    status = grant["status"]
+    standing = facts.standing.get(one.grant)
+    status = "requested" if standing is None else standing["status"]
     _require(status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}")
     _require(now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms")
     _require(now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms")
@@ -188,7 +189,7 @@ def _check_grant(phase: str, one: Input, facts: Facts, own: Own, now_ms: int) ->
     _require(not strangers, "CO_PARTY_NOT_GRANTED", f"{name} does not allow {', '.join(strangers)}")
     outside = sorted(set(spec.receivers) - set(grant["receivers"]))
     _require(not outside, "RECEIVER_NOT_GRANTED", f"{name} lets no result go to {', '.join(outside)}")
-    _check_quota(phase, grant, facts)
+    _check_quota(phase, grant, standing, facts)
 
 
 def _check_columns(one: Input, grant: Value) -> None:
@@ -202,9 +203,9 @@ def _check_columns(one: Input, grant: Value) -> None:
         )
 
 
-def _check_quota(phase: str, grant: Value, facts: Facts) -> None:
-    runs, held = facts.runs.get(grant["id"]), facts.held.get(grant["id"])
-    taken, most = 0 if runs is None else runs["used"] + runs["reserved"], grant["quota_runs"]
+def _check_quota(phase: str, grant: Value, standing: Value, facts: Facts) -> None:
+    held, most = facts.held.get(grant["id"]), grant["quota_runs"]
+    taken = standing["used"] + standing["reserved"]
     if phase in _LIVE_OF_PHASE:
         _require(
             held == _LIVE_OF_PHASE[phase],

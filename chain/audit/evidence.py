@@ -31,7 +31,7 @@ CONTRACTS_MAX = 64
 RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
     "org": (("orgs", "orgs"),),
     "dataset": (("datasets", "datasets"),),
-    "grant": (("grants", "grants"), ("grants", "runs")),
+    "grant": (("grants", "grants"), ("grants", "standing")),
     "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
     "program": (("jobs", "programs"),),
     "contract": (("lifecycle", "active"),),

@@ -102,7 +102,9 @@ class Path:
         self.gas: dict[str, int] = {}
         self.height, self.time, self._sent = 0, START_MS, 0
         self._declared = {
-            name: {method: function.names for method, function in self.runtime.program(text).functions.items()}
+            name: {
+                method: function.names for method, function in self.runtime.program(text).functions.items()
+            }
             for name, text in sources().items()
         }
         self.separator = "/" if "check_own_id" in self._declared["datasets"] else "-"
@@ -281,7 +283,9 @@ class Path:
         """Have every party take a step; the last one is told apart."""
         for org in orgs:
             last = ["the last"] if org == orgs[-1] else []
-            self.do(f"{org}/agent", f"jobs.{step}", ", ".join([*last, *([note] if note else [])]), **args(org))
+            self.do(
+                f"{org}/agent", f"jobs.{step}", ", ".join([*last, *([note] if note else [])]), **args(org)
+            )
 
     def job(self, policy: str) -> None:
         """Take a job from its proposal to its certificate."""
@@ -310,7 +314,13 @@ class Path:
         self.time += HOUR_MS
         self.do("regulator", "jobs.expire", job=job)
         self.propose("")
-        self.do("bureau", "grants.revoke", "a job open", id=self.id_of("bank", "bureau"), reason="the purpose is gone")
+        self.do(
+            "bureau",
+            "grants.revoke",
+            "a job open",
+            id=self.id_of("bank", "bureau"),
+            reason="the purpose is gone",
+        )
 
 
 def _channels(org: str) -> Args:
@@ -322,7 +332,14 @@ def _founder(name: str, roles: list[str]) -> Args:
     agent = b"" if roles == ["auditor"] else key_of(f"{name}/agent").public
     keys = [{"key": key_of(name).public, "roles": ["admin"]}]
     address = "127.0.0.1:7000" if agent else ""
-    return {"id": name, "name": name, "roles": roles, "keys": keys, "agent_key": agent, "agent_address": address}
+    return {
+        "id": name,
+        "name": name,
+        "roles": roles,
+        "keys": keys,
+        "agent_key": agent,
+        "agent_address": address,
+    }
 
 
 def _node(org: str, name: str = "") -> Args:

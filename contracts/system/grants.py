@@ -119,7 +119,7 @@ GrantRejectVoted = Event(
     reason=str,
     rejections=list,
 )
-GrantVoteTaken = Event(
+GrantVoteRetracted = Event(
     grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, vote=str
 )
 GrantRejected = Event(grant=subject, dataset=subject, owner=subject, grantee=subject, by=subject, reason=str)
@@ -373,7 +373,7 @@ def reject(id: str, reason: str) -> str:
 
 
 @export
-def take_back(id: str) -> str:
+def retract(id: str) -> str:
     """Take one's vote back while the request is open; one may vote again. Returns what the vote was."""
     org = steward()
     g = requested(id)
@@ -391,7 +391,7 @@ def take_back(id: str) -> str:
         ballots[id] = ballot
     else:
         del ballots[id]
-    GrantVoteTaken(
+    GrantVoteRetracted(
         grant="grant:" + id,
         dataset="dataset:" + g["dataset"],
         owner="org:" + g["owner"],

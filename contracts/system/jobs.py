@@ -74,7 +74,7 @@ orgs = Contract("orgs")
 grants = Contract("grants")
 
 ProgramVoted = Event(by=subject, program=subject, votes=list, status=str, code_hash=bytes)
-ProgramVoteTaken = Event(by=subject, program=subject)
+ProgramVoteRetracted = Event(by=subject, program=subject)
 ProgramSet = Event(by=subject, program=subject, status=str, code_hash=bytes)
 JobProposed = Event(
     job=subject,
@@ -178,7 +178,7 @@ def vote_program(program: dict) -> bool:
 
 
 @export
-def take_back_vote(program: dict):
+def retract_vote(program: dict):
     """Take one's vote for a program record back."""
     org = member("admin", "admin")
     ballot = sha256(encode(program))
@@ -186,7 +186,7 @@ def take_back_vote(program: dict):
     require(ballot in mine, "NOT_VOTED")
     drop_vote(ballot, org)
     program_votes[org] = [other for other in mine if other != ballot]
-    ProgramVoteTaken(by="org:" + org, program="program:" + program["id"])
+    ProgramVoteRetracted(by="org:" + org, program="program:" + program["id"])
 
 
 def standing_votes(org: str) -> list:

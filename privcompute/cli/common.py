@@ -37,7 +37,7 @@ REMEDIES = {
     "UNKNOWN_GRANT": "see: assent grant list",
     "NOT_APPROVER": "this organisation is not among the dataset's approvers; see: assent dataset show",
     "OWN_REQUEST": "nobody approves their own request; ask another approver",
-    "ALREADY_VOTED": "this organisation has voted; to vote otherwise: assent grant take-back",
+    "ALREADY_VOTED": "this organisation has voted; to vote otherwise: assent grant retract",
     "NOT_VOTED": "this organisation has no vote on it; see: assent grant show",
     "NOT_DECIDED": "its votes decide nothing yet; see: assent grant show",
     "THRESHOLD_OUT_OF_REACH": "too few of its approvers may approve this requester; see: assent dataset show",

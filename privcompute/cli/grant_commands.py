@@ -27,7 +27,17 @@ from privcompute.enforcement import ALLOWED_USES
 
 SEE_LIST = "see: assent grant list"
 CONSTRAINTS = tuple(ALLOWED_USES)
-NO_RUNS = {"used": 0, "reserved": 0, "revealed": 0}
+REQUESTED: dict[str, Any] = {
+    "status": "requested",
+    "approvals": [],
+    "active_since": 0,
+    "ended_at": 0,
+    "reason": "",
+    "used": 0,
+    "reserved": 0,
+    "revealed": 0,
+}
+"""The standing of a grant that has no row of it yet."""
 NO_VOTES: dict[str, Any] = {"approvals": {}, "rejections": []}
 
 
@@ -181,7 +191,7 @@ def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Co
 for _command in (
     _decide("reject", "Vote against the request ID.", "rejected", reason=True),
     _decide(
-        "take-back",
+        "retract",
         "Take this organisation's vote on the request ID back.",
         "has one vote less",
         reason=False,
@@ -206,9 +216,9 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
 
     async def work() -> list[Any]:
         async with session.client() as client:
-            runs = {key: value async for key, value in client.entries("grants", "runs")}
+            standing = {key: value async for key, value in client.entries("grants", "standing")}
             grants = [value async for _, value in client.entries("grants", "grants")]
-            return [{**item, **runs.get(item["id"], NO_RUNS)} for item in grants]
+            return [{**item, **standing.get(item["id"], REQUESTED)} for item in grants]
 
     found = [
         item
@@ -244,9 +254,11 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     async def work() -> Any:
         async with session.client() as client:
             found = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
-            runs = await client.state("grants", "runs", grant_id) or NO_RUNS
+            standing = await client.state("grants", "standing", grant_id)
+            if standing is not None:
+                return {**found, **standing}
             ballot = await client.state("grants", "ballots", grant_id) or NO_VOTES
-            return {**found, **runs, **ballot} if found["status"] == "requested" else {**found, **runs}
+            return {**found, **REQUESTED, **ballot}
 
     g = run(work())
     if as_json:

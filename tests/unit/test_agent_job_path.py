@@ -287,7 +287,7 @@ async def test_a_grant_revoked_after_computing_stops_the_result(world: World) ->
     job = world.propose(STATISTICS, USED, FIGURES)
 
     async def revoke(_: str) -> None:
-        if world.ledger.chain.entry("grants", "grants", "bank/g-bureau")["status"] == "active":
+        if world.ledger.chain.entry("grants", "standing", "bank/g-bureau")["status"] == "active":
             world.ledger.do("bureau", "grants", "revoke", id="bank/g-bureau", reason="objection")
 
     world.ledger.before["approve_reveal"] = revoke
@@ -422,7 +422,7 @@ async def test_data_changed_since_registration_end_the_job_before_any_traffic(wo
     assert await world.run(job) == "aborted"
     assert [body["reason"] for body in world.evidence("registry", "abort")] == ["DATA_CHANGED"]
     assert not world.evidence("bank", "stage")
-    runs = world.ledger.chain.entry("grants", "runs", "bank/g-registry")
+    runs = world.ledger.chain.entry("grants", "standing", "bank/g-registry")
     assert (runs["used"], runs["reserved"]) == (0, 0), "the run returns, nothing ran"
 
 

@@ -55,7 +55,6 @@ GRANT: dict[str, Any] = {
     "id": "bank/g-bureau",
     "owner": "bureau",
     "grantee": "bank",
-    "status": "active",
     "expires": NOW + 1_000,
     "not_before": NOW - 1_000,
     "dataset": "bureau/history",
@@ -69,7 +68,7 @@ GRANT: dict[str, Any] = {
     "receivers": ["bank"],
     "quota_runs": 2,
 }
-RUNS = {"used": 1, "reserved": 0, "revealed": 1}
+STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
 LOCAL = LocalDataset("bureau/history", 2, Source(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
 OWN = Own("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, Policy())
 ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
@@ -80,7 +79,7 @@ def facts(view: JobView = VIEW, **changes: Any) -> Facts:
     return Facts(
         view=view,
         grants={"bank/g-bureau": GRANT | changes.pop("grant", {})},
-        runs={"bank/g-bureau": RUNS | changes.pop("runs", {})},
+        standing={"bank/g-bureau": STANDING | changes.pop("standing", {})},
         held={"bank/g-bureau": changes.pop("held", None)},
         datasets={"bureau/history": {"owner": "bureau", "status": "active"}},
         versions={("bureau/history", 2): {"root": ROOT}},
@@ -110,10 +109,6 @@ def test_a_job_that_everything_covers_is_allowed() -> None:
     [
         ({"owner": "registry"}, "UNKNOWN_GRANT"),
         ({"grantee": "regulator"}, "NOT_GRANTEE"),
-        ({"status": "requested"}, "GRANT_NOT_ACTIVE"),
-        ({"status": "revoked"}, "GRANT_REVOKED"),
-        ({"status": "suspended"}, "GRANT_SUSPENDED"),
-        ({"status": "expired"}, "GRANT_EXPIRED"),
         ({"expires": NOW}, "GRANT_EXPIRED"),
         ({"not_before": NOW + 1}, "GRANT_NOT_YET_VALID"),
         ({"dataset": "payments"}, "DATASET_NOT_GRANTED"),
@@ -135,22 +130,38 @@ def test_a_grant_that_does_not_cover_the_job_is_refused(changes: dict[str, Any],
     assert refusal(facts(grant=changes)) == reason
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("withdrawn", "GRANT_NOT_ACTIVE"),
+        ("revoked", "GRANT_REVOKED"),
+        ("suspended", "GRANT_SUSPENDED"),
+        ("expired", "GRANT_EXPIRED"),
+    ],
+)
+def test_a_grant_that_is_not_active_is_refused(status: str, reason: str) -> None:
+    assert refusal(facts(standing={"status": status})) == reason
+
+
 def test_an_absent_grant_is_refused() -> None:
     assert refusal(replace(facts(), grants={"bank/g-bureau": None})) == "UNKNOWN_GRANT"
 
 
 def test_a_run_must_be_free_unless_this_job_holds_one() -> None:
     taken = {"used": 1, "reserved": 1}
-    assert refusal(facts(runs=taken)) == "QUOTA_EXHAUSTED"
-    check_job("accepted", replace(facts(), runs={"bank/g-bureau": None}), OWN, NOW)
-    check_job("accepted", facts(runs=taken, held="reserved"), OWN, NOW)
+    assert refusal(facts(standing=taken)) == "QUOTA_EXHAUSTED"
+    check_job("accepted", facts(standing=taken, held="reserved"), OWN, NOW)
+
+
+def test_a_grant_that_is_only_requested_is_refused() -> None:
+    assert refusal(replace(facts(), standing={"bank/g-bureau": None})) == "GRANT_NOT_ACTIVE"
 
 
 @pytest.mark.parametrize(("phase", "state"), [("running", "running"), ("reveal", "computed")])
 def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
     view = replace(VIEW, state=state)
     check_job(phase, facts(view, held="running"), OWN, NOW)
-    revoked = facts(view, held="running", grant={"status": "revoked"})
+    revoked = facts(view, held="running", standing={"status": "revoked"})
     assert refusal(revoked, phase=phase) == "GRANT_REVOKED"
     assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
 

@@ -71,7 +71,7 @@ def endorse(grant: str, purpose: str, until: int) -> int:
 
 
 @export
-def take_back(grant: str, reason: str):
+def retract(grant: str, reason: str):
     """An approver no longer stands behind a grant; jobs that have not revealed are stopped by it."""
     org = steward()
     require(len(reason) <= 256, "TEXT_TOO_LONG")

@@ -38,7 +38,7 @@ def test_too_few_approvers_stop_a_job_where_it_is(use):
         use.propose("insurer", ["hospital"])
     endorse(use, "ethics")
     job = use.started("insurer", ["hospital"])
-    use.admin("ethics").call("approvals", "take_back", grant="insurer/hospital", reason="new facts")
+    use.admin("ethics").call("approvals", "retract", grant="insurer/hospital", reason="new facts")
     with use.chain.expect_revert("ENDORSEMENTS_MISSING"):
         use.reveal(job)
     assert use.state_of(job) == "computed"
@@ -82,9 +82,9 @@ def test_only_approvers_endorse_and_never_their_own_grant(use):
     with use.chain.expect_revert("BAD_TERM"):
         endorse(use, "ethics", days=400)
     with use.chain.expect_revert("NOT_ENDORSED"):
-        use.admin("ethics").call("approvals", "take_back", grant="insurer/hospital", reason="")
+        use.admin("ethics").call("approvals", "retract", grant="insurer/hospital", reason="")
     with use.chain.expect_revert("KEY_ROLE_MISSING"):
-        use.agent("ethics").call("approvals", "take_back", grant="insurer/hospital", reason="")
+        use.agent("ethics").call("approvals", "retract", grant="insurer/hospital", reason="")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_dataset_without_a_rule_is_not_used(use):
 
 def test_every_act_is_in_the_history_of_the_grant_and_the_dataset(use):
     endorse(use, "ethics")
-    use.admin("ethics").call("approvals", "take_back", grant="insurer/hospital", reason="new facts")
+    use.admin("ethics").call("approvals", "retract", grant="insurer/hospital", reason="new facts")
     names = [event.name for event in use.chain.events if event.contract == "approvals"]
     assert names == ["RuleSet", "Endorsed", "EndorsementTaken"]
     assert use.chain.events[-1].subjects == ("grant:insurer/hospital", "dataset:hospital/data", "org:ethics")

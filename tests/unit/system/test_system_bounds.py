@@ -47,7 +47,7 @@ def test_a_requester_asks_of_a_dataset_thirty_two_times_a_day(world: World) -> N
 
 
 def test_a_requester_has_a_bounded_number_of_open_requests_in_all(world: World) -> None:
-    world.put("grants", "asked_in_all", "bank", 255)
+    world.put("grants", "asked", "bank", {f"bureau/{number}": 15 for number in range(17)})
     world.request("bank/r-1", "bureau/data")
     args = world.terms("bank/r-2", "registry/data")
     assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS"

@@ -14,7 +14,7 @@ DAY_MS = 24 * 3_600_000
 
 
 def status(world: World, grant: str) -> str:
-    return str(world.read("grants", "grants", grant)["status"])
+    return str(world.ask("grants.grant_of", id=grant)["status"])
 
 
 # --- request -> approved, rejected, withdrawn, expired
@@ -256,15 +256,14 @@ def test_an_active_grant_expires_at_its_time_whoever_says_so(world: World) -> No
 def test_the_methods_of_jobs_are_for_jobs_alone(world: World) -> None:
     calls: list[tuple[str, dict[str, object]]] = [
         ("admit", {"use": {}, "by": "org:bank"}),
-        ("check", {"use": {}, "phase": "proposed"}),
-        ("reserve", {"use": {}, "by": "org:bank"}),
+        ("reserve", {"use": {}, "org": "bank"}),
         ("consume", {"use": {}, "by": "org:bank"}),
-        ("reveal", {"use": {}, "final": True, "by": "org:bank"}),
-        ("record", {"job": "j", "phase": "p", "by": "org:bank"}),
-        ("finish", {"job": "j", "outcome": "aborted", "by": "org:bank"}),
+        ("reveal", {"use": {}, "ids": [], "final": True, "by": "org:bank"}),
+        ("record", {"ids": [], "job": "j", "phase": "p", "by": "org:bank"}),
+        ("finish", {"ids": [], "job": "j", "outcome": "aborted", "by": "org:bank"}),
     ]
     for method, args in calls:
-        assert world.refusal("bureau", f"grants.{method}", id="bank/g-bureau", **args) == "JOBS_ONLY"
+        assert world.refusal("bureau", f"grants.{method}", **args) == "JOBS_ONLY"
 
 
 def test_an_unknown_grant_is_named(world: World) -> None:

@@ -166,7 +166,7 @@ class History:
             return
         for name in PARTIES:
             grant = self.world.read("grants", "grants", f"bank/g-{name}")
-            assert grant["status"] == "active"
+            assert self.world.read("grants", "standing", f"bank/g-{name}")["status"] == "active"
             assert self.world.time < grant["expires"]
             assert self.world.read("datasets", "datasets", f"{name}/data")["status"] == "active"
             wanted = {"accepted": "reserved", "running": "running", "revealed": "revealed"}[state]

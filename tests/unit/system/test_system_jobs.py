@@ -354,7 +354,7 @@ def test_a_job_is_revealed_when_every_owner_has_approved(world: World) -> None:
     assert world.state_of(job) == "computed"
     world.reveal(job, "registry")
     assert world.state_of(job) == "revealed"
-    assert world.read("grants", "runs", "bank/g-bank")["revealed"] == 1
+    assert world.read("grants", "standing", "bank/g-bank")["revealed"] == 1
 
 
 def test_no_reveal_before_all_transcripts_agree(world: World) -> None:

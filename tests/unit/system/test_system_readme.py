@@ -200,11 +200,13 @@ GOOD: dict[str, Good] = {
     "datasets.retire": Good("bureau", lambda _: {"id": "bureau/data", "reason": ""}),
     "datasets.dataset_of": Good("view", lambda _: {"id": "bureau/data"}),
     "datasets.version_of": Good("view", lambda _: {"id": "bureau/data", "version": 1}),
+    "datasets.offer_of": Good("view", lambda _: {"id": "bureau/data", "version": 1}),
+    "datasets.approvers_of": Good("view", lambda _: {"id": "bureau/data"}),
     "datasets.usable": Good("view", lambda _: {"id": "bureau/data"}),
     "grants.request": Good("bank", lambda w: w.terms("bank/g1", "bureau/data")),
     "grants.approve": Good("registry", partial(requested, terms={})),
     "grants.reject": Good("registry", partial(requested, reason="")),
-    "grants.take_back": Good("registry", voted),
+    "grants.retract": Good("registry", voted),
     "grants.settle": Good("rival", settled),
     "grants.withdraw": Good("bank", requested),
     "grants.narrow": Good("bureau", lambda _: {"id": "bank/g-bureau", "terms": {"min_group": 11}}),
@@ -220,7 +222,7 @@ GOOD: dict[str, Good] = {
     "grants.state_of": Good("view", lambda _: {"id": "bank/g-bureau"}),
     "grants.profile_of": Good("view", lambda _: {"name": "rep3"}),
     "jobs.vote_program": Good("bank", record),
-    "jobs.take_back_vote": Good("bank", own_vote),
+    "jobs.retract_vote": Good("bank", own_vote),
     "jobs.propose": Good("bank", lambda w: {"spec": w.spec()}),
     "jobs.accept": Good("bank/agent", job_in("proposed", code_hash=CODE_HASH)),
     "jobs.reject": Good("bank/agent", job_in("proposed", reason="")),
@@ -475,6 +477,12 @@ CASES: dict[tuple[str, str], Case] = {
     **owners("datasets.retire", reason=True, before="retire"),
     ("datasets.dataset_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
     ("datasets.version_of", "UNKNOWN_VERSION"): Case(args={"version": 2}),
+    ("datasets.offer_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
+    ("datasets.offer_of", "DATASET_NOT_ACTIVE"): Case(
+        before=lambda w, _: w.do("bureau", "datasets.suspend", id="bureau/data", reason="")
+    ),
+    ("datasets.offer_of", "UNKNOWN_VERSION"): Case(args={"version": 2}),
+    ("datasets.approvers_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
     # --- grants
     ("grants.request", "ORG_ROLE_MISSING"): Case(who="registry", args={"id": "registry/g1"}),
     ("grants.request", "BAD_ID"): Case(args={"id": "g1"}),
@@ -503,13 +511,13 @@ CASES: dict[tuple[str, str], Case] = {
         )
     ),
     ("grants.request", "TOO_MANY_REQUESTS"): Case(
-        before=lambda w, _: w.put("grants", "asked_in_all", "bank", 256)
+        before=lambda w, _: w.put("grants", "asked", "bank", {"bank/data": 256})
     ),
     ("grants.request", "TOO_MANY_REQUESTS_OF_DATASET"): Case(
-        before=lambda w, _: put(w, "grants", "asked", ("bank", "bureau/data"), open=16)
+        before=lambda w, _: w.put("grants", "asked", "bank", {"bureau/data": 16})
     ),
     ("grants.request", "TOO_MANY_REQUESTS_TODAY"): Case(
-        before=lambda w, _: put(w, "grants", "asked", ("bank", "bureau/data"), count=32)
+        before=lambda w, _: put(w, "grants", "asked_today", ("bank", "bureau/data"), count=32)
     ),
     **on_request("grants.approve"),
     **narrowing("grants.approve"),
@@ -536,13 +544,13 @@ CASES: dict[tuple[str, str], Case] = {
     ("grants.reject", "NOT_APPROVER"): Case(who="rival"),
     ("grants.reject", "ALREADY_VOTED"): Case(who="regulator", before=ready),
     ("grants.reject", "TEXT_TOO_LONG"): Case(args={"reason": "x" * 257}),
-    **on_request("grants.take_back"),
-    ("grants.take_back", "NOT_VOTED"): Case(who="regulator"),
+    **on_request("grants.retract"),
+    ("grants.retract", "NOT_VOTED"): Case(who="regulator"),
     **on_request("grants.settle"),
     ("grants.settle", "ORG_NOT_ACTIVE"): Case(before=lambda w, _: w.decide("suspend_org", org="bank")),
     ("grants.settle", "TOO_MANY_GRANTS"): Case(before=lambda w, _: full(w, "bureau/shared")),
     ("grants.settle", "NOT_DECIDED"): Case(
-        before=lambda w, _: w.do("registry", "grants.take_back", id="bank/g1")
+        before=lambda w, _: w.do("registry", "grants.retract", id="bank/g1")
     ),
     **on_request("grants.withdraw"),
     ("grants.withdraw", "NOT_REQUESTER"): Case(who="registry"),
@@ -577,7 +585,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.vote_program", "TOO_MANY_VOTES"): Case(
         before=lambda w, _: [w.do("bank", "jobs.vote_program", **record(w, id=f"p-{n}")) for n in range(16)]
     ),
-    ("jobs.take_back_vote", "NOT_VOTED"): Case(who="bureau"),
+    ("jobs.retract_vote", "NOT_VOTED"): Case(who="bureau"),
     # --- jobs: proposal
     ("jobs.propose", "ORG_ROLE_MISSING"): Case(who="registry"),
     ("jobs.propose", "BAD_SPEC"): respec(extra=1),
@@ -784,7 +792,7 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
     "CO_PARTY_NOT_GRANTED": (None, {"participants": ["bank", "bureau", "rival"]}),
     "RECEIVER_NOT_GRANTED": (None, {"receivers": ["bureau"]}),
     "QUOTA_EXHAUSTED": (
-        lambda w: w.put("grants", "runs", "bank/g-bureau", {"used": 2, "reserved": 0, "revealed": 2}),
+        lambda w: put(w, "grants", "standing", "bank/g-bureau", used=2, revealed=2),
         {},
     ),
     "TOO_MANY_JOBS": (

@@ -332,7 +332,7 @@ def test_the_largest_request_is_approved_rejected_taken_back_and_settled(large: 
         terms = {"columns": columns, "min_group": 10**9, "quota_runs": 999_000 + number}
         assert world.do(name, "grants.approve", id=grant, terms=terms) == "requested"
         if number % 2:
-            world.do(name, "grants.take_back", id=grant)
+            world.do(name, "grants.retract", id=grant)
             world.do(name, "grants.reject", id=grant, reason=TEXT)
     for step in ("reject", "withdraw", "expire", "activate"):
         other = world.fork()
@@ -340,7 +340,7 @@ def test_the_largest_request_is_approved_rejected_taken_back_and_settled(large: 
             for name in approvers[14:]:
                 other.do(name, "grants.reject", id=grant, reason=TEXT)
             for name in approvers[:12:2]:
-                other.do(name, "grants.take_back", id=grant)
+                other.do(name, "grants.retract", id=grant)
                 other.do(name, "grants.reject", id=grant, reason=TEXT)
             assert other.ask("grants.state_of", id=grant) == "rejected"
         elif step == "withdraw":

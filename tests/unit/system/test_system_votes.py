@@ -27,7 +27,7 @@ def approve(world: World, who: str, **terms: Any) -> str:
 
 
 def status(world: World) -> str:
-    return str(world.read("grants", "grants", "bank/g1")["status"])
+    return str(world.ask("grants.grant_of", id="bank/g1")["status"])
 
 
 # --- of exact terms
@@ -38,7 +38,7 @@ def test_approvals_of_different_terms_do_not_add_up(world: World) -> None:
     assert approve(world, "bureau") == "requested"
     assert approve(world, "registry", min_group=50) == "requested"
     assert approve(world, "regulator", min_group=50) == "active"
-    grant = world.read("grants", "grants", "bank/g1")
+    grant = world.ask("grants.grant_of", id="bank/g1")
     assert (grant["min_group"], grant["approvals"]) == (50, ["registry", "regulator"])
     event = world.fields("GrantActivated")
     assert (event["terms"], event["approvals"]) == ({"min_group": 50}, ["registry", "regulator"])
@@ -79,13 +79,13 @@ def test_an_approval_never_lets_a_grant_end_in_the_past(world: World) -> None:
 def test_a_vote_is_taken_back_and_given_anew(world: World) -> None:
     shared(world, ["bureau", "registry", "regulator"], 2)
     approve(world, "registry")
-    assert world.do("registry", "grants.take_back", id="bank/g1") == "approval"
+    assert world.do("registry", "grants.retract", id="bank/g1") == "approval"
     assert approve(world, "regulator") == "requested"
     world.do("registry", "grants.reject", id="bank/g1", reason="")
-    assert world.do("registry", "grants.take_back", id="bank/g1") == "rejection"
-    assert world.refusal("registry", "grants.take_back", id="bank/g1") == "NOT_VOTED"
+    assert world.do("registry", "grants.retract", id="bank/g1") == "rejection"
+    assert world.refusal("registry", "grants.retract", id="bank/g1") == "NOT_VOTED"
     assert approve(world, "registry") == "active"
-    assert world.refusal("registry", "grants.take_back", id="bank/g1") == "WRONG_STATE"
+    assert world.refusal("registry", "grants.retract", id="bank/g1") == "WRONG_STATE"
 
 
 def test_votes_lapse_with_the_request_and_leave_nothing_behind(world: World) -> None:
@@ -94,7 +94,7 @@ def test_votes_lapse_with_the_request_and_leave_nothing_behind(world: World) -> 
     assert [vote["org"] for vote in world.ask("grants.ballot_for", id="bank/g1")] == ["registry"]
     world.advance(30 * DAY_MS)
     assert world.refusal("regulator", "grants.approve", id="bank/g1", terms={}) == "DEADLINE_PASSED"
-    assert world.refusal("registry", "grants.take_back", id="bank/g1") == "DEADLINE_PASSED"
+    assert world.refusal("registry", "grants.retract", id="bank/g1") == "DEADLINE_PASSED"
     assert world.ask("grants.state_of", id="bank/g1") == "expired"
     world.do("rival", "grants.expire", id="bank/g1")
     assert world.ask("grants.ballot_for", id="bank/g1") == []
@@ -110,7 +110,7 @@ def test_an_approval_of_a_member_that_was_expelled_does_not_count(world: World) 
     world.decide("expel_org", org="rival")
     assert approve(world, "registry") == "requested"
     assert approve(world, "regulator") == "active"
-    assert world.read("grants", "grants", "bank/g1")["approvals"] == ["registry", "regulator"]
+    assert world.read("grants", "standing", "bank/g1")["approvals"] == ["registry", "regulator"]
 
 
 def test_a_threshold_that_is_met_by_new_approvers_takes_effect_at_anyone_s_word(world: World) -> None:
@@ -190,8 +190,8 @@ def test_votes_for_a_program_lapse_and_do_not_add_up_over_the_years(world: World
 def test_a_vote_for_a_program_is_taken_back(world: World) -> None:
     retired = program(world, status="retired")
     world.do("bank", "jobs.vote_program", program=retired)
-    world.do("bank", "jobs.take_back_vote", program=retired)
-    assert world.refusal("bank", "jobs.take_back_vote", program=retired) == "NOT_VOTED"
+    world.do("bank", "jobs.retract_vote", program=retired)
+    assert world.refusal("bank", "jobs.retract_vote", program=retired) == "NOT_VOTED"
     for who in ("bureau", "registry"):
         assert world.do(who, "jobs.vote_program", program=retired) is False
     assert world.do("bank", "jobs.vote_program", program=retired) is True
