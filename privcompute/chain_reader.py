@@ -73,7 +73,7 @@ class ChainReader:
         self._specs.pop(job, None)
 
     async def facts(self, view: JobView, org: str) -> Facts:
-        """Return everything that enforcement judges for `org`; how its grants stand is read last, so it is newest.
+        """Return everything that enforcement judges for `org`; how its grants stand is read last: newest.
 
         (Profiles come after them, and never change.)
         """

@@ -206,6 +206,32 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
 
 
+@bench.command("calls")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIRECTORY",
+    help="A checkout of another version, to compare with.",
+)
+@output_option
+@json_option
+@reports_errors
+def bench_calls(against: Path | None, output: Path | None, as_json: bool) -> None:
+    """Gas of every call on the path of a data use, from the founding to a certificate (a few seconds)."""
+    from chain.cli.bench_calls import measure_calls
+
+    calls = measure_calls(against)
+    rows: list[list[Any]] = [
+        [name, cost["gas"], cost.get("before", ""), cost.get("ratio", "")] for name, cost in calls.items()
+    ]
+    if output is not None:
+        output.write_text(json.dumps({"calls": calls}, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        print_json({"calls": calls})
+    else:
+        print_table("calls of a data use", ["call", "#gas", "#other version", "#ratio"], rows)
+
+
 @bench.command("gas")
 @click.option("--repeats", type=click.IntRange(2, 100), default=5, show_default=True, help="Least time of.")
 @output_option

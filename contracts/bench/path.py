@@ -1,9 +1,9 @@
-"""The whole path of a data use, and what each of its calls costs in gas: a policy contract put into force, three
-datasets registered, grants requested and approved, a job from its proposal to its certificate, decisions of members.
+"""The whole path of a data use, and the gas of each of its calls: a policy contract put into force, datasets
+registered, grants requested and approved, a job from its proposal to its certificate, decisions of members.
 
-Run by the file's name with another version on the import path, it measures that version's contracts:
-`assent bench calls --against DIRECTORY` compares two. Every argument that some version takes is given, and left out
-where a method does not declare it; `SEPARATOR` stands between the parts of an id in this version.
+`assent bench calls --against DIRECTORY` runs this file with another version on the import path too, and
+compares. Calls are therefore given every argument that some version takes, and leave out those that the
+method at hand does not declare.
 """
 
 from __future__ import annotations
@@ -290,15 +290,15 @@ class Path:
     def job(self, policy: str) -> None:
         """Take a job from its proposal to its certificate."""
         job, note = self.propose(policy), "a policy" if policy else ""
-        self.each("accept", note, lambda org: {"job": job, "code_hash": CODE_HASH})
+        self.each("accept", note, lambda _: {"job": job, "code_hash": CODE_HASH})
         self.each("bind", note, lambda org: {"job": job, "commitment": key_of(org).public})
         figures = {"bytes_sent": 1_000, "rounds": 1, "cpu_ms": 5}
         stage = {"stage": 0, "kind": "share", "hash": CODE_HASH, "previous": bytes(32), **figures}
-        self.each("commit_stage", note, lambda org: {"job": job, **stage})
+        self.each("commit_stage", note, lambda _: {"job": job, **stage})
         self.each("commit_transcript", note, lambda org: {"job": job, "profile": "rep3", **_channels(org)})
-        self.each("approve_reveal", note, lambda org: {"job": job})
+        self.each("approve_reveal", note, lambda _: {"job": job})
         result = {"job": job, "hash": CODE_HASH, "schema": "figures", "metrics": {"rounds": 3}}
-        self.each("commit_result", note, lambda org: result, ("bank",))
+        self.each("commit_result", note, lambda _: result, ("bank",))
         digest = sha256(encode_value(self.ask("jobs.certificate_body", job=job))).digest()
 
         def signed(org: str) -> Args:

@@ -1,0 +1,75 @@
+"""What the calls of a data use cost: hardly more than before the contracts' rules were hardened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chain.cli.bench_calls import measure_calls
+from chain.primitives.errors import ConfigError
+from contracts.bench import path
+from contracts.language.limits import GAS_SIGNATURE
+
+ROOT = Path(__file__).parents[2]
+BEFORE: dict[str, int] = json.loads((ROOT / "tests/vectors/calls_before.json").read_text())["gas"]
+"""Gas of the calls at commit 6f18e7b (`assent bench calls --against`), the last one before."""
+BAR = 1.1
+PROOFS = {
+    "orgs.add_key": 1,
+    "orgs.rotate_key": 1,
+    "governance.propose (a node)": 1,
+    "governance.commit (a node)": 1,
+    "governance.rotate_node_key": 1,
+    "governance.propose (an organisation)": 2,
+    "governance.commit (an organisation)": 2,
+}
+"""Proofs of possession that a call verifies now: one signature each, and that is its price."""
+DEARER = {
+    # Beside the grant: program, members and agents, and whether the policy can answer.
+    "jobs.approve_reveal (a policy)": 1.13,
+    # A row of one's own standing votes, and the program's history.
+    "jobs.vote_program": 1.32,
+    # The job leaves three lists of open jobs and the initiator's count, and an end names who was missing.
+    "jobs.reject": 1.22,
+    "jobs.abort": 1.17,
+    "jobs.expire": 1.28,
+    # The job's own history is told that the revocation stops it.
+    "grants.revoke (a job open)": 1.12,
+}
+"""Calls that do more than a tenth more, and what that is."""
+
+
+@pytest.fixture(scope="module")
+def now() -> dict[str, int]:
+    return path.measure()
+
+
+def test_every_call_of_before_is_still_measured(now: dict[str, int]) -> None:
+    assert now.keys() == BEFORE.keys()
+
+
+@pytest.mark.parametrize("call", list(BEFORE))
+def test_a_call_costs_at_most_a_tenth_more_than_before(now: dict[str, int], call: str) -> None:
+    allowed = DEARER.get(call, BAR) * BEFORE[call] + PROOFS.get(call, 0) * GAS_SIGNATURE
+    assert now[call] <= allowed, f"{call}: {now[call]} gas, {BEFORE[call]} before"
+
+
+def test_a_checkout_is_measured_by_its_own_code(now: dict[str, int]) -> None:
+    assert measure_calls(ROOT) == {
+        call: {"gas": gas, "before": gas, "ratio": 1.0} for call, gas in now.items()
+    }
+
+
+def test_what_is_no_checkout_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path}: no checkout of Assent"):
+        measure_calls(tmp_path)
+
+
+def test_a_checkout_that_does_not_go_the_path_says_why(tmp_path: Path) -> None:
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts" / "runtime.py").write_text("raise RuntimeError('too old')\n", encoding="utf-8")
+    (tmp_path / "contracts" / "__init__.py").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="its contracts do not go this path: RuntimeError: too old"):
+        measure_calls(tmp_path)
