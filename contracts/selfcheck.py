@@ -33,7 +33,7 @@ def work(name: str, numbers: list[int]) -> dict:
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
 IR_HASH = "5a10f21dadc52bb5b0f5599d3c1b1111a2d13a3f96762bca56fda68ffb8dbf28"
-OUTCOME = "9dafc9b62c77c3b377184f74407e2413857dbeba119893f7082e3b45ed799224"
+OUTCOME = "eeed362e1c5a9f7289eb38b3d43b36e2037c392ef88ccd554ce63a1322041eb9"
 
 
 def computed() -> tuple[str, str]:

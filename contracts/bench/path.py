@@ -145,7 +145,8 @@ class Path:
 
     def ask(self, target: str, /, **args: Value) -> Any:
         """Ask a view."""
-        outcome = self.runtime.view(self._call("bank", *target.split("."), args), self)
+        contract, method = target.split(".")
+        outcome = self.runtime.view(self._call("bank", contract, method, args), self)
         return decode_value(outcome.result, max_bytes=BYTES_MAX)
 
     def _call(self, who: str, contract: str, method: str, args: Args) -> Call:

@@ -33,6 +33,9 @@ METRICS_BYTES_MAX = 4096
 STAGES_MAX = 256
 FIGURE_MAX = 2**63
 OPEN_JOBS_MAX = 256
+# Each proposal, and each end, is told in the histories of the owners whose grants it uses.
+PROPOSALS_A_DAY_MAX = 1000
+DAY_MS = 86400000
 REPORTS_MAX = 2
 DISPUTE_MS = 604800000
 DEADLINE_MIN_MS = 1000
@@ -58,7 +61,7 @@ program_ballots = Map(bytes, dict)  # hash of a program's record -> {program, vo
 program_votes = Map(str, list)  # org -> hashes that it voted for
 specs = Map(str, dict)
 jobs = Map(str, dict)
-open_of = Map(str, int)  # initiator -> its open jobs
+initiators = Map(str, dict)  # org -> {open: its jobs, day, today: what it proposed on that day}
 bindings = Map(tuple[str, str], dict)
 stages = Map(tuple[str, str, int], dict)
 stage_heads = Map(tuple[str, str], dict)
@@ -262,12 +265,10 @@ def propose(spec: dict) -> str:
     require(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
-    count = open_of.get(org, 0)
-    require(count < OPEN_JOBS_MAX, "TOO_MANY_JOBS_OF_ORG")
+    count_proposal(org)
     found = grants.admit(use=use_of(job, spec, org), by="org:" + org)
     owners: list = found["owners"]
     check_roles(spec, owners)
-    open_of[org] = count + 1
     specs[job] = spec
     j = {
         "id": job,
@@ -306,6 +307,19 @@ def propose(spec: dict) -> str:
         deadline=j["deadline"],
     )
     return job
+
+
+def count_proposal(org: str):
+    count = initiators.get(org, {"open": 0, "day": 0, "today": 0})
+    require(count["open"] < OPEN_JOBS_MAX, "TOO_MANY_JOBS_OF_ORG")
+    day = ctx.block_time // DAY_MS
+    if count["day"] != day:
+        count["day"] = day
+        count["today"] = 0
+    require(count["today"] < PROPOSALS_A_DAY_MAX, "TOO_MANY_JOBS_TODAY")
+    count["open"] += 1
+    count["today"] += 1
+    initiators[org] = count
 
 
 def check_spec(spec: dict):
@@ -757,7 +771,9 @@ def close(j: dict, spec: dict, outcome: str, by: str):
     j["deadline"] = 0
     j["ended_at"] = ctx.block_time
     j["resume"] = ""
-    open_of[j["initiator"]] -= 1
+    count = initiators[j["initiator"]]
+    count["open"] -= 1
+    initiators[j["initiator"]] = count
     grants.finish(ids=grant_ids(spec), job=j["id"], outcome=outcome, by=by)
 
 

@@ -46,6 +46,7 @@ REMEDIES = {
     "TOO_MANY_REQUESTS_TODAY": "32 requests for this dataset were made today (UTC); ask again tomorrow",
     "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
     "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",
+    "TOO_MANY_JOBS_TODAY": "1,000 jobs were proposed today; the count begins anew at midnight UTC",
     "TOO_MANY_JOBS_OF_ORG": "256 jobs of this organisation are open; wait for some to end: assent job list",
     "SPEC_TOO_LONG": "the job has at most 32 KiB: fewer columns, or shorter parameters",
     "TOO_MANY_COLUMNS": "a job reads at most 1,024 columns of all inputs together",

@@ -280,8 +280,8 @@ def emit(text: str):
             chain.call("c", method, **args)
             used[method].append(chain.gas_of())
     per_byte = {method: (pair[1] - pair[0]) / 1_000 for method, pair in used.items()}
-    args = 1
-    assert 1 <= per_byte["write"] - args <= 1.1
+    args = 0.25
+    assert 0.5 <= per_byte["write"] - args <= 0.6
     assert 0.03 <= per_byte["read"] <= 0.1
     assert 0.25 <= per_byte["emit"] - args <= 0.3
 

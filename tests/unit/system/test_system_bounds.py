@@ -83,7 +83,7 @@ def test_a_grant_has_sixty_four_open_jobs_and_proposed_ones_count(world: World) 
 
 
 def test_an_initiator_has_a_bounded_number_of_open_jobs(world: World) -> None:
-    world.put("jobs", "open_of", "bank", 255)
+    world.put("jobs", "initiators", "bank", {"open": 255, "day": 0, "today": 0})
     job = world.propose()
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS_OF_ORG"
     world.do("registry", "jobs.reject", job=job, reason="")
@@ -249,3 +249,14 @@ def test_inputs_have_a_bounded_number_of_columns_together(world: World) -> None:
         for number in range(2)
     ]
     assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == "TOO_MANY_COLUMNS"
+
+
+def test_proposals_that_are_aborted_at_once_end_for_the_day(world: World) -> None:
+    """Each of them, and each abort, stands in the histories of all owners."""
+    world.put("jobs", "initiators", "bank", {"open": 0, "day": world.time // DAY_MS, "today": 998})
+    for _ in range(2):
+        world.do("bank", "jobs.abort", job=world.propose(), reason="", evidence=b"")
+    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS_TODAY"
+    world.advance(DAY_MS)
+    world.do("bank", "jobs.abort", job=world.propose(), reason="", evidence=b"")
+    assert world.read("jobs", "initiators", "bank") == {"open": 0, "day": world.time // DAY_MS, "today": 1}

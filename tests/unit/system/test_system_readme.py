@@ -268,6 +268,11 @@ class Case:
     before: Callable[[World, Args], object] = lambda *_: None
 
 
+def proposed_today(world: World, count: int) -> None:
+    row = {"open": 0, "day": world.time // DAY_MS, "today": count}
+    world.put("jobs", "initiators", "bank", row)
+
+
 def put(world: World, contract: str, name: str, key: Any, **fields: Any) -> None:
     world.put(contract, name, key, {**world.read(contract, name, key), **fields})
 
@@ -619,7 +624,10 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.propose", "BAD_DEADLINES"): respec(deadlines={}),
     ("jobs.propose", "BAD_NONCE"): respec(nonce=bytes(15)),
     ("jobs.propose", "JOB_EXISTS"): Case(before=lambda w, args: w.do("bank", "jobs.propose", **args)),
-    ("jobs.propose", "TOO_MANY_JOBS_OF_ORG"): Case(before=lambda w, _: w.put("jobs", "open_of", "bank", 256)),
+    ("jobs.propose", "TOO_MANY_JOBS_OF_ORG"): Case(
+        before=lambda w, _: w.put("jobs", "initiators", "bank", {"open": 256, "day": 0, "today": 0})
+    ),
+    ("jobs.propose", "TOO_MANY_JOBS_TODAY"): Case(before=lambda w, _: proposed_today(w, 1_000)),
     # --- jobs: steps
     **in_state("jobs.accept", "rival/agent"),
     ("jobs.accept", "ALREADY_ACCEPTED"): Case(before=lambda w, args: w.accept(args["job"], "bank")),
