@@ -1,0 +1,164 @@
+"""Histories: the same calls to contracts and model, compared after each; a difference is shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chain.primitives.execution import OK
+from tests.rules import draw_grants as grants
+from tests.rules import draw_jobs as jobs
+from tests.rules import draw_members as members
+from tests.rules.chain import ORGS, VALIDATING, Chain, World, public
+from tests.rules.compare import Difference, of_answer, of_state
+from tests.rules.draw import Dice, Draw, step
+from tests.rules.invariants import Watch
+from tests.rules.model import Model, Step
+from tests.rules.prelude import prelude
+
+CALLS = 500
+"""Of one history, its beginning included."""
+STATE_EVERY = 20
+"""Calls between two comparisons of all rows; a difference is played again with one after each call."""
+SHORTENINGS_MAX = 1_500
+KINDS: dict[Draw, float] = {
+    members.add_key: 2,
+    members.rotate_key: 1,
+    members.revoke_key: 1,
+    members.set_agent: 1,
+    members.register: 2,
+    members.dataset_step: 5,
+    members.decide: 4,
+    members.decision_step: 14,
+    members.rotate_node_key: 1,
+    members.propose_contract: 3,
+    members.contract_step: 10,
+    members.stop_contract: 4,
+    members.act: 2,
+    grants.request: 8,
+    grants.approve: 14,
+    grants.other_vote: 6,
+    grants.grant_step: 6,
+    jobs.vote_program: 3,
+    jobs.propose: 9,
+    jobs.forward: 62,
+    jobs.again: 5,
+    jobs.end: 3,
+    jobs.report: 3,
+    jobs.decide_dispute: 6,
+    jobs.ask: 8,
+}
+
+
+@dataclass(slots=True)
+class Run:
+    """How a history went."""
+
+    seed: int
+    steps: list[Step] = field(default_factory=list)
+    difference: Difference | None = None
+    accepted: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+class Pair:
+    """Contracts and model, side by side."""
+
+    def __init__(self, world: World) -> None:
+        """Start both at genesis."""
+        self.chain: Chain = world.chain()
+        self.model: Model = world.model()
+        self.watch = Watch()
+        self._since = 0
+
+    def play(self, made: Step, every: int) -> tuple[Difference | None, str]:
+        """Make one call on both sides; return the difference and the contracts' code."""
+        right = self.watch.has_right(self.chain, made.who)
+        outcome = self.chain.perform(made)
+        answer = self.model.answer(public(made.who), made)
+        found = of_answer(outcome, answer)
+        self._since += 1
+        if found is None:
+            found = self.watch.step(made, outcome, right)
+        if found is None and self._since >= every:
+            self._since = 0
+            found = of_state(self.chain, self.model) or self.watch.state(self.chain)
+        return found, "" if outcome.status == OK else outcome.code or outcome.status
+
+
+def play(world: World, seed: int, calls: int = CALLS) -> Run:
+    """Play a history to its end or its first difference."""
+    pair, run = Pair(world), Run(seed)
+    for made in drawn(seed, pair.model, calls):
+        run.steps.append(made)
+        run.difference, code = pair.play(made, STATE_EVERY)
+        counted = run.refused if code else run.accepted
+        counted[code or made.target] = counted.get(code or made.target, 0) + 1
+        if run.difference is not None:
+            return run
+    run.difference = of_state(pair.chain, pair.model) or pair.watch.end(pair.chain)
+    return run
+
+
+def drawn(seed: int, model: Model, calls: int) -> Iterator[Step]:
+    """Yield the calls of a history; each is chosen by what the model holds when it is asked for."""
+    dice = Dice(seed, model)
+    for org in ORGS:
+        for name in (org, f"{org}/steward", f"{org}/agent"):
+            dice.learn(name)
+    for org in VALIDATING:
+        dice.learn(f"{org}/node")
+    made = 0
+    for begun in prelude(dice):
+        yield begun
+        made += 1
+    while made < calls:
+        yield step(dice, KINDS)
+        made += 1
+
+
+def replay(world: World, steps: Sequence[Step]) -> tuple[Difference | None, int]:
+    """Play given calls, comparing everything after each; return the difference and how many calls it took."""
+    pair = Pair(world)
+    for number, made in enumerate(steps, start=1):
+        found, _ = pair.play(made, 1)
+        if found is not None:
+            return found, number
+    return pair.watch.end(pair.chain), len(steps)
+
+
+def shorten(world: World, run: Run) -> tuple[Difference, list[Step]]:
+    """Leave out every call without which the same kind of difference is seen."""
+    found, needed = replay(world, run.steps)
+    if found is None:
+        assert run.difference is not None
+        return run.difference, run.steps
+    steps, tries = run.steps[:needed], 0
+    size = max(1, len(steps) // 2)
+    while size and tries < SHORTENINGS_MAX:
+        place = len(steps) - 1 - size
+        while place >= 0 and tries < SHORTENINGS_MAX:
+            tries += 1
+            shorter = _without(steps, place, size)
+            other, needed = replay(world, shorter)
+            if other is not None and other.what == found.what:
+                found, steps = other, shorter[:needed]
+            place = min(place, len(steps) - 1) - size
+        size //= 2
+    return found, steps
+
+
+def _without(steps: Sequence[Step], place: int, size: int) -> list[Step]:
+    """Return the calls without some of them; the time that passed before those passes before the next."""
+    gone, rest = steps[place : place + size], list(steps[place + size :])
+    if rest:
+        first = rest[0]
+        rest[0] = Step(
+            first.ms + sum(step.ms for step in gone),
+            first.blocks + sum(step.blocks for step in gone),
+            first.who,
+            first.target,
+            first.args,
+            first.asks,
+        )
+    return [*steps[:place], *rest]

@@ -1,0 +1,362 @@
+"""Jobs: what may be proposed, who must take part, and how a job leaves one state for the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from chain.primitives.values import encode_value
+from tests.rules.base import Refused, distinct
+from tests.rules.model_programs import Programs
+from tests.rules.model_uses import FINAL, Use
+
+SPEC_FIELDS = {
+    "program", "parameters", "purpose", "profile", "min_group", "inputs", "participants", "receivers",
+    "deadlines", "nonce",
+}  # fmt: skip
+SPEC_BYTES_MAX, PARAMETERS_BYTES_MAX = 32_768, 8_192
+INPUTS_MAX, PARTIES_MAX, COLUMNS_MAX = 8, 8, 1_024
+MIN_GROUP_MAX = 10**9
+OPEN_JOBS_MAX = 256
+DEADLINE_MS = range(1_000, 2_592_000_001)
+ALLOWED = {
+    "proposed": "accept",
+    "accepted": "bind",
+    "running": "run",
+    "computed": "reveal",
+    "revealed": "commit",
+    "committed": "certify",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job; who did what stands in tuples in the order of doing."""
+
+    id: str
+    spec: dict[str, Any]
+    initiator: str
+    owners: tuple[str, ...]
+    """Owner of each input's dataset."""
+    roots: tuple[bytes, ...]
+    state: str
+    deadline: int
+    since: int
+    height: int
+    accepted: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    transcripts: tuple[str, ...] = ()
+    reveals: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
+    running_height: int = 0
+    revealed_height: int = 0
+    ended_at: int = 0
+    resume: str = ""
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return tuple(party["org"] for party in self.spec["participants"])
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended."""
+        return self.state in FINAL
+
+    def use(self, number: int) -> Use:
+        """Return what it wants of an input's grant."""
+        item, spec = self.spec["inputs"][number], self.spec
+        return Use(
+            self.id, item["grant"], self.initiator, spec["program"], spec["purpose"], spec["profile"],
+            spec["min_group"], item["dataset"], item["version"], item["columns"], self.parties,
+            tuple(spec["receivers"]),
+        )  # fmt: skip
+
+    @property
+    def grants(self) -> list[str]:
+        """The grants of its inputs."""
+        return [item["grant"] for item in self.spec["inputs"]]
+
+    @property
+    def awaited(self) -> list[str]:
+        """Whose step the state waits for."""
+        wanted, done = {
+            "proposed": (self.parties, self.accepted),
+            "accepted": (self.owners, self.bound),
+            "running": (self.parties, self.transcripts),
+            "computed": (self.owners, self.reveals),
+            "revealed": (tuple(self.spec["receivers"]), self.results),
+            "committed": (self.parties, self.signed),
+        }.get(self.state, ((), ()))
+        return [org for org in dict.fromkeys(wanted) if org not in done]
+
+
+class Jobs(Programs):
+    """The rules of contract `jobs` about a job's life up to its run."""
+
+    def __init__(self, chain_id: bytes) -> None:
+        """Start without jobs."""
+        super().__init__(chain_id)
+        self.jobs: dict[str, Job] = {}
+        self.commitments: dict[tuple[str, str], tuple[bytes, int]] = {}
+
+    def is_open(self, job: str) -> bool:
+        """Tell whether a job has not ended."""
+        return not self.jobs[job].final
+
+    # --- proposing
+
+    def jobs_propose(self, spec: dict[str, Any]) -> str:
+        """Propose a job."""
+        org = self.role("steward", "agent")
+        self.must(self.has(org, "user"), "ORG_ROLE_MISSING")
+        self._spec(spec)
+        encoded = encode_value(spec)
+        self.must(len(encoded) <= SPEC_BYTES_MAX, "SPEC_TOO_LONG")
+        ident = sha256(encoded).hexdigest()
+        self.must(ident not in self.jobs, "JOB_EXISTS")
+        mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
+        self.must(len(mine) < OPEN_JOBS_MAX, "TOO_MANY_JOBS_OF_ORG")
+        grants = [self.grants.get(item["grant"]) for item in spec["inputs"]]
+        owners = tuple(grant.owner if grant else "" for grant in grants)
+        roots = tuple(self.versions[g.dataset][g.version - 1].root if g else b"" for g in grants)
+        job = Job(ident, spec, org, owners, roots, "", 0, 0, 0)
+        self.reach("grants")
+        self.guard_all(job, range(len(grants)), "proposed")
+        self._roles(job)
+        self.go()
+        for grant in job.grants:
+            self.jobs_of.setdefault(grant, []).append(ident)
+        job = self.jobs[ident] = self.entered(job, "proposed")
+        for grant in job.grants:
+            self.tell_used(grant, ident, "proposed", "")
+        self.tell(
+            "jobs.JobProposed", ["job", "program", "participants"],
+            job=f"job:{ident}", program=f"program:{spec['program']}", purpose=spec["purpose"],
+            profile=spec["profile"], inputs=spec["inputs"], receivers=spec["receivers"],
+            participants=[f"org:{party}" for party in job.parties], deadline=job.deadline,
+        )  # fmt: skip
+        return ident
+
+    def _spec(self, spec: dict[str, Any]) -> None:
+        self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")
+        self.ident(spec["program"], spec["purpose"])
+        self.need(spec["program"] in self.programs, "UNKNOWN_PROGRAM")
+        program = self.programs[spec["program"]]
+        self.must(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
+        self.must(len(encode_value(spec["parameters"])) <= PARAMETERS_BYTES_MAX, "BAD_PARAMETERS")
+        self.must(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
+        self.exact(spec["min_group"], int)
+        self.must(1 <= spec["min_group"] <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
+        self._inputs(spec["inputs"], program["uses"])
+        self._parties(spec)
+        deadlines = spec["deadlines"]
+        fine = deadlines.keys() == set(ALLOWED.values())
+        self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
+        self.must(len(spec["nonce"]) == 16, "BAD_NONCE")
+
+    def _inputs(self, inputs: list[dict[str, Any]], uses: list[str]) -> None:
+        self.need(1 <= len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
+        for item in inputs:
+            self.need(item.keys() == {"grant", "dataset", "version", "columns"}, "BAD_INPUTS")
+            self.exact(item["version"], int)
+            self.must(item["version"] >= 1 and len(item["columns"]) > 0, "BAD_INPUTS")
+            self.must(set(uses).issuperset(item["columns"].values()), "USE_NOT_OFFERED")
+        self.must(distinct([item["grant"] for item in inputs]), "BAD_INPUTS")
+        self.must(sum(len(item["columns"]) for item in inputs) <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
+
+    def _parties(self, spec: dict[str, Any]) -> None:
+        parties, receivers = spec["participants"], spec["receivers"]
+        fine = all(party.keys() == {"org", "role", "agent_key"} for party in parties)
+        self.need(fine and 2 <= len(parties) <= PARTIES_MAX, "BAD_PARTICIPANTS")
+        names = [party["org"] for party in parties]
+        self.must(distinct(names), "BAD_PARTICIPANTS")
+        fine = 1 <= len(receivers) <= PARTIES_MAX and distinct(receivers)
+        self.must(fine and set(names).issuperset(receivers), "BAD_RECEIVERS")
+
+    def _roles(self, job: Job) -> None:
+        for party in job.spec["participants"]:
+            org = party["org"]
+            self.need(org in self.orgs, "UNKNOWN_ORG")
+            self._party_fits(party)
+            self.must(self.orgs[org].agent_key != b"", "NO_AGENT")
+            fits = {
+                "owner": org in job.owners,
+                "compute": self.has(org, "compute"),
+                "receiver": org in job.spec["receivers"],
+            }
+            self.must(fits.get(party["role"], False), "PARTICIPANT_ROLE")
+        self.must(set(job.parties).issuperset(job.owners), "OWNER_NOT_PARTICIPANT")
+
+    def _party_fits(self, party: dict[str, Any]) -> None:
+        self.must(self.is_member(party["org"]), "ORG_NOT_ACTIVE")
+        self.must(self.orgs[party["org"]].agent_key == party["agent_key"], "AGENT_KEY_MISMATCH")
+
+    # --- what is asked again at every phase
+
+    def standing_job(self, job: Job) -> None:
+        """Require what a job needs beside its grants."""
+        self.must(self.programs[job.spec["program"]]["status"] == "active", "PROGRAM_NOT_ACTIVE")
+        self.must(self.is_member(job.initiator), "ORG_NOT_ACTIVE")
+        for party in job.spec["participants"]:
+            self._party_fits(party)
+
+    def guard_all(self, job: Job, numbers: Any, phase: str) -> None:
+        """Ask the guard of some inputs' grants."""
+        for number in numbers:
+            try:
+                self.guard(job.use(number), phase)
+            except Refused as refused:
+                for code in refused.codes:
+                    self.must(False, code)
+
+    def known_job(self, job: str) -> Job:
+        """Return a job, or refuse."""
+        self.need(job in self.jobs, "UNKNOWN_JOB")
+        return self.jobs[job]
+
+    def waiting(self, job: str, state: str) -> Job:
+        """Return a job that waits in this state, or refuse."""
+        found = self.known_job(job)
+        self.must(found.state == state, "WRONG_STATE")
+        self.must(found.state != state or self.time <= found.deadline, "DEADLINE_PASSED")
+        return found
+
+    def entered(self, job: Job, state: str) -> Job:
+        """Return a job as it enters a state."""
+        ms = job.spec["deadlines"][ALLOWED[state]]
+        return replace(job, state=state, since=self.time, height=self.height, deadline=self.time + ms)
+
+    def tell_job(self, event: str, job: str, subjects: tuple[str, ...] = (), /, **fields: Any) -> None:
+        """Announce something about a job."""
+        self.tell(f"jobs.{event}", ["job", *subjects], job=f"job:{job}", **fields)
+
+    # --- accepting and binding
+
+    def jobs_accept(self, job: str, code_hash: bytes) -> str:
+        """Take part."""
+        org = self.role("agent")
+        found = self.waiting(job, "proposed")
+        self.must(org in found.parties, "NOT_PARTICIPANT")
+        self.must(org not in found.accepted, "ALREADY_ACCEPTED")
+        if found.state != "proposed":
+            self.go()
+        self.standing_job(found)
+        program = self.programs[found.spec["program"]]
+        self.must(program["code_hash"] == code_hash, "CODE_HASH_MISMATCH")
+        self.reach("grants")
+        self.guard_all(found, range(len(found.owners)), "accepted")
+        self.go()
+        for owner, grant in zip(found.owners, found.grants, strict=True):
+            if owner == org:
+                self.reserve(grant, job)
+        found = replace(found, accepted=(*found.accepted, org))
+        self.tell_job("JobAccepted", job, code_hash=code_hash)
+        if len(found.accepted) == len(found.parties):
+            found = self.entered(found, "accepted")
+            self.tell_job("JobReady", job, deadline=found.deadline)
+        self.jobs[job] = found
+        return found.state
+
+    def jobs_reject(self, job: str, reason: str) -> None:
+        """Refuse to take part: the job ends."""
+        org = self.role("steward", "agent")
+        self.text(reason)
+        found = self.waiting(job, "proposed")
+        self.must(org in found.parties, "NOT_PARTICIPANT")
+        self.reach("grants")
+        self.go()
+        self.end_job(found, "rejected")
+        self.tell_job("JobRejected", job, reason=reason)
+
+    def jobs_bind(self, job: str, commitment: bytes) -> str:
+        """Commit to one's input."""
+        org = self.role("agent")
+        self.hash(commitment)
+        said = self.commitments.get((job, org))
+        if said is not None:
+            self.must(said[0] == commitment, "ALREADY_BOUND")
+            self.go()
+            return self.jobs[job].state
+        found = self.waiting(job, "accepted")
+        self.must(org in found.owners, "NOT_DATA_OWNER")
+        if found.state != "accepted":
+            self.go()
+        bound = (*found.bound, org)
+        last = set(bound) == set(found.owners)
+        if last:
+            self.standing_job(found)
+            self.reach("grants")
+            self.guard_all(found, range(len(found.owners)), "running")
+        self.go()
+        self.commitments[job, org] = (commitment, self.height)
+        self.tell_job("JobBound", job, commitment=commitment)
+        found = replace(found, bound=bound)
+        if last:
+            for grant in found.grants:
+                self.consume(grant, job)
+            found = self.entered(replace(found, running_height=self.height), "running")
+            self.tell_job("JobRunning", job, deadline=found.deadline)
+        self.jobs[job] = found
+        return found.state
+
+    # --- ends
+
+    def end_job(self, job: Job, outcome: str) -> None:
+        """Let a job end; its open grants learn it."""
+        self.jobs[job.id] = replace(
+            job,
+            state=outcome,
+            since=self.time,
+            height=self.height,
+            deadline=0,
+            ended_at=self.time,
+            resume="",
+        )
+        for grant in job.grants:
+            self.let_go(grant, job.id, outcome)
+
+    def abort_job(self, job: Job, missing: list[str], reason: Any, evidence: Any) -> None:
+        """End a job before its time."""
+        self.end_job(job, "aborted")
+        absent = [f"org:{org}" for org in missing]
+        said = {"phase": job.state, "missing": absent, "reason": reason, "evidence": evidence}
+        self.tell_job("JobAborted", job.id, ("missing",), **said)
+
+    def jobs_abort(self, job: str, reason: str, evidence: bytes) -> None:
+        """End a job."""
+        org = self.role("steward", "agent")
+        self.text(reason)
+        found = self.known_job(job)
+        self.must(not found.final, "WRONG_STATE")
+        self.must(org in (found.initiator, *found.parties), "NOT_PARTICIPANT")
+        self.must(len(evidence) in (0, 32), "BAD_HASH")
+        reached = found.resume or found.state
+        self.must(evidence != b"" or reached in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
+        self.reach("grants")
+        self.go()
+        late = self.time > found.deadline
+        self.abort_job(found, found.awaited if late else [], reason, evidence)
+
+    def jobs_expire(self, job: str) -> None:
+        """End a job that is late."""
+        found = self.known_job(job)
+        self.must(not found.final, "WRONG_STATE")
+        self.must(self.time > found.deadline, "TOO_EARLY")
+        self.reach("grants")
+        self.go()
+        missing = [f"org:{org}" for org in found.awaited]
+        self.end_job(found, "expired")
+        self.tell_job("JobExpired", job, ("missing",), phase=found.state, missing=missing)
+
+    # --- views
+
+    def jobs_spec_of(self, id: str) -> dict[str, Any]:
+        """Answer with the spec."""
+        return self.known_job(id).spec
+
+    def jobs_missing(self, id: str) -> list[str]:
+        """Answer whom the job waits for."""
+        return self.known_job(id).awaited

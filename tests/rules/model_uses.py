@@ -1,0 +1,306 @@
+"""Grants in force: the owner's hand on them, the runs that jobs take of them, and the guard of every use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.rules.base import Refused
+from tests.rules.model_grants import Grant, Requests
+from tests.rules.terms import USES
+
+OPEN_JOBS_MAX = 64
+NAMED_MAX = 11
+FINAL = frozenset({"certified", "aborted", "expired", "rejected"})
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a job wants of one grant."""
+
+    job: str
+    grant: str
+    initiator: str
+    program: str
+    purpose: str
+    profile: str
+    min_group: int
+    dataset: str
+    version: int
+    columns: Mapping[str, str]
+    participants: tuple[str, ...]
+    receivers: tuple[str, ...]
+
+
+class Uses(Requests):
+    """The rules of contract `grants` about grants that were given."""
+
+    def __init__(self, chain_id: bytes) -> None:
+        """Start without uses."""
+        super().__init__(chain_id)
+        self.jobs_of: dict[str, list[str]] = {}
+        """Grant -> jobs that were ever proposed under it."""
+        self.reserved: set[tuple[str, str]] = set()
+        """(grant, job): holds a run that it has not used."""
+        self.used: set[tuple[str, str]] = set()
+        """(grant, job): has used a run, for ever."""
+        self.shown: set[tuple[str, str]] = set()
+        """(grant, job): was revealed, for ever."""
+
+    def is_open(self, job: str) -> bool:
+        """Tell whether a job has not ended."""
+        raise NotImplementedError
+
+    def frozen(self, name: str) -> bool:
+        """Tell whether members have stopped a contract at this height."""
+        raise NotImplementedError
+
+    def ask_policy(self, policy: str, phase: str) -> str:
+        """Return how a policy refuses, or an empty text; what it counts is not kept yet."""
+        raise NotImplementedError
+
+    # --- what is taken
+
+    def runs_of(self, grant: str) -> dict[str, int]:
+        """Return used, reserved and revealed runs, counted from the jobs."""
+        jobs = self.jobs_of.get(grant, ())
+        return {
+            "used": sum((grant, job) in self.used for job in jobs),
+            "reserved": sum((grant, job) in self.reserved for job in jobs),
+            "revealed": sum((grant, job) in self.shown for job in jobs),
+        }
+
+    def open_jobs_of(self, grant: str) -> list[str]:
+        """Return a grant's open jobs, oldest first."""
+        return [job for job in self.jobs_of.get(grant, ()) if self.is_open(job)]
+
+    def holds(self, grant: str, job: str) -> str:
+        """Return what an open job holds of a grant."""
+        place = (grant, job)
+        if place in self.shown:
+            return "revealed"
+        if place in self.used:
+            return "running"
+        return "reserved" if place in self.reserved else ""
+
+    def tell_used(self, grant: str, job: str, phase: str, note: str) -> None:
+        """File a step of a job in the histories of its grant and dataset."""
+        record, runs = self.grants[grant], self.runs_of(grant)
+        self.tell(
+            "grants.GrantUsed",
+            ["grant", "dataset", "job", "owner"],
+            grant=f"grant:{grant}",
+            dataset=f"dataset:{record.dataset}",
+            job=f"job:{job}",
+            owner=f"org:{record.owner}",
+            phase=phase,
+            used=runs["used"],
+            reserved=runs["reserved"],
+            runs=record.terms["quota_runs"],
+            note=note,
+        )
+
+    def reserve(self, grant: str, job: str) -> None:
+        """Keep a run for a job."""
+        self.reserved.add((grant, job))
+        self.tell_used(grant, job, "reserved", "run reserved")
+
+    def consume(self, grant: str, job: str) -> None:
+        """Use up the run that a job holds."""
+        self.reserved.remove((grant, job))
+        self.used.add((grant, job))
+        self.tell_used(grant, job, "running", "run used")
+        if self.runs_of(grant)["used"] == self.grants[grant].terms["quota_runs"]:
+            self._tell_grant("GrantExhausted", grant)
+
+    def let_go(self, grant: str, job: str, outcome: str) -> None:
+        """Give back what an ended job holds unused; the job is no longer open."""
+        note = "run spent" if (grant, job) in self.used else ""
+        if (grant, job) in self.reserved:
+            self.reserved.remove((grant, job))
+            note = "run returned"
+        self.tell_used(grant, job, outcome, note)
+
+    # --- the guard
+
+    def guard(self, use: Use, phase: str) -> None:
+        """Refuse a use, with the first code of the README's list (a column with either of two)."""
+        for broken in self._broken_by(use, phase):
+            if broken:
+                raise Refused(broken)
+
+    def _broken_by(self, use: Use, phase: str) -> Any:
+        yield {"UNKNOWN_GRANT"} - ({"UNKNOWN_GRANT"} if use.grant in self.grants else set())
+        grant = self.grants[use.grant]
+        terms = grant.terms
+
+        def unless(holds: bool, code: str) -> set[str]:
+            return set() if holds else {code}
+
+        yield unless(use.initiator == grant.grantee, "NOT_GRANTEE")
+        yield self._status_refuses(grant)
+        yield unless(not self.frozen("datasets"), "CONTRACT_FROZEN")
+        yield unless(self.datasets[grant.dataset].status == "active", "DATASET_NOT_ACTIVE")
+        yield unless(use.dataset == grant.dataset, "DATASET_NOT_GRANTED")
+        yield unless(use.version == grant.version, "VERSION_NOT_GRANTED")
+        yield unless(use.purpose == grant.purpose, "PURPOSE_MISMATCH")
+        yield unless(use.program in terms["programs"], "PROGRAM_NOT_GRANTED")
+        granted = terms["columns"]
+        yield unless(granted.keys() >= use.columns.keys(), "COLUMN_NOT_GRANTED") | {
+            "CONSTRAINT_VIOLATED"
+            for name, wish in use.columns.items()
+            if name in granted and wish not in USES[granted[name]]
+        }
+        ranks = self.ranks()
+        yield unless(use.profile in ranks, "UNKNOWN_PROFILE")
+        yield unless(ranks[use.profile] >= ranks[terms["profile"]], "PROFILE_TOO_WEAK")
+        yield unless(use.min_group >= terms["min_group"], "GROUP_TOO_SMALL")
+        with_it = {*terms["co_parties"], grant.owner, grant.grantee}
+        yield unless(with_it.issuperset(use.participants), "CO_PARTY_NOT_GRANTED")
+        yield unless(set(terms["receivers"]).issuperset(use.receivers), "RECEIVER_NOT_GRANTED")
+        runs = self.runs_of(grant.id)
+        free = runs["used"] + runs["reserved"] < terms["quota_runs"]
+        yield unless(free or self.holds(grant.id, use.job) != "", "QUOTA_EXHAUSTED")
+        room = phase != "proposed" or len(self.open_jobs_of(grant.id)) < OPEN_JOBS_MAX
+        yield unless(room, "TOO_MANY_JOBS")
+        if terms["policy"]:
+            fault = self.policy_fault(terms["policy"])
+            yield {fault} - {""}
+            yield {self.ask_policy(terms["policy"], phase)} - {""}
+
+    def _status_refuses(self, grant: Grant) -> set[str]:
+        if grant.status in ("revoked", "suspended", "expired"):
+            return {f"GRANT_{grant.status.upper()}"}
+        if grant.status != "active":
+            return {"GRANT_NOT_ACTIVE"}
+        if self.time >= grant.terms["expires"]:
+            return {"GRANT_EXPIRED"}
+        return {"GRANT_NOT_YET_VALID"} if self.time < grant.terms["not_before"] else set()
+
+    # --- the owner's hand
+
+    def grants_narrow(self, id: str, terms: dict[str, Any]) -> None:
+        """Tighten a grant."""
+        grant = self._own_grant(id)
+        self.need(set(terms) <= set(grant.terms), "BAD_TERMS")
+        self._narrower(grant.terms, terms)
+        runs = self.runs_of(id)
+        taken = runs["used"] + runs["reserved"]
+        quota = terms.get("quota_runs", grant.terms["quota_runs"])
+        self.must(quota >= taken, "QUOTA_IN_USE")
+        self.go()
+        self.grants[id] = replace(grant, terms={**grant.terms, **terms})
+        self._tell_jobs("GrantNarrowed", id, "", terms=terms)
+        if runs["used"] == quota < grant.terms["quota_runs"]:
+            self._tell_grant("GrantExhausted", id)
+
+    def grants_suspend(self, id: str, reason: str) -> None:
+        """Stop a grant."""
+        grant = self._own_grant(id)
+        self.text(reason)
+        self.must(grant.status == "active", "WRONG_STATE")
+        self.go()
+        self.grants[id] = replace(grant, status="suspended", reason=reason)
+        self._tell_jobs("GrantSuspended", id, reason, reason=reason)
+
+    def grants_resume(self, id: str) -> None:
+        """Let a grant be used again."""
+        grant = self._own_grant(id)
+        self.must(grant.status == "suspended", "WRONG_STATE")
+        self.go()
+        self.grants[id] = replace(grant, status="active", reason="")
+        self._tell_jobs("GrantResumed", id, "")
+
+    def grants_revoke(self, id: str, reason: str) -> None:
+        """End a grant."""
+        self._own_grant(id)
+        self.text(reason)
+        self.go()
+        jobs = self.open_jobs_of(id)
+        late = [f"job:{job}" for job in jobs if (id, job) in self.shown]
+        stopped = [f"job:{job}" for job in jobs if (id, job) not in self.shown]
+        self._end(id, "revoked", reason)
+        room = max(0, NAMED_MAX - len(stopped))
+        self._tell_grant(
+            "GrantRevoked",
+            id,
+            reason=reason,
+            stopped=stopped[:NAMED_MAX],
+            too_late=late[:room],
+            revealed=self.runs_of(id)["revealed"],
+        )
+        self.concern(f"grant:{id}", "GrantRevoked: stopped", reason, stopped[NAMED_MAX:], 0)
+        self.concern(f"grant:{id}", "GrantRevoked: too late", reason, late[room:], 0)
+
+    def grants_expire(self, id: str) -> None:
+        """Say that time is over."""
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        grant = self.grants[id]
+        self.must(grant.status in ("requested", "active", "suspended"), "WRONG_STATE")
+        end = grant.decide_by if grant.status == "requested" else grant.terms["expires"]
+        self.must(self.time >= end, "TOO_EARLY")
+        self.go()
+        self._end(id, "expired", "")
+        self._tell_jobs("GrantExpired", id, "")
+
+    # --- views
+
+    def grants_covers(self, id: str, use: dict[str, Any], phase: str) -> str:
+        """Answer as the guard does."""
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        names = Use.__dataclass_fields__.keys() - {"grant"}
+        self.guard(Use(grant=id, **{name: use[name] for name in names}), phase)
+        return self.grants[id].owner
+
+    def grants_grant_of(self, id: str) -> dict[str, Any]:
+        """Answer with the record."""
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        return self.grant_row(self.grants[id])
+
+    def grants_runs_of(self, id: str) -> dict[str, int]:
+        """Answer with what is taken."""
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        return self.runs_of(id)
+
+    def grants_open_jobs_of(self, id: str) -> list[str]:
+        """Answer with the open jobs."""
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        return self.open_jobs_of(id)
+
+    def grants_state_of(self, id: str) -> str:
+        """Answer with what the grant is now."""
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        grant = self.grants[id]
+        over = {"requested": grant.decide_by}.get(grant.status, grant.terms["expires"])
+        if grant.status in ("requested", "active", "suspended") and self.time >= over:
+            return "expired"
+        none_left = self.runs_of(id)["used"] >= grant.terms["quota_runs"]
+        return "exhausted" if grant.status == "active" and none_left else grant.status
+
+    # --- parts
+
+    def _own_grant(self, id: str) -> Grant:
+        org = self.role("steward")
+        self.need(id in self.grants, "UNKNOWN_GRANT")
+        grant = self.grants[id]
+        self.must(grant.owner == org, "NOT_OWNER")
+        self.must(grant.status in ("active", "suspended"), "WRONG_STATE")
+        return grant
+
+    def _tell_jobs(self, event: str, id: str, why: str, /, **fields: Any) -> None:
+        jobs = [f"job:{job}" for job in self.open_jobs_of(id)]
+        self._tell_grant(event, id, **fields, jobs=jobs[:NAMED_MAX])
+        self.concern(f"grant:{id}", event, why, jobs[NAMED_MAX:], 0)
+
+    def rows_uses(self) -> dict[tuple[str, str, Any], Any]:
+        """Return {(contract, map, key): value}."""
+        rows: dict[tuple[str, str, Any], Any] = {}
+        for grant, jobs in self.jobs_of.items():
+            rows["grants", "runs", grant] = self.runs_of(grant)
+            rows["grants", "open_jobs", grant] = self.open_jobs_of(grant)
+            for job in jobs:
+                held = self.holds(grant, job) if self.is_open(job) else ""
+                if held:
+                    rows["grants", "live", (grant, job)] = held
+        return rows
