@@ -533,6 +533,7 @@ def narrow(id: str, terms: dict):
     s = in_force(id)
     before = g["quota_runs"]
     apply_terms(g, terms)
+    require(ctx.block_time < g["expires"], "BAD_TERM")
     require(g["quota_runs"] >= s["used"] + s["reserved"], "QUOTA_IN_USE")
     grants[id] = g
     named = open_jobs.get(id, [])

@@ -155,16 +155,14 @@ def vote_program(program: dict) -> bool:
     require(len(mine) < VOTES_MAX, "TOO_MANY_VOTES")
     present = orgs.active_members()
     case = program_ballots.get(ballot, {"program": program["id"], "votes": {}})
-    votes = {
-        voter: at
-        for voter, at in case["votes"].items()
-        if voter in present and ctx.block_time < at + VOTE_MS
-    }
-    votes[org] = ctx.block_time
+    # The vote of a suspended organisation stands, and counts again once it is a member again.
+    standing = {voter: at for voter, at in case["votes"].items() if ctx.block_time < at + VOTE_MS}
+    standing[org] = ctx.block_time
+    votes = [voter for voter in standing if voter in present]
     ProgramVoted(
         by="org:" + org,
         program="program:" + program["id"],
-        votes=[voter for voter in votes],
+        votes=votes,
         status=program["status"],
         code_hash=program["code_hash"],
     )
@@ -174,7 +172,7 @@ def vote_program(program: dict) -> bool:
         program_votes[org] = mine
         set_program(program, "org:" + org)
         return True
-    case["votes"] = votes
+    case["votes"] = standing
     program_ballots[ballot] = case
     program_votes[org] = mine + [ballot]
     return False
@@ -793,6 +791,8 @@ def report(job: str, kind: str, against: str, evidence: bytes) -> int:
     party_of(spec, against)
     require(against != org, "OWN_CASE")
     in_dispute_time(j)
+    # A state whose time is over does not come back by a dispute: anyone expires the job, which can be reported then.
+    require(j["state"] not in WAITING or ctx.block_time <= j["deadline"], "DEADLINE_PASSED")
     count = reports.get((job, org), 0)
     require(count < REPORTS_MAX, "TOO_MANY_REPORTS")
     reports[job, org] = count + 1

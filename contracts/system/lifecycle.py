@@ -386,7 +386,8 @@ def freeze(name: str, seq: int, reason: str):
     elif not record["system"] and org not in lone_of(record):
         until = ctx.height + governance.terms_of()["freeze_blocks"]
         set_lone(record, org, until)
-        stop(record, org, reason, until)
+        # The members may have shortened such freezes meanwhile: one that began before lasts as long as it would have.
+        stop(record, org, reason, max(lone_of(record).values()))
 
 
 @export
