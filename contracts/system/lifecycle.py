@@ -193,7 +193,7 @@ def commit(name: str, seq: int) -> int:
     proposals[proposal_key(name, seq)] = proposal
     number = leave_open(proposal)
     # A version without @migrate follows one that runs on until then: nodes keep both.
-    runs_on = current is not None and not migrates(proposal)
+    runs_on = serves_until(current, proposal)
     total = count_code(number, version["size"] + (current["size"] if runs_on else 0))
     require(total <= CODE_BYTES_MAX, "CODE_FULL")
     note_version(name, number, version)
@@ -220,8 +220,7 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
         name_count.set(count + 1)
     else:
         record["system"] = current["system"]
-    if current is not None and not migrates(proposal):
-        # The state needs no change, so the old version serves up to the height at which this one begins.
+    if serves_until(current, proposal):
         current["next"] = version
         record = current
     active[name] = record
@@ -234,6 +233,11 @@ def install(name: str, version: dict, current: dict | None, proposal: dict):
         call_migrate(name, version["source_hash"], proposal["arguments"])
     else:
         require(len(proposal["arguments"]) == 0, "UNKNOWN_METHOD")
+
+
+def serves_until(current: dict | None, proposal: dict) -> bool:
+    """Whether the version before serves up to the height of this one: it has begun, and its state needs no change."""
+    return current is not None and has_begun(current) and not migrates(proposal)
 
 
 def note_version(name: str, number: dict, version: dict):

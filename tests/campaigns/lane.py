@@ -33,6 +33,7 @@ PROGRAMS = (
     Program("model", "models of the protocol, exhaustively, and mutants of each", "tests.model"),
     Program("ports", "floods against all ports, and honest clients meanwhile", "tests.campaigns.ports"),
     Program("planted", "faults planted into production code are seen", "tests.campaigns.planted"),
+    Program("rules", "system contracts beside a model of their rules, and planted faults", "tests.rules"),
     Program("torture", "real processes under load, faults, floods and a liar", "tests.campaigns.torture"),
 )
 

@@ -1,7 +1,7 @@
 """What every part of the reference model shares: the clock, the signer, refusals and announcements.
 
-A rule is a function of the model and a call's arguments. It first states what must hold, then acts. Where more
-than one of its guards fails, the README says no order among them, so the model names them all and the
+A rule is a function of the model and a call's arguments. It first states what must hold, then acts. Where
+more than one of its guards fails, the README says no order among them, so the model names them all and the
 contract may answer with any; the guard of a grant alone has a stated order.
 """
 

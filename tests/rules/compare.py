@@ -49,7 +49,9 @@ def of_events(events: Iterable[Event], told: Iterable[Told]) -> Difference | Non
         found = next((t for t in left if _is(event, fields, t)), None)
         if found is None:
             near = [t for t in left if (t.contract, t.name) == (event.contract, event.name)]
-            return Difference("event", f"contract {event.contract}.{event.name} {_unlike(fields, event, near)}")
+            return Difference(
+                "event", f"contract {event.contract}.{event.name} {_unlike(fields, event, near)}"
+            )
         left.remove(found)
     if left:
         return Difference("event", f"model alone: {left[0].contract}.{left[0].name} {short(left[0].fields)}")
@@ -83,10 +85,14 @@ def of_state(chain: Chain, model: Model) -> Difference | None:
         expected = wanted.pop(place, EMPTY.get(place[:2]))
         found = as_read(place, stored, model)
         if not same(found, expected):
-            return Difference("state", f"{'.'.join(place[:2])}[{short(place[2])}]: {_rows_unlike(found, expected)}")
+            return Difference(
+                "state", f"{'.'.join(place[:2])}[{short(place[2])}]: {_rows_unlike(found, expected)}"
+            )
     if wanted:
         place, expected = next(iter(wanted.items()))
-        return Difference("state", f"{'.'.join(place[:2])}[{short(place[2])}]: model alone, {short(expected)}")
+        return Difference(
+            "state", f"{'.'.join(place[:2])}[{short(place[2])}]: model alone, {short(expected)}"
+        )
     return None
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from tests.rules.chain import public
 from tests.rules.model import Model, Step
 
-Draw = Callable[["Dice"], "tuple[str, str, dict[str, Any]] | None"]
-"""Returns (signer, target, arguments), or None when nothing of the kind can be tried now."""
+Drawn = tuple[str, str, dict[str, Any]] | None
+"""(signer, target, arguments), or None when nothing of the kind can be tried now; "?" signs questions."""
+Draw = Callable[["Dice"], Drawn]
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
-ANY_ROLE: tuple[str, ...] = ()
 ODD_VALUES: tuple[Any, ...] = (0, -1, 1, 2**63, "", "x" * 257, "Not/An-Id", "é", b"", bytes(31), bytes(32))
 
 
@@ -26,6 +26,8 @@ class Dice:
         self.model = model
         self.names: dict[bytes, str] = {}
         self.fresh = 0
+        self.busy = ""
+        """An organisation that does most of what is done, up to the bounds of what one may have; or none."""
 
     def pick(self, items: Any) -> Any:
         """Return one of some items, None of none."""
@@ -68,6 +70,8 @@ class Dice:
 
     def member(self) -> str:
         """Return an active organisation."""
+        if self.busy and self.model.is_member(self.busy) and self.often(0.7):
+            return self.busy
         return str(self.pick(self.model.members()) or "bank")
 
     def org(self) -> str:
@@ -75,60 +79,12 @@ class Dice:
         return self.member() if self.often(0.9) else str(self.pick(self.model.orgs))
 
 
-def now_or_later(dice: Dice) -> tuple[int, int]:
-    """Return how many milliseconds and blocks pass before the next call."""
-    lot = dice.chance.random()
-    if lot < 0.25:
-        return 0, 0
-    if lot < 0.92:
-        return 100, 1
-    if lot < 0.945:
-        return dice.chance.randint(MINUTE_MS, HOUR_MS), dice.chance.randint(1, 30)
-    if lot < 0.955:
-        return dice.chance.randint(HOUR_MS, 3 * DAY_MS), dice.chance.randint(1, 300)
-    if lot < 0.965:
-        ahead = [height - dice.model.height for height in _heights(dice.model)]
-        blocks = dice.pick([height for height in ahead if 0 < height < 3_000])
-        return 100, max(1, (blocks or 1) + dice.chance.randint(-1, 1))
-    ahead = sorted(moment - dice.model.time for moment in _moments(dice.model))
-    near = [ms for ms in ahead if 1 < ms < 40 * DAY_MS][:6]
-    ms = dice.pick(near)
-    return (100, 1) if ms is None else (ms + dice.chance.randint(-1, 1), dice.chance.randint(0, 2))
-
-
-def _moments(model: Model) -> list[int]:
-    """Return block times at which something is over."""
-    found = [job.deadline for job in model.jobs.values() if not job.final]
-    found += [d.until for disputes in model.disputes.values() for d in disputes if d.status == "open"]
-    for grant in model.grants.values():
-        if grant.status == "requested":
-            found.append(grant.decide_by)
-        elif grant.status in ("active", "suspended"):
-            found += [grant.terms["expires"], grant.terms["not_before"]]
-    found += [p.expires for p in model.proposals.values() if p.committed_at is None]
-    found += list(model.said.values())
-    found += [at + 2_592_000_000 for at in model.cast.values()]
-    return found
-
-
-def _heights(model: Model) -> list[int]:
-    """Return heights at which something begins or is over."""
-    found = [stop.until for stop in model.stops.values()]
-    found += [start for ran in model.ran.values() for _, start in ran]
-    for proposal in model.proposals.values():
-        if proposal.committed_at is None:
-            found.append(proposal.content.get("not_before", 0) or proposal.content.get("active_at", 0))
-    return found
-
-
-def step(dice: Dice, kinds: Mapping[Draw, float]) -> Step:
-    """Return the next call of a history."""
-    ms, blocks = now_or_later(dice)
+def step(dice: Dice, kinds: Mapping[Draw, float], times: Callable[[Dice], tuple[int, int, Drawn]]) -> Step:
+    """Return the next call of a history; `times` says how much later it is, and what is worth trying then."""
+    ms, blocks, drawn = times(dice)
     draws, weights = list(kinds), list(kinds.values())
-    while True:
+    while drawn is None:
         drawn = dice.chance.choices(draws, weights)[0](dice)
-        if drawn is not None:
-            break
     who, target, args = drawn
     asks = who == "?"
     made = Step(ms, blocks, dice.pick(dice.names.values()) if asks else who, target, args, asks)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.rules.draw import DAY_MS, HOUR_MS, Dice
+from tests.rules.draw import DAY_MS, HOUR_MS, Dice, Drawn
 from tests.rules.model_grants import Grant
 from tests.rules.terms import USES, stricter
 
-Drawn = tuple[str, str, dict[str, Any]] | None
 PROGRAMS = ("statistics", "scoring")
 CONSTRAINTS = tuple(USES)
 
@@ -18,6 +17,8 @@ def request(dice: Dice) -> Drawn:
     model = dice.model
     users = [org for org in model.members() if model.has(org, "user")]
     org = dice.pick(users) if users and dice.often(0.95) else dice.member()
+    if dice.busy in users and dice.often(0.8):
+        org = dice.busy
     usable = [d.id for d in model.datasets.values() if d.status == "active"]
     dataset = dice.pick(usable) if usable and dice.often(0.95) else dice.pick(model.datasets)
     versions = model.versions[dataset]
@@ -111,11 +112,15 @@ def other_vote(dice: Dice) -> Drawn:
     args: dict[str, Any] = {"id": grant.id}
     if method == "settle" or method == "expire":
         return dice.signer(dice.member(), "steward"), f"grants.{method}", args
-    org = {"reject": dice.pick(source.approvers), "take_back": dice.pick(votes), "withdraw": grant.grantee}[method]
+    org = {"reject": dice.pick(source.approvers), "take_back": dice.pick(votes), "withdraw": grant.grantee}[
+        method
+    ]
     if method == "reject":
         args["reason"] = "no"
         if dice.often(0.5):
-            org = dice.pick([other for other in source.approvers if other not in votes and other != grant.owner])
+            org = dice.pick(
+                [other for other in source.approvers if other not in votes and other != grant.owner]
+            )
     return dice.signer(org or dice.member(), "steward"), f"grants.{method}", args
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from tests.rules.base import digest
 from tests.rules.chain import CODE_HASH, PROGRAM, seeded
-from tests.rules.draw import DAY_MS, HOUR_MS, Dice
+from tests.rules.draw import DAY_MS, HOUR_MS, Dice, Drawn
 from tests.rules.model_jobs import ALLOWED, Job
 from tests.rules.terms import USES
 
-Drawn = tuple[str, str, dict[str, Any]] | None
 EVIDENCE = bytes([9]) * 32
 
 
@@ -25,13 +24,14 @@ def vote_program(dice: Dice) -> Drawn:
         ballot, org = dice.pick(model.cast)
         return dice.signer(org), "jobs.take_back_vote", {"program": model.records[ballot]}
     open_ballots = {ballot for ballot, _ in model.cast}
-    if open_ballots and dice.often(0.6):
+    if open_ballots and dice.often(0.2 if dice.busy else 0.6):
         program = model.records[dice.pick(sorted(open_ballots))]
     elif dice.often(0.7):
         known = dice.pick(model.programs.values())
         program = known | {"status": "retired" if known["status"] == "active" else "active"}
     else:
-        program = PROGRAM | {"id": dice.pick(("forest", "trees")), "leakage": dice.pick(("", "all", "x" * 4_097))}
+        leakage = f"v{dice.chance.randint(1, 30 if dice.busy else 2)}" if dice.often(0.95) else "x" * 4_097
+        program = PROGRAM | {"id": dice.pick(("forest", "trees")), "leakage": leakage}
         if dice.often(0.1):
             program |= dice.pick(({"uses": []}, {"status": "new"}, {"code_hash": b""}, {"profiles": ["No!"]}))
     return dice.signer(dice.member()), "jobs.vote_program", {"program": program}
@@ -50,7 +50,9 @@ def propose(dice: Dice) -> Drawn:
         return None
     own = [grant for grant in usable if grant.grantee == org]
     kin = dice.pick(own)
-    same = [g for g in own if g.purpose == kin.purpose and set(g.terms["programs"]) & set(kin.terms["programs"])]
+    same = [
+        g for g in own if g.purpose == kin.purpose and set(g.terms["programs"]) & set(kin.terms["programs"])
+    ]
     chosen = [kin, *(g for g in dice.some(same, 3) if g.id != kin.id)][:3]
     if dice.often(0.03):
         chosen = [dice.pick(model.grants.values())]
@@ -87,7 +89,7 @@ _ODD_SPECS: tuple[dict[str, Any], ...] = (
 
 
 def _deadline(dice: Dice) -> int:
-    return int(dice.pick((HOUR_MS, DAY_MS, 20 * DAY_MS))) if dice.often(0.99) else 999
+    return int(dice.pick((HOUR_MS, DAY_MS, 20 * DAY_MS, 20 * DAY_MS))) if dice.often(0.99) else 999
 
 
 def _input(dice: Dice, grant: Any) -> dict[str, Any]:
@@ -102,7 +104,9 @@ def _input(dice: Dice, grant: Any) -> dict[str, Any]:
     return {"grant": grant.id, "dataset": grant.dataset, "version": version, "columns": columns}
 
 
-def _participants(dice: Dice, owners: set[str], receivers: list[str], chosen: list[Any]) -> list[dict[str, Any]]:
+def _participants(
+    dice: Dice, owners: set[str], receivers: list[str], chosen: list[Any]
+) -> list[dict[str, Any]]:
     helpers = set.intersection(*(set(g.terms["co_parties"]) | {g.owner, g.grantee} for g in chosen))
     names = sorted(owners) if dice.often(0.98) else sorted(owners)[1:]
     names += [name for name in receivers if name not in names]
@@ -124,13 +128,20 @@ def _participants(dice: Dice, owners: set[str], receivers: list[str], chosen: li
 
 def _open_job(dice: Dice) -> Job | None:
     waiting = [job for job in dice.model.jobs.values() if not job.final]
-    return dice.pick(waiting[-4:]) if waiting else None
+    if dice.often(0.9):
+        waiting = [job for job in waiting if job.deadline >= dice.model.time] or waiting
+    return dice.pick(waiting[-4:])
 
 
 def forward(dice: Dice) -> Drawn:
     """Let a party do what the job waits for."""
     job = _open_job(dice)
-    if job is None or job.state == "disputed":
+    return None if job is None else forward_job(dice, job)
+
+
+def forward_job(dice: Dice, job: Job) -> Drawn:
+    """Let a party do what this job waits for."""
+    if not job.awaited:
         return None
     org = dice.pick(job.awaited) if dice.often(0.95) else dice.member()
     if org is None:
@@ -200,7 +211,10 @@ def _certify(dice: Dice, job: Job, org: str) -> tuple[str, dict[str, Any]]:
     sealed = digest(dice.model.body(job)) if dice.often(0.98) else EVIDENCE
     party = next((party for party in job.spec["participants"] if party["org"] == org), None)
     name = dice.names.get(party["agent_key"], org) if party else org
-    return "certify", {"digest": sealed, "signature": seeded(name if dice.often(0.98) else "nobody").sign(sealed)}
+    return "certify", {
+        "digest": sealed,
+        "signature": seeded(name if dice.often(0.98) else "nobody").sign(sealed),
+    }
 
 
 def _said(job: Job, org: str, what: str) -> bytes:
@@ -240,7 +254,9 @@ def again(dice: Dice) -> Drawn:
 
 def _otherwise(dice: Dice, method: str, args: dict[str, Any]) -> dict[str, Any]:
     if method == "commit_stage":
-        return args | dice.pick(({"hash": dice.bytes32()}, {"rounds": 2}, {"kind": "other"}, {"bytes_sent": 1}))
+        return args | dice.pick(
+            ({"hash": dice.bytes32()}, {"rounds": 2}, {"kind": "other"}, {"bytes_sent": 1})
+        )
     if method == "commit_transcript":
         other = dice.pick(sorted(args["channels"]))
         return args | {"channels": {**args["channels"], other: dice.bytes32()}}
@@ -287,7 +303,7 @@ def decide_dispute(dice: Dice) -> Drawn:
     if found is None:
         return None
     args: dict[str, Any] = {"job": found.job, "number": found.number}
-    if dice.model.time > found.until and dice.often(0.8) or dice.often(0.1):
+    if (dice.model.time > found.until and dice.often(0.8)) or dice.often(0.1):
         return dice.signer(dice.member()), "jobs.lapse", args
     auditors = [org for org in dice.model.members() if dice.model.has(org, "auditor")]
     org = dice.pick(auditors) if auditors and dice.often(0.95) else dice.member()
@@ -312,7 +328,12 @@ def _covers(dice: Dice) -> tuple[str, dict[str, Any]]:
     job = dice.pick(dice.model.jobs.values())
     if job is None:
         return "grants.state_of", {"id": dice.pick(dice.model.grants)}
-    use = job.use(0)
+    return covers_question(dice, job, 0)
+
+
+def covers_question(dice: Dice, job: Job, number: int) -> tuple[str, dict[str, Any]]:
+    """Ask the guard about one input of a job."""
+    use = job.use(number)
     fields = {name: getattr(use, name) for name in use.__dataclass_fields__ if name != "grant"}
     fields |= {"participants": list(use.participants), "receivers": list(use.receivers)}
     phase = dice.pick(("proposed", "accepted", "running", "reveal"))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.rules.chain import proof, public
-from tests.rules.draw import Dice
+from tests.rules.draw import Dice, Drawn
 from tests.rules.model_lifecycle import RESERVED
 from tests.rules.model_voting import KINDS
 from tests.rules.policies import BROKEN, SOURCES
 
-Drawn = tuple[str, str, dict[str, Any]] | None
 ROLE_SETS = (["admin"], ["steward"], ["agent"], ["admin", "agent"], ["steward", "agent"])
 PERSONAL = ("public", "internal", "personal", "sensitive", "identifier")
 SCHEMA = [
@@ -102,7 +101,10 @@ def dataset_step(dice: Dice) -> Drawn:
         args |= {"schema": SCHEMA, "root": dice.bytes32(), "size_bucket": "1-10"}
     elif method == "set_approvers":
         approvers = dice.some(dice.model.members()) if dice.often(0.95) else dice.some(dice.model.orgs)
-        args |= {"approvers": approvers, "threshold": dice.chance.randint(0 if dice.often(0.1) else 1, len(approvers))}
+        args |= {
+            "approvers": approvers,
+            "threshold": dice.chance.randint(0 if dice.often(0.1) else 1, len(approvers)),
+        }
     elif method in ("suspend", "retire"):
         args["reason"] = "moved"
     return dice.signer(owner, "steward"), f"datasets.{method}", args
@@ -113,7 +115,7 @@ def dataset_step(dice: Dice) -> Drawn:
 
 def decide(dice: Dice) -> Drawn:
     """Propose a decision."""
-    kind, payload = dice.pick((_admit, _org, _node, _limits, _policy, _terms, _access))(dice)
+    kind, payload = dice.pick((_admit, _admit, _org, _org, _node, _limits, _policy, _terms, _access))(dice)
     later = dice.model.height + dice.chance.randint(1, 200) if dice.often(0.1) else 0
     args = {"kind": kind, "payload": payload, "reason": "", "not_before": later}
     return dice.signer(dice.member()), "governance.propose", args
@@ -195,8 +197,9 @@ def _limits(dice: Dice) -> tuple[str, dict[str, Any]]:
 
 def _policy(dice: Dice) -> tuple[str, dict[str, Any]]:
     rule = dice.pick(("majority", "quorum", "votes", "votes"))
-    votes = dice.chance.randint(1, len(dice.model.members()) + 1) if rule == "votes" else int(dice.often(0.05))
-    kind = dice.pick(KINDS) if dice.often(0.95) else "tax"
+    kind = dice.pick(KINDS) if dice.often(0.5) else dice.pick(("contract", "admit_org", "set_terms", "tax"))
+    least = len(dice.model.members()) // 2 + dice.chance.randint(0, 2)
+    votes = least if rule == "votes" else int(dice.often(0.05))
     return "set_policy", {"kind": kind, "rule": rule, "votes": votes}
 
 
@@ -273,11 +276,11 @@ def propose_contract(dice: Dice) -> Drawn:
     mine = [name for name, known in dice.model.deployed.items() if not known.system]
     name = dice.pick(mine) if mine and dice.often(0.6) else dice.name("policy")
     if dice.often(0.03):
-        name = dice.pick((*RESERVED, "Bad", "datasets"))
+        name = dice.pick((*RESERVED, "Bad"))
     kind = dice.pick(SOURCES)
     source, trait = SOURCES[kind]
     wanted = trait.migrate if name in mine else trait.init
-    arguments = {word: 3 for word in wanted or ()}
+    arguments = dict.fromkeys(wanted or (), 3)
     if dice.often(0.05):
         arguments = {"odd": 1}
     terms: dict[str, Any] = {}
@@ -287,7 +290,15 @@ def propose_contract(dice: Dice) -> Drawn:
         terms["access"] = access_lists(dice)
     if dice.often(0.02):
         terms = {"fee": 1}
-    args = {"name": name, "source": BROKEN if dice.often(0.02) else source, "arguments": arguments, "terms": terms}
+    if dice.often(0.01):
+        # Never with terms that could be committed: the rules themselves stay what they are.
+        name, terms = "datasets", {"access": {"act": {"orgs": [], "roles": []}}}
+    args = {
+        "name": name,
+        "source": BROKEN if dice.often(0.02) else source,
+        "arguments": arguments,
+        "terms": terms,
+    }
     return dice.signer(dice.member()), "lifecycle.propose", args
 
 

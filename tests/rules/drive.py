@@ -12,6 +12,7 @@ from tests.rules import draw_members as members
 from tests.rules.chain import ORGS, VALIDATING, Chain, World, public
 from tests.rules.compare import Difference, of_answer, of_state
 from tests.rules.draw import Dice, Draw, step
+from tests.rules.draw_times import times
 from tests.rules.invariants import Watch
 from tests.rules.model import Model, Step
 from tests.rules.prelude import prelude
@@ -47,6 +48,19 @@ KINDS: dict[Draw, float] = {
     jobs.report: 3,
     jobs.decide_dispute: 6,
     jobs.ask: 8,
+}
+
+BUSY_SHARE = 0.25
+"""Of histories in which one organisation does one thing over and over: so the bounds are met."""
+BUSY_WEIGHT = 150.0
+BUSY: dict[Draw, str] = {
+    members.add_key: "bureau",
+    members.register: "registry",
+    members.decide: "rival",
+    members.propose_contract: "bank",
+    grants.request: "rival",
+    jobs.vote_program: "regulator",
+    jobs.propose: "bank",
 }
 
 
@@ -108,12 +122,15 @@ def drawn(seed: int, model: Model, calls: int) -> Iterator[Step]:
             dice.learn(name)
     for org in VALIDATING:
         dice.learn(f"{org}/node")
-    made = 0
+    kinds, made = dict(KINDS), 0
+    if dice.often(BUSY_SHARE):
+        often = dice.pick(BUSY)
+        dice.busy, kinds[often] = BUSY[often], BUSY_WEIGHT
     for begun in prelude(dice):
         yield begun
         made += 1
     while made < calls:
-        yield step(dice, KINDS)
+        yield step(dice, kinds, times)
         made += 1
 
 

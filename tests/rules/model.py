@@ -42,9 +42,7 @@ class Model(Rows):
     """Every rule, over one history."""
 
     @classmethod
-    def genesis(
-        cls, chain_id: bytes, time: int, init: Mapping[str, Any], codes: Mapping[str, Code]
-    ) -> Model:
+    def genesis(cls, chain_id: bytes, time: int, init: Mapping[str, Any], codes: Mapping[str, Code]) -> Model:
         """Start as genesis says; `codes` are those of the system contracts."""
         model = cls(chain_id)
         model.time = time

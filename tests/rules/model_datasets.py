@@ -1,5 +1,6 @@
 """Registered data: versions, approvers, and a status that every use depends on."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -87,9 +88,7 @@ class Datasets(Orgs):
         self._approvers(approvers, threshold)
         self.text(description)
         self.go()
-        self.datasets[id] = Dataset(
-            id, org, tuple(approvers), threshold, description, self.time, self.height
-        )
+        self.datasets[id] = Dataset(id, org, tuple(approvers), threshold, description, self.time, self.height)
         self.versions[id] = []
         self._add(id, schema, root, size_bucket)
         self._tell_dataset(

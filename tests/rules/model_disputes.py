@@ -1,4 +1,4 @@
-"""Disputes: what members report holds a job, what the contract finds ends it; both accuse only who may have done it."""
+"""Disputes: what members report holds a job, what the contract finds ends it; neither accuses the honest."""
 
 from __future__ import annotations
 

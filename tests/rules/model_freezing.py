@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tests.rules.model_lifecycle import Contracts, Running
 
@@ -188,7 +187,11 @@ class Freezing(Contracts):
         self.said = {place: until for place, until in self.said.items() if place[:2] != (ballot, name)}
 
     def _lone(self, name: str, seq: int) -> dict[str, int]:
-        return {org: until for (stopped, version, org), until in self.alone.items() if (stopped, version) == (name, seq)}
+        return {
+            org: until
+            for (stopped, version, org), until in self.alone.items()
+            if (stopped, version) == (name, seq)
+        }
 
     def _over(self, name: str, seq: int) -> None:
         for org in self._lone(name, seq):

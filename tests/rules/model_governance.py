@@ -1,5 +1,6 @@
 """What the members decide about themselves: organisations, nodes, limits, voting policy, access."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -1,5 +1,6 @@
 """Requests and the votes on them: what is asked, who may decide, and when it becomes a grant."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -233,7 +234,7 @@ class Requests(Datasets):
         grant, _ = self._requested(id)
         self.must(grant.grantee == org, "NOT_REQUESTER")
         self.go()
-        self._end(id, "withdrawn", "")
+        self._end_grant(id, "withdrawn", "")
         self._tell_grant("GrantWithdrawn", id)
 
     def grants_ballot_for(self, id: str) -> list[dict[str, Any]]:
@@ -241,7 +242,11 @@ class Requests(Datasets):
         self.need(id in self.grants, "UNKNOWN_GRANT")
         votes = sorted(self.votes[id].values(), key=lambda vote: (vote.terms is None, vote.org))
         return [
-            {"org": vote.org, "vote": "rejection" if vote.terms is None else "approval", "terms": dict(vote.terms or {})}
+            {
+                "org": vote.org,
+                "vote": "rejection" if vote.terms is None else "approval",
+                "terms": dict(vote.terms or {}),
+            }
             for vote in votes
         ]
 
@@ -315,10 +320,10 @@ class Requests(Datasets):
         self._tell_grant("GrantActivated", id, **said, runs=terms["quota_runs"])
 
     def _turn_down(self, id: str, reason: Any) -> None:
-        self._end(id, "rejected", reason)
+        self._end_grant(id, "rejected", reason)
         self._tell_grant("GrantRejected", id, reason=reason)
 
-    def _end(self, id: str, status: str, reason: Any) -> None:
+    def _end_grant(self, id: str, status: str, reason: Any) -> None:
         self.grants[id] = replace(self.grants[id], status=status, ended_at=self.time, reason=reason)
         self.votes[id] = {}
 
@@ -335,7 +340,13 @@ class Requests(Datasets):
         grant = self.grants[id]
         self.tell(
             f"grants.{event}",
-            ["grant", "dataset", "owner", "grantee", *(n for n in ("jobs", "stopped", "too_late") if n in fields)],
+            [
+                "grant",
+                "dataset",
+                "owner",
+                "grantee",
+                *(n for n in ("jobs", "stopped", "too_late") if n in fields),
+            ],
             grant=f"grant:{id}",
             dataset=f"dataset:{grant.dataset}",
             owner=f"org:{grant.owner}",

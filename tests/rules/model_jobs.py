@@ -1,5 +1,6 @@
 """Jobs: what may be proposed, who must take part, and how a job leaves one state for the next."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

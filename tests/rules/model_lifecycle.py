@@ -1,5 +1,6 @@
 """Contracts of members: proposed, committed, running from a height."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A contract: the versions that ran, run, or are to run, in order; one that never began is not among them."""
+    """A contract: its versions that ran, run, or are to run, in order; none that never began."""
 
     name: str
     system: bool
@@ -163,8 +164,8 @@ class Contracts(Voting):
         self.go()
         counted = tuple(self.counted(found.votes))
         version = Running(
-            seq, code, max(content["active_at"], self.height + 1), counted, self._access(content, code, known),
-            found.by, self.height,
+            seq, code, max(content["active_at"], self.height + 1), counted,
+            self._access(content, code, known), found.by, self.height,
         )  # fmt: skip
         self.proposals[name, seq] = replace(found, votes=counted, committed_at=self.height)
         self.history[name, seq] = version
@@ -211,7 +212,7 @@ class Contracts(Voting):
     def put_access(self, name: str, access: dict[str, Any]) -> None:
         """Set the lists."""
         known, now = self.deployed[name], self.running(name)
-        self.deployed[name] = replace(known, line=(replace(now, access=access),))
+        self.deployed[name] = replace(known, line=(*known.line[:-1], replace(now, access=access)))
         self._tell_contract("ContractAccessSet", name, access=access)
 
     # --- asking a member's contract

@@ -1,5 +1,6 @@
 """Members, their keys and agents: who may sign what from the next transaction on."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -113,7 +114,7 @@ class Orgs(Desk):
         self._own(org, old)
         self.go()
         roles = self.keys[old].roles
-        self._end(org, old, "rotated")
+        self._end_key(org, old, "rotated")
         self._put(org, new, roles)
         self._tell_org("KeyAdded", org, key=new, roles=list(roles))
 
@@ -127,7 +128,7 @@ class Orgs(Desk):
             admins = [other for other in self.keys_of(org) if "admin" in other.roles]
             self.must(known not in admins or len(admins) > 1, "LAST_ADMIN_KEY")
         self.go()
-        self._end(org, key, reason)
+        self._end_key(org, key, reason)
 
     def orgs_set_agent(self, agent_key: bytes, agent_address: str, proof: bytes) -> None:
         """Name the agent."""
@@ -141,7 +142,7 @@ class Orgs(Desk):
         self.go()
         if agent_key != old:
             if ends:
-                self._end(org, old, "agent key replaced")
+                self._end_key(org, old, "agent key replaced")
             self._put(org, agent_key, ("agent",))
         self.orgs[org] = replace(self.orgs[org], agent_key=agent_key, agent_address=agent_address)
         self._tell_org("AgentSet", org, agent_key=agent_key, agent_address=agent_address)
@@ -245,7 +246,7 @@ class Orgs(Desk):
     def _put(self, org: str, key: bytes, roles: tuple[str, ...]) -> None:
         self.keys[key] = Key(key, org, roles, self.height, self._turn())
 
-    def _end(self, org: str, key: bytes, reason: str) -> None:
+    def _end_key(self, org: str, key: bytes, reason: str) -> None:
         self.keys[key] = replace(self.keys[key], ended=self.height)
         self._tell_org("KeyRevoked", org, key=key, reason=reason)
 

@@ -83,7 +83,9 @@ class Programs(Uses):
             rows["jobs", "programs", ident] = program
         for ballot in self.records:
             votes = {
-                org: at for (voted, org), at in self.cast.items() if voted == ballot and self.time < at + VOTE_MS
+                org: at
+                for (voted, org), at in self.cast.items()
+                if voted == ballot and self.time < at + VOTE_MS
             }
             rows["jobs", "program_ballots", ballot] = votes
         return rows

@@ -1,5 +1,6 @@
 """The run of a job: stages, transcripts, reveal, results, certificate."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import replace
@@ -207,9 +208,7 @@ class Run(Disputes):
             "bindings": {org: self.commitments[job.id, org][0] for org in job.bound},
             "stages": {org: [len(said), said[-1][0]["hash"]] for org, said in stages.items()},
             "transcripts": {org: self.channels[job.id, org] for org in job.parties},
-            "results": {
-                org: {**said, "metrics": digest(said["metrics"])} for org, said in results.items()
-            },
+            "results": {org: {**said, "metrics": digest(said["metrics"])} for org, said in results.items()},
             "running_height": job.running_height,
             "revealed_height": job.revealed_height,
         }

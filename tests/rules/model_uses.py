@@ -1,5 +1,6 @@
 """Grants in force: the owner's hand on them, the runs that jobs take of them, and the guard of every use."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -78,11 +79,16 @@ class Uses(Requests):
     def holds(self, grant: str, job: str) -> str:
         """Return what an open job holds of a grant."""
         place = (grant, job)
+        if not self.is_open(job):
+            return ""
         if place in self.shown:
             return "revealed"
         if place in self.used:
             return "running"
         return "reserved" if place in self.reserved else ""
+
+    def _holds_now(self, grant: str, job: str) -> bool:
+        return job in self.jobs_of.get(grant, ()) and self.holds(grant, job) != ""
 
     def tell_used(self, grant: str, job: str, phase: str, note: str) -> None:
         """File a step of a job in the histories of its grant and dataset."""
@@ -161,7 +167,7 @@ class Uses(Requests):
         yield unless(set(terms["receivers"]).issuperset(use.receivers), "RECEIVER_NOT_GRANTED")
         runs = self.runs_of(grant.id)
         free = runs["used"] + runs["reserved"] < terms["quota_runs"]
-        yield unless(free or self.holds(grant.id, use.job) != "", "QUOTA_EXHAUSTED")
+        yield unless(free or self._holds_now(grant.id, use.job), "QUOTA_EXHAUSTED")
         room = phase != "proposed" or len(self.open_jobs_of(grant.id)) < OPEN_JOBS_MAX
         yield unless(room, "TOO_MANY_JOBS")
         if terms["policy"]:
@@ -220,7 +226,7 @@ class Uses(Requests):
         jobs = self.open_jobs_of(id)
         late = [f"job:{job}" for job in jobs if (id, job) in self.shown]
         stopped = [f"job:{job}" for job in jobs if (id, job) not in self.shown]
-        self._end(id, "revoked", reason)
+        self._end_grant(id, "revoked", reason)
         room = max(0, NAMED_MAX - len(stopped))
         self._tell_grant(
             "GrantRevoked",
@@ -241,7 +247,7 @@ class Uses(Requests):
         end = grant.decide_by if grant.status == "requested" else grant.terms["expires"]
         self.must(self.time >= end, "TOO_EARLY")
         self.go()
-        self._end(id, "expired", "")
+        self._end_grant(id, "expired", "")
         self._tell_jobs("GrantExpired", id, "")
 
     # --- views
@@ -300,7 +306,7 @@ class Uses(Requests):
             rows["grants", "runs", grant] = self.runs_of(grant)
             rows["grants", "open_jobs", grant] = self.open_jobs_of(grant)
             for job in jobs:
-                held = self.holds(grant, job) if self.is_open(job) else ""
+                held = self.holds(grant, job)
                 if held:
                     rows["grants", "live", (grant, job)] = held
         return rows

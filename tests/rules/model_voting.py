@@ -1,5 +1,6 @@
-"""Proposals and how votes on them count: of exactly one content, of members that are active at the decision."""
+"""Proposals and how votes on them count: of one content, of members that are active at the decision."""
 
+# ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

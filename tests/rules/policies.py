@@ -119,6 +119,4 @@ def code_of(source: str) -> Code | None:
         program = ContractRuntime().program(source)
     except ContractRejected as refused:
         raise AssertionError(f"a source of the fuzzer is refused: {refused}") from refused
-    return Code(
-        program.source_hash, program.ir_hash, program.engine, program.abi, program.size, trait
-    )
+    return Code(program.source_hash, program.ir_hash, program.engine, program.abi, program.size, trait)

@@ -160,11 +160,17 @@ class Rows(Governance):
         rows: dict[Place, Any] = {}
         for place, proposal in self.proposals.items():
             if isinstance(place, tuple):
-                rows["lifecycle", "proposals", f"{place[0]}/{place[1]}"] = self._contract_proposal_row(proposal)
+                rows["lifecycle", "proposals", f"{place[0]}/{place[1]}"] = self._contract_proposal_row(
+                    proposal
+                )
         for name in self.deployed:
             rows["lifecycle", "active", name] = self.active_row(name)
         for (name, seq), version in self.history.items():
-            row = _version_row(version) | {"name": name, "by": version.by, "committed_at": version.committed_at}
+            row = _version_row(version) | {
+                "name": name,
+                "by": version.by,
+                "committed_at": version.committed_at,
+            }
             rows["lifecycle", "history", f"{name}/{seq}"] = row
         rows["lifecycle", "name_count", None] = len(self.ran)
         for number, (name, ran) in enumerate(self.ran.items()):

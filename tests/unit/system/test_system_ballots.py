@@ -205,6 +205,19 @@ def test_a_lone_freeze_ends_with_its_own_vote_and_not_with_anothers(bare: World)
     assert status(bare) == "active", "once a version by its own word"
 
 
+def test_a_later_freeze_does_not_end_an_earlier_one_that_would_have_lasted_longer(bare: World) -> None:
+    adopt(bare)
+    bare.do("rival", "lifecycle.freeze", **RULE, reason="bug")
+    until = bare.ask("lifecycle.contract_of", name="rule")["frozen_until"]
+    seq, vote = wish(bare, "set_terms", {"freeze_blocks": 10})
+    for who in ("bureau", "registry", "rival"):
+        bare.do(who, "governance.approve", **vote)
+    bare.do("bank", "governance.commit", seq=seq)
+    bare.do("bank", "lifecycle.freeze", **RULE, reason="bug")
+    assert bare.fields("ContractFrozen")["until"] == until
+    assert bare.ask("lifecycle.contract_of", name="rule")["frozen_until"] == until
+
+
 def test_a_confirmed_freeze_is_not_voted_for_again_and_its_votes_are_spent(bare: World) -> None:
     adopt(bare)
     for who in ("bank", "bureau", "registry"):

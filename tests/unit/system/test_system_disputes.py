@@ -118,6 +118,16 @@ def test_one_equivocation_of_a_party_is_recorded_even_of_an_ended_job_for_a_week
     assert late == "DEADLINE_PASSED"
 
 
+def test_a_report_does_not_bring_back_a_job_whose_time_is_over(world: World) -> None:
+    job = world.job_at("running")
+    world.advance(world.read("jobs", "jobs", job)["deadline"] - world.time + 1)
+    accused = {"job": job, "kind": "late", "against": "bureau", "evidence": ONE}
+    assert world.refusal("bank", "jobs.report", **accused) == "DEADLINE_PASSED"
+    world.do("rival", "jobs.expire", job=job)
+    assert world.do("bank", "jobs.report", **accused) == 1
+    assert world.state_of(job) == "expired"
+
+
 def test_reports_use_up_no_place_of_what_the_contract_finds(world: World) -> None:
     job = world.job_at("running")
     world.stage(job, "bureau")

@@ -213,6 +213,14 @@ def test_the_quota_is_not_narrowed_below_what_is_in_use(world: World) -> None:
     )
 
 
+def test_a_grant_is_not_narrowed_to_an_end_that_is_past_nor_after_its_end(world: World) -> None:
+    narrow = {"id": "bank/g-bureau", "terms": {"expires": world.time}}
+    assert world.refusal("bureau", "grants.narrow", **narrow) == "BAD_TERM"
+    world.advance(30 * 24 * 3_600_000)
+    over = {"id": "bank/g-bureau", "terms": {"quota_runs": 1}}
+    assert world.refusal("bureau", "grants.narrow", **over) == "BAD_TERM"
+
+
 # --- the owner alone
 
 

@@ -147,6 +147,18 @@ def test_a_newer_version_replaces_one_that_has_not_begun(bare: World) -> None:
     assert bare.ask("lifecycle.readiness", name="counter", seq=old)["status"] == "stale"
 
 
+def test_a_version_that_was_replaced_before_it_began_never_runs(bare: World) -> None:
+    start = bare.height + 50
+    install(bare, PLAIN, {"active_at": start}, start=0)
+    later = install(bare, DOUBLE, {"active_at": start + 50})
+    assert versions(bare, "counter") == [[2, later]]
+    at(bare, start + 1)
+    assert bare.refusal("bank", "counter.add", n=1) == "NOT_YET_ACTIVE"
+    assert bare.ask("lifecycle.contract_of", name="counter")["seq"] == 2
+    at(bare, later)
+    assert bare.do("bank", "counter.add", n=1) == 2
+
+
 def test_a_freeze_ends_when_the_version_that_mends_it_begins(bare: World) -> None:
     install(bare, PLAIN, start=0)
     bare.do("rival", "lifecycle.freeze", name="counter", seq=1, reason="bug")

@@ -208,6 +208,18 @@ def test_votes_for_programs_are_of_active_members(world: World) -> None:
     assert world.do("registry", "jobs.vote_program", program=new) is True
 
 
+def test_a_vote_for_a_program_stands_while_its_member_is_suspended_and_counts_once_it_is_back(
+    world: World,
+) -> None:
+    retired = program(world, status="retired")
+    world.do("bank", "jobs.vote_program", program=retired)
+    world.decide("suspend_org", org="bank")
+    assert world.do("bureau", "jobs.vote_program", program=retired) is False
+    world.decide("reinstate_org", org="bank")
+    assert world.refusal("bank", "jobs.vote_program", program=retired) == "ALREADY_VOTED"
+    assert world.do("registry", "jobs.vote_program", program=retired) is True
+
+
 def test_a_member_votes_for_sixteen_programs_at_once_at_most(world: World) -> None:
     for number in range(16):
         world.do("bank", "jobs.vote_program", program=program(world, id=f"p-{number}"))

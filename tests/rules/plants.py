@@ -1,0 +1,289 @@
+"""Known faults, each planted into the text of one system contract: histories must show every one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.system import sources
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """One place of one contract, and what stands there instead."""
+
+    contract: str
+    before: str
+    after: str
+    says: str
+
+    def texts(self) -> dict[str, str]:
+        """Return the sources with the fault; raise ValueError if its place is not there exactly once."""
+        texts = sources()
+        found = texts[self.contract].count(self.before)
+        if found != 1:
+            raise ValueError(
+                f"{self.contract}.py holds {self.before!r} {found} times, not once: mend the plant"
+            )
+        texts[self.contract] = texts[self.contract].replace(self.before, self.after)
+        return texts
+
+
+def _off(line: str) -> str:
+    return line.replace("require(", "require(True or ", 1)
+
+
+def _without(contract: str, line: str, says: str) -> Plant:
+    return Plant(contract, line, _off(line), says)
+
+
+PLANTS: dict[str, Plant] = {
+    # --- identity
+    "revoked-key-signs": Plant(
+        "orgs",
+        'record["status"] = "revoked"',
+        'record["status"] = "active"',
+        "a key signs after its revocation",
+    ),
+    "suspended-keys-sign": Plant(
+        "orgs",
+        '        key["status"] = status\n',
+        "",
+        "the keys of a suspended or expelled organisation go on signing",
+    ),
+    "no-proof-of-possession": _without(
+        "orgs", 'require(verify_signature(key, signed, proof), "BAD_PROOF")', "anyone registers another's key"
+    ),
+    "last-admin-key-goes": _without(
+        "orgs", 'require(len(others) > 0, "LAST_ADMIN_KEY")', "an organisation ends its last admin key"
+    ),
+    "expelled-member-stays-listed": Plant(
+        "orgs",
+        "members.set([other for other in members.get() if other != id])",
+        "members.set(members.get())",
+        "an organisation that left still counts as a member",
+    ),
+    # --- datasets
+    "approver-threshold-of-none": Plant(
+        "datasets",
+        "require(0 < threshold <= len",
+        "require(0 <= threshold <= len",
+        "a dataset that nobody approves",
+    ),
+    "any-owner-changes-data": _without(
+        "datasets", 'require(record["owner"] == org, "NOT_OWNER")', "another member changes a dataset"
+    ),
+    "retired-data-comes-back": _without(
+        "datasets", 'require(record["status"] != "retired", "WRONG_STATE")', "a retired dataset is changed"
+    ),
+    # --- grants
+    "expelled-approvers-count": Plant(
+        "grants",
+        'return [org for org in source["approvers"] if org in members and (sole',
+        'return [org for org in source["approvers"] if (sole',
+        "the approval of a member that was suspended counts",
+    ),
+    "approvals-of-other-terms-count": Plant(
+        "grants",
+        "if approvals[org] == offer and org in counting",
+        "if org in counting",
+        "an approval binds its giver to others' terms",
+    ),
+    "threshold-one-short": Plant(
+        "grants",
+        '    if len(valid) >= source["threshold"]:\n        activate(g, ballot, offered, valid)',
+        '    if len(valid) >= source["threshold"] - 1:\n        activate(g, ballot, offered, valid)',
+        "a grant becomes active one vote too early",
+    ),
+    "own-request-approved": _without(
+        "grants", 'require(org in counting, "OWN_REQUEST")', "a requester votes on its own request"
+    ),
+    "taken-back-vote-stays": Plant(
+        "grants",
+        'offer = ballot["approvals"].pop(org)',
+        'offer = ballot["approvals"][org]',
+        "a vote taken back counts",
+    ),
+    "run-not-returned": Plant(
+        "grants",
+        '        r["reserved"] -= 1\n        runs[id] = r\n        note = "run returned"',
+        '        note = "run returned"',
+        "an abort keeps the run that it reserved",
+    ),
+    "quota-one-more": Plant(
+        "grants",
+        'require(r["used"] + r["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")',
+        'require(r["used"] + r["reserved"] <= g["quota_runs"], "QUOTA_EXHAUSTED")',
+        "one run more than granted",
+    ),
+    "term-one-late": Plant(
+        "grants",
+        'require(ctx.block_time < g["expires"], "GRANT_EXPIRED")',
+        'require(ctx.block_time <= g["expires"], "GRANT_EXPIRED")',
+        "a grant is used at the moment of its end",
+    ),
+    "narrowed-below-use": _without(
+        "grants",
+        'require(g["quota_runs"] >= r["used"] + r["reserved"], "QUOTA_IN_USE")',
+        "a quota below what is taken",
+    ),
+    "narrowed-past-its-end": Plant(
+        "grants",
+        '    require(ctx.block_time < g["expires"], "BAD_TERM")\n    require(g["quota_runs"] >=',
+        '    require(g["quota_runs"] >=',
+        "a grant is narrowed when its term is over",
+    ),
+    "frozen-policy-says-yes": _without(
+        "grants", 'require(fault != "POLICY_FROZEN", "POLICY_FROZEN")', "a grant is set under a frozen policy"
+    ),
+    "dataset-not-asked-again": _without(
+        "grants",
+        'require(datasets.usable(g["dataset"]), "DATASET_NOT_ACTIVE")',
+        "a suspended dataset is used",
+    ),
+    "constraint-not-asked": _without(
+        "grants",
+        'require(columns[name] in USES[granted[name]], "CONSTRAINT_VIOLATED")',
+        "a column is used otherwise",
+    ),
+    "a-day-has-no-end": Plant(
+        "grants",
+        "day = ctx.block_time // DAY_MS",
+        "day = 1",
+        "a requester's requests of all days count as today's",
+    ),
+    # --- jobs
+    "accept-after-deadline": Plant(
+        "jobs",
+        '    require(ctx.block_time <= j["deadline"], "DEADLINE_PASSED")\n    return j',
+        "    return j",
+        "a step after its deadline",
+    ),
+    "expire-one-early": Plant(
+        "jobs",
+        'require(ctx.block_time > j["deadline"], "TOO_EARLY")',
+        'require(ctx.block_time >= j["deadline"], "TOO_EARLY")',
+        "a job expires at its deadline",
+    ),
+    "last-approval-asks-own-grants": Plant(
+        "jobs",
+        'if final or j["owners"][number] == org:',
+        'if j["owners"][number] == org:',
+        "a revocation before the last approval is too late",
+    ),
+    "receiver-left-unasked": Plant(
+        "jobs",
+        '    spec = specs[job]\n    guard_job(j, spec)\n    j["reveals"].append(org)',
+        '    spec = specs[job]\n    j["reveals"].append(org)',
+        "results go to an organisation that is no member",
+    ),
+    "certificate-one-short": Plant(
+        "jobs",
+        'if len(j["signed"]) == len(spec["participants"]):',
+        'if len(j["signed"]) >= len(spec["participants"]) - 1:',
+        "a certificate without every signature",
+    ),
+    "gap-in-stages": _without(
+        "jobs", 'require(stage == head["count"], "STAGE_NOT_CONTIGUOUS")', "a stage is left out"
+    ),
+    "mismatch-accuses-one": Plant(
+        "jobs",
+        '"TRANSCRIPT_MISMATCH", [other, org], evidence',
+        '"TRANSCRIPT_MISMATCH", [other], evidence',
+        "the honest end of a channel is accused",
+    ),
+    "equivocation-passes": Plant(
+        "jobs",
+        "    if known == said:\n",
+        "    if known != {}:\n",
+        "a party says two things and nobody records it",
+    ),
+    "job-comes-back-late": Plant(
+        "jobs",
+        'require(j["state"] not in WAITING or ctx.block_time <= j["deadline"], "DEADLINE_PASSED")',
+        "pass",
+        "a dispute revives a job whose time is over",
+    ),
+    "resumes-with-a-dispute-open": Plant(
+        "jobs",
+        'elif j["open_disputes"] == 0 and ctx.block_time <= j["deadline"]:',
+        'elif ctx.block_time <= j["deadline"]:',
+        "a job goes on while a second report waits",
+    ),
+    "party-decides-its-case": _without(
+        "jobs", 'require(neutral, "NOT_NEUTRAL")', "an auditor decides its own case"
+    ),
+    "late-are-named-early": Plant(
+        "jobs", 'late = ctx.block_time > j["deadline"]', "late = True", "an abort names parties that had time"
+    ),
+    "program-vote-of-a-former-member": Plant(
+        "jobs",
+        "votes = [voter for voter in standing if voter in present]",
+        "votes = [voter for voter in standing]",
+        "votes of former members set a program",
+    ),
+    # --- governance
+    "former-members-votes-count": Plant(
+        "governance",
+        '"passed": len(counted) >= needed,',
+        '"passed": len(votes) >= needed,',
+        "votes are counted as cast, not at the decision",
+    ),
+    "quorum-floor-lost": Plant(
+        "governance",
+        'return max(floor, min(policy["votes"], n))',
+        'return min(policy["votes"], n)',
+        "a stated number undercuts the floor",
+    ),
+    "proposal-lives-on": Plant(
+        "governance",
+        '    require(ctx.block_time <= proposal["expires"], "DEADLINE_PASSED")\n',
+        "",
+        "a decision is carried out after its time",
+    ),
+    "retired-node-key-returns": _without(
+        "governance",
+        'require(known["org"] == node["org"] and known["status"] == "left", "KEY_EXISTS")',
+        "a node key that was replaced serves again",
+    ),
+    "nodes-of-an-expelled-member": _without(
+        "governance",
+        'require(len([node for node in nodes.get() if node["org"] == org]) == 0, "ORG_HAS_NODES")',
+        "a member with nodes is expelled",
+    ),
+    # --- lifecycle
+    "votes-of-another-version": Plant(
+        "lifecycle",
+        'if found is None or found["seq"] != record["seq"]:\n        return {}\n    return {org: until',
+        "if found is None:\n        return {}\n    return {org: until",
+        "votes against one version stop the next",
+    ),
+    "stop-votes-never-lapse": Plant(
+        "lifecycle",
+        'for org, until in found["votes"].items() if ctx.block_time <= until}',
+        'for org, until in found["votes"].items()}',
+        "votes to freeze add up over years",
+    ),
+    "stale-version-committed": _without(
+        "lifecycle", 'require(seq > newest_seq(current), "STALE_SEQ")', "an older version follows a newer one"
+    ),
+    "anothers-freeze-ends": Plant(
+        "lifecycle",
+        "    until = max(lone_of(record).values())\n    if until > ctx.height:",
+        "    until = 0\n    if until > ctx.height:",
+        "a vote taken back ends others' freezes",
+    ),
+    "freeze-cut-short": Plant(
+        "lifecycle",
+        "stop(record, org, reason, max(lone_of(record).values()))",
+        "stop(record, org, reason, until)",
+        "a later freeze ends an earlier one",
+    ),
+    "hash-not-asked": Plant(
+        "lifecycle",
+        '    require(proposal["hash"] == hash, "HASH_MISMATCH")\n',
+        "",
+        "a vote for something else than one has read",
+    ),
+}
+QUICK = ("run-not-returned", "votes-of-another-version", "accept-after-deadline")
+"""Shown by the first histories: these are tried with the tests."""
