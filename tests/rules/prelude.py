@@ -26,7 +26,8 @@ def prelude(dice: Dice) -> Iterator[Step]:
         others = dice.often(0.4)
         yield call(
             owner, "datasets.register", id=f"{owner}/data", schema=SCHEMA, root=dice.bytes32(),
-            size_bucket="1-10", approvers=[owner, *(other for other in OWNERS if other != owner)] if others else [owner],
+            size_bucket="1-10",
+            approvers=[owner, *(other for other in OWNERS if other != owner)] if others else [owner],
             threshold=2 if others else 1, description="",
         )  # fmt: skip
     for name in ("yes", dice.pick(("counts", "not-at-reveal", "with-init"))):
@@ -44,7 +45,8 @@ def prelude(dice: Dice) -> Iterator[Step]:
             grant = f"{user}/g-{owner}"
             yield call(
                 user, "grants.request", id=grant, dataset=f"{owner}/data", version=1,
-                columns=dict(CONSTRAINTS), purpose="credit-risk", legal_basis="consent", programs=["statistics"],
+                columns=dict(CONSTRAINTS), purpose="credit-risk", legal_basis="consent",
+                programs=["statistics"],
                 receivers=["bank", "rival", "bureau"], co_parties=list(VOTERS), profile="rep3", not_before=0,
                 expires=dice.model.time + 60 * DAY_MS, quota_runs=dice.chance.randint(2, 30), min_group=10,
                 policy=dice.pick(("", "", "p-yes")),
