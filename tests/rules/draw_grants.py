@@ -21,6 +21,8 @@ def request(dice: Dice) -> Drawn:
         org = dice.busy
     usable = [d.id for d in model.datasets.values() if d.status == "active"]
     dataset = dice.pick(usable) if usable and dice.often(0.95) else dice.pick(model.datasets)
+    if dice.busy == org and dice.often(0.8):
+        dataset = next(iter(usable), dataset)
     versions = model.versions[dataset]
     version = dice.chance.randint(1, len(versions)) if dice.often(0.97) else len(versions) + 1
     names = [name for name, _, _ in versions[-1].schema]
@@ -130,12 +132,19 @@ def grant_step(dice: Dice) -> Drawn:
     grant = dice.pick(live) if live and dice.often(0.95) else dice.pick(dice.model.grants.values())
     if grant is None:
         return None
+    taken_of = [other for other in live if other.id in dice.model.jobs_of]
+    if taken_of and dice.often(0.5):
+        grant = dice.pick(taken_of)
     if grant.status == "suspended" and dice.often(0.7):
         return dice.signer(grant.owner, "steward"), "grants.resume", {"id": grant.id}
     method = dice.chance.choices(("narrow", "suspend", "resume", "revoke", "expire"), (6, 2, 1, 0.7, 1.5))[0]
     args: dict[str, Any] = {"id": grant.id}
     if method == "narrow":
         args["terms"] = narrower(dice, grant)
+        if dice.often(0.35):
+            runs = dice.model.runs_of(grant.id)
+            taken = runs["used"] + runs["reserved"]
+            args["terms"] = {"quota_runs": max(0, taken + dice.chance.randint(-1, 1))}
     elif method in ("suspend", "revoke"):
         args["reason"] = "audit"
     elif method == "expire" and dice.often(0.7):

@@ -26,7 +26,7 @@ def vote_program(dice: Dice) -> Drawn:
     open_ballots = {ballot for ballot, _ in model.cast}
     if open_ballots and dice.often(0.2 if dice.busy else 0.6):
         program = model.records[dice.pick(sorted(open_ballots))]
-    elif dice.often(0.7):
+    elif dice.often(0.1 if dice.busy else 0.7):
         known = dice.pick(model.programs.values())
         program = known | {"status": "retired" if known["status"] == "active" else "active"}
     else:
@@ -49,7 +49,7 @@ def propose(dice: Dice) -> Drawn:
     if org is None:
         return None
     own = [grant for grant in usable if grant.grantee == org]
-    kin = dice.pick(own)
+    kin = own[0] if dice.busy == org and dice.often(0.8) else dice.pick(own)
     same = [
         g for g in own if g.purpose == kin.purpose and set(g.terms["programs"]) & set(kin.terms["programs"])
     ]

@@ -101,10 +101,8 @@ def dataset_step(dice: Dice) -> Drawn:
         args |= {"schema": SCHEMA, "root": dice.bytes32(), "size_bucket": "1-10"}
     elif method == "set_approvers":
         approvers = dice.some(dice.model.members()) if dice.often(0.95) else dice.some(dice.model.orgs)
-        args |= {
-            "approvers": approvers,
-            "threshold": dice.chance.randint(0 if dice.often(0.1) else 1, len(approvers)),
-        }
+        least = 0 if dice.often(0.1) else 1
+        args |= {"approvers": approvers, "threshold": dice.chance.randint(least, len(approvers))}
     elif method in ("suspend", "retire"):
         args["reason"] = "moved"
     return dice.signer(owner, "steward"), f"datasets.{method}", args
@@ -115,7 +113,9 @@ def dataset_step(dice: Dice) -> Drawn:
 
 def decide(dice: Dice) -> Drawn:
     """Propose a decision."""
-    kind, payload = dice.pick((_admit, _admit, _org, _org, _node, _limits, _policy, _terms, _access))(dice)
+    kind, payload = dice.pick(
+        (_admit, _admit, _org, _org, _node, _limits, _policy, _policy, _terms, _access)
+    )(dice)
     later = dice.model.height + dice.chance.randint(1, 200) if dice.often(0.1) else 0
     args = {"kind": kind, "payload": payload, "reason": "", "not_before": later}
     return dice.signer(dice.member()), "governance.propose", args
@@ -197,8 +197,8 @@ def _limits(dice: Dice) -> tuple[str, dict[str, Any]]:
 
 def _policy(dice: Dice) -> tuple[str, dict[str, Any]]:
     rule = dice.pick(("majority", "quorum", "votes", "votes"))
-    kind = dice.pick(KINDS) if dice.often(0.5) else dice.pick(("contract", "admit_org", "set_terms", "tax"))
-    least = len(dice.model.members()) // 2 + dice.chance.randint(0, 2)
+    kind = dice.pick(KINDS) if dice.often(0.5) else "contract" if dice.often(0.97) else "tax"
+    least = len(dice.model.members()) // 2 + dice.pick((0, 1, 1, 1, 2))
     votes = least if rule == "votes" else int(dice.often(0.05))
     return "set_policy", {"kind": kind, "rule": rule, "votes": votes}
 
@@ -285,7 +285,7 @@ def propose_contract(dice: Dice) -> Drawn:
         arguments = {"odd": 1}
     terms: dict[str, Any] = {}
     if dice.often(0.3):
-        terms["active_at"] = dice.model.height + dice.chance.randint(-5, 150)
+        terms["active_at"] = max(0, dice.model.height + dice.chance.randint(-5, 150))
     if dice.often(0.2):
         terms["access"] = access_lists(dice)
     if dice.often(0.02):
@@ -340,4 +340,7 @@ def act(dice: Dice) -> Drawn:
     """Call a member's contract."""
     mine = [name for name, known in dice.model.deployed.items() if not known.system]
     name = dice.pick(mine) if mine and dice.often(0.97) else "nothing"
+    changing = [other for other in mine if dice.model.ran[other][-1][1] > dice.model.height]
+    if changing and dice.often(0.5):
+        name = dice.pick(changing)
     return dice.signer(dice.member(), "steward"), f"{name}.{'act' if dice.often(0.97) else 'sing'}", {}

@@ -30,12 +30,12 @@ KINDS: dict[Draw, float] = {
     members.register: 2,
     members.dataset_step: 5,
     members.decide: 4,
-    members.decision_step: 14,
+    members.decision_step: 18,
     members.rotate_node_key: 1,
     members.propose_contract: 3,
     members.contract_step: 10,
     members.stop_contract: 4,
-    members.act: 2,
+    members.act: 3,
     grants.request: 8,
     grants.approve: 14,
     grants.other_vote: 6,
@@ -52,16 +52,15 @@ KINDS: dict[Draw, float] = {
 
 BUSY_SHARE = 0.25
 """Of histories in which one organisation does one thing over and over: so the bounds are met."""
-BUSY_WEIGHT = 150.0
-BUSY: dict[Draw, str] = {
-    members.add_key: "bureau",
-    members.register: "registry",
-    members.decide: "rival",
-    members.propose_contract: "bank",
-    grants.request: "rival",
-    jobs.vote_program: "regulator",
-    jobs.propose: "bank",
-}
+BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
+    ("bureau", {members.add_key: 150}),
+    ("rival", {members.decide: 150}),
+    ("bank", {members.propose_contract: 150}),
+    ("rival", {grants.request: 150, grants.approve: 120}),
+    ("regulator", {jobs.vote_program: 150}),
+    ("bank", {jobs.propose: 150, jobs.forward: 10}),
+    ("rival", {members.decide: 20, members.decision_step: 150}),
+)
 
 
 @dataclass(slots=True)
@@ -124,8 +123,8 @@ def drawn(seed: int, model: Model, calls: int) -> Iterator[Step]:
         dice.learn(f"{org}/node")
     kinds, made = dict(KINDS), 0
     if dice.often(BUSY_SHARE):
-        often = dice.pick(BUSY)
-        dice.busy, kinds[often] = BUSY[often], BUSY_WEIGHT
+        dice.busy, more = dice.pick(BUSY)
+        kinds |= more
     for begun in prelude(dice):
         yield begun
         made += 1

@@ -62,6 +62,12 @@ PLANTS: dict[str, Plant] = {
         "members.set(members.get())",
         "an organisation that left still counts as a member",
     ),
+    "one-key-too-many": Plant(
+        "orgs",
+        "require(len(org_keys[org]) < KEYS_MAX",
+        "require(len(org_keys[org]) <= KEYS_MAX",
+        "a member has one key more than it may",
+    ),
     # --- datasets
     "approver-threshold-of-none": Plant(
         "datasets",
@@ -150,6 +156,12 @@ PLANTS: dict[str, Plant] = {
         "day = ctx.block_time // DAY_MS",
         "day = 1",
         "a requester's requests of all days count as today's",
+    ),
+    "one-request-too-many": Plant(
+        "grants",
+        'require(row["open"] < REQUESTS_OF_DATASET_MAX',
+        'require(row["open"] <= REQUESTS_OF_DATASET_MAX',
+        "a requester has one request more than it may",
     ),
     # --- jobs
     "accept-after-deadline": Plant(
@@ -250,7 +262,19 @@ PLANTS: dict[str, Plant] = {
         'require(len([node for node in nodes.get() if node["org"] == org]) == 0, "ORG_HAS_NODES")',
         "a member with nodes is expelled",
     ),
+    "withdrawn-decisions-take-room": Plant(
+        "governance",
+        '    del proposals[proposal["seq"]]\n    open_of[proposal["by"]] = open_of[proposal["by"]] - 1',
+        '    del proposals[proposal["seq"]]',
+        "what a member withdrew counts as open",
+    ),
     # --- lifecycle
+    "replaced-version-runs": Plant(
+        "lifecycle",
+        "return current is not None and has_begun(current) and not migrates(proposal)",
+        "return current is not None and not migrates(proposal)",
+        "a version runs that was replaced before it began",
+    ),
     "votes-of-another-version": Plant(
         "lifecycle",
         'if found is None or found["seq"] != record["seq"]:\n        return {}\n    return {org: until',
