@@ -275,6 +275,8 @@ def propose_contract(dice: Dice) -> Drawn:
     """Propose a contract, or its next version."""
     mine = [name for name, known in dice.model.deployed.items() if not known.system]
     name = dice.pick(mine) if mine and dice.often(0.6) else dice.name("policy")
+    if (changing := _changing(dice)) and dice.often(0.5):
+        name = dice.pick(changing)
     if dice.often(0.03):
         name = dice.pick((*RESERVED, "Bad"))
     kind = dice.pick(SOURCES)
@@ -285,7 +287,7 @@ def propose_contract(dice: Dice) -> Drawn:
         arguments = {"odd": 1}
     terms: dict[str, Any] = {}
     if dice.often(0.3):
-        terms["active_at"] = max(0, dice.model.height + dice.chance.randint(-5, 150))
+        terms["active_at"] = max(0, dice.model.height + dice.chance.randint(-5, 800))
     if dice.often(0.2):
         terms["access"] = access_lists(dice)
     if dice.often(0.02):
@@ -300,6 +302,11 @@ def propose_contract(dice: Dice) -> Drawn:
         "terms": terms,
     }
     return dice.signer(dice.member()), "lifecycle.propose", args
+
+
+def _changing(dice: Dice) -> list[str]:
+    """Return contracts whose next version has not begun."""
+    return [name for name, ran in dice.model.ran.items() if ran[-1][1] > dice.model.height]
 
 
 def contract_step(dice: Dice) -> Drawn:
@@ -340,7 +347,6 @@ def act(dice: Dice) -> Drawn:
     """Call a member's contract."""
     mine = [name for name, known in dice.model.deployed.items() if not known.system]
     name = dice.pick(mine) if mine and dice.often(0.97) else "nothing"
-    changing = [other for other in mine if dice.model.ran[other][-1][1] > dice.model.height]
-    if changing and dice.often(0.5):
+    if (changing := _changing(dice)) and dice.often(0.5):
         name = dice.pick(changing)
     return dice.signer(dice.member(), "steward"), f"{name}.{'act' if dice.often(0.97) else 'sing'}", {}

@@ -35,7 +35,7 @@ KINDS: dict[Draw, float] = {
     members.propose_contract: 3,
     members.contract_step: 10,
     members.stop_contract: 4,
-    members.act: 3,
+    members.act: 4,
     grants.request: 8,
     grants.approve: 14,
     grants.other_vote: 6,

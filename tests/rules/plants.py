@@ -309,5 +309,5 @@ PLANTS: dict[str, Plant] = {
         "a vote for something else than one has read",
     ),
 }
-QUICK = ("run-not-returned", "votes-of-another-version", "accept-after-deadline")
+QUICK = ("threshold-one-short", "run-not-returned", "votes-of-another-version")
 """Shown by the first histories: these are tried with the tests."""

@@ -49,12 +49,12 @@ def test_a_history_is_the_same_for_the_same_seed(world: World) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_planted_fault_is_seen_by_the_first_histories(name: str) -> None:
-    found = planted.catch(name, range(1, 4))
-    assert found is not None, f"seeds 1..3 do not show: {PLANTS[name].says}"
+    found = planted.catch(name, range(1, 9))
+    assert found is not None, f"seeds 1..8 do not show: {PLANTS[name].says}"
 
 
 def test_a_difference_is_shortened_to_calls_that_still_show_it() -> None:
-    world = World(PLANTS["run-not-returned"].texts())
+    world = World(PLANTS["threshold-one-short"].texts())
     run = next(run for run in (play(world, seed) for seed in range(1, 4)) if run.difference)
     difference, steps = shorten(world, run)
     again, needed = replay(world, steps)
