@@ -110,11 +110,11 @@ def other_vote(dice: Dice) -> Drawn:
     if grant is None:
         return None
     source, votes = dice.model.datasets[grant.dataset], dice.model.votes[grant.id]
-    method = dice.chance.choices(("reject", "take_back", "settle", "withdraw", "expire"), (3, 3, 5, 1, 1))[0]
+    method = dice.chance.choices(("reject", "retract", "settle", "withdraw", "expire"), (3, 3, 5, 1, 1))[0]
     args: dict[str, Any] = {"id": grant.id}
     if method == "settle" or method == "expire":
         return dice.signer(dice.member(), "steward"), f"grants.{method}", args
-    org = {"reject": dice.pick(source.approvers), "take_back": dice.pick(votes), "withdraw": grant.grantee}[
+    org = {"reject": dice.pick(source.approvers), "retract": dice.pick(votes), "withdraw": grant.grantee}[
         method
     ]
     if method == "reject":

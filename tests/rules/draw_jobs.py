@@ -22,7 +22,7 @@ def vote_program(dice: Dice) -> Drawn:
     model = dice.model
     if model.cast and dice.often(0.2):
         ballot, org = dice.pick(model.cast)
-        return dice.signer(org), "jobs.take_back_vote", {"program": model.records[ballot]}
+        return dice.signer(org), "jobs.retract_vote", {"program": model.records[ballot]}
     open_ballots = {ballot for ballot, _ in model.cast}
     if open_ballots and dice.often(0.2 if dice.busy else 0.6):
         program = model.records[dice.pick(sorted(open_ballots))]

@@ -9,7 +9,8 @@ from tests.rules.model import Step
 
 FINAL = frozenset({"certified", "aborted", "expired", "rejected"})
 ENDED_GRANTS = frozenset({"revoked", "rejected", "withdrawn", "expired"})
-LIMITS = {"asked_in_all": 256, "open_of": 256}
+LIMITS = {"open_of": 32}
+OPEN_JOBS_MAX, OPEN_REQUESTS_MAX = 256, 256
 EXIT_MS = 400 * 86_400_000
 
 
@@ -49,27 +50,31 @@ class Watch:
                     return Difference("invariant", f"an ended job holds a run of {key[0]}")
         for (contract, name, key), value in rows.items():
             wrong = ""
-            if (contract, name) == ("grants", "grants"):
+            if (contract, name) == ("grants", "standing"):
                 wrong = self._grant(rows, key, value, holding.get(key, []))
             elif (contract, name) == ("jobs", "jobs"):
                 wrong = self._job(rows, key, value)
             elif (contract, name) == ("jobs", "disputes"):
                 wrong = self._dispute(rows, value)
+            elif (contract, name) == ("jobs", "initiators") and not 0 <= value["open"] <= OPEN_JOBS_MAX:
+                wrong = f"{key} has {value['open']} open jobs"
+            elif (contract, name) == ("grants", "asked") and sum(value.values()) > OPEN_REQUESTS_MAX:
+                wrong = f"{key} has open requests {value}"
             elif name in LIMITS and isinstance(value, int):
                 wrong = "" if 0 <= value <= LIMITS[name] else f"{contract}.{name} of {key} is {value}"
             if wrong:
                 return Difference("invariant", wrong)
         return None
 
-    def _grant(self, rows: dict, ident: str, grant: dict, held: list[str]) -> str:
-        runs = rows.get(("grants", "runs", ident), {"used": 0, "reserved": 0, "revealed": 0})
-        if runs["used"] + runs["reserved"] > grant["quota_runs"]:
-            return f"{ident}: {runs} of {grant['quota_runs']} runs"
+    def _grant(self, rows: dict, ident: str, runs: dict, held: list[str]) -> str:
+        quota = rows["grants", "grants", ident]["quota_runs"]
+        if runs["used"] + runs["reserved"] > quota:
+            return f"{ident}: {runs} of {quota} runs"
         if runs["reserved"] != held.count("reserved"):
             return f"{ident}: {runs['reserved']} runs reserved, by {held.count('reserved')} jobs"
         if not 0 <= runs["revealed"] <= runs["used"]:
             return f"{ident}: {runs}"
-        return self._stays(("grant", ident), grant["status"], ENDED_GRANTS)
+        return self._stays(("grant", ident), runs["status"], ENDED_GRANTS)
 
     def _job(self, rows: dict, ident: str, job: dict) -> str:
         if job["state"] not in FINAL and not job["deadline"] > 0:
@@ -120,13 +125,17 @@ class Watch:
                 found.append(("jobs.expire", {"job": key}))
             elif place == "jobs.disputes" and row["status"] == "open":
                 found.append(("jobs.lapse", {"job": key[0], "number": key[1]}))
-            elif place == "grants.grants" and row["status"] in ("requested", "active", "suspended"):
+            elif place == "grants.grants" and self._waits(chain, key):
                 found.append(("grants.expire", {"id": key}))
             elif place == "governance.proposals" and row["status"] == "open":
                 found.append(("governance.expire", {"seq": key}))
             elif place == "lifecycle.proposals" and row["status"] == "open":
                 found.append(("lifecycle.expire", {"name": row["name"], "seq": row["seq"]}))
         return found
+
+    def _waits(self, chain: Chain, grant: str) -> bool:
+        standing = chain.rows.get(("grants", "standing", grant))
+        return standing is None or standing["status"] in ("active", "suspended")
 
     def _anyone(self, chain: Chain) -> str | None:
         """Return a name whose key signs: the founders' keys are asked."""

@@ -3,6 +3,7 @@
 # ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -197,14 +198,14 @@ class Requests(Datasets):
         self._turn_down(id, reason)
         return "rejected"
 
-    def grants_take_back(self, id: str) -> str:
+    def grants_retract(self, id: str) -> str:
         """Take one's vote back."""
         org = self.role("steward")
         self._requested(id)
         self.must(org in self.votes[id], "NOT_VOTED")
         self.go()
         vote = "rejection" if self.votes[id].pop(org).terms is None else "approval"
-        self._tell_grant("GrantVoteTaken", id, vote=vote)
+        self._tell_grant("GrantVoteRetracted", id, vote=vote)
         return vote
 
     def grants_settle(self, id: str) -> str:
@@ -358,7 +359,9 @@ class Requests(Datasets):
         """Return {(contract, map, key): value}."""
         rows: dict[tuple[str, str, Any], Any] = {}
         for grant in self.grants.values():
-            rows["grants", "grants", grant.id] = self.grant_row(grant)
+            rows["grants", "grants", grant.id] = self._agreed_row(grant)
+            if grant.status != "requested":
+                rows["grants", "standing", grant.id] = self._standing_row(grant) | self.runs_of(grant.id)
             votes = self.votes[grant.id].values()
             approvals = {vote.org: digest(vote.terms) for vote in votes if vote.terms is not None}
             against = [vote.org for vote in votes if vote.terms is None]
@@ -367,22 +370,39 @@ class Requests(Datasets):
                 if vote.terms is not None:
                     rows["grants", "offers", (grant.id, digest(vote.terms))] = dict(vote.terms)
         for org, dataset in {(grant.grantee, grant.dataset) for grant in self.grants.values()}:
-            rows["grants", "asked", (org, dataset)] = self._asked_row(org, dataset)
+            rows["grants", "asked_today", (org, dataset)] = self._asked_today_row(org, dataset)
         for org in {grant.grantee for grant in self.grants.values()}:
-            waiting = [g for g in self.grants.values() if g.grantee == org and g.status == "requested"]
-            rows["grants", "asked_in_all", org] = len(waiting)
+            waiting = [
+                g.dataset for g in self.grants.values() if g.grantee == org and g.status == "requested"
+            ]
+            rows["grants", "asked", org] = dict(Counter(waiting))
         for dataset in self.datasets:
             rows["grants", "active_grants", dataset] = self.active_grants_of(dataset)
         return rows
 
-    def _asked_row(self, org: str, dataset: str) -> dict[str, int]:
+    def runs_of(self, grant: str) -> dict[str, int]:
+        """Return used, reserved and revealed runs."""
+        raise NotImplementedError
+
+    def _asked_today_row(self, org: str, dataset: str) -> dict[str, int]:
         here = [g for g in self.grants.values() if (g.grantee, g.dataset) == (org, dataset)]
         days = [grant.requested_at // DAY_MS for grant in here]
-        waiting = sum(grant.status == "requested" for grant in here)
-        return {"open": waiting, "day": max(days), "count": days.count(max(days))}
+        return {"day": max(days), "count": days.count(max(days))}
 
     def grant_row(self, grant: Grant) -> dict[str, Any]:
-        """Return a grant's record."""
+        """Return what `grant_of` answers."""
+        return self._agreed_row(grant) | self._standing_row(grant)
+
+    def _standing_row(self, grant: Grant) -> dict[str, Any]:
+        return {
+            "status": grant.status,
+            "approvals": list(grant.approvals),
+            "active_since": grant.active_since,
+            "ended_at": grant.ended_at,
+            "reason": grant.reason,
+        }
+
+    def _agreed_row(self, grant: Grant) -> dict[str, Any]:
         return {
             "id": grant.id,
             "dataset": grant.dataset,
@@ -393,11 +413,6 @@ class Requests(Datasets):
             "purpose": grant.purpose,
             "legal_basis": grant.legal_basis,
             **grant.terms,
-            "status": grant.status,
-            "approvals": list(grant.approvals),
             "requested_at": grant.requested_at,
             "decide_by": grant.decide_by,
-            "active_since": grant.active_since,
-            "ended_at": grant.ended_at,
-            "reason": grant.reason,
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 from chain.primitives.values import encode_value
 from tests.rules.base import Refused, distinct
+from tests.rules.model_grants import DAY_MS
 from tests.rules.model_programs import Programs
 from tests.rules.model_uses import FINAL, Use
 
@@ -19,7 +20,7 @@ SPEC_FIELDS = {
 SPEC_BYTES_MAX, PARAMETERS_BYTES_MAX = 32_768, 8_192
 INPUTS_MAX, PARTIES_MAX, COLUMNS_MAX = 8, 8, 1_024
 MIN_GROUP_MAX = 10**9
-OPEN_JOBS_MAX = 256
+OPEN_JOBS_MAX, PROPOSALS_A_DAY_MAX = 256, 1_000
 DEADLINE_MS = range(1_000, 2_592_000_001)
 ALLOWED = {
     "proposed": "accept",
@@ -45,6 +46,7 @@ class Job:
     deadline: int
     since: int
     height: int
+    proposed_at: int
     accepted: tuple[str, ...] = ()
     bound: tuple[str, ...] = ()
     transcripts: tuple[str, ...] = ()
@@ -60,6 +62,11 @@ class Job:
     def parties(self) -> tuple[str, ...]:
         """Who takes part."""
         return tuple(party["org"] for party in self.spec["participants"])
+
+    @property
+    def day(self) -> int:
+        """On which day (UTC) it was proposed."""
+        return self.proposed_at // DAY_MS
 
     @property
     def final(self) -> bool:
@@ -120,10 +127,12 @@ class Jobs(Programs):
         self.must(ident not in self.jobs, "JOB_EXISTS")
         mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
         self.must(len(mine) < OPEN_JOBS_MAX, "TOO_MANY_JOBS_OF_ORG")
+        today = [job for job in self.jobs.values() if job.initiator == org and job.day == self.time // DAY_MS]
+        self.must(len(today) < PROPOSALS_A_DAY_MAX, "TOO_MANY_JOBS_TODAY")
         grants = [self.grants.get(item["grant"]) for item in spec["inputs"]]
         owners = tuple(grant.owner if grant else "" for grant in grants)
         roots = tuple(self.versions[g.dataset][g.version - 1].root if g else b"" for g in grants)
-        job = Job(ident, spec, org, owners, roots, "", 0, 0, 0)
+        job = Job(ident, spec, org, owners, roots, "", 0, 0, 0, self.time)
         self.reach("grants")
         self.guard_all(job, range(len(grants)), "proposed")
         self._roles(job)

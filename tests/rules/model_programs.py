@@ -55,14 +55,14 @@ class Programs(Uses):
         self.tell("jobs.ProgramSet", ["program"], program=subject, **status)
         return True
 
-    def jobs_take_back_vote(self, program: dict[str, Any]) -> None:
+    def jobs_retract_vote(self, program: dict[str, Any]) -> None:
         """Take one's vote back."""
         org = self.role()
         ballot = digest(program)
         self.must(ballot in self.standing(org), "NOT_VOTED")
         self.go()
         del self.cast[ballot, org]
-        self.tell("jobs.ProgramVoteTaken", ["program"], program=f"program:{program['id']}")
+        self.tell("jobs.ProgramVoteRetracted", ["program"], program=f"program:{program['id']}")
 
     def _well_formed(self, program: dict[str, Any]) -> None:
         self.need(program.keys() == FIELDS, "BAD_PROGRAM")

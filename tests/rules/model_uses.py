@@ -303,7 +303,6 @@ class Uses(Requests):
         """Return {(contract, map, key): value}."""
         rows: dict[tuple[str, str, Any], Any] = {}
         for grant, jobs in self.jobs_of.items():
-            rows["grants", "runs", grant] = self.runs_of(grant)
             rows["grants", "open_jobs", grant] = self.open_jobs_of(grant)
             for job in jobs:
                 held = self.holds(grant, job)

@@ -96,8 +96,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "threshold-one-short": Plant(
         "grants",
-        '    if len(valid) >= source["threshold"]:\n        activate(g, ballot, offered, valid)',
-        '    if len(valid) >= source["threshold"] - 1:\n        activate(g, ballot, offered, valid)',
+        '    if len(valid) >= source["threshold"]:\n        activate(g, ballot, offered, valid, members)',
+        '    if len(valid) >= source["threshold"] - 1:\n        activate(g, ballot, offered, valid, members)',
         "a grant becomes active one vote too early",
     ),
     "own-request-approved": _without(
@@ -111,14 +111,14 @@ PLANTS: dict[str, Plant] = {
     ),
     "run-not-returned": Plant(
         "grants",
-        '        r["reserved"] -= 1\n        runs[id] = r\n        note = "run returned"',
-        '        note = "run returned"',
+        '            s["reserved"] -= 1\n            standing[id] = s\n            note = "run returned"',
+        '            note = "run returned"',
         "an abort keeps the run that it reserved",
     ),
     "quota-one-more": Plant(
         "grants",
-        'require(r["used"] + r["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")',
-        'require(r["used"] + r["reserved"] <= g["quota_runs"], "QUOTA_EXHAUSTED")',
+        'require(s["used"] + s["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")',
+        'require(s["used"] + s["reserved"] <= g["quota_runs"], "QUOTA_EXHAUSTED")',
         "one run more than granted",
     ),
     "term-one-late": Plant(
@@ -129,7 +129,7 @@ PLANTS: dict[str, Plant] = {
     ),
     "narrowed-below-use": _without(
         "grants",
-        'require(g["quota_runs"] >= r["used"] + r["reserved"], "QUOTA_IN_USE")',
+        'require(g["quota_runs"] >= s["used"] + s["reserved"], "QUOTA_IN_USE")',
         "a quota below what is taken",
     ),
     "narrowed-past-its-end": Plant(
@@ -159,8 +159,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "one-request-too-many": Plant(
         "grants",
-        'require(row["open"] < REQUESTS_OF_DATASET_MAX',
-        'require(row["open"] <= REQUESTS_OF_DATASET_MAX',
+        "require(of_dataset < REQUESTS_OF_DATASET_MAX",
+        "require(of_dataset <= REQUESTS_OF_DATASET_MAX",
         "a requester has one request more than it may",
     ),
     # --- jobs
@@ -178,8 +178,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "last-approval-asks-own-grants": Plant(
         "jobs",
-        'if final or j["owners"][number] == org:',
-        'if j["owners"][number] == org:',
+        "if final or owner == org]",
+        "if owner == org]",
         "a revocation before the last approval is too late",
     ),
     "receiver-left-unasked": Plant(

@@ -23,12 +23,10 @@ EMPTY: Mapping[tuple[str, str], Any] = {
     ("grants", "ballots"): {"approvals": {}, "rejections": []},
     ("grants", "open_jobs"): [],
     ("grants", "active_grants"): [],
-    ("grants", "asked_in_all"): 0,
-    ("grants", "runs"): {"used": 0, "reserved": 0, "revealed": 0},
+    ("grants", "asked"): {},
     ("governance", "latest"): 0,
     ("governance", "open_of"): 0,
     ("lifecycle", "open_of"): 0,
-    ("jobs", "open_of"): 0,
     ("jobs", "program_ballots"): {},
     ("lifecycle", "ballots"): {},
     ("lifecycle", "lone_freezes"): {},
@@ -99,8 +97,13 @@ class Rows(Governance):
             rows["grants", "profiles", name] = profile
         for org in self.orgs:
             mine = [job for job in self.jobs.values() if job.initiator == org and not job.final]
-            rows["jobs", "open_of", org] = len(mine)
+            if org in {job.initiator for job in self.jobs.values()}:
+                rows["jobs", "initiators", org] = self._initiator_row(org, len(mine))
         return rows
+
+    def _initiator_row(self, org: str, waiting: int) -> dict[str, int]:
+        days = [job.day for job in self.jobs.values() if job.initiator == org]
+        return {"open": waiting, "day": max(days), "today": days.count(max(days))}
 
     def _count_dispute(self, rows: dict[Place, Any], by: str, job: str, dispute: Any) -> None:
         if by:
@@ -175,17 +178,20 @@ class Rows(Governance):
         rows["lifecycle", "name_count", None] = len(self.ran)
         for number, (name, ran) in enumerate(self.ran.items()):
             rows["lifecycle", "names", number] = name
-            rows["lifecycle", "version_count", name] = len(ran)
             for place, (seq, active_at) in enumerate(ran):
                 rows["lifecycle", "versions", f"{name}/{place}"] = [seq, active_at]
-            rows["lifecycle", "code_of", name] = self._code_in_force(name)
         for name, latest in self.numbered.items():
             waiting = [
                 place
                 for place, proposal in self.proposals.items()
                 if isinstance(place, tuple) and place[0] == name and proposal.committed_at is None
             ]
-            rows["lifecycle", "numbers", name] = {"latest": latest, "open": len(waiting)}
+            rows["lifecycle", "numbers", name] = {
+                "latest": latest,
+                "open": len(waiting),
+                "versions": len(self.ran.get(name, ())),
+                "code": self._code_in_force(name),
+            }
         for name in self.deployed:
             if self.deployed[name].revoked:
                 continue
@@ -197,7 +203,7 @@ class Rows(Governance):
 
     def _code_in_force(self, name: str) -> int:
         """What ran when it was last committed, and what was to follow it."""
-        if self.deployed[name].revoked:
+        if name not in self.deployed or self.deployed[name].revoked:
             return 0
         return sum(version.code.size for version in self.deployed[name].line)
 
