@@ -39,7 +39,7 @@ CHANGES: dict[str, Callable[[World], object]] = {
     "GRANT_REVOKED": lambda w: w.do("bureau", "grants.revoke", id="bank/g-bureau", reason="stop"),
     "GRANT_SUSPENDED": lambda w: w.do("bureau", "grants.suspend", id="bank/g-bureau", reason="wait"),
     "GRANT_NOT_YET_VALID": lambda w: _narrow(w, not_before=START_MS + DAY_MS),
-    "GRANT_EXPIRED": lambda w: _narrow(w, expires=w.time),
+    "GRANT_EXPIRED": lambda w: _narrow(w, expires=w.time + 101),  # a block takes 100 ms
     "DATASET_NOT_ACTIVE": lambda w: w.do("bureau", "datasets.suspend", id="bureau/data", reason=""),
     "COLUMN_NOT_GRANTED": lambda w: _narrow(w, columns={"id": "join-only"}),
     "CO_PARTY_NOT_GRANTED": lambda w: _narrow(w, co_parties=["bureau"]),
