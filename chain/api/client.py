@@ -351,7 +351,12 @@ class Client:
 def _silence(url: str, error: Exception) -> NodeUnreachable:
     """Return the error for a request that was not answered, or not in JSON."""
     said = str(error) or type(error).__name__
-    if isinstance(error, aiohttp.ServerDisconnectedError) or getattr(error, "errno", None) in CLOSED:
+    cut_off = any(
+        isinstance(found, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError)
+        or getattr(found, "errno", None) in CLOSED
+        for found in (error, error.__cause__)  # the cause, where a body was being sent
+    )
+    if cut_off:
         return NodeBusy(f"{url}: {said}: it closed the connection before it answered; wait, or ask another")
     return NodeUnreachable(f"{url}: {said}; check that it runs")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -38,15 +41,18 @@ class Scripted:
         if answer in (CLOSED, RESET):
             assert request.transport is not None
             if answer == RESET:
-                at_once = struct.pack("ii", 1, 0)
-                request.transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, at_once
-                )
+                reset_when_closed(request.transport)
             request.transport.abort()
             return web.Response()
         if isinstance(answer, tuple):
             return web.Response(status=answer[0], text=answer[1])
         return web.json_response({"jsonrpc": "2.0", "id": 1, "result": answer})
+
+
+def reset_when_closed(transport: asyncio.BaseTransport) -> None:
+    """Have the closing of a connection reset it."""
+    at_once = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
 
 
 @asynccontextmanager
@@ -104,6 +110,42 @@ async def test_a_node_that_gives_up_every_connection_is_said_to(ending: str) -> 
         with pytest.raises(NodeBusy, match="closed the connection before it answered"):
             await client.head()
     assert script.asked == 4
+
+
+async def test_a_node_that_cuts_off_a_long_request_is_busy_and_asked_again() -> None:
+    asked = 0
+
+    async def cut_off(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        reset_when_closed(writer.transport)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(cut_off, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}") as client:
+            with pytest.raises(NodeBusy, match="closed the connection before it answered"):
+                await client.request("sendTransactions", transactions=["00" * 400_000])
+    assert asked == 4
+
+
+def test_whatever_breaks_a_connection_off_is_told_apart_from_a_node_that_is_not_there() -> None:
+    cut = aiohttp.ClientOSError(None, "Can not write request body")
+    cut.__cause__ = aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+    for broken in (
+        cut,
+        cut.__cause__,
+        aiohttp.ServerDisconnectedError(),
+        OSError(errno.EPIPE, "Broken pipe"),
+    ):
+        assert isinstance(client_module._silence("http://node", broken), NodeBusy)
+    for absent in (
+        aiohttp.ClientOSError(errno.ECONNREFUSED, "refused"),
+        TimeoutError(),
+        ValueError("no JSON"),
+    ):
+        assert not isinstance(client_module._silence("http://node", absent), NodeBusy)
 
 
 async def test_a_node_that_does_not_listen_is_not_asked_again() -> None:
