@@ -30,14 +30,17 @@ def _other(checkout: Path) -> dict[str, int]:
     """Go the same path with another version's interpreter and contracts, in a process of its own."""
     if not (checkout / "contracts" / "runtime.py").is_file():
         raise ConfigError(f"{checkout}: no checkout of Assent; make one with: git worktree add DIRECTORY REV")
-    done = subprocess.run(
-        [sys.executable, "-P", str(Path(path.__file__).resolve())],
-        env={**os.environ, "PYTHONPATH": str(checkout.resolve())},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", str(Path(path.__file__).resolve())],
+            env={**os.environ, "PYTHONPATH": str(checkout.resolve())},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{checkout}: its contracts take more than {SECONDS_MAX} s for this path") from None
     if done.returncode != 0:
         last = (done.stderr.strip() or "no reason given").splitlines()[-1]
         raise ConfigError(f"{checkout}: its contracts do not go this path: {last}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chain.cli import bench_calls
 from chain.cli.bench_calls import measure_calls
 from chain.primitives.errors import ConfigError
 from contracts.bench import path
@@ -73,3 +74,9 @@ def test_a_checkout_that_does_not_go_the_path_says_why(tmp_path: Path) -> None:
     (tmp_path / "contracts" / "__init__.py").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="its contracts do not go this path: RuntimeError: too old"):
         measure_calls(tmp_path)
+
+
+def test_a_checkout_whose_contracts_do_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_calls, "SECONDS_MAX", 0)
+    with pytest.raises(ConfigError, match="take more than 0 s for this path"):
+        measure_calls(ROOT)
