@@ -14,8 +14,8 @@ FOLDER = HERE.parents[1] / ".campaigns"
 
 
 def fingerprint(mode: str) -> str:
-    """Return a digest of all that outcomes depend on: models, limits, Spin's version."""
-    sources = sorted(path for pattern in ("*.pml", "*.h", "*.c") for path in HERE.glob(pattern))
+    """Return a digest of all that outcomes depend on: models, how they are searched, Spin itself."""
+    sources = sorted(path for pattern in ("*.pml", "*.h", "*.c", "spin.py") for path in HERE.glob(pattern))
     parts = [part for path in sources for part in (path.name, path.read_text())]
     parts += [str(LIMITS[mode]), version()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
