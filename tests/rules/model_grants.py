@@ -3,11 +3,10 @@
 # ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.rules.base import ANY, digest, distinct
+from tests.rules.base import ANY, distinct
 from tests.rules.model_datasets import Dataset, Datasets
 from tests.rules.terms import MIN_GROUP_MAX, NAMES, USES, Terms, too_wide
 
@@ -355,45 +354,16 @@ class Requests(Datasets):
             **fields,
         )
 
-    def rows_requests(self) -> dict[tuple[str, str, Any], Any]:
-        """Return {(contract, map, key): value}."""
-        rows: dict[tuple[str, str, Any], Any] = {}
-        for grant in self.grants.values():
-            rows["grants", "grants", grant.id] = self._agreed_row(grant)
-            if grant.status != "requested":
-                rows["grants", "standing", grant.id] = self._standing_row(grant) | self.runs_of(grant.id)
-            votes = self.votes[grant.id].values()
-            approvals = {vote.org: digest(vote.terms) for vote in votes if vote.terms is not None}
-            against = [vote.org for vote in votes if vote.terms is None]
-            rows["grants", "ballots", grant.id] = {"approvals": approvals, "rejections": against}
-            for vote in votes:
-                if vote.terms is not None:
-                    rows["grants", "offers", (grant.id, digest(vote.terms))] = dict(vote.terms)
-        for org, dataset in {(grant.grantee, grant.dataset) for grant in self.grants.values()}:
-            rows["grants", "asked_today", (org, dataset)] = self._asked_today_row(org, dataset)
-        for org in {grant.grantee for grant in self.grants.values()}:
-            waiting = [
-                g.dataset for g in self.grants.values() if g.grantee == org and g.status == "requested"
-            ]
-            rows["grants", "asked", org] = dict(Counter(waiting))
-        for dataset in self.datasets:
-            rows["grants", "active_grants", dataset] = self.active_grants_of(dataset)
-        return rows
-
     def runs_of(self, grant: str) -> dict[str, int]:
         """Return used, reserved and revealed runs."""
         raise NotImplementedError
 
-    def _asked_today_row(self, org: str, dataset: str) -> dict[str, int]:
-        here = [g for g in self.grants.values() if (g.grantee, g.dataset) == (org, dataset)]
-        days = [grant.requested_at // DAY_MS for grant in here]
-        return {"day": max(days), "count": days.count(max(days))}
-
     def grant_row(self, grant: Grant) -> dict[str, Any]:
         """Return what `grant_of` answers."""
-        return self._agreed_row(grant) | self._standing_row(grant)
+        return self.agreed_row(grant) | self.standing_row(grant)
 
-    def _standing_row(self, grant: Grant) -> dict[str, Any]:
+    def standing_row(self, grant: Grant) -> dict[str, Any]:
+        """Return what decisions and jobs change of a grant."""
         return {
             "status": grant.status,
             "approvals": list(grant.approvals),
@@ -402,7 +372,8 @@ class Requests(Datasets):
             "reason": grant.reason,
         }
 
-    def _agreed_row(self, grant: Grant) -> dict[str, Any]:
+    def agreed_row(self, grant: Grant) -> dict[str, Any]:
+        """Return what was requested and agreed."""
         return {
             "id": grant.id,
             "dataset": grant.dataset,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tests.rules.base import digest
 from tests.rules.model_disputes import dispute_row
 from tests.rules.model_governance import Governance
+from tests.rules.model_grants import DAY_MS
 from tests.rules.model_lifecycle import Running
 from tests.rules.model_voting import Proposal
 from tests.rules.policies import Code, code_of
@@ -45,7 +48,7 @@ class Rows(Governance):
         found = {
             **self.rows_orgs(),
             **self.rows_datasets(),
-            **self.rows_requests(),
+            **self._rows_requests(),
             **self.rows_uses(),
             **self.rows_programs(),
             **self._rows_jobs(),
@@ -61,6 +64,35 @@ class Rows(Governance):
         code = code_of(proposal.content["source"])
         assert code is not None
         return code
+
+    def _rows_requests(self) -> dict[Place, Any]:
+        rows: dict[Place, Any] = {}
+        for grant in self.grants.values():
+            rows["grants", "grants", grant.id] = self.agreed_row(grant)
+            if grant.status != "requested":
+                rows["grants", "standing", grant.id] = self.standing_row(grant) | self.runs_of(grant.id)
+            votes = self.votes[grant.id].values()
+            approvals = {vote.org: digest(vote.terms) for vote in votes if vote.terms is not None}
+            against = [vote.org for vote in votes if vote.terms is None]
+            rows["grants", "ballots", grant.id] = {"approvals": approvals, "rejections": against}
+            for vote in votes:
+                if vote.terms is not None:
+                    rows["grants", "offers", (grant.id, digest(vote.terms))] = dict(vote.terms)
+        for org, dataset in {(grant.grantee, grant.dataset) for grant in self.grants.values()}:
+            rows["grants", "asked_today", (org, dataset)] = self._asked_today_row(org, dataset)
+        for org in {grant.grantee for grant in self.grants.values()}:
+            waiting = [
+                g.dataset for g in self.grants.values() if g.grantee == org and g.status == "requested"
+            ]
+            rows["grants", "asked", org] = dict(Counter(waiting))
+        for dataset in self.datasets:
+            rows["grants", "active_grants", dataset] = self.active_grants_of(dataset)
+        return rows
+
+    def _asked_today_row(self, org: str, dataset: str) -> dict[str, int]:
+        here = [g for g in self.grants.values() if (g.grantee, g.dataset) == (org, dataset)]
+        days = [grant.requested_at // DAY_MS for grant in here]
+        return {"day": max(days), "count": days.count(max(days))}
 
     def _rows_jobs(self) -> dict[Place, Any]:
         rows: dict[Place, Any] = {}
