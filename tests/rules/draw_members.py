@@ -113,9 +113,16 @@ def dataset_step(dice: Dice) -> Drawn:
 
 def decide(dice: Dice) -> Drawn:
     """Propose a decision."""
-    kind, payload = dice.pick(
-        (_admit, _admit, _org, _org, _node, _limits, _policy, _policy, _terms, _access)
-    )(dice)
+    kinds = (_admit, _admit, _org, _org, _node, _limits, _policy, _policy, _terms, _access)
+    return _proposed(dice, *dice.pick(kinds)(dice))
+
+
+def decide_rules(dice: Dice) -> Drawn:
+    """Propose how members vote, or who they are."""
+    return _proposed(dice, *dice.pick((_policy, _policy, _terms, _terms, _org, _admit))(dice))
+
+
+def _proposed(dice: Dice, kind: str, payload: dict[str, Any]) -> Drawn:
     later = dice.model.height + dice.chance.randint(1, 200) if dice.often(0.1) else 0
     args = {"kind": kind, "payload": payload, "reason": "", "not_before": later}
     return dice.signer(dice.member()), "governance.propose", args
@@ -207,7 +214,7 @@ def _terms(dice: Dice) -> tuple[str, dict[str, Any]]:
     return "set_terms", dice.pick(
         (
             {"proposal_ms": dice.pick((3_599_999, 3_600_000, 86_400_000, 604_800_000))},
-            {"freeze_blocks": dice.pick((1, 10, 1_000, 0))},
+            {"freeze_blocks": dice.pick((1, 10, 1_000, 1_000, 0))},
         )
     )
 

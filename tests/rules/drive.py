@@ -51,7 +51,8 @@ KINDS: dict[Draw, float] = {
 }
 
 BUSY_SHARE = 0.25
-"""Of histories in which one organisation does one thing over and over: so the bounds are met."""
+"""Of histories in which one organisation does one thing over and over, so the bounds are met, or all members
+change their rules and what they have stopped."""
 BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {members.add_key: 150}),
     ("rival", {members.decide: 150}),
@@ -59,7 +60,8 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("rival", {grants.request: 150, grants.approve: 120}),
     ("regulator", {jobs.vote_program: 150}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),
-    ("rival", {members.decide: 20, members.decision_step: 150}),
+    ("", {members.decide_rules: 30, members.decision_step: 200, members.stop_contract: 40}),
+    ("", {members.decide_rules: 30, members.decision_step: 200, members.contract_step: 60}),
 )
 
 
