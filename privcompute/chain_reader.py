@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from chain.api.client import Account, Client, NodeUnreachable, OutcomeUnknown, RpcError, TransactionFailed
+from chain.api.answers import NodeUnreachable, RpcError
+from chain.api.client import Account, Client, OutcomeUnknown, TransactionFailed
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value

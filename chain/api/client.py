@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +10,22 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from chain.api.answers import (
+    HTTP_BUSY,
+    HTTP_OK,
+    NodeBusy,
+    NodeUnreachable,
+    OtherChain,
+    RpcError,
+    checked_url,
+    height_of,
+    read_answer,
+    reading,
+    refusal_of,
+    result_of,
+    silence_of,
+    text_of,
+)
 from chain.ledger.block import (
     EventEntry,
     Header,
@@ -21,7 +36,7 @@ from chain.ledger.block import (
     transaction_id,
 )
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import ProvedReceipt, ProvedState, SetChange, Verifier
+from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, SetChange, Verifier
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, ProofInvalid
@@ -29,7 +44,7 @@ from chain.primitives.execution import map_key, var_key
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value, decode_value, encode_value
 
-P = TypeVar("P", ProvedReceipt, ProvedState)
+P = TypeVar("P", HeaderProof, ProvedReceipt, ProvedState)
 
 VALUE_BYTES_MAX = 1_048_576
 WAIT_POLL_S = 0.05
@@ -41,37 +56,6 @@ BUSY_PAUSES_S = (0.05, 0.2, 0.8)
 """A busy node is asked again after these."""
 TAKEN_BEFORE = ("duplicate", "already_committed")
 """What a node says of a transaction that it took, though its answer did not come."""
-CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE})
-"""A crowded node gives up connections that wait, also while a request is on its way there: ask again."""
-HTTP_OK, HTTP_BUSY = 200, (408, 429, 503)
-REFUSAL_CHARS_MAX = 1_000
-
-
-class NodeUnreachable(AssentError):
-    """A node that does not answer: the text names it; check that it runs, or ask another."""
-
-    code = "node_unreachable"
-
-
-class NodeBusy(NodeUnreachable):
-    """A node that answers others now: the text is its own; wait, or ask another."""
-
-    code = "node_busy"
-
-
-class RpcError(AssentError):
-    """A node's refusal: `number` is the JSON-RPC error, `reason` the stable code of the refusal.
-
-    `verdict` is the contract's own code where a view reverted, else empty.
-    """
-
-    code = "rpc"
-
-    def __init__(self, number: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
-        self.number, self.data = number, data
-        self.reason: str = data.get("code", "rpc") if isinstance(data, dict) else "rpc"
-        self.verdict: str = data.get("verdict", "") if isinstance(data, dict) else ""
 
 
 class TransactionFailed(AssentError):
@@ -97,8 +81,13 @@ class Client:
     """One node, asked over HTTP and WebSocket; an async context manager."""
 
     def __init__(self, url: str, genesis: Genesis | None = None, *, timeout_s: float = 10.0) -> None:
-        """`url` is http://host:port; with `genesis`, state and receipts are accepted only with proofs."""
-        self.url = url.rstrip("/")
+        """`url` is http://host:port (ConfigError for another).
+
+        With `genesis`, a node of another chain is refused, and state and receipts are accepted only with
+        proofs.
+        """
+        self.url = checked_url(url)
+        self._genesis, self._met = genesis, genesis is None
         self._verifier = None if genesis is None else Verifier(genesis)
         self._seen = 0
         """Highest certified height that an answer was proved at: a node must not go back."""
@@ -121,9 +110,26 @@ class Client:
     async def request(self, rpc_method: str, **params: Any) -> Any:
         """Call one RPC method; raise RpcError for a refusal, NodeUnreachable for silence.
 
-        A node that is busy is asked again a few times, then NodeBusy is raised.
+        A node that is busy is asked again a few times, then NodeBusy is raised. One of another chain than
+        the genesis at hand is asked nothing (OtherChain).
         """
+        if not self._met:
+            await self._meet()
         return (await self._patiently(rpc_method, params))[0]
+
+    async def _meet(self) -> None:
+        """Raise OtherChain where a node of another chain answers: ports are taken by others now and then."""
+        if self._genesis is None:
+            return
+        info = (await self._patiently("getNodeInfo", {}))[0]
+        served, ours = text_of(self.url, info, "chainId"), self._genesis.chain_id.hex()
+        if served != ours:
+            raise OtherChain(
+                f"{self.url} serves the chain {text_of(self.url, info, 'chainName')!r} ({served[:16]}), not "
+                f"{self._genesis.chain_name!r} ({ours[:16]}) of this genesis; name a node of this chain, or "
+                "see what listens there"
+            )
+        self._met = True
 
     async def _patiently(self, rpc_method: str, params: dict[str, Any]) -> tuple[Any, bool]:
         """Return the answer, and whether the node was asked more than once."""
@@ -140,16 +146,14 @@ class Client:
         call = {"jsonrpc": "2.0", "id": 1, "method": rpc_method, "params": params}
         try:
             async with self._session.post(self.url + "/", json=call) as response:
-                text = await response.read()
+                text = await read_answer(self.url, response)
                 if response.status != HTTP_OK:
-                    raise _refusal(self.url, response.status, text)
-                answer = json.loads(text)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise _silence(self.url, error) from None
-        if "error" in answer:
-            fault = answer["error"]
-            raise RpcError(fault["code"], fault["message"], fault.get("data"))
-        return answer["result"]
+                    raise refusal_of(self.url, response.status, text)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise silence_of(self.url, error) from None
+        with reading(self.url, rpc_method):
+            answer = json.loads(text)
+        return result_of(self.url, answer)
 
     @property
     def verifies(self) -> bool:
@@ -159,26 +163,41 @@ class Client:
     async def chain_id(self) -> bytes:
         """Return the chain id: from the genesis at hand, else as the node says."""
         if self._chain_id is None:
-            self._chain_id = bytes.fromhex((await self.request("getNodeInfo"))["chainId"])
+            info = await self.request("getNodeInfo")
+            with reading(self.url, "getNodeInfo"):
+                self._chain_id = bytes.fromhex(info["chainId"])
         return self._chain_id
 
     async def head(self) -> int:
         """Return the certified height."""
-        height: int = await self.request("getBlockNumber")
-        return height
+        return height_of(self.url, await self.request("getBlockNumber"))
+
+    async def header(self, height: int) -> Header:
+        """Return a header, proved when the genesis is known."""
+        answer = await self._certified("getHeader", height=height)
+        with reading(self.url, "getHeader"):
+            proof = decode(HeaderProof, bytes.fromhex(answer["proof"]))
+        if self._verifier is not None:
+            await self._checked(self._verifier, self._verifier.check_header, proof)
+        if proof.headers[0].height != height:
+            raise ProofInvalid(f"{self.url}: proved header {proof.headers[0].height}, not {height}")
+        return proof.headers[0]
 
     async def blocks_from(self) -> int:
         """Return the first height whose block the node holds: above 0 after pruning or a snapshot."""
-        height: int = (await self.request("getNodeInfo"))["blocksFrom"]
-        return height
+        info = await self.request("getNodeInfo")
+        with reading(self.url, "getNodeInfo"):
+            return height_of(self.url, info["blocksFrom"])
 
     async def submit(self, *transactions: Transaction) -> list[bytes]:
         """Hand transactions to the node's pool; return their ids, or raise RpcError for the first refused."""
         encoded = [encode(tx).hex() for tx in transactions]
         sent, again = await self._patiently("sendTransactions", {"transactions": encoded})
-        for answer in sent:
-            if "error" in answer and not (again and answer["error"]["code"] in TAKEN_BEFORE):
-                raise RpcError(-32000, answer["error"]["message"], answer["error"])
+        with reading(self.url, "sendTransactions"):
+            faults = [answer["error"] for answer in sent if "error" in answer]
+            refused = [fault for fault in faults if not (again and fault["code"] in TAKEN_BEFORE)]
+            if refused:
+                raise RpcError(-32000, str(refused[0]["message"]), refused[0])
         return [transaction_id(tx.body) for tx in transactions]
 
     async def wait(self, tx_id: bytes, timeout_s: float = 20.0) -> Receipt | None:
@@ -202,7 +221,8 @@ class Client:
             return None  # this node lacks old blocks: it cannot tell an old transaction from a new one
 
     async def _proved_receipt(self, tx_id: bytes, answer: Any) -> Receipt:
-        proved = decode(ProvedReceipt, bytes.fromhex(answer["proof"]))
+        with reading(self.url, "getTransactionReceipt"):
+            proved = decode(ProvedReceipt, bytes.fromhex(answer["proof"]))
         if self._verifier is not None:
             if proved.receipt.tx_id != tx_id:
                 raise ProofInvalid(f"{self.url}: proved another receipt than {tx_id.hex()}")
@@ -221,8 +241,9 @@ class Client:
     async def _follow_sets(self, verifier: Verifier) -> bool:
         before = verifier.followed
         while answer := await self.request("getSetChanges", aboveHeight=verifier.followed):
-            for item in answer:
-                change = decode(SetChange, bytes.fromhex(item["proof"]))
+            with reading(self.url, "getSetChanges"):
+                changes = [decode(SetChange, bytes.fromhex(item["proof"])) for item in answer]
+            for change in changes:
                 verifier.follow(change)
                 self.followed.append(change)
         return verifier.followed > before
@@ -230,7 +251,8 @@ class Client:
     async def view(self, contract: str, method: str, args: dict[str, Value]) -> Value:
         """Run a read-only method at the node; the answer is the node's word, not proved."""
         answer = await self.request("call", contract=contract, method=method, args=to_json(args))
-        return decode_value(bytes.fromhex(answer["raw"]), max_bytes=VALUE_BYTES_MAX)
+        with reading(self.url, "call"):
+            return decode_value(bytes.fromhex(answer["raw"]), max_bytes=VALUE_BYTES_MAX)
 
     async def state(
         self, contract: str, map_name: str, key: Value, *, height: int | None = None
@@ -264,7 +286,8 @@ class Client:
         if height is not None:
             asked = {**asked, "height": height}
         answer = await self._certified("getState", contract=contract, withProof=True, **asked)
-        proved = decode(ProvedState, bytes.fromhex(answer["proof"]))
+        with reading(self.url, "getState"):
+            proved = decode(ProvedState, bytes.fromhex(answer["proof"]))
         if self._verifier is not None:
             what = f"{contract}.{asked.get('map') or asked['var']}"
             if (proved.namespace, proved.key) != (contract, key):
@@ -281,18 +304,29 @@ class Client:
         return None if proved.value is None else decode_value(proved.value, max_bytes=VALUE_BYTES_MAX)
 
     async def entries(self, contract: str, map_name: str) -> AsyncIterator[tuple[Value, Value]]:
-        """Yield every entry of a contract's Map in key order, as the node says; not proved."""
+        """Yield every entry of a contract's Map in key order, as the node says; not proved.
+
+        Raises BadAnswer for a page that does not go on behind the one before: such a list might never end.
+        """
         after: str | None = None
         while True:
             page = await self.request(
                 "getStateRange", contract=contract, map=map_name, after=after, limit=256
             )
-            for row in page["entries"]:
-                yield (
-                    decode_value(bytes.fromhex(row["key"]), max_bytes=VALUE_BYTES_MAX),
-                    decode_value(bytes.fromhex(row["raw"]), max_bytes=VALUE_BYTES_MAX),
-                )
-            after = page["next"]
+            with reading(self.url, "getStateRange"):
+                rows = [
+                    (
+                        decode_value(bytes.fromhex(row["key"]), max_bytes=VALUE_BYTES_MAX),
+                        decode_value(bytes.fromhex(row["raw"]), max_bytes=VALUE_BYTES_MAX),
+                    )
+                    for row in page["entries"]
+                ]
+                following = page["next"]
+                if following is not None and not (after or "") < following:
+                    raise ValueError("its pages do not go on")
+            for row in rows:
+                yield row
+            after = following
             if after is None:
                 return
 
@@ -311,10 +345,14 @@ class Client:
                     for entry in entries:
                         yield entry
                     height, retry = following, RETRY_FIRST_S
+            except OtherChain:
+                if not self._met:
+                    raise
+                # ours was here before, and comes back: the next turn looks again
             except aiohttp.WSServerHandshakeError as error:
                 if 400 <= error.status < 500 and error.status not in HTTP_BUSY:
-                    raise _refusal(self.url, error.status, error.message.encode()) from None
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
+                    raise refusal_of(self.url, error.status, error.message.encode()) from None
+            except (NodeUnreachable, aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError):
                 pass  # the node is away: the next turn resumes from `height`
             except RpcError as error:
                 if error.reason != NOT_HELD:
@@ -329,6 +367,7 @@ class Client:
         """Yield the events of one height, or a part of them, and the height to resume from after them."""
         if self._session is None:
             raise RuntimeError("a Client is used inside `async with`")
+        await self._meet()  # each time: another node may listen there by now
         params = {"kind": "events", "fromHeight": from_height, **{k: v for k, v in chosen.items() if v}}
         async with self._session.ws_connect(
             self.url + "/ws", heartbeat=20.0, max_msg_size=64 * 1024 * 1024, timeout=aiohttp.ClientWSTimeout()
@@ -346,27 +385,6 @@ class Client:
                     raw = [bytes.fromhex(entry["raw"]) for entry in block["entries"]]
                     following = block["height"] if block.get("more") else block["height"] + 1
                     yield following, [decode(EventEntry, item) for item in raw]
-
-
-def _silence(url: str, error: Exception) -> NodeUnreachable:
-    """Return the error for a request that was not answered, or not in JSON."""
-    said = str(error) or type(error).__name__
-    cut_off = any(
-        isinstance(found, aiohttp.ServerDisconnectedError | ConnectionResetError | BrokenPipeError)
-        or getattr(found, "errno", None) in CLOSED
-        for found in (error, error.__cause__)  # the cause, where a body was being sent
-    )
-    if cut_off:
-        return NodeBusy(f"{url}: {said}: it closed the connection before it answered; wait, or ask another")
-    return NodeUnreachable(f"{url}: {said}; check that it runs")
-
-
-def _refusal(url: str, status: int, text: bytes) -> AssentError:
-    """Return the error for an answer that is not JSON-RPC: what the node, or what stands before it, says."""
-    said = text.decode(errors="replace").strip()[:REFUSAL_CHARS_MAX] or "no reason given"
-    if status in HTTP_BUSY:
-        return NodeBusy(f"{url}: HTTP {status}: {said}")
-    return RpcError(status, f"{url}: HTTP {status}: {said}", {"code": f"http_{status}"})
 
 
 class Account:

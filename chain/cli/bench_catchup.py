@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from chain.api.client import Account, Client, NodeUnreachable, RpcError
+from chain.api.answers import NodeUnreachable, RpcError
+from chain.api.client import Account, Client
 from chain.cli import processes
 from chain.cli.bench_forge import CONTRACT, Forge
 from chain.cli.consortium import node_url

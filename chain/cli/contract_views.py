@@ -14,10 +14,12 @@ from typing import Any
 
 import click
 
-from chain.api.client import Client, RpcError
+from chain.api.answers import RpcError
+from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
-from chain.cli.governing import NotThere, as_client, next_step, trust_line, votes_words
+from chain.api.trust import trust_line
+from chain.cli.governing import NotThere, as_client, next_step, votes_words
 from chain.cli.proofs import check_proofs, write_proofs
 from chain.ledger.deployed import running
 from chain.ledger.genesis import load_genesis
@@ -158,7 +160,8 @@ def list_contracts(session: Session, at: int | None, proof: Path | None, as_json
         for c in found
     ]  # fmt: skip
     columns = ["name", "#version", "status", "#since height", "approved by", "open to"]
-    print_table(f"contracts at height {height}", columns, rows)
+    title = f"contracts at height {height}" if at is not None else f"contracts of the next block, {height}"
+    print_table(title, columns, rows)
     print_text(trust)
     if proposals:
         shown_rows = [[p["name"], p["seq"], p["by"], votes_words(p["readiness"])] for p in proposals]

@@ -141,14 +141,6 @@ def say(receipt: Receipt, as_json: bool, text: str) -> None:
         print_text(text)
 
 
-def trust_line(client: Client, height: int | None = None) -> str:
-    """Say what an answer rests on."""
-    if client.verifies:
-        at = "" if height is None else f" at height {height}"
-        return f"verified{at}: state proofs under certified headers, from the genesis on"
-    return "not verified: the node's word; give --as ORGDIR or --genesis FILE to check it"
-
-
 def votes_words(ready: dict[str, Any]) -> str:
     """Say who has approved and who is missing."""
     counted = ", ".join(ready["counted"]) or "nobody"

@@ -9,10 +9,12 @@ import click
 
 from chain.api.client import Client, OutcomeUnknown
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.api.render import receipt_json
+from chain.api.render import header_json, receipt_json
 from chain.api.session import Session, run, session_options
-from chain.ledger.block import Receipt
-from chain.primitives.errors import DecodeError
+from chain.api.trust import word_line
+from chain.ledger.block import Header, Receipt, header_hash
+from chain.primitives import merkle
+from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.execution import Outcome, Place
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.visible import json_text
@@ -189,12 +191,15 @@ def parse_hash(text: str) -> bytes:
 def call(session: Session, contract: str, method: str, args_text: str, as_json: bool) -> None:
     """Run a read-only METHOD of CONTRACT at the node, without a transaction."""
 
-    async def work() -> Any:
+    async def work() -> tuple[Any, str]:
         async with session.client() as client:
-            return to_json(await client.view(contract, method, parse_args(args_text)))
+            found = to_json(await client.view(contract, method, parse_args(args_text)))
+            return found, word_line(client)
 
-    result = run(work())
+    result, word = run(work())
     print_json({"result": result} if as_json else result)
+    if not as_json:
+        print_text(word, err=True)
 
 
 @click.group()
@@ -210,12 +215,16 @@ def block() -> None:
 def block_show(session: Session, height: int | None, as_json: bool) -> None:
     """Show the block at HEIGHT (default: the newest certified one)."""
 
-    async def work() -> Any:
+    async def work() -> tuple[Any, str]:
         async with session.client() as client:
             wanted = await client.head() if height is None else height
-            return await client.request("getBlockByNumber", height=wanted)
+            found = await client.request("getBlockByNumber", height=wanted)
+            if client.verifies:
+                _check_block(found, await client.header(wanted))
+                return found, "verified: header and transactions, by a certificate, from the genesis on"
+            return found, word_line(client)
 
-    found = run(work())
+    found, trust = run(work())
     if as_json:
         print_json(found)
         return
@@ -230,3 +239,18 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
     print_table(
         counted(len(found["transactions"]), "transaction"), ["id"], [[item] for item in found["transactions"]]
     )
+    print_text(trust)
+
+
+def _check_block(found: Any, header: Header) -> None:
+    """Raise ProofInvalid unless a block as the node tells it is the one of a proved header."""
+    what = f"block {header.height}"
+    try:
+        told, ids = found["header"], [bytes.fromhex(item) for item in found["transactions"]]
+        root = merkle.root([merkle.leaf_hash(item) for item in ids])
+    except (LookupError, TypeError, ValueError):
+        raise ProofInvalid(f"{what}: what the node tells of it is no block") from None
+    if told != header_json(header) or found.get("hash") != header_hash(header).hex():
+        raise ProofInvalid(f"{what}: the node tells another header than it proves")
+    if root != header.batch_root:
+        raise ProofInvalid(f"{what}: the node tells other transactions than the header has")

@@ -9,7 +9,8 @@ import click
 from chain.api.client import Account, Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
-from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send, trust_line
+from chain.api.trust import trust_line, word_line
+from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send
 from chain.cli.join import new
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key, public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
@@ -40,15 +41,17 @@ org.add_command(new)
 def org_list(session: Session, as_json: bool) -> None:
     """List the organisations, their roles, agents and standing."""
 
-    async def work(client: Client) -> list[Any]:
-        return [value async for _, value in client.entries("orgs", "orgs")]
+    async def work(client: Client) -> tuple[list[Any], str]:
+        found = [value async for _, value in client.entries("orgs", "orgs")]
+        return found, word_line(client, "assent org show ID")
 
-    found = as_client(session, work)
+    found, word = as_client(session, work)
     if as_json:
         print_json([to_json(item) for item in found])
         return
     rows = [[o["id"], o["name"], ", ".join(o["roles"]), o["agent_address"], o["status"]] for o in found]
     print_table("organisations", ["id", "name", "roles", "agent", "status"], rows)
+    print_text(word)
 
 
 @org.command("show")

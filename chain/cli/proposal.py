@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
-from chain.api.client import Account, Client, RpcError
+from chain.api.answers import RpcError
+from chain.api.client import Account, Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
+from chain.api.trust import trust_line, word_line
 from chain.cli.governing import (
     COMMIT_GAS,
     NotThere,
@@ -19,7 +21,6 @@ from chain.cli.governing import (
     call,
     next_step,
     result_of,
-    trust_line,
     votes_words,
 )
 from chain.cli.reach import check_reach
@@ -119,15 +120,16 @@ def proposal() -> None:
 def list_proposals(session: Session, everything: bool, as_json: bool) -> None:
     """List the open proposals and whose votes they lack."""
 
-    async def work(client: Client) -> list[dict[str, Any]]:
+    async def work(client: Client) -> tuple[list[dict[str, Any]], str]:
         found = [dict(value) async for _, value in client.entries("governance", "proposals")]
-        return [
+        chosen = [
             item | {"readiness": await readiness(client, item["seq"])}
             for item in found
             if everything or item["status"] == OPEN
         ]
+        return chosen, word_line(client, "assent proposal show NUMBER")
 
-    found = as_client(session, work)
+    found, word = as_client(session, work)
     if as_json:
         print_json([to_json(item) for item in found])
         return
@@ -138,6 +140,7 @@ def list_proposals(session: Session, everything: bool, as_json: bool) -> None:
     ]  # fmt: skip
     columns = ["#no.", "kind", "about", "by", "status", "votes", "not yet"]
     print_table("proposals" if everything else "open proposals", columns, rows)
+    print_text(word)
 
 
 def summary(kind: str, payload: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ import click
 from chain.api.client import Account, Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
-from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send, trust_line
+from chain.api.trust import trust_line, word_line
+from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import VALIDATOR, nodes_of, running_keys
@@ -221,10 +222,11 @@ def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> Non
 def evidence(session: Session, as_json: bool) -> None:
     """List the nodes against which evidence of contradicting votes is on the ledger."""
 
-    async def work(client: Client) -> list[Any]:
-        return [value async for _, value in client.entries("governance", "evidence")]
+    async def work(client: Client) -> tuple[list[Any], str]:
+        found = [value async for _, value in client.entries("governance", "evidence")]
+        return found, word_line(client, "assent audit trail node:NAME")
 
-    found = as_client(session, work)
+    found, word = as_client(session, work)
     shown = [
         {**item, "key": item["key"].hex(), "hashes": [h.hex() for h in item["hashes"]]} for item in found
     ]
@@ -236,6 +238,7 @@ def evidence(session: Session, as_json: bool) -> None:
     ]
     columns = ["node", "org", "kind", "#view", "#height", "reported by", "#at height"]
     print_table("evidence of contradicting messages", columns, rows)
+    print_text(word)
 
 
 @validator.command("report")

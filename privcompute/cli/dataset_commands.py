@@ -11,6 +11,7 @@ import click
 from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
+from chain.api.trust import word_line
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
@@ -215,11 +216,12 @@ def _on_ledger(session: Session, dataset_id: str) -> Any:
 def list_datasets(session: Session, as_json: bool) -> None:
     """List every registered dataset."""
 
-    async def work() -> list[Any]:
+    async def work() -> tuple[list[Any], str]:
         async with session.client() as client:
-            return [value async for _, value in client.entries("datasets", "datasets")]
+            found = [value async for _, value in client.entries("datasets", "datasets")]
+            return found, word_line(client, "assent dataset show ID")
 
-    found = run(work())
+    found, word = run(work())
     if as_json:
         print_json([to_json(item) for item in found])
         return
@@ -228,6 +230,7 @@ def list_datasets(session: Session, as_json: bool) -> None:
         for d in found
     ]
     print_table("datasets", ["id", "owner", "#version", "status", "rows", "#columns", "description"], rows)
+    print_text(word)
 
 
 @dataset.command("show")

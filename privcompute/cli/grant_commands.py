@@ -9,6 +9,7 @@ import click
 
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
+from chain.api.trust import word_line
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value
@@ -214,16 +215,16 @@ for _command in (
 def list_grants(session: Session, dataset_id: str | None, status: str | None, as_json: bool) -> None:
     """List grants and requests."""
 
-    async def work() -> list[Any]:
+    async def work() -> tuple[list[Any], str]:
         async with session.client() as client:
             standing = {key: value async for key, value in client.entries("grants", "standing")}
             grants = [value async for _, value in client.entries("grants", "grants")]
-            return [{**item, **standing.get(item["id"], REQUESTED)} for item in grants]
+            found = [{**item, **standing.get(item["id"], REQUESTED)} for item in grants]
+            return found, word_line(client, "assent grant show ID")
 
+    listed, word = run(work())
     found = [
-        item
-        for item in run(work())
-        if dataset_id in (None, item["dataset"]) and status in (None, item["status"])
+        item for item in listed if dataset_id in (None, item["dataset"]) and status in (None, item["status"])
     ]
     if as_json:
         print_json([to_json(item) for item in found])
@@ -241,6 +242,7 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
         for g in found
     ]
     print_table("grants", ["id", "dataset", "grantee", "purpose", "status", "runs", "expires"], rows)
+    print_text(word)
 
 
 @grant.command("show")

@@ -9,6 +9,7 @@ import click
 
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
+from chain.api.trust import word_line
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
@@ -118,17 +119,20 @@ def watch_command(session: Session, job_id: str, timeout: int, as_json: bool) ->
 def list_jobs(session: Session, state: str | None, as_json: bool) -> None:
     """List jobs, the newest last."""
 
-    async def work() -> list[Any]:
+    async def work() -> tuple[list[Any], str]:
         async with session.client() as client:
-            return [value async for _, value in client.entries("jobs", "jobs")]
+            found = [value async for _, value in client.entries("jobs", "jobs")]
+            return found, word_line(client, "assent job show JOB")
 
-    found = sorted(run(work()), key=lambda item: (item["height"], item["id"]))
+    listed, word = run(work())
+    found = sorted(listed, key=lambda item: (item["height"], item["id"]))
     found = [item for item in found if state in (None, item["state"])]
     if as_json:
         print_json([to_json(item) for item in found])
         return
     rows = [[j["id"][:12], j["program"], j["initiator"], j["state"], show_time(j["since"])] for j in found]
     print_table("jobs", ["job", "program", "initiator", "state", "since (UTC)"], rows)
+    print_text(word)
 
 
 @job.command("show")

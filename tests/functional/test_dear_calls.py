@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from live import ORGS, rpc
 
-from chain.api.client import Account, Client, RpcError
+from chain.api.answers import RpcError
+from chain.api.client import Account, Client
 from chain.cli import processes
 from chain.cli.consortium import node_url, stop_consortium
 from chain.cli.init import create_consortium

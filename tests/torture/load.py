@@ -13,7 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from chain.api.client import Client, RpcError
+from chain.api.answers import RpcError
+from chain.api.client import Client
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import Genesis
 from chain.primitives.codec import encode

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chain.api.client import NodeUnreachable, OutcomeUnknown, TransactionFailed
+from chain.api.answers import NodeUnreachable
+from chain.api.client import OutcomeUnknown, TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ConfigError, ProofInvalid
 from privcompute import chain_reader
