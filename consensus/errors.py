@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 
 
 class ConsensusError(AssentError):
@@ -27,3 +27,4 @@ class VotesDamaged(ConsensusError):
     """The durable votes cannot be read: do not vote; restore the data directory, or rejoin as new."""
 
     code = "votes_damaged"
+    exit = Exit.DAMAGED

@@ -22,7 +22,7 @@ from chain.ledger.block import EventEntry
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.descriptors import budget_descriptors
-from chain.primitives.errors import AssentError, ConfigError
+from chain.primitives.errors import AssentError, ConfigError, Exit
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
@@ -55,6 +55,7 @@ class AgentRunning(AssentError):
     """A second agent on one data folder: stop the first, or give this one a folder of its own."""
 
     code = "agent_running"
+    exit = Exit.CONFIG
 
 
 class Agent:

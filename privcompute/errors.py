@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 
 
 class OutOfRange(AssentError):
@@ -74,6 +74,7 @@ class ListenError(AssentError):
     """An agent address that cannot be listened on: free it or choose another."""
 
     code = "mpc_listen"
+    exit = Exit.CONFIG
 
 
 class ListenerFailed(AssentError):

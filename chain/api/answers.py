@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from chain.primitives.errors import AssentError, ConfigError, DecodeError
+from chain.primitives.errors import AssentError, ConfigError, DecodeError, Exit
+from chain.primitives.visible import one_line
 
 CLOSED = frozenset({errno.ECONNRESET, errno.EPIPE})
 """A crowded node gives up connections that wait, also while a request is on its way there: ask again."""
@@ -24,12 +25,14 @@ class NodeUnreachable(AssentError):
     """A node that does not answer: the text names it; check that it runs, or ask another."""
 
     code = "node_unreachable"
+    exit = Exit.UNREACHABLE
 
 
 class OtherChain(AssentError):
     """A node of another chain than the genesis at hand: the text names both, and what to look at."""
 
     code = "other_chain"
+    exit = Exit.CONFIG
 
 
 class BadAnswer(NodeUnreachable):
@@ -53,7 +56,7 @@ class RpcError(AssentError):
     code = "rpc"
 
     def __init__(self, number: int, message: str, data: Any = None) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.number, self.data = number, data
         self.reason: str = data.get("code", "rpc") if isinstance(data, dict) else "rpc"
         self.verdict: str = data.get("verdict", "") if isinstance(data, dict) else ""
@@ -136,5 +139,5 @@ def refusal_of(url: str, status: int, text: bytes) -> AssentError:
     """Return the error for an answer that is not JSON-RPC: what the node, or what stands before it, says."""
     said = text.decode(errors="replace").strip()[:REFUSAL_CHARS_MAX] or "no reason given"
     if status in HTTP_BUSY:
-        return NodeBusy(f"{url}: HTTP {status}: {said}")
+        return NodeBusy(f"{url}: HTTP {status}: {one_line(said)}")
     return RpcError(status, f"{url}: HTTP {status}: {said}", {"code": f"http_{status}"})

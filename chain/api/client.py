@@ -39,7 +39,7 @@ from chain.ledger.genesis import Genesis
 from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, SetChange, Verifier
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import Signer
-from chain.primitives.errors import AssentError, ProofInvalid
+from chain.primitives.errors import AssentError, Exit, ProofInvalid
 from chain.primitives.execution import map_key, var_key
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value, decode_value, encode_value
@@ -75,6 +75,7 @@ class OutcomeUnknown(AssentError):
     """A transaction that no block held in the time given: it may still be executed; ask again by its id."""
 
     code = "outcome_unknown"
+    exit = Exit.NO_QUORUM
 
 
 class Client:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 from rich import box
@@ -15,7 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.visible import json_text, one_line, visible
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,14 +31,35 @@ _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
+class OutputFailed(AssentError):
+    """Standard output that takes nothing: what was to be said is lost, though what was asked may be done."""
+
+    code = "output"
+    exit = Exit.IO
+
+
 def print_json(value: Any, *, lines: bool = False) -> None:
     """Print one JSON document to standard output, on one line if `lines` says so."""
-    click.echo(json_text(value, None if lines else 1))
+    with _output():
+        _put(json_text(value, None if lines else 1) + "\n", sys.stdout)
 
 
-def print_text(text: str, *, err: bool = False, newline: bool = True) -> None:
-    """Print text as it is, on standard output or error: no markup, and nothing that a terminal would obey."""
-    click.echo(visible(text), nl=newline, err=err)
+def print_text(text: str, *, err: bool = False) -> None:
+    """Print one line on standard output or error: foreign words in it cannot begin another."""
+    print_lines(one_line(text), err=err)
+
+
+def print_lines(text: str, *, err: bool = False, newline: bool = True) -> None:
+    """Print text of many lines as it is: no markup, and nothing that a terminal would obey."""
+    with contextlib.suppress(OSError) if err else _output():
+        _put(visible(text) + ("\n" if newline else ""), sys.stderr if err else sys.stdout)
+
+
+def _put(text: str, stream: TextIO | None) -> None:
+    """Write text that is safe to print, in the stream's own encoding: click's would be UTF-8 for ASCII."""
+    if stream is not None:
+        stream.write(text)
+        stream.flush()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -48,7 +72,33 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         table.add_column(_text(column.removeprefix("#")), justify=justify, overflow="fold", min_width=least)
     for row in rows:
         table.add_row(*[_cell(cell) for cell in row])
-    _console.print(table)
+    with _output():
+        _console.print(table)
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    """Raise OutputFailed where standard output is closed or cannot be written; a closed pipe ends quietly."""
+    if sys.stdout is None:
+        raise OutputFailed("standard output is closed; give the command one, if only /dev/null")
+    try:
+        yield
+    except BrokenPipeError:
+        _give_up_output()
+        raise
+    except OSError as error:
+        _give_up_output()
+        raise OutputFailed(
+            f"standard output cannot be written ({error.strerror}); make room, or send it elsewhere"
+        ) from None
+
+
+def _give_up_output() -> None:
+    """Let what Python still holds for standard output go nowhere, so that its own exit does not fail, too."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _cell(value: Any) -> Text:
@@ -82,18 +132,47 @@ def progress_line(waiting: str) -> Iterator[Shower | None]:
         yield show
 
 
+@contextlib.contextmanager
+def speaking() -> Iterator[None]:
+    """Let a whole process print what its output's encoding lacks as escapes, and end with words and a status.
+
+    What is no declared error is the system's (a file, the output) or a fault of ours: the traceback is for
+    the report of it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    except AssentError as error:
+        print_lines(f"error [{error.code}]: {error}", err=True)
+        sys.exit(error.exit)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        if not where:
+            _give_up_output()
+        print_text(f"error [system]: {where}{error.strerror or error}", err=True)
+        sys.exit(Exit.IO)
+    except Exception as error:
+        print_lines(traceback.format_exc(), err=True, newline=False)
+        print_text(
+            f"error [bug]: {type(error).__name__}: a fault of Assent; please report the lines above", err=True
+        )
+        sys.exit(Exit.BUG)
+
+
 def reports_errors(command: F) -> F:
-    """Decorate a command: a declared error becomes one message on standard error and exit code 1."""
+    """Decorate a command: a declared error becomes one message on standard error, and its exit status."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except AssentError as error:
-            if kwargs.get("as_json"):
+            if kwargs.get("as_json") and not isinstance(error, OutputFailed):
                 print_json({"error": {"code": error.code, "message": str(error)}})
             else:
-                print_text(f"error [{error.code}]: {error}", err=True)
-            sys.exit(1)
+                print_lines(f"error [{error.code}]: {error}", err=True)
+            sys.exit(error.exit)
 
     return wrapped  # type: ignore[return-value]

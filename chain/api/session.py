@@ -15,7 +15,7 @@ import click
 from chain.api.client import Account, Client
 from chain.config import load_node_config
 from chain.ledger.genesis import Genesis, load_genesis
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.keyfile import load_key
 
 T = TypeVar("T")
@@ -27,6 +27,7 @@ class NoSession(AssentError):
     """A command that does not know whom to speak as or to: the text says what to give."""
 
     code = "no_session"
+    exit = Exit.CONFIG
 
 
 @dataclass(frozen=True, slots=True)

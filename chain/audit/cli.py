@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.api.session import NoSession, Session, run, session_options
 from chain.audit.package import build_package
 from chain.audit.rpcsource import RpcSource
@@ -76,9 +76,9 @@ def show_trail(
     if as_json or form == "json":
         print_json([json_row(row) for row in rows])
     elif form == "csv":
-        print_text(csv_text(rows), newline=False)
+        print_lines(csv_text(rows), newline=False)
     else:
-        print_text("\n".join([HEADING, *text_lines(rows)]))
+        print_lines("\n".join([HEADING, *text_lines(rows)]))
         proved = (
             "each proved, none missing" if session.genesis else "as the node says; give --genesis for proof"
         )
@@ -138,7 +138,7 @@ def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> 
     else:
         _print_verdict(file, report, took)
         if report.ok and show_report:
-            print_text("\n" + report.text, newline=False)
+            print_lines("\n" + report.text, newline=False)
     sys.exit(0 if report.ok else 1)
 
 

@@ -16,7 +16,7 @@ import click
 import psutil
 
 from chain.api.client import Client
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.session import open_session, run
 from chain.cli import processes
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
@@ -146,7 +146,7 @@ def stop(folder: Path, only: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"stopped": lines})
     else:
-        print_text("\n".join(lines) or f"{folder}: nothing was running")
+        print_lines("\n".join(lines) or f"{folder}: nothing was running")
 
 
 def _chosen(consortium: Consortium, only: str | None) -> Consortium:
@@ -182,7 +182,7 @@ def status(folder: Path, as_json: bool) -> None:
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
     for orgs, why in grouped([*nodes, *agents]):
-        print_text(f"{', '.join(orgs)}: {why}")
+        print_lines(f"{', '.join(orgs)}: {why}")
     for line, orgs in told_by(nodes).items():
         print_text(f"{', '.join(orgs)}: {line}")
     for node in nodes:
@@ -294,6 +294,6 @@ def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:
             assert tail.stdout is not None
             for line in tail.stdout:
-                print_text(line, newline=False)
+                print_lines(line, newline=False)
     else:
-        print_text(processes.log_tail(chosen, process, lines))
+        print_lines(processes.log_tail(chosen, process, lines))

@@ -16,7 +16,7 @@ import click
 
 from chain.api.answers import RpcError
 from chain.api.client import Client
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line
 from chain.cli.governing import NotThere, as_client, next_step, votes_words
@@ -232,7 +232,7 @@ def show(
             f"proofs in {proof}; check them anywhere with: assent contract verify {proof} --genesis FILE"
         )
     if source is not None:
-        print_text(source)
+        print_lines(source)
 
 
 def _rows(found: Deployed) -> list[list[Any]]:

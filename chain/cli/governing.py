@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from chain.api.client import Account, Client, TransactionFailed
-from chain.api.console import print_json, print_text
+from chain.api.console import print_json, print_lines
 from chain.api.render import receipt_json
 from chain.api.session import Session, run
 from chain.ledger.block import Receipt
@@ -138,7 +138,7 @@ def say(receipt: Receipt, as_json: bool, text: str) -> None:
     if as_json:
         print_json(receipt_json(receipt))
     else:
-        print_text(text)
+        print_lines(text)
 
 
 def votes_words(ready: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.files import read_bounded
 
 
@@ -14,6 +14,7 @@ class LayoutError(AssentError):
     """A consortium folder that is missing, incomplete or in the way: the text names path and remedy."""
 
     code = "layout"
+    exit = Exit.CONFIG
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.client import Client, OutcomeUnknown
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.render import header_json, receipt_json
 from chain.api.session import Session, run, session_options
 from chain.api.trust import word_line
@@ -17,7 +17,7 @@ from chain.primitives import merkle
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.execution import Outcome, Place
 from chain.primitives.jsonvalue import from_json, to_json
-from chain.primitives.visible import json_text
+from chain.primitives.visible import json_text, one_line
 from chain.primitives.words import counted
 from contracts import tracebacks
 from contracts.tracebacks import Source
@@ -101,11 +101,9 @@ def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
     elif found is None:
         print_text(f"{tx_id}: unknown to this node; it may be on its way, or was never sent")
     else:
-        print_text(
-            f"{found['id']}  {found['status']}  height {found['height']}\n"
-            f"  {found['contract']}.{found['method']} {json_text(found['args'])}\n"
-            f"  by {found['sender']} valid until height {found['validUntil']}"
-        )
+        print_text(f"{found['id']}  {found['status']}  height {found['height']}")
+        print_text(f"  {found['contract']}.{found['method']} {json_text(found['args'])}")
+        print_text(f"  by {found['sender']} valid until height {found['validUntil']}")
 
 
 @tx.command("explain")
@@ -129,13 +127,13 @@ def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
         print_json(found)
         return
     outcome = Outcome(
-        found["status"],
-        found["code"],
+        one_line(found["status"]),
+        one_line(found["code"]),
         gas_used=found["gasUsed"],
         trace=tuple([Place(**place) for place in found["trace"]]),
-        why=found["why"],
+        why=one_line(found["why"]),
     )
-    print_text(tracebacks.render(outcome, f"{tx_id} at height {found['height']}", sources.get))
+    print_lines(tracebacks.render(outcome, f"{tx_id} at height {found['height']}", sources.get))
 
 
 async def _source_of(client: Client, name: str, height: int) -> Source | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from chain.api.console import speaking
+
 COMMANDS = {
     "init": "chain.cli.init:init",
     "start": "chain.cli.consortium:start",
@@ -36,6 +38,11 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is used."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line to its end, whatever the output is and whatever fails."""
+        with speaking():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, _: click.Context) -> list[str]:
         """Return the commands in the order in which a newcomer meets them."""

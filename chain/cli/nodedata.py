@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.api.render import decision_json, header_json, receipt_json, transaction_json
 from chain.config import load_node_config
 from chain.ledger.archive import archive_files, write_archive
@@ -115,7 +115,7 @@ def _report(as_json: bool, facts: dict[str, Any], text: str) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_text(text)
+        print_lines(text)
 
 
 @click.command("export")

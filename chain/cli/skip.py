@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.api.render import skip_json
 from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
 from chain.config import load_node_config
@@ -80,7 +80,7 @@ def show(config: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_text(text)
+        print_lines(text)
 
 
 def _facts(node: StoppedValidator) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def sign(
     if as_json:
         print_json(facts)
     else:
-        print_text(
+        print_lines(
             f"{_summary(facts)}\nwritten to {output}; next, with {needed} such files: assent node skip apply "
             f"{output} …"
         )
@@ -327,7 +327,7 @@ def apply(files: tuple[Path, ...], config: Path, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        print_text(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
+        print_lines(f"{_summary(facts)}\n{'stored' if stored else 'here already'}; next: assent node run")
 
 
 def _summary(facts: dict[str, Any]) -> str:

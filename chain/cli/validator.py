@@ -18,6 +18,7 @@ from chain.cli.reach import VALIDATOR, nodes_of, running_keys
 from chain.cli.rejoin import rejoin
 from chain.ledger.block import Receipt
 from chain.primitives.files import read_bounded
+from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 
 EVIDENCE_BYTES_MAX = 60_000
@@ -231,7 +232,7 @@ def evidence(session: Session, as_json: bool) -> None:
         {**item, "key": item["key"].hex(), "hashes": [h.hex() for h in item["hashes"]]} for item in found
     ]
     if as_json:
-        print_json(shown)
+        print_json(to_json(shown))
         return
     rows = [
         [e["node"], e["org"], e["kind"], e["view"], e["height"], e["by"], e["reported_at"]] for e in shown

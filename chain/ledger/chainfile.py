@@ -24,7 +24,7 @@ from chain.ledger.proof import SetChange
 from chain.ledger.statechunk import StateChunk
 from chain.primitives.codec import U64, Bound, Hash, Name, decode, encode, max_bytes_of, record
 from chain.primitives.crypto import digest
-from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.errors import AssentError, DecodeError, Exit
 from chain.primitives.files import open_regular
 
 MAGIC = b"ASSENTCF"
@@ -38,6 +38,7 @@ class FileDamaged(AssentError):
     """A file that is no chain file, is cut off, or was changed: the text says where; copy it again."""
 
     code = "file_damaged"
+    exit = Exit.DAMAGED
 
 
 class FileNewer(AssentError):

@@ -39,7 +39,7 @@ from chain.ledger.store import Store, check_format
 from chain.ledger.window import executed_at, window_writes
 from chain.primitives.certificate import Certificate, Epoch, check_certificate, validators_hash
 from chain.primitives.codec import encode
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.execution import UNKNOWN_SENDER
 
 T = TypeVar("T")
@@ -50,6 +50,7 @@ class LedgerDiverged(AssentError):
     """This node computed something other than a quorum certified: stop it and compare versions and disks."""
 
     code = "ledger_diverged"
+    exit = Exit.DAMAGED
 
 
 class NotNext(AssentError):

@@ -25,7 +25,7 @@ from chain.ledger.store import Store
 from chain.ledger.subjects import NAMESPACE, log_key
 from chain.primitives import merkle
 from chain.primitives.codec import U64_MAX
-from chain.primitives.errors import AssentError, LimitError
+from chain.primitives.errors import AssentError, Exit, LimitError
 
 TREES_KEPT = 16
 SET_CHANGES_MAX = 1_024
@@ -36,6 +36,7 @@ class NotCertified(AssentError):
     """No certificate proves this height yet: ask again when the chain has moved on."""
 
     code = "not_certified"
+    exit = Exit.NO_QUORUM
 
 
 class Prover:

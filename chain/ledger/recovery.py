@@ -12,7 +12,7 @@ from chain.ledger.state import node_loader
 from chain.ledger.store import Reader, Store
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
-from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.errors import AssentError, DecodeError, Exit
 
 _REMEDY = "run `assent node rebuild`, or remove the directory and let the node fetch the chain from its peers"
 
@@ -21,6 +21,7 @@ class WrongGenesis(AssentError):
     """A data directory of another chain: name the right directory, or the right genesis file."""
 
     code = "wrong_genesis"
+    exit = Exit.CONFIG
 
 
 def check_genesis_row(store: Reader, genesis: Genesis) -> bool:

@@ -35,7 +35,7 @@ from chain.node.upkeep import Upkeep
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from consensus.driver import Driver
 from consensus.events import Candidate as Proposal
 from consensus.events import Head
@@ -62,6 +62,7 @@ class ValidatorHalted(AssentError):
     """Consensus stopped itself here because it cannot trust its memory: read the log, then restart."""
 
     code = "validator_halted"
+    exit = Exit.DAMAGED
 
 
 class NodeCore:

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import ClassVar
+
+
+class Exit(IntEnum):
+    """How a command ends, for whoever supervises it; numbers as in BSD's sysexits.h, which systemd knows."""
+
+    REFUSED = 1
+    """Not done, for the reason that is printed."""
+    USAGE = 2
+    """Words on the command line that click refuses."""
+    DAMAGED = 65
+    """Data that cannot be trusted: look before starting again."""
+    UNREACHABLE = 69
+    """No node answers."""
+    BUG = 70
+    """A fault of Assent itself."""
+    IO = 74
+    """A disk or an output that cannot be written or read."""
+    NO_QUORUM = 75
+    """Too few validators act: the same may be done later."""
+    CONFIG = 78
+    """A configuration, key, port or folder to mend first: starting again does not help."""
 
 
 class AssentError(Exception):
     """Root of every error that Assent raises on purpose; `code` is stable, `str()` is for people."""
 
     code: ClassVar[str] = "error"
+    exit: ClassVar[Exit] = Exit.REFUSED
 
 
 class DecodeError(AssentError):
@@ -39,18 +62,21 @@ class KeyFileError(AssentError):
     """A key file that is missing, damaged, readable by others, or locked: the text names the remedy."""
 
     code = "key_file"
+    exit = Exit.CONFIG
 
 
 class ConfigError(AssentError):
     """A configuration value out of its range: the text names file, key, value and allowed range."""
 
     code = "config"
+    exit = Exit.CONFIG
 
 
 class PortBusy(AssentError):
     """An address that cannot be listened on: the text names it and the setting to change."""
 
     code = "port_busy"
+    exit = Exit.CONFIG
 
 
 class ProofInvalid(AssentError):

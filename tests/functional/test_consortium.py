@@ -23,6 +23,7 @@ from chain.ledger.block import Transaction, TransactionBody, sign_transaction, t
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import Exit
 from chain.primitives.keyfile import load_key, save_key
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, encode_value
@@ -156,12 +157,12 @@ def test_a_second_process_on_a_data_directory_and_a_busy_port_are_refused(consor
     """Both name the thing and the remedy, and the running node is not disturbed."""
     bank = consortium.org("bank")
     second = assent("node", "run", "--config", bank.node_config)
-    assert second.returncode == 1
+    assert second.returncode == Exit.CONFIG
     assert "data_locked" in second.stderr
     other = bank.path / "other.toml"
     other.write_text(bank.node_config.read_text().replace('data_dir = "data"', 'data_dir = "other-data"'))
     busy = assent("node", "run", "--config", other)
-    assert busy.returncode == 1
+    assert busy.returncode == Exit.CONFIG
     assert "port_busy" in busy.stderr
     assert "rpc.listen = 127.0.0.1:" in busy.stderr
     assert rpc(bank, "getNodeInfo")["result"]["stall"] == ""
@@ -183,7 +184,7 @@ def test_a_node_run_by_hand_is_seen_and_never_taken_for_the_one_that_start_began
             marker = made.path / "consortium.json"
             marker.write_text(marker.read_text().replace("solo", "twin"))
             second = assent("start", made.path)
-            assert second.returncode == 1
+            assert second.returncode == Exit.REFUSED
             assert "data_locked" in second.stderr
             marker.write_text(marker.read_text().replace("twin", "solo"))
             assert "node stopped" in assent("stop", made.path).stdout
@@ -200,12 +201,12 @@ def test_a_wrong_genesis_and_a_damaged_key_stop_a_node_with_the_remedy(tmp_path:
     second = create_consortium(tmp_path / "two", ["solo"], ["solo"], 0, "two")
     shutil.copy(second.genesis, first.genesis)
     wrong = assent("node", "run", "--config", first.org("solo").node_config)
-    assert wrong.returncode == 1
+    assert wrong.returncode == Exit.CONFIG
     assert "wrong_genesis" in wrong.stderr
     key = second.org("solo").key("node")
     key.write_text(key.read_text()[:40])
     damaged = assent("node", "run", "--config", second.org("solo").node_config)
-    assert damaged.returncode == 1
+    assert damaged.returncode == Exit.CONFIG
     assert "key_file" in damaged.stderr
     assert "restore it from backup" in damaged.stderr
     edited = json.loads(second.genesis.read_text())
@@ -213,7 +214,7 @@ def test_a_wrong_genesis_and_a_damaged_key_stop_a_node_with_the_remedy(tmp_path:
     second.genesis.write_text(json.dumps(edited))
     refused = assent("node", "run", "--config", second.org("solo").node_config)
     assert "block_txs" in refused.stderr
-    assert refused.returncode == 1
+    assert refused.returncode == Exit.CONFIG
 
 
 def test_a_node_of_another_chain_gets_no_connection(consortium: Consortium, tmp_path: Path) -> None:
@@ -262,13 +263,13 @@ def test_init_writes_a_whole_folder_or_nothing(tmp_path: Path) -> None:
     occupied.mkdir()
     save_key(occupied / "mine.key", PrivateKey.generate())
     taken = assent("init", occupied, "--orgs", "a,b")
-    assert taken.returncode == 1
+    assert taken.returncode == Exit.CONFIG
     assert "not empty" in taken.stderr
     for orgs in ("Bank", "a,,b", "a,a", "a b"):
         refused = assent("init", tmp_path / "new", "--orgs", orgs)
-        assert refused.returncode == 1
+        assert refused.returncode == Exit.CONFIG
         assert "--orgs" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["occupied"]
     none = assent("status", tmp_path / "new")
-    assert none.returncode == 1
+    assert none.returncode == Exit.CONFIG
     assert "assent init" in none.stderr

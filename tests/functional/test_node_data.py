@@ -14,6 +14,7 @@ from chain.cli.bench_catchup import measure
 from chain.cli.bench_forge import Forge
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
+from chain.primitives.errors import Exit
 
 pytestmark = pytest.mark.functional
 HEIGHTS, LAST = 620, 60
@@ -43,7 +44,7 @@ def run(*words: str | Path) -> dict[str, Any]:
 def refused(*words: str | Path) -> tuple[str, str]:
     """Run a node command that is refused; return (code, text)."""
     done = assent("node", *words, "--json")
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode in (Exit.REFUSED, Exit.CONFIG, Exit.DAMAGED), done.stdout + done.stderr
     error = json.loads(done.stdout)["error"]
     return error["code"], error["message"]
 

@@ -29,7 +29,7 @@ from chain.node.nextheight import KnownBatch, NextHeight, Standing
 from chain.node.skipvote import sign_skip
 from chain.node.stopped import StoppedValidator
 from chain.primitives.codec import encode
-from chain.primitives.errors import ConfigError
+from chain.primitives.errors import ConfigError, Exit
 from chain.primitives.settings import parse_toml
 from chain.primitives.words import counted
 
@@ -91,7 +91,7 @@ def test_one_bad_configuration_is_named_by_path_and_hides_no_other_node(two: Con
     assert "bad config" in told.output
     assert "the node does not run" in told.output
     started = CliRunner().invoke(main, ["start", str(two.path)])
-    assert started.exit_code == 1
+    assert started.exit_code == Exit.CONFIG
     assert str(two.org("bureau").node_config) in started.output
     assert not two.org("bank").pid("node").exists()
 
