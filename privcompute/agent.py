@@ -26,6 +26,7 @@ from chain.primitives.errors import AssentError, ConfigError, Exit
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
+from chain.primitives.reopening import reopen_log_on_hangup
 from chain.primitives.settings import split_address
 from chain.primitives.values import decode_value
 from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
@@ -256,6 +257,7 @@ def run_agent(path: Path) -> None:
     logging.basicConfig(
         level=config.log.level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    reopen_log_on_hangup()
     spare = DESCRIPTORS_PER_JOB * (config.policy.max_waiting_jobs - 1)
     budget_descriptors(descriptor_parts(config), lower="policy.max_waiting_jobs", spare=spare)
     asyncio.run(_until_told(config, files))

@@ -17,6 +17,9 @@ class Metrics:
             "1 while this validator gives no vote, since its votes were lost",
             registry=registry,
         )
+        self.stalled = Gauge(
+            "assent_stalled", "1 while work waits and no height is certified for long", registry=registry
+        )
         self.view_changes = Counter("assent_view_changes", "Views begun after the first", registry=registry)
         self.passed_over = Gauge(
             "assent_passed_over", "1 for a validator that does not lead now", ["validator"], registry=registry

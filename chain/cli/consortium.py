@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from typing import Any
 import click
 import psutil
 
+from chain.api.answers import OtherChain
 from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.session import open_session, run
@@ -22,10 +25,14 @@ from chain.cli import processes
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
 from chain.config import load_node_config
+from chain.ledger.genesis import load_genesis
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.settings import split_address
 
 READY_S = 60.0
+SETTLE_S = 5.0
+"""How long one organisation's node is given to find the others before `start` goes on without them."""
+PAGE_BYTES_MAX = 65_536
 PHASE_CHARS = 20
 """So that the table of `status` fits into 80 columns."""
 
@@ -37,13 +44,23 @@ def node_url(org: OrgFolder) -> str:
     return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
 
 
-def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator[str]:
-    """Start what does not run yet and wait until it is ready, yielding a line a process."""
+def start_consortium(consortium: Consortium, *, agents: bool = True, whole: bool = True) -> Iterator[str]:
+    """Start what does not run yet and wait until it is ready, yielding a line a process.
+
+    Each node must answer for itself on its port (ProcessError). One that answers and lacks others, as the
+    first of several hosts does, is said to wait for them: that is NotReady only if the `whole` was started.
+    """
     check_configurations(consortium, agents=agents)
     started = {org.name: processes.start(org, "node") for org in consortium.orgs}
     for org in consortium.orgs:
-        processes.wait_until(org, "node", lambda org=org: is_ready(org), READY_S)  # type: ignore[misc]
-        yield f"{org.name}: node {'started' if started[org.name] else 'was running'}, RPC at {node_url(org)}"
+        processes.wait_until(org, "node", lambda org=org: _alive(org), READY_S)  # type: ignore[misc]
+    late = []
+    end = time.monotonic() + (READY_S if whole else SETTLE_S)
+    for org in consortium.orgs:
+        word = "started" if started[org.name] else "was running"
+        why = processes.until(org, "node", lambda org=org: _why_not_ready(org), end)  # type: ignore[misc]
+        yield f"{org.name}: node {word}, RPC at {node_url(org)}" + (f"; not ready yet: {why}" if why else "")
+        late += [org.name] if why and whole else []
     unmoved = []
     for org in consortium.orgs:
         done, moved = _rejoined(org)
@@ -55,6 +72,10 @@ def start_consortium(consortium: Consortium, *, agents: bool = True) -> Iterator
         if agents and org.agent_config.exists():
             fresh = processes.start(org, "agent")
             yield f"{org.name}: agent {'started' if fresh else 'was running'}"
+    if late:
+        raise processes.NotReady(
+            f"{', '.join(late)}: not ready after {READY_S:.0f} s, for what is said above"
+        )
     if unmoved:
         raise NotYet(f"{', '.join(unmoved)}: started, but without a vote until done what is said above")
 
@@ -104,16 +125,45 @@ def stop_consortium(consortium: Consortium) -> Iterator[str]:
                 yield f"{org.name}: {process} stopped"
 
 
+def _alive(org: OrgFolder) -> bool:
+    """Tell whether the organisation's own node answers: another may have its port."""
+    port = split_address(load_node_config(org.node_config)[0].rpc.listen)[1]
+    return processes.owns_port(org, "node", port) and _page(org, "/health").get("status") == "alive"
+
+
 def is_ready(org: OrgFolder) -> bool:
     """Tell whether the node of this folder, and no other on its port, says that it is ready."""
-    port = split_address(load_node_config(org.node_config)[0].rpc.listen)[1]
-    if not processes.owns_port(org, "node", port):
-        return False
+    return _alive(org) and _page(org, "/ready").get("ready") is True
+
+
+def _why_not_ready(org: OrgFolder) -> str:
+    """Return why a node that answers is not ready; nothing for one that needs a new key for its votes."""
+    page = _page(org, "/ready")
+    if page.get("ready") is True:
+        return ""
+
+    async def lost_votes() -> bool:
+        async with Client(node_url(org), load_genesis(load_node_config(org.node_config)[1].genesis)) as node:
+            return bool((await node.request("getNodeInfo"))["lostVotes"])
+
+    with contextlib.suppress(AssentError):
+        if run(lost_votes()):
+            return ""
+    return str(page.get("reason") or "it does not answer")
+
+
+def _page(org: OrgFolder, path: str) -> dict[str, Any]:
     try:
-        with urllib.request.urlopen(node_url(org) + "/ready", timeout=2) as answer:
-            return bool(json.loads(answer.read())["ready"])
-    except (OSError, urllib.error.URLError, ValueError, KeyError):
-        return False
+        with urllib.request.urlopen(node_url(org) + path, timeout=2) as answer:
+            found = json.loads(answer.read(PAGE_BYTES_MAX))
+    except urllib.error.HTTPError as refusal:
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(refusal.read(PAGE_BYTES_MAX))
+            return found if isinstance(found, dict) else {}
+        return {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @click.command()
@@ -125,7 +175,7 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
     """Start the nodes and agents of the consortium in FOLDER; those that run are left alone."""
     consortium = _chosen(open_consortium(folder), only)
     lines = []
-    for line in start_consortium(consortium):
+    for line in start_consortium(consortium, whole=only is None):
         lines.append(line)
         if not as_json:
             print_text(line)
@@ -227,15 +277,25 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
     except ConfigError as error:
         return shown | {"state": "bad config", "stall": str(error)}
     running = processes.find(org, "node")
-    if running is None:
-        return shown | {"stall": _absence(org, "node")}
     try:
-        async with Client(shown["url"], timeout_s=3.0) as client:
+        genesis = load_genesis(load_node_config(org.node_config)[1].genesis)
+    except AssentError as error:
+        return shown | {"state": "bad genesis", "stall": str(error)}
+    try:
+        async with Client(shown["url"], genesis, timeout_s=3.0) as client:
             info = await client.request("getNodeInfo")
     except AssentError as error:
+        if running is None:
+            other = f"; {error}" if isinstance(error, OtherChain) else ""
+            return shown | {"stall": _absence(org, "node") + other}
         why = explain_silence(running.pid, running.status(), shown["url"], str(error), str(org.log("node")))
         return shown | {"state": "silent", "stall": why}
-    return shown | {"state": "running"} | {key: info[key] for key in _SHOWN}
+    found = shown | {"state": "running"} | {key: info[key] for key in _SHOWN}
+    if running is None and info["org"] != org.name:
+        return shown | {"stall": f"{_absence(org, 'node')}; a node of {info['org']!r} has its port"}
+    if running is None:
+        found["notes"] = [*found["notes"], "its process cannot be seen by this user: another began it"]
+    return found
 
 
 def _absence(org: OrgFolder, process: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import re
 import shutil
@@ -146,7 +147,21 @@ def org_ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
         raise ConfigError(f"--base-port {base_port}: {count} organisations need ports up to "
                           f"{base_port + PORTS_PER_ORG * count}, at most 65535")  # fmt: skip
     bases = [base_port + PORTS_PER_ORG * i for i in range(count)]
+    taken = [port for base in bases for port in range(base, base + 3) if not _is_free(port)]
+    if taken:
+        raise ConfigError(
+            f"--base-port {base_port}: in use are {', '.join(map(str, taken))}, maybe by another consortium; "
+            "name another first port, or 0 for free ones"
+        )
     return [(f"127.0.0.1:{b}", f"127.0.0.1:{b + 1}", f"127.0.0.1:{b + 2}") for b in bases]
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _free_ports(count: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from chain.ledger.genesis import load_genesis
 from chain.node.keys import KeyRing
 from chain.node.node import Node
 from chain.primitives.quietlog import Quiet
+from chain.primitives.reopening import reopen_log_on_hangup
 
 config_option = click.option(
     "--config",
@@ -53,7 +55,9 @@ for command in (evidence, skip, *nodedata.COMMANDS):
 def run_node(path: Path) -> None:
     """Run a node until it is told to stop (SIGINT or SIGTERM)."""
     config, files = load_node_config(path)
+    os.umask(os.umask(0o077) | 0o077)  # what a node writes is for its own user, whatever the shell allows
     set_up_logging(config.log.level)
+    reopen_log_on_hangup()
     if config.solo is not None and not files.genesis.exists():
         from chain.cli.init import create_solo  # loads numpy, which a node does not need
 

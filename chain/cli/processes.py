@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import itertools
 import os
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from chain.cli.layout import OrgFolder
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.files import open_regular
 
 STOP_WAIT_S = 15.0
@@ -27,6 +29,13 @@ class ProcessError(AssentError):
     code = "process"
 
 
+class NotReady(ProcessError):
+    """Nodes that run and cannot serve yet: the text names them and why; `assent status` tells more."""
+
+    code = "not_ready"
+    exit = Exit.NO_QUORUM
+
+
 def find(org: OrgFolder, process: str) -> psutil.Process | None:
     """Return the running process of an organisation, whether `start` began it or a person at a terminal."""
     return _named(org, process) or next(_running(_config(org, process), process), None)
@@ -37,10 +46,10 @@ def _running(config: Path, process: str) -> Iterator[psutil.Process]:
     for running in psutil.process_iter():
         try:
             words = running.cmdline()
-            if (
-                _runs(words, process)
-                and Path(running.cwd(), _named_config(words, process)).resolve() == config
-            ):
+            if not _runs(words, process):
+                continue
+            named = Path(_named_config(words, process))
+            if (named if named.is_absolute() else Path(running.cwd(), named)).resolve() == config:
                 yield running
         except (psutil.Error, OSError):
             continue
@@ -82,9 +91,20 @@ def _named(org: OrgFolder, process: str) -> psutil.Process | None:
 
 
 def start(org: OrgFolder, process: str) -> bool:
-    """Start a node or an agent in the background; False when it runs already."""
-    if find(org, process) is not None:
-        return False
+    """Start a node or an agent in the background; False when it runs already, or is started right now."""
+    with _alone(org, process):
+        return find(org, process) is None and _spawn(org, process)
+
+
+@contextlib.contextmanager
+def _alone(org: OrgFolder, process: str) -> Iterator[None]:
+    """Let one `start` of a process look and begin it at a time: the second sees what the first did."""
+    with org.pid(process).with_suffix(".lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _spawn(org: OrgFolder, process: str) -> bool:
     command = [sys.executable, "-m", "chain.cli.main", process, "run", "--config", str(_config(org, process))]
     streams = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -110,6 +130,20 @@ def wait_until(org: OrgFolder, process: str, ready: Callable[[], bool], seconds:
                 + log_tail(org, process, 5)
             )
         time.sleep(POLL_S)
+
+
+def until(org: OrgFolder, process: str, why_not: Callable[[], str], end: float) -> str:
+    """Wait until a process has no reason left, or until a moment of the monotonic clock; return the reason.
+
+    Raises ProcessError when the process ends meanwhile.
+    """
+    while (why := why_not()) and time.monotonic() < end:
+        if find(org, process) is None:
+            raise ProcessError(
+                f"{org.name}: the {process} stopped while starting:\n{log_tail(org, process, 5)}"
+            )
+        time.sleep(POLL_S)
+    return why
 
 
 def stop(org: OrgFolder, process: str) -> bool:
@@ -162,4 +196,5 @@ def _config(org: OrgFolder, process: str) -> Path:
 def _write_pid(path: Path, pid: int) -> None:
     draft = path.with_suffix(".tmp")
     draft.write_text(f"{pid}\n")
+    draft.chmod(0o600)
     os.replace(draft, path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -10,7 +13,7 @@ from typing import Any
 
 import plyvel
 
-from chain.ledger.faults import DataDamaged, DataLocked, StorageFailed
+from chain.ledger.faults import DataDamaged, DataLocked, StorageFailed, storage_remedy
 from chain.ledger.records import BLOCKS, Records, RecordStore, Row, segment_key
 from chain.ledger.segmentfiles import FileSegments
 from chain.ledger.store import key_range
@@ -19,6 +22,9 @@ from chain.primitives.errors import AssentError
 OPEN_FILES_MAX = 256
 BLOOM_BITS = 10
 MIB = 1_048_576
+COMMAND_CHARS_MAX = 200
+_FLOCK = struct.Struct("hhqqi")
+"""`struct flock` of 64-bit Linux: type, whence, start, length, process."""
 RECORDS = "records"
 """The folder of the record log, in LevelDB's."""
 
@@ -164,12 +170,35 @@ def _explained(path: Path, error: Exception) -> Exception:
     said = error.args[0] if error.args else ""
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(error)
     if isinstance(error, plyvel.IOError) and ("/LOCK" in text or "lock " in text):
-        return DataLocked(
-            f"{path}: another process uses this data directory; stop it (one directory serves one process)"
-        )
+        return _locked(path, text)
     if isinstance(error, plyvel.CorruptionError) or "orruption" in text:
         return DataDamaged(
             f"{path}: LevelDB finds it damaged ({text}); run `assent node rebuild`, "
             "or remove the directory and let the node fetch the chain from its peers"
         )
-    return StorageFailed(f"{path}: {text}; check the path, its owner and the free space of the disk")
+    return StorageFailed(f"{path}: {text}; {storage_remedy(path, text)}")
+
+
+def _locked(path: Path, text: str) -> Exception:
+    """Return our error for a lock that LevelDB did not get: somebody has it, or it cannot be written."""
+    if "already held by process" in text:  # by this one: to open the file here would give the lock up
+        return DataLocked(f"{path}: this process has it open already")
+    try:
+        with (path / "LOCK").open("r+b") as lock:
+            kind, _, _, _, pid = _FLOCK.unpack(
+                fcntl.fcntl(lock, fcntl.F_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            )
+    except OSError as error:
+        said = error.strerror or str(error)
+        return StorageFailed(f"{path}: {said}; {storage_remedy(path, said)}")
+    if kind == fcntl.F_UNLCK:
+        return DataLocked(f"{path}: another process had this data directory a moment ago; try again")
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        command = b" ".join(words).decode(errors="replace")[:COMMAND_CHARS_MAX]
+    except OSError:
+        command = "a process that this user cannot see"
+    return DataLocked(
+        f"{path}: process {pid} uses this data directory ({command}); stop it (one directory serves one "
+        "process)"
+    )

@@ -203,6 +203,8 @@ class NodeCore:
             self._perform_gossip(self.gossip.tick(now))
             self._perform_sync(self.sync.tick(now))
             self._let_go(now)
+            if self._upkeep is not None:
+                self._executor.tend(self._upkeep)
         self._executor.on_time(now)
         if now >= self.driver.next_deadline():
             self._drive(self.driver.on_tick)
@@ -238,6 +240,7 @@ class NodeCore:
     def certified(self, certificate: Certificate) -> None:
         """Keep a certificate and tell those who wait for it."""
         self.ledger.certify(certificate)
+        log.debug("height %d is certified", certificate.height)
         self._host.certified()
         self._follow_membership()
 

@@ -45,6 +45,10 @@ def batch_ids(payload: bytes) -> tuple[bytes, ...]:
     return () if batch is None else batch.tx_ids
 
 
+SKEW_TOLD_MS = 60_000
+"""A clock that was wrong is spoken of so long after its last proposal: it may be right since."""
+
+
 class Node(Protocol):
     """What the orderer asks of the node around it."""
 
@@ -91,10 +95,16 @@ class Orderer:
         self._transactions = Transactions(pool, ledger)
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
         self._empty: Candidate | None = None
-        self.skews_ms: dict[bytes, int] = {}
-        """Proposer -> how far its last proposal was ahead of our clock."""
+        self._skews: dict[bytes, tuple[int, int]] = {}
+        """Proposer -> (how far its last proposal was ahead of our clock, when by our clock), milliseconds."""
         self.dropped = 0
         """Proposals given up because too many waited for their transactions."""
+
+    @property
+    def skews_ms(self) -> dict[bytes, int]:
+        """Proposer -> how far its last proposal was ahead of our clock, while that says something of now."""
+        now = self._clock()
+        return {key: ahead for key, (ahead, at) in self._skews.items() if abs(now - at) <= SKEW_TOLD_MS}
 
     def pending(self) -> bool:
         """Tell whether transactions wait, the genesis its first block, or an announced change its height."""
@@ -228,7 +238,7 @@ class Orderer:
         if said != due or batch.proposer != candidate.proposer:
             return False
         now = self._clock()
-        self.skews_ms[candidate.proposer] = batch.time - now
+        self._skews[candidate.proposer] = (batch.time - now, now)
         skew = self._ledger.schedule.limits_at(batch.height).max_clock_skew_ms
         if not self._parent_time(candidate.parents) < batch.time <= now + skew:
             log.warning(

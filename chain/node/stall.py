@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 PATIENCE_S = 5.0
 """A wait shorter than this is work, not a stall."""
+STALLED_S = 20.0
+"""Work that waits so long while no height is certified is a stall: two view changes in a row take less."""
 DISK_LOW_BYTES = 268_435_456
 
 
@@ -61,6 +63,8 @@ class Facts:
     """Who asked for the view that is waited for."""
     seconds: float = 0.0
     """How long the phase has lasted."""
+    stood_s: float = 0.0
+    """How long work has waited while no height was certified, whatever the phases in between."""
     pending: bool = False
     lacking: int = 0
     """Transactions that an ordered or proposed batch names and this node has not."""
@@ -91,10 +95,21 @@ def explain(facts: Facts) -> str:
     for case in _ALWAYS:
         if text := case(facts):
             return text
-    waits = facts.pending or facts.lacking or facts.phase not in ("idle", "executing")
-    if not waits or facts.seconds < PATIENCE_S:
+    if not waits(facts) or facts.seconds < PATIENCE_S:
         return ""
     return next(text for case in _WAITS if (text := case(facts)))
+
+
+def waits(facts: Facts) -> bool:
+    """Tell whether there is something to do that is not done."""
+    return bool(facts.pending or facts.lacking or facts.phase not in ("idle", "executing"))
+
+
+def stalled(facts: Facts) -> str:
+    """Return why this node and the chain with it stand still though there is work; empty while they move."""
+    if not waits(facts) or facts.stood_s < STALLED_S:
+        return ""
+    return f"no height for {_time(facts.stood_s)} though work waits: {explain(facts) or facts.says}"
 
 
 def _halted(facts: Facts) -> str:

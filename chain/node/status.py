@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +14,7 @@ from chain.network.manager import PeerManager
 from chain.node.core import NodeCore
 from chain.node.keys import Identity
 from chain.node.membership import OUTSIDE, accepted, role_of
-from chain.node.stall import Away, Coming, Facts, explain
+from chain.node.stall import Away, Coming, Facts, explain, stalled, waits
 from chain.node.watch import SILENT_WINDOWS, Seen, news, notes, views_passed
 from chain.primitives.certificate import quorum
 from chain.primitives.jsonvalue import to_json
@@ -56,6 +57,9 @@ class NodeStatus:
         self._told: dict[str, float] = {}
         self._seen = Seen()
         self._peers_at = 0
+        self._stood = (clock(), core.ledger.certified_height)
+        """(milliseconds since when work waits, the certified height since then)."""
+        self._stalled = False
 
     def name_of(self, key: bytes) -> str:
         """Return a node's name, or the start of its key when it has none."""
@@ -221,7 +225,9 @@ class NodeStatus:
         facts = self._facts(self._said())
         behind = facts.proved > facts.certified + facts.window or facts.snapshot is not None
         cut_off = facts.is_validator and facts.validators - len(facts.away) < facts.quorum
-        return explain(facts) if facts.halted or facts.outside or behind or cut_off else ""
+        if facts.halted or facts.outside or behind or cut_off or self.lost_votes:
+            return explain(facts)
+        return stalled(facts)
 
     def _facts(self, said: dict[str, Any]) -> Facts:
         """Gather what `explain` needs; `said` is what `_said` returned."""
@@ -248,6 +254,7 @@ class NodeStatus:
             missing=tuple(said["missing"]),
             asked=tuple(said["asked"]),
             seconds=said["since_ms"] / 1000,
+            stood_s=(self._clock() - self._stood[0]) / 1000,
             pending=said["pending"],
             lacking=len(lacking),
             holders=tuple(self._names(core.gossip.holders(lacking))),
@@ -312,7 +319,9 @@ class NodeStatus:
 
     def _observe_consensus(self, metrics: Metrics) -> None:
         """Log what is new in consensus, once each, and write its gauges."""
-        before, self._seen = self._seen, self._see(self._said())
+        said = self._said()
+        self._observe_stall(self._facts(said), metrics)
+        before, self._seen = self._seen, self._see(said)
         for line in news(before, self._seen):
             log.warning("%s", line)
         metrics.lost_votes.set(self._seen.lost_votes)
@@ -321,6 +330,19 @@ class NodeStatus:
             metrics.passed_over.labels(name).set(name in self._seen.passed_over)
         for name in {*before.silent, *self._seen.silent}:
             metrics.silent.labels(name).set(name in self._seen.silent)
+
+    def _observe_stall(self, facts: Facts, metrics: Metrics) -> None:
+        """Note since when work waits at one height, and say once that a stall begins or ends."""
+        if facts.certified != self._stood[1] or not waits(facts):
+            self._stood = (self._clock(), facts.certified)
+            facts = replace(facts, stood_s=0.0)
+        why = stalled(facts)
+        if why and not self._stalled:
+            log.error("stalled: %s", why)
+        elif self._stalled and not why:
+            log.warning("no longer stalled, at height %d", facts.certified)
+        self._stalled = bool(why)
+        metrics.stalled.set(self._stalled)
 
     def observe(self, metrics: Metrics) -> None:
         """Write the gauges, and the counters that grew."""

@@ -12,7 +12,7 @@ from chain.ledger.mempool import Mempool
 from chain.ledger.store import MemoryStore
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.node.marker import FileMarker
-from chain.node.orderer import FORWARDED_MAX, Orderer, batch_ids
+from chain.node.orderer import FORWARDED_MAX, SKEW_TOLD_MS, Orderer, batch_ids
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
@@ -324,3 +324,14 @@ def test_the_node_is_told_who_contradicted_itself(tmp_path: Path) -> None:
     ]
     desk.orderer.evidence(Evidence(*said))
     assert desk.node.accusations == [(liar.public, "checkpoint")]
+
+
+def test_a_clock_that_was_wrong_is_spoken_of_for_a_minute_after_its_last_proposal(tmp_path: Path) -> None:
+    """The hint stood for as long as nothing new was proposed, though the clock was right again."""
+    desk = Desk(tmp_path)
+    desk.orderer._skews[KEY] = (3_600_000, desk.now)
+    assert desk.orderer.skews_ms == {KEY: 3_600_000}
+    desk.now += SKEW_TOLD_MS + 1
+    assert desk.orderer.skews_ms == {}
+    desk.now -= 2 * SKEW_TOLD_MS + 2
+    assert desk.orderer.skews_ms == {}

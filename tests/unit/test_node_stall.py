@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from chain.cli.consortium import explain_absence, explain_silence, grouped
-from chain.node.stall import DISK_LOW_BYTES, PATIENCE_S, Away, Coming, Facts, explain
+from chain.node.stall import DISK_LOW_BYTES, PATIENCE_S, STALLED_S, Away, Coming, Facts, explain, stalled
 from consensus.report import MUTED
 
 FINE = Facts("bank-node", 4, 3, certified=40, executed=40, primary="bureau-node", proved=40)
@@ -180,3 +180,13 @@ def test_a_silent_process_is_explained_by_its_state() -> None:
 def test_nodes_that_say_the_same_are_named_together() -> None:
     nodes = [{"org": "a", "stall": "x"}, {"org": "b", "stall": ""}, {"org": "c", "stall": "x"}]
     assert grouped(nodes) == [(["a", "c"], "x")]
+
+
+def test_a_stall_is_work_that_waits_long_at_one_height_whatever_its_phases() -> None:
+    """View changes that follow one another begin new phases; `/ready` said ready through all of them."""
+    still = replace(WAITING, seconds=1.0, stood_s=STALLED_S, phase="view-change", says="asks for view 9")
+    assert "no height for 20 s though work waits: " in stalled(still)
+    assert "asks for view 9" in stalled(still)
+    assert stalled(replace(still, stood_s=STALLED_S - 0.1)) == ""
+    assert stalled(replace(FINE, stood_s=9_999.0)) == ""
+    assert stalled(replace(still, seconds=12.0)).endswith(explain(replace(still, seconds=12.0)))

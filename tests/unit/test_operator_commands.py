@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,8 @@ from chain.cli.nodedata import FileTrouble
 from chain.cli.skip import _new_file, _next
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
+from chain.ledger.faults import DataLocked, storage_remedy
+from chain.ledger.leveldb import LevelStore
 from chain.ledger.skiprows import SkipRefused
 from chain.ledger.testing import toy_genesis, toy_key
 from chain.node.nextheight import KnownBatch, NextHeight, Standing
@@ -150,3 +154,59 @@ def test_the_file_of_another_is_checked_even_when_its_batch_is_known_here() -> N
     flipped = bytes([vote.signature[0] ^ 1]) + vote.signature[1:]
     with pytest.raises(SkipRefused, match=r"bent: the signature of .* does not hold"):
         node.ordered(7, batch.digest, ("bent", replace(vote, signature=flipped)))
+
+
+def test_two_starts_at_once_begin_one_process(two: Consortium) -> None:
+    """Both saw nothing running; the second's process died of the lock and left its number in the pid file."""
+    bank = two.org("bank")
+    with ThreadPoolExecutor(4) as pool:
+        began = list(pool.map(lambda _: processes.start(bank, "node"), range(4)))
+    try:
+        assert sorted(began) == [False, False, False, True]
+    finally:
+        processes.stop(bank, "node")
+
+
+def test_init_names_the_ports_that_are_in_use(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = ["init", str(tmp_path / "c"), "--orgs", "a", "--base-port", str(port - 1)]
+        told = CliRunner().invoke(main, words)
+    assert told.exit_code == Exit.CONFIG
+    assert f"in use are {port}" in told.output
+    assert not (tmp_path / "c").exists()
+
+
+def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:
+    held = "import sys; from pathlib import Path; from chain.ledger.leveldb import LevelStore as S;"
+    held += "s = S(Path(sys.argv[1])); print('up', flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", held, str(tmp_path / "data")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, **pipes) as own:  # type: ignore[call-overload]
+        try:
+            assert own.stdout.readline() == b"up\n"
+            with pytest.raises(DataLocked, match=rf"process {own.pid} uses this data directory \(.*python"):
+                LevelStore(tmp_path / "data")
+        finally:
+            own.kill()
+    mine = LevelStore(tmp_path / "data")
+    with pytest.raises(DataLocked, match="this process has it open already"):
+        LevelStore(tmp_path / "data")
+    mine.close()
+    for said, told in (
+        ("Read-only file system", "read-only, as one is after a fault"),
+        ("Too many open files", "ulimit -n"),
+        ("Permission denied", "owner"),
+    ):
+        assert told in storage_remedy(tmp_path, said)
+
+
+def test_a_file_system_without_inodes_is_told_from_a_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=14, f_favail=0))
+    assert "no inodes left (df -i)" in storage_remedy(tmp_path, "No space left on device")
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=14, f_favail=9))
+    assert "free space" in storage_remedy(tmp_path, "No space left on device")

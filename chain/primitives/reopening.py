@@ -1,0 +1,36 @@
+"""Logs that can be rotated: SIGHUP makes a process open the file behind its standard error anew."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import stat
+
+log = logging.getLogger("assent")
+
+
+def reopen_log_on_hangup() -> None:
+    """On SIGHUP open the log file anew where it was at this call; without a log file, ignore the signal.
+
+    Whoever rotates logs renames the file and sends the signal. A pipe or a terminal has nothing to reopen,
+    and a node does not end with the session that began it.
+    """
+    if not stat.S_ISREG(os.fstat(2).st_mode):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        return
+    path = os.readlink("/proc/self/fd/2")
+    both = os.path.sameopenfile(1, 2)
+
+    def reopen(*_: object) -> None:
+        try:
+            fresh = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.error("the log %s cannot be opened anew (%s); it goes on where it was", path, error.strerror)
+            return
+        for number in (1, 2) if both else (2,):
+            os.dup2(fresh, number)
+        os.close(fresh)
+        log.info("log reopened")
+
+    signal.signal(signal.SIGHUP, reopen)
