@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,18 @@ from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import KeyFileError
 from chain.primitives.files import read_bounded
-from chain.primitives.keyfile import FILE_BYTES_MAX, PASSPHRASE_VARIABLE, load_key, save_key
+from chain.primitives.keyfile import (
+    FILE_BYTES_MAX,
+    PASSPHRASE_VARIABLE,
+    is_sealed,
+    load_key,
+    passphrase_for,
+    replace_key,
+    save_key,
+)
 from chain.primitives.possession import prove_possession, proves_possession
 
+NEW_VARIABLE = "ASSENT_NEW_PASSPHRASE"
 KEY_HELP = "the key file, or KEY:PROOF as its holder prints it with assent key prove"
 
 file_argument = click.argument("file", type=click.Path(path_type=Path))
@@ -29,17 +39,52 @@ def key() -> None:
 
 @key.command("new")
 @file_argument
-@click.option("--sealed", is_flag=True, help=f"Seal it with the passphrase in {PASSPHRASE_VARIABLE}.")
+@click.option("--sealed", is_flag=True, help=f"Seal it; passphrase of {PASSPHRASE_VARIABLE}, or asked for.")
 @json_option
 @reports_errors
 def new(file: Path, sealed: bool, as_json: bool) -> None:
     """Write a new private key to FILE, readable by its owner alone, and print its public key."""
-    passphrase = os.environ.get(PASSPHRASE_VARIABLE) if sealed else None
-    if sealed and not passphrase:
-        raise KeyFileError(f"{file}: --sealed needs a passphrase; set {PASSPHRASE_VARIABLE}")
+    passphrase = _new_passphrase(file, PASSPHRASE_VARIABLE) if sealed else None
     made = PrivateKey.generate()
     save_key(file, made, passphrase)
     _show(file, made.public, as_json)
+
+
+@key.command("seal")
+@file_argument
+@json_option
+@reports_errors
+def seal(file: Path, as_json: bool) -> None:
+    """Seal the key in FILE with a passphrase, or with another one in the place of the one that it has.
+
+    The new passphrase is that of ASSENT_NEW_PASSPHRASE, or asked for.
+    """
+    held = load_key(file)
+    replace_key(file, held, _new_passphrase(file, NEW_VARIABLE))
+    _show(file, held.public, as_json)
+
+
+@key.command("unseal")
+@file_argument
+@json_option
+@reports_errors
+def unseal(file: Path, as_json: bool) -> None:
+    """Keep the key in FILE without a passphrase from now on: whoever reads the file has the key."""
+    held = load_key(file)
+    replace_key(file, held, None)
+    _show(file, held.public, as_json)
+
+
+def _new_passphrase(file: Path, variable: str) -> str:
+    given = os.environ.get(variable)
+    if given:
+        return given
+    if sys.stdin is not None and sys.stdin.isatty():
+        os.environ.pop(PASSPHRASE_VARIABLE, None)  # it was the old one's
+        asked = passphrase_for(file, new=True)
+        if asked:
+            return asked
+    raise KeyFileError(f"{file}: sealing needs a passphrase; set {variable}, or type one at a terminal")
 
 
 @key.command("show")
@@ -47,8 +92,8 @@ def new(file: Path, sealed: bool, as_json: bool) -> None:
 @json_option
 @reports_errors
 def show(file: Path, as_json: bool) -> None:
-    """Print the public key of FILE."""
-    _show(file, load_key(file).public, as_json)
+    """Print the public key of FILE; a sealed one need not be opened for it."""
+    _show(file, _public_of(file) if is_sealed(file) else load_key(file).public, as_json)
 
 
 @key.command("prove")

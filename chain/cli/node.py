@@ -18,6 +18,7 @@ from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.keys import KeyRing
 from chain.node.node import Node
+from chain.primitives.keyfile import ask_no_more
 from chain.primitives.quietlog import Quiet
 from chain.primitives.reopening import reopen_log_on_hangup
 
@@ -64,5 +65,6 @@ def run_node(path: Path) -> None:
         create_solo(config, files)
     genesis = load_genesis(files.genesis)
     keys = KeyRing(files)
+    ask_no_more()
     while uvloop.run(Node(config, files, genesis, keys=keys).run()):
         pass  # the node's seat moved to another of its keys, or nobody takes this one: begin again

@@ -17,6 +17,7 @@ from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.cli.reach import VALIDATOR, nodes_of, running_keys
 from chain.cli.rejoin import rejoin
 from chain.ledger.block import Receipt
+from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
@@ -191,10 +192,11 @@ def rejoin_command(session: Session, as_json: bool) -> None:
 @validator.command("rotate-key")
 @name_argument
 @click.option("--new-key", "key_text", required=True, help=f"The new key: {KEY_HELP}.")
+@click.option("--force", is_flag=True, help="Even if the node lacks the key, or is not the one asked.")
 @json_option
 @reports_errors
 @session_options
-def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> None:
+def rotate_key(session: Session, name: str, key_text: str, force: bool, as_json: bool) -> None:
     """Move the seat of one's own node NAME to a new key; needs no votes.
 
     Put the new key's file first where [files] next_key of the node says (next.key beside node.toml): the
@@ -203,6 +205,8 @@ def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> Non
 
     async def work(account: Account) -> tuple[Receipt, ProvedKey]:
         key = proved_key(key_text, "--new-key", account.chain_id, await own_org(account))
+        if not force:
+            await _check_has_key(account.client, name, key.public.hex())
         args: dict[str, Value] = {"name": name, "public_key": key.public, "proof": key.proof}
         return await call(account, "governance", "rotate_node_key", args), key
 
@@ -214,6 +218,28 @@ def rotate_key(session: Session, name: str, key_text: str, as_json: bool) -> Non
         "the node switches by itself if the key is where [files] next_key says; see: assent status. Later, "
         "name its file in [files] key and keep the marker (.voted) beside it",
     )
+
+
+class KeyNotThere(AssentError):
+    """A seat that would move to a key which its node cannot go by: the text says what to do first."""
+
+    code = "key_not_there"
+
+
+async def _check_has_key(client: Client, name: str, key: str) -> None:
+    """Raise KeyNotThere unless the node of that name says that it has a key and can open it."""
+    info = await client.request("getNodeInfo")
+    if info["name"] != name:
+        raise KeyNotThere(
+            f"{client.url} is {info['name']}, so whether {name} has the key {key[:16]} is not known; ask "
+            f"{name} itself (--node), or go on regardless with --force: without that key its seat is lost"
+        )
+    if key not in info["keys"]:
+        raise KeyNotThere(
+            f"{name} has no key {key[:16]} that it can open; put its file where [files] next_key of the node "
+            "says, readable by the node alone, and if it is sealed, with the passphrase that the node was "
+            "started with. Then try again (--force goes on regardless: without that key the seat is lost)"
+        )
 
 
 @validator.command("evidence")

@@ -7,7 +7,6 @@ as `node.2.key`, `node.3.key` and so on, each with its own marker of votes, and 
 from __future__ import annotations
 
 import logging
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from chain.node.membership import accepted, choose_key
 from chain.node.signedskips import SUFFIX as SKIPS
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed, load_key, save_key
+from chain.primitives.keyfile import is_sealed, load_key, passphrase_in_use, save_key
 
 log = logging.getLogger("assent.node")
 
@@ -77,6 +76,8 @@ class KeyRing:
         """Read the keys; raise what `load_key` raises."""
         self._files = files
         self._known: dict[Path, tuple[int, Identity]] = {}
+        self._unread: dict[Path, int] = {}
+        """Files that could not be read, as they were changed last."""
         for path in key_files(files):
             self._read(path)
         self._refused: list[bytes] = []
@@ -91,11 +92,15 @@ class KeyRing:
         paths = key_files(self._files)
         self._known = {path: item for path, item in self._known.items() if path in paths}
         for path in paths:
+            changed = _changed(path)
+            if self._unread.get(path) == changed:
+                continue  # it was told already, and to try a passphrase costs most of a second
             try:
                 self._read(path)
             except AssentError as error:
                 if path == self._files.key and path not in self._known:
                     raise
+                self._unread[path] = changed
                 log.error("a key of this node is not used: %s", error)
         return {item.key.public: item for _, item in (self._known[p] for p in paths if p in self._known)}
 
@@ -185,7 +190,7 @@ class KeyRing:
             )
         last = int(present[-1].stem.rpartition(".")[2]) if present else 1
         path = self._files.key.with_name(f"{self._files.key.stem}.{last + 1}{self._files.key.suffix}")
-        passphrase = os.environ.get(PASSPHRASE_VARIABLE) if is_sealed(used) else None
+        passphrase = passphrase_in_use() if is_sealed(used) else None
         save_key(path, PrivateKey.generate(), passphrase)
         log.warning("made the spare key %s: back it up with the others in that folder", path)
         return self.all()[load_key(path).public]
@@ -201,9 +206,17 @@ class KeyRing:
         return None if self._trying == key or chosen == key else chosen
 
     def _read(self, path: Path) -> None:
-        changed = path.stat().st_mtime_ns if path.exists() else 0
+        changed = _changed(path)
         if path not in self._known or self._known[path][0] != changed:
             self._known[path] = (changed, Identity(load_key(path), path))
+
+
+def _changed(path: Path) -> int:
+    """Return when a file was changed last, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _remove(path: Path) -> None:

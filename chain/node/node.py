@@ -129,7 +129,7 @@ class Node:
         data, clock = files.data_dir, self._clock.now_ms
         self.status = NodeStatus(
             key.public, self._core, self._peers, clock, str(data), lambda: shutil.disk_usage(data).free,
-            self._keys.says,
+            self._keys.says, self._keys.all,
         )  # fmt: skip
         self._lonely_since = self._clock.now_ms()
         self._rpc = RpcServer(

@@ -38,14 +38,16 @@ class NodeStatus:
         data_dir: str,
         disk_free: Callable[[], int],
         not_taken: Callable[[], str] = str,
+        keys: Callable[[], Iterable[bytes]] = tuple,
     ) -> None:
         """`clock` returns milliseconds of the monotonic clock, `disk_free` the bytes left for `data_dir`.
 
-        `not_taken` says that no peer takes a key of this node, and what to do; else nothing.
+        `not_taken` says that no peer takes a key of this node, and what to do; else nothing. `keys` are the
+        public keys that this node has and can open.
         """
         self.spare: Identity | None = None
         """The key that this node has ready to take its seat, where the votes of its key were lost."""
-        self._not_taken = not_taken
+        self._not_taken, self._keys = not_taken, keys
         self._data_dir, self._disk_free = data_dir, disk_free
         self._heights: deque[tuple[int, int]] = deque(maxlen=PACE_SAMPLES)
         """(milliseconds, certified height), the latest."""
@@ -142,6 +144,7 @@ class NodeStatus:
             "chainId": self._genesis.chain_id.hex(),
             "chainName": self._genesis.chain_name,
             "key": self._key.hex(),
+            "keys": sorted({self._key.hex(), *[key.hex() for key in self._keys()]}),
             **self._spare_seat(org),
             "seatMoves": self._seat_moves(),
             "name": self.name_of(self._key),
@@ -225,7 +228,7 @@ class NodeStatus:
         facts = self._facts(self._said())
         behind = facts.proved > facts.certified + facts.window or facts.snapshot is not None
         cut_off = facts.is_validator and facts.validators - len(facts.away) < facts.quorum
-        if facts.halted or facts.outside or behind or cut_off or self.lost_votes:
+        if facts.halted or facts.outside or behind or cut_off:
             return explain(facts)
         return stalled(facts)
 

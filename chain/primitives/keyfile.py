@@ -5,9 +5,12 @@ A sealed file holds the seed under XSalsa20-Poly1305 (`secretbox`) with a key fr
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,19 @@ FILE_BYTES_MAX = 4_096
 PASSPHRASE_VARIABLE = "ASSENT_PASSPHRASE"
 
 
+_opened_by: list[str] = []
+"""The passphrases that opened keys in this process: each is asked for once."""
+
+
+_quiet: list[bool] = []
+"""Not empty once nobody may be asked."""
+
+
+def ask_no_more() -> None:
+    """Ask for no passphrase from now on: a process that serves would stand still over the question."""
+    _quiet.append(True)
+
+
 def save_key(path: Path, key: PrivateKey, passphrase: str | None = None) -> None:
     """Write a new key file with mode 0600; an existing file is never overwritten (KeyFileError)."""
     content: dict[str, object] = {"kind": _KIND, "version": 1, "public": key.public.hex()}
@@ -40,13 +56,49 @@ def save_key(path: Path, key: PrivateKey, passphrase: str | None = None) -> None
         os.fsync(file.fileno())
 
 
+def replace_key(path: Path, key: PrivateKey, passphrase: str | None) -> None:
+    """Write the same key again in the place of its file, sealed with a passphrase or not, all or nothing."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    save_key(draft, key, passphrase)
+    os.replace(draft, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def passphrase_for(path: Path, *, new: bool = False) -> str | None:
+    """Return the passphrase of a key: from the variable, else asked for at the terminal, else None.
+
+    A `new` one is asked for twice; raises KeyFileError when the two differ or are empty.
+    """
+    given = os.environ.get(PASSPHRASE_VARIABLE)
+    if given or _quiet or not sys.stdin or not sys.stdin.isatty():
+        return given or None
+    found = getpass.getpass(f"{'New p' if new else 'P'}assphrase of {path}: ")
+    if new and (not found or found != getpass.getpass("The same again: ")):
+        raise KeyFileError(f"{path}: no passphrase, or two that differ; nothing was changed")
+    return found or None
+
+
+def passphrase_in_use() -> str | None:
+    """Return the passphrase that opened a key of this process last, to seal a key beside it."""
+    return _opened_by[-1] if _opened_by else None
+
+
 def load_key(path: Path, passphrase: str | None = None) -> PrivateKey:
-    """Read a key file; raise KeyFileError naming file, fault and remedy."""
+    """Read a key file; raise KeyFileError naming file, fault and remedy.
+
+    A sealed one is opened with the passphrase given, with one that opened another key of this process, or
+    with that of `passphrase_for`.
+    """
     content = _read(path)
     try:
         public = bytes.fromhex(content["public"])
         if "sealed" in content:
-            seed = _open(path, content["sealed"], passphrase or os.environ.get(PASSPHRASE_VARIABLE))
+            seed = _unsealed(path, content["sealed"], passphrase)
         else:
             seed = bytes.fromhex(content["seed"])
         key = PrivateKey(seed)
@@ -89,9 +141,24 @@ def _seal(seed: bytes, passphrase: str) -> dict[str, str]:
     return {"salt": salt.hex(), "box": bytes(_box(passphrase, salt).encrypt(seed)).hex()}
 
 
-def _open(path: Path, sealed: object, passphrase: str | None) -> bytes:
+def _unsealed(path: Path, sealed: object, passphrase: str | None) -> bytes:
     if passphrase is None:
-        raise KeyFileError(f"{path}: sealed with a passphrase; set {PASSPHRASE_VARIABLE}")
+        for known in _opened_by:
+            with contextlib.suppress(KeyFileError):
+                return _open(path, sealed, known)
+        passphrase = passphrase_for(path)
+    if passphrase is None:
+        raise KeyFileError(
+            f"{path}: sealed with a passphrase; set {PASSPHRASE_VARIABLE}, or start it at a terminal, which "
+            "asks for it"
+        )
+    seed = _open(path, sealed, passphrase)
+    if passphrase not in _opened_by:
+        _opened_by.append(passphrase)
+    return seed
+
+
+def _open(path: Path, sealed: object, passphrase: str) -> bytes:
     if not isinstance(sealed, dict):
         raise TypeError("sealed")
     try:

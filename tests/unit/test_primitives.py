@@ -105,12 +105,14 @@ def test_a_key_file_is_private_and_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_sealed_key_opens_with_its_passphrase_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chain.primitives.keyfile._opened_by", [])
     path, key = tmp_path / "sealed.key", keys(1)[0]
     save_key(path, key, "correct horse")
     assert key.seed.hex() not in path.read_text()
     assert load_key(path, "correct horse").seed == key.seed
     with pytest.raises(KeyFileError, match="does not open"):
         load_key(path, "wrong")
+    monkeypatch.setattr("chain.primitives.keyfile._opened_by", [])
     with pytest.raises(KeyFileError, match="set ASSENT_PASSPHRASE"):
         load_key(path)
     monkeypatch.setenv("ASSENT_PASSPHRASE", "correct horse")
