@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from chain.cli.init import create_consortium
 from chain.ledger.block import EventEntry
-from chain.primitives.errors import AssentError, ConfigError, ProofInvalid
+from chain.primitives.errors import AssentError, ConfigError, Exit, ProofInvalid
 from chain.primitives.execution import Event
 from chain.primitives.values import encode_value
 from privcompute.cli import dataset, grant, job
@@ -270,7 +270,7 @@ def test_every_command_explains_itself(group: Any) -> None:
 
 def test_a_command_without_a_node_says_what_to_give() -> None:
     shown = CliRunner().invoke(dataset, ["list", "--json"], env={"ASSENT_AS": ""})
-    assert shown.exit_code == 1
+    assert shown.exit_code == Exit.CONFIG
     assert json.loads(shown.output)["error"]["code"] == "no_session"
 
 

@@ -174,7 +174,10 @@ WAITING = {("job", "watch"), ("tx", "wait"), ("validator", "rejoin")}
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_every_command_prints_what_a_hostile_node_says_as_text(node: str, as_json: bool) -> None:
+def test_every_command_prints_what_a_hostile_node_says_as_text(
+    node: str, as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     ran = set()
     values = {"tx_id": HASH, "job_id": HASH, "subject": "org:bank", "terms": "{}"}
     for words, command in all_commands():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,7 +112,7 @@ def test_leveldb_rows_survive_closing(tmp_path: Path) -> None:
 
 def test_a_directory_serves_one_store_at_a_time(tmp_path: Path) -> None:
     held = LevelStore(tmp_path / "data")
-    with pytest.raises(DataLocked, match=f"{tmp_path}/data: another process uses"):
+    with pytest.raises(DataLocked, match=f"{tmp_path}/data: this process has it open already"):
         LevelStore(tmp_path / "data")
     held.close()
 
@@ -128,7 +129,7 @@ def test_a_second_process_is_told_who_holds_the_directory(tmp_path: Path) -> Non
         [sys.executable, "-c", code, str(tmp_path / "data")], capture_output=True, text=True, check=True
     )
     held.close()
-    assert found.stdout.startswith(f"data_locked {tmp_path}/data: another process")
+    assert found.stdout.startswith(f"data_locked {tmp_path}/data: process {os.getpid()} uses this data ")
 
 
 def test_a_damaged_directory_names_the_remedy(tmp_path: Path) -> None:

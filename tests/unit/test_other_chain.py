@@ -16,12 +16,13 @@ from commands import all_commands, required, takes
 from chain.api.answers import ANSWER_BYTES_MAX
 from chain.api.render import block_summary
 from chain.cli import ledger
+from chain.cli.init import create_consortium
 from chain.cli.main import main
 from chain.ledger.block import header_hash
 from chain.ledger.genesis import save_genesis
 from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.errors import ProofInvalid
+from chain.primitives.errors import Exit, ProofInvalid
 from chain.primitives.keyfile import save_key
 
 OTHER = "ab" * 32
@@ -93,8 +94,9 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def test_every_command_refuses_a_node_of_another_chain_before_it_asks_anything(
-    other: Other, files: list[str]
+    other: Other, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     keys = dict.fromkeys(("new_key", "old_key", "agent_key", "admin_key", "key_text"), files[-1])
     checked = 0
     for words, command in all_commands():
@@ -158,3 +160,21 @@ def test_a_block_is_shown_only_as_its_header_proves_it() -> None:
     ):
         with pytest.raises(ProofInvalid, match=f"block {height}: "):
             ledger._check_block(found | change, header)
+
+
+def test_status_and_start_do_not_take_the_node_of_another_chain_on_their_port(
+    other: Other, tmp_path: Path
+) -> None:
+    """`status` showed the other chain's height; `start` said "started" of a node that had died."""
+    made = create_consortium(tmp_path / "c", ["solo"], [], 0, "ours")
+    config = made.org("solo").node_config
+    before = config.read_text()
+    rpc = before.split('[rpc]\nlisten = "')[1].split('"')[0]
+    config.write_text(before.replace(rpc, other.url.removeprefix("http://")))
+    told = CliRunner().invoke(main, ["status", str(made.path)], catch_exceptions=False)
+    assert "stopped" in told.output
+    assert "serves the chain 'theirs\\x1b[31m'" in told.output
+    started = CliRunner().invoke(main, ["start", str(made.path)], catch_exceptions=False)
+    assert started.exit_code == Exit.REFUSED
+    assert "port_busy" in started.output
+    assert "node started" not in started.output

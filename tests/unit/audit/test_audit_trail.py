@@ -27,7 +27,7 @@ from chain.ledger.genesis import save_genesis
 from chain.ledger.proof import ProvedHistory, ProvedTransaction, Verifier
 from chain.ledger.testing import START_MS, toy_genesis
 from chain.primitives.codec import encode
-from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.errors import DecodeError, Exit, ProofInvalid
 from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import from_json
 
@@ -320,4 +320,6 @@ def test_times_and_heights_both_bound_a_trail(node: list[str]) -> None:
 
 
 def test_an_export_needs_a_genesis(node: list[str]) -> None:
-    assert "--genesis" in invoke("export", "dataset:bank/credit", "-o", "x.audit", *node[:2], code=1)
+    assert "--genesis" in invoke(
+        "export", "dataset:bank/credit", "-o", "x.audit", *node[:2], code=Exit.CONFIG
+    )
