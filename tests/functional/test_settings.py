@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -9,12 +10,12 @@ from pathlib import Path
 import pytest
 from live import rpc
 
+from chain.api.client import Client
 from chain.cli import processes
-from chain.cli.consortium import start_consortium, stop_consortium
+from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
-from chain.primitives.codec import encode
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import encode_value
 
@@ -35,21 +36,21 @@ def test_a_running_node_prunes_and_archives_what_is_beyond_keep_blocks(tmp_path:
     list(start_consortium(made, agents=False))
     try:
 
-        def height() -> int:
-            body = TransactionBody(
-                chain_id=chain_id, sender=admin.public, contract="orgs", method="none", args=encode_value({}),
-                gas_limit=100_000, nonce=os.urandom(16), valid_until=top + 100,
-            )  # fmt: skip
-            sent = rpc(solo, "sendTransaction", transaction=encode(sign_transaction(body, admin)).hex())
-            assert "error" not in sent, sent
-            return int(rpc(solo, "getBlockNumber")["result"])
+        async def fill() -> int:
+            async with Client(node_url(solo)) as client:
+                top = 0
+                for _ in range(20 * HEIGHTS):
+                    body = TransactionBody(
+                        chain_id=chain_id, sender=admin.public, contract="orgs", method="none",
+                        args=encode_value({}), gas_limit=100_000, nonce=os.urandom(16), valid_until=top + 100,
+                    )  # fmt: skip
+                    await client.submit(sign_transaction(body, admin))
+                    top = await client.head()
+                    if top >= HEIGHTS:
+                        break
+                return top
 
-        top = 0
-        for _ in range(20 * HEIGHTS):
-            top = height()
-            if top >= HEIGHTS:
-                break
-        assert top >= HEIGHTS
+        assert asyncio.run(fill()) >= HEIGHTS
         pruned = lambda: rpc(solo, "getNodeInfo")["result"]["blocksFrom"] >= 100  # noqa: E731
         processes.wait_until(solo, "node", pruned, 60)
         assert list((solo.path / "old").iterdir())
