@@ -57,7 +57,7 @@ class Desk:
     def refusal(self, org: str, *words: str | Path) -> str:
         """Run a command that must be refused; return the message."""
         result = self._invoke(org, words)
-        assert result.exit_code == 1, result.output
+        assert result.exit_code != 0, result.output
         return str(json.loads(result.stdout)["error"]["message"])
 
     def _invoke(self, org: str, words: tuple[str | Path, ...]) -> Any:
