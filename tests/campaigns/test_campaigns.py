@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from tests.campaigns import lane, record
+from tests.campaigns import lane, record, verdicts
 from tests.campaigns.__main__ import WIDTH, main
 
 ENTRY = record.Entry(
@@ -135,3 +137,20 @@ def test_the_list_shows_every_campaign_within_80_columns(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("row", lane.PROGRAMS, ids=lambda row: row.name)
 def test_what_a_campaign_is_fits_its_line_of_the_list(row: lane.Program) -> None:
     assert len(row.what) <= WIDTH - 10
+
+
+def test_what_a_seed_depends_on_holds_every_module_that_the_simulator_loads() -> None:
+    code = (
+        "import sys, pkgutil, importlib, tests.simulation as kit\n"
+        "for found in pkgutil.iter_modules(kit.__path__):\n"
+        "    if not found.name.startswith('test_') and found.name != '__main__':\n"
+        "        importlib.import_module(f'tests.simulation.{found.name}')\n"
+        "print(*[m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)], sep='\\n')"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=record.ROOT, capture_output=True, text=True, check=True
+    )
+    own = [Path(line) for line in ran.stdout.splitlines()]
+    ours = {path for path in own if path.is_relative_to(record.ROOT) and ".venv" not in str(path)}
+    assert len(ours) > 100
+    assert ours <= verdicts.sources("simulator")

@@ -6,17 +6,19 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import grimp
+
 from tests.campaigns.edits import ROOT, digest
 from tests.campaigns.stages import SCENARIOS, UNIT
 
 FOLDER = ROOT / ".campaigns"
+PACKAGES = "chain", "consensus", "contracts"
 _PROTOCOL = ("consensus/*.py", "chain/primitives/*.py")
 _KIT = "tests/simulation/[!t]*.py", "tests/simulation/twins.py"
-_NODE = tuple(f"{part}/*.py" for part in ("chain/ledger", "chain/network", "chain/node", "contracts/**"))
 _NEEDS = {
     "unit": (*_PROTOCOL, *UNIT, "tests/unit/onereplica.py"),
     "scenario": (*_PROTOCOL, *SCENARIOS, *_KIT),
-    "simulator": (*_PROTOCOL, *_KIT, *_NODE),
+    "simulator": (*_PROTOCOL, *_KIT, "contracts/system/*.py"),
 }
 """Files whose content decides about a stage's verdicts."""
 STAGES = tuple(_NEEDS)
@@ -24,8 +26,24 @@ STAGES = tuple(_NEEDS)
 
 def fingerprint(stage: str) -> str:
     """Return a digest of everything that a stage's verdicts depend on."""
-    paths = sorted({path for pattern in _NEEDS[stage] for path in ROOT.glob(pattern)})
-    return digest(*(part for path in paths for part in (str(path.relative_to(ROOT)), path.read_text())))
+    found = sorted(sources(stage))
+    return digest(*(part for path in found for part in (str(path.relative_to(ROOT)), path.read_text())))
+
+
+def sources(stage: str) -> set[Path]:
+    """Return the files that a stage's verdicts depend on."""
+    named = {path for pattern in _NEEDS[stage] for path in ROOT.glob(pattern)}
+    return named | _imported_by_the_simulator() if stage == "simulator" else named
+
+
+def _imported_by_the_simulator() -> set[Path]:
+    """Return the sources that the simulator imports, directly or not."""
+    graph = grimp.build_graph("tests", *PACKAGES, cache_dir=None)
+    found = graph.find_upstream_modules("tests.simulation", as_package=True)
+    names = {".".join(name.split(".")[:depth]) for name in found for depth in range(1, name.count(".") + 2)}
+    stems = [ROOT.joinpath(*name.split(".")) for name in names]
+    paths = {path for stem in stems for path in (stem.with_suffix(".py"), stem / "__init__.py")}
+    return {path for path in paths if path.exists()}
 
 
 @dataclass(frozen=True, slots=True)
