@@ -58,7 +58,9 @@ def test_a_validator_cloned_while_stopped_and_run_twice_is_named_everywhere(cons
         notes = rpc(peer, "getNodeInfo")["result"]["notes"]
         assert any("regulator-node runs twice" in note and listens[0] in note for note in notes)
         assert 'assent_runs_twice{member="regulator-node"} 1.0' in read(peer, "/metrics")
-        told = next(line for line in read(victim, "/metrics").splitlines() if line.startswith("assent_own_key_twice "))
+        told = next(
+            line for line in read(victim, "/metrics").splitlines() if line.startswith("assent_own_key_twice ")
+        )
         assert float(told.split()[1]) >= 2
         assert json.loads(read(peer, "/ready"))["ready"]
         shown = assent("status", consortium.path)
