@@ -158,7 +158,6 @@ class PayloadReply:
     payload: Payload
 
 
-Slotted = PrePrepare | Prepare | Commit
 Signed = PrePrepare | Prepare | Commit | Checkpoint | ViewChange | NewView | Status
 Message = (
     Proposal

@@ -5,7 +5,9 @@ policy, its data, or the code it really runs, and because data must not depend o
 come from proved state. What a policy contract decides cannot be proved by state alone: it shows in the state
 of the job, which only advances when the contract agreed.
 
-Codes are those of contracts/system/README.md; codes that only an agent uses are listed in `LOCAL_CODES`.
+Codes are those of contracts/system/README.md, and these, which only an agent uses: LOCAL_PURPOSE_REFUSED and
+LOCAL_ORGANISATION_REFUSED (this owner's own policy), PROGRAM_NOT_INSTALLED, DATASET_NOT_HELD (no record of
+the version here), ROOT_MISMATCH (the registered root is another), ONE_INPUT_PER_OWNER (a dataset per job).
 """
 
 from __future__ import annotations
@@ -29,14 +31,6 @@ ALLOWED_USES: Mapping[str, frozenset[str]] = {
 }
 """Column constraint -> uses that it allows (contracts/system/README.md, grants)."""
 
-LOCAL_CODES: Mapping[str, str] = {
-    "LOCAL_PURPOSE_REFUSED": "this owner's own policy refuses the purpose",
-    "LOCAL_ORGANISATION_REFUSED": "this owner's own policy refuses a participant",
-    "PROGRAM_NOT_INSTALLED": "this agent does not have the program",
-    "DATASET_NOT_HELD": "this agent holds no record of the dataset version",
-    "ROOT_MISMATCH": "the registered root is not the one this agent knows",
-    "ONE_INPUT_PER_OWNER": "an owner takes part with one dataset per job",
-}
 _STATE_OF_PHASE = {"accepted": PROPOSED, "running": RUNNING, "reveal": COMPUTED}
 _LIVE_OF_PHASE = {"running": "running", "reveal": "running"}
 _STATUS_CODES = {

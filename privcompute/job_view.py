@@ -11,14 +11,13 @@ from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value, encode_value
 
-PROPOSED, ACCEPTED, RUNNING, COMPUTED, REVEALED, COMMITTED, CERTIFIED, DISPUTED = (
+PROPOSED, ACCEPTED, RUNNING, COMPUTED, REVEALED, COMMITTED, DISPUTED = (
     "proposed",
     "accepted",
     "running",
     "computed",
     "revealed",
     "committed",
-    "certified",
     "disputed",
 )
 FINAL = frozenset({"certified", "rejected", "aborted", "expired"})

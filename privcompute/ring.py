@@ -33,7 +33,6 @@ RAW_BITS_MAX = 62
 """A ring element may be truncated while its signed value is below 2^RAW_BITS_MAX in magnitude."""
 
 Words = NDArray[np.uint64]
-Real = float | NDArray[Any]
 
 
 def encode(values: Any, fraction_bits: int, name: str = "values", bound: float | None = None) -> Words:

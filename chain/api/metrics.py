@@ -30,6 +30,14 @@ class Metrics:
             ["validator"],
             registry=registry,
         )
+        self.twins = Gauge(
+            "assent_runs_twice", "1 for a member whose key two processes use", ["member"], registry=registry
+        )
+        self.own_twins = Gauge(
+            "assent_own_key_twice",
+            "Members that say that another process uses the key of this node",
+            registry=registry,
+        )
         self.peers = Gauge("assent_peers", "Connected peers", registry=registry)
         self.pool = Gauge("assent_pool_transactions", "Transactions waiting for a block", registry=registry)
         self.disk_free = Gauge(

@@ -22,7 +22,6 @@ from chain.primitives.errors import AssentError
 from chain.primitives.words import counted
 
 FAILURES_SHOWN = 10
-FORMATS = ("text", "json", "csv")
 DAY_MS = 86_400_000
 
 

@@ -1,4 +1,4 @@
-"""Where audit evidence comes from: a node's RPC, or a ledger at hand."""
+"""Where audit evidence comes from: what a node, or anything else that holds the ledger, is asked for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from chain.ledger.proof import (
     SetChange,
     Verifier,
 )
-from chain.ledger.prover import Prover
-from chain.ledger.queries import Queries
-from chain.primitives.execution import map_key
 from chain.primitives.values import Value
 
 PAGE_ENTRIES = 500
@@ -61,58 +58,3 @@ async def follow_sets(source: Source, verifier: Verifier) -> bool:
         for change in changes:
             verifier.follow(change)
     return verifier.followed > before
-
-
-class LedgerSource:
-    """Reads a ledger in this process."""
-
-    def __init__(self, queries: Queries, prover: Prover) -> None:
-        self._queries, self._prover = queries, prover
-
-    async def head(self) -> int:
-        """Return the highest certified height."""
-        height = self._queries.head().height
-        while height > 0 and self._queries.certificate(height) is None:
-            height -= 1
-        return height
-
-    async def header(self, height: int) -> Header:
-        """Return a header; raise UnknownHeight, NotHeld."""
-        header = self._queries.header(height)
-        if header is None:
-            raise self._queries.holding.missing_header(height)
-        return header
-
-    async def entries(
-        self, subject: str, first: int, last: int, after: str | None
-    ) -> tuple[tuple[EventEntry, ...], str | None]:
-        """Return one page of a subject's log."""
-        cursor = None if after is None else bytes.fromhex(after)
-        page = self._queries.entries(
-            subject=subject, first=first, last=last, limit=PAGE_ENTRIES, after=cursor
-        )
-        return page.entries, None if page.next is None else page.next.hex()
-
-    async def transaction(self, tx_id: bytes) -> ProvedTransaction | None:
-        """Return a transaction with its proof."""
-        return self._prover.transaction(tx_id)
-
-    async def receipt(self, tx_id: bytes) -> ProvedReceipt | None:
-        """Return a receipt with its proof."""
-        return self._prover.receipt(tx_id)
-
-    async def state(self, contract: str, map_name: str, key: Value, height: int) -> ProvedState:
-        """Return an entry of a contract's Map with its proof."""
-        return self._prover.state(contract, map_key(map_name, key), height)
-
-    async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
-        """Return a subject's complete history with its proof."""
-        return self._prover.history(subject, first, last)
-
-    async def set_changes(self, above: int) -> tuple[SetChange, ...]:
-        """Return the validator sets in force from heights above this one."""
-        return self._prover.set_changes(above)
-
-    async def skip(self, height: int) -> SkipDecision | None:
-        """Return the skip decision of a height."""
-        return self._queries.skip(height)

@@ -25,7 +25,6 @@ from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.genesis import load_genesis
-from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import Value
 
@@ -337,33 +336,3 @@ class _Spent:
 
     def _now(self) -> dict[str, float]:
         return {org.name: bench_costs.cpu_s(org) for org in self._orgs} | {"load": time.process_time()}
-
-
-async def deploy_contract(
-    urls: dict[str, str], admins: dict[str, PrivateKey], chain_id: bytes, contract: str, source: str
-) -> int:
-    """Propose a contract as the first organisation, approve it as further ones until enough have, commit it.
-
-    `urls` and `admins` are by organisation; the last that votes commits. Returns how many transactions that
-    took; raises ProcessError when the consortium asks for more votes than there are keys.
-    """
-    named: dict[str, Value] = {"name": contract}
-    needed = 1
-    for votes, (name, url) in enumerate(urls.items(), 1):
-        async with Client(url) as client:
-            account = Account(client, admins[name], chain_id)
-            if votes == 1:
-                args = named | {"source": source, "arguments": {}, "terms": {}}
-                await account.send("lifecycle", "propose", args, gas_limit=5_000_000)
-                proposal: Any = await client.state("lifecycle", "proposals", f"{contract}/1")
-                needed = int(await client.view("lifecycle", "votes_needed", named))
-                named["seq"] = proposal["seq"]
-                approval = named | {"hash": proposal["hash"]}
-            else:
-                await account.send("lifecycle", "approve", approval)
-            if votes == needed:
-                await account.send("lifecycle", "commit", named, gas_limit=5_000_000)
-                return votes + 1
-    raise processes.ProcessError(
-        f"{contract}: {needed} organisations must approve it, keys are here of {len(urls)}"
-    )

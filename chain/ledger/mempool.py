@@ -85,11 +85,6 @@ class Mempool:
         """Transactions that wait for a block, those held for proposals not counted."""
         return len(self._pool)
 
-    @property
-    def size_bytes(self) -> int:
-        """Encoded bytes of the waiting transactions."""
-        return self._bytes
-
     def prepare(self, raw: bytes) -> Candidate:
         """Decode a transaction; raise Refused (too_large, malformed, wrong_chain). Verifies no signature."""
         self._check_size(raw)

@@ -147,11 +147,6 @@ class Queries:
             above.append(following)
         return None
 
-    def block_by_hash(self, header_hash: bytes) -> Block | None:
-        """Return the certified block whose header has this hash, or None."""
-        height = self.height_of(header_hash)
-        return None if height is None else self.block(height)
-
     # --- transactions and receipts ----------------------------------------------------------------
 
     def position(self, tx_id: bytes) -> tuple[int, int] | None:
@@ -245,14 +240,6 @@ class Queries:
         listed, rest = _cut(wanted, limit, max_bytes, lambda pair: ENTRY_BYTES + len(pair[1].event.fields))
         more = rows.pack_cursor(listed[-1][0]) if rest else None
         return Page(tuple([entry for _, entry in listed]), more)
-
-    def entries_at(self, height: int) -> list[EventEntry]:
-        """Return every event of one height, in order."""
-        return [
-            EventEntry(height, receipt.tx_id, number, event)
-            for receipt in self.receipts(height)
-            for number, event in enumerate(receipt.events)
-        ]
 
     def _subject_positions(self, subject: str, first: int, last: int) -> Iterator[Position]:
         for height, row in self._per_height(rows.subject_prefix(subject), first, last):

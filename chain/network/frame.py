@@ -124,11 +124,6 @@ class FrameReader:
         self._admit, self._bounds = admit, bounds
         self._admitted = False
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of frames that were not taken yet, the last of them perhaps unfinished."""
-        return len(self._buffer) - self._at
-
     def feed(self, data: bytes) -> Iterator[tuple[Kind, bytes]]:
         """Take more of the stream; return `frames()`."""
         if self._at:

@@ -90,6 +90,8 @@ class Link(asyncio.Protocol):
         """Frames are at hand, and a turn to handle them is arranged."""
         self.reason = self.code = ""
         """Why it closed, for people and for counters; empty while it is open."""
+        self.told = ""
+        """The code that the peer gave when it closed the connection; its word."""
         self.lost = asyncio.Event()
 
     @property
@@ -171,7 +173,7 @@ class Link(asyncio.Protocol):
             return
         self.reason, self.code = reason, code
         if self._transport is not None:
-            self._transport.write(encode_frame(Kind.BYE, _clip(reason).encode()[:512]))
+            self._transport.write(encode_frame(Kind.BYE, f"{code}: {_clip(reason)}".encode()[:512]))
             self._transport.close()
 
     def abort(self, reason: str, code: str) -> None:
@@ -276,7 +278,9 @@ class Link(asyncio.Protocol):
         elif kind is Kind.PONG:
             self.round_trip_s = max(0.0, self.heard_at - int.from_bytes(body, "big") / 1e6)
         elif kind is Kind.BYE:
-            self.reason = f"closed by the peer: {_clip(body.decode('utf-8', 'replace'))}"
+            said = _clip(body.decode("utf-8", "replace"))
+            self.told = said.partition(": ")[0]
+            self.reason = f"closed by the peer: {said}"
             self.code = "closed_by_peer"
             if self._transport is not None:
                 self._transport.close()

@@ -136,6 +136,16 @@ class PeerManager:
         """Members that ended our last connection before they greeted: they may not know our key."""
         return frozenset(self._registry.refused_by)
 
+    @property
+    def twins(self) -> Mapping[bytes, str]:
+        """The members whose key two processes use, and where those are."""
+        return self._registry.twins()
+
+    @property
+    def own_twins(self) -> Mapping[bytes, str]:
+        """Which members say that our own key runs in another process too, and where."""
+        return self._registry.own_twins()
+
     def peers(self) -> tuple[PeerStatus, ...]:
         """Return the status of every member but ourselves, by key."""
         return self._registry.status()

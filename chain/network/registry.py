@@ -19,8 +19,10 @@ from chain.network.pace import Times, thread_times
 from chain.network.peerstatus import PeerStatus
 from chain.network.prices import PRICES, Price
 from chain.network.refusals import Refusals
+from chain.network.twins import Twins
 from chain.network.whereabouts import Whereabouts
 from chain.primitives.errors import AssentError
+from chain.primitives.visible import one_line
 
 log = logging.getLogger("assent.network")
 
@@ -50,6 +52,12 @@ class Duplicate(NetworkError):
     """A second connection with the same peer: the other one stays."""
 
     code = "duplicate"
+
+
+class RunsTwice(NetworkError):
+    """A key that two processes use: stop one, for they may sign votes that conflict."""
+
+    code = "runs_twice"
 
 
 class Handler(Protocol):
@@ -102,7 +110,7 @@ class Registry:
         self._trouble: dict[bytes, str] = {}
         self._away_since: dict[bytes, float] = {}
         self._drops: dict[bytes, Counter[str]] = {}
-        self.refusals, self.whereabouts = Refusals(), Whereabouts()
+        self.refusals, self.whereabouts, self._twins = Refusals(), Whereabouts(), Twins()
         self._waiters: dict[Link, asyncio.Future[None]] = {}
         self._gone: dict[bytes, asyncio.Event] = {}
 
@@ -118,6 +126,7 @@ class Registry:
         self.refused_by &= self.members.keys()
         self._conduct.forget_others(self.members)
         self.whereabouts.set_members(self.members)
+        self._twins.forget_others(self.members)
 
     def ban(self, peer: bytes, reason: str, code: str = "disconnected") -> None:
         """Close a peer's link and refuse it for a while, longer each time."""
@@ -141,6 +150,15 @@ class Registry:
     def banned_s(self, peer: bytes) -> float:
         """Return for how many more seconds a peer is refused."""
         return self._conduct.banned_s(peer)
+
+    def twins(self) -> Mapping[bytes, str]:
+        """Return the members whose key two processes use, and where those are."""
+        found = {key: self._twins.of(key, self._now()) for key in self.members}
+        return {key: places for key, places in found.items() if places}
+
+    def own_twins(self) -> Mapping[bytes, str]:
+        """Return which members say that our own key runs in another process too, and where."""
+        return self._twins.of_own(self._now())
 
     def sent(self, peer: bytes, size: int) -> None:
         """Charge what is sent to a peer while its frame is handled: the answer to it."""
@@ -217,6 +235,8 @@ class Registry:
         if other is not None and not self._replaces(link, hello, other):
             raise Duplicate("a connection with this node exists")
         self.links[link.peer] = link
+        place = f"{link.host} (it listens at {one_line(hello.listen)})"
+        self._twins.greeted(link.peer, hello.session, place, link.opened_at, self._now())
         if not link.dialled:
             self.whereabouts.came(link.peer, link.host)
         self.greeting.discard(link)
@@ -227,7 +247,10 @@ class Registry:
             self._waiters[link].set_result(None)
         if other is not None:
             self.greeting.add(other)
-            other.close("a newer connection with this node took over", Duplicate.code)
+            if places := self._twins.of(link.peer, self._now()):
+                other.close(f"two processes use this key, at {places}", RunsTwice.code)
+            else:
+                other.close("a newer connection with this node took over", Duplicate.code)
             return
         self._gone[link.peer] = asyncio.Event()
         log.debug("connected to %s at %s", link.peer.hex()[:16], link.address)
@@ -269,6 +292,8 @@ class Registry:
         """Forget a link; tell the handler if it was the peer's current one."""
         self.greeting.discard(link)
         self.disconnects[link.code] += 1
+        if link.told == RunsTwice.code and link.peer in self.members:
+            self._twins.told(link.peer, link.reason.partition(f"{RunsTwice.code}: ")[2], self._now())
         if link.peer in self.members:
             self._drops.setdefault(link.peer, Counter()).update(link.outbox.drops)
         if link.code == REFUSED and link.peer in self.members:
@@ -277,7 +302,7 @@ class Registry:
         if waiter is not None and not waiter.done():
             waiter.set_exception(NetworkError(link.reason))
         if self.links.get(link.peer) is not link:
-            if link.code != Duplicate.code and link.peer not in self.links:
+            if link.code not in (Duplicate.code, RunsTwice.code) and link.peer not in self.links:
                 self._tell_refused(link)
             return
         del self.links[link.peer]
@@ -306,6 +331,8 @@ class Registry:
 
     def _refuse_banned(self, peer: bytes) -> None:
         if self.banned_s(peer):
+            if places := self._twins.of(peer, self._now()):
+                raise RunsTwice(f"two processes use this key, at {places}")
             raise NotMember(self._conduct.story(peer))
 
     def _take(self, peer: bytes, name: str, kind: Kind, body: bytes) -> Verdict:

@@ -46,6 +46,8 @@ class Facts:
     is_validator: bool = True
     outside: str = ""
     """Why the ledger does not know this node, if so."""
+    twin: str = ""
+    """Where another process uses the key of this node, if more than f validators say so."""
     coming: Coming | None = None
     away: tuple[Away, ...] = ()
     certified: int = 0
@@ -137,6 +139,10 @@ def _unfinished(facts: Facts) -> str:
 
 def _outside(facts: Facts) -> str:
     return facts.outside
+
+
+def _twin(facts: Facts) -> str:
+    return facts.twin
 
 
 def _coming(facts: Facts) -> str:
@@ -294,7 +300,7 @@ def _votes(facts: Facts) -> str:
 
 
 _ALWAYS = (
-    _halted, _disk, _unfinished, _diverged, _outside, _no_quorum, _coming, _headers_differ, _listening,
+    _halted, _disk, _unfinished, _diverged, _outside, _twin, _no_quorum, _coming, _headers_differ, _listening,
     _snapshot, _behind, _muted, _skew,
 )  # fmt: skip
 """Asked in this order: what makes the others unavoidable comes first."""

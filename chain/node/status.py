@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -15,8 +15,8 @@ from chain.node.core import NodeCore
 from chain.node.keys import Identity
 from chain.node.membership import OUTSIDE, accepted, role_of
 from chain.node.stall import Away, Coming, Facts, explain, stalled, waits
-from chain.node.watch import SILENT_WINDOWS, Seen, news, notes, views_passed
-from chain.primitives.certificate import quorum
+from chain.node.watch import SILENT_WINDOWS, TWIN_REMEDY, Seen, news, notes, views_passed
+from chain.primitives.certificate import fault_bound, quorum
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.possession import prove_possession
 from consensus.evidence import read_evidence
@@ -168,8 +168,12 @@ class NodeStatus:
         }
 
     def peers(self) -> list[dict[str, Any]]:
-        """Return one record a member; `votes` is false where a validator sent none for some windows."""
+        """Return one record a member; `votes` is false where a validator sent none for some windows.
+
+        `twins` says where the processes are that use its key, if there are two.
+        """
         silent = self._driver.silent(SILENT_WINDOWS * self._genesis.limits.consensus_window)
+        twins = self._peers.twins
         return [
             {
                 "name": self.name_of(peer.key),
@@ -184,6 +188,7 @@ class NodeStatus:
                 "trouble": peer.trouble,
                 "awaySeconds": round(peer.away_s, 1),
                 "offence": peer.offence,
+                "twins": twins.get(peer.key, ""),
                 "spentSeconds": {kind: round(spent, 3) for kind, spent in peer.spent_s.items()},
                 "unhandled": dict(peer.unhandled),
             }
@@ -228,7 +233,7 @@ class NodeStatus:
         facts = self._facts(self._said())
         behind = facts.proved > facts.certified + facts.window or facts.snapshot is not None
         cut_off = facts.is_validator and facts.validators - len(facts.away) < facts.quorum
-        if facts.halted or facts.outside or behind or cut_off:
+        if facts.halted or facts.outside or facts.twin or behind or cut_off:
             return explain(facts)
         return stalled(facts)
 
@@ -246,6 +251,7 @@ class NodeStatus:
             is_validator=self._key in epoch.validators,
             outside=self._not_taken() or (self._outside() if stranger else ""),
             away=tuple([Away(self.name_of(p.key), p.address, p.away_s, p.trouble) for p in away]),
+            twin=self._twin(epoch.validators),
             coming=self._coming(said["announced"]),
             certified=ledger.certified_height,
             executed=said["executed"],
@@ -274,6 +280,14 @@ class NodeStatus:
             halted=said["halted"],
             unfinished=core.unfinished,
         )
+
+    def _twin(self, validators: Collection[bytes]) -> str:
+        """Return where our key runs in another process too, once more than f validators say so."""
+        said = {key: places for key, places in self._peers.own_twins.items() if key in validators}
+        if len(said) <= fault_bound(len(validators)):
+            return ""
+        who, places = ", ".join(self._names(said)), next(iter(said.values()))
+        return f"the key of this node runs in another process too ({who}: {places}); {TWIN_REMEDY}"
 
     @staticmethod
     def _coming(announced: list[dict[str, Any]]) -> Coming | None:
@@ -318,6 +332,8 @@ class NodeStatus:
             said["epoch"], said["view"], said["active"], said["primary"], tuple(said["passed_over"]),
             self.lost_votes, "" if self.spare is None else self.spare.file.name,
             tuple(self._names(key for key in self._peers.connected if key in silent)),
+            {self.name_of(peer): places for peer, places in self._peers.twins.items()},
+            {self.name_of(peer): places for peer, places in self._peers.own_twins.items()},
         )  # fmt: skip
 
     def _observe_consensus(self, metrics: Metrics) -> None:
@@ -333,6 +349,9 @@ class NodeStatus:
             metrics.passed_over.labels(name).set(name in self._seen.passed_over)
         for name in {*before.silent, *self._seen.silent}:
             metrics.silent.labels(name).set(name in self._seen.silent)
+        for name in {*before.twins, *self._seen.twins}:
+            metrics.twins.labels(name).set(name in self._seen.twins)
+        metrics.own_twins.set(len(self._seen.own_twins))
 
     def _observe_stall(self, facts: Facts, metrics: Metrics) -> None:
         """Note since when work waits at one height, and say once that a stall begins or ends."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 SILENT_WINDOWS = 2
 """A connected validator without a vote for so many windows of heights is named: it follows, or is cut off."""
+
+
+TWIN_REMEDY = (
+    "stop the process that should not run. Where nobody here began it, the key is in other hands: move the "
+    "seat to a new one with `assent validator rotate-key`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,10 @@ class Seen:
     """The key file ready to take the seat of this node, once it is there."""
     silent: Sequence[str] = ()
     """Connected validators that gave no vote for some windows."""
+    twins: Mapping[str, str] = field(default_factory=dict)
+    """Member -> where the two processes are that use its key."""
+    own_twins: Mapping[str, str] = field(default_factory=dict)
+    """Member that says that the key of this node is used twice -> where, as it says."""
 
 
 def news(before: Seen, now: Seen) -> list[str]:
@@ -46,6 +56,9 @@ def news(before: Seen, now: Seen) -> list[str]:
         told.append("this node votes again")
     told += [f"{name} is connected and gives no vote" for name in _new(before, now, "silent")]
     told += [f"{name} votes again" for name in _new(now, before, "silent")]
+    told += [twin_of(name, now.twins[name]) for name in _new(before, now, "twins")]
+    told += [f"{name} runs once again" for name in _new(now, before, "twins")]
+    told += [_own_twin(name, now.own_twins[name]) for name in _new(before, now, "own_twins")]
     return told
 
 
@@ -60,7 +73,21 @@ def notes(now: Seen) -> list[str]:
         found.append(f"passed over, for view changes ended their turns: {', '.join(now.passed_over)}")
     if now.silent:
         found.append(f"connected and without a vote lately: {', '.join(now.silent)}")
+    found += [twin_of(name, places) for name, places in now.twins.items()]
+    found += [_own_twin(name, places) for name, places in now.own_twins.items()]
     return found
+
+
+def twin_of(name: str, places: str) -> str:
+    """Return what there is to know of a member that runs twice."""
+    return (
+        f"{name} runs twice, or did within the last minutes: {places}. Its operator must stop one: two "
+        "processes of one key take the connections from one another and may sign votes that conflict"
+    )
+
+
+def _own_twin(name: str, places: str) -> str:
+    return f"{name} says of this node's own key: {places or 'it is used twice'}; {TWIN_REMEDY}"
 
 
 def views_passed(before: Seen, now: Seen) -> int:

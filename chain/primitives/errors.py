@@ -11,8 +11,6 @@ class Exit(IntEnum):
 
     REFUSED = 1
     """Not done, for the reason that is printed."""
-    USAGE = 2
-    """Words on the command line that click refuses."""
     DAMAGED = 65
     """Data that cannot be trusted: look before starting again."""
     UNREACHABLE = 69

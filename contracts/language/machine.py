@@ -14,7 +14,7 @@ Frame = list[Any]
 """[machine, returned value, local 0, local 1, …]"""
 Closure = Callable[[Frame], Any]
 
-MACHINE, RESULT, LOCALS = 0, 1, 2
+RESULT, LOCALS = 1, 2
 NO_CHAIN = bytes(32).hex()
 """Chain id where there is no chain, and in genesis, whose hash the chain id is."""
 

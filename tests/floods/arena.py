@@ -13,7 +13,6 @@ from typing import Any
 import aiohttp
 import psutil
 
-from chain.cli.bench_chain import deploy_contract
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.config import load_node_config
@@ -24,6 +23,7 @@ from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import encode_value
 from privcompute.agent_config import load_agent_config
+from tests.deploying import deploy_contract
 from tests.floods.honest import Honest
 from tests.floods.target import FloodsFailed, Target
 from tests.torture.load import CONTRACT, SOURCE, counter_call

@@ -217,7 +217,7 @@ def run_frame(data: bytes) -> None:
                 peers.take(kind, body)
             except AssentError:
                 continue
-    if reader.held_bytes > len(data):
+    if len(reader._buffer) - reader._at > len(data):
         raise AssertionError("the reader holds more than it was given")
 
 

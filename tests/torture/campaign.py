@@ -14,7 +14,6 @@ from typing import Any
 
 import aiohttp
 
-from chain.cli.bench_chain import deploy_contract
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.ledger.genesis import Genesis, load_genesis
@@ -22,6 +21,7 @@ from chain.primitives.certificate import fault_bound
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
+from tests.deploying import deploy_contract
 from tests.torture.acts import CALM_S, Acts
 from tests.torture.faults import FORGETFUL, MORE_THAN_F, Fault, plan
 from tests.torture.flooding import DESCRIPTORS, flood

@@ -48,7 +48,9 @@ def test_height_0_follows_from_the_genesis_alone() -> None:
     assert header == second.ledger.head_header
     assert (header.height, header.parent, header.time) == (0, first.genesis.chain_id, first.genesis.time)
     assert (header.view, header.proposer, header.batch_root) == (0, ZERO_HASH, ZERO_HASH)
-    assert [entry.event.name for entry in first.ledger.read.entries_at(0)] == ["Registered"] * 4
+    assert [event.name for receipt in first.ledger.read.receipts(0) for event in receipt.events] == [
+        "Registered"
+    ] * 4
 
 
 def test_a_header_chains_to_its_parent_and_names_its_validators(chain: ToyChain) -> None:

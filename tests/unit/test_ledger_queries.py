@@ -90,8 +90,8 @@ def test_pages_join_to_the_whole_without_gap_or_repeat(
 
 def test_all_events_are_those_of_every_height(chain: ToyChain) -> None:
     read = chain.ledger.read
-    heights = [entry for height in range(7) for entry in read.entries_at(height)]
-    assert list(read.entries(limit=1_000).entries) == heights
+    heights = [event for height in range(7) for receipt in read.receipts(height) for event in receipt.events]
+    assert [entry.event for entry in read.entries(limit=1_000).entries] == heights
     assert len(heights) == chain.ledger.head.events
 
 
@@ -160,8 +160,8 @@ def test_what_is_unknown_is_none(chain: ToyChain) -> None:
     unknown = bytes(32)
     assert [read.receipt(unknown), read.transaction(unknown), read.position(unknown)] == [None] * 3
     assert [read.header(7), read.block(7), read.certificate(7), read.payload(7), read.batch(0)] == [None] * 5
-    assert read.block_by_hash(unknown) is None
+    assert read.height_of(unknown) is None
     assert read.block(0) is None
-    block = read.block_by_hash(chain.ledger.head.header_hash)
+    block = read.block(read.height_of(chain.ledger.head.header_hash) or 0)
     assert block is not None
     assert block.header == chain.ledger.head_header

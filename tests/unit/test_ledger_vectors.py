@@ -64,7 +64,7 @@ def examples() -> dict[str, Any]:
         receipt,
         receipt.events[0],
         read.header(1),
-        read.entries_at(1)[0],
+        read.entries(first=1, limit=1).entries[0],
         read.block(1),
         certificate,
         whole.limits,

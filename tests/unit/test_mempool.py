@@ -252,10 +252,10 @@ def test_35_the_pools_memory_is_what_it_holds_and_nothing_else(steps: list[tuple
     pool = world.pool
     waiting = pool.select(1_000, 10**9)
     assert len(waiting) == len(pool) <= 6
-    assert pool.size_bytes == sum(len(c.raw) for c in waiting) <= 2_000
+    assert pool._bytes == sum(len(c.raw) for c in waiting) <= 2_000
     assert all(c.tx.body.valid_until > head for c in waiting)
     pool.remove_committed([c.id for c in waiting] + list(pool._held), head)
-    assert (len(pool), pool.size_bytes, pool._held_bytes) == (0, 0, 0)
+    assert (len(pool), pool._bytes, pool._held_bytes) == (0, 0, 0)
     assert [pool._pool, pool._by_sender, pool._by_expiry, pool._held] == [{}, {}, {}, {}]
 
 

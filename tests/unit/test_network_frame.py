@@ -25,6 +25,11 @@ SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 FRAMES = st.lists(st.tuples(st.sampled_from(list(Kind)), st.binary(max_size=8)), max_size=20)
 
 
+def held(reader: FrameReader) -> int:
+    """Return the bytes of frames that were not taken yet, the last of them perhaps unfinished."""
+    return len(reader._buffer) - reader._at
+
+
 @SETTINGS
 @given(FRAMES, st.lists(st.integers(1, 30), min_size=1, max_size=50))
 def test_frames_survive_any_chunking(frames: list[tuple[Kind, bytes]], sizes: list[int]) -> None:
@@ -34,7 +39,7 @@ def test_frames_survive_any_chunking(frames: list[tuple[Kind, bytes]], sizes: li
         got += list(reader.feed(stream[at : at + size]))
         at += size
     assert got == frames
-    assert reader.held_bytes == 0
+    assert held(reader) == 0
 
 
 @SETTINGS
@@ -46,7 +51,7 @@ def test_hostile_bytes_raise_only_a_breach_and_cost_no_more_than_they_are(data: 
             assert len(body) <= BOUNDS[kind]
     except ProtocolBreach:
         return
-    assert reader.held_bytes <= len(data)
+    assert held(reader) <= len(data)
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.name)
@@ -78,7 +83,7 @@ def test_who_stops_early_finds_the_rest_and_new_frames_behind_it() -> None:
     assert next(reader.feed(stream)) == (Kind.PING, b"\0")
     assert [body for _, body in reader.feed(encode_frame(Kind.PING, b"\4")[:-1])] == [b"\1", b"\2", b"\3"]
     assert list(reader.feed(b"\4")) == [(Kind.PING, b"\4")]
-    assert reader.held_bytes == 0
+    assert held(reader) == 0
 
 
 def test_our_own_oversized_frame_is_our_bug() -> None:

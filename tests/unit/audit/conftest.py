@@ -6,9 +6,9 @@ import asyncio
 from hashlib import sha256
 
 import pytest
+from ledgersource import LedgerSource
 
 from chain.audit.package import build_package
-from chain.audit.source import LedgerSource
 from chain.ledger.block import Batch, Candidate, TransactionBody, sign_transaction
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator, make_init_args
 from chain.ledger.ledger import Ledger

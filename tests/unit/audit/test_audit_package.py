@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledgersource import LedgerSource
 
 from chain.audit.container import MAGIC, PackageDamaged, cut_records, read_container, write_container
 from chain.audit.package import build_package, encode_package, read_package
 from chain.audit.records import PARTS, Contents
 from chain.audit.report import CANNOT_PROVE, write_report
-from chain.audit.source import LedgerSource
 from chain.audit.trail import SubjectUnknown
 from chain.audit.verify import verify, verify_bytes
 from chain.ledger.genesis import save_genesis

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from ledgersource import LedgerSource
 
 from chain.api.render import entry_json, receipt_json
 from chain.audit import cli
 from chain.audit.package import build_package
 from chain.audit.rpcsource import RpcSource
-from chain.audit.source import LedgerSource, Source
+from chain.audit.source import Source
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
 from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
 from chain.audit.verify import verify_bytes
