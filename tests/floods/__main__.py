@@ -25,6 +25,7 @@ from tests.floods.catalogue import ALL, ATTACKS
 from tests.floods.judge import HEADER, broken, line, misses
 from tests.floods.measure import Row, measure
 from tests.floods.stories import stop_agents
+from tests.lifeline import lifeline
 
 ASK_S = 5.0
 BASE_PORT = 25_000
@@ -62,7 +63,8 @@ def floods(
     work = Path(tempfile.mkdtemp(prefix="assent-floods-"))
     print_text(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}")
     try:
-        report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
+        with lifeline():
+            report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
     except AssentError as error:
         report = {"seed": seed, "rows": [], "misses": [f"[{error.code}] {error}"]}
     for text in report["misses"]:
@@ -99,9 +101,9 @@ async def _campaign(
                 report = _report(rows, failed, seconds, seed, time.monotonic() - began)
                 _write(output, report | {"misses": [*report["misses"], "not finished"]})
         finally:
-            await stop_agents(arena)
             for node in arena.nodes.values():
                 node.kill()
+            await stop_agents(arena)
     return _report(rows, failed, seconds, seed, time.monotonic() - began)
 
 
