@@ -55,6 +55,21 @@ def test_room_for_a_newcomer_comes_from_who_has_most() -> None:
     assert gone == large[:2]
 
 
+@pytest.mark.parametrize("first", ["working", "silent"])
+def test_of_clients_that_have_equally_much_the_one_with_the_lowest_rank_gives_up(first: str) -> None:
+    """Whoever happened to come first gave up what was worked on for the silent connections of a crowd."""
+    shares, gone = Shares(8, 8), list[Holding]()
+    ranks = {"working": 7, "silent": 0}
+    held = {
+        name: [holding(name, gone, ranks[name]) for _ in range(4)] for name in sorted(ranks, key=first.__ne__)
+    }
+    assert all(shares.take(item, 1) for items in held.values() for item in items)
+    assert shares.take(holding("newcomer", gone), 1)
+    assert gone == held["silent"][:1]
+    assert shares.take(holding("another", gone), 1)
+    assert gone[1:] == held["working"][:1], "who has most gives up, whatever it does with it"
+
+
 def test_what_is_worked_on_stays_and_the_newcomer_is_refused() -> None:
     shares, gone = Shares(100, 100), list[Holding]()
     busy, idle = holding("a", gone, None), holding("a", gone)
