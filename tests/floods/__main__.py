@@ -22,7 +22,7 @@ from chain.primitives.errors import AssentError
 from tests.floods.arena import ORGS, found_arena
 from tests.floods.attackers import ROOT
 from tests.floods.catalogue import ALL, ATTACKS
-from tests.floods.judge import HEADER, broken, line, misses
+from tests.floods.judge import HEADER, broken, judge_beside, line, misses
 from tests.floods.measure import Row, measure
 from tests.floods.stories import stop_agents
 from tests.lifeline import lifeline
@@ -93,6 +93,7 @@ async def _campaign(
                 attacks = [ATTACKS[name]] if name != ALL else [a for a in ATTACKS.values() if a.with_others]
                 try:
                     rows.append(await measure(arena, name, attacks, seconds, seed))
+                    judge_beside(rows[-1], rows)
                     print_text(line(rows[-1]))
                 except AssentError as error:  # one measurement less; the others are worth having
                     failed.append(f"{name}: not measured: [{error.code}] {error}")

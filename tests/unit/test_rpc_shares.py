@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turns_loop import FakeLoop
+from turns_loop import FakeLoop, Greedy
 
 from chain.api.account import DEBT_MAX_S
 from chain.api.lane import THREADS, WAITING_PER_CLIENT_MAX, Lane
@@ -18,9 +18,9 @@ from chain.api.rotation import Rotation
 from chain.api.shares import CALLER, Holding, Shares
 from chain.api.turns import (
     CLIENT_SHARE,
-    CONNECTIONS_ALL_PER_S,
     CONNECTIONS_PER_S,
     CREDIT,
+    CROWD,
     HEAVY_EVERY,
     LOOP_SHARE,
     WAIT_MAX_S,
@@ -158,32 +158,6 @@ def test_a_rotation_gives_an_item_of_one_client_out_of_turn() -> None:
 # --- turns ----------------------------------------------------------------------------------------
 
 
-class Greedy:
-    """A connection that asks again as soon as it had its turn."""
-
-    def __init__(
-        self, turns: Turns, client: str, loop: FakeLoop, cost: float, light: bool = False, batch: int = 1
-    ) -> None:
-        self.turns, self.client, self.loop, self.cost, self.light = turns, client, loop, cost, light
-        self.batch = batch
-        self.served = self.refused = 0
-        self.ask()
-
-    def ask(self) -> None:
-        self.turns.ask(self.client, self.run, light=self.light)
-
-    def run(self, came: bool) -> None:
-        if came:
-            self.served += 1
-            self.loop.now += self.cost
-            self.turns.spent(self.client, self.cost)
-            for _ in range(self.batch - 1):
-                self.turns.count(self.client)
-        else:
-            self.refused += 1
-        self.ask()
-
-
 def test_one_client_cannot_take_the_turns_of_another() -> None:
     """A thousand connections of one address have together what one connection of another has."""
     loop = FakeLoop()
@@ -303,7 +277,7 @@ def test_a_crowd_of_clients_shares_the_connections_of_a_second() -> None:
         loop.run(100.0 + step * 0.001)
         admitted = sum(turns.admit(client) for client in crowd)
         came += admitted if step >= 1_000 else 0
-    assert came == pytest.approx(CONNECTIONS_ALL_PER_S, rel=0.1)
+    assert came == pytest.approx(CROWD * CONNECTIONS_PER_S, rel=0.1)
     assert turns.admit("newcomer")
 
 
