@@ -11,8 +11,8 @@ from math import exp, inf, log
 DEBT_MAX_S, PAUSE_S = 0.010, 0.002
 """So much may be spent above the share before a pause, and so long is one: timers are in milliseconds."""
 USED_S, LIGHT_S, FORGET_S = 2.0, 0.010, 0.000_1
-"""What a client took lately is reckoned over about two seconds; so little of it is light however many clients
-there are, or nothing."""
+"""What a client took lately while others waited is reckoned over about two seconds; so little of it is light
+however many clients there are, or nothing."""
 
 
 class Bucket:
@@ -58,15 +58,19 @@ class Account:
         self.free_at = self._half_at = now
         """From when on there is a turn, and from when on half of a second's turns are left."""
         self.order = -inf
-        """Grows with what was used lately, and is compared with that of other accounts at any time."""
+        """Grows with what was used lately while others waited; compared with that of others at any time."""
 
-    def spent(self, seconds: float, now: float) -> None:
-        """Count time that just passed."""
+    def spent(self, seconds: float, now: float, *, wanted: bool = True) -> None:
+        """Count time that just passed; `wanted` tells whether anybody else waited for it.
+
+        What nobody else wanted is owed as ever, but does not put anybody behind those who come later.
+        """
         others = max(0.0, now - self._reckoned - seconds)
-        used = self.used(now) + seconds
         debt = max(0.0, self._debt - others) + seconds * self._price
         self._debt, self._reckoned = min(debt, self._debt_max), now
-        self.order = log(used) + now / USED_S if used > 0 else -inf
+        used = self.used(now) + seconds if wanted else 0.0
+        if used > 0:
+            self.order = log(used) + now / USED_S
         self._reckon(now)
 
     def set_share(self, share: float) -> None:
@@ -83,7 +87,7 @@ class Account:
         self._half_at = now + self._turns.until_half(now)
 
     def is_light(self, now: float, most: float) -> bool:
-        """Tell whether no more than so many seconds were spent lately, and no more than half of the turns."""
+        """Tell whether no more than so many seconds were used lately, and no more than half of the turns."""
         return self._half_at <= now and self.order - now / USED_S <= log(most)
 
     def debt(self, now: float) -> float:
@@ -100,12 +104,12 @@ class Account:
         return max(rest, self._turns.wait(now, credit_s))
 
     def used(self, now: float) -> float:
-        """Return the seconds that were spent lately: those of `USED_S` ago count a third."""
+        """Return the seconds spent lately while others waited; those of `USED_S` ago count a third."""
         return exp(self.order - now / USED_S)
 
     def is_settled(self, now: float) -> bool:
         """Tell whether nothing is owed."""
-        return self.used(now) < FORGET_S and self._turns.is_full(now)
+        return self.debt(now) <= 0 and self.used(now) < FORGET_S and self._turns.is_full(now)
 
 
 class ClientAccount(Account):

@@ -30,9 +30,10 @@ FIRST_BYTES = max(map(len, PAGE_STARTS))
 WAITING_MAX, OWED_MAX_S = 16, 0.5
 """Connections that wait of a client that must pay off so many seconds: more would wait for the same turns. A
 burst of a client that was quiet is worth less."""
-REFUSED_MAX, OUT_S = 16, (2.0, 4.0)
-"""Who has so many connections refused between two sweeps is kept out by the kernel for so many seconds, by
-chance, so that not all of a crowd come back at once; the next attempts are TCP's own, a second apart."""
+REFUSED_MAX, REFUSED_S, OUT_S = 16, 2.0, (2.0, 4.0)
+"""Who has so many connections refused within so many seconds, or given up for others before they had a turn,
+is kept out by the kernel for so many, by chance, so that not all of a crowd come back at once; the next
+attempts are TCP's own, a second apart. So a client costs a few refusals a second, whatever it does."""
 OWN = frozenset({"127.0.0.1", "::1"})
 """Never kept out: the node's agent and its operator's commands are there."""
 Make = Callable[[str, Turn], asyncio.Protocol]
@@ -59,7 +60,8 @@ class Arrivals:
         self._loop = asyncio.get_running_loop()
         self._shutout, self._defers = Shutout(listener), defers(listener)
         self._refused: Counter[str] = Counter()
-        """Connections of each client that were closed at once since the last sweep."""
+        """Connections of each client that were closed at once, since it was last emptied."""
+        self._refused_since = door.now()
         self._out_until: dict[str, float] = {}
         self._random = random.Random()
         self._waiting: Rotation[_Arrival] = Rotation()
@@ -73,6 +75,7 @@ class Arrivals:
         many = not is_page and self._waiting.number(client) >= WAITING_MAX and turns.owed(client) > OWED_MAX_S
         if many or not turns.admit(client, silent=self._defers and not first):
             sock.close()
+            self._door.lost("rpc_rate")
             self._count_refused(client)
         elif is_page:
             self._begin(sock, client, Turn.ASKED)
@@ -82,14 +85,15 @@ class Arrivals:
     def sweep(self) -> None:
         """Let those in again whom the kernel kept out for a while."""
         now = self._door.now()
-        self._refused.clear()
+        if now - self._refused_since >= REFUSED_S:
+            self._refused.clear()
+            self._refused_since = now
         for client in [client for client, until in self._out_until.items() if until <= now]:
             del self._out_until[client]
         self._shutout.set(list(self._out_until))
 
     def _count_refused(self, client: str) -> None:
         """Have the kernel keep out who goes on connecting though he is refused."""
-        self._door.lost("rpc_rate")
         self._refused[client] += 1
         if self._refused[client] == REFUSED_MAX and client not in OWN:
             self._door.lost("rpc_shut_out")
@@ -128,6 +132,7 @@ class Arrivals:
         self._door.lost("rpc_connections")
         self._leave(arrival)
         arrival.sock.close()
+        self._count_refused(arrival.client)
 
     def _leave(self, arrival: _Arrival) -> None:
         """Have it wait no more; nothing of it is left to the collector of cycles."""

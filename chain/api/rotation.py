@@ -44,6 +44,10 @@ class Rotation(Generic[T]):
         """Return how many items a client has."""
         return len(self._waiting.get(client, ()))
 
+    def has_others(self, client: str) -> bool:
+        """Tell whether anybody else has items."""
+        return len(self._waiting) > (client in self._waiting)
+
     def first(self, client: str) -> T | None:
         """Return the oldest item of a client, None if it has none."""
         return next(iter(self._waiting.get(client, ())), None)

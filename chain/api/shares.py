@@ -6,7 +6,7 @@ from (`chain.primitives.networks`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
@@ -126,10 +126,16 @@ class Shares:
         held = self._clients.get(client)
         return 0 if held is None else held.amount
 
-    def _largest_first(self) -> list[str]:
-        return sorted(
-            self._clients, key=lambda name: (-self._clients[name].amount, self._clients[name].lowest)
-        )
+    def _largest_first(self) -> Iterator[str]:
+        """Yield who has most; the others in order only if they are asked for, which is rare."""
+        first = min(self._clients, key=self._order, default=None)
+        if first is not None:
+            yield first
+            yield from sorted(self._clients.keys() - {first}, key=self._order)
+
+    def _order(self, client: str) -> tuple[int, float]:
+        held = self._clients[client]
+        return -held.amount, held.lowest
 
     def _give_up(self, client: str, but: Holding) -> bool:
         """Give up one holding of a client; False when it has none that may go."""

@@ -7,7 +7,9 @@ itself waits for one piece of work of each other connection, not for all of thei
 goes first, but for every few turns one of heavy work.
 
 What a turn took of the loop is owed, by all clients together and by the one that had it: while one client
-pays off what it spent above its part, the others go on, and who used least lately has the next turn.
+pays off what it spent above its part, the others go on, and who used least lately has the next turn. What one
+took while nobody else waited does not count for that: else who worked in calm would wait behind a whole crowd
+of newcomers.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ ACCEPT_S, CONNECTION_S = 0.000_02, 0.000_15
 is said on it."""
 CONNECTIONS_PER_S, SILENT_PER_S, CROWD = 250.0, 50.0, 8
 """Connections of one client in a second, and beside them those that have said nothing; when more clients than
-a crowd came lately, they share what a crowd has: making and displacing more would cost others more than
-answering."""
+a crowd came lately, they share what a crowd has, and on a busy machine a second holds fewer: making and
+displacing more would cost others more than answering."""
 PAGES_PER_S, PAGES_ALL_PER_S = 100.0, 1_000.0
 """Pages of one client in a second, and of all, that take no turn; further ones take a light one."""
 SETTLED_AT_ONCE = 2_048
@@ -102,7 +104,7 @@ class Turns:
         """Of the clients that used something lately."""
         self._light: Rotation[Ask] = Rotation()
         self._heavy: Rotation[Ask] = Rotation()
-        self._light_in_a_row = 0
+        self._light_in_a_row, self._pace = 0, 1.0
         self._next: asyncio.Handle | None = None
         self._resting = False
         """Whether `_next` is due later, since nobody that asked may have a turn now."""
@@ -155,12 +157,13 @@ class Turns:
         """
         now = self._loop.time()
         self._all.spent(kept, now)
-        self._account(client, now).spent(kept if used is None else used, now)
+        seconds = kept if used is None else used
+        self._account(client, now).spent(seconds, now, wanted=self._is_wanted(client))
 
     def charge(self, client: str, seconds: float) -> None:
         """Count time that a client took without a turn: nobody else pauses for it, which would save none."""
         now = self._loop.time()
-        self._account(client, now).spent(seconds, now)
+        self._account(client, now).spent(seconds, now, wanted=self._is_wanted(client))
 
     def settle(self, pace: float = 1.0) -> None:
         """Refuse what waits for too long, and forget clients that owe nothing; a few times a second.
@@ -169,6 +172,7 @@ class Turns:
         gives up, not consensus.
         """
         now = self._loop.time()
+        self._pace = pace
         self._all.set_share(max(CLIENT_SHARE, LOOP_SHARE * pace))
         for asks in (self._light, self._heavy):
             for client in list(asks.clients()):
@@ -196,9 +200,9 @@ class Turns:
         bucket, each = (account.silent, SILENT_PER_S) if silent else (account.connections, CONNECTIONS_PER_S)
         if bucket.wait(now) > TICK_S:
             return False
-        account.spent(ACCEPT_S, now)
-        price = len(self._accounts) / CROWD
-        bucket.take(now, max(1.0, min(price, each)))
+        account.spent(ACCEPT_S, now, wanted=self._is_wanted(client))
+        price = max(1.0, len(self._accounts) / CROWD) / self._pace
+        bucket.take(now, min(price, each))
         return True
 
     def owed(self, client: str) -> float:
@@ -257,6 +261,10 @@ class Turns:
         self._resting = rest > TICK_S
         later = self._loop.call_later
         self._next = later(rest, self._grant) if self._resting else self._loop.call_soon(self._grant)
+
+    def _is_wanted(self, client: str) -> bool:
+        """Tell whether anybody but this client waits for a turn."""
+        return self._light.has_others(client) or self._heavy.has_others(client)
 
     @property
     def _light_s(self) -> float:

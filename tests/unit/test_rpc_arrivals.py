@@ -13,7 +13,7 @@ import pytest
 from rpc_port import Connection, Port, a_call, get, post, serving
 
 from chain.api import turns
-from chain.api.arrivals import OUT_S, REFUSED_MAX, WAITING_MAX
+from chain.api.arrivals import OUT_S, REFUSED_MAX, REFUSED_S, WAITING_MAX
 from chain.api.turns import CONNECTIONS_PER_S, SILENT_PER_S
 
 CROWD, OTHER = "127.0.0.2", "127.0.0.3"
@@ -150,6 +150,46 @@ async def test_who_goes_on_connecting_though_refused_is_kept_out_by_the_kernel_f
         port.pass_time(max(OUT_S))
         sockets.append(connecting(port, CROWD))
         assert is_connected(sockets[-1])
+
+
+@LINUX
+async def test_a_few_refusals_at_a_time_add_up_until_the_client_is_kept_out(
+    sockets: list[socket.socket],
+) -> None:
+    """They were forgotten four times a second, so sixty a second of each address went on for ever."""
+    async with serving() as port:
+        port.server.door.turns.charge(CROWD, 100.0)
+        sockets += [knock(port, CROWD, post(a_call("crowd"))) for _ in range(WAITING_MAX)]
+        await port.until(lambda: port.server.door.turns.waiting == WAITING_MAX)
+        for number in range(1, REFUSED_MAX + 1):
+            assert port.dropped("rpc_shut_out") == 0
+            sockets.append(knock(port, CROWD, post(a_call("crowd"))))
+            await port.until(lambda number=number: port.dropped("rpc_rate") == number)  # type: ignore[misc]
+            port.server.sweep()
+        assert port.dropped("rpc_shut_out") == 1
+
+
+async def test_refusals_of_long_ago_do_not_count(sockets: list[socket.socket]) -> None:
+    async with serving() as port:
+        port.server.door.turns.charge(CROWD, 100.0)
+        sockets += [knock(port, CROWD, post(a_call("crowd"))) for _ in range(WAITING_MAX)]
+        await port.until(lambda: port.server.door.turns.waiting == WAITING_MAX)
+        for number in range(1, 2 * REFUSED_MAX - 1):
+            sockets.append(knock(port, CROWD, post(a_call("crowd"))))
+            await port.until(lambda number=number: port.dropped("rpc_rate") == number)  # type: ignore[misc]
+            if number == REFUSED_MAX - 1:
+                port.pass_time(REFUSED_S)
+        assert port.dropped("rpc_shut_out") == 0
+
+
+@LINUX
+async def test_who_has_most_and_goes_on_connecting_is_kept_out_too(sockets: list[socket.socket]) -> None:
+    """Each connection pushed out another before its turn: accepting and closing them was most of the work."""
+    async with serving(max_connections=16) as port:
+        port.server.door.turns.charge(CROWD, 0.3)
+        sockets += [knock(port, CROWD, b"P") for _ in range(12 + REFUSED_MAX)]
+        await port.until(lambda: port.dropped("rpc_shut_out") == 1)
+        assert await asked_from(port, OTHER) == "alive"
 
 
 @LINUX

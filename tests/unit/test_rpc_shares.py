@@ -281,13 +281,27 @@ def test_a_crowd_of_clients_shares_the_connections_of_a_second() -> None:
     assert turns.admit("newcomer")
 
 
+def test_on_a_busy_machine_a_second_holds_fewer_connections() -> None:
+    """A crowd had as many accepted as on an idle machine, and the little time that there was went there."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    turns.settle(0.25)
+    came = 0
+    for step in range(2_000):
+        loop.run(100.0 + step * 0.001)
+        admitted = turns.admit("crowd")
+        came += admitted if step >= 1_000 else 0
+    assert came == pytest.approx(CONNECTIONS_PER_S / 4, rel=0.1)
+    assert turns.admit("newcomer")
+
+
 def test_clients_that_owe_nothing_are_forgotten() -> None:
     loop = FakeLoop()
     turns = Turns(loop, 1_000_000)
     for number in range(100):
         turns.spent(str(number), 0.000_1)
     turns.spent("much", 1.0)
-    loop.run(loop.now + 10.0)
+    loop.run(loop.now + 2.5)
     turns.settle()
     assert list(turns._accounts) == ["much"]
     loop.run(loop.now + 20.0)

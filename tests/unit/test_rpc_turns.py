@@ -120,8 +120,10 @@ def test_heavy_work_of_who_used_little_goes_before_light_work_of_those_who_used_
     """A crowd of small requests kept back the heavier ones of everybody else."""
     loop = FakeLoop()
     turns = Turns(loop, 1_000_000)
+    somebody = turns.ask("somebody", lambda _: None)
     for number in range(20):
         turns.spent(str(number), 0.02)
+    somebody.cancel()
     loop.run(loop.now + 1.0)  # nobody owes anything any more
     order: list[str] = []
     for number in range(20):
@@ -209,6 +211,30 @@ def test_who_uses_less_than_half_of_an_equal_part_does_not_pause_for_what_others
     assert len(waits) == 199
     assert max(waits[50:]) <= 0.02 + 0.000_1, "one piece of another's work"
     assert all(item.served for item in crowd)
+
+
+def test_what_nobody_else_wanted_is_not_held_against_who_took_it() -> None:
+    """A client that worked in calm waited for seconds, until each of a crowd had used as much."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    for step in range(200):
+        turns.ask("diligent", lambda _: turns.spent("diligent", 0.002), light=True)
+        loop.run(100.0 + step * 0.02)
+    crowd = [Greedy(turns, str(number), loop, 0.002, light=True) for number in range(20)]
+    loop.run(loop.now + 0.1)
+    asked, waits = loop.now, list[float]()
+    turns.ask("diligent", lambda _: waits.append(loop.now - asked), light=True)
+    loop.run(asked + 0.5)
+    assert waits
+    assert waits[0] <= len(crowd) * 0.002 / LOOP_SHARE, "one round of the crowd"
+
+
+def test_an_account_that_owes_is_not_forgotten_though_nobody_else_wanted_it() -> None:
+    account = Account(0.25, 1_000, 5.0, 50.0)
+    account.spent(0.1, 50.0, wanted=False)
+    assert account.used(50.0) == 0.0
+    assert not account.is_settled(50.2)
+    assert account.is_settled(51.1)
 
 
 def test_a_turn_that_waited_for_a_processor_is_not_its_clients_debt() -> None:
