@@ -1,4 +1,4 @@
-"""Nothing that a campaign begins outlives it: not even processes that it detached.
+"""Nothing that a campaign begins outlives it: neither processes that it detached, nor workers of its pool.
 
 `finally` blocks do not run when a process is killed, and ports that orphans keep spoil the next campaign.
 So a process of its own waits for the end of the campaign, which closes a pipe, and kills what is left.
@@ -6,11 +6,13 @@ So a process of its own waits for the end of the campaign, which closes a pipe, 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,6 +54,18 @@ def lifeline() -> Iterator[None]:
 
 def _interrupt(*_: object) -> None:
     signal.raise_signal(signal.SIGINT)
+
+
+def end_with_parent() -> None:
+    """End this process of a pool when the one that began the pool is gone; the initializer of the pool."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a process that multiprocessing began has a parent to follow"
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def reap(token: str) -> None:

@@ -29,6 +29,18 @@ try:
 finally:
     print("unwound", flush=True)
 """
+POOL = """
+import multiprocessing, os, sys, time
+from tests.lifeline import end_with_parent
+
+def work(_):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1, end_with_parent) as pool:
+        pool.map(work, [0])
+"""
 
 
 def begin(words: list[str]) -> tuple[subprocess.Popen[str], psutil.Process]:
@@ -56,3 +68,13 @@ def test_what_a_campaign_began_and_left_ends_with_its_orderly_end() -> None:
     campaign.communicate("", timeout=WAIT_S)
     begun.wait(WAIT_S)
     assert campaign.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_of_a_pool_end_with_the_one_that_began_it(tmp_path: Path, number: signal.Signals) -> None:
+    script = tmp_path / "pool_of_one.py"
+    script.write_text(POOL)
+    campaign, worker = begin([str(script)])
+    campaign.send_signal(number)
+    campaign.communicate(timeout=WAIT_S)
+    worker.wait(WAIT_S)
