@@ -11,7 +11,8 @@ from math import exp, inf, log
 DEBT_MAX_S, PAUSE_S = 0.010, 0.002
 """So much may be spent above the share before a pause, and so long is one: timers are in milliseconds."""
 USED_S, LIGHT_S, FORGET_S = 2.0, 0.010, 0.000_1
-"""What a client took lately is reckoned over about two seconds; so little of it is light, or nothing."""
+"""What a client took lately while others waited is reckoned over about two seconds; so little of it is light
+however many clients there are, or nothing."""
 
 
 class Bucket:
@@ -48,25 +49,33 @@ class Bucket:
 class Account:
     """What was taken of a share of the loop's time, and of turns, and not made up for yet."""
 
-    __slots__ = ("_debt", "_debt_max", "_price", "_reckoned", "_turns", "free_at", "light_at", "order")
+    __slots__ = ("_debt", "_debt_max", "_half_at", "_price", "_reckoned", "_turns", "free_at", "order")
 
     def __init__(self, share: float, turns: float, debt_max: float, now: float) -> None:
         """A part of the loop's time, turns a second; more than `debt_max` seconds are never owed."""
         self._debt, self._price, self._debt_max, self._reckoned = 0.0, 1 / share - 1, debt_max, now
         self._turns = Bucket(turns, now)
-        self.free_at = self.light_at = now
-        """From when on there is a turn, and from when on little was taken lately."""
+        self.free_at = self._half_at = now
+        """From when on there is a turn, and from when on half of a second's turns are left."""
         self.order = -inf
-        """Grows with what was used lately, and is compared with that of other accounts at any time."""
+        """Grows with what was used lately while others waited; compared with that of others at any time."""
 
-    def spent(self, seconds: float, now: float) -> None:
-        """Count time that just passed."""
+    def spent(self, seconds: float, now: float, *, wanted: bool = True) -> None:
+        """Count time that just passed; `wanted` tells whether anybody else waited for it.
+
+        What nobody else wanted is owed as ever, but does not put anybody behind those who come later.
+        """
         others = max(0.0, now - self._reckoned - seconds)
-        used = self.used(now) + seconds
         debt = max(0.0, self._debt - others) + seconds * self._price
         self._debt, self._reckoned = min(debt, self._debt_max), now
-        self.order = log(used) + now / USED_S if used > 0 else -inf
+        used = self.used(now) + seconds if wanted else 0.0
+        if used > 0:
+            self.order = log(used) + now / USED_S
         self._reckon(now)
+
+    def set_share(self, share: float) -> None:
+        """Have another part of the loop's time from now on."""
+        self._price = 1 / share - 1
 
     def count(self, now: float) -> None:
         """Count a turn."""
@@ -75,8 +84,11 @@ class Account:
 
     def _reckon(self, now: float) -> None:
         self.free_at = now + self.pause(now)
-        # used(t) is LIGHT_S when order - t / USED_S is its logarithm
-        self.light_at = max(USED_S * (self.order - log(LIGHT_S)), now + self._turns.until_half(now))
+        self._half_at = now + self._turns.until_half(now)
+
+    def is_light(self, now: float, most: float) -> bool:
+        """Tell whether no more than so many seconds were used lately, and no more than half of the turns."""
+        return self._half_at <= now and self.order - now / USED_S <= log(most)
 
     def debt(self, now: float) -> float:
         """Return for how many seconds others have to have the loop until nothing is owed."""
@@ -92,25 +104,36 @@ class Account:
         return max(rest, self._turns.wait(now, credit_s))
 
     def used(self, now: float) -> float:
-        """Return the seconds that were spent lately: those of `USED_S` ago count a third."""
+        """Return the seconds spent lately while others waited; those of `USED_S` ago count a third."""
         return exp(self.order - now / USED_S)
 
     def is_settled(self, now: float) -> bool:
         """Tell whether nothing is owed."""
-        return self.used(now) < FORGET_S and self._turns.is_full(now)
+        return self.debt(now) <= 0 and self.used(now) < FORGET_S and self._turns.is_full(now)
 
 
 class ClientAccount(Account):
     """Of one client: its connections and pages, too, which take no turn."""
 
-    __slots__ = ("connections", "pages")
+    __slots__ = ("connections", "pages", "silent")
 
     def __init__(
-        self, share: float, turns: float, debt_max: float, connections: float, pages: float, now: float
+        self,
+        share: float,
+        turns: float,
+        debt_max: float,
+        now: float,
+        *,
+        connections: float,
+        silent: float,
+        pages: float,
     ) -> None:
+        """As for an account, and how many of each it may have a second."""
         super().__init__(share, turns, debt_max, now)
-        self.connections, self.pages = Bucket(connections, now), Bucket(pages, now)
+        self.connections, self.silent = Bucket(connections, now), Bucket(silent, now)
+        self.pages = Bucket(pages, now)
 
     def is_settled(self, now: float) -> bool:
         """Tell whether nothing is owed."""
-        return super().is_settled(now) and self.connections.is_full(now) and self.pages.is_full(now)
+        buckets = (self.connections, self.silent, self.pages)
+        return super().is_settled(now) and all(bucket.is_full(now) for bucket in buckets)

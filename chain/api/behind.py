@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 
 from chain.api.head import Head
@@ -26,6 +26,17 @@ class State(IntEnum):
     WRITING = 6
     WORKING = 7
     SOCKET = 8
+
+
+class Turn(Enum):
+    """Whether a connection's first request has had its turn."""
+
+    ASKED = "asked"
+    """It asks for one when its head is here."""
+    HAD = "had"
+    """The connection had one when its first bytes were here."""
+    LATE = "late"
+    """None came in time: it is refused."""
 
 
 @dataclass(frozen=True, slots=True)

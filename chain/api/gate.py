@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import cast
 
-from chain.api.behind import Behind, State
+from chain.api.behind import Behind, State, Turn
 from chain.api.door import Door
 from chain.api.feed import Feed
 from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, Head
@@ -36,9 +36,9 @@ _END = b"\r\n\r\n"
 class Gate(asyncio.Protocol):
     """A connection; also whose request it is, for those who answer it (`chain.api.rpc.Caller`)."""
 
-    def __init__(self, door: Door, behind: Behind, client: str) -> None:
+    def __init__(self, door: Door, behind: Behind, client: str, turn: Turn) -> None:
         """`client` is who is at the other end: a connection that is gone already does not tell."""
-        self._door, self._behind, self.client = door, behind, client
+        self._door, self._behind, self.client, self._turn = door, behind, client, turn
         self._state, self.deadline = State.FRESH, NEVER
         self._head = bytearray()
         self._request: Head | None = None
@@ -72,6 +72,8 @@ class Gate(asyncio.Protocol):
             self._door.lost("rpc_connections")
             text = "too many WebSockets of this address: wait, or ask another node"
             self.refuse(503, text, linger=False)
+        elif self._turn is Turn.LATE:
+            self.refuse(429, self._door.turns.refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free everything at once; nothing waits for the collector of cycles."""
@@ -129,6 +131,7 @@ class Gate(asyncio.Protocol):
         self._head += data
         end = self._head.find(_END, searched, HEAD_BYTES_MAX)
         if end < 0:
+            self._turn = Turn.ASKED  # what comes later takes a turn of its own
             if len(self._head) >= HEAD_BYTES_MAX:
                 self.refuse(431, f"more than {HEAD_BYTES_MAX} bytes of header fields")
             elif self.reads.are_many:
@@ -154,7 +157,11 @@ class Gate(asyncio.Protocol):
             return
         self._enter(State.ASKING, None)
         self._keep(b"")
-        self._ask_turn(light=request.path != SOCKET)
+        had, self._turn = self._turn is Turn.HAD, Turn.ASKED
+        if had and request.path != SOCKET:
+            self._on_turn(True)
+        else:
+            self._ask_turn(light=request.path != SOCKET)
 
     def _ask_turn(self, *, light: bool) -> None:
         self._ask = self._door.turns.ask(self.client, self._on_turn, light=light)

@@ -40,6 +40,14 @@ class Rotation(Generic[T]):
         """Yield who has items, in the order of their turns."""
         return iter(self._waiting)
 
+    def number(self, client: str) -> int:
+        """Return how many items a client has."""
+        return len(self._waiting.get(client, ()))
+
+    def has_others(self, client: str) -> bool:
+        """Tell whether anybody else has items."""
+        return len(self._waiting) > (client in self._waiting)
+
     def first(self, client: str) -> T | None:
         """Return the oldest item of a client, None if it has none."""
         return next(iter(self._waiting.get(client, ())), None)

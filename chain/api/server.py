@@ -7,10 +7,11 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from aiohttp import web
 
+from chain.api.arrivals import Arrivals
 from chain.api.behind import Behind
 from chain.api.door import Door
 from chain.api.feed import Feed
@@ -25,7 +26,7 @@ from chain.api.turns import Metered
 from chain.config import Rpc
 from chain.primitives.acceptor import REST_S, Acceptor, listening
 from chain.primitives.errors import PortBusy
-from chain.primitives.networks import network_of
+from chain.primitives.pace import Pace, thread_times
 from chain.primitives.settings import split_address
 
 log = logging.getLogger("assent.rpc")
@@ -35,7 +36,12 @@ SWEEP_S = 0.25
 BACKLOG: Final = 1_024
 """Connections that the kernel keeps for us."""
 ACCEPTS_MAX: Final = 64
-"""Connections accepted in one turn of the loop; so many more than the bound may be open for a moment."""
+"""Connections accepted in one turn of the loop: 2 ms, for which consensus waits. With fewer the kernel's
+queue fills on a busy machine, and whoever comes then tries again a second later."""
+OVER_MAX: Final = 64
+"""So many more connections than the bound may be open for a moment: those that just came, or just go."""
+SILENT_S: Final = 1
+"""A client that connects sends its request: the kernel waits for it so long before it bothers us."""
 SHUTDOWN_S = 1.0
 
 
@@ -55,9 +61,8 @@ class RpcServer:
         self._config, self._methods, self._subscriptions = config, methods, subscriptions
         self._ready, self._metrics, self._now = ready, metrics, now
         self._listener: socket.socket | None = None
-        self._beginning: set[asyncio.Task[None]] = set()
-        """Connections on their way from the kernel to a gate."""
         self._sweeping: asyncio.Handle | None = None
+        self._pace = Pace(thread_times)
         self.address = config.listen
 
     async def start(self) -> None:
@@ -76,7 +81,7 @@ class RpcServer:
             cast(web.Server, runner.server),
         )
         try:
-            self._listener = listening(host, port, BACKLOG)
+            self._listener = listening(host, port, BACKLOG, silent_s=SILENT_S)
         except OSError as error:
             await runner.cleanup()
             raise PortBusy(
@@ -84,7 +89,8 @@ class RpcServer:
                 "or set another address in the configuration"
             ) from None
         self.address = "{}:{}".format(*self._listener.getsockname()[:2])
-        self._acceptor = Acceptor(self._listener, self._arrived, self._exhausted, at_once=ACCEPTS_MAX)
+        self._arrivals = Arrivals(door, self._listener, partial(Gate, door, self._behind))
+        self._acceptor = Acceptor(self._listener, self._arrivals.take, self._exhausted, at_once=ACCEPTS_MAX)
         self._acceptor.open()
         for what, shares in door.shares.items():
             self._metrics.rpc_held.labels(what).set_function(partial(getattr, shares, "total"))
@@ -96,8 +102,7 @@ class RpcServer:
             return
         self._acceptor.close()
         self._listener.close()
-        for task in self._beginning:
-            task.cancel()
+        self._arrivals.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
         await self._sockets.close()
@@ -105,25 +110,6 @@ class RpcServer:
         for gate in list(self.door.gates):
             gate.abort()
         self.door.turns.close()
-
-    def _arrived(self, sock: socket.socket, address: Any) -> None:
-        """Make a gate of a connection, unless its client had its part of this second."""
-        client = network_of(str(address[0]))
-        if not self.door.turns.admit(client):
-            self.door.lost("rpc_rate")
-            sock.close()
-            return
-        task = asyncio.get_running_loop().create_task(self._begin(sock, client))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
-
-    async def _begin(self, sock: socket.socket, client: str) -> None:
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: Gate(self.door, self._behind, client), sock)
-        except (OSError, asyncio.CancelledError):
-            sock.close()  # the client vanished, or the port closes
 
     def _exhausted(self, why: str) -> None:
         self.door.lost("rpc_descriptors")
@@ -134,7 +120,9 @@ class RpcServer:
         now = self.door.now()
         for gate in list(self.door.gates):
             gate.check(now)
-        self.door.turns.settle()
+        self._arrivals.sweep()
+        self._pace.sample()
+        self.door.turns.settle(self._pace.value)
         self.door.report()
 
     def _sweep_for_ever(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -6,9 +6,10 @@ from (`chain.primitives.networks`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from math import inf
 
 CALLER: ContextVar[str] = ContextVar("caller", default="")
 """The client whose request is being answered."""
@@ -29,20 +30,25 @@ class Holding:
 class _Held:
     """What one client has, by rank; of a rank the oldest first."""
 
-    __slots__ = ("amount", "ranks")
+    __slots__ = ("amount", "lowest", "ranks")
 
     def __init__(self) -> None:
         self.amount = 0
         self.ranks: dict[int | None, dict[Holding, None]] = {}
+        self.lowest = inf
+        """Of the ranks that may go."""
 
     def add(self, holding: Holding) -> None:
         self.ranks.setdefault(holding.rank, {})[holding] = None
+        if holding.rank is not None and holding.rank < self.lowest:
+            self.lowest = holding.rank
 
     def remove(self, holding: Holding) -> None:
         of_rank = self.ranks[holding.rank]
         del of_rank[holding]
         if not of_rank:
             del self.ranks[holding.rank]
+            self.lowest = min((rank for rank in self.ranks if rank is not None), default=inf)
 
     def victim(self, but: Holding, kept: int) -> Holding | None:
         """Return the oldest of the lowest rank that has more than `kept`, else of that which has most."""
@@ -69,7 +75,8 @@ class Shares:
     def take(self, holding: Holding, amount: int) -> bool:
         """Add to what a holding has; False when there is no room even without all that may be given up.
 
-        A client beyond its own part gives up its own holdings; else the client that has most gives up.
+        A client beyond its own part gives up its own holdings; else the client that has most gives up, of
+        those that have equally much the one with the lowest rank.
         """
         if amount == 0:
             return True
@@ -119,8 +126,16 @@ class Shares:
         held = self._clients.get(client)
         return 0 if held is None else held.amount
 
-    def _largest_first(self) -> list[str]:
-        return sorted(self._clients, key=self._of, reverse=True)
+    def _largest_first(self) -> Iterator[str]:
+        """Yield who has most; the others in order only if they are asked for, which is rare."""
+        first = min(self._clients, key=self._order, default=None)
+        if first is not None:
+            yield first
+            yield from sorted(self._clients.keys() - {first}, key=self._order)
+
+    def _order(self, client: str) -> tuple[int, float]:
+        held = self._clients[client]
+        return -held.amount, held.lowest
 
     def _give_up(self, client: str, but: Holding) -> bool:
         """Give up one holding of a client; False when it has none that may go."""

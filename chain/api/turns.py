@@ -7,7 +7,9 @@ itself waits for one piece of work of each other connection, not for all of thei
 goes first, but for every few turns one of heavy work.
 
 What a turn took of the loop is owed, by all clients together and by the one that had it: while one client
-pays off what it spent above its part, the others go on, and who used least lately has the next turn.
+pays off what it spent above its part, the others go on, and who used least lately has the next turn. What one
+took while nobody else waited does not count for that: else who worked in calm would wait behind a whole crowd
+of newcomers.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ from math import inf
 from time import perf_counter, thread_time
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from chain.api.account import Account, Bucket, ClientAccount
+from chain.api.account import LIGHT_S, USED_S, Account, Bucket, ClientAccount
 from chain.api.rotation import Rotation
 from chain.primitives.errors import LimitError
 
 T = TypeVar("T")
 
 LOOP_SHARE = 0.5
-"""The part of the loop's time that RPC may take while others want it or not."""
+"""The part of the loop's time that RPC may take while others want it or not; on a machine that is busy with
+other things less, as long as one client has its part."""
 CLIENT_SHARE = 0.25
 """The part that one client may take of it: at 50 µs a call, 5,000 calls a second."""
 CLIENT_TURNS = 0.75
@@ -38,14 +41,18 @@ SLICE_S = 0.001
 """For so long one turn lasts: calls that take less share one."""
 LIGHT_AT_ONCE = 4
 """Turns of light work between two looks at everything else that the loop has to do."""
+LIGHT_PART = 0.5
+"""Who used less than so much of an equal part of what RPC may take is light."""
 CREDIT, TURNS_CREDIT_S = 4.0, 0.5
 """A light client goes on until all together owe so many times as much as makes the others pause, and the
 turns of so many seconds to come."""
-CONNECTION_S = 0.000_15
-"""What a connection takes of the loop to come and go, beside what is said on it."""
-CONNECTIONS_PER_S, CONNECTIONS_ALL_PER_S = 250.0, 1_000.0
-"""Connections of one client in a second, and of all that lately came, who share them: making and displacing
-more would cost others more than answering."""
+ACCEPT_S, CONNECTION_S = 0.000_02, 0.000_15
+"""What a connection takes of the loop to be accepted, and to become one that is served and to go, beside what
+is said on it."""
+CONNECTIONS_PER_S, SILENT_PER_S, CROWD = 250.0, 50.0, 8
+"""Connections of one client in a second, and beside them those that have said nothing; when more clients than
+a crowd came lately, they share what a crowd has, and on a busy machine a second holds fewer: making and
+displacing more would cost others more than answering."""
 PAGES_PER_S, PAGES_ALL_PER_S = 100.0, 1_000.0
 """Pages of one client in a second, and of all, that take no turn; further ones take a light one."""
 SETTLED_AT_ONCE = 2_048
@@ -97,7 +104,7 @@ class Turns:
         """Of the clients that used something lately."""
         self._light: Rotation[Ask] = Rotation()
         self._heavy: Rotation[Ask] = Rotation()
-        self._light_in_a_row = 0
+        self._light_in_a_row, self._pace = 0, 1.0
         self._next: asyncio.Handle | None = None
         self._resting = False
         """Whether `_next` is due later, since nobody that asked may have a turn now."""
@@ -150,16 +157,23 @@ class Turns:
         """
         now = self._loop.time()
         self._all.spent(kept, now)
-        self._account(client, now).spent(kept if used is None else used, now)
+        seconds = kept if used is None else used
+        self._account(client, now).spent(seconds, now, wanted=self._is_wanted(client))
 
     def charge(self, client: str, seconds: float) -> None:
         """Count time that a client took without a turn: nobody else pauses for it, which would save none."""
         now = self._loop.time()
-        self._account(client, now).spent(seconds, now)
+        self._account(client, now).spent(seconds, now, wanted=self._is_wanted(client))
 
-    def settle(self) -> None:
-        """Refuse what waits for too long, and forget clients that owe nothing; a few times a second."""
+    def settle(self, pace: float = 1.0) -> None:
+        """Refuse what waits for too long, and forget clients that owe nothing; a few times a second.
+
+        `pace` is the part of a processor that there is: what a busy machine takes of the loop's time, RPC
+        gives up, not consensus.
+        """
         now = self._loop.time()
+        self._pace = pace
+        self._all.set_share(max(CLIENT_SHARE, LOOP_SHARE * pace))
         for asks in (self._light, self._heavy):
             for client in list(asks.clients()):
                 while (ask := asks.first(client)) is not None and now - ask.at > WAIT_MAX_S:
@@ -176,16 +190,24 @@ class Turns:
         self._all.count(now)
         self._account(client, now).count(now)
 
-    def admit(self, client: str) -> bool:
-        """Charge a client for a connection; False when it had its part of this second."""
+    def admit(self, client: str, *, silent: bool = False) -> bool:
+        """Charge a client for a connection; False when it had its part of this second.
+
+        One that says nothing takes nothing of those that ask: another program may have the same address.
+        """
         now = self._loop.time()
-        self.charge(client, CONNECTION_S)
-        connections = self._account(client, now).connections
-        if connections.wait(now) > TICK_S:
+        account = self._account(client, now)
+        bucket, each = (account.silent, SILENT_PER_S) if silent else (account.connections, CONNECTIONS_PER_S)
+        if bucket.wait(now) > TICK_S:
             return False
-        price = len(self._accounts) * CONNECTIONS_PER_S / CONNECTIONS_ALL_PER_S
-        connections.take(now, max(1.0, min(price, CONNECTIONS_PER_S)))
+        account.spent(ACCEPT_S, now, wanted=self._is_wanted(client))
+        price = max(1.0, len(self._accounts) / CROWD) / self._pace
+        bucket.take(now, min(price, each))
         return True
+
+    def owed(self, client: str) -> float:
+        """Return for how many seconds a client has no turn, since it pays off what it took."""
+        return max(0.0, self._free_in(client, self._loop.time()))
 
     def allow_page(self, client: str) -> bool:
         """Let a client have a page without a turn; False when it, or all together, had many this second."""
@@ -201,8 +223,9 @@ class Turns:
         account = self._accounts.get(client)
         if account is None:
             account = ClientAccount(
-                CLIENT_SHARE, self._rate * CLIENT_TURNS, WAIT_MAX_S, CONNECTIONS_PER_S, PAGES_PER_S, now
-            )
+                CLIENT_SHARE, self._rate * CLIENT_TURNS, WAIT_MAX_S, now,
+                connections=CONNECTIONS_PER_S, silent=SILENT_PER_S, pages=PAGES_PER_S,
+            )  # fmt: skip
             self._accounts[client] = account
         return account
 
@@ -239,6 +262,18 @@ class Turns:
         later = self._loop.call_later
         self._next = later(rest, self._grant) if self._resting else self._loop.call_soon(self._grant)
 
+    def _is_wanted(self, client: str) -> bool:
+        """Tell whether anybody but this client waits for a turn."""
+        return self._light.has_others(client) or self._heavy.has_others(client)
+
+    @property
+    def _light_s(self) -> float:
+        """How much a client may have used lately and be light: half of an equal part, or next to nothing.
+
+        All of them together take no more than RPC may have, so nobody need pause for them.
+        """
+        return max(LIGHT_S, LIGHT_PART * LOOP_SHARE * USED_S / max(1, len(self._accounts)))
+
     def _pauses(self, now: float) -> tuple[float, float]:
         """Return for how many seconds all pause, and for how many those who lately took little."""
         usual = self._all.pause(now)
@@ -250,7 +285,7 @@ class Turns:
 
     def _is_light(self, client: str, now: float) -> bool:
         account = self._accounts.get(client)
-        return account is None or account.light_at <= now
+        return account is None or account.is_light(now, self._light_s)
 
     def _order(self, client: str) -> float:
         account = self._accounts.get(client)

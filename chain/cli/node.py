@@ -18,6 +18,7 @@ from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.keys import KeyRing
 from chain.node.node import Node
+from chain.node.slices import ask_for_short_turns
 from chain.primitives.keyfile import ask_no_more
 from chain.primitives.quietlog import Quiet
 from chain.primitives.reopening import reopen_log_on_hangup
@@ -66,5 +67,6 @@ def run_node(path: Path) -> None:
     genesis = load_genesis(files.genesis)
     keys = KeyRing(files)
     ask_no_more()
+    ask_for_short_turns()  # before there are threads, which inherit them
     while uvloop.run(Node(config, files, genesis, keys=keys).run()):
         pass  # the node's seat moved to another of its keys, or nobody takes this one: begin again

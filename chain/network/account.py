@@ -35,7 +35,7 @@ class Moment(NamedTuple):
     now: float
     """Seconds of the clock."""
     worked: float
-    """Seconds of work that this thread could have done (`chain.network.pace`): what shares are parts of."""
+    """Seconds of work that this thread could have done (`chain.primitives.pace`): shares are its parts."""
     height: int
     """The certified height."""
 

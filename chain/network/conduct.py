@@ -8,8 +8,8 @@ from types import MappingProxyType
 from chain.network.account import Account, Moment, Request, Verdict
 from chain.network.bans import Ban, Bans
 from chain.network.frame import Kind
-from chain.network.pace import Pace, Times
 from chain.network.prices import ANSWER_KIB_MS, CONNECTION, Price
+from chain.primitives.pace import Pace, Times
 
 _NONE: Mapping[str, float] = MappingProxyType({})
 

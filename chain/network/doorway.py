@@ -20,8 +20,9 @@ from chain.primitives.networks import network_of
 
 GUESTS_MAX = 2 * (WAITING_MAX + SHAKING_MAX)
 """Connections that are no links yet, in whatever state and of both lanes."""
-SILENT_MAX_S = 5.0
-"""A peer speaks as soon as it is connected; the rest is for its machine to be slow."""
+SILENT_MAX_S = 5
+"""A peer speaks as soon as it is connected; the rest is for its machine to be slow. The kernel waits as long
+for its first bytes, where it can, before it hands a connection over."""
 HANDSHAKES_PER_S = 64.0
 """One costs about 1 ms, whoever begins it: strangers have no more of a second than this, and less where the
 machine is busy with other things."""
@@ -60,8 +61,9 @@ class Doorway:
     ) -> None:
         """Nothing is accepted before `open`; `welcome` closes its socket when the handshake fails.
 
-        `pace()` is the part of a processor that there is (`chain.network.pace`), `known` holds the networks
-        where members are at home, and `source` is the chance by which equals have turns and lose slots.
+        `pace()` is the part of a processor that there is (`chain.primitives.pace`), `known` holds the
+        networks where members are at home, and `source` is the chance by which equals have turns and lose
+        slots.
         """
         self._welcome, self._refuse, self._pace, self._known = welcome, refuse, pace, known
         self._acceptor = Acceptor(
@@ -107,7 +109,7 @@ class Doorway:
         """Give up who is silent for too long; a few times a second."""
         now = self._loop.time()
         for guest in [guest for guest in self._knocks.silent if now - guest.since > SILENT_MAX_S]:
-            self._turn_away(guest, "silent", f"said nothing for {SILENT_MAX_S:.0f} s")
+            self._turn_away(guest, "silent", f"said nothing for {SILENT_MAX_S} s")
         self._begin()
 
     # --- arriving -----------------------------------------------------------------------------
@@ -115,20 +117,21 @@ class Doorway:
     def _arrived(self, sock: socket.socket, address: Any) -> None:
         host, port = address[:2]
         network = network_of(host)
-        guest = _Guest(network, self._loop.time(), sock, f"{host}:{port}")
-        self._loop.add_reader(sock, self._on_word, guest)
+        guest = _Guest(network, self._loop.time(), sock, f"{host}:{port}", spoke=_has_spoken(sock))
+        if not guest.spoke:
+            self._loop.add_reader(sock, self._on_word, guest)
         gone = self._knocks.come(guest, known=network in self._known)
         if gone is not None:
             cause, before = ("handshakes", "its handshake") if gone.spoke else ("silent", "it said anything")
             self._turn_away(gone, cause, f"gave way to a newer connection before {before}")
+        if guest.spoke and gone is not guest:
+            self._knocks.speak(guest)
+            self._begin()
 
     def _on_word(self, guest: _Guest) -> None:
         """Its first bytes are here, or it is gone."""
         self._loop.remove_reader(guest.sock)
-        try:
-            guest.spoke = bool(guest.sock.recv(1, socket.MSG_PEEK))
-        except OSError:
-            guest.spoke = False
+        guest.spoke = _has_spoken(guest.sock)
         if not guest.spoke:
             self._turn_away(guest, "silent", "left without a word")
             return
@@ -178,3 +181,11 @@ class Doorway:
         self._knocks.leave(guest)
         self._loop.remove_reader(guest.sock)
         guest.sock.close()
+
+
+def _has_spoken(sock: socket.socket) -> bool:
+    """Tell whether the other side's first bytes are here; nothing is taken from the socket."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from chain.network.backoff import CAP_S, Backoff
-from chain.network.doorway import Doorway
+from chain.network.doorway import SILENT_MAX_S, Doorway
 from chain.network.frame import Kind, NetworkError, encode_frame
 from chain.network.link import HELLO_MAX_S, Link
 from chain.network.peerstatus import PeerStatus
@@ -76,7 +76,7 @@ class PeerManager:
         """Listen and begin to dial; raise PortBusy naming the address when it is taken."""
         host, port = split_address(self.listen)
         try:
-            self._listener = listening(host, port, BACKLOG)
+            self._listener = listening(host, port, BACKLOG, silent_s=SILENT_MAX_S)
         except OSError as error:
             raise PortBusy(
                 f"network.listen = {self.listen}: {error.strerror}; stop what uses the port, "

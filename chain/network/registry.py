@@ -15,13 +15,13 @@ from chain.network.conduct import Conduct
 from chain.network.frame import Kind, NetworkError, ProtocolBreach
 from chain.network.link import REFUSED, Link
 from chain.network.messages import NETWORK_VERSION, Hello
-from chain.network.pace import Times, thread_times
 from chain.network.peerstatus import PeerStatus
 from chain.network.prices import PRICES, Price
 from chain.network.refusals import Refusals
 from chain.network.twins import Twins
 from chain.network.whereabouts import Whereabouts
 from chain.primitives.errors import AssentError
+from chain.primitives.pace import Times, thread_times
 from chain.primitives.visible import one_line
 
 log = logging.getLogger("assent.network")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.api.server import ACCEPTS_MAX as RPC_ACCEPTS_MAX
+from chain.api.server import OVER_MAX
 from chain.config import NodeConfig
 from chain.ledger.leveldb import OPEN_FILES_MAX as LEVELDB_MAX
 from chain.ledger.segmentfiles import OPEN_FILES_MAX as SEGMENTS_MAX
@@ -18,7 +18,7 @@ LOWER = "rpc.max_connections"
 def descriptor_parts(config: NodeConfig, members: int) -> dict[str, int]:
     """Return what needs how many file descriptors; each of `members` may be dialled while it dials."""
     return {
-        "clients (rpc.max_connections)": config.rpc.max_connections + RPC_ACCEPTS_MAX,
+        "clients (rpc.max_connections)": config.rpc.max_connections + OVER_MAX,
         "peers": 2 * (members + MEMBERS_TO_COME),
         "peers that knock": GUESTS_MAX + ACCEPTS_MAX,
         "LevelDB": LEVELDB_MAX,

@@ -18,10 +18,24 @@ REST_S = 0.5
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
-def listening(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a socket that listens at an address of either family; raises OSError."""
+def listening(host: str, port: int, backlog: int, *, silent_s: int = 0) -> socket.socket:
+    """Return a socket that listens at an address of either family; raises OSError.
+
+    With `silent_s` the kernel keeps a connection to itself until its first bytes are here, for about so many
+    seconds at most (TCP_DEFER_ACCEPT, where there is such a thing): who says nothing costs us nothing.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=backlog)
+    made = socket.create_server((host, port), family=family, backlog=backlog)
+    if silent_s and hasattr(socket, "TCP_DEFER_ACCEPT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, silent_s)
+    return made
+
+
+def defers(listener: socket.socket) -> bool:
+    """Tell whether the kernel waits for first bytes at this socket."""
+    if not hasattr(socket, "TCP_DEFER_ACCEPT"):
+        return False
+    return listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) > 0
 
 
 class Acceptor:

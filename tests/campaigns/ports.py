@@ -9,13 +9,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests.lifeline import lifeline
+
 
 def main(options: list[str]) -> int:
     """Run the floods with these options; print their output, then the result."""
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "report.json"
         command = [sys.executable, "-m", "tests.floods", "-o", str(kept), *options]
-        status = subprocess.run(command, check=False).returncode
+        with lifeline():
+            status = subprocess.run(command, check=False).returncode
         report = json.loads(kept.read_text()) if kept.exists() else {"misses": ["no report"]}
     rows: list[dict[str, Any]] = report.get("rows", [])
     named = [row["named_s"] for row in rows if row.get("named_s") is not None]

@@ -22,9 +22,10 @@ from chain.primitives.errors import AssentError
 from tests.floods.arena import ORGS, found_arena
 from tests.floods.attackers import ROOT
 from tests.floods.catalogue import ALL, ATTACKS
-from tests.floods.judge import HEADER, broken, line, misses
+from tests.floods.judge import HEADER, broken, judge_beside, line, misses
 from tests.floods.measure import Row, measure
 from tests.floods.stories import stop_agents
+from tests.lifeline import lifeline
 
 ASK_S = 5.0
 BASE_PORT = 25_000
@@ -62,7 +63,8 @@ def floods(
     work = Path(tempfile.mkdtemp(prefix="assent-floods-"))
     print_text(f"floods: {len(chosen)} measurements of {seconds:g} s, seed {seed}; {work}")
     try:
-        report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
+        with lifeline():
+            report = uvloop.run(_campaign(work, chosen, seconds, seed, base_port, output))
     except AssentError as error:
         report = {"seed": seed, "rows": [], "misses": [f"[{error.code}] {error}"]}
     for text in report["misses"]:
@@ -91,6 +93,7 @@ async def _campaign(
                 attacks = [ATTACKS[name]] if name != ALL else [a for a in ATTACKS.values() if a.with_others]
                 try:
                     rows.append(await measure(arena, name, attacks, seconds, seed))
+                    judge_beside(rows[-1], rows)
                     print_text(line(rows[-1]))
                 except AssentError as error:  # one measurement less; the others are worth having
                     failed.append(f"{name}: not measured: [{error.code}] {error}")
@@ -99,9 +102,9 @@ async def _campaign(
                 report = _report(rows, failed, seconds, seed, time.monotonic() - began)
                 _write(output, report | {"misses": [*report["misses"], "not finished"]})
         finally:
-            await stop_agents(arena)
             for node in arena.nodes.values():
                 node.kill()
+            await stop_agents(arena)
     return _report(rows, failed, seconds, seed, time.monotonic() - began)
 
 

@@ -14,7 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class Attackers:
-    """The processes that attack; each prepares everything first and begins when told."""
+    """The processes that attack; each prepares everything first and begins when told.
+
+    Each has a session of its own, like each node: Linux may share processors among sessions first
+    (`sched_autogroup`), and an attack must not starve its honest clients in the measuring process instead.
+    """
 
     def __init__(self, groups: list[list[str]], target: Target) -> None:
         self._groups, self._target = [group for group in groups if group], target
@@ -37,6 +41,7 @@ class Attackers:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.floods.attacker", *names,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, cwd=ROOT, limit=2**24,
+            start_new_session=True,
         )  # fmt: skip
         assert process.stdin is not None
         process.stdin.write(self._target.encode().encode() + b"\n")

@@ -37,6 +37,8 @@ class Honest:
         self.lost = 0
         """Transactions without a receipt within PROBE_MAX_S."""
         self.last_refusal = ""
+        self.taken_ms: list[float] = []
+        """Of every probe so far, from the call until the node said that it has the transaction."""
 
     async def __aenter__(self) -> Honest:
         self._session = aiohttp.ClientSession(
@@ -56,6 +58,7 @@ class Honest:
         try:
             async with asyncio.timeout(PROBE_MAX_S):
                 await self._send(raw)
+                self.taken_ms.append((time.monotonic() - began) * 1000)
                 receipt = await self._receipt(tx_id)
         except TimeoutError:
             self.lost += 1

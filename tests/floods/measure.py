@@ -40,10 +40,15 @@ class Row:
     calm_ms: dict[str, list[float]] = field(default_factory=dict)
     """Place -> median and 95th percentile; so below."""
     under_ms: dict[str, list[float]] = field(default_factory=dict)
+    taken_ms: dict[str, list[float]] = field(default_factory=dict)
+    """Of `under_ms`, the time until the node had taken the transaction: what its RPC port alone costs."""
     probes: dict[str, int] = field(default_factory=dict)
     """Place -> transactions measured during the attack."""
     ratio: float = 0.0
     """Of the medians, at the place where it is worse."""
+    control_ms: float = 0.0
+    """Of `all`: the median under as many processes that attack nothing, in the same campaign, if those alone
+    use up the machine; else 0."""
     lost: int = 0
     """Transactions without a receipt within ten seconds."""
     refused: int = 0
@@ -119,6 +124,7 @@ async def _calm(arena: Arena, row: Row, pair: dict[str, Honest]) -> None:
     row.rss_calm_mib = {org: arena.rss_mib(node) for org, node in arena.nodes.items()}
     for client in pair.values():
         client.refused = client.lost = 0
+        client.taken_ms.clear()
 
 
 async def _under(
@@ -174,6 +180,7 @@ def _fill(
 ) -> None:
     for place, values in zip(pair, found, strict=True):
         row.under_ms[place], row.probes[place] = _cuts(values), len(values)
+        row.taken_ms[place] = _cuts(pair[place].taken_ms)
     row.ratio = round(max(row.under_ms[place][0] / row.calm_ms[place][0] for place in pair), 2)
     row.lost = sum(client.lost for client in pair.values())
     row.refused = sum(client.refused for client in pair.values())

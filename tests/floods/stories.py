@@ -155,6 +155,7 @@ JOB = Story(run_job, CERTIFIED_MAX_S, propose_job)
 STORIES: dict[str, Story] = {
     "idle-connections": Story(press_storage, 8.0),
     "silent-connections": Story(rejoin, 20.0),
+    "doorway-crowd": Story(rejoin, 20.0),
     "agent-leaves": JOB,
     "agent-fresh-keys": JOB,
     "agent-silence": JOB,

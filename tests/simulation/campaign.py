@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 
+from tests.lifeline import end_with_parent
 from tests.simulation import byzzfuzz, twins
 from tests.simulation.storm import STEPS, Outcome, simulate
 
@@ -22,7 +23,7 @@ def run(seeds: range, nodes: int | None = None, steps: int = STEPS, jobs: int = 
     if jobs == 1:
         yield from map(work, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, end_with_parent) as pool:
         yield from pool.imap(work, seeds, chunksize=4)
 
 
@@ -35,7 +36,7 @@ def run_schedules(kind: str, numbers: range | None, jobs: int = 1) -> Iterator[t
     if jobs == 1:
         yield from map(work, numbers)
         return
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, end_with_parent) as pool:
         yield from pool.imap(work, numbers, chunksize=16)
 
 

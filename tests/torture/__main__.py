@@ -16,6 +16,7 @@ import uvloop
 
 from chain.api.console import print_table, print_text
 from chain.primitives.errors import AssentError
+from tests.lifeline import lifeline
 from tests.torture.campaign import Settings, run
 from tests.torture.report import RESTART_MAX_S
 
@@ -73,7 +74,8 @@ def torture(
 
     print_text(f"torture: {count} nodes, {minutes:g} minutes, {rate:g} transactions a second, seed {seed}")
     try:
-        report = uvloop.run(run(work, settings, say))
+        with lifeline():
+            report = uvloop.run(run(work, settings, say))
     except AssentError as error:
         report = {"seed": seed, "broken": [f"[{error.code}] {error}"]}
     report["replay"] = f"scripts/torture --minutes {minutes:g} --seed {seed} --nodes {count} --rate {rate:g}"

@@ -75,7 +75,7 @@ class NodeProcess:
         return self.org.path / f"node-{self.logs}.log"
 
     def spawn(self) -> None:
-        """Start the process; its output goes to a log of its own."""
+        """Start the process in a session of its own, as commands do; its output goes to a log of its own."""
         self.logs += 1
         config = str(self.org.node_config)
         command = [sys.executable, "-m", "chain.cli.main", "node", "run", "--config", config]
@@ -83,7 +83,7 @@ class NodeProcess:
             command = [sys.executable, "-m", "tests.torture.liar", config, str(self.lies_by)]
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, start_new_session=True
             )
         if self.descriptors is not None:  # long before it opens many: it has to load its program first
             _, hard = psutil.Process(self.process.pid).rlimit(psutil.RLIMIT_NOFILE)

@@ -15,6 +15,7 @@ import psutil
 
 from chain.api.console import print_table, print_text
 from chain.cli.bench_chain import Plan, measure
+from tests.lifeline import lifeline
 
 RSS_MAX_MIB = 400.0
 WARM_UP = 0.3
@@ -99,7 +100,8 @@ def soak(transactions: int, outstanding: int) -> dict[str, Any]:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the figures as JSON here.")
 def main(transactions: int, outstanding: int, output: Path | None) -> None:
     """Send TRANSACTIONS at full speed to four nodes; exit code 1 if a node's memory grows or is too large."""
-    figures = soak(transactions, outstanding)
+    with lifeline():
+        figures = soak(transactions, outstanding)
     if output is not None:
         output.write_text(json.dumps(figures, indent=1) + "\n")
     rows = [

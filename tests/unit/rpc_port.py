@@ -81,6 +81,10 @@ class Port:
     def dropped(self, queue: str) -> float:
         return float(self.metrics.dropped.labels(queue)._value.get())
 
+    def turned_away(self) -> float:
+        """Connections that were given up for newer ones, or that were too many in a second."""
+        return self.dropped("rpc_connections") + self.dropped("rpc_rate")
+
     def held(self, what: str) -> int:
         return self.server.door.shares[what].total
 

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from chain.network.spent import parts_of
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.networks import network_of
 from chain.primitives.tls import server_context
 from tests.floods.catalogue import ATTACKS
 from tests.floods.http import call, post, text_frame
-from tests.floods.judge import line, misses, table
+from tests.floods.judge import judge_beside, line, misses, table
 from tests.floods.leaves import LEAVES, context_of, fresh_leaf, leaf_context
 from tests.floods.measure import Row
 from tests.floods.naming import blames
+from tests.floods.strangers import client_hello, crowd_address
 from tests.floods.target import Target
 
 KEYS = [PrivateKey(bytes([number] * 32)) for number in range(1, 4)]
@@ -65,6 +68,35 @@ def test_a_control_misses_no_bar() -> None:
     assert misses(row(is_control=True, ratio=50.0)) == []
 
 
+@pytest.mark.parametrize(
+    ("control_ms", "under_ms", "held_against_ms", "missed"),
+    [
+        ([31.0, 29.0], 61.0, 0.0, True),  # 1.5 × and 3.05 ×: the machine is not used up by its control
+        ([60.0, 58.0], 61.0, 60.0, False),
+        ([60.0, 58.0], 179.0, 60.0, False),
+        ([60.0, 58.0], 181.0, 60.0, True),
+    ],
+)
+def test_all_attacks_are_held_against_their_control_only_where_that_uses_up_the_machine(
+    control_ms: list[float], under_ms: float, held_against_ms: float, missed: bool
+) -> None:
+    places = ("bank", "registry")
+    control = row(name="control-spin-all", is_control=True, ratio=max(control_ms) / 20.0 - 0.05)
+    control.under_ms = {place: [ms, 90.0] for place, ms in zip(places, control_ms, strict=True)}
+    for name in ("all", "pongs"):
+        attacked = row(name=name, ratio=under_ms / 20.0)
+        attacked.under_ms["bank"] = [under_ms, 900.0]
+        judge_beside(attacked, [row(), control, attacked])
+        assert attacked.control_ms == (held_against_ms if name == "all" else 0.0)
+        assert bool(misses(attacked)) == (missed or name != "all")
+
+
+def test_without_its_control_all_attacks_have_the_bar_of_each() -> None:
+    attacked = row(name="all", ratio=3.1)
+    judge_beside(attacked, [attacked])
+    assert len(misses(attacked)) == 1
+
+
 def test_the_table_fits_eighty_columns() -> None:
     worst = row(name="silent-connections", ratio=1234.5, cpu_share=1.0, log_bytes_per_s=191_500.0)
     worst.under_ms = {"bank": [10_000.0, 10_000.0], "registry": [10_000.0, 10_000.0]}
@@ -107,6 +139,22 @@ def test_headers_of_a_request_can_lie_about_its_body() -> None:
 def test_a_target_survives_its_way_to_the_attacker() -> None:
     made = Target("g", {"a": "h:1"}, {"a": "h:2"}, {}, ("a",), {"member": "k"}, ("00",), "127.0.0.1", 1.5, 7)
     assert Target.decode(made.encode()) == made
+
+
+def test_a_crowd_has_a_neighbourhood_for_each_stranger_and_none_of_others() -> None:
+    addresses = [crowd_address(number) for number in range(65_024)]
+    assert len({network_of(address) for address in addresses}) == len(addresses)
+    assert len({parts_of(address)[1] for address in addresses}) == len(addresses)
+    assert not any(address.startswith("127.0.0.") for address in addresses)
+
+
+def test_a_stranger_begins_a_real_handshake() -> None:
+    context, arrived = server_context(KEYS[0], [KEYS[1].public]), ssl.MemoryBIO()
+    arrived.write(client_hello())
+    answer = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(arrived, answer, server_side=True).do_handshake()
+    assert len(answer.read()) > 500, "a certificate and a signature: what a handshake costs"
 
 
 def test_every_attack_says_what_it_sends_and_where_it_ends() -> None:

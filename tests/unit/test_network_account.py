@@ -10,12 +10,12 @@ from chain.network.account import PAUSE_MAX_S, WAITING_MAX, Account, Moment, Ver
 from chain.network.bans import FIRST_S, FORGET_S, LONGEST_S, Bans
 from chain.network.conduct import Conduct
 from chain.network.frame import ANSWERS, IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, Kind
-from chain.network.pace import LEAST, Pace
 from chain.network.prices import ALL, CONNECTION, PRICES, USELESS, Price
 from chain.network.refusals import CAUSES_MAX, PERIOD_S, Refusals
 from chain.node.traffic import MESSAGE_PRICES, NODE_PRICES
 from chain.primitives.codec import encode, tag_of
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.pace import LEAST, Pace
 from consensus.messages import MESSAGES, UNSIGNED, Prepare
 
 KEY = PrivateKey(bytes(32)).public

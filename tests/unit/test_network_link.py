@@ -511,6 +511,13 @@ async def test_a_request_beyond_the_share_waits_and_is_handled_when_its_turn_com
     await a.manager.close()
 
 
+@pytest.fixture
+def kernel_tells_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that say nothing are handed over at once, as where there is no TCP_DEFER_ACCEPT."""
+    monkeypatch.delattr(socket, "TCP_DEFER_ACCEPT", raising=False)
+
+
+@pytest.mark.usefixtures("kernel_tells_all")
 async def test_silent_connections_keep_no_member_out_and_fill_no_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -534,6 +541,7 @@ async def test_silent_connections_keep_no_member_out_and_fill_no_log(
     await a.manager.close()
 
 
+@pytest.mark.usefixtures("kernel_tells_all")
 async def test_who_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorway, "SILENT_MAX_S", -1.0)
     a = Node(1)
@@ -567,6 +575,7 @@ async def test_a_handshake_that_does_not_end_gives_way(monkeypatch: pytest.Monke
     await a.manager.close()
 
 
+@pytest.mark.usefixtures("kernel_tells_all")
 @pytest.mark.parametrize("registered", ["127.0.0.1:9", ""], ids=["listens there", "was there before"])
 async def test_a_crowd_from_elsewhere_does_not_push_out_a_member_at_home(registered: str) -> None:
     """It is slower to say its first word than the crowd is to come, and the crowd has had all turns."""

@@ -145,8 +145,8 @@ async def test_ten_times_the_connections_keep_nobody_out(data: bytes) -> None:
     """Silent, half a head, no body, idle: the oldest are closed, and probes are answered as ever."""
     async with serving(**SMALL) as port:
         crowd = await opened(port, 10 * PER_CLIENT, data)
-        await port.until(lambda: port.dropped("rpc_connections") >= 9 * PER_CLIENT)
-        assert len(port.server.door.gates) <= PER_CLIENT
+        await port.until(lambda: port.turned_away() >= 9 * PER_CLIENT)
+        await port.until(lambda: len(port.server.door.gates) <= PER_CLIENT)
         assert await port.ask() == "alive"
         for path in ("/health", "/ready", "/metrics"):
             async with await port.open() as probe:
@@ -162,7 +162,7 @@ async def test_who_never_sent_a_byte_goes_before_who_works_and_before_who_is_idl
         busy.send(post(a_call(method="hang")))
         await port.until(lambda: port.hanging == 1)
         await opened(port, 200)
-        await port.until(lambda: port.dropped("rpc_connections") >= 150)
+        await port.until(lambda: port.turned_away() >= 130)
         known.send(post(a_call("known")))
         assert (await known.answer()).status == 200
         port.release.set()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from turns_loop import FakeLoop
+from turns_loop import FakeLoop, Greedy
 
 from chain.api.account import DEBT_MAX_S
 from chain.api.lane import THREADS, WAITING_PER_CLIENT_MAX, Lane
@@ -18,9 +18,9 @@ from chain.api.rotation import Rotation
 from chain.api.shares import CALLER, Holding, Shares
 from chain.api.turns import (
     CLIENT_SHARE,
-    CONNECTIONS_ALL_PER_S,
     CONNECTIONS_PER_S,
     CREDIT,
+    CROWD,
     HEAVY_EVERY,
     LOOP_SHARE,
     WAIT_MAX_S,
@@ -53,6 +53,21 @@ def test_room_for_a_newcomer_comes_from_who_has_most() -> None:
     assert all(shares.take(item, 10) for item in large)
     assert all([shares.take(small, 20), shares.take(newcomer, 15)])
     assert gone == large[:2]
+
+
+@pytest.mark.parametrize("first", ["working", "silent"])
+def test_of_clients_that_have_equally_much_the_one_with_the_lowest_rank_gives_up(first: str) -> None:
+    """Whoever happened to come first gave up what was worked on for the silent connections of a crowd."""
+    shares, gone = Shares(8, 8), list[Holding]()
+    ranks = {"working": 7, "silent": 0}
+    held = {
+        name: [holding(name, gone, ranks[name]) for _ in range(4)] for name in sorted(ranks, key=first.__ne__)
+    }
+    assert all(shares.take(item, 1) for items in held.values() for item in items)
+    assert shares.take(holding("newcomer", gone), 1)
+    assert gone == held["silent"][:1]
+    assert shares.take(holding("another", gone), 1)
+    assert gone[1:] == held["working"][:1], "who has most gives up, whatever it does with it"
 
 
 def test_what_is_worked_on_stays_and_the_newcomer_is_refused() -> None:
@@ -141,32 +156,6 @@ def test_a_rotation_gives_an_item_of_one_client_out_of_turn() -> None:
 
 
 # --- turns ----------------------------------------------------------------------------------------
-
-
-class Greedy:
-    """A connection that asks again as soon as it had its turn."""
-
-    def __init__(
-        self, turns: Turns, client: str, loop: FakeLoop, cost: float, light: bool = False, batch: int = 1
-    ) -> None:
-        self.turns, self.client, self.loop, self.cost, self.light = turns, client, loop, cost, light
-        self.batch = batch
-        self.served = self.refused = 0
-        self.ask()
-
-    def ask(self) -> None:
-        self.turns.ask(self.client, self.run, light=self.light)
-
-    def run(self, came: bool) -> None:
-        if came:
-            self.served += 1
-            self.loop.now += self.cost
-            self.turns.spent(self.client, self.cost)
-            for _ in range(self.batch - 1):
-                self.turns.count(self.client)
-        else:
-            self.refused += 1
-        self.ask()
 
 
 def test_one_client_cannot_take_the_turns_of_another() -> None:
@@ -288,7 +277,21 @@ def test_a_crowd_of_clients_shares_the_connections_of_a_second() -> None:
         loop.run(100.0 + step * 0.001)
         admitted = sum(turns.admit(client) for client in crowd)
         came += admitted if step >= 1_000 else 0
-    assert came == pytest.approx(CONNECTIONS_ALL_PER_S, rel=0.1)
+    assert came == pytest.approx(CROWD * CONNECTIONS_PER_S, rel=0.1)
+    assert turns.admit("newcomer")
+
+
+def test_on_a_busy_machine_a_second_holds_fewer_connections() -> None:
+    """A crowd had as many accepted as on an idle machine, and the little time that there was went there."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    turns.settle(0.25)
+    came = 0
+    for step in range(2_000):
+        loop.run(100.0 + step * 0.001)
+        admitted = turns.admit("crowd")
+        came += admitted if step >= 1_000 else 0
+    assert came == pytest.approx(CONNECTIONS_PER_S / 4, rel=0.1)
     assert turns.admit("newcomer")
 
 
@@ -298,7 +301,7 @@ def test_clients_that_owe_nothing_are_forgotten() -> None:
     for number in range(100):
         turns.spent(str(number), 0.000_1)
     turns.spent("much", 1.0)
-    loop.run(loop.now + 10.0)
+    loop.run(loop.now + 2.5)
     turns.settle()
     assert list(turns._accounts) == ["much"]
     loop.run(loop.now + 20.0)

@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 from rpc_port import Connection, a_call, get, post, serving
-from turns_loop import FakeLoop
+from turns_loop import FakeLoop, Greedy
 
 from chain.api.account import Account, Bucket
 from chain.api.lane import THREADS, Lane
 from chain.api.reads import READS_AT_ONCE
 from chain.api.rotation import Rotation
 from chain.api.turns import (
+    CLIENT_SHARE,
     CONNECTION_S,
     DEBT_ALL_MAX_S,
+    LOOP_SHARE,
     PAGES_ALL_PER_S,
     PAGES_PER_S,
     WAIT_MAX_S,
@@ -118,8 +120,10 @@ def test_heavy_work_of_who_used_little_goes_before_light_work_of_those_who_used_
     """A crowd of small requests kept back the heavier ones of everybody else."""
     loop = FakeLoop()
     turns = Turns(loop, 1_000_000)
+    somebody = turns.ask("somebody", lambda _: None)
     for number in range(20):
         turns.spent(str(number), 0.02)
+    somebody.cancel()
     loop.run(loop.now + 1.0)  # nobody owes anything any more
     order: list[str] = []
     for number in range(20):
@@ -168,15 +172,69 @@ def test_more_than_a_second_of_anything_is_never_owed() -> None:
 
 
 def test_what_an_account_says_of_the_future_is_what_it_finds_then() -> None:
-    """`free_at`, `light_at` and `order` are reckoned when something is taken, for any time after."""
+    """`free_at` and `order` are reckoned when something is taken, for any time after."""
     account, other = Account(0.25, 1_000, 5.0, 50.0), Account(0.25, 1_000, 5.0, 50.0)
     account.spent(0.1, 50.0)
     other.spent(0.2, 47.0)
     for now in (50.0, 51.0, 53.0, 60.0):
         assert (account.order < other.order) == (account.used(now) < other.used(now))
-    before, after = account.light_at - 0.001, account.light_at + 0.001
-    assert account.used(before) > 0.010 > account.used(after)
+    assert [account.is_light(now, 0.010) for now in (50.0, 53.0, 60.0)] == [False, False, True]
+    assert account.used(53.0) > 0.010 > account.used(60.0)
     assert account.pause(account.free_at) <= 0 < account.pause(account.free_at - 0.003)
+
+
+@pytest.mark.parametrize(("pace", "share"), [(1.0, LOOP_SHARE), (0.7, 0.35), (0.1, CLIENT_SHARE)])
+def test_on_a_busy_machine_rpc_takes_less_of_the_loop_but_one_client_keeps_its_part(
+    pace: float, share: float
+) -> None:
+    """It took half of the loop's time however little of a processor that was, and consensus had the rest."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    turns.settle(pace)
+    crowd = [Greedy(turns, str(number), loop, 0.001) for number in range(8)]
+    loop.run(110.0)
+    assert sum(item.served for item in crowd) * 0.001 / 10.0 == pytest.approx(share, rel=0.1)
+
+
+def test_who_uses_less_than_half_of_an_equal_part_does_not_pause_for_what_others_took() -> None:
+    """A client that sends ten transactions a second was heavy, as those were that took ten times as much."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    crowd = [Greedy(turns, str(number), loop, 0.02) for number in range(4)]
+    waits = []
+    for step in range(1, 200):
+        loop.run(101.0 + step * 0.05)
+        asked = loop.now
+        turns.ask("modest", lambda _, asked=asked: waits.append(loop.now - asked), light=True)  # type: ignore[misc]
+        loop.run(asked + 0.04)
+        turns.spent("modest", 0.001)
+    assert len(waits) == 199
+    assert max(waits[50:]) <= 0.02 + 0.000_1, "one piece of another's work"
+    assert all(item.served for item in crowd)
+
+
+def test_what_nobody_else_wanted_is_not_held_against_who_took_it() -> None:
+    """A client that worked in calm waited for seconds, until each of a crowd had used as much."""
+    loop = FakeLoop()
+    turns = Turns(loop, 1_000_000)
+    for step in range(200):
+        turns.ask("diligent", lambda _: turns.spent("diligent", 0.002), light=True)
+        loop.run(100.0 + step * 0.02)
+    crowd = [Greedy(turns, str(number), loop, 0.002, light=True) for number in range(20)]
+    loop.run(loop.now + 0.1)
+    asked, waits = loop.now, list[float]()
+    turns.ask("diligent", lambda _: waits.append(loop.now - asked), light=True)
+    loop.run(asked + 0.5)
+    assert waits
+    assert waits[0] <= len(crowd) * 0.002 / LOOP_SHARE, "one round of the crowd"
+
+
+def test_an_account_that_owes_is_not_forgotten_though_nobody_else_wanted_it() -> None:
+    account = Account(0.25, 1_000, 5.0, 50.0)
+    account.spent(0.1, 50.0, wanted=False)
+    assert account.used(50.0) == 0.0
+    assert not account.is_settled(50.2)
+    assert account.is_settled(51.1)
 
 
 def test_a_turn_that_waited_for_a_processor_is_not_its_clients_debt() -> None:
@@ -263,6 +321,7 @@ async def test_a_connection_that_was_reset_is_still_its_clients() -> None:
         port.server.door.connections.take = noting  # type: ignore[method-assign]
         for _ in range(5):
             made = socket.create_connection((host, int(number)))  # the kernel takes it before the port does
+            made.send(b"P")
             made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             made.close()
         await port.until(lambda: len(seen) == 5)

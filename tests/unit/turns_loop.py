@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
+from chain.api.turns import Turns
+
 
 class FakeHandle:
     """A callback that may be cancelled."""
@@ -47,3 +49,29 @@ class FakeLoop:
                 self.now = max(self.now, due)
                 handle.callback()
         self.now = max(self.now, until)
+
+
+class Greedy:
+    """A connection that asks again as soon as it had its turn."""
+
+    def __init__(
+        self, turns: Turns, client: str, loop: FakeLoop, cost: float, light: bool = False, batch: int = 1
+    ) -> None:
+        self.turns, self.client, self.loop, self.cost, self.light = turns, client, loop, cost, light
+        self.batch = batch
+        self.served = self.refused = 0
+        self.ask()
+
+    def ask(self) -> None:
+        self.turns.ask(self.client, self.run, light=self.light)
+
+    def run(self, came: bool) -> None:
+        if came:
+            self.served += 1
+            self.loop.now += self.cost
+            self.turns.spent(self.client, self.cost)
+            for _ in range(self.batch - 1):
+                self.turns.count(self.client)
+        else:
+            self.refused += 1
+        self.ask()
