@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from chain.api import client as client_module
-from chain.api.answers import BadAnswer, NodeBusy, NodeUnreachable, RpcError
+from chain.api.answers import BadAnswer, NodeBusy, NodeUnreachable, RpcError, silence_of
 from chain.api.client import Client
 from chain.ledger.block import transaction_id
 from chain.ledger.testing import ToyChain
@@ -140,13 +140,13 @@ def test_whatever_breaks_a_connection_off_is_told_apart_from_a_node_that_is_not_
         aiohttp.ServerDisconnectedError(),
         OSError(errno.EPIPE, "Broken pipe"),
     ):
-        assert isinstance(client_module._silence("http://node", broken), NodeBusy)
+        assert isinstance(silence_of("http://node", broken), NodeBusy)
     for absent in (
         aiohttp.ClientOSError(errno.ECONNREFUSED, "refused"),
         TimeoutError(),
         ValueError("no JSON"),
     ):
-        assert not isinstance(client_module._silence("http://node", absent), NodeBusy)
+        assert not isinstance(silence_of("http://node", absent), NodeBusy)
 
 
 async def test_a_node_that_does_not_listen_is_not_asked_again() -> None:
