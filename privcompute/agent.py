@@ -31,14 +31,15 @@ from chain.primitives.settings import split_address
 from chain.primitives.values import decode_value
 from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
 from privcompute.chain_reader import ChainReader
-from privcompute.datasets import DatasetStore
-from privcompute.evidence import EvidenceLog
+from privcompute.data.datasets import DatasetStore
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.private_files import write_private
+from privcompute.data.results import ResultStore
 from privcompute.job_steps import Parts, now_ms
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
 from privcompute.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
-from privcompute.results import ResultStore, write_private
 
 JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")
 CURSOR_BYTES_MAX = 4_096

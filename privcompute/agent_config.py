@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from chain.primitives.settings import Address, Section, load_toml, within
-from privcompute.datasets import DATASET_PATTERN, ID_PATTERN
-from privcompute.sources import COLUMNS_MAX, ROWS_MAX, Column, ColumnType, Sensitivity, Source
+from privcompute.data.datasets import DATASET_PATTERN, ID_PATTERN
+from privcompute.data.sources import COLUMNS_MAX, ROWS_MAX, Column, ColumnType, DataSource, Sensitivity
 
 DATASETS_MAX = 1_000
 JOBS_MAX = 1_000
@@ -150,10 +150,10 @@ def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
 
 def configured_source(
     config: AgentConfig, files: AgentFiles, dataset: str
-) -> tuple[Source, str | None] | None:
+) -> tuple[DataSource, str | None] | None:
     """Return a configured dataset's source (columns empty: infer) and id column; None when not configured."""
     for item in config.datasets:
         if item.id == dataset:
             columns = tuple(Column(c.name, c.type, c.sensitivity) for c in item.columns)
-            return Source(files.base / item.path, columns, item.table), item.id_column
+            return DataSource(files.base / item.path, columns, item.table), item.id_column
     return None

@@ -19,7 +19,7 @@ from typing import Any
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute.agent_config import Policy
-from privcompute.datasets import LocalDataset
+from privcompute.data.datasets import LocalDataset
 from privcompute.job_view import COMPUTED, PROPOSED, RUNNING, Input, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {

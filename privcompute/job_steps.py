@@ -15,18 +15,19 @@ from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute.agent_config import AgentConfig, AgentFiles
 from privcompute.chain_reader import ChainReader
-from privcompute.commitments import input_commitment
-from privcompute.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
+from privcompute.data.commitments import input_commitment
+from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.private_files import job_file, write_private
+from privcompute.data.results import ResultStore, make_result
 from privcompute.enforcement import Own, Refusal, check_job
 from privcompute.errors import PartiesStalled, PeerFault, PeerGone, PortCrowded, TimeOver
-from privcompute.evidence import EvidenceLog
 from privcompute.job_actions import Checked, ComputeDone, ResultCommit, Signed
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_view import REVEALED, JobView, certificate_digest, mismatched_channels
 from privcompute.listener import PeerListener
 from privcompute.programs.base import InputColumn, JobInput, Program
 from privcompute.programs.registry import PROGRAMS
-from privcompute.results import ResultStore, job_file, make_result, write_private
 from privcompute.runner import Plan, check_runnable
 
 NONCE_BYTES = 32

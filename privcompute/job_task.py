@@ -17,7 +17,7 @@ from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute import job_steps
 from privcompute.chain_reader import send_until_known
-from privcompute.datasets import OpenedDataset
+from privcompute.data.datasets import OpenedDataset
 from privcompute.enforcement import Refusal
 from privcompute.job import JobMachine
 from privcompute.job_actions import (

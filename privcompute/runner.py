@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
+from privcompute.data.sources import Table
 from privcompute.enforcement import Refusal
 from privcompute.engine import Engine, Round, Steps
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
@@ -29,7 +30,6 @@ from privcompute.programs.join import join_spec
 from privcompute.protocols.psi import ROWS_MAX, Matching, match, release
 from privcompute.protocols.psi import psi as private_join
 from privcompute.rep3_engine import ENTROPY_BYTES, Rep3Engine
-from privcompute.sources import Table
 from privcompute.transport import Cancellation, Peer, PeerListener, connect_peers, run_party
 
 T = TypeVar("T")

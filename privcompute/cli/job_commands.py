@@ -25,8 +25,8 @@ from privcompute.cli.common import (
 )
 from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import watch_job
+from privcompute.data.results import ResultStore
 from privcompute.programs.registry import PROGRAMS
-from privcompute.results import ResultStore
 
 SEE_LIST = "see: assent job list"
 

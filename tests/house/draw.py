@@ -1,8 +1,8 @@
 """Behaviours of Assent drawn by chance, for the question "in which file is it?": python -m tests.house.draw.
 
 They are drawn from what users meet: settings, error codes, RPC methods and events. docs/where-is.md holds the
-thirty that seed 16 drew before the packages were divided into rooms. A draw from later code differs, since there
-is more to draw from.
+thirty that seed 16 drew before the packages were divided into rooms. A draw from later code differs, because
+there is more to draw from.
 """
 
 from __future__ import annotations

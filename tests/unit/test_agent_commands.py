@@ -22,8 +22,8 @@ from privcompute.cli.dataset_commands import _column
 from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import JobNotCertified, describe, watch_job
 from privcompute.cli.opening_commands import _KIND, _proved, _shown
-from privcompute.commitments import challenged_rows, commit_rows, open_row
-from privcompute.sources import Column
+from privcompute.data.commitments import challenged_rows, commit_rows, open_row
+from privcompute.data.sources import Column
 
 JOB = "ab" * 32
 NOTHING: dict[str, Any] = {

@@ -26,17 +26,17 @@ from privcompute import job_steps, job_task
 from privcompute.agent import Agent
 from privcompute.agent_config import AgentConfig, AgentFiles
 from privcompute.chain_reader import ChainReader
-from privcompute.commitments import SEED_BYTES, input_commitment, result_commitment
-from privcompute.datasets import DatasetStore, prepare
-from privcompute.evidence import EvidenceLog
+from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
+from privcompute.data.datasets import DatasetStore, prepare
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.results import ResultStore, canonical
+from privcompute.data.sources import DataSource
 from privcompute.job_steps import Parts
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
 from privcompute.job_view import job_id_of
 from privcompute.listener import PeerListener
 from privcompute.programs.registry import PROGRAMS, records
-from privcompute.results import ResultStore, canonical
-from privcompute.sources import Source
 
 ORGS = ("bank", "bureau", "registry")
 COMMON, MINUTE_MS = 60, 60_000
@@ -181,7 +181,7 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     files = AgentFiles(base=folder, genesis=folder, key=folder, data_dir=data)
     store = DatasetStore(files.datasets)
     seed = org.encode().ljust(SEED_BYTES, b"s")
-    local, _ = prepare(f"{org}/data", 1, Source(folder / "data.csv", ()), "person", seed)
+    local, _ = prepare(f"{org}/data", 1, DataSource(folder / "data.csv", ()), "person", seed)
     store.save(local)
     columns = local.source.columns
     ledger.do(

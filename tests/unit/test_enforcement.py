@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from privcompute.agent_config import Policy
-from privcompute.datasets import LocalDataset
+from privcompute.data.datasets import LocalDataset
+from privcompute.data.sources import DataSource
 from privcompute.enforcement import Facts, Own, Refusal, check_job
 from privcompute.job_view import Input, JobSpec, JobView, Participant
 from privcompute.runner import check_runnable
-from privcompute.sources import Source
 
 NOW = 1_000_000
 ROOT, CODE = b"r" * 32, b"c" * 32
@@ -69,7 +69,7 @@ GRANT: dict[str, Any] = {
     "quota_runs": 2,
 }
 STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
-LOCAL = LocalDataset("bureau/history", 2, Source(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
+LOCAL = LocalDataset("bureau/history", 2, DataSource(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
 OWN = Own("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, Policy())
 ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
 PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}

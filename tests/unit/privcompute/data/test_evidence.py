@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from privcompute.evidence import LINE_BYTES_MAX, EvidenceError, EvidenceLog
+from privcompute.data.evidence import LINE_BYTES_MAX, EvidenceError, EvidenceLog
 
 
 def filled(folder: Path) -> EvidenceLog:

@@ -12,9 +12,17 @@ from pathlib import Path
 
 from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
-from privcompute.commitments import SEED_BYTES, RowCommitment, commit_rows
-from privcompute.results import write_private
-from privcompute.sources import SENSITIVITIES, TYPES, Column, Source, Table, infer_columns, read_table
+from privcompute.data.commitments import SEED_BYTES, RowCommitment, commit_rows
+from privcompute.data.private_files import write_private
+from privcompute.data.sources import (
+    SENSITIVITIES,
+    TYPES,
+    Column,
+    DataSource,
+    Table,
+    infer_columns,
+    read_table,
+)
 
 RECORD_BYTES_MAX = 1_048_576
 ID_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
@@ -49,7 +57,7 @@ class LocalDataset:
 
     id: str
     version: int
-    source: Source
+    source: DataSource
     rows: int
     root: bytes
     seed: bytes
@@ -76,11 +84,11 @@ def check_dataset_id(dataset: str) -> str:
 
 
 def prepare(
-    dataset: str, version: int, source: Source, id_column: str | None, seed: bytes
+    dataset: str, version: int, source: DataSource, id_column: str | None, seed: bytes
 ) -> tuple[LocalDataset, Table]:
     """Read a source, infer its schema when it has none, and commit to its rows under a fresh seed."""
     if not source.columns:
-        source = Source(source.path, infer_columns(source, id_column), source.table)
+        source = DataSource(source.path, infer_columns(source, id_column), source.table)
     table = read_table(source)
     root = commit_rows(seed, table.row_bytes()).root
     return LocalDataset(dataset, version, source, table.rows, root, seed), table
@@ -132,7 +140,7 @@ class DatasetStore:
         try:
             content = json.loads(read_bounded(path, RECORD_BYTES_MAX))
             columns = tuple(Column(name, kind, level) for name, kind, level in content["columns"])
-            source = Source(Path(content["path"]), columns, content["table"])
+            source = DataSource(Path(content["path"]), columns, content["table"])
             local = LocalDataset(
                 content["id"],
                 int(content["version"]),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,11 @@ from chain.primitives.crypto import HASH_BYTES
 from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from chain.primitives.values import Value
-from privcompute.commitments import result_commitment
+from privcompute.data.commitments import result_commitment
+from privcompute.data.private_files import job_file, write_private
 
 RESULT_BYTES_MAX = 268_435_456
-JOB_ID = re.compile(r"[0-9a-f]{64}")
 REAL_KEY = "$real"
-
-
-class JobIdInvalid(AssentError):
-    """A job id that is not 64 hex digits: see `assent job list` for the right one."""
-
-    code = "job_id"
 
 
 class ResultError(AssentError):
@@ -127,27 +119,3 @@ class ResultStore:
         if result.hash != stored:
             raise ResultError(f"{path}: the values do not match their hash; restore the file from backup")
         return result
-
-
-def job_file(folder: Path, job: str) -> Path:
-    """Return the path of a job's file; raise JobIdInvalid for what is no job id: it might lead anywhere."""
-    if JOB_ID.fullmatch(job) is None:
-        raise JobIdInvalid(f"job {job[:80]!r}: not a job id; use its 64 hex digits, see: assent job list")
-    return folder / f"{job}.json"
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file atomically and durably with mode 0600; its folder is made when missing (0700)."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(path.name + f".{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -69,7 +69,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """Where a dataset lies: a CSV or Parquet file, or one table of a DuckDB database."""
 
     path: Path
@@ -113,45 +113,50 @@ def _canonical_cells(column: Column, data: NDArray[Any]) -> list[Value]:
     return [repr(item + 0.0) for item in items] if column.type == "float" else items
 
 
-def read_table(source: Source) -> Table:
+def read_table(source: DataSource) -> Table:
     """Read and check a whole source; raise SourceError at the first cell that does not fit."""
     if not 1 <= len(source.columns) <= COLUMNS_MAX:
         raise SourceError(
             f"{source.path}: {len(source.columns)} columns in the schema, need 1..{COLUMNS_MAX}"
         )
     with _connect(source) as db:
-        present = _stage(db, source)
-        _check_columns(source, present)
+        names = _stage(db, source)
+        _check_columns(source, names)
         _check_row_count(db, source)
-        data = {column.name: _read_column(db, source, column) for column in source.columns}
+        data = {
+            column.name: _read_column(db, source, column, f"c{names.index(column.name)}")
+            for column in source.columns
+        }
     return Table(source.columns, data)
 
 
-def infer_columns(source: Source, id_column: str | None) -> tuple[Column, ...]:
+def infer_columns(source: DataSource, id_column: str | None) -> tuple[Column, ...]:
     """Return a schema for every column of the file: the first of int, float, date that every cell fits."""
     with _connect(source) as db:
-        present = _stage(db, source)
-        if id_column is not None and id_column not in present:
+        names = _stage(db, source)
+        if id_column is not None and id_column not in names:
             raise SourceError(
-                f"{source.path}: no column {id_column!r} for the identifiers; it has {_listed(present)}"
+                f"{source.path}: no column {id_column!r} for the identifiers; it has {_listed(names)}"
             )
         _check_row_count(db, source)
         return tuple(
-            Column(name, "str", IDENTIFIER) if name == id_column else Column(name, _infer_type(db, name))
-            for name in present
+            Column(name, "str", IDENTIFIER)
+            if name == id_column
+            else Column(name, _infer_type(db, f"c{position}"))
+            for position, name in enumerate(names)
         )
 
 
-def _infer_type(db: duckdb.DuckDBPyConnection, name: str) -> ColumnType:
+def _infer_type(db: duckdb.DuckDBPyConnection, staged: str) -> ColumnType:
     kinds: tuple[ColumnType, ...] = ("int", "float", "date")
     for kind in kinds:
-        query = f"SELECT count(*) FROM staged WHERE NOT coalesce({_fits(kind, name)}, false)"
+        query = f"SELECT count(*) FROM staged WHERE NOT coalesce({_fits(kind, staged)}, false)"
         if _one(db, query) == 0:
             return kind
     return "str"
 
 
-def _connect(source: Source) -> duckdb.DuckDBPyConnection:
+def _connect(source: DataSource) -> duckdb.DuckDBPyConnection:
     path = source.path
     if not path.is_file():
         raise SourceError(f"{path}: no such file; correct the path of this dataset")
@@ -160,8 +165,15 @@ def _connect(source: Source) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"threads": 1, "memory_limit": MEMORY_LIMIT})
 
 
-def _stage(db: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
-    """Load the source as text into the table `staged` with row numbers from 1; return its columns."""
+# --- staging: names of columns end here --------------------------------------------------------------
+#
+# The table `staged` has the columns `line` (row numbers from 1) and c0, c1, … (cells as text), whatever the source
+# calls its columns. So every later query is made of our own words alone. Of the owner's words, SQL holds the path of
+# a database (DuckDB's ATTACH takes no parameter) and the name of its table, both quoted.
+
+
+def _stage(db: duckdb.DuckDBPyConnection, source: DataSource) -> list[str]:
+    """Load the source as text into the table `staged`; return the source's names of c0, c1, …"""
     suffix = source.path.suffix.lower()
     try:
         if suffix == ".csv":
@@ -179,12 +191,13 @@ def _stage(db: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
 
 def _stage_csv(db: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     header = _csv_header(path)
-    declared = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in header)
+    declared = ", ".join(f"c{position}: 'VARCHAR'" for position in range(len(header)))
     relation = (
         f"read_csv($path, columns={{{declared}}}, auto_detect=false, header=true, delim=',', "
         """quote='"', escape='"', strict_mode=true)"""
     )
-    return _stage_relation(db, path, relation, {"path": str(path)})
+    _stage_relation(db, path, relation, {"path": str(path)})
+    return header
 
 
 def _csv_header(path: Path) -> list[str]:
@@ -204,11 +217,13 @@ def _csv_header(path: Path) -> list[str]:
     return names
 
 
-def _stage_database(db: duckdb.DuckDBPyConnection, source: Source) -> list[str]:
+def _stage_database(db: duckdb.DuckDBPyConnection, source: DataSource) -> list[str]:
     if source.table is None:
         raise SourceError(f"{source.path}: a database needs the name of a table")
-    db.execute(f"ATTACH {_text(str(source.path))} AS source (READ_ONLY)")
-    return _stage_relation(db, source.path, f"source.{_name(source.table)}", {})
+    path = str(source.path).replace("'", "''")
+    table = source.table.replace('"', '""')
+    db.execute(f"ATTACH '{path}' AS source (READ_ONLY)")
+    return _stage_relation(db, source.path, f'source."{table}"', {})
 
 
 def _stage_relation(
@@ -218,15 +233,16 @@ def _stage_relation(
     names = [str(item[0]) for item in described or []]
     if len(names) > COLUMNS_MAX:
         raise SourceError(f"{path}: {len(names)} columns, at most {COLUMNS_MAX}; keep those you register")
-    texts = ", ".join(f"CAST({_name(name)} AS VARCHAR) AS {_name(name)}" for name in names)
+    staged = ", ".join(f"c{position}" for position in range(len(names)))
     db.execute(
-        f'CREATE TEMP TABLE staged AS SELECT row_number() OVER () AS "\n", {texts} FROM {relation}',
+        f"CREATE TEMP TABLE staged AS SELECT row_number() OVER () AS line, {staged} "
+        f"FROM (SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {relation}) AS cells({staged})",
         parameters,
     )
     return names
 
 
-def _check_columns(source: Source, present: list[str]) -> None:
+def _check_columns(source: DataSource, present: list[str]) -> None:
     names = [column.name for column in source.columns]
     missing = [name for name in names if name not in present]
     if missing:
@@ -238,18 +254,19 @@ def _check_columns(source: Source, present: list[str]) -> None:
         raise SourceError(f"{source.path}: more than one identifier column in the schema; keep one")
 
 
-def _check_row_count(db: duckdb.DuckDBPyConnection, source: Source) -> None:
+def _check_row_count(db: duckdb.DuckDBPyConnection, source: DataSource) -> None:
     count = _one(db, "SELECT count(*) FROM staged")
     if not 1 <= count <= ROWS_MAX:
         fault = "no rows below the header" if count == 0 else f"{count} rows, at most {ROWS_MAX}"
         raise SourceError(f"{source.path}: {fault}; a dataset needs 1..{ROWS_MAX} rows")
 
 
-def _read_column(db: duckdb.DuckDBPyConnection, source: Source, column: Column) -> NDArray[Any]:
-    name = _name(column.name)
+def _read_column(
+    db: duckdb.DuckDBPyConnection, source: DataSource, column: Column, staged: str
+) -> NDArray[Any]:
     misfit = db.execute(
-        f'SELECT "\n", {name} FROM staged WHERE NOT coalesce({_fits(column.type, column.name)}, false) '
-        'ORDER BY "\n" LIMIT 1'
+        f"SELECT line, {staged} FROM staged WHERE NOT coalesce({_fits(column.type, staged)}, false) "
+        "ORDER BY line LIMIT 1"
     ).fetchone()
     if misfit is not None:
         value = "empty" if misfit[1] is None else repr(misfit[1][:60])
@@ -258,17 +275,16 @@ def _read_column(db: duckdb.DuckDBPyConnection, source: Source, column: Column) 
             f"{_EXPECTED[column.type]}; correct the cell or remove the row"
         )
     if column.sensitivity == IDENTIFIER:
-        _check_distinct(db, source, column)
-    cast = _CASTS[column.type].format(name)
-    fetched = db.execute(f'SELECT {cast} AS cell FROM staged ORDER BY "\n"').fetchnumpy()["cell"]
+        _check_distinct(db, source, column, staged)
+    cast = _CASTS[column.type].format(staged)
+    fetched = db.execute(f"SELECT {cast} AS cell FROM staged ORDER BY line").fetchnumpy()["cell"]
     return np.asarray(np.ma.getdata(fetched))
 
 
-def _check_distinct(db: duckdb.DuckDBPyConnection, source: Source, column: Column) -> None:
-    name = _name(column.name)
+def _check_distinct(db: duckdb.DuckDBPyConnection, source: DataSource, column: Column, staged: str) -> None:
     doubled = db.execute(
-        f'SELECT {name}, min("\n"), max("\n") FROM staged GROUP BY {name} HAVING count(*) > 1 '
-        'ORDER BY min("\n") LIMIT 1'
+        f"SELECT {staged}, min(line), max(line) FROM staged GROUP BY {staged} HAVING count(*) > 1 "
+        "ORDER BY min(line) LIMIT 1"
     ).fetchone()
     if doubled is not None:
         raise SourceError(
@@ -277,27 +293,18 @@ def _check_distinct(db: duckdb.DuckDBPyConnection, source: Source, column: Colum
         )
 
 
-def _fits(kind: ColumnType, column: str) -> str:
+def _fits(kind: ColumnType, staged: str) -> str:
     """Return a SQL condition: the cell is of this type (DuckDB alone would round '1.5' to an int)."""
-    name = _name(column)
     if kind == "str":
-        return f"(length({name}) BETWEEN 1 AND {TEXT_CHARS_MAX})"
-    cast = _CASTS[kind].format(name)
+        return f"(length({staged}) BETWEEN 1 AND {TEXT_CHARS_MAX})"
+    cast = _CASTS[kind].format(staged)
     holds = f"coalesce(isfinite({cast}), false)" if kind == "float" else f"{cast} IS NOT NULL"
-    return f"(regexp_full_match({name}, '{_PATTERNS[kind]}') AND {holds})"
+    return f"(regexp_full_match({staged}, '{_PATTERNS[kind]}') AND {holds})"
 
 
 def _one(db: duckdb.DuckDBPyConnection, query: str) -> int:
     row = db.execute(query).fetchone()
     return int(row[0]) if row else 0
-
-
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def _text(literal: str) -> str:
-    return "'" + literal.replace("'", "''") + "'"
 
 
 def _listed(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import ProofInvalid
-from privcompute.commitments import (
+from privcompute.data.commitments import (
     RowOpening,
     challenged_rows,
     check_opening,
@@ -21,9 +21,9 @@ from privcompute.commitments import (
     result_commitment,
     size_bucket,
 )
-from privcompute.datasets import DatasetError, DatasetStore, open_dataset, prepare
-from privcompute.results import ResultError, ResultStore, canonical, make_result
-from privcompute.sources import Source
+from privcompute.data.datasets import DatasetError, DatasetStore, open_dataset, prepare
+from privcompute.data.results import ResultError, ResultStore, canonical, make_result
+from privcompute.data.sources import DataSource
 
 SEED = bytes(range(32))
 COMMON = settings(max_examples=40, deadline=None, derandomize=True)
@@ -84,7 +84,7 @@ def test_the_size_bucket_hides_the_exact_count() -> None:
 def test_changed_data_no_longer_open_the_registered_root(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("id,x\na,1\nb,2\n")
-    local, _ = prepare("bank/credit", 1, Source(path, ()), "id", SEED)
+    local, _ = prepare("bank/credit", 1, DataSource(path, ()), "id", SEED)
     store = DatasetStore(tmp_path / "datasets")
     store.save(local)
     assert store.load("bank/credit", 1) == local

@@ -8,17 +8,17 @@ import duckdb
 import numpy as np
 import pytest
 
-from privcompute.sources import Column, Source, SourceError, infer_columns, read_table
+from privcompute.data.sources import Column, DataSource, SourceError, infer_columns, read_table
 
 ID = Column("id", "str", "identifier")
 COLUMNS = (ID, Column("age", "int"), Column("income", "float"), Column("town", "str"))
 GOOD = "id,age,income,town\na1,30,1.5,Bonn\na2,41,-2e3,Köln\n"
 
 
-def source(folder: Path, text: str, columns: tuple[Column, ...] = COLUMNS) -> Source:
+def source(folder: Path, text: str, columns: tuple[Column, ...] = COLUMNS) -> DataSource:
     path = folder / "table.csv"
     path.write_text(text, encoding="utf-8")
-    return Source(path, columns)
+    return DataSource(path, columns)
 
 
 def refusal(folder: Path, text: str, columns: tuple[Column, ...] = COLUMNS) -> str:
@@ -47,8 +47,8 @@ def test_parquet_and_database_tables_give_the_rows_of_the_csv(tmp_path: Path) ->
     with duckdb.connect(str(database)) as db:
         db.execute(f"CREATE TABLE people AS SELECT * FROM read_csv('{csv}')")
         db.execute(f"COPY people TO '{parquet}' (FORMAT parquet)")
-    assert read_table(Source(parquet, COLUMNS)).row_bytes() == expected
-    assert read_table(Source(database, COLUMNS, "people")).row_bytes() == expected
+    assert read_table(DataSource(parquet, COLUMNS)).row_bytes() == expected
+    assert read_table(DataSource(database, COLUMNS, "people")).row_bytes() == expected
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"id,age\n\xff\xfe,1\n")
     with pytest.raises(SourceError, match=r"table\.csv"):
-        read_table(Source(path, (ID, Column("age", "int"))))
+        read_table(DataSource(path, (ID, Column("age", "int"))))
 
 
 def test_a_missing_file_a_pattern_and_an_unknown_kind_are_refused(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_missing_file_a_pattern_and_an_unknown_kind_are_refused(tmp_path: Path
     (tmp_path / "t[1].csv").write_text(GOOD)
     for name, reason in (("no.csv", "no such file"), ("t.xls", "unknown kind"), ("t[1].csv", "rename")):
         with pytest.raises(SourceError, match=reason):
-            read_table(Source(tmp_path / name, COLUMNS))
+            read_table(DataSource(tmp_path / name, COLUMNS))
 
 
 def test_a_hostile_column_name_stays_a_name(tmp_path: Path) -> None:
@@ -124,3 +124,21 @@ def test_booleans_and_days_are_numbers(tmp_path: Path) -> None:
     assert table.data["day"].tolist() == [1, -1]
     assert "'maybe'" in refusal(tmp_path, "ok,day\nmaybe,1970-01-02\n", columns)
     assert "YYYY-MM-DD" in refusal(tmp_path, "ok,day\n1,1970-02-30\n", columns)
+
+
+@pytest.mark.parametrize("name", ["\n", "line", "c1", "rowid", "cell", "staged", 'a"; DROP TABLE staged; --'])
+def test_no_name_of_a_column_meets_the_words_of_our_queries(tmp_path: Path, name: str) -> None:
+    path, quoted = tmp_path / "t.parquet", name.replace('"', '""')
+    with duckdb.connect() as db:
+        db.execute(f"CREATE TABLE t AS SELECT * FROM (VALUES (8, 'x'), (7, 'y')) AS v(\"{quoted}\", other)")
+        db.execute(f"COPY t TO '{path}' (FORMAT parquet)")
+    table = read_table(DataSource(path, (Column(name, "int"), Column("other", "str", "identifier"))))
+    assert table.data[name].tolist() == [8, 7]
+    assert table.ids == ["x", "y"]
+    inferred = infer_columns(DataSource(path, ()), "other")
+    assert [(column.name, column.type) for column in inferred] == [(name, "int"), ("other", "str")]
+
+
+def test_names_that_differ_in_case_alone_are_two_columns(tmp_path: Path) -> None:
+    table = read_table(source(tmp_path, "Age,age\n1,2\n", (Column("Age", "int"), Column("age", "int"))))
+    assert (table.data["Age"].tolist(), table.data["age"].tolist()) == ([1], [2])
