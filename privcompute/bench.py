@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from chain.primitives.crypto import PrivateKey, verify
-from privcompute.engine import Engine, Shared, Steps
-from privcompute.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.rounds import Steps
+from privcompute.mpc.sharing import Shared
 from privcompute.transport import Links, PeerListener, connect_peers, run_party
 
 ELEMENTS = 10_000

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Mapping
 
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError
-from privcompute.engine import Received, Round, as_bytes
 from privcompute.errors import PartiesStalled, PeerTimeout, ProgramFault, TimeOver
 from privcompute.link import Cancellation, Link, Transcript
+from privcompute.mpc.rounds import Received, Round, as_bytes
 
 IDLE_TIMEOUT_S = 60.0
 """Time for a round, beside that for its bytes: what a party may compute between two messages."""

@@ -20,16 +20,17 @@ from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
 from privcompute.data.sources import Table
 from privcompute.enforcement import Refusal
-from privcompute.engine import Engine, Round, Steps
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
 from privcompute.job_actions import STAGES_MAX, ComputeDone, StageDone
 from privcompute.job_view import JobSpec, stage_hash
 from privcompute.links import Links
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, match, release
+from privcompute.mpc.protocols.psi import psi as private_join
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.rounds import Round, Steps
 from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Program, open_outputs
 from privcompute.programs.join import join_spec
-from privcompute.protocols.psi import ROWS_MAX, Matching, match, release
-from privcompute.protocols.psi import psi as private_join
-from privcompute.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.transport import Cancellation, Peer, PeerListener, connect_peers, run_party
 
 T = TypeVar("T")

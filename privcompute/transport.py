@@ -19,11 +19,11 @@ from typing import TypeVar
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import client_context, proven_key
-from privcompute.engine import Steps, as_round
 from privcompute.errors import PartiesStalled, PeerGone, PeerMisbehaved
 from privcompute.link import Cancellation, Link, Transcript
 from privcompute.links import IDLE_TIMEOUT_S, Links
 from privcompute.listener import HELLO, OPENING_TIMEOUT_S, TICK_S, Hello, PeerListener, text_of
+from privcompute.mpc.rounds import Steps, as_round
 from privcompute.tls_stream import TlsStream
 
 __all__ = ["Cancellation", "Links", "Peer", "PeerListener", "Transcript", "connect_peers", "run_party"]

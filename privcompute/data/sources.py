@@ -168,8 +168,8 @@ def _connect(source: DataSource) -> duckdb.DuckDBPyConnection:
 # --- staging: names of columns end here --------------------------------------------------------------
 #
 # The table `staged` has the columns `line` (row numbers from 1) and c0, c1, … (cells as text), whatever the
-# source calls its columns. So every later query is made of our own words alone. Of the owner's words, SQL holds
-# the path of a database (DuckDB's ATTACH takes no parameter) and the name of its table, both quoted.
+# source calls its columns. So every later query is made of our own words alone. Of the owner's words, SQL
+# holds the path of a database (DuckDB's ATTACH takes no parameter) and the name of its table, both quoted.
 
 
 def _stage(db: duckdb.DuckDBPyConnection, source: DataSource) -> list[str]:

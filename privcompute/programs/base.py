@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from chain.primitives.errors import AssentError, ConfigError, DecodeError
 from chain.primitives.settings import Section, validate
 from chain.primitives.values import Value, decode_value, encode_value
-from privcompute.engine import Engine, Round, Shared, Steps, parallel
 from privcompute.errors import PeerMisbehaved
-from privcompute.ring import FRACTION_BITS
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.ring import FRACTION_BITS
+from privcompute.mpc.rounds import Round, Steps, parallel
+from privcompute.mpc.sharing import Shared
 
 ANNOUNCEMENT_BYTES_MAX = 65_536
 COLUMNS_MAX = 256
@@ -176,8 +178,16 @@ class Program:
         return parsed
 
     def code_hash(self) -> bytes:
-        """Return the SHA-256 over the program's files and those of the protocols and engines below it."""
-        return _code_hash(self.sources)
+        """Return the SHA-256 over the names and hashes of `files`."""
+        listing = [[name, sha256(path.read_bytes()).digest()] for name, path in sorted(self.files().items())]
+        return sha256(encode_value(["assent/program", listing])).digest()
+
+    def files(self) -> dict[str, Path]:
+        """Return what the code hash covers, by path below privcompute/: its sources, and all of `mpc`."""
+        package = Path(__file__).parent.parent
+        shared = [*package.glob("mpc/**/*.py"), package / "programs/base.py"]
+        files = {path.relative_to(package).as_posix(): path for path in shared}
+        return files | {name: package / name for name in self.sources}
 
     def record(self) -> dict[str, Value]:
         """Return the program as the ledger's contract `jobs` registers it."""
@@ -190,16 +200,6 @@ class Program:
             "profiles": list(self.profiles),
             "status": "active",
         }
-
-
-def _code_hash(sources: Sequence[str]) -> bytes:
-    package = Path(__file__).parent.parent
-    shared = [*package.glob("protocols/*.py"), *package.glob("*engine.py")]
-    shared += [package / name for name in ("ring.py", "sharing.py", "piecewise.py", "programs/base.py")]
-    files = {path.relative_to(package).as_posix(): path for path in shared}
-    files |= {name: package / name for name in sources}
-    listing = [[name, sha256(path.read_bytes()).digest()] for name, path in sorted(files.items())]
-    return sha256(encode_value(["assent/program", listing])).digest()
 
 
 # --- parameters -----------------------------------------------------------------------------------

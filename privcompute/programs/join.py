@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from chain.primitives.crypto import digest
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Steps
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import LEAKAGE, PsiSpec
+from privcompute.mpc.rounds import Steps
 from privcompute.programs.base import Context, JobInput, Outputs, Parameters, Program, need_join, need_rows
-from privcompute.protocols.psi import LEAKAGE, PsiSpec
 
 JOIN_SOURCES = ("programs/join.py",)
 

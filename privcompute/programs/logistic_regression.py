@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 
 from chain.primitives.settings import within
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Shared, Steps, concatenate, parallel
 from privcompute.errors import PeerMisbehaved
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import LEAKAGE as PSI_LEAKAGE
+from privcompute.mpc.ring import FRACTION_BITS, ULP
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.programs import metrics
 from privcompute.programs.base import (
     ColumnReference,
@@ -45,8 +49,6 @@ from privcompute.programs.base import (
     scale_finely,
 )
 from privcompute.programs.encoding import Block, encode_block, split_rows
-from privcompute.protocols.psi import LEAKAGE as PSI_LEAKAGE
-from privcompute.ring import FRACTION_BITS, ULP
 
 FEATURES_MAX = 2_048
 LABEL_CHARS_MAX = 1_024

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Shared, Steps, concatenate, parallel, stack
 from privcompute.errors import ProgramFault
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared, concatenate, stack
 from privcompute.programs.base import Progress, decimal_text
 
 ROWS_MAX = 4_096

@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 
 from chain.primitives.settings import within
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Shared, Steps, parallel, stack
 from privcompute.errors import OutOfRange, PeerMisbehaved
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import LEAKAGE as PSI_LEAKAGE
+from privcompute.mpc.ring import FRACTION_BITS
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared, stack
 from privcompute.programs.base import (
     ColumnReference,
     ColumnReferences,
@@ -42,8 +46,6 @@ from privcompute.programs.base import (
 from privcompute.programs.encoding import CATEGORIES_MAX, categories, one_hot
 from privcompute.programs.statistics_result import statistics_value
 from privcompute.programs.suppression import shown_groups
-from privcompute.protocols.psi import LEAKAGE as PSI_LEAKAGE
-from privcompute.ring import FRACTION_BITS
 
 Statistic = Literal["sum", "mean", "variance", "std", "min", "max"]
 SINGLE_CELL = frozenset({"min", "max"})

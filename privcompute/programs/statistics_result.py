@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from chain.primitives.values import Value
+from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.programs.base import decimal_text
-from privcompute.ring import FRACTION_BITS
 
 _ONE = 1 << FRACTION_BITS
 """Figures and sums are opened as integers in units of 2^-16."""

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from privcompute.engine import Round
 from privcompute.errors import PeerTimeout
 from privcompute.link import HEADER, channel_tag
 from privcompute.listener import Hello, PeerListener
+from privcompute.mpc.rounds import Round
 from privcompute.transport import Links, connect_peers
 from tests.floods.attack import Attack
 from tests.floods.leaves import LEAVES, context_of, fresh_leaf, leaf_context

@@ -19,7 +19,6 @@ from connections import arrive, say, soon
 
 from chain.primitives.crypto import PrivateKey
 from privcompute import links as links_module
-from privcompute.engine import Round, as_round
 from privcompute.errors import (
     PartiesStalled,
     PeerFault,
@@ -34,7 +33,8 @@ from privcompute.job_steps import others_first_s
 from privcompute.link import HEADER, NOTICE_STAGE, NOTICES_MAX, READS_MAX, Cancellation, Link, channel_tag
 from privcompute.links import IDLE_TIMEOUT_S, LEAST_BYTES_PER_S, Links
 from privcompute.listener import Hello, PeerListener
-from privcompute.protocols.psi import PsiSpec, match
+from privcompute.mpc.protocols.psi import PsiSpec, match
+from privcompute.mpc.rounds import Round, as_round
 from privcompute.runner import agree_on_rows, check_rows
 from privcompute.tls_stream import TlsStream
 

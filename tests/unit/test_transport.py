@@ -17,7 +17,6 @@ import pytest
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import client_context
-from privcompute.engine import Round, Steps
 from privcompute.errors import (
     Cancelled,
     ListenError,
@@ -29,8 +28,9 @@ from privcompute.errors import (
 from privcompute.link import HEADER, channel_tag
 from privcompute.links import Links
 from privcompute.listener import PENDING_EACH, Hello, PeerListener
-from privcompute.local import run_local
-from privcompute.rep3_engine import Rep3Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Round, Steps
 from privcompute.tls_stream import TlsStream
 from privcompute.transport import Cancellation, connect_peers, run_party
 

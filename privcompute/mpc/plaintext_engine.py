@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privcompute import piecewise
-from privcompute.engine import Accuracy, Round, Shared, Steps
 from privcompute.errors import OutOfRange, ProgramFault
-from privcompute.ring import (
+from privcompute.mpc import piecewise
+from privcompute.mpc.engine import Accuracy
+from privcompute.mpc.ring import (
     FRACTION_BITS,
     RAW_BITS_MAX,
     Words,
@@ -24,7 +24,8 @@ from privcompute.ring import (
     encode,
     encode_unchecked,
 )
-from privcompute.sharing import aligned
+from privcompute.mpc.rounds import Round, Steps
+from privcompute.mpc.sharing import Shared, aligned
 
 PROFILE = "plaintext"
 
@@ -40,11 +41,10 @@ class PlaintextEngine:
 
     profile = PROFILE
 
-    def __init__(self, me: int = 0, parties: int = 1, seed: int = 0) -> None:
-        """Make party `me`; all parties take the same seed, which only `shuffle` uses."""
+    def __init__(self, me: int = 0, parties: int = 1) -> None:
+        """Make party `me` of `parties`."""
         self.me = me
         self.parties = parties
-        self._random = np.random.default_rng(seed)
 
     def constant(self, values: Any, fraction_bits: int = 0) -> Shared:
         """Return public numbers as a shared value."""
@@ -169,12 +169,6 @@ class PlaintextEngine:
         yield from ()
         order = np.argsort(keys.words[0].view(np.int64), kind="stable")
         return tuple(column.take(order) for column in (keys, *columns))
-
-    def shuffle(self, *columns: Shared) -> Steps[tuple[Shared, ...]]:
-        """Columns under one permutation drawn from the seed."""
-        yield from ()
-        order = self._random.permutation(len(columns[0]))
-        return tuple(column.take(order) for column in columns)
 
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
         """Return the values to the parties in `to`, None to the others."""

@@ -1,4 +1,4 @@
-"""Oblivious order: sorting network, extremes by tournament, and a shuffle that no party knows."""
+"""Oblivious order: comparison, a sorting network, and extremes by tournament."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from privcompute.engine import Steps
-from privcompute.protocols.boolean import inject, sign
-from privcompute.protocols.rep3 import PARTIES, Party, mul, pair_to_replicated
-from privcompute.ring import Words
+from privcompute.mpc.protocols.boolean import inject, sign
+from privcompute.mpc.protocols.rep3 import Party, mul
+from privcompute.mpc.ring import Words
+from privcompute.mpc.rounds import Steps
 
 Indices = NDArray[np.intp]
 
@@ -75,21 +75,3 @@ def maximum(party: Party, x: Words) -> Steps[Words]:
 def minimum(party: Party, x: Words) -> Steps[Words]:
     """Least element along axis 1 of the words (the first axis of the secret)."""
     return (yield from tournament(party, x, lambda a, b: (b, a)))
-
-
-def shuffle_rows(party: Party, table: Words) -> Steps[Words]:
-    """Return the rows of a table (2, n, …) in an order that is uniform and unknown to every single party.
-
-    Each pair of parties in turn draws a permutation from its common stream, applies it to an additive
-    sharing between the two, and reshares (Laur, Willemson, Zhang, ISC 2011; three rounds). A party misses
-    the permutation of the pair that it is not in.
-    """
-    n = table.shape[1]
-    for first in range(PARTIES):
-        part = table[0]
-        if party.me == first:
-            part = (table[0] + table[1])[party.high.permutation(n)]
-        elif party.previous == first:
-            part = table[1][party.low.permutation(n)]
-        table = yield from pair_to_replicated(party, first, part)
-    return table

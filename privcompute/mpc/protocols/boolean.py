@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privcompute.engine import Round, Steps
-from privcompute.protocols.rep3 import Party, mul, placed, share
-from privcompute.ring import Words
+from privcompute.mpc.protocols.rep3 import Party, mul, placed, share
+from privcompute.mpc.ring import Words
+from privcompute.mpc.rounds import Round, Steps
 
 Bits = NDArray[Any]
 """(2, *shape) of any unsigned dtype."""

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.primitives.crypto import digest
-from privcompute.engine import Round, Steps, as_round
 from privcompute.errors import PeerMisbehaved
-from privcompute.local import run_local
-from privcompute.protocols.group import (
+from privcompute.mpc.local import run_local
+from privcompute.mpc.protocols.group import (
     CryptoLibraryUnsafe,
     PointRefused,
     check_library,
@@ -25,7 +24,7 @@ from privcompute.protocols.group import (
     multiply,
     random_scalar,
 )
-from privcompute.protocols.psi import (
+from privcompute.mpc.protocols.psi import (
     Matching,
     PsiInputInvalid,
     PsiSpec,
@@ -34,6 +33,7 @@ from privcompute.protocols.psi import (
     psi,
     release,
 )
+from privcompute.mpc.rounds import Round, Steps, as_round
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True)
 CONTEXT = digest("test/psi", b"job")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privcompute.engine import Steps, parallel
-from privcompute.piecewise import COEFFICIENT_BITS, Piecewise
-from privcompute.protocols.boolean import compose, decompose, inject, lowest_one, reverse, sign
-from privcompute.protocols.rep3 import Party, additive, constant, product
-from privcompute.protocols.truncate import truncate
-from privcompute.ring import FRACTION_BITS, Words
+from privcompute.mpc.piecewise import COEFFICIENT_BITS, Piecewise
+from privcompute.mpc.protocols.boolean import compose, decompose, inject, lowest_one, reverse, sign
+from privcompute.mpc.protocols.rep3 import Party, additive, constant, product
+from privcompute.mpc.protocols.truncate import truncate
+from privcompute.mpc.ring import FRACTION_BITS, Words
+from privcompute.mpc.rounds import Steps, parallel
 
 UNIT_BITS = 30
 """Fraction bits of normalised numbers."""

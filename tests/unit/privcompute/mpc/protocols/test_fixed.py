@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privcompute import piecewise
-from privcompute.engine import Engine, Shared, Steps
-from privcompute.local import run_local
-from privcompute.plaintext_engine import PlaintextEngine
-from privcompute.rep3_engine import Rep3Engine
+from privcompute.mpc import piecewise
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.plaintext_engine import PlaintextEngine
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Steps
+from privcompute.mpc.sharing import Shared
 
 SEED = 7
+SIGMOID_ERRORS = {"training": 0.0050, "scoring": 0.00008}
+"""Maximum errors over all reals, arithmetic included, as the engine port states them."""
 ULP = 2.0**-16
 SIGMOID_ERRORS = {"training": 0.0050, "scoring": 0.00008}
 """As `piecewise.sigmoid` states them."""

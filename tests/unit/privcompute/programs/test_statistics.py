@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privcompute.engine import Engine, Round, Steps
 from privcompute.errors import OutOfRange, PeerMisbehaved
-from privcompute.local import run_local
-from privcompute.plaintext_engine import PlaintextEngine
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.plaintext_engine import PlaintextEngine
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Round, Steps
 from privcompute.programs.base import Context, GroupTooSmall, InputColumn, JobInput, OwnData, open_outputs
 from privcompute.programs.statistics import PROGRAM
-from privcompute.rep3_engine import Rep3Engine
 
 ROWS = 120
 FIGURE_ERROR = 2.0**-17 + 1e-6

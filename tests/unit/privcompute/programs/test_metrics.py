@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from privcompute.engine import Engine, Steps
 from privcompute.errors import ProgramFault
-from privcompute.local import run_local
-from privcompute.plaintext_engine import PlaintextEngine
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.plaintext_engine import PlaintextEngine
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Steps
 from privcompute.programs import metrics
 from privcompute.programs.base import no_progress
 from privcompute.programs.metrics import metrics_value, ranking_metrics
 from privcompute.programs.suppression import shown_groups
-from privcompute.rep3_engine import Rep3Engine
 
 PROPERTY = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privcompute.engine import Steps
-from privcompute.local import run_local
-from privcompute.protocols.order import comparators
-from privcompute.rep3_engine import Rep3Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.protocols.order import comparators
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Steps
 
 FIXED = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -64,39 +64,6 @@ def test_keys_come_out_in_order_and_columns_follow(values: list[int]) -> None:
     assert ordered.tolist() == sorted(values)
     assert np.array_equal(columns, np.column_stack([ordered * 3, ordered - 1]))
     assert np.array_equal(reals, ordered / 2**12)
-
-
-def test_a_shuffle_keeps_rows_whole_and_depends_on_the_run() -> None:
-    keys = np.arange(100)
-
-    def program(engine: Rep3Engine) -> Steps[Any]:
-        return (yield from engine.shuffle(engine.constant(keys), engine.constant(keys * 2)))
-
-    first, doubled = evaluate(program, seed=1)
-    second, _ = evaluate(program, seed=2)
-    assert sorted(first) == keys.tolist()
-    assert np.array_equal(doubled, 2 * first)
-    assert first.tolist() != second.tolist()
-    assert first.tolist() != keys.tolist()
-
-
-def test_shuffles_are_uniform() -> None:
-    """3,000 shuffles of three rows in one go: each of the six orders within five deviations."""
-    groups = 3_000
-
-    def party(me: int) -> Steps[Any]:
-        engine = yield from Rep3Engine.start(me, bytes(32), hashlib.sha512(b"u%d" % me).digest())
-        rows = engine.constant([0, 1, 2])
-        seen = []
-        for _ in range(groups):
-            (mixed,) = yield from engine.shuffle(rows)
-            seen.append((yield from engine.reveal(mixed, (0,))))
-        return np.array(seen) if me == 0 else None
-
-    orders = run_local([party(me) for me in range(3)]).results[0]
-    _, counts = np.unique(orders, axis=0, return_counts=True)
-    assert counts.size == 6
-    assert np.all(np.abs(counts - groups / 6) < 5 * (groups * 5 / 36) ** 0.5)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])

@@ -7,7 +7,7 @@ CCS 2018. Everything here works on words; scales are the engine's business. Secr
 (numpy's scalars warn of the wrap-around that the ring is made of).
 
 Both holders of a key draw from its stream in the same step of a protocol, that is between the same two
-yields: only then may protocols run side by side (`engine.parallel`).
+yields: only then may protocols run side by side (`rounds.parallel`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain.primitives.crypto import digest
-from privcompute.engine import Round, Steps
-from privcompute.prg import KEY_BYTES, Stream
-from privcompute.ring import Words
+from privcompute.mpc.prg import KEY_BYTES, Stream
+from privcompute.mpc.ring import Words
+from privcompute.mpc.rounds import Round, Steps
 
 PARTIES = 3
 
@@ -180,12 +180,3 @@ def reveal(me: int, shares: Words, to: Sequence[int]) -> Steps[Words | None]:
     received = yield Round(send, {following: shares[0].nbytes})
     missing = np.frombuffer(received[following], dtype=np.uint64).reshape(shares.shape[1:])
     return np.asarray(shares[0] + shares[1] + missing)
-
-
-def reveal_outside(party: Party, shares: Words, guests: Sequence[int]) -> Steps[None]:
-    """Open a secret to receivers outside: one round, a fresh additive share from each party.
-
-    Components themselves would not do: their joint distribution may tell how the secret came about.
-    """
-    part = np.ascontiguousarray(additive(party, shares))
-    yield Round(dict.fromkeys(guests, part), {})

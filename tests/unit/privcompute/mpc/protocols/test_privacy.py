@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privcompute.engine import Round, Shared, Steps, as_round
-from privcompute.local import run_local
-from privcompute.prg import Stream
-from privcompute.protocols.rep3 import Party
-from privcompute.rep3_engine import Rep3Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.prg import Stream
+from privcompute.mpc.protocols.rep3 import Party
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Round, Steps, as_round
+from privcompute.mpc.sharing import Shared
 
 ROWS = 2_000
 Operation = Callable[[Rep3Engine, Shared, Shared], Steps[Any]]
@@ -36,7 +37,6 @@ OPERATIONS: dict[str, Operation] = {
     "divide": lambda e, x, y: e.divide(x, y),
     "sqrt": lambda e, x, _: e.sqrt(x),
     "sigmoid": lambda e, x, _: e.sigmoid(x[:200]),
-    "shuffle": lambda e, x, y: e.shuffle(x, y),
     "maximum": lambda e, x, _: e.maximum(x),
     "sort": lambda e, x, y: e.sort(x[:64], y[:64]),
 }

@@ -32,9 +32,8 @@ from numpy.typing import NDArray
 
 from chain.primitives.codec import U32, Hash, decode, encode, max_bytes_of, record
 from chain.primitives.errors import AssentError, DecodeError
-from privcompute.engine import Received, Round, Steps
 from privcompute.errors import PeerMisbehaved
-from privcompute.protocols.group import (
+from privcompute.mpc.protocols.group import (
     POINT_BYTES,
     PointRefused,
     Random,
@@ -43,6 +42,7 @@ from privcompute.protocols.group import (
     multiply_all,
     random_scalar,
 )
+from privcompute.mpc.rounds import Received, Round, Steps
 
 ROWS_MAX = 2**24
 CHUNK_POINTS = 4_096

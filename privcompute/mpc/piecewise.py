@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from privcompute.ring import FRACTION_BITS
+from privcompute.mpc.ring import FRACTION_BITS
 
 COEFFICIENT_BITS = 28
 """Fraction bits of coefficients; breakpoints and centres have FRACTION_BITS."""

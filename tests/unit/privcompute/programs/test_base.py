@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import privcompute
 from chain.primitives.values import encode_value
-from privcompute.engine import Round, Steps
 from privcompute.errors import PeerMisbehaved
-from privcompute.local import run_local
-from privcompute.plaintext_engine import PlaintextEngine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.plaintext_engine import PlaintextEngine
+from privcompute.mpc.rounds import Round, Steps
 from privcompute.programs.base import (
     InputColumn,
     InputRefused,
@@ -52,6 +55,29 @@ def test_programs_have_distinct_and_repeatable_code_hashes() -> None:
     hashes = [item.code_hash() for item in PROGRAMS.values()]
     assert len(set(hashes)) == len(hashes)
     assert hashes == [item.code_hash() for item in PROGRAMS.values()]
+
+
+def test_a_code_hash_covers_every_file_that_the_program_computes_with() -> None:
+    package = Path(privcompute.__file__).parent
+    for item in PROGRAMS.values():
+        waiting, seen = list(item.sources), {"errors.py"}  # texts of errors compute nothing
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += imported((package / name).read_text(encoding="utf-8"))
+        assert seen - {"errors.py"} <= set(item.files()), item.id
+
+
+def imported(source: str) -> list[str]:
+    """Return the modules of privcompute that a source imports, as paths below the package."""
+    package, found = Path(privcompute.__file__).parent, []
+    pattern = re.compile(r"^from privcompute\.([\w.]+) import (\(.*?\)|.*?)$", re.MULTILINE | re.DOTALL)
+    for module, names in pattern.findall(source):
+        path = module.replace(".", "/")
+        of_folder = (package / path).is_dir()
+        found += [f"{path}/{name}.py" for name in re.findall(r"\w+", names)] if of_folder else [f"{path}.py"]
+    return found
 
 
 def test_an_unknown_program_is_refused_with_the_list_of_those_there_are() -> None:

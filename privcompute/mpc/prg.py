@@ -13,7 +13,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-from privcompute.ring import Words
+from privcompute.mpc.ring import Words
 
 KEY_BYTES = 32
 _ZEROS = memoryview(bytes(1 << 20))
@@ -41,7 +41,3 @@ class Stream:
     def words(self, shape: tuple[int, ...]) -> Words:
         """Return the next uniform ring elements."""
         return self.draw(shape, np.uint64)
-
-    def permutation(self, n: int) -> NDArray[np.intp]:
-        """Return a uniform permutation of 0 … n - 1, up to n^2 / 2^64 for equal sort keys."""
-        return np.argsort(self.words((n,)), kind="stable")

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privcompute import piecewise
-from privcompute.engine import Accuracy, Round, Shared, Steps
 from privcompute.errors import ProgramFault
-from privcompute.prg import KEY_BYTES
-from privcompute.protocols import boolean, fixed, order, rep3
-from privcompute.protocols.truncate import truncate
-from privcompute.ring import FRACTION_BITS, Words, decode, encode
-from privcompute.sharing import aligned
+from privcompute.mpc import piecewise
+from privcompute.mpc.engine import Accuracy
+from privcompute.mpc.prg import KEY_BYTES
+from privcompute.mpc.protocols import boolean, fixed, order, rep3
+from privcompute.mpc.protocols.truncate import truncate
+from privcompute.mpc.ring import FRACTION_BITS, Words, decode, encode
+from privcompute.mpc.rounds import Steps
+from privcompute.mpc.sharing import Shared, aligned
 
 PROFILE = "rep3"
 ENTROPY_BYTES = 2 * KEY_BYTES
@@ -54,9 +55,6 @@ class Rep3Engine:
         bound: float | None = None,
     ) -> Steps[Shared]:
         """Share the owner's array: 8 bytes an element from the owner to one other party."""
-        if owner >= self.parties:
-            words = yield from guest_inputs(owner, shape)
-            return Shared(words, fraction_bits)
         mine = None
         if owner == self.me:
             mine = encode(values, fraction_bits, name, bound)
@@ -153,16 +151,9 @@ class Rep3Engine:
         """Sort by Batcher's network: 11 rounds a stage, about log2(n)^2 / 2 stages."""
         return (yield from self._rearrange(order.sort_rows, (keys, *columns)))
 
-    def shuffle(self, *columns: Shared) -> Steps[tuple[Shared, ...]]:
-        """Shuffle in three rounds."""
-        return (yield from self._rearrange(order.shuffle_rows, columns))
-
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
-        """Open x to the parties in `to`: one round, and another when guests (3 and up) are among them."""
-        guests = [party for party in to if party >= self.parties]
-        if guests:
-            yield from rep3.reveal_outside(self._party, _solid(x).words, guests)
-        return (yield from reveal(self.me, x, [party for party in to if party < self.parties]))
+        """Open x to the parties in `to`: one round."""
+        return (yield from reveal(self.me, x, to))
 
     def _finish(self, part: Words, shape: tuple[int, ...], x: Shared, y: Shared) -> Steps[Shared]:
         """Reshare a product; truncate it when both factors have fraction bits."""
@@ -208,16 +199,9 @@ class Rep3Engine:
 def reveal(me: int, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
     """Open a value to computing parties without an engine: the reveal gate needs nothing but shares."""
     if not set(to) <= set(range(rep3.PARTIES)):
-        raise ProgramFault(f"reveal to {list(to)}: receivers outside need an engine's fresh masks")
+        raise ProgramFault(f"reveal to {list(to)}: the parties are 0 to {rep3.PARTIES - 1}")
     words = yield from rep3.reveal(me, _solid(x).words, to)
     return None if words is None else decode(words.reshape(x.shape), x.fraction_bits)
-
-
-def guest_inputs(owner: int, shape: tuple[int, ...]) -> Steps[Words]:
-    """Receive this party's two components of an outside owner's array (guest.py sends them)."""
-    words = 8 * int(np.prod(shape, dtype=np.int64))
-    received = yield Round({}, {owner: 2 * words})
-    return np.frombuffer(received[owner], dtype=np.uint64).reshape(2, *shape).copy()
 
 
 def _fixed(x: Shared) -> Shared:

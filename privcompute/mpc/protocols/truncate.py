@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from privcompute.engine import Round, Steps
 from privcompute.errors import ProgramFault
-from privcompute.protocols.rep3 import Party, pair_to_replicated
-from privcompute.ring import RAW_BITS_MAX, Words
+from privcompute.mpc.protocols.rep3 import Party, pair_to_replicated
+from privcompute.mpc.ring import RAW_BITS_MAX, Words
+from privcompute.mpc.rounds import Round, Steps
 
 SHIFT_MAX = 48
 _OFFSET = np.uint64(1 << RAW_BITS_MAX)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from privcompute.engine import Received, Round, Steps, as_bytes, as_round
 from privcompute.errors import PeerMisbehaved, ProgramFault
+from privcompute.mpc.rounds import Received, Round, Steps, as_bytes, as_round
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privcompute.errors import ProgramFault
-from privcompute.ring import FRACTION_BITS, Words, encode_unchecked
+from privcompute.mpc.ring import FRACTION_BITS, Words, encode_unchecked
 
 Axis = int | None
 
@@ -105,13 +105,6 @@ class Shared:
         words, bits = _public(factor)
         shape = np.broadcast_shapes(self.shape, words.shape)
         return Shared(_lift(self.words, len(shape)) * words, self.fraction_bits + bits)
-
-    def matmul_public(self, factor: Any) -> Shared:
-        """Matrix product `self @ factor` with a public matrix or vector; scales as in `mul_public`."""
-        words, bits = _public(factor)
-        if self.ndim == 1:
-            return Shared(self.words @ words, self.fraction_bits + bits)
-        return Shared(np.matmul(self.words, words), self.fraction_bits + bits)
 
     def upscale(self, fraction_bits: int) -> Shared:
         """The same numbers with more fraction bits (an exact left shift): integers become fixed point."""

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privcompute.engine import Engine, Steps
 from privcompute.errors import PeerMisbehaved
-from privcompute.local import run_local
-from privcompute.plaintext_engine import PlaintextEngine
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.local import run_local
+from privcompute.mpc.plaintext_engine import PlaintextEngine
+from privcompute.mpc.protocols.psi import psi
+from privcompute.mpc.rep3_engine import Rep3Engine
+from privcompute.mpc.rounds import Steps
 from privcompute.programs.base import (
     Context,
     GroupTooSmall,
@@ -29,10 +32,8 @@ from privcompute.programs.base import (
 )
 from privcompute.programs.join import join_spec
 from privcompute.programs.logistic_regression import PROGRAM, _announced
-from privcompute.protocols.psi import psi
-from privcompute.rep3_engine import Rep3Engine
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "german_credit"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "german_credit"
 ORGS = ("bank", "bureau", "registry")
 AUC_TOLERANCE = 0.001
 """Promised is 0.01; the greatest difference over 24 samples and penalties was 0.00025."""
