@@ -38,7 +38,7 @@ from privcompute.data.results import ResultStore
 from privcompute.job_steps import Parts, now_ms
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
-from privcompute.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
+from privcompute.net.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 
 JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")

@@ -18,7 +18,7 @@ from chain.primitives.settings import split_address
 from chain.primitives.values import Value
 from privcompute.enforcement import Facts
 from privcompute.job_view import JobMalformed, JobSpec, JobView, Records, parse_spec, parse_view
-from privcompute.transport import Peer
+from privcompute.net.transport import Peer
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 GAS_LIMIT = 8_000_000

@@ -25,7 +25,7 @@ from privcompute.errors import PartiesStalled, PeerFault, PeerGone, PortCrowded,
 from privcompute.job_actions import Checked, ComputeDone, ResultCommit, Signed
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_view import REVEALED, JobView, certificate_digest, mismatched_channels
-from privcompute.listener import PeerListener
+from privcompute.net.listener import PeerListener
 from privcompute.programs.base import InputColumn, JobInput, Program
 from privcompute.programs.registry import PROGRAMS
 from privcompute.runner import Plan, check_runnable

@@ -23,15 +23,17 @@ from privcompute.enforcement import Refusal
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
 from privcompute.job_actions import STAGES_MAX, ComputeDone, StageDone
 from privcompute.job_view import JobSpec, stage_hash
-from privcompute.links import Links
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, match, release
 from privcompute.mpc.protocols.psi import psi as private_join
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
 from privcompute.mpc.rounds import Round, Steps
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.links import Links, run_party
+from privcompute.net.listener import PeerListener
+from privcompute.net.transport import Peer, connect_peers
 from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Program, open_outputs
 from privcompute.programs.join import join_spec
-from privcompute.transport import Cancellation, Peer, PeerListener, connect_peers, run_party
 
 T = TypeVar("T")
 OnStage = Callable[[StageDone], None]

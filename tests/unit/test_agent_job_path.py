@@ -35,7 +35,7 @@ from privcompute.job_steps import Parts
 from privcompute.job_store import JobStore, StatusBoard
 from privcompute.job_task import JobTask
 from privcompute.job_view import job_id_of
-from privcompute.listener import PeerListener
+from privcompute.net.listener import PeerListener
 from privcompute.programs.registry import PROGRAMS, records
 
 ORGS = ("bank", "bureau", "registry")

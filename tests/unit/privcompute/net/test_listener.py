@@ -12,12 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
-from connections import HERE, ME, PATIENCE_S, THERE, arrive, dial, say, soon, until_dropped
 from leaves import MALFORMED, leaf, showing
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import client_context, server_context
-from privcompute import listener as port
+from chain.primitives.visible import ERROR_CHARS_MAX, error_text
 from privcompute.errors import (
     ListenerFailed,
     PartiesStalled,
@@ -26,10 +25,23 @@ from privcompute.errors import (
     PeerTimeout,
     PortCrowded,
 )
-from privcompute.link import Cancellation
-from privcompute.listener import LINES_EACH, OPENINGS_EACH, REASON_CHARS_MAX, Hello, PeerListener
-from privcompute.tls_stream import RECEIVES_MAX, TlsStream
-from privcompute.transport import Peer, connect_peers
+from privcompute.net import listener as port
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.hello import JobHello
+from privcompute.net.listener import LINES_EACH, OPENINGS_EACH, PeerListener
+from privcompute.net.tls_stream import RECEIVES_MAX, TlsStream
+from privcompute.net.transport import Peer, connect_peers
+from tests.unit.privcompute.net.connections import (
+    HERE,
+    ME,
+    PATIENCE_S,
+    THERE,
+    arrive,
+    dial,
+    say,
+    soon,
+    until_dropped,
+)
 
 JOB = b"J" * 32
 PARTY, OTHER, STRANGER = (PrivateKey(bytes((index,)) * 32) for index in range(1, 4))
@@ -45,7 +57,7 @@ def listening() -> Iterator[PeerListener]:
 def claim(
     at: PeerListener, key: PrivateKey = PARTY, party: int = 1, seconds: float = PATIENCE_S
 ) -> TlsStream:
-    return at.claim(Hello(JOB, party, 0), key.public, time.monotonic() + seconds, Cancellation())
+    return at.claim(JobHello(JOB, party, 0), key.public, time.monotonic() + seconds, Cancellation())
 
 
 @contextmanager
@@ -66,26 +78,26 @@ def test_a_certificate_that_no_parser_takes_ends_its_own_connection_alone(
 ) -> None:
     context = showing(client_context(PARTY, [ME.public]), MALFORMED[name](PARTY), PARTY)
     hostile = dial(listening, context)
-    say(hostile, Hello(JOB, 1, 0).encode())
+    say(hostile, JobHello(JOB, 1, 0).encode())
     until_dropped(hostile)
-    with closing(arrive(listening, PARTY, Hello(JOB, 1, 0))), closing(claim(listening)):
+    with closing(arrive(listening, PARTY, JobHello(JOB, 1, 0))), closing(claim(listening)):
         pass
     (line,) = [record.getMessage() for record in caplog.records if "peer port" in record.getMessage()]
     assert f"connection from {HERE}:" in line
     assert f"dropped: key {PARTY.public.hex()[:16]}: " in line, "the party that answers for it is named"
-    assert len(line) < REASON_CHARS_MAX + 80
+    assert len(line) < ERROR_CHARS_MAX + 80
 
 
 def test_a_leaf_for_a_fresh_key_proves_nothing(listening: PeerListener) -> None:
     fresh = PrivateKey(b"f" * 32)
     hostile = dial(listening, showing(client_context(PARTY, [ME.public]), leaf(fresh.public, PARTY), fresh))
-    say(hostile, Hello(JOB, 1, 0).encode())
+    say(hostile, JobHello(JOB, 1, 0).encode())
     until_dropped(hostile)
 
 
 def test_a_leaf_that_another_party_signed_proves_nothing(listening: PeerListener) -> None:
     hostile = dial(listening, showing(client_context(PARTY, [ME.public]), leaf(PARTY.public, OTHER), PARTY))
-    say(hostile, Hello(JOB, 1, 0).encode())
+    say(hostile, JobHello(JOB, 1, 0).encode())
     until_dropped(hostile)
 
 
@@ -96,8 +108,8 @@ def test_fresh_keys_of_one_party_take_no_place_of_another(listening: PeerListene
         context = showing(client_context(OTHER, [ME.public]), leaf(fresh.public, OTHER), fresh)
         held.append(dial(listening, context))
         with suppress(OSError):
-            say(held[-1], Hello(JOB, 2, 0).encode())
-    with closing(arrive(listening, PARTY, Hello(JOB, 1, 0))), closing(claim(listening)):
+            say(held[-1], JobHello(JOB, 2, 0).encode())
+    with closing(arrive(listening, PARTY, JobHello(JOB, 1, 0))), closing(claim(listening)):
         pass
     for stream in held:
         stream.close()
@@ -138,15 +150,15 @@ def test_idle_connections_of_one_address_displace_nobody_from_another(listening:
         stream = TlsStream(slow, client_context(PARTY, [ME.public]), server_side=False)
         while not stream.handshake():
             stream.wait(soon(), write=stream.writing)
-        say(stream, Hello(JOB, 1, 0).encode())
+        say(stream, JobHello(JOB, 1, 0).encode())
         claim(listening).close()
         stream.close()
 
 
 def test_what_one_party_piles_up_displaces_no_other(listening: PeerListener) -> None:
-    with closing(arrive(listening, PARTY, Hello(JOB, 1, 0))) as honest, ExitStack() as held:
+    with closing(arrive(listening, PARTY, JobHello(JOB, 1, 0))) as honest, ExitStack() as held:
         for number in range(100):
-            hello = Hello(bytes((number,)) * 32, 2, 0)
+            hello = JobHello(bytes((number,)) * 32, 2, 0)
             held.enter_context(closing(arrive(listening, OTHER, hello, source=THERE)))
         claim(listening).close()
         until_dropped(honest)
@@ -177,13 +189,13 @@ def test_the_log_names_address_and_reason_in_a_bounded_number_of_short_lines(
                 pass
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == LINES_EACH
-    assert all(f"connection from {HERE}:" in line and len(line) < REASON_CHARS_MAX + 80 for line in lines)
+    assert all(f"connection from {HERE}:" in line and len(line) < ERROR_CHARS_MAX + 80 for line in lines)
 
 
 def test_what_a_peer_makes_us_say_stays_on_one_short_line() -> None:
-    said = port.text_of(ValueError("a\nERROR b\x1b[2J" + "x" * 9_999))
+    said = error_text(ValueError("a\nERROR b\x1b[2J" + "x" * 9_999))
     assert said.startswith("ValueError: a?ERROR b?[2Jxxx")
-    assert len(said) == REASON_CHARS_MAX
+    assert len(said) == ERROR_CHARS_MAX
 
 
 # --- a fault that is no connection's ---------------------------------------------------------------
@@ -230,7 +242,7 @@ def test_a_process_out_of_descriptors_rests_and_then_accepts_again(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for descriptor in spare:
             os.close(descriptor)
-    with closing(arrive(listening, PARTY, Hello(JOB, 1, 0))), closing(claim(listening)):
+    with closing(arrive(listening, PARTY, JobHello(JOB, 1, 0))), closing(claim(listening)):
         waiting.close()
     rests = [record for record in caplog.records if "cannot accept" in record.getMessage()]
     assert len(rests) <= 3, "it does not try again and again while nothing changes"
@@ -258,7 +270,7 @@ def test_a_party_that_links_with_some_of_the_others_only_makes_none_of_them_look
             2: ("", 0, OTHER.public),
         }
         deadline = time.monotonic() + 2.0
-        with closing(arrive(listening, OTHER, Hello(JOB, 2, 0))), ThreadPoolExecutor(2) as pool:
+        with closing(arrive(listening, OTHER, JobHello(JOB, 2, 0))), ThreadPoolExecutor(2) as pool:
             honest = [
                 pool.submit(connect_peers, JOB, me, peers, key, at, deadline)
                 for me, key, at in ((0, ME, listening), (1, PARTY, second))
@@ -291,3 +303,20 @@ def test_bytes_that_never_become_anything_leave_time_to_look_at_a_deadline(
     assert stream.read_into(memoryview(bytearray(1))) == 0
     assert len(received) == RECEIVES_MAX
     stream.close()
+
+
+def test_an_agent_listens_at_an_address_of_either_family() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    them = PrivateKey(b"\1" * 32)
+    with closing(PeerListener("::1", 0, ME, [them.public])) as listener:
+        wanted = JobHello(bytes(32), 1, 0)
+        raw = socket.create_connection(listener.address)
+        stream = TlsStream(raw, client_context(them, [ME.public]), server_side=False)
+        while not stream.handshake():
+            stream.wait(soon(), write=stream.writing)
+        say(stream, wanted.encode())
+        listener.claim(wanted, them.public, soon(), Cancellation()).close()
+        stream.close()

@@ -25,14 +25,16 @@ from privcompute.errors import (
     PeerTimeout,
     ProgramFault,
 )
-from privcompute.link import HEADER, channel_tag
-from privcompute.links import Links
-from privcompute.listener import PENDING_EACH, Hello, PeerListener
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import Round, Steps
-from privcompute.tls_stream import TlsStream
-from privcompute.transport import Cancellation, connect_peers, run_party
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.hello import JobHello
+from privcompute.net.links import Links, run_party
+from privcompute.net.listener import PENDING_EACH, PeerListener
+from privcompute.net.peer_link import HEADER, channel_tag
+from privcompute.net.tls_stream import TlsStream
+from privcompute.net.transport import connect_peers
 
 JOB = hashlib.sha256(b"a job").digest()
 KEYS = [PrivateKey(bytes((index,)) * 32) for index in range(4)]
@@ -67,7 +69,7 @@ class Agents:
         futures = [self.pool.submit(self.connect, me, parties, **options) for me in range(parties)]
         return [future.result(PATIENCE_S) for future in futures]
 
-    def stranger(self, hello: Hello, key: PrivateKey = KEYS[1]) -> TlsStream:
+    def stranger(self, hello: JobHello, key: PrivateKey = KEYS[1]) -> TlsStream:
         """Open a link to party 0 by hand, as any program holding `key` could."""
         context = client_context(key, [KEYS[0].public])
         stream = TlsStream(socket.create_connection(self.listeners[0].address), context, server_side=False)
@@ -188,7 +190,7 @@ def frame(
 
 def receive(agents: Agents, data: bytes, step: Round, *, then_close: bool = True) -> Any:
     """Let party 0 carry out a round while a hand-made party 1 sends `data`."""
-    stream = agents.stranger(Hello(JOB, 1, 0))
+    stream = agents.stranger(JobHello(JOB, 1, 0))
     links = agents.connect(0, parties=2)
     stream.write(memoryview(data))
     stream.flush()
@@ -247,7 +249,7 @@ def test_a_silent_peer_times_out_by_name(agents: Agents) -> None:
 
 
 def test_the_deadline_of_the_job_ends_every_wait(agents: Agents) -> None:
-    stream = agents.stranger(Hello(JOB, 1, 0))
+    stream = agents.stranger(JobHello(JOB, 1, 0))
     links = agents.connect(0, parties=2, deadline=time.monotonic() + 0.3)
     with pytest.raises(PeerTimeout):
         run_party(swap(0, b"x"), links)
@@ -297,7 +299,7 @@ def test_an_agent_without_the_registered_key_is_refused(agents: Agents) -> None:
 
 
 def test_a_stranger_never_gets_to_a_job(agents: Agents) -> None:
-    stream = agents.stranger(Hello(JOB, 1, 0), KEYS[3])
+    stream = agents.stranger(JobHello(JOB, 1, 0), KEYS[3])
     with pytest.raises((ssl.SSLError, ConnectionError)):
         read_one(stream)
     stream.close()
@@ -305,7 +307,7 @@ def test_a_stranger_never_gets_to_a_job(agents: Agents) -> None:
 
 def test_a_member_cannot_take_the_place_of_another(agents: Agents) -> None:
     """Party 2's key is accepted by the listener, but a hello in party 1's name is not claimed with it."""
-    stream = agents.stranger(Hello(JOB, 1, 0), KEYS[2])
+    stream = agents.stranger(JobHello(JOB, 1, 0), KEYS[2])
     with pytest.raises(PeerTimeout):
         agents.connect(0, parties=2, deadline=time.monotonic() + 0.2)
     stream.close()
@@ -320,8 +322,8 @@ def test_keys_that_are_accepted_later_connect_later(agents: Agents) -> None:
 
 
 def test_a_later_connection_replaces_an_abandoned_one(agents: Agents) -> None:
-    first = agents.stranger(Hello(JOB, 1, 0))
-    second = agents.stranger(Hello(JOB, 1, 0))
+    first = agents.stranger(JobHello(JOB, 1, 0))
+    second = agents.stranger(JobHello(JOB, 1, 0))
     with pytest.raises(ConnectionError):  # the listener has dropped the first one
         read_one(first)
     second.write(memoryview(frame(stage=0)))
@@ -334,11 +336,11 @@ def test_a_later_connection_replaces_an_abandoned_one(agents: Agents) -> None:
 
 def test_one_key_holds_a_bounded_number_of_waiting_connections(agents: Agents) -> None:
     jobs = [bytes((index,)) * 32 for index in range(PENDING_EACH + 1)]
-    streams = [agents.stranger(Hello(job, 1, 0)) for job in jobs[:-1]]
+    streams = [agents.stranger(JobHello(job, 1, 0)) for job in jobs[:-1]]
     for job in jobs[:-1]:  # every one of them has arrived, or this would time out
-        held = agents.listeners[0].claim(Hello(job, 1, 0), KEYS[1].public, soon(), Cancellation())
+        held = agents.listeners[0].claim(JobHello(job, 1, 0), KEYS[1].public, soon(), Cancellation())
         held.close()
-    streams += [agents.stranger(Hello(job, 1, 0)) for job in jobs]
+    streams += [agents.stranger(JobHello(job, 1, 0)) for job in jobs]
     poll = select.poll()
     for stream in streams[-len(jobs) :]:
         poll.register(stream, select.POLLIN)
@@ -358,7 +360,7 @@ def test_garbage_on_the_port_disturbs_nobody(agents: Agents, data: bytes) -> Non
 
 
 def test_a_hello_of_another_version_is_dropped(agents: Agents) -> None:
-    class Other(Hello):
+    class Other(JobHello):
         __slots__ = ()
 
         def encode(self) -> bytes:

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privcompute.places import Lines, Places, Rates
+from privcompute.net.places import Lines, Places, Rates
 
 TOTAL, EACH, SEED = 6, 4, 7
 

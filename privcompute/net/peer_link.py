@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import select
 import struct
 from dataclasses import dataclass
 
 import numpy as np
 
 from chain.primitives.crypto import digest
-from privcompute.errors import Cancelled, PeerGone, PeerMisbehaved
-from privcompute.tls_stream import TlsStream
+from privcompute.errors import PeerGone, PeerMisbehaved
+from privcompute.net.tls_stream import TlsStream
 
 HEADER = struct.Struct(">16sIIQ")
 RECORD_BYTES = 16_384
@@ -33,42 +31,6 @@ NOTICE_STAGE = 2**32 - 1
 NOTICES_MAX = 65_536
 """Notices that one peer may send in a job: it sends one in a round that lasts half a minute or more."""
 _EMPTY = memoryview(b"")
-
-
-class Cancellation:
-    """A switch that stops a job's worker thread from another thread, also while it waits for peers."""
-
-    def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
-        self._reason: str | None = None
-
-    def cancel(self, reason: str) -> None:
-        """Make every wait of the job raise Cancelled(reason), now and later."""
-        if self._reason is None:
-            self._reason = reason
-            os.write(self._writer, b"\0")
-
-    def check(self) -> None:
-        """Raise Cancelled if the switch was thrown."""
-        if self._reason is not None:
-            raise Cancelled(f"stopped by this party: {self._reason}")
-
-    def pause(self, seconds: float) -> None:
-        """Sleep, unless and until the switch is thrown; then raise Cancelled."""
-        poll = select.poll()
-        poll.register(self._reader, select.POLLIN)
-        poll.poll(seconds * 1000)
-        self.check()
-
-    def fileno(self) -> int:
-        """A descriptor that becomes readable at cancellation."""
-        return self._reader
-
-    def __del__(self) -> None:
-        for descriptor in (self._reader, self._writer):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
 
 
 def channel_tag(job_id: bytes, sender: int, receiver: int) -> bytes:
@@ -102,7 +64,7 @@ class _Direction:
         self.bytes += HEADER.size + length
 
 
-class Link:
+class PeerLink:
     """One authenticated connection to one peer of one job."""
 
     def __init__(self, stream: TlsStream, job_id: bytes, me: int, peer: int) -> None:

@@ -12,31 +12,28 @@ connection alone; whatever else ends the thread ends the agent, by `ended`.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import random
 import selectors
-import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from chain.primitives.acceptor import EXHAUSTED, listening
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.networks import network_of
 from chain.primitives.tls import proven_key, server_context
+from chain.primitives.visible import error_text
 from privcompute.errors import ListenerFailed, ListenError, PeerTimeout, PortCrowded
-from privcompute.link import Cancellation
-from privcompute.places import Lines, Places, Rates
-from privcompute.tls_stream import TlsStream
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.hello import HELLO, HELLO_VERSION, JobHello
+from privcompute.net.places import Lines, Places, Rates
+from privcompute.net.tls_stream import TlsStream
 
-HELLO = struct.Struct(">10sHBB32s")
-MAGIC = b"assent-mpc"
-VERSION = 1
 OPENINGS_MAX = 256
 """Connections that have proved no key yet, of all addresses together."""
 OPENINGS_EACH = 128
@@ -56,29 +53,8 @@ REST_S = 1.0
 """Pause of accepting when the process is out of descriptors or memory."""
 LINES_EACH, LINES_MAX, LINES_WINDOW_S = 3, 20, 60.0
 """Log lines about dropped connections: of one address and in all, in a window of time."""
-REASON_CHARS_MAX = 200
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = logging.getLogger("assent.agent")
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What opens a link: which job, from which party, to which."""
-
-    job_id: bytes
-    sender: int
-    receiver: int
-
-    def encode(self) -> bytes:
-        """Return the 46 bytes on the wire."""
-        return HELLO.pack(MAGIC, VERSION, self.sender, self.receiver, self.job_id)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Hello | None:
-        """Read 46 bytes; None when they are not a hello of this version."""
-        magic, version, sender, receiver, job_id = HELLO.unpack(data)
-        return cls(job_id, sender, receiver) if (magic, version) == (MAGIC, VERSION) else None
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +99,7 @@ class _Pending:
 
     stream: TlsStream
     host: str
-    hello: Hello
+    hello: JobHello
     key: bytes
     deadline: float
 
@@ -140,7 +116,7 @@ class PeerListener:
         self._key = key
         self._admission = _admit(key, accepted)
         try:
-            self._server = socket.create_server((host, port), backlog=OPENINGS_MAX)
+            self._server = listening(host, port, OPENINGS_MAX)
         except OSError as error:
             raise ListenError(
                 f"agent address {host}:{port}: {_reason(error)}; stop the process that uses it, or choose"
@@ -171,7 +147,7 @@ class PeerListener:
         """Replace the set of accepted keys for connections to come."""
         self._admission = _admit(self._key, accepted)
 
-    def claim(self, hello: Hello, key: bytes, deadline: float, cancellation: Cancellation) -> TlsStream:
+    def claim(self, hello: JobHello, key: bytes, deadline: float, cancellation: Cancellation) -> TlsStream:
         """Wait for the connection of that job and party, proven to hold `key`.
 
         Raises PeerTimeout, PortCrowded, Cancelled, or ListenerFailed.
@@ -208,8 +184,8 @@ class PeerListener:
             self.ended.set_exception(
                 ListenerFailed(
                     f"agent address {self.address[0]}:{self.address[1]}: the listener failed"
-                    f" ({text_of(error)}), so no other agent can reach this one; its log tells where, start"
-                    " the agent again"
+                    f" ({error_text(error)}), so no other agent can reach this one; its log tells where,"
+                    " start the agent again"
                 )
             )
         else:
@@ -230,7 +206,7 @@ class PeerListener:
         try:
             raw, address = self._server.accept()
         except OSError as error:
-            if error.errno in _EXHAUSTED:
+            if error.errno in EXHAUSTED:
                 self._rest(now, error)
             return
         host, port = address[:2]
@@ -244,7 +220,7 @@ class PeerListener:
             self._selector.register(stream, selectors.EVENT_READ, opening)
         except Exception as error:
             raw.close()
-            self._tell(host, port, text_of(error))
+            self._tell(host, port, error_text(error))
             return
         displaced = self._openings.add(network, opening)
         if displaced is not None:
@@ -267,12 +243,12 @@ class PeerListener:
                 self._selector.modify(opening.stream, opening.events(), opening)
                 return
             key = proven_key(opening.stream.peer_certificate(), self._admission.keys)
-            hello = Hello.decode(bytes(opening.hello))
+            hello = JobHello.decode(bytes(opening.hello))
             if hello is None:
-                raise ConnectionError(f"no hello of version {VERSION}; update the older agent")
+                raise ConnectionError(f"no hello of version {HELLO_VERSION}; update the older agent")
         except Exception as error:
             signer = opening.stream.signer()
-            self._drop(opening, f"key {signer[:16]}: {text_of(error)}" if signer else text_of(error))
+            self._drop(opening, f"key {signer[:16]}: {error_text(error)}" if signer else error_text(error))
             return
         self._selector.unregister(opening.stream)
         self._openings.remove(opening)
@@ -339,12 +315,6 @@ def _absent(party: int, turned_away: int) -> PeerTimeout | PortCrowded:
 def _reason(error: OSError) -> str:
     """Return the plain text of an errno: the socket module's own texts repeat the address."""
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-
-
-def text_of(error: BaseException) -> str:
-    """Return what an exception says, short and on one line: a peer's bytes may be in it."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return "".join(char if char.isprintable() else "?" for char in text[:REASON_CHARS_MAX])
 
 
 def _admit(key: PrivateKey, accepted: Iterable[bytes]) -> _Admission:

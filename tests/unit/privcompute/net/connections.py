@@ -10,8 +10,9 @@ import pytest
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import client_context
-from privcompute.listener import Hello, PeerListener
-from privcompute.tls_stream import TlsStream
+from privcompute.net.hello import JobHello
+from privcompute.net.listener import PeerListener
+from privcompute.net.tls_stream import TlsStream
 
 ME = PrivateKey(bytes(32))
 """The key of the agent that is connected to."""
@@ -34,7 +35,7 @@ def dial(to: PeerListener, context: ssl.SSLContext, *, source: str = HERE) -> Tl
     return stream
 
 
-def arrive(to: PeerListener, key: PrivateKey, hello: Hello, *, source: str = HERE) -> TlsStream:
+def arrive(to: PeerListener, key: PrivateKey, hello: JobHello, *, source: str = HERE) -> TlsStream:
     """Come as an honest party's agent does."""
     stream = dial(to, client_context(key, [ME.public]), source=source)
     say(stream, hello.encode())

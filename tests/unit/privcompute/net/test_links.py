@@ -15,10 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
-from connections import arrive, say, soon
 
 from chain.primitives.crypto import PrivateKey
-from privcompute import links as links_module
 from privcompute.errors import (
     PartiesStalled,
     PeerFault,
@@ -30,13 +28,17 @@ from privcompute.errors import (
     TimeOver,
 )
 from privcompute.job_steps import others_first_s
-from privcompute.link import HEADER, NOTICE_STAGE, NOTICES_MAX, READS_MAX, Cancellation, Link, channel_tag
-from privcompute.links import IDLE_TIMEOUT_S, LEAST_BYTES_PER_S, Links
-from privcompute.listener import Hello, PeerListener
 from privcompute.mpc.protocols.psi import PsiSpec, match
 from privcompute.mpc.rounds import Round, as_round
+from privcompute.net import links as links_module
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.hello import JobHello
+from privcompute.net.links import IDLE_TIMEOUT_S, LEAST_BYTES_PER_S, Links
+from privcompute.net.listener import PeerListener
+from privcompute.net.peer_link import HEADER, NOTICE_STAGE, NOTICES_MAX, READS_MAX, PeerLink, channel_tag
+from privcompute.net.tls_stream import TlsStream
 from privcompute.runner import agree_on_rows, check_rows
-from privcompute.tls_stream import TlsStream
+from tests.unit.privcompute.net.connections import arrive, say, soon
 
 JOB = hashlib.sha256(b"a job").digest()
 KEYS = [PrivateKey(bytes((index,)) * 32) for index in range(3)]
@@ -93,12 +95,12 @@ class Peers:
             closing(PeerListener("127.0.0.1", 0, KEYS[0], [k.public for k in KEYS]))
         )
         self.theirs: dict[int, TlsStream] = {}
-        self.ours: dict[int, Link] = {}
+        self.ours: dict[int, PeerLink] = {}
         for party in (1, 2):
-            hello = Hello(JOB, party, 0)
+            hello = JobHello(JOB, party, 0)
             self.theirs[party] = stack.enter_context(closing(arrive(listener, KEYS[party], hello)))
             stream = listener.claim(hello, KEYS[party].public, soon(), Cancellation())
-            self.ours[party] = stack.enter_context(closing(Link(stream, JOB, 0, party)))
+            self.ours[party] = stack.enter_context(closing(PeerLink(stream, JOB, 0, party)))
 
     def say(self, party: int, *records: bytes) -> None:
         """Send records as a party, and wait until the other end's kernel has acknowledged them."""
@@ -236,7 +238,7 @@ def test_a_party_that_waits_says_so_once_and_a_notice_is_no_part_of_the_transcri
 
 
 def test_notices_without_end_are_misbehaviour(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("privcompute.link.NOTICES_MAX", 9)
+    monkeypatch.setattr("privcompute.net.peer_link.NOTICES_MAX", 9)
     assert NOTICES_MAX > 9
     peers.say(1, 10 * notice(1))
     with pytest.raises(PeerMisbehaved, match="more than 9 notices"):

@@ -15,23 +15,21 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from typing import TypeVar
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import client_context, proven_key
+from chain.primitives.visible import error_text
 from privcompute.errors import PartiesStalled, PeerGone, PeerMisbehaved
-from privcompute.link import Cancellation, Link, Transcript
-from privcompute.links import IDLE_TIMEOUT_S, Links
-from privcompute.listener import HELLO, OPENING_TIMEOUT_S, TICK_S, Hello, PeerListener, text_of
-from privcompute.mpc.rounds import Steps, as_round
-from privcompute.tls_stream import TlsStream
-
-__all__ = ["Cancellation", "Links", "Peer", "PeerListener", "Transcript", "connect_peers", "run_party"]
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.hello import HELLO, JobHello
+from privcompute.net.links import IDLE_TIMEOUT_S, Links
+from privcompute.net.listener import OPENING_TIMEOUT_S, TICK_S, PeerListener
+from privcompute.net.peer_link import PeerLink
+from privcompute.net.tls_stream import TlsStream
 
 RETRY_S = (0.05, 1.0)
 """First and greatest pause between attempts to reach a peer."""
 
-T = TypeVar("T")
 Peer = tuple[str, int, bytes]
 """(host, port, 32-byte public key) of an agent, as registered on chain."""
 
@@ -57,11 +55,11 @@ def connect_peers(
 
     def connect(party: int, stopped: Cancellation) -> None:
         if party < me:
-            streams[party] = _dial(Hello(job_id, me, party), peers[party], key, deadline, stopped)
+            streams[party] = _dial(JobHello(job_id, me, party), peers[party], key, deadline, stopped)
         else:
-            wanted = Hello(job_id, party, me)
+            wanted = JobHello(job_id, party, me)
             streams[party] = listener.claim(wanted, peers[party][2], deadline, stopped)
-            _answer(streams[party], Hello(job_id, me, party))
+            _answer(streams[party], JobHello(job_id, me, party))
 
     try:
         _at_once(sorted(set(peers) - {me}), connect, cancellation)
@@ -71,27 +69,11 @@ def connect_peers(
         for stream in streams.values():
             stream.close()
         raise
-    links = {party: Link(stream, job_id, me, party) for party, stream in streams.items()}
+    links = {party: PeerLink(stream, job_id, me, party) for party, stream in streams.items()}
     return Links(links, deadline=deadline, cancellation=cancellation, idle_timeout_s=idle_timeout_s)
 
 
-def run_party(protocol: Steps[T], links: Links, stage: int = 0) -> T:
-    """Drive one party's protocol over its links to its end and return its result.
-
-    Every frame carries `stage`; all parties number their stages alike.
-    """
-    try:
-        step = next(protocol)
-        while True:
-            step = protocol.send(links.exchange(as_round(step), stage))
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        protocol.close()
-
-
-def _answer(stream: TlsStream, hello: Hello) -> None:
+def _answer(stream: TlsStream, hello: JobHello) -> None:
     try:
         _send(stream, hello.encode(), time.monotonic() + OPENING_TIMEOUT_S)
     except OSError as error:
@@ -126,7 +108,7 @@ def _await_everybody(
     """Tell every peer that we have all our links, and wait until every peer has told us the same."""
     heard = {party: bytearray() for party in streams}
     for party, stream in streams.items():
-        _answer(stream, Hello(job_id, me, party))
+        _answer(stream, JobHello(job_id, me, party))
     while late := [party for party, data in heard.items() if len(data) < HELLO.size]:
         if time.monotonic() >= deadline:
             raise PartiesStalled(
@@ -141,17 +123,17 @@ def _await_everybody(
         poll.poll(min(TICK_S, max(0.0, deadline - time.monotonic())) * 1000)
         cancellation.check()
         for party in late:
-            _hear_hello(streams[party], heard[party], Hello(job_id, party, me))
+            _hear_hello(streams[party], heard[party], JobHello(job_id, party, me))
 
 
-def _hear_hello(stream: TlsStream, data: bytearray, expected: Hello) -> None:
+def _hear_hello(stream: TlsStream, data: bytearray, expected: JobHello) -> None:
     """Read on towards a peer's hello. Raises PeerGone, or PeerMisbehaved for any other bytes."""
     part = bytearray(HELLO.size - len(data))
     try:
         data += part[: stream.read_into(memoryview(part))]
     except OSError as error:
         raise _left(expected.sender, error) from None
-    if len(data) == HELLO.size and Hello.decode(bytes(data)) != expected:
+    if len(data) == HELLO.size and JobHello.decode(bytes(data)) != expected:
         raise PeerMisbehaved(expected.sender, f"party {expected.sender} opened our link with another hello")
 
 
@@ -166,7 +148,7 @@ def _send(stream: TlsStream, data: bytes, deadline: float) -> None:
 
 
 def _dial(
-    hello: Hello, peer: Peer, key: PrivateKey, deadline: float, cancellation: Cancellation
+    hello: JobHello, peer: Peer, key: PrivateKey, deadline: float, cancellation: Cancellation
 ) -> TlsStream:
     """Connect, say hello and wait for the answer, again and again until the deadline."""
     host, port, public = peer
@@ -184,7 +166,7 @@ def _dial(
                 " check its address on chain",
             ) from None
         except (OSError, UnicodeError, OverflowError) as error:  # the address is the peer's own text
-            problem = text_of(error)
+            problem = error_text(error)
         cancellation.pause(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2 * pause, greatest)
     raise PeerGone(
@@ -195,7 +177,7 @@ def _dial(
 
 
 def _attempt(
-    hello: Hello, peer: Peer, context: ssl.SSLContext, deadline: float, cancellation: Cancellation
+    hello: JobHello, peer: Peer, context: ssl.SSLContext, deadline: float, cancellation: Cancellation
 ) -> TlsStream:
     host, port, public = peer
     opening_ends = min(deadline, time.monotonic() + OPENING_TIMEOUT_S)
@@ -207,7 +189,7 @@ def _attempt(
         _check_key(stream, hello.receiver, public)
         _send(stream, hello.encode(), opening_ends)
         answer = _await_answer(stream, deadline, cancellation)
-        if answer != Hello(hello.job_id, hello.receiver, hello.sender):
+        if answer != JobHello(hello.job_id, hello.receiver, hello.sender):
             raise PeerMisbehaved(
                 hello.receiver, f"party {hello.receiver} answered our hello with another job"
             )
@@ -224,11 +206,11 @@ def _check_key(stream: TlsStream, party: int, public: bytes) -> None:
     except Exception as error:  # whatever a parser makes of the peer's bytes
         raise PeerMisbehaved(
             party,
-            f"party {party} showed a certificate that does not prove its registered key: {text_of(error)}",
+            f"party {party} showed a certificate that does not prove its registered key: {error_text(error)}",
         ) from None
 
 
-def _await_answer(stream: TlsStream, deadline: float, cancellation: Cancellation) -> Hello | None:
+def _await_answer(stream: TlsStream, deadline: float, cancellation: Cancellation) -> JobHello | None:
     """Wait until the peer's job claims our connection and answers."""
     data, filled = bytearray(HELLO.size), 0
     while filled < HELLO.size:
@@ -240,4 +222,4 @@ def _await_answer(stream: TlsStream, deadline: float, cancellation: Cancellation
                 stream.wait(min(deadline, time.monotonic() + TICK_S))
             if time.monotonic() >= deadline:
                 raise TimeoutError("its agent did not take up the job in time")
-    return Hello.decode(bytes(data))
+    return JobHello.decode(bytes(data))

@@ -6,10 +6,10 @@ round cannot deadlock however large its messages are.
 A round has a deadline from its start: `IDLE_TIMEOUT_S`, and the time that the largest message so far takes at
 `LEAST_BYTES_PER_S`. Nothing that arrives moves it: bytes that drip in buy no time. A whole run has one, too.
 
-Whom to name: a party that is silent may itself wait for a third one. So a party that has waited for half of a
-round's time tells all its peers (`Link.notify`), and a timeout names the one party that is late and did not
-say so, or that stopped inside a frame. If that is not exactly one, nobody is named. The time of a round never
-shrinks within a job, so that whoever waits for the silent party itself runs out of it first.
+Whom to name: a party that is silent may itself wait for a third one. So a party that has waited for half of
+a round's time tells all its peers (`PeerLink.notify`), and a timeout names the one party that is late and did
+not say so, or that stopped inside a frame. If that is not exactly one, nobody is named. The time of a round
+never shrinks within a job, so that whoever waits for the silent party itself runs out of it first.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError
 from privcompute.errors import PartiesStalled, PeerTimeout, ProgramFault, TimeOver
-from privcompute.link import Cancellation, Link, Transcript
-from privcompute.mpc.rounds import Received, Round, as_bytes
+from privcompute.mpc.rounds import Received, Round, Steps, as_bytes, as_round
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.peer_link import PeerLink, Transcript
 
 IDLE_TIMEOUT_S = 60.0
 """Time for a round, beside that for its bytes: what a party may compute between two messages."""
 LEAST_BYTES_PER_S = 131_072
 """About 1 Mbit/s: a link that is slower ends the job."""
+
+T = TypeVar("T")
 
 
 class Links:
@@ -35,7 +39,7 @@ class Links:
 
     def __init__(
         self,
-        links: Mapping[int, Link],
+        links: Mapping[int, PeerLink],
         *,
         deadline: float,
         cancellation: Cancellation | None = None,
@@ -103,7 +107,7 @@ class Links:
         for link in self._links.values():
             link.close()
 
-    def _start(self, step: Round, stage: int) -> list[Link]:
+    def _start(self, step: Round, stage: int) -> list[PeerLink]:
         sending = []
         self._largest = max(self._largest, *step.receive.values(), 0)
         for peer, message in step.send.items():
@@ -116,7 +120,7 @@ class Links:
             self._links[peer].settle()
         return sending
 
-    def _wait(self, sending: list[Link], waiting: list[Link], turn: _Turn) -> None:
+    def _wait(self, sending: list[PeerLink], waiting: list[PeerLink], turn: _Turn) -> None:
         """Wait for any of these links, but not beyond the round's deadline or the whole span's."""
         now, late = time.monotonic(), {*sending, *waiting}
         allowed_s = self._idle_timeout_s + self._largest / LEAST_BYTES_PER_S
@@ -144,7 +148,7 @@ class Links:
         for link in charged:
             link.charged_s += waited_s
 
-    def _stalled(self, late: Iterable[Link]) -> AssentError:
+    def _stalled(self, late: Iterable[PeerLink]) -> AssentError:
         """Name the party that kept this round waiting, if it can be but one."""
         for link in late:
             link.hear()
@@ -156,7 +160,7 @@ class Links:
             return PeerTimeout((begun or suspects)[0].peer, f"no progress with {names} in time; {remedy}")
         return PartiesStalled(f"no progress with {names} in time, which of them is not clear; {remedy}")
 
-    def _over(self, late: Iterable[Link]) -> AssentError:
+    def _over(self, late: Iterable[PeerLink]) -> AssentError:
         """Name the party that took more than half of the whole span, if one did."""
         span_s = self._deadline - self._began
         for link in self._links.values():
@@ -172,6 +176,22 @@ class Links:
         )
 
 
+def run_party(protocol: Steps[T], links: Links, stage: int = 0) -> T:
+    """Drive one party's protocol over its links to its end and return its result.
+
+    Every frame carries `stage`; all parties number their stages alike.
+    """
+    try:
+        step = next(protocol)
+        while True:
+            step = protocol.send(links.exchange(as_round(step), stage))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        protocol.close()
+
+
 class _Turn:
     """When a round began, and whether its peers know that we wait."""
 
@@ -181,6 +201,6 @@ class _Turn:
         self.began, self.notified = began, False
 
 
-def _names(links: Iterable[Link]) -> str:
+def _names(links: Iterable[PeerLink]) -> str:
     parties = sorted(link.peer for link in links)
     return f"part{'ies' if len(parties) > 1 else 'y'} {', '.join(map(str, parties))}"
