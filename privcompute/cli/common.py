@@ -16,7 +16,7 @@ from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value, decode_value
-from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
+from privcompute.config import AgentConfig, AgentFiles, load_agent_config
 
 GAS_LIMIT = 8_000_000
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}

@@ -24,7 +24,7 @@ from privcompute.cli.common import (
     sent_json,
     show_time,
 )
-from privcompute.enforcement import ALLOWED_USES
+from privcompute.job.enforcement import ALLOWED_USES
 
 SEE_LIST = "see: assent grant list"
 CONSTRAINTS = tuple(ALLOWED_USES)

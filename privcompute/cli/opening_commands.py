@@ -19,7 +19,7 @@ from privcompute.data.commitments import ROW_BYTES_MAX, RowOpening, challenged_r
 from privcompute.data.datasets import DatasetStore, open_dataset
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.private_files import write_private
-from privcompute.job_steps import now_ms
+from privcompute.job.steps import now_ms
 
 ROWS_MAX = 1_000
 FILE_BYTES_MAX = 67_108_864

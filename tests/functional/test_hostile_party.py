@@ -31,7 +31,7 @@ from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
 from chain.primitives.tls import client_context
 from chain.primitives.values import Value
-from privcompute.agent_config import load_agent_config
+from privcompute.config import load_agent_config
 from privcompute.net.hello import HELLO, JobHello
 from privcompute.net.peer_link import HEADER, channel_tag
 from privcompute.programs.registry import PROGRAMS

@@ -21,7 +21,7 @@ from chain.config import NodeConfig
 from chain.primitives.errors import AssentError
 from chain.primitives.settings import Section
 from contracts.system import sources
-from privcompute.agent_config import AgentConfig
+from privcompute.config import AgentConfig
 
 PACKAGES = ("chain", "consensus", "contracts", "privcompute")
 COUNT, SEED = 30, 16

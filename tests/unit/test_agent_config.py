@@ -8,8 +8,8 @@ import pytest
 
 from chain.primitives.descriptors import TooFewDescriptors, limit_for
 from chain.primitives.errors import ConfigError
-from privcompute import agent
-from privcompute.agent_config import configured_source, load_agent_config
+from privcompute.agent import process as agent
+from privcompute.config import configured_source, load_agent_config
 
 GOOD = """
 organisation = "bank"

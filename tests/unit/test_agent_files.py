@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from privcompute.job_actions import Recovered, ResultCommit
-from privcompute.job_store import JobFileError, JobStore, Progress, StatusBoard
+from privcompute.job.actions import Recovered, ResultCommit
+from privcompute.job.store import JobFileError, JobStore, Progress, StatusBoard
 
 JOB = "ab" * 32
 
@@ -39,7 +39,7 @@ def test_a_damaged_job_file_is_named(tmp_path: Path, text: str) -> None:
 def test_the_status_board_shows_the_last_step_and_keeps_the_newest_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("privcompute.job_store.STATUS_FILES_MAX", 3)
+    monkeypatch.setattr("privcompute.job.store.STATUS_FILES_MAX", 3)
     board = StatusBoard(tmp_path / "status")
     for number in range(5):
         board.post(Progress(f"{number:064x}", step="join", done=number, total=9), 1_000 + number)

@@ -22,19 +22,20 @@ from chain.primitives.execution import map_key
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
-from privcompute import job_steps, job_task
-from privcompute.agent import Agent
-from privcompute.agent_config import AgentConfig, AgentFiles
-from privcompute.chain_reader import ChainReader
+from privcompute.agent.process import Agent
+from privcompute.config import AgentConfig, AgentFiles
 from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
 from privcompute.data.datasets import DatasetStore, prepare
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import ResultStore, canonical
 from privcompute.data.sources import DataSource
-from privcompute.job_steps import Parts
-from privcompute.job_store import JobStore, StatusBoard
-from privcompute.job_task import JobTask
-from privcompute.job_view import job_id_of
+from privcompute.job import steps as job_steps
+from privcompute.job import task as job_task
+from privcompute.job.chain_reader import ChainReader
+from privcompute.job.steps import Parts
+from privcompute.job.store import JobStore, StatusBoard
+from privcompute.job.task import JobTask
+from privcompute.job.view import job_id_of
 from privcompute.net.listener import PeerListener
 from privcompute.programs.registry import PROGRAMS, records
 

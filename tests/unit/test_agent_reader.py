@@ -12,9 +12,9 @@ from chain.api.answers import NodeUnreachable
 from chain.api.client import OutcomeUnknown, TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ConfigError, ProofInvalid
-from privcompute import chain_reader
-from privcompute.chain_reader import ChainReader, send_until_known
-from privcompute.job_view import JobMalformed, job_id_of
+from privcompute.job import chain_reader
+from privcompute.job.chain_reader import ChainReader, send_until_known
+from privcompute.job.view import JobMalformed, job_id_of
 
 
 @pytest.fixture

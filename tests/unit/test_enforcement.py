@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from privcompute.agent_config import Policy
+from privcompute.config import Policy
 from privcompute.data.datasets import LocalDataset
 from privcompute.data.sources import DataSource
-from privcompute.enforcement import Facts, Own, Refusal, check_job
-from privcompute.job_view import Input, JobSpec, JobView, Participant
-from privcompute.runner import check_runnable
+from privcompute.job.enforcement import Facts, Own, Refusal, check_job
+from privcompute.job.runner import check_runnable
+from privcompute.job.view import Input, JobSpec, JobView, Participant
 
 NOW = 1_000_000
 ROOT, CODE = b"r" * 32, b"c" * 32

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privcompute.job import EXPIRE_GRACE_MS, JobMachine
-from privcompute.job_actions import (
+from privcompute.job.actions import (
     Action,
     Check,
     Checked,
@@ -35,7 +34,8 @@ from privcompute.job_actions import (
     Verified,
     Verify,
 )
-from privcompute.job_view import JobSpec, JobView, Participant
+from privcompute.job.machine import EXPIRE_GRACE_MS, JobMachine
+from privcompute.job.view import JobSpec, JobView, Participant
 
 HASH = b"h" * 32
 ORGS = ("bank", "bureau", "registry")

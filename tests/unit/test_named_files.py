@@ -23,13 +23,13 @@ from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
 from contracts import cli as contract_kit
-from privcompute.agent_config import load_agent_config
 from privcompute.cli import opening_commands
+from privcompute.config import load_agent_config
 from privcompute.data.datasets import DatasetIdInvalid, DatasetStore, LocalDataset
 from privcompute.data.private_files import JobIdInvalid, job_file
 from privcompute.data.results import ResultStore
 from privcompute.data.sources import DataSource, read_table
-from privcompute.job_store import JobStore
+from privcompute.job.store import JobStore
 
 JOB = "ab" * 32
 PATIENCE_S = 10

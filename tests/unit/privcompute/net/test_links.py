@@ -27,7 +27,8 @@ from privcompute.errors import (
     PortCrowded,
     TimeOver,
 )
-from privcompute.job_steps import others_first_s
+from privcompute.job.runner import agree_on_rows, check_rows
+from privcompute.job.steps import others_first_s
 from privcompute.mpc.protocols.psi import PsiSpec, match
 from privcompute.mpc.rounds import Round, as_round
 from privcompute.net import links as links_module
@@ -37,7 +38,6 @@ from privcompute.net.links import IDLE_TIMEOUT_S, LEAST_BYTES_PER_S, Links
 from privcompute.net.listener import PeerListener
 from privcompute.net.peer_link import HEADER, NOTICE_STAGE, NOTICES_MAX, READS_MAX, PeerLink, channel_tag
 from privcompute.net.tls_stream import TlsStream
-from privcompute.runner import agree_on_rows, check_rows
 from tests.unit.privcompute.net.connections import arrive, say, soon
 
 JOB = hashlib.sha256(b"a job").digest()

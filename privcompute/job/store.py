@@ -11,7 +11,7 @@ from typing import Any
 from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from privcompute.data.private_files import JOB_ID, job_file, write_private
-from privcompute.job_actions import Recovered, ResultCommit
+from privcompute.job.actions import Recovered, ResultCommit
 
 FILE_BYTES_MAX = 1_048_576
 STATUS_FILES_MAX = 1_000

@@ -29,15 +29,15 @@ from chain.primitives.keyfile import load_key
 from chain.primitives.reopening import reopen_log_on_hangup
 from chain.primitives.settings import split_address
 from chain.primitives.values import decode_value
-from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
-from privcompute.chain_reader import ChainReader
+from privcompute.config import AgentConfig, AgentFiles, load_agent_config
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.private_files import write_private
 from privcompute.data.results import ResultStore
-from privcompute.job_steps import Parts, now_ms
-from privcompute.job_store import JobStore, StatusBoard
-from privcompute.job_task import JobTask
+from privcompute.job.chain_reader import ChainReader
+from privcompute.job.steps import Parts, now_ms
+from privcompute.job.store import JobStore, StatusBoard
+from privcompute.job.task import JobTask
 from privcompute.net.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
 from privcompute.data.sources import Table
-from privcompute.enforcement import Refusal
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
-from privcompute.job_actions import STAGES_MAX, ComputeDone, StageDone
-from privcompute.job_view import JobSpec, stage_hash
+from privcompute.job.actions import STAGES_MAX, ComputeDone, StageDone
+from privcompute.job.enforcement import Refusal
+from privcompute.job.view import JobSpec, stage_hash
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, match, release
 from privcompute.mpc.protocols.psi import psi as private_join

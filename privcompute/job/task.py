@@ -15,12 +15,9 @@ from typing import Any, TypeVar
 
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
-from privcompute import job_steps
-from privcompute.chain_reader import send_until_known
 from privcompute.data.datasets import OpenedDataset
-from privcompute.enforcement import Refusal
-from privcompute.job import JobMachine
-from privcompute.job_actions import (
+from privcompute.job import steps as job_steps
+from privcompute.job.actions import (
     Action,
     Check,
     Checked,
@@ -43,10 +40,13 @@ from privcompute.job_actions import (
     Verified,
     Verify,
 )
-from privcompute.job_steps import Parts, now_ms
-from privcompute.job_store import JobFile, JobFileError, Progress
-from privcompute.job_view import JobView
-from privcompute.runner import JobRun
+from privcompute.job.chain_reader import send_until_known
+from privcompute.job.enforcement import Refusal
+from privcompute.job.machine import JobMachine
+from privcompute.job.runner import JobRun
+from privcompute.job.steps import Parts, now_ms
+from privcompute.job.store import JobFile, JobFileError, Progress
+from privcompute.job.view import JobView
 
 TICK_S = 1.0
 QUEUE_MAX = 1_024

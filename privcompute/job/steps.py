@@ -13,22 +13,22 @@ from chain.api.client import Account
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
-from privcompute.agent_config import AgentConfig, AgentFiles
-from privcompute.chain_reader import ChainReader
+from privcompute.config import AgentConfig, AgentFiles
 from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.private_files import job_file, write_private
 from privcompute.data.results import ResultStore, make_result
-from privcompute.enforcement import Own, Refusal, check_job
 from privcompute.errors import PartiesStalled, PeerFault, PeerGone, PortCrowded, TimeOver
-from privcompute.job_actions import Checked, ComputeDone, ResultCommit, Signed
-from privcompute.job_store import JobStore, StatusBoard
-from privcompute.job_view import REVEALED, JobView, certificate_digest, mismatched_channels
+from privcompute.job.actions import Checked, ComputeDone, ResultCommit, Signed
+from privcompute.job.chain_reader import ChainReader
+from privcompute.job.enforcement import Own, Refusal, check_job
+from privcompute.job.runner import Plan, check_runnable
+from privcompute.job.store import JobStore, StatusBoard
+from privcompute.job.view import REVEALED, JobView, certificate_digest, mismatched_channels
 from privcompute.net.listener import PeerListener
 from privcompute.programs.base import InputColumn, JobInput, Program
 from privcompute.programs.registry import PROGRAMS
-from privcompute.runner import Plan, check_runnable
 
 NONCE_BYTES = 32
 REASON_CHARS_MAX = 128

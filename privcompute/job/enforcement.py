@@ -18,9 +18,9 @@ from typing import Any
 
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
-from privcompute.agent_config import Policy
+from privcompute.config import Policy
 from privcompute.data.datasets import LocalDataset
-from privcompute.job_view import COMPUTED, PROPOSED, RUNNING, Input, JobView
+from privcompute.job.view import COMPUTED, PROPOSED, RUNNING, Input, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
     "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),

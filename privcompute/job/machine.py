@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from privcompute.job_actions import (
+from privcompute.job.actions import (
     Action,
     Check,
     Checked,
@@ -52,7 +52,7 @@ from privcompute.job_actions import (
     Verified,
     Verify,
 )
-from privcompute.job_view import (
+from privcompute.job.view import (
     ACCEPTED,
     COMMITTED,
     COMPUTED,

@@ -16,8 +16,8 @@ from chain.api.client import Account, Client, OutcomeUnknown, TransactionFailed
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value
-from privcompute.enforcement import Facts
-from privcompute.job_view import JobMalformed, JobSpec, JobView, Records, parse_spec, parse_view
+from privcompute.job.enforcement import Facts
+from privcompute.job.view import JobMalformed, JobSpec, JobView, Records, parse_spec, parse_view
 from privcompute.net.transport import Peer
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
