@@ -17,7 +17,7 @@ Id = Annotated[str, pydantic.Field(pattern=rf"^{ID_PATTERN}$")]
 DatasetId = Annotated[str, pydantic.Field(pattern=rf"^{DATASET_PATTERN}$")]
 
 
-class Files(Section):
+class FilesConfig(Section):
     """Where the agent finds and keeps things; relative paths start at the configuration file."""
 
     genesis: str = "../genesis.json"
@@ -25,13 +25,13 @@ class Files(Section):
     data_dir: str = "agent"
 
 
-class Peers(Section):
+class PeersConfig(Section):
     """The TLS 1.3 port for other organisations' agents; only keys registered on chain are admitted."""
 
     listen: Address = "127.0.0.1:30400"
 
 
-class Policy(Section):
+class LocalPolicy(Section):
     """What this owner demands beyond the chain; it can only refuse more, never allow more."""
 
     refused_purposes: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
@@ -75,7 +75,7 @@ class DatasetConfig(Section):
     """The schema; empty: every column of the file, with inferred types."""
 
 
-class Log(Section):
+class LogConfig(Section):
     """What the agent writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -86,11 +86,11 @@ class AgentConfig(Section):
 
     organisation: Id
     node: Annotated[str, pydantic.Field(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:8545"
-    files: Files = Files()
-    peers: Peers = Peers()
-    policy: Policy = Policy()
+    files: FilesConfig = FilesConfig()
+    peers: PeersConfig = PeersConfig()
+    policy: LocalPolicy = LocalPolicy()
     datasets: Annotated[list[DatasetConfig], pydantic.Field(default_factory=list, max_length=DATASETS_MAX)]
-    log: Log = Log()
+    log: LogConfig = LogConfig()
 
 
 class AgentFiles(Section):

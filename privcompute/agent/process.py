@@ -1,50 +1,37 @@
-"""The agent process: follows its own node, keeps one task per open job, serves the peers' port.
-
-This is the composition root of an agent: configuration, keys, files, sockets and clocks meet here.
-"""
+"""The agent's process, and its composition root: configuration, keys, files, sockets and clocks meet here."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import fcntl
-import json
 import logging
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from chain.api.client import Account, Client
-from chain.ledger.block import EventEntry
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError, ConfigError, Exit
-from chain.primitives.execution import RESULT_BYTES_MAX
-from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
 from chain.primitives.reopening import reopen_log_on_hangup
 from chain.primitives.settings import split_address
-from chain.primitives.values import decode_value
+from privcompute.agent.agent import Agent
+from privcompute.clock import now_ms
 from privcompute.config import AgentConfig, AgentFiles, load_agent_config
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
-from privcompute.data.private_files import write_private
-from privcompute.data.results import ResultStore
+from privcompute.data.results import JoinStore, ResultStore
 from privcompute.job.chain_reader import ChainReader
-from privcompute.job.steps import Parts, now_ms
+from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
 from privcompute.job.store import JobStore, StatusBoard
-from privcompute.job.task import JobTask
 from privcompute.net.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 
-JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")
-CURSOR_BYTES_MAX = 4_096
-PROPOSED_EVENT = "JobProposed"
-OPEN_JOBS_MAX = 10_000
 DESCRIPTORS_PER_JOB = 9
 """Links to seven peers, and the two ends of the pipe that stops the worker."""
 DESCRIPTORS_BESIDE = 256
@@ -60,106 +47,6 @@ class AgentRunning(AssentError):
     exit = Exit.CONFIG
 
 
-class Agent:
-    """Follows the contract `jobs` and runs this organisation's part of every job."""
-
-    def __init__(self, parts: Parts, client: Client) -> None:
-        """`parts` is everything that jobs share."""
-        self._parts, self._client = parts, client
-        self._jobs: dict[str, JobTask] = {}
-        self._running: set[asyncio.Task[None]] = set()
-        self._cursor = _read_cursor(parts.files.cursor)
-
-    async def run(self) -> None:
-        """Work until cancelled. Raises ListenerFailed when the port has died."""
-        for job in self._parts.jobs.unfinished():
-            self._begin(job)
-        resumed = f", {len(self._jobs)} unfinished jobs" if self._jobs else ""
-        log.info(
-            "agent of %s ready: peers at %s:%d, node %s, from height %d%s",
-            self._parts.org,
-            *self._parts.listener.address,
-            self._client.url,
-            self._cursor,
-            resumed,
-        )
-        listening = asyncio.wrap_future(self._parts.listener.ended)
-        following = asyncio.create_task(self._follow())
-        try:
-            await asyncio.wait({listening, following}, return_when=asyncio.FIRST_COMPLETED)
-            for ended in (listening, following):
-                if ended.done():
-                    ended.result()  # an agent that nobody can reach must not look as if it ran
-        finally:
-            listening.cancel()
-            following.cancel()
-            for task in self._running:
-                task.cancel()
-            await asyncio.gather(listening, following, *self._running, return_exceptions=True)
-
-    async def _follow(self) -> None:
-        async for entry in self._client.follow(contract="jobs", from_height=self._cursor):
-            self._on_event(entry)
-            self._advance(entry.height)
-
-    def _on_event(self, entry: EventEntry) -> None:
-        for subject in entry.event.subjects:
-            named = JOB_SUBJECT.fullmatch(subject)
-            if named is None:
-                continue
-            known = self._jobs.get(named[1])
-            if known is not None:
-                known.poke()
-            elif entry.event.name == PROPOSED_EVENT and self._is_ours(entry):
-                self._begin(named[1], _proposer(entry))
-
-    def _is_ours(self, entry: EventEntry) -> bool:
-        fields = decode_value(entry.event.fields, max_bytes=RESULT_BYTES_MAX)
-        return isinstance(fields, dict) and f"org:{self._parts.org}" in fields.get("participants", ())
-
-    def _begin(self, job: str, initiator: str = "") -> None:
-        if len(self._jobs) >= OPEN_JOBS_MAX:
-            log.error("job %s: ignored, %d jobs are open already", job[:8], OPEN_JOBS_MAX)
-            return
-        task = JobTask(self._parts, job, initiator)
-        policy = self._parts.config.policy
-        of_one = sum(other.initiator == initiator != "" for other in self._jobs.values())
-        if len(self._jobs) >= policy.max_waiting_jobs or of_one >= policy.max_jobs_per_organisation:
-            task.refuse_as_busy()
-        self._jobs[job] = task
-        running = asyncio.create_task(self._work(job, task), name=f"job {job[:8]}")
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-
-    async def _work(self, job: str, task: JobTask) -> None:
-        try:
-            await task.run()
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("job %s: its task failed; it is taken up again when the agent restarts", job[:8])
-        finally:
-            self._jobs.pop(job, None)
-            self.accept_peers()
-
-    def _advance(self, height: int) -> None:
-        """Remember how far we followed; the last height is read again after a restart."""
-        if height != self._cursor:
-            self._cursor = height
-            write_private(self._parts.files.cursor, json.dumps({"height": height}).encode())
-
-    def accept_peers(self) -> None:
-        """Admit exactly the agents that take part in our open jobs."""
-        views = [task.view for task in self._jobs.values() if task.view is not None]
-        keys = {one.agent_key for view in views for one in view.spec.participants}
-        self._parts.listener.accept_keys(keys - {self._parts.key.public})
-
-
-def _proposer(entry: EventEntry) -> str:
-    """Return the organisation that a proposal is by; "" when its event does not say."""
-    return next((text[4:] for text in entry.event.subjects if text.startswith("org:")), "")
-
-
 def descriptor_parts(config: AgentConfig) -> dict[str, int]:
     """Return what needs how many open files, from the bounds that this agent keeps."""
     return {
@@ -168,14 +55,6 @@ def descriptor_parts(config: AgentConfig) -> dict[str, int]:
         "jobs (policy.max_waiting_jobs)": DESCRIPTORS_PER_JOB * config.policy.max_waiting_jobs,
         "files, the node and libraries": DESCRIPTORS_BESIDE,
     }
-
-
-def _read_cursor(path: Path) -> int:
-    """Return the height to follow from; 0 when nothing usable is written down (reading twice is harmless)."""
-    try:
-        return max(0, int(json.loads(read_bounded(path, CURSOR_BYTES_MAX))["height"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return 0
 
 
 @contextmanager
@@ -206,6 +85,27 @@ async def _check_registered(reader: ChainReader, config: AgentConfig, key: Priva
         )
 
 
+def _environment(
+    config: AgentConfig, files: AgentFiles, key: PrivateKey, node: OwnNode, listener: PeerListener
+) -> JobEnvironment:
+    """Return what the agent's jobs have in common."""
+    code_hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
+    return JobEnvironment(
+        identity=AgentIdentity(config.organisation, key, config.policy, code_hashes),
+        node=node,
+        stores=AgentStores(
+            datasets=DatasetStore(files.datasets),
+            results=ResultStore(files.results),
+            joins=JoinStore(files.joins),
+            jobs=JobStore(files.jobs),
+            board=StatusBoard(files.status),
+            evidence=EvidenceLog(files.evidence),
+        ),
+        place=ComputePlace(listener, turn=asyncio.Lock()),
+        now_ms=now_ms,
+    )
+
+
 @asynccontextmanager
 async def open_agent(config: AgentConfig, files: AgentFiles) -> AsyncIterator[Agent]:
     """Open everything an agent needs, in the order in which faults are cheapest to report."""
@@ -217,25 +117,10 @@ async def open_agent(config: AgentConfig, files: AgentFiles) -> AsyncIterator[Ag
         async with Client(config.node, genesis) as client:
             reader = ChainReader(client)
             await _check_registered(reader, config, key)
-            parts = Parts(
-                config=config,
-                files=files,
-                key=key,
-                reader=reader,
-                account=Account(client, key, genesis.chain_id),
-                listener=listener,
-                datasets=DatasetStore(files.datasets),
-                results=ResultStore(files.results),
-                jobs=JobStore(files.jobs),
-                board=StatusBoard(files.status),
-                evidence=EvidenceLog(files.evidence),
-                slot=asyncio.Lock(),
-                code_hashes={name: program.code_hash() for name, program in PROGRAMS.items()},
-                accept_peers=lambda: agent.accept_peers(),
-            )
-            agent = Agent(parts, client)
-            parts.evidence.append(now_ms(), "", "started", {"organisation": config.organisation})
-            yield agent
+            node = OwnNode(reader, Account(client, key, genesis.chain_id))
+            environment = _environment(config, files, key, node, listener)
+            environment.stores.evidence.append(now_ms(), "", "started", {"organisation": config.organisation})
+            yield Agent(environment, client, files.cursor)
 
 
 async def _until_told(config: AgentConfig, files: AgentFiles) -> None:

@@ -17,6 +17,7 @@ from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
 from privcompute.cli.opening_commands import check_opened, open_rows
+from privcompute.clock import now_ms
 from privcompute.config import AgentConfig, AgentFiles, configured_source
 from privcompute.data.commitments import SEED_BYTES, size_bucket
 from privcompute.data.datasets import (
@@ -29,7 +30,6 @@ from privcompute.data.datasets import (
 )
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.sources import SENSITIVITIES, TYPES, Column, DataSource
-from privcompute.job.steps import now_ms
 
 SEE_LIST = "see: assent dataset list"
 _file = click.argument("file", type=click.Path(path_type=Path), required=False)

@@ -1,9 +1,10 @@
-"""Revealed results as their receiver keeps them: the values, the salt, and the hash that is on chain."""
+"""What an owner keeps of its jobs: revealed results with salt and hash, and its own rows that matched."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,18 @@ class ResultStore:
         if result.hash != stored:
             raise ResultError(f"{path}: the values do not match their hash; restore the file from backup")
         return result
+
+
+class JoinStore:
+    """A folder with one JSON file (mode 0600) per job: the owner's own rows that the job matched."""
+
+    __slots__ = ("folder",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, job: str, ids: Sequence[str]) -> None:
+        """Write down identifiers in the joint order, durably; nothing when there are none."""
+        if ids:
+            content = {"job": job, "ids": list(ids)}
+            write_private(job_file(self.folder, job), json.dumps(content).encode())

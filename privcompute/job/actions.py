@@ -10,14 +10,14 @@ STAGES_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckPhase:
     """Ask enforcement whether our grants and policy allow this phase: accepted, running or reveal."""
 
     phase: str
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare:
+class PrepareInput:
     """Read our inputs, check their root, draw a nonce, keep the opening."""
 
 
@@ -27,22 +27,22 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
-class Verify:
+class VerifyTranscripts:
     """Compare the transcripts that the ledger shows with our own channels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ReleaseShares:
     """Send our output shares to the receivers; reconstruct and keep what is for us."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class SignCertificate:
     """Rebuild the certificate's digest from proved state and sign it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendCall:
     """Call a method of `jobs`; `key` names the step, args exclude `job`."""
 
     key: str
@@ -51,14 +51,14 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Destroy:
+class DestroyShares:
     """Forget shares, close channels, stop computing."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopJob:
     """Write evidence, then tell the ledger: `reject` while proposed, else `abort`."""
 
     method: str
@@ -67,20 +67,31 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class FinishJob:
     """Nothing more will happen; clean up."""
 
     state: str
 
 
-Action = Check | Prepare | Compute | Verify | Release | Sign | Send | Destroy | Stop | Finish
+Action = (
+    CheckPhase
+    | PrepareInput
+    | Compute
+    | VerifyTranscripts
+    | ReleaseShares
+    | SignCertificate
+    | SendCall
+    | DestroyShares
+    | StopJob
+    | FinishJob
+)
 
 
 # --- completions: what the agent has done -----------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class PhaseChecked:
     """Enforcement allows the phase; `code_hash` is that of the program installed here."""
 
     phase: str
@@ -88,7 +99,7 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class InputPrepared:
     """Inputs are read and committed to."""
 
     commitment: bytes
@@ -119,12 +130,12 @@ class ComputeDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class TranscriptsVerified:
     """The ledger's transcripts agree with ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class SharesReleased:
     """Our shares are with the receivers; `result` is set when we are one and it is stored."""
 
     result: ResultCommit | None
@@ -140,7 +151,7 @@ class ResultCommit:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class CertificateSigned:
     """The certificate digest, with our signature."""
 
     digest: bytes
@@ -148,14 +159,14 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class CallSent:
     """The ledger executed the call of this step."""
 
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CallRefused:
     """The ledger refused the call of this step with a stable code."""
 
     key: str
@@ -163,14 +174,25 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class StepFailed:
     """An action failed; `code` goes on chain, `detail` stays in our log."""
 
     code: str
     detail: str
 
 
-Done = Checked | Prepared | StageDone | ComputeDone | Verified | Released | Signed | Sent | Refused | Failed
+Done = (
+    PhaseChecked
+    | InputPrepared
+    | StageDone
+    | ComputeDone
+    | TranscriptsVerified
+    | SharesReleased
+    | CertificateSigned
+    | CallSent
+    | CallRefused
+    | StepFailed
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from chain.api.client import Account, Client, OutcomeUnknown, TransactionFailed
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value
-from privcompute.job.enforcement import Facts
-from privcompute.job.view import JobMalformed, JobSpec, JobView, Records, parse_spec, parse_view
+from privcompute.job.enforcement import ProvedFacts
+from privcompute.job.view import CertificateRecords, JobMalformed, JobSpec, JobView, parse_spec, parse_view
 from privcompute.net.transport import Peer
 
 RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
@@ -73,7 +73,7 @@ class ChainReader:
         """Drop what is remembered of a finished job."""
         self._specs.pop(job, None)
 
-    async def facts(self, view: JobView, org: str) -> Facts:
+    async def facts(self, view: JobView, org: str) -> ProvedFacts:
         """Return everything that enforcement judges for `org`; how its grants stand is read last: newest.
 
         (Profiles come after them, and never change.)
@@ -94,7 +94,7 @@ class ChainReader:
         profiles = {spec.profile, *(grant["profile"] for grant in grants.values() if grant is not None)}
         records = await self.states("grants", "profiles", sorted(profiles))
         ranks = {name: record["rank"] for name, record in records.items() if record is not None}
-        return Facts(current, grants, standing, held, datasets, versions, orgs, program, ranks)
+        return ProvedFacts(current, grants, standing, held, datasets, versions, orgs, program, ranks)
 
     async def peers(self, spec: JobSpec, me: str) -> dict[int, Peer]:
         """Return address and key of the other participants' agents, by index."""
@@ -119,14 +119,14 @@ class ChainReader:
         found = await self._of_parties("transcripts", view.id, names)
         return {name: dict(record) for name, record in found.items()}
 
-    async def records(self, view: JobView) -> Records:
+    async def records(self, view: JobView) -> CertificateRecords:
         """Return what the job certificate covers."""
         names = [one.org for one in view.spec.participants]
         program: Any = await self.state("jobs", "programs", view.spec.program)
         bindings = await self._of_parties("bindings", view.id, sorted(set(view.owners)))
         heads = await self._of_parties("stage_heads", view.id, names)
         results = await self._of_parties("results", view.id, view.spec.receivers)
-        return Records(
+        return CertificateRecords(
             code_hash=program["code_hash"],
             bindings={name: record["commitment"] for name, record in bindings.items()},
             stages={name: (record["count"], record["hash"]) for name, record in heads.items()},

@@ -18,9 +18,9 @@ from typing import Any
 
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
-from privcompute.config import Policy
+from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
-from privcompute.job.view import COMPUTED, PROPOSED, RUNNING, Input, JobView
+from privcompute.job.view import COMPUTED, PROPOSED, RUNNING, GrantedInput, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
     "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
@@ -40,7 +40,7 @@ _STATUS_CODES = {
 }
 
 
-class Refusal(AssentError):
+class JobRefusal(AssentError):
     """This agent will not take the step; `reason` is the stable code that the ledger may see."""
 
     code = "refused"
@@ -51,7 +51,7 @@ class Refusal(AssentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ProvedFacts:
     """What our node proves, read at one certified head or later; None where the state has no entry."""
 
     view: JobView
@@ -71,7 +71,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnFacts:
     """What this agent knows by itself."""
 
     org: str
@@ -80,11 +80,11 @@ class Own:
     """Of the program of the job as it is installed here; None when it is not."""
     datasets: Mapping[tuple[str, int], LocalDataset]
     """(dataset, version) -> our record of it."""
-    policy: Policy
+    policy: LocalPolicy
 
 
-def check_job(phase: str, facts: Facts, own: Own, now_ms: int) -> None:
-    """Raise Refusal unless everything allows this phase (accepted, running or reveal)."""
+def check_job(phase: str, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
+    """Raise JobRefusal unless everything allows this phase (accepted, running or reveal)."""
     view = facts.view
     _require(
         view.state == _STATE_OF_PHASE[phase], "WRONG_STATE", f"the job is {view.state}, not ready for {phase}"
@@ -99,7 +99,7 @@ def check_job(phase: str, facts: Facts, own: Own, now_ms: int) -> None:
         _check_dataset(one, facts, own)
 
 
-def _check_parties(facts: Facts, own: Own) -> None:
+def _check_parties(facts: ProvedFacts, own: OwnFacts) -> None:
     spec = facts.view.spec
     mine = _found(spec.participant(own.org), "NOT_PARTICIPANT", f"{own.org} has no part in this job")
     for org in (facts.view.initiator, *[one.org for one in spec.participants]):
@@ -119,7 +119,7 @@ def _check_parties(facts: Facts, own: Own) -> None:
     )
 
 
-def _check_program(facts: Facts, own: Own) -> None:
+def _check_program(facts: ProvedFacts, own: OwnFacts) -> None:
     spec = facts.view.spec
     record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
     _require(record["status"] == "active", "PROGRAM_NOT_ACTIVE", f"program {spec.program} is retired")
@@ -140,7 +140,7 @@ def _check_program(facts: Facts, own: Own) -> None:
     )
 
 
-def _check_policy(view: JobView, policy: Policy) -> None:
+def _check_policy(view: JobView, policy: LocalPolicy) -> None:
     purpose = view.spec.purpose
     _require(
         purpose not in policy.refused_purposes,
@@ -152,7 +152,7 @@ def _check_policy(view: JobView, policy: Policy) -> None:
     _require(not refused, "LOCAL_ORGANISATION_REFUSED", f"agent.toml refuses {', '.join(refused)}")
 
 
-def _check_grant(phase: str, one: Input, facts: Facts, own: Own, now_ms: int) -> None:
+def _check_grant(phase: str, one: GrantedInput, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
     """The guard of contract `grants`, in its order, for one of our own inputs."""
     view, name = facts.view, f"grant {one.grant}"
     grant, spec = _found(facts.grants.get(one.grant), "UNKNOWN_GRANT", f"our node shows no {name}"), view.spec
@@ -186,7 +186,7 @@ def _check_grant(phase: str, one: Input, facts: Facts, own: Own, now_ms: int) ->
     _check_quota(phase, grant, standing, facts)
 
 
-def _check_columns(one: Input, grant: Value) -> None:
+def _check_columns(one: GrantedInput, grant: Value) -> None:
     for column, use in one.columns.items():
         constraint = grant["columns"].get(column)
         _require(constraint is not None, "COLUMN_NOT_GRANTED", f"grant {one.grant} does not cover {column!r}")
@@ -197,7 +197,7 @@ def _check_columns(one: Input, grant: Value) -> None:
         )
 
 
-def _check_quota(phase: str, grant: Value, standing: Value, facts: Facts) -> None:
+def _check_quota(phase: str, grant: Value, standing: Value, facts: ProvedFacts) -> None:
     held, most = facts.held.get(grant["id"]), grant["quota_runs"]
     taken = standing["used"] + standing["reserved"]
     if phase in _LIVE_OF_PHASE:
@@ -214,7 +214,7 @@ def _check_quota(phase: str, grant: Value, standing: Value, facts: Facts) -> Non
         )
 
 
-def _check_dataset(one: Input, facts: Facts, own: Own) -> None:
+def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None:
     dataset, key = facts.datasets.get(one.dataset), (one.dataset, one.version)
     name = f"{one.dataset} version {one.version}"
     _require(
@@ -233,10 +233,10 @@ def _check_dataset(one: Input, facts: Facts, own: Own) -> None:
 
 def _require(holds: bool, reason: str, text: str) -> None:
     if not holds:
-        raise Refusal(reason, text)
+        raise JobRefusal(reason, text)
 
 
 def _found(value: Any, reason: str, text: str) -> Any:
     if value is None:
-        raise Refusal(reason, text)
+        raise JobRefusal(reason, text)
     return value

@@ -5,20 +5,21 @@ no input or output: it is given what the node proves (`on_view`), what was done 
 (`on_time`), and answers with actions. Because every decision is taken from the ledger's state, the machine of
 a restarted agent starts from the same place; what it needs beyond that is in `Recovered`.
 
-| ledger shows | we are      | unless          | so we                                                       |
-|--------------|-------------|-----------------|-------------------------------------------------------------|
-| proposed     | participant | accepted        | Check(accepted) → Send accept, or Stop (reject, reason)     |
-| accepted     | owner       | bound           | Prepare (read data, check root, commit) → Send bind         |
-| running      | participant | transcript sent | Check(running) → Compute; each stage → Send commit_stage;   |
-|              |             |                 | all stages committed → Send commit_transcript               |
-| computed     | owner       | approved        | Verify transcripts → Check(reveal) → Send approve_reveal    |
-| revealed     | participant | released        | Release: the reveal gate. Only this state lets shares go    |
-| revealed     | receiver    | committed       | Send commit_result                                          |
-| committed    | participant | signed          | Sign (digest rebuilt from proofs) → Send certify            |
-| disputed     | any         |                 | wait                                                        |
-| final        | any         |                 | Destroy what is left → Finish                               |
+| ledger shows | we are      | unless          | so we                                                      |
+|--------------|-------------|-----------------|------------------------------------------------------------|
+| proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, reason) |
+| accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
+| running      | participant | transcript sent | CheckPhase(running) → Compute; each stage → commit_stage;  |
+|              |             |                 | all stages committed → commit_transcript                   |
+| computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
+| revealed     | participant | released        | ReleaseShares: the reveal gate, the only state for it      |
+| revealed     | receiver    | committed       | commit_result                                              |
+| committed    | participant | signed          | SignCertificate (digest rebuilt from proofs) → certify     |
+| disputed     | any         |                 | wait                                                       |
+| final        | any         |                 | DestroyShares that are left → FinishJob                    |
 
-Any failure becomes Stop: shares are destroyed first, then the ledger is told why. A restart that lost
+A method in lower case is called by SendCall.
+Any failure becomes StopJob: shares are destroyed first, then the ledger is told why. A restart that lost
 shares is such a failure (`AGENT_RESTARTED`): the abort names us, and a spent run stays spent.
 """
 
@@ -29,28 +30,28 @@ from typing import Any
 
 from privcompute.job.actions import (
     Action,
-    Check,
-    Checked,
+    CallRefused,
+    CallSent,
+    CertificateSigned,
+    CheckPhase,
     Compute,
     ComputeDone,
-    Destroy,
+    DestroyShares,
     Done,
-    Failed,
-    Finish,
-    Prepare,
-    Prepared,
+    FinishJob,
+    InputPrepared,
+    PhaseChecked,
+    PrepareInput,
     Recovered,
-    Refused,
-    Release,
-    Released,
-    Send,
-    Sent,
-    Sign,
-    Signed,
+    ReleaseShares,
+    SendCall,
+    SharesReleased,
+    SignCertificate,
     StageDone,
-    Stop,
-    Verified,
-    Verify,
+    StepFailed,
+    StopJob,
+    TranscriptsVerified,
+    VerifyTranscripts,
 )
 from privcompute.job.view import (
     ACCEPTED,
@@ -89,7 +90,7 @@ class JobMachine:
         self._stages_sent = 0
         self._computed: ComputeDone | None = None
         self._verified = False
-        self._signed: Signed | None = None
+        self._signed: CertificateSigned | None = None
         self._stopping = self._finished = False
         self._expire_at_ms = 0
         self._by_state: dict[str, Callable[[JobView], list[Action]]] = {
@@ -129,30 +130,30 @@ class JobMachine:
         if now_ms < self._expire_at_ms:
             return []
         self._expire_at_ms = now_ms + EXPIRE_RETRY_MS
-        return [Destroy("deadline"), Send("expire", "expire")]
+        return [DestroyShares("deadline"), SendCall("expire", "expire")]
 
     def on_done(self, done: Done) -> list[Action]:
         """Take in one completed, refused or failed action."""
         match done:
-            case Failed(code, detail):
+            case StepFailed(code, detail):
                 return self._stop(code, detail)
-            case Refused(key, code):
+            case CallRefused(key, code):
                 return self._on_refused(key, code)
-            case Sent(key):
+            case CallSent(key):
                 self._stages_sent += key.startswith("stage-")
-            case Checked(phase, code_hash):
+            case PhaseChecked(phase, code_hash):
                 self._code_hashes[phase] = code_hash
-            case Prepared(commitment):
+            case InputPrepared(commitment):
                 self._commitment = commitment
             case StageDone():
                 self._stages.append(done)
             case ComputeDone():
                 self._computed = done
-            case Verified():
+            case TranscriptsVerified():
                 self._verified = True
-            case Released(result):
+            case SharesReleased(result):
                 self._result, self._released = result, True
-            case Signed():
+            case CertificateSigned():
                 self._signed = done
         return self._next()
 
@@ -164,7 +165,7 @@ class JobMachine:
             return []
         if view.is_final:
             self._finished = True
-            return [Destroy(view.state), Finish(view.state)]
+            return [DestroyShares(view.state), FinishJob(view.state)]
         if self._stopping:
             return []
         decide = self._by_state.get(view.state)
@@ -174,14 +175,14 @@ class JobMachine:
         if self._me in view.accepted:
             return []
         if "accepted" not in self._code_hashes:
-            return self._once("check-accepted", Check("accepted"))
+            return self._once("check-accepted", CheckPhase("accepted"))
         return self._send("accept", code_hash=self._code_hashes["accepted"])
 
     def _on_accepted(self, view: JobView) -> list[Action]:
         if self._me not in view.owners or self._me in view.bound:
             return []
         if self._commitment is None:
-            return self._once("prepare", Prepare())
+            return self._once("prepare", PrepareInput())
         return self._send("bind", commitment=self._commitment)
 
     def _on_running(self, view: JobView) -> list[Action]:
@@ -190,13 +191,13 @@ class JobMachine:
         if self._me in view.transcripts:
             return []
         if "running" not in self._code_hashes:
-            return self._once("check-running", Check("running"))
+            return self._once("check-running", CheckPhase("running"))
         return self._once("compute", Compute()) or self._report_stages()
 
     def _report_stages(self) -> list[Action]:
         actions: list[Action] = []
         for one in self._stages:
-            send = Send(
+            send = SendCall(
                 f"stage-{one.stage}",
                 "commit_stage",
                 {
@@ -221,9 +222,9 @@ class JobMachine:
         if self._me not in view.owners or self._me in view.reveals:
             return []
         if not self._verified:
-            return self._once("verify", Verify())
+            return self._once("verify", VerifyTranscripts())
         if "reveal" not in self._code_hashes:
-            return self._once("check-reveal", Check("reveal"))
+            return self._once("check-reveal", CheckPhase("reveal"))
         return self._send("approve_reveal")
 
     def _on_revealed(self, view: JobView) -> list[Action]:
@@ -238,13 +239,13 @@ class JobMachine:
             return []
         if self._computed is None:
             return self._stop(RESTARTED, "this agent restarted before it released its shares")
-        return self._once("release", Release())
+        return self._once("release", ReleaseShares())
 
     def _on_committed(self, view: JobView) -> list[Action]:
         if self._me in view.signed:
             return []
         if self._signed is None:
-            return self._once("sign", Sign())
+            return self._once("sign", SignCertificate())
         return self._send("certify", digest=self._signed.digest, signature=self._signed.signature)
 
     # --- helpers ----------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ class JobMachine:
         return [action]
 
     def _send(self, method: str, **args: Any) -> list[Action]:
-        return self._once(method, Send(method, method, args))
+        return self._once(method, SendCall(method, method, args))
 
     def _on_refused(self, key: str, code: str) -> list[Action]:
         if key == "expire":
@@ -271,4 +272,4 @@ class JobMachine:
             return []
         self._stopping = True
         method = "reject" if self._view.state == PROPOSED else "abort"
-        return [Destroy(code), Stop(method, code, detail)]
+        return [DestroyShares(code), StopJob(method, code, detail)]

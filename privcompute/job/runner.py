@@ -21,23 +21,21 @@ from chain.primitives.values import Value
 from privcompute.data.sources import Table
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
 from privcompute.job.actions import STAGES_MAX, ComputeDone, StageDone
-from privcompute.job.enforcement import Refusal
+from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec, stage_hash
 from privcompute.mpc.engine import Engine
-from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, match, release
-from privcompute.mpc.protocols.psi import psi as private_join
+from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, match, private_join, release
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
-from privcompute.mpc.rounds import Round, Steps
+from privcompute.mpc.rounds import OnProgress, Round, Steps
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.links import Links, run_party
 from privcompute.net.listener import PeerListener
 from privcompute.net.transport import Peer, connect_peers
-from privcompute.programs.base import Context, JobInput, Outputs, OwnData, Program, open_outputs
+from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, OwnData, open_outputs
 from privcompute.programs.join import join_spec
 
 T = TypeVar("T")
 OnStage = Callable[[StageDone], None]
-OnProgress = Callable[[str, int, int], None]
 COUNT_BYTES = 8
 JOIN_KIND = "psi"
 PROFILE_PARTIES: Mapping[str, tuple[int, int]] = {"rep3": (3, 3), "dh-psi": (2, 8)}
@@ -45,12 +43,12 @@ PROFILE_PARTIES: Mapping[str, tuple[int, int]] = {"rep3": (3, 3), "dh-psi": (2, 
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """Everything a run needs; all but `me`, `table` and the bounds below it is the same at every party."""
 
     job: str
     spec: JobSpec
-    program: Program
+    program: JobProgram
     parameters: Any
     """What `program.check` returned."""
     inputs: tuple[JobInput, ...]
@@ -91,10 +89,10 @@ class Plan:
 
 
 def check_runnable(spec: JobSpec) -> None:
-    """Raise Refusal when this agent cannot run the profile with these participants."""
+    """Raise JobRefusal when this agent cannot run the profile with these participants."""
     low, high = PROFILE_PARTIES.get(spec.profile, (0, -1))
     if not low <= len(spec.participants) <= high:
-        raise Refusal(
+        raise JobRefusal(
             "PROFILE_PARTIES",
             f"profile {spec.profile} with {len(spec.participants)} participants: this agent runs it with "
             f"{low}..{high}"
@@ -106,7 +104,7 @@ def check_runnable(spec: JobSpec) -> None:
 def start_engine(profile: str, me: int, job: bytes) -> Steps[Engine]:
     """Set up the engine of a profile with fresh secret randomness."""
     if profile != "rep3":
-        raise Refusal("PROFILE_PARTIES", f"profile {profile} has no engine for this program here")
+        raise JobRefusal("PROFILE_PARTIES", f"profile {profile} has no engine for this program here")
     return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
 
 
@@ -144,7 +142,7 @@ class JobRun:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: RunPlan,
         key: PrivateKey,
         listener: PeerListener,
         on_stage: OnStage,
@@ -164,7 +162,7 @@ class JobRun:
         """Our own joined rows, once we may know them."""
 
     def compute(self) -> ComputeDone:
-        """Connect and run every stage; outputs stay shared. Raises PeerFault, Refusal, Cancelled and more."""
+        """Connect and run every stage; outputs stay shared. Raises PeerFault, JobRefusal, Cancelled, …"""
         plan = self.plan
         self._links = connect_peers(
             plan.job_bytes,
@@ -289,7 +287,7 @@ class JobRun:
     def _require_rows(self, rows: int) -> None:
         least = max(self.plan.min_joined_rows, self.plan.spec.min_group)
         if rows < least:
-            raise Refusal("GROUP_TOO_SMALL", f"{rows} joined rows, this owner asks for at least {least}")
+            raise JobRefusal("GROUP_TOO_SMALL", f"{rows} joined rows, this owner asks for at least {least}")
 
     # --- accounting -------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class JobStore:
 
 
 @dataclass(slots=True)
-class Progress:
+class JobProgress:
     """What `assent job watch` shows of a job beside the ledger's events."""
 
     job: str
@@ -112,7 +112,7 @@ class StatusBoard:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def post(self, progress: Progress, now_ms: int) -> None:
+    def post(self, progress: JobProgress, now_ms: int) -> None:
         """Replace a job's status (not synced to disk: it is rebuilt by the next step)."""
         progress.updated_ms = now_ms
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

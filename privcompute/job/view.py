@@ -31,7 +31,7 @@ class JobMalformed(AssentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class GrantedInput:
     """One dataset version that a job reads under a grant; `columns` maps names to uses."""
 
     grant: str
@@ -59,7 +59,7 @@ class JobSpec:
     purpose: str
     profile: str
     min_group: int
-    inputs: tuple[Input, ...]
+    inputs: tuple[GrantedInput, ...]
     participants: tuple[Participant, ...]
     receivers: tuple[str, ...]
     raw: Mapping[str, Any]
@@ -96,7 +96,7 @@ class JobView:
         """No further step is possible."""
         return self.state in FINAL
 
-    def inputs_of(self, org: str) -> tuple[Input, ...]:
+    def inputs_of(self, org: str) -> tuple[GrantedInput, ...]:
         """Return the inputs that an organisation owns."""
         return tuple(one for one, owner in zip(self.spec.inputs, self.owners, strict=True) if owner == org)
 
@@ -118,7 +118,7 @@ def parse_spec(job: str, raw: Value) -> JobSpec:
             profile=raw["profile"],
             min_group=raw["min_group"],
             inputs=tuple(
-                Input(one["grant"], one["dataset"], one["version"], dict(one["columns"]))
+                GrantedInput(one["grant"], one["dataset"], one["version"], dict(one["columns"]))
                 for one in raw["inputs"]
             ),
             participants=tuple(
@@ -156,7 +156,7 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class CertificateRecords:
     """What the parties put on chain about a job, read one by one with proofs."""
 
     code_hash: bytes
@@ -177,7 +177,7 @@ def mismatched_channels(transcripts: Mapping[str, Mapping[str, bytes]]) -> list[
     ]
 
 
-def certificate_digest(view: JobView, records: Records) -> bytes:
+def certificate_digest(view: JobView, records: CertificateRecords) -> bytes:
     """Return the digest that every participant signs, rebuilt from what our own node proves.
 
     The columns stand in the spec, whose hash is the job's id; metrics enter by their hash.

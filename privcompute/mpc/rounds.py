@@ -7,7 +7,7 @@ memory under a seed (local.py) and over TLS (privcompute/net). Protocols are com
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,6 +22,9 @@ T = TypeVar("T")
 Message = bytes | bytearray | memoryview | NDArray[Any]
 """Anything C-contiguous that holds bytes; numpy arrays are sent without a copy."""
 Received = Mapping[int, memoryview]
+"""Party -> its message."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with (stage, steps done, steps in all); 0 in all when nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from chain.primitives.values import Value, decode_value, encode_value
 from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.ring import FRACTION_BITS
-from privcompute.mpc.rounds import Round, Steps, parallel
+from privcompute.mpc.rounds import OnProgress, Round, Steps, parallel
 from privcompute.mpc.sharing import Shared
 
 ANNOUNCEMENT_BYTES_MAX = 65_536
@@ -34,9 +34,6 @@ COLUMNS_MAX = 256
 NUMERIC_TYPES = frozenset({"int", "real", "float"})
 USES = ("plain", "join", "aggregate", "compare", "encrypted")
 _COVERED = {"plain": frozenset(USES), "aggregate": frozenset({"aggregate", "encrypted"})}
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, steps done, steps in all)."""
 
 
 class ParameterInvalid(AssentError):
@@ -121,7 +118,7 @@ class Context:
     """Smallest number of rows that a revealed figure may rest on (the strictest grant's)."""
     own: Mapping[str, OwnData] = field(default_factory=dict)
     """This party's data by dataset."""
-    progress: Progress = no_progress
+    progress: OnProgress = no_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ class Parameters(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class JobProgram:
     """A program that jobs may name; the ledger holds its id, code hash, leakage, uses and profiles."""
 
     id: str
@@ -273,7 +270,7 @@ def need_numeric(inputs: Sequence[JobInput], reference: str, use: str, what: str
     return column
 
 
-def _check_inputs(program: Program, inputs: Sequence[JobInput]) -> None:
+def _check_inputs(program: JobProgram, inputs: Sequence[JobInput]) -> None:
     names = [item.dataset for item in inputs]
     if len(set(names)) != len(names):
         raise InputRefused(f"{program.id}: a dataset is named twice in the job; name each once")

@@ -23,7 +23,7 @@ from chain.primitives.settings import within
 from chain.primitives.values import Value
 from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.engine import Engine
-from privcompute.mpc.protocols.psi import LEAKAGE as PSI_LEAKAGE
+from privcompute.mpc.protocols.psi import PSI_LEAKAGE
 from privcompute.mpc.ring import FRACTION_BITS, ULP
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
@@ -36,9 +36,9 @@ from privcompute.programs.base import (
     InputColumn,
     InputRefused,
     JobInput,
+    JobProgram,
     Outputs,
     Parameters,
-    Program,
     announce,
     decimal_text,
     decimal_within,
@@ -48,7 +48,7 @@ from privcompute.programs.base import (
     need_use,
     scale_finely,
 )
-from privcompute.programs.encoding import Block, encode_block, split_rows
+from privcompute.programs.encoding import ColumnBlock, encode_block, split_rows
 
 FEATURES_MAX = 2_048
 LABEL_CHARS_MAX = 1_024
@@ -182,7 +182,7 @@ class _Training:
     """(rows,) of 0 and 1."""
 
 
-def _own_block(engine: Engine, context: Context, plan: _Plan) -> Block | None:
+def _own_block(engine: Engine, context: Context, plan: _Plan) -> ColumnBlock | None:
     for party, dataset in plan.owners:
         if party == engine.me:
             parameters: LogisticRegressionParameters = context.parameters
@@ -216,7 +216,7 @@ def _own_labels(engine: Engine, context: Context, plan: _Plan) -> NDArray[np.int
 
 
 def _announce_features(
-    engine: Engine, context: Context, plan: _Plan, block: Block | None
+    engine: Engine, context: Context, plan: _Plan, block: ColumnBlock | None
 ) -> Steps[list[tuple[int, list[str]]]]:
     """Return (number of features, their names or nothing) of each owner of features."""
     named = context.parameters.release_coefficients
@@ -245,7 +245,7 @@ def _share(
     engine: Engine,
     context: Context,
     plan: _Plan,
-    block: Block | None,
+    block: ColumnBlock | None,
     labels: NDArray[np.int64] | None,
     sizes: Sequence[int],
 ) -> Steps[_Training]:
@@ -295,7 +295,7 @@ def _train(engine: Engine, context: Context, plan: _Plan, shared: _Training) -> 
 
 
 def _coefficients(
-    engine: Engine, plan: _Plan, block: Block | None, weights: Shared, sizes: Sequence[int]
+    engine: Engine, plan: _Plan, block: ColumnBlock | None, weights: Shared, sizes: Sequence[int]
 ) -> Steps[dict[str, Shared]]:
     """Turn the weights of rotated features back into those of the standardised ones: w = V √d v."""
     rotations = yield from parallel(
@@ -339,7 +339,7 @@ def _fixed_text(value: float) -> str:
     return decimal_text(round(value / ULP), 1 << FRACTION_BITS, 5)
 
 
-PROGRAM = Program(
+PROGRAM = JobProgram(
     id="logistic-regression",
     kind="mpc",
     version=1,

@@ -21,7 +21,7 @@ from chain.primitives.settings import within
 from chain.primitives.values import Value
 from privcompute.errors import OutOfRange, PeerMisbehaved
 from privcompute.mpc.engine import Engine
-from privcompute.mpc.protocols.psi import LEAKAGE as PSI_LEAKAGE
+from privcompute.mpc.protocols.psi import PSI_LEAKAGE
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, stack
@@ -31,9 +31,9 @@ from privcompute.programs.base import (
     Context,
     InputRefused,
     JobInput,
+    JobProgram,
     Outputs,
     Parameters,
-    Program,
     announce,
     decimal_within,
     find_column,
@@ -347,7 +347,7 @@ def _public(
     }
 
 
-PROGRAM = Program(
+PROGRAM = JobProgram(
     id="joint-statistics",
     kind="mpc",
     version=1,

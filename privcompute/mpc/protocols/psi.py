@@ -10,8 +10,8 @@ permutation, so that each owner ends with its own rows in the canonical order. T
 scalar multiplication, and until it starts (`release`, the reveal gate) no owner knows of any of its rows
 whether it is common.
 
-Leakage: see `LEAKAGE`. A coalition with the matcher learns no more than the matcher, because every list is
-shuffled first by its own owner and passes through every other one.
+Leakage: see `PSI_LEAKAGE`. A coalition with the matcher learns no more than the matcher, because every list
+is shuffled first by its own owner and passes through every other one.
 
 Every received point that is multiplied is checked by that multiplication: libsodium refuses encodings that
 are not canonical, points of small order, and points outside the prime-order subgroup; `check_library`
@@ -42,14 +42,14 @@ from privcompute.mpc.protocols.group import (
     multiply_all,
     random_scalar,
 )
-from privcompute.mpc.rounds import Received, Round, Steps
+from privcompute.mpc.rounds import OnProgress, Received, Round, Steps
 
 ROWS_MAX = 2**24
 CHUNK_POINTS = 4_096
 _DOMAIN = "assent/psi/identifier"
 _INDEX = np.dtype("<u4")
 
-LEAKAGE = (
+PSI_LEAKAGE = (
     "Each owner learns how many identifiers every other owner entered (rounded up when padding is set), how "
     "many of them all owners share, and which of its own rows these are; all owners see the shared rows in "
     "the same order, which is random and says nothing about the order in any dataset. With three or more "
@@ -59,8 +59,6 @@ LEAKAGE = (
 )
 
 R = TypeVar("R")
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, points multiplied so far, points to multiply)."""
 CheckSize = Callable[[int, int], None]
 """Called with (party, points that it announces), before a byte of them is received; raises to refuse them."""
 
@@ -125,14 +123,14 @@ class Matching:
         return None if self.common is None else len(self.common[0])
 
 
-def psi(
+def private_join(
     spec: PsiSpec,
     me: int,
     identifiers: Sequence[str],
     *,
     random: Random,
     workers: int = 2,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     check_size: CheckSize | None = None,
 ) -> Steps[NDArray[np.int64]]:
     """Match and release at once: return this owner's common rows in the canonical order."""
@@ -163,7 +161,7 @@ def match(
     *,
     random: Random,
     workers: int = 2,
-    progress: Progress | None = None,
+    progress: OnProgress | None = None,
     check_size: CheckSize | None = None,
 ) -> Steps[Matching]:
     """Circulate the masked lists and intersect them at the matcher; no owner learns any of its rows.
@@ -205,7 +203,7 @@ class _Ring:
         me: int,
         pool: Executor,
         random: Random,
-        progress: Progress | None,
+        progress: OnProgress | None,
         check_size: CheckSize | None,
     ):
         self.spec = spec

@@ -27,8 +27,8 @@ from privcompute.errors import (
     PortCrowded,
     TimeOver,
 )
+from privcompute.job.failures import others_first_s
 from privcompute.job.runner import agree_on_rows, check_rows
-from privcompute.job.steps import others_first_s
 from privcompute.mpc.protocols.psi import PsiSpec, match
 from privcompute.mpc.rounds import Round, as_round
 from privcompute.net import links as links_module

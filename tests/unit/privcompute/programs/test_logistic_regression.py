@@ -17,7 +17,7 @@ from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
-from privcompute.mpc.protocols.psi import psi
+from privcompute.mpc.protocols.psi import private_join
 from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import Steps
 from privcompute.programs.base import (
@@ -80,7 +80,7 @@ def party(
     item, columns = loaded[engine.me]
     ids = columns["id"].tolist()
     stream = random.Random(job.hex() + str(engine.me)).randbytes
-    rows = yield from psi(join_spec(job, inputs), engine.me, ids, random=stream, workers=1)
+    rows = yield from private_join(join_spec(job, inputs), engine.me, ids, random=stream, workers=1)
     own = {item.dataset: OwnData(columns, rows)}
     parsed = PROGRAM.check(chosen, inputs)
     context = Context(job, inputs, parsed, len(rows), 5, own, lambda *step: seen.append(step))

@@ -30,7 +30,7 @@ from privcompute.mpc.protocols.psi import (
     PsiSpec,
     check_identifiers,
     match,
-    psi,
+    private_join,
     release,
 )
 from privcompute.mpc.rounds import Round, Steps, as_round
@@ -71,7 +71,7 @@ def tampered(protocol: Steps[Any], tamper: Tamper) -> Steps[Any]:
 
 
 def psi_party(spec: PsiSpec, me: int, rows: list[str], seed: int = 7, **options: Any) -> Steps[Any]:
-    return psi(spec, me, rows, random=random.Random(f"{seed}/{me}").randbytes, workers=1, **options)
+    return private_join(spec, me, rows, random=random.Random(f"{seed}/{me}").randbytes, workers=1, **options)
 
 
 def run_psi(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from privcompute.config import Policy
+from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.data.sources import DataSource
-from privcompute.job.enforcement import Facts, Own, Refusal, check_job
+from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job
 from privcompute.job.runner import check_runnable
-from privcompute.job.view import Input, JobSpec, JobView, Participant
+from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
 
 NOW = 1_000_000
 ROOT, CODE = b"r" * 32, b"c" * 32
@@ -27,8 +27,8 @@ SPEC = JobSpec(
     profile="rep3",
     min_group=10,
     inputs=(
-        Input("bank/g-bank", "bank/loans", 1, {"id": "join", "label": "encrypted"}),
-        Input("bank/g-bureau", "bureau/history", 2, {"id": "join", "score": "encrypted"}),
+        GrantedInput("bank/g-bank", "bank/loans", 1, {"id": "join", "label": "encrypted"}),
+        GrantedInput("bank/g-bureau", "bureau/history", 2, {"id": "join", "score": "encrypted"}),
     ),
     participants=tuple(Participant(org, "owner", key) for org, key in KEYS.items()),
     receivers=("bank",),
@@ -70,13 +70,13 @@ GRANT: dict[str, Any] = {
 }
 STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
 LOCAL = LocalDataset("bureau/history", 2, DataSource(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
-OWN = Own("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, Policy())
+OWN = OwnFacts("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, LocalPolicy())
 ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
 PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}
 
 
-def facts(view: JobView = VIEW, **changes: Any) -> Facts:
-    return Facts(
+def facts(view: JobView = VIEW, **changes: Any) -> ProvedFacts:
+    return ProvedFacts(
         view=view,
         grants={"bank/g-bureau": GRANT | changes.pop("grant", {})},
         standing={"bank/g-bureau": STANDING | changes.pop("standing", {})},
@@ -89,8 +89,8 @@ def facts(view: JobView = VIEW, **changes: Any) -> Facts:
     )
 
 
-def refusal(shown: Facts, own: Own = OWN, phase: str = "accepted", now_ms: int = NOW) -> str:
-    with pytest.raises(Refusal) as caught:
+def refusal(shown: ProvedFacts, own: OwnFacts = OWN, phase: str = "accepted", now_ms: int = NOW) -> str:
+    with pytest.raises(JobRefusal) as caught:
         check_job(phase, shown, own, now_ms)
     assert caught.value.reason in str(caught.value)
     return caught.value.reason
@@ -175,39 +175,39 @@ def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
         (replace(OWN, org="regulator"), "NOT_PARTICIPANT"),
         (replace(OWN, datasets={}), "DATASET_NOT_HELD"),
         (replace(OWN, datasets={("bureau/history", 2): replace(LOCAL, root=b"x" * 32)}), "ROOT_MISMATCH"),
-        (replace(OWN, policy=Policy(refused_purposes=("credit-risk-model",))), "LOCAL_PURPOSE_REFUSED"),
-        (replace(OWN, policy=Policy(refused_organisations=("registry",))), "LOCAL_ORGANISATION_REFUSED"),
+        (replace(OWN, policy=LocalPolicy(refused_purposes=("credit-risk-model",))), "LOCAL_PURPOSE_REFUSED"),
+        (replace(OWN, policy=LocalPolicy(refused_organisations=("registry",))), "LOCAL_ORGANISATION_REFUSED"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_the_agent_knows_itself_counts_too(own: Own, reason: str) -> None:
+def test_what_the_agent_knows_itself_counts_too(own: OwnFacts, reason: str) -> None:
     assert refusal(facts(), own) == reason
 
 
-def retired_program(shown: Facts) -> Facts:
+def retired_program(shown: ProvedFacts) -> ProvedFacts:
     return replace(shown, program=PROGRAM | {"status": "retired"})
 
 
-def unknown_program(shown: Facts) -> Facts:
+def unknown_program(shown: ProvedFacts) -> ProvedFacts:
     return replace(shown, program=None)
 
 
-def rotated_key(shown: Facts) -> Facts:
+def rotated_key(shown: ProvedFacts) -> ProvedFacts:
     return replace(shown, orgs=ORGS | {"registry": {"status": "active", "agent_key": b"n" * 32}})
 
 
-def suspended_party(shown: Facts) -> Facts:
+def suspended_party(shown: ProvedFacts) -> ProvedFacts:
     return replace(shown, orgs=ORGS | {"registry": ORGS["registry"] | {"status": "suspended"}})
 
 
-def expelled_initiator(shown: Facts) -> Facts:
+def expelled_initiator(shown: ProvedFacts) -> ProvedFacts:
     view = replace(VIEW, initiator="user")
     grants = {"bank/g-bureau": GRANT | {"grantee": "user"}}
     gone = {"status": "expelled", "agent_key": b"u" * 32}
     return replace(shown, view=view, grants=grants, orgs=ORGS | {"user": gone})
 
 
-def suspended_dataset(shown: Facts) -> Facts:
+def suspended_dataset(shown: ProvedFacts) -> ProvedFacts:
     return replace(shown, datasets={"bureau/history": {"owner": "bureau", "status": "suspended"}})
 
 
@@ -223,7 +223,7 @@ def suspended_dataset(shown: Facts) -> Facts:
     ],
 )
 def test_what_the_node_shows_beside_the_grant_counts_too(
-    change: Callable[[Facts], Facts], reason: str
+    change: Callable[[ProvedFacts], ProvedFacts], reason: str
 ) -> None:
     assert refusal(change(facts())) == reason
 
@@ -243,5 +243,5 @@ def test_a_job_that_moved_on_is_not_checked_for_its_old_phase() -> None:
 def test_a_profile_runs_only_with_as_many_parties_as_it_has() -> None:
     check_runnable(SPEC)
     for spec in (replace(SPEC, participants=SPEC.participants[:2]), replace(SPEC, profile="rep4")):
-        with pytest.raises(Refusal, match="PROFILE_PARTIES"):
+        with pytest.raises(JobRefusal, match="PROFILE_PARTIES"):
             check_runnable(spec)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from privcompute.job.actions import Recovered, ResultCommit
-from privcompute.job.store import JobFileError, JobStore, Progress, StatusBoard
+from privcompute.job.store import JobFileError, JobProgress, JobStore, StatusBoard
 
 JOB = "ab" * 32
 
@@ -42,7 +42,7 @@ def test_the_status_board_shows_the_last_step_and_keeps_the_newest_jobs(
     monkeypatch.setattr("privcompute.job.store.STATUS_FILES_MAX", 3)
     board = StatusBoard(tmp_path / "status")
     for number in range(5):
-        board.post(Progress(f"{number:064x}", step="join", done=number, total=9), 1_000 + number)
+        board.post(JobProgress(f"{number:064x}", step="join", done=number, total=9), 1_000 + number)
     assert len(list((tmp_path / "status").glob("*.json"))) == 3
     seen = board.read(f"{4:064x}")
     assert seen is not None

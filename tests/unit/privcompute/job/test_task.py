@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,16 @@ from chain.primitives.execution import map_key
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
-from privcompute.agent.process import Agent
-from privcompute.config import AgentConfig, AgentFiles
+from privcompute.agent.agent import Agent
+from privcompute.config import AgentFiles, LocalPolicy
 from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
 from privcompute.data.datasets import DatasetStore, prepare
 from privcompute.data.evidence import EvidenceLog
-from privcompute.data.results import ResultStore, canonical
+from privcompute.data.results import JoinStore, ResultStore, canonical
 from privcompute.data.sources import DataSource
-from privcompute.job import steps as job_steps
-from privcompute.job import task as job_task
+from privcompute.job import failures
 from privcompute.job.chain_reader import ChainReader
-from privcompute.job.steps import Parts
+from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
 from privcompute.job.store import JobStore, StatusBoard
 from privcompute.job.task import JobTask
 from privcompute.job.view import job_id_of
@@ -94,7 +94,7 @@ class OneProcessAccount:
 class World:
     """Three organisations with data, grants and agents."""
 
-    def __init__(self, ledger: OneProcessLedger, folder: Path, agents: dict[str, Parts]) -> None:
+    def __init__(self, ledger: OneProcessLedger, folder: Path, agents: dict[str, JobEnvironment]) -> None:
         self.ledger, self.folder, self.agents = ledger, folder, agents
 
     def grant_all(self, program: str, columns: dict[str, dict[str, str]]) -> None:
@@ -145,11 +145,20 @@ class World:
 
     async def run(self, job: str) -> str:
         """Let every agent work on the job to its end; return the state it ended in."""
-        for org, parts in self.agents.items():
-            self.ledger.tasks[org] = JobTask(parts, job)
+        for org in ORGS:
+            self.ledger.tasks[org] = self.task(org, job)
         async with asyncio.timeout(30):
             await asyncio.gather(*[self._live(org, job) for org in ORGS])
         return str(self.ledger.record("jobs", job)["state"])
+
+    def task(self, org: str, job: str) -> JobTask:
+        return JobTask(self.agents[org], job, on_checked=lambda: None)
+
+    def demand(self, org: str, **terms: int) -> None:
+        """Change an owner's own policy."""
+        agent = self.agents[org]
+        policy = agent.identity.policy.model_copy(update=terms)
+        self.agents[org] = replace(agent, identity=replace(agent.identity, policy=policy))
 
     async def _live(self, org: str, job: str) -> None:
         """Run an agent's task; one that was killed is started again from its files."""
@@ -160,10 +169,10 @@ class World:
             try:
                 return await running
             except asyncio.CancelledError:
-                self.ledger.tasks[org] = JobTask(self.agents[org], job)
+                self.ledger.tasks[org] = self.task(org, job)
 
     def evidence(self, org: str, kind: str) -> list[Any]:
-        return [entry.body for entry in self.agents[org].evidence.entries() if entry.kind == kind]
+        return [entry.body for entry in self.agents[org].stores.evidence.entries() if entry.kind == kind]
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -175,7 +184,7 @@ def csv_of(org: str) -> str:
     return "\n".join(["person,amount,kind", *rows]) + "\n"
 
 
-def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerListener) -> Parts:
+def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerListener) -> JobEnvironment:
     data = folder / "agent"
     data.mkdir(parents=True)
     (folder / "data.csv").write_text(csv_of(org))
@@ -200,30 +209,27 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     client: Any = ledger
     account: Any = OneProcessAccount(ledger, org)
     listener.accept_keys([agent_key(other).public for other in ORGS])
-    return Parts(
-        config=AgentConfig(organisation=org),
-        files=files,
-        key=agent_key(org),
-        reader=ChainReader(client),
-        account=account,
-        listener=listener,
-        datasets=store,
-        results=ResultStore(files.results),
-        jobs=JobStore(files.jobs),
-        board=StatusBoard(files.status),
-        evidence=EvidenceLog(files.evidence),
-        slot=asyncio.Lock(),
-        code_hashes={name: program.code_hash() for name, program in PROGRAMS.items()},
-        accept_peers=lambda: None,
+    hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
+    return JobEnvironment(
+        identity=AgentIdentity(org, agent_key(org), LocalPolicy(), hashes),
+        node=OwnNode(ChainReader(client), account),
+        stores=AgentStores(
+            datasets=store,
+            results=ResultStore(files.results),
+            joins=JoinStore(files.joins),
+            jobs=JobStore(files.jobs),
+            board=StatusBoard(files.status),
+            evidence=EvidenceLog(files.evidence),
+        ),
+        place=ComputePlace(listener, asyncio.Lock()),
+        now_ms=lambda: ledger.chain.time,
     )
 
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     ledger = OneProcessLedger()
-    for module in (job_steps, job_task):
-        monkeypatch.setattr(module, "now_ms", lambda: ledger.chain.time)
-    monkeypatch.setattr(job_steps, "OTHERS_FIRST_S", 0.0)
+    monkeypatch.setattr(failures, "OTHERS_FIRST_S", 0.0)
     async with AsyncExitStack() as stack:
         agents = {}
         for org in ORGS:
@@ -247,13 +253,13 @@ async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == "certified"
 
-    result = world.agents["bank"].results.load(job)
+    result = world.agents["bank"].stores.results.load(job)
     assert result is not None
     expected = np.mean([number * 3 + len("bureau") for number in range(20, 80)])
     assert result.values["rows"] == COMMON
     assert float(result.values["columns"]["bureau/data/amount"]["mean"]) == pytest.approx(expected, abs=1e-4)
     assert result.profile == "rep3"
-    assert world.agents["bureau"].results.load(job) is None, "only receivers hold the result"
+    assert world.agents["bureau"].stores.results.load(job) is None, "only receivers hold the result"
 
     certificate = world.ledger.record("certificates", job)
     for org in ORGS:
@@ -261,7 +267,7 @@ async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
     committed = world.ledger.record("results", (job, "bank"))
     assert committed["hash"] == result_commitment(result.salt, canonical(result.values))
     assert committed["metrics"] == {}, "nothing of the values is public"
-    assert all(parts.jobs.unfinished() == [] for parts in world.agents.values())
+    assert all(agent.stores.jobs.unfinished() == [] for agent in world.agents.values())
 
 
 async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:
@@ -293,7 +299,7 @@ async def test_a_grant_revoked_after_computing_stops_the_result(world: World) ->
 
     world.ledger.before["approve_reveal"] = revoke
     assert await world.run(job) == "aborted"
-    assert all(parts.results.load(job) is None for parts in world.agents.values())
+    assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
     reasons = [body["reason"] for org in ORGS for body in world.evidence(org, "abort")]
     assert "GRANT_REVOKED" in reasons
     assert not world.evidence("bureau", "released")
@@ -313,7 +319,7 @@ async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(
     assert await world.run(job) == "aborted"
     reasons = {body["reason"] for org in ORGS for body in world.evidence(org, "abort")}
     assert reasons & {"AGENT_RESTARTED", "MPC_PEER_GONE: bureau"}
-    assert all(parts.results.load(job) is None for parts in world.agents.values())
+    assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
 
 
 @pytest.mark.parametrize("method", ["accept", "bind", "certify"])
@@ -347,22 +353,20 @@ async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_
 
     world.ledger.before["approve_reveal"] = wait_for_both
     for job in jobs:
-        for org, parts in world.agents.items():
-            world.ledger.tasks[f"{org} {job}"] = JobTask(parts, job)
+        for org in ORGS:
+            world.ledger.tasks[f"{org} {job}"] = world.task(org, job)
     async with asyncio.timeout(30), asyncio.TaskGroup() as running:
         for task in world.ledger.tasks.values():
             running.create_task(task.run())
     assert {world.ledger.record("jobs", job)["state"] for job in jobs} == {"certified"}
-    assert not any(parts.slot.locked() for parts in world.agents.values())
+    assert not any(agent.place.turn.locked() for agent in world.agents.values())
 
 
 async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(world: World) -> None:
     world.grant_all(STATISTICS, GRANTED)
-    parts = world.agents["bureau"]
-    policy = parts.config.policy.model_copy(update={"max_jobs_per_organisation": 2})
-    parts.config = parts.config.model_copy(update={"policy": policy})
+    world.demand("bureau", max_jobs_per_organisation=2)
     client: Any = world.ledger
-    agent = Agent(parts, client)
+    agent = Agent(world.agents["bureau"], client, world.folder / "cursor.json")
     world.ledger.tasks = agent._jobs
     columns = ("bank", "bureau", "registry")
     jobs = [
@@ -397,16 +401,15 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
 async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows(world: World) -> None:
     """The ledger gives this job an hour; the bank's own agent.toml gives it a second."""
     world.grant_all(STATISTICS, GRANTED)
-    for parts in (world.agents["bank"], world.agents["registry"]):
-        policy = parts.config.policy.model_copy(update={"job_time_max_ms": 1_000})
-        parts.config = parts.config.model_copy(update={"policy": policy})
+    for org in ("bank", "registry"):
+        world.demand(org, job_time_max_ms=1_000)
     job = world.propose(STATISTICS, USED, FIGURES)
 
     async def vanish(org: str) -> None:
         if org == "bureau":
-            world.agents["bureau"].listener.accept_keys(())
-            world.agents["bureau"].slot = asyncio.Lock()
-            await world.agents["bureau"].slot.acquire()
+            place = world.agents["bureau"].place
+            place.listener.accept_keys(())
+            await place.turn.acquire()
 
     world.ledger.before["bind"] = vanish
     assert await world.run(job) == "aborted"
@@ -429,10 +432,7 @@ async def test_data_changed_since_registration_end_the_job_before_any_traffic(wo
 
 async def test_fewer_joined_rows_than_an_owner_asks_for_end_the_job(world: World) -> None:
     world.grant_all(STATISTICS, GRANTED)
-    parts = world.agents["bureau"]
-    parts.config = parts.config.model_copy(
-        update={"policy": parts.config.policy.model_copy(update={"min_joined_rows": COMMON + 1})}
-    )
+    world.demand("bureau", min_joined_rows=COMMON + 1)
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == "aborted"
     assert [body["reason"] for body in world.evidence("bureau", "abort")] == ["GROUP_TOO_SMALL"]
@@ -442,7 +442,7 @@ async def test_a_private_join_tells_nobody_its_rows_before_the_reveal(world: Wor
     columns = {org: {"person": "join-only"} for org in ORGS}
     world.grant_all("private-join", columns)
     job = world.propose("private-join", {org: {"person": "join"} for org in ORGS}, {})
-    joins = [parts.files.joins / f"{job}.json" for parts in world.agents.values()]
+    joins = [agent.stores.joins.folder / f"{job}.json" for agent in world.agents.values()]
     seen: list[bool] = []
 
     async def look(_: str) -> None:
@@ -452,6 +452,6 @@ async def test_a_private_join_tells_nobody_its_rows_before_the_reveal(world: Wor
     assert await world.run(job) == "certified"
     assert seen == [False] * 3
     assert all(path.exists() for path in joins)
-    result = world.agents["bank"].results.load(job)
+    result = world.agents["bank"].stores.results.load(job)
     assert result is not None
     assert result.values == {"rows": COMMON}
