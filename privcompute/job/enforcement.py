@@ -5,9 +5,7 @@ policy, its data, or the code it really runs, and because data must not depend o
 come from proved state. What a policy contract decides cannot be proved by state alone: it shows in the state
 of the job, which only advances when the contract agreed.
 
-Codes are those of contracts/system/README.md, and these, which only an agent uses: LOCAL_PURPOSE_REFUSED and
-LOCAL_ORGANISATION_REFUSED (this owner's own policy), PROGRAM_NOT_INSTALLED, DATASET_NOT_HELD (no record of
-the version here), ROOT_MISMATCH (the registered root is another), ONE_INPUT_PER_OWNER (a dataset per job).
+Codes are those of contracts/system/README.md; privcompute/AGENT.md lists those that only an agent uses.
 """
 
 from __future__ import annotations

@@ -11,15 +11,8 @@ from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value, encode_value
 
-PROPOSED, ACCEPTED, RUNNING, COMPUTED, REVEALED, COMMITTED, DISPUTED = (
-    "proposed",
-    "accepted",
-    "running",
-    "computed",
-    "revealed",
-    "committed",
-    "disputed",
-)
+PROPOSED, ACCEPTED, RUNNING = "proposed", "accepted", "running"
+COMPUTED, REVEALED, COMMITTED, DISPUTED = "computed", "revealed", "committed", "disputed"
 FINAL = frozenset({"certified", "rejected", "aborted", "expired"})
 CERTIFICATE_DOMAIN = "assent/job-certificate/2"
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import chain
 
-import nacl.bindings as sodium
-from nacl.exceptions import RuntimeError as SodiumError
+from nacl import bindings, exceptions
 
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError
@@ -43,14 +42,14 @@ class CryptoLibraryUnsafe(AssentError):
 def random_scalar(random: Random) -> bytes:
     """Return a uniform non-zero scalar modulo the group order L (32 bytes, bias below 2^-250)."""
     while True:
-        scalar = sodium.crypto_core_ed25519_scalar_reduce(random(64))
+        scalar = bindings.crypto_core_ed25519_scalar_reduce(random(64))
         if any(scalar):
             return scalar
 
 
 def hash_to_point(domain: str, context: bytes, item: bytes) -> bytes:
     """Return the point of `item` under a domain and a 32-byte context (Elligator 2, cofactor cleared)."""
-    return sodium.crypto_core_ed25519_from_uniform(digest(domain, context, item))
+    return bindings.crypto_core_ed25519_from_uniform(digest(domain, context, item))
 
 
 def multiply(scalar: bytes, points: Iterable[bytes]) -> list[bytes]:
@@ -58,10 +57,10 @@ def multiply(scalar: bytes, points: Iterable[bytes]) -> list[bytes]:
 
     No clamping: a clamped scalar would not invert what the other owners' scalars commute with.
     """
-    product = sodium.crypto_scalarmult_ed25519_noclamp
+    product = bindings.crypto_scalarmult_ed25519_noclamp
     try:
         return [product(scalar, point) for point in points]
-    except (SodiumError, ValueError):
+    except (exceptions.RuntimeError, ValueError):
         raise PointRefused("a point is not canonical, or not of prime order") from None
 
 
@@ -73,7 +72,7 @@ def multiply_all(scalar: bytes, points: Sequence[bytes], pool: Executor) -> list
 
 def is_valid_point(point: bytes) -> bool:
     """Tell whether 32 bytes are the canonical encoding of a point of prime order."""
-    return len(point) == POINT_BYTES and sodium.crypto_core_ed25519_is_valid_point(point)
+    return len(point) == POINT_BYTES and bindings.crypto_core_ed25519_is_valid_point(point)
 
 
 def check_library() -> None:

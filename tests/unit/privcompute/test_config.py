@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.primitives.descriptors import TooFewDescriptors, limit_for
 from chain.primitives.errors import ConfigError
-from privcompute.agent import process as agent
 from privcompute.config import configured_source, load_agent_config
 
 GOOD = """
@@ -33,15 +31,6 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "agent.toml"
     path.write_text(text)
     return path
-
-
-def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(tmp_path: Path) -> None:
-    """Its jobs take most of them: the setting to lower is named."""
-    config, _ = load_agent_config(written(tmp_path, GOOD))
-    parts = agent.descriptor_parts(config)
-    assert sum(parts.values()) == 256 + 256 + 256 + 9 * config.policy.max_waiting_jobs
-    with pytest.raises(TooFewDescriptors, match=r"hard limit .* is 1000.* lower policy\.max_wait"):
-        limit_for(parts, 256, 1_000, "policy.max_waiting_jobs", 9 * (config.policy.max_waiting_jobs - 1))
 
 
 def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> None:
