@@ -19,8 +19,6 @@ from privcompute.mpc.rounds import Steps
 from privcompute.mpc.sharing import Shared
 
 SEED = 7
-SIGMOID_ERRORS = {"training": 0.0050, "scoring": 0.00008}
-"""Maximum errors over all reals, arithmetic included, as the engine port states them."""
 ULP = 2.0**-16
 SIGMOID_ERRORS = {"training": 0.0050, "scoring": 0.00008}
 """As `piecewise.sigmoid` states them."""
