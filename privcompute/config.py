@@ -1,4 +1,4 @@
-"""The agent's configuration (`agent.toml`): who it is, which node it trusts, where its data lie."""
+"""The agent's configuration (`agent.toml`): its organisation, node, port, local policy and datasets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DatasetId = Annotated[str, pydantic.Field(pattern=rf"^{DATASET_PATTERN}$")]
 
 
 class FilesConfig(Section):
-    """Where the agent finds and keeps things; relative paths start at the configuration file."""
+    """Paths of genesis, key and data folder; relative ones start at the configuration file."""
 
     genesis: str = "../genesis.json"
     key: str = "keys/agent.key"
@@ -32,7 +32,7 @@ class PeersConfig(Section):
 
 
 class LocalPolicy(Section):
-    """What this owner demands beyond the chain; it can only refuse more, never allow more."""
+    """Local policy: this owner refuses more than the ledger does; nothing here allows more."""
 
     refused_purposes: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
     refused_organisations: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
@@ -76,13 +76,13 @@ class DatasetConfig(Section):
 
 
 class LogConfig(Section):
-    """What the agent writes to standard error."""
+    """Log settings of the agent, which writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class AgentConfig(Section):
-    """All of `agent.toml`."""
+    """The configuration in `agent.toml`."""
 
     organisation: Id
     node: Annotated[str, pydantic.Field(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:8545"
@@ -94,7 +94,7 @@ class AgentConfig(Section):
 
 
 class AgentFiles(Section):
-    """The paths of one agent, resolved."""
+    """Absolute paths of one agent."""
 
     base: Path
     genesis: Path

@@ -1,4 +1,4 @@
-"""What the commands of privacy computing share: calls, times, and names of things on the ledger."""
+"""Shared parts of the commands: calls, times, and names of things on the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Salted commitments: to a dataset's rows, to a job's inputs, to a result; and openings of them.
+"""Salted commitments to a dataset's rows, to a job's inputs and to a result, and their openings.
 
 A row's salt is derived from one secret seed per dataset version, so the owner stores 32 bytes and can open
 any row alone. Commitments prove consistency, never that the committed rows are true.
@@ -35,7 +35,7 @@ class RowOpening:
 
 @dataclass(frozen=True, slots=True)
 class RowCommitment:
-    """The root over H(salt ‖ row) and what opening a row needs."""
+    """Merkle root (32 bytes, RFC 6962) over H(salt ‖ row), with the leaves that opening a row needs."""
 
     root: bytes
     leaves: tuple[bytes, ...]

@@ -1,4 +1,4 @@
-"""What an owner keeps of each registered dataset version: source, schema, salt seed, root.
+"""Registered dataset versions as their owner keeps them: source, schema, salt seed and root.
 
 The record is written before the registration is sent, so that a registered root can always be opened.
 """

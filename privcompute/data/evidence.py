@@ -1,4 +1,4 @@
-"""The agent's own evidence: an append-only file of hash-chained JSON lines, kept even when nobody asks.
+"""Evidence log of the agent: an append-only file of hash-chained JSON lines.
 
 Each line carries the hash of the line before it, so a changed, removed or reordered line breaks the chain
 at a place that `verify` names. Only the owner reads the file (mode 0600): it holds openings and salts.
@@ -31,7 +31,7 @@ class EvidenceError(AssentError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log; `body` is JSON (bytes as {"$bytes": hex})."""
+    """One entry of the log, a line of at most 4 MiB; `body` is JSON (bytes as {"$bytes": hex})."""
 
     number: int
     previous: bytes
@@ -52,7 +52,7 @@ def _compact(content: Any) -> bytes:
 
 
 class EvidenceLog:
-    """One file, one appender at a time (an exclusive lock per append; several processes may append)."""
+    """Append-only log in one file; several processes may append, each under an exclusive lock."""
 
     __slots__ = ("path",)
 

@@ -1,4 +1,4 @@
-"""Files of the owner alone: replaced whole and durably, mode 0600, and how those of a job are named."""
+"""Private files of the owner (mode 0600): they are replaced whole and durably; a job's file has its id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an owner keeps of its jobs: revealed results with salt and hash, and its own rows that matched."""
+"""Stored results of jobs, with salt and hash, and the owner's own rows that a join matched."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ResultError(AssentError):
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """What `assent job result` prints."""
+    """A revealed result with its salt and the salted hash that is on the ledger (32 bytes each)."""
 
     job: str
     program: str

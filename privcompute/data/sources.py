@@ -1,4 +1,4 @@
-"""An owner's tables: read through DuckDB, checked cell by cell against the registered schema.
+"""Data sources: an owner's tables, which DuckDB reads and the registered schema checks cell by cell.
 
 Nothing of a table leaves this process except through the MPC protocols; errors quote cells because only
 the owner reads them, and what goes on chain is a reason code alone.
@@ -70,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where a dataset lies: a CSV or Parquet file, or one table of a DuckDB database."""
+    """Location and schema of a dataset: a CSV or Parquet file, or one table of a DuckDB database."""
 
     path: Path
     columns: tuple[Column, ...]

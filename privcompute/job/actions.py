@@ -1,4 +1,4 @@
-"""What a job's state machine asks for, and what it is told: plain records, no behaviour."""
+"""Actions that a job's state machine asks for, and their completions: records without behaviour."""
 
 from __future__ import annotations
 

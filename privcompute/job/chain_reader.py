@@ -1,4 +1,4 @@
-"""What an agent asks of its own node: state with proofs, calls until their outcome is known.
+"""Reader of the agent's own node: it returns proved state, and sends calls until their outcome is known.
 
 A node that is away is asked again, ever less often; an answer whose proof does not hold is treated like no
 answer, and said loudly.

@@ -1,4 +1,4 @@
-"""An agent's own check of a job: it refuses whatever its own node does not show as authorised.
+"""Enforcement: an agent refuses every job that its own node does not show as authorised.
 
 The contracts guard the same rules; an owner asks again because the contracts cannot know this owner's local
 policy, its data, or the code it really runs, and because data must not depend on anybody else's node. Facts
@@ -50,7 +50,7 @@ class JobRefusal(AssentError):
 
 @dataclass(frozen=True, slots=True)
 class ProvedFacts:
-    """What our node proves, read at one certified head or later; None where the state has no entry."""
+    """Facts that our node proves, at one certified head or later; None where the state has no entry."""
 
     view: JobView
     grants: Mapping[str, Value]
@@ -70,7 +70,7 @@ class ProvedFacts:
 
 @dataclass(frozen=True, slots=True)
 class OwnFacts:
-    """What this agent knows by itself."""
+    """Facts that this agent knows by itself: its key, its installed code, its records and its policy."""
 
     org: str
     agent_key: bytes

@@ -1,4 +1,4 @@
-"""What a job finds at its agent: whose agent it is, its node, its stores, and its place to compute.
+"""Environment of a job: the agent's identity, its node, its stores and its place to compute.
 
 Every job of an agent has the same environment. A step takes those parts of it that it needs, and no others.
 """
@@ -22,7 +22,7 @@ from privcompute.net.listener import PeerListener
 
 @dataclass(frozen=True, slots=True)
 class AgentIdentity:
-    """Whose agent this is, and what its owner demands of jobs."""
+    """Identity of the agent: organisation, key, the owner's local policy, and the installed programs."""
 
     org: str
     key: PrivateKey
@@ -33,7 +33,7 @@ class AgentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class OwnNode:
-    """The organisation's own node: what it proves, and the account that sends calls through it."""
+    """Access to the organisation's own node: a reader of proved state, and an account that sends calls."""
 
     reader: ChainReader
     account: Account
@@ -41,7 +41,7 @@ class OwnNode:
 
 @dataclass(frozen=True, slots=True)
 class AgentStores:
-    """What an agent keeps on disk about its owner's data and its jobs."""
+    """Stores on disk: the owner's datasets and results, and the agent's memory of its jobs."""
 
     datasets: DatasetStore
     results: ResultStore
@@ -53,7 +53,7 @@ class AgentStores:
 
 @dataclass(frozen=True, slots=True)
 class ComputePlace:
-    """Where jobs meet their peers, and their turn to compute."""
+    """Port where jobs meet their peers, and the lock that gives jobs their turn to compute."""
 
     listener: PeerListener
     turn: asyncio.Lock

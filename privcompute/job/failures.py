@@ -1,4 +1,4 @@
-"""What a job that fails says in public, and how long it waits before it says so."""
+"""Failures of a job: the public reason of each, and the wait before the ledger is told."""
 
 from __future__ import annotations
 

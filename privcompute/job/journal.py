@@ -1,4 +1,4 @@
-"""What one job writes down: its durable memory, evidence, progress for whoever watches, and log lines."""
+"""Journal of one job: it writes durable memory, evidence, progress and log lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger("assent.agent")
 
 
 class JobJournal:
-    """The pen of one job: everything it leaves on disk and in the log goes through here."""
+    """Writer of everything that one job leaves on disk and in the log."""
 
     def __init__(self, job: str, stores: AgentStores, now_ms: Callable[[], int]) -> None:
         """Read what was written down of the job, or begin; a damaged file counts as a run that was lost."""

@@ -1,4 +1,4 @@
-"""One job as one participant lives it: a pure state machine between the ledger and this agent.
+"""State machine of one job at one participant: pure, between the ledger and this agent.
 
 The ledger decides what state a job is in; this machine decides what this organisation does about it. It does
 no input or output: it is given what the node proves (`on_view`), what was done here (`on_done`) and the time
@@ -72,7 +72,7 @@ _ENDED_ELSEWHERE = frozenset({"WRONG_STATE", "DEADLINE_PASSED", "ALREADY_ACCEPTE
 
 
 class JobMachine:
-    """The machine of one job for organisation `me`."""
+    """State machine of one job for one organisation."""
 
     def __init__(self, me: str, recovered: Recovered | None = None) -> None:
         """`recovered` is what an earlier life of this agent wrote down."""

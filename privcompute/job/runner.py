@@ -1,4 +1,4 @@
-"""One job's computation in a worker thread: connect, join, compute, hold the shares, release.
+"""Runner of one job's computation: it connects, joins, computes, holds the shares and releases them.
 
 `compute` ends with outputs that nobody knows. They stay in this object until `release`, which the agent
 calls only when its own node shows the job revealed, or until `destroy`. A pure join (`kind` psi) is held
@@ -44,7 +44,7 @@ PROFILE_PARTIES: Mapping[str, tuple[int, int]] = {"rep3": (3, 3), "dh-psi": (2, 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Everything a run needs; all but `me`, `table` and the bounds below it is the same at every party."""
+    """Plan of a run; all parties have the same but for `me`, `dataset`, `table` and the bounds below."""
 
     job: str
     spec: JobSpec
@@ -138,7 +138,7 @@ def agree_on_rows(
 
 
 class JobRun:
-    """The state of one run. `compute` and `release` block and belong in a worker thread."""
+    """One run. `compute` and `release` block, so a worker thread calls them."""
 
     def __init__(
         self,

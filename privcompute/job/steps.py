@@ -1,4 +1,4 @@
-"""The steps of a job, each a function of what it needs: checks, inputs, the plan of a run, what is kept."""
+"""Steps of a job: check, read and bind the input, plan the run, verify, keep the result, sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent writes down about a job: what a restart needs, and progress for whoever watches."""
+"""Stores of an agent's jobs: the memory that a restart needs, and progress for whoever watches."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class JobStore:
 
 @dataclass(slots=True)
 class JobProgress:
-    """What `assent job watch` shows of a job beside the ledger's events."""
+    """Progress of a job, which `assent job watch` shows beside the ledger's events."""
 
     job: str
     state: str = ""

@@ -1,4 +1,4 @@
-"""One job in a running agent: drives its state machine, carries out the actions, sends its calls.
+"""Task of one job in a running agent: it drives the state machine, carries out actions and sends calls.
 
 The loop never blocks: every action is a task of its own that answers with a completion. Calls to the ledger
 leave in the order in which the machine asked for them. Computing happens in a worker thread (worker.py), and
@@ -56,7 +56,7 @@ _Item = JobView | Done
 
 
 class JobTask:
-    """Everything one agent does for one job; `run` ends when the job is over for us."""
+    """Task of one job; `run` ends when the job is over for this agent."""
 
     def __init__(
         self, environment: JobEnvironment, job: str, on_checked: Callable[[], None], initiator: str = ""

@@ -1,4 +1,4 @@
-"""A job as the ledger shows it: parsed from proved state of the contract `jobs`."""
+"""View of a job: records that are parsed from proved state of the contract `jobs`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Participant:
 
 @dataclass(frozen=True, slots=True)
 class JobSpec:
-    """What was proposed, and the exact value that the job id hashes."""
+    """Specification of a job as it was proposed; `raw` is the exact value that the job id hashes."""
 
     program: str
     parameters: Mapping[str, Any]
@@ -150,7 +150,7 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
 
 @dataclass(frozen=True, slots=True)
 class CertificateRecords:
-    """What the parties put on chain about a job, read one by one with proofs."""
+    """Records that the job certificate covers; each was read with a proof."""
 
     code_hash: bytes
     bindings: Mapping[str, bytes]

@@ -1,4 +1,4 @@
-"""Where one job computes: a thread of its own, its turn among the agent's jobs, and the run inside."""
+"""Worker of one job: it has a thread of its own, takes its turn to compute, and holds the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class JobWorker:
-    """Runs a job's blocking computation beside the event loop, and holds its shares in between."""
+    """Worker that runs a job's blocking computation beside the event loop and holds its shares."""
 
     def __init__(self, job: str, place: ComputePlace, key: PrivateKey) -> None:
         self._place, self._key = place, key

@@ -1,4 +1,4 @@
-"""Run the parties of a protocol in one thread, in memory: for tests, references and the simulator."""
+"""Driver in memory: all parties of a protocol run in one thread, for tests and references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LocalRun(Generic[T]):
-    """What a run in memory produced and cost."""
+    """Results and costs of a run in memory."""
 
     results: tuple[T, ...]
     """What each party's generator returned."""

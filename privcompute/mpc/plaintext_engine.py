@@ -1,4 +1,4 @@
-"""The engine port in the clear: every party holds every value. For tests and references, never for data.
+"""Plaintext engine: every party holds every value. It is for tests and references, never for data.
 
 It computes in the same ring with the same approximations as the joint engines, rounds to nearest, and
 checks what joint engines cannot see: a product, sum or quotient outside the ranges of ring.py raises
@@ -37,7 +37,7 @@ class MagnitudeExceeded(OutOfRange):
 
 
 class PlaintextEngine:
-    """One of `parties` parties that tell one another everything."""
+    """Engine of one party among parties that tell one another everything."""
 
     profile = PROFILE
 

@@ -1,4 +1,4 @@
-"""How protocols talk: a protocol is a generator of rounds, driven in memory or over the network.
+"""Rounds of protocols: a protocol is a generator of rounds, which a driver carries out.
 
 It yields one `Round` per communication step and is resumed with what arrived, so the same code runs in
 memory under a seed (local.py) and over TLS (privcompute/net). Protocols are composed with `yield from`, and

@@ -1,4 +1,4 @@
-"""A switch that stops a waiting worker thread, thrown from another thread."""
+"""Cancellation of a worker thread from another thread, also while it waits."""
 
 from __future__ import annotations
 

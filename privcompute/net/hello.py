@@ -1,4 +1,4 @@
-"""The hello that opens a link between two agents: 46 bytes that name the job and both parties."""
+"""Hello that opens a link between two agents: 46 bytes name the job and both parties."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAGIC = b"assent-mpc"
 
 @dataclass(frozen=True, slots=True)
 class JobHello:
-    """What opens a link: which job, from which party, to which."""
+    """First message of a link: job id (32 bytes), and the indices of sender and receiver."""
 
     job_id: bytes
     sender: int

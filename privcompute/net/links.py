@@ -1,4 +1,4 @@
-"""All links of one party in one job: rounds, their deadlines, and whom a deadline that is missed names.
+"""Links of one party in one job: they carry out rounds, keep deadlines, and name who missed one.
 
 All peers of a round are written to and read from at the same time (non-blocking sockets, one poll), so a
 round cannot deadlock however large its messages are.
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Links:
-    """All links of one party in one job, and what they carried."""
+    """Links of one party to all its peers in one job."""
 
     def __init__(
         self,

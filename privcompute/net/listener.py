@@ -1,4 +1,4 @@
-"""An agent's one listening socket, which hands each accepted connection to the job that it is for.
+"""Listener of an agent: one socket, which hands each accepted connection to the job that it is for.
 
 After the TLS 1.3 handshake, in which both ends prove the Ed25519 key that is registered on chain, the
 dialler sends a 46-byte hello naming the job and the two parties. The connection then waits, for a bounded

@@ -1,4 +1,4 @@
-"""Who may hold a place at the agent's port, how often, and with how many log lines: no IO, no clock.
+"""Fair shares at the agent's port: places, rates and log lines of each holder; no IO, no clock.
 
 A *holder* is what a connection can be charged to: the address that it comes from until it has proved a key,
 that key from then on. Every rule here takes from the holder that has the most, so that nobody's flood costs
@@ -18,7 +18,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Places(Generic[H, T]):
-    """A bounded number of places for items of holders; the holder with the most gives way."""
+    """Bounded set of places for items of holders; the holder with the most items gives way."""
 
     def __init__(self, total: int, each: int, source: random.Random) -> None:
         """Hold at most `total` items, at most `each` of one holder; `source` is the chance among equals."""
@@ -78,7 +78,7 @@ class Places(Generic[H, T]):
 
 
 class Rates(Generic[H]):
-    """A token bucket for every holder, the most recent ones only: who is forgotten starts with a full one."""
+    """Token bucket of each holder; a holder that was forgotten, because others came since, has a full one."""
 
     def __init__(self, per_second: float, burst: float, holders: int) -> None:
         """Allow each holder `burst` at once and `per_second` in the long run; remember so many holders."""
@@ -98,7 +98,7 @@ class Rates(Generic[H]):
 
 
 class Lines(Generic[H]):
-    """A bound on log lines: so many of each holder and in all in a window of time; the rest is counted."""
+    """Bound on log lines in a span of time, of each holder and in all; lines beyond it are counted."""
 
     def __init__(self, each: int, total: int, window_s: float) -> None:
         self._each, self._total, self._window_s = each, total, window_s

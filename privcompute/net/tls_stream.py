@@ -1,4 +1,4 @@
-"""A non-blocking TLS stream that moves many records with one system call.
+"""Non-blocking TLS stream: one system call moves many records.
 
 Python's SSLSocket makes a system call for every 16 KiB record sent and two for every one received, and each
 of them may wake the peer. Here TLS runs between memory buffers, and the socket sees up to 256 KiB at a time.

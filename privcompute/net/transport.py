@@ -1,4 +1,4 @@
-"""Connections between the agents of a job: one TLS 1.3 link per job and peer.
+"""Transport: it connects the agents of a job by one TLS 1.3 link per peer.
 
 The party with the higher index dials; the other's listener (listener.py) keeps the connection until the
 job's worker claims it and answers the hello with one of its own. Once a party has all its links it says its

@@ -1,4 +1,4 @@
-"""What a program is: parameters, checks, a generator over the engine port, and a result.
+"""Base of programs: parameters, checks, a generator over the engine port, and a result.
 
 The agent (1) calls `program.check` when a job is proposed or accepted, (2) aligns its own rows by PSI,
 (3) drives `program.run` with an engine and a `Context`, (4) opens the outputs to the receivers once the
@@ -105,7 +105,7 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What one party brings to a run; all but `own` and `progress` is the same at every party."""
+    """Context of one party's run; all but `own` and `progress` is the same at every party."""
 
     job: bytes
     """32 bytes: seed of public choices such as the train/test split."""
@@ -123,7 +123,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a run leaves at each party: shares to open at the reveal, and what all parties know anyway."""
+    """Outputs of a run at one party: shares to open at the reveal, and values that all parties know."""
 
     shared: Mapping[str, Shared]
     public: Value

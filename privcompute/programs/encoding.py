@@ -1,4 +1,4 @@
-"""What an owner does to its own columns before sharing them: categories, standardisation, rotation.
+"""Encoding of an owner's own columns before they are shared: categories, standardisation, rotation.
 
 All of it is local, and learnt from the matched *training* rows only, so that no test row leaks into the
 model. The rotation is the trick that makes joint training short: for the owner's standardised block X with

@@ -1,4 +1,4 @@
-"""`private-join`: how many rows do the owners share, and which of its own rows are they (feed-through)?"""
+"""`private-join`: it counts the rows that all owners hold, and tells each owner which of its own they are."""
 
 from __future__ import annotations
 

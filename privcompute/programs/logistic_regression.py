@@ -1,4 +1,4 @@
-"""`logistic-regression`: train on vertically split rows, evaluate on held-out rows, open only metrics.
+"""`logistic-regression`: it trains on vertically split rows and opens only metrics over held-out rows.
 
 Every owner encodes its features over the joined rows on its own (encoding.py) and shares them; the label's
 owner shares labels 0 and 1. The parties minimise the mean logistic loss plus l2 |w|²/2 by full-batch
@@ -55,7 +55,7 @@ LABEL_CHARS_MAX = 1_024
 
 
 class LogisticRegressionParameters(Parameters):
-    """What to predict from what, and how to train."""
+    """Parameters: label and features, the share of test rows, and how to train."""
 
     label: ColumnReference
     """The column to predict."""

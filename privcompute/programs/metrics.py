@@ -1,4 +1,4 @@
-"""Metrics of a binary classifier, computed on secret scores and secret labels: integers, hence exact."""
+"""Metrics of a binary classifier on secret scores and secret labels; they are integers, hence exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All programs by id: for genesis, for agents, and for `assent job programs`."""
+"""Registry of all programs by id, for genesis, agents and `assent job programs`."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Grouping(Parameters):
 
 
 class StatisticsParameters(Parameters):
-    """Which figures to compute; at least one."""
+    """Parameters: the figures to compute, at least one."""
 
     columns: ColumnReferences = ()
     """Numeric columns to describe by `statistics` and `quantiles`."""

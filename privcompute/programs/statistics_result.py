@@ -1,4 +1,4 @@
-"""The result of `joint-statistics` from its opened outputs: decimal text, integers and null only."""
+"""Result of `joint-statistics` from its opened outputs: decimal text, integers and null alone."""
 
 from __future__ import annotations
 

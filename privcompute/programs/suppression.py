@@ -1,4 +1,4 @@
-"""Which groups are large enough to be shown: decided on secret counts."""
+"""Suppression of small groups, decided on secret counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Oblivious order: comparison, a sorting network, and extremes by tournament."""
+"""Oblivious comparison, sorting network, and extremes by tournament."""
 
 from __future__ import annotations
 

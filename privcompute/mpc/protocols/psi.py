@@ -1,4 +1,4 @@
-"""`dh-psi`: which rows do all owners hold? Diffie–Hellman private set intersection for two or more owners.
+"""Private set intersection (`dh-psi`, Diffie–Hellman) among two or more owners: the rows that all hold.
 
 Owner j maps each identifier to a point H(job, id) and multiplies it by a fresh secret scalar k_j (Meadows
 1986; Huberman, Franklin, Hogg 1999). The lists travel round the ring of owners; each hop multiplies by its
@@ -71,7 +71,7 @@ class PsiInputInvalid(AssentError):
 
 @dataclass(frozen=True, slots=True)
 class PsiSpec:
-    """What all owners must agree on before they start."""
+    """Public parameters that all owners agree on before they start."""
 
     context: bytes
     """32 bytes that no other run uses: a digest of the job id and the stage."""
