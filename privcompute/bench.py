@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 
 from chain.primitives.crypto import PrivateKey, verify
-from privcompute.engine import Engine, Shared, Steps
-from privcompute.rep3_engine import ENTROPY_BYTES, Rep3Engine
-from privcompute.transport import Links, PeerListener, connect_peers, run_party
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.rounds import Steps
+from privcompute.mpc.sharing import Shared
+from privcompute.net.links import Links, run_party
+from privcompute.net.listener import PeerListener
+from privcompute.net.transport import connect_peers
 
 ELEMENTS = 10_000
 ROWS, COLUMNS = 1_000, 100

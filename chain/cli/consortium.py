@@ -82,7 +82,7 @@ def start_consortium(consortium: Consortium, *, agents: bool = True, whole: bool
 
 def check_configurations(consortium: Consortium, *, agents: bool = True) -> None:
     """Raise ConfigError with every fault of every organisation's files, before anything is started."""
-    from privcompute.agent_config import load_agent_config
+    from privcompute.config import load_agent_config
 
     faults = []
     for org in consortium.orgs:
@@ -323,7 +323,7 @@ def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str
 
 
 def _agent_status(org: OrgFolder) -> dict[str, Any]:
-    from privcompute.agent_config import load_agent_config
+    from privcompute.config import load_agent_config
 
     try:
         config, _ = load_agent_config(org.agent_config)

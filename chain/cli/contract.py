@@ -7,23 +7,14 @@ from typing import Any
 
 import click
 
+from chain.api.calls import as_account, call, result_of, send
 from chain.api.client import Account, Client
 from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.cli import contract_views
 from chain.cli.contract_views import Deployed, deployed_at
-from chain.cli.governing import (
-    COMMIT_GAS,
-    NotThere,
-    as_account,
-    call,
-    next_step,
-    result_of,
-    say,
-    send,
-    votes_words,
-)
+from chain.cli.governing import COMMIT_GAS, NotThere, next_step, say, votes_words
 from chain.cli.ledger import parse_args
 from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision

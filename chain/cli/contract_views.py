@@ -15,11 +15,12 @@ from typing import Any
 import click
 
 from chain.api.answers import RpcError
+from chain.api.calls import as_client
 from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line
-from chain.cli.governing import NotThere, as_client, next_step, votes_words
+from chain.cli.governing import NotThere, next_step, votes_words
 from chain.cli.proofs import check_proofs, write_proofs
 from chain.ledger.deployed import running
 from chain.ledger.genesis import load_genesis

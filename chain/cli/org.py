@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from chain.api.calls import as_account, as_client, call, send
 from chain.api.client import Account, Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line, word_line
-from chain.cli.governing import NotThere, as_account, as_client, call, own_org, say, send
+from chain.cli.governing import NotThere, own_org, say
 from chain.cli.join import new
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key, public_key
 from chain.cli.proposal import not_before_option, propose, reason_option

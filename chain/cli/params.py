@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from chain.api.calls import as_client
 from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line
-from chain.cli.governing import as_client
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.primitives.errors import ConfigError
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from chain.api.calls import RefusedByLedger, call
 from chain.api.client import Account
-from chain.cli.governing import NotThere, RefusedByLedger, call
+from chain.cli.governing import NotThere
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value

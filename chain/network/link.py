@@ -19,6 +19,7 @@ from chain.network.outbox import Outbox, is_urgent
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, CertificateInvalid
 from chain.primitives.tls import issuer_key, peer_key
+from chain.primitives.visible import clipped
 
 PING_S = 3.0
 SILENCE_MAX_S = 15.0
@@ -173,7 +174,8 @@ class Link(asyncio.Protocol):
             return
         self.reason, self.code = reason, code
         if self._transport is not None:
-            self._transport.write(encode_frame(Kind.BYE, f"{code}: {_clip(reason)}".encode()[:512]))
+            said = f"{code}: {clipped(reason, REASON_CHARS_MAX)}".encode()[:512]
+            self._transport.write(encode_frame(Kind.BYE, said))
             self._transport.close()
 
     def abort(self, reason: str, code: str) -> None:
@@ -278,7 +280,7 @@ class Link(asyncio.Protocol):
         elif kind is Kind.PONG:
             self.round_trip_s = max(0.0, self.heard_at - int.from_bytes(body, "big") / 1e6)
         elif kind is Kind.BYE:
-            said = _clip(body.decode("utf-8", "replace"))
+            said = clipped(body.decode("utf-8", "replace"), REASON_CHARS_MAX)
             self.told = said.partition(": ")[0]
             self.reason = f"closed by the peer: {said}"
             self.code = "closed_by_peer"
@@ -306,11 +308,6 @@ class Link(asyncio.Protocol):
 
 
 _ANSWER_KINDS = frozenset(ANSWERS.values())
-
-
-def _clip(text: str) -> str:
-    """Make a peer's text safe to log."""
-    return "".join(c if c.isprintable() else "?" for c in text[:REASON_CHARS_MAX])
 
 
 def _explain(error: Exception | None, *, greeted: bool) -> tuple[str, str]:

@@ -15,7 +15,8 @@ from typing import Any
 
 REST_S = 0.5
 """Accepting rests for so long when the process is out of file descriptors or memory."""
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What `accept` fails with when the process or the machine has no more: its socket stays readable."""
 
 
 def listening(host: str, port: int, backlog: int, *, silent_s: int = 0) -> socket.socket:
@@ -75,7 +76,7 @@ class Acceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno not in _EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     continue  # a client that vanished
                 self._exhausted(os.strerror(error.errno))
                 self._rest(REST_S)

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import CertificateInvalid
+from chain.primitives.visible import error_text
 
 REASON_CHARS_MAX = 160
 """Of what a parser says about a peer's certificate."""
@@ -99,7 +100,8 @@ def peer_key(certificate: bytes | None) -> bytes:
     try:
         public = x509.load_der_x509_certificate(certificate).public_key()
     except Exception as error:  # the bytes are the peer's: no list of what its parser raises is complete
-        raise CertificateInvalid(f"the peer's certificate cannot be read: {_short(error)}") from None
+        said = error_text(error, REASON_CHARS_MAX)
+        raise CertificateInvalid(f"the peer's certificate cannot be read: {said}") from None
     if not isinstance(public, Ed25519PublicKey):
         raise CertificateInvalid("the peer's certificate does not hold an Ed25519 key")
     return public.public_bytes_raw()
@@ -138,8 +140,3 @@ def issuer_key(tls: ssl.SSLObject) -> bytes:
         return bytes.fromhex(names.get("commonName", ""))
     except (ValueError, TypeError, ssl.SSLError):
         return b""
-
-
-def _short(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}"[:REASON_CHARS_MAX]
-    return "".join(c if c.isprintable() else "?" for c in text)

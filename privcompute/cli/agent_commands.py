@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from chain.api.console import reports_errors
-from privcompute.agent import run_agent
+from privcompute.agent.process import run_agent
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""What the commands of privacy computing share: calls with explained refusals, times, names."""
+"""Shared parts of the commands: calls, times, and names of things on the ledger."""
 
 from __future__ import annotations
 
@@ -9,84 +9,18 @@ from pathlib import Path
 
 import click
 
-from chain.api.client import Account, Client, TransactionFailed
-from chain.api.session import AS_VARIABLE, NoSession, Session, run
+from chain.api import calls
+from chain.api.calls import result_of
+from chain.api.client import Client
+from chain.api.session import AS_VARIABLE, NoSession, Session
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS
 from chain.primitives.jsonvalue import to_json
-from chain.primitives.values import Value, decode_value
-from privcompute.agent_config import AgentConfig, AgentFiles, load_agent_config
+from chain.primitives.values import Value
+from privcompute.config import AgentConfig, AgentFiles, load_agent_config
 
 GAS_LIMIT = 8_000_000
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-REMEDIES = {
-    **SIGNER_REFUSALS,
-    "KEY_ROLE_MISSING": "this key lacks the role; sign with the organisation's admin key",
-    "ORG_ROLE_MISSING": "the organisation lacks the role; see: assent org show",
-    "ORG_NOT_ACTIVE": "a member that takes part was suspended or expelled; see: assent org list",
-    "BAD_ID": "ids of datasets and grants are ORG/NAME, a name of 1 to 63 of a-z, 0-9, '.', '_' and '-'",
-    "ID_NOT_OWN": "an id begins with the organisation that creates it: OWNER/NAME, REQUESTER/NAME",
-    "DATASET_EXISTS": "choose another id, or add a version with: assent dataset new-version",
-    "UNKNOWN_DATASET": "see: assent dataset list",
-    "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",
-    "NOT_OWNER": "only the dataset's owner may do this",
-    "UNKNOWN_COLUMN": "the registered schema has no such column; see: assent dataset show",
-    "GRANT_EXISTS": "choose another id; see: assent grant list",
-    "UNKNOWN_GRANT": "see: assent grant list",
-    "NOT_APPROVER": "this organisation is not among the dataset's approvers; see: assent dataset show",
-    "OWN_REQUEST": "nobody approves their own request; ask another approver",
-    "ALREADY_VOTED": "this organisation has voted; to vote otherwise: assent grant retract",
-    "NOT_VOTED": "this organisation has no vote on it; see: assent grant show",
-    "NOT_DECIDED": "its votes decide nothing yet; see: assent grant show",
-    "THRESHOLD_OUT_OF_REACH": "too few of its approvers may approve this requester; see: assent dataset show",
-    "TOO_MANY_REQUESTS": "256 requests of this organisation are open; withdraw some, or let them be decided",
-    "TOO_MANY_REQUESTS_OF_DATASET": "16 requests for it are open; withdraw some: assent grant withdraw",
-    "TOO_MANY_REQUESTS_TODAY": "32 requests for this dataset were made today (UTC); ask again tomorrow",
-    "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
-    "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",
-    "TOO_MANY_JOBS_TODAY": "1,000 jobs were proposed today; the count begins anew at midnight UTC",
-    "TOO_MANY_JOBS_OF_ORG": "256 jobs of this organisation are open; wait for some to end: assent job list",
-    "SPEC_TOO_LONG": "the job has at most 32 KiB: fewer columns, or shorter parameters",
-    "TOO_MANY_COLUMNS": "a job reads at most 1,024 columns of all inputs together",
-    "SCHEMA_TOO_LONG": "all names of columns together have at most 16,384 bytes",
-    "NOT_NARROWER": "terms may only become stricter; widening needs a new grant: assent grant request",
-    "BAD_TERM": "expiry must lie ahead, at most ten years, and after not-before",
-    "POLICY_UNKNOWN": "there is no contract of this name; see: assent contract list",
-    "POLICY_SYSTEM": "a system contract is no policy; name a contract of a member's",
-    "POLICY_NOT_ACTIVE": "the policy contract has not begun, or was revoked; see: assent contract show",
-    "POLICY_FROZEN": "the policy contract is frozen; see: assent contract show",
-    "POLICY_SHAPE": "a policy has allow(job: dict, phase: str) -> bool, as a view or an export",
-    "PROGRAM_NOT_ACTIVE": "the members retired this program; see: assent job programs",
-    "UNKNOWN_PROGRAM": "the members agreed on no such program; see: assent job programs",
-    "NOT_GRANTEE": "the grant is for another organisation; request one of your own: assent grant request",
-    "GRANT_NOT_ACTIVE": "the grant is not approved; see: assent grant show",
-    "GRANT_REVOKED": "the owner revoked it, for good; a new grant is needed: assent grant request",
-    "GRANT_SUSPENDED": "the owner suspended it; ask the owner to run: assent grant resume",
-    "GRANT_EXPIRED": "its term is over; a new grant is needed: assent grant request",
-    "GRANT_NOT_YET_VALID": "its term has not begun; see: assent grant show",
-    "PURPOSE_MISMATCH": "the grant is for another purpose; propose with that purpose, or request a new grant",
-    "PROGRAM_NOT_GRANTED": "the grant does not allow this program; see: assent grant show",
-    "COLUMN_NOT_GRANTED": "the grant does not cover a column; leave it out, or request a new grant",
-    "CONSTRAINT_VIOLATED": "a column may not be used that way; see its constraint: assent grant show",
-    "PROFILE_TOO_WEAK": "the grant asks for a stronger security profile; see: assent grant show",
-    "GROUP_TOO_SMALL": "raise --min-group to what the grants ask for; see: assent grant show",
-    "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant; see: assent grant show",
-    "RECEIVER_NOT_GRANTED": "a receiver is not allowed by the grant; see: assent grant show",
-    "QUOTA_EXHAUSTED": "every run is used or reserved; a new grant is needed: assent grant request",
-    "POLICY_DENIED": "the grant's policy contract said no; see: assent contract show",
-    "UNKNOWN_JOB": "see: assent job list",
-    "WRONG_STATE": "it is in another state by now; look at it again with show",
-    "EVIDENCE_REQUIRED": "a running job is aborted with the hash of one's evidence",
-}
-"""Refusal code -> what to do next (codes: contracts/system/README.md)."""
-
-
-class LedgerRefused(AssentError):
-    """The ledger refused a call: the text begins with its stable code and says what to do."""
-
-    code = "refused_by_ledger"
 
 
 class UsageFault(AssentError):
@@ -105,29 +39,9 @@ def agent_of_folder() -> tuple[AgentConfig, AgentFiles]:
     return load_agent_config(folder / "agent.toml")
 
 
-async def call(account: Account, contract: str, method: str, args: dict[str, Value]) -> Receipt:
-    """Send a call and wait; a refusal says its code and what to do next."""
-    try:
-        return await account.send(contract, method, args, gas_limit=GAS_LIMIT)
-    except TransactionFailed as failed:
-        reason = failed.reason or failed.receipt.status.upper()
-        remedy = REMEDIES.get(reason, "see contracts/system/README.md for this code")
-        raise LedgerRefused(f"{reason}: {contract}.{method}: {remedy}") from None
-
-
 def send(session: Session, contract: str, method: str, args: dict[str, Value]) -> Receipt:
-    """Send one call as the session's organisation and return its receipt."""
-
-    async def work() -> Receipt:
-        async with session.account() as account:
-            return await call(account, contract, method, args)
-
-    return run(work())
-
-
-def result_of(receipt: Receipt) -> Value:
-    """Return what the called method returned."""
-    return decode_value(receipt.result, max_bytes=RESULT_BYTES_MAX) if receipt.result else None
+    """Send one call as the session's organisation and return its receipt; raise RefusedByLedger."""
+    return calls.send(session, contract, method, args, GAS_LIMIT)
 
 
 def sent_json(receipt: Receipt, **more: Value) -> Value:

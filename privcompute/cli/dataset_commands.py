@@ -15,11 +15,12 @@ from chain.api.trust import word_line
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
-from privcompute.agent_config import AgentConfig, AgentFiles, configured_source
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
 from privcompute.cli.opening_commands import check_opened, open_rows
-from privcompute.commitments import SEED_BYTES, size_bucket
-from privcompute.datasets import (
+from privcompute.clock import now_ms
+from privcompute.config import AgentConfig, AgentFiles, configured_source
+from privcompute.data.commitments import SEED_BYTES, size_bucket
+from privcompute.data.datasets import (
     DatasetError,
     DatasetStore,
     LocalDataset,
@@ -27,9 +28,8 @@ from privcompute.datasets import (
     open_dataset,
     prepare,
 )
-from privcompute.evidence import EvidenceLog
-from privcompute.job_steps import now_ms
-from privcompute.sources import SENSITIVITIES, TYPES, Column, Source
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.sources import SENSITIVITIES, TYPES, Column, DataSource
 
 SEE_LIST = "see: assent dataset list"
 _file = click.argument("file", type=click.Path(path_type=Path), required=False)
@@ -57,10 +57,12 @@ def _source(
     table: str | None,
     id_column: str | None,
     columns: tuple[str, ...],
-) -> tuple[Source, str | None]:
+) -> tuple[DataSource, str | None]:
     """Return where the data lie: the arguments, else agent.toml."""
     if file is not None:
-        return Source(file.resolve(), tuple(_column(text, id_column) for text in columns), table), id_column
+        return DataSource(
+            file.resolve(), tuple(_column(text, id_column) for text in columns), table
+        ), id_column
     configured = configured_source(config, files, dataset_id)
     if configured is None:
         raise UsageFault(
@@ -88,7 +90,7 @@ def _schema(local: LocalDataset) -> list[Value]:
 
 
 def _prepare(
-    files: AgentFiles, dataset_id: str, version: int, source: Source, id_column: str | None
+    files: AgentFiles, dataset_id: str, version: int, source: DataSource, id_column: str | None
 ) -> LocalDataset:
     """Commit to the data and write the record down before anything is sent."""
     store = DatasetStore(files.datasets)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chain.api.calls import result_of
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.api.trust import word_line
@@ -14,17 +15,8 @@ from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
-from privcompute.cli.common import (
-    UsageFault,
-    need_state,
-    pairs,
-    parse_time,
-    result_of,
-    send,
-    sent_json,
-    show_time,
-)
-from privcompute.enforcement import ALLOWED_USES
+from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, send, sent_json, show_time
+from privcompute.job.enforcement import ALLOWED_USES
 
 SEE_LIST = "see: assent grant list"
 CONSTRAINTS = tuple(ALLOWED_USES)

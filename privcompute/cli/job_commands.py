@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from chain.api.calls import call
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, run, session_options
 from chain.api.trust import word_line
@@ -15,9 +16,9 @@ from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
 from chain.primitives.visible import json_text
 from privcompute.cli.common import (
+    GAS_LIMIT,
     UsageFault,
     agent_of_folder,
-    call,
     find_job,
     need_state,
     sent_json,
@@ -25,8 +26,8 @@ from privcompute.cli.common import (
 )
 from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import watch_job
+from privcompute.data.results import ResultStore
 from privcompute.programs.registry import PROGRAMS
-from privcompute.results import ResultStore
 
 SEE_LIST = "see: assent job list"
 
@@ -67,7 +68,7 @@ def propose(session: Session, file: Path | None, watch: bool, as_json: bool, **g
         async with session.account() as account:
             spec = await build_spec(account.client, request)
             await check_before_proposing(account.client, spec)
-            receipt = await call(account, "jobs", "propose", {"spec": spec})
+            receipt = await call(account, "jobs", "propose", {"spec": spec}, GAS_LIMIT)
             return str(decode_result(receipt)), receipt
 
     job_id, receipt = run(work())
@@ -253,7 +254,7 @@ def cancel(session: Session, job_id: str, reason: str, as_json: bool) -> None:
             found = await find_job(account.client, job_id)
             evidence = digest("assent/cancelled", encode_value([found, reason]))
             args = {"job": found, "reason": reason, "evidence": evidence}
-            return found, await call(account, "jobs", "abort", args)
+            return found, await call(account, "jobs", "abort", args, GAS_LIMIT)
 
     found, receipt = run(work())
     if as_json:

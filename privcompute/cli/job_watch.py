@@ -16,7 +16,7 @@ from chain.primitives.jsonvalue import to_json
 from chain.primitives.kinds import SPEAKERS
 from chain.primitives.values import decode_value
 from chain.primitives.visible import one_line
-from privcompute.job_store import StatusBoard
+from privcompute.job.store import StatusBoard
 
 ENDS = {
     "JobCertified": "certified",

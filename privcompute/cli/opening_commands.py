@@ -15,11 +15,11 @@ from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.files import read_bounded
 from chain.primitives.values import decode_value
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state
-from privcompute.commitments import ROW_BYTES_MAX, RowOpening, challenged_rows, check_opening, open_row
-from privcompute.datasets import DatasetStore, open_dataset
-from privcompute.evidence import EvidenceLog
-from privcompute.job_steps import now_ms
-from privcompute.results import write_private
+from privcompute.clock import now_ms
+from privcompute.data.commitments import ROW_BYTES_MAX, RowOpening, challenged_rows, check_opening, open_row
+from privcompute.data.datasets import DatasetStore, open_dataset
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.private_files import write_private
 
 ROWS_MAX = 1_000
 FILE_BYTES_MAX = 67_108_864

@@ -1,0 +1,1 @@
+"""The programs that jobs may run, written against the engine port."""

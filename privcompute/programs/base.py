@@ -1,4 +1,4 @@
-"""What a program is: parameters, checks, a generator over the engine port, and a result.
+"""Base of programs: parameters, checks, a generator over the engine port, and a result.
 
 The agent (1) calls `program.check` when a job is proposed or accepted, (2) aligns its own rows by PSI,
 (3) drives `program.run` with an engine and a `Context`, (4) opens the outputs to the receivers once the
@@ -23,18 +23,17 @@ from numpy.typing import NDArray
 from chain.primitives.errors import AssentError, ConfigError, DecodeError
 from chain.primitives.settings import Section, validate
 from chain.primitives.values import Value, decode_value, encode_value
-from privcompute.engine import Engine, Round, Shared, Steps, parallel
 from privcompute.errors import PeerMisbehaved
-from privcompute.ring import FRACTION_BITS
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.ring import FRACTION_BITS
+from privcompute.mpc.rounds import OnProgress, Round, Steps, parallel
+from privcompute.mpc.sharing import Shared
 
 ANNOUNCEMENT_BYTES_MAX = 65_536
 COLUMNS_MAX = 256
 NUMERIC_TYPES = frozenset({"int", "real", "float"})
 USES = ("plain", "join", "aggregate", "compare", "encrypted")
 _COVERED = {"plain": frozenset(USES), "aggregate": frozenset({"aggregate", "encrypted"})}
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, steps done, steps in all)."""
 
 
 class ParameterInvalid(AssentError):
@@ -106,7 +105,7 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What one party brings to a run; all but `own` and `progress` is the same at every party."""
+    """Context of one party's run; all but `own` and `progress` is the same at every party."""
 
     job: bytes
     """32 bytes: seed of public choices such as the train/test split."""
@@ -119,12 +118,12 @@ class Context:
     """Smallest number of rows that a revealed figure may rest on (the strictest grant's)."""
     own: Mapping[str, OwnData] = field(default_factory=dict)
     """This party's data by dataset."""
-    progress: Progress = no_progress
+    progress: OnProgress = no_progress
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a run leaves at each party: shares to open at the reveal, and what all parties know anyway."""
+    """Outputs of a run at one party: shares to open at the reveal, and values that all parties know."""
 
     shared: Mapping[str, Shared]
     public: Value
@@ -141,7 +140,7 @@ class Parameters(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class JobProgram:
     """A program that jobs may name; the ledger holds its id, code hash, leakage, uses and profiles."""
 
     id: str
@@ -176,8 +175,16 @@ class Program:
         return parsed
 
     def code_hash(self) -> bytes:
-        """Return the SHA-256 over the program's files and those of the protocols and engines below it."""
-        return _code_hash(self.sources)
+        """Return the SHA-256 over the names and hashes of `files`."""
+        listing = [[name, sha256(path.read_bytes()).digest()] for name, path in sorted(self.files().items())]
+        return sha256(encode_value(["assent/program", listing])).digest()
+
+    def files(self) -> dict[str, Path]:
+        """Return what the code hash covers, by path below privcompute/: its sources, and all of `mpc`."""
+        package = Path(__file__).parent.parent
+        shared = [*package.glob("mpc/**/*.py"), package / "programs/base.py"]
+        files = {path.relative_to(package).as_posix(): path for path in shared}
+        return files | {name: package / name for name in self.sources}
 
     def record(self) -> dict[str, Value]:
         """Return the program as the ledger's contract `jobs` registers it."""
@@ -190,16 +197,6 @@ class Program:
             "profiles": list(self.profiles),
             "status": "active",
         }
-
-
-def _code_hash(sources: Sequence[str]) -> bytes:
-    package = Path(__file__).parent.parent
-    shared = [*package.glob("protocols/*.py"), *package.glob("*engine.py")]
-    shared += [package / name for name in ("ring.py", "sharing.py", "piecewise.py", "programs/base.py")]
-    files = {path.relative_to(package).as_posix(): path for path in shared}
-    files |= {name: package / name for name in sources}
-    listing = [[name, sha256(path.read_bytes()).digest()] for name, path in sorted(files.items())]
-    return sha256(encode_value(["assent/program", listing])).digest()
 
 
 # --- parameters -----------------------------------------------------------------------------------
@@ -273,7 +270,7 @@ def need_numeric(inputs: Sequence[JobInput], reference: str, use: str, what: str
     return column
 
 
-def _check_inputs(program: Program, inputs: Sequence[JobInput]) -> None:
+def _check_inputs(program: JobProgram, inputs: Sequence[JobInput]) -> None:
     names = [item.dataset for item in inputs]
     if len(set(names)) != len(names):
         raise InputRefused(f"{program.id}: a dataset is named twice in the job; name each once")

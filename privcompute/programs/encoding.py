@@ -1,4 +1,4 @@
-"""What an owner does to its own columns before sharing them: categories, standardisation, rotation.
+"""Encoding of an owner's own columns before they are shared: categories, standardisation, rotation.
 
 All of it is local, and learnt from the matched *training* rows only, so that no test row leaks into the
 model. The rotation is the trick that makes joint training short: for the owner's standardised block X with
@@ -31,7 +31,7 @@ Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class ColumnBlock:
     """One owner's encoded features, ready to be shared."""
 
     labels: tuple[str, ...]
@@ -87,7 +87,7 @@ def encode_block(
     *,
     l2: float,
     least_rows: int,
-) -> Block:
+) -> ColumnBlock:
     """Encode an owner's feature columns over the joined rows; `training` are the rows to learn from."""
     parts: list[Reals] = []
     labels: list[str] = []
@@ -102,7 +102,7 @@ def encode_block(
         labels += [f"{column.name}={category}" for category in found]
     standardised = standardise(np.concatenate(parts, axis=1), training)
     rotation, penalty = precondition(standardised[training], l2)
-    return Block(tuple(labels), standardised, rotation, penalty)
+    return ColumnBlock(tuple(labels), standardised, rotation, penalty)
 
 
 def standardise(features: Reals, training: NDArray[np.int64]) -> Reals:

@@ -1,4 +1,4 @@
-"""`private-join`: how many rows do the owners share, and which of its own rows are they (feed-through)?"""
+"""`private-join`: it counts the rows that all owners hold, and tells each owner which of its own they are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from chain.primitives.crypto import digest
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Steps
-from privcompute.programs.base import Context, JobInput, Outputs, Parameters, Program, need_join, need_rows
-from privcompute.protocols.psi import LEAKAGE, PsiSpec
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import PSI_LEAKAGE, PsiSpec
+from privcompute.mpc.rounds import Steps
+from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, Parameters, need_join, need_rows
 
 JOIN_SOURCES = ("programs/join.py",)
 
@@ -46,12 +47,12 @@ def _finish(opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
     return {"rows": int(public["rows"])}
 
 
-PROGRAM = Program(
+PROGRAM = JobProgram(
     id="private-join",
     kind="psi",
     version=1,
     summary="Private join: the number of rows that all owners hold; each owner learns which of its own.",
-    leakage=LEAKAGE,
+    leakage=PSI_LEAKAGE,
     uses=("join",),
     profiles=("dh-psi", "rep3"),
     parameters=JoinParameters,

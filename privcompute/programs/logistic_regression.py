@@ -1,4 +1,4 @@
-"""`logistic-regression`: train on vertically split rows, evaluate on held-out rows, open only metrics.
+"""`logistic-regression`: it trains on vertically split rows and opens only metrics over held-out rows.
 
 Every owner encodes its features over the joined rows on its own (encoding.py) and shares them; the label's
 owner shares labels 0 and 1. The parties minimise the mean logistic loss plus l2 |w|²/2 by full-batch
@@ -21,8 +21,12 @@ from numpy.typing import NDArray
 
 from chain.primitives.settings import within
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Shared, Steps, concatenate, parallel
 from privcompute.errors import PeerMisbehaved
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import PSI_LEAKAGE
+from privcompute.mpc.ring import FRACTION_BITS, ULP
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.programs import metrics
 from privcompute.programs.base import (
     ColumnReference,
@@ -32,9 +36,9 @@ from privcompute.programs.base import (
     InputColumn,
     InputRefused,
     JobInput,
+    JobProgram,
     Outputs,
     Parameters,
-    Program,
     announce,
     decimal_text,
     decimal_within,
@@ -44,16 +48,14 @@ from privcompute.programs.base import (
     need_use,
     scale_finely,
 )
-from privcompute.programs.encoding import Block, encode_block, split_rows
-from privcompute.protocols.psi import LEAKAGE as PSI_LEAKAGE
-from privcompute.ring import FRACTION_BITS, ULP
+from privcompute.programs.encoding import ColumnBlock, encode_block, split_rows
 
 FEATURES_MAX = 2_048
 LABEL_CHARS_MAX = 1_024
 
 
 class LogisticRegressionParameters(Parameters):
-    """What to predict from what, and how to train."""
+    """Parameters: label and features, the share of test rows, and how to train."""
 
     label: ColumnReference
     """The column to predict."""
@@ -180,7 +182,7 @@ class _Training:
     """(rows,) of 0 and 1."""
 
 
-def _own_block(engine: Engine, context: Context, plan: _Plan) -> Block | None:
+def _own_block(engine: Engine, context: Context, plan: _Plan) -> ColumnBlock | None:
     for party, dataset in plan.owners:
         if party == engine.me:
             parameters: LogisticRegressionParameters = context.parameters
@@ -214,7 +216,7 @@ def _own_labels(engine: Engine, context: Context, plan: _Plan) -> NDArray[np.int
 
 
 def _announce_features(
-    engine: Engine, context: Context, plan: _Plan, block: Block | None
+    engine: Engine, context: Context, plan: _Plan, block: ColumnBlock | None
 ) -> Steps[list[tuple[int, list[str]]]]:
     """Return (number of features, their names or nothing) of each owner of features."""
     named = context.parameters.release_coefficients
@@ -243,7 +245,7 @@ def _share(
     engine: Engine,
     context: Context,
     plan: _Plan,
-    block: Block | None,
+    block: ColumnBlock | None,
     labels: NDArray[np.int64] | None,
     sizes: Sequence[int],
 ) -> Steps[_Training]:
@@ -293,7 +295,7 @@ def _train(engine: Engine, context: Context, plan: _Plan, shared: _Training) -> 
 
 
 def _coefficients(
-    engine: Engine, plan: _Plan, block: Block | None, weights: Shared, sizes: Sequence[int]
+    engine: Engine, plan: _Plan, block: ColumnBlock | None, weights: Shared, sizes: Sequence[int]
 ) -> Steps[dict[str, Shared]]:
     """Turn the weights of rotated features back into those of the standardised ones: w = V √d v."""
     rotations = yield from parallel(
@@ -337,7 +339,7 @@ def _fixed_text(value: float) -> str:
     return decimal_text(round(value / ULP), 1 << FRACTION_BITS, 5)
 
 
-PROGRAM = Program(
+PROGRAM = JobProgram(
     id="logistic-regression",
     kind="mpc",
     version=1,

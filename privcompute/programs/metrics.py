@@ -1,13 +1,15 @@
-"""Metrics of a binary classifier, computed on secret scores and secret labels: integers, hence exact."""
+"""Metrics of a binary classifier on secret scores and secret labels; they are integers, hence exact."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Shared, Steps, concatenate, parallel, stack
 from privcompute.errors import ProgramFault
-from privcompute.programs.base import Progress, decimal_text
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.rounds import OnProgress, Steps, parallel
+from privcompute.mpc.sharing import Shared, concatenate, stack
+from privcompute.programs.base import decimal_text
 
 ROWS_MAX = 4_096
 BLOCK_PAIRS = 1 << 16
@@ -15,7 +17,7 @@ BLOCK_PAIRS = 1 << 16
 
 
 def ranking_metrics(
-    engine: Engine, scores: Shared, labels: Shared, progress: Progress
+    engine: Engine, scores: Shared, labels: Shared, progress: OnProgress
 ) -> Steps[dict[str, Shared]]:
     """Return AUC, KS and accuracy of m scores against labels 0 or 1, as secret integers.
 

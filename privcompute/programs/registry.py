@@ -1,17 +1,17 @@
-"""All programs by id: for genesis, for agents, and for `assent job programs`."""
+"""Registry of all programs by id, for genesis, agents and `assent job programs`."""
 
 from __future__ import annotations
 
 from chain.primitives.values import Value
 from privcompute.programs import join, logistic_regression, statistics
-from privcompute.programs.base import InputRefused, Program
+from privcompute.programs.base import InputRefused, JobProgram
 
-PROGRAMS: dict[str, Program] = {
+PROGRAMS: dict[str, JobProgram] = {
     program.id: program for program in (join.PROGRAM, logistic_regression.PROGRAM, statistics.PROGRAM)
 }
 
 
-def program(program_id: str) -> Program:
+def program(program_id: str) -> JobProgram:
     """Return a program; raise InputRefused naming those there are."""
     found = PROGRAMS.get(program_id)
     if found is None:

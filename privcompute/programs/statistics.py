@@ -19,17 +19,21 @@ from numpy.typing import NDArray
 
 from chain.primitives.settings import within
 from chain.primitives.values import Value
-from privcompute.engine import Engine, Shared, Steps, parallel, stack
 from privcompute.errors import OutOfRange, PeerMisbehaved
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.psi import PSI_LEAKAGE
+from privcompute.mpc.ring import FRACTION_BITS
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared, stack
 from privcompute.programs.base import (
     ColumnReference,
     ColumnReferences,
     Context,
     InputRefused,
     JobInput,
+    JobProgram,
     Outputs,
     Parameters,
-    Program,
     announce,
     decimal_within,
     find_column,
@@ -42,8 +46,6 @@ from privcompute.programs.base import (
 from privcompute.programs.encoding import CATEGORIES_MAX, categories, one_hot
 from privcompute.programs.statistics_result import statistics_value
 from privcompute.programs.suppression import shown_groups
-from privcompute.protocols.psi import LEAKAGE as PSI_LEAKAGE
-from privcompute.ring import FRACTION_BITS
 
 Statistic = Literal["sum", "mean", "variance", "std", "min", "max"]
 SINGLE_CELL = frozenset({"min", "max"})
@@ -84,7 +86,7 @@ class Grouping(Parameters):
 
 
 class StatisticsParameters(Parameters):
-    """Which figures to compute; at least one."""
+    """Parameters: the figures to compute, at least one."""
 
     columns: ColumnReferences = ()
     """Numeric columns to describe by `statistics` and `quantiles`."""
@@ -345,7 +347,7 @@ def _public(
     }
 
 
-PROGRAM = Program(
+PROGRAM = JobProgram(
     id="joint-statistics",
     kind="mpc",
     version=1,

@@ -1,4 +1,4 @@
-"""The result of `joint-statistics` from its opened outputs: decimal text, integers and null only."""
+"""Result of `joint-statistics` from its opened outputs: decimal text, integers and null alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from chain.primitives.values import Value
+from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.programs.base import decimal_text
-from privcompute.ring import FRACTION_BITS
 
 _ONE = 1 << FRACTION_BITS
 """Figures and sums are opened as integers in units of 2^-16."""

@@ -1,8 +1,10 @@
-"""Which groups are large enough to be shown: decided on secret counts."""
+"""Suppression of small groups, decided on secret counts."""
 
 from __future__ import annotations
 
-from privcompute.engine import Engine, Shared, Steps, parallel
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared
 
 _FAR = 1 << 40
 """Above every count: pushes small groups out of the search for the smallest large one."""

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from privcompute.engine import Round
 from privcompute.errors import PeerTimeout
-from privcompute.link import HEADER, channel_tag
-from privcompute.listener import Hello, PeerListener
-from privcompute.transport import Links, connect_peers
+from privcompute.mpc.rounds import Round
+from privcompute.net.hello import JobHello
+from privcompute.net.links import Links
+from privcompute.net.listener import PeerListener
+from privcompute.net.peer_link import HEADER, channel_tag
+from privcompute.net.transport import connect_peers
 from tests.floods.attack import Attack
 from tests.floods.leaves import LEAVES, context_of, fresh_leaf, leaf_context
 from tests.floods.target import RECONNECT_S, Clock, Tally, Target, connect, hang_up
@@ -69,7 +71,7 @@ class AgentLeaves(Attack):
             )
             tally.count(0)
             if streams is not None:
-                streams[1].write(Hello(os.urandom(32), 2, 0).encode())
+                streams[1].write(JobHello(os.urandom(32), 2, 0).encode())
                 await _until_closed(streams, clock, tally, 0.2)
 
 
@@ -98,7 +100,7 @@ class AgentFreshKeys(Attack):
                 target, target.agent[AGENT_VICTIM], tally, ssl=context, server_hostname=""
             )
             if streams is not None:
-                streams[1].write(Hello(os.urandom(32), 1, 0).encode())
+                streams[1].write(JobHello(os.urandom(32), 1, 0).encode())
                 tally.count(46)
                 await _until_closed(streams, clock, tally, clock.left_s)
             await clock.sleep(RECONNECT_S)

@@ -22,7 +22,7 @@ from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import encode_value
-from privcompute.agent_config import load_agent_config
+from privcompute.config import load_agent_config
 from tests.deploying import deploy_contract
 from tests.floods.honest import Honest
 from tests.floods.target import FloodsFailed, Target

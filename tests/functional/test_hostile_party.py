@@ -31,9 +31,9 @@ from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
 from chain.primitives.tls import client_context
 from chain.primitives.values import Value
-from privcompute.agent_config import load_agent_config
-from privcompute.link import HEADER, channel_tag
-from privcompute.listener import HELLO, Hello
+from privcompute.config import load_agent_config
+from privcompute.net.hello import HELLO, JobHello
+from privcompute.net.peer_link import HEADER, channel_tag
 from privcompute.programs.registry import PROGRAMS
 
 pytestmark = pytest.mark.functional
@@ -42,7 +42,7 @@ OWN_LIMIT = "\n[policy]\njob_time_max_ms = 6000\nmin_joined_rows = 0\n"
 """What the bank allows a job, whatever deadlines the ledger shows for it."""
 PLANTED = """
 import sys
-from privcompute import listener
+from privcompute.net import listener
 from privcompute.cli import agent
 
 def fail(*_):
@@ -115,7 +115,7 @@ def dial(bank: OrgFolder, key: PrivateKey, alter: Callable[[Any], Any] = lambda 
 
 def drip(bank: OrgFolder, key: PrivateKey, job: str, ended: threading.Event) -> None:
     """Open the link as the protocol says, then send a frame's header and one more byte from time to time."""
-    mine = Hello(bytes.fromhex(job), 1, 0)
+    mine = JobHello(bytes.fromhex(job), 1, 0)
     with dial(bank, key) as link, suppress(OSError):
         link.sendall(mine.encode())
         assert link.recv(HELLO.size)
@@ -154,7 +154,7 @@ def test_a_hostile_party_ends_one_job_by_name_within_the_owners_own_time(consort
             suppress(OSError),
             dial(bank, key, lambda context, der=shown: showing(context, der, key)) as link,
         ):
-            link.sendall(Hello(bytes.fromhex(job), 1, 0).encode())
+            link.sendall(JobHello(bytes.fromhex(job), 1, 0).encode())
             link.recv(1)
     ended = threading.Event()
     dripping = threading.Thread(target=drip, args=(bank, key, job, ended))

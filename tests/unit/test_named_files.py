@@ -23,12 +23,13 @@ from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
 from contracts import cli as contract_kit
-from privcompute.agent_config import load_agent_config
 from privcompute.cli import opening_commands
-from privcompute.datasets import DatasetIdInvalid, DatasetStore, LocalDataset
-from privcompute.job_store import JobStore
-from privcompute.results import JobIdInvalid, ResultStore, job_file
-from privcompute.sources import Source, read_table
+from privcompute.config import load_agent_config
+from privcompute.data.datasets import DatasetIdInvalid, DatasetStore, LocalDataset
+from privcompute.data.private_files import JobIdInvalid, job_file
+from privcompute.data.results import ResultStore
+from privcompute.data.sources import DataSource, read_table
+from privcompute.job.store import JobStore
 
 JOB = "ab" * 32
 PATIENCE_S = 10
@@ -53,7 +54,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "chain file": ("b.blocks", ChainFile),
     "consortium": (MARKER, lambda path: open_consortium(path.parent)),
     "opened rows": ("rows.json", opening_commands._read),
-    "data": ("d.csv", lambda path: read_table(Source(path, ()))),
+    "data": ("d.csv", lambda path: read_table(DataSource(path, ()))),
     "dataset record": ("bank+d@1.json", lambda path: DatasetStore(path.parent).load("bank/d", 1)),
     "result": (f"{JOB}.json", lambda path: ResultStore(path.parent).load(JOB)),
     "job file": (f"{JOB}.json", lambda path: JobStore(path.parent).load(JOB)),
@@ -155,7 +156,7 @@ def test_the_end_of_a_log_is_read_without_all_that_is_before_it(
 )
 def test_no_dataset_id_leads_out_of_the_agents_folder(tmp_path: Path, name: str) -> None:
     store = DatasetStore(tmp_path / "agent" / "datasets")
-    record = LocalDataset(name, 1, Source(tmp_path / "d.csv", ()), 1, bytes(32), bytes(32))
+    record = LocalDataset(name, 1, DataSource(tmp_path / "d.csv", ()), 1, bytes(32), bytes(32))
     attempts: list[Callable[[], Any]] = [lambda: store.load(name, 1), lambda: store.save(record)]
     for attempt in attempts:
         with pytest.raises(DatasetIdInvalid, match="not an id; write OWNER/NAME"):

@@ -1,0 +1,199 @@
+"""Calls of contracts from commands: sent, waited for, and a refusal says what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from chain.api.client import Account, Client, TransactionFailed
+from chain.api.session import Session, run
+from chain.ledger.block import Receipt
+from chain.primitives.errors import AssentError
+from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS
+from chain.primitives.values import Value, decode_value
+
+T = TypeVar("T")
+GAS = 5_000_000
+
+SEE_CODES = "see contracts/system/README.md for this code"
+_REMEDIES: Mapping[str, str] = {
+    **SIGNER_REFUSALS,
+    "KEY_ROLE_MISSING": "this key lacks the role; sign with the organisation's admin key (--key)",
+    # --- members, nodes, decisions, contracts
+    "ALREADY_VOTED": "this organisation has voted already; who is missing: assent proposal show, "
+    "or assent contract ready",
+    "HASH_MISMATCH": "the proposal is not the one that was read; look again before approving",
+    "NOT_ENOUGH_VOTES": "who is missing: assent proposal show, or assent contract ready",
+    "TOO_EARLY": "its height or deadline has not come; see from when: assent proposal show, "
+    "or assent contract ready",
+    "TOO_SOON": "a node's key moves once in 100 heights or ten minutes, "
+    "whichever comes first; try again then (assent validator rejoin says when)",
+    "DEADLINE_PASSED": "the proposal has expired; propose it again",
+    "WRONG_STATE": "it is in another state by now; look at it again with show",
+    "NOT_PROPOSER": "only the organisation that proposed it withdraws it",
+    "NOT_VOTED": "this organisation has no vote there that counts; see: assent proposal show, "
+    "or assent contract ready",
+    "UNKNOWN_PROPOSAL": "no open or committed proposal of that number; of one that was withdrawn or has "
+    "expired, see: assent audit trail proposal:NUMBER, or contract:NAME",
+    "WRONG_VERSION": "another version runs by now; look at it before voting: assent contract show",
+    "TOO_MANY_KEYS": "an organisation has at most 32 active keys; revoke one: assent org revoke-key",
+    "BAD_PROOF": "the proof of possession does not hold for this organisation and chain; its holder makes "
+    "one with: assent key prove FILE --org ID --genesis GENESIS",
+    "STALE_SEQ": "a newer version is in force or committed; propose this source again",
+    "UPGRADE_PENDING": "a new version is committed and not yet in force; propose the access lists after it",
+    "REJECTED_SOURCE": "the language refuses it; see why: assent contract check FILE",
+    "CONTRACT_REVOKED": "revoked for good; propose the source under another name",
+    "UNKNOWN_CONTRACT": "no contract of that name is in force; see: assent contract list",
+    "SYSTEM_PROTECTED": "system contracts are not frozen, revoked or restricted so; upgrade them by proposal",
+    "ACCESS_DENIED": "the contract's access list does not admit this organisation or key; "
+    "see: assent contract show",
+    "UNKNOWN_METHOD": "only methods marked @export can be restricted, and only @init or @migrate take "
+    "arguments; see: assent contract check FILE",
+    "ORG_EXISTS": "ids are never used twice; choose another",
+    "UNKNOWN_ORG": "not an active member; see: assent org list",
+    "ORG_HAS_NODES": "remove its nodes first: assent validator remove NAME",
+    "LAST_ORG": "the last active member stays",
+    "KEY_EXISTS": "this key is known already, and a key is never registered twice; make a new one: "
+    "assent key new FILE",
+    "NODE_EXISTS": "a node of that name is listed; see: assent validator list",
+    "UNKNOWN_NODE": "no node of that name or key; see: assent validator list",
+    "NOT_OWNER": "only the node's own organisation moves its seat",
+    "LAST_VALIDATOR": "one validator always stays",
+    "BAD_ADDRESS": "give host:port, as the other members reach the node",
+    "OUT_OF_RANGE": "see the ranges in contracts/system/README.md",
+    "UNKNOWN_LIMIT": "see: assent params show",
+    "BAD_VOTES": "at least the safe minimum, at most the members; see: assent params show",
+    "BAD_RULE": "majority, quorum or votes; kinds that could take over the rest need a quorum at least",
+    "NOT_CONFLICTING": "these two messages do not contradict one another",
+    "BAD_SIGNATURE": "a signature does not hold on this chain",
+    "BAD_MESSAGE": "not a vote as it was signed; export evidence with: assent node evidence export FOLDER",
+    "ALREADY_REPORTED": "evidence of this kind against this key is on the ledger",
+    "TOO_MANY_PROPOSALS": "this organisation has too many open proposals; withdraw some",
+    # --- datasets, grants, jobs
+    "ORG_ROLE_MISSING": "the organisation lacks the role; see: assent org show",
+    "ORG_NOT_ACTIVE": "a member that takes part was suspended or expelled; see: assent org list",
+    "ID_NOT_OWN": "an id begins with the organisation that creates it: OWNER/NAME, REQUESTER/NAME",
+    "DATASET_EXISTS": "choose another id, or add a version with: assent dataset new-version",
+    "UNKNOWN_DATASET": "see: assent dataset list",
+    "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",
+    "UNKNOWN_COLUMN": "the registered schema has no such column; see: assent dataset show",
+    "GRANT_EXISTS": "choose another id; see: assent grant list",
+    "UNKNOWN_GRANT": "see: assent grant list",
+    "NOT_APPROVER": "this organisation is not among the dataset's approvers; see: assent dataset show",
+    "OWN_REQUEST": "nobody approves their own request; ask another approver",
+    "NOT_DECIDED": "its votes decide nothing yet; see: assent grant show",
+    "THRESHOLD_OUT_OF_REACH": "too few of its approvers may approve this requester; see: assent dataset show",
+    "TOO_MANY_REQUESTS": "256 requests of this organisation are open; withdraw some, or let them be decided",
+    "TOO_MANY_REQUESTS_OF_DATASET": "16 requests for it are open; withdraw some: assent grant withdraw",
+    "TOO_MANY_REQUESTS_TODAY": "32 requests for this dataset were made today (UTC); ask again tomorrow",
+    "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
+    "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",
+    "TOO_MANY_JOBS_TODAY": "1,000 jobs were proposed today; the count begins anew at midnight UTC",
+    "TOO_MANY_JOBS_OF_ORG": "256 jobs of this organisation are open; wait for some to end: assent job list",
+    "SPEC_TOO_LONG": "the job has at most 32 KiB: fewer columns, or shorter parameters",
+    "TOO_MANY_COLUMNS": "a job reads at most 1,024 columns of all inputs together",
+    "SCHEMA_TOO_LONG": "all names of columns together have at most 16,384 bytes",
+    "NOT_NARROWER": "terms may only become stricter; widening needs a new grant: assent grant request",
+    "BAD_TERM": "expiry must lie ahead, at most ten years, and after not-before",
+    "POLICY_UNKNOWN": "there is no contract of this name; see: assent contract list",
+    "POLICY_SYSTEM": "a system contract is no policy; name a contract of a member's",
+    "POLICY_NOT_ACTIVE": "the policy contract has not begun, or was revoked; see: assent contract show",
+    "POLICY_FROZEN": "the policy contract is frozen; see: assent contract show",
+    "POLICY_SHAPE": "a policy has allow(job: dict, phase: str) -> bool, as a view or an export",
+    "PROGRAM_NOT_ACTIVE": "the members retired this program; see: assent job programs",
+    "UNKNOWN_PROGRAM": "the members agreed on no such program; see: assent job programs",
+    "NOT_GRANTEE": "the grant is for another organisation; request one of your own: assent grant request",
+    "GRANT_NOT_ACTIVE": "the grant is not approved; see: assent grant show",
+    "GRANT_REVOKED": "the owner revoked it, for good; a new grant is needed: assent grant request",
+    "GRANT_SUSPENDED": "the owner suspended it; ask the owner to run: assent grant resume",
+    "GRANT_EXPIRED": "its term is over; a new grant is needed: assent grant request",
+    "GRANT_NOT_YET_VALID": "its term has not begun; see: assent grant show",
+    "PURPOSE_MISMATCH": "the grant is for another purpose; propose with that purpose, or request a new grant",
+    "PROGRAM_NOT_GRANTED": "the grant does not allow this program; see: assent grant show",
+    "COLUMN_NOT_GRANTED": "the grant does not cover a column; leave it out, or request a new grant",
+    "CONSTRAINT_VIOLATED": "a column may not be used that way; see its constraint: assent grant show",
+    "PROFILE_TOO_WEAK": "the grant asks for a stronger security profile; see: assent grant show",
+    "GROUP_TOO_SMALL": "raise --min-group to what the grants ask for; see: assent grant show",
+    "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant; see: assent grant show",
+    "RECEIVER_NOT_GRANTED": "a receiver is not allowed by the grant; see: assent grant show",
+    "QUOTA_EXHAUSTED": "every run is used or reserved; a new grant is needed: assent grant request",
+    "POLICY_DENIED": "the grant's policy contract said no; see: assent contract show",
+    "UNKNOWN_JOB": "see: assent job list",
+    "EVIDENCE_REQUIRED": "a running job is aborted with the hash of one's evidence",
+}
+"""Refusal code -> what to do next (codes: contracts/system/README.md)."""
+_DATA_IDS = "ids of datasets and grants are ORG/NAME, a name of 1 to 63 of a-z, 0-9, '.', '_' and '-'"
+_DATA_OWNER = "only the dataset's owner may do this"
+_REMEDIES_OF_CONTRACT: Mapping[tuple[str, str], str] = {
+    ("datasets", "BAD_ID"): _DATA_IDS,
+    ("grants", "BAD_ID"): _DATA_IDS,
+    ("jobs", "BAD_ID"): _DATA_IDS,
+    ("datasets", "NOT_OWNER"): _DATA_OWNER,
+    ("grants", "NOT_OWNER"): _DATA_OWNER,
+    ("grants", "ALREADY_VOTED"): "this organisation has voted; to vote otherwise: assent grant retract",
+    ("grants", "NOT_VOTED"): "this organisation has no vote on it; see: assent grant show",
+    ("grants", "TOO_EARLY"): "its term, or the time to decide it, is not over yet; see: assent grant show",
+    ("grants", "DEADLINE_PASSED"): "the time to decide it is over; request it again: assent grant request",
+    ("jobs", "ALREADY_VOTED"): "this organisation has voted for it already; see: assent job programs",
+    ("jobs", "NOT_VOTED"): "this organisation has no vote on it; see: assent job programs",
+    ("jobs", "TOO_EARLY"): "its deadline has not passed yet; see: assent job show",
+    ("jobs", "DEADLINE_PASSED"): "the time for this step is over; see: assent job show",
+    ("jobs", "BAD_SIGNATURE"): "the signature is not that of the agent over this job's certificate",
+}
+"""(contract, code) -> what to do next, where a contract means its own thing by a code of several."""
+
+
+class RefusedByLedger(AssentError):
+    """The ledger refused a call: the text begins with its stable code and says what to do."""
+
+    code = "refused_by_ledger"
+
+
+def remedy(contract: str, code: str) -> str:
+    """Return what to do about a refusal of a contract's."""
+    return _REMEDIES_OF_CONTRACT.get((contract, code)) or _REMEDIES.get(code, SEE_CODES)
+
+
+async def call(
+    account: Account, contract: str, method: str, args: dict[str, Value], gas: int = GAS
+) -> Receipt:
+    """Send a call and wait for its receipt; raise RefusedByLedger with code and remedy."""
+    try:
+        return await account.send(contract, method, args, gas_limit=gas)
+    except TransactionFailed as failed:
+        code = failed.reason or failed.receipt.status.upper()
+        raise RefusedByLedger(f"{code}: {contract}.{method}: {remedy(contract, code)}") from None
+
+
+def send(session: Session, contract: str, method: str, args: dict[str, Value], gas: int = GAS) -> Receipt:
+    """Send one call as the session's organisation and return its receipt; raise RefusedByLedger."""
+
+    async def work(account: Account) -> Receipt:
+        return await call(account, contract, method, args, gas)
+
+    return as_account(session, work)
+
+
+def as_account(session: Session, work: Callable[[Account], Awaitable[T]]) -> T:
+    """Run something that signs as the session's organisation."""
+
+    async def inside() -> T:
+        async with session.account() as account:
+            return await work(account)
+
+    return run(inside())
+
+
+def as_client(session: Session, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Run something that only reads."""
+
+    async def inside() -> T:
+        async with session.client() as client:
+            return await work(client)
+
+    return run(inside())
+
+
+def result_of(receipt: Receipt) -> Value:
+    """Return what the called method returned; None when it returned nothing."""
+    return decode_value(receipt.result, max_bytes=RESULT_BYTES_MAX) if receipt.result else None

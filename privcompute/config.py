@@ -1,0 +1,159 @@
+"""The agent's configuration (`agent.toml`): its organisation, node, port, local policy and datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from chain.primitives.settings import Address, Section, load_toml, within
+from privcompute.data.datasets import DATASET_PATTERN, ID_PATTERN
+from privcompute.data.sources import COLUMNS_MAX, ROWS_MAX, Column, ColumnType, DataSource, Sensitivity
+
+DATASETS_MAX = 1_000
+JOBS_MAX = 1_000
+Id = Annotated[str, pydantic.Field(pattern=rf"^{ID_PATTERN}$")]
+DatasetId = Annotated[str, pydantic.Field(pattern=rf"^{DATASET_PATTERN}$")]
+
+
+class FilesConfig(Section):
+    """Paths of genesis, key and data folder; relative ones start at the configuration file."""
+
+    genesis: str = "../genesis.json"
+    key: str = "keys/agent.key"
+    data_dir: str = "agent"
+
+
+class PeersConfig(Section):
+    """The TLS 1.3 port for other organisations' agents; only keys registered on chain are admitted."""
+
+    listen: Address = "127.0.0.1:30400"
+
+
+class LocalPolicy(Section):
+    """Local policy: this owner refuses more than the ledger does; nothing here allows more."""
+
+    refused_purposes: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
+    refused_organisations: Annotated[tuple[Id, ...], pydantic.Field(strict=False, max_length=256)] = ()
+    min_joined_rows: Annotated[int, within(0, 2**53, "rows")] = 10
+    """A join that leaves fewer rows ends before anything is computed on them."""
+    reveal_wait_ms: Annotated[int, within(0, 86_400_000, "milliseconds")] = 0
+    """Time in which a person may still revoke after a computation, before this owner approves the reveal.
+
+    It must be shorter than the time that jobs allow for the reveal, else they expire.
+    """
+    max_waiting_jobs: Annotated[int, within(1, JOBS_MAX, "jobs")] = 32
+    max_jobs_per_organisation: Annotated[int, within(1, JOBS_MAX, "jobs")] = 8
+    """Of one organisation's proposals at once: no member fills all places."""
+    job_time_max_ms: Annotated[int, within(1_000, 2_592_000_000, "milliseconds")] = 3_600_000
+    """Longest time that a job may take here to compute, from its turn on, and again to release its result.
+
+    The deadlines of a job (up to 30 days each) bound it as well; whichever comes first ends it.
+    """
+    max_party_rows: Annotated[int, within(1, ROWS_MAX, "rows")] = 1_000_000
+    """Most rows that another party may bring to a join: each costs this agent up to 300 bytes of memory."""
+
+
+class ColumnConfig(Section):
+    """One column of a dataset's schema."""
+
+    name: Annotated[str, pydantic.Field(min_length=1, max_length=64)]
+    type: ColumnType
+    sensitivity: Sensitivity = "personal"
+
+
+class DatasetConfig(Section):
+    """A data source: a CSV or Parquet file, or a table of a DuckDB database."""
+
+    id: DatasetId
+    """OWNER/NAME."""
+    path: str
+    table: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
+    id_column: str | None = None
+    columns: Annotated[list[ColumnConfig], pydantic.Field(default_factory=list, max_length=COLUMNS_MAX)]
+    """The schema; empty: every column of the file, with inferred types."""
+
+
+class LogConfig(Section):
+    """Log settings of the agent, which writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AgentConfig(Section):
+    """The configuration in `agent.toml`."""
+
+    organisation: Id
+    node: Annotated[str, pydantic.Field(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:8545"
+    files: FilesConfig = FilesConfig()
+    peers: PeersConfig = PeersConfig()
+    policy: LocalPolicy = LocalPolicy()
+    datasets: Annotated[list[DatasetConfig], pydantic.Field(default_factory=list, max_length=DATASETS_MAX)]
+    log: LogConfig = LogConfig()
+
+
+class AgentFiles(Section):
+    """Absolute paths of one agent."""
+
+    base: Path
+    genesis: Path
+    key: Path
+    data_dir: Path
+
+    @property
+    def datasets(self) -> Path:
+        """Folder of what the owner knows of each registered dataset version: source, schema, salt seed."""
+        return self.data_dir / "datasets"
+
+    @property
+    def results(self) -> Path:
+        """Folder of revealed results."""
+        return self.data_dir / "results"
+
+    @property
+    def joins(self) -> Path:
+        """Folder with the owner's own rows that each job matched: secret, of this owner alone."""
+        return self.data_dir / "joins"
+
+    @property
+    def status(self) -> Path:
+        """Folder with one progress file per job."""
+        return self.data_dir / "status"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder with what each unfinished job needs after a restart."""
+        return self.data_dir / "jobs"
+
+    @property
+    def evidence(self) -> Path:
+        """The agent's own evidence log."""
+        return self.data_dir / "evidence.jsonl"
+
+    @property
+    def cursor(self) -> Path:
+        """File with the height from which to follow the node's events."""
+        return self.data_dir / "cursor.json"
+
+
+def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
+    """Read `agent.toml`; return it and its paths resolved against the file's folder (ConfigError)."""
+    config = load_toml(path, AgentConfig)
+    base = path.resolve().parent
+    files = config.files
+    resolved = AgentFiles(
+        base=base, genesis=base / files.genesis, key=base / files.key, data_dir=base / files.data_dir
+    )
+    return config, resolved
+
+
+def configured_source(
+    config: AgentConfig, files: AgentFiles, dataset: str
+) -> tuple[DataSource, str | None] | None:
+    """Return a configured dataset's source (columns empty: infer) and id column; None when not configured."""
+    for item in config.datasets:
+        if item.id == dataset:
+            columns = tuple(Column(c.name, c.type, c.sensitivity) for c in item.columns)
+            return DataSource(files.base / item.path, columns, item.table), item.id_column
+    return None

@@ -1,0 +1,137 @@
+"""Stored results of jobs, with salt and hash, and the owner's own rows that a join matched."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chain.primitives.crypto import HASH_BYTES
+from chain.primitives.errors import AssentError
+from chain.primitives.files import read_bounded
+from chain.primitives.values import Value
+from privcompute.data.commitments import result_commitment
+from privcompute.data.private_files import job_file, write_private
+
+RESULT_BYTES_MAX = 268_435_456
+REAL_KEY = "$real"
+
+
+class ResultError(AssentError):
+    """A stored result that is missing or does not match its hash: the text names the file."""
+
+    code = "result"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A revealed result with its salt and the salted hash that is on the ledger (32 bytes each)."""
+
+    job: str
+    program: str
+    profile: str
+    values: Any
+    """Plain JSON: dicts, lists, strings, ints, finite floats."""
+    schema: str
+    salt: bytes
+    hash: bytes
+
+
+def plain(values: Any) -> Any:
+    """Return program output as plain JSON values: numpy arrays become lists, numpy scalars Python's."""
+    if isinstance(values, np.ndarray):
+        return plain(values.tolist())
+    if isinstance(values, np.generic):
+        return plain(values.item())
+    if isinstance(values, dict):
+        return {str(key): plain(item) for key, item in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [plain(item) for item in values]
+    if values is None or isinstance(values, (bool, int, str)):
+        return values
+    if isinstance(values, float) and math.isfinite(values):
+        return values
+    raise ResultError(
+        f"a result holds {values!r:.60}, which is not a finite JSON value: the program is wrong"
+    )
+
+
+def canonical(values: Any) -> Value:
+    """Return plain values as a contract value, the one form that is hashed: floats as {"$real": repr}."""
+    if isinstance(values, float):
+        return {REAL_KEY: repr(values + 0.0)}
+    if isinstance(values, list):
+        return [canonical(item) for item in values]
+    if isinstance(values, dict):
+        return {key: canonical(item) for key, item in values.items()}
+    return values
+
+
+def make_result(job: str, program: str, profile: str, schema: str, values: Any, salt: bytes) -> StoredResult:
+    """Return a result with its commitment H(salt ‖ canonical values); `salt` is 32 fresh random bytes."""
+    if len(salt) != HASH_BYTES:
+        raise ResultError(f"a salt of {len(salt)} bytes, expected {HASH_BYTES}")
+    values = plain(values)
+    commitment = result_commitment(salt, canonical(values))
+    return StoredResult(job, program, profile, values, schema, salt, commitment)
+
+
+class ResultStore:
+    """A folder with one JSON file (mode 0600) per job."""
+
+    __slots__ = ("folder",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, result: StoredResult) -> Path:
+        """Write a result durably and atomically; a second save of the same job replaces it."""
+        path = job_file(self.folder, result.job)
+        content = {
+            "job": result.job,
+            "program": result.program,
+            "profile": result.profile,
+            "schema": result.schema,
+            "values": result.values,
+            "salt": result.salt.hex(),
+            "hash": result.hash.hex(),
+        }
+        write_private(path, json.dumps(content, indent=1).encode())
+        return path
+
+    def load(self, job: str) -> StoredResult | None:
+        """Return a job's result, None when this organisation holds none; raise ResultError if damaged."""
+        path = job_file(self.folder, job)
+        if not path.exists():
+            return None
+        try:
+            content = json.loads(read_bounded(path, RESULT_BYTES_MAX))
+            salt, stored = bytes.fromhex(content["salt"]), bytes.fromhex(content["hash"])
+            names = ("job", "program", "profile", "schema")
+            job_id, program, profile, schema = (str(content[name]) for name in names)
+            result = make_result(job_id, program, profile, schema, content["values"], salt)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResultError(f"{path}: damaged ({type(error).__name__}); restore it from backup") from None
+        if result.hash != stored:
+            raise ResultError(f"{path}: the values do not match their hash; restore the file from backup")
+        return result
+
+
+class JoinStore:
+    """A folder with one JSON file (mode 0600) per job: the owner's own rows that the job matched."""
+
+    __slots__ = ("folder",)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, job: str, ids: Sequence[str]) -> None:
+        """Write down identifiers in the joint order, durably; nothing when there are none."""
+        if ids:
+            content = {"job": job, "ids": list(ids)}
+            write_private(job_file(self.folder, job), json.dumps(content).encode())

@@ -1,0 +1,1 @@
+"""One job at one agent: the state machine, its steps, and the computation in a worker thread."""

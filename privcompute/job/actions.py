@@ -1,0 +1,207 @@
+"""Actions that a job's state machine asks for, and their completions: records without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+STAGES_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPhase:
+    """Ask enforcement whether our grants and policy allow this phase: accepted, running or reveal."""
+
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareInput:
+    """Read our inputs, check their root, draw a nonce, keep the opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Connect to the other agents and run every stage; outputs stay shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTranscripts:
+    """Compare the transcripts that the ledger shows with our own channels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseShares:
+    """Send our output shares to the receivers; reconstruct and keep what is for us."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignCertificate:
+    """Rebuild the certificate's digest from proved state and sign it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendCall:
+    """Call a method of `jobs`; `key` names the step, args exclude `job`."""
+
+    key: str
+    method: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyShares:
+    """Forget shares, close channels, stop computing."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """Write evidence, then tell the ledger: `reject` while proposed, else `abort`."""
+
+    method: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    """Nothing more will happen; clean up."""
+
+    state: str
+
+
+Action = (
+    CheckPhase
+    | PrepareInput
+    | Compute
+    | VerifyTranscripts
+    | ReleaseShares
+    | SignCertificate
+    | SendCall
+    | DestroyShares
+    | StopJob
+    | FinishJob
+)
+
+
+# --- completions: what the agent has done -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChecked:
+    """Enforcement allows the phase; `code_hash` is that of the program installed here."""
+
+    phase: str
+    code_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InputPrepared:
+    """Inputs are read and committed to."""
+
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StageDone:
+    """One stage of the computation ended; hashes chain from stage to stage."""
+
+    stage: int
+    kind: str
+    hash: bytes
+    previous: bytes
+    sent: int
+    rounds: int
+    cpu_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeDone:
+    """Every stage ended; outputs are held in shares."""
+
+    profile: str
+    channels: Mapping[str, bytes]
+    """Organisation -> hash of our channel with it, both directions."""
+    stages: int
+    """How many stages ran: the transcript goes on chain only after all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptsVerified:
+    """The ledger's transcripts agree with ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharesReleased:
+    """Our shares are with the receivers; `result` is set when we are one and it is stored."""
+
+    result: ResultCommit | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCommit:
+    """What goes on chain about a result: its salted hash, never its values unless the program says so."""
+
+    hash: bytes
+    schema: str
+    metrics: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSigned:
+    """The certificate digest, with our signature."""
+
+    digest: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CallSent:
+    """The ledger executed the call of this step."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRefused:
+    """The ledger refused the call of this step with a stable code."""
+
+    key: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """An action failed; `code` goes on chain, `detail` stays in our log."""
+
+    code: str
+    detail: str
+
+
+Done = (
+    PhaseChecked
+    | InputPrepared
+    | StageDone
+    | ComputeDone
+    | TranscriptsVerified
+    | SharesReleased
+    | CertificateSigned
+    | CallSent
+    | CallRefused
+    | StepFailed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What an agent knows of a job from before its restart; all empty for a new job."""
+
+    commitment: bytes | None = None
+    computing: bool = False
+    """Traffic had begun: shares, if there were any, are lost."""
+    released: bool = False
+    """Our shares had gone to the receivers."""
+    result: ResultCommit | None = None

@@ -1,0 +1,240 @@
+"""Enforcement: an agent refuses every job that its own node does not show as authorised.
+
+The contracts guard the same rules; an owner asks again because the contracts cannot know this owner's local
+policy, its data, or the code it really runs, and because data must not depend on anybody else's node. Facts
+come from proved state. What a policy contract decides cannot be proved by state alone: it shows in the state
+of the job, which only advances when the contract agreed.
+
+Codes are those of contracts/system/README.md; privcompute/AGENT.md lists those that only an agent uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
+from privcompute.config import LocalPolicy
+from privcompute.data.datasets import LocalDataset
+from privcompute.job.view import COMPUTED, PROPOSED, RUNNING, GrantedInput, JobView
+
+ALLOWED_USES: Mapping[str, frozenset[str]] = {
+    "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
+    "join-only": frozenset({"join"}),
+    "aggregate-only": frozenset({"aggregate", "encrypted"}),
+    "compare-only": frozenset({"compare"}),
+    "encrypted-only": frozenset({"encrypted"}),
+}
+"""Column constraint -> uses that it allows (contracts/system/README.md, grants)."""
+
+_STATE_OF_PHASE = {"accepted": PROPOSED, "running": RUNNING, "reveal": COMPUTED}
+_LIVE_OF_PHASE = {"running": "running", "reveal": "running"}
+_STATUS_CODES = {
+    "revoked": "GRANT_REVOKED",
+    "suspended": "GRANT_SUSPENDED",
+    "expired": "GRANT_EXPIRED",
+}
+
+
+class JobRefusal(AssentError):
+    """This agent will not take the step; `reason` is the stable code that the ledger may see."""
+
+    code = "refused"
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedFacts:
+    """Facts that our node proves, at one certified head or later; None where the state has no entry."""
+
+    view: JobView
+    grants: Mapping[str, Value]
+    standing: Mapping[str, Value]
+    """Grant -> {status, used, reserved, …}; None while it is requested."""
+    held: Mapping[str, Value]
+    """Grant -> what this job holds of it: reserved, running or revealed; None while it is proposed."""
+    datasets: Mapping[str, Value]
+    versions: Mapping[tuple[str, int], Value]
+    """(dataset, version) -> record."""
+    orgs: Mapping[str, Value]
+    """Of the initiator and every participant."""
+    program: Value
+    ranks: Mapping[str, int]
+    """Profile -> rank; a higher one is stronger."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFacts:
+    """Facts that this agent knows by itself: its key, its installed code, its records and its policy."""
+
+    org: str
+    agent_key: bytes
+    code_hash: bytes | None
+    """Of the program of the job as it is installed here; None when it is not."""
+    datasets: Mapping[tuple[str, int], LocalDataset]
+    """(dataset, version) -> our record of it."""
+    policy: LocalPolicy
+
+
+def check_job(phase: str, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
+    """Raise JobRefusal unless everything allows this phase (accepted, running or reveal)."""
+    view = facts.view
+    _require(
+        view.state == _STATE_OF_PHASE[phase], "WRONG_STATE", f"the job is {view.state}, not ready for {phase}"
+    )
+    _check_parties(facts, own)
+    _check_program(facts, own)
+    _check_policy(view, own.policy)
+    inputs = view.inputs_of(own.org)
+    _require(len(inputs) <= 1, "ONE_INPUT_PER_OWNER", f"{len(inputs)} inputs of {own.org}; propose one")
+    for one in inputs:
+        _check_grant(phase, one, facts, own, now_ms)
+        _check_dataset(one, facts, own)
+
+
+def _check_parties(facts: ProvedFacts, own: OwnFacts) -> None:
+    spec = facts.view.spec
+    mine = _found(spec.participant(own.org), "NOT_PARTICIPANT", f"{own.org} has no part in this job")
+    for org in (facts.view.initiator, *[one.org for one in spec.participants]):
+        record = facts.orgs.get(org)
+        active = record is not None and record["status"] == "active"
+        _require(active, "ORG_NOT_ACTIVE", f"{org} is no active member")
+    for one in spec.participants:
+        _require(
+            facts.orgs[one.org]["agent_key"] == one.agent_key,
+            "AGENT_KEY_MISMATCH",
+            f"the agent key of {one.org} is not the one registered now",
+        )
+    _require(
+        mine.agent_key == own.agent_key,
+        "AGENT_KEY_MISMATCH",
+        "the job names another agent key for us than this agent holds",
+    )
+
+
+def _check_program(facts: ProvedFacts, own: OwnFacts) -> None:
+    spec = facts.view.spec
+    record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
+    _require(record["status"] == "active", "PROGRAM_NOT_ACTIVE", f"program {spec.program} is retired")
+    _require(
+        own.code_hash is not None,
+        "PROGRAM_NOT_INSTALLED",
+        f"{spec.program} is not installed here; update the agent",
+    )
+    _require(
+        own.code_hash == record["code_hash"],
+        "CODE_HASH_MISMATCH",
+        f"{spec.program} as installed here is not the code that the consortium agreed on",
+    )
+    _require(
+        spec.profile in record["profiles"],
+        "PROFILE_NOT_OFFERED",
+        f"{spec.program} does not offer {spec.profile}",
+    )
+
+
+def _check_policy(view: JobView, policy: LocalPolicy) -> None:
+    purpose = view.spec.purpose
+    _require(
+        purpose not in policy.refused_purposes,
+        "LOCAL_PURPOSE_REFUSED",
+        f"agent.toml refuses purpose {purpose}",
+    )
+    involved = {one.org for one in view.spec.participants} | {view.initiator, *view.spec.receivers}
+    refused = sorted(involved & set(policy.refused_organisations))
+    _require(not refused, "LOCAL_ORGANISATION_REFUSED", f"agent.toml refuses {', '.join(refused)}")
+
+
+def _check_grant(phase: str, one: GrantedInput, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
+    """The guard of contract `grants`, in its order, for one of our own inputs."""
+    view, name = facts.view, f"grant {one.grant}"
+    grant, spec = _found(facts.grants.get(one.grant), "UNKNOWN_GRANT", f"our node shows no {name}"), view.spec
+    _require(grant["owner"] == own.org, "UNKNOWN_GRANT", f"{name} is not of our data")
+    _require(grant["grantee"] == view.initiator, "NOT_GRANTEE", f"{name} is not for {view.initiator}")
+    standing = facts.standing.get(one.grant)
+    status = "requested" if standing is None else standing["status"]
+    _require(status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}")
+    _require(now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms")
+    _require(now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms")
+    _require(grant["dataset"] == one.dataset, "DATASET_NOT_GRANTED", f"{name} is for {grant['dataset']}")
+    _require(
+        grant["version"] == one.version, "VERSION_NOT_GRANTED", f"{name} is for version {grant['version']}"
+    )
+    _require(grant["purpose"] == spec.purpose, "PURPOSE_MISMATCH", f"{name} is for {grant['purpose']}")
+    _require(
+        spec.program in grant["programs"], "PROGRAM_NOT_GRANTED", f"{name} does not allow {spec.program}"
+    )
+    _check_columns(one, grant)
+    _require(
+        facts.ranks.get(spec.profile, -1) >= facts.ranks.get(grant["profile"], 2**63),
+        "PROFILE_TOO_WEAK",
+        f"{name} asks for {grant['profile']} or stronger, the job runs {spec.profile}",
+    )
+    _require(spec.min_group >= grant["min_group"], "GROUP_TOO_SMALL", f"{name} asks for {grant['min_group']}")
+    allowed = {*grant["co_parties"], grant["owner"], grant["grantee"]}
+    strangers = sorted({party.org for party in spec.participants} - allowed)
+    _require(not strangers, "CO_PARTY_NOT_GRANTED", f"{name} does not allow {', '.join(strangers)}")
+    outside = sorted(set(spec.receivers) - set(grant["receivers"]))
+    _require(not outside, "RECEIVER_NOT_GRANTED", f"{name} lets no result go to {', '.join(outside)}")
+    _check_quota(phase, grant, standing, facts)
+
+
+def _check_columns(one: GrantedInput, grant: Value) -> None:
+    for column, use in one.columns.items():
+        constraint = grant["columns"].get(column)
+        _require(constraint is not None, "COLUMN_NOT_GRANTED", f"grant {one.grant} does not cover {column!r}")
+        _require(
+            use in ALLOWED_USES.get(constraint, frozenset()),
+            "CONSTRAINT_VIOLATED",
+            f"column {column!r} is {constraint}; the job wants to use it as {use}",
+        )
+
+
+def _check_quota(phase: str, grant: Value, standing: Value, facts: ProvedFacts) -> None:
+    held, most = facts.held.get(grant["id"]), grant["quota_runs"]
+    taken = standing["used"] + standing["reserved"]
+    if phase in _LIVE_OF_PHASE:
+        _require(
+            held == _LIVE_OF_PHASE[phase],
+            "QUOTA_EXHAUSTED",
+            f"grant {grant['id']} shows no running run for this job",
+        )
+    else:
+        _require(
+            held is not None or taken < most,
+            "QUOTA_EXHAUSTED",
+            f"grant {grant['id']}: {taken} of {most} runs are used or held",
+        )
+
+
+def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None:
+    dataset, key = facts.datasets.get(one.dataset), (one.dataset, one.version)
+    name = f"{one.dataset} version {one.version}"
+    _require(
+        dataset is not None and dataset["status"] == "active" and dataset["owner"] == own.org,
+        "DATASET_NOT_ACTIVE",
+        f"dataset {one.dataset} is not active as ours",
+    )
+    local, version = own.datasets.get(key), facts.versions.get(key)
+    _require(local is not None, "DATASET_NOT_HELD", f"this agent holds no record of {name}")
+    _require(
+        local is not None and version is not None and version["root"] == local.root,
+        "ROOT_MISMATCH",
+        f"the root registered for {name} is not the one this agent computed",
+    )
+
+
+def _require(holds: bool, reason: str, text: str) -> None:
+    if not holds:
+        raise JobRefusal(reason, text)
+
+
+def _found(value: Any, reason: str, text: str) -> Any:
+    if value is None:
+        raise JobRefusal(reason, text)
+    return value

@@ -1,0 +1,72 @@
+"""Environment of a job: the agent's identity, its node, its stores and its place to compute.
+
+Every job of an agent has the same environment. A step takes those parts of it that it needs, and no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from chain.api.client import Account
+from chain.primitives.crypto import PrivateKey
+from privcompute.config import LocalPolicy
+from privcompute.data.datasets import DatasetStore
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.results import JoinStore, ResultStore
+from privcompute.job.chain_reader import ChainReader
+from privcompute.job.store import JobStore, StatusBoard
+from privcompute.net.listener import PeerListener
+
+
+@dataclass(frozen=True, slots=True)
+class AgentIdentity:
+    """Identity of the agent: organisation, key, the owner's local policy, and the installed programs."""
+
+    org: str
+    key: PrivateKey
+    policy: LocalPolicy
+    code_hashes: Mapping[str, bytes]
+    """Program -> code hash, taken when the agent started: of the code that runs, not of later files."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnNode:
+    """Access to the organisation's own node: a reader of proved state, and an account that sends calls."""
+
+    reader: ChainReader
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStores:
+    """Stores on disk: the owner's datasets and results, and the agent's memory of its jobs."""
+
+    datasets: DatasetStore
+    results: ResultStore
+    joins: JoinStore
+    jobs: JobStore
+    board: StatusBoard
+    evidence: EvidenceLog
+
+
+@dataclass(frozen=True, slots=True)
+class ComputePlace:
+    """Port where jobs meet their peers, and the lock that gives jobs their turn to compute."""
+
+    listener: PeerListener
+    turn: asyncio.Lock
+    """One job computes at a time; jobs take it in the order in which the ledger started them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnvironment:
+    """Everything that the jobs of one agent have in common."""
+
+    identity: AgentIdentity
+    node: OwnNode
+    stores: AgentStores
+    place: ComputePlace
+    now_ms: Callable[[], int]
+    """The wall clock: milliseconds since the epoch."""

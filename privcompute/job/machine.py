@@ -1,0 +1,275 @@
+"""State machine of one job at one participant: pure, between the ledger and this agent.
+
+The ledger decides what state a job is in; this machine decides what this organisation does about it. It does
+no input or output: it is given what the node proves (`on_view`), what was done here (`on_done`) and the time
+(`on_time`), and answers with actions. Because every decision is taken from the ledger's state, the machine of
+a restarted agent starts from the same place; what it needs beyond that is in `Recovered`.
+
+| ledger shows | we are      | unless          | so we                                                      |
+|--------------|-------------|-----------------|------------------------------------------------------------|
+| proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, reason) |
+| accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
+| running      | participant | transcript sent | CheckPhase(running) → Compute; each stage → commit_stage;  |
+|              |             |                 | all stages committed → commit_transcript                   |
+| computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
+| revealed     | participant | released        | ReleaseShares: the reveal gate, the only state for it      |
+| revealed     | receiver    | committed       | commit_result                                              |
+| committed    | participant | signed          | SignCertificate (digest rebuilt from proofs) → certify     |
+| disputed     | any         |                 | wait                                                       |
+| final        | any         |                 | DestroyShares that are left → FinishJob                    |
+
+A method in lower case is called by SendCall.
+Any failure becomes StopJob: shares are destroyed first, then the ledger is told why. A restart that lost
+shares is such a failure (`AGENT_RESTARTED`): the abort names us, and a spent run stays spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from privcompute.job.actions import (
+    Action,
+    CallRefused,
+    CallSent,
+    CertificateSigned,
+    CheckPhase,
+    Compute,
+    ComputeDone,
+    DestroyShares,
+    Done,
+    FinishJob,
+    InputPrepared,
+    PhaseChecked,
+    PrepareInput,
+    Recovered,
+    ReleaseShares,
+    SendCall,
+    SharesReleased,
+    SignCertificate,
+    StageDone,
+    StepFailed,
+    StopJob,
+    TranscriptsVerified,
+    VerifyTranscripts,
+)
+from privcompute.job.view import (
+    ACCEPTED,
+    COMMITTED,
+    COMPUTED,
+    DISPUTED,
+    PROPOSED,
+    REVEALED,
+    RUNNING,
+    JobView,
+)
+
+EXPIRE_GRACE_MS = 3_000
+EXPIRE_RETRY_MS = 10_000
+RESTARTED = "AGENT_RESTARTED"
+_ENDED_ELSEWHERE = frozenset({"WRONG_STATE", "DEADLINE_PASSED", "ALREADY_ACCEPTED", "ALREADY_SIGNED"})
+"""Refusals that say the ledger has moved on: the next view tells how."""
+
+
+class JobMachine:
+    """State machine of one job for one organisation."""
+
+    def __init__(self, me: str, recovered: Recovered | None = None) -> None:
+        """`recovered` is what an earlier life of this agent wrote down."""
+        self._me = me
+        self._view: JobView | None = None
+        self._begun: set[str] = set()
+        self._refused: set[str] = set()
+        self._code_hashes: dict[str, bytes] = {}
+        recovered = recovered or Recovered()
+        self._commitment = recovered.commitment
+        self._lost = recovered.computing
+        self._released = recovered.released
+        self._result = recovered.result
+        self._stages: list[StageDone] = []
+        self._stages_sent = 0
+        self._computed: ComputeDone | None = None
+        self._verified = False
+        self._signed: CertificateSigned | None = None
+        self._stopping = self._finished = False
+        self._expire_at_ms = 0
+        self._by_state: dict[str, Callable[[JobView], list[Action]]] = {
+            PROPOSED: self._on_proposed,
+            ACCEPTED: self._on_accepted,
+            RUNNING: self._on_running,
+            COMPUTED: self._on_computed,
+            REVEALED: self._on_revealed,
+            COMMITTED: self._on_committed,
+            DISPUTED: lambda _: [],
+        }
+
+    @property
+    def view(self) -> JobView | None:
+        """What the ledger last showed."""
+        return self._view
+
+    @property
+    def finished(self) -> bool:
+        """The job is over for us."""
+        return self._finished
+
+    def on_view(self, view: JobView) -> list[Action]:
+        """Take in what our node proves about the job now."""
+        if self._view is not None and self._view.state != view.state:
+            self._begun -= self._refused  # a dispute that was dismissed lets us try again
+            self._refused.clear()
+            self._expire_at_ms = 0
+        self._view = view
+        return self._next()
+
+    def on_time(self, now_ms: int) -> list[Action]:
+        """Trigger the deadline of a state that nobody else ended; `now_ms` is since the epoch."""
+        view = self._view
+        if view is None or self._finished or now_ms < view.deadline_ms + EXPIRE_GRACE_MS:
+            return []
+        if now_ms < self._expire_at_ms:
+            return []
+        self._expire_at_ms = now_ms + EXPIRE_RETRY_MS
+        return [DestroyShares("deadline"), SendCall("expire", "expire")]
+
+    def on_done(self, done: Done) -> list[Action]:
+        """Take in one completed, refused or failed action."""
+        match done:
+            case StepFailed(code, detail):
+                return self._stop(code, detail)
+            case CallRefused(key, code):
+                return self._on_refused(key, code)
+            case CallSent(key):
+                self._stages_sent += key.startswith("stage-")
+            case PhaseChecked(phase, code_hash):
+                self._code_hashes[phase] = code_hash
+            case InputPrepared(commitment):
+                self._commitment = commitment
+            case StageDone():
+                self._stages.append(done)
+            case ComputeDone():
+                self._computed = done
+            case TranscriptsVerified():
+                self._verified = True
+            case SharesReleased(result):
+                self._result, self._released = result, True
+            case CertificateSigned():
+                self._signed = done
+        return self._next()
+
+    # --- decisions --------------------------------------------------------------------------------
+
+    def _next(self) -> list[Action]:
+        view = self._view
+        if view is None or self._finished:
+            return []
+        if view.is_final:
+            self._finished = True
+            return [DestroyShares(view.state), FinishJob(view.state)]
+        if self._stopping:
+            return []
+        decide = self._by_state.get(view.state)
+        return decide(view) if decide else []
+
+    def _on_proposed(self, view: JobView) -> list[Action]:
+        if self._me in view.accepted:
+            return []
+        if "accepted" not in self._code_hashes:
+            return self._once("check-accepted", CheckPhase("accepted"))
+        return self._send("accept", code_hash=self._code_hashes["accepted"])
+
+    def _on_accepted(self, view: JobView) -> list[Action]:
+        if self._me not in view.owners or self._me in view.bound:
+            return []
+        if self._commitment is None:
+            return self._once("prepare", PrepareInput())
+        return self._send("bind", commitment=self._commitment)
+
+    def _on_running(self, view: JobView) -> list[Action]:
+        if self._lost:
+            return self._stop(RESTARTED, "this agent restarted while it computed; its shares are gone")
+        if self._me in view.transcripts:
+            return []
+        if "running" not in self._code_hashes:
+            return self._once("check-running", CheckPhase("running"))
+        return self._once("compute", Compute()) or self._report_stages()
+
+    def _report_stages(self) -> list[Action]:
+        actions: list[Action] = []
+        for one in self._stages:
+            send = SendCall(
+                f"stage-{one.stage}",
+                "commit_stage",
+                {
+                    "stage": one.stage,
+                    "kind": one.kind,
+                    "hash": one.hash,
+                    "previous": one.previous,
+                    "bytes_sent": one.sent,
+                    "rounds": one.rounds,
+                    "cpu_ms": one.cpu_ms,
+                },
+            )
+            actions += self._once(send.key, send)
+        done = self._computed
+        if done is not None and self._stages_sent == done.stages:
+            actions += self._send("commit_transcript", profile=done.profile, channels=dict(done.channels))
+        return actions
+
+    def _on_computed(self, view: JobView) -> list[Action]:
+        if self._computed is None:
+            return self._stop(RESTARTED, "this agent restarted before the reveal; its shares are gone")
+        if self._me not in view.owners or self._me in view.reveals:
+            return []
+        if not self._verified:
+            return self._once("verify", VerifyTranscripts())
+        if "reveal" not in self._code_hashes:
+            return self._once("check-reveal", CheckPhase("reveal"))
+        return self._send("approve_reveal")
+
+    def _on_revealed(self, view: JobView) -> list[Action]:
+        if self._me in view.results:
+            return []
+        if self._result is not None:
+            result = self._result
+            return self._send(
+                "commit_result", hash=result.hash, schema=result.schema, metrics=dict(result.metrics)
+            )
+        if self._released:
+            return []
+        if self._computed is None:
+            return self._stop(RESTARTED, "this agent restarted before it released its shares")
+        return self._once("release", ReleaseShares())
+
+    def _on_committed(self, view: JobView) -> list[Action]:
+        if self._me in view.signed:
+            return []
+        if self._signed is None:
+            return self._once("sign", SignCertificate())
+        return self._send("certify", digest=self._signed.digest, signature=self._signed.signature)
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _once(self, key: str, action: Action) -> list[Action]:
+        if key in self._begun:
+            return []
+        self._begun.add(key)
+        return [action]
+
+    def _send(self, method: str, **args: Any) -> list[Action]:
+        return self._once(method, SendCall(method, method, args))
+
+    def _on_refused(self, key: str, code: str) -> list[Action]:
+        if key == "expire":
+            return []  # too early by the ledger's clock, or ended meanwhile: asked again later
+        if code in _ENDED_ELSEWHERE:
+            self._refused.add(key)
+            return []
+        return self._stop(code, f"the ledger refused {key}")
+
+    def _stop(self, code: str, detail: str) -> list[Action]:
+        if self._stopping or self._finished or self._view is None:
+            return []
+        self._stopping = True
+        method = "reject" if self._view.state == PROPOSED else "abort"
+        return [DestroyShares(code), StopJob(method, code, detail)]

@@ -1,0 +1,171 @@
+"""Steps of a job: check, read and bind the input, plan the run, verify, keep the result, sign."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.values import Value
+from privcompute.data.commitments import input_commitment
+from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
+from privcompute.data.results import ResultStore, make_result
+from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
+from privcompute.job.chain_reader import ChainReader
+from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
+from privcompute.job.environment import AgentIdentity
+from privcompute.job.runner import RunPlan, check_runnable
+from privcompute.job.view import REVEALED, JobView, certificate_digest, mismatched_channels
+from privcompute.programs.base import InputColumn, JobInput, JobProgram
+from privcompute.programs.registry import PROGRAMS
+
+NONCE_BYTES = 32
+GRACE_MS = 60_000
+"""A span outlives the ledger's own deadline by this, so that the ledger's clock decides, not ours."""
+
+
+async def check(
+    identity: AgentIdentity,
+    reader: ChainReader,
+    datasets: DatasetStore,
+    view: JobView,
+    phase: str,
+    now_ms: int,
+) -> PhaseChecked:
+    """Judge a phase by proved facts and local policy; raise JobRefusal or what the program objects to."""
+    facts = await reader.facts(view, identity.org)
+    program = PROGRAMS.get(view.spec.program)
+    held = {
+        (one.dataset, one.version): _held(datasets, one.dataset, one.version)
+        for one in view.inputs_of(identity.org)
+    }
+    own = OwnFacts(
+        org=identity.org,
+        agent_key=identity.key.public,
+        code_hash=identity.code_hashes.get(view.spec.program),
+        datasets={key: local for key, local in held.items() if local is not None},
+        policy=identity.policy,
+    )
+    check_job(phase, facts, own, now_ms)
+    check_runnable(view.spec)
+    if program is None:
+        raise JobRefusal("PROGRAM_NOT_INSTALLED", f"{view.spec.program} is not installed here")
+    await program_inputs(reader, view, program)
+    return PhaseChecked(phase, identity.code_hashes[program.id])
+
+
+def _held(datasets: DatasetStore, dataset: str, version: int) -> LocalDataset | None:
+    try:
+        return datasets.load(dataset, version)
+    except DatasetError:
+        return None
+
+
+async def program_inputs(
+    reader: ChainReader, view: JobView, program: JobProgram
+) -> tuple[tuple[JobInput, ...], object]:
+    """Return the inputs as programs see them, with the parameters that the program accepts."""
+    names = [one.org for one in view.spec.participants]
+    inputs = []
+    for one, owner in zip(view.spec.inputs, view.owners, strict=True):
+        version = await reader.state("datasets", "versions", (one.dataset, one.version))
+        types = {column["name"]: column["type"] for column in (version or {"schema": []})["schema"]}
+        missing = sorted(set(one.columns) - set(types))
+        if missing:
+            raise JobRefusal("UNKNOWN_COLUMN", f"dataset {one.dataset} has no column {missing[0]!r}")
+        columns = tuple(InputColumn(name, types[name], use) for name, use in sorted(one.columns.items()))
+        inputs.append(JobInput(one.dataset, names.index(owner), columns))
+    return tuple(inputs), program.check(view.spec.parameters, inputs)
+
+
+async def read_input(org: str, datasets: DatasetStore, view: JobView) -> OpenedDataset | None:
+    """Read and verify our dataset in a worker thread; None when we own no input."""
+    own = view.inputs_of(org)
+    if not own:
+        return None
+    local = datasets.load(own[0].dataset, own[0].version)
+    return await asyncio.to_thread(open_dataset, local)
+
+
+def bind(view: JobView, org: str, opened: OpenedDataset, nonce: bytes) -> tuple[bytes, dict[str, Value]]:
+    """Return the commitment to our input, and its opening for our evidence log."""
+    columns = sorted(view.inputs_of(org)[0].columns)
+    local = opened.local
+    commitment = input_commitment(nonce, local.root, columns, "", local.rows)
+    return commitment, {
+        "commitment": commitment,
+        "nonce": nonce,
+        "dataset": local.id,
+        "version": local.version,
+        "root": local.root,
+        "columns": list(columns),
+        "filter": "",
+        "rows": local.rows,
+    }
+
+
+def fresh_nonce() -> bytes:
+    """Return 32 secret random bytes."""
+    return secrets.token_bytes(NONCE_BYTES)
+
+
+async def make_plan(
+    identity: AgentIdentity, reader: ChainReader, view: JobView, opened: OpenedDataset | None, now_ms: int
+) -> RunPlan:
+    """Gather what a run needs; the spec's deadlines bound its spans, and so does this owner's policy."""
+    program = PROGRAMS[view.spec.program]
+    inputs, parameters = await program_inputs(reader, view, program)
+    policy, release_ms = identity.policy, view.spec.raw["deadlines"]["commit"]
+    compute_ms = max(0, view.deadline_ms - now_ms)
+    return RunPlan(
+        job=view.id,
+        spec=view.spec,
+        program=program,
+        parameters=parameters,
+        inputs=inputs,
+        me=[one.org for one in view.spec.participants].index(identity.org),
+        peers=await reader.peers(view.spec, identity.org),
+        dataset=None if opened is None else opened.local.id,
+        table=None if opened is None else opened.table,
+        min_joined_rows=policy.min_joined_rows if opened is not None else 0,
+        max_party_rows=policy.max_party_rows,
+        compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
+        release_s=min(release_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
+    )
+
+
+async def verify_transcripts(org: str, reader: ChainReader, view: JobView, done: ComputeDone) -> None:
+    """Raise JobRefusal unless both ends of every channel agree, and ours are what we saw ourselves."""
+    shown = await reader.transcripts(view)
+    if dict(shown[org]) != dict(done.channels):
+        raise JobRefusal(
+            "TRANSCRIPT_MISMATCH", "the ledger shows other channel hashes for us than we committed"
+        )
+    differing = mismatched_channels(shown)
+    if differing:
+        raise JobRefusal(
+            "TRANSCRIPT_MISMATCH", f"{differing[0][0]} and {differing[0][1]} name different hashes"
+        )
+
+
+async def assert_revealed(reader: ChainReader, view: JobView) -> None:
+    """The reveal gate: raise JobRefusal unless our own node proves, now, that every owner approved."""
+    current = await reader.job(view.id)
+    if current is None or current.state != REVEALED or not set(current.owners) <= current.reveals:
+        state = "unknown" if current is None else current.state
+        raise JobRefusal("NOT_REVEALED", f"our node shows the job as {state}; the shares stay here")
+
+
+def keep_result(results: ResultStore, view: JobView, values: Value) -> tuple[ResultCommit, bytes]:
+    """Store a result under a fresh salt; return what goes on chain and the salt for our evidence."""
+    program = PROGRAMS[view.spec.program]
+    salt = fresh_nonce()
+    result = make_result(view.id, program.id, view.spec.profile, program.output, values, salt)
+    results.save(result)
+    return ResultCommit(result.hash, program.output, {}), salt
+
+
+async def sign_certificate(key: PrivateKey, reader: ChainReader, view: JobView) -> CertificateSigned:
+    """Rebuild the certificate's digest from proved state and sign it with the agent key."""
+    digest = certificate_digest(view, await reader.records(view))
+    return CertificateSigned(digest, key.sign(digest))

@@ -1,0 +1,328 @@
+"""Task of one job in a running agent: it drives the state machine, carries out actions and sends calls.
+
+The loop never blocks: every action is a task of its own that answers with a completion. Calls to the ledger
+leave in the order in which the machine asked for them. Computing happens in a worker thread (worker.py), and
+what the job leaves behind is written by its journal (journal.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
+from privcompute.data.datasets import OpenedDataset
+from privcompute.job import failures, steps
+from privcompute.job.actions import (
+    Action,
+    CallRefused,
+    CallSent,
+    CheckPhase,
+    Compute,
+    ComputeDone,
+    DestroyShares,
+    Done,
+    FinishJob,
+    InputPrepared,
+    PhaseChecked,
+    PrepareInput,
+    ReleaseShares,
+    SendCall,
+    SharesReleased,
+    SignCertificate,
+    StageDone,
+    StepFailed,
+    StopJob,
+    TranscriptsVerified,
+    VerifyTranscripts,
+)
+from privcompute.job.chain_reader import send_until_known
+from privcompute.job.enforcement import JobRefusal
+from privcompute.job.environment import JobEnvironment
+from privcompute.job.journal import JobJournal
+from privcompute.job.machine import JobMachine
+from privcompute.job.view import JobView
+from privcompute.job.worker import JobWorker
+
+TICK_S = 1.0
+QUEUE_MAX = 1_024
+
+log = logging.getLogger("assent.agent")
+_Item = JobView | Done
+
+
+class JobTask:
+    """Task of one job; `run` ends when the job is over for this agent."""
+
+    def __init__(
+        self, environment: JobEnvironment, job: str, on_checked: Callable[[], None], initiator: str = ""
+    ) -> None:
+        """Continue a job that was written down, or begin one.
+
+        `on_checked` is called when a phase is allowed: the agents of the other participants may come.
+        `initiator` is the organisation that proposed the job, if known.
+        """
+        self.job = job
+        self._identity, self._node = environment.identity, environment.node
+        self._stores, self._now_ms = environment.stores, environment.now_ms
+        self._on_checked, self._initiator = on_checked, initiator
+        self._journal = JobJournal(job, environment.stores, environment.now_ms)
+        self._worker = JobWorker(job, environment.place, environment.identity.key)
+        self._machine = JobMachine(environment.identity.org, self._journal.recovered())
+        self._queue: asyncio.Queue[_Item] = asyncio.Queue(QUEUE_MAX)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = asyncio.Lock()
+        self._reading = self._read_again = False
+        self._opened: OpenedDataset | None = None
+        self._computed: ComputeDone | None = None
+        self._refused_busy = False
+
+    @property
+    def view(self) -> JobView | None:
+        """The job as the ledger last showed it."""
+        return self._machine.view
+
+    @property
+    def initiator(self) -> str:
+        """The organisation that proposed the job; "" while it is not known."""
+        return self._initiator if self.view is None else self.view.initiator
+
+    def poke(self) -> None:
+        """Read the job from our node again, soon; several pokes make one read."""
+        if self._reading:
+            self._read_again = True
+            return
+        self._reading = True
+        self._spawn(self._read())
+
+    def refuse_as_busy(self) -> None:
+        """Reject the job instead of checking it: the agent has as many as it takes."""
+        self._refused_busy = True
+
+    async def run(self) -> None:
+        """Work until the job is over for us, or this task is cancelled."""
+        self.poke()
+        try:
+            while not self._machine.finished:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_S):  # wait_for of Python 3.11 can swallow a cancellation
+                        item = await self._queue.get()
+                    self._take(item)
+                self._carry_out(self._machine.on_time(self._now_ms()))
+        finally:
+            await self._clean_up()
+
+    def _take(self, item: _Item) -> None:
+        if isinstance(item, JobView):
+            self._journal.note_state(item)
+            self._carry_out(self._machine.on_view(item))
+            return
+        if isinstance(item, ComputeDone):
+            self._computed = item
+            self._journal.record("computed", {"profile": item.profile, "channels": dict(item.channels)})
+            self._journal.say("computed; the result stays in shares until every owner approves")
+        if isinstance(item, StageDone):
+            self._journal.note_stage(item)
+        self._carry_out(self._machine.on_done(item))
+
+    def _carry_out(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case SendCall():
+                    self._spawn(self._send(action))
+                case StopJob():
+                    self._spawn(self._stop(action))
+                case DestroyShares(reason):
+                    self._worker.destroy(reason)
+                case FinishJob(state):
+                    self._journal.post(step="finished", state=state)
+                    self._journal.say(f"over: {state}")
+                case _:
+                    self._spawn(self._answer(action))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._read_again = False
+                view = await self._node.reader.job(self.job)
+                if view is not None:
+                    await self._queue.put(view)
+                if not self._read_again:
+                    return
+        except AssentError as error:
+            await self._queue.put(StepFailed(error.code.upper(), str(error)))
+        finally:
+            self._reading = False
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    async def _answer(self, action: Action) -> None:
+        """Do one step and put its completion, or its failure, on the queue."""
+        view = self.view
+        if view is None:
+            return
+        try:
+            done = await self._step(action, view)
+        except JobRefusal as refusal:
+            done = self._refusal(action, refusal)
+        except AssentError as error:
+            await asyncio.sleep(failures.others_first_s(error))
+            done = StepFailed(failures.reason_of(error, view), str(error))
+        except Exception as error:
+            log.exception("job %s: internal error", self.job[:8])
+            done = StepFailed(failures.reason_of(error, view), repr(error))
+        await self._queue.put(done)
+
+    def _refusal(self, action: Action, refusal: JobRefusal) -> Done:
+        """The ledger may have moved on while we checked: then the next view decides, not this refusal."""
+        if isinstance(action, CheckPhase) and refusal.reason == "WRONG_STATE":
+            return CallRefused(f"check-{action.phase}", refusal.reason)
+        return StepFailed(refusal.reason, str(refusal))
+
+    async def _step(self, action: Action, view: JobView) -> Done:
+        match action:
+            case CheckPhase(phase):
+                return await self._check(view, phase)
+            case PrepareInput():
+                return await self._prepare(view)
+            case Compute():
+                return await self._compute(view)
+            case VerifyTranscripts():
+                if self._computed is None:
+                    raise JobRefusal("AGENT_RESTARTED", "nothing was computed here")
+                await steps.verify_transcripts(self._identity.org, self._node.reader, view, self._computed)
+                return TranscriptsVerified()
+            case ReleaseShares():
+                return await self._release(view)
+            case SignCertificate():
+                return await steps.sign_certificate(self._identity.key, self._node.reader, view)
+        raise TypeError(f"not a step: {action}")
+
+    async def _check(self, view: JobView, phase: str) -> PhaseChecked:
+        if self._refused_busy and phase == "accepted":
+            raise JobRefusal("AGENT_BUSY", "this agent has as many jobs as agent.toml allows; propose later")
+        wait_ms = self._identity.policy.reveal_wait_ms
+        if phase == "reveal" and wait_ms:
+            self._journal.post(step="waiting before the reveal")
+            self._journal.say(f"approves the reveal in {wait_ms / 1_000:.0f} s at the earliest (agent.toml)")
+            await asyncio.sleep(wait_ms / 1_000)
+        self._journal.post(step=f"checking grants and policy ({phase})")
+        checked = await steps.check(
+            self._identity, self._node.reader, self._stores.datasets, view, phase, self._now_ms()
+        )
+        self._on_checked()
+        self._journal.say(f"our node shows it as authorised ({phase})")
+        return checked
+
+    async def _prepare(self, view: JobView) -> InputPrepared:
+        self._journal.post(step="reading data")
+        self._opened = await self._read_input(view)
+        if self._opened is None:
+            raise JobRefusal("NOT_DATA_OWNER", "we own none of the inputs")
+        nonce = steps.fresh_nonce()
+        commitment, opening = steps.bind(view, self._identity.org, self._opened, nonce)
+        self._journal.remember(nonce=nonce.hex(), commitment=commitment.hex())
+        self._journal.record("bound", opening)
+        local = self._opened.local
+        self._journal.say(f"data of {local.id} version {local.version} read, root as registered")
+        return InputPrepared(commitment)
+
+    async def _read_input(self, view: JobView) -> OpenedDataset | None:
+        return await steps.read_input(self._identity.org, self._stores.datasets, view)
+
+    async def _compute(self, view: JobView) -> ComputeDone:
+        self._journal.post(step="waiting for earlier jobs")
+        async with self._worker.turn():
+            if self._opened is None:
+                self._opened = await self._read_input(view)
+            plan = await steps.make_plan(
+                self._identity, self._node.reader, view, self._opened, self._now_ms()
+            )
+            loop = asyncio.get_running_loop()
+            self._worker.begin(
+                plan,
+                on_stage=lambda done: _later(loop, self._queue.put_nowait, done),
+                on_progress=lambda *seen: _later(loop, self._journal.post_units, *seen),
+            )
+            self._journal.remember(computing=True)
+            self._journal.post(step="connecting")
+            others = [one.org for one in view.spec.participants if one.org != self._identity.org]
+            self._journal.say(f"connecting to {', '.join(others)}")
+            done = await self._worker.compute()
+            self._stores.joins.save(self.job, self._worker.joined_ids())
+            return done
+
+    async def _release(self, view: JobView) -> SharesReleased:
+        await steps.assert_revealed(self._node.reader, view)
+        self._worker.require_shares()
+        self._journal.post(step="releasing shares")
+        values = await self._worker.release()
+        self._stores.joins.save(self.job, self._worker.joined_ids())
+        result = None
+        if values is not None:
+            result, salt = steps.keep_result(self._stores.results, view, values)
+            made = {"hash": result.hash.hex(), "schema": result.schema, "metrics": dict(result.metrics)}
+            self._journal.remember(released=True, result=made)
+            self._journal.record("result", {"hash": result.hash, "salt": salt, "schema": result.schema})
+            self._journal.say(
+                f"result received and stored ({view.spec.profile}); its salted hash goes on chain"
+            )
+        else:
+            self._journal.remember(released=True)
+            self._journal.record("released", {"receivers": list(view.spec.receivers)})
+            self._journal.say(f"shares released to {', '.join(view.spec.receivers)}")
+        return SharesReleased(result)
+
+    # --- the ledger -------------------------------------------------------------------------------
+
+    async def _send(self, send: SendCall) -> None:
+        async with self._sending:
+            args: dict[str, Value] = {"job": self.job, **send.args}
+            code = await send_until_known(self._node.account, "jobs", send.method, args)
+        if code:
+            self._journal.say(f"the ledger refused {send.key}: {code}")
+            await self._queue.put(CallRefused(send.key, code))
+        else:
+            self._journal.say(f"{send.key} is on the ledger")
+            await self._queue.put(CallSent(send.key))
+        self.poke()
+
+    async def _stop(self, stop: StopJob) -> None:
+        reason = stop.reason[: failures.REASON_CHARS_MAX]
+        log.warning("job %s: %s with %s: %s", self.job[:8], stop.method, reason, stop.detail)
+        self._journal.post(step=stop.method, reason=f"{reason}: {stop.detail}")
+        entry = self._journal.record(stop.method, {"reason": reason, "detail": stop.detail})
+        args: dict[str, Value] = {"job": self.job, "reason": reason}
+        if stop.method == "abort":
+            args["evidence"] = entry
+        code = await send_until_known(self._node.account, "jobs", stop.method, args)
+        if code:
+            self._journal.say(f"the ledger refused {stop.method}: {code}")
+        self.poke()
+
+    async def _clean_up(self) -> None:
+        """Stop the worker, forget shares, give the turn back; a finished job leaves no file behind."""
+        self._worker.destroy("agent stopped")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(self._worker.stopped(), *self._tasks, return_exceptions=True)
+        self._worker.close()
+        self._opened = None
+        if self._machine.finished:
+            self._journal.forget()
+            self._node.reader.forget(self.job)
+
+
+def _later(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any) -> None:
+    """Call back from the worker thread; a loop that is closing has no more use for it."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *args)

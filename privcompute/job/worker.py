@@ -1,0 +1,104 @@
+"""Worker of one job: it has a thread of its own, takes its turn to compute, and holds the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.values import Value
+from privcompute.job.actions import ComputeDone
+from privcompute.job.enforcement import JobRefusal
+from privcompute.job.environment import ComputePlace
+from privcompute.job.runner import JobRun, OnStage, RunPlan
+from privcompute.mpc.rounds import OnProgress
+
+T = TypeVar("T")
+
+
+class JobWorker:
+    """Worker that runs a job's blocking computation beside the event loop and holds its shares."""
+
+    def __init__(self, job: str, place: ComputePlace, key: PrivateKey) -> None:
+        self._place, self._key = place, key
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"job-{job[:8]}")
+        """A thread of its own: jobs that wait for their peers must not use up those of the others."""
+        self._run: JobRun | None = None
+        self._busy: asyncio.Future[Any] | None = None
+        self._has_turn = False
+        self._destroyed = ""
+        """Why the shares are gone; "" while they are not."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for the job's turn to compute, and give it back when the thread is idle.
+
+        What follows a computation waits for others' decisions, which may take days.
+        """
+        await self._place.turn.acquire()
+        self._has_turn = True
+        try:
+            yield
+        finally:
+            if self._busy is None or self._busy.done():
+                self._give_turn_back()
+
+    def begin(self, plan: RunPlan, on_stage: OnStage, on_progress: OnProgress) -> None:
+        """Set up the run; both callbacks come from the thread. Raises JobRefusal after `destroy`."""
+        self._run = JobRun(plan, self._key, self._place.listener, on_stage, on_progress)
+        if self._destroyed:
+            raise JobRefusal("STOPPED", f"not started: {self._destroyed}")
+
+    async def compute(self) -> ComputeDone:
+        """Run every stage; the outputs stay here, in shares."""
+        return await self._in_thread(self._needed().compute)
+
+    async def release(self) -> Value | None:
+        """Send the output shares to the receivers; return the result when we are one."""
+        return await self._in_thread(self._needed().release)
+
+    def require_shares(self) -> None:
+        """Raise JobRefusal unless there are shares to release."""
+        if self._run is None or self._destroyed:
+            raise JobRefusal(
+                "SHARES_DESTROYED", f"no shares left to release: {self._destroyed or 'restarted'}"
+            )
+
+    def joined_ids(self) -> list[str]:
+        """Return our own identifiers that all owners hold, in the joint order; empty before the join."""
+        return [] if self._run is None else self._run.joined_ids()
+
+    def destroy(self, reason: str) -> None:
+        """Stop whatever runs; the shares are forgotten when `close` follows."""
+        self._destroyed = self._destroyed or reason
+        if self._run is not None:
+            self._run.destroy(reason)
+
+    async def stopped(self) -> None:
+        """Wait until the thread is idle, however its work ended."""
+        if self._busy is not None:
+            await asyncio.gather(self._busy, return_exceptions=True)
+
+    def close(self) -> None:
+        """Forget shares, give the turn back, and end the thread, which must be idle."""
+        if self._run is not None:
+            self._run.close()
+        self._give_turn_back()
+        self._threads.shutdown(wait=False)
+
+    def _needed(self) -> JobRun:
+        assert self._run is not None, "begin comes first"
+        return self._run
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        busy = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self._busy = busy
+        return await asyncio.shield(busy)
+
+    def _give_turn_back(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self._place.turn.release()

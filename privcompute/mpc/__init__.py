@@ -1,0 +1,1 @@
+"""Multi-party computation: secret sharing over a ring, the engine port, and its engines."""

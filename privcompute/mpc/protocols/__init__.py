@@ -1,0 +1,1 @@
+"""The protocols: replicated secret sharing among three parties, and private set intersection."""

@@ -1,0 +1,291 @@
+"""Commands turn what a person says into exact calls, and name what they cannot use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chain.cli.init import create_consortium
+from chain.ledger.block import EventEntry
+from chain.primitives.errors import AssentError, ConfigError, Exit, ProofInvalid
+from chain.primitives.execution import Event
+from chain.primitives.values import encode_value
+from privcompute.cli import dataset, grant, job
+from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
+from privcompute.cli.dataset_commands import _column
+from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
+from privcompute.cli.job_watch import JobNotCertified, describe, watch_job
+from privcompute.cli.opening_commands import _KIND, _proved, _shown
+from privcompute.data.commitments import challenged_rows, commit_rows, open_row
+from privcompute.data.sources import Column
+
+JOB = "ab" * 32
+NOTHING: dict[str, Any] = {
+    "program": None,
+    "purpose": None,
+    "profile": None,
+    "min_group": None,
+    "inputs": (),
+    "receivers": (),
+    "compute": (),
+    "deadlines": (),
+    "parameters": None,
+}
+GRANTS: dict[str, Any] = {
+    "bank/g1": {"id": "bank/g1", "owner": "bank", "dataset": "bank/loans", "version": 2, "min_group": 5,
+           "columns": {"id": "join-only", "amount": "aggregate-only"}},
+    "bank/g2": {"id": "bank/g2", "owner": "bureau", "dataset": "bureau/scores", "version": 1, "min_group": 9,
+           "columns": {"id": "plain"}},
+}  # fmt: skip
+
+
+class Ledger:
+    """State by (map, key), as the client gives it."""
+
+    async def state(self, _: str, map_name: str, key: Any) -> Any:
+        if map_name == "grants":
+            return GRANTS.get(key)
+        return {"id": key, "agent_key": key.encode().ljust(32, b"k") if key != "regulator" else b""}
+
+
+def request(**given: Any) -> Any:
+    return read_request(None, NOTHING | {"program": "p", "purpose": "x", "receivers": ("bank",)} | given)
+
+
+async def spec(**given: Any) -> Any:
+    ledger: Any = Ledger()
+    return await build_spec(ledger, request(**given))
+
+
+async def test_a_spec_takes_datasets_owners_and_keys_from_the_ledger() -> None:
+    made = await spec(inputs=("bank/g1", "bank/g2:id=join"), deadlines=("run=5m",), parameters='{"steps": 3}')
+    assert made["inputs"] == [
+        {
+            "grant": "bank/g1",
+            "dataset": "bank/loans",
+            "version": 2,
+            "columns": {"id": "join", "amount": "aggregate"},
+        },
+        {"grant": "bank/g2", "dataset": "bureau/scores", "version": 1, "columns": {"id": "join"}},
+    ]
+    assert [(one["org"], one["role"]) for one in made["participants"]] == [
+        ("bank", "owner"),
+        ("bureau", "owner"),
+    ]
+    assert made["min_group"] == 9, "the strictest grant's"
+    assert made["deadlines"] == DEADLINES_MS | {"run": 300_000}
+    assert made["parameters"] == {"steps": 3}
+    assert len(made["nonce"]) == 16
+
+
+async def test_receivers_and_helpers_become_participants() -> None:
+    made = await spec(inputs=("bank/g1",), receivers=("registry",), compute=("bureau",))
+    assert [(one["org"], one["role"]) for one in made["participants"]] == [
+        ("bank", "owner"),
+        ("bureau", "compute"),
+        ("registry", "receiver"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({"inputs": ("g9",)}, "'g9'"),
+        ({"inputs": ("bank/g2",)}, "bank/g2:id=encrypted"),
+        ({"inputs": ("bank/g1",), "deadlines": ("lunch=1h",)}, "'lunch'"),
+        ({"inputs": ("bank/g1",), "parameters": "[1]"}, "--parameters"),
+        ({"inputs": ("bank/g1",), "parameters": '{"l2": 0.1}'}, "in quotes"),
+        ({"inputs": ("bank/g1",), "receivers": ("regulator",)}, "regulator"),
+        ({"inputs": ()}, "inputs"),
+    ],
+)
+async def test_what_cannot_be_proposed_is_named(given: dict[str, Any], part: str) -> None:
+    with pytest.raises(AssentError, match=part):
+        await spec(**given)
+
+
+async def test_the_program_objects_with_its_full_text_before_anything_is_proposed() -> None:
+    schema = [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]
+
+    class Registered(Ledger):
+        async def state(self, contract: str, map_name: str, key: Any) -> Any:
+            if map_name == "versions":
+                return {"schema": schema}
+            if map_name == "datasets":
+                return {"owner": {"bank/loans": "bank", "bureau/scores": "bureau"}[key]}
+            return await super().state(contract, map_name, key)
+
+    ledger: Any = Registered()
+    made = await spec(
+        program="joint-statistics", inputs=("bank/g1", "bank/g2:id=join"), parameters='{"columns": ["x"]}'
+    )
+    with pytest.raises(AssentError, match="owner/dataset/column"):
+        await check_before_proposing(ledger, made)
+    made["parameters"] = {"columns": ["bank/loans/amount"]}
+    await check_before_proposing(ledger, made)
+    schema.pop()
+    await check_before_proposing(ledger, made)  # the ledger refuses the column, by its own code
+    with pytest.raises(UsageFault, match="assent job programs"):
+        await check_before_proposing(ledger, made | {"program": "nobody-has-it"})
+
+
+def test_a_job_file_is_completed_by_options(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text(
+        'program = "p"\npurpose = "x"\nreceivers = ["bank"]\n'
+        '[[inputs]]\ngrant = "bank/g1"\n[parameters]\nsteps = 3\n'
+    )
+    made = read_request(path, NOTHING | {"purpose": "y"})
+    assert (made.program, made.purpose, made.parameters) == ("p", "y", {"steps": 3})
+    path.write_text('program = "p"\ncolour = 1\n')
+    with pytest.raises(ConfigError, match="colour"):
+        read_request(path, NOTHING)
+
+
+def test_times_and_durations() -> None:
+    assert parse_duration("90s", "--x") == 90_000
+    assert parse_time("1970-01-02", "--x") == 86_400_000
+    assert parse_time("1d", "--x") - parse_time("0s", "--x") >= 86_400_000
+    assert show_time(86_400_000) == "1970-01-02 00:00:00"
+    for wrong in ("soon", "1w", "", "-1d"):
+        with pytest.raises(UsageFault, match="--x"):
+            parse_time(wrong, "--x")
+        with pytest.raises(UsageFault, match="--x"):
+            parse_duration(wrong, "--x")
+
+
+def test_pairs_and_columns() -> None:
+    assert pairs(("a", "b=c", "d=e=f"), "--x", "z") == {"a": "z", "b": "c", "d=e": "f"}
+    with pytest.raises(UsageFault, match="each name once"):
+        pairs(("a", "a=1"), "--x", "z")
+    assert _column("id:str", "id") == Column("id", "str", "identifier")
+    assert _column("age:int:sensitive", "id") == Column("age", "int", "sensitive")
+    for wrong in ("age", "age:real", "age:int:secret", ":int"):
+        with pytest.raises(UsageFault, match="--column"):
+            _column(wrong, None)
+
+
+def opening_file(rows: list[bytes], challenge: str) -> tuple[bytes, dict[str, Any]]:
+    seed = bytes(32)
+    commitment = commit_rows(seed, rows)
+    chosen = challenged_rows(challenge.encode(), len(rows), 3)
+    shown = [_shown(open_row(seed, rows, commitment, index)) for index in chosen]
+    return commitment.root, {"kind": _KIND, "challenge": challenge, "rows": shown}
+
+
+def test_opened_rows_prove_themselves_and_that_the_challenge_chose_them() -> None:
+    rows = [bytes([0x91, number]) for number in range(20)]  # msgpack: [number]
+    root, content = opening_file(rows, "from the auditor")
+    assert len(_proved(Path("f"), content, root)) == 3
+    for broken, part in (
+        (content | {"rows": []}, "no rows"),
+        (content | {"challenge": "another"}, "challenge selects"),
+        (content | {"rows": content["rows"][::-1]}, "challenge selects"),
+        (content | {"rows": [content["rows"][0] | {"cells": [99]}]}, "cells shown"),
+        (content | {"rows": [{"proof": "00"}]}, "cannot be read"),
+    ):
+        with pytest.raises(ProofInvalid, match=part):
+            _proved(Path("f"), broken, root)
+    with pytest.raises(ProofInvalid, match="does not lead"):
+        _proved(Path("f"), content, bytes(32))
+
+
+def test_every_event_of_a_job_has_a_line() -> None:
+    assert (
+        describe("JobRejected", {"by": "org:bank", "reason": "QUOTA_EXHAUSTED"})
+        == "bank rejected: QUOTA_EXHAUSTED"
+    )
+    assert describe("SomethingNew", {"by": "org:bank"}) == "SomethingNew by bank"
+
+
+def entry(contract: str, name: str, **fields: Any) -> EventEntry:
+    return EventEntry(7, bytes(32), 0, Event(contract, name, encode_value(fields), (f"job:{JOB}",)))
+
+
+async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    """Any member's contract can write "JobCertified", with any fields or none, into the job's history."""
+    said = [
+        entry("forger", "JobCertified"),
+        entry("forger", "JobAborted", reason="by nobody"),
+        entry("jobs", "JobAborted", by="org:bank", phase="running", missing=[], reason="GONE", evidence=b""),
+    ]
+
+    class Following:
+        @asynccontextmanager
+        async def client(self) -> AsyncIterator[Any]:
+            yield self
+
+        async def follow(self, **_: Any) -> AsyncIterator[EventEntry]:
+            for one in said:
+                yield one
+
+    session: Any = Following()
+    with pytest.raises(JobNotCertified, match="aborted by org:bank: GONE"):
+        await watch_job(session, JOB, None, False, 0)
+    shown = capsys.readouterr().out
+    assert "FOREIGN: contract forger says JobCertified" in shown
+    assert "FOREIGN: contract forger says JobAborted" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "line"),
+    [
+        (
+            "JobDisputed",
+            {"by": "org:bureau", "origin": "contract", "kind": "TRANSCRIPT_MISMATCH",
+             "against": ["org:bank", "org:bureau"]},
+            "the ledger found TRANSCRIPT_MISMATCH against bank, bureau",
+        ),
+        (
+            "DisputeResolved",
+            {"by": "org:regulator", "number": 1, "outcome": "upheld", "blamed": [], "state": "aborted"},
+            "regulator decided dispute 1: upheld, nobody blamed; aborted",
+        ),
+        ("JobExpired", {"by": "org:rival", "phase": "disputed", "missing": []},
+         "expired while disputed; missing: nobody"),
+        ("GrantRevoked", {"by": "org:bureau", "grant": "grant:bank/g1", "reason": "complaint"},
+         "grant bank/g1: revoked complaint"),
+        ("UsesConcerned", {"by": "org:bureau", "cause": "DatasetSuspended", "about": "dataset:bureau/data",
+                           "reason": "audit"}, "DatasetSuspended of dataset:bureau/data: audit"),
+    ],
+)  # fmt: skip
+def test_what_happened_to_a_job_is_said_in_one_line(name: str, fields: dict[str, Any], line: str) -> None:
+    assert describe(name, fields) == line
+
+
+@pytest.mark.parametrize("group", [dataset, grant, job], ids=lambda group: group.name)
+def test_every_command_explains_itself(group: Any) -> None:
+    for name, command in group.commands.items():
+        shown = CliRunner().invoke(group, [name, "--help"])
+        assert shown.exit_code == 0
+        assert command.help
+        assert "--json" in shown.output
+
+
+def test_a_command_without_a_node_says_what_to_give() -> None:
+    shown = CliRunner().invoke(dataset, ["list", "--json"], env={"ASSENT_AS": ""})
+    assert shown.exit_code == Exit.CONFIG
+    assert json.loads(shown.output)["error"]["code"] == "no_session"
+
+
+@pytest.mark.parametrize("command", ["register", "new-version"])
+def test_a_dataset_id_is_checked_before_anything_is_asked_or_written(tmp_path: Path, command: str) -> None:
+    (tmp_path / "d.csv").write_text("id\n1\n")
+    org = create_consortium(tmp_path / "c", ["bank"], ["bank"], 0, "x").org("bank").path
+    before = sorted(tmp_path.rglob("*"))
+    words = [command, "../../x", str(tmp_path / "d.csv"), "--as", str(org), "--json"]
+    shown = CliRunner().invoke(dataset, words)
+    assert json.loads(shown.output)["error"]["code"] == "dataset_id"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_programs_are_listed_with_what_they_leak() -> None:
+    shown = CliRunner().invoke(job, ["programs", "--json"])
+    assert shown.exit_code == 0
+    assert all(program["leakage"] for program in json.loads(shown.output))

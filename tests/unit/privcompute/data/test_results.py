@@ -1,0 +1,39 @@
+"""What an owner keeps of finished jobs is bound to its hash, and to the joint order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from privcompute.data.results import JoinStore, ResultError, ResultStore, canonical, make_result
+
+
+def test_a_stored_result_is_bound_to_its_hash(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "results")
+    made = make_result("ab" * 32, "statistics", "rep3", "statistics/1", {"mean": 0.5, "n": 3}, b"s" * 32)
+    path = store.save(made)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert store.load(made.job) == made
+    path.write_text(path.read_text().replace("0.5", "0.25"))
+    with pytest.raises(ResultError, match="do not match"):
+        store.load(made.job)
+    assert store.load("cd" * 32) is None
+
+
+def test_results_are_finite_plain_values_with_one_canonical_form() -> None:
+    assert canonical({"a": [1, 0.5, "x", None]}) == {"a": [1, {"$real": "0.5"}, "x", None]}
+    assert canonical(-0.0) == canonical(0.0)
+    with pytest.raises(ResultError, match="nan"):
+        make_result("j", "p", "rep3", "s", {"x": float("nan")}, b"s" * 32)
+
+
+def test_the_rows_that_a_job_matched_are_kept_in_the_joint_order_and_nothing_for_none(tmp_path: Path) -> None:
+    store, job = JoinStore(tmp_path / "joins"), "ab" * 32
+    store.save(job, [])
+    assert not store.folder.exists()
+    store.save(job, ["p3", "p1"])
+    path = store.folder / f"{job}.json"
+    assert json.loads(path.read_text()) == {"job": job, "ids": ["p3", "p1"]}
+    assert path.stat().st_mode & 0o777 == 0o600

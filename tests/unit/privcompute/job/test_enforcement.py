@@ -1,0 +1,247 @@
+"""An agent refuses whatever its own node does not show as authorised, and says why with a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privcompute.config import LocalPolicy
+from privcompute.data.datasets import LocalDataset
+from privcompute.data.sources import DataSource
+from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job
+from privcompute.job.runner import check_runnable
+from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
+
+NOW = 1_000_000
+ROOT, CODE = b"r" * 32, b"c" * 32
+KEYS = {org: org.encode().ljust(32, b"k") for org in ("bank", "bureau", "registry")}
+JOB = "ab" * 32
+SPEC = JobSpec(
+    program="logistic-regression",
+    parameters={},
+    purpose="credit-risk-model",
+    profile="rep3",
+    min_group=10,
+    inputs=(
+        GrantedInput("bank/g-bank", "bank/loans", 1, {"id": "join", "label": "encrypted"}),
+        GrantedInput("bank/g-bureau", "bureau/history", 2, {"id": "join", "score": "encrypted"}),
+    ),
+    participants=tuple(Participant(org, "owner", key) for org, key in KEYS.items()),
+    receivers=("bank",),
+    raw={},
+)
+VIEW = JobView(
+    id=JOB,
+    spec=SPEC,
+    state="proposed",
+    initiator="bank",
+    deadline_ms=NOW + 60_000,
+    owners=("bank", "bureau"),
+    roots=(ROOT, ROOT),
+    accepted=frozenset(),
+    bound=frozenset(),
+    transcripts=frozenset(),
+    reveals=frozenset(),
+    results=frozenset(),
+    signed=frozenset(),
+    running_height=0,
+    revealed_height=0,
+)
+GRANT: dict[str, Any] = {
+    "id": "bank/g-bureau",
+    "owner": "bureau",
+    "grantee": "bank",
+    "expires": NOW + 1_000,
+    "not_before": NOW - 1_000,
+    "dataset": "bureau/history",
+    "version": 2,
+    "purpose": "credit-risk-model",
+    "programs": ["logistic-regression"],
+    "columns": {"id": "join-only", "score": "encrypted-only"},
+    "profile": "rep3",
+    "min_group": 10,
+    "co_parties": ["registry"],
+    "receivers": ["bank"],
+    "quota_runs": 2,
+}
+STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
+LOCAL = LocalDataset("bureau/history", 2, DataSource(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
+OWN = OwnFacts("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, LocalPolicy())
+ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
+PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}
+
+
+def facts(view: JobView = VIEW, **changes: Any) -> ProvedFacts:
+    return ProvedFacts(
+        view=view,
+        grants={"bank/g-bureau": GRANT | changes.pop("grant", {})},
+        standing={"bank/g-bureau": STANDING | changes.pop("standing", {})},
+        held={"bank/g-bureau": changes.pop("held", None)},
+        datasets={"bureau/history": {"owner": "bureau", "status": "active"}},
+        versions={("bureau/history", 2): {"root": ROOT}},
+        orgs=ORGS,
+        program=PROGRAM | changes.pop("program", {}),
+        ranks={"dealer": 0, "rep3": 1, "rep4": 3},
+    )
+
+
+def refusal(shown: ProvedFacts, own: OwnFacts = OWN, phase: str = "accepted", now_ms: int = NOW) -> str:
+    with pytest.raises(JobRefusal) as caught:
+        check_job(phase, shown, own, now_ms)
+    assert caught.value.reason in str(caught.value)
+    return caught.value.reason
+
+
+def respec(**changes: Any) -> JobView:
+    return replace(VIEW, spec=replace(SPEC, **changes))
+
+
+def test_a_job_that_everything_covers_is_allowed() -> None:
+    check_job("accepted", facts(), OWN, NOW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"owner": "registry"}, "UNKNOWN_GRANT"),
+        ({"grantee": "regulator"}, "NOT_GRANTEE"),
+        ({"expires": NOW}, "GRANT_EXPIRED"),
+        ({"not_before": NOW + 1}, "GRANT_NOT_YET_VALID"),
+        ({"dataset": "payments"}, "DATASET_NOT_GRANTED"),
+        ({"version": 1}, "VERSION_NOT_GRANTED"),
+        ({"purpose": "marketing"}, "PURPOSE_MISMATCH"),
+        ({"programs": ["statistics"]}, "PROGRAM_NOT_GRANTED"),
+        ({"columns": {"id": "join-only"}}, "COLUMN_NOT_GRANTED"),
+        ({"columns": {"id": "join-only", "score": "compare-only"}}, "CONSTRAINT_VIOLATED"),
+        ({"profile": "rep4"}, "PROFILE_TOO_WEAK"),
+        ({"profile": "never-heard-of"}, "PROFILE_TOO_WEAK"),
+        ({"min_group": 11}, "GROUP_TOO_SMALL"),
+        ({"co_parties": []}, "CO_PARTY_NOT_GRANTED"),
+        ({"receivers": ["bureau"]}, "RECEIVER_NOT_GRANTED"),
+        ({"quota_runs": 1}, "QUOTA_EXHAUSTED"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_grant_that_does_not_cover_the_job_is_refused(changes: dict[str, Any], reason: str) -> None:
+    assert refusal(facts(grant=changes)) == reason
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("withdrawn", "GRANT_NOT_ACTIVE"),
+        ("revoked", "GRANT_REVOKED"),
+        ("suspended", "GRANT_SUSPENDED"),
+        ("expired", "GRANT_EXPIRED"),
+    ],
+)
+def test_a_grant_that_is_not_active_is_refused(status: str, reason: str) -> None:
+    assert refusal(facts(standing={"status": status})) == reason
+
+
+def test_an_absent_grant_is_refused() -> None:
+    assert refusal(replace(facts(), grants={"bank/g-bureau": None})) == "UNKNOWN_GRANT"
+
+
+def test_a_run_must_be_free_unless_this_job_holds_one() -> None:
+    taken = {"used": 1, "reserved": 1}
+    assert refusal(facts(standing=taken)) == "QUOTA_EXHAUSTED"
+    check_job("accepted", facts(standing=taken, held="reserved"), OWN, NOW)
+
+
+def test_a_grant_that_is_only_requested_is_refused() -> None:
+    assert refusal(replace(facts(), standing={"bank/g-bureau": None})) == "GRANT_NOT_ACTIVE"
+
+
+@pytest.mark.parametrize(("phase", "state"), [("running", "running"), ("reveal", "computed")])
+def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
+    view = replace(VIEW, state=state)
+    check_job(phase, facts(view, held="running"), OWN, NOW)
+    revoked = facts(view, held="running", standing={"status": "revoked"})
+    assert refusal(revoked, phase=phase) == "GRANT_REVOKED"
+    assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
+
+
+@pytest.mark.parametrize(
+    ("own", "reason"),
+    [
+        (replace(OWN, code_hash=None), "PROGRAM_NOT_INSTALLED"),
+        (replace(OWN, code_hash=b"x" * 32), "CODE_HASH_MISMATCH"),
+        (replace(OWN, agent_key=b"x" * 32), "AGENT_KEY_MISMATCH"),
+        (replace(OWN, org="regulator"), "NOT_PARTICIPANT"),
+        (replace(OWN, datasets={}), "DATASET_NOT_HELD"),
+        (replace(OWN, datasets={("bureau/history", 2): replace(LOCAL, root=b"x" * 32)}), "ROOT_MISMATCH"),
+        (replace(OWN, policy=LocalPolicy(refused_purposes=("credit-risk-model",))), "LOCAL_PURPOSE_REFUSED"),
+        (replace(OWN, policy=LocalPolicy(refused_organisations=("registry",))), "LOCAL_ORGANISATION_REFUSED"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_the_agent_knows_itself_counts_too(own: OwnFacts, reason: str) -> None:
+    assert refusal(facts(), own) == reason
+
+
+def retired_program(shown: ProvedFacts) -> ProvedFacts:
+    return replace(shown, program=PROGRAM | {"status": "retired"})
+
+
+def unknown_program(shown: ProvedFacts) -> ProvedFacts:
+    return replace(shown, program=None)
+
+
+def rotated_key(shown: ProvedFacts) -> ProvedFacts:
+    return replace(shown, orgs=ORGS | {"registry": {"status": "active", "agent_key": b"n" * 32}})
+
+
+def suspended_party(shown: ProvedFacts) -> ProvedFacts:
+    return replace(shown, orgs=ORGS | {"registry": ORGS["registry"] | {"status": "suspended"}})
+
+
+def expelled_initiator(shown: ProvedFacts) -> ProvedFacts:
+    view = replace(VIEW, initiator="user")
+    grants = {"bank/g-bureau": GRANT | {"grantee": "user"}}
+    gone = {"status": "expelled", "agent_key": b"u" * 32}
+    return replace(shown, view=view, grants=grants, orgs=ORGS | {"user": gone})
+
+
+def suspended_dataset(shown: ProvedFacts) -> ProvedFacts:
+    return replace(shown, datasets={"bureau/history": {"owner": "bureau", "status": "suspended"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (retired_program, "PROGRAM_NOT_ACTIVE"),
+        (unknown_program, "UNKNOWN_PROGRAM"),
+        (rotated_key, "AGENT_KEY_MISMATCH"),
+        (suspended_party, "ORG_NOT_ACTIVE"),
+        (expelled_initiator, "ORG_NOT_ACTIVE"),
+        (suspended_dataset, "DATASET_NOT_ACTIVE"),
+    ],
+)
+def test_what_the_node_shows_beside_the_grant_counts_too(
+    change: Callable[[ProvedFacts], ProvedFacts], reason: str
+) -> None:
+    assert refusal(change(facts())) == reason
+
+
+def test_a_profile_the_program_does_not_offer_is_refused() -> None:
+    assert refusal(facts(respec(profile="rep4"))) == "PROFILE_NOT_OFFERED"
+
+
+def test_two_inputs_of_one_owner_are_refused() -> None:
+    assert refusal(facts(replace(VIEW, owners=("bureau", "bureau")))) == "ONE_INPUT_PER_OWNER"
+
+
+def test_a_job_that_moved_on_is_not_checked_for_its_old_phase() -> None:
+    assert refusal(facts(replace(VIEW, state="aborted"))) == "WRONG_STATE"
+
+
+def test_a_profile_runs_only_with_as_many_parties_as_it_has() -> None:
+    check_runnable(SPEC)
+    for spec in (replace(SPEC, participants=SPEC.participants[:2]), replace(SPEC, profile="rep4")):
+        with pytest.raises(JobRefusal, match="PROFILE_PARTIES"):
+            check_runnable(spec)

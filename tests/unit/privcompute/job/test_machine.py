@@ -1,0 +1,289 @@
+"""What an agent does about a job, given what its node shows: every row of the table in privcompute/job.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privcompute.job.actions import (
+    Action,
+    CallRefused,
+    CallSent,
+    CertificateSigned,
+    CheckPhase,
+    Compute,
+    ComputeDone,
+    DestroyShares,
+    FinishJob,
+    InputPrepared,
+    PhaseChecked,
+    PrepareInput,
+    Recovered,
+    ReleaseShares,
+    ResultCommit,
+    SendCall,
+    SharesReleased,
+    SignCertificate,
+    StageDone,
+    StepFailed,
+    StopJob,
+    TranscriptsVerified,
+    VerifyTranscripts,
+)
+from privcompute.job.machine import EXPIRE_GRACE_MS, JobMachine
+from privcompute.job.view import JobSpec, JobView, Participant
+
+HASH = b"h" * 32
+ORGS = ("bank", "bureau", "registry")
+SPEC = JobSpec(
+    program="statistics",
+    parameters={},
+    purpose="research",
+    profile="rep3",
+    min_group=5,
+    inputs=(),
+    participants=tuple(Participant(org, "owner", org.encode().ljust(32, b"k")) for org in ORGS),
+    receivers=("bank",),
+    raw={},
+)
+PROPOSED = JobView(
+    id="ab" * 32,
+    spec=SPEC,
+    state="proposed",
+    initiator="bank",
+    deadline_ms=100_000,
+    owners=ORGS,
+    roots=(HASH,) * 3,
+    accepted=frozenset(),
+    bound=frozenset(),
+    transcripts=frozenset(),
+    reveals=frozenset(),
+    results=frozenset(),
+    signed=frozenset(),
+    running_height=0,
+    revealed_height=0,
+)
+ALL = frozenset(ORGS)
+ACCEPTED = replace(PROPOSED, state="accepted", accepted=ALL)
+RUNNING = replace(ACCEPTED, state="running", bound=ALL)
+COMPUTED = replace(RUNNING, state="computed", transcripts=ALL)
+REVEALED = replace(COMPUTED, state="revealed", reveals=ALL)
+COMMITTED = replace(REVEALED, state="committed", results=frozenset({"bank"}))
+CHANNELS = {"bureau": HASH, "registry": HASH}
+RESULT = ResultCommit(HASH, "statistics/1", {})
+
+
+def stage(number: int) -> StageDone:
+    return StageDone(number, "join", bytes([number + 1]) * 32, bytes([number]) * 32, 10, 2, 3)
+
+
+def at_computed(me: str = "bank") -> JobMachine:
+    """Return a machine that has computed and committed its transcript."""
+    machine = JobMachine(me)
+    machine.on_view(RUNNING)
+    machine.on_done(PhaseChecked("running", HASH))
+    machine.on_done(stage(0))
+    machine.on_done(CallSent("stage-0"))
+    machine.on_done(ComputeDone("rep3", CHANNELS, 1))
+    machine.on_done(CallSent("commit_transcript"))
+    return machine
+
+
+def sends(actions: list[Action]) -> list[tuple[str, dict[str, Any]]]:
+    return [(action.method, dict(action.args)) for action in actions if isinstance(action, SendCall)]
+
+
+def test_a_proposal_is_checked_before_it_is_accepted() -> None:
+    machine = JobMachine("bank")
+    assert machine.on_view(PROPOSED) == [CheckPhase("accepted")]
+    assert sends(machine.on_done(PhaseChecked("accepted", HASH))) == [("accept", {"code_hash": HASH})]
+
+
+def test_a_proposal_that_fails_the_check_is_rejected_with_its_reason() -> None:
+    machine = JobMachine("bank")
+    machine.on_view(PROPOSED)
+    actions = machine.on_done(StepFailed("PURPOSE_MISMATCH", "grant g1 is for billing"))
+    assert actions == [
+        DestroyShares("PURPOSE_MISMATCH"),
+        StopJob("reject", "PURPOSE_MISMATCH", "grant g1 is for billing"),
+    ]
+    assert machine.on_view(PROPOSED) == []
+
+
+def test_an_acceptance_that_the_ledger_refuses_becomes_a_rejection() -> None:
+    machine = JobMachine("bank")
+    machine.on_view(PROPOSED)
+    machine.on_done(PhaseChecked("accepted", HASH))
+    actions = machine.on_done(CallRefused("accept", "QUOTA_EXHAUSTED"))
+    assert [type(action) for action in actions] == [DestroyShares, StopJob]
+    assert isinstance(actions[1], StopJob)
+    assert (actions[1].method, actions[1].reason) == ("reject", "QUOTA_EXHAUSTED")
+
+
+def test_an_owner_binds_before_anything_runs_and_others_wait() -> None:
+    machine = JobMachine("bank")
+    assert machine.on_view(ACCEPTED) == [PrepareInput()]
+    assert sends(machine.on_done(InputPrepared(HASH))) == [("bind", {"commitment": HASH})]
+    assert machine.on_view(replace(ACCEPTED, bound=frozenset({"bank"}))) == []
+    helper = JobMachine("bank")
+    assert helper.on_view(replace(ACCEPTED, owners=("bureau", "registry", "registry"))) == []
+
+
+def test_running_is_checked_again_then_computed_and_stages_are_reported_in_order() -> None:
+    machine = JobMachine("bank")
+    assert machine.on_view(RUNNING) == [CheckPhase("running")]
+    assert machine.on_done(PhaseChecked("running", HASH)) == [Compute()]
+    assert sends(machine.on_done(stage(0)))[0][1]["stage"] == 0
+    assert sends(machine.on_done(stage(1)))[0][1]["previous"] == b"\x01" * 32
+    assert machine.on_done(ComputeDone("rep3", CHANNELS, 2)) == []
+    assert machine.on_done(CallSent("stage-0")) == []
+    assert sends(machine.on_done(CallSent("stage-1"))) == [
+        ("commit_transcript", {"profile": "rep3", "channels": CHANNELS})
+    ]
+
+
+def test_a_revocation_found_at_the_reveal_destroys_the_shares_before_it_is_reported() -> None:
+    machine = at_computed()
+    assert machine.on_view(COMPUTED) == [VerifyTranscripts()]
+    assert machine.on_done(TranscriptsVerified()) == [CheckPhase("reveal")]
+    actions = machine.on_done(StepFailed("GRANT_REVOKED", "grant g1 is revoked"))
+    assert actions == [
+        DestroyShares("GRANT_REVOKED"),
+        StopJob("abort", "GRANT_REVOKED", "grant g1 is revoked"),
+    ]
+    assert machine.on_view(REVEALED) == [], "once stopped, not even a revealed state lets shares go"
+
+
+def test_shares_go_only_when_every_owner_approved() -> None:
+    machine = at_computed()
+    machine.on_view(COMPUTED)
+    machine.on_done(TranscriptsVerified())
+    assert sends(machine.on_done(PhaseChecked("reveal", HASH))) == [("approve_reveal", {})]
+    assert machine.on_view(replace(COMPUTED, reveals=frozenset({"bank"}))) == []
+    assert machine.on_view(replace(COMPUTED, reveals=frozenset({"bank", "bureau"}))) == []
+    assert machine.on_view(REVEALED) == [ReleaseShares()]
+    assert machine.on_view(REVEALED) == []
+
+
+def test_a_receiver_commits_its_result_and_everyone_signs_the_rebuilt_digest() -> None:
+    machine = at_computed()
+    assert machine.on_view(REVEALED) == [ReleaseShares()]
+    committed = sends(machine.on_done(SharesReleased(RESULT)))
+    assert committed == [("commit_result", {"hash": HASH, "schema": "statistics/1", "metrics": {}})]
+    assert machine.on_view(COMMITTED) == [SignCertificate()]
+    signed = sends(machine.on_done(CertificateSigned(HASH, b"s" * 64)))
+    assert signed == [("certify", {"digest": HASH, "signature": b"s" * 64})]
+    assert machine.on_view(replace(COMMITTED, state="certified")) == [
+        DestroyShares("certified"),
+        FinishJob("certified"),
+    ]
+    assert machine.finished
+
+
+def test_an_owner_that_receives_nothing_is_done_after_its_release() -> None:
+    machine = at_computed("bureau")
+    assert machine.on_view(REVEALED) == [ReleaseShares()]
+    assert machine.on_done(SharesReleased(None)) == []
+    assert machine.on_view(COMMITTED) == [SignCertificate()]
+
+
+@pytest.mark.parametrize("view", [RUNNING, COMPUTED, REVEALED], ids=lambda view: view.state)
+def test_a_restart_that_lost_shares_aborts_by_name(view: JobView) -> None:
+    machine = JobMachine("bank", Recovered(commitment=HASH, computing=True))
+    actions = machine.on_view(view)
+    assert [type(action) for action in actions] == [DestroyShares, StopJob]
+    assert isinstance(actions[1], StopJob)
+    assert (actions[1].method, actions[1].reason) == ("abort", "AGENT_RESTARTED")
+
+
+def test_a_restart_before_traffic_resumes() -> None:
+    machine = JobMachine("bank", Recovered(commitment=HASH))
+    assert sends(machine.on_view(ACCEPTED)) == [("bind", {"commitment": HASH})]
+    machine = JobMachine("bank", Recovered(commitment=HASH))
+    assert machine.on_view(RUNNING) == [CheckPhase("running")]
+
+
+def test_a_restart_after_the_release_resumes() -> None:
+    machine = JobMachine("bank", Recovered(HASH, computing=True, released=True, result=RESULT))
+    assert [method for method, _ in sends(machine.on_view(REVEALED))] == ["commit_result"]
+    machine = JobMachine("bureau", Recovered(HASH, computing=True, released=True))
+    assert machine.on_view(REVEALED) == []
+    assert machine.on_view(COMMITTED) == [SignCertificate()]
+
+
+@pytest.mark.parametrize("state", ["rejected", "aborted", "expired", "certified"])
+def test_an_end_on_the_ledger_ends_everything_here(state: str) -> None:
+    machine = at_computed()
+    assert machine.on_view(replace(RUNNING, state=state)) == [DestroyShares(state), FinishJob(state)]
+    assert machine.on_done(StepFailed("MPC_CANCELLED", "stopped")) == []
+    assert machine.on_time(10**15) == []
+
+
+def test_a_deadline_that_nobody_ended_is_expired_by_us_now_and_then() -> None:
+    machine = JobMachine("bank")
+    machine.on_view(PROPOSED)
+    late = PROPOSED.deadline_ms + EXPIRE_GRACE_MS
+    assert machine.on_time(late - 1) == []
+    assert machine.on_time(late) == [DestroyShares("deadline"), SendCall("expire", "expire")]
+    assert machine.on_time(late + 1) == []
+    assert machine.on_done(CallRefused("expire", "TOO_EARLY")) == []
+    assert sends(machine.on_time(late + 20_000)) == [("expire", {})]
+
+
+def test_a_step_refused_because_the_state_changed_is_tried_again_when_it_changes_back() -> None:
+    machine = JobMachine("bank")
+    machine.on_view(RUNNING)
+    machine.on_done(PhaseChecked("running", HASH))
+    machine.on_done(stage(0))
+    assert machine.on_done(CallRefused("stage-0", "WRONG_STATE")) == []
+    assert machine.on_view(replace(RUNNING, state="disputed")) == []
+    assert [method for method, _ in sends(machine.on_view(RUNNING))] == ["commit_stage"]
+
+
+def test_nothing_is_done_twice_however_often_the_ledger_is_read() -> None:
+    machine = JobMachine("bank")
+    assert machine.on_view(PROPOSED) == [CheckPhase("accepted")]
+    assert machine.on_view(PROPOSED) == machine.on_view(PROPOSED) == []
+
+
+VIEWS = [PROPOSED, ACCEPTED, RUNNING, COMPUTED, REVEALED, COMMITTED, replace(RUNNING, state="disputed")]
+DONES = [
+    PhaseChecked("accepted", HASH),
+    PhaseChecked("running", HASH),
+    PhaseChecked("reveal", HASH),
+    InputPrepared(HASH),
+    stage(0),
+    CallSent("stage-0"),
+    ComputeDone("rep3", CHANNELS, 1),
+    TranscriptsVerified(),
+    CallRefused("accept", "WRONG_STATE"),
+    StepFailed("MPC_PEER_GONE", "bureau"),
+]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.lists(st.one_of(st.sampled_from(VIEWS), st.sampled_from(DONES)), max_size=30))
+def test_shares_are_never_released_unless_the_last_view_says_revealed(steps: list[Any]) -> None:
+    machine, stopped = JobMachine("bank"), False
+    for step in steps:
+        actions = machine.on_view(step) if isinstance(step, JobView) else machine.on_done(step)
+        if any(isinstance(action, ReleaseShares) for action in actions):
+            assert machine.view is not None
+            assert machine.view.state == "revealed"
+            assert not stopped
+        stopped = stopped or any(isinstance(action, StopJob) for action in actions)
+
+
+def test_the_transcript_waits_for_every_stage_whatever_the_order_of_reports() -> None:
+    machine = JobMachine("bank")
+    machine.on_view(RUNNING)
+    machine.on_done(PhaseChecked("running", HASH))
+    machine.on_done(stage(0))
+    machine.on_done(CallSent("stage-0"))
+    assert machine.on_done(ComputeDone("rep3", CHANNELS, 2)) == []
+    assert [method for method, _ in sends(machine.on_done(stage(1)))] == ["commit_stage"]
+    assert [method for method, _ in sends(machine.on_done(CallSent("stage-1")))] == ["commit_transcript"]

@@ -1,0 +1,457 @@
+"""Three agents run whole jobs over real TLS, under the real contracts; only the ledger is one process.
+
+The consortium of four real nodes runs in tests/functional; here every moment of a job can be picked: a
+revocation between computing and reveal, a restart between two transactions, data changed after registration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chain.api.client import TransactionFailed
+from chain.ledger.block import Receipt
+from chain.primitives.crypto import ZERO_HASH, PrivateKey, verify
+from chain.primitives.execution import map_key
+from chain.primitives.possession import prove_possession
+from chain.primitives.values import Value, decode_stored
+from contracts.testing import CallFailed, LocalChain, key_of
+from privcompute.agent.agent import Agent
+from privcompute.config import AgentFiles, LocalPolicy
+from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
+from privcompute.data.datasets import DatasetStore, prepare
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.results import JoinStore, ResultStore, canonical
+from privcompute.data.sources import DataSource
+from privcompute.job import failures
+from privcompute.job.chain_reader import ChainReader
+from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
+from privcompute.job.store import JobStore, StatusBoard
+from privcompute.job.task import JobTask
+from privcompute.job.view import job_id_of
+from privcompute.net.listener import PeerListener
+from privcompute.programs.registry import PROGRAMS, records
+
+ORGS = ("bank", "bureau", "registry")
+COMMON, MINUTE_MS = 60, 60_000
+HELD = {"bank": range(80), "bureau": range(20, 90), "registry": range(20, 80)}
+
+
+def agent_key(org: str) -> PrivateKey:
+    return key_of(f"{org}/agent")
+
+
+class OneProcessLedger:
+    """The system contracts in memory, as an agent's client and account see them."""
+
+    def __init__(self) -> None:
+        self.chain = LocalChain.consortium(*ORGS, init={"jobs": {"programs": records()}})
+        self.tasks: dict[str, JobTask] = {}
+        self.before: dict[str, Callable[[str], Awaitable[None]]] = {}
+        """Method of `jobs` -> what happens just before an agent's call of it (given its organisation)."""
+
+    async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
+        stored = self.chain.state.get(contract, map_key(map_name, key))
+        return None if stored is None else decode_stored(stored)
+
+    def do(self, org: str, contract: str, method: str, /, **args: Value) -> Value:
+        return self.chain.as_(org).call(contract, method, gas=8_000_000, **args)
+
+    def record(self, map_name: str, key: Value) -> Any:
+        return self.chain.entry("jobs", map_name, key)
+
+
+class OneProcessAccount:
+    """Signs as one organisation's agent."""
+
+    def __init__(self, ledger: OneProcessLedger, org: str) -> None:
+        self.ledger, self.org = ledger, org
+
+    async def send(
+        self, contract: str, method: str, args: Mapping[str, Value], *, gas_limit: int = 0
+    ) -> Receipt | None:
+        hook = self.ledger.before.get(method)
+        if hook is not None:
+            await hook(self.org)
+        try:
+            self.ledger.chain.send(agent_key(self.org).public, contract, method, args, gas_limit)
+        except CallFailed as failed:
+            outcome = failed.outcome
+            receipt = Receipt(bytes(32), 1, 0, outcome.status, outcome.code, b"", outcome.gas_used, ())
+            raise TransactionFailed(receipt, f"{contract}.{method}") from None
+        for task in self.ledger.tasks.values():
+            task.poke()
+        return None
+
+
+class World:
+    """Three organisations with data, grants and agents."""
+
+    def __init__(self, ledger: OneProcessLedger, folder: Path, agents: dict[str, JobEnvironment]) -> None:
+        self.ledger, self.folder, self.agents = ledger, folder, agents
+
+    def grant_all(self, program: str, columns: dict[str, dict[str, str]]) -> None:
+        for org in ORGS:
+            terms: dict[str, Value] = {
+                "id": f"bank/g-{org}",
+                "dataset": f"{org}/data",
+                "version": 1,
+                "columns": columns[org],
+                "purpose": "research",
+                "legal_basis": "consent",
+                "programs": [program],
+                "receivers": ["bank"],
+                "co_parties": list(ORGS),
+                "profile": "rep3",
+                "not_before": 0,
+                "expires": self.ledger.chain.time + 600 * MINUTE_MS,
+                "quota_runs": 2,
+                "min_group": 5,
+                "policy": "",
+            }
+            self.ledger.do("bank", "grants", "request", **terms)
+            self.ledger.do(org, "grants", "approve", id=f"bank/g-{org}", terms={})
+
+    def propose(self, program: str, uses: dict[str, dict[str, str]], parameters: dict[str, Value]) -> str:
+        spec: dict[str, Value] = {
+            "program": program,
+            "parameters": parameters,
+            "purpose": "research",
+            "profile": "rep3",
+            "min_group": 5,
+            "inputs": [
+                {"grant": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": uses[org]}
+                for org in ORGS
+            ],
+            "participants": [
+                {"org": org, "role": "owner", "agent_key": agent_key(org).public} for org in ORGS
+            ],
+            "receivers": ["bank"],
+            "deadlines": dict.fromkeys(
+                ("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS
+            ),
+            "nonce": bytes(16),
+        }
+        job = self.ledger.do("bank", "jobs", "propose", spec=spec)
+        assert job == job_id_of(spec)
+        return str(job)
+
+    async def run(self, job: str) -> str:
+        """Let every agent work on the job to its end; return the state it ended in."""
+        for org in ORGS:
+            self.ledger.tasks[org] = self.task(org, job)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*[self._live(org, job) for org in ORGS])
+        return str(self.ledger.record("jobs", job)["state"])
+
+    def task(self, org: str, job: str) -> JobTask:
+        return JobTask(self.agents[org], job, on_checked=lambda: None)
+
+    def demand(self, org: str, **terms: int) -> None:
+        """Change an owner's own policy."""
+        agent = self.agents[org]
+        policy = agent.identity.policy.model_copy(update=terms)
+        self.agents[org] = replace(agent, identity=replace(agent.identity, policy=policy))
+
+    async def _live(self, org: str, job: str) -> None:
+        """Run an agent's task; one that was killed is started again from its files."""
+        while True:
+            task = self.ledger.tasks[org]
+            running = asyncio.create_task(task.run())
+            self.ledger.before[f"kill {org}"] = lambda _, running=running: _cancel(running)
+            try:
+                return await running
+            except asyncio.CancelledError:
+                self.ledger.tasks[org] = self.task(org, job)
+
+    def evidence(self, org: str, kind: str) -> list[Any]:
+        return [entry.body for entry in self.agents[org].stores.evidence.entries() if entry.kind == kind]
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+def csv_of(org: str) -> str:
+    rows = [f"p{number},{number * 3 + len(org)},{number % 3}" for number in HELD[org]]
+    return "\n".join(["person,amount,kind", *rows]) + "\n"
+
+
+def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerListener) -> JobEnvironment:
+    data = folder / "agent"
+    data.mkdir(parents=True)
+    (folder / "data.csv").write_text(csv_of(org))
+    files = AgentFiles(base=folder, genesis=folder, key=folder, data_dir=data)
+    store = DatasetStore(files.datasets)
+    seed = org.encode().ljust(SEED_BYTES, b"s")
+    local, _ = prepare(f"{org}/data", 1, DataSource(folder / "data.csv", ()), "person", seed)
+    store.save(local)
+    columns = local.source.columns
+    ledger.do(
+        org,
+        "datasets",
+        "register",
+        id=local.id,
+        schema=[{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in columns],
+        root=local.root,
+        size_bucket="<=100",
+        approvers=[org],
+        threshold=1,
+        description="",
+    )
+    client: Any = ledger
+    account: Any = OneProcessAccount(ledger, org)
+    listener.accept_keys([agent_key(other).public for other in ORGS])
+    hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
+    return JobEnvironment(
+        identity=AgentIdentity(org, agent_key(org), LocalPolicy(), hashes),
+        node=OwnNode(ChainReader(client), account),
+        stores=AgentStores(
+            datasets=store,
+            results=ResultStore(files.results),
+            joins=JoinStore(files.joins),
+            jobs=JobStore(files.jobs),
+            board=StatusBoard(files.status),
+            evidence=EvidenceLog(files.evidence),
+        ),
+        place=ComputePlace(listener, asyncio.Lock()),
+        now_ms=lambda: ledger.chain.time,
+    )
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    ledger = OneProcessLedger()
+    monkeypatch.setattr(failures, "OTHERS_FIRST_S", 0.0)
+    async with AsyncExitStack() as stack:
+        agents = {}
+        for org in ORGS:
+            listener = stack.enter_context(closing(PeerListener("127.0.0.1", 0, agent_key(org), ())))
+            address = f"127.0.0.1:{listener.address[1]}"
+            key = agent_key(org)
+            agent = {"agent_key": key.public, "proof": prove_possession(key, ZERO_HASH, org)}
+            ledger.do(org, "orgs", "set_agent", agent_address=address, **agent)
+            agents[org] = make_agent(ledger, org, tmp_path / org, listener)
+        yield World(ledger, tmp_path, agents)
+
+
+STATISTICS = "joint-statistics"
+GRANTED = {org: {"person": "join-only", "amount": "aggregate-only", "kind": "encrypted-only"} for org in ORGS}
+USED = {org: {"person": "join", "amount": "aggregate"} for org in ORGS}
+FIGURES: dict[str, Value] = {"columns": ["bureau/data/amount"], "statistics": ["mean"]}
+
+
+async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "certified"
+
+    result = world.agents["bank"].stores.results.load(job)
+    assert result is not None
+    expected = np.mean([number * 3 + len("bureau") for number in range(20, 80)])
+    assert result.values["rows"] == COMMON
+    assert float(result.values["columns"]["bureau/data/amount"]["mean"]) == pytest.approx(expected, abs=1e-4)
+    assert result.profile == "rep3"
+    assert world.agents["bureau"].stores.results.load(job) is None, "only receivers hold the result"
+
+    certificate = world.ledger.record("certificates", job)
+    for org in ORGS:
+        assert verify(agent_key(org).public, certificate["digest"], certificate["signatures"][org])
+    committed = world.ledger.record("results", (job, "bank"))
+    assert committed["hash"] == result_commitment(result.salt, canonical(result.values))
+    assert committed["metrics"] == {}, "nothing of the values is public"
+    assert all(agent.stores.jobs.unfinished() == [] for agent in world.agents.values())
+
+
+async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "certified"
+    (bound,) = world.evidence("bureau", "bound")
+    opened = input_commitment(
+        bytes.fromhex(bound["nonce"]["$bytes"]),
+        bytes.fromhex(bound["root"]["$bytes"]),
+        bound["columns"],
+        bound["filter"],
+        bound["rows"],
+    )
+    assert opened == world.ledger.record("bindings", (job, "bureau"))["commitment"]
+    stages = world.evidence("bureau", "stage")
+    assert [stage["kind"] for stage in stages] == ["join", "setup", "compute"]
+    head = world.ledger.record("stage_heads", (job, "bureau"))
+    assert head == {"count": 3, "hash": bytes.fromhex(stages[-1]["hash"]["$bytes"])}
+
+
+async def test_a_grant_revoked_after_computing_stops_the_result(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+
+    async def revoke(_: str) -> None:
+        if world.ledger.chain.entry("grants", "standing", "bank/g-bureau")["status"] == "active":
+            world.ledger.do("bureau", "grants", "revoke", id="bank/g-bureau", reason="objection")
+
+    world.ledger.before["approve_reveal"] = revoke
+    assert await world.run(job) == "aborted"
+    assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
+    reasons = [body["reason"] for org in ORGS for body in world.evidence(org, "abort")]
+    assert "GRANT_REVOKED" in reasons
+    assert not world.evidence("bureau", "released")
+
+
+async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    killed: list[str] = []
+
+    async def kill(org: str) -> None:
+        if org == "bureau" and not killed:
+            killed.append(org)
+            await world.ledger.before["kill bureau"](org)
+
+    world.ledger.before["commit_transcript"] = kill
+    assert await world.run(job) == "aborted"
+    reasons = {body["reason"] for org in ORGS for body in world.evidence(org, "abort")}
+    assert reasons & {"AGENT_RESTARTED", "MPC_PEER_GONE: bureau"}
+    assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
+
+
+@pytest.mark.parametrize("method", ["accept", "bind", "certify"])
+async def test_an_agent_killed_between_two_steps_resumes(world: World, method: str) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    killed: list[str] = []
+
+    async def kill(org: str) -> None:
+        if org == "registry" and not killed:
+            killed.append(org)
+            await world.ledger.before["kill registry"](org)
+
+    world.ledger.before[method] = kill
+    assert await world.run(job) == "certified"
+    assert killed == ["registry"]
+
+
+async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_next(world: World) -> None:
+    """Approvals may take days, and a party that gives none must not hold up other jobs meanwhile."""
+    world.grant_all(STATISTICS, GRANTED)
+    other: dict[str, Value] = {"columns": ["registry/data/amount"], "statistics": ["mean"]}
+    jobs = [world.propose(STATISTICS, USED, figures) for figures in (FIGURES, other)]
+    everybody, waiting = asyncio.Event(), []
+
+    async def wait_for_both(org: str) -> None:
+        waiting.append(org)
+        if len(waiting) == len(jobs) * len(ORGS):
+            everybody.set()
+        await everybody.wait()
+
+    world.ledger.before["approve_reveal"] = wait_for_both
+    for job in jobs:
+        for org in ORGS:
+            world.ledger.tasks[f"{org} {job}"] = world.task(org, job)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as running:
+        for task in world.ledger.tasks.values():
+            running.create_task(task.run())
+    assert {world.ledger.record("jobs", job)["state"] for job in jobs} == {"certified"}
+    assert not any(agent.place.turn.locked() for agent in world.agents.values())
+
+
+async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    world.demand("bureau", max_jobs_per_organisation=2)
+    client: Any = world.ledger
+    agent = Agent(world.agents["bureau"], client, world.folder / "cursor.json")
+    world.ledger.tasks = agent._jobs
+    columns = ("bank", "bureau", "registry")
+    jobs = [
+        world.propose(STATISTICS, USED, {"columns": [f"{org}/data/amount"], "statistics": ["mean"]})
+        for org in columns
+    ]
+    rejected = asyncio.Event()
+
+    async def note(_: str) -> None:
+        rejected.set()
+
+    world.ledger.before["reject"] = note
+    try:
+        for job in jobs:
+            agent._begin(job, "bank")
+        async with asyncio.timeout(30):
+            await rejected.wait()
+            while jobs[2] in agent._jobs:
+                await asyncio.wait(agent._running, return_when=asyncio.FIRST_COMPLETED)
+        states = [world.ledger.record("jobs", job)["state"] for job in jobs]
+        assert states == ["proposed", "proposed", "rejected"]
+        assert [body["reason"] for body in world.evidence("bureau", "reject")] == ["AGENT_BUSY"]
+        agent._begin(bytes(32).hex(), "registry")
+        assert not agent._jobs[bytes(32).hex()]._refused_busy, "another's proposal has its own share"
+    finally:
+        running = list(agent._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows(world: World) -> None:
+    """The ledger gives this job an hour; the bank's own agent.toml gives it a second."""
+    world.grant_all(STATISTICS, GRANTED)
+    for org in ("bank", "registry"):
+        world.demand(org, job_time_max_ms=1_000)
+    job = world.propose(STATISTICS, USED, FIGURES)
+
+    async def vanish(org: str) -> None:
+        if org == "bureau":
+            place = world.agents["bureau"].place
+            place.listener.accept_keys(())
+            await place.turn.acquire()
+
+    world.ledger.before["bind"] = vanish
+    assert await world.run(job) == "aborted"
+    reasons = {body["reason"] for org in ("bank", "registry") for body in world.evidence(org, "abort")}
+    assert reasons & {"MPC_PEER_TIMEOUT: bureau", "MPC_PEER_GONE: bureau"}
+    assert "MPC_PEER_TIMEOUT: registry" not in reasons
+
+
+async def test_data_changed_since_registration_end_the_job_before_any_traffic(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    path = world.folder / "registry" / "data.csv"
+    path.write_text(path.read_text().replace("p30,", "p300,"))
+    assert await world.run(job) == "aborted"
+    assert [body["reason"] for body in world.evidence("registry", "abort")] == ["DATA_CHANGED"]
+    assert not world.evidence("bank", "stage")
+    runs = world.ledger.chain.entry("grants", "standing", "bank/g-registry")
+    assert (runs["used"], runs["reserved"]) == (0, 0), "the run returns, nothing ran"
+
+
+async def test_fewer_joined_rows_than_an_owner_asks_for_end_the_job(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    world.demand("bureau", min_joined_rows=COMMON + 1)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "aborted"
+    assert [body["reason"] for body in world.evidence("bureau", "abort")] == ["GROUP_TOO_SMALL"]
+
+
+async def test_a_private_join_tells_nobody_its_rows_before_the_reveal(world: World) -> None:
+    columns = {org: {"person": "join-only"} for org in ORGS}
+    world.grant_all("private-join", columns)
+    job = world.propose("private-join", {org: {"person": "join"} for org in ORGS}, {})
+    joins = [agent.stores.joins.folder / f"{job}.json" for agent in world.agents.values()]
+    seen: list[bool] = []
+
+    async def look(_: str) -> None:
+        seen.append(any(path.exists() for path in joins))
+
+    world.ledger.before["approve_reveal"] = look
+    assert await world.run(job) == "certified"
+    assert seen == [False] * 3
+    assert all(path.exists() for path in joins)
+    result = world.agents["bank"].stores.results.load(job)
+    assert result is not None
+    assert result.values == {"rows": COMMON}

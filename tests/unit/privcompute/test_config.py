@@ -1,0 +1,68 @@
+"""The agent's configuration names key, value and range of every fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chain.primitives.errors import ConfigError
+from privcompute.config import configured_source, load_agent_config
+
+GOOD = """
+organisation = "bank"
+node = "http://127.0.0.1:8545"
+[files]
+genesis = "../genesis.json"
+[policy]
+refused_purposes = ["marketing"]
+[[datasets]]
+id = "bank/loans"
+path = "loans.csv"
+id_column = "customer"
+[[datasets.columns]]
+name = "customer"
+type = "str"
+sensitivity = "identifier"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "agent.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> None:
+    config, files = load_agent_config(written(tmp_path, GOOD))
+    assert files.key == tmp_path / "keys" / "agent.key"
+    assert files.data_dir == tmp_path / "agent"
+    assert config.policy.min_joined_rows == 10
+    found = configured_source(config, files, "bank/loans")
+    assert found is not None
+    assert found[0].path == tmp_path / "loans.csv"
+    assert found[0].id_column == found[1] == "customer"
+    assert configured_source(config, files, "bank/other") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('node = "http://x:1"', ["organisation", "required"]),
+        ('organisation = "Bank"', ["organisation = 'Bank'"]),
+        ('organisation = "bank"\ncolour = 1', ["colour", "unknown key"]),
+        ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x'"]),
+        ('organisation = "bank"\n[peers]\nlisten = "x"', ["peers.listen = 'x'", "host:port"]),
+        (
+            'organisation = "bank"\n[policy]\njob_time_max_ms = 999',
+            ["job_time_max_ms = 999", "1000..2592000000"],
+        ),
+        ('organisation = "bank"\n[policy]\nmax_party_rows = 0', ["max_party_rows = 0", "1..10000000"]),
+        (GOOD.replace('"str"', '"text"'), ["datasets.0.columns.0.type = 'text'", "'float'"]),
+    ],
+)
+def test_a_fault_is_named_with_key_and_range(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_agent_config(written(tmp_path, text))
+    for part in ["agent.toml", *parts]:
+        assert part in str(caught.value)
