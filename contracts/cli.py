@@ -41,7 +41,7 @@ def check(file: Path, as_json: bool) -> None:
     """
     report = check_source(_read(file), str(file))
     if as_json:
-        _print(json.dumps(report.to_json(), sort_keys=True))
+        _print(json.dumps({"file": str(file), **report.to_json()}, sort_keys=True))
     elif report.program is None:
         for item in report.diagnostics:
             _print(item.render(str(file)))
@@ -58,7 +58,8 @@ def _print_summary(report: CheckReport, file: Path) -> None:
     for name, method in found["methods"].items():
         params = ", ".join(f"{param}: {hint}" for param, hint in method["params"])
         nested = "(nested=True)" if method["kind"] == "export" and method["nested"] else ""
-        _print(f"  @{method['kind']}{nested} {name}({params}) -> {method['returns']}")
+        returns = "" if method["returns"] == "Value" else f" -> {method['returns']}"
+        _print(f"  @{method['kind']}{nested} {name}({params}){returns}")
     for item in report.warnings:
         _print(item.render(str(file), "warning "))
 
@@ -81,7 +82,13 @@ def new(name: str, into: Path | None) -> None:
 @contract.command()
 @_FILE
 @click.option("--call", required=True, metavar="NAME", help="Function to run, decorated or not.")
-@click.option("--args", "arguments", default="{}", metavar="JSON", help="Object by name, or array in order.")
+@click.option(
+    "--args",
+    "arguments",
+    default="{}",
+    metavar="JSON",
+    help='Object by name, or array in order; bytes are {"$bytes": "00ff"}.',
+)
 @click.option("--init", metavar="JSON", help="Deploy first, running @init with these arguments.")
 @click.option("--gas", type=click.IntRange(0, GAS_MAX), default=DEFAULT_GAS, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -96,18 +103,19 @@ def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_js
         first = None if init is None else parse_arguments(init)
         if isinstance(first, list):
             raise click.BadParameter("give a JSON object of arguments by name", param_hint="--init")
-        outcome = run_outcome(source, call, given, gas=gas, init=first, file=str(file))
+        outcome = run_outcome(source, call, given, gas=gas, init=first)
     except CallFailed as failed:
         raise click.ClickException(visible(_traceback(failed.outcome, "@init", file, source))) from None
     except AssentError as error:
         raise click.ClickException(visible(f"{error.code}: {error}")) from None
     if as_json:
-        _print(json.dumps(verdict_of(outcome), sort_keys=True))
+        _print(json.dumps({"file": str(file), **verdict_of(outcome)}, sort_keys=True))
     elif outcome.status == OK:
         result = json_text(verdict_of(outcome)["result"])
         _print(f"ok, {outcome.gas_used} gas: {result}")
     elif outcome.status == REJECTED:
-        _print(f"rejected: {outcome.detail}")
+        found = check_source(source, str(file)).diagnostics
+        _print("rejected: " + "\n".join(item.render(str(file)) for item in found))
     else:
         _print(_traceback(outcome, call, file, source))
 

@@ -77,11 +77,16 @@ class ContractRuntime:
         *,
         time: int,
         state: StateReader,
+        height: int = 0,
+        tx_id: bytes = bytes(32),
     ) -> Outcome:
-        """Install contracts at height 0, in order, running each @init; raise when one is refused or fails."""
+        """Install contracts, in order, running each @init; raise when one is refused or fails.
+
+        At genesis the height is 0 and no transaction does it; an author's chain installs later, as members do.
+        """
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
-        machine.tx_id, machine.block_time = bytes(32).hex(), time
+        machine.tx_id, machine.block_time, machine.height = tx_id.hex(), time, height
         programs = {name: self._installed(source, name, CURRENT) for name, source in sources.items()}
         for name, program in programs.items():
             _install(machine, name, sources[name], program)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from chain.primitives.values import Value
 from contracts import host
 from contracts.language.builder import Build, Builder, Function
 from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
 from contracts.language.faults import Halt, LimitExceeded, Reverted
-from contracts.language.hints import EXACT
+from contracts.language.hints import EXACT, holds_bytes, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import CALL_DEPTH_MAX, GAS_BUILTIN, GAS_CALL, GAS_METHOD, STACK_MAX
 from contracts.language.machine import LOCALS, Closure, Frame, Machine
@@ -23,10 +24,7 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
     """Run a function in a frame that holds its arguments: check types, bound depth, keep the trace."""
     for place, exact, check in function.checks:
         if type(frame[place]) is not exact and not (exact is None and check(m, frame[place])):
-            name = function.names[place - LOCALS]
-            raise wrong_type(
-                f"{function.name}(): argument {name} is {type_name(frame[place])}, against its hint"
-            )
+            raise _unfit(function, place - LOCALS, frame[place])
     m.depth += 1
     m.stack += function.frames
     if m.depth > CALL_DEPTH_MAX or m.stack > STACK_MAX:
@@ -34,13 +32,24 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
     try:
         function.body(frame)
         if function.result is not None and not function.result(m, frame[1]):
-            raise wrong_type(f"{function.name} returns {type_name(frame[1])}, against its hint")
+            raise wrong_type(
+                f"{function.name}() returns {type_name(frame[1])}, not {wanted(function.returns)}"
+            )
     except Halt as halt:
         halt.leave(m.contract, function.name)
         raise
     m.depth -= 1
     m.stack -= function.frames
     return frame[1]
+
+
+def _unfit(function: Function, place: int, given: Value) -> Reverted:
+    """Return the revert of an argument against its hint, with the way in which JSON writes bytes."""
+    hint = function.params[place][1]
+    text = f"{function.name}(): argument {function.names[place]} is {wanted(hint)}, not {type_name(given)}"
+    if type(given) is str and holds_bytes(hint):
+        text += '; in JSON, bytes are {"$bytes": "hex digits"}'
+    return wrong_type(text)
 
 
 def _call(b: Build, node: Node) -> Closure:

@@ -9,7 +9,7 @@ from typing import Any
 from chain.primitives.values import decode_stored
 from contracts.language.builder import Build
 from contracts.language.faults import Reverted
-from contracts.language.hints import checker, hint_text
+from contracts.language.hints import checker, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import (
     GAS_DICT,
@@ -195,7 +195,7 @@ def _slice(b: Build, node: Node) -> Closure:
 
 
 def _typed(b: Build, node: Node) -> Closure:
-    check, text, inner = checker(node[1]), hint_text(node[1]), b.expr(node[2])
+    check, text, inner = checker(node[1]), wanted(node[1]), b.expr(node[2])
 
     def run(f: Frame) -> Any:
         value = inner(f)

@@ -12,10 +12,11 @@ from contracts import host
 from contracts.language.builder import Build, Builder
 from contracts.language.encoding import EVENT, encode
 from contracts.language.faults import LimitExceeded, Reverted
-from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, hint_text
+from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
+from contracts.language.operators import shown
 from contracts.language.values import type_name, wrong_type
 
 KeyMaker = Callable[[Machine, Value], bytes]
@@ -33,7 +34,7 @@ def _key_maker(hint: Hint, name: str) -> KeyMaker:
 
     def make(m: Machine, key: Value) -> bytes:
         if not check(m, key):
-            raise wrong_type(f"{name}[…]: a key is {hint_text(hint)}, not {type_name(key)}")
+            raise wrong_type(f"{name}[…]: a key is {wanted(hint)}, not {type_name(key)}")
         return host.entry_key(m, prefix, key)
 
     exact = exact_type(hint)
@@ -42,7 +43,7 @@ def _key_maker(hint: Hint, name: str) -> KeyMaker:
 
     def make_plain(m: Machine, key: Value) -> bytes:
         if type(key) is not exact:
-            raise wrong_type(f"{name}[…]: a key is {hint_text(hint)}, not {type_name(key)}")
+            raise wrong_type(f"{name}[…]: a key is {wanted(hint)}, not {type_name(key)}")
         return host.entry_key(m, prefix, key)
 
     return make_plain
@@ -71,16 +72,23 @@ def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
 
     def enforce_plain(_: Machine, value: Value) -> None:
         if type(value) is not exact:
-            raise wrong_type(f"{what} holds {hint_text(hint)}, not {type_name(value)}")
+            raise wrong_type(f"{what} holds {wanted(hint)}, not {type_name(value)}")
 
     if exact is not None:
         return enforce_plain
 
     def enforce(m: Machine, value: Value) -> None:
         if not check(m, value):
-            raise wrong_type(f"{what} holds {hint_text(hint)}, not {type_name(value)}")
+            raise wrong_type(f"{what} holds {wanted(hint)}, not {_described(hint, value)}")
 
     return enforce
+
+
+def _described(hint: Hint, value: Value) -> str:
+    """Say what does not fit; of a text that is no subject, which text and what one looks like."""
+    if type(value) is str and (hint == SUBJECT or (hint[0] == "union" and SUBJECT in hint[1:])):
+        return f'{shown(value)} (a subject is "kind:id", such as "org:bank")'
+    return type_name(value)
 
 
 def _map_get(b: Build, node: Node) -> Closure:

@@ -40,7 +40,9 @@ class Function:
         "names",
         "nested",
         "padding",
+        "params",
         "result",
+        "returns",
     )
 
     def __init__(
@@ -57,6 +59,8 @@ class Function:
         self.kind = kind
         self.nested = nested
         self.line = line
+        self.params = params
+        self.returns = returns
         self.names = tuple([param for param, _ in params])
         self.name_set = frozenset(self.names)
         self.checks = tuple([argument_check(place, hint) for place, (_, hint) in enumerate(params)])

@@ -109,6 +109,20 @@ def hint_text(hint: Hint) -> str:
     return str(head)
 
 
+WANTED_LENGTH_MAX = 120
+
+
+def wanted(hint: Hint) -> str:
+    """Return the hint for the text of an error, cut when it is long; never part of a receipt."""
+    text = hint_text(hint)
+    return text if len(text) <= WANTED_LENGTH_MAX else text[: WANTED_LENGTH_MAX - 3] + "..."
+
+
+def holds_bytes(hint: Hint) -> bool:
+    """Tell whether bytes fit a hint itself, not only inside it."""
+    return hint[0] == "bytes" or (hint[0] == "union" and ("bytes",) in hint[1:])
+
+
 def exact_type(hint: Hint) -> type | None:
     """Return the one Python type that the hint means, when `type(value) is …` is the whole check."""
     if hint[0] in EXACT:

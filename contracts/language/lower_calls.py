@@ -8,8 +8,25 @@ from typing import Protocol
 from chain.primitives.values import encode_value
 from contracts.language.ir import Node
 from contracts.language.methods import METHODS, MUTATING
-from contracts.language.scope import Declarations, Refusal, Scope, Signature, check_code, unknown_name
-from contracts.language.vocabulary import BUILTINS, DECLARATIONS, HOST, ITERATING, LAZY, STATIC, VIEWS
+from contracts.language.scope import (
+    Declarations,
+    Refusal,
+    Scope,
+    Signature,
+    check_code,
+    near_ones,
+    unknown_name,
+)
+from contracts.language.vocabulary import (
+    BUILTINS,
+    DECLARATIONS,
+    HOST,
+    ITERATING,
+    LAZY,
+    REPLACED_METHODS,
+    STATIC,
+    VIEWS,
+)
 
 NONE: Node = ("const", encode_value(None))
 TYPES = frozenset({"int", "str", "bytes", "bool", "list", "dict", "tuple"})
@@ -207,7 +224,8 @@ def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
             func, "LAZY", f".{name}() is not a value, it can only be walked", f"list(value.{name}())"
         )
     if name not in METHODS:
-        instead = "an f-string" if name == "format" else f"one of {', '.join(sorted(METHODS))}"
+        instead = REPLACED_METHODS.get(name) or ", ".join(near_ones(low.names, name, METHODS))
+        instead = instead or 'the methods of "Statements and expressions" in contracts/README.md'
         raise Refusal(func, "UNKNOWN_METHOD", f"no value has a method {name}", instead)
     receiver = low.expr(base) if name in MUTATING else low.readonly(base)
     if name == "sort":

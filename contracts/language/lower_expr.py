@@ -7,9 +7,9 @@ import ast
 from chain.primitives.values import encode_value
 from contracts.language.checker import REFERENCE
 from contracts.language.ir import Node
-from contracts.language.lower_calls import check_count, lower_call, lower_lazy
+from contracts.language.lower_calls import TYPES, check_count, lower_call, lower_lazy
 from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, unknown_name
-from contracts.language.vocabulary import BUILTINS, CONTEXT, LAZY, VIEWS
+from contracts.language.vocabulary import BUILTINS, CONTEXT, LAZY, REPLACED, REPLACED_CONTEXT, VIEWS
 
 BINARY: dict[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
@@ -76,7 +76,9 @@ class Expressions:
         kind = self.names.kind_of(node.id)
         if kind == "a function" or node.id in BUILTINS:
             reason = f"{node.id} is a function, and functions are not values"
-            return Refusal(node, "FUNCTION_VALUE", reason, f"call it: {node.id}(…)")
+            call = f"call it: {node.id}(…)"
+            type_test = f"; to test a type: isinstance(value, {node.id})" if node.id in TYPES else ""
+            return Refusal(node, "FUNCTION_VALUE", reason, call + type_test)
         if kind:
             instead = {
                 "a Map": f"{node.id}[key]",
@@ -94,8 +96,11 @@ class Expressions:
         if isinstance(node.value, ast.Name) and node.value.id == "ctx":
             if node.attr in CONTEXT:
                 return ("ctx", node.attr)
-            known = ", ".join(f"ctx.{name}" for name in CONTEXT)
+            known = REPLACED_CONTEXT.get(node.attr) or ", ".join(f"ctx.{name}" for name in CONTEXT)
             raise Refusal(node, "UNKNOWN_CONTEXT", f"ctx.{node.attr} does not exist", known)
+        base = node.value.id if isinstance(node.value, ast.Name) else ""
+        if base in REPLACED and self.scope.find(base) is None and not self.names.kind_of(base):
+            raise Refusal(node, "NOT_IN_LANGUAGE", f"{base} is not in the language", REPLACED[base])
         instead = f'value["{node.attr}"] for a dict, or call a method'
         raise Refusal(node, "ATTRIBUTE", f"values have no attributes such as .{node.attr}", instead)
 
@@ -167,6 +172,9 @@ class Expressions:
         return ("choose", self.expr(node.test), self.expr(node.body), self.expr(node.orelse))
 
     def _compare(self, node: ast.Compare) -> Node:
+        left = node.left
+        if isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id == "type":
+            self.expr(left)  # which says what to write; the type on the other side is no second fault
         parts: list[Node] = []
         for operator, right in zip(node.ops, node.comparators, strict=True):
             symbol = COMPARE[type(operator)]

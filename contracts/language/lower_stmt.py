@@ -13,6 +13,7 @@ from contracts.language.ir import Node
 from contracts.language.lower_calls import NONE
 from contracts.language.lower_expr import BINARY, Expressions
 from contracts.language.scope import Declarations, Refusal, Scope, Signature, assigned_names, check_new_name
+from contracts.language.vocabulary import REPLACED_TYPES
 
 Block = tuple[Node, ...]
 
@@ -45,7 +46,9 @@ def hint_of(node: ast.expr | None) -> Hint:
     try:
         return parse_hint(node)
     except BadHint as bad:
-        raise Refusal(bad.node, "HINT", str(bad), EXPECTED) from None
+        name = bad.node.value if isinstance(bad.node, ast.Subscript) else bad.node
+        instead = REPLACED_TYPES.get(name.id, EXPECTED) if isinstance(name, ast.Name) else EXPECTED
+        raise Refusal(bad.node, "HINT", str(bad), instead) from None
 
 
 class _Statements:
@@ -111,6 +114,10 @@ class _Statements:
         operator = BINARY[type(node.op)]
         target = node.target
         if isinstance(target, ast.Name):
+            if target.id in self.names.variables and self.scope.find(target.id) is not None:
+                reason = f"{target.id} is a Var, not a local"
+                instead = f"{target.id}.set({target.id}.get() {operator} …)"
+                raise Refusal(node, "HIDDEN_NAME", reason, instead)
             current = self.values.expr(target)
             value = self.values.expr(node.value)
             place = self._target(target)

@@ -173,6 +173,8 @@ _SUGGESTED_FROM = 200
 """Names of a contract that a misspelt one is held against."""
 _COMPARED = 12
 _COMPARED_LENGTH = 24
+_LIKE = 0.75
+"""Likeness from which a name is a likely slip of the pen: below, `bin` is like `min`."""
 
 
 def unknown_name(names: Declarations, node: ast.AST, name: str, known: Iterable[str]) -> Refusal:
@@ -182,9 +184,17 @@ def unknown_name(names: Declarations, node: ast.AST, name: str, known: Iterable[
     near: list[str] = []
     if names.suggestions < SUGGESTIONS_MAX and len(name) <= _COMPARED_LENGTH:
         names.suggestions += 1
-        near = get_close_matches(name, _likely(name, known), n=3, cutoff=0.6)
+        near = get_close_matches(name, _likely(name, known), n=3, cutoff=_LIKE)
     instead = ", ".join(near) or "a name that is assigned before, or defined at the top level"
     return Refusal(node, "UNKNOWN_NAME", f"nothing is called {name}", instead)
+
+
+def near_ones(names: Declarations, name: str, known: Iterable[str]) -> list[str]:
+    """Return a few of the names of a short list that are like a misspelt one."""
+    if names.suggestions >= SUGGESTIONS_MAX or len(name) > _COMPARED_LENGTH:
+        return []
+    names.suggestions += 1
+    return get_close_matches(name, list(known), n=3, cutoff=_LIKE)
 
 
 def _likely(name: str, known: Iterable[str]) -> list[str]:

@@ -57,7 +57,7 @@ def verdict(*words: object) -> dict[str, Any]:
 def test_run_prints_one_object_and_exits_0_whatever_the_verdict(file: Path) -> None:
     done = verdict(file, "--call", "main", "--args", '{"n": 4}')
     assert done == {
-        "status": "ok", "result": {"n": 5, "raw": {"$bytes": "01"}}, "code": None, "gas": done["gas"], "line": None, "detail": None,
+        "status": "ok", "result": {"n": 5, "raw": {"$bytes": "01"}}, "code": None, "gas": done["gas"], "line": None, "detail": None, "file": str(file),
     }  # fmt: skip
     failed = verdict(file, "--call", "boom", "--args", "[[1]]")
     assert (failed["status"], failed["code"], failed["line"]) == ("reverted", "INDEX_ERROR", 5)
