@@ -14,6 +14,7 @@ import click
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, REJECTED, Outcome
 from chain.primitives.files import read_bounded
+from chain.primitives.jsonvalue import to_json
 from chain.primitives.visible import json_text, visible
 from contracts import tracebacks
 from contracts.check import CheckReport, check_source, parse_arguments, run_outcome, verdict_of
@@ -56,7 +57,11 @@ def _print_summary(report: CheckReport, file: Path) -> None:
     found: Any = report.program.abi
     _print(f"{file}: ok, source {report.program.source_hash.hex()}, IR {report.program.ir_hash.hex()}")
     for name, method in found["methods"].items():
-        params = ", ".join(f"{param}: {hint}" for param, hint in method["params"])
+        defaults = method.get("defaults", {})
+        params = ", ".join(
+            f"{param}: {hint}" + (f" = {json.dumps(to_json(defaults[param]))}" if param in defaults else "")
+            for param, hint in method["params"]
+        )
         nested = "(nested=True)" if method["kind"] == "export" and method["nested"] else ""
         returns = "" if method["returns"] == "Value" else f" -> {method['returns']}"
         _print(f"  @{method['kind']}{nested} {name}({params}){returns}")

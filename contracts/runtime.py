@@ -82,7 +82,7 @@ class ContractRuntime:
     ) -> Outcome:
         """Install contracts, in order, running each @init; raise when one is refused or fails.
 
-        At genesis the height is 0 and no transaction does it; an author's chain installs later, as members do.
+        At genesis the height is 0 and no transaction does it; an author's chain installs later.
         """
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
@@ -293,10 +293,12 @@ def bind(machine: Machine, function: Function, args: list[Value], named: dict[st
     if len(args) > len(names):
         raise Reverted("BAD_ARGUMENTS", f"{function.name}() takes {len(names)} arguments, not {len(args)}")
     given = named if not args else {**dict(zip(names, args, strict=False)), **named}
-    missing = [name for name in names if name not in given]
-    if missing or len(given) != len(names) or len(args) + len(named) != len(names):
+    known = sum([name in given for name in names])
+    missing = [name for name in names if name not in given and name not in function.defaults]
+    if missing or known != len(given) or len(args) + len(named) != len(given):
         detail = f"{function.name}({', '.join(names)}): given {', '.join(sorted(named)) or 'no names'}"
         raise Reverted("BAD_ARGUMENTS", detail)
+    given = {**function.defaults, **given} if function.defaults else given
     return [machine, None, *[given[name] for name in names], *function.padding]
 
 

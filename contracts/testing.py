@@ -174,7 +174,7 @@ class LocalChain:
         return chain
 
     def deploy(self, source: str | Path, name: str, init: Mapping[str, Value] | None = None) -> None:
-        """Install a contract (a file, or its text) without governance, in a block of its own, running its @init.
+        """Install a contract (a file, or its text) in a block of its own, without votes, running its @init.
 
         Its `ctx` is that of a chain: `caller` is "contract:lifecycle", and no member is in it.
         """

@@ -23,7 +23,7 @@ from contracts.language.limits import (
     MEM_ITEM,
 )
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame
-from contracts.language.operators import get_item, get_slice, to_text
+from contracts.language.operators import format_text, get_item, get_slice, to_text
 from contracts.language.payments import pay_key
 from contracts.language.values import check_key, type_name, wrong_type
 
@@ -158,6 +158,12 @@ def _format(b: Build, node: Node) -> Closure:
     return run
 
 
+def _spec(b: Build, node: Node) -> Closure:
+    inner, spec = b.expr(node[1]), node[2]
+    b.cost += GAS_FORMAT
+    return lambda f: format_text(f[0], inner(f), spec)
+
+
 # --- items -----------------------------------------------------------------------------------------------
 
 
@@ -237,6 +243,7 @@ BUILDERS: dict[str, Callable[[Build, Node], Closure]] = {
     "local": _local,
     "none": _none,
     "slice": _slice,
+    "spec": _spec,
     "table": _table,
     "tuple": _display(tuple),
     "typed": _typed,

@@ -17,7 +17,7 @@ from contracts.language.faults import HostTrouble, OutOfGas
 from contracts.language.hints import ANY, Check, Hint, checker, exact_type
 from contracts.language.ir import Node
 from contracts.language.limits import CONSTANT_ALLOCATION_MAX, CONSTANT_GAS, GAS_NODE
-from contracts.language.machine import LOCALS, Closure, Frame, Machine, Unset
+from contracts.language.machine import LOCALS, UNSET, Closure, Frame, Machine, Unset
 from contracts.language.values import SCALARS
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class Function:
     __slots__ = (
         "body",
         "checks",
+        "defaults",
         "frames",
         "kind",
         "line",
@@ -65,6 +66,7 @@ class Function:
         self.name_set = frozenset(self.names)
         self.checks = tuple([argument_check(place, hint) for place, (_, hint) in enumerate(params)])
         self.result = None if returns == ANY else checker(returns)
+        self.defaults: Mapping[str, Value] = {}
         self.padding: list[Unset] = []
         self.frames = 0
         self.body: Closure = _empty
@@ -163,15 +165,29 @@ class Parts:
         found: T = self.shared[key]
         return found
 
-    def add_constant(self, table: Mapping[str, Builder], node: Node, scratch: Machine) -> Value:
-        """Make the next constant, metered by the scratch machine, and return its value."""
+    def add_constant(
+        self, table: Mapping[str, Builder], node: Node, scratch: Machine, slots: int = 0
+    ) -> Value:
+        """Make the next constant, metered by the scratch machine, and return its value.
+
+        `slots` are the locals of its comprehensions: they get a frame of their own.
+        """
         b = Build(table, {}, self)
+        if node[0] == "scope":
+            _, slots, node = node
         made = b.expr(node)
+        if slots:
+            made = _framed(made, slots)
         scratch.charge(b.cost)
         value = made([scratch, None])
         encode(scratch, value, CONSTANT)
         self.constants.append(Global(value, None if immutable(value) else charged(made, b.cost)))
         return value
+
+
+def _framed(made: Closure, slots: int) -> Closure:
+    padding = [UNSET] * slots
+    return lambda f: made([f[0], None, *padding])
 
 
 def immutable(value: Value) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contracts.language import build_calls, build_expr, build_operators, build_state, build_walks
+from chain.primitives.values import decode_stored
+from contracts.language import build_calls, build_expr, build_keyed, build_operators, build_state, build_walks
 from contracts.language.build_stmt import block
 from contracts.language.builder import Build, Builder, Function, Parts, Watch, scratch_machine
 from contracts.language.ir import Node, frames
@@ -12,6 +13,7 @@ TABLE: dict[str, Builder] = {
     **build_expr.BUILDERS,
     **build_operators.BUILDERS,
     **build_calls.BUILDERS,
+    **build_keyed.BUILDERS,
     **build_state.BUILDERS,
     **build_walks.BUILDERS,
 }
@@ -39,7 +41,8 @@ def build_functions(program: Node, watch: Watch | None = None) -> dict[str, Func
 
 def _head(node: Node) -> Function:
     _, name, kind, nested, line, params, returns, slots, body = node
-    made = Function(name, kind, nested, line, params, returns)
+    made = Function(name, kind, nested, line, tuple([param[:2] for param in params]), returns)
+    made.defaults = {param[0]: decode_stored(param[2][1]) for param in params if len(param) == 3}
     made.padding = [UNSET] * (slots - len(params))
     made.frames = FRAMES_PER_CALL + frames(body)
     return made

@@ -64,7 +64,7 @@ def shape_of(hint: Hint, objects: Objects, origin: int, flags: int = 0) -> int |
         return None
     only = parts[0] if len(parts) == 1 else ANY
     flat = only != ANY and all(_is_scalar(part) for part in only[1:])
-    flags |= LIST if only[0] == "list" else 0
+    flags |= LIST if only[0] in ("list", "dict") else 0
     return objects.new(origin, NOTHING if flat else UNKNOWN, flags=flags)
 
 
@@ -207,14 +207,21 @@ class Values:
         return self._made([self.inside(one)], flags)
 
     def _display(self, node: ast.List | ast.Tuple) -> int:
-        return self._made([self.of(item) for item in node.elts], LIST if isinstance(node, ast.List) else 0)
+        items = [
+            self.inside(self.walked(item.value)) if isinstance(item, ast.Starred) else self.of(item)
+            for item in node.elts
+        ]
+        return self._made(items, LIST if isinstance(node, ast.List) else 0)
 
     def _dict(self, node: ast.Dict) -> int:
-        for key in node.keys:
+        items: list[int | None] = []
+        for key, value in zip(node.keys, node.values, strict=True):
             self.of(key)
-        return self._made([self.of(value) for value in node.values])
+            one = self.of(value)
+            items.append(self.inside(one) if key is None else one)
+        return self._made(items, LIST)
 
-    def _comprehension(self, node: ast.ListComp | ast.DictComp) -> int:
+    def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp) -> int:
         made: list[int] = []
 
         def work() -> None:
@@ -224,7 +231,7 @@ class Values:
                     self.of(test)
             if isinstance(node, ast.DictComp):
                 self.of(node.key)
-                made.append(self._made([self.of(node.value)]))
+                made.append(self._made([self.of(node.value)], LIST))
             else:
                 made.append(self._made([self.of(node.elt)], LIST))
 
@@ -233,7 +240,7 @@ class Values:
 
     def _binop(self, node: ast.BinOp) -> int | None:
         left, right = self.of(node.left), self.of(node.right)
-        if isinstance(node.op, ast.Add) and left is not None and right is not None:
+        if isinstance(node.op, (ast.Add, ast.BitOr)) and left is not None and right is not None:
             return self._made([self.inside(left), self.inside(right)], self._list_flag(left, right))
         if isinstance(node.op, ast.Mult) and (left is None) != (right is None):
             return self._copied(right if left is None else left, self._list_flag(left, right))
@@ -273,12 +280,34 @@ class Values:
         if name in self.names.functions:
             return self._own(node, name, used=used)
         given = [self.of(argument) for argument in node.args]
-        given += [self.of(keyword.value) for keyword in node.keywords]
+        given += self._by_name(node, given[0] if len(given) == 1 else self._made(given), name)
         if name in self.names.events or name in HOST:
             for one in given:
                 self.keep(one, STORED)
             return None
         return self._builtin(node, name, given)
+
+    def _by_name(self, node: ast.Call, walked: int | None, what: str) -> list[int | None]:
+        """Look at arguments by name; a key is asked about each item of what is walked."""
+        found: list[int | None] = []
+        for keyword in node.keywords:
+            key = keyword.value
+            if keyword.arg == "key" and what in ("sorted", "max", "min", ".sort"):
+                self._ask_key(key, self.inside(walked))
+            else:
+                found.append(self.of(key))
+        return found
+
+    def _ask_key(self, key: ast.expr, item: int | None) -> None:
+        if isinstance(key, ast.Lambda):
+
+            def work() -> None:
+                self.bind(key.args.args[0].arg, item)
+                self.of(key.body)
+
+            self.aside(work)
+        elif isinstance(key, ast.Name) and key.id in self.names.functions:
+            self._apply(key, key.id, {self.names.functions[key.id].params[0][0]: (key, item)})
 
     def statement(self, node: ast.expr) -> None:
         """Look at an expression whose value nobody takes."""
@@ -305,7 +334,7 @@ class Values:
     def _attribute_call(self, node: ast.Call, func: ast.Attribute) -> int | None:
         base, method = func.value, func.attr
         given = [self.of(argument) for argument in node.args]
-        given += [self.of(keyword.value) for keyword in node.keywords]
+        given += self._by_name(node, self.of(base) if method == "sort" else None, f".{method}")
         if _is_contract(base) or self.declared(base, self.names.contracts):
             for one in given:
                 self.keep(one, STORED)
@@ -341,7 +370,16 @@ class Values:
         params = [param for param, _ in self.names.functions[name].params]
         given = dict(zip(params, node.args, strict=False))
         given.update({str(keyword.arg): keyword.value for keyword in node.keywords})
-        arguments = {param: (given[param], self.of(given[param])) for param in params}
+        return self._apply(
+            node, name, {param: (value, self.of(value)) for param, value in given.items()}, used=used
+        )
+
+    def _apply(
+        self, node: ast.expr, name: str, given: dict[str, tuple[ast.expr, int | None]], *, used: bool = True
+    ) -> int | None:
+        """Call a function of the contract; what is left out has a default, which cannot change."""
+        params = self.names.functions[name].params
+        arguments = {param: given.get(param, (node, None)) for param, _ in params}
         summary = self.ground.summaries.get(name)
         if summary is None:
             stands, result = self.ground.port(name)
@@ -389,6 +427,7 @@ _KINDS: dict[type[ast.expr], Callable[..., int | None]] = {
     ast.Dict: Values._dict,
     ast.ListComp: Values._comprehension,
     ast.DictComp: Values._comprehension,
+    ast.GeneratorExp: Values._comprehension,
     ast.BinOp: Values._binop,
     ast.IfExp: Values._ifexp,
     ast.BoolOp: Values._boolop,
@@ -448,7 +487,7 @@ class Statements:
             return
         held = values.local(node.target.id)
         lists = [part for part in (held, one) if part is not None and values.objects.has(part, LIST)]
-        if held is not None and lists and isinstance(node.op, (ast.Add, ast.Mult)):
+        if held is not None and lists and isinstance(node.op, (ast.Add, ast.Mult, ast.BitOr)):
             values.ground.change(held, node.target, f"{node.target.id} +=", direct=True)
             values.objects.put(held, values.inside(one))
 

@@ -22,6 +22,7 @@ from contracts.language.vocabulary import (
     DECLARATIONS,
     HOST,
     ITERATING,
+    KEYED,
     LAZY,
     REPLACED_METHODS,
     STATIC,
@@ -29,6 +30,8 @@ from contracts.language.vocabulary import (
 )
 
 NONE: Node = ("const", encode_value(None))
+NOTHING: Node = ()
+"""An argument that is not given."""
 TYPES = frozenset({"int", "str", "bytes", "bool", "list", "dict", "tuple"})
 _MAP_METHODS = {"get": (1, 2)}
 
@@ -47,6 +50,9 @@ class Lowering(Protocol):
 
     def readonly(self, node: ast.expr) -> Node:
         """Lower a value that is only looked at."""
+
+    def key_function(self, node: ast.expr, what: str) -> Node:
+        """Lower the `key=` of a sort, or of min and max."""
 
 
 def lower_call(low: Lowering, node: ast.Call) -> Node:
@@ -116,6 +122,9 @@ def lower_lazy(low: Lowering, node: ast.Call, name: str) -> Node:
     check_count(node, name, *LAZY[name])
     if name == "range":
         return ("lazy", name, *[low.expr(argument) for argument in node.args])
+    if name == "reversed" and isinstance(node.args[0], ast.GeneratorExp):
+        reason = "a generator cannot be walked backwards"
+        raise Refusal(node.args[0], "GENERATOR", reason, "reversed([x for x in xs])")
     if name == "enumerate":
         start = [low.expr(argument) for argument in node.args[1:]]
         return ("lazy", name, low.iterable(node.args[0]), *start)
@@ -123,28 +132,47 @@ def lower_lazy(low: Lowering, node: ast.Call, name: str) -> Node:
 
 
 def _builtin(low: Lowering, node: ast.Call, name: str) -> Node:
-    if name == "sorted":
-        return ("builtin", name, *_sort_arguments(low, node, name, 1))
+    if name in KEYED and node.keywords:
+        return _keyed(low, node, name)
     check_count(node, name, *BUILTINS[name])
     walks = name in ITERATING or (name in ("max", "min") and len(node.args) == 1)
     lower = low.iterable if walks else low.readonly if name == "len" else low.expr
     return ("builtin", name, *[lower(argument) for argument in node.args])
 
 
-def _sort_arguments(low: Lowering, node: ast.Call, name: str, count: int) -> list[Node]:
-    for keyword in node.keywords:
-        if keyword.arg != "reverse":
-            reason = f"{name}() takes only reverse by name; functions are not values"
-            raise Refusal(keyword, "ARGUMENTS", reason, "sort tuples (key, item)")
-    if len(node.args) != count or len(node.keywords) > 1:
-        instead = f"{name}({_shape(count)}) or {name}({_shape(count, 'reverse=True')})"
-        raise Refusal(node, "ARGUMENTS", f"{name}() takes {count} arguments and reverse=…", instead)
-    lowered = [low.iterable(argument) for argument in node.args]
-    return lowered + [low.expr(keyword.value) for keyword in node.keywords]
+_BY_NAME = {
+    "sorted": ("key", "reverse"),
+    "sort": ("key", "reverse"),
+    "max": ("key", "default"),
+    "min": ("key", "default"),
+}
+
+
+def _keyed(low: Lowering, node: ast.Call, name: str, receiver: Node | None = None) -> Node:
+    """Return ("keyed", name, key, reverse or default, arguments…); NOTHING stands for what is not given."""
+    given = {str(keyword.arg): keyword.value for keyword in node.keywords}
+    if len(given) < len(node.keywords) or not set(given) <= set(_BY_NAME[name]):
+        reason = f"{name}() takes {' and '.join(_BY_NAME[name])} by name, each once"
+        shape = "" if name == "sort" else "items, "
+        raise Refusal(node.keywords[0], "ARGUMENTS", reason, f"{name}({shape}key=…, {_BY_NAME[name][1]}=…)")
+    several = name in ("max", "min") and len(node.args) > 1 and "default" not in given
+    if len(node.args) != (receiver is None) and not several:
+        only = "no argument but these" if receiver is not None else "one thing to walk"
+        raise Refusal(
+            node, "ARGUMENTS", f"{name}() takes {only}", f"{name}({'items, ' * (receiver is None)}key=…)"
+        )
+    lower = low.expr if several else low.iterable
+    arguments = [receiver] if receiver is not None else [lower(argument) for argument in node.args]
+    other = low.expr(given[_BY_NAME[name][1]]) if _BY_NAME[name][1] in given else NOTHING
+    if "key" in given:
+        return ("keyed", name, low.key_function(given["key"], f"{name}()"), other, *arguments)
+    if name in ("sorted", "sort"):
+        return ("builtin" if name == "sorted" else "method", name, *arguments, other)
+    return ("keyed", name, NOTHING, other, *arguments)
 
 
 def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
-    if signature.kind in ("init", "migrate"):
+    if signature.once:
         raise Refusal(
             node, "LIFECYCLE_CALL", f"@{signature.kind} runs once, by the lifecycle", "a helper that both use"
         )
@@ -165,9 +193,10 @@ def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
             reason = f"{signature.name}(): argument {keyword.arg} is {problem}"
             raise Refusal(keyword, "ARGUMENTS", reason, shape)
         given[keyword.arg] = low.expr(keyword.value)
-    missing = [name for name in names if name not in given]
+    missing = [name for name in names if name not in given and name not in signature.defaults]
     if missing:
         raise Refusal(node, "ARGUMENTS", f"{signature.name}() misses {', '.join(missing)}", shape)
+    given = {**signature.defaults, **given}
     return ("call", signature.name, *[given[name] for name in names])
 
 
@@ -228,8 +257,10 @@ def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
         instead = instead or 'the methods of "Statements and expressions" in contracts/README.md'
         raise Refusal(func, "UNKNOWN_METHOD", f"no value has a method {name}", instead)
     receiver = low.expr(base) if name in MUTATING else low.readonly(base)
-    if name == "sort":
-        return ("method", name, receiver, *_sort_arguments(low, node, name, 0))
+    if name == "sort" and (node.keywords or node.args):
+        return _keyed(low, node, name, receiver)
+    if name == "join" and len(node.args) == 1 and not node.keywords:
+        return ("method", name, receiver, low.iterable(node.args[0]))
     counts = METHODS[name].values()
     least, most = min(entry[1] for entry in counts), max(entry[2] for entry in counts)
     return ("method", name, receiver, *_positional(low, node, name, least, most))

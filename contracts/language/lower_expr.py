@@ -9,7 +9,7 @@ from contracts.language.checker import REFERENCE
 from contracts.language.ir import Node
 from contracts.language.lower_calls import TYPES, check_count, lower_call, lower_lazy
 from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, unknown_name
-from contracts.language.vocabulary import BUILTINS, CONTEXT, LAZY, REPLACED, REPLACED_CONTEXT, VIEWS
+from contracts.language.vocabulary import BUILTINS, CONTEXT, KEYS, LAZY, REPLACED, REPLACED_CONTEXT, VIEWS
 
 BINARY: dict[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
@@ -48,6 +48,8 @@ class Expressions:
             if isinstance(func, ast.Attribute) and func.attr in VIEWS:
                 check_count(node, func.attr, 0, 0)
                 return ("entries", func.attr, self.readonly(func.value))
+        if isinstance(node, ast.GeneratorExp):
+            return self._generator(node)
         return self.readonly(node)
 
     def readonly(self, node: ast.expr) -> Node:
@@ -108,19 +110,48 @@ class Expressions:
         return lower_call(self, node)
 
     def _list(self, node: ast.List) -> Node:
-        return ("list", *[self.expr(item) for item in node.elts])
+        return self._display("list", node.elts)
 
     def _tuple(self, node: ast.Tuple) -> Node:
-        items = [self.expr(item) for item in node.elts]
-        return ("tuple", *items)
+        return self._display("tuple", node.elts)
+
+    def _display(self, kind: str, items: list[ast.expr]) -> Node:
+        if not any(isinstance(item, ast.Starred) for item in items):
+            return (kind, *[self.expr(item) for item in items])
+        parts = [
+            ("star", self.iterable(item.value)) if isinstance(item, ast.Starred) else self.expr(item)
+            for item in items
+        ]
+        return ("spread", kind, *parts)
+
+    def _starred(self, node: ast.Starred) -> Node:
+        reason = "a star stands in a list, a tuple or, twice, in a dict alone"
+        raise Refusal(node, "STAR", reason, "[*one, *other], or each item by its name")
+
+    def _lambda(self, node: ast.Lambda) -> Node:
+        raise Refusal(node, "LAMBDA", "a lambda is the key= of sorted, min, max or sort alone", "a def")
+
+    def _generatorexp(self, node: ast.GeneratorExp) -> Node:
+        reason = "a generator is not a value: it stands where it is walked, as in sum(x for x in xs)"
+        raise Refusal(node, "GENERATOR", reason, "a list comprehension: [x for x in xs]")
 
     def _dict(self, node: ast.Dict) -> Node:
-        pairs = []
-        for key, value in zip(node.keys, node.values, strict=True):
-            if key is None:
-                raise Refusal(value, "STAR", "** in a dict is not in the language", "d.update(other)")
-            pairs.append((self.expr(key), self.expr(value)))
-        return ("dict", *pairs)
+        if None not in node.keys:
+            return (
+                "dict",
+                *[self._entry(key, value) for key, value in zip(node.keys, node.values, strict=True)],
+            )
+        parts = [
+            ("star", self.readonly(value)) if key is None else self._entry(key, value)
+            for key, value in zip(node.keys, node.values, strict=True)
+        ]
+        return ("spread_dict", *parts)
+
+    def _entry(self, key: ast.expr | None, value: ast.expr) -> Node:
+        assert key is not None  # a ** is told apart by the caller
+        if (instead := _no_key(key)) is not None:
+            raise Refusal(key, "DICT_KEY", "the keys of a dict are texts, or ints in 0..2^60-1", instead)
+        return self.expr(key), self.expr(value)
 
     def _listcomp(self, node: ast.ListComp) -> Node:
         with self.scope.comprehension():
@@ -131,6 +162,37 @@ class Expressions:
         with self.scope.comprehension():
             clauses = self._clauses(node.generators)
             return ("dictcomp", clauses, self.expr(node.key), self.expr(node.value))
+
+    def _generator(self, node: ast.GeneratorExp) -> Node:
+        with self.scope.comprehension():
+            clauses = self._clauses(node.generators)
+            return ("generator", clauses, self.expr(node.elt))
+
+    def key_function(self, node: ast.expr, what: str) -> Node:
+        """Return the IR of a `key=`: a function of the contract, a builtin, or a lambda of one argument."""
+        if isinstance(node, ast.Lambda):
+            return self._key_lambda(node)
+        if isinstance(node, ast.Name) and self.scope.find(node.id) is None:
+            signature = self.names.functions.get(node.id)
+            if signature is not None and not signature.once and signature.takes(1):
+                self.scope.called.add(node.id)
+                rest = [signature.defaults[name] for name, _ in signature.params[1:]]
+                return ("key_call", node.id, *rest)
+            if node.id in KEYS:
+                return ("key_builtin", node.id)
+        reason = f"the key of {what} is a function of one argument"
+        known = f"a function of this contract, a lambda, or one of {', '.join(sorted(KEYS))}"
+        raise Refusal(node, "ARGUMENTS", reason, known)
+
+    def _key_lambda(self, node: ast.Lambda) -> Node:
+        args = node.args
+        extra = args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs or args.defaults
+        if len(args.args) != 1 or extra:
+            raise Refusal(node, "LAMBDA", "a key takes one argument", "lambda item: item[0]")
+        with self.scope.comprehension():
+            check_new_name(self.names, args.args[0], args.args[0].arg)
+            slot = self.scope.fresh(args.args[0].arg)
+            return ("key_lambda", slot, self.expr(node.body))
 
     def _clauses(self, generators: list[ast.comprehension]) -> Node:
         clauses = []
@@ -146,6 +208,8 @@ class Expressions:
             return ("local", self.scope.fresh(node.id))
         if isinstance(node, (ast.Tuple, ast.List)):
             return ("unpack", *[self._inner_target(item) for item in node.elts])
+        if isinstance(node, ast.Starred):
+            return self._starred(node)
         reason = "a comprehension's variable is a name, or a tuple of names"
         raise Refusal(node, "TARGET", reason, "[… for name in items]")
 
@@ -206,10 +270,19 @@ class Expressions:
                 plain += str(part.value)
             elif isinstance(part, ast.FormattedValue):
                 parts += [("const", encode_value(plain))] if plain else []
-                parts.append(self.expr(part.value))
+                parts.append(self._field(part))
                 plain = ""
         parts += [("const", encode_value(plain))] if plain else []
         return ("format", *parts)
+
+    def _field(self, part: ast.FormattedValue) -> Node:
+        inner = self.expr(part.value)
+        if not isinstance(part.format_spec, ast.JoinedStr):
+            return inner
+        spec = "".join(
+            [str(piece.value) for piece in part.format_spec.values if isinstance(piece, ast.Constant)]
+        )
+        return ("spec", inner, spec) if spec else inner
 
     def _subscript(self, node: ast.Subscript) -> Node:
         base = node.value
@@ -228,3 +301,19 @@ class Expressions:
         if isinstance(node.slice, ast.Slice):
             raise Refusal(node, "MAP_SLICE", "a Map has single entries, not slices", "m[key]")
         return self.expr(node.slice)
+
+
+def _no_key(node: ast.expr) -> str | None:
+    """Return what to write instead of a literal that is no key of a dict; None when it may be one."""
+    if isinstance(node, ast.Tuple):
+        return 'one text, f"{a}/{b}"; or a Map, whose keys may be tuples'
+    if (
+        isinstance(node, ast.UnaryOp)
+        and isinstance(node.op, ast.USub)
+        and isinstance(node.operand, ast.Constant)
+    ):
+        return "str(number)"
+    if isinstance(node, ast.Constant):
+        kinds = {bytes: "key.hex()", bool: "1 and 0, or texts", type(None): 'a text, such as ""'}
+        return kinds.get(type(node.value))
+    return None

@@ -25,7 +25,12 @@ def lower_function(names: Declarations, signature: Signature, found: list[Diagno
     body = _Statements(names, scope, found).block(_without_docstring(tree.body))
     names.calls[signature.name] = scope.called
     head = ("def", signature.name, signature.kind, signature.nested, signature.line)
-    return (*head, signature.params, signature.returns, scope.count, body)
+    params = [(*param, *_default_of(signature, param[0])) for param in signature.params]
+    return (*head, tuple(params), signature.returns, scope.count, body)
+
+
+def _default_of(signature: Signature, name: str) -> tuple[Node, ...]:
+    return (signature.defaults[name],) if name in signature.defaults else ()
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -134,6 +139,10 @@ class _Statements:
             return ("unpack", *[self._target(item) for item in node.elts])
         if isinstance(node, ast.Subscript):
             return self._place(node)
+        if isinstance(node, ast.Starred):
+            raise Refusal(
+                node, "STAR", "a star target is not in the language", "a slice: first, rest = x[0], x[1:]"
+            )
         raise Refusal(node, "TARGET", "this cannot be assigned to", "a name, x[key], or (a, b)")
 
     def _place(self, node: ast.Subscript) -> Node:

@@ -19,21 +19,12 @@ from contracts.language.lower_expr import Expressions
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
 from contracts.language.scope import Constant, Declarations, Refusal, Scope, Signature, check_code
-from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, RESERVED
+from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, PURE, RESERVED
 
-_PURE = (
-    ast.Constant,
-    ast.UnaryOp,
-    ast.BinOp,
-    ast.Tuple,
-    ast.List,
-    ast.Dict,
-    ast.Name,
-    ast.Compare,
-    ast.BoolOp,
-)
 INLINE_BYTES_MAX = 72
 """Encoded bytes of a constant that is repeated where it is used: an int, a hash, a short text."""
+_IMPURE = RESERVED - PURE - {"isinstance"}
+"""Names of the language that a constant cannot stand on."""
 _SHAPES = {
     "Map": "Map(str, dict)",
     "Var": "Var(int, 0)",
@@ -76,7 +67,7 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
 
 def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine) -> None:
     if isinstance(node, ast.FunctionDef):
-        return _function(names, node)
+        return _function(names, node, scratch)
     if (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -84,6 +75,8 @@ def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine)
         and first
     ):
         return None
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple):
+        return _several(names, node, node.targets[0], scratch)
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         name, value, hint = node.targets[0].id, node.value, ANY
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
@@ -92,10 +85,27 @@ def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine)
         reason = "the top level holds only functions, declarations and constants"
         raise Refusal(node, "TOP_LEVEL", reason, "NAME = value, or a def")
     _check_fresh(names, node, name)
-    if isinstance(value, ast.Call):
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in DECLARATIONS:
         return _declaration(names, name, value, scratch)
     names.constants[name] = _constant(names, value, hint, scratch)
     return None
+
+
+def _several(names: Declarations, node: ast.Assign, targets: ast.Tuple, scratch: Machine) -> None:
+    """`A, B = 1, 2`: as many constants; none of them is there before all are made."""
+    value = node.value
+    plain = isinstance(value, ast.Tuple) and not any(isinstance(item, ast.Starred) for item in value.elts)
+    if not isinstance(value, ast.Tuple) or not plain or len(value.elts) != len(targets.elts):
+        raise Refusal(node, "TOP_LEVEL", "as many names as values", "A, B = 1, 2, or a line for each")
+    made: dict[str, Constant] = {}
+    for target, item in zip(targets.elts, value.elts, strict=True):
+        if not isinstance(target, ast.Name):
+            raise Refusal(target, "TOP_LEVEL", "the top level names constants", "A, B = 1, 2")
+        _check_fresh(names, node, target.id)
+        if target.id in made:
+            raise Refusal(node, "TWICE", f"{target.id} is defined twice", "another name")
+        made[target.id] = _constant(names, item, ANY, scratch)
+    names.constants.update(made)
 
 
 def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
@@ -105,7 +115,7 @@ def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
         raise Refusal(node, "TWICE", f"{name} is defined twice", "another name")
 
 
-def _function(names: Declarations, node: ast.FunctionDef) -> None:
+def _function(names: Declarations, node: ast.FunctionDef, scratch: Machine) -> None:
     _check_fresh(names, node, node.name)
     kind, nested = _decorators(node)
     args = node.args
@@ -116,17 +126,31 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
             "star, keyword-only and positional-only arguments are not in the language",
             "plain ones",
         )
-    if args.defaults:
-        raise Refusal(
-            args.defaults[0], "DEFAULT", "default arguments are not in the language", "a second function"
-        )
+    if kind and node.name.startswith("_"):
+        reason = "what others call does not begin with _"
+        raise Refusal(node, "UNDERSCORE_NAME", reason, f"{node.name.lstrip('_') or 'a name'}")
     plain = tuple([(argument.arg, ANY) for argument in args.args])
     names.functions[node.name] = Signature(node.name, kind, nested, plain, ANY, node.lineno)
     names.bodies[node.name] = node
     params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
     _check_params(args.args)
     returns = hint_of(node.returns)
-    names.functions[node.name] = Signature(node.name, kind, nested, params, returns, node.lineno)
+    defaults = _defaults(names, args, params, scratch)
+    names.functions[node.name] = Signature(node.name, kind, nested, params, returns, node.lineno, defaults)
+
+
+def _defaults(
+    names: Declarations, args: ast.arguments, params: tuple[tuple[str, Hint], ...], scratch: Machine
+) -> dict[str, Node]:
+    """Return the constants of parameters that may be left out: small, and none that could change."""
+    found: dict[str, Node] = {}
+    for (name, hint), node in zip(params[len(params) - len(args.defaults) :], args.defaults, strict=True):
+        constant = _constant(names, node, hint, scratch)
+        if constant.node[0] != "const":
+            reason = f"a default cannot change, and has at most {INLINE_BYTES_MAX} encoded bytes"
+            raise Refusal(node, "DEFAULT", reason, f"{name}: … | None = None, and make it in the function")
+        found[name] = constant.node
+    return found
 
 
 def _decorators(node: ast.FunctionDef) -> tuple[str, bool]:
@@ -169,11 +193,8 @@ def _check_params(params: list[ast.arg]) -> None:
 
 
 def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machine) -> None:
-    kind = call.func.id if isinstance(call.func, ast.Name) else ""
-    if kind not in DECLARATIONS:
-        raise Refusal(
-            call, "TOP_LEVEL", "nothing is computed at the top level", "a constant, or a call inside a def"
-        )
+    assert isinstance(call.func, ast.Name)  # seen by the caller
+    kind = call.func.id
     if kind == "Event":
         if name == REFUSED:
             raise Refusal(call, "RESERVED_NAME", f"the ledger itself announces {REFUSED}", "another name")
@@ -233,19 +254,31 @@ def _text_argument(call: ast.Call, kind: str) -> str:
 
 
 def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine) -> Constant:
-    for part in ast.walk(node):
-        if isinstance(part, ast.expr) and not isinstance(part, _PURE):
-            raise Refusal(part, "TOP_LEVEL", "a module-level value is a constant", "literals and operators")
-    lowered = Expressions(names, Scope([], [])).expr(node)
+    _check_pure(names, node)
+    scope = Scope([], [])
+    lowered = Expressions(names, scope).expr(node)
     try:
-        value = names.parts.add_constant(TABLE, lowered, scratch)
+        value = names.parts.add_constant(TABLE, lowered, scratch, scope.count)
         fits = checker(hint)(scratch, value)
     except Halt as halt:
         instead = "a value within the caps, or one made inside a function"
         raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}", instead) from None
     if not fits:
         raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}", "a value of that type")
-    return _reference(names, lowered, value)
+    return _reference(names, ("scope", scope.count, lowered) if scope.count else lowered, value)
+
+
+def _check_pure(names: Declarations, node: ast.expr) -> None:
+    """Refuse an expression that computes with more than constants, builtins, hashes and methods."""
+    for part in ast.walk(node):
+        if not isinstance(part, ast.Name) or not isinstance(part.ctx, ast.Load):
+            continue
+        kind = names.kind_of(part.id)
+        if part.id in _IMPURE or (kind and kind != "a constant"):
+            reason = f"a module-level value is a constant, and {part.id} is {kind or 'only there in a call'}"
+            raise Refusal(
+                part, "TOP_LEVEL", reason, "literals, operators, builtins, sha256, methods of values"
+            )
 
 
 def _reference(names: Declarations, lowered: Node, value: Any) -> Constant:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from chain.primitives.values import Value
+from chain.primitives.values import Value, decode_stored
 from contracts.language.builder import Function, Watch, scratch_machine
 from contracts.language.checker import parse
 from contracts.language.closures import build_functions
@@ -24,7 +24,7 @@ from contracts.language.limits import (
 )
 from contracts.language.lowering import lower
 from contracts.language.machine import Machine
-from contracts.language.scope import Declarations
+from contracts.language.scope import Declarations, Signature
 from contracts.language.tokens import precheck
 
 Watcher = Callable[[str, Node], Watch]
@@ -103,18 +103,24 @@ def _lowered(source: str, name: str, payer: Machine) -> tuple[Node, Declarations
     return program, names, CONSTANT_ALLOCATION_MAX - scratch.memory
 
 
+def _method_abi(signature: Signature) -> dict[str, Value]:
+    """Return what callers need of a method; `defaults` only where an argument may be left out."""
+    found: dict[str, Value] = {
+        "kind": signature.kind,
+        "nested": signature.nested,
+        "params": [[name, hint_text(hint)] for name, hint in signature.params],
+        "returns": hint_text(signature.returns),
+    }
+    if signature.defaults:
+        found["defaults"] = {name: decode_stored(node[1]) for name, node in signature.defaults.items()}
+    return found
+
+
 def abi_of(names: Declarations) -> Value:
     """Return the interface that deployment fixes, as a contract value."""
     return {
         "methods": {
-            signature.name: {
-                "kind": signature.kind,
-                "nested": signature.nested,
-                "params": [[name, hint_text(hint)] for name, hint in signature.params],
-                "returns": hint_text(signature.returns),
-            }
-            for signature in names.functions.values()
-            if signature.kind
+            signature.name: _method_abi(signature) for signature in names.functions.values() if signature.kind
         },
         "maps": {name: [hint_text(key), hint_text(value)] for name, (key, value) in names.maps.items()},
         "vars": {name: hint_text(hint) for name, (hint, _) in names.variables.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -51,6 +51,17 @@ class Signature:
     params: tuple[tuple[str, Hint], ...]
     returns: Hint
     line: int
+    defaults: Mapping[str, Node] = field(default_factory=dict)
+    """Of the parameters that have one: a constant that cannot change."""
+
+    @property
+    def once(self) -> bool:
+        """Whether only the lifecycle runs it."""
+        return self.kind in ("init", "migrate")
+
+    def takes(self, count: int) -> bool:
+        """Tell whether it may be called with this many arguments in order."""
+        return len(self.params) - len(self.defaults) <= count <= len(self.params)
 
 
 @dataclass(slots=True)
@@ -136,7 +147,7 @@ class Scope:
 
 
 def assigned_names(body: list[ast.stmt]) -> list[str]:
-    """Return the names that a function body assigns, in order; comprehension variables are not among them."""
+    """Return the names that a function body assigns, in order; not those of comprehensions and lambdas."""
     found: list[str] = []
     for statement in body:
         _collect(statement, found)
@@ -144,7 +155,7 @@ def assigned_names(body: list[ast.stmt]) -> list[str]:
 
 
 def _collect(node: ast.AST, found: list[str]) -> None:
-    if isinstance(node, (ast.ListComp, ast.DictComp)):
+    if isinstance(node, (ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)):
         return
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         found.append(node.id)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from contracts.language.hints import Hint
 
 ANY_NUMBER = 250
+FORMAT_SPEC = re.compile(r"(?:[ !$%&(-\[\]-z|~]?[<>^])?[+ ]?0?(?:[1-9][0-9]{0,2})?[,_]?[dxXbos]?")
+"""The format of a field: fill and alignment, sign, zeros, width, thousands, kind; no point, so no float."""
+FORMATS = "{n:>8} {n:08} {n:+} {n:,} {n:x} {n:b} {text:<20}; for cents {n // 100}.{n % 100:02}"
 
 BUILTINS: dict[str, tuple[int, int]] = {
     "abs": (1, 1),
@@ -26,6 +31,12 @@ BUILTINS: dict[str, tuple[int, int]] = {
     "tuple": (0, 1),
 }
 """Builtins that return a value; `isinstance` and the lazy ones are handled by the lowering."""
+KEYED = frozenset({"max", "min", "sorted"})
+"""Builtins that take `key=`; the method `sort` does, too."""
+KEYS = frozenset({"abs", "bool", "int", "len", "max", "min", "ord", "str", "sum"})
+"""Builtins that may be that key."""
+PURE = frozenset({"encode", "sha256"})
+"""Host functions that a module-level constant may call."""
 ITERATING = frozenset({"all", "any", "dict", "list", "sorted", "sum", "tuple"})
 """Builtins whose one argument is walked; `max` and `min` too when they have one argument."""
 LAZY = {"enumerate": (1, 2), "range": (1, 3), "reversed": (1, 1), "zip": (1, 16)}

@@ -22,7 +22,7 @@ PROGRAMS = (
     rejected("time", body("return now()"), "NOT_IN_LANGUAGE"),
     rejected("float division", body("return 1 / 3"), "FLOAT_DIVISION"),
     rejected("round", body("return round(5)"), "NOT_IN_LANGUAGE"),
-    rejected("sort by a function", body("return sorted([1], key=len)"), "ARGUMENTS"),
+    rejected("sort by a value", body("x = 1", "return sorted([1], key=x)"), "ARGUMENTS"),
     rejected("casefold", body("return 'ß'.casefold()"), "UNKNOWN_METHOD"),
     rejected("title", body("return 'ǆ'.title()"), "UNKNOWN_METHOD"),
     rejected("isnumeric", body("return '½'.isnumeric()"), "UNKNOWN_METHOD"),

@@ -38,7 +38,7 @@ PROGRAMS = (
     rejected("f-string call", body("return f'{open(1)}'"), "FSTRING"),
     rejected("f-string nested", body("x = 1", "return f'{x:{x}}'"), "FSTRING"),
     rejected("f-string self-documenting", body("x = 1", "return f'{x=}'"), "FSTRING"),
-    rejected("f-string lambda", body("return f'{(lambda: 1)()}'"), "FSTRING"),
+    rejected("f-string lambda", body("return f'{(lambda: 1)()}'"), "FUNCTION_VALUE"),
     rejected("function as value", body("x = len", "return x([1])"), "FUNCTION_VALUE"),
     rejected("function in a list", body("return [main]"), "FUNCTION_VALUE"),
     rejected("method as value", body("x = 'a'.upper", "return x()"), "ATTRIBUTE"),
