@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from chain.primitives.execution import var_key
 from chain.primitives.values import Value, encode_value
@@ -17,7 +17,9 @@ from contracts.language.ir import Node
 from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
 from contracts.language.operators import shown
+from contracts.language.payments import need
 from contracts.language.values import type_name, wrong_type
+from contracts.ordered import Index
 
 KeyMaker = Callable[[Machine, Value], bytes]
 
@@ -131,24 +133,66 @@ def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
     enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name))
 
+    index = Index(name) if name in b.parts.ordered else None
+
     def put(f: Frame, value: Any) -> None:
         m = f[0]
         place = make(m, key(f))
         enforce(m, value)
         host.store(m, place, value)
 
-    return put
+    def put_in_order(f: Frame, value: Any) -> None:
+        m, name = f[0], key(f)
+        place = make(m, name)
+        enforce(m, value)
+        host.store(m, place, value)
+        cast(Index, index).add(m, name)
+
+    return put if index is None else put_in_order
 
 
 def map_delete(b: Build, node: Node) -> Closure:
     """Return the closure of `del m[key]`."""
     make, key = key_maker(b, node[1]), b.expr(node[2])
+    index = Index(node[1]) if node[1] in b.parts.ordered else None
 
     def run(f: Frame) -> Any:
         m = f[0]
         host.remove(m, make(m, key(f)))
 
+    def run_in_order(f: Frame) -> Any:
+        m, name = f[0], key(f)
+        host.remove(m, make(m, name))
+        cast(Index, index).discard(m, name)
+
+    return run if index is None else run_in_order
+
+
+def _map_page(b: Build, node: Node) -> Closure:
+    """A part of the keys in their order: `after` is a key, or None; a prefix is a text, bytes or a tuple."""
+    name, (after, limit, prefix) = node[1], b.all(node[2:])
+    key, index = b.parts.maps[name][0], Index(name)
+    fits, begins = checker(key), _prefix_check(key)
+
+    def run(f: Frame) -> Any:
+        m, last, most, begin = f[0], after(f), limit(f), prefix(f)
+        if last is not None and not fits(m, last):
+            raise wrong_type(f"{name}.page(): after is a key, {wanted(key)}, or None, not {type_name(last)}")
+        if begin is not None and not begins(m, begin):
+            raise wrong_type(f"{name}.page(): no key {wanted(key)} begins with such a {type_name(begin)}")
+        return index.page(m, last, need(most, int, "page: the limit"), begin)
+
     return run
+
+
+def _prefix_check(key: Hint) -> Check:
+    """Return the test of what a key may begin with: no number begins with one."""
+    if key[0] != "tuple":
+        return (lambda _, __: False) if key == ("int",) else checker(key)
+    heads = [checker(key[: count + 1]) for count in range(1, len(key))]
+    return lambda m, value: (
+        type(value) is tuple and 0 < len(value) <= len(heads) and heads[len(value) - 1](m, value)
+    )
 
 
 def _var_get(b: Build, node: Node) -> Closure:
@@ -258,6 +302,7 @@ BUILDERS: dict[str, Builder] = {
     "map_find": _map_find,
     "map_get": _map_get,
     "map_has": _map_has,
+    "map_page": _map_page,
     "var_get": _var_get,
     "var_set": _var_set,
 }

@@ -152,6 +152,7 @@ class Parts:
     """The declarations of a program: hints of each Map, Var and Event by name, constants by number."""
 
     maps: Mapping[str, tuple[Hint, Hint]] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
     variables: Mapping[str, tuple[Hint, Node | None]] = field(default_factory=dict)
     events: Mapping[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
     constants: list[Global] = field(default_factory=list)

@@ -24,7 +24,8 @@ def build_functions(program: Node, watch: Watch | None = None) -> dict[str, Func
     """Turn the IR of a program into its functions, ready to be entered; `watch` is told each line."""
     _, _, constants, maps, variables, events, definitions = program
     parts = Parts(
-        {name: (key, value) for name, key, value in maps},
+        {name: (key, value) for name, key, value, *_ in maps},
+        frozenset([name for name, _, _, *more in maps if more]),
         {name: (hint, default) for name, hint, default in variables},
         dict(events),
     )

@@ -340,6 +340,8 @@ class Values:
                 self.keep(one, STORED)
             return self.objects.new(ANSWER)
         if isinstance(base, ast.Name) and self.declared(base, self.names.maps):
+            if method == "page":
+                return self._made([], LIST)
             read = shape_of(self.names.maps[base.id][1], self.objects, ENTRY)
             return self.either(read, *given[1:])
         if isinstance(base, ast.Name) and self.declared(base, self.names.variables):

@@ -33,6 +33,9 @@ NONE: Node = ("const", encode_value(None))
 NOTHING: Node = ()
 """An argument that is not given."""
 TYPES = frozenset({"int", "str", "bytes", "bool", "list", "dict", "tuple"})
+PAGE_DEFAULT = 100
+"""Keys of a page whose limit is not given."""
+_WALKS = frozenset({"page", "keys", "values", "items"})
 _MAP_METHODS = {"get": (1, 2)}
 
 
@@ -270,8 +273,16 @@ def _special(low: Lowering, node: ast.Call, base: ast.Name, name: str) -> Node |
     """Return the IR of a method on a declared name; None when the base is a plain value."""
     owner, names = base.id, low.names
     if owner in names.maps:
+        if name == "page" and owner in names.ordered:
+            return _page(low, node, owner)
+        if name in _WALKS and owner not in names.ordered:
+            reason = f"a Map without an order cannot be walked: .{name}()"
+            raise Refusal(
+                node, "MAP_METHOD", reason, f"{owner} = Map(…, ordered=True), then {owner}.page(after, limit)"
+            )
         if name not in _MAP_METHODS:
             instead = "m[key], m[key] = value, key in m, del m[key], m.get(key, default)"
+            instead += ", m.page(after, limit)" if owner in names.ordered else ""
             raise Refusal(node, "MAP_METHOD", f"a Map has no method {name}", instead)
         arguments = _positional(low, node, f"{owner}.get", 1, 2)
         return ("map_find", owner, arguments[0], arguments[1] if len(arguments) == 2 else NONE)
@@ -284,6 +295,26 @@ def _special(low: Lowering, node: ast.Call, base: ast.Name, name: str) -> Node |
     if owner in TYPES:
         raise Refusal(node, "UNKNOWN_METHOD", f"{owner}.{name} does not exist", "a method of a value")
     return None
+
+
+def _page(low: Lowering, node: ast.Call, owner: str) -> Node:
+    """`m.page(after, limit, prefix)`, each of which may be left out."""
+    names = ("after", "limit", "prefix")
+    given = dict(zip(names, node.args, strict=False))
+    by_name = {str(keyword.arg): keyword.value for keyword in node.keywords}
+    twice = len(node.args) > 3 or len(by_name) < len(node.keywords) or given.keys() & by_name.keys()
+    if twice or not set(by_name) <= set(names):
+        raise Refusal(node, "ARGUMENTS", "page() takes after, limit and prefix", f"{owner}.page(after, 100)")
+    given |= by_name
+    lowered = {name: low.expr(value) for name, value in given.items()}
+    limit = ("const", encode_value(PAGE_DEFAULT))
+    return (
+        "map_page",
+        owner,
+        lowered.get("after", NONE),
+        lowered.get("limit", limit),
+        lowered.get("prefix", NONE),
+    )
 
 
 def _variable(low: Lowering, node: ast.Call, owner: str, name: str) -> Node:

@@ -45,7 +45,7 @@ class Expressions:
             func = node.func
             if isinstance(func, ast.Name) and func.id in LAZY and self.scope.find(func.id) is None:
                 return lower_lazy(self, node, func.id)
-            if isinstance(func, ast.Attribute) and func.attr in VIEWS:
+            if isinstance(func, ast.Attribute) and func.attr in VIEWS and not self._is_map(func.value):
                 check_count(node, func.attr, 0, 0)
                 return ("entries", func.attr, self.readonly(func.value))
         if isinstance(node, ast.GeneratorExp):
@@ -256,8 +256,11 @@ class Expressions:
             return ("compare", parts[0][0], first, parts[0][1])
         return ("chain", first, *parts)
 
+    def _is_map(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.Name) and node.id in self.names.maps and self.scope.find(node.id) is None
+
     def _held(self, node: ast.expr) -> Node:
-        if isinstance(node, ast.Name) and node.id in self.names.maps and self.scope.find(node.id) is None:
+        if isinstance(node, ast.Name) and self._is_map(node):
             return ("map", node.id)
         return self.readonly(node)
 

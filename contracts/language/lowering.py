@@ -32,6 +32,7 @@ _SHAPES = {
     "Contract": 'Contract("policy")',
 }
 _DECORATORS = "@export, @export(nested=True), @view, @init or @migrate"
+_ORDERED: frozenset[Hint] = frozenset({("int",), ("str",), ("bytes",)})
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
@@ -56,7 +57,7 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
         "program",
         ENGINE,
         tuple(names.makers),
-        tuple([(name, *hints) for name, hints in names.maps.items()]),
+        tuple([(name, *hints, *["ordered"] * (name in names.ordered)) for name, hints in names.maps.items()]),
         tuple([(name, *parts) for name, parts in names.variables.items()]),
         tuple(names.events.items()),
         functions,
@@ -200,6 +201,10 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
             raise Refusal(call, "RESERVED_NAME", f"the ledger itself announces {REFUSED}", "another name")
         names.events[name] = _event(call)
         return
+    if kind == "Map" and call.keywords:
+        names.maps[name] = _ordered_map(call)
+        names.ordered.add(name)
+        return
     if call.keywords:
         raise Refusal(call, "ARGUMENTS", f"{kind}() takes its arguments in order", _SHAPES[kind])
     if kind == "Map":
@@ -226,6 +231,20 @@ def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
             raise Refusal(keyword, "TWICE", f"field {keyword.arg} is named twice", "another name")
         fields[keyword.arg] = hint_of(keyword.value)
     return tuple(fields.items())
+
+
+def _ordered_map(call: ast.Call) -> tuple[Hint, Hint]:
+    """`Map(K, V, ordered=True)`: keys of one plain type, or tuples of such."""
+    only = call.keywords[0]
+    says = isinstance(only.value, ast.Constant) and only.value.value is True
+    if len(call.keywords) != 1 or only.arg != "ordered" or not says:
+        raise Refusal(call, "ARGUMENTS", "a Map takes its types in order", "Map(str, dict, ordered=True)")
+    key, value = _map(call)
+    parts = key[1:] if key[0] == "tuple" else (key,)
+    if not all(part in _ORDERED for part in parts):
+        reason = f"keys in order are int, str, bytes or a tuple of them, not {hint_text(key)}"
+        raise Refusal(call.args[0], "HINT", reason, "Map(tuple[str, int], …, ordered=True)")
+    return key, value
 
 
 def _map(call: ast.Call) -> tuple[Hint, Hint]:

@@ -118,7 +118,7 @@ def _method_abi(signature: Signature) -> dict[str, Value]:
 
 def abi_of(names: Declarations) -> Value:
     """Return the interface that deployment fixes, as a contract value."""
-    return {
+    found: dict[str, Value] = {
         "methods": {
             signature.name: _method_abi(signature) for signature in names.functions.values() if signature.kind
         },
@@ -131,3 +131,4 @@ def abi_of(names: Declarations) -> Value:
         "errors": sorted(set(names.errors.values())),
         "contracts": sorted(set(names.contracts.values())),
     }
+    return found | {"ordered": sorted(names.ordered)} if names.ordered else found

@@ -69,6 +69,8 @@ class Declarations:
     """Every module-level name of a contract."""
 
     maps: dict[str, tuple[Hint, Hint]] = field(default_factory=dict)
+    ordered: set[str] = field(default_factory=set)
+    """The Maps whose keys can be paged."""
     variables: dict[str, tuple[Hint, Node | None]] = field(default_factory=dict)
     events: dict[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)

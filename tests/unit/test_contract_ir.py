@@ -19,6 +19,7 @@ REST = """
 note = Map(tuple[str, int], Value)
 last = Var(str | None)
 policy = Contract("policy")
+order = Map(str, int, ordered=True)
 WORDS = ["a", "b"]
 NESTED = ([1], {"k": [2]})
 
@@ -36,6 +37,7 @@ def begin(x: int):
     while not x:
         continue
     (d, c[0]) = NESTED
+    order["k"] = len(order.page("a", limit=5))
 
 @migrate
 def move(n: dict[str, list[int] | None]) -> tuple[int, ...]:
