@@ -82,6 +82,37 @@ class _Context:
 
 ctx: _Context
 
+class date:
+    """The calendar in UTC; a time is in milliseconds since 1970, as ctx.block_time is. Years 1 to 9999."""
+
+    @staticmethod
+    def parse(text: str) -> int:
+        """Return the time of "2024-05-01", "2024-05-01T12:00:00Z" or "2024-05-01T12:00:00.250Z"."""
+
+    @staticmethod
+    def iso(time: int) -> str:
+        """Return "2024-05-01T12:00:00.250Z"."""
+
+    @staticmethod
+    def day(time: int) -> str:
+        """Return "2024-05-01"."""
+
+    @staticmethod
+    def parts(time: int) -> tuple[int, int, int]:
+        """Return (year, month, day)."""
+
+    @staticmethod
+    def weekday(time: int) -> int:
+        """Return 0 on a Monday, 6 on a Sunday."""
+
+    @staticmethod
+    def add_days(time: int, days: int) -> int:
+        """Return the same time of day, so many days later."""
+
+    @staticmethod
+    def add_months(time: int, months: int) -> int:
+        """Return the same day of another month, or its last day when it is too short."""
+
 def init(function: F) -> F:
     """Runs once, when the contract is activated."""
 
@@ -92,6 +123,12 @@ def export(function: F) -> F:
 @overload
 def export(*, nested: Literal[True]) -> Callable[[F], F]:
     """A member, or another contract, may call it: look at ctx.caller."""
+
+def only(*roles: str, org: str | Var[str] | list[str] | tuple[str, ...] = ...) -> Callable[[F], F]:
+    """Above a plain @export: a key with one of these roles, of this organisation, may call.
+
+    Else the call reverts with ONLY_ROLE or ONLY_ORG.
+    """
 
 def view(function: F) -> F:
     """Read-only; members, other contracts and anyone off chain may ask."""

@@ -63,8 +63,9 @@ def _print_summary(report: CheckReport, file: Path) -> None:
             for param, hint in method["params"]
         )
         nested = "(nested=True)" if method["kind"] == "export" and method["nested"] else ""
+        guard = f" @only{json_text(method['only'])}" if "only" in method else ""
         returns = "" if method["returns"] == "Value" else f" -> {method['returns']}"
-        _print(f"  @{method['kind']}{nested} {name}({params}){returns}")
+        _print(f"  @{method['kind']}{nested} {name}({params}){returns}{guard}")
     for item in report.warnings:
         _print(item.render(str(file), "warning "))
 

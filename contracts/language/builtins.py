@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from chain.primitives.values import INT_BITS_MAX, Value
+from contracts.language import dates
 from contracts.language.faults import Reverted
 from contracts.language.limits import (
     ELEMENTS_MAX,
@@ -414,4 +415,5 @@ FUNCTIONS: dict[str, Builtin] = {
 STATIC_FUNCTIONS: dict[tuple[str, str], Builtin] = {
     ("bytes", "fromhex"): from_hex,
     ("int", "from_bytes"): from_bytes,
+    **dates.FUNCTIONS,
 }

@@ -89,6 +89,8 @@ GAS_UNPACK = 3
 GAS_UNPACK_PART = 2
 GAS_COMPREHENSION = 5
 """A turn of a comprehension, beyond a turn of a loop."""
+GAS_DATE = 30
+"""Computing with the calendar, beyond a call of a method."""
 GAS_LAZY = 2
 """An item that `enumerate` or `zip` makes, for each that is nested."""
 GAS_EQUAL = 12

@@ -290,8 +290,11 @@ def _special(low: Lowering, node: ast.Call, base: ast.Name, name: str) -> Node |
         return _variable(low, node, owner, name)
     if owner in names.contracts:
         return _remote(low, node, ("const", encode_value(names.contracts[owner])), name)
-    if (owner, name) in STATIC:
+    if (owner, name) in STATIC and not names.kind_of(owner):
         return ("static", owner, name, *_positional(low, node, f"{owner}.{name}", *STATIC[owner, name]))
+    if owner == "date" and not names.kind_of(owner):
+        known = ", ".join(f"date.{method}" for kind, method in STATIC if kind == "date")
+        raise Refusal(node, "UNKNOWN_METHOD", f"date.{name} does not exist", known)
     if owner in TYPES:
         raise Refusal(node, "UNKNOWN_METHOD", f"{owner}.{name} does not exist", "a method of a value")
     return None

@@ -90,6 +90,10 @@ class Expressions:
                 "a Contract": f"{node.id}.method(…)",
             }
             return Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead[kind])
+        if node.id == "date":
+            return Refusal(
+                node, "NOT_A_VALUE", "date is not a value", "date.parse(text), date.iso(ms) and the like"
+            )
         if node.id == "ctx":
             return Refusal(node, "NOT_A_VALUE", "ctx is not a value", f"ctx.{', ctx.'.join(CONTEXT)}")
         return unknown_name(self.names, node, node.id, [*self.scope.slots, *self.names.all_names()])

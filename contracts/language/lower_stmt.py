@@ -8,6 +8,7 @@ from operator import and_
 
 from contracts.language.checker import DIAGNOSTICS_MAX, elif_of
 from contracts.language.faults import Diagnostic
+from contracts.language.guards import SHAPES, BadGuard, Guard, checks
 from contracts.language.hints import ANY, EXPECTED, BadHint, Hint, parse_hint
 from contracts.language.ir import Node
 from contracts.language.lower_calls import NONE
@@ -23,10 +24,20 @@ def lower_function(names: Declarations, signature: Signature, found: list[Diagno
     tree = names.bodies[signature.name]
     scope = Scope([name for name, _ in signature.params], assigned_names(tree.body))
     body = _Statements(names, scope, found).block(_without_docstring(tree.body))
+    if signature.guard is not None:
+        body = (*_guarded(names, signature.guard, found), *body)
     names.calls[signature.name] = scope.called
     head = ("def", signature.name, signature.kind, signature.nested, signature.line)
     params = [(*param, *_default_of(signature, param[0])) for param in signature.params]
     return (*head, tuple(params), signature.returns, scope.count, body)
+
+
+def _guarded(names: Declarations, guard: Guard, found: list[Diagnostic]) -> list[Node]:
+    try:
+        return checks(guard, names)
+    except BadGuard as bad:
+        found.append(Refusal(bad.node, "DECORATOR", str(bad), SHAPES).diagnostic)
+        return []
 
 
 def _default_of(signature: Signature, name: str) -> tuple[Node, ...]:

@@ -11,6 +11,7 @@ from contracts.language.builder import immutable
 from contracts.language.checker import DIAGNOSTICS_MAX
 from contracts.language.closures import TABLE
 from contracts.language.faults import Diagnostic, Halt
+from contracts.language.guards import SHAPES, BadGuard, Guard, parse_guard
 from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node
 from contracts.language.limits import ENGINE
@@ -118,7 +119,7 @@ def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
 
 def _function(names: Declarations, node: ast.FunctionDef, scratch: Machine) -> None:
     _check_fresh(names, node, node.name)
-    kind, nested = _decorators(node)
+    kind, nested, guard = _decorators(node)
     args = node.args
     if args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs:
         raise Refusal(
@@ -137,7 +138,9 @@ def _function(names: Declarations, node: ast.FunctionDef, scratch: Machine) -> N
     _check_params(args.args)
     returns = hint_of(node.returns)
     defaults = _defaults(names, args, params, scratch)
-    names.functions[node.name] = Signature(node.name, kind, nested, params, returns, node.lineno, defaults)
+    names.functions[node.name] = Signature(
+        node.name, kind, nested, params, returns, node.lineno, defaults, guard
+    )
 
 
 def _defaults(
@@ -154,9 +157,24 @@ def _defaults(
     return found
 
 
-def _decorators(node: ast.FunctionDef) -> tuple[str, bool]:
+def _decorators(node: ast.FunctionDef) -> tuple[str, bool, Guard | None]:
+    """Return the kind of a function, whether other contracts may call it, and who alone may."""
+    try:
+        guards = [guard for part in node.decorator_list if (guard := parse_guard(part)) is not None]
+    except BadGuard as bad:
+        raise Refusal(bad.node, "DECORATOR", str(bad), SHAPES) from None
+    kind, nested = _kind(node)
+    if not guards:
+        return kind, nested, None
+    if len(guards) > 1 or kind != "export" or nested:
+        reason = "one @only, on a plain @export: only there is a member in ctx who could be asked"
+        raise Refusal(node.decorator_list[0], "DECORATOR", reason, "require(…) on ctx.caller")
+    return kind, nested, guards[0]
+
+
+def _kind(node: ast.FunctionDef) -> tuple[str, bool]:
     """Return the kind of a function ("" for an internal one), and whether other contracts may call it."""
-    found = node.decorator_list
+    found = [part for part in node.decorator_list if parse_guard(part) is None]
     if not found:
         return "", False
     if len(found) > 1:
@@ -302,12 +320,19 @@ def _check_pure(names: Declarations, node: ast.expr) -> None:
 
 def _reference(names: Declarations, lowered: Node, value: Any) -> Constant:
     """Keep a small immutable value where it is used, any other one in the program's table of constants."""
-    unchanging = immutable(value)
+    unchanging, texts = immutable(value), _texts(value)
     if unchanging and len(encoded := encode_value(value)) <= INLINE_BYTES_MAX:
         names.parts.constants.pop()
-        return Constant(("const", encoded), mutable=False, flat=True)
+        return Constant(("const", encoded), mutable=False, flat=True, texts=texts)
     names.makers.append(lowered)
     number = len(names.makers) - 1
     parts = value.values() if type(value) is dict else value
     flat = not unchanging and type(value) is not tuple and all(immutable(part) for part in parts)
-    return Constant(("global", number), mutable=not unchanging, flat=flat)
+    return Constant(("global", number), mutable=not unchanging, flat=flat, texts=texts)
+
+
+def _texts(value: Any) -> str:
+    """Say whether a constant is one text or several, none of them empty."""
+    several = type(value) in (list, tuple) and len(value) > 0
+    parts = value if several else [value]
+    return ("many" if several else "one") if all(type(part) is str and part for part in parts) else ""

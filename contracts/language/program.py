@@ -113,6 +113,8 @@ def _method_abi(signature: Signature) -> dict[str, Value]:
     }
     if signature.defaults:
         found["defaults"] = {name: decode_stored(node[1]) for name, node in signature.defaults.items()}
+    if signature.guard is not None:
+        found["only"] = signature.guard.shown()
     return found
 
 

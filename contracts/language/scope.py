@@ -12,6 +12,7 @@ from itertools import chain, islice
 
 from contracts.language.builder import Parts
 from contracts.language.faults import Diagnostic
+from contracts.language.guards import Guard
 from contracts.language.hints import Hint
 from contracts.language.ir import Node
 from contracts.language.vocabulary import BUILTINS, HOST, REPLACED, RESERVED
@@ -37,6 +38,8 @@ class Constant:
     node: Node
     mutable: bool
     flat: bool
+    texts: str = ""
+    """"one" for a text that is not empty, "many" for a list or tuple of such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Signature:
     line: int
     defaults: Mapping[str, Node] = field(default_factory=dict)
     """Of the parameters that have one: a constant that cannot change."""
+    guard: Guard | None = None
 
     @property
     def once(self) -> bool:

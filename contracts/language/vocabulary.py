@@ -52,7 +52,18 @@ HOST: dict[str, tuple[int, int]] = {
     "sha256": (1, 1),
     "verify_signature": (3, 3),
 }
-STATIC = {("bytes", "fromhex"): (1, 1), ("int", "from_bytes"): (2, 2)}
+STATIC = {
+    ("bytes", "fromhex"): (1, 1),
+    ("date", "add_days"): (2, 2),
+    ("date", "add_months"): (2, 2),
+    ("date", "day"): (1, 1),
+    ("date", "iso"): (1, 1),
+    ("date", "parse"): (1, 1),
+    ("date", "parts"): (1, 1),
+    ("date", "weekday"): (1, 1),
+    ("int", "from_bytes"): (2, 2),
+}
+"""Functions that stand behind a name and a point; a contract's own `date` hides them."""
 
 CONTEXT: dict[str, Hint] = {
     "block_time": ("int",),
@@ -123,7 +134,8 @@ REPLACED: dict[str, str] = {
     "Exception": 'Denied = Error("DENIED"), then raise Denied',
     "ValueError": 'Denied = Error("DENIED"), then raise Denied',
     "Decimal": "int, in a smaller unit",
-    "datetime": "ctx.block_time, in milliseconds",
+    "datetime": "ctx.block_time, in milliseconds, and date.parse(…), date.iso(…)",
+    "timedelta": "date.add_days(ms, n), date.add_months(ms, n)",
 }
 REPLACED_METHODS: dict[str, str] = {
     "format": "an f-string",

@@ -105,6 +105,7 @@ FULL: Grammar = {
     "int": [
         *COMMON["int"], "ctx.height", "ctx.block_time", "total.get()", "counts.get(<str>, 0)", "counts[<str>]",
         "LIMIT", "<any>", "2**4000", "10**18", "len(encode(<any>))", "helper(<int>, <any>)", "len(<any>)", "TABLE[<str>]",
+        "date.parse(<str>)", "date.weekday(<int>)", "date.add_months(<int>, <int>)", "date.add_days(<any>, <any>)", "len(date.iso(<int>))", "date.parts(<any>)[0]",
         "merkle_verify(<bytes>, <bytes>, <int>, <int>, [])", "TREE[<int>]",
         "other.count()", "other.put(key=<str>, n=<int>)", "other.give(x=<any>)", "Contract(<str>).count()", "Contract('other').put('k', <int>)",
     ],
@@ -124,6 +125,7 @@ FULL: Grammar = {
         "lists[<str>] = <ints>", "total.set(<int>)", "kept.set(<any>)", "total.set(total.get() + 1)", "Seen(who='org:' + ctx.org, n=<int>)",
         "Seen(who=<str>, n=<int>)", "Noted(about=['job:a', 'job:b'], data=<any>)", "require(<bool>, 'NO')", "require(<bool>, <str>)",
         "xs = [xs, xs]", "xs.append(ys)", "s += s", "xs += xs", "a = a * a", "d[<any>] = <any>", "s = <any>", "d = {'d': d, 'e': d}",
+        "sorted_rows[<str>] = <int>", "del sorted_rows[<str>]", "xs = sorted_rows.page(<any>, <int>)", "xs = sorted_rows.page(prefix=<any>, limit=<int>)",
         "lists[s] = xs", "e = {1: <any>}", "x: list[int] = <any>", "n: str = <any>",
         "other.put(key=<str>, n=<int>)", "other.put(key=<str>, n=<any>)", "other.refuse(code=<str>)",
     ],
@@ -138,7 +140,7 @@ HEAD = {
     "common": "",
     "full": (
         'LIMIT = 2 ** 64 - 1\nTABLE = {"k": 1, "ab": 2}\nTREE = [1, [2, 3]]\ncounts = Map(str, int)\nnames = Map(int, str)\n'
-        "lists = Map(str, list)\ntotal = Var(int, 3)\nkept = Var(Value, None)\nSeen = Event(who=subject, n=int)\n"
+        "sorted_rows = Map(str, int, ordered=True)\nlists = Map(str, list)\ntotal = Var(int, 3)\nkept = Var(Value, None)\nSeen = Event(who=subject, n=int)\n"
         'Noted = Event(about=list[subject], data=Value)\nDenied = Error("DENIED")\nother = Contract("other")\n\n'
         "def helper(n: int, x):\n    if n % 5 == 0:\n        return n\n    return helper(n - 1, [x])\n\n"
     ),

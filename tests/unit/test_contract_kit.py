@@ -145,7 +145,7 @@ def test_the_names_for_editors_are_those_of_the_language() -> None:
         for item in context.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
     }
-    assert names - {"_Context"} == DECLARATIONS | KINDS | set(HOST) | {"require", "subject"}
+    assert names - {"_Context"} == DECLARATIONS | KINDS | set(HOST) | {"date", "only", "require", "subject"}
     assert fields == set(CONTEXT)
 
 
