@@ -6,7 +6,8 @@ reported by `assent contract check`.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, dataclass_transform, overload
+from typing import Protocol as Protocol
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -53,11 +54,18 @@ class Error(Exception):
 
     def __init__(self, code: str) -> None: ...
 
-class Contract:
-    """Another contract: `Contract("name").method(argument=value)`, atomic with this transaction."""
+def Contract(name: str) -> Any:
+    """Return another contract: `Contract("name").method(argument=value)`, atomic with this transaction.
 
-    def __init__(self, name: str) -> None: ...
-    def __getattr__(self, method: str) -> Callable[..., Any]: ...
+    With an interface, `policy: Policy = Contract("name")`, its calls are checked.
+    """
+
+@dataclass_transform()
+class Record:
+    """Base of a dict with typed fields: `class Grant(Record):`, then `owner: str`, `rows: int = 0`.
+
+    Made by `Grant(owner="bank")`, read and set as `grant.rows`; a type of Maps, arguments and results.
+    """
 
 class _Context:
     caller: str

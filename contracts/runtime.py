@@ -289,7 +289,7 @@ def bind(machine: Machine, function: Function, args: list[Value], named: dict[st
     """Return the frame of a call from outside, or revert with BAD_ARGUMENTS."""
     names = function.names
     if not args and named.keys() == function.name_set:
-        return [machine, None, *[named[name] for name in names], *function.padding]
+        return _frame(machine, function, named)
     if len(args) > len(names):
         raise Reverted("BAD_ARGUMENTS", f"{function.name}() takes {len(names)} arguments, not {len(args)}")
     given = named if not args else {**dict(zip(names, args, strict=False)), **named}
@@ -298,8 +298,15 @@ def bind(machine: Machine, function: Function, args: list[Value], named: dict[st
     if missing or known != len(given) or len(args) + len(named) != len(given):
         detail = f"{function.name}({', '.join(names)}): given {', '.join(sorted(named)) or 'no names'}"
         raise Reverted("BAD_ARGUMENTS", detail)
-    given = {**function.defaults, **given} if function.defaults else given
-    return [machine, None, *[given[name] for name in names], *function.padding]
+    return _frame(machine, function, {**function.defaults, **given} if function.defaults else given)
+
+
+def _frame(machine: Machine, function: Function, given: Mapping[str, Value]) -> Frame:
+    """Return a frame; records in it, which nothing shares yet, get the defaults of missing fields."""
+    frame = [machine, None, *[given[name] for name in function.names], *function.padding]
+    for place, fill in function.fills:
+        fill(machine, frame[place])
+    return frame
 
 
 def _install(machine: Machine, name: str, source: str, program: Program) -> None:

@@ -19,6 +19,22 @@ rows = Map(int, int, ordered=True)
 one = Var(int, 0)
 Noted = Event(a=int, b=Value)
 Filed = Event(a=subject, b=Value)
+class Term(Record):
+    start: int
+    end: int | None = None
+
+
+class Grant(Record):
+    owner: str
+    rows: int
+    term: Term
+
+
+class Asked(Protocol):
+    def unchanged(self, n: int) -> int: ...
+
+
+terms = Map(int, Term)
 BIG = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 FLAT = {"a": 1, "b": 2, "c": 3}
 DEEP = {"a": [1, 2], "b": {"c": [3]}}
@@ -30,6 +46,14 @@ def nothing():
 
 def unchanged(n: int) -> int:
     return n
+
+
+def recorded(g: Grant) -> Grant:
+    return g
+
+
+def listed(gs: list[Term]) -> int:
+    return 1
 
 
 def typed(a: int, b: str, c: list[int]) -> int:
@@ -45,9 +69,19 @@ def down(n: int) -> int:
 
 _VALUES = """
 x = 7; y = 3; z = 0; t = 'abc'; u = 'abd'; b = b'ab'
+g = Grant('abc', 1, Term(1))
 xs = [1, 2, 3, 4]; d = {'a': 1, 'b': 2, 'n': 3}; p = (1, 2); ps = [(1, 2), (3, 4)]
 """
 _NODES = """
+w = Term(x)
+w = Grant(t, y, g.term)
+w = g.rows
+w = g.term.start
+g.rows = y
+g.rows += 1
+k: Grant = g
+w = recorded(g)
+k: Asked = Contract(t)
 f'{x:>12,}'
 f'{t:*^12}'
 w = [*xs]
@@ -336,6 +370,8 @@ y = encode((x, x))
 y = min(x, 2)
 """
 _LISTS = """
+x = listed(gs)
+x = [g.start for g in gs]
 x = [*xs, *ys]
 x = (*ts, 1)
 x = sum(i for i in xs)
@@ -448,6 +484,8 @@ _EFFECTS = (
     ("read", "z = 2 in cells", False),
     ("read", "z = pairs.get(p, 0)", False),
     ("read", "z = one.get()", False),
+    ("read", "z = terms[1]", False),
+    ("write", "terms[2] = Term(1)", False),
     ("write", "cells[1] = x", True),
     ("write", "texts[t] = x", True),
     ("write", "pairs[p] = 1", False),
@@ -485,6 +523,7 @@ _PARTS = "t = 'a' * N; u = 'a' * N; z = 2 ** 4000"
 _ITEMS = """
 xs = [i * 7919 % N for i in range(N)]; ts = tuple(xs); ys = list(xs); ss = [str(i) for i in xs]; zs = [0] * N
 ns = [[i] for i in range(N // 8)]; ls = ['a' * 99 + s for s in ss]
+gs = [Term(i, i) for i in xs]
 """
 _PAIRS = """
 d = {str(i): i for i in range(N)}; e = {i: i for i in range(N)}; ps = [(i, i) for i in range(N)]
@@ -547,7 +586,7 @@ def effects() -> list[Operation]:
     for group, line, sized in _EFFECTS:
         for name, value, size in _STORED if sized else _STORED[:1]:
             setup = f"x = {value}; t = 'abc'; p = ('bank', 7)"
-            setup += "; cells[2] = 1; texts[t] = x; pairs[p] = 1; one.set(1)"
+            setup += "; cells[2] = 1; texts[t] = x; pairs[p] = 1; one.set(1); terms[1] = Term(1)"
             setup += "\nfor i in range(300):\n    rows[i * 101 % 1009] = 1\nrows[2] = 1"
             found.append(Operation(group, f"{line}  [x = {name}]" if sized else line, setup, line, size))
     return found

@@ -25,7 +25,8 @@ from contracts.language.limits import (
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame
 from contracts.language.operators import format_text, get_item, get_slice, to_text
 from contracts.language.payments import pay_key
-from contracts.language.values import check_key, type_name, wrong_type
+from contracts.language.records import misfit
+from contracts.language.values import check_key, wrong_type
 
 
 def constant_of(node: Node) -> Any:
@@ -201,12 +202,13 @@ def _slice(b: Build, node: Node) -> Closure:
 
 
 def _typed(b: Build, node: Node) -> Closure:
-    check, text, inner = checker(node[1]), wanted(node[1]), b.expr(node[2])
+    hint, records = node[1], b.parts.records
+    check, text, inner = checker(hint, records), wanted(hint), b.expr(node[2])
 
     def run(f: Frame) -> Any:
         value = inner(f)
         if not check(f[0], value):
-            raise wrong_type(f"{type_name(value)} where the hint says {text}")
+            raise wrong_type(f"{misfit(f[0], hint, value, records)} where the hint says {text}")
         return value
 
     return run

@@ -12,12 +12,12 @@ from contracts import host
 from contracts.language.builder import Build, Builder
 from contracts.language.encoding import EVENT, encode
 from contracts.language.faults import LimitExceeded, Reverted
-from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, wanted
+from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, holds_record, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
-from contracts.language.operators import shown
 from contracts.language.payments import need
+from contracts.language.records import Record, misfit
 from contracts.language.values import type_name, wrong_type
 from contracts.ordered import Index
 
@@ -67,9 +67,9 @@ def _text_key_maker(name: str, prefix: bytes) -> KeyMaker:
     return make
 
 
-def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
+def value_check(hint: Hint, what: str, records: Mapping[str, Record]) -> Callable[[Machine, Value], None]:
     """Return the function that enforces the hint of what is stored."""
-    check: Check = checker(hint)
+    check: Check = checker(hint, records)
     exact = exact_type(hint)
 
     def enforce_plain(_: Machine, value: Value) -> None:
@@ -81,24 +81,40 @@ def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
 
     def enforce(m: Machine, value: Value) -> None:
         if not check(m, value):
-            raise wrong_type(f"{what} holds {wanted(hint)}, not {_described(hint, value)}")
+            raise wrong_type(f"{what} holds {wanted(hint)}, not {misfit(m, hint, value, records)}")
 
     return enforce
 
 
-def _described(hint: Hint, value: Value) -> str:
-    """Say what does not fit; of a text that is no subject, which text and what one looks like."""
-    if type(value) is str and (hint == SUBJECT or (hint[0] == "union" and SUBJECT in hint[1:])):
-        return f'{shown(value)} (a subject is "kind:id", such as "org:bank")'
-    return type_name(value)
+def loader(b: Build, hint: Hint, what: str) -> Callable[[Machine, bytes], Any]:
+    """Return the function that loads a row: records in it are checked, and completed with their defaults."""
+    if not holds_record(hint):
+        return host.load
+    records = b.parts.records
+    fill = checker(hint, records, fill=True)
+
+    def load(m: Machine, place: bytes) -> Any:
+        value = host.load(m, place)
+        if value is not host.ABSENT and not fill(m, value):
+            found = misfit(m, hint, value, records)
+            raise wrong_type(f"{what} was stored as {found}, and is {wanted(hint)} now: @migrate changes it")
+        return value
+
+    return load
+
+
+def map_loader(b: Build, name: str) -> Callable[[Machine, bytes], Any]:
+    """Return what loads an entry of a Map."""
+    return b.parts.once(("load", name), lambda: loader(b, b.parts.maps[name][1], f"{name}[…]"))
 
 
 def _map_get(b: Build, node: Node) -> Closure:
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
+    load = map_loader(b, name)
 
     def run(f: Frame) -> Any:
         m = f[0]
-        value = host.load(m, make(m, key(f)))
+        value = load(m, make(m, key(f)))
         if value is host.ABSENT:
             raise Reverted("KEY_ERROR", f"{name} has no such entry")
         return value
@@ -108,11 +124,12 @@ def _map_get(b: Build, node: Node) -> Closure:
 
 def _map_find(b: Build, node: Node) -> Closure:
     make, key, default = key_maker(b, node[1]), b.expr(node[2]), b.expr(node[3])
+    load = map_loader(b, node[1])
 
     def run(f: Frame) -> Any:
         m = f[0]
         place, other = make(m, key(f)), default(f)
-        value = host.load(m, place)
+        value = load(m, place)
         return other if value is host.ABSENT else value
 
     return run
@@ -131,7 +148,7 @@ def _map_has(b: Build, node: Node) -> Closure:
 def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that stores a value as `m[key]`."""
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
-    enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name))
+    enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name, b.parts.records))
 
     index = Index(name) if name in b.parts.ordered else None
 
@@ -196,12 +213,12 @@ def _prefix_check(key: Hint) -> Check:
 
 
 def _var_get(b: Build, node: Node) -> Closure:
-    name, (_, default) = node[1], b.parts.variables[node[1]]
-    place = var_key(name)
+    name, (hint, default) = node[1], b.parts.variables[node[1]]
+    place, load = var_key(name), loader(b, hint, name)
     make = None if default is None else b.expr(default)
 
     def run(f: Frame) -> Any:
-        value = host.load(f[0], place)
+        value = load(f[0], place)
         if value is not host.ABSENT:
             return value
         if make is None:
@@ -214,7 +231,9 @@ def _var_get(b: Build, node: Node) -> Closure:
 def _var_set(b: Build, node: Node) -> Closure:
     name, inner = node[1], b.expr(node[2])
     place = var_key(name)
-    enforce = b.parts.once(("var", name), lambda: value_check(b.parts.variables[name][0], name))
+    enforce = b.parts.once(
+        ("var", name), lambda: value_check(b.parts.variables[name][0], name, b.parts.records)
+    )
 
     def run(f: Frame) -> Any:
         m, value = f[0], inner(f)
@@ -236,7 +255,7 @@ class _Shape:
     """Places of the fields that name subjects."""
 
 
-def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
+def _shape(name: str, fields: Mapping[str, Hint], records: Mapping[str, Record]) -> _Shape:
     order = sorted(fields)
     count = len(order)
     places = {field: place for place, field in enumerate(order)}
@@ -244,7 +263,7 @@ def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
         places,
         bytes((0x80 + count,)) if count < 16 else b"\xde" + count.to_bytes(2, "big"),
         [encode_value(field) for field in order],
-        {field: value_check(hint, f"{name}({field}=…)") for field, hint in fields.items()},
+        {field: value_check(hint, f"{name}({field}=…)", records) for field, hint in fields.items()},
         [places[field] for field, hint in fields.items() if names_subjects(hint)],
     )
 
@@ -252,7 +271,7 @@ def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
 def _emit(b: Build, node: Node) -> Closure:
     """Fields are computed in the order written, then encoded in canonical order behind prepared keys."""
     name = node[1]
-    shape = b.parts.once(("event", name), lambda: _shape(name, dict(b.parts.events[name])))
+    shape = b.parts.once(("event", name), lambda: _shape(name, dict(b.parts.events[name]), b.parts.records))
     given = [(shape.places[field], b.expr(value), shape.checks[field]) for field, value in node[2:]]
     head, keys, tagged, count = shape.head, shape.keys, shape.tagged, len(shape.keys)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from contracts.language.build_records import put_field
 from contracts.language.build_state import map_store
 from contracts.language.builder import Build, Builder
 from contracts.language.builtins import FUNCTIONS, Lazy, changed_while_walked, collect, view_of, walk
@@ -60,6 +61,8 @@ def target(b: Build, node: Node) -> Store:
         return _unpack([target(b, part) for part in node[1:]])
     if node[0] == "item":
         return _to_item(b, node)
+    if node[0] == "field":
+        return put_field(b, node)
     return map_store(b, node)
 
 

@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 from chain.primitives.values import Value
 from contracts.language.encoding import CONSTANT, encode
 from contracts.language.faults import HostTrouble, OutOfGas
-from contracts.language.hints import ANY, Check, Hint, checker, exact_type
+from contracts.language.hints import ANY, Check, Hint, checker, exact_type, holds_record
 from contracts.language.ir import Node
 from contracts.language.limits import CONSTANT_ALLOCATION_MAX, CONSTANT_GAS, GAS_NODE
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame, Machine, Unset
+from contracts.language.records import Record
 from contracts.language.values import SCALARS
 
+NO_RECORDS: Mapping[str, Record] = {}
 T = TypeVar("T")
 Builder = Callable[["Build", Node], Closure]
 Watch = Callable[[int], object]
@@ -33,6 +35,7 @@ class Function:
         "body",
         "checks",
         "defaults",
+        "fills",
         "frames",
         "kind",
         "line",
@@ -42,6 +45,7 @@ class Function:
         "nested",
         "padding",
         "params",
+        "records",
         "result",
         "returns",
     )
@@ -54,6 +58,7 @@ class Function:
         line: int,
         params: tuple[tuple[str, Hint], ...],
         returns: Hint,
+        records: Mapping[str, Record] = NO_RECORDS,
     ) -> None:
         """Fill in the head; frame and body follow once every function of the program is known."""
         self.name = name
@@ -64,17 +69,25 @@ class Function:
         self.returns = returns
         self.names = tuple([param for param, _ in params])
         self.name_set = frozenset(self.names)
-        self.checks = tuple([argument_check(place, hint) for place, (_, hint) in enumerate(params)])
-        self.result = None if returns == ANY else checker(returns)
+        self.checks = tuple([argument_check(place, hint, records) for place, (_, hint) in enumerate(params)])
+        self.fills = tuple(
+            [
+                (LOCALS + place, checker(hint, records, fill=True))
+                for place, (_, hint) in enumerate(params)
+                if holds_record(hint)
+            ]
+        )
+        self.result = None if returns == ANY else checker(returns, records)
+        self.records = records
         self.defaults: Mapping[str, Value] = {}
         self.padding: list[Unset] = []
         self.frames = 0
         self.body: Closure = _empty
 
 
-def argument_check(place: int, hint: Hint) -> tuple[int, type | None, Check]:
+def argument_check(place: int, hint: Hint, records: Mapping[str, Record]) -> tuple[int, type | None, Check]:
     """Return (place in the frame, type that is the whole check or None, check)."""
-    return LOCALS + place, exact_type(hint), checker(hint)
+    return LOCALS + place, exact_type(hint), checker(hint, records)
 
 
 def _empty(_: Frame) -> Any:
@@ -151,10 +164,13 @@ class Global:
 class Parts:
     """The declarations of a program: hints of each Map, Var and Event by name, constants by number."""
 
+    records: dict[str, Record] = field(default_factory=dict)
     maps: Mapping[str, tuple[Hint, Hint]] = field(default_factory=dict)
     ordered: frozenset[str] = frozenset()
     variables: Mapping[str, tuple[Hint, Node | None]] = field(default_factory=dict)
     events: Mapping[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
+    interfaces: Mapping[str, Mapping[str, tuple[Mapping[str, Hint], Hint]]] = field(default_factory=dict)
+    """Of each method that an interface has: the hints of its arguments, and of what it gives."""
     constants: list[Global] = field(default_factory=list)
     shared: dict[Any, Any] = field(default_factory=dict)
     """What every use of one declaration shares: a hint may be long, and its uses many."""

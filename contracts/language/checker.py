@@ -17,7 +17,7 @@ OTHER = "NOT_IN_LANGUAGE"
 """The rule of a node without a rule of its own, such as a part of a refused statement."""
 
 _NAMES = """
-    Module FunctionDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
+    Module FunctionDef ClassDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
     Pass Break Continue Delete BoolOp BinOp UnaryOp IfExp Dict List Tuple ListComp DictComp
     comprehension GeneratorExp Lambda Starred Compare Call keyword JoinedStr FormattedValue Constant
     Attribute Subscript Slice Name
@@ -39,7 +39,6 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "set is not in the language: its order differs between hosts",
         "a list or dict comprehension",
     ),
-    "ClassDef": ("CLASS", "class is not in the language", "dicts, and functions that take them"),
     "Yield": ("GENERATOR", "yield is not in the language", "return a list"),
     "YieldFrom": ("GENERATOR", "yield is not in the language", "return a list"),
     "Try": ("TRY", "try is not in the language: a failing call undoes everything", "test before acting"),

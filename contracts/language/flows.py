@@ -69,11 +69,9 @@ def shape_of(hint: Hint, objects: Objects, origin: int, flags: int = 0) -> int |
 
 
 def _is_scalar(hint: Hint) -> bool:
+    if type(hint) is not tuple:  # the name of a record
+        return False
     return hint[0] in _SCALARS or (hint[0] == "union" and all(part[0] in _SCALARS for part in hint[1:]))
-
-
-def _is_contract(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Contract"
 
 
 class Values:
@@ -174,6 +172,11 @@ class Values:
             self.ground.change(base, node.value, "a change", direct=True)
             if base is not None:
                 self.objects.put(base, one)
+        elif isinstance(node, ast.Attribute):
+            base = self.of(node.value)
+            self.ground.change(base, node.value, "a change", direct=True)
+            if base is not None:
+                self.objects.put(base, one)
 
     def declared(self, node: ast.expr, names: Mapping[str, object]) -> bool:
         """Tell whether an expression is a name that is declared at the top level, of this kind."""
@@ -195,6 +198,14 @@ class Values:
             return shape_of(self.names.maps[node.value.id][1], self.objects, ENTRY)
         base = self.of(node.value)
         return self._copied(base) if isinstance(node.slice, ast.Slice) else self.inside(base)
+
+    def _attribute(self, node: ast.Attribute) -> int | None:
+        """A field of a record; everything else behind a point cannot change."""
+        hint = self.names.field_hints.get(id(node))
+        if hint is None:
+            return None
+        held = self.inside(self.of(node.value))
+        return None if shape_of(hint, self.objects, 0) is None else held
 
     def _made(self, items: list[int | None], flags: int = 0) -> int:
         made = self.objects.new(MADE, NOTHING, flags=flags)
@@ -281,6 +292,8 @@ class Values:
             return self._own(node, name, used=used)
         given = [self.of(argument) for argument in node.args]
         given += self._by_name(node, given[0] if len(given) == 1 else self._made(given), name)
+        if name in self.names.records:
+            return self._made(given, LIST)
         if name in self.names.events or name in HOST:
             for one in given:
                 self.keep(one, STORED)
@@ -335,7 +348,7 @@ class Values:
         base, method = func.value, func.attr
         given = [self.of(argument) for argument in node.args]
         given += self._by_name(node, self.of(base) if method == "sort" else None, f".{method}")
-        if _is_contract(base) or self.declared(base, self.names.contracts):
+        if id(node) in self.names.remote_calls:
             for one in given:
                 self.keep(one, STORED)
             return self.objects.new(ANSWER)
@@ -423,6 +436,7 @@ class Values:
 _KINDS: dict[type[ast.expr], Callable[..., int | None]] = {
     ast.Name: Values._name,
     ast.Subscript: Values._subscript,
+    ast.Attribute: Values._attribute,
     ast.Call: Values._call,
     ast.List: Values._display,
     ast.Tuple: Values._display,
@@ -461,8 +475,7 @@ class Statements:
                     values.assign(target, one)
             case ast.AnnAssign() if node.value is not None:
                 one = values.of(node.value)
-                scalar = shape_of(hint_of(node.annotation), values.objects, 0) is None
-                values.assign(node.target, None if scalar else one)
+                values.assign(node.target, None if self._scalar(node.annotation) else one)
             case ast.AugAssign():
                 self._augment(node)
             case ast.Return():
@@ -479,6 +492,13 @@ class Statements:
                 self._delete(node.targets[0])
             case ast.Assert():
                 values.of(node.test)
+
+    def _scalar(self, annotation: ast.expr) -> bool:
+        """Tell whether a local of this hint holds what cannot change: a number, a text, a contract."""
+        names = self.values.names
+        if isinstance(annotation, ast.Name) and annotation.id in names.interfaces:
+            return True
+        return shape_of(hint_of(annotation, names.records), self.values.objects, 0) is None
 
     def _augment(self, node: ast.AugAssign) -> None:
         """`x += y` changes what x stands for when that is a list; `x[k] += y` changes x."""

@@ -6,8 +6,13 @@ import ast
 from typing import Protocol
 
 from chain.primitives.values import encode_value
+from contracts.language.binding import bound, check_count, check_fit
+from contracts.language.hints import ANY, Hint
 from contracts.language.ir import Node
+from contracts.language.known import Known, record_in
+from contracts.language.lower_remote import interface_of, is_contract, lower_remote, lower_remote_as
 from contracts.language.methods import METHODS, MUTATING
+from contracts.language.records import Record
 from contracts.language.scope import (
     Declarations,
     Refusal,
@@ -37,6 +42,8 @@ PAGE_DEFAULT = 100
 """Keys of a page whose limit is not given."""
 _WALKS = frozenset({"page", "keys", "values", "items"})
 _MAP_METHODS = {"get": (1, 2)}
+_UNCHECKED = MUTATING | {"get"}
+"""Methods of a dict that a record does not have: they know nothing of fields."""
 
 
 class Lowering(Protocol):
@@ -44,6 +51,7 @@ class Lowering(Protocol):
 
     names: Declarations
     scope: Scope
+    known: Known
 
     def expr(self, node: ast.expr) -> Node:
         """Lower a value."""
@@ -54,8 +62,8 @@ class Lowering(Protocol):
     def readonly(self, node: ast.expr) -> Node:
         """Lower a value that is only looked at."""
 
-    def key_function(self, node: ast.expr, what: str) -> Node:
-        """Lower the `key=` of a sort, or of min and max."""
+    def key_function(self, node: ast.expr, what: str, item: Hint) -> Node:
+        """Lower the `key=` of a sort, or of min and max, whose argument is of this hint."""
 
 
 def lower_call(low: Lowering, node: ast.Call) -> Node:
@@ -74,6 +82,8 @@ def lower_call(low: Lowering, node: ast.Call) -> Node:
         return _own_function(low, node, low.names.functions[name])
     if name in low.names.events:
         return _event(low, node, name)
+    if name in low.names.records:
+        return _construct(low, node, low.names.records[name])
     if name == "require":
         return _require(low, node)
     if name == "isinstance":
@@ -93,26 +103,13 @@ def _no_function(low: Lowering, func: ast.Name, name: str) -> Refusal:
         instead = f"NAME = {name}(…) at the top level"
         return Refusal(func, "DECLARATION", f"{name} is declared at the top level", instead)
     kind = low.names.kind_of(name)
+    if kind == "an interface":
+        instead = f"policy: {name} = Contract(name), then policy.method(…)"
+        return Refusal(func, "INTERFACE", f"{name} is an interface, which nothing makes", instead)
     if kind:
         instead = "a function, an Event, or a method of what the name stands for"
         return Refusal(func, "NOT_A_FUNCTION", f"{name} is {kind}, it cannot be called", instead)
     return unknown_name(low.names, func, name, [*low.names.functions, *low.names.events])
-
-
-def check_count(node: ast.Call, name: str, least: int, most: int) -> None:
-    """Refuse a call with the wrong number of arguments, or with names for them."""
-    if node.keywords:
-        raise Refusal(
-            node.keywords[0], "ARGUMENTS", f"{name}() takes no argument names here", "arguments in order"
-        )
-    if not least <= len(node.args) <= most:
-        wanted = str(least) if least == most else f"{least} to {most}"
-        reason = f"{name}() takes {wanted} arguments, not {len(node.args)}"
-        raise Refusal(node, "ARGUMENTS", reason, f"{name}({_shape(least)}) with {wanted}")
-
-
-def _shape(count: int, more: str = "") -> str:
-    return ", ".join(["…"] * count + [more] * bool(more))
 
 
 def _positional(low: Lowering, node: ast.Call, name: str, least: int, most: int) -> list[Node]:
@@ -151,7 +148,9 @@ _BY_NAME = {
 }
 
 
-def _keyed(low: Lowering, node: ast.Call, name: str, receiver: Node | None = None) -> Node:
+def _keyed(
+    low: Lowering, node: ast.Call, name: str, receiver: Node | None = None, sorted_one: ast.expr | None = None
+) -> Node:
     """Return ("keyed", name, key, reverse or default, arguments…); NOTHING stands for what is not given."""
     given = {str(keyword.arg): keyword.value for keyword in node.keywords}
     if len(given) < len(node.keywords) or not set(given) <= set(_BY_NAME[name]):
@@ -168,7 +167,9 @@ def _keyed(low: Lowering, node: ast.Call, name: str, receiver: Node | None = Non
     arguments = [receiver] if receiver is not None else [lower(argument) for argument in node.args]
     other = low.expr(given[_BY_NAME[name][1]]) if _BY_NAME[name][1] in given else NOTHING
     if "key" in given:
-        return ("keyed", name, low.key_function(given["key"], f"{name}()"), other, *arguments)
+        walked = sorted_one if sorted_one is not None else None if several else node.args[0]
+        item = ANY if walked is None else low.known.items(walked)
+        return ("keyed", name, low.key_function(given["key"], f"{name}()", item), other, *arguments)
     if name in ("sorted", "sort"):
         return ("builtin" if name == "sorted" else "method", name, *arguments, other)
     return ("keyed", name, NOTHING, other, *arguments)
@@ -181,26 +182,19 @@ def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
         )
     low.scope.called.add(signature.name)
     names = [name for name, _ in signature.params]
-    shape = f"{signature.name}({', '.join(names)})"
-    if len(node.args) > len(names):
-        reason = f"{signature.name}() takes {len(names)} arguments, not {len(node.args)}"
-        raise Refusal(node, "ARGUMENTS", reason, shape)
-    given: dict[str, Node] = {name: low.expr(value) for name, value in zip(names, node.args, strict=False)}
-    for keyword in node.keywords:
-        if keyword.arg is None:
-            raise Refusal(
-                keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
-            )
-        if keyword.arg not in names or keyword.arg in given:
-            problem = "twice" if keyword.arg in given else "unknown"
-            reason = f"{signature.name}(): argument {keyword.arg} is {problem}"
-            raise Refusal(keyword, "ARGUMENTS", reason, shape)
-        given[keyword.arg] = low.expr(keyword.value)
-    missing = [name for name in names if name not in given and name not in signature.defaults]
-    if missing:
-        raise Refusal(node, "ARGUMENTS", f"{signature.name}() misses {', '.join(missing)}", shape)
+    given = {name: low.expr(value) for name, value in bound(node, signature.name, names, signature.defaults)}
     given = {**signature.defaults, **given}
     return ("call", signature.name, *[given[name] for name in names])
+
+
+def _construct(low: Lowering, node: ast.Call, record: Record) -> Node:
+    """A record: fields in order or by name; those with a default may be left out."""
+    names = [name for name, _ in record.fields]
+    given = dict(record.defaults)
+    for name, value in bound(node, record.name, names, record.defaults):
+        given[name] = low.expr(value)
+        check_fit(value, f"{record.name}.{name}", low.known.of(value), record.hint_of(name) or ANY)
+    return ("record", record.name, *[given[name] for name in names])
 
 
 def _event(low: Lowering, node: ast.Call, name: str) -> Node:
@@ -249,8 +243,10 @@ def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
         special = _special(low, node, base, name)
         if special is not None:
             return special
-    if isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "Contract":
-        return _remote(low, node, _positional(low, base, "Contract", 1, 1)[0], name)
+    if isinstance(base, ast.Call) and is_contract(base):
+        return lower_remote(low, node, _positional(low, base, "Contract", 1, 1)[0], name)
+    if isinstance(base, ast.Name) and (interface := interface_of(low, base.id)) is not None:
+        return lower_remote_as(low, node, base.id, interface, name)
     if name in VIEWS:
         raise Refusal(
             func, "LAZY", f".{name}() is not a value, it can only be walked", f"list(value.{name}())"
@@ -259,9 +255,13 @@ def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
         instead = REPLACED_METHODS.get(name) or ", ".join(near_ones(low.names, name, METHODS))
         instead = instead or 'the methods of "Statements and expressions" in contracts/README.md'
         raise Refusal(func, "UNKNOWN_METHOD", f"no value has a method {name}", instead)
+    record = record_in(low.known.of(base)) if name in _UNCHECKED else None
+    if record is not None:
+        reason = f"{record} is a record, whose fields have names"
+        raise Refusal(func, "RECORD", reason, "value.field, value.field = …")
     receiver = low.expr(base) if name in MUTATING else low.readonly(base)
     if name == "sort" and (node.keywords or node.args):
-        return _keyed(low, node, name, receiver)
+        return _keyed(low, node, name, receiver, base)
     if name == "join" and len(node.args) == 1 and not node.keywords:
         return ("method", name, receiver, low.iterable(node.args[0]))
     counts = METHODS[name].values()
@@ -288,8 +288,8 @@ def _special(low: Lowering, node: ast.Call, base: ast.Name, name: str) -> Node |
         return ("map_find", owner, arguments[0], arguments[1] if len(arguments) == 2 else NONE)
     if owner in names.variables:
         return _variable(low, node, owner, name)
-    if owner in names.contracts:
-        return _remote(low, node, ("const", encode_value(names.contracts[owner])), name)
+    if owner in names.contracts and owner not in names.seen_as:
+        return lower_remote(low, node, ("const", encode_value(names.contracts[owner])), name)
     if (owner, name) in STATIC and not names.kind_of(owner):
         return ("static", owner, name, *_positional(low, node, f"{owner}.{name}", *STATIC[owner, name]))
     if owner == "date" and not names.kind_of(owner):
@@ -327,17 +327,3 @@ def _variable(low: Lowering, node: ast.Call, owner: str, name: str) -> Node:
     if name == "set":
         return ("var_set", owner, _positional(low, node, f"{owner}.set", 1, 1)[0])
     raise Refusal(node, "VAR_METHOD", f"a Var has no method {name}", "v.get() and v.set(value)")
-
-
-def _remote(low: Lowering, node: ast.Call, target: Node, method: str) -> Node:
-    named = []
-    for keyword in node.keywords:
-        if keyword.arg is None:
-            raise Refusal(
-                keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
-            )
-        named.append((keyword.arg, low.expr(keyword.value)))
-    if len({name for name, _ in named}) != len(named):
-        reason = f"{method}(): an argument is given twice"
-        raise Refusal(node, "ARGUMENTS", reason, "each argument once")
-    return ("remote", target, method, tuple([low.expr(argument) for argument in node.args]), tuple(named))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 
 from chain.primitives.values import encode_value
+from contracts.language.binding import check_count, check_fit
 from contracts.language.checker import REFERENCE
+from contracts.language.hints import ANY, Hint, parts_of
 from contracts.language.ir import Node
-from contracts.language.lower_calls import TYPES, check_count, lower_call, lower_lazy
-from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, unknown_name
+from contracts.language.known import Known, parts_known, record_in
+from contracts.language.lower_calls import TYPES, lower_call, lower_lazy
+from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, near_ones, unknown_name
 from contracts.language.vocabulary import BUILTINS, CONTEXT, KEYS, LAZY, REPLACED, REPLACED_CONTEXT, VIEWS
 
 BINARY: dict[type[ast.operator], str] = {
@@ -22,6 +25,10 @@ COMPARE: dict[type[ast.cmpop], str] = {
 }  # fmt: skip
 
 
+FIELDS_SHOWN = 6
+"""Fields of a record that the refusal of a misspelt one names when none is like it."""
+
+
 class Expressions:
     """Lowers the expressions of one function."""
 
@@ -29,6 +36,7 @@ class Expressions:
         """Resolve names first among the locals, then among the contract's declarations."""
         self.names = names
         self.scope = scope
+        self.known = Known(names, scope)
 
     def expr(self, node: ast.expr) -> Node:
         """Return the IR of an expression that must be a value."""
@@ -68,6 +76,9 @@ class Expressions:
     def _name(self, node: ast.Name) -> Node:
         local = self.scope.find(node.id)
         if local is not None:
+            if self.scope.known(node.id)[0] == "interface":
+                reason = f"{node.id} is a contract, not a value"
+                raise Refusal(node, "NOT_A_VALUE", reason, f"{node.id}.method(…)")
             return ("local", local[0], local[1])
         constant = self.names.constants.get(node.id)
         if constant is not None:
@@ -88,6 +99,8 @@ class Expressions:
                 "an Error": f"raise {node.id}",
                 "an Event": f"{node.id}(field=…)",
                 "a Contract": f"{node.id}.method(…)",
+                "a record": f"{node.id}(field=…)",
+                "an interface": f"name: {node.id} = Contract(…), then name.method(…)",
             }
             return Refusal(node, "NOT_A_VALUE", f"{node.id} is {kind}, not a value", instead[kind])
         if node.id == "date":
@@ -107,8 +120,50 @@ class Expressions:
         base = node.value.id if isinstance(node.value, ast.Name) else ""
         if base in REPLACED and self.scope.find(base) is None and not self.names.kind_of(base):
             raise Refusal(node, "NOT_IN_LANGUAGE", f"{base} is not in the language", REPLACED[base])
-        instead = f'value["{node.attr}"] for a dict, or call a method'
-        raise Refusal(node, "ATTRIBUTE", f"values have no attributes such as .{node.attr}", instead)
+        _, hint = self._record_field(node)
+        self.names.field_hints[id(node)] = hint
+        return ("field", self.readonly(node.value), node.attr)
+
+    def _record_field(self, node: ast.Attribute) -> tuple[str, Hint]:
+        """Return the record that is asked for a field, and the field's hint."""
+        held = self.known.of(node.value)
+        name = record_in(held)
+        if name is None:
+            raise self._no_field(node, held)
+        record = self.names.records[name]
+        hint = record.hint_of(node.attr)
+        if hint is None:
+            fields = [field for field, _ in record.fields]
+            near = near_ones(self.names, node.attr, fields) or fields[:FIELDS_SHOWN]
+            instead = ", ".join(f".{field}" for field in near)
+            raise Refusal(node, "UNKNOWN_FIELD", f"{name} has no field {node.attr}", instead)
+        return name, hint
+
+    def _no_field(self, node: ast.Attribute, held: Hint) -> Refusal:
+        attr = node.attr
+        fitting = next((record.name for record in self.names.records.values() if record.hint_of(attr)), None)
+        what = node.value.id if isinstance(node.value, ast.Name) else "name"
+        instead = f'value["{attr}"] for a dict, or call a method'
+        if fitting is not None and held == ANY:
+            instead = f"say what it is: {what}: {fitting} = …"
+        return Refusal(node, "ATTRIBUTE", f"values have no attributes such as .{attr}", instead)
+
+    def field_place(self, node: ast.Attribute, given: Hint) -> Node:
+        """Return the IR of a field that is set to a value of which this is known."""
+        if isinstance(node.value, ast.Name) and node.value.id == "ctx":
+            raise Refusal(node, "TARGET", "ctx cannot be changed", "a Var or a Map")
+        name, hint = self._record_field(node)
+        self.names.field_hints[id(node)] = hint
+        check_fit(node, f"{name}.{node.attr}", given, hint)
+        return ("field", self.expr(node.value), node.attr, hint)
+
+    def check_subscript(self, node: ast.Subscript) -> None:
+        """Refuse `record["field"]`: a field is read and set by its name."""
+        name = record_in(self.known.of(node.value))
+        if name is not None and len(parts_of(self.known.of(node.value))) == 1:
+            key = node.slice.value if isinstance(node.slice, ast.Constant) else None
+            reason = f"{name} is a record, whose fields have names"
+            raise Refusal(node, "RECORD", reason, f"value.{key if isinstance(key, str) else 'field'}")
 
     def _call(self, node: ast.Call) -> Node:
         return lower_call(self, node)
@@ -160,22 +215,31 @@ class Expressions:
     def _listcomp(self, node: ast.ListComp) -> Node:
         with self.scope.comprehension():
             clauses = self._clauses(node.generators)
-            return ("listcomp", clauses, self.expr(node.elt))
+            made = self.expr(node.elt)
+            self.known.note(node, ("list", self.known.of(node.elt)))
+            return ("listcomp", clauses, made)
 
     def _dictcomp(self, node: ast.DictComp) -> Node:
         with self.scope.comprehension():
             clauses = self._clauses(node.generators)
-            return ("dictcomp", clauses, self.expr(node.key), self.expr(node.value))
+            key, value = self.expr(node.key), self.expr(node.value)
+            self.known.note(node, ("dict", self.known.of(node.key), self.known.of(node.value)))
+            return ("dictcomp", clauses, key, value)
 
     def _generator(self, node: ast.GeneratorExp) -> Node:
         with self.scope.comprehension():
             clauses = self._clauses(node.generators)
-            return ("generator", clauses, self.expr(node.elt))
+            made = self.expr(node.elt)
+            self.known.note(node, ("list", self.known.of(node.elt)))
+            return ("generator", clauses, made)
 
-    def key_function(self, node: ast.expr, what: str) -> Node:
-        """Return the IR of a `key=`: a function of the contract, a builtin, or a lambda of one argument."""
+    def key_function(self, node: ast.expr, what: str, item: Hint) -> Node:
+        """Return the IR of a `key=`: a function of the contract, a builtin, or a lambda of one argument.
+
+        `item` is what is known of its argument.
+        """
         if isinstance(node, ast.Lambda):
-            return self._key_lambda(node)
+            return self._key_lambda(node, item)
         if isinstance(node, ast.Name) and self.scope.find(node.id) is None:
             signature = self.names.functions.get(node.id)
             if signature is not None and not signature.once and signature.takes(1):
@@ -188,7 +252,7 @@ class Expressions:
         known = f"a function of this contract, a lambda, or one of {', '.join(sorted(KEYS))}"
         raise Refusal(node, "ARGUMENTS", reason, known)
 
-    def _key_lambda(self, node: ast.Lambda) -> Node:
+    def _key_lambda(self, node: ast.Lambda, item: Hint) -> Node:
         args = node.args
         extra = args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs or args.defaults
         if len(args.args) != 1 or extra:
@@ -196,22 +260,27 @@ class Expressions:
         with self.scope.comprehension():
             check_new_name(self.names, args.args[0], args.args[0].arg)
             slot = self.scope.fresh(args.args[0].arg)
+            self.scope.learn(args.args[0].arg, item)
             return ("key_lambda", slot, self.expr(node.body))
 
     def _clauses(self, generators: list[ast.comprehension]) -> Node:
         clauses = []
         for clause in generators:
             walked = self.iterable(clause.iter)
-            target = self._inner_target(clause.target)
+            target = self._inner_target(clause.target, self.known.items(clause.iter))
             clauses.append((target, walked, tuple([self.expr(test) for test in clause.ifs])))
         return tuple(clauses)
 
-    def _inner_target(self, node: ast.expr) -> Node:
+    def _inner_target(self, node: ast.expr, known: Hint) -> Node:
         if isinstance(node, ast.Name):
             check_new_name(self.names, node, node.id)
-            return ("local", self.scope.fresh(node.id))
+            slot = self.scope.fresh(node.id)
+            self.scope.learn(node.id, known)
+            return ("local", slot)
         if isinstance(node, (ast.Tuple, ast.List)):
-            return ("unpack", *[self._inner_target(item) for item in node.elts])
+            each = parts_known(known, len(node.elts))
+            parts = [self._inner_target(item, part) for item, part in zip(node.elts, each, strict=True)]
+            return ("unpack", *parts)
         if isinstance(node, ast.Starred):
             return self._starred(node)
         reason = "a comprehension's variable is a name, or a tuple of names"
@@ -301,6 +370,7 @@ class Expressions:
                 ("none",) if part is None else self.expr(part) for part in (cut.lower, cut.upper, cut.step)
             ]
             return ("slice", self.readonly(base), *bounds)
+        self.check_subscript(node)
         return ("item", self.readonly(base), self.expr(node.slice))
 
     def map_key(self, node: ast.Subscript) -> Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 from chain.primitives.kinds import REFUSED
@@ -16,7 +17,9 @@ from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node
 from contracts.language.limits import ENGINE
 from contracts.language.lost_changes import find_lost
+from contracts.language.lower_class import base_of, define_interface, define_record
 from contracts.language.lower_expr import Expressions
+from contracts.language.lower_remote import is_contract
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
 from contracts.language.scope import Constant, Declarations, Refusal, Scope, Signature, check_code
@@ -58,9 +61,11 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
         "program",
         ENGINE,
         tuple(names.makers),
+        tuple([record.shape() for record in names.records.values()]),
         tuple([(name, *hints, *["ordered"] * (name in names.ordered)) for name, hints in names.maps.items()]),
         tuple([(name, *parts) for name, parts in names.variables.items()]),
         tuple(names.events.items()),
+        tuple([interface.shape() for interface in names.interfaces.values()]),
         functions,
     )
     found.sort(key=lambda item: (item.line, item.column))
@@ -70,6 +75,8 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
 def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine) -> None:
     if isinstance(node, ast.FunctionDef):
         return _function(names, node, scratch)
+    if isinstance(node, ast.ClassDef):
+        return _class(names, node, scratch)
     if (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -82,7 +89,9 @@ def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine)
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         name, value, hint = node.targets[0].id, node.value, ANY
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        name, value, hint = node.target.id, node.value, hint_of(node.annotation)
+        if isinstance(node.annotation, ast.Name) and node.annotation.id in names.interfaces:
+            return _seen_as(names, node, node.target.id, node.annotation.id)
+        name, value, hint = node.target.id, node.value, hint_of(node.annotation, names.records)
     else:
         reason = "the top level holds only functions, declarations and constants"
         raise Refusal(node, "TOP_LEVEL", reason, "NAME = value, or a def")
@@ -91,6 +100,30 @@ def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine)
         return _declaration(names, name, value, scratch)
     names.constants[name] = _constant(names, value, hint, scratch)
     return None
+
+
+def _class(names: Declarations, node: ast.ClassDef, scratch: Machine) -> None:
+    base = base_of(node)
+    _check_fresh(names, node, node.name)
+
+    def hint(annotation: ast.expr | None) -> Hint:
+        return hint_of(annotation, names.records)
+
+    if base == "Protocol":
+        define_interface(names, node, hint)
+    else:
+        define_record(names, node, hint, lambda *of: _default(names, of, scratch))
+
+
+def _seen_as(names: Declarations, node: ast.AnnAssign, name: str, interface: str) -> None:
+    """`policy: Policy = Contract("data-rules")`."""
+    _check_fresh(names, node, name)
+    call = node.value
+    if not isinstance(call, ast.Call) or not is_contract(call) or call.keywords:
+        reason = f"{interface} is an interface: only a contract is called through it"
+        raise Refusal(node, "INTERFACE", reason, f'{name}: {interface} = Contract("name")')
+    names.contracts[name] = _text_argument(call, "Contract")
+    names.seen_as[name] = interface
 
 
 def _several(names: Declarations, node: ast.Assign, targets: ast.Tuple, scratch: Machine) -> None:
@@ -134,9 +167,9 @@ def _function(names: Declarations, node: ast.FunctionDef, scratch: Machine) -> N
     plain = tuple([(argument.arg, ANY) for argument in args.args])
     names.functions[node.name] = Signature(node.name, kind, nested, plain, ANY, node.lineno)
     names.bodies[node.name] = node
-    params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
+    params = tuple([(argument.arg, hint_of(argument.annotation, names.records)) for argument in args.args])
     _check_params(args.args)
-    returns = hint_of(node.returns)
+    returns = hint_of(node.returns, names.records)
     defaults = _defaults(names, args, params, scratch)
     names.functions[node.name] = Signature(
         node.name, kind, nested, params, returns, node.lineno, defaults, guard
@@ -149,12 +182,17 @@ def _defaults(
     """Return the constants of parameters that may be left out: small, and none that could change."""
     found: dict[str, Node] = {}
     for (name, hint), node in zip(params[len(params) - len(args.defaults) :], args.defaults, strict=True):
-        constant = _constant(names, node, hint, scratch)
-        if constant.node[0] != "const":
-            reason = f"a default cannot change, and has at most {INLINE_BYTES_MAX} encoded bytes"
-            raise Refusal(node, "DEFAULT", reason, f"{name}: … | None = None, and make it in the function")
-        found[name] = constant.node
+        found[name] = _default(names, (node, hint, name), scratch)
     return found
+
+
+def _default(names: Declarations, of: tuple[ast.expr, Hint, str], scratch: Machine) -> Node:
+    node, hint, name = of
+    constant = _constant(names, node, hint, scratch)
+    if constant.node[0] != "const":
+        reason = f"a default cannot change, and has at most {INLINE_BYTES_MAX} encoded bytes"
+        raise Refusal(node, "DEFAULT", reason, f"{name}: … | None = None, and make it in the function")
+    return constant.node
 
 
 def _decorators(node: ast.FunctionDef) -> tuple[str, bool, Guard | None]:
@@ -217,16 +255,16 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
     if kind == "Event":
         if name == REFUSED:
             raise Refusal(call, "RESERVED_NAME", f"the ledger itself announces {REFUSED}", "another name")
-        names.events[name] = _event(call)
+        names.events[name] = _event(names, call)
         return
     if kind == "Map" and call.keywords:
-        names.maps[name] = _ordered_map(call)
+        names.maps[name] = _ordered_map(names, call)
         names.ordered.add(name)
         return
     if call.keywords:
         raise Refusal(call, "ARGUMENTS", f"{kind}() takes its arguments in order", _SHAPES[kind])
     if kind == "Map":
-        names.maps[name] = _map(call)
+        names.maps[name] = _map(names, call)
     elif kind == "Var":
         names.variables[name] = _variable(names, call, scratch)
     else:
@@ -238,7 +276,7 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
             names.contracts[name] = text
 
 
-def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
+def _event(names: Declarations, call: ast.Call) -> tuple[tuple[str, Hint], ...]:
     if call.args:
         raise Refusal(call, "ARGUMENTS", "an Event names its fields", "Event(grant=int, dataset=subject)")
     fields: dict[str, Hint] = {}
@@ -247,17 +285,17 @@ def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
             raise Refusal(keyword.value, "STAR", "** is not in the language", "each field by name")
         if keyword.arg in fields:
             raise Refusal(keyword, "TWICE", f"field {keyword.arg} is named twice", "another name")
-        fields[keyword.arg] = hint_of(keyword.value)
+        fields[keyword.arg] = hint_of(keyword.value, names.records)
     return tuple(fields.items())
 
 
-def _ordered_map(call: ast.Call) -> tuple[Hint, Hint]:
+def _ordered_map(names: Declarations, call: ast.Call) -> tuple[Hint, Hint]:
     """`Map(K, V, ordered=True)`: keys of one plain type, or tuples of such."""
     only = call.keywords[0]
     says = isinstance(only.value, ast.Constant) and only.value.value is True
     if len(call.keywords) != 1 or only.arg != "ordered" or not says:
         raise Refusal(call, "ARGUMENTS", "a Map takes its types in order", "Map(str, dict, ordered=True)")
-    key, value = _map(call)
+    key, value = _map(names, call)
     parts = key[1:] if key[0] == "tuple" else (key,)
     if not all(part in _ORDERED for part in parts):
         reason = f"keys in order are int, str, bytes or a tuple of them, not {hint_text(key)}"
@@ -265,20 +303,20 @@ def _ordered_map(call: ast.Call) -> tuple[Hint, Hint]:
     return key, value
 
 
-def _map(call: ast.Call) -> tuple[Hint, Hint]:
+def _map(names: Declarations, call: ast.Call) -> tuple[Hint, Hint]:
     if len(call.args) != 2:
         raise Refusal(call, "ARGUMENTS", "a Map has a key type and a value type", "Map(str, dict)")
-    key = hint_of(call.args[0])
+    key = hint_of(call.args[0], names.records)
     if key[0] not in _KEY_HINTS:
         reason = f"a key of a Map is int, str, bytes, bool or tuple[…], not {hint_text(key)}"
         raise Refusal(call.args[0], "HINT", reason, "Map(str, …)")
-    return key, hint_of(call.args[1])
+    return key, hint_of(call.args[1], names.records)
 
 
 def _variable(names: Declarations, call: ast.Call, scratch: Machine) -> tuple[Hint, Node | None]:
     if len(call.args) not in (1, 2):
         raise Refusal(call, "ARGUMENTS", "a Var has a type and a default", "Var(int, 0)")
-    hint = hint_of(call.args[0])
+    hint = hint_of(call.args[0], names.records)
     default = _constant(names, call.args[1], hint, scratch).node if len(call.args) == 2 else None
     return hint, default
 
@@ -293,16 +331,18 @@ def _text_argument(call: ast.Call, kind: str) -> str:
 def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine) -> Constant:
     _check_pure(names, node)
     scope = Scope([], [])
-    lowered = Expressions(names, scope).expr(node)
+    values = Expressions(names, scope)
+    lowered = values.expr(node)
     try:
         value = names.parts.add_constant(TABLE, lowered, scratch, scope.count)
-        fits = checker(hint)(scratch, value)
+        fits = checker(hint, names.records)(scratch, value)
     except Halt as halt:
         instead = "a value within the caps, or one made inside a function"
         raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}", instead) from None
     if not fits:
         raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}", "a value of that type")
-    return _reference(names, ("scope", scope.count, lowered) if scope.count else lowered, value)
+    made = _reference(names, ("scope", scope.count, lowered) if scope.count else lowered, value)
+    return replace(made, hint=values.known.of(node) if hint == ANY else hint)
 
 
 def _check_pure(names: Declarations, node: ast.expr) -> None:
@@ -311,7 +351,7 @@ def _check_pure(names: Declarations, node: ast.expr) -> None:
         if not isinstance(part, ast.Name) or not isinstance(part.ctx, ast.Load):
             continue
         kind = names.kind_of(part.id)
-        if part.id in _IMPURE or (kind and kind != "a constant"):
+        if part.id in _IMPURE or (kind and kind not in ("a constant", "a record")):
             reason = f"a module-level value is a constant, and {part.id} is {kind or 'only there in a call'}"
             raise Refusal(
                 part, "TOP_LEVEL", reason, "literals, operators, builtins, sha256, methods of values"

@@ -24,6 +24,7 @@ from contracts.language.limits import (
 )
 from contracts.language.lowering import lower
 from contracts.language.machine import Machine
+from contracts.language.records import Record
 from contracts.language.scope import Declarations, Signature
 from contracts.language.tokens import precheck
 
@@ -105,21 +106,39 @@ def _lowered(source: str, name: str, payer: Machine) -> tuple[Node, Declarations
 
 def _method_abi(signature: Signature) -> dict[str, Value]:
     """Return what callers need of a method; `defaults` only where an argument may be left out."""
-    found: dict[str, Value] = {
-        "kind": signature.kind,
-        "nested": signature.nested,
-        "params": [[name, hint_text(hint)] for name, hint in signature.params],
-        "returns": hint_text(signature.returns),
-    }
+    found: dict[str, Value] = {"kind": signature.kind, "nested": signature.nested, **_head_abi(signature)}
     if signature.defaults:
-        found["defaults"] = {name: decode_stored(node[1]) for name, node in signature.defaults.items()}
+        found["defaults"] = _values(signature.defaults)
     if signature.guard is not None:
         found["only"] = signature.guard.shown()
     return found
 
 
+def _head_abi(signature: Signature) -> dict[str, Value]:
+    return {
+        "params": [[name, hint_text(hint)] for name, hint in signature.params],
+        "returns": hint_text(signature.returns),
+    }
+
+
+def _wanted_abi(method: Signature) -> dict[str, Value]:
+    """Return what an interface wants of a method; `optional` only where callers may leave something out."""
+    found = _head_abi(method)
+    return found | {"optional": list(method.defaults)} if method.defaults else found
+
+
+def _values(defaults: Mapping[str, Node]) -> dict[str, Value]:
+    return {name: decode_stored(node[1]) for name, node in defaults.items()}
+
+
+def _record_abi(record: Record) -> dict[str, Value]:
+    """Return the fields of a record; `defaults` only where some may be left out."""
+    found: dict[str, Value] = {"fields": [[name, hint_text(hint)] for name, hint in record.fields]}
+    return found | {"defaults": _values(record.defaults)} if record.defaults else found
+
+
 def abi_of(names: Declarations) -> Value:
-    """Return the interface that deployment fixes, as a contract value."""
+    """Return the interface that deployment fixes, as a contract value; what is rare, where it is there."""
     found: dict[str, Value] = {
         "methods": {
             signature.name: _method_abi(signature) for signature in names.functions.values() if signature.kind
@@ -133,4 +152,13 @@ def abi_of(names: Declarations) -> Value:
         "errors": sorted(set(names.errors.values())),
         "contracts": sorted(set(names.contracts.values())),
     }
-    return found | {"ordered": sorted(names.ordered)} if names.ordered else found
+    rare: dict[str, Value] = {
+        "ordered": sorted(names.ordered),
+        "records": {name: _record_abi(record) for name, record in names.records.items()},
+        "interfaces": {
+            name: {method.name: _wanted_abi(method) for method in interface.methods.values()}
+            for name, interface in names.interfaces.items()
+        },
+        "seen_as": {names.contracts[name]: interface for name, interface in names.seen_as.items()},
+    }
+    return found | {name: value for name, value in rare.items() if value}

@@ -79,7 +79,7 @@ CONTEXT: dict[str, Hint] = {
 }
 DECLARATIONS = frozenset({"Map", "Var", "Event", "Contract", "Error"})
 KINDS = frozenset({"init", "export", "view", "migrate"})
-RESERVED = DECLARATIONS | frozenset(HOST) | {"ctx", "require", "isinstance"}
+RESERVED = DECLARATIONS | frozenset(HOST) | {"ctx", "require", "isinstance", "Record", "Protocol"}
 """Names that a contract may not give to anything of its own."""
 
 REPLACED: dict[str, str] = {
