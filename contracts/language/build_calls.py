@@ -48,7 +48,7 @@ def _unfit(m: Machine, function: Function, place: int, given: Value) -> Reverted
     hint = function.params[place][1]
     found = misfit(m, hint, given, function.records)
     text = f"{function.name}(): argument {function.names[place]} is {wanted(hint)}, not {found}"
-    if type(given) is str and holds_bytes(hint):
+    if type(given) in (str, list, dict) and holds_bytes(hint, function.records):
         text += '; in JSON, bytes are {"$bytes": "hex digits"}'
     return wrong_type(text)
 

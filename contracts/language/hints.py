@@ -29,6 +29,10 @@ class Checked(Protocol):
         """Return how deep a value of it nests, as far as its fields say."""
 
     @property
+    def has_bytes(self) -> bool:
+        """Return whether any of its fields may hold bytes."""
+
+    @property
     def check(self) -> Check:
         """Return the test of its fields."""
 
@@ -38,6 +42,8 @@ class Checked(Protocol):
 
 
 Records = Mapping[str, Checked]
+HEADS = {"record": "dict", "rest": "tuple", "subject": "str"}
+"""Heads of hints that are not the name of a type, and that type."""
 NO_RECORDS: Records = {}
 ANY: Hint = ("any",)
 SUBJECT: Hint = ("subject",)
@@ -180,9 +186,11 @@ def wanted(hint: Hint) -> str:
     return text if len(text) <= WANTED_LENGTH_MAX else text[: WANTED_LENGTH_MAX - 3] + "..."
 
 
-def holds_bytes(hint: Hint) -> bool:
-    """Tell whether bytes fit a hint itself, not only inside it."""
-    return hint[0] == "bytes" or (hint[0] == "union" and ("bytes",) in hint[1:])
+def holds_bytes(hint: Hint, records: Records) -> bool:
+    """Tell whether a value of this hint may hold bytes."""
+    if hint[0] == "record":
+        return records[hint[1]].has_bytes
+    return hint[0] == "bytes" or any(holds_bytes(part, records) for part in hint[1:])
 
 
 def exact_type(hint: Hint) -> type | None:

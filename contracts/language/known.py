@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from contracts.language.hints import ANY, Hint, bounded, either, parts_of
+from contracts.language.hints import ANY, HEADS, Hint, bounded, either, parts_of
 from contracts.language.scope import Declarations, Scope
 from contracts.language.vocabulary import CONTEXT
 
@@ -23,7 +23,6 @@ _BUILTINS: dict[str, Hint] = {
     "len": INT, "ord": INT, "sha256": ("bytes",), "encode": ("bytes",), "str": STR, "sum": INT,
 }  # fmt: skip
 _LISTS = frozenset({"list", "sorted"})
-_HEADS = {"record": "dict", "rest": "tuple", "subject": "str"}
 
 
 def record_in(hint: Hint) -> str | None:
@@ -42,7 +41,7 @@ def _may_fit(one: Hint, other: Hint) -> bool:
         return True
     if one[0] == other[0] == "record":
         return bool(one[1] == other[1])
-    return bool(_HEADS.get(one[0], one[0]) == _HEADS.get(other[0], other[0]))
+    return bool(HEADS.get(one[0], one[0]) == HEADS.get(other[0], other[0]))
 
 
 def parts_known(hint: Hint, count: int) -> list[Hint]:

@@ -8,12 +8,24 @@ field that is missing gets its default, so a later version of a contract may add
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from chain.primitives.values import Value, decode_stored
 from contracts.language.faults import Halt
-from contracts.language.hints import SUBJECT, Check, Hint, Records, checker, depth_of, wanted
+from contracts.language.hints import (
+    HEADS,
+    SUBJECT,
+    Check,
+    Hint,
+    Records,
+    checker,
+    depth_of,
+    holds_bytes,
+    parts_of,
+    wanted,
+)
 from contracts.language.ir import Node
 from contracts.language.limits import GAS_DICT, GAS_TYPES, MEM_ENTRY
 from contracts.language.machine import Machine
@@ -36,6 +48,8 @@ class Record:
     defaults: Mapping[str, Node]
     """Of the fields that may be left out: a constant that cannot change."""
     depth: int
+    """How deep a value of it nests, as far as its fields say."""
+    has_bytes: bool
     check: Check = field(compare=False)
     fill: Check = field(compare=False)
 
@@ -60,7 +74,8 @@ def record_of(shape: Node, records: Records) -> Record:
     values = {key: decode_stored(node[1]) for key, node in defaults.items()}
     plain = [(key, checker(hint, records)) for key, hint in fields]
     filling = [(key, checker(hint, records, fill=True)) for key, hint in fields]
-    return Record(name, fields, defaults, depth, _test(plain, None), _test(filling, values))
+    has_bytes = any(holds_bytes(hint, records) for _, hint in fields)
+    return Record(name, fields, defaults, depth, has_bytes, _test(plain, None), _test(filling, values))
 
 
 def _test(parts: list[tuple[str, Check]], defaults: Mapping[str, Value] | None) -> Check:
@@ -101,11 +116,34 @@ def misfit(m: Machine, hint: Hint, value: Value, records: Mapping[str, Record]) 
 
 
 def _misfit(free: Machine, hint: Hint, value: Value, records: Mapping[str, Record]) -> str:
-    kinds = hint[1:] if hint[0] == "union" else (hint,)
-    names = [part[1] for part in kinds if part[0] == "record"]
-    if type(value) is not dict or len(names) != 1:
+    kinds = [part for part in parts_of(hint) if HEADS.get(part[0], part[0]) == type_name(value)]
+    if len(kinds) != 1 or len(kinds[0]) == 1:
         return _described(hint, value)
-    record = records[names[0]]
+    only, what = kinds[0], f"a {type_name(value)}"
+    free.charge(len(value))
+    if only[0] == "record":
+        return _misfit_record(free, records[only[1]], value, records)
+    if only[0] == "tuple" and len(value) != len(only) - 1:
+        return f"a tuple of {len(value)}"
+    for place, part, item in _items_of(only, value):
+        if not checker(part, records)(free, item):
+            return f"{what} whose {place} is {_misfit(free, part, item, records)}, not {wanted(part)}"
+    return type_name(value)
+
+
+def _items_of(hint: Hint, value: Value) -> Iterator[tuple[str, Hint, Value]]:
+    """Give what lies in a list, tuple or dict: where, of which hint, and the value."""
+    if hint[0] == "dict":
+        for key, item in value.items():
+            yield f"key {shown(key)}", hint[1], key
+            yield f"entry {shown(key)}", hint[2], item
+    else:
+        hints = hint[1:] if hint[0] == "tuple" else repeat(hint[1])
+        for place, (part, item) in enumerate(zip(hints, value, strict=False)):
+            yield f"item {place}", part, item
+
+
+def _misfit_record(free: Machine, record: Record, value: Value, records: Mapping[str, Record]) -> str:
     known = {name for name, _ in record.fields}
     missing = [name for name, _ in record.fields if name not in value]
     needed = [name for name in missing if name not in record.defaults]

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from contracts.check import check_source, run_outcome
 from contracts.cli import contract
 from contracts.testing import LocalChain
+from contracts.tracebacks import call_text
 
 
 def instead(source: str) -> str:
@@ -68,7 +69,19 @@ def test_adding_to_a_var_is_answered_with_get_and_set() -> None:
             "00",
             'argument x is bytes | None, not str; in JSON, bytes are {"$bytes": "hex digits"}',
         ),
-        ("list[int]", ["a"], "argument x is list[int], not list"),
+        ("list[int]", ["a"], "argument x is list[int], not a list whose item 0 is str, not int"),
+        (
+            "dict[str, int]",
+            {"a": {}},
+            'argument x is dict[str, int], not a dict whose entry "a" is dict, not int',
+        ),
+        ("tuple[int, int]", [1, 2], "argument x is tuple[int, int], not list"),
+        (
+            "list[bytes]",
+            ["00"],
+            "argument x is list[bytes], not a list whose item 0 is str, not bytes; "
+            'in JSON, bytes are {"$bytes": "hex digits"}',
+        ),
     ],
 )
 def test_a_type_error_names_the_wanted_type_and_how_json_writes_it(hint: str, given: Any, text: str) -> None:
@@ -98,6 +111,17 @@ def test_a_refused_source_has_one_verdict_in_any_folder_and_the_file_in_a_field_
 
 def test_a_file_without_functions_is_warned_of() -> None:
     assert [item.rule for item in check_source("", "x.py").warnings] == ["NO_FUNCTION"]
+
+
+def test_a_call_is_shown_with_the_values_of_its_arguments_and_none_of_them_fills_the_screen() -> None:
+    given = {"key": {"$bytes": "00ff"}, "rows": 3, "note": "a" * 500, "who": "\x1b[31m"}
+    text = call_text("grants", "put", given)
+    assert text.startswith('grants.put(key={"$bytes": "00ff"}, rows=3, note="aaa')
+    assert text.endswith('a…, who="\\u001b[31m")')
+    assert len(text) < 200
+    many = call_text("c", "m", {f"a{n}": n for n in range(1_000)})
+    assert many.endswith("a19=19, …)")
+    assert call_text("c", "m", None) == "c.m(arguments that are no values)"
 
 
 CONTEXT = """seen = Var(dict, {})
