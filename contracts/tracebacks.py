@@ -43,7 +43,7 @@ ARGUMENTS_SHOWN = 20
 
 
 def call_text(contract: str, method: str, args: Mapping[str, Any] | None) -> str:
-    """Return a call as its sender wrote it, `grants.revoke(id="g1")`; None for arguments that are no values."""
+    """Return a call as its sender wrote it, `grants.revoke(id="g1")`; None: arguments that are no values."""
     if args is None:
         return f"{contract}.{method}(arguments that are no values)"
     shown = [f"{name}={_cut(json_text(value))}" for name, value in islice(args.items(), ARGUMENTS_SHOWN)]
