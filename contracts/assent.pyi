@@ -6,7 +6,8 @@ reported by `assent contract check`.
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, dataclass_transform, overload
+from typing import Protocol as Protocol
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -21,13 +22,16 @@ class subject(str):
 class Map(Generic[K, V]):
     """State by key; values are copied in and out."""
 
-    def __init__(self, key: type[K], value: type[V]) -> None: ...
+    def __init__(self, key: type[K], value: type[V], *, ordered: bool = False) -> None: ...
     def __getitem__(self, key: K) -> V: ...
     def __setitem__(self, key: K, value: V) -> None: ...
     def __delitem__(self, key: K) -> None: ...
     def __contains__(self, key: K) -> bool: ...
     def get(self, key: K, default: Any = None) -> Any:
         """Return a copy of the entry, or the default."""
+
+    def page(self, after: K | None = None, limit: int = 100, prefix: Any = None) -> list[K]:
+        """Return at most `limit` keys (1,000) behind `after`, in order; only of a Map with `ordered=True`."""
 
 class Var(Generic[V]):
     """One value of state; it is copied in and out."""
@@ -50,11 +54,18 @@ class Error(Exception):
 
     def __init__(self, code: str) -> None: ...
 
-class Contract:
-    """Another contract: `Contract("name").method(argument=value)`, atomic with this transaction."""
+def Contract(name: str) -> Any:
+    """Return another contract: `Contract("name").method(argument=value)`, atomic with this transaction.
 
-    def __init__(self, name: str) -> None: ...
-    def __getattr__(self, method: str) -> Callable[..., Any]: ...
+    With an interface, `policy: Policy = Contract("name")`, its calls are checked.
+    """
+
+@dataclass_transform()
+class Record:
+    """Base of a dict with typed fields: `class Grant(Record):`, then `owner: str`, `rows: int = 0`.
+
+    Made by `Grant(owner="bank")`, read and set as `grant.rows`; a type of Maps, arguments and results.
+    """
 
 class _Context:
     caller: str
@@ -79,6 +90,37 @@ class _Context:
 
 ctx: _Context
 
+class date:
+    """The calendar in UTC; a time is in milliseconds since 1970, as ctx.block_time is. Years 1 to 9999."""
+
+    @staticmethod
+    def parse(text: str) -> int:
+        """Return the time of "2024-05-01", "2024-05-01T12:00:00Z" or "2024-05-01T12:00:00.250Z"."""
+
+    @staticmethod
+    def iso(time: int) -> str:
+        """Return "2024-05-01T12:00:00.250Z"."""
+
+    @staticmethod
+    def day(time: int) -> str:
+        """Return "2024-05-01"."""
+
+    @staticmethod
+    def parts(time: int) -> tuple[int, int, int]:
+        """Return (year, month, day)."""
+
+    @staticmethod
+    def weekday(time: int) -> int:
+        """Return 0 on a Monday, 6 on a Sunday."""
+
+    @staticmethod
+    def add_days(time: int, days: int) -> int:
+        """Return the same time of day, so many days later."""
+
+    @staticmethod
+    def add_months(time: int, months: int) -> int:
+        """Return the same day of another month, or its last day when it is too short."""
+
 def init(function: F) -> F:
     """Runs once, when the contract is activated."""
 
@@ -90,6 +132,12 @@ def export(function: F) -> F:
 def export(*, nested: Literal[True]) -> Callable[[F], F]:
     """A member, or another contract, may call it: look at ctx.caller."""
 
+def only(*roles: str, org: str | Var[str] | list[str] | tuple[str, ...] = ...) -> Callable[[F], F]:
+    """Above a plain @export: a key with one of these roles, of this organisation, may call.
+
+    Else the call reverts with ONLY_ROLE or ONLY_ORG.
+    """
+
 def view(function: F) -> F:
     """Read-only; members, other contracts and anyone off chain may ask."""
 
@@ -97,7 +145,10 @@ def migrate(function: F) -> F:
     """Runs once, when this version replaces another."""
 
 def require(condition: object, code: str) -> None:
-    """Revert with a stable code unless the condition holds."""
+    """Revert with a stable code unless the condition holds.
+
+    No checker of types learns from it that a value is not None: say `assert value is not None` for that.
+    """
 
 def sha256(data: bytes) -> bytes:
     """Return the 32-byte hash."""

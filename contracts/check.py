@@ -105,17 +105,15 @@ def run_outcome(
     *,
     gas: int = DEFAULT_GAS,
     init: Mapping[str, Value] | None = None,
-    file: str = NAME,
 ) -> Outcome:
     """Run one function of a source on an empty chain; any function may be named, decorated or not.
 
-    With `init`, the contract is deployed first and its @init is run with these arguments. Diagnostics of a
-    refused source name `file`.
+    With `init`, the contract is deployed first and its @init is run with these arguments.
     """
     runtime = ContractRuntime()
     chain = LocalChain(ORG, runtime=runtime)
     try:
-        program = runtime.program(source, file)
+        program = runtime.program(source, NAME)
         if init is not None:
             chain.deploy(source, NAME, init)
     except ContractRejected as rejected:

@@ -14,6 +14,7 @@ import click
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, REJECTED, Outcome
 from chain.primitives.files import read_bounded
+from chain.primitives.jsonvalue import to_json
 from chain.primitives.visible import json_text, visible
 from contracts import tracebacks
 from contracts.check import CheckReport, check_source, parse_arguments, run_outcome, verdict_of
@@ -41,7 +42,7 @@ def check(file: Path, as_json: bool) -> None:
     """
     report = check_source(_read(file), str(file))
     if as_json:
-        _print(json.dumps(report.to_json(), sort_keys=True))
+        _print(json.dumps({"file": str(file), **report.to_json()}, sort_keys=True))
     elif report.program is None:
         for item in report.diagnostics:
             _print(item.render(str(file)))
@@ -56,9 +57,15 @@ def _print_summary(report: CheckReport, file: Path) -> None:
     found: Any = report.program.abi
     _print(f"{file}: ok, source {report.program.source_hash.hex()}, IR {report.program.ir_hash.hex()}")
     for name, method in found["methods"].items():
-        params = ", ".join(f"{param}: {hint}" for param, hint in method["params"])
+        defaults = method.get("defaults", {})
+        params = ", ".join(
+            f"{param}: {hint}" + (f" = {json.dumps(to_json(defaults[param]))}" if param in defaults else "")
+            for param, hint in method["params"]
+        )
         nested = "(nested=True)" if method["kind"] == "export" and method["nested"] else ""
-        _print(f"  @{method['kind']}{nested} {name}({params}) -> {method['returns']}")
+        guard = f" @only{json_text(method['only'])}" if "only" in method else ""
+        returns = "" if method["returns"] == "Value" else f" -> {method['returns']}"
+        _print(f"  @{method['kind']}{nested} {name}({params}){returns}{guard}")
     for item in report.warnings:
         _print(item.render(str(file), "warning "))
 
@@ -81,7 +88,13 @@ def new(name: str, into: Path | None) -> None:
 @contract.command()
 @_FILE
 @click.option("--call", required=True, metavar="NAME", help="Function to run, decorated or not.")
-@click.option("--args", "arguments", default="{}", metavar="JSON", help="Object by name, or array in order.")
+@click.option(
+    "--args",
+    "arguments",
+    default="{}",
+    metavar="JSON",
+    help='Object by name, or array in order; bytes are {"$bytes": "00ff"}.',
+)
 @click.option("--init", metavar="JSON", help="Deploy first, running @init with these arguments.")
 @click.option("--gas", type=click.IntRange(0, GAS_MAX), default=DEFAULT_GAS, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -96,18 +109,19 @@ def run(file: Path, call: str, arguments: str, init: str | None, gas: int, as_js
         first = None if init is None else parse_arguments(init)
         if isinstance(first, list):
             raise click.BadParameter("give a JSON object of arguments by name", param_hint="--init")
-        outcome = run_outcome(source, call, given, gas=gas, init=first, file=str(file))
+        outcome = run_outcome(source, call, given, gas=gas, init=first)
     except CallFailed as failed:
         raise click.ClickException(visible(_traceback(failed.outcome, "@init", file, source))) from None
     except AssentError as error:
         raise click.ClickException(visible(f"{error.code}: {error}")) from None
     if as_json:
-        _print(json.dumps(verdict_of(outcome), sort_keys=True))
+        _print(json.dumps({"file": str(file), **verdict_of(outcome)}, sort_keys=True))
     elif outcome.status == OK:
         result = json_text(verdict_of(outcome)["result"])
         _print(f"ok, {outcome.gas_used} gas: {result}")
     elif outcome.status == REJECTED:
-        _print(f"rejected: {outcome.detail}")
+        found = check_source(source, str(file)).diagnostics
+        _print("rejected: " + "\n".join(item.render(str(file)) for item in found))
     else:
         _print(_traceback(outcome, call, file, source))
 

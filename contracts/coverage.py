@@ -107,7 +107,7 @@ def from_plain(plain: Iterable[list[Any]]) -> list[FileCoverage]:
 
 
 def _lines(program: Node) -> Iterator[int]:
-    for definition in program[6]:
+    for definition in program[-1]:
         yield from _block(definition[-1])
 
 

@@ -48,7 +48,11 @@ class _Replica:
         if kind == "install":
             sources = {name: source for name, source, _ in body[0]}
             arguments = {name: args for name, _, args in body[0]}
-            return outcome_bytes(self.runtime.bootstrap(sources, arguments, time=body[1], state=state))
+            time, height, tx_id = body[1:4]
+            made = self.runtime.bootstrap(
+                sources, arguments, time=time, height=height, tx_id=tx_id, state=state
+            )
+            return outcome_bytes(made)
         run = self.runtime.execute if kind == "execute" else self.runtime.view
         return outcome_bytes(run(Call(*body[0]), state))
 

@@ -117,12 +117,15 @@ class Replicas:
         *,
         time: int,
         state: StateReader,
+        height: int = 0,
+        tx_id: bytes = bytes(32),
     ) -> Outcome:
         """Do what `ContractRuntime.bootstrap` does, here and on every replica; raise unless all agree."""
         seen = _Recorder(state)
-        outcome = run(sources, arguments, time=time, state=seen)
+        outcome = run(sources, arguments, time=time, state=seen, height=height, tx_id=tx_id)
         named = [[name, source, dict(arguments.get(name, {}))] for name, source in sources.items()]
-        self._agree(["install", named, time, self._rows(seen)], outcome, f"installing {', '.join(sources)}")
+        message = ["install", named, time, height, tx_id, self._rows(seen)]
+        self._agree(message, outcome, f"installing {', '.join(sources)}")
         return outcome
 
     def _rows(self, seen: _Recorder) -> list[Value]:

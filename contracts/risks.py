@@ -48,7 +48,7 @@ def find_risks(names: Declarations) -> list[Diagnostic]:
         fact.recorded.update(
             [number for number, callee, param in fact.passed if _only_records(facts[callee], param)]
         )
-    found = [*find_lost(names).unstored]
+    found = [*find_lost(names).unstored, *_nothing(names)]
     for signature in names.functions.values():
         inside = [facts[name] for name in sorted(reached(names.calls, signature.name))]
         if signature.nested:
@@ -82,6 +82,12 @@ def _nested(signature: Signature, inside: list[_Facts]) -> Iterator[Diagnostic]:
         reason = f"every member and every contract may call {name}(), which changes state"
         instead = 'require(ctx.caller == "contract:NAME", "CODE"), or a plain @export'
         yield Diagnostic("ANY_CALLER", signature.line, 1, reason, instead)
+
+
+def _nothing(names: Declarations) -> Iterator[Diagnostic]:
+    if not names.functions:
+        reason = "there is no function here, so nobody can call anything"
+        yield Diagnostic("NO_FUNCTION", 1, 1, reason, "a def, with @export or @view above it")
 
 
 def _nobody(signature: Signature, read: ast.Attribute) -> Diagnostic:

@@ -77,11 +77,16 @@ class ContractRuntime:
         *,
         time: int,
         state: StateReader,
+        height: int = 0,
+        tx_id: bytes = bytes(32),
     ) -> Outcome:
-        """Install contracts at height 0, in order, running each @init; raise when one is refused or fails."""
+        """Install contracts, in order, running each @init; raise when one is refused or fails.
+
+        At genesis the height is 0 and no transaction does it; an author's chain installs later.
+        """
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
-        machine.tx_id, machine.block_time = bytes(32).hex(), time
+        machine.tx_id, machine.block_time, machine.height = tx_id.hex(), time, height
         programs = {name: self._installed(source, name, CURRENT) for name, source in sources.items()}
         for name, program in programs.items():
             _install(machine, name, sources[name], program)
@@ -284,15 +289,24 @@ def bind(machine: Machine, function: Function, args: list[Value], named: dict[st
     """Return the frame of a call from outside, or revert with BAD_ARGUMENTS."""
     names = function.names
     if not args and named.keys() == function.name_set:
-        return [machine, None, *[named[name] for name in names], *function.padding]
+        return _frame(machine, function, named)
     if len(args) > len(names):
         raise Reverted("BAD_ARGUMENTS", f"{function.name}() takes {len(names)} arguments, not {len(args)}")
     given = named if not args else {**dict(zip(names, args, strict=False)), **named}
-    missing = [name for name in names if name not in given]
-    if missing or len(given) != len(names) or len(args) + len(named) != len(names):
+    known = sum([name in given for name in names])
+    missing = [name for name in names if name not in given and name not in function.defaults]
+    if missing or known != len(given) or len(args) + len(named) != len(given):
         detail = f"{function.name}({', '.join(names)}): given {', '.join(sorted(named)) or 'no names'}"
         raise Reverted("BAD_ARGUMENTS", detail)
-    return [machine, None, *[given[name] for name in names], *function.padding]
+    return _frame(machine, function, {**function.defaults, **given} if function.defaults else given)
+
+
+def _frame(machine: Machine, function: Function, given: Mapping[str, Value]) -> Frame:
+    """Return a frame; records in it, which nothing shares yet, get the defaults of missing fields."""
+    frame = [machine, None, *[given[name] for name in function.names], *function.padding]
+    for place, fill in function.fills:
+        fill(machine, frame[place])
+    return frame
 
 
 def _install(machine: Machine, name: str, source: str, program: Program) -> None:

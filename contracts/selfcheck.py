@@ -32,7 +32,7 @@ def work(name: str, numbers: list[int]) -> dict:
         total.set(total.get() // 2)
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
-IR_HASH = "5a10f21dadc52bb5b0f5599d3c1b1111a2d13a3f96762bca56fda68ffb8dbf28"
+IR_HASH = "021105ba728bed88414a6d559991f937428ccd54388fa148cb3fd4d52e9f6ebe"
 OUTCOME = "eeed362e1c5a9f7289eb38b3d43b36e2037c392ef88ccd554ce63a1322041eb9"
 
 

@@ -174,8 +174,13 @@ class LocalChain:
         return chain
 
     def deploy(self, source: str | Path, name: str, init: Mapping[str, Value] | None = None) -> None:
-        """Install a contract (a file, or its text) at once, without governance, running its @init."""
+        """Install a contract (a file, or its text) in a block of its own, without votes, running its @init.
+
+        Its `ctx` is that of a chain: `caller` is "contract:lifecycle", and no member is in it.
+        """
         __tracebackhide__ = True
+        self.advance(height=1, time=BLOCK_MS)
+        self._sent += 1
         self._install({name: self._read(source, name)}, {name: init or {}})
 
     def adopt(self, source: str | Path, name: str, arguments: Mapping[str, Value] | None = None) -> int:
@@ -214,7 +219,10 @@ class LocalChain:
         __tracebackhide__ = True
         install = work if self.replicas is None else partial(self.replicas.install, work)
         try:
-            self._accept(install(sources, init, time=self.time, state=self.state))
+            outcome = install(
+                sources, init, time=self.time, state=self.state, height=self.height, tx_id=self._tx_id()
+            )
+            self._accept(outcome)
         except ContractRejected as refused:
             name = ", ".join(self._files.get(source, name) for name, source in sources.items())
             raise ContractRejected(name, refused.diagnostics) from None
@@ -280,8 +288,11 @@ class LocalChain:
         return decode_stored(outcome.result)
 
     def _call(self, sender: bytes, contract: str, method: str, args: Mapping[str, Value], gas: int) -> Call:
-        tx_id = sha256(f"local transaction {self._sent}".encode()).digest()
-        return Call(contract, method, encode_value(dict(args)), sender, tx_id, gas, self.height, self.time)
+        packed = encode_value(dict(args))
+        return Call(contract, method, packed, sender, self._tx_id(), gas, self.height, self.time)
+
+    def _tx_id(self) -> bytes:
+        return sha256(f"local transaction {self._sent}".encode()).digest()
 
     def _check(self, outcome: Outcome, call: Call) -> None:
         __tracebackhide__ = True

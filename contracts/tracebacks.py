@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
+from typing import Any
 
 from chain.primitives.execution import Outcome, Place
+from chain.primitives.visible import json_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,24 @@ def render(outcome: Outcome, what: str, sources: Sources) -> str:
         inner = place
     last = f"{outcome.code}: {outcome.why}" if outcome.why else outcome.code
     return "\n".join([*lines, *shown, last])
+
+
+VALUE_LENGTH = 80
+"""Characters of one argument in the text of a call; a longer one is cut."""
+ARGUMENTS_SHOWN = 20
+
+
+def call_text(contract: str, method: str, args: Mapping[str, Any] | None) -> str:
+    """Return a call as its sender wrote it, `grants.revoke(id="g1")`; None: arguments that are no values."""
+    if args is None:
+        return f"{contract}.{method}(arguments that are no values)"
+    shown = [f"{name}={_cut(json_text(value))}" for name, value in islice(args.items(), ARGUMENTS_SHOWN)]
+    more = ["…"] * (len(args) > ARGUMENTS_SHOWN)
+    return f"{contract}.{method}({', '.join([*shown, *more])})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…"
 
 
 def _place(place: Place, inner: Place | None, source: Source | None) -> list[str]:

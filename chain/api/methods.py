@@ -37,6 +37,7 @@ from chain.ledger.genesis import genesis_to_json
 from chain.ledger.holding import NotHeld
 from chain.ledger.refusals import Refused
 from chain.primitives.codec import encode
+from chain.primitives.execution import Outcome
 
 SUBMIT_PIECE = 100
 """Transactions that are decoded in one go: two milliseconds of the loop."""
@@ -222,13 +223,14 @@ class _Transactions:
         return transaction_json(waiting[0].tx) | {"status": "pending", "height": None, "index": None}
 
     async def explain(self, params: ById) -> dict[str, Any]:
-        """Run a transaction again on the state that it met, and say where and why it failed."""
+        """Run a transaction again on the state that it met; say what was asked, where it failed and why."""
         receipt = self._ledger.read.receipt(bytes.fromhex(params.id))
         if receipt is None:
             raise NotFound(f"transaction {params.id}: no receipt on this node's ledger; it may be on its way")
         found = receipt
-        outcome = await self._node.lane.run(lambda: explain(self._ledger.read, self._node.runtime, found))
+        outcome, asked = await self._node.lane.run(lambda: self._explained(found))
         return {
+            **asked,
             "id": params.id,
             "height": receipt.height,
             "status": outcome.status,
@@ -238,6 +240,13 @@ class _Transactions:
             "why": outcome.why,
             "trace": [asdict(place) for place in outcome.trace],
         }
+
+    def _explained(self, receipt: Receipt) -> tuple[Outcome, dict[str, Any]]:
+        """Return the outcome behind a receipt, and who asked for what."""
+        outcome = explain(self._ledger.read, self._node.runtime, receipt)
+        tx = self._ledger.read.transaction(receipt.tx_id)
+        shown = transaction_json(tx) if tx is not None else {}
+        return outcome, {name: shown.get(name) for name in ("contract", "method", "args", "sender")}
 
     async def receipt(self, params: ReceiptOf) -> dict[str, Any] | None:
         tx_id = bytes.fromhex(params.id)

@@ -133,7 +133,9 @@ def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
         trace=tuple([Place(**place) for place in found["trace"]]),
         why=one_line(found["why"]),
     )
-    print_lines(tracebacks.render(outcome, f"{tx_id} at height {found['height']}", sources.get))
+    asked = tracebacks.call_text(found["contract"], found["method"], found["args"])
+    what = one_line(f"{tx_id} at height {found['height']}, {asked} by {found['sender']}")
+    print_lines(tracebacks.render(outcome, what, sources.get))
 
 
 async def _source_of(client: Client, name: str, height: int) -> Source | None:

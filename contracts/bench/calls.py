@@ -28,6 +28,11 @@ def echo(x: Value) -> Value:
 CALLER = """
 other = Contract("callee")
 
+class Callee(Protocol):
+    def echo(self, x: Value) -> Value: ...
+
+asked: Callee = Contract("callee")
+
 @export
 def nothing():
     pass
@@ -58,10 +63,17 @@ def ping(n: int, x: Value):
 def echo(n: int, x: Value):
     for i in range(n):
         other.echo(x)
+
+@export
+def echo_as(n: int, x: Value):
+    for i in range(n):
+        asked.echo(x)
 """
 FUNCTION = "@export\ndef f(a, b):\n"
 LOCALS = [f"x{n}" for n in range(3_000)]
 TURNS = 200
+_METHODS = {"int": "ping", "through an interface": "echo_as"}
+"""Calls of small values, which are repeated more often."""
 Args = Mapping[str, Value]
 
 
@@ -117,9 +129,9 @@ def calls(repeats: int) -> list[Cost]:
         found.append(replace(cost, size=len(encode_value(value))))
     pair = ("give", {"n": 2_000}), ("make", {"n": 2_000})
     found.append(_difference(chain, "result: ints", *pair, 5, repeats))
-    for name, value in {"int": 5, **shapes}.items():
-        method = "ping" if name == "int" else "echo"
-        turns = TURNS if name == "int" else 20
+    for name, value in {"int": 5, "through an interface": 5, **shapes}.items():
+        method = _METHODS.get(name, "echo")
+        turns = TURNS if name in _METHODS else 20
         cost = _difference(
             chain,
             f"contract call: {name}",

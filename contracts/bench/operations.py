@@ -15,9 +15,26 @@ HELPERS = """
 cells = Map(int, Value)
 texts = Map(str, Value)
 pairs = Map(tuple[str, int], int)
+rows = Map(int, int, ordered=True)
 one = Var(int, 0)
 Noted = Event(a=int, b=Value)
 Filed = Event(a=subject, b=Value)
+class Term(Record):
+    start: int
+    end: int | None = None
+
+
+class Grant(Record):
+    owner: str
+    rows: int
+    term: Term
+
+
+class Asked(Protocol):
+    def unchanged(self, n: int) -> int: ...
+
+
+terms = Map(int, Term)
 BIG = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
 FLAT = {"a": 1, "b": 2, "c": 3}
 DEEP = {"a": [1, 2], "b": {"c": [3]}}
@@ -25,6 +42,18 @@ DEEP = {"a": [1, 2], "b": {"c": [3]}}
 
 def nothing():
     return None
+
+
+def unchanged(n: int) -> int:
+    return n
+
+
+def recorded(g: Grant) -> Grant:
+    return g
+
+
+def listed(gs: list[Term]) -> int:
+    return 1
 
 
 def typed(a: int, b: str, c: list[int]) -> int:
@@ -40,9 +69,33 @@ def down(n: int) -> int:
 
 _VALUES = """
 x = 7; y = 3; z = 0; t = 'abc'; u = 'abd'; b = b'ab'
+g = Grant('abc', 1, Term(1))
 xs = [1, 2, 3, 4]; d = {'a': 1, 'b': 2, 'n': 3}; p = (1, 2); ps = [(1, 2), (3, 4)]
 """
 _NODES = """
+w = Term(x)
+w = Grant(t, y, g.term)
+w = g.rows
+w = g.term.start
+g.rows = y
+g.rows += 1
+k: Grant = g
+w = recorded(g)
+k: Asked = Contract(t)
+f'{x:>12,}'
+f'{t:*^12}'
+w = [*xs]
+w = {**d}
+w = {'a': 1, **d, 'b': 2}
+w = max(x, y, key=abs)
+z = sum(i for i in xs)
+w = date.parse('2024-05-01T12:00:00.250Z')
+w = date.iso(1714564800250)
+w = date.day(1714564800250)
+w = date.parts(1714564800250)
+w = date.weekday(1714564800250)
+w = date.add_days(1714564800250, 40)
+w = date.add_months(1714564800250, 5)
 5
 x
 z = x
@@ -147,6 +200,8 @@ z = [i + j for i in range(10) for j in range(10)]
 z = [j for i, j in enumerate(xs)]
 """
 _INTEGERS = """
+s = f'{x:,}'
+s = f'{x:_b}'
 w = x + z
 w = x - y
 w = x * y
@@ -315,6 +370,22 @@ y = encode((x, x))
 y = min(x, 2)
 """
 _LISTS = """
+x = listed(gs)
+x = [g.start for g in gs]
+x = [*xs, *ys]
+x = (*ts, 1)
+x = sum(i for i in xs)
+x = any(i < 0 for i in xs)
+x = list(i for i in xs)
+x = ','.join(s for s in ss)
+x = dict((s, 1) for s in ss)
+x = sum(i + j for i in xs for j in (1, 2))
+x = sorted(xs, key=abs)
+x = sorted(xs, key=lambda i: -i)
+x = sorted(xs, key=unchanged)
+x = sorted(xs, key=lambda i: (i % 7, i))
+x = max(xs, key=lambda i: -i)
+xs.sort(key=abs)
 xs.append(1); xs.pop()
 x = xs.pop(0); xs.insert(0, x)
 x = xs + ys
@@ -369,6 +440,10 @@ y: list[str] = ss
 z: list[list[int]] = ns
 """
 _DICTS = """
+x = d | e
+x = {**d, **e}
+d |= d
+x = ','.join(d)
 x = d[k]
 x = d.get(k)
 x = k in d
@@ -409,12 +484,18 @@ _EFFECTS = (
     ("read", "z = 2 in cells", False),
     ("read", "z = pairs.get(p, 0)", False),
     ("read", "z = one.get()", False),
+    ("read", "z = terms[1]", False),
+    ("write", "terms[2] = Term(1)", False),
     ("write", "cells[1] = x", True),
     ("write", "texts[t] = x", True),
     ("write", "pairs[p] = 1", False),
     ("write", "one.set(1)", False),
     ("update", "cells[2] += 1", False),
     ("delete", "cells[3] = 1; del cells[3]", False),
+    ("update", "rows[2] = 1", False),
+    ("delete", "rows[3] = 1; del rows[3]", False),
+    ("read", "z = rows.page(2, 5)", False),
+    ("read", "z = rows.page(limit=1000)", False),
     ("event", "Noted(a=7, b=x)", True),
     ("filed", "Filed(a='topic:bank', b=x)", True),
 )
@@ -442,6 +523,7 @@ _PARTS = "t = 'a' * N; u = 'a' * N; z = 2 ** 4000"
 _ITEMS = """
 xs = [i * 7919 % N for i in range(N)]; ts = tuple(xs); ys = list(xs); ss = [str(i) for i in xs]; zs = [0] * N
 ns = [[i] for i in range(N // 8)]; ls = ['a' * 99 + s for s in ss]
+gs = [Term(i, i) for i in xs]
 """
 _PAIRS = """
 d = {str(i): i for i in range(N)}; e = {i: i for i in range(N)}; ps = [(i, i) for i in range(N)]
@@ -504,7 +586,8 @@ def effects() -> list[Operation]:
     for group, line, sized in _EFFECTS:
         for name, value, size in _STORED if sized else _STORED[:1]:
             setup = f"x = {value}; t = 'abc'; p = ('bank', 7)"
-            setup += "; cells[2] = 1; texts[t] = x; pairs[p] = 1; one.set(1)"
+            setup += "; cells[2] = 1; texts[t] = x; pairs[p] = 1; one.set(1); terms[1] = Term(1)"
+            setup += "\nfor i in range(300):\n    rows[i * 101 % 1009] = 1\nrows[2] = 1"
             found.append(Operation(group, f"{line}  [x = {name}]" if sized else line, setup, line, size))
     return found
 

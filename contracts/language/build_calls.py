@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from chain.primitives.values import Value
 from contracts import host
 from contracts.language.builder import Build, Builder, Function
 from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
 from contracts.language.faults import Halt, LimitExceeded, Reverted
-from contracts.language.hints import EXACT
+from contracts.language.hints import EXACT, holds_bytes, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import CALL_DEPTH_MAX, GAS_BUILTIN, GAS_CALL, GAS_METHOD, STACK_MAX
 from contracts.language.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.methods import METHODS
+from contracts.language.records import misfit
 from contracts.language.scope import CODE_PATTERN
 from contracts.language.values import type_name, wrong_type
 
@@ -23,10 +25,7 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
     """Run a function in a frame that holds its arguments: check types, bound depth, keep the trace."""
     for place, exact, check in function.checks:
         if type(frame[place]) is not exact and not (exact is None and check(m, frame[place])):
-            name = function.names[place - LOCALS]
-            raise wrong_type(
-                f"{function.name}(): argument {name} is {type_name(frame[place])}, against its hint"
-            )
+            raise _unfit(m, function, place - LOCALS, frame[place])
     m.depth += 1
     m.stack += function.frames
     if m.depth > CALL_DEPTH_MAX or m.stack > STACK_MAX:
@@ -34,13 +33,24 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
     try:
         function.body(frame)
         if function.result is not None and not function.result(m, frame[1]):
-            raise wrong_type(f"{function.name} returns {type_name(frame[1])}, against its hint")
+            given = misfit(m, function.returns, frame[1], function.records)
+            raise wrong_type(f"{function.name}() returns {given}, not {wanted(function.returns)}")
     except Halt as halt:
         halt.leave(m.contract, function.name)
         raise
     m.depth -= 1
     m.stack -= function.frames
     return frame[1]
+
+
+def _unfit(m: Machine, function: Function, place: int, given: Value) -> Reverted:
+    """Return the revert of an argument against its hint, with the way in which JSON writes bytes."""
+    hint = function.params[place][1]
+    found = misfit(m, hint, given, function.records)
+    text = f"{function.name}(): argument {function.names[place]} is {wanted(hint)}, not {found}"
+    if type(given) in (str, list, dict) and holds_bytes(hint, function.records):
+        text += '; in JSON, bytes are {"$bytes": "hex digits"}'
+    return wrong_type(text)
 
 
 def _call(b: Build, node: Node) -> Closure:
@@ -126,29 +136,12 @@ def _require_any(b: Build, node: Node) -> Closure:
     return run
 
 
-def _remote(b: Build, node: Node) -> Closure:
-    target, method = b.expr(node[1]), node[2]
-    arguments = b.all(node[3])
-    named = [(name, b.expr(value)) for name, value in node[4]]
-
-    def run(f: Frame) -> Any:
-        m, name = f[0], target(f)
-        if type(name) is not str:
-            raise wrong_type(f"Contract() takes the name of a contract, not {type_name(name)}")
-        given = [argument(f) for argument in arguments]
-        by_name = {key: value(f) for key, value in named}
-        return m.services.remote(m, name, method, given, by_name)
-
-    return run
-
-
 BUILDERS: dict[str, Builder] = {
     "builtin": _builtin,
     "call": _call,
     "host": _host,
     "isinstance": _isinstance,
     "method": _method,
-    "remote": _remote,
     "require": _require,
     "require_any": _require_any,
     "static": _static,

@@ -9,7 +9,7 @@ from typing import Any
 from chain.primitives.values import decode_stored
 from contracts.language.builder import Build
 from contracts.language.faults import Reverted
-from contracts.language.hints import checker, hint_text
+from contracts.language.hints import checker, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import (
     GAS_DICT,
@@ -23,9 +23,10 @@ from contracts.language.limits import (
     MEM_ITEM,
 )
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame
-from contracts.language.operators import get_item, get_slice, to_text
+from contracts.language.operators import format_text, get_item, get_slice, to_text
 from contracts.language.payments import pay_key
-from contracts.language.values import check_key, type_name, wrong_type
+from contracts.language.records import misfit
+from contracts.language.values import check_key, wrong_type
 
 
 def constant_of(node: Node) -> Any:
@@ -158,6 +159,12 @@ def _format(b: Build, node: Node) -> Closure:
     return run
 
 
+def _spec(b: Build, node: Node) -> Closure:
+    inner, spec = b.expr(node[1]), node[2]
+    b.cost += GAS_FORMAT
+    return lambda f: format_text(f[0], inner(f), spec)
+
+
 # --- items -----------------------------------------------------------------------------------------------
 
 
@@ -195,12 +202,13 @@ def _slice(b: Build, node: Node) -> Closure:
 
 
 def _typed(b: Build, node: Node) -> Closure:
-    check, text, inner = checker(node[1]), hint_text(node[1]), b.expr(node[2])
+    hint, records = node[1], b.parts.records
+    check, text, inner = checker(hint, records), wanted(hint), b.expr(node[2])
 
     def run(f: Frame) -> Any:
         value = inner(f)
         if not check(f[0], value):
-            raise wrong_type(f"{type_name(value)} where the hint says {text}")
+            raise wrong_type(f"{misfit(f[0], hint, value, records)} where the hint says {text}")
         return value
 
     return run
@@ -237,6 +245,7 @@ BUILDERS: dict[str, Callable[[Build, Node], Closure]] = {
     "local": _local,
     "none": _none,
     "slice": _slice,
+    "spec": _spec,
     "table": _table,
     "tuple": _display(tuple),
     "typed": _typed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.language.build_records import augment_field
 from contracts.language.build_state import map_delete, map_store
 from contracts.language.build_walks import target
 from contracts.language.builder import Build, Builder
@@ -15,16 +16,7 @@ from contracts.language.operators import SMALL, Operator, delete_item, get_item,
 
 
 def _expr(b: Build, node: Node) -> Closure:
-    line, inner = node[1], b.expr(node[2])
-
-    def run(f: Frame) -> Any:
-        try:
-            inner(f)
-        except Halt as halt:
-            halt.at(line)
-            raise
-
-    return run
+    return _noted(node[1], b.expr(node[2]))
 
 
 def _assign(b: Build, node: Node) -> Closure:
@@ -78,12 +70,25 @@ def _augment(b: Build, node: Node) -> Closure:
         return _augment_local(b, line, symbol, LOCALS + place[1], b.expr(current), b.expr(value))
     if place[0] == "item":
         return _augment_item(b, line, symbol, place, value)
+    if place[0] == "field":
+        return _noted(line, augment_field(b, place, value, in_place(symbol)))
     read, write = b.expr(("map_get", place[1], place[2])), map_store(b, place)
     inner, work = b.expr(value), in_place(symbol)
 
     def run(f: Frame) -> Any:
         try:
             write(f, work(f[0], read(f), inner(f)))
+        except Halt as halt:
+            halt.at(line)
+            raise
+
+    return run
+
+
+def _noted(line: int, inner: Closure) -> Closure:
+    def run(f: Frame) -> Any:
+        try:
+            inner(f)
         except Halt as halt:
             halt.at(line)
             raise

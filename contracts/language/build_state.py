@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from chain.primitives.execution import var_key
 from chain.primitives.values import Value, encode_value
@@ -12,11 +12,14 @@ from contracts import host
 from contracts.language.builder import Build, Builder
 from contracts.language.encoding import EVENT, encode
 from contracts.language.faults import LimitExceeded, Reverted
-from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, hint_text
+from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, holds_record, wanted
 from contracts.language.ir import Node
 from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
+from contracts.language.payments import need
+from contracts.language.records import Record, misfit
 from contracts.language.values import type_name, wrong_type
+from contracts.ordered import Index
 
 KeyMaker = Callable[[Machine, Value], bytes]
 
@@ -33,7 +36,7 @@ def _key_maker(hint: Hint, name: str) -> KeyMaker:
 
     def make(m: Machine, key: Value) -> bytes:
         if not check(m, key):
-            raise wrong_type(f"{name}[…]: a key is {hint_text(hint)}, not {type_name(key)}")
+            raise wrong_type(f"{name}[…]: a key is {wanted(hint)}, not {type_name(key)}")
         return host.entry_key(m, prefix, key)
 
     exact = exact_type(hint)
@@ -42,7 +45,7 @@ def _key_maker(hint: Hint, name: str) -> KeyMaker:
 
     def make_plain(m: Machine, key: Value) -> bytes:
         if type(key) is not exact:
-            raise wrong_type(f"{name}[…]: a key is {hint_text(hint)}, not {type_name(key)}")
+            raise wrong_type(f"{name}[…]: a key is {wanted(hint)}, not {type_name(key)}")
         return host.entry_key(m, prefix, key)
 
     return make_plain
@@ -64,31 +67,54 @@ def _text_key_maker(name: str, prefix: bytes) -> KeyMaker:
     return make
 
 
-def value_check(hint: Hint, what: str) -> Callable[[Machine, Value], None]:
+def value_check(hint: Hint, what: str, records: Mapping[str, Record]) -> Callable[[Machine, Value], None]:
     """Return the function that enforces the hint of what is stored."""
-    check: Check = checker(hint)
+    check: Check = checker(hint, records)
     exact = exact_type(hint)
 
     def enforce_plain(_: Machine, value: Value) -> None:
         if type(value) is not exact:
-            raise wrong_type(f"{what} holds {hint_text(hint)}, not {type_name(value)}")
+            raise wrong_type(f"{what} holds {wanted(hint)}, not {type_name(value)}")
 
     if exact is not None:
         return enforce_plain
 
     def enforce(m: Machine, value: Value) -> None:
         if not check(m, value):
-            raise wrong_type(f"{what} holds {hint_text(hint)}, not {type_name(value)}")
+            raise wrong_type(f"{what} holds {wanted(hint)}, not {misfit(m, hint, value, records)}")
 
     return enforce
 
 
+def loader(b: Build, hint: Hint, what: str) -> Callable[[Machine, bytes], Any]:
+    """Return the function that loads a row: records in it are checked, and completed with their defaults."""
+    if not holds_record(hint):
+        return host.load
+    records = b.parts.records
+    fill = checker(hint, records, fill=True)
+
+    def load(m: Machine, place: bytes) -> Any:
+        value = host.load(m, place)
+        if value is not host.ABSENT and not fill(m, value):
+            found = misfit(m, hint, value, records)
+            raise wrong_type(f"{what} was stored as {found}, and is {wanted(hint)} now: @migrate changes it")
+        return value
+
+    return load
+
+
+def map_loader(b: Build, name: str) -> Callable[[Machine, bytes], Any]:
+    """Return what loads an entry of a Map."""
+    return b.parts.once(("load", name), lambda: loader(b, b.parts.maps[name][1], f"{name}[…]"))
+
+
 def _map_get(b: Build, node: Node) -> Closure:
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
+    load = map_loader(b, name)
 
     def run(f: Frame) -> Any:
         m = f[0]
-        value = host.load(m, make(m, key(f)))
+        value = load(m, make(m, key(f)))
         if value is host.ABSENT:
             raise Reverted("KEY_ERROR", f"{name} has no such entry")
         return value
@@ -98,11 +124,12 @@ def _map_get(b: Build, node: Node) -> Closure:
 
 def _map_find(b: Build, node: Node) -> Closure:
     make, key, default = key_maker(b, node[1]), b.expr(node[2]), b.expr(node[3])
+    load = map_loader(b, node[1])
 
     def run(f: Frame) -> Any:
         m = f[0]
         place, other = make(m, key(f)), default(f)
-        value = host.load(m, place)
+        value = load(m, place)
         return other if value is host.ABSENT else value
 
     return run
@@ -121,7 +148,9 @@ def _map_has(b: Build, node: Node) -> Closure:
 def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that stores a value as `m[key]`."""
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
-    enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name))
+    enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name, b.parts.records))
+
+    index = Index(name) if name in b.parts.ordered else None
 
     def put(f: Frame, value: Any) -> None:
         m = f[0]
@@ -129,27 +158,67 @@ def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
         enforce(m, value)
         host.store(m, place, value)
 
-    return put
+    def put_in_order(f: Frame, value: Any) -> None:
+        m, name = f[0], key(f)
+        place = make(m, name)
+        enforce(m, value)
+        host.store(m, place, value)
+        cast(Index, index).add(m, name)
+
+    return put if index is None else put_in_order
 
 
 def map_delete(b: Build, node: Node) -> Closure:
     """Return the closure of `del m[key]`."""
     make, key = key_maker(b, node[1]), b.expr(node[2])
+    index = Index(node[1]) if node[1] in b.parts.ordered else None
 
     def run(f: Frame) -> Any:
         m = f[0]
         host.remove(m, make(m, key(f)))
 
+    def run_in_order(f: Frame) -> Any:
+        m, name = f[0], key(f)
+        host.remove(m, make(m, name))
+        cast(Index, index).discard(m, name)
+
+    return run if index is None else run_in_order
+
+
+def _map_page(b: Build, node: Node) -> Closure:
+    """A part of the keys in their order: `after` is a key, or None; a prefix is a text, bytes or a tuple."""
+    name, (after, limit, prefix) = node[1], b.all(node[2:])
+    key, index = b.parts.maps[name][0], Index(name)
+    fits, begins = checker(key), _prefix_check(key)
+
+    def run(f: Frame) -> Any:
+        m, last, most, begin = f[0], after(f), limit(f), prefix(f)
+        if last is not None and not fits(m, last):
+            raise wrong_type(f"{name}.page(): after is a key, {wanted(key)}, or None, not {type_name(last)}")
+        if begin is not None and not begins(m, begin):
+            raise wrong_type(f"{name}.page(): no key {wanted(key)} begins with such a {type_name(begin)}")
+        return index.page(m, last, need(most, int, "page: the limit"), begin)
+
     return run
 
 
+def _prefix_check(key: Hint) -> Check:
+    """Return the test of what a key may begin with: no number begins with one."""
+    if key[0] != "tuple":
+        return (lambda _, __: False) if key == ("int",) else checker(key)
+    heads = [checker(key[: count + 1]) for count in range(1, len(key))]
+    return lambda m, value: (
+        type(value) is tuple and 0 < len(value) <= len(heads) and heads[len(value) - 1](m, value)
+    )
+
+
 def _var_get(b: Build, node: Node) -> Closure:
-    name, (_, default) = node[1], b.parts.variables[node[1]]
-    place = var_key(name)
+    name, (hint, default) = node[1], b.parts.variables[node[1]]
+    place, load = var_key(name), loader(b, hint, name)
     make = None if default is None else b.expr(default)
 
     def run(f: Frame) -> Any:
-        value = host.load(f[0], place)
+        value = load(f[0], place)
         if value is not host.ABSENT:
             return value
         if make is None:
@@ -162,7 +231,9 @@ def _var_get(b: Build, node: Node) -> Closure:
 def _var_set(b: Build, node: Node) -> Closure:
     name, inner = node[1], b.expr(node[2])
     place = var_key(name)
-    enforce = b.parts.once(("var", name), lambda: value_check(b.parts.variables[name][0], name))
+    enforce = b.parts.once(
+        ("var", name), lambda: value_check(b.parts.variables[name][0], name, b.parts.records)
+    )
 
     def run(f: Frame) -> Any:
         m, value = f[0], inner(f)
@@ -184,7 +255,7 @@ class _Shape:
     """Places of the fields that name subjects."""
 
 
-def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
+def _shape(name: str, fields: Mapping[str, Hint], records: Mapping[str, Record]) -> _Shape:
     order = sorted(fields)
     count = len(order)
     places = {field: place for place, field in enumerate(order)}
@@ -192,7 +263,7 @@ def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
         places,
         bytes((0x80 + count,)) if count < 16 else b"\xde" + count.to_bytes(2, "big"),
         [encode_value(field) for field in order],
-        {field: value_check(hint, f"{name}({field}=…)") for field, hint in fields.items()},
+        {field: value_check(hint, f"{name}({field}=…)", records) for field, hint in fields.items()},
         [places[field] for field, hint in fields.items() if names_subjects(hint)],
     )
 
@@ -200,7 +271,7 @@ def _shape(name: str, fields: Mapping[str, Hint]) -> _Shape:
 def _emit(b: Build, node: Node) -> Closure:
     """Fields are computed in the order written, then encoded in canonical order behind prepared keys."""
     name = node[1]
-    shape = b.parts.once(("event", name), lambda: _shape(name, dict(b.parts.events[name])))
+    shape = b.parts.once(("event", name), lambda: _shape(name, dict(b.parts.events[name]), b.parts.records))
     given = [(shape.places[field], b.expr(value), shape.checks[field]) for field, value in node[2:]]
     head, keys, tagged, count = shape.head, shape.keys, shape.tagged, len(shape.keys)
 
@@ -250,6 +321,7 @@ BUILDERS: dict[str, Builder] = {
     "map_find": _map_find,
     "map_get": _map_get,
     "map_has": _map_has,
+    "map_page": _map_page,
     "var_get": _var_get,
     "var_set": _var_set,
 }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from contracts.language.build_records import put_field
 from contracts.language.build_state import map_store
 from contracts.language.builder import Build, Builder
-from contracts.language.builtins import FUNCTIONS, changed_while_walked, view_of, walk
+from contracts.language.builtins import FUNCTIONS, Lazy, changed_while_walked, collect, view_of, walk
 from contracts.language.faults import OutOfGas, Reverted
 from contracts.language.ir import Node
 from contracts.language.limits import (
     GAS_COMPREHENSION,
     GAS_DICT,
+    GAS_DISPLAY,
+    GAS_ITEMS,
+    GAS_LAZY,
     GAS_LOOP,
     GAS_METHOD,
     GAS_NODE,
@@ -25,11 +29,14 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import LOCALS, Closure, Frame
 from contracts.language.operators import set_item
-from contracts.language.payments import count_cap, pay_key
+from contracts.language.payments import count_cap, need, pay_key
 from contracts.language.values import check_key, type_name, wrong_type
 
 Store = Callable[[Frame, Any], None]
 Emit = Callable[[Frame, Any], None]
+Walked = tuple[Any, int, int, Any]
+"""What `walk` returns."""
+Pull = Callable[[Frame, Walked], Iterator[Any]]
 
 
 def _lazy(b: Build, node: Node) -> Closure:
@@ -54,6 +61,8 @@ def target(b: Build, node: Node) -> Store:
         return _unpack([target(b, part) for part in node[1:]])
     if node[0] == "item":
         return _to_item(b, node)
+    if node[0] == "field":
+        return put_field(b, node)
     return map_store(b, node)
 
 
@@ -158,6 +167,121 @@ def _each(f: Frame, value: Any, body: Callable[[Frame, Any, Any], None], made: A
             raise changed_while_walked()
 
 
+def _generator(b: Build, node: Node) -> Closure:
+    """Items are computed when they are asked for; only what the first clause walks is there before."""
+    clauses = node[1]
+    first, apart = b.expr(clauses[0][1]), _apart(clauses[0])
+    element, cost = b.apart(node[2])
+    pull = _last(b, clauses[-1], element, cost + GAS_LAZY)
+    for place in range(len(clauses) - 1, 0, -1):
+        walked, cost = b.apart(clauses[place][1])
+        pull = _outer(b, clauses[place - 1], pull, walked, cost + GAS_LAZY, _apart(clauses[place]))
+
+    def run(f: Frame) -> Any:
+        return Lazy(pull(f, walk(f[0], first(f), apart=apart)), 0, 0, 0, pulled=True)
+
+    return run
+
+
+def _last(b: Build, clause: Node, element: Closure, cost: int) -> Pull:
+    turn = _pull_turn(b, clause)
+
+    def pull(f: Frame, walked: Walked) -> Iterator[Any]:
+        m = f[0]
+        for _ in turn(f, walked):
+            m.charge(cost)
+            yield element(f)
+
+    return pull
+
+
+def _outer(b: Build, clause: Node, inner: Pull, walked: Closure, cost: int, apart: bool) -> Pull:
+    turn = _pull_turn(b, clause)
+
+    def pull(f: Frame, outside: Walked) -> Iterator[Any]:
+        m = f[0]
+        for _ in turn(f, outside):
+            m.charge(cost)
+            yield from inner(f, walk(m, walked(f), apart=apart))
+
+    return pull
+
+
+def _pull_turn(b: Build, clause: Node) -> Pull:
+    """Assign each item that passes the tests of one clause; what is walked keeps its size."""
+    before, b.cost = b.cost, GAS_LOOP + GAS_COMPREHENSION
+    put = target(b, clause[0])
+    tests = [b.expr(test) for test in clause[2]]
+    cost, b.cost = b.cost, before
+
+    def turn(f: Frame, walked: Walked) -> Iterator[None]:
+        m, (items, gas, room, held) = f[0], walked
+        size = len(held or ())
+        for item in items:
+            m.charge(cost + gas)
+            m.allocate(room)
+            put(f, item)
+            if all(test(f) for test in tests):
+                yield
+            if held is not None and len(held) != size:
+                raise changed_while_walked()
+
+    return turn
+
+
+def _spread(b: Build, node: Node) -> Closure:
+    """A list or tuple with `*items` in it."""
+    parts = [(part[0] == "star", b.expr(part[1] if part[0] == "star" else part)) for part in node[2:]]
+    b.cost += GAS_DISPLAY + GAS_ITEMS * len(parts)
+    convert = tuple if node[1] == "tuple" else list
+
+    def run(f: Frame) -> Any:
+        m, made = f[0], list[Any]()
+        m.allocate(MEM_CONTAINER)
+        for star, part in parts:
+            if star:
+                more = collect(m, part(f))
+                count_cap(len(made) + len(more))
+                m.allocate(MEM_ITEM * len(more))
+                made += more
+            else:
+                m.allocate(MEM_ITEM)
+                made.append(part(f))
+        count_cap(len(made))
+        return made if convert is list else tuple(made)
+
+    return run
+
+
+def _spread_dict(b: Build, node: Node) -> Closure:
+    """A dict with `**entries` in it; a key that comes twice keeps its place and takes the later value."""
+    parts = [
+        (None, b.expr(part[1])) if part[0] == "star" else (b.expr(part[0]), b.expr(part[1]))
+        for part in node[1:]
+    ]
+    b.cost += GAS_DISPLAY + GAS_DICT * len(parts)
+
+    def run(f: Frame) -> Any:
+        m, made = f[0], dict[Any, Any]()
+        m.allocate(MEM_DICT)
+        for name, part in parts:
+            if name is None:
+                more = need(part(f), dict, "** in a dict")
+                m.charge(len(more) >> 3)
+                m.allocate(MEM_ENTRY * len(more))
+                made.update(more)
+            else:
+                key = name(f)
+                check_key(key)
+                pay_key(m, key)
+                m.allocate(MEM_ENTRY)
+                made[key] = part(f)
+            count_cap(len(made))
+        return made
+
+    return run
+
+
 def _apart(clause: Node) -> bool:
     return bool(clause[0][0] == "unpack")
 
@@ -194,6 +318,9 @@ def _clause(b: Build, clause: Node, step: Emit) -> Callable[[Frame, Any, Any], N
 BUILDERS: dict[str, Builder] = {
     "dictcomp": _dictcomp,
     "entries": _entries,
+    "generator": _generator,
     "lazy": _lazy,
     "listcomp": _listcomp,
+    "spread": _spread,
+    "spread_dict": _spread_dict,
 }

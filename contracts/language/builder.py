@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 from chain.primitives.values import Value
 from contracts.language.encoding import CONSTANT, encode
 from contracts.language.faults import HostTrouble, OutOfGas
-from contracts.language.hints import ANY, Check, Hint, checker, exact_type
+from contracts.language.hints import ANY, Check, Hint, checker, exact_type, holds_record
 from contracts.language.ir import Node
 from contracts.language.limits import CONSTANT_ALLOCATION_MAX, CONSTANT_GAS, GAS_NODE
-from contracts.language.machine import LOCALS, Closure, Frame, Machine, Unset
+from contracts.language.machine import LOCALS, UNSET, Closure, Frame, Machine, Unset
+from contracts.language.records import Record
 from contracts.language.values import SCALARS
 
+NO_RECORDS: Mapping[str, Record] = {}
 T = TypeVar("T")
 Builder = Callable[["Build", Node], Closure]
 Watch = Callable[[int], object]
@@ -32,6 +34,8 @@ class Function:
     __slots__ = (
         "body",
         "checks",
+        "defaults",
+        "fills",
         "frames",
         "kind",
         "line",
@@ -40,7 +44,10 @@ class Function:
         "names",
         "nested",
         "padding",
+        "params",
+        "records",
         "result",
+        "returns",
     )
 
     def __init__(
@@ -51,24 +58,36 @@ class Function:
         line: int,
         params: tuple[tuple[str, Hint], ...],
         returns: Hint,
+        records: Mapping[str, Record] = NO_RECORDS,
     ) -> None:
         """Fill in the head; frame and body follow once every function of the program is known."""
         self.name = name
         self.kind = kind
         self.nested = nested
         self.line = line
+        self.params = params
+        self.returns = returns
         self.names = tuple([param for param, _ in params])
         self.name_set = frozenset(self.names)
-        self.checks = tuple([argument_check(place, hint) for place, (_, hint) in enumerate(params)])
-        self.result = None if returns == ANY else checker(returns)
+        self.checks = tuple([argument_check(place, hint, records) for place, (_, hint) in enumerate(params)])
+        self.fills = tuple(
+            [
+                (LOCALS + place, checker(hint, records, fill=True))
+                for place, (_, hint) in enumerate(params)
+                if holds_record(hint)
+            ]
+        )
+        self.result = None if returns == ANY else checker(returns, records)
+        self.records = records
+        self.defaults: Mapping[str, Value] = {}
         self.padding: list[Unset] = []
         self.frames = 0
         self.body: Closure = _empty
 
 
-def argument_check(place: int, hint: Hint) -> tuple[int, type | None, Check]:
+def argument_check(place: int, hint: Hint, records: Mapping[str, Record]) -> tuple[int, type | None, Check]:
     """Return (place in the frame, type that is the whole check or None, check)."""
-    return LOCALS + place, exact_type(hint), checker(hint)
+    return LOCALS + place, exact_type(hint), checker(hint, records)
 
 
 def _empty(_: Frame) -> Any:
@@ -145,9 +164,13 @@ class Global:
 class Parts:
     """The declarations of a program: hints of each Map, Var and Event by name, constants by number."""
 
+    records: dict[str, Record] = field(default_factory=dict)
     maps: Mapping[str, tuple[Hint, Hint]] = field(default_factory=dict)
+    ordered: frozenset[str] = frozenset()
     variables: Mapping[str, tuple[Hint, Node | None]] = field(default_factory=dict)
     events: Mapping[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
+    interfaces: Mapping[str, Mapping[str, tuple[Mapping[str, Hint], Hint]]] = field(default_factory=dict)
+    """Of each method that an interface has: the hints of its arguments, and of what it gives."""
     constants: list[Global] = field(default_factory=list)
     shared: dict[Any, Any] = field(default_factory=dict)
     """What every use of one declaration shares: a hint may be long, and its uses many."""
@@ -159,15 +182,29 @@ class Parts:
         found: T = self.shared[key]
         return found
 
-    def add_constant(self, table: Mapping[str, Builder], node: Node, scratch: Machine) -> Value:
-        """Make the next constant, metered by the scratch machine, and return its value."""
+    def add_constant(
+        self, table: Mapping[str, Builder], node: Node, scratch: Machine, slots: int = 0
+    ) -> Value:
+        """Make the next constant, metered by the scratch machine, and return its value.
+
+        `slots` are the locals of its comprehensions: they get a frame of their own.
+        """
         b = Build(table, {}, self)
+        if node[0] == "scope":
+            _, slots, node = node
         made = b.expr(node)
+        if slots:
+            made = _framed(made, slots)
         scratch.charge(b.cost)
         value = made([scratch, None])
         encode(scratch, value, CONSTANT)
         self.constants.append(Global(value, None if immutable(value) else charged(made, b.cost)))
         return value
+
+
+def _framed(made: Closure, slots: int) -> Closure:
+    padding = [UNSET] * slots
+    return lambda f: made([f[0], None, *padding])
 
 
 def immutable(value: Value) -> bool:

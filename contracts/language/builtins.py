@@ -7,11 +7,14 @@ from itertools import islice
 from typing import Any
 
 from chain.primitives.values import INT_BITS_MAX, Value
+from contracts.language import dates
 from contracts.language.faults import Reverted
 from contracts.language.limits import (
     ELEMENTS_MAX,
     GAS_LAZY,
     INT_MAX,
+    MEM_DICT,
+    MEM_ENTRY,
     MEM_ITEM,
     MEM_NUMBER,
     MEM_TUPLE,
@@ -19,7 +22,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import Machine
 from contracts.language.operators import INTS, divide_both, made, to_int, to_text, too_many_bits
-from contracts.language.payments import need, new_entries, new_items
+from contracts.language.payments import count_cap, need, new_entries, new_items
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
 
@@ -28,18 +31,31 @@ Builtin = Callable[..., Value]
 
 PAIR = MEM_TUPLE + 2 * MEM_TUPLE_ITEM
 """Bytes of a tuple of two."""
+NONE: Any = object()
+"""The extreme of nothing."""
 _DIRECT = frozenset({list, tuple, range, str, bytes})
 
 
 class Lazy:
     """What `enumerate`, `zip` or `reversed` give to a walk: items, what each costs, and the list walked."""
 
-    __slots__ = ("gas", "held", "items", "kept", "parts")
+    __slots__ = ("gas", "held", "items", "kept", "parts", "pulled")
 
     def __init__(
-        self, items: Iterator[Any], gas: int, kept: int, parts: int, held: list[Value] | None = None
+        self,
+        items: Iterator[Any],
+        gas: int,
+        kept: int,
+        parts: int,
+        held: list[Value] | None = None,
+        *,
+        pulled: bool = False,
     ) -> None:
-        """Note the bytes of an item that is kept as it is, and of one that is taken apart at once."""
+        """Note the bytes of an item that is kept as it is, and of one that is taken apart at once.
+
+        `pulled`: the items are computed by the contract, one at a time, when they are asked for.
+        """
+        self.pulled = pulled
         self.items = items
         self.gas = gas
         self.kept = kept
@@ -140,6 +156,33 @@ def collect(m: Machine, value: Any) -> list[Value]:
     return items
 
 
+def each_of(m: Machine, value: Any, gas: int) -> Iterator[Any]:
+    """Give the items of anything that can be walked, for a builtin that pays `gas` for each.
+
+    What a generator computes is taken one item at a time: that it fails, or is never asked for, can be seen.
+    """
+    if type(value) is Lazy and value.pulled:
+        return _pulled(m, value.items, gas)
+    items = collect(m, value)
+    m.charge(gas * len(items))
+    return iter(items)
+
+
+def _pulled(m: Machine, items: Iterator[Any], gas: int) -> Iterator[Any]:
+    for item in items:
+        m.charge(gas)
+        yield item
+
+
+def steady_items(m: Machine, value: Any, gas: int) -> Iterator[Any]:
+    """Give the items of a walk that runs code of the contract at each: what is walked keeps its size."""
+    items, each, room, held = walk(m, value)
+    for item in _steady(items, held):
+        m.charge(gas + each)
+        m.allocate(room)
+        yield item
+
+
 def lazy_range(m: Machine, *bounds: Value) -> range:
     """`range(…)` of ints."""
     for bound in bounds:
@@ -213,12 +256,15 @@ def _extreme(wanted: bool) -> Builtin:
     """max when wanted, else min; the first of equals wins, as in Python."""
 
     def builtin(m: Machine, *values: Any) -> Value:
-        items = collect(m, values[0]) if len(values) == 1 else values
-        if not items:
-            raise Reverted("VALUE_ERROR", "the extreme of nothing")
-        best = items[0]
-        m.charge(5 * len(items))
-        for item in items[1:]:
+        if len(values) == 1:
+            items = each_of(m, values[0], 5)
+        else:
+            m.charge(5 * len(values))
+            items = iter(values)
+        best = next(items, NONE)
+        if best is NONE:
+            raise Reverted("VALUE_ERROR", "the extreme of nothing; default=… says what it is then")
+        for item in items:
             if less(m, best, item) if wanted else less(m, item, best):
                 best = item
         return best
@@ -226,11 +272,19 @@ def _extreme(wanted: bool) -> Builtin:
     return builtin
 
 
-def _sum(m: Machine, values: Any) -> Value:
-    items = collect(m, values)
-    m.charge(5 * len(items))
-    total = 0
+def keyed_extreme(m: Machine, items: Iterator[Any], key: Callable[[Any], Value], wanted: bool) -> Value:
+    """max when wanted, else min, by what `key` gives for each item; `NONE` of nothing."""
+    best, measure = NONE, None
     for item in items:
+        size = key(item)
+        if best is NONE or (less(m, measure, size) if wanted else less(m, size, measure)):
+            best, measure = item, size
+    return best
+
+
+def _sum(m: Machine, values: Any) -> Value:
+    total = 0
+    for item in each_of(m, values, 5):
         if type(item) not in INTS:
             raise wrong_type(f"sum() of {type_name(item)}")
         total += item
@@ -247,10 +301,12 @@ def _any(m: Machine, values: Any) -> bool:
     return any(_tested(m, values))
 
 
-def _tested(m: Machine, values: Any) -> list[Value]:
+def _tested(m: Machine, values: Any) -> Iterator[Value]:
+    if type(values) is Lazy and values.pulled:
+        return _pulled(m, values.items, 1)
     items = collect(m, values)
     m.charge(len(items) >> 4)
-    return items
+    return iter(items)
 
 
 def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
@@ -258,15 +314,28 @@ def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
         new_entries(m, len(pairs))
         return dict(pairs)
     made: dict[Any, Value] = {}
-    items = [] if pairs is None else collect(m, pairs)
-    new_entries(m, len(items))
-    m.charge(4 * len(items))
+    if type(pairs) is Lazy and pairs.pulled:
+        m.allocate(MEM_DICT)
+        items = _growing(m, made, pairs.items)
+    else:
+        found = [] if pairs is None else collect(m, pairs)
+        new_entries(m, len(found))
+        m.charge(4 * len(found))
+        items = iter(found)
     for pair in items:
         if type(pair) not in (tuple, list) or len(pair) != 2:
             raise wrong_type("dict() takes a dict, or pairs")
         check_key(pair[0])
         made[pair[0]] = pair[1]
     return made
+
+
+def _growing(m: Machine, made: dict[Any, Value], items: Iterator[Any]) -> Iterator[Any]:
+    for item in items:
+        count_cap(len(made) + 1)
+        m.charge(4)
+        m.allocate(MEM_ENTRY)
+        yield item
 
 
 def _tuple(m: Machine, values: Any = ()) -> tuple[Value, ...]:
@@ -346,4 +415,5 @@ FUNCTIONS: dict[str, Builtin] = {
 STATIC_FUNCTIONS: dict[tuple[str, str], Builtin] = {
     ("bytes", "fromhex"): from_hex,
     ("int", "from_bytes"): from_bytes,
+    **dates.FUNCTIONS,
 }

@@ -17,9 +17,10 @@ OTHER = "NOT_IN_LANGUAGE"
 """The rule of a node without a rule of its own, such as a part of a refused statement."""
 
 _NAMES = """
-    Module FunctionDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
+    Module FunctionDef ClassDef arguments arg Return Assign AugAssign AnnAssign For While If Assert Raise Expr
     Pass Break Continue Delete BoolOp BinOp UnaryOp IfExp Dict List Tuple ListComp DictComp
-    comprehension Compare Call keyword JoinedStr FormattedValue Constant Attribute Subscript Slice Name
+    comprehension GeneratorExp Lambda Starred Compare Call keyword JoinedStr FormattedValue Constant
+    Attribute Subscript Slice Name
     Load Store Del And Or Add Sub Mult FloorDiv Mod Pow LShift RShift BitOr BitAnd BitXor Not USub UAdd
     Invert Eq NotEq Lt LtE Gt GtE Is IsNot In NotIn
 """
@@ -37,13 +38,6 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "SET",
         "set is not in the language: its order differs between hosts",
         "a list or dict comprehension",
-    ),
-    "ClassDef": ("CLASS", "class is not in the language", "dicts, and functions that take them"),
-    "Lambda": ("LAMBDA", "lambda is not in the language", "a def at the top level"),
-    "GeneratorExp": (
-        "GENERATOR",
-        "a generator is not in the language",
-        "a list comprehension: [x for x in xs]",
     ),
     "Yield": ("GENERATOR", "yield is not in the language", "return a list"),
     "YieldFrom": ("GENERATOR", "yield is not in the language", "return a list"),
@@ -66,7 +60,6 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         "a Var or a Map",
     ),
     "Nonlocal": ("GLOBAL", "nonlocal is not in the language", "arguments and return values"),
-    "Starred": ("STAR", "star arguments and star targets are not in the language", "each item by its name"),
     "NamedExpr": ("WALRUS", ":= is not in the language", "an assignment on a line of its own"),
     "AsyncFunctionDef": ("ASYNC", "async is not in the language", "def"),
     "AsyncFor": ("ASYNC", "async is not in the language", "for"),
@@ -91,10 +84,20 @@ def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
     deep = _too_deep(tree)
     if deep is not None:
         return None, [deep]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            _place_fields(node)
     found = [item for node in ast.walk(tree) if (item := _refusal(node)) is not None]
     found = [item for item in found if item.rule != OTHER] or found
     found.sort(key=lambda item: (item.line, item.column))
     return (None, found[:DIAGNOSTICS_MAX]) if found else (tree, [])
+
+
+def _place_fields(node: ast.JoinedStr) -> None:
+    """Place the fields of an f-string where it begins: parsers disagree on where they are."""
+    for part in ast.walk(node):
+        if isinstance(part, (ast.expr, ast.keyword)):
+            ast.copy_location(part, node)
 
 
 def _too_deep(tree: ast.Module) -> Diagnostic | None:
@@ -163,11 +166,6 @@ def _bad_field(node: ast.AST) -> Diagnostic | None:
         )
     if isinstance(node, (ast.List, ast.Tuple, ast.Dict)):
         return _too_many(node)
-    if isinstance(node, ast.FormattedValue) and (node.conversion != -1 or node.format_spec is not None):
-        line, column = node.lineno, node.col_offset + 1
-        return Diagnostic(
-            "FSTRING", line, column, "an f-string holds only {name} fields", "make the text first"
-        )
     if isinstance(node, ast.comprehension) and node.is_async:
         place = node.target
         return Diagnostic("ASYNC", place.lineno, place.col_offset + 1, "async is not in the language", "for")

@@ -64,16 +64,14 @@ def shape_of(hint: Hint, objects: Objects, origin: int, flags: int = 0) -> int |
         return None
     only = parts[0] if len(parts) == 1 else ANY
     flat = only != ANY and all(_is_scalar(part) for part in only[1:])
-    flags |= LIST if only[0] == "list" else 0
+    flags |= LIST if only[0] in ("list", "dict") else 0
     return objects.new(origin, NOTHING if flat else UNKNOWN, flags=flags)
 
 
 def _is_scalar(hint: Hint) -> bool:
+    if type(hint) is not tuple:  # the name of a record
+        return False
     return hint[0] in _SCALARS or (hint[0] == "union" and all(part[0] in _SCALARS for part in hint[1:]))
-
-
-def _is_contract(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Contract"
 
 
 class Values:
@@ -174,6 +172,11 @@ class Values:
             self.ground.change(base, node.value, "a change", direct=True)
             if base is not None:
                 self.objects.put(base, one)
+        elif isinstance(node, ast.Attribute):
+            base = self.of(node.value)
+            self.ground.change(base, node.value, "a change", direct=True)
+            if base is not None:
+                self.objects.put(base, one)
 
     def declared(self, node: ast.expr, names: Mapping[str, object]) -> bool:
         """Tell whether an expression is a name that is declared at the top level, of this kind."""
@@ -196,6 +199,14 @@ class Values:
         base = self.of(node.value)
         return self._copied(base) if isinstance(node.slice, ast.Slice) else self.inside(base)
 
+    def _attribute(self, node: ast.Attribute) -> int | None:
+        """A field of a record; everything else behind a point cannot change."""
+        hint = self.names.field_hints.get(id(node))
+        if hint is None:
+            return None
+        held = self.inside(self.of(node.value))
+        return None if shape_of(hint, self.objects, 0) is None else held
+
     def _made(self, items: list[int | None], flags: int = 0) -> int:
         made = self.objects.new(MADE, NOTHING, flags=flags)
         for item in items:
@@ -207,14 +218,21 @@ class Values:
         return self._made([self.inside(one)], flags)
 
     def _display(self, node: ast.List | ast.Tuple) -> int:
-        return self._made([self.of(item) for item in node.elts], LIST if isinstance(node, ast.List) else 0)
+        items = [
+            self.inside(self.walked(item.value)) if isinstance(item, ast.Starred) else self.of(item)
+            for item in node.elts
+        ]
+        return self._made(items, LIST if isinstance(node, ast.List) else 0)
 
     def _dict(self, node: ast.Dict) -> int:
-        for key in node.keys:
+        items: list[int | None] = []
+        for key, value in zip(node.keys, node.values, strict=True):
             self.of(key)
-        return self._made([self.of(value) for value in node.values])
+            one = self.of(value)
+            items.append(self.inside(one) if key is None else one)
+        return self._made(items, LIST)
 
-    def _comprehension(self, node: ast.ListComp | ast.DictComp) -> int:
+    def _comprehension(self, node: ast.ListComp | ast.DictComp | ast.GeneratorExp) -> int:
         made: list[int] = []
 
         def work() -> None:
@@ -224,7 +242,7 @@ class Values:
                     self.of(test)
             if isinstance(node, ast.DictComp):
                 self.of(node.key)
-                made.append(self._made([self.of(node.value)]))
+                made.append(self._made([self.of(node.value)], LIST))
             else:
                 made.append(self._made([self.of(node.elt)], LIST))
 
@@ -233,7 +251,7 @@ class Values:
 
     def _binop(self, node: ast.BinOp) -> int | None:
         left, right = self.of(node.left), self.of(node.right)
-        if isinstance(node.op, ast.Add) and left is not None and right is not None:
+        if isinstance(node.op, (ast.Add, ast.BitOr)) and left is not None and right is not None:
             return self._made([self.inside(left), self.inside(right)], self._list_flag(left, right))
         if isinstance(node.op, ast.Mult) and (left is None) != (right is None):
             return self._copied(right if left is None else left, self._list_flag(left, right))
@@ -273,12 +291,36 @@ class Values:
         if name in self.names.functions:
             return self._own(node, name, used=used)
         given = [self.of(argument) for argument in node.args]
-        given += [self.of(keyword.value) for keyword in node.keywords]
+        given += self._by_name(node, given[0] if len(given) == 1 else self._made(given), name)
+        if name in self.names.records:
+            return self._made(given, LIST)
         if name in self.names.events or name in HOST:
             for one in given:
                 self.keep(one, STORED)
             return None
         return self._builtin(node, name, given)
+
+    def _by_name(self, node: ast.Call, walked: int | None, what: str) -> list[int | None]:
+        """Look at arguments by name; a key is asked about each item of what is walked."""
+        found: list[int | None] = []
+        for keyword in node.keywords:
+            key = keyword.value
+            if keyword.arg == "key" and what in ("sorted", "max", "min", ".sort"):
+                self._ask_key(key, self.inside(walked))
+            else:
+                found.append(self.of(key))
+        return found
+
+    def _ask_key(self, key: ast.expr, item: int | None) -> None:
+        if isinstance(key, ast.Lambda):
+
+            def work() -> None:
+                self.bind(key.args.args[0].arg, item)
+                self.of(key.body)
+
+            self.aside(work)
+        elif isinstance(key, ast.Name) and key.id in self.names.functions:
+            self._apply(key, key.id, {self.names.functions[key.id].params[0][0]: (key, item)})
 
     def statement(self, node: ast.expr) -> None:
         """Look at an expression whose value nobody takes."""
@@ -305,12 +347,14 @@ class Values:
     def _attribute_call(self, node: ast.Call, func: ast.Attribute) -> int | None:
         base, method = func.value, func.attr
         given = [self.of(argument) for argument in node.args]
-        given += [self.of(keyword.value) for keyword in node.keywords]
-        if _is_contract(base) or self.declared(base, self.names.contracts):
+        given += self._by_name(node, self.of(base) if method == "sort" else None, f".{method}")
+        if id(node) in self.names.remote_calls:
             for one in given:
                 self.keep(one, STORED)
             return self.objects.new(ANSWER)
         if isinstance(base, ast.Name) and self.declared(base, self.names.maps):
+            if method == "page":
+                return self._made([], LIST)
             read = shape_of(self.names.maps[base.id][1], self.objects, ENTRY)
             return self.either(read, *given[1:])
         if isinstance(base, ast.Name) and self.declared(base, self.names.variables):
@@ -341,7 +385,16 @@ class Values:
         params = [param for param, _ in self.names.functions[name].params]
         given = dict(zip(params, node.args, strict=False))
         given.update({str(keyword.arg): keyword.value for keyword in node.keywords})
-        arguments = {param: (given[param], self.of(given[param])) for param in params}
+        return self._apply(
+            node, name, {param: (value, self.of(value)) for param, value in given.items()}, used=used
+        )
+
+    def _apply(
+        self, node: ast.expr, name: str, given: dict[str, tuple[ast.expr, int | None]], *, used: bool = True
+    ) -> int | None:
+        """Call a function of the contract; what is left out has a default, which cannot change."""
+        params = self.names.functions[name].params
+        arguments = {param: given.get(param, (node, None)) for param, _ in params}
         summary = self.ground.summaries.get(name)
         if summary is None:
             stands, result = self.ground.port(name)
@@ -383,12 +436,14 @@ class Values:
 _KINDS: dict[type[ast.expr], Callable[..., int | None]] = {
     ast.Name: Values._name,
     ast.Subscript: Values._subscript,
+    ast.Attribute: Values._attribute,
     ast.Call: Values._call,
     ast.List: Values._display,
     ast.Tuple: Values._display,
     ast.Dict: Values._dict,
     ast.ListComp: Values._comprehension,
     ast.DictComp: Values._comprehension,
+    ast.GeneratorExp: Values._comprehension,
     ast.BinOp: Values._binop,
     ast.IfExp: Values._ifexp,
     ast.BoolOp: Values._boolop,
@@ -420,8 +475,7 @@ class Statements:
                     values.assign(target, one)
             case ast.AnnAssign() if node.value is not None:
                 one = values.of(node.value)
-                scalar = shape_of(hint_of(node.annotation), values.objects, 0) is None
-                values.assign(node.target, None if scalar else one)
+                values.assign(node.target, None if self._scalar(node.annotation) else one)
             case ast.AugAssign():
                 self._augment(node)
             case ast.Return():
@@ -439,6 +493,13 @@ class Statements:
             case ast.Assert():
                 values.of(node.test)
 
+    def _scalar(self, annotation: ast.expr) -> bool:
+        """Tell whether a local of this hint holds what cannot change: a number, a text, a contract."""
+        names = self.values.names
+        if isinstance(annotation, ast.Name) and annotation.id in names.interfaces:
+            return True
+        return shape_of(hint_of(annotation, names.records), self.values.objects, 0) is None
+
     def _augment(self, node: ast.AugAssign) -> None:
         """`x += y` changes what x stands for when that is a list; `x[k] += y` changes x."""
         values = self.values
@@ -448,7 +509,7 @@ class Statements:
             return
         held = values.local(node.target.id)
         lists = [part for part in (held, one) if part is not None and values.objects.has(part, LIST)]
-        if held is not None and lists and isinstance(node.op, (ast.Add, ast.Mult)):
+        if held is not None and lists and isinstance(node.op, (ast.Add, ast.Mult, ast.BitOr)):
             values.ground.change(held, node.target, f"{node.target.id} +=", direct=True)
             values.objects.put(held, values.inside(one))
 

@@ -1,15 +1,15 @@
 """Type hints: their canonical form, their text in the ABI, and the check that enforces them.
 
 A hint is a tuple: ("int",) ("str",) ("bytes",) ("bool",) ("none",) ("list", T) ("dict", K, V) ("tuple", T…)
-("rest", T) for tuple[T, ...], ("union", T…), ("subject",) and ("any",).
+("rest", T) for tuple[T, ...], ("union", T…), ("subject",), ("record", name) and ("any",).
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Protocol
 
 from chain.primitives.execution import SUBJECT_PATTERN
 from chain.primitives.values import Value
@@ -20,6 +20,31 @@ from contracts.language.values import NoneType
 Hint = tuple[Any, ...]
 Check = Callable[[Machine, Value], bool]
 
+
+class Checked(Protocol):
+    """What a hint that names a record needs of it."""
+
+    @property
+    def depth(self) -> int:
+        """Return how deep a value of it nests, as far as its fields say."""
+
+    @property
+    def has_bytes(self) -> bool:
+        """Return whether any of its fields may hold bytes."""
+
+    @property
+    def check(self) -> Check:
+        """Return the test of its fields."""
+
+    @property
+    def fill(self) -> Check:
+        """Return the test of its fields that first gives those their defaults that are missing."""
+
+
+Records = Mapping[str, Checked]
+HEADS = {"record": "dict", "rest": "tuple", "subject": "str"}
+"""Heads of hints that are not the name of a type, and that type."""
+NO_RECORDS: Records = {}
 ANY: Hint = ("any",)
 SUBJECT: Hint = ("subject",)
 EXACT: dict[str, type] = {"int": int, "str": str, "bytes": bytes, "bool": bool, "none": NoneType}
@@ -37,7 +62,10 @@ _PLAIN: dict[str, Hint] = {
 _SUBJECT = re.compile(SUBJECT_PATTERN)
 _FEW = 3
 _KEYS: tuple[Hint, ...] = (("int",), ("str",))
-EXPECTED = "int, str, bytes, bool, None, list[T], dict[K, V], tuple[T, ...], T | None, Value"
+EXPECTED = (
+    "int, str, bytes, bool, None, list[T], dict[K, V], tuple[T, ...], T | None, Value, "
+    "or a record that is defined above"
+)
 
 
 class BadHint(Exception):
@@ -49,20 +77,23 @@ class BadHint(Exception):
         self.node = node
 
 
-def parse_hint(node: ast.expr) -> Hint:
+def parse_hint(node: ast.expr, records: Container[str] = ()) -> Hint:
     """Return the canonical form of an annotation; raise BadHint with the offending part."""
     if isinstance(node, ast.Constant) and node.value is None:
         return ("none",)
     if isinstance(node, ast.Name) and node.id in _PLAIN:
         return _PLAIN[node.id]
+    if isinstance(node, ast.Name) and node.id in records:
+        return ("record", node.id)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _union(parse_hint(node.left), parse_hint(node.right))
+        return united(parse_hint(node.left, records), parse_hint(node.right, records))
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        return _generic(node, node.value.id)
+        return _generic(node, node.value.id, records)
     raise BadHint(node, "not a type of the language")
 
 
-def _union(left: Hint, right: Hint) -> Hint:
+def united(left: Hint, right: Hint) -> Hint:
+    """Return the hint of either, each alternative once."""
     parts = [
         *(left[1:] if left[0] == "union" else (left,)),
         *(right[1:] if right[0] == "union" else (right,)),
@@ -70,24 +101,59 @@ def _union(left: Hint, right: Hint) -> Hint:
     return ("union", *dict.fromkeys(parts))
 
 
-def _generic(node: ast.Subscript, name: str) -> Hint:
+KNOWN_PARTS_MAX = 32
+"""Parts of a type that is inferred; a larger one counts as any: a source could double it line by line."""
+
+
+def bounded(hint: Hint) -> Hint:
+    """Return a hint, or ANY for one of too many parts."""
+    return hint if _count(hint, KNOWN_PARTS_MAX) >= 0 else ANY
+
+
+def _count(hint: Hint, room: int) -> int:
+    """Return how many parts there is still room for; negative when there are too many."""
+    room -= 1
+    if hint[0] != "record":
+        for part in hint[1:]:
+            if room < 0:
+                break
+            room = _count(part, room)
+    return room
+
+
+def either(one: Hint, other: Hint) -> Hint:
+    """Return what is known of a value that is of one of two hints."""
+    one, other = bounded(one), bounded(other)
+    if one == other:
+        return one
+    return ANY if ANY in (one, other) else bounded(united(one, other))
+
+
+def parts_of(hint: Hint) -> tuple[Hint, ...]:
+    """Return the alternatives of a hint; ANY alone stands for very many."""
+    if hint[0] != "union":
+        return (hint,)
+    return hint[1:] if len(hint) <= KNOWN_PARTS_MAX else (ANY,)
+
+
+def _generic(node: ast.Subscript, name: str, records: Container[str]) -> Hint:
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if name == "list" and len(inner) == 1:
-        return ("list", parse_hint(inner[0]))
+        return ("list", parse_hint(inner[0], records))
     if name == "dict" and len(inner) == 2:
-        key = parse_hint(inner[0])
+        key = parse_hint(inner[0], records)
         if key not in _KEYS:
             raise BadHint(inner[0], "the keys of a dict are int or str")
-        return ("dict", key, parse_hint(inner[1]))
+        return ("dict", key, parse_hint(inner[1], records))
     if (
         name == "tuple"
         and len(inner) == 2
         and isinstance(inner[1], ast.Constant)
         and inner[1].value is Ellipsis
     ):
-        return ("rest", parse_hint(inner[0]))
+        return ("rest", parse_hint(inner[0], records))
     if name == "tuple" and inner:
-        return ("tuple", *[parse_hint(part) for part in inner])
+        return ("tuple", *[parse_hint(part, records) for part in inner])
     raise BadHint(node, "not a generic type of the language")
 
 
@@ -98,6 +164,8 @@ def hint_text(hint: Hint) -> str:
         return "Value"
     if head == "none":
         return "None"
+    if head == "record":
+        return str(hint[1])
     if head == "union":
         return " | ".join(hint_text(part) for part in hint[1:])
     if head == "rest":
@@ -109,6 +177,22 @@ def hint_text(hint: Hint) -> str:
     return str(head)
 
 
+WANTED_LENGTH_MAX = 120
+
+
+def wanted(hint: Hint) -> str:
+    """Return the hint for the text of an error, cut when it is long; never part of a receipt."""
+    text = hint_text(hint)
+    return text if len(text) <= WANTED_LENGTH_MAX else text[: WANTED_LENGTH_MAX - 3] + "..."
+
+
+def holds_bytes(hint: Hint, records: Records) -> bool:
+    """Tell whether a value of this hint may hold bytes."""
+    if hint[0] == "record":
+        return records[hint[1]].has_bytes
+    return hint[0] == "bytes" or any(holds_bytes(part, records) for part in hint[1:])
+
+
 def exact_type(hint: Hint) -> type | None:
     """Return the one Python type that the hint means, when `type(value) is …` is the whole check."""
     if hint[0] in EXACT:
@@ -117,8 +201,24 @@ def exact_type(hint: Hint) -> type | None:
     return bare.get(hint)
 
 
-def checker(hint: Hint) -> Check:
-    """Compile a hint into a metered predicate; `bool` is not an `int` here."""
+def depth_of(hint: Hint, records: Records) -> int:
+    """Return how deep a value of this hint nests, as far as the hint says."""
+    if hint[0] == "record":
+        return records[hint[1]].depth
+    inner = max([depth_of(part, records) for part in hint[1:]], default=0)
+    return inner + (hint[0] in ("list", "dict", "tuple", "rest"))
+
+
+def holds_record(hint: Hint) -> bool:
+    """Tell whether a value of this hint may hold a record."""
+    return hint[0] == "record" or any(holds_record(part) for part in hint[1:] if type(part) is tuple)
+
+
+def checker(hint: Hint, records: Records = NO_RECORDS, *, fill: bool = False) -> Check:
+    """Compile a hint into a metered predicate; `bool` is not an `int` here.
+
+    With `fill`, fields of records that are missing get their defaults: for values that nothing shares yet.
+    """
     exact = exact_type(hint)
     if exact is not None:
         return lambda _, value: type(value) is exact
@@ -127,7 +227,11 @@ def checker(hint: Hint) -> Check:
         return lambda _, __: True
     if head == "subject":
         return _subject
-    parts = [checker(part) for part in hint[1:]]
+    if head == "record":
+        return records[hint[1]].fill if fill else records[hint[1]].check
+    # A value that might be one record or another is none of them before it has all fields.
+    fill = fill and (head != "union" or sum(map(holds_record, hint[1:])) < 2)
+    parts = [checker(part, records, fill=fill) for part in hint[1:]]
     if head == "union":
         return _union_of(parts)
     if head == "tuple":

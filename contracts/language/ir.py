@@ -39,5 +39,5 @@ def frames(node: object) -> int:
     inner = max(frames(part) for part in node)
     if not isinstance(node[0], str):
         return inner
-    clauses = 3 * len(node[1]) if node[0] in ("listcomp", "dictcomp") else 0
+    clauses = 3 * len(node[1]) if node[0] in ("listcomp", "dictcomp", "generator") else 0
     return inner + 3 + clauses

@@ -89,6 +89,8 @@ GAS_UNPACK = 3
 GAS_UNPACK_PART = 2
 GAS_COMPREHENSION = 5
 """A turn of a comprehension, beyond a turn of a loop."""
+GAS_DATE = 30
+"""Computing with the calendar, beyond a call of a method."""
 GAS_LAZY = 2
 """An item that `enumerate` or `zip` makes, for each that is nested."""
 GAS_EQUAL = 12
@@ -110,6 +112,12 @@ GAS_STATE_WRITE = 300
 """One path of the state tree is hashed and stored anew: about 20 µs, at the pace of the median operation."""
 GAS_WRITE_BYTES = 2
 """Bytes of key and value that are written for one gas: 8 ns each in the ledger, which keeps them for good."""
+GAS_ORDER_STEP = 8
+"""Finding a key's place in one node of the index of an ordered Map, beyond reading the node."""
+NODE_KEYS_MAX = 32
+"""Keys in one node of that index: a store writes one node, of some 500 bytes with short keys."""
+PAGE_MAX = 1_000
+"""Keys that one page of an ordered Map has."""
 GAS_EVENT = 100
 GAS_EVENT_BYTES = 4
 """Bytes of an event for one gas."""

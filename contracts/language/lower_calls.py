@@ -6,14 +6,44 @@ import ast
 from typing import Protocol
 
 from chain.primitives.values import encode_value
+from contracts.language.binding import bound, check_count, check_fit
+from contracts.language.hints import ANY, Hint
 from contracts.language.ir import Node
+from contracts.language.known import Known, record_in
+from contracts.language.lower_remote import interface_of, is_contract, lower_remote, lower_remote_as
 from contracts.language.methods import METHODS, MUTATING
-from contracts.language.scope import Declarations, Refusal, Scope, Signature, check_code, unknown_name
-from contracts.language.vocabulary import BUILTINS, DECLARATIONS, HOST, ITERATING, LAZY, STATIC, VIEWS
+from contracts.language.records import Record
+from contracts.language.scope import (
+    Declarations,
+    Refusal,
+    Scope,
+    Signature,
+    check_code,
+    near_ones,
+    unknown_name,
+)
+from contracts.language.vocabulary import (
+    BUILTINS,
+    DECLARATIONS,
+    HOST,
+    ITERATING,
+    KEYED,
+    LAZY,
+    REPLACED_METHODS,
+    STATIC,
+    VIEWS,
+)
 
 NONE: Node = ("const", encode_value(None))
+NOTHING: Node = ()
+"""An argument that is not given."""
 TYPES = frozenset({"int", "str", "bytes", "bool", "list", "dict", "tuple"})
+PAGE_DEFAULT = 100
+"""Keys of a page whose limit is not given."""
+_WALKS = frozenset({"page", "keys", "values", "items"})
 _MAP_METHODS = {"get": (1, 2)}
+_UNCHECKED = MUTATING | {"get"}
+"""Methods of a dict that a record does not have: they know nothing of fields."""
 
 
 class Lowering(Protocol):
@@ -21,6 +51,7 @@ class Lowering(Protocol):
 
     names: Declarations
     scope: Scope
+    known: Known
 
     def expr(self, node: ast.expr) -> Node:
         """Lower a value."""
@@ -30,6 +61,9 @@ class Lowering(Protocol):
 
     def readonly(self, node: ast.expr) -> Node:
         """Lower a value that is only looked at."""
+
+    def key_function(self, node: ast.expr, what: str, item: Hint) -> Node:
+        """Lower the `key=` of a sort, or of min and max, whose argument is of this hint."""
 
 
 def lower_call(low: Lowering, node: ast.Call) -> Node:
@@ -48,6 +82,8 @@ def lower_call(low: Lowering, node: ast.Call) -> Node:
         return _own_function(low, node, low.names.functions[name])
     if name in low.names.events:
         return _event(low, node, name)
+    if name in low.names.records:
+        return _construct(low, node, low.names.records[name])
     if name == "require":
         return _require(low, node)
     if name == "isinstance":
@@ -67,26 +103,13 @@ def _no_function(low: Lowering, func: ast.Name, name: str) -> Refusal:
         instead = f"NAME = {name}(…) at the top level"
         return Refusal(func, "DECLARATION", f"{name} is declared at the top level", instead)
     kind = low.names.kind_of(name)
+    if kind == "an interface":
+        instead = f"policy: {name} = Contract(name), then policy.method(…)"
+        return Refusal(func, "INTERFACE", f"{name} is an interface, which nothing makes", instead)
     if kind:
         instead = "a function, an Event, or a method of what the name stands for"
         return Refusal(func, "NOT_A_FUNCTION", f"{name} is {kind}, it cannot be called", instead)
     return unknown_name(low.names, func, name, [*low.names.functions, *low.names.events])
-
-
-def check_count(node: ast.Call, name: str, least: int, most: int) -> None:
-    """Refuse a call with the wrong number of arguments, or with names for them."""
-    if node.keywords:
-        raise Refusal(
-            node.keywords[0], "ARGUMENTS", f"{name}() takes no argument names here", "arguments in order"
-        )
-    if not least <= len(node.args) <= most:
-        wanted = str(least) if least == most else f"{least} to {most}"
-        reason = f"{name}() takes {wanted} arguments, not {len(node.args)}"
-        raise Refusal(node, "ARGUMENTS", reason, f"{name}({_shape(least)}) with {wanted}")
-
-
-def _shape(count: int, more: str = "") -> str:
-    return ", ".join(["…"] * count + [more] * bool(more))
 
 
 def _positional(low: Lowering, node: ast.Call, name: str, least: int, most: int) -> list[Node]:
@@ -99,6 +122,9 @@ def lower_lazy(low: Lowering, node: ast.Call, name: str) -> Node:
     check_count(node, name, *LAZY[name])
     if name == "range":
         return ("lazy", name, *[low.expr(argument) for argument in node.args])
+    if name == "reversed" and isinstance(node.args[0], ast.GeneratorExp):
+        reason = "a generator cannot be walked backwards"
+        raise Refusal(node.args[0], "GENERATOR", reason, "reversed([x for x in xs])")
     if name == "enumerate":
         start = [low.expr(argument) for argument in node.args[1:]]
         return ("lazy", name, low.iterable(node.args[0]), *start)
@@ -106,52 +132,69 @@ def lower_lazy(low: Lowering, node: ast.Call, name: str) -> Node:
 
 
 def _builtin(low: Lowering, node: ast.Call, name: str) -> Node:
-    if name == "sorted":
-        return ("builtin", name, *_sort_arguments(low, node, name, 1))
+    if name in KEYED and node.keywords:
+        return _keyed(low, node, name)
     check_count(node, name, *BUILTINS[name])
     walks = name in ITERATING or (name in ("max", "min") and len(node.args) == 1)
     lower = low.iterable if walks else low.readonly if name == "len" else low.expr
     return ("builtin", name, *[lower(argument) for argument in node.args])
 
 
-def _sort_arguments(low: Lowering, node: ast.Call, name: str, count: int) -> list[Node]:
-    for keyword in node.keywords:
-        if keyword.arg != "reverse":
-            reason = f"{name}() takes only reverse by name; functions are not values"
-            raise Refusal(keyword, "ARGUMENTS", reason, "sort tuples (key, item)")
-    if len(node.args) != count or len(node.keywords) > 1:
-        instead = f"{name}({_shape(count)}) or {name}({_shape(count, 'reverse=True')})"
-        raise Refusal(node, "ARGUMENTS", f"{name}() takes {count} arguments and reverse=…", instead)
-    lowered = [low.iterable(argument) for argument in node.args]
-    return lowered + [low.expr(keyword.value) for keyword in node.keywords]
+_BY_NAME = {
+    "sorted": ("key", "reverse"),
+    "sort": ("key", "reverse"),
+    "max": ("key", "default"),
+    "min": ("key", "default"),
+}
+
+
+def _keyed(
+    low: Lowering, node: ast.Call, name: str, receiver: Node | None = None, sorted_one: ast.expr | None = None
+) -> Node:
+    """Return ("keyed", name, key, reverse or default, arguments…); NOTHING stands for what is not given."""
+    given = {str(keyword.arg): keyword.value for keyword in node.keywords}
+    if len(given) < len(node.keywords) or not set(given) <= set(_BY_NAME[name]):
+        reason = f"{name}() takes {' and '.join(_BY_NAME[name])} by name, each once"
+        shape = "" if name == "sort" else "items, "
+        raise Refusal(node.keywords[0], "ARGUMENTS", reason, f"{name}({shape}key=…, {_BY_NAME[name][1]}=…)")
+    several = name in ("max", "min") and len(node.args) > 1 and "default" not in given
+    if len(node.args) != (receiver is None) and not several:
+        only = "no argument but these" if receiver is not None else "one thing to walk"
+        raise Refusal(
+            node, "ARGUMENTS", f"{name}() takes {only}", f"{name}({'items, ' * (receiver is None)}key=…)"
+        )
+    lower = low.expr if several else low.iterable
+    arguments = [receiver] if receiver is not None else [lower(argument) for argument in node.args]
+    other = low.expr(given[_BY_NAME[name][1]]) if _BY_NAME[name][1] in given else NOTHING
+    if "key" in given:
+        walked = sorted_one if sorted_one is not None else None if several else node.args[0]
+        item = ANY if walked is None else low.known.items(walked)
+        return ("keyed", name, low.key_function(given["key"], f"{name}()", item), other, *arguments)
+    if name in ("sorted", "sort"):
+        return ("builtin" if name == "sorted" else "method", name, *arguments, other)
+    return ("keyed", name, NOTHING, other, *arguments)
 
 
 def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
-    if signature.kind in ("init", "migrate"):
+    if signature.once:
         raise Refusal(
             node, "LIFECYCLE_CALL", f"@{signature.kind} runs once, by the lifecycle", "a helper that both use"
         )
     low.scope.called.add(signature.name)
     names = [name for name, _ in signature.params]
-    shape = f"{signature.name}({', '.join(names)})"
-    if len(node.args) > len(names):
-        reason = f"{signature.name}() takes {len(names)} arguments, not {len(node.args)}"
-        raise Refusal(node, "ARGUMENTS", reason, shape)
-    given: dict[str, Node] = {name: low.expr(value) for name, value in zip(names, node.args, strict=False)}
-    for keyword in node.keywords:
-        if keyword.arg is None:
-            raise Refusal(
-                keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
-            )
-        if keyword.arg not in names or keyword.arg in given:
-            problem = "twice" if keyword.arg in given else "unknown"
-            reason = f"{signature.name}(): argument {keyword.arg} is {problem}"
-            raise Refusal(keyword, "ARGUMENTS", reason, shape)
-        given[keyword.arg] = low.expr(keyword.value)
-    missing = [name for name in names if name not in given]
-    if missing:
-        raise Refusal(node, "ARGUMENTS", f"{signature.name}() misses {', '.join(missing)}", shape)
+    given = {name: low.expr(value) for name, value in bound(node, signature.name, names, signature.defaults)}
+    given = {**signature.defaults, **given}
     return ("call", signature.name, *[given[name] for name in names])
+
+
+def _construct(low: Lowering, node: ast.Call, record: Record) -> Node:
+    """A record: fields in order or by name; those with a default may be left out."""
+    names = [name for name, _ in record.fields]
+    given = dict(record.defaults)
+    for name, value in bound(node, record.name, names, record.defaults):
+        given[name] = low.expr(value)
+        check_fit(value, f"{record.name}.{name}", low.known.of(value), record.hint_of(name) or ANY)
+    return ("record", record.name, *[given[name] for name in names])
 
 
 def _event(low: Lowering, node: ast.Call, name: str) -> Node:
@@ -200,18 +243,27 @@ def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
         special = _special(low, node, base, name)
         if special is not None:
             return special
-    if isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "Contract":
-        return _remote(low, node, _positional(low, base, "Contract", 1, 1)[0], name)
+    if isinstance(base, ast.Call) and is_contract(base):
+        return lower_remote(low, node, _positional(low, base, "Contract", 1, 1)[0], name)
+    if isinstance(base, ast.Name) and (interface := interface_of(low, base.id)) is not None:
+        return lower_remote_as(low, node, base.id, interface, name)
     if name in VIEWS:
         raise Refusal(
             func, "LAZY", f".{name}() is not a value, it can only be walked", f"list(value.{name}())"
         )
     if name not in METHODS:
-        instead = "an f-string" if name == "format" else f"one of {', '.join(sorted(METHODS))}"
+        instead = REPLACED_METHODS.get(name) or ", ".join(near_ones(low.names, name, METHODS))
+        instead = instead or 'the methods of "Statements and expressions" in contracts/README.md'
         raise Refusal(func, "UNKNOWN_METHOD", f"no value has a method {name}", instead)
+    record = record_in(low.known.of(base)) if name in _UNCHECKED else None
+    if record is not None:
+        reason = f"{record} is a record, whose fields have names"
+        raise Refusal(func, "RECORD", reason, "value.field, value.field = …")
     receiver = low.expr(base) if name in MUTATING else low.readonly(base)
-    if name == "sort":
-        return ("method", name, receiver, *_sort_arguments(low, node, name, 0))
+    if name == "sort" and (node.keywords or node.args):
+        return _keyed(low, node, name, receiver, base)
+    if name == "join" and len(node.args) == 1 and not node.keywords:
+        return ("method", name, receiver, low.iterable(node.args[0]))
     counts = METHODS[name].values()
     least, most = min(entry[1] for entry in counts), max(entry[2] for entry in counts)
     return ("method", name, receiver, *_positional(low, node, name, least, most))
@@ -221,20 +273,51 @@ def _special(low: Lowering, node: ast.Call, base: ast.Name, name: str) -> Node |
     """Return the IR of a method on a declared name; None when the base is a plain value."""
     owner, names = base.id, low.names
     if owner in names.maps:
+        if name == "page" and owner in names.ordered:
+            return _page(low, node, owner)
+        if name in _WALKS and owner not in names.ordered:
+            reason = f"a Map without an order cannot be walked: .{name}()"
+            raise Refusal(
+                node, "MAP_METHOD", reason, f"{owner} = Map(…, ordered=True), then {owner}.page(after, limit)"
+            )
         if name not in _MAP_METHODS:
             instead = "m[key], m[key] = value, key in m, del m[key], m.get(key, default)"
+            instead += ", m.page(after, limit)" if owner in names.ordered else ""
             raise Refusal(node, "MAP_METHOD", f"a Map has no method {name}", instead)
         arguments = _positional(low, node, f"{owner}.get", 1, 2)
         return ("map_find", owner, arguments[0], arguments[1] if len(arguments) == 2 else NONE)
     if owner in names.variables:
         return _variable(low, node, owner, name)
-    if owner in names.contracts:
-        return _remote(low, node, ("const", encode_value(names.contracts[owner])), name)
-    if (owner, name) in STATIC:
+    if owner in names.contracts and owner not in names.seen_as:
+        return lower_remote(low, node, ("const", encode_value(names.contracts[owner])), name)
+    if (owner, name) in STATIC and not names.kind_of(owner):
         return ("static", owner, name, *_positional(low, node, f"{owner}.{name}", *STATIC[owner, name]))
+    if owner == "date" and not names.kind_of(owner):
+        known = ", ".join(f"date.{method}" for kind, method in STATIC if kind == "date")
+        raise Refusal(node, "UNKNOWN_METHOD", f"date.{name} does not exist", known)
     if owner in TYPES:
         raise Refusal(node, "UNKNOWN_METHOD", f"{owner}.{name} does not exist", "a method of a value")
     return None
+
+
+def _page(low: Lowering, node: ast.Call, owner: str) -> Node:
+    """`m.page(after, limit, prefix)`, each of which may be left out."""
+    names = ("after", "limit", "prefix")
+    given = dict(zip(names, node.args, strict=False))
+    by_name = {str(keyword.arg): keyword.value for keyword in node.keywords}
+    twice = len(node.args) > 3 or len(by_name) < len(node.keywords) or given.keys() & by_name.keys()
+    if twice or not set(by_name) <= set(names):
+        raise Refusal(node, "ARGUMENTS", "page() takes after, limit and prefix", f"{owner}.page(after, 100)")
+    given |= by_name
+    lowered = {name: low.expr(value) for name, value in given.items()}
+    limit = ("const", encode_value(PAGE_DEFAULT))
+    return (
+        "map_page",
+        owner,
+        lowered.get("after", NONE),
+        lowered.get("limit", limit),
+        lowered.get("prefix", NONE),
+    )
 
 
 def _variable(low: Lowering, node: ast.Call, owner: str, name: str) -> Node:
@@ -244,17 +327,3 @@ def _variable(low: Lowering, node: ast.Call, owner: str, name: str) -> Node:
     if name == "set":
         return ("var_set", owner, _positional(low, node, f"{owner}.set", 1, 1)[0])
     raise Refusal(node, "VAR_METHOD", f"a Var has no method {name}", "v.get() and v.set(value)")
-
-
-def _remote(low: Lowering, node: ast.Call, target: Node, method: str) -> Node:
-    named = []
-    for keyword in node.keywords:
-        if keyword.arg is None:
-            raise Refusal(
-                keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
-            )
-        named.append((keyword.arg, low.expr(keyword.value)))
-    if len({name for name, _ in named}) != len(named):
-        reason = f"{method}(): an argument is given twice"
-        raise Refusal(node, "ARGUMENTS", reason, "each argument once")
-    return ("remote", target, method, tuple([low.expr(argument) for argument in node.args]), tuple(named))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Container
 from functools import reduce
 from operator import and_
 
+from contracts.language.binding import check_count
 from contracts.language.checker import DIAGNOSTICS_MAX, elif_of
 from contracts.language.faults import Diagnostic
+from contracts.language.guards import SHAPES, BadGuard, Guard, checks
 from contracts.language.hints import ANY, EXPECTED, BadHint, Hint, parse_hint
 from contracts.language.ir import Node
+from contracts.language.known import parts_known
 from contracts.language.lower_calls import NONE
 from contracts.language.lower_expr import BINARY, Expressions
+from contracts.language.lower_remote import is_contract
 from contracts.language.scope import Declarations, Refusal, Scope, Signature, assigned_names, check_new_name
+from contracts.language.vocabulary import REPLACED_TYPES
 
 Block = tuple[Node, ...]
 
@@ -21,10 +27,26 @@ def lower_function(names: Declarations, signature: Signature, found: list[Diagno
     """Return ("def", name, kind, nested, line, params, returns, slots, body); refusals go to `found`."""
     tree = names.bodies[signature.name]
     scope = Scope([name for name, _ in signature.params], assigned_names(tree.body))
+    scope.declared.update({name: hint for name, hint in signature.params if hint != ANY})
     body = _Statements(names, scope, found).block(_without_docstring(tree.body))
+    if signature.guard is not None:
+        body = (*_guarded(names, signature.guard, found), *body)
     names.calls[signature.name] = scope.called
     head = ("def", signature.name, signature.kind, signature.nested, signature.line)
-    return (*head, signature.params, signature.returns, scope.count, body)
+    params = [(*param, *_default_of(signature, param[0])) for param in signature.params]
+    return (*head, tuple(params), signature.returns, scope.count, body)
+
+
+def _guarded(names: Declarations, guard: Guard, found: list[Diagnostic]) -> list[Node]:
+    try:
+        return checks(guard, names)
+    except BadGuard as bad:
+        found.append(Refusal(bad.node, "DECORATOR", str(bad), SHAPES).diagnostic)
+        return []
+
+
+def _default_of(signature: Signature, name: str) -> tuple[Node, ...]:
+    return (signature.defaults[name],) if name in signature.defaults else ()
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -38,14 +60,27 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     return body
 
 
-def hint_of(node: ast.expr | None) -> Hint:
+def hint_of(node: ast.expr | None, records: Container[str]) -> Hint:
     """Return the hint of an annotation, `Value` when there is none."""
     if node is None:
         return ANY
     try:
-        return parse_hint(node)
+        return parse_hint(node, records)
     except BadHint as bad:
-        raise Refusal(bad.node, "HINT", str(bad), EXPECTED) from None
+        name = bad.node.value if isinstance(bad.node, ast.Subscript) else bad.node
+        instead = REPLACED_TYPES.get(name.id, EXPECTED) if isinstance(name, ast.Name) else EXPECTED
+        raise Refusal(bad.node, "HINT", str(bad), instead) from None
+
+
+def _no_statement(node: ast.stmt) -> Refusal:
+    if isinstance(node, ast.FunctionDef):
+        reason = "a def inside a def is not in the language"
+        return Refusal(node, "NESTED_DEF", reason, "a def at the top level")
+    if isinstance(node, ast.ClassDef):
+        reason = "a class inside a def is not in the language"
+        return Refusal(node, "CLASS", reason, "a class at the top level")
+    reason = f"{type(node).__name__} is not in the language"
+    return Refusal(node, "NOT_IN_LANGUAGE", reason, "a statement that contracts/README.md lists")
 
 
 class _Statements:
@@ -73,10 +108,7 @@ class _Statements:
     def statement(self, node: ast.stmt) -> Node | None:
         method = getattr(self, "_" + type(node).__name__.lower(), None)
         if method is None:
-            name = type(node).__name__
-            reason = "a def inside a def" if isinstance(node, ast.FunctionDef) else name
-            raise Refusal(node, "NESTED_DEF" if name == "FunctionDef" else "NOT_IN_LANGUAGE",
-                          f"{reason} is not in the language", "a def at the top level")  # fmt: skip
+            raise _no_statement(node)
         lowered: Node | None = method(node)
         return lowered
 
@@ -91,43 +123,77 @@ class _Statements:
         return ("expr", node.lineno, self.values.expr(node.value))
 
     def _assign(self, node: ast.Assign) -> Node:
-        value = self.values.expr(node.value)
-        targets = [self._target(target) for target in node.targets]
+        value, known = self.values.expr(node.value), self.values.known.of(node.value)
+        targets = [self._target(target, known) for target in node.targets]
         if len(targets) == 1:
             return ("assign", node.lineno, targets[0], value)
         return ("assign_all", node.lineno, tuple(targets), value)
 
     def _annassign(self, node: ast.AnnAssign) -> Node | None:
-        hint = hint_of(node.annotation)
-        if not isinstance(node.target, ast.Name):
+        target = node.target
+        if not isinstance(target, ast.Name):
             raise Refusal(node, "TARGET", "a hint belongs to a plain name", "name: type = value")
+        if isinstance(node.annotation, ast.Name) and node.annotation.id in self.names.interfaces:
+            return self._contract(node, target, node.annotation.id)
+        hint = hint_of(node.annotation, self.names.records)
+        self.scope.declared[target.id] = hint
         if node.value is None:
-            check_new_name(self.names, node.target, node.target.id)
+            check_new_name(self.names, target, target.id)
             return None
         value = self.values.expr(node.value)
-        return ("assign", node.lineno, self._target(node.target), ("typed", hint, value))
+        return ("assign", node.lineno, self._target(target, hint), ("typed", hint, value))
+
+    def _contract(self, node: ast.AnnAssign, target: ast.Name, interface: str) -> Node:
+        """`policy: Policy = Contract(name)`: from here on the local stands for that contract."""
+        value = node.value
+        if not isinstance(value, ast.Call) or not is_contract(value):
+            reason = f"{interface} is an interface: only a contract is called through it"
+            raise Refusal(node, "INTERFACE", reason, f"{target.id}: {interface} = Contract(name)")
+        check_count(value, "Contract", 1, 1)
+        name = self.values.expr(value.args[0])
+        self.scope.declared[target.id] = ("interface", interface)
+        return ("assign", node.lineno, self._target(target, ANY), ("contract", name))
 
     def _augassign(self, node: ast.AugAssign) -> Node:
         operator = BINARY[type(node.op)]
         target = node.target
         if isinstance(target, ast.Name):
+            if target.id in self.names.variables and self.scope.find(target.id) is not None:
+                reason = f"{target.id} is a Var, not a local"
+                instead = f"{target.id}.set({target.id}.get() {operator} …)"
+                raise Refusal(node, "HIDDEN_NAME", reason, instead)
             current = self.values.expr(target)
             value = self.values.expr(node.value)
-            place = self._target(target)
+            place = self._target(target, self.values.known.of(target))
             return ("augment", node.lineno, operator, place, current, value)
-        place = self._target(target)
+        place = self._target(target, ANY)
         return ("augment", node.lineno, operator, place, NONE, self.values.expr(node.value))
 
-    def _target(self, node: ast.expr) -> Node:
+    def _target(self, node: ast.expr, known: Hint) -> Node:
         if isinstance(node, ast.Name):
-            if node.id not in self.scope.params:
-                check_new_name(self.names, node, node.id)
-            return ("local", self.scope.assign(node.id))
+            return self._local(node, known)
         if isinstance(node, (ast.Tuple, ast.List)):
-            return ("unpack", *[self._target(item) for item in node.elts])
+            each = parts_known(known, len(node.elts))
+            return ("unpack", *[self._target(item, part) for item, part in zip(node.elts, each, strict=True)])
         if isinstance(node, ast.Subscript):
             return self._place(node)
+        if isinstance(node, ast.Attribute):
+            return self.values.field_place(node, known)
+        if isinstance(node, ast.Starred):
+            raise Refusal(
+                node, "STAR", "a star target is not in the language", "a slice: first, rest = x[0], x[1:]"
+            )
         raise Refusal(node, "TARGET", "this cannot be assigned to", "a name, x[key], or (a, b)")
+
+    def _local(self, node: ast.Name, known: Hint) -> Node:
+        if node.id not in self.scope.params:
+            check_new_name(self.names, node, node.id)
+        declared = self.scope.declared.get(node.id, ANY)
+        if declared[0] == "interface" and known != ANY:
+            reason = f"{node.id} is a contract here"
+            raise Refusal(node, "INTERFACE", reason, "another name for the local")
+        self.scope.learn(node.id, known)
+        return ("local", self.scope.assign(node.id))
 
     def _place(self, node: ast.Subscript) -> Node:
         base = node.value
@@ -135,6 +201,7 @@ class _Statements:
             raise Refusal(node, "SLICE_TARGET", "a slice cannot be assigned or deleted", "a new list")
         if isinstance(base, ast.Name) and base.id in self.names.maps and self.scope.find(base.id) is None:
             return ("map", base.id, self.values.map_key(node))
+        self.values.check_subscript(node)
         return ("item", self.values.expr(base), self.values.expr(node.slice))
 
     def _delete(self, node: ast.Delete) -> Node:
@@ -195,7 +262,7 @@ class _Statements:
     def _for(self, node: ast.For) -> Node:
         walked = self.values.iterable(node.iter)
         before = self.scope.assigned
-        target = self._target(node.target)
+        target = self._target(node.target, self.values.known.items(node.iter))
         body = self._loop(node.body)
         self.scope.assigned = before
         return ("for", node.lineno, target, walked, body)

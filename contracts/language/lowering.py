@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from typing import Any
 
 from chain.primitives.kinds import REFUSED
@@ -11,29 +12,23 @@ from contracts.language.builder import immutable
 from contracts.language.checker import DIAGNOSTICS_MAX
 from contracts.language.closures import TABLE
 from contracts.language.faults import Diagnostic, Halt
+from contracts.language.guards import SHAPES, BadGuard, Guard, parse_guard
 from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node
 from contracts.language.limits import ENGINE
 from contracts.language.lost_changes import find_lost
+from contracts.language.lower_class import base_of, define_interface, define_record
 from contracts.language.lower_expr import Expressions
+from contracts.language.lower_remote import is_contract
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
 from contracts.language.scope import Constant, Declarations, Refusal, Scope, Signature, check_code
-from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, RESERVED
+from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, PURE, RESERVED
 
-_PURE = (
-    ast.Constant,
-    ast.UnaryOp,
-    ast.BinOp,
-    ast.Tuple,
-    ast.List,
-    ast.Dict,
-    ast.Name,
-    ast.Compare,
-    ast.BoolOp,
-)
 INLINE_BYTES_MAX = 72
 """Encoded bytes of a constant that is repeated where it is used: an int, a hash, a short text."""
+_IMPURE = RESERVED - PURE - {"isinstance"}
+"""Names of the language that a constant cannot stand on."""
 _SHAPES = {
     "Map": "Map(str, dict)",
     "Var": "Var(int, 0)",
@@ -41,6 +36,7 @@ _SHAPES = {
     "Contract": 'Contract("policy")',
 }
 _DECORATORS = "@export, @export(nested=True), @view, @init or @migrate"
+_ORDERED: frozenset[Hint] = frozenset({("int",), ("str",), ("bytes",)})
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
@@ -65,9 +61,11 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
         "program",
         ENGINE,
         tuple(names.makers),
-        tuple([(name, *hints) for name, hints in names.maps.items()]),
+        tuple([record.shape() for record in names.records.values()]),
+        tuple([(name, *hints, *["ordered"] * (name in names.ordered)) for name, hints in names.maps.items()]),
         tuple([(name, *parts) for name, parts in names.variables.items()]),
         tuple(names.events.items()),
+        tuple([interface.shape() for interface in names.interfaces.values()]),
         functions,
     )
     found.sort(key=lambda item: (item.line, item.column))
@@ -76,7 +74,9 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
 
 def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine) -> None:
     if isinstance(node, ast.FunctionDef):
-        return _function(names, node)
+        return _function(names, node, scratch)
+    if isinstance(node, ast.ClassDef):
+        return _class(names, node, scratch)
     if (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -84,18 +84,63 @@ def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine)
         and first
     ):
         return None
+    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Tuple):
+        return _several(names, node, node.targets[0], scratch)
     if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
         name, value, hint = node.targets[0].id, node.value, ANY
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-        name, value, hint = node.target.id, node.value, hint_of(node.annotation)
+        if isinstance(node.annotation, ast.Name) and node.annotation.id in names.interfaces:
+            return _seen_as(names, node, node.target.id, node.annotation.id)
+        name, value, hint = node.target.id, node.value, hint_of(node.annotation, names.records)
     else:
         reason = "the top level holds only functions, declarations and constants"
         raise Refusal(node, "TOP_LEVEL", reason, "NAME = value, or a def")
     _check_fresh(names, node, name)
-    if isinstance(value, ast.Call):
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in DECLARATIONS:
         return _declaration(names, name, value, scratch)
     names.constants[name] = _constant(names, value, hint, scratch)
     return None
+
+
+def _class(names: Declarations, node: ast.ClassDef, scratch: Machine) -> None:
+    base = base_of(node)
+    _check_fresh(names, node, node.name)
+
+    def hint(annotation: ast.expr | None) -> Hint:
+        return hint_of(annotation, names.records)
+
+    if base == "Protocol":
+        define_interface(names, node, hint)
+    else:
+        define_record(names, node, hint, lambda *of: _default(names, of, scratch))
+
+
+def _seen_as(names: Declarations, node: ast.AnnAssign, name: str, interface: str) -> None:
+    """`policy: Policy = Contract("data-rules")`."""
+    _check_fresh(names, node, name)
+    call = node.value
+    if not isinstance(call, ast.Call) or not is_contract(call) or call.keywords:
+        reason = f"{interface} is an interface: only a contract is called through it"
+        raise Refusal(node, "INTERFACE", reason, f'{name}: {interface} = Contract("name")')
+    names.contracts[name] = _text_argument(call, "Contract")
+    names.seen_as[name] = interface
+
+
+def _several(names: Declarations, node: ast.Assign, targets: ast.Tuple, scratch: Machine) -> None:
+    """`A, B = 1, 2`: as many constants; none of them is there before all are made."""
+    value = node.value
+    plain = isinstance(value, ast.Tuple) and not any(isinstance(item, ast.Starred) for item in value.elts)
+    if not isinstance(value, ast.Tuple) or not plain or len(value.elts) != len(targets.elts):
+        raise Refusal(node, "TOP_LEVEL", "as many names as values", "A, B = 1, 2, or a line for each")
+    made: dict[str, Constant] = {}
+    for target, item in zip(targets.elts, value.elts, strict=True):
+        if not isinstance(target, ast.Name):
+            raise Refusal(target, "TOP_LEVEL", "the top level names constants", "A, B = 1, 2")
+        _check_fresh(names, node, target.id)
+        if target.id in made:
+            raise Refusal(node, "TWICE", f"{target.id} is defined twice", "another name")
+        made[target.id] = _constant(names, item, ANY, scratch)
+    names.constants.update(made)
 
 
 def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
@@ -105,9 +150,9 @@ def _check_fresh(names: Declarations, node: ast.stmt, name: str) -> None:
         raise Refusal(node, "TWICE", f"{name} is defined twice", "another name")
 
 
-def _function(names: Declarations, node: ast.FunctionDef) -> None:
+def _function(names: Declarations, node: ast.FunctionDef, scratch: Machine) -> None:
     _check_fresh(names, node, node.name)
-    kind, nested = _decorators(node)
+    kind, nested, guard = _decorators(node)
     args = node.args
     if args.vararg or args.kwarg or args.kwonlyargs or args.posonlyargs:
         raise Refusal(
@@ -116,22 +161,58 @@ def _function(names: Declarations, node: ast.FunctionDef) -> None:
             "star, keyword-only and positional-only arguments are not in the language",
             "plain ones",
         )
-    if args.defaults:
-        raise Refusal(
-            args.defaults[0], "DEFAULT", "default arguments are not in the language", "a second function"
-        )
+    if kind and node.name.startswith("_"):
+        reason = "what others call does not begin with _"
+        raise Refusal(node, "UNDERSCORE_NAME", reason, f"{node.name.lstrip('_') or 'a name'}")
     plain = tuple([(argument.arg, ANY) for argument in args.args])
     names.functions[node.name] = Signature(node.name, kind, nested, plain, ANY, node.lineno)
     names.bodies[node.name] = node
-    params = tuple([(argument.arg, hint_of(argument.annotation)) for argument in args.args])
+    params = tuple([(argument.arg, hint_of(argument.annotation, names.records)) for argument in args.args])
     _check_params(args.args)
-    returns = hint_of(node.returns)
-    names.functions[node.name] = Signature(node.name, kind, nested, params, returns, node.lineno)
+    returns = hint_of(node.returns, names.records)
+    defaults = _defaults(names, args, params, scratch)
+    names.functions[node.name] = Signature(
+        node.name, kind, nested, params, returns, node.lineno, defaults, guard
+    )
 
 
-def _decorators(node: ast.FunctionDef) -> tuple[str, bool]:
+def _defaults(
+    names: Declarations, args: ast.arguments, params: tuple[tuple[str, Hint], ...], scratch: Machine
+) -> dict[str, Node]:
+    """Return the constants of parameters that may be left out: small, and none that could change."""
+    found: dict[str, Node] = {}
+    for (name, hint), node in zip(params[len(params) - len(args.defaults) :], args.defaults, strict=True):
+        found[name] = _default(names, (node, hint, name), scratch)
+    return found
+
+
+def _default(names: Declarations, of: tuple[ast.expr, Hint, str], scratch: Machine) -> Node:
+    node, hint, name = of
+    constant = _constant(names, node, hint, scratch)
+    if constant.node[0] != "const":
+        reason = f"a default cannot change, and has at most {INLINE_BYTES_MAX} encoded bytes"
+        raise Refusal(node, "DEFAULT", reason, f"{name}: … | None = None, and make it in the function")
+    return constant.node
+
+
+def _decorators(node: ast.FunctionDef) -> tuple[str, bool, Guard | None]:
+    """Return the kind of a function, whether other contracts may call it, and who alone may."""
+    try:
+        guards = [guard for part in node.decorator_list if (guard := parse_guard(part)) is not None]
+    except BadGuard as bad:
+        raise Refusal(bad.node, "DECORATOR", str(bad), SHAPES) from None
+    kind, nested = _kind(node)
+    if not guards:
+        return kind, nested, None
+    if len(guards) > 1 or kind != "export" or nested:
+        reason = "one @only, on a plain @export: only there is a member in ctx who could be asked"
+        raise Refusal(node.decorator_list[0], "DECORATOR", reason, "require(…) on ctx.caller")
+    return kind, nested, guards[0]
+
+
+def _kind(node: ast.FunctionDef) -> tuple[str, bool]:
     """Return the kind of a function ("" for an internal one), and whether other contracts may call it."""
-    found = node.decorator_list
+    found = [part for part in node.decorator_list if parse_guard(part) is None]
     if not found:
         return "", False
     if len(found) > 1:
@@ -169,20 +250,21 @@ def _check_params(params: list[ast.arg]) -> None:
 
 
 def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machine) -> None:
-    kind = call.func.id if isinstance(call.func, ast.Name) else ""
-    if kind not in DECLARATIONS:
-        raise Refusal(
-            call, "TOP_LEVEL", "nothing is computed at the top level", "a constant, or a call inside a def"
-        )
+    assert isinstance(call.func, ast.Name)  # seen by the caller
+    kind = call.func.id
     if kind == "Event":
         if name == REFUSED:
             raise Refusal(call, "RESERVED_NAME", f"the ledger itself announces {REFUSED}", "another name")
-        names.events[name] = _event(call)
+        names.events[name] = _event(names, call)
+        return
+    if kind == "Map" and call.keywords:
+        names.maps[name] = _ordered_map(names, call)
+        names.ordered.add(name)
         return
     if call.keywords:
         raise Refusal(call, "ARGUMENTS", f"{kind}() takes its arguments in order", _SHAPES[kind])
     if kind == "Map":
-        names.maps[name] = _map(call)
+        names.maps[name] = _map(names, call)
     elif kind == "Var":
         names.variables[name] = _variable(names, call, scratch)
     else:
@@ -194,7 +276,7 @@ def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machin
             names.contracts[name] = text
 
 
-def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
+def _event(names: Declarations, call: ast.Call) -> tuple[tuple[str, Hint], ...]:
     if call.args:
         raise Refusal(call, "ARGUMENTS", "an Event names its fields", "Event(grant=int, dataset=subject)")
     fields: dict[str, Hint] = {}
@@ -203,24 +285,38 @@ def _event(call: ast.Call) -> tuple[tuple[str, Hint], ...]:
             raise Refusal(keyword.value, "STAR", "** is not in the language", "each field by name")
         if keyword.arg in fields:
             raise Refusal(keyword, "TWICE", f"field {keyword.arg} is named twice", "another name")
-        fields[keyword.arg] = hint_of(keyword.value)
+        fields[keyword.arg] = hint_of(keyword.value, names.records)
     return tuple(fields.items())
 
 
-def _map(call: ast.Call) -> tuple[Hint, Hint]:
+def _ordered_map(names: Declarations, call: ast.Call) -> tuple[Hint, Hint]:
+    """`Map(K, V, ordered=True)`: keys of one plain type, or tuples of such."""
+    only = call.keywords[0]
+    says = isinstance(only.value, ast.Constant) and only.value.value is True
+    if len(call.keywords) != 1 or only.arg != "ordered" or not says:
+        raise Refusal(call, "ARGUMENTS", "a Map takes its types in order", "Map(str, dict, ordered=True)")
+    key, value = _map(names, call)
+    parts = key[1:] if key[0] == "tuple" else (key,)
+    if not all(part in _ORDERED for part in parts):
+        reason = f"keys in order are int, str, bytes or a tuple of them, not {hint_text(key)}"
+        raise Refusal(call.args[0], "HINT", reason, "Map(tuple[str, int], …, ordered=True)")
+    return key, value
+
+
+def _map(names: Declarations, call: ast.Call) -> tuple[Hint, Hint]:
     if len(call.args) != 2:
         raise Refusal(call, "ARGUMENTS", "a Map has a key type and a value type", "Map(str, dict)")
-    key = hint_of(call.args[0])
+    key = hint_of(call.args[0], names.records)
     if key[0] not in _KEY_HINTS:
         reason = f"a key of a Map is int, str, bytes, bool or tuple[…], not {hint_text(key)}"
         raise Refusal(call.args[0], "HINT", reason, "Map(str, …)")
-    return key, hint_of(call.args[1])
+    return key, hint_of(call.args[1], names.records)
 
 
 def _variable(names: Declarations, call: ast.Call, scratch: Machine) -> tuple[Hint, Node | None]:
     if len(call.args) not in (1, 2):
         raise Refusal(call, "ARGUMENTS", "a Var has a type and a default", "Var(int, 0)")
-    hint = hint_of(call.args[0])
+    hint = hint_of(call.args[0], names.records)
     default = _constant(names, call.args[1], hint, scratch).node if len(call.args) == 2 else None
     return hint, default
 
@@ -233,29 +329,50 @@ def _text_argument(call: ast.Call, kind: str) -> str:
 
 
 def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine) -> Constant:
-    for part in ast.walk(node):
-        if isinstance(part, ast.expr) and not isinstance(part, _PURE):
-            raise Refusal(part, "TOP_LEVEL", "a module-level value is a constant", "literals and operators")
-    lowered = Expressions(names, Scope([], [])).expr(node)
+    _check_pure(names, node)
+    scope = Scope([], [])
+    values = Expressions(names, scope)
+    lowered = values.expr(node)
     try:
-        value = names.parts.add_constant(TABLE, lowered, scratch)
-        fits = checker(hint)(scratch, value)
+        value = names.parts.add_constant(TABLE, lowered, scratch, scope.count)
+        fits = checker(hint, names.records)(scratch, value)
     except Halt as halt:
         instead = "a value within the caps, or one made inside a function"
         raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}", instead) from None
     if not fits:
         raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}", "a value of that type")
-    return _reference(names, lowered, value)
+    made = _reference(names, ("scope", scope.count, lowered) if scope.count else lowered, value)
+    return replace(made, hint=values.known.of(node) if hint == ANY else hint)
+
+
+def _check_pure(names: Declarations, node: ast.expr) -> None:
+    """Refuse an expression that computes with more than constants, builtins, hashes and methods."""
+    for part in ast.walk(node):
+        if not isinstance(part, ast.Name) or not isinstance(part.ctx, ast.Load):
+            continue
+        kind = names.kind_of(part.id)
+        if part.id in _IMPURE or (kind and kind not in ("a constant", "a record")):
+            reason = f"a module-level value is a constant, and {part.id} is {kind or 'only there in a call'}"
+            raise Refusal(
+                part, "TOP_LEVEL", reason, "literals, operators, builtins, sha256, methods of values"
+            )
 
 
 def _reference(names: Declarations, lowered: Node, value: Any) -> Constant:
     """Keep a small immutable value where it is used, any other one in the program's table of constants."""
-    unchanging = immutable(value)
+    unchanging, texts = immutable(value), _texts(value)
     if unchanging and len(encoded := encode_value(value)) <= INLINE_BYTES_MAX:
         names.parts.constants.pop()
-        return Constant(("const", encoded), mutable=False, flat=True)
+        return Constant(("const", encoded), mutable=False, flat=True, texts=texts)
     names.makers.append(lowered)
     number = len(names.makers) - 1
     parts = value.values() if type(value) is dict else value
     flat = not unchanging and type(value) is not tuple and all(immutable(part) for part in parts)
-    return Constant(("global", number), mutable=not unchanging, flat=flat)
+    return Constant(("global", number), mutable=not unchanging, flat=flat, texts=texts)
+
+
+def _texts(value: Any) -> str:
+    """Say whether a constant is one text or several, none of them empty."""
+    several = type(value) in (list, tuple) and len(value) > 0
+    parts = value if several else [value]
+    return ("many" if several else "one") if all(type(part) is str and part for part in parts) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from contracts.language.limits import (
     DIGITS_MAX,
     INT_MAX,
     KEY_INT_BOUND,
+    MEM_DICT,
     MEM_ENTRY,
     MEM_NUMBER,
     MEM_TEXT,
@@ -18,7 +20,7 @@ from contracts.language.limits import (
     MEM_TUPLE_ITEM,
 )
 from contracts.language.machine import Machine
-from contracts.language.payments import count_cap, new_items, pay_key, pay_search
+from contracts.language.payments import count_cap, new_entries, new_items, pay_key, pay_search
 from contracts.language.values import check_key, contains, equal, is_narrow, less, type_name, wrong_type
 
 Operator = Callable[[Machine, Value, Value], Value]
@@ -152,6 +154,20 @@ def _bits(symbol: str, work: Callable[[int, int], Value]) -> Operator:
     return operator
 
 
+_or = _bits("|", lambda a, b: a | b)
+
+
+def _union(m: Machine, a: Value, b: Value) -> Value:
+    """Two numbers, or two dicts, of which the later entries win."""
+    if type(a) is not dict or type(b) is not dict:
+        return _or(m, a, b)
+    m.charge(len(a) + len(b) >> 3)
+    m.allocate(MEM_DICT + MEM_ENTRY * (len(a) + len(b)))
+    united = a | b
+    count_cap(len(united))
+    return united
+
+
 BINARY: dict[str, Operator] = {
     "+": add,
     "-": subtract,
@@ -161,7 +177,7 @@ BINARY: dict[str, Operator] = {
     "**": power,
     "<<": shift_left,
     ">>": shift_right,
-    "|": _bits("|", lambda a, b: a | b),
+    "|": _union,
     "&": _bits("&", lambda a, b: a & b),
     "^": _bits("^", lambda a, b: a ^ b),
 }
@@ -177,8 +193,10 @@ divide_both = _whole("divmod", _both)
 
 
 def in_place(symbol: str) -> Operator:
-    """Return what `x op= y` does: lists grow in place, as in Python; everything else is x = x op y."""
+    """Return what `x op= y` does: lists and dicts change in place, as in Python; else it is x = x op y."""
     plain = BINARY[symbol]
+    if symbol == "|":
+        return _unite
 
     def operator(m: Machine, a: Value, b: Value) -> Value:
         if type(a) is not list:
@@ -189,6 +207,15 @@ def in_place(symbol: str) -> Operator:
         return a
 
     return operator
+
+
+def _unite(m: Machine, a: Value, b: Value) -> Value:
+    if type(a) is not dict or type(b) is not dict:
+        return _union(m, a, b)
+    new_entries(m, len(b))
+    a |= b
+    count_cap(len(a))
+    return a
 
 
 def _grow(m: Machine, items: list[Value], more: Value) -> Value:
@@ -336,6 +363,30 @@ def to_text(m: Machine, value: Value) -> str:
     if type(value) is bool:
         return "True" if value else "False"
     raise wrong_type(f"{type_name(value)} has no text; use .hex() for bytes, or its parts")
+
+
+_DIGITS_A_WORD = {"b": 80, "o": 28}
+"""Most digits, with their separators, of 64 bits; 27 in decimal and in hexadecimal."""
+_WIDTH = re.compile(r"[1-9][0-9]{0,2}(?=[,_]?[dxXbos]?$)")
+
+
+def format_text(m: Machine, value: Value, spec: str) -> str:
+    """`{value:spec}` of an int, a bool or a text, as CPython formats them."""
+    kind = type(value)
+    if kind is not str and kind not in INTS:
+        raise wrong_type(f"{type_name(value)} has no format; use .hex() for bytes, or its parts")
+    found = _WIDTH.search(spec)
+    width = int(found.group()) if found else 0
+    if kind is str:
+        m.text(max(width, len(value)), value.isascii())
+    else:
+        words = _words(value)
+        m.charge(2 + (words * words >> 3))
+        m.text(max(width, _DIGITS_A_WORD.get(spec[-1:], 27) * words + 1))
+    try:
+        return format(value, spec)
+    except ValueError:
+        raise Reverted("VALUE_ERROR", f"{type_name(value)} has no format {spec!r}") from None
 
 
 def to_int(m: Machine, value: Value) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,8 +12,10 @@ from itertools import chain, islice
 
 from contracts.language.builder import Parts
 from contracts.language.faults import Diagnostic
-from contracts.language.hints import Hint
+from contracts.language.guards import Guard
+from contracts.language.hints import ANY, Hint, bounded, either
 from contracts.language.ir import Node
+from contracts.language.records import Record
 from contracts.language.vocabulary import BUILTINS, HOST, REPLACED, RESERVED
 
 CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -37,6 +39,10 @@ class Constant:
     node: Node
     mutable: bool
     flat: bool
+    texts: str = ""
+    """"one" for a text that is not empty, "many" for a list or tuple of such."""
+    hint: Hint = ANY
+    """What is known of its type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,33 @@ class Signature:
     params: tuple[tuple[str, Hint], ...]
     returns: Hint
     line: int
+    defaults: Mapping[str, Node] = field(default_factory=dict)
+    """Of the parameters that have one: a constant that cannot change."""
+    guard: Guard | None = None
+
+    @property
+    def once(self) -> bool:
+        """Whether only the lifecycle runs it."""
+        return self.kind in ("init", "migrate")
+
+    def takes(self, count: int) -> bool:
+        """Tell whether it may be called with this many arguments in order."""
+        return len(self.params) - len(self.defaults) <= count <= len(self.params)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a contract expects of another one: the methods that it calls, by name."""
+
+    name: str
+    methods: Mapping[str, Signature]
+
+    def shape(self) -> Node:
+        """Return it as a part of a program's IR."""
+        return (
+            self.name,
+            tuple([(method.name, method.params, method.returns) for method in self.methods.values()]),
+        )
 
 
 @dataclass(slots=True)
@@ -58,10 +91,15 @@ class Declarations:
     """Every module-level name of a contract."""
 
     maps: dict[str, tuple[Hint, Hint]] = field(default_factory=dict)
+    ordered: set[str] = field(default_factory=set)
+    """The Maps whose keys can be paged."""
     variables: dict[str, tuple[Hint, Node | None]] = field(default_factory=dict)
     events: dict[str, tuple[tuple[str, Hint], ...]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     contracts: dict[str, str] = field(default_factory=dict)
+    interfaces: dict[str, Interface] = field(default_factory=dict)
+    seen_as: dict[str, str] = field(default_factory=dict)
+    """Of the Contracts that have one: the name of the interface through which it is called."""
     constants: dict[str, Constant] = field(default_factory=dict)
     makers: list[Node] = field(default_factory=list)
     """The expressions of the program's table of constants; `Constant.node` refers to them by number."""
@@ -70,13 +108,23 @@ class Declarations:
     bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
     calls: dict[str, set[str]] = field(default_factory=dict)
     """Which functions each function calls; filled in by the lowering of their bodies."""
+    field_hints: dict[int, Hint] = field(default_factory=dict)
+    """Of each syntax node that reads or sets a field of a record: the field's hint."""
+    remote_calls: set[int] = field(default_factory=set)
+    """Ids of the syntax nodes that call another contract; filled in by the lowering, as the hints are."""
     suggestions: int = 0
     """Diagnostics so far that looked for a name like the misspelt one."""
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """Return the records that were defined so far."""
+        return self.parts.records
 
     def all_names(self) -> list[str]:
         """Return every module-level name."""
         named = (self.maps, self.variables, self.events, self.errors, self.contracts, self.constants)
-        return [*[name for names in named for name in names], *self.functions]
+        classes = [*self.records, *self.interfaces]
+        return [*[name for names in named for name in names], *classes, *self.functions]
 
     def kind_of(self, name: str) -> str:
         """Return what a module-level name is, in words; empty when it is none."""
@@ -87,6 +135,8 @@ class Declarations:
             "an Error": self.errors,
             "a Contract": self.contracts,
             "a constant": self.constants,
+            "a record": self.records,
+            "an interface": self.interfaces,
             "a function": self.functions,
         }
         return next((kind for kind, names in kinds.items() if name in names), "")
@@ -104,6 +154,10 @@ class Scope:
         """The slots, as bits, of locals that are certainly assigned: branches copy and join it."""
         self.called: set[str] = set()
         self.inner: list[dict[str, int]] = []
+        self.declared: dict[str, Hint] = {}
+        """Hints of locals that have one: of parameters and annotated names."""
+        self._learned: list[dict[str, Hint]] = [{}]
+        """What assignments so far tell of the others, of the function and of each comprehension."""
 
     def find(self, name: str) -> tuple[int, bool] | None:
         """Return (slot, certainly assigned) of a local, or None."""
@@ -119,6 +173,18 @@ class Scope:
         self.assigned |= 1 << slot
         return slot
 
+    def learn(self, name: str, hint: Hint) -> None:
+        """Note that a local may hold a value of this hint from here on."""
+        learned = self._learned[-1 if self.inner and name in self.inner[-1] else 0]
+        learned[name] = either(learned[name], hint) if name in learned else bounded(hint)
+
+    def known(self, name: str) -> Hint:
+        """Return what is known of the type of a local."""
+        for names, learned in zip(reversed(self.inner), reversed(self._learned), strict=False):
+            if name in names:
+                return learned.get(name, ANY)
+        return self.declared.get(name) or self._learned[0].get(name, ANY)
+
     def fresh(self, name: str) -> int:
         """Return a new slot for a comprehension's variable in the innermost comprehension."""
         names = self.inner[-1]
@@ -131,12 +197,14 @@ class Scope:
     def comprehension(self) -> Iterator[None]:
         """Open the scope of one comprehension."""
         self.inner.append({})
+        self._learned.append({})
         yield
         self.inner.pop()
+        self._learned.pop()
 
 
 def assigned_names(body: list[ast.stmt]) -> list[str]:
-    """Return the names that a function body assigns, in order; comprehension variables are not among them."""
+    """Return the names that a function body assigns, in order; not those of comprehensions and lambdas."""
     found: list[str] = []
     for statement in body:
         _collect(statement, found)
@@ -144,7 +212,7 @@ def assigned_names(body: list[ast.stmt]) -> list[str]:
 
 
 def _collect(node: ast.AST, found: list[str]) -> None:
-    if isinstance(node, (ast.ListComp, ast.DictComp)):
+    if isinstance(node, (ast.ListComp, ast.DictComp, ast.GeneratorExp, ast.Lambda)):
         return
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
         found.append(node.id)
@@ -173,6 +241,8 @@ _SUGGESTED_FROM = 200
 """Names of a contract that a misspelt one is held against."""
 _COMPARED = 12
 _COMPARED_LENGTH = 24
+_LIKE = 0.75
+"""Likeness from which a name is a likely slip of the pen: below, `bin` is like `min`."""
 
 
 def unknown_name(names: Declarations, node: ast.AST, name: str, known: Iterable[str]) -> Refusal:
@@ -182,9 +252,17 @@ def unknown_name(names: Declarations, node: ast.AST, name: str, known: Iterable[
     near: list[str] = []
     if names.suggestions < SUGGESTIONS_MAX and len(name) <= _COMPARED_LENGTH:
         names.suggestions += 1
-        near = get_close_matches(name, _likely(name, known), n=3, cutoff=0.6)
+        near = get_close_matches(name, _likely(name, known), n=3, cutoff=_LIKE)
     instead = ", ".join(near) or "a name that is assigned before, or defined at the top level"
     return Refusal(node, "UNKNOWN_NAME", f"nothing is called {name}", instead)
+
+
+def near_ones(names: Declarations, name: str, known: Iterable[str]) -> list[str]:
+    """Return a few of the names of a short list that are like a misspelt one."""
+    if names.suggestions >= SUGGESTIONS_MAX or len(name) > _COMPARED_LENGTH:
+        return []
+    names.suggestions += 1
+    return get_close_matches(name, list(known), n=3, cutoff=_LIKE)
 
 
 def _likely(name: str, known: Iterable[str]) -> list[str]:

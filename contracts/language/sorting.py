@@ -16,11 +16,25 @@ Shape = tuple[type, ...]
 
 def sort_values(m: Machine, items: list[Value], reverse: bool) -> list[Value]:
     """Return a sorted copy of ints, texts, bytes, or of tuples (or lists) of them, one shape for all."""
+    _pay(m, items)
+    return sorted(items, reverse=reverse)
+
+
+def sort_by(m: Machine, items: list[Value], keys: list[Value], reverse: bool) -> list[Value]:
+    """Return a copy of the items in the order of their keys, equal ones in the order that they had."""
+    _pay(m, keys)
+    m.charge(len(items))
+    m.allocate(MEM_CONTAINER + MEM_ITEM * len(items))
+    return [items[place] for place in sorted(range(len(items)), key=keys.__getitem__, reverse=reverse)]
+
+
+def _pay(m: Machine, items: list[Value]) -> None:
+    """Pay for sorting and for the list that it makes; see to it that any two items can be compared."""
     count = len(items)
     m.charge(3 * count)
     m.allocate(MEM_CONTAINER + MEM_ITEM * count)
     if count < 2:
-        return list(items)
+        return
     shape: dict[int, type] = {}
     kind = _kind(items[0])
     longest = 0
@@ -29,7 +43,6 @@ def sort_values(m: Machine, items: list[Value], reverse: bool) -> list[Value]:
             raise wrong_type(f"sorting {type_name(item)} among {type_name(items[0])}")
         longest = max(longest, _weight(m, item, kind, shape))
     m.charge((count * count.bit_length() * (2 + longest)) >> 2)
-    return sorted(items, reverse=reverse)
 
 
 def _kind(item: Value) -> type:

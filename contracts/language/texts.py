@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from chain.primitives.values import Value
+from contracts.language.builtins import collect
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, MEM_TEXT, MEM_WIDE
 from contracts.language.machine import Machine
@@ -113,7 +114,7 @@ def _split_white(text: str, limit: int) -> list[str]:
 def _join(m: Machine, text: Value, items: Value) -> Value:
     kind = type(text)
     if type(items) not in (list, tuple):
-        raise wrong_type(f"join takes a list or tuple, not {type_name(items)}")
+        items = collect(m, items)
     m.charge(len(items))
     for item in items:
         if type(item) is not kind:
@@ -201,7 +202,16 @@ def _is_ascii(_: Machine, text: str) -> bool:
     return text.isascii()
 
 
-def _encode(m: Machine, text: str) -> bytes:
+_UTF_8 = frozenset({"utf-8", "utf8", "UTF-8"})
+
+
+def _only_utf_8(encoding: Value, what: str) -> None:
+    if need(encoding, str, what) not in _UTF_8:
+        raise Reverted("VALUE_ERROR", f'{what}: texts are encoded as "utf-8" alone')
+
+
+def _encode(m: Machine, text: str, encoding: Value = "utf-8") -> bytes:
+    _only_utf_8(encoding, "encode")
     if text.isascii():
         m.text(len(text))
         m.charge(len(text) >> 10)
@@ -213,7 +223,8 @@ def _encode(m: Machine, text: str) -> bytes:
     return data
 
 
-def _decode(m: Machine, data: bytes) -> str:
+def _decode(m: Machine, data: bytes, encoding: Value = "utf-8") -> str:
+    _only_utf_8(encoding, "decode")
     m.text(len(data), data.isascii())
     m.charge(len(data) >> 10 if data.isascii() else len(data) >> 5)
     try:
@@ -229,7 +240,7 @@ def _hex(m: Machine, data: bytes) -> str:
 
 
 TEXT: dict[str, Entry] = {
-    "encode": (_encode, 0, 0),
+    "encode": (_encode, 0, 1),
     "isascii": (_is_ascii, 0, 0),
     "islower": (_has_only(_HAS_LOWER, _HAS_UPPER), 0, 0),
     "isupper": (_has_only(_HAS_UPPER, _HAS_LOWER), 0, 0),
@@ -244,7 +255,7 @@ TEXT: dict[str, Entry] = {
     **{name: (_is_class(test), 0, 0) for name, test in _CLASSES.items()},
     **{name: (_strip(name), 0, 1) for name in ("strip", "lstrip", "rstrip")},
 }
-BYTES: dict[str, Entry] = {"decode": (_decode, 0, 0), "hex": (_hex, 0, 0)}
+BYTES: dict[str, Entry] = {"decode": (_decode, 0, 1), "hex": (_hex, 0, 0)}
 BOTH: dict[str, Entry] = {
     "count": (_text_count, 1, 1),
     "endswith": (_ends, 1, 1),

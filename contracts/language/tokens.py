@@ -3,7 +3,8 @@
 Parsers differ between CPython versions and fall over on deep input in ways that depend on the host's stack.
 So one pass of our own bounds brackets, operators per expression, indentation, `elif` chains and literals, and
 refuses every lexical form whose reading differs between versions (escapes by character name, f-strings
-beyond `{name}`, numbers that run into words, control and bidirectional characters).
+whose fields hold braces, escapes or their own quotes, numbers that run into words, control and bidirectional
+characters).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contracts.language.limits import (
     SOURCE_BYTES_MAX,
     SOURCE_TOKENS_MAX,
 )
+from contracts.language.vocabulary import FORMAT_SPEC, FORMATS
 
 _TOKEN = re.compile(
     r"""(?P<newline>\n)
@@ -41,17 +43,21 @@ _INTEGER = re.compile(r"0|[1-9](?:_?[0-9])*|0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0
 _FLOAT = re.compile(r"[0-9_]*\.[0-9_]*(?:[eE][0-9_]*)?|[0-9_]+[eE][0-9_]*")
 _ESCAPE = re.compile(r"""\\(?:[ntr\\'"\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})""")
 _BYTES_ESCAPE = re.compile(r"""\\(?:[ntr\\'"\n]|x[0-9a-fA-F]{2})""")
-_FIELD = re.compile(r"\{[A-Za-z][A-Za-z0-9_]*\}")
+_INNER_STRING = re.compile(r"""b?(?:'[^'"\\{}#\n]*'|"[^'"\\{}#\n]*")""")
+"""A text inside a field: plain ASCII or not, without what parsers before 3.12 refuse there."""
+_SPEC = re.compile(r":(" + FORMAT_SPEC.pattern + r")\}")
+_FIELD_WORDS = frozenset({"for", "async", "await", "yield", "lambda"})
+"""What parsers read differently in a field, outside of its brackets."""
 _CONTROL = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069\ufeff]"
 )
 _LAYOUT = frozenset({"space", "comment", "newline"})
-_FIELD_TOKENS = 3
-"""What a field of an f-string counts: it is parsed as an expression of its own."""
+_FIELD_TOKENS = 2
+"""What a field of an f-string counts beyond its own tokens: it is parsed as an expression of its own."""
 _PREFIXES = frozenset({"", "b", "r", "f", "rb", "br"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _DEEPENING = frozenset(
-    {"and", "or", "not", "if", "else", "in", "is", "for", "await", "yield", "async", "from"}
+    {"and", "or", "not", "if", "else", "in", "is", "for", "await", "yield", "async", "from", "lambda"}
 )
 
 
@@ -71,13 +77,16 @@ class _Stop(Exception):
 
 
 class _Level:
-    """One bracket level: operators in the current segment, and the deepest that lies under it."""
+    """One bracket level: operators in the current segment, and the deepest that lies under it.
 
-    __slots__ = ("bracket", "deepest", "inner", "operators")
+    The commas and the colon of a lambda end no segment: its body nests in it.
+    """
+
+    __slots__ = ("bracket", "deepest", "inner", "lambdas", "operators")
 
     def __init__(self, bracket: str) -> None:
         self.bracket = bracket
-        self.operators = self.inner = self.deepest = 0
+        self.operators = self.inner = self.deepest = self.lambdas = 0
 
     def end_segment(self) -> None:
         self.deepest = max(self.deepest, self.operators + self.inner)
@@ -180,12 +189,12 @@ class _Scanner:
 
     def _on_name(self, match: re.Match[str]) -> None:
         name = match.group()
-        if name.startswith("_"):
+        if name.startswith("__"):
             raise self.stop(
                 match.start(),
                 "UNDERSCORE_NAME",
-                f"{name!r} starts with _",
-                "a name that starts with a letter",
+                f"{name[:40]!r} starts with two underscores",
+                "a name that starts with a letter, or with one _",
             )
         if len(name) > NAME_LENGTH_MAX:
             raise self.stop(
@@ -194,11 +203,9 @@ class _Scanner:
                 f"a name of {len(name)} characters, at most {NAME_LENGTH_MAX}",
                 "a shorter name",
             )
-        if name == "lambda":
-            raise self.stop(
-                match.start(), "LAMBDA", "lambda is not in the language", "a def at the top level"
-            )
         self.position = match.end()
+        if name == "lambda":
+            self.levels[-1].lambdas += 1
         if name in _DEEPENING:
             self._deepen(match.start())
 
@@ -208,7 +215,11 @@ class _Scanner:
 
     def _on_separator(self, match: re.Match[str]) -> None:
         self.position = match.end()
-        self.levels[-1].end_segment()
+        level = self.levels[-1]
+        if not level.lambdas:
+            level.end_segment()
+        elif match.group() == ":":
+            level.lambdas -= 1
 
     def _on_open(self, match: re.Match[str]) -> None:
         if len(self.levels) > BRACKET_DEPTH_MAX:
@@ -271,18 +282,19 @@ class _Scanner:
             )
         self.position = match.end()
         while not self.source.startswith(quote, self.position):
-            self._string_part(prefix, len(quote) == 3, at)
+            self._string_part(prefix, quote, at)
         self.position += len(quote)
 
-    def _string_part(self, prefix: str, multiline: bool, at: int) -> None:
-        if self.position >= len(self.source) or (self.source[self.position] == "\n" and not multiline):
+    def _string_part(self, prefix: str, quote: str, at: int) -> None:
+        ended = self.position >= len(self.source)
+        if ended or (self.source[self.position] == "\n" and len(quote) == 1):
             instead = "the same quotes at its end; triple quotes when it has several lines"
             raise self.stop(at, "SYNTAX", "this string does not end", instead)
         found = self.source[self.position]
         if found == "\\":
             self._escape(prefix)
         elif prefix == "f" and found in "{}":
-            self._field()
+            self._field(quote[0])
         elif "b" in prefix and ord(found) > 126:
             raise self.stop(
                 self.position, "BYTES_LITERAL", "bytes hold ASCII characters and escapes", "\\x escapes"
@@ -308,18 +320,64 @@ class _Scanner:
             )
         self.position = match.end()
 
-    def _field(self) -> None:
+    def _field(self, quote: str) -> None:
+        """Scan `{expression}` or `{expression:spec}`, in the forms that every parser reads alike."""
         if self.source.startswith(("{{", "}}"), self.position):
             self.position += 2
             return
-        match = _FIELD.match(self.source, self.position)
-        if match is None:
-            reason = "an f-string holds only {name} fields"
-            raise self.stop(
-                self.position, "FSTRING", reason, "assign the expression to a name and write {name}"
-            )
-        self.position = match.end()
+        at, depth = self.position, len(self.levels)
+        if self.source[at] == "}":
+            raise self._bad_field(at, "a } that closes nothing")
         self._count(_FIELD_TOKENS)
+        self.position += 1
+        self.levels.append(_Level("{"))
+        tokens = self.tokens
+        while len(self.levels) > depth:
+            self._field_token(quote, len(self.levels) == depth + 1)
+        if self.tokens == tokens:
+            raise self._bad_field(at, "a field without an expression")
+
+    def _field_token(self, quote: str, outermost: bool) -> None:
+        match = _TOKEN.match(self.source, self.position)
+        if match is None:
+            raise self._bad_field(self.position, "a field that does not end")
+        kind, text, at = match.lastgroup or "", match.group(), match.start()
+        if match["quote"]:
+            self._inner_string(quote)
+        elif kind in ("newline", "comment") or "\\" in text or text in ("{", "!", ":=", ";"):
+            raise self._bad_field(at, f"{text[:1]!r} inside a field")
+        elif outermost and (text in _FIELD_WORDS or text == "="):
+            raise self._bad_field(at, f"{text!r} in a field, outside of brackets")
+        elif outermost and text == ":":
+            self._spec(at)
+        elif outermost and kind == "close":
+            if text != "}":
+                raise self._bad_field(at, f"{text!r} closes nothing")
+            self._on_close(match)
+        else:
+            self._count(kind != "space")
+            getattr(self, "_on_" + kind)(match)
+
+    def _inner_string(self, quote: str) -> None:
+        match = _INNER_STRING.match(self.source, self.position)
+        if match is None or quote in match.group():
+            reason = "a text inside a field has other quotes than the f-string, and no escape, brace or #"
+            raise self._bad_field(self.position, reason)
+        self.position = match.end()
+        self._count(1)
+
+    def _spec(self, at: int) -> None:
+        match = _SPEC.match(self.source, at)
+        if match is None:
+            raise self.stop(at, "FSTRING", "this format is not in the language", FORMATS)
+        self._count(1)
+        self.position = match.end() - 1
+        closing = _TOKEN.match(self.source, self.position)
+        assert closing is not None  # the pattern ends with it
+        self._on_close(closing)
+
+    def _bad_field(self, at: int, reason: str) -> _Stop:
+        return self.stop(at, "FSTRING", reason, "assign the expression to a name and write {name}")
 
 
 def precheck(source: str) -> Scan:

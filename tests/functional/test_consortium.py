@@ -146,9 +146,11 @@ def test_a_failed_transaction_is_explained_with_its_place_in_the_contract(consor
     told = assent("tx", "explain", tx_id[0], *account)
     assert told.returncode == 0, told
     assert re.search(r"lifecycle\.commit, lifecycle:\d+\n    \S.*\n", told.stdout), told.stdout
+    assert 'lifecycle.commit(name="nothing", seq=1) by ' in told.stdout
     shown = json.loads(assent("tx", "explain", tx_id[0], "--json", *account).stdout)
     assert (shown["status"], shown["id"]) == ("reverted", tx_id[0])
     assert shown["trace"][-1]["function"] == "commit"
+    assert shown["args"] == {"name": "nothing", "seq": 1}
     unknown = rpc(org, "explainTransaction", id="00" * 32)
     assert unknown["error"]["data"]["code"] == "not_found"
 

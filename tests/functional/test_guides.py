@@ -52,6 +52,19 @@ def test_the_guide_leads_from_an_empty_folder_to_the_second_version(tmp_path: Pa
     assert run >= 25
 
 
+def test_the_page_for_authors_of_policies_has_an_example_that_passes_its_test(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/policies.md").read_text(encoding="utf-8")
+    run = 0
+    for kind, name, text in BLOCK.findall(page):
+        if kind == "python":
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        for command in commands(text) if kind == "console" else []:
+            done = typed(command, tmp_path)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            run += 1
+    assert run == 2
+
+
 @pytest.mark.functional
 def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: Consortium) -> None:
     schema = [{"name": "income", "type": "float", "sensitivity": "personal"}]

@@ -25,6 +25,9 @@ COMMON: Grammar = {
         "d.get(<str>, <int>)", "d[<str>]", "<pair>[0]", "(<int> + 0).bit_length()", "int(<bool>)",
         "int.from_bytes(<bytes>, 'big')", "twice(<int>)", "(<int> or <int>)", "(<int> and <int>)",
         "pick(<ints>, <int>)", "<bytes>[0]", "[<int>, <int>].index(<int>)", "sum([k for k in <ints> if k > <int>])",
+        "sum(k for k in <ints> if k > <int>)", "max(<ints>, default=<int>)", "min(<ints>, key=twice)", "max(<int>, <int>, key=abs)",
+        "max((i * j for i in <ints> for j in xs), default=0)", "shifted(<int>)", "shifted(<int>, <int>)", "min(<ints>, key=lambda i: -i % 5)",
+        "len(<strs> and sorted(<strs>, key=len)[0])", "sum(1 // i for i in <ints>)",
     ],
     "str": [
         "s", "t", "''", "'k'", "'ab'", "'Zé'", "'中文'", "f'{a}-{s}'", "f'{t}{b}'", "'a,b,,c'", "' x  y '",
@@ -34,7 +37,8 @@ COMMON: Grammar = {
         "<str>.partition('b')[2]", "<str>.removeprefix(<str>)", "<str>.removesuffix('b')", "str(<int>).zfill(5)",
         "(<str> if <bool> else <str>)", "<str>.lstrip(<str> + 'x')", "max(<str> + 'a', <str>)", "chr(97 + <int> % 26)",
         "<bytes>.hex()", "sorted([<str>, <str>])[0]", "''.join([c + '.' for c in <str>])", "str(<bool>)",
-        "<str>.encode().decode()", "''.join(list(reversed(<str>)))",
+        "<str>.encode().decode()", "f'{<plain> + 1}|{xs[0]}|{len(s):03}'", "f'{a:>6}|{b:+}|{n:x}|{s:<4}|{t:*^7}'", "f'{n:,}{b:08}'",
+        "','.join(w for w in <strs>)", "'.'.join(d)", "''.join(<str>)", "f\"{s + 'q'}{d['k']:2}\"", "<str>.encode('utf-8').decode('utf-8')", "''.join(list(reversed(<str>)))",
     ],
     "bytes": [
         "b''", "b'ab'", "b'\\x00\\xff'", "<str>.encode()", "<bytes> + <bytes>", "<bytes>[1:]",
@@ -47,8 +51,10 @@ COMMON: Grammar = {
         "list(range(<int> % 4, <int> % 9, 2))", "<ints>[<int> % 4:-1]", "<ints>[::-1]", "<ints>[::2]",
         "[k + j for k, j in enumerate(<ints>)]", "[i * j for i, j in zip(<ints>, <ints>)]", "list(reversed(<ints>))",
         "<ints>.copy()", "(<ints> if <bool> else <ints>)", "list(<pair>)", "[len(w) for w in <strs>]", "list(<bytes>)",
-        "grow(<ints>, <int>)",
+        "grow(<ints>, <int>)", "sorted(<ints>, key=abs)", "sorted(<ints>, key=lambda i: i % 3, reverse=<bool>)", "[*<ints>, <int>]",
+        "sorted(i + 1 for i in <ints>)", "list(i for i in <ints> if i != <int>)", "[*range(<int> % 4), *<bytes>]", "sorted(<ints>, key=twice)",
     ],
+    "plain": ["a", "b", "n", "len(xs)", "max(ys)", "xs[1]", "twice(a)", "(a if a > b else b)"],
     "strs": [
         "[]", "['a', 'b']", "list(d)", "list(d.keys())", "<str>.split(',')", "[<str>, <str>]", "list(<str>)",
         "sorted(<strs>)", "[w + 'x' for w in <strs> if w != <str>]", "[str(i) for i in <ints>]", "<strs> + <strs>",
@@ -61,10 +67,12 @@ COMMON: Grammar = {
         "(<str> not in <str>)", "<str>.startswith(<str>)", "<str>.endswith('b')", "isinstance(<int>, int)", "(<pair> <= <pair>)",
         "(<bytes> == <bytes>)", "bool(<str>)", "(<pair> == <pair>)", "(d == <dict>)", "(<int> in list(range(<int> % 9)))",
         "any([i > <int> for i in <ints>])",
+        "any(i > <int> for i in <ints>)", "all(10 // i < <int> for i in <ints>)", "any(w == s for w in <strs> if w)",
     ],
     "dict": [
         "d", "e", "{}", "{'k': 1}", "{<str>: <int>, 'z': <int>}", "{k: v + <int> for k, v in d.items() if v != <int>}",
         "{w: len(w) for w in <strs>}", "d.copy()", "dict(d)", "{str(i): i for i in <ints>}",
+        "(<dict> | <dict>)", "{**<dict>, 'q': <int>}", "{'q': <int>, **<dict>, **d}", "dict((w, len(w)) for w in <strs>)",
     ],
     "simple": [
         "a = <int>", "b = <int>", "a, b = b, <int>", "(a, b) = <pair>", "n = <int>", "a += <int>", "b -= <int>", "a *= <int>",
@@ -74,7 +82,8 @@ COMMON: Grammar = {
         "ys.remove(<int>)", "xs.pop(<int> % 3)", "ys.clear()", "del xs[<int>]", "d[<str>] = <int>", "d[<str>] += <int>",
         "d.pop(<str>, 0)", "d.setdefault(<str>, <int>)", "d.update(<dict>)", "del d[<str>]", "e = d", "d = <dict>", "e = <dict>",
         "d.clear()", "assert <bool>, 'no'", "n: int = (<int> + 0)", "xs = ys", "pass", "a = pick(<ints>, <int>)",
-        "xs = grow(ys, <int>)",
+        "xs = grow(ys, <int>)", "xs.sort(key=twice)", "ys.sort(key=lambda i: xs.append(i) or i)", "ys.sort(key=lambda i: -i, reverse=<bool>)",
+        "d |= <dict>", "_u = <int>", "e = d | e",
     ],
     "compound": [
         "if <bool>:\n<block>", "if <bool>:\n<block>\nelse:\n<block>",
@@ -82,7 +91,7 @@ COMMON: Grammar = {
         "for i in range(<int> % 4):\n<block>\n    a += i", "for i in list(xs):\n<block>\n    if <bool>:\n        break",
         "for key in list(d):\n<block>\n    if key == s:\n        continue\n    b += 1",
         "for key, value in list(d.items()):\n    n += value\n<block>", "for i, c in enumerate(<str>):\n    t += c\n<block>",
-        "for i in <ints>:\n<block>\n    b += i", "for i in reversed(xs):\n    xs[0] += i\n<block>", "for i, k in enumerate(ys):\n    n += k\n<block>",
+        "for i in <ints>:\n<block>\n    b += i", "for _ in <ints>:\n<block>", "for i in (k + 1 for k in <ints> if k > <int>):\n<block>\n    a += i", "for i in reversed(xs):\n    xs[0] += i\n<block>", "for i, k in enumerate(ys):\n    n += k\n<block>",
         "for key in d:\n<block>\n    if <bool>:\n        break", "for key, value in d.items():\n<block>\n    n += value",
         "for i, key in zip(xs, d):\n<block>\n    a += d[key] + i", "xs = [d.pop(key, 0) for key in <dict>]",
         "n = 3\nwhile n > 0 and <bool>:\n    n -= 1\n<block>", "for i, j in zip(<ints>, <strs>):\n<block>",
@@ -96,6 +105,7 @@ FULL: Grammar = {
     "int": [
         *COMMON["int"], "ctx.height", "ctx.block_time", "total.get()", "counts.get(<str>, 0)", "counts[<str>]",
         "LIMIT", "<any>", "2**4000", "10**18", "len(encode(<any>))", "helper(<int>, <any>)", "len(<any>)", "TABLE[<str>]",
+        "date.parse(<str>)", "date.weekday(<int>)", "date.add_months(<int>, <int>)", "date.add_days(<any>, <any>)", "len(date.iso(<int>))", "date.parts(<any>)[0]",
         "merkle_verify(<bytes>, <bytes>, <int>, <int>, [])", "TREE[<int>]",
         "other.count()", "other.put(key=<str>, n=<int>)", "other.give(x=<any>)", "Contract(<str>).count()", "Contract('other').put('k', <int>)",
     ],
@@ -107,13 +117,15 @@ FULL: Grammar = {
         "a", "s", "xs", "d", "None", "b'x'", "()", "TABLE", "<int>", "<str>", "<ints>", "<dict>", "<bytes>", "<pair>", "<strs>", "<bool>",
         "[<any>, <any>]", "{<any>: <any>}", "(<any>, <any>)", "<any> + <any>", "<any>[<any>]", "<any> * <int>", "[x for x in <any>]",
         "str(<any>)", "int(<any>)", "sorted(<any>)", "dict(<any>)", "max(<any>)", "<any>.copy()", "<any>.get(<any>)", "<any> ** <int>",
-        "<any> << <int>", "tuple(<any>)", "sum(<any>)", "<any>[<any>:<any>]", "list(zip(<any>, <any>))", "xs.append(xs)", "kept.get()",
+        "<any> << <int>", "tuple(<any>)", "sum(<any>)", "<any>[<any>:<any>]", "list(zip(<any>, <any>))", "sum(x for x in <any>)", "sorted(<any>, key=lambda x: <any>)", "max(<any>, key=len, default=<any>)",
+        "{**<any>}", "[*<any>]", "<any> | <any>", "','.join(x for x in <any>)", "list(x for x in <any> for y in <any>)", "sorted(<any>, key=str)", "xs.append(xs)", "kept.get()",
     ],
     "simple": [
         *COMMON["simple"], "counts[<str>] = <int>", "counts[<str>] += <int>", "del counts[<str>]", "names[<int>] = <str>",
         "lists[<str>] = <ints>", "total.set(<int>)", "kept.set(<any>)", "total.set(total.get() + 1)", "Seen(who='org:' + ctx.org, n=<int>)",
         "Seen(who=<str>, n=<int>)", "Noted(about=['job:a', 'job:b'], data=<any>)", "require(<bool>, 'NO')", "require(<bool>, <str>)",
         "xs = [xs, xs]", "xs.append(ys)", "s += s", "xs += xs", "a = a * a", "d[<any>] = <any>", "s = <any>", "d = {'d': d, 'e': d}",
+        "sorted_rows[<str>] = <int>", "del sorted_rows[<str>]", "xs = sorted_rows.page(<any>, <int>)", "xs = sorted_rows.page(prefix=<any>, limit=<int>)",
         "lists[s] = xs", "e = {1: <any>}", "x: list[int] = <any>", "n: str = <any>",
         "other.put(key=<str>, n=<int>)", "other.put(key=<str>, n=<any>)", "other.refuse(code=<str>)",
     ],
@@ -128,7 +140,7 @@ HEAD = {
     "common": "",
     "full": (
         'LIMIT = 2 ** 64 - 1\nTABLE = {"k": 1, "ab": 2}\nTREE = [1, [2, 3]]\ncounts = Map(str, int)\nnames = Map(int, str)\n'
-        "lists = Map(str, list)\ntotal = Var(int, 3)\nkept = Var(Value, None)\nSeen = Event(who=subject, n=int)\n"
+        "sorted_rows = Map(str, int, ordered=True)\nlists = Map(str, list)\ntotal = Var(int, 3)\nkept = Var(Value, None)\nSeen = Event(who=subject, n=int)\n"
         'Noted = Event(about=list[subject], data=Value)\nDenied = Error("DENIED")\nother = Contract("other")\n\n'
         "def helper(n: int, x):\n    if n % 5 == 0:\n        return n\n    return helper(n - 1, [x])\n\n"
     ),
@@ -140,6 +152,9 @@ FUNCTIONS = """def grow(items, n):
 
 def twice(n):
     return n + n
+
+def shifted(n, by=3, times=-2):
+    return n * times + by
 
 def pick(items, n):
     for k in items:

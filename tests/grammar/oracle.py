@@ -107,6 +107,8 @@ def _steady(walked: Any) -> Iterator[Any]:
     """Walk a list of one size, or a dict of the same keys; anything else as CPython does."""
     if isinstance(walked, dict):
         return (key for key, _ in _pairs(walked))
+    if not hasattr(walked, "__len__"):  # a generator, whose own walk looks after what it walks
+        return iter(walked)
     return _of_one_size(walked, iter(walked))
 
 

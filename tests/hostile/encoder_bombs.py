@@ -7,6 +7,10 @@ from __future__ import annotations
 from corpus import body, limited, reverted, spent, works
 
 PROGRAMS = (
+    limited("long keys in order", "m = Map(str, int, ordered=True)\n" + body("for i in range(10 ** 6):", "    m['a' * 1000 + str(i)] = 1"), "WRITTEN_BYTES", gas=10_000_000),
+    limited("many keys in order", "m = Map(int, int, ordered=True)\n" + body("for i in range(10 ** 6):", "    m[i * 7919 % 100003] = 1"), "WRITTEN_BYTES", gas=10_000_000),
+    limited("big numbers in order", "m = Map(int, int, ordered=True)\n" + body("for i in range(10 ** 6):", "    m[2 ** 4000 + i] = 1"), "WRITTEN_BYTES", gas=10_000_000),
+    limited("pages of long keys", "m = Map(str, int, ordered=True)\n" + body("for i in range(8):", "    m['a' * 900 + str(i)] = 1", "while len(m.page(limit=1)) > 0:", "    pass"), "ALLOCATION", gas=10_000_000),
     limited("deep value returned", body("x = []", "for i in range(33):", "    x = [x]", "return x"), "NESTING"),
     limited("result too large", body("return ['a' * 60000, 'a' * 60000]"), "RESULT_BYTES"),
     limited("write bomb", "m = Map(int, str)\n" + body("for i in range(10 ** 6):", "    m[i] = 'a' * 100"), "WRITTEN_BYTES"),

@@ -19,8 +19,18 @@ REST = """
 note = Map(tuple[str, int], Value)
 last = Var(str | None)
 policy = Contract("policy")
+order = Map(str, int, ordered=True)
 WORDS = ["a", "b"]
 NESTED = ([1], {"k": [2]})
+
+class Term(Record):
+    start: int
+    end: int | None = None
+
+class Policy(Protocol):
+    def allow(self, job: dict, phase: str = ...) -> Term: ...
+
+data_rules: Policy = Contract("data-rules")
 
 @init
 def begin(x: int):
@@ -36,6 +46,7 @@ def begin(x: int):
     while not x:
         continue
     (d, c[0]) = NESTED
+    order["k"] = len(order.page("a", limit=5))
 
 @migrate
 def move(n: dict[str, list[int] | None]) -> tuple[int, ...]:
@@ -44,6 +55,12 @@ def move(n: dict[str, list[int] | None]) -> tuple[int, ...]:
         return Contract(policy.name()).get(WORDS, NESTED, b=-1)
     elif 1 < len(xs) < 3 != 4:
         return verify_signature(b"", b"", b"")
+    term = Term(1)
+    term.end = term.start
+    term.start += 1
+    other: Policy = Contract("other")
+    if data_rules.allow(n, phase="x").end == other.allow(n).end:
+        return ()
     return int.from_bytes(b"", "big")
 """
 

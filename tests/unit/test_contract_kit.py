@@ -57,7 +57,7 @@ def verdict(*words: object) -> dict[str, Any]:
 def test_run_prints_one_object_and_exits_0_whatever_the_verdict(file: Path) -> None:
     done = verdict(file, "--call", "main", "--args", '{"n": 4}')
     assert done == {
-        "status": "ok", "result": {"n": 5, "raw": {"$bytes": "01"}}, "code": None, "gas": done["gas"], "line": None, "detail": None,
+        "status": "ok", "result": {"n": 5, "raw": {"$bytes": "01"}}, "code": None, "gas": done["gas"], "line": None, "detail": None, "file": str(file),
     }  # fmt: skip
     failed = verdict(file, "--call", "boom", "--args", "[[1]]")
     assert (failed["status"], failed["code"], failed["line"]) == ("reverted", "INDEX_ERROR", 5)
@@ -145,7 +145,13 @@ def test_the_names_for_editors_are_those_of_the_language() -> None:
         for item in context.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
     }
-    assert names - {"_Context"} == DECLARATIONS | KINDS | set(HOST) | {"require", "subject"}
+    assert names - {"_Context"} == DECLARATIONS | KINDS | set(HOST) | {
+        "Record",
+        "date",
+        "only",
+        "require",
+        "subject",
+    }
     assert fields == set(CONTEXT)
 
 
@@ -163,7 +169,8 @@ def test_this_host_passes_the_self_check_and_another_interpreter_would_not(
 
 PIECES = st.sampled_from(
     ["(", ")", "[", "]", "{", "}", "x", "1", "+", "-", "not ", "if ", "else ", ",", ":", ".", "=", "'a'", "f'{x}'", "\n", "  ",
-     "lambda ", "for ", "in ", "and ", "**", "def f():\n ", "elif ", "#c\n", "\\\n", "await ", "@", "yield "]
+     "lambda ", "for ", "in ", "and ", "**", "def f():\n ", "elif ", "#c\n", "\\\n", "await ", "@", "yield ",
+     "class A(Record):\n x: int\n", "class P(Protocol):\n def f(self): ...\n", "A(1)", ".x"]
 )  # fmt: skip
 
 
