@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -16,9 +17,9 @@ import pytest
 from click.testing import CliRunner
 
 from chain.api.console import print_table
-from chain.cli import processes
+from chain.cli import init, outgoing, processes
 from chain.cli.consortium import few_words
-from chain.cli.init import create_consortium
+from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import Consortium
 from chain.cli.main import main
 from chain.cli.nodedata import FileTrouble
@@ -177,6 +178,51 @@ def test_init_names_the_ports_that_are_in_use(tmp_path: Path) -> None:
     assert told.exit_code == Exit.CONFIG
     assert f"in use are {port}" in told.output
     assert not (tmp_path / "c").exists()
+
+
+def test_what_is_to_be_typed_next_is_quoted_for_the_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "my cons #1"
+    made = CliRunner().invoke(main, ["init", str(folder), "--orgs", "a", "--base-port", "0"])
+    assert f"next: assent start '{folder}'" in made.output
+    shown = json.loads(CliRunner().invoke(main, ["status", str(folder), "--json"]).output)
+    assert shown["nodes"][0]["stall"].endswith(f"assent start '{folder}' --org a")
+    missing = CliRunner().invoke(main, ["status", str(folder / "none")])
+    assert f"assent init '{folder / 'none'}'" in missing.output
+
+
+@pytest.mark.parametrize("command", ["init", "org new"])
+def test_ports_that_the_host_gives_away_are_named_when_they_are_chosen(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's connection had a node's port, and the node could not start again."""
+    given, kept = tmp_path / "range", tmp_path / "kept"
+    base = int(org_ports(1, 0)[0][0].rpartition(":")[2])
+    given.write_text(f"{base + 1}\t{base + 500}\n")
+    monkeypatch.setattr(outgoing, "RANGE", given)
+    monkeypatch.setattr(outgoing, "RESERVED", kept)
+    monkeypatch.setattr(init, "_is_free", lambda _: True)
+    create_consortium(tmp_path / "c", ["a"], [], 0, "c")
+
+    def told(name: str, *more: str) -> str:
+        words = {
+            "init": ["init", str(tmp_path / name), "--orgs", "a"],
+            "org new": ["org", "new", str(tmp_path / name), "--genesis", str(tmp_path / "c/genesis.json")],
+        }
+        ran = CliRunner().invoke(main, [*words[command], *more], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+        return ran.output
+
+    ports = ["--base-port", str(base)]
+    said = " ".join(told("one", *ports).split())
+    assert f"gives {base + 1}" in said
+    assert f"({base + 1} to {base + 500})" in said
+    assert f"--base-port below {base + 1}, or keep them: sysctl" in said
+    assert json.loads(told("two", *ports, "--json"))["warning"].startswith("warning: ")
+    kept.write_text(f"1,{base}-{base + 2}\n")
+    assert "warning" not in told("three", *ports)
+    kept.unlink()
+    given.unlink()
+    assert "warning" not in told("four", *ports)
 
 
 def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:
