@@ -284,7 +284,8 @@ def archive_write(config: Path, before: int, folder: Path, as_json: bool) -> Non
     _report(
         as_json,
         facts,
-        f"{folder}: {len(written)} new files\nnext: assent node archive read {shlex.quote(str(folder))} --height N",
+        f"{folder}: {len(written)} new files\n"
+        f"next: assent node archive read {shlex.quote(str(folder))} --height N",
     )
 
 
