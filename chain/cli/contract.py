@@ -21,6 +21,7 @@ from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.files import read_bounded
+from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from contracts.check import check_source
 from contracts.cli import contract
@@ -91,7 +92,7 @@ def propose(
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     seq = int(str(result_of(receipt)))
     print_text(f"proposed {name} as number {seq} at height {receipt.height}: {votes_words(ready)}")
@@ -158,7 +159,7 @@ def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
 
     receipt, found, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     source = found["source_hash"].hex()[:16]
     print_text(f"approved {name} {seq} (source {source}…): {votes_words(ready)}")

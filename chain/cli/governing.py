@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from chain.api.calls import remedy
 from chain.api.client import Account
-from chain.api.console import print_json, print_lines
+from chain.api.console import print_json, print_text
 from chain.api.render import receipt_json
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import SIGNER_REFUSALS, UNKNOWN_SENDER
 
-T = TypeVar("T")
 COMMIT_GAS = 10_000_000
 
 
@@ -22,12 +21,13 @@ class NotThere(AssentError):
     code = "not_there"
 
 
-def say(receipt: Receipt, as_json: bool, text: str) -> None:
-    """Print a receipt as JSON, or what it means."""
+def say(receipt: Receipt, as_json: bool, *lines: str) -> None:
+    """Print a receipt as JSON, or what it means: words of others in a line begin no other."""
     if as_json:
         print_json(receipt_json(receipt))
     else:
-        print_lines(text)
+        for line in lines:
+            print_text(line)
 
 
 def votes_words(ready: dict[str, Any]) -> str:

@@ -19,8 +19,8 @@ def warning_of(ports: Iterable[int]) -> str:
     named = ",".join(map(str, risky))
     return (
         f"warning: of these ports the host gives {named} to outgoing connections, too ({low} to {high}): "
-        "while a node is down, another program may get its port, and it ends with port_busy. Name a --base-port "
-        f"below {low}, or keep them: sysctl -w net.ipv4.ip_local_reserved_ports={named}"
+        "while a node is down, another program may get its port, and it ends with port_busy. Name a "
+        f"--base-port below {low}, or keep them: sysctl -w net.ipv4.ip_local_reserved_ports={named}"
     )
 
 

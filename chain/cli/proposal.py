@@ -56,7 +56,7 @@ def propose(
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     seq = result_of(receipt)
     print_text(f"proposal {seq} ({kind}) made at height {receipt.height}: {votes_words(ready)}")
@@ -162,7 +162,7 @@ def show(session: Session, seq: int, as_json: bool) -> None:
 
     found, ready, trust = as_client(session, work)
     if as_json:
-        print_json({"proposal": to_json(found), "readiness": ready})
+        print_json({"proposal": to_json(found), "readiness": to_json(ready)})
         return
     rows = [
         ["kind", found["kind"]],
@@ -206,7 +206,7 @@ def approve(session: Session, seq: int, as_json: bool) -> None:
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     print_text(f"approved proposal {seq}: {votes_words(ready)}")
     print_text(_next(seq, ready))
