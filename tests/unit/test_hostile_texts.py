@@ -129,6 +129,8 @@ class _Hostile(BaseHTTPRequestHandler):
             result: Any = {"entries": rows, "next": None}
         elif method == "call":
             result = {"raw": encode_value(RECORD).hex()}
+        elif method == "getEvidence" and asked["params"]["after"]:
+            result = []
         else:
             result = ANSWERS.get(method)
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "result": result}
