@@ -14,7 +14,7 @@ from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.cli import contract_views
 from chain.cli.contract_views import Deployed, deployed_at
-from chain.cli.governing import COMMIT_GAS, NotThere, next_step, say, votes_words
+from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, say, votes_words
 from chain.cli.ledger import parse_args
 from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision
@@ -138,6 +138,7 @@ async def _proposal(client: Client, name: str, seq: int) -> dict[str, Any]:
         raise NotThere(
             f"no open or committed proposal {seq} of contract {name!r}; see: assent contract list, or, of "
             f"one that was withdrawn or has expired: assent audit trail contract:{name}"
+            f"{await outside_note(client)}"
         )
     return dict(found)
 

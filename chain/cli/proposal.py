@@ -14,7 +14,7 @@ from chain.api.console import json_option, print_json, print_table, print_text, 
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line, word_line
-from chain.cli.governing import COMMIT_GAS, NotThere, next_step, votes_words
+from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, votes_words
 from chain.cli.reach import check_reach
 from chain.ledger.block import Receipt
 from chain.primitives.jsonvalue import to_json
@@ -87,7 +87,7 @@ async def proposal_of(client: Client, seq: int) -> dict[str, Any]:
     if found is None:
         raise NotThere(
             f"no open or committed proposal {seq}; see: assent proposal list, or, of one that was withdrawn "
-            f"or has expired: assent audit trail proposal:{seq}"
+            f"or has expired: assent audit trail proposal:{seq}{await outside_note(client)}"
         )
     return dict(found)
 

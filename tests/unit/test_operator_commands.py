@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -19,10 +20,13 @@ from click.testing import CliRunner
 from chain.api.console import print_table
 from chain.cli import init, outgoing, processes
 from chain.cli.consortium import few_words
+from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import Consortium
 from chain.cli.main import main
+from chain.cli.node import open_to_all
 from chain.cli.nodedata import FileTrouble
+from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
@@ -223,6 +227,41 @@ def test_ports_that_the_host_gives_away_are_named_when_they_are_chosen(
     kept.unlink()
     given.unlink()
     assert "warning" not in told("four", *ports)
+
+
+@pytest.mark.parametrize(
+    ("listen", "told"),
+    [
+        ("127.0.0.1:1", False), ("127.8.9.1:1", False), ("localhost:1", False), ("[::1]:1", False),
+        ("0.0.0.0:1", True), ("[::]:1", True), ("10.0.0.7:1", True), ("ledger.example:1", True),
+    ],
+)  # fmt: skip
+def test_an_rpc_port_that_others_reach_is_warned_of(listen: str, told: bool) -> None:
+    said = open_to_all(listen)
+    assert bool(said) == told
+    assert not told or f"rpc.listen = {listen}: whoever reaches this port reads the whole ledger" in said
+
+
+def test_a_command_that_asks_a_node_which_stands_still_says_so() -> None:
+    """A removed organisation was told that there is no such proposal, for its own node knew of none."""
+
+    class Still:
+        url = "http://h:1"
+        role = "not a member"
+
+        async def state(self, *_: Any) -> None:
+            return None
+
+        async def request(self, *_: Any) -> Any:
+            return {"role": self.role, "height": 7}
+
+    still: Any = Still()
+    with pytest.raises(NotThere, match=r"http://h:1, is not a member's and stands at height 7: ask a member"):
+        asyncio.run(proposal_of(still, 5))
+    still.role = "validator"
+    with pytest.raises(NotThere) as caught:
+        asyncio.run(proposal_of(still, 5))
+    assert "stands at" not in str(caught.value)
 
 
 def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:
