@@ -184,7 +184,7 @@ def test_a_node_run_by_hand_is_seen_and_never_taken_for_the_one_that_start_began
             marker = made.path / "consortium.json"
             marker.write_text(marker.read_text().replace("solo", "twin"))
             second = assent("start", made.path)
-            assert second.returncode == Exit.REFUSED
+            assert second.returncode == Exit.CONFIG
             assert "data_locked" in second.stderr
             marker.write_text(marker.read_text().replace("twin", "solo"))
             assert "node stopped" in assent("stop", made.path).stdout
@@ -227,6 +227,31 @@ def test_the_whole_consortium_is_not_said_to_have_started_while_too_few_run(
             list(start_consortium(half))
         assert caught.value.exit == Exit.NO_QUORUM
         assert processes.find(made.org("bank"), "node") is not None
+    finally:
+        assent("stop", made.path)
+
+
+def test_start_ends_with_the_words_and_the_status_of_the_node_that_ended_and_of_no_earlier_one(
+    tmp_path: Path,
+) -> None:
+    """Words of an earlier process stood before them, and every cause had one status."""
+    made = create_consortium(tmp_path / "c", ["solo"], [], 0, "ends")
+    solo = made.org("solo")
+    try:
+        assert assent("start", made.path).returncode == 0
+        assert assent("stop", made.path).returncode == 0
+        assert "stopped at height" in solo.log("node").read_text()
+        solo.key("node").chmod(0o644)
+        told = assent("start", made.path)
+        assert told.returncode == Exit.CONFIG, told.stderr
+        assert "error [key_file]" in told.stderr
+        assert "stopped at height" not in told.stderr
+        solo.key("node").chmod(0o600)
+        (solo.path / "data" / "CURRENT").write_text("nonsense")
+        told = assent("start", made.path)
+        assert told.returncode == Exit.DAMAGED, told.stderr
+        assert "error [data_damaged]" in told.stderr
+        assert "key_file" not in told.stderr
     finally:
         assent("stop", made.path)
 
