@@ -29,6 +29,13 @@ class ProcessError(AssentError):
     code = "process"
 
 
+class Unrecorded(ProcessError):
+    """A process that was begun and could not be written down: it is found by its command line."""
+
+    code = "process_unrecorded"
+    exit = Exit.IO
+
+
 class NotReady(ProcessError):
     """Nodes that run and cannot serve yet: the text names them and why; `assent status` tells more."""
 
@@ -138,7 +145,13 @@ def _spawn(org: OrgFolder, process: str) -> bool:
     _began[log] = log.stat().st_size if log.exists() else 0
     pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
     _children[log] = pid
-    _write_pid(org.pid(process), pid)
+    try:
+        _write_pid(org.pid(process), pid)
+    except OSError as error:
+        raise Unrecorded(
+            f"{org.pid(process)}: cannot be written ({error.strerror}), though the {process} was begun as "
+            f"process {pid}; mend that, then see what runs: assent status"
+        ) from None
     return True
 
 
@@ -176,7 +189,7 @@ def stop(org: OrgFolder, process: str) -> bool:
         if not _gone(org, process):
             running.kill()
             _gone(org, process)
-    org.pid(process).unlink(missing_ok=True)
+    _forget_pid(org, process)
     return running is not None
 
 
@@ -187,7 +200,13 @@ def kill(org: OrgFolder, process: str) -> None:
         raise ProcessError(f"{org.name}: the {process} is not running")
     running.kill()
     _gone(org, process)
-    org.pid(process).unlink(missing_ok=True)
+    _forget_pid(org, process)
+
+
+def _forget_pid(org: OrgFolder, process: str) -> None:
+    """Remove a pid file; one that stays, as on a file system that is read-only, is not believed later."""
+    with contextlib.suppress(OSError):
+        org.pid(process).unlink(missing_ok=True)
 
 
 def _gone(org: OrgFolder, process: str) -> bool:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from chain.api.console import print_table
 from chain.cli import init, outgoing, processes
-from chain.cli.consortium import few_words
+from chain.cli.consortium import few_words, stop_consortium
 from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import Consortium
@@ -159,6 +159,54 @@ def test_the_file_of_another_is_checked_even_when_its_batch_is_known_here() -> N
     flipped = bytes([vote.signature[0] ^ 1]) + vote.signature[1:]
     with pytest.raises(SkipRefused, match=r"bent: the signature of .* does not hold"):
         node.ordered(7, batch.digest, ("bent", replace(vote, signature=flipped)))
+
+
+def test_a_disk_that_takes_no_pid_file_is_named_and_the_process_is_found_all_the_same(
+    two: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "No space left on device", of nothing in particular."""
+    bank = two.orgs[0]
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(processes, "_write_pid", full)
+    try:
+        with pytest.raises(
+            processes.Unrecorded, match=r"node\.pid: cannot be written \(No space left"
+        ) as told:
+            processes.start(bank, "node")
+        assert told.value.exit == Exit.IO
+        assert processes.find(bank, "node") is not None
+    finally:
+        processes.stop(bank, "node")
+
+
+def test_processes_are_stopped_though_their_folder_is_read_only(
+    two: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first pid file that could not be removed ended the command, and the others ran on."""
+
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for org in two.orgs:
+        processes.start(org, "node")
+    monkeypatch.setattr(Path, "unlink", read_only)
+    assert len(list(stop_consortium(two))) == len(two.orgs)
+    assert [processes.find(org, "node") for org in two.orgs] == [None] * len(two.orgs)
+
+
+def test_a_pid_file_of_a_strangers_process_is_not_believed(two: Consortium) -> None:
+    bank = two.orgs[0]
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        try:
+            bank.pid("node").write_text(f"{stranger.pid}\n")
+            assert processes.find(bank, "node") is None
+            assert not processes.stop(bank, "node")
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
 
 
 def test_two_starts_at_once_begin_one_process(two: Consortium) -> None:
