@@ -34,7 +34,7 @@ from chain.primitives.keyfile import load_key, save_key
 from chain.primitives.settings import split_address
 from chain.primitives.words import counted
 from contracts.system import default_init, sources
-from privcompute.agent_config import load_agent_config
+from privcompute.config import load_agent_config
 from privcompute.programs.registry import records
 
 PORTS_PER_ORG = 10

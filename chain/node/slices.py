@@ -42,6 +42,12 @@ def ask_for_short_turns() -> bool:
     return turn_ns() == SLICE_NS  # an older kernel takes the wish and forgets it
 
 
+def turn_ns() -> int:
+    """Return how long turns of this thread are on the kernel's record, 0 where it does not say."""
+    attributes = _read()
+    return 0 if attributes is None else attributes[_RUNTIME]
+
+
 def _read() -> list[int] | None:
     """Return the attributes of this thread, None where there are none."""
     kept = ctypes.create_string_buffer(_ATTRIBUTES.size)

@@ -13,13 +13,7 @@ import pytest
 
 from chain.cli import node as commands
 from chain.node import slices
-from chain.node.slices import _RUNTIME, SLICE_NS, _read, ask_for_short_turns
-
-
-def turn_ns() -> int:
-    """Return how long turns of this thread are on the kernel's record, 0 where it does not say."""
-    attributes = _read()
-    return 0 if attributes is None else attributes[_RUNTIME]
+from chain.node.slices import SLICE_NS, ask_for_short_turns, turn_ns
 
 
 def in_a_thread(work: Callable[[], object]) -> object:
