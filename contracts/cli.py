@@ -6,6 +6,7 @@ The group is mounted by the `assent` command, which adds the commands that talk 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,9 @@ def new(name: str, into: Path | None) -> None:
         raise click.ClickException(visible(f"{error.code}: {error}")) from None
     for file in files:
         _print(f"wrote {file}")
-    _print(f"next: pytest {folder}, then assent contract check {files[0]}")
+    _print(
+        f"next: pytest {shlex.quote(str(folder))}, then assent contract check {shlex.quote(str(files[0]))}"
+    )
 
 
 @contract.command()

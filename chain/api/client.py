@@ -43,6 +43,7 @@ from chain.primitives.errors import AssentError, Exit, ProofInvalid
 from chain.primitives.execution import map_key, var_key
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value, decode_value, encode_value
+from chain.primitives.visible import one_line
 
 P = TypeVar("P", HeaderProof, ProvedReceipt, ProvedState)
 
@@ -65,10 +66,10 @@ class TransactionFailed(AssentError):
 
     def __init__(self, receipt: Receipt, what: str) -> None:
         super().__init__(
-            f"{what}: {receipt.status} {receipt.code} (gas {receipt.gas_used}); "
+            f"{what}: {one_line(receipt.status)} {one_line(receipt.code)} (gas {receipt.gas_used}); "
             f"where and why: assent tx explain {receipt.tx_id.hex()}"
         )
-        self.receipt, self.reason = receipt, receipt.code
+        self.receipt, self.reason = receipt, one_line(receipt.code)
 
 
 class OutcomeUnknown(AssentError):

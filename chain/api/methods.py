@@ -11,6 +11,7 @@ from typing import Any
 
 from chain.api.params import (
     AboveHeight,
+    AfterEvidence,
     AtHeight,
     ByHash,
     ById,
@@ -29,7 +30,7 @@ from chain.api.port import Node, NotFound
 from chain.api.render import block_summary, decision_json, receipt_json, transaction_json, validator_json
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
-from chain.api.state_methods import StateMethods
+from chain.api.state_methods import PAGE_BYTES, StateMethods
 from chain.ledger.block import Candidate, Receipt
 from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.explain import explain
@@ -39,6 +40,8 @@ from chain.ledger.refusals import Refused
 from chain.primitives.codec import encode
 from chain.primitives.execution import Outcome
 
+SET_CHANGES_PAGE = 16
+"""Validator sets in an answer, each with its proof: of 100 validators about 30 kB."""
 SUBMIT_PIECE = 100
 """Transactions that are decoded in one go: two milliseconds of the loop."""
 
@@ -62,7 +65,7 @@ def method_table(node: Node) -> Mapping[str, Method]:
             "getSyncStatus": Method(Nothing, blocks.sync),
             "getPeers": Method(Nothing, blocks.peers),
             "getNodeInfo": Method(Nothing, blocks.info),
-            "getEvidence": Method(Nothing, blocks.evidence),
+            "getEvidence": Method(AfterEvidence, blocks.evidence),
             "sendTransaction": Method(SendOne, transactions.send),
             "sendTransactions": Method(SendMany, transactions.send_many),
             "getTransaction": Method(ById, transactions.get),
@@ -135,7 +138,8 @@ class _Blocks:
         ]
 
     async def set_changes(self, params: AboveHeight) -> list[dict[str, Any]]:
-        changes = self._ledger.prove.set_changes(params.aboveHeight)
+        """Return the next validator sets above a height, a page of them; nothing when there are no more."""
+        changes = self._ledger.prove.set_changes(params.aboveHeight, limit=SET_CHANGES_PAGE)
         return [
             {
                 "first": change.first,
@@ -161,8 +165,20 @@ class _Blocks:
     async def info(self, _: Nothing) -> dict[str, Any]:
         return self._node.status.info()
 
-    async def evidence(self, _: Nothing) -> list[dict[str, Any]]:
-        return self._node.status.evidence()
+    async def evidence(self, params: AfterEvidence) -> list[dict[str, Any]]:
+        """Return the next contradictions by key and kind, a page of them; nothing when there are no more."""
+        found = sorted(self._node.status.evidence(), key=_place)
+        page: list[dict[str, Any]] = []
+        size = 0
+        for item in found:
+            if _place(item) > params.after and (size < PAGE_BYTES or not page):
+                page.append(item)
+                size += len(item["first"]) + len(item["second"])
+        return page
+
+
+def _place(item: dict[str, Any]) -> str:
+    return f"{item['key']}/{item['kind']}"
 
 
 class _Transactions:

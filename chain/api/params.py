@@ -40,6 +40,11 @@ class AboveHeight(Section):
     aboveHeight: HeightNumber = 0
 
 
+class AfterEvidence(Section):
+    after: Annotated[str, pydantic.StringConstraints(max_length=128)] = ""
+    """"KEY/KIND" of the last that is known."""
+
+
 class ByHash(Section):
     hash: HashText
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from chain.api.answers import reading
 from chain.api.client import Account, Client
 from chain.config import load_node_config
 from chain.ledger.genesis import Genesis, load_genesis
@@ -80,14 +81,21 @@ def open_session(
 
 
 def session_options(command: F) -> F:
-    """Decorate a click command with --as, --node, --key and --genesis; it gets them as `session`."""
+    """Decorate a click command with --as, --node, --key and --genesis; it gets them as `session`.
+
+    Without a genesis nothing is proved, so what cannot be read is the fault of whoever answered.
+    """
     path = click.Path(path_type=Path)
 
     @functools.wraps(command)
     def wrapped(
         *args: Any, as_: Path | None, node: str | None, key: Path | None, genesis: Path | None, **kwargs: Any
     ) -> Any:
-        return command(*args, session=open_session(as_, node, key, genesis), **kwargs)
+        session = open_session(as_, node, key, genesis)
+        if session.genesis is not None:
+            return command(*args, session=session, **kwargs)
+        with reading(session.url, f"what `assent {command.__name__.replace('_', '-')}` asks"):
+            return command(*args, session=session, **kwargs)
 
     decorated: Any = wrapped
     for option in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -112,7 +113,7 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
         return
     print_text(f"{output}: {subject}, heights {report.first}..{report.last}, {len(data)} bytes")
     print_text(f"holds {_counts(report)}")
-    print_text(f"next: assent audit verify {output} --genesis GENESIS")
+    print_text(f"next: assent audit verify {shlex.quote(str(output))} --genesis GENESIS")
 
 
 @audit.command("verify")

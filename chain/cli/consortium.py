@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import shlex
 import subprocess
 import time
 import urllib.error
@@ -102,7 +103,7 @@ def _rejoined(org: OrgFolder) -> tuple[str, bool]:
 
     Returns what was done or is to do, empty where nothing was lost, and whether that is settled.
     """
-    by_hand = f"assent validator rejoin --as {org.path}"
+    by_hand = f"assent validator rejoin --as {shlex.quote(str(org.path))}"
 
     async def work() -> str:
         async with open_session(org.path, None, None, None).account() as account:
@@ -182,7 +183,7 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"started": lines})
     else:
-        print_text(f"next: assent status {folder}")
+        print_text(f"next: assent status {shlex.quote(str(folder))}")
 
 
 @click.command()
@@ -299,7 +300,7 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
 
 
 def _absence(org: OrgFolder, process: str) -> str:
-    start_it = f"assent start {org.path.parent} --org {org.name}"
+    start_it = f"assent start {shlex.quote(str(org.path.parent))} --org {org.name}"
     return explain_absence(process, processes.log_tail(org, process, 10), start_it)
 
 
@@ -348,7 +349,7 @@ def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None
     chosen = open_consortium(folder).org(org)
     path = chosen.log(process)
     if not path.exists():
-        raise LayoutError(f"{path}: no log yet; start it with: assent start {folder}")
+        raise LayoutError(f"{path}: no log yet; start it with: assent start {shlex.quote(str(folder))}")
     if follow:
         command = ["tail", "-n", str(lines), "-F", str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:

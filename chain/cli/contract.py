@@ -14,13 +14,14 @@ from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.cli import contract_views
 from chain.cli.contract_views import Deployed, deployed_at
-from chain.cli.governing import COMMIT_GAS, NotThere, next_step, say, votes_words
+from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, say, votes_words
 from chain.cli.ledger import parse_args
 from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.files import read_bounded
+from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from contracts.check import check_source
 from contracts.cli import contract
@@ -91,7 +92,7 @@ def propose(
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     seq = int(str(result_of(receipt)))
     print_text(f"proposed {name} as number {seq} at height {receipt.height}: {votes_words(ready)}")
@@ -137,6 +138,7 @@ async def _proposal(client: Client, name: str, seq: int) -> dict[str, Any]:
         raise NotThere(
             f"no open or committed proposal {seq} of contract {name!r}; see: assent contract list, or, of "
             f"one that was withdrawn or has expired: assent audit trail contract:{name}"
+            f"{await outside_note(client)}"
         )
     return dict(found)
 
@@ -158,7 +160,7 @@ def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
 
     receipt, found, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     source = found["source_hash"].hex()[:16]
     print_text(f"approved {name} {seq} (source {source}…): {votes_words(ready)}")

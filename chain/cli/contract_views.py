@@ -272,7 +272,7 @@ def ready(session: Session, name: str, seq: int, as_json: bool) -> None:
     """Say who approved proposal SEQ of NAME, who is missing, and when it can be committed."""
     found = as_client(session, lambda client: _ready(client, name, seq))
     if as_json:
-        print_json(found)
+        print_json(to_json(found))
         return
     print_text(f"{name} {seq}: {found['status']}, {votes_words(found)}")
     if found["status"] == "open":

@@ -18,6 +18,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SLOTS = {"checkpoint": "height {}", "view-change": "epoch {}, view {}", "new-view": "epoch {}, view {}"}
 
 
+EVIDENCE_MAX = 10_000
+"""Beyond one a validator and kind of message of the largest consortium, many times over."""
+
+
 @click.group()
 def evidence() -> None:
     """Contradictions of validators that this node has seen: list them, or export them as files."""
@@ -74,10 +78,17 @@ def export_evidence(session: Session, folder: Path, as_json: bool) -> None:
 
 
 async def _ask(session: Session) -> list[dict[str, Any]]:
+    """Ask for page after page; raise DecodeError for one that does not go on behind the one before."""
+    found: list[dict[str, Any]] = []
+    last = ""
     async with session.client() as client:
-        found = await client.request("getEvidence")
-    if not isinstance(found, list):
-        raise DecodeError("getEvidence: the node's answer is not a list")
+        while page := await client.request("getEvidence", after=last):
+            if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+                raise DecodeError("getEvidence: the node's answer is not a list of contradictions")
+            found += page
+            before, last = last, f"{page[-1].get('key')}/{page[-1].get('kind')}"
+            if last <= before or len(found) > EVIDENCE_MAX:
+                raise DecodeError("getEvidence: the node's pages do not go on; ask another node")
     return found
 
 

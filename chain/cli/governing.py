@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from chain.api.calls import remedy
-from chain.api.client import Account
-from chain.api.console import print_json, print_lines
+from chain.api.client import Account, Client
+from chain.api.console import print_json, print_text
 from chain.api.render import receipt_json
 from chain.ledger.block import Receipt
+from chain.node.membership import OUTSIDE
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import SIGNER_REFUSALS, UNKNOWN_SENDER
 
-T = TypeVar("T")
 COMMIT_GAS = 10_000_000
 
 
@@ -22,12 +22,27 @@ class NotThere(AssentError):
     code = "not_there"
 
 
-def say(receipt: Receipt, as_json: bool, text: str) -> None:
-    """Print a receipt as JSON, or what it means."""
+async def outside_note(client: Client) -> str:
+    """Return what to know of a node that lacks something and follows nobody; empty for a member's.
+
+    The node of an organisation that was removed stands where it was: its answers are of that height.
+    """
+    info = await client.request("getNodeInfo")
+    if not isinstance(info, dict) or info.get("role") != OUTSIDE:
+        return ""
+    return (
+        f". The node asked, {client.url}, is not a member's and stands at height {info.get('height')}: ask "
+        "a member's with --node"
+    )
+
+
+def say(receipt: Receipt, as_json: bool, *lines: str) -> None:
+    """Print a receipt as JSON, or what it means: words of others in a line begin no other."""
     if as_json:
         print_json(receipt_json(receipt))
     else:
-        print_lines(text)
+        for line in lines:
+            print_text(line)
 
 
 def votes_words(ready: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import re
+import shlex
 import shutil
 import socket
 import time
@@ -14,7 +15,8 @@ import click
 
 from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.cli.layout import Consortium, LayoutError, OrgFolder, write_consortium
-from chain.config import NodeConfig, NodeFiles
+from chain.cli.outgoing import warning_of
+from chain.config import NodeConfig, NodeFiles, load_node_config
 from chain.ledger.genesis import (
     ORG_ID,
     ContractSource,
@@ -29,8 +31,10 @@ from chain.ledger.genesis import (
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key, save_key
+from chain.primitives.settings import split_address
 from chain.primitives.words import counted
 from contracts.system import default_init, sources
+from privcompute.config import load_agent_config
 from privcompute.programs.registry import records
 
 PORTS_PER_ORG = 10
@@ -90,9 +94,16 @@ def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str,
     if unknown:
         raise ConfigError(f"--agents: {', '.join(unknown)} is not among --orgs {orgs}")
     consortium = create_consortium(folder, names, computing, base_port, name)
+    warning = warning_of(_ports_of(consortium))
     if as_json:
         print_json(
-            {"folder": str(folder), "genesis": str(consortium.genesis), "orgs": names, "agents": computing}
+            {
+                "folder": str(folder),
+                "genesis": str(consortium.genesis),
+                "orgs": names,
+                "agents": computing,
+                "warning": warning,
+            }
         )
         return
     print_text(
@@ -100,7 +111,20 @@ def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str,
         f"agents of {', '.join(computing)}"
     )
     print_text(f"  {consortium.genesis} is the same at every member; keys/ of an organisation never leave it")
-    print_text(f"next: assent start {folder}")
+    if warning:
+        print_text(warning)
+    print_text(f"next: assent start {shlex.quote(str(folder))}")
+
+
+def _ports_of(consortium: Consortium) -> list[int]:
+    """Return the ports that the nodes of a folder, and its agents, listen on."""
+    ports = []
+    for org in consortium.orgs:
+        config, _ = load_node_config(org.node_config)
+        ports += [config.network.listen, config.rpc.listen]
+        if org.agent_config.exists():
+            ports.append(load_agent_config(org.agent_config)[0].peers.listen)
+    return [split_address(address)[1] for address in ports]
 
 
 def _names(text: str, option: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import click
 from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.cli.key import prove_key
 from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, write_consortium
+from chain.cli.outgoing import warning_of
 from chain.config import load_node_config
 from chain.ledger.genesis import ORG_ID, load_genesis
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key
+from chain.primitives.settings import split_address
 
 DEFAULT_PORT = 30_900
 
@@ -54,9 +57,13 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
         known = [item.name for item in open_consortium(folder.parent).orgs]
         write_consortium(folder.parent, [*known, org.name])
     steps = _steps(org, trusted.chain_id, ports, computes)
+    used = ports if computes else ports[:2]
+    warning = warning_of(split_address(address)[1] for address in used)
     if as_json:
-        print_json({"folder": str(folder), "org": org.name, "steps": steps})
+        print_json({"folder": str(folder), "org": org.name, "steps": steps, "warning": warning})
         return
+    if warning:
+        print_text(warning)
     print_text(f"created {folder}; a member sends, the others approve and one commits, in this order:")
     for step in steps:
         print_text(f"  {step}")
@@ -77,6 +84,6 @@ def _steps(org: OrgFolder, chain_id: bytes, ports: tuple[str, str, str], compute
         f"--admin-key {keys['admin']}{agent}",
         f"assent validator add {org.name}-node --org {org.name} --node-key {keys['node']} "
         f"--address {load_node_config(org.node_config)[0].network.listen}",
-        f"assent node run --config {org.node_config}",
+        f"assent node run --config {shlex.quote(str(org.node_config))}",
         f"assent validator set-role {org.name}-node validator",
     ]

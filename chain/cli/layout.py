@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,5 +90,7 @@ def open_consortium(path: Path) -> Consortium:
         content = json.loads(read_bounded(path / MARKER, MARKER_BYTES_MAX))
         names = [str(name) for name in content["orgs"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise LayoutError(f"{path}: not a consortium folder; create one with: assent init {path}") from None
+        raise LayoutError(
+            f"{path}: not a consortium folder; create one with: assent init {shlex.quote(str(path))}"
+        ) from None
     return Consortium(path, tuple(OrgFolder(path / name) for name in names))

@@ -65,7 +65,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def main() -> None:
     """Assent: a consortium ledger for data-use authorisation, with privacy computing attached.
 
-    Begin with `assent init DIR`, then `assent start DIR`; every command explains itself with --help.
+    Begin with `assent init DIR --orgs NAME,NAME,…`, then `assent start DIR`; every command explains itself
+    with --help.
     """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import sys
@@ -22,6 +23,9 @@ from chain.node.slices import ask_for_short_turns
 from chain.primitives.keyfile import ask_no_more
 from chain.primitives.quietlog import Quiet
 from chain.primitives.reopening import reopen_log_on_hangup
+from chain.primitives.settings import split_address
+
+log = logging.getLogger("assent.node")
 
 config_option = click.option(
     "--config",
@@ -31,6 +35,21 @@ config_option = click.option(
     show_default=True,
     help="The node's configuration.",
 )
+
+
+def open_to_all(listen: str) -> str:
+    """Return what to know of an RPC address that others than this host reach; empty for loopback."""
+    host = split_address(listen)[0]
+    try:
+        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+            return ""
+    except ValueError:
+        pass  # a name: of whatever
+    return (
+        f"rpc.listen = {listen}: whoever reaches this port reads the whole ledger, for it asks nobody who "
+        "they are and has no TLS. Let only this host or your own network reach it, or put a proxy before it "
+        "that asks (docs/ports.md)"
+    )
 
 
 def set_up_logging(level: str) -> None:
@@ -64,6 +83,8 @@ def run_node(path: Path) -> None:
         from chain.cli.init import create_solo  # loads numpy, which a node does not need
 
         create_solo(config, files)
+    if warning := open_to_all(config.rpc.listen):
+        log.warning("%s", warning)
     genesis = load_genesis(files.genesis)
     keys = KeyRing(files)
     ask_no_more()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,7 +134,9 @@ def export_command(config: Path, first: int | None, last: int | None, output: Pa
         size = export_blocks(ledger, output, low, top, _Progress("exporting blocks"))
     facts = {"file": str(output), "first": low, "last": top, "bytes": size}
     _report(
-        as_json, facts, f"{output}: blocks {low}..{top}, {size:,} bytes\nnext: assent node import {output}"
+        as_json,
+        facts,
+        f"{output}: blocks {low}..{top}, {size:,} bytes\nnext: assent node import {shlex.quote(str(output))}",
     )
 
 
@@ -160,7 +163,7 @@ def snapshot_command(config: Path, height: int | None, output: Path, as_json: bo
     _report(
         as_json, facts,
         f"{output}: the state of height {at}, root {facts['stateRoot'][:16]}…, {size:,} bytes\n"
-        f"next: assent node import {output}",
+        f"next: assent node import {shlex.quote(str(output))}",
     )  # fmt: skip
 
 
@@ -281,7 +284,8 @@ def archive_write(config: Path, before: int, folder: Path, as_json: bool) -> Non
     _report(
         as_json,
         facts,
-        f"{folder}: {len(written)} new files\nnext: assent node archive read {folder} --height N",
+        f"{folder}: {len(written)} new files\n"
+        f"next: assent node archive read {shlex.quote(str(folder))} --height N",
     )
 
 

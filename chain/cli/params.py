@@ -13,6 +13,7 @@ from chain.api.session import Session, session_options
 from chain.api.trust import trust_line
 from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.primitives.errors import ConfigError
+from chain.primitives.jsonvalue import to_json
 
 KINDS = (
     "contract",
@@ -54,7 +55,7 @@ def show(session: Session, as_json: bool) -> None:
 
     limits, terms, policy, trust = as_client(session, work)
     if as_json:
-        print_json({"limits": limits, "terms": terms, "policy": policy})
+        print_json(to_json({"limits": limits, "terms": terms, "policy": policy}))
         return
     print_table("limits", ["name", "#value"], [[name, value] for name, value in limits.items()])
     print_text(trust)

@@ -29,11 +29,41 @@ class ProcessError(AssentError):
     code = "process"
 
 
+class Unrecorded(ProcessError):
+    """A process that was begun and could not be written down: it is found by its command line."""
+
+    code = "process_unrecorded"
+    exit = Exit.IO
+
+
 class NotReady(ProcessError):
     """Nodes that run and cannot serve yet: the text names them and why; `assent status` tells more."""
 
     code = "not_ready"
     exit = Exit.NO_QUORUM
+
+
+class Ended(ProcessError):
+    """A process that ended while it was waited for: its last words, and its own status for supervisors."""
+
+    def __init__(self, org: OrgFolder, process: str) -> None:
+        words = log_tail(org, process, 5, _began.get(org.log(process), 0)) or "it said nothing"
+        super().__init__(f"{org.name}: the {process} stopped while starting:\n{words}")
+        self.exit = _status(org, process)  # type: ignore[misc]  # of this one
+
+
+_began: dict[Path, int] = {}
+"""Log -> how long it was when this command began the process: what stands before is of another."""
+_children: dict[Path, int] = {}
+"""Log -> the process that this command began."""
+
+
+def _status(org: OrgFolder, process: str) -> Exit:
+    """Return how a process ended that this command began; REFUSED where that is not known."""
+    with contextlib.suppress(KeyError, ChildProcessError, ValueError):
+        _, status = os.waitpid(_children.pop(org.log(process)), os.WNOHANG)
+        return Exit(os.waitstatus_to_exitcode(status))
+    return Exit.REFUSED
 
 
 def find(org: OrgFolder, process: str) -> psutil.Process | None:
@@ -111,8 +141,17 @@ def _spawn(org: OrgFolder, process: str) -> bool:
         (os.POSIX_SPAWN_OPEN, 1, str(org.log(process)), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
+    log = org.log(process)
+    _began[log] = log.stat().st_size if log.exists() else 0
     pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
-    _write_pid(org.pid(process), pid)
+    _children[log] = pid
+    try:
+        _write_pid(org.pid(process), pid)
+    except OSError as error:
+        raise Unrecorded(
+            f"{org.pid(process)}: cannot be written ({error.strerror}), though the {process} was begun as "
+            f"process {pid}; mend that, then see what runs: assent status"
+        ) from None
     return True
 
 
@@ -121,9 +160,7 @@ def wait_until(org: OrgFolder, process: str, ready: Callable[[], bool], seconds:
     deadline = time.monotonic() + seconds
     while not ready():
         if find(org, process) is None:
-            raise ProcessError(
-                f"{org.name}: the {process} stopped while starting:\n{log_tail(org, process, 5)}"
-            )
+            raise Ended(org, process)
         if time.monotonic() > deadline:
             raise ProcessError(
                 f"{org.name}: the {process} was not ready after {seconds:.0f} s; see {org.log(process)}:\n"
@@ -139,9 +176,7 @@ def until(org: OrgFolder, process: str, why_not: Callable[[], str], end: float) 
     """
     while (why := why_not()) and time.monotonic() < end:
         if find(org, process) is None:
-            raise ProcessError(
-                f"{org.name}: the {process} stopped while starting:\n{log_tail(org, process, 5)}"
-            )
+            raise Ended(org, process)
         time.sleep(POLL_S)
     return why
 
@@ -154,7 +189,7 @@ def stop(org: OrgFolder, process: str) -> bool:
         if not _gone(org, process):
             running.kill()
             _gone(org, process)
-    org.pid(process).unlink(missing_ok=True)
+    _forget_pid(org, process)
     return running is not None
 
 
@@ -165,7 +200,13 @@ def kill(org: OrgFolder, process: str) -> None:
         raise ProcessError(f"{org.name}: the {process} is not running")
     running.kill()
     _gone(org, process)
-    org.pid(process).unlink(missing_ok=True)
+    _forget_pid(org, process)
+
+
+def _forget_pid(org: OrgFolder, process: str) -> None:
+    """Remove a pid file; one that stays, as on a file system that is read-only, is not believed later."""
+    with contextlib.suppress(OSError):
+        org.pid(process).unlink(missing_ok=True)
 
 
 def _gone(org: OrgFolder, process: str) -> bool:
@@ -178,11 +219,11 @@ def _gone(org: OrgFolder, process: str) -> bool:
     return True
 
 
-def log_tail(org: OrgFolder, process: str, lines: int) -> str:
-    """Return the last lines of a process's log."""
+def log_tail(org: OrgFolder, process: str, lines: int, since: int = 0) -> str:
+    """Return the last lines of a process's log, those before a place left out."""
     try:
         with open_regular(org.log(process)) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES_MAX))
+            file.seek(max(since, file.seek(0, os.SEEK_END) - TAIL_BYTES_MAX))
             text = file.read(TAIL_BYTES_MAX).decode(errors="replace")
     except OSError:
         return f"({org.log(process)} cannot be read)"

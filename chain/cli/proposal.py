@@ -14,7 +14,7 @@ from chain.api.console import json_option, print_json, print_table, print_text, 
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line, word_line
-from chain.cli.governing import COMMIT_GAS, NotThere, next_step, votes_words
+from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, votes_words
 from chain.cli.reach import check_reach
 from chain.ledger.block import Receipt
 from chain.primitives.jsonvalue import to_json
@@ -56,7 +56,7 @@ def propose(
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     seq = result_of(receipt)
     print_text(f"proposal {seq} ({kind}) made at height {receipt.height}: {votes_words(ready)}")
@@ -87,7 +87,7 @@ async def proposal_of(client: Client, seq: int) -> dict[str, Any]:
     if found is None:
         raise NotThere(
             f"no open or committed proposal {seq}; see: assent proposal list, or, of one that was withdrawn "
-            f"or has expired: assent audit trail proposal:{seq}"
+            f"or has expired: assent audit trail proposal:{seq}{await outside_note(client)}"
         )
     return dict(found)
 
@@ -162,7 +162,7 @@ def show(session: Session, seq: int, as_json: bool) -> None:
 
     found, ready, trust = as_client(session, work)
     if as_json:
-        print_json({"proposal": to_json(found), "readiness": ready})
+        print_json({"proposal": to_json(found), "readiness": to_json(ready)})
         return
     rows = [
         ["kind", found["kind"]],
@@ -206,7 +206,7 @@ def approve(session: Session, seq: int, as_json: bool) -> None:
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": ready})
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
         return
     print_text(f"approved proposal {seq}: {votes_words(ready)}")
     print_text(_next(seq, ready))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -223,7 +224,7 @@ def sign(
     else:
         print_lines(
             f"{_summary(facts)}\nwritten to {output}; next, with {needed} such files: assent node skip apply "
-            f"{output} …"
+            f"{shlex.quote(str(output))} …"
         )
 
 

@@ -215,7 +215,7 @@ def rotate_key(session: Session, name: str, key_text: str, force: bool, as_json:
     say(
         receipt,
         as_json,
-        f"the seat of {name} moves to {key.public.hex()} a consensus window after height {receipt.height}.\n"
+        f"the seat of {name} moves to {key.public.hex()} a consensus window after height {receipt.height}",
         "the node switches by itself if the key is where [files] next_key says; see: assent status. Later, "
         "name its file in [files] key and keep the marker (.voted) beside it",
     )

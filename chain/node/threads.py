@@ -32,6 +32,7 @@ class ThreadWorkers:
         self._enter, self._failed, self._executed_s = enter, failed, executed_s
         self._verifying = ThreadPoolExecutor(1, "verify")
         self._executing = ThreadPoolExecutor(1, "execute")
+        self._closed = False
 
     def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
         """Verify signatures in their thread."""
@@ -48,7 +49,12 @@ class ThreadWorkers:
         self._run(self._executing, work, measured)
 
     def close(self) -> None:
-        """Let the height under way finish, then stop the threads."""
+        """Let the height under way finish, then stop the threads; nothing is called back from now on.
+
+        What is under way comes to its end on the ledger, and the next start finds it there. Its continuation
+        would find a store that is closed.
+        """
+        self._closed = True
         self._verifying.shutdown(cancel_futures=True)
         self._executing.shutdown(wait=True, cancel_futures=True)
 
@@ -60,6 +66,8 @@ class ThreadWorkers:
         if future.cancelled():
             return
         try:
-            self._enter(done, future.result())
+            result = future.result()
+            if not self._closed:
+                self._enter(done, result)
         except Exception as error:  # a part that fails stops the node: it must not go on half alive
             self._failed(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def open_rows(
     else:
         print_text(
             f"opened {len(chosen)} rows of {dataset_id} version {version} in {output}; to be checked with: "
-            f"assent dataset check-opening {output}"
+            f"assent dataset check-opening {shlex.quote(str(output))}"
         )
 
 

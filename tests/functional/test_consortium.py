@@ -186,13 +186,76 @@ def test_a_node_run_by_hand_is_seen_and_never_taken_for_the_one_that_start_began
             marker = made.path / "consortium.json"
             marker.write_text(marker.read_text().replace("solo", "twin"))
             second = assent("start", made.path)
-            assert second.returncode == Exit.REFUSED
+            assert second.returncode == Exit.CONFIG
             assert "data_locked" in second.stderr
             marker.write_text(marker.read_text().replace("twin", "solo"))
             assert "node stopped" in assent("stop", made.path).stdout
             assert own.wait(30) == 0
         finally:
             own.kill()
+
+
+def test_the_first_organisations_of_a_chain_start_each_on_its_own_and_wait_for_the_others(
+    tmp_path: Path,
+) -> None:
+    """The first to start got an error after a minute, and its agent did not run until it started again."""
+    made = create_consortium(tmp_path / "c", ORGS, ORGS[:2], 0, "founding")
+    try:
+        for count, name in enumerate(ORGS, 1):
+            told = assent("start", made.path, "--org", name)
+            assert told.returncode == 0, told.stderr
+            assert f"{name}: node started, RPC at" in told.stdout
+            assert (f"{name}: agent started" in told.stdout) == (name in ORGS[:2])
+            waits = f"not ready yet: {count} of 4 validators are connected, 3 are needed"
+            assert (waits in told.stdout) == (count < 3), told.stdout
+        shown = json.loads(assent("status", made.path, "--json").stdout)
+        assert {item["state"] for item in [*shown["nodes"], *shown["agents"]]} == {"running"}
+        whole = assent("start", made.path)
+        assert whole.returncode == 0, whole.stderr
+        assert whole.stdout.count("was running") == 6
+        assert commit(made, "regulator")["height"] >= 1
+    finally:
+        assert assent("stop", made.path).stdout.count("stopped") == 6
+
+
+def test_the_whole_consortium_is_not_said_to_have_started_while_too_few_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = create_consortium(tmp_path / "c", ["bank", "bureau"], [], 0, "half")
+    monkeypatch.setattr("chain.cli.consortium.READY_S", 8.0)
+    half = Consortium(made.path, (made.org("bank"),))
+    try:
+        with pytest.raises(processes.NotReady, match="bank: not ready after 8 s") as caught:
+            list(start_consortium(half))
+        assert caught.value.exit == Exit.NO_QUORUM
+        assert processes.find(made.org("bank"), "node") is not None
+    finally:
+        assent("stop", made.path)
+
+
+def test_start_ends_with_the_words_and_the_status_of_the_node_that_ended_and_of_no_earlier_one(
+    tmp_path: Path,
+) -> None:
+    """Words of an earlier process stood before them, and every cause had one status."""
+    made = create_consortium(tmp_path / "c", ["solo"], [], 0, "ends")
+    solo = made.org("solo")
+    try:
+        assert assent("start", made.path).returncode == 0
+        assert assent("stop", made.path).returncode == 0
+        assert "stopped at height" in solo.log("node").read_text()
+        solo.key("node").chmod(0o644)
+        told = assent("start", made.path)
+        assert told.returncode == Exit.CONFIG, told.stderr
+        assert "error [key_file]" in told.stderr
+        assert "stopped at height" not in told.stderr
+        solo.key("node").chmod(0o600)
+        (solo.path / "data" / "CURRENT").write_text("nonsense")
+        told = assent("start", made.path)
+        assert told.returncode == Exit.DAMAGED, told.stderr
+        assert "error [data_damaged]" in told.stderr
+        assert "key_file" not in told.stderr
+    finally:
+        assent("stop", made.path)
 
 
 def test_a_wrong_genesis_and_a_damaged_key_stop_a_node_with_the_remedy(tmp_path: Path) -> None:

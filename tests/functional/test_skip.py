@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from hungry_node import WORD
-from live import ORGS, rpc
+from live import ORGS, assent, rpc
 
 from chain.cli import processes
 from chain.cli.consortium import stop_consortium
@@ -148,6 +149,29 @@ def sign(org: OrgFolder, at: int, batch: str, out: Path, **over: str) -> Any:
     return skip(org, "sign", *words, "-o", out)
 
 
+def page_commands(at: int, batch: str, shown: Any) -> list[str]:
+    """Return the commands that docs/skip.md says to type, with what stands in place of its examples."""
+    page = (Path(__file__).parents[2] / "docs" / "skip.md").read_text(encoding="utf-8")
+    steps = page[page.index("## Step by step") : page.index("## Take the cause away")]
+    lines = [line.strip() for line in steps.splitlines() if line.strip().startswith("assent node skip ")]
+    (tx,) = shown["batches"][0]["transactions"]
+    for example, real in (
+        ("--height 7", f"--height {at}"), ("76c0…", batch), ("bf79…", tx["id"]),
+        ("bomb.digest takes 9 GB", REASON),
+    ):  # fmt: skip
+        assert any(example in line for line in lines), example
+        lines = [line.replace(example, real) for line in lines]
+    return lines
+
+
+def typed(line: str, org: OrgFolder, folder: Path) -> str:
+    """Type a command in a folder, with an organisation's configuration; return what it prints, unfolded."""
+    words = [str(org.node_config) if word == "node.toml" else word for word in shlex.split(line)[1:]]
+    done = assent(*words, cwd=folder)
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return " ".join(done.stdout.split())
+
+
 def check_refusals(consortium: Consortium, at: int, batch: str, files: list[Path], folder: Path) -> None:
     """Nothing but the files of a quorum is taken, and each refusal names the file."""
     bank = consortium.org("bank")
@@ -184,13 +208,17 @@ def test_a_block_that_kills_every_validator_is_skipped_by_commands_and_proved(
     bank, bureau, registry, regulator = consortium.orgs
     at, batch = stuck(consortium)
     files = [tmp_path / f"{org.name}.skip" for org in (bank, bureau, registry)]
-    sign(bank, at, batch, files[0])
-    sign(bureau, at, batch, files[1])
-    skip(registry, "sign", "--like", files[0], "-o", files[2])
+    look, sign_first, read, sign_like, apply = page_commands(at, batch, skip(bank, "show"))
+    assert f"batch {batch}, decided, 1 transaction:" in typed(look, bank, tmp_path)
+    assert f"written to {files[0].name}; next, with 3 such files" in typed(sign_first, bank, tmp_path)
+    assert REASON in typed(read, bureau, tmp_path)
+    typed(sign_like, bureau, tmp_path)
+    typed(sign_like.replace("bureau.skip", "registry.skip"), registry, tmp_path)
     check_refusals(consortium, at, batch, files, tmp_path)
     assert [item["reason"] for item in invoke("node", "skip", "read", *files)] == [REASON] * 3
     for org in (bank, bureau, registry):
-        assert skip(org, "apply", *files)["stored"]
+        assert "stored; next: assent node run" in typed(apply, org, tmp_path)
+    assert "a decision waits" in typed(look, bank, tmp_path)
     start(bank, bureau, registry)
     for org in (bank, bureau, registry):
         wait_for(org, at)

@@ -129,6 +129,8 @@ class _Hostile(BaseHTTPRequestHandler):
             result: Any = {"entries": rows, "next": None}
         elif method == "call":
             result = {"raw": encode_value(RECORD).hex()}
+        elif method == "getEvidence" and asked["params"]["after"]:
+            result = []
         else:
             result = ANSWERS.get(method)
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "result": result}
@@ -186,7 +188,7 @@ def test_every_command_prints_what_a_hostile_node_says_as_text(
         more = ["--json"] if as_json and takes(command, "--json") else []
         told = CliRunner().invoke(main, [*words, *required(command, values), "--node", node, *more])
         assert told.exception is None or isinstance(told.exception, SystemExit), (words, told.exception)
-        assert told.exit_code != Exit.BUG or words not in SHOWN, (words, told.output)
+        assert told.exit_code != Exit.BUG, (words, told.output)
         assert all(char == "\n" or char.isprintable() for char in told.output), (words, told.output)
         lines = told.output.splitlines()
         assert not [line for line in lines if line.startswith("  approved by all")], (words, told.output)

@@ -8,6 +8,7 @@ import random
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
 
 import pytest
 from certificates import MUTATIONS, context_with, mutated_leaf
@@ -76,7 +77,9 @@ class Node:
         self._chain, self._queue_bytes, self._seed = chain, queue_bytes, seed
         self.manager: PeerManager
 
-    async def start(self, members: dict[bytes, str]) -> None:
+    async def start(
+        self, members: dict[bytes, str], introducers: Mapping[bytes, str] = MappingProxyType({})
+    ) -> None:
         self.manager = PeerManager(
             self.key,
             self._chain,
@@ -85,6 +88,7 @@ class Node:
             self.recorder,
             head=lambda: 7,
             source=random.Random(self._seed),
+            introducers=introducers,
             queue_bytes=self._queue_bytes,
             prices=self._prices,
         )
@@ -668,3 +672,15 @@ async def test_a_member_that_does_not_know_our_key_is_told_apart_from_one_that_i
             await a.manager.close()
     finally:
         await b.manager.close()
+
+
+async def test_an_introducer_is_dialled_and_let_in_whoever_the_members_are() -> None:
+    """A node whose ledger knows none of the members of today."""
+    a, b = Node(1), Node(2)
+    await b.start({a.key.public: ""})
+    await a.start({}, introducers={b.key.public: b.manager.listen})
+    await a.recorder.until(lambda: a.recorder.connected)
+    a.manager.set_members({})
+    assert a.manager.connected == (b.key.public,)
+    await a.manager.close()
+    await b.manager.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -16,12 +18,15 @@ import pytest
 from click.testing import CliRunner
 
 from chain.api.console import print_table
-from chain.cli import processes
-from chain.cli.consortium import few_words
-from chain.cli.init import create_consortium
+from chain.cli import init, outgoing, processes
+from chain.cli.consortium import few_words, stop_consortium
+from chain.cli.governing import NotThere
+from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import Consortium
 from chain.cli.main import main
+from chain.cli.node import open_to_all
 from chain.cli.nodedata import FileTrouble
+from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
@@ -156,6 +161,54 @@ def test_the_file_of_another_is_checked_even_when_its_batch_is_known_here() -> N
         node.ordered(7, batch.digest, ("bent", replace(vote, signature=flipped)))
 
 
+def test_a_disk_that_takes_no_pid_file_is_named_and_the_process_is_found_all_the_same(
+    two: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said "No space left on device", of nothing in particular."""
+    bank = two.orgs[0]
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(processes, "_write_pid", full)
+    try:
+        with pytest.raises(
+            processes.Unrecorded, match=r"node\.pid: cannot be written \(No space left"
+        ) as told:
+            processes.start(bank, "node")
+        assert told.value.exit == Exit.IO
+        assert processes.find(bank, "node") is not None
+    finally:
+        processes.stop(bank, "node")
+
+
+def test_processes_are_stopped_though_their_folder_is_read_only(
+    two: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first pid file that could not be removed ended the command, and the others ran on."""
+
+    def read_only(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for org in two.orgs:
+        processes.start(org, "node")
+    monkeypatch.setattr(Path, "unlink", read_only)
+    assert len(list(stop_consortium(two))) == len(two.orgs)
+    assert [processes.find(org, "node") for org in two.orgs] == [None] * len(two.orgs)
+
+
+def test_a_pid_file_of_a_strangers_process_is_not_believed(two: Consortium) -> None:
+    bank = two.orgs[0]
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        try:
+            bank.pid("node").write_text(f"{stranger.pid}\n")
+            assert processes.find(bank, "node") is None
+            assert not processes.stop(bank, "node")
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+
+
 def test_two_starts_at_once_begin_one_process(two: Consortium) -> None:
     """Both saw nothing running; the second's process died of the lock and left its number in the pid file."""
     bank = two.org("bank")
@@ -177,6 +230,86 @@ def test_init_names_the_ports_that_are_in_use(tmp_path: Path) -> None:
     assert told.exit_code == Exit.CONFIG
     assert f"in use are {port}" in told.output
     assert not (tmp_path / "c").exists()
+
+
+def test_what_is_to_be_typed_next_is_quoted_for_the_shell(tmp_path: Path) -> None:
+    folder = tmp_path / "my cons #1"
+    made = CliRunner().invoke(main, ["init", str(folder), "--orgs", "a", "--base-port", "0"])
+    assert f"next: assent start '{folder}'" in made.output
+    shown = json.loads(CliRunner().invoke(main, ["status", str(folder), "--json"]).output)
+    assert shown["nodes"][0]["stall"].endswith(f"assent start '{folder}' --org a")
+    missing = CliRunner().invoke(main, ["status", str(folder / "none")])
+    assert f"assent init '{folder / 'none'}'" in missing.output
+
+
+@pytest.mark.parametrize("command", ["init", "org new"])
+def test_ports_that_the_host_gives_away_are_named_when_they_are_chosen(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's connection had a node's port, and the node could not start again."""
+    given, kept = tmp_path / "range", tmp_path / "kept"
+    base = int(org_ports(1, 0)[0][0].rpartition(":")[2])
+    given.write_text(f"{base + 1}\t{base + 500}\n")
+    monkeypatch.setattr(outgoing, "RANGE", given)
+    monkeypatch.setattr(outgoing, "RESERVED", kept)
+    monkeypatch.setattr(init, "_is_free", lambda _: True)
+    create_consortium(tmp_path / "c", ["a"], [], 0, "c")
+
+    def told(name: str, *more: str) -> str:
+        words = {
+            "init": ["init", str(tmp_path / name), "--orgs", "a"],
+            "org new": ["org", "new", str(tmp_path / name), "--genesis", str(tmp_path / "c/genesis.json")],
+        }
+        ran = CliRunner().invoke(main, [*words[command], *more], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+        return ran.output
+
+    ports = ["--base-port", str(base)]
+    said = " ".join(told("one", *ports).split())
+    assert f"gives {base + 1}" in said
+    assert f"({base + 1} to {base + 500})" in said
+    assert f"--base-port below {base + 1}, or keep them: sysctl" in said
+    assert json.loads(told("two", *ports, "--json"))["warning"].startswith("warning: ")
+    kept.write_text(f"1,{base}-{base + 2}\n")
+    assert "warning" not in told("three", *ports)
+    kept.unlink()
+    given.unlink()
+    assert "warning" not in told("four", *ports)
+
+
+@pytest.mark.parametrize(
+    ("listen", "told"),
+    [
+        ("127.0.0.1:1", False), ("127.8.9.1:1", False), ("localhost:1", False), ("[::1]:1", False),
+        ("0.0.0.0:1", True), ("[::]:1", True), ("10.0.0.7:1", True), ("ledger.example:1", True),
+    ],
+)  # fmt: skip
+def test_an_rpc_port_that_others_reach_is_warned_of(listen: str, told: bool) -> None:
+    said = open_to_all(listen)
+    assert bool(said) == told
+    assert not told or f"rpc.listen = {listen}: whoever reaches this port reads the whole ledger" in said
+
+
+def test_a_command_that_asks_a_node_which_stands_still_says_so() -> None:
+    """A removed organisation was told that there is no such proposal, for its own node knew of none."""
+
+    class Still:
+        url = "http://h:1"
+        role = "not a member"
+
+        async def state(self, *_: Any) -> None:
+            return None
+
+        async def request(self, *_: Any) -> Any:
+            return {"role": self.role, "height": 7}
+
+    still: Any = Still()
+    with pytest.raises(NotThere, match=r"http://h:1, is not a member's and stands at height 7: ask a member"):
+        asyncio.run(proposal_of(still, 5))
+    still.role = "validator"
+    with pytest.raises(NotThere) as caught:
+        asyncio.run(proposal_of(still, 5))
+    assert "stands at" not in str(caught.value)
 
 
 def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:

@@ -175,6 +175,6 @@ def test_status_and_start_do_not_take_the_node_of_another_chain_on_their_port(
     assert "stopped" in told.output
     assert "serves the chain 'theirs\\x1b[31m'" in told.output
     started = CliRunner().invoke(main, ["start", str(made.path)], catch_exceptions=False)
-    assert started.exit_code == Exit.REFUSED
+    assert started.exit_code == Exit.CONFIG
     assert "port_busy" in started.output
     assert "node started" not in started.output

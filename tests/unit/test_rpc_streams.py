@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rpc_port import serving_streams
 from test_rpc_history import ask
 
-from chain.api import state_methods, streams
+from chain.api import methods, state_methods, streams
 from chain.api.client import Client
+from chain.api.methods import method_table
 from chain.api.streams import EMPTY_EVERY, EventStream, Streams
 from chain.ledger.queries import Queries
 from chain.ledger.testing import ToyChain
@@ -156,6 +158,81 @@ def test_pages_of_state_and_events_end_at_a_size(chain: ToyChain, monkeypatch: p
             after, pages = page["next"], pages + 1
             assert 1 <= len(page["entries"]) <= 4
         assert (len(entries), pages > 2) == (count, True)
+
+
+def test_changes_of_the_validators_come_in_pages_that_lose_none(
+    chain: ToyChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a long chain, each with its proof, were more than an answer may be: nobody could follow it."""
+    monkeypatch.setattr(methods, "SET_CHANGES_PAGE", 2)
+    names = [item.name for item in chain.genesis.validators]
+    for count in range(5):
+        chain.add(chain.govern(names[: 4 - count % 2]))
+        for _ in range(chain.genesis.limits.consensus_window):
+            chain.add()
+    found: list[Any] = []
+    above = 0
+    while page := ask(chain, "getSetChanges", aboveHeight=above):
+        assert len(page) <= 2
+        found += page
+        above = page[-1]["first"]
+    whole = chain.ledger.prove.set_changes(0)
+    assert [item["first"] for item in found] == [change.first for change in whole]
+    assert len(whole) >= 4
+
+
+def test_contradictions_come_in_pages_that_lose_none(
+    chain: ToyChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods, "PAGE_BYTES", 1_000)
+    kept = [
+        {"key": f"{number:064x}", "kind": kind, "first": "00" * 200, "second": "01" * 200}
+        for number in range(4)
+        for kind in ("prepare", "commit")
+    ]
+    status = SimpleNamespace(evidence=lambda: kept[::-1])
+    node: Any = SimpleNamespace(ledger=chain.ledger, pool=None, status=status)
+    method: Any = method_table(node)["getEvidence"]
+    found: list[Any] = []
+    after = ""
+
+    async def asked() -> Any:
+        return await method.answer(method.params(after=after))
+
+    while page := asyncio.run(asked()):
+        assert 1 <= len(page) <= 2
+        found += page
+        after = f"{page[-1]['key']}/{page[-1]['kind']}"
+    assert sorted(map(str, found)) == sorted(map(str, kept))
+
+
+PAGED = {"getStateRange", "getEvents", "getHistory", "getSetChanges", "getEvidence"}
+BOUNDED = {
+    "getBlockByNumber": "the ids of a block's transactions: block_txs of the limits",
+    "getBlockByHash": "as getBlockByNumber",
+    "getSealerList": "the validators in force: VALIDATORS_MAX",
+    "getObserverList": "the members' nodes",
+    "getPeers": "the members' nodes",
+    "getConsensusStatus": "the validators in force",
+    "getSyncStatus": "one entry a peer",
+    "getNodeInfo": "one line a peer at most",
+    "getSkipDecision": "a signature a validator",
+    "sendTransactions": "one entry a transaction of the request",
+    "getTransactionReceipt": "the events of a transaction: EVENTS_MAX, and WRITTEN_BYTES_MAX together",
+    "explainTransaction": "a trace of one transaction",
+    "getGenesis": "one file, made into JSON once",
+}
+"""Answers that hold a list, and what bounds it; the answers of a request end at rpc.max_answer_bytes."""
+SINGLE = {
+    "getBlockNumber", "getHeader", "sendTransaction", "getTransaction", "getPendingTxSize",
+    "getTotalTransactionCount", "call", "getCode", "getABI", "getState",
+}  # fmt: skip
+
+
+def test_every_answer_is_one_thing_or_a_bounded_list_or_a_page(chain: ToyChain) -> None:
+    """A method that answers with a list says here what bounds it, or comes in pages with a test above."""
+    node: Any = SimpleNamespace(ledger=chain.ledger, pool=None, status=None)
+    assert PAGED | BOUNDED.keys() | SINGLE == set(method_table(node))
 
 
 def test_a_long_history_is_proved_up_to_a_height(chain: ToyChain, monkeypatch: pytest.MonkeyPatch) -> None:

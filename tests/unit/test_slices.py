@@ -72,7 +72,14 @@ def test_on_a_machine_whose_calls_are_not_known_nothing_is_asked(monkeypatch: py
 def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     began: list[str] = []
     monkeypatch.setattr(commands, "load_node_config", lambda _: (MagicMock(solo=None), MagicMock()))
-    for name in ("set_up_logging", "load_genesis", "KeyRing", "reopen_log_on_hangup", "ask_no_more"):
+    for name in (
+        "set_up_logging",
+        "open_to_all",
+        "load_genesis",
+        "KeyRing",
+        "reopen_log_on_hangup",
+        "ask_no_more",
+    ):
         monkeypatch.setattr(commands, name, MagicMock())
     monkeypatch.setattr(commands, "ask_for_short_turns", lambda: began.append("asked"))
     monkeypatch.setattr(commands, "Node", lambda *_, **__: began.append("made") or MagicMock())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from ledgersource import LedgerSource
 
 from chain.audit.container import MAGIC, PackageDamaged, cut_records, read_container, write_container
@@ -19,10 +20,11 @@ from chain.audit.records import PARTS, Contents
 from chain.audit.report import CANNOT_PROVE, write_report
 from chain.audit.trail import SubjectUnknown
 from chain.audit.verify import verify, verify_bytes
+from chain.cli.main import main
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof import ProvedHistory
 from chain.ledger.testing import toy_genesis
-from chain.primitives.errors import LimitError, ProofInvalid
+from chain.primitives.errors import Exit, LimitError, ProofInvalid
 from chain.primitives.execution import map_key
 
 
@@ -304,3 +306,21 @@ def test_more_than_a_thousand_proofs_are_checked_a_second(story: Any, package: b
     began = time.process_time()
     checked = verify_bytes(package, story.genesis).checked.total()
     assert checked / (time.process_time() - began) > 1_000
+
+
+@pytest.mark.parametrize("more", [[], ["--report"], ["--json"]])
+def test_a_file_with_words_that_a_terminal_would_obey_is_judged_in_plain_text(
+    story: Any, package: bytes, tmp_path: Path, more: list[str]
+) -> None:
+    """The subject that a hostile file names stood raw in the lines of its failures."""
+    true = b"dataset:bank/credit"
+    evil = (b"dataset:\x1b]0;pwn\x07\x1b[2J\n  ok " * 9)[: len(true)]
+    changed = package.replace(true, evil)
+    assert changed != package
+    save_genesis(tmp_path / "genesis.json", story.genesis)
+    for name, data in (("a.audit", changed), ("b\x1b[2J.audit", b"PK\x03\x04"), ("c.audit", evil * 50)):
+        (tmp_path / name).write_bytes(data)
+        words = ["audit", "verify", str(tmp_path / name), "--genesis", str(tmp_path / "genesis.json"), *more]
+        told = CliRunner().invoke(main, words)
+        assert told.exit_code in (Exit.REFUSED, Exit.DAMAGED), (told.output, told.exception)
+        assert all(char == "\n" or char.isprintable() for char in told.output), told.output

@@ -33,7 +33,7 @@ from privcompute.data.sources import DataSource
 from privcompute.job import failures
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
-from privcompute.job.store import JobStore, StatusBoard
+from privcompute.job.store import JobProgress, JobStore, StatusBoard
 from privcompute.job.task import JobTask
 from privcompute.job.view import job_id_of
 from privcompute.net.listener import PeerListener
@@ -154,7 +154,7 @@ class World:
     def task(self, org: str, job: str) -> JobTask:
         return JobTask(self.agents[org], job, on_checked=lambda: None)
 
-    def demand(self, org: str, **terms: int) -> None:
+    def demand(self, org: str, **terms: Any) -> None:
         """Change an owner's own policy."""
         agent = self.agents[org]
         policy = agent.identity.policy.model_copy(update=terms)
@@ -362,9 +362,12 @@ async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_
     assert not any(agent.place.turn.locked() for agent in world.agents.values())
 
 
-async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(world: World) -> None:
+@pytest.mark.parametrize("setting", ["max_jobs_per_organisation", "max_waiting_jobs"])
+async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent(
+    world: World, setting: str
+) -> None:
     world.grant_all(STATISTICS, GRANTED)
-    world.demand("bureau", max_jobs_per_organisation=2)
+    world.demand("bureau", **{setting: 2})
     client: Any = world.ledger
     agent = Agent(world.agents["bureau"], client, world.folder / "cursor.json")
     world.ledger.tasks = agent._jobs
@@ -390,12 +393,55 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
         assert states == ["proposed", "proposed", "rejected"]
         assert [body["reason"] for body in world.evidence("bureau", "reject")] == ["AGENT_BUSY"]
         agent._begin(bytes(32).hex(), "registry")
-        assert not agent._jobs[bytes(32).hex()]._refused_busy, "another's proposal has its own share"
+        assert agent._jobs[bytes(32).hex()]._refused_busy == (setting == "max_waiting_jobs"), "its own share"
     finally:
         running = list(agent._running)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "ends", "reason"),
+    [
+        ("refused_purposes", ("research",), "rejected", "LOCAL_PURPOSE_REFUSED"),
+        ("refused_organisations", ("bank",), "rejected", "LOCAL_ORGANISATION_REFUSED"),
+        ("min_joined_rows", COMMON + 1, "aborted", "GROUP_TOO_SMALL"),
+        ("max_party_rows", 50, "aborted", "policy.max_party_rows"),
+    ],
+)
+async def test_what_an_owner_demands_beyond_the_chain_ends_a_job(
+    world: World, setting: str, value: Any, ends: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    world.demand("registry", **{setting: value})
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == ends
+    said = [body["reason"] for kind in ("reject", "abort") for body in world.evidence("registry", kind)]
+    assert reason in " ".join([*said, caplog.text])
+
+
+async def test_a_grant_may_be_revoked_while_an_owner_waits_before_the_reveal(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    world.demand("registry", reveal_wait_ms=1)
+    waited: list[str] = []
+
+    class Person(StatusBoard):
+        """Somebody who reads what the agent posts, and objects while it waits."""
+
+        def post(self, progress: JobProgress, now_ms: int) -> None:
+            if progress.step == "waiting before the reveal":
+                waited.append(progress.job)
+                world.ledger.do("registry", "grants", "revoke", id="bank/g-registry", reason="objection")
+            super().post(progress, now_ms)
+
+    agent = world.agents["registry"]
+    board = Person(agent.stores.board.folder)
+    world.agents["registry"] = replace(agent, stores=replace(agent.stores, board=board))
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "aborted"
+    assert waited == [job]
+    assert all(each.stores.results.load(job) is None for each in world.agents.values())
 
 
 async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows(world: World) -> None:
