@@ -64,7 +64,7 @@ def signature_holds(tx: Transaction, tx_id: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class DecodedTransaction:
     """A decoded transaction with its id and bytes, so that neither is computed twice."""
 
     tx: Transaction
@@ -72,7 +72,7 @@ class Candidate:
     raw: bytes
 
     @classmethod
-    def of(cls, tx: Transaction) -> Candidate:
+    def of(cls, tx: Transaction) -> DecodedTransaction:
         """Compute the id and bytes of a transaction."""
         return cls(tx, transaction_id(tx.body), encode(tx))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from chain.ledger.block import Receipt
 from chain.ledger.executor import SKIPPED, call_of
 from chain.ledger.queries import Queries
-from chain.ledger.state import Overlay
+from chain.ledger.state.state import Overlay
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Outcome, Runtime
 

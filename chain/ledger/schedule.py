@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
-from chain.ledger import rows
-from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import FIXED_LIMITS, GOVERNANCE_CONTRACT, Genesis, Limits, Validator, check_limits
-from chain.ledger.records import Row
-from chain.ledger.state import NewestState, entries
-from chain.ledger.store import Store
+from chain.ledger.state.state import NewestState, entries
+from chain.ledger.store import rows
+from chain.ledger.store.faults import DataDamaged
+from chain.ledger.store.port import Store
+from chain.ledger.store.recordlog import Row
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
 from chain.primitives.codec import U64, Bound, PublicKey, decode, encode, record
 from chain.primitives.errors import ConfigError, DecodeError

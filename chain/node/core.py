@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from chain.ledger.block import Candidate, header_hash
-from chain.ledger.faults import DataDamaged, StorageFailed
-from chain.ledger.ledger import Ledger, LedgerDiverged
-from chain.ledger.mempool import Mempool, PoolBounds
-from chain.ledger.refusals import Refused
-from chain.ledger.snapshot import StateLoad
+from chain.ledger.block import DecodedTransaction, header_hash
+from chain.ledger.history.snapshot import StateLoad
+from chain.ledger.ledger import Ledger
+from chain.ledger.store.faults import DataDamaged, StorageFailed
+from chain.ledger.writer import LedgerDiverged
+from chain.mempool.mempool import Mempool, PoolBounds
+from chain.mempool.refusals import TransactionRefused
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind
 from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
@@ -37,8 +38,7 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, Exit
 from consensus.driver import Driver
-from consensus.events import Candidate as Proposal
-from consensus.events import Head
+from consensus.events import Candidate, Head
 from consensus.messages import NONCE_BYTES
 from consensus.rules import Rules
 from consensus.timing import Timing
@@ -250,7 +250,7 @@ class NodeCore:
             self.sync.claim(peer, certificate.height)
         self._perform_sync(self.sync.tick(self._clock.now_ms()))
 
-    def judged(self, candidate: Proposal, valid: bool) -> None:
+    def judged(self, candidate: Candidate, valid: bool) -> None:
         """Pass a late judgement to consensus."""
         self._drive(self.driver.checked, candidate, valid)
 
@@ -362,7 +362,11 @@ class NodeCore:
 
     # --- transactions -----------------------------------------------------------------------------
 
-    def submit(self, encoded: Sequence[bytes], answer: Callable[[list[Candidate | Refused]], None]) -> None:
+    def submit(
+        self,
+        encoded: Sequence[bytes],
+        answer: Callable[[list[DecodedTransaction | TransactionRefused]], None],
+    ) -> None:
         """Take transactions of a client into the pool; `answer` hears each, or why it was refused."""
         self.admission.submit(encoded, answer)
 

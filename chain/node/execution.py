@@ -13,14 +13,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
-from chain.ledger.batches import BlockInvalid
-from chain.ledger.block import Block, Candidate, header_hash
-from chain.ledger.faults import DataDamaged, StorageFailed
-from chain.ledger.ledger import Ledger, LedgerDiverged, NotNext
-from chain.ledger.mempool import Mempool
-from chain.ledger.snapshot import SnapshotTooOld, StateLoad
+from chain.ledger.batches import batch_ids
+from chain.ledger.block import Block, DecodedTransaction, header_hash
+from chain.ledger.history.snapshot import SnapshotTooOld, StateLoad
+from chain.ledger.ledger import Ledger
+from chain.ledger.store.faults import DataDamaged, StorageFailed
+from chain.ledger.writer import LedgerDiverged, NotNext
+from chain.mempool.mempool import Mempool
 from chain.node.begun import Beginnings, Begun, advise, describe
-from chain.node.orderer import batch_ids
 from chain.node.ports import Workers
 from chain.node.transactions import Transactions
 from chain.node.upkeep import Upkeep
@@ -250,7 +250,7 @@ class Executor:
 
     # --- beside the event loop: what is to be told is returned ----------------------------------------
 
-    def _run(self, item: Ordered, candidates: Sequence[Candidate]) -> Callable[[], None]:
+    def _run(self, item: Ordered, candidates: Sequence[DecodedTransaction]) -> Callable[[], None]:
         self._begun.note(item.height, item.payload, certified=False)
         try:
             done = header_hash(self._ledger.execute(item.height, item.payload, candidates))
@@ -275,7 +275,7 @@ class Executor:
             # One below it was refused, or a state took its place: catch-up goes on from the ledger's height,
             # and who served this one is not at fault.
             return _nothing
-        except (ProofInvalid, BlockInvalid) as error:
+        except ProofInvalid as error:
             log.warning("block %d of catch-up refused: %s", height, error)
             return partial(self._listener.rejected, height, str(error))
         certificate = None if block.above else block.certificate

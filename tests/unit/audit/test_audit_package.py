@@ -20,7 +20,7 @@ from chain.audit.report import CANNOT_PROVE, write_report
 from chain.audit.trail import SubjectUnknown
 from chain.audit.verify import verify, verify_bytes
 from chain.ledger.genesis import save_genesis
-from chain.ledger.proof import ProvedHistory
+from chain.ledger.proof.proofs import ProvedHistory
 from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import LimitError, ProofInvalid
 from chain.primitives.execution import map_key
