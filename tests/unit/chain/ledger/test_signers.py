@@ -1,15 +1,18 @@
-"""On the ledger, too, a right that is lost in a block is lost for the rest of that block."""
+"""For whom keys sign: a right that a block takes away is lost for the rest of that block, and afterwards."""
 
 from __future__ import annotations
 
 import pytest
 
+from chain.ledger import writer
 from chain.ledger.block import DecodedTransaction, Receipt
 from chain.ledger.genesis import ContractSource, Genesis, Org, OrgKey, Validator, make_init_args
+from chain.ledger.signers import signer_in
 from chain.ledger.testing import START_MS, ToyChain, toy_key
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
-from chain.primitives.execution import map_key
+from chain.primitives.contractrecords import Signer
+from chain.primitives.execution import StateReader, map_key
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_stored
 from contracts.runtime import ContractRuntime
@@ -94,3 +97,25 @@ def test_a_stolen_key_that_its_owner_revokes_does_nothing_more_in_that_block() -
     ghost = world.call("thief", "orgs.add_key", key=toy_key("ghost").public, roles=["admin"], proof=proof)
     assert world.block(revoke, strike, ghost) == ["ok", "KEY_REVOKED", "KEY_REVOKED"]
     assert world.block(world.add_key("bank", "other")) == ["ok"]
+
+
+def test_the_state_is_asked_once_for_whom_a_key_signs_until_the_members_records_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, asked = Consortium(), list[bytes]()
+
+    def counted(state: StateReader, public_key: bytes) -> Signer | None:
+        asked.append(public_key)
+        return signer_in(state, public_key)
+
+    monkeypatch.setattr(writer, "signer_in", counted)
+    ledger, key = world.chain.ledger, toy_key("bureau").public
+    assert [ledger.signer_refusal(key) for _ in range(3)] == ["", "", ""]
+    world.chain.add()
+    assert ledger.signer_refusal(key) == ""
+    assert asked == [key]
+    assert world.block(world.add_key("bureau", "second")) == ["ok"]
+    assert ledger.signer_refusal(key) == ""
+    assert asked == [key, key], "a block wrote to `orgs`"
+    assert world.block(world.call("bureau", "orgs.revoke_key", key=key, reason="lost")) == ["ok"]
+    assert ledger.signer_refusal(key) == "KEY_REVOKED"

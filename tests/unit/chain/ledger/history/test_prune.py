@@ -240,7 +240,7 @@ class CrashingStore(MemoryStore):
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.integers(0, 12), st.integers(0, 3), st.integers(1, 60), st.booleans())
 def test_a_crash_at_any_write_leaves_a_ledger_that_finishes_pruning(
-    crash_at: int, lost: int, step: int, rebuild: bool
+    crash_at: int, lost: int, step: int, again: bool
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for module in (validity_window, prune, snapshot, recent_ids):
@@ -255,13 +255,13 @@ def test_a_crash_at_any_write_leaves_a_ledger_that_finishes_pruning(
             store.crash(max(0, len(store._undo) - lost))
         store.writes_left = -1
         ledger = Ledger(store, chain.genesis, ToyRuntime())
-        if rebuild:
+        if again:
             rebuild(store, chain.genesis, ToyRuntime())
             ledger = Ledger(store, chain.genesis, ToyRuntime())
         pruned(chain)
         expected = pruned(make())
         assert ledger.head == expected.ledger.head
-        if not rebuild:
+        if not again:
             assert dict(store.iterate()) == dict(expected.store.iterate())
         for height in range(FLOOR - 1, LENGTH + 1):
             assert read_whole(chain, height) == read_whole(expected, height)

@@ -126,8 +126,8 @@ def test_the_error_names_the_proof_that_broke(chain: ToyChain, verifier: ProofVe
     other = chain.ledger.prove.header(4)
     broken: list[tuple[Any, str]] = [
         (replace(receipt, receipt=replace(receipt.receipt, code="YES")), "receipt of .* Merkle path"),
-        (replace(receipt, path=replace(receipt.path, index=0)), "receipt of .* height or place"),
-        (replace(receipt, header=other), "receipt of .* height or place"),
+        (replace(receipt, path=replace(receipt.path, index=0)), "receipt of .* height or position"),
+        (replace(receipt, header=other), "receipt of .* height or position"),
         (replace(transaction, transaction=signed), "transaction .* signature"),
         (replace(transaction, header=other), "transaction .* Merkle path"),
         (replace(state, value=encode_value(9)), "state of toy at height 3: the value is another"),
