@@ -66,7 +66,7 @@ def check_proposal(payload: bytes, height: int, limits: Limits) -> Batch:
     """
     batch = read_batch_of(payload, height)
     if batch is None:
-        raise BatchInvalid(f"batch of height {height}: a gap is not proposed")
+        raise BatchInvalid(f"batch of height {height}: a null request is not proposed")
     if len(batch.tx_ids) > limits.block_txs:
         raise BatchInvalid(
             f"batch of height {height}: {len(batch.tx_ids)} transactions, at most {limits.block_txs}"
@@ -79,6 +79,6 @@ def check_proposal(payload: bytes, height: int, limits: Limits) -> Batch:
 def batch_time(batch: Batch | None, parent_time: int) -> int:
     """Return the time of a height in milliseconds: the batch's, but always later than the parent's.
 
-    A gap, or a batch that a view change moved behind a later one, takes the parent's time plus one.
+    A null request, or a batch that a view change moved behind a later one, takes the parent's time plus one.
     """
     return max(batch.time if batch else 0, parent_time + 1)

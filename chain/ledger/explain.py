@@ -1,6 +1,6 @@
-"""Why a transaction ended as it did: it is run again on the state that it met, and nothing is kept.
+"""Explanation of a receipt: the transaction is run again on the state that it met, and nothing is kept.
 
-Receipts hold a code; place and reason are for people and are not on the ledger. They follow from the code in
+Receipts hold a code; line and reason are for people and are not on the ledger. They follow from the code in
 force and the state below the transaction, which a node that holds that height's state can compute again.
 """
 

@@ -108,11 +108,11 @@ class Queries:
         return int.from_bytes(self._store.get(rows.CERTIFIED_KEY) or b"", "big")
 
     def payload(self, height: int) -> bytes | None:
-        """Return what consensus ordered at a height: an encoded batch, b"" for a gap, None if unknown."""
+        """Return the payload of a height: an encoded batch, b"" for a null request, None if unknown."""
         return self._store.get(rows.at(rows.PAYLOAD, height))
 
     def batch(self, height: int) -> Batch | None:
-        """Return the batch of a height; None for a gap, for height 0 and for an unknown height."""
+        """Return the batch of a height; None for a null request, for height 0 and for an unknown height."""
         payload = self.payload(height)
         return decode(Batch, payload) if payload else None
 

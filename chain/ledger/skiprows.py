@@ -1,4 +1,4 @@
-"""The skip decisions in a store: one row a height, of heights executed under it and of those to come.
+"""Rows of skip decisions: one a height, of heights executed under it and of those to come.
 
 A decision that waits is stored by a command while the node is stopped, so a running node knows all that wait
 from its start, and executing looks into memory only.

@@ -1,4 +1,4 @@
-"""Why a pool does not take a transaction: one error per reason, each with its stable code."""
+"""Refusals of the mempool: one error for each reason not to take a transaction, with its stable code."""
 
 from __future__ import annotations
 

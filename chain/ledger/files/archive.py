@@ -1,4 +1,4 @@
-"""Archives: old blocks with their receipts in files of a bounded number of heights, named by them."""
+"""Archive: old blocks with their receipts, in files of at most 1,000 heights, named by those."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def archived_ranges(folder: Path) -> list[tuple[int, int]]:
     return sorted((int(name[1]), int(name[2])) for name in names if name)
 
 
-def archive_files(place: Path, height: int | None = None) -> list[Path]:
+def archive_files(path: Path, height: int | None = None) -> list[Path]:
     """Return the file itself, or a folder's files, only those that hold a height when one is given."""
-    if not place.is_dir():
-        return [place]
+    if not path.is_dir():
+        return [path]
     return [
-        place / f"blocks-{low:012}-{high:012}{SUFFIX}"
-        for low, high in archived_ranges(place)
+        path / f"blocks-{low:012}-{high:012}{SUFFIX}"
+        for low, high in archived_ranges(path)
         if height is None or low <= height <= high
     ]

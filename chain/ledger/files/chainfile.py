@@ -1,10 +1,10 @@
-"""Files that carry parts of a chain: blocks with certificates, archives with receipts, snapshots of a state.
+"""Chain file: a part of a chain on disk: blocks with certificates, an archive with receipts, a snapshot.
 
     file   = "ASSENTCF", version: 2 bytes, record*, nothing more
     record = kind: 1 byte, length of the body: 4 bytes, body, checksum: 8 bytes
 
-Integers are big-endian. A checksum is the start of H(checksum before, kind, length, body), so that bytes
-and records that were changed, lost, added or moved show at the place where they are; the last record says how
+Integers are big-endian. A checksum is the start of H(checksum before, kind, length, body), so that bytes and
+records that were changed, lost, added or moved show at the offset where they stand; the last record says how
 many there were, so that a missing end shows, too. Checksums tell of accidents. What the records claim is
 checked against the genesis by whoever uses them.
 """
@@ -161,7 +161,7 @@ class ChainFile:
         self.path = path
         self._file = open_regular(path)
         self._checksum, self._count = bytes(_CHECKSUM_BYTES), 0
-        self._place = 0
+        self._offset = 0
         try:
             self._check_magic()
             part, body = self._next()
@@ -200,7 +200,8 @@ class ChainFile:
     def damaged(self, what: str) -> FileDamaged:
         """Return the error for the record read last."""
         return FileDamaged(
-            f"{self.path}: record {self._count}, at byte {self._place}: {what}; copy or export the file again"
+            f"{self.path}: record {self._count}, at byte {self._offset}: {what}; "
+            "copy or export the file again"
         )
 
     def _check_magic(self) -> None:
@@ -212,7 +213,7 @@ class ChainFile:
             raise FileNewer(f"{self.path}: version {version}, this Assent reads {VERSION}: install another")
 
     def _next(self) -> Record:
-        self._place = self._file.tell()
+        self._offset = self._file.tell()
         header = self._file.read(_HEADER.size)
         self._count += 1
         if len(header) < _HEADER.size:

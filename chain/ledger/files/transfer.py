@@ -1,4 +1,4 @@
-"""Parts of a ledger to chain files and back: blocks, archives, snapshots. Everything read is checked."""
+"""Transfer: parts of a ledger to chain files and back. Everything that is read is checked."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def import_blocks(ledger: Ledger, file: ChainFile, tell: Tell = silent) -> int:
 
 
 def import_snapshot(ledger: Ledger, file: ChainFile, tell: Callable[[float], None] = lambda _: None) -> None:
-    """Check a state against the genesis and put it in the ledger's place; `tell` hears the share, 0..1.
+    """Check a state against the genesis and replace the ledger's; `tell` hears the share, 0..1.
 
     Raises FileDamaged, WrongGenesis, SnapshotTooOld, SnapshotConflicts. What does not hold leaves nothing.
     """

@@ -1,4 +1,4 @@
-"""What proves a height to a node that has only the genesis: the sets that came to power, the last headers.
+"""Anchor: what proves a height to a node that has only the genesis: validator sets and the last headers.
 
 A header names the validator set in force `consensus_window` heights above it. So a chain of set changes, each
 in a header that the former set certified, leads from the genesis to any height, and the last window of

@@ -3,7 +3,7 @@
 | column | key after the column          | value                                                        |
 |--------|-------------------------------|--------------------------------------------------------------|
 | 00     | name                          | format, genesis, head, certified, held, rebuild, loading, …  |
-| B      | height                        | payload as consensus ordered it (b"" for a gap)              |
+| B      | height                        | payload as consensus ordered it (b"" for a null request)     |
 | T      | height, position in the batch | encoded transaction                                          |
 | H      | height                        | encoded header                                               |
 | h      | header hash                   | height                                                       |

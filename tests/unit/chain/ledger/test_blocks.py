@@ -211,7 +211,7 @@ CHEATS: dict[str, Callable[[Block], Block]] = {
     "another view": lambda b: rebatched(b, view=7),
     "another proposer": lambda b: rebatched(b, proposer=toy_key("bureau-node").public),
     "another height": lambda b: rebatched(b, height=9),
-    "a gap instead": lambda b: replace(b, payload=b"", transactions=()),
+    "a null request instead": lambda b: replace(b, payload=b"", transactions=()),
     "an undecodable batch": lambda b: replace(b, payload=b"\x93"),
     "transactions left out": lambda b: replace(b, transactions=b.transactions[1:]),
     "transactions reordered": lambda b: replace(b, transactions=b.transactions[::-1]),
@@ -295,7 +295,7 @@ def test_the_pool_is_told_what_a_height_settled() -> None:
 @pytest.mark.parametrize(
     ("payload", "text"),
     [
-        (b"", "a gap is not proposed"),
+        (b"", "a null request is not proposed"),
         (encode(Batch(5, 0, 0, ZERO_HASH, 5, (bytes(32),))), "says that it is of height 5"),
         (encode(Batch(4, 0, 0, ZERO_HASH, 5, (bytes(32), bytes(32)))), "holds a transaction twice"),
         (
