@@ -27,7 +27,7 @@ from chain.network.statesync import STATE_KINDS, StateSync
 from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
 from chain.node.admission import Admission, Verdict, is_avoidable, is_forged
-from chain.node.execution import Executor, Ordered
+from chain.node.execution_queue import ExecutionQueue, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
@@ -100,7 +100,7 @@ class NodeCore:
         )
         self._upkeep = upkeep
         promised = {} if signed is None else signed.above(ledger.head.height)
-        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
+        self._executor = ExecutionQueue(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
         self.sync = Sync(
             SyncChain(ledger),
@@ -263,7 +263,7 @@ class NodeCore:
         """Stop: a validator that cannot trust its own votes must not go on."""
         self._host.failed(ValidatorHalted(f"this validator stopped itself: {reason}"))
 
-    # --- execution (chain.node.execution.Listener) ------------------------------------------------
+    # --- execution (chain.node.execution_queue.Listener) ------------------------------------------------
 
     def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
         """Clear the pool of what a height settled and tell consensus."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chain.ledger.executor import SKIPPED
 from chain.node.core import NodeCore
-from chain.node.execution import WAITING_MAX
+from chain.node.execution_queue import WAITING_MAX
 from chain.primitives.certificate import Certificate, check_certificate, fault_bound
 from chain.primitives.errors import AssentError
 from consensus.messages import Commit

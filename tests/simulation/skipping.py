@@ -14,7 +14,7 @@ import pytest
 
 from chain.ledger.block import DecodedTransaction, Skip
 from chain.ledger.ledger import Ledger
-from chain.node.execution import ExecutionFailed
+from chain.node.execution_queue import ExecutionFailed
 from chain.node.signedskips import SignedSkips
 from chain.node.skipvote import Named, SkipVote
 from chain.node.stopped import StoppedValidator, apply_skip

@@ -16,7 +16,7 @@ from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_decision
 from chain.mempool.mempool import Mempool, PoolBounds
 from chain.node.begun import Beginnings, advise, describe, read_begun
-from chain.node.execution import HOLD_MS, TIMES_MANY, ExecutionFailed, Executor, Ordered
+from chain.node.execution_queue import HOLD_MS, TIMES_MANY, ExecutionFailed, ExecutionQueue, Ordered
 from chain.primitives.certificate import payload_digest
 
 HEIGHT = 3
@@ -75,7 +75,9 @@ class Process:
         for candidate in batch:
             pool.hold(candidate, verified=True)
         self.workers, self.listener = Workers(), Listener()
-        self.executor = Executor(self.ledger, pool, self.listener, self.workers, lambda: self.now, signed)
+        self.executor = ExecutionQueue(
+            self.ledger, pool, self.listener, self.workers, lambda: self.now, signed
+        )
 
     def pass_time(self, milliseconds: int) -> None:
         self.now += milliseconds

@@ -18,7 +18,7 @@ from chain.ledger.store.faults import StorageFailed
 from chain.ledger.testing import ToyChain
 from chain.mempool.mempool import Mempool, PoolBounds
 from chain.node import upkeep as module
-from chain.node.execution import Executor
+from chain.node.execution_queue import ExecutionQueue
 from chain.node.upkeep import Upkeep
 
 WINDOW, STEP, KEEP, LENGTH = 3, 4, 6, 20
@@ -121,7 +121,7 @@ def test_pruning_takes_turns_with_blocks_and_is_never_under_way_twice() -> None:
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     workers = HandWorkers()
-    executor = Executor(chain.ledger, pool, Deaf(), workers, lambda: 0)  # type: ignore[arg-type]
+    executor = ExecutionQueue(chain.ledger, pool, Deaf(), workers, lambda: 0)  # type: ignore[arg-type]
     upkeep = Upkeep(chain.ledger, KEEP, None)
     for height in range(LENGTH + 1, LENGTH + 4):
         executor.put(source.block(height))
@@ -154,7 +154,7 @@ def test_blocks_above_a_refused_one_are_not_held_against_those_who_served_them()
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     workers, listener = HandWorkers(), Listens()
-    executor = Executor(chain.ledger, pool, listener, workers, lambda: 0)  # type: ignore[arg-type]
+    executor = ExecutionQueue(chain.ledger, pool, listener, workers, lambda: 0)  # type: ignore[arg-type]
     good = [source.block(height) for height in range(LENGTH + 1, LENGTH + 5)]
     tx = good[1].transactions[0]
     spoilt = dataclasses.replace(good[1], transactions=(dataclasses.replace(tx, signature=bytes(64)),))

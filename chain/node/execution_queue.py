@@ -1,4 +1,4 @@
-"""Executes what consensus delivers and what catch-up fetched: one height at a time, strictly in order.
+"""Execution queue: what consensus delivered and catch-up fetched, executed one height at a time, in order.
 
 A state machine without threads: the workers port runs the ledger beside the event loop.
 """
@@ -73,8 +73,8 @@ class Listener(Protocol):
         """A fetched state is the ledger's now, or was not needed any more."""
 
 
-class Executor:
-    """The queue between the event loop and the ledger."""
+class ExecutionQueue:
+    """Queue of heights between the event loop and the ledger, which executes them in another thread."""
 
     def __init__(
         self,
