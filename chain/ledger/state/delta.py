@@ -30,7 +30,7 @@ from chain.ledger.state.inner import (
     record_of_inner,
     set_children,
 )
-from chain.ledger.state.node import DELTAS_AT, LEAVES_AT, Node, Ref, address_of
+from chain.ledger.state.node import ADDRESS_BYTES, DELTAS_AT, LEAVES_AT, Node, Ref
 
 BUCKET_DELTAS_MAX, NODE_DELTAS_MAX = 4, 8
 _HEAD = 9
@@ -52,7 +52,7 @@ def full_record(node: Node) -> bytes:
 def delta_record(node: Node, deltas: int, entries: bytes) -> bytes:
     """Return the delta of a changed node, whose address is still that of the record before."""
     node[DELTAS_AT] = deltas
-    return _BYTE[deltas] + address_of(node) + entries
+    return _BYTE[deltas] + node[:ADDRESS_BYTES] + entries
 
 
 def leaf_entry(index: int, hashed: bytes, held: bytes) -> bytes:
