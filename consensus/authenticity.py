@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from chain.primitives.boundedcache import BoundedCache
 from chain.primitives.certificate import Certificate, check_certificate
 from chain.primitives.codec import encode
 from chain.primitives.crypto import digest, verify
@@ -40,12 +41,12 @@ REMEMBERED_MAX = 16_384
 
 
 class Verifier:
-    """Checks messages against the rules; remembers the last 16,384 signatures that held."""
+    """Checks messages against the rules; remembers up to 16,384 signatures that held."""
 
     def __init__(self, rules: Rules) -> None:
         """Check against these rules, starting with an empty memory."""
         self._rules = rules
-        self._good: dict[bytes, None] = {}
+        self._good: BoundedCache[bytes, bool] = BoundedCache(REMEMBERED_MAX)
 
     def check(self, message: Message) -> None:
         """Raise MessageInvalid, SignatureInvalid or ProofInvalid unless the message is genuine.
@@ -78,7 +79,7 @@ class Verifier:
         if certificate is None:
             return
         key = digest("assent/remembered-certificate", encode(certificate))
-        if key in self._good:
+        if self._good.get(key):
             return
         validators = self._rules.validators(certificate.height)
         if self._rules.is_settled(certificate.height):
@@ -107,16 +108,14 @@ class Verifier:
         """Raise SignatureInvalid unless the sender's signature holds."""
         said = signing_digest(message, self._rules.chain_id)
         key = digest("assent/remembered-signature", message.sender, said, message.signature)
-        if key in self._good:
+        if self._good.get(key):
             return
         if not verify(message.sender, said, message.signature):
             raise SignatureInvalid(f"{_name(message)} of {message.sender.hex()[:16]}: bad signature")
         self._remember(key)
 
     def _remember(self, key: bytes) -> None:
-        if len(self._good) >= REMEMBERED_MAX:
-            del self._good[next(iter(self._good))]
-        self._good[key] = None
+        self._good.add(key, True)
 
     def _proposal(self, proposal: Proposal) -> None:
         claim = proposal.pre_prepare

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chain.primitives.boundedcache import BoundedCache
 from chain.primitives.certificate import Epoch, fault_bound, quorum
 from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import ConfigError
@@ -13,6 +14,14 @@ from chain.primitives.leadership import leaders, primary
 WINDOW_MAX = 32
 ROTATION_MAX = 1_000_000
 _REMEMBERED_MAX = 256
+
+
+def _epochs() -> BoundedCache[int, Epoch]:
+    return BoundedCache(_REMEMBERED_MAX)
+
+
+def _keys() -> BoundedCache[int, tuple[bytes, ...]]:
+    return BoundedCache(_REMEMBERED_MAX)
 
 
 def _nobody(_height: int) -> tuple[bytes, ...]:
@@ -35,9 +44,11 @@ class Rules:
     """R: heights after which the primary changes within a view; bounds a censoring primary's tenure."""
     passed_over: Callable[[int], Sequence[bytes]] = _nobody
     """Height -> validators that were replaced as primary lately, the latest last: final up to `settled`."""
-    _remembered: dict[int, Epoch] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _leaders: dict[int, tuple[bytes, ...]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
+    _remembered: BoundedCache[int, Epoch] = field(
+        default_factory=_epochs, init=False, repr=False, compare=False
+    )
+    _leaders: BoundedCache[int, tuple[bytes, ...]] = field(
+        default_factory=_keys, init=False, repr=False, compare=False
     )
 
     def __post_init__(self) -> None:
@@ -51,7 +62,7 @@ class Rules:
 
     def is_settled(self, height: int) -> bool:
         """Tell whether the set of a height is known for good."""
-        return height in self._remembered or height <= self.settled()
+        return self._remembered.get(height) is not None or height <= self.settled()
 
     def epoch(self, height: int) -> Epoch:
         """Return the epoch of a height; asked some 80 times a block, so what is final is remembered."""
@@ -60,9 +71,7 @@ class Rules:
             final = height <= self.settled()  # before the set is read: the ledger may grow meanwhile
             known = self.epoch_for(min(height, U64_MAX))  # a peer may speak of height 2^64-1, and of the next
             if final:
-                if len(self._remembered) >= _REMEMBERED_MAX:
-                    self._remembered.clear()
-                self._remembered[height] = known
+                self._remembered.add(height, known)
         return known
 
     def validators(self, height: int) -> tuple[bytes, ...]:
@@ -76,9 +85,7 @@ class Rules:
             final = self.is_settled(height)
             known = leaders(self.validators(height), self.passed_over(min(height, U64_MAX)))
             if final:
-                if len(self._leaders) >= _REMEMBERED_MAX:
-                    self._leaders.clear()
-                self._leaders[height] = known
+                self._leaders.add(height, known)
         return known
 
     def primary(self, view: int, height: int) -> bytes:

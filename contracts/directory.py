@@ -5,49 +5,18 @@ The contracts `orgs` and `lifecycle` keep these records; nothing here decides mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
-from chain.primitives.execution import UNKNOWN_SENDER, map_key, signer_refusal
+from chain.primitives.boundedcache import BoundedCache
+from chain.primitives.contractrecords import ORGS, Signer, Versions, read_signer, signer_key, versions_of
+from chain.primitives.execution import UNKNOWN_SENDER, map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.language.machine import Machine
 
-LIFECYCLE, ORGS = "lifecycle", "orgs"
+LIFECYCLE = "lifecycle"
 MEMO_ENTRIES = 4_096
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Memo(Generic[K, V]):
-    """A bounded memory of a pure function, emptied when full. What it holds can never change a result."""
-
-    __slots__ = ("_known", "_most")
-
-    def __init__(self, most: int) -> None:
-        """Keep at most this many results."""
-        self._known: dict[K, V] = {}
-        self._most = most
-
-    def get(self, key: K, work: Callable[[K], V]) -> V:
-        """Return the known result, or make it."""
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= self._most:
-                self._known = {}
-            found = self._known[key] = work(key)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
-    """What the runtime needs of an entry of the Map `keys` of `orgs`."""
-
-    org: str
-    roles: tuple[str, ...]
-    refusal: str
-    """Why the key signs nothing, a code; empty while it signs."""
+"""Results kept of each kind: what the same bytes mean is the same, so none can change an outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +54,23 @@ class ActiveRecord:
         return self.status == "frozen" and (not self.frozen_until or height <= self.frozen_until)
 
 
-def _key_record(stored: bytes) -> KeyRecord:
-    record = decode_stored(stored)
-    return KeyRecord(record["org"], tuple(record["roles"]), signer_refusal(record["status"]))
-
-
-def _active_records(stored: bytes) -> tuple[ActiveRecord, ActiveRecord | None]:
+def _active_records(stored: bytes) -> Versions[ActiveRecord]:
     """Return the version that runs and the one that is to follow it, if one is committed."""
-    record = decode_stored(stored)
-    following = record["next"]
-    return (
-        _version(record, record["status"], record["frozen_until"]),
-        _version(following, "active", 0) if following else None,
-    )
+    return versions_of(decode_stored(stored)).map(_version)
 
 
-def _version(record: Mapping[str, Value], status: str, frozen_until: int) -> ActiveRecord:
+def _version(record: Mapping[str, Value]) -> ActiveRecord:
     access = {
         method: Access(frozenset(lists["orgs"]), frozenset(lists["roles"]))
         for method, lists in record["access"].items()
     }
     return ActiveRecord(
-        record["source_hash"], record["engine"], record["active_at"], status, frozen_until, access
+        record["source_hash"],
+        record["engine"],
+        record["active_at"],
+        record["status"],
+        record["frozen_until"],
+        access,
     )
 
 
@@ -115,7 +79,7 @@ def _active_key(name: str) -> bytes:
 
 
 def _signer_of(sender: bytes) -> tuple[str, bytes]:
-    return sender.hex(), map_key("keys", sender.hex())
+    return sender.hex(), signer_key(sender)
 
 
 class Directory:
@@ -123,29 +87,28 @@ class Directory:
 
     def __init__(self) -> None:
         """Start with empty memories."""
-        self._signers: Memo[bytes, tuple[str, bytes]] = Memo(MEMO_ENTRIES)
-        self._key_records: Memo[bytes, KeyRecord] = Memo(MEMO_ENTRIES)
-        self._active_keys: Memo[str, bytes] = Memo(MEMO_ENTRIES)
-        self._active_records: Memo[bytes, tuple[ActiveRecord, ActiveRecord | None]] = Memo(MEMO_ENTRIES)
+        self._signers: BoundedCache[bytes, tuple[str, bytes]] = BoundedCache(MEMO_ENTRIES)
+        self._key_records: BoundedCache[bytes, Signer] = BoundedCache(MEMO_ENTRIES)
+        self._active_keys: BoundedCache[str, bytes] = BoundedCache(MEMO_ENTRIES)
+        self._active_records: BoundedCache[bytes, Versions[ActiveRecord]] = BoundedCache(MEMO_ENTRIES)
 
     def identify(self, machine: Machine, sender: bytes) -> str:
         """Fill in who signs; return why this key may not as the transactions before left it, "" if it may."""
-        machine.signer, place = self._signers.get(sender, _signer_of)
+        machine.signer, place = self._signers.get_or_make(sender, _signer_of)
         stored = machine.state.get(ORGS, place)
         if stored is None:
             return UNKNOWN_SENDER
-        record = self._key_records.get(stored, _key_record)
+        record = self._key_records.get_or_make(stored, read_signer)
         if not record.refusal:
             machine.org, machine.roles = record.org, record.roles
         return record.refusal
 
     def active(self, machine: Machine, name: str) -> ActiveRecord | None:
         """Return the record of the version that runs at this height, as this transaction sees it."""
-        stored = _lifecycle_read(machine, self._active_keys.get(name, _active_key))
+        stored = _lifecycle_read(machine, self._active_keys.get_or_make(name, _active_key))
         if stored is None:
             return None
-        now, following = self._active_records.get(stored, _active_records)
-        return now if following is None or machine.height < following.active_at else following
+        return self._active_records.get_or_make(stored, _active_records).at(machine.height)
 
     def source(self, machine: Machine, source_hash: bytes) -> str | None:
         """Return a stored source, as this transaction sees it."""

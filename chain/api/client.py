@@ -36,7 +36,8 @@ from chain.ledger.block import (
     transaction_id,
 )
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, SetChange, Verifier
+from chain.ledger.proof.proofs import HeaderProof, ProvedReceipt, ProvedState, SetChange
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, Exit, ProofInvalid
@@ -90,7 +91,7 @@ class Client:
         """
         self.url = checked_url(url)
         self._genesis, self._met = genesis, genesis is None
-        self._verifier = None if genesis is None else Verifier(genesis)
+        self._verifier = None if genesis is None else ProofVerifier(genesis)
         self._seen = 0
         """Highest certified height that an answer was proved at: a node must not go back."""
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -231,7 +232,7 @@ class Client:
             await self._checked(self._verifier, self._verifier.check_receipt, proved)
         return proved.receipt
 
-    async def _checked(self, verifier: Verifier, check: Callable[[P], Header], proof: P) -> Header:
+    async def _checked(self, verifier: ProofVerifier, check: Callable[[P], Header], proof: P) -> Header:
         """Check a proof; validator sets that came into force since the last one are followed first."""
         try:
             return check(proof)
@@ -240,7 +241,7 @@ class Client:
                 raise
             return check(proof)
 
-    async def _follow_sets(self, verifier: Verifier) -> bool:
+    async def _follow_sets(self, verifier: ProofVerifier) -> bool:
         before = verifier.followed
         while answer := await self.request("getSetChanges", aboveHeight=verifier.followed):
             with reading(self.url, "getSetChanges"):

@@ -31,12 +31,12 @@ from chain.api.render import block_summary, decision_json, receipt_json, transac
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 from chain.api.state_methods import PAGE_BYTES, StateMethods
-from chain.ledger.block import Candidate, Receipt
+from chain.ledger.block import DecodedTransaction, Receipt
 from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.explain import explain
 from chain.ledger.genesis import genesis_to_json
-from chain.ledger.holding import NotHeld
-from chain.ledger.refusals import Refused
+from chain.ledger.pruned import NotHeld
+from chain.mempool.refusals import TransactionRefused
 from chain.primitives.codec import encode
 from chain.primitives.execution import Outcome
 
@@ -100,7 +100,7 @@ class _Blocks:
             )
         found = block_summary(self._ledger, params.height)
         if found is None:
-            raise self._ledger.read.holding.missing_header(params.height)
+            raise self._ledger.read.pruned.missing_header(params.height)
         return found
 
     async def by_hash(self, params: ByHash) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class _Blocks:
         """Return the decision that kept transactions of a height from running; None when there was none."""
         header = self._ledger.read.header(params.height)
         if header is None:
-            raise self._ledger.read.holding.missing_header(params.height)
+            raise self._ledger.read.pruned.missing_header(params.height)
         decision = self._ledger.read.skip(params.height) if header.skip else None
         if header.skip and decision is None:
             raise NotHeld(
@@ -197,7 +197,7 @@ class _Transactions:
             task.add_done_callback(self._background.discard)
             return {"id": candidate.id.hex()}
         (result,) = await self._node.submit([raw])
-        if isinstance(result, Refused):
+        if isinstance(result, TransactionRefused):
             raise result
         if params.mode == "sync":
             return {"id": result.id.hex()}
@@ -210,13 +210,13 @@ class _Transactions:
         }
 
     async def send_many(self, params: SendMany) -> list[dict[str, Any]]:
-        results: list[Candidate | Refused] = []
+        results: list[DecodedTransaction | TransactionRefused] = []
         for first in range(0, len(params.transactions), SUBMIT_PIECE):
             piece = params.transactions[first : first + SUBMIT_PIECE]
             results += await self._node.submit([bytes.fromhex(text) for text in piece])
         return [
             {"error": {"code": result.code, "message": str(result)}}
-            if isinstance(result, Refused)
+            if isinstance(result, TransactionRefused)
             else {"id": result.id.hex()}
             for result in results
         ]
@@ -280,7 +280,7 @@ class _Transactions:
 
     def _require_known(self, tx_id: bytes) -> None:
         """Raise NotHeld when an older block, which is not here, may hold an id that does not wait."""
-        missing = self._ledger.read.holding.missing_transaction(tx_id)
+        missing = self._ledger.read.pruned.missing_transaction(tx_id)
         if missing is not None and tx_id not in self._pool:
             raise missing
 

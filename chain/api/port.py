@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from chain.api.lane import Lane
 from chain.api.waits import Waits
-from chain.ledger.block import Candidate
+from chain.ledger.block import DecodedTransaction
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
-from chain.ledger.refusals import Refused
+from chain.mempool.mempool import Mempool
+from chain.mempool.refusals import TransactionRefused
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import Runtime
 
@@ -89,5 +89,5 @@ class Node(Protocol):
     def lane(self) -> Lane:
         """Runs calls that compute."""
 
-    async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
+    async def submit(self, encoded: Sequence[bytes]) -> list[DecodedTransaction | TransactionRefused]:
         """Take transactions into the pool."""

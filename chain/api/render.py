@@ -68,7 +68,7 @@ def block_summary(ledger: Ledger, height: int) -> dict[str, Any] | None:
     header = ledger.read.header(height)
     if header is None:
         return None
-    ledger.read.holding.require_blocks(height)
+    ledger.read.pruned.require_blocks(height)
     batch, certificate = ledger.read.batch(height), ledger.read.certificate(height)
     decision = ledger.read.skip(height) if header.skip else None
     return {

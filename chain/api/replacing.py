@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from chain.api.rpc import Method
-from chain.ledger.faults import DataDamaged
 from chain.ledger.ledger import Ledger
+from chain.ledger.store.faults import DataDamaged
 from chain.primitives.errors import AssentError
 
 ABOUT_THE_NODE = frozenset({"getNodeInfo", "getSyncStatus", "getPeers", "getConsensusStatus"})

@@ -14,8 +14,8 @@ from chain.api.params import (
 )
 from chain.api.port import CallFailed, Node, NotFound
 from chain.api.render import entry_json
-from chain.ledger.deployed import running
 from chain.primitives.codec import encode
+from chain.primitives.contractrecords import versions_of
 from chain.primitives.errors import DecodeError, LimitError
 from chain.primitives.execution import (
     ARGS_BYTES_MAX,
@@ -93,7 +93,7 @@ class StateMethods:
         found: dict[str, Any] | None = self._read("lifecycle", "active", contract)
         if found is None:
             raise NotFound(f"contract {contract!r}: none of that name is in force")
-        return running(found, self._ledger.head.height)
+        return versions_of(found).at(self._ledger.head.height)
 
     def _read(self, contract: str, map_name: str, key: Value) -> Value:
         raw = self._ledger.read.state(contract, map_key(map_name, key))

@@ -68,7 +68,7 @@ class Streams:
         if wanted.name is not None and wanted.contract is None:
             raise ConfigError("subscribe: name: give the contract too")
         height = self.ledger.certified_height + 1 if wanted.fromHeight is None else wanted.fromHeight
-        self.ledger.read.holding.require_blocks(height, f"subscribe from height {height}")
+        self.ledger.read.pruned.require_blocks(height, f"subscribe from height {height}")
         return BlockStream(self, height) if wanted.kind == "blocks" else EventStream(self, height, wanted)
 
     def block(self, height: int) -> bytes:

@@ -18,7 +18,7 @@ from chain.audit.rpcsource import RpcSource
 from chain.audit.text import HEADING, csv_text, json_row, text_lines
 from chain.audit.trail import Filters, TrailRow, trail
 from chain.audit.verify import VerificationReport, verify, verify_bytes
-from chain.ledger.proof import Verifier
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.errors import AssentError
 from chain.primitives.words import counted
 
@@ -143,7 +143,7 @@ def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> 
 
 
 async def _rows(session: Session, subject: str, filters: Filters) -> list[TrailRow]:
-    verifier = None if session.genesis is None else Verifier(session.genesis)
+    verifier = None if session.genesis is None else ProofVerifier(session.genesis)
     async with session.client() as client:
         return [row async for row in trail(RpcSource(client), subject, filters, verifier)]
 

@@ -20,7 +20,7 @@ from chain.audit.trail import LOOKUPS_AT_ONCE, SubjectUnknown, state_value
 from chain.ledger import schedule
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
+from chain.ledger.proof.proofs import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
 from chain.primitives.errors import LimitError, ProofInvalid
 from chain.primitives.values import Value
 

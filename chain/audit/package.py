@@ -21,7 +21,7 @@ from chain.audit.report import write_report
 from chain.audit.source import Source
 from chain.ledger.block import EventEntry, SkipDecision
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import HeaderProof
+from chain.ledger.proof.proofs import HeaderProof
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError
 

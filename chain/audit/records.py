@@ -7,7 +7,7 @@ from typing import Annotated
 
 from chain.ledger.block import EventEntry, Receipt, SkipDecision, Transaction
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import (
+from chain.ledger.proof.proofs import (
     STATE_KEY_BYTES_MAX,
     STATE_VALUE_BYTES_MAX,
     HeaderProof,
@@ -17,7 +17,7 @@ from chain.ledger.proof import (
     ProvedTransaction,
     SetChange,
 )
-from chain.ledger.stateproof import StateProof
+from chain.ledger.state.proof import StateProof
 from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.codec import U64, Bound, Hash, Name, PublicKey, record
 from chain.primitives.errors import ProofInvalid

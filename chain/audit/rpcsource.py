@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from chain.audit.source import PAGE_ENTRIES
 from chain.ledger.block import EventEntry, Header, SkipDecision
-from chain.ledger.proof import (
+from chain.ledger.proof.proofs import (
     HeaderProof,
     ProvedHistory,
     ProvedReceipt,
@@ -15,7 +15,7 @@ from chain.ledger.proof import (
     ProvedTransaction,
     SetChange,
 )
-from chain.ledger.prover import SET_CHANGES_MAX
+from chain.ledger.proof.prover import SET_CHANGES_MAX
 from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError, LimitError
 from chain.primitives.jsonvalue import to_json

@@ -6,13 +6,13 @@ from chain.audit.records import Contents
 from chain.audit.text import shown
 from chain.ledger.block import SkipDecision, skip_digest, transaction_id
 from chain.ledger.executor import SKIPPED, SKIPPED_BY_DECISION
-from chain.ledger.proof import Verifier
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.skip import check_decision
 from chain.primitives.errors import ProofInvalid
 from chain.primitives.words import counted
 
 
-def check_skip(contents: Contents, verifier: Verifier, decision: SkipDecision) -> None:
+def check_skip(contents: Contents, verifier: ProofVerifier, decision: SkipDecision) -> None:
     """Raise ProofInvalid unless a quorum of the proved set of its height signed what the header names."""
     height = decision.skip.height
     header = contents.header(height, f"skip decision of height {height}").headers[0]

@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from chain.ledger.block import EventEntry, Header, SkipDecision
-from chain.ledger.proof import (
-    ProvedHistory,
-    ProvedReceipt,
-    ProvedState,
-    ProvedTransaction,
-    SetChange,
-    Verifier,
-)
+from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.values import Value
 
 PAGE_ENTRIES = 500
@@ -51,7 +45,7 @@ class Source(Protocol):
         """Return the skip decision that a height's header names; None when the source has none."""
 
 
-async def follow_sets(source: Source, verifier: Verifier) -> bool:
+async def follow_sets(source: Source, verifier: ProofVerifier) -> bool:
     """Let a verifier learn the validator sets since those it knows; tell whether there were any."""
     before = verifier.followed
     while changes := await source.set_changes(verifier.followed):

@@ -18,7 +18,8 @@ from chain.audit.skips import check_complete, check_skip
 from chain.audit.trail import org_of, state_value
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import Genesis, load_genesis
-from chain.ledger.proof import ProvedHistory, SetChange, Verifier
+from chain.ledger.proof.proofs import ProvedHistory, SetChange
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError, ProofInvalid
 from chain.primitives.execution import map_key
@@ -118,7 +119,7 @@ def verify_bytes(data: bytes, genesis: Genesis) -> VerificationReport:
 
 
 def _verify_contents(contents: Contents, genesis: Genesis, report: VerificationReport) -> None:
-    verifier = Verifier(genesis)
+    verifier = ProofVerifier(genesis)
     report.check("genesis", lambda: _check_genesis(contents, genesis))
     report.check("validators", lambda: _follow_validators(contents, verifier))
     report.check("history", lambda: verifier.check_history(_history(contents)))
@@ -167,7 +168,7 @@ def _check_genesis(contents: Contents, genesis: Genesis) -> None:
         raise ProofInvalid("the package's genesis is not the one given")
 
 
-def _follow_validators(contents: Contents, verifier: Verifier) -> None:
+def _follow_validators(contents: Contents, verifier: ProofVerifier) -> None:
     """Follow the sets from that of the genesis on, each named by a header certified before it."""
     founding = [(span.from_height, span.validators) for span in contents.validators[:1]]
     if founding != [(0, verifier.founders)]:

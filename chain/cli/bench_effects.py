@@ -14,9 +14,9 @@ from pathlib import Path
 from random import Random
 
 from chain.ledger.genesis import Limits
-from chain.ledger.leveldb import LevelStore
-from chain.ledger.state import CachedState, node_loader
-from chain.ledger.statetree import StateTree
+from chain.ledger.state.state import CachedState, node_loader
+from chain.ledger.state.tree import StateTree
+from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.execution import OK, Call, Event, Outcome, StateReader, map_key
 from chain.primitives.values import Value, encode_value

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chain.cli.layout import Consortium
-from chain.ledger.block import Batch, Candidate, TransactionBody, header_hash, sign_transaction
+from chain.ledger.block import Batch, DecodedTransaction, TransactionBody, header_hash, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.ledger.ledger import Ledger
-from chain.ledger.leveldb import LevelStore
+from chain.ledger.store.leveldb import LevelStore
 from chain.primitives.certificate import Certificate, checkpoint_digest, quorum
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
@@ -111,9 +111,9 @@ class Forge:
 
     def _signed(
         self, key: PrivateKey, contract: str, method: str, args: dict[str, Value], gas: int, head: int
-    ) -> Candidate:
+    ) -> DecodedTransaction:
         body = TransactionBody(
             self.genesis.chain_id, key.public, contract, method, encode_value(args), gas, os.urandom(16),
             head + 100,
         )  # fmt: skip
-        return Candidate.of(sign_transaction(body, key))
+        return DecodedTransaction.of(sign_transaction(body, key))

@@ -19,8 +19,8 @@ WAITS = ("_worker (concurrent/", "Runner.run (asyncio/", "run (uvloop/", "wait (
 """Innermost frames of a thread that has nothing to do."""
 PARTS = (
     ("signatures of transactions", "signature_holds (chain/ledger/block"),
-    ("LevelDB and its disk", "(chain/ledger/leveldb"),
-    ("state tree and state rows", "CachedState.change (chain/ledger/state"),
+    ("LevelDB and its disk", "(chain/ledger/store/leveldb"),
+    ("state tree and state rows", "CachedState.change (chain/ledger/state/state"),
     ("contracts", "(contracts/"),
     ("executing: receipts, events, rows", "(chain/ledger/executor"),
     ("executing: receipts, events, rows", "Ledger.execute (chain/ledger/ledger"),

@@ -22,8 +22,8 @@ from chain.api.session import Session, session_options
 from chain.api.trust import trust_line
 from chain.cli.governing import NotThere, next_step, votes_words
 from chain.cli.proofs import check_proofs, write_proofs
-from chain.ledger.deployed import running
 from chain.ledger.genesis import load_genesis
+from chain.primitives.contractrecords import versions_of
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.visible import json_text
 
@@ -89,7 +89,7 @@ async def deployed_at(client: Client, name: str, height: int, head: int) -> Depl
         if error.reason not in ("unknown_height", "not_held"):
             raise
         return Deployed(height, version, None)
-    return Deployed(height, version, None if record is None else running(record, height))
+    return Deployed(height, version, None if record is None else versions_of(record).at(height))
 
 
 async def _seq_at(client: Client, name: str, height: int, head: int) -> int | None:

@@ -15,20 +15,21 @@ import click
 from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.api.render import decision_json, header_json, receipt_json, transaction_json
 from chain.config import load_node_config
-from chain.ledger.archive import archive_files, write_archive
 from chain.ledger.block import Block, Receipt, header_hash
-from chain.ledger.chainfile import SNAPSHOT, ChainFile
-from chain.ledger.genesis import Genesis, load_genesis
-from chain.ledger.ledger import Ledger
-from chain.ledger.leveldb import LevelStore
-from chain.ledger.prune import check_floor, set_floor, sweep
-from chain.ledger.transfer import (
+from chain.ledger.files.archive import archive_files, write_archive
+from chain.ledger.files.chainfile import SNAPSHOT, ChainFile
+from chain.ledger.files.transfer import (
     export_blocks,
     export_snapshot,
     import_blocks,
     import_snapshot,
     read_archive,
 )
+from chain.ledger.genesis import Genesis, load_genesis
+from chain.ledger.history.prune import check_floor, set_floor, sweep
+from chain.ledger.history.rebuild import rebuild
+from chain.ledger.ledger import Ledger
+from chain.ledger.store.leveldb import LevelStore
 from chain.primitives.codec import decode
 from chain.primitives.errors import AssentError
 from chain.primitives.words import counted
@@ -129,7 +130,7 @@ def _report(as_json: bool, facts: dict[str, Any], text: str) -> None:
 def export_command(config: Path, first: int | None, last: int | None, output: Path, as_json: bool) -> None:
     """Write certified blocks to a file, with everything that another node needs to check them."""
     with opened_ledger(config) as ledger, explains_files():
-        low = max(1, ledger.read.holding.now().blocks) if first is None else first
+        low = max(1, ledger.read.pruned.below().blocks) if first is None else first
         top = ledger.certified_height if last is None else last
         size = export_blocks(ledger, output, low, top, _Progress("exporting blocks"))
     facts = {"file": str(output), "first": low, "last": top, "bytes": size}
@@ -184,7 +185,7 @@ def import_command(file: Path, config: Path, as_json: bool) -> None:
             import_snapshot(ledger, opened, _Progress("importing the state").share)
         else:
             import_blocks(ledger, opened, _Progress("importing blocks"))
-        head, held = ledger.head, ledger.read.holding.now()
+        head, held = ledger.head, ledger.read.pruned.below()
     facts = {
         "file": str(file),
         "holds": opened.preamble.holds,
@@ -208,9 +209,10 @@ def rebuild_command(config: Path, as_json: bool) -> None:
     """
     with opened_store(config) as (store, genesis):
         begin = time.monotonic()
-        ledger = Ledger.rebuild(store, genesis, ContractRuntime(), _Progress("executing blocks"))
+        rebuild(store, genesis, ContractRuntime(), _Progress("executing blocks"))
+        ledger = Ledger(store, genesis, ContractRuntime())
         head, root = ledger.head, ledger.head_header.state_root
-        base = ledger.read.holding.now().state
+        base = ledger.read.pruned.below().state
     facts: dict[str, Any] = {
         "height": head.height,
         "header": head.header_hash.hex(),
@@ -240,14 +242,14 @@ def prune_command(config: Path, before: int, archive: Path | None, discard: bool
     if (archive is None) == (not discard):
         raise click.UsageError("say where old blocks go: --archive DIR, or --discard")
     with opened_ledger(config) as ledger, explains_files():
-        first = ledger.read.holding.now().blocks
+        first = ledger.read.pruned.below().blocks
         check_floor(ledger.store, before)
         if archive is not None:
             _archive(ledger, before, archive)
         held = set_floor(ledger.store, before, str(archive.resolve()) if archive else "")
         progress = _Progress("deleting the rows of heights")
         while sweep(ledger.store):
-            progress(ledger.read.holding.now().swept, held.blocks)
+            progress(ledger.read.pruned.below().swept, held.blocks)
         assert isinstance(ledger.store, LevelStore)
         print_text("compacting the database, so that the disk gets the room back", err=True)
         ledger.store.compact()

@@ -8,7 +8,8 @@ from typing import Any
 
 from chain.api.client import Client
 from chain.ledger.genesis import Genesis
-from chain.ledger.proof import ProvedState, SetChange, Verifier
+from chain.ledger.proof.proofs import ProvedState, SetChange
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError
 from chain.primitives.files import read_bounded
@@ -51,7 +52,7 @@ def check_proofs(path: Path, genesis: Genesis) -> list[dict[str, Any]]:
         states = [decode(ProvedState, bytes.fromhex(text)) for text in document["states"]]
     except (DecodeError, TypeError, ValueError) as error:
         raise ProofFileError(f"{path}: damaged ({error}); write it again") from None
-    verifier = Verifier(genesis, changes)
+    verifier = ProofVerifier(genesis, changes)
     return [_proved(proved, verifier.check_state(proved).height) for proved in states]
 
 

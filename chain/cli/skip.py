@@ -16,8 +16,9 @@ from chain.api.render import skip_json
 from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
 from chain.config import load_node_config
 from chain.ledger.block import Skip
+from chain.ledger.signers import signer_in
 from chain.ledger.skiprows import SkipRefused
-from chain.ledger.state import NewestState, member_of
+from chain.ledger.state.state import NewestState
 from chain.node.begun import describe
 from chain.node.keys import key_files, marker_of
 from chain.node.marker import FileMarker
@@ -112,7 +113,7 @@ def _transaction(node: StoppedValidator, tx_id: bytes) -> dict[str, Any]:
     if candidate is None:
         return shown
     body = candidate.tx.body
-    member = member_of(NewestState(node.ledger.store), body.sender)
+    member = signer_in(NewestState(node.ledger.store), body.sender)
     return shown | {
         "contract": body.contract,
         "method": body.method,

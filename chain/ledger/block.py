@@ -1,4 +1,4 @@
-"""The records of the ledger: transaction, batch, receipt, header, event entry, certified block."""
+"""Codec records of the ledger: transaction, batch, receipt, header, event entry, certified block."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def signature_holds(tx: Transaction, tx_id: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class DecodedTransaction:
     """A decoded transaction with its id and bytes, so that neither is computed twice."""
 
     tx: Transaction
@@ -72,7 +72,7 @@ class Candidate:
     raw: bytes
 
     @classmethod
-    def of(cls, tx: Transaction) -> Candidate:
+    def of(cls, tx: Transaction) -> DecodedTransaction:
         """Compute the id and bytes of a transaction."""
         return cls(tx, transaction_id(tx.body), encode(tx))
 
@@ -87,7 +87,8 @@ class Batch:
     """The payload consensus orders: which transactions, in which order, at what time.
 
     View, base and proposer are those of the first proposal, so the header is the same at every replica even
-    when a view change proposes the batch again. An empty payload (b"") fills a gap after a view change.
+    when a view change proposes the batch again. An empty payload (b"") is a null request, which a view
+    change orders.
     """
 
     height: U64
@@ -124,11 +125,11 @@ class Header:
     """Hash of the header below; the chain id at height 0."""
     time: U64
     view: U64
-    """The batch's; a gap has that of the header below."""
+    """The batch's; a null request has that of the header below."""
     base: U64
     """Likewise: with the views they tell which primaries were replaced (chain/ledger/passing.py)."""
     proposer: PublicKey
-    """Zeros for a gap."""
+    """Zeros for a null request."""
     batch_root: Hash
     """Merkle root over the transaction ids of the batch."""
     state_root: Hash
@@ -184,7 +185,7 @@ class Block:
     certificate: Certificate
     """Over the last of these headers, the first included."""
     payload: Annotated[bytes, Bound(0, BATCH_TXS_MAX * 40 + 256)]
-    """The encoded batch, or b"" for a gap."""
+    """The encoded batch, or b"" for a null request."""
     transactions: Annotated[tuple[Transaction, ...], Bound(0, BATCH_TXS_MAX)]
     skip: SkipDecision | None = None
     """The decision that the header names."""

@@ -1,32 +1,42 @@
-"""The rows that one executed block adds: everything about it in one list, for one synced write."""
+"""Rows of one executed block: everything about it in one list, for one synced write."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chain.ledger import rows
-from chain.ledger.block import Batch, Candidate, Header, SkipDecision, batch_root, header_hash, receipts_root
-from chain.ledger.executor import Execution
-from chain.ledger.records import Row
-from chain.ledger.rows import Head
-from chain.ledger.state import StateChange
-from chain.ledger.statenode import Ref
-from chain.ledger.window import Executed
+from chain.ledger.block import (
+    Batch,
+    DecodedTransaction,
+    Header,
+    SkipDecision,
+    batch_root,
+    header_hash,
+    receipts_root,
+)
+from chain.ledger.executor import BatchExecution
+from chain.ledger.schedule import Announcement
+from chain.ledger.state.node import Ref
+from chain.ledger.state.state import StateChange
+from chain.ledger.store import rows
+from chain.ledger.store.recordlog import Row
+from chain.ledger.store.rows import LedgerHead
+from chain.ledger.validity_window import HeightSummary
 from chain.primitives.codec import encode
 from chain.primitives.crypto import ZERO_HASH
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One executed height, complete but not yet stored."""
+    """One executed height, complete and not stored yet."""
 
     header: Header
     payload: bytes
-    candidates: Sequence[Candidate]
-    execution: Execution
+    transactions: Sequence[DecodedTransaction]
+    execution: BatchExecution
     change: StateChange
-    head: Head
+    head: LedgerHead
+    announced: Announcement
     skip: SkipDecision | None = None
     """The decision that it was executed under."""
 
@@ -37,13 +47,13 @@ def make_header(
     height: int,
     time: int,
     batch: Batch | None,
-    execution: Execution,
+    execution: BatchExecution,
     root: Ref | None,
     validators: bytes,
     protocol_version: int,
     skip: bytes | None = None,
 ) -> Header:
-    """Return the header of an executed batch; a gap has view and base of the header `below`, no proposer.
+    """Return the header of an executed batch; a null request has view and base of the header `below`.
 
     `skip` is the digest of the decision that it was executed under.
     """
@@ -64,9 +74,9 @@ def make_header(
     )
 
 
-def next_head(header: Header, entry: Executed) -> Head:
+def next_head(header: Header, entry: HeightSummary) -> LedgerHead:
     """Return the head row of a block from its header and what the state keeps of it."""
-    return Head(
+    return LedgerHead(
         height=header.height,
         header_hash=header_hash(header),
         transactions=entry.transactions,
@@ -84,14 +94,15 @@ def block_rows(step: Step) -> list[Row]:
         (rows.HEADER_HASH + step.head.header_hash, height.to_bytes(8, "big")),
     ]
     puts += [
-        (rows.placed(rows.TRANSACTION, height, i), candidate.raw)
-        for i, candidate in enumerate(step.candidates)
+        (rows.at_position(rows.TRANSACTION, height, i), tx.raw) for i, tx in enumerate(step.transactions)
     ]
     puts += [
-        (rows.placed(rows.RECEIPT, height, i), receipt) for i, receipt in enumerate(step.execution.encoded)
+        (rows.at_position(rows.RECEIPT, height, i), receipt)
+        for i, receipt in enumerate(step.execution.encoded)
     ]
     puts += [
-        (rows.TX_INDEX + tx_id, rows.place(height, index)) for tx_id, index in step.execution.final.items()
+        (rows.TX_INDEX + tx_id, rows.pack_tx_position(height, index))
+        for tx_id, index in step.execution.final.items()
     ]
     puts += _event_rows(height, step.execution)
     puts += step.change.puts
@@ -99,16 +110,16 @@ def block_rows(step: Step) -> list[Row]:
     return puts
 
 
-def _event_rows(height: int, execution: Execution) -> list[Row]:
+def _event_rows(height: int, execution: BatchExecution) -> list[Row]:
     subjects = [
         (
             rows.at(rows.subject_prefix(subject), height),
-            log.first.to_bytes(8, "big") + rows.pack_positions(log.places),
+            log.first.to_bytes(8, "big") + rows.pack_event_positions(log.positions),
         )
         for subject, log in execution.subjects.items()
     ]
     contracts = [
-        (rows.at(rows.event_prefix(contract, name), height), rows.pack_positions(places))
-        for (contract, name), places in execution.events.items()
+        (rows.at(rows.event_prefix(contract, name), height), rows.pack_event_positions(pairs))
+        for (contract, name), pairs in execution.events.items()
     ]
     return subjects + contracts

@@ -1,4 +1,4 @@
-"""Executes one batch: a pure function from (state, batch, runtime) to receipts, writes and subject logs.
+"""Batch executor: a pure function from (state, batch, runtime) to receipts, writes and subject logs.
 
 Rules, in the order in which they are applied to each transaction of the batch:
 
@@ -12,9 +12,10 @@ Rules, in the order in which they are applied to each transaction of the batch:
 5. everything else runs. What does not end `ok` leaves no writes; its receipt carries one event of ours,
    `Refused`, under the sender's organisation, so that audit trails show refused attempts.
 
-A skipped transaction has a receipt too, so receipts and batch have the same places. Rule 1 comes first so
-that verdicts depend on nothing older than the validity window: an id that ran before it has expired, and a
-node that pruned or never held its row decides the same (`chain.ledger.window` keeps what rule 2 needs).
+A skipped transaction has a receipt, too, so a receipt has the position of its transaction in the batch. Rule
+1 comes first so that verdicts depend on nothing older than the validity window: an id that ran before it has
+expired, and a node that pruned or never held its row decides the same (`chain.ledger.validity_window` keeps
+what rule 2 needs).
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chain.ledger.block import Candidate, EventEntry, Receipt, TransactionBody, entry_hash, rolling_hash
+from chain.ledger.block import (
+    DecodedTransaction,
+    EventEntry,
+    Receipt,
+    TransactionBody,
+    entry_hash,
+    rolling_hash,
+)
 from chain.ledger.genesis import Genesis, Limits, init_args
-from chain.ledger.state import Overlay, member_of
+from chain.ledger.signers import signer_in
+from chain.ledger.state.state import Overlay
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
 from chain.primitives.codec import encode, max_bytes_of
 from chain.primitives.errors import AssentError
@@ -94,21 +103,21 @@ class BatchContext:
 
 
 @dataclass(slots=True)
-class Execution:
-    """What a batch did. `places` are (place in the batch, place in the receipt)."""
+class BatchExecution:
+    """What executing a batch did. An event position is (position in the batch, position in the receipt)."""
 
     receipts: list[Receipt] = field(default_factory=list)
     encoded: list[bytes] = field(default_factory=list)
     """The receipts' bytes."""
     writes: dict[StateKey, bytes | None] = field(default_factory=dict)
     final: dict[bytes, int] = field(default_factory=dict)
-    """Transaction id -> place in the batch, for receipts that nothing later can replace."""
+    """Transaction id -> position in the batch, for receipts that nothing later can replace."""
     decided: list[bytes] = field(default_factory=list)
     """Ids that may not run at a later height: those that ran, asked for more gas than the limit was, or were
     skipped by decision. What expired stays so without being remembered."""
     subjects: dict[str, SubjectLog] = field(default_factory=dict)
     events: dict[tuple[str, str], list[tuple[int, int]]] = field(default_factory=dict)
-    """(contract, event name) -> places."""
+    """(contract, event name) -> event positions."""
 
     @property
     def settled(self) -> list[bytes]:
@@ -137,42 +146,43 @@ class SubjectLog:
     first: int
     """Number of its first new entry; the log's entries count from 0."""
     rolling: bytes
-    places: list[tuple[int, int]] = field(default_factory=list)
+    positions: list[tuple[int, int]] = field(default_factory=list)
+    """Event positions of the new entries."""
 
 
 def execute_batch(
-    runtime: Runtime, state: StateReader, context: BatchContext, candidates: Sequence[Candidate]
-) -> Execution:
+    runtime: Runtime, state: StateReader, context: BatchContext, transactions: Sequence[DecodedTransaction]
+) -> BatchExecution:
     """Run a batch's transactions in order; whatever the runtime raises is host trouble and passes."""
     overlay = Overlay(state)
-    execution = Execution(writes=overlay.writes)
+    execution = BatchExecution(writes=overlay.writes)
     gas_left = context.limits.block_gas
-    for index, candidate in enumerate(candidates):
-        reason = _reason_to_skip(candidate, context, execution, gas_left)
+    for index, decoded in enumerate(transactions):
+        reason = _reason_to_skip(decoded, context, execution, gas_left)
         if reason == SKIPPED_BY_DECISION:
-            outcome = _skipped(overlay, context, candidate)
+            outcome = _skipped(overlay, context, decoded)
         elif reason:
             outcome = Outcome(SKIPPED, reason)
         else:
-            outcome = _run(runtime, overlay, context, candidate)
+            outcome = _run(runtime, overlay, context, decoded)
             gas_left -= outcome.gas_used
-        if not reason or (reason in _FINAL_SKIPS and not _is_known(candidate.id, context, execution)):
-            execution.final[candidate.id] = index
-            execution.decided += [candidate.id] if reason != EXPIRED else []
-        _record(execution, overlay, context.height, candidate.id, outcome)
+        if not reason or (reason in _FINAL_SKIPS and not _is_known(decoded.id, context, execution)):
+            execution.final[decoded.id] = index
+            execution.decided += [decoded.id] if reason != EXPIRED else []
+        _file(execution, overlay, context.height, decoded.id, outcome)
     _write_logs(execution, overlay)
     return execution
 
 
-def execute_genesis(runtime: ChainRuntime, genesis: Genesis) -> Execution:
+def execute_genesis(runtime: ChainRuntime, genesis: Genesis) -> BatchExecution:
     """Install the system contracts; what they announce is the one receipt of height 0, id = chain id."""
     overlay = Overlay(_EmptyState())
-    execution = Execution(writes=overlay.writes)
+    execution = BatchExecution(writes=overlay.writes)
     outcome = runtime.bootstrap(genesis.sources, init_args(genesis), time=genesis.time, state=overlay)
     if outcome.status != OK:
         raise RuntimeFault(f"genesis: the system contracts end with {outcome.status} {outcome.code}")
     overlay.writes.update(outcome.writes)
-    _record(execution, overlay, 0, genesis.chain_id, outcome)
+    _file(execution, overlay, 0, genesis.chain_id, outcome)
     _write_logs(execution, overlay)
     return execution
 
@@ -185,22 +195,24 @@ class _EmptyState:
         return None
 
 
-def _reason_to_skip(candidate: Candidate, context: BatchContext, execution: Execution, gas_left: int) -> str:
-    body, limits = candidate.tx.body, context.limits
+def _reason_to_skip(
+    decoded: DecodedTransaction, context: BatchContext, execution: BatchExecution, gas_left: int
+) -> str:
+    body, limits = decoded.tx.body, context.limits
     if body.valid_until < context.height:
         return EXPIRED
     if body.valid_until > context.height + limits.validity_window:
         return TOO_FAR_AHEAD
     if body.gas_limit > limits.tx_gas_max:
         return GAS_LIMIT
-    if _is_known(candidate.id, context, execution):
+    if _is_known(decoded.id, context, execution):
         return REPLAYED
-    if context.skipped and candidate.id in context.skipped:
+    if context.skipped and decoded.id in context.skipped:
         return SKIPPED_BY_DECISION
     return BLOCK_GAS if body.gas_limit > gas_left else ""
 
 
-def _is_known(tx_id: bytes, context: BatchContext, execution: Execution) -> bool:
+def _is_known(tx_id: bytes, context: BatchContext, execution: BatchExecution) -> bool:
     return tx_id in execution.final or context.is_known(tx_id)
 
 
@@ -219,8 +231,8 @@ def call_of(body: TransactionBody, tx_id: bytes, height: int, time: int) -> Call
     )
 
 
-def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
-    call = call_of(candidate.tx.body, candidate.id, context.height, context.time)
+def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, decoded: DecodedTransaction) -> Outcome:
+    call = call_of(decoded.tx.body, decoded.id, context.height, context.time)
     outcome = runtime.execute(call, overlay)
     if outcome.status == OK:
         overlay.writes.update(outcome.writes)
@@ -233,21 +245,21 @@ def _run(runtime: Runtime, overlay: Overlay, context: BatchContext, candidate: C
     )
 
 
-def _skipped(overlay: Overlay, context: BatchContext, candidate: Candidate) -> Outcome:
-    call = call_of(candidate.tx.body, candidate.id, context.height, context.time)
+def _skipped(overlay: Overlay, context: BatchContext, decoded: DecodedTransaction) -> Outcome:
+    call = call_of(decoded.tx.body, decoded.id, context.height, context.time)
     events = _refusal(overlay, call, SKIPPED_BY_DECISION, reason=context.skip_reason)
     return Outcome(SKIPPED, SKIPPED_BY_DECISION, events=events)
 
 
 def _refusal(state: StateReader, call: Call, code: str, **more: str) -> tuple[Event, ...]:
-    member = member_of(state, call.sender)
+    member = signer_in(state, call.sender)
     if member is None:
         return ()
     fields = encode_value({"contract": call.contract, "method": call.method, "code": code, **more})
     return (Event(call.contract, REFUSED, fields, (f"org:{member.org}",)),)
 
 
-def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes, outcome: Outcome) -> None:
+def _file(execution: BatchExecution, state: StateReader, height: int, tx_id: bytes, outcome: Outcome) -> None:
     """Append the receipt of one transaction and file its events."""
     index = len(execution.receipts)
     receipt = Receipt(
@@ -265,8 +277,8 @@ def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes,
     execution.receipts.append(receipt)
     execution.encoded.append(encoded)
     for number, event in enumerate(outcome.events):
-        place = (index, number)
-        execution.events.setdefault((event.contract, event.name), []).append(place)
+        position = (index, number)
+        execution.events.setdefault((event.contract, event.name), []).append(position)
         if event.subjects:
             entry = entry_hash(EventEntry(height, tx_id, number, event))
             for subject in dict.fromkeys(event.subjects):
@@ -276,7 +288,7 @@ def _record(execution: Execution, state: StateReader, height: int, tx_id: bytes,
                         *read_log(state.get(NAMESPACE, log_key(subject)))
                     )
                 log.rolling = rolling_hash(log.rolling, entry, height)
-                log.places.append(place)
+                log.positions.append(position)
 
 
 def _check_bounds(receipt: Receipt, encoded: bytes) -> None:
@@ -295,6 +307,6 @@ def _check_bounds(receipt: Receipt, encoded: bytes) -> None:
         )
 
 
-def _write_logs(execution: Execution, overlay: Overlay) -> None:
+def _write_logs(execution: BatchExecution, overlay: Overlay) -> None:
     for subject, log in execution.subjects.items():
-        overlay.writes[(NAMESPACE, log_key(subject))] = pack_log(log.first + len(log.places), log.rolling)
+        overlay.writes[(NAMESPACE, log_key(subject))] = pack_log(log.first + len(log.positions), log.rolling)

@@ -1,6 +1,6 @@
-"""Why a transaction ended as it did: it is run again on the state that it met, and nothing is kept.
+"""Explanation of a receipt: the transaction is run again on the state that it met, and nothing is kept.
 
-Receipts hold a code; place and reason are for people and are not on the ledger. They follow from the code in
+Receipts hold a code; line and reason are for people and are not on the ledger. They follow from the code in
 force and the state below the transaction, which a node that holds that height's state can compute again.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from chain.ledger.block import Receipt
 from chain.ledger.executor import SKIPPED, call_of
 from chain.ledger.queries import Queries
-from chain.ledger.state import Overlay
+from chain.ledger.state.state import Overlay
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Outcome, Runtime
 

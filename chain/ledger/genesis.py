@@ -1,4 +1,4 @@
-"""The genesis: what every member agreed on before height 0. Its hash is the chain id."""
+"""Genesis: what every member agreed on before height 0. Its hash is the chain id."""
 
 from __future__ import annotations
 
@@ -253,17 +253,17 @@ def _check_contracts(genesis: Genesis, where: str) -> None:
     derived = _derived_args(genesis)
     _distinct(f"{where}.init_args", "contract", [item.contract for item in genesis.init_args])
     for item in genesis.init_args:
-        place = f"{where}.init_args.{item.contract}"
-        _require(item.contract in names, place, item.contract, f"one of the contracts {names}")
+        path = f"{where}.init_args.{item.contract}"
+        _require(item.contract in names, path, item.contract, f"one of the contracts {names}")
         try:
             value = decode_value(item.args, max_bytes=INIT_ARGS_BYTES_MAX)
         except DecodeError as error:
-            raise ConfigError(f"{place}: {error}") from None
+            raise ConfigError(f"{path}: {error}") from None
         _require(
-            isinstance(value, dict), place, type(value).__name__, "an object of argument names and values"
+            isinstance(value, dict), path, type(value).__name__, "an object of argument names and values"
         )
         for name in derived.get(item.contract, {}):
-            _require(name not in value, f"{place}.{name}", "...", "none: it follows from the fields above")
+            _require(name not in value, f"{path}.{name}", "...", "none: it follows from the fields above")
 
 
 def _require(holds: bool, where: str, value: object, allowed: str) -> None:

@@ -1,4 +1,4 @@
-"""Which primaries are passed over: those that certified headers show to have been replaced.
+"""Passing over: primaries that certified headers show to have been replaced do not lead for a while.
 
 A header tells the view and the base of its batch: the height above which that view began. Where the view
 has grown since the header below, the primaries of the views between did not get the height above the base

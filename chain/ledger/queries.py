@@ -1,4 +1,4 @@
-"""Answers from the ledger's rows, for any height that was not pruned; safe in any thread.
+"""Queries of the ledger's rows, for any height that was not pruned; safe in any thread.
 
 Rows that are keyed by height never change, so no query can see half a block; the few that read current
 state use one snapshot.
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from heapq import merge
 from typing import TypeVar
 
-from chain.ledger import rows
 from chain.ledger.block import (
     ABOVE_MAX,
     Batch,
@@ -23,14 +22,15 @@ from chain.ledger.block import (
     SkipDecision,
     Transaction,
 )
-from chain.ledger.faults import DataDamaged
-from chain.ledger.holding import Holding, UnknownHeight
-from chain.ledger.rows import Head, Position
-from chain.ledger.state import NewestState, entries, entry_of, newest_state, node_loader
-from chain.ledger.statebucket import Leaf
-from chain.ledger.statenode import Ref, state_key_hash
-from chain.ledger.stateproof import find_leaf
-from chain.ledger.store import Store, after_prefix
+from chain.ledger.pruned import PrunedHistory, UnknownHeight
+from chain.ledger.state.bucket import Leaf
+from chain.ledger.state.node import Ref, read_root, state_key_hash
+from chain.ledger.state.proof import find_leaf
+from chain.ledger.state.state import NewestState, entries, entry_of, newest_state, node_loader
+from chain.ledger.store import rows
+from chain.ledger.store.faults import DataDamaged
+from chain.ledger.store.port import Store, after_prefix
+from chain.ledger.store.rows import EventPosition, LedgerHead
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode, encode, encode_list, encode_parts
 from chain.primitives.errors import LimitError
@@ -72,18 +72,18 @@ class StateView:
 class Queries:
     """Reads one ledger's rows."""
 
-    __slots__ = ("_store", "holding")
+    __slots__ = ("_store", "pruned")
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.holding = Holding(store)
-        """What of the history is here."""
+        self.pruned = PrunedHistory(store)
+        """What of the history is not here any more."""
 
     # --- blocks -----------------------------------------------------------------------------------
 
-    def head(self) -> Head:
+    def head(self) -> LedgerHead:
         """Return where the ledger stands: height, header hash and totals."""
-        return decode(Head, self._row(rows.HEAD_KEY, "the head row"))
+        return decode(LedgerHead, self._row(rows.HEAD_KEY, "the head row"))
 
     def header(self, height: int) -> Header | None:
         """Return the header of an executed height, or None."""
@@ -108,11 +108,11 @@ class Queries:
         return int.from_bytes(self._store.get(rows.CERTIFIED_KEY) or b"", "big")
 
     def payload(self, height: int) -> bytes | None:
-        """Return what consensus ordered at a height: an encoded batch, b"" for a gap, None if unknown."""
+        """Return the payload of a height: an encoded batch, b"" for a null request, None if unknown."""
         return self._store.get(rows.at(rows.PAYLOAD, height))
 
     def batch(self, height: int) -> Batch | None:
-        """Return the batch of a height; None for a gap, for height 0 and for an unknown height."""
+        """Return the batch of a height; None for a null request, for height 0 and for an unknown height."""
         payload = self.payload(height)
         return decode(Batch, payload) if payload else None
 
@@ -137,7 +137,7 @@ class Queries:
             certificate = self._store.get(rows.at(rows.CERTIFICATE, height + len(above)))
             if certificate is not None:
                 found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
-                self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
+                self.pruned.require_blocks(height)  # after reading: it may be pruned meanwhile
                 skip = encode(self.skip(height) if decode(Header, header).skip else None)
                 parts = [header, encode_list(above), certificate, encode(payload), encode_list(found), skip]
                 return encode_parts(Block, parts)
@@ -150,12 +150,12 @@ class Queries:
     # --- transactions and receipts ----------------------------------------------------------------
 
     def position(self, tx_id: bytes) -> tuple[int, int] | None:
-        """Return (height, place in the batch) of a transaction with a final receipt, or None.
+        """Return (height, position in the batch) of a transaction with a final receipt, or None.
 
-        The place is `rows.PLACE_UNKNOWN` when a snapshot brought the id.
+        The position is `rows.POSITION_UNKNOWN` when a snapshot brought the id.
         """
         row = self._store.get(rows.TX_INDEX + tx_id)
-        return None if row is None else rows.read_place(row)
+        return None if row is None else rows.read_tx_position(row)
 
     def is_final(self, tx_id: bytes) -> bool:
         """Tell whether a transaction has a final receipt."""
@@ -166,9 +166,9 @@ class Queries:
         where = self.position(tx_id)
         if where is None:
             return None
-        raw = self._store.get(rows.placed(rows.TRANSACTION, *where))
+        raw = self._store.get(rows.at_position(rows.TRANSACTION, *where))
         if raw is None:
-            self.holding.require_blocks(where[0], f"transaction {tx_id.hex()} of height {where[0]}")
+            self.pruned.require_blocks(where[0], f"transaction {tx_id.hex()} of height {where[0]}")
         return raw
 
     def transaction(self, tx_id: bytes) -> Transaction | None:
@@ -179,7 +179,7 @@ class Queries:
     def transactions(self, height: int) -> list[Transaction]:
         """Return the transactions of a height in batch order; raise NotHeld."""
         found = [row for _, row in self._store.iterate(prefix=rows.at(rows.TRANSACTION, height))]
-        self.holding.require_blocks(height)  # after reading: it may be pruned meanwhile
+        self.pruned.require_blocks(height)  # after reading: it may be pruned meanwhile
         return [decode(Transaction, row) for row in found]
 
     def receipt(self, tx_id: bytes) -> Receipt | None:
@@ -194,7 +194,7 @@ class Queries:
     def receipt_bytes(self, height: int) -> list[bytes]:
         """Return the encoded receipts of a height in batch order; raise NotHeld."""
         found = [row for _, row in self._store.iterate(prefix=rows.at(rows.RECEIPT, height))]
-        self.holding.require_blocks(height)
+        self.pruned.require_blocks(height)
         return found
 
     def settled(self, height: int) -> list[bytes]:
@@ -227,7 +227,7 @@ class Queries:
         if name is not None and contract is None:
             raise LimitError(f"name = {name!r}: give the contract too")
         start = _start(first, after)
-        self.holding.require_blocks(start[0], f"events from height {start[0]} on")
+        self.pruned.require_blocks(start[0], f"events from height {start[0]} on")
         if subject is not None:
             found = self._subject_positions(subject, start[0], last)
         elif contract is not None:
@@ -241,19 +241,19 @@ class Queries:
         more = rows.pack_cursor(listed[-1][0]) if rest else None
         return Page(tuple([entry for _, entry in listed]), more)
 
-    def _subject_positions(self, subject: str, first: int, last: int) -> Iterator[Position]:
+    def _subject_positions(self, subject: str, first: int, last: int) -> Iterator[EventPosition]:
         for height, row in self._per_height(rows.subject_prefix(subject), first, last):
-            yield from rows.read_positions(height, row[8:])
+            yield from rows.read_event_positions(height, row[8:])
 
     def _contract_positions(
         self, contract: str, name: str | None, first: int, last: int
-    ) -> Iterator[Position]:
+    ) -> Iterator[EventPosition]:
         names = [name] if name is not None else self.event_names(contract)
         return merge(*[self._event_positions(contract, item, first, last) for item in names])
 
-    def _event_positions(self, contract: str, name: str, first: int, last: int) -> Iterator[Position]:
+    def _event_positions(self, contract: str, name: str, first: int, last: int) -> Iterator[EventPosition]:
         for height, row in self._per_height(rows.event_prefix(contract, name), first, last):
-            yield from rows.read_positions(height, row)
+            yield from rows.read_event_positions(height, row)
 
     def event_names(self, contract: str) -> list[str]:
         """Return the names of the events that a contract ever emitted; one seek each."""
@@ -268,7 +268,7 @@ class Queries:
             start = after_prefix(rows.event_prefix(contract, names[-1]))
         return names
 
-    def _all_positions(self, first: int, last: int) -> Iterator[Position]:
+    def _all_positions(self, first: int, last: int) -> Iterator[EventPosition]:
         stop = rows.at(rows.RECEIPT, last + 1) if last < U64_MAX else None
         for _, row in self._store.iterate(prefix=rows.RECEIPT, start=rows.at(rows.RECEIPT, first), stop=stop):
             receipt = decode(Receipt, row)
@@ -280,11 +280,11 @@ class Queries:
         for key, row in self._store.iterate(prefix=prefix, start=rows.at(prefix, first), stop=stop):
             yield rows.height_of(key), row
 
-    def _loaded(self, positions: Iterator[Position]) -> Iterator[tuple[Position, EventEntry]]:
-        place, receipt = (-1, -1), None
+    def _loaded(self, positions: Iterator[EventPosition]) -> Iterator[tuple[EventPosition, EventEntry]]:
+        loaded, receipt = (-1, -1), None
         for position in positions:
-            if receipt is None or position[:2] != place:
-                place, receipt = position[:2], self._receipt(*position[:2])
+            if receipt is None or position[:2] != loaded:
+                loaded, receipt = position[:2], self._receipt(*position[:2])
             event = receipt.events[position[2]]
             yield position, EventEntry(position[0], receipt.tx_id, position[2], event)
 
@@ -294,7 +294,7 @@ class Queries:
     def view(self) -> Iterator[StateView]:
         """Open the state of the newest head; what is executed meanwhile does not show."""
         with closing(self._store.snapshot()) as snapshot:
-            head = decode(Head, _present(snapshot.get(rows.HEAD_KEY), "the head row"))
+            head = decode(LedgerHead, _present(snapshot.get(rows.HEAD_KEY), "the head row"))
             header = _present(snapshot.get(rows.at(rows.HEADER, head.height)), f"header {head.height}")
             yield StateView(newest_state(snapshot), decode(Header, header))
 
@@ -315,7 +315,7 @@ class Queries:
         try:
             yield
         except DataDamaged:
-            self.holding.require_state(height)
+            self.pruned.require_state(height)
             raise
 
     def state_range(
@@ -343,10 +343,10 @@ class Queries:
     def tree_root(self, height: int) -> Ref | None:
         """Return the root of the state tree of a height; raise UnknownHeight, NotHeld."""
         row = self._store.get(rows.at(rows.ROOT, height))
-        self.holding.require_state(height)
+        self.pruned.require_state(height)
         if row is None:
             raise UnknownHeight(f"height {height}: its state is not here; it is above the head")
-        return rows.read_root(row)
+        return read_root(row)
 
     def value_at_leaf(self, leaf: Leaf) -> bytes:
         """Return the state value that a leaf of the tree stands for."""
@@ -357,9 +357,9 @@ class Queries:
         return entry_of(self._store, leaf)
 
     def _receipt(self, height: int, index: int) -> Receipt:
-        row = self._store.get(rows.placed(rows.RECEIPT, height, index))
+        row = self._store.get(rows.at_position(rows.RECEIPT, height, index))
         if row is None:
-            self.holding.require_blocks(height)
+            self.pruned.require_blocks(height)
         return decode(Receipt, _present(row, f"receipt {index} of height {height}"))
 
     def _row(self, key: bytes, what: str) -> bytes:
@@ -384,7 +384,7 @@ def _present(row: bytes | None, what: str) -> bytes:
     return row
 
 
-def _start(first: int, after: bytes | None) -> Position:
+def _start(first: int, after: bytes | None) -> EventPosition:
     if after is None:
         return first, 0, 0
     position = rows.read_cursor(after)

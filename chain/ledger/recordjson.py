@@ -1,6 +1,6 @@
-"""Records as JSON for people, driven by the same annotations as their bytes: bytes become hex.
+"""Codec records as JSON for people, driven by the same annotations as their bytes: bytes become hex.
 
-Errors name the place (`validators[2].public_key`), the value and what is allowed there.
+Errors name the field (`validators[2].public_key`), the value and what is allowed there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who validates, and under which limits, from which height on: how the chain takes governance's decisions.
+"""Schedule: which validators and limits are in force from which height on, as governance decided.
 
 The contract `governance` keeps the members' wish (`nodes`, `limits`). A block of height h that writes it
 announces: the change is in force from height h + W on (W: consensus window), so that every replica knows the
@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated
 
-from chain.ledger import rows
-from chain.ledger.faults import DataDamaged
 from chain.ledger.genesis import FIXED_LIMITS, GOVERNANCE_CONTRACT, Genesis, Limits, Validator, check_limits
-from chain.ledger.records import Row
-from chain.ledger.state import NewestState, entries
-from chain.ledger.store import Store
+from chain.ledger.state.state import NewestState, entries
+from chain.ledger.store import rows
+from chain.ledger.store.faults import DataDamaged
+from chain.ledger.store.port import Store
+from chain.ledger.store.recordlog import Row
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
 from chain.primitives.codec import U64, Bound, PublicKey, decode, encode, record
 from chain.primitives.errors import ConfigError, DecodeError
@@ -153,8 +153,8 @@ class Schedule:
 
     def set_at(self, height: int) -> SetFrom:
         """Return who certifies this height; above head + W, as far as is known."""
-        place = bisect_right(self._sets, height, key=_first)
-        return self._sets[place - 1] if place else _set_from(*self._entry(_SETS, height))
+        index = bisect_right(self._sets, height, key=_first)
+        return self._sets[index - 1] if index else _set_from(*self._entry(_SETS, height))
 
     def coming(self, height: int) -> tuple[SetFrom, ...]:
         """Return the set in force at a height near the head, and those announced above it."""
@@ -168,14 +168,14 @@ class Schedule:
 
     def limits_at(self, height: int) -> Limits:
         """Return the limits in force at a height; above head + W, as far as is known."""
-        place = bisect_right(self._limits, height, key=_first)
-        found = self._limits[place - 1] if place else _limits_from(*self._entry(_LIMITS, height))
+        index = bisect_right(self._limits, height, key=_first)
+        found = self._limits[index - 1] if index else _limits_from(*self._entry(_LIMITS, height))
         return found.limits
 
     def passed_from(self, height: int) -> PassedFrom:
         """Return who was charged when it comes to a height, forgotten ones included."""
-        place = bisect_right(self._passed, height, key=_first)
-        return self._passed[place - 1] if place else _passed_from(*self._entry(_PASSED, height))
+        index = bisect_right(self._passed, height, key=_first)
+        return self._passed[index - 1] if index else _passed_from(*self._entry(_PASSED, height))
 
     def passed_over(self, height: int) -> tuple[bytes, ...]:
         """Return who does not lead at a height, the latest charged last; final up to head + W."""

@@ -1,4 +1,4 @@
-"""When a skip decision counts: the same rule for a node, for another node's block and for an auditor.
+"""Skip decision: when it counts, by one rule for a node, for another node's block and for an auditor.
 
 A batch that consensus ordered, and that no node can execute, stops the chain: every start meets it again. A
 quorum of the validators of its height may then decide, outside consensus, that some of its transactions do

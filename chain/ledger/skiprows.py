@@ -1,4 +1,4 @@
-"""The skip decisions in a store: one row a height, of heights executed under it and of those to come.
+"""Rows of skip decisions: one a height, of heights executed under it and of those to come.
 
 A decision that waits is stored by a command while the node is stopped, so a running node knows all that wait
 from its start, and executing looks into memory only.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from chain.ledger import rows
 from chain.ledger.block import SkipDecision
-from chain.ledger.records import Row
 from chain.ledger.skip import check_decision, matches
-from chain.ledger.store import Store
+from chain.ledger.store import rows
+from chain.ledger.store.port import Store
+from chain.ledger.store.recordlog import Row
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError
 

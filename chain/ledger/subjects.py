@@ -1,4 +1,4 @@
-"""Where the state keeps a subject's log: one entry, (number of entries, rolling hash)."""
+"""Subject log in the state: one state entry a subject, (number of log entries, rolling hash)."""
 
 from __future__ import annotations
 

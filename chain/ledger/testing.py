@@ -12,7 +12,7 @@ from hashlib import sha256
 from chain.ledger.block import (
     Batch,
     Block,
-    Candidate,
+    DecodedTransaction,
     Header,
     Skip,
     SkipDecision,
@@ -24,8 +24,9 @@ from chain.ledger.block import (
 from chain.ledger.executor import ChainRuntime
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator
 from chain.ledger.ledger import Ledger
-from chain.ledger.state import member_of
-from chain.ledger.store import MemoryStore, Store
+from chain.ledger.signers import signer_in
+from chain.ledger.store.memory import MemoryStore
+from chain.ledger.store.port import Store
 from chain.primitives.certificate import Certificate, checkpoint_digest, quorum
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
@@ -53,7 +54,7 @@ class ToyRuntime:
 
     def execute(self, call: Call, state: StateReader) -> Outcome:
         """Run one method; every call costs 1,000 gas."""
-        member = member_of(state, call.sender)
+        member = signer_in(state, call.sender)
         if member is None or member.refusal:
             return Outcome(REVERTED, UNKNOWN_SENDER if member is None else member.refusal, gas_used=GAS)
         if call.contract != "toy":
@@ -167,7 +168,7 @@ class ToyChain:
         contract: str = "toy",
         valid_until: int | None = None,
         gas_limit: int = GAS,
-    ) -> Candidate:
+    ) -> DecodedTransaction:
         """Return a signed transaction with a nonce of its own."""
         self._nonce += 1
         body = TransactionBody(
@@ -180,10 +181,15 @@ class ToyChain:
             nonce=self._nonce.to_bytes(16, "big"),
             valid_until=self.ledger.head.height + 100 if valid_until is None else valid_until,
         )
-        return Candidate.of(sign_transaction(body, toy_key(sender)))
+        return DecodedTransaction.of(sign_transaction(body, toy_key(sender)))
 
     def payload(
-        self, candidates: Sequence[Candidate], *, time: int | None = None, view: int = 0, base: int = 0
+        self,
+        candidates: Sequence[DecodedTransaction],
+        *,
+        time: int | None = None,
+        view: int = 0,
+        base: int = 0,
     ) -> bytes:
         """Return the batch of these transactions for the next height, proposed by the first validator."""
         head = self.ledger.head_header
@@ -198,12 +204,12 @@ class ToyChain:
             )
         )
 
-    def execute(self, *candidates: Candidate) -> Header:
+    def execute(self, *candidates: DecodedTransaction) -> Header:
         """Execute a batch at the next height without certifying it."""
         height = self.ledger.head.height + 1
         return self.ledger.execute(height, self.payload(candidates), candidates)
 
-    def add(self, *candidates: Candidate) -> Header:
+    def add(self, *candidates: DecodedTransaction) -> Header:
         """Execute and certify a batch at the next height."""
         header = self.execute(*candidates)
         self.ledger.certify(self.certificate(header))
@@ -214,7 +220,7 @@ class ToyChain:
         validators = self.ledger.schedule.set_at(header.height).validators
         return toy_certificate(self.genesis, header, signers, validators)
 
-    def govern(self, validators: Sequence[str], observers: Sequence[str] = ()) -> Candidate:
+    def govern(self, validators: Sequence[str], observers: Sequence[str] = ()) -> DecodedTransaction:
         """Return a transaction that makes these nodes, with keys `toy_key(name)`, the chain's."""
         roles = [(name, "validator") for name in validators] + [(name, "observer") for name in observers]
         nodes = [

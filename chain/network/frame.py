@@ -11,10 +11,10 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 
-from chain.ledger.anchor import Anchor
 from chain.ledger.block import BATCH_TXS_MAX, TX_BYTES_MAX, Block
-from chain.ledger.proof import SetChange
-from chain.ledger.statechunk import StateChunk
+from chain.ledger.proof.anchor import Anchor
+from chain.ledger.proof.proofs import SetChange
+from chain.ledger.state.chunk import StateChunk
 from chain.primitives.codec import max_bytes_of
 from chain.primitives.errors import AssentError
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chain.ledger.block import Candidate, Transaction
+from chain.ledger.block import DecodedTransaction, Transaction
 from chain.network.effects import Drop, Send
 from chain.network.encodedtx import encoded_transaction_id, in_frames
 from chain.network.frame import IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, TXS_BYTES_MAX, Kind, ProtocolBreach
@@ -64,7 +64,7 @@ class Received:
     """A transaction that is new here, decoded once, its signature not yet verified."""
 
     peer: bytes
-    candidate: Candidate
+    candidate: DecodedTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class Gossip:
             if len(self._verifying) + len(fresh) >= VERIFYING_MAX:
                 self.dropped += 1
                 continue
-            fresh[tx_id] = Received(name, Candidate(decode(Transaction, encoded), tx_id, encoded))
+            fresh[tx_id] = Received(name, DecodedTransaction(decode(Transaction, encoded), tx_id, encoded))
         # Only a batch that decodes whole counts: what is marked here is sure to be handed over.
         self._verifying.update(dict.fromkeys(fresh, name))
         return tuple(fresh.values())

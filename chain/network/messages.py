@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from chain.ledger.anchor import Anchor
 from chain.ledger.block import TX_BYTES_MAX, Block, Header
-from chain.ledger.proof import SetChange
-from chain.ledger.statechunk import Path, StateChunk
+from chain.ledger.proof.anchor import Anchor
+from chain.ledger.proof.proofs import SetChange
+from chain.ledger.state.chunk import Path, StateChunk
 from chain.network.frame import ANCHOR_CHANGES_MAX, BOUNDS, IDS_PER_FRAME_MAX, Kind
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64, Bound, Hash, max_bytes_of, record

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from chain.ledger.anchor import Anchor
-from chain.ledger.holding import NotHeld
-from chain.ledger.proof import SetChange
-from chain.ledger.statechunk import StateChunk
+from chain.ledger.proof.anchor import Anchor
+from chain.ledger.proof.proofs import SetChange
+from chain.ledger.pruned import NotHeld
+from chain.ledger.state.chunk import StateChunk
 from chain.network.effects import Send
 from chain.network.frame import ANCHOR_CHANGES_MAX, Kind
 from chain.network.messages import (

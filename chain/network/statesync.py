@@ -1,7 +1,7 @@
 """Catching up by state, as a pure state machine: the state of a certified height from several peers at once.
 
-A height is believed when its anchor holds (`chain.ledger.anchor`), a chunk when it hashes to what is known
-of its place; so peers are equal, rubbish costs its sender the connection, and what one does not answer
+A height is believed when its anchor holds (`chain.ledger.proof.anchor`), a chunk when it hashes to what is
+known of its place; so peers are equal, rubbish costs its sender the connection, and what one does not answer
 another is asked. Nothing is applied before all of it is here; then the node installs it and goes on by
 blocks.
 """
@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from chain.ledger.anchor import Anchor, TrustedSets
 from chain.ledger.genesis import Genesis
-from chain.ledger.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
+from chain.ledger.history.snapshot import SnapshotConflicts, SnapshotTooOld, StateLoad
+from chain.ledger.proof.anchor import Anchor, TrustedSets
 from chain.network.effects import Send
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import AnchorAnswer, AnchorRequest, ChunkAnswer, ChunkRequest

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from chain.ledger.block import Block, header_hash
-from chain.network.blockcheck import check_block
+from chain.ledger.blockcheck import check_certified
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import Blocks, BlocksRequest, SyncStatus
@@ -214,7 +214,7 @@ class Sync:
             return
         validators, own = self._validators_of(block)
         if validators is not None:
-            check_block(block, self._chain_id, validators, own)
+            check_certified(block, self._chain_id, validators, own)
         self._held[height] = HeldBlock(block, name, size, checked=validators is not None)
         self._held_bytes += size
 
@@ -306,7 +306,7 @@ class Sync:
         try:
             if validators is None:  # they are known for all heights that can be in flight above the next one
                 raise ProofInvalid(f"block {block.header.height}: its certificate lies above all in flight")
-            check_block(block, self._chain_id, validators, own)
+            check_certified(block, self._chain_id, validators, own)
         except AssentError as error:
             self._release([held.block.header.height])
             self._drops.append(Drop(held.peer, str(error)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from chain.ledger.block import Block, Header
-from chain.ledger.snapshot import StateLoad
+from chain.ledger.history.snapshot import StateLoad
 from chain.network.effects import Drop, Send
 from chain.network.serving import Source
 from chain.primitives.certificate import Certificate

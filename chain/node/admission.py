@@ -10,19 +10,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chain.ledger.block import Candidate
-from chain.ledger.mempool import Mempool
-from chain.ledger.refusals import (
+from chain.ledger.block import DecodedTransaction
+from chain.mempool.mempool import Mempool
+from chain.mempool.refusals import (
     AlreadyCommitted,
     BadSignature,
-    Duplicate,
-    Expired,
+    DuplicateTransaction,
     KeyRevoked,
     OrgExpelled,
     OrgSuspended,
     PoolFull,
-    Refused,
     SenderFull,
+    TransactionExpired,
+    TransactionRefused,
 )
 from chain.node.ports import Workers
 
@@ -34,15 +34,15 @@ PEER_WAITING_MAX = 16_384
 PEER_WAITING_BYTES_MAX = 8_388_608
 """Of one peer: whoever floods fills its own queue. Queues have their turns, whatever their lengths."""
 
-Answer = Callable[[list[Candidate | Refused]], None]
+Answer = Callable[[list[DecodedTransaction | TransactionRefused]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of one transaction; `refusal` is None when the pool took it."""
 
-    candidate: Candidate
-    refusal: Refused | None
+    candidate: DecodedTransaction
+    refusal: TransactionRefused | None
     peer: bytes | None
     """Who sent it; None for a client of this node."""
 
@@ -51,11 +51,11 @@ class Verdict:
 class _Request:
     """Transactions that one client gave at once."""
 
-    results: list[Candidate | Refused]
+    results: list[DecodedTransaction | TransactionRefused]
     undecided: int
     answer: Answer
 
-    def decide(self, position: int, refusal: Refused | None) -> None:
+    def decide(self, position: int, refusal: TransactionRefused | None) -> None:
         if refusal is not None:
             self.results[position] = refusal
         self.undecided -= 1
@@ -65,7 +65,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    candidate: Candidate
+    candidate: DecodedTransaction
     peer: bytes | None
     request: _Request | None = None
     position: int = 0
@@ -114,7 +114,7 @@ class Admission:
             try:
                 candidate = self._pool.prepare(raw)
                 self._pool.screen(candidate, self._head())
-            except Refused as refusal:
+            except TransactionRefused as refusal:
                 self.refusals[refusal.code] += 1
                 request.results.append(refusal)
                 continue
@@ -133,7 +133,7 @@ class Admission:
         else:
             answer(request.results)
 
-    def take(self, received: Sequence[tuple[Candidate, bytes]]) -> None:
+    def take(self, received: Sequence[tuple[DecodedTransaction, bytes]]) -> None:
         """Take (transaction, peer) pairs that a peer sent; `decided` hears what became of each."""
         for candidate, peer in received:
             if self._has_room(candidate, peer):
@@ -143,7 +143,7 @@ class Admission:
                 self._decided([Verdict(candidate, refusal, peer)])
         self._verify()
 
-    def _has_room(self, candidate: Candidate, peer: bytes | None) -> bool:
+    def _has_room(self, candidate: DecodedTransaction, peer: bytes | None) -> bool:
         size = len(candidate.raw)
         room = self._count < WAITING_MAX and self._bytes + size <= WAITING_BYTES_MAX
         queue = self._queues.get(peer)
@@ -193,10 +193,10 @@ class Admission:
         self._decided(verdicts)
         self._verify()
 
-    def _admit(self, candidate: Candidate, valid: bool) -> Refused | None:
+    def _admit(self, candidate: DecodedTransaction, valid: bool) -> TransactionRefused | None:
         try:
             self._pool.admit(candidate, self._head(), verified=valid)
-        except Refused as refusal:
+        except TransactionRefused as refusal:
             self.refusals[refusal.code] += 1
             if not valid or not self._is_wanted(candidate.id):
                 return refusal
@@ -205,15 +205,16 @@ class Admission:
 
 
 _UNAVOIDABLE = (
-    PoolFull, SenderFull, Duplicate, AlreadyCommitted, Expired, KeyRevoked, OrgSuspended, OrgExpelled,
+    PoolFull, SenderFull, DuplicateTransaction, AlreadyCommitted, TransactionExpired, KeyRevoked,
+    OrgSuspended, OrgExpelled,
 )  # fmt: skip
 
 
-def is_avoidable(refusal: Refused) -> bool:
+def is_avoidable(refusal: TransactionRefused) -> bool:
     """Tell whether an honest peer would have refused it itself; pools differ in what they hold and when."""
     return not isinstance(refusal, _UNAVOIDABLE)
 
 
-def is_forged(refusal: Refused) -> bool:
+def is_forged(refusal: TransactionRefused) -> bool:
     """Tell whether no honest peer would have sent it."""
     return isinstance(refusal, BadSignature)

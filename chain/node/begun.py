@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from chain.ledger import rows
 from chain.ledger.block import Batch
-from chain.ledger.recovery import damaged
-from chain.ledger.store import Reader, Store
+from chain.ledger.history.recovery import damaged
+from chain.ledger.store import rows
+from chain.ledger.store.port import Reader, Store
 from chain.primitives.codec import U64, Bound, decode, encode, max_bytes_of, record
 from chain.primitives.errors import DecodeError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chain.api.server import OVER_MAX
 from chain.config import NodeConfig
-from chain.ledger.leveldb import OPEN_FILES_MAX as LEVELDB_MAX
-from chain.ledger.segmentfiles import OPEN_FILES_MAX as SEGMENTS_MAX
+from chain.ledger.store.leveldb import OPEN_FILES_MAX as LEVELDB_MAX
+from chain.ledger.store.segments import OPEN_FILES_MAX as SEGMENTS_MAX
 from chain.network.doorway import ACCEPTS_MAX, GUESTS_MAX
 
 MEMBERS_TO_COME = 8

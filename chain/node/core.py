@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from chain.ledger.block import Candidate, header_hash
-from chain.ledger.faults import DataDamaged, StorageFailed
-from chain.ledger.ledger import Ledger, LedgerDiverged
-from chain.ledger.mempool import Mempool, PoolBounds
-from chain.ledger.refusals import Refused
-from chain.ledger.snapshot import StateLoad
+from chain.ledger.block import DecodedTransaction, header_hash
+from chain.ledger.history.snapshot import StateLoad
+from chain.ledger.ledger import Ledger
+from chain.ledger.store.faults import DataDamaged, StorageFailed
+from chain.ledger.writer import LedgerDiverged
+from chain.mempool.mempool import Mempool, PoolBounds
+from chain.mempool.refusals import TransactionRefused
 from chain.network.effects import Drop, Send
 from chain.network.frame import Kind
 from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
@@ -26,7 +27,7 @@ from chain.network.statesync import STATE_KINDS, StateSync
 from chain.network.sync import Sync
 from chain.network.syncstate import SyncEffects
 from chain.node.admission import Admission, Verdict, is_avoidable, is_forged
-from chain.node.execution import Executor, Ordered
+from chain.node.execution_queue import ExecutionQueue, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
@@ -37,8 +38,7 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
 from chain.primitives.errors import AssentError, Exit
 from consensus.driver import Driver
-from consensus.events import Candidate as Proposal
-from consensus.events import Head
+from consensus.events import Candidate, Head
 from consensus.messages import NONCE_BYTES
 from consensus.rules import Rules
 from consensus.timing import Timing
@@ -100,7 +100,7 @@ class NodeCore:
         )
         self._upkeep = upkeep
         promised = {} if signed is None else signed.above(ledger.head.height)
-        self._executor = Executor(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
+        self._executor = ExecutionQueue(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
         self.sync = Sync(
             SyncChain(ledger),
@@ -250,7 +250,7 @@ class NodeCore:
             self.sync.claim(peer, certificate.height)
         self._perform_sync(self.sync.tick(self._clock.now_ms()))
 
-    def judged(self, candidate: Proposal, valid: bool) -> None:
+    def judged(self, candidate: Candidate, valid: bool) -> None:
         """Pass a late judgement to consensus."""
         self._drive(self.driver.checked, candidate, valid)
 
@@ -263,7 +263,7 @@ class NodeCore:
         """Stop: a validator that cannot trust its own votes must not go on."""
         self._host.failed(ValidatorHalted(f"this validator stopped itself: {reason}"))
 
-    # --- execution (chain.node.execution.Listener) ------------------------------------------------
+    # --- execution (chain.node.execution_queue.Listener) ------------------------------------------------
 
     def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
         """Clear the pool of what a height settled and tell consensus."""
@@ -362,7 +362,11 @@ class NodeCore:
 
     # --- transactions -----------------------------------------------------------------------------
 
-    def submit(self, encoded: Sequence[bytes], answer: Callable[[list[Candidate | Refused]], None]) -> None:
+    def submit(
+        self,
+        encoded: Sequence[bytes],
+        answer: Callable[[list[DecodedTransaction | TransactionRefused]], None],
+    ) -> None:
         """Take transactions of a client into the pool; `answer` hears each, or why it was refused."""
         self.admission.submit(encoded, answer)
 

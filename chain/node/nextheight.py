@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from chain.ledger.block import Batch, Candidate
+from chain.ledger.batches import batch_ids
+from chain.ledger.block import DecodedTransaction
 from chain.ledger.ledger import Ledger
 from chain.node.begun import Begun, read_begun
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import payload_digest
-from chain.primitives.codec import decode
 from consensus.messages import Prepared
 from consensus.votes import Memory, recall
 
@@ -44,7 +44,7 @@ class KnownBatch:
     @property
     def tx_ids(self) -> tuple[bytes, ...]:
         """The transactions that it orders; a gap orders none."""
-        return decode(Batch, self.payload).tx_ids if self.payload else ()
+        return batch_ids(self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NextHeight:
     """What is known to stand there, the surest first."""
     begun: Begun | None
     """What processes before began to execute and did not finish."""
-    transactions: dict[bytes, Candidate]
+    transactions: dict[bytes, DecodedTransaction]
     """Id -> those transactions that votes promise to keep."""
 
     def batch(self, digest: bytes) -> KnownBatch | None:

@@ -20,12 +20,12 @@ from chain.api.server import RpcServer
 from chain.api.streams import Streams
 from chain.api.waits import Waits
 from chain.config import CONNECTIONS_MIN, NodeConfig, NodeFiles
-from chain.ledger.block import Candidate
+from chain.ledger.block import DecodedTransaction
 from chain.ledger.genesis import Genesis
 from chain.ledger.ledger import Ledger
-from chain.ledger.leveldb import LevelStore
-from chain.ledger.mempool import PoolBounds
-from chain.ledger.refusals import Refused
+from chain.ledger.store.leveldb import LevelStore
+from chain.mempool.mempool import PoolBounds
+from chain.mempool.refusals import TransactionRefused
 from chain.network.frame import Kind
 from chain.network.manager import PeerManager
 from chain.network.messages import Hello
@@ -302,11 +302,13 @@ class Node:
         except Exception as error:
             self._fail(error)
 
-    async def submit(self, encoded: Sequence[bytes]) -> list[Candidate | Refused]:
+    async def submit(self, encoded: Sequence[bytes]) -> list[DecodedTransaction | TransactionRefused]:
         """Take transactions of a client into the pool; return each, or why it was refused."""
-        answer: asyncio.Future[list[Candidate | Refused]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[DecodedTransaction | TransactionRefused]] = (
+            asyncio.get_running_loop().create_future()
+        )
 
-        def decided(results: list[Candidate | Refused]) -> None:
+        def decided(results: list[DecodedTransaction | TransactionRefused]) -> None:
             if not answer.done():
                 answer.set_result(results)
 

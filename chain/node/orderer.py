@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Protocol
 
-from chain.ledger.batches import FIRST_HEIGHT, BatchInvalid, batch_time, check_proposal
+from chain.ledger.batches import (
+    FIRST_HEIGHT,
+    BatchInvalid,
+    batch_ids,
+    batch_or_none,
+    batch_time,
+    check_proposal,
+)
 from chain.ledger.block import TX_BYTES_MAX, Batch
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
+from chain.mempool.mempool import Mempool
 from chain.node.transactions import Transactions
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
-from chain.primitives.codec import decode, encode
-from chain.primitives.errors import DecodeError
+from chain.primitives.codec import encode
 from consensus.events import Candidate, Turn
 from consensus.evidence import read_evidence
 from consensus.votes import Evidence
@@ -27,22 +32,6 @@ FORWARDED_MAX = 16
 """Transactions sent to a primary that proposes nothing: one would do if none is settled on the way."""
 FORWARDED_BYTES_MAX = TX_BYTES_MAX
 """Bytes of them: the largest transaction fits."""
-PAYLOADS_CACHED = 64
-
-
-@lru_cache(maxsize=PAYLOADS_CACHED)
-def read_batch(payload: bytes) -> Batch | None:
-    """Return the batch of a payload, None when it is not one."""
-    try:
-        return decode(Batch, payload)
-    except DecodeError:
-        return None
-
-
-def batch_ids(payload: bytes) -> tuple[bytes, ...]:
-    """Return the transaction ids that a payload orders; a gap orders none."""
-    batch = read_batch(payload) if payload else None
-    return () if batch is None else batch.tx_ids
 
 
 SKEW_TOLD_MS = 60_000
@@ -253,7 +242,7 @@ class Orderer:
     def _parent_time(self, parents: Sequence[bytes]) -> int:
         time = self._ledger.head_header.time
         for payload in parents:
-            time = batch_time(read_batch(payload) if payload else None, time)
+            time = batch_time(batch_or_none(payload), time)
         return time
 
     def _promise(self, batch: Batch) -> bool:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from chain.ledger.anchor import Anchor, TrustedSets, make_anchor
-from chain.ledger.block import Candidate, Header
-from chain.ledger.holding import NotHeld, UnknownHeight
+from chain.ledger.block import DecodedTransaction, Header
+from chain.ledger.history.snapshot import StateLoad
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
-from chain.ledger.proof import SetChange
-from chain.ledger.snapshot import StateLoad
-from chain.ledger.state import node_loader
-from chain.ledger.statechunk import StateChunk, make_chunk
+from chain.ledger.proof.anchor import Anchor, TrustedSets, make_anchor
+from chain.ledger.proof.proofs import SetChange
+from chain.ledger.pruned import NotHeld, UnknownHeight
+from chain.ledger.state.chunk import StateChunk, make_chunk
+from chain.ledger.state.state import node_loader
+from chain.mempool.mempool import Mempool
 from chain.network.frame import Kind
 from chain.node.marker import Marker
 from chain.node.transactions import Transactions
@@ -69,7 +69,9 @@ class Workers(Protocol):
     What the work raises on its own behalf (a disk, the runtime) stops the node and `done` is not called.
     """
 
-    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+    def verify(
+        self, candidates: Sequence[DecodedTransaction], done: Callable[[Sequence[bool]], None]
+    ) -> None:
         """Verify signatures; one batch at a time is under way."""
 
     def execute(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
@@ -169,7 +171,7 @@ class SyncChain:
 
     def blocks_from(self) -> int:
         """Return the lowest height whose block is held."""
-        return self._ledger.read.holding.now().blocks
+        return self._ledger.read.pruned.below().blocks
 
     def set_changes(self, above: int, limit: int) -> tuple[SetChange, ...]:
         """Return proved validator sets."""

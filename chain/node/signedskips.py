@@ -47,7 +47,7 @@ class SignedSkips:
     def above(self, head: int) -> dict[int, int]:
         """Return the heights above a ledger's head that the key signed skips of, with the highest attempt.
 
-        The key's node executes them under no lower attempt: see `chain.node.execution`.
+        The key's node executes them under no lower attempt: see `chain.node.execution_queue`.
         """
         found: dict[int, int] = {}
         names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []

@@ -152,7 +152,7 @@ class NodeStatus:
             "role": role_of(self._ledger, self._key),
             "height": self._ledger.certified_height,
             "executed": self._ledger.head.height,
-            "blocksFrom": self._ledger.read.holding.now().blocks,
+            "blocksFrom": self._ledger.read.pruned.below().blocks,
             "view": consensus["view"],
             "primary": consensus["primary"],
             "peers": len(self._peers.connected),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from chain.ledger.block import Candidate
+from chain.ledger.block import DecodedTransaction
 
 T = TypeVar("T")
 
@@ -34,7 +34,9 @@ class ThreadWorkers:
         self._executing = ThreadPoolExecutor(1, "execute")
         self._closed = False
 
-    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+    def verify(
+        self, candidates: Sequence[DecodedTransaction], done: Callable[[Sequence[bool]], None]
+    ) -> None:
         """Verify signatures in their thread."""
         self._run(self._verifying, lambda: [candidate.signature_holds for candidate in candidates], done)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chain.ledger.block import Candidate, Transaction
-from chain.ledger.holding import NotHeld
+from chain.ledger.block import DecodedTransaction, Transaction
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
+from chain.ledger.pruned import NotHeld
+from chain.mempool.mempool import Mempool
 from chain.primitives.codec import decode
 
 
@@ -31,7 +31,7 @@ class Transactions:
         """Return the ids whose bytes are not here, in the given order."""
         return [tx_id for tx_id in self._pool.missing(ids) if self._on_ledger(tx_id) is None]
 
-    def get(self, ids: Sequence[bytes]) -> list[Candidate]:
+    def get(self, ids: Sequence[bytes]) -> list[DecodedTransaction]:
         """Return the transactions of a batch, of which none is missing, in its order."""
         found = self._pool.get(ids)
         if len(found) == len(ids):
@@ -39,11 +39,11 @@ class Transactions:
         waiting = {candidate.id: candidate for candidate in found}
         return [waiting.get(tx_id) or self._executed(tx_id) for tx_id in ids]
 
-    def _executed(self, tx_id: bytes) -> Candidate:
+    def _executed(self, tx_id: bytes) -> DecodedTransaction:
         raw = self._on_ledger(tx_id)
         if raw is None:
             raise KeyError(f"transaction {tx_id.hex()}: not here")
-        return Candidate(decode(Transaction, raw), tx_id, raw)
+        return DecodedTransaction(decode(Transaction, raw), tx_id, raw)
 
     def _on_ledger(self, tx_id: bytes) -> bytes | None:
         try:

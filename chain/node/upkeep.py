@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from chain.ledger.archive import write_archive
-from chain.ledger.faults import StorageFailed
+from chain.ledger.files.archive import write_archive
+from chain.ledger.history.prune import set_floor, sweep, sweep_due
 from chain.ledger.ledger import Ledger
-from chain.ledger.prover import NotCertified
-from chain.ledger.prune import set_floor, sweep, sweep_due
+from chain.ledger.proof.prover import NotCertified
+from chain.ledger.store.faults import StorageFailed
 
 log = logging.getLogger("assent.upkeep")
 
@@ -27,7 +27,7 @@ class Upkeep:
     @property
     def due(self) -> bool:
         """Whether a step has something to do."""
-        blocks = self._ledger.read.holding.now().blocks
+        blocks = self._ledger.read.pruned.below().blocks
         return self._next_floor(blocks) is not None or sweep_due(self._ledger.store)
 
     def step(self) -> bool:
@@ -35,7 +35,7 @@ class Upkeep:
 
         Raises StorageFailed when the archive cannot be written: nothing unarchived is deleted.
         """
-        blocks = self._ledger.read.holding.now().blocks
+        blocks = self._ledger.read.pruned.below().blocks
         before = self._next_floor(blocks)
         if before is None:
             return sweep(self._ledger.store)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated
 
-from chain.ledger.block import BATCH_BYTES_MAX, BATCH_TXS_MAX, TX_BYTES_MAX, Candidate, Transaction
-from chain.ledger.rows import VOTES
-from chain.ledger.store import Store
+from chain.ledger.block import BATCH_BYTES_MAX, BATCH_TXS_MAX, TX_BYTES_MAX, DecodedTransaction, Transaction
+from chain.ledger.store.port import Store
+from chain.ledger.store.rows import VOTES
 from chain.node.marker import Marker
 from chain.primitives.codec import U64, Bound, decode, encode, record
 from consensus.errors import VotesDamaged
@@ -77,11 +77,11 @@ class DurableVotes:
         """Return one row of votes."""
         return self._store.get(self._row(key))
 
-    def promised(self) -> Iterator[Candidate]:
+    def promised(self) -> Iterator[DecodedTransaction]:
         """Yield the transactions that earlier votes promised; call once, at start."""
         for key, row in self._store.iterate(prefix=_PROMISED):
             read = decode(Promised, row)
-            candidates = [Candidate.of(decode(Transaction, raw)) for raw in read.transactions]
+            candidates = [DecodedTransaction.of(decode(Transaction, raw)) for raw in read.transactions]
             self._hold(key, read.height, candidates)
             yield from candidates
 
@@ -93,7 +93,7 @@ class DurableVotes:
         """Tell whether a vote promises this transaction and no durable block holds it."""
         return tx_id in self._row_of
 
-    def promise(self, candidates: Iterable[Candidate], height: int) -> None:
+    def promise(self, candidates: Iterable[DecodedTransaction], height: int) -> None:
         """Add transactions of a batch for a height to the next write, in one row.
 
         Those already promised for that height or a higher one are not written again.
@@ -137,7 +137,7 @@ class DurableVotes:
             self._staged.pop(key, None)
             self._executed.append(key)
 
-    def _hold(self, key: bytes, height: int, candidates: Iterable[Candidate]) -> None:
+    def _hold(self, key: bytes, height: int, candidates: Iterable[DecodedTransaction]) -> None:
         self._next_row = int.from_bytes(key[len(_PROMISED) :], "big") + 1
         held = self._rows[key] = {candidate.id: candidate.raw for candidate in candidates}
         self._heights[key] = height

@@ -1,4 +1,4 @@
-"""What the executor and a contract runtime say to one another; neither imports the other."""
+"""Execution port between the batch executor and a contract runtime; neither imports the other."""
 
 from __future__ import annotations
 

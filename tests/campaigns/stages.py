@@ -29,9 +29,9 @@ SCENARIOS = tuple(
     for name in ("failures_of_others", "adversaries", "restarts", "membership", "timers")
 )
 PREPARED = (
-    "aiohttp", "chain.ledger.executor", "chain.ledger.ledger", "chain.ledger.mempool", "chain.network.gossip",
-    "chain.network.sync", "click", "contracts.runtime", "duckdb", "hypothesis", "hypothesis.strategies",
-    "numpy", "plyvel", "pydantic", "pytest", "pytest_asyncio", "uvloop",
+    "aiohttp", "chain.ledger.executor", "chain.ledger.ledger", "chain.mempool.mempool",
+    "chain.network.gossip", "chain.network.sync", "click", "contracts.runtime", "duckdb", "hypothesis",
+    "hypothesis.strategies", "numpy", "plyvel", "pydantic", "pytest", "pytest_asyncio", "uvloop",
 )  # fmt: skip
 """Imported once, before any fork: everything large that does not import consensus."""
 IMPORT_CPU_S = 8.0

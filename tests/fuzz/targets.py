@@ -27,30 +27,35 @@ from chain.audit.package import build_package
 from chain.audit.records import PARTS
 from chain.audit.verify import verify_bytes
 from chain.config import NodeConfig, Rpc
-from chain.ledger import anchor, block, genesis, proof, rows, snapshot, statechunk, stateproof, window
-from chain.ledger.anchor import TrustedSets, make_anchor
+from chain.ledger import block, genesis, validity_window
 from chain.ledger.batches import check_proposal
 from chain.ledger.genesis import genesis_from_json, genesis_to_json
+from chain.ledger.history import snapshot
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
-from chain.ledger.records import Records
-from chain.ledger.refusals import Refused
-from chain.ledger.state import node_loader
-from chain.ledger.statebucket import ELSEWHERE, leaf_in, leaves_of, pack_bucket, place_held
-from chain.ledger.statechunk import StateChunk, StateLoader, make_chunk
-from chain.ledger.statedelta import (
+from chain.ledger.proof import anchor, proofs
+from chain.ledger.proof.anchor import TrustedSets, make_anchor
+from chain.ledger.state import chunk, proof
+from chain.ledger.state.bucket import ELSEWHERE, address_held, leaf_in, leaves_of, pack_bucket
+from chain.ledger.state.chunk import StateChunk, StateLoader, make_chunk
+from chain.ledger.state.delta import (
     BUCKET_DELTAS_MAX,
     NODE_DELTAS_MAX,
+    addresses_of,
     child_entry,
     delta_record,
     full_record,
     hash_of,
     leaf_entry,
     node_at,
-    places_of,
 )
-from chain.ledger.statenode import DELTAS_AT, LEAVES_AT, children_of, pack_node
+from chain.ledger.state.inner import children_of, pack_inner
+from chain.ledger.state.node import DELTAS_AT, LEAVES_AT
+from chain.ledger.state.state import node_loader
+from chain.ledger.store import rows
+from chain.ledger.store.recordlog import PendingRecords
 from chain.ledger.testing import ToyChain
+from chain.mempool.mempool import Mempool
+from chain.mempool.refusals import TransactionRefused
 from chain.network import messages as wire
 from chain.network.encodedtx import encoded_transaction_id
 from chain.network.frame import FrameReader, Kind, encode_frame
@@ -120,8 +125,8 @@ def pool_of(ledger: Ledger) -> Mempool:
 @cache
 def _records() -> tuple[type, ...]:
     modules = (
-        anchor, block, certificate, consensus_messages, genesis, proof, rows, snapshot, statechunk,
-        stateproof, votes, window, wire,
+        anchor, block, certificate, consensus_messages, genesis, proofs, rows, snapshot, chunk,
+        proof, votes, validity_window, wire,
     )  # fmt: skip
     found = {item for module in modules for item in vars(module).values() if _is_record(item)}
     return tuple(sorted(found, key=tag_of))
@@ -294,7 +299,7 @@ def run_transaction(data: bytes) -> None:
         encoded_transaction_id(data)
         candidate = pool.prepare(data)
         pool.admit(candidate, made.ledger.head.height, verified=candidate.signature_holds)
-    except (Refused, DecodeError):
+    except (TransactionRefused, DecodeError):
         check_proposal(data, made.ledger.head.height + 1, made.genesis.limits)
 
 
@@ -315,7 +320,7 @@ def run_chunk(data: bytes) -> None:
         TrustedSets(made.genesis).check_anchor(decode(anchor.Anchor, data[1:]))
         return
     header = made.ledger.head_header
-    StateLoader(header.height, header.state_root).take(decode(StateChunk, data[1:]), Records(0))
+    StateLoader(header.height, header.state_root).take(decode(StateChunk, data[1:]), PendingRecords(0))
 
 
 def chunk_seeds() -> list[bytes]:
@@ -337,7 +342,7 @@ def chunk_seeds() -> list[bytes]:
 
 
 def run_node(data: bytes) -> None:
-    """Records of a store, each behind its length (2 bytes), at the places 0, 1, ...: each read as a node."""
+    """Log records, each behind its length (2 bytes), at the addresses 0, 1, ...; each read as a node."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(data) and len(records) < 16:
@@ -356,7 +361,7 @@ def _read_node(records: dict[bytes, bytes], where: bytes) -> None:
         return records.get(place, b"")
 
     node = node_at(record, where)
-    chain_of_records = list(places_of(record, where))
+    chain_of_records = list(addresses_of(record, where))
     if len(read) > 2 * (NODE_DELTAS_MAX + 1) or len(chain_of_records) > NODE_DELTAS_MAX + 1:
         raise AssertionError("more records are read than a node may have")
     if node is None:
@@ -367,14 +372,14 @@ def _read_node(records: dict[bytes, bytes], where: bytes) -> None:
     if chain_of_records != read[: node[DELTAS_AT] + 1]:
         raise AssertionError("other places are listed than those that were read")
     if not node[LEAVES_AT]:
-        if pack_node(children_of(node))[LEAVES_AT:] != node[LEAVES_AT:]:
+        if pack_inner(children_of(node))[LEAVES_AT:] != node[LEAVES_AT:]:
             raise AssertionError("an inner node is not made of its children")
         return
     leaves = list(leaves_of(node))
     if pack_bucket(leaves)[LEAVES_AT:] != node[LEAVES_AT:]:
         raise AssertionError("a bucket is not made of its leaves")
     for key, _, held in leaves:
-        place_held(held)
+        address_held(held)
         if leaf_in(node, key) is None:
             raise AssertionError("a leaf is not found by its key")
 
@@ -383,7 +388,7 @@ def node_seeds() -> list[bytes]:
     """A bucket and an inner node with as many deltas as they may have, a full record each, and a loop."""
     keys = [bytes([16 * i]) * 32 for i in range(8)]
     bucket = pack_bucket([(key, key, ELSEWHERE + bytes(8)) for key in keys])
-    inner = pack_node({16 * i: (key, bytes(8), i) for i, key in enumerate(keys)})
+    inner = pack_inner({16 * i: (key, bytes(8), i) for i, key in enumerate(keys)})
     made: list[list[bytes]] = []
     for node in (bucket, inner):
         made.append([full_record(node)])
@@ -414,7 +419,7 @@ def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
         for raw in encoded:
             try:
                 found.append(pool.prepare(raw))
-            except Refused as refusal:
+            except TransactionRefused as refusal:
                 found.append(refusal)
         return found
 

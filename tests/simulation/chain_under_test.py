@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chain.ledger.block import Candidate, TransactionBody, sign_transaction
+from chain.ledger.block import DecodedTransaction, TransactionBody, sign_transaction
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator, make_init_args
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import PoolBounds
-from chain.ledger.store import MemoryStore
+from chain.ledger.store.memory import MemoryStore
+from chain.mempool.mempool import PoolBounds
 from chain.primitives.values import Value, encode_value
 from contracts.system import default_init, sources
 from tests.simulation.clockwork import EPOCH_MS
@@ -106,7 +106,7 @@ def address(index: int) -> str:
     return f"127.0.0.1:{30000 + index}"
 
 
-def addition(chain_id: bytes, number: int, client: str, amount: int, valid_until: int) -> Candidate:
+def addition(chain_id: bytes, number: int, client: str, amount: int, valid_until: int) -> DecodedTransaction:
     """Return a client's transaction that adds to its total."""
     args: dict[str, Value] = {"name": client, "amount": amount, "entry": f"{client}/{number}"}
     return transaction(chain_id, number, client, "tally", "add", args, valid_until)
@@ -120,7 +120,7 @@ def transaction(
     method: str,
     args: dict[str, Value],
     valid_until: int,
-) -> Candidate:
+) -> DecodedTransaction:
     """Return the client's transaction with this number; its nonce follows from it."""
     body = TransactionBody(
         chain_id=chain_id,
@@ -132,4 +132,4 @@ def transaction(
         nonce=number.to_bytes(16, "big"),
         valid_until=valid_until,
     )
-    return Candidate.of(sign_transaction(body, key(client)))
+    return DecodedTransaction.of(sign_transaction(body, key(client)))

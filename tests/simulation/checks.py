@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chain.ledger.executor import SKIPPED
 from chain.node.core import NodeCore
-from chain.node.execution import WAITING_MAX
+from chain.node.execution_queue import WAITING_MAX
 from chain.primitives.certificate import Certificate, check_certificate, fault_bound
 from chain.primitives.errors import AssentError
 from consensus.messages import Commit
@@ -88,14 +88,14 @@ class Checks:
     def _executed(self, machine: Machine, core: NodeCore, height: int) -> None:
         """One batch per height, equal headers, nothing runs twice."""
         read = core.ledger.read
-        if height < read.holding.now().blocks and height < core.ledger.head.height:
+        if height < read.pruned.below().blocks and height < core.ledger.head.height:
             return  # a state took the place of these blocks
         header = core.ledger.head.header_hash if core.ledger.head.height == height else None
         if header is None:
             found = read.header(height + 1)
             header = found.parent if found is not None else b""
         known = self.headers.get(height)
-        if height < read.holding.now().blocks:
+        if height < read.pruned.below().blocks:
             if known != header:
                 raise Violation(f"{machine} took a state of height {height} with another header")
             return
@@ -156,7 +156,7 @@ class Checks:
     def _settled(self, machine: Machine, core: NodeCore, height: int) -> None:
         """A certificate is a quorum's, over the header that everyone executed."""
         read = core.ledger.read
-        if height < read.holding.now().blocks:
+        if height < read.pruned.below().blocks:
             return  # a state took the place of this block
         for tx_id in read.settled(height):
             position = read.position(tx_id)
@@ -212,7 +212,7 @@ class Checks:
     def kept(self, machine: Machine) -> None:
         """What any client was told of is in this ledger, as far as it goes, at the height that was told."""
         read = machine.ledger.read
-        held = read.holding.now().blocks
+        held = read.pruned.below().blocks
         for tx_id, height in self.told.items():
             position = read.position(tx_id)
             if not held <= height <= machine.settled_height:

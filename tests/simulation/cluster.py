@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chain.ledger import passing
-from chain.ledger.block import Candidate
-from chain.ledger.faults import StorageFailed
-from chain.ledger.refusals import Refused
+from chain.ledger.block import DecodedTransaction
+from chain.ledger.store.faults import StorageFailed
+from chain.mempool.refusals import TransactionRefused
 from chain.network.bans import FIRST_S
 from chain.network.frame import Kind
 from chain.node.core import IN_FLIGHT_MAX
@@ -66,8 +66,8 @@ class Cluster(Clockwork):
         self._corrupt(byzantine, tactics, strategy)
         self.machines = [process for processes in self.processes for process in processes]
         self.honest = [machine for machine in self.machines if machine.honest]
-        self.sent: list[Candidate] = []
-        self.admitted: dict[bytes, Candidate] = {}
+        self.sent: list[DecodedTransaction] = []
+        self.admitted: dict[bytes, DecodedTransaction] = {}
         """Transactions that an honest machine took."""
         self.refusals: dict[str, int] = {}
         self._forgetful: dict[int, int] = {}
@@ -188,14 +188,14 @@ class Cluster(Clockwork):
             self.sent.append(batch[-1])
         self.give(machine, batch)
 
-    def give(self, machine: Machine, batch: list[Candidate]) -> None:
+    def give(self, machine: Machine, batch: list[DecodedTransaction]) -> None:
         """Send transactions, new ones or again, to one node."""
         if machine.core is None or machine.paused_until > self.now or not batch:
             return
 
-        def answered(results: list[Candidate | Refused]) -> None:
+        def answered(results: list[DecodedTransaction | TransactionRefused]) -> None:
             for candidate, result in zip(batch, results, strict=True):
-                if isinstance(result, Refused):
+                if isinstance(result, TransactionRefused):
                     self.refusals[result.code] = self.refusals.get(result.code, 0) + 1
                 elif machine.honest:
                     self.admitted[candidate.id] = candidate
@@ -245,6 +245,6 @@ class Cluster(Clockwork):
             (ledger.epoch_at(ledger.certified_height + 1).first for ledger in known), default=2**63
         )
 
-    def open_transactions(self) -> list[Candidate]:
+    def open_transactions(self) -> list[DecodedTransaction]:
         """Return what an honest machine admitted and no ledger has settled."""
         return [item for item in self.admitted.values() if item.id not in self.checks.told]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.ledger.faults import StorageFailed
-from chain.ledger.store import MemoryStore
+from chain.ledger.store.faults import StorageFailed
+from chain.ledger.store.memory import MemoryStore
 
 
 class Disk(MemoryStore):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from chain.ledger.block import Candidate
+from chain.ledger.block import DecodedTransaction
 from chain.ledger.schedule import OBSERVER, VALIDATOR, Listed
 from chain.primitives.certificate import fault_bound
 from chain.primitives.crypto import Signer
@@ -31,7 +31,7 @@ class Governance:
         self._cluster = cluster
         self._validators = {cluster.shape.validators}
         """Sizes of the sets that are in force, or may come into force through what was sent."""
-        self._sent: list[Candidate] = []
+        self._sent: list[DecodedTransaction] = []
         self._done = 0
         """Proposals seen on the ledger."""
 

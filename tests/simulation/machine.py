@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from chain.ledger.block import Candidate
+from chain.ledger.block import DecodedTransaction
 from chain.ledger.ledger import Ledger
 from chain.network.frame import FrameReader, Kind, encode_frame
 from chain.node.core import NodeCore
@@ -193,7 +193,9 @@ class Machine:
     def wall_ms(self) -> int:
         return EPOCH_MS + self.cluster.now + self.skew_ms
 
-    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+    def verify(
+        self, candidates: Sequence[DecodedTransaction], done: Callable[[Sequence[bool]], None]
+    ) -> None:
         held = [candidate.signature_holds for candidate in candidates]
         self.later(1, done, held)
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import chain.ledger.blockcheck
 import chain.ledger.ledger
-import chain.network.blockcheck
+import chain.ledger.writer
 import chain.primitives.certificate
 import consensus.authenticity
 import consensus.driver
@@ -20,8 +21,8 @@ import consensus.restart
 import consensus.rules
 import consensus.view_change
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool
 from chain.ledger.queries import Queries
+from chain.mempool.mempool import Mempool
 from chain.network.gossip import Gossip, GossipEffects
 from chain.node.orderer import Orderer
 from chain.node.votes import DurableVotes
@@ -164,7 +165,7 @@ def _promise_not_kept() -> list[Patch]:
 
 def _certificates_unchecked() -> list[Patch]:
     return [
-        (chain.network.blockcheck, "check_certificate", lambda *_: None),
+        (chain.ledger.blockcheck, "check_certificate", lambda *_: None),
         (chain.ledger.ledger, "check_certificate", lambda *_: None),
     ]
 
@@ -262,13 +263,13 @@ def _new_view_needs_birth() -> list[Patch]:
 
 
 def _set_in_force_at_once() -> list[Patch]:
-    announce = chain.ledger.ledger.announce
+    announce = chain.ledger.writer.announce
 
     def hasty(schedule: Any, genesis: Any, height: int, writes: Any) -> Any:
         at_once = replace(genesis, limits=replace(genesis.limits, consensus_window=1))
         return announce(schedule, at_once, height, writes)
 
-    return [(chain.ledger.ledger, "announce", hasty)]
+    return [(chain.ledger.writer, "announce", hasty)]
 
 
 FUNCTIONS: dict[str, Plant] = {

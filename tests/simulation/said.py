@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chain.ledger.rows import VOTES
-from chain.node.orderer import batch_ids
+from chain.ledger.batches import batch_ids
+from chain.ledger.store.rows import VOTES
 from chain.primitives.certificate import quorum
 from chain.primitives.codec import tag_of
 from consensus import repair

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from chain.ledger.block import Candidate, Skip
+from chain.ledger.block import DecodedTransaction, Skip
 from chain.ledger.ledger import Ledger
-from chain.node.execution import ExecutionFailed
+from chain.node.execution_queue import ExecutionFailed
 from chain.node.signedskips import SignedSkips
 from chain.node.skipvote import Named, SkipVote
 from chain.node.stopped import StoppedValidator, apply_skip
@@ -68,7 +68,7 @@ class StuckCluster(Cluster):
 
     # --- what happens -----------------------------------------------------------------------------
 
-    def trap(self) -> Candidate:
+    def trap(self) -> DecodedTransaction:
         """Send the transaction that nobody can execute, with others around it, to every honest machine."""
         until = max(self.checks.headers, default=0) + self.shape.validity
         args = {"name": CLIENTS[0], "amount": 1, "entry": f"{TRAP}/0"}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.ledger.block import Candidate, Skip, SkipDecision, skip_digest
+from chain.ledger.block import DecodedTransaction, Skip, SkipDecision, skip_digest
 from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.skiprows import SkipRefused
 from chain.node.nextheight import Standing
@@ -32,7 +32,7 @@ PATIENCE_MS = 120_000
 
 def stuck_cluster(
     patch: pytest.MonkeyPatch, n: int, liars: int, seed: int = 7
-) -> tuple[StuckCluster, Candidate, int]:
+) -> tuple[StuckCluster, DecodedTransaction, int]:
     """Return a stopped cluster that died of a trap three times, the trap, and the height it stands at."""
     cluster = StuckCluster(seed, Shape(n, rotation=5), patch, byzantine=liars)
     cluster.start()
@@ -48,7 +48,7 @@ def votes_of(cluster: StuckCluster, folder: Path, ids: list[bytes]) -> list[Skip
     return [sign(cluster.operator(machine, folder), ids) for machine in cluster.honest]
 
 
-def assert_skipped(cluster: StuckCluster, machine: Machine, trap: Candidate, height: int) -> None:
+def assert_skipped(cluster: StuckCluster, machine: Machine, trap: DecodedTransaction, height: int) -> None:
     read = machine.ledger.read
     (receipt,) = [item for item in read.receipts(height) if item.tx_id == trap.id]
     assert receipt.code == SKIPPED_BY_DECISION

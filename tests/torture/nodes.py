@@ -19,7 +19,7 @@ import psutil
 from chain.cli.layout import OrgFolder
 from chain.config import load_node_config
 from chain.ledger.genesis import Genesis
-from chain.ledger.leveldb import RECORDS
+from chain.ledger.store.leveldb import RECORDS
 from tests.torture.verdict import TortureFailed
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 from chain.ledger.block import header_hash
 from chain.ledger.genesis import Genesis
 from chain.ledger.ledger import Ledger
-from chain.ledger.leveldb import LevelStore
+from chain.ledger.store.leveldb import LevelStore
 from chain.primitives.certificate import check_certificate
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import map_key

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chain.audit.source import PAGE_ENTRIES
 from chain.ledger.block import EventEntry, Header, SkipDecision
-from chain.ledger.proof import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
-from chain.ledger.prover import Prover
+from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
+from chain.ledger.proof.prover import Prover
 from chain.ledger.queries import Queries
 from chain.primitives.execution import map_key
 from chain.primitives.values import Value
@@ -28,7 +28,7 @@ class LedgerSource:
         """Return a header; raise UnknownHeight, NotHeld."""
         header = self._queries.header(height)
         if header is None:
-            raise self._queries.holding.missing_header(height)
+            raise self._queries.pruned.missing_header(height)
         return header
 
     async def entries(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from chain.ledger import rows
-from chain.ledger.records import LOG, MOVED, SEGMENT
-from chain.ledger.state import entries, node_loader
-from chain.ledger.statebucket import leaves_of, place_held
-from chain.ledger.statedelta import places_of
-from chain.ledger.statenode import Ref, children_of
-from chain.ledger.store import Store
+from chain.ledger.state.bucket import address_held, leaves_of
+from chain.ledger.state.delta import addresses_of
+from chain.ledger.state.inner import children_of
+from chain.ledger.state.node import Ref
+from chain.ledger.state.state import entries, node_loader
+from chain.ledger.store import rows
+from chain.ledger.store.port import Store
+from chain.ledger.store.recordlog import LOG, MOVED, SEGMENT
 
 _ABOUT_RECORDS = (rows.DEAD, MOVED, SEGMENT)
 
@@ -20,7 +21,7 @@ def plain_rows(store: Store) -> dict[bytes, bytes | int]:
         if key.startswith(rows.ROOT):
             found[key] = row[:32]
         elif key.startswith(rows.STALE):
-            found[key] = sum(len(store.record(listed)) for listed in rows.read_places(row))
+            found[key] = sum(len(store.record(listed)) for listed in rows.read_addresses(row))
         elif not key.startswith((*_ABOUT_RECORDS, LOG)):
             found[key] = row
     return found | dict(entries(store, rows.STATE))
@@ -37,10 +38,10 @@ def places_used(store: Store, roots: list[Ref | None]) -> set[bytes]:
         if ref is None or ref[1] in read:  # what is found may be part of a later one alone
             continue
         read.add(ref[1])
-        found.update(places_of(store.record, ref[1]))
+        found.update(addresses_of(store.record, ref[1]))
         node = load(ref[1], path, ref[0])
         if ref[2]:
-            found.update(where for *_, held in leaves_of(node) if (where := place_held(held)) is not None)
+            found.update(where for *_, held in leaves_of(node) if (where := address_held(held)) is not None)
         else:
             waiting += [(child, path + bytes([byte])) for byte, child in children_of(node).items()]
     return found

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chain.api.server import ACCEPTS_MAX as RPC_ACCEPTS_MAX
 from chain.config import NodeConfig, Rpc
-from chain.ledger.leveldb import OPEN_FILES_MAX
+from chain.ledger.store.leveldb import OPEN_FILES_MAX
 from chain.node.budget import LOWER, descriptor_parts
 from chain.primitives.descriptors import RESERVE, TooFewDescriptors, limit_for, needed
 

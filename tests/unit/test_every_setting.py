@@ -18,7 +18,7 @@ import pytest
 from chain.cli.init import create_solo
 from chain.config import NodeConfig, Rpc, load_node_config
 from chain.ledger.genesis import load_genesis
-from chain.ledger.mempool import PoolBounds
+from chain.mempool.mempool import PoolBounds
 from chain.node.node import Node
 from privcompute.config import AgentConfig
 

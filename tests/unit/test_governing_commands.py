@@ -18,7 +18,7 @@ from chain.cli.key import prove_key, proved_key, public_key
 from chain.cli.proofs import ProofFileError, check_proofs, write_proofs
 from chain.cli.reach import WouldStall, check_reach
 from chain.ledger.genesis import save_genesis
-from chain.ledger.proof import ProvedState
+from chain.ledger.proof.proofs import ProvedState
 from chain.ledger.testing import ToyChain
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import PrivateKey

@@ -16,7 +16,7 @@ from chain.cli import contract as contract_commands
 from chain.cli import processes, proofs, validator
 from chain.cli.key import public_key
 from chain.cli.layout import MARKER, OrgFolder, open_consortium
-from chain.ledger.chainfile import ChainFile
+from chain.ledger.files.chainfile import ChainFile
 from chain.ledger.genesis import load_genesis, save_genesis
 from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import AssentError

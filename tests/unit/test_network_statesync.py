@@ -10,11 +10,11 @@ from functools import cache
 
 import pytest
 
-from chain.ledger import rows, statechunk
 from chain.ledger.genesis import Limits
+from chain.ledger.history.prune import set_floor, sweep
 from chain.ledger.ledger import Ledger
-from chain.ledger.prune import set_floor, sweep
-from chain.ledger.store import MemoryStore
+from chain.ledger.store import rows
+from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.network import serving
 from chain.network.frame import Kind, ProtocolBreach
@@ -41,7 +41,7 @@ def source() -> ToyChain:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statechunk, "CHUNK_BYTES", 2_000)
+    monkeypatch.setattr("chain.ledger.state.chunk.CHUNK_BYTES", 2_000)
 
 
 def make_sync(ledger: Ledger, gap: int = GAP) -> Sync:
@@ -335,9 +335,9 @@ def test_hostile_requests_raise_only_decode_errors() -> None:
 
 
 def test_a_pruned_node_serves_states_it_holds_and_denies_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    from chain.ledger import prune
+    from chain.ledger.history import prune
 
-    monkeypatch.setattr(prune, "WINDOW", 4)
+    monkeypatch.setattr(prune, "VALIDITY_WINDOW_MAX", 4)
     store = MemoryStore(source().store)
     ledger = Ledger(store, GENESIS, ToyRuntime())
     set_floor(store, LENGTH - 10, "")
@@ -414,7 +414,7 @@ def test_a_node_that_lacks_the_header_of_a_change_proves_nothing_rather_than_hal
     first = chain.ledger.schedule.sets(1)[0].first - GENESIS.limits.consensus_window
     store = MemoryStore(chain.store)
     store.write([], [rows.at(rows.HEADER, first)])
-    store.write([(rows.HELD_KEY, encode(rows.Held(headers=first + 1)))])
+    store.write([(rows.HELD_KEY, encode(rows.PrunedBelow(headers=first + 1)))])
     server = serving.Server(SyncChain(Ledger(store, GENESIS, ToyRuntime())))
     answer = server.answer(OTHER, Kind.ANCHOR_REQUEST, encode(AnchorRequest(0)))
     assert decode(AnchorAnswer, answer.body) == AnchorAnswer((), None)

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.ledger.anchor import Anchor
 from chain.ledger.block import (
     ABOVE_MAX,
     Batch,
@@ -26,11 +25,12 @@ from chain.ledger.block import (
     sign_transaction,
     transaction_id,
 )
-from chain.ledger.proof import SetChange
-from chain.ledger.statechunk import StateChunk
+from chain.ledger.blockcheck import check_certified
+from chain.ledger.proof.anchor import Anchor
+from chain.ledger.proof.proofs import SetChange
+from chain.ledger.state.chunk import StateChunk
 from chain.network import serving
 from chain.network import sync as module
-from chain.network.blockcheck import check_block
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import Blocks, BlocksRequest, SyncStatus
 from chain.network.sync import Sync
@@ -384,15 +384,15 @@ def test_a_block_whose_header_differs_in_one_field_is_refused(field: str) -> Non
     changed: Any = value + 1 if isinstance(value, int) else bytes([whole[0] ^ 1]) + whole[1:]
     header = dataclasses.replace(block.header, **{field: changed})
     with pytest.raises(ProofInvalid):
-        check_block(dataclasses.replace(block, header=header), CHAIN, SET, SET)
+        check_certified(dataclasses.replace(block, header=header), CHAIN, SET, SET)
     recertified = dataclasses.replace(block, header=header, certificate=certify(header, KEYS[2:]))
     with pytest.raises(ProofInvalid):
-        check_block(recertified, CHAIN, SET, SET)
+        check_certified(recertified, CHAIN, SET, SET)
 
 
 def test_a_body_that_is_not_the_headers_is_refused() -> None:
     block, other = make_chain()[2], make_chain()[5]
-    check_block(block, CHAIN, SET, SET)
+    check_certified(block, CHAIN, SET, SET)
     batch = decode(Batch, block.payload)
     later = encode(dataclasses.replace(batch, time=batch.time + 1))
     for bad in (
@@ -404,14 +404,14 @@ def test_a_body_that_is_not_the_headers_is_refused() -> None:
         dataclasses.replace(block, payload=later),
     ):
         with pytest.raises(ProofInvalid):
-            check_block(bad, CHAIN, SET, SET)
+            check_certified(bad, CHAIN, SET, SET)
 
 
 def test_a_batch_that_a_view_change_delayed_keeps_its_own_earlier_time() -> None:
     block = make_chain()[2]
     batch = decode(Batch, block.payload)
     earlier = encode(dataclasses.replace(batch, time=batch.time - 5))
-    check_block(dataclasses.replace(block, payload=earlier), CHAIN, SET, SET)
+    check_certified(dataclasses.replace(block, payload=earlier), CHAIN, SET, SET)
 
 
 def hand_over_block_four(sync: Sync, name: bytes) -> list[int]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from chain.ledger.anchor import make_anchor
-from chain.ledger.proof import SetChange
+from chain.ledger.proof.anchor import make_anchor
+from chain.ledger.proof.proofs import SetChange
 from chain.ledger.testing import ToyChain
 from chain.network import messages
 from chain.network.messages import (

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from chain.ledger import refusals
-from chain.ledger.block import Candidate
-from chain.ledger.mempool import Mempool
-from chain.ledger.refusals import Refused
+from chain.ledger.block import DecodedTransaction
 from chain.ledger.testing import ToyChain, toy_genesis
+from chain.mempool import refusals
+from chain.mempool.mempool import Mempool
+from chain.mempool.refusals import TransactionRefused
 from chain.node import admission
 from chain.node.admission import BATCH, Admission, Verdict, is_avoidable
 
@@ -21,14 +21,16 @@ class SlowWorkers:
     """Verifies a batch when it is told to."""
 
     def __init__(self) -> None:
-        self.batch: list[Candidate] = []
+        self.batch: list[DecodedTransaction] = []
         self._done: Callable[[Sequence[bool]], None] | None = None
 
-    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+    def verify(
+        self, candidates: Sequence[DecodedTransaction], done: Callable[[Sequence[bool]], None]
+    ) -> None:
         assert self._done is None, "one batch at a time"
         self.batch, self._done = list(candidates), done
 
-    def finish(self) -> list[Candidate]:
+    def finish(self) -> list[DecodedTransaction]:
         batch, done = self.batch, self._done
         assert done is not None
         self.batch, self._done = [], None
@@ -54,10 +56,10 @@ class Desk:
             self.workers,  # type: ignore[arg-type]
         )
 
-    def make(self, count: int) -> list[Candidate]:
+    def make(self, count: int) -> list[DecodedTransaction]:
         return [self.chain.call("put", {"key": "k", "value": number}) for number in range(count)]
 
-    def flood(self, peer: bytes, count: int) -> list[Candidate]:
+    def flood(self, peer: bytes, count: int) -> list[DecodedTransaction]:
         made = self.make(count)
         self.admission.take([(candidate, peer) for candidate in made])
         return made
@@ -68,13 +70,13 @@ def test_who_floods_fills_its_own_queue_and_the_others_have_their_turn() -> None
     desk.flood(FLOODER, 5 * BATCH)
     (quick,) = desk.flood(HONEST, 1)
     (own,) = desk.make(1)
-    answers: list[Candidate | Refused] = []
+    answers: list[DecodedTransaction | TransactionRefused] = []
     desk.admission.submit([own.raw], answers.extend)
     desk.workers.finish()
     second = {candidate.id for candidate in desk.workers.finish()}
     assert {quick.id, own.id} <= second
     assert len(second) == BATCH, "a turn is filled with what waits, whoever sent it"
-    assert [answer.id for answer in answers if isinstance(answer, Candidate)] == [own.id]
+    assert [answer.id for answer in answers if isinstance(answer, DecodedTransaction)] == [own.id]
 
 
 def test_every_transaction_of_every_queue_is_verified_once_and_in_order() -> None:
@@ -101,16 +103,18 @@ def test_the_queue_of_a_peer_is_bounded_and_that_of_clients_is_not_full_with_it(
     desk.flood(FLOODER, 50)
     refused = [verdict for verdict in desk.verdicts if verdict.refusal is not None]
     assert 240 <= desk.admission.dropped == len(refused) <= BATCH + 50
-    answers: list[Candidate | Refused] = []
+    answers: list[DecodedTransaction | TransactionRefused] = []
     desk.admission.submit([desk.make(1)[0].raw], answers.extend)
     while desk.workers.batch:
         desk.workers.finish()
-    assert isinstance(answers[0], Candidate)
+    assert isinstance(answers[0], DecodedTransaction)
 
 
 def test_what_an_honest_peer_may_send_in_good_faith_is_not_blamed() -> None:
-    kinds = [kind for kind in vars(refusals).values() if isinstance(kind, type) and kind is not Refused]
-    refused = [kind for kind in kinds if issubclass(kind, Refused)]
+    kinds = [
+        kind for kind in vars(refusals).values() if isinstance(kind, type) and kind is not TransactionRefused
+    ]
+    refused = [kind for kind in kinds if issubclass(kind, TransactionRefused)]
     assert {kind.code for kind in refused if not is_avoidable(kind("x"))} == {
         "pool_full", "sender_full", "duplicate", "already_committed", "expired",
         "key_revoked", "org_suspended", "org_expelled",

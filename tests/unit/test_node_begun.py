@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from chain.ledger import rows
-from chain.ledger.block import Candidate, Skip
-from chain.ledger.faults import DataDamaged, StorageFailed
+from chain.ledger.block import DecodedTransaction, Skip
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool, PoolBounds
-from chain.ledger.store import MemoryStore
+from chain.ledger.store import rows
+from chain.ledger.store.faults import DataDamaged, StorageFailed
+from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_decision
+from chain.mempool.mempool import Mempool, PoolBounds
 from chain.node.begun import Beginnings, advise, describe, read_begun
-from chain.node.execution import HOLD_MS, TIMES_MANY, ExecutionFailed, Executor, Ordered
+from chain.node.execution_queue import HOLD_MS, TIMES_MANY, ExecutionFailed, ExecutionQueue, Ordered
 from chain.primitives.certificate import payload_digest
 
 HEIGHT = 3
@@ -63,7 +63,7 @@ class Process:
     """One process of a node over a store: dies with the first thing that its work raises."""
 
     def __init__(
-        self, store: MemoryStore, chain: ToyChain, batch: list[Candidate], signed: dict[int, int]
+        self, store: MemoryStore, chain: ToyChain, batch: list[DecodedTransaction], signed: dict[int, int]
     ) -> None:
         self.now = 0
         genesis = chain.genesis
@@ -75,7 +75,9 @@ class Process:
         for candidate in batch:
             pool.hold(candidate, verified=True)
         self.workers, self.listener = Workers(), Listener()
-        self.executor = Executor(self.ledger, pool, self.listener, self.workers, lambda: self.now, signed)
+        self.executor = ExecutionQueue(
+            self.ledger, pool, self.listener, self.workers, lambda: self.now, signed
+        )
 
     def pass_time(self, milliseconds: int) -> None:
         self.now += milliseconds

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from chain.ledger.anchor import TrustedSets, make_anchor
-from chain.ledger.block import Batch, Candidate, Header
-from chain.ledger.holding import NotHeld
-from chain.ledger.mempool import Mempool, PoolBounds
-from chain.ledger.snapshot import StateLoad
-from chain.ledger.state import node_loader
-from chain.ledger.statechunk import make_chunk
+from chain.ledger.block import Batch, DecodedTransaction, Header
+from chain.ledger.history.snapshot import StateLoad
+from chain.ledger.proof.anchor import TrustedSets, make_anchor
+from chain.ledger.pruned import NotHeld
+from chain.ledger.state.chunk import make_chunk
+from chain.ledger.state.state import node_loader
 from chain.ledger.testing import ToyChain, toy_genesis, toy_key
+from chain.mempool.mempool import Mempool, PoolBounds
 from chain.network.frame import Kind
 from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
 from chain.node.core import NodeCore
@@ -24,7 +24,7 @@ from chain.node.marker import FileMarker
 from chain.node.ports import GossipPool, Ports
 from chain.primitives.codec import decode, encode
 from consensus.driver import Driver
-from consensus.events import Candidate as Proposal
+from consensus.events import Candidate
 from consensus.messages import payload_digest
 from consensus.timing import Timing
 
@@ -62,7 +62,9 @@ class Machine:
 
     def set_members(self, members: Mapping[bytes, str]) -> None: ...
 
-    def verify(self, candidates: Sequence[Candidate], done: Callable[[Sequence[bool]], None]) -> None:
+    def verify(
+        self, candidates: Sequence[DecodedTransaction], done: Callable[[Sequence[bool]], None]
+    ) -> None:
         self.work.append(lambda: done([True] * len(candidates)))
 
     def execute(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
@@ -105,7 +107,7 @@ class Scene:
         else:
             for height in range(1, HEIGHT + 1):
                 self.chain.ledger.apply_block(self.source.block(height))
-        self.old = Candidate.of(self.source.block(2).transactions[0])
+        self.old = DecodedTransaction.of(self.source.block(2).transactions[0])
         self.new = self.source.call("put", {"key": "k", "value": 9})
         self.machine = machine = Machine()
         self.core = NodeCore(
@@ -143,12 +145,12 @@ class Scene:
         self.machine.run()
         return header
 
-    def proposed(self) -> Proposal:
+    def proposed(self) -> Candidate:
         """Return a re-proposal of both transactions for the next height."""
         self.core.pool.admit(self.new, HEIGHT, verified=True)
         time = self.source.ledger.head_header.time + 1
         payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (self.old.id, self.new.id)))
-        return Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
+        return Candidate(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
 
     def deliver(self, tx_id: bytes, kind: Kind = Kind.TX_ANSWER) -> None:
         """Let the peer send a transaction that it has on its ledger."""
@@ -222,7 +224,7 @@ def test_a_waiting_reproposal_is_judged_when_a_block_brings_what_it_lacks(
     monkeypatch.setattr(scene.core.driver, "checked", lambda _proposal, valid, _now: judged.append(valid))
     time = scene.source.ledger.head_header.time + 9_000
     payload = encode(Batch(HEIGHT + 2, 0, 0, PEER, time, (scene.new.id,)))
-    late = Proposal(HEIGHT + 2, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
+    late = Candidate(HEIGHT + 2, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
     assert scene.core._orderer.check(late) is None
     scene.source.add(scene.new)
     scene.core._executor.put(scene.source.block(HEIGHT + 1))
@@ -253,7 +255,7 @@ def test_a_transaction_promised_in_a_batch_never_ordered_is_gone_once_it_expired
         scene.core.pool.admit(call, HEIGHT, verified=True)
     time = scene.source.ledger.head_header.time + 1
     payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (brief.id, lasting.id)))
-    lost = Proposal(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
+    lost = Candidate(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
     assert scene.core._orderer.check(lost) is True
     assert set(scene.core._votes.promised_ids()) == {brief.id, lasting.id}
     scene.source.add(scene.new)

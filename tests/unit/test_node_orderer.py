@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chain.ledger.block import Batch, Candidate
+from chain.ledger.batches import batch_ids
+from chain.ledger.block import Batch, DecodedTransaction
 from chain.ledger.genesis import Limits
-from chain.ledger.mempool import Mempool
-from chain.ledger.store import MemoryStore
+from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, toy_genesis
+from chain.mempool.mempool import Mempool
 from chain.node.marker import FileMarker
-from chain.node.orderer import FORWARDED_MAX, SKEW_TOLD_MS, Orderer, batch_ids
+from chain.node.orderer import FORWARDED_MAX, SKEW_TOLD_MS, Orderer
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import PrivateKey
-from consensus.events import Candidate as Proposal
-from consensus.events import Turn
+from consensus.events import Candidate, Turn
 from consensus.messages import UNSIGNED, Checkpoint, payload_digest, sign
 from consensus.votes import Evidence
 
@@ -49,7 +49,7 @@ class Wishes:
     def behind(self, certificate: Certificate) -> None:
         raise AssertionError(certificate)
 
-    def judged(self, candidate: Proposal, valid: bool) -> None:  # noqa: ARG002
+    def judged(self, candidate: Candidate, valid: bool) -> None:  # noqa: ARG002
         self.judgements.append(valid)
 
     def accused(self, key: bytes, kind: str) -> None:
@@ -72,7 +72,7 @@ class Desk:
         self.votes = DurableVotes(self.store, KEY, FileMarker(folder / "node.voted"))
         self.orderer = Orderer(KEY, ledger, self.pool, self.votes, lambda: self.now, self.node)
 
-    def admit(self, *values: int) -> list[Candidate]:
+    def admit(self, *values: int) -> list[DecodedTransaction]:
         calls = [self.chain.call("put", {"key": "k", "value": value}) for value in values]
         for call in calls:
             self.pool.admit(call, 1, verified=True)
@@ -88,9 +88,9 @@ class Desk:
         proposer: bytes = KEY,
         fresh: bool = True,
         parents: tuple[bytes, ...] = (),
-    ) -> Proposal:
+    ) -> Candidate:
         payload = encode(Batch(height, view, 0, proposer, self.now if time is None else time, tuple(ids)))
-        return Proposal(2, 0, KEY, payload, payload_digest(payload), parents, fresh, 0)
+        return Candidate(2, 0, KEY, payload, payload_digest(payload), parents, fresh, 0)
 
 
 def test_a_batch_holds_what_waits_and_what_is_in_flight_is_left_out(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_good_proposal_is_accepted_and_each_broken_rule_refuses_it(tmp_path: P
         "too late": desk.proposal(ids, time=desk.now + skew + 1),
         "on the ledger": desk.proposal(committed.tx_ids),
         "in flight": desk.proposal(ids, time=desk.now + 1, parents=(parent,)),
-        "not a batch": Proposal(2, 0, KEY, b"\x00", payload_digest(b"\x00"), (), True, 0),
+        "not a batch": Candidate(2, 0, KEY, b"\x00", payload_digest(b"\x00"), (), True, 0),
     }
     assert {name: desk.orderer.check(item) for name, item in broken.items()} == dict.fromkeys(broken, False)
 
@@ -273,7 +273,7 @@ def test_an_announced_change_lets_an_idle_chain_go_on_to_the_height_where_it_hol
         payload = desk.orderer.propose(Turn(height, 0, (), 0, 0))
         assert payload is not None
         assert desk.orderer.propose(Turn(height + 1, 0, (payload,), 1, 0)) is None
-        candidate = Proposal(height, 0, KEY, payload, payload_digest(payload), (), fresh=True, base=0)
+        candidate = Candidate(height, 0, KEY, payload, payload_digest(payload), (), fresh=True, base=0)
         assert desk.orderer.check(candidate) is True
         desk.chain.add()
     assert not desk.orderer.pending()
@@ -288,7 +288,7 @@ def test_an_empty_proposal_above_heights_not_executed_yet_waits_for_them(tmp_pat
     change = desk.chain.govern(("a", "b"))
     parent = desk.proposal([change.id]).payload
     payload = encode(Batch(3, 0, 0, KEY, desk.now + 1, ()))
-    candidate = Proposal(3, 0, KEY, payload, payload_digest(payload), (parent,), fresh=True, base=0)
+    candidate = Candidate(3, 0, KEY, payload, payload_digest(payload), (parent,), fresh=True, base=0)
     assert desk.orderer.check(candidate) is None
     desk.orderer.executed()
     assert desk.node.judgements == []
@@ -311,7 +311,7 @@ def test_batches_keep_the_limits_of_their_own_height(tmp_path: Path) -> None:
         assert payload is not None
         assert len(batch_ids(payload)) == most
         two = encode(Batch(height, 0, 0, KEY, desk.now, tuple(call.id for call in calls[:2])))
-        candidate = Proposal(height, 0, KEY, two, payload_digest(two), (), fresh=True, base=0)
+        candidate = Candidate(height, 0, KEY, two, payload_digest(two), (), fresh=True, base=0)
         assert desk.orderer.check(candidate) is (most > 1)
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from chain.ledger import prune, window
-from chain.ledger.chainfile import ChainFile
-from chain.ledger.faults import StorageFailed
+from chain.ledger import validity_window
+from chain.ledger.files.chainfile import ChainFile
+from chain.ledger.files.transfer import read_archive
+from chain.ledger.history import prune
 from chain.ledger.ledger import Ledger
-from chain.ledger.mempool import Mempool, PoolBounds
+from chain.ledger.store.faults import StorageFailed
 from chain.ledger.testing import ToyChain
-from chain.ledger.transfer import read_archive
+from chain.mempool.mempool import Mempool, PoolBounds
 from chain.node import upkeep as module
-from chain.node.execution import Executor
+from chain.node.execution_queue import ExecutionQueue
 from chain.node.upkeep import Upkeep
 
 WINDOW, STEP, KEEP, LENGTH = 3, 4, 6, 20
@@ -25,8 +26,8 @@ WINDOW, STEP, KEEP, LENGTH = 3, 4, 6, 20
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    for where in (window, prune):
-        monkeypatch.setattr(where, "WINDOW", WINDOW)
+    for where in (validity_window, prune):
+        monkeypatch.setattr(where, "VALIDITY_WINDOW_MAX", WINDOW)
     monkeypatch.setattr(module, "STEP_BLOCKS", STEP)
 
 
@@ -41,14 +42,14 @@ def floors(ledger: Ledger, upkeep: Upkeep) -> list[int]:
     found = []
     while upkeep.due:
         upkeep.step()
-        found.append(ledger.read.holding.now().blocks)
+        found.append(ledger.read.pruned.below().blocks)
     return found
 
 
 def test_blocks_beyond_those_to_keep_go_a_step_at_a_time() -> None:
     chain = make()
     assert sorted(set(floors(chain.ledger, Upkeep(chain.ledger, KEEP, None)))) == [4, 8, 12]
-    held = chain.ledger.read.holding.now()
+    held = chain.ledger.read.pruned.below()
     assert (held.blocks, held.state, held.swept, held.archive) == (12, 11, 12, "")
     assert chain.ledger.read.block(12) is not None
 
@@ -61,7 +62,7 @@ def test_nothing_is_due_when_everything_is_kept_or_the_chain_is_short() -> None:
 def test_what_goes_is_in_the_archive_first_and_reads_back(tmp_path: Path) -> None:
     chain, whole = make(), make()
     floors(chain.ledger, Upkeep(chain.ledger, KEEP, tmp_path / "old"))
-    assert chain.ledger.read.holding.now().archive == str(tmp_path / "old")
+    assert chain.ledger.read.pruned.below().archive == str(tmp_path / "old")
     found = []
     for path in sorted((tmp_path / "old").iterdir()):
         with ChainFile(path) as file:
@@ -74,7 +75,7 @@ def test_an_archive_that_cannot_be_written_keeps_the_blocks(tmp_path: Path) -> N
     (tmp_path / "old").write_text("a file where the folder should be")
     with pytest.raises(StorageFailed, match=r"storage\.archive_dir"):
         Upkeep(chain.ledger, KEEP, tmp_path / "old").step()
-    assert chain.ledger.read.holding.now().blocks == 0
+    assert chain.ledger.read.pruned.below().blocks == 0
 
 
 def test_a_crash_between_archive_and_floor_archives_nothing_twice(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_pruning_takes_turns_with_blocks_and_is_never_under_way_twice() -> None:
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     workers = HandWorkers()
-    executor = Executor(chain.ledger, pool, Deaf(), workers, lambda: 0)  # type: ignore[arg-type]
+    executor = ExecutionQueue(chain.ledger, pool, Deaf(), workers, lambda: 0)  # type: ignore[arg-type]
     upkeep = Upkeep(chain.ledger, KEEP, None)
     for height in range(LENGTH + 1, LENGTH + 4):
         executor.put(source.block(height))
@@ -131,7 +132,7 @@ def test_pruning_takes_turns_with_blocks_and_is_never_under_way_twice() -> None:
         assert len(workers.waiting) == 1
         workers.turn()
         heights.append(chain.ledger.head.height)
-        held.append(chain.ledger.read.holding.now().blocks)
+        held.append(chain.ledger.read.pruned.below().blocks)
     assert heights == [21, 21, 22, 23]
     assert held == [0, 4, 4, 4]
 
@@ -153,7 +154,7 @@ def test_blocks_above_a_refused_one_are_not_held_against_those_who_served_them()
         PoolBounds(100, 1_000_000, 100),
     )  # fmt: skip
     workers, listener = HandWorkers(), Listens()
-    executor = Executor(chain.ledger, pool, listener, workers, lambda: 0)  # type: ignore[arg-type]
+    executor = ExecutionQueue(chain.ledger, pool, listener, workers, lambda: 0)  # type: ignore[arg-type]
     good = [source.block(height) for height in range(LENGTH + 1, LENGTH + 5)]
     tx = good[1].transactions[0]
     spoilt = dataclasses.replace(good[1], transactions=(dataclasses.replace(tx, signature=bytes(64)),))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.ledger.faults import DataDamaged, StorageFailed
-from chain.ledger.leveldb import LevelStore
-from chain.ledger.store import MemoryStore
+from chain.ledger.store.faults import DataDamaged, StorageFailed
+from chain.ledger.store.leveldb import LevelStore
+from chain.ledger.store.memory import MemoryStore
 from chain.node.marker import FileMarker
 from chain.node.votes import DurableVotes
 from consensus.errors import VotesDamaged

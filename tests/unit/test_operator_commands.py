@@ -30,9 +30,9 @@ from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
-from chain.ledger.faults import DataLocked, storage_remedy
-from chain.ledger.leveldb import LevelStore
 from chain.ledger.skiprows import SkipRefused
+from chain.ledger.store.faults import DataLocked, storage_remedy
+from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.testing import toy_genesis, toy_key
 from chain.node.nextheight import KnownBatch, NextHeight, Standing
 from chain.node.skipvote import sign_skip
@@ -313,7 +313,7 @@ def test_a_command_that_asks_a_node_which_stands_still_says_so() -> None:
 
 
 def test_whoever_holds_a_data_directory_is_named_and_nobody_else_is_accused(tmp_path: Path) -> None:
-    held = "import sys; from pathlib import Path; from chain.ledger.leveldb import LevelStore as S;"
+    held = "import sys; from pathlib import Path; from chain.ledger.store.leveldb import LevelStore as S;"
     held += "s = S(Path(sys.argv[1])); print('up', flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", held, str(tmp_path / "data")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

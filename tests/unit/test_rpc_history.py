@@ -13,12 +13,14 @@ from chain.api.methods import method_table
 from chain.api.replacing import ABOUT_THE_NODE, Replacing
 from chain.api.streams import Streams
 from chain.api.waits import Waits
-from chain.ledger import prune, rows, window
-from chain.ledger.block import Candidate, Skip, SkipDecision, skip_digest
-from chain.ledger.holding import NotHeld
-from chain.ledger.mempool import Mempool, PoolBounds
-from chain.ledger.prune import set_floor, sweep
+from chain.ledger import validity_window
+from chain.ledger.block import DecodedTransaction, Skip, SkipDecision, skip_digest
+from chain.ledger.history import prune
+from chain.ledger.history.prune import set_floor, sweep
+from chain.ledger.pruned import NotHeld
+from chain.ledger.store import rows
 from chain.ledger.testing import ToyChain, toy_decision
+from chain.mempool.mempool import Mempool, PoolBounds
 from chain.primitives.certificate import payload_digest
 from chain.primitives.codec import decode
 
@@ -27,8 +29,8 @@ LENGTH, FLOOR = 9, 5
 
 @pytest.fixture
 def chain(monkeypatch: pytest.MonkeyPatch) -> ToyChain:
-    for module in (window, prune):
-        monkeypatch.setattr(module, "WINDOW", 3)
+    for module in (validity_window, prune):
+        monkeypatch.setattr(module, "VALIDITY_WINDOW_MAX", 3)
     made = ToyChain()
     for height in range(1, LENGTH + 1):
         made.add(made.call("put", {"key": height, "value": height}))
@@ -37,7 +39,7 @@ def chain(monkeypatch: pytest.MonkeyPatch) -> ToyChain:
 
 def pruned(chain: ToyChain) -> list[bytes]:
     """Prune; return the ids of all transactions, by height."""
-    ids = [Candidate.of(chain.ledger.read.transactions(h)[0]).id for h in range(1, LENGTH + 1)]
+    ids = [DecodedTransaction.of(chain.ledger.read.transactions(h)[0]).id for h in range(1, LENGTH + 1)]
     set_floor(chain.store, FLOOR, "/old")
     while sweep(chain.store):
         pass

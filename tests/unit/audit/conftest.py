@@ -9,10 +9,10 @@ import pytest
 from ledgersource import LedgerSource
 
 from chain.audit.package import build_package
-from chain.ledger.block import Batch, Candidate, TransactionBody, sign_transaction
+from chain.ledger.block import Batch, DecodedTransaction, TransactionBody, sign_transaction
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator, make_init_args
 from chain.ledger.ledger import Ledger
-from chain.ledger.store import MemoryStore
+from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import START_MS, toy_certificate, toy_key
 from chain.primitives.codec import encode
 from chain.primitives.possession import prove_possession
@@ -63,7 +63,7 @@ class Story:
             head.height.to_bytes(16, "big"),
             head.height + 10,
         )
-        candidate = Candidate.of(sign_transaction(body, toy_key(org)))
+        candidate = DecodedTransaction.of(sign_transaction(body, toy_key(org)))
         height, proposer = head.height + 1, self.genesis.validator_keys[0]
         payload = encode(Batch(height, 0, 0, proposer, head.time + 60_000, (candidate.id,)))
         header = self.ledger.execute(height, payload, [candidate])

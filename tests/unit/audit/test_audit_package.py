@@ -22,7 +22,7 @@ from chain.audit.trail import SubjectUnknown
 from chain.audit.verify import verify, verify_bytes
 from chain.cli.main import main
 from chain.ledger.genesis import save_genesis
-from chain.ledger.proof import ProvedHistory
+from chain.ledger.proof.proofs import ProvedHistory
 from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import Exit, LimitError, ProofInvalid
 from chain.primitives.execution import map_key

@@ -15,7 +15,7 @@ from chain.audit.records import Contents
 from chain.audit.trail import trail
 from chain.audit.verify import verify_bytes
 from chain.ledger.genesis import Limits
-from chain.ledger.proof import Verifier
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import toy_key
 from chain.primitives.errors import ProofInvalid
 from chain.primitives.values import Value
@@ -82,7 +82,7 @@ def test_a_range_that_ends_before_a_change_does_not_need_it(moved: Any) -> None:
 
 def test_trails_follow_the_sets(moved: Any) -> None:
     async def rows() -> int:
-        found = trail(moved.source, "org:bank", verifier=Verifier(moved.genesis))
+        found = trail(moved.source, "org:bank", verifier=ProofVerifier(moved.genesis))
         return len([row async for row in found])
 
     assert asyncio.run(rows()) >= 2 * WINDOW

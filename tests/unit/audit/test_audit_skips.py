@@ -16,8 +16,8 @@ from chain.audit.report import write_report
 from chain.audit.rpcsource import RpcSource
 from chain.audit.trail import Filters, trail
 from chain.audit.verify import verify_bytes
-from chain.ledger.block import Batch, Candidate, Skip, TransactionBody, sign_transaction
-from chain.ledger.proof import Verifier
+from chain.ledger.block import Batch, DecodedTransaction, Skip, TransactionBody, sign_transaction
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import toy_certificate, toy_decision, toy_key
 from chain.primitives.certificate import payload_digest
 from chain.primitives.codec import encode
@@ -44,7 +44,7 @@ def skip_one(story: Any) -> Skip:
             (1_000 + number).to_bytes(16, "big"),
             height + 10,
         )
-        calls.append(Candidate.of(sign_transaction(body, toy_key("bank"))))
+        calls.append(DecodedTransaction.of(sign_transaction(body, toy_key("bank"))))
     ids = tuple(call.id for call in calls)
     payload = encode(Batch(height, 0, 0, story.genesis.validator_keys[0], head.time + 1_000, ids))
     skip = Skip(height, payload_digest(payload), 0, ids[:1], REASON)
@@ -100,7 +100,7 @@ def test_a_height_that_only_ends_the_package_comes_with_its_decision(skipped: An
 
 
 async def test_a_trail_shows_the_attempt_and_the_reason(skipped: Any) -> None:
-    verifier = Verifier(skipped.genesis)
+    verifier = ProofVerifier(skipped.genesis)
     rows = [row async for row in trail(skipped.source, "org:bank", Filters(), verifier)]
     (row,) = [row for row in rows if row.tx_id == skipped.skip.tx_ids[0].hex()]
     assert (row.event, row.why, row.fields["code"]) == ("orgs.Refused", REASON, "SKIPPED_BY_DECISION")

@@ -25,7 +25,8 @@ from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
 from chain.audit.verify import verify_bytes
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import save_genesis
-from chain.ledger.proof import ProvedHistory, ProvedTransaction, Verifier
+from chain.ledger.proof.proofs import ProvedHistory, ProvedTransaction
+from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import START_MS, toy_genesis
 from chain.primitives.codec import encode
 from chain.primitives.errors import DecodeError, Exit, ProofInvalid
@@ -62,7 +63,7 @@ async def test_a_trail_is_every_event_in_order_with_who_what_and_why(story: Any)
 
 
 async def test_with_a_genesis_every_row_is_proved_and_none_is_missing(story: Any) -> None:
-    verifier = Verifier(story.genesis)
+    verifier = ProofVerifier(story.genesis)
     plain = await rows_of(story.source, "dataset:bank/credit")
     assert await rows_of(story.source, "dataset:bank/credit", verifier=verifier) == plain
     filters = Filters(first=plain[1].height, last=plain[-2].height)
@@ -115,13 +116,13 @@ class Swapping(LedgerSource):
 
 
 async def test_a_lying_node_is_caught(story: Any) -> None:
-    verifier = Verifier(story.genesis)
+    verifier = ProofVerifier(story.genesis)
     with pytest.raises(ProofInvalid, match="missing"):
         await rows_of(Hiding(story.ledger.read, story.ledger.prove), "dataset:bank/credit", verifier=verifier)
     with pytest.raises(ProofInvalid, match="another one in its place"):
         await rows_of(Swapping(story.ledger.read, story.ledger.prove), "dataset:bank/credit")
     with pytest.raises(ProofInvalid):
-        await rows_of(story.source, "dataset:bank/credit", verifier=Verifier(toy_genesis()))
+        await rows_of(story.source, "dataset:bank/credit", verifier=ProofVerifier(toy_genesis()))
 
 
 FORGER = """
@@ -241,7 +242,7 @@ async def test_a_node_asked_by_rpc_gives_the_same_trail_page_by_page(story: Any)
     direct = await rows_of(story.source, "org:bank")
     assert await rows_of(RpcSource(FakeClient(story)), "org:bank") == direct
     client = FakeClient(story)
-    assert await rows_of(RpcSource(client), "org:bank", verifier=Verifier(story.genesis)) == direct
+    assert await rows_of(RpcSource(client), "org:bank", verifier=ProofVerifier(story.genesis)) == direct
     assert client.parts > 1
 
 

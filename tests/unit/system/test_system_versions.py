@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from founding import seeded
 
-from chain.ledger.deployed import running
+from chain.primitives.contractrecords import versions_of
 from chain.primitives.execution import map_key
 from chain.primitives.values import encode_value
 from contracts.language.faults import HostTrouble
@@ -104,11 +104,11 @@ def test_an_upgrade_takes_over_at_its_stated_height_and_the_old_version_serves_u
     start = bare.height + 50
     assert install(bare, DOUBLE, {"active_at": start}) == start
     record = bare.read("lifecycle", "active", "counter")
-    assert (running(record, start - 1)["seq"], running(record, start)["seq"]) == (1, 2)
+    assert (versions_of(record).at(start - 1)["seq"], versions_of(record).at(start)["seq"]) == (1, 2)
     at(bare, start - 1)
     assert bare.do("bank", "counter.add", n=1) == 1
     assert bare.do("bank", "counter.add", n=1) == 3
-    assert bare.ask("lifecycle.contract_of", name="counter") == running(record, bare.height)
+    assert bare.ask("lifecycle.contract_of", name="counter") == versions_of(record).at(bare.height)
     assert versions(bare, "counter")[1:] == [[2, start]]
 
 
