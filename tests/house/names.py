@@ -1,7 +1,7 @@
 """Public class names of Assent and where each is defined, as the sources say: python -m tests.house.names.
 
-A name that stands twice makes a reader ask which one is meant. What stands twice today is listed here by name and
-number of places, and the test lets the list only shrink.
+A name that stands twice makes a reader ask which one is meant. What stands twice today is listed here by name
+and number of places, and the test lets the list only shrink.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ REMAINING_ALIASES = frozenset({("chain/node/core.py", "Candidate", "Proposal")})
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Yield the path and tree of every module that Python runs: system contracts are in the contract language."""
+    """Yield path and tree of every module that Python runs; system contracts are in the contract language."""
     for package in PACKAGES:
         for path in sorted((REPOSITORY / package).rglob("*.py")):
             if path.parent.name != "system" or path.stem == "__init__":

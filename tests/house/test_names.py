@@ -1,4 +1,4 @@
-"""One word for one idea: class names stand once, imports rename none, and docs/glossary.md names what there is."""
+"""One word for one idea: class names stand once, imports rename none, the glossary names what there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages of the house hold: links and headings, blocks of code, commands, files, decisions, versions, hooks.
+"""The pages of the house hold: links, headings, blocks of code, commands, files, decisions, versions, hooks.
 
 Commands that change something are run elsewhere: tests/functional/test_documents.py and test_guides.py.
 """
@@ -28,8 +28,8 @@ PAGES = [name for name in LISTED.stdout.split() if (REPOSITORY / name).is_file()
 BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 SHOWN_WRONG = {"wrong.py", "wronger.py"}
-"""Blocks of the language's page that show what is refused, with what it says; a test of that page runs them."""
-OF_SITE_ALONE = {
+"""Blocks of the language's page that show what is refused; a test of that page runs them."""
+NOT_OF_THE_SITE = {
     ".github/pull_request_template.md",
     ".github/ISSUE_TEMPLATE/fault.md",
     ".github/ISSUE_TEMPLATE/wish.md",
@@ -58,7 +58,7 @@ def blocks() -> Iterator[tuple[str, str, str, str]]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Yield page and command: lines of consoles, and lines of plain blocks that begin as a command of ours does."""
+    """Yield page and command: lines of consoles, and of plain blocks that begin as a command of ours does."""
     for page, language, _, text in blocks():
         for line in text.replace("\\\n", " ").splitlines():
             if language == "console" and line.startswith("$ "):
@@ -105,16 +105,15 @@ def refuse(words: list[str]) -> str:
     """Return why a command of ours does not exist as it is written; "" when it does."""
     command: click.Command = main
     context = click.Context(main)
-    while words and isinstance(command, click.Group):
+    while words and not words[0].startswith("-") and isinstance(command, click.Group):
         found = command.get_command(context, words[0])
         if found is None:
             return f"no command {words[0]}"
         command, words = found, words[1:]
-        if words and words[0].startswith("-"):
-            break
     options = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    unknown = [word for word in words if re.match(r"--[a-z]", word) and word.partition("=")[0] not in options]
-    return f"no option {', '.join(unknown)}" if set(unknown) - {"--help"} else ""
+    given = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+    unknown = sorted(given - options - {"--help"})
+    return f"no option {', '.join(unknown)}" if unknown else ""
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:40]}" for page, line in COMMANDS])
@@ -195,7 +194,7 @@ def test_the_site_has_every_page() -> None:
     named = {
         (REPOSITORY / "docs" / f"{entry}.md").resolve() for entry in entries if entry and ":" not in entry
     }
-    there = {REPOSITORY / page for page in PAGES if page not in OF_SITE_ALONE and page != "docs/index.md"}
+    there = {REPOSITORY / page for page in PAGES if page not in NOT_OF_THE_SITE and page != "docs/index.md"}
     assert "decisions/[a-z]*" in entries
     missing = {path for path in there - named if path.parent.name != "decisions"}
     assert missing == set()
