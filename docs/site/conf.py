@@ -15,9 +15,10 @@ html_title = "Assent"
 html_theme = "furo"
 root_doc = "docs/index"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.apidoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.apidoc"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 include_patterns = ["*.md", "**/*.md", "api/**"]
+exclude_patterns = [".github/**"]
 
 myst_heading_anchors = 4
 """Links to headings work as they do where the repository is read."""
@@ -46,19 +47,25 @@ apidoc_modules = [
     for package in ("chain", "consensus", "contracts", "privcompute")
 ]
 
-_MARKUP = re.compile(r"(`[^`]*`)|([*|\\`]|(?<=\w)_(?!\w))")
-"""Code in backticks, which stays, or a sign that begins markup, which is escaped."""
+_MARKUP = re.compile(r"(`[^`]*`)(?P<joined>(?=\w))?|([*|\\`]|(?<=\w)_(?!\w))")
+"""Code in backticks, which stays (a letter may follow it), or a sign that begins markup, which is escaped."""
 
 
 def _plain(_app: object, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
     """Keep docstrings what they are, plain text with code in backticks and indented examples."""
-    text = _MARKUP.sub(lambda found: found[1] or "\\" + found[2], "\n".join(lines))
+    text = _MARKUP.sub(_escaped, "\n".join(lines))
     lines[:] = []
     for line in text.split("\n"):
         deeper = bool(lines) and bool(lines[-1].strip()) and _indent(line) > _indent(lines[-1])
         if deeper and line.strip() and not lines[-1].lstrip().startswith(("- ", ":")):
             lines.append("")
         lines.append(line)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return "\\" + found[3]
+    return found[1] if found["joined"] is None else found[1] + "\\ "
 
 
 def _indent(line: str) -> int:
