@@ -31,16 +31,16 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
-apidoc_separate_modules = True
-apidoc_module_first = True
 
 SOURCE = Path(__file__).resolve().parents[2]
+# One page a package: the theme reads the whole tree of pages anew for each page.
 apidoc_modules = [
     {
         "path": str(SOURCE / package),
         "destination": f"api/{package}",
         "exclude_patterns": [str(SOURCE / "contracts/system/[!_]*.py")] if package == "contracts" else [],
-        "separate_modules": True,
+        "separate_modules": False,
+        "module_first": True,
         "include_private": False,
         "automodule_options": {"members", "undoc-members", "show-inheritance"},
     }
