@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chain.primitives.boundedcache import BoundedCache
-from chain.primitives.contractrecords import ORGS, Signer, Versions, read_signer, signer_key, versions_of
+from chain.primitives.contractrecords import ORGS, KeyHolder, Versions, read_signer, signer_key, versions_of
 from chain.primitives.execution import UNKNOWN_SENDER, map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.language.machine import Machine
@@ -88,7 +88,7 @@ class Directory:
     def __init__(self) -> None:
         """Start with empty memories."""
         self._signers: BoundedCache[bytes, tuple[str, bytes]] = BoundedCache(MEMO_ENTRIES)
-        self._key_records: BoundedCache[bytes, Signer] = BoundedCache(MEMO_ENTRIES)
+        self._key_records: BoundedCache[bytes, KeyHolder] = BoundedCache(MEMO_ENTRIES)
         self._active_keys: BoundedCache[str, bytes] = BoundedCache(MEMO_ENTRIES)
         self._active_records: BoundedCache[bytes, Versions[ActiveRecord]] = BoundedCache(MEMO_ENTRIES)
 

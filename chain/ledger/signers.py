@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from chain.ledger.store.faults import DataDamaged
-from chain.primitives.contractrecords import ORGS, Signer, read_signer, signer_key
+from chain.primitives.contractrecords import ORGS, KeyHolder, read_signer, signer_key
 from chain.primitives.errors import DecodeError
 from chain.primitives.execution import StateReader
 
 
-def signer_in(state: StateReader, public_key: bytes) -> Signer | None:
+def signer_in(state: StateReader, public_key: bytes) -> KeyHolder | None:
     """Look a signing key up in `orgs`' Map `keys`; None when no organisation ever listed it."""
     stored = state.get(ORGS, signer_key(public_key))
     if stored is None:

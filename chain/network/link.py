@@ -1,6 +1,6 @@
 """One authenticated connection: frames in, frames out, over TLS 1.3.
 
-asyncio.Protocol rather than streams: no task and no future per frame (measured: see ARCHITECTURE.md),
+asyncio.Protocol rather than streams: no task and no future per frame,
 writes of one loop turn leave as one TLS record run, and at most one transport buffer's worth is out of the
 outbox's reach, so urgent frames overtake queued gossip.
 """

@@ -22,7 +22,7 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True, slots=True)
-class Signer:
+class KeyHolder:
     """For whom a key signs, as an entry of the Map `keys` of `orgs` has it."""
 
     org: str
@@ -36,11 +36,11 @@ def signer_key(public_key: bytes) -> bytes:
     return map_key("keys", public_key.hex())
 
 
-def read_signer(stored: bytes) -> Signer:
+def read_signer(stored: bytes) -> KeyHolder:
     """Return the signer that a stored entry of `keys` describes; raise DecodeError."""
     entry = decode_value(stored, max_bytes=SIGNER_BYTES_MAX)
     try:
-        return Signer(str(entry["org"]), tuple(entry["roles"]), signer_refusal(entry["status"]))
+        return KeyHolder(str(entry["org"]), tuple(entry["roles"]), signer_refusal(entry["status"]))
     except (KeyError, TypeError):
         raise DecodeError("orgs.keys: expected an entry with org, roles and status") from None
 

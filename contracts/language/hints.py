@@ -21,7 +21,7 @@ Hint = tuple[Any, ...]
 Check = Callable[[Machine, Value], bool]
 
 
-class Checked(Protocol):
+class CheckedRecord(Protocol):
     """What a hint that names a record needs of it."""
 
     @property
@@ -41,7 +41,7 @@ class Checked(Protocol):
         """Return the test of its fields that first gives those their defaults that are missing."""
 
 
-Records = Mapping[str, Checked]
+Records = Mapping[str, CheckedRecord]
 HEADS = {"record": "dict", "rest": "tuple", "subject": "str"}
 """Heads of hints that are not the name of a type, and that type."""
 NO_RECORDS: Records = {}

@@ -73,7 +73,7 @@ def test_signing_is_suggested_only_for_an_ordered_batch_within_which_a_process_e
 
 
 def test_help_of_the_scripts_runs_nothing() -> None:
-    for name in ("check", "test"):
+    for name in ("check", "docs", "test"):
         told = subprocess.run([ROOT / "scripts" / name, "--help"], capture_output=True, text=True, timeout=60)
         assert told.returncode == 0
         assert told.stdout.startswith("usage:")

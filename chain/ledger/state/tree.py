@@ -233,7 +233,7 @@ def _fetch(nodes: list[Node | None]) -> None:
     A lookup in a large tree waits for memory several times in a row: for the list, the object, its front, its
     key, its value; 0.3 µs each under load. One call that copies all nodes waits for them side by side. At a
     million keys this takes 1.8 of 66 µs off a transaction, at a thousand nothing (measured with two processes
-    side by side, four rounds: docs/decisions/state-tree.md).
+    side by side, four rounds: docs/decisions/read-nodes-together.md).
     """
     b"".join([node or b"" for node in nodes])
 

@@ -11,7 +11,7 @@ from chain.ledger.signers import signer_in
 from chain.ledger.testing import START_MS, ToyChain, toy_key
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
-from chain.primitives.contractrecords import Signer
+from chain.primitives.contractrecords import KeyHolder
 from chain.primitives.execution import StateReader, map_key
 from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_stored
@@ -104,7 +104,7 @@ def test_the_state_is_asked_once_for_whom_a_key_signs_until_the_members_records_
 ) -> None:
     world, asked = Consortium(), list[bytes]()
 
-    def counted(state: StateReader, public_key: bytes) -> Signer | None:
+    def counted(state: StateReader, public_key: bytes) -> KeyHolder | None:
         asked.append(public_key)
         return signer_in(state, public_key)
 
