@@ -17,7 +17,7 @@ import aiohttp
 import click
 import uvloop
 
-from chain.api.console import print_text
+from chain.api.console import print_lines, print_text
 from chain.primitives.errors import AssentError
 from tests.floods.arena import ORGS, found_arena
 from tests.floods.attackers import ROOT
@@ -54,7 +54,7 @@ def floods(
     300 MiB, every attacker with a key is named within 10 s, /health answers, no node ends, all recover.
     """
     if as_list:
-        print_text("\n".join(_described()))
+        print_lines("\n".join(_described()))
         return
     if unknown := sorted(set(only) - set(ATTACKS) - {ALL}):
         raise click.BadParameter(f"{', '.join(unknown)}; there are: {', '.join([*ATTACKS, ALL])}")
@@ -88,7 +88,7 @@ async def _campaign(
         arena = found_arena(folder, base_port, session)
         try:
             await arena.open()
-            print_text("\n".join(HEADER))
+            print_lines("\n".join(HEADER))
             for name in chosen:
                 attacks = [ATTACKS[name]] if name != ALL else [a for a in ATTACKS.values() if a.with_others]
                 try:

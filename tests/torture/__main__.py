@@ -14,7 +14,7 @@ from typing import Any
 import click
 import uvloop
 
-from chain.api.console import print_table, print_text
+from chain.api.console import print_lines, print_table, print_text
 from chain.primitives.errors import AssentError
 from tests.lifeline import lifeline
 from tests.torture.campaign import Settings, run
@@ -85,7 +85,7 @@ def torture(
         output.write_text(json.dumps(report, indent=1) + "\n")
     _show(report)
     if report["broken"]:
-        print_text(f"seed {seed}; replay: {report['replay']}\nthe nodes' folders: {work}", style="bold red")
+        print_lines(f"seed {seed}; replay: {report['replay']}\nthe nodes' folders: {work}")
         sys.exit(1)
     if folder is None:
         shutil.rmtree(work)
@@ -117,7 +117,7 @@ def _show(report: dict[str, Any]) -> None:
         rows += [[what, number] for what, number in sorted(report["outcomes"].items())]
         print_table("torture", ["measure", "value"], rows)
     for line in report["broken"]:
-        print_text(f"BROKEN: {line}")
+        print_lines(f"BROKEN: {line}")
     if not report["broken"]:
         print_text("clean: everything acknowledged is on every node exactly once, and every proof holds")
 

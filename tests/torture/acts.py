@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain.api.session import open_session
 from chain.cli.rejoin import rejoin
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from tests.torture.faults import Fault
 from tests.torture.load import until
 from tests.torture.nodes import NodeProcess
@@ -202,9 +202,11 @@ class Acts:
 
     def _expect_refusal(self, node: NodeProcess, code: int | None, reason: str, remedy: str) -> None:
         text = node.log.read_text(errors="replace")
-        if code != 1 or f"[{reason}]" not in text or remedy not in text:
+        wanted = Exit.IO if reason == "storage_failed" else Exit.DAMAGED
+        if code != wanted or f"[{reason}]" not in text or remedy not in text:
             raise TortureFailed(
-                f"{node.name}: exit code {code}, expected 1 and [{reason}] with {remedy!r}:\n{node.tail()}"
+                f"{node.name}: exit status {code}, expected {wanted:d} and [{reason}] with {remedy!r}:\n"
+                f"{node.tail()}"
             )
 
 

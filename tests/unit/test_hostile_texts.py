@@ -115,7 +115,8 @@ ANSWERS: dict[str, Any] = {
     "getTransaction": {"id": EVIL, "status": EVIL, "height": 1, "contract": EVIL, "method": EVIL,
                        "args": {EVIL: EVIL}, "sender": EVIL, "validUntil": 1},
     "explainTransaction": {"id": EVIL, "height": 1, "status": EVIL, "code": EVIL, "gasUsed": 1, "line": 1,
-                           "why": EVIL, "trace": []},
+                           "why": EVIL, "trace": [], "contract": EVIL, "method": EVIL,
+                           "args": {EVIL: EVIL}, "sender": EVIL},
 }  # fmt: skip
 
 
