@@ -33,6 +33,8 @@ PAIR = MEM_TUPLE + 2 * MEM_TUPLE_ITEM
 """Bytes of a tuple of two."""
 NONE: Any = object()
 """The extreme of nothing."""
+COUNT_MAX = 2**61
+"""What `enumerate` counts from, at most: its numbers stay in 62 bits, whose bytes are booked."""
 _DIRECT = frozenset({list, tuple, range, str, bytes})
 
 
@@ -201,11 +203,13 @@ def _inner(value: Any) -> int:
 
 
 def lazy_enumerate(m: Machine, value: Any, start: Value = 0) -> Lazy:
-    """`enumerate(items, start)`."""
+    """`enumerate(items, start)`: no walk is so long that its numbers leave 62 bits."""
     items, gas, _, held = walk(m, value)
+    if not -COUNT_MAX <= need(start, int, "enumerate") <= COUNT_MAX:
+        raise Reverted("VALUE_ERROR", "enumerate() counts from -2^61 to 2^61 at most")
     inner = _inner(value)
     kept = PAIR + MEM_NUMBER + inner
-    return Lazy(enumerate(items, need(start, int, "enumerate")), GAS_LAZY + gas, kept, inner, held)
+    return Lazy(enumerate(items, start), GAS_LAZY + gas, kept, inner, held)
 
 
 def lazy_zip(m: Machine, *values: Any) -> Lazy:

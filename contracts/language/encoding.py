@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from chain.primitives.errors import DecodeError
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.values import Value, decode_stored, encode_value
-from contracts.language.faults import LimitExceeded
+from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import (
     COPY_BYTES_MAX,
     ELEMENTS_MAX,
@@ -135,10 +136,18 @@ def encode(m: Machine, value: Value, cap: Cap, depth: int = NESTING_MAX) -> byte
         m.charge(text_gas(value))
     elif kind not in SCALARS:
         measure(m, value, cap, depth)
-    data = encode_value(value)
+    data = encoded(value)
     if len(data) > cap.most:
         raise cap.refuse()
     return data
+
+
+def encoded(value: Value) -> bytes:
+    """Return the canonical bytes of what a contract made; what is no value ends the call, not the node."""
+    try:
+        return encode_value(value)
+    except DecodeError as error:
+        raise Reverted("VALUE_ERROR", str(error)) from None
 
 
 _FIXINT = [bytes((number,)) for number in range(128)]

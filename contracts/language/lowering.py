@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from chain.primitives.kinds import REFUSED
-from chain.primitives.values import encode_value
 from contracts.language.builder import immutable
 from contracts.language.checker import DIAGNOSTICS_MAX
 from contracts.language.closures import TABLE
+from contracts.language.encoding import encoded
 from contracts.language.faults import Diagnostic, Halt
 from contracts.language.guards import SHAPES, BadGuard, Guard, parse_guard
 from contracts.language.hints import ANY, Hint, checker, hint_text
@@ -336,12 +336,12 @@ def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine)
     try:
         value = names.parts.add_constant(TABLE, lowered, scratch, scope.count)
         fits = checker(hint, names.records)(scratch, value)
+        made = _reference(names, ("scope", scope.count, lowered) if scope.count else lowered, value)
     except Halt as halt:
         instead = "a value within the caps, or one made inside a function"
         raise Refusal(node, "CONSTANT", f"this constant cannot be made: {halt}", instead) from None
     if not fits:
         raise Refusal(node, "HINT", f"this constant is not {hint_text(hint)}", "a value of that type")
-    made = _reference(names, ("scope", scope.count, lowered) if scope.count else lowered, value)
     return replace(made, hint=values.known.of(node) if hint == ANY else hint)
 
 
@@ -361,9 +361,9 @@ def _check_pure(names: Declarations, node: ast.expr) -> None:
 def _reference(names: Declarations, lowered: Node, value: Any) -> Constant:
     """Keep a small immutable value where it is used, any other one in the program's table of constants."""
     unchanging, texts = immutable(value), _texts(value)
-    if unchanging and len(encoded := encode_value(value)) <= INLINE_BYTES_MAX:
+    if unchanging and len(data := encoded(value)) <= INLINE_BYTES_MAX:
         names.parts.constants.pop()
-        return Constant(("const", encoded), mutable=False, flat=True, texts=texts)
+        return Constant(("const", data), mutable=False, flat=True, texts=texts)
     names.makers.append(lowered)
     number = len(names.makers) - 1
     parts = value.values() if type(value) is dict else value

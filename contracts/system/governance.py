@@ -587,7 +587,8 @@ def signed_message(raw: bytes) -> dict:
 def digest_of(tag: str, height: int, content: bytes, unsigned: bytes) -> bytes:
     chain = bytes.fromhex(ctx.chain_id)
     if tag == "checkpoint":
-        require(len(content) == 34, "BAD_MESSAGE")
+        # the head of the header hash is the one part that is not signed: any other would make a second message
+        require(len(content) == 34 and content[:2] == b"\xc4\x20", "BAD_MESSAGE")
         return sha256(b"assent/checkpoint\x00" + chain + height.to_bytes(8, "big") + content[2:])
     require(tag in SLOT_TAGS or tag in VIEW_TAGS, "BAD_MESSAGE")
     blank = b"\x00" * SIGNATURE_BYTES

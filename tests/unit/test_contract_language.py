@@ -144,6 +144,8 @@ FAULTS: list[tuple[str, str, int]] = [
     ("return list(5)", "TYPE_ERROR", 2),
     ("return 'a'.join([1])", "TYPE_ERROR", 2),
     ("return ','.split('')", "VALUE_ERROR", 2),
+    ("return [n for n, _ in enumerate([1, 2], 2 ** 4095 + (2 ** 4095 - 1))]", "VALUE_ERROR", 2),
+    ("return [n for n, _ in enumerate([1, 2], -(2 ** 61) - 1)]", "VALUE_ERROR", 2),
 ]
 
 
@@ -345,6 +347,7 @@ REFUSED: list[tuple[str, str, int]] = [
     ("x = [" + "1," * 17_000 + "]", "TOO_MANY_TOKENS", 1),
     ("x = " + "(" * 40 + "1" + ")" * 40, "TOO_DEEP", 1),
     ("x = 1 // 0", "CONSTANT", 1),
+    ("x = [n for n, _ in enumerate([1, 2], 2 ** 4095 + (2 ** 4095 - 1))]", "CONSTANT", 1),
     ("x" * 70 + " = 1", "LONG_NAME", 1),
     ("x = " + "9" * 2_000, "LONG_LITERAL", 1),
     ("x = [" + "1," * 10_001 + "]", "TOO_MANY_ITEMS", 1),

@@ -15,7 +15,8 @@ from chain.primitives.values import encode_value
 from contracts import host
 from contracts.language.builder import scratch_machine
 from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance, view_of
-from contracts.language.faults import Halt
+from contracts.language.encoding import WRITTEN, encode
+from contracts.language.faults import Halt, LimitExceeded, Reverted
 from contracts.language.machine import Machine
 from contracts.language.methods import METHODS
 from contracts.language.operators import (
@@ -164,3 +165,10 @@ def test_every_value_passes_through_state_events_and_results() -> None:
             if method == "put" and key == 1:
                 assert outcome.status == "ok"
                 assert outcome.result == encode_value([value, value, False, value])
+
+
+@pytest.mark.parametrize("value", [2**4096, [{"a": 2**4096}], {-1: 1}, {2**60: 1}, ({1, 2},)])
+def test_what_is_no_value_ends_the_call_that_made_it_and_never_the_node(value: Any) -> None:
+    """Whatever a builtin would let through: an encoder that raised the codec's own error stopped every node."""
+    with pytest.raises((Reverted, LimitExceeded)):
+        encode(scratch_machine(1_000_000), value, WRITTEN)

@@ -135,3 +135,21 @@ def test_a_key_that_was_replaced_or_left_stays_answerable(bare: World) -> None:
     )
     args = {"first": signed(PREPARE), "second": signed(CONFLICT)}
     bare.do("rival", "governance.report_evidence", **args)
+
+
+HONEST: dict[str, bytes] = {
+    "prepare": signed(PREPARE),
+    "commit": signed(Commit(3, 500, ONE, KEY.public, UNSIGNED)),
+    "checkpoint": signed(Checkpoint(500, ONE, KEY.public, UNSIGNED)),
+}
+
+
+@pytest.mark.parametrize("kind", HONEST)
+def test_no_change_of_a_byte_of_what_a_node_signed_is_evidence_against_it(bare: World, kind: str) -> None:
+    """Two bytes before a checkpoint's hash are not signed: others there convicted its signer."""
+    said = HONEST[kind]
+    for place in range(len(said)):
+        for change in (0x01, 0x80, said[place]):
+            other = bytearray(said)
+            other[place] ^= change
+            bare.refusal("rival", "governance.report_evidence", first=said, second=bytes(other))
