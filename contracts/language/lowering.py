@@ -44,6 +44,8 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
     """Return the program, its declarations, and the reasons to refuse it; constants run on `scratch`."""
     names, found = Declarations(), list[Diagnostic]()
     for place, statement in enumerate(tree.body):
+        if len(found) >= DIAGNOSTICS_MAX:
+            break  # each may quote much of the source
         try:
             _declare(names, statement, place == 0, scratch)
         except Refusal as refusal:

@@ -60,6 +60,12 @@ class Signature:
     defaults: Mapping[str, Node] = field(default_factory=dict)
     """Of the parameters that have one: a constant that cannot change."""
     guard: Guard | None = None
+    places: Mapping[str, int] = field(init=False, compare=False, repr=False)
+    """Of each parameter: its place. Every call asks, and a source has room for thousands of both."""
+
+    def __post_init__(self) -> None:
+        """Note the places."""
+        object.__setattr__(self, "places", {name: place for place, (name, _) in enumerate(self.params)})
 
     @property
     def once(self) -> bool:
