@@ -366,9 +366,7 @@ class Values:
             return shape_of(self.names.variables[base.id][0], self.objects, VARIABLE)
         return self._method(base, held if asked else self.of(base), method, given)
 
-    def _method(
-        self, base: ast.expr, held: int | None, method: str, given: list[int | None]
-    ) -> int | None:
+    def _method(self, base: ast.expr, held: int | None, method: str, given: list[int | None]) -> int | None:
         if method in MUTATING:
             self.ground.change(held, base, f".{method}()", direct=method in _WITHOUT_RESULT)
             if held is not None:

@@ -45,6 +45,7 @@ class Expressions:
             reason = f"{type(node).__name__} is not in the language here"
             raise Refusal(node, "NOT_IN_LANGUAGE", reason, REFERENCE)
         lowered: Node = method(node)
+        self.names.spend(node, lowered)
         return lowered
 
     def iterable(self, node: ast.expr) -> Node:

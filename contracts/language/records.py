@@ -78,8 +78,10 @@ def record_of(shape: Node, records: Records) -> Record:
     plain = [(key, checker(hint, records)) for key, hint in fields]
     filling = [(key, checker(hint, records, fill=True)) for key, hint in fields]
     has_bytes = any(holds_bytes(hint, records) for _, hint in fields)
-    tests, places = (_test(plain, None), _test(filling, values)), {key: at for at, (key, _) in enumerate(fields)}
-    return Record(name, fields, defaults, depth, has_bytes, *tests, places)
+    places = {key: place for place, (key, _) in enumerate(fields)}
+    return Record(
+        name, fields, defaults, depth, has_bytes, _test(plain, None), _test(filling, values), places
+    )
 
 
 def _test(parts: list[tuple[str, Check]], defaults: Mapping[str, Value] | None) -> Check:
