@@ -26,8 +26,8 @@ its source, which may be one text.
 IR_PARTS_PER_TOKEN = 8
 IR_PARTS_FREE = 256
 """Parts of the IR, written out as a tree, that a source may have for each of its tokens, and beyond: what is
-paid by the token must not be multiplied by the lowering. Of the densest source each token makes 4, of ordinary
-source 2.
+paid by the token must not be multiplied by the lowering. Each token makes 4 of the densest source, 2 of an
+ordinary one.
 """
 BRACKET_DEPTH_MAX = 32
 INDENT_DEPTH_MAX = 16

@@ -48,7 +48,7 @@ PROGRAMS = (
     works("a long hint of a field that is set in many places", f"class R(Record):\n    f: {HINT}\ndef f(r: R, a: {HINT}):\n" + "    r.f = a\n" * 1_000 + body("return 1"), 1),
     works("a long hint read by many loops", f"def f(a: {HINT}):\n" + "    for x in a: x\n" * 1_900 + body("return 1"), 1),
     works("a long hint of a Var of records read in many places", f"class R(Record):\n    f: int\nv = Var(tuple[{', '.join(['R'] * 4_000)}])\ndef f():\n" + "    v.get()\n" * 2_000 + body("return 1"), 1),
-    works("a long hint given by many calls", f"def g(a: {HINT}) -> {HINT}:\n    return a\ndef f(a: {HINT}):\n" + "    g(a)\n" * 50 + body("return 1"), 1),
+    works("a long hint given by many calls", f"def g(a) -> {HINT}:\n    return a\ndef f(a):\n" + "    g(a)\n" * 3_200 + body("return 1"), 1),
     works("a long key of an ordered Map", f"m = Map({HINT}, int, ordered=True)\ndef f():\n" + "    m.page()\n" * 1_500 + body("return 1"), 1),
     works("comparisons nested in a function named type", "def type(x):\n    return x\n" + body("return " + "type(" * 25 + "1" + ") == 1" * 25), True),
     works("sorts of sorts", "def f(x):\n    x" + ".sort()" * 26 + "\n" + body("return 1"), 1),
