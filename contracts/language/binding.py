@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from contracts.language.hints import Hint, wanted
 from contracts.language.known import never_fits
@@ -26,29 +26,47 @@ def _shape(count: int, more: str = "") -> str:
     return ", ".join(["…"] * count + [more] * bool(more))
 
 
+Params = Sequence[tuple[str, Hint]]
+NAMES_SHOWN = 12
+"""Names of parameters that a refusal lists: a source has room for thousands."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for the text of a refusal, the first few of many."""
+    more = ["…"] * (len(names) > NAMES_SHOWN)
+    return ", ".join([*names[:NAMES_SHOWN], *more])
+
+
 def bound(
-    node: ast.Call, what: str, names: Sequence[str], optional: Container[str]
-) -> list[tuple[str, ast.expr]]:
-    """Return which parameter takes which argument, as they are written; refuse a call that does not fit."""
-    shape = f"{what}({', '.join(names)})"
-    if len(node.args) > len(names):
-        reason = f"{what}() takes {len(names)} arguments, not {len(node.args)}"
-        raise Refusal(node, "ARGUMENTS", reason, shape)
-    given: dict[str, ast.expr] = dict(zip(names, node.args, strict=False))
+    node: ast.Call, what: str, params: Params, places: Mapping[str, int], optional: Collection[str]
+) -> list[tuple[int, ast.expr]]:
+    """Return which parameter, by its place, takes which argument, as they are written.
+
+    Refuse a call that does not fit. The work is that of the arguments that are given, however many may be
+    left out.
+    """
+    if len(node.args) > len(params):
+        reason = f"{what}() takes {len(params)} arguments, not {len(node.args)}"
+        raise Refusal(node, "ARGUMENTS", reason, _head(what, params))
+    given: dict[str, ast.expr] = {name: value for (name, _), value in zip(params, node.args, strict=False)}
     for keyword in node.keywords:
         if keyword.arg is None:
             raise Refusal(
                 keyword.value, "STAR", "** arguments are not in the language", "each argument by name"
             )
-        if keyword.arg not in names or keyword.arg in given:
+        if keyword.arg not in places or keyword.arg in given:
             problem = "twice" if keyword.arg in given else "unknown"
             reason = f"{what}(): argument {keyword.arg} is {problem}"
-            raise Refusal(keyword, "ARGUMENTS", reason, shape)
+            raise Refusal(keyword, "ARGUMENTS", reason, _head(what, params))
         given[keyword.arg] = keyword.value
-    missing = [name for name in names if name not in given and name not in optional]
-    if missing:
-        raise Refusal(node, "ARGUMENTS", f"{what}() misses {', '.join(missing)}", shape)
-    return list(given.items())
+    if sum(name not in optional for name in given) < len(params) - len(optional):
+        missing = [name for name, _ in params if name not in given and name not in optional]
+        raise Refusal(node, "ARGUMENTS", f"{what}() misses {listed(missing)}", _head(what, params))
+    return [(places[name], value) for name, value in given.items()]
+
+
+def _head(what: str, params: Params) -> str:
+    return f"{what}({listed([name for name, _ in params])})"
 
 
 def check_fit(node: ast.expr, what: str, given: Hint, hint: Hint) -> None:

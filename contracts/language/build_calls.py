@@ -11,7 +11,7 @@ from contracts.language.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
 from contracts.language.faults import Halt, LimitExceeded, Reverted
 from contracts.language.hints import EXACT, holds_bytes, wanted
 from contracts.language.ir import Node
-from contracts.language.limits import CALL_DEPTH_MAX, GAS_BUILTIN, GAS_CALL, GAS_METHOD, STACK_MAX
+from contracts.language.limits import CALL_DEPTH_MAX, GAS_BUILTIN, GAS_CALL, GAS_METHOD, GAS_NODE, STACK_MAX
 from contracts.language.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.methods import METHODS
 from contracts.language.records import misfit
@@ -65,6 +65,23 @@ def _call(b: Build, node: Node) -> Closure:
     def run(f: Frame) -> Any:
         m = f[0]
         return enter(m, function, [m, None, *[argument(f) for argument in arguments], *padding])
+
+    return run
+
+
+def _call_some(b: Build, node: Node) -> Closure:
+    """A call that leaves out what has a default: the frame begins as the function's, prepared once."""
+    function = b.functions[node[1]]
+    given = [(LOCALS + place, b.expr(value)) for place, value in zip(node[2], node[3:], strict=True)]
+    left_out = len(function.params) - len(given)
+    b.cost += GAS_CALL + (len(function.padding) >> 5) + GAS_NODE * left_out
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        frame = [m, None, *function.template]
+        for place, value in given:
+            frame[place] = value(f)
+        return enter(m, function, frame)
 
     return run
 
@@ -139,6 +156,7 @@ def _require_any(b: Build, node: Node) -> Closure:
 BUILDERS: dict[str, Builder] = {
     "builtin": _builtin,
     "call": _call,
+    "call_some": _call_some,
     "host": _host,
     "isinstance": _isinstance,
     "method": _method,

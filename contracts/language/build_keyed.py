@@ -11,7 +11,7 @@ from contracts.language.builder import Build, Builder
 from contracts.language.builtins import FUNCTIONS, NONE, collect, keyed_extreme, steady_items
 from contracts.language.faults import OutOfGas, Reverted
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_BUILTIN, GAS_CALL, GAS_METHOD
+from contracts.language.limits import GAS_BUILTIN, GAS_CALL, GAS_METHOD, GAS_NODE
 from contracts.language.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.payments import need, new_items
 from contracts.language.sorting import sort_by
@@ -44,13 +44,15 @@ def _key_lambda(b: Build, node: Node) -> Key:
 
 def _key_call(b: Build, node: Node) -> Key:
     function = b.functions[node[1]]
-    rest = [b.apart(part)[0] for part in node[2:]]
-    padding, cost = function.padding, GAS_CALL + (len(function.padding) >> 5) + len(rest)
+    left_out = len(function.params) - 1
+    cost = GAS_CALL + (len(function.padding) >> 5) + GAS_NODE * left_out
 
     def key(f: Frame, item: Any) -> Value:
         m = f[0]
         m.charge(cost)
-        return enter(m, function, [m, None, item, *[part(f) for part in rest], *padding])
+        frame = [m, None, *function.template]
+        frame[LOCALS] = item
+        return enter(m, function, frame)
 
     return key
 

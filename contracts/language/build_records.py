@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chain.primitives.values import Value, decode_stored
 from contracts.language.builder import Build, Builder
 from contracts.language.faults import Reverted
-from contracts.language.hints import Hint, checker, exact_type, wanted
+from contracts.language.hints import ANY, Hint, checker, exact_type, wanted
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_DICT, GAS_DISPLAY, MEM_DICT, MEM_ENTRY
+from contracts.language.limits import GAS_DICT, GAS_DISPLAY, GAS_NODE, MEM_DICT, MEM_ENTRY
 from contracts.language.machine import Closure, Frame, Machine
-from contracts.language.records import misfit
+from contracts.language.records import Record, misfit
 from contracts.language.values import type_name, wrong_type
 
 Enforce = Callable[[Machine, Any], None]
@@ -32,13 +33,9 @@ def _enforce(b: Build, hint: Hint, what: str) -> Enforce:
 def _record(b: Build, node: Node) -> Closure:
     """Make a record; each field is computed in the order of the class, and checked."""
     record, values = b.parts.records[node[1]], b.all(node[2:])
-    enforce = b.parts.once(
-        ("record", record.name),
-        lambda: [(name, _enforce(b, hint, f"{record.name}.{name}")) for name, hint in record.fields],
-    )
     b.cost += GAS_DISPLAY + GAS_DICT * len(values)
     size = MEM_DICT + MEM_ENTRY * len(values)
-    fields = [(name, test, value) for (name, test), value in zip(enforce, values, strict=True)]
+    fields = [(name, test, value) for (name, test, _), value in zip(_fields(b, record), values, strict=True)]
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -50,6 +47,38 @@ def _record(b: Build, node: Node) -> Closure:
         return made
 
     return run
+
+
+def _record_some(b: Build, node: Node) -> Closure:
+    """Make a record some of whose fields have their defaults, which are checked as what is given."""
+    record = b.parts.records[node[1]]
+    given = dict(zip(node[2], b.all(node[3:]), strict=True))
+    fields, count = _fields(b, record), len(record.fields)
+    b.cost += GAS_DISPLAY + GAS_DICT * count + GAS_NODE * (count - len(given))
+    size = MEM_DICT + MEM_ENTRY * count
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        m.allocate(size)
+        made = {}
+        for place, (name, test, default) in enumerate(fields):
+            value = given.get(place)
+            made[name] = item = default if value is None else value(f)
+            test(m, item)
+        return made
+
+    return run
+
+
+def _fields(b: Build, record: Record) -> list[tuple[str, Enforce, Value]]:
+    """Return (name, test, default or None) of each field, which all that make such a record share."""
+
+    def one(name: str, hint: Hint) -> tuple[str, Enforce, Value]:
+        default = record.defaults.get(name)
+        value = None if default is None else decode_stored(default[1])
+        return name, _enforce(b, hint, f"{record.name}.{name}"), value
+
+    return b.parts.once(("record", record.name), lambda: [one(name, hint) for name, hint in record.fields])
 
 
 def _field(b: Build, node: Node) -> Closure:
@@ -70,10 +99,17 @@ def _no_field(held: Any, name: str) -> Reverted:
     return wrong_type(f"{what} has no field {name}")
 
 
+def _enforce_field(b: Build, place: Node) -> Enforce:
+    """Return what enforces the hint of a field that is set, once for all places that set it."""
+    _, _, name, record = place
+    hint = b.parts.records[record].hint_of(name) or ANY
+    return b.parts.once(("field", record, name), lambda: _enforce(b, hint, f".{name}"))
+
+
 def put_field(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that sets a field, which it must have, to a value of its hint."""
-    held, name, hint = b.expr(node[1]), node[2], node[3]
-    enforce = b.parts.once(("field", name, hint), lambda: _enforce(b, hint, f".{name}"))
+    held, name = b.expr(node[1]), node[2]
+    enforce = _enforce_field(b, node)
     b.cost += GAS_DICT
 
     def put(f: Frame, value: Any) -> None:
@@ -93,8 +129,8 @@ def set_field(m: Machine, held: Any, name: str, enforce: Enforce, value: Any) ->
 
 def augment_field(b: Build, place: Node, value: Node, work: Any) -> Closure:
     """Return the closure of `held.name op= value`."""
-    held, name, hint = b.expr(place[1]), place[2], place[3]
-    enforce = b.parts.once(("field", name, hint), lambda: _enforce(b, hint, f".{name}"))
+    held, name = b.expr(place[1]), place[2]
+    enforce = _enforce_field(b, place)
     inner = b.expr(value)
     b.cost += 2 * GAS_DICT
 
@@ -110,4 +146,5 @@ def augment_field(b: Build, place: Node, value: Node, work: Any) -> Closure:
 BUILDERS: dict[str, Builder] = {
     "field": _field,
     "record": _record,
+    "record_some": _record_some,
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from chain.primitives.values import Value
 from contracts.language.builder import Build, Builder
 from contracts.language.faults import Reverted
-from contracts.language.hints import Hint, checker, hint_text, wanted
+from contracts.language.hints import Hint, checker, wanted
 from contracts.language.ir import Node
 from contracts.language.machine import Closure, Frame, Machine
 from contracts.language.records import misfit
@@ -17,6 +18,8 @@ from contracts.language.values import type_name, wrong_type
 _UNLIKE = frozenset({"UNKNOWN_METHOD", "BAD_ARGUMENTS", "TYPE_ERROR", "DIRECT_ONLY"})
 """With which a contract refuses a call before anything of it runs, because it is not as was declared."""
 Enforce = Callable[[Machine, Value], None]
+PARAMS_SHOWN = 12
+"""Arguments of a method that the refusal of a call lists."""
 
 
 def _remote(b: Build, node: Node) -> Closure:
@@ -55,7 +58,7 @@ def _remote_as(b: Build, node: Node) -> Closure:
     head = f"{interface}.{method}"
     target = b.expr(name_node)
     given = [(name, b.expr(value), _argument(b, head, name, hints[name])) for name, value in pairs]
-    shape, answer = _shape(head, hints, returns), _result(b, head, returns)
+    answer = _result(b, head, returns)
 
     def run(f: Frame) -> Any:
         m, contract = f[0], target(f)
@@ -69,7 +72,7 @@ def _remote_as(b: Build, node: Node) -> Closure:
             result = m.services.remote(m, contract, method, ordered, dict(values[positional:]))
         except Reverted as halt:
             if halt.reason in _UNLIKE and not halt.trace:
-                halt.detail = f"{halt.detail}; {shape} is wanted of {contract}"
+                halt.detail = f"{halt.detail}; {_shape(head, hints, returns)} is wanted of {contract}"
             raise
         answer(m, contract, result)
         return result
@@ -78,8 +81,10 @@ def _remote_as(b: Build, node: Node) -> Closure:
 
 
 def _shape(head: str, hints: Mapping[str, Hint], returns: Hint) -> str:
-    params = ", ".join(f"{name}: {wanted(hint)}" for name, hint in hints.items())
-    return f"{head}({params}) -> {hint_text(returns)}"
+    """Return a method as its interface has it; made when a call fails, not by each place that calls."""
+    params = [f"{name}: {wanted(hint)}" for name, hint in islice(hints.items(), PARAMS_SHOWN)]
+    more = ["…"] * (len(hints) > PARAMS_SHOWN)
+    return f"{head}({', '.join([*params, *more])}) -> {wanted(returns)}"
 
 
 def _argument(b: Build, head: str, name: str, hint: Hint) -> Enforce:

@@ -14,7 +14,7 @@ from contracts.language.encoding import EVENT, encode
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.hints import SUBJECT, Check, Hint, checker, exact_type, holds_record, wanted
 from contracts.language.ir import Node
-from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, NESTING_MAX
+from contracts.language.limits import EVENT_SUBJECTS_MAX, GAS_SUBJECT_ITEM, GAS_TYPES, NESTING_MAX
 from contracts.language.machine import Closure, Frame, Machine
 from contracts.language.payments import need
 from contracts.language.records import Record, misfit
@@ -189,7 +189,7 @@ def _map_page(b: Build, node: Node) -> Closure:
     """A part of the keys in their order: `after` is a key, or None; a prefix is a text, bytes or a tuple."""
     name, (after, limit, prefix) = node[1], b.all(node[2:])
     key, index = b.parts.maps[name][0], Index(name)
-    fits, begins = checker(key), _prefix_check(key)
+    fits, begins = b.parts.once(("page", name), lambda: (checker(key), _prefix_check(key)))
 
     def run(f: Frame) -> Any:
         m, last, most, begin = f[0], after(f), limit(f), prefix(f)
@@ -206,15 +206,21 @@ def _prefix_check(key: Hint) -> Check:
     """Return the test of what a key may begin with: no number begins with one."""
     if key[0] != "tuple":
         return (lambda _, __: False) if key == ("int",) else checker(key)
-    heads = [checker(key[: count + 1]) for count in range(1, len(key))]
-    return lambda m, value: (
-        type(value) is tuple and 0 < len(value) <= len(heads) and heads[len(value) - 1](m, value)
-    )
+    parts = [checker(part) for part in key[1:]]
+
+    def begins(m: Machine, value: Value) -> bool:
+        if type(value) is not tuple or not 0 < len(value) <= len(parts):
+            return False
+        m.charge(GAS_TYPES + 2 * len(value))
+        return all(part(m, item) for part, item in zip(parts, value, strict=False))
+
+    return begins
 
 
 def _var_get(b: Build, node: Node) -> Closure:
     name, (hint, default) = node[1], b.parts.variables[node[1]]
-    place, load = var_key(name), loader(b, hint, name)
+    place = var_key(name)
+    load = b.parts.once(("load var", name), lambda: loader(b, hint, name))
     make = None if default is None else b.expr(default)
 
     def run(f: Frame) -> Any:

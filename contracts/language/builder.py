@@ -48,6 +48,7 @@ class Function:
         "records",
         "result",
         "returns",
+        "template",
     )
 
     def __init__(
@@ -81,6 +82,8 @@ class Function:
         self.records = records
         self.defaults: Mapping[str, Value] = {}
         self.padding: list[Unset] = []
+        self.template: list[Value | Unset] = []
+        """The locals of a frame before arguments are put in: defaults where there are some."""
         self.frames = 0
         self.body: Closure = _empty
 

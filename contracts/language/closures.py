@@ -67,5 +67,6 @@ def _head(node: Node, records: Mapping[str, Record]) -> Function:
     made = Function(name, kind, nested, line, tuple([param[:2] for param in params]), returns, records)
     made.defaults = {param[0]: decode_stored(param[2][1]) for param in params if len(param) == 3}
     made.padding = [UNSET] * (slots - len(params))
+    made.template = [*[made.defaults.get(param, UNSET) for param in made.names], *made.padding]
     made.frames = FRAMES_PER_CALL + frames(body)
     return made

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contracts.language.checker import elif_of
-from contracts.language.hints import ANY, Hint
+from contracts.language.hints import ANY, KNOWN_PARTS_MAX, Hint, parts_of
 from contracts.language.lower_stmt import hint_of
 from contracts.language.methods import MUTATING
 from contracts.language.scope import Declarations
@@ -59,11 +59,11 @@ class Ground(Protocol):
 
 def shape_of(hint: Hint, objects: Objects, origin: int, flags: int = 0) -> int | None:
     """Return an object of a hint; None when a value of it cannot change."""
-    parts = [part for part in (hint[1:] if hint[0] == "union" else (hint,)) if part[0] not in _SCALARS]
+    parts = [part for part in parts_of(hint) if part[0] not in _SCALARS]
     if not parts:
         return None
     only = parts[0] if len(parts) == 1 else ANY
-    flat = only != ANY and all(_is_scalar(part) for part in only[1:])
+    flat = only != ANY and len(only) <= KNOWN_PARTS_MAX and all(_is_scalar(part) for part in only[1:])
     flags |= LIST if only[0] in ("list", "dict") else 0
     return objects.new(origin, NOTHING if flat else UNKNOWN, flags=flags)
 
@@ -71,7 +71,7 @@ def shape_of(hint: Hint, objects: Objects, origin: int, flags: int = 0) -> int |
 def _is_scalar(hint: Hint) -> bool:
     if type(hint) is not tuple:  # the name of a record
         return False
-    return hint[0] in _SCALARS or (hint[0] == "union" and all(part[0] in _SCALARS for part in hint[1:]))
+    return all(part[0] in _SCALARS for part in parts_of(hint))
 
 
 class Values:
@@ -320,7 +320,7 @@ class Values:
 
             self.aside(work)
         elif isinstance(key, ast.Name) and key.id in self.names.functions:
-            self._apply(key, key.id, {self.names.functions[key.id].params[0][0]: (key, item)})
+            self._apply(key.id, {self.names.functions[key.id].params[0][0]: (key, item)})
 
     def statement(self, node: ast.expr) -> None:
         """Look at an expression whose value nobody takes."""
@@ -347,7 +347,9 @@ class Values:
     def _attribute_call(self, node: ast.Call, func: ast.Attribute) -> int | None:
         base, method = func.value, func.attr
         given = [self.of(argument) for argument in node.args]
-        given += self._by_name(node, self.of(base) if method == "sort" else None, f".{method}")
+        asked = method == "sort" and bool(node.keywords)
+        held = self.of(base) if asked else None
+        given += self._by_name(node, held, f".{method}")
         if id(node) in self.names.remote_calls:
             for one in given:
                 self.keep(one, STORED)
@@ -362,10 +364,9 @@ class Values:
                 self.keep(given[0], STORED)
                 return None
             return shape_of(self.names.variables[base.id][0], self.objects, VARIABLE)
-        return self._method(base, method, given)
+        return self._method(base, held if asked else self.of(base), method, given)
 
-    def _method(self, base: ast.expr, method: str, given: list[int | None]) -> int | None:
-        held = self.of(base)
+    def _method(self, base: ast.expr, held: int | None, method: str, given: list[int | None]) -> int | None:
         if method in MUTATING:
             self.ground.change(held, base, f".{method}()", direct=method in _WITHOUT_RESULT)
             if held is not None:
@@ -382,33 +383,33 @@ class Values:
     # --- functions of the contract ------------------------------------------------------------------------
 
     def _own(self, node: ast.Call, name: str, *, used: bool) -> int | None:
-        params = [param for param, _ in self.names.functions[name].params]
-        given = dict(zip(params, node.args, strict=False))
+        params = self.names.functions[name].params
+        given = {param: value for (param, _), value in zip(params, node.args, strict=False)}
         given.update({str(keyword.arg): keyword.value for keyword in node.keywords})
         return self._apply(
-            node, name, {param: (value, self.of(value)) for param, value in given.items()}, used=used
+            name, {param: (value, self.of(value)) for param, value in given.items()}, used=used
         )
 
     def _apply(
-        self, node: ast.expr, name: str, given: dict[str, tuple[ast.expr, int | None]], *, used: bool = True
+        self, name: str, given: dict[str, tuple[ast.expr, int | None]], *, used: bool = True
     ) -> int | None:
         """Call a function of the contract; what is left out has a default, which cannot change."""
-        params = self.names.functions[name].params
-        arguments = {param: given.get(param, (node, None)) for param, _ in params}
         summary = self.ground.summaries.get(name)
         if summary is None:
             stands, result = self.ground.port(name)
-            for param, (_, one) in arguments.items():
+            for param, (_, one) in given.items():
                 self.either(stands[param], one)
             return result
-        return self._summarised(name, summary, arguments, used=used)
+        return self._summarised(name, summary, given, used=used)
 
     def _summarised(
         self, name: str, summary: Summary, arguments: dict[str, tuple[ast.expr, int | None]], *, used: bool
     ) -> int | None:
         known: dict[int, int] = {}
-        for levels, (param, (node, one)) in zip(summary.params, arguments.items(), strict=True):
-            for level in levels:
+        places = self.names.functions[name].places
+        for param in sorted(arguments, key=places.__getitem__):
+            node, one = arguments[param]
+            for level in summary.params[places[param]]:
                 if one is None:
                     break
                 known[level] = self.objects.join(known.get(level, one), one)

@@ -32,6 +32,22 @@ def source_hash(source: str) -> bytes:
     return digest("assent/source", source.encode())
 
 
+def parts_left(node: object, room: int) -> int:
+    """Return how many parts of a tree there is still room for; negative, and no further work, when too many.
+
+    A part that stands in several places counts in each: so it is hashed, and built.
+    """
+    pending = [node]
+    while pending and room >= 0:
+        part = pending.pop()
+        room -= 1
+        if isinstance(part, tuple):
+            if len(part) > room:
+                return -1
+            pending += part
+    return room
+
+
 def frames(node: object) -> int:
     """Return a bound on the interpreter frames that nest while a node runs: 3 an operator, 3 a clause."""
     if not isinstance(node, tuple) or not node:

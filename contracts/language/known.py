@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from contracts.language.hints import ANY, HEADS, Hint, bounded, either, parts_of
+from contracts.language.hints import ANY, HEADS, KNOWN_PARTS_MAX, Hint, bounded, either, parts_of
 from contracts.language.scope import Declarations, Scope
 from contracts.language.vocabulary import CONTEXT
 
@@ -33,15 +33,21 @@ def record_in(hint: Hint) -> str | None:
 
 def never_fits(given: Hint, wanted: Hint) -> bool:
     """Tell whether no value of one hint is of another, by their outermost types and the names of records."""
-    return not any(_may_fit(one, other) for one in parts_of(given) for other in parts_of(wanted))
+    left, right = parts_of(given), parts_of(wanted)
+    if ANY in left or ANY in right:
+        return False
+    ours, theirs = _kinds(left), _kinds(right)
+    met = ours.keys() & theirs.keys()
+    return not any(None in ours[kind] | theirs[kind] or ours[kind] & theirs[kind] for kind in met)
 
 
-def _may_fit(one: Hint, other: Hint) -> bool:
-    if ANY in (one, other):
-        return True
-    if one[0] == other[0] == "record":
-        return bool(one[1] == other[1])
-    return bool(HEADS.get(one[0], one[0]) == HEADS.get(other[0], other[0]))
+def _kinds(parts: tuple[Hint, ...]) -> dict[str, set[str | None]]:
+    """Return the types that alternatives have, and of each the records; None stands for no certain one."""
+    found: dict[str, set[str | None]] = {}
+    for part in parts:
+        name = str(part[1]) if part[0] == "record" else None
+        found.setdefault(HEADS.get(part[0], part[0]), set()).add(name)
+    return found
 
 
 def parts_known(hint: Hint, count: int) -> list[Hint]:
@@ -85,7 +91,7 @@ class Known:
             return tuple(hint[1])
         if hint[0] == "str":
             return STR
-        if hint[0] == "tuple" and len(hint) > 1:
+        if hint[0] == "tuple" and 1 < len(hint) <= KNOWN_PARTS_MAX:
             found = hint[1]
             for part in hint[2:]:
                 found = either(found, part)

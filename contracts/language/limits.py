@@ -23,6 +23,12 @@ KEPT_BYTE = 4
 """Bytes that a compiled program takes, at most, for each token (150 in ordinary source), and for each byte of
 its source, which may be one text.
 """
+IR_PARTS_PER_TOKEN = 8
+IR_PARTS_FREE = 256
+"""Parts of the IR, written out as a tree, that a source may have for each of its tokens, and beyond: what is
+paid by the token must not be multiplied by the lowering. Each token makes 4 of the densest source, 2 of an
+ordinary one.
+"""
 BRACKET_DEPTH_MAX = 32
 INDENT_DEPTH_MAX = 16
 SEGMENT_OPERATORS_MAX = 200

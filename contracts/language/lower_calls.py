@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+from operator import itemgetter
 from typing import Protocol
 
 from chain.primitives.values import encode_value
-from contracts.language.binding import bound, check_count, check_fit
+from contracts.language.binding import bound, check_count, check_fit, listed
 from contracts.language.hints import ANY, Hint
 from contracts.language.ir import Node
 from contracts.language.known import Known, record_in
@@ -181,25 +182,37 @@ def _own_function(low: Lowering, node: ast.Call, signature: Signature) -> Node:
             node, "LIFECYCLE_CALL", f"@{signature.kind} runs once, by the lifecycle", "a helper that both use"
         )
     low.scope.called.add(signature.name)
-    names = [name for name, _ in signature.params]
-    given = {name: low.expr(value) for name, value in bound(node, signature.name, names, signature.defaults)}
-    given = {**signature.defaults, **given}
-    return ("call", signature.name, *[given[name] for name in names])
+    params, places = signature.params, signature.places
+    given = bound(node, signature.name, params, places, signature.defaults)
+    return _given("call", signature.name, [(place, low.expr(value)) for place, value in given], len(params))
+
+
+def _given(kind: str, name: str, given: list[tuple[int, Node]], count: int) -> Node:
+    """Return (kind, name, arguments…), or (kind_some, name, places, arguments…) when some are left out.
+
+    What is left out is no part of the call: its defaults stand once, with the function or record. Else a
+    source could have every default written out by every call, and pay for neither product.
+    """
+    given.sort(key=itemgetter(0))
+    values = [value for _, value in given]
+    if len(given) == count:
+        return (kind, name, *values)
+    return (f"{kind}_some", name, tuple([place for place, _ in given]), *values)
 
 
 def _construct(low: Lowering, node: ast.Call, record: Record) -> Node:
     """A record: fields in order or by name; those with a default may be left out."""
-    names = [name for name, _ in record.fields]
-    given = dict(record.defaults)
-    for name, value in bound(node, record.name, names, record.defaults):
-        given[name] = low.expr(value)
-        check_fit(value, f"{record.name}.{name}", low.known.of(value), record.hint_of(name) or ANY)
-    return ("record", record.name, *[given[name] for name in names])
+    given = []
+    for place, value in bound(node, record.name, record.fields, record.places, record.defaults):
+        name, hint = record.fields[place]
+        given.append((place, low.expr(value)))
+        check_fit(value, f"{record.name}.{name}", low.known.of(value), hint)
+    return _given("record", record.name, given, len(record.fields))
 
 
 def _event(low: Lowering, node: ast.Call, name: str) -> Node:
     fields = [field for field, _ in low.names.events[name]]
-    shape = f"{name}({', '.join([f'{field}=…' for field in fields])})"
+    shape = f"{name}({listed([f'{field}=…' for field in fields])})"
     if node.args:
         raise Refusal(
             node,
@@ -209,7 +222,7 @@ def _event(low: Lowering, node: ast.Call, name: str) -> Node:
         )
     given = [keyword.arg for keyword in node.keywords]
     if len(given) != len(set(given)) or set(given) != set(fields):
-        reason = f"{name}() takes exactly the fields {', '.join(fields) or '(none)'}"
+        reason = f"{name}() takes exactly the fields {listed(fields) or '(none)'}"
         raise Refusal(node, "ARGUMENTS", reason, shape)
     pairs = [(str(keyword.arg), low.expr(keyword.value)) for keyword in node.keywords]
     return ("emit", name, *pairs)

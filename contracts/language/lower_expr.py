@@ -45,6 +45,7 @@ class Expressions:
             reason = f"{type(node).__name__} is not in the language here"
             raise Refusal(node, "NOT_IN_LANGUAGE", reason, REFERENCE)
         lowered: Node = method(node)
+        self.names.spend(node, lowered)
         return lowered
 
     def iterable(self, node: ast.expr) -> Node:
@@ -155,7 +156,7 @@ class Expressions:
         name, hint = self._record_field(node)
         self.names.field_hints[id(node)] = hint
         check_fit(node, f"{name}.{node.attr}", given, hint)
-        return ("field", self.expr(node.value), node.attr, hint)
+        return ("field", self.expr(node.value), node.attr, name)
 
     def check_subscript(self, node: ast.Subscript) -> None:
         """Refuse `record["field"]`: a field is read and set by its name."""
@@ -244,8 +245,7 @@ class Expressions:
             signature = self.names.functions.get(node.id)
             if signature is not None and not signature.once and signature.takes(1):
                 self.scope.called.add(node.id)
-                rest = [signature.defaults[name] for name, _ in signature.params[1:]]
-                return ("key_call", node.id, *rest)
+                return ("key_call", node.id)
             if node.id in KEYS:
                 return ("key_builtin", node.id)
         reason = f"the key of {what} is a function of one argument"
@@ -309,9 +309,9 @@ class Expressions:
         return ("choose", self.expr(node.test), self.expr(node.body), self.expr(node.orelse))
 
     def _compare(self, node: ast.Compare) -> Node:
-        left = node.left
+        left, first = node.left, None
         if isinstance(left, ast.Call) and isinstance(left.func, ast.Name) and left.func.id == "type":
-            self.expr(left)  # which says what to write; the type on the other side is no second fault
+            first = self.expr(left)  # which says what to write; the type on the other side is no second fault
         parts: list[Node] = []
         for operator, right in zip(node.ops, node.comparators, strict=True):
             symbol = COMPARE[type(operator)]
@@ -324,7 +324,7 @@ class Expressions:
                     node, "MAP_CHAIN", "a Map inside a chained comparison", "two comparisons and `and`"
                 )
             parts.append((symbol, held))
-        first = self.expr(node.left)
+        first = first or self.expr(left)  # once: what is lowered twice doubles with each level
         if len(parts) == 1:
             return ("compare", parts[0][0], first, parts[0][1])
         return ("chain", first, *parts)

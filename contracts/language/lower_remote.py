@@ -40,11 +40,12 @@ def lower_remote_as(low: Lowering, node: ast.Call, owner: str, interface: Interf
         raise Refusal(node, "UNKNOWN_METHOD", reason, ", ".join(f"{owner}.{name}(…)" for name in known))
     local = low.scope.find(owner)
     target = ("const", encode_value(low.names.contracts[owner])) if local is None else ("local", *local)
-    hints, what = dict(signature.params), f"{interface.name}.{method}"
+    params, what = signature.params, f"{interface.name}.{method}"
     pairs = []
-    for name, value in bound(node, what, [name for name, _ in signature.params], signature.defaults):
+    for place, value in bound(node, what, params, signature.places, signature.defaults):
+        name, hint = params[place]
         pairs.append((name, low.expr(value)))
-        check_fit(value, f"{what}(): argument {name}", low.known.of(value), hints[name])
+        check_fit(value, f"{what}(): argument {name}", low.known.of(value), hint)
     return ("remote_as", target, interface.name, method, len(node.args), *pairs)
 
 

@@ -14,15 +14,15 @@ from contracts.language.encoding import encoded
 from contracts.language.faults import Diagnostic, Halt
 from contracts.language.guards import SHAPES, BadGuard, Guard, parse_guard
 from contracts.language.hints import ANY, Hint, checker, hint_text
-from contracts.language.ir import Node
-from contracts.language.limits import ENGINE
+from contracts.language.ir import Node, parts_left
+from contracts.language.limits import ENGINE, IR_PARTS_FREE, IR_PARTS_PER_TOKEN
 from contracts.language.lost_changes import find_lost
 from contracts.language.lower_class import base_of, define_interface, define_record
 from contracts.language.lower_expr import Expressions
 from contracts.language.lower_remote import is_contract
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
-from contracts.language.scope import Constant, Declarations, Refusal, Scope, Signature, check_code
+from contracts.language.scope import TOO_LARGE, Constant, Declarations, Refusal, Scope, Signature, check_code
 from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, PURE, RESERVED
 
 INLINE_BYTES_MAX = 72
@@ -40,10 +40,16 @@ _ORDERED: frozenset[Hint] = frozenset({("int",), ("str",), ("bytes",)})
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
-def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[Diagnostic]]:
-    """Return the program, its declarations, and the reasons to refuse it; constants run on `scratch`."""
-    names, found = Declarations(), list[Diagnostic]()
+def lower(tree: ast.Module, scratch: Machine, tokens: int) -> tuple[Node, Declarations, list[Diagnostic]]:
+    """Return the program, its declarations, and the reasons to refuse it; constants run on `scratch`.
+
+    The program has at most so many parts as this number of tokens pays for: it is hashed, built and kept.
+    """
+    room = IR_PARTS_FREE + IR_PARTS_PER_TOKEN * tokens
+    names, found = Declarations(room=room), list[Diagnostic]()
     for place, statement in enumerate(tree.body):
+        if len(found) >= DIAGNOSTICS_MAX:
+            break  # each may quote much of the source
         try:
             _declare(names, statement, place == 0, scratch)
         except Refusal as refusal:
@@ -68,6 +74,8 @@ def lower(tree: ast.Module, scratch: Machine) -> tuple[Node, Declarations, list[
         tuple([interface.shape() for interface in names.interfaces.values()]),
         functions,
     )
+    if not found and parts_left(program, room) < 0:
+        found.append(Refusal(tree, *TOO_LARGE).diagnostic)
     found.sort(key=lambda item: (item.line, item.column))
     return program, names, found[:DIAGNOSTICS_MAX]
 

@@ -59,7 +59,7 @@ def analyse(source: str) -> tuple[Node | None, Declarations | None, list[Diagnos
     tree, found = parse(source)
     if tree is None:
         return None, None, found
-    program, names, found = lower(tree, scratch_machine(CONSTANT_GAS))
+    program, names, found = lower(tree, scratch_machine(CONSTANT_GAS), scan.tokens)
     return (None, names, found) if found else (program, names, [])
 
 
@@ -79,13 +79,13 @@ def compile_source(
     if scan.found:
         raise ContractRejected(name, scan.found)
     payer.charge(GAS_COMPILE_TOKEN * scan.tokens)
-    program, names, constants = _lowered(source, name, payer)
+    program, names, constants = _lowered(source, name, payer, scan.tokens)
     functions = build_functions(program, watcher(source, program) if watcher else None)
     size = KEPT_TOKEN * scan.tokens + KEPT_BYTE * length + constants
     return Program(source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), functions, size)
 
 
-def _lowered(source: str, name: str, payer: Machine) -> tuple[Node, Declarations, int]:
+def _lowered(source: str, name: str, payer: Machine, tokens: int) -> tuple[Node, Declarations, int]:
     """Check and lower a scanned source; return the IR, its names and the bytes of its constants.
 
     Constants are made twice, here and when the program is built, so half of the payer's gas is theirs.
@@ -95,7 +95,7 @@ def _lowered(source: str, name: str, payer: Machine) -> tuple[Node, Declarations
         raise ContractRejected(name, found)
     gas = min(CONSTANT_GAS, payer.gas // 2)
     scratch = scratch_machine(gas)
-    program, names, found = lower(tree, scratch)
+    program, names, found = lower(tree, scratch, tokens)
     if scratch.gas < 0 and gas < CONSTANT_GAS:
         raise OutOfGas
     payer.charge(2 * (gas - max(0, scratch.gas)))

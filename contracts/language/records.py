@@ -52,10 +52,13 @@ class Record:
     has_bytes: bool
     check: Check = field(compare=False)
     fill: Check = field(compare=False)
+    places: Mapping[str, int]
+    """Of each field: its place in `fields`."""
 
     def hint_of(self, name: str) -> Hint | None:
         """Return the hint of a field, None when there is no such field."""
-        return next((hint for known, hint in self.fields if known == name), None)
+        place = self.places.get(name)
+        return None if place is None else self.fields[place][1]
 
     def shape(self) -> Node:
         """Return it as a part of a program's IR."""
@@ -75,7 +78,10 @@ def record_of(shape: Node, records: Records) -> Record:
     plain = [(key, checker(hint, records)) for key, hint in fields]
     filling = [(key, checker(hint, records, fill=True)) for key, hint in fields]
     has_bytes = any(holds_bytes(hint, records) for _, hint in fields)
-    return Record(name, fields, defaults, depth, has_bytes, _test(plain, None), _test(filling, values))
+    places = {key: place for place, (key, _) in enumerate(fields)}
+    return Record(
+        name, fields, defaults, depth, has_bytes, _test(plain, None), _test(filling, values), places
+    )
 
 
 def _test(parts: list[tuple[str, Check]], defaults: Mapping[str, Value] | None) -> Check:

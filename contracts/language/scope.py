@@ -21,6 +21,14 @@ from contracts.language.vocabulary import BUILTINS, HOST, REPLACED, RESERVED
 CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
+TOO_LARGE = (
+    "TOO_LARGE",
+    "this source makes a program far larger than itself",
+    "a smaller contract, or several",
+)
+"""Rule, reason and advice of a source whose program is larger than its tokens pay for."""
+
+
 class Refusal(Exception):
     """A node that means nothing in the language."""
 
@@ -60,6 +68,12 @@ class Signature:
     defaults: Mapping[str, Node] = field(default_factory=dict)
     """Of the parameters that have one: a constant that cannot change."""
     guard: Guard | None = None
+    places: Mapping[str, int] = field(init=False, compare=False, repr=False)
+    """Of each parameter: its place. Every call asks, and a source has room for thousands of both."""
+
+    def __post_init__(self) -> None:
+        """Note the places."""
+        object.__setattr__(self, "places", {name: place for place, (name, _) in enumerate(self.params)})
 
     @property
     def once(self) -> bool:
@@ -112,8 +126,16 @@ class Declarations:
     """Of each syntax node that reads or sets a field of a record: the field's hint."""
     remote_calls: set[int] = field(default_factory=set)
     """Ids of the syntax nodes that call another contract; filled in by the lowering, as the hints are."""
+    room: int = 0
+    """Parts of the IR that expressions may still have: what the tokens of the source were paid for."""
     suggestions: int = 0
     """Diagnostics so far that looked for a name like the misspelt one."""
+
+    def spend(self, node: ast.AST, lowered: Node) -> None:
+        """Count the parts of an expression's IR, those of its own parts apart; refuse too many at once."""
+        self.room -= len(lowered)
+        if self.room < 0:
+            raise Refusal(node, *TOO_LARGE)
 
     @property
     def records(self) -> dict[str, Record]:

@@ -62,6 +62,13 @@ def move(n: dict[str, list[int] | None]) -> tuple[int, ...]:
     if data_rules.allow(n, phase="x").end == other.allow(n).end:
         return ()
     return int.from_bytes(b"", "big")
+
+def plus(a: int, b: int = 1, c: int = 2) -> int:
+    return a + b + c
+
+@view
+def most(xs: list[int]) -> int:
+    return plus(max(xs, key=plus), c=3)
 """
 
 
