@@ -58,6 +58,8 @@ def _call(b: Build, node: Node) -> Closure:
     arguments = b.all(node[2:])
     padding = function.padding
     b.cost += GAS_CALL + (len(padding) >> 5)
+    if function.kind == "view":
+        return _call_view(function, arguments)
     if len(arguments) == 1:
         only = arguments[0]
         return lambda f: enter(f[0], function, [f[0], None, only(f), *padding])
@@ -65,6 +67,21 @@ def _call(b: Build, node: Node) -> Closure:
     def run(f: Frame) -> Any:
         m = f[0]
         return enter(m, function, [m, None, *[argument(f) for argument in arguments], *padding])
+
+    return run
+
+
+def _call_view(function: Function, arguments: list[Closure]) -> Closure:
+    """A @view reads only, also for its own contract; its arguments may come from what writes."""
+    padding = function.padding
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        frame = [m, None, *[argument(f) for argument in arguments], *padding]
+        before, m.read_only = m.read_only, True
+        result = enter(m, function, frame)
+        m.read_only = before  # not after a halt, which ends the transaction
+        return result
 
     return run
 

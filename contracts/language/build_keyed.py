@@ -45,12 +45,17 @@ def _key_lambda(b: Build, node: Node) -> Key:
 def _key_call(b: Build, node: Node) -> Key:
     function = b.functions[node[1]]
     rest = [b.apart(part)[0] for part in node[2:]]
-    padding, cost = function.padding, GAS_CALL + (len(function.padding) >> 5) + len(rest)
+    padding, view = function.padding, function.kind == "view"
+    cost = GAS_CALL + (len(function.padding) >> 5) + len(rest)
 
     def key(f: Frame, item: Any) -> Value:
         m = f[0]
         m.charge(cost)
-        return enter(m, function, [m, None, item, *[part(f) for part in rest], *padding])
+        frame = [m, None, item, *[part(f) for part in rest], *padding]
+        before, m.read_only = m.read_only, m.read_only or view
+        result = enter(m, function, frame)
+        m.read_only = before  # not after a halt, which ends the transaction
+        return result
 
     return key
 
