@@ -42,6 +42,8 @@ _REMEDIES: Mapping[str, str] = {
     "STALE_SEQ": "a newer version is in force or committed; propose this source again",
     "UPGRADE_PENDING": "a new version is committed and not yet in force; propose the access lists after it",
     "REJECTED_SOURCE": "the language refuses it; see why: assent contract check FILE",
+    "ORDER_CHANGED": "a Map that was once ordered stays so, with keys of the same type; give the new one "
+    "another name",
     "CONTRACT_REVOKED": "revoked for good; propose the source under another name",
     "UNKNOWN_CONTRACT": "no contract of that name is in force; see: assent contract list",
     "SYSTEM_PROTECTED": "system contracts are not frozen, revoked or restricted so; upgrade them by proposal",

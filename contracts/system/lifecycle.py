@@ -26,6 +26,7 @@ numbers = Map(str, dict)  # name -> {latest, open: proposals, versions: how many
 open_of = Map(str, int)
 history = Map(str, dict)
 versions = Map(str, list)
+orders = Map(str, dict)  # name -> {Map that was ever ordered: type of its keys}
 names = Map(int, str)
 name_count = Var(int, 0)
 ballots = Map(str, dict)
@@ -194,6 +195,7 @@ def commit(name: str, seq: int) -> int:
     number = leave_open(proposal)
     # A version without @migrate follows one that runs on until then: nodes keep both.
     runs_on = serves_until(current, proposal)
+    keep_orders(name, proposal["abi"])
     total = count_code(number, version["size"] + (current["size"] if runs_on else 0))
     require(total <= CODE_BYTES_MAX, "CODE_FULL")
     note_version(name, number, version)
@@ -247,6 +249,21 @@ def note_version(name: str, number: dict, version: dict):
         count -= 1
     versions[version_key(name, count)] = [version["seq"], version["active_at"]]
     number["versions"] = count + 1
+
+
+def keep_orders(name: str, abi: dict):
+    """Once a Map is ordered it stays so, with keys of one type: a version that did not keep its order up to date
+    would leave keys in it that are gone, or that do not compare with its own."""
+    kept = orders.get(name, {})
+    before = len(kept)
+    ordered: list = abi.get("ordered", [])
+    for map, hints in abi["maps"].items():
+        if map in kept:
+            require(map in ordered and kept[map] == hints[0], "ORDER_CHANGED")
+        elif map in ordered:
+            kept[map] = hints[0]
+    if len(kept) > before:
+        orders[name] = kept
 
 
 def count_code(number: dict, size: int) -> int:
