@@ -6,9 +6,9 @@ entries `NAME/key` lie the head `NAME#`, [number of the root, next number], and 
 decoded, written and paid for as an entry is. Bayer and McCreight, "Organization and maintenance of large
 ordered indices" (1972); a node that becomes empty goes, others are not merged.
 
-All keys of an index are of one type: a version that gives the Map another one finds the first key of every node
-that it reads in its way (TYPE_ERROR), before Python compares a text with a number, which no verdict covers.
-`lifecycle` refuses to commit such a version, too.
+All keys of an index are of one type: a version that gives the Map another one finds the first key of every
+node that it reads in its way (TYPE_ERROR), before Python compares a text with a number, which no verdict
+covers. `lifecycle` refuses to commit such a version, too.
 """
 
 from __future__ import annotations

@@ -244,11 +244,17 @@ def serves_until(current: dict | None, proposal: dict) -> bool:
 
 def note_version(name: str, number: dict, version: dict):
     """List what runs from when on; a version that has not begun gives its place to the newer one."""
+    drop_unbegun(name, number)
+    versions[version_key(name, number["versions"])] = [version["seq"], version["active_at"]]
+    number["versions"] += 1
+
+
+def drop_unbegun(name: str, number: dict):
+    """Take the version that has not begun, if there is one, from the list of what ran, runs or will run."""
     count = number["versions"]
     if count > 0 and versions[version_key(name, count - 1)][1] > ctx.height:
-        count -= 1
-    versions[version_key(name, count)] = [version["seq"], version["active_at"]]
-    number["versions"] = count + 1
+        del versions[version_key(name, count - 1)]
+        number["versions"] = count - 1
 
 
 def keep_orders(name: str, abi: dict):
@@ -321,7 +327,7 @@ def forget(proposal: dict):
     name = proposal["name"]
     number = leave_open(proposal)
     del proposals[proposal_key(name, proposal["seq"])]
-    if number["versions"] == 0 and number["open"] == 0:
+    if number["versions"] == 0 and number["open"] == 0 and name not in active:
         del numbers[name]
     else:
         numbers[name] = number
@@ -444,6 +450,7 @@ def revoke(name: str, seq: int, reason: str):
             drop_ballot(ballot, name)
         number = numbers[name]
         count_code(number, 0)
+        drop_unbegun(name, number)
         numbers[name] = number
         ContractRevoked(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason)
 

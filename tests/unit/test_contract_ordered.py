@@ -228,8 +228,14 @@ PAIRS = SOURCE.replace("{key}", "tuple[str, int]")
 
 @pytest.mark.parametrize(
     "later",
-    [(NUMBERS,), (PAIRS,), (PLAIN.replace("{key}", "str"),), (NO_MAP, NUMBERS), (NO_MAP, PLAIN.replace("{key}", "int"))],
-)  # fmt: skip
+    [
+        (NUMBERS,),
+        (PAIRS,),
+        (PLAIN.replace("{key}", "str"),),
+        (NO_MAP, NUMBERS),
+        (NO_MAP, PLAIN.replace("{key}", "int")),
+    ],
+)
 def test_a_version_that_changes_or_drops_the_order_of_a_map_is_not_committed(later: tuple[str, ...]) -> None:
     chain = upgraded(TEXTS, *later[:-1])
     with chain.expect_revert("ORDER_CHANGED"):
