@@ -37,6 +37,8 @@ _REMEDIES: Mapping[str, str] = {
     "expired, see: assent audit trail proposal:NUMBER, or contract:NAME",
     "WRONG_VERSION": "another version runs by now; look at it before voting: assent contract show",
     "TOO_MANY_KEYS": "an organisation has at most 32 active keys; revoke one: assent org revoke-key",
+    "TOO_MANY_KEYS_TODAY": "an organisation registers at most 64 keys a day (UTC); register it tomorrow, and "
+    "end a key that is no longer safe at once: assent org revoke-key",
     "BAD_PROOF": "the proof of possession does not hold for this organisation and chain; its holder makes "
     "one with: assent key prove FILE --org ID --genesis GENESIS",
     "STALE_SEQ": "a newer version is in force or committed; propose this source again",
