@@ -37,7 +37,8 @@ DEARER = {
     # The job leaves three lists of open jobs and the initiator's count.
     "jobs.reject": 1.22,
     "jobs.abort": 1.17,
-    "jobs.expire": 1.28,
+    # And its end names who was missing: members, agents, grants and datasets are asked who kept whom.
+    "jobs.expire": 1.68,
     # The job's own history is told that the revocation stops it.
     "grants.revoke (a job open)": 1.12,
 }

@@ -325,7 +325,9 @@ def test_a_version_that_was_to_follow_a_revoked_one_is_not_listed_as_having_run(
     assert [seq for seq, _ in listed] == ([1, 2] if begun else [1])
     assert begun == ([2, start] in listed)
     assert bare.read("lifecycle", "versions", "counter/1") == ([2, start] if begun else None)
-    assert bare.read("lifecycle", "history", "counter/2")["active_at"] == start, "the decision stays on record"
+    assert bare.read("lifecycle", "history", "counter/2")["active_at"] == start, (
+        "the decision stays on record"
+    )
 
 
 def test_a_contract_that_is_revoked_before_it_began_never_ran_and_its_name_is_not_numbered_anew(
