@@ -5,6 +5,10 @@ entries `NAME/key` lie the head `NAME#`, [number of the root, next number], and 
 [0, keys], another node [1, keys, children], where child i holds the keys below keys[i]. Every row is read,
 decoded, written and paid for as an entry is. Bayer and McCreight, "Organization and maintenance of large
 ordered indices" (1972); a node that becomes empty goes, others are not merged.
+
+All keys of an index are of one type: a version that gives the Map another one finds the first key of every
+node that it reads in its way (TYPE_ERROR), before Python compares a text with a number, which no verdict
+covers. `lifecycle` refuses to commit such a version, too.
 """
 
 from __future__ import annotations
@@ -17,9 +21,11 @@ from typing import Any
 from chain.primitives.values import Value
 from contracts import host
 from contracts.language.faults import Reverted
+from contracts.language.hints import Hint, checker, wanted
 from contracts.language.limits import GAS_ORDER_STEP, NODE_KEYS_MAX, PAGE_MAX
 from contracts.language.machine import Machine
 from contracts.language.payments import new_items
+from contracts.language.values import type_name, wrong_type
 
 Node = list[Any]
 _KEYS, _CHILDREN = 1, 2
@@ -35,13 +41,15 @@ class _Step:
 
 
 class Index:
-    """The index of one Map; holds nothing but the names of its rows."""
+    """The index of one Map; holds nothing but the names of its rows and the type of its keys."""
 
-    __slots__ = ("head", "prefix")
+    __slots__ = ("_fits", "_hint", "_name", "head", "prefix")
 
-    def __init__(self, name: str) -> None:
-        """Name the rows."""
+    def __init__(self, name: str, hint: Hint) -> None:
+        """Name the rows and what the keys are."""
         self.head = self.prefix = name.encode() + b"#"
+        self._name, self._hint = name, hint
+        self._fits = checker(hint)
 
     def add(self, m: Machine, key: Value) -> None:
         """Enter a key, unless it is there."""
@@ -92,6 +100,10 @@ class Index:
     def _load(self, m: Machine, number: int) -> Node:
         m.charge(GAS_ORDER_STEP)
         node: Node = host.load(m, self._row(number))
+        first = node[_KEYS][0]
+        if not self._fits(m, first):
+            found = f"has keys such as {type_name(first)} in its order, and is of {wanted(self._hint)} now"
+            raise wrong_type(f"{self._name} {found}: give the Map another name")
         return node
 
     def _descend(self, m: Machine, number: int, key: Value) -> tuple[list[_Step], int, Node]:

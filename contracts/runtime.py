@@ -338,6 +338,9 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         counted: count + 1,
         code: _number(machine, code) + program.size,
     }
+    maps = program.abi["maps"]
+    if ordered := program.abi.get("ordered"):
+        rows[map_key("orders", name)] = {each: maps[each][0] for each in ordered}
     machine.writes.update({(LIFECYCLE, key): encode_value(value) for key, value in rows.items()})
 
 

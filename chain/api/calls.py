@@ -37,11 +37,15 @@ _REMEDIES: Mapping[str, str] = {
     "expired, see: assent audit trail proposal:NUMBER, or contract:NAME",
     "WRONG_VERSION": "another version runs by now; look at it before voting: assent contract show",
     "TOO_MANY_KEYS": "an organisation has at most 32 active keys; revoke one: assent org revoke-key",
+    "TOO_MANY_KEYS_TODAY": "an organisation registers at most 64 keys a day (UTC); register it tomorrow, and "
+    "end a key that is no longer safe at once: assent org revoke-key",
     "BAD_PROOF": "the proof of possession does not hold for this organisation and chain; its holder makes "
     "one with: assent key prove FILE --org ID --genesis GENESIS",
     "STALE_SEQ": "a newer version is in force or committed; propose this source again",
     "UPGRADE_PENDING": "a new version is committed and not yet in force; propose the access lists after it",
     "REJECTED_SOURCE": "the language refuses it; see why: assent contract check FILE",
+    "ORDER_CHANGED": "a Map that was once ordered stays so, with keys of the same type; give the new one "
+    "another name",
     "CONTRACT_REVOKED": "revoked for good; propose the source under another name",
     "UNKNOWN_CONTRACT": "no contract of that name is in force; see: assent contract list",
     "SYSTEM_PROTECTED": "system contracts are not frozen, revoked or restricted so; upgrade them by proposal",

@@ -58,6 +58,8 @@ def _call(b: Build, node: Node) -> Closure:
     arguments = b.all(node[2:])
     padding = function.padding
     b.cost += GAS_CALL + (len(padding) >> 5)
+    if function.kind == "view":
+        return _call_view(function, arguments)
     if len(arguments) == 1:
         only = arguments[0]
         return lambda f: enter(f[0], function, [f[0], None, only(f), *padding])
@@ -75,15 +77,34 @@ def _call_some(b: Build, node: Node) -> Closure:
     given = [(LOCALS + place, b.expr(value)) for place, value in zip(node[2], node[3:], strict=True)]
     left_out = len(function.params) - len(given)
     b.cost += GAS_CALL + (len(function.padding) >> 5) + GAS_NODE * left_out
+    into = enter_view if function.kind == "view" else enter
 
     def run(f: Frame) -> Any:
         m = f[0]
         frame = [m, None, *function.template]
         for place, value in given:
             frame[place] = value(f)
-        return enter(m, function, frame)
+        return into(m, function, frame)
 
     return run
+
+
+def _call_view(function: Function, arguments: list[Closure]) -> Closure:
+    padding = function.padding
+
+    def run(f: Frame) -> Any:
+        m = f[0]
+        return enter_view(m, function, [m, None, *[argument(f) for argument in arguments], *padding])
+
+    return run
+
+
+def enter_view(m: Machine, function: Function, frame: Frame) -> Any:
+    """Run a @view, which reads only, also for its own contract; its arguments may come from what writes."""
+    before, m.read_only = m.read_only, True
+    result = enter(m, function, frame)
+    m.read_only = before  # not after a halt, which ends the transaction
+    return result
 
 
 def _builtin(b: Build, node: Node) -> Closure:

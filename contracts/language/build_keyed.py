@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chain.primitives.values import Value
-from contracts.language.build_calls import enter
+from contracts.language.build_calls import enter, enter_view
 from contracts.language.builder import Build, Builder
 from contracts.language.builtins import FUNCTIONS, NONE, collect, keyed_extreme, steady_items
 from contracts.language.faults import OutOfGas, Reverted
@@ -44,7 +44,7 @@ def _key_lambda(b: Build, node: Node) -> Key:
 
 def _key_call(b: Build, node: Node) -> Key:
     function = b.functions[node[1]]
-    left_out = len(function.params) - 1
+    into, left_out = enter_view if function.kind == "view" else enter, len(function.params) - 1
     cost = GAS_CALL + (len(function.padding) >> 5) + GAS_NODE * left_out
 
     def key(f: Frame, item: Any) -> Value:
@@ -52,7 +52,7 @@ def _key_call(b: Build, node: Node) -> Key:
         m.charge(cost)
         frame = [m, None, *function.template]
         frame[LOCALS] = item
-        return enter(m, function, frame)
+        return into(m, function, frame)
 
     return key
 

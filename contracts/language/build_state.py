@@ -145,12 +145,16 @@ def _map_has(b: Build, node: Node) -> Closure:
     return run
 
 
+def _index(b: Build, name: str) -> Index:
+    return b.parts.once(("index", name), lambda: Index(name, b.parts.maps[name][0]))
+
+
 def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that stores a value as `m[key]`."""
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
     enforce = b.parts.once(("map", name), lambda: value_check(b.parts.maps[name][1], name, b.parts.records))
 
-    index = Index(name) if name in b.parts.ordered else None
+    index = _index(b, name) if name in b.parts.ordered else None
 
     def put(f: Frame, value: Any) -> None:
         m = f[0]
@@ -171,7 +175,7 @@ def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
 def map_delete(b: Build, node: Node) -> Closure:
     """Return the closure of `del m[key]`."""
     make, key = key_maker(b, node[1]), b.expr(node[2])
-    index = Index(node[1]) if node[1] in b.parts.ordered else None
+    index = _index(b, node[1]) if node[1] in b.parts.ordered else None
 
     def run(f: Frame) -> Any:
         m = f[0]
@@ -188,7 +192,7 @@ def map_delete(b: Build, node: Node) -> Closure:
 def _map_page(b: Build, node: Node) -> Closure:
     """A part of the keys in their order: `after` is a key, or None; a prefix is a text, bytes or a tuple."""
     name, (after, limit, prefix) = node[1], b.all(node[2:])
-    key, index = b.parts.maps[name][0], Index(name)
+    key, index = b.parts.maps[name][0], _index(b, name)
     fits, begins = b.parts.once(("page", name), lambda: (checker(key), _prefix_check(key)))
 
     def run(f: Frame) -> Any:

@@ -953,6 +953,19 @@ def ballot_for(id: str) -> list:
 
 
 @view
+def stand(ids: list) -> bool:
+    """Tell whether all of these grants are in force now, and their datasets; policies are not asked."""
+    if not lifecycle.is_active("datasets"):
+        return False
+    for id in ids:
+        g = record_of(id)
+        in_term = g["not_before"] <= ctx.block_time < g["expires"]
+        if standing_of(id)["status"] != "active" or not in_term or not datasets.usable(g["dataset"]):
+            return False
+    return True
+
+
+@view
 def state_of(id: str) -> str:
     """What the grant is now: its status, or `expired` where time ended it, `exhausted` where no run is left."""
     g = record_of(id)

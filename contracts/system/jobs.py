@@ -55,6 +55,8 @@ WAITING = {
     "revealed": "commit",
     "committed": "certify",
 }
+# Those of them whose steps `guard_job` and the grants may refuse.
+GUARDED = ("proposed", "accepted", "computed")
 
 programs = Map(str, dict)
 program_ballots = Map(bytes, dict)  # hash of a program's record -> {program, votes: {org: time}}
@@ -418,14 +420,28 @@ def guard_job(j: dict, spec: dict) -> dict:
     """The program, in force; initiator and parties (receivers are parties) are members with these agents."""
     program = programs[j["program"]]
     require(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
-    names = party_names(spec)
-    if j["initiator"] not in names:
-        names.append(j["initiator"])
-    agents = orgs.agents_of(names)
+    agents = agents_now(j, spec)
     require(agents[-1] is not None, "ORG_NOT_ACTIVE")
     for party, agent_key in zip(spec["participants"], agents):
         guard_party(party, agent_key)
     return program
+
+
+def agents_now(j: dict, spec: dict) -> list:
+    """The agent keys that `orgs` has of the participants, and of an initiator that is none of them, last."""
+    names = party_names(spec)
+    if j["initiator"] not in names:
+        names.append(j["initiator"])
+    return orgs.agents_of(names)
+
+
+def unfit(j: dict, spec: dict) -> list:
+    """The organisations for which `guard_job` would refuse everybody's step now."""
+    agents = agents_now(j, spec)
+    found = [party["org"] for party, key in zip(spec["participants"], agents) if key != party["agent_key"]]
+    if agents[-1] is None and j["initiator"] not in party_names(spec):
+        found.append(j["initiator"])
+    return found
 
 
 def guard_party(party: dict, agent_key: bytes | None):
@@ -972,13 +988,23 @@ def spec_of(id: str) -> dict:
 
 @view
 def missing(id: str) -> list:
-    """The organisations whose step the current state waits for; nobody's while a dispute holds the job."""
+    """Whom the current state waits for (`waits_for`); nobody while a dispute holds the job."""
     j = job_of(id)
     return waits_for(j, specs[id])
 
 
 def waits_for(j: dict, spec: dict) -> list:
+    """Who keeps the job from going on: whoever let a step of others be refused, else those whose step is not in.
+
+    Nobody, where the program or a grant lets no step pass: that is no party's silence.
+    """
     state = j["state"]
+    if state in GUARDED:
+        causes = unfit(j, spec)
+        if len(causes) > 0:
+            return causes
+        if programs[j["program"]]["status"] != "active" or not grants.stand(grant_ids(spec)):
+            return []
     if state == "proposed":
         return without(party_names(spec), j["accepted"])
     if state == "accepted":

@@ -26,6 +26,7 @@ numbers = Map(str, dict)  # name -> {latest, open: proposals, versions: how many
 open_of = Map(str, int)
 history = Map(str, dict)
 versions = Map(str, list)
+orders = Map(str, dict)  # name -> {Map that was ever ordered: type of its keys}
 names = Map(int, str)
 name_count = Var(int, 0)
 ballots = Map(str, dict)
@@ -194,6 +195,7 @@ def commit(name: str, seq: int) -> int:
     number = leave_open(proposal)
     # A version without @migrate follows one that runs on until then: nodes keep both.
     runs_on = serves_until(current, proposal)
+    keep_orders(name, proposal["abi"])
     total = count_code(number, version["size"] + (current["size"] if runs_on else 0))
     require(total <= CODE_BYTES_MAX, "CODE_FULL")
     note_version(name, number, version)
@@ -242,11 +244,32 @@ def serves_until(current: dict | None, proposal: dict) -> bool:
 
 def note_version(name: str, number: dict, version: dict):
     """List what runs from when on; a version that has not begun gives its place to the newer one."""
+    drop_unbegun(name, number)
+    versions[version_key(name, number["versions"])] = [version["seq"], version["active_at"]]
+    number["versions"] += 1
+
+
+def drop_unbegun(name: str, number: dict):
+    """Take the version that has not begun, if there is one, from the list of what ran, runs or will run."""
     count = number["versions"]
     if count > 0 and versions[version_key(name, count - 1)][1] > ctx.height:
-        count -= 1
-    versions[version_key(name, count)] = [version["seq"], version["active_at"]]
-    number["versions"] = count + 1
+        del versions[version_key(name, count - 1)]
+        number["versions"] = count - 1
+
+
+def keep_orders(name: str, abi: dict):
+    """Once a Map is ordered it stays so, with keys of one type: a version that did not keep its order up to date
+    would leave keys in it that are gone, or that do not compare with its own."""
+    kept = orders.get(name, {})
+    before = len(kept)
+    ordered: list = abi.get("ordered", [])
+    for map, hints in abi["maps"].items():
+        if map in kept:
+            require(map in ordered and kept[map] == hints[0], "ORDER_CHANGED")
+        elif map in ordered:
+            kept[map] = hints[0]
+    if len(kept) > before:
+        orders[name] = kept
 
 
 def count_code(number: dict, size: int) -> int:
@@ -304,7 +327,7 @@ def forget(proposal: dict):
     name = proposal["name"]
     number = leave_open(proposal)
     del proposals[proposal_key(name, proposal["seq"])]
-    if number["versions"] == 0 and number["open"] == 0:
+    if number["versions"] == 0 and number["open"] == 0 and name not in active:
         del numbers[name]
     else:
         numbers[name] = number
@@ -427,6 +450,7 @@ def revoke(name: str, seq: int, reason: str):
             drop_ballot(ballot, name)
         number = numbers[name]
         count_code(number, 0)
+        drop_unbegun(name, number)
         numbers[name] = number
         ContractRevoked(contract="contract:" + name, by="org:" + org, seq=seq, reason=reason)
 

@@ -4,6 +4,9 @@ ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 ORG_ROLES = ("owner", "user", "compute", "auditor", "operator")
 KEY_ROLES = ("admin", "steward", "agent")
 KEYS_MAX = 32
+# A key that was once registered stays known for ever; this leaves room to replace all of them twice on one day.
+KEYS_A_DAY_MAX = 64
+DAY_MS = 86400000
 TEXT_MAX = 256
 MEMBER_FIELDS = ["agent_address", "agent_key", "id", "keys", "name", "roles"]
 # What a key that is to be registered signs: this, the chain, the key itself and its organisation.
@@ -12,6 +15,7 @@ POSSESSION_TAG = b"assent/key-possession\x00"
 orgs = Map(str, dict)
 keys = Map(str, dict)
 org_keys = Map(str, list)
+registered = Map(str, dict)  # org -> {day, today: keys that it registered on that day}
 members = Var(list, [])
 
 OrgJoined = Event(org=subject, by=subject, name=str, roles=list)
@@ -163,6 +167,7 @@ def add_key(key: bytes, roles: list, proof: bytes):
     """Let a key sign for one's own organisation; `proof` is its holder's signature (`check_possession`)."""
     org = admin()
     check_possession(org, key, proof)
+    count_key(org)
     put_key(org, key, roles)
     KeyAdded(org="org:" + org, by="org:" + org, key=key, roles=roles)
 
@@ -174,6 +179,7 @@ def rotate_key(old: bytes, new: bytes, proof: bytes):
     check_possession(org, new, proof)
     roles = own_key(org, old)["roles"]
     check_key(new)
+    count_key(org)
     end_key(org, old, "rotated")
     put_key(org, new, roles)
     KeyAdded(org="org:" + org, by="org:" + org, key=new, roles=roles)
@@ -201,6 +207,7 @@ def set_agent(agent_key: bytes, agent_address: str, proof: bytes):
     if agent_key != old:
         check_possession(org, agent_key, proof)
         check_key(agent_key)
+        count_key(org)
         if old != b"" and keys[old.hex()]["roles"] == ["agent"]:
             end_key(org, old, "agent key replaced")
         put_key(org, agent_key, ["agent"])
@@ -252,6 +259,18 @@ def governance_only():
 def check_key(key: bytes):
     require(len(key) == 32, "BAD_KEY")
     require(key.hex() not in keys, "KEY_EXISTS")
+
+
+def count_key(org: str):
+    """Count a key that a member registers by its own word: no vote is asked, and its row never goes."""
+    count = registered.get(org, {"day": 0, "today": 0})
+    day = ctx.block_time // DAY_MS
+    if count["day"] != day:
+        count["day"] = day
+        count["today"] = 0
+    require(count["today"] < KEYS_A_DAY_MAX, "TOO_MANY_KEYS_TODAY")
+    count["today"] += 1
+    registered[org] = count
 
 
 def put_key(org: str, key: bytes, roles: list):

@@ -141,9 +141,9 @@ def forward(dice: Dice) -> Drawn:
 
 def forward_job(dice: Dice, job: Job) -> Drawn:
     """Let a party do what this job waits for."""
-    if not job.awaited:
+    if not job.silent:
         return None
-    org = dice.pick(job.awaited) if dice.often(0.95) else dice.member()
+    org = dice.pick(job.silent) if dice.often(0.95) else dice.member()
     if org is None:
         return None
     target, args = {
@@ -341,6 +341,8 @@ def covers_question(dice: Dice, job: Job, number: int) -> tuple[str, dict[str, A
 
 
 def _of_grant(dice: Dice) -> tuple[str, dict[str, Any]]:
+    if dice.often(0.2):
+        return "grants.stand", {"ids": dice.some([*dice.model.grants], 4)}
     method = dice.pick(("state_of", "runs_of", "open_jobs_of", "grant_of", "ballot_for"))
     return f"grants.{method}", {"id": dice.pick(dice.model.grants)}
 

@@ -313,7 +313,7 @@ def propose_contract(dice: Dice) -> Drawn:
 
 def _changing(dice: Dice) -> list[str]:
     """Return contracts whose next version has not begun."""
-    return [name for name, ran in dice.model.ran.items() if ran[-1][1] > dice.model.height]
+    return [name for name, ran in dice.model.ran.items() if ran and ran[-1][1] > dice.model.height]
 
 
 def contract_step(dice: Dice) -> Drawn:

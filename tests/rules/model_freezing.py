@@ -94,6 +94,7 @@ class Freezing(Contracts):
             for ballot in BALLOTS:
                 self._forget(ballot, name)
             self.deployed[name] = replace(self.deployed[name], line=(now,), revoked=True)
+            self.ran[name] = [(old, start) for old, start in self.ran[name] if start <= self.height]
             self._tell_contract("ContractRevoked", name, seq=seq, reason=reason)
 
     def lifecycle_retract_vote(self, name: str, seq: int, ballot: str) -> None:

@@ -88,8 +88,8 @@ class Job:
         return [item["grant"] for item in self.spec["inputs"]]
 
     @property
-    def awaited(self) -> list[str]:
-        """Whose step the state waits for."""
+    def silent(self) -> list[str]:
+        """Whose step is not in, of those for which the state waits."""
         wanted, done = {
             "proposed": (self.parties, self.accepted),
             "accepted": (self.owners, self.bound),
@@ -212,6 +212,24 @@ class Jobs(Programs):
         self.must(self.is_member(job.initiator), "ORG_NOT_ACTIVE")
         for party in job.spec["participants"]:
             self._party_fits(party)
+
+    def awaited(self, job: Job) -> list[str]:
+        """Return for whom a job waits: who has kept the others from their steps, else who is silent."""
+        if job.state not in ("proposed", "accepted", "computed"):
+            return job.silent
+        parties = job.spec["participants"]
+        changed = {
+            party["org"]
+            for party in parties
+            if not self.is_member(party["org"]) or self.orgs[party["org"]].agent_key != party["agent_key"]
+        }
+        gone = [] if self.is_member(job.initiator) else [job.initiator]
+        if changed or gone:
+            return [org for org in dict.fromkeys([*job.parties, *gone]) if org in {*changed, *gone}]
+        if self.programs[job.spec["program"]]["status"] != "active":
+            return []
+        self.reach("grants")
+        return job.silent if self.grants_stand(job.grants) else []
 
     def guard_all(self, job: Job, numbers: Any, phase: str) -> None:
         """Ask the guard of some inputs' grants."""
@@ -348,7 +366,7 @@ class Jobs(Programs):
         self.reach("grants")
         self.go()
         late = self.time > found.deadline
-        self.abort_job(found, found.awaited if late else [], reason, evidence)
+        self.abort_job(found, self.awaited(found) if late else [], reason, evidence)
 
     def jobs_expire(self, job: str) -> None:
         """End a job that is late."""
@@ -357,7 +375,7 @@ class Jobs(Programs):
         self.must(self.time > found.deadline, "TOO_EARLY")
         self.reach("grants")
         self.go()
-        missing = [f"org:{org}" for org in found.awaited]
+        missing = [f"org:{org}" for org in self.awaited(found)]
         self.end_job(found, "expired")
         self.tell_job("JobExpired", job, ("missing",), phase=found.state, missing=missing)
 
@@ -369,4 +387,4 @@ class Jobs(Programs):
 
     def jobs_missing(self, id: str) -> list[str]:
         """Answer whom the job waits for."""
-        return self.known_job(id).awaited
+        return self.awaited(self.known_job(id))

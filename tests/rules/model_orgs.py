@@ -11,6 +11,8 @@ from tests.rules.base import KEY_ROLES, Desk, Refused, Signer
 
 ORG_ROLES = frozenset({"owner", "user", "compute", "auditor", "operator"})
 KEYS_MAX = 32
+KEYS_A_DAY_MAX = 64
+DAY_MS = 86_400_000
 FOUNDER_FIELDS = {"id", "name", "roles", "keys", "agent_key", "agent_address"}
 
 
@@ -40,6 +42,8 @@ class Key:
     roles: tuple[str, ...]
     since: int
     turn: int
+    day: int | None = None
+    """Of a key that its organisation registered itself: the day on which it did."""
     ended: int | None = None
 
 
@@ -103,8 +107,9 @@ class Orgs(Desk):
         self._new_key(org, key, proof)
         self._key_roles(roles)
         self.must(len(self.keys_of(org)) < KEYS_MAX, "TOO_MANY_KEYS")
+        self._room_today(org)
         self.go()
-        self._put(org, key, tuple(roles))
+        self._put(org, key, tuple(roles), self.time // DAY_MS)
         self._tell_org("KeyAdded", org, key=key, roles=roles)
 
     def orgs_rotate_key(self, old: bytes, new: bytes, proof: bytes) -> None:
@@ -112,10 +117,11 @@ class Orgs(Desk):
         org = self.role()
         self._new_key(org, new, proof)
         self._own(org, old)
+        self._room_today(org)
         self.go()
         roles = self.keys[old].roles
         self._end_key(org, old, "rotated")
-        self._put(org, new, roles)
+        self._put(org, new, roles, self.time // DAY_MS)
         self._tell_org("KeyAdded", org, key=new, roles=list(roles))
 
     def orgs_revoke_key(self, key: bytes, reason: str) -> None:
@@ -139,11 +145,12 @@ class Orgs(Desk):
             self._new_key(org, agent_key, proof)
             ends = old != b"" and self.keys[old].roles == ("agent",)
             self.must(len(self.keys_of(org)) - ends < KEYS_MAX, "TOO_MANY_KEYS")
+            self._room_today(org)
         self.go()
         if agent_key != old:
             if ends:
                 self._end_key(org, old, "agent key replaced")
-            self._put(org, agent_key, ("agent",))
+            self._put(org, agent_key, ("agent",), self.time // DAY_MS)
         self.orgs[org] = replace(self.orgs[org], agent_key=agent_key, agent_address=agent_address)
         self._tell_org("AgentSet", org, agent_key=agent_key, agent_address=agent_address)
 
@@ -243,8 +250,15 @@ class Orgs(Desk):
         fine = len(roles) > 0 and known.issuperset(roles) and len(set(roles)) == len(roles)
         self.must(fine, "BAD_ROLE")
 
-    def _put(self, org: str, key: bytes, roles: tuple[str, ...]) -> None:
-        self.keys[key] = Key(key, org, roles, self.height, self._turn())
+    def _days(self, org: str) -> list[int]:
+        """The days on which an organisation registered its keys itself, one for each key."""
+        return [key.day for key in self.keys.values() if key.org == org and key.day is not None]
+
+    def _room_today(self, org: str) -> None:
+        self.must(self._days(org).count(self.time // DAY_MS) < KEYS_A_DAY_MAX, "TOO_MANY_KEYS_TODAY")
+
+    def _put(self, org: str, key: bytes, roles: tuple[str, ...], day: int | None = None) -> None:
+        self.keys[key] = Key(key, org, roles, self.height, self._turn(), day)
 
     def _end_key(self, org: str, key: bytes, reason: str) -> None:
         self.keys[key] = replace(self.keys[key], ended=self.height)
@@ -277,6 +291,9 @@ class Orgs(Desk):
         for org in self.orgs.values():
             rows["orgs", "orgs", org.id] = org_row(org)
             rows["orgs", "org_keys", org.id] = [key.key.hex() for key in self.keys_of(org.id)]
+            if days := self._days(org.id):
+                last = max(days)
+                rows["orgs", "registered", org.id] = {"day": last, "today": days.count(last)}
         for key in self.keys.values():
             rows["orgs", "keys", key.key.hex()] = self._key_row(key)
         return rows

@@ -274,6 +274,17 @@ class Uses(Requests):
         self.need(id in self.grants, "UNKNOWN_GRANT")
         return self.open_jobs_of(id)
 
+    def grants_stand(self, ids: list[str]) -> bool:
+        """Answer whether nothing but a policy, or a term of a use, could refuse."""
+        if self.frozen("datasets"):
+            return False
+        for name in ids:
+            self.need(name in self.grants, "UNKNOWN_GRANT")
+            grant = self.grants[name]
+            if self._status_refuses(grant) or self.datasets[grant.dataset].status != "active":
+                return False
+        return True
+
     def grants_state_of(self, id: str) -> str:
         """Answer with what the grant is now."""
         self.need(id in self.grants, "UNKNOWN_GRANT")

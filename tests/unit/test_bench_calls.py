@@ -32,10 +32,13 @@ DEARER = {
     "jobs.approve_reveal (a policy)": 1.13,
     # A row of one's own standing votes, and the program's history.
     "jobs.vote_program": 1.32,
-    # The job leaves three lists of open jobs and the initiator's count, and an end names who was missing.
+    # A row counts the keys of the day.
+    "orgs.add_key": 1.13,
+    # The job leaves three lists of open jobs and the initiator's count.
     "jobs.reject": 1.22,
     "jobs.abort": 1.17,
-    "jobs.expire": 1.28,
+    # And its end names who was missing: members, agents, grants and datasets are asked who kept whom.
+    "jobs.expire": 1.68,
     # The job's own history is told that the revocation stops it.
     "grants.revoke (a job open)": 1.12,
 }

@@ -202,3 +202,79 @@ def test_the_abi_lists_the_maps_in_order_and_says_nothing_where_there_is_none() 
     assert plain is not None
     assert ordered.abi["ordered"] == ["m"]
     assert "ordered" not in plain.abi
+
+
+MEMBERS = ("bank", "bureau", "registry", "regulator")
+PLAIN = SOURCE.replace(", ordered=True", "").replace("rows.page(after, limit, prefix)", "[]")
+PLAIN = PLAIN.replace("rows.page(limit=1000)", "[]").replace("rows.page()", "[]")
+NO_MAP = "@view\ndef page() -> list:\n    return []\n"
+
+
+def upgraded(*sources: str) -> LocalChain:
+    """Return a chain on which the members put these versions into force, after one key of the first."""
+    chain = LocalChain.consortium(*MEMBERS)
+    chain.adopt(sources[0], "c")
+    chain.advance(height=1)
+    chain.as_("bank").call("c", "put", keys=["a"])
+    for source in sources[1:]:
+        chain.adopt(source, "c")
+        chain.advance(height=1)
+    return chain
+
+
+TEXTS, NUMBERS = SOURCE.replace("{key}", "str"), SOURCE.replace("{key}", "int")
+PAIRS = SOURCE.replace("{key}", "tuple[str, int]")
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        (NUMBERS,),
+        (PAIRS,),
+        (PLAIN.replace("{key}", "str"),),
+        (NO_MAP, NUMBERS),
+        (NO_MAP, PLAIN.replace("{key}", "int")),
+    ],
+)
+def test_a_version_that_changes_or_drops_the_order_of_a_map_is_not_committed(later: tuple[str, ...]) -> None:
+    chain = upgraded(TEXTS, *later[:-1])
+    with chain.expect_revert("ORDER_CHANGED"):
+        chain.adopt(later[-1], "c")
+    assert chain.view("c", "page") == (["a"] if len(later) == 1 else [])
+
+
+def test_a_map_keeps_its_order_over_versions_that_do_not_have_it_and_a_plain_one_may_become_ordered() -> None:
+    chain = upgraded(TEXTS, NO_MAP, TEXTS)
+    chain.as_("bank").call("c", "put", keys=["b"])
+    assert chain.view("c", "page") == ["a", "b"]
+    chain = upgraded(PLAIN.replace("{key}", "str"), TEXTS)
+    chain.as_("bank").call("c", "put", keys=["b"])
+    assert chain.view("c", "page") == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("before", "stored", "after", "key"),
+    [
+        ("str", "a", "int", 5),
+        ("int", 5, "str", "a"),
+        ("bytes", b"a", "str", "a"),
+        ("str", "a", "tuple[str, int]", ("a", 1)),
+        ("tuple[str, int]", ("a", 1), "tuple[int, str]", (1, "a")),
+        ("tuple[str, int]", ("a", 1), "tuple[str, str]", ("b", "a")),
+        ("tuple[str, int]", ("a", 1), "str", "a"),
+    ],
+)
+def test_an_order_of_keys_of_another_type_reverts_whatever_is_asked_of_it(
+    before: str, stored: Any, after: str, key: Any
+) -> None:
+    old, chain = chain_of(before), chain_of(after)
+    old.call("c", "put", keys=[stored])
+    chain.write({place: data for place, data in old.state.rows.items() if place[0] == "c"})
+    for method, args in (("put", {"keys": [key]}), ("put_and_page", {"key": key})):
+        with chain.expect_revert("TYPE_ERROR"):
+            chain.call("c", method, **args)
+    asked: list[dict[str, Any]] = [{}, {"after": key}]
+    asked += [{"prefix": key if type(key) is str else key[:1]}] if type(key) is not int else []
+    for args in asked:
+        with chain.expect_revert("TYPE_ERROR"):
+            chain.view("c", "page", **args)

@@ -548,3 +548,74 @@ def test_a_consortium_boots_with_the_system_contracts() -> None:
     stranger = chain.as_("stranger")
     with chain.expect_revert("UNKNOWN_SENDER"):
         stranger.call("datasets", "retire", id="bank/credit", reason="")
+
+
+VIEWS = """
+total = Var(int, 0)
+rows = Map(int, int, ordered=True)
+Seen = Event(n=int)
+
+def store(n: int) -> int:
+    total.set(n)
+    return n
+
+def maybe(n: int, write: bool) -> int:
+    if write:
+        total.set(n)
+    return n
+
+@view
+def sets() -> int:
+    total.set(total.get() + 1)
+    return 1
+
+@view
+def through(n: int) -> int:
+    return store(n)
+
+@view
+def emits(n: int = 0) -> int:
+    Seen(n=n)
+    return n
+
+@view
+def drops(n: int) -> int:
+    del rows[n]
+    return n
+
+@view
+def reads(n: int) -> int:
+    return maybe(n, False)
+
+@export
+def act(which: str) -> list:
+    rows[1] = 1
+    if which == "sets":
+        return [sets()]
+    if which == "through":
+        return [through(5)]
+    if which == "emits":
+        return [emits()]
+    if which == "drops":
+        return [drops(1)]
+    if which == "key":
+        return sorted([2, 1], key=emits)
+    if which == "extreme":
+        return [max([2, 1], key=through)]
+    return [reads(store(7)), *sorted([3, 2], key=reads), maybe(9, True), store(total.get() + 1)]
+"""
+
+
+@pytest.mark.parametrize("which", ["sets", "through", "emits", "drops", "key", "extreme"])
+def test_a_view_changes_nothing_where_its_own_contract_calls_it(which: str) -> None:
+    chain = LocalChain("bank")
+    chain.deploy(VIEWS, "c")
+    with chain.expect_revert("READ_ONLY"):
+        chain.call("c", "act", which=which)
+
+
+def test_a_contract_writes_before_and_after_its_views_and_in_what_they_share() -> None:
+    chain = LocalChain("bank")
+    chain.deploy(VIEWS, "c")
+    assert chain.call("c", "act", which="") == [7, 2, 3, 9, 10]
+    assert chain.variable("c", "total") == 10

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
+from founding import proof_of
+
+from chain.primitives.crypto import PrivateKey
 
 if TYPE_CHECKING:
     from conftest import World
@@ -77,6 +81,83 @@ def test_a_step_after_the_deadline_is_refused(
     job = world.job_at(state)
     world.advance(HOUR_MS + 1)
     assert world.refusal("bank/agent", f"jobs.{method}", job=job, **args) == "DEADLINE_PASSED"
+
+
+GUARDED = ("proposed", "accepted", "computed")
+
+
+def new_agent(world: World, org: str) -> None:
+    key = PrivateKey(sha256(b"another agent of " + org.encode()).digest())
+    agent = {"agent_key": key.public, "agent_address": "h:1", "proof": proof_of(key, org)}
+    world.do(org, "orgs.set_agent", **agent)
+
+
+def retire(world: World) -> None:
+    record = {**world.read("jobs", "programs", world.spec()["program"]), "status": "retired"}
+    for who in ("bank", "bureau", "registry"):
+        world.do(who, "jobs.vote_program", program=record)
+
+
+def ended(world: World, job: str) -> list[str]:
+    """Let a job's time pass and end it; return whom its end names, having asked the view and an abort too."""
+    world.advance(HOUR_MS + 1)
+    named = [f"org:{org}" for org in world.ask("jobs.missing", id=job)]
+    aborted = world.fork()
+    aborted.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
+    assert aborted.fields("JobAborted")["missing"] == named
+    world.do("rival", "jobs.expire", job=job)
+    assert world.fields("JobExpired")["missing"] == named
+    return named
+
+
+@pytest.mark.parametrize("state", GUARDED)
+def test_a_party_whose_new_agent_key_keeps_the_others_from_their_steps_is_missing_alone(
+    world: World, state: str
+) -> None:
+    job = world.job_at(state)
+    new_agent(world, "registry")
+    assert ended(world, job) == ["org:registry"]
+
+
+def test_the_last_owner_is_not_missing_whom_another_s_new_agent_key_keeps_from_binding(world: World) -> None:
+    job = world.job_at("accepted")
+    world.bind(job, "bureau", "registry")
+    new_agent(world, "registry")
+    args = {"job": job, "commitment": ONE}
+    assert world.refusal("bank/agent", "jobs.bind", **args) == "AGENT_KEY_MISMATCH"
+    assert ended(world, job) == ["org:registry"]
+
+
+@pytest.mark.parametrize("state", GUARDED)
+def test_a_suspended_party_is_missing_alone(world: World, state: str) -> None:
+    job = world.job_at(state)
+    world.decide("suspend_org", org="bureau")
+    assert ended(world, job) == ["org:bureau"]
+
+
+@pytest.mark.parametrize("state", GUARDED)
+@pytest.mark.parametrize("what", ["revoked", "suspended", "dataset", "program"])
+def test_nobody_is_missing_where_no_step_could_pass(world: World, state: str, what: str) -> None:
+    job = world.job_at(state)
+    if what == "revoked":
+        world.do("bureau", "grants.revoke", id="bank/g-bureau", reason="")
+    elif what == "suspended":
+        world.do("bureau", "grants.suspend", id="bank/g-bureau", reason="")
+    elif what == "dataset":
+        world.do("bureau", "datasets.suspend", id="bureau/data", reason="")
+    else:
+        retire(world)
+    assert ended(world, job) == []
+
+
+@pytest.mark.parametrize("state", ["running", "revealed", "committed"])
+def test_an_agent_key_that_changed_where_no_step_is_refused_for_it_accuses_nobody_else(
+    world: World, state: str
+) -> None:
+    job = world.job_at(state)
+    silent = [f"org:{org}" for org in world.ask("jobs.missing", id=job)]
+    new_agent(world, "registry")
+    assert ended(world, job) == silent
 
 
 @pytest.mark.parametrize("final", ["certified", "aborted", "expired", "rejected"])

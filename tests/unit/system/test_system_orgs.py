@@ -19,6 +19,7 @@ NEW = PrivateKey(bytes([9]) * 32)
 PROOF = proof_of(NEW, "bank")
 GIVEN = {"key": NEW.public, "proof": PROOF}
 BANK = PrivateKey(sha256(b"bank").digest())
+DAY_MS = 86_400_000
 
 
 def test_genesis_lists_members_in_order_and_registers_their_agent_keys(bare: World) -> None:
@@ -127,3 +128,71 @@ def _agent(org: str) -> bytes:
 def same(address: str) -> dict[str, Value]:
     """The arguments that change nothing of the bank's agent but its address."""
     return {"agent_key": _agent("bank"), "agent_address": address, "proof": b""}
+
+
+# --- how many keys one member registers
+
+
+def _key(number: int) -> PrivateKey:
+    return PrivateKey(sha256(b"many %d" % number).digest())
+
+
+def _given(number: int) -> dict[str, Value]:
+    key = _key(number)
+    return {"key": key.public, "proof": proof_of(key, "bank")}
+
+
+def _fill_the_day(bare: World) -> None:
+    """Register 64 keys: by adding and revoking, by rotating, and as the agent's."""
+    bare.do("bank", "orgs.add_key", roles=["steward"], **_given(0))
+    for number in range(1, 32):
+        proof = proof_of(_key(number), "bank")
+        bare.do("bank", "orgs.rotate_key", old=_key(number - 1).public, new=_key(number).public, proof=proof)
+    for number in range(32, 48):
+        bare.do("bank", "orgs.add_key", roles=["steward"], **_given(number))
+        bare.do("bank", "orgs.revoke_key", key=_key(number).public, reason="")
+    for number in range(48, 64):
+        key = _key(number)
+        agent = {"agent_key": key.public, "agent_address": "h:1", "proof": proof_of(key, "bank")}
+        bare.do("bank", "orgs.set_agent", **agent)
+
+
+def test_a_member_registers_sixty_four_keys_a_day_by_whatever_call(bare: World) -> None:
+    rows = sum(name == "orgs" for name, _ in bare.state)
+    _fill_the_day(bare)
+    assert sum(name == "orgs" for name, _ in bare.state) == rows + 64 + 1
+    more = {"key": NEW.public, "proof": PROOF}
+    assert bare.refusal("bank", "orgs.add_key", roles=["steward"], **more) == "TOO_MANY_KEYS_TODAY"
+    turned = {"old": BANK.public, "new": NEW.public, "proof": PROOF}
+    assert bare.refusal("bank", "orgs.rotate_key", **turned) == "TOO_MANY_KEYS_TODAY"
+    agent = {"agent_key": NEW.public, "agent_address": "h:1", "proof": PROOF}
+    assert bare.refusal("bank", "orgs.set_agent", **agent) == "TOO_MANY_KEYS_TODAY"
+    bare.do("bank", "orgs.set_agent", agent_key=_key(63).public, agent_address="h:2", proof=b"")
+    bare.do("bank", "orgs.revoke_key", key=_key(31).public, reason="stolen")
+    other = PrivateKey(sha256(b"another's").digest())
+    bare.do("bureau", "orgs.add_key", key=other.public, roles=["agent"], proof=proof_of(other, "bureau"))
+    bare.advance(DAY_MS)
+    bare.do("bank", "orgs.rotate_key", **turned)
+
+
+def test_a_member_replaces_all_of_its_keys_twice_on_the_day_of_a_theft(bare: World) -> None:
+    held = len(bare.read("orgs", "org_keys", "bank"))
+    for number in range(held, 32):
+        bare.do("bank", "orgs.add_key", roles=["steward"], **_given(number))
+    bare.advance(DAY_MS)
+    number = 100
+    agent = bare.ask("orgs.org_of", id="bank")["agent_key"].hex()
+    for _ in range(2):
+        for name in bare.read("orgs", "org_keys", "bank"):
+            record = bare.read("orgs", "keys", name)
+            if "admin" in record["roles"]:
+                continue
+            key, number = _key(number), number + 1
+            proof = proof_of(key, "bank")
+            if name == agent:
+                agent = key.public.hex()
+                bare.do("bank", "orgs.set_agent", agent_key=key.public, agent_address="h:1", proof=proof)
+            else:
+                bare.do("bank", "orgs.rotate_key", old=record["key"], new=key.public, proof=proof)
+    assert number == 100 + 2 * 31, "all but the admin key, which signs all this and goes last"
+    bare.do("bank", "orgs.rotate_key", old=BANK.public, new=NEW.public, proof=PROOF)

@@ -308,6 +308,41 @@ def test_a_vote_covers_arguments_height_and_access(bare: World) -> None:
     assert len(set(hashes)) == len(variants)
 
 
+# --- what ran, after a revocation ---
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_version_that_was_to_follow_a_revoked_one_is_not_listed_as_having_run(
+    bare: World, begun: bool
+) -> None:
+    install(bare, PLAIN, start=0)
+    start = install(bare, DOUBLE, {"active_at": bare.height + 50})
+    bare.advance(blocks=60 if begun else 1)
+    for who in ("bank", "bureau", "registry"):
+        bare.do(who, "lifecycle.revoke", name="counter", seq=2 if begun else 1, reason="over")
+    bare.advance(blocks=100)
+    listed = versions(bare, "counter")
+    assert [seq for seq, _ in listed] == ([1, 2] if begun else [1])
+    assert begun == ([2, start] in listed)
+    assert bare.read("lifecycle", "versions", "counter/1") == ([2, start] if begun else None)
+    assert bare.read("lifecycle", "history", "counter/2")["active_at"] == start, (
+        "the decision stays on record"
+    )
+
+
+def test_a_contract_that_is_revoked_before_it_began_never_ran_and_its_name_is_not_numbered_anew(
+    bare: World,
+) -> None:
+    install(bare, PLAIN, {"active_at": bare.height + 500}, start=0)
+    seq = propose(bare, DOUBLE, {})
+    for who in ("bank", "bureau", "registry"):
+        bare.do(who, "lifecycle.revoke", name="counter", seq=1, reason="over")
+    bare.do("bank", "lifecycle.withdraw", name="counter", seq=seq)
+    assert versions(bare, "counter") == []
+    assert bare.read("lifecycle", "numbers", "counter")["latest"] == 2
+    assert bare.read("lifecycle", "versions", "counter/0") is None
+
+
 # --- engines ---
 
 
