@@ -21,7 +21,7 @@ from contracts.language.limits import (
     MEM_TUPLE_ITEM,
 )
 from contracts.language.machine import Machine
-from contracts.language.operators import INTS, divide_both, made, to_int, to_text, too_many_bits
+from contracts.language.operators import INTS, SMALL, divide_both, made, to_int, to_text, too_many_bits
 from contracts.language.payments import count_cap, need, new_entries, new_items
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
@@ -33,8 +33,6 @@ PAIR = MEM_TUPLE + 2 * MEM_TUPLE_ITEM
 """Bytes of a tuple of two."""
 NONE: Any = object()
 """The extreme of nothing."""
-COUNT_MAX = 2**61
-"""What `enumerate` counts from, at most: its numbers stay in 62 bits, whose bytes are booked."""
 _DIRECT = frozenset({list, tuple, range, str, bytes})
 
 
@@ -185,10 +183,17 @@ def steady_items(m: Machine, value: Any, gas: int) -> Iterator[Any]:
         yield item
 
 
+def small(number: Value, what: str) -> int:
+    """Return an int of at most 62 bits: what counts on from it makes numbers that their places pay for."""
+    if not -SMALL < need(number, int, what) < SMALL:
+        raise Reverted("VALUE_ERROR", f"{what}: a number of more than 62 bits; it counts within -2^62..2^62")
+    return int(number)
+
+
 def lazy_range(m: Machine, *bounds: Value) -> range:
     """`range(…)` of ints."""
     for bound in bounds:
-        need(bound, int, "range")
+        small(bound, "range")
     if len(bounds) == 3 and bounds[2] == 0:
         raise Reverted("VALUE_ERROR", "range with step 0")
     m.charge(1)
@@ -203,10 +208,9 @@ def _inner(value: Any) -> int:
 
 
 def lazy_enumerate(m: Machine, value: Any, start: Value = 0) -> Lazy:
-    """`enumerate(items, start)`: no walk is so long that its numbers leave 62 bits."""
+    """`enumerate(items, start)`: no walk is so long that its numbers leave a word."""
+    small(start, "enumerate")
     items, gas, _, held = walk(m, value)
-    if not -COUNT_MAX <= need(start, int, "enumerate") <= COUNT_MAX:
-        raise Reverted("VALUE_ERROR", "enumerate() counts from -2^61 to 2^61 at most")
     inner = _inner(value)
     kept = PAIR + MEM_NUMBER + inner
     return Lazy(enumerate(items, start), GAS_LAZY + gas, kept, inner, held)

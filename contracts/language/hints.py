@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from chain.primitives.execution import SUBJECT_PATTERN
 from chain.primitives.values import Value
-from contracts.language.limits import GAS_HINT_SUBJECT, GAS_TYPES
+from contracts.language.limits import GAS_ALTERNATIVE, GAS_HINT_SUBJECT, GAS_TYPES
 from contracts.language.machine import Machine
 from contracts.language.values import NoneType
 
@@ -60,7 +60,6 @@ _PLAIN: dict[str, Hint] = {
     "Value": ANY,
 }
 _SUBJECT = re.compile(SUBJECT_PATTERN)
-_FEW = 3
 _KEYS: tuple[Hint, ...] = (("int",), ("str",))
 EXPECTED = (
     "int, str, bytes, bool, None, list[T], dict[K, V], tuple[T, ...], T | None, Value, "
@@ -233,7 +232,7 @@ def checker(hint: Hint, records: Records = NO_RECORDS, *, fill: bool = False) ->
     fill = fill and (head != "union" or sum(map(holds_record, hint[1:])) < 2)
     parts = [checker(part, records, fill=fill) for part in hint[1:]]
     if head == "union":
-        return _union_of(parts)
+        return _union_of(hint[1:], parts)
     if head == "tuple":
         return _fixed(parts)
     if head == "dict":
@@ -246,15 +245,26 @@ def _subject(m: Machine, value: Value) -> bool:
     return type(value) is str and _SUBJECT.fullmatch(value) is not None
 
 
-def _union_of(parts: list[Check]) -> Check:
-    """A few alternatives are in the price of the place; many pay (a source has room for thousands)."""
-    count = len(parts)
-    if count <= _FEW:
-        return lambda m, value: any(part(m, value) for part in parts)
+def _union_of(hints: tuple[Hint, ...], parts: list[Check]) -> Check:
+    """Scalars, and what else is one look at the type if nothing is more, are in the price of the place.
+
+    Every other alternative that is tried pays (a source has room for thousands, and a list for 10,000 items).
+    """
+    exact = [exact_type(hint) for hint in hints]
+    if None not in exact:
+        kinds = frozenset(exact)
+        return lambda _, value: type(value) in kinds
+    scalars = frozenset(EXACT[hint[0]] for hint in hints if hint[0] in EXACT)
+    rest = [part for hint, part in zip(hints, parts, strict=True) if hint[0] not in EXACT]
 
     def check(m: Machine, value: Value) -> bool:
-        m.charge(2 * count)
-        return any(part(m, value) for part in parts)
+        if type(value) in scalars:
+            return True
+        for part in rest:
+            m.charge(GAS_ALTERNATIVE)
+            if part(m, value):
+                return True
+        return False
 
     return check
 

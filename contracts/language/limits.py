@@ -131,6 +131,8 @@ GAS_SUBJECT = 250
 """An entry of the log of one subject, which is a row of the state."""
 GAS_SUBJECT_ITEM = 12
 """An item of a list that may name subjects: compared with those of the event, at most 16."""
+GAS_ALTERNATIVE = 2
+"""Trying one alternative of a hint that is more than a look at the type."""
 GAS_HINT_SUBJECT = 8
 """Reading one text as a subject."""
 GAS_DECODE = 8

@@ -145,7 +145,7 @@ FAULTS: list[tuple[str, str, int]] = [
     ("return 'a'.join([1])", "TYPE_ERROR", 2),
     ("return ','.split('')", "VALUE_ERROR", 2),
     ("return [n for n, _ in enumerate([1, 2], 2 ** 4095 + (2 ** 4095 - 1))]", "VALUE_ERROR", 2),
-    ("return [n for n, _ in enumerate([1, 2], -(2 ** 61) - 1)]", "VALUE_ERROR", 2),
+    ("return [n for n, _ in enumerate([1, 2], -(2 ** 62))]", "VALUE_ERROR", 2),
 ]
 
 
