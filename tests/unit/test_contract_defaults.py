@@ -107,7 +107,7 @@ def parts(source: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "declared, used",
+    ("declared", "used"),
     [
         ("def g({}):\n    pass\n", "g()"),
         ("def g({}):\n    pass\n", "g(a{}=1)"),
