@@ -46,8 +46,7 @@ def _kinds(parts: tuple[Hint, ...]) -> dict[str, set[str | None]]:
     found: dict[str, set[str | None]] = {}
     for part in parts:
         name = str(part[1]) if part[0] == "record" else None
-        head = str(part[0])
-        found.setdefault(str(HEADS.get(head, head)), set()).add(name)
+        found.setdefault(HEADS.get(part[0], str(part[0])), set()).add(name)
     return found
 
 
