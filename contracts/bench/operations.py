@@ -60,6 +60,10 @@ def typed(a: int, b: str, c: list[int]) -> int:
     return a
 
 
+def mostly(a: int, b: int = 1, c: str = "", d: int = 0) -> int:
+    return a
+
+
 def down(n: int) -> int:
     if n == 0:
         return 0
@@ -81,6 +85,8 @@ g.rows = y
 g.rows += 1
 k: Grant = g
 w = recorded(g)
+w = mostly(x)
+w = mostly(x, d=y)
 k: Asked = Contract(t)
 f'{x:>12,}'
 f'{t:*^12}'

@@ -234,10 +234,40 @@ def test_a_call_pays_for_the_locals_of_what_it_calls() -> None:
 
 def test_a_hint_of_many_alternatives_pays_for_all_of_them() -> None:
     kinds = " | ".join(f"tuple[{', '.join(['int'] * n)}]" for n in range(1, 51))
-    source = f"def main():\n    x: list[{kinds} | int] = [0] * 1_000\n"
-    verdict = run_source(source, "main", {})
+    source = f"def main():\n    x: list[{kinds} | int] = [(0,) * 50] * 1_000\n"
+    verdict = run_source(source, "main", {}, gas=10_000_000)
     assert verdict["status"] == "ok"
-    assert verdict["gas"] > 1_000 * 2 * 51
+    assert verdict["gas"] > 1_000 * 2 * 50
+
+
+def test_strip_pays_for_each_pair_of_wide_characters() -> None:
+    work = "x = (chr(0x5151) * 3_000).strip((chr(0x5200) + chr(0x0151)) * 500 + chr(0x5151))"
+    assert run_source(f"def main():\n    {work}\n", "main", {})["gas"] > 3_000 * 1_000 >> 5
+
+
+def test_range_and_enumerate_count_within_62_bits() -> None:
+    for work in (
+        "range({})",
+        "range(0, {}, 2 ** 60)",
+        "range(0, 9, {})",
+        "range(-{}, 0)",
+        "enumerate([1], {})",
+    ):
+        source = f"def main():\n    return list({work})\n"
+        assert run_source(source.format("2 ** 62"), "main", {})["code"] == "VALUE_ERROR"
+    assert run_source("def main():\n    return list(range(2**62 - 2, 2**62 - 1))\n", "main", {})[
+        "result"
+    ] == [2**62 - 2]
+
+
+def test_alternatives_that_are_a_look_at_the_type_are_in_the_price_of_the_place() -> None:
+    """Others pay for each that is tried, in a list for each item."""
+    source = "def main():\n    x = [()] * 1_000\n    y: list[{}] = x\n"
+    plain, tried = [
+        run_source(source.format(hint), "main", {})["gas"]
+        for hint in ("tuple | int | None", "int | list[int] | tuple")
+    ]
+    assert tried >= plain + 1_000 * 2 * 2
 
 
 def test_a_list_of_subjects_pays_for_each_and_stops_at_the_seventeenth() -> None:
