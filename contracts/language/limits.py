@@ -48,7 +48,8 @@ TEXT_MAX = 65_536
 ELEMENTS_MAX = 10_000
 NESTING_MAX = VALUE_DEPTH_MAX
 KEY_INT_BOUND = 2**60
-"""Int keys of a dict lie in 0..2^60-1, below the modulus of CPython's int hash: no two have one hash."""
+"""Int keys of a dict lie in 0..2^60-1, below the modulus of CPython's int hash: no two have one hash.
+Their places in a table can be chosen all the same (contracts/README.md, known limit)."""
 DIGITS_MAX = 1_240
 """Decimal digits that `int(text)` reads: 2^4096 has 1,234."""
 

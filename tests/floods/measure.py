@@ -47,8 +47,7 @@ class Row:
     ratio: float = 0.0
     """Of the medians, at the place where it is worse."""
     control_ms: float = 0.0
-    """Of `all`: the median under as many processes that attack nothing, in the same campaign, if those alone
-    use up the machine; else 0."""
+    """Of `all`: the median under as many processes that attack nothing, in the same campaign; 0 if unmeasured."""
     lost: int = 0
     """Transactions without a receipt within ten seconds."""
     refused: int = 0
