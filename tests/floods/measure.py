@@ -47,7 +47,7 @@ class Row:
     ratio: float = 0.0
     """Of the medians, at the place where it is worse."""
     control_ms: float = 0.0
-    """Of `all`: the median under as many processes that attack nothing, in the same campaign; 0 if unmeasured."""
+    """Of `all`: the median under as many processes that attack nothing; 0 where that was not measured."""
     lost: int = 0
     """Transactions without a receipt within ten seconds."""
     refused: int = 0
