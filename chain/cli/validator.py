@@ -61,21 +61,9 @@ def list_nodes(session: Session, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    rows = [
-        [
-            n["name"],
-            n["org"],
-            n["role"],
-            n["state"],
-            "yes" if n["connected"] else "no",
-            "yes" if n["votes"] else "no",
-            n["address"],
-            n["key"][:8],
-        ]
-        for n in found
-    ]
-    print_table("nodes", ["name", "org", "role", "state", "connected", "votes", "address", "key"], rows)
-    print_text(f"the list is {trust}; state and connection are the node's word")
+    rows = [[n["name"], n["org"], _role(n), _runs(n), n["address"], n["key"][:8]] for n in found]
+    print_table("nodes", ["name", "org", "role", "runs", "address", "key"], rows)
+    print_text(f"the list is {trust}; who runs, and who votes, is the node's word")
 
 
 def _shown(node: dict[str, Any], running: set[str], voting: set[str], silent: set[str]) -> dict[str, Any]:
@@ -91,6 +79,17 @@ def _shown(node: dict[str, Any], running: set[str], voting: set[str], silent: se
         "votes": key in voting and key in running and key not in silent,
         "state": "in force" if follows else "in a few heights",
     }
+
+
+def _role(node: dict[str, Any]) -> str:
+    return node["role"] if node["state"] == "in force" else f"{node['role']} soon"
+
+
+def _runs(node: dict[str, Any]) -> str:
+    if not node["connected"]:
+        return "no"
+    seated = (node["role"] == VALIDATOR) == (node["state"] == "in force")
+    return "yes" if node["votes"] or not seated else "no votes"
 
 
 @validator.command("add")

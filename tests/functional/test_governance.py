@@ -48,6 +48,13 @@ class Desk:
             self._wait_everywhere(shown["height"])
         return shown
 
+    def text(self, org: str, *words: str) -> str:
+        """Run a command that must succeed; return what a person reads on 80 columns."""
+        folder = str(self._consortium.org(org).path)
+        result = CliRunner().invoke(main, words, env={"ASSENT_AS": folder, "COLUMNS": "80"})
+        assert result.exit_code == 0, result.output
+        return result.output
+
     def _wait_everywhere(self, height: int) -> None:
         """Wait until every founder's node has certified a height, as members who talk to one another do."""
         for org in self._founders:
@@ -104,6 +111,11 @@ def test_a_contract_and_a_member_come_in_by_vote_and_the_proofs_convince_an_outs
         desk.decide("proposal", str(made["result"]))
     nodes = {node["name"]: node for node in desk.run("bank", "validator", "list")}
     assert (nodes["clinic-node"]["role"], nodes["clinic-node"]["connected"]) == ("observer", False)
+    table = desk.text("bank", "validator", "list")
+    assert all(
+        any({name, node["address"]} <= set(line.split()) for line in table.splitlines())
+        for name, node in nodes.items()
+    ), "no row is folded"
     assert desk.run("bank", "org", "show", "clinic")["org"]["status"] == "active"
 
     made = desk.run("bank", "params", "propose", "block_txs=500")
