@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chain.primitives.certificate import Certificate
-from chain.primitives.codec import encode, tag_of
+from chain.primitives.codec import decode, encode, tag_of
 from chain.primitives.crypto import Signer
 from consensus import repair
 from consensus.authenticity import Verifier
@@ -49,7 +49,7 @@ from consensus.report import describe
 from consensus.restart import revive
 from consensus.rules import Rules
 from consensus.timing import Timing
-from consensus.votes import Evidence, payload_key, recall
+from consensus.votes import Evidence, evidence_key, payload_key, recall
 
 EXPONENT_MAX = 16
 DELETES_MAX = 4_096
@@ -225,9 +225,14 @@ class Driver:
         enough = len(others) - len(found) + 1 >= state.rules.quorum(state.certified + 1)
         return found if enough else ()
 
-    def evidence(self) -> tuple[Evidence, ...]:
-        """Return every contradiction kept in the vote store."""
-        return tuple(recall(self._store.load()).evidence.values())
+    def accused(self) -> list[tuple[bytes, str]]:
+        """Return (public key, kind of message) of every contradiction that is kept, in this order."""
+        return sorted((row[1:33], row[33:].decode()) for row in self._state.accused)
+
+    def evidence(self, key: bytes, kind: str) -> Evidence | None:
+        """Return how a replica contradicted itself with messages of this kind, from the vote store."""
+        row = self._store.get(evidence_key(key, kind))
+        return None if row is None else decode(Evidence, row)
 
     # --- events and effects -----------------------------------------------------------------------
 

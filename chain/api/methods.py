@@ -42,6 +42,8 @@ from chain.primitives.execution import Outcome
 
 SET_CHANGES_PAGE = 16
 """Validator sets in an answer, each with its proof: of 100 validators about 30 kB."""
+EVIDENCE_PAGE = 16
+"""Contradictions in an answer: each has two signatures that are checked again, 80 µs together."""
 SUBMIT_PIECE = 100
 """Transactions that are decoded in one go: two milliseconds of the loop."""
 
@@ -167,18 +169,7 @@ class _Blocks:
 
     async def evidence(self, params: AfterEvidence) -> list[dict[str, Any]]:
         """Return the next contradictions by key and kind, a page of them; nothing when there are no more."""
-        found = sorted(self._node.status.evidence(), key=_place)
-        page: list[dict[str, Any]] = []
-        size = 0
-        for item in found:
-            if _place(item) > params.after and (size < PAGE_BYTES or not page):
-                page.append(item)
-                size += len(item["first"]) + len(item["second"])
-        return page
-
-
-def _place(item: dict[str, Any]) -> str:
-    return f"{item['key']}/{item['kind']}"
+        return self._node.status.evidence(params.after, EVIDENCE_PAGE, PAGE_BYTES)
 
 
 class _Transactions:

@@ -47,8 +47,8 @@ class Status(Protocol):
     def sync(self) -> dict[str, Any]:
         """Return where catch-up stands."""
 
-    def evidence(self) -> list[dict[str, Any]]:
-        """Return the contradictions of validators that this node has kept."""
+    def evidence(self, after: str, most: int, most_bytes: int) -> list[dict[str, Any]]:
+        """Return the next contradictions of validators that this node has kept, by "KEY/KIND"."""
 
 
 class Heights(Protocol):

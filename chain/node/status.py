@@ -20,6 +20,7 @@ from chain.primitives.certificate import fault_bound, quorum
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.possession import prove_possession
 from consensus.evidence import read_evidence
+from consensus.votes import Evidence
 
 log = logging.getLogger("assent.node")
 
@@ -195,22 +196,34 @@ class NodeStatus:
             for peer in self._peers.peers()
         ]
 
-    def evidence(self) -> list[dict[str, Any]]:
-        """Return what convicts validators that contradicted themselves, checked again; messages as hex."""
-        found = []
-        for item in self._driver.evidence():
-            said = read_evidence(item, self._ledger.chain_id)
-            found.append(
-                {
-                    "accused": self.name_of(said.accused),
-                    "key": said.accused.hex(),
-                    "kind": said.kind,
-                    "slot": list(said.slot),
-                    "first": item.first.hex(),
-                    "second": item.second.hex(),
-                }
-            )
+    def evidence(self, after: str, most: int, most_bytes: int) -> list[dict[str, Any]]:
+        """Return what convicts validators that contradicted themselves, checked again; messages as hex.
+
+        Those behind `after` ("KEY/KIND") by key and kind: at most so many, and no further one once they have
+        so many bytes of hex.
+        """
+        found: list[dict[str, Any]] = []
+        size = 0
+        for key, kind in self._driver.accused():
+            if len(found) >= most or size >= most_bytes:
+                break
+            item = self._driver.evidence(key, kind) if f"{key.hex()}/{kind}" > after else None
+            if item is None:
+                continue
+            found.append(self._contradiction(item))
+            size += 2 * (len(item.first) + len(item.second))
         return found
+
+    def _contradiction(self, evidence: Evidence) -> dict[str, Any]:
+        said = read_evidence(evidence, self._ledger.chain_id)
+        return {
+            "accused": self.name_of(said.accused),
+            "key": said.accused.hex(),
+            "kind": said.kind,
+            "slot": list(said.slot),
+            "first": evidence.first.hex(),
+            "second": evidence.second.hex(),
+        }
 
     def sync(self) -> dict[str, Any]:
         """Return where catch-up stands."""

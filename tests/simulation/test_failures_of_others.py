@@ -551,7 +551,7 @@ def test_evidence_of_an_equivocating_primary_is_kept_and_exported() -> None:
     say(cluster, 0, proposal(cluster, 0, 1, b"four"), [1])
     say(cluster, 0, proposal(cluster, 0, 1, b"five"), [1])
     assert node.driver is not None
-    assert node.driver.evidence() == tuple(node.contradictions)
+    assert [node.driver.evidence(*name) for name in node.driver.accused()] == node.contradictions
     assert len(node.contradictions) == 1
 
 

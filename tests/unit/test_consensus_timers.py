@@ -735,7 +735,7 @@ def test_a_contradiction_is_told_to_the_application_and_kept() -> None:
     node = Node()
     node.hear(prepare(1, 0, A), prepare(1, 0, B))
     (told,) = [call for call in node.calls if isinstance(call, Evidence)]
-    assert node.driver.evidence() == (told,)
+    assert [node.driver.evidence(*name) for name in node.driver.accused()] == [told]
 
 
 # --- stopping -------------------------------------------------------------------------------------

@@ -18,7 +18,12 @@ from chain.api.methods import method_table
 from chain.api.streams import EMPTY_EVERY, EventStream, Streams
 from chain.ledger.queries import Queries
 from chain.ledger.testing import ToyChain
+from chain.node.status import NodeStatus
+from chain.primitives.codec import encode, tag_of
+from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import ConfigError
+from consensus.messages import UNSIGNED, Commit, Prepare, sign
+from consensus.votes import Evidence
 
 
 @pytest.fixture
@@ -185,25 +190,39 @@ def test_contradictions_come_in_pages_that_lose_none(
     chain: ToyChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(methods, "PAGE_BYTES", 1_000)
-    kept = [
-        {"key": f"{number:064x}", "kind": kind, "first": "00" * 200, "second": "01" * 200}
-        for number in range(4)
-        for kind in ("prepare", "commit")
-    ]
-    status = SimpleNamespace(evidence=lambda: kept[::-1])
+    kept, read = dict(sorted(contradictions(chain.genesis.chain_id))), []
+
+    def evidence(key: bytes, kind: str) -> Evidence:
+        read.append((key, kind))
+        return kept[key, kind]
+
+    driver = SimpleNamespace(accused=lambda: list(kept), evidence=evidence)
+    core: Any = SimpleNamespace(ledger=chain.ledger, pool=None, sync=None, driver=driver)
+    nobody: Any = None
+    status = NodeStatus(b"", core, nobody, lambda: 0, "", lambda: 0)
     node: Any = SimpleNamespace(ledger=chain.ledger, pool=None, status=status)
     method: Any = method_table(node)["getEvidence"]
     found: list[Any] = []
-    after = ""
 
     async def asked() -> Any:
+        after = f"{found[-1]['key']}/{found[-1]['kind']}" if found else ""
         return await method.answer(method.params(after=after))
 
     while page := asyncio.run(asked()):
-        assert 1 <= len(page) <= 2
+        assert 1 <= len(page) <= 3
         found += page
-        after = f"{page[-1]['key']}/{page[-1]['kind']}"
-    assert sorted(map(str, found)) == sorted(map(str, kept))
+    assert [(bytes.fromhex(item["key"]), item["kind"]) for item in found] == list(kept)
+    assert read == list(kept), "what another page holds is neither read nor checked"
+
+
+def contradictions(chain_id: bytes) -> Iterator[tuple[tuple[bytes, str], Evidence]]:
+    """Of four validators, two votes of each kind for one slot."""
+    for key in (PrivateKey(bytes([number]) * 32) for number in range(4)):
+        for kind in (Prepare, Commit):
+            first, second = (
+                encode(sign(kind(0, 1, bytes([n]) * 32, key.public, UNSIGNED), key, chain_id)) for n in (1, 2)
+            )
+            yield (key.public, tag_of(kind)), Evidence(first, second)
 
 
 PAGED = {"getStateRange", "getEvents", "getHistory", "getSetChanges", "getEvidence"}
