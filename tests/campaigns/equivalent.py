@@ -54,14 +54,14 @@ EQUIVALENT: dict[str, Argument] = {
         "Of a height above what is executed there is no header here, and without a header the next lines "
         "return, too.",
     ),
-    "driver.py:Driver._hears_quorum:drop-filter:1": Argument(
-        "heard = sum(self._heard.get(key, -1) >= recent for key in validators if key != self._state.me)",
-        "heard = sum(self._heard.get(key, -1) >= recent for key in validators if True)",
+    "timers.py:Timers._hears_quorum:drop-filter:1": Argument(
+        "heard = sum(self.heard.get(key, -1) >= recent for key in validators if key != self._state.me)",
+        "heard = sum(self.heard.get(key, -1) >= recent for key in validators if True)",
         "Nothing is ever heard from the own key: no link leads to oneself.",
     ),
-    "driver.py:Driver.__init__:off-by-one:2": Argument(
-        "self._since = 0",
-        "self._since = 1",
+    "timers.py:Timers.__init__:off-by-one:2": Argument(
+        "self.since = 0",
+        "self.since = 1",
         "`start` sets when the present quiet began before anything reads it.",
     ),
     "driver.py:Driver._promised:drop-term:1": Argument(
@@ -75,7 +75,7 @@ EQUIVALENT: dict[str, Argument] = {
         "The vote store has rows of payloads for exactly the stored digests of slots: where there is no row, "
         "the look-up that the condition saves finds nothing.",
     ),
-    "driver.py:Driver._fetch:drop-exit:1": Argument(
+    "fetching.py:PayloadFetches.due:drop-exit:1": Argument(
         "return",
         "pass",
         "With nothing wanted and nothing being fetched, what follows loops over nothing.",

@@ -254,11 +254,11 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ("authenticity", "Verifier.check"): (
         ("auth-status-certificate-unchecked", "self.certificate(message.certificate)", "pass"),
     ),
-    ("driver", "Driver._expire"): (("dr-hears-nobody-asks", "and not self._hears_quorum()", "and False"),),
-    ("driver", "Driver._timeout"): (
-        ("dr-timeout-not-doubled", "self._timing.timeout_ms << wasted", "self._timing.timeout_ms"),
+    ("timers", "Timers.expired"): (("ti-hears-nobody-asks", "and not self._hears_quorum()", "and False"),),
+    ("timers", "Timers.timeout"): (
+        ("ti-timeout-not-doubled", "self._timing.timeout_ms << wasted", "self._timing.timeout_ms"),
         (
-            "dr-timeout-uncapped",
+            "ti-timeout-uncapped",
             "min(self._timing.timeout_ms << wasted, self._timing.timeout_max_ms)",
             "self._timing.timeout_ms << wasted",
         ),
@@ -275,8 +275,8 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ),
     ),
     ("driver", "Driver._promised"): (("dr-own-payload-unread", "digest in slot.stored", "False"),),
-    ("driver", "Driver._give_up_at"): (
-        ("dr-slow-primary-kept", "min(late, self._owed_from + max(0, left))", "late"),
+    ("timers", "Timers._gives_up_at"): (
+        ("ti-slow-primary-kept", "min(late, self._owed_since + max(0, left))", "late"),
     ),
 }
 """(file, function) -> name, text, and what it becomes."""

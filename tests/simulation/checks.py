@@ -187,7 +187,7 @@ class Checks:
         state, bounds = core.driver._state, BOUNDS
         window, peers = state.rules.window, len(self._cluster.processes)
         sizes = {
-            "view timeout": (core.driver._timeout(), TIMEOUT_MAX_MS),
+            "view timeout": (core.driver._timers.timeout(), TIMEOUT_MAX_MS),
             "pool": (len(core.pool), bounds.max_transactions),
             "held": (len(core.pool._held), bounds.max_held),
             "slots": (len(state.slots), window),

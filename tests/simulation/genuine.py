@@ -173,7 +173,7 @@ class Genuine:
 
     def _waits_with_reason(self, machine: Machine, core: NodeCore) -> None:
         """The timer for progress runs for requests that wait here, or for what more than one liar says."""
-        wait, state = core.driver._wait, core.driver._state
+        wait, state = core.driver._timers.wait, core.driver._state
         if wait is None or wait.kind != "progress" or state.pending:
             return
         for slot in state.slots.values():

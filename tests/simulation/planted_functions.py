@@ -30,6 +30,7 @@ from consensus.driver import Driver
 from consensus.errors import VotesDamaged
 from consensus.slot import Slot
 from consensus.state import State
+from consensus.timers import Timers
 from tests.simulation.storm import STEPS
 
 Patch = tuple[Any, str, Any]
@@ -175,19 +176,19 @@ def _ids_forgotten() -> list[Patch]:
 
 
 def _timer_never_fires() -> list[Patch]:
-    return [(Driver, "_expire", lambda _driver: None)]
+    return [(Timers, "expired", lambda _timers: None)]
 
 
 def _timeout_uncapped() -> list[Patch]:
-    def timeout(driver: Driver) -> int:
-        wasted = max(0, driver._state.view - driver._state.good_view)
-        return driver._timing.timeout_ms << min(wasted, 40)
+    def timeout(timers: Timers) -> int:
+        wasted = max(0, timers._state.view - timers._state.good_view)
+        return timers._timing.timeout_ms << min(wasted, 40)
 
-    return [(Driver, "_timeout", timeout)]
+    return [(Timers, "timeout", timeout)]
 
 
 def _nothing_repaired() -> list[Patch]:
-    return [(Driver, "_repair", lambda _driver: None)]
+    return [(Driver, "_retransmit", lambda _driver: None)]
 
 
 def _view_forgotten() -> list[Patch]:

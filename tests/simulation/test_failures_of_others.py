@@ -129,7 +129,7 @@ def test_07_timeouts_grow_and_are_capped() -> None:
     seen = []
     for view in (0, 1, 2, 3, 4, 15, 2**40):
         driver._state.view = view
-        seen.append(driver._timeout())
+        seen.append(driver._timers.timeout())
     assert seen == [1_000, 2_000, 4_000, 8_000, 8_000, 8_000, 8_000]
 
 
@@ -343,16 +343,16 @@ def test_22_sync_to_the_same_height_resets_nothing() -> None:
         node.state.view,
         node.state.good_view,
         node.state.certified,
-        node.driver._since,
-        node.driver._wait,
+        node.driver._timers.since,
+        node.driver._timers.wait,
     )
     node.driver.on_synced(certificate, cluster.now)
     after = (
         node.state.view,
         node.state.good_view,
         node.state.certified,
-        node.driver._since,
-        node.driver._wait,
+        node.driver._timers.since,
+        node.driver._timers.wait,
     )
     assert before == after
 

@@ -27,7 +27,7 @@ from onereplica import (
 from chain.primitives.certificate import Certificate, Epoch
 from chain.primitives.codec import U64_MAX, encode
 from chain.primitives.errors import AssentError, ConfigError, ProofInvalid, SignatureInvalid
-from consensus import driver as module
+from consensus import answers, driver
 from consensus.driver import Driver
 from consensus.events import Candidate, Effects, Head, Turn
 from consensus.forwarding import SHARE
@@ -328,9 +328,9 @@ def test_a_delivery_in_a_view_makes_its_time_that_of_the_first_again() -> None:
     """Only views since the last delivery were wasted."""
     node = Node()
     node.hear(fresh_view(2))
-    assert node.driver._timeout() == 8_000
+    assert node.driver._timers.timeout() == 8_000
     node.hear(proposal(1, A, 2), *(commit(1, index, A, 2) for index in (0, 2, 3)))
-    assert node.driver._timeout() == 2_000
+    assert node.driver._timers.timeout() == 2_000
 
 
 def test_time_without_a_quorum_to_hear_does_not_count() -> None:
@@ -456,9 +456,11 @@ def test_how_many_must_be_measured_follows_the_set_whose_turn_it_is() -> None:
     """Height 6 is the last of four validators; of the seven that follow two may be faulty."""
     later = Epoch(7, PUBLIC[:7])
     for certified, faults in ((5, 1), (6, 2)):
-        assert Node(head=Head(certificate(certified)), later=later).driver._faults() == faults
+        assert Node(head=Head(certificate(certified)), later=later).driver._timers.faults() == faults
     executed = Node(head=Head(certificate(5), {6: header(6)}), later=later)
-    assert (executed.state.delivered, executed.driver._faults()) == (6, 1), "its certificate is still owed"
+    assert (executed.state.delivered, executed.driver._timers.faults()) == (6, 1), (
+        "its certificate is still owed"
+    )
 
 
 def test_who_hears_no_quorum_charges_no_primary_for_it() -> None:
@@ -641,17 +643,17 @@ def test_a_payload_is_answered_to_who_asks_and_no_more_often_than_a_quarter_of_a
 
 
 def test_what_one_answers_is_bounded_and_begins_anew_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ANSWERS_MAX", 3)
+    monkeypatch.setattr(answers, "ANSWERS_MAX", 3)
     node = Node()
     node.hear(proposal(1, A))
     for index in (0, 2, 3):
         node.hear(Fetch(1, bytes([index]) * 32), peer=index)
     assert node.hear(Fetch(1, payload_digest(A)), peer=3) == []
     assert node.driver.dropped_answers == 1
-    assert len(node.driver._answered) == 3
+    assert len(node.driver._answers) == 3
     node.now += TIMING.status_ms // 4
     assert node.hear(Fetch(1, payload_digest(A)), peer=3) == [PayloadReply(1, A)]
-    assert len(node.driver._answered) == 1
+    assert len(node.driver._answers) == 1
 
 
 def test_statuses_are_answered_no_more_often_than_a_quarter_of_their_interval() -> None:
@@ -671,7 +673,7 @@ def test_a_status_that_comes_from_another_than_its_sender_is_refused() -> None:
     node = Node()
     with pytest.raises(AssentError, match="status of"):
         node.hear(status(2), peer=3)
-    assert node.driver._heard == {}
+    assert node.driver._timers.heard == {}
 
 
 def test_certificates_from_long_ago_are_answered_from_the_ledger() -> None:
@@ -696,9 +698,9 @@ def test_nothing_unverified_reaches_the_replica_and_nobody_is_heard_by_it() -> N
     with pytest.raises(SignatureInvalid):
         node.hear(forged)
     assert node.state.slots == {}
-    assert PUBLIC[0] not in node.driver._heard
+    assert PUBLIC[0] not in node.driver._timers.heard
     node.hear(prepare(1, 0))
-    assert node.driver._heard == {PUBLIC[0]: 1_000}
+    assert node.driver._timers.heard == {PUBLIC[0]: 1_000}
 
 
 def test_what_cannot_be_judged_yet_is_nobodys_fault_and_makes_one_ask() -> None:
@@ -709,7 +711,7 @@ def test_what_cannot_be_judged_yet_is_nobodys_fault_and_makes_one_ask() -> None:
     node.hear(foreign, foreign, peer=3)
     assert node.driver.dropped_answers == 1
     assert node.state.target is None
-    assert PUBLIC[3] not in node.driver._heard
+    assert PUBLIC[3] not in node.driver._timers.heard
     assert count(Status, node.until(2_000)) == 1
     known = Node()
     known.hear(certificate(20), certificate(21), peer=3)
@@ -719,7 +721,7 @@ def test_what_cannot_be_judged_yet_is_nobodys_fault_and_makes_one_ask() -> None:
 def test_a_message_that_cannot_change_anything_is_dropped_before_its_signature_is_checked() -> None:
     node = Node(head=Head(certificate(5)))
     node.hear(Prepare(0, 5, payload_digest(A), PUBLIC[0], bytes(64)))
-    assert node.driver._heard == {}
+    assert node.driver._timers.heard == {}
 
 
 def test_an_answer_of_the_application_that_comes_late_counts() -> None:
@@ -775,7 +777,7 @@ def test_a_failing_port_halts_the_driver_and_raises_once() -> None:
 
 def test_deletes_wait_for_a_write_and_those_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are left to the next start."""
-    monkeypatch.setattr(module, "DELETES_MAX", 3)
+    monkeypatch.setattr(driver, "DELETES_MAX", 3)
     node = Node()
     node.rows |= {bytes([key]): b"" for key in range(5)}
     writes = node.writes

@@ -200,9 +200,9 @@ REACH: dict[str, tuple[Callable[[Node], Any], Any]] = {
     "introducers": (lambda node: node._peers._introducers, {b"\xab" * 32: "127.0.0.1:9"}),
     "send_queue_bytes": (lambda node: node._peers._queue_bytes, 2_000_000),
     "pool": (lambda node: node.pool._bounds, PoolBounds(101, 1_048_577, 102)),
-    "batch_interval_ms": (lambda node: node._core.driver._timing.batch_interval_ms, 21),
-    "view_timeout_ms": (lambda node: node._core.driver._timing.timeout_ms, 222),
-    "view_timeout_max_ms": (lambda node: node._core.driver._timing.timeout_max_ms, 2_222),
+    "batch_interval_ms": (lambda node: node._core.driver._timers._timing.batch_interval_ms, 21),
+    "view_timeout_ms": (lambda node: node._core.driver._timers._timing.timeout_ms, 222),
+    "view_timeout_max_ms": (lambda node: node._core.driver._timers._timing.timeout_max_ms, 2_222),
     "snapshot_blocks": (lambda node: node._core.sync._snapshot_gap, 77),
 }
 DOOR: dict[str, tuple[Callable[[Any], Any], Any]] = {
