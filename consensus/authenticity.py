@@ -1,11 +1,11 @@
-"""Whether a message is genuine: sender in the set, signature, and certificates nested in it.
+"""Authentication of messages: the sender is in the set, and its signature and what is nested in it hold.
 
-Everything here depends on the message and the rules alone, never on the replica's state: a message that
-fails is the sender's fault. A height whose validators are not settled here makes the exception: what cannot
-be judged yet raises NotYetKnown, and what seems genuine is judged again when it is used.
+A judgement depends on the message and the rules alone, never on the replica's state, so a message that fails
+is its sender's fault. There is one exception: while the validators of a height are not settled here, a
+message about it raises NotYetKnown, and it is judged again when it is used.
 
-What was verified once is remembered, so resends and votes that come back inside certificates cost a lookup
-instead of 55 µs.
+A signature that held is remembered: a retransmission, or a vote that comes back inside a proof, costs a
+lookup instead of 55 µs.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ from consensus.rules import Rules
 from consensus.selection import base_height, choose_reproposals
 
 REMEMBERED_MAX = 16_384
+"""Signatures and certificates that are remembered: 128 validators sign 385 a height, so a window fits."""
 
 
 class Verifier:
-    """Checks messages against the rules; remembers up to 16,384 signatures that held."""
+    """Checks messages against the rules, and remembers up to 16,384 signatures that held."""
 
     def __init__(self, rules: Rules) -> None:
-        """Check against these rules, starting with an empty memory."""
+        """Check against these rules; nothing is remembered yet."""
         self._rules = rules
         self._good: BoundedCache[bytes, bool] = BoundedCache(REMEMBERED_MAX)
 
     def check(self, message: Message) -> None:
         """Raise MessageInvalid, SignatureInvalid or ProofInvalid unless the message is genuine.
 
-        Raises NotYetKnown when that cannot be told yet.
+        It raises NotYetKnown while nobody can tell here.
         """
         match message:
             case Proposal():
@@ -73,8 +74,9 @@ class Verifier:
     def certificate(self, certificate: Certificate | None) -> None:
         """Raise ProofInvalid unless this is None (genesis) or a valid block certificate.
 
-        Above the settled heights the newest set known here stands in: a quorum of it signs no height that it
-        does not certify, so its signatures prove the block; those of another set prove nothing yet.
+        Above the settled heights the newest known set stands in for the unknown one: a quorum of it signs no
+        height that it does not certify, so its signatures prove the block. Those of another set prove nothing
+        yet, and raise NotYetKnown.
         """
         if certificate is None:
             return
@@ -92,7 +94,7 @@ class Verifier:
             raise NotYetKnown(f"certificate of height {certificate.height}: by a set that is unknown here")
 
     def trust(self, certificate: Certificate) -> None:
-        """Remember a certificate assembled here from checkpoints that were checked one by one."""
+        """Remember a certificate that was assembled here from checkpoints that were checked one by one."""
         self._remember(digest("assent/remembered-certificate", encode(certificate)))
 
     def _signed(self, message: Signed, height: int) -> None:
@@ -152,12 +154,12 @@ class Verifier:
             raise MessageInvalid(f"{_name(message)}: heights {heights} are not all of epoch {message.epoch}")
 
     def _in_window(self, base: int, height: int) -> bool:
-        return base < height <= base + self._rules.window
+        return base < height <= base + self._rules.consensus_window
 
     def prepared(self, item: Prepared) -> None:
-        """Raise MessageInvalid or SignatureInvalid unless exactly a quorum prepared this slot."""
+        """Raise MessageInvalid or SignatureInvalid unless exactly a quorum signed these PREPAREs."""
         signers = [signer for signer, _ in item.signatures]
-        where = f"prepared certificate of view {item.view}, height {item.height}"
+        where = f"prepared proof of view {item.view}, height {item.height}"
         if signers != sorted(set(signers)):
             raise MessageInvalid(f"{where}: signers are not distinct and in order")
         if len(signers) != self._rules.quorum(item.height):

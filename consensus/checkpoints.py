@@ -1,4 +1,4 @@
-"""Checkpoints, certificates and garbage collection (PBFT, 4.3), at every height."""
+"""Checkpoints, certificates and garbage collection (PBFT, 4.3); every height has a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from consensus.state import State
 
 
 def on_executed(state: State, event: Executed) -> None:
-    """Sign the header that execution produced; perhaps its certificate is known already."""
+    """Sign the header that execution produced, and take its certificate if that came first."""
     if event.height <= state.executed:
         return  # sync was faster
     assert event.height == state.executed + 1 <= state.delivered  # our own application, in our order
@@ -22,7 +22,7 @@ def on_executed(state: State, event: Executed) -> None:
 
 
 def repeat_checkpoint(state: State, height: int) -> None:
-    """Sign and send the checkpoint of an executed height: the same bytes however often."""
+    """Sign and send the checkpoint of an executed height; repeated, it is the same bytes."""
     if state.rules.is_validator(state.me, height):
         vote = state.sign(Checkpoint(height, state.headers[height], state.me, UNSIGNED))
         state.checkpoints.setdefault(height, {})[state.me] = vote
@@ -30,22 +30,22 @@ def repeat_checkpoint(state: State, height: int) -> None:
 
 
 def on_checkpoint(state: State, vote: Checkpoint) -> None:
-    """Keep one checkpoint per sender and height, near the window only."""
+    """Keep one checkpoint of each sender and height, near the consensus window only."""
     if counts(state, vote.height):
         votes = state.checkpoints.setdefault(vote.height, {})
         state.accuse(votes.setdefault(vote.sender, vote), vote)
 
 
 def counts(state: State, height: int) -> bool:
-    """Tell whether checkpoints of a height are of use: up to 2W ahead, or to certify what we executed."""
-    ahead = state.certified < height <= state.certified + 2 * state.rules.window
+    """Tell whether checkpoints of a height are of use: it is up to 2W ahead, or was executed here."""
+    ahead = state.certified < height <= state.certified + 2 * state.rules.consensus_window
     return ahead or height in state.headers
 
 
 def certify(state: State) -> None:
-    """Form a certificate of every height whose checkpoints agree in a quorum."""
+    """Form the certificate of every height for which a quorum of checkpoints agrees."""
     for height in sorted(state.checkpoints.keys() - state.recent.keys()):
-        if height > state.executed + state.rules.window:
+        if height > state.executed + state.rules.consensus_window:
             return  # its validators are not known yet
         quorum, voting = state.rules.quorum(height), state.rules.validators(height)
         given = (vote for vote in state.checkpoints[height].values() if vote.sender in voting)
@@ -60,7 +60,7 @@ def certify(state: State) -> None:
 
 
 def learn(state: State, certificate: Certificate) -> None:
-    """Take a valid certificate: adopt it if we executed that height, else aim for it."""
+    """Take a valid certificate: adopt it where that height was executed here, else aim for it."""
     height = certificate.height
     if height > state.executed:
         if state.target is None or height > state.target.height:
@@ -79,7 +79,7 @@ def learn(state: State, certificate: Certificate) -> None:
 
 
 def on_synced(state: State, event: Synced) -> None:
-    """Continue above a block that sync executed; one at or below ours changes nothing at all."""
+    """Continue above a block that block sync executed; one at or below ours changes nothing."""
     certificate = event.certificate
     height, ours = certificate.height, state.headers.get(certificate.height)
     if height <= state.certified or (ours is not None and _diverged(state, certificate, ours)):
@@ -107,10 +107,10 @@ def _collect_garbage(state: State) -> None:
     for height in [item for item in state.slots if item <= state.certified]:
         slot = state.retired[height] = state.slots.pop(height)
         state.forget(height, slot.stored)
-    for height in [item for item in state.retired if item <= state.certified - state.rules.window]:
+    for height in [item for item in state.retired if item <= state.certified - state.rules.consensus_window]:
         del state.retired[height]
-    oldest = state.certified - 2 * state.rules.window
-    asked_for = set(state.gaps()[-2 * state.rules.window :])
+    oldest = state.certified - 2 * state.rules.consensus_window
+    asked_for = set(state.uncertified()[-2 * state.rules.consensus_window :])
     for by_height in (state.headers, state.checkpoints, state.recent):
         for height in [item for item in by_height if item <= oldest and item not in asked_for]:
             del by_height[height]

@@ -1,4 +1,4 @@
-"""The production driver: wires a replica to its timers, vote store, transport and application.
+"""Driver: wires a replica to its timers, vote store, transport and application.
 
 It performs the effects of each step in order, and asks the timers what is due. It is synchronous and has no
 clock: `now` is an argument, in milliseconds of a monotonic clock. The asyncio node and the simulator run this
@@ -26,9 +26,9 @@ from consensus.events import (
     Executed,
     Expired,
     Head,
-    Nudge,
     Pending,
     Proposed,
+    Retransmit,
     Synced,
 )
 from consensus.fetching import PayloadFetches
@@ -56,7 +56,7 @@ DELETES_MAX = 4_096
 
 
 class Driver:
-    """Runs one replica between a vote store, a transport and an application."""
+    """Runs one replica between a vote store, a transport and an application; all times in ms."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class Driver:
         first_start: bool,
         nonce: bytes,
     ) -> None:
-        """Read the durable votes (VotesDamaged if that fails) and stand where they and the ledger say.
+        """Read the durable votes and stand where they and the ledger say; raise VotesDamaged unless they fit.
 
-        `first_start`: this validator has never voted, for certain (fresh from `init`). With False, an empty
-        store counts as wiped, and the replica votes no more in the epoch that it may have voted in before.
-        `nonce`: 16 random bytes of this start.
+        `first_start` says that this validator has certainly never voted (it is fresh from `init`). Without it
+        an empty store counts as wiped, and the replica gives no vote in the epoch in which it may have voted
+        before. `nonce` is 16 random bytes of this start.
         """
         memory = recall(store.load())
         self._replica = revive(rules, signer, head, memory, first_start=first_start, nonce=nonce)
@@ -95,14 +95,14 @@ class Driver:
     # --- what the node calls ----------------------------------------------------------------------
 
     def start(self, now: int) -> None:
-        """Announce where we stand; call once, when application and transport are ready."""
+        """Announce where we stand; the node calls this once, when application and transport are ready."""
         self._timers.start(now)
-        self._handle(Nudge(), now)
+        self._handle(Retransmit(), now)
 
     def on_message(self, peer: bytes, data: bytes, now: int) -> bool:
-        """Take one message from an authenticated peer; raise AssentError if it deserves disconnection.
+        """Take one message from an authenticated peer; raise AssentError if the peer deserves disconnection.
 
-        Returns False where it could change nothing, or its sender repeats itself too soon.
+        It returns False where the message could change nothing, or its sender repeats itself too soon.
         """
         if self._state.halted:
             return True
@@ -128,36 +128,39 @@ class Driver:
         return True
 
     def on_connected(self, peer: bytes, now: int) -> None:
-        """A link to a peer is up (again): tell it where we stand, so that it resends what we missed."""
-        self._handle(Nudge(peer), now)
+        """Tell a peer whose link is up (again) where we stand, so that it sends again what we missed."""
+        self._handle(Retransmit(peer), now)
 
     def on_tick(self, now: int) -> None:
-        """Let time pass; call at `next_deadline()` or any time."""
+        """Let time pass; the node calls this at `next_deadline()`, and may at any time."""
         self._handle(None, now)
 
     def next_deadline(self) -> int:
-        """Return when `on_tick` is due at the latest."""
+        """Return when `on_tick` is due at the latest, in ms."""
         return min([self._timers.next_deadline(), *self._fetches.deadlines()])
 
     def requests_pending(self, now: int) -> None:
-        """The application has requests to order: propose if it is our turn, else start the timer."""
+        """Take note that requests wait: propose if it is our turn, else start the view timer."""
         self._handle(None, now)
 
     def checked(self, candidate: Candidate, valid: bool, now: int) -> None:
-        """The application judged a candidate after all; a late or void answer does no harm."""
+        """Take the judgement of a candidate that the application had put off; a void one does no harm."""
         self._handle(Checked(candidate.height, candidate.view, candidate.digest, valid), now)
 
     def executed(self, height: int, header_hash: bytes, now: int) -> None:
-        """The application executed a delivered height durably."""
+        """Take note that the application executed a delivered height, durably."""
         self._handle(Executed(height, header_hash), now)
 
     def on_synced(self, certificate: Certificate, now: int) -> None:
-        """Block sync brought the ledger to this certificate's height: nothing up to it is delivered again."""
+        """Continue above this certificate's height, to which block sync brought the ledger.
+
+        Nothing up to it is delivered again. It raises ProofInvalid unless the certificate holds.
+        """
         self._verifier.certificate(certificate)
         self._handle(Synced(certificate), now)
 
     def status(self, now: int) -> dict[str, Any]:
-        """Return height, view, primary, phase, who is missing and since when, JSON-ready."""
+        """Return height, view, primary, phase, who is missing and since when, ready for JSON."""
         return describe(self._state, self._timers.heard, self._timers.since, now)
 
     @property
@@ -179,7 +182,8 @@ class Driver:
     def silent(self, heights: int) -> tuple[bytes, ...]:
         """Return the other validators that sent no vote while `heights` heights were certified.
 
-        Nobody, while too few others vote here for a quorum: then blocks come by sync, or the chain stands.
+        It names nobody while too few others are heard for a quorum: then blocks come by block sync, or the
+        chain stands.
         """
         state = self._state
         least, others = state.certified - heights, [key for key in state.epoch.validators if key != state.me]
@@ -190,11 +194,11 @@ class Driver:
         return found if enough else ()
 
     def accused(self) -> list[tuple[bytes, str]]:
-        """Return (public key, kind of message) of every contradiction that is kept, in this order."""
+        """Return (public key, kind of message) of every equivocation that was seen, in this order."""
         return sorted((row[1:33], row[33:].decode()) for row in self._state.accused)
 
     def evidence(self, key: bytes, kind: str) -> Evidence | None:
-        """Return how a replica contradicted itself with messages of this kind, from the vote store."""
+        """Return the evidence that a replica equivocated in messages of this kind, from the vote store."""
         row = self._store.get(evidence_key(key, kind))
         return None if row is None else decode(Evidence, row)
 
@@ -232,8 +236,8 @@ class Driver:
 
     def _perform(self, effects: Effects) -> None:
         if effects.put:
-            # Votes of this step may stand in the window that its certificates open, which must not be taken
-            # back by a power failure. Without votes, nothing that is sent waits for a certificate.
+            # Votes of this step may stand in the consensus window that its certificates open, and a power
+            # failure must not take that window back. Without votes nothing that is sent waits for them.
             self._certify(effects)
             self._store.write(effects.put, self._deletes)
             self._deletes = []
@@ -271,7 +275,7 @@ class Driver:
             self._transport.send(to, encode(message))
 
     def _settle(self) -> bool:
-        """Queue what follows from time and state without a message; tell whether there is anything."""
+        """Queue the events that time and state cause without a message; tell whether there are any."""
         pending = self._application.pending()
         if pending != self._state.pending:
             self._events.append(Pending(pending))
@@ -310,7 +314,7 @@ class Driver:
 
     def _retransmit(self) -> None:
         if self._timers.retransmission_due():
-            self._events.append(Nudge())
+            self._events.append(Retransmit())
 
     def _sync(self) -> None:
         target = self._timers.sync_due()
@@ -320,8 +324,8 @@ class Driver:
     def _fetch(self) -> None:
         """Take each missing payload from the vote store, or ask one validator after another for it."""
         missing: list[tuple[int, bytes]] = []
-        for height, digest in self._state.wants():
-            own = self._promised(height, digest)
+        for height, digest in self._state.missing_payloads():
+            own = self._stored_payload(height, digest)
             if own is None:
                 missing.append((height, digest))
             else:
@@ -336,7 +340,7 @@ class Driver:
 
     def _recall_certificates(self, peer: bytes, status: Status) -> None:
         """Answer from the ledger what memory no longer holds: certificates that a replica missed long ago."""
-        oldest = self._state.certified - 2 * self._state.rules.window
+        oldest = self._state.certified - 2 * self._state.rules.consensus_window
         for height in status.uncertified:
             if height <= oldest and (found := self._application.certificate(height)) is not None:
                 self._send(peer, found)
@@ -349,8 +353,8 @@ class Driver:
             self._send(peer, reply)
         return reply is not None
 
-    def _promised(self, height: int, digest: bytes) -> bytes | None:
-        """Return a payload that memory let go and the vote store keeps, since a vote of ours promises it."""
+    def _stored_payload(self, height: int, digest: bytes) -> bytes | None:
+        """Return a payload that memory let go and the vote store keeps, since a vote of ours needs it."""
         slot = self._state.slots.get(height)
         return self._read_payload(height, digest) if slot is not None and digest in slot.stored else None
 
@@ -358,7 +362,7 @@ class Driver:
         return self._store.get(payload_key(height, digest))
 
     def _is_costly(self, message: Message) -> bool:
-        """Tell whether a peer could make us verify many of these in vain."""
+        """Tell whether a peer could make us verify many messages of this kind in vain."""
         if isinstance(message, Certificate):
             return not self._state.rules.is_settled(message.height)
         return isinstance(message, Status)
@@ -375,5 +379,5 @@ class Driver:
                 height = message.height
             case _:
                 return
-        if height > self._state.certified + 2 * self._state.rules.window:
+        if height > self._state.certified + 2 * self._state.rules.consensus_window:
             self._timers.lose_track()

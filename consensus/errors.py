@@ -1,4 +1,4 @@
-"""What consensus refuses, and why: part of the one tree of errors."""
+"""Errors of consensus, in the one tree of errors."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class ConsensusError(AssentError):
 
 
 class MessageInvalid(ConsensusError):
-    """A consensus message that breaks the protocol: disconnect the peer that sent it."""
+    """A message breaks the protocol; the node disconnects the peer that sent it."""
 
     code = "bad_consensus_message"
 
 
 class NotYetKnown(ConsensusError):
-    """A message about heights whose validators are not known here: nobody's fault, we are behind."""
+    """A message is about heights whose validators are unknown here yet; nobody is at fault, we are behind."""
 
     code = "not_yet_known"
 
 
 class VotesDamaged(ConsensusError):
-    """The durable votes cannot be read: do not vote; restore the data directory, or rejoin as new."""
+    """The durable votes cannot be read, so nothing is voted: restore the data directory, or rejoin as new."""
 
     code = "votes_damaged"
     exit = Exit.DAMAGED

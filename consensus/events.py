@@ -1,4 +1,4 @@
-"""What happens to a replica (events) and what it wants done (effects): plain data, no behaviour."""
+"""Events and effects of a replica: what happens to it, and what it wants done; plain data."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from consensus.votes import Evidence
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the ledger stands when a replica starts."""
+    """Head of the ledger when a replica starts: what is certified, and what is executed above that."""
 
     certificate: Certificate | None = None
-    """Of the highest certified block; None at genesis."""
+    """That of the highest certified block; None at genesis."""
     headers: Mapping[int, bytes] = field(default_factory=dict)
-    """Height -> header hash of every block executed above the certified one, without holes; and of those
-    among the 2W below it whose certificate is missing."""
+    """Height -> header hash. It has every block that was executed above the certified one, and of the 2W
+    blocks below that one those whose certificate is missing."""
     certificates: Mapping[int, Certificate] = field(default_factory=dict)
-    """Height -> certificate of the 2W heights up to the certified one, as far as held: peers may lack one."""
+    """Height -> certificate of the last 2W heights up to the certified one, for peers that miss one."""
     payloads: Mapping[int, bytes] = field(default_factory=dict)
-    """Height -> payload of every block executed above the certified one."""
+    """Height -> payload of every block that was executed above the certified one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class Candidate:
     height: int
     view: int
     proposer: bytes
-    """The primary of (view, height); for a re-proposal not necessarily who first proposed it."""
+    """The primary of (view, height); a re-proposal may have been proposed by another one first."""
     payload: bytes
     digest: bytes
     parents: tuple[bytes, ...]
-    """Payloads in flight just below, in height order; the first follows the last executed block."""
+    """Payloads in flight just below, in order of height; the first follows the last executed block."""
     fresh: bool
-    """False: prepared in an earlier view already, so judge neither its age nor view, base or proposer."""
+    """False if it was prepared in an earlier view: then its age, view, base and proposer are not judged."""
     base: int
     """The height above which the view began."""
 
@@ -51,7 +51,7 @@ class Turn:
     view: int
     parents: tuple[bytes, ...]
     in_flight: int
-    """Heights proposed and not yet delivered."""
+    """How many heights are proposed and not yet delivered."""
     base: int
     """The height above which the view began."""
 
@@ -102,14 +102,14 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Something this replica gives others a limited time for; the timer restarts when it changes."""
+    """What others owe this replica within a limited time; the view timer restarts when it changes."""
 
     kind: str
-    """`progress`: a height to be delivered; `certificate`: that of an executed height, when nothing else is
-    owed; `new-view`: the NEW-VIEW of a view a quorum asked for."""
+    """`progress`: a height that is to be delivered; `certificate`: that of an executed height, while nothing
+    else is owed; `new-view`: the NEW-VIEW of a view that a quorum asked for."""
     view: int
     height: int
-    """Delivered so far; for `certificate`, certified."""
+    """The last delivered height; for `certificate`, the last certified one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,26 +120,26 @@ class Expired:
 
 
 @dataclass(frozen=True, slots=True)
-class Nudge:
-    """Time to repair: say where we stand, and repeat a view change that is not answered."""
+class Retransmit:
+    """It is time to retransmit: say where we stand, and repeat a view change that was not answered."""
 
     to: bytes | None = None
-    """One peer, or None for all."""
+    """The peer that is told, or None for all."""
 
 
-Event = Message | Proposed | Checked | Executed | Synced | Pending | Expired | Nudge
+Event = Message | Proposed | Checked | Executed | Synced | Pending | Expired | Retransmit
 
 
 @dataclass(slots=True)
 class Effects:
-    """What one step wants done, in this order; `put` must be durable before anything is sent.
+    """What one step wants done, in this order; `put` is durable before anything is sent.
 
-    `certified` must be durable before `put`, if both are there.
+    Where there are both, `certified` is durable before `put`.
     """
 
     put: dict[bytes, bytes] = field(default_factory=dict)
     delete: list[bytes] = field(default_factory=list)
-    """Keys of certified heights: may be deleted with any later write."""
+    """Keys of certified heights, which any later write may delete."""
     send: list[tuple[bytes | None, Message]] = field(default_factory=list)
     """(receiver, or None for everyone else, message)."""
     check: list[Candidate] = field(default_factory=list)

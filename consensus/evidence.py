@@ -1,7 +1,7 @@
-"""Contradictions: two signed messages of one replica that no correct replica signs both of.
+"""Evidence of equivocation: two signed messages of one replica, of which no correct replica signs both.
 
-They need no trust in whoever shows them: the signatures and the chain id are all there is to check, so they
-can be exported, compared offline, and put before the contract `governance`.
+Nobody has to trust whoever shows it, since signatures and chain id are all there is to check: it can be
+exported, compared offline, and put before the contract `governance`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from consensus.messages import (
 from consensus.votes import Evidence
 
 KINDS: tuple[type, ...] = (PrePrepare, Prepare, Commit, Checkpoint, ViewChange, NewView)
+"""Messages of which a correct replica signs one for a slot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accusation:
-    """What a piece of evidence says."""
+    """Whom a piece of evidence convicts, and of what."""
 
     accused: bytes
     """Public key of the replica that signed both messages."""
     kind: str
     """Tag of both messages."""
     slot: tuple[int, ...]
-    """(view, height); (height,) of a checkpoint; (epoch, view) of a view change or new view."""
+    """(view, height); of a checkpoint (height,); of a view change or new view (epoch, view)."""
 
 
 def read_evidence(evidence: Evidence, chain_id: bytes) -> Accusation:
@@ -49,7 +50,10 @@ def read_evidence(evidence: Evidence, chain_id: bytes) -> Accusation:
 
 
 def check_evidence(first: Signed, second: Signed, chain_id: bytes) -> Accusation:
-    """Return whom these messages convict; raise unless one replica signed both and no correct one does."""
+    """Return whom these messages convict; raise unless one replica signed both and no correct one does.
+
+    Raises MessageInvalid where they do not exclude one another, and SignatureInvalid for a bad signature.
+    """
     if not conflicting(first, second):
         raise MessageInvalid("evidence: these two messages do not contradict one another")
     for message in (first, second):
@@ -59,14 +63,14 @@ def check_evidence(first: Signed, second: Signed, chain_id: bytes) -> Accusation
 
 
 def conflicting(first: Signed, second: Signed) -> bool:
-    """Tell whether one sender said two things for one slot that only a faulty replica says."""
+    """Tell whether one sender said two things for one slot, as only a faulty replica does."""
     if type(first) is not type(second) or first.sender != second.sender or first == second:
         return False
     return slot_of(first) == slot_of(second) is not None and _content(first) != _content(second)
 
 
 def slot_of(message: Signed) -> tuple[int, ...] | None:
-    """Return where a correct replica says one thing only; None for a status, which may change."""
+    """Return the slot for which a correct replica says one thing only; None for a status, which changes."""
     match message:
         case PrePrepare() | Prepare():
             return (message.view, message.height)

@@ -43,8 +43,6 @@ class PayloadFetches:
         after a moment, one that is gone no more. `others(height)` are the peers that vote on a height; where
         there are none, nobody is asked.
         """
-        if not missing and not self._fetches:
-            return []
         first = PayloadFetch(0, now + self._timing.status_ms // GRACE_SHARE)
         self._fetches = {key: self._fetches.get(key) or first for key in missing}
         found: list[tuple[bytes, int, bytes]] = []

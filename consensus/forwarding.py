@@ -1,12 +1,12 @@
-"""When a backup passes on to the primary what it waits for, and from when on the primary owes it.
+"""Forwarding (PBFT, 4.1): when a backup sends what it waits for to the primary, which owes it from then on.
 
 A transaction that waits here need not be known to the primary: a liar can show it to the backups alone. So a
 backup that sees no proposal forwards what has waited longest (Castro and Liskov, OSDI 1999, section 4.1: "the
 backup relays the request to the primary"), and what is measured of the primary begins then, or with its
-proposal. Where the primary has what waits, as in calm, its proposal is here before.
+proposal. In calm the primary has what waits, and its proposal is here before anything is forwarded.
 
-The first time it goes to the primary; then to everybody: the link to the primary may be dead, and a silent
-primary is replaced only where others wait for the same.
+The first time it goes to the primary, and then to everybody: the link to the primary may be dead, and a
+silent primary is replaced only where others wait for the same.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 from consensus.timing import Timing
 
 SHARE = 32
-"""The first time comes after the timeout divided by this: late enough for a proposal, early enough that the
-primary has nearly all of its time. Each further one doubles what has passed: five before a timeout."""
+"""The first time comes after the timeout divided by this: late enough for a proposal to come, early enough to
+leave the primary nearly all of its time. Each later one doubles what has passed: five before a timeout."""
 
 
 class Forwarding:
-    """One wait for a proposal; all times in ms."""
+    """When to forward during one wait for a proposal; all times in ms."""
 
     def __init__(self, timing: Timing) -> None:
         """Wait for nothing yet."""
@@ -28,7 +28,7 @@ class Forwarding:
         self.due = self._first
         """When to forward (again)."""
         self.offered = False
-        """Whether this was done: from then on the primary has no excuse."""
+        """Whether it was forwarded: from then on the primary has no excuse."""
 
     def begin(self, now: int) -> None:
         """Begin to wait for another height, or for the same height of another primary."""

@@ -1,12 +1,12 @@
-"""The normal case (PBFT, 4.2): pre-prepare, prepare, commit, delivery in order."""
+"""Normal case (PBFT, 4.2): PRE-PREPARE, PREPARE, COMMIT, and delivery in order of height."""
 
 from __future__ import annotations
 
 from chain.primitives.codec import encode
 from consensus.events import Candidate, Checked, Proposed
 from consensus.messages import (
-    GAP,
-    GAP_DIGEST,
+    NULL_DIGEST,
+    NULL_REQUEST,
     UNSIGNED,
     Commit,
     PayloadReply,
@@ -18,11 +18,11 @@ from consensus.messages import (
 )
 from consensus.slot import Check, Slot
 from consensus.state import State, view_and_height
-from consensus.votes import Accepted, Committing, accepted_key, committing_key
+from consensus.votes import CommitRow, PrepareRow, commit_key, prepare_key
 
 
 def on_proposal(state: State, proposal: Proposal) -> None:
-    """Take the primary's payload for a slot; a second, different one is evidence."""
+    """Take the primary's payload for a slot; a second one that differs is evidence of equivocation."""
     claim = proposal.pre_prepare
     slot = state.slot(claim.height)
     if slot is None or _too_early(state, claim.view):
@@ -46,7 +46,7 @@ def on_prepare(state: State, prepare: Prepare) -> None:
 
 
 def on_commit(state: State, commit: Commit) -> None:
-    """Count one COMMIT, in whatever view it was cast: a decision can complete during a view change."""
+    """Count one COMMIT of whatever view: a decision can complete during a view change."""
     slot = state.slot(commit.height)
     if slot is None:
         state.hold(commit.sender, commit)
@@ -63,19 +63,19 @@ def _too_early(state: State, view: int) -> bool:
 
 
 def on_payload(state: State, reply: PayloadReply) -> None:
-    """Take a payload that was fetched; its digest shows that it is the right one."""
+    """Take a payload that was fetched; its digest shows that it is the one that is missing."""
     slot = state.slots.get(reply.height)
-    if slot is not None and payload_digest(reply.payload) in slot.wanted():
+    if slot is not None and payload_digest(reply.payload) in slot.missing_payloads():
         slot.keep_payload(reply.payload)
 
 
 def on_proposed(state: State, made: Proposed) -> None:
-    """Propose our own payload, if it is still our turn; an empty one is never proposed."""
+    """Propose our own payload if it is still our turn; an empty one is never proposed."""
     turn = state.turn()
-    if turn is None or (turn.height, turn.view) != (made.height, made.view) or made.payload == GAP:
+    if turn is None or (turn.height, turn.view) != (made.height, made.view) or made.payload == NULL_REQUEST:
         return
     slot, digest = state.slot(made.height), payload_digest(made.payload)
-    assert slot is not None  # turn() stays inside the window
+    assert slot is not None  # turn() stays within the consensus window
     claim = state.sign(PrePrepare(state.view, made.height, digest, state.me, UNSIGNED))
     slot.propose(digest, claim)
     slot.keep_payload(made.payload)
@@ -84,7 +84,7 @@ def on_proposed(state: State, made: Proposed) -> None:
 
 
 def on_checked(state: State, checked: Checked) -> None:
-    """Take the application's judgement, unless a view change has made it void."""
+    """Take the application's judgement of a proposal, unless a view change has made it void."""
     slot = state.slots.get(checked.height)
     if checked.view != state.view or slot is None or slot.digest != checked.digest:
         return
@@ -93,7 +93,7 @@ def on_checked(state: State, checked: Checked) -> None:
 
 
 def advance_slot(state: State, slot: Slot) -> None:
-    """Cast every vote on one height that has become possible."""
+    """Cast every vote on one height that has become possible, and decide the height."""
     _propose_again(state, slot)
     slot.decide(state.rules.quorum(slot.height))
     if slot.committed is not None and slot.digest not in (None, slot.committed):
@@ -107,7 +107,7 @@ def advance_slot(state: State, slot: Slot) -> None:
 
 def _refuse(state: State, slot: Slot) -> None:
     # In the view of the decision or below it, only the primary is at fault, or we are late. Above it, a
-    # quorum of view changes hid a prepared certificate: the assumption of at most f faulty is broken.
+    # quorum of view changes hid a prepared proof: the assumption of at most f faulty is broken.
     # Where only the ledger tells of the decision, its view is unknown: nothing is voted for, nor concluded.
     if slot.committed_view is not None and state.view > slot.committed_view:
         state.halt(
@@ -121,8 +121,8 @@ def _propose_again(state: State, slot: Slot) -> None:
     if not state.active or digest is None or slot.digest is not None:
         return
     slot.propose(digest, None)
-    if digest == GAP_DIGEST:
-        slot.keep_payload(GAP)
+    if digest == NULL_DIGEST:
+        slot.keep_payload(NULL_REQUEST)
 
 
 def _ask_check(state: State, slot: Slot) -> None:
@@ -133,7 +133,7 @@ def _ask_check(state: State, slot: Slot) -> None:
         slot.check = Check.VALID  # it is what was decided: nothing to judge
     elif parents is None or slot.height <= state.delivered:
         return
-    elif payload == GAP:
+    elif payload == NULL_REQUEST:
         slot.check = Check.VALID
     else:
         slot.check = Check.ASKED
@@ -149,8 +149,8 @@ def _prepare(state: State, slot: Slot) -> None:
     vote = state.sign(Prepare(state.view, slot.height, slot.digest, state.me, UNSIGNED))
     slot.prepares[state.me] = vote
     state.store_payload(slot, slot.digest)
-    record = Accepted(state.view, slot.height, slot.digest, slot.claim, vote)
-    state.out.put[accepted_key(slot.height)] = encode(record)
+    record = PrepareRow(state.view, slot.height, slot.digest, slot.claim, vote)
+    state.out.put[prepare_key(slot.height)] = encode(record)
     state.send(vote)
 
 
@@ -165,12 +165,12 @@ def _commit(state: State, slot: Slot) -> None:
     slot.prepared = Prepared(state.view, slot.height, slot.digest, signatures)
     commit = state.sign(Commit(state.view, slot.height, slot.digest, state.me, UNSIGNED))
     slot.commits[state.me] = commit
-    state.out.put[committing_key(slot.height)] = encode(Committing(slot.prepared, commit))
+    state.out.put[commit_key(slot.height)] = encode(CommitRow(slot.prepared, commit))
     state.send(commit)
 
 
 def deliver(state: State) -> None:
-    """Hand over decided payloads strictly in order, each height once."""
+    """Deliver decided payloads strictly in order of height, each height once."""
     while (slot := state.slots.get(state.delivered + 1)) is not None:
         payload = slot.decided()
         if payload is None:
@@ -183,12 +183,12 @@ def deliver(state: State) -> None:
 def take_held(state: State) -> bool:
     """Handle held messages whose view and height have come; tell whether there were any.
 
-    They may have come before the validators of their height were known, so the sender is judged again.
+    A message may have been held before the validators of its height were known: its sender is judged again.
     """
     due = [
         key
         for key, message in state.future.items()
-        if key[2] <= state.top
+        if key[2] <= state.high_watermark
         and (isinstance(message, Commit) or not _too_early(state, view_and_height(message)[0]))
     ]
     for key in due:

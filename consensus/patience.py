@@ -1,4 +1,4 @@
-"""How long one primary may make us wait in all, measured by what the others take.
+"""Patience with slow primaries: how long one may make us wait in all, measured by what the others take.
 
 The timer of a view restarts with every delivery, so a primary could take just under the timeout for each of
 its heights. This is the second bound: over a tenure (heights in a row of one primary), waiting may cost
@@ -17,25 +17,25 @@ from statistics import median_high
 from consensus.timing import Timing
 
 FACTOR = 3
-"""A primary may be so many times slower than the median of the others."""
+"""A primary may be as many times slower than the median of the others."""
 GRACE_SHARE = 2
 """A tenure's grace begins at the timeout divided by this."""
 
 
 class Patience:
-    """What each primary's last tenure cost a height, and what the present one has cost so far; all in ms."""
+    """What the last tenure of each primary took a height, and what the present one has cost; all in ms."""
 
     def __init__(self, timing: Timing) -> None:
-        """Know nothing of anybody: until enough others were measured, only the timer bounds a primary."""
+        """Know nobody yet: until enough others were measured, only the view timer bounds a primary."""
         self._timing = timing
         self._grace = timing.timeout_ms // GRACE_SHARE
         self._taken: dict[bytes, float] = {}
-        """Primary -> what its last tenure took a height; of the validators in force."""
+        """Primary -> what its last tenure took a height; it has validators in force only."""
         self._primary = b""
         self._waited = self._spent = self._heights = 0
 
     def follow(self, primary: bytes, validators: tuple[bytes, ...]) -> None:
-        """Begin another tenure when another primary leads the next height."""
+        """Begin another tenure where another primary leads the next height."""
         if primary == self._primary:
             return
         if self._heights:
@@ -49,18 +49,18 @@ class Patience:
     def waited(self, milliseconds: int, *, charged: bool) -> None:
         """Add time for which the primary, or the votes on what it proposed, made us wait.
 
-        What is not charged counts among what a tenure took, and is not held against this primary: it may not
-        have known what waited.
+        Time that is not `charged` counts among what a tenure took and is not held against this primary, which
+        may not have known what waited.
         """
         self._waited += milliseconds
         self._spent += milliseconds if charged else 0
 
     def delivered(self, heights: int) -> None:
-        """Count heights of this tenure."""
+        """Count as many heights of this tenure as delivered."""
         self._heights += heights
 
     def left(self, faults: int) -> int | None:
-        """Return how much more waiting is borne in this tenure; None while too few others were measured.
+        """Return how much more waiting is borne in this tenure, in ms; None while too few are measured.
 
         Of 2f+1 others at least f+1 are correct, so the median is no higher than what a correct one took, and
         no lower than what another took.
@@ -71,7 +71,7 @@ class Patience:
         return int(self._grace + FACTOR * median_high(others) * (self._heights + 1)) - self._spent
 
     def ran_out(self) -> None:
-        """Be more patient with the next: perhaps it was not the primary."""
+        """Double the grace, since perhaps it was not the primary that was slow, and measure anew."""
         self._grace = min(2 * self._grace, self._timing.timeout_max_ms)
         self._waited = self._spent = self._heights = 0
         self._primary = b""

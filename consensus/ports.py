@@ -1,4 +1,4 @@
-"""What the driver needs from the node around it; implemented by the node and by the simulator."""
+"""Ports of the driver: what it needs from the node around it. The node and the simulator implement them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from consensus.votes import Evidence
 
 
 class VoteStore(Protocol):
-    """Durable key-value rows of one replica."""
+    """Vote store: the durable rows of one replica, key to value."""
 
     def load(self) -> Iterable[tuple[bytes, bytes]]:
         """Return all rows."""
 
     def get(self, key: bytes) -> bytes | None:
-        """Return one row, or None; rarely asked."""
+        """Return the value of a row, or None; this is asked rarely."""
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
-        """Write all of it or nothing, durable when this returns; raise if that failed.
+        """Write all of it or nothing; it is durable when this returns. Raise whatever says that it failed.
 
-        A vote promises that its payload can be executed after any crash: an implementation whose payloads
-        name data kept elsewhere (transactions in a pool) makes that data durable in the same write.
+        A voter must be able to execute its payload after any crash. So where payloads name data that is kept
+        elsewhere (transactions in a pool), an implementation makes that data durable in the same write.
         """
 
 
 class Transport(Protocol):
-    """Sends bytes to peers, without promise: messages may be lost, doubled or reordered."""
+    """Sends bytes to peers; messages may be lost, doubled or reordered."""
 
     def send(self, to: bytes, data: bytes) -> None:
         """Send to the peer with this public key, if it is connected."""
@@ -38,15 +38,15 @@ class Transport(Protocol):
 
 
 class Application(Protocol):
-    """Makes, judges and executes payloads. It may call the driver back from inside these methods."""
+    """Makes, judges and executes payloads; it may call the driver back from inside these methods."""
 
     def pending(self) -> bool:
-        """Tell whether requests wait to be ordered; asked often, must be cheap."""
+        """Tell whether requests wait to be ordered; this is asked often and must be cheap."""
 
     def propose(self, turn: Turn) -> bytes | None:
-        """Return a payload (never empty) for our turn that every correct check accepts, or None for now.
+        """Return a payload (never empty) that every correct check accepts, or None for now.
 
-        Requests in `turn.parents` are being ordered already; time must exceed that of the last parent.
+        Requests in `turn.parents` are being ordered already; its time must exceed that of the last parent.
         """
 
     def forward(self, primary: bytes, *, widely: bool) -> None:
@@ -57,26 +57,26 @@ class Application(Protocol):
         """
 
     def check(self, candidate: Candidate) -> bool | None:
-        """Judge a payload: True valid, False refused, None: will call `driver.checked` later, or never."""
+        """Judge a payload: True valid, False refused; on None it calls `driver.checked` later, or never."""
 
     def deliver(self, height: int, payload: bytes) -> None:
-        """Execute durably, in this order, then call `driver.executed`; b"" is a gap.
+        """Execute a payload durably, in this order, then call `driver.executed`; b"" is a null request.
 
         Any payload that a correct replica found valid must be executable, whatever precedes it in the end.
-        A height that the ledger has already is not executed twice: its header hash is answered at once.
+        A height that the ledger has already is not executed again: its header hash is answered at once.
         """
 
     def certified(self, certificate: Certificate) -> None:
-        """Store an executed block's certificate durably; heights may come late, each at most once a run."""
+        """Store the certificate of an executed block durably; a height may come late, at most once a run."""
 
     def certificate(self, height: int) -> Certificate | None:
-        """Return a stored certificate: some replica asks for one that is no longer in memory here."""
+        """Return a stored certificate or None: a replica asks for one that is no longer in memory here."""
 
     def behind(self, certificate: Certificate) -> None:
         """Start or continue block sync up to this certified height, then call `driver.on_synced`."""
 
     def evidence(self, evidence: Evidence) -> None:
-        """Take note of a replica that contradicted itself; the record is durable already."""
+        """Take note of an equivocation; its row in the vote store is durable already."""
 
     def halted(self, reason: str) -> None:
-        """This replica stopped itself for good: tell the operator."""
+        """Tell the operator that this replica stopped itself for good, and why."""

@@ -1,7 +1,8 @@
-"""Repairing what was lost: statuses, resends, payload fetches (nothing depends on a lossless transport).
+"""Retransmission: statuses, their answers, and payload fetches, since the transport may lose anything.
 
-Also says which messages are worth verifying at all. Functions over a replica's state; only `answer_status`
-and `nudge` change it, through the effects of the step that calls them.
+The cheap filter that drops a message before its signature is verified is here, too: `relevant`. These are
+functions over a replica's state; only `answer_status` and `retransmit` change it, through the effects of
+the step that calls them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
 from consensus import checkpoints
-from consensus.events import Nudge
+from consensus.events import Retransmit
 from consensus.messages import (
     UNSIGNED,
     Checkpoint,
@@ -32,9 +33,9 @@ from consensus.votes import BIRTH, Birth
 
 
 def build_status(state: State, answers: bytes = b"") -> Status:
-    """Return a signed account of where this replica stands.
+    """Return a signed STATUS that says where this replica stands.
 
-    `answers` is what a replica without memory asked with: so it knows that the answer is not an old one.
+    `answers` is the nonce with which a replica without memory asked: so it knows that the answer is not old.
     """
     above = sorted(height for height in state.slots if height > state.delivered)
     proposed = tuple(height for height in above if state.slots[height].digest is not None)
@@ -45,7 +46,7 @@ def build_status(state: State, answers: bytes = b"") -> Status:
         state.highest,
         state.delivered,
         proposed,
-        tuple(sorted(state.headers.keys() - state.recent.keys()))[: 2 * state.rules.window],
+        tuple(sorted(state.headers.keys() - state.recent.keys()))[: 2 * state.rules.consensus_window],
         state.nonce if state.listening else b"",
         answers,
         state.me,
@@ -54,8 +55,8 @@ def build_status(state: State, answers: bytes = b"") -> Status:
     return sign(status, state.signer, state.rules.chain_id)
 
 
-def nudge(state: State, event: Nudge) -> None:
-    """Say where we stand; while waiting for a new view, repeat our view change."""
+def retransmit(state: State, event: Retransmit) -> None:
+    """Send a status, and while we wait for a NEW-VIEW our VIEW-CHANGE again."""
     state.send(build_status(state), event.to)
     own = state.view_changes.get(state.me)
     if not state.active and own is not None and _is_current(state, own):
@@ -63,17 +64,17 @@ def nudge(state: State, event: Nudge) -> None:
 
 
 def answer_status(state: State, status: Status) -> None:
-    """Send one replica what its status shows it lacks, and learn from its certificate."""
+    """Send a replica what its status shows to be missing there, and learn from its certificate."""
     if status.certificate is not None and status.certificate.height > state.certified:
         checkpoints.learn(state, status.certificate)
     _listen(state, status)
     if status.asks:
         state.send(build_status(state, status.asks), status.sender)
-    for message in _lacking(state, status):
+    for message in _missing_from(state, status):
         state.send(message, status.sender)
 
 
-def _lacking(state: State, status: Status) -> list[Message]:
+def _missing_from(state: State, status: Status) -> list[Message]:
     found: list[Message] = []
     theirs = certificate_height(status.certificate)
     if state.highest is not None and state.highest.height > theirs:
@@ -125,9 +126,9 @@ def _votes(state: State, status: Status, height: int) -> list[Message]:
 def _listen(state: State, status: Status) -> None:
     """While without memory, hear a quorum of the epoch (ourselves included) before ever voting again.
 
-    Whom we hear must stand where we do: with its next height in our epoch, and known to us to be in it. Only
-    then did our former self not take part in a later one. It must answer what this very start asked: an
-    older status tells nothing of what was voted for since.
+    A replica that we hear must stand where we do: its next height is in our epoch, and we know that it is.
+    Only then did our former self take no part in a later epoch. It must answer what this very start asked:
+    an older status tells nothing of what was voted for since.
     """
     voting = state.epoch.validators
     if state.heard is None or state.me not in voting or status.sender not in voting:
@@ -147,7 +148,7 @@ def _listen(state: State, status: Status) -> None:
 
 
 def settle_birth(state: State, muted: int | None) -> None:
-    """Remember durably that this store is no longer new, and in which epoch it gives no votes, if in any."""
+    """Write durably that this store is no longer new, and in which epoch it gives no votes, if in any."""
     state.heard, state.muted = None, muted
     state.out.put[BIRTH] = encode(Birth(muted))
 
@@ -157,7 +158,7 @@ def answer_fetch(
 ) -> PayloadReply | None:
     """Return the payload that a peer asks for, if it is in flight here or was a moment ago.
 
-    `read` looks into the vote store (height, digest): what a vote of ours promises is always there.
+    `read` looks (height, digest) up in the vote store, where the payload of each vote of ours is.
     """
     slot = state.slots.get(fetch.height) or state.retired.get(fetch.height)
     if slot is None:
@@ -169,8 +170,8 @@ def answer_fetch(
 
 
 def relevant(state: State, message: Message) -> bool:
-    """Tell whether a message can change anything; others are dropped before their signature is checked."""
-    certified, window = state.certified, state.rules.window
+    """Tell whether a message can change anything; any other is dropped before its signature is verified."""
+    certified, window = state.certified, state.rules.consensus_window
     match message:
         case Proposal():
             height = message.pre_prepare.height

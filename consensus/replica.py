@@ -1,7 +1,7 @@
-"""One PBFT replica as a pure state machine: `step(event) -> Effects`.
+"""PBFT replica as a pure state machine: `step(event) -> Effects`.
 
-It owns no clock, socket, disk or random source, and trusts that messages were authenticated
-(authenticity.py). README.md is the protocol in full; the table below is every transition there is.
+It has no clock, socket, disk or random source, and trusts that messages were authenticated (authenticity.py).
+README.md is the protocol in full, and the table below has every transition.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from consensus.events import (
     Executed,
     Expired,
     Head,
-    Nudge,
     Pending,
     Proposed,
+    Retransmit,
     Synced,
 )
 from consensus.messages import (
@@ -61,19 +61,19 @@ _TRANSITIONS: dict[type, Callable[[State, Any], None]] = {
     Pending: _on_pending,
     # time
     Expired: view_change.on_expired,
-    Nudge: repair.nudge,
+    Retransmit: repair.retransmit,
 }
 
 
 class Replica:
-    """One validator (votes) or observer (follows without voting)."""
+    """Replica of one validator, which votes, or of one observer, which follows without voting."""
 
     def __init__(self, rules: Rules, signer: Signer, head: Head) -> None:
-        """Start at the ledger's head in view 0, with no votes; `restart.revive` adds remembered ones."""
+        """Start at the ledger's head in view 0 without votes; `restart.revive` adds the remembered ones."""
         self.state = State(rules, signer, head)
 
     def step(self, event: Event) -> Effects:
-        """Take one event and return what must be done about it; a halted replica wants nothing."""
+        """Take one event and return what must be done; a halted replica wants nothing done."""
         state = self.state
         if not state.halted:
             _TRANSITIONS[type(event)](state, event)

@@ -1,4 +1,4 @@
-"""What a replica is doing, in words an operator can act on."""
+"""Report of a replica: what it does and whom it waits for, in words on which an operator can act."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from consensus.state import State
 
 
 def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> dict[str, Any]:
-    """Return the state of a replica, JSON-ready: public keys as hex, times in milliseconds ago.
+    """Return the state of a replica, ready for JSON: public keys in hex, times as milliseconds ago.
 
-    `phase` is one of halted, listening, behind, muted, view-change, new-view, checkpoints, executing,
-    idle, proposal, payload, check, prepares, commits; `says` words it.
+    `phase` is one of halted, listening, behind, muted, view-change, new-view, checkpoints, executing, idle,
+    proposal, payload, check, prepares, commits; `says` puts it into a sentence.
     """
-    height = min(state.delivered + 1, state.top)
+    height = min(state.delivered + 1, state.high_watermark)
     phase, says, missing = _phase(state)
     validators = state.rules.validators(height)
     asked = {change.sender for change in state.asking() if change.view >= state.view}
@@ -25,9 +25,9 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
         "height": state.certified,
         "executed": state.executed,
         "delivered": state.delivered,
-        "gaps": state.gaps(),
+        "uncertified": state.uncertified(),
         "epoch": state.epoch.first,
-        "window": state.rules.window,
+        "consensus_window": state.rules.consensus_window,
         "view": state.view,
         "active": state.active,
         "primary": state.rules.primary(state.view, height).hex(),
@@ -50,8 +50,8 @@ def describe(state: State, heard: Mapping[bytes, int], since: int, now: int) -> 
 
 
 def _phase(state: State) -> tuple[str, str, set[bytes]]:
-    """Return what is awaited, in a word and in words, and from whom."""
-    height = min(state.delivered + 1, state.top)
+    """Return what is awaited, in a word and in a sentence, and from whom."""
+    height = min(state.delivered + 1, state.high_watermark)
     others = set(state.rules.validators(height)) - {state.me}
     if state.halted:
         return "halted", f"halted: {state.halted}", set()
@@ -90,7 +90,7 @@ def _listening(others: set[bytes]) -> str:
 def _changing(state: State, others: set[bytes]) -> tuple[str, str, set[bytes]]:
     asked = {change.sender for change in state.asking() if change.view >= state.view}
     leader = state.rules.primary(state.view, state.certified + 1)
-    if len(asked) < state.rules.quorum(min(state.delivered + 1, state.top)):
+    if len(asked) < state.rules.quorum(min(state.delivered + 1, state.high_watermark)):
         so_far = counted(len(asked), "replica")
         return "view-change", f"asking for view {state.view}: {so_far} so far", others - asked
     return "new-view", f"waiting for the NEW-VIEW of view {state.view}", {leader} - {state.me}

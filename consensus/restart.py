@@ -1,4 +1,4 @@
-"""Bringing a replica back from its durable votes, so that it never contradicts them."""
+"""Restart: brings a replica back from its durable votes, so that it never contradicts them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from chain.primitives.crypto import Signer
 from consensus import checkpoints, repair, view_change
 from consensus.errors import VotesDamaged
 from consensus.events import Head
-from consensus.messages import GAP, GAP_DIGEST, payload_digest
+from consensus.messages import NULL_DIGEST, NULL_REQUEST, payload_digest
 from consensus.replica import Replica
 from consensus.rules import Rules
 from consensus.slot import PAYLOADS_MAX, Check, Slot
 from consensus.state import State
-from consensus.votes import Accepted, Committing, Memory
+from consensus.votes import CommitRow, Memory, PrepareRow
 
 
 def revive(
@@ -19,9 +19,9 @@ def revive(
 ) -> Replica:
     """Return a replica that continues from its ledger and votes; raise VotesDamaged if they do not fit.
 
-    A store without a birth record is new or was wiped. On a first start it votes at once; otherwise it
+    A store without a birth row is new or was wiped. On a first start the replica votes at once. Else it
     listens first, asking with `nonce` (16 bytes that nobody can foresee), and then gives no vote in the epoch
-    that it finds itself in: it may have voted in it before.
+    in which it finds itself: it may have voted in it before.
     """
     replica = Replica(rules, signer, head)
     state = replica.state
@@ -32,9 +32,9 @@ def revive(
         repair.settle_birth(state, None)
     else:
         state.heard, state.nonce = set(), nonce
-    state.accused = {b"e" + key for key in memory.evidence}
+    state.accused = set(memory.evidence)
     _restore_view(state, memory)
-    for height in sorted(memory.accepted.keys() | memory.committing.keys() | memory.payloads.keys()):
+    for height in sorted(memory.prepares.keys() | memory.commits.keys() | memory.payloads.keys()):
         _restore_height(state, memory, height)
     for height, payload in head.payloads.items():
         _restore_decided(state, height, payload)
@@ -44,7 +44,7 @@ def revive(
 
 
 def _restore_epoch(state: State, memory: Memory) -> None:
-    """Stand in the epoch that we voted in, should the ledger not have its first certificate yet."""
+    """Enter the epoch in which we voted, should the ledger not have the certificate below it yet."""
     entered = memory.epoch
     if entered is None or entered.height <= state.certified:
         return
@@ -74,7 +74,7 @@ def _restore_view(state: State, memory: Memory) -> None:
 
 
 def _restore_decided(state: State, height: int, payload: bytes) -> None:
-    """Know what was decided at an executed height, so that no view can propose another payload for it."""
+    """Know what was decided at an executed height, so that no view can propose another payload there."""
     slot = state.slot(height)
     if slot is not None:
         slot.committed = payload_digest(payload)
@@ -83,10 +83,10 @@ def _restore_decided(state: State, height: int, payload: bytes) -> None:
 
 def _restore_height(state: State, memory: Memory, height: int) -> None:
     payloads = {payload_digest(payload): payload for payload in memory.payloads.get(height, [])}
-    accepted, committing = memory.accepted.get(height), memory.committing.get(height)
+    prepare, commit = memory.prepares.get(height), memory.commits.get(height)
     slot = Slot(height)
     slot.stored = set(payloads)
-    votes = (accepted.prepare if accepted else None, committing.commit if committing else None)
+    votes = (prepare.prepare if prepare else None, commit.commit if commit else None)
     for vote in votes:  # those we voted for stay, whatever other views proposed before
         if vote is not None and vote.payload_digest in payloads:
             slot.payloads[vote.payload_digest] = payloads.pop(vote.payload_digest)
@@ -95,26 +95,24 @@ def _restore_height(state: State, memory: Memory, height: int) -> None:
         state.forget(height, slot.stored)
         return
     state.slots[height] = slot
-    _restore_votes(state, slot, accepted, committing)
+    _restore_votes(state, slot, prepare, commit)
 
 
-def _restore_votes(
-    state: State, slot: Slot, accepted: Accepted | None, committing: Committing | None
-) -> None:
-    for record in (accepted.prepare if accepted else None, committing.commit if committing else None):
-        if record is None:
+def _restore_votes(state: State, slot: Slot, prepare: PrepareRow | None, commit: CommitRow | None) -> None:
+    for vote in (prepare.prepare if prepare else None, commit.commit if commit else None):
+        if vote is None:
             continue
-        if record.payload_digest == GAP_DIGEST:
-            slot.keep_payload(GAP)
-        if record.payload_digest not in slot.payloads or record.sender != state.me:
+        if vote.payload_digest == NULL_DIGEST:
+            slot.keep_payload(NULL_REQUEST)
+        if vote.payload_digest not in slot.payloads or vote.sender != state.me:
             raise VotesDamaged(
                 f"vote store: our vote on height {slot.height} has lost its payload or its sender; do not "
                 "vote with it: restore the data directory, or empty it and rejoin"
             )
-    if committing is not None:
-        slot.prepared = committing.prepared
-        slot.commits[state.me] = committing.commit
-    if accepted is not None and accepted.view == state.view and state.active:
-        slot.propose(accepted.payload_digest, accepted.claim)
-        slot.prepares[state.me] = accepted.prepare
+    if commit is not None:
+        slot.prepared = commit.prepared
+        slot.commits[state.me] = commit.commit
+    if prepare is not None and prepare.view == state.view and state.active:
+        slot.propose(prepare.payload_digest, prepare.claim)
+        slot.prepares[state.me] = prepare.prepare
         slot.check = Check.VALID

@@ -1,26 +1,27 @@
-"""Which view to join, and what a new view must propose again (PBFT, 4.4 and 4.5.2): pure functions."""
+"""Selection (PBFT, 4.4 and 4.5.2): which view to join, and what a new view proposes again; pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from consensus.messages import GAP_DIGEST, Prepared, ViewChange, certificate_height
+from consensus.messages import NULL_DIGEST, Prepared, ViewChange, certificate_height
 
 
 def base_height(changes: Iterable[ViewChange]) -> int:
-    """Return the highest height certified in these view changes: the new view starts above it.
+    """Return the base of the new view: the highest height that these view changes show a certificate of.
 
-    Taken from exactly the view changes given, which were checked one by one: choosing it from another set
-    is what made view changes endless in hyperledger-archives/fabric 1111.
+    It comes from exactly the view changes given, which were verified one by one: where another set chose it,
+    view changes were endless (hyperledger-archives/fabric 1111).
     """
     return max((certificate_height(change.certificate) for change in changes), default=0)
 
 
 def choose_reproposals(changes: Sequence[ViewChange]) -> tuple[tuple[int, bytes], ...]:
-    """Return (height, payload digest) for every height from the base up to the highest prepared one.
+    """Return (height, payload digest) for every height above the base up to the highest prepared one.
 
-    A height takes the payload prepared in the highest view; none prepared means that none was committed,
-    since a commit quorum and this quorum share a correct replica: it becomes a gap.
+    A height takes the payload that was prepared in the highest view. Where none was prepared, none was
+    committed, since a quorum of COMMITs and this quorum share a correct replica: the height takes a null
+    request.
     """
     base = base_height(changes)
     latest: dict[int, Prepared] = {}
@@ -29,29 +30,29 @@ def choose_reproposals(changes: Sequence[ViewChange]) -> tuple[tuple[int, bytes]
             best = latest.get(item.height)
             if item.height > base and (best is None or _rank(item) > _rank(best)):
                 latest[item.height] = item
-    top = max(latest, default=base)
+    highest = max(latest, default=base)
     return tuple(
-        (height, latest[height].payload_digest if height in latest else GAP_DIGEST)
-        for height in range(base + 1, top + 1)
+        (height, latest[height].payload_digest if height in latest else NULL_DIGEST)
+        for height in range(base + 1, highest + 1)
     )
 
 
 def _rank(item: Prepared) -> tuple[int, bytes]:
-    # Two prepared certificates of one view and height name one payload unless more than f replicas lie;
+    # Two prepared proofs of one view and height name one payload unless more than f replicas lie;
     # the digest only makes the choice the same everywhere even then.
     return (item.view, item.payload_digest)
 
 
 def view_to_join(view: int, changes: Collection[ViewChange], faults: int) -> int | None:
-    """Return the smallest of f+1 views above ours that others moved to, or None (PBFT, 4.5.2).
+    """Return the smallest of f+1 views above ours to which others moved, or None (PBFT, 4.5.2).
 
-    f+1 senders hold a correct one; a single replica, whatever view it claims, moves nobody.
+    Among f+1 senders is a correct one; a single replica moves nobody, whatever view it claims.
     """
     higher = [change.view for change in changes if change.view > view]
     return min(higher) if len(higher) > faults else None
 
 
 def select_quorum(changes: Iterable[ViewChange], size: int) -> tuple[ViewChange, ...]:
-    """Return `size` view changes ordered by sender, the one with the highest certificate among them."""
+    """Return `size` view changes in order of sender; the one with the highest certificate is among them."""
     ranked = sorted(changes, key=lambda change: (-certificate_height(change.certificate), change.sender))
     return tuple(sorted(ranked[:size], key=lambda change: change.sender))

@@ -1,4 +1,4 @@
-"""One height in flight: its proposal in the current view, the votes for it, and what is decided."""
+"""Slot: one height in flight, with its proposal in the current view, its votes, and what is decided."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from enum import Enum
 from consensus.messages import Commit, Prepare, Prepared, PrePrepare, payload_digest
 
 PAYLOADS_MAX = 4
+"""Payloads of a height that stay in memory, besides those that are proposed, decided or prepared here."""
 
 
 class Check(Enum):
-    """How far the application's check of a proposal has come."""
+    """State of the application's check of a proposal."""
 
     UNASKED = "not checked"
     ASKED = "being checked"
@@ -25,25 +26,25 @@ class Slot:
 
     height: int
     digest: bytes | None = None
-    """Payload digest proposed in the current view; of a re-proposal when `claim` is None."""
+    """Payload digest that the current view proposes; where `claim` is None, it is a re-proposal."""
     claim: PrePrepare | None = None
     check: Check = Check.UNASKED
     prepares: dict[bytes, Prepare] = field(default_factory=dict)
     """First PREPARE of each sender in the current view."""
     commits: dict[bytes, Commit] = field(default_factory=dict)
-    """COMMIT of each sender in the highest view it sent one."""
+    """COMMIT of each sender, in the highest view in which it sent one."""
     prepared: Prepared | None = None
-    """Our latest prepared certificate: durable, and shown in every view change."""
+    """Our latest prepared proof; it is durable, and each VIEW-CHANGE of ours shows it."""
     committed: bytes | None = None
-    """Payload digest that a quorum committed: final."""
+    """Payload digest that a quorum committed; it is final."""
     committed_view: int | None = None
-    """View in which that quorum committed it; None when only the ledger tells that it was."""
+    """View in which that quorum committed it; None where only the ledger tells that one did."""
     payloads: dict[bytes, bytes] = field(default_factory=dict)
     stored: set[bytes] = field(default_factory=set)
-    """Digests of the payloads that are in the vote store: promised by a PREPARE of ours, however old."""
+    """Digests of the payloads that are in the vote store, since a PREPARE of ours names them, however old."""
 
     def leave_view(self) -> None:
-        """Forget what belongs to one view only; prepared, committed, commits and payloads stay."""
+        """Forget what belongs to one view only; `prepared`, `committed`, `commits` and `payloads` stay."""
         self.digest, self.claim, self.check = None, None, Check.UNASKED
         self.prepares.clear()
 
@@ -52,9 +53,9 @@ class Slot:
         self.digest, self.claim = digest, claim
 
     def keep_payload(self, payload: bytes) -> None:
-        """Hold a payload; of those that nothing refers to now, only a few are kept.
+        """Keep a payload; of those to which nothing refers now, only a few stay.
 
-        What a vote of ours promises is let go from here, too: it is read again from the vote store.
+        The payload of an old vote of ours leaves memory, too: it is read again from the vote store.
         """
         self.payloads[payload_digest(payload)] = payload
         if len(self.payloads) > PAYLOADS_MAX:
@@ -63,25 +64,25 @@ class Slot:
                 del self.payloads[digest]
 
     def payload(self) -> bytes | None:
-        """Return the payload proposed in the current view, when known."""
+        """Return the payload that the current view proposes, or None while it is unknown."""
         return self.payloads.get(self.digest) if self.digest is not None else None
 
     def decided(self) -> bytes | None:
-        """Return the committed payload, when known."""
+        """Return the committed payload, or None while it is unknown or nothing is committed."""
         return self.payloads.get(self.committed) if self.committed is not None else None
 
-    def wanted(self) -> tuple[bytes, ...]:
-        """Return digests whose payload is needed and unknown: at most two."""
+    def missing_payloads(self) -> tuple[bytes, ...]:
+        """Return the digests of payloads that are needed and unknown: at most two."""
         digests = dict.fromkeys((self.committed, self.digest))
         return tuple(item for item in digests if item is not None and item not in self.payloads)
 
     def prepare_votes(self) -> tuple[Prepare, ...]:
-        """Return the PREPAREs of the current view that agree with its proposal, ordered by sender."""
+        """Return the PREPAREs of the current view that agree with its proposal, in order of sender."""
         votes = (vote for vote in self.prepares.values() if vote.payload_digest == self.digest)
         return tuple(sorted(votes, key=lambda vote: vote.sender))
 
     def decide(self, quorum: int) -> None:
-        """Take as final the payload digest that `quorum` replicas committed in one view, if there is one."""
+        """Take as committed a digest for which `quorum` replicas sent COMMIT in one view."""
         counts: dict[tuple[int, bytes], int] = {}
         for vote in self.commits.values():
             subject = (vote.view, vote.payload_digest)
@@ -89,6 +90,6 @@ class Slot:
             if self.committed is None and counts[subject] >= quorum:
                 self.committed_view, self.committed = subject
 
-    def voices(self) -> int:
-        """Return how many replicas voted for this height."""
+    def voter_count(self) -> int:
+        """Return how many replicas voted on this height."""
         return len(self.prepares.keys() | self.commits.keys())

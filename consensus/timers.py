@@ -85,7 +85,7 @@ class Timers:
         if progress != self._progress:
             # Progress repairs nothing that lies behind it: a certificate that was missed is asked for anyway,
             # and so is a status by who has lost its memory.
-            late = self._retransmit_at if state.gaps() or state.listening else soon
+            late = self._retransmit_at if state.uncertified() or state.listening else soon
             self._progress, self._retransmit_at = progress, min(late, soon)
         elif self._is_stuck():
             self._retransmit_at = min(self._retransmit_at, soon)
@@ -161,7 +161,7 @@ class Timers:
 
         At once when consensus messages cannot close the gap, else after a moment; then every `status_ms`.
         """
-        target, window = self._state.behind, self._state.rules.window
+        target, window = self._state.behind, self._state.rules.consensus_window
         if target is None:
             self._sync_at = None
             return None
@@ -182,7 +182,7 @@ class Timers:
 
     def faults(self) -> int:
         """Return f of the validators whose turn it is."""
-        return self._state.rules.faults(min(self._state.delivered + 1, self._state.top))
+        return self._state.rules.faults(min(self._state.delivered + 1, self._state.high_watermark))
 
     def _gives_up_at(self) -> int:
         """Return when this wait has lasted too long: by itself, or with what its primary took before."""
@@ -209,7 +209,7 @@ class Timers:
             patience.waited(self.now - self._owed_since, charged=self._charged)
         patience.delivered(max(0, state.delivered - self._delivered))
         self._delivered = state.delivered
-        height = min(state.delivered + 1, state.top)
+        height = min(state.delivered + 1, state.high_watermark)
         primary = state.rules.primary(state.view, height)
         patience.follow(primary, state.rules.validators(height))
         owed = wait is not None and wait.kind == "progress" and state.executed == state.delivered
@@ -236,5 +236,5 @@ class Timers:
             or state.behind is not None
             or state.executed > state.certified
             or self._lost_track
-            or bool(state.gaps())
+            or bool(state.uncertified())
         )

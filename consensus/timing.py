@@ -1,4 +1,4 @@
-"""The pace of one replica: how long it waits, and how fast it proposes."""
+"""Settings of time: how long a replica waits, and how fast it proposes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ class Timing:
     """Local settings, in milliseconds; replicas may differ in all of them without harm to agreement."""
 
     timeout_ms: int = 2_000
-    """How long a primary may take; doubles with every view without delivery."""
+    """View timeout: how long a primary may take. It doubles with every view without delivery."""
     timeout_max_ms: int = 20_000
+    """The view timeout grows up to this."""
     status_ms: int = 400
-    """How long nothing moves before lost messages are repaired."""
+    """How long nothing moves before a replica retransmits and asks for what it missed."""
     heartbeat_ms: int = 5_000
-    """How often an idle replica says where it stands."""
+    """How often an idle replica sends its status."""
     batch_interval_ms: int = 20
-    """At least so long between two proposals of ours."""
+    """At least as long passes between two proposals of ours."""
     in_flight_max: int = 4
-    """Heights that we propose before the first of them is delivered."""
+    """How many heights we propose before the first of them is delivered."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range (ConfigError)."""

@@ -1,4 +1,4 @@
-"""View changes (PBFT, 4.4): asking for a view, joining others, leading it, entering it."""
+"""View changes (PBFT, 4.4): a replica asks for a view, joins others, leads the view, enters it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consensus.votes import NEW_VIEW, VIEW_CHANGE
 
 
 def on_expired(state: State, event: Expired) -> None:
-    """Ask for the next view, if what we waited for is still owed."""
+    """Ask for the next view, if what we waited for is still owed to us."""
     if event.wait == state.waiting():
         _ask_for(state, state.view + 1)
 
@@ -30,10 +30,10 @@ def _ask_for(state: State, view: int) -> None:
 
 
 def on_view_change(state: State, change: ViewChange) -> None:
-    """Keep the latest view change of each sender; one of a later epoch waits until we are there.
+    """Keep the latest VIEW-CHANGE of each sender; one of a later epoch waits until we are there.
 
-    Its certificate is learnt whatever becomes of it: a replica that shows a certificate to one leader after
-    another, and to nobody else, would otherwise decide for ever who can lead.
+    Its certificate is learnt whatever becomes of the message: a replica that showed a certificate to one
+    leader after another, and to nobody else, could otherwise decide for ever who leads.
     """
     _learn_all(state, (change,))
     known = state.view_changes.get(change.sender)
@@ -53,7 +53,7 @@ def try_join(state: State) -> None:
 
 
 def try_lead(state: State) -> None:
-    """As leader of the view we wait for, start it once a quorum asked for it."""
+    """Start the view for which we wait, once a quorum asked for it and if we lead it."""
     own = state.view_changes.get(state.me)
     if state.active or own is None or own.view != state.view or not state.votes_on(state.certified + 1):
         return
@@ -68,7 +68,7 @@ def try_lead(state: State) -> None:
 
 
 def _quorum_to_lead(state: State, asking: list[ViewChange]) -> tuple[ViewChange, ...] | None:
-    """Return a quorum whose highest certificate makes us the leader, of those the one with the highest.
+    """Return a quorum whose highest certificate makes us the leader; of several, that with the highest.
 
     Any quorum will do: who leads must not hang on a certificate that one replica shows to some only.
     """
@@ -81,7 +81,7 @@ def _quorum_to_lead(state: State, asking: list[ViewChange]) -> tuple[ViewChange,
 
 
 def on_new_view(state: State, message: NewView) -> None:
-    """Enter a view that a quorum asked for, unless we are in it or above it already."""
+    """Enter a view for which a quorum asked, unless we are in it or above it already."""
     if message.epoch > state.epoch.first:
         _learn_all(state, message.view_changes)  # they prove how far behind we are
     if state.is_news(message):
@@ -102,7 +102,7 @@ def _learn_all(state: State, changes: Iterable[ViewChange]) -> None:
 
 
 def adopt_view(state: State, message: NewView) -> None:
-    """Take over what a new view prescribes."""
+    """Take over base and re-proposals of a new view."""
     state.new_view = message
     state.reproposals = dict(message.reproposals)
     state.base = base_height(message.view_changes)

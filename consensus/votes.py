@@ -1,7 +1,7 @@
-"""The durable memory of a replica: what it must not contradict after a crash.
+"""Durable votes: the rows of the vote store, which a replica must not contradict after a crash.
 
-Keys and records of the vote store. A checkpoint needs no record of its own: it repeats a header that the
-ledger has already written durably.
+A checkpoint needs no row: it repeats a header that the ledger has already written durably. The tags of the
+codec records are on disk, so those of `PrepareRow` and `CommitRow` keep their older words.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from consensus.messages import (
 
 BIRTH, EPOCH, VIEW_CHANGE, NEW_VIEW = b"b", b"k", b"v", b"n"
 EVIDENCE = b"e"
-_ACCEPTED, _COMMITTING, _PAYLOAD = b"a", b"c", b"p"
+_PREPARE, _COMMIT, _PAYLOAD = b"a", b"c", b"p"
 
 
 @record("birth", max_bytes=64)
 class Birth:
-    """This vote store exists since its replica first voted; a store without it may have been wiped."""
+    """Says that the replica has voted since this store began; a store without it is new or was wiped."""
 
     muted: U64 | None
-    """First height of the epoch in which votes were lost in a wipe: none is cast in it any more."""
+    """First height of the epoch in which a wipe lost votes: none is cast in it. None if no vote was lost."""
 
 
 @record("accepted", max_bytes=1_024)
-class Accepted:
-    """Our PREPARE for a slot, and the primary's claim unless it was a re-proposal."""
+class PrepareRow:
+    """Our PREPARE for a slot, and the primary's PRE-PREPARE unless it was a re-proposal."""
 
     view: U64
     height: U64
@@ -50,8 +50,8 @@ class Accepted:
 
 
 @record("committing", max_bytes=17_408)
-class Committing:
-    """Our COMMIT for a height and the prepared certificate that justifies it."""
+class CommitRow:
+    """Our COMMIT for a height, and the prepared proof that justifies it."""
 
     prepared: Prepared
     commit: Commit
@@ -59,7 +59,7 @@ class Committing:
 
 @record("evidence", max_bytes=2 * VIEW_CHANGE_BYTES_MAX)
 class Evidence:
-    """Two messages with which one replica contradicts itself: proof for anyone who knows the chain id."""
+    """Two messages in which one replica equivocates; they convict it before whoever knows the chain id."""
 
     first: Annotated[bytes, Bound(1, VIEW_CHANGE_BYTES_MAX)]
     second: Annotated[bytes, Bound(1, VIEW_CHANGE_BYTES_MAX)]
@@ -67,41 +67,41 @@ class Evidence:
 
 @dataclass(slots=True)
 class Memory:
-    """Everything the vote store held at a start."""
+    """Contents of the vote store at a start."""
 
     birth: Birth | None = None
     epoch: Certificate | None = None
-    """Of the height below the epoch entered last; None in the founding epoch."""
+    """That of the height below the epoch entered last; None in the founding epoch."""
     view_change: ViewChange | None = None
     new_view: NewView | None = None
-    accepted: dict[int, Accepted] = field(default_factory=dict)
-    committing: dict[int, Committing] = field(default_factory=dict)
+    prepares: dict[int, PrepareRow] = field(default_factory=dict)
+    commits: dict[int, CommitRow] = field(default_factory=dict)
     payloads: dict[int, list[bytes]] = field(default_factory=dict)
     evidence: dict[bytes, Evidence] = field(default_factory=dict)
 
 
-def accepted_key(height: int) -> bytes:
-    """Return where our PREPARE for a height is kept."""
-    return _ACCEPTED + height.to_bytes(8, "big")
+def prepare_key(height: int) -> bytes:
+    """Return the key of our PREPARE for a height."""
+    return _PREPARE + height.to_bytes(8, "big")
 
 
-def committing_key(height: int) -> bytes:
-    """Return where our COMMIT for a height is kept."""
-    return _COMMITTING + height.to_bytes(8, "big")
+def commit_key(height: int) -> bytes:
+    """Return the key of our COMMIT for a height."""
+    return _COMMIT + height.to_bytes(8, "big")
 
 
 def payload_key(height: int, digest: bytes) -> bytes:
-    """Return where a payload that we voted for is kept."""
+    """Return the key of a payload that a vote of ours names."""
     return _PAYLOAD + height.to_bytes(8, "big") + digest
 
 
 def evidence_key(sender: bytes, tag: str) -> bytes:
-    """Return where the first contradiction of this sender and kind is kept."""
+    """Return the key of the first evidence against a sender for a kind of message."""
     return EVIDENCE + sender + tag.encode()
 
 
 def recall(rows: Iterable[tuple[bytes, bytes]]) -> Memory:
-    """Read the vote store; raise VotesDamaged for anything unreadable or inconsistent."""
+    """Read the rows of the vote store; raise VotesDamaged if they are unreadable or do not fit together."""
     memory = Memory()
     for key, value in rows:
         try:
@@ -111,8 +111,8 @@ def recall(rows: Iterable[tuple[bytes, bytes]]) -> Memory:
                 f"vote store, key {key.hex()[:40]}: {error}; do not vote with it: "
                 "restore the data directory, or empty it and rejoin"
             ) from None
-    if memory.birth is None and (memory.accepted or memory.view_change):  # a NEW-VIEW is not our vote
-        raise VotesDamaged("vote store: votes without a birth record; restore the data directory, or rejoin")
+    if memory.birth is None and (memory.prepares or memory.view_change):  # a NEW-VIEW is not our vote
+        raise VotesDamaged("vote store: votes without a birth row; restore the data directory, or rejoin")
     return memory
 
 
@@ -126,13 +126,13 @@ def _recall_row(memory: Memory, key: bytes, value: bytes) -> None:
         memory.view_change = decode(ViewChange, value)
     elif key == NEW_VIEW:
         memory.new_view = decode(NewView, value)
-    elif kind == _ACCEPTED and len(rest) == 8:
-        memory.accepted[int.from_bytes(rest, "big")] = decode(Accepted, value)
-    elif kind == _COMMITTING and len(rest) == 8:
-        memory.committing[int.from_bytes(rest, "big")] = decode(Committing, value)
+    elif kind == _PREPARE and len(rest) == 8:
+        memory.prepares[int.from_bytes(rest, "big")] = decode(PrepareRow, value)
+    elif kind == _COMMIT and len(rest) == 8:
+        memory.commits[int.from_bytes(rest, "big")] = decode(CommitRow, value)
     elif kind == _PAYLOAD and len(rest) == 40 and payload_digest(value) == rest[8:]:
         memory.payloads.setdefault(int.from_bytes(rest[:8], "big"), []).append(value)
     elif kind == EVIDENCE:
-        memory.evidence[rest] = decode(Evidence, value)
+        memory.evidence[key] = decode(Evidence, value)
     else:
         raise DecodeError("unknown key, or a payload that does not match it")

@@ -43,7 +43,7 @@ class KnownBatch:
 
     @property
     def tx_ids(self) -> tuple[bytes, ...]:
-        """The transactions that it orders; a gap orders none."""
+        """The transactions that it orders; a null request orders none."""
         return batch_ids(self.payload)
 
 
@@ -82,9 +82,9 @@ def _candidates(begun: Begun | None, memory: Memory, height: int) -> Iterable[Kn
     if begun is not None:
         yield KnownBatch(Standing.DECIDED, begun.payload)
     payloads = {payload_digest(payload): payload for payload in memory.payloads.get(height, [])}
-    committing, accepted = memory.committing.get(height), memory.accepted.get(height)
-    if committing is not None and committing.prepared.payload_digest in payloads:
-        prepared = committing.prepared
+    commit, prepare = memory.commits.get(height), memory.prepares.get(height)
+    if commit is not None and commit.prepared.payload_digest in payloads:
+        prepared = commit.prepared
         yield KnownBatch(Standing.PREPARED, payloads[prepared.payload_digest], prepared)
-    if accepted is not None and accepted.payload_digest in payloads:
-        yield KnownBatch(Standing.PROPOSED, payloads[accepted.payload_digest])
+    if prepare is not None and prepare.payload_digest in payloads:
+        yield KnownBatch(Standing.PROPOSED, payloads[prepare.payload_digest])

@@ -268,7 +268,7 @@ class NodeStatus:
             coming=self._coming(said["announced"]),
             certified=ledger.certified_height,
             executed=said["executed"],
-            window=said["window"],
+            window=said["consensus_window"],
             view=said["view"],
             primary=said["primary"],
             phase=said["phase"],
@@ -340,7 +340,7 @@ class NodeStatus:
 
     def _see(self, said: dict[str, Any]) -> Seen:
         """Return what is told of consensus; `said` is what `_said` returned."""
-        silent = set(self._driver.silent(SILENT_WINDOWS * said["window"]))
+        silent = set(self._driver.silent(SILENT_WINDOWS * said["consensus_window"]))
         return Seen(
             said["epoch"], said["view"], said["active"], said["primary"], tuple(said["passed_over"]),
             self.lost_votes, "" if self.spare is None else self.spare.file.name,

@@ -19,7 +19,7 @@ EQUIVALENT: dict[str, Argument] = {
         "and state.active",
         "",
         "A vote is of a view whose NEW-VIEW was durable before it, or of view 0; a replica is inactive "
-        "after a start only in a view above all of these, so that `accepted.view == state.view` is false "
+        "after a start only in a view above all of these, so that `prepare.view == state.view` is false "
         "already.",
     ),
     "nc-inactive-votes": Argument(
@@ -36,7 +36,7 @@ EQUIVALENT: dict[str, Argument] = {
         "as taken; below the base everything is certified, so that the replica is behind or has delivered "
         "it.",
     ),
-    "state.py:State.gaps:boundary:1": Argument(
+    "state.py:State.uncertified:boundary:1": Argument(
         "return sorted(at for at in self.headers if at < self.certified and at not in self.recent)",
         "return sorted(at for at in self.headers if (at <= self.certified) and at not in self.recent)",
         "The certificate of the certified height itself is always among the recent ones: at a start, when "
@@ -64,20 +64,15 @@ EQUIVALENT: dict[str, Argument] = {
         "self.since = 1",
         "`start` sets when the present quiet began before anything reads it.",
     ),
-    "driver.py:Driver._promised:drop-term:1": Argument(
+    "driver.py:Driver._stored_payload:drop-term:1": Argument(
         "return self._read_payload(height, digest) if slot is not None and digest in slot.stored else None",
         "return self._read_payload(height, digest) if ((digest in slot.stored)) else None",
         "What is wanted is wanted by a slot, so the slot of a wanted height is there.",
     ),
-    "driver.py:Driver._promised:always:1": Argument(
+    "driver.py:Driver._stored_payload:always:1": Argument(
         "return self._read_payload(height, digest) if slot is not None and digest in slot.stored else None",
         "return self._read_payload(height, digest) if True else None",
         "The vote store has rows of payloads for exactly the stored digests of slots: where there is no row, "
         "the look-up that the condition saves finds nothing.",
-    ),
-    "fetching.py:PayloadFetches.due:drop-exit:1": Argument(
-        "return",
-        "pass",
-        "With nothing wanted and nothing being fetched, what follows loops over nothing.",
     ),
 }

@@ -29,10 +29,10 @@ class Row:
 
 _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ("restart", "_restore_votes"): (
-        ("rs-prepared-lost", "slot.prepared = committing.prepared", "pass"),
-        ("rs-commit-lost", "slot.commits[state.me] = committing.commit", "pass"),
-        ("rs-prepare-lost", "slot.prepares[state.me] = accepted.prepare", "pass"),
-        ("rs-accept-any-view", "and accepted.view == state.view", ""),
+        ("rs-prepared-lost", "slot.prepared = commit.prepared", "pass"),
+        ("rs-commit-lost", "slot.commits[state.me] = commit.commit", "pass"),
+        ("rs-prepare-lost", "slot.prepares[state.me] = prepare.prepare", "pass"),
+        ("rs-accept-any-view", "and prepare.view == state.view", ""),
         ("rs-accept-inactive", "and state.active", ""),
     ),
     ("restart", "_restore_view"): (
@@ -65,7 +65,9 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ("vc-new-view-not-durable", "state.out.put[NEW_VIEW] = encode(message)", "pass"),
         ("vc-base-not-learnt", "_learn_all(state, message.view_changes)", "pass"),
     ),
-    ("view_change", "adopt_view"): (("vc-fresh-from-ignores-gaps", "+ len(message.reproposals) + 1", "+ 1"),),
+    ("view_change", "adopt_view"): (
+        ("vc-fresh-from-ignores-reproposals", "+ len(message.reproposals) + 1", "+ 1"),
+    ),
     ("view_change", "on_new_view"): (("vc-enters-old-views", "if state.is_news(message)", "if True"),),
     ("view_change", "on_view_change"): (
         ("vc-older-replaces-newer", "(known.epoch, known.view) < (change.epoch, change.view)", "True"),
@@ -80,7 +82,11 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ("selection", "base_height"): (("sel-base-min", "max(", "min("),),
     ("selection", "choose_reproposals"): (
         ("sel-lowest-view", "_rank(item) > _rank(best)", "_rank(item) < _rank(best)"),
-        ("sel-gaps-skipped", "for height in range(base + 1, top + 1)", "for height in sorted(latest)"),
+        (
+            "sel-null-requests-skipped",
+            "for height in range(base + 1, highest + 1)",
+            "for height in sorted(latest)",
+        ),
     ),
     ("selection", "view_to_join"): (
         ("sel-join-one", "len(higher) > faults", "len(higher) > 0"),
@@ -90,7 +96,11 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ("sel-quorum-without-base", "-certificate_height(change.certificate)", "0"),
     ),
     ("normal_case", "_ask_check"): (
-        ("nc-reproposal-unchecked", "payload == GAP", "payload == GAP or slot.claim is None"),
+        (
+            "nc-reproposal-unchecked",
+            "payload == NULL_REQUEST",
+            "payload == NULL_REQUEST or slot.claim is None",
+        ),
         (
             "nc-reproposal-of-executed-unjudged",
             "slot.committed is not None",
@@ -120,12 +130,12 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ("nc-commit-q-1", "len(votes) < quorum", "len(votes) < quorum - 1"),
         (
             "nc-commit-not-durable",
-            "state.out.put[committing_key(slot.height)] = encode(Committing(slot.prepared, commit))",
+            "state.out.put[commit_key(slot.height)] = encode(CommitRow(slot.prepared, commit))",
             "pass",
         ),
     ),
     ("normal_case", "_prepare"): (
-        ("nc-prepare-not-durable", "state.out.put[accepted_key(slot.height)] = encode(record)", "pass"),
+        ("nc-prepare-not-durable", "state.out.put[prepare_key(slot.height)] = encode(record)", "pass"),
         ("nc-payload-not-stored", "state.store_payload(slot, slot.digest)", "pass"),
         ("nc-prepares-unchecked", "slot.check is not Check.VALID or", ""),
     ),
@@ -146,7 +156,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ("slot-any-prepare-counts", "if vote.payload_digest == self.digest", ""),
     ),
     ("state", "State.in_flight"): (
-        ("slot-voices-one", "slot.voices() > self.rules.faults(slot.height)", "slot.voices() > 0"),
+        ("slot-one-voter", "slot.voter_count() > self.rules.faults(slot.height)", "slot.voter_count() > 0"),
     ),
     ("state", "State.follow_epoch"): (
         ("st-epoch-keeps-view-changes", "if change.epoch >= epoch.first", ""),
@@ -155,7 +165,11 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ),
     ("state", "State.asking"): (("st-asking-any-epoch", "if change.epoch == self.epoch.first", ""),),
     ("state", "State.slot"): (
-        ("st-slot-beyond-top", "height <= self.top", "height <= self.certified + self.rules.window"),
+        (
+            "st-slot-beyond-high-watermark",
+            "height <= self.high_watermark",
+            "height <= self.certified + self.rules.consensus_window",
+        ),
     ),
     ("state", "State.votes_on"): (
         (
@@ -246,7 +260,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ("auth-vc-any-epoch", "self._check_epoch(message, [base + 1, *heights])", "pass"),
     ),
     ("authenticity", "Verifier._in_window"): (
-        ("auth-vc-any-window", "base < height <= base + self._rules.window", "base < height"),
+        ("auth-vc-any-window", "base < height <= base + self._rules.consensus_window", "base < height"),
     ),
     ("authenticity", "Verifier._proposal"): (
         ("auth-proposal-by-anyone", "claim.sender != self._rules.primary(claim.view, claim.height)", "False"),
@@ -274,7 +288,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
             "self._deletes += effects.delete\n        if effects.put",
         ),
     ),
-    ("driver", "Driver._promised"): (("dr-own-payload-unread", "digest in slot.stored", "False"),),
+    ("driver", "Driver._stored_payload"): (("dr-own-payload-unread", "digest in slot.stored", "False"),),
     ("timers", "Timers._gives_up_at"): (
         ("ti-slow-primary-kept", "min(late, self._owed_since + max(0, left))", "late"),
     ),

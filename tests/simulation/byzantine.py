@@ -18,7 +18,7 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError
 from consensus.messages import (
-    GAP_DIGEST,
+    NULL_DIGEST,
     Checkpoint,
     Commit,
     NewView,
@@ -173,7 +173,7 @@ class Liar:
                 lies = {"certificate": None, "prepared": ()}
             return [self._said(self.signed(dataclasses.replace(message, **lies)))]
         if isinstance(message, NewView) and message.sender == self.key.public:
-            digest = self.chance.choice([GAP_DIGEST, self.chance.randbytes(32)])
+            digest = self.chance.choice([NULL_DIGEST, self.chance.randbytes(32)])
             altered = tuple((height, digest) for height, _ in message.reproposals)
             kept = altered[: self.chance.randint(0, len(altered))]
             return [self._said(self.signed(dataclasses.replace(message, reproposals=kept)))]

@@ -49,7 +49,7 @@ class Checks:
         message = decode_message(body)
         self.votes.said(machine, message)
         if isinstance(message, Commit):
-            self._genuine.committing(machine, message.height)
+            self._genuine.commit_row(machine, message.height)
 
     def wiped(self, machine: Machine) -> None:
         """Keep what a machine that lost its disk can no longer know."""
@@ -185,7 +185,7 @@ class Checks:
 
     def _bounds(self, machine: Machine, core: NodeCore) -> None:
         state, bounds = core.driver._state, BOUNDS
-        window, peers = state.rules.window, len(self._cluster.processes)
+        window, peers = state.rules.consensus_window, len(self._cluster.processes)
         sizes = {
             "view timeout": (core.driver._timers.timeout(), TIMEOUT_MAX_MS),
             "pool": (len(core.pool), bounds.max_transactions),

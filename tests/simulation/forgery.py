@@ -80,7 +80,7 @@ class Forger:
         return Certificate(height, header_hash, ((STRANGER.public, vote.signature),))
 
     def prepared(self, item: Prepared) -> Prepared:
-        """Return a prepared certificate with a defect of ours, if one fits."""
+        """Return a prepared proof with a defect of ours, if one fits."""
         match self._one_of([*OF_PREPARED, *OF_SLOTS]):
             case "prepared-view":
                 return replace(item, view=item.view + 1)

@@ -65,8 +65,8 @@ class Genuine:
         self._waits_with_reason(machine, core)
         self._proposes_again(machine, state)
 
-    def committing(self, machine: Machine, height: int) -> None:
-        """A COMMIT rests on a prepared certificate."""
+    def commit_row(self, machine: Machine, height: int) -> None:
+        """A COMMIT rests on a prepared proof."""
         if machine.core is None:
             return
         slot = machine.core.driver._state.slots.get(height)
@@ -177,8 +177,8 @@ class Genuine:
         if wait is None or wait.kind != "progress" or state.pending:
             return
         for slot in state.slots.values():
-            voices = slot.prepares.keys() | slot.commits.keys()
-            few = len(voices) <= fault_bound(len(core.ledger.validator_keys_at(slot.height)))
+            voters = slot.prepares.keys() | slot.commits.keys()
+            few = len(voters) <= fault_bound(len(core.ledger.validator_keys_at(slot.height)))
             if slot.height > state.delivered and (slot.digest is not None or not few):
                 return
         raise Violation(f"{machine} waits for progress on the word of one node")

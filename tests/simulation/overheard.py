@@ -1,6 +1,6 @@
 """What the liars of one cluster know together: everything that any of them ever heard, within bounds.
 
-From votes they build certificates and prepared certificates, their own votes added; view changes, new views
+From votes they build certificates and prepared proofs, their own votes added; view changes, new views
 and statuses of others they keep as they are, for as long as these may be of use.
 """
 
@@ -125,7 +125,7 @@ class Overheard:
         return best
 
     def prepare(self, slot: Slot, validators: Sequence[bytes], quorum: int) -> Prepared | None:
-        """Return the prepared certificate of a slot, heard or built, with the liars' votes added."""
+        """Return the prepared proof of a slot, heard or built, with the liars' votes added."""
         view, height, digest = slot
         votes = dict(self.prepares.get(slot, {}))
         for key in self.keys:

@@ -121,7 +121,7 @@ def _reproposals_believed() -> list[Patch]:
     return [(consensus.authenticity, "choose_reproposals", lambda _changes: _EqualToAll())]
 
 
-def _one_voice_is_enough() -> list[Patch]:
+def _one_vote_is_enough() -> list[Patch]:
     def jump(view: int, changes: Any, faults: int) -> int | None:
         del faults
         return min((change.view for change in changes if change.view > view), default=None)
@@ -257,7 +257,7 @@ def _new_view_needs_birth() -> list[Patch]:
     def strict(rows: Any) -> Any:
         memory = remembered(rows)
         if memory.birth is None and memory.new_view:
-            raise VotesDamaged("votes without a birth record")
+            raise VotesDamaged("votes without a birth row")
         return memory
 
     return [(consensus.driver, "recall", strict)]
@@ -280,7 +280,7 @@ FUNCTIONS: dict[str, Plant] = {
     "unsynced-votes": Plant("votes are written but not synced", _unsynced_votes),
     "unsynced-certificates": Plant("certificates are written but not synced", _unsynced_certificates),
     "reproposal-not-recomputed": Plant("a NEW-VIEW's re-proposals are believed", _reproposals_believed),
-    "view-jump-on-one-message": Plant("one VIEW-CHANGE is enough to follow", _one_voice_is_enough),
+    "view-jump-on-one-message": Plant("one VIEW-CHANGE is enough to follow", _one_vote_is_enough),
     "prepared-quorum-too-small": Plant("COMMIT is sent one PREPARE early", _commit_without_quorum),
     "payload-not-stored": Plant("a vote is durable without its payload", _payload_not_stored),
     "promise-not-kept": Plant("the transactions of a voted batch are not made durable", _promise_not_kept),

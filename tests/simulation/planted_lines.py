@@ -45,29 +45,29 @@ LINES: dict[str, Plant] = {
     "prepared-lost-in-restart": line(
         "a restart forgets what was prepared",
         restart._restore_votes,
-        "        slot.prepared = committing.prepared\n",
+        "        slot.prepared = commit.prepared\n",
         "        pass\n",
     ),
     "prepared-of-fewer": line(
-        "a prepared certificate may have one signature less",
+        "a prepared proof may have one signature less",
         V.prepared,
         "!= self._rules.quorum(item.height)",
         "< self._rules.quorum(item.height) - 1",
     ),
     "prepared-signers-twice": line(
-        "a signature may count twice in a prepared certificate",
+        "a signature may count twice in a prepared proof",
         V.prepared,
         "signers != sorted(set(signers))",
         "signers != sorted(signers)",
     ),
     "prepared-unsigned": line(
-        "signatures in prepared certificates are not verified",
+        "signatures in prepared proofs are not verified",
         V.prepared,
         "self._signed(vote, item.height)",
         "pass",
     ),
     "prepared-by-strangers": line(
-        "whoever signed counts in a prepared certificate",
+        "whoever signed counts in a prepared proof",
         V.prepared,
         "self._signed(vote, item.height)",
         "self.signature(vote)",
@@ -162,19 +162,19 @@ LINES: dict[str, Plant] = {
     "reproposal-not-judged": line(
         "what a view proposes again is voted for without its transactions",
         normal_case._ask_check,
-        "    elif payload == GAP:\n",
-        "    elif payload == GAP or slot.claim is None:\n",
+        "    elif payload == NULL_REQUEST:\n",
+        "    elif payload == NULL_REQUEST or slot.claim is None:\n",
     ),
-    "timer-on-one-voice": line(
+    "timer-on-one-vote": line(
         "one vote of anyone starts the timer",
         S.in_flight,
-        "slot.voices() > self.rules.faults(slot.height)",
-        "slot.voices() > 0",
+        "slot.voter_count() > self.rules.faults(slot.height)",
+        "slot.voter_count() > 0",
     ),
     "old-vote-in-new-view": line(
         "a restart takes the PREPARE of an earlier view for one of this view",
         restart._restore_votes,
-        "accepted.view == state.view and state.active",
+        "prepare.view == state.view and state.active",
         "state.active",
     ),
     "reproposals-lost-in-restart": line(

@@ -176,7 +176,7 @@ class Node:
             CHAIN_ID,
             self.ledger.epoch_at,
             self.ledger.settled,
-            self.cluster.rules.window,
+            self.cluster.rules.consensus_window,
             self.cluster.rules.rotation,
         )
         self.driver = Driver(
@@ -528,7 +528,7 @@ class Cluster:
 
     def new_ledger(self) -> Ledger:
         """An empty disk."""
-        return Ledger(self.keys, self.rules.window, self.changes)
+        return Ledger(self.keys, self.rules.consensus_window, self.changes)
 
     # --- network ----------------------------------------------------------------------------------
 

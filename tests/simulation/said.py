@@ -15,7 +15,7 @@ from chain.primitives.certificate import quorum
 from chain.primitives.codec import tag_of
 from consensus import repair
 from consensus.messages import (
-    GAP_DIGEST,
+    NULL_DIGEST,
     Checkpoint,
     Commit,
     Fetch,
@@ -114,7 +114,7 @@ class Said:
             latest = self._latest.setdefault((machine.index, kind), {})
             latest[height] = max(vote.view, latest.get(height, 0))
             self._votes_in(machine, machine.ledger.epoch_at(height).first)
-            if isinstance(vote, Prepare) and vote.payload_digest != GAP_DIGEST:
+            if isinstance(vote, Prepare) and vote.payload_digest != NULL_DIGEST:
                 promises = self._promised.setdefault(height, {})
                 promises.setdefault((vote.view, vote.payload_digest), set()).add(machine.index)
         return new
@@ -173,8 +173,8 @@ class Said:
         memory = recall((key[len(prefix) :], value) for key, value in rows)
         state = machine.core.driver._state
         kept = {
-            "prepare": {height: item.view for height, item in memory.accepted.items()},
-            "commit": {height: item.commit.view for height, item in memory.committing.items()},
+            "prepare": {height: item.view for height, item in memory.prepares.items()},
+            "commit": {height: item.commit.view for height, item in memory.commits.items()},
         }
         for kind, views in kept.items():
             for height, view in self._latest.get((machine.index, kind), {}).items():
@@ -183,10 +183,10 @@ class Said:
                         f"{machine} starts at certified height {state.certified} without its {kind} of "
                         f"height {height}, view {view}"
                     )
-        for record in memory.accepted.values():
+        for record in memory.prepares.values():
             self._voted_now(machine, record.prepare)
-        for committing in memory.committing.values():
-            self._voted_now(machine, committing.commit)
+        for row in memory.commits.values():
+            self._voted_now(machine, row.commit)
         if memory.view_change is not None:
             self._asked(machine, memory.view_change)
         if memory.new_view is not None and memory.new_view.sender == machine.key.public:

@@ -147,7 +147,7 @@ class Schemer:
     def propose(self, target: int, state: State) -> None:
         """Flood slots that we were, are or will be the primary of with payloads of all kinds."""
         views = {0, max(0, state.view - 1), state.view, state.view + 1, self._chance.randint(0, state.view)}
-        heights = range(state.certified + 1, state.certified + state.rules.window + 1)
+        heights = range(state.certified + 1, state.certified + state.rules.consensus_window + 1)
         me = self._liar.key.public
         slots = [(v, h) for v in sorted(views) for h in heights if state.rules.primary(v, h) == me]
         if not slots:
@@ -173,7 +173,7 @@ class Schemer:
 
     def vote_ahead(self, target: int, state: State) -> None:
         """Pretend that a height is in flight of which nobody else speaks."""
-        height = state.delivered + self._chance.randint(1, state.rules.window)
+        height = state.delivered + self._chance.randint(1, state.rules.consensus_window)
         kind = self._chance.choice([Prepare, Commit])
         digest = self._chance.randbytes(32)
         vote = kind(state.view, height, digest, self._liar.key.public, UNSIGNED)
@@ -181,7 +181,7 @@ class Schemer:
 
     def claim(self, target: int, state: State) -> None:
         """Say that a height was executed to another header, or one that nobody reached."""
-        height = max(1, state.certified + self._chance.choice([0, 1, 1, 2, state.rules.window]))
+        height = max(1, state.certified + self._chance.choice([0, 1, 1, 2, state.rules.consensus_window]))
         vote = Checkpoint(height, self._chance.randbytes(32), self._liar.key.public, UNSIGNED)
         self._liar.send(target, self._liar.signed(vote))
 
@@ -237,7 +237,7 @@ class Schemer:
         best: dict[int, Prepared] = {}
         hiding = self._chance.choice([0.0, 0.0, 0.5, 1.0])
         for slot in [*self._known.prepares, *self._known.prepared]:
-            if not base < slot[1] <= base + state.rules.window or slot[0] >= view:
+            if not base < slot[1] <= base + state.rules.consensus_window or slot[0] >= view:
                 continue
             known = best.get(slot[1])
             better = known is None or known.view < slot[0] or self._chance.random() < 0.2

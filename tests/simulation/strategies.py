@@ -296,7 +296,9 @@ class Hide(Strategy):
         state = liar.state
         if state is None or kind not in (Kind.TXS, Kind.TX_IDS, Kind.TX_ANSWER):
             return True
-        primary = self._cluster.index[state.rules.primary(state.view, min(state.delivered + 1, state.top))]
+        primary = self._cluster.index[
+            state.rules.primary(state.view, min(state.delivered + 1, state.high_watermark))
+        ]
         if self._cluster.is_liar(primary):
             return True
         if self.shown_to == "backups":

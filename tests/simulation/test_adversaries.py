@@ -15,7 +15,7 @@ import pytest
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
 from consensus.messages import (
-    GAP_DIGEST,
+    NULL_DIGEST,
     UNSIGNED,
     Checkpoint,
     Commit,
@@ -243,11 +243,11 @@ def test_what_was_executed_is_not_voted_for_otherwise_though_a_new_view_says_so(
     ]
     ordered = tuple(sorted(changes, key=lambda change: change.sender))
     leader = next(item for item in cluster.nodes if item.key.public == cluster.rules.primary(1, 1))
-    again = ((1, GAP_DIGEST), (2, bytes(32)))
+    again = ((1, NULL_DIGEST), (2, bytes(32)))
     new_view = sign(NewView(0, 1, ordered, again, leader.key.public, UNSIGNED), leader.key, CHAIN_ID)
     cluster.deliver_bytes(leader, node, encode(new_view))
     assert (node.state.view, node.state.active) == (1, True)
-    assert node.state.slots[1].digest == GAP_DIGEST
+    assert node.state.slots[1].digest == NULL_DIGEST
     assert node.key.public not in node.state.slots[1].prepares
 
 
@@ -280,7 +280,7 @@ def test_a_wiped_replica_that_rejoined_is_never_convicted() -> None:
     """It had asked for view 1 alone; when the primary dies, an honest chain must not accuse it."""
     cluster = Cluster(4)
     node, old = wiped_alone_in_view_one(cluster)
-    for _ in range(3 * cluster.rules.window):
+    for _ in range(3 * cluster.rules.consensus_window):
         cluster.submit()
         cluster.run_for(40)
     for other in cluster.nodes:
@@ -298,13 +298,13 @@ def test_a_kept_view_change_of_a_wiped_replica_cannot_undo_what_it_voted_for_sin
     """With its new COMMITs and its old VIEW-CHANGE one liar would free a decided height."""
     cluster = Cluster(4)
     node, old = wiped_alone_in_view_one(cluster)
-    for _ in range(3 * cluster.rules.window):
+    for _ in range(3 * cluster.rules.consensus_window):
         cluster.submit()
         cluster.run_for(40)
     height = cluster.nodes[0].certified_height
     votes = {slot for slot in cluster.said if slot[0] == node.key.public and slot[1] in ("prepare", "commit")}
     assert old.certificate is not None
-    assert max(slot[-1] for slot in votes) <= old.certificate.height + cluster.rules.window < height
+    assert max(slot[-1] for slot in votes) <= old.certificate.height + cluster.rules.consensus_window < height
 
 
 def test_old_statuses_do_not_make_a_wiped_replica_vote() -> None:

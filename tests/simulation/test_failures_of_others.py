@@ -235,7 +235,7 @@ def test_14_a_ledger_that_a_quorum_contradicts_halts_its_replica() -> None:
 
 
 def test_15_a_payload_that_was_checked_against_another_parent_still_executes() -> None:
-    """FISCO-BCOS 2307: gaps and replaced parents never make an agreed payload unexecutable."""
+    """FISCO-BCOS 2307: null requests and replaced parents never make an agreed payload unexecutable."""
     cluster = Cluster(4)
     cluster.filters = [lambda _a, _b, m: not (isinstance(m, Prepare) and m.height == 1 and m.view == 0)]
     cluster.submit()
@@ -564,9 +564,9 @@ def test_a_flood_of_future_messages_costs_bounded_memory() -> None:
             say(cluster, 3, Commit(view, height, bytes(32), b"", UNSIGNED), [1])
             say(cluster, 3, Checkpoint(height, bytes(32), b"", UNSIGNED), [1])
     state = cluster.nodes[1].state
-    assert len(state.future) <= 2 * 2 * state.rules.window
-    assert len(state.slots) <= state.rules.window
-    assert len(state.checkpoints) <= 2 * state.rules.window
+    assert len(state.future) <= 2 * 2 * state.rules.consensus_window
+    assert len(state.slots) <= state.rules.consensus_window
+    assert len(state.checkpoints) <= 2 * state.rules.consensus_window
     cluster.settle()
 
 

@@ -156,7 +156,7 @@ def test_no_vote_is_cast_beyond_the_end_of_an_epoch_before_it_is_certified() -> 
         cluster.run_for(60)
     voted = [slot[-1] for slot in cluster.said if slot[1] in ("pre-prepare", "prepare", "commit")]
     assert max(voted) < first
-    assert {node.state.top for node in cluster.nodes[:4]} <= set(range(first))
+    assert {node.state.high_watermark for node in cluster.nodes[:4]} <= set(range(first))
     cluster.filters = []
     cluster.run_until(lambda: in_force(cluster, tuple(range(7))), 60_000)
     cluster.settle()

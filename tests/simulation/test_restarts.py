@@ -15,7 +15,7 @@ from chain.primitives.crypto import PrivateKey
 from consensus.errors import VotesDamaged
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, Proposal, payload_digest, signing_digest
 from consensus.slot import PAYLOADS_MAX
-from consensus.votes import BIRTH, NEW_VIEW, accepted_key, payload_key
+from consensus.votes import BIRTH, NEW_VIEW, payload_key, prepare_key
 from tests.simulation.replicas import CHAIN_ID, Cluster, Node
 
 
@@ -212,7 +212,7 @@ def test_30_a_wiped_replica_votes_on_nothing_until_its_epoch_ends() -> None:
     old, said = node.key.public, votes_of(cluster, node.key.public)
     wipe(node)
     cluster.heal()
-    for height in range(5, 4 * cluster.rules.window):
+    for height in range(5, 4 * cluster.rules.consensus_window):
         cluster.submit()
         cluster.run_to_height(height)
     assert node.state.muted == 0
@@ -223,7 +223,7 @@ def test_30_a_wiped_replica_votes_on_nothing_until_its_epoch_ends() -> None:
     cluster.run_for(10_000)
     assert votes_of(cluster, old) == said
     signed = {slot[-1] for slot in cluster.said if slot[0] == old and slot[1] == "checkpoint"}
-    assert max(signed) > 3 * cluster.rules.window, "it follows and certifies what others decide"
+    assert max(signed) > 3 * cluster.rules.consensus_window, "it follows and certifies what others decide"
     cluster.heal()
     new = cluster.rotate_key(1).public
     cluster.run_until(lambda: node.key.public == new, 60_000)
@@ -291,8 +291,8 @@ def test_votes_of_certified_heights_are_pruned() -> None:
     cluster.settle()
     for node in cluster.nodes:
         assert node.certified_height > 50
-        assert len(node.votes.rows) < 3 * cluster.rules.window + 4
-        assert accepted_key(1) not in node.votes.rows
+        assert len(node.votes.rows) < 3 * cluster.rules.consensus_window + 4
+        assert prepare_key(1) not in node.votes.rows
 
 
 def test_a_replica_whose_disk_fails_reports_it_and_says_nothing_more() -> None:
@@ -339,7 +339,7 @@ def test_a_certificate_missed_long_ago_is_served_from_the_ledger() -> None:
             not (to is late and isinstance(message, (Checkpoint, Certificate)) and message.height == 1)
         )
     ]
-    for height in range(1, 3 * cluster.rules.window):
+    for height in range(1, 3 * cluster.rules.consensus_window):
         cluster.submit()
         cluster.run_to_height(height, 9_000, nodes=cluster.nodes[:3])
     assert 1 not in late.ledger.certificates

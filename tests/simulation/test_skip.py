@@ -21,7 +21,7 @@ from chain.node.skipvote import SkipVote, sign_skip
 from chain.node.stopped import StoppedValidator
 from chain.primitives.certificate import quorum
 from chain.primitives.errors import ProofInvalid
-from consensus.votes import committing_key
+from consensus.votes import commit_key
 from tests.simulation.chain_under_test import Shape
 from tests.simulation.disk import Disk
 from tests.simulation.machine import Machine
@@ -215,7 +215,7 @@ def test_a_validator_that_knows_nothing_of_the_batch_signs_what_another_proves(
     machine = cluster.honest[1]
     known = machine.disk
     machine.disk = Disk(known)
-    rows = [key for key, _ in known.iterate(prefix=b"J") if key.endswith(committing_key(height))]
+    rows = [key for key, _ in known.iterate(prefix=b"J") if key.endswith(commit_key(height))]
     assert rows
     machine.disk.write([], [*rows, b"\0begun"])
     operator = cluster.operator(machine, tmp_path)

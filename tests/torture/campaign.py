@@ -90,7 +90,7 @@ class Campaign:
     """Certified height of each node, asked once a second."""
     phases: dict[str, str] = field(default_factory=dict)
     """What each node said it was waiting for, asked with its height."""
-    gaps: dict[str, int] = field(default_factory=dict)
+    uncertified: dict[str, int] = field(default_factory=dict)
     """Heights below it whose certificate each node still asks for."""
     floods: Counter[str] = field(default_factory=Counter)
     """Attacks on ports that were made meanwhile, by name."""
@@ -188,7 +188,7 @@ class Campaign:
                 node.url + "/", json=call, timeout=aiohttp.ClientTimeout(0.8)
             ) as answer:
                 said = (await answer.json())["result"]
-                self.shown[node.name], self.gaps[node.name] = said["height"], len(said["gaps"])
+                self.shown[node.name], self.uncertified[node.name] = said["height"], len(said["uncertified"])
                 self.phases[node.name] = said["phase"]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
             return
@@ -235,7 +235,7 @@ class Campaign:
                 if (
                     len(self.shown) == len(self.honest)
                     and min(self.shown.values()) >= target
-                    and not any(self.gaps.values())
+                    and not any(self.uncertified.values())
                 ):
                     return time.monotonic() - began
                 await asyncio.sleep(0.1)

@@ -7,7 +7,7 @@ from onereplica import PUBLIC, A, B, C, One, certificate, checkpoint, commit, he
 from chain.primitives.certificate import Certificate, Epoch
 from consensus.events import Executed, Pending, Synced
 from consensus.messages import payload_digest
-from consensus.votes import accepted_key, committing_key, payload_key
+from consensus.votes import commit_key, payload_key, prepare_key
 
 
 def test_an_executed_height_is_signed_once_executed() -> None:
@@ -97,7 +97,7 @@ def test_certificates_below_the_last_are_reported_once_and_move_nothing_back() -
     for height in (1, 2, 3):
         one.decide(height)
     one.hear(certificate(3))
-    assert one.state.gaps() == [1, 2]
+    assert one.state.uncertified() == [1, 2]
     one.hear(certificate(1))
     assert one.last.certified == [certificate(1)]
     assert one.state.certificate == certificate(3)
@@ -115,7 +115,7 @@ def test_with_a_certificate_go_the_votes_up_to_it_and_no_others() -> None:
     one.decide(2, B)
     one.commit(3, C)
     one.hear(checkpoint(1, 0), checkpoint(1, 2))
-    gone = {accepted_key(1), committing_key(1), payload_key(1, payload_digest(A))}
+    gone = {prepare_key(1), commit_key(1), payload_key(1, payload_digest(A))}
     assert set(one.last.delete) == gone
     assert sorted(one.state.slots) == [2, 3]
     assert sorted(one.state.retired) == [1]
@@ -142,7 +142,7 @@ def test_heights_without_a_certificate_are_remembered_two_windows_of_them() -> N
     one.hear(certificate(2))
     for height in range(3, 12):
         one.certify(height)
-    assert one.state.gaps() == [1]
+    assert one.state.uncertified() == [1]
     assert 1 in one.state.headers
     one.hear(certificate(1))
     assert one.last.certified == [certificate(1)]
@@ -156,7 +156,7 @@ def test_of_heights_without_a_certificate_the_latest_two_windows_are_remembered(
         one.decide(height + 1)
         one.hear(certificate(height + 1))
     assert one.state.certified == 10
-    assert one.state.gaps() == [3, 5, 7, 9]
+    assert one.state.uncertified() == [3, 5, 7, 9]
 
 
 def test_a_quorum_of_checkpoints_above_what_is_executed_is_a_target() -> None:
@@ -184,7 +184,7 @@ def test_what_sync_executed_is_stood_upon() -> None:
     one.hear(Synced(certificate(5)))
     state = one.state
     assert (state.certified, state.executed, state.delivered, state.target) == (5, 5, 5, None)
-    assert (state.good_view, state.top) == (3, 13)
+    assert (state.good_view, state.high_watermark) == (3, 13)
     assert state.slots == {}
     assert state.recent[5] == certificate(5)
     one.hear(*(commit(1, index) for index in (0, 2, 3)))

@@ -284,7 +284,7 @@ def test_who_is_in_another_epoch_is_not_heard() -> None:
 
 
 def test_who_delivered_beyond_what_is_known_here_is_not_heard_yet() -> None:
-    """With heights 1 to 4 executed the set of 8 is unknown: first the blocks, then the voices."""
+    """With heights 1 to 4 executed the set of 8 is unknown: first the blocks, then the votes."""
     state = listener(World(executed=3), certified=3)
     for index in (0, 2, 3):
         repair.answer_status(state, status(index, 0, certified=6, delivered=6))
@@ -338,10 +338,10 @@ def birth() -> list[tuple[bytes, bytes]]:
 def test_certifying_the_last_height_of_an_epoch_opens_the_window_of_the_next() -> None:
     world = World(executed=6)
     node = replica(world, certified=5)
-    assert node.state.top == FIRST - 1
+    assert node.state.high_watermark == FIRST - 1
     for index in (1, 2):
         node.step(checkpoint(6, index))
     checkpoints.repeat_checkpoint(node.state, 6)
     out = node.step(checkpoint(6, 3))
-    assert (node.state.epoch.first, node.state.top) == (FIRST, 6 + WINDOW)
+    assert (node.state.epoch.first, node.state.high_watermark) == (FIRST, 6 + WINDOW)
     assert EPOCH in out.put

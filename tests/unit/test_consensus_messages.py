@@ -19,7 +19,7 @@ from consensus.authenticity import REMEMBERED_MAX, Verifier
 from consensus.errors import MessageInvalid
 from consensus.evidence import Accusation, check_evidence, conflicting, read_evidence
 from consensus.messages import (
-    GAP_DIGEST,
+    NULL_DIGEST,
     PAYLOAD_BYTES_MAX,
     UNSIGNED,
     Checkpoint,
@@ -40,7 +40,7 @@ from consensus.messages import (
 )
 from consensus.rules import Rules
 from consensus.selection import choose_reproposals
-from consensus.votes import Accepted, Birth, Committing, Evidence
+from consensus.votes import Birth, CommitRow, Evidence, PrepareRow
 
 CHAIN = digest("test/chain")
 KEYS = sorted((PrivateKey(digest("test/key", bytes([i]))) for i in range(4)), key=lambda key: key.public)
@@ -102,9 +102,9 @@ def specimens() -> dict[str, Any]:
         "fetch": Fetch(7, DIGEST),
         "payload": PayloadReply(7, PAYLOAD),
         "birth": Birth(16),
-        "accepted": Accepted(0, 1, DIGEST, claim, prepare),
-        "committing": Committing(prepared(0, 1), commit),
-        "evidence": Evidence(encode(prepare), encode(vote(Prepare, 0, 1, 2, GAP_DIGEST))),
+        "accepted": PrepareRow(0, 1, DIGEST, claim, prepare),
+        "committing": CommitRow(prepared(0, 1), commit),
+        "evidence": Evidence(encode(prepare), encode(vote(Prepare, 0, 1, 2, NULL_DIGEST))),
     }
 
 
@@ -240,7 +240,7 @@ def test_a_new_view_whose_reproposals_do_not_follow_is_refused() -> None:
     """Every backup recomputes them; the leader's copy decides nothing."""
     changes = tuple(view_change(1, i, items=(prepared(0, 1),)) for i in range(3))
     good = new_view(1, changes)
-    for lie in ((), ((1, GAP_DIGEST),), (*good.reproposals, (2, DIGEST))):
+    for lie in ((), ((1, NULL_DIGEST),), (*good.reproposals, (2, DIGEST))):
         with pytest.raises(MessageInvalid, match="do not follow"):
             Verifier(RULES).check(signed(dataclasses.replace(good, reproposals=lie), 1))
 
@@ -290,12 +290,12 @@ def test_the_memory_of_verified_signatures_is_bounded(monkeypatch: pytest.Monkey
 
 def test_evidence_convicts_contradictions_and_nothing_else() -> None:
     """Same sender, kind and slot, different content; a different view or height is no contradiction."""
-    first, second = vote(Prepare, 1, 2, 0), vote(Prepare, 1, 2, 0, GAP_DIGEST)
+    first, second = vote(Prepare, 1, 2, 0), vote(Prepare, 1, 2, 0, NULL_DIGEST)
     assert check_evidence(first, second, CHAIN) == Accusation(PUBLIC[0], "prepare", (1, 2))
     assert read_evidence(Evidence(encode(first), encode(second)), CHAIN).accused == PUBLIC[0]
     for innocent in (
         first,
-        vote(Prepare, 2, 2, 0, GAP_DIGEST),
+        vote(Prepare, 2, 2, 0, NULL_DIGEST),
         vote(Prepare, 1, 3, 0),
         vote(Commit, 1, 2, 0),
     ):

@@ -27,7 +27,7 @@ from chain.primitives.codec import encode
 from consensus.events import Checked, Pending, Proposed, Turn
 from consensus.messages import Commit, PayloadReply, Prepare, Prepared, Proposal, payload_digest
 from consensus.slot import PAYLOADS_MAX, Check
-from consensus.votes import Accepted, Committing, accepted_key, committing_key, payload_key
+from consensus.votes import CommitRow, PrepareRow, commit_key, payload_key, prepare_key
 
 # --- PREPARE --------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ def test_a_valid_proposal_is_prepared_durably_with_its_payload() -> None:
     (vote,) = one.hear(proposal(1, A))
     assert vote == prepare(1, 1, A)
     assert one.last.put == {
-        accepted_key(1): encode(Accepted(0, 1, payload_digest(A), proposal(1, A).pre_prepare, vote)),
+        prepare_key(1): encode(PrepareRow(0, 1, payload_digest(A), proposal(1, A).pre_prepare, vote)),
         payload_key(1, payload_digest(A)): A,
     }
 
@@ -112,7 +112,7 @@ def test_a_quorum_of_prepares_is_committed_durably_with_its_certificate() -> Non
     (vote,) = one.hear(prepare(1, 0))
     assert vote == commit(1, 1)
     shown = Prepared(0, 1, payload_digest(A), tuple((PUBLIC[i], prepare(1, i).signature) for i in (0, 1, 3)))
-    assert one.last.put == {committing_key(1): encode(Committing(shown, vote))}
+    assert one.last.put == {commit_key(1): encode(CommitRow(shown, vote))}
     assert one.hear(prepare(1, 2)) == [], "once"
 
 
@@ -216,13 +216,13 @@ def test_decided_heights_are_delivered_in_order_each_once() -> None:
 def test_a_decided_payload_that_is_unknown_is_fetched_and_only_that_is_taken() -> None:
     one = One()
     one.hear(*(commit(1, index, A) for index in (0, 2, 3)))
-    assert one.state.wants() == ((1, payload_digest(A)),)
+    assert one.state.missing_payloads() == ((1, payload_digest(A)),)
     one.hear(PayloadReply(1, B), PayloadReply(7, A))
     assert one.delivered == []
     assert one.state.slots[1].payloads == {}
     one.hear(PayloadReply(1, A))
     assert one.delivered == [(1, A)]
-    assert one.state.wants() == ()
+    assert one.state.missing_payloads() == ()
 
 
 def test_what_is_decided_needs_no_judgement_and_is_voted_for() -> None:
@@ -297,7 +297,7 @@ def test_nothing_of_the_next_epoch_is_voted_for_before_this_one_ends() -> None:
     """The window would reach beyond it."""
     epochs = (Epoch(0, PUBLIC[:4]), Epoch(3, PUBLIC[:5]))
     one = One(epochs=epochs)
-    assert one.state.top == 2
+    assert one.state.high_watermark == 2
     one.hear(proposal(1, A), proposal(2, B), proposal(3, C))
     assert sorted(one.state.slots) == [1, 2]
     assert one.state.slot(3) is None

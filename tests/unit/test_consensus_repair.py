@@ -26,7 +26,7 @@ from onereplica import (
 )
 
 from chain.primitives.certificate import Epoch
-from consensus.events import Nudge, Pending, Proposed
+from consensus.events import Pending, Proposed, Retransmit
 from consensus.messages import Fetch, PayloadReply, Status, ViewChange, payload_digest
 from consensus.repair import answer_fetch, relevant
 from consensus.slot import PAYLOADS_MAX
@@ -41,7 +41,7 @@ W = 8
 def test_a_status_says_where_its_sender_stands() -> None:
     one = One(certified=3, executed=4)
     one.hear(commit(6, 0), proposal(7, B), proposal(5, A))
-    said = only(Status, one.hear(Nudge()))
+    said = only(Status, one.hear(Retransmit()))
     assert (said.epoch, said.view, said.active, said.delivered) == (0, 0, True, 4)
     assert said.certificate == certificate(3)
     assert said.proposed == (5, 7), "of height 6 it has votes and no proposal"
@@ -52,7 +52,7 @@ def test_a_status_says_where_its_sender_stands() -> None:
 def test_a_status_names_executed_heights_without_a_certificate_a_few_and_the_lowest_first() -> None:
     one = One(window=2, certified=1)
     one.state.headers |= {height: header(height) for height in (7, 3, 5, 9, 11)}
-    said = only(Status, one.hear(Nudge()))
+    said = only(Status, one.hear(Retransmit()))
     assert said.uncertified == (3, 5, 7, 9)
 
 
@@ -60,7 +60,7 @@ def test_a_status_shows_the_highest_certificate_known_executed_or_not() -> None:
     """Those who need it may have nobody else who holds it."""
     one = One(certified=3)
     one.hear(certificate(9))
-    assert only(Status, one.hear(Nudge())).certificate == certificate(9)
+    assert only(Status, one.hear(Retransmit())).certificate == certificate(9)
     assert certificate(9) in one.hear(status(0, certificate=certificate(3)))
 
 
@@ -68,10 +68,10 @@ def test_who_waits_for_a_view_repeats_its_view_change_and_nobody_else_does() -> 
     one = One()
     one.hear(Pending(True))
     (asked,) = one.expire()
-    assert one.hear(Nudge(PUBLIC[3]))[1:] == [asked]
+    assert one.hear(Retransmit(PUBLIC[3]))[1:] == [asked]
     assert {to for to, _ in one.last.send} == {PUBLIC[3]}
     one.hear(fresh_view(2))
-    assert [type(message) for message in one.hear(Nudge())] == [Status]
+    assert [type(message) for message in one.hear(Retransmit())] == [Status]
 
 
 def test_a_question_is_answered_with_what_it_asked_to_its_sender_alone() -> None:
@@ -307,13 +307,13 @@ def test_a_certificate_below_the_last_is_worth_it_where_one_is_missing() -> None
     one.decide(2)
     one.hear(certificate(2))
     assert one.state.certified == 2
-    assert one.state.gaps() == [1]
+    assert one.state.uncertified() == [1]
     assert relevant(one.state, certificate(1))
     assert relevant(one.state, checkpoint(1, 3))
     one.hear(certificate(1))
     assert one.last.certified == [certificate(1)]
     assert not relevant(one.state, certificate(1))
-    assert one.state.gaps() == []
+    assert one.state.uncertified() == []
 
 
 # --- a replica without memory ---------------------------------------------------------------------

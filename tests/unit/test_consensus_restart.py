@@ -30,8 +30,8 @@ from chain.primitives.certificate import Epoch
 from chain.primitives.codec import encode
 from consensus.authenticity import Verifier
 from consensus.errors import VotesDamaged
-from consensus.events import Head, Nudge
-from consensus.messages import GAP, GAP_DIGEST, PayloadReply, ViewChange, payload_digest
+from consensus.events import Head, Retransmit
+from consensus.messages import NULL_DIGEST, NULL_REQUEST, PayloadReply, ViewChange, payload_digest
 from consensus.restart import revive
 from consensus.slot import PAYLOADS_MAX, Check
 from consensus.votes import (
@@ -39,9 +39,9 @@ from consensus.votes import (
     NEW_VIEW,
     VIEW_CHANGE,
     Memory,
-    accepted_key,
-    committing_key,
+    commit_key,
     payload_key,
+    prepare_key,
     recall,
 )
 
@@ -89,7 +89,7 @@ def test_a_restarted_replica_knows_that_what_it_voted_for_is_valid() -> None:
 
 
 def test_a_proposal_of_an_earlier_view_does_not_stand_in_the_way_of_the_present_one() -> None:
-    """Accepted in view 0, then view 1 was entered, then came the crash: view 1 may propose anything there."""
+    """Prepared in view 0, then view 1 was entered, then came the crash: view 1 may propose anything there."""
     one = One()
     one.hear(proposal(1, A))
     one.hear(fresh_view(2))
@@ -118,7 +118,7 @@ def test_a_replica_that_asked_for_a_view_asks_the_same_again_and_votes_no_lower(
     one.restart()
     assert (one.state.view, one.state.active) == (1, False)
     assert one.hear(proposal(2), prepare(2, 0), prepare(2, 2)) == []
-    assert asked in one.hear(Nudge())
+    assert asked in one.hear(Retransmit())
     sent = one.hear(view_change(1, 0), view_change(1, 2))
     assert kinds(sent) == ["NewView", "Prepare"], "and it leads the view"
 
@@ -170,7 +170,7 @@ def test_a_replica_without_memory_votes_on_nothing_before_it_has_listened() -> N
     assert one.state.nonce == NONCE
     assert one.hear(proposal(1), prepare(1, 0), prepare(1, 2)) == []
     assert BIRTH not in one.rows
-    assert only(type(status(0)), one.hear(Nudge())).asks == NONCE
+    assert only(type(status(0)), one.hear(Retransmit())).asks == NONCE
 
 
 def test_who_abstains_leads_no_view_though_it_had_asked_for_it() -> None:
@@ -198,12 +198,12 @@ def test_a_contradiction_on_record_is_not_recorded_again_after_a_restart() -> No
 def test_a_vote_for_a_gap_is_known_again_without_a_payload_row() -> None:
     one = One()
     one.hear(new_view(2, *(view_change(2, index, items=(prepared(2, A),)) for index in (0, 2, 3))))
-    assert one.state.slots[1].digest == GAP_DIGEST
+    assert one.state.slots[1].digest == NULL_DIGEST
     one.restart()
-    assert one.state.slots[1].payload() == GAP
-    one.rows.pop(payload_key(1, GAP_DIGEST), None)
+    assert one.state.slots[1].payload() == NULL_REQUEST
+    one.rows.pop(payload_key(1, NULL_DIGEST), None)
     one.restart()
-    assert one.state.slots[1].payload() == GAP
+    assert one.state.slots[1].payload() == NULL_REQUEST
 
 
 def test_what_was_executed_is_known_as_decided_after_a_restart() -> None:
@@ -251,7 +251,7 @@ def test_the_payloads_of_votes_outlive_those_that_other_views_proposed() -> None
     one.decide(1, A)
     one.hear(checkpoint(1, 0), checkpoint(1, 2))
     gone = [payload_key(1, digest) for digest in sorted(map(payload_digest, [A, *many]))]
-    assert one.last.delete == [accepted_key(1), committing_key(1), *gone], "in one order everywhere"
+    assert one.last.delete == [prepare_key(1), commit_key(1), *gone], "in one order everywhere"
 
 
 def test_the_rows_of_heights_certified_meanwhile_are_deleted() -> None:
@@ -262,7 +262,7 @@ def test_the_rows_of_heights_certified_meanwhile_are_deleted() -> None:
     head = Head(certificate(1), {}, {}, {})
     replica = revive(one.rules, one.key, head, _memory(one), first_start=False, nonce=NONCE)
     assert replica.state.slots == {}
-    gone = {accepted_key(1), committing_key(1), payload_key(1, payload_digest(A))}
+    gone = {prepare_key(1), commit_key(1), payload_key(1, payload_digest(A))}
     assert set(replica.state.out.delete) == gone
 
 
@@ -281,9 +281,9 @@ def test_votes_that_do_not_fit_are_refused(vote: str) -> None:
         revive(one.rules, one.key, Head(), memory, first_start=False, nonce=NONCE)
     memory = _memory(one)
     if vote == "accepted":
-        memory.accepted[1] = dataclasses.replace(memory.accepted[1], prepare=prepare(1, 2))
+        memory.prepares[1] = dataclasses.replace(memory.prepares[1], prepare=prepare(1, 2))
     else:
-        memory.committing[1] = dataclasses.replace(memory.committing[1], commit=commit(1, 2))
+        memory.commits[1] = dataclasses.replace(memory.commits[1], commit=commit(1, 2))
     with pytest.raises(VotesDamaged, match="or its sender"):
         revive(one.rules, one.key, Head(), memory, first_start=False, nonce=NONCE)
 

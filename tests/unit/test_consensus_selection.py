@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.primitives.certificate import Certificate
-from consensus.messages import GAP_DIGEST, UNSIGNED, Prepared, ViewChange, payload_digest
+from consensus.messages import NULL_DIGEST, UNSIGNED, Prepared, ViewChange, payload_digest
 from consensus.selection import base_height, choose_reproposals, select_quorum, view_to_join
 
 A, B = payload_digest(b"a"), payload_digest(b"b")
@@ -30,7 +30,7 @@ def test_the_payload_prepared_in_the_highest_view_is_proposed_again() -> None:
 def test_heights_between_that_nobody_prepared_become_gaps() -> None:
     """Every height up to the highest prepared one gets a payload."""
     changes = (change(1, 9, 2, (0, 5, A)), change(2), change(3, 9, 1, (0, 2, B)))
-    assert choose_reproposals(changes) == ((3, GAP_DIGEST), (4, GAP_DIGEST), (5, A))
+    assert choose_reproposals(changes) == ((3, NULL_DIGEST), (4, NULL_DIGEST), (5, A))
 
 
 def test_04_a_view_change_without_anything_prepared_opens_an_empty_view() -> None:

@@ -541,7 +541,7 @@ def test_a_message_far_ahead_makes_a_replica_ask_where_the_others_stand(far: Any
 def test_progress_repairs_no_certificate_that_lies_behind() -> None:
     """While heights go by, the one that is missing is asked for all the same."""
     node = Node(head=Head(certificate(3), {2: header(2)}, {1: certificate(1)}))
-    assert node.state.gaps() == [2]
+    assert node.state.uncertified() == [2]
     assert count(Status, [message for _, message in node.sent]) == 1
     node.until(1_400)
     asked = 0

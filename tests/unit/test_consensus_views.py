@@ -24,10 +24,10 @@ from onereplica import (
 
 from chain.primitives.certificate import Epoch
 from chain.primitives.codec import encode
-from consensus.events import Checked, Expired, Nudge, Pending, Synced, Wait
+from consensus.events import Checked, Expired, Pending, Retransmit, Synced, Wait
 from consensus.messages import (
-    GAP,
-    GAP_DIGEST,
+    NULL_DIGEST,
+    NULL_REQUEST,
     NewView,
     PayloadReply,
     Prepare,
@@ -36,7 +36,7 @@ from consensus.messages import (
     payload_digest,
 )
 from consensus.selection import base_height, choose_reproposals, select_quorum
-from consensus.votes import NEW_VIEW, VIEW_CHANGE, Accepted, recall
+from consensus.votes import NEW_VIEW, VIEW_CHANGE, PrepareRow, recall
 
 
 def votes_for(view: int, items: tuple[Prepared, ...] = (), base: int = 0) -> NewView:
@@ -96,16 +96,16 @@ def test_a_timer_that_ends_late_asks_for_nothing() -> None:
     assert one.state.view == 0
 
 
-@pytest.mark.parametrize(("voices", "waits"), [((3,), False), ((2, 3), True)])
+@pytest.mark.parametrize(("voters", "waits"), [((3,), False), ((2, 3), True)])
 def test_votes_start_a_timer_only_if_a_correct_replica_is_among_them(
-    voices: tuple[int, ...], waits: bool
+    voters: tuple[int, ...], waits: bool
 ) -> None:
     """One liar alone cannot pretend that a height is being decided."""
     one = One()
-    one.hear(*(commit(1, index) for index in voices))
+    one.hear(*(commit(1, index) for index in voters))
     assert (one.state.waiting() is not None) == waits
     one = One()
-    one.hear(*(prepare(1, index) for index in voices))
+    one.hear(*(prepare(1, index) for index in voters))
     assert (one.state.waiting() is not None) == waits
 
 
@@ -225,7 +225,7 @@ def test_who_did_not_ask_for_a_view_does_not_start_it() -> None:
     one = One()
     one.hear(view_change(2, 0), view_change(2, 3))
     assert one.state.view == 2
-    assert one.hear(view_change(1, 2), Nudge())[0].view == 2
+    assert one.hear(view_change(1, 2), Retransmit())[0].view == 2
 
 
 def test_the_quorum_that_a_leader_shows_has_the_highest_certificate_it_can_lead_with() -> None:
@@ -271,7 +271,7 @@ def test_entering_a_view_is_durable_before_any_vote_in_it() -> None:
     assert kinds(sent) == ["Prepare"]
     rows = recall(sorted(one.rows.items()))
     assert rows.new_view == entered
-    assert rows.accepted[1].view == 2
+    assert rows.prepares[1].view == 2
 
 
 def test_reproposals_are_prepared_and_asked_for_as_such() -> None:
@@ -283,7 +283,7 @@ def test_reproposals_are_prepared_and_asked_for_as_such() -> None:
         (payload_digest(A), None),
         (payload_digest(B), None),
     ]
-    assert one.state.wants() == ((1, payload_digest(A)), (2, payload_digest(B)))
+    assert one.state.missing_payloads() == ((1, payload_digest(A)), (2, payload_digest(B)))
     sent = one.hear(PayloadReply(1, A), PayloadReply(2, B))
     assert [(vote.height, vote.view) for vote in sent if isinstance(vote, Prepare)] == [(1, 2)]
     assert [(item.height, item.fresh, item.proposer) for item in one.checks] == [
@@ -296,13 +296,13 @@ def test_reproposals_are_prepared_and_asked_for_as_such() -> None:
 def test_a_gap_is_prepared_without_asking_anybody() -> None:
     one = One()
     sent = one.hear(votes_for(2, (prepared(2, A),)))
-    assert [(vote.height, vote.payload_digest) for vote in sent] == [(1, GAP_DIGEST)]
+    assert [(vote.height, vote.payload_digest) for vote in sent] == [(1, NULL_DIGEST)]
     assert one.checks == []
-    assert one.state.slots[1].payload() == GAP
+    assert one.state.slots[1].payload() == NULL_REQUEST
 
 
 def test_fresh_proposals_begin_above_the_reproposals_and_gaps() -> None:
-    """Heights 1 (a gap), 2 (unknown payload): nothing else there; 3 is free."""
+    """Heights 1 (a null request), 2 (unknown payload): nothing else there; 3 is free."""
     one = One()
     one.hear(votes_for(2, (prepared(2, A),)))
     assert one.state.fresh_from == 3
@@ -430,8 +430,8 @@ def test_votes_of_a_view_are_durable_with_their_view() -> None:
     assert (_accepted(one).view, _accepted(one).claim) == (2, None)
 
 
-def _accepted(one: One) -> Accepted:
-    return recall(sorted(one.rows.items())).accepted[1]
+def _accepted(one: One) -> PrepareRow:
+    return recall(sorted(one.rows.items())).prepares[1]
 
 
 def test_the_row_of_a_view_is_that_of_the_last_one_entered() -> None:

@@ -64,10 +64,10 @@ def make_chain(length: int = LENGTH) -> tuple[Block, ...]:
             body = TransactionBody(CHAIN, SET[0], "c", "m", b"x", 1, height.to_bytes(16, "big"), height + 9)
             txs = (sign_transaction(body, KEYS[0]),)
         ids = tuple(transaction_id(tx.body) for tx in txs)
-        gap = height % 10 == 1
-        payload = b"" if gap else encode(Batch(height, 2, 0, SET[1], height * 10, ids))
-        view, proposer = (0, ZERO_HASH) if gap else (2, SET[1])
-        if gap:
+        null = height % 10 == 1
+        payload = b"" if null else encode(Batch(height, 2, 0, SET[1], height * 10, ids))
+        view, proposer = (0, ZERO_HASH) if null else (2, SET[1])
+        if null:
             ids, txs = (), ()
         root = digest("test", height.to_bytes(8, "big"))
         header = Header(

@@ -30,7 +30,7 @@ def add(chain: ToyChain, view: int = 0, base: int = 0, proposer: bytes = KEYS[0]
     return header
 
 
-def gap(chain: ToyChain) -> Header:
+def null_request(chain: ToyChain) -> Header:
     header = chain.ledger.execute(chain.ledger.head.height + 1, b"", ())
     chain.ledger.certify(chain.certificate(header))
     return header
@@ -96,7 +96,7 @@ def test_a_gap_and_a_batch_that_is_proposed_again_charge_nobody() -> None:
     add(chain, view=1, base=0, proposer=KEYS[1])
     before = chain.ledger.schedule.passed_from(100)
     below = chain.ledger.head_header
-    header = gap(chain)
+    header = null_request(chain)
     assert (header.view, header.base) == (below.view, below.base)
     add(chain, view=1, base=0, proposer=KEYS[1])
     add(chain, view=0, base=0)
