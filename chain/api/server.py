@@ -35,8 +35,8 @@ SWEEP_S = 0.25
 """How often deadlines are looked at."""
 BACKLOG: Final = 1_024
 """Connections that the kernel keeps for us."""
-ACCEPTS_MAX: Final = 64
-"""Connections accepted in one turn of the loop: 2 ms, for which consensus waits. With fewer the kernel's
+ACCEPTS_MAX: Final = 16
+"""Connections accepted in one turn of the loop: half a millisecond, for which consensus waits. With fewer the kernel's
 queue fills on a busy machine, and whoever comes then tries again a second later."""
 OVER_MAX: Final = 64
 """So many more connections than the bound may be open for a moment: those that just came, or just go."""

@@ -37,9 +37,9 @@ CLIENT_TURNS = 0.75
 DEBT_ALL_MAX_S = 0.050
 """All together never owe more: one piece of work that was long makes others pause for a moment only. Of one
 client `WAIT_MAX_S` is the most, so who stops taking too much is served again before its turns are refused."""
-SLICE_S = 0.001
+SLICE_S = 0.000_4
 """For so long one turn lasts: calls that take less share one."""
-LIGHT_AT_ONCE = 4
+LIGHT_AT_ONCE = 2
 """Turns of light work between two looks at everything else that the loop has to do."""
 LIGHT_PART = 0.5
 """Who used less than so much of an equal part of what RPC may take is light."""
