@@ -36,8 +36,8 @@ SWEEP_S = 0.25
 BACKLOG: Final = 1_024
 """Connections that the kernel keeps for us."""
 ACCEPTS_MAX: Final = 16
-"""Connections accepted in one turn of the loop: half a millisecond, for which consensus waits. With fewer the kernel's
-queue fills on a busy machine, and whoever comes then tries again a second later."""
+"""Connections accepted in one turn of the loop: half a millisecond, for which consensus waits. With very few
+the kernel's queue fills on a busy machine, and whoever comes then tries again a second later."""
 OVER_MAX: Final = 64
 """So many more connections than the bound may be open for a moment: those that just came, or just go."""
 SILENT_S: Final = 1
