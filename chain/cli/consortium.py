@@ -59,7 +59,7 @@ def start_consortium(consortium: Consortium, *, agents: bool = True, whole: bool
     end = time.monotonic() + (READY_S if whole else SETTLE_S)
     for org in consortium.orgs:
         word = "started" if started[org.name] else "was running"
-        why = processes.until(org, "node", lambda org=org: _why_not_ready(org), end)  # type: ignore[misc]
+        why = processes.until(org, "node", lambda org=org: why_not_ready(org), end)  # type: ignore[misc]
         yield f"{org.name}: node {word}, RPC at {node_url(org)}" + (f"; not ready yet: {why}" if why else "")
         late += [org.name] if why and whole else []
     unmoved = []
@@ -132,12 +132,7 @@ def _alive(org: OrgFolder) -> bool:
     return processes.owns_port(org, "node", port) and _page(org, "/health").get("status") == "alive"
 
 
-def is_ready(org: OrgFolder) -> bool:
-    """Tell whether the node of this folder, and no other on its port, says that it is ready."""
-    return _alive(org) and _page(org, "/ready").get("ready") is True
-
-
-def _why_not_ready(org: OrgFolder) -> str:
+def why_not_ready(org: OrgFolder) -> str:
     """Return why a node that answers is not ready; nothing for one that needs a new key for its votes."""
     page = _page(org, "/ready")
     if page.get("ready") is True:

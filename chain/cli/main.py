@@ -31,7 +31,6 @@ COMMANDS = {
     "tx": "chain.cli.ledger:tx",
     "call": "chain.cli.ledger:call",
     "block": "chain.cli.ledger:block",
-    "bench": "chain.cli.bench:bench",
 }
 """Command -> where it lives. The privacy-computing commands are an attached extension of the same tool."""
 

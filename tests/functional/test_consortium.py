@@ -16,7 +16,7 @@ import pytest
 from live import ORGS, assent, rpc
 
 from chain.cli import processes
-from chain.cli.consortium import is_ready, start_consortium
+from chain.cli.consortium import start_consortium, why_not_ready
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
@@ -177,7 +177,7 @@ def test_a_node_run_by_hand_is_seen_and_never_taken_for_the_one_that_start_began
     command = [str(Path(sys.executable).with_name("assent")), "node", "run"]
     with subprocess.Popen(command, cwd=solo.path, stderr=subprocess.DEVNULL) as own:
         try:
-            processes.wait_until(solo, "node", lambda: is_ready(solo), 60)
+            processes.wait_until(solo, "node", lambda: not why_not_ready(solo), 60)
             assert json.loads(assent("status", made.path, "--json").stdout)["nodes"][0]["state"] == "running"
             assert "was running" in assent("start", made.path).stdout
             twin = solo.path.parent / "twin"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from live import ORGS, assent
 
-from chain.cli.bench_catchup import measure
-from chain.cli.bench_forge import Forge
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium
 from chain.primitives.errors import Exit
+from tests.bench.catchup import measure
+from tests.bench.forge import Forge
 
 pytestmark = pytest.mark.functional
 HEIGHTS, LAST = 620, 60

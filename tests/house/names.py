@@ -16,7 +16,6 @@ SAME_THING: Mapping[str, str] = {}
 """Name -> why several classes of that name are one thing."""
 REMAINING: Mapping[str, int] = {
     "Account": 4,
-    "Batch": 2,
     "Begun": 2,
     "Call": 2,
     "CallFailed": 2,

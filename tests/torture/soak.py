@@ -14,7 +14,7 @@ import click
 import psutil
 
 from chain.api.console import print_table, print_text
-from chain.cli.bench_chain import Plan, measure
+from tests.bench.chain import Plan, measure
 from tests.lifeline import lifeline
 
 RSS_MAX_MIB = 400.0

@@ -219,7 +219,7 @@ def test_gas_grows_with_the_size_of_the_work(small: str, large: str) -> None:
     ],
 )
 def test_what_looks_cheap_pays_for_the_work_behind_it(work: str, least: int) -> None:
-    """Each was once charged a tenth of its time or less; `assent bench gas` found them."""
+    """Each was once charged a tenth of its time or less; `scripts/bench gas` found them."""
     verdict = run_source(f"def main():\n    {work}\n", "main", {}, gas=10_000_000)
     assert verdict["status"] == "ok", verdict
     assert verdict["gas"] > least

@@ -279,8 +279,6 @@ PRINTERS = {
     "contracts/cli.py": "prints what it escapes itself: contracts do not import the chain's console",
     "contracts/replica.py": "a process's answers to the one that began it, framed bytes",
     "contracts/selfcheck.py": "a process's answers to the one that began it",
-    "contracts/bench/path.py": "a process's figures for the one that began it",
-    "privcompute/bench.py": "a process's figures for the one that began it",
 }
 
 

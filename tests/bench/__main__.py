@@ -1,4 +1,4 @@
-"""`assent bench`: what the ledger and the joint computation cost here, against one signature verification."""
+"""`scripts/bench`: what the ledger and joint computation cost here, against one signature verification."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.api.console import json_option, print_json, print_table, print_text, reports_errors, speaking
 from chain.primitives.crypto import PrivateKey, verify
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-@click.group()
-def bench() -> None:
+
+@click.group(context_settings=SETTINGS)
+def main() -> None:
     """Measure speed; every time is also given as a ratio to one Ed25519 verification of the same run."""
 
 
@@ -56,7 +58,7 @@ def report(
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the JSON here.")
 
 
-@bench.command("chain")
+@main.command("chain")
 @click.option("--transactions", type=click.IntRange(1_000, 10_000_000), default=20_000, show_default=True)
 @click.option(
     "--outstanding",
@@ -92,8 +94,8 @@ def bench_chain(
     as_json: bool,
 ) -> None:
     """Four validators on loopback: throughput, latency at half of it, CPU a transaction, by size of state."""
-    from chain.cli.bench_chain import Plan, measure
-    from chain.cli.bench_load import share_error
+    from tests.bench.chain import Plan, measure
+    from tests.bench.chain_load import share_error
 
     before = verification_us()
     plans = [Plan(transactions, outstanding, half_load, size, profile, rates, costs=True) for size in keys]
@@ -152,7 +154,7 @@ def _load_rows(name: str, load: dict[str, Any], unit: float) -> list[list[Any]]:
     ]
 
 
-@bench.command("catchup")
+@main.command("catchup")
 @click.option("--transactions", type=click.IntRange(100, 10_000_000), default=100_000, show_default=True)
 @click.option("--keys", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
 @click.option("--per-block", type=click.IntRange(1, 1_000), default=200, show_default=True)
@@ -164,7 +166,7 @@ def bench_catchup(
     transactions: int, keys: int, per_block: int, way: str, output: Path | None, as_json: bool
 ) -> None:
     """A new and a wiped validator join a long chain; one of their three peers serves rubbish."""
-    from chain.cli.bench_catchup import measure
+    from tests.bench.catchup import measure
 
     ways = ["snapshot", "blocks"] if way == "both" else [way]
     figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
@@ -188,14 +190,14 @@ def bench_catchup(
     )
 
 
-@bench.command("mpc")
+@main.command("mpc")
 @click.option("--repeats", type=click.IntRange(3, 10_000), default=50, show_default=True)
 @output_option
 @json_option
 @reports_errors
 def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
     """Three parties over TLS on loopback, profile rep3: the operations that programs are made of."""
-    from privcompute.bench import run
+    from tests.bench.mpc import run
 
     figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
     figures |= run(repeats)
@@ -206,7 +208,7 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
 
 
-@bench.command("calls")
+@main.command("calls")
 @click.option(
     "--against",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -218,7 +220,7 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
 @reports_errors
 def bench_calls(against: Path | None, output: Path | None, as_json: bool) -> None:
     """Gas of every call on the path of a data use, from the founding to a certificate (a few seconds)."""
-    from chain.cli.bench_calls import measure_calls
+    from tests.bench.calls import measure_calls
 
     calls = measure_calls(against)
     rows: list[list[Any]] = [
@@ -232,14 +234,14 @@ def bench_calls(against: Path | None, output: Path | None, as_json: bool) -> Non
         print_table("calls of a data use", ["call", "#gas", "#other version", "#ratio"], rows)
 
 
-@bench.command("gas")
+@main.command("gas")
 @click.option("--repeats", type=click.IntRange(2, 100), default=5, show_default=True, help="Least time of.")
 @output_option
 @json_option
 @reports_errors
 def bench_gas(repeats: int, output: Path | None, as_json: bool) -> None:
     """Time per unit of gas of every operation class, and what the typical call costs (a minute or two)."""
-    from chain.cli.bench_gas import measure_gas
+    from tests.bench.gas.figures import measure_gas
 
     figures: dict[str, Any] = {"machine": machine(), "verify_us": round(verification_us(), 2)}
     figures |= measure_gas(repeats)
@@ -274,3 +276,8 @@ def bench_gas(repeats: int, output: Path | None, as_json: bool) -> None:
             "the 15 slowest and the 15 fastest classes", ["class", "#value", "unit", "#× median"], rows
         )
     report("gas", figures, summary, output, as_json)
+
+
+if __name__ == "__main__":
+    with speaking():
+        main(prog_name="scripts/bench")

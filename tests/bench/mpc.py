@@ -91,7 +91,7 @@ class _Process:
     """A party in a process of its own; one JSON document a line, in and out."""
 
     def __init__(self, me: int, repeats: int) -> None:
-        command = [sys.executable, "-m", "privcompute.bench", str(me), str(repeats)]
+        command = [sys.executable, "-m", "tests.bench.mpc", str(me), str(repeats)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def write(self, document: Any) -> None:

@@ -1,4 +1,4 @@
-"""The figures of `assent bench gas`: time per gas of every operation class, with the ledger's share."""
+"""The figures of `scripts/bench gas`: time per gas of every operation class, with the ledger's share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import statistics
 from dataclasses import asdict, replace
 from typing import Any
 
-from chain.cli.bench_effects import LedgerCost, ledger_cost
-from contracts.bench.calls import calls, deployments
-from contracts.bench.measure import Cost, exhaust, measure
-from contracts.bench.operations import Operation, effects, everything
-from contracts.bench.typical import call_us
 from contracts.language.limits import DEFAULT_GAS
+from tests.bench.gas.calls import calls, deployments
+from tests.bench.gas.effects import LedgerCost, ledger_cost
+from tests.bench.gas.measure import Cost, exhaust, measure
+from tests.bench.gas.operations import Operation, effects, everything
+from tests.bench.gas.typical import call_us
 
 NEAR, FAR = 3, 5
 """Within what factor of the median every class should be, and must be."""

@@ -7,15 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from chain.cli import bench_calls
-from chain.cli.bench_calls import measure_calls
 from chain.primitives.errors import ConfigError
-from contracts.bench import path
 from contracts.language.limits import GAS_SIGNATURE
+from tests.bench import calls, path
+from tests.bench.calls import measure_calls
 
 ROOT = Path(__file__).parents[2]
 BEFORE: dict[str, int] = json.loads((ROOT / "tests/vectors/calls_before.json").read_text())["gas"]
-"""Gas of the calls at commit 6f18e7b (`assent bench calls --against`), the last one before."""
+"""Gas of the calls at commit 6f18e7b (`scripts/bench calls --against`), the last one before."""
 BAR = 1.1
 PROOFS = {
     "orgs.add_key": 1,
@@ -80,6 +79,6 @@ def test_a_checkout_that_does_not_go_the_path_says_why(tmp_path: Path) -> None:
 
 
 def test_a_checkout_whose_contracts_do_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_calls, "SECONDS_MAX", 0)
+    monkeypatch.setattr(calls, "SECONDS_MAX", 0)
     with pytest.raises(ConfigError, match="take more than 0 s for this path"):
         measure_calls(ROOT)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from chain.primitives.values import Value
-from contracts.bench.operations import HELPERS, Operation
 from contracts.language.build_calls import enter
 from contracts.language.builder import Function
 from contracts.language.faults import Halt
@@ -17,6 +16,7 @@ from contracts.language.machine import Machine
 from contracts.language.program import compile_source
 from contracts.runtime import ContractRuntime
 from contracts.testing import Memory
+from tests.bench.gas.operations import HELPERS, Operation
 
 COPIES = 8
 SAMPLE_NS = 3_000_000

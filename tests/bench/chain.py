@@ -1,4 +1,4 @@
-"""The measurement behind `assent bench chain`: four real validators under load, by size of their state."""
+"""The measurement behind `scripts/bench chain`: four real validators under load, by size of their state."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from typing import Any
 import aiohttp
 
 from chain.api.client import Account, Client
-from chain.cli import bench_costs, bench_load, processes
-from chain.cli.bench_forge import CONTRACT, Forge
-from chain.cli.bench_load import BATCH, OPEN_INTERVAL_S, Batch, Load
-from chain.cli.bench_profile import Profiler
+from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import Value
+from tests.bench import chain_costs, chain_load
+from tests.bench.chain_load import BATCH, OPEN_INTERVAL_S, Batch, Load
+from tests.bench.forge import CONTRACT, Forge
+from tests.bench.profiler import Profiler
 
 ORGS = ["north", "east", "south", "west"]
 ROUND_MAX = 50_000
@@ -152,7 +153,7 @@ class _Bench:
         self._full, self._half = _Phase(self._orgs), _Phase(self._orgs)
         self._rates = {rate: _Phase(self._orgs) for rate in plan.rates}
         self._costs: dict[str, Any] = {}
-        self._disk = [bench_costs.disk_bytes(org.path / "data") for org in self._orgs]
+        self._disk = [chain_costs.disk_bytes(org.path / "data") for org in self._orgs]
         self._profiler = Profiler(self._orgs[1]) if plan.profile else None
 
     def figures(self) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class _Bench:
             self._profiler.start()
         async with self._watched(session, self._full) as load:
             senders = [
-                bench_load.send_closed(session, url, batches[i :: len(ORGS)], load, plan.outstanding)
+                chain_load.send_closed(session, url, batches[i :: len(ORGS)], load, plan.outstanding)
                 for i, url in enumerate(self._urls)
             ]
             await asyncio.gather(*senders)
@@ -201,7 +202,7 @@ class _Bench:
             batches = await self._sign(size * round(min(left, HALF_ROUND_S) / OPEN_INTERVAL_S), size)
             left -= HALF_ROUND_S
             async with self._watched(session, phase) as load:
-                await bench_load.send_open(session, self._urls, batches, load)
+                await chain_load.send_open(session, self._urls, batches, load)
                 await load.at_most(0)
 
     async def measure_costs(self) -> None:
@@ -210,11 +211,11 @@ class _Bench:
             return
         self._progress(f"{self.plan.keys} keys: disk, memory, idling, start, death of the primary")
         orgs = self._orgs
-        grown = sum(bench_costs.disk_bytes(org.path / "data") for org in orgs) - sum(self._disk)
-        memory = max(map(bench_costs.resident_mib, orgs))
-        idle = await bench_costs.idle_share(orgs)
-        started = await asyncio.to_thread(bench_costs.start_s, orgs[-1])
-        recovered = await bench_costs.recovery_s(orgs, self._certify)
+        grown = sum(chain_costs.disk_bytes(org.path / "data") for org in orgs) - sum(self._disk)
+        memory = max(map(chain_costs.resident_mib, orgs))
+        idle = await chain_costs.idle_share(orgs)
+        started = await asyncio.to_thread(chain_costs.start_s, orgs[-1])
+        recovered = await chain_costs.recovery_s(orgs, self._certify)
         self._costs = {
             "disk_bytes_per_tx": round(grown / len(orgs) / self._done),
             "resident_mib": round(memory, 1),
@@ -228,7 +229,7 @@ class _Bench:
             account = Account(client, self._admins[self._orgs.index(org)], self._chain_id)
             _, call = next(_moves(self._done, 1, self.plan.keys))
             self._done += 1
-            await account.send(CONTRACT, "move", call, timeout_s=bench_load.STALL_S)
+            await account.send(CONTRACT, "move", call, timeout_s=chain_load.STALL_S)
 
     def _watched(self, session: aiohttp.ClientSession, phase: _Phase) -> _Watched:
         return _Watched(session, self._urls[0], phase, self._verify_us)
@@ -243,7 +244,7 @@ class _Bench:
         for number, first in enumerate(range(0, count, size)):
             key = self._admins[number % len(self._admins)]
             part = calls[first : first + size]
-            signed += bench_load.sign_batches(key, self._chain_id, part, valid_until, size)
+            signed += chain_load.sign_batches(key, self._chain_id, part, valid_until, size)
         return signed
 
 
@@ -269,8 +270,8 @@ class _Watched:
             height = await client.head() + 1
         load = self._phase.load
         self._tasks = (
-            asyncio.create_task(bench_load.watch(self._session, self._url, load, height)),
-            asyncio.create_task(bench_load.probe(self._verify_us)),
+            asyncio.create_task(chain_load.watch(self._session, self._url, load, height)),
+            asyncio.create_task(chain_load.probe(self._verify_us)),
         )
         self._phase.begin()
         return load
@@ -335,4 +336,4 @@ class _Spent:
         return {"load_us_per_tx": cost.pop("load"), "cpu_us_per_tx": cost}
 
     def _now(self) -> dict[str, float]:
-        return {org.name: bench_costs.cpu_s(org) for org in self._orgs} | {"load": time.process_time()}
+        return {org.name: chain_costs.cpu_s(org) for org in self._orgs} | {"load": time.process_time()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import chain
-from chain.cli.bench_profile import PARTS
+from tests.bench.profiler import PARTS
 
 ROOT = Path(chain.__path__[0]).parent
 OURS = [text for _, text in PARTS if "(chain/" in text]

@@ -12,9 +12,9 @@ from chain.primitives.errors import AssentError
 from chain.primitives.execution import OK, Call
 from chain.primitives.values import Value, encode_value
 from contracts import system
-from contracts.bench.measure import PLENTY, Cost, least, machine
 from contracts.runtime import ContractRuntime
 from contracts.testing import LocalChain, key_of
+from tests.bench.gas.measure import PLENTY, Cost, least, machine
 
 CALLEE = """
 @export(nested=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import statistics
 
-from contracts.bench.calls import bench_chain, sources, transaction
-from contracts.bench.measure import main_of, measure, once
-from contracts.bench.operations import Operation, effects, everything
-from contracts.bench.typical import SOURCE, plain
 from contracts.check import run_source
 from contracts.language.builtins import FUNCTIONS
 from contracts.language.closures import TABLE
 from contracts.language.ir import Node
 from contracts.language.methods import METHODS
 from contracts.language.program import compile_source
+from tests.bench.gas.calls import bench_chain, sources, transaction
+from tests.bench.gas.measure import main_of, measure, once
+from tests.bench.gas.operations import Operation, effects, everything
+from tests.bench.gas.typical import SOURCE, plain
 
 OPERATIONS = [*everything(), *effects()]
 
@@ -57,14 +57,14 @@ def test_every_kind_of_node_builtin_and_method_is_measured() -> None:
 
 
 def _ir(operation: Operation) -> Node:
-    from contracts.bench.operations import HELPERS
+    from tests.bench.gas.operations import HELPERS
 
     lines = "".join(f"    {line}\n" for line in f"{operation.setup}\n{operation.repeated}".split("\n"))
     return compile_source(f"{HELPERS}\ndef main():\n{lines}").ir
 
 
 def test_time_per_gas_of_a_sample_is_within_a_wide_factor() -> None:
-    """The real bound is measured by `assent bench gas` on a quiet machine; this one finds gross mistakes."""
+    """The real bound is measured by `scripts/bench gas` on a quiet machine; this one finds gross mistakes."""
     found = [measure(operation, 3).ns_per_gas for operation in OPERATIONS[::23]]
     median = statistics.median(found)
     assert max(found) < 15 * median

@@ -1,4 +1,4 @@
-"""The load of `assent bench chain`: signed beforehand, sent in batches, timed until certified.
+"""The load of `scripts/bench chain`: signed beforehand, sent in batches, timed until certified.
 
 Two ways to send: a *closed* loop keeps a number of transactions outstanding (what is the most?), an *open*
 loop sends at a fixed rate and times each transaction from when it was due (how long does it take?).
@@ -18,12 +18,12 @@ from typing import Any
 
 import aiohttp
 
-from chain.cli.bench_forge import CONTRACT
 from chain.cli.processes import ProcessError
 from chain.ledger.block import TransactionBody, sign_transaction, transaction_id
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey, verify
 from chain.primitives.values import encode_value
+from tests.bench.forge import CONTRACT
 
 BATCH = 100
 OPEN_INTERVAL_S = 0.02

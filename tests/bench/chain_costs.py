@@ -10,7 +10,7 @@ from typing import Any
 
 from chain.api.client import Client
 from chain.cli import processes
-from chain.cli.consortium import is_ready, node_url
+from chain.cli.consortium import node_url, why_not_ready
 from chain.cli.layout import OrgFolder
 
 IDLE_S = 10.0
@@ -60,7 +60,7 @@ def start_s(org: OrgFolder) -> float:
     processes.stop(org, "node")
     begin = time.monotonic()
     processes.start(org, "node")
-    processes.wait_until(org, "node", lambda: is_ready(org), READY_S)
+    processes.wait_until(org, "node", lambda: not why_not_ready(org), READY_S)
     return time.monotonic() - begin
 
 

@@ -1,4 +1,4 @@
-"""The measurement behind `assent bench catchup`: a new and a wiped node join a long chain, real processes."""
+"""The measurement behind `scripts/bench catchup`: a new and a wiped node join a long chain, all real."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import psutil
 from chain.api.answers import NodeUnreachable, RpcError
 from chain.api.client import Account, Client
 from chain.cli import processes
-from chain.cli.bench_forge import CONTRACT, Forge
 from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
 from chain.cli.layout import Consortium, OrgFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
+from tests.bench.forge import CONTRACT, Forge
 
 ORGS = ["north", "east", "south", "west"]
 HONEST, RUBBISH, JOINER = ORGS[:2], ORGS[2], ORGS[3]
@@ -73,7 +73,7 @@ def _make_history(consortium: Consortium, transactions: int, keys: int, per_bloc
 
 
 def _start_rubbish(org: OrgFolder) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "chain.cli.bench_rubbish", str(org.node_config.resolve())]
+    command = [sys.executable, "-m", "tests.bench.rubbish", str(org.node_config.resolve())]
     with org.log("node").open("ab") as log:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chain.cli.bench_load import Load, share_error, sign_batches
-from chain.cli.bench_profile import part_of
 from chain.ledger.testing import toy_key
+from tests.bench.chain_load import Load, share_error, sign_batches
+from tests.bench.profiler import part_of
 
 
 def test_only_own_transactions_count_and_each_once() -> None:

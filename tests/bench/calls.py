@@ -1,4 +1,4 @@
-"""The figures of `assent bench calls`: the gas of the calls of a data use, beside another version's."""
+"""The figures of `scripts/bench calls`: the gas of the calls of a data use, beside another version's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from chain.primitives.errors import ConfigError
-from contracts.bench import path
+from tests.bench import path
 
 SECONDS_MAX = 120
 """Time for the path of another version; it takes three."""

@@ -1,7 +1,7 @@
 """The whole path of a data use, and the gas of each of its calls: a policy contract put into force, datasets
 registered, grants requested and approved, a job from its proposal to its certificate, decisions of members.
 
-`assent bench calls --against DIRECTORY` runs this file with another version on the import path too, and
+`scripts/bench calls --against DIRECTORY` runs this file with another version on the import path too, and
 compares. Calls are therefore given every argument that some version takes, and leave out those that the
 method at hand does not declare.
 """
