@@ -22,7 +22,7 @@ from tests.campaigns.edits import ROOT, Mutant
 from tests.campaigns.isolation import Say, TooLong, limit_cpu
 
 UNIT = tuple(
-    sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit").glob("test_consensus_*.py"))
+    sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests/unit/consensus").glob("test_*.py"))
 )
 SCENARIOS = tuple(
     f"tests/simulation/test_{name}.py"

@@ -16,7 +16,7 @@ PACKAGES = "chain", "consensus", "contracts"
 _PROTOCOL = ("consensus/*.py", "chain/primitives/*.py")
 _KIT = "tests/simulation/[!t]*.py", "tests/simulation/twins.py"
 _NEEDS = {
-    "unit": (*_PROTOCOL, *UNIT, "tests/unit/onereplica.py"),
+    "unit": (*_PROTOCOL, *UNIT, "tests/unit/consensus/onereplica.py"),
     "scenario": (*_PROTOCOL, *SCENARIOS, *_KIT),
     "simulator": (*_PROTOCOL, *_KIT, "contracts/system/*.py"),
 }

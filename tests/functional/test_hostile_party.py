@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leaves import MALFORMED, showing
 from live import assent
 
 from chain.api.client import Account, Client
@@ -35,6 +34,7 @@ from privcompute.config import load_agent_config
 from privcompute.net.hello import HELLO, JobHello
 from privcompute.net.peer_link import HEADER, channel_tag
 from privcompute.programs.registry import PROGRAMS
+from tests.unit.privcompute.net.leaves import MALFORMED, showing
 
 pytestmark = pytest.mark.functional
 PATIENCE_S = 30.0

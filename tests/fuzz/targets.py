@@ -518,7 +518,7 @@ def config_seeds() -> list[bytes]:
 
 @cache
 def _story() -> tuple[Any, bytes]:
-    from tests.unit.audit.conftest import Story
+    from tests.unit.chain.audit.conftest import Story
 
     told = Story()
     told.tell()

@@ -24,11 +24,11 @@ from privcompute.config import AgentConfig
 
 TESTS = Path(__file__).resolve().parents[1]
 LIVE, MEMBERS = "functional/test_settings.py", "functional/test_membership.py"
-TIMERS = "unit/test_consensus_timers.py"
+TIMERS = "unit/consensus/test_timers.py"
 PLACES = f"{LIVE}::test_a_node_lives_at_the_paths_and_ports_that_are_set"
 POOL = f"{LIVE}::test_the_pool_of_a_node_that_orders_nothing_keeps_its_bounds"
 PRUNES = f"{LIVE}::test_a_running_node_prunes_and_archives_what_is_beyond_keep_blocks"
-LIMITS, SHARES = "unit/test_rpc_limits.py", "unit/test_rpc_shares.py"
+LIMITS, SHARES = "unit/chain/api/test_limits.py", "unit/chain/api/test_shares.py"
 REACHES = "unit/test_every_setting.py::test_what_sets_pace_and_bounds_reaches_the_part_that_keeps_it"
 AGENT = f"{LIVE}::test_an_agent_lives_at_the_paths_and_ports_that_are_set"
 POLICY = "unit/privcompute/job/test_task.py::test_what_an_owner_demands_beyond_the_chain_ends_a_job"
@@ -42,11 +42,11 @@ NODE = {
     "network.listen": [PLACES],
     "network.introducers": [
         REACHES,
-        "unit/test_network_link.py::test_an_introducer_is_dialled_and_let_in_whoever_the_members_are",
+        "unit/chain/network/test_link.py::test_an_introducer_is_dialled_and_let_in_whoever_the_members_are",
     ],
     "network.send_queue_bytes": [
         REACHES,
-        "unit/test_network_link.py::test_gossip_to_a_slow_peer_is_dropped_within_the_bound_and_counted",
+        "unit/chain/network/test_link.py::test_gossip_to_a_slow_peer_is_dropped_within_the_bound_and_counted",
     ],
     "rpc.listen": [PLACES],
     "rpc.hosts": [PLACES, f"{LIMITS}::test_the_host_must_be_an_address_or_a_name_of_this_node"],
@@ -88,7 +88,7 @@ NODE = {
     ],
     "sync.snapshot_blocks": [
         REACHES,
-        "unit/test_network_statesync.py::test_a_small_gap_is_closed_by_blocks_and_a_state_never_fetched",
+        "unit/chain/network/test_statesync.py::test_a_small_gap_is_closed_by_blocks_and_a_state_never_fetched",
     ],
     "storage.keep_blocks": [PRUNES],
     "storage.archive_dir": [PRUNES],

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
-from leaves import MALFORMED, leaf, showing
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.tls import client_context, server_context
@@ -42,6 +41,7 @@ from tests.unit.privcompute.net.connections import (
     soon,
     until_dropped,
 )
+from tests.unit.privcompute.net.leaves import MALFORMED, leaf, showing
 
 JOB = b"J" * 32
 PARTY, OTHER, STRANGER = (PrivateKey(bytes((index,)) * 32) for index in range(1, 4))

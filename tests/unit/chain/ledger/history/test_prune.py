@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plainrows import places_used, plain_rows
 
 from chain.ledger import recent_ids, validity_window
 from chain.ledger.block import DecodedTransaction
@@ -30,6 +29,7 @@ from chain.ledger.store.recordlog import HEAD_BYTES, live_segments
 from chain.ledger.testing import ToyChain, ToyRuntime
 from chain.primitives.errors import LimitError
 from chain.primitives.execution import map_key
+from tests.unit.chain.ledger.plainrows import places_used, plain_rows
 
 WINDOW, LENGTH, FLOOR = 4, 14, 9
 

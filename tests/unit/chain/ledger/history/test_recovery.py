@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plainrows import plain_rows
 
 from chain.ledger.block import DecodedTransaction
 from chain.ledger.history.rebuild import rebuild
@@ -28,6 +27,7 @@ from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.ledger.writer import LedgerDiverged
 from chain.primitives.codec import encode
 from chain.primitives.execution import Call, Outcome, StateReader
+from tests.unit.chain.ledger.plainrows import plain_rows
 
 
 class Crash(Exception):

@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plainrows import places_used, plain_rows
 
 from chain.ledger import recent_ids, validity_window
 from chain.ledger.history import prune, snapshot
@@ -42,6 +41,7 @@ from chain.ledger.store.port import Store
 from chain.ledger.store.recordlog import BLOCKS, HEAD_BYTES, LOADING, MOVED, live_segments, split_address
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.execution import map_key
+from tests.unit.chain.ledger.plainrows import places_used, plain_rows
 
 SMALL = 600
 WINDOW, LENGTH, FLOOR = 4, 40, 36

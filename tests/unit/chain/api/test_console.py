@@ -1,0 +1,142 @@
+"""What the commands print: foreign text stands as it is, and no terminal obeys it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from chain.api import console
+from chain.api.console import print_json, print_lines, print_table, print_text, reports_errors
+from chain.audit.text import shown
+from chain.cli import ledger
+from chain.primitives.errors import AssentError
+from chain.primitives.visible import json_text, one_line, visible
+
+ROOT = Path(__file__).parents[4]
+PRINTS_FOR_PROGRAMS = {"contracts/selfcheck.py"}
+"""It writes one line that another process of ours reads."""
+SAFE = {"visible", "json_text", "one_line"}
+HOSTILE = "ballots[ballot] = votes; x [/foo] y [bold]z[/] :smile: \\[a] [link=file:///etc]l[/link]"
+
+
+def _sources() -> Iterator[tuple[str, ast.AST]]:
+    for folder in ("chain", "consensus", "contracts", "privcompute"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def _calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Yield (dotted end of the function's name, call)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def _is_safe(value: ast.expr) -> bool:
+    if isinstance(value, ast.Constant):
+        return True
+    if isinstance(value, ast.IfExp):
+        return _is_safe(value.body) and _is_safe(value.orelse)
+    if isinstance(value, ast.BinOp):
+        return _is_safe(value.left) and _is_safe(value.right)
+    return isinstance(value, ast.Call) and ast.unparse(value.func) in SAFE
+
+
+def test_only_the_console_knows_rich_and_nothing_is_printed_that_was_not_made_safe() -> None:
+    faults, seen = [], 0
+    for name, tree in _sources():
+        for node in ast.walk(tree):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(m.split(".")[0] == "rich" for m in modules) and name != "chain/api/console.py":
+                faults.append(f"{name}:{node.lineno}: imports rich")  # type: ignore[attr-defined]
+        for called, call in _calls(tree):
+            if called == "_put" and name == "chain/api/console.py":
+                seen += 1
+                if not _is_safe(call.args[0]):
+                    faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
+            raw = called.endswith(("console.print", "from_markup", "stdout.write", "stderr.write"))
+            if called.endswith("echo") and not all(_is_safe(arg) for arg in call.args):
+                faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
+            if raw and ast.unparse(call) != "_console.print(table)":
+                faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
+            if called == "print" and name not in PRINTS_FOR_PROGRAMS:
+                faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
+            if called == "click.ClickException" and not all(_is_safe(arg) for arg in call.args):
+                faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
+    assert not faults, "\n".join(faults)
+    assert seen == 2
+
+
+def test_rich_reads_no_markup_anywhere_in_the_console() -> None:
+    tree = ast.parse(Path(console.__file__).read_text())
+    made = [call for called, call in _calls(tree) if called in ("Console", "TextColumn")]
+    assert len(made) == 2
+    for call in made:
+        settings = {item.arg: ast.unparse(item.value) for item in call.keywords}
+        assert settings.get("markup") == "False", ast.unparse(call)
+
+
+def test_square_brackets_stand_in_text_tables_titles_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    print_text(HOSTILE)
+    assert capsys.readouterr().out == HOSTILE + "\n"
+    print_table("t [votes_damaged]", ["c [red]"], [["a[b] [/foo]"], [["x[0]", "[/y]"]], [None], [3]])
+    table = capsys.readouterr().out
+    for piece in ("t [votes_damaged]", "c [red]", "a[b] [/foo]", "x[0]", "[/y]", "3"):
+        assert piece in table
+
+    class Bad(AssentError):
+        code = "bad"
+
+    @reports_errors
+    def command() -> None:
+        raise Bad("no [/foo] \x1b[31m")
+
+    with pytest.raises(SystemExit):
+        command()
+    assert capsys.readouterr().err == "error [bad]: no [/foo] \\x1b[31m\n"
+
+
+def test_foreign_words_in_a_line_begin_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    print_text("for x\n  approved by everybody\r")
+    print_lines("one\ntwo\r")
+    assert capsys.readouterr().out == "for x\\n  approved by everybody\\r\none\ntwo\\r\n"
+
+
+def test_what_a_terminal_would_obey_is_an_escape() -> None:
+    assert visible("a\x1b]0;t\x07\x9b\tb\u202ec\u2066\ud800\n") == (
+        "a\\x1b]0;t\\x07\\x9b\\tb\\u202ec\\u2066\\ud800\n"
+    )
+    assert visible("čeština 数据 [a]") == "čeština 数据 [a]"
+    assert one_line("a\nall proofs hold\r") == "a\\nall proofs hold\\r"
+    assert shown("x\u202ey\n") == "x\\u202ey\\n"
+
+
+def test_json_is_safe_to_print_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"a": "ü[b]\x1b\x7f\x9b\u202e\U000e0001\n", "\u2066": [1]}
+    print_json(value)
+    text = capsys.readouterr().out
+    assert json.loads(text) == value == json.loads(json_text(value))
+    assert all(char == "\n" or char.isprintable() for char in text)
+    assert "ü[b]" in text
+
+
+def test_tx_get_prints_a_contract_as_it_is_on_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    args = {"source": "ballots[ballot] = votes", "why": "x [/foo] y\u202e"}
+    answer = {"id": "ab", "status": "ok", "height": 3, "contract": "lifecycle", "method": "propose",
+              "args": args, "sender": "cd", "validUntil": 9}  # fmt: skip
+
+    def run(work: object) -> object:
+        work.close()  # type: ignore[attr-defined]
+        return answer
+
+    monkeypatch.setattr(ledger, "run", run)
+    found = CliRunner().invoke(ledger.tx, ["get", "ab", "--node", "http://127.0.0.1:1"])
+    assert found.exit_code == 0, found.output
+    assert "ballots[ballot] = votes" in found.output
+    assert "x [/foo] y\\u202e" in found.output

@@ -1,0 +1,326 @@
+"""Audit packages: complete, verified offline, and broken by any change."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chain.audit.container import MAGIC, PackageDamaged, cut_records, read_container, write_container
+from chain.audit.package import build_package, encode_package, read_package
+from chain.audit.records import PARTS, Contents
+from chain.audit.report import CANNOT_PROVE, write_report
+from chain.audit.trail import SubjectUnknown
+from chain.audit.verify import verify, verify_bytes
+from chain.cli.main import main
+from chain.ledger.genesis import save_genesis
+from chain.ledger.proof.proofs import ProvedHistory
+from chain.ledger.testing import toy_genesis
+from chain.primitives.errors import Exit, LimitError, ProofInvalid
+from chain.primitives.execution import map_key
+from tests.unit.chain.audit.ledgersource import LedgerSource
+
+
+def contents_of(package: bytes) -> Contents:
+    found = read_package(read_container(package)).contents
+    assert found is not None
+    return found
+
+
+def test_a_package_verifies_offline_against_its_genesis(story: Any, package: bytes, tmp_path: Path) -> None:
+    (tmp_path / "p.audit").write_bytes(package)
+    save_genesis(tmp_path / "genesis.json", story.genesis)
+    report = verify(tmp_path / "p.audit", tmp_path / "genesis.json")
+    report.require()
+    assert report.ok
+    assert report.subject == "dataset:bank/credit"
+    assert set(report.checked) == set(PARTS) | {"signers"}
+    assert report.checked["entries"] == len(contents_of(package).entries) >= 6
+
+
+@pytest.mark.parametrize("subject", ["grant:bureau/g1", "org:bureau", "contract:policy", "org:registry"])
+def test_every_kind_of_subject_can_be_exported(story: Any, subject: str) -> None:
+    data = asyncio.run(build_package(story.source, story.genesis, subject))
+    verify_bytes(data, story.genesis).require()
+
+
+def test_a_range_is_proved_between_its_ends(story: Any) -> None:
+    last = story.ledger.certified_height - 1
+    data = asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit", last - 2, last))
+    report = verify_bytes(data, story.genesis)
+    report.require()
+    assert (report.first, report.last) == (last - 2, last)
+    assert {entry.height for entry in contents_of(data).entries} <= set(range(last - 2, last + 1))
+
+
+def test_a_package_holds_every_source_that_was_in_force_and_the_policy(story: Any) -> None:
+    data = asyncio.run(build_package(story.source, story.genesis, "contract:policy"))
+    sources = [s for s in contents_of(data).states if s.key.startswith(b"sources/")]
+    assert sum(b"return len(phase)" in (item.value or b"") for item in sources) == 2
+    granted = asyncio.run(build_package(story.source, story.genesis, "grant:bureau/g1"))
+    states = {(s.namespace, s.key) for s in contents_of(granted).states}
+    assert ("lifecycle", map_key("active", "policy")) in states
+    assert ("grants", map_key("grants", "bureau/g1")) in states
+    assert ("datasets", map_key("datasets", "bank/credit")) in states
+
+
+def test_a_height_without_its_own_certificate_is_proved_by_a_later_one(package: bytes) -> None:
+    assert any(len(proof.headers) > 1 for proof in contents_of(package).headers.values())
+
+
+def test_any_changed_byte_is_found(story: Any, package: bytes) -> None:
+    """Every part, every tenth of it; the whole file in the container's own test below."""
+    source = random.Random(1)
+    at = 0
+    while at < len(package):
+        changed = bytearray(package)
+        changed[at] ^= 1 << source.randrange(8)
+        report = verify_bytes(bytes(changed), story.genesis)
+        assert not report.ok, at
+        assert report.failures, at
+        at += max(1, len(package) // 150)
+
+
+def test_any_changed_byte_anywhere_breaks_the_container(package: bytes) -> None:
+    small = write_container(bytes(32), "org:x", 0, 1, {name: [name.encode()] for name in PARTS})
+    for at in range(len(small)):
+        changed = small[:at] + bytes([small[at] ^ 1]) + small[at + 1 :]
+        try:
+            assert read_container(changed).damaged, at
+        except PackageDamaged:
+            continue
+    for cut in (0, 5, len(MAGIC) + 2, len(package) // 2, len(package) - 1):
+        with pytest.raises(PackageDamaged):
+            read_container(package[:cut])
+    with pytest.raises(PackageDamaged, match="longer or shorter"):
+        read_container(package + b"\0")
+
+
+def test_a_changed_byte_names_the_part_and_the_proof_that_broke(story: Any, package: bytes) -> None:
+    contents = contents_of(package)
+    tx, state, entry = contents.transactions[2], contents.states[-1], contents.entries[-1]
+    for name, found, expected in (
+        ("transactions", tx.transaction.signature, "the sender's signature does not hold"),
+        ("states", state.value, f"state of {state.namespace} at height {state.height}: the value is another"),
+        ("entries", entry.event.fields, "history of dataset:bank/credit"),
+    ):
+        assert found is not None
+        part = package.index(cut_records(name, read_container(package).parts[name])[0])
+        at = package.index(found, part) + len(found) - 3
+        changed = package[:at] + bytes([package[at] ^ 1]) + package[at + 1 :]
+        failures = [str(failure) for failure in verify_bytes(changed, story.genesis).failures]
+        assert failures[0] == f"{name}: its bytes do not have the hash that the manifest gives"
+        assert any(expected in failure for failure in failures[1:]), failures
+
+
+Forgery = Callable[[Contents], object]
+
+
+def drop_entry(contents: Contents) -> None:
+    contents.entries = contents.entries[:2] + contents.entries[3:]
+
+
+def swap_entries(contents: Contents) -> None:
+    contents.entries = (contents.entries[1], contents.entries[0], *contents.entries[2:])
+
+
+def reword_event(contents: Contents) -> None:
+    first = contents.entries[-1]
+    event = dataclasses.replace(first.event, name="Nothing")
+    contents.entries = (*contents.entries[:-1], dataclasses.replace(first, event=event))
+
+
+def drop_receipt(contents: Contents) -> None:
+    contents.receipts = contents.receipts[1:]
+
+
+def drop_transaction(contents: Contents) -> None:
+    contents.transactions = contents.transactions[1:]
+
+
+def change_receipt(contents: Contents) -> None:
+    item = contents.receipts[0]
+    contents.receipts = (
+        dataclasses.replace(item, receipt=dataclasses.replace(item.receipt, gas_used=1)),
+        *contents.receipts[1:],
+    )
+
+
+def resign_header(contents: Contents) -> None:
+    height, proof = next((h, p) for h, p in contents.headers.items() if len(p.headers) == 1)
+    header = dataclasses.replace(proof.headers[0], time=1)
+    contents.headers[height] = dataclasses.replace(proof, headers=(header,))
+
+
+def drop_header(contents: Contents) -> None:
+    del contents.headers[contents.entries[-1].height]
+
+
+def hide_signer(contents: Contents) -> None:
+    contents.states = tuple(s for s in contents.states if not s.key.startswith(b"keys/"))
+
+
+def hide_source(contents: Contents) -> None:
+    contents.states = tuple(s for s in contents.states if not s.key.startswith(b"sources/"))
+
+
+def hide_contract(contents: Contents) -> None:
+    contents.states = tuple(s for s in contents.states if not s.key.startswith(b"active/"))
+
+
+def hide_record(contents: Contents) -> None:
+    contents.states = tuple(s for s in contents.states if s.namespace != "datasets")
+
+
+def change_state(contents: Contents) -> None:
+    changed = dataclasses.replace(contents.states[-1], value=b"\xc0")
+    contents.states = (*contents.states[:-1], changed)
+
+
+def lie_in_report(contents: Contents) -> None:
+    contents.report = contents.report.replace("bank", "bonk")
+
+
+def other_validators(contents: Contents) -> None:
+    span = contents.validators[0]
+    contents.validators = (dataclasses.replace(span, validators=span.validators[:1]),)
+
+
+def other_range(contents: Contents) -> None:
+    contents.last -= 1
+
+
+def other_subject(contents: Contents) -> None:
+    contents.subject = "dataset:other"
+
+
+FORGERIES: dict[str, tuple[Forgery, str]] = {
+    "an entry left out": (drop_entry, "history: "),
+    "entries in another order": (swap_entries, "history: "),
+    "an event reworded": (reword_event, "history: "),
+    "a receipt left out": (drop_receipt, "entries: "),
+    "a transaction left out": (drop_transaction, "entries: "),
+    "a receipt changed": (change_receipt, "receipts: receipt of"),
+    "a header changed": (resign_header, "headers: "),
+    "a header left out": (drop_header, "transactions: "),
+    "a signer hidden": (hide_signer, "states: key"),
+    "a source hidden": (hide_source, "states: source"),
+    "a contract hidden": (hide_contract, "states: lifecycle.active"),
+    "the subject's record hidden": (hide_record, "states: datasets.datasets[bank/credit]"),
+    "a state entry changed": (change_state, "states: state of"),
+    "another text": (lie_in_report, "report: "),
+    "other validators": (other_validators, "validators: "),
+    "another range": (other_range, "history: "),
+    "another subject": (other_subject, "history: "),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forger_who_recomputes_every_hash_meets_the_proofs(story: Any, package: bytes, name: str) -> None:
+    forge, expected = FORGERIES[name]
+    contents = contents_of(package)
+    forge(contents)
+    report = verify_bytes(encode_package(contents), story.genesis)
+    assert not report.ok
+    assert any(str(failure).startswith(expected) for failure in report.failures), report.failures
+    with pytest.raises(ProofInvalid):
+        report.require()
+
+
+def test_another_genesis_is_named(package: bytes) -> None:
+    report = verify_bytes(package, toy_genesis())
+    assert [failure.part for failure in report.failures] == ["manifest"]
+    assert toy_genesis().chain_id.hex() in report.failures[0].reason
+
+
+def test_what_is_not_a_package_says_so(story: Any, tmp_path: Path) -> None:
+    save_genesis(tmp_path / "genesis.json", story.genesis)
+    assert "not an audit package" in str(verify_bytes(b"PK\x03\x04", story.genesis).failures[0])
+    with pytest.raises(PackageDamaged, match="cannot be read"):
+        verify(tmp_path / "none", tmp_path / "genesis.json")
+
+
+def test_random_bytes_in_every_part_raise_nothing(story: Any, package: bytes) -> None:
+    source = random.Random(2)
+    container = read_container(package)
+    for name in PARTS:
+        parts = {part: cut_records(part, body) for part, body in container.parts.items()}
+        parts[name] = [source.randbytes(40), *parts[name]]
+        data = write_container(story.genesis.chain_id, "dataset:bank/credit", 0, 3, parts)
+        assert not verify_bytes(data, story.genesis).ok
+
+
+def test_an_unknown_subject_and_an_impossible_range_are_refused(story: Any) -> None:
+    with pytest.raises(SubjectUnknown, match="dataset:nothing"):
+        asyncio.run(build_package(story.source, story.genesis, "dataset:nothing"))
+    top = story.ledger.certified_height
+    for first, last in ((5, 4), (0, top + 1)):
+        with pytest.raises(LimitError, match=f"the certified head|{top}"):
+            asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit", first, last))
+
+
+class Liar(LedgerSource):
+    """A node that leaves an entry out of a history."""
+
+    async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
+        true = await super().history(subject, first, last)
+        return dataclasses.replace(true, entries=true.entries[:-1])
+
+
+def test_a_lying_node_is_caught_when_the_package_is_checked(story: Any) -> None:
+    source = Liar(story.ledger.read, story.ledger.prove)
+    data = asyncio.run(build_package(source, story.genesis, "dataset:bank/credit"))
+    with pytest.raises(ProofInvalid, match=r"history: .*missing"):
+        verify_bytes(data, story.genesis).require()
+
+
+def test_the_report_says_who_did_what_why_and_what_cannot_be_proved(package: bytes) -> None:
+    contents = contents_of(package)
+    text = contents.report
+    assert text == write_report(contents)
+    for expected in (
+        "dataset:bank/credit",
+        "owner's review",
+        "consent withdrawn",
+        "credit-risk-model",
+        "bank",
+        "3 of these 4 certify",
+        *CANNOT_PROVE,
+    ):
+        assert expected in text, expected
+
+
+def test_a_package_is_the_same_bytes_however_often_it_is_made(story: Any, package: bytes) -> None:
+    assert asyncio.run(build_package(story.source, story.genesis, "dataset:bank/credit")) == package
+
+
+def test_more_than_a_thousand_proofs_are_checked_a_second(story: Any, package: bytes) -> None:
+    verify_bytes(package, story.genesis)
+    began = time.process_time()
+    checked = verify_bytes(package, story.genesis).checked.total()
+    assert checked / (time.process_time() - began) > 1_000
+
+
+@pytest.mark.parametrize("more", [[], ["--report"], ["--json"]])
+def test_a_file_with_words_that_a_terminal_would_obey_is_judged_in_plain_text(
+    story: Any, package: bytes, tmp_path: Path, more: list[str]
+) -> None:
+    """The subject that a hostile file names stood raw in the lines of its failures."""
+    true = b"dataset:bank/credit"
+    evil = (b"dataset:\x1b]0;pwn\x07\x1b[2J\n  ok " * 9)[: len(true)]
+    changed = package.replace(true, evil)
+    assert changed != package
+    save_genesis(tmp_path / "genesis.json", story.genesis)
+    for name, data in (("a.audit", changed), ("b\x1b[2J.audit", b"PK\x03\x04"), ("c.audit", evil * 50)):
+        (tmp_path / name).write_bytes(data)
+        words = ["audit", "verify", str(tmp_path / name), "--genesis", str(tmp_path / "genesis.json"), *more]
+        told = CliRunner().invoke(main, words)
+        assert told.exit_code in (Exit.REFUSED, Exit.DAMAGED), (told.output, told.exception)
+        assert all(char == "\n" or char.isprintable() for char in told.output), told.output

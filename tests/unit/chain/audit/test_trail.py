@@ -1,0 +1,327 @@
+"""Audit trails: every event in order, filtered, proved, and shown in three formats."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from chain.api.render import entry_json, receipt_json
+from chain.audit import cli
+from chain.audit.package import build_package
+from chain.audit.rpcsource import RpcSource
+from chain.audit.source import Source
+from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
+from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
+from chain.audit.verify import verify_bytes
+from chain.ledger.block import transaction_id
+from chain.ledger.genesis import save_genesis
+from chain.ledger.proof.proofs import ProvedHistory, ProvedTransaction
+from chain.ledger.proof.verifier import ProofVerifier
+from chain.ledger.testing import START_MS, toy_genesis
+from chain.primitives.codec import encode
+from chain.primitives.errors import DecodeError, Exit, ProofInvalid
+from chain.primitives.execution import map_key
+from chain.primitives.jsonvalue import from_json
+from tests.unit.chain.audit.ledgersource import LedgerSource
+
+MINUTE_MS = 60_000
+DATASET_EVENTS = [
+    "datasets.DatasetRegistered",
+    "grants.GrantRequested",
+    "grants.GrantApproved",
+    "grants.GrantActivated",
+    "datasets.DatasetSuspended",
+    "datasets.DatasetResumed",
+    "grants.GrantRevoked",
+]
+
+
+EVERYTHING = Filters()
+
+
+async def rows_of(source: Source, subject: str, filters: Filters = EVERYTHING, **more: Any) -> list[TrailRow]:
+    return [row async for row in trail(source, subject, filters, **more)]
+
+
+async def test_a_trail_is_every_event_in_order_with_who_what_and_why(story: Any) -> None:
+    rows = await rows_of(story.source, "dataset:bank/credit")
+    assert [row.event for row in rows] == DATASET_EVENTS
+    assert [row.height for row in rows] == sorted(row.height for row in rows)
+    requested, revoked = rows[1], rows[-1]
+    assert (requested.org, requested.why) == ("bureau", "credit-risk-model")
+    assert (revoked.org, revoked.call, revoked.why) == ("bank", "grants.revoke", "consent withdrawn")
+    assert revoked.time == START_MS + revoked.height * MINUTE_MS
+
+
+async def test_with_a_genesis_every_row_is_proved_and_none_is_missing(story: Any) -> None:
+    verifier = ProofVerifier(story.genesis)
+    plain = await rows_of(story.source, "dataset:bank/credit")
+    assert await rows_of(story.source, "dataset:bank/credit", verifier=verifier) == plain
+    filters = Filters(first=plain[1].height, last=plain[-2].height)
+    assert await rows_of(story.source, "dataset:bank/credit", filters, verifier=verifier) == plain[1:-1]
+
+
+async def test_height_zero_and_refused_attempts_show_too(story: Any) -> None:
+    assert (await rows_of(story.source, "org:regulator"))[0].org == "genesis"
+    refused = [row for row in await rows_of(story.source, "org:bureau") if row.event == "grants.Refused"]
+    assert [(row.org, row.why) for row in refused] == [("bureau", "GRANT_EXISTS")]
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (Filters(kinds=frozenset({"grantrevoked"})), DATASET_EVENTS[6:]),
+        (Filters(kinds=frozenset({"datasets.datasetsuspended"})), DATASET_EVENTS[4:5]),
+        (Filters(orgs=frozenset({"bureau"})), ["grants.GrantRequested"]),
+        (Filters(since=START_MS + 13 * MINUTE_MS), DATASET_EVENTS[4:]),
+        (Filters(until=START_MS + MINUTE_MS), DATASET_EVENTS[:1]),
+        (Filters(last=1), DATASET_EVENTS[:1]),
+    ],
+    ids=["event", "contract and event", "party", "since", "until", "height"],
+)
+async def test_filters_by_time_kind_and_party(story: Any, filters: Filters, expected: list[str]) -> None:
+    rows = await rows_of(story.source, "dataset:bank/credit", filters)
+    assert [row.event for row in rows if filters.orgs == frozenset() or row.org in filters.orgs] == expected
+
+
+async def test_an_unknown_subject_is_named(story: Any) -> None:
+    with pytest.raises(SubjectUnknown, match="dataset:nothing"):
+        await rows_of(story.source, "dataset:nothing")
+
+
+class Hiding(LedgerSource):
+    """A node that leaves an entry out."""
+
+    async def history(self, subject: str, first: int, last: int) -> ProvedHistory:
+        true = await super().history(subject, first, last)
+        return dataclasses.replace(true, entries=true.entries[1:])
+
+
+class Swapping(LedgerSource):
+    """A node that shows another transaction than the one asked for."""
+
+    async def transaction(self, tx_id: bytes) -> ProvedTransaction | None:
+        other = transaction_id(self._queries.transactions(2)[0].body)
+        assert other != tx_id
+        return self._prover.transaction(other)
+
+
+async def test_a_lying_node_is_caught(story: Any) -> None:
+    verifier = ProofVerifier(story.genesis)
+    with pytest.raises(ProofInvalid, match="missing"):
+        await rows_of(Hiding(story.ledger.read, story.ledger.prove), "dataset:bank/credit", verifier=verifier)
+    with pytest.raises(ProofInvalid, match="another one in its place"):
+        await rows_of(Swapping(story.ledger.read, story.ledger.prove), "dataset:bank/credit")
+    with pytest.raises(ProofInvalid):
+        await rows_of(story.source, "dataset:bank/credit", verifier=ProofVerifier(toy_genesis()))
+
+
+FORGER = """
+GrantRevoked = Event(grant=subject, by=subject, reason=str)
+
+@export
+def forge():
+    GrantRevoked(grant="grant:bureau/g1", by="org:regulator", reason="court order")
+"""
+
+
+async def test_what_another_contract_says_of_a_subject_is_marked_as_foreign(make_story: Any) -> None:
+    told = make_story({"forger": FORGER})
+    told.tell()
+    told.send("registry", "forger.forge")
+    rows = await rows_of(told.source, "grant:bureau/g1")
+    assert [row.event for row in rows if row.foreign] == ["forger.GrantRevoked"]
+    assert (rows[-1].org, rows[-1].fields["by"], rows[-1].foreign) == ("registry", "org:regulator", True)
+    (line,) = [line for line in text_lines(rows) if "forger" in line]
+    assert "registry       FOREIGN forger.GrantRevoked" in line
+    assert [row["foreign"] for row in csv.DictReader(io.StringIO(csv_text(rows)))][-1] == "FOREIGN"
+    assert json_row(rows[-1])["foreign"] is True
+    data = await build_package(told.source, told.genesis, "grant:bureau/g1")
+    report = verify_bytes(data, told.genesis)
+    assert report.ok
+    assert "FOREIGN forger.GrantRevoked" in report.text
+    assert report.text.count("FOREIGN") == 2, "the event, and what a package cannot prove"
+    entry = told.ledger.read.entries(subject="grant:bureau/g1", limit=100).entries[-1]
+    assert entry_json(entry)["foreign"] == ["grant:bureau/g1", "org:regulator"]
+    receipt = told.ledger.read.receipts(entry.height)[0]
+    assert receipt_json(receipt)["events"][0]["foreign"] == ["grant:bureau/g1", "org:regulator"]
+
+
+async def test_nothing_that_the_ledger_s_own_contracts_say_is_foreign(story: Any) -> None:
+    for subject in ("dataset:bank/credit", "grant:bureau/g1", "org:bank", "org:bureau", "contract:policy"):
+        assert not [row.event for row in await rows_of(story.source, subject) if row.foreign]
+
+
+def make_row(**over: Any) -> TrailRow:
+    row = TrailRow(
+        7, START_MS, "bank", "ab", "c.m", "c.E", "why", False, {"by": "org:bank"}, ("org:bank",), "cd"
+    )
+    return dataclasses.replace(row, **over)
+
+
+def test_csv_has_a_heading_and_runs_no_formula() -> None:
+    text = csv_text([make_row(why='=HYPERLINK("x")'), make_row(why='comma, "quote"\nline')])
+    table = list(csv.reader(io.StringIO(text)))
+    assert tuple(table[0]) == COLUMNS
+    assert table[1][COLUMNS.index("why")].startswith("'=")
+    assert table[2][COLUMNS.index("why")] == 'comma, "quote"\nline'
+
+
+def test_json_rows_carry_time_as_number_and_text() -> None:
+    row = json.loads(json.dumps(json_row(make_row())))
+    assert (row["time"], row["time_utc"]) == (START_MS, "2023-11-14 22:13:20.000")
+
+
+def test_text_is_safe_to_print() -> None:
+    lines = list(
+        text_lines([make_row(why="\x1b[2Jgone", fields={"note": "a\nb", "hash": {"$bytes": "ff" * 32}})])
+    )
+    assert all(line.isprintable() for line in lines)
+    assert "hash=ffffffffffffffff…" in lines[1]
+    assert len(shown("x" * 10_000)) <= 160
+    assert utc(2**63) == f"{2**63} ms"
+
+
+class FakeClient:
+    """Answers RPC methods from a ledger, in the shapes of `chain.api.methods`."""
+
+    def __init__(self, story: Any) -> None:
+        self._read, self._prove = story.ledger.read, story.ledger.prove
+        self._top = story.ledger.certified_height
+        self.parts = 0
+
+    async def request(self, rpc_method: str, **params: Any) -> Any:
+        answer: Callable[..., Any] = getattr(self, f"_{rpc_method}")
+        return answer(**params)
+
+    def _getBlockNumber(self) -> int:
+        return int(self._top)
+
+    def _getHeader(self, height: int) -> Any:
+        return {"proof": encode(self._prove.header(height)).hex()}
+
+    def _getEvents(self, subject: str, fromHeight: int, toHeight: int, limit: int, after: str | None) -> Any:
+        cursor = None if after is None else bytes.fromhex(after)
+        page = self._read.entries(
+            subject=subject, first=fromHeight, last=toHeight, limit=min(limit, 3), after=cursor
+        )
+        raw = [{"raw": encode(entry).hex()} for entry in page.entries]
+        return {"entries": raw, "next": None if page.next is None else page.next.hex()}
+
+    def _getSetChanges(self, aboveHeight: int) -> Any:
+        return [{"proof": encode(change).hex()} for change in self._prove.set_changes(aboveHeight)]
+
+    def _getHistory(self, subject: str, fromHeight: int, toHeight: int) -> Any:
+        part = self._prove.history(subject, fromHeight, toHeight, max_bytes=600)
+        self.parts += 1
+        return {"height": part.last, "proof": encode(part).hex()}
+
+    def _getTransaction(self, id: str, withProof: bool) -> Any:  # noqa: A002
+        assert withProof
+        return {"proof": encode(self._prove.transaction(bytes.fromhex(id))).hex()}
+
+    def _getTransactionReceipt(self, id: str, withProof: bool) -> Any:  # noqa: A002
+        assert withProof
+        return {"proof": encode(self._prove.receipt(bytes.fromhex(id))).hex()}
+
+    def _getState(self, contract: str, map: str, key: Any, height: int, withProof: bool) -> Any:  # noqa: A002
+        assert withProof
+        return {"proof": encode(self._prove.state(contract, map_key(map, from_json(key)), height)).hex()}
+
+
+async def test_a_node_asked_by_rpc_gives_the_same_trail_page_by_page(story: Any) -> None:
+    direct = await rows_of(story.source, "org:bank")
+    assert await rows_of(RpcSource(FakeClient(story)), "org:bank") == direct
+    client = FakeClient(story)
+    assert await rows_of(RpcSource(client), "org:bank", verifier=ProofVerifier(story.genesis)) == direct
+    assert client.parts > 1
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 7, {}, {"proof": "zz"}, {"proof": "00"}, {"entries": [{}]}, {"entries": 3}]
+)
+async def test_rubbish_from_a_node_is_a_declared_error(answer: Any) -> None:
+    class Rubbish:
+        async def request(self, rpc_method: str, **params: Any) -> Any:
+            del rpc_method, params
+            return answer
+
+    source = RpcSource(Rubbish())
+    for ask in (source.header(1), source.entries("org:x", 0, 1, None), source.history("org:x", 0, 1)):
+        with pytest.raises(DecodeError):
+            await ask
+
+
+@pytest.fixture
+def node(story: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Let the commands talk to the story's ledger; return the options that name it."""
+
+    class Opened(AbstractContextManager[Any]):
+        async def __aenter__(self) -> FakeClient:
+            return FakeClient(story)
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr("chain.api.session.Session.client", lambda _: Opened())
+    save_genesis(tmp_path / "genesis.json", story.genesis)
+    monkeypatch.chdir(tmp_path)
+    return ["--node", "http://nowhere:1", "--genesis", "genesis.json"]
+
+
+def invoke(*args: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.audit, list(args), catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_the_commands_show_export_and_verify(node: list[str]) -> None:
+    text = invoke("trail", "dataset:bank/credit", *node)
+    assert text.startswith(HEADING)
+    assert "consent withdrawn" in text
+    assert "7 events (each proved, none missing)" in text
+    rows = json.loads(
+        invoke("trail", "dataset:bank/credit", *node, "--format", "json", "--kind", "GrantRevoked")
+    )
+    assert [row["org"] for row in rows if isinstance(row, dict)] == ["bank"]
+    assert "holds" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
+    assert "every proof holds" in invoke("verify", "credit.audit", "--genesis", "genesis.json")
+    assert "What it cannot prove" in invoke("verify", "credit.audit", "--genesis", "genesis.json", "--report")
+    assert "never overwritten" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node, code=1)
+
+
+def test_one_changed_byte_makes_verify_fail_and_say_where(node: list[str]) -> None:
+    invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
+    data = bytearray(Path("credit.audit").read_bytes())
+    data[len(data) // 2] ^= 1
+    Path("changed.audit").write_bytes(data)
+    output = invoke("verify", "changed.audit", "--genesis", "genesis.json", code=1)
+    assert "NOT VALID" in output
+    assert "its bytes do not have the hash" in output
+    shown_json = json.loads(invoke("verify", "changed.audit", "--genesis", "genesis.json", "--json", code=1))
+    assert not shown_json["ok"]
+    assert shown_json["failures"][0]["part"]
+
+
+def test_times_and_heights_both_bound_a_trail(node: list[str]) -> None:
+    day = utc(START_MS)[:10]
+    assert "7 events" in invoke("trail", "dataset:bank/credit", *node, "--from", day, "--to", day)
+    assert "1 event (" in invoke("trail", "dataset:bank/credit", *node, "--to", "1")
+    assert "0 events" in invoke("trail", "dataset:bank/credit", *node, "--to", "2020-01-01T00:00")
+    assert "expected a height" in invoke("trail", "dataset:bank/credit", *node, "--from", "soon", code=2)
+
+
+def test_an_export_needs_a_genesis(node: list[str]) -> None:
+    assert "--genesis" in invoke(
+        "export", "dataset:bank/credit", "-o", "x.audit", *node[:2], code=Exit.CONFIG
+    )
