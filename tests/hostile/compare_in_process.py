@@ -1,6 +1,6 @@
 """The hostile programs within the test's own process, where `compare_hosts` follows each on other hosts.
 
-Not collected by itself: `tests/unit/test_contract_hosts.py` names it.
+Not collected by itself: `tests/unit/contracts/test_hosts.py` names it.
 """
 
 from __future__ import annotations

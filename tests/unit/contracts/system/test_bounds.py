@@ -1,0 +1,262 @@
+"""What one member can create alone is bounded, and arguments are held to their types and ranges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.contracts.system.conftest import World
+
+PARTIES = ("bank", "bureau", "registry")
+DAY_MS = 24 * 3_600_000
+ONE = bytes([1]) * 32
+COLUMN = {"name": "id", "type": "str", "sensitivity": "identifier"}
+
+
+# --- bounds
+
+
+def test_a_requester_has_sixteen_open_requests_on_a_dataset(world: World) -> None:
+    for number in range(16):
+        world.request(f"bank/r-{number}", "bureau/data")
+    args = world.terms("bank/r-16", "bureau/data")
+    assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS_OF_DATASET"
+    world.request("rival/r-1", "bureau/data", by="rival")
+    world.do("bank", "grants.withdraw", id="bank/r-3")
+    world.do("bureau", "grants.approve", id="bank/r-4", terms={})
+    world.do("bureau", "grants.reject", id="bank/r-5", reason="")
+    for number in range(16, 19):
+        world.request(f"bank/r-{number}", "bureau/data")
+    args = world.terms("bank/r-19", "bureau/data")
+    assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS_OF_DATASET"
+    world.advance(31 * DAY_MS)
+    world.do("rival", "grants.expire", id="bank/r-7")
+    world.request("bank/r-19", "bureau/data", expires=world.time + DAY_MS)
+
+
+def test_a_requester_asks_of_a_dataset_thirty_two_times_a_day(world: World) -> None:
+    for number in range(31):  # one was made on this day to set the consortium up
+        world.request(f"bank/r-{number}", "bureau/data")
+        world.do("bank", "grants.withdraw", id=f"bank/r-{number}")
+    args = world.terms("bank/r-31", "bureau/data")
+    assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS_TODAY"
+    world.advance(DAY_MS)
+    world.do("bank", "grants.request", **args)
+
+
+def test_a_requester_has_a_bounded_number_of_open_requests_in_all(world: World) -> None:
+    world.put("grants", "asked", "bank", {f"bureau/{number}": 15 for number in range(17)})
+    world.request("bank/r-1", "bureau/data")
+    args = world.terms("bank/r-2", "registry/data")
+    assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS"
+
+
+def test_a_dataset_has_a_bounded_number_of_active_grants(world: World) -> None:
+    listed = world.read("grants", "active_grants", "bureau/data")
+    world.put("grants", "active_grants", "bureau/data", [*listed, *[f"bank/x-{n}" for n in range(254)]])
+    world.granted("bank/g-2", "bureau/data", "bureau")
+    world.request("bank/g-3", "bureau/data")
+    assert world.refusal("bureau", "grants.approve", id="bank/g-3", terms={}) == "TOO_MANY_GRANTS"
+    world.do("bureau", "grants.revoke", id="bank/g-2", reason="")
+    assert world.do("bureau", "grants.approve", id="bank/g-3", terms={}) == "active"
+
+
+def test_the_largest_number_of_grants_and_jobs_is_told_of_a_suspension(world: World) -> None:
+    """256 grants of 64 open jobs each: every grant is named, 256 jobs, and how many more there are."""
+    grants = [f"bank/{number:03}".ljust(68, "x") for number in range(256)]
+    world.put("grants", "active_grants", "bureau/data", grants)
+    for number, grant in enumerate(grants):
+        world.put("grants", "open_jobs", grant, [f"{number:04}{job:060}" for job in range(64)])
+    world.do("bureau", "datasets.suspend", id="bureau/data", reason="\U0001f600" * 256)
+    assert world.fields("UsesConcerned")["unnamed"] == 256 * 64 - 256
+    assert all("UsesConcerned" in world.trail(f"grant:{grant}") for grant in grants)
+    assert "UsesConcerned" in world.trail(f"job:0003{63:060}")
+
+
+def test_a_grant_has_sixty_four_open_jobs_and_proposed_ones_count(world: World) -> None:
+    jobs = [world.propose() for _ in range(64)]
+    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS"
+    world.do("bank", "jobs.abort", job=jobs[7], reason="", evidence=b"")
+    world.propose()
+
+
+def test_an_initiator_has_a_bounded_number_of_open_jobs(world: World) -> None:
+    world.put("jobs", "initiators", "bank", {"open": 255, "day": 0, "today": 0})
+    job = world.propose()
+    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS_OF_ORG"
+    world.do("registry", "jobs.reject", job=job, reason="")
+    world.propose()
+
+
+def test_an_owner_has_a_bounded_number_of_datasets_and_versions(world: World) -> None:
+    world.put("datasets", "counts", "bureau", 999)
+    world.register("bureau", "bureau/last")
+    with pytest.raises(Exception, match="TOO_MANY_DATASETS"):
+        world.register("bureau", "bureau/more")
+    record = world.read("datasets", "datasets", "bureau/data")
+    world.put("datasets", "datasets", "bureau/data", {**record, "version": 10_000})
+    args = {"id": "bureau/data", "schema": [COLUMN], "root": ONE, "size_bucket": ""}
+    assert world.refusal("bureau", "datasets.new_version", **args) == "TOO_MANY_VERSIONS"
+
+
+# --- names have owners
+
+
+def test_nobody_takes_a_name_in_another_s_part(world: World) -> None:
+    args = world.terms("rival/g1", "bureau/data")
+    assert world.refusal("bank", "grants.request", **args) == "ID_NOT_OWN"
+    world.request("rival/g1", "bureau/data", by="rival")
+    world.request("bank/g1", "bureau/data")
+    with pytest.raises(Exception, match="ID_NOT_OWN"):
+        world.register("rival", "bureau/history")
+    world.register("rival", "rival/history")
+    world.register("bureau", "bureau/history")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/", "bank/", "bank//g", "bank/g/h", "bank/G", "bank/-g", "bank/g h", "bank/é"]
+)
+def test_an_id_is_an_organisation_and_a_name(world: World, name: str) -> None:
+    asked = world.refusal("bank", "grants.request", **world.terms(name, "bureau/data"))
+    assert asked == ("ID_NOT_OWN" if name == "/g" else "BAD_ID")
+    assert (
+        world.outcome("bureau", "datasets.register", **registration(name.replace("bank", "bureau")))
+        == "BAD_ID"
+    )
+
+
+def registration(name: str) -> dict[str, Any]:
+    plain = {"root": ONE, "size_bucket": "", "approvers": ["bureau"], "threshold": 1, "description": ""}
+    return {"id": name, "schema": [COLUMN], **plain}
+
+
+# --- types and ranges
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"min_group": True}, "TYPE_ERROR"),
+        ({"min_group": 10**9 + 1}, "BAD_MIN_GROUP"),
+        ({"min_group": 2**4000}, "BAD_MIN_GROUP"),
+        ({"parameters": []}, "TYPE_ERROR"),
+        ({"receivers": "bank"}, "TYPE_ERROR"),
+        ({"receivers": [1]}, "TYPE_ERROR"),
+        ({"inputs": {}}, "TYPE_ERROR"),
+        ({"participants": "bank"}, "TYPE_ERROR"),
+        (
+            {"deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), True)},
+            "TYPE_ERROR",
+        ),
+        ({"nonce": "0" * 16}, "TYPE_ERROR"),
+        ({"program": 1}, "TYPE_ERROR"),
+        ({"purpose": b"credit-risk"}, "TYPE_ERROR"),
+    ],
+)
+def test_a_spec_is_typed(world: World, change: dict[str, Any], code: str) -> None:
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(**change)) == code
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": True},
+        {"grant": 1},
+        {"dataset": b"bureau/data"},
+        {"columns": ["id"]},
+        {"columns": {1: "join"}},
+    ],
+)
+def test_an_input_is_typed(world: World, change: dict[str, Any]) -> None:
+    inputs = [world.use(f"bank/g-{name}", f"{name}/data") for name in PARTIES]
+    inputs[1] = {**inputs[1], **change}
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == "TYPE_ERROR"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"profiles": "rep3"},
+        {"uses": "join"},
+        {"uses": [1]},
+        {"leakage": []},
+        {"kind": 1},
+        {"code_hash": "x" * 32},
+    ],
+)
+def test_a_program_is_typed(world: World, change: dict[str, Any]) -> None:
+    record = {**world.read("jobs", "programs", "statistics"), "id": "new", **change}
+    assert world.refusal("bank", "jobs.vote_program", program=record) in ("TYPE_ERROR", "BAD_PROGRAM")
+
+
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("request", {"version": True}),
+        ("request", {"receivers": "bank"}),
+        ("request", {"programs": {"statistics": 1}}),
+        ("request", {"columns": {"id": 1}}),
+        ("request", {"min_group": True}),
+        ("request", {"quota_runs": True}),
+        ("narrow", {"terms": {"quota_runs": True}}),
+        ("narrow", {"terms": {"receivers": "bank"}}),
+        ("narrow", {"terms": {"columns": []}}),
+        ("narrow", {"terms": {"policy": 1}}),
+        ("narrow", {"terms": {"profile": 1}}),
+        ("narrow", {"terms": {"not_before": "0"}}),
+    ],
+)
+def test_terms_are_typed(world: World, method: str, change: dict[str, Any]) -> None:
+    if method == "request":
+        code = world.refusal("bank", "grants.request", **{**world.terms("bank/g1", "bureau/data"), **change})
+    else:
+        code = world.refusal("bureau", "grants.narrow", id="bank/g-bureau", **change)
+    assert code == "TYPE_ERROR"
+
+
+def test_figures_of_a_stage_are_bounded(world: World) -> None:
+    job = world.job_at("running")
+    for change in ({"bytes_sent": 2**63}, {"rounds": -1}, {"cpu_ms": 2**4000}):
+        with pytest.raises(Exception, match="BAD_STAGE"):
+            world.stage(job, "bank", **change)
+    for number in (-1, 256):
+        with pytest.raises(Exception, match="TOO_MANY_STAGES"):
+            world.stage(job, "bank", number)
+
+
+def test_names_of_columns_are_bounded_together(world: World) -> None:
+    wide = [{**COLUMN, "name": f"{number:04}" + "\U0001f600" * 60} for number in range(68)]
+    assert (
+        world.refusal("bureau", "datasets.register", **registration("bureau/x") | {"schema": wide})
+        == "SCHEMA_TOO_LONG"
+    )
+    world.do("bureau", "datasets.register", **registration("bureau/x") | {"schema": wide[:67]})
+
+
+def test_inputs_have_a_bounded_number_of_columns_together(world: World) -> None:
+    for name in PARTIES:
+        schema = [{**COLUMN, "name": f"c{number}"} for number in range(256)]
+        for number in range(2):
+            dataset, grant = f"{name}/wide-{number}", f"bank/w-{name}-{number}"
+            world.register(name, dataset, schema=schema)
+            columns = {f"c{n}": "plain" for n in range(256)}
+            world.granted(grant, dataset, name, columns=columns)
+    inputs = [
+        world.use(f"bank/w-{name}-{number}", f"{name}/wide-{number}", {f"c{n}": "join" for n in range(171)})
+        for name in PARTIES
+        for number in range(2)
+    ]
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == "TOO_MANY_COLUMNS"
+
+
+def test_proposals_that_are_aborted_at_once_end_for_the_day(world: World) -> None:
+    """Each of them, and each abort, stands in the histories of all owners."""
+    world.put("jobs", "initiators", "bank", {"open": 0, "day": world.time // DAY_MS, "today": 998})
+    for _ in range(2):
+        world.do("bank", "jobs.abort", job=world.propose(), reason="", evidence=b"")
+    assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS_TODAY"
+    world.advance(DAY_MS)
+    world.do("bank", "jobs.abort", job=world.propose(), reason="", evidence=b"")
+    assert world.read("jobs", "initiators", "bank") == {"open": 0, "day": world.time // DAY_MS, "today": 1}
