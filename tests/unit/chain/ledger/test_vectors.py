@@ -1,7 +1,7 @@
 """Golden bytes: every record of the ledger encodes as it did when data was first written.
 
 A change here is a change of format: raise FORMAT_VERSION or PROTOCOL_VERSION and keep reading the old bytes.
-Write the file anew with: python tests/unit/chain/ledger/test_ledger_vectors.py
+Write the file anew with: python tests/unit/chain/ledger/test_vectors.py
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def test_the_rows_and_records_of_a_store_are_pinned() -> None:
 
 if __name__ == "__main__":
     document = {
-        "about": "Bytes and hashes of the ledger's records (tests/unit/chain/ledger/test_ledger_vectors.py)",
+        "about": "Bytes and hashes of the ledger's records (tests/unit/chain/ledger/test_vectors.py)",
         "format": FORMAT_VERSION,
         "rows": rows_hash(),
         "hashes": hashes(EXAMPLES),
