@@ -124,7 +124,7 @@ def test_the_line_of_a_statement_is_part_of_the_ir() -> None:
 
 
 def write_vectors() -> None:
-    """Write the golden hashes anew, after a deliberate change of the IR: python -m tests.unit.contracts.test_ir."""
+    """Write the golden hashes anew, after a deliberate change: python -m tests.unit.contracts.test_ir."""
     VECTORS.write_text(json.dumps(hashes(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
