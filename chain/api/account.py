@@ -1,4 +1,4 @@
-"""What a client of the RPC port took of the event loop, of turns, connections and pages; no clock of its own.
+"""Account of what a client of the RPC port took of the event loop, of turns, connections and pages; no clock.
 
 What an account says of the future changes only when something is taken, so it is reckoned then: whoever
 looks for the next turn among hundreds of clients compares numbers.
@@ -16,7 +16,7 @@ however many clients there are, or nothing."""
 
 
 class Bucket:
-    """So many a second, and one second's worth at once; at most one second's worth is owed."""
+    """Token bucket: it refills at a rate a second, holds one second's worth, and owes at most as much."""
 
     __slots__ = ("_filled", "_left", "_rate")
 
@@ -25,29 +25,29 @@ class Bucket:
         self._filled = now
 
     def take(self, now: float, price: float = 1.0) -> None:
-        """Take one at a price, even if less is left."""
+        """Take `price` tokens, even if fewer are left."""
         self._left = max(-self._rate, self.left(now) - price)
         self._filled = now
 
     def left(self, now: float) -> float:
-        """Return how many are left; below 0 when more were taken."""
+        """Return how many tokens are left; below 0 when more were taken than there were."""
         return min(self._rate, self._left + (now - self._filled) * self._rate)
 
     def wait(self, now: float, credit_s: float = 0.0) -> float:
-        """Return in how many seconds one is left, or would be `credit_s` later; 0 or less when one is."""
+        """Return the seconds until one token is left, `credit_s` sooner on credit; 0 or less when one is."""
         return (1 - self.left(now)) / self._rate - credit_s
 
     def until_half(self, now: float) -> float:
-        """Return in how many seconds half of a second's worth is left; 0 or less when it is."""
+        """Return the seconds until half of the bucket is full; 0 or less when it is."""
         return 0.5 - self.left(now) / self._rate
 
     def is_full(self, now: float) -> bool:
-        """Tell whether nothing was taken that did not come back."""
+        """Tell whether the bucket is full again."""
         return self.left(now) >= self._rate
 
 
 class Account:
-    """What was taken of a share of the loop's time, and of turns, and not made up for yet."""
+    """Account of what was taken of a share of the loop's time, and of turns, and is not made up for yet."""
 
     __slots__ = ("_debt", "_debt_max", "_half_at", "_price", "_reckoned", "_turns", "free_at", "order")
 
@@ -61,7 +61,7 @@ class Account:
         """Grows with what was used lately while others waited; compared with that of others at any time."""
 
     def spent(self, seconds: float, now: float, *, wanted: bool = True) -> None:
-        """Count time that just passed; `wanted` tells whether anybody else waited for it.
+        """Add seconds of the loop that just passed; `wanted` tells whether anybody else waited for them.
 
         What nobody else wanted is owed as ever, but does not put anybody behind those who come later.
         """
@@ -74,11 +74,11 @@ class Account:
         self._reckon(now)
 
     def set_share(self, share: float) -> None:
-        """Have another part of the loop's time from now on."""
+        """Set which part of the loop's time (0 to 1) the account has from now on."""
         self._price = 1 / share - 1
 
     def count(self, now: float) -> None:
-        """Count a turn."""
+        """Take one turn from the bucket of turns."""
         self._turns.take(now)
         self._reckon(now)
 
@@ -91,11 +91,11 @@ class Account:
         return self._half_at <= now and self.order - now / USED_S <= log(most)
 
     def debt(self, now: float) -> float:
-        """Return for how many seconds others have to have the loop until nothing is owed."""
+        """Return the seconds for which others must have the loop until nothing is owed."""
         return max(0.0, self._debt - (now - self._reckoned))
 
     def pause(self, now: float, credit: float = 1.0, credit_s: float = 0.0) -> float:
-        """Return for how many seconds there is no turn; 0 or less when there is one.
+        """Return the seconds until there is a turn; 0 or less when there is one.
 
         With a credit so many times as much may be owed, and the turns of so many seconds to come.
         """
@@ -113,7 +113,7 @@ class Account:
 
 
 class ClientAccount(Account):
-    """Of one client: its connections and pages, too, which take no turn."""
+    """Account of one client, which also counts what takes no turn: its connections and pages."""
 
     __slots__ = ("connections", "pages", "silent")
 

@@ -52,7 +52,7 @@ class _Arrival:
 
 
 class Arrivals:
-    """Takes what an acceptor hands over, and makes connections of it in turn."""
+    """Queue of accepted sockets, each of which becomes a connection when its client has a turn."""
 
     def __init__(self, door: Door, listener: socket.socket, make: Make) -> None:
         """`make` is called once a connection is taken up; `listener` is where they come from."""
@@ -101,7 +101,7 @@ class Arrivals:
             self._shutout.set(list(self._out_until))
 
     def close(self) -> None:
-        """Close what waits, and make no more."""
+        """Close all sockets that wait, and take no more."""
         while self._waiting:
             arrival = self._waiting.pop()
             self._leave(arrival)

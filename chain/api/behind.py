@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class State(IntEnum):
-    """What a connection does; when room is needed, the lower go first."""
+    """State of a connection; when room is needed, connections in a lower state go first."""
 
     FRESH = 0
     LEAVING = 1
@@ -41,7 +41,7 @@ class Turn(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """What a gate is in front of."""
+    """The parts of the RPC port that a gate hands requests to."""
 
     read: Callable[[bytes], Head]
     """Reads a complete head; raises BadHead."""

@@ -154,7 +154,7 @@ class RefusedByLedger(AssentError):
 
 
 def remedy(contract: str, code: str) -> str:
-    """Return what to do about a refusal of a contract's."""
+    """Return what a person can do about the code with which a contract refused."""
     return _REMEDIES_OF_CONTRACT.get((contract, code)) or _REMEDIES.get(code, SEE_CODES)
 
 
@@ -179,7 +179,7 @@ def send(session: Session, contract: str, method: str, args: dict[str, Value], g
 
 
 def as_account(session: Session, work: Callable[[Account], Awaitable[T]]) -> T:
-    """Run something that signs as the session's organisation."""
+    """Run a coroutine with an account that signs as the session's organisation."""
 
     async def inside() -> T:
         async with session.account() as account:
@@ -189,7 +189,7 @@ def as_account(session: Session, work: Callable[[Account], Awaitable[T]]) -> T:
 
 
 def as_client(session: Session, work: Callable[[Client], Awaitable[T]]) -> T:
-    """Run something that only reads."""
+    """Run a coroutine with a client that only reads."""
 
     async def inside() -> T:
         async with session.client() as client:

@@ -72,7 +72,7 @@ class Door:
         self._lost[queue] += 1
 
     def report(self) -> None:
-        """Tell the log what was refused and given up since it was told last, once a minute at most."""
+        """Log what was refused and given up since the last such line, once a minute at most."""
         now = self.now()
         if self._lost and now - self._reported_at >= REPORT_S:
             self._reported_at = now

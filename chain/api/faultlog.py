@@ -1,4 +1,4 @@
-"""Faults of ours that clients may bring about as often as they like: logged now and then."""
+"""Log of our own faults, bounded in rate, since clients may bring them about as often as they like."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class FaultLog:
         self._more = 0
 
     def log(self, what: str) -> None:
-        """Log that `what` failed."""
+        """Log that `what` failed, with the traceback, unless another fault was logged a moment ago."""
         now = self._now()
         if now - self._logged_at < FAULT_LOG_S:
             self._more += 1

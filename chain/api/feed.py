@@ -22,7 +22,7 @@ for more, and each costs as much as a call."""
 
 
 class Feed(asyncio.Transport):
-    """What aiohttp reads from and writes to."""
+    """Transport that aiohttp reads a WebSocket from and writes it to."""
 
     def __init__(
         self, gate: Gate, door: Door, transport: asyncio.Transport, protocol: asyncio.Protocol
@@ -41,7 +41,7 @@ class Feed(asyncio.Transport):
         self.protocol.data_received(raw_head)
 
     def more(self) -> None:
-        """Let one piece of what arrived in; further pieces, and many reads, take turns."""
+        """Pass one piece of what arrived to aiohttp; further pieces, and many reads, take turns."""
         self._open = True
         if self.gate.waits or self._full:
             self.gate.reads.pause()
@@ -72,12 +72,15 @@ class Feed(asyncio.Transport):
     # --- what aiohttp asks of a transport ----------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a fact about the connection (asyncio.BaseTransport)."""
         return self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
+        """Note that aiohttp takes no more for now (asyncio.ReadTransport)."""
         self._full = True
 
     def resume_reading(self) -> None:
+        """Let aiohttp have more, in a turn of this connection (asyncio.ReadTransport)."""
         self._full = False
         if self._open and not self.gate.waits:
             self.gate.read_on_in_turn(light=True)  # not at once: aiohttp is in the midst of reading
@@ -86,6 +89,7 @@ class Feed(asyncio.Transport):
         self._transport.write(data)
 
     def is_closing(self) -> bool:
+        """Tell whether the connection is closed, or closing (asyncio.BaseTransport)."""
         return self._transport.is_closing()
 
     def close(self) -> None:

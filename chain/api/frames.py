@@ -20,7 +20,7 @@ _EXTENDED = {126: 2, 127: 8}
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The beginning of what arrived."""
+    """A piece cut from the beginning of what arrived, and what it holds."""
 
     size: int
     """Bytes; 0 when not even the header of a frame is complete."""
@@ -29,7 +29,7 @@ class Piece:
 
 
 class Frames:
-    """Where one connection is in its stream of frames."""
+    """Position of one connection in its stream of frames."""
 
     __slots__ = ("_due",)
 

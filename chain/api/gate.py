@@ -109,13 +109,13 @@ class Gate(asyncio.Protocol):
             self._feed.protocol.eof_received()
 
     def pause_writing(self) -> None:
-        """The client takes an answer slower than it is written."""
+        """Note that the client takes an answer slower than it is written (asyncio.Protocol)."""
         self._writing_paused = True
         if self._feed is not None:
             self._feed.protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """The answer is as good as sent."""
+        """Note that the answer is as good as sent (asyncio.Protocol)."""
         self._writing_paused = False
         if self._feed is not None:
             self._feed.protocol.resume_writing()
@@ -184,7 +184,7 @@ class Gate(asyncio.Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether a turn is waited for."""
+        """Whether this connection waits for a turn."""
         return self._ask is not None
 
     def read_on_in_turn(self, *, light: bool) -> None:
@@ -266,20 +266,20 @@ class Gate(asyncio.Protocol):
         await self._door.turns.take(self.client, light=light)
 
     def count(self) -> None:
-        """Count a call that shares the turn of another."""
+        """Count a further call of a batch, which shares the turn of the first."""
         self._door.turns.count(self.client)
 
     def charge(self, amount: int) -> bool:
-        """Count memory that is made of the body; False when there is no room."""
+        """Reserve memory for what is parsed from the body, in bytes; return False when there is no room."""
         return self._door.bodies.take(self._body, amount)
 
     def read(self) -> None:
-        """Of the body nothing is held any more."""
+        """Give back the memory that the body took: nothing of it is held any more."""
         self._door.bodies.give_back(self._body)
         self._door.bodies.take(self._body, len(self.rest))
 
     def hold(self, amount: int) -> bool:
-        """Count bytes of an answer; False when there is no room."""
+        """Reserve memory for an answer, in bytes; return False when there is no room."""
         if self._answer.rank != State.WORKING:
             self._door.answers.renew(self._answer, State.WORKING)
         return self._door.answers.take(self._answer, amount)
@@ -309,7 +309,7 @@ class Gate(asyncio.Protocol):
             self._looking = False
 
     def sending(self, size: int) -> None:
-        """Something of so many bytes is being sent: it must be taken in time."""
+        """Start the time within which the client must take so many bytes that are being sent."""
         self._door.answers.renew(self._answer, State.WRITING)
         self.deadline = self._door.transfer_end(self._door.now(), size)
 
@@ -323,18 +323,18 @@ class Gate(asyncio.Protocol):
         self._feed.begin(raw)
 
     def become_socket(self) -> None:
-        """The connection is a WebSocket: it has a place among those."""
+        """Take a place among the WebSockets, since the connection has become one."""
         self._enter(State.SOCKET, None)
         self._door.connections.renew(self._place, None)
         self.read()
         cast(Feed, self._feed).more()
 
     def let_go(self, size: int) -> None:
-        """So many bytes of what arrived are aiohttp's now."""
+        """Note that so many bytes of what arrived are aiohttp's now."""
         self._door.bodies.give_back(self._body, size)
 
     def sent(self, size: int) -> None:
-        """A message of so many bytes is sent."""
+        """Note that a message of so many bytes is sent."""
         self._door.answers.give_back(self._answer, size)
         self.deadline = NEVER
 
@@ -374,7 +374,7 @@ class Gate(asyncio.Protocol):
             self._close()
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection at once, whatever is still to be sent."""
         self._forget()
         self._transport.abort()
 

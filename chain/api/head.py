@@ -33,7 +33,7 @@ class BadHead(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a request asks for."""
+    """Head of one HTTP request, as far as an answer needs it."""
 
     method: str
     path: str
@@ -46,7 +46,7 @@ class Head:
 
 
 class Heads:
-    """Reads heads for one port."""
+    """Parser of request heads for one port."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, own_hosts: Collection[str], body_bytes_max: int

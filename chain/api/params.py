@@ -29,52 +29,72 @@ NameText = Annotated[str, pydantic.AfterValidator(_name)]
 
 
 class Nothing(Section):
-    pass
+    """A method without parameters."""
 
 
 class AtHeight(Section):
+    """One height."""
+
     height: HeightNumber
 
 
 class AboveHeight(Section):
+    """Everything above a height."""
+
     aboveHeight: HeightNumber = 0
 
 
 class AfterEvidence(Section):
+    """A page of evidence after one that is known."""
+
     after: Annotated[str, pydantic.StringConstraints(max_length=128)] = ""
     """"KEY/KIND" of the last that is known."""
 
 
 class ByHash(Section):
+    """A block, by the hash of its header."""
+
     hash: HashText
 
 
 class SendOne(Section):
+    """One encoded transaction; the answer waits for nothing (async), the pool (sync) or a block (commit)."""
+
     transaction: HexText
     mode: Literal["sync", "async", "commit"] = "sync"
     timeoutMs: Annotated[int, pydantic.Field(ge=0, le=WAIT_MS_MAX)] = 10_000
 
 
 class SendMany(Section):
+    """Encoded transactions, `BATCH_MAX` at most."""
+
     transactions: Annotated[list[HexText], pydantic.Field(min_length=1, max_length=BATCH_MAX)]
 
 
 class ById(Section):
+    """A transaction, by its id."""
+
     id: HashText
     withProof: bool = False
 
 
 class ReceiptOf(ById):
+    """A receipt, by the transaction's id, and how long to wait for it."""
+
     waitMs: Annotated[int, pydantic.Field(ge=0, le=WAIT_MS_MAX)] = 0
 
 
 class CallView(Section):
+    """A read-only call of a contract with named arguments."""
+
     contract: NameText
     method: NameText
     args: Any = pydantic.Field(default_factory=dict)
 
 
 class ContractName(Section):
+    """A contract, by its name."""
+
     contract: NameText
 
 
@@ -96,6 +116,8 @@ class StateEntry(Section):
 
 
 class StateRange(Section):
+    """A page of the entries of a Map, after a key."""
+
     contract: NameText
     map: NameText
     after: HexText | None = None
@@ -103,6 +125,8 @@ class StateRange(Section):
 
 
 class EventQuery(Section):
+    """A page of events, filtered by subject, contract, name and heights."""
+
     subject: NameText | None = None
     contract: NameText | None = None
     name: NameText | None = None
@@ -113,6 +137,8 @@ class EventQuery(Section):
 
 
 class History(Section):
+    """All events of a subject between two heights, inclusive."""
+
     subject: NameText
     fromHeight: HeightNumber = 0
     toHeight: HeightNumber | None = None

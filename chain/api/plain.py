@@ -56,7 +56,7 @@ class Pages:
         self._kept, self._kept_until = b"", float("-inf")
 
     def answer(self, head: Head) -> bytes | None:
-        """Return the page that is asked for; None when it is none."""
+        """Return the page that a request asks for; None when it asks for no page."""
         if head.path not in PAGES:
             return None
         status, kind, body = self._page(head.path)

@@ -33,7 +33,7 @@ class CallFailed(AssentError):
 
 
 class Status(Protocol):
-    """What a node says of itself."""
+    """What a node tells operators of itself, as JSON objects."""
 
     def info(self) -> dict[str, Any]:
         """Return the facts of one line of `assent status`."""
@@ -59,7 +59,7 @@ class Heights(Protocol):
 
 
 class Node(Protocol):
-    """What the methods need of a node."""
+    """What the RPC methods need of a node."""
 
     @property
     def ledger(self) -> Ledger:

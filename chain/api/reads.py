@@ -1,4 +1,4 @@
-"""How much of one connection was read since its last turn, and whether it is read now."""
+"""Reading side of one connection: how much was read since its last turn, and whether it is read now."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ class Reads:
         self._paused = False
 
     def came(self, size: int) -> None:
-        """Count one read."""
+        """Count one read of the socket."""
         self._number += 1
         self._size += size
 
     @property
     def are_many(self) -> bool:
-        """Whether nothing more may come before a turn."""
+        """Whether so much was read that the next read must wait for a turn."""
         return self._number >= READS_AT_ONCE or self._size >= PIECE_BYTES
 
     def pay(self) -> float:
-        """Begin anew; return what the reads since the last turn took, in seconds."""
+        """Return the seconds that the reads since the last turn took, and count anew from zero."""
         seconds = self._number * READ_S
         self._number = self._size = 0
         return seconds
 
     def pause(self) -> None:
-        """Read nothing: the kernel makes the client wait."""
+        """Stop reading, so that the kernel makes the client wait."""
         if not self._paused and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read on."""
+        """Go on reading."""
         if self._paused:
             self._paused = False
             with suppress(RuntimeError):  # it is closing

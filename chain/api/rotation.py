@@ -1,4 +1,4 @@
-"""Items of several clients, taken in turns; what is not wanted any more leaves at once."""
+"""Rotation: items of several clients, taken in turns; an item that is not wanted any more leaves at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Rotation(Generic[T]):
-    """Items of several clients; `pop` goes round the clients, and takes those of one in their order."""
+    """Round-robin queue of items of several clients; those of one client are taken in their order."""
 
     __slots__ = ("_size", "_waiting")
 
@@ -49,7 +49,7 @@ class Rotation(Generic[T]):
         return len(self._waiting) > (client in self._waiting)
 
     def first(self, client: str) -> T | None:
-        """Return the oldest item of a client, None if it has none."""
+        """Return the oldest item of a client; None when it has none."""
         return next(iter(self._waiting.get(client, ())), None)
 
     def pop(self, client: str = "") -> T:

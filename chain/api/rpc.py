@@ -71,16 +71,16 @@ class Caller(Protocol):
         """Wait until it is the caller's turn for heavy work; raise Busy."""
 
     def count(self) -> None:
-        """Count a call that shares the turn of another."""
+        """Count a further call of a batch, which shares the turn of the first."""
 
     def charge(self, amount: int) -> bool:
-        """Count memory of a parsed request; False when there is no room."""
+        """Reserve memory for a parsed request, in bytes; return False when there is no room."""
 
     def read(self) -> None:
-        """Of the request nothing is held any more."""
+        """Give back the memory that the request took: nothing of it is held any more."""
 
     def hold(self, amount: int) -> bool:
-        """Count bytes of an answer; False when there is no room."""
+        """Reserve memory for an answer, in bytes; return False when there is no room."""
 
 
 Extra = Mapping[str, Callable[[Any], Any]]

@@ -116,7 +116,7 @@ class RpcServer:
         log.warning("the RPC port cannot accept connections (%s); again in %.1f s", why, REST_S)
 
     def sweep(self) -> None:
-        """Close and refuse what is late."""
+        """Close connections that are late and refuse turns that waited too long; a few times a second."""
         now = self.door.now()
         for gate in list(self.door.gates):
             gate.check(now)

@@ -1,4 +1,4 @@
-"""Something bounded that clients share: newcomers are served, and what only waits is given up, oldest first.
+"""Shares of something bounded, as connections or memory: newcomers are served, what only waits gives way.
 
 No input or output and no clock. A *client* is a text: today the network that a connection comes
 from (`chain.primitives.networks`).
@@ -17,7 +17,7 @@ CALLER: ContextVar[str] = ContextVar("caller", default="")
 
 @dataclass(slots=True, eq=False)
 class Holding:
-    """What one connection, answer or wait has of something shared."""
+    """A holding: what one connection, answer or wait has of something shared."""
 
     client: str
     give_up: Callable[[], None]
@@ -64,7 +64,7 @@ class _Held:
 
 
 class Shares:
-    """So much of something for all, and at most a part of it for one client."""
+    """Bounded amount of something for all clients, of which one client may have at most a part."""
 
     def __init__(self, most: int, per_client: int, kept: int = 0) -> None:
         """`kept`: so many holdings of a rank stay as long as there are more of another: no kind starves."""
@@ -73,7 +73,7 @@ class Shares:
         self._clients: dict[str, _Held] = {}
 
     def take(self, holding: Holding, amount: int) -> bool:
-        """Add to what a holding has; False when there is no room even without all that may be given up.
+        """Add to a holding; return False when there is no room even without all that may be given up.
 
         A client beyond its own part gives up its own holdings; else the client that has most gives up, of
         those that have equally much the one with the lowest rank.
@@ -110,7 +110,7 @@ class Shares:
                 del self._clients[holding.client]
 
     def renew(self, holding: Holding, rank: int | None) -> None:
-        """Give a holding a rank, of which it is the youngest now."""
+        """Give a holding a rank, as the youngest of that rank."""
         if holding.amount:
             held = self._clients[holding.client]
             held.remove(holding)

@@ -32,18 +32,18 @@ BUSY = b"no turn came in time: this node is busy, or this address asks too much 
 
 
 class Subscription(Protocol):
-    """One stream of updates."""
+    """Subscription: one stream of updates of one WebSocket."""
 
     @property
     def behind(self) -> bool:
-        """Tell whether `step` has something to do."""
+        """Tell whether the stream is behind, so that `step` has something to do."""
 
     def step(self) -> bytes | None:
         """Go on by one update, returned as JSON, or by what has none; raise AssentError at the end."""
 
 
 class Subscriptions(Protocol):
-    """Makes streams of updates."""
+    """What opens subscriptions, and wakes those who have some."""
 
     def open(self, params: dict[str, Any]) -> Subscription:
         """Return the stream that is asked for; raise AssentError for parameters that make none."""
@@ -52,7 +52,7 @@ class Subscriptions(Protocol):
         """Set an event from now on whenever streams may be behind."""
 
     def unwatch(self, wake: asyncio.Event) -> None:
-        """Set it no more."""
+        """Stop setting that event."""
 
 
 class Sockets:

@@ -38,12 +38,13 @@ HISTORY_BYTES = 1_048_576
 
 
 class StateMethods:
-    """Contracts, their state, events and histories."""
+    """The RPC methods about contracts, their state, events and histories, over one node."""
 
     def __init__(self, node: Node) -> None:
         self._node, self._ledger = node, node.ledger
 
     async def call(self, params: CallView) -> dict[str, Any]:
+        """Answer `call`: run a view on the newest state in a thread; raise CallFailed unless it ends ok."""
         args = from_json(params.args)
         if not isinstance(args, dict):
             raise DecodeError("args: expected an object of argument names and values")
@@ -76,11 +77,13 @@ class StateMethods:
             return self._node.runtime.view(call, view.state)
 
     async def code(self, params: ContractName) -> dict[str, Any]:
+        """Answer `getCode`: return the source in force, with its entry in `lifecycle`; raise NotFound."""
         active = self._active(params.contract)
         source = self._read("lifecycle", "sources", active["source_hash"])
         return {"contract": params.contract, "source": source, "active": to_json(active)}
 
     async def abi(self, params: ContractName) -> Any:
+        """Answer `getABI`: return the methods that the contract's proposal declared; raise NotFound."""
         active = self._active(params.contract)
         proposal = self._read("lifecycle", "proposals", f"{params.contract}/{active['seq']}")
         if proposal is None:
@@ -100,6 +103,7 @@ class StateMethods:
         return None if raw is None else decode_value(raw, max_bytes=STATE_BYTES_MAX)
 
     async def entry(self, params: StateEntry) -> dict[str, Any]:
+        """Answer `getState`: return one entry at a height, with its proof if asked; raise NotHeld."""
         key = var_key(params.var) if params.var else map_key(params.map or "", _key(from_json(params.key)))
         height = self._ledger.certified_height if params.height is None else params.height
         if not params.withProof:
@@ -109,6 +113,7 @@ class StateMethods:
         return {"height": height, "proof": encode(proved).hex()} | _value_json(proved.value)
 
     async def range(self, params: StateRange) -> dict[str, Any]:
+        """Answer `getStateRange`: return a page of a Map in key order, and where the next one starts."""
         prefix = params.map.encode() + b"/"
         after = None if params.after is None else bytes.fromhex(params.after)
         page = self._ledger.read.state_range(
@@ -121,6 +126,7 @@ class StateMethods:
         return {"entries": entries, "next": None if page.next is None else page.next.hex()}
 
     async def events(self, params: EventQuery) -> dict[str, Any]:
+        """Answer `getEvents`: return a page of certified events, and where the next one starts."""
         top = self._ledger.certified_height
         page = self._ledger.read.entries(
             subject=params.subject,
@@ -136,6 +142,7 @@ class StateMethods:
         return {"entries": entries, "next": None if page.next is None else page.next.hex(), "height": top}
 
     async def history(self, params: History) -> dict[str, Any]:
+        """Answer `getHistory`: return a subject's events with the proof that they are all."""
         top = self._ledger.certified_height
         last = top if params.toHeight is None else min(top, params.toHeight)
 

@@ -42,7 +42,7 @@ class Streams:
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
 
     def advance(self) -> None:
-        """Say that the certified height moved."""
+        """Wake everyone who waits: the certified height moved."""
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         for wake in self._watching:
@@ -59,7 +59,7 @@ class Streams:
         self._watching.add(wake)
 
     def unwatch(self, wake: asyncio.Event) -> None:
-        """Set it no more."""
+        """Stop setting that event."""
         self._watching.discard(wake)
 
     def open(self, params: dict[str, Any]) -> BlockStream | EventStream:

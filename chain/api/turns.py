@@ -80,7 +80,7 @@ class Loop(Protocol):
 
 
 class Ask:
-    """One turn that is waited for."""
+    """One turn that somebody waits for."""
 
     __slots__ = ("_among", "at", "client", "run")
 
@@ -89,7 +89,7 @@ class Ask:
         among.push(client, self)
 
     def cancel(self) -> None:
-        """Do not want it any more; nothing of it is kept."""
+        """Give the turn up; nothing of it is kept."""
         self._among.discard(self.client, self)
 
 
@@ -111,7 +111,7 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many turns are waited for."""
+        """Number of turns that are waited for."""
         return len(self._light) + len(self._heavy)
 
     def ask(self, client: str, run: Callable[[bool], None], *, light: bool = False) -> Ask:
@@ -141,7 +141,7 @@ class Turns:
 
     @property
     def refusal(self) -> str:
-        """What to tell those whose turn did not come."""
+        """Text for those whose turn did not come: what the bound is, and what to do."""
         return (
             f"no turn within {WAIT_MAX_S:.0f} s: this node answers {self._rate} requests a second "
             "(rpc.requests_per_second), shared among its clients; slow down, send transactions together, "
@@ -185,13 +185,13 @@ class Turns:
                 self._accounts[client] = account  # behind those that are looked at next time
 
     def count(self, client: str) -> None:
-        """Count a turn, or a call that shares the turn of another."""
+        """Count a turn of a client, or a call that shares the turn of another."""
         now = self._loop.time()
         self._all.count(now)
         self._account(client, now).count(now)
 
     def admit(self, client: str, *, silent: bool = False) -> bool:
-        """Charge a client for a connection; False when it had its part of this second.
+        """Charge a client for a connection; return False when it had its part of this second.
 
         One that says nothing takes nothing of those that ask: another program may have the same address.
         """
@@ -206,7 +206,7 @@ class Turns:
         return True
 
     def owed(self, client: str) -> float:
-        """Return for how many seconds a client has no turn, since it pays off what it took."""
+        """Return the seconds for which a client has no turn, since it pays off what it took."""
         return max(0.0, self._free_in(client, self._loop.time()))
 
     def allow_page(self, client: str) -> bool:
@@ -230,7 +230,7 @@ class Turns:
         return account
 
     def close(self) -> None:
-        """Grant no more."""
+        """Grant no more turns."""
         if self._next is not None:
             self._next.cancel()
 

@@ -81,7 +81,7 @@ class StateAt:
 
 @record("audit-history", max_bytes=65_536)
 class LogStates:
-    """The state of the subject's log before and after the entries; `before` is None at height 0."""
+    """State of the subject's log before and after the entries; `before` is None at height 0."""
 
     before: StateAt | None
     after: StateAt

@@ -31,7 +31,7 @@ class SubjectUnknown(AssentError):
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What to show; the default is everything. Heights and times (ms) are inclusive."""
+    """Filters of a trail; the default keeps all. Heights and times (ms since the epoch) are inclusive."""
 
     first: int = 0
     last: int | None = None
@@ -45,7 +45,7 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class TrailRow:
-    """One event."""
+    """One event of a subject, with who caused it, when and why."""
 
     height: int
     time: int

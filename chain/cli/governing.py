@@ -23,7 +23,7 @@ class NotThere(AssentError):
 
 
 async def outside_note(client: Client) -> str:
-    """Return what to know of a node that lacks something and follows nobody; empty for a member's.
+    """Return a note on a node that follows nobody, as it lacks something; empty for a member's node.
 
     The node of an organisation that was removed stands where it was: its answers are of that height.
     """

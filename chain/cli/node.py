@@ -38,7 +38,7 @@ config_option = click.option(
 
 
 def open_to_all(listen: str) -> str:
-    """Return what to know of an RPC address that others than this host reach; empty for loopback."""
+    """Return a warning about an RPC address that other hosts reach; empty for loopback."""
     host = split_address(listen)[0]
     try:
         if host == "localhost" or ipaddress.ip_address(host).is_loopback:

@@ -99,12 +99,14 @@ def opened_store(config: Path, *, create: bool = False) -> Iterator[tuple[LevelS
 
 @contextlib.contextmanager
 def opened_ledger(config: Path, *, create: bool = False) -> Iterator[Ledger]:
+    """Open the ledger of a stopped node; raises as `opened_store` does."""
     with opened_store(config, create=create) as (store, genesis):
         yield Ledger(store, genesis, ContractRuntime())
 
 
 @contextlib.contextmanager
 def explains_files() -> Iterator[None]:
+    """Raise FileTrouble, which names the file and the reason, for an OSError inside."""
     try:
         yield
     except FileExistsError as error:

@@ -10,7 +10,7 @@ RESERVED = Path("/proc/sys/net/ipv4/ip_local_reserved_ports")
 
 
 def warning_of(ports: Iterable[int]) -> str:
-    """Return which of these ports this host may give to others, and what to do; empty when none."""
+    """Return a warning that names those of these ports that this host may give to others; empty when none."""
     low, high = outgoing_range()
     kept = _reserved()
     risky = [port for port in sorted(ports) if low <= port <= high and port not in kept]
@@ -25,7 +25,7 @@ def warning_of(ports: Iterable[int]) -> str:
 
 
 def outgoing_range() -> tuple[int, int]:
-    """Return the first and the last of them; (1, 0), that is none, where the system does not say."""
+    """Return the first and last port for outgoing connections; (1, 0), an empty range, where none is said."""
     try:
         low, high = RANGE.read_text().split()
         return int(low), int(high)

@@ -21,7 +21,7 @@ SPARE_WAIT_S, ASK_EVERY_S = 30.0, 0.3
 
 
 class NothingLost(AssentError):
-    """A node that has its votes needs no other key."""
+    """A node that has its votes: it needs no other key."""
 
     code = "nothing_lost"
 

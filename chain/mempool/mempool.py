@@ -36,7 +36,7 @@ from chain.primitives.execution import SIGNER_REFUSALS
 
 @dataclass(frozen=True, slots=True)
 class PoolBounds:
-    """Local bounds of the pool."""
+    """Bounds of one node's pool; they are local, so pools may differ."""
 
     max_transactions: int = 50_000
     max_bytes: int = 67_108_864
@@ -83,7 +83,7 @@ class Mempool:
         return len(self._pool)
 
     def prepare(self, raw: bytes) -> DecodedTransaction:
-        """Decode a transaction; raise Refused (too_large, malformed, wrong_chain). Verifies no signature."""
+        """Decode a transaction, verify no signature; raise TooLarge, Malformed, SignedForAnotherChain."""
         self._check_size(raw)
         try:
             tx = decode(Transaction, raw)
@@ -97,13 +97,13 @@ class Mempool:
         return DecodedTransaction(tx, transaction_id(tx.body), raw)
 
     def screen(self, candidate: DecodedTransaction, head_height: int) -> None:
-        """Raise a Refused for whatever can be told without the signature."""
+        """Raise a TransactionRefused for whatever can be told without the signature."""
         self._check_new(candidate.id)
         self._check_rules(candidate, head_height)
         self._check_room(candidate)
 
     def admit(self, candidate: DecodedTransaction, head_height: int, *, verified: bool) -> None:
-        """Take a transaction in; raise Refused. `verified` is what the signature check found."""
+        """Take a transaction in; raise TransactionRefused. `verified` is what the signature check found."""
         if not verified:  # first: whatever else is wrong, nobody honest passed it on
             raise BadSignature(f"transaction {candidate.id.hex()}: the signature does not hold")
         self.screen(candidate, head_height)

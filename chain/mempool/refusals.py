@@ -12,73 +12,73 @@ class TransactionRefused(AssentError):
 
 
 class TooLarge(TransactionRefused):
-    """More bytes than the chain's limit: send less."""
+    """A transaction of more bytes than the chain's limit: send less."""
 
     code = "too_large"
 
 
 class Malformed(TransactionRefused):
-    """Not the canonical encoding of a transaction: encode it with Assent's codec."""
+    """Bytes that are not the canonical encoding of a transaction: encode it with Assent's codec."""
 
     code = "malformed"
 
 
 class SignedForAnotherChain(TransactionRefused):
-    """Signed for another chain: sign it with this chain's genesis."""
+    """A transaction signed for another chain: sign it with this chain's genesis."""
 
     code = "wrong_chain"
 
 
 class DuplicateTransaction(TransactionRefused):
-    """Waits in the pool already: ask for its receipt."""
+    """A transaction that waits in the pool already: ask for its receipt."""
 
     code = "duplicate"
 
 
 class AlreadyCommitted(TransactionRefused):
-    """On the ledger already: ask for its receipt."""
+    """A transaction that is on the ledger already: ask for its receipt."""
 
     code = "already_committed"
 
 
 class TransactionExpired(TransactionRefused):
-    """`valid_until` is past: sign it again."""
+    """A transaction whose `valid_until` is past: sign it again."""
 
     code = "expired"
 
 
 class TooFarAhead(TransactionRefused):
-    """`valid_until` lies beyond the validity window: sign it again with a lower one."""
+    """A transaction whose `valid_until` lies beyond the validity window: sign it again with a lower one."""
 
     code = "too_far_ahead"
 
 
 class GasLimitTooHigh(TransactionRefused):
-    """Asks for more gas than a transaction may: sign it again with less."""
+    """A transaction that asks for more gas than one may: sign it again with less."""
 
     code = "gas_limit"
 
 
 class UnknownSender(TransactionRefused):
-    """No key of any organisation: an admin adds it with orgs.add_key."""
+    """A sender whose key is of no organisation: an admin adds it with orgs.add_key."""
 
     code = "unknown_sender"
 
 
 class KeyRevoked(TransactionRefused):
-    """The sender's key was revoked or replaced: sign with another."""
+    """A sender whose key was revoked or replaced: sign with another."""
 
     code = "key_revoked"
 
 
 class OrgSuspended(TransactionRefused):
-    """The sender's organisation is suspended: the members reinstate it, or not."""
+    """A sender whose organisation is suspended: the members reinstate it, or not."""
 
     code = "org_suspended"
 
 
 class OrgExpelled(TransactionRefused):
-    """The sender's organisation is no longer a member."""
+    """A sender whose organisation is no longer a member."""
 
     code = "org_expelled"
 
@@ -93,18 +93,18 @@ SENDER_REFUSALS: dict[str, type[TransactionRefused]] = {
 
 
 class BadSignature(TransactionRefused):
-    """The sender's signature does not hold: sign the exact body."""
+    """A transaction whose signature does not hold: sign the exact body."""
 
     code = "bad_signature"
 
 
 class PoolFull(TransactionRefused):
-    """The pool is at its bound: wait, or ask another node."""
+    """A pool at its bound: wait, or ask another node."""
 
     code = "pool_full"
 
 
 class SenderFull(TransactionRefused):
-    """This sender's share of the pool is used up: wait until some of them are on the ledger."""
+    """A sender whose share of the pool is used up: wait until some of its transactions are on the ledger."""
 
     code = "sender_full"

@@ -17,7 +17,7 @@ WRITE_BYTES = 262_144
 
 
 class Lane(IntEnum):
-    """Order of sending."""
+    """Lanes of an outbox, in the order in which they are sent."""
 
     URGENT = 0
     ANSWERS = 1

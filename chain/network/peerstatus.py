@@ -1,4 +1,4 @@
-"""What an operator is told of one member."""
+"""Status of one member, as operators are told of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PeerStatus:
-    """What an operator wants to know of one member."""
+    """Status of one member: whether it is connected, since when, and what it did or failed to do."""
 
     key: bytes
     address: str

@@ -34,7 +34,7 @@ class Price:
     """Beyond its share a frame waits for its turn: its sender waits for the answer."""
 
     def of(self, size: int) -> float:
-        """Return the price of a frame with a body of so many bytes; one frame alone is no offence."""
+        """Return the price, in ms, of a frame whose body has so many bytes; one frame alone is no offence."""
         return min(self.burst_ms, self.frame_ms + self.kib_ms * size / 1_024)
 
 

@@ -36,7 +36,7 @@ class Twins:
         self._said: dict[bytes, tuple[float, str]] = {}
 
     def forget_others(self, members: Collection[bytes]) -> None:
-        """Forget the keys that are no members any more."""
+        """Forget every key that is no member's any more."""
         self._processes = {key: found for key, found in self._processes.items() if key in members}
         self._seen = {key: found for key, found in self._seen.items() if key in members}
         self._said = {key: found for key, found in self._said.items() if key in members}

@@ -40,7 +40,7 @@ def read_begun(store: Reader, head: int) -> Begun | None:
 
 
 class Beginnings:
-    """The note of one process."""
+    """Note of the height that this process executes first, and what earlier processes left unfinished."""
 
     def __init__(self, store: Store, head: int) -> None:
         """Read what the processes before left behind."""
@@ -61,14 +61,14 @@ class Beginnings:
 
 
 def describe(begun: Begun) -> str:
-    """Return what an unfinished height means."""
+    """Return, for operators, what an unfinished height means."""
     times = f"{begun.times} time" + ("s in a row" if begun.times > 1 else "")
     how = "certified, so others executed it" if begun.certified else "ordered"
     return f"height {begun.height} is {how}; this node began to execute it {times} and never finished"
 
 
 def advise(begun: Begun) -> str:
-    """Return what to do about an unfinished height."""
+    """Return, for operators, what to do about an unfinished height."""
     if begun.certified:
         return "give this node more memory, or compare its release with the others'"
     return (

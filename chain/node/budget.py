@@ -1,4 +1,4 @@
-"""What a node may need of the machine at most, from its settings and its members."""
+"""Budget of file descriptors: how many a node may need at most, by its settings and its members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOWER = "rpc.max_connections"
 
 
 def descriptor_parts(config: NodeConfig, members: int) -> dict[str, int]:
-    """Return what needs how many file descriptors; each of `members` may be dialled while it dials."""
+    """Return part of the node -> file descriptors; each of `members` may be dialled while it dials."""
     return {
         "clients (rpc.max_connections)": config.rpc.max_connections + OVER_MAX,
         "peers": 2 * (members + MEMBERS_TO_COME),

@@ -193,7 +193,7 @@ class NodeCore:
         return due if asks is None or asks > due else asks
 
     def on_time(self) -> None:
-        """Let time pass."""
+        """Do what is due by the clock: gossip, catch-up, pruning, timers; call at `next_deadline`."""
         now = self._clock.now_ms()
         if self._flush_at is not None and now >= self._flush_at:
             self._flush_at = None

@@ -48,7 +48,7 @@ class Identity:
 
     @property
     def has_voted(self) -> bool:
-        """Whether it may have voted."""
+        """Whether the key may have voted: its marker is there."""
         return marker_of(self.file).exists()
 
 
@@ -132,12 +132,12 @@ class KeyRing:
         return (REFUSED_MS if refused else LONELY_MS) << min(self._rounds, DOUBLINGS_MAX)
 
     def taken(self) -> None:
-        """A peer talks to us under the key that we go by."""
+        """Note that a peer talks to us under the key that we go by."""
         self._refused, self._rounds = [], 0
         self._turned_away.clear()
 
     def settled(self) -> None:
-        """The ledger is for the key that we go by: it decides from now on."""
+        """Note that the ledger is for the key that we go by: it decides from now on."""
         self._trying = None
 
     def not_taken(self, key: bytes, *, refused: bool) -> bytes | None:

@@ -26,7 +26,7 @@ def accepted(ledger: Ledger) -> dict[bytes, Validator]:
 
 
 def role_of(ledger: Ledger, key: bytes) -> str:
-    """Return what a key is at the next height."""
+    """Return what a key is at the next height to be certified: one of the four words above."""
     if key in ledger.epoch_at(ledger.certified_height + 1).validators:
         return VOTES
     if any(key in item.keys for item in ledger.schedule.coming(ledger.certified_height + 1)):

@@ -38,7 +38,7 @@ class KnownBatch:
 
     @property
     def digest(self) -> bytes:
-        """What votes and skips name it by."""
+        """The hash by which votes and skips name the batch."""
         return payload_digest(self.payload)
 
     @property
@@ -49,7 +49,7 @@ class KnownBatch:
 
 @dataclass(frozen=True, slots=True)
 class NextHeight:
-    """The height above the head."""
+    """What a stopped node knows of the height above its head."""
 
     height: int
     batches: tuple[KnownBatch, ...]

@@ -22,7 +22,7 @@ from consensus.rules import Rules
 
 
 class StoppedValidator:
-    """A ledger without a running node, its votes, and the key that cast them."""
+    """A stopped validator: its ledger, its votes, and the key that cast them."""
 
     def __init__(self, ledger: Ledger, signer: Signer, marker: Marker, signed: SignedSkips) -> None:
         """Read what is known of the next height; raise VotesDamaged, DataDamaged."""

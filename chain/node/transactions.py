@@ -1,4 +1,4 @@
-"""The transactions whose bytes are here: in the pool, or in a block that the ledger holds.
+"""Transactions whose bytes this node has: those in the pool, and those in blocks that the ledger holds.
 
 Final is not the same as here: a state that took the ledger's place brought ids without transactions, and
 pruning leaves ids behind. A batch may name one all the same (proposed before it was final, ordered after),

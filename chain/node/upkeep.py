@@ -26,7 +26,7 @@ class Upkeep:
 
     @property
     def due(self) -> bool:
-        """Whether a step has something to do."""
+        """Whether pruning has something to do now."""
         blocks = self._ledger.read.pruned.below().blocks
         return self._next_floor(blocks) is not None or sweep_due(self._ledger.store)
 

@@ -17,7 +17,7 @@ TWIN_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What consensus says at one moment."""
+    """Snapshot of what consensus reports at one moment."""
 
     epoch: int = 0
     view: int = 0
@@ -79,7 +79,7 @@ def notes(now: Seen) -> list[str]:
 
 
 def twin_of(name: str, places: str) -> str:
-    """Return what there is to know of a member that runs twice."""
+    """Return a line about a member whose key two processes use."""
     return (
         f"{name} runs twice, or did within the last minutes: {places}. Its operator must stop one: two "
         "processes of one key take the connections from one another and may sign votes that conflict"
