@@ -24,7 +24,7 @@ from privcompute.config import AgentConfig
 
 TESTS = Path(__file__).resolve().parents[1]
 LIVE, MEMBERS = "functional/test_settings.py", "functional/test_membership.py"
-TIMERS = "unit/consensus/test_timers.py"
+TIMERS = "unit/consensus/test_driver_time.py"
 PLACES = f"{LIVE}::test_a_node_lives_at_the_paths_and_ports_that_are_set"
 POOL = f"{LIVE}::test_the_pool_of_a_node_that_orders_nothing_keeps_its_bounds"
 PRUNES = f"{LIVE}::test_a_running_node_prunes_and_archives_what_is_beyond_keep_blocks"
