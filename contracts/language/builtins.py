@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from chain.primitives.values import INT_BITS_MAX, Value
+from chain.primitives.values import INT_BITS_MAX, INT_KEYED_MAX, Value
 from contracts.language import dates
 from contracts.language.faults import Reverted
 from contracts.language.limits import (
@@ -22,7 +22,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import Machine
 from contracts.language.operators import INTS, SMALL, divide_both, made, to_int, to_text, too_many_bits
-from contracts.language.payments import count_cap, need, new_entries, new_items
+from contracts.language.payments import count_cap, need, new_entries, new_items, one_more
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
 
@@ -334,6 +334,8 @@ def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
         if type(pair) not in (tuple, list) or len(pair) != 2:
             raise wrong_type("dict() takes a dict, or pairs")
         check_key(pair[0])
+        if len(made) >= INT_KEYED_MAX and pair[0] not in made:
+            one_more(m, made, pair[0])
         made[pair[0]] = pair[1]
     return made
 

@@ -8,7 +8,7 @@ before it is done. Where the time depends on what the values hold (a search), th
 
 from __future__ import annotations
 
-from chain.primitives.values import INT_BITS_MAX, VALUE_DEPTH_MAX
+from chain.primitives.values import INT_BITS_MAX, INT_KEY_BOUND, VALUE_DEPTH_MAX
 
 ENGINE = 2
 
@@ -47,9 +47,8 @@ TEXT_MAX = 65_536
 """Characters of a str, bytes of a bytes."""
 ELEMENTS_MAX = 10_000
 NESTING_MAX = VALUE_DEPTH_MAX
-KEY_INT_BOUND = 2**60
-"""Int keys of a dict lie in 0..2^60-1, below the modulus of CPython's int hash: no two have one hash.
-Their places in a table can be chosen all the same (contracts/README.md, known limit)."""
+KEY_INT_BOUND = INT_KEY_BOUND
+"""Int keys of a dict lie in 0..2^60-1, below the modulus of CPython's int hash: no two have one hash."""
 DIGITS_MAX = 1_240
 """Decimal digits that `int(text)` reads: 2^4096 has 1,234."""
 
@@ -87,6 +86,8 @@ GAS_BUILTIN = 5
 GAS_METHOD = 10
 GAS_DISPLAY = 3
 GAS_DICT = 5
+GAS_DELETE = 1
+"""Closing up the places of a dict's deleted keys, for each deletion."""
 GAS_ITEMS = 5
 """Making or collecting a list, beyond its items."""
 GAS_SLICE = 10

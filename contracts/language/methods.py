@@ -11,7 +11,17 @@ from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, GAS_ITEM_TEST, MEM_ENTRY, MEM_ITEM
 from contracts.language.machine import Machine
-from contracts.language.payments import count_cap, need, new_entries, new_items, pay_key
+from contracts.language.payments import (
+    count_cap,
+    deleted,
+    entry_cap,
+    most_together,
+    need,
+    new_entries,
+    new_items,
+    one_more,
+    pay_key,
+)
 from contracts.language.sorting import sort_values
 from contracts.language.texts import BOTH, BYTES, TEXT, Entry
 from contracts.language.values import SCALARS, check_key, equal, pay_scan, type_name, wrong_type
@@ -106,16 +116,20 @@ def _dict_get(m: Machine, entries: dict[Any, Value], key: Value, default: Value 
 def _dict_pop(m: Machine, entries: dict[Any, Value], key: Value, *default: Value) -> Value:
     check_key(key)
     pay_key(m, key)
-    if key not in entries and not default:
-        raise Reverted("KEY_ERROR", "pop: no such key")
-    return entries.pop(key, *default)
+    if key not in entries:
+        if not default:
+            raise Reverted("KEY_ERROR", "pop: no such key")
+        return default[0]
+    value = entries.pop(key)
+    deleted(m, entries)
+    return value
 
 
 def _set_default(m: Machine, entries: dict[Any, Value], key: Value, default: Value = None) -> Value:
     check_key(key)
     pay_key(m, key)
     if key not in entries:
-        count_cap(len(entries) + 1)
+        one_more(m, entries, key)
         m.allocate(MEM_ENTRY)
     return entries.setdefault(key, default)
 
@@ -123,8 +137,9 @@ def _set_default(m: Machine, entries: dict[Any, Value], key: Value, default: Val
 def _update(m: Machine, entries: dict[Any, Value], more: Value) -> None:
     need(more, dict, "update")
     new_entries(m, len(more))
+    most = most_together(m, entries, more)
     entries.update(more)
-    count_cap(len(entries))
+    entry_cap(len(entries), most)
 
 
 def _dict_copy(m: Machine, entries: dict[Any, Value]) -> dict[Any, Value]:

@@ -20,7 +20,17 @@ from contracts.language.limits import (
     MEM_TUPLE_ITEM,
 )
 from contracts.language.machine import Machine
-from contracts.language.payments import count_cap, new_entries, new_items, pay_key, pay_search
+from contracts.language.payments import (
+    count_cap,
+    deleted,
+    entry_cap,
+    most_together,
+    new_entries,
+    new_items,
+    one_more,
+    pay_key,
+    pay_search,
+)
 from contracts.language.values import check_key, contains, equal, is_narrow, less, type_name, wrong_type
 
 Operator = Callable[[Machine, Value, Value], Value]
@@ -163,8 +173,9 @@ def _union(m: Machine, a: Value, b: Value) -> Value:
         return _or(m, a, b)
     m.charge(len(a) + len(b) >> 3)
     m.allocate(MEM_DICT + MEM_ENTRY * (len(a) + len(b)))
+    most = most_together(m, a, b)
     united = a | b
-    count_cap(len(united))
+    entry_cap(len(united), most)
     return united
 
 
@@ -213,8 +224,9 @@ def _unite(m: Machine, a: Value, b: Value) -> Value:
     if type(a) is not dict or type(b) is not dict:
         return _union(m, a, b)
     new_entries(m, len(b))
+    most = most_together(m, a, b)
     a |= b
-    count_cap(len(a))
+    entry_cap(len(a), most)
     return a
 
 
@@ -326,7 +338,7 @@ def set_item(m: Machine, held: Value, key: Value, value: Value) -> None:
         check_key(key)
         pay_key(m, key)
         if key not in held:
-            count_cap(len(held) + 1)
+            one_more(m, held, key)
             m.allocate(MEM_ENTRY)
         held[key] = value
     elif kind is list:
@@ -344,6 +356,7 @@ def delete_item(m: Machine, held: Value, key: Value) -> None:
         if key not in held:
             raise Reverted("KEY_ERROR", f"no key {shown(key)}")
         del held[key]
+        deleted(m, held)
     elif kind is list:
         m.charge(len(held) >> 6)
         del held[place_of(held, key)]

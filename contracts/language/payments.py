@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.primitives.values import Value
+from chain.primitives.values import INT_KEYED_MAX, Value
 from contracts.language.faults import LimitExceeded
-from contracts.language.limits import ELEMENTS_MAX, GAS_ITEMS, MEM_CONTAINER, MEM_DICT, MEM_ENTRY, MEM_ITEM
+from contracts.language.limits import (
+    ELEMENTS_MAX,
+    GAS_DELETE,
+    GAS_ITEMS,
+    MEM_CONTAINER,
+    MEM_DICT,
+    MEM_ENTRY,
+    MEM_ITEM,
+)
 from contracts.language.machine import Machine
 from contracts.language.values import size_of, type_name, wrong_type
 
@@ -22,6 +30,60 @@ def count_cap(count: int) -> None:
     """Refuse a container of more than 10,000 elements."""
     if count > ELEMENTS_MAX:
         raise LimitExceeded("ELEMENTS", f"{count} elements, at most {ELEMENTS_MAX}")
+
+
+def entry_cap(count: int, most: int = INT_KEYED_MAX) -> None:
+    """Refuse a dict of more entries than it may have, which are few when any key is an int."""
+    if count > most:
+        count_cap(count)
+        raise LimitExceeded(
+            "ELEMENTS",
+            f"{count} entries of a dict with int keys, at most {INT_KEYED_MAX}; "
+            "more in a Map, in a list, or with texts as keys: str(key)",
+        )
+
+
+def one_more(m: Machine, entries: dict[Any, Value], key: Value) -> None:
+    """Refuse one more key when a dict is full; one that grows beyond 256 entries has texts as keys alone."""
+    count = len(entries) + 1
+    if count > INT_KEYED_MAX:
+        count_cap(count)
+        if type(key) is int or (count == INT_KEYED_MAX + 1 and _has_ints(m, entries)):
+            entry_cap(count)
+
+
+def most_together(m: Machine, one: dict[Any, Value], other: dict[Any, Value]) -> int:
+    """Return how many entries a dict may have that has those of both."""
+    few = [part for part in (one, other) if len(part) <= INT_KEYED_MAX]
+    if len(one) + len(other) > INT_KEYED_MAX and any(_has_ints(m, part) for part in few):
+        return INT_KEYED_MAX
+    return ELEMENTS_MAX
+
+
+def _has_ints(m: Machine, entries: dict[Any, Value]) -> bool:
+    m.charge(len(entries) >> 2)
+    return not _TEXT.issuperset(map(type, entries))
+
+
+_TEXT = frozenset({str})
+_ENTRY_ROOM = 160
+"""Bytes that CPython may keep for each entry of a dict before its empty places are closed up. A table has at
+most 108 for each entry when it has grown, so at least a third of them was deleted since.
+"""
+_TABLE_ROOM = 1024
+
+
+def deleted(m: Machine, entries: dict[Any, Value]) -> None:
+    """Pay for a key that was deleted. CPython keeps its place, which every walk and search then passes.
+
+    Whether places are closed up here depends on CPython's tables, and can be seen in time alone.
+    """
+    m.charge(GAS_DELETE)
+    count = len(entries)
+    if not count & 7 and entries.__sizeof__() > _TABLE_ROOM + _ENTRY_ROOM * count:
+        kept = {**entries}
+        entries.clear()
+        entries.update(kept)
 
 
 def new_items(m: Machine, count: int) -> None:

@@ -454,7 +454,7 @@ x = d[k]
 x = d.get(k)
 x = k in d
 x = d.get('none', 1)
-x = e[1]
+x = g[1]
 d[k] = 1
 x = d.pop(k); d[k] = x
 x = d.setdefault(k, 1)
@@ -471,6 +471,7 @@ x = d == d.copy()
 x = {a: b for a, b in d.items()}
 x = encode(d)
 x = encode(e)
+x = encode(g)
 for a, b in d.items(): pass
 x = sum([b for b in e.values()])
 y: dict[str, int] = d
@@ -532,7 +533,8 @@ ns = [[i] for i in range(N // 8)]; ls = ['a' * 99 + s for s in ss]
 gs = [Term(i, i) for i in xs]
 """
 _PAIRS = """
-d = {str(i): i for i in range(N)}; e = {i: i for i in range(N)}; ps = [(i, i) for i in range(N)]
+d = {str(i): i for i in range(N)}; e = {'e' + str(i): i for i in range(N)}
+g = {i: i for i in range(min(N, 256))}; ps = [(str(i), i) for i in range(N)]
 k = str(N - 1)
 """
 _LAST_NEEDLES = (
