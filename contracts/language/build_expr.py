@@ -113,7 +113,7 @@ def _dict(b: Build, node: Node) -> Closure:
     def run(f: Frame) -> Any:
         m = f[0]
         m.allocate(size)
-        made = {}
+        made: dict[Any, Any] = {}
         for key, value in pairs:
             name = key(f)
             check_key(name)
