@@ -136,7 +136,10 @@ def _work(machine: Machine, program: Program, call: str, args: Any) -> bytes:
     if function is None:
         known = ", ".join(program.functions) or "none"
         raise Reverted("UNKNOWN_METHOD", f"there is no function {call}; there is {known}")
-    encoded = encode_value(_named(function, args))
+    try:
+        encoded = encode_value(_named(function, args))
+    except DecodeError as error:
+        raise Reverted("BAD_ARGUMENTS", str(error)) from None
     machine.charge(GAS_TRANSACTION + len(encoded))
     return invoke(machine, NAME, function, encoded)
 

@@ -18,7 +18,7 @@ from chain.primitives.errors import DecodeError
 VALUE_DEPTH_MAX = 32
 INT_BITS_MAX = 4096
 INT_KEY_BOUND = 2**60
-INT_KEYED_MAX = 256
+INT_KEYED_MAX = 128
 """Entries of a dict that has any int key. CPython's hash of an int is the int, so who chooses the keys can
 lead every search through all entries (`docs/decisions/int-keyed-dicts.md`); a text's hash nobody knows.
 """
@@ -162,7 +162,7 @@ def _check_int_keyed(keys: Collection[Any]) -> None:
     if len(keys) > INT_KEYED_MAX:
         raise DecodeError(
             f"value: a dict of {len(keys)} entries has int keys; at most {INT_KEYED_MAX} entries, "
-            "or texts as keys alone"
+            "or texts as keys alone; keep more in a Map or a list"
         )
 
 

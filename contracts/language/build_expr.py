@@ -6,7 +6,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
-from chain.primitives.values import INT_KEYED_MAX, decode_stored
+from chain.primitives.values import decode_stored
 from contracts.language.builder import Build
 from contracts.language.faults import Reverted
 from contracts.language.hints import checker, wanted
@@ -24,7 +24,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import LOCALS, UNSET, Closure, Frame
 from contracts.language.operators import format_text, get_item, get_slice, to_text
-from contracts.language.payments import one_more, pay_key
+from contracts.language.payments import pay_key, put
 from contracts.language.records import misfit
 from contracts.language.values import check_key, wrong_type
 
@@ -118,9 +118,7 @@ def _dict(b: Build, node: Node) -> Closure:
             name = key(f)
             check_key(name)
             pay_key(m, name)
-            if len(made) >= INT_KEYED_MAX and name not in made:
-                one_more(m, made, name)
-            made[name] = value(f)
+            put(m, made, name, value(f))
         return made
 
     return run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chain.primitives.values import INT_KEYED_MAX
 from contracts.language.build_records import put_field
 from contracts.language.build_state import map_store
 from contracts.language.builder import Build, Builder
@@ -30,7 +29,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import LOCALS, Closure, Frame
 from contracts.language.operators import set_item
-from contracts.language.payments import count_cap, entry_cap, most_together, need, one_more, pay_key
+from contracts.language.payments import count_cap, entry_cap, need, pay_key, pay_merge, put
 from contracts.language.values import check_key, type_name, wrong_type
 
 Store = Callable[[Frame, Any], None]
@@ -128,9 +127,7 @@ def _dictcomp(b: Build, node: Node) -> Closure:
         key = name(f)
         check_key(key)
         pay_key(m, key)
-        if len(made) >= INT_KEYED_MAX and key not in made:
-            one_more(m, made, key)
-        made[key] = element(f)
+        put(m, made, key, element(f))
         m.allocate(MEM_ENTRY)
 
     return _comprehension(b, node[1], emit, dict)
@@ -269,9 +266,8 @@ def _spread_dict(b: Build, node: Node) -> Closure:
         for name, part in parts:
             if name is None:
                 more = need(part(f), dict, "** in a dict")
-                m.charge(len(more) >> 3)
                 m.allocate(MEM_ENTRY * len(more))
-                most = most_together(m, made, more)
+                most = pay_merge(m, made, more)
                 made.update(more)
                 entry_cap(len(made), most)
             else:
@@ -279,9 +275,7 @@ def _spread_dict(b: Build, node: Node) -> Closure:
                 check_key(key)
                 pay_key(m, key)
                 m.allocate(MEM_ENTRY)
-                if key not in made:
-                    one_more(m, made, key)
-                made[key] = part(f)
+                put(m, made, key, part(f))
         return made
 
     return run

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from chain.primitives.values import INT_BITS_MAX, INT_KEYED_MAX, Value
+from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language import dates
 from contracts.language.faults import Reverted
 from contracts.language.limits import (
@@ -22,7 +22,7 @@ from contracts.language.limits import (
 )
 from contracts.language.machine import Machine
 from contracts.language.operators import INTS, SMALL, divide_both, made, to_int, to_text, too_many_bits
-from contracts.language.payments import count_cap, need, new_entries, new_items, one_more
+from contracts.language.payments import copied, count_cap, need, new_entries, new_items, put
 from contracts.language.sorting import sort_values
 from contracts.language.values import check_key, less, type_name, wrong_type
 
@@ -88,7 +88,7 @@ def walk(m: Machine, value: Any, *, apart: bool = False) -> tuple[Any, int, int,
         return value, 0, 0, None
     if kind is dict:
         new_items(m, len(value))
-        return _keys(value), GAS_LAZY, 0, None
+        return _walked(value, "keys"), GAS_LAZY, 0, None
     if kind is Entries:
         items = _entries(m, value.entries, value.name)
         return items, GAS_LAZY, 0 if apart else value.kept, None
@@ -102,27 +102,23 @@ def changed_while_walked() -> Reverted:
     return Reverted("CHANGED_WHILE_WALKED", "what is walked got or lost items; walk a copy: list(…)")
 
 
-def _keys(entries: dict[Any, Value]) -> Iterator[Any]:
+def _walked(entries: dict[Any, Value], name: str) -> Iterator[Any]:
     """CPython raises RuntimeError here, too, but where exactly depends on how its release grows a dict."""
     names = list(entries)
     size = len(names)
     for key in names:
-        if len(entries) != size or key not in entries:
+        if len(entries) != size or (item := entries.get(key, NONE)) is NONE:
             raise changed_while_walked()
-        yield key
+        yield key if name == "keys" else item if name == "values" else (key, item)
     if list(entries) != names:
         raise changed_while_walked()
 
 
 def _entries(m: Machine, entries: dict[Any, Value], name: str) -> Iterator[Any]:
     new_items(m, len(entries))
-    keys = _keys(entries)
-    if name == "keys":
-        return keys
-    if name == "values":
-        return map(entries.__getitem__, keys)
-    m.charge(len(entries))
-    return ((key, entries[key]) for key in keys)
+    if name == "items":
+        m.charge(len(entries))
+    return _walked(entries, name)
 
 
 def _steady(items: Any, held: list[Value] | None) -> Any:
@@ -319,8 +315,7 @@ def _tested(m: Machine, values: Any) -> Iterator[Value]:
 
 def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
     if type(pairs) is dict:
-        new_entries(m, len(pairs))
-        return dict(pairs)
+        return copied(m, pairs)
     made: dict[Any, Value] = {}
     if type(pairs) is Lazy and pairs.pulled:
         m.allocate(MEM_DICT)
@@ -334,9 +329,7 @@ def _dict(m: Machine, pairs: Any = None) -> dict[Any, Value]:
         if type(pair) not in (tuple, list) or len(pair) != 2:
             raise wrong_type("dict() takes a dict, or pairs")
         check_key(pair[0])
-        if len(made) >= INT_KEYED_MAX and pair[0] not in made:
-            one_more(m, made, pair[0])
-        made[pair[0]] = pair[1]
+        put(m, made, pair[0], pair[1])
     return made
 
 

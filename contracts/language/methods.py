@@ -10,17 +10,17 @@ from typing import Any
 from chain.primitives.values import INT_BITS_MAX, Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, GAS_ITEM_TEST, MEM_ENTRY, MEM_ITEM
-from contracts.language.machine import Machine
+from contracts.language.machine import UNSET, Machine
 from contracts.language.payments import (
+    check_grown,
+    copied,
     count_cap,
     deleted,
     entry_cap,
-    most_together,
     need,
-    new_entries,
     new_items,
-    one_more,
     pay_key,
+    pay_merge,
 )
 from contracts.language.sorting import sort_values
 from contracts.language.texts import BOTH, BYTES, TEXT, Entry
@@ -116,35 +116,36 @@ def _dict_get(m: Machine, entries: dict[Any, Value], key: Value, default: Value 
 def _dict_pop(m: Machine, entries: dict[Any, Value], key: Value, *default: Value) -> Value:
     check_key(key)
     pay_key(m, key)
-    if key not in entries:
-        if not default:
-            raise Reverted("KEY_ERROR", "pop: no such key")
-        return default[0]
-    value = entries.pop(key)
-    deleted(m, entries)
-    return value
+    value = entries.pop(key, UNSET)
+    if value is not UNSET:
+        deleted(m, entries)
+        return value
+    if not default:
+        raise Reverted("KEY_ERROR", "pop: no such key")
+    return default[0]
 
 
 def _set_default(m: Machine, entries: dict[Any, Value], key: Value, default: Value = None) -> Value:
     check_key(key)
     pay_key(m, key)
-    if key not in entries:
-        one_more(m, entries, key)
+    before = len(entries)
+    value = entries.setdefault(key, default)
+    if len(entries) != before:
+        check_grown(m, entries, key)
         m.allocate(MEM_ENTRY)
-    return entries.setdefault(key, default)
+    return value
 
 
 def _update(m: Machine, entries: dict[Any, Value], more: Value) -> None:
     need(more, dict, "update")
-    new_entries(m, len(more))
-    most = most_together(m, entries, more)
+    m.allocate(MEM_ENTRY * len(more))
+    most = pay_merge(m, entries, more)
     entries.update(more)
     entry_cap(len(entries), most)
 
 
 def _dict_copy(m: Machine, entries: dict[Any, Value]) -> dict[Any, Value]:
-    new_entries(m, len(entries))
-    return entries.copy()
+    return copied(m, entries)
 
 
 # --- int -------------------------------------------------------------------------------------------------

@@ -19,17 +19,16 @@ from contracts.language.limits import (
     MEM_TUPLE,
     MEM_TUPLE_ITEM,
 )
-from contracts.language.machine import Machine
+from contracts.language.machine import UNSET, Machine
 from contracts.language.payments import (
     count_cap,
     deleted,
     entry_cap,
-    most_together,
-    new_entries,
     new_items,
-    one_more,
     pay_key,
+    pay_merge,
     pay_search,
+    put,
 )
 from contracts.language.values import check_key, contains, equal, is_narrow, less, type_name, wrong_type
 
@@ -171,9 +170,9 @@ def _union(m: Machine, a: Value, b: Value) -> Value:
     """Two numbers, or two dicts, of which the later entries win."""
     if type(a) is not dict or type(b) is not dict:
         return _or(m, a, b)
-    m.charge(len(a) + len(b) >> 3)
     m.allocate(MEM_DICT + MEM_ENTRY * (len(a) + len(b)))
-    most = most_together(m, a, b)
+    pay_merge(m, {}, a)
+    most = pay_merge(m, a, b)
     united = a | b
     entry_cap(len(united), most)
     return united
@@ -223,8 +222,8 @@ def in_place(symbol: str) -> Operator:
 def _unite(m: Machine, a: Value, b: Value) -> Value:
     if type(a) is not dict or type(b) is not dict:
         return _union(m, a, b)
-    new_entries(m, len(b))
-    most = most_together(m, a, b)
+    m.allocate(MEM_ENTRY * len(b))
+    most = pay_merge(m, a, b)
     a |= b
     entry_cap(len(a), most)
     return a
@@ -297,9 +296,10 @@ def get_item(m: Machine, held: Value, key: Value) -> Value:
     if kind is dict:
         check_key(key)
         pay_key(m, key)
-        if key not in held:
+        item = held.get(key, UNSET)
+        if item is UNSET:
             raise Reverted("KEY_ERROR", f"no key {shown(key)}")
-        return held[key]
+        return item
     if kind not in (list, tuple, str, bytes):
         raise wrong_type(f"{type_name(held)} has no items")
     return held[place_of(held, key)]
@@ -337,10 +337,8 @@ def set_item(m: Machine, held: Value, key: Value, value: Value) -> None:
     if kind is dict:
         check_key(key)
         pay_key(m, key)
-        if key not in held:
-            one_more(m, held, key)
+        if put(m, held, key, value):
             m.allocate(MEM_ENTRY)
-        held[key] = value
     elif kind is list:
         held[place_of(held, key)] = value
     else:
@@ -353,9 +351,8 @@ def delete_item(m: Machine, held: Value, key: Value) -> None:
     if kind is dict:
         check_key(key)
         pay_key(m, key)
-        if key not in held:
+        if held.pop(key, UNSET) is UNSET:
             raise Reverted("KEY_ERROR", f"no key {shown(key)}")
-        del held[key]
         deleted(m, held)
     elif kind is list:
         m.charge(len(held) >> 6)

@@ -43,21 +43,41 @@ def entry_cap(count: int, most: int = INT_KEYED_MAX) -> None:
         )
 
 
-def one_more(m: Machine, entries: dict[Any, Value], key: Value) -> None:
-    """Refuse one more key when a dict is full; one that grows beyond 256 entries has texts as keys alone."""
-    count = len(entries) + 1
+def put(m: Machine, entries: dict[Any, Value], key: Value, value: Value) -> bool:
+    """Store under a key that is checked and paid for, unless the dict is full; tell whether it is new.
+
+    One search: that for a chosen int may pass every place of the table.
+    """
+    before = len(entries)
+    entries[key] = value
+    if len(entries) == before:
+        return False
+    if before >= INT_KEYED_MAX:
+        check_grown(m, entries, key)
+    return True
+
+
+def check_grown(m: Machine, entries: dict[Any, Value], key: Value) -> None:
+    """Refuse a dict that has too many entries with this key; one of more than 128 has texts alone."""
+    count = len(entries)
     if count > INT_KEYED_MAX:
         count_cap(count)
         if type(key) is int or (count == INT_KEYED_MAX + 1 and _has_ints(m, entries)):
             entry_cap(count)
 
 
-def most_together(m: Machine, one: dict[Any, Value], other: dict[Any, Value]) -> int:
-    """Return how many entries a dict may have that has those of both."""
+def pay_merge(m: Machine, one: dict[Any, Value], other: dict[Any, Value]) -> int:
+    """Pay for putting the entries of `other` among those of `one`; return how many there may be then.
+
+    Int keys pay for the worst searches: each passes the entries of `other` that are there already and the
+    places of `one`, of which deletions leave up to six for each entry (`deleted`).
+    """
+    m.charge(len(other) >> 3)
     few = [part for part in (one, other) if len(part) <= INT_KEYED_MAX]
-    if len(one) + len(other) > INT_KEYED_MAX and any(_has_ints(m, part) for part in few):
-        return INT_KEYED_MAX
-    return ELEMENTS_MAX
+    if not any(_has_ints(m, part) for part in few):
+        return ELEMENTS_MAX
+    m.charge(len(other) * (6 * len(one) + len(other)) >> 6)
+    return INT_KEYED_MAX
 
 
 def _has_ints(m: Machine, entries: dict[Any, Value]) -> bool:
@@ -98,6 +118,13 @@ def new_entries(m: Machine, count: int) -> None:
     count_cap(count)
     m.charge(count >> 3)
     m.allocate(MEM_DICT + MEM_ENTRY * count)
+
+
+def copied(m: Machine, entries: dict[Any, Value]) -> dict[Any, Value]:
+    """Return a copy of a dict, paid for."""
+    m.allocate(MEM_DICT + MEM_ENTRY * len(entries))
+    pay_merge(m, {}, entries)
+    return entries.copy()
 
 
 def pay_key(m: Machine, key: Value) -> None:

@@ -19,7 +19,7 @@ from contracts.language.limits import (
     MEM_WIDE,
     NESTING_MAX,
 )
-from contracts.language.machine import Machine
+from contracts.language.machine import UNSET, Machine
 
 NoneType = type(None)
 SCALARS = frozenset({int, str, bytes, bool, NoneType})
@@ -93,7 +93,8 @@ def _equal_entries(m: Machine, a: dict[Any, Value], b: dict[Any, Value], depth: 
     for key, item in a.items():
         if type(key) is str and len(key) > 1_023:
             m.charge(size_of(key) >> 10)
-        if key not in b or not equal(m, item, b[key], depth):
+        other = b.get(key, UNSET)
+        if other is UNSET or not equal(m, item, other, depth):
             return False
     return True
 

@@ -12,10 +12,10 @@ from chain.primitives.values import INT_KEYED_MAX, decode_value, encode_value
 from contracts.check import run_source
 from contracts.language.builder import scratch_machine
 from contracts.language.methods import METHODS
-from contracts.language.operators import delete_item
+from contracts.language.operators import delete_item, set_item
 
-FULL = "d = {i: 0 for i in range(256)}"
-TEXTS = "d = {str(i): 0 for i in range(256)}"
+FULL = "d = {i: 0 for i in range(128)}"
+TEXTS = "d = {str(i): 0 for i in range(128)}"
 
 
 def _run(*lines: str) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _run(*lines: str) -> dict[str, Any]:
         "e = {k: 1 for k in [*d, 999]}",
     ],
 )
-def test_a_dict_with_an_int_key_has_at_most_256_entries(made: str, grow: str) -> None:
+def test_a_dict_with_an_int_key_has_at_most_128_entries(made: str, grow: str) -> None:
     assert _run(made, grow)["code"] == "ELEMENTS"
     assert _run(made, "for k in list(d)[:2]:", "    del d[k]", grow)["status"] == "ok"
 
@@ -53,23 +53,95 @@ def test_a_text_makes_a_dict_of_ints_too_large_and_none_of_texts(grow: str) -> N
 
 
 def test_a_display_of_many_int_keys_is_refused() -> None:
-    assert _run(f"return {{{', '.join(f'{n}: 0' for n in range(257))}}}")["code"] == "ELEMENTS"
+    assert _run(f"return {{{', '.join(f'{n}: 0' for n in range(129))}}}")["code"] == "ELEMENTS"
 
 
 def test_a_merge_of_the_same_keys_makes_no_larger_dict() -> None:
-    assert _run(FULL, "e = {**d, **d} | d", "e |= d", "e.update(d)", "return len(e)")["result"] == 256
+    assert _run(FULL, "e = {**d, **d} | d", "e |= d", "e.update(d)", "return len(e)")["result"] == 128
 
 
 def test_no_encoding_has_more_int_keys_and_the_decoder_looks_before_it_makes_a_table() -> None:
     most = {n << 20: 0 for n in range(INT_KEYED_MAX)}
     assert decode_value(encode_value([most, (most,)]), max_bytes=10_000) == [most, (most,)]
     many = most | {2**59: 0}
-    with pytest.raises(DecodeError, match="at most 256 entries"):
+    with pytest.raises(DecodeError, match="at most 128 entries, or texts as keys alone; keep more in a Map"):
         encode_value(many)
     inner = msgpack.packb(many)
     for data in (inner, b"\x91" + inner, msgpack.packb(msgpack.ExtType(1, b"\x91" + inner))):
-        with pytest.raises(DecodeError, match="257 entries has int keys"):
+        with pytest.raises(DecodeError, match="129 entries has int keys"):
             decode_value(data, max_bytes=10_000)
+
+
+def test_the_refusal_names_the_limit_and_what_to_take_instead() -> None:
+    detail = _run(FULL, "d[128] = 1")["detail"]
+    assert "129 entries of a dict with int keys, at most 128; more in a Map" in detail
+
+
+STORED = """
+rows = Map(str, Value)
+
+
+def main(d: Value):
+    rows["a"] = d
+    e = rows["a"]
+    e[{}] = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "code"), [("999", "ELEMENTS"), ("'a'", "ELEMENTS"), ("5", None), ("True", "TYPE_ERROR")]
+)
+def test_a_dict_that_state_holds_keeps_the_limit(key: str, code: str | None) -> None:
+    """What comes from bytes grows as what a display made; a bool is no key, whatever its hash."""
+    full = dict.fromkeys(range(INT_KEYED_MAX), 0)
+    assert run_source(STORED.format(key), "main", {"d": full})["code"] == code
+
+
+def test_arguments_keep_the_limit() -> None:
+    verdict = run_source(STORED.format(5), "main", {"d": dict.fromkeys(range(129), 0)})
+    assert verdict["code"] == "BAD_ARGUMENTS"
+    assert "129 entries has int keys" in verdict["detail"]
+
+
+@pytest.mark.parametrize("made", ["T = {{{}}}", "T = [{{{}}}]"])
+def test_a_constant_keeps_the_limit(made: str) -> None:
+    source = made.format(", ".join(f"{n}: 0" for n in range(129))) + "\ndef main():\n    return T\n"
+    verdict = run_source(source, "main", {})
+    assert verdict["code"] == "CONSTANT"
+    assert "at most 128; more in a Map" in verdict["detail"]
+
+
+@pytest.mark.parametrize(
+    "merge",
+    ["x = {'a': 1, **d}", "x = d | e", "x = e | d", "e |= d", "e.update(d)", "x = d.copy()", "x = dict(d)"],
+)
+def test_a_merge_pays_for_the_searches_of_chosen_int_keys(merge: str) -> None:
+    """Those of 127 keys that share one sequence of slots pass 127 * 127 / 2 places."""
+    paid = []
+    for key in ("i", "str(i)"):
+        before = (f"d = {{{key}: 0 for i in range(127)}}", "e = {'b': 1}")
+        paid.append(_run(*before, merge)["gas"] - _run(*before)["gas"])
+    assert paid[0] >= paid[1] + (127 * 127 >> 6)
+
+
+def test_a_merge_pays_for_the_places_of_deleted_keys() -> None:
+    """A table keeps up to six places for each entry: a search for a chosen key passes them, too."""
+    machine = scratch_machine()
+    machine.gas = before = 10**6
+    full = dict.fromkeys(range(INT_KEYED_MAX), 0)
+    METHODS["update"][dict][0](machine, full, dict(full))
+    assert before - machine.gas >= 7 * INT_KEYED_MAX**2 >> 6
+
+
+def test_deletions_in_a_dict_of_ints_leave_at_most_341_places() -> None:
+    """The table of 128 entries has 512 slots; CPython fills two thirds, and then makes it anew."""
+    machine = scratch_machine()
+    machine.gas = 10**9
+    entries: dict[Any, Any] = dict.fromkeys(range(INT_KEYED_MAX - 1), 0)
+    for n in range(INT_KEYED_MAX, 9_999):
+        set_item(machine, entries, n, 0)
+        delete_item(machine, entries, n - INT_KEYED_MAX)
+        assert entries.__sizeof__() < 10_000  # 341 places of 24 bytes, 512 of 2, and a head
 
 
 def test_texts_as_keys_are_as_many_as_ever() -> None:
