@@ -20,6 +20,7 @@ from chain.ledger.genesis import load_genesis
 from chain.node.keys import KeyRing
 from chain.node.node import Node
 from chain.node.slices import ask_for_short_turns
+from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import ask_no_more
 from chain.primitives.quietlog import Quiet
 from chain.primitives.reopening import reopen_log_on_hangup
@@ -52,6 +53,15 @@ def open_to_all(listen: str) -> str:
     )
 
 
+def check_hash_seed(seed: str) -> None:
+    """Refuse a fixed seed of the hashes of texts: who knows it chooses keys that collide in every table."""
+    if seed not in ("", "random"):
+        raise ConfigError(
+            f"PYTHONHASHSEED={seed}: a node draws its seed by lot, or keys that others choose slow it down; "
+            "unset the variable"
+        )
+
+
 def set_up_logging(level: str) -> None:
     """Log one line an event to standard error, with the time in UTC; many of one kind are summed up."""
     logging.basicConfig(
@@ -75,6 +85,7 @@ for command in (evidence, skip, *nodedata.COMMANDS):
 @reports_errors
 def run_node(path: Path) -> None:
     """Run a node until it is told to stop (SIGINT or SIGTERM)."""
+    check_hash_seed(os.environ.get("PYTHONHASHSEED", ""))
     config, files = load_node_config(path)
     os.umask(os.umask(0o077) | 0o077)  # what a node writes is for its own user, whatever the shell allows
     set_up_logging(config.log.level)

@@ -138,9 +138,9 @@ def test_deletions_in_a_dict_of_ints_leave_at_most_341_places() -> None:
     machine = scratch_machine()
     machine.gas = 10**9
     entries: dict[Any, Any] = dict.fromkeys(range(INT_KEYED_MAX - 1), 0)
-    for n in range(INT_KEYED_MAX, 9_999):
+    for n in range(INT_KEYED_MAX - 1, 9_999):
         set_item(machine, entries, n, 0)
-        delete_item(machine, entries, n - INT_KEYED_MAX)
+        delete_item(machine, entries, n - INT_KEYED_MAX + 1)
         assert entries.__sizeof__() < 10_000  # 341 places of 24 bytes, 512 of 2, and a head
 
 

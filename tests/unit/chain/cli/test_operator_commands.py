@@ -24,7 +24,7 @@ from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import Consortium
 from chain.cli.main import main
-from chain.cli.node import open_to_all
+from chain.cli.node import check_hash_seed, open_to_all
 from chain.cli.nodedata import FileTrouble
 from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
@@ -288,6 +288,21 @@ def test_an_rpc_port_that_others_reach_is_warned_of(listen: str, told: bool) -> 
     said = open_to_all(listen)
     assert bool(said) == told
     assert not told or f"rpc.listen = {listen}: whoever reaches this port reads the whole ledger" in said
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "4294967295"])
+def test_a_node_does_not_run_with_a_hash_seed_that_others_may_know(
+    seed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", seed)
+    result = CliRunner().invoke(main, ["node", "run", "--config", str(tmp_path / "node.toml")])
+    assert result.exit_code == 78
+    assert f"PYTHONHASHSEED={seed}: a node draws its seed by lot" in result.output
+
+
+@pytest.mark.parametrize("seed", ["", "random"])
+def test_a_hash_seed_that_is_drawn_by_lot_is_the_one_that_a_node_wants(seed: str) -> None:
+    check_hash_seed(seed)
 
 
 def test_a_command_that_asks_a_node_which_stands_still_says_so() -> None:
