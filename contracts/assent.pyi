@@ -60,6 +60,9 @@ def Contract(name: str) -> Any:
     With an interface, `policy: Policy = Contract("name")`, its calls are checked.
     """
 
+def Library(digest: str) -> Any:
+    """Return a library on the ledger: `roles = Library("64 hex digits")`, then `roles.has(…)`."""
+
 @dataclass_transform()
 class Record:
     """Base of a dict with typed fields: `class Grant(Record):`, then `owner: str`, `rows: int = 0`.
@@ -161,6 +164,9 @@ def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
 
 def merkle_verify(root: bytes, leaf: bytes, index: int, count: int, path: list[bytes]) -> bool:
     """Tell whether `leaf` is number `index` of the `count` leaves under `root`."""
+
+def compile_library(source: str) -> dict[str, Any]:
+    """Check and compile a library (contract `lifecycle` only)."""
 
 def compile_contract(source: str) -> dict[str, Any]:
     """For the contract `lifecycle` alone: compile a source."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from chain.primitives.errors import DecodeError
@@ -13,10 +15,14 @@ from chain.primitives.execution import ARGS_BYTES_MAX, OK, REJECTED, Outcome
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.language.builder import Function
+from contracts.language.checker import parse
 from contracts.language.faults import ContractRejected, Diagnostic, Reverted
-from contracts.language.limits import DEFAULT_GAS, GAS_TRANSACTION
+from contracts.language.ir import source_hash
+from contracts.language.library import HASH_TEXT, Find, Library, declarations
+from contracts.language.limits import DEFAULT_GAS, GAS_TRANSACTION, LIBRARIES_MAX
 from contracts.language.machine import Machine
-from contracts.language.program import Program, analyse, compile_source
+from contracts.language.program import Program, analyse, compile_library, compile_source
+from contracts.language.tokens import precheck
 from contracts.risks import find_risks
 from contracts.runtime import ContractRuntime, guarded, invoke
 from contracts.testing import BLOCK_MS, LocalChain, key_of
@@ -36,7 +42,7 @@ class CheckReport:
     """What checking one source found."""
 
     diagnostics: tuple[Diagnostic, ...]
-    program: Program | None
+    program: Program | Library | None
     warnings: tuple[Diagnostic, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -55,14 +61,58 @@ class CheckReport:
         }
 
 
-def check_source(source: str, name: str) -> CheckReport:
-    """Check and compile a source without running it, and look for what may not do what is meant."""
+def check_source(source: str, name: str, libraries: Sequence[str] = ()) -> CheckReport:
+    """Check and compile a source without running it, and look for what may not do what is meant.
+
+    `libraries` are the sources among which the libraries are that it names.
+    """
+    find = among(libraries)
     try:
-        program = compile_source(source, name)
+        program = compile_source(source, name, find=find)
     except ContractRejected as rejected:
         return CheckReport(rejected.diagnostics, None)
-    _, names, _ = analyse(source)
+    _, names, _ = analyse(source, find)
     return CheckReport((), program, tuple(find_risks(names)) if names else ())
+
+
+def check_library(source: str, name: str) -> CheckReport:
+    """Check and compile a source as a library."""
+    try:
+        return CheckReport((), compile_library(source, name))
+    except ContractRejected as rejected:
+        return CheckReport(rejected.diagnostics, None)
+
+
+def among(sources: Sequence[str]) -> Find:
+    """Return what finds a library among these sources by their hashes, which it computes itself."""
+    texts = _by_hash(sources)
+
+    def find(wanted: bytes, room: int) -> Library | None:
+        text = texts.get(wanted)
+        return None if text is None else compile_library(text, "library", room=room)
+
+    return find
+
+
+def _by_hash(sources: Sequence[str]) -> dict[bytes, str]:
+    return {source_hash(text): text for text in sources if is_text(text)}
+
+
+def is_text(source: str) -> bool:
+    """Tell whether a source is well-formed Unicode, so that it can have a hash."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in source)
+
+
+def libraries_of(source: str) -> dict[str, bytes]:
+    """Return the hashes of the libraries that a source names, by its names for them; {} if it is refused."""
+    scan = precheck(source)
+    tree = None if scan.found else parse(source)[0]
+    named: dict[str, bytes] = {}
+    for name, call in [] if tree is None else declarations(tree):
+        text = call.args[0].value if len(call.args) == 1 and isinstance(call.args[0], ast.Constant) else None
+        if isinstance(text, str) and HASH_TEXT.fullmatch(text):
+            named[name] = bytes.fromhex(text)
+    return dict(islice(named.items(), LIBRARIES_MAX))
 
 
 def parse_arguments(text: str) -> Any:
@@ -90,12 +140,13 @@ def run_source(
     *,
     gas: int = DEFAULT_GAS,
     init: Mapping[str, Value] | None = None,
+    libraries: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Run one function of a source on an empty chain, as `run_outcome` does; return the verdict as JSON.
 
     {"status", "result", "code", "gas", "line", "detail"}; in `result`, bytes are {"$bytes": hex}.
     """
-    return verdict_of(run_outcome(source, call, args, gas=gas, init=init))
+    return verdict_of(run_outcome(source, call, args, gas=gas, init=init, libraries=libraries))
 
 
 def run_outcome(
@@ -105,16 +156,21 @@ def run_outcome(
     *,
     gas: int = DEFAULT_GAS,
     init: Mapping[str, Value] | None = None,
+    libraries: Sequence[str] = (),
 ) -> Outcome:
     """Run one function of a source on an empty chain; any function may be named, decorated or not.
 
-    With `init`, the contract is deployed first and its @init is run with these arguments.
+    With `init`, the contract is deployed first and its @init is run with these arguments. `libraries` are the
+    sources among which the libraries are that it names.
     """
     runtime = ContractRuntime()
     chain = LocalChain(ORG, runtime=runtime)
     try:
-        program = runtime.program(source, NAME)
+        program = runtime.program(source, NAME, among(libraries))
         if init is not None:
+            texts = _by_hash(libraries)
+            for library in program.libraries.values():
+                chain.library(texts[library.source_hash])
             chain.deploy(source, NAME, init)
     except ContractRejected as rejected:
         first = rejected.diagnostics[0]

@@ -110,6 +110,11 @@ class Directory:
             return None
         return self._active_records.get_or_make(stored, _active_records).at(machine.height)
 
+    def offers_library(self, machine: Machine, source_hash: bytes) -> bool:
+        """Tell whether contracts that are proposed may name a library, as this transaction sees it."""
+        stored = _lifecycle_read(machine, map_key("libraries", source_hash))
+        return stored is not None and not decode_stored(stored)["withdrawn"]
+
     def source(self, machine: Machine, source_hash: bytes) -> str | None:
         """Return a stored source, as this transaction sees it."""
         stored = _lifecycle_read(machine, map_key("sources", source_hash))

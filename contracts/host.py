@@ -1,12 +1,14 @@
 """What a running contract reaches outside its own values: state, events, hashes, signatures, proofs.
 
 State is read through the transaction's overlay and written to it; every value is copied on the way in and on
-the way out, as canonical bytes. `compile_contract`, `call_init` and `call_migrate` serve the contract called
-`lifecycle` alone:
+the way out, as canonical bytes. `compile_contract`, `compile_library`, `call_init` and `call_migrate` serve
+the contract called `lifecycle` alone:
 
 - `compile_contract(source: str) -> dict`: {"source_hash": bytes, "ir_hash": bytes, "engine": int,
-  "abi": dict, "size": int}; reverts with REJECTED_SOURCE and the diagnostics when the source is refused.
+  "abi": dict, "size": int, "libraries": {name: hash}}; reverts with REJECTED_SOURCE and the diagnostics when
+  the source is refused, with UNKNOWN_LIBRARY when it names one that the Map `libraries` does not offer.
   `size` is what a node keeps in memory while the contract is in force, in bytes, at most.
+- `compile_library(source: str) -> dict`: the same of a library, without "abi" and "libraries".
 - `call_init(name: str, source_hash: bytes, args: dict)` and `call_migrate(…)`: run @init or @migrate of a
   source held in the Map `sources`, as contract `name`, in this transaction; None when the source declares
   no such function (then args must be empty).
@@ -177,6 +179,11 @@ def _compile(m: Machine, source: Value) -> Value:
     return m.services.compile_source(m, need(source, str, "compile_contract"))
 
 
+def _compile_library(m: Machine, source: Value) -> Value:
+    _only_lifecycle(m, "compile_library")
+    return m.services.compile_library(m, need(source, str, "compile_library"))
+
+
 def _start(kind: str) -> Callable[..., Value]:
     def function(m: Machine, name: Value, source_hash: Value, args: Value) -> Value:
         _only_lifecycle(m, f"call_{kind}")
@@ -191,6 +198,7 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "call_init": _start("init"),
     "call_migrate": _start("migrate"),
     "compile_contract": _compile,
+    "compile_library": _compile_library,
     "encode": _encode,
     "merkle_verify": _merkle_verify,
     "sha256": _sha256,

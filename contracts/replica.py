@@ -9,7 +9,7 @@ from typing import Any
 
 from chain.primitives.execution import Call, StateKey
 from chain.primitives.values import Value
-from contracts.check import CheckReport, check_source, run_source
+from contracts.check import CheckReport, check_library, check_source, run_source
 from contracts.directory import LIFECYCLE
 from contracts.replicas import outcome_bytes, receive, write
 from contracts.runtime import ContractRuntime
@@ -41,9 +41,13 @@ class _Replica:
         """Compute what a message asks for."""
         kind, body = message[0], message[1:]
         if kind == "check":
-            return checked_bytes(check_source(text_of(body[0]), "contract"))
+            return checked_bytes(check_source(text_of(body[0]), "contract", texts_of(body[1])))
+        if kind == "check_library":
+            return checked_bytes(check_library(text_of(body[0]), "library"))
         if kind == "run":
-            return verdict_bytes(run_source(text_of(body[0]), *body[1:3], gas=body[3], init=body[4]))
+            source, call, args, gas, init, libraries = body
+            more = texts_of(libraries)
+            return verdict_bytes(run_source(text_of(source), call, args, gas=gas, init=init, libraries=more))
         state = _Read(body[-1], self.sources)
         if kind == "install":
             sources = {name: source for name, source, _ in body[0]}
@@ -60,6 +64,11 @@ class _Replica:
 def text_of(data: bytes) -> str:
     """Return a source as its author's tools see it, half a surrogate pair included."""
     return data.decode("utf-8", "surrogatepass")
+
+
+def texts_of(data: list[bytes]) -> list[str]:
+    """Return several sources."""
+    return [text_of(one) for one in data]
 
 
 def checked_bytes(report: CheckReport) -> bytes:

@@ -133,10 +133,10 @@ class Replicas:
         rows = dict(seen.rows)
         for (namespace, key), data in seen.rows.items():
             if namespace == LIFECYCLE and key.startswith(b"active/") and data is not None:
-                place = map_key("sources", decode_stored(data)["source_hash"])
-                if place not in self._sent:
-                    self._sent.add(place)
-                    rows[LIFECYCLE, place] = seen.state.get(LIFECYCLE, place)
+                for place in _source_places(decode_stored(data)):
+                    if place not in self._sent:
+                        self._sent.add(place)
+                        rows[LIFECYCLE, place] = seen.state.get(LIFECYCLE, place)
         return [[*place, data] for place, data in rows.items()]
 
     def _agree(self, message: list[Value], outcome: Outcome, what: str) -> None:
@@ -151,6 +151,12 @@ class Replicas:
         for host, answer in zip(self._hosts, answers, strict=True):
             if answer != [expected]:
                 raise ReplicasDiffer(f"{what}: the replica on {host} computed another outcome")
+
+
+def _source_places(record: dict[str, Value]) -> list[bytes]:
+    """Return where the sources of a contract in force are, those of its libraries included."""
+    hashes = [record["source_hash"], *record["libraries"].values()]
+    return [map_key("sources", one) for one in hashes]
 
 
 def _start(host: Host) -> subprocess.Popen[bytes]:

@@ -18,6 +18,7 @@ from chain.primitives.execution import (
     SIGNER_REFUSALS,
     Call,
     Outcome,
+    StateKey,
     StateReader,
     map_key,
     var_key,
@@ -29,15 +30,18 @@ from contracts.language.build_calls import enter
 from contracts.language.builder import Function
 from contracts.language.encoding import COPY, RESULT, book, encode, isolate, measure
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
+from contracts.language.library import Find, Library, no_library
 from contracts.language.limits import (
     CONTRACT_DEPTH_MAX,
     GAS_ARGS_BYTES,
     GAS_REMOTE,
     GAS_TRANSACTION,
     RECURSION_LIMIT,
+    SOURCE_TOKENS_MAX,
 )
 from contracts.language.machine import Frame, Machine
 from contracts.language.program import Program, Watcher
+from contracts.libraries import Shelf
 from contracts.programs import Programs
 
 GENESIS_GAS = 10**10
@@ -59,6 +63,7 @@ class ContractRuntime:
         self._watcher = watcher
         self._programs = Programs()
         self._directory = Directory()
+        self._shelf = Shelf(self._directory, self._programs, watcher)
 
     # --- the port -----------------------------------------------------------------------------------------
 
@@ -87,7 +92,7 @@ class ContractRuntime:
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
         machine.tx_id, machine.block_time, machine.height = tx_id.hex(), time, height
-        programs = {name: self._installed(source, name, CURRENT) for name, source in sources.items()}
+        programs = {name: self._installed(machine, source, name, CURRENT) for name, source in sources.items()}
         for name, program in programs.items():
             _install(machine, name, sources[name], program)
         for name, program in programs.items():
@@ -96,9 +101,13 @@ class ContractRuntime:
         used = GENESIS_GAS - machine.gas
         return Outcome(OK, gas_used=used, writes=machine.writes, events=tuple(machine.events))
 
-    def program(self, source: str, name: str = "contract") -> Program:
+    def program(self, source: str, name: str = "contract", find: Find = no_library) -> Program:
         """Return the compiled program of a source; raise ContractRejected when it is refused."""
-        return engine_of(CURRENT, name)(source, name, self._watcher, None)
+        return engine_of(CURRENT, name).contract(source, name, self._watcher, None, find)
+
+    def library(self, source: str, name: str = "library") -> Library:
+        """Return a compiled library; raise ContractRejected when it is refused."""
+        return engine_of(CURRENT, name).library(source, name, self._watcher, None, SOURCE_TOKENS_MAX)
 
     # --- one transaction ----------------------------------------------------------------------------------
 
@@ -162,10 +171,11 @@ class ContractRuntime:
         source = self._directory.source(machine, source_hash)
         if source is None:
             raise Reverted("UNKNOWN_SOURCE", f"contract {name}: no source with hash {source_hash.hex()[:16]}")
-        return self._installed(source, name, engine)
+        return self._installed(machine, source, name, engine)
 
-    def _installed(self, source: str, name: str, engine: int) -> Program:
-        program = engine_of(engine, name)(source, name, self._watcher, None)
+    def _installed(self, machine: Machine, source: str, name: str, engine: int) -> Program:
+        compile_ = engine_of(engine, f"contract {name}").contract
+        program = compile_(source, name, self._watcher, None, self._shelf.in_force(machine, engine))
         self._programs.keep(program)
         return program
 
@@ -201,7 +211,8 @@ class ContractRuntime:
     def compile_source(self, machine: Machine, source: str) -> Value:
         """Compile for the lifecycle, at its expense; nothing of it is kept."""
         try:
-            program = engine_of(CURRENT, "source")(source, "source", self._watcher, machine)
+            find = self._shelf.for_proposal(machine, CURRENT)
+            program = engine_of(CURRENT, "source").contract(source, "source", self._watcher, machine, find)
         except ContractRejected as rejected:
             raise Reverted("REJECTED_SOURCE", str(rejected)) from None
         made: dict[str, Value] = {
@@ -210,6 +221,22 @@ class ContractRuntime:
             "engine": program.engine,
             "abi": program.abi,
             "size": program.size,
+            "libraries": {name: library.source_hash for name, library in program.libraries.items()},
+        }
+        return isolate(machine, made)
+
+    def compile_library(self, machine: Machine, source: str) -> Value:
+        """Compile a library for the lifecycle, at its expense; nothing of it is kept."""
+        try:
+            compile_ = engine_of(CURRENT, "library").library
+            library = compile_(source, "library", self._watcher, machine, SOURCE_TOKENS_MAX)
+        except ContractRejected as rejected:
+            raise Reverted("REJECTED_SOURCE", str(rejected)) from None
+        made: dict[str, Value] = {
+            "source_hash": library.source_hash,
+            "ir_hash": library.ir_hash,
+            "engine": library.engine,
+            "size": library.size,
         }
         return isolate(machine, made)
 
@@ -321,27 +348,49 @@ def _install(machine: Machine, name: str, source: str, program: Program) -> None
         "approved_by": [],
         "access": {},
         "policy": False,
+        "libraries": {alias: library.source_hash for alias, library in program.libraries.items()},
     }
     record = {"name": name, "status": "active", "frozen_until": 0, "system": True, "next": {}}
     entry = {"name": name, "by": "genesis", "committed_at": 0}
     counted, code = var_key("name_count"), var_key("code_bytes")
     count = _number(machine, counted)
-    uses = map_key("source_uses", program.source_hash)
+    used = [program.source_hash, *[library.source_hash for library in program.libraries.values()]]
+    uses = [map_key("source_uses", one) for one in used]
     rows = {
         map_key("active", name): version | record,
         map_key("history", f"{name}/1"): version | entry,
         map_key("versions", f"{name}/0"): [1, 0],
         map_key("numbers", name): {"latest": 1, "open": 0, "versions": 1, "code": program.size},
         map_key("sources", program.source_hash): source,
-        uses: _number(machine, uses) + 1,
         map_key("names", count): name,
         counted: count + 1,
         code: _number(machine, code) + program.size,
+        **{place: _number(machine, place) + 1 for place in uses},
     }
     maps = program.abi["maps"]
     if ordered := program.abi.get("ordered"):
         rows[map_key("orders", name)] = {each: maps[each][0] for each in ordered}
     machine.writes.update({(LIFECYCLE, key): encode_value(value) for key, value in rows.items()})
+
+
+def library_rows(library: Library, source: str) -> dict[StateKey, bytes]:
+    """Return what the lifecycle would have written for a published library, had it existed."""
+    found: dict[str, Value] = {
+        "by": "genesis",
+        "bytes": len(source.encode()),
+        "ir_hash": library.ir_hash,
+        "engine": library.engine,
+        "size": library.size,
+        "published_at": 0,
+        "open": 0,
+        "withdrawn": False,
+    }
+    rows: dict[bytes, Value] = {
+        map_key("libraries", library.source_hash): found,
+        map_key("sources", library.source_hash): source,
+        map_key("source_uses", library.source_hash): 1,
+    }
+    return {(LIFECYCLE, key): encode_value(value) for key, value in rows.items()}
 
 
 def _number(machine: Machine, place: bytes) -> int:

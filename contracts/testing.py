@@ -20,7 +20,7 @@ from pathlib import Path
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, Call, Outcome, StateKey, map_key, var_key
+from chain.primitives.execution import OK, Call, Outcome, Place, StateKey, map_key, var_key
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts import tracebacks
 from contracts.coverage import Coverage, FileCoverage
@@ -28,7 +28,7 @@ from contracts.directory import LIFECYCLE
 from contracts.language.faults import ContractRejected, Halt
 from contracts.language.limits import DEFAULT_GAS
 from contracts.replicas import Replicas, Run
-from contracts.runtime import ContractRuntime, failed
+from contracts.runtime import ContractRuntime, failed, library_rows
 
 BLOCK_MS = 1_000
 ADOPT_GAS = 10_000_000
@@ -206,6 +206,27 @@ class LocalChain:
         first.call(LIFECYCLE, "commit", gas=ADOPT_GAS, name=name, seq=seq)
         return int(seq)
 
+    def library(self, source: str | Path) -> str:
+        """Put a library (a file, or its text) on the ledger; return its hash, by which contracts name it.
+
+        On a chain with system contracts the first member publishes it.
+        """
+        __tracebackhide__ = True
+        text = self._read(source, "library")
+        try:
+            made = self.runtime.library(text, self._files[text])
+        except ContractRejected as refused:
+            raise ContractRejected(self._files[text], refused.diagnostics) from None
+        digest = made.source_hash
+        found = self.entry(LIFECYCLE, "libraries", digest)
+        if found is not None and not found["withdrawn"]:
+            return digest.hex()
+        if self.members:
+            self.as_(self.members[0]).call(LIFECYCLE, "publish", gas=ADOPT_GAS, source=text)
+        else:
+            self.write(library_rows(made, text))
+        return digest.hex()
+
     def _read(self, source: str | Path, name: str) -> str:
         """Return the text of a contract, remembering what to call it in tracebacks and coverage."""
         text = source.read_text(encoding="utf-8") if isinstance(source, Path) else source
@@ -233,9 +254,11 @@ class LocalChain:
     def _given(self, sources: Mapping[str, str]) -> tracebacks.Sources:
         """Return where to find sources that are not in the state, because installing them failed."""
 
-        def find(contract: str) -> tracebacks.Source | None:
-            text = sources.get(contract)
-            return None if text is None else tracebacks.Source(self._files.get(text, contract), text)
+        def find(place: Place) -> tracebacks.Source | None:
+            if place.library:
+                return self._source_at(place)
+            text = sources.get(place.contract)
+            return None if text is None else tracebacks.Source(self._files.get(text, place.contract), text)
 
         return find
 
@@ -297,7 +320,7 @@ class LocalChain:
     def _check(self, outcome: Outcome, call: Call) -> None:
         __tracebackhide__ = True
         if outcome.status != OK:
-            raise CallFailed(outcome, f"{call.contract}.{call.method}", self.source_of)
+            raise CallFailed(outcome, f"{call.contract}.{call.method}", self._source_at)
 
     def _accept(self, outcome: Outcome) -> None:
         self.last = outcome
@@ -318,6 +341,13 @@ class LocalChain:
         record = self.entry(LIFECYCLE, "active", contract)
         text = None if record is None else self.entry(LIFECYCLE, "sources", record["source_hash"])
         return None if text is None else tracebacks.Source(self._files.get(text, contract), text)
+
+    def _source_at(self, place: Place) -> tracebacks.Source | None:
+        """Return the source in which a place is."""
+        if not place.library:
+            return self.source_of(place.contract)
+        text = self.entry(LIFECYCLE, "sources", bytes.fromhex(place.library))
+        return None if text is None else tracebacks.Source(self._files.get(text, "library"), text)
 
     def coverage(self) -> list[FileCoverage]:
         """Return which lines ran of each contract that was deployed or adopted here."""

@@ -21,8 +21,10 @@ class Source:
     text: str
 
 
-Sources = Callable[[str], Source | None]
-"""Finds the source of a contract by the contract's name."""
+Sources = Callable[[Place], Source | None]
+"""Finds the source in which a place is: of its library if it names one, else of its contract."""
+LIBRARY_SHOWN = 16
+"""Digits of a library's hash in the head of a place."""
 
 
 def render(outcome: Outcome, what: str, sources: Sources) -> str:
@@ -31,7 +33,7 @@ def render(outcome: Outcome, what: str, sources: Sources) -> str:
     inner: Place | None = None
     shown: list[str] = []
     for place in outcome.trace:
-        shown = [*_place(place, inner, sources(place.contract)), *shown]
+        shown = [*_place(place, inner, sources(place)), *shown]
         inner = place
     last = f"{outcome.code}: {outcome.why}" if outcome.why else outcome.code
     return "\n".join([*lines, *shown, last])
@@ -57,6 +59,8 @@ def _cut(text: str) -> str:
 
 def _place(place: Place, inner: Place | None, source: Source | None) -> list[str]:
     head = f"  {place.contract}.{place.function}"
+    if place.library:
+        head = f"  {place.contract}, library {place.library[:LIBRARY_SHOWN]}: {place.function}"
     if source is None or not place.line:
         return [f"{head}, line {place.line}" if place.line else head]
     lines = source.text.split("\n")

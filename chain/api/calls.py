@@ -43,6 +43,14 @@ _REMEDIES: Mapping[str, str] = {
     "one with: assent key prove FILE --org ID --genesis GENESIS",
     "STALE_SEQ": "a newer version is in force or committed; propose this source again",
     "UPGRADE_PENDING": "a new version is committed and not yet in force; propose the access lists after it",
+    "LIBRARY_EXISTS": "the ledger offers this text already; contracts can name it: assent contract libraries",
+    "TOO_MANY_LIBRARIES": "an organisation has at most 32 libraries on the ledger; withdraw one: "
+    "assent contract withdraw-library HASH",
+    "LIBRARIES_TOO_LONG": "the libraries of an organisation have at most 524288 bytes together; "
+    "withdraw one: assent contract withdraw-library HASH",
+    "UNKNOWN_LIBRARY": "the ledger offers no library of that hash, or no longer; see: "
+    "assent contract libraries; anyone puts its text there: assent contract publish FILE",
+    "NOT_PUBLISHER": "only the organisation that published it withdraws it; see: assent contract libraries",
     "REJECTED_SOURCE": "the language refuses it; see why: assent contract check FILE",
     "ORDER_CHANGED": "a Map that was once ordered stays so, with keys of the same type; give the new one "
     "another name",

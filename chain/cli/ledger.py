@@ -114,13 +114,11 @@ def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
 def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
     """Run a transaction again on the state that it met, and say where it failed and why; nothing is kept."""
 
-    async def work() -> tuple[Any, dict[str, Source | None]]:
+    async def work() -> tuple[Any, dict[Place, Source | None]]:
         async with session.client() as client:
             found = await client.request("explainTransaction", id=tx_id)
-            names = {place["contract"] for place in found["trace"]}
-            return found, {
-                name: await _source_of(client, name, found["height"] - 1) for name in sorted(names)
-            }
+            height = found["height"] - 1
+            return found, {place: await _source_of(client, place, height) for place in trace_of(found)}
 
     found, sources = run(work())
     if as_json:
@@ -130,7 +128,7 @@ def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
         one_line(found["status"]),
         one_line(found["code"]),
         gas_used=found["gasUsed"],
-        trace=tuple([Place(**place) for place in found["trace"]]),
+        trace=trace_of(found),
         why=one_line(found["why"]),
     )
     asked = tracebacks.call_text(found["contract"], found["method"], found["args"])
@@ -138,8 +136,18 @@ def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
     print_lines(tracebacks.render(outcome, what, sources.get))
 
 
-async def _source_of(client: Client, name: str, height: int) -> Source | None:
-    """Return the source of a contract in force at a height."""
+def trace_of(found: dict[str, Any]) -> tuple[Place, ...]:
+    """Return the places of an explained failure, innermost first."""
+    return tuple([Place(**place) for place in found["trace"]])
+
+
+async def _source_of(client: Client, place: Place, height: int) -> Source | None:
+    """Return the source of a contract in force at a height, or of the library in which a place is."""
+    name = place.contract
+    if place.library:
+        key = parse_hash(place.library)
+        text = await client.state("lifecycle", "sources", key, height=height)
+        return None if text is None else Source(f"library {place.library[:16]}", text)
     active = await client.state("lifecycle", "active", name, height=height)
     if active is None:
         return None

@@ -95,6 +95,8 @@ class Place:
     function: str
     line: int
     """Source line, 0 when unknown."""
+    library: str = ""
+    """Hash, hex, of the library whose function it is; empty for one of the contract's own."""
 
 
 @dataclass(frozen=True, slots=True)

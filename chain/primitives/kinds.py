@@ -17,6 +17,7 @@ SPEAKERS: Mapping[str, frozenset[str]] = {
     "job": frozenset({"jobs", "grants"}),
     "program": frozenset({"jobs"}),
     "contract": frozenset({"lifecycle", "governance"}),
+    "library": frozenset({"lifecycle"}),
     "node": frozenset({"governance"}),
     "proposal": frozenset({"governance"}),
     "params": frozenset({"governance"}),

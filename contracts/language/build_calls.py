@@ -36,7 +36,7 @@ def enter(m: Machine, function: Function, frame: Frame) -> Any:
             given = misfit(m, function.returns, frame[1], function.records)
             raise wrong_type(f"{function.name}() returns {given}, not {wanted(function.returns)}")
     except Halt as halt:
-        halt.leave(m.contract, function.name)
+        halt.leave(m.contract, function.name, function.library)
         raise
     m.depth -= 1
     m.stack -= function.frames

@@ -38,6 +38,7 @@ class Function:
         "fills",
         "frames",
         "kind",
+        "library",
         "line",
         "name",
         "name_set",
@@ -85,6 +86,8 @@ class Function:
         self.template: list[Value | Unset] = []
         """The locals of a frame before arguments are put in: defaults where there are some."""
         self.frames = 0
+        self.library = ""
+        """Of a library's function: the library's hash, hex."""
         self.body: Closure = _empty
 
 
@@ -226,7 +229,7 @@ class _Nowhere:
         """There are no contracts."""
         raise HostTrouble("a constant expression called a contract")
 
-    compile_source = start = remote
+    compile_source = compile_library = start = remote
 
 
 def scratch_machine(gas: int = CONSTANT_GAS) -> Machine:

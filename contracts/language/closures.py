@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from chain.primitives.values import decode_stored
 from contracts.language import (
@@ -16,8 +17,9 @@ from contracts.language import (
     build_walks,
 )
 from contracts.language.build_stmt import block
-from contracts.language.builder import Build, Builder, Function, Parts, Watch, scratch_machine
+from contracts.language.builder import Build, Builder, Function, Global, Parts, Watch, scratch_machine
 from contracts.language.ir import Node, frames
+from contracts.language.library import Library
 from contracts.language.machine import UNSET
 from contracts.language.records import Record, record_of
 
@@ -34,9 +36,20 @@ TABLE: dict[str, Builder] = {
 FRAMES_PER_CALL = 6
 
 
-def build_functions(program: Node, watch: Watch | None = None) -> dict[str, Function]:
-    """Turn the IR of a program into its functions, ready to be entered; `watch` is told each line."""
-    _, _, constants, records, maps, variables, events, interfaces, definitions = program
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What the IR of a program becomes."""
+
+    functions: dict[str, Function]
+    constants: list[Global]
+
+
+def build(program: Node, watch: Watch | None, libraries: Mapping[str, Library]) -> Built:
+    """Turn the IR of a program into functions, ready to be entered; `watch` is told each line.
+
+    Of the libraries, by the program's names for them, it takes functions and constants as they are.
+    """
+    _, _, constants, records, maps, variables, events, interfaces, *_, definitions = program
     known: dict[str, Record] = {}
     for shape in records:
         known[shape[0]] = record_of(shape, known)
@@ -53,13 +66,25 @@ def build_functions(program: Node, watch: Watch | None = None) -> dict[str, Func
     )
     scratch = scratch_machine()
     for node in constants:
-        parts.add_constant(TABLE, node, scratch)
+        if node[0] == "linked":
+            parts.constants.append(libraries[node[1]].made[node[2]])
+        else:
+            parts.add_constant(TABLE, node, scratch)
     functions = {node[1]: _head(node, known) for node in definitions}
+    callable_ = functions | _linked(libraries)
     for node in definitions:
-        build = Build(TABLE, functions, parts)
-        build.watch = watch
-        functions[node[1]].body = block(build, node[-1])
-    return functions
+        b = Build(TABLE, callable_, parts)
+        b.watch = watch
+        functions[node[1]].body = block(b, node[-1])
+    return Built(functions, parts.constants)
+
+
+def _linked(libraries: Mapping[str, Library]) -> dict[str, Function]:
+    return {
+        f"{alias}.{name}": function
+        for alias, library in libraries.items()
+        for name, function in library.functions.items()
+    }
 
 
 def _head(node: Node, records: Mapping[str, Record]) -> Function:

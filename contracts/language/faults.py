@@ -28,7 +28,7 @@ class Halt(AssentError):
         """One line that names code, place and detail."""
         several = len({place.contract for place in self.trace}) > 1
         where = " < ".join(
-            f"{place.contract + '.' if several else ''}{place.function}, line {place.line}"
+            f"{place.contract + '.' if several else ''}{place.function}{_of(place)}, line {place.line}"
             for place in self.trace
         )
         return " ".join(part for part in (self.reason, f"in {where}" if where else "", self.detail) if part)
@@ -38,11 +38,15 @@ class Halt(AssentError):
         self.line = self.line or line
         self.here = self.here or line
 
-    def leave(self, contract: str, function: str) -> None:
+    def leave(self, contract: str, function: str, library: str = "") -> None:
         """Remember one function that the halt passes through; the trace keeps the innermost eight."""
         if len(self.trace) < 8:
-            self.trace.append(Place(contract, function, self.here))
+            self.trace.append(Place(contract, function, self.here, library))
         self.here = 0
+
+
+def _of(place: Place) -> str:
+    return f" of library {place.library[:16]}" if place.library else ""
 
 
 class Reverted(Halt):

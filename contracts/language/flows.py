@@ -182,12 +182,21 @@ class Values:
         """Tell whether an expression is a name that is declared at the top level, of this kind."""
         return isinstance(node, ast.Name) and node.id in names and node.id not in self._local
 
+    def linked(self, node: ast.expr) -> str | None:
+        """Return `library.name` where a name of a library stands."""
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            return None
+        return f"{node.value.id}.{node.attr}" if self.declared(node.value, self.names.libraries) else None
+
     # --- plain expressions --------------------------------------------------------------------------------
 
     def _name(self, node: ast.Name) -> int | None:
         if node.id in self._local:
             return self.local(node.id)
-        constant = self.names.constants.get(node.id)
+        return self._constant(node.id)
+
+    def _constant(self, name: str) -> int | None:
+        constant = self.names.constants.get(name)
         if constant is None or not constant.mutable:
             return None
         return self.objects.new(CONSTANT, NOTHING if constant.flat else UNKNOWN)
@@ -200,7 +209,10 @@ class Values:
         return self._copied(base) if isinstance(node.slice, ast.Slice) else self.inside(base)
 
     def _attribute(self, node: ast.Attribute) -> int | None:
-        """A field of a record; everything else behind a point cannot change."""
+        """A field of a record, a constant of a library; everything else behind a point cannot change."""
+        dotted = self.linked(node)
+        if dotted is not None:
+            return self._constant(dotted)
         hint = self.names.field_hints.get(id(node))
         if hint is None:
             return None
@@ -286,7 +298,7 @@ class Values:
     def _call(self, node: ast.Call, *, used: bool = True) -> int | None:
         func = node.func
         if isinstance(func, ast.Attribute):
-            return self._attribute_call(node, func)
+            return self._attribute_call(node, func, used=used)
         name = func.id if isinstance(func, ast.Name) else ""
         if name in self.names.functions:
             return self._own(node, name, used=used)
@@ -319,8 +331,10 @@ class Values:
                 self.of(key.body)
 
             self.aside(work)
-        elif isinstance(key, ast.Name) and key.id in self.names.functions:
-            self._apply(key.id, {self.names.functions[key.id].params[0][0]: (key, item)})
+        else:
+            name = self.linked(key) or (key.id if isinstance(key, ast.Name) else "")
+            if name in self.names.functions or name in self.names.linked:
+                self._apply(name, {self.names.signature_of(name).params[0][0]: (key, item)})
 
     def statement(self, node: ast.expr) -> None:
         """Look at an expression whose value nobody takes."""
@@ -344,9 +358,14 @@ class Values:
             return self.inside(given[0]) if len(given) == 1 else self.either(*given)
         return None
 
-    def _attribute_call(self, node: ast.Call, func: ast.Attribute) -> int | None:
+    def _attribute_call(self, node: ast.Call, func: ast.Attribute, *, used: bool) -> int | None:
         base, method = func.value, func.attr
+        dotted = self.linked(func)
+        if dotted in self.names.linked:
+            return self._own(node, dotted, used=used)
         given = [self.of(argument) for argument in node.args]
+        if dotted is not None:  # a record of a library
+            return self._made([*given, *[self.of(keyword.value) for keyword in node.keywords]], LIST)
         asked = method == "sort" and bool(node.keywords)
         held = self.of(base) if asked else None
         given += self._by_name(node, held, f".{method}")
@@ -383,7 +402,7 @@ class Values:
     # --- functions of the contract ------------------------------------------------------------------------
 
     def _own(self, node: ast.Call, name: str, *, used: bool) -> int | None:
-        params = self.names.functions[name].params
+        params = self.names.signature_of(name).params
         given = {param: value for (param, _), value in zip(params, node.args, strict=False)}
         given.update({str(keyword.arg): keyword.value for keyword in node.keywords})
         return self._apply(
@@ -406,7 +425,7 @@ class Values:
         self, name: str, summary: Summary, arguments: dict[str, tuple[ast.expr, int | None]], *, used: bool
     ) -> int | None:
         known: dict[int, int] = {}
-        places = self.names.functions[name].places
+        places = self.names.signature_of(name).places
         for param in sorted(arguments, key=places.__getitem__):
             node, one = arguments[param]
             for level in summary.params[places[param]]:
@@ -418,7 +437,7 @@ class Values:
                 if level in summary.stored:
                     self.keep(one, STORED)
                 one = self.inside(one)
-        if shape_of(self.names.functions[name].returns, self.objects, 0) is None:
+        if shape_of(self.names.signature_of(name).returns, self.objects, 0) is None:
             return None
         return self._result(summary, known)
 

@@ -84,6 +84,10 @@ def parse_hint(node: ast.expr, records: Container[str] = ()) -> Hint:
         return _PLAIN[node.id]
     if isinstance(node, ast.Name) and node.id in records:
         return ("record", node.id)
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr[0] != "_":
+        name = f"{node.value.id}.{node.attr}"  # a record of a library
+        if name in records:
+            return ("record", name)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return united(parse_hint(node.left, records), parse_hint(node.right, records))
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):

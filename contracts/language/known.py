@@ -10,7 +10,7 @@ import ast
 from collections.abc import Callable
 
 from contracts.language.hints import ANY, HEADS, KNOWN_PARTS_MAX, Hint, bounded, either, parts_of
-from contracts.language.scope import Declarations, Scope
+from contracts.language.scope import Declarations, Scope, linked_name
 from contracts.language.vocabulary import CONTEXT
 
 NONE_HINT: Hint = ("none",)
@@ -131,6 +131,9 @@ class Known:
         base = node.value
         if isinstance(base, ast.Name) and base.id == "ctx" and self.scope.find("ctx") is None:
             return CONTEXT.get(node.attr, ANY)
+        dotted = linked_name(self.names, self.scope, node)
+        if dotted is not None:
+            return self.names.constants[dotted].hint if dotted in self.names.constants else ANY
         record = record_in(self.of(base))
         return (record and self.names.records[record].hint_of(node.attr)) or ANY
 
@@ -221,6 +224,11 @@ class Known:
     def _declared(self, node: ast.Call, owner: str, name: str) -> Hint | None:
         """Return what a method of a declared name gives; None when the name is a plain value."""
         names = self.names
+        if owner in names.libraries:
+            dotted = f"{owner}.{name}"
+            if dotted in names.records:
+                return ("record", dotted)
+            return names.linked[dotted].returns if dotted in names.linked else ANY
         if owner in names.maps:
             key, value = names.maps[owner]
             return ("list", key) if name == "page" else self._found(node, value, 1, missing=True)

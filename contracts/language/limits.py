@@ -36,10 +36,14 @@ ELIF_MAX = 64
 LITERAL_DIGITS_MAX = 1_240
 AST_DEPTH_MAX = 60
 NAME_LENGTH_MAX = 64
+LIBRARIES_MAX = 8
+"""Libraries that a contract names; with them it has at most `SOURCE_TOKENS_MAX` tokens."""
 CONSTANT_GAS = 100_000
 """Gas for evaluating the module-level constants of one contract."""
 CONSTANT_ALLOCATION_MAX = 2 * 1024 * 1024
-"""Bytes of the module-level constants of one contract, which every node keeps while it is in force."""
+"""Bytes of the module-level constants of one contract and its libraries, which every node keeps while it is
+in force.
+"""
 
 # --- values ----------------------------------------------------------------------------------------------
 INT_MAX = 2**INT_BITS_MAX - 1

@@ -55,6 +55,8 @@ class Change:
 class Found:
     """What the walk over a whole contract found."""
 
+    summaries: dict[str, Summary]
+    """What callers need to know of each function, those of libraries included."""
     lost: list[Diagnostic] = field(default_factory=list)
     unstored: list[Diagnostic] = field(default_factory=list)
     """Changes of a copy that has a name, but goes nowhere: no rule of the language, yet likely a mistake."""
@@ -62,8 +64,8 @@ class Found:
 
 def find_lost(names: Declarations) -> Found:
     """Return the changes of a lowered contract that would be lost, and those that are never stored."""
-    found = Found()
-    summaries: dict[str, Summary] = {}
+    found = Found({name: names.summaries[name] for name in names.linked})
+    summaries = found.summaries
     for group in groups(names.calls):
         if len(group) > 1 or group[0] in names.calls[group[0]]:
             # Functions that call one another have no summary yet: first, what one gives another is joined.

@@ -20,7 +20,9 @@ from contracts.language.scope import (
     Scope,
     Signature,
     check_code,
+    linked_name,
     near_ones,
+    unknown_member,
     unknown_name,
 )
 from contracts.language.vocabulary import (
@@ -200,6 +202,25 @@ def _given(kind: str, name: str, given: list[tuple[int, Node]], count: int) -> N
     return (f"{kind}_some", name, tuple([place for place, _ in given]), *values)
 
 
+def _linked_call(low: Lowering, node: ast.Call, func: ast.Attribute, dotted: str) -> Node:
+    """A call of a library's function, or a record of it."""
+    signature = low.names.linked.get(dotted)
+    if signature is None:
+        record = None if func.attr.startswith("_") else low.names.records.get(dotted)
+        if record is not None:
+            return _construct(low, node, record)
+        if dotted in low.names.constants:
+            reason = f"{dotted} is a constant, it cannot be called"
+            raise Refusal(func, "NOT_A_FUNCTION", reason, f"{dotted} alone")
+        raise unknown_member(low.names, func, dotted)
+    params, given = signature.params, []
+    for place, value in bound(node, dotted, params, signature.places, signature.defaults):
+        name, hint = params[place]
+        given.append((place, low.expr(value)))
+        check_fit(value, f"{dotted}(): argument {name}", low.known.of(value), hint)
+    return _given("call", dotted, given, len(params))
+
+
 def _construct(low: Lowering, node: ast.Call, record: Record) -> Node:
     """A record: fields in order or by name; those with a default may be left out."""
     given = []
@@ -252,6 +273,9 @@ def _isinstance(low: Lowering, node: ast.Call) -> Node:
 
 def _attribute_call(low: Lowering, node: ast.Call, func: ast.Attribute) -> Node:
     base, name = func.value, func.attr
+    dotted = linked_name(low.names, low.scope, func)
+    if dotted is not None:
+        return _linked_call(low, node, func, dotted)
     if isinstance(base, ast.Name) and low.scope.find(base.id) is None:
         special = _special(low, node, base, name)
         if special is not None:

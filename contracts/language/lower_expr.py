@@ -11,7 +11,17 @@ from contracts.language.hints import ANY, Hint, parts_of
 from contracts.language.ir import Node
 from contracts.language.known import Known, parts_known, record_in
 from contracts.language.lower_calls import TYPES, lower_call, lower_lazy
-from contracts.language.scope import Declarations, Refusal, Scope, check_new_name, near_ones, unknown_name
+from contracts.language.scope import (
+    Constant,
+    Declarations,
+    Refusal,
+    Scope,
+    check_new_name,
+    linked_name,
+    near_ones,
+    unknown_member,
+    unknown_name,
+)
 from contracts.language.vocabulary import BUILTINS, CONTEXT, KEYS, LAZY, REPLACED, REPLACED_CONTEXT, VIEWS
 
 BINARY: dict[type[ast.operator], str] = {
@@ -65,9 +75,13 @@ class Expressions:
         """Return the IR of a value that is only looked at, so a constant table need not be copied."""
         if isinstance(node, ast.Name) and self.scope.find(node.id) is None:
             constant = self.names.constants.get(node.id)
-            if constant is not None and constant.mutable and constant.flat:
-                return ("table", constant.node[1])
-        return self.expr(node)
+            return self._table_of(constant) or self.expr(node)
+        dotted = linked_name(self.names, self.scope, node)
+        return (dotted and self._table_of(self.names.constants.get(dotted))) or self.expr(node)
+
+    def _table_of(self, constant: Constant | None) -> Node | None:
+        table = constant is not None and constant.mutable and constant.flat
+        return ("table", constant.node[1]) if constant is not None and table else None
 
     def _constant(self, node: ast.Constant) -> Node:
         if node.value is Ellipsis:
@@ -100,6 +114,7 @@ class Expressions:
                 "an Error": f"raise {node.id}",
                 "an Event": f"{node.id}(field=…)",
                 "a Contract": f"{node.id}.method(…)",
+                "a Library": f"{node.id}.function(…)",
                 "a record": f"{node.id}(field=…)",
                 "an interface": f"name: {node.id} = Contract(…), then name.method(…)",
             }
@@ -118,12 +133,27 @@ class Expressions:
                 return ("ctx", node.attr)
             known = REPLACED_CONTEXT.get(node.attr) or ", ".join(f"ctx.{name}" for name in CONTEXT)
             raise Refusal(node, "UNKNOWN_CONTEXT", f"ctx.{node.attr} does not exist", known)
+        dotted = linked_name(self.names, self.scope, node)
+        if dotted is not None:
+            return self._linked(node, dotted)
         base = node.value.id if isinstance(node.value, ast.Name) else ""
         if base in REPLACED and self.scope.find(base) is None and not self.names.kind_of(base):
             raise Refusal(node, "NOT_IN_LANGUAGE", f"{base} is not in the language", REPLACED[base])
         _, hint = self._record_field(node)
         self.names.field_hints[id(node)] = hint
         return ("field", self.readonly(node.value), node.attr)
+
+    def _linked(self, node: ast.Attribute, dotted: str) -> Node:
+        """A constant of a library."""
+        constant = self.names.constants.get(dotted)
+        if constant is not None:
+            return constant.node
+        if dotted in self.names.linked:
+            reason = f"{dotted} is a function, and functions are not values"
+            raise Refusal(node, "FUNCTION_VALUE", reason, f"call it: {dotted}(…)")
+        if dotted in self.names.records and not node.attr.startswith("_"):
+            raise Refusal(node, "NOT_A_VALUE", f"{dotted} is a record, not a value", f"{dotted}(field=…)")
+        raise unknown_member(self.names, node, dotted)
 
     def _record_field(self, node: ast.Attribute) -> tuple[str, Hint]:
         """Return the record that is asked for a field, and the field's hint."""
@@ -153,6 +183,9 @@ class Expressions:
         """Return the IR of a field that is set to a value of which this is known."""
         if isinstance(node.value, ast.Name) and node.value.id == "ctx":
             raise Refusal(node, "TARGET", "ctx cannot be changed", "a Var or a Map")
+        dotted = linked_name(self.names, self.scope, node)
+        if dotted is not None:
+            raise Refusal(node, "TARGET", f"{dotted} is the library's, and cannot be changed", "a local")
         name, hint = self._record_field(node)
         self.names.field_hints[id(node)] = hint
         check_fit(node, f"{name}.{node.attr}", given, hint)
@@ -241,13 +274,14 @@ class Expressions:
         """
         if isinstance(node, ast.Lambda):
             return self._key_lambda(node, item)
+        signature = self.names.linked.get(linked_name(self.names, self.scope, node) or "")
         if isinstance(node, ast.Name) and self.scope.find(node.id) is None:
             signature = self.names.functions.get(node.id)
-            if signature is not None and not signature.once and signature.takes(1):
-                self.scope.called.add(node.id)
-                return ("key_call", node.id)
-            if node.id in KEYS:
-                return ("key_builtin", node.id)
+        if signature is not None and not signature.once and signature.takes(1):
+            self.scope.called.update({signature.name} & self.names.functions.keys())
+            return ("key_call", signature.name)
+        if isinstance(node, ast.Name) and self.scope.find(node.id) is None and node.id in KEYS:
+            return ("key_builtin", node.id)
         reason = f"the key of {what} is a function of one argument"
         known = f"a function of this contract, a lambda, or one of {', '.join(sorted(KEYS))}"
         raise Refusal(node, "ARGUMENTS", reason, known)

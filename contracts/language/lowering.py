@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from contracts.language.faults import Diagnostic, Halt
 from contracts.language.guards import SHAPES, BadGuard, Guard, parse_guard
 from contracts.language.hints import ANY, Hint, checker, hint_text
 from contracts.language.ir import Node, parts_left
+from contracts.language.library import Library, link
 from contracts.language.limits import ENGINE, IR_PARTS_FREE, IR_PARTS_PER_TOKEN
 from contracts.language.lost_changes import find_lost
 from contracts.language.lower_class import base_of, define_interface, define_record
@@ -22,9 +24,21 @@ from contracts.language.lower_expr import Expressions
 from contracts.language.lower_remote import is_contract
 from contracts.language.lower_stmt import hint_of, lower_function
 from contracts.language.machine import Machine
-from contracts.language.scope import TOO_LARGE, Constant, Declarations, Refusal, Scope, Signature, check_code
+from contracts.language.scope import (
+    TOO_LARGE,
+    Constant,
+    Declarations,
+    Refusal,
+    Scope,
+    Signature,
+    check_code,
+    linked_name,
+)
 from contracts.language.vocabulary import BUILTINS, DECLARATIONS, KINDS, LAZY, PURE, RESERVED
 
+Given = tuple[Machine, Mapping[str, Library]]
+"""What declarations work with: the machine of constants, and the libraries by name."""
+NO_LIBRARIES: Mapping[str, Library] = {}
 INLINE_BYTES_MAX = 72
 """Encoded bytes of a constant that is repeated where it is used: an int, a hash, a short text."""
 _IMPURE = RESERVED - PURE - {"isinstance"}
@@ -40,31 +54,41 @@ _ORDERED: frozenset[Hint] = frozenset({("int",), ("str",), ("bytes",)})
 _KEY_HINTS = frozenset({"int", "str", "bytes", "bool", "tuple"})
 
 
-def lower(tree: ast.Module, scratch: Machine, tokens: int) -> tuple[Node, Declarations, list[Diagnostic]]:
+def lower(
+    tree: ast.Module,
+    scratch: Machine,
+    tokens: int,
+    libraries: Mapping[str, Library] = NO_LIBRARIES,
+    kind: str = "program",
+) -> tuple[Node, Declarations, list[Diagnostic]]:
     """Return the program, its declarations, and the reasons to refuse it; constants run on `scratch`.
 
     The program has at most so many parts as this number of tokens pays for: it is hashed, built and kept.
+    `libraries` are those that it names, by its names for them: their records and constants are parts of it,
+    for which their own tokens paid. `kind` is "program" or "library".
     """
-    room = IR_PARTS_FREE + IR_PARTS_PER_TOKEN * tokens
+    room = _parts_paid(tokens)
     names, found = Declarations(room=room), list[Diagnostic]()
     for place, statement in enumerate(tree.body):
         if len(found) >= DIAGNOSTICS_MAX:
             break  # each may quote much of the source
         try:
-            _declare(names, statement, place == 0, scratch)
+            _declare(names, statement, place == 0, (scratch, libraries))
         except Refusal as refusal:
             found.append(refusal.diagnostic)
-    for kind in ("init", "migrate"):
-        several = [signature for signature in names.functions.values() if signature.kind == kind]
+    for once in ("init", "migrate"):
+        several = [signature for signature in names.functions.values() if signature.kind == once]
         if len(several) > 1:
             found.append(
-                Diagnostic("DECORATOR", several[1].line, 1, f"a second @{kind}", f"one @{kind} a contract")
+                Diagnostic("DECORATOR", several[1].line, 1, f"a second @{once}", f"one @{once} a contract")
             )
     functions = tuple([lower_function(names, signature, found) for signature in names.functions.values()])
     if not found:
-        found += find_lost(names).lost
+        lost = find_lost(names)
+        found += lost.lost
+        names.summaries = lost.summaries
     program = (
-        "program",
+        kind,
         ENGINE,
         tuple(names.makers),
         tuple([record.shape() for record in names.records.values()]),
@@ -72,15 +96,22 @@ def lower(tree: ast.Module, scratch: Machine, tokens: int) -> tuple[Node, Declar
         tuple([(name, *parts) for name, parts in names.variables.items()]),
         tuple(names.events.items()),
         tuple([interface.shape() for interface in names.interfaces.values()]),
+        *[(name, one.source_hash, one.ir_hash) for name, one in names.libraries.items()],
         functions,
     )
+    room += sum([_parts_paid(library.tokens) for library in libraries.values()])
     if not found and parts_left(program, room) < 0:
         found.append(Refusal(tree, *TOO_LARGE).diagnostic)
     found.sort(key=lambda item: (item.line, item.column))
     return program, names, found[:DIAGNOSTICS_MAX]
 
 
-def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine) -> None:
+def _parts_paid(tokens: int) -> int:
+    return IR_PARTS_FREE + IR_PARTS_PER_TOKEN * tokens
+
+
+def _declare(names: Declarations, node: ast.stmt, first: bool, given: Given) -> None:
+    scratch = given[0]
     if isinstance(node, ast.FunctionDef):
         return _function(names, node, scratch)
     if isinstance(node, ast.ClassDef):
@@ -105,7 +136,7 @@ def _declare(names: Declarations, node: ast.stmt, first: bool, scratch: Machine)
         raise Refusal(node, "TOP_LEVEL", reason, "NAME = value, or a def")
     _check_fresh(names, node, name)
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in DECLARATIONS:
-        return _declaration(names, name, value, scratch)
+        return _declaration(names, name, value, given)
     names.constants[name] = _constant(names, value, hint, scratch)
     return None
 
@@ -257,9 +288,14 @@ def _check_params(params: list[ast.arg]) -> None:
         seen.add(param.arg)
 
 
-def _declaration(names: Declarations, name: str, call: ast.Call, scratch: Machine) -> None:
+def _declaration(names: Declarations, name: str, call: ast.Call, given: Given) -> None:
     assert isinstance(call.func, ast.Name)  # seen by the caller
-    kind = call.func.id
+    kind, (scratch, libraries) = call.func.id, given
+    if kind == "Library":
+        if name not in libraries:
+            raise Refusal(call, "LIBRARY", "a library has a name and no type", 'roles = Library("…")')
+        link(names, name, libraries[name])
+        return
     if kind == "Event":
         if name == REFUSED:
             raise Refusal(call, "RESERVED_NAME", f"the ledger itself announces {REFUSED}", "another name")
@@ -337,8 +373,8 @@ def _text_argument(call: ast.Call, kind: str) -> str:
 
 
 def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine) -> Constant:
-    _check_pure(names, node)
     scope = Scope([], [])
+    _check_pure(names, node, scope)
     values = Expressions(names, scope)
     lowered = values.expr(node)
     try:
@@ -353,13 +389,16 @@ def _constant(names: Declarations, node: ast.expr, hint: Hint, scratch: Machine)
     return replace(made, hint=values.known.of(node) if hint == ANY else hint)
 
 
-def _check_pure(names: Declarations, node: ast.expr) -> None:
+def _check_pure(names: Declarations, node: ast.expr, scope: Scope) -> None:
     """Refuse an expression that computes with more than constants, builtins, hashes and methods."""
     for part in ast.walk(node):
+        if (linked := linked_name(names, scope, part)) in names.linked:
+            reason = f"a module-level value is a constant, and {linked} is a function"
+            raise Refusal(part, "TOP_LEVEL", reason, "a function that returns it")
         if not isinstance(part, ast.Name) or not isinstance(part.ctx, ast.Load):
             continue
         kind = names.kind_of(part.id)
-        if part.id in _IMPURE or (kind and kind not in ("a constant", "a record")):
+        if part.id in _IMPURE or (kind and kind not in ("a constant", "a record", "a Library")):
             reason = f"a module-level value is a constant, and {part.id} is {kind or 'only there in a call'}"
             raise Refusal(
                 part, "TOP_LEVEL", reason, "literals, operators, builtins, sha256, methods of values"

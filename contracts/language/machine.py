@@ -30,6 +30,9 @@ class Services(Protocol):
     def compile_source(self, machine: Machine, source: str) -> Value:
         """Check and compile a source; revert when it is refused (contract `lifecycle` only)."""
 
+    def compile_library(self, machine: Machine, source: str) -> Value:
+        """Check and compile a library; revert when it is refused (contract `lifecycle` only)."""
+
     def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
         """Run @init or @migrate of a stored source as `contract` (contract `lifecycle` only)."""
 

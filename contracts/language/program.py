@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from chain.primitives.values import Value, decode_stored
+from chain.primitives.values import Value
+from contracts.language.abi import abi_of
 from contracts.language.builder import Function, Watch, scratch_machine
 from contracts.language.checker import parse
-from contracts.language.closures import build_functions
+from contracts.language.closures import Built, build
 from contracts.language.faults import ContractRejected, Diagnostic, OutOfGas
-from contracts.language.hints import hint_text
+from contracts.language.flows import Summary
 from contracts.language.ir import Node, ir_hash, source_hash
+from contracts.language.library import Find, Library, impurities, load, no_library, too_large, visible
 from contracts.language.limits import (
     CONSTANT_ALLOCATION_MAX,
     CONSTANT_GAS,
@@ -21,14 +24,16 @@ from contracts.language.limits import (
     GAS_COMPILE_TOKEN,
     KEPT_BYTE,
     KEPT_TOKEN,
+    SOURCE_TOKENS_MAX,
 )
 from contracts.language.lowering import lower
 from contracts.language.machine import Machine
-from contracts.language.records import Record
-from contracts.language.scope import Declarations, Signature
-from contracts.language.tokens import precheck
+from contracts.language.scope import Declarations
+from contracts.language.tokens import Scan, precheck
 
 Watcher = Callable[[str, Node], Watch]
+Parsed = tuple[ast.Module, int]
+"""A checked tree, and how many tokens its source has."""
 UNMETERED = 10**15
 """Gas of a compilation that nobody pays for: genesis, an author's tools, code in force after a start."""
 
@@ -44,14 +49,30 @@ class Program:
     abi: Value
     functions: Mapping[str, Function]
     size: int
-    """Bytes that a node keeps while the contract is in force, at most."""
+    """Bytes that a node keeps while the contract is in force, at most; its libraries' are among them."""
+    libraries: Mapping[str, Library] = field(default_factory=dict)
+    """By the contract's names for them."""
 
     def of_kind(self, kind: str) -> Function | None:
         """Return the function decorated @init or @migrate, if there is one."""
         return next((function for function in self.functions.values() if function.kind == kind), None)
 
 
-def analyse(source: str) -> tuple[Node | None, Declarations | None, list[Diagnostic]]:
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What a contract and a library have in common once they are compiled."""
+
+    ir: Node
+    names: Declarations
+    built: Built
+    tokens: int
+    constant_bytes: int
+    size: int
+
+
+def analyse(
+    source: str, find: Find = no_library
+) -> tuple[Node | None, Declarations | None, list[Diagnostic]]:
     """Check and lower a source that nobody pays for; the program is None when there are diagnostics."""
     scan = precheck(source)
     if scan.found:
@@ -59,106 +80,148 @@ def analyse(source: str) -> tuple[Node | None, Declarations | None, list[Diagnos
     tree, found = parse(source)
     if tree is None:
         return None, None, found
-    program, names, found = lower(tree, scratch_machine(CONSTANT_GAS), scan.tokens)
+    libraries, found = load(tree, find, scan.tokens)
+    if found:
+        return None, None, found
+    program, names, found = lower(tree, scratch_machine(CONSTANT_GAS), scan.tokens, libraries)
     return (None, names, found) if found else (program, names, [])
 
 
 def compile_source(
-    source: str, name: str = "contract", watcher: Watcher | None = None, payer: Machine | None = None
+    source: str,
+    name: str = "contract",
+    watcher: Watcher | None = None,
+    payer: Machine | None = None,
+    find: Find = no_library,
 ) -> Program:
     """Compile a contract; raise ContractRejected with every diagnostic when it is refused.
 
     The payer is charged for each stage before it: by bytes for the scan, by tokens for all that follows, by
-    gas for the constants. A watcher (an author's coverage) is given the source and returns what is told each
-    line that runs.
+    gas for the constants; each library that it names is paid for in the same way, kept by this node or not.
+    A watcher (an author's coverage) is given the source and returns what is told each line that runs. `find`
+    returns the libraries, and charges for them.
     """
     payer = payer or scratch_machine(UNMETERED)
-    length = len(source.encode("utf-8", "replace"))
-    payer.charge(GAS_COMPILE + GAS_COMPILE_BYTE * length)
+    scan = _scanned(source, name, payer)
+    tree = _tree(source, name)
+    libraries, found = load(tree, find, scan.tokens)
+    if found:
+        raise ContractRejected(name, found)
+    unit = _compiled(source, name, (tree, scan.tokens), watcher, payer, libraries)
+    size = unit.size + sum(library.size for library in libraries.values())
+    hashes = source_hash(source), ir_hash(unit.ir)
+    abi = abi_of(unit.names)
+    return Program(hashes[0], unit.ir, hashes[1], ENGINE, abi, unit.built.functions, size, libraries)
+
+
+def compile_library(
+    source: str,
+    name: str = "library",
+    watcher: Watcher | None = None,
+    payer: Machine | None = None,
+    room: int = SOURCE_TOKENS_MAX,
+) -> Library:
+    """Compile a library; raise ContractRejected when it is refused, or there is no room for its tokens.
+
+    The payer is charged as for a contract.
+    """
+    payer = payer or scratch_machine(UNMETERED)
+    scan = _scanned(source, name, payer)
+    if scan.tokens > room:
+        raise ContractRejected(name, [too_large(scan.tokens, room)])
+    tree = _tree(source, name)
+    found = impurities(tree)
+    if found:
+        raise ContractRejected(name, found)
+    unit = _compiled(source, name, (tree, scan.tokens), watcher, payer, None)
+    digest, names = source_hash(source), unit.names
+    functions = {one: function for one, function in unit.built.functions.items() if visible(one)}
+    for function in unit.built.functions.values():
+        function.library = digest.hex()
+    return Library(
+        source_hash=digest,
+        ir=unit.ir,
+        ir_hash=ir_hash(unit.ir),
+        engine=ENGINE,
+        signatures={one: names.functions[one] for one in functions},
+        records=names.records,
+        constants={one: constant for one, constant in names.constants.items() if visible(one)},
+        made=unit.built.constants,
+        summaries=_shared({one: names.summaries[one] for one in functions}),
+        functions=functions,
+        tokens=unit.tokens,
+        constant_bytes=unit.constant_bytes,
+        size=unit.size,
+    )
+
+
+def _shared(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
+    """Keep equal summaries once: those of most functions are, and a library may have thousands."""
+    known: dict[Summary, Summary] = {}
+    return {name: known.setdefault(summary, summary) for name, summary in summaries.items()}
+
+
+def _scanned(source: str, name: str, payer: Machine) -> Scan:
+    """Scan a source and pay for all that follows."""
+    payer.charge(GAS_COMPILE + GAS_COMPILE_BYTE * _length(source))
     scan = precheck(source)
     if scan.found:
         raise ContractRejected(name, scan.found)
     payer.charge(GAS_COMPILE_TOKEN * scan.tokens)
-    program, names, constants = _lowered(source, name, payer, scan.tokens)
-    functions = build_functions(program, watcher(source, program) if watcher else None)
-    size = KEPT_TOKEN * scan.tokens + KEPT_BYTE * length + constants
-    return Program(source_hash(source), program, ir_hash(program), ENGINE, abi_of(names), functions, size)
+    return scan
 
 
-def _lowered(source: str, name: str, payer: Machine, tokens: int) -> tuple[Node, Declarations, int]:
-    """Check and lower a scanned source; return the IR, its names and the bytes of its constants.
+def _length(source: str) -> int:
+    return len(source.encode("utf-8", "replace"))
 
-    Constants are made twice, here and when the program is built, so half of the payer's gas is theirs.
-    """
+
+def _tree(source: str, name: str) -> ast.Module:
     tree, found = parse(source)
     if tree is None:
         raise ContractRejected(name, found)
+    return tree
+
+
+def _compiled(
+    source: str,
+    name: str,
+    parsed: Parsed,
+    watcher: Watcher | None,
+    payer: Machine,
+    libraries: Mapping[str, Library] | None,
+) -> _Unit:
+    """Lower and build a parsed source, a library's when `libraries` is None."""
+    linked = libraries or {}
+    room = CONSTANT_ALLOCATION_MAX - sum(library.constant_bytes for library in linked.values())
+    if room < 0:
+        raise ContractRejected(name, [_too_many_constants()])
+    program, names, left = _lowered(parsed, name, payer, room, libraries)
+    built = build(program, watcher(source, program) if watcher else None, linked)
+    constant_bytes = room - left
+    size = KEPT_TOKEN * parsed[1] + KEPT_BYTE * _length(source) + constant_bytes
+    return _Unit(program, names, built, parsed[1], constant_bytes, size)
+
+
+def _too_many_constants() -> Diagnostic:
+    reason = f"the constants of its libraries take more than {CONSTANT_ALLOCATION_MAX} bytes together"
+    return Diagnostic("LIBRARY", 1, 1, reason, "fewer libraries")
+
+
+def _lowered(
+    parsed: Parsed, name: str, payer: Machine, room: int, libraries: Mapping[str, Library] | None
+) -> tuple[Node, Declarations, int]:
+    """Lower a checked tree; return the IR, its names and how many bytes of constants there is room for still.
+
+    Constants are made twice, here and when the program is built, so half of the payer's gas is theirs.
+    """
     gas = min(CONSTANT_GAS, payer.gas // 2)
     scratch = scratch_machine(gas)
-    program, names, found = lower(tree, scratch, tokens)
+    scratch.memory = room
+    kind = "library" if libraries is None else "program"
+    program, names, found = lower(parsed[0], scratch, parsed[1], libraries or {}, kind)
     if scratch.gas < 0 and gas < CONSTANT_GAS:
         raise OutOfGas
     payer.charge(2 * (gas - max(0, scratch.gas)))
     if found:
         raise ContractRejected(name, found)
-    return program, names, CONSTANT_ALLOCATION_MAX - scratch.memory
-
-
-def _method_abi(signature: Signature) -> dict[str, Value]:
-    """Return what callers need of a method; `defaults` only where an argument may be left out."""
-    found: dict[str, Value] = {"kind": signature.kind, "nested": signature.nested, **_head_abi(signature)}
-    if signature.defaults:
-        found["defaults"] = _values(signature.defaults)
-    if signature.guard is not None:
-        found["only"] = signature.guard.shown()
-    return found
-
-
-def _head_abi(signature: Signature) -> dict[str, Value]:
-    return {
-        "params": [[name, hint_text(hint)] for name, hint in signature.params],
-        "returns": hint_text(signature.returns),
-    }
-
-
-def _wanted_abi(method: Signature) -> dict[str, Value]:
-    """Return what an interface wants of a method; `optional` only where callers may leave something out."""
-    found = _head_abi(method)
-    return found | {"optional": list(method.defaults)} if method.defaults else found
-
-
-def _values(defaults: Mapping[str, Node]) -> dict[str, Value]:
-    return {name: decode_stored(node[1]) for name, node in defaults.items()}
-
-
-def _record_abi(record: Record) -> dict[str, Value]:
-    """Return the fields of a record; `defaults` only where some may be left out."""
-    found: dict[str, Value] = {"fields": [[name, hint_text(hint)] for name, hint in record.fields]}
-    return found | {"defaults": _values(record.defaults)} if record.defaults else found
-
-
-def abi_of(names: Declarations) -> Value:
-    """Return the interface that deployment fixes, as a contract value; what is rare, where it is there."""
-    found: dict[str, Value] = {
-        "methods": {
-            signature.name: _method_abi(signature) for signature in names.functions.values() if signature.kind
-        },
-        "maps": {name: [hint_text(key), hint_text(value)] for name, (key, value) in names.maps.items()},
-        "vars": {name: hint_text(hint) for name, (hint, _) in names.variables.items()},
-        "events": {
-            name: [[field, hint_text(hint)] for field, hint in fields]
-            for name, fields in names.events.items()
-        },
-        "errors": sorted(set(names.errors.values())),
-        "contracts": sorted(set(names.contracts.values())),
-    }
-    rare: dict[str, Value] = {
-        "ordered": sorted(names.ordered),
-        "records": {name: _record_abi(record) for name, record in names.records.items()},
-        "interfaces": {
-            name: {method.name: _wanted_abi(method) for method in interface.methods.values()}
-            for name, interface in names.interfaces.items()
-        },
-        "seen_as": {names.contracts[name]: interface for name, interface in names.seen_as.items()},
-    }
-    return found | {name: value for name, value in rare.items() if value}
+    return program, names, scratch.memory

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from contracts.language.builder import Parts
 from contracts.language.faults import Diagnostic
@@ -17,6 +18,10 @@ from contracts.language.hints import ANY, Hint, bounded, either
 from contracts.language.ir import Node
 from contracts.language.records import Record
 from contracts.language.vocabulary import BUILTINS, HOST, REPLACED, RESERVED
+
+if TYPE_CHECKING:
+    from contracts.language.flows import Summary
+    from contracts.language.library import Library
 
 CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
@@ -120,6 +125,11 @@ class Declarations:
     parts: Parts = field(default_factory=Parts)
     functions: dict[str, Signature] = field(default_factory=dict)
     bodies: dict[str, ast.FunctionDef] = field(default_factory=dict)
+    libraries: dict[str, Library] = field(default_factory=dict)
+    linked: dict[str, Signature] = field(default_factory=dict)
+    """The functions of libraries, as `library.name`; so stand their records and constants, too."""
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    """What callers need to know of each function (`flows.Summary`): of libraries', then of one's own."""
     calls: dict[str, set[str]] = field(default_factory=dict)
     """Which functions each function calls; filled in by the lowering of their bodies."""
     field_hints: dict[int, Hint] = field(default_factory=dict)
@@ -142,11 +152,15 @@ class Declarations:
         """Return the records that were defined so far."""
         return self.parts.records
 
+    def signature_of(self, name: str) -> Signature:
+        """Return the signature of a function of the contract, or of a library as `library.name`."""
+        return self.functions.get(name) or self.linked[name]
+
     def all_names(self) -> list[str]:
         """Return every module-level name."""
         named = (self.maps, self.variables, self.events, self.errors, self.contracts, self.constants)
-        classes = [*self.records, *self.interfaces]
-        return [*[name for names in named for name in names], *classes, *self.functions]
+        more = [*self.records, *self.interfaces, *self.libraries, *self.functions]
+        return [*[name for names in named for name in names], *more]
 
     def kind_of(self, name: str) -> str:
         """Return what a module-level name is, in words; empty when it is none."""
@@ -159,6 +173,7 @@ class Declarations:
             "a constant": self.constants,
             "a record": self.records,
             "an interface": self.interfaces,
+            "a Library": self.libraries,
             "a function": self.functions,
         }
         return next((kind for kind, names in kinds.items() if name in names), "")
@@ -251,6 +266,26 @@ def check_new_name(names: Declarations, node: ast.AST, name: str) -> None:
         raise Refusal(node, "HIDDEN_NAME", f"{name} is {kind} of this contract", "another name for the local")
 
 
+def linked_name(names: Declarations, scope: Scope, node: ast.AST) -> str | None:
+    """Return `library.name` where something of a library is named, whether it has it or not; else None."""
+    if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+        return None
+    owner = node.value.id
+    return f"{owner}.{node.attr}" if owner in names.libraries and scope.find(owner) is None else None
+
+
+def unknown_member(names: Declarations, node: ast.Attribute, dotted: str) -> Refusal:
+    """Return the refusal of what a library does not have."""
+    owner, _, name = dotted.partition(".")
+    library = names.libraries[owner]
+    known = [*library.signatures, *library.records, *library.constants]
+    known = [one for one in known if not one.startswith("_")]
+    near = near_ones(names, name, known) or known[:MEMBERS_SHOWN]
+    return Refusal(
+        node, "UNKNOWN_NAME", f"library {owner} has no {name}", ", ".join(f"{owner}.{n}" for n in near)
+    )
+
+
 def check_code(node: ast.AST, code: object) -> None:
     """Refuse an error code that is not 1 to 64 of A-Z, 0-9 and _, beginning with a letter."""
     if not isinstance(code, str) or not CODE_PATTERN.fullmatch(code):
@@ -261,6 +296,8 @@ SUGGESTIONS_MAX = 3
 """Diagnostics of one source that look for a name like the misspelt one: the comparison is dear."""
 _SUGGESTED_FROM = 200
 """Names of a contract that a misspelt one is held against."""
+MEMBERS_SHOWN = 6
+"""Names of a library that the refusal of a misspelt one names when none is like it."""
 _COMPARED = 12
 _COMPARED_LENGTH = 24
 _LIKE = 0.75

@@ -47,6 +47,7 @@ HOST: dict[str, tuple[int, int]] = {
     "call_init": (3, 3),
     "call_migrate": (3, 3),
     "compile_contract": (1, 1),
+    "compile_library": (1, 1),
     "encode": (1, 1),
     "merkle_verify": (5, 5),
     "sha256": (1, 1),
@@ -77,7 +78,7 @@ CONTEXT: dict[str, Hint] = {
     "signer": ("str",),
     "tx_id": ("str",),
 }
-DECLARATIONS = frozenset({"Map", "Var", "Event", "Contract", "Error"})
+DECLARATIONS = frozenset({"Map", "Var", "Event", "Contract", "Error", "Library"})
 KINDS = frozenset({"init", "export", "view", "migrate"})
 RESERVED = DECLARATIONS | frozenset(HOST) | {"ctx", "require", "isinstance", "Record", "Protocol"}
 """Names that a contract may not give to anything of its own."""

@@ -9,6 +9,9 @@ ACCESS_BYTES_MAX = 4096
 TEXT_MAX = 256
 AHEAD_MAX = 1000000
 OPEN_MAX = 32
+# Libraries that one organisation has on the ledger, and the bytes of their sources together.
+LIBRARIES_MAX = 32
+LIBRARY_BYTES_MAX = 524288
 # What members vote about a version that is in force; each vote lapses as a proposal does.
 BALLOTS = ("freeze", "unfreeze", "revoke")
 KEY_ROLES = ("admin", "steward", "agent")
@@ -32,6 +35,8 @@ name_count = Var(int, 0)
 ballots = Map(str, dict)
 lone_freezes = Map(str, dict)
 code_bytes = Var(int, 0)
+libraries = Map(bytes, dict)  # hash of the source -> who published it; `open`: proposals that name it
+library_totals = Map(str, dict)  # organisation -> {count, bytes}
 
 orgs = Contract("orgs")
 governance = Contract("governance")
@@ -54,6 +59,8 @@ ContractRevokeVoted = Event(contract=subject, by=subject, seq=int, reason=str, v
 ContractRevoked = Event(contract=subject, by=subject, seq=int, reason=str)
 ContractVoteRetracted = Event(contract=subject, by=subject, seq=int, ballot=str, votes=list)
 ContractAccessSet = Event(contract=subject, by=subject, access=dict)
+LibraryPublished = Event(library=subject, by=subject, source_hash=bytes, ir_hash=bytes, bytes=int)
+LibraryWithdrawn = Event(library=subject, by=subject, source_hash=bytes)
 
 
 # --- proposals -------------------------------------------------------------------------------------------
@@ -83,6 +90,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
         check_lists(access, compiled["abi"])
     source_hash = compiled["source_hash"]
     seq = enter_open(name, org, source_hash, source)
+    hold_libraries(compiled["libraries"])
     content = {
         "name": name,
         "seq": seq,
@@ -99,6 +107,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
         "abi": compiled["abi"],
         "by": org,
         "size": compiled["size"],
+        "libraries": compiled["libraries"],
         "votes": [org],
         "proposed_at": ctx.block_time,
         "expires": ctx.block_time + governance.terms_of()["proposal_ms"],
@@ -188,6 +197,7 @@ def commit(name: str, seq: int) -> int:
         "approved_by": counted["counted"],
         "access": access_of(proposal, current),
         "policy": answers_policy(proposal["abi"]),
+        "libraries": proposal["libraries"],
     }
     proposal["votes"] = counted["counted"]
     proposal["status"] = "committed"
@@ -307,10 +317,7 @@ def enter_open(name: str, org: str, source_hash: bytes, source: str) -> int:
     number["open"] += 1
     numbers[name] = number
     open_of[org] = open_of.get(org, 0) + 1
-    uses = source_uses.get(source_hash, 0)
-    source_uses[source_hash] = uses + 1
-    if uses == 0:
-        sources[source_hash] = source
+    use_source(source_hash, source)
     return number["latest"]
 
 
@@ -319,6 +326,7 @@ def leave_open(proposal: dict) -> dict:
     open_of[proposal["by"]] = open_of[proposal["by"]] - 1
     number = numbers[proposal["name"]]
     number["open"] -= 1
+    let_go_libraries(proposal["libraries"])
     return number
 
 
@@ -331,13 +339,126 @@ def forget(proposal: dict):
         del numbers[name]
     else:
         numbers[name] = number
-    source_hash = proposal["source_hash"]
+    release_source(proposal["source_hash"])
+    for library in proposal["libraries"].values():
+        release_source(library)
+
+
+def use_source(source_hash: bytes, source: str):
+    """Count one more user of a source: an open proposal, a committed version, or who published it as a library."""
+    uses = source_uses.get(source_hash, 0)
+    source_uses[source_hash] = uses + 1
+    if uses == 0:
+        sources[source_hash] = source
+
+
+def release_source(source_hash: bytes):
+    """Count one user less; a source that nobody uses leaves the state."""
     uses = source_uses[source_hash] - 1
     if uses > 0:
         source_uses[source_hash] = uses
     else:
         del source_uses[source_hash]
         del sources[source_hash]
+
+
+# --- libraries -------------------------------------------------------------------------------------------
+
+
+@export
+def publish(source: str) -> bytes:
+    """Put a library on the ledger; returns its hash, by which contracts that are proposed may name it."""
+    org = admin()
+    compiled = compile_library(source)
+    source_hash: bytes = compiled["source_hash"]
+    found = libraries.get(source_hash)
+    require(found is None or found["withdrawn"], "LIBRARY_EXISTS")
+    if found is None:
+        use_source(source_hash, source)
+    else:
+        # Its publisher took it back while proposals name it: whoever publishes it now has it on its account.
+        count_library(found["by"], -1, -found["bytes"])
+    size = len(source.encode())
+    total = count_library(org, 1, size)
+    require(total["count"] <= LIBRARIES_MAX, "TOO_MANY_LIBRARIES")
+    require(total["bytes"] <= LIBRARY_BYTES_MAX, "LIBRARIES_TOO_LONG")
+    libraries[source_hash] = {
+        "by": org,
+        "bytes": size,
+        "ir_hash": compiled["ir_hash"],
+        "engine": compiled["engine"],
+        "size": compiled["size"],
+        "published_at": ctx.height,
+        "open": 0 if found is None else found["open"],
+        "withdrawn": False,
+    }
+    LibraryPublished(
+        library="library:" + source_hash.hex(),
+        by="org:" + org,
+        source_hash=source_hash,
+        ir_hash=compiled["ir_hash"],
+        bytes=size,
+    )
+    return source_hash
+
+
+@export
+def withdraw_library(source_hash: bytes):
+    """Take back a library: no new proposal may name it; those that do, and versions in force, keep it."""
+    org = admin()
+    found = library_of(source_hash)
+    require(found["by"] == org, "NOT_PUBLISHER")
+    require(not found["withdrawn"], "WRONG_STATE")
+    found["withdrawn"] = True
+    keep_or_drop(source_hash, found)
+    LibraryWithdrawn(library="library:" + source_hash.hex(), by="org:" + org, source_hash=source_hash)
+
+
+def hold_libraries(named: dict[str, bytes]):
+    """Let a proposal hold the libraries that its source names."""
+    for source_hash in named.values():
+        source_uses[source_hash] += 1
+        found = libraries[source_hash]
+        found["open"] += 1
+        libraries[source_hash] = found
+
+
+def let_go_libraries(named: dict[str, bytes]):
+    """A proposal is open no more; its version, if it was committed, goes on using their sources."""
+    for source_hash in named.values():
+        found = libraries[source_hash]
+        found["open"] -= 1
+        keep_or_drop(source_hash, found)
+
+
+def keep_or_drop(source_hash: bytes, found: dict):
+    """Store the record of a library, or drop it: withdrawn, and of no open proposal.
+
+    It stays on its publisher's account that long, or one member could fill the state with what it withdraws.
+    """
+    if not found["withdrawn"] or found["open"] > 0:
+        libraries[source_hash] = found
+        return
+    del libraries[source_hash]
+    count_library(found["by"], -1, -found["bytes"])
+    release_source(source_hash)
+
+
+def count_library(org: str, count: int, size: int) -> dict:
+    """Book libraries of an organisation, and the bytes of their sources; return how many it has now."""
+    total = library_totals.get(org, {"count": 0, "bytes": 0})
+    total["count"] += count
+    total["bytes"] += size
+    library_totals[org] = total
+    return total
+
+
+@view
+def library_of(source_hash: bytes) -> dict:
+    """What is known of a library that is on the ledger; `withdrawn`: no new proposal may name it."""
+    found = libraries.get(source_hash)
+    require(found is not None, "UNKNOWN_LIBRARY")
+    return found
 
 
 # --- access ----------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ def main(programs: int, seed: str, one: str | None, python: str | None, keep_goi
         click.echo(f"{count:8} {verdict}")
     click.echo(f"{tally.programs} programs of seed {seed}, {findings} findings")
     click.echo(f"{tally.compared} results and exceptions confirmed by CPython")
+    click.echo(f"{tally.linked} came to the same with their functions in a library")
     if tally.gas:
         mean = 1e9 * tally.seconds / tally.gas
         click.echo(

@@ -2,7 +2,8 @@
 
 Of each program: the source is refused by a rule or runs to a declared verdict; a second run, and a process
 with another hash seed, -O and a deep stack, compute the same receipt to the byte, writes and events included;
-CPU time stays in proportion to gas; and a program of the common subset does what CPython does.
+CPU time stays in proportion to gas; with its functions in a library it comes to the same; and a program of
+the common subset does what CPython does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from grammar import OTHER, Writer
+from grammar import FUNCTIONS, OTHER, Writer
+from linked import LIBRARY, linked, unlike
 from oracle import SAME, Oracle
 
 from chain.primitives.execution import LIMIT, OK, OUT_OF_GAS, REVERTED, Call, Outcome
@@ -27,7 +29,7 @@ from contracts.language.faults import ContractRejected
 from contracts.language.limits import DEFAULT_GAS
 from contracts.replica import checked_bytes
 from contracts.replicas import Host, Replicas, outcome_bytes
-from contracts.runtime import ContractRuntime
+from contracts.runtime import ContractRuntime, library_rows
 from contracts.testing import Memory, key_of
 
 NAME, ORG, NO_ARGUMENTS = "generated", "tester", encode_value({})
@@ -69,6 +71,8 @@ class Tally:
     verdicts: Counter[str] = field(default_factory=Counter)
     compared: int = 0
     """Programs whose result or exception CPython confirmed."""
+    linked: int = 0
+    """Programs that came to the same with their functions in a library."""
     slowest: float = 0.0
     """Most seconds per gas of a call of at least `TIMED_FROM` gas."""
     slowest_seed: str = ""
@@ -132,12 +136,13 @@ class Campaign:
             demand(RULE.fullmatch(rule) is not None, f"refused by an odd rule {rule!r}")
             demand(kind == "full" or rule in BOUNDS, f"refused: {report.diagnostics[0].render('main')}")
             if self._replicas is not None:
-                self._replicas.agree(["check", encoded(source)], checked_bytes(report), "check")
+                self._replicas.agree(["check", encoded(source), []], checked_bytes(report), "check")
             return
         for outcome, other in zip(first, again, strict=True):
             demand(outcome_bytes(outcome) == outcome_bytes(other), f"another run differs: {outcome}, {other}")
             self.tally.verdicts[f"{outcome.status} {outcome.code}".strip()] += 1
             demand(declared(outcome), f"the verdict {outcome.status} {outcome.code} is not declared")
+        self._ask_linked(source, first, demand)
         if kind == "common":
             self._ask_oracle(source, first[0], demand)
 
@@ -146,15 +151,13 @@ class Campaign:
 
         All of it happens twice: first the other host follows, then this process runs alone, timed.
         """
-        runtime, followed, alone = ContractRuntime(), Memory(), Memory()
-        record = {"org": ORG, "roles": ["admin"], "status": "active", "since": 0, "until": 0}
-        followed.rows["orgs", b"keys/" + encode_value(key_of(ORG).public.hex())] = encode_value(record)
+        runtime, followed, alone = ContractRuntime(), _world(), Memory()
         install = partial(self._replicas.install, runtime.bootstrap) if self._replicas else runtime.bootstrap
         followed.apply(install({NAME: source, "other": OTHER}, {}, time=1, state=followed).writes)
         alone.rows = dict(followed.rows)
         first, again = [], []
         for height in (1, 2):
-            call = Call(NAME, "main", NO_ARGUMENTS, key_of(ORG).public, bytes(32), DEFAULT_GAS, height, 1_000)
+            call = _call(height)
             if self._replicas is None:
                 first.append(runtime.execute(call, followed))
             else:
@@ -181,6 +184,25 @@ class Campaign:
                 self.tally.slowest, self.tally.slowest_seed = seconds / outcome.gas_used, seed
         return outcome
 
+    def _ask_linked(self, source: str, outcomes: list[Outcome], demand: Callable[[bool, str], None]) -> None:
+        moved = linked(source)
+        if moved is None:
+            return
+        runtime, state = ContractRuntime(), _world()
+        state.rows.update(library_rows(LIBRARY, FUNCTIONS))
+        try:
+            state.apply(runtime.bootstrap({NAME: moved, "other": OTHER}, {}, time=1, state=state).writes)
+        except ContractRejected as refused:
+            first = refused.diagnostics[0]
+            demand(first.rule in BOUNDS, f"refused with its functions in a library: {first.render('main')}")
+            return
+        for height, outcome in enumerate(outcomes, start=1):
+            found = runtime.execute(_call(height), state)
+            state.apply(found.writes)
+            wrong = unlike(outcome, found)
+            demand(not wrong, f"its functions in a library change {wrong}:\n{outcome}\n{found}\n{moved}")
+        self.tally.linked += 1
+
     def _ask_oracle(self, source: str, outcome: Outcome, demand: Callable[[bool, str], None]) -> None:
         if outcome.status in (LIMIT, OUT_OF_GAS):  # caps that CPython does not have
             return
@@ -195,6 +217,18 @@ class Campaign:
                 f"CPython: {kind} {said}\nours: {outcome.detail}",
             )
         self.tally.compared += 1
+
+
+def _world() -> Memory:
+    """Return a state in which the tester's key signs."""
+    found = Memory()
+    record = {"org": ORG, "roles": ["admin"], "status": "active", "since": 0, "until": 0}
+    found.rows["orgs", b"keys/" + encode_value(key_of(ORG).public.hex())] = encode_value(record)
+    return found
+
+
+def _call(height: int) -> Call:
+    return Call(NAME, "main", NO_ARGUMENTS, key_of(ORG).public, bytes(32), DEFAULT_GAS, height, 1_000)
 
 
 def declared(outcome: Outcome) -> bool:

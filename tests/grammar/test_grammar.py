@@ -27,6 +27,7 @@ def test_generated_programs_keep_every_promise() -> None:
         tally = campaign.tally
     assert tally.programs == 240
     assert tally.compared >= 60
+    assert tally.linked >= 150
     assert len(tally.verdicts) >= 10
 
 

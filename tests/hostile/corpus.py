@@ -6,8 +6,10 @@ the verdict that it must get; `test_hostile.py` and the limits of `measure.py` a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+
+from contracts.language.ir import source_hash
 
 OK, REVERTED, OUT_OF_GAS, LIMIT, REJECTED = "ok", "reverted", "out_of_gas", "limit", "rejected"
 DEFAULT_GAS = 1_000_000
@@ -17,6 +19,7 @@ CATEGORIES = {
     "state_leaks": "something of one call that the next call, or another contract, could see",
     "parser_bombs": "sources that exhaust the parser, or that two parsers read differently",
     "compiler_bombs": "sources that exhaust what lies between the parser and the first call",
+    "library_bombs": "libraries that are huge, deep, dear to link, or that want more than their arguments",
     "interpreter_bombs": "time and memory taken by statements, operators and calls",
     "builtin_bombs": "time and memory taken by builtins and host functions",
     "method_bombs": "time and memory taken by methods of str, bytes, list, dict and int",
@@ -44,6 +47,8 @@ class Program:
     """Exported functions that run before `main`, each as a transaction, whatever their verdicts."""
     peer: str = ""
     """The source of a contract called `other`."""
+    libraries: tuple[str, ...] = ()
+    """The sources of the libraries that are at hand."""
 
 
 def body(*lines: str) -> str:
@@ -76,6 +81,16 @@ def works(
 ) -> Program:
     """Expect that the call does no harm and returns this (as JSON)."""
     return Program(name, source, OK, result=result, gas=gas, before=before)
+
+
+def named(alias: str, library: str) -> str:
+    """Return the line by which a contract names a library."""
+    return f'{alias} = Library("{source_hash(library).hex()}")\n'
+
+
+def sharing(program: Program, *libraries: str) -> Program:
+    """Return a program for which these libraries are at hand."""
+    return replace(program, libraries=libraries)
 
 
 def everything() -> dict[str, Program]:

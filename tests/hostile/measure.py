@@ -45,8 +45,10 @@ def main():
 def verdict_of(program: Program) -> dict[str, Any]:
     """Run a program: alone on an empty chain, or as transactions of a deployed contract."""
     if not program.before and not program.peer:
-        return run_source(program.source, "main", {}, gas=program.gas)
+        return run_source(program.source, "main", {}, gas=program.gas, libraries=program.libraries)
     chain = LocalChain("tester")
+    for library in program.libraries:
+        chain.library(library)
     if program.peer:
         chain.deploy(program.peer, "other")
     chain.deploy(program.source, "contract")

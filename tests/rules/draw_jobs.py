@@ -353,7 +353,9 @@ def _of_job(dice: Dice) -> tuple[str, dict[str, Any]]:
 
 
 def _of_contract(dice: Dice) -> tuple[str, dict[str, Any]]:
-    method = dice.pick(("policy_fault", "is_active", "votes_needed", "contract_of"))
+    method = dice.pick(("policy_fault", "is_active", "votes_needed", "contract_of", "library_of"))
+    if method == "library_of":
+        return "lifecycle.library_of", {"source_hash": dice.pick(dice.model.published) or bytes(32)}
     return f"lifecycle.{method}", {"name": dice.pick(dice.model.deployed)}
 
 

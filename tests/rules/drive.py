@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from chain.primitives.execution import OK
 from tests.rules import draw_grants as grants
 from tests.rules import draw_jobs as jobs
+from tests.rules import draw_libraries as libraries
 from tests.rules import draw_members as members
 from tests.rules.chain import ORGS, VALIDATING, Chain, World, public
 from tests.rules.compare import Difference, of_answer, of_state
@@ -36,6 +37,8 @@ KINDS: dict[Draw, float] = {
     members.contract_step: 10,
     members.stop_contract: 4,
     members.act: 4,
+    libraries.publish: 2,
+    libraries.withdraw: 1,
     grants.request: 8,
     grants.approve: 14,
     grants.other_vote: 6,
@@ -57,6 +60,8 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {members.add_key: 150}),
     ("rival", {members.decide: 150}),
     ("bank", {members.propose_contract: 150}),
+    ("bureau", {libraries.publish: 150}),
+    ("", {members.propose_contract: 60, libraries.publish: 60, libraries.withdraw: 40}),
     ("rival", {grants.request: 150, grants.approve: 120}),
     ("regulator", {jobs.vote_program: 150}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from chain.primitives.execution import OK, Outcome
 from tests.rules.chain import Chain, public
 from tests.rules.compare import Difference
@@ -64,7 +66,25 @@ class Watch:
                 wrong = "" if 0 <= value <= LIMITS[name] else f"{contract}.{name} of {key} is {value}"
             if wrong:
                 return Difference("invariant", wrong)
-        return None
+        wrong = self._sources(rows)
+        return Difference("invariant", wrong) if wrong else None
+
+    def _sources(self, rows: dict) -> str:
+        """A source is there exactly as long as a version, an open proposal or an offer needs it."""
+        needed: Counter[bytes] = Counter()
+        for (contract, name, key), row in rows.items():
+            if (contract, name) == ("lifecycle", "libraries"):
+                needed[key] += 1
+            elif contract == "lifecycle" and (
+                name == "history" or (name == "proposals" and row["status"] == "open")
+            ):
+                needed.update([row["source_hash"], *row["libraries"].values()])
+        counted = {key: row for (_, name, key), row in rows.items() if name == "source_uses"}
+        there = {key for _, name, key in rows if name == "sources"}
+        if counted != dict(needed) or there != set(needed):
+            odd = [key.hex()[:8] for key in {*counted, *there, *needed} if counted.get(key) != needed[key]]
+            return f"sources {odd or 'of the ledger'} are counted or kept otherwise than they are needed"
+        return ""
 
     def _grant(self, rows: dict, ident: str, runs: dict, held: list[str]) -> str:
         quota = rows["grants", "grants", ident]["quota_runs"]

@@ -8,7 +8,8 @@ from typing import Any
 
 from chain.primitives.values import encode_value
 from tests.rules.base import KEY_ROLES, digest
-from tests.rules.model_voting import AHEAD_MAX, OPEN_MAX, Proposal, Voting
+from tests.rules.model_libraries import Libraries
+from tests.rules.model_voting import AHEAD_MAX, OPEN_MAX, Proposal
 from tests.rules.policies import Code, Trait, code_of
 
 RESERVED = ("executed", "schedule", "subjects")
@@ -38,7 +39,7 @@ class Deployed:
     revoked: bool = False
 
 
-class Contracts(Voting):
+class Contracts(Libraries):
     """The rules of contract `lifecycle` up to the commit."""
 
     def __init__(self, chain_id: bytes) -> None:
@@ -89,6 +90,7 @@ class Contracts(Voting):
         code = code_of(source)
         self.need(code is not None, "REJECTED_SOURCE")
         assert code is not None
+        self.must(all(map(self.offered, code.libraries.values())), "UNKNOWN_LIBRARY")
         if access is not None:
             self.must(known is None or not known.system, "SYSTEM_PROTECTED")
             self._lists(access, code)

@@ -302,6 +302,23 @@ PLANTS: dict[str, Plant] = {
         "stop(record, org, reason, until)",
         "a later freeze ends an earlier one",
     ),
+    "library-goes-while-named": Plant(
+        "lifecycle",
+        'if not found["withdrawn"] or found["open"] > 0:',
+        'if not found["withdrawn"]:',
+        "what its publisher withdraws is gone, or off its account, while proposals name it",
+    ),
+    "library-of-a-version-goes": Plant(
+        "lifecycle",
+        "    for source_hash in named.values():\n        source_uses[source_hash] += 1\n",
+        "    for source_hash in named.values():\n",
+        "a withdrawal takes the library from contracts in force",
+    ),
+    "anyone-withdraws-a-library": _without(
+        "lifecycle",
+        'require(found["by"] == org, "NOT_PUBLISHER")',
+        "a member takes back another's library",
+    ),
     "hash-not-asked": Plant(
         "lifecycle",
         '    require(proposal["hash"] == hash, "HASH_MISMATCH")\n',

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from contracts.check import among
 from contracts.language.faults import ContractRejected
+from contracts.language.ir import source_hash
 from contracts.runtime import ContractRuntime
 
 
@@ -59,6 +61,20 @@ class Code:
     abi: dict[str, Any]
     size: int
     trait: Trait
+    libraries: Mapping[str, bytes] = field(default_factory=dict)
+    """The hashes of the libraries that it names, by its names for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A library that compiles."""
+
+    source_hash: bytes
+    ir_hash: bytes
+    engine: int
+    size: int
+    length: int
+    """Bytes of its source."""
 
 
 _ACT = "\n\n@export\ndef act() -> int:\n    return {answer}\n"
@@ -74,6 +90,9 @@ def allow(job: dict, phase: str) -> bool:
 """
 _YES = _ALLOW.format(says="True", answer=1)
 BROKEN = "import os\n"
+SHARED = "REVEAL = 'reveal'\n\n\ndef early(phase: str) -> bool:\n    return phase != REVEAL\n"
+LIBRARIES = (SHARED, *[f"LIMIT = {number}\n" for number in range(40)])
+"""What histories publish: one that contracts name, and more than one organisation may have."""
 SOURCES: dict[str, tuple[str, Trait]] = {
     "yes": (_YES, Trait()),
     "no": (_ALLOW.format(says="False", answer=2), Trait(denies={"*": "POLICY_DENIED"}, answer=2)),
@@ -105,6 +124,11 @@ SOURCES: dict[str, tuple[str, Trait]] = {
         + _ALLOW.format(says="True", answer=9),
         Trait(migrate=("to",), answer=9),
     ),
+    "shared": (
+        f'lib = Library("{source_hash(SHARED).hex()}")\n\n\n'
+        + _ALLOW.format(says="lib.early(phase)", answer=10),
+        Trait(denies={"reveal": "POLICY_DENIED"}, answer=10),
+    ),
 }
 _TRAITS = dict(SOURCES.values())
 
@@ -116,7 +140,18 @@ def code_of(source: str) -> Code | None:
     if trait is None:
         return None
     try:
-        program = ContractRuntime().program(source)
+        program = ContractRuntime().program(source, find=among(LIBRARIES))
     except ContractRejected as refused:
         raise AssertionError(f"a source of the fuzzer is refused: {refused}") from refused
-    return Code(program.source_hash, program.ir_hash, program.engine, program.abi, program.size, trait)
+    named = {name: library.source_hash for name, library in program.libraries.items()}
+    hashes = program.source_hash, program.ir_hash
+    return Code(*hashes, program.engine, program.abi, program.size, trait, named)
+
+
+@cache
+def library_of(source: str) -> Shared | None:
+    """Return what the compiler knows of a library; None if it is refused."""
+    if source not in LIBRARIES:
+        return None
+    made = ContractRuntime().library(source)
+    return Shared(made.source_hash, made.ir_hash, made.engine, made.size, len(source.encode()))

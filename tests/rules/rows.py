@@ -31,6 +31,7 @@ EMPTY: Mapping[tuple[str, str], Any] = {
     ("governance", "open_of"): 0,
     ("lifecycle", "open_of"): 0,
     ("jobs", "program_ballots"): {},
+    ("lifecycle", "library_totals"): {"count": 0, "bytes": 0},
     ("lifecycle", "ballots"): {},
     ("lifecycle", "lone_freezes"): {},
     ("governance", "terms"): {"proposal_ms": 604_800_000, "freeze_blocks": 1_000},
@@ -55,6 +56,7 @@ class Rows(Governance):
             **self._rows_run(),
             **self._rows_governance(),
             **self._rows_lifecycle(),
+            **self.rows_libraries(),
             **{(name, "asked", None): count for name, count in self.counts.items()},
         }
         return {place: value for place, value in found.items() if value != EMPTY.get(place[:2], _NOTHING)}
@@ -245,6 +247,7 @@ class Rows(Governance):
         return content | {
             "abi": code.abi,
             "size": code.size,
+            "libraries": dict(code.libraries),
             "hash": proposal.hash,
             "by": proposal.by,
             "votes": list(proposal.votes),
@@ -285,6 +288,7 @@ def _version_row(version: Running) -> dict[str, Any]:
         "approved_by": list(version.approved_by),
         "access": version.access,
         "policy": version.code.trait.answers,
+        "libraries": dict(version.code.libraries),
     }
 
 

@@ -1,14 +1,15 @@
 """A pytest plugin: what a test has the interpreter compute is computed by other hosts too, and compared.
 
-`pytest -p tests.unit.contracts.compare_hosts FILE…` follows every call of a `ContractRuntime`, every
-`run_source` and every `check_source` of the tests with one replica per host: another hash seed, -O, a deep
-stack, and each CPython that `scripts/pythons` found. A test fails when a receipt, verdict, IR hash or
-diagnostic differs by a byte.
+`pytest -p tests.unit.contracts.compare_hosts FILE…` follows every call of a `ContractRuntime`, `run_source`,
+`check_source` and `check_library` of the tests with one replica per host: another hash seed, -O, a deep
+stack, each CPython that `scripts/pythons` found. A test fails when a receipt, verdict, IR hash or diagnostic
+differs by a byte.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
@@ -49,22 +50,37 @@ class Comparison:
         self.replicas = replicas
         self.compared = 0
         self._run, self._check = check.run_source, check.check_source
+        self._check_library = check.check_library
         self._bootstrap = ContractRuntime.bootstrap
         self._calls = {"execute": ContractRuntime.execute, "view": ContractRuntime.view}
 
     def run_source(
-        self, source: str, call: str, args: Any, *, gas: int = DEFAULT_GAS, init: Any = None
+        self,
+        source: str,
+        call: str,
+        args: Any,
+        *,
+        gas: int = DEFAULT_GAS,
+        init: Any = None,
+        libraries: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Stand in for `contracts.check.run_source`."""
-        verdict = self._run(source, call, args, gas=gas, init=init)
+        verdict = self._run(source, call, args, gas=gas, init=init, libraries=libraries)
         if _is_value(args):  # what is none reaches no host
-            self._agree(["run", _bytes(source), call, args, gas, init], verdict_bytes(verdict))
+            more = list(map(_bytes, libraries))
+            self._agree(["run", _bytes(source), call, args, gas, init, more], verdict_bytes(verdict))
         return verdict
 
-    def check_source(self, source: str, name: str) -> check.CheckReport:
+    def check_source(self, source: str, name: str, libraries: Sequence[str] = ()) -> check.CheckReport:
         """Stand in for `contracts.check.check_source`."""
-        report = self._check(source, name)
-        self._agree(["check", _bytes(source)], checked_bytes(report))
+        report = self._check(source, name, libraries)
+        self._agree(["check", _bytes(source), list(map(_bytes, libraries))], checked_bytes(report))
+        return report
+
+    def check_library(self, source: str, name: str) -> check.CheckReport:
+        """Stand in for `contracts.check.check_library`."""
+        report = self._check_library(source, name)
+        self._agree(["check_library", _bytes(source)], checked_bytes(report))
         return report
 
     def call(self, kind: str, runtime: ContractRuntime, call: Call, state: StateReader) -> Outcome:
@@ -101,6 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_COMPARISON] = comparison
     check.run_source = comparison.run_source
     check.check_source = comparison.check_source
+    check.check_library = comparison.check_library
     for kind in ("execute", "view"):
         setattr(ContractRuntime, kind, partialmethod(_call, comparison, kind))
     ContractRuntime.bootstrap = partialmethod(_bootstrap, comparison)  # type: ignore[assignment]

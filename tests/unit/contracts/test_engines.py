@@ -9,9 +9,10 @@ import pytest
 from chain.primitives.values import Value
 from contracts import engines, runtime
 from contracts.language.faults import HostTrouble
+from contracts.language.library import Find
 from contracts.language.limits import ENGINE
 from contracts.language.machine import Machine
-from contracts.language.program import Program, Watcher, compile_source
+from contracts.language.program import Program, Watcher, compile_library, compile_source
 from contracts.testing import LocalChain
 
 SOURCE = """
@@ -27,15 +28,17 @@ class NextRelease:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.compiled: list[tuple[int, str]] = []
-        monkeypatch.setattr(engines, "ENGINES", {n: self._compile(n) for n in (ENGINE, ENGINE + 1)})
+        monkeypatch.setattr(engines, "ENGINES", {n: self._engine(n) for n in (ENGINE, ENGINE + 1)})
         monkeypatch.setattr(runtime, "CURRENT", ENGINE + 1)
 
-    def _compile(self, number: int) -> engines.Compile:
-        def compile_with(source: str, name: str, watcher: Watcher | None, payer: Machine | None) -> Program:
+    def _engine(self, number: int) -> engines.Compilers:
+        def contract(
+            source: str, name: str, watcher: Watcher | None, payer: Machine | None, find: Find
+        ) -> Program:
             self.compiled.append((number, name))
-            return dataclasses.replace(compile_source(source, name, watcher, payer), engine=number)
+            return dataclasses.replace(compile_source(source, name, watcher, payer, find), engine=number)
 
-        return compile_with
+        return engines.Compilers(contract, compile_library)
 
 
 def deploy(chain: LocalChain, name: str, source: str) -> None:

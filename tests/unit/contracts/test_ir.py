@@ -9,8 +9,8 @@ import pytest
 
 from contracts.language.build_stmt import BUILDERS as STATEMENTS
 from contracts.language.closures import TABLE
-from contracts.language.ir import Node
-from contracts.language.program import compile_source
+from contracts.language.ir import Node, source_hash
+from contracts.language.program import compile_library, compile_source
 from tests.unit.contracts.test_gas import SOURCE as GOLDEN
 from tests.unit.contracts.test_language import BODIES
 
@@ -72,6 +72,25 @@ def most(xs: list[int]) -> int:
 """
 
 
+LIBRARY = """
+class Row(Record):
+    key: str
+    rank: int = 1
+
+TABLE = [1, [2]]
+
+def best(rows: list[Row], least: int = 0) -> list[Row]:
+    return [row for row in rows if row.rank > least]
+"""
+NAMING = f'''
+shared = Library("{source_hash(LIBRARY).hex()}")
+rows = Map(str, list[shared.Row])
+
+def main(key: str) -> list:
+    return shared.best([*rows.get(key, []), shared.Row(key)], least=len(shared.TABLE))
+'''
+
+
 def samples() -> dict[str, str]:
     """Return sources by name."""
     made = {"golden": GOLDEN, "rest": REST}
@@ -83,7 +102,10 @@ def samples() -> dict[str, str]:
 
 def hashes() -> dict[str, str]:
     """Return the IR hash of every sample, as hex."""
-    return {name: compile_source(source).ir_hash.hex() for name, source in samples().items()}
+    library = compile_library(LIBRARY)
+    naming = compile_source(NAMING, find=lambda *_: library)
+    found = {"library": library.ir_hash.hex(), "naming a library": naming.ir_hash.hex()}
+    return {name: compile_source(source).ir_hash.hex() for name, source in samples().items()} | found
 
 
 def kinds(node: Node) -> set[str]:

@@ -280,6 +280,8 @@ REFUSED: list[tuple[str, str, int]] = [
     ("def f(x):\n    x.y = 1", "ATTRIBUTE", 2),
     ("def f():\n    ctx.org = 1", "TARGET", 2),
     ("class A:\n    a: int", "CLASS", 1),
+    ('a = Library("roles")', "LIBRARY", 1),
+    (f'x = 1\na = Library("{"0" * 64}")', "UNKNOWN_LIBRARY", 2),
     ("class A(Record):\n    a = 1", "RECORD", 2),
     ("class A(Record):\n    a: int\ndef f():\n    return A(1).b", "UNKNOWN_FIELD", 4),
     ("class A(Protocol):\n    a: int", "INTERFACE", 2),

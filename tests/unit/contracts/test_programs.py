@@ -12,6 +12,7 @@ from chain.primitives.values import Value, encode_value
 from contracts import engines, system
 from contracts.language.builder import scratch_machine
 from contracts.language.faults import ContractRejected, OutOfGas
+from contracts.language.library import Find, Library
 from contracts.language.limits import (
     CONSTANT_GAS,
     ENGINE,
@@ -21,7 +22,7 @@ from contracts.language.limits import (
     SOURCE_TOKENS_MAX,
 )
 from contracts.language.machine import Machine
-from contracts.language.program import Program, Watcher, compile_source
+from contracts.language.program import Program, Watcher, compile_library, compile_source
 from contracts.language.tokens import precheck
 from contracts.programs import CODE_BYTES_MAX, Programs
 from contracts.runtime import ContractRuntime
@@ -37,11 +38,17 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each source was compiled, by hash."""
     counted: Counter[str] = Counter()
 
-    def compile_counted(source: str, name: str, watcher: Watcher | None, payer: Machine | None) -> Program:
+    def contract(
+        source: str, name: str, watcher: Watcher | None, payer: Machine | None, find: Find
+    ) -> Program:
         counted[source] += 1
-        return compile_source(source, name, watcher, payer)
+        return compile_source(source, name, watcher, payer, find)
 
-    monkeypatch.setattr(engines, "ENGINES", {ENGINE: compile_counted})
+    def library(source: str, name: str, watcher: Watcher | None, payer: Machine | None, room: int) -> Library:
+        counted[source] += 1
+        return compile_library(source, name, watcher, payer, room)
+
+    monkeypatch.setattr(engines, "ENGINES", {ENGINE: engines.Compilers(contract, library)})
     return counted
 
 

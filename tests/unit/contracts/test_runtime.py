@@ -408,7 +408,7 @@ def put(name: str, source: str, args: dict, upgrade: bool) -> dict:
     made = compile_contract(source)
     sources[made["source_hash"]] = source
     active[name] = {"source_hash": made["source_hash"], "engine": made["engine"], "active_at": 0, "status": "active",
-        "frozen_until": 0, "access": {}, "next": {}}
+        "frozen_until": 0, "access": {}, "libraries": made["libraries"], "next": {}}
     if upgrade:
         call_migrate(name, made["source_hash"], args)
     else:
