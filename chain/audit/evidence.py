@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -35,9 +36,11 @@ RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
     "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
     "program": (("jobs", "programs"),),
     "contract": (("lifecycle", "active"),),
+    "library": (("lifecycle", "libraries"), ("lifecycle", "sources")),
 }
 """Kind of subject -> (contract, Map) of the records about it."""
 
+_HASH_TEXT = re.compile(r"[0-9a-f]{64}")
 T = TypeVar("T")
 
 
@@ -210,8 +213,12 @@ class _Gatherer:
 
 
 def source_hashes(record: Value) -> list[bytes]:
-    """Return the source hashes of a `lifecycle.active` record: of what runs, and of what is to follow."""
-    found = [version.get("source_hash") for version in _versions_of(record)]
+    """Return the source hashes of a `lifecycle.active` record: of what runs and follows, and of libraries."""
+    found: list[Value] = []
+    for version in _versions_of(record):
+        libraries = version.get("libraries")
+        found.append(version.get("source_hash"))
+        found += libraries.values() if isinstance(libraries, dict) else []
     return [item for item in found if isinstance(item, bytes) and len(item) == 32]
 
 
@@ -227,7 +234,12 @@ def _versions_of(record: Value) -> list[dict[str, Value]]:
 def record_places(subject: str, height: int) -> list[tuple[str, str, Value, int]]:
     """Return (contract, Map, key, height) of the records about a subject."""
     kind, _, ident = subject.partition(":")
-    return [(contract, map_name, ident, height) for contract, map_name in RECORDS.get(kind, ())]
+    key: Value = ident
+    if kind == "library":  # its records stand under the hash itself; any contract may file under another text
+        if not _HASH_TEXT.fullmatch(ident):
+            return []
+        key = bytes.fromhex(ident)
+    return [(contract, map_name, key, height) for contract, map_name in RECORDS.get(kind, ())]
 
 
 def called_contracts(entries: Iterable[EventEntry], transactions: Iterable[TransactionAt]) -> list[str]:

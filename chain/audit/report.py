@@ -173,7 +173,13 @@ def _sources(contents: Contents) -> list[str]:
 def _version(value: dict[str, Value]) -> str:
     source = value.get("source_hash")
     text = source.hex() if isinstance(source, bytes) else "?"
-    return f"version {shown(value.get('seq'))}, source {text}"
+    return f"version {shown(value.get('seq'))}, source {text}{_libraries(value.get('libraries'))}"
+
+
+def _libraries(named: object) -> str:
+    """Return the libraries of a version, each as `, library roles 3f…`."""
+    found = named.items() if isinstance(named, dict) else []
+    return "".join(f", library {shown(name)} {item.hex()}" for name, item in found if isinstance(item, bytes))
 
 
 def _validators(contents: Contents) -> list[str]:
