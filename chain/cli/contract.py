@@ -7,31 +7,31 @@ from typing import Any
 
 import click
 
-from chain.api.calls import as_account, call, result_of, send
+from chain.api.calls import as_account, as_client, call, result_of, send
 from chain.api.client import Account, Client
 from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
+from chain.cli import contract_libraries as libraries
 from chain.cli import contract_views
+from chain.cli.contract_files import gas_of, read_text, require_sound
+from chain.cli.contract_libraries import Named
 from chain.cli.contract_views import Deployed, deployed_at
 from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, say, votes_words
 from chain.cli.ledger import parse_args
 from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision
 from chain.ledger.block import Receipt
-from chain.primitives.errors import AssentError, ConfigError
-from chain.primitives.files import read_bounded
+from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
-from contracts.check import check_source
+from contracts.check import check_source, libraries_of
 from contracts.cli import contract
-
-GAS_PER_SOURCE_BYTE = 60
-GAS_BASE = 2_000_000
-SOURCE_BYTES_MAX = 65_536
 
 for view in (contract_views.list_contracts, contract_views.show, contract_views.ready, contract_views.verify):
     contract.add_command(view)
+for command in (libraries.publish, libraries.withdraw_library, libraries.list_libraries):
+    contract.add_command(command)
 
 name_argument = click.argument("name")
 seq_argument = click.argument("seq", type=click.IntRange(1))
@@ -42,12 +42,6 @@ allow_option = click.option(
     metavar="METHOD=WHO,…",
     help="Who alone may call METHOD: organisations, and key roles as role:admin. May be repeated.",
 )
-
-
-class ContractFileError(AssentError):
-    """A contract file that cannot be sent: the text names it and what to do."""
-
-    code = "contract_file"
 
 
 @contract.command("propose")
@@ -74,7 +68,7 @@ def propose(
 
     An upgrade keeps the access lists in force unless --allow or --open says otherwise.
     """
-    source = _read(file)
+    source, named = _read(session, file)
     terms: dict[str, Any] = {} if active_at is None else {"active_at": active_at}
     if allowed or opened:
         terms["access"] = _access(allowed)
@@ -84,7 +78,7 @@ def propose(
         "arguments": parse_args(init_text),
         "terms": terms,
     }
-    gas = GAS_BASE + GAS_PER_SOURCE_BYTE * len(source.encode())
+    gas = gas_of(source, *[library.source for library in named])
 
     async def work(account: Account) -> tuple[Receipt, dict[str, Any]]:
         receipt = await call(account, "lifecycle", "propose", content, gas)
@@ -92,25 +86,23 @@ def propose(
 
     receipt, ready = as_account(session, work)
     if as_json:
-        print_json(receipt_json(receipt) | {"readiness": to_json(ready)})
+        hashes = {library.name: library.source_hash.hex() for library in named}
+        print_json(receipt_json(receipt) | {"readiness": to_json(ready), "libraries": hashes})
         return
     seq = int(str(result_of(receipt)))
     print_text(f"proposed {name} as number {seq} at height {receipt.height}: {votes_words(ready)}")
+    for library in named:
+        print_text(str(library))
     print_text(_next(name, seq, ready))
 
 
-def _read(file: Path) -> str:
-    try:
-        source = read_bounded(file, SOURCE_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContractFileError(
-            f"{file}: cannot be read as UTF-8 text ({error}); name a contract file"
-        ) from None
-    report = check_source(source, str(file))
-    if report.program is None:
-        reasons = "\n".join(item.render(str(file)) for item in report.diagnostics)
-        raise ContractFileError(f"{file} is not a contract, and was not sent:\n{reasons}")
-    return source
+def _read(session: Session, file: Path) -> tuple[str, list[Named]]:
+    """Return the source of a contract that deployment would take, and the libraries that it names."""
+    source = read_text(file)
+    wanted = libraries_of(source)
+    named = as_client(session, lambda client: libraries.fetch(client, wanted)) if wanted else []
+    require_sound(check_source(source, str(file), [library.source for library in named]), file, "contract")
+    return source, named
 
 
 def _access(allowed: tuple[str, ...]) -> dict[str, Value]:
@@ -164,6 +156,8 @@ def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
         return
     source = found["source_hash"].hex()[:16]
     print_text(f"approved {name} {seq} (source {source}…): {votes_words(ready)}")
+    for alias, digest in found["libraries"].items():
+        print_text(f"with library {alias}: {digest.hex()}")
     print_text(_next(name, seq, ready))
 
 

@@ -20,6 +20,7 @@ from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line
+from chain.cli.contract_libraries import sources_of
 from chain.cli.governing import NotThere, next_step, votes_words
 from chain.cli.proofs import check_proofs, write_proofs
 from chain.ledger.genesis import load_genesis
@@ -206,7 +207,7 @@ def show(
 ) -> None:
     """Show what runs under NAME, since when, approved by whom and open to whom."""
 
-    async def work(client: Client) -> tuple[Deployed, Any, str]:
+    async def work(client: Client) -> tuple[Deployed, Any, dict[str, str], str]:
         client.kept = []
         head = await client.head()
         found = await deployed_at(client, name, _height(at, head), head)
@@ -214,17 +215,18 @@ def show(
             raise NotThere(
                 f"no contract {name!r} runs at height {_height(at, head)}; see: assent contract list"
             )
-        source = None
+        source, more = None, dict[str, str]()
         if with_source:
             key = found.version["source_hash"]
             source = await client.state("lifecycle", "sources", key, height=head)
+            more = await sources_of(client, found.version["libraries"], head)
         if proof is not None:
             await write_proofs(proof, client)
-        return found, source, trust_line(client, head)
+        return found, source, more, trust_line(client, head)
 
-    found, source, trust = as_client(session, work)
+    found, source, more, trust = as_client(session, work)
     if as_json:
-        print_json(found.as_json() | {"source": source})
+        print_json(found.as_json() | {"source": source, "library_sources": more})
         return
     print_table(f"contract {name}", ["field", "value"], _rows(found))
     print_text(trust)
@@ -234,6 +236,9 @@ def show(
         )
     if source is not None:
         print_lines(source)
+    for alias, text in more.items():
+        print_text(f"# library {alias} {found.version['libraries'][alias].hex()}")
+        print_lines(text)
 
 
 def _rows(found: Deployed) -> list[list[Any]]:
@@ -248,6 +253,7 @@ def _rows(found: Deployed) -> list[list[Any]]:
         ["source hash", version["source_hash"].hex()],
         ["IR hash", version["ir_hash"].hex()],
         ["engine", version["engine"]],
+        *[[f"library {name}", digest.hex()] for name, digest in version["libraries"].items()],
     ]
     if found.record is None:
         return rows

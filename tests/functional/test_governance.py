@@ -32,6 +32,20 @@ def add(n: int) -> int:
     return count.get()
 """
 
+TERMS = """
+LIMIT = 3
+
+def few(count: int) -> int:
+    require(count < LIMIT, "TOO_MANY")
+    return count
+"""
+SHARING = """terms = Library("{digest}")
+
+@export
+def take(count: int) -> int:
+    return terms.few(count) {more}
+"""
+
 
 class Desk:
     """Commands in this process, as one of the organisations."""
@@ -124,6 +138,43 @@ def test_a_contract_and_a_member_come_in_by_vote_and_the_proofs_convince_an_outs
     assert desk.decide("proposal", str(made["result"]))["inForceFrom"] > since
     assert desk.run("bank", "params", "show")["limits"]["block_txs"] == 500
     assert desk.run("bank", "proposal", "list") == []
+
+
+def test_two_contracts_share_a_library_and_keep_it_when_it_is_withdrawn(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    """Publish, deploy twice, call, fail inside, withdraw, call again; a third contract is refused."""
+    desk, library = Desk(consortium), tmp_path / "terms.py"
+    library.write_text(TERMS)
+    digest = desk.run("bank", "contract", "publish", library)["result"]["$bytes"]
+    assert "LIBRARY_EXISTS" in desk.refusal("bureau", "contract", "publish", library)
+    for name, more in (("one", "+ 1"), ("two", "+ 2"), ("three", "+ 3")):
+        (tmp_path / f"{name}.py").write_text(SHARING.format(digest=digest, more=more))
+    for name in ("one", "two"):
+        made = desk.run("bank", "contract", "propose", name, tmp_path / f"{name}.py")
+        assert made["libraries"] == {"terms": digest}
+        desk.decide("contract", name, "1")
+    (listed,) = desk.run("registry", "contract", "libraries")
+    assert (listed["hash"], listed["by"], listed["open"], listed["withdrawn"]) == (digest, "bank", 0, False)
+    assert desk.run("registry", "contract", "libraries", digest[:16])["source"] == TERMS
+
+    assert "NOT_PUBLISHER" in desk.refusal("bureau", "contract", "withdraw-library", digest)
+    desk.run("bank", "contract", "withdraw-library", digest[:16])
+    assert desk.run("registry", "contract", "libraries") == []
+    assert desk.run("registry", "contract", "libraries", digest)["record"] is None
+    assert "begin so" in desk.refusal("registry", "contract", "libraries", digest[:16])
+    assert "UNKNOWN_LIBRARY" in desk.refusal("bank", "contract", "propose", "three", tmp_path / "three.py")
+    shown = desk.run("regulator", "contract", "show", "one", "--source")
+    assert shown["library_sources"] == {"terms": TERMS}
+
+    for name, more in (("one", 1), ("two", 2)):
+        made = desk.run("bureau", "tx", "send", name, "take", "--args", '{"count": 2}')
+        assert made["result"] == 2 + more
+    words = ("tx", "send", "one", "take", "--args", '{"count": 3}')
+    failed = desk.refusal("bureau", *words).split()[-1]
+    (inner, outer) = desk.run("bureau", "tx", "explain", failed)["trace"]
+    assert (inner["function"], inner["line"], inner["library"]) == ("few", 5, digest)
+    assert (outer["function"], outer["line"], outer["library"]) == ("take", 5, "")
 
 
 def _check_proofs(desk: Desk, consortium: Consortium, proofs: Path) -> None:

@@ -89,12 +89,15 @@ NUMBERS = [
     "reported_at",
     "from_height",
     "needed",
+    "bytes",
+    "published_at",
+    "open",
 ]
 RECORD: dict[str, Any] = {
     **dict.fromkeys(TEXTS, EVIL), **{name: [EVIL] for name in LISTS}, **dict.fromkeys(NUMBERS, 1),
     **dict.fromkeys(("public_key", "key", "hash", "root", "spec_hash"), b"\1"),
     "hashes": [b"\1"], "payload": {EVIL: EVIL}, "columns": {EVIL: EVIL}, "due": False, "passed": False,
-    "schema": [{"name": EVIL, "type": EVIL, "sensitivity": EVIL}],
+    "withdrawn": False, "schema": [{"name": EVIL, "type": EVIL, "sensitivity": EVIL}],
 }  # fmt: skip
 """One record with every field that any list asks for."""
 INFO = {
@@ -125,7 +128,8 @@ class _Hostile(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         method = asked["method"]
         if method == "getStateRange":
-            key = encode_value(HASH).hex()
+            by_hash = asked["params"]["map"] == "libraries"
+            key = encode_value(bytes.fromhex(HASH) if by_hash else HASH).hex()
             rows = [{"key": key, "raw": encode_value(RECORD).hex()}]
             result: Any = {"entries": rows, "next": None}
         elif method == "call":
@@ -167,6 +171,7 @@ def node() -> Iterator[str]:
 SHOWN = {
     ("call",), ("org", "list"), ("validator", "evidence"), ("proposal", "list"), ("dataset", "list"),
     ("grant", "list"), ("job", "list"), ("tx", "get"), ("tx", "explain"), ("block", "show"),
+    ("contract", "libraries"),
     ("node", "evidence", "list"),
 }  # fmt: skip
 """Commands whose whole answer this node can give, since nothing of it is proved."""
