@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import partial
 
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, Call
+from chain.primitives.execution import OK, Call, StateKey
 from chain.primitives.values import Value, encode_value
 from contracts import system
-from contracts.runtime import ContractRuntime
+from contracts.runtime import ContractRuntime, library_rows
 from contracts.testing import LocalChain, key_of
 from tests.bench.gas.measure import PLENTY, Cost, least, machine
 
@@ -172,13 +172,46 @@ def sources() -> dict[str, str]:
     }
 
 
+def libraries() -> dict[str, str]:
+    """Return libraries of different make."""
+    return {
+        "many small functions": "".join(f"def f{n}(a: int) -> int:\n    return a\n" for n in range(1_500)),
+        "records of many fields": "".join(
+            f"class R{n}(Record):\n" + "".join(f"    f{place}: int\n" for place in range(240))
+            for n in range(20)
+        ),
+        "constants": "".join(f"c{n} = [{n}, [{n}]]\n" for n in range(1_200)),
+    }
+
+
 def deployments(repeats: int) -> list[Cost]:
-    """Measure compilation for the lifecycle, refusals included."""
+    """Measure compilation for the lifecycle, refusals included, and of contracts that name a library."""
     found = []
+    for name, source in libraries().items():
+        library = ContractRuntime().library(source)
+        proposed = f'lib = Library("{library.source_hash.hex()}")\n{FUNCTION}    a\n'
+        rows = library_rows(library, source)
+        for what, work in (("publish", partial(_publish, source)), ("name", partial(_name, proposed, rows))):
+            ns, gas = least(work, max(2, repeats // 2))
+            found.append(Cost("library", f"{what} {name}, {len(source)} bytes", gas, ns))
     for name, source in sources().items():
         ns, gas = least(partial(_compile, source), max(2, repeats // 2))
         found.append(Cost("deploy", f"{name}, {len(source)} bytes", gas, ns))
     return found
+
+
+def _publish(source: str) -> int:
+    m = machine()
+    ContractRuntime().compile_library(m, source)
+    return PLENTY - m.gas
+
+
+def _name(source: str, rows: Mapping[StateKey, bytes]) -> int:
+    """Compile a contract that names a library on the ledger."""
+    m = machine()
+    m.writes.update(rows)
+    ContractRuntime().compile_source(m, source)
+    return PLENTY - m.gas
 
 
 def _compile(source: str) -> int:
