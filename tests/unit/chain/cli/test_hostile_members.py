@@ -57,6 +57,8 @@ LEDGER = RECORD | {
     "ir_hash": b"\1", "engine": 1, "accepted": {EVIL: 1}, "bound": {}, "transcripts": {},
     "reveals": {}, "results": {}, "signed": {},
     "rule": EVIL, "votes": 1, "abi": {}, "arguments": {EVIL: EVIL}, "readiness": RECORD, "metrics": {},
+    "libraries": {EVIL: bytes.fromhex(HASH)}, "by": EVIL, "bytes": 1, "published_at": 1, "open": 1,
+    "withdrawn": False,
 }  # fmt: skip
 """One record with every field that any command asks a contract for."""
 GIVEN = {
@@ -64,7 +66,7 @@ GIVEN = {
     "grant_id": "a/b", "new_key": "k.key", "admin_key": "k.key", "key_text": "k.key", "roles": "admin",
     "changes": "block_txs=500",
     "rule": "majority", "old_key": "k.key", "agent_key": "k.key", "expires": "30d", "file": "c.py",
-    "org_id": "x", "address": "h:1", "columns": "x=plain",
+    "org_id": "x", "address": "h:1", "columns": "x=plain", "digits": HASH,
 }  # fmt: skip
 MORE = {
     ("contract", "acl"): ["--open"],
@@ -90,7 +92,7 @@ ELSEWHERE = {
 POLICY = {"rule": EVIL, "votes": 1}
 RETURNS = {
     "governance.propose": 1, "lifecycle.propose": 1, "lifecycle.set_access": 1, "lifecycle.commit": 1,
-    "governance.commit": 1,
+    "governance.commit": 1, "lifecycle.publish": bytes.fromhex(HASH),
 }  # fmt: skip
 """What a call returns where a command goes on with it."""
 
@@ -107,6 +109,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
     monkeypatch.chdir(tmp_path)
     save_key(Path("k.key"), PrivateKey.generate())
     Path("c.py").write_text("@export\ndef ping() -> int:\n    return 1\n")
+    Path("library.py").write_text("def one() -> int:\n    return 1\n")
     said, header = Spoken(), ToyChain().ledger.head_header
 
     async def state(_: Client, contract: str, name: str, *__: Any, **___: Any) -> Any:
@@ -115,8 +118,8 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
     async def view(_: Client, __: str, method: str, ___: Any) -> Any:
         return 1 if method == "votes_needed" else POLICY if method == "policy_of" else LEDGER
 
-    async def entries(*_: Any) -> AsyncIterator[tuple[Any, Any]]:
-        yield HASH, LEDGER
+    async def entries(_: Client, __: str, name: str, *___: Any) -> AsyncIterator[tuple[Any, Any]]:
+        yield bytes.fromhex(HASH) if name == "libraries" else HASH, LEDGER
 
     async def head(_: Client) -> int:
         return 1
@@ -159,7 +162,8 @@ def asking() -> list[tuple[tuple[str, ...], click.Command]]:
 
 def typed(words: tuple[str, ...], command: click.Command) -> list[str]:
     """Return a command with all that it requires."""
-    return [*words, *required(command, GIVEN), *MORE.get(words, []), "--node", "http://h:1", "--key", "k.key"]
+    given = GIVEN | {"file": "library.py"} if words == ("contract", "publish") else GIVEN
+    return [*words, *required(command, given), *MORE.get(words, []), "--node", "http://h:1", "--key", "k.key"]
 
 
 def check_shown(words: tuple[str, ...], output: str) -> None:

@@ -34,7 +34,8 @@ WORDS = {
     "dataset_id": "bank/d", "grant_id": "bank/g", "reason": "r",
 }  # fmt: skip
 OWN_FILES = {"dataset check", "dataset check-opening", "dataset new-version", "dataset open",
-             "dataset register", "contract propose", "contract acl", "validator report", "job propose",
+             "dataset register", "contract propose", "contract publish",
+             "contract acl", "validator report", "job propose",
              "job result"}  # fmt: skip
 """These read files of their own before they ask a node."""
 
@@ -102,7 +103,9 @@ def test_every_command_refuses_a_node_of_another_chain_before_it_asks_anything(
     for words, command in all_commands():
         if not takes(command, "--genesis") or not takes(command, "--node") or " ".join(words) in OWN_FILES:
             continue
-        values = WORDS | keys | ({"roles": "owner"} if "propose-admit" in words else {})
+        values = (
+            WORDS | keys | {"digits": "0" * 64} | ({"roles": "owner"} if "propose-admit" in words else {})
+        )
         told = CliRunner().invoke(
             main, [*words, *required(command, values), "--node", other.url, *files], catch_exceptions=False
         )
