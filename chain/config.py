@@ -14,7 +14,7 @@ KEEP_BLOCKS_MIN = 1_000
 """Above the 600 heights that replays are recognised by."""
 
 
-class Files(Section):
+class FilesSection(Section):
     """Where the node finds and keeps things; relative paths start at the configuration file."""
 
     data_dir: str = "data"
@@ -34,7 +34,7 @@ def _check_introducer(text: str) -> str:
 Introducer = Annotated[str, pydantic.AfterValidator(_check_introducer)]
 
 
-class Network(Section):
+class NetworkSection(Section):
     """The TLS 1.3 port for other nodes; only members of the ledger are admitted."""
 
     listen: Address = "127.0.0.1:30300"
@@ -46,7 +46,7 @@ class Network(Section):
 HostName = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$")]
 
 
-class Rpc(Section):
+class RpcSection(Section):
     """The JSON-RPC and WebSocket port; docs/ports.md tells what its bounds withstand."""
 
     listen: Address = "127.0.0.1:8545"
@@ -64,7 +64,7 @@ class Rpc(Section):
     requests_per_second: Annotated[int, within(1, 1_000_000, "requests a second")] = 5_000
 
 
-class Mempool(Section):
+class MempoolSection(Section):
     """Bounds of the pool of transactions that wait for a block."""
 
     max_transactions: Annotated[int, within(100, 1_000_000, "transactions")] = 50_000
@@ -72,7 +72,7 @@ class Mempool(Section):
     max_per_sender: Annotated[int, within(1, 1_000_000, "transactions")] = 20_000
 
 
-class Consensus(Section):
+class ConsensusSection(Section):
     """Local pace of this validator; safety depends on none of it."""
 
     batch_interval_ms: Annotated[int, within(1, 10_000, "milliseconds")] = 20
@@ -80,7 +80,7 @@ class Consensus(Section):
     view_timeout_max_ms: Annotated[int, within(200, 3_600_000, "milliseconds")] = 30_000
 
 
-class Sync(Section):
+class SyncSection(Section):
     """How this node catches up."""
 
     snapshot_blocks: Annotated[int, within(0, 1_000_000_000, "blocks")] = 10_000
@@ -92,27 +92,27 @@ def _check_keep(blocks: int) -> int:
     return blocks
 
 
-class Storage(Section):
+class StorageSection(Section):
     """How much history this node keeps."""
 
     keep_blocks: Annotated[int, within(0, 1_000_000_000, "blocks"), pydantic.AfterValidator(_check_keep)] = 0
     archive_dir: str = ""
 
 
-class Cache(Section):
+class CacheSection(Section):
     """Memory that the node may spend to be faster."""
 
     leveldb_mib: Annotated[int, within(1, 65_536, "MiB")] = 32
     leveldb_write_buffer_mib: Annotated[int, within(1, 4_096, "MiB")] = 16
 
 
-class Log(Section):
+class LogSection(Section):
     """What the node writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Solo(Section):
+class SoloSection(Section):
     """Start a chain of one validator when no genesis file exists yet: for trying things out."""
 
     organisation: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -121,16 +121,16 @@ class Solo(Section):
 class NodeConfig(Section):
     """All of `node.toml`."""
 
-    files: Files = Files()
-    network: Network = Network()
-    rpc: Rpc = Rpc()
-    mempool: Mempool = Mempool()
-    consensus: Consensus = Consensus()
-    sync: Sync = Sync()
-    storage: Storage = Storage()
-    cache: Cache = Cache()
-    log: Log = Log()
-    solo: Solo | None = None
+    files: FilesSection = FilesSection()
+    network: NetworkSection = NetworkSection()
+    rpc: RpcSection = RpcSection()
+    mempool: MempoolSection = MempoolSection()
+    consensus: ConsensusSection = ConsensusSection()
+    sync: SyncSection = SyncSection()
+    storage: StorageSection = StorageSection()
+    cache: CacheSection = CacheSection()
+    log: LogSection = LogSection()
+    solo: SoloSection | None = None
 
 
 class NodeFiles(Section):

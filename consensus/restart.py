@@ -11,11 +11,11 @@ from consensus.replica import Replica
 from consensus.rules import Rules
 from consensus.slot import PAYLOADS_MAX, Check, Slot
 from consensus.state import State
-from consensus.votes import CommitRow, Memory, PrepareRow
+from consensus.votes import CommitRow, PrepareRow, StoredVotes
 
 
 def revive(
-    rules: Rules, signer: Signer, head: Head, memory: Memory, *, first_start: bool, nonce: bytes
+    rules: Rules, signer: Signer, head: Head, memory: StoredVotes, *, first_start: bool, nonce: bytes
 ) -> Replica:
     """Return a replica that continues from its ledger and votes; raise VotesDamaged if they do not fit.
 
@@ -43,7 +43,7 @@ def revive(
     return replica
 
 
-def _restore_epoch(state: State, memory: Memory) -> None:
+def _restore_epoch(state: State, memory: StoredVotes) -> None:
     """Enter the epoch in which we voted, should the ledger not have the certificate below it yet."""
     entered = memory.epoch
     if entered is None or entered.height <= state.certified:
@@ -56,7 +56,7 @@ def _restore_epoch(state: State, memory: Memory) -> None:
     checkpoints.learn(state, entered)
 
 
-def _restore_view(state: State, memory: Memory) -> None:
+def _restore_view(state: State, memory: StoredVotes) -> None:
     if memory.new_view is not None and memory.new_view.epoch == state.epoch.first:
         state.view = memory.new_view.view
         view_change.adopt_view(state, memory.new_view)
@@ -81,7 +81,7 @@ def _restore_decided(state: State, height: int, payload: bytes) -> None:
         slot.keep_payload(payload)
 
 
-def _restore_height(state: State, memory: Memory, height: int) -> None:
+def _restore_height(state: State, memory: StoredVotes, height: int) -> None:
     payloads = {payload_digest(payload): payload for payload in memory.payloads.get(height, [])}
     prepare, commit = memory.prepares.get(height), memory.commits.get(height)
     slot = Slot(height)

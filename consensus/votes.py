@@ -66,7 +66,7 @@ class Evidence:
 
 
 @dataclass(slots=True)
-class Memory:
+class StoredVotes:
     """Contents of the vote store at a start."""
 
     birth: Birth | None = None
@@ -100,9 +100,9 @@ def evidence_key(sender: bytes, tag: str) -> bytes:
     return EVIDENCE + sender + tag.encode()
 
 
-def recall(rows: Iterable[tuple[bytes, bytes]]) -> Memory:
+def recall(rows: Iterable[tuple[bytes, bytes]]) -> StoredVotes:
     """Read the rows of the vote store; raise VotesDamaged if they are unreadable or do not fit together."""
-    memory = Memory()
+    memory = StoredVotes()
     for key, value in rows:
         try:
             _recall_row(memory, key, value)
@@ -116,7 +116,7 @@ def recall(rows: Iterable[tuple[bytes, bytes]]) -> Memory:
     return memory
 
 
-def _recall_row(memory: Memory, key: bytes, value: bytes) -> None:
+def _recall_row(memory: StoredVotes, key: bytes, value: bytes) -> None:
     kind, rest = key[:1], key[1:]
     if key == BIRTH:
         memory.birth = decode(Birth, value)

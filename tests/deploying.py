@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import Value
@@ -22,7 +22,7 @@ async def deploy_contract(
     needed = 1
     for votes, (name, url) in enumerate(urls.items(), 1):
         async with Client(url) as client:
-            account = Account(client, admins[name], chain_id)
+            account = SigningClient(client, admins[name], chain_id)
             if votes == 1:
                 args = named | {"source": source, "arguments": {}, "terms": {}}
                 await account.send("lifecycle", "propose", args, gas_limit=5_000_000)

@@ -46,7 +46,7 @@ class Bucket:
         return self.left(now) >= self._rate
 
 
-class Account:
+class ShareAccount:
     """Account of what was taken of a share of the loop's time, and of turns, and is not made up for yet."""
 
     __slots__ = ("_debt", "_debt_max", "_half_at", "_price", "_reckoned", "_turns", "free_at", "order")
@@ -112,7 +112,7 @@ class Account:
         return self.debt(now) <= 0 and self.used(now) < FORGET_S and self._turns.is_full(now)
 
 
-class ClientAccount(Account):
+class ClientAccount(ShareAccount):
     """Account of one client, which also counts what takes no turn: its connections and pages."""
 
     __slots__ = ("connections", "pages", "silent")

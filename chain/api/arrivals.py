@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from chain.api.behind import State, Turn
+from chain.api.behind import ConnectionState, TurnState
 from chain.api.door import Door
 from chain.api.head import PAGES
 from chain.api.rotation import Rotation
@@ -36,7 +36,7 @@ is kept out by the kernel for so many, by chance, so that not all of a crowd com
 attempts are TCP's own, a second apart. So a client costs a few refusals a second, whatever it does."""
 OWN = frozenset({"127.0.0.1", "::1"})
 """Never kept out: the node's agent and its operator's commands are there."""
-Make = Callable[[str, Turn], asyncio.Protocol]
+Make = Callable[[str, TurnState], asyncio.Protocol]
 """Makes the protocol of a connection from its client, and whether its first request has had its turn."""
 
 
@@ -78,7 +78,7 @@ class Arrivals:
             self._door.lost("rpc_rate")
             self._count_refused(client)
         elif is_page:
-            self._begin(sock, client, Turn.ASKED)
+            self._begin(sock, client, TurnState.ASKED)
         else:
             self._wait(sock, client, spoke=bool(first))
 
@@ -110,22 +110,24 @@ class Arrivals:
             task.cancel()
 
     def _wait(self, sock: socket.socket, client: str, *, spoke: bool) -> None:
-        state, turn = (State.ASKING, Turn.HAD) if spoke else (State.FRESH, Turn.ASKED)
+        state, turn = (
+            (ConnectionState.ASKING, TurnState.HAD) if spoke else (ConnectionState.FRESH, TurnState.ASKED)
+        )
         arrival = _Arrival(sock, client)
         arrival.place = Holding(client, partial(self._give_up, arrival), state)
         if not self._door.connections.take(arrival.place, 1):
             arrival.place = None
-            self._begin(sock, client, Turn.ASKED)  # it finds no place either, and says so
+            self._begin(sock, client, TurnState.ASKED)  # it finds no place either, and says so
             return
         self._waiting.push(client, arrival)
         arrival.ask = self._door.turns.ask(client, partial(self._on_turn, arrival, turn), light=True)
 
-    def _on_turn(self, arrival: _Arrival, turn: Turn, came: bool) -> None:
+    def _on_turn(self, arrival: _Arrival, turn: TurnState, came: bool) -> None:
         self._leave(arrival)
         self._door.turns.spent(arrival.client, CONNECTION_S)
         if not came:
             self._door.lost("rpc_rate")
-        self._begin(arrival.sock, arrival.client, turn if came else Turn.LATE)
+        self._begin(arrival.sock, arrival.client, turn if came else TurnState.LATE)
 
     def _give_up(self, arrival: _Arrival) -> None:
         """Make room for another that arrives."""
@@ -143,12 +145,12 @@ class Arrivals:
             arrival.ask.cancel()
         arrival.place = arrival.ask = None
 
-    def _begin(self, sock: socket.socket, client: str, turn: Turn) -> None:
+    def _begin(self, sock: socket.socket, client: str, turn: TurnState) -> None:
         task = self._loop.create_task(self._connect(sock, client, turn))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _connect(self, sock: socket.socket, client: str, turn: Turn) -> None:
+    async def _connect(self, sock: socket.socket, client: str, turn: TurnState) -> None:
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(lambda: self._make(client, turn), sock)

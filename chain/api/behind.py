@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any
 
-from chain.api.head import Head
+from chain.api.head import RequestHead
 
 if TYPE_CHECKING:
     from chain.api.gate import Gate
 
 
-class State(IntEnum):
-    """State of a connection; when room is needed, connections in a lower state go first."""
+class ConnectionState(IntEnum):
+    """ConnectionState of a connection; when room is needed, connections in a lower state go first."""
 
     FRESH = 0
     LEAVING = 1
@@ -28,7 +28,7 @@ class State(IntEnum):
     SOCKET = 8
 
 
-class Turn(Enum):
+class TurnState(Enum):
     """Whether a connection's first request has had its turn."""
 
     ASKED = "asked"
@@ -43,9 +43,9 @@ class Turn(Enum):
 class Behind:
     """The parts of the RPC port that a gate hands requests to."""
 
-    read: Callable[[bytes], Head]
+    read: Callable[[bytes], RequestHead]
     """Reads a complete head; raises BadHead."""
-    page: Callable[[Head], bytes | None]
+    page: Callable[[RequestHead], bytes | None]
     """The answer to what needs no turn; None for everything else."""
     answer: Callable[[bytes, Gate], Coroutine[Any, Any, bytes]]
     """Answers a body."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from chain.api.client import Account, Client, TransactionFailed
+from chain.api.client import Client, SigningClient, TransactionFailed
 from chain.api.session import Session, run
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
@@ -167,7 +167,7 @@ def remedy(contract: str, code: str) -> str:
 
 
 async def call(
-    account: Account, contract: str, method: str, args: dict[str, Value], gas: int = GAS
+    account: SigningClient, contract: str, method: str, args: dict[str, Value], gas: int = GAS
 ) -> Receipt:
     """Send a call and wait for its receipt; raise RefusedByLedger with code and remedy."""
     try:
@@ -180,13 +180,13 @@ async def call(
 def send(session: Session, contract: str, method: str, args: dict[str, Value], gas: int = GAS) -> Receipt:
     """Send one call as the session's organisation and return its receipt; raise RefusedByLedger."""
 
-    async def work(account: Account) -> Receipt:
+    async def work(account: SigningClient) -> Receipt:
         return await call(account, contract, method, args, gas)
 
     return as_account(session, work)
 
 
-def as_account(session: Session, work: Callable[[Account], Awaitable[T]]) -> T:
+def as_account(session: Session, work: Callable[[SigningClient], Awaitable[T]]) -> T:
     """Run a coroutine with an account that signs as the session's organisation."""
 
     async def inside() -> T:

@@ -390,7 +390,7 @@ class Client:
                     yield following, [decode(EventEntry, item) for item in raw]
 
 
-class Account:
+class SigningClient:
     """A client and the key that it signs with."""
 
     def __init__(self, client: Client, signer: Signer, chain_id: bytes) -> None:

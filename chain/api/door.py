@@ -11,7 +11,7 @@ from chain.api.faultlog import FaultLog
 from chain.api.metrics import Metrics
 from chain.api.shares import Shares
 from chain.api.turns import Loop, Turns
-from chain.config import Rpc
+from chain.config import RpcSection
 
 if TYPE_CHECKING:
     from chain.api.gate import Gate
@@ -34,7 +34,7 @@ REPORT_S = 60.0
 class Door:
     """The bounds of one RPC port, made from its settings."""
 
-    def __init__(self, config: Rpc, metrics: Metrics, loop: Loop, now: Callable[[], float]) -> None:
+    def __init__(self, config: RpcSection, metrics: Metrics, loop: Loop, now: Callable[[], float]) -> None:
         """`now()` is what deadlines are told by, in seconds."""
         self.config, self.now, self.faults = config, now, FaultLog(now)
         self.gates: set[Gate] = set()

@@ -27,7 +27,7 @@ class Refused(AssentError):
 
 
 @dataclass(slots=True)
-class Call:
+class RpcCall:
     """One call of a request, checked as far as its frame goes."""
 
     ident: str | int | float | None
@@ -55,13 +55,13 @@ def read_request(raw: bytes) -> tuple[list[Any], bool]:
     return calls, batch
 
 
-def read_call(given: Any) -> Call:
+def read_call(given: Any) -> RpcCall:
     """Return one call; raise Refused."""
     if not isinstance(given, dict) or given.get("jsonrpc") != "2.0" or type(given.get("method")) is not str:
         raise Refused(INVALID_REQUEST, 'a call needs "jsonrpc": "2.0" and a "method"')
     if ident_of(given) != given.get("id"):
         raise Refused(INVALID_REQUEST, f"id: expected null, a number, or a text of at most {ID_CHARS_MAX}")
-    return Call(given.get("id"), given["method"], given.get("params"))
+    return RpcCall(given.get("id"), given["method"], given.get("params"))
 
 
 def ident_of(given: Any) -> str | int | float | None:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import cast
 
-from chain.api.behind import Behind, State, Turn
+from chain.api.behind import Behind, ConnectionState, TurnState
 from chain.api.door import Door
 from chain.api.feed import Feed
-from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, Head
+from chain.api.head import HEAD_BYTES_MAX, JSON, PAGES, SOCKET, BadHead, RequestHead
 from chain.api.plain import CONTINUE, answer_head, late, refusal
 from chain.api.reads import Reads
 from chain.api.shares import CALLER, Holding
@@ -36,12 +36,12 @@ _END = b"\r\n\r\n"
 class Gate(asyncio.Protocol):
     """A connection; also whose request it is, for those who answer it (`chain.api.rpc.Caller`)."""
 
-    def __init__(self, door: Door, behind: Behind, client: str, turn: Turn) -> None:
+    def __init__(self, door: Door, behind: Behind, client: str, turn: TurnState) -> None:
         """`client` is who is at the other end: a connection that is gone already does not tell."""
         self._door, self._behind, self.client, self._turn = door, behind, client, turn
-        self._state, self.deadline = State.FRESH, NEVER
+        self._state, self.deadline = ConnectionState.FRESH, NEVER
         self._head = bytearray()
-        self._request: Head | None = None
+        self._request: RequestHead | None = None
         self._raw_head = b""
         self._pieces: list[bytes | bytearray] = []
         """Of the present body."""
@@ -63,16 +63,16 @@ class Gate(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.reads = Reads(self._transport)
-        self._place = Holding(self.client, self._leave, State.FRESH)
+        self._place = Holding(self.client, self._leave, ConnectionState.FRESH)
         self._body = Holding(self.client, self._drop_body)
         self._answer = Holding(self.client, self._drop_answer)
         self._door.gates.add(self)
-        self._enter(State.FRESH, self._door.header_s)
+        self._enter(ConnectionState.FRESH, self._door.header_s)
         if not self._door.connections.take(self._place, 1):
             self._door.lost("rpc_connections")
             text = "too many WebSockets of this address: wait, or ask another node"
             self.refuse(503, text, linger=False)
-        elif self._turn is Turn.LATE:
+        elif self._turn is TurnState.LATE:
             self.refuse(429, self._door.turns.refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -87,17 +87,17 @@ class Gate(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Count what arrived, then see what it is."""
         self.reads.came(len(data))
-        if self._state is State.LEAVING:
+        if self._state is ConnectionState.LEAVING:
             if self.reads.are_many:
                 self.read_on_in_turn(light=True)
         elif not self._door.bodies.take(self._body, len(data)):
             self._door.lost("rpc_bodies")
             self.refuse(503, "too many bytes of requests at once: wait, or ask another node")
-        elif self._state is State.BODY:
+        elif self._state is ConnectionState.BODY:
             self._more_body(data)
-        elif self._state in (State.FRESH, State.IDLE, State.HEAD):
+        elif self._state in (ConnectionState.FRESH, ConnectionState.IDLE, ConnectionState.HEAD):
             self._more_head(data)
-        elif self._state is State.SOCKET:
+        elif self._state is ConnectionState.SOCKET:
             self.rest += data
             cast(Feed, self._feed).more()
         else:
@@ -119,19 +119,19 @@ class Gate(asyncio.Protocol):
         self._writing_paused = False
         if self._feed is not None:
             self._feed.protocol.resume_writing()
-        elif self._state is State.WRITING:
+        elif self._state is ConnectionState.WRITING:
             self._over()
 
     # --- the head ----------------------------------------------------------------------------------
 
     def _more_head(self, data: bytes | bytearray) -> None:
-        if self._state is not State.HEAD:
-            self._enter(State.HEAD, self._door.header_s)
+        if self._state is not ConnectionState.HEAD:
+            self._enter(ConnectionState.HEAD, self._door.header_s)
         searched = max(0, len(self._head) - len(_END) + 1)
         self._head += data
         end = self._head.find(_END, searched, HEAD_BYTES_MAX)
         if end < 0:
-            self._turn = Turn.ASKED  # what comes later takes a turn of its own
+            self._turn = TurnState.ASKED  # what comes later takes a turn of its own
             if len(self._head) >= HEAD_BYTES_MAX:
                 self.refuse(431, f"more than {HEAD_BYTES_MAX} bytes of header fields")
             elif self.reads.are_many:
@@ -155,9 +155,9 @@ class Gate(asyncio.Protocol):
             self.reads.pay()
             self._send(cast(bytes, self._behind.page(request)))
             return
-        self._enter(State.ASKING, None)
+        self._enter(ConnectionState.ASKING, None)
         self._keep(b"")
-        had, self._turn = self._turn is Turn.HAD, Turn.ASKED
+        had, self._turn = self._turn is TurnState.HAD, TurnState.ASKED
         if had and request.path != SOCKET:
             self._on_turn(True)
         else:
@@ -173,10 +173,10 @@ class Gate(asyncio.Protocol):
             self.refuse(429, self._door.turns.refusal)
             return
         begin, used, owed = perf_counter(), thread_time(), self.reads.pay()
-        if self._state is State.ASKING:
+        if self._state is ConnectionState.ASKING:
             owed += HEAD_S
-            self._begin_request(cast(Head, self._request))
-        elif self._state is State.SOCKET:
+            self._begin_request(cast(RequestHead, self._request))
+        elif self._state is ConnectionState.SOCKET:
             cast(Feed, self._feed).more()
         else:
             self.reads.resume()
@@ -193,7 +193,7 @@ class Gate(asyncio.Protocol):
         if self._ask is None:
             self._ask_turn(light=light)
 
-    def _begin_request(self, request: Head) -> None:
+    def _begin_request(self, request: RequestHead) -> None:
         if (page := self._behind.page(request)) is not None:
             self._send(page)
         elif request.path == SOCKET:
@@ -204,10 +204,10 @@ class Gate(asyncio.Protocol):
     # --- the body ----------------------------------------------------------------------------------
 
     def _begin_body(self) -> None:
-        request = cast(Head, self._request)
+        request = cast(RequestHead, self._request)
         rest, self.rest = self.rest, bytearray()
         self._due, self._began = request.length, self._door.now()
-        self._enter(State.BODY, None)
+        self._enter(ConnectionState.BODY, None)
         if request.waits and len(rest) < request.length:
             self._transport.write(CONTINUE)
         self._more_body(rest)
@@ -219,10 +219,10 @@ class Gate(asyncio.Protocol):
         if piece:
             self._pieces.append(piece)
         if not self._due:
-            self._enter(State.WORKING, None)
+            self._enter(ConnectionState.WORKING, None)
             self._work = asyncio.get_running_loop().create_task(self._serve())
             return
-        arrived = cast(Head, self._request).length - self._due
+        arrived = cast(RequestHead, self._request).length - self._due
         self.deadline = self._door.transfer_end(self._began, arrived)
         if self.reads.are_many:
             self.read_on_in_turn(light=False)
@@ -248,7 +248,7 @@ class Gate(asyncio.Protocol):
             return
         self._work = None
         if not self._transport.is_closing():
-            request = cast(Head, self._request)
+            request = cast(RequestHead, self._request)
             self._transport.write(answer_head(200, JSON, len(answer), last=request.last))
             self._send(answer)
 
@@ -280,14 +280,14 @@ class Gate(asyncio.Protocol):
 
     def hold(self, amount: int) -> bool:
         """Reserve memory for an answer, in bytes; return False when there is no room."""
-        if self._answer.rank != State.WORKING:
-            self._door.answers.renew(self._answer, State.WORKING)
+        if self._answer.rank != ConnectionState.WORKING:
+            self._door.answers.renew(self._answer, ConnectionState.WORKING)
         return self._door.answers.take(self._answer, amount)
 
     # --- sending -----------------------------------------------------------------------------------
 
     def _send(self, answer: bytes) -> None:
-        self._enter(State.WRITING, None)
+        self._enter(ConnectionState.WRITING, None)
         self.sending(len(answer))
         self._transport.write(answer)
         if not self._writing_paused:
@@ -301,7 +301,7 @@ class Gate(asyncio.Protocol):
             return
         self.read()
         self._request = None
-        self._enter(State.IDLE, self._door.idle_s)
+        self._enter(ConnectionState.IDLE, self._door.idle_s)
         self.reads.resume()
         if self.rest:
             rest, self.rest, self._looking = self.rest, bytearray(), True
@@ -310,21 +310,21 @@ class Gate(asyncio.Protocol):
 
     def sending(self, size: int) -> None:
         """Start the time within which the client must take so many bytes that are being sent."""
-        self._door.answers.renew(self._answer, State.WRITING)
+        self._door.answers.renew(self._answer, ConnectionState.WRITING)
         self.deadline = self._door.transfer_end(self._door.now(), size)
 
     # --- WebSockets --------------------------------------------------------------------------------
 
     def _hand_over(self) -> None:
         """Let aiohttp open a WebSocket; what the client sends meanwhile is kept."""
-        self._enter(State.WORKING, HAND_OVER_S)
+        self._enter(ConnectionState.WORKING, HAND_OVER_S)
         self._feed = Feed(self, self._door, self._transport, self._behind.socket())
         raw, self._raw_head = self._raw_head, b""
         self._feed.begin(raw)
 
     def become_socket(self) -> None:
         """Take a place among the WebSockets, since the connection has become one."""
-        self._enter(State.SOCKET, None)
+        self._enter(ConnectionState.SOCKET, None)
         self._door.connections.renew(self._place, None)
         self.read()
         cast(Feed, self._feed).more()
@@ -345,11 +345,11 @@ class Gate(asyncio.Protocol):
         if now < self.deadline:
             return
         self.deadline = NEVER
-        if self._transport.is_closing() or self._state in (State.FRESH, State.IDLE):
+        if self._transport.is_closing() or self._state in (ConnectionState.FRESH, ConnectionState.IDLE):
             self.abort()
-        elif self._state is State.LEAVING:
+        elif self._state is ConnectionState.LEAVING:
             self._close()
-        elif self._state in (State.WRITING, State.SOCKET):
+        elif self._state in (ConnectionState.WRITING, ConnectionState.SOCKET):
             self._door.lost("rpc_slow_readers")
             self.abort()
         else:
@@ -360,7 +360,7 @@ class Gate(asyncio.Protocol):
         """Say why, and close: at once, or after a moment in which what still comes is dropped."""
         if self._transport.is_closing():
             return
-        if self._state in (State.WRITING, State.LEAVING) or self._feed is not None:
+        if self._state in (ConnectionState.WRITING, ConnectionState.LEAVING) or self._feed is not None:
             self.abort()
             return
         bare = self._raw_head.startswith(b"HEAD ")
@@ -369,7 +369,7 @@ class Gate(asyncio.Protocol):
             self._forget()
             self.reads.resume()
             self._transport.write_eof()
-            self._enter(State.LEAVING, LINGER_S)
+            self._enter(ConnectionState.LEAVING, LINGER_S)
         else:
             self._close()
 
@@ -381,7 +381,7 @@ class Gate(asyncio.Protocol):
     def _close(self) -> None:
         """Close when what was written is sent, which a client that reads nothing delays for a moment only."""
         self._forget()
-        self._enter(State.LEAVING, LINGER_S)
+        self._enter(ConnectionState.LEAVING, LINGER_S)
         self._transport.close()
 
     def _forget(self) -> None:
@@ -398,7 +398,7 @@ class Gate(asyncio.Protocol):
     def _leave(self) -> None:
         """Make room for another connection."""
         self._door.lost("rpc_connections")
-        if self._state in (State.FRESH, State.IDLE, State.LEAVING):
+        if self._state in (ConnectionState.FRESH, ConnectionState.IDLE, ConnectionState.LEAVING):
             self.abort()
         else:
             text = "too many connections: this one was given up for a newer one; try again"
@@ -416,9 +416,9 @@ class Gate(asyncio.Protocol):
         self._door.lost("rpc_answers")
         self.abort()
 
-    def _enter(self, state: State, seconds: float | None) -> None:
+    def _enter(self, state: ConnectionState, seconds: float | None) -> None:
         self._state = state
-        answered = int(state is State.WORKING)
+        answered = int(state is ConnectionState.WORKING)
         if self._body.rank != answered:  # what is not even here goes before what is answered
             self._door.bodies.renew(self._body, answered)
         self.deadline = NEVER if seconds is None else self._door.now() + seconds

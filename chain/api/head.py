@@ -32,7 +32,7 @@ class BadHead(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class RequestHead:
     """Head of one HTTP request, as far as an answer needs it."""
 
     method: str
@@ -55,7 +55,7 @@ class Heads:
         self._loop, self._own_hosts, self._body_bytes_max = loop, own_hosts, body_bytes_max
         self._nobody = BaseProtocol(loop)
 
-    def read(self, raw: bytes) -> Head:
+    def read(self, raw: bytes) -> RequestHead:
         """Return a complete head; raise BadHead for what gets no answer."""
         parser = HttpRequestParser(
             self._nobody,
@@ -79,7 +79,7 @@ class Heads:
         expected = fields.get("Expect", "").lower()
         if expected not in ("", "100-continue"):
             raise BadHead(417, "nothing but 100-continue can be expected")
-        head = Head(
+        head = RequestHead(
             message.method, path, int(fields.get("Content-Length", "0")), message.should_close, bool(expected)
         )
         self._check(head, fields.get("Host", ""), fields.get("Origin"))
@@ -89,7 +89,7 @@ class Heads:
             self._check_post(head, fields.get("Content-Type", ""), fields.get("Content-Encoding", "identity"))
         return head
 
-    def _check(self, head: Head, host: str, origin: str | None) -> None:
+    def _check(self, head: RequestHead, host: str, origin: str | None) -> None:
         if head.path not in OPEN_PAGES:
             if fault := host_fault(host, self._own_hosts):
                 raise BadHead(421, fault)
@@ -100,7 +100,7 @@ class Heads:
         if head.path != RPC and (head.method not in ("GET", "HEAD") or head.length):
             raise BadHead(405, f"{head.path} takes GET without a body")
 
-    def _check_upgrade(self, head: Head, message: RawRequestMessage) -> None:
+    def _check_upgrade(self, head: RequestHead, message: RawRequestMessage) -> None:
         """Refuse what aiohttp would answer otherwise than by opening a WebSocket (RFC 6455, 4.2.1)."""
         fields = message.headers
         if head.method != "GET":
@@ -112,7 +112,7 @@ class Heads:
         if not _is_socket_key(fields.get("Sec-WebSocket-Key", "")):
             raise BadHead(400, "Sec-WebSocket-Key: expected 16 bytes as base64")
 
-    def _check_post(self, head: Head, kind: str, coding: str) -> None:
+    def _check_post(self, head: RequestHead, kind: str, coding: str) -> None:
         if head.method != "POST":
             raise BadHead(405, f"{RPC} takes POST")
         if head.length > self._body_bytes_max:

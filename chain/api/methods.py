@@ -26,7 +26,7 @@ from chain.api.params import (
     StateEntry,
     StateRange,
 )
-from chain.api.port import Node, NotFound
+from chain.api.port import NodePort, NotFound
 from chain.api.render import block_summary, decision_json, receipt_json, transaction_json, validator_json
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
@@ -48,7 +48,7 @@ SUBMIT_PIECE = 100
 """Transactions that are decoded in one go: two milliseconds of the loop."""
 
 
-def method_table(node: Node) -> Mapping[str, Method]:
+def method_table(node: NodePort) -> Mapping[str, Method]:
     """Return every method that a node answers."""
     blocks, transactions, state = _Blocks(node), _Transactions(node), StateMethods(node)
     return while_whole(
@@ -89,7 +89,7 @@ def method_table(node: Node) -> Mapping[str, Method]:
 class _Blocks:
     """Blocks, membership, and the node itself."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodePort) -> None:
         self._node, self._ledger = node, node.ledger
 
     async def number(self, _: Nothing) -> int:
@@ -175,7 +175,7 @@ class _Blocks:
 class _Transactions:
     """Sending, and asking what became of what was sent."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodePort) -> None:
         self._node, self._ledger, self._pool = node, node.ledger, node.pool
         self._background: set[asyncio.Task[Any]] = set()
 

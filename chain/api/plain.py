@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable
 from http import HTTPStatus
 
-from chain.api.head import JSON, PAGES, Head
-from chain.config import Rpc
+from chain.api.head import JSON, PAGES, RequestHead
+from chain.config import RpcSection
 
 TEXT = "text/plain; charset=utf-8"
 METRICS_KEPT_S = 0.25
@@ -36,7 +36,7 @@ def refusal(status: int, text: str, *, bare: bool = False) -> bytes:
     return answer_head(status, TEXT, len(body), last=True) + (b"" if bare else body)
 
 
-def late(config: Rpc) -> str:
+def late(config: RpcSection) -> str:
     """Tell whose request did not arrive by when it had to."""
     return (
         f"the request did not arrive in time: its header within {config.header_timeout_ms} ms, "
@@ -55,7 +55,7 @@ class Pages:
         self._ready, self._metrics, self._now = ready, metrics, now
         self._kept, self._kept_until = b"", float("-inf")
 
-    def answer(self, head: Head) -> bytes | None:
+    def answer(self, head: RequestHead) -> bytes | None:
         """Return the page that a request asks for; None when it asks for no page."""
         if head.path not in PAGES:
             return None

@@ -21,7 +21,7 @@ class NotFound(AssentError):
     code = "not_found"
 
 
-class CallFailed(AssentError):
+class ViewFailed(AssentError):
     """A view that did not end ok: the text has its verdict, code and line, `verdict` the contract's code."""
 
     code = "call_failed"
@@ -32,7 +32,7 @@ class CallFailed(AssentError):
         self.verdict = verdict
 
 
-class Status(Protocol):
+class StatusPort(Protocol):
     """What a node tells operators of itself, as JSON objects."""
 
     def info(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Heights(Protocol):
         """Wait until the certified height exceeds `height`."""
 
 
-class Node(Protocol):
+class NodePort(Protocol):
     """What the RPC methods need of a node."""
 
     @property
@@ -74,7 +74,7 @@ class Node(Protocol):
         """Runs views."""
 
     @property
-    def status(self) -> Status:
+    def status(self) -> StatusPort:
         """Its own state."""
 
     @property

@@ -16,8 +16,8 @@ from chain.api.framing import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
     UNKNOWN_METHOD,
-    Call,
     Refused,
+    RpcCall,
     encode_failure,
     encode_result,
     ident_of,
@@ -26,9 +26,9 @@ from chain.api.framing import (
     read_request,
 )
 from chain.api.metrics import Metrics
-from chain.api.port import CallFailed
+from chain.api.port import ViewFailed
 from chain.api.turns import SLICE_S, Busy, Metered
-from chain.config import Rpc
+from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
 from chain.primitives.settings import Section
 
@@ -119,7 +119,7 @@ class Calls:
 
     def __init__(
         self,
-        config: Rpc,
+        config: RpcSection,
         methods: Mapping[str, Method],
         parsed_max: int,
         metrics: Metrics,
@@ -212,7 +212,7 @@ class Calls:
         self._metrics.rpc_requests.labels(self._known(name), "error").inc()
         if isinstance(error, Refused):
             return encode_failure(ident, error.number, str(error), error.data)
-        verdict = {"verdict": error.verdict} if isinstance(error, CallFailed) else {}
+        verdict = {"verdict": error.verdict} if isinstance(error, ViewFailed) else {}
         return encode_failure(ident, DECLARED_ERROR, str(error), {"code": error.code} | verdict)
 
     def _known(self, name: Any) -> str:
@@ -227,7 +227,7 @@ class Calls:
         await work.caller.turn()
         work.used = 0.0
 
-    async def _metered_call(self, call: Call, work: _Work, extra: Extra) -> Any:
+    async def _metered_call(self, call: RpcCall, work: _Work, extra: Extra) -> Any:
         steps: list[float] = []  # of a processor: waiting for one makes no call heavy
         try:
             return await Metered(self._call(call, extra), lambda _, used: steps.append(used))
@@ -238,7 +238,7 @@ class Calls:
                 weight = COST_UP if took > known else COST_DOWN
                 self._costs[call.name] = known + (took - known) * weight
 
-    async def _call(self, call: Call, extra: Extra) -> Any:
+    async def _call(self, call: RpcCall, extra: Extra) -> Any:
         if call.name in extra:
             return extra[call.name](call.params or {})
         method = self._methods.get(call.name)
@@ -249,7 +249,7 @@ class Calls:
         return await method.answer(_params(call, method))
 
 
-def _params(call: Call, method: Method) -> Section:
+def _params(call: RpcCall, method: Method) -> Section:
     fields, given = list(method.params.model_fields), call.params
     call.params = None
     if isinstance(given, list):

@@ -23,7 +23,7 @@ from chain.api.rpc import Calls, Method
 from chain.api.shares import CALLER
 from chain.api.sockets import Sockets, Subscriptions
 from chain.api.turns import Metered
-from chain.config import Rpc
+from chain.config import RpcSection
 from chain.primitives.acceptor import REST_S, Acceptor, listening
 from chain.primitives.errors import PortBusy
 from chain.primitives.pace import Pace, thread_times
@@ -50,7 +50,7 @@ class RpcServer:
 
     def __init__(
         self,
-        config: Rpc,
+        config: RpcSection,
         methods: Mapping[str, Method],
         subscriptions: Subscriptions,
         ready: Callable[[], str],

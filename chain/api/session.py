@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from chain.api.answers import reading
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.config import load_node_config
 from chain.ledger.genesis import Genesis, load_genesis
 from chain.primitives.errors import AssentError, Exit
@@ -57,13 +57,13 @@ class Session:
             yield client
 
     @asynccontextmanager
-    async def account(self) -> AsyncIterator[Account]:
+    async def account(self) -> AsyncIterator[SigningClient]:
         """Open a client that signs with the session's key."""
         if self.key is None:
             raise NoSession(f"no key to sign with: give --as ORGDIR (or set {AS_VARIABLE}), or --key FILE")
         key = load_key(self.key)
         async with self.client() as client:
-            yield Account(client, key, await client.chain_id())
+            yield SigningClient(client, key, await client.chain_id())
 
 
 def open_session(

@@ -18,7 +18,7 @@ from chain.api.gate import WRITE_BUFFER_BYTES, Gate
 from chain.api.rpc import Calls
 from chain.api.shares import Holding
 from chain.api.turns import Busy, Metered
-from chain.config import Rpc
+from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
 
 SUBSCRIPTIONS_PER_SOCKET_MAX = 16
@@ -58,7 +58,7 @@ class Subscriptions(Protocol):
 class Sockets:
     """The WebSockets of one port."""
 
-    def __init__(self, config: Rpc, door: Door, calls: Calls, subscriptions: Subscriptions) -> None:
+    def __init__(self, config: RpcSection, door: Door, calls: Calls, subscriptions: Subscriptions) -> None:
         self._door, self._calls, self._subscriptions = door, calls, subscriptions
         self._message_bytes_max = min(config.max_request_bytes, SOCKET_MESSAGE_BYTES_MAX)
         self._open: set[web.WebSocketResponse] = set()

@@ -12,7 +12,7 @@ from chain.api.params import (
     StateEntry,
     StateRange,
 )
-from chain.api.port import CallFailed, Node, NotFound
+from chain.api.port import NodePort, NotFound, ViewFailed
 from chain.api.render import entry_json
 from chain.primitives.codec import encode
 from chain.primitives.contractrecords import versions_of
@@ -40,7 +40,7 @@ HISTORY_BYTES = 1_048_576
 class StateMethods:
     """The RPC methods about contracts, their state, events and histories, over one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: NodePort) -> None:
         self._node, self._ledger = node, node.ledger
 
     async def call(self, params: CallView) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class StateMethods:
             what = (
                 f"{params.contract}.{params.method}: {outcome.status} {outcome.code}{place} {outcome.detail}"
             )
-            raise CallFailed(what.strip(), outcome.code or outcome.status)
+            raise ViewFailed(what.strip(), outcome.code or outcome.status)
         value = decode_value(outcome.result, max_bytes=RESULT_BYTES_MAX) if outcome.result else None
         return {"result": to_json(value), "raw": encode_value(value).hex(), "gasUsed": outcome.gas_used}
 

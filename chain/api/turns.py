@@ -21,7 +21,7 @@ from math import inf
 from time import perf_counter, thread_time
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from chain.api.account import LIGHT_S, USED_S, Account, Bucket, ClientAccount
+from chain.api.account import LIGHT_S, USED_S, Bucket, ClientAccount, ShareAccount
 from chain.api.rotation import Rotation
 from chain.primitives.errors import LimitError
 
@@ -98,7 +98,7 @@ class Turns:
 
     def __init__(self, loop: Loop, per_second: int) -> None:
         self._loop, self._rate = loop, per_second
-        self._all = Account(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
+        self._all = ShareAccount(LOOP_SHARE, per_second, DEBT_ALL_MAX_S, loop.time())
         self._pages = Bucket(PAGES_ALL_PER_S, loop.time())
         self._accounts: dict[str, ClientAccount] = {}
         """Of the clients that used something lately."""

@@ -16,7 +16,7 @@ from chain.audit.records import (
     ValidatorSpan,
     strip_state,
 )
-from chain.audit.source import Source
+from chain.audit.source import EvidenceSource
 from chain.audit.trail import LOOKUPS_AT_ONCE, SubjectUnknown, state_value
 from chain.ledger import schedule
 from chain.ledger.block import EventEntry
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 async def gather_evidence(
-    source: Source, genesis: Genesis, subject: str, first: int, last: int | None
+    source: EvidenceSource, genesis: Genesis, subject: str, first: int, last: int | None
 ) -> Contents:
     """Return a package's contents, without its report; raise SubjectUnknown, LimitError, ProofInvalid.
 
@@ -65,7 +65,7 @@ async def gather_evidence(
 class _Gatherer:
     """One export under way."""
 
-    def __init__(self, source: Source, genesis: Genesis, subject: str, first: int, last: int) -> None:
+    def __init__(self, source: EvidenceSource, genesis: Genesis, subject: str, first: int, last: int) -> None:
         self._source, self._genesis = source, genesis
         self._subject, self._first, self._last = subject, first, last
         self._headers: dict[int, HeaderProof] = {}

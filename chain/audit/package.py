@@ -18,7 +18,7 @@ from chain.audit.records import (
     ValidatorSpan,
 )
 from chain.audit.report import write_report
-from chain.audit.source import Source
+from chain.audit.source import EvidenceSource
 from chain.ledger.block import EventEntry, SkipDecision
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof.proofs import HeaderProof
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 async def build_package(
-    source: Source, genesis: Genesis, subject: str, first: int = 0, last: int | None = None
+    source: EvidenceSource, genesis: Genesis, subject: str, first: int = 0, last: int | None = None
 ) -> bytes:
     """Export a subject's history at heights first..last (default: all) as one file's bytes.
 

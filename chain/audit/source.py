@@ -12,7 +12,7 @@ from chain.primitives.values import Value
 PAGE_ENTRIES = 500
 
 
-class Source(Protocol):
+class EvidenceSource(Protocol):
     """What an audit asks for. Proofs are data: whoever uses them checks them."""
 
     async def head(self) -> int:
@@ -45,7 +45,7 @@ class Source(Protocol):
         """Return the skip decision that a height's header names; None when the source has none."""
 
 
-async def follow_sets(source: Source, verifier: ProofVerifier) -> bool:
+async def follow_sets(source: EvidenceSource, verifier: ProofVerifier) -> bool:
     """Let a verifier learn the validator sets since those it knows; tell whether there were any."""
     before = verifier.followed
     while changes := await source.set_changes(verifier.followed):

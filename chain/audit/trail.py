@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from chain.audit.source import PAGE_ENTRIES, Source, follow_sets
+from chain.audit.source import PAGE_ENTRIES, EvidenceSource, follow_sets
 from chain.ledger.block import EventEntry, transaction_id
 from chain.ledger.proof.proofs import ProvedState, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier
@@ -79,7 +79,7 @@ class TrailRow:
 
 
 async def trail(
-    source: Source, subject: str, filters: Filters = Filters(), verifier: ProofVerifier | None = None
+    source: EvidenceSource, subject: str, filters: Filters = Filters(), verifier: ProofVerifier | None = None
 ) -> AsyncIterator[TrailRow]:
     """Yield a subject's events in order; raise SubjectUnknown when it never had one.
 
@@ -105,7 +105,7 @@ async def trail(
 
 
 async def _pages(
-    source: Source, subject: str, first: int, last: int, verifier: ProofVerifier | None
+    source: EvidenceSource, subject: str, first: int, last: int, verifier: ProofVerifier | None
 ) -> AsyncIterator[tuple[EventEntry, ...]]:
     if verifier is not None:
         history = await source.history(subject, first, last)
@@ -126,7 +126,7 @@ async def _pages(
 class _Lookup:
     """Finds out who caused each entry; remembers transactions of a page and organisations for good."""
 
-    def __init__(self, source: Source, subject: str, verifier: ProofVerifier | None) -> None:
+    def __init__(self, source: EvidenceSource, subject: str, verifier: ProofVerifier | None) -> None:
         self._source, self._subject, self._verifier = source, subject, verifier
         self._orgs: dict[bytes, str] = {}
         self._gate = asyncio.Semaphore(LOOKUPS_AT_ONCE)

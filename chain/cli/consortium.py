@@ -23,7 +23,7 @@ from chain.api.client import Client
 from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.session import open_session, run
 from chain.cli import processes
-from chain.cli.layout import Consortium, LayoutError, OrgFolder, open_consortium
+from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
@@ -45,7 +45,9 @@ def node_url(org: OrgFolder) -> str:
     return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
 
 
-def start_consortium(consortium: Consortium, *, agents: bool = True, whole: bool = True) -> Iterator[str]:
+def start_consortium(
+    consortium: ConsortiumFolder, *, agents: bool = True, whole: bool = True
+) -> Iterator[str]:
     """Start what does not run yet and wait until it is ready, yielding a line a process.
 
     Each node must answer for itself on its port (ProcessError). One that answers and lacks others, as the
@@ -81,7 +83,7 @@ def start_consortium(consortium: Consortium, *, agents: bool = True, whole: bool
         raise NotYet(f"{', '.join(unmoved)}: started, but without a vote until done what is said above")
 
 
-def check_configurations(consortium: Consortium, *, agents: bool = True) -> None:
+def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -> None:
     """Raise ConfigError with every fault of every organisation's files, before anything is started."""
     from privcompute.config import load_agent_config
 
@@ -118,7 +120,7 @@ def _rejoined(org: OrgFolder) -> tuple[str, bool]:
         return why, not org.key("admin").exists()  # whoever holds the key elsewhere does it there
 
 
-def stop_consortium(consortium: Consortium) -> Iterator[str]:
+def stop_consortium(consortium: ConsortiumFolder) -> Iterator[str]:
     """Stop every agent, then every node, yielding a line a process that ran."""
     for process in ("agent", "node"):
         for org in consortium.orgs:
@@ -195,8 +197,8 @@ def stop(folder: Path, only: str | None, as_json: bool) -> None:
         print_lines("\n".join(lines) or f"{folder}: nothing was running")
 
 
-def _chosen(consortium: Consortium, only: str | None) -> Consortium:
-    return consortium if only is None else Consortium(consortium.path, (consortium.org(only),))
+def _chosen(consortium: ConsortiumFolder, only: str | None) -> ConsortiumFolder:
+    return consortium if only is None else ConsortiumFolder(consortium.path, (consortium.org(only),))
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.calls import as_account, as_client, call, result_of, send
-from chain.api.client import Account, Client
+from chain.api.client import SigningClient, Client
 from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
@@ -80,7 +80,7 @@ def propose(
     }
     gas = gas_of(source, *[library.source for library in named])
 
-    async def work(account: Account) -> tuple[Receipt, dict[str, Any]]:
+    async def work(account: SigningClient) -> tuple[Receipt, dict[str, Any]]:
         receipt = await call(account, "lifecycle", "propose", content, gas)
         return receipt, await contract_views.readiness(account.client, name, int(str(result_of(receipt))))
 
@@ -144,7 +144,7 @@ async def _proposal(client: Client, name: str, seq: int) -> dict[str, Any]:
 def approve(session: Session, name: str, seq: int, as_json: bool) -> None:
     """Vote for proposal SEQ of NAME; the vote names the hash of all that it says."""
 
-    async def work(account: Account) -> tuple[Receipt, dict[str, Any], dict[str, Any]]:
+    async def work(account: SigningClient) -> tuple[Receipt, dict[str, Any], dict[str, Any]]:
         found = await _proposal(account.client, name, seq)
         args: dict[str, Value] = {"name": name, "seq": seq, "hash": found["hash"]}
         receipt = await call(account, "lifecycle", "approve", args)
@@ -244,7 +244,7 @@ def retract_vote(session: Session, name: str, ballot: str, as_json: bool) -> Non
 def _vote(session: Session, method: str, name: str, more: dict[str, Value], said: str, as_json: bool) -> None:
     """Vote about the version of a contract that the next block runs, and say what the contract is now."""
 
-    async def work(account: Account) -> tuple[Receipt, int, Deployed | None]:
+    async def work(account: SigningClient) -> tuple[Receipt, int, Deployed | None]:
         client = account.client
         head = await client.head()
         found = await deployed_at(client, name, head + 1, head)

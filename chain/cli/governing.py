@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chain.api.calls import remedy
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.api.console import print_json, print_text
 from chain.api.render import receipt_json
 from chain.ledger.block import Receipt
@@ -66,7 +66,7 @@ def next_step(ready: dict[str, Any], approve: str, commit: str) -> str:
     return f"it has its votes; next: {commit}"
 
 
-async def own_org(account: Account) -> str:
+async def own_org(account: SigningClient) -> str:
     """Return the organisation that the account's key signs for; raise NotThere when it signs for none."""
     found: Any = await account.client.state("orgs", "keys", account.signer.public.hex())
     if found is None:

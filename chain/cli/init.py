@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from chain.api.console import json_option, print_json, print_text, reports_errors
-from chain.cli.layout import Consortium, LayoutError, OrgFolder, write_consortium
+from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, write_consortium
 from chain.cli.outgoing import warning_of
 from chain.config import NodeConfig, NodeFiles, load_node_config
 from chain.ledger.genesis import (
@@ -116,7 +116,7 @@ def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str,
     print_text(f"next: assent start {shlex.quote(str(folder))}")
 
 
-def _ports_of(consortium: Consortium) -> list[int]:
+def _ports_of(consortium: ConsortiumFolder) -> list[int]:
     """Return the ports that the nodes of a folder, and its agents, listen on."""
     ports = []
     for org in consortium.orgs:
@@ -141,7 +141,7 @@ def _names(text: str, option: str) -> list[str]:
 
 def create_consortium(
     folder: Path, names: list[str], computing: list[str], base_port: int, chain_name: str
-) -> Consortium:
+) -> ConsortiumFolder:
     """Write the whole folder, or nothing; raise LayoutError when it holds something already."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise LayoutError(f"{folder}: exists and is not empty; name another folder, or remove it first")

@@ -53,7 +53,7 @@ class OrgFolder:
 
 
 @dataclass(frozen=True, slots=True)
-class Consortium:
+class ConsortiumFolder:
     """A folder made by `assent init`."""
 
     path: Path
@@ -78,13 +78,13 @@ MARKER = "consortium.json"
 MARKER_BYTES_MAX = 1_048_576
 
 
-def write_consortium(path: Path, orgs: list[str]) -> Consortium:
+def write_consortium(path: Path, orgs: list[str]) -> ConsortiumFolder:
     """Write the marker that makes a folder a consortium."""
     (path / MARKER).write_text(json.dumps({"kind": "assent-consortium", "version": 1, "orgs": orgs}) + "\n")
     return open_consortium(path)
 
 
-def open_consortium(path: Path) -> Consortium:
+def open_consortium(path: Path) -> ConsortiumFolder:
     """Read a consortium folder; raise LayoutError when it is none."""
     try:
         content = json.loads(read_bounded(path / MARKER, MARKER_BYTES_MAX))
@@ -93,4 +93,4 @@ def open_consortium(path: Path) -> Consortium:
         raise LayoutError(
             f"{path}: not a consortium folder; create one with: assent init {shlex.quote(str(path))}"
         ) from None
-    return Consortium(path, tuple(OrgFolder(path / name) for name in names))
+    return ConsortiumFolder(path, tuple(OrgFolder(path / name) for name in names))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from chain.api.calls import as_account, as_client, call, send
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line, word_line
@@ -177,7 +177,7 @@ def add_key(session: Session, new_key: str, roles: str, as_json: bool) -> None:
     """Let KEY (its file, or KEY:PROOF of assent key prove) sign for one's own organisation."""
     listed: list[Value] = [*_listed(roles, KEY_ROLES, "--roles")]
 
-    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+    async def work(account: SigningClient) -> tuple[Receipt, ProvedKey]:
         key = await _own_key(account, new_key, "KEY")
         args: dict[str, Value] = {"key": key.public, "roles": listed, "proof": key.proof}
         return await call(account, "orgs", "add_key", args), key
@@ -196,7 +196,7 @@ def rotate_key(session: Session, old_key: str, new_key: str, as_json: bool) -> N
     """Put NEW (its file, or KEY:PROOF) in the place of OLD, a key of one's own organisation."""
     old = public_key(old_key, "OLD")
 
-    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+    async def work(account: SigningClient) -> tuple[Receipt, ProvedKey]:
         key = await _own_key(account, new_key, "NEW")
         args: dict[str, Value] = {"old": old, "new": key.public, "proof": key.proof}
         return await call(account, "orgs", "rotate_key", args), key
@@ -218,7 +218,7 @@ def rotate_key(session: Session, old_key: str, new_key: str, as_json: bool) -> N
 def set_agent(session: Session, agent_key: str, address: str, as_json: bool) -> None:
     """Name KEY (its file, or KEY:PROOF) and the address of one's own organisation's agent."""
 
-    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+    async def work(account: SigningClient) -> tuple[Receipt, ProvedKey]:
         key = await _own_key(account, agent_key, "KEY")
         args: dict[str, Value] = {"agent_key": key.public, "agent_address": address, "proof": key.proof}
         return await call(account, "orgs", "set_agent", args), key
@@ -227,7 +227,7 @@ def set_agent(session: Session, agent_key: str, address: str, as_json: bool) -> 
     say(receipt, as_json, f"the agent's key is {key.public.hex()} at {address} since height {receipt.height}")
 
 
-async def _own_key(account: Account, text: str, option: str) -> ProvedKey:
+async def _own_key(account: SigningClient, text: str, option: str) -> ProvedKey:
     return proved_key(text, option, account.chain_id, await own_org(account))
 
 

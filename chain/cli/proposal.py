@@ -9,7 +9,7 @@ import click
 
 from chain.api.answers import RpcError
 from chain.api.calls import as_account, as_client, call, result_of
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options
@@ -47,7 +47,7 @@ def propose(
 ) -> None:
     """Send a proposal to governance and say who must approve it; unless forced, check reachability first."""
 
-    async def work(account: Account) -> tuple[Receipt, dict[str, Any]]:
+    async def work(account: SigningClient) -> tuple[Receipt, dict[str, Any]]:
         if not force:
             await check_reach(account.client, kind, payload)
         args = {"kind": kind, "payload": payload, "reason": reason, "not_before": not_before}
@@ -199,7 +199,7 @@ def _moment(ms: int) -> str:
 def approve(session: Session, seq: int, as_json: bool) -> None:
     """Vote for proposal SEQ; the vote names the hash of what it asks for."""
 
-    async def work(account: Account) -> tuple[Receipt, dict[str, Any]]:
+    async def work(account: SigningClient) -> tuple[Receipt, dict[str, Any]]:
         found = await proposal_of(account.client, seq)
         receipt = await call(account, "governance", "approve", {"seq": seq, "hash": found["hash"]})
         return receipt, await readiness(account.client, seq)
@@ -221,7 +221,7 @@ def approve(session: Session, seq: int, as_json: bool) -> None:
 def commit(session: Session, seq: int, force: bool, as_json: bool) -> None:
     """Carry out proposal SEQ, which has its votes; changes of nodes and limits follow a few heights later."""
 
-    async def work(account: Account) -> tuple[Receipt, dict[str, Any], int]:
+    async def work(account: SigningClient) -> tuple[Receipt, dict[str, Any], int]:
         found = await proposal_of(account.client, seq)
         if not force:
             await check_reach(account.client, found["kind"], found["payload"])
@@ -278,7 +278,7 @@ def expire(session: Session, seq: int, as_json: bool) -> None:
 
 
 def _close(session: Session, method: str, seq: int, as_json: bool, said: str) -> None:
-    async def work(account: Account) -> Receipt:
+    async def work(account: SigningClient) -> Receipt:
         return await call(account, "governance", method, {"seq": seq})
 
     receipt = as_account(session, work)

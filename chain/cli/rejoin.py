@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chain.api.calls import RefusedByLedger, call
-from chain.api.client import Account
+from chain.api.client import SigningClient
 from chain.cli.governing import NotThere
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
@@ -49,13 +49,13 @@ class Rejoined:
         )
 
 
-async def needs_rejoin(account: Account) -> bool:
+async def needs_rejoin(account: SigningClient) -> bool:
     """Tell whether the account's node says that its votes were lost and its seat does not move yet."""
     info = await _settled(account)
     return bool(info["lostVotes"] and not info["seatMoves"])
 
 
-async def _settled(account: Account) -> Any:
+async def _settled(account: SigningClient) -> Any:
     """Return what the node says of itself, once it knows which key its seat needs.
 
     Raises NotYet, or NotThere, with what it says then.
@@ -78,7 +78,7 @@ async def _settled(account: Account) -> Any:
         await asyncio.sleep(ASK_EVERY_S)
 
 
-async def rejoin(account: Account) -> Rejoined:
+async def rejoin(account: SigningClient) -> Rejoined:
     """Move the seat of the account's own node to the key that the node made for that.
 
     Raises NothingLost where it has its votes, NotThere where it is no node of the consortium, NotYet where
@@ -107,7 +107,7 @@ async def rejoin(account: Account) -> Rejoined:
     return Rejoined(info["name"], info["spareKey"], info["spareFile"], receipt)
 
 
-async def _from_when(account: Account, info: Any) -> str:
+async def _from_when(account: SigningClient, info: Any) -> str:
     """Say from when on a node's seat may move again."""
     free: Any = await account.client.view("governance", "rotation_free", {"name": info["name"]})
     at = datetime.fromtimestamp(free["time"] / 1000, UTC)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.calls import as_account, as_client, call, send
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.api.session import Session, session_options
 from chain.api.trust import trust_line, word_line
@@ -203,7 +203,7 @@ def rotate_key(session: Session, name: str, key_text: str, force: bool, as_json:
     running node goes on under it by itself, at the height from which it votes.
     """
 
-    async def work(account: Account) -> tuple[Receipt, ProvedKey]:
+    async def work(account: SigningClient) -> tuple[Receipt, ProvedKey]:
         key = proved_key(key_text, "--new-key", account.chain_id, await own_org(account))
         if not force:
             await _check_has_key(account.client, name, key.public.hex())

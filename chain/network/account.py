@@ -40,7 +40,7 @@ class Moment(NamedTuple):
     """The certified height."""
 
 
-class Verdict(Enum):
+class FrameVerdict(Enum):
     """What to do with a frame."""
 
     HANDLE = 1
@@ -80,7 +80,7 @@ class _Level:
         return self.pressed > self.price.burst_ms * self.price.patience
 
 
-class Account:
+class PeerAccount:
     """The account of one key."""
 
     def __init__(self, prices: Mapping[str, Price], when: Moment) -> None:
@@ -101,22 +101,22 @@ class Account:
         tag = tag_in_front(body) if kind is Kind.CONSENSUS else ""
         return tag if tag in self._levels else kind.name
 
-    def take(self, name: str, kind: Kind, body: bytes, when: Moment) -> Verdict:
+    def take(self, name: str, kind: Kind, body: bytes, when: Moment) -> FrameVerdict:
         """Judge a frame; after anything but HANDLE, see `offence`."""
         level = self._levels.get(name)
         if level is None:
-            return Verdict.HANDLE
+            return FrameVerdict.HANDLE
         level.pass_time(when)
         self._levels[ALL].pass_time(when)
         price = level.price.of(len(body))
         if not self._is_full(level) and not (level.price.waits and self._waiting):
-            verdict = Verdict.HANDLE
+            verdict = FrameVerdict.HANDLE
             self._owe(level, price)
         elif level.price.waits and len(self._waiting) < WAITING_MAX:
-            verdict = Verdict.WAIT
+            verdict = FrameVerdict.WAIT
             self._waiting.append((name, kind, body))
         else:
-            verdict = Verdict.DROP
+            verdict = FrameVerdict.DROP
             self.dropped[name] += 1
             since, count = self._dropped.get(name, (when.now, 0))
             self._dropped[name] = (when.now, 1 if when.now - since > NEWS_S else count + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
-from chain.network.account import Account, Moment, Request, Verdict
+from chain.network.account import FrameVerdict, Moment, PeerAccount, Request
 from chain.network.bans import Ban, Bans
 from chain.network.frame import Kind
 from chain.network.prices import ANSWER_KIB_MS, CONNECTION, Price
@@ -27,7 +27,7 @@ class Conduct:
         self._prices, self._now, self._head = prices, now, head
         self._pace = Pace(times)
         self._worked, self._worked_at = 0.0, 0.0
-        self._accounts: dict[bytes, Account] = {}
+        self._accounts: dict[bytes, PeerAccount] = {}
         self._bans = Bans()
         self._served: tuple[bytes, str, int] | None = None
         """Whose frame is being handled, what it is charged as, and its size."""
@@ -54,13 +54,13 @@ class Conduct:
         """Return what a frame of a member is charged as."""
         return self._account(key).name(kind, body)
 
-    def take(self, key: bytes, name: str, kind: Kind, body: bytes) -> Verdict:
+    def take(self, key: bytes, name: str, kind: Kind, body: bytes) -> FrameVerdict:
         """Judge a frame of a member."""
         return self._account(key).take(name, kind, body, self._moment())
 
     def connects(self, key: bytes) -> bool:
         """Charge a connection; tell whether it is within the member's share."""
-        return self.take(key, CONNECTION, Kind.HELLO, b"") is Verdict.HANDLE
+        return self.take(key, CONNECTION, Kind.HELLO, b"") is FrameVerdict.HANDLE
 
     def due(self, key: bytes) -> Request | None:
         """Return a request of a member whose turn has come, if any."""
@@ -133,9 +133,9 @@ class Conduct:
         when = f"refused for {left:.0f} s more" if left > 0 else f"was refused {now - ban.began:.0f} s ago"
         return f"{when} (time {ban.count} of late): {ban.reason}"
 
-    def _account(self, key: bytes) -> Account:
+    def _account(self, key: bytes) -> PeerAccount:
         if key not in self._accounts:
-            self._accounts[key] = Account(self._prices, self._moment())
+            self._accounts[key] = PeerAccount(self._prices, self._moment())
         return self._accounts[key]
 
     def _moment(self) -> Moment:

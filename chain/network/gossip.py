@@ -19,7 +19,7 @@ from chain.ledger.block import DecodedTransaction, Transaction
 from chain.network.effects import Drop, Send
 from chain.network.encodedtx import encoded_transaction_id, in_frames
 from chain.network.frame import IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, TXS_BYTES_MAX, Kind, ProtocolBreach
-from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
+from chain.network.messages import PushedTransactions, TransactionAnswer, TransactionIds
 from chain.primitives.codec import decode, encode
 
 PUSH_TXS = 256
@@ -161,7 +161,7 @@ class Gossip:
     def flush(self) -> GossipEffects:
         """Push what gathered; call a few milliseconds after `submitted`."""
         peers = tuple(self._peers)
-        bodies = [encode(Transactions(part)) for part in in_frames(self._outgoing)] if peers else []
+        bodies = [encode(PushedTransactions(part)) for part in in_frames(self._outgoing)] if peers else []
         self._outgoing, self._outgoing_bytes = [], 0
         return GossipEffects(send=tuple([Send(peers, Kind.TXS, body) for body in bodies]))
 
@@ -171,7 +171,7 @@ class Gossip:
         Not announced: a peer that announced them before, and does not answer, would have its second to do so.
         """
         peers = (primary,) if primary in self._peers and not widely else tuple(self._peers)
-        bodies = [encode(Transactions(part)) for part in in_frames(list(encoded))] if peers else []
+        bodies = [encode(PushedTransactions(part)) for part in in_frames(list(encoded))] if peers else []
         return GossipEffects(send=tuple([Send(peers, Kind.TXS, body) for body in bodies]))
 
     def admitted(self, tx_ids: Iterable[bytes], now: int) -> None:
@@ -226,7 +226,7 @@ class Gossip:
         if peer not in self._peers:
             return GossipEffects()
         if kind is Kind.TXS:
-            return GossipEffects(received=self._take(peer, decode(Transactions, body).transactions))
+            return GossipEffects(received=self._take(peer, decode(PushedTransactions, body).transactions))
         if kind is Kind.TX_IDS:
             self._on_announcement(peer, decode(TransactionIds, body).ids)
             return GossipEffects()

@@ -40,14 +40,14 @@ class Knock:
 K = TypeVar("K", bound=Knock)
 
 
-class Begun(NamedTuple, Generic[K]):
+class HandshakeStart(NamedTuple, Generic[K]):
     """A handshake that begins, and the one that ends for it."""
 
     knock: K
     instead_of: K | None
 
 
-class Lane(Generic[K]):
+class HandshakeQueue(Generic[K]):
     """One kind of networks."""
 
     def __init__(self, source: random.Random) -> None:
@@ -87,7 +87,7 @@ class Lane(Generic[K]):
         for state in (self.silent, self.ready, self.shaking):
             state.pop(knock, None)
 
-    def begin(self, now: float) -> Begun[K] | None:
+    def begin(self, now: float) -> HandshakeStart[K] | None:
         """Begin a handshake; None when nobody wants one, or there is no slot for it yet."""
         if not self.ready:
             return None
@@ -103,7 +103,7 @@ class Lane(Generic[K]):
         self._spent.count(network)
         knock.since = now
         self.shaking[knock] = None
-        return Begun(knock, gone)
+        return HandshakeStart(knock, gone)
 
     def _next_network(self) -> str:
         networks = list(dict.fromkeys([knock.network for knock in self.ready]))
@@ -135,7 +135,7 @@ class Knocks(Generic[K]):
 
     def __init__(self, source: random.Random) -> None:
         """Begin empty; `source` as for a lane."""
-        self.known, self.others = Lane[K](source), Lane[K](source)
+        self.known, self.others = HandshakeQueue[K](source), HandshakeQueue[K](source)
         self._known_is_next = True
 
     def __iter__(self) -> Iterator[K]:
@@ -167,7 +167,7 @@ class Knocks(Generic[K]):
         self.known.leave(knock)
         self.others.leave(knock)
 
-    def begin(self, now: float) -> Begun[K] | None:
+    def begin(self, now: float) -> HandshakeStart[K] | None:
         """Begin a handshake: of the lane that did not have the last turn, if anybody there may."""
         lanes = (self.known, self.others) if self._known_is_next else (self.others, self.known)
         for lane in lanes:

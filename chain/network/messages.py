@@ -36,7 +36,7 @@ class Hello:
 
 
 @record("txs", max_bytes=BOUNDS[Kind.TXS])
-class Transactions:
+class PushedTransactions:
     """Encoded transactions, pushed."""
 
     transactions: Annotated[tuple[EncodedTransaction, ...], Bound(0, IDS_PER_FRAME_MAX)]

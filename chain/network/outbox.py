@@ -16,7 +16,7 @@ from chain.network.frame import Kind
 WRITE_BYTES = 262_144
 
 
-class Lane(IntEnum):
+class SendPriority(IntEnum):
     """Lanes of an outbox, in the order in which they are sent."""
 
     URGENT = 0
@@ -25,12 +25,12 @@ class Lane(IntEnum):
 
 
 _LANES = {
-    Kind.TX_ANSWER: Lane.ANSWERS,
-    Kind.BLOCKS: Lane.ANSWERS,
-    Kind.ANCHOR: Lane.ANSWERS,
-    Kind.CHUNK: Lane.ANSWERS,
-    Kind.TXS: Lane.GOSSIP,
-    Kind.TX_IDS: Lane.GOSSIP,
+    Kind.TX_ANSWER: SendPriority.ANSWERS,
+    Kind.BLOCKS: SendPriority.ANSWERS,
+    Kind.ANCHOR: SendPriority.ANSWERS,
+    Kind.CHUNK: SendPriority.ANSWERS,
+    Kind.TXS: SendPriority.GOSSIP,
+    Kind.TX_IDS: SendPriority.GOSSIP,
 }
 """Kinds not named here are urgent."""
 
@@ -45,8 +45,8 @@ class Outbox:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in Lane)
-        self._bytes = [0 for _ in Lane]
+        self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in SendPriority)
+        self._bytes = [0 for _ in SendPriority]
         self.drops: Counter[str] = Counter()
         """Frames dropped, by kind name."""
 
@@ -60,8 +60,8 @@ class Outbox:
 
     def put(self, kind: Kind, frame: bytes) -> bool:
         """Queue one encoded frame; return False when the lane is full (the drop is counted)."""
-        lane = _LANES.get(kind, Lane.URGENT)
-        frames_max = URGENT_FRAMES_MAX if lane is Lane.URGENT else FRAMES_MAX
+        lane = _LANES.get(kind, SendPriority.URGENT)
+        frames_max = URGENT_FRAMES_MAX if lane is SendPriority.URGENT else FRAMES_MAX
         queue = self._lanes[lane]
         if queue and (self._bytes[lane] + len(frame) > self._max_bytes or len(queue) >= frames_max):
             self.drops[kind.name] += 1
@@ -85,7 +85,7 @@ class Outbox:
         """Give up what is queued: the connection is gone."""
         for queue in self._lanes:
             queue.clear()
-        self._bytes = [0 for _ in Lane]
+        self._bytes = [0 for _ in SendPriority]
 
 
 def is_urgent(kind: Kind) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from time import thread_time
 from typing import Protocol
 
-from chain.network.account import Verdict
+from chain.network.account import FrameVerdict
 from chain.network.conduct import Conduct
 from chain.network.frame import Kind, NetworkError, ProtocolBreach
 from chain.network.link import REFUSED, Link
@@ -262,9 +262,9 @@ class Registry:
             return
         name = self._conduct.name(link.peer, kind, body)
         verdict = self._take(link.peer, name, kind, body)
-        if verdict is Verdict.HANDLE:
+        if verdict is FrameVerdict.HANDLE:
             self._handle(link, name, kind, body)
-        elif verdict is Verdict.WAIT:
+        elif verdict is FrameVerdict.WAIT:
             link.serve_later()
 
     def serve(self, link: Link) -> bool:
@@ -280,7 +280,7 @@ class Registry:
         """Tell whether a frame that the link answers itself is within the peer's share."""
         return (
             self.links.get(link.peer) is link
-            and self._take(link.peer, kind.name, kind, body) is Verdict.HANDLE
+            and self._take(link.peer, kind.name, kind, body) is FrameVerdict.HANDLE
         )
 
     def offended(self, link: Link, error: AssentError) -> None:
@@ -335,7 +335,7 @@ class Registry:
                 raise RunsTwice(f"two processes use this key, at {places}")
             raise NotMember(self._conduct.story(peer))
 
-    def _take(self, peer: bytes, name: str, kind: Kind, body: bytes) -> Verdict:
+    def _take(self, peer: bytes, name: str, kind: Kind, body: bytes) -> FrameVerdict:
         verdict = self._conduct.take(peer, name, kind, body)
         self._punish(peer)
         return verdict

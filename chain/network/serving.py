@@ -29,7 +29,7 @@ ANSWER_BYTES = 1_048_576
 REQUEST_KINDS = frozenset({Kind.BLOCKS_REQUEST, Kind.ANCHOR_REQUEST, Kind.CHUNK_REQUEST})
 
 
-class Source(Protocol):
+class BlockSource(Protocol):
     """What is served, out of the ledger."""
 
     def block(self, height: int) -> bytes | None:
@@ -48,7 +48,7 @@ class Source(Protocol):
 class Server:
     """Answers requests out of the ledger."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BlockSource) -> None:
         self._source = source
 
     def answer(self, peer: bytes, kind: Kind, body: bytes) -> Send:

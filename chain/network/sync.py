@@ -44,7 +44,7 @@ SNAPSHOT_GAP_MIN = 2
 """A state is never fetched for less: its last block alone is as quick."""
 
 
-class Sync:
+class BlockSync:
     """Fetches and serves blocks, and states of far heights when it may."""
 
     def __init__(

@@ -9,13 +9,13 @@ from typing import Protocol
 from chain.ledger.block import Block, Header
 from chain.ledger.history.snapshot import StateLoad
 from chain.network.effects import Drop, Send
-from chain.network.serving import Source
+from chain.network.serving import BlockSource
 from chain.primitives.certificate import Certificate
 
 RETRY_MS, RETRY_MAX_MS = 250, 8_000
 
 
-class Chain(Source, Protocol):
+class Chain(BlockSource, Protocol):
     """What sync needs of the ledger and the membership, beside what it serves."""
 
     def height(self) -> int:

@@ -38,7 +38,7 @@ Answer = Callable[[list[DecodedTransaction | TransactionRefused]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AdmissionOutcome:
     """What became of one transaction; `refusal` is None when the pool took it."""
 
     candidate: DecodedTransaction
@@ -92,7 +92,7 @@ class Admission:
         pool: Mempool,
         head: Callable[[], int],
         is_wanted: Callable[[bytes], bool],
-        decided: Callable[[Sequence[Verdict]], None],
+        decided: Callable[[Sequence[AdmissionOutcome]], None],
         workers: Workers,
     ) -> None:
         """`is_wanted`: a proposal names it, so it is held even if the pool refuses it."""
@@ -140,7 +140,7 @@ class Admission:
                 self._wait(_Waiting(candidate, peer))
             else:
                 refusal = PoolFull("too many transactions wait for verification")
-                self._decided([Verdict(candidate, refusal, peer)])
+                self._decided([AdmissionOutcome(candidate, refusal, peer)])
         self._verify()
 
     def _has_room(self, candidate: DecodedTransaction, peer: bytes | None) -> bool:
@@ -187,7 +187,7 @@ class Admission:
         verdicts = []
         for item, valid in zip(batch, held, strict=True):
             refusal = self._admit(item.candidate, valid)
-            verdicts.append(Verdict(item.candidate, refusal, item.peer))
+            verdicts.append(AdmissionOutcome(item.candidate, refusal, item.peer))
             if item.request is not None:
                 item.request.decide(item.position, refusal)
         self._decided(verdicts)

@@ -24,9 +24,9 @@ from chain.network.gossip import WANTED_MAX, Gossip, GossipEffects
 from chain.network.prices import AVOIDABLE_MS, REFUSED_MS
 from chain.network.serving import REQUEST_KINDS
 from chain.network.statesync import STATE_KINDS, StateSync
-from chain.network.sync import Sync
+from chain.network.sync import BlockSync
 from chain.network.syncstate import SyncEffects
-from chain.node.admission import Admission, Verdict, is_avoidable, is_forged
+from chain.node.admission import Admission, AdmissionOutcome, is_avoidable, is_forged
 from chain.node.execution_queue import ExecutionQueue, Ordered
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
@@ -102,7 +102,7 @@ class NodeCore:
         promised = {} if signed is None else signed.above(ledger.head.height)
         self._executor = ExecutionQueue(ledger, self.pool, self, ports.workers, self._clock.now_ms, promised)
         self.gossip = Gossip(GossipPool(self.pool, ledger))
-        self.sync = Sync(
+        self.sync = BlockSync(
             SyncChain(ledger),
             genesis.chain_id,
             follow=not self.votes,
@@ -370,7 +370,7 @@ class NodeCore:
         """Take transactions of a client into the pool; `answer` hears each, or why it was refused."""
         self.admission.submit(encoded, answer)
 
-    def _decided(self, verdicts: Sequence[Verdict]) -> None:
+    def _decided(self, verdicts: Sequence[AdmissionOutcome]) -> None:
         now = self._clock.now_ms()
         taken = [verdict for verdict in verdicts if verdict.refusal is None]
         own = [(item.candidate.id, item.candidate.raw) for item in taken if item.peer is None]

@@ -22,7 +22,7 @@ from chain.ledger.writer import LedgerDiverged, NotNext
 from chain.mempool.mempool import Mempool
 from chain.node.begun import Beginnings, Begun, advise, describe
 from chain.node.ports import Workers
-from chain.node.transactions import Transactions
+from chain.node.transactions import TransactionFinder
 from chain.node.upkeep import Upkeep
 from chain.primitives.certificate import Certificate, payload_digest
 from chain.primitives.errors import AssentError, ProofInvalid
@@ -91,7 +91,7 @@ class ExecutionQueue:
         promised to execute them under no lower attempt, so that no header of a lower one can be certified.
         """
         self._ledger, self._listener, self._workers = ledger, listener, workers
-        self._transactions = Transactions(pool, ledger)
+        self._transactions = TransactionFinder(pool, ledger)
         self._clock = clock
         self._queue: deque[Ordered | Block | StateLoad] = deque()
         self._installed = 0

@@ -13,7 +13,7 @@ from chain.node.begun import Begun, read_begun
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import payload_digest
 from consensus.messages import Prepared
-from consensus.votes import Memory, recall
+from consensus.votes import StoredVotes, recall
 
 
 class Standing(Enum):
@@ -77,7 +77,7 @@ def read_next(ledger: Ledger, votes: DurableVotes) -> NextHeight:
     return NextHeight(head + 1, tuple(found.values()), begun, promised)
 
 
-def _candidates(begun: Begun | None, memory: Memory, height: int) -> Iterable[KnownBatch]:
+def _candidates(begun: Begun | None, memory: StoredVotes, height: int) -> Iterable[KnownBatch]:
     """Yield every trace of a batch for a height, the surest first."""
     if begun is not None:
         yield KnownBatch(Standing.DECIDED, begun.payload)

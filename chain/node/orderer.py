@@ -17,7 +17,7 @@ from chain.ledger.batches import (
 from chain.ledger.block import TX_BYTES_MAX, Batch
 from chain.ledger.ledger import Ledger
 from chain.mempool.mempool import Mempool
-from chain.node.transactions import Transactions
+from chain.node.transactions import TransactionFinder
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode
@@ -38,7 +38,7 @@ SKEW_TOLD_MS = 60_000
 """A clock that was wrong is spoken of so long after its last proposal: it may be right since."""
 
 
-class Node(Protocol):
+class OrdererPort(Protocol):
     """What the orderer asks of the node around it."""
 
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
@@ -76,12 +76,12 @@ class Orderer:
         pool: Mempool,
         votes: DurableVotes,
         clock: Callable[[], int],
-        node: Node,
+        node: OrdererPort,
     ) -> None:
         """`clock` returns wall time in milliseconds since the epoch."""
         self._key, self._ledger, self._pool = key, ledger, pool
         self._votes, self._clock, self._node = votes, clock, node
-        self._transactions = Transactions(pool, ledger)
+        self._transactions = TransactionFinder(pool, ledger)
         self._waiting: dict[bytes, tuple[Candidate, Batch]] = {}
         self._empty: Candidate | None = None
         self._skews: dict[bytes, tuple[int, int]] = {}

@@ -21,7 +21,7 @@ from chain.ledger.state.state import node_loader
 from chain.mempool.mempool import Mempool
 from chain.network.frame import Kind
 from chain.node.marker import Marker
-from chain.node.transactions import Transactions
+from chain.node.transactions import TransactionFinder
 from chain.primitives.certificate import Certificate
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Clock(Protocol):
         """Return milliseconds since the epoch, as this machine believes."""
 
 
-class Network(Protocol):
+class PeerNetwork(Protocol):
     """The connected peers; frames may be lost with a connection, and are bounded by the network's queues."""
 
     @property
@@ -78,7 +78,7 @@ class Workers(Protocol):
         """Run work on the ledger; one at a time is under way."""
 
 
-class Host(Protocol):
+class CoreOwner(Protocol):
     """Who keeps the core."""
 
     def failed(self, error: BaseException) -> None:
@@ -96,9 +96,9 @@ class Ports:
     """Everything that a core needs from outside."""
 
     clock: Clock
-    network: Network
+    network: PeerNetwork
     workers: Workers
-    host: Host
+    host: CoreOwner
     marker: Marker
     entropy: Callable[[int], bytes]
     """Returns so many random bytes that nobody can foresee."""
@@ -110,7 +110,7 @@ class Ports:
 class PeerTransport:
     """`consensus.ports.Transport` over the connected peers."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: PeerNetwork) -> None:
         self._network = network
 
     def send(self, to: bytes, data: bytes) -> None:
@@ -127,7 +127,7 @@ class GossipPool:
 
     def __init__(self, pool: Mempool, ledger: Ledger) -> None:
         self._pool, self._ledger = pool, ledger
-        self._transactions = Transactions(pool, ledger)
+        self._transactions = TransactionFinder(pool, ledger)
 
     def has(self, tx_id: bytes) -> bool:
         """Tell whether it waits here or is final: nothing is missed without it."""

@@ -16,7 +16,7 @@ from chain.mempool.mempool import Mempool
 from chain.primitives.codec import decode
 
 
-class Transactions:
+class TransactionFinder:
     """Finds transactions in pool and ledger; used by one thread."""
 
     def __init__(self, pool: Mempool, ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.descriptors import budget_descriptors
@@ -117,7 +117,7 @@ async def open_agent(config: AgentConfig, files: AgentFiles) -> AsyncIterator[Ag
         async with Client(config.node, genesis) as client:
             reader = ChainReader(client)
             await _check_registered(reader, config, key)
-            node = OwnNode(reader, Account(client, key, genesis.chain_id))
+            node = OwnNode(reader, SigningClient(client, key, genesis.chain_id))
             environment = _environment(config, files, key, node, listener)
             environment.stores.evidence.append(now_ms(), "", "started", {"organisation": config.organisation})
             yield Agent(environment, client, files.cursor)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from chain.api.answers import NodeUnreachable, RpcError
-from chain.api.client import Account, Client, OutcomeUnknown, TransactionFailed
+from chain.api.client import Client, OutcomeUnknown, SigningClient, TransactionFailed
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value
@@ -147,7 +147,7 @@ class ChainReader:
         return found
 
 
-async def send_until_known(account: Account, contract: str, method: str, args: dict[str, Value]) -> str:
+async def send_until_known(account: SigningClient, contract: str, method: str, args: dict[str, Value]) -> str:
     """Send a call until its outcome is known; return "" for success, else the ledger's refusal code.
 
     A call whose outcome stays unknown is sent again: the steps of a job may be repeated.

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from chain.api.client import Account
+from chain.api.client import SigningClient
 from chain.primitives.crypto import PrivateKey
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import DatasetStore
@@ -36,7 +36,7 @@ class OwnNode:
     """Access to the organisation's own node: a reader of proved state, and an account that sends calls."""
 
     reader: ChainReader
-    account: Account
+    account: SigningClient
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 
 from chain.api.answers import NodeUnreachable, RpcError
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
 from tests.bench.forge import CONTRACT, Forge
@@ -55,7 +55,9 @@ def measure(
                 processes.stop(org, "node")
 
 
-def _make_history(consortium: Consortium, transactions: int, keys: int, per_block: int) -> dict[str, Any]:
+def _make_history(
+    consortium: ConsortiumFolder, transactions: int, keys: int, per_block: int
+) -> dict[str, Any]:
     begin = time.perf_counter()
     forge = Forge(consortium, consortium.org(ORGS[0]).path / "data")
     forge.deploy()
@@ -78,7 +80,9 @@ def _start_rubbish(org: OrgFolder) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-async def _join(consortium: Consortium, way: str, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+async def _join(
+    consortium: ConsortiumFolder, way: str, progress: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Let the fourth validator join as a new one, then wipe it and let it join again."""
     joiner = consortium.org(JOINER)
     own = joiner.node_config.read_text()
@@ -98,13 +102,13 @@ async def _join(consortium: Consortium, way: str, progress: Callable[[str], None
 
 
 @contextlib.asynccontextmanager
-async def _load(consortium: Consortium) -> AsyncIterator[None]:
+async def _load(consortium: ConsortiumFolder) -> AsyncIterator[None]:
     """Keep the chain moving: one transaction at a time, as fast as they are certified."""
     org = consortium.org(HONEST[0])
     admin, chain_id = load_key(org.key("admin")), load_genesis(consortium.genesis).chain_id
     async with Client(node_url(org)) as client:
         await _until(lambda: _height(client, -1), READY_S, org)
-        account = Account(client, admin, chain_id)
+        account = SigningClient(client, admin, chain_id)
         sending = asyncio.create_task(_send_for_ever(account))
         try:
             yield
@@ -114,7 +118,7 @@ async def _load(consortium: Consortium) -> AsyncIterator[None]:
                 await sending
 
 
-async def _send_for_ever(account: Account) -> None:
+async def _send_for_ever(account: SigningClient) -> None:
     number = 0
     while True:
         await account.send(CONTRACT, "put", {"key": f"load-{number % 100}", "value": str(number)})
@@ -122,7 +126,7 @@ async def _send_for_ever(account: Account) -> None:
         await asyncio.sleep(PACE_S)
 
 
-async def _time_join(consortium: Consortium, joiner: OrgFolder) -> dict[str, Any]:
+async def _time_join(consortium: ConsortiumFolder, joiner: OrgFolder) -> dict[str, Any]:
     """Return when the node had caught up, and when it took part in certifying a new height, in s."""
     async with Client(node_url(consortium.org(HONEST[0]))) as honest, Client(node_url(joiner)) as client:
         target = await honest.head()

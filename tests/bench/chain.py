@@ -16,11 +16,11 @@ from typing import Any
 
 import aiohttp
 
-from chain.api.client import Account, Client
+from chain.api.client import SigningClient, Client
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import Value
@@ -93,7 +93,7 @@ def measure(plans: Sequence[Plan], progress: Callable[[str], None]) -> list[dict
             raise processes.ProcessError(f"the load broke off ({error or 'no progress'}):\n{ends}") from None
 
 
-def _started(plan: Plan, cleaning: ExitStack, progress: Callable[[str], None]) -> Consortium:
+def _started(plan: Plan, cleaning: ExitStack, progress: Callable[[str], None]) -> ConsortiumFolder:
     folder = cleaning.enter_context(tempfile.TemporaryDirectory(prefix="assent-bench-"))
     consortium = create_consortium(Path(folder) / "c", ORGS, ORGS[:3], 0, "bench")
     progress(f"making a state of {plan.keys} keys")
@@ -120,7 +120,7 @@ async def _run(benches: Sequence[_Bench]) -> list[dict[str, Any]]:
     return [bench.figures() for bench in benches]
 
 
-def _fill(consortium: Consortium, keys: int) -> None:
+def _fill(consortium: ConsortiumFolder, keys: int) -> None:
     """Make the chain's first heights with the production ledger, once, for all its validators."""
     data = [org.path / "data" for org in consortium.orgs]
     forge = Forge(consortium, data[0])
@@ -141,7 +141,7 @@ def _fill(consortium: Consortium, keys: int) -> None:
 class _Bench:
     """The phases over one running consortium."""
 
-    def __init__(self, consortium: Consortium, plan: Plan, progress: Callable[[str], None]) -> None:
+    def __init__(self, consortium: ConsortiumFolder, plan: Plan, progress: Callable[[str], None]) -> None:
         self.plan = plan
         self._orgs, self._progress = consortium.orgs, progress
         genesis = load_genesis(consortium.genesis)
@@ -226,7 +226,7 @@ class _Bench:
 
     async def _certify(self, org: OrgFolder) -> None:
         async with Client(node_url(org)) as client:
-            account = Account(client, self._admins[self._orgs.index(org)], self._chain_id)
+            account = SigningClient(client, self._admins[self._orgs.index(org)], self._chain_id)
             _, call = next(_moves(self._done, 1, self.plan.keys))
             self._done += 1
             await account.send(CONTRACT, "move", call, timeout_s=chain_load.STALL_S)
@@ -234,13 +234,13 @@ class _Bench:
     def _watched(self, session: aiohttp.ClientSession, phase: _Phase) -> _Watched:
         return _Watched(session, self._urls[0], phase, self._verify_us)
 
-    async def _sign(self, count: int, size: int) -> list[Batch]:
+    async def _sign(self, count: int, size: int) -> list[RequestBatch]:
         """Return `count` signed transactions in batches, the nodes' admins signing in turns."""
         async with Client(self._urls[0]) as client:
             valid_until = await client.head() + self._window - 1
         calls = list(_moves(self._done, count, self.plan.keys))
         self._done += count
-        signed: list[Batch] = []
+        signed: list[RequestBatch] = []
         for number, first in enumerate(range(0, count, size)):
             key = self._admins[number % len(self._admins)]
             part = calls[first : first + size]

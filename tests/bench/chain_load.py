@@ -34,7 +34,7 @@ PROBE_S, PROBE_TIMES = 0.25, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RequestBatch:
     """Transactions of one request."""
 
     ids: tuple[str, ...]
@@ -82,7 +82,7 @@ class Load:
 
 def sign_batches(
     key: PrivateKey, chain_id: bytes, calls: Sequence[tuple[str, dict[str, Any]]], valid_until: int, size: int
-) -> Iterator[Batch]:
+) -> Iterator[RequestBatch]:
     """Sign (method, arguments) calls and make requests of `size` transactions."""
     for first in range(0, len(calls), size):
         txs = [
@@ -108,11 +108,11 @@ def sign_batches(
             "params": {"transactions": [encode(tx).hex() for tx in txs]},
         }
         ids = tuple([transaction_id(tx.body).hex() for tx in txs])
-        yield Batch(ids, json.dumps(request).encode())
+        yield RequestBatch(ids, json.dumps(request).encode())
 
 
 async def send_closed(
-    session: aiohttp.ClientSession, url: str, batches: Sequence[Batch], load: Load, outstanding: int
+    session: aiohttp.ClientSession, url: str, batches: Sequence[RequestBatch], load: Load, outstanding: int
 ) -> None:
     """Send one batch after another, while fewer than `outstanding` transactions are under way."""
     for batch in batches:
@@ -122,7 +122,7 @@ async def send_closed(
 
 
 async def send_open(
-    session: aiohttp.ClientSession, urls: Sequence[str], batches: Sequence[Batch], load: Load
+    session: aiohttp.ClientSession, urls: Sequence[str], batches: Sequence[RequestBatch], load: Load
 ) -> None:
     """Send a batch every `OPEN_INTERVAL_S` to the next node in turn, whatever the answers are."""
     loop, tasks = asyncio.get_running_loop(), []
@@ -134,7 +134,7 @@ async def send_open(
     await asyncio.gather(*tasks)
 
 
-async def _post(session: aiohttp.ClientSession, url: str, batch: Batch) -> None:
+async def _post(session: aiohttp.ClientSession, url: str, batch: RequestBatch) -> None:
     kind = {"Content-Type": "application/json"}
     async with session.post(url + "/", data=batch.body, headers=kind) as response:
         answer = await response.json(content_type=None)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.ledger.block import Batch, DecodedTransaction, TransactionBody, header_hash, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.ledger.ledger import Ledger
@@ -43,7 +43,7 @@ class ForgeFailed(AssentError):
 class Forge:
     """Plays all validators of a consortium over one data directory."""
 
-    def __init__(self, consortium: Consortium, data_dir: Path) -> None:
+    def __init__(self, consortium: ConsortiumFolder, data_dir: Path) -> None:
         """Create the chain there."""
         self.genesis = load_genesis(consortium.genesis)
         self._store = LevelStore(data_dir)

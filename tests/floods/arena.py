@@ -14,7 +14,7 @@ import aiohttp
 import psutil
 
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.config import load_node_config
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import Genesis, load_genesis
@@ -62,7 +62,7 @@ class Cost:
 class Arena:
     """The nodes by organisation, and whether each has been attacked since its start."""
 
-    consortium: Consortium
+    consortium: ConsortiumFolder
     genesis: Genesis
     nodes: dict[str, NodeProcess]
     session: aiohttp.ClientSession

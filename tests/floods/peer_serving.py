@@ -10,8 +10,8 @@ from chain.network.messages import (
     AnchorRequest,
     BlocksRequest,
     ChunkRequest,
+    PushedTransactions,
     TransactionIds,
-    Transactions,
 )
 from chain.primitives.codec import encode
 from tests.floods.link import HostileLink
@@ -173,7 +173,7 @@ class ForgedTransactions(MemberFlood):
             for _ in range(256)
         ]
         made = [encode(Transaction(item, os.urandom(64))) for item in body]
-        self._frame = encode_frame(Kind.TXS, encode(Transactions(tuple(made))))
+        self._frame = encode_frame(Kind.TXS, encode(PushedTransactions(tuple(made))))
 
     def burst(self, link: HostileLink, number: int) -> tuple[bytes, int]:
         del link, number

@@ -10,11 +10,11 @@ from live import ORGS
 
 from chain.cli.consortium import start_consortium, stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 
 
 @pytest.fixture
-def consortium(tmp_path: Path) -> Iterator[Consortium]:
+def consortium(tmp_path: Path) -> Iterator[ConsortiumFolder]:
     """Four running validators, no agents."""
     made = create_consortium(tmp_path / "c", ORGS, ORGS[:3], 0, "test")
     try:

@@ -18,7 +18,7 @@ from live import ORGS, assent, rpc
 from chain.cli import processes
 from chain.cli.consortium import start_consortium, why_not_ready
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.functional
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def transaction(consortium: Consortium, key: PrivateKey, **changes: Any) -> Transaction:
+def transaction(consortium: ConsortiumFolder, key: PrivateKey, **changes: Any) -> Transaction:
     """Return a signed call of orgs.add_key."""
     genesis, new = load_genesis(consortium.genesis), PrivateKey.generate()
     org = next((item.id for item in genesis.orgs if key.public in [one.key for one in item.keys]), "nobody")
@@ -51,7 +51,7 @@ def transaction(consortium: Consortium, key: PrivateKey, **changes: Any) -> Tran
     return sign_transaction(TransactionBody(**(fields | changes)), key)
 
 
-def commit(consortium: Consortium, org: str) -> dict[str, Any]:
+def commit(consortium: ConsortiumFolder, org: str) -> dict[str, Any]:
     """Send a call through an organisation's node and wait for its certificate."""
     folder = consortium.org(org)
     tx = transaction(consortium, load_key(folder.key("admin")))
@@ -64,12 +64,12 @@ def commit(consortium: Consortium, org: str) -> dict[str, Any]:
     return result
 
 
-def heights(consortium: Consortium) -> list[int]:
+def heights(consortium: ConsortiumFolder) -> list[int]:
     """Return the certified height of every node."""
     return [rpc(org, "getBlockNumber")["result"] for org in consortium.orgs]
 
 
-def roots(consortium: Consortium, height: int) -> set[str]:
+def roots(consortium: ConsortiumFolder, height: int) -> set[str]:
     """Return the state roots that the nodes have at a height."""
     return {
         rpc(org, "getBlockByNumber", height=height)["result"]["header"]["stateRoot"]
@@ -77,7 +77,7 @@ def roots(consortium: Consortium, height: int) -> set[str]:
     }
 
 
-def test_a_killed_primary_is_replaced_and_catches_up_after_its_restart(consortium: Consortium) -> None:
+def test_a_killed_primary_is_replaced_and_catches_up_after_its_restart(consortium: ConsortiumFolder) -> None:
     """SIGKILL of the primary: a view change, then certified blocks without it, then its return."""
     before = commit(consortium, "bureau")["height"]
     primary = rpc(consortium.orgs[1], "getNodeInfo")["result"]["primary"]
@@ -95,7 +95,7 @@ def test_a_killed_primary_is_replaced_and_catches_up_after_its_restart(consortiu
     assert len(roots(consortium, top)) == 1
 
 
-def test_a_stopped_consortium_starts_again_where_it_stood(consortium: Consortium) -> None:
+def test_a_stopped_consortium_starts_again_where_it_stood(consortium: ConsortiumFolder) -> None:
     """Stop, status, start: nothing is lost and the roots agree."""
     top = commit(consortium, "bank")["height"]
     stopped = assent("stop", consortium.path)
@@ -109,7 +109,7 @@ def test_a_stopped_consortium_starts_again_where_it_stood(consortium: Consortium
     assert len(roots(consortium, top)) == 1
 
 
-def test_bad_transactions_are_refused_with_a_stable_code(consortium: Consortium) -> None:
+def test_bad_transactions_are_refused_with_a_stable_code(consortium: ConsortiumFolder) -> None:
     """Malformed, unknown sender, forged, wrong chain, expired, far ahead, replayed, too much gas."""
     org = consortium.org("bank")
     admin, stranger = load_key(org.key("admin")), PrivateKey.generate()
@@ -136,7 +136,9 @@ def test_bad_transactions_are_refused_with_a_stable_code(consortium: Consortium)
     assert unknown["error"]["data"]["code"] == "call_failed"
 
 
-def test_a_failed_transaction_is_explained_with_its_place_in_the_contract(consortium: Consortium) -> None:
+def test_a_failed_transaction_is_explained_with_its_place_in_the_contract(
+    consortium: ConsortiumFolder,
+) -> None:
     """`tx explain` runs it again on the state that it met: contract, function, line, and the line itself."""
     org = consortium.org("bank")
     account = ("--as", org.path)
@@ -155,7 +157,9 @@ def test_a_failed_transaction_is_explained_with_its_place_in_the_contract(consor
     assert unknown["error"]["data"]["code"] == "not_found"
 
 
-def test_a_second_process_on_a_data_directory_and_a_busy_port_are_refused(consortium: Consortium) -> None:
+def test_a_second_process_on_a_data_directory_and_a_busy_port_are_refused(
+    consortium: ConsortiumFolder,
+) -> None:
     """Both name the thing and the remedy, and the running node is not disturbed."""
     bank = consortium.org("bank")
     second = assent("node", "run", "--config", bank.node_config)
@@ -223,7 +227,7 @@ def test_the_whole_consortium_is_not_said_to_have_started_while_too_few_run(
 ) -> None:
     made = create_consortium(tmp_path / "c", ["bank", "bureau"], [], 0, "half")
     monkeypatch.setattr("chain.cli.consortium.READY_S", 8.0)
-    half = Consortium(made.path, (made.org("bank"),))
+    half = ConsortiumFolder(made.path, (made.org("bank"),))
     try:
         with pytest.raises(processes.NotReady, match="bank: not ready after 8 s") as caught:
             list(start_consortium(half))
@@ -282,7 +286,7 @@ def test_a_wrong_genesis_and_a_damaged_key_stop_a_node_with_the_remedy(tmp_path:
     assert refused.returncode == Exit.CONFIG
 
 
-def test_a_node_of_another_chain_gets_no_connection(consortium: Consortium, tmp_path: Path) -> None:
+def test_a_node_of_another_chain_gets_no_connection(consortium: ConsortiumFolder, tmp_path: Path) -> None:
     """A stranger with its own genesis is outside the membership: TLS refuses it, the chain goes on."""
     other = create_consortium(tmp_path / "other", ORGS, [], 0, "other")
     victim, intruder = consortium.org("bank"), other.org("bank")

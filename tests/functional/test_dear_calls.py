@@ -17,11 +17,11 @@ import pytest
 from live import ORGS, rpc
 
 from chain.api.answers import RpcError
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.block import Receipt, transaction_id
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
@@ -102,7 +102,7 @@ DENSE = (
 
 
 @pytest.fixture
-def consortium(tmp_path: Path) -> Iterator[Consortium]:
+def consortium(tmp_path: Path) -> Iterator[ConsortiumFolder]:
     """Four organisations; whatever of them runs is stopped at the end."""
     made = create_consortium(tmp_path / "c", ORGS, ORGS[:3], 0, "dear")
     yield made
@@ -128,7 +128,7 @@ def height(org: OrgFolder) -> int:
         return -1
 
 
-def wait_for(consortium: Consortium, least: int) -> None:
+def wait_for(consortium: ConsortiumFolder, least: int) -> None:
     for org in consortium.orgs:
         processes.wait_until(org, "node", lambda org=org: height(org) >= least, ANSWERS_S)  # type: ignore[misc]
 
@@ -144,16 +144,18 @@ def peak(org: OrgFolder) -> int:
 class Members:
     """The organisations, each sending by its own node."""
 
-    def __init__(self, consortium: Consortium) -> None:
+    def __init__(self, consortium: ConsortiumFolder) -> None:
         self._consortium, self._genesis = consortium, load_genesis(consortium.genesis)
         self._stack = contextlib.AsyncExitStack()
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, SigningClient] = {}
 
     async def __aenter__(self) -> Members:
         for org in self._consortium.orgs:
             client = Client(node_url(org), self._genesis, timeout_s=ANSWERS_S)
             await self._stack.enter_async_context(client)
-            self.accounts[org.name] = Account(client, load_key(org.key("admin")), self._genesis.chain_id)
+            self.accounts[org.name] = SigningClient(
+                client, load_key(org.key("admin")), self._genesis.chain_id
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -214,7 +216,7 @@ async def spend(members: Members) -> None:
 
 
 async def test_validators_of_little_memory_survive_the_dearest_transactions_and_a_restart(
-    consortium: Consortium,
+    consortium: ConsortiumFolder,
 ) -> None:
     start(*consortium.orgs)
     wait_for(consortium, 1)

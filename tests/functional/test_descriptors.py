@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
@@ -31,13 +31,13 @@ ANSWERS_S = 60
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Consortium:
+def alone(tmp_path: Path) -> ConsortiumFolder:
     """A chain of one validator."""
     return create_consortium(tmp_path / "c", ["bank"], [], 0, "files")
 
 
 @contextlib.contextmanager
-def running(consortium: Consortium, limits: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(consortium: ConsortiumFolder, limits: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run the node under limits of its own (`ulimit` of a shell)."""
     org = consortium.orgs[0]
     command = f'{limits}; exec "{sys.executable}" -m chain.cli.main node run --config "{org.node_config}"'
@@ -64,10 +64,10 @@ def soft_limit(process: subprocess.Popen[bytes]) -> int:
     return next(int(line.split()[3]) for line in limits if line.startswith("Max open files"))
 
 
-async def commit(consortium: Consortium, count: int) -> None:
+async def commit(consortium: ConsortiumFolder, count: int) -> None:
     org, genesis = consortium.orgs[0], load_genesis(consortium.genesis)
     async with Client(node_url(org), genesis, timeout_s=ANSWERS_S) as client:
-        account = Account(client, load_key(org.key("admin")), genesis.chain_id)
+        account = SigningClient(client, load_key(org.key("admin")), genesis.chain_id)
         for _ in range(count):
             key = PrivateKey.generate()
             proof = prove_possession(key, genesis.chain_id, org.name)
@@ -75,7 +75,7 @@ async def commit(consortium: Consortium, count: int) -> None:
 
 
 async def test_a_node_under_the_usual_limit_commits_among_a_thousand_idle_connections(
-    alone: Consortium,
+    alone: ConsortiumFolder,
 ) -> None:
     url = node_url(alone.orgs[0])
     address = split_address(url.removeprefix("http://"))
@@ -94,7 +94,7 @@ async def test_a_node_under_the_usual_limit_commits_among_a_thousand_idle_connec
     assert f", raised from {USUAL_LIMIT}\n" in alone.orgs[0].log("node").read_text()
 
 
-async def test_a_soft_limit_that_is_too_low_is_raised_and_said(alone: Consortium) -> None:
+async def test_a_soft_limit_that_is_too_low_is_raised_and_said(alone: ConsortiumFolder) -> None:
     with running(alone, "ulimit -Sn 200") as process:
         await until_healthy(process, node_url(alone.orgs[0]))
         soft = soft_limit(process)
@@ -103,7 +103,9 @@ async def test_a_soft_limit_that_is_too_low_is_raised_and_said(alone: Consortium
     assert 200 < soft <= 2_048
 
 
-def test_a_node_that_cannot_have_the_files_it_needs_does_not_start_and_says_why(alone: Consortium) -> None:
+def test_a_node_that_cannot_have_the_files_it_needs_does_not_start_and_says_why(
+    alone: ConsortiumFolder,
+) -> None:
     with running(alone, "ulimit -n 1000") as process:
         assert process.wait(ANSWERS_S) != 0
     said = alone.orgs[0].log("node").read_text()

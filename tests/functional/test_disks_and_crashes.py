@@ -15,11 +15,11 @@ import psutil
 import pytest
 from live import ORGS, rpc
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     """A folder whose consortium is stopped at the end."""
     yield tmp_path / "c"
     if (tmp_path / "c").exists():
-        made = Consortium(tmp_path / "c", tuple(OrgFolder(tmp_path / "c" / name) for name in ORGS))
+        made = ConsortiumFolder(tmp_path / "c", tuple(OrgFolder(tmp_path / "c" / name) for name in ORGS))
         list(stop_consortium(made))
 
 
@@ -63,13 +63,13 @@ def ended(org: OrgFolder) -> str:
     return processes.log_tail(org, "node", 4)
 
 
-def commit(consortium: Consortium, name: str) -> int:
+def commit(consortium: ConsortiumFolder, name: str) -> int:
     """Add a key to an organisation through its node; return the height of the certified receipt."""
     org = consortium.org(name)
 
     async def work() -> int:
         async with Client(node_url(org), load_genesis(consortium.genesis), timeout_s=20) as client:
-            account = Account(client, load_key(org.key("admin")), await client.chain_id())
+            account = SigningClient(client, load_key(org.key("admin")), await client.chain_id())
             key = PrivateKey.generate()
             proof = prove_possession(key, account.chain_id, name)
             added = {"key": key.public, "roles": ["steward"], "proof": proof}
@@ -116,7 +116,7 @@ def test_28_30_a_validator_whose_log_was_cut_refuses_and_rejoins_from_nothing(fo
     seats_again(consortium, org)
 
 
-def seats_again(consortium: Consortium, org: OrgFolder) -> None:
+def seats_again(consortium: ConsortiumFolder, org: OrgFolder) -> None:
     """`assent start` moves the seat of a node that lost its votes to the key that it made and proves."""
     processes.wait_until(org, "node", lambda: rpc(org, "getNodeInfo")["result"]["spareKey"] != "", ANSWERS_S)
     spare = rpc(org, "getNodeInfo")["result"]["spareKey"]
@@ -149,7 +149,7 @@ def test_32_a_node_killed_while_it_writes_starts_from_what_it_finds(folder: Path
     processes.stop(org, "node")
 
 
-def send_without_waiting(consortium: Consortium, count: int, size: int) -> list[Any]:
+def send_without_waiting(consortium: ConsortiumFolder, count: int, size: int) -> list[Any]:
     """Send calls whose arguments have about `size` bytes; return what the node says of each."""
     org = consortium.orgs[0]
     genesis, key = load_genesis(consortium.genesis), load_key(org.key("admin"))

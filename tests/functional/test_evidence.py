@@ -11,7 +11,7 @@ import pytest
 from live import assent, rpc
 
 from chain.cli import processes
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.genesis import Genesis, load_genesis
 from chain.network.frame import Kind
 from chain.network.manager import PeerManager
@@ -69,7 +69,7 @@ async def contradict(genesis: Genesis, key: PrivateKey, org: OrgFolder, height: 
 
 
 def test_a_double_vote_ends_on_the_ledger_with_the_name_of_its_node(
-    consortium: Consortium, tmp_path: Path
+    consortium: ConsortiumFolder, tmp_path: Path
 ) -> None:
     bank, regulator = consortium.org("bank"), consortium.org("regulator")
     genesis, key = load_genesis(consortium.genesis), load_key(regulator.key("node"))

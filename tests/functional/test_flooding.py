@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from chain.cli import processes
 from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.block import Header, Transaction, TransactionBody, header_hash, sign_transaction
 from chain.ledger.genesis import Genesis, load_genesis
 from chain.network.frame import ANSWERS, Kind, encode_frame
@@ -31,9 +31,9 @@ from chain.network.messages import (
     BlocksRequest,
     ChunkRequest,
     Hello,
+    PushedTransactions,
     SyncStatus,
     TransactionIds,
-    Transactions,
 )
 from chain.primitives.certificate import Certificate, checkpoint_digest
 from chain.primitives.codec import encode
@@ -56,7 +56,7 @@ class Victim:
     """One running node of a large consortium; each flood comes with the key of another member."""
 
     def __init__(self, folder: Path) -> None:
-        self.consortium: Consortium = create_consortium(folder / "c", ORGS, [], 0, "flood")
+        self.consortium: ConsortiumFolder = create_consortium(folder / "c", ORGS, [], 0, "flood")
         self.genesis: Genesis = load_genesis(self.consortium.genesis)
         self.org = self.consortium.orgs[0]
         self._members = iter(self.consortium.orgs[1:])
@@ -131,7 +131,7 @@ def transactions(victim: Victim, count: int, size: int, *, forged: bool) -> byte
             victim.genesis.chain_id, stranger.public, "orgs", "add_key", args, 1_000, os.urandom(16), 100
         )
         made.append(encode(Transaction(body, os.urandom(64)) if forged else sign_transaction(body, stranger)))
-    return encode_frame(Kind.TXS, encode(Transactions(tuple(made))))
+    return encode_frame(Kind.TXS, encode(PushedTransactions(tuple(made))))
 
 
 def unproved_status(victim: Victim) -> bytes:

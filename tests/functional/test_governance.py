@@ -12,7 +12,7 @@ from live import rpc
 
 from chain.cli import processes
 from chain.cli.key import prove_key
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.cli.main import main
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
@@ -50,7 +50,7 @@ def take(count: int) -> int:
 class Desk:
     """Commands in this process, as one of the organisations."""
 
-    def __init__(self, consortium: Consortium) -> None:
+    def __init__(self, consortium: ConsortiumFolder) -> None:
         self._consortium, self._founders = consortium, consortium.orgs
 
     def run(self, org: str, *words: str | Path) -> Any:
@@ -93,7 +93,7 @@ class Desk:
 
 
 def test_a_contract_and_a_member_come_in_by_vote_and_the_proofs_convince_an_outsider(
-    consortium: Consortium, tmp_path: Path
+    consortium: ConsortiumFolder, tmp_path: Path
 ) -> None:
     """Propose, approve, commit, restrict, list at a height, prove; then admit, add a node, set a limit."""
     desk = Desk(consortium)
@@ -141,7 +141,7 @@ def test_a_contract_and_a_member_come_in_by_vote_and_the_proofs_convince_an_outs
 
 
 def test_two_contracts_share_a_library_and_keep_it_when_it_is_withdrawn(
-    consortium: Consortium, tmp_path: Path
+    consortium: ConsortiumFolder, tmp_path: Path
 ) -> None:
     """Publish, deploy twice, call, fail inside, withdraw, call again; a third contract is refused."""
     desk, library = Desk(consortium), tmp_path / "terms.py"
@@ -177,7 +177,7 @@ def test_two_contracts_share_a_library_and_keep_it_when_it_is_withdrawn(
     assert (outer["function"], outer["line"], outer["library"]) == ("take", 5, "")
 
 
-def _check_proofs(desk: Desk, consortium: Consortium, proofs: Path) -> None:
+def _check_proofs(desk: Desk, consortium: ConsortiumFolder, proofs: Path) -> None:
     verify = ("contract", "verify", proofs, "--genesis", consortium.genesis)
     places = [item["place"] for item in desk.run("bank", *verify)]
     assert "lifecycle.history['counter/1']" in places
@@ -189,7 +189,7 @@ def _check_proofs(desk: Desk, consortium: Consortium, proofs: Path) -> None:
     assert "certificate" in desk.refusal("bank", *verify)
 
 
-def test_a_validator_that_does_not_run_is_not_added_by_accident(consortium: Consortium) -> None:
+def test_a_validator_that_does_not_run_is_not_added_by_accident(consortium: ConsortiumFolder) -> None:
     """Silent validators that a quorum can spare are borne; one more would stop the chain: it is refused."""
     desk = Desk(consortium)
 

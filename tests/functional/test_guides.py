@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from live import assent
 
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -66,7 +66,7 @@ def test_the_page_for_authors_of_policies_has_an_example_that_passes_its_test(tm
 
 
 @pytest.mark.functional
-def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: Consortium) -> None:
+def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: ConsortiumFolder) -> None:
     schema = [{"name": "income", "type": "float", "sensitivity": "personal"}]
     loans = {"id": "bank/loans", "schema": schema, "root": {"$bytes": "07" * 32}, "size_bucket": "100-1000"}
     loans |= {"approvers": ["bank"], "threshold": 1, "description": ""}

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from live import assent
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key
@@ -54,7 +54,7 @@ agent(["run", "--config", sys.argv[1]])
 
 
 @pytest.fixture(scope="module")
-def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumFolder]:
     """Two validators; the bank and the bureau share a column of identifiers."""
     folder = tmp_path_factory.mktemp("port")
     made = create_consortium(folder / "c", ["bank", "bureau"], ["bank", "bureau"], 0, "port")
@@ -76,17 +76,17 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]
         list(stop_consortium(made))
 
 
-def say(consortium: Consortium, org: str, *words: str | Path) -> str:
+def say(consortium: ConsortiumFolder, org: str, *words: str | Path) -> str:
     done = assent(*words, "--as", consortium.org(org).path)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-async def _as_hostile_agent(consortium: Consortium, job: str) -> None:
+async def _as_hostile_agent(consortium: ConsortiumFolder, job: str) -> None:
     """Accept and bind as the bureau's agent would."""
     org, genesis = consortium.org("bureau"), load_genesis(consortium.genesis)
     async with Client(node_url(org), genesis) as client:
-        account = Account(client, load_key(org.key("agent")), genesis.chain_id)
+        account = SigningClient(client, load_key(org.key("agent")), genesis.chain_id)
         await wait_for_state(client, job, "proposed")
         code: dict[str, Value] = {"code_hash": PROGRAMS["private-join"].code_hash()}
         await account.send("jobs", "accept", {"job": job, **code}, gas_limit=8_000_000)
@@ -124,12 +124,14 @@ def drip(bank: OrgFolder, key: PrivateKey, job: str, ended: threading.Event) -> 
             link.sendall(b"\0")
 
 
-def agent_state(consortium: Consortium, org: str) -> Any:
+def agent_state(consortium: ConsortiumFolder, org: str) -> Any:
     shown = json.loads(assent("status", consortium.path, "--json").stdout)
     return next(agent for agent in shown["agents"] if agent["org"] == org)
 
 
-def test_a_hostile_party_ends_one_job_by_name_within_the_owners_own_time(consortium: Consortium) -> None:
+def test_a_hostile_party_ends_one_job_by_name_within_the_owners_own_time(
+    consortium: ConsortiumFolder,
+) -> None:
     """Seven malformed leaves, then a link that drips: the ledger would let the job run for thirty days."""
     bank, genesis = consortium.org("bank"), load_genesis(consortium.genesis)
     key = load_key(consortium.org("bureau").key("agent"))
@@ -175,7 +177,7 @@ def test_a_hostile_party_ends_one_job_by_name_within_the_owners_own_time(consort
     processes.stop(bank, "agent")
 
 
-def test_an_agent_whose_listener_dies_ends_and_says_why(consortium: Consortium) -> None:
+def test_an_agent_whose_listener_dies_ends_and_says_why(consortium: ConsortiumFolder) -> None:
     """A dead port must not look like a running agent: exit code, log and status tell."""
     bank = consortium.org("bank")
     address = split_address(load_agent_config(bank.agent_config)[0].peers.listen)

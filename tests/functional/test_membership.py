@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from live import ORGS, rpc
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.jsonvalue import from_json
@@ -26,19 +26,19 @@ from chain.primitives.values import Value
 pytestmark = pytest.mark.functional
 
 
-def call(consortium: Consortium, org: str, method: str, **args: Value) -> None:
+def call(consortium: ConsortiumFolder, org: str, method: str, **args: Value) -> None:
     """Send a call of `governance` as an organisation's admin, proved against the genesis."""
 
     async def send() -> None:
         genesis, folder = load_genesis(consortium.genesis), consortium.org(org)
         async with Client(node_url(folder), genesis) as client:
-            account = Account(client, load_key(folder.key("admin")), genesis.chain_id)
+            account = SigningClient(client, load_key(folder.key("admin")), genesis.chain_id)
             await account.send("governance", method, dict(args), gas_limit=5_000_000)
 
     asyncio.run(send())
 
 
-def decide(consortium: Consortium, kind: str, payload: dict[str, Value]) -> None:
+def decide(consortium: ConsortiumFolder, kind: str, payload: dict[str, Value]) -> None:
     """Propose, approve and commit; three of four organisations suffice."""
     bank = consortium.org("bank")
     call(consortium, "bank", "propose", kind=kind, payload=payload, reason="test", not_before=0)
@@ -68,7 +68,7 @@ def until(org: OrgFolder, holds: Callable[[dict[str, Any]], bool], seconds: floa
     return info(org)
 
 
-def newcomer(consortium: Consortium, folder: Path) -> OrgFolder:
+def newcomer(consortium: ConsortiumFolder, folder: Path) -> OrgFolder:
     """Make the folder of a node that shares the genesis and nothing else."""
     spare = create_consortium(folder, ["fifth"], [], 0, "spare")
     shutil.copy(consortium.genesis, spare.genesis)
@@ -79,7 +79,9 @@ def listen_of(org: OrgFolder) -> str:
     return org.node_config.read_text().split('[network]\nlisten = "')[1].split('"')[0]
 
 
-def test_a_node_joins_votes_and_takes_the_place_of_another(consortium: Consortium, tmp_path: Path) -> None:
+def test_a_node_joins_votes_and_takes_the_place_of_another(
+    consortium: ConsortiumFolder, tmp_path: Path
+) -> None:
     """Observer, validator, five in all; one is removed, keeps answering and says that it is out."""
     fifth, regulator = newcomer(consortium, tmp_path / "new"), consortium.org("regulator")
     key = load_key(fifth.key("node"))
@@ -111,7 +113,7 @@ def test_a_node_joins_votes_and_takes_the_place_of_another(consortium: Consortiu
         processes.stop(fifth, "node")
 
 
-def test_a_validator_goes_on_under_its_next_key_by_itself(consortium: Consortium) -> None:
+def test_a_validator_goes_on_under_its_next_key_by_itself(consortium: ConsortiumFolder) -> None:
     """Its own organisation moves the seat; the process switches at the height and the chain never stops."""
     bureau = consortium.org("bureau")
     new = PrivateKey.generate()

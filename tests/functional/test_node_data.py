@@ -11,7 +11,7 @@ import pytest
 from live import ORGS, assent
 
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.primitives.errors import Exit
 from tests.bench.catchup import measure
 from tests.bench.forge import Forge
@@ -21,7 +21,7 @@ HEIGHTS, LAST = 620, 60
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Consortium, str]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[ConsortiumFolder, str]:
     """Return a consortium whose first member holds a chain, and the id of a transaction at height 5."""
     consortium = create_consortium(tmp_path_factory.mktemp("data") / "c", ORGS, [], 0, "test")
     forge = Forge(consortium, consortium.org("bank").path / "data")
@@ -50,7 +50,7 @@ def refused(*words: str | Path) -> tuple[str, str]:
 
 
 def test_blocks_and_states_go_to_files_and_make_the_same_ledger_elsewhere(
-    made: tuple[Consortium, str], tmp_path: Path
+    made: tuple[ConsortiumFolder, str], tmp_path: Path
 ) -> None:
     consortium, _ = made
     bank, bureau, registry = [consortium.org(name).node_config for name in ORGS[:3]]
@@ -76,7 +76,7 @@ def test_blocks_and_states_go_to_files_and_make_the_same_ledger_elsewhere(
 
 
 def test_pruned_blocks_are_in_the_archive_and_proved_by_the_genesis_alone(
-    made: tuple[Consortium, str], tmp_path: Path
+    made: tuple[ConsortiumFolder, str], tmp_path: Path
 ) -> None:
     consortium, tx_id = made
     config = tmp_path / "node.toml"

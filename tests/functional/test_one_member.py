@@ -9,10 +9,10 @@ import os
 import pytest
 from live import assent, rpc
 
-from chain.api.client import Account, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.ledger.genesis import Genesis, Validator, load_genesis
 from chain.network.frame import Kind, encode_frame
 from chain.network.messages import NETWORK_VERSION, Hello, TransactionIds
@@ -51,14 +51,14 @@ async def flood(genesis: Genesis, key: PrivateKey, victim: Validator) -> None:
         await asyncio.sleep(0)
 
 
-def offences(consortium: Consortium, key: bytes) -> list[str]:
+def offences(consortium: ConsortiumFolder, key: bytes) -> list[str]:
     """What the three honest nodes say of the fourth."""
     found = [rpc(org, "getPeers")["result"] for org in consortium.orgs[:3]]
     return [peer["offence"] for peers in found for peer in peers if peer["key"] == key.hex()]
 
 
 async def test_a_member_that_floods_all_others_stops_nothing_and_is_named_by_all(
-    consortium: Consortium,
+    consortium: ConsortiumFolder,
 ) -> None:
     genesis, fourth = load_genesis(consortium.genesis), consortium.orgs[3]
     key, bank = load_key(fourth.key("node")), consortium.orgs[0]
@@ -67,7 +67,7 @@ async def test_a_member_that_floods_all_others_stops_nothing_and_is_named_by_all
     floods = [asyncio.create_task(flood(genesis, key, victim)) for victim in victims]
     try:
         async with asyncio.timeout(LIMIT_S), Client(node_url(bank), timeout_s=LIMIT_S) as client:
-            account = Account(client, load_key(bank.key("admin")), genesis.chain_id)
+            account = SigningClient(client, load_key(bank.key("admin")), genesis.chain_id)
             told: list[str] = []
             while not told or not all("TX_IDS" in offence for offence in told):
                 await account.send("orgs", "org_of", {"id": bank.name})

@@ -12,7 +12,7 @@ from live import rpc
 
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.cli.rejoin import NotYet
 from chain.primitives.keyfile import load_key
 
@@ -36,7 +36,7 @@ def wipe(org: OrgFolder) -> None:
     shutil.rmtree(org.path / "data")
 
 
-def started_unseated(consortium: Consortium) -> str:
+def started_unseated(consortium: ConsortiumFolder) -> str:
     """Start, where the seat cannot move since it moved a moment ago; return what is told of that."""
     lines: list[str] = []
     with pytest.raises(NotYet, match="bureau: started"):
@@ -54,7 +54,7 @@ def lines_of(org: OrgFolder) -> list[str]:
 
 
 def test_a_validator_wiped_three_times_in_a_row_comes_back_under_a_key_of_its_own(
-    consortium: Consortium,
+    consortium: ConsortiumFolder,
 ) -> None:
     """The second wipe finds a founder's key that no peer takes, and must not lose the one that they do."""
     org, others = consortium.org("bureau"), consortium.path
@@ -85,7 +85,9 @@ def test_a_validator_wiped_three_times_in_a_row_comes_back_under_a_key_of_its_ow
     assert not list(Path(others).rglob("*.key.*")), "no key is put aside"
 
 
-def test_a_rejoin_is_told_once_in_the_log_and_counted_and_floods_nothing(consortium: Consortium) -> None:
+def test_a_rejoin_is_told_once_in_the_log_and_counted_and_floods_nothing(
+    consortium: ConsortiumFolder,
+) -> None:
     org, other = consortium.org("bureau"), consortium.org("bank")
     wipe(org)
     before = len(lines_of(other))

@@ -24,7 +24,7 @@ from live import ORGS, assent, rpc
 from chain.cli import processes
 from chain.cli.consortium import stop_consortium
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.cli.main import main
 from chain.node.skipvote import VOTE_BYTES_MAX
 
@@ -35,7 +35,7 @@ REASON = "release 0.2 takes 3.5 GB for it; mended in 0.3"
 
 
 @pytest.fixture
-def consortium(tmp_path: Path) -> Iterator[Consortium]:
+def consortium(tmp_path: Path) -> Iterator[ConsortiumFolder]:
     """Four organisations; whatever of them runs is stopped at the end."""
     made = create_consortium(tmp_path / "c", ORGS, ORGS[:3], 0, "stuck")
     yield made
@@ -107,7 +107,7 @@ def skip(org: OrgFolder, *words: str | Path, code: int = 0) -> Any:
     return invoke("node", "skip", *words, "--config", org.node_config, code=code)
 
 
-def stuck(consortium: Consortium, large: tuple[OrgFolder, ...] = ()) -> tuple[int, str]:
+def stuck(consortium: ConsortiumFolder, large: tuple[OrgFolder, ...] = ()) -> tuple[int, str]:
     """Bring the four to a block that kills those without memory at every start; return its height and batch.
 
     Nodes that are `large` have no limit, so they execute it.
@@ -172,7 +172,9 @@ def typed(line: str, org: OrgFolder, folder: Path) -> str:
     return " ".join(done.stdout.split())
 
 
-def check_refusals(consortium: Consortium, at: int, batch: str, files: list[Path], folder: Path) -> None:
+def check_refusals(
+    consortium: ConsortiumFolder, at: int, batch: str, files: list[Path], folder: Path
+) -> None:
     """Nothing but the files of a quorum is taken, and each refusal names the file."""
     bank = consortium.org("bank")
     wrong = ["sign", "--ids", "all", "--reason", REASON, "-o", folder / "no"]
@@ -203,7 +205,7 @@ def check_refusals(consortium: Consortium, at: int, batch: str, files: list[Path
 
 
 def test_a_block_that_kills_every_validator_is_skipped_by_commands_and_proved(
-    consortium: Consortium, tmp_path: Path
+    consortium: ConsortiumFolder, tmp_path: Path
 ) -> None:
     bank, bureau, registry, regulator = consortium.orgs
     at, batch = stuck(consortium)
@@ -250,7 +252,7 @@ def test_a_block_that_kills_every_validator_is_skipped_by_commands_and_proved(
 
 
 def test_a_validator_that_could_execute_it_says_so_and_comes_back_from_the_others_blocks(
-    consortium: Consortium, tmp_path: Path
+    consortium: ConsortiumFolder, tmp_path: Path
 ) -> None:
     """One host has memory enough: it signed another header than the quorum that skips."""
     bank, bureau, registry, regulator = consortium.orgs

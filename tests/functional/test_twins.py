@@ -14,7 +14,7 @@ from live import assent, rpc
 
 from chain.cli import processes
 from chain.cli.consortium import node_url
-from chain.cli.layout import Consortium, OrgFolder
+from chain.cli.layout import ConsortiumFolder, OrgFolder
 
 pytestmark = pytest.mark.functional
 
@@ -28,7 +28,9 @@ def read(org: OrgFolder, page: str) -> str:
         return str(error.read().decode())
 
 
-def test_a_validator_cloned_while_stopped_and_run_twice_is_named_everywhere(consortium: Consortium) -> None:
+def test_a_validator_cloned_while_stopped_and_run_twice_is_named_everywhere(
+    consortium: ConsortiumFolder,
+) -> None:
     """Connections flapped, transactions were slow, and nothing said why on either side."""
     victim, peer = consortium.org("regulator"), consortium.org("bank")
     processes.stop(victim, "node")

@@ -26,7 +26,7 @@ from chain.audit.container import read_container, write_container
 from chain.audit.package import build_package
 from chain.audit.records import PARTS
 from chain.audit.verify import verify_bytes
-from chain.config import NodeConfig, Rpc
+from chain.config import NodeConfig, RpcSection
 from chain.ledger import block, genesis, validity_window
 from chain.ledger.batches import check_proposal
 from chain.ledger.genesis import genesis_from_json, genesis_to_json
@@ -68,12 +68,12 @@ from chain.network.messages import (
     ChunkAnswer,
     ChunkRequest,
     Hello,
+    PushedTransactions,
     SyncStatus,
     TransactionIds,
-    Transactions,
 )
 from chain.network.statesync import StateSync
-from chain.network.sync import Sync
+from chain.network.sync import BlockSync
 from chain.node.ports import GossipPool, StateLoads, SyncChain
 from chain.primitives import certificate
 from chain.primitives.codec import decode, encode, max_bytes_of, tag_of
@@ -197,7 +197,7 @@ class _Peers:
         genesis, ledger = made.genesis, made.ledger
         self.gossip = Gossip(GossipPool(pool_of(ledger), ledger))
         states = StateSync(StateLoads(ledger), genesis)
-        self.sync = Sync(SyncChain(ledger), genesis.chain_id, follow=True, states=states, snapshot_gap=1)
+        self.sync = BlockSync(SyncChain(ledger), genesis.chain_id, follow=True, states=states, snapshot_gap=1)
         self.gossip.connected(PEER)
         self.sync.connected(PEER, 0)
 
@@ -239,7 +239,7 @@ def frame_seeds() -> list[bytes]:
         Kind.PING: bytes(8),
         Kind.BYE: b"so long",
         Kind.CONSENSUS: consensus_seeds()[0],
-        Kind.TXS: encode(Transactions((call.raw,))),
+        Kind.TXS: encode(PushedTransactions((call.raw,))),
         Kind.TX_IDS: encode(TransactionIds((bytes(32), call.id))),
         Kind.TX_REQUEST: encode(TransactionIds((call.id,))),
         Kind.STATUS: encode(SyncStatus(header, cert, 1)),
@@ -428,7 +428,7 @@ def _rpc() -> tuple[Calls, asyncio.AbstractEventLoop]:
         ledger=ledger, pool=pool, runtime=ContractRuntime(), status=said, streams=streams, submit=submit,
         waits=Waits(256), lane=Lane(),
     )  # fmt: skip
-    config = Rpc(request_timeout_ms=100)
+    config = RpcSection(request_timeout_ms=100)
     calls = Calls(config, method_table(node), 4_000_000, Metrics(), FaultLog(time.monotonic))
     return calls, asyncio.new_event_loop()
 

@@ -1,7 +1,7 @@
 """Public class names of Assent and where each is defined, as the sources say: python -m tests.house.names.
 
-A name that stands twice makes a reader ask which one is meant. What stands twice today is listed here by name
-and number of places, and the test lets the list only shrink.
+A name that stands twice makes a reader ask which one is meant, so a test lets none stand twice, unless the
+classes are one thing for a reason that is listed here.
 """
 
 from __future__ import annotations
@@ -14,30 +14,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("chain", "consensus", "contracts", "privcompute")
 SAME_THING: Mapping[str, str] = {}
 """Name -> why several classes of that name are one thing."""
-REMAINING: Mapping[str, int] = {
-    "Account": 4,
-    "Begun": 2,
-    "Call": 2,
-    "CallFailed": 2,
-    "Consortium": 2,
-    "Head": 2,
-    "Host": 2,
-    "Lane": 3,
-    "Memory": 2,
-    "Mempool": 2,
-    "Network": 2,
-    "Node": 3,
-    "Source": 3,
-    "State": 2,
-    "Status": 2,
-    "Sync": 2,
-    "Transactions": 2,
-    "Turn": 2,
-    "Verdict": 2,
-}
-"""Name -> how many classes have it and are not one thing: to be renamed."""
-REMAINING_ALIASES: frozenset[tuple[str, str, str]] = frozenset()
-"""Imports that give a class another class's name: to be renamed."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

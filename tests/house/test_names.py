@@ -8,8 +8,6 @@ import pytest
 
 from tests.house.names import (
     PACKAGES,
-    REMAINING,
-    REMAINING_ALIASES,
     REPOSITORY,
     SAME_THING,
     public_classes,
@@ -21,24 +19,18 @@ TERMS = re.findall(r"^\| ([^|`]+) \| ([^|]+) \| `([\w/]+)` `(\w+)` \|$", PAGE, r
 CLASSES = public_classes()
 
 
-def test_no_public_class_name_stands_twice_unless_it_is_listed() -> None:
-    new = [
+def test_no_public_class_name_stands_twice_unless_it_is_one_thing() -> None:
+    twice = [
         f"{name}: {', '.join(places)}"
         for name, places in CLASSES.items()
-        if len(places) > max(1, REMAINING.get(name, 1)) and name not in SAME_THING
+        if len(places) > 1 and name not in SAME_THING
     ]
-    assert new == [], "give one of them a name of its own"
-
-
-def test_the_list_of_names_that_stand_twice_only_shrinks() -> None:
-    """Whoever renames a class takes its name, or one of its places, out of `REMAINING` in names.py."""
-    fewer = {name: len(CLASSES.get(name, ())) for name in REMAINING}
-    assert {name: count for name, count in fewer.items() if count != REMAINING[name]} == {}
+    assert twice == [], "give one of them a name of its own"
     assert [name for name in SAME_THING if len(CLASSES.get(name, ())) < 2] == []
 
 
-def test_no_import_gives_a_class_another_name_unless_it_is_listed() -> None:
-    assert renaming_imports() == REMAINING_ALIASES
+def test_no_import_gives_a_class_another_name() -> None:
+    assert renaming_imports() == set()
 
 
 def test_every_row_of_the_glossary_is_read_and_no_term_stands_twice() -> None:

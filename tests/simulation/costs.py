@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chain.network.account import Account, Moment, Verdict
+from chain.network.account import FrameVerdict, Moment, PeerAccount
 from chain.network.frame import Kind
 from chain.node.traffic import NODE_PRICES
 
@@ -25,7 +25,7 @@ class Costs:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._accounts: dict[int, Account] = {}
+        self._accounts: dict[int, PeerAccount] = {}
 
     def receive(self, source: int, kind: Kind, body: bytes) -> None:
         """Handle a frame, put it off or drop it, as the registry does."""
@@ -33,9 +33,9 @@ class Costs:
         name = account.name(kind, body)
         verdict = account.take(name, kind, body, self._moment())
         self._punish(source)
-        if verdict is Verdict.HANDLE:
+        if verdict is FrameVerdict.HANDLE:
             self._handle(source, name, kind, body)
-        elif verdict is Verdict.WAIT:
+        elif verdict is FrameVerdict.WAIT:
             self._machine.later(SERVE_MS, self._serve, source)
 
     def charge(self, source: int, name: str, ms: float, *, blamed: bool) -> None:
@@ -56,9 +56,9 @@ class Costs:
         self._account(source).spent(name, len(body), FRAME_S, self._moment(), useful=useful)
         self._punish(source)
 
-    def _account(self, source: int) -> Account:
+    def _account(self, source: int) -> PeerAccount:
         if source not in self._accounts:
-            self._accounts[source] = Account(NODE_PRICES, self._moment())
+            self._accounts[source] = PeerAccount(NODE_PRICES, self._moment())
         return self._accounts[source]
 
     def _moment(self) -> Moment:

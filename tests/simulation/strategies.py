@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chain.network.encodedtx import encoded_transaction_id
 from chain.network.frame import Kind
-from chain.network.messages import TransactionIds, Transactions
+from chain.network.messages import PushedTransactions, TransactionIds
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import decode
 from consensus.messages import (
@@ -307,7 +307,7 @@ class Hide(Strategy):
             honest = [machine.index for machine in self._cluster.honest]
             return target == next((index for index in honest if index != primary), None)
         if kind is Kind.TXS:
-            pushed = decode(Transactions, message)
+            pushed = decode(PushedTransactions, message)
             if target == primary:  # later: when the others have asked for what they were announced
                 self._cluster.after(ASKED_MS, liar.send, target, pushed, kind)
             else:

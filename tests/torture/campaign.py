@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from chain.cli.init import create_consortium
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.ledger.genesis import Genesis, load_genesis
 from chain.primitives.certificate import fault_bound
 from chain.primitives.crypto import PrivateKey
@@ -68,7 +68,7 @@ class Campaign:
     """The state of one campaign; `say` prints a line."""
 
     settings: Settings
-    consortium: Consortium
+    consortium: ConsortiumFolder
     genesis: Genesis
     nodes: list[NodeProcess]
     wires: Wires
@@ -243,7 +243,7 @@ class Campaign:
 
 def create(
     folder: Path, settings: Settings
-) -> tuple[Consortium, Genesis, list[NodeProcess], dict[str, tuple[int, int]]]:
+) -> tuple[ConsortiumFolder, Genesis, list[NodeProcess], dict[str, tuple[int, int]]]:
     """Make a consortium whose genesis names the proxies; return it, its nodes, and the proxies' ports.
 
     The last node has the small disk, the one before it lies, where there are such.

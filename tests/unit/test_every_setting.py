@@ -16,7 +16,7 @@ import pydantic
 import pytest
 
 from chain.cli.init import create_solo
-from chain.config import NodeConfig, Rpc, load_node_config
+from chain.config import NodeConfig, RpcSection, load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.mempool.mempool import PoolBounds
 from chain.node.node import Node
@@ -241,6 +241,6 @@ async def test_what_sets_pace_and_bounds_reaches_the_part_that_keeps_it(
         assert {name: read(node._rpc.door) for name, (read, _) in DOOR.items()} == {
             name: value for name, (_, value) in DOOR.items()
         }
-        assert DOOR.keys() <= Rpc.model_fields.keys()
+        assert DOOR.keys() <= RpcSection.model_fields.keys()
     finally:
         await node._close([])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chain.config import NodeConfig, Solo, load_node_config
+from chain.config import NodeConfig, SoloSection, load_node_config
 from chain.primitives.errors import ConfigError
 
 SAMPLE = Path(__file__).resolve().parents[3] / "node.toml"
@@ -14,7 +14,7 @@ SAMPLE = Path(__file__).resolve().parents[3] / "node.toml"
 
 def test_the_sample_states_every_default() -> None:
     config, files = load_node_config(SAMPLE)
-    assert config == NodeConfig(solo=Solo(organisation="solo"))
+    assert config == NodeConfig(solo=SoloSection(organisation="solo"))
     assert files.genesis == SAMPLE.parent / "genesis.json"
     text = SAMPLE.read_text(encoding="utf-8")
     for section in NodeConfig.model_fields.values():

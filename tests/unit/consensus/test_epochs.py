@@ -32,7 +32,7 @@ from consensus.messages import (
 from consensus.replica import Replica
 from consensus.restart import revive
 from consensus.rules import Rules
-from consensus.votes import EPOCH, Memory, recall
+from consensus.votes import EPOCH, StoredVotes, recall
 
 CHAIN = digest("test/chain")
 KEYS = sorted((PrivateKey(digest("test/key", bytes([i]))) for i in range(6)), key=lambda key: key.public)
@@ -322,7 +322,7 @@ def test_a_start_whose_ledger_ends_below_its_votes_is_refused() -> None:
 
 def test_view_changes_of_an_epoch_before_are_forgotten_on_a_start() -> None:
     """Their views count nothing here."""
-    memory = Memory(birth=recall(birth()).birth, view_change=view_change(0, 5, 0, base=3))
+    memory = StoredVotes(birth=recall(birth()).birth, view_change=view_change(0, 5, 0, base=3))
     found = revive(
         World(executed=6).rules(), KEYS[0], Head(certificate(6)), memory, first_start=False, nonce=NONCE
     )

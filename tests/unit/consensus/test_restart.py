@@ -18,7 +18,7 @@ from consensus.votes import (
     BIRTH,
     NEW_VIEW,
     VIEW_CHANGE,
-    Memory,
+    StoredVotes,
     commit_key,
     payload_key,
     prepare_key,
@@ -266,7 +266,7 @@ def test_the_rows_of_heights_certified_meanwhile_are_deleted() -> None:
     assert set(replica.state.out.delete) == gone
 
 
-def _memory(one: One) -> Memory:
+def _memory(one: One) -> StoredVotes:
     return recall(sorted(one.rows.items()))
 
 
@@ -289,7 +289,7 @@ def test_votes_that_do_not_fit_are_refused(vote: str) -> None:
 
 
 def test_a_view_change_of_another_key_is_refused() -> None:
-    memory = Memory(birth=_memory(One()).birth, view_change=view_change(1, 2))
+    memory = StoredVotes(birth=_memory(One()).birth, view_change=view_change(1, 2))
     with pytest.raises(VotesDamaged, match="another replica"):
         revive(One().rules, One().key, Head(), memory, first_start=False, nonce=NONCE)
 

@@ -13,7 +13,7 @@ from chain.api.metrics import Metrics
 from chain.api.rpc import Method
 from chain.api.server import RpcServer
 from chain.api.streams import Streams
-from chain.config import Rpc
+from chain.config import RpcSection
 from chain.ledger.testing import ToyChain
 from chain.primitives.errors import DecodeError
 from chain.primitives.settings import Section
@@ -185,7 +185,7 @@ async def serving(**settings: Any) -> AsyncIterator[Port]:
         return "released"
 
     methods = {"echo": Method(Echo, echo), "hang": Method(Nothing, hang)}
-    config = Rpc(listen="127.0.0.1:0", **settings)
+    config = RpcSection(listen="127.0.0.1:0", **settings)
     server = RpcServer(config, methods, Count(), lambda: "", metrics, lambda: port.time)
     port = Port(server, metrics)
     await server.start()
@@ -201,7 +201,7 @@ async def serving(**settings: Any) -> AsyncIterator[Port]:
 async def serving_streams(chain: ToyChain) -> AsyncIterator[tuple[str, Streams]]:
     """Serve the streams of a toy chain; the address, and what is to hear of new heights."""
     feed = Streams(chain.ledger)
-    server = RpcServer(Rpc(listen="127.0.0.1:0"), {}, feed, lambda: "", Metrics())
+    server = RpcServer(RpcSection(listen="127.0.0.1:0"), {}, feed, lambda: "", Metrics())
     await server.start()
     try:
         yield f"http://{server.address}", feed

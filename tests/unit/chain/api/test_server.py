@@ -10,7 +10,7 @@ import pytest
 
 from chain.api.metrics import Metrics
 from chain.api.server import RpcServer
-from chain.config import Rpc
+from chain.config import RpcSection
 from chain.primitives.errors import PortBusy
 from tests.unit.chain.api.rpc_port import JSON, Count, a_call, get, post, serving
 
@@ -153,7 +153,7 @@ async def test_a_subscription_sends_notifications_after_its_number() -> None:
 
 async def test_a_port_in_use_is_named_with_the_setting() -> None:
     async with serving() as port:
-        second = RpcServer(Rpc(listen=port.server.address), {}, Count(), lambda: "", Metrics())
+        second = RpcServer(RpcSection(listen=port.server.address), {}, Count(), lambda: "", Metrics())
         with pytest.raises(PortBusy, match=r"rpc\.listen = 127\.0\.0\.1:\d+"):
             await second.start()
         await second.stop()

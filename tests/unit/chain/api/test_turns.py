@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chain.api.account import Account, Bucket
+from chain.api.account import Bucket, ShareAccount
 from chain.api.lane import THREADS, Lane
 from chain.api.reads import READS_AT_ONCE
 from chain.api.rotation import Rotation
@@ -173,7 +173,7 @@ def test_more_than_a_second_of_anything_is_never_owed() -> None:
 
 def test_what_an_account_says_of_the_future_is_what_it_finds_then() -> None:
     """`free_at` and `order` are reckoned when something is taken, for any time after."""
-    account, other = Account(0.25, 1_000, 5.0, 50.0), Account(0.25, 1_000, 5.0, 50.0)
+    account, other = ShareAccount(0.25, 1_000, 5.0, 50.0), ShareAccount(0.25, 1_000, 5.0, 50.0)
     account.spent(0.1, 50.0)
     other.spent(0.2, 47.0)
     for now in (50.0, 51.0, 53.0, 60.0):
@@ -230,7 +230,7 @@ def test_what_nobody_else_wanted_is_not_held_against_who_took_it() -> None:
 
 
 def test_an_account_that_owes_is_not_forgotten_though_nobody_else_wanted_it() -> None:
-    account = Account(0.25, 1_000, 5.0, 50.0)
+    account = ShareAccount(0.25, 1_000, 5.0, 50.0)
     account.spent(0.1, 50.0, wanted=False)
     assert account.used(50.0) == 0.0
     assert not account.is_settled(50.2)

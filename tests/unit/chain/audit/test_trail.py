@@ -18,7 +18,7 @@ from chain.api.render import entry_json, receipt_json
 from chain.audit import cli
 from chain.audit.package import build_package
 from chain.audit.rpcsource import RpcSource
-from chain.audit.source import Source
+from chain.audit.source import EvidenceSource
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
 from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
 from chain.audit.verify import verify_bytes
@@ -48,7 +48,9 @@ DATASET_EVENTS = [
 EVERYTHING = Filters()
 
 
-async def rows_of(source: Source, subject: str, filters: Filters = EVERYTHING, **more: Any) -> list[TrailRow]:
+async def rows_of(
+    source: EvidenceSource, subject: str, filters: Filters = EVERYTHING, **more: Any
+) -> list[TrailRow]:
     return [row async for row in trail(source, subject, filters, **more)]
 
 

@@ -22,7 +22,7 @@ from chain.cli import init, outgoing, processes
 from chain.cli.consortium import few_words, stop_consortium
 from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
-from chain.cli.layout import Consortium
+from chain.cli.layout import ConsortiumFolder
 from chain.cli.main import main
 from chain.cli.node import check_hash_seed, open_to_all
 from chain.cli.nodedata import FileTrouble
@@ -86,14 +86,14 @@ def test_help_of_the_scripts_runs_nothing() -> None:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Consortium:
+def two(tmp_path: Path) -> ConsortiumFolder:
     """Two organisations, the second with a bad configuration."""
     made = create_consortium(tmp_path / "c", ["bank", "bureau"], [], 0, "two")
     made.org("bureau").node_config.write_text("[rpc]\nmax_connections = 1\n")
     return made
 
 
-def test_one_bad_configuration_is_named_by_path_and_hides_no_other_node(two: Consortium) -> None:
+def test_one_bad_configuration_is_named_by_path_and_hides_no_other_node(two: ConsortiumFolder) -> None:
     told = CliRunner().invoke(main, ["status", str(two.path)])
     assert told.exit_code == 0, told.output
     assert str(two.org("bureau").node_config) in told.output
@@ -105,7 +105,7 @@ def test_one_bad_configuration_is_named_by_path_and_hides_no_other_node(two: Con
     assert not two.org("bank").pid("node").exists()
 
 
-def test_a_process_that_a_person_started_is_found_and_stopped(two: Consortium) -> None:
+def test_a_process_that_a_person_started_is_found_and_stopped(two: ConsortiumFolder) -> None:
     bank = two.org("bank")
     waits = "import sys; print('up', flush=True); sys.stdin.read()"
     words = [sys.executable, "-c", waits, "node", "run", "--config", "node.toml"]
@@ -162,7 +162,7 @@ def test_the_file_of_another_is_checked_even_when_its_batch_is_known_here() -> N
 
 
 def test_a_disk_that_takes_no_pid_file_is_named_and_the_process_is_found_all_the_same(
-    two: Consortium, monkeypatch: pytest.MonkeyPatch
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It said "No space left on device", of nothing in particular."""
     bank = two.orgs[0]
@@ -183,7 +183,7 @@ def test_a_disk_that_takes_no_pid_file_is_named_and_the_process_is_found_all_the
 
 
 def test_processes_are_stopped_though_their_folder_is_read_only(
-    two: Consortium, monkeypatch: pytest.MonkeyPatch
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first pid file that could not be removed ended the command, and the others ran on."""
 
@@ -197,7 +197,7 @@ def test_processes_are_stopped_though_their_folder_is_read_only(
     assert [processes.find(org, "node") for org in two.orgs] == [None] * len(two.orgs)
 
 
-def test_a_pid_file_of_a_strangers_process_is_not_believed(two: Consortium) -> None:
+def test_a_pid_file_of_a_strangers_process_is_not_believed(two: ConsortiumFolder) -> None:
     bank = two.orgs[0]
     with subprocess.Popen(["sleep", "60"]) as stranger:
         try:
@@ -209,7 +209,7 @@ def test_a_pid_file_of_a_strangers_process_is_not_believed(two: Consortium) -> N
             stranger.kill()
 
 
-def test_two_starts_at_once_begin_one_process(two: Consortium) -> None:
+def test_two_starts_at_once_begin_one_process(two: ConsortiumFolder) -> None:
     """Both saw nothing running; the second's process died of the lock and left its number in the pid file."""
     bank = two.org("bank")
     with ThreadPoolExecutor(4) as pool:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from chain.network.account import PAUSE_MAX_S, WAITING_MAX, Account, Moment, Verdict
+from chain.network.account import PAUSE_MAX_S, WAITING_MAX, FrameVerdict, Moment, PeerAccount
 from chain.network.bans import FIRST_S, FORGET_S, LONGEST_S, Bans
 from chain.network.conduct import Conduct
 from chain.network.frame import ANSWERS, IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, Kind
@@ -36,16 +36,16 @@ def at(seconds: float, *, pace: float = 1.0, heights: int = 0) -> Moment:
     return Moment(START.now + seconds, START.worked + pace * seconds, START.height + heights)
 
 
-def send(account: Account, name: str, count: int, when: Moment = START) -> list[Verdict]:
+def send(account: PeerAccount, name: str, count: int, when: Moment = START) -> list[FrameVerdict]:
     return [account.take(name, Kind.PING, b"", when) for _ in range(count)]
 
 
-def handled(verdicts: list[Verdict]) -> int:
-    return verdicts.count(Verdict.HANDLE)
+def handled(verdicts: list[FrameVerdict]) -> int:
+    return verdicts.count(FrameVerdict.HANDLE)
 
 
 def test_beyond_its_burst_a_kind_is_dropped_until_time_has_passed() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     assert handled(send(account, "PING", 8)) == 5
     assert account.dropped == {"PING": 3}
     assert handled(send(account, "PING", 8, at(0.3))) == 3
@@ -53,7 +53,7 @@ def test_beyond_its_burst_a_kind_is_dropped_until_time_has_passed() -> None:
 
 
 def test_what_goes_far_beyond_is_an_offence_that_names_kind_and_amount() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     send(account, "PING", 10)
     assert account.offence == ""
     send(account, "PING", 1)
@@ -62,7 +62,7 @@ def test_what_goes_far_beyond_is_an_offence_that_names_kind_and_amount() -> None
 
 
 def test_twice_the_share_for_ever_is_no_offence_and_a_little_more_is_one_within_seconds() -> None:
-    patient, pressed = Account(SIMPLE, START), Account(SIMPLE, START)
+    patient, pressed = PeerAccount(SIMPLE, START), PeerAccount(SIMPLE, START)
     for tick in range(6_000):
         send(patient, "PING", 1, at(tick / 20))
     assert patient.offence == ""
@@ -72,7 +72,7 @@ def test_twice_the_share_for_ever_is_no_offence_and_a_little_more_is_one_within_
 
 
 def test_progress_pays_for_the_frames_that_bring_it_about() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     for height in range(10_000):
         assert handled(send(account, "prepare", 3, at(height / 1_000, heights=height))) == 3
     assert account.offence == ""
@@ -80,10 +80,10 @@ def test_progress_pays_for_the_frames_that_bring_it_about() -> None:
 
 
 def test_requests_beyond_the_share_wait_in_order_and_too_many_are_dropped() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     bodies = [bytes([number]) for number in range(5 + WAITING_MAX + 2)]
     said = [account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, body, START) for body in bodies]
-    assert said == [Verdict.HANDLE] * 5 + [Verdict.WAIT] * WAITING_MAX + [Verdict.DROP] * 2
+    assert said == [FrameVerdict.HANDLE] * 5 + [FrameVerdict.WAIT] * WAITING_MAX + [FrameVerdict.DROP] * 2
     assert account.due(START) is None
     served = []
     for tick in range(100):
@@ -94,10 +94,10 @@ def test_requests_beyond_the_share_wait_in_order_and_too_many_are_dropped() -> N
 
 
 def test_a_request_never_overtakes_one_that_waits() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     for number in range(6):
         account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, bytes([number]), START)
-    assert account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, b"late", at(60)) is Verdict.WAIT
+    assert account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, b"late", at(60)) is FrameVerdict.WAIT
     first, second = account.due(at(60)), account.due(at(60))
     assert first is not None
     assert second is not None
@@ -105,7 +105,7 @@ def test_a_request_never_overtakes_one_that_waits() -> None:
 
 
 def test_the_requests_of_a_lost_connection_are_forgotten() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     for _ in range(9):
         account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, b"", START)
     account.forget_requests()
@@ -113,7 +113,7 @@ def test_the_requests_of_a_lost_connection_are_forgotten() -> None:
 
 
 def test_an_answer_is_charged_to_its_request_and_blames_nobody() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     assert handled(send(account, "PING", 1)) == 1
     account.charge("PING", 9.0, blamed=False)
     assert handled(send(account, "PING", 1, at(0.4))) == 0
@@ -124,17 +124,17 @@ def test_an_answer_is_charged_to_its_request_and_blames_nobody() -> None:
 
 
 def test_what_a_request_takes_beyond_its_price_is_charged_and_a_vote_is_not() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     send(account, "BLOCKS_REQUEST", 1)
     account.spent("BLOCKS_REQUEST", 0, 0.1, START, useful=True)
-    assert account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, b"", at(0.9)) is Verdict.WAIT
+    assert account.take("BLOCKS_REQUEST", Kind.BLOCKS_REQUEST, b"", at(0.9)) is FrameVerdict.WAIT
     send(account, "prepare", 1)
     account.spent("prepare", 0, 0.1, START, useful=True)
     assert handled(send(account, "prepare", 1)) == 1
 
 
 def test_time_that_brought_nothing_slows_the_link_and_then_ends_it() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     assert account.spent("prepare", 0, 0.09, START, useful=False) == 0.0
     assert account.spent("prepare", 0, 0.06, START, useful=False) == pytest.approx(0.5)
     assert account.offence == ""
@@ -145,14 +145,14 @@ def test_time_that_brought_nothing_slows_the_link_and_then_ends_it() -> None:
 
 def test_on_a_busy_machine_shares_shrink_and_patience_does_not() -> None:
     """What others send does not slow down with us; it is only not handled."""
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     counts = [handled(send(account, "PING", 2, at(second, pace=0.1))) for second in range(1, 60)]
     assert 59 <= sum(counts) <= 5 + 59, "one a second, where ten would be handled, and a burst"
     assert account.offence == ""
 
 
 def test_a_pardoned_account_begins_its_patience_anew_and_keeps_its_debts() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     send(account, "PING", 11)
     account.pardon()
     assert account.offence == ""
@@ -161,14 +161,14 @@ def test_a_pardoned_account_begins_its_patience_anew_and_keeps_its_debts() -> No
 
 
 def test_the_status_tells_of_dropped_frames_for_a_minute() -> None:
-    account = Account(SIMPLE, START)
+    account = PeerAccount(SIMPLE, START)
     send(account, "PING", 8)
     assert account.news(START.now + 59) == "sends more than its share; not handled lately: 3 PING"
     assert account.news(START.now + 61) == ""
 
 
 def test_consensus_messages_are_named_by_their_tags_and_made_up_tags_by_their_kind() -> None:
-    account = Account(NODE_PRICES, START)
+    account = PeerAccount(NODE_PRICES, START)
     vote = encode(Prepare(1, 2, bytes(32), KEY, UNSIGNED))
     assert account.name(Kind.CONSENSUS, vote) == "prepare"
     for body in (b"", b"\x91", b"\x92\xa5wrong", b"\x92\xa3TXS", b"\x92\xa4PING" + bytes(99), b"\xff" * 40):
@@ -213,19 +213,19 @@ votes and proposals of fifty heights a second; no two of the bursts in the same 
 @pytest.mark.parametrize("name", HONEST)
 def test_what_an_honest_member_sends_at_most_is_always_handled(name: str) -> None:
     rate, size, burst = HONEST[name]
-    account, body, due = Account(NODE_PRICES, START), bytes(size), 0.0
+    account, body, due = PeerAccount(NODE_PRICES, START), bytes(size), 0.0
     for tick in range(1, 20 * 60):
         when = at(tick / 20, heights=int(tick * 2.5))
         due += rate / 20 + (burst if tick % 400 == 7 else 0)
         while due >= 1:
             due -= 1
-            assert account.take(name, Kind.TXS, body, when) is Verdict.HANDLE, (name, tick)
+            assert account.take(name, Kind.TXS, body, when) is FrameVerdict.HANDLE, (name, tick)
     assert account.offence == ""
 
 
 def test_votes_of_a_chain_that_goes_on_without_us_are_dropped_and_no_offence() -> None:
     """A node that stands still hears four votes a height of everybody, and blames nobody for it."""
-    account = Account(NODE_PRICES, START)
+    account = PeerAccount(NODE_PRICES, START)
     for tick in range(20 * 120):
         for name in ("prepare", "commit", "checkpoint"):
             send(account, name, 15, at(tick / 20))

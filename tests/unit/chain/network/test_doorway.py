@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chain.network import spent
 from chain.network.doorway import Doorway
-from chain.network.knocks import HANDSHAKE_LEAST_S, SHAKING_MAX, WAITING_MAX, Knock, Knocks, Lane
+from chain.network.knocks import HANDSHAKE_LEAST_S, SHAKING_MAX, WAITING_MAX, HandshakeQueue, Knock, Knocks
 from chain.network.spent import Spent
 from chain.network.whereabouts import NETWORKS_MAX, Whereabouts
 from chain.primitives.acceptor import listening
@@ -48,7 +48,7 @@ def test_a_network_is_an_address_or_all_that_one_address_of_it_stands_for(host: 
 # --- lanes --------------------------------------------------------------------------------------------
 
 
-def come(lane: Lane[Knock], network: str, *, ready: bool = True) -> tuple[Knock, Knock | None]:
+def come(lane: HandshakeQueue[Knock], network: str, *, ready: bool = True) -> tuple[Knock, Knock | None]:
     knock = Knock(network, 0.0)
     gone = lane.come(knock)
     if ready and gone is not knock:
@@ -61,7 +61,9 @@ def crowd(number: int) -> str:
     return f"{10 + number % 100}.{number // 100 % 250}.{number // 25_000 % 250}.{number // 6_250_000}"
 
 
-def gets_a_turn(lane: Lane[Knock], number: int, network: str = MEMBER, *, turns: int = 1_000) -> bool:
+def gets_a_turn(
+    lane: HandshakeQueue[Knock], number: int, network: str = MEMBER, *, turns: int = 1_000
+) -> bool:
     """Let a member knock while a crowd comes; tell whether its handshake begins before it gives way."""
     member, _ = come(lane, network)
     for turn in range(turns):
@@ -80,7 +82,7 @@ def test_a_crowd_of_addresses_does_not_push_a_waiting_connection_out_for_certain
     source = random.Random(SEED)
     stayed = 0
     for _ in range(200):
-        lane: Lane[Knock] = Lane(source)
+        lane: HandshakeQueue[Knock] = HandshakeQueue(source)
         member, _ = come(lane, MEMBER)
         for number in range(2 * WAITING_MAX):
             come(lane, crowd(number))
@@ -90,7 +92,7 @@ def test_a_crowd_of_addresses_does_not_push_a_waiting_connection_out_for_certain
 
 def test_a_newcomer_from_anywhere_is_let_in_as_often_as_handshakes_to_connections() -> None:
     source, tries = random.Random(SEED), 3_000
-    lane: Lane[Knock] = Lane(source)
+    lane: HandshakeQueue[Knock] = HandshakeQueue(source)
     for number in range(WAITING_MAX):
         come(lane, crowd(number))
     let_in = sum(
@@ -101,7 +103,7 @@ def test_a_newcomer_from_anywhere_is_let_in_as_often_as_handshakes_to_connection
 
 
 def test_a_newcomer_goes_before_a_crowd_whose_addresses_had_their_handshakes() -> None:
-    lane: Lane[Knock] = Lane(random.Random(SEED))
+    lane: HandshakeQueue[Knock] = HandshakeQueue(random.Random(SEED))
     few = [f"10.0.{number // 250}.{number % 250}" for number in range(1_000)]
     for network in few:
         come(lane, network)
@@ -120,13 +122,13 @@ def test_a_newcomer_goes_before_a_crowd_whose_addresses_had_their_handshakes() -
 
 
 def test_a_network_that_had_a_handshake_still_has_turns_beside_a_crowd_that_had_none() -> None:
-    lane: Lane[Knock] = Lane(random.Random(SEED))
+    lane: HandshakeQueue[Knock] = HandshakeQueue(random.Random(SEED))
     lane._spent.count(MEMBER)
     assert sum(gets_a_turn(lane, 100_000 * each) for each in range(3_000)) > 10
 
 
 def test_who_gives_way_is_of_the_network_with_most_slots_in_whatever_state() -> None:
-    lane: Lane[Knock] = Lane(random.Random(SEED))
+    lane: HandshakeQueue[Knock] = HandshakeQueue(random.Random(SEED))
     for _ in range(10):  # ten handshakes of one host, and one silent connection
         come(lane, "10.0.0.1")
         assert lane.begin(0.0) is not None
@@ -142,7 +144,7 @@ def test_who_gives_way_is_of_the_network_with_most_slots_in_whatever_state() -> 
 
 
 def test_a_host_that_holds_every_handshake_loses_one_at_once_and_one_that_has_one_only_in_time() -> None:
-    lane: Lane[Knock] = Lane(random.Random(SEED))
+    lane: HandshakeQueue[Knock] = HandshakeQueue(random.Random(SEED))
     for _ in range(SHAKING_MAX):
         come(lane, "10.0.0.1")
         assert lane.begin(0.0) is not None
@@ -199,7 +201,7 @@ def test_a_flood_from_a_members_gateway_takes_every_other_turn_at_most() -> None
     )
 )
 def test_slots_are_bounded_and_nobody_with_fewer_slots_gives_way(moves: list[tuple[int, str]]) -> None:
-    lane: Lane[Knock] = Lane(random.Random(SEED))
+    lane: HandshakeQueue[Knock] = HandshakeQueue(random.Random(SEED))
     for now, (number, move) in enumerate(moves):
         if move == "come":
             for _ in range(number % 5):

@@ -13,9 +13,9 @@ from chain.network.frame import ANSWERS, BOUNDS, HEADER_BYTES, FrameReader, Kind
 from chain.network.messages import (
     BlocksRequest,
     Hello,
+    PushedTransactions,
     TransactionAnswer,
     TransactionIds,
-    Transactions,
 )
 from chain.network.outbox import Outbox
 from chain.primitives.codec import decode, encode, max_bytes_of
@@ -91,7 +91,9 @@ def test_our_own_oversized_frame_is_our_bug() -> None:
         encode_frame(Kind.PING, bytes(9))
 
 
-@pytest.mark.parametrize("record", [Hello, Transactions, TransactionIds, TransactionAnswer, BlocksRequest])
+@pytest.mark.parametrize(
+    "record", [Hello, PushedTransactions, TransactionIds, TransactionAnswer, BlocksRequest]
+)
 def test_no_record_outgrows_its_frame(record: type) -> None:
     assert max_bytes_of(record) <= max(BOUNDS.values())
 
@@ -99,7 +101,7 @@ def test_no_record_outgrows_its_frame(record: type) -> None:
 @SETTINGS
 @given(st.binary(max_size=200))
 def test_hostile_bodies_raise_only_declared_errors(data: bytes) -> None:
-    for record in (Hello, Transactions, TransactionIds, TransactionAnswer, BlocksRequest):
+    for record in (Hello, PushedTransactions, TransactionIds, TransactionAnswer, BlocksRequest):
         try:
             assert encode(decode(record, data)) == data
         except AssentError:

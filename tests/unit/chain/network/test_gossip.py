@@ -14,7 +14,7 @@ from chain.network import gossip as module
 from chain.network.encodedtx import encoded_transaction_id
 from chain.network.frame import IDS_PER_FRAME_MAX, IDS_PER_REQUEST_MAX, Kind, ProtocolBreach, encode_frame
 from chain.network.gossip import Gossip, GossipEffects
-from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
+from chain.network.messages import PushedTransactions, TransactionAnswer, TransactionIds
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import DecodeError
@@ -162,7 +162,7 @@ def test_what_is_forwarded_goes_to_the_primary_alone_or_without_a_link_to_it_to_
     core.connected(primary)
     (send,) = core.forward(encoded, primary, widely=False).send
     assert (send.peers, send.kind) == ((primary,), Kind.TXS)
-    assert decode(Transactions, send.body).transactions == tuple(encoded)
+    assert decode(PushedTransactions, send.body).transactions == tuple(encoded)
     (send,) = core.forward(encoded, primary, widely=True).send
     assert set(send.peers) == {primary, other}
 
@@ -269,7 +269,7 @@ def test_forged_transactions_end_the_connection_but_not_at_once() -> None:
     core = Gossip(FakePool())
     core.connected(b"p" * 32)
     txs = [make_tx(i) for i in range(5)]
-    core.on_frame(b"p" * 32, Kind.TXS, encode(Transactions(tuple(raw for _, raw in txs))), now=0)
+    core.on_frame(b"p" * 32, Kind.TXS, encode(PushedTransactions(tuple(raw for _, raw in txs))), now=0)
     drops = [core.refused(tx_id, now=10, forged=True).drop for tx_id, _ in txs]
     assert [len(drop) for drop in drops] == [0, 0, 0, 0, 1]
 
@@ -279,7 +279,7 @@ def test_blame_fades_and_honest_refusals_are_nobodys_fault() -> None:
     core.connected(b"p" * 32)
     for i in range(50):
         tx_id, raw = make_tx(i)
-        core.on_frame(b"p" * 32, Kind.TXS, encode(Transactions((raw,))), now=i * 60_000)
+        core.on_frame(b"p" * 32, Kind.TXS, encode(PushedTransactions((raw,))), now=i * 60_000)
         assert core.refused(tx_id, now=i * 60_000, forged=i % 2 == 0).drop == ()
 
 
@@ -290,9 +290,9 @@ def test_a_forged_copy_does_not_keep_the_true_one_out() -> None:
     true, forged = encode(sign_transaction(body, KEY)), encode(Transaction(body, bytes(64)))
     for peer in (b"a" * 32, b"b" * 32):
         core.connected(peer)
-    assert core.on_frame(b"a" * 32, Kind.TXS, encode(Transactions((forged,))), now=0).received
+    assert core.on_frame(b"a" * 32, Kind.TXS, encode(PushedTransactions((forged,))), now=0).received
     core.refused(transaction_id(body), now=0, forged=True)
-    received = core.on_frame(b"b" * 32, Kind.TXS, encode(Transactions((true,))), now=1).received
+    received = core.on_frame(b"b" * 32, Kind.TXS, encode(PushedTransactions((true,))), now=1).received
     assert [item.candidate.raw for item in received] == [true]
 
 
@@ -318,7 +318,7 @@ def test_rubbish_inside_a_batch_is_the_senders_fault() -> None:
     core = Gossip(FakePool())
     core.connected(b"p" * 32)
     with pytest.raises(DecodeError):
-        core.on_frame(b"p" * 32, Kind.TXS, encode(Transactions((b"rubbish",))), now=0)
+        core.on_frame(b"p" * 32, Kind.TXS, encode(PushedTransactions((b"rubbish",))), now=0)
     with pytest.raises(ProtocolBreach):
         core.on_frame(b"p" * 32, Kind.STATUS, b"", now=0)
 
@@ -329,8 +329,8 @@ def test_a_batch_with_rubbish_in_it_does_not_keep_its_other_transactions_out() -
         core.connected(peer)
     _, raw = make_tx(1)
     with pytest.raises(DecodeError):
-        core.on_frame(b"a" * 32, Kind.TXS, encode(Transactions((raw, b"rubbish"))), now=0)
-    assert core.on_frame(b"b" * 32, Kind.TXS, encode(Transactions((raw, raw))), now=0).received
+        core.on_frame(b"a" * 32, Kind.TXS, encode(PushedTransactions((raw, b"rubbish"))), now=0)
+    assert core.on_frame(b"b" * 32, Kind.TXS, encode(PushedTransactions((raw, raw))), now=0).received
 
 
 def test_a_flood_of_announcements_costs_bounded_memory_and_only_its_sender_is_asked() -> None:
@@ -377,7 +377,7 @@ def test_a_flood_of_transactions_stops_at_what_may_be_verified_at_once(
     core = Gossip(FakePool())
     core.connected(b"f" * 32)
     txs = [make_tx(i) for i in range(80)]
-    body = encode(Transactions(tuple(raw for _, raw in txs)))
+    body = encode(PushedTransactions(tuple(raw for _, raw in txs)))
     assert len(core.on_frame(b"f" * 32, Kind.TXS, body, now=0).received) == 50
     assert core.dropped == 30
     for tx_id, _ in txs[:50]:

@@ -20,7 +20,7 @@ from chain.network import serving
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import AnchorAnswer, AnchorRequest, ChunkAnswer, ChunkRequest, SyncStatus
 from chain.network.statesync import STALL_MS, StateSync
-from chain.network.sync import Sync
+from chain.network.sync import BlockSync
 from chain.network.syncstate import SyncEffects
 from chain.node.ports import StateLoads, SyncChain
 from chain.primitives.codec import decode, encode
@@ -44,9 +44,9 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chain.ledger.state.chunk.CHUNK_BYTES", 2_000)
 
 
-def make_sync(ledger: Ledger, gap: int = GAP) -> Sync:
+def make_sync(ledger: Ledger, gap: int = GAP) -> BlockSync:
     states = StateSync(StateLoads(ledger), GENESIS) if gap else None
-    return Sync(SyncChain(ledger), GENESIS.chain_id, follow=True, states=states, snapshot_gap=gap)
+    return BlockSync(SyncChain(ledger), GENESIS.chain_id, follow=True, states=states, snapshot_gap=gap)
 
 
 def serve(kind: Kind, body: bytes) -> bytes:
@@ -211,7 +211,7 @@ def test_rubbish_from_one_peer_of_two_delays_but_does_not_stop(behaviour: str) -
     assert world.now < 30_000
 
 
-def begun(ledger: Ledger | None = None) -> tuple[Sync, Ledger]:
+def begun(ledger: Ledger | None = None) -> tuple[BlockSync, Ledger]:
     """Return a node that has just taken an anchor of OTHER; THIRD is connected too."""
     ledger = ledger or Ledger(MemoryStore(), GENESIS, ToyRuntime())
     sync = make_sync(ledger)

@@ -33,7 +33,7 @@ from chain.network import serving
 from chain.network import sync as module
 from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import Blocks, BlocksRequest, SyncStatus
-from chain.network.sync import Sync
+from chain.network.sync import BlockSync
 from chain.network.syncstate import SyncEffects
 from chain.primitives.certificate import Certificate, checkpoint_digest, quorum, validators_hash
 from chain.primitives.codec import decode, encode
@@ -182,11 +182,11 @@ class World:
         self.source = random.Random(seed)
         self.now = self.busy_until = 0
         self.chain = FakeChain(start, window)
-        self.sync = Sync(self.chain, CHAIN, follow=seed % 2 == 0)
-        self.servers: dict[bytes, Sync | Answer] = {}
+        self.sync = BlockSync(self.chain, CHAIN, follow=seed % 2 == 0)
+        self.servers: dict[bytes, BlockSync | Answer] = {}
         for i in range(honest):
             name = bytes([1, i]) * 16
-            self.servers[name] = Sync(FakeChain(LENGTH), CHAIN, follow=False)
+            self.servers[name] = BlockSync(FakeChain(LENGTH), CHAIN, follow=False)
         for i, behaviour in enumerate(hostile):
             self.servers[bytes([2, i]) * 16] = HOSTILE[behaviour]
         self.online: set[bytes] = set()
@@ -204,7 +204,7 @@ class World:
         self.online.add(name)
         self.perform(self.sync.connected(name, self.now))
         server = self.servers[name]
-        if isinstance(server, Sync):
+        if isinstance(server, BlockSync):
             for send in server.connected(ME, self.now).send:
                 self.deliver(name, send.kind, send.body)
         else:
@@ -233,7 +233,7 @@ class World:
         for send in effects.send:
             for name in send.peers:
                 server = self.servers[name]
-                if isinstance(server, Sync):
+                if isinstance(server, BlockSync):
                     for answer in server.on_frame(ME, send.kind, send.body, self.now).send:
                         self.deliver(name, answer.kind, answer.body)
                 elif send.kind is Kind.BLOCKS_REQUEST:
@@ -291,15 +291,15 @@ def test_a_laggard_always_catches_up_from_one_honest_peer_among_hostile_ones(see
     world.run(300_000, racing=racing)
     assert world.chain.height() == LENGTH, (seed, hostile, world.chain.height())
     assert racing or world.handed == sorted(set(world.handed)) or world.dropped, seed
-    honest = {name for name, server in world.servers.items() if isinstance(server, Sync)}
+    honest = {name for name, server in world.servers.items() if isinstance(server, BlockSync)}
     assert honest.isdisjoint(world.dropped)
 
 
 def test_blocks_are_handed_over_in_order_and_once_though_answers_arrive_in_disorder() -> None:
     """sawtooth-pbft 166, SmartBFT 570."""
     chain = FakeChain(0)
-    sync = Sync(chain, CHAIN, follow=True)
-    server = Sync(FakeChain(LENGTH), CHAIN, follow=False)
+    sync = BlockSync(chain, CHAIN, follow=True)
+    server = BlockSync(FakeChain(LENGTH), CHAIN, follow=False)
     requests = []
     for name in (OTHER, THIRD):
         server.connected(name, 0)
@@ -320,7 +320,7 @@ def test_blocks_are_handed_over_in_order_and_once_though_answers_arrive_in_disor
 
 
 def test_a_validator_leaves_small_gaps_to_consensus_until_it_stands_still() -> None:
-    sync = Sync(FakeChain(100), CHAIN, follow=False)
+    sync = BlockSync(FakeChain(100), CHAIN, follow=False)
     sync.connected(OTHER, 0)
     sync.claim(OTHER, 100 + module.FAR_BLOCKS - 1)
     assert sync.tick(10).send[1:] == ()
@@ -328,7 +328,7 @@ def test_a_validator_leaves_small_gaps_to_consensus_until_it_stands_still() -> N
 
 
 def test_a_large_gap_is_fetched_at_once() -> None:
-    sync = Sync(FakeChain(0), CHAIN, follow=False)
+    sync = BlockSync(FakeChain(0), CHAIN, follow=False)
     sync.connected(OTHER, 0)
     sync.claim(OTHER, module.FAR_BLOCKS)
     assert [send.kind for send in sync.tick(0).send] == [Kind.BLOCKS_REQUEST]
@@ -337,7 +337,7 @@ def test_a_large_gap_is_fetched_at_once() -> None:
 def test_a_height_counts_as_proved_only_with_a_certificate_of_the_trusted_set() -> None:
     strangers = sorted([PrivateKey(bytes([i]) * 32) for i in range(11, 15)], key=lambda key: key.public)
     header = dataclasses.replace(make_chain()[200].header, height=10**9)
-    sync = Sync(FakeChain(3, window=10**12), CHAIN, follow=True)
+    sync = BlockSync(FakeChain(3, window=10**12), CHAIN, follow=True)
     sync.connected(OTHER, 0)
     with pytest.raises(ProofInvalid, match="not in the validator set"):
         sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(header, certify(header, strangers), 0)), 0)
@@ -349,7 +349,7 @@ def test_a_height_counts_as_proved_only_with_a_certificate_of_the_trusted_set() 
 
 def test_a_status_whose_certificate_is_of_another_header_is_refused() -> None:
     a, b = make_chain()[5], make_chain()[6]
-    sync = Sync(FakeChain(3), CHAIN, follow=True)
+    sync = BlockSync(FakeChain(3), CHAIN, follow=True)
     sync.connected(OTHER, 0)
     with pytest.raises(ProofInvalid, match="another header"):
         sync.on_frame(OTHER, Kind.STATUS, encode(SyncStatus(a.header, b.certificate, 0)), 0)
@@ -357,7 +357,7 @@ def test_a_status_whose_certificate_is_of_another_header_is_refused() -> None:
 
 def test_a_new_head_is_told_to_every_peer_and_to_newcomers() -> None:
     chain = FakeChain(5)
-    sync = Sync(chain, CHAIN, follow=False)
+    sync = BlockSync(chain, CHAIN, follow=False)
     (greeting,) = sync.connected(OTHER, 0).send
     assert decode(SyncStatus, greeting.body).header.height == 5
     sync.connected(THIRD, 0)
@@ -370,7 +370,7 @@ def test_a_new_head_is_told_to_every_peer_and_to_newcomers() -> None:
 
 def test_a_head_that_stands_still_is_told_again() -> None:
     """The peer may have lost everything and be linked again before we noticed that it was gone."""
-    sync = Sync(FakeChain(5), CHAIN, follow=False)
+    sync = BlockSync(FakeChain(5), CHAIN, follow=False)
     sync.connected(OTHER, 0)
     times = [now for now in range(0, 15_001, 500) if sync.tick(now).send]
     assert times == [0, 5_000, 10_000, 15_000]
@@ -414,7 +414,7 @@ def test_a_batch_that_a_view_change_delayed_keeps_its_own_earlier_time() -> None
     check_certified(dataclasses.replace(block, payload=earlier), CHAIN, SET, SET)
 
 
-def hand_over_block_four(sync: Sync, name: bytes) -> list[int]:
+def hand_over_block_four(sync: BlockSync, name: bytes) -> list[int]:
     sync.connected(name, 0)
     sync.claim(name, 4)
     sync.tick(0)
@@ -423,7 +423,7 @@ def hand_over_block_four(sync: Sync, name: bytes) -> list[int]:
 
 
 def test_who_served_a_block_that_does_not_execute_is_dropped_and_another_is_asked() -> None:
-    sync = Sync(FakeChain(3), CHAIN, follow=True)
+    sync = BlockSync(FakeChain(3), CHAIN, follow=True)
     assert hand_over_block_four(sync, OTHER) == [4]
     assert [drop.peer for drop in sync.rejected(4, 0).drop] == [OTHER]
     sync.disconnected(OTHER)
@@ -434,7 +434,7 @@ def test_who_served_a_block_that_does_not_execute_is_dropped_and_another_is_aske
 
 
 def test_blocks_nobody_asked_for_are_ignored_and_other_frames_refused() -> None:
-    sync = Sync(FakeChain(3), CHAIN, follow=True)
+    sync = BlockSync(FakeChain(3), CHAIN, follow=True)
     sync.connected(OTHER, 0)
     body = encode(Blocks(4, (encode(make_chain()[3]),)))
     assert sync.on_frame(OTHER, Kind.BLOCKS, body, 0).apply == ()
@@ -443,7 +443,7 @@ def test_blocks_nobody_asked_for_are_ignored_and_other_frames_refused() -> None:
 
 
 def test_requests_are_answered_within_bounds() -> None:
-    sync = Sync(FakeChain(LENGTH), CHAIN, follow=False)
+    sync = BlockSync(FakeChain(LENGTH), CHAIN, follow=False)
     sync.connected(OTHER, 0)
     for first, expected in ((1, serving.RANGE_BLOCKS), (LENGTH, 1), (0, 0), (2**63, 0)):
         (answer,) = sync.on_frame(OTHER, Kind.BLOCKS_REQUEST, encode(BlocksRequest(first, 128)), 0).send
@@ -452,7 +452,7 @@ def test_requests_are_answered_within_bounds() -> None:
 
 def test_a_large_answer_ends_at_its_byte_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "ANSWER_BYTES", 1_500)
-    sync = Sync(FakeChain(LENGTH), CHAIN, follow=False)
+    sync = BlockSync(FakeChain(LENGTH), CHAIN, follow=False)
     sync.connected(OTHER, 0)
     (answer,) = sync.on_frame(OTHER, Kind.BLOCKS_REQUEST, encode(BlocksRequest(1, 32)), 0).send
     assert 1 <= len(decode(Blocks, answer.body).blocks) <= 3
@@ -461,7 +461,7 @@ def test_a_large_answer_ends_at_its_byte_bound(monkeypatch: pytest.MonkeyPatch) 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.sampled_from([Kind.STATUS, Kind.BLOCKS, Kind.BLOCKS_REQUEST]), st.binary(max_size=100))
 def test_hostile_bodies_raise_only_decode_errors(kind: Kind, body: bytes) -> None:
-    sync = Sync(FakeChain(0), CHAIN, follow=True)
+    sync = BlockSync(FakeChain(0), CHAIN, follow=True)
     sync.connected(OTHER, 0)
     try:
         sync.on_frame(OTHER, kind, body, 0)

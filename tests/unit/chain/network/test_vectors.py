@@ -24,10 +24,10 @@ from chain.network.messages import (
     ChunkAnswer,
     ChunkRequest,
     Hello,
+    PushedTransactions,
     SyncStatus,
     TransactionAnswer,
     TransactionIds,
-    Transactions,
 )
 from chain.node.ports import SyncChain
 from chain.primitives.codec import _TAGS, decode, encode, tag_of
@@ -50,7 +50,7 @@ def examples() -> dict[str, Any]:
     assert chunk is not None
     items = [
         Hello(chain.genesis.chain_id, NETWORK_VERSION, bytes(8), "127.0.0.1:30300", 7),
-        Transactions((call.raw,)),
+        PushedTransactions((call.raw,)),
         TransactionIds((call.id,)),
         TransactionAnswer((call.raw,), (bytes(32),)),
         SyncStatus(header, certificate, 1),

@@ -12,7 +12,7 @@ from chain.mempool import refusals
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
 from chain.node import admission
-from chain.node.admission import BATCH, Admission, Verdict, is_avoidable
+from chain.node.admission import BATCH, Admission, AdmissionOutcome, is_avoidable
 
 FLOODER, HONEST = b"f" * 32, b"h" * 32
 
@@ -47,7 +47,7 @@ class Desk:
         self.pool = Mempool(
             ledger.genesis.chain_id, ledger.genesis.limits, ledger.signer_refusal, ledger.read.is_final
         )
-        self.workers, self.verdicts = SlowWorkers(), list[Verdict]()
+        self.workers, self.verdicts = SlowWorkers(), list[AdmissionOutcome]()
         self.admission = Admission(
             self.pool,
             lambda: 0,

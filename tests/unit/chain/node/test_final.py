@@ -18,7 +18,7 @@ from chain.ledger.state.state import node_loader
 from chain.ledger.testing import ToyChain, toy_genesis, toy_key
 from chain.mempool.mempool import Mempool, PoolBounds
 from chain.network.frame import Kind
-from chain.network.messages import TransactionAnswer, TransactionIds, Transactions
+from chain.network.messages import PushedTransactions, TransactionAnswer, TransactionIds
 from chain.node.core import NodeCore
 from chain.node.marker import FileMarker
 from chain.node.ports import GossipPool, Ports
@@ -156,7 +156,7 @@ class Scene:
         """Let the peer send a transaction that it has on its ledger."""
         raw = self.peer.get(tx_id)
         assert raw is not None
-        answer = TransactionAnswer((raw,), ()) if kind is Kind.TX_ANSWER else Transactions((raw,))
+        answer = TransactionAnswer((raw,), ()) if kind is Kind.TX_ANSWER else PushedTransactions((raw,))
         self.core.on_frame(PEER, kind, encode(answer))
         self.machine.run()
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.api.server import ACCEPTS_MAX as RPC_ACCEPTS_MAX
-from chain.config import NodeConfig, Rpc
+from chain.config import NodeConfig, RpcSection
 from chain.ledger.store.leveldb import OPEN_FILES_MAX
 from chain.node.budget import LOWER, descriptor_parts
 from chain.primitives.descriptors import RESERVE, TooFewDescriptors, limit_for, needed
@@ -71,7 +71,9 @@ def test_a_node_counts_its_clients_its_peers_and_its_files() -> None:
     small = descriptor_parts(NodeConfig(), 4)
     assert small["clients (rpc.max_connections)"] == 256 + RPC_ACCEPTS_MAX
     assert small["LevelDB"] == OPEN_FILES_MAX
-    assert needed(descriptor_parts(NodeConfig(rpc=Rpc(max_connections=1_000)), 4)) - needed(small) == 744
+    assert (
+        needed(descriptor_parts(NodeConfig(rpc=RpcSection(max_connections=1_000)), 4)) - needed(small) == 744
+    )
     assert needed(descriptor_parts(NodeConfig(), 104)) - needed(small) == 200
 
 
