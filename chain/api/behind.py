@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConnectionState(IntEnum):
-    """ConnectionState of a connection; when room is needed, connections in a lower state go first."""
+    """State of a connection; when room is needed, connections in a lower state go first."""
 
     FRESH = 0
     LEAVING = 1

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chain.api.calls import as_account, as_client, call, result_of, send
-from chain.api.client import SigningClient, Client
+from chain.api.client import Client, SigningClient
 from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import receipt_json
 from chain.api.session import Session, session_options

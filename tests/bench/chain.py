@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from chain.api.client import SigningClient, Client
+from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
@@ -25,7 +25,7 @@ from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
 from chain.primitives.values import Value
 from tests.bench import chain_costs, chain_load
-from tests.bench.chain_load import BATCH, OPEN_INTERVAL_S, Batch, Load
+from tests.bench.chain_load import BATCH, OPEN_INTERVAL_S, Load, RequestBatch
 from tests.bench.forge import CONTRACT, Forge
 from tests.bench.profiler import Profiler
 
