@@ -17,6 +17,7 @@ import consensus.driver
 import contracts.engines
 from chain.primitives import crypto
 from consensus import messages
+from contracts.engines import Compilers
 from contracts.runtime import ContractRuntime
 
 RUNTIME = ContractRuntime()
@@ -72,5 +73,7 @@ def install() -> None:
     for module in (chain.ledger.block, chain.primitives.certificate, consensus.authenticity):
         module.verify = verify
     consensus.driver.decode_message = decode_message
-    compiled = {engine: lru_cache(maxsize=64)(make) for engine, make in contracts.engines.ENGINES.items()}
-    contracts.engines.ENGINES.update(compiled)
+    remembered = lru_cache(maxsize=64)
+    for engine, make in contracts.engines.ENGINES.items():
+        compilers = Compilers(remembered(make.contract), remembered(make.library))
+        contracts.engines.ENGINES[engine] = compilers

@@ -11,8 +11,7 @@ import click
 import pytest
 
 from chain.audit.verify import verify
-from chain.cli import contract as contract_commands
-from chain.cli import processes, proofs, validator
+from chain.cli import contract_files, processes, proofs, validator
 from chain.cli.key import public_key
 from chain.cli.layout import MARKER, OrgFolder, open_consortium
 from chain.ledger.files.chainfile import ChainFile
@@ -46,7 +45,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "configuration": ("agent.toml", load_agent_config),
     "genesis": ("genesis.json", load_genesis),
     "package": ("a.package", verify_package),
-    "contract to propose": ("c.py", contract_commands._read),
+    "contract to propose": ("c.py", contract_files.read_text),
     "contract to try": ("c.py", contract_kit._read),
     "proofs": ("p.json", proofs._read),
     "evidence": ("m.bin", validator._message),

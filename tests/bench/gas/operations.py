@@ -534,7 +534,7 @@ gs = [Term(i, i) for i in xs]
 """
 _PAIRS = """
 d = {str(i): i for i in range(N)}; e = {'e' + str(i): i for i in range(N)}
-g = {i: i for i in range(min(N, 256))}; ps = [(str(i), i) for i in range(N)]
+g = {i: i for i in range(min(N, 128))}; ps = [(str(i), i) for i in range(N)]
 k = str(N - 1)
 """
 _LAST_NEEDLES = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chain.api.server import ACCEPTS_MAX as RPC_ACCEPTS_MAX
+from chain.api.server import OVER_MAX
 from chain.config import NodeConfig, RpcSection
 from chain.ledger.store.leveldb import OPEN_FILES_MAX
 from chain.node.budget import LOWER, descriptor_parts
@@ -69,7 +69,7 @@ def test_whatever_the_limits_the_process_gets_what_it_needs_or_an_error(soft: in
 
 def test_a_node_counts_its_clients_its_peers_and_its_files() -> None:
     small = descriptor_parts(NodeConfig(), 4)
-    assert small["clients (rpc.max_connections)"] == 256 + RPC_ACCEPTS_MAX
+    assert small["clients (rpc.max_connections)"] == 256 + OVER_MAX
     assert small["LevelDB"] == OPEN_FILES_MAX
     assert (
         needed(descriptor_parts(NodeConfig(rpc=RpcSection(max_connections=1_000)), 4)) - needed(small) == 744
