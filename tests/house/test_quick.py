@@ -41,7 +41,7 @@ def test_nine_of_ten_unit_tests_are_quick() -> None:
 @pytest.fixture
 def three_tests(tmp_path: Path) -> Path:
     """Return a file with a slow test that is listed, a slow one that is not, and a quick one."""
-    spend = "    end = time.process_time() + 0.6\n    while time.process_time() < end:\n        pass\n"
+    spend = "    end = time.process_time() + 1.1\n    while time.process_time() < end:\n        pass\n"
     file = tmp_path / "test_three.py"
     file.write_text(
         f"import time\ndef test_listed():\n{spend}def test_new():\n{spend}def test_quick():\n    pass\n",
