@@ -55,7 +55,7 @@ PROGRAMS = (
     spent("long remainder", body("x = 3 ** 2500", "y = 7 ** 700", "while True:", "    divmod(x, y)")),
     limited("modular tower", body("x = 3 ** 1250", "while True:", "    x = x * x % (7 ** 1400)"), "INT_BITS"),
     spent("unpacking", body("x = list(range(1000))", "while True:", "    a, b = x[0], x[1]")),
-    spent("deletion of every key", body("d = {i: i for i in range(100)}", "while True:", "    d[1] = 1", "    del d[1]")),
+    spent("deletion of every key", body("d = {str(i): i for i in range(9000)}", "while True:", "    d['1'] = 1", "    del d['1']")),
     limited("reverse slice", body("x = list(range(9999))", "for i in range(100000):", "    y = x[::-1][0:0]"), "ALLOCATION"),
     limited("f-string growth", body("x = 'a'", "while True:", "    x = f'{x}{x}{x}'"), "TEXT_LENGTH"),
     limited("augmented repeat", body("x = [0]", "while True:", "    x *= 100"), "ELEMENTS"),

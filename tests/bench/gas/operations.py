@@ -479,6 +479,17 @@ x = max(e)
 x = sorted(ps)
 x = encode(ps)
 """
+_CHOSEN_KEYS = """
+x = 7 in c
+x = c.get(7, 1)
+x = {**c}
+x = {'a': 1, **c}
+x = c | c
+c.update(c.copy())
+x = c == c.copy()
+for a, b in c.items(): pass
+x = encode(c)
+"""
 _LONG_KEYS = """
 x = d[k[:-1] + 'k']
 x = k[:-1] + 'k' in d
@@ -537,6 +548,11 @@ d = {str(i): i for i in range(N)}; e = {'e' + str(i): i for i in range(N)}
 g = {i: i for i in range(min(N, 128))}; ps = [(str(i), i) for i in range(N)]
 k = str(N - 1)
 """
+_PASSED = """
+c = {}; s = 7
+for i in range(N): s = (5 * s + 1) % 256; c[s] = i
+"""
+"""Each key in its own slot, all of them where CPython looks for 7 in 256 slots (Objects/dictobject.c)."""
 _LAST_NEEDLES = (
     "t = 'a' * N; k = 'ab' + 'a' * 60",
     "t = 'a' * N; k = 'ab' + 'a' * (N - 100)",
@@ -620,6 +636,7 @@ def everything() -> list[Operation]:
         *searches,
         *_table("list", _LISTS, _ITEMS, (8, 250, 4_000)),
         *_table("dict", _DICTS, _PAIRS, (8, 250, 4_000)),
+        *_table("dict", _CHOSEN_KEYS, _PASSED, (127,)),
         *_table("dict", _LONG_KEYS, "k = 'k' * N; d = {k: 1}", (40, 60_000)),
         *_table("host", _PROOFS, proof, (1, 30)),
         *[_signature(size) for size in (32, 60_000)],
