@@ -90,6 +90,8 @@ GAS_BUILTIN = 5
 GAS_METHOD = 10
 GAS_DISPLAY = 3
 GAS_DICT = 5
+GAS_MERGE = 5
+"""Copying a dict or putting it into another one, beyond its entries."""
 GAS_DELETE = 1
 """Closing up the places of a dict's deleted keys, for each deletion."""
 GAS_ITEMS = 5

@@ -171,8 +171,7 @@ def _union(m: Machine, a: Value, b: Value) -> Value:
     if type(a) is not dict or type(b) is not dict:
         return _or(m, a, b)
     m.allocate(MEM_DICT + MEM_ENTRY * (len(a) + len(b)))
-    pay_merge(m, {}, a)
-    most = pay_merge(m, a, b)
+    most = pay_merge(m, a, b, both_copied=True)
     united = a | b
     entry_cap(len(united), most)
     return united

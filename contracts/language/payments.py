@@ -10,6 +10,7 @@ from contracts.language.limits import (
     ELEMENTS_MAX,
     GAS_DELETE,
     GAS_ITEMS,
+    GAS_MERGE,
     MEM_CONTAINER,
     MEM_DICT,
     MEM_ENTRY,
@@ -62,25 +63,32 @@ def check_grown(m: Machine, entries: dict[Any, Value], key: Value) -> None:
     count = len(entries)
     if count > INT_KEYED_MAX:
         count_cap(count)
-        if type(key) is int or (count == INT_KEYED_MAX + 1 and _has_ints(m, entries)):
+        if type(key) is int or (count == INT_KEYED_MAX + 1 and _has_ints(m, entries, count)):
             entry_cap(count)
 
 
-def pay_merge(m: Machine, one: dict[Any, Value], other: dict[Any, Value]) -> int:
+def pay_merge(
+    m: Machine, one: dict[Any, Value], other: dict[Any, Value], *, both_copied: bool = False
+) -> int:
     """Pay for putting the entries of `other` among those of `one`; return how many there may be then.
 
     Int keys pay for the worst searches: each passes the entries of `other` that are there already and the
-    places of `one`, of which deletions leave up to six for each entry (`deleted`).
+    places of `one`, of which deletions leave up to six for each entry (`deleted`). `both_copied`: the entries
+    of `one` go into a new dict before.
     """
-    m.charge(len(other) >> 3)
-    few = [part for part in (one, other) if len(part) <= INT_KEYED_MAX]
-    if not any(_has_ints(m, part) for part in few):
+    had, more = len(one), len(other)
+    m.charge(GAS_MERGE + ((had + more if both_copied else more) >> 3))
+    if not _has_ints(m, one) and not _has_ints(m, other):
         return ELEMENTS_MAX
-    m.charge(len(other) * (6 * len(one) + len(other)) >> 6)
+    passed = more * (6 * had + more)
+    m.charge((passed + had * had if both_copied else passed) >> 6)
     return INT_KEYED_MAX
 
 
-def _has_ints(m: Machine, entries: dict[Any, Value]) -> bool:
+def _has_ints(m: Machine, entries: dict[Any, Value], most: int = INT_KEYED_MAX) -> bool:
+    """Tell whether any key is an int; in a dict of more than `most` entries none is."""
+    if not 0 < len(entries) <= most:
+        return False
     m.charge(len(entries) >> 2)
     return not _TEXT.issuperset(map(type, entries))
 
