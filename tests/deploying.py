@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.api.client import Client, SigningClient
 from chain.cli import processes
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import Value
 

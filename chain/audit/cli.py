@@ -11,13 +11,12 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
-from chain.api.session import NoSession, Session, run, session_options
 from chain.audit.package import build_package
-from chain.audit.rpcsource import RpcSource
 from chain.audit.text import HEADING, csv_text, json_row, text_lines
 from chain.audit.trail import Filters, TrailRow, trail
 from chain.audit.verify import VerificationReport, verify, verify_bytes
+from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
+from chain.client.session import NoSession, Session, run, session_options
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.errors import AssentError
 from chain.primitives.words import counted
@@ -145,13 +144,13 @@ def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> 
 async def _rows(session: Session, subject: str, filters: Filters) -> list[TrailRow]:
     verifier = None if session.genesis is None else ProofVerifier(session.genesis)
     async with session.client() as client:
-        return [row async for row in trail(RpcSource(client), subject, filters, verifier)]
+        return [row async for row in trail(client.proofs, subject, filters, verifier)]
 
 
 async def _export(session: Session, subject: str, first: int, last: int | None) -> bytes:
     assert session.genesis is not None
     async with session.client() as client:
-        return await build_package(RpcSource(client), session.genesis, subject, first, last)
+        return await build_package(client.proofs, session.genesis, subject, first, last)
 
 
 def _filters(start: str | None, end: str | None, kinds: tuple[str, ...], orgs: tuple[str, ...]) -> Filters:

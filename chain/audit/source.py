@@ -1,4 +1,4 @@
-"""Where audit evidence comes from: what a node, or anything else that holds the ledger, is asked for."""
+"""Port of an audit: where its evidence comes from (`chain.client.proofs.NodeProofs` in production)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from typing import Protocol
 
 from chain.ledger.block import EventEntry, Header, SkipDecision
 from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
-from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.values import Value
-
-PAGE_ENTRIES = 500
 
 
 class EvidenceSource(Protocol):
-    """What an audit asks for. Proofs are data: whoever uses them checks them."""
+    """What an audit asks for. Proofs are data, and whoever uses them checks them."""
 
     async def head(self) -> int:
         """Return the highest height that can be proved."""
@@ -43,12 +40,3 @@ class EvidenceSource(Protocol):
 
     async def skip(self, height: int) -> SkipDecision | None:
         """Return the skip decision that a height's header names; None when the source has none."""
-
-
-async def follow_sets(source: EvidenceSource, verifier: ProofVerifier) -> bool:
-    """Let a verifier learn the validator sets since those it knows; tell whether there were any."""
-    before = verifier.followed
-    while changes := await source.set_changes(verifier.followed):
-        for change in changes:
-            verifier.follow(change)
-    return verifier.followed > before

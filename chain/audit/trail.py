@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from chain.audit.source import PAGE_ENTRIES, EvidenceSource, follow_sets
+from chain.audit.source import EvidenceSource
+from chain.client.proofs import PAGE_ENTRIES, follow_sets
 from chain.ledger.block import EventEntry, transaction_id
 from chain.ledger.proof.proofs import ProvedState, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier

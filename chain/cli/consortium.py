@@ -18,13 +18,13 @@ from typing import Any
 import click
 import psutil
 
-from chain.api.answers import OtherChain
-from chain.api.client import Client
-from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
-from chain.api.session import open_session, run
 from chain.cli import processes
 from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
+from chain.client.answers import OtherChain
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.session import open_session, run
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.primitives.errors import AssentError, ConfigError

@@ -7,11 +7,7 @@ from typing import Any
 
 import click
 
-from chain.api.calls import as_account, as_client, call, result_of, send
-from chain.api.client import Client, SigningClient
-from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.api.render import receipt_json
-from chain.api.session import Session, session_options
 from chain.cli import contract_libraries as libraries
 from chain.cli import contract_views
 from chain.cli.contract_files import gas_of, read_text, require_sound
@@ -21,6 +17,11 @@ from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, s
 from chain.cli.ledger import parse_args
 from chain.cli.proposal import not_before_option, reason_option
 from chain.cli.proposal import propose as propose_decision
+from chain.client.calls import as_account, as_client, call, result_of, send
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_text, reports_errors
+from chain.client.session import Session, session_options
+from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json

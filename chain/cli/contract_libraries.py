@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
-from chain.api.answers import reading
-from chain.api.calls import as_client, result_of, send
-from chain.api.client import Client
-from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.render import receipt_json
-from chain.api.session import Session, session_options
-from chain.api.trust import trust_line, word_line
 from chain.cli.contract_files import gas_of, read_text, require_sound
 from chain.cli.governing import NotThere, say
+from chain.client.answers import reading
+from chain.client.calls import as_client, result_of, send
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.session import Session, session_options
+from chain.client.trust import trust_line, word_line
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json
 from contracts.check import check_library

@@ -14,15 +14,15 @@ from typing import Any
 
 import click
 
-from chain.api.answers import RpcError
-from chain.api.calls import as_client
-from chain.api.client import Client
-from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
-from chain.api.session import Session, session_options
-from chain.api.trust import trust_line
 from chain.cli.contract_libraries import sources_of
 from chain.cli.governing import NotThere, next_step, votes_words
 from chain.cli.proofs import check_proofs, write_proofs
+from chain.client.answers import RpcError
+from chain.client.calls import as_client
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.session import Session, session_options
+from chain.client.trust import trust_line
 from chain.ledger.genesis import load_genesis
 from chain.primitives.contractrecords import versions_of
 from chain.primitives.jsonvalue import to_json

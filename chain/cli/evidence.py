@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.api.session import Session, run, session_options
 from chain.cli.layout import LayoutError
+from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.session import Session, run, session_options
 from chain.primitives.errors import DecodeError
 from chain.primitives.words import counted
 

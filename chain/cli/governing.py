@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.api.calls import remedy
-from chain.api.client import Client, SigningClient
-from chain.api.console import print_json, print_text
 from chain.api.render import receipt_json
+from chain.client.calls import remedy
+from chain.client.client import Client
+from chain.client.console import print_json, print_text
+from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.node.membership import OUTSIDE
 from chain.primitives.errors import AssentError

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, write_consortium
 from chain.cli.outgoing import warning_of
+from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import NodeConfig, NodeFiles, load_node_config
 from chain.ledger.genesis import (
     ORG_ID,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
 from chain.cli.key import prove_key
 from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, write_consortium
 from chain.cli.outgoing import warning_of
+from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import load_node_config
 from chain.ledger.genesis import ORG_ID, load_genesis
 from chain.primitives.errors import ConfigError

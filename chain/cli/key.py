@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
+from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import KeyFileError

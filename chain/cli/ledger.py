@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from chain.api.client import Client, OutcomeUnknown
-from chain.api.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.api.render import header_json, receipt_json
-from chain.api.session import Session, run, session_options
-from chain.api.trust import word_line
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.session import Session, run, session_options
+from chain.client.signing import OutcomeUnknown
+from chain.client.trust import word_line
 from chain.ledger.block import Header, Receipt, header_hash
 from chain.primitives import merkle
 from chain.primitives.errors import DecodeError, ProofInvalid

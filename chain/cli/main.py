@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import speaking
+from chain.client.console import speaking
 
 COMMANDS = {
     "init": "chain.cli.init:init",

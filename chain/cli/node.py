@@ -11,10 +11,10 @@ from pathlib import Path
 import click
 import uvloop
 
-from chain.api.console import reports_errors
 from chain.cli import nodedata
 from chain.cli.evidence import evidence
 from chain.cli.skip import skip
+from chain.client.console import reports_errors
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.keys import KeyRing

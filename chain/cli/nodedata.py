@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.api.render import decision_json, header_json, receipt_json, transaction_json
+from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.config import load_node_config
 from chain.ledger.block import Block, Receipt, header_hash
 from chain.ledger.files.archive import archive_files, write_archive

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chain.api.client import Client
+from chain.client.client import Client
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof.proofs import ProvedState, SetChange
 from chain.ledger.proof.verifier import ProofVerifier

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chain.api.client import Client
+from chain.client.client import Client
 from chain.primitives.certificate import quorum
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value

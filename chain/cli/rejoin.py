@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from chain.api.calls import RefusedByLedger, call
-from chain.api.client import SigningClient
 from chain.cli.governing import NotThere
+from chain.client.calls import RefusedByLedger, call
+from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value

@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import click
 
-from chain.api.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.api.render import skip_json
 from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
+from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.config import load_node_config
 from chain.ledger.block import Skip
 from chain.ledger.signers import signer_in

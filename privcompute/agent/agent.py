@@ -8,7 +8,7 @@ import logging
 import re
 from pathlib import Path
 
-from chain.api.client import Client
+from chain.client.client import Client
 from chain.ledger.block import EventEntry
 from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.files import read_bounded

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from chain.api.client import Client, SigningClient
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.descriptors import budget_descriptors

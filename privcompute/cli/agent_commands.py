@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import reports_errors
+from chain.client.console import reports_errors
 from privcompute.agent.process import run_agent
 
 

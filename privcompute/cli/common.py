@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from chain.api import calls
-from chain.api.calls import result_of
-from chain.api.client import Client
-from chain.api.session import AS_VARIABLE, NoSession, Session
+from chain.client import calls
+from chain.client.calls import result_of
+from chain.client.client import Client
+from chain.client.session import AS_VARIABLE, NoSession, Session
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.jsonvalue import to_json

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from chain.api.client import Client
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.api.session import Session, run, session_options
-from chain.api.trust import word_line
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.session import Session, run, session_options
+from chain.client.trust import word_line
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line

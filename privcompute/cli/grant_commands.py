@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from chain.api.calls import result_of
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.api.session import Session, run, session_options
-from chain.api.trust import word_line
+from chain.client.calls import result_of
+from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.session import Session, run, session_options
+from chain.client.trust import word_line
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from chain.api.calls import call
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.api.session import Session, run, session_options
-from chain.api.trust import word_line
+from chain.client.calls import call
+from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.session import Session, run, session_options
+from chain.client.trust import word_line
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from chain.api.client import Client
+from chain.client.client import Client
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.settings import Section, load_toml, validate

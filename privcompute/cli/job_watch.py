@@ -7,8 +7,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from chain.api.console import Shower, print_json, print_text, progress_line
-from chain.api.session import Session
+from chain.client.console import Shower, print_json, print_text, progress_line
+from chain.client.session import Session
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_text, reports_errors
-from chain.api.session import Session, run, session_options
+from chain.client.console import json_option, print_json, print_text, reports_errors
+from chain.client.session import Session, run, session_options
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.files import read_bounded

@@ -11,8 +11,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from chain.api.answers import NodeUnreachable, RpcError
-from chain.api.client import Client, OutcomeUnknown, SigningClient, TransactionFailed
+from chain.client.answers import NodeUnreachable, RpcError
+from chain.client.client import Client
+from chain.client.signing import OutcomeUnknown, SigningClient, TransactionFailed
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from chain.api.client import SigningClient
+from chain.client.signing import SigningClient
 from chain.primitives.crypto import PrivateKey
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import DatasetStore

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from chain.api.console import json_option, print_json, print_table, print_text, reports_errors, speaking
+from chain.client.console import json_option, print_json, print_table, print_text, reports_errors, speaking
 from chain.primitives.crypto import PrivateKey, verify
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

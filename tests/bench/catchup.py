@@ -15,12 +15,13 @@ from typing import Any
 
 import psutil
 
-from chain.api.answers import NodeUnreachable, RpcError
-from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder, OrgFolder
+from chain.client.answers import NodeUnreachable, RpcError
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.genesis import load_genesis
 from chain.primitives.keyfile import load_key
 from tests.bench.forge import CONTRACT, Forge

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chain.api.client import Client
 from chain.cli import processes
 from chain.cli.consortium import node_url, why_not_ready
 from chain.cli.layout import OrgFolder
+from chain.client.client import Client
 
 IDLE_S = 10.0
 READY_S = 60.0

@@ -17,7 +17,7 @@ import aiohttp
 import click
 import uvloop
 
-from chain.api.console import print_lines, print_text
+from chain.client.console import print_lines, print_text
 from chain.primitives.errors import AssentError
 from tests.floods.arena import ORGS, found_arena
 from tests.floods.attackers import ROOT

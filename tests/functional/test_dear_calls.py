@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from live import ORGS, rpc
 
-from chain.api.answers import RpcError
-from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder, OrgFolder
+from chain.client.answers import RpcError
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt, transaction_id
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey

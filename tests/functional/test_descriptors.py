@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from chain.api.client import Client, SigningClient
 from chain.cli.consortium import node_url
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key

@@ -15,11 +15,12 @@ import psutil
 import pytest
 from live import ORGS, rpc
 
-from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder, OrgFolder
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode

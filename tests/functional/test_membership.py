@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from live import ORGS, rpc
 
-from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder, OrgFolder
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.genesis import load_genesis
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.jsonvalue import from_json

@@ -9,10 +9,11 @@ import os
 import pytest
 from live import assent, rpc
 
-from chain.api.client import Client, SigningClient
 from chain.cli import processes
 from chain.cli.consortium import node_url
 from chain.cli.layout import ConsortiumFolder
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.ledger.genesis import Genesis, Validator, load_genesis
 from chain.network.frame import Kind, encode_frame
 from chain.network.messages import NETWORK_VERSION, Hello, TransactionIds

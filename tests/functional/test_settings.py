@@ -21,11 +21,11 @@ import duckdb
 import pytest
 from live import assent, rpc
 
-from chain.api.client import Client
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
 from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import OrgFolder
+from chain.client.client import Client
 from chain.ledger.block import TransactionBody, sign_transaction
 from chain.ledger.genesis import load_genesis
 from chain.primitives.codec import encode

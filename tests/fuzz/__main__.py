@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from chain.api.console import print_table, print_text
+from chain.client.console import print_table, print_text
 from chain.primitives.errors import AssentError
 from tests.fuzz.guard import feed
 from tests.fuzz.targets import TARGETS

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import uvloop
 
-from chain.api.console import print_lines, print_table, print_text
+from chain.client.console import print_lines, print_table, print_text
 from chain.primitives.errors import AssentError
 from tests.lifeline import lifeline
 from tests.torture.campaign import Settings, run

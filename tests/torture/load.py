@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-from chain.api.answers import RpcError
-from chain.api.client import Client
+from chain.client.answers import RpcError
+from chain.client.client import Client
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
 from chain.ledger.genesis import Genesis
 from chain.primitives.codec import encode

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import psutil
 
-from chain.api.console import print_table, print_text
+from chain.client.console import print_table, print_text
 from tests.bench.chain import Plan, measure
 from tests.lifeline import lifeline
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import contracts
-from chain.api.calls import _REMEDIES, _REMEDIES_OF_CONTRACT, SEE_CODES, RefusedByLedger, call, remedy
-from chain.api.client import TransactionFailed
+from chain.client.calls import _REMEDIES, _REMEDIES_OF_CONTRACT, SEE_CODES, RefusedByLedger, call, remedy
+from chain.client.signing import TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.execution import SIGNER_REFUSALS
 from contracts.system import sources

@@ -14,16 +14,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from chain.api import client as client_module
-from chain.api.answers import BadAnswer, NodeBusy, NodeUnreachable, RpcError, silence_of
-from chain.api.client import Client
+from chain.client import connection
+from chain.client.answers import BadAnswer, NodeBusy, NodeUnreachable, RpcError, silence_of
+from chain.client.client import Client
 from chain.ledger.block import transaction_id
 from chain.ledger.testing import ToyChain
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "BUSY_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(connection, "BUSY_PAUSES_S", (0.0, 0.0, 0.0))
 
 
 CLOSED, RESET = "the connection is closed", "the connection is reset"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chain.api import console
-from chain.api.console import print_json, print_lines, print_table, print_text, reports_errors
 from chain.audit.text import shown
 from chain.cli import ledger
+from chain.client import console
+from chain.client.console import print_json, print_lines, print_table, print_text, reports_errors
 from chain.primitives.errors import AssentError
 from chain.primitives.visible import json_text, one_line, visible
 
@@ -53,10 +53,10 @@ def test_only_the_console_knows_rich_and_nothing_is_printed_that_was_not_made_sa
         for node in ast.walk(tree):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(m.split(".")[0] == "rich" for m in modules) and name != "chain/api/console.py":
+            if any(m.split(".")[0] == "rich" for m in modules) and name != "chain/client/console.py":
                 faults.append(f"{name}:{node.lineno}: imports rich")  # type: ignore[attr-defined]
         for called, call in _calls(tree):
-            if called == "_put" and name == "chain/api/console.py":
+            if called == "_put" and name == "chain/client/console.py":
                 seen += 1
                 if not _is_safe(call.args[0]):
                     faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")

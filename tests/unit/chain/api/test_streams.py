@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from chain.api import methods, state_methods, streams
-from chain.api.client import Client
 from chain.api.methods import method_table
 from chain.api.streams import EMPTY_EVERY, EventStream, Streams
+from chain.client.client import Client
 from chain.ledger.queries import Queries
 from chain.ledger.testing import ToyChain
 from chain.node.status import NodeStatus

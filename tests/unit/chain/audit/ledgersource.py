@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.audit.source import PAGE_ENTRIES
+from chain.client.proofs import PAGE_ENTRIES
 from chain.ledger.block import EventEntry, Header, SkipDecision
 from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
 from chain.ledger.proof.prover import Prover

@@ -13,9 +13,9 @@ from chain.audit.container import read_container
 from chain.audit.package import build_package, encode_package, read_package
 from chain.audit.records import Contents
 from chain.audit.report import write_report
-from chain.audit.rpcsource import RpcSource
 from chain.audit.trail import Filters, trail
 from chain.audit.verify import verify_bytes
+from chain.client.proofs import NodeProofs
 from chain.ledger.block import Batch, DecodedTransaction, Skip, TransactionBody, sign_transaction
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import toy_certificate, toy_decision, toy_key
@@ -160,7 +160,7 @@ async def test_a_node_that_withholds_the_decision_makes_no_package(skipped: Any)
         async def request(self, rpc_method: str, **params: Any) -> Any:
             assert (rpc_method, params) == ("getSkipDecision", {"height": skipped.skip.height})
 
-    assert await RpcSource(Withholding()).skip(skipped.skip.height) is None
+    assert await NodeProofs(Withholding()).skip(skipped.skip.height) is None
 
     class Source(type(skipped.source)):  # type: ignore[misc]
         async def skip(self, height: int) -> None:

@@ -17,18 +17,19 @@ from click.testing import CliRunner
 from chain.api.render import entry_json, receipt_json
 from chain.audit import cli
 from chain.audit.package import build_package
-from chain.audit.rpcsource import RpcSource
 from chain.audit.source import EvidenceSource
 from chain.audit.text import COLUMNS, HEADING, csv_text, json_row, shown, text_lines, utc
 from chain.audit.trail import Filters, SubjectUnknown, TrailRow, trail
 from chain.audit.verify import verify_bytes
+from chain.client.answers import BadAnswer
+from chain.client.proofs import NodeProofs
 from chain.ledger.block import transaction_id
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedHistory, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import START_MS, toy_genesis
 from chain.primitives.codec import encode
-from chain.primitives.errors import DecodeError, Exit, ProofInvalid
+from chain.primitives.errors import Exit, ProofInvalid
 from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import from_json
 from tests.unit.chain.audit.ledgersource import LedgerSource
@@ -196,7 +197,10 @@ def test_text_is_safe_to_print() -> None:
 class FakeClient:
     """Answers RPC methods from a ledger, in the shapes of `chain.api.methods`."""
 
+    url = "http://127.0.0.1:1"
+
     def __init__(self, story: Any) -> None:
+        self.proofs = NodeProofs(self)
         self._read, self._prove = story.ledger.read, story.ledger.prove
         self._top = story.ledger.certified_height
         self.parts = 0
@@ -242,9 +246,9 @@ class FakeClient:
 
 async def test_a_node_asked_by_rpc_gives_the_same_trail_page_by_page(story: Any) -> None:
     direct = await rows_of(story.source, "org:bank")
-    assert await rows_of(RpcSource(FakeClient(story)), "org:bank") == direct
+    assert await rows_of(NodeProofs(FakeClient(story)), "org:bank") == direct
     client = FakeClient(story)
-    assert await rows_of(RpcSource(client), "org:bank", verifier=ProofVerifier(story.genesis)) == direct
+    assert await rows_of(NodeProofs(client), "org:bank", verifier=ProofVerifier(story.genesis)) == direct
     assert client.parts > 1
 
 
@@ -253,13 +257,15 @@ async def test_a_node_asked_by_rpc_gives_the_same_trail_page_by_page(story: Any)
 )
 async def test_rubbish_from_a_node_is_a_declared_error(answer: Any) -> None:
     class Rubbish:
+        url = "http://127.0.0.1:1"
+
         async def request(self, rpc_method: str, **params: Any) -> Any:
             del rpc_method, params
             return answer
 
-    source = RpcSource(Rubbish())
+    source = NodeProofs(Rubbish())
     for ask in (source.header(1), source.entries("org:x", 0, 1, None), source.history("org:x", 0, 1)):
-        with pytest.raises(DecodeError):
+        with pytest.raises(BadAnswer, match=r"127\.0\.0\.1:1: its answer to get"):
             await ask
 
 
@@ -275,7 +281,7 @@ def node(story: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[st
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("chain.api.session.Session.client", lambda _: Opened())
+    monkeypatch.setattr("chain.client.session.Session.client", lambda _: Opened())
     save_genesis(tmp_path / "genesis.json", story.genesis)
     monkeypatch.chdir(tmp_path)
     return ["--node", "http://nowhere:1", "--genesis", "genesis.json"]

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from chain.api.client import Client
 from chain.cli.contract import _access
 from chain.cli.contract_views import _seq_at
 from chain.cli.key import key as key_commands
 from chain.cli.key import prove_key, proved_key, public_key
 from chain.cli.proofs import ProofFileError, check_proofs, write_proofs
 from chain.cli.reach import WouldStall, check_reach
+from chain.client.client import Client
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedState
 from chain.ledger.testing import ToyChain

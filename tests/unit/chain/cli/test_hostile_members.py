@@ -17,10 +17,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from chain.api import console
-from chain.api.answers import RpcError
-from chain.api.client import Client
 from chain.cli.main import main
+from chain.client import console
+from chain.client.answers import RpcError
+from chain.client.client import Client
 from chain.ledger.block import Receipt, Transaction
 from chain.ledger.testing import ToyChain
 from chain.primitives.crypto import PrivateKey
@@ -278,7 +278,7 @@ def test_every_command_says_in_a_line_that_its_output_takes_nothing(monkeypatch:
 
 
 PRINTERS = {
-    "chain/api/console.py": "the place that prints",
+    "chain/client/console.py": "the place that prints",
     "chain/cli/node.py": "where a node's log goes",
     "contracts/cli.py": "prints what it escapes itself: contracts do not import the chain's console",
     "contracts/replica.py": "a process's answers to the one that began it, framed bytes",

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from chain.api.console import print_table
 from chain.cli import init, outgoing, processes
 from chain.cli.consortium import few_words, stop_consortium
 from chain.cli.governing import NotThere
@@ -28,6 +27,7 @@ from chain.cli.node import check_hash_seed, open_to_all
 from chain.cli.nodedata import FileTrouble
 from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
+from chain.client.console import print_table
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
 from chain.ledger.skiprows import SkipRefused

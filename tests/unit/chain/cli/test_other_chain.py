@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from chain.api.answers import ANSWER_BYTES_MAX
 from chain.api.render import block_summary
 from chain.cli import ledger
 from chain.cli.init import create_consortium
 from chain.cli.main import main
+from chain.client.answers import ANSWER_BYTES_MAX
 from chain.ledger.block import header_hash
 from chain.ledger.genesis import save_genesis
 from chain.ledger.testing import ToyChain, toy_genesis
@@ -130,7 +130,7 @@ def test_an_answer_that_no_node_gives_is_named_as_such(answer: bytes, files: lis
 
 def test_an_answer_is_read_up_to_a_bound(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert ANSWER_BYTES_MAX == 67_108_864
-    monkeypatch.setattr("chain.api.answers.ANSWER_BYTES_MAX", 5_000)
+    monkeypatch.setattr("chain.client.answers.ANSWER_BYTES_MAX", 5_000)
     for node in serving(Other(b" " * 5_001, toy_genesis().chain_id.hex())):
         told = CliRunner().invoke(main, ["org", "list", "--node", node.url, *files], catch_exceptions=False)
         assert "more than 5000 bytes" in told.output

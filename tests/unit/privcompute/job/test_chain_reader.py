@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chain.api.answers import NodeUnreachable
-from chain.api.client import OutcomeUnknown, TransactionFailed
+from chain.client.answers import NodeUnreachable
+from chain.client.signing import OutcomeUnknown, TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ConfigError, ProofInvalid
 from privcompute.job import chain_reader

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chain.api.client import TransactionFailed
+from chain.client.signing import TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.crypto import ZERO_HASH, PrivateKey, verify
 from chain.primitives.execution import map_key

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import click
 
-from chain.api.answers import reading
-from chain.api.client import Client, SigningClient
+from chain.client.answers import reading
+from chain.client.client import Client
+from chain.client.signing import SigningClient
 from chain.config import load_node_config
 from chain.ledger.genesis import Genesis, load_genesis
 from chain.primitives.errors import AssentError, Exit

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
-from chain.api.client import Client, SigningClient, TransactionFailed
-from chain.api.session import Session, run
+from chain.client.client import Client
+from chain.client.session import Session, run
+from chain.client.signing import SigningClient, TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS

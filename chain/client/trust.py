@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.api.client import Client
+from chain.client.client import Client
 
 
 def trust_line(client: Client, height: int | None = None) -> str:
