@@ -171,13 +171,13 @@ class Driver:
     @property
     def lost_votes(self) -> bool:
         """Whether votes of this key were lost: it gives none until another validator set is in force."""
-        return self._state.heard is not None or self.muted
+        return self._state.lost.listening or self.muted
 
     @property
     def muted(self) -> bool:
         """Whether a quorum was heard under this key, and it is certain which epoch its lost votes were of."""
-        state = self._state
-        return state.heard is None and state.muted is not None and state.epoch.first <= state.muted
+        lost = self._state.lost
+        return not lost.listening and lost.muted is not None and self._state.epoch.first <= lost.muted
 
     def silent(self, heights: int) -> tuple[bytes, ...]:
         """Return the other validators that sent no vote while `heights` heights were certified.

@@ -28,7 +28,7 @@ from consensus.messages import (
     certificate_height,
     sign,
 )
-from consensus.state import State
+from consensus.state import LostVotes, State
 from consensus.votes import BIRTH, Birth
 
 
@@ -47,7 +47,7 @@ def build_status(state: State, answers: bytes = b"") -> Status:
         state.delivered,
         proposed,
         tuple(sorted(state.headers.keys() - state.recent.keys()))[: 2 * state.rules.consensus_window],
-        state.nonce if state.listening else b"",
+        state.lost.nonce if state.listening else b"",
         answers,
         state.me,
         UNSIGNED,
@@ -131,17 +131,17 @@ def _listen(state: State, status: Status) -> None:
     an older status tells nothing of what was voted for since.
     """
     voting = state.epoch.validators
-    if state.heard is None or state.me not in voting or status.sender not in voting:
+    if not state.lost.listening or state.me not in voting or status.sender not in voting:
         return
     if status.sender == state.me:
         return
     following = status.delivered + 1
     here = status.epoch == state.epoch.first == state.rules.epoch(following).first
     if not here or not state.rules.is_settled(following):
-        state.heard.discard(status.sender)
-    elif status.answers == state.nonce:
-        state.heard.add(status.sender)
-    if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):
+        state.lost.heard.discard(status.sender)
+    elif status.answers == state.lost.nonce:
+        state.lost.heard.add(status.sender)
+    if len(state.lost.heard) + 1 >= state.rules.quorum(state.certified + 1):
         # Whatever we certified before the wipe, a replica among these executed it: so our lost votes are of
         # this epoch or an earlier one. Which they were, and which views we left, nobody can tell any more.
         settle_birth(state, state.epoch.first)
@@ -149,7 +149,7 @@ def _listen(state: State, status: Status) -> None:
 
 def settle_birth(state: State, muted: int | None) -> None:
     """Write durably that this store is no longer new, and in which epoch it gives no votes, if in any."""
-    state.heard, state.muted = None, muted
+    state.lost = LostVotes(muted=muted)
     state.out.put[BIRTH] = encode(Birth(muted))
 
 

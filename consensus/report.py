@@ -55,8 +55,8 @@ def _phase(state: State) -> tuple[str, str, set[bytes]]:
     others = set(state.rules.validators(height)) - {state.me}
     if state.halted:
         return "halted", f"halted: {state.halted}", set()
-    if state.listening and state.heard is not None:
-        return "listening", _listening(others), others - state.heard
+    if state.listening:
+        return "listening", _listening(others), others - state.lost.heard
     if state.behind is not None:
         return "behind", f"behind: blocks up to {state.behind.height} are certified, syncing", set()
     if state.me in state.rules.validators(height) and not state.votes_on(height):

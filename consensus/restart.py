@@ -10,7 +10,7 @@ from consensus.messages import NULL_DIGEST, NULL_REQUEST, payload_digest
 from consensus.replica import Replica
 from consensus.rules import Rules
 from consensus.slot import PAYLOADS_MAX, Check, Slot
-from consensus.state import State
+from consensus.state import LostVotes, State
 from consensus.votes import CommitRow, PrepareRow, StoredVotes
 
 
@@ -27,11 +27,11 @@ def revive(
     state = replica.state
     _restore_epoch(state, memory)
     if memory.birth is not None:
-        state.muted = memory.birth.muted
+        state.lost.muted = memory.birth.muted
     elif first_start:
         repair.settle_birth(state, None)
     else:
-        state.heard, state.nonce = set(), nonce
+        state.lost = LostVotes(listening=True, nonce=nonce)
     state.accused = set(memory.evidence)
     _restore_view(state, memory)
     for height in sorted(memory.prepares.keys() | memory.commits.keys() | memory.payloads.keys()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import encode, tag_of
 from chain.primitives.crypto import Signer
@@ -25,23 +27,53 @@ from consensus.slot import Check, Slot
 from consensus.votes import EPOCH, Evidence, commit_key, evidence_key, payload_key, prepare_key
 
 
+@dataclass(slots=True)
+class LostVotes:
+    """Lost votes of a replica whose store was wiped: whom it hears at first, then where it is muted."""
+
+    listening: bool = False
+    """Whether the replica started without memory and has not heard a quorum of its epoch yet."""
+    heard: set[bytes] = field(default_factory=set)
+    """Replicas that showed lately that they stand where this one does."""
+    nonce: bytes = b""
+    """What this start asks for statuses with: an answer that repeats it is no older than this start."""
+    muted: int | None = None
+    """First height of the epoch in which votes were lost: no vote is cast in it or before."""
+
+
 class State:
     """What one replica knows: that of a validator, which votes, or of an observer, which follows."""
 
     def __init__(self, rules: Rules, signer: Signer, head: Head) -> None:
         """Start at the ledger's head in view 0, without votes."""
         self.rules, self.signer, self.me = rules, signer, signer.public
+        # --- where it stands
         self.epoch = rules.epoch(certificate_height(head.certificate) + 1)
         """Epoch of the next height to be certified; its views begin at 0."""
-        self.view, self.active = 0, True
-        self.good_view = 0
-        """View of the last delivery; the view timeout grows with each view since."""
         self.certificate = head.certificate
         self.high_watermark = rules.last_together(self.certified + 1)
         """The last height that may be in flight (PBFT, 4.3): W above the certified one, within its epoch."""
         self.headers = dict(head.headers)
         """Height -> hash of the header to which it was executed here, of the last 2W heights."""
         self.executed = self.delivered = max(self.certified, *self.headers, 0)
+        self.target: Certificate | None = None
+        """The highest certificate above what was executed here, to which block sync leads."""
+        self.pending = False
+        """Whether requests wait here to be ordered."""
+        # --- its view
+        self.view, self.active = 0, True
+        self.good_view = 0
+        """View of the last delivery; the view timeout grows with each view since."""
+        self.view_changes: dict[bytes, ViewChange] = {}
+        """Sender -> its latest VIEW-CHANGE."""
+        self.new_view: NewView | None = None
+        self.reproposals: dict[int, bytes] = {}
+        """Height -> payload digest that the view proposes again."""
+        self.base = self._below_epoch()
+        """The height above which this view began; whoever entered it has seen the certificate."""
+        self.fresh_from = 1
+        """The first height that this view leaves to fresh proposals."""
+        # --- proposals, votes, certificates
         self.slots: dict[int, Slot] = {}
         self.retired: dict[int, Slot] = {}
         """Slots of the last W certified heights, for replicas that are a moment late."""
@@ -50,28 +82,14 @@ class State:
         """Certificates of the last 2W heights, for replicas that miss one."""
         if head.certificate is not None:
             self.recent[self.certified] = head.certificate
-        self.target: Certificate | None = None
-        """The highest certificate above what was executed here, to which block sync leads."""
-        self.view_changes: dict[bytes, ViewChange] = {}
-        """Sender -> its latest VIEW-CHANGE."""
-        self.new_view: NewView | None = None
-        self.reproposals: dict[int, bytes] = {}
-        self.base = self._below_epoch()
-        """The height above which this view began; whoever entered it has seen the certificate."""
-        self.fresh_from = 1
-        """The first height that this view leaves to fresh proposals."""
         self.future: dict[tuple[bytes, str, int], Proposal | Prepare | Commit] = {}
         """Messages that came too early, one of each sender, kind and height, up to 2W ahead."""
-        self.pending = False
-        self.muted: int | None = None
-        """First height of the epoch in which votes were lost: no vote is cast in it or before."""
-        self.heard: set[bytes] | None = None
-        """Replicas that showed lately that they stand where we do; None unless we started without memory and
-        have not heard a quorum yet."""
-        self.nonce = b""
-        """What this start asks for statuses with: an answer that repeats it is no older than this start."""
+        # --- faults, and what this step wants
+        self.lost = LostVotes()
         self.accused: set[bytes] = set()
+        """Keys of the rows of evidence in the vote store."""
         self.halted = ""
+        """Why this replica stopped for good; empty while it goes on."""
         self.out = Effects()
 
     # --- questions --------------------------------------------------------------------------------
@@ -94,13 +112,13 @@ class State:
     @property
     def listening(self) -> bool:
         """Whether this validator listens to others and does not vote yet, since it lost its memory."""
-        return self.heard is not None and self.me in self.epoch.validators
+        return self.lost.listening and self.me in self.epoch.validators
 
     def votes_on(self, height: int) -> bool:
         """Tell whether this replica may vote on a height."""
-        if self.heard is not None or not self.rules.is_validator(self.me, height):
+        if self.lost.listening or not self.rules.is_validator(self.me, height):
             return False
-        return self.muted is None or self.rules.epoch(height).first > self.muted
+        return self.lost.muted is None or self.rules.epoch(height).first > self.lost.muted
 
     def waiting(self) -> Wait | None:
         """Return what others owe us now, or None: then no view timer runs."""

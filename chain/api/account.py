@@ -107,7 +107,7 @@ class ShareAccount:
         """Return the seconds spent lately while others waited; those of `USED_S` ago count a third."""
         return exp(self.order - now / USED_S)
 
-    def is_settled(self, now: float) -> bool:
+    def owes_nothing(self, now: float) -> bool:
         """Tell whether nothing is owed."""
         return self.debt(now) <= 0 and self.used(now) < FORGET_S and self._turns.is_full(now)
 
@@ -133,7 +133,7 @@ class ClientAccount(ShareAccount):
         self.connections, self.silent = Bucket(connections, now), Bucket(silent, now)
         self.pages = Bucket(pages, now)
 
-    def is_settled(self, now: float) -> bool:
+    def owes_nothing(self, now: float) -> bool:
         """Tell whether nothing is owed."""
         buckets = (self.connections, self.silent, self.pages)
-        return super().is_settled(now) and all(bucket.is_full(now) for bucket in buckets)
+        return super().owes_nothing(now) and all(bucket.is_full(now) for bucket in buckets)

@@ -31,8 +31,8 @@ from chain.api.render import block_summary, decision_json, receipt_json, transac
 from chain.api.replacing import while_whole
 from chain.api.rpc import Method
 from chain.api.state_methods import PAGE_BYTES, StateMethods
+from chain.ledger.batch_executor import SKIPPED_BY_DECISION
 from chain.ledger.block import DecodedTransaction, Receipt
-from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.explain import explain
 from chain.ledger.genesis import genesis_to_json
 from chain.ledger.pruned import NotHeld

@@ -181,7 +181,7 @@ class Turns:
                     ask.run(False)
         for client in list(islice(self._accounts, SETTLED_AT_ONCE)):
             account = self._accounts.pop(client)
-            if not account.is_settled(now):
+            if not account.owes_nothing(now):
                 self._accounts[client] = account  # behind those that are looked at next time
 
     def count(self, client: str) -> None:

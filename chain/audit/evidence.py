@@ -100,7 +100,7 @@ class _Gatherer:
             entries=entries,
             transactions=tuple(transactions),
             receipts=tuple(receipts),
-            states=tuple([self._states[place] for place in sorted(self._states)]),
+            states=tuple([self._states[state_key] for state_key in sorted(self._states)]),
             skips=tuple([decision for decision in skips if decision is not None]),
             report="",
         )
@@ -127,7 +127,8 @@ class _Gatherer:
                 spans.append(ValidatorSpan(change.first, change.validators))
             entries = [(schedule.NAMESPACE, schedule.SETS, change.first) for change in changes]
             await self._all(
-                self._state, [(*place, first.to_bytes(8, "big"), first - window) for *place, first in entries]
+                self._state,
+                [(*state_key, first.to_bytes(8, "big"), first - window) for *state_key, first in entries],
             )
 
     async def _transactions(
@@ -159,9 +160,9 @@ class _Gatherer:
         """Fetch the records of the subject, and of those its events name, as they stand at the end."""
         named = dict.fromkeys([self._subject, *[s for entry in entries for s in entry.event.subjects]])
         wanted = [
-            place
+            state_key
             for subject in list(named)[: RELATED_MAX + 1]
-            for place in record_places(subject, self._last)
+            for state_key in record_keys(subject, self._last)
         ]
         return await self._all(self._state, wanted)
 
@@ -231,7 +232,7 @@ def _versions_of(record: Value) -> list[dict[str, Value]]:
     return [part for part in parts if isinstance(part, dict)]
 
 
-def record_places(subject: str, height: int) -> list[tuple[str, str, Value, int]]:
+def record_keys(subject: str, height: int) -> list[tuple[str, str, Value, int]]:
     """Return (contract, Map, key, height) of the records about a subject."""
     kind, _, ident = subject.partition(":")
     key: Value = ident

@@ -89,7 +89,7 @@ class LogStates:
 
 @record("audit-transaction", max_bytes=262_144)
 class TransactionAt:
-    """A transaction and its place in the batch of a height."""
+    """A transaction and its position in the batch of a height."""
 
     height: U64
     transaction: Transaction
@@ -98,7 +98,7 @@ class TransactionAt:
 
 @record("audit-receipt", max_bytes=3_145_728)
 class ReceiptAt:
-    """A receipt, which names its height, and its place under the receipts root."""
+    """A receipt, which names its height, and its position under the receipts root."""
 
     receipt: Receipt
     path: MerklePath

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chain.audit.records import Contents
 from chain.audit.text import shown
+from chain.ledger.batch_executor import SKIPPED, SKIPPED_BY_DECISION
 from chain.ledger.block import SkipDecision, skip_digest, transaction_id
-from chain.ledger.executor import SKIPPED, SKIPPED_BY_DECISION
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.skip import check_decision
 from chain.primitives.errors import ProofInvalid

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
-from chain.audit.evidence import called_contracts, record_places, source_hashes
+from chain.audit.evidence import called_contracts, record_keys, source_hashes
 from chain.audit.package import read_package
 from chain.audit.records import Contents, StateAt
 from chain.audit.report import nodes_of_set, write_report
@@ -200,7 +200,7 @@ def _check_links(contents: Contents, report: VerificationReport) -> None:
         elif receipt.events[entry.index : entry.index + 1] != (entry.event,):
             report.fail("entries", f"{what}: its receipt does not hold this event")
         elif (receipt.height, receipt.index) != (entry.height, tx.path.index) or tx.height != entry.height:
-            report.fail("entries", f"{what}: receipt, transaction and entry stand in different places")
+            report.fail("entries", f"{what}: receipt, transaction and entry stand at different positions")
         else:
             report.checked["entries"] += 1
     _check_signers(contents, report)
@@ -211,7 +211,7 @@ def _check_links(contents: Contents, report: VerificationReport) -> None:
 def _check_records(contents: Contents, report: VerificationReport) -> None:
     """The records about the subject, and the contracts that had a say, must be there (or their absence)."""
     callers = called_contracts(contents.entries, contents.transactions)
-    wanted = record_places(contents.subject, contents.last)
+    wanted = record_keys(contents.subject, contents.last)
     wanted += [("lifecycle", "active", name, contents.last) for name in callers]
     held = {(item.namespace, item.key, item.height) for item in contents.states}
     for contract, map_name, key, height in wanted:

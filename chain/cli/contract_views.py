@@ -98,8 +98,8 @@ async def _seq_at(client: Client, name: str, height: int, head: int) -> int | No
     numbers: Any = await client.state("lifecycle", "numbers", name, height=head)
     count = 0 if numbers is None else numbers["versions"]
 
-    async def begun(place: int) -> tuple[int, int]:
-        found: Any = await client.state("lifecycle", "versions", f"{name}/{place}", height=head)
+    async def begun(number: int) -> tuple[int, int]:
+        found: Any = await client.state("lifecycle", "versions", f"{name}/{number}", height=head)
         return found[0], found[1]
 
     low, high = 0, count  # versions below `low` began up to the height, those from `high` on after it
@@ -120,7 +120,7 @@ async def names_of(client: Client, head: int) -> list[str]:
     """Return the names of all contracts that ever were, in order of deployment, proved complete."""
     count: Any = await client.variable("lifecycle", "name_count", height=head)
     found = await asyncio.gather(
-        *[client.state("lifecycle", "names", place, height=head) for place in range(count or 0)]
+        *[client.state("lifecycle", "names", number, height=head) for number in range(count or 0)]
     )
     return [str(name) for name in found]
 
@@ -305,5 +305,5 @@ def verify(file: Path, genesis: Path, as_json: bool) -> None:
         return
     for item in proved:
         value = json_text(item["value"])
-        print_text(f"height {item['height']}  {item['place']} = {value[:VALUE_CHARS]}")
+        print_text(f"height {item['height']}  {item['entry']} = {value[:VALUE_CHARS]}")
     print_text(f"{file}: all {len(proved)} proofs hold")

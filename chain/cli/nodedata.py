@@ -294,21 +294,21 @@ def archive_write(config: Path, before: int, folder: Path, as_json: bool) -> Non
 
 
 @archive_group.command("read")
-@click.argument("place", type=click.Path(path_type=Path))
+@click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--height", type=HEIGHT, help="Show this block.")
 @click.option("--tx", "tx_id", help="Show this transaction and its receipt.")
 @config_option
 @json_option
 @reports_errors
-def archive_read(place: Path, height: int | None, tx_id: str | None, config: Path, as_json: bool) -> None:
-    """Check archive files (PLACE is one, or a folder of them) and show a block or a transaction.
+def archive_read(archive: Path, height: int | None, tx_id: str | None, config: Path, as_json: bool) -> None:
+    """Check archive files (ARCHIVE is one, or a folder of them) and show a block or a transaction.
 
     Without --height or --tx, everything is checked and counted. Only the genesis of --config is used.
     """
     genesis = load_genesis(load_node_config(config)[1].genesis)
     blocks = transactions = 0
     with explains_files():
-        for path in archive_files(place, height):
+        for path in archive_files(archive, height):
             with ChainFile(path) as file:
                 for block, receipts in read_archive(file, genesis):
                     blocks, transactions = blocks + 1, transactions + len(block.transactions)
@@ -318,13 +318,13 @@ def archive_read(place: Path, height: int | None, tx_id: str | None, config: Pat
                         return
     if height is not None or tx_id is not None:
         raise DataMissing(
-            f"{place}: {'height ' + str(height) if tx_id is None else tx_id} is not in this archive"
+            f"{archive}: {'height ' + str(height) if tx_id is None else tx_id} is not in this archive"
         )
-    facts = {"place": str(place), "blocks": blocks, "transactions": transactions}
+    facts = {"archive": str(archive), "blocks": blocks, "transactions": transactions}
     _report(
         as_json,
         facts,
-        f"{place}: {counted(blocks, 'block')} with {counted(transactions, 'transaction')}, "
+        f"{archive}: {counted(blocks, 'block')} with {counted(transactions, 'transaction')}, "
         "all proved by the genesis",
     )
 

@@ -58,11 +58,11 @@ def check_proofs(path: Path, genesis: Genesis) -> list[dict[str, Any]]:
 
 def _proved(proved: ProvedState, height: int) -> dict[str, Any]:
     name, slash, raw = proved.key.partition(b"/")
-    place = f"{proved.namespace}.{name.decode(errors='replace')}"
+    entry = f"{proved.namespace}.{name.decode(errors='replace')}"
     if slash:
-        place += f"[{to_json(decode_value(raw, max_bytes=len(raw)))!r}]"
+        entry += f"[{to_json(decode_value(raw, max_bytes=len(raw)))!r}]"
     value = None if proved.value is None else decode_value(proved.value, max_bytes=len(proved.value))
-    return {"height": height, "place": place, "value": to_json(value)}
+    return {"height": height, "entry": entry, "value": to_json(value)}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from chain.ledger.batch_executor import BatchExecution
 from chain.ledger.block import (
     Batch,
     DecodedTransaction,
@@ -14,7 +15,6 @@ from chain.ledger.block import (
     header_hash,
     receipts_root,
 )
-from chain.ledger.executor import BatchExecution
 from chain.ledger.schedule import Announcement
 from chain.ledger.state.node import Ref
 from chain.ledger.state.state import StateChange

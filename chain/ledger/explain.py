@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chain.ledger.batch_executor import SKIPPED, call_of
 from chain.ledger.block import Receipt
-from chain.ledger.executor import SKIPPED, call_of
 from chain.ledger.queries import Queries
 from chain.ledger.state.state import Overlay
 from chain.primitives.errors import AssentError

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TypeVar
 
+from chain.ledger.batch_executor import ChainRuntime
 from chain.ledger.block import Block, DecodedTransaction, Header, SkipDecision, header_hash
 from chain.ledger.blockcheck import BlockInvalid, check_certified, check_signatures, check_time
-from chain.ledger.executor import ChainRuntime
 from chain.ledger.genesis import Genesis, Limits
 from chain.ledger.history.recovery import check_directory, check_genesis_row
 from chain.ledger.history.snapshot import complete_install
@@ -77,10 +77,10 @@ class Ledger:
         """The header of the newest executed height."""
         return self._writer.tip.header
 
-    def settled(self, height: int) -> list[bytes]:
+    def decided_ids(self, height: int) -> list[bytes]:
         """Return the ids whose fate an executed height decided: what a pool may drop."""
         tip = self._writer.tip
-        return tip.settled if height == tip.head.height else self.read.settled(height)
+        return tip.decided_ids if height == tip.head.height else self.read.decided_ids(height)
 
     @property
     def certified_height(self) -> int:

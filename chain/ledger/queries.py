@@ -197,7 +197,7 @@ class Queries:
         self.pruned.require_blocks(height)
         return found
 
-    def settled(self, height: int) -> list[bytes]:
+    def decided_ids(self, height: int) -> list[bytes]:
         """Return the ids whose fate a height decided: what a pool may drop."""
         batch = self.batch(height)
         return [tx_id for tx_id in batch.tx_ids if self.is_final(tx_id)] if batch else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
+from chain.ledger.batch_executor import ChainRuntime
 from chain.ledger.block import (
     Batch,
     Block,
@@ -21,7 +22,6 @@ from chain.ledger.block import (
     sign_transaction,
     skip_digest,
 )
-from chain.ledger.executor import ChainRuntime
 from chain.ledger.genesis import ContractSource, Genesis, Limits, Org, OrgKey, Validator
 from chain.ledger.ledger import Ledger
 from chain.ledger.signers import signer_in

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from chain.ledger.batch_executor import BatchExecution
 from chain.ledger.block import BATCH_TXS_MAX, VALID_UNTIL_AHEAD_MAX
-from chain.ledger.executor import BatchExecution
 from chain.ledger.store.rows import LedgerHead
 from chain.primitives.codec import U64, Bound, decode, encode, record
 from chain.primitives.errors import DecodeError

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from chain.ledger.batch_executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
 from chain.ledger.batches import BatchInvalid, batch_time, read_batch_of
 from chain.ledger.block import DecodedTransaction, Header, SkipDecision, skip_digest
 from chain.ledger.blockrows import Step, block_rows, make_header, next_head
-from chain.ledger.executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
 from chain.ledger.genesis import Genesis
 from chain.ledger.passing import pass_over
 from chain.ledger.queries import Queries
@@ -59,7 +59,7 @@ class Tip:
     head: LedgerHead
     header: Header
     root: Ref | None
-    settled: list[bytes]
+    decided_ids: list[bytes]
     """Ids whose fate this height decided."""
 
 
@@ -88,7 +88,7 @@ class LedgerWriter:
         assert header is not None  # whoever opens the store compared it with the head
         root = self.read.tree_root(head.height)
         self._start_state(root, head.height)
-        self.tip = Tip(head, header, root, self.read.settled(head.height))
+        self.tip = Tip(head, header, root, self.read.decided_ids(head.height))
         self.members_revision += 1
         self.schedule.load()
         self.skips.load(head.height)
@@ -199,7 +199,7 @@ class LedgerWriter:
         self.recent_ids.add(step.execution.final)
         self._state.remember(step.execution.writes, change)
         self.schedule.extend(step.announced)
-        self.tip = Tip(step.head, step.header, change.root, step.execution.settled)
+        self.tip = Tip(step.head, step.header, change.root, step.execution.decided_ids)
         if any(namespace == ORGS for namespace, _ in step.execution.writes):
             self._refusals = BoundedCache(
                 SENDERS_MAX

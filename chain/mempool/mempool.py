@@ -172,11 +172,11 @@ class Mempool:
         return [*self._pool, *self._held]
 
     def remove_committed(
-        self, ids: Sequence[bytes], head_height: int, promised: Container[bytes] = frozenset()
+        self, ids: Sequence[bytes], head_height: int, pinned: Container[bytes] = frozenset()
     ) -> int:
-        """Drop what a new head settled (`Ledger.settled`) and what expired; return how many expired.
+        """Drop what a new head decided (`Ledger.decided_ids`) and what expired; return how many expired.
 
-        Expired transactions among `promised` are held: a batch that names them may be ordered already.
+        Expired transactions among `pinned` are held: a batch that names them may be ordered already.
         """
         served: dict[bytes, None] = {}
         for tx_id in ids:
@@ -189,22 +189,22 @@ class Mempool:
             queue = self._by_sender.pop(sender, None)
             if queue is not None:
                 self._by_sender[sender] = queue
-        return self._expire(head_height, promised)
+        return self._expire(head_height, pinned)
 
-    def _expire(self, head_height: int, promised: Container[bytes]) -> int:
+    def _expire(self, head_height: int, pinned: Container[bytes]) -> int:
         past = [height for height in self._by_expiry if height <= head_height]
         expired = [tx_id for height in past for tx_id in self._by_expiry[height]]
-        self._drop(expired, promised)
+        self._drop(expired, pinned)
         return len(expired)
 
-    def rescreen(self, head_height: int, promised: Container[bytes] = frozenset()) -> int:
+    def rescreen(self, head_height: int, pinned: Container[bytes] = frozenset()) -> int:
         """Drop what would be refused now that limits or keys changed; return how many.
 
         A primary that meets it only now refuses it, so waiting for it would blame who does what is right.
-        Those among `promised` are held, as expired ones are.
+        Those among `pinned` are held, as expired ones are.
         """
         stale = [tx_id for tx_id, candidate in self._pool.items() if self._is_stale(candidate, head_height)]
-        self._drop(stale, promised)
+        self._drop(stale, pinned)
         return len(stale)
 
     def _is_stale(self, candidate: DecodedTransaction, head_height: int) -> bool:
@@ -215,10 +215,10 @@ class Mempool:
             return True
         return False
 
-    def _drop(self, ids: Iterable[bytes], promised: Container[bytes]) -> None:
+    def _drop(self, ids: Iterable[bytes], pinned: Container[bytes]) -> None:
         for tx_id in ids:
             candidate = self._remove(tx_id)
-            if candidate is not None and tx_id in promised:
+            if candidate is not None and tx_id in pinned:
                 self.hold(candidate, verified=True)
 
     def _remove(self, tx_id: bytes) -> DecodedTransaction | None:

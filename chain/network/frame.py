@@ -37,7 +37,7 @@ class Kind(IntEnum):
     TXS = 32
     """Transactions pushed by the node that admitted them."""
     TX_IDS = 33
-    """Ids that the sender holds and the receiver may lack."""
+    """Ids of transactions that the sender has and the receiver may miss."""
     TX_REQUEST = 34
     TX_ANSWER = 35
     STATUS = 48

@@ -5,7 +5,7 @@ full mesh of a consortium (at most about twenty validators) each transaction cro
 received one does not push it on: it announces the id, eight times over six minutes and only while the
 transaction still waits, so gaps in the mesh, full queues and full pools heal (FISCO-BCOS 2124) and nothing
 is re-gossiped for ever. That is too late for a primary that others wait for: they `forward` it what
-waits. Whatever a proposal names and we lack is asked for, from one peer after another.
+waits. Whatever a proposal names and we miss is asked for, from one peer after another.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ EMPTY_OFFER_IDS = 16
 
 
 class Pool(Protocol):
-    """What the node already holds."""
+    """What the node has already."""
 
     def has(self, tx_id: bytes) -> bool:
         """Tell whether it is in the pool or final, so that only a proposal that names it needs it."""
@@ -185,7 +185,7 @@ class Gossip:
         """Note that the pool refused a received transaction.
 
         `forged` means that no honest node would have sent it (its signature does not hold); a full pool, a
-        passed window or a key revoked meanwhile is nobody's fault.
+        transaction that has expired or a key revoked meanwhile is nobody's fault.
         """
         name = self._verifying.pop(tx_id, None)
         peer = self._peers.get(name) if name is not None else None

@@ -44,7 +44,7 @@ class PushedTransactions:
 
 @record("tx-ids", max_bytes=BOUNDS[Kind.TX_IDS])
 class TransactionIds:
-    """Ids that the sender holds (announcement), or lacks (request)."""
+    """Ids of transactions that the sender has (announcement), or misses (request)."""
 
     ids: Ids
 
@@ -64,7 +64,7 @@ class SyncStatus:
     header: Header
     certificate: Certificate
     blocks_from: U64
-    """The lowest height whose block the sender claims to hold."""
+    """The sender's pruned-below height, as it claims: it has the blocks from there on."""
 
 
 @record("blocks-request", max_bytes=BOUNDS[Kind.BLOCKS_REQUEST])
@@ -110,7 +110,7 @@ class ChunkRequest:
 
 @record("chunk-answer", max_bytes=BOUNDS[Kind.CHUNK])
 class ChunkAnswer:
-    """What was asked for; no chunk when the sender does not hold that state."""
+    """What was asked for; no chunk where the sender does not have that state."""
 
     height: U64
     path: Path

@@ -154,7 +154,7 @@ class Registry:
     def twins(self) -> Mapping[bytes, str]:
         """Return the members whose key two processes use, and where those are."""
         found = {key: self._twins.of(key, self._now()) for key in self.members}
-        return {key: places for key, places in found.items() if places}
+        return {key: endpoints for key, endpoints in found.items() if endpoints}
 
     def own_twins(self) -> Mapping[bytes, str]:
         """Return which members say that our own key runs in another process too, and where."""
@@ -235,8 +235,8 @@ class Registry:
         if other is not None and not self._replaces(link, hello, other):
             raise Duplicate("a connection with this node exists")
         self.links[link.peer] = link
-        place = f"{link.host} (it listens at {one_line(hello.listen)})"
-        self._twins.greeted(link.peer, hello.session, place, link.opened_at, self._now())
+        endpoint = f"{link.host} (it listens at {one_line(hello.listen)})"
+        self._twins.greeted(link.peer, hello.session, endpoint, link.opened_at, self._now())
         if not link.dialled:
             self.whereabouts.came(link.peer, link.host)
         self.greeting.discard(link)
@@ -247,8 +247,8 @@ class Registry:
             self._waiters[link].set_result(None)
         if other is not None:
             self.greeting.add(other)
-            if places := self._twins.of(link.peer, self._now()):
-                other.close(f"two processes use this key, at {places}", RunsTwice.code)
+            if endpoints := self._twins.of(link.peer, self._now()):
+                other.close(f"two processes use this key, at {endpoints}", RunsTwice.code)
             else:
                 other.close("a newer connection with this node took over", Duplicate.code)
             return
@@ -331,8 +331,8 @@ class Registry:
 
     def _refuse_banned(self, peer: bytes) -> None:
         if self.banned_s(peer):
-            if places := self._twins.of(peer, self._now()):
-                raise RunsTwice(f"two processes use this key, at {places}")
+            if endpoints := self._twins.of(peer, self._now()):
+                raise RunsTwice(f"two processes use this key, at {endpoints}")
             raise NotMember(self._conduct.story(peer))
 
     def _take(self, peer: bytes, name: str, kind: Kind, body: bytes) -> FrameVerdict:

@@ -33,16 +33,16 @@ class BlockSource(Protocol):
     """What is served, out of the ledger."""
 
     def block(self, height: int) -> bytes | None:
-        """Return the encoded block, with its certificate, or None when it is not held."""
+        """Return the encoded block, with its certificate, or None where it is not here."""
 
     def set_changes(self, above: int, limit: int) -> tuple[SetChange, ...]:
         """Return the proved validator sets in force from a height above this one; raise NotHeld."""
 
     def anchor(self) -> Anchor | None:
-        """Return what proves the certified height, None when a part of it is not held."""
+        """Return what proves the certified height, None where a part of it is not here."""
 
     def chunk(self, height: int, path: bytes) -> StateChunk | None:
-        """Return a chunk of the state of a height, None when it is not held or nothing stands there."""
+        """Return a chunk of the state of a height, None where it is not here or nothing stands there."""
 
 
 class Server:

@@ -1,7 +1,7 @@
 """Catching up by state, as a pure state machine: the state of a certified height from several peers at once.
 
 A height is believed when its anchor holds (`chain.ledger.proof.anchor`), a chunk when it hashes to what is
-known of its place; so peers are equal, rubbish costs its sender the connection, and what one does not answer
+known of its path; so peers are equal, rubbish costs its sender the connection, and what one does not answer
 another is asked. Nothing is applied before all of it is here; then the node installs it and goes on by
 blocks.
 """
@@ -142,7 +142,7 @@ class StateSync:
         self._sets.check_anchor(anchor)
         if self._load is not None:
             return
-        if anchor.top.height <= above:
+        if anchor.header.height <= above:
             peer.fail(now)  # its claim was empty: it proves less than would make a state worth fetching
             return
         try:

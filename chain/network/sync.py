@@ -20,7 +20,7 @@ from chain.network.frame import Kind, ProtocolBreach
 from chain.network.messages import Blocks, BlocksRequest, SyncStatus
 from chain.network.serving import RANGE_BLOCKS, REQUEST_KINDS, Server
 from chain.network.statesync import STATE_KINDS, StateSync
-from chain.network.syncstate import Chain, HeldBlock, Peer, Progress, SyncEffects, SyncReport
+from chain.network.syncstate import BufferedBlock, Chain, Peer, Progress, SyncEffects, SyncReport
 from chain.primitives.certificate import check_certificate, fault_bound
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, ProofInvalid
@@ -35,12 +35,12 @@ STATUS_REPEAT_MS = 5_000
 """A height that stands still is told again: the peer may have begun anew without our having noticed, and
 the chain may stand still for want of it."""
 GRACE_MS = 1_000
-"""How long a validator leaves a small gap to consensus while the height stands still."""
+"""How long a validator leaves a small lag to consensus while the height stands still."""
 FAR_BLOCKS = 8
-"""A larger gap is fetched at once: consensus keeps no messages below its window."""
+"""A larger lag is fetched at once: consensus keeps no messages below the last certified height."""
 FAILURES_MANY = 3
 FETCHED_MAX = 20
-SNAPSHOT_GAP_MIN = 2
+SNAPSHOT_LAG_MIN = 2
 """A state is never fetched for less: its last block alone is as quick."""
 
 
@@ -54,24 +54,24 @@ class BlockSync:
         *,
         follow: bool,
         states: StateSync | None = None,
-        snapshot_gap: int = 0,
+        snapshot_lag: int = 0,
     ) -> None:
         """`follow` is true on observers, which have no other way to learn blocks.
 
-        With `states`, a node that is more than `snapshot_gap` heights behind fetches a state; so does one
+        With `states`, a node that is more than `snapshot_lag` heights behind fetches a state; so does one
         whose next block nobody holds any more, however near.
         """
         self._server, self._states = Server(chain), states
-        self._snapshot_gap = max(snapshot_gap, SNAPSHOT_GAP_MIN)
+        self._snapshot_lag = max(snapshot_lag, SNAPSHOT_LAG_MIN)
         self._fetched = 0
-        """States installed since this node was last near the others: each doubles the gap that warrants one
+        """States installed since this node was last near the others: each doubles the lag that warrants one
         more, or a chain that moves on meanwhile would have us fetch for ever."""
         self._chain, self._chain_id = chain, chain_id
         self.follow = follow
         """May change: a node becomes a validator, or ceases to be one, at some height."""
         self._peers: dict[bytes, Peer] = {}
-        self._held: dict[int, HeldBlock] = {}
-        self._held_bytes = 0
+        self._buffer: dict[int, BufferedBlock] = {}
+        self._buffered_bytes = 0
         self._progress = Progress()
         self._told_height, self._tell_at, self._repeat_at = 0, 0, 0
         self._drops: list[Drop] = []
@@ -150,7 +150,7 @@ class BlockSync:
         progress.handed = self._chain.height()
         if name is not None:
             progress.rejected_by.add(name)
-            self._release([at for at, held in self._held.items() if held.peer == name])
+            self._release([at for at, buffered in self._buffer.items() if buffered.peer == name])
             if name in self._peers:
                 self._peers[name].fail(now)
             if not self._diverged:
@@ -176,7 +176,9 @@ class BlockSync:
         if self._states is not None and self._states.trouble:
             trouble = self._states.trouble
         sources = tuple([name for name, peer in self._peers.items() if peer.first])
-        return SyncReport(self._chain.height(), proved, len(self._held), requests, snapshot, trouble, sources)
+        return SyncReport(
+            self._chain.height(), proved, len(self._buffer), requests, snapshot, trouble, sources
+        )
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -210,16 +212,16 @@ class BlockSync:
 
     def _hold(self, name: bytes, block: Block, size: int) -> None:
         height = block.header.height
-        if height <= self._base or height in self._held:
+        if height <= self._base or height in self._buffer:
             return
         validators, own = self._validators_of(block)
         if validators is not None:
             check_certified(block, self._chain_id, validators, own)
-        self._held[height] = HeldBlock(block, name, size, checked=validators is not None)
-        self._held_bytes += size
+        self._buffer[height] = BufferedBlock(block, name, size, checked=validators is not None)
+        self._buffered_bytes += size
 
     def _validators_of(self, block: Block) -> tuple[Sequence[bytes] | None, Sequence[bytes]]:
-        """Return who certifies the height of a block's certificate, None if not settled, and the block's own.
+        """Return who certifies the height of a block's certificate (None if not final), and the block's own.
 
         The latter is at or below the former, unless the block is wrong, which its check finds first.
         """
@@ -248,7 +250,7 @@ class BlockSync:
             progress.height, progress.moved_at = height, now
             progress.rejected_by.clear()
             progress.served_by = {at: name for at, name in progress.served_by.items() if at > height}
-        self._release([at for at in self._held if at <= self._base])
+        self._release([at for at in self._buffer if at <= self._base])
         install = None
         if self._states is not None:
             asks, install = self._states.step(now, self._far_ahead())
@@ -262,7 +264,7 @@ class BlockSync:
     @property
     def _least_gap(self) -> int:
         """How far above ours a height must be proved to be worth fetching its state."""
-        return SNAPSHOT_GAP_MIN if self._cut_off else self._snapshot_gap << self._fetched
+        return SNAPSHOT_LAG_MIN if self._cut_off else self._snapshot_lag << self._fetched
 
     @property
     def _cut_off(self) -> bool:
@@ -285,21 +287,21 @@ class BlockSync:
         if self._progress.handed > self._chain.height():
             return ()
         while len(ready) < APPLY_BLOCKS:
-            held = self._held.get(self._base + 1)
-            if held is None or not self._check_held(held):
+            buffered = self._buffer.get(self._base + 1)
+            if buffered is None or not self._check_buffered(buffered):
                 break
-            height = held.block.header.height
+            height = buffered.block.header.height
             self._release([height])
             self._progress.handed = height
-            self._progress.served_by[height] = held.peer
-            ready.append(held.block)
+            self._progress.served_by[height] = buffered.peer
+            ready.append(buffered.block)
         return tuple(ready)
 
-    def _check_held(self, held: HeldBlock) -> bool:
+    def _check_buffered(self, buffered: BufferedBlock) -> bool:
         """Check a block that came before its validator set was known."""
-        if held.checked:
+        if buffered.checked:
             return True
-        block = held.block
+        block = buffered.block
         validators, own = self._validators_of(block)
         if validators is None and block.header.height > self._chain.height() + 1:
             return False
@@ -308,11 +310,11 @@ class BlockSync:
                 raise ProofInvalid(f"block {block.header.height}: its certificate lies above all in flight")
             check_certified(block, self._chain_id, validators, own)
         except AssentError as error:
-            self._release([held.block.header.height])
-            self._drops.append(Drop(held.peer, str(error)))
-            self._peers.pop(held.peer, None)
+            self._release([buffered.block.header.height])
+            self._drops.append(Drop(buffered.peer, str(error)))
+            self._peers.pop(buffered.peer, None)
             return False
-        held.checked = True
+        buffered.checked = True
         return True
 
     def _requests(self, now: int) -> tuple[Send, ...]:
@@ -348,23 +350,23 @@ class BlockSync:
         """Tell whether to fetch: not while consensus is about to deliver the next heights itself."""
         if self.follow or self._progress.handed > self._chain.height():
             return True
-        gap = max(peer.best for peer in self._peers.values()) - self._chain.height()
-        return gap >= FAR_BLOCKS or now - self._progress.moved_at >= GRACE_MS
+        lag = max(peer.best for peer in self._peers.values()) - self._chain.height()
+        return lag >= FAR_BLOCKS or now - self._progress.moved_at >= GRACE_MS
 
     def _missing(self, asked: set[int], best: int) -> range:
         """Return the first run of heights that nobody was asked for, within every bound."""
         top = min(best, self._base + BUFFER_BLOCKS)
-        if self._held_bytes > BUFFER_BYTES:
+        if self._buffered_bytes > BUFFER_BYTES:
             top = min(top, self._base + 1)  # only the block that lets the buffer drain
         first = next(
-            (at for at in range(self._base + 1, top + 1) if at not in asked and at not in self._held), 0
+            (at for at in range(self._base + 1, top + 1) if at not in asked and at not in self._buffer), 0
         )
         end = first
-        while first and end <= top and end - first < RANGE_BLOCKS and end not in asked | self._held.keys():
+        while first and end <= top and end - first < RANGE_BLOCKS and end not in asked | self._buffer.keys():
             end += 1
         return range(first, end)
 
     def _release(self, heights: Iterable[int]) -> None:
         for height in heights:
-            held = self._held.pop(height, None)
-            self._held_bytes -= held.size if held is not None else 0
+            buffered = self._buffer.pop(height, None)
+            self._buffered_bytes -= buffered.size if buffered is not None else 0

@@ -25,13 +25,13 @@ class Chain(BlockSource, Protocol):
         """Return the certified head, or None at genesis."""
 
     def validators(self, height: int) -> Sequence[bytes] | None:
-        """Return the set that certifies a height, or None while that is not settled.
+        """Return the set that certifies a height, or None while that is not final.
 
         It must be known for the height above `height()`.
         """
 
     def blocks_from(self) -> int:
-        """Return the lowest height whose block is held."""
+        """Return the pruned-below height: the blocks from there on are here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Peer:
     proved: int = 0
     claimed: int = 0
     blocks_from: int = 0
-    """The lowest height whose block it claims to hold."""
+    """Its pruned-below height, as it claims: it has the blocks from there on."""
     first: int = 0
     """First height of the request under way, 0 for none."""
     count: int = 0
@@ -92,7 +92,7 @@ class Peer:
 
 
 @dataclass(slots=True)
-class HeldBlock:
+class BufferedBlock:
     """A block that waits for those below it."""
 
     block: Block

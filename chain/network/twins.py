@@ -16,7 +16,7 @@ WORD_CHARS_MAX = 300
 class _Process:
     """What is known of one process of a key."""
 
-    place: str
+    endpoint: str
     first: float
     """When it was first admitted."""
     last: float
@@ -41,15 +41,15 @@ class Twins:
         self._seen = {key: found for key, found in self._seen.items() if key in members}
         self._said = {key: found for key, found in self._said.items() if key in members}
 
-    def greeted(self, key: bytes, session: bytes, place: str, opened_at: float, now: float) -> None:
+    def greeted(self, key: bytes, session: bytes, endpoint: str, opened_at: float, now: float) -> None:
         """Note a process of a member that is admitted: where it is, and when its connection began."""
         known = self._processes.setdefault(key, {})
-        found = known.setdefault(session, _Process(place, now, now))
+        found = known.setdefault(session, _Process(endpoint, now, now))
         between = [each for each in known.values() if found.last < each.first <= opened_at]
-        found.place, found.last = place, now
+        found.endpoint, found.last = endpoint, now
         if between:
-            places = sorted({place, *[each.place for each in between]})
-            self._seen[key] = (now, " and ".join(places))
+            endpoints = sorted({endpoint, *[each.endpoint for each in between]})
+            self._seen[key] = (now, " and ".join(endpoints))
         elif self.of(key, now):
             self._seen[key] = (now, self._seen[key][1])
         while len(known) > SESSIONS_MAX:
@@ -57,8 +57,8 @@ class Twins:
 
     def of(self, key: bytes, now: float) -> str:
         """Return where the processes of a member's key are; empty while it is not known to run twice."""
-        at, places = self._seen.get(key, (0.0, ""))
-        return places if places and now - at <= TWIN_S else ""
+        at, endpoints = self._seen.get(key, (0.0, ""))
+        return endpoints if endpoints and now - at <= TWIN_S else ""
 
     def told(self, peer: bytes, words: str, now: float) -> None:
         """Note that a member says that our own key runs twice, and where."""

@@ -76,13 +76,13 @@ class NodeCore:
         *,
         timing: Timing,
         bounds: PoolBounds,
-        snapshot_gap: int = 0,
+        snapshot_lag: int = 0,
         upkeep: Upkeep | None = None,
         signed: SignedSkips | None = None,
     ) -> None:
         """Join the parts and read the durable votes; raise VotesDamaged. Nothing is sent until `start`.
 
-        A node more than `snapshot_gap` heights behind fetches a state instead of blocks; with 0, never.
+        A node more than `snapshot_lag` heights behind fetches a state instead of blocks; with 0, never.
         `upkeep` prunes between blocks. `signed` is what the signer's key signed of skips.
         """
         self.ledger, self._signer, self._timing = ledger, signer, timing
@@ -90,7 +90,7 @@ class NodeCore:
         genesis = ledger.genesis
         self.pool = Mempool(genesis.chain_id, ledger.limits, ledger.signer_refusal, ledger.is_final, bounds)
         self._votes = DurableVotes(ledger.store, signer.public, ports.marker)
-        for candidate in self._votes.promised():
+        for candidate in self._votes.pinned():
             self.pool.hold(candidate, verified=True)
         self._wanted: set[bytes] = set()
         self._wanted_dropped = 0
@@ -106,8 +106,8 @@ class NodeCore:
             SyncChain(ledger),
             genesis.chain_id,
             follow=not self.votes,
-            states=StateSync(StateLoads(ledger), genesis) if snapshot_gap else None,
-            snapshot_gap=snapshot_gap,
+            states=StateSync(StateLoads(ledger), genesis) if snapshot_lag else None,
+            snapshot_lag=snapshot_lag,
         )
         self._members: dict[bytes, str] = {}
         self._screened_by = (ledger.limits, ledger.members_revision)
@@ -265,17 +265,17 @@ class NodeCore:
 
     # --- execution (chain.node.execution_queue.Listener) ------------------------------------------------
 
-    def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
-        """Clear the pool of what a height settled and tell consensus."""
-        self._settle(settled)
-        self._orderer.arrived(settled)
+    def executed(self, height: int, header_hash: bytes, decided: Sequence[bytes]) -> None:
+        """Clear the pool of what a height decided and tell consensus."""
+        self._drop_decided(decided)
+        self._orderer.arrived(decided)
         self._orderer.executed()
         self._drive(self.driver.executed, height, header_hash)
 
-    def applied(self, certificate: Certificate | None, settled: Sequence[bytes]) -> None:
+    def applied(self, certificate: Certificate | None, decided: Sequence[bytes]) -> None:
         """Tell catch-up that a block is on the ledger, and consensus, once one with a certificate is."""
-        self._settle(settled)
-        self._orderer.arrived(settled)
+        self._drop_decided(decided)
+        self._orderer.arrived(decided)
         if certificate is not None:
             self._drive(self.driver.on_synced, certificate)
             self._host.certified()
@@ -289,26 +289,26 @@ class NodeCore:
     def installed(self, load: StateLoad) -> None:
         """Go on above a state that took the place of the ledger's."""
         log.info("the state of height %d is installed", load.height)
-        known = [*self.pool.ids(), *self._votes.promised_ids()]
+        known = [*self.pool.ids(), *self._votes.pinned_ids()]
         final = [tx_id for tx_id in known if self.ledger.is_final(tx_id)]
-        self._settle(final)
+        self._drop_decided(final)
         self._orderer.arrived(final)
         self._drive(self.driver.on_synced, load.anchor.certificate)
         self._host.certified()
         self._perform_sync(self.sync.installed(self._clock.now_ms()))
 
-    def _settle(self, settled: Sequence[bytes]) -> None:
-        lapsed = self._votes.executed(settled, self.ledger.certified_height)
+    def _drop_decided(self, decided: Sequence[bytes]) -> None:
+        lapsed = self._votes.executed(decided, self.ledger.certified_height)
         self._follow_membership()
-        if unpromised := self.pool.not_waiting(lapsed):  # held for batches that came to nothing
+        if unpinned := self.pool.not_waiting(lapsed):  # held for batches that came to nothing
             named = self._executor.named() | self._orderer.named()
-            settled = [*settled, *[tx_id for tx_id in unpromised if tx_id not in named]]
-        self.pool.remove_committed(settled, self.ledger.head.height, self._votes)
+            decided = [*decided, *[tx_id for tx_id in unpinned if tx_id not in named]]
+        self.pool.remove_committed(decided, self.ledger.head.height, self._votes)
         rules = (self.ledger.limits, self.ledger.members_revision)
         if rules != self._screened_by:
             self._screened_by = rules
             self.pool.rescreen(self.ledger.head.height, self._votes)
-        self._wanted.difference_update(settled)
+        self._wanted.difference_update(decided)
 
     def lacking(self) -> list[bytes]:
         """Return the transactions that batches name and that are not here."""

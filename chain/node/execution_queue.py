@@ -60,10 +60,10 @@ class Listener(Protocol):
     def want(self, tx_ids: Sequence[bytes], source: bytes) -> None:
         """Transactions that an ordered batch needs are not here."""
 
-    def executed(self, height: int, header_hash: bytes, settled: Sequence[bytes]) -> None:
+    def executed(self, height: int, header_hash: bytes, decided: Sequence[bytes]) -> None:
         """A delivered height is durable."""
 
-    def applied(self, certificate: Certificate | None, settled: Sequence[bytes]) -> None:
+    def applied(self, certificate: Certificate | None, decided: Sequence[bytes]) -> None:
         """A block of catch-up is durable, or was here already; None when only one above has a certificate."""
 
     def rejected(self, height: int, reason: str) -> None:
@@ -263,7 +263,7 @@ class ExecutionQueue:
                 f"({type(error).__name__}: {error}), and will again after a restart. If others fail, too, a "
                 "quorum of validators can skip it: `assent node skip show` (docs/skip.md)"
             ) from error
-        return partial(self._listener.executed, item.height, done, self._ledger.settled(item.height))
+        return partial(self._listener.executed, item.height, done, self._ledger.decided_ids(item.height))
 
     def _run_block(self, block: Block) -> Callable[[], None]:
         height = block.header.height
@@ -279,7 +279,7 @@ class ExecutionQueue:
             log.warning("block %d of catch-up refused: %s", height, error)
             return partial(self._listener.rejected, height, str(error))
         certificate = None if block.above else block.certificate
-        return partial(self._listener.applied, certificate, self._ledger.settled(height))
+        return partial(self._listener.applied, certificate, self._ledger.decided_ids(height))
 
     def _run_install(self, load: StateLoad) -> Callable[[], None]:
         try:

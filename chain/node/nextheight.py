@@ -57,7 +57,7 @@ class NextHeight:
     begun: Begun | None
     """What processes before began to execute and did not finish."""
     transactions: dict[bytes, DecodedTransaction]
-    """Id -> those transactions that votes promise to keep."""
+    """Id -> the transactions that votes pin."""
 
     def batch(self, digest: bytes) -> KnownBatch | None:
         """Return the batch with this digest, if it is known here."""
@@ -73,8 +73,8 @@ def read_next(ledger: Ledger, votes: DurableVotes) -> NextHeight:
         known = found.setdefault(item.digest, item)
         if known.prepared is None and item.prepared is not None:
             found[item.digest] = replace(known, prepared=item.prepared)
-    promised = {candidate.id: candidate for candidate in votes.promised()}
-    return NextHeight(head + 1, tuple(found.values()), begun, promised)
+    pinned = {candidate.id: candidate for candidate in votes.pinned()}
+    return NextHeight(head + 1, tuple(found.values()), begun, pinned)
 
 
 def _candidates(begun: Begun | None, memory: StoredVotes, height: int) -> Iterable[KnownBatch]:

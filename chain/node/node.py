@@ -156,7 +156,7 @@ class Node:
                 in_flight_max=IN_FLIGHT_MAX,
             ),
             bounds=PoolBounds(bounds.max_transactions, bounds.max_bytes, bounds.max_per_sender),
-            snapshot_gap=config.sync.snapshot_blocks,
+            snapshot_lag=config.sync.snapshot_blocks,
             upkeep=Upkeep(self.ledger, config.storage.keep_blocks, files.archive_dir),
             signed=SignedSkips(self._identity.file),
         )

@@ -29,7 +29,7 @@ log = logging.getLogger("assent.orderer")
 
 WAITING_MAX = 64
 FORWARDED_MAX = 16
-"""Transactions sent to a primary that proposes nothing: one would do if none is settled on the way."""
+"""Transactions sent to a primary that proposes nothing: one would do if none is decided on the way."""
 FORWARDED_BYTES_MAX = TX_BYTES_MAX
 """Bytes of them: the largest transaction fits."""
 
@@ -114,7 +114,7 @@ class Orderer:
             return None
         time = max(self._clock(), self._parent_time(turn.parents) + 1)
         ids = tuple([candidate.id for candidate in chosen])
-        self._votes.promise(chosen, turn.height)
+        self._votes.pin(chosen, turn.height)
         return encode(Batch(turn.height, turn.view, turn.base, self._key, time, ids))
 
     def forward(self, primary: bytes, *, widely: bool) -> None:
@@ -139,10 +139,10 @@ class Orderer:
         if missing:
             self._wait_for(candidate, batch, missing)
             return None
-        return self._promise(batch)
+        return self._pin(batch)
 
     def arrived(self, tx_ids: Iterable[bytes]) -> None:
-        """Judge the proposals that waited and now have all of theirs: these came in, or were settled.
+        """Judge the proposals that waited and now have all of theirs: these came in, or were decided.
 
         What left the pool because it is final, and is not on the ledger here, is asked for anew.
         """
@@ -157,7 +157,7 @@ class Orderer:
                     self._node.want(gone, candidate.proposer)
                 continue
             del self._waiting[digest]
-            self._node.judged(candidate, self._promise(batch))
+            self._node.judged(candidate, self._pin(batch))
 
     def executed(self) -> None:
         """Judge the empty proposal that waited for the heights below it, if they are all executed now."""
@@ -245,12 +245,12 @@ class Orderer:
             time = batch_time(batch_or_none(payload), time)
         return time
 
-    def _promise(self, batch: Batch) -> bool:
+    def _pin(self, batch: Batch) -> bool:
         found = self._transactions.get(batch.tx_ids)
         limits = self._ledger.schedule.limits_at(batch.height)
         if sum(len(candidate.raw) for candidate in found) > limits.block_bytes:
             return False
-        self._votes.promise(found, batch.height)
+        self._votes.pin(found, batch.height)
         return True
 
     def _wait_for(self, candidate: Candidate, batch: Batch, missing: list[bytes]) -> None:

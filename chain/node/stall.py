@@ -52,7 +52,7 @@ class Facts:
     away: tuple[Away, ...] = ()
     certified: int = 0
     executed: int = 0
-    window: int = 8
+    consensus_window: int = 8
     view: int = 0
     primary: str = ""
     phase: str = "idle"
@@ -191,9 +191,9 @@ def _headers_differ(facts: Facts) -> str:
 
 def _behind(facts: Facts) -> str:
     gap = facts.proved - facts.certified
-    if facts.phase != "behind" and gap <= facts.window:
+    if facts.phase != "behind" and gap <= facts.consensus_window:
         return ""
-    if facts.phase == "behind" and gap <= facts.window and facts.seconds < PATIENCE_S:
+    if facts.phase == "behind" and gap <= facts.consensus_window and facts.seconds < PATIENCE_S:
         return ""
     top = max(facts.proved, facts.certified)
     if not facts.sources:
@@ -273,12 +273,12 @@ def _view_change(facts: Facts) -> str:
 def _certificates(facts: Facts) -> str:
     if facts.phase != "checkpoints":
         return ""
-    full = facts.executed - facts.certified >= facts.window
+    full = facts.executed - facts.certified >= facts.consensus_window
     said = ", ".join(f"{name}: {hashed[:16]}" for name, hashed in facts.headers.items())
     return (
         f"height {facts.certified + 1} is executed but has no certificate for {_time(facts.seconds)}: "
         f"{len(facts.headers)} of {facts.quorum} signatures ({said}), none of {_names(facts.missing)}"
-        + (f"; {facts.window} heights are open, so nothing more is ordered" if full else "")
+        + (f"; {facts.consensus_window} heights are open, so nothing more is ordered" if full else "")
         + ". Check that those nodes execute (disk, CPU, their log)"
     )
 

@@ -244,7 +244,7 @@ class NodeStatus:
     def why_not_ready(self) -> str:
         """Return why this node cannot serve yet, empty when it can."""
         facts = self._facts(self._said())
-        behind = facts.proved > facts.certified + facts.window or facts.snapshot is not None
+        behind = facts.proved > facts.certified + facts.consensus_window or facts.snapshot is not None
         cut_off = facts.is_validator and facts.validators - len(facts.away) < facts.quorum
         if facts.halted or facts.outside or facts.twin or behind or cut_off:
             return explain(facts)
@@ -268,7 +268,7 @@ class NodeStatus:
             coming=self._coming(said["announced"]),
             certified=ledger.certified_height,
             executed=said["executed"],
-            window=said["consensus_window"],
+            consensus_window=said["consensus_window"],
             view=said["view"],
             primary=said["primary"],
             phase=said["phase"],
@@ -296,11 +296,11 @@ class NodeStatus:
 
     def _twin(self, validators: Collection[bytes]) -> str:
         """Return where our key runs in another process too, once more than f validators say so."""
-        said = {key: places for key, places in self._peers.own_twins.items() if key in validators}
+        said = {key: endpoints for key, endpoints in self._peers.own_twins.items() if key in validators}
         if len(said) <= fault_bound(len(validators)):
             return ""
-        who, places = ", ".join(self._names(said)), next(iter(said.values()))
-        return f"the key of this node runs in another process too ({who}: {places}); {TWIN_REMEDY}"
+        who, endpoints = ", ".join(self._names(said)), next(iter(said.values()))
+        return f"the key of this node runs in another process too ({who}: {endpoints}); {TWIN_REMEDY}"
 
     @staticmethod
     def _coming(announced: list[dict[str, Any]]) -> Coming | None:
@@ -345,8 +345,8 @@ class NodeStatus:
             said["epoch"], said["view"], said["active"], said["primary"], tuple(said["passed_over"]),
             self.lost_votes, "" if self.spare is None else self.spare.file.name,
             tuple(self._names(key for key in self._peers.connected if key in silent)),
-            {self.name_of(peer): places for peer, places in self._peers.twins.items()},
-            {self.name_of(peer): places for peer, places in self._peers.own_twins.items()},
+            {self.name_of(peer): endpoints for peer, endpoints in self._peers.twins.items()},
+            {self.name_of(peer): endpoints for peer, endpoints in self._peers.own_twins.items()},
         )  # fmt: skip
 
     def _observe_consensus(self, metrics: Metrics) -> None:

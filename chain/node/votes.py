@@ -1,8 +1,9 @@
-"""The durable votes of a validator, with the transactions that they promise to be able to execute.
+"""Durable votes of a validator, and the transactions that they pin.
 
-A vote for a batch is a promise that outlives a crash, but a batch only names its transactions. They are
-written in the same synced write as the vote, and deleted once the block that executed them is durable, or
-once the height of their batch is certified and executed: what it did not settle no batch of it ever will.
+Who votes for a batch must be able to execute it after any crash, but a batch only names its transactions. So
+a vote pins them: they are written in the same synced write as the vote. They are deleted once the block that
+executed them is durable, or once the height of their batch is certified and executed: what was not executed
+then is in no batch of that height.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from chain.primitives.codec import U64, Bound, decode, encode, record
 from consensus.errors import VotesDamaged
 from consensus.votes import EVIDENCE
 
-_VOTE, _PROMISED, _WRITES, _EVIDENCE = VOTES + b"v", VOTES + b"t", VOTES + b"w", VOTES + EVIDENCE
+_VOTE, _PINNED, _WRITES, _EVIDENCE = VOTES + b"v", VOTES + b"t", VOTES + b"w", VOTES + EVIDENCE
 
 
 @record("promised", max_bytes=BATCH_BYTES_MAX + 8 * BATCH_TXS_MAX + 64)
-class Promised:
-    """Transactions of one batch that are promised: less what other rows hold or a block executed."""
+class PinnedTransactions:
+    """Transactions of one batch that votes pin, without those in other rows or executed by a block."""
 
     height: U64
-    """The highest that they are promised for."""
+    """The highest height whose batch names them."""
     transactions: Annotated[
         tuple[Annotated[bytes, Bound(1, TX_BYTES_MAX + 128)], ...], Bound(1, BATCH_TXS_MAX)
     ]
@@ -57,11 +58,11 @@ class DurableVotes:
             )
         self._writes = max(held, counted)
         self._row_of: dict[bytes, bytes] = {}
-        """Promised transaction -> key of the row that holds it."""
+        """Id of a pinned transaction -> key of its row."""
         self._rows: dict[bytes, dict[bytes, bytes]] = {}
         """Key of a row -> id -> encoded transaction."""
         self._heights: dict[bytes, int] = {}
-        """Key of a row -> the height that it is promised for."""
+        """Key of a row -> the height for which it is pinned."""
         self._next_row = 0
         self._staged: dict[bytes, bytes] = {}
         self._executed: list[bytes] = []
@@ -77,39 +78,39 @@ class DurableVotes:
         """Return one row of votes."""
         return self._store.get(self._row(key))
 
-    def promised(self) -> Iterator[DecodedTransaction]:
-        """Yield the transactions that earlier votes promised; call once, at start."""
-        for key, row in self._store.iterate(prefix=_PROMISED):
-            read = decode(Promised, row)
+    def pinned(self) -> Iterator[DecodedTransaction]:
+        """Yield the transactions that earlier votes pinned; call once, at start."""
+        for key, row in self._store.iterate(prefix=_PINNED):
+            read = decode(PinnedTransactions, row)
             candidates = [DecodedTransaction.of(decode(Transaction, raw)) for raw in read.transactions]
             self._hold(key, read.height, candidates)
             yield from candidates
 
-    def promised_ids(self) -> list[bytes]:
-        """Return the ids of the transactions that are promised now."""
+    def pinned_ids(self) -> list[bytes]:
+        """Return the ids of the transactions that are pinned now."""
         return list(self._row_of)
 
     def __contains__(self, tx_id: object) -> bool:
-        """Tell whether a vote promises this transaction and no durable block holds it."""
+        """Tell whether a vote pins this transaction and no durable block has it."""
         return tx_id in self._row_of
 
-    def promise(self, candidates: Iterable[DecodedTransaction], height: int) -> None:
+    def pin(self, candidates: Iterable[DecodedTransaction], height: int) -> None:
         """Add transactions of a batch for a height to the next write, in one row.
 
-        Those already promised for that height or a higher one are not written again.
+        Those that are pinned for that height or a higher one already are not written again.
         """
-        fresh = [item for item in candidates if self._promised_for(item.id) < height]
+        fresh = [item for item in candidates if self._pinned_for(item.id) < height]
         if fresh:
             self._take_out([item.id for item in fresh])
-            key = _PROMISED + self._next_row.to_bytes(8, "big")
+            key = _PINNED + self._next_row.to_bytes(8, "big")
             self._hold(key, height, fresh)
             self._stage(key)
 
     def executed(self, tx_ids: Iterable[bytes], certified: int) -> list[bytes]:
         """Let the next write delete what no vote needs any more; the rest of a row stays.
 
-        These are transactions that a durable block holds, and those promised for heights up to `certified`,
-        which are executed; return the ids of the latter, whose batches came to nothing.
+        These are transactions that a durable block has, and those pinned for heights up to `certified`, which
+        are executed; return the ids of the latter, whose batches came to nothing.
         """
         self._take_out(tx_ids)
         lapsed: list[bytes] = []
@@ -118,7 +119,7 @@ class DurableVotes:
         self._take_out(lapsed)
         return lapsed
 
-    def _promised_for(self, tx_id: bytes) -> int:
+    def _pinned_for(self, tx_id: bytes) -> int:
         key = self._row_of.get(tx_id)
         return -1 if key is None else self._heights[key]
 
@@ -138,16 +139,16 @@ class DurableVotes:
             self._executed.append(key)
 
     def _hold(self, key: bytes, height: int, candidates: Iterable[DecodedTransaction]) -> None:
-        self._next_row = int.from_bytes(key[len(_PROMISED) :], "big") + 1
+        self._next_row = int.from_bytes(key[len(_PINNED) :], "big") + 1
         held = self._rows[key] = {candidate.id: candidate.raw for candidate in candidates}
         self._heights[key] = height
         self._row_of.update(dict.fromkeys(held, key))
 
     def _stage(self, key: bytes) -> None:
-        self._staged[key] = encode(Promised(self._heights[key], tuple(self._rows[key].values())))
+        self._staged[key] = encode(PinnedTransactions(self._heights[key], tuple(self._rows[key].values())))
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Sequence[bytes]) -> None:
-        """Write votes and promised transactions at once, durable when this returns."""
+        """Write votes and pinned transactions at once; all is durable when this returns."""
         if self.first_start:
             self._marker.advance(0)
             self.first_start = False

@@ -73,21 +73,21 @@ def notes(now: Seen) -> list[str]:
         found.append(f"passed over, for view changes ended their turns: {', '.join(now.passed_over)}")
     if now.silent:
         found.append(f"connected and without a vote lately: {', '.join(now.silent)}")
-    found += [twin_of(name, places) for name, places in now.twins.items()]
-    found += [_own_twin(name, places) for name, places in now.own_twins.items()]
+    found += [twin_of(name, endpoints) for name, endpoints in now.twins.items()]
+    found += [_own_twin(name, endpoints) for name, endpoints in now.own_twins.items()]
     return found
 
 
-def twin_of(name: str, places: str) -> str:
+def twin_of(name: str, endpoints: str) -> str:
     """Return a line about a member whose key two processes use."""
     return (
-        f"{name} runs twice, or did within the last minutes: {places}. Its operator must stop one: two "
+        f"{name} runs twice, or did within the last minutes: {endpoints}. Its operator must stop one: two "
         "processes of one key take the connections from one another and may sign votes that conflict"
     )
 
 
-def _own_twin(name: str, places: str) -> str:
-    return f"{name} says of this node's own key: {places or 'it is used twice'}; {TWIN_REMEDY}"
+def _own_twin(name: str, endpoints: str) -> str:
+    return f"{name} says of this node's own key: {endpoints or 'it is used twice'}; {TWIN_REMEDY}"
 
 
 def views_passed(before: Seen, now: Seen) -> int:

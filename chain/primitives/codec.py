@@ -151,8 +151,8 @@ def _to_wire(item: Any) -> Any:
         return item
     schema = _SCHEMAS.get(kind) or _schema(kind)
     wire = [schema.tag, *schema.values(item)]
-    for place in schema.nested:  # msgpack packs tuples of plain values by itself
-        wire[place] = _to_wire(wire[place])
+    for position in schema.nested:  # msgpack packs tuples of plain values by itself
+        wire[position] = _to_wire(wire[position])
     return wire
 
 
@@ -163,7 +163,7 @@ def _schema(cls: type) -> _Schema:
         hints = typing.get_type_hints(cls, include_extras=True)
         names = tuple(field.name for field in dataclasses.fields(cls))
         checks = tuple(_checker(hints[name], f"{tag}.{name}") for name in names)
-        nested = tuple(place for place, name in enumerate(names, 1) if _mentions_record(hints[name]))
+        nested = tuple(position for position, name in enumerate(names, 1) if _mentions_record(hints[name]))
         found = _SCHEMAS[cls] = _Schema(tag, max_bytes, checks, _values_getter(names), nested)
     return found
 

@@ -149,7 +149,7 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
     program = PROGRAMS.get(spec["program"])
     if program is None:
         raise UsageFault(f"program {spec['program']!r}: not installed here; see: assent job programs")
-    places = {one["org"]: index for index, one in enumerate(spec["participants"])}
+    numbers = {one["org"]: index for index, one in enumerate(spec["participants"])}
     inputs = []
     for one in spec["inputs"]:
         key = (one["dataset"], one["version"])
@@ -159,7 +159,7 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
         if not set(one["columns"]) <= set(types):
             return
         columns = tuple(InputColumn(name, types[name], use) for name, use in sorted(one["columns"].items()))
-        inputs.append(JobInput(one["dataset"], places[dataset["owner"]], columns))
+        inputs.append(JobInput(one["dataset"], numbers[dataset["owner"]], columns))
     program.check(spec["parameters"], inputs)
 
 

@@ -73,8 +73,8 @@ async def _follow(session: Session, job: str, as_json: bool) -> tuple[str, dict[
 def _print_event(entry: EventEntry, fields: dict[str, Any], as_json: bool) -> None:
     event = entry.event
     if as_json:
-        place = {"height": entry.height, "contract": event.contract, "event": event.name}
-        shown = {**place, "fields": to_json(fields)}
+        where = {"height": entry.height, "contract": event.contract, "event": event.name}
+        shown = {**where, "fields": to_json(fields)}
         print_json(shown, lines=True)
         return
     # Any contract can write into a job's history; only the ledger's own say what became of the job.

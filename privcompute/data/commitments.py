@@ -71,11 +71,11 @@ def challenged_rows(challenge: bytes, count: int, wanted: int) -> list[int]:
     """Return distinct row numbers that an auditor's challenge selects: the owner cannot choose them."""
     moved: dict[int, int] = {}  # a Fisher–Yates shuffle that stores only what it moved
     chosen = []
-    for place in range(min(wanted, count)):
-        draw = digest("assent/row-challenge", challenge, place.to_bytes(8, "big"))
-        other = place + int.from_bytes(draw, "big") % (count - place)
+    for position in range(min(wanted, count)):
+        draw = digest("assent/row-challenge", challenge, position.to_bytes(8, "big"))
+        other = position + int.from_bytes(draw, "big") % (count - position)
         chosen.append(moved.get(other, other))
-        moved[other] = moved.get(place, place)
+        moved[other] = moved.get(position, position)
     return chosen
 
 

@@ -46,8 +46,12 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
         ),
     ),
     ("restart", "revive"): (
-        ("rs-muting-forgotten", "state.muted = memory.birth.muted", "pass"),
-        ("rs-wiped-votes", "state.heard, state.nonce = set(), nonce", "repair.settle_birth(state, None)"),
+        ("rs-muting-forgotten", "state.lost.muted = memory.birth.muted", "pass"),
+        (
+            "rs-wiped-votes",
+            "state.lost = LostVotes(listening=True, nonce=nonce)",
+            "repair.settle_birth(state, None)",
+        ),
     ),
     ("restart", "_restore_epoch"): (("rs-epoch-lost", "checkpoints.learn(state, entered)", "pass"),),
     ("view_change", "try_lead"): (("vc-wiped-leads", "or not state.votes_on(state.certified + 1)", ""),),
@@ -174,7 +178,7 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
     ("state", "State.votes_on"): (
         (
             "st-votes-while-muted",
-            "self.muted is None or self.rules.epoch(height).first > self.muted",
+            "self.lost.muted is None or self.rules.epoch(height).first > self.lost.muted",
             "True",
         ),
     ),
@@ -201,8 +205,8 @@ _TABLE: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {
             "settle_birth(state, state.epoch.first)",
             "settle_birth(state, state.epoch.first - 1)",
         ),
-        ("rp-listen-old-statuses", "status.answers == state.nonce", "True"),
-        ("rp-listen-q-1", "len(state.heard) + 1 >=", "len(state.heard) + 2 >="),
+        ("rp-listen-old-statuses", "status.answers == state.lost.nonce", "True"),
+        ("rp-listen-q-1", "len(state.lost.heard) + 1 >=", "len(state.lost.heard) + 2 >="),
         ("rp-listen-anyone", "or status.sender not in voting", ""),
         ("rp-listen-other-epoch", "not here or", ""),
         ("rp-listen-unsettled", "or not state.rules.is_settled(following)", ""),

@@ -29,7 +29,7 @@ SCENARIOS = tuple(
     for name in ("failures_of_others", "adversaries", "restarts", "membership", "timers")
 )
 PREPARED = (
-    "aiohttp", "chain.ledger.executor", "chain.ledger.ledger", "chain.mempool.mempool",
+    "aiohttp", "chain.ledger.batch_executor", "chain.ledger.ledger", "chain.mempool.mempool",
     "chain.network.gossip", "chain.network.sync", "click", "contracts.runtime", "duckdb", "hypothesis",
     "hypothesis.strategies", "numpy", "plyvel", "pydantic", "pytest", "pytest_asyncio", "uvloop",
 )  # fmt: skip

@@ -179,8 +179,8 @@ def test_two_contracts_share_a_library_and_keep_it_when_it_is_withdrawn(
 
 def _check_proofs(desk: Desk, consortium: ConsortiumFolder, proofs: Path) -> None:
     verify = ("contract", "verify", proofs, "--genesis", consortium.genesis)
-    places = [item["place"] for item in desk.run("bank", *verify)]
-    assert "lifecycle.history['counter/1']" in places
+    entries = [item["entry"] for item in desk.run("bank", *verify)]
+    assert "lifecycle.history['counter/1']" in entries
     document = json.loads(proofs.read_text())
     changed = bytearray.fromhex(document["states"][1])
     changed[-70] ^= 1

@@ -197,7 +197,7 @@ class _Peers:
         genesis, ledger = made.genesis, made.ledger
         self.gossip = Gossip(GossipPool(pool_of(ledger), ledger))
         states = StateSync(StateLoads(ledger), genesis)
-        self.sync = BlockSync(SyncChain(ledger), genesis.chain_id, follow=True, states=states, snapshot_gap=1)
+        self.sync = BlockSync(SyncChain(ledger), genesis.chain_id, follow=True, states=states, snapshot_lag=1)
         self.gossip.connected(PEER)
         self.sync.connected(PEER, 0)
 

@@ -64,7 +64,7 @@ class Shape:
     """Nodes that exist, but are no members at the start."""
     passed_over: int = 1_024
     """For how many heights a replaced primary does not lead: fewer than in production, so that it ends."""
-    snapshot_gap: int = 0
+    snapshot_lag: int = 0
     """How many heights behind a node fetches a state; 0 never."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chain.ledger.executor import SKIPPED
+from chain.ledger.batch_executor import SKIPPED
 from chain.node.core import NodeCore
 from chain.node.execution_queue import WAITING_MAX
 from chain.primitives.certificate import Certificate, check_certificate, fault_bound
@@ -158,7 +158,7 @@ class Checks:
         read = core.ledger.read
         if height < read.pruned.below().blocks:
             return  # a state took the place of this block
-        for tx_id in read.settled(height):
+        for tx_id in read.decided_ids(height):
             position = read.position(tx_id)
             self.told.setdefault(tx_id, position[0] if position is not None else height)
         certificate = read.certificate(height)

@@ -59,9 +59,9 @@ class Genuine:
         if len(state.accused) != seen.accused:
             seen.accused = len(state.accused)
             self._accused(machine, state)
-        if state.heard is None and seen.listened:
+        if not state.lost.listening and seen.listened:
             self._heard_enough(machine, state)
-        seen.listened = state.heard is not None
+        seen.listened = state.lost.listening
         self._waits_with_reason(machine, core)
         self._proposes_again(machine, state)
 
@@ -167,7 +167,7 @@ class Genuine:
 
     def _heard_enough(self, machine: Machine, state: State) -> None:
         """Who lost its votes listens until it knows in which epoch it gives none any more."""
-        lost, muted = self._said.lost(machine), -1 if state.muted is None else state.muted
+        lost, muted = self._said.lost(machine), -1 if state.lost.muted is None else state.lost.muted
         if muted < lost:
             raise Violation(f"{machine} would vote above epoch {muted}, but lost its votes of epoch {lost}")
 

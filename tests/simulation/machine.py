@@ -79,7 +79,7 @@ class Machine:
                 ports,
                 timing=self.timing,
                 bounds=BOUNDS,
-                snapshot_gap=self.cluster.shape.snapshot_gap,
+                snapshot_lag=self.cluster.shape.snapshot_lag,
                 signed=self.signed,
             )
         except AssentError as error:

@@ -160,8 +160,8 @@ def _payload_not_stored() -> list[Patch]:
     return [(State, "store_payload", lambda _state, slot, digest: slot.stored.add(digest))]
 
 
-def _promise_not_kept() -> list[Patch]:
-    return [(DurableVotes, "promise", lambda _votes, _candidates, _height: None)]
+def _transactions_not_pinned() -> list[Patch]:
+    return [(DurableVotes, "pin", lambda _votes, _candidates, _height: None)]
 
 
 def _certificates_unchecked() -> list[Patch]:
@@ -248,7 +248,7 @@ def _executed_not_awaited() -> list[Patch]:
 
 def _expired_dropped() -> list[Patch]:
     expire = Mempool._expire
-    return [(Mempool, "_expire", lambda pool, height, _promised: expire(pool, height, frozenset()))]
+    return [(Mempool, "_expire", lambda pool, height, _pinned: expire(pool, height, frozenset()))]
 
 
 def _new_view_needs_birth() -> list[Patch]:
@@ -283,7 +283,9 @@ FUNCTIONS: dict[str, Plant] = {
     "view-jump-on-one-message": Plant("one VIEW-CHANGE is enough to follow", _one_vote_is_enough),
     "prepared-quorum-too-small": Plant("COMMIT is sent one PREPARE early", _commit_without_quorum),
     "payload-not-stored": Plant("a vote is durable without its payload", _payload_not_stored),
-    "promise-not-kept": Plant("the transactions of a voted batch are not made durable", _promise_not_kept),
+    "transactions-not-pinned": Plant(
+        "the transactions of a voted batch are not made durable", _transactions_not_pinned
+    ),
     "sync-certificate-unchecked": Plant(
         "blocks are taken without a quorum's certificate", _certificates_unchecked
     ),
@@ -303,7 +305,7 @@ FUNCTIONS: dict[str, Plant] = {
     "payload-not-fetched": Plant("a payload that was missed is not asked for", _payload_not_fetched),
     "settled-stay-in-pool": Plant("what a block settled stays in the pool", _nothing_leaves_the_pool),
     "executed-not-awaited": Plant("no timer runs for a missing certificate", _executed_not_awaited),
-    "expired-promise-dropped": Plant("a voted transaction expires out of the pool", _expired_dropped),
+    "expired-pin-dropped": Plant("a voted transaction expires out of the pool", _expired_dropped),
     "new-view-needs-birth": Plant("a wiped node that entered a view cannot restart", _new_view_needs_birth),
     "wiped-votes-at-once": Plant(
         "a replica with a wiped disk votes as if it never had", _abstains_from_nothing

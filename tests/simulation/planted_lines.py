@@ -142,13 +142,13 @@ LINES: dict[str, Plant] = {
     "wiped-hears-fewer": line(
         "a wiped replica votes after hearing one less than a quorum",
         repair._listen,
-        "if len(state.heard) + 1 >= state.rules.quorum(state.certified + 1):",
-        "if len(state.heard) + 2 >= state.rules.quorum(state.certified + 1):",
+        "if len(state.lost.heard) + 1 >= state.rules.quorum(state.certified + 1):",
+        "if len(state.lost.heard) + 2 >= state.rules.quorum(state.certified + 1):",
     ),
     "old-status-counts": line(
         "a wiped replica takes a status that answers nobody for one that answers it",
         repair._listen,
-        "    elif status.answers == state.nonce:\n",
+        "    elif status.answers == state.lost.nonce:\n",
         "    else:\n",
         nodes=7,
     ),

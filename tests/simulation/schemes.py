@@ -206,7 +206,7 @@ class Schemer:
         message = Status(
             state.epoch.first, view, self._chance.random() < 0.5, certificate,
             max(0, certificate_height(certificate) + self._chance.randint(-1, 2)), (), (),
-            asks, state.nonce, self._liar.key.public, UNSIGNED,
+            asks, state.lost.nonce, self._liar.key.public, UNSIGNED,
         )  # fmt: skip
         self._liar.send(target, self._liar.signed(message))
 

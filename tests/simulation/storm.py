@@ -79,7 +79,7 @@ def draw(seed: int, nodes: int | None = None) -> Cluster:
         validity=(600, 40)[pick // 2 % 2],
         spares=(0, 0, 2, 3, 0)[pick % 5],
         passed_over=(8, 1_024)[pick // 3 % 2],
-        snapshot_gap=(0, 0, 6)[pick // 2 % 3],
+        snapshot_lag=(0, 0, 6)[pick // 2 % 3],
     )
     f = fault_bound(n)
     liars = (0, f, max(1, f - 1) if f else 0, f, 0)[pick // 2 % 5]

@@ -336,7 +336,7 @@ def test_old_statuses_do_not_make_a_wiped_replica_vote() -> None:
         cluster.run_for(110)
         if index != node.index:
             cluster.deliver_bytes(liar, node, status)
-    assert node.state.heard is not None, "it still listens"
+    assert node.state.lost.listening, "it still listens"
     assert cluster.refused, "who brings the status of another is refused"
     cluster.heal()
     cluster.submit()

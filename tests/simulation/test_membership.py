@@ -259,8 +259,8 @@ def test_30_a_wiped_validator_listens_in_the_epoch_it_votes_in() -> None:
     node.first_start = False
     node.boot()
     cluster.heal()
-    cluster.run_until(lambda: node.state.heard is None, 60_000)
-    assert node.state.muted == cluster.nodes[2].state.epoch.first <= max(slot[-1] for slot in said)
+    cluster.run_until(lambda: not node.state.lost.listening, 60_000)
+    assert node.state.lost.muted == cluster.nodes[2].state.epoch.first <= max(slot[-1] for slot in said)
     cluster.settle()
 
 

@@ -215,9 +215,9 @@ def test_30_a_wiped_replica_votes_on_nothing_until_its_epoch_ends() -> None:
     for height in range(5, 4 * cluster.rules.consensus_window):
         cluster.submit()
         cluster.run_to_height(height)
-    assert node.state.muted == 0
+    assert node.state.lost.muted == 0
     restart(node)
-    assert node.state.muted == 0, "it remembers that it lost its votes"
+    assert node.state.lost.muted == 0, "it remembers that it lost its votes"
     cluster.silence(0)  # others ask for another view; it does not, for it may have asked before
     cluster.submit()
     cluster.run_for(10_000)
@@ -245,7 +245,7 @@ def test_a_wiped_replica_is_answered_though_heights_go_by_without_a_pause() -> N
         cluster.submit()
         height += 1
         cluster.run_to_height(height, nodes=others)
-    assert node.state.heard is None
+    assert not node.state.lost.listening
 
 
 def test_a_key_that_was_wiped_votes_again_once_another_set_is_in_force() -> None:
@@ -255,7 +255,7 @@ def test_a_key_that_was_wiped_votes_again_once_another_set_is_in_force() -> None
     cluster.settle()
     node = cluster.nodes[1]
     wipe(node)
-    cluster.run_until(lambda: node.state.heard is None, 5_000)
+    cluster.run_until(lambda: not node.state.lost.listening, 5_000)
     said = votes_of(cluster, node.key.public)
     new = cluster.rotate_key(2).public
     cluster.run_until(lambda: cluster.nodes[2].key.public == new, 60_000)
@@ -276,7 +276,7 @@ def test_a_wiped_replica_that_entered_a_view_and_never_voted_restarts() -> None:
     node.votes.rows = rows
     node.first_start = False
     node.boot()
-    assert node.state.heard is not None
+    assert node.state.lost.listening
     assert node.state.view == 1
     cluster.heal()
     cluster.settle()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from chain.ledger.batch_executor import SKIPPED_BY_DECISION
 from chain.ledger.block import DecodedTransaction, Skip, SkipDecision, skip_digest
-from chain.ledger.executor import SKIPPED_BY_DECISION
 from chain.ledger.skiprows import SkipRefused
 from chain.node.nextheight import Standing
 from chain.node.signedskips import SignedSkips

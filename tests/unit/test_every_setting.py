@@ -203,7 +203,7 @@ REACH: dict[str, tuple[Callable[[Node], Any], Any]] = {
     "batch_interval_ms": (lambda node: node._core.driver._timers._timing.batch_interval_ms, 21),
     "view_timeout_ms": (lambda node: node._core.driver._timers._timing.timeout_ms, 222),
     "view_timeout_max_ms": (lambda node: node._core.driver._timers._timing.timeout_max_ms, 2_222),
-    "snapshot_blocks": (lambda node: node._core.sync._snapshot_gap, 77),
+    "snapshot_blocks": (lambda node: node._core.sync._snapshot_lag, 77),
 }
 DOOR: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "header_timeout_ms": (lambda door: door.header_s, 1.001),

@@ -83,9 +83,9 @@ def export_snapshot(ledger: Ledger, path: Path, height: int, tell: Tell = silent
 
 
 def _snapshot_records(ledger: Ledger, anchor: Anchor, tell: Tell) -> Iterator[Record]:
-    yield from _set_changes(ledger, anchor.top.height)
+    yield from _set_changes(ledger, anchor.header.height)
     yield ChainFilePart.ANCHOR, encode(anchor)
-    load, root = node_loader(ledger.store), ledger.read.tree_root(anchor.top.height)
+    load, root = node_loader(ledger.store), ledger.read.tree_root(anchor.header.height)
     waiting, written = [b""], 0
     while waiting:
         path = waiting.pop()

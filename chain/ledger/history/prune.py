@@ -65,7 +65,7 @@ def sweep_due(store: Store) -> bool:
 
 
 def _sweep_end(store: Store, pruned: PrunedBelow) -> int:
-    """Return the first height whose rows stay: what ran in the window is still looked up."""
+    """Return the first height whose rows stay: what ran in the validity window is still looked up."""
     return pruned.blocks and min(pruned.blocks, Queries(store).head().height - VALIDITY_WINDOW_MAX + 1)
 
 

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from chain.ledger.batch_executor import ChainRuntime
 from chain.ledger.block import DecodedTransaction, Header, SkipDecision, header_hash
-from chain.ledger.executor import ChainRuntime
 from chain.ledger.genesis import Genesis
 from chain.ledger.history.recovery import check_genesis_row, damaged
 from chain.ledger.history.snapshot import (

@@ -70,7 +70,7 @@ class StateLoad:
     def __init__(self, store: Store, loading: Loading) -> None:
         """Continue a load that was begun (`begin`, `resume`)."""
         self._store, self._loading = store, loading
-        top = loading.anchor.top
+        top = loading.anchor.header
         self.height = top.height
         self.anchor = loading.anchor
         self.loader = StateLoader(top.height, top.state_root, store.iterate(prefix=rows.PARTIAL))
@@ -151,7 +151,7 @@ def complete_install(store: Store) -> None:
 
 def _install(store: Store, loading: Loading, progress: Callable[[str], None]) -> None:
     """Every step may be repeated; the last synced write makes the snapshot the ledger."""
-    anchor, top = loading.anchor, loading.anchor.top
+    anchor, top = loading.anchor, loading.anchor.header
     root = read_root((store.get(rows.PARTIAL) or b"")[1:])
     progress("replacing the current state")
     for column in (rows.STATE, rows.STALE):
@@ -203,7 +203,7 @@ def names_of(store: Store, root: Ref | None) -> Iterator[Row]:
 
 
 def index_window(store: Store, top: int, root: Ref | None) -> HeightSummary:
-    """Index what ran in the last window, as the state of `top` has it; return its entry."""
+    """Index what ran in the last validity window, as the state of `top` has it; return its entry."""
     state = TreeState(store, root)
     for height in range(max(0, top - VALIDITY_WINDOW_MAX + 1), top + 1):
         raw = state.get(NAMESPACE, summary_key(height))
@@ -237,17 +237,17 @@ def _header_rows(headers: tuple[Header, ...]) -> Iterator[Row]:
 
 def _check_newer(store: Store, anchor: Anchor) -> None:
     head = _head(store)
-    if anchor.top.height <= head.height:
+    if anchor.header.height <= head.height:
         raise SnapshotTooOld(
-            f"snapshot of height {anchor.top.height}: the ledger stands at {head.height}; it is not needed"
+            f"snapshot of height {anchor.header.height}: the ledger stands at {head.height}; it is not needed"
         )
     for header in anchor.headers:
         own = store.get(rows.at(rows.HEADER, header.height))
         if own is not None and own != encode(header):
             raise SnapshotConflicts(
-                f"snapshot of height {anchor.top.height}: a quorum certified another header {header.height} "
-                "than this ledger has; compare this node's release and disk with the others', then remove "
-                "the data directory"
+                f"snapshot of height {anchor.header.height}: a quorum certified another header "
+                f"{header.height} than this ledger has; compare this node's release and disk with the "
+                "others', then remove the data directory"
             )
 
 

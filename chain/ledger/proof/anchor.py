@@ -2,7 +2,7 @@
 
 A header names the validator set in force `consensus_window` heights above it. So a chain of set changes, each
 in a header that the former set certified, leads from the genesis to any height, and the last window of
-headers, linked by parent hashes, names every set that is in force, or settled, at the top.
+headers, linked by parent hashes, names every set that is in force, or final, at its header.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Anchor:
     certificate: Certificate
 
     @property
-    def top(self) -> Header:
+    def header(self) -> Header:
         """The certified header."""
         return self.headers[-1]
 
@@ -68,11 +68,11 @@ class TrustedSets:
         self._verifier.check_header(proof)
 
     def check_anchor(self, anchor: Anchor) -> None:
-        """Raise ProofInvalid unless the top is certified and every set settled there is known here."""
-        window = self._verifier.window
-        if len(anchor.headers) < min(window, anchor.top.height) + 1:
+        """Raise ProofInvalid unless its header is certified and every set that is final there is known."""
+        window = self._verifier.consensus_window
+        if len(anchor.headers) < min(window, anchor.header.height) + 1:
             raise ProofInvalid(
-                f"anchor of height {anchor.top.height}: {len(anchor.headers)} headers, expected one "
+                f"anchor of height {anchor.header.height}: {len(anchor.headers)} headers, expected one "
                 "consensus window"
             )
         self._verifier.check_header(HeaderProof(anchor.headers, anchor.certificate))

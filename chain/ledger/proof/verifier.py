@@ -52,7 +52,7 @@ class ProofVerifier:
     def __init__(self, genesis: Genesis, changes: Iterable[SetChange] = ()) -> None:
         """Trust the founding validators, and the sets that follow from them; raise ProofInvalid."""
         self.chain_id = genesis.chain_id
-        self.window = genesis.limits.consensus_window
+        self.consensus_window = genesis.limits.consensus_window
         self._firsts = [0]
         self._sets = [genesis.validator_keys]
         self._hashes = [validators_hash(genesis.validator_keys)]
@@ -78,8 +78,10 @@ class ProofVerifier:
         """Learn the next validator set; raise ProofInvalid."""
         what = f"validator set in force from height {change.first}"
         header, last = change.header.headers[0], change.header.headers[-1]
-        if not self.followed < change.first == header.height + self.window:
-            raise ProofInvalid(f"{what}: not {self.window} heights above its header, or out of order")
+        if not self.followed < change.first == header.height + self.consensus_window:
+            raise ProofInvalid(
+                f"{what}: not {self.consensus_window} heights above its header, or out of order"
+            )
         if last.height >= change.first:
             raise ProofInvalid(f"{what}: its header must be certified below height {change.first}")
         self._check_chain(change.header)
@@ -112,10 +114,11 @@ class ProofVerifier:
     def _check_named(self, proof: HeaderProof) -> None:
         """Raise ProofInvalid for a header that names a set which was not followed."""
         for header in proof.headers:
-            if header.validators_hash != self._hashes[self._index(header.height + self.window)]:
+            if header.validators_hash != self._hashes[self._index(header.height + self.consensus_window)]:
                 raise ProofInvalid(
-                    f"header {header.height}: names validators for height {header.height + self.window} "
-                    "that are unknown here: the changes of the validator set up to it are needed"
+                    f"header {header.height}: names validators for height "
+                    f"{header.height + self.consensus_window} that are unknown here: the changes of the "
+                    "validator set up to it are needed"
                 )
 
     def _index(self, height: int) -> int:

@@ -486,9 +486,9 @@ def test_a_node_knows_whether_the_votes_of_its_key_were_lost() -> None:
     node = Node(first=False)
     assert node.driver.lost_votes, "it listens"
     node.hear(status(0, answers=NONCE), status(2, answers=NONCE))
-    assert node.state.heard is None
+    assert not node.state.lost.listening
     assert node.driver.lost_votes, "and gives no vote in this epoch"
-    node.state.muted = -1
+    node.state.lost.muted = -1
     assert not node.driver.lost_votes, "in the next it does"
 
 

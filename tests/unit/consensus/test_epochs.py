@@ -32,6 +32,7 @@ from consensus.messages import (
 from consensus.replica import Replica
 from consensus.restart import revive
 from consensus.rules import Rules
+from consensus.state import LostVotes
 from consensus.votes import EPOCH, StoredVotes, recall
 
 CHAIN = digest("test/chain")
@@ -236,17 +237,17 @@ def status(index: int, epoch: int, certified: int, delivered: int, answers: byte
 
 def listener(world: World, certified: int) -> Any:
     node = replica(world, certified, me=1)
-    node.state.heard, node.state.nonce = set(), NONCE
+    node.state.lost = LostVotes(listening=True, nonce=NONCE)
     return node.state
 
 
 def test_a_wiped_replica_hears_a_quorum_that_stands_where_it_does() -> None:
     state = listener(World(executed=5), certified=5)
     for index in (0, 2):
-        assert state.heard is not None
+        assert state.lost.listening
         repair.answer_status(state, status(index, 0, certified=4, delivered=5))
-    assert state.heard is None
-    assert state.muted == 0
+    assert not state.lost.listening
+    assert state.lost.muted == 0
     assert [height for height in range(1, FIRST) if state.votes_on(height)] == [], "not in this epoch"
 
 
@@ -256,16 +257,16 @@ def test_a_status_that_answers_no_question_of_this_start_is_not_heard() -> None:
     for index in (0, 2, 3):
         for old in (b"", bytes(16), NONCE[:15]):
             repair.answer_status(state, status(index, 0, certified=5, delivered=5, answers=old))
-    assert state.heard == set()
+    assert state.lost.heard == set()
 
 
 def test_a_replica_that_moved_on_since_it_was_heard_is_not_heard_any_more() -> None:
     state = listener(World(executed=5), certified=5)
     repair.answer_status(state, status(0, 0, certified=5, delivered=5))
-    assert state.heard is not None
-    assert len(state.heard) == 1
+    assert state.lost.listening
+    assert len(state.lost.heard) == 1
     repair.answer_status(state, status(0, 0, certified=6, delivered=FIRST - 1, answers=b""))
-    assert state.heard == set()
+    assert state.lost.heard == set()
 
 
 def test_who_has_delivered_the_end_of_the_epoch_tells_nothing_about_the_next() -> None:
@@ -273,14 +274,14 @@ def test_who_has_delivered_the_end_of_the_epoch_tells_nothing_about_the_next() -
     state = listener(World(executed=5), certified=5)
     for index in (0, 2, 3):
         repair.answer_status(state, status(index, 0, certified=5, delivered=FIRST - 1))
-    assert state.heard == set()
+    assert state.lost.heard == set()
 
 
 def test_who_is_in_another_epoch_is_not_heard() -> None:
     state = listener(World(executed=5), certified=5)
     for index in (0, 2, 4):
         repair.answer_status(state, status(index, FIRST, certified=8, delivered=8))
-    assert state.heard == set()
+    assert state.lost.heard == set()
 
 
 def test_who_delivered_beyond_what_is_known_here_is_not_heard_yet() -> None:
@@ -288,17 +289,17 @@ def test_who_delivered_beyond_what_is_known_here_is_not_heard_yet() -> None:
     state = listener(World(executed=3), certified=3)
     for index in (0, 2, 3):
         repair.answer_status(state, status(index, 0, certified=6, delivered=6))
-    assert state.heard == set()
+    assert state.lost.heard == set()
 
 
 def test_a_wiped_replica_of_another_set_only_follows() -> None:
     """It begins to listen where it is a validator again."""
     node = replica(World(executed=3), certified=3, me=4)
-    node.state.heard, node.state.nonce = set(), NONCE
+    node.state.lost = LostVotes(listening=True, nonce=NONCE)
     assert not node.state.listening
     for index in (0, 1, 2):
         repair.answer_status(node.state, status(index, 0, certified=3, delivered=3))
-    assert node.state.heard == set()
+    assert node.state.lost.heard == set()
 
 
 def test_a_start_with_votes_of_the_next_epoch_stands_in_it_though_the_ledger_lags() -> None:

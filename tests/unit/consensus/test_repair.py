@@ -327,11 +327,11 @@ def test_a_quorum_of_answers_ends_the_listening_and_mutes_for_the_epoch() -> Non
     """Itself and two others of four; it then stays out of this epoch, and says so durably."""
     one = listener()
     one.hear(status(0, answers=NONCE))
-    assert one.state.heard == {PUBLIC[0]}
+    assert one.state.lost.heard == {PUBLIC[0]}
     one.hear(status(0, answers=NONCE), status(1, answers=NONCE), status(5, answers=NONCE))
-    assert one.state.heard == {PUBLIC[0]}, "twice the same, itself and an observer are no others"
+    assert one.state.lost.heard == {PUBLIC[0]}, "twice the same, itself and an observer are no others"
     one.hear(status(3, answers=NONCE))
-    assert (one.state.heard, one.state.muted) == (None, 0)
+    assert (one.state.lost.listening, one.state.lost.muted) == (False, 0)
     assert [key for key in one.last.put if key == b"b"] == [b"b"]
 
 
@@ -339,9 +339,9 @@ def test_the_quorum_that_is_heard_is_that_of_the_set_whose_turn_it_is() -> None:
     """The last height of four validators is certified: of the five that follow, four must be heard."""
     one = listener(certified=6, epochs=(Epoch(0, PUBLIC[:4]), Epoch(7, PUBLIC[:5])))
     one.hear(*(status(index, epoch=7, delivered=6, answers=NONCE) for index in (0, 2)))
-    assert one.state.heard == {PUBLIC[0], PUBLIC[2]}
+    assert one.state.lost.heard == {PUBLIC[0], PUBLIC[2]}
     one.hear(status(4, epoch=7, delivered=6, answers=NONCE))
-    assert (one.state.heard, one.state.muted) == (None, 7)
+    assert (one.state.lost.listening, one.state.lost.muted) == (False, 7)
 
 
 @pytest.mark.parametrize(
@@ -357,4 +357,4 @@ def test_the_quorum_that_is_heard_is_that_of_the_set_whose_turn_it_is() -> None:
 def test_a_status_that_does_not_show_where_we_were_is_not_heard(changes: dict[str, Any]) -> None:
     one = listener(certified=3, epochs=(Epoch(0, PUBLIC[:4]), Epoch(7, PUBLIC[:5])))
     one.hear(*(status(index, **({"delivered": 3} | changes)) for index in (0, 2, 3)))
-    assert one.state.heard == set()
+    assert one.state.lost.heard == set()

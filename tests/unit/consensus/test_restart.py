@@ -147,13 +147,13 @@ def test_a_muted_replica_stays_muted_over_restarts() -> None:
     """Its votes were lost in this epoch: it gives none in it, asks for no view, leads none."""
     one = One(wiped=True)
     one.hear(status(0, answers=NONCE), status(2, answers=NONCE))
-    assert one.state.muted == 0
+    assert one.state.lost.muted == 0
     assert BIRTH in one.rows
     for _ in range(2):
         assert one.hear(proposal(1), prepare(1, 0), prepare(1, 2), view_change(1, 0), view_change(1, 2)) == []
         assert one.state.waiting() is None
         one.restart()
-        assert one.state.muted == 0
+        assert one.state.lost.muted == 0
 
 
 def test_a_muted_replica_votes_again_where_another_set_takes_over() -> None:
@@ -167,7 +167,7 @@ def test_a_muted_replica_votes_again_where_another_set_takes_over() -> None:
 def test_a_replica_without_memory_votes_on_nothing_before_it_has_listened() -> None:
     one = One(wiped=True)
     assert one.state.listening
-    assert one.state.nonce == NONCE
+    assert one.state.lost.nonce == NONCE
     assert one.hear(proposal(1), prepare(1, 0), prepare(1, 2)) == []
     assert BIRTH not in one.rows
     assert only(type(status(0)), one.hear(Retransmit())).asks == NONCE
@@ -179,7 +179,7 @@ def test_who_abstains_leads_no_view_though_it_had_asked_for_it() -> None:
     one.commit(1)
     one.expire()
     one.restart()
-    one.state.muted = 0
+    one.state.lost.muted = 0
     assert one.hear(view_change(1, 0), view_change(1, 2)) == []
     assert not one.state.active
 

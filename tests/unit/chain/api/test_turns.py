@@ -233,8 +233,8 @@ def test_an_account_that_owes_is_not_forgotten_though_nobody_else_wanted_it() ->
     account = ShareAccount(0.25, 1_000, 5.0, 50.0)
     account.spent(0.1, 50.0, wanted=False)
     assert account.used(50.0) == 0.0
-    assert not account.is_settled(50.2)
-    assert account.is_settled(51.1)
+    assert not account.owes_nothing(50.2)
+    assert account.owes_nothing(51.1)
 
 
 def test_a_turn_that_waited_for_a_processor_is_not_its_clients_debt() -> None:

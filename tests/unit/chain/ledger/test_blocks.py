@@ -284,9 +284,9 @@ def test_the_pool_is_told_what_a_height_settled() -> None:
     chain = ToyChain(toy_genesis(limits=limits))
     calls = [chain.call("put", {"key": i, "value": i}) for i in range(3)]
     chain.add(*calls)
-    assert chain.ledger.read.settled(1) == [call.id for call in calls[:2]]
+    assert chain.ledger.read.decided_ids(1) == [call.id for call in calls[:2]]
     chain.add(calls[2], calls[0])
-    assert chain.ledger.read.settled(2) == [calls[2].id, calls[0].id]
+    assert chain.ledger.read.decided_ids(2) == [calls[2].id, calls[0].id]
     receipt = chain.ledger.read.receipt(calls[0].id)
     assert receipt is not None
     assert (receipt.height, receipt.status) == (1, "ok")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from chain.ledger.batch_executor import SKIPPED
 from chain.ledger.block import Receipt
-from chain.ledger.executor import SKIPPED
 from chain.ledger.explain import ReplayDiffers, explain
 from chain.ledger.testing import ToyChain, ToyRuntime
 from chain.primitives.execution import OK, REVERTED, Call, Outcome, Place, StateReader, map_key

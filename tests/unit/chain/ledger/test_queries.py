@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chain.ledger.batch_executor import SKIPPED
 from chain.ledger.block import EventEntry
-from chain.ledger.executor import SKIPPED
 from chain.ledger.pruned import UnknownHeight
 from chain.ledger.testing import GAS, ToyChain, ToyRuntime
 from chain.primitives.codec import U64_MAX

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from chain.ledger.batch_executor import EXPIRED, REPLAYED, SKIPPED, SKIPPED_BY_DECISION
 from chain.ledger.block import Block, DecodedTransaction, Skip, SkipDecision, header_hash, skip_digest
-from chain.ledger.executor import EXPIRED, REPLAYED, SKIPPED, SKIPPED_BY_DECISION
 from chain.ledger.files.chainfile import ChainFile, FileDamaged
 from chain.ledger.files.transfer import (
     export_blocks,
@@ -108,7 +108,7 @@ def test_a_decision_of_a_quorum_leaves_out_what_it_names_and_runs_the_rest(stuck
     assert verdicts == [("ok", ""), by_decision, by_decision, ("ok", "")]
     assert header.skip == skip_digest(GENESIS.chain_id, stuck.skip())
     assert read.skip(HEIGHT) == stuck.decide()
-    assert set(stuck.chain.ledger.settled(HEIGHT)) == {candidate.id for candidate in stuck.batch}
+    assert set(stuck.chain.ledger.decided_ids(HEIGHT)) == {candidate.id for candidate in stuck.batch}
     (event,) = read.receipts(HEIGHT)[1].events
     assert (event.name, event.subjects) == ("Refused", ("org:bureau",))
     fields = decode_value(event.fields, max_bytes=500)

@@ -148,14 +148,14 @@ def test_what_would_be_refused_now_is_dropped_when_keys_or_limits_change() -> No
     """A primary that is shown it late refuses it, and must not be waited for."""
     world = World()
     kept, other = world.admit(tx(1)), world.admit(tx(2, "bureau"))
-    promised, large = world.admit(tx(3, "bureau")), world.admit(tx(4, size=500))
+    pinned, large = world.admit(tx(3, "bureau")), world.admit(tx(4, size=500))
     assert world.pool.rescreen(10) == 0
     world.members.discard(toy_key("bureau").public)
     world.pool.remove_committed([], 10)
     world.pool.limits = replace(world.pool.limits, tx_bytes=500)
-    assert world.pool.rescreen(10, {promised.id}) == 3
+    assert world.pool.rescreen(10, {pinned.id}) == 3
     assert (len(world.pool), world.pool.get([kept.id, other.id, large.id])) == (1, [kept])
-    assert world.pool.get([promised.id]) == [promised], "a batch may name it"
+    assert world.pool.get([pinned.id]) == [pinned], "a batch may name it"
 
 
 def test_a_new_head_drops_what_it_settled_and_what_expired() -> None:
@@ -169,12 +169,12 @@ def test_a_new_head_drops_what_it_settled_and_what_expired() -> None:
 def test_what_a_vote_promises_is_held_though_it_expires() -> None:
     """A batch that names it may be ordered already: dropped everywhere, it would stop the chain."""
     world = World()
-    promised, other = world.admit(tx(1, until=11)), world.admit(tx(2, until=11))
-    assert world.pool.remove_committed([], 11, {promised.id}) == 2
-    assert world.pool.get([promised.id, other.id]) == [promised]
+    pinned, other = world.admit(tx(1, until=11)), world.admit(tx(2, until=11))
+    assert world.pool.remove_committed([], 11, {pinned.id}) == 2
+    assert world.pool.get([pinned.id, other.id]) == [pinned]
     assert world.pool.select(10, 10**6) == []
-    world.pool.remove_committed([promised.id], 12)
-    assert promised.id not in world.pool
+    world.pool.remove_committed([pinned.id], 12)
+    assert pinned.id not in world.pool
 
 
 def test_whether_a_sender_may_sign_is_asked_for_each_transaction_and_never_remembered_by_the_pool() -> None:

@@ -46,7 +46,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_sync(ledger: Ledger, gap: int = GAP) -> BlockSync:
     states = StateSync(StateLoads(ledger), GENESIS) if gap else None
-    return BlockSync(SyncChain(ledger), GENESIS.chain_id, follow=True, states=states, snapshot_gap=gap)
+    return BlockSync(SyncChain(ledger), GENESIS.chain_id, follow=True, states=states, snapshot_lag=gap)
 
 
 def serve(kind: Kind, body: bytes) -> bytes:
@@ -88,7 +88,7 @@ def weak(kind: Kind, body: bytes) -> bytes:
         return answer
     anchor = decode(AnchorAnswer, answer).anchor
     assert anchor is not None
-    forged = dataclasses.replace(anchor, certificate=source().certificate(anchor.top, 2))
+    forged = dataclasses.replace(anchor, certificate=source().certificate(anchor.header, 2))
     return encode(AnchorAnswer((), forged))
 
 

@@ -247,7 +247,7 @@ def test_a_final_transaction_that_no_batch_names_is_neither_fetched_nor_taken(
     assert scene.core.pool.ids() == []
 
 
-def test_a_transaction_promised_in_a_batch_never_ordered_is_gone_once_it_expired(tmp_path: Path) -> None:
+def test_a_transaction_pinned_for_a_batch_never_ordered_is_gone_once_it_expired(tmp_path: Path) -> None:
     scene = Scene(tmp_path, synced=False)
     brief = scene.source.call("put", {"key": "k", "value": 1}, valid_until=HEIGHT + 1)
     lasting = scene.source.call("put", {"key": "k", "value": 2})
@@ -257,9 +257,9 @@ def test_a_transaction_promised_in_a_batch_never_ordered_is_gone_once_it_expired
     payload = encode(Batch(HEIGHT + 1, 0, 0, PEER, time, (brief.id, lasting.id)))
     lost = Candidate(HEIGHT + 1, 1, PEER, payload, payload_digest(payload), (), fresh=False, base=0)
     assert scene.core._orderer.check(lost) is True
-    assert set(scene.core._votes.promised_ids()) == {brief.id, lasting.id}
+    assert set(scene.core._votes.pinned_ids()) == {brief.id, lasting.id}
     scene.source.add(scene.new)
     scene.core._executor.put(scene.source.block(HEIGHT + 1))
     scene.machine.run()
-    assert brief.id not in scene.core._votes.promised_ids()
+    assert brief.id not in scene.core._votes.pinned_ids()
     assert scene.core.pool.ids() == [lasting.id]

@@ -181,12 +181,12 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
     desk.votes.write({b"vote": b"1"}, [])
     desk.store.crash()
     again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
-    assert sorted(item.id for item in again.promised()) == sorted(call.id for call in calls)
+    assert sorted(item.id for item in again.pinned()) == sorted(call.id for call in calls)
     assert list(again.load()) == [(b"vote", b"1")]
     again.executed([call.id for call in calls], 0)
     again.write({}, [b"vote"])
     last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
-    assert (list(last.promised()), list(last.load())) == ([], [])
+    assert (list(last.pinned()), list(last.load())) == ([], [])
 
 
 def test_of_a_promised_batch_the_part_that_was_not_executed_stays(tmp_path: Path) -> None:
@@ -199,14 +199,14 @@ def test_of_a_promised_batch_the_part_that_was_not_executed_stays(tmp_path: Path
     desk.votes.executed([first], 0)
     desk.votes.write({}, [])
     again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
-    assert [item.id for item in again.promised()] == rest
-    again.promise([calls[first], calls[rest[0]]], 2)
+    assert [item.id for item in again.pinned()] == rest
+    again.pin([calls[first], calls[rest[0]]], 2)
     again.write({}, [])
     last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
-    assert sorted(item.id for item in last.promised()) == sorted(calls)
+    assert sorted(item.id for item in last.pinned()) == sorted(calls)
     last.executed(list(calls), 0)
     last.write({}, [])
-    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).promised()) == []
+    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).pinned()) == []
 
 
 def test_a_promise_lapses_when_its_height_is_certified_unless_it_was_made_for_a_higher_one_too(
@@ -214,20 +214,20 @@ def test_a_promise_lapses_when_its_height_is_certified_unless_it_was_made_for_a_
 ) -> None:
     desk = Desk(tmp_path)
     settled, idle, again, higher = desk.admit(1, 2, 3, 4)
-    desk.votes.promise([settled, idle, again], 2)
-    desk.votes.promise([again, higher], 3)
-    desk.votes.promise([again, higher], 2)
+    desk.votes.pin([settled, idle, again], 2)
+    desk.votes.pin([again, higher], 3)
+    desk.votes.pin([again, higher], 2)
     desk.votes.write({}, [])
     assert desk.votes.executed([settled.id], 1) == []
     assert desk.votes.executed([], 2) == [idle.id]
-    assert set(desk.votes.promised_ids()) == {again.id, higher.id}
+    assert set(desk.votes.pinned_ids()) == {again.id, higher.id}
     desk.votes.write({}, [])
     restarted = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
-    assert {item.id for item in restarted.promised()} == {again.id, higher.id}
+    assert {item.id for item in restarted.pinned()} == {again.id, higher.id}
     assert restarted.executed([], 2) == []
     assert set(restarted.executed([], 3)) == {again.id, higher.id}
     restarted.write({}, [])
-    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).promised()) == []
+    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).pinned()) == []
 
 
 def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_path: Path) -> None:

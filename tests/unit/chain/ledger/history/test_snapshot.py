@@ -823,7 +823,7 @@ def test_a_snapshot_of_a_ledger_that_diverged_is_refused() -> None:
 
 def test_an_anchor_needs_a_quorum_linked_headers_and_a_whole_window() -> None:
     anchor = anchor_of(source(), HEIGHT)
-    top = anchor.top
+    top = anchor.header
     weak = source().certificate(top, 2)
     spoilt = [
         dataclasses.replace(anchor, certificate=weak),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chain.ledger.batch_executor import SKIPPED, BatchContext, BatchExecution, RuntimeFault, execute_batch
 from chain.ledger.block import DecodedTransaction, EventEntry, Receipt, entry_hash, rolling_hash
-from chain.ledger.executor import SKIPPED, BatchContext, BatchExecution, RuntimeFault, execute_batch
 from chain.ledger.genesis import Limits
 from chain.ledger.state.state import Overlay, newest_state
 from chain.ledger.store.memory import MemoryStore

@@ -120,7 +120,7 @@ class BatchExecution:
     """(contract, event name) -> event positions."""
 
     @property
-    def settled(self) -> list[bytes]:
+    def decided_ids(self) -> list[bytes]:
         """Ids whose fate is decided, here or below: what a pool may drop."""
         return [
             receipt.tx_id
