@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chain.audit.container import read_container
-from chain.audit.evidence import record_places
+from chain.audit.evidence import record_keys
 from chain.audit.package import build_package, encode_package, read_package
 from chain.audit.records import Contents
 from chain.audit.verify import verify_bytes
@@ -73,6 +73,6 @@ def test_the_history_of_a_library_can_be_exported_with_its_record_and_source(tol
 
 
 def test_a_name_that_is_no_hash_has_no_records() -> None:
-    assert [place[2] for place in record_places(SUBJECT, 9)] == [DIGEST, DIGEST]
+    assert [key[2] for key in record_keys(SUBJECT, 9)] == [DIGEST, DIGEST]
     for ident in ("", "roles", DIGEST.hex().upper(), DIGEST.hex()[:-1], DIGEST.hex() + "00"):
-        assert record_places(f"library:{ident}", 9) == []
+        assert record_keys(f"library:{ident}", 9) == []
