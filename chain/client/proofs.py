@@ -68,11 +68,9 @@ class NodeProofs:
         return (await self.header_proof(height)).headers[0]
 
     async def header_proof(self, height: int) -> HeaderProof:
-        """Return a header with its proof; it has one header at least."""
-        proof = self._proof(HeaderProof, "getHeader", await self._node.request("getHeader", height=height))
-        with reading(self._node.url, "getHeader"):
-            _ = proof.headers[0]
-        return proof
+        """Return a header, which comes first in its proof, with that proof."""
+        answer = await self._node.request("getHeader", height=height)
+        return self._proof(HeaderProof, "getHeader", answer)
 
     async def entries(
         self, subject: str, first: int, last: int, after: str | None
