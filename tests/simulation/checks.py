@@ -198,7 +198,7 @@ class Checks:
             "execution": (len(core._executor), WAITING_MAX // 4),
             "wanted": (len(core.gossip._wanted), 4_096),
             "verifying": (len(core.gossip._verifying), 4_096),
-            "blocks": (len(core.sync._held), 256),
+            "blocks": (len(core.sync._buffer), 256),
         }
         views = (self._cluster.now - START_MS) // (TIMEOUTS_MS[0] // GRACE_SHARE) + 1
         if state.view > views:
