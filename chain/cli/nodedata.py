@@ -250,11 +250,11 @@ def prune_command(config: Path, before: int, archive: Path | None, discard: bool
             _archive(ledger, before, archive)
         held = set_floor(ledger.store, before, str(archive.resolve()) if archive else "")
         progress = _Progress("deleting the rows of heights")
-        while sweep(ledger.store):
+        while sweep(ledger.store, clear_now=True):
             progress(ledger.read.pruned.below().swept, held.blocks)
         assert isinstance(ledger.store, LevelStore)
         print_text("compacting the database, so that the disk gets the room back", err=True)
-        ledger.store.compact()
+        ledger.store.compact_rows()
     facts = {"blocksFrom": held.blocks, "stateFrom": held.state, "before": first, "archive": held.archive}
     where = f"; older ones are in {held.archive}" if held.archive else ""
     _report(as_json, facts, f"blocks from height {held.blocks} and states from {held.state} are held{where}")

@@ -19,7 +19,7 @@ from chain.ledger.schedule import Announcement
 from chain.ledger.state.node import Ref
 from chain.ledger.state.state import StateChange
 from chain.ledger.store import rows
-from chain.ledger.store.recordlog import Row
+from chain.ledger.store.records import Row
 from chain.ledger.store.rows import LedgerHead
 from chain.ledger.validity_window import HeightSummary
 from chain.primitives.codec import encode

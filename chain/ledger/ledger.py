@@ -23,7 +23,7 @@ from chain.ledger.history.snapshot import complete_install
 from chain.ledger.proof.prover import Prover
 from chain.ledger.store import rows
 from chain.ledger.store.port import Store, check_format
-from chain.ledger.store.recordlog import Row
+from chain.ledger.store.records import Row
 from chain.ledger.store.rows import LedgerHead
 from chain.ledger.writer import LedgerDiverged, LedgerWriter, NotNext
 from chain.primitives.certificate import Certificate, Epoch, check_certificate

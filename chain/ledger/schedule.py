@@ -21,7 +21,7 @@ from chain.ledger.state.state import NewestState, entries
 from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
 from chain.ledger.store.port import Store
-from chain.ledger.store.recordlog import Row
+from chain.ledger.store.records import Row
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
 from chain.primitives.codec import U64, Bound, PublicKey, decode, encode, record
 from chain.primitives.errors import ConfigError, DecodeError

@@ -12,7 +12,7 @@ from chain.ledger.block import SkipDecision
 from chain.ledger.skip import check_decision, matches
 from chain.ledger.store import rows
 from chain.ledger.store.port import Store
-from chain.ledger.store.recordlog import Row
+from chain.ledger.store.records import Row
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError
 

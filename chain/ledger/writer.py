@@ -25,7 +25,7 @@ from chain.ledger.state.state import CachedState, NewestState, TreeState, node_l
 from chain.ledger.state.tree import StateTree
 from chain.ledger.store import rows
 from chain.ledger.store.port import Store
-from chain.ledger.store.recordlog import Row
+from chain.ledger.store.records import Row
 from chain.ledger.store.rows import LedgerHead
 from chain.ledger.validity_window import summary_of, summary_writes
 from chain.primitives.boundedcache import BoundedCache

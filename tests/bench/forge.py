@@ -57,8 +57,11 @@ class Forge:
         self._store.close()
 
     def settle(self) -> None:
-        """Let the database finish its work on what was made, which would go on while others measure."""
-        self._store.compact()
+        """Let the databases finish their work on what was made, which would go on while others measure."""
+        self._store.compact_rows()
+        number = self._store.compact_records(0)
+        while number:
+            number = self._store.compact_records(number)
 
     def add(self, calls: Sequence[tuple[PrivateKey, str, str, dict[str, Value]]], gas: int) -> None:
         """Order, execute and certify one block of calls (signer, contract, method, arguments)."""

@@ -52,7 +52,7 @@ from chain.ledger.state.inner import children_of, pack_inner
 from chain.ledger.state.node import DELTAS_AT, LEAVES_AT
 from chain.ledger.state.state import node_loader
 from chain.ledger.store import rows
-from chain.ledger.store.recordlog import PendingRecords
+from chain.ledger.store.records import PendingRecords
 from chain.ledger.testing import ToyChain
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
@@ -342,7 +342,7 @@ def chunk_seeds() -> list[bytes]:
 
 
 def run_node(data: bytes) -> None:
-    """Log records, each behind its length (2 bytes), at the addresses 0, 1, ...; each read as a node."""
+    """Records, each behind its length (2 bytes), at the addresses 0, 1, ...; each read as a node."""
     records: dict[bytes, bytes] = {}
     at = 0
     while at < len(data) and len(records) < 16:

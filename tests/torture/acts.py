@@ -37,7 +37,7 @@ class Acts:
             "kill": self._kill, "kill all": self._kill, "pause": self._pause, "disconnect": self._cut,
             "split": self._split, "silence": self._silence, "slow": self._slow, "one wire": self._one_wire,
             "full disk": self._full_disk, "truncated log": self._truncated_log,
-            "truncated segment": self._truncated_segment,
+            "truncated records": self._truncated_records,
         }  # fmt: skip
         try:
             await acts[fault.kind](fault)
@@ -152,18 +152,18 @@ class Acts:
         self.campaign.outcomes[f"truncated log: {refusal}, wiped and caught up"] += 1
         await self._wiped(node, fault)
 
-    async def _truncated_segment(self, fault: Fault) -> None:
+    async def _truncated_records(self, fault: Fault) -> None:
         node = self.node(fault.nodes[0])
         node.kill()
-        name, lost = node.truncate_segment(fault.share)
+        name, lost = node.truncate_records(fault.share)
         self.say(f"SIGKILL {node.name}; {lost} bytes cut from the end of its {name}")
         node.spawn()
         if await node.answers(self.campaign.session):
-            self.campaign.outcomes["truncated segment: no row knew what was cut"] += 1
+            self.campaign.outcomes["truncated records: no row knew what was cut"] += 1
             self.say(f"{node.name} starts: no row knew what was cut")
             return
         self._expect_refusal(node, await node.ends(10), "data_damaged", "remove")
-        self.campaign.outcomes["truncated segment: data_damaged, wiped and caught up"] += 1
+        self.campaign.outcomes["truncated records: data_damaged, wiped and caught up"] += 1
         await self._wiped(node, fault)
 
     async def _wiped(self, node: NodeProcess, fault: Fault) -> None:

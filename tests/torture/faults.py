@@ -16,19 +16,19 @@ WEIGHTS = {
     "one wire": 3,
     "full disk": 2,
     "truncated log": 2,
-    "truncated segment": 1,
+    "truncated records": 1,
     "kill all": 1,
     "split": 1,
 }
 MORE_THAN_F = frozenset({"kill all", "split"})
 """These take more nodes than may be faulty: the chain may stand still, but nothing may be lost."""
 LULL_EVERY = 5
-FORGETFUL = frozenset({"truncated log", "truncated segment"})
+FORGETFUL = frozenset({"truncated log", "truncated records"})
 """These may cost a node its memory: then it counts as faulty beyond the fault itself."""
 OPENING = (
     "full disk",
     "truncated log",
-    "truncated segment",
+    "truncated records",
     "pause",
     "kill",
     "slow",

@@ -189,30 +189,20 @@ class NodeProcess:
             (self.small_disk / "ballast").unlink(missing_ok=True)
 
     def newest_log(self) -> Path:
-        """Return the file that LevelDB appends to."""
-        return max(self.data.glob("*.log"), key=lambda path: int(path.stem))
+        """Return the file that the LevelDB of rows appends to."""
+        return _newest_log(self.data)
 
     def truncate_log(self, share: float) -> tuple[str, int]:
-        """Cut the newest LevelDB log (the node must be stopped); return (file, bytes lost).
+        """Cut that file (the node must be stopped); return (file, bytes lost).
 
         `share` in 0..1 picks how much of its last 16 KiB goes.
         """
-        newest = self.newest_log()
-        size = newest.stat().st_size
-        lost = min(size, 1 + int(share * 16_384))
-        os.truncate(newest, size - lost)
-        return newest.name, lost
+        return _cut(self.newest_log(), share)
 
-    def truncate_segment(self, share: float) -> tuple[str, int]:
-        """Cut the newest segment of the record log (the node must be stopped); return (file, bytes lost).
-
-        `share` in 0..1 picks how much of its last 16 KiB goes.
-        """
-        newest = max((self.data / RECORDS).iterdir(), key=lambda path: int(path.stem))
-        size = newest.stat().st_size
-        lost = min(size, 1 + int(share * 16_384))
-        os.truncate(newest, size - lost)
-        return newest.name, lost
+    def truncate_records(self, share: float) -> tuple[str, int]:
+        """Cut the file that the LevelDB of records appends to; as `truncate_log` does."""
+        newest = max((self.data / RECORDS).iterdir(), key=lambda path: int(path.name))
+        return _cut(_newest_log(newest), share)
 
     def wipe(self) -> None:
         """Empty the data directory, as the refusal tells an operator to; the key and its marker stay."""
@@ -221,6 +211,17 @@ class NodeProcess:
                 shutil.rmtree(item)
             elif item.name != "ballast":
                 item.unlink()
+
+
+def _newest_log(database: Path) -> Path:
+    return max(database.glob("*.log"), key=lambda path: int(path.stem))
+
+
+def _cut(file: Path, share: float) -> tuple[str, int]:
+    size = file.stat().st_size
+    lost = min(size, 1 + int(share * 16_384))
+    os.truncate(file, size - lost)
+    return file.name, lost
 
 
 def _fill(ballast: int, disk: Path) -> None:

@@ -4,9 +4,10 @@
 below, whole heights in writes of bounded size, each of which also notes how far it came. So a crash anywhere
 leaves a directory that opens, answers correctly, and goes on sweeping. Headers and certificates stay.
 
-Log records that no state needs any more, among those not pruned, are marked as dead. A segment of the record
-log that is mostly dead is given up: its other records move to the end of the log, and a row says where each
-went.
+Records of the state that no state needs any more, among those not pruned, are listed height by height (*stale
+lists*). They are deleted in bulk, once their database has doubled: deleted singly, all over the database,
+each would make LevelDB write many others anew (docs/decisions/second-leveldb.md). Such a *clearing* deletes
+what the lists name, then compacts the database slice by slice, so that the disk gets the room back.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from chain.ledger.pruned import PrunedHistory
 from chain.ledger.queries import Queries
 from chain.ledger.state.delta import addresses_of
 from chain.ledger.store import rows
+from chain.ledger.store.faults import RecordMissing
 from chain.ledger.store.port import Store
-from chain.ledger.store.reclaim import DeadRecords, give_up, mostly_dead
-from chain.ledger.store.rows import PrunedBelow
+from chain.ledger.store.rows import Cleared, PrunedBelow
 from chain.ledger.validity_window import VALIDITY_WINDOW_MAX
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import LimitError
 
 SWEEP_ROWS = 10_000
-"""Rows after which a sweep pauses; the last height may exceed it, within the limits of a block."""
+"""Rows or records after which a sweep pauses; the last height may exceed it, as far as a block can."""
+CLEAR_FACTOR, CLEAR_BYTES = 2, 33_554_432
+"""Records are cleared once they take so many times what they took after the last time, and so much more."""
 
 
 def set_floor(store: Store, before: int, archive: str) -> PrunedBelow:
@@ -59,9 +62,12 @@ def check_floor(store: Store, before: int) -> None:
 
 
 def sweep_due(store: Store) -> bool:
-    """Tell whether rows or log records of pruned heights can go now."""
+    """Tell whether rows or records of pruned heights can go now."""
     pruned = PrunedHistory(store).below()
-    return pruned.blocks > 0 and (pruned.swept < _sweep_end(store, pruned) or mostly_dead(store) is not None)
+    if not pruned.blocks:
+        return False
+    end = _sweep_end(store, pruned)
+    return pruned.swept < end or _clearing(store, end) is not None
 
 
 def _sweep_end(store: Store, pruned: PrunedBelow) -> int:
@@ -69,36 +75,102 @@ def _sweep_end(store: Store, pruned: PrunedBelow) -> int:
     return pruned.blocks and min(pruned.blocks, Queries(store).head().height - VALIDITY_WINDOW_MAX + 1)
 
 
-def sweep(store: Store) -> bool:
-    """Delete a bounded number of rows of pruned heights, or one segment; return whether more can go now."""
+def sweep(store: Store, *, clear_now: bool = False) -> bool:
+    """Take one step of bounded size of what is to be deleted of pruned heights; return whether there was one.
+
+    With `clear_now` records go however little room they take.
+    """
     pruned = PrunedHistory(store).below()
     end = _sweep_end(store, pruned)
-    dead = DeadRecords(store)
+    if pruned.swept < end:
+        _sweep_rows(store, pruned, end)
+        return True
+    cleared = _clearing(store, end, now=clear_now)
+    if cleared is not None:
+        _clear(store, cleared)
+    return cleared is not None
+
+
+def _sweep_rows(store: Store, pruned: PrunedBelow, end: int) -> None:
+    """Delete the rows of the next pruned heights, but for stale lists."""
     deletes: list[bytes] = []
     height = pruned.swept
-    while height < end and len(deletes) + len(dead) < SWEEP_ROWS:
+    while height < end and len(deletes) < SWEEP_ROWS:
         height = _next_height(store, height, end)
-        if height == end:
-            break
-        for address in _stale_records(store, height):
-            dead.add(address)
-        deletes += _block_keys(store, pruned, height)
-        height += 1
-    if deletes or height > pruned.swept:
-        moved = dataclasses.replace(pruned, swept=height)
-        puts = [(rows.HELD_KEY, encode(moved)), *dead.puts()]
-        store.write(puts, [*deletes, *dead.deletes], sync=False)
-        return True
-    segment = mostly_dead(store)
-    if segment is not None:
-        give_up(store, segment)
-    return segment is not None
+        if height < end:
+            deletes += _block_keys(store, pruned, height)
+            height += 1
+    if pruned.swept:  # this was the root of the oldest state held until the floor moved
+        deletes.append(rows.at(rows.ROOT, pruned.swept - 1))
+    moved = dataclasses.replace(pruned, swept=height)
+    store.write([(rows.HELD_KEY, encode(moved))], deletes, sync=False)
+
+
+# --- records ----------------------------------------------------------------------------------------
+
+
+def _clearing(store: Store, end: int, *, now: bool = False) -> Cleared | None:
+    """Return the clearing that is under way, or a new one if it is due, which goes up to the height `end`."""
+    row = store.get(rows.CLEARED_KEY)
+    cleared = Cleared() if row is None else decode(Cleared, row)
+    if cleared.until:
+        return cleared
+    start, stop = rows.at(rows.STALE, cleared.below), rows.at(rows.STALE, max(cleared.below, end))
+    if next(store.iterate(prefix=rows.STALE, start=start, stop=stop, limit=1), None) is None:
+        return None
+    if not now and store.records_size() < CLEAR_FACTOR * cleared.size + CLEAR_BYTES:
+        return None
+    return dataclasses.replace(cleared, until=end)
+
+
+def _clear(store: Store, cleared: Cleared) -> None:
+    """Take the next step of a clearing: delete records, then their lists; behind the last, compact a slice.
+
+    The records of a height go in one durable write, before the row of its list does.
+    """
+    gone: list[bytes] = []
+    lists: list[bytes] = []
+    if cleared.below < cleared.until:
+        start, below = rows.at(rows.STALE, cleared.below), cleared.until
+        for key, listed in store.iterate(
+            prefix=rows.STALE, start=start, stop=rows.at(rows.STALE, cleared.until)
+        ):
+            if len(gone) >= SWEEP_ROWS:
+                below = rows.height_of(key)
+                break
+            gone += _stale_records(store, listed)
+            lists.append(key)
+        store.delete_records(gone)
+        moved = dataclasses.replace(cleared, below=below)
+    elif on := store.compact_records(cleared.compacted):
+        moved = dataclasses.replace(cleared, compacted=on)
+    else:
+        moved = Cleared(below=cleared.below, size=store.records_size())
+    store.write([(rows.CLEARED_KEY, encode(moved))], lists, sync=False)
+
+
+def _stale_records(store: Store, listed: bytes) -> Iterator[bytes]:
+    """Yield the addresses of records that only pruned states use, and of their lists, of one height."""
+    for address in rows.read_addresses(listed):
+        try:
+            stale = store.record(address)
+        except RecordMissing:
+            continue  # a crash came between the records and this row: all that was listed is gone
+        for each in rows.read_addresses(stale[1:]):
+            if stale[:1] == rows.NODES:
+                yield from addresses_of(store.record, each)
+            else:
+                yield each
+        yield address
+
+
+# --- rows -------------------------------------------------------------------------------------------
 
 
 def _next_height(store: Store, height: int, end: int) -> int:
     """Return the next height that has rows of its own: what a snapshot leapt over has none."""
     found = [end]
-    for column in (rows.PAYLOAD, rows.STALE):
+    for column in (rows.PAYLOAD, rows.ROOT):
         start, stop = rows.at(column, height), rows.at(column, end)
         for key, _ in store.iterate(prefix=column, start=start, stop=stop, limit=1):
             found.append(int.from_bytes(key[1:9], "big"))
@@ -111,21 +183,8 @@ def _block_keys(store: Store, pruned: PrunedBelow, height: int) -> Iterator[byte
     for column in (rows.TRANSACTION, rows.RECEIPT):
         yield from (key for key, _ in store.iterate(prefix=rows.at(column, height)))
     yield rows.at(rows.PAYLOAD, height)
-    yield rows.at(rows.STALE, height)
     if height < pruned.state:
         yield rows.at(rows.ROOT, height)
-
-
-def _stale_records(store: Store, height: int) -> Iterator[bytes]:
-    """Yield the addresses of log records that only pruned states use, and of their lists."""
-    for listed in rows.read_addresses(store.get(rows.at(rows.STALE, height)) or b""):
-        stale = store.record(listed)
-        for address in rows.read_addresses(stale[1:]):
-            if stale[:1] == rows.NODES:
-                yield from addresses_of(store.record, address)
-            else:
-                yield address
-        yield listed
 
 
 def _index_keys(store: Store, height: int) -> Iterator[bytes]:

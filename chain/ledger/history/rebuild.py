@@ -30,7 +30,7 @@ from chain.ledger.state.tree import StateTree
 from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
 from chain.ledger.store.port import Store, check_format, delete_range
-from chain.ledger.store.recordlog import LOADING, Row, end_key, live_segments, take_over
+from chain.ledger.store.records import BLOCKS, LOADING, Row, end_key, take_over
 from chain.ledger.store.rows import LedgerHead
 from chain.ledger.writer import LedgerDiverged, LedgerWriter
 from chain.primitives.codec import encode
@@ -89,11 +89,9 @@ def _begin(store: Store, genesis: Genesis) -> tuple[int, int]:
         raise damaged("no batch is stored, so nothing can be derived again")
     target = max(base, rows.height_of(newest[0]) if newest else 0)
     forget_load(store)
-    kept, retired = (
-        _kept_base(store, read, base) if base else ([], [found.number for found in live_segments(store)])
-    )
-    gone = [rows.HEAD_KEY, rows.CERTIFIED_KEY, end_key(LOADING)]
-    store.write([(rows.REBUILD_KEY, target.to_bytes(8, "big")), *kept], gone, retired=retired)
+    kept, replaced = _kept_base(store, read, base) if base else ([], [end_key(BLOCKS)])
+    gone = [rows.HEAD_KEY, rows.CERTIFIED_KEY, rows.CLEARED_KEY, *replaced]
+    store.write([(rows.REBUILD_KEY, target.to_bytes(8, "big")), *kept], gone, exchange=True)
     for column in rows.DERIVED:
         deque(delete_range(store, column), maxlen=0)
     above = rows.at(rows.ROOT, base + 1) if base else None
@@ -111,7 +109,7 @@ def _settle_install(store: Store) -> None:
         forget_load(store)
 
 
-def _kept_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[int]]:
+def _kept_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[bytes]]:
     try:
         return _copy_base(store, read, base)
     except DataDamaged as error:
@@ -122,8 +120,8 @@ def _kept_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[
         ) from None
 
 
-def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[int]]:
-    """Read and check the whole state of the base, and write it anew; return rows to put, what to retire.
+def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[bytes]]:
+    """Read and check the whole state of the base, and write it anew; return the rows to put and to delete.
 
     What it did not hold is garbage from then on, whichever height wrote it.
     """
@@ -143,8 +141,8 @@ def _copy_base(store: Store, read: Queries, base: int) -> tuple[list[Row], list[
         store.write([], records=records, sync=False)
         tree.keep(update)
         root = update.root
-    puts, retired = take_over(store)
-    return [*puts, (rows.at(rows.ROOT, base), pack_root(root))], retired
+    puts, replaced = take_over(store)
+    return [*puts, (rows.at(rows.ROOT, base), pack_root(root))], replaced
 
 
 def _restore_base(store: Store, read: Queries, base: int) -> None:

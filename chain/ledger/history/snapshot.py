@@ -1,6 +1,6 @@
 """Snapshot: takes the state of a certified height for a ledger, without the blocks that led to it.
 
-Fetched state lies in a stream of the record log of its own, so it disturbs nothing while it arrives: the
+Fetched state lies in a stream of records of its own, so it disturbs nothing while it arrives: the
 ledger goes on where it stands, and a crash keeps what was written (`StateLoad.resume`). Only when the whole
 tree is here, hashed to the certified root, does `install` exchange the current state and write the head. It
 marks its beginning in a synced write and its end in another; opening a directory in between repeats it, so a
@@ -26,7 +26,7 @@ from chain.ledger.state.state import TreeState, entry_of, node_loader
 from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
 from chain.ledger.store.port import Store, delete_range
-from chain.ledger.store.recordlog import LOADING, MOVED, Row, end_key, live_segments, take_over
+from chain.ledger.store.records import LOADING, Row, end_key, take_over
 from chain.ledger.store.rows import LedgerHead, PrunedBelow
 from chain.ledger.validity_window import (
     NAMESPACE,
@@ -135,15 +135,12 @@ def forget_load(store: Store) -> None:
     """Delete every trace of a state being fetched, the mark first: the rest means nothing without it."""
     store.write([], [rows.LOADING_KEY], sync=False)
     _drain(delete_range(store, rows.PARTIAL))
-    fetched = [segment.number for segment in live_segments(store) if segment.stream == LOADING]
-    if fetched:
-        store.write([], [end_key(LOADING)], retired=fetched)
+    if store.get(end_key(LOADING)) is not None:
+        store.write([], [end_key(LOADING)], exchange=True)
 
 
 def complete_install(store: Store) -> None:
     """Finish an installation that a crash interrupted; do nothing when there was none."""
-    if store.get(rows.CLEANING_KEY) is not None:
-        _clean(store)
     row = store.get(rows.LOADING_KEY)
     if row is not None and (loading := decode(Loading, row)).installing:
         _install(store, loading, lambda _what: None)
@@ -175,25 +172,17 @@ def _install(store: Store, loading: Loading, progress: Callable[[str], None]) ->
         (rows.CERTIFIED_KEY, top.height.to_bytes(8, "big")),
         (rows.HEAD_KEY, encode(head)),
     ]
-    gone = [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
-    gone += _leapt_skips(store, top.height)
     kept, replaced = take_over(store)
-    puts += [*kept, (rows.CLEANING_KEY, b"")]
-    store.write(puts, [rows.LOADING_KEY, end_key(LOADING), *gone], retired=replaced)
-    _clean(store)
+    gone = [rows.LOADING_KEY, rows.CLEARED_KEY, *replaced]
+    gone += [key for key, _ in store.iterate(prefix=rows.PARTIAL)]
+    gone += _leapt_skips(store, top.height)
+    store.write([*puts, *kept], gone, exchange=True)
 
 
 def _leapt_skips(store: Store, top: int) -> list[bytes]:
     """Return the rows of skip decisions that waited for heights which are not executed here any more."""
     start, stop = rows.at(rows.SKIP, _head(store).height + 1), rows.at(rows.SKIP, top + 1)
     return [key for key, _ in store.iterate(prefix=rows.SKIP, start=start, stop=stop)]
-
-
-def _clean(store: Store) -> None:
-    """Delete what was noted of records that went with the former state, which was read until the end."""
-    for column in (rows.DEAD, MOVED):
-        _drain(delete_range(store, column))
-    store.write([], [rows.CLEANING_KEY], sync=False)
 
 
 def names_of(store: Store, root: Ref | None) -> Iterator[Row]:

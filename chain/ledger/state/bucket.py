@@ -2,7 +2,7 @@
 
 A *leaf* is (key hash, value hash, what the bucket holds of the entry). A bucket holds a small entry itself,
 packed (`pack_entry`, whose first byte is zero). Of a larger one it holds `ELSEWHERE` and the address of the
-log record that is the packed entry.
+record that is the packed entry.
 
 In memory, behind what every node begins with (`chain.ledger.state.node`), for n leaves:
 

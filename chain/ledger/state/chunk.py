@@ -39,7 +39,7 @@ from chain.ledger.state.node import (
 from chain.ledger.state.state import hold
 from chain.ledger.state.tree import build_subtree
 from chain.ledger.store import rows
-from chain.ledger.store.recordlog import PendingRecords, Row
+from chain.ledger.store.records import PendingRecords, Row
 from chain.primitives.codec import Bound, Hash, record
 from chain.primitives.errors import ProofInvalid
 

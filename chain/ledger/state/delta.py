@@ -1,4 +1,4 @@
-"""Delta encoding of tree nodes: a log record is a node in full, or what changed since the record before.
+"""Delta encoding of tree nodes: a record is a node in full, or what changed since the record before.
 
 A change of a large tree touches few children of an inner node and one leaf of a bucket, so a *delta* is a
 fraction of the node. After `BUCKET_DELTAS_MAX` or `NODE_DELTAS_MAX` of them a node is written in full, and
@@ -40,7 +40,7 @@ _CHILD = 42
 _BYTE = [bytes([value]) for value in range(256)]
 
 ReadRecord = Callable[[bytes], bytes]
-"""Returns the log record at an address."""
+"""Returns the record at an address."""
 
 
 def full_record(node: Node) -> bytes:

@@ -12,7 +12,7 @@ of an empty tree is 32 zeros.
     group hash  = H("assent/state-node", mask of present children: 2 bytes, their hashes in nibble order)
     inner hash  = H("assent/state-node", mask of present groups: 2 bytes, their hashes in nibble order)
 
-Nodes are log records (`chain.ledger.store.recordlog`): a block adds some and changes none, so the tree of
+Nodes are records (`chain.ledger.store.records`): a block adds some and changes none, so the tree of
 every height that was not pruned can be read. A parent names its children by the addresses of their records.
 What a block made stale is a list that pruning works off.
 
@@ -23,7 +23,7 @@ In memory a node of either kind is one bytearray (`Node`) that begins with the s
 The address is that of the record which made it this version of the node. It is not hashed, nor is the number
 of deltas. What follows is the business of one module each: `inner.py` and `bucket.py`; `delta.py` turns
 nodes into records and back. One bytearray and not an object with fields, because every object on the way to
-a key is memory that no processor cache holds (docs/decisions/record-log.md).
+a key is memory that no processor cache holds (docs/decisions/keys-together-in-memory.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Contract state: reads entries through the state tree, and keeps the writes of the block being executed.
 
-A value stands in a leaf of the tree or in a log record that the leaf leads to. The rows of the column s hold
+A value stands in a leaf of the tree or in a record that the leaf leads to. The rows of the column s hold
 names alone: they list the entries in order, and change only when an entry comes or goes.
 """
 
@@ -28,7 +28,7 @@ from chain.ledger.state.tree import StateTree, TreeUpdate
 from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
 from chain.ledger.store.port import Reader
-from chain.ledger.store.recordlog import PendingRecords, Row
+from chain.ledger.store.records import PendingRecords, Row
 from chain.primitives.boundedcache import BoundedCache
 from chain.primitives.codec import decode
 from chain.primitives.execution import StateKey, StateReader
@@ -241,7 +241,7 @@ class StateChange:
 
 
 def _joined(addresses: list[bytes]) -> Iterator[bytes]:
-    """Yield addresses joined, so many at once as one log record lists."""
+    """Yield addresses joined, so many at once as one record lists."""
     return (
         b"".join(addresses[at : at + STALE_PER_RECORD]) for at in range(0, len(addresses), STALE_PER_RECORD)
     )

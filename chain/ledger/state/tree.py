@@ -41,7 +41,7 @@ from chain.ledger.state.inner import (
 )
 from chain.ledger.state.node import DELTAS_AT, LEAVES_AT, Load, Node, Ref, address_of, set_address
 from chain.ledger.store.faults import DataDamaged
-from chain.ledger.store.recordlog import REMEDY, PendingRecords
+from chain.ledger.store.records import REMEDY, PendingRecords
 
 CACHE_BYTES_MAX = 134_217_728
 """Of nodes in the cache: about those of a million small entries."""

@@ -39,6 +39,10 @@ class DataDamaged(AssentError):
     exit = Exit.DAMAGED
 
 
+class RecordMissing(DataDamaged):
+    """A record of the state that is not there, though something leads to it."""
+
+
 class DataNewer(AssentError):
     """Data written by a newer Assent: install that version, or start from an empty directory."""
 

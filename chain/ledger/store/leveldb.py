@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -15,18 +17,20 @@ import plyvel
 
 from chain.ledger.store.faults import DataDamaged, DataLocked, StorageFailed, storage_remedy
 from chain.ledger.store.port import key_range
-from chain.ledger.store.recordlog import BLOCKS, PendingRecords, RecordStore, Row, segment_key
-from chain.ledger.store.segments import FileSegments
+from chain.ledger.store.records import BLOCKS, PendingRecords, RecordStore, Row
 from chain.primitives.errors import AssentError
 
 OPEN_FILES_MAX = 256
+"""Open files of one database."""
+DATABASES_MAX = 3
+"""Open at once: the rows, the records of blocks, those of a state that is being fetched."""
 BLOOM_BITS = 10
 MIB = 1_048_576
 COMMAND_CHARS_MAX = 200
 _FLOCK = struct.Struct("hhqqi")
 """`struct flock` of 64-bit Linux: type, whence, start, length, process."""
 RECORDS = "records"
-"""The folder of the record log, in LevelDB's."""
+"""The folder of the databases of records, in that of the rows; each is named by its generation's number."""
 
 
 class LevelRows:
@@ -68,8 +72,76 @@ class LevelRows:
         self._db.close()
 
 
+class LevelDatabase(LevelRows):
+    """One LevelDB database; also `chain.ledger.store.records.Generation`."""
+
+    __slots__ = ()
+
+    def apply(self, puts: Iterable[Row], deletes: Iterable[bytes] = (), *, sync: bool = True) -> None:
+        """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning."""
+        with _explains(self._path):
+            batch = self._db.write_batch(sync=sync)
+            for key in deletes:
+                batch.delete(key)
+            put = batch.put
+            for key, value in puts:
+                put(key, value)
+            batch.write()
+
+    def size(self, start: bytes, stop: bytes) -> int:
+        """Return about how many bytes a range of keys takes in files."""
+        size: int = self._db.approximate_size(start, stop)
+        return size
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Give the room of deleted rows in a range back to the disk now (it happens by itself, later)."""
+        with _explains(self._path):
+            self._db.compact_range(start=start, stop=stop)
+
+
+class LevelGenerations:
+    """Generations of records as LevelDB databases; `chain.ledger.store.records.Generations`."""
+
+    __slots__ = ("_cache_mib", "_folder", "_write_buffer_mib")
+
+    def __init__(self, folder: Path, cache_mib: int, write_buffer_mib: int) -> None:
+        """Create the folder; raise StorageFailed."""
+        self._folder, self._cache_mib, self._write_buffer_mib = folder, cache_mib, write_buffer_mib
+        with _explains(folder):
+            _make_folder(folder)
+
+    def numbers(self) -> set[int]:
+        """Return the numbers of those that are there, in full or in part."""
+        with _explains(self._folder):
+            return {int(path.name) for path in self._folder.iterdir() if path.name.isdecimal()}
+
+    def open(self, number: int) -> LevelDatabase:
+        """Open one, or create it durably; raise DataDamaged, StorageFailed."""
+        path = self._path(number)
+        with _explains(path):
+            _make_folder(path)
+            db = _open(path, self._cache_mib, self._write_buffer_mib)
+        return LevelDatabase(db, path)
+
+    def remove(self, number: int) -> None:
+        """Delete one; readers under way end well, or find nothing.
+
+        Its database closes when the last thread that reads in it lets go of it. Until then it may make files
+        here: what they leave goes at the next opening, which finds the folder named by no row.
+        """
+        path = self._path(number)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise _explained(path, error) from None
+
+    def _path(self, number: int) -> Path:
+        return self._folder / str(number)
+
+
 class LevelReader(LevelRows):
-    """Rows and log records; a store and its snapshots share the records, as none ever changes."""
+    """Rows and records; a store and its snapshots share the records, as none ever changes."""
 
     __slots__ = ("_records",)
 
@@ -78,36 +150,28 @@ class LevelReader(LevelRows):
         self._records = records
 
     def record(self, address: bytes) -> bytes:
-        """Return the log record at an address; raise DataDamaged when none stands there."""
+        """Return the record at an address; raise RecordMissing, or DataDamaged."""
         return self._records.record(address)
 
 
 class LevelStore(LevelReader):
-    """LevelDB directory with the record log beside it; one process at a time. Writes are atomic batches."""
+    """LevelDB directory with records in others below it; one process at a time. Writes are atomic batches."""
 
-    __slots__ = ()
+    __slots__ = ("_database",)
 
     def __init__(self, path: Path, *, cache_mib: int = 32, write_buffer_mib: int = 16) -> None:
         """Open or create; raise DataLocked, DataDamaged or StorageFailed, each naming the directory.
 
-        Rows are mostly hashes and signatures, which do not compress, so compression is off; Bloom filters
-        make the frequent question "is this id on the ledger already?" cheap when the answer is no. Without
-        paranoid checks LevelDB skips damaged records of its log and goes on with the rows behind them.
+        Rows have one half of the cache and of the write buffer, records the other.
         """
+        cache_mib, write_buffer_mib = -(-cache_mib // 2), -(-write_buffer_mib // 2)
         with _explains(path):
-            path.mkdir(parents=True, exist_ok=True)
-            db = plyvel.DB(
-                str(path),
-                create_if_missing=True,
-                compression=None,
-                bloom_filter_bits=BLOOM_BITS,
-                lru_cache_size=cache_mib * MIB,
-                write_buffer_size=write_buffer_mib * MIB,
-                max_open_files=OPEN_FILES_MAX,
-                paranoid_checks=True,
-            )
+            _make_folder(path)
+            db = _open(path, cache_mib, write_buffer_mib)
+        self._database = LevelDatabase(db, path)
         try:
-            records = RecordStore(LevelRows(db, path), FileSegments(path / RECORDS))
+            generations = LevelGenerations(path / RECORDS, cache_mib, write_buffer_mib)
+            records = RecordStore(self._database, generations)
         except AssentError:
             db.close()
             raise
@@ -119,48 +183,79 @@ class LevelStore(LevelReader):
         deletes: Iterable[bytes] = (),
         *,
         records: PendingRecords | None = None,
-        retired: Sequence[int] = (),
+        exchange: bool = False,
         sync: bool = True,
     ) -> None:
         """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning."""
-        if records is not None or retired:
-            with self._records.appending(records, retired) as more:
-                gone = [*deletes, *map(segment_key, retired)]
-                self._write(chain(puts, more), gone, sync=sync or bool(retired))
+        if records is not None or exchange:
+            with self._records.writing(records, exchange=exchange) as more:
+                self._database.apply(chain(puts, more), deletes, sync=sync or exchange)
         else:
-            self._write(puts, deletes, sync=sync)
-
-    def _write(self, puts: Iterable[Row], deletes: Iterable[bytes], *, sync: bool) -> None:
-        with _explains(self._path):
-            batch = self._db.write_batch(sync=sync)
-            for key in deletes:
-                batch.delete(key)
-            put = batch.put
-            for key, value in puts:
-                put(key, value)
-            batch.write()
+            self._database.apply(puts, deletes, sync=sync)
 
     def records(self, stream: int = BLOCKS) -> PendingRecords:
         """Return an empty batch of records that will follow the last record of a stream."""
         return self._records.begin(stream)
 
-    def segment_records(self, number: int) -> Iterator[Row]:
-        """Yield (address, record) of a whole segment of the log."""
-        return self._records.scan(number)
+    def delete_records(self, addresses: Iterable[bytes]) -> None:
+        """Delete records of a generation durably, all or none."""
+        self._records.delete(addresses)
+
+    def records_size(self) -> int:
+        """Return about how many bytes the records of blocks take."""
+        return self._records.size()
+
+    def compact_records(self, start: int) -> int:
+        """Give room of deleted records back to the disk in a slice; return where to go on, 0 at the end."""
+        return self._records.compact(start)
 
     def check_records(self) -> None:
-        """Raise DataDamaged when, on opening, a segment of the log was missing or too short."""
+        """Raise DataDamaged when a database of records did not open, or lacks its newest record."""
         self._records.check()
 
-    def compact(self) -> None:
+    def compact_rows(self) -> None:
         """Give the room of deleted rows back to the disk now (it happens by itself, later)."""
-        with _explains(self._path):
-            # without bounds plyvel names the empty range, in which there is nothing to do
-            self._db.compact_range(start=b"", stop=b"\xff")
+        self._database.compact(b"", b"\xff")
 
     def snapshot(self) -> LevelReader:
         """Return an immutable view of the rows as they are now (about 5 µs)."""
         return LevelReader(self._db.snapshot(), self._path, self._records)
+
+    def close(self) -> None:
+        """Release the databases."""
+        self._records.close()
+        super().close()
+
+
+def _open(path: Path, cache_mib: int, write_buffer_mib: int) -> Any:
+    """Open or create a database.
+
+    Rows and records are mostly hashes and signatures, which do not compress, so compression is off; Bloom
+    filters make the frequent question "is this id on the ledger already?" cheap when the answer is no.
+    Without paranoid checks LevelDB skips damaged entries of its log and goes on with those behind them.
+    """
+    return plyvel.DB(
+        str(path),
+        create_if_missing=True,
+        compression=None,
+        bloom_filter_bits=BLOOM_BITS,
+        lru_cache_size=cache_mib * MIB,
+        write_buffer_size=write_buffer_mib * MIB,
+        max_open_files=OPEN_FILES_MAX,
+        paranoid_checks=True,
+    )
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder, durably, unless it is there."""
+    if path.is_dir():
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(above)
+    finally:
+        os.close(above)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from chain.ledger.store.port import key_range
-from chain.ledger.store.recordlog import BLOCKS, PendingRecords, RecordStore, Row, segment_key
+from chain.ledger.store.records import BLOCKS, PendingRecords, RecordStore, Row
 
 
 class MemoryRows:
@@ -70,42 +70,59 @@ class MemoryRows:
         self._order = None
 
 
-class MemorySegments:
-    """Segments of the record log in memory; `chain.ledger.store.recordlog.Segments`."""
+class MemoryGeneration:
+    """Records of one generation in memory; `chain.ledger.store.records.Generation`."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_records",)
 
-    def __init__(self, data: dict[int, bytes] | None = None) -> None:
-        self._data = {number: bytearray(held) for number, held in (data or {}).items()}
+    def __init__(self, records: dict[bytes, bytes]) -> None:
+        self._records = records
 
-    def copied(self) -> MemorySegments:
-        """Return segments with the same bytes."""
-        return MemorySegments({number: bytes(held) for number, held in self._data.items()})
+    def get(self, key: bytes) -> bytes | None:
+        """Return the record at an address, or None."""
+        return self._records.get(key)
 
-    def sizes(self) -> dict[int, int]:
-        """Return the length of every segment there is."""
-        return {number: len(held) for number, held in self._data.items()}
+    def apply(self, puts: Iterable[Row], deletes: Iterable[bytes] = ()) -> None:
+        """Write and delete records."""
+        for key in deletes:
+            self._records.pop(key, None)
+        self._records.update(puts)
 
-    def append(self, number: int, offset: int, parts: Sequence[bytes]) -> None:
-        """Write at an offset, which is the end that counts; creates the segment at offset 0."""
-        self._data.setdefault(number, bytearray())[offset:] = b"".join(parts)
+    def size(self, start: bytes, stop: bytes) -> int:
+        """Return how many bytes a range of addresses takes."""
+        return sum(len(record) for address, record in self._records.items() if start <= address < stop)
 
-    def read(self, number: int, offset: int, size: int) -> bytes | None:
-        """Return at most `size` bytes, None when there is no such segment."""
-        held = self._data.get(number)
-        return None if held is None else bytes(held[offset : offset + size])
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Nothing to give back: memory keeps no deleted records."""
 
-    def cut(self, number: int, size: int) -> None:
-        """Shorten a segment."""
-        del self._data[number][size:]
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class MemoryGenerations:
+    """Generations of records in memory; `chain.ledger.store.records.Generations`."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: dict[int, dict[bytes, bytes]] | None = None) -> None:
+        self.held = {number: dict(records) for number, records in (held or {}).items()}
+        """Records by their addresses, of each generation."""
+
+    def numbers(self) -> set[int]:
+        """Return the numbers of those that are there."""
+        return set(self.held)
+
+    def open(self, number: int) -> MemoryGeneration:
+        """Open one, or create it."""
+        return MemoryGeneration(self.held.setdefault(number, {}))
 
     def remove(self, number: int) -> None:
-        """Delete a segment."""
-        self._data.pop(number, None)
+        """Delete one."""
+        self.held.pop(number, None)
 
 
 class MemoryReader:
-    """Rows and log records; a store and its snapshots share the records, as none ever changes."""
+    """Rows and records; a store and its snapshots share the records, as none ever changes."""
 
     __slots__ = ("_records", "_rows")
 
@@ -129,7 +146,7 @@ class MemoryReader:
         return self._rows.iterate(prefix=prefix, start=start, stop=stop, reverse=reverse, limit=limit)
 
     def record(self, address: bytes) -> bytes:
-        """Return the log record at an address; raise DataDamaged when none stands there."""
+        """Return the record at an address; raise RecordMissing."""
         return self._records.record(address)
 
     def close(self) -> None:
@@ -139,13 +156,14 @@ class MemoryReader:
 class MemoryStore(MemoryReader):
     """Store in memory: the model of a disk, which loses unsynced writes at `crash`."""
 
-    __slots__ = ("_segments", "_undo")
+    __slots__ = ("_generations", "_undo")
 
     def __init__(self, origin: MemoryStore | None = None) -> None:
         """Start empty, or with the rows and records of another store."""
         rows = MemoryRows() if origin is None else origin._rows.copied()
-        self._segments: MemorySegments = MemorySegments() if origin is None else origin._segments.copied()
-        super().__init__(rows, RecordStore(rows, self._segments))
+        held = None if origin is None else origin._generations.held
+        self._generations: MemoryGenerations = MemoryGenerations(held)
+        super().__init__(rows, RecordStore(rows, self._generations))
         self._undo: list[dict[bytes, bytes | None]] = []
         """Per unsynced write, oldest first: the former value of each key it changed."""
 
@@ -155,13 +173,13 @@ class MemoryStore(MemoryReader):
         deletes: Iterable[bytes] = (),
         *,
         records: PendingRecords | None = None,
-        retired: Sequence[int] = (),
+        exchange: bool = False,
         sync: bool = True,
     ) -> None:
         """Apply deletes, then puts; a synced write makes every earlier one durable too (one log)."""
-        with self._records.appending(records, retired) as more:
-            before = self._rows.apply([*puts, *more], [*deletes, *map(segment_key, retired)])
-            if sync or retired:
+        with self._records.writing(records, exchange=exchange) as more:
+            before = self._rows.apply([*puts, *more], deletes)
+            if sync or exchange:
                 self._undo.clear()
             else:
                 self._undo.append(before)
@@ -170,12 +188,20 @@ class MemoryStore(MemoryReader):
         """Return an empty batch of records that will follow the last record of a stream."""
         return self._records.begin(stream)
 
-    def segment_records(self, number: int) -> Iterator[Row]:
-        """Yield (address, record) of a whole segment of the log."""
-        return self._records.scan(number)
+    def delete_records(self, addresses: Iterable[bytes]) -> None:
+        """Delete records of a generation durably, all or none."""
+        self._records.delete(addresses)
+
+    def records_size(self) -> int:
+        """Return how many bytes the records of blocks take."""
+        return self._records.size()
+
+    def compact_records(self, start: int) -> int:
+        """Return 0: memory keeps no deleted records."""
+        return self._records.compact(start)
 
     def check_records(self) -> None:
-        """Raise DataDamaged when, on opening, a segment of the log was missing or too short."""
+        """Raise DataDamaged when the newest record of a stream is missing."""
         self._records.check()
 
     def crash(self, kept: int = 0) -> None:
@@ -183,7 +209,7 @@ class MemoryStore(MemoryReader):
         while len(self._undo) > kept:
             self._rows.undo(self._undo.pop())
         self._undo.clear()
-        self._records = RecordStore(self._rows, self._segments)
+        self._records = RecordStore(self._rows, self._generations)
 
     def snapshot(self) -> MemoryReader:
         """Return a copy of the rows as they are now."""

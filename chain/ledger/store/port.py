@@ -1,21 +1,22 @@
-"""Store port: the interface through which the ledger keeps rows and log records.
+"""Store port: the interface through which the ledger keeps rows and records of the state.
 
 A store is an ordered map of byte keys. The first byte of a key is its *column*: it says which kind of row it
-is (see `chain.ledger.store.rows`). The record log stands beside the rows (`chain.ledger.store.recordlog`); a
-log record is read by its address. Whatever is acknowledged to anyone goes into one `write(..., sync=True)`.
+is (see `chain.ledger.store.rows`). Records of the state stand beside the rows
+(`chain.ledger.store.records`); one is read by its address. Whatever is acknowledged to anyone goes into one
+`write(..., sync=True)`.
 `LevelStore` is the implementation on disk, `MemoryStore` the one of tests and simulation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
 from chain.ledger.store.faults import DataDamaged, DataNewer
-from chain.ledger.store.recordlog import BLOCKS, PendingRecords, Row
+from chain.ledger.store.records import BLOCKS, PendingRecords, Row
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 FORMAT_KEY = b"\x00format"
 DELETES_PER_WRITE = 10_000
 
@@ -38,7 +39,7 @@ class Reader(Protocol):
         """Yield rows in key order with this prefix and start <= key < stop, at most `limit`."""
 
     def record(self, address: bytes) -> bytes:
-        """Return the log record at an address (8 bytes); raise DataDamaged when none stands there."""
+        """Return the record at an address (8 bytes); raise RecordMissing, or DataDamaged."""
 
 
 class StoreSnapshot(Reader, Protocol):
@@ -49,7 +50,7 @@ class StoreSnapshot(Reader, Protocol):
 
 
 class Store(Reader, Protocol):
-    """An ordered map of byte keys with atomic batches of writes, and the record log."""
+    """An ordered map of byte keys with atomic batches of writes, and the records of the state."""
 
     def write(
         self,
@@ -57,23 +58,32 @@ class Store(Reader, Protocol):
         deletes: Iterable[bytes] = (),
         *,
         records: PendingRecords | None = None,
-        retired: Sequence[int] = (),
+        exchange: bool = False,
         sync: bool = True,
     ) -> None:
         """Apply deletes, then puts, all or nothing; with `sync` it survives a crash after returning.
 
-        `records` are appended to the log, durably, before the rows; the segments `retired` are deleted after
-        them, and then the write is synced anyhow.
+        `records` are written, durably, before the rows. With `exchange` the rows name other generations of
+        records for a stream: those that no row names any more go after them, and the write is synced anyhow.
         """
 
     def records(self, stream: int = BLOCKS) -> PendingRecords:
-        """Return an empty batch of records that will follow the last record of a stream of the log."""
+        """Return an empty batch of records that will follow the last record of a stream."""
 
-    def segment_records(self, number: int) -> Iterator[Row]:
-        """Yield (address, record) of a whole segment of the log."""
+    def delete_records(self, addresses: Iterable[bytes]) -> None:
+        """Delete records of a generation durably, all or none; no state that needs them may be asked for."""
+
+    def records_size(self) -> int:
+        """Return about how many bytes the records of blocks take."""
+
+    def compact_records(self, start: int) -> int:
+        """Give the room of deleted records back, in a slice of bounded size from a record's number on.
+
+        Returns the number to go on with, 0 at the end.
+        """
 
     def check_records(self) -> None:
-        """Raise DataDamaged when, on opening, a segment of the log was missing or too short."""
+        """Raise DataDamaged when a database of records did not open, or lacks its newest record."""
 
     def snapshot(self) -> StoreSnapshot:
         """Return an immutable view of the rows as they are now."""

@@ -2,7 +2,7 @@
 
 | column | key after the column          | value                                                        |
 |--------|-------------------------------|--------------------------------------------------------------|
-| 00     | name                          | format, genesis, head, certified, held, rebuild, loading, …  |
+| 00     | name                          | format, genesis, head, certified, held, records, rebuild, …  |
 | B      | height                        | payload as consensus ordered it (b"" for a null request)     |
 | T      | height, position in the batch | encoded transaction                                          |
 | H      | height                        | encoded header                                               |
@@ -14,10 +14,7 @@
 | L      | subject, height               | number of the first entry, positions of the entries          |
 | C      | contract, event name, height  | positions of the events                                      |
 | O      | height                        | root of the state tree                                       |
-| X      | height                        | addresses of log records that list what it made stale        |
-| D      | address of a log record       | (that no tree in use needs; its segment is still there)      |
-| G      | number of a segment           | its stream, bytes of dead records: `recordlog.py`            |
-| M      | former address of a log record | its new one: its segment was given up                       |
+| X      | height                        | addresses of records that list what it made stale            |
 | P      | path                          | of a state being fetched: complete subtrees, open nodes      |
 | J      | the driver's own              | consensus votes                                              |
 | s      | namespace, key                | (an entry of the current state; the tree leads to its value) |
@@ -37,23 +34,19 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated
 
-from chain.ledger.store.recordlog import MOVED
 from chain.primitives.codec import U64, U64_MAX, Bound, Hash, record
 from chain.primitives.errors import LimitError
 
 PAYLOAD, TRANSACTION, HEADER, HEADER_HASH, CERTIFICATE = b"B", b"T", b"H", b"h", b"K"
 SKIP = b"S"
 TX_INDEX, RECEIPT, SUBJECT, CONTRACT = b"I", b"R", b"L", b"C"
-STATE, ROOT, STALE, DEAD = b"s", b"O", b"X", b"D"
+STATE, ROOT, STALE = b"s", b"O", b"X"
 PARTIAL = b"P"
 VOTES = b"J"
-DERIVED = (
-    HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, STALE, DEAD, MOVED, PARTIAL
-)  # fmt: skip
-"""What `rebuild` deletes and makes again, beside O and G; headers stay, to be compared."""
+DERIVED = (HEADER_HASH, TX_INDEX, RECEIPT, SUBJECT, CONTRACT, STATE, STALE, PARTIAL)
+"""What `rebuild` deletes and makes again, beside O and the records; headers stay, to be compared."""
 GENESIS_KEY, HEAD_KEY, CERTIFIED_KEY, REBUILD_KEY = b"\0genesis", b"\0head", b"\0certified", b"\0rebuild"
-HELD_KEY, LOADING_KEY, CLEANING_KEY = b"\0held", b"\0loading", b"\0cleaning"
-BEGUN_KEY = b"\0begun"
+HELD_KEY, LOADING_KEY, CLEARED_KEY, BEGUN_KEY = b"\0held", b"\0loading", b"\0cleared", b"\0begun"
 
 NODES, VALUES = b"n", b"v"
 """First byte of a stale list: it lists addresses of tree nodes, or of state values."""
@@ -97,6 +90,20 @@ class PrunedBelow:
     """Heights below this have no pruned rows left; those from here up to `blocks` wait for deletion."""
     archive: Annotated[str, Bound(0, 512)] = ""
     """Path at which older blocks were archived, for people; empty when unknown."""
+
+
+@record("cleared", max_bytes=256)
+class Cleared:
+    """How far the records of pruned states are deleted; without this row none ever were."""
+
+    below: U64 = 0
+    """Heights below this have no stale lists left."""
+    until: U64 = 0
+    """A clearing is under way up to this height; 0 when there is none."""
+    compacted: U64 = 0
+    """Number of the record at which its compaction goes on."""
+    size: U64 = 0
+    """Bytes that the records took after the last one."""
 
 
 def at(column: bytes, height: int) -> bytes:
@@ -162,7 +169,7 @@ def split_state_key(row: bytes) -> tuple[str, bytes]:
 
 
 def read_addresses(listed: bytes) -> Iterator[bytes]:
-    """Yield the addresses (8 bytes each) of the log records that a row or a log record lists."""
+    """Yield the addresses (8 bytes each) of the records that a row or a record lists."""
     return (listed[start : start + 8] for start in range(0, len(listed), 8))
 
 

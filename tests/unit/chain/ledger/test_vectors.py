@@ -21,8 +21,8 @@ from chain.ledger.proof.proofs import SetChange
 from chain.ledger.schedule import PassedOver, ValidatorSet
 from chain.ledger.state import bucket, chunk, inner, node, proof, state
 from chain.ledger.store import rows
+from chain.ledger.store.memory import MemoryStore
 from chain.ledger.store.port import FORMAT_VERSION
-from chain.ledger.store.recordlog import live_segments
 from chain.ledger.testing import ToyChain, toy_decision, toy_genesis
 from chain.primitives.certificate import Certificate, payload_digest
 from chain.primitives.codec import _TAGS, decode, encode, tag_of
@@ -78,6 +78,7 @@ def examples() -> dict[str, Any]:
             1, read.state(validity_window.NAMESPACE, validity_window.summary_key(1))
         ),
         rows.PrunedBelow(blocks=5, state=4, headers=2, swept=1, archive="archive"),
+        rows.Cleared(below=5, until=7, compacted=900, size=70_000),
         change,
         skip,
         toy_decision(whole, skip),
@@ -114,9 +115,10 @@ def rows_hash() -> str:
     chain.add(chain.call("move", {"source": "a", "target": "b", "subject": "dataset:x"}))
     chain.add(*[chain.call("put", {"key": key, "value": "x" * (10 * key % 300)}) for key in range(900)])
     chain.add(*[chain.call("put", {"key": key, "value": 7}) for key in range(7)])
+    assert isinstance(chain.store, MemoryStore)
     kept = [*chain.store.iterate()]
-    for segment in live_segments(chain.store):
-        kept += chain.store.segment_records(segment.number)
+    for records in chain.store._generations.held.values():
+        kept += sorted(records.items())
     assert kinds_of_nodes(chain, 3) == {(inner, delta) for inner in (True, False) for delta in (True, False)}
     return sha256(b"".join(key + b"=" + value + b"\n" for key, value in kept)).hexdigest()
 

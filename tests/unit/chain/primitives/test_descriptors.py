@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from chain.api.server import OVER_MAX
 from chain.config import NodeConfig, RpcSection
-from chain.ledger.store.leveldb import OPEN_FILES_MAX
+from chain.ledger.store.leveldb import DATABASES_MAX, OPEN_FILES_MAX
 from chain.node.budget import LOWER, descriptor_parts
 from chain.primitives.descriptors import RESERVE, TooFewDescriptors, limit_for, needed
 
@@ -70,7 +70,7 @@ def test_whatever_the_limits_the_process_gets_what_it_needs_or_an_error(soft: in
 def test_a_node_counts_its_clients_its_peers_and_its_files() -> None:
     small = descriptor_parts(NodeConfig(), 4)
     assert small["clients (rpc.max_connections)"] == 256 + OVER_MAX
-    assert small["LevelDB"] == OPEN_FILES_MAX
+    assert small["LevelDB"] == DATABASES_MAX * OPEN_FILES_MAX
     assert (
         needed(descriptor_parts(NodeConfig(rpc=RpcSection(max_connections=1_000)), 4)) - needed(small) == 744
     )

@@ -25,11 +25,10 @@ from chain.ledger.state.node import state_key_hash
 from chain.ledger.state.state import entry_of, node_loader
 from chain.ledger.store import rows
 from chain.ledger.store.memory import MemoryStore
-from chain.ledger.store.recordlog import HEAD_BYTES, live_segments
 from chain.ledger.testing import ToyChain, ToyRuntime
 from chain.primitives.errors import LimitError
 from chain.primitives.execution import map_key
-from tests.unit.chain.ledger.plainrows import places_used, plain_rows
+from tests.unit.chain.ledger.plainrows import places_used, plain_rows, records_in
 
 WINDOW, LENGTH, FLOOR = 4, 14, 9
 
@@ -54,7 +53,7 @@ def make(length: int = LENGTH, store: MemoryStore | None = None) -> ToyChain:
 
 def pruned(chain: ToyChain) -> ToyChain:
     set_floor(chain.store, FLOOR, "/archive")
-    while sweep(chain.store):
+    while sweep(chain.store, clear_now=True):
         pass
     return chain
 
@@ -105,6 +104,15 @@ def test_only_what_old_heights_need_goes_and_everything_above_reads_as_before() 
     assert len(columns(chain, rows.TX_INDEX)) == 4 * (LENGTH - FLOOR + 1)
 
 
+def test_of_states_that_were_the_oldest_held_before_the_floor_moved_no_root_stays() -> None:
+    chain = make()
+    for floor in (3, 5, FLOOR):
+        set_floor(chain.store, floor, "")
+        while sweep(chain.store, clear_now=True):
+            pass
+        assert [rows.height_of(key) for key in columns(chain, rows.ROOT)] == [*range(floor - 1, LENGTH + 1)]
+
+
 def keys_at(byte: int, count: int) -> list[int]:
     """Return keys whose leaves stand below this byte."""
     found = (key for key in range(10**6) if state_key_hash("toy", map_key("values", key))[0] == byte)
@@ -148,19 +156,12 @@ def test_the_rewritten_chain_has_nodes_of_all_their_deltas_below_and_above_its_f
 
 
 @pytest.mark.parametrize("made", [make, rewritten])
-def test_records_are_marked_dead_exactly_when_no_held_tree_needs_them(made: Callable[[], ToyChain]) -> None:
-    """A delta needs the records before it, which are dead once the node was written in full."""
-    chain = pruned(made())
-    written = {
-        where: HEAD_BYTES + len(record)
-        for segment in live_segments(chain.store)
-        for where, record in chain.store.segment_records(segment.number)
-    }
-    dead = {key[1:] for key in columns(chain, rows.DEAD)}
-    assert dead == written.keys() - records_used(chain, FLOOR - 1, LENGTH)
-    assert sum(segment.dead for segment in live_segments(chain.store)) == sum(
-        written[where] for where in dead
-    )
+def test_records_are_deleted_exactly_when_no_held_tree_needs_them(made: Callable[[], ToyChain]) -> None:
+    """A delta needs the records before it, which go once the node was written in full."""
+    whole, chain = made(), pruned(made())
+    used = records_used(whole, FLOOR - 1, LENGTH)
+    assert used < records_in(whole.store).keys()
+    assert records_in(chain.store) == {where: records_in(whole.store)[where] for where in used}
 
 
 def test_what_was_pruned_is_said_with_its_archive_and_proofs_made_before_still_hold() -> None:

@@ -22,7 +22,7 @@ from chain.ledger.store.faults import DataDamaged, DataNewer
 from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.store.memory import MemoryStore
 from chain.ledger.store.port import FORMAT_VERSION
-from chain.ledger.store.recordlog import HEAD_BYTES, Row, live_segments, split_address
+from chain.ledger.store.records import Row
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.ledger.writer import LedgerDiverged
 from chain.primitives.codec import encode
@@ -197,29 +197,38 @@ def other_root(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
     return [(rows.at(rows.ROOT, 2), row)], []
 
 
-def flipped(chain: ToyChain, where: bytes, byte: int = 60) -> None:
-    """Change one bit of a record where it stands in memory."""
-    segment, offset = split_address(where)
-    chain.store._segments._data[segment][offset + HEAD_BYTES + byte] ^= 1  # type: ignore[attr-defined]
+def records_in(chain: ToyChain) -> dict[bytes, bytes]:
+    """Return the records of the one generation that a chain in memory has, to be damaged."""
+    assert isinstance(chain.store, MemoryStore)
+    (records,) = chain.store._generations.held.values()
+    return records
 
 
 def flipped_root(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
     root = chain.ledger.read.tree_root(2)
     assert root is not None
-    flipped(chain, root[1])
+    record = bytearray(records_in(chain)[root[1]])
+    record[60] ^= 1
+    records_in(chain)[root[1]] = bytes(record)
     return [], []
 
 
-def cut_segment(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
-    segment = live_segments(chain.store)[-1].number
-    del chain.store._segments._data[segment][-1:]  # type: ignore[attr-defined]
-    chain.store.crash()  # type: ignore[attr-defined]
+def lost_root(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
+    root = chain.ledger.read.tree_root(2)
+    assert root is not None
+    del records_in(chain)[root[1]]
     return [], []
 
 
-def lost_segment(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
-    del chain.store._segments._data[live_segments(chain.store)[-1].number]  # type: ignore[attr-defined]
-    chain.store.crash()  # type: ignore[attr-defined]
+def lost_end(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
+    del records_in(chain)[max(records_in(chain))]
+    return [], []
+
+
+def lost_records(chain: ToyChain) -> tuple[list[Row], list[bytes]]:
+    assert isinstance(chain.store, MemoryStore)
+    chain.store._generations.held.clear()
+    chain.store.crash()
     return [], []
 
 
@@ -243,9 +252,10 @@ FROM_BLOCKS: dict[str, Damage] = {
     "4 transactions; some of their rows": deleted(rows.at_position(rows.RECEIPT, 2, 3)),
     "the state of height 2 is missing": deleted(rows.at(rows.ROOT, 2)),
     "state root of height 2 is not its header's": other_root,
-    "segment 1 has no sound record": flipped_root,
-    "segment 1 is missing or too short": cut_segment,
-    "record log: segment 1 is missing": lost_segment,
+    "does not hash to what its parent says": flipped_root,
+    "is missing; run": lost_root,
+    "the newest, is missing: its database was cut off": lost_end,
+    "records: 1/": lost_records,
     "a rebuild was interrupted": lambda _: ([(rows.REBUILD_KEY, bytes(8))], []),
 }
 """What follows from the blocks, by what the error says of it."""

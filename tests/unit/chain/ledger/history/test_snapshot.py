@@ -26,10 +26,11 @@ from chain.ledger.state.chunk import StateChunk, StateLoader, leaves_below, make
 from chain.ledger.state.inner import inner_hash
 from chain.ledger.state.node import hash_of_name, state_key_hash, state_value_hash
 from chain.ledger.state.state import NewestState, entries, entry_of, node_loader
-from chain.ledger.store import reclaim, recordlog, rows
+from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
 from chain.ledger.store.memory import MemoryStore
-from chain.ledger.store.recordlog import BLOCKS, LOADING, MOVED, ends, live_segments
+from chain.ledger.store.port import Store
+from chain.ledger.store.records import BLOCKS, LOADING, generation_of, stream_ends
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
@@ -328,9 +329,16 @@ def test_whatever_write_a_crash_cuts_off_the_directory_opens_and_ends_at_the_sam
     expected = dict(entries(source().store, rows.STATE))
     assert dict(entries(store, rows.STATE)) == expected
     assert read_whole(ledger, HEIGHT) == expected
-    assert {each.stream for each in live_segments(store)} == {BLOCKS}
-    assert ends(store).keys() == {BLOCKS}
+    assert_one_generation(store)
     assert not list(store.iterate(prefix=rows.PARTIAL))
+
+
+def assert_one_generation(store: Store) -> None:
+    """Nothing is left of a state that was fetched, or of the one that it replaced."""
+    assert isinstance(store, MemoryStore)
+    assert stream_ends(store).keys() == {BLOCKS}
+    ((number, records),) = store._generations.held.items()
+    assert {generation_of(address) for address in records} == {number}
 
 
 class ReadStore(MemoryStore):
@@ -347,27 +355,18 @@ class ReadStore(MemoryStore):
         self.reads += 1
 
 
-def test_the_newest_state_can_be_read_at_any_moment_while_another_takes_its_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Also where pruning had moved its records: what says where to stays until the state is replaced."""
-    for module in (recordlog, reclaim):
-        monkeypatch.setattr(module, "SEGMENT_BYTES", 2_000)
+def test_the_newest_state_can_be_read_at_any_moment_while_another_takes_its_place() -> None:
     store = ReadStore()
     chain = ToyChain(GENESIS, store)
     for height in range(1, 5):
         chain.ledger.apply_block(source().block(height))
-    for segment in live_segments(store)[:-1]:
-        reclaim.give_up(store, segment)
-    assert list(store.iterate(prefix=MOVED))
     load = begin(chain.ledger)
     fill(load)
     store.watched = tuple([map_key("values", height * 100) for height in range(1, 5)])
     chain.ledger.replace(load.install)
     assert store.reads > 3
     assert chain.ledger.head == source().ledger.head
-    assert not list(store.iterate(prefix=MOVED))
-    assert store.get(rows.CLEANING_KEY) is None
+    assert_one_generation(store)
 
 
 def test_a_fetched_state_that_is_damaged_while_it_takes_its_place_is_forgotten_by_a_rebuild() -> None:
@@ -382,16 +381,16 @@ def test_a_fetched_state_that_is_damaged_while_it_takes_its_place_is_forgotten_b
     with pytest.raises(Crash):
         load.install()
     store.writes_left = -1
-    for segment in live_segments(store):
-        if segment.stream == LOADING:
-            store._segments._data[segment.number][40:60] = bytes(20)
+    records = store._generations.held[stream_ends(store)[LOADING] >> 48]
+    for address, record in records.items():
+        records[address] = record[:40] + bytes(20) + record[60:]
     with pytest.raises(DataDamaged, match="assent node rebuild"):
         Ledger(store, GENESIS, ToyRuntime())
     rebuild(store, GENESIS, ToyRuntime())
     rebuilt = Ledger(store, GENESIS, ToyRuntime())
     assert rebuilt.head.height == 4
     assert read_whole(rebuilt, 4) == read_whole(source().ledger, 4)
-    assert {segment.stream for segment in live_segments(store)} == {BLOCKS}
+    assert_one_generation(store)
 
 
 # --- buckets of large entries -----------------------------------------------------------------------
@@ -810,7 +809,7 @@ def test_a_ledger_that_executes_while_a_state_arrives_loses_nothing() -> None:
     chain.ledger.replace(load.abandon)
     assert chain.ledger.head == source().ledger.head
     assert read_whole(chain.ledger, HEIGHT) == read_whole(source().ledger, HEIGHT)
-    assert ends(chain.store).keys() == {BLOCKS}
+    assert_one_generation(chain.store)
 
 
 def test_a_snapshot_of_a_ledger_that_diverged_is_refused() -> None:

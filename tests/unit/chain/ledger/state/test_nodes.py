@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -55,8 +56,10 @@ from chain.ledger.state.proof import find, find_leaf
 from chain.ledger.state.state import entry_of, node_loader, value_in
 from chain.ledger.state.tree import StateTree
 from chain.ledger.store.faults import DataDamaged
+from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.store.memory import MemoryStore
-from chain.ledger.store.recordlog import PendingRecords
+from chain.ledger.store.records import PendingRecords
+from tests.unit.chain.ledger.recordfaults import tables
 
 PROPERTY = settings(max_examples=80, deadline=None, derandomize=True)
 
@@ -574,26 +577,33 @@ def held_bucket(spoilt: int | None = None, at: int = 0) -> tuple[bytearray, list
 
 @pytest.mark.parametrize("as_delta", [False, True])
 def test_a_byte_damaged_anywhere_in_the_records_of_a_bucket_is_found_when_they_are_read(
-    as_delta: bool,
+    tmp_path: Path, as_delta: bool
 ) -> None:
-    """The bucket's hash does not cover what is held: the checksums do."""
+    """The bucket's hash does not cover what is held: LevelDB's checksums do."""
     whole, names = held_bucket()
     _, hashed, held = list(leaves_of(whole))[5]
-    store = MemoryStore()
+    store = LevelStore(tmp_path)
     records = store.records()
-    where = records.add(full_record(whole))
+    where, full = records.add(full_record(whole)), full_record(whole)
     if as_delta:
         where = records.add(b"\1" + where + leaf_entry(5, hashed, held))
     store.write([], records=records)
-    load, segment = node_loader(store), store._segments._data[1]
-    bucket = load(where, b"", hash_of(whole))
+    bucket = node_loader(store)(where, b"", hash_of(whole))
     assert {value_in(store, bucket, hash_of_name(name), name) for name in names} == set(VALUES)
-    for at in range(len(segment)):
-        segment[at] ^= 1
-        with pytest.raises(DataDamaged, match=r"no sound record at offset \d+; run `assent node rebuild`"):
-            load(where, b"", hash_of(whole))
-        segment[at] ^= 1
-    assert load(where, b"", hash_of(whole)) == bucket
+    store.close()
+    (table,) = tables(tmp_path)
+    content = table.read_bytes()
+    first = content.index(full)
+    for at in range(first, first + len(full) + 60 * as_delta, 7):
+        table.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        store = LevelStore(tmp_path)
+        with pytest.raises(DataDamaged, match=r"record 1/\d: .* damaged .*; run `assent node rebuild`"):
+            node_loader(store)(where, b"", hash_of(whole))
+        store.close()
+    table.write_bytes(content)
+    store = LevelStore(tmp_path)
+    assert node_loader(store)(where, b"", hash_of(whole)) == bucket
+    store.close()
 
 
 def test_a_byte_changed_anywhere_in_what_a_leaf_holds_never_gives_another_entry() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +14,10 @@ from chain.ledger.state.state import CachedState, StateChange, hold, node_loader
 from chain.ledger.state.tree import StateTree
 from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
+from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.store.memory import MemoryStore
 from chain.primitives.execution import StateKey
+from tests.unit.chain.ledger.recordfaults import flip
 
 LONG = 256
 """Bytes of the longest key that is cached."""
@@ -160,9 +164,9 @@ def test_the_state_says_what_a_dict_says_whatever_is_cached_forgotten_or_not_sto
 
 
 @pytest.mark.parametrize("size", [10, 1_000])
-def test_a_damaged_value_is_never_given_to_a_block_nor_cached(size: int) -> None:
-    """It is held by its leaf, or stands elsewhere: no hash of a node covers either, their checksums do."""
-    store = MemoryStore()
+def test_a_damaged_value_is_never_given_to_a_block_nor_cached(tmp_path: Path, size: int) -> None:
+    """It is held by its leaf or stands elsewhere: no node's hash covers either, LevelDB's checksums do."""
+    store = LevelStore(tmp_path)
     records = store.records()
     tree, name = StateTree(node_loader(store)), rows.sized("toy")
     leaves: dict[bytes, tuple[bytes | None, bytes]] = {}
@@ -172,10 +176,12 @@ def test_a_damaged_value_is_never_given_to_a_block_nor_cached(size: int) -> None
     store.write([], records=records)
     fresh = CachedState(store, StateTree(node_loader(store)), update.root)
     assert fresh.get("toy", b"damaged") == b"d" * size
-    segment = store._segments._data[1]
-    segment[segment.index(b"d" * size)] ^= 1
+    store.close()
+    flip(tmp_path, b"d" * size)
+    store = LevelStore(tmp_path)
     fresh = CachedState(store, StateTree(node_loader(store)), update.root)
     for _ in range(3):
-        with pytest.raises(DataDamaged, match=r"segment 1 has no sound record at offset \d+.*rebuild"):
+        with pytest.raises(DataDamaged, match=r"record 1/\d+: .*LevelDB finds it damaged.*rebuild"):
             fresh.get("toy", b"damaged")
     assert fresh._cache.get(("toy", b"damaged")) is None
+    store.close()

@@ -29,7 +29,7 @@ from chain.ledger.state.proof import StateProof, find, find_leaf, root_of
 from chain.ledger.state.state import node_loader
 from chain.ledger.state.tree import CACHE_BYTES_MAX, StateTree
 from chain.ledger.store.memory import MemoryStore
-from chain.ledger.store.recordlog import PendingRecords, live_segments
+from chain.ledger.store.records import PendingRecords
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import DecodeError, ProofInvalid
@@ -120,11 +120,7 @@ class Kept:
 
     def written(self) -> list[bytes]:
         """Return the places of all records, nodes and values."""
-        return [
-            where
-            for each in live_segments(self.store)
-            for where, _ in self.store.segment_records(each.number)
-        ]
+        return sorted(where for records in self.store._generations.held.values() for where in records)
 
     def root_hash(self, height: int | None = None) -> bytes:
         root = self.roots[self.height if height is None else height]
