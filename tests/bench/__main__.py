@@ -135,6 +135,7 @@ def _chain_rows(run: dict[str, Any], unit: float) -> list[list[Any]]:
     rows += [
         ["disk a transaction, indexes too", costs["disk_bytes_per_tx"], "bytes", ""],
         ["memory, largest of four nodes", costs["resident_mib"], "MiB", ""],
+        ["of it mapped files", costs["mapped_mib"], "MiB", ""],
         ["CPU of an idle node", round(100 * costs["idle_cpu_share"], 2), "% of a core", ""],
         ["start until ready", costs["start_s"], "s", ""],
         ["primary killed: next certified in", costs["recovery_s"], "s", ""],

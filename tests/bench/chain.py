@@ -213,13 +213,14 @@ class _Bench:
         self._progress(f"{self.plan.keys} keys: disk, memory, idling, start, death of the primary")
         orgs = self._orgs
         grown = sum(chain_costs.disk_bytes(org.path / "data") for org in orgs) - sum(self._disk)
-        memory = max(map(chain_costs.resident_mib, orgs))
+        memory, mapped = max(map(chain_costs.resident_mib, orgs))
         idle = await chain_costs.idle_share(orgs)
         started = await asyncio.to_thread(chain_costs.start_s, orgs[-1])
         recovered = await chain_costs.recovery_s(orgs, self._certify)
         self._costs = {
             "disk_bytes_per_tx": round(grown / len(orgs) / self._done),
             "resident_mib": round(memory, 1),
+            "mapped_mib": round(mapped, 1),
             "idle_cpu_share": round(idle, 4),
             "start_s": round(started, 2),
             "recovery_s": round(recovered, 2),

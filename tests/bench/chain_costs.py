@@ -36,9 +36,13 @@ def cpu_s(org: OrgFolder) -> float:
     return float(spent.user + spent.system)
 
 
-def resident_mib(org: OrgFolder) -> float:
-    """Return the resident memory of a running node."""
-    return float(_running(org).memory_info().rss / 2**20)
+def resident_mib(org: OrgFolder) -> tuple[float, float]:
+    """Return the resident memory of a running node, and how much of it are files that are mapped.
+
+    LevelDB maps its tables: these pages are the kernel's cache of files, which it takes back at need.
+    """
+    memory = _running(org).memory_info()
+    return float(memory.rss / 2**20), float(memory.shared / 2**20)
 
 
 def _running(org: OrgFolder) -> Any:

@@ -35,6 +35,8 @@ from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
 from chain.primitives.execution import map_key
+from tests.unit.chain.ledger.recordfaults import CrashingStore as SteppedStore
+from tests.unit.chain.ledger.recordfaults import crashes
 
 GENESIS = toy_genesis(limits=Limits(consensus_window=3))
 HEIGHT = 12
@@ -331,6 +333,38 @@ def test_whatever_write_a_crash_cuts_off_the_directory_opens_and_ends_at_the_sam
     assert read_whole(ledger, HEIGHT) == expected
     assert_one_generation(store)
     assert not list(store.iterate(prefix=rows.PARTIAL))
+
+
+@cache
+def fetched() -> MemoryStore:
+    """Return the store of a ledger of four heights beside which a whole state waits to be installed."""
+    store = MemoryStore()
+    chain = ToyChain(GENESIS, store)
+    for height in range(1, 5):
+        chain.ledger.apply_block(source().block(height))
+    fill(begin(chain.ledger))
+    return store
+
+
+def install(store: MemoryStore) -> Ledger:
+    """Open a ledger, install what waits, if anything does, and open the ledger again."""
+    Ledger(store, GENESIS, ToyRuntime())
+    load = StateLoad.resume(store)
+    if load is not None:
+        load.install()
+    return Ledger(store, GENESIS, ToyRuntime())
+
+
+def test_a_crash_before_any_step_of_an_installation_leaves_one_state_or_the_other_and_no_rest() -> None:
+    """Also between the write that exchanges the records and the removal of the former ones."""
+    expected, seen = dict(entries(source().store, rows.STATE)), 0
+    for store in crashes(lambda: SteppedStore(fetched()), install):
+        ledger = install(store)
+        assert ledger.head == source().ledger.head
+        assert dict(entries(store, rows.STATE)) == read_whole(ledger, HEIGHT) == expected
+        assert_one_generation(store)
+        seen += 1
+    assert seen > 30
 
 
 def assert_one_generation(store: Store) -> None:
