@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from chain.primitives.settings import Address, Section, load_toml, within
-from privcompute.data.datasets import DATASET_PATTERN, ID_PATTERN
-from privcompute.data.sources import COLUMNS_MAX, ROWS_MAX, Column, ColumnType, DataSource, Sensitivity
+from privcompute.data.batches import BOUNDS
+from privcompute.data.dataset_ids import DATASET_PATTERN, ID_PATTERN
 
 DATASETS_MAX = 1_000
 JOBS_MAX = 1_000
@@ -51,28 +51,18 @@ class LocalPolicy(Section):
 
     The deadlines of a job (up to 30 days each) bound it as well; whichever comes first ends it.
     """
-    max_party_rows: Annotated[int, within(1, ROWS_MAX, "rows")] = 1_000_000
+    max_party_rows: Annotated[int, within(1, BOUNDS.rows, "rows")] = 1_000_000
     """Most rows that another party may bring to a join: each costs this agent up to 300 bytes of memory."""
 
 
-class ColumnConfig(Section):
-    """One column of a dataset's schema."""
-
-    name: Annotated[str, pydantic.Field(min_length=1, max_length=64)]
-    type: ColumnType
-    sensitivity: Sensitivity = "personal"
-
-
 class DatasetConfig(Section):
-    """A data source: a CSV or Parquet file, or a table of a DuckDB database."""
+    """A data source, and the schema file that declares it; relative paths start at the configuration file."""
 
     id: DatasetId
     """OWNER/NAME."""
     path: str
-    table: Annotated[str, pydantic.Field(min_length=1, max_length=128)] | None = None
-    id_column: str | None = None
-    columns: Annotated[list[ColumnConfig], pydantic.Field(default_factory=list, max_length=COLUMNS_MAX)]
-    """The schema; empty: every column of the file, with inferred types."""
+    schema_file: str | None = None
+    """The schema file; without it `assent dataset register` proposes types and asks."""
 
 
 class LogConfig(Section):
@@ -148,12 +138,9 @@ def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
     return config, resolved
 
 
-def configured_source(
-    config: AgentConfig, files: AgentFiles, dataset: str
-) -> tuple[DataSource, str | None] | None:
-    """Return a configured dataset's source (columns empty: infer) and id column; None when not configured."""
+def configured_paths(config: AgentConfig, files: AgentFiles, dataset: str) -> tuple[Path, Path | None] | None:
+    """Return the paths of a configured dataset's data and of its schema file; None when not configured."""
     for item in config.datasets:
         if item.id == dataset:
-            columns = tuple(Column(c.name, c.type, c.sensitivity) for c in item.columns)
-            return DataSource(files.base / item.path, columns, item.table), item.id_column
+            return files.base / item.path, None if item.schema_file is None else files.base / item.schema_file
     return None

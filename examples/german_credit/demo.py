@@ -129,15 +129,8 @@ def register(demo: Demo) -> None:
         console.print(f"[green]$[/] [bold]python examples/german_credit/split.py {data}[/]")
         subprocess.run(split, check=True, stdout=subprocess.DEVNULL)
         for org in OWNERS:
-            schema = json.loads((data / f"{org}.schema.json").read_text())
-            columns = [word for column in schema["columns"] for word in ("--column", _column(column))]
-            file = str(data / f"{org}.csv")
-            demo.as_org(org, "dataset", "register", DATASETS[org], file, "--id-column", "id", *columns)
-
-
-def _column(column: dict[str, Any]) -> str:
-    kind = "int" if column["type"] == "int" else "str"
-    return f"{column['name']}:{kind}:{column['sensitivity']}"
+            file, schema = str(data / f"{org}.csv"), str(data / f"{org}.schema.json")
+            demo.as_org(org, "dataset", "register", DATASETS[org], file, "--schema", schema)
 
 
 def adopt_policy(demo: Demo) -> None:

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from privcompute.data.schema import IDENTIFIER, LEDGER_TYPES
 from privcompute.programs.base import InputColumn, JobInput, OwnData, split_reference
 from privcompute.programs.encoding import encode_block, split_rows
 from privcompute.programs.logistic_regression import PROGRAM, LogisticRegressionParameters, feature_columns
 
 REGRESSION = Path(__file__).with_name("regression.json")
-ORGS = ("bank", "bureau", "registry")
+DATASETS = {"bank": "bank/loans", "bureau": "bureau/history", "registry": "registry/residents"}
+ORGS = tuple(DATASETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,17 @@ def load(folder: Path, org: str) -> tuple[JobInput, dict[str, NDArray[Any]]]:
     columns: dict[str, NDArray[Any]] = {}
     for column in schema["columns"]:
         cells = [row[column["name"]] for row in rows]
-        numbers = column["type"] == "int"
+        numbers = column["type"] == "integer"
         columns[column["name"]] = np.array([int(cell) for cell in cells] if numbers else cells)
-    uses = {"id": "join"}
     described = tuple(
-        InputColumn(item["name"], item["type"], uses.get(item["type"], "aggregate"))
+        InputColumn(
+            item["name"],
+            LEDGER_TYPES[item["type"]],
+            "join" if item["sensitivity"] == IDENTIFIER else "aggregate",
+        )
         for item in schema["columns"]
     )
-    return JobInput(schema["dataset"], ORGS.index(org), described), columns
+    return JobInput(DATASETS[org], ORGS.index(org), described), columns
 
 
 def common_ids(folder: Path) -> list[str]:

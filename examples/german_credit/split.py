@@ -4,7 +4,7 @@
 
 writes bank.csv, bureau.csv and registry.csv, each with an `id` column, its own order of rows and only part
 of the 1,000 people, so that the three overlap in about 830; and a schema file beside each, with the types
-and sensitivities to register. The same seed writes the same bytes everywhere.
+and sensitivities to register (docs/data-owner.md). The same seed writes the same bytes everywhere.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def split(folder: Path, *, seed: int = SEED, source: Path = SOURCE) -> dict[str,
                 [identifier(seed, person), *(people[person][column] for column in part.columns)]
                 for person in held
             )
-        schema = json.dumps({"dataset": part.dataset, "columns": schema_of(part)}, indent=1)
+        schema = json.dumps({"columns": schema_of(part)}, indent=1)
         written[part.org].with_suffix(".schema.json").write_text(schema + "\n", encoding="utf-8")
     return written
 
@@ -119,12 +119,11 @@ def identifier(seed: int, person: int) -> str:
 
 def schema_of(part: Part) -> list[dict[str, str]]:
     """Return name, type and sensitivity of each column of a part."""
-    columns = [{"name": "id", "type": "id", "sensitivity": "identifier"}]
+    columns = [{"name": "id", "type": "text", "sensitivity": "identifier"}]
     for name in part.columns:
         sensitivity = "sensitive" if name in SENSITIVE else "personal"
-        columns.append(
-            {"name": name, "type": "int" if name in NUMBERS else "text", "sensitivity": sensitivity}
-        )
+        kind = "integer" if name in NUMBERS else "category"
+        columns.append({"name": name, "type": kind, "sensitivity": sensitivity})
     return columns
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,31 @@ from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.session import Session, run, session_options
 from chain.client.trust import word_line
+from chain.ledger.block import Receipt
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
+from privcompute.cli.dataset_schema import confirmed, declared, file_options, inspect, schema_option
 from privcompute.cli.opening_commands import check_opened, open_rows
 from privcompute.clock import now_ms
-from privcompute.config import AgentConfig, AgentFiles, configured_source
+from privcompute.config import AgentConfig, AgentFiles, configured_paths
 from privcompute.data.commitments import SEED_BYTES, size_bucket
+from privcompute.data.dataset_ids import check_dataset_id
 from privcompute.data.datasets import (
     DatasetError,
     DatasetStore,
     LocalDataset,
-    check_dataset_id,
     open_dataset,
     prepare,
 )
 from privcompute.data.evidence import EvidenceLog
-from privcompute.data.sources import SENSITIVITIES, TYPES, Column, DataSource
+from privcompute.data.schema import LEDGER_TYPES, Schema, schema_seal
+from privcompute.data.sources import DataSource
+from privcompute.data.tables import TypedTable
 
 SEE_LIST = "see: assent dataset list"
 _file = click.argument("file", type=click.Path(path_type=Path), required=False)
-_table = click.option("--table", help="Table, when FILE is a DuckDB database.")
-_id_column = click.option("--id-column", help="Column that identifies a row; joins match by it.")
-_columns = click.option(
-    "--column",
-    "columns",
-    multiple=True,
-    metavar="NAME:TYPE[:SENSITIVITY]",
-    help="Register this column (repeat). Without any: every column of the file, types found by looking.",
-)
 
 
 @click.group()
@@ -49,68 +45,80 @@ def dataset() -> None:
     """Register, list, show and check datasets; an ID is OWNER/NAME, such as bank/customers."""
 
 
-def _source(
-    config: AgentConfig,
-    files: AgentFiles,
-    dataset_id: str,
-    file: Path | None,
-    table: str | None,
-    id_column: str | None,
-    columns: tuple[str, ...],
-) -> tuple[DataSource, str | None]:
-    """Return where the data lie: the arguments, else agent.toml."""
+def _paths(
+    config: AgentConfig, files: AgentFiles, dataset_id: str, file: Path | None, schema_file: Path | None
+) -> tuple[Path, Path | None]:
+    """Return where data and schema file lie: the arguments, else agent.toml."""
     if file is not None:
-        return DataSource(
-            file.resolve(), tuple(_column(text, id_column) for text in columns), table
-        ), id_column
-    configured = configured_source(config, files, dataset_id)
+        return file.resolve(), schema_file
+    configured = configured_paths(config, files, dataset_id)
     if configured is None:
         raise UsageFault(
             f"dataset {dataset_id!r}: give its FILE, or describe it under [[datasets]] in agent.toml"
         )
-    return configured
-
-
-def _column(text: str, id_column: str | None) -> Column:
-    name, _, rest = text.partition(":")
-    kind_text, _, level_text = rest.partition(":")
-    kind = next((item for item in TYPES if item == kind_text), None)
-    wanted = level_text or ("identifier" if name == id_column else "personal")
-    level = next((item for item in SENSITIVITIES if item == wanted), None)
-    if not name or kind is None or level is None:
-        raise UsageFault(
-            f"--column {text!r}: give NAME:TYPE[:SENSITIVITY] with TYPE in {', '.join(TYPES)} and "
-            f"SENSITIVITY in {', '.join(SENSITIVITIES)}"
-        )
-    return Column(name, kind, level)
+    return configured[0], schema_file or configured[1]
 
 
 def _schema(local: LocalDataset) -> list[Value]:
-    return [{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in local.source.columns]
+    return [
+        {"name": column.name, "type": LEDGER_TYPES[column.type], "sensitivity": column.sensitivity}
+        for column in local.schema.columns
+    ]
 
 
 def _prepare(
-    files: AgentFiles, dataset_id: str, version: int, source: DataSource, id_column: str | None
-) -> LocalDataset:
+    files: AgentFiles, dataset_id: str, version: int, source: DataSource, schema: Schema
+) -> tuple[LocalDataset, TypedTable]:
     """Commit to the data and write the record down before anything is sent."""
     store = DatasetStore(files.datasets)
     try:  # an earlier attempt whose outcome was unknown keeps its salts, and so its root
         seed = store.load(dataset_id, version).seed
     except DatasetError:
         seed = secrets.token_bytes(SEED_BYTES)
-    local, _ = prepare(dataset_id, version, source, id_column, seed)
+    local, table = prepare(dataset_id, version, source, schema, seed)
     store.save(local)
-    body = {"dataset": dataset_id, "version": version, "root": local.root, "rows": local.rows}
+    body = {
+        "dataset": dataset_id,
+        "version": version,
+        "root": local.root,
+        "rows": local.rows,
+        "schema": schema_seal(schema),
+    }
     EvidenceLog(files.evidence).append(now_ms(), "", "dataset", body)
-    return local
+    return local, table
+
+
+def _registered_json(receipt: Receipt, local: LocalDataset, table: TypedTable) -> Value:
+    missing = {name: int(mask.sum()) for name, mask in table.masks.items()}
+    return sent_json(
+        receipt,
+        root=local.root.hex(),
+        rows=local.rows,
+        dropped=table.dropped,
+        missing=missing,
+        schema=_schema(local),
+        seal=schema_seal(local.schema).hex(),
+    )
+
+
+def _registered_text(receipt: Receipt, local: LocalDataset, table: TypedTable) -> None:
+    print_text(
+        f"registered {local.id} version {local.version}: {local.rows:,} rows, "
+        f"{len(local.schema.columns)} columns, root {local.root.hex()[:16]}…, height {receipt.height}"
+    )
+    if table.dropped:
+        print_text(f"  {table.dropped:,} rows with missing cells were left out, as the schema says")
+    for name, mask in table.masks.items():
+        rule = local.schema.column(name).missing
+        print_text(f"  column {name}: {int(mask.sum()):,} missing cells, rule {rule}")
 
 
 @dataset.command("register")
 @click.argument("dataset_id", metavar="ID")
 @_file
-@_table
-@_id_column
-@_columns
+@schema_option
+@file_options
+@click.option("--yes", is_flag=True, help="Confirm the proposed types; only without doubts.")
 @click.option("--approver", "approvers", multiple=True, metavar="ORG", help="Who approves requests (repeat).")
 @click.option(
     "--threshold", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them."
@@ -123,9 +131,12 @@ def register(
     session: Session,
     dataset_id: str,
     file: Path | None,
+    schema_file: Path | None,
+    key_columns: tuple[str, ...],
     table: str | None,
-    id_column: str | None,
-    columns: tuple[str, ...],
+    encoding: str | None,
+    delimiter: str | None,
+    yes: bool,
     approvers: tuple[str, ...],
     threshold: int,
     description: str,
@@ -138,8 +149,15 @@ def register(
         raise UsageFault(
             f"dataset {dataset_id!r} is registered already; add a version: assent dataset new-version"
         )
-    source, id_column = _source(config, files, dataset_id, file, table, id_column, columns)
-    local = _prepare(files, dataset_id, 1, source, id_column)
+    path, schema_file = _paths(config, files, dataset_id, file, schema_file)
+    if schema_file is None:
+        source = DataSource(path, table, delimiter, encoding)
+        schema = confirmed(source, key_columns, yes=yes, quiet=as_json)
+    else:
+        if key_columns or table or delimiter or encoding:
+            raise UsageFault(f"{schema_file} says how the file is written and keyed; leave these options out")
+        source, schema = declared(path, schema_file)
+    local, typed = _prepare(files, dataset_id, 1, source, schema)
     args: dict[str, Value] = {
         "id": dataset_id,
         "schema": _schema(local),
@@ -151,20 +169,15 @@ def register(
     }
     receipt = send(session, "datasets", "register", args)
     if as_json:
-        print_json(sent_json(receipt, root=local.root.hex(), rows=local.rows, schema=_schema(local)))
-        return
-    print_text(
-        f"registered {dataset_id} version 1: {local.rows:,} rows, {len(local.source.columns)} columns, "
-        f"root {local.root.hex()[:16]}…, height {receipt.height}"
-    )
+        print_json(_registered_json(receipt, local, typed))
+    else:
+        _registered_text(receipt, local, typed)
 
 
 @dataset.command("new-version")
 @click.argument("dataset_id", metavar="ID")
 @_file
-@_table
-@_id_column
-@_columns
+@schema_option
 @json_option
 @reports_errors
 @session_options
@@ -172,24 +185,29 @@ def new_version(
     session: Session,
     dataset_id: str,
     file: Path | None,
-    table: str | None,
-    id_column: str | None,
-    columns: tuple[str, ...],
+    schema_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Register changed data as the next version of ID; grants name the version they cover."""
+    """Register changed data as the next version of ID; grants name the version they cover.
+
+    Without --schema the version before declares the columns, without FILE the data lie where they lay.
+    """
     check_dataset_id(dataset_id)
     config, files = agent_of_folder()
     known = _on_ledger(session, dataset_id)
     if known is None:
         raise UsageFault(f"dataset {dataset_id!r} is not registered; first: assent dataset register")
     version = int(known["version"]) + 1
-    if file is None and configured_source(config, files, dataset_id) is None:
-        before = DatasetStore(files.datasets).load(dataset_id, version - 1).source
-        source, id_column = before, before.id_column
+    configured = configured_paths(config, files, dataset_id)
+    path, declared_by = (None, None) if configured is None or file is not None else configured
+    path, declared_by = file or path, schema_file or declared_by
+    if path is None or declared_by is None:
+        before = DatasetStore(files.datasets).load(dataset_id, version - 1)
+        path, source, schema = path or before.source.path, before.source, before.schema
+        source = replace(source, path=path.resolve())
     else:
-        source, id_column = _source(config, files, dataset_id, file, table, id_column, columns)
-    local = _prepare(files, dataset_id, version, source, id_column)
+        source, schema = declared(path.resolve(), declared_by)
+    local, typed = _prepare(files, dataset_id, version, source, schema)
     args: dict[str, Value] = {
         "id": dataset_id,
         "schema": _schema(local),
@@ -198,9 +216,9 @@ def new_version(
     }
     receipt = send(session, "datasets", "new_version", args)
     if as_json:
-        print_json(sent_json(receipt, root=local.root.hex(), rows=local.rows, schema=_schema(local)))
-        return
-    print_text(f"registered {dataset_id} version {version}: {local.rows:,} rows, height {receipt.height}")
+        print_json(_registered_json(receipt, local, typed))
+    else:
+        _registered_text(receipt, local, typed)
 
 
 def _on_ledger(session: Session, dataset_id: str) -> Any:
@@ -322,5 +340,6 @@ dataset.add_command(
 )
 dataset.add_command(_decide("resume", "Resume ID.", "resumed", reason=False))
 dataset.add_command(_decide("retire", "Retire ID for good.", "retired", reason=True))
+dataset.add_command(inspect)
 dataset.add_command(open_rows)
 dataset.add_command(check_opened)

@@ -57,7 +57,7 @@ def open_rows(
         "version": version,
         "root": opened.local.root.hex(),
         "challenge": challenge,
-        "columns": [column.name for column in opened.local.source.columns],
+        "columns": opened.local.schema.names,
         "rows": [_shown(opening) for opening in openings],
     }
     write_private(output, json.dumps(content, indent=1, ensure_ascii=False).encode())

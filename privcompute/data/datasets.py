@@ -6,29 +6,22 @@ The record is written before the registration is sent, so that a registered root
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.files import read_bounded
+from chain.primitives.settings import validate
 from privcompute.data.commitments import SEED_BYTES, RowCommitment, commit_rows
+from privcompute.data.dataset_ids import check_dataset_id
 from privcompute.data.private_files import write_private
-from privcompute.data.sources import (
-    SENSITIVITIES,
-    TYPES,
-    Column,
-    DataSource,
-    Table,
-    infer_columns,
-    read_table,
-)
+from privcompute.data.schema import Schema, SchemaInvalid
+from privcompute.data.schema_files import FileDocument, SchemaDocument, document_of, schema_of
+from privcompute.data.sources import DataSource
+from privcompute.data.tables import TypedTable, read_table
 
-RECORD_BYTES_MAX = 1_048_576
-ID_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
-"""What the system contracts take as an id."""
-DATASET_PATTERN = rf"{ID_PATTERN}/[a-z0-9][a-z0-9._-]{{0,62}}"
-"""A dataset's id: its owner and a name; a grant's is its requester and a name."""
+RECORD_BYTES_MAX = 67_108_864
+"""256 columns of 256 categories and as many codes, of 64 characters each."""
 _SEPARATOR = "+"
 """Stands for the slash in file names: no id holds it, so that two ids never share a file."""
 
@@ -37,12 +30,6 @@ class DatasetError(AssentError):
     """A dataset whose local record or data do not match what is registered: the text says what to do."""
 
     code = "dataset"
-
-
-class DatasetIdInvalid(AssentError):
-    """A dataset id that the ledger would refuse, and that must never become part of a path."""
-
-    code = "dataset_id"
 
 
 class DatasetChanged(DatasetError):
@@ -58,6 +45,7 @@ class LocalDataset:
     id: str
     version: int
     source: DataSource
+    schema: Schema
     rows: int
     root: bytes
     seed: bytes
@@ -68,35 +56,28 @@ class OpenedDataset:
     """A checked table together with the commitment that its root stands for."""
 
     local: LocalDataset
-    table: Table
+    table: TypedTable
     rows: list[bytes]
     commitment: RowCommitment
 
 
-def check_dataset_id(dataset: str) -> str:
-    """Return the id of a dataset unchanged; raise DatasetIdInvalid saying what is allowed."""
-    if re.fullmatch(DATASET_PATTERN, dataset) is None:
-        raise DatasetIdInvalid(
-            f"dataset {dataset[:80]!r}: not an id; write OWNER/NAME, such as bank/customers, with a name of 1"
-            " to 63 of a-z, 0-9, '.', '_' and '-', the first of them a letter or a digit"
-        )
-    return dataset
+def source_of(path: Path, file: FileDocument) -> DataSource:
+    """Return the source at a path whose file is written as a schema file says."""
+    return DataSource(path, file.table, file.delimiter, file.encoding)
 
 
 def prepare(
-    dataset: str, version: int, source: DataSource, id_column: str | None, seed: bytes
-) -> tuple[LocalDataset, Table]:
-    """Read a source, infer its schema when it has none, and commit to its rows under a fresh seed."""
-    if not source.columns:
-        source = DataSource(source.path, infer_columns(source, id_column), source.table)
-    table = read_table(source)
+    dataset: str, version: int, source: DataSource, schema: Schema, seed: bytes
+) -> tuple[LocalDataset, TypedTable]:
+    """Read a source by its schema, and commit to its rows under a fresh seed."""
+    table = read_table(source, schema)
     root = commit_rows(seed, table.row_bytes()).root
-    return LocalDataset(dataset, version, source, table.rows, root, seed), table
+    return LocalDataset(dataset, version, source, schema, table.rows, root, seed), table
 
 
 def open_dataset(local: LocalDataset) -> OpenedDataset:
     """Read the data again; raise DatasetChanged when they are no longer those that were registered."""
-    table = read_table(local.source)
+    table = read_table(local.source, local.schema)
     rows = table.row_bytes()
     commitment = commit_rows(local.seed, rows)
     if commitment.root != local.root:
@@ -122,12 +103,13 @@ class DatasetStore:
 
     def save(self, local: LocalDataset) -> None:
         """Write a record durably."""
+        source = local.source
+        file = FileDocument(delimiter=source.delimiter, encoding=source.encoding, table=source.table)
         content = {
             "id": local.id,
             "version": local.version,
-            "path": str(local.source.path),
-            "table": local.source.table,
-            "columns": [[column.name, column.type, column.sensitivity] for column in local.source.columns],
+            "path": str(source.path),
+            "schema": document_of(local.schema, file),
             "rows": local.rows,
             "root": local.root.hex(),
             "seed": local.seed.hex(),
@@ -139,12 +121,12 @@ class DatasetStore:
         path = self._path(dataset, version)
         try:
             content = json.loads(read_bounded(path, RECORD_BYTES_MAX))
-            columns = tuple(Column(name, kind, level) for name, kind, level in content["columns"])
-            source = DataSource(Path(content["path"]), columns, content["table"])
+            document = validate(str(path), content["schema"], SchemaDocument)
             local = LocalDataset(
                 content["id"],
                 int(content["version"]),
-                source,
+                source_of(Path(content["path"]), document.file),
+                schema_of(document),
                 int(content["rows"]),
                 bytes.fromhex(content["root"]),
                 bytes.fromhex(content["seed"]),
@@ -154,10 +136,8 @@ class DatasetStore:
                 f"dataset {dataset} version {version}: this agent holds no record of it at {path}; register "
                 f"it from this organisation's folder, or restore the agent's data folder"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ConfigError, SchemaInvalid) as error:
             raise DatasetError(f"{path}: damaged ({type(error).__name__}); restore it from backup") from None
-        if len(local.seed) != SEED_BYTES or any(
-            column.type not in TYPES or column.sensitivity not in SENSITIVITIES for column in columns
-        ):
-            raise DatasetError(f"{path}: damaged (seed or column type); restore it from backup")
+        if len(local.seed) != SEED_BYTES:
+            raise DatasetError(f"{path}: damaged (seed); restore it from backup")
         return local

@@ -227,6 +227,14 @@ def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None
         "ROOT_MISMATCH",
         f"the root registered for {name} is not the one this agent computed",
     )
+    names = () if local is None else local.schema.key
+    joined = {column for column, use in one.columns.items() if use == "join"}
+    _require(
+        joined == set(names),
+        "JOIN_NOT_BY_KEY",
+        f"{name} is joined by its key, {', '.join(map(repr, names)) or 'which it lacks'}; the job names "
+        f"{', '.join(map(repr, sorted(joined))) or 'no column'} with use 'join'",
+    )
 
 
 def _require(holds: bool, reason: str, text: str) -> None:

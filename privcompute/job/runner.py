@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
-from privcompute.data.sources import Table
+from privcompute.data.tables import TypedTable
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
 from privcompute.job.actions import STAGES_MAX, ComputeDone, StageDone
 from privcompute.job.enforcement import JobRefusal
@@ -57,7 +57,7 @@ class RunPlan:
     """Participant index -> address and key of its agent, as registered on chain."""
     dataset: str | None
     """The dataset that we bring, None when we own none."""
-    table: Table | None = field(repr=False)
+    table: TypedTable | None = field(repr=False)
     min_joined_rows: int
     max_party_rows: int
     """Most rows that we let another party bring."""

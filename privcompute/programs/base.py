@@ -32,6 +32,8 @@ from privcompute.mpc.sharing import Shared
 ANNOUNCEMENT_BYTES_MAX = 65_536
 COLUMNS_MAX = 256
 NUMERIC_TYPES = frozenset({"int", "real", "float"})
+COUNTED_TYPES = NUMERIC_TYPES | {"bool"}
+"""Types whose figures can be computed: a boolean counts as 0 or 1, though as a feature it is a category."""
 USES = ("plain", "join", "aggregate", "compare", "encrypted")
 _COVERED = {"plain": frozenset(USES), "aggregate": frozenset({"aggregate", "encrypted"})}
 
@@ -89,7 +91,7 @@ class OwnData:
     """An owner's own table and its rows that take part, in the canonical order of the join."""
 
     columns: Mapping[str, NDArray[Any]] = field(repr=False)
-    """Whole columns: int64, float64, or str objects."""
+    """Whole columns: int64, float64, bool, datetime64, or str objects (privcompute/data/tables.py)."""
     rows: NDArray[np.int64] = field(repr=False)
     """Row k of the computation is row rows[k] of the table."""
 
@@ -263,9 +265,9 @@ def need_use(inputs: Sequence[JobInput], reference: str, use: str, what: str) ->
 
 
 def need_numeric(inputs: Sequence[JobInput], reference: str, use: str, what: str) -> InputColumn:
-    """Like `need_use`, for a column that must hold numbers."""
+    """Like `need_use`, for a column that must hold numbers or booleans."""
     column = need_use(inputs, reference, use, what)
-    if not column.numeric:
+    if column.type not in COUNTED_TYPES:
         raise InputRefused(f"column {reference}: {what} needs numbers, its type is {column.type!r}")
     return column
 
@@ -286,12 +288,16 @@ def _check_inputs(program: JobProgram, inputs: Sequence[JobInput]) -> None:
 
 
 def need_join(inputs: Sequence[JobInput], program: str) -> None:
-    """Raise InputRefused unless two or more inputs, of different owners, have one join column each."""
+    """Raise InputRefused unless two or more inputs, of different owners, join by keys of as many columns."""
     if len(inputs) < 2 or len({item.owner for item in inputs}) != len(inputs):
         raise InputRefused(f"{program}: needs two or more datasets, each of another owner")
-    for item in inputs:
-        if sum(column.use == "join" for column in item.columns) != 1:
-            raise InputRefused(f"{item.dataset}: exactly one column needs use 'join', the identifiers")
+    sizes = {item.dataset: sum(column.use == "join" for column in item.columns) for item in inputs}
+    for dataset, size in sizes.items():
+        if size == 0:
+            raise InputRefused(f"{dataset}: the columns of its key, one or more, need use 'join'")
+    if len(set(sizes.values())) > 1:
+        said = ", ".join(f"{dataset} by {size}" for dataset, size in sizes.items())
+        raise InputRefused(f"{program}: all datasets join by as many columns; here {said}")
 
 
 def need_rows(context: Context, least: int, what: str) -> None:

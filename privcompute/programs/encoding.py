@@ -56,12 +56,19 @@ def split_rows(job: bytes, rows: int, test_rows: int) -> tuple[NDArray[np.int64]
     return np.sort(order[test_rows:]), np.sort(order[:test_rows])
 
 
+def category_texts(column: NDArray[Any]) -> NDArray[np.str_]:
+    """Return cells as the texts that name their categories: `true`, `2024-01-31`, or the value itself."""
+    if column.dtype == np.bool_:
+        return np.where(column, "true", "false")
+    return np.asarray(column, dtype=str)
+
+
 def categories(column: NDArray[Any], least_rows: int, name: str) -> tuple[str, ...]:
     """Return a column's categories, sorted; those with fewer than `least_rows` rows are merged in OTHER.
 
     Taken from the owner's whole dataset. Raises InputRefused when more than CATEGORIES_MAX remain.
     """
-    values, counts = np.unique(np.asarray(column, dtype=str), return_counts=True)
+    values, counts = np.unique(category_texts(np.asarray(column)), return_counts=True)
     kept = tuple(str(value) for value in values[(counts >= least_rows) & (values != OTHER)])
     if len(kept) > CATEGORIES_MAX:
         raise InputRefused(
@@ -72,7 +79,7 @@ def categories(column: NDArray[Any], least_rows: int, name: str) -> tuple[str, .
 
 def one_hot(column: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int64]:
     """Return (rows, labels) of 0 and 1; a value without a label of its own counts as OTHER."""
-    cells = np.asarray(column, dtype=str)
+    cells = category_texts(np.asarray(column))
     hot: NDArray[np.int64] = (cells[:, np.newaxis] == np.asarray(labels, dtype=str)).astype(np.int64)
     if OTHER in labels:
         place = list(labels).index(OTHER)

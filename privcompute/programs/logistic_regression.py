@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from chain.primitives.settings import within
 from chain.primitives.values import Value
+from privcompute.data.literals import EXPECTED, ColumnType, read_literal
 from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.protocols.psi import PSI_LEAKAGE
@@ -48,8 +49,12 @@ from privcompute.programs.base import (
     need_use,
     scale_finely,
 )
-from privcompute.programs.encoding import ColumnBlock, encode_block, split_rows
+from privcompute.programs.encoding import ColumnBlock, category_texts, encode_block, split_rows
 
+_LITERALS: Mapping[str, ColumnType] = {
+    "int": "decimal", "float": "decimal", "bool": "boolean", "date": "date",
+}  # fmt: skip
+"""Type of a label on the ledger -> how the parameter `positive` is read; all others are compared as text."""
 FEATURES_MAX = 2_048
 LABEL_CHARS_MAX = 1_024
 
@@ -60,7 +65,7 @@ class LogisticRegressionParameters(Parameters):
     label: ColumnReference
     """The column to predict."""
     positive: Annotated[str, pydantic.Field(min_length=1, max_length=64)]
-    """The label's value that counts as 1; all other values count as 0."""
+    """The label's value that counts as 1, in any spelling of its type; all other values count as 0."""
     features: ColumnReferences = ()
     """Columns to predict from; empty: every column of the job but the label and the join columns."""
     test_share: Annotated[Decimal, decimal_within("0.05", "0.9")] = Decimal("0.3")
@@ -85,7 +90,8 @@ LEAKAGE = (
 
 def _check(parameters: LogisticRegressionParameters, inputs: Sequence[JobInput]) -> None:
     need_join(inputs, PROGRAM.id)
-    need_use(inputs, parameters.label, "aggregate", "the label, whose positive rows are counted,")
+    label = need_use(inputs, parameters.label, "aggregate", "the label, whose positive rows are counted,")
+    positive_value(label.type, parameters.positive, parameters.label)
     use = "aggregate" if parameters.release_coefficients else "encrypted"
     features = feature_columns(parameters, inputs)
     for item, columns in features.items():
@@ -98,6 +104,20 @@ def _check(parameters: LogisticRegressionParameters, inputs: Sequence[JobInput])
                 raise InputRefused(f"column {reference}: it is the label; remove it from the features")
     if not any(features.values()):
         raise InputRefused(f"{PROGRAM.id}: no features; name columns, or add some to the job")
+
+
+def positive_value(kind: str, positive: str, reference: str) -> bool | float | str:
+    """Return the label's positive value as a column of this type holds it, or raise InputRefused."""
+    typed = _LITERALS.get(kind)
+    if typed is None:
+        return positive
+    value = read_literal(typed, positive)
+    if value is None:
+        raise InputRefused(
+            f"parameter positive = {positive!r}: the label {reference} has type {kind!r}, whose values are "
+            f"{EXPECTED[typed]}"
+        )
+    return positive if typed == "date" else value
 
 
 def feature_columns(
@@ -202,8 +222,12 @@ def _own_labels(engine: Engine, context: Context, plan: _Plan) -> NDArray[np.int
     party, dataset, column = plan.label
     if party != engine.me:
         return None
-    cells = np.asarray(context.own[dataset].aligned(column), dtype=str)
-    labels: NDArray[np.int64] = (cells == context.parameters.positive).astype(np.int64)
+    reference = context.parameters.label
+    kind = find_column(context.inputs, reference)[1].type
+    positive = positive_value(kind, context.parameters.positive, reference)
+    cells = context.own[dataset].aligned(column)
+    named = category_texts(cells) if isinstance(positive, str) else cells
+    labels: NDArray[np.int64] = (named == positive).astype(np.int64)
     for part, rows in (("training", plan.training), ("test", plan.test)):
         fewest = int(min(labels[rows].sum(), len(rows) - labels[rows].sum()))
         if fewest < max(1, context.min_group if part == "test" else 1):
@@ -364,6 +388,7 @@ PROGRAM = JobProgram(
     },
     sources=(
         "programs/logistic_regression.py",
+        "data/literals.py",
         "programs/encoding.py",
         "programs/metrics.py",
         "programs/join.py",

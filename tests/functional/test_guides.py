@@ -14,6 +14,11 @@ import pytest
 from live import assent
 
 from chain.cli.layout import ConsortiumFolder
+from privcompute.data.literals import TYPES
+from privcompute.data.normalisation import MEANINGS
+from privcompute.data.proposals import DOUBTS
+from privcompute.data.schema import DAY_FORMATS, MISSING_RULES, NUMBER_FORMATS, SENSITIVITIES
+from privcompute.data.text_files import DELIMITERS, ENCODINGS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -50,6 +55,37 @@ def test_the_guide_leads_from_an_empty_folder_to_the_second_version(tmp_path: Pa
     finally:
         assent("stop", "consortium", cwd=tmp_path)
     assert run >= 25
+
+
+@pytest.mark.functional
+def test_the_guide_for_data_owners_leads_from_a_file_with_faults_to_a_registered_dataset(
+    tmp_path: Path,
+) -> None:
+    """Its own schema file takes the place of the proposal, as a reader's edits would."""
+    guide = (REPOSITORY / "docs/data-owner.md").read_text(encoding="utf-8")
+    said: dict[str, str] = {}
+    try:
+        for kind, name, text in BLOCK.findall(guide):
+            if name:
+                (tmp_path / name).write_text(text, encoding="utf-8")
+            for command in commands(text) if kind == "console" else []:
+                done = typed(command, tmp_path)
+                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                said[" ".join(shlex.split(command)[:3])] = done.stdout
+    finally:
+        assent("stop", "consortium", cwd=tmp_path)
+    assert len(said) == 6
+    assert "row 2" in said["assent dataset inspect"]
+    assert "4 rows, 5 columns" in said["assent dataset register"]
+    assert "column income: 1 missing cells, rule mean" in said["assent dataset register"]
+    assert "4 rows match" in said["assent dataset check"]
+
+
+def test_the_tables_of_the_guide_for_data_owners_name_every_doubt_step_type_and_encoding() -> None:
+    guide = (REPOSITORY / "docs/data-owner.md").read_text(encoding="utf-8")
+    words = [*DOUBTS, *MEANINGS, *TYPES, *SENSITIVITIES, *MISSING_RULES, *NUMBER_FORMATS, *DAY_FORMATS]
+    assert [word for word in words if f"`{word}`" not in guide] == []
+    assert [word for word in (*ENCODINGS, *DELIMITERS) if word not in guide] == []
 
 
 def test_the_page_for_authors_of_policies_has_an_example_that_passes_its_test(tmp_path: Path) -> None:

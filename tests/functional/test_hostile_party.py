@@ -66,7 +66,7 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumF
         for org, dataset in (("bank", "bank/loans"), ("bureau", "bureau/scores")):
             data = folder / f"{org}.csv"
             data.write_text("person\np1\np2\np3\n")
-            say(made, org, "dataset", "register", dataset, data, "--id-column", "person")
+            say(made, org, "dataset", "register", dataset, data, "--id-column", "person", "--yes")
             words = ("--column", "person=join-only", "--purpose", "research", "--legal-basis", "consent")
             words += ("--program", "private-join", "--receiver", "bureau", "--receiver", "bank", "--profile")
             words += ("dh-psi", "--co-party", "bank", "--expires", "30d", "--runs", "2", "--min-group", "1")

@@ -242,15 +242,18 @@ level = "{level}"
 [[datasets]]
 id = "solo/people"
 path = "people.duckdb"
+schema_file = "people.toml"
+"""
+PEOPLE = """
+[file]
 table = "grown_ups"
-id_column = "person"
-[[datasets.columns]]
+[[columns]]
 name = "person"
-type = "str"
+type = "text"
 sensitivity = "identifier"
-[[datasets.columns]]
+[[columns]]
 name = "age"
-type = "float"
+type = "decimal"
 sensitivity = "sensitive"
 """
 
@@ -267,6 +270,7 @@ def test_an_agent_lives_at_the_paths_and_ports_that_are_set(tmp_path: Path) -> N
         data.execute(
             "create table grown_ups as select 'p' || i as person, i as age, i as wage from range(9) t(i)"
         )
+    (solo.path / "people.toml").write_text(PEOPLE)
     written = HIDDEN.format(rpc=url.removeprefix("http://"), port=port, level="info")
     solo.agent_config.write_text(written)
     list(start_consortium(made, agents=False))

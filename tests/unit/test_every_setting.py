@@ -120,11 +120,7 @@ AGENTS = {
     "policy.max_party_rows": [POLICY],
     "datasets.id": [AGENT],
     "datasets.path": [AGENT],
-    "datasets.table": [AGENT],
-    "datasets.id_column": [AGENT],
-    "datasets.columns.name": [AGENT],
-    "datasets.columns.type": [AGENT],
-    "datasets.columns.sensitivity": [AGENT],
+    "datasets.schema_file": [AGENT],
     "log.level": [AGENT],
 }
 

@@ -23,10 +23,14 @@ from chain.primitives.keyfile import load_key
 from contracts import cli as contract_kit
 from privcompute.cli import opening_commands
 from privcompute.config import load_agent_config
-from privcompute.data.datasets import DatasetIdInvalid, DatasetStore, LocalDataset
+from privcompute.data.dataset_ids import DatasetIdInvalid
+from privcompute.data.datasets import DatasetStore, LocalDataset
 from privcompute.data.private_files import JobIdInvalid, job_file
 from privcompute.data.results import ResultStore
-from privcompute.data.sources import DataSource, read_table
+from privcompute.data.schema import Column, Schema
+from privcompute.data.schema_files import load_schema
+from privcompute.data.sources import DataSource
+from privcompute.data.tables import read_table
 from privcompute.job.store import JobStore
 
 JOB = "ab" * 32
@@ -52,7 +56,18 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "chain file": ("b.blocks", ChainFile),
     "consortium": (MARKER, lambda path: open_consortium(path.parent)),
     "opened rows": ("rows.json", opening_commands._read),
-    "data": ("d.csv", lambda path: read_table(DataSource(path, ()))),
+    "data": ("d.csv", lambda path: read_table(DataSource(path), Schema((Column("id", "text"),)))),
+    "data in gzip": ("d.csv.gz", lambda path: read_table(DataSource(path), Schema((Column("id", "text"),)))),
+    "columnar data": (
+        "d.parquet",
+        lambda path: read_table(DataSource(path), Schema((Column("id", "text"),))),
+    ),
+    "batches of data": (
+        "d.arrow",
+        lambda path: read_table(DataSource(path), Schema((Column("id", "text"),))),
+    ),
+    "database": ("d.duckdb", lambda path: read_table(DataSource(path, "t"), Schema((Column("id", "text"),)))),
+    "schema": ("s.toml", load_schema),
     "dataset record": ("bank+d@1.json", lambda path: DatasetStore(path.parent).load("bank/d", 1)),
     "result": (f"{JOB}.json", lambda path: ResultStore(path.parent).load(JOB)),
     "job file": (f"{JOB}.json", lambda path: JobStore(path.parent).load(JOB)),
@@ -73,7 +88,7 @@ def sparse(path: Path) -> None:
     os.truncate(path, 2**42)
 
 
-IN_PIECES = {"data", "chain file"}
+IN_PIECES = {"data", "data in gzip", "columnar data", "batches of data", "database", "chain file"}
 """What is read piece by piece, whatever its size."""
 CASES = [(what, make) for what in READERS for make in (fifo, device, Path.mkdir)]
 CASES += [(what, sparse) for what in READERS if what not in IN_PIECES]
@@ -140,7 +155,7 @@ def test_the_end_of_a_log_is_read_without_all_that_is_before_it(
 )
 def test_no_dataset_id_leads_out_of_the_agents_folder(tmp_path: Path, name: str) -> None:
     store = DatasetStore(tmp_path / "agent" / "datasets")
-    record = LocalDataset(name, 1, DataSource(tmp_path / "d.csv", ()), 1, bytes(32), bytes(32))
+    record = LocalDataset(name, 1, DataSource(tmp_path / "d.csv"), Schema(()), 1, bytes(32), bytes(32))
     attempts: list[Callable[[], Any]] = [lambda: store.load(name, 1), lambda: store.save(record)]
     for attempt in attempts:
         with pytest.raises(DatasetIdInvalid, match="not an id; write OWNER/NAME"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chain.primitives.errors import ConfigError
-from privcompute.config import configured_source, load_agent_config
+from privcompute.config import configured_paths, load_agent_config
 
 GOOD = """
 organisation = "bank"
@@ -19,11 +19,7 @@ refused_purposes = ["marketing"]
 [[datasets]]
 id = "bank/loans"
 path = "loans.csv"
-id_column = "customer"
-[[datasets.columns]]
-name = "customer"
-type = "str"
-sensitivity = "identifier"
+schema_file = "loans.toml"
 """
 
 
@@ -38,11 +34,10 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
     assert files.key == tmp_path / "keys" / "agent.key"
     assert files.data_dir == tmp_path / "agent"
     assert config.policy.min_joined_rows == 10
-    found = configured_source(config, files, "bank/loans")
+    found = configured_paths(config, files, "bank/loans")
     assert found is not None
-    assert found[0].path == tmp_path / "loans.csv"
-    assert found[0].id_column == found[1] == "customer"
-    assert configured_source(config, files, "bank/other") is None
+    assert found == (tmp_path / "loans.csv", tmp_path / "loans.toml")
+    assert configured_paths(config, files, "bank/other") is None
 
 
 @pytest.mark.parametrize(
@@ -58,7 +53,8 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
             ["job_time_max_ms = 999", "1000..2592000000"],
         ),
         ('organisation = "bank"\n[policy]\nmax_party_rows = 0', ["max_party_rows = 0", "1..10000000"]),
-        (GOOD.replace('"str"', '"text"'), ["datasets.0.columns.0.type = 'text'", "'float'"]),
+        (GOOD.replace("schema_file", "columns"), ["datasets.0.columns", "unknown key"]),
+        (GOOD.replace("bank/loans", "bank loans"), ["datasets.0.id = 'bank loans'"]),
     ],
 )
 def test_a_fault_is_named_with_key_and_range(tmp_path: Path, text: str, parts: list[str]) -> None:

@@ -18,12 +18,10 @@ from chain.primitives.execution import Event
 from chain.primitives.values import encode_value
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
-from privcompute.cli.dataset_commands import _column
 from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import JobNotCertified, describe, watch_job
 from privcompute.cli.opening_commands import _KIND, _proved, _shown
 from privcompute.data.commitments import challenged_rows, commit_rows, open_row
-from privcompute.data.sources import Column
 
 JOB = "ab" * 32
 NOTHING: dict[str, Any] = {
@@ -160,15 +158,10 @@ def test_times_and_durations() -> None:
             parse_duration(wrong, "--x")
 
 
-def test_pairs_and_columns() -> None:
+def test_pairs() -> None:
     assert pairs(("a", "b=c", "d=e=f"), "--x", "z") == {"a": "z", "b": "c", "d=e": "f"}
     with pytest.raises(UsageFault, match="each name once"):
         pairs(("a", "a=1"), "--x", "z")
-    assert _column("id:str", "id") == Column("id", "str", "identifier")
-    assert _column("age:int:sensitive", "id") == Column("age", "int", "sensitive")
-    for wrong in ("age", "age:real", "age:int:secret", ":int"):
-        with pytest.raises(UsageFault, match="--column"):
-            _column(wrong, None)
 
 
 def opening_file(rows: list[bytes], challenge: str) -> tuple[bytes, dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
+from privcompute.data.schema import Schema
 from privcompute.data.sources import DataSource
 from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job
 from privcompute.job.runner import check_runnable
@@ -69,7 +70,9 @@ GRANT: dict[str, Any] = {
     "quota_runs": 2,
 }
 STANDING = {"status": "active", "used": 1, "reserved": 0, "revealed": 1}
-LOCAL = LocalDataset("bureau/history", 2, DataSource(Path("history.csv"), ()), 800, ROOT, b"s" * 32)
+LOCAL = LocalDataset(
+    "bureau/history", 2, DataSource(Path("history.csv")), Schema((), ("id",)), 800, ROOT, b"s" * 32
+)
 OWN = OwnFacts("bureau", KEYS["bureau"], CODE, {("bureau/history", 2): LOCAL}, LocalPolicy())
 ORGS = {org: {"status": "active", "agent_key": key} for org, key in KEYS.items()}
 PROGRAM = {"id": "logistic-regression", "code_hash": CODE, "status": "active", "profiles": ["rep3"]}
@@ -175,6 +178,13 @@ def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
         (replace(OWN, org="regulator"), "NOT_PARTICIPANT"),
         (replace(OWN, datasets={}), "DATASET_NOT_HELD"),
         (replace(OWN, datasets={("bureau/history", 2): replace(LOCAL, root=b"x" * 32)}), "ROOT_MISMATCH"),
+        *[
+            (
+                replace(OWN, datasets={("bureau/history", 2): replace(LOCAL, schema=Schema((), key))}),
+                "JOIN_NOT_BY_KEY",
+            )
+            for key in ((), ("score",), ("id", "born"))
+        ],
         (replace(OWN, policy=LocalPolicy(refused_purposes=("credit-risk-model",))), "LOCAL_PURPOSE_REFUSED"),
         (replace(OWN, policy=LocalPolicy(refused_organisations=("registry",))), "LOCAL_ORGANISATION_REFUSED"),
     ],

@@ -28,8 +28,10 @@ from privcompute.config import AgentFiles, LocalPolicy
 from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
 from privcompute.data.datasets import DatasetStore, prepare
 from privcompute.data.evidence import EvidenceLog
+from privcompute.data.proposals import propose
 from privcompute.data.results import JoinStore, ResultStore, canonical
-from privcompute.data.sources import DataSource
+from privcompute.data.schema import LEDGER_TYPES
+from privcompute.data.sources import DataSource, open_source
 from privcompute.job import failures
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
@@ -191,15 +193,19 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     files = AgentFiles(base=folder, genesis=folder, key=folder, data_dir=data)
     store = DatasetStore(files.datasets)
     seed = org.encode().ljust(SEED_BYTES, b"s")
-    local, _ = prepare(f"{org}/data", 1, DataSource(folder / "data.csv", ()), "person", seed)
+    source = DataSource(folder / "data.csv")
+    schema = propose(open_source(source), ["person"]).schema
+    local, _ = prepare(f"{org}/data", 1, source, schema, seed)
     store.save(local)
-    columns = local.source.columns
+    columns = local.schema.columns
     ledger.do(
         org,
         "datasets",
         "register",
         id=local.id,
-        schema=[{"name": c.name, "type": c.type, "sensitivity": c.sensitivity} for c in columns],
+        schema=[
+            {"name": c.name, "type": LEDGER_TYPES[c.type], "sensitivity": c.sensitivity} for c in columns
+        ],
         root=local.root,
         size_bucket="<=100",
         approvers=[org],

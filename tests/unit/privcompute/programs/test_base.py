@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def test_use_plain_covers_every_figure() -> None:
     program("joint-statistics").check({"columns": ["bank/a/x"], "statistics": ["max"]}, inputs("plain"))
 
 
-def test_a_join_needs_two_owners_with_one_join_column_each() -> None:
+def test_a_join_needs_two_owners_with_keys_of_as_many_columns() -> None:
     one, other = inputs()
     join = program("private-join")
     only_ids = tuple(JobInput(item.dataset, item.owner, item.columns[:1]) for item in (one, other))
@@ -133,8 +134,13 @@ def test_a_join_needs_two_owners_with_one_join_column_each() -> None:
         join.check({}, only_ids[:1])
     with pytest.raises(InputRefused, match="named twice"):
         join.check({}, (only_ids[0], only_ids[0]))
-    with pytest.raises(InputRefused, match="exactly one column needs use 'join'"):
+    with pytest.raises(InputRefused, match="bank/a: the columns of its key, one or more, need use 'join'"):
         join.check({}, (JobInput("bank/a", 0, ()), only_ids[1]))
+    born = InputColumn("born", "date", "join")
+    wider = [replace(item, columns=(*item.columns, born)) for item in only_ids]
+    join.check({}, wider)
+    with pytest.raises(InputRefused, match="as many columns; here bank/a by 2, bureau/b by 1"):
+        join.check({}, (wider[0], only_ids[1]))
     assert join_spec(bytes(32), only_ids).parties == (0, 1)
     assert join_spec(bytes(32), only_ids).context != join_spec(b"\1" * 32, only_ids).context
 
