@@ -91,7 +91,7 @@ async def prepare_job(arena: Arena) -> None:
         table = folder / f"{org}.csv"
         table.write_text("id,value\n" + "".join(f"{n},{n * 3 % 17}\n" for n in range(ROWS)))
         as_org = ("--as", str(folder / org))
-        await assent("dataset", "register", f"{org}/data", str(table), "--id-column", "id", *as_org)
+        await assent("dataset", "register", f"{org}/data", str(table), "--id-column", "id", "--yes", *as_org)
         others = [word for party in OWNERS if party not in (org, "bank") for word in ("--co-party", party)]
         await assent(
             "grant", "request", f"bank/{org}", "--dataset", f"{org}/data", "--column", "id=join-only",
