@@ -27,6 +27,11 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class RecheckRun:
+    """Ask enforcement again, while we compute, whether our grants and policy still allow it."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyTranscripts:
     """Compare the transcripts that the ledger shows with our own channels."""
 
@@ -77,6 +82,7 @@ Action = (
     CheckPhase
     | PrepareInput
     | Compute
+    | RecheckRun
     | VerifyTranscripts
     | ReleaseShares
     | SignCertificate
@@ -103,6 +109,11 @@ class InputPrepared:
     """Inputs are read and committed to."""
 
     commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RunAllowed:
+    """Enforcement allows the computation that has its turn; it is asked again after a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +195,7 @@ class StepFailed:
 Done = (
     PhaseChecked
     | InputPrepared
+    | RunAllowed
     | StageDone
     | ComputeDone
     | TranscriptsVerified

@@ -10,7 +10,8 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 | proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, reason) |
 | accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
 | running      | participant | transcript sent | CheckPhase(running) → Compute; each stage → commit_stage;  |
-|              |             |                 | all stages committed → commit_transcript                   |
+|              |             |                 | all stages committed → commit_transcript; meanwhile        |
+|              |             |                 | RecheckRun now and then: what was allowed may be revoked   |
 | computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
 | revealed     | participant | released        | ReleaseShares: the reveal gate, the only state for it      |
 | revealed     | receiver    | committed       | commit_result                                              |
@@ -42,8 +43,10 @@ from privcompute.job.actions import (
     InputPrepared,
     PhaseChecked,
     PrepareInput,
+    RecheckRun,
     Recovered,
     ReleaseShares,
+    RunAllowed,
     SendCall,
     SharesReleased,
     SignCertificate,
@@ -66,6 +69,10 @@ from privcompute.job.view import (
 
 EXPIRE_GRACE_MS = 3_000
 EXPIRE_RETRY_MS = 10_000
+RECHECK_MS = 5_000
+"""How long data may be computed on after our node shows that it no longer may: a check is a score of proved
+reads, and an agent computes one job at a time."""
+RECHECK = "recheck"
 RESTARTED = "AGENT_RESTARTED"
 _ENDED_ELSEWHERE = frozenset({"WRONG_STATE", "DEADLINE_PASSED", "ALREADY_ACCEPTED", "ALREADY_SIGNED"})
 """Refusals that say the ledger has moved on: the next view tells how."""
@@ -93,6 +100,10 @@ class JobMachine:
         self._signed: CertificateSigned | None = None
         self._stopping = self._finished = False
         self._expire_at_ms = 0
+        self._rechecks = False
+        """We compute, and await no answer to a recheck."""
+        self._recheck_at_ms = 0
+        """0 before the first tick since the last answer."""
         self._by_state: dict[str, Callable[[JobView], list[Action]]] = {
             PROPOSED: self._on_proposed,
             ACCEPTED: self._on_accepted,
@@ -123,10 +134,16 @@ class JobMachine:
         return self._next()
 
     def on_time(self, now_ms: int) -> list[Action]:
-        """Trigger the deadline of a state that nobody else ended; `now_ms` is since the epoch."""
+        """Do what time asks for; `now_ms` is since the epoch.
+
+        It triggers the deadline of a state that nobody else ended, and asks again whether we may compute: a
+        grant that is revoked or expires, or a member that is suspended, changes nothing of the job's record.
+        """
         view = self._view
-        if view is None or self._finished or now_ms < view.deadline_ms + EXPIRE_GRACE_MS:
+        if view is None or self._finished:
             return []
+        if now_ms < view.deadline_ms + EXPIRE_GRACE_MS:
+            return self._recheck(view, now_ms)
         if now_ms < self._expire_at_ms:
             return []
         self._expire_at_ms = now_ms + EXPIRE_RETRY_MS
@@ -145,6 +162,8 @@ class JobMachine:
                 self._code_hashes[phase] = code_hash
             case InputPrepared(commitment):
                 self._commitment = commitment
+            case RunAllowed():
+                self._rechecks, self._recheck_at_ms = True, 0
             case StageDone():
                 self._stages.append(done)
             case ComputeDone():
@@ -193,6 +212,17 @@ class JobMachine:
         if "running" not in self._code_hashes:
             return self._once("check-running", CheckPhase("running"))
         return self._once("compute", Compute()) or self._report_stages()
+
+    def _recheck(self, view: JobView, now_ms: int) -> list[Action]:
+        computing = view.state == RUNNING and self._computed is None and not self._stopping
+        if not (computing and self._rechecks):
+            return []
+        if self._recheck_at_ms == 0:
+            self._recheck_at_ms = now_ms + RECHECK_MS
+        if 0 < self._recheck_at_ms - now_ms <= RECHECK_MS:  # further ahead, the clock was set back
+            return []
+        self._rechecks = False
+        return [RecheckRun()]
 
     def _report_stages(self) -> list[Action]:
         actions: list[Action] = []
@@ -262,6 +292,8 @@ class JobMachine:
     def _on_refused(self, key: str, code: str) -> list[Action]:
         if key == "expire":
             return []  # too early by the ledger's clock, or ended meanwhile: asked again later
+        if key == RECHECK:
+            return self.on_done(RunAllowed())  # a dispute that is dismissed lets the run go on
         if code in _ENDED_ELSEWHERE:
             self._refused.add(key)
             return []

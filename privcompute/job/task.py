@@ -30,7 +30,9 @@ from privcompute.job.actions import (
     InputPrepared,
     PhaseChecked,
     PrepareInput,
+    RecheckRun,
     ReleaseShares,
+    RunAllowed,
     SendCall,
     SharesReleased,
     SignCertificate,
@@ -44,7 +46,7 @@ from privcompute.job.chain_reader import send_until_known
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import JobEnvironment
 from privcompute.job.journal import JobJournal
-from privcompute.job.machine import JobMachine
+from privcompute.job.machine import RECHECK, JobMachine
 from privcompute.job.view import JobView
 from privcompute.job.worker import JobWorker
 
@@ -184,8 +186,14 @@ class JobTask:
 
     def _refusal(self, action: Action, refusal: JobRefusal) -> Done:
         """The ledger may have moved on while we checked: then the next view decides, not this refusal."""
-        if isinstance(action, CheckPhase) and refusal.reason == "WRONG_STATE":
-            return CallRefused(f"check-{action.phase}", refusal.reason)
+        if refusal.reason == "WRONG_STATE":
+            match action:
+                case CheckPhase(phase):
+                    return CallRefused(f"check-{phase}", refusal.reason)
+                case Compute():
+                    return CallRefused("compute", refusal.reason)
+                case RecheckRun():
+                    return CallRefused(RECHECK, refusal.reason)
         return StepFailed(refusal.reason, str(refusal))
 
     async def _step(self, action: Action, view: JobView) -> Done:
@@ -196,6 +204,9 @@ class JobTask:
                 return await self._prepare(view)
             case Compute():
                 return await self._compute(view)
+            case RecheckRun():
+                await self._judge(view, "running")
+                return RunAllowed()
             case VerifyTranscripts():
                 if self._computed is None:
                     raise JobRefusal("AGENT_RESTARTED", "nothing was computed here")
@@ -216,12 +227,15 @@ class JobTask:
             self._journal.say(f"approves the reveal in {wait_ms / 1_000:.0f} s at the earliest (agent.toml)")
             await asyncio.sleep(wait_ms / 1_000)
         self._journal.post(step=f"checking grants and policy ({phase})")
-        checked = await steps.check(
-            self._identity, self._node.reader, self._stores.datasets, view, phase, self._now_ms()
-        )
+        checked = await self._judge(view, phase)
         self._on_checked()
         self._journal.say(f"our node shows it as authorised ({phase})")
         return checked
+
+    async def _judge(self, view: JobView, phase: str) -> PhaseChecked:
+        return await steps.check(
+            self._identity, self._node.reader, self._stores.datasets, view, phase, self._now_ms()
+        )
 
     async def _prepare(self, view: JobView) -> InputPrepared:
         self._journal.post(step="reading data")
@@ -242,6 +256,8 @@ class JobTask:
     async def _compute(self, view: JobView) -> ComputeDone:
         self._journal.post(step="waiting for earlier jobs")
         async with self._worker.turn():
+            await self._judge(view, "running")  # earlier jobs may take hours, in which an owner may object
+            await self._queue.put(RunAllowed())
             if self._opened is None:
                 self._opened = await self._read_input(view)
             plan = await steps.make_plan(

@@ -22,9 +22,11 @@ from privcompute.job.actions import (
     InputPrepared,
     PhaseChecked,
     PrepareInput,
+    RecheckRun,
     Recovered,
     ReleaseShares,
     ResultCommit,
+    RunAllowed,
     SendCall,
     SharesReleased,
     SignCertificate,
@@ -34,7 +36,7 @@ from privcompute.job.actions import (
     TranscriptsVerified,
     VerifyTranscripts,
 )
-from privcompute.job.machine import EXPIRE_GRACE_MS, JobMachine
+from privcompute.job.machine import EXPIRE_GRACE_MS, RECHECK, RECHECK_MS, JobMachine
 from privcompute.job.view import JobSpec, JobView, Participant
 
 HASH = b"h" * 32
@@ -234,6 +236,58 @@ def test_a_deadline_that_nobody_ended_is_expired_by_us_now_and_then() -> None:
     assert sends(machine.on_time(late + 20_000)) == [("expire", {})]
 
 
+def computing() -> JobMachine:
+    """Return a machine whose job has its turn to compute."""
+    machine = JobMachine("bank")
+    machine.on_view(replace(RUNNING, deadline_ms=10**9))
+    machine.on_done(PhaseChecked("running", HASH))
+    assert machine.on_time(0) == machine.on_time(RECHECK_MS) == [], (
+        "a job that waits for its turn uses nothing"
+    )
+    machine.on_done(RunAllowed())
+    return machine
+
+
+def test_whether_a_run_is_allowed_is_asked_again_and_again_and_one_question_at_a_time() -> None:
+    machine = computing()
+    for begin in (0, 3 * RECHECK_MS):
+        assert machine.on_time(begin) == machine.on_time(begin + RECHECK_MS - 1) == []
+        assert machine.on_time(begin + RECHECK_MS) == [RecheckRun()]
+        assert machine.on_time(begin + 2 * RECHECK_MS) == [], "our node may be away for long"
+        machine.on_done(RunAllowed())
+    assert machine.on_time(7 * RECHECK_MS) == []
+    assert machine.on_time(RECHECK_MS) == [RecheckRun()], "a clock that is set back puts nothing off"
+
+
+def test_a_grant_revoked_while_we_compute_stops_the_run_before_its_end() -> None:
+    machine = computing()
+    machine.on_time(0)
+    assert machine.on_time(RECHECK_MS) == [RecheckRun()]
+    assert machine.on_done(StepFailed("GRANT_REVOKED", "grant g1 is revoked")) == [
+        DestroyShares("GRANT_REVOKED"),
+        StopJob("abort", "GRANT_REVOKED", "grant g1 is revoked"),
+    ]
+    assert machine.on_time(3 * RECHECK_MS) == []
+
+
+def test_a_run_goes_on_unasked_in_a_dispute_and_is_asked_about_again_after_it() -> None:
+    machine = computing()
+    machine.on_time(0)
+    assert machine.on_time(RECHECK_MS) == [RecheckRun()]
+    assert machine.on_done(CallRefused(RECHECK, "WRONG_STATE")) == []
+    machine.on_view(replace(RUNNING, state="disputed", deadline_ms=10**9))
+    assert machine.on_time(5 * RECHECK_MS) == machine.on_time(6 * RECHECK_MS) == []
+    machine.on_view(replace(RUNNING, deadline_ms=10**9))
+    machine.on_time(7 * RECHECK_MS)
+    assert machine.on_time(8 * RECHECK_MS) == [RecheckRun()]
+
+
+def test_what_is_computed_is_checked_at_the_reveal_and_no_more_before_it() -> None:
+    machine = computing()
+    machine.on_done(ComputeDone("rep3", CHANNELS, 1))
+    assert machine.on_time(0) == machine.on_time(RECHECK_MS) == []
+
+
 def test_a_step_refused_because_the_state_changed_is_tried_again_when_it_changes_back() -> None:
     machine = JobMachine("bank")
     machine.on_view(RUNNING)
@@ -256,6 +310,7 @@ DONES = [
     PhaseChecked("running", HASH),
     PhaseChecked("reveal", HASH),
     InputPrepared(HASH),
+    RunAllowed(),
     stage(0),
     CallSent("stage-0"),
     ComputeDone("rep3", CHANNELS, 1),

@@ -33,8 +33,10 @@ from privcompute.data.results import JoinStore, ResultStore, canonical
 from privcompute.data.schema import LEDGER_TYPES
 from privcompute.data.sources import DataSource, open_source
 from privcompute.job import failures
+from privcompute.job import task as task_module
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
+from privcompute.job.machine import RECHECK_MS
 from privcompute.job.store import JobProgress, JobStore, StatusBoard
 from privcompute.job.task import JobTask
 from privcompute.job.view import job_id_of
@@ -309,6 +311,73 @@ async def test_a_grant_revoked_after_computing_stops_the_result(world: World) ->
     reasons = [body["reason"] for org in ORGS for body in world.evidence(org, "abort")]
     assert "GRANT_REVOKED" in reasons
     assert not world.evidence("bureau", "released")
+
+
+class Owner(StatusBoard):
+    """Somebody who reads what the agent posts, and revokes a grant at some step; time flies after it."""
+
+    def __init__(self, world: World, org: str, step: str) -> None:
+        super().__init__(world.agents[org].stores.board.folder)
+        self.ledger, self.org, self.step = world.ledger, org, step
+        self.steps: list[str] = []
+        agent = world.agents[org]
+        world.agents[org] = replace(agent, stores=replace(agent.stores, board=self), now_ms=self.now_ms)
+
+    def post(self, progress: JobProgress, now_ms: int) -> None:
+        if progress.step == self.step and self.step not in self.steps:
+            self.ledger.do(self.org, "grants", "revoke", id=f"bank/g-{self.org}", reason="objection")
+        self.steps.append(progress.step)
+        super().post(progress, now_ms)
+
+    def now_ms(self) -> int:
+        """Return the ledger's time; an hour has 720 of these looks at it."""
+        if self.step in self.steps:
+            self.ledger.chain.time += RECHECK_MS
+        return self.ledger.chain.time
+
+
+async def test_a_grant_revoked_while_a_party_keeps_the_others_waiting_ends_the_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run itself would not end for an hour: the revocation must not wait for it."""
+    monkeypatch.setattr(task_module, "TICK_S", 0.01)
+    world.grant_all(STATISTICS, GRANTED)
+    owner = Owner(world, "registry", "connecting")
+    job = world.propose(STATISTICS, USED, FIGURES)
+
+    async def vanish(org: str) -> None:
+        if org == "bureau":
+            place = world.agents["bureau"].place
+            place.listener.accept_keys(())
+            await place.turn.acquire()
+
+    world.ledger.before["bind"] = vanish
+    assert await world.run(job) == "aborted"
+    assert "connecting" in owner.steps
+    assert [body["reason"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
+
+
+async def test_a_grant_revoked_while_a_job_waits_for_its_turn_lets_no_data_go(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    turn = world.agents["registry"].place.turn
+    await turn.acquire()
+    waiting = asyncio.Event()
+
+    class Leaver(Owner):
+        """The earlier job ends once the grant of the waiting one is revoked."""
+
+        def post(self, progress: JobProgress, now_ms: int) -> None:
+            super().post(progress, now_ms)
+            if progress.step == self.step and not waiting.is_set():
+                waiting.set()
+                turn.release()
+
+    owner = Leaver(world, "registry", "waiting for earlier jobs")
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "aborted"
+    assert waiting.is_set()
+    assert "connecting" not in owner.steps
+    assert [body["reason"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
 
 
 async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(world: World) -> None:
