@@ -22,7 +22,7 @@ def test_the_demo_runs_to_its_end_and_leaves_no_process(tmp_path: Path) -> None:
         [sys.executable, str(script), "--folder", str(folder)],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
         cwd=REPOSITORY,
         check=False,
     )
