@@ -126,7 +126,8 @@ class JobMachine:
 
     def on_view(self, view: JobView) -> list[Action]:
         """Take in what our node proves about the job now."""
-        if self._view is not None and self._view.state != view.state:
+        known = self._view
+        if known is not None and (known.state, known.entered_height) != (view.state, view.entered_height):
             self._begun -= self._refused  # a dispute that was dismissed lets us try again
             self._refused.clear()
             self._expire_at_ms = 0

@@ -69,6 +69,8 @@ class JobView:
     id: str
     spec: JobSpec
     state: str
+    entered_height: int
+    """Height at which the job entered this state: it may have left it and come back between two reads."""
     initiator: str
     deadline_ms: int
     """Block time at which the current state may be expired by anyone."""
@@ -131,6 +133,7 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
             id=raw["id"],
             spec=spec,
             state=raw["state"],
+            entered_height=raw["height"],
             initiator=raw["initiator"],
             deadline_ms=raw["deadline"],
             owners=tuple(raw["owners"]),

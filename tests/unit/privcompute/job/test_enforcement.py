@@ -39,6 +39,7 @@ VIEW = JobView(
     id=JOB,
     spec=SPEC,
     state="proposed",
+    entered_height=1,
     initiator="bank",
     deadline_ms=NOW + 60_000,
     owners=("bank", "bureau"),

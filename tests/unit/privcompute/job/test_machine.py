@@ -56,6 +56,7 @@ PROPOSED = JobView(
     id="ab" * 32,
     spec=SPEC,
     state="proposed",
+    entered_height=1,
     initiator="bank",
     deadline_ms=100_000,
     owners=ORGS,
@@ -296,6 +297,18 @@ def test_a_step_refused_because_the_state_changed_is_tried_again_when_it_changes
     assert machine.on_done(CallRefused("stage-0", "WRONG_STATE")) == []
     assert machine.on_view(replace(RUNNING, state="disputed")) == []
     assert [method for method, _ in sends(machine.on_view(RUNNING))] == ["commit_stage"]
+
+
+def test_a_step_refused_in_a_dispute_that_passed_between_two_reads_is_tried_again() -> None:
+    """The agent reads the newest state: of a dispute it may see the refusal alone."""
+    machine = JobMachine("bank")
+    machine.on_view(RUNNING)
+    machine.on_done(PhaseChecked("running", HASH))
+    machine.on_done(stage(0))
+    assert machine.on_done(CallRefused("stage-0", "WRONG_STATE")) == []
+    assert machine.on_view(RUNNING) == [], "nothing has changed yet"
+    resumed = replace(RUNNING, entered_height=RUNNING.entered_height + 1)
+    assert [method for method, _ in sends(machine.on_view(resumed))] == ["commit_stage"]
 
 
 def test_nothing_is_done_twice_however_often_the_ledger_is_read() -> None:
