@@ -55,6 +55,17 @@ def print_lines(text: str, *, err: bool = False, newline: bool = True) -> None:
         _put(visible(text) + ("\n" if newline else ""), sys.stderr if err else sys.stdout)
 
 
+def can_ask() -> bool:
+    """Tell whether there is a person to ask: standard input is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(question: str) -> bool:
+    """Ask a question of our own and return whether the answer is yes; an empty line is no."""
+    with _output():
+        return click.confirm(one_line(question), default=False)
+
+
 def _put(text: str, stream: TextIO | None) -> None:
     """Write text that is safe to print, in the stream's own encoding: click's would be UTF-8 for ASCII."""
     if stream is not None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.console import (
+    ask,
+    can_ask,
+    json_option,
+    print_json,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
@@ -81,9 +88,9 @@ def confirmed(source: DataSource, key: Sequence[str], *, yes: bool, quiet: bool)
         )
     if yes:
         return proposal.schema
-    if quiet or not sys.stdin.isatty():
+    if quiet or not can_ask():
         raise NotConfirmed(f"{source.path}: the proposed types need your word; give --yes, or --schema FILE")
-    if not click.confirm("Register these types?", default=False):
+    if not ask("Register these types?"):
         raise NotConfirmed("nothing was registered; to declare other types: assent dataset inspect --output")
     return proposal.schema
 

@@ -107,9 +107,9 @@ async def test_a_soft_limit_that_is_too_low_is_raised_and_said(alone: Consortium
 def test_a_node_that_cannot_have_the_files_it_needs_does_not_start_and_says_why(
     alone: ConsortiumFolder,
 ) -> None:
-    with running(alone, "ulimit -n 1000") as process:
+    with running(alone, "ulimit -n 1200") as process:
         assert process.wait(ANSWERS_S) != 0
     said = alone.orgs[0].log("node").read_text()
     assert "too_few_descriptors" in said
-    for part in ("the hard limit of this process is 1000", "LimitNOFILE=", "or lower rpc.max_connections"):
+    for part in ("the hard limit of this process is 1200", "LimitNOFILE=", "or lower rpc.max_connections"):
         assert part in said
