@@ -104,6 +104,7 @@ class Doorway:
         for guest, _ in shaking:
             self._knocks.leave(guest)  # a task that ends before it began has closed nothing
             guest.sock.close()
+        await asyncio.sleep(0)  # transports whose handshakes were broken off close in the next turn
 
     def tick(self) -> None:
         """Give up who is silent for too long; a few times a second."""
