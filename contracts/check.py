@@ -14,15 +14,16 @@ from chain.primitives.errors import DecodeError
 from chain.primitives.execution import ARGS_BYTES_MAX, OK, REJECTED, Outcome
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value, decode_stored, encode_value
-from contracts.language.builder import Function
-from contracts.language.checker import parse
+from contracts.language.back.builder import Function
 from contracts.language.faults import ContractRejected, Diagnostic, Reverted
+from contracts.language.front.checker import parse
+from contracts.language.front.library_rules import declarations
+from contracts.language.front.tokens import precheck
 from contracts.language.ir import source_hash
-from contracts.language.library import HASH_TEXT, Find, Library, declarations
+from contracts.language.library import HASH_TEXT, Find, Library
 from contracts.language.limits import DEFAULT_GAS, GAS_TRANSACTION, LIBRARIES_MAX
-from contracts.language.machine import Machine
 from contracts.language.program import Program, analyse, compile_library, compile_source
-from contracts.language.tokens import precheck
+from contracts.language.run.machine import Machine
 from contracts.risks import find_risks
 from contracts.runtime import ContractRuntime, guarded, invoke
 from contracts.testing import BLOCK_MS, LocalChain, key_of

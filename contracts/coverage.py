@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contracts.language.builder import Watch
+from contracts.language.back.builder import Watch
 from contracts.language.ir import Node
 
 

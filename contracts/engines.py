@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from contracts.language.faults import HostTrouble
 from contracts.language.library import Find, Library
 from contracts.language.limits import ENGINE
-from contracts.language.machine import Machine
 from contracts.language.program import Program, Watcher, compile_library, compile_source
+from contracts.language.run.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from contracts.engines import engine_of
 from contracts.language.faults import Reverted
 from contracts.language.library import Find, Library
 from contracts.language.limits import GAS_STATE_READ, SOURCE_TOKENS_MAX
-from contracts.language.machine import Machine
 from contracts.language.program import Watcher
+from contracts.language.run.machine import Machine
 from contracts.programs import Programs
 
 

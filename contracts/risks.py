@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from contracts.language.callgraph import reached
 from contracts.language.faults import Diagnostic
-from contracts.language.lost_changes import find_lost
-from contracts.language.scope import Declarations, Signature
+from contracts.language.front.callgraph import reached
+from contracts.language.front.declarations import Declarations, Signature
+from contracts.language.front.lost_changes import find_lost
 
 WARNINGS_MAX = 50
 _IDENTITY = ("org", "roles", "signer")

@@ -26,9 +26,8 @@ from chain.primitives.execution import (
 from chain.primitives.values import Value, decode_stored, decode_value, encode_value
 from contracts.directory import LIFECYCLE, Directory
 from contracts.engines import CURRENT, engine_of
-from contracts.language.build_calls import enter
-from contracts.language.builder import Function
-from contracts.language.encoding import COPY, RESULT, book, encode, isolate, measure
+from contracts.language.back.build_calls import enter
+from contracts.language.back.builder import Function
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
 from contracts.language.library import Find, Library, no_library
 from contracts.language.limits import (
@@ -39,8 +38,9 @@ from contracts.language.limits import (
     RECURSION_LIMIT,
     SOURCE_TOKENS_MAX,
 )
-from contracts.language.machine import Frame, Machine
 from contracts.language.program import Program, Watcher
+from contracts.language.run.encoding import COPY, RESULT, book, encode, isolate, measure
+from contracts.language.run.machine import Frame, Machine
 from contracts.libraries import Shelf
 from contracts.programs import Programs
 

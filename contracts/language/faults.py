@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.primitives.errors import AssentError
 from chain.primitives.execution import LIMIT, OUT_OF_GAS, REJECTED, REVERTED, Place
+
+CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+"""A code with which a contract refuses."""
+
+DIAGNOSTICS_MAX = 20
 
 
 class Halt(AssentError):

@@ -40,6 +40,8 @@ LIBRARIES_MAX = 8
 """Libraries that a contract names; with them it has at most `SOURCE_TOKENS_MAX` tokens."""
 CONSTANT_GAS = 100_000
 """Gas for evaluating the module-level constants of one contract."""
+INLINE_BYTES_MAX = 72
+"""Encoded bytes of a constant that is repeated where it is used: an int, a hash, a short text."""
 CONSTANT_ALLOCATION_MAX = 2 * 1024 * 1024
 """Bytes of the module-level constants of one contract and its libraries, which every node keeps while it is
 in force.

@@ -7,14 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from chain.primitives.values import Value
-from contracts.language.abi import abi_of
-from contracts.language.builder import Function, Watch, scratch_machine
-from contracts.language.checker import parse
-from contracts.language.closures import Built, build
+from contracts.language.back.builder import Function, Watch
+from contracts.language.back.closures import Built, build
+from contracts.language.back.constants import ConstantFolder
 from contracts.language.faults import ContractRejected, Diagnostic, OutOfGas
-from contracts.language.flows import Summary
+from contracts.language.front.abi import abi_of
+from contracts.language.front.checker import parse
+from contracts.language.front.declarations import Declarations
+from contracts.language.front.library_rules import impurities, visible
+from contracts.language.front.lowering import lower
+from contracts.language.front.sharing import Summary
+from contracts.language.front.tokens import Scan, precheck
 from contracts.language.ir import Node, ir_hash, source_hash
-from contracts.language.library import Find, Library, impurities, load, no_library, too_large, visible
+from contracts.language.library import Find, Library, load, no_library, too_large
 from contracts.language.limits import (
     CONSTANT_ALLOCATION_MAX,
     CONSTANT_GAS,
@@ -26,10 +31,8 @@ from contracts.language.limits import (
     KEPT_TOKEN,
     SOURCE_TOKENS_MAX,
 )
-from contracts.language.lowering import lower
-from contracts.language.machine import Machine
-from contracts.language.scope import Declarations
-from contracts.language.tokens import Scan, precheck
+from contracts.language.run.machine import Machine
+from contracts.language.run.scratch import scratch_machine
 
 Watcher = Callable[[str, Node], Watch]
 Parsed = tuple[ast.Module, int]
@@ -83,7 +86,7 @@ def analyse(
     libraries, found = load(tree, find, scan.tokens)
     if found:
         return None, None, found
-    program, names, found = lower(tree, scratch_machine(CONSTANT_GAS), scan.tokens, libraries)
+    program, names, found = lower(tree, _folder(scratch_machine(), libraries), scan.tokens, libraries)
     return (None, names, found) if found else (program, names, [])
 
 
@@ -146,9 +149,8 @@ def compile_library(
         signatures={one: names.functions[one] for one in functions},
         records=names.records,
         constants={one: constant for one, constant in names.constants.items() if visible(one)},
-        made=unit.built.constants,
         summaries=_shared({one: names.summaries[one] for one in functions}),
-        functions=functions,
+        built=Built(functions, unit.built.constants),
         tokens=unit.tokens,
         constant_bytes=unit.constant_bytes,
         size=unit.size,
@@ -196,7 +198,8 @@ def _compiled(
     if room < 0:
         raise ContractRejected(name, [_too_many_constants()])
     program, names, left = _lowered(parsed, name, payer, room, libraries)
-    built = build(program, watcher(source, program) if watcher else None, linked)
+    codes = {alias: library.built for alias, library in linked.items()}
+    built = build(program, watcher(source, program) if watcher else None, codes)
     constant_bytes = room - left
     size = KEPT_TOKEN * parsed[1] + KEPT_BYTE * _length(source) + constant_bytes
     return _Unit(program, names, built, parsed[1], constant_bytes, size)
@@ -218,10 +221,16 @@ def _lowered(
     scratch = scratch_machine(gas)
     scratch.memory = room
     kind = "library" if libraries is None else "program"
-    program, names, found = lower(parsed[0], scratch, parsed[1], libraries or {}, kind)
+    linked = libraries or {}
+    program, names, found = lower(parsed[0], _folder(scratch, linked), parsed[1], linked, kind)
     if scratch.gas < 0 and gas < CONSTANT_GAS:
         raise OutOfGas
     payer.charge(2 * (gas - max(0, scratch.gas)))
     if found:
         raise ContractRejected(name, found)
     return program, names, scratch.memory
+
+
+def _folder(scratch: Machine, libraries: Mapping[str, Library]) -> ConstantFolder:
+    """Return what computes the constants of a source that names these libraries."""
+    return ConstantFolder(scratch, {alias: library.built.constants for alias, library in libraries.items()})

@@ -8,40 +8,19 @@ field that is missing gets its default, so a later version of a contract may add
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import repeat
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from chain.primitives.values import Value, decode_stored
-from contracts.language.faults import Halt
-from contracts.language.hints import (
-    HEADS,
-    SUBJECT,
-    Check,
-    Hint,
-    Records,
-    checker,
-    depth_of,
-    holds_bytes,
-    parts_of,
-    wanted,
-)
+from contracts.language.hints import Hint
 from contracts.language.ir import Node
-from contracts.language.limits import GAS_DICT, GAS_TYPES, MEM_ENTRY
-from contracts.language.machine import Machine
-from contracts.language.operators import shown
-from contracts.language.values import type_name
 
 FIELDS_MAX = 250
 """Fields of one record."""
-EXPLAIN_GAS = 20_000
-"""Work, unpaid, to say which field of a record does not fit; a transaction ends with it."""
-EXPLAIN_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One kind of record: its fields in order, and the tests of a value that should be one."""
+    """One kind of record: its fields in order."""
 
     name: str
     fields: tuple[tuple[str, Hint], ...]
@@ -50,8 +29,6 @@ class Record:
     depth: int
     """How deep a value of it nests, as far as its fields say."""
     has_bytes: bool
-    check: Check = field(compare=False)
-    fill: Check = field(compare=False)
     places: Mapping[str, int]
     """Of each field: its place in `fields`."""
 
@@ -68,104 +45,27 @@ class Record:
         return (self.defaults[name],) if name in self.defaults else ()
 
 
-def record_of(shape: Node, records: Records) -> Record:
+def record_of(shape: Node, records: Mapping[str, Record]) -> Record:
     """Return the record of a part of a program's IR; the records that its fields name come before it."""
     name, parts = shape
     fields = tuple([part[:2] for part in parts])
     defaults = {part[0]: part[2] for part in parts if len(part) == 3}
     depth = 1 + max([depth_of(hint, records) for _, hint in fields])
-    values = {key: decode_stored(node[1]) for key, node in defaults.items()}
-    plain = [(key, checker(hint, records)) for key, hint in fields]
-    filling = [(key, checker(hint, records, fill=True)) for key, hint in fields]
     has_bytes = any(holds_bytes(hint, records) for _, hint in fields)
     places = {key: place for place, (key, _) in enumerate(fields)}
-    return Record(
-        name, fields, defaults, depth, has_bytes, _test(plain, None), _test(filling, values), places
-    )
+    return Record(name, fields, defaults, depth, has_bytes, places)
 
 
-def _test(parts: list[tuple[str, Check]], defaults: Mapping[str, Value] | None) -> Check:
-    """Return the test of all fields; with defaults, a dict that misses only such fields is completed."""
-    count = len(parts)
-
-    def check(m: Machine, value: Value) -> bool:
-        if type(value) is not dict:
-            return False
-        m.charge(GAS_TYPES + GAS_DICT * count)
-        missing = []
-        for name, part in parts:
-            if name in value:
-                if not part(m, value[name]):
-                    return False
-            elif defaults is None or name not in defaults:
-                return False
-            else:
-                missing.append(name)
-        if len(value) + len(missing) != count:
-            return False
-        if missing and defaults is not None:
-            m.allocate(MEM_ENTRY * len(missing))
-            value.update({name: defaults[name] for name in missing})
-        return True
-
-    return check
+def depth_of(hint: Hint, records: Mapping[str, Record]) -> int:
+    """Return how deep a value of this hint nests, as far as the hint says."""
+    if hint[0] == "record":
+        return records[hint[1]].depth
+    inner = max([depth_of(part, records) for part in hint[1:]], default=0)
+    return inner + (hint[0] in ("list", "dict", "tuple", "rest"))
 
 
-def misfit(m: Machine, hint: Hint, value: Value, records: Mapping[str, Record]) -> str:
-    """Say what a value is that is not of a hint; of a record, which field is at fault. For people only."""
-    free = Machine(EXPLAIN_GAS, m.state, m.services)
-    try:
-        text = _misfit(free, hint, value, records)
-    except Halt:
-        text = type_name(value)
-    return text if len(text) <= EXPLAIN_LENGTH else text[: EXPLAIN_LENGTH - 3] + "..."
-
-
-def _misfit(free: Machine, hint: Hint, value: Value, records: Mapping[str, Record]) -> str:
-    kinds = [part for part in parts_of(hint) if HEADS.get(part[0], part[0]) == type_name(value)]
-    if len(kinds) != 1 or len(kinds[0]) == 1:
-        return _described(hint, value)
-    only, what = kinds[0], f"a {type_name(value)}"
-    free.charge(len(value))
-    if only[0] == "record":
-        return _misfit_record(free, records[only[1]], value, records)
-    if only[0] == "tuple" and len(value) != len(only) - 1:
-        return f"a tuple of {len(value)}"
-    for place, part, item in _items_of(only, value):
-        if not checker(part, records)(free, item):
-            return f"{what} whose {place} is {_misfit(free, part, item, records)}, not {wanted(part)}"
-    return type_name(value)
-
-
-def _items_of(hint: Hint, value: Value) -> Iterator[tuple[str, Hint, Value]]:
-    """Give what lies in a list, tuple or dict: where, of which hint, and the value."""
-    if hint[0] == "dict":
-        for key, item in value.items():
-            yield f"key {shown(key)}", hint[1], key
-            yield f"entry {shown(key)}", hint[2], item
-    else:
-        hints = hint[1:] if hint[0] == "tuple" else repeat(hint[1])
-        for place, (part, item) in enumerate(zip(hints, value, strict=False)):
-            yield f"item {place}", part, item
-
-
-def _misfit_record(free: Machine, record: Record, value: Value, records: Mapping[str, Record]) -> str:
-    known = {name for name, _ in record.fields}
-    missing = [name for name, _ in record.fields if name not in value]
-    needed = [name for name in missing if name not in record.defaults]
-    extra = next((key for key in value if key not in known), None)
-    if needed:
-        return f"a dict without {', '.join(needed[:3])}"
-    if extra is not None:
-        return f"a dict with {shown(extra)}, which is no field"
-    for name, part in record.fields:
-        if name in value and not checker(part, records)(free, value[name]):
-            return f"a dict whose {name} is {_misfit(free, part, value[name], records)}, not {wanted(part)}"
-    return f"a dict without {', '.join(missing[:3])}" if missing else type_name(value)
-
-
-def _described(hint: Hint, value: Value) -> str:
-    """Say what does not fit; of a text that is no subject, which text and what one looks like."""
-    if type(value) is str and (hint == SUBJECT or (hint[0] == "union" and SUBJECT in hint[1:])):
-        return f'{shown(value)} (a subject is "kind:id", such as "org:bank")'
-    return type_name(value)
+def holds_bytes(hint: Hint, records: Mapping[str, Record]) -> bool:
+    """Tell whether a value of this hint may hold bytes."""
+    if hint[0] == "record":
+        return records[hint[1]].has_bytes
+    return hint[0] == "bytes" or any(holds_bytes(part, records) for part in hint[1:])

@@ -43,6 +43,69 @@ LAZY = {"enumerate": (1, 2), "range": (1, 3), "reversed": (1, 1), "zip": (1, 16)
 """Only where something is walked: after `in` of a loop, or inside list(...), sum(...) and the like."""
 VIEWS = frozenset({"keys", "values", "items"})
 
+_OF_BOTH: dict[str, tuple[int, int]] = {
+    "count": (1, 1),
+    "endswith": (1, 1),
+    "find": (1, 1),
+    "index": (1, 1),
+    "join": (1, 1),
+    "replace": (2, 3),
+    "rfind": (1, 1),
+    "startswith": (1, 1),
+}
+METHODS: dict[str, dict[str, tuple[int, int]]] = {
+    "str": {
+        "encode": (0, 1),
+        "isascii": (0, 0),
+        "islower": (0, 0),
+        "isupper": (0, 0),
+        "lower": (0, 0),
+        "partition": (1, 1),
+        "removeprefix": (1, 1),
+        "removesuffix": (1, 1),
+        "split": (0, 2),
+        "upper": (0, 0),
+        "zfill": (1, 1),
+        "isspace": (0, 0),
+        "isdigit": (0, 0),
+        "isalpha": (0, 0),
+        "isalnum": (0, 0),
+        "strip": (0, 1),
+        "lstrip": (0, 1),
+        "rstrip": (0, 1),
+        **_OF_BOTH,
+    },
+    "bytes": {"decode": (0, 1), "hex": (0, 0), **_OF_BOTH},
+    "int": {"bit_length": (0, 0), "to_bytes": (2, 2)},
+    "tuple": {"index": (1, 1), "count": (1, 1)},
+    "list": {
+        "append": (1, 1),
+        "clear": (0, 0),
+        "copy": (0, 0),
+        "count": (1, 1),
+        "extend": (1, 1),
+        "index": (1, 1),
+        "insert": (2, 2),
+        "pop": (0, 1),
+        "remove": (1, 1),
+        "reverse": (0, 0),
+        "sort": (0, 1),
+    },
+    "dict": {
+        "clear": (0, 0),
+        "copy": (0, 0),
+        "get": (1, 2),
+        "pop": (1, 2),
+        "setdefault": (1, 2),
+        "update": (1, 1),
+    },
+}
+"""The methods of values: type of the receiver -> name -> (least, most) number of arguments."""
+MUTATING = frozenset(
+    {"append", "extend", "insert", "pop", "remove", "reverse", "sort", "clear", "setdefault", "update"}
+)
+"""Methods that change their receiver."""
+
 HOST: dict[str, tuple[int, int]] = {
     "call_init": (3, 3),
     "call_migrate": (3, 3),

@@ -11,7 +11,7 @@ from contracts.language.ir import source_hash
 from contracts.language.program import compile_library
 
 LIBRARY = compile_library(FUNCTIONS)
-_NAMES = re.compile(rf"\b({'|'.join(LIBRARY.functions)})\b")
+_NAMES = re.compile(rf"\b({'|'.join(LIBRARY.signatures)})\b")
 
 
 def linked(source: str) -> str | None:

@@ -14,7 +14,7 @@ from grammar import COMMON, FULL, Grammar, Writer
 from oracle import Oracle
 
 from chain.primitives.execution import LIMIT, OK, REVERTED, Outcome
-from contracts.language.builtins import FUNCTIONS
+from contracts.language.run.builtins import FUNCTIONS
 
 SEED = os.environ.get("ASSENT_SEED", "tests")
 

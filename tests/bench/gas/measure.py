@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from chain.primitives.values import Value
-from contracts.language.build_calls import enter
-from contracts.language.builder import Function
+from contracts.language.back.build_calls import enter
+from contracts.language.back.builder import Function
 from contracts.language.faults import Halt
 from contracts.language.limits import EVENTS_MAX
-from contracts.language.machine import Machine
 from contracts.language.program import compile_source
+from contracts.language.run.machine import Machine
 from contracts.runtime import ContractRuntime
 from contracts.testing import Memory
 from tests.bench.gas.operations import HELPERS, Operation

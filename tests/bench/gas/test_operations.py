@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 
 from contracts.check import run_source
-from contracts.language.builtins import FUNCTIONS
-from contracts.language.closures import TABLE
+from contracts.language.back.table import TABLE
 from contracts.language.ir import Node
-from contracts.language.methods import METHODS
 from contracts.language.program import compile_source
+from contracts.language.run.builtins import FUNCTIONS
+from contracts.language.run.methods import METHODS
 from tests.bench.gas.calls import bench_chain, sources, transaction
 from tests.bench.gas.measure import main_of, measure, once
 from tests.bench.gas.operations import Operation, effects, everything

@@ -11,8 +11,8 @@ from contracts import engines, runtime
 from contracts.language.faults import HostTrouble
 from contracts.language.library import Find
 from contracts.language.limits import ENGINE
-from contracts.language.machine import Machine
 from contracts.language.program import Program, Watcher, compile_library, compile_source
+from contracts.language.run.machine import Machine
 from contracts.testing import LocalChain
 
 SOURCE = """

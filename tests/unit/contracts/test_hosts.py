@@ -21,7 +21,9 @@ def corpus() -> list[str]:
     elsewhere = {"test_hosts", "test_author", "test_engines"}
     tests = [path for path in TESTS.glob("test_*.py") if path.stem not in elsewhere]
     examples = ROOT.glob("examples/contracts/**/test_*.py")
-    return sorted(map(str, [TESTS / "compared_programs.py", TESTS / "system", *tests, *examples]))
+    return sorted(
+        map(str, [TESTS / "compared_programs.py", TESTS / "language", TESTS / "system", *tests, *examples])
+    )
 
 
 def test_every_test_of_contracts_has_the_same_receipts_on_every_host() -> None:

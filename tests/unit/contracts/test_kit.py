@@ -1,4 +1,4 @@
-"""The author's commands, the names for editors, the checks before the parser, and the self-check."""
+"""The author's commands, the names for editors, and the self-check."""
 
 # ruff: noqa: E501  (tables)
 
@@ -11,22 +11,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from chain.primitives.values import decode_value, encode_value
 from contracts import selfcheck
 from contracts.cli import contract
-from contracts.language.builder import scratch_machine
-from contracts.language.encoding import COPY, decode, encode, isolate
 from contracts.language.faults import HostTrouble
-from contracts.language.hints import hint_text, parse_hint
 from contracts.language.limits import SOURCE_BYTES_MAX
-from contracts.language.tokens import precheck
-from contracts.language.values import equal
 from contracts.language.vocabulary import CONTEXT, DECLARATIONS, HOST, KINDS
 
-SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
 STUB = Path(__file__).parents[3] / "contracts" / "assent.pyi"
 PLAIN = (
     "def main(n: int) -> dict:\n    return {'n': n + 1, 'raw': b'\\x01'}\n\ndef boom(xs):\n    return xs[5]\n"
@@ -165,87 +156,6 @@ def test_this_host_passes_the_self_check_and_another_interpreter_would_not(
     monkeypatch.setattr(selfcheck, "IR_HASH", "00")
     with pytest.raises(HostTrouble, match="compiles contracts differently"):
         selfcheck.self_check()
-
-
-PIECES = st.sampled_from(
-    ["(", ")", "[", "]", "{", "}", "x", "1", "+", "-", "not ", "if ", "else ", ",", ":", ".", "=", "'a'", "f'{x}'", "\n", "  ",
-     "lambda ", "for ", "in ", "and ", "**", "def f():\n ", "elif ", "#c\n", "\\\n", "await ", "@", "yield ",
-     "class A(Record):\n x: int\n", "class P(Protocol):\n def f(self): ...\n", "A(1)", ".x"]
-)  # fmt: skip
-
-
-@SETTINGS
-@given(st.lists(PIECES, max_size=400), st.integers(1, 40))
-def test_what_passes_the_tokens_never_overwhelms_the_parser(pieces: list[str], times: int) -> None:
-    source = "".join(pieces * times)[:SOURCE_BYTES_MAX]
-    if precheck(source).found:
-        return
-    try:
-        ast.parse(source, feature_version=(3, 11))
-    except SyntaxError:
-        return
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "x = " + "(" * 31 + "1" + ")" * 31,
-        "x = " + "-" * 199 + "1",
-        "x = " + " + ".join(["1"] * 200),
-        "x = [" + ", ".join(["-1"] * 5_000) + "]",
-        "if 1:\n x = 1\n" + "elif 1:\n x = 1\n" * 64,
-        "def f():\n" + "".join(" " * n + "if 1:\n" for n in range(1, 15)) + " " * 15 + "x = 1",
-    ],
-)
-def test_the_largest_that_passes_the_tokens_is_parsed(source: str) -> None:
-    assert precheck(source).found == ()
-    ast.parse(source)
-
-
-SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.text(max_size=40), st.binary(max_size=40)
-)
-KEYS = st.one_of(st.text(max_size=8), st.integers(0, 2**60 - 1))
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(KEYS, inner, max_size=4),
-    ),
-    max_leaves=12,
-)
-
-
-@SETTINGS
-@given(VALUES)
-def test_metered_encoding_is_the_canonical_one(value: Any) -> None:
-    machine = scratch_machine()
-    data = encode(machine, value, COPY)
-    assert data == encode_value(value)
-    assert decode(machine, data) == decode_value(data, max_bytes=10**6) == value
-    copied = isolate(machine, value)
-    assert equal(machine, copied, value)
-    assert copied == value
-    assert machine.gas <= 100_000
-
-
-@SETTINGS
-@given(VALUES, VALUES)
-def test_metered_equality_is_pythons(one: Any, two: Any) -> None:
-    machine = scratch_machine()
-    assert equal(machine, one, two) is (one == two)
-    assert equal(machine, [one], [one]) is True
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["int", "list[str]", "dict[str, int]", "tuple[int, str]", "tuple[str, ...]", "int | None", "list", "dict", "tuple",
-     "Value", "dict[int, list[tuple[str, int] | None]]", "subject", "bool | str | bytes"],
-)  # fmt: skip
-def test_a_hint_reads_back_as_it_was_written(text: str) -> None:
-    node = ast.parse(text, mode="eval").body
-    assert hint_text(parse_hint(node)) == text
 
 
 def test_a_refused_source_is_shown_with_its_reasons_and_not_sent(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from chain.primitives.values import encode_value
 from contracts.check import check_library, check_source, run_source
 from contracts.coverage import Coverage
-from contracts.language.builder import scratch_machine
 from contracts.language.faults import ContractRejected, OutOfGas
+from contracts.language.front.tokens import precheck
 from contracts.language.ir import source_hash
 from contracts.language.library import Library
 from contracts.language.limits import (
@@ -26,7 +26,7 @@ from contracts.language.limits import (
     SOURCE_TOKENS_MAX,
 )
 from contracts.language.program import compile_library, compile_source
-from contracts.language.tokens import precheck
+from contracts.language.run.scratch import scratch_machine
 from contracts.programs import Programs
 from contracts.replicas import Replicas
 from contracts.runtime import ContractRuntime

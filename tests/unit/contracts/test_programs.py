@@ -10,8 +10,8 @@ import pytest
 from chain.primitives.execution import Call, map_key, var_key
 from chain.primitives.values import Value, encode_value
 from contracts import engines, system
-from contracts.language.builder import scratch_machine
 from contracts.language.faults import ContractRejected, OutOfGas
+from contracts.language.front.tokens import precheck
 from contracts.language.library import Find, Library
 from contracts.language.limits import (
     CONSTANT_GAS,
@@ -21,9 +21,9 @@ from contracts.language.limits import (
     GAS_COMPILE_TOKEN,
     SOURCE_TOKENS_MAX,
 )
-from contracts.language.machine import Machine
 from contracts.language.program import Program, Watcher, compile_library, compile_source
-from contracts.language.tokens import precheck
+from contracts.language.run.machine import Machine
+from contracts.language.run.scratch import scratch_machine
 from contracts.programs import CODE_BYTES_MAX, Programs
 from contracts.runtime import ContractRuntime
 from contracts.testing import LocalChain, Memory

@@ -62,7 +62,9 @@ def test_every_code_with_which_a_call_can_fail_is_on_the_page() -> None:
 
 
 def test_every_warning_of_check_is_on_the_page() -> None:
-    sources = [Path(contracts.__file__).parent / name for name in ("risks.py", "language/lost_changes.py")]
+    sources = [
+        Path(contracts.__file__).parent / name for name in ("risks.py", "language/front/lost_changes.py")
+    ]
     written = "".join(path.read_text(encoding="utf-8") for path in sources)
     rules = set(re.findall(r'"([A-Z]+_[A-Z]+)"', written)) - {"LOST_CHANGE"}
     table = README.read_text(encoding="utf-8").split("| warning | ")[1].split("\n\n")[0]
