@@ -11,8 +11,8 @@ from itertools import islice
 from typing import Any
 
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import ARGS_BYTES_MAX, OK, REJECTED, Outcome
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.runtimeport import ARGS_BYTES_MAX, OK, REJECTED, Outcome
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.language.back.builder import Function
 from contracts.language.faults import ContractRejected, Diagnostic, Reverted

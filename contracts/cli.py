@@ -14,9 +14,9 @@ from typing import Any
 import click
 
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, REJECTED
 from chain.primitives.files import read_bounded
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.runtimeport import OK, REJECTED
 from chain.primitives.visible import json_text, visible
 from contracts import tracebacks
 from contracts.check import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from chain.primitives.boundedcache import BoundedCache
 from chain.primitives.contractrecords import ORGS, KeyHolder, Versions, read_signer, signer_key, versions_of
-from chain.primitives.execution import UNKNOWN_SENDER, map_key
+from chain.primitives.runtimeport import UNKNOWN_SENDER, map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.language.run.machine import Machine
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from chain.primitives.execution import Call, StateKey
+from chain.primitives.runtimeport import Call, StateKey
 from chain.primitives.values import Value
 from contracts.check import CheckReport, check_library, check_source, run_source
 from contracts.directory import LIFECYCLE

@@ -19,7 +19,7 @@ from typing import IO
 
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import Call, Outcome, StateKey, StateReader, map_key
+from chain.primitives.runtimeport import Call, Outcome, StateKey, StateReader, map_key
 from chain.primitives.values import Value, decode_stored, decode_value, encode_value
 from contracts.directory import LIFECYCLE
 

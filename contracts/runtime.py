@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import (
+from chain.primitives.runtimeport import (
     ARGS_BYTES_MAX,
     OK,
     OUT_OF_GAS,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, Call, Outcome, Place, StateKey, map_key, var_key
+from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, TraceFrame, map_key, var_key
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts import tracebacks
 from contracts.coverage import Coverage, FileCoverage
@@ -254,11 +254,11 @@ class LocalChain:
     def _given(self, sources: Mapping[str, str]) -> tracebacks.Sources:
         """Return where to find sources that are not in the state, because installing them failed."""
 
-        def find(place: Place) -> tracebacks.Source | None:
-            if place.library:
-                return self._source_at(place)
-            text = sources.get(place.contract)
-            return None if text is None else tracebacks.Source(self._files.get(text, place.contract), text)
+        def find(frame: TraceFrame) -> tracebacks.Source | None:
+            if frame.library:
+                return self._source_at(frame)
+            text = sources.get(frame.contract)
+            return None if text is None else tracebacks.Source(self._files.get(text, frame.contract), text)
 
         return find
 
@@ -342,11 +342,11 @@ class LocalChain:
         text = None if record is None else self.entry(LIFECYCLE, "sources", record["source_hash"])
         return None if text is None else tracebacks.Source(self._files.get(text, contract), text)
 
-    def _source_at(self, place: Place) -> tracebacks.Source | None:
-        """Return the source in which a place is."""
-        if not place.library:
-            return self.source_of(place.contract)
-        text = self.entry(LIFECYCLE, "sources", bytes.fromhex(place.library))
+    def _source_at(self, frame: TraceFrame) -> tracebacks.Source | None:
+        """Return the source in which a frame is."""
+        if not frame.library:
+            return self.source_of(frame.contract)
+        text = self.entry(LIFECYCLE, "sources", bytes.fromhex(frame.library))
         return None if text is None else tracebacks.Source(self._files.get(text, "library"), text)
 
     def coverage(self) -> list[FileCoverage]:

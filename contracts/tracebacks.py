@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from chain.primitives.execution import Outcome, Place
+from chain.primitives.runtimeport import Outcome, TraceFrame
 from chain.primitives.visible import json_text
 
 
@@ -21,20 +21,20 @@ class Source:
     text: str
 
 
-Sources = Callable[[Place], Source | None]
-"""Finds the source in which a place is: of its library if it names one, else of its contract."""
+Sources = Callable[[TraceFrame], Source | None]
+"""Finds the source in which a frame is: of its library if it names one, else of its contract."""
 LIBRARY_SHOWN = 16
-"""Digits of a library's hash in the head of a place."""
+"""Digits of a library's hash in the head of a frame."""
 
 
 def render(outcome: Outcome, what: str, sources: Sources) -> str:
-    """Return the text of a failure; `what` names the call, outermost place first, the code last."""
+    """Return the text of a failure; `what` names the call, outermost frame first, the code last."""
     lines = [f"{what}: {outcome.status}, {outcome.gas_used} gas"]
-    inner: Place | None = None
+    inner: TraceFrame | None = None
     shown: list[str] = []
-    for place in outcome.trace:
-        shown = [*_place(place, inner, sources(place)), *shown]
-        inner = place
+    for frame in outcome.trace:
+        shown = [*_shown(frame, inner, sources(frame)), *shown]
+        inner = frame
     last = f"{outcome.code}: {outcome.why}" if outcome.why else outcome.code
     return "\n".join([*lines, *shown, last])
 
@@ -57,19 +57,19 @@ def _cut(text: str) -> str:
     return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…"
 
 
-def _place(place: Place, inner: Place | None, source: Source | None) -> list[str]:
-    head = f"  {place.contract}.{place.function}"
-    if place.library:
-        head = f"  {place.contract}, library {place.library[:LIBRARY_SHOWN]}: {place.function}"
-    if source is None or not place.line:
-        return [f"{head}, line {place.line}" if place.line else head]
+def _shown(frame: TraceFrame, inner: TraceFrame | None, source: Source | None) -> list[str]:
+    head = f"  {frame.contract}.{frame.function}"
+    if frame.library:
+        head = f"  {frame.contract}, library {frame.library[:LIBRARY_SHOWN]}: {frame.function}"
+    if source is None or not frame.line:
+        return [f"{head}, line {frame.line}" if frame.line else head]
     lines = source.text.split("\n")
-    text = lines[place.line - 1] if place.line <= len(lines) else ""
-    start, end = _span(source.text, place.line, inner.function if inner else None) or (0, len(text))
+    text = lines[frame.line - 1] if frame.line <= len(lines) else ""
+    start, end = _span(source.text, frame.line, inner.function if inner else None) or (0, len(text))
     indent = len(text) - len(text.lstrip())
     start, end = max(start, indent), min(end, len(text.rstrip()))
     caret = " " * (start - indent) + "^" * max(1, end - start)
-    return [f"{head}, {source.name}:{place.line}", f"    {text.strip()}", f"    {caret}"]
+    return [f"{head}, {source.name}:{frame.line}", f"    {text.strip()}", f"    {caret}"]
 
 
 def _span(source: str, line: int, called: str | None) -> tuple[int, int] | None:

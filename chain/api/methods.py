@@ -38,7 +38,7 @@ from chain.ledger.genesis import genesis_to_json
 from chain.ledger.pruned import NotHeld
 from chain.mempool.refusals import TransactionRefused
 from chain.primitives.codec import encode
-from chain.primitives.execution import Outcome
+from chain.primitives.runtimeport import Outcome
 
 SET_CHANGES_PAGE = 16
 """Validator sets in an answer, each with its proof: of 100 validators about 30 kB."""

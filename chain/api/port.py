@@ -12,7 +12,7 @@ from chain.ledger.ledger import Ledger
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import Runtime
+from chain.primitives.runtimeport import Runtime
 
 
 class NotFound(AssentError):

@@ -19,9 +19,9 @@ from chain.ledger.genesis import Validator
 from chain.ledger.ledger import Ledger
 from chain.primitives.codec import encode
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.kinds import foreign_subjects
+from chain.primitives.runtimeport import ARGS_BYTES_MAX, RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
 
 

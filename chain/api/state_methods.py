@@ -17,7 +17,8 @@ from chain.api.render import entry_json
 from chain.primitives.codec import encode
 from chain.primitives.contractrecords import versions_of
 from chain.primitives.errors import DecodeError, LimitError
-from chain.primitives.execution import (
+from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.runtimeport import (
     ARGS_BYTES_MAX,
     OK,
     RESULT_BYTES_MAX,
@@ -26,7 +27,6 @@ from chain.primitives.execution import (
     map_key,
     var_key,
 )
-from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value, decode_value, encode_value
 
 VIEW_GAS = 10_000_000

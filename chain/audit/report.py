@@ -15,8 +15,8 @@ from chain.ledger.genesis import Validator
 from chain.primitives.certificate import quorum
 from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError, ProofInvalid
-from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value, decode_value
 from chain.primitives.words import counted
 

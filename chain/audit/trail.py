@@ -13,9 +13,9 @@ from chain.ledger.block import EventEntry, transaction_id
 from chain.ledger.proof.proofs import ProvedState, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
-from chain.primitives.execution import RESULT_BYTES_MAX, map_key
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.kinds import is_foreign
+from chain.primitives.runtimeport import RESULT_BYTES_MAX, map_key
 from chain.primitives.values import Value, decode_value
 
 LOOKUPS_AT_ONCE = 16

@@ -22,8 +22,8 @@ from chain.ledger.proof.proofs import ProvedHistory, SetChange
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError, ProofInvalid
-from chain.primitives.execution import map_key
 from chain.primitives.files import read_bounded
+from chain.primitives.runtimeport import map_key
 
 FAILURES_MAX = 100
 """Failures listed; the rest are only counted."""

@@ -12,7 +12,7 @@ from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.node.membership import OUTSIDE
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import SIGNER_REFUSALS, UNKNOWN_SENDER
+from chain.primitives.runtimeport import SIGNER_REFUSALS, UNKNOWN_SENDER
 
 COMMIT_GAS = 10_000_000
 

@@ -16,8 +16,8 @@ from chain.client.trust import word_line
 from chain.ledger.block import Header, Receipt, header_hash
 from chain.primitives import merkle
 from chain.primitives.errors import DecodeError, ProofInvalid
-from chain.primitives.execution import Outcome, Place
 from chain.primitives.jsonvalue import from_json, to_json
+from chain.primitives.runtimeport import Outcome, TraceFrame
 from chain.primitives.visible import json_text, one_line
 from chain.primitives.words import counted
 from contracts import tracebacks
@@ -115,11 +115,11 @@ def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
 def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
     """Run a transaction again on the state that it met, and say where it failed and why; nothing is kept."""
 
-    async def work() -> tuple[Any, dict[Place, Source | None]]:
+    async def work() -> tuple[Any, dict[TraceFrame, Source | None]]:
         async with session.client() as client:
             found = await client.request("explainTransaction", id=tx_id)
             height = found["height"] - 1
-            return found, {place: await _source_of(client, place, height) for place in trace_of(found)}
+            return found, {frame: await _source_of(client, frame, height) for frame in trace_of(found)}
 
     found, sources = run(work())
     if as_json:
@@ -137,18 +137,18 @@ def tx_explain(session: Session, tx_id: str, as_json: bool) -> None:
     print_lines(tracebacks.render(outcome, what, sources.get))
 
 
-def trace_of(found: dict[str, Any]) -> tuple[Place, ...]:
-    """Return the places of an explained failure, innermost first."""
-    return tuple([Place(**place) for place in found["trace"]])
+def trace_of(found: dict[str, Any]) -> tuple[TraceFrame, ...]:
+    """Return the frames of an explained failure, innermost first."""
+    return tuple([TraceFrame(**frame) for frame in found["trace"]])
 
 
-async def _source_of(client: Client, place: Place, height: int) -> Source | None:
-    """Return the source of a contract in force at a height, or of the library in which a place is."""
-    name = place.contract
-    if place.library:
-        key = parse_hash(place.library)
+async def _source_of(client: Client, frame: TraceFrame, height: int) -> Source | None:
+    """Return the source of a contract in force at a height, or of the library in which a frame is."""
+    name = frame.contract
+    if frame.library:
+        key = parse_hash(frame.library)
         text = await client.state("lifecycle", "sources", key, height=height)
-        return None if text is None else Source(f"library {place.library[:16]}", text)
+        return None if text is None else Source(f"library {frame.library[:16]}", text)
     active = await client.state("lifecycle", "active", name, height=height)
     if active is None:
         return None

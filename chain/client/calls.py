@@ -10,7 +10,7 @@ from chain.client.session import Session, run
 from chain.client.signing import SigningClient, TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import RESULT_BYTES_MAX, SIGNER_REFUSALS
+from chain.primitives.runtimeport import RESULT_BYTES_MAX, SIGNER_REFUSALS
 from chain.primitives.values import Value, decode_value
 
 T = TypeVar("T")

@@ -25,8 +25,8 @@ from chain.ledger.proof.proofs import HeaderProof, ProvedReceipt, ProvedState, S
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import encode
 from chain.primitives.errors import ProofInvalid
-from chain.primitives.execution import map_key, var_key
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.runtimeport import map_key, var_key
 from chain.primitives.values import Value, decode_value
 
 P = TypeVar("P", HeaderProof, ProvedReceipt, ProvedState)

@@ -38,7 +38,8 @@ from chain.ledger.state.state import Overlay
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
 from chain.primitives.codec import encode, max_bytes_of
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import (
+from chain.primitives.kinds import REFUSED
+from chain.primitives.runtimeport import (
     LIMIT,
     OK,
     OUT_OF_GAS,
@@ -52,7 +53,6 @@ from chain.primitives.execution import (
     StateKey,
     StateReader,
 )
-from chain.primitives.kinds import REFUSED
 from chain.primitives.values import Value, encode_value
 
 SKIPPED = "skipped"

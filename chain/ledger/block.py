@@ -8,8 +8,8 @@ from typing import Annotated
 from chain.primitives.certificate import VALIDATORS_MAX, Certificate
 from chain.primitives.codec import U64, Bound, Hash, Name, PublicKey, Signature, encode, record
 from chain.primitives.crypto import Signer, digest, verify
-from chain.primitives.execution import ARGS_BYTES_MAX, RESULT_BYTES_MAX, Event
 from chain.primitives.merkle import leaf_hash, root
+from chain.primitives.runtimeport import ARGS_BYTES_MAX, RESULT_BYTES_MAX, Event
 
 TX_BYTES_MAX = ARGS_BYTES_MAX + 1_024
 BATCH_TXS_MAX = 10_000

@@ -13,7 +13,7 @@ from chain.ledger.block import Receipt
 from chain.ledger.queries import Queries
 from chain.ledger.state.state import Overlay
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, Outcome, Runtime
+from chain.primitives.runtimeport import OK, Outcome, Runtime
 
 
 class ReplayDiffers(AssentError):

@@ -34,7 +34,7 @@ from chain.ledger.store.rows import EventPosition, LedgerHead
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode, encode, encode_list, encode_parts
 from chain.primitives.errors import LimitError
-from chain.primitives.execution import StateReader
+from chain.primitives.runtimeport import StateReader
 
 T = TypeVar("T")
 

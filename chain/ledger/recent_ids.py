@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from chain.ledger.validity_window import NAMESPACE, VALIDITY_WINDOW_MAX, read_summary, summary_key
-from chain.primitives.execution import StateReader
+from chain.primitives.runtimeport import StateReader
 
 BITS = 1 << 23
 """1 MiB a filter: at 1,000 ids a height, seven answers of each in a thousand are a needless "perhaps"."""

@@ -25,7 +25,7 @@ from chain.ledger.store.records import Row
 from chain.primitives.certificate import VALIDATORS_MAX, Epoch
 from chain.primitives.codec import U64, Bound, PublicKey, decode, encode, record
 from chain.primitives.errors import ConfigError, DecodeError
-from chain.primitives.execution import StateKey, map_key, var_key
+from chain.primitives.runtimeport import StateKey, map_key, var_key
 from chain.primitives.values import Value, decode_value, encode_value
 
 NAMESPACE = "schedule"

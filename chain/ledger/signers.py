@@ -5,7 +5,7 @@ from __future__ import annotations
 from chain.ledger.store.faults import DataDamaged
 from chain.primitives.contractrecords import ORGS, KeyHolder, read_signer, signer_key
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import StateReader
+from chain.primitives.runtimeport import StateReader
 
 
 def signer_in(state: StateReader, public_key: bytes) -> KeyHolder | None:

@@ -30,7 +30,7 @@ from chain.ledger.store.port import Store
 from chain.primitives.certificate import Certificate, checkpoint_digest, quorum
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import (
+from chain.primitives.runtimeport import (
     ARGS_BYTES_MAX,
     OK,
     REVERTED,

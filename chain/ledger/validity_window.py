@@ -15,7 +15,7 @@ from chain.ledger.block import BATCH_TXS_MAX, VALID_UNTIL_AHEAD_MAX
 from chain.ledger.store.rows import LedgerHead
 from chain.primitives.codec import U64, Bound, decode, encode, record
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import StateKey
+from chain.primitives.runtimeport import StateKey
 
 NAMESPACE = "executed"
 """The ledger's own namespace; no contract may have this name."""

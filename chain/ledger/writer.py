@@ -33,7 +33,7 @@ from chain.primitives.certificate import validators_hash
 from chain.primitives.codec import encode
 from chain.primitives.contractrecords import ORGS
 from chain.primitives.errors import AssentError, Exit
-from chain.primitives.execution import UNKNOWN_SENDER
+from chain.primitives.runtimeport import UNKNOWN_SENDER
 
 SENDERS_MAX = 10_000
 """Senders whose standing is remembered."""

@@ -31,7 +31,7 @@ from chain.mempool.refusals import (
 )
 from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import SIGNER_REFUSALS
+from chain.primitives.runtimeport import SIGNER_REFUSALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ SENDER_REFUSALS: dict[str, type[TransactionRefused]] = {
     "ORG_SUSPENDED": OrgSuspended,
     "ORG_EXPELLED": OrgExpelled,
 }
-"""What a sender that may not sign is told, by the code of `chain.primitives.execution.SIGNER_REFUSALS`."""
+"""What a sender that may not sign is told, by the code of `chain.primitives.runtimeport.SIGNER_REFUSALS`."""
 
 
 class BadSignature(TransactionRefused):

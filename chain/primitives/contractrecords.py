@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import map_key, signer_refusal
+from chain.primitives.runtimeport import map_key, signer_refusal
 from chain.primitives.values import Value, decode_value
 
 ORGS = "orgs"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import LIMIT, OUT_OF_GAS, REJECTED, REVERTED, Place
+from chain.primitives.runtimeport import LIMIT, OUT_OF_GAS, REJECTED, REVERTED, TraceFrame
 
 CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 """A code with which a contract refuses."""
@@ -28,14 +28,14 @@ class Halt(AssentError):
         self.detail = detail
         self.line = 0
         self.here = 0
-        self.trace: list[Place] = []
+        self.trace: list[TraceFrame] = []
 
     def __str__(self) -> str:
         """One line that names code, place and detail."""
-        several = len({place.contract for place in self.trace}) > 1
+        several = len({frame.contract for frame in self.trace}) > 1
         where = " < ".join(
-            f"{place.contract + '.' if several else ''}{place.function}{_of(place)}, line {place.line}"
-            for place in self.trace
+            f"{frame.contract + '.' if several else ''}{frame.function}{_of(frame)}, line {frame.line}"
+            for frame in self.trace
         )
         return " ".join(part for part in (self.reason, f"in {where}" if where else "", self.detail) if part)
 
@@ -47,12 +47,12 @@ class Halt(AssentError):
     def leave(self, contract: str, function: str, library: str = "") -> None:
         """Remember one function that the halt passes through; the trace keeps the innermost eight."""
         if len(self.trace) < 8:
-            self.trace.append(Place(contract, function, self.here, library))
+            self.trace.append(TraceFrame(contract, function, self.here, library))
         self.here = 0
 
 
-def _of(place: Place) -> str:
-    return f" of library {place.library[:16]}" if place.library else ""
+def _of(frame: TraceFrame) -> str:
+    return f" of library {frame.library[:16]}" if frame.library else ""
 
 
 class Reverted(Halt):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from chain.client.client import Client
 from chain.ledger.block import EventEntry
-from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.files import read_bounded
+from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
 from privcompute.data.private_files import write_private
 from privcompute.job.environment import JobEnvironment

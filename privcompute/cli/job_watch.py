@@ -11,9 +11,9 @@ from chain.client.console import Shower, print_json, print_text, progress_line
 from chain.client.session import Session
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import RESULT_BYTES_MAX
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.kinds import SPEAKERS
+from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
 from chain.primitives.visible import one_line
 from privcompute.job.store import StatusBoard

@@ -15,8 +15,8 @@ from chain.primitives.certificate import Certificate, checkpoint_digest, quorum
 from chain.primitives.codec import encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, map_key
 from chain.primitives.keyfile import load_key
+from chain.primitives.runtimeport import OK, map_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 

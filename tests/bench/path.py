@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import OK, Call, StateKey, map_key
+from chain.primitives.runtimeport import OK, Call, StateKey, map_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources

@@ -13,7 +13,7 @@ import sys
 import time
 
 from chain.cli.main import main
-from chain.primitives.execution import Call, Outcome, StateReader
+from chain.primitives.runtimeport import Call, Outcome, StateReader
 from contracts.runtime import ContractRuntime
 
 HUNGER = 3_500_000_000

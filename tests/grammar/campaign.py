@@ -21,8 +21,8 @@ from grammar import FUNCTIONS, OTHER, Writer
 from linked import LIBRARY, linked, unlike
 from oracle import SAME, Oracle
 
-from chain.primitives.execution import LIMIT, OK, OUT_OF_GAS, REVERTED, Call, Outcome
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.runtimeport import LIMIT, OK, OUT_OF_GAS, REVERTED, Call, Outcome
 from chain.primitives.values import decode_stored, encode_value
 from contracts.check import CheckReport
 from contracts.language.faults import ContractRejected

@@ -6,7 +6,7 @@ import re
 
 from grammar import FUNCTIONS
 
-from chain.primitives.execution import Outcome
+from chain.primitives.runtimeport import Outcome
 from contracts.language.ir import source_hash
 from contracts.language.program import compile_library
 

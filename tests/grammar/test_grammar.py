@@ -13,7 +13,7 @@ from campaign import Campaign, Finding, declared, seeds
 from grammar import COMMON, FULL, Grammar, Writer
 from oracle import Oracle
 
-from chain.primitives.execution import LIMIT, OK, REVERTED, Outcome
+from chain.primitives.runtimeport import LIMIT, OK, REVERTED, Outcome
 from contracts.language.run.builtins import FUNCTIONS
 
 SEED = os.environ.get("ASSENT_SEED", "tests")

@@ -9,8 +9,8 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import OK, Call, Outcome, StateKey
 from chain.primitives.possession import prove_possession
+from chain.primitives.runtimeport import OK, Call, Outcome, StateKey
 from chain.primitives.values import decode_stored, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources

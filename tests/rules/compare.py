@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from chain.primitives.execution import OK, Event, Outcome
+from chain.primitives.runtimeport import OK, Event, Outcome
 from chain.primitives.values import decode_stored
 from tests.rules.base import Told
 from tests.rules.chain import Chain

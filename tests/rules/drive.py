@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from chain.primitives.execution import OK
+from chain.primitives.runtimeport import OK
 from tests.rules import draw_grants as grants
 from tests.rules import draw_jobs as jobs
 from tests.rules import draw_libraries as libraries

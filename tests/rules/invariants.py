@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from chain.primitives.execution import OK, Outcome
+from chain.primitives.runtimeport import OK, Outcome
 from tests.rules.chain import Chain, public
 from tests.rules.compare import Difference
 from tests.rules.model import Step

@@ -9,8 +9,8 @@ from chain.ledger.block import DecodedTransaction
 from chain.ledger.schedule import OBSERVER, VALIDATOR, Listed
 from chain.primitives.certificate import fault_bound
 from chain.primitives.crypto import Signer
-from chain.primitives.execution import var_key
 from chain.primitives.possession import prove_possession
+from chain.primitives.runtimeport import var_key
 from chain.primitives.values import Value, decode_value
 from tests.simulation.chain_under_test import CLIENTS, ORG, address, transaction
 

@@ -18,7 +18,7 @@ from chain.node.execution_queue import ExecutionFailed
 from chain.node.signedskips import SignedSkips
 from chain.node.skipvote import Named, SkipVote
 from chain.node.stopped import StoppedValidator, apply_skip
-from chain.primitives.execution import Call, Outcome, StateReader
+from chain.primitives.runtimeport import Call, Outcome, StateReader
 from contracts.runtime import ContractRuntime
 from tests.simulation import machine as machine_module
 from tests.simulation.chain_under_test import CLIENTS, Shape, transaction

@@ -12,7 +12,7 @@ from chain.ledger.ledger import Ledger
 from chain.ledger.store.leveldb import LevelStore
 from chain.primitives.certificate import check_certificate
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import decode_value
 from contracts.runtime import ContractRuntime
 

@@ -31,7 +31,7 @@ from chain.ledger.store.port import Reader
 from chain.ledger.store.records import PendingRecords, Row
 from chain.primitives.boundedcache import BoundedCache
 from chain.primitives.codec import decode
-from chain.primitives.execution import StateKey, StateReader
+from chain.primitives.runtimeport import StateKey, StateReader
 
 NODES_MAX = 4_096
 STALE_PER_RECORD = 65_536

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from chain.primitives.execution import var_key
+from chain.primitives.runtimeport import var_key
 from chain.primitives.values import Value, encode_value
 from contracts.language.back.builder import Build, Builder
 from contracts.language.faults import LimitExceeded, Reverted

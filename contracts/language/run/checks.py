@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chain.primitives.execution import SUBJECT_PATTERN
+from chain.primitives.runtimeport import SUBJECT_PATTERN
 from chain.primitives.values import Value
 from contracts.language.hints import ANY, Hint, holds_record
 from contracts.language.limits import GAS_ALTERNATIVE, GAS_HINT_SUBJECT, GAS_TYPES

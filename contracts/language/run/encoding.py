@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import RESULT_BYTES_MAX
+from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.language.faults import LimitExceeded, Reverted
 from contracts.language.limits import (

@@ -21,8 +21,8 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives import crypto, merkle
-from chain.primitives.execution import Event
 from chain.primitives.kinds import foreign_subjects
+from chain.primitives.runtimeport import Event
 from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded, OutOfGas, Reverted
 from contracts.language.limits import (
@@ -52,7 +52,7 @@ LIFECYCLE = "lifecycle"
 
 
 def entry_key(m: Machine, prefix: bytes, key: Value) -> bytes:
-    """Return the state key of a Map's entry: `execution.map_key`, paid for and bounded."""
+    """Return the state key of a Map's entry: `runtimeport.map_key`, paid for and bounded."""
     return prefix + encode(m, key, KEY)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from chain.primitives.execution import Event, StateKey, StateReader
+from chain.primitives.runtimeport import Event, StateKey, StateReader
 from chain.primitives.values import Value
 from contracts.language.faults import LimitExceeded, OutOfGas
 from contracts.language.limits import ALLOCATION_MAX, MEM_TEXT, MEM_WIDE, TEXT_MAX, WRITTEN_BYTES_MAX

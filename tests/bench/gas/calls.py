@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from chain.primitives.errors import AssentError
-from chain.primitives.execution import OK, Call, StateKey
+from chain.primitives.runtimeport import OK, Call, StateKey
 from chain.primitives.values import Value, encode_value
 from contracts import system
 from contracts.runtime import ContractRuntime, library_rows

@@ -18,7 +18,7 @@ from chain.ledger.state.state import CachedState, node_loader
 from chain.ledger.state.tree import StateTree
 from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
-from chain.primitives.execution import OK, Call, Event, Outcome, StateReader, map_key
+from chain.primitives.runtimeport import OK, Call, Event, Outcome, StateReader, map_key
 from chain.primitives.values import Value, encode_value
 
 TRANSACTIONS = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from chain.primitives.execution import OK, Call
+from chain.primitives.runtimeport import OK, Call
 from chain.primitives.values import encode_value
 from contracts.testing import LocalChain
 

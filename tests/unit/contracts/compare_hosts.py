@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import Call, Outcome, StateReader
+from chain.primitives.runtimeport import Call, Outcome, StateReader
 from chain.primitives.values import Value, encode_value
 from contracts import check
 from contracts.language.limits import DEFAULT_GAS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chain.primitives.execution import Call
+from chain.primitives.runtimeport import Call
 from chain.primitives.values import encode_value
 from contracts.check import run_source
 from contracts.replicas import Host, Replicas, ReplicasDiffer, outcome_bytes

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from chain.primitives.execution import Call
+from chain.primitives.runtimeport import Call
 from chain.primitives.values import decode_stored, encode_value
 from contracts.check import check_source, run_source
 from contracts.cli import contract

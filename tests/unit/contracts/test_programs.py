@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from chain.primitives.execution import Call, map_key, var_key
+from chain.primitives.runtimeport import Call, map_key, var_key
 from chain.primitives.values import Value, encode_value
 from contracts import engines, system
 from contracts.language.faults import ContractRejected, OutOfGas

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import contracts
-from chain.primitives.execution import SIGNER_REFUSALS
+from chain.primitives.runtimeport import SIGNER_REFUSALS
 from contracts.cli import contract
 
 README = Path(__file__).parents[3] / "contracts" / "README.md"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import OK, Call, Outcome, map_key, var_key
 from chain.primitives.merkle import leaf_hash, proof, root
+from chain.primitives.runtimeport import OK, Call, Outcome, map_key, var_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.language.faults import ContractRejected, HostTrouble
 from contracts.language.limits import ENGINE

@@ -7,7 +7,7 @@ from chain.ledger.block import EventEntry, Header, SkipDecision
 from chain.ledger.proof.proofs import ProvedHistory, ProvedReceipt, ProvedState, ProvedTransaction, SetChange
 from chain.ledger.proof.prover import Prover
 from chain.ledger.queries import Queries
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value
 
 

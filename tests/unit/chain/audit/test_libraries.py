@@ -12,7 +12,7 @@ from chain.audit.evidence import record_keys
 from chain.audit.package import build_package, encode_package, read_package
 from chain.audit.records import Contents
 from chain.audit.verify import verify_bytes
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import decode_value, encode_value
 from contracts.language.ir import source_hash
 

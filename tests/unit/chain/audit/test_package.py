@@ -24,7 +24,7 @@ from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedHistory
 from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import Exit, LimitError, ProofInvalid
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
 

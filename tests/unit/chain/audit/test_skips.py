@@ -22,7 +22,7 @@ from chain.ledger.testing import toy_certificate, toy_decision, toy_key
 from chain.primitives.certificate import payload_digest
 from chain.primitives.codec import encode
 from chain.primitives.errors import ProofInvalid
-from chain.primitives.execution import LIMIT
+from chain.primitives.runtimeport import LIMIT
 from chain.primitives.values import encode_value
 
 REASON = "no node can execute it"

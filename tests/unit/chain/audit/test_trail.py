@@ -30,8 +30,8 @@ from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.testing import START_MS, toy_genesis
 from chain.primitives.codec import encode
 from chain.primitives.errors import Exit, ProofInvalid
-from chain.primitives.execution import map_key
 from chain.primitives.jsonvalue import from_json
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
 MINUTE_MS = 60_000

@@ -23,9 +23,9 @@ from chain.ledger.testing import ToyChain
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import AssentError, ConfigError, KeyFileError
-from chain.primitives.execution import map_key
 from chain.primitives.keyfile import save_key
 from chain.primitives.possession import proves_possession
+from chain.primitives.runtimeport import map_key
 
 
 def test_access_options_name_organisations_and_roles() -> None:

@@ -25,8 +25,8 @@ from chain.ledger.block import Receipt, Transaction
 from chain.ledger.testing import ToyChain
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.errors import Exit
-from chain.primitives.execution import Event
 from chain.primitives.keyfile import save_key
+from chain.primitives.runtimeport import Event
 from chain.primitives.values import encode_value
 from tests.unit.chain.cli.commands import all_commands, required, takes
 from tests.unit.chain.cli.test_hostile_texts import ANSWERS, EVIL, HASH, KEY, RECORD, WAITING

@@ -13,7 +13,7 @@ import contracts
 from chain.client.calls import _REMEDIES, _REMEDIES_OF_CONTRACT, SEE_CODES, RefusedByLedger, call, remedy
 from chain.client.signing import TransactionFailed
 from chain.ledger.block import Receipt
-from chain.primitives.execution import SIGNER_REFUSALS
+from chain.primitives.runtimeport import SIGNER_REFUSALS
 from contracts.system import sources
 
 

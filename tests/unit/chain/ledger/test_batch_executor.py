@@ -12,7 +12,7 @@ from chain.ledger.store.memory import MemoryStore
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
 from chain.ledger.testing import START_MS, ToyChain, ToyRuntime, toy_genesis, toy_key
 from chain.primitives.errors import DecodeError
-from chain.primitives.execution import OK, REVERTED, Call, Event, Outcome, StateReader, map_key
+from chain.primitives.runtimeport import OK, REVERTED, Call, Event, Outcome, StateReader, map_key
 from chain.primitives.values import decode_value, encode_value
 
 

@@ -23,7 +23,7 @@ from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import ProofInvalid
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 
 
 @pytest.fixture

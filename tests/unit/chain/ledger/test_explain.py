@@ -10,7 +10,7 @@ from chain.ledger.batch_executor import SKIPPED
 from chain.ledger.block import Receipt
 from chain.ledger.explain import ReplayDiffers, explain
 from chain.ledger.testing import ToyChain, ToyRuntime
-from chain.primitives.execution import OK, REVERTED, Call, Outcome, Place, StateReader, map_key
+from chain.primitives.runtimeport import OK, REVERTED, Call, Outcome, StateReader, TraceFrame, map_key
 from chain.primitives.values import encode_value
 
 
@@ -22,7 +22,7 @@ class Telling(ToyRuntime):
         if call.method != "look":
             return super().execute(call, state)
         found = state.get("toy", map_key("values", "a"))
-        place = Place("toy", "look", 7)
+        place = TraceFrame("toy", "look", 7)
         return Outcome(REVERTED, "SEEN", gas_used=9, line=7, trace=(place,), why=f"a holds {found!r}")
 
 
@@ -46,7 +46,7 @@ def test_a_failure_is_explained_with_its_place_on_the_state_within_its_block(cha
     chain.add(chain.call("put", {"key": "a", "value": 4}))
     _, first, _, second = receipts(chain, 2)
     told = explain(chain.ledger.read, Telling(), first)
-    assert (told.code, told.line, told.trace) == ("SEEN", 7, (Place("toy", "look", 7),))
+    assert (told.code, told.line, told.trace) == ("SEEN", 7, (TraceFrame("toy", "look", 7),))
     assert told.why == f"a holds {encode_value(2)!r}"
     assert explain(chain.ledger.read, Telling(), second).why == f"a holds {encode_value(3)!r}"
     assert chain.ledger.head.height == 3

@@ -10,7 +10,7 @@ from chain.ledger.pruned import UnknownHeight
 from chain.ledger.testing import GAS, ToyChain, ToyRuntime
 from chain.primitives.codec import U64_MAX
 from chain.primitives.errors import LimitError
-from chain.primitives.execution import Call, map_key
+from chain.primitives.runtimeport import Call, map_key
 from chain.primitives.values import decode_value, encode_value
 
 

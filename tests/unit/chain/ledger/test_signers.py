@@ -12,8 +12,8 @@ from chain.ledger.testing import START_MS, ToyChain, toy_key
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
 from chain.primitives.contractrecords import KeyHolder
-from chain.primitives.execution import StateReader, map_key
 from chain.primitives.possession import prove_possession
+from chain.primitives.runtimeport import StateReader, map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources

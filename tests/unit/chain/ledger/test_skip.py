@@ -38,7 +38,7 @@ from chain.ledger.writer import LedgerDiverged
 from chain.primitives.certificate import payload_digest
 from chain.primitives.codec import encode
 from chain.primitives.errors import ProofInvalid
-from chain.primitives.execution import OK, Call, Outcome, StateReader
+from chain.primitives.runtimeport import OK, Call, Outcome, StateReader
 from chain.primitives.values import decode_value
 
 REASON = "kills every node: out of memory"

@@ -26,7 +26,7 @@ from chain.ledger.store.port import FORMAT_VERSION
 from chain.ledger.testing import ToyChain, toy_decision, toy_genesis
 from chain.primitives.certificate import Certificate, payload_digest
 from chain.primitives.codec import _TAGS, decode, encode, tag_of
-from chain.primitives.execution import Event, map_key
+from chain.primitives.runtimeport import Event, map_key
 
 PATH = Path(__file__).parents[3] / "vectors" / "ledger_records.json"
 MODULES = (anchor, block, genesis, proofs, rows, schedule, snapshot, chunk, proof, validity_window)

@@ -14,7 +14,7 @@ from chain.ledger.testing import toy_genesis, toy_key
 from chain.mempool.mempool import Mempool, PoolBounds
 from chain.mempool.refusals import TransactionRefused
 from chain.primitives.codec import encode
-from chain.primitives.execution import SIGNER_REFUSALS
+from chain.primitives.runtimeport import SIGNER_REFUSALS
 
 CHAIN = toy_genesis().chain_id
 SENDERS = ("bank", "bureau", "registry")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import OK, Call, Event, Outcome, StateKey, map_key, var_key
+from chain.primitives.runtimeport import OK, Call, Event, Outcome, StateKey, map_key, var_key
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources

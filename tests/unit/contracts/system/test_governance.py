@@ -18,7 +18,7 @@ from chain.ledger.schedule import announce
 from chain.ledger.testing import ToyChain
 from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import Bound
-from chain.primitives.execution import SUBJECT_PATTERN, var_key
+from chain.primitives.runtimeport import SUBJECT_PATTERN, var_key
 from chain.primitives.values import encode_value
 from contracts import system
 from contracts.system import sources

@@ -209,7 +209,7 @@ def ruled(world: World) -> World:
 
 def test_the_policy_is_asked_at_every_phase(ruled: World) -> None:
     ruled.job_at("certified")
-    from chain.primitives.execution import var_key
+    from chain.primitives.runtimeport import var_key
     from chain.primitives.values import decode_value
 
     asked = decode_value(ruled.state["rules", var_key("asked")], max_bytes=1 << 16)

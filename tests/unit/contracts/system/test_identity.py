@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chain.primitives.execution import OK
 from chain.primitives.possession import prove_possession
+from chain.primitives.runtimeport import OK
 from tests.unit.contracts.system.founding import CHAIN_ID, ORGS, proof_of, seat_of, seeded
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.execution import REVERTED
+from chain.primitives.runtimeport import REVERTED
 from chain.primitives.values import Value
 from tests.unit.contracts.system.founding import proof_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chain.primitives.contractrecords import versions_of
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import encode_value
 from contracts.language.faults import HostTrouble
 from contracts.language.limits import ENGINE

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from chain.cli.init import create_consortium
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError, ConfigError, Exit, ProofInvalid
-from chain.primitives.execution import Event
+from chain.primitives.runtimeport import Event
 from chain.primitives.values import encode_value
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time

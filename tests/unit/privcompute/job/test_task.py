@@ -19,8 +19,8 @@ import pytest
 from chain.client.signing import TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.crypto import ZERO_HASH, PrivateKey, verify
-from chain.primitives.execution import map_key
 from chain.primitives.possession import prove_possession
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
 from privcompute.agent.agent import Agent

@@ -22,7 +22,7 @@ from chain.ledger.store.memory import MemoryStore
 from chain.ledger.store.port import Store
 from chain.ledger.store.records import LOADING, take_over
 from chain.ledger.testing import ToyChain, toy_genesis
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.ledger.plainrows import places_used, records_in, state_of
 from tests.unit.chain.ledger.recordfaults import CrashingStore, append, crashes, generation
 

@@ -27,7 +27,7 @@ from chain.ledger.store import rows
 from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime
 from chain.primitives.errors import LimitError
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.ledger.plainrows import places_used, plain_rows, records_in
 
 WINDOW, LENGTH, FLOOR = 4, 14, 9

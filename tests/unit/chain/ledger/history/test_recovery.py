@@ -26,7 +26,7 @@ from chain.ledger.store.records import Row
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.ledger.writer import LedgerDiverged
 from chain.primitives.codec import encode
-from chain.primitives.execution import Call, Outcome, StateReader
+from chain.primitives.runtimeport import Call, Outcome, StateReader
 from tests.unit.chain.ledger.plainrows import plain_rows
 
 

@@ -34,7 +34,7 @@ from chain.ledger.store.records import BLOCKS, LOADING, generation_of, stream_en
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.ledger.recordfaults import CrashingStore as SteppedStore
 from tests.unit.chain.ledger.recordfaults import crashes
 

@@ -26,7 +26,7 @@ from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.codec import decode, encode
 from chain.primitives.crypto import ZERO_HASH
 from chain.primitives.errors import DecodeError, LimitError, ProofInvalid
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import encode_value
 
 KEY = map_key("values", "k")

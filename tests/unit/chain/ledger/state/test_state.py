@@ -16,7 +16,7 @@ from chain.ledger.store import rows
 from chain.ledger.store.faults import DataDamaged
 from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.store.memory import MemoryStore
-from chain.primitives.execution import StateKey
+from chain.primitives.runtimeport import StateKey
 from tests.unit.chain.ledger.recordfaults import flip
 
 LONG = 256

@@ -28,7 +28,7 @@ from chain.ledger.store.leveldb import RECORDS, LevelStore
 from chain.ledger.store.memory import MemoryStore
 from chain.ledger.store.records import BLOCKS, LOADING, PendingRecords, first_address
 from chain.ledger.testing import ToyChain, ToyRuntime
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.ledger.plainrows import records_in, state_of
 from tests.unit.chain.ledger.recordfaults import append, flip, generation, tables
 

@@ -34,7 +34,7 @@ from chain.ledger.store.records import (
     take_over,
 )
 from chain.ledger.testing import ToyChain, ToyRuntime
-from chain.primitives.execution import map_key
+from chain.primitives.runtimeport import map_key
 from tests.unit.chain.ledger.plainrows import plain_rows, records_in
 from tests.unit.chain.ledger.recordfaults import CrashingStore, append, crashes
 

@@ -1,4 +1,4 @@
-"""Execution port between the batch executor and a contract runtime; neither imports the other."""
+"""The runtime port: what the batch executor asks of whatever runs contracts; neither imports the other."""
 
 from __future__ import annotations
 
@@ -88,8 +88,11 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a failing call was: for people, never hashed."""
+class TraceFrame:
+    """One frame of a failed call's trace: the function and the line that the failure went through.
+
+    For people, never hashed.
+    """
 
     contract: str
     function: str
@@ -113,7 +116,7 @@ class Outcome:
     """Source line of a failure, 0 when unknown: for people, never hashed."""
     detail: str = ""
     """Text for people (contract, function, line): never hashed, never in a receipt."""
-    trace: tuple[Place, ...] = ()
+    trace: tuple[TraceFrame, ...] = ()
     """The calls that a failure went through, innermost first, at most eight: never hashed."""
     why: str = ""
     """What was wrong beyond the code, for people: never hashed, never in a receipt."""
