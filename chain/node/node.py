@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from chain.api.lane import Lane
-from chain.api.methods import method_table
+from chain.api.methods.table import method_table
 from chain.api.metrics import Metrics
 from chain.api.server import RpcServer
 from chain.api.streams import Streams

@@ -17,7 +17,7 @@ from typing import Any
 
 from chain.api.faultlog import FaultLog
 from chain.api.lane import Lane
-from chain.api.methods import method_table
+from chain.api.methods.table import method_table
 from chain.api.metrics import Metrics
 from chain.api.rpc import Calls
 from chain.api.streams import Streams

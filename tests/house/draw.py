@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import get_args
 from unittest.mock import Mock
 
-from chain.api.methods import method_table
+from chain.api.methods.table import method_table
 from chain.config import NodeConfig
 from chain.primitives.errors import AssentError
 from chain.primitives.settings import Section

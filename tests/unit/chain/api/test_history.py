@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chain.api.lane import Lane
-from chain.api.methods import method_table
+from chain.api.methods.table import method_table
 from chain.api.replacing import ABOUT_THE_NODE, Replacing
 from chain.api.streams import Streams
 from chain.api.waits import Waits

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from chain.api import methods, state_methods, streams
-from chain.api.methods import method_table
+from chain.api import methods, streams
+from chain.api.methods import events, history, membership, state
+from chain.api.methods.table import method_table
 from chain.api.streams import EMPTY_EVERY, EventStream, Streams
 from chain.client.client import Client
 from chain.ledger.queries import Queries
@@ -148,7 +149,8 @@ def test_a_stream_does_not_look_below_its_height(chain: ToyChain) -> None:
 
 
 def test_pages_of_state_and_events_end_at_a_size(chain: ToyChain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_methods, "PAGE_BYTES", 600)
+    for module in (events, state):
+        monkeypatch.setattr(module, "PAGE_BYTES", 600)
     chain.add(*[chain.call("put", {"key": number, "value": "x" * 200}) for number in range(10)])
     announce(chain, *[f"s{number}" for number in range(10)])
     for name, params, count in (
@@ -169,7 +171,7 @@ def test_changes_of_the_validators_come_in_pages_that_lose_none(
     chain: ToyChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of a long chain, each with its proof, were more than an answer may be: nobody could follow it."""
-    monkeypatch.setattr(methods, "SET_CHANGES_PAGE", 2)
+    monkeypatch.setattr(membership, "SET_CHANGES_PAGE", 2)
     names = [item.name for item in chain.genesis.validators]
     for count in range(5):
         chain.add(chain.govern(names[: 4 - count % 2]))
@@ -189,7 +191,7 @@ def test_changes_of_the_validators_come_in_pages_that_lose_none(
 def test_contradictions_come_in_pages_that_lose_none(
     chain: ToyChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(methods, "PAGE_BYTES", 1_000)
+    monkeypatch.setattr(methods.status, "PAGE_BYTES", 1_000)
     kept, read = dict(sorted(contradictions(chain.genesis.chain_id))), []
 
     def evidence(key: bytes, kind: str) -> Evidence:
@@ -255,7 +257,7 @@ def test_every_answer_is_one_thing_or_a_bounded_list_or_a_page(chain: ToyChain) 
 
 
 def test_a_long_history_is_proved_up_to_a_height(chain: ToyChain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_methods, "HISTORY_BYTES", 600)
+    monkeypatch.setattr(history, "HISTORY_BYTES", 600)
     for _ in range(9):
         announce(chain, "a")
     first = ask(chain, "getHistory", subject="org:a")

@@ -1,0 +1,61 @@
+"""RPC methods about blocks, headers, skip decisions and the genesis."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from chain.api.params import AtHeight, ByHash, Nothing
+from chain.api.port import NodePort, NotFound
+from chain.api.render import block_summary, decision_json
+from chain.ledger.genesis import genesis_to_json
+from chain.ledger.pruned import NotHeld
+from chain.primitives.codec import encode
+
+
+class BlockMethods:
+    """The RPC methods about blocks, over one node."""
+
+    def __init__(self, node: NodePort) -> None:
+        self._ledger = node.ledger
+
+    async def number(self, _: Nothing) -> int:
+        return self._ledger.certified_height
+
+    async def by_number(self, params: AtHeight) -> dict[str, Any]:
+        if params.height > self._ledger.certified_height:
+            raise NotFound(
+                f"height {params.height}: the newest certified one is {self._ledger.certified_height}"
+            )
+        found = block_summary(self._ledger, params.height)
+        if found is None:
+            raise self._ledger.read.pruned.missing_header(params.height)
+        return found
+
+    async def by_hash(self, params: ByHash) -> dict[str, Any]:
+        height = self._ledger.read.height_of(bytes.fromhex(params.hash))
+        if height is None:
+            raise NotFound(f"block {params.hash}: not on this node's ledger")
+        return await self.by_number(AtHeight(height=height))
+
+    async def header(self, params: AtHeight) -> dict[str, Any]:
+        return {"proof": encode(self._ledger.prove.header(params.height)).hex()}
+
+    async def skip(self, params: AtHeight) -> dict[str, Any] | None:
+        """Return the decision that kept transactions of a height from running; None when there was none."""
+        header = self._ledger.read.header(params.height)
+        if header is None:
+            raise self._ledger.read.pruned.missing_header(params.height)
+        decision = self._ledger.read.skip(params.height) if header.skip else None
+        if header.skip and decision is None:
+            raise NotHeld(
+                f"skip decision of height {params.height}: this node began above it; ask another node"
+            )
+        return None if decision is None else decision_json(decision) | {"proof": encode(decision).hex()}
+
+    async def genesis(self, _: Nothing) -> dict[str, Any]:
+        return self._genesis
+
+    @cached_property
+    def _genesis(self) -> dict[str, Any]:
+        return genesis_to_json(self._ledger.genesis)
