@@ -5,7 +5,7 @@ Pure: time is an argument, in milliseconds of a monotonic clock.
 
 from __future__ import annotations
 
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 ANSWERS_MAX = 4_096
 """Answers that are remembered: those of one interval to 128 validators, 32 each."""

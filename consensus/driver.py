@@ -44,11 +44,12 @@ from consensus.messages import (
     decode_message,
 )
 from consensus.ports import Application, Transport, VoteStore
+from consensus.relevance import relevant
 from consensus.report import describe
 from consensus.restart import revive
 from consensus.rules import Rules
+from consensus.settings import Timing
 from consensus.timers import Timers
-from consensus.timing import Timing
 from consensus.votes import Evidence, evidence_key, payload_key, recall
 
 DELETES_MAX = 4_096
@@ -112,7 +113,7 @@ class Driver:
         self._notice(peer, message)
         if isinstance(message, Status) and message.sender != peer:
             raise MessageInvalid(f"status of {message.sender.hex()[:16]} from {peer.hex()[:16]}")
-        if not repair.relevant(self._state, message):
+        if not relevant(self._state, message):
             return False
         if self._is_costly(message) and not self._answers.take(peer, tag_of(type(message)).encode(), now):
             return False

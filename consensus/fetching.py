@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 GRACE_SHARE = 8
 """A payload is asked for after `status_ms` divided by this: proposals and COMMITs overtake one another."""

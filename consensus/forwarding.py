@@ -11,7 +11,7 @@ silent primary is replaced only where others wait for the same.
 
 from __future__ import annotations
 
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 SHARE = 32
 """The first time comes after the timeout divided by this: late enough for a proposal to come, early enough to

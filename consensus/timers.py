@@ -10,9 +10,9 @@ from __future__ import annotations
 from chain.primitives.certificate import Certificate
 from consensus.events import Turn, Wait
 from consensus.forwarding import Forwarding
-from consensus.patience import Patience
+from consensus.settings import Timing
+from consensus.slow_primaries import Patience
 from consensus.state import State
-from consensus.timing import Timing
 
 EXPONENT_MAX = 16
 """The view timeout doubles at most so often; a shift by more would only make large integers for the cap."""

@@ -7,7 +7,6 @@ with it: one copy for all the contracts that name it (`programs.Programs`).
 
 from __future__ import annotations
 
-from contracts.directory import Directory
 from contracts.engines import engine_of
 from contracts.language.faults import Reverted
 from contracts.language.library import Find, Library
@@ -15,6 +14,7 @@ from contracts.language.limits import GAS_STATE_READ, SOURCE_TOKENS_MAX
 from contracts.language.program import Watcher
 from contracts.language.run.machine import Machine
 from contracts.programs import Programs
+from contracts.versions import Directory
 
 
 class Shelf:

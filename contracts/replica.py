@@ -10,9 +10,9 @@ from typing import Any
 from chain.primitives.runtimeport import Call, StateKey
 from chain.primitives.values import Value
 from contracts.check import CheckReport, check_library, check_source, run_source
-from contracts.directory import LIFECYCLE
 from contracts.replicas import outcome_bytes, receive, write
 from contracts.runtime import ContractRuntime
+from contracts.versions import LIFECYCLE
 
 
 class _Read:

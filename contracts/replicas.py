@@ -21,7 +21,7 @@ from chain.primitives.codec import encode
 from chain.primitives.errors import AssentError
 from chain.primitives.runtimeport import Call, Outcome, StateKey, StateReader, map_key
 from chain.primitives.values import Value, decode_stored, decode_value, encode_value
-from contracts.directory import LIFECYCLE
+from contracts.versions import LIFECYCLE
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 _SOURCES = Path(__file__).parents[1]

@@ -24,7 +24,6 @@ from chain.primitives.runtimeport import (
     var_key,
 )
 from chain.primitives.values import Value, decode_stored, decode_value, encode_value
-from contracts.directory import LIFECYCLE, Directory
 from contracts.engines import CURRENT, engine_of
 from contracts.language.back.build_calls import enter
 from contracts.language.back.builder import Function
@@ -43,6 +42,7 @@ from contracts.language.run.encoding import COPY, RESULT, book, encode, isolate,
 from contracts.language.run.machine import Frame, Machine
 from contracts.libraries import Shelf
 from contracts.programs import Programs
+from contracts.versions import LIFECYCLE, Directory
 
 GENESIS_GAS = 10**10
 GENESIS_BYTES = 10**8

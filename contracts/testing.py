@@ -24,11 +24,11 @@ from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, TraceFrame
 from chain.primitives.values import Value, decode_stored, encode_value
 from contracts import tracebacks
 from contracts.coverage import Coverage, FileCoverage
-from contracts.directory import LIFECYCLE
 from contracts.language.faults import ContractRejected, Halt
 from contracts.language.limits import DEFAULT_GAS
 from contracts.replicas import Replicas, Run
 from contracts.runtime import ContractRuntime, failed, library_rows
+from contracts.versions import LIFECYCLE
 
 BLOCK_MS = 1_000
 ADOPT_GAS = 10_000_000

@@ -27,6 +27,7 @@ from chain.api.framing import (
 )
 from chain.api.metrics import Metrics
 from chain.api.port import ViewFailed
+from chain.api.request_timeout import answered_by
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
@@ -53,12 +54,6 @@ class AnswerTooLarge(AssentError):
     """An answer, or the answers of a batch, beyond `rpc.max_answer_bytes`: ask for less at once."""
 
     code = "answer_too_large"
-
-
-class TimedOut(AssentError):
-    """An answer that took longer than `rpc.request_timeout_ms`: ask again, or for less."""
-
-    code = "timeout"
 
 
 class Caller(Protocol):
@@ -186,13 +181,10 @@ class Calls:
         call = read_call(item.given)
         item.given = None
         try:
-            async with asyncio.timeout_at(work.end):
+            async with answered_by(work.end, self._config.request_timeout_ms):
                 await self._turn(call.name, work)
                 result = await self._metered_call(call, work, extra)
             part = encode_result(call.ident, result)
-        except TimeoutError:
-            timeout = self._config.request_timeout_ms
-            raise TimedOut(f"no answer within {timeout} ms; ask again, or for less") from None
         except AssentError:
             raise
         except Exception:  # a fault of ours: the caller learns that, the log learns what

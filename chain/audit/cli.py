@@ -16,7 +16,7 @@ from chain.audit.text import HEADING, csv_text, json_row, text_lines
 from chain.audit.trail import Filters, TrailRow, trail
 from chain.audit.verify import VerificationReport, verify, verify_bytes
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
-from chain.client.session import NoSession, Session, run, session_options
+from chain.client.options import NoSession, Session, run, session_options
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.errors import AssentError
 from chain.primitives.words import counted

@@ -24,7 +24,7 @@ from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
 from chain.client.answers import OtherChain
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
-from chain.client.session import open_session, run
+from chain.client.options import open_session, run
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.primitives.errors import AssentError, ConfigError

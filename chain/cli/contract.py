@@ -20,7 +20,7 @@ from chain.cli.proposal import propose as propose_decision
 from chain.client.calls import as_account, as_client, call, result_of, send
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.primitives.errors import ConfigError

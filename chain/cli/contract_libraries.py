@@ -17,7 +17,7 @@ from chain.client.answers import reading
 from chain.client.calls import as_client, result_of, send
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.trust import trust_line, word_line
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json

@@ -21,7 +21,7 @@ from chain.client.answers import RpcError
 from chain.client.calls import as_client
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.trust import trust_line
 from chain.ledger.genesis import load_genesis
 from chain.primitives.contractrecords import versions_of

@@ -10,7 +10,7 @@ import click
 
 from chain.cli.layout import LayoutError
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, run, session_options
+from chain.client.options import Session, run, session_options
 from chain.primitives.errors import DecodeError
 from chain.primitives.words import counted
 

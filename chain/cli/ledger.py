@@ -10,7 +10,7 @@ import click
 from chain.api.render import header_json, receipt_json
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
-from chain.client.session import Session, run, session_options
+from chain.client.options import Session, run, session_options
 from chain.client.signing import OutcomeUnknown
 from chain.client.trust import word_line
 from chain.ledger.block import Header, Receipt, header_hash

@@ -10,11 +10,11 @@ from chain.cli.governing import NotThere, own_org, say
 from chain.cli.join import new
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key, public_key
 from chain.cli.proposal import not_before_option, propose, reason_option
-from chain.cli.reach import nodes_of
+from chain.cli.stall_check import nodes_of
 from chain.client.calls import as_account, as_client, call, send
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line, word_line
 from chain.ledger.block import Receipt

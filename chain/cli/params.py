@@ -10,7 +10,7 @@ from chain.cli.proposal import not_before_option, propose, reason_option
 from chain.client.calls import as_client
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.trust import trust_line
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json

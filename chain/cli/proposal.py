@@ -9,12 +9,12 @@ import click
 
 from chain.api.render import receipt_json
 from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, votes_words
-from chain.cli.reach import check_reach
+from chain.cli.stall_check import check_reach
 from chain.client.answers import RpcError
 from chain.client.calls import as_account, as_client, call, result_of
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line, word_line
 from chain.ledger.block import Receipt

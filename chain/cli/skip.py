@@ -24,8 +24,8 @@ from chain.node.keys import key_files, marker_of
 from chain.node.marker import FileMarker
 from chain.node.nextheight import KnownBatch, Standing
 from chain.node.signedskips import SignedSkips
+from chain.node.skipsigning import StoppedValidator, apply_skip
 from chain.node.skipvote import VOTE_BYTES_MAX, SkipVote
-from chain.node.stopped import StoppedValidator, apply_skip
 from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError

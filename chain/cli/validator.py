@@ -10,12 +10,12 @@ import click
 from chain.cli.governing import NotThere, own_org, say
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key
 from chain.cli.proposal import not_before_option, propose, reason_option
-from chain.cli.reach import VALIDATOR, nodes_of, running_keys
 from chain.cli.rejoin import rejoin
+from chain.cli.stall_check import VALIDATOR, nodes_of, running_keys
 from chain.client.calls import as_account, as_client, call, send
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, session_options
+from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line, word_line
 from chain.ledger.block import Receipt

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from chain.client.client import Client
-from chain.client.session import Session, run
+from chain.client.options import Session, run
 from chain.client.signing import SigningClient, TransactionFailed
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError

@@ -33,6 +33,7 @@ from chain.ledger.block import (
     rolling_hash,
 )
 from chain.ledger.genesis import Genesis, Limits, init_args
+from chain.ledger.replay import is_replayed
 from chain.ledger.signers import signer_in
 from chain.ledger.state.state import Overlay
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log
@@ -213,7 +214,7 @@ def _reason_to_skip(
 
 
 def _is_known(tx_id: bytes, context: BatchContext, execution: BatchExecution) -> bool:
-    return tx_id in execution.final or context.is_known(tx_id)
+    return is_replayed(tx_id, execution.final, context.is_known)
 
 
 def call_of(body: TransactionBody, tx_id: bytes, height: int, time: int) -> Call:

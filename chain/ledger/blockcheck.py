@@ -15,13 +15,25 @@ from chain.ledger.block import Batch, Block, DecodedTransaction, batch_root, is_
 from chain.ledger.skip import check_block_skip
 from chain.primitives.certificate import check_certificate
 from chain.primitives.crypto import ZERO_HASH
-from chain.primitives.errors import ProofInvalid
+from chain.primitives.errors import AssentError, ProofInvalid
 
 
 class BlockInvalid(ProofInvalid):
     """A block whose parts do not belong together: the peer that served it is at fault."""
 
     code = "block_invalid"
+
+
+class NotNext(AssentError):
+    """A height out of turn: the text says which one the ledger takes next."""
+
+    code = "not_next"
+
+
+def check_next(height: int, head: int) -> None:
+    """Raise NotNext unless a height is the one above the head."""
+    if height != head + 1:
+        raise NotNext(f"height {height}: the ledger takes {head + 1} next")
 
 
 def check_certified(

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from chain.ledger.batch_executor import ChainRuntime
 from chain.ledger.block import Block, DecodedTransaction, Header, SkipDecision, header_hash
-from chain.ledger.blockcheck import BlockInvalid, check_certified, check_signatures, check_time
+from chain.ledger.blockcheck import BlockInvalid, NotNext, check_certified, check_signatures, check_time
 from chain.ledger.genesis import Genesis, Limits
 from chain.ledger.history.recovery import check_directory, check_genesis_row
 from chain.ledger.history.snapshot import complete_install
@@ -25,7 +25,7 @@ from chain.ledger.store import rows
 from chain.ledger.store.port import Store, check_format
 from chain.ledger.store.records import Row
 from chain.ledger.store.rows import LedgerHead
-from chain.ledger.writer import LedgerDiverged, LedgerWriter, NotNext
+from chain.ledger.writer import LedgerDiverged, LedgerWriter
 from chain.primitives.certificate import Certificate, Epoch, check_certificate
 from chain.primitives.codec import encode
 

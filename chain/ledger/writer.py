@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 from chain.ledger.batch_executor import BatchContext, ChainRuntime, execute_batch, execute_genesis
 from chain.ledger.batches import BatchInvalid, batch_time, read_batch_of
 from chain.ledger.block import DecodedTransaction, Header, SkipDecision, skip_digest
-from chain.ledger.blockrows import Step, block_rows, make_header, next_head
+from chain.ledger.blockcheck import check_next
+from chain.ledger.blockrows import Step, block_rows, next_head
 from chain.ledger.genesis import Genesis
+from chain.ledger.header import make_header
 from chain.ledger.passing import pass_over
 from chain.ledger.queries import Queries
 from chain.ledger.recent_ids import RecentIds
+from chain.ledger.replay import was_decided
 from chain.ledger.schedule import Schedule, announce, founding, put_passed
 from chain.ledger.signers import signer_in
 from chain.ledger.skiprows import Skips
@@ -44,12 +47,6 @@ class LedgerDiverged(AssentError):
 
     code = "ledger_diverged"
     exit = Exit.DAMAGED
-
-
-class NotNext(AssentError):
-    """A height out of turn: the text says which one the ledger takes next."""
-
-    code = "not_next"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ class LedgerWriter:
 
     def is_final(self, tx_id: bytes) -> bool:
         """Tell whether a transaction was decided in the validity window; older ones have expired."""
-        return tx_id in self.recent_ids and self.read.is_final(tx_id)
+        return was_decided(tx_id, self.recent_ids, self.read.is_final)
 
     def signer_refusal(self, public_key: bytes) -> str:
         """Return why a key may not sign now, a code, "" when it may; kept until `orgs` changes."""
@@ -153,8 +150,7 @@ class LedgerWriter:
         Raises NotNext, BatchInvalid (transactions are not the batch's).
         """
         tip = self.tip
-        if height != tip.head.height + 1:
-            raise NotNext(f"height {height}: the ledger takes {tip.head.height + 1} next")
+        check_next(height, tip.head.height)
         batch = read_batch_of(payload, height)
         if (batch.tx_ids if batch else ()) != tuple([tx.id for tx in transactions]):
             raise BatchInvalid(f"batch of height {height}: these are not its transactions, in its order")

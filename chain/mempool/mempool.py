@@ -14,24 +14,19 @@ from dataclasses import dataclass
 
 from chain.ledger.block import DecodedTransaction, Transaction, transaction_id
 from chain.ledger.genesis import Limits
+from chain.mempool.admission import check_rules, check_size
 from chain.mempool.refusals import (
-    SENDER_REFUSALS,
     AlreadyCommitted,
     BadSignature,
     DuplicateTransaction,
-    GasLimitTooHigh,
     Malformed,
     PoolFull,
     SenderFull,
     SignedForAnotherChain,
-    TooFarAhead,
-    TooLarge,
-    TransactionExpired,
     TransactionRefused,
 )
 from chain.primitives.codec import decode
 from chain.primitives.errors import DecodeError
-from chain.primitives.runtimeport import SIGNER_REFUSALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +79,7 @@ class Mempool:
 
     def prepare(self, raw: bytes) -> DecodedTransaction:
         """Decode a transaction, verify no signature; raise TooLarge, Malformed, SignedForAnotherChain."""
-        self._check_size(raw)
+        check_size(raw, self.limits)
         try:
             tx = decode(Transaction, raw)
         except DecodeError as error:
@@ -99,7 +94,7 @@ class Mempool:
     def screen(self, candidate: DecodedTransaction, head_height: int) -> None:
         """Raise a TransactionRefused for whatever can be told without the signature."""
         self._check_new(candidate.id)
-        self._check_rules(candidate, head_height)
+        check_rules(candidate, head_height, self.limits, self._signer_refusal)
         self._check_room(candidate)
 
     def admit(self, candidate: DecodedTransaction, head_height: int, *, verified: bool) -> None:
@@ -209,8 +204,8 @@ class Mempool:
 
     def _is_stale(self, candidate: DecodedTransaction, head_height: int) -> bool:
         try:
-            self._check_size(candidate.raw)
-            self._check_rules(candidate, head_height)
+            check_size(candidate.raw, self.limits)
+            check_rules(candidate, head_height, self.limits, self._signer_refusal)
         except TransactionRefused:
             return True
         return False
@@ -251,31 +246,6 @@ class Mempool:
             raise DuplicateTransaction(f"transaction {tx_id.hex()}: waits in the pool already")
         if self._is_committed(tx_id):
             raise AlreadyCommitted(f"transaction {tx_id.hex()}: on the ledger; ask its receipt")
-
-    def _check_size(self, raw: bytes) -> None:
-        if len(raw) > self.limits.tx_bytes:
-            raise TooLarge(f"transaction: {len(raw)} bytes, at most {self.limits.tx_bytes}")
-
-    def _check_rules(self, candidate: DecodedTransaction, head_height: int) -> None:
-        """Refuse what the chain's rules forbid at this height."""
-        self._check_window(candidate, head_height)
-        body, limits = candidate.tx.body, self.limits
-        if body.gas_limit > limits.tx_gas_max:
-            raise GasLimitTooHigh(f"gas limit {body.gas_limit}: at most {limits.tx_gas_max}")
-        refusal = self._signer_refusal(body.sender)
-        if refusal:
-            raise SENDER_REFUSALS[refusal](f"sender {body.sender.hex()}: {SIGNER_REFUSALS[refusal]}")
-
-    def _check_window(self, candidate: DecodedTransaction, head_height: int) -> None:
-        until, window = candidate.tx.body.valid_until, self.limits.validity_window
-        if until <= head_height:
-            raise TransactionExpired(
-                f"valid_until {until}: the next height is {head_height + 1}; sign it again"
-            )
-        if until > head_height + window:
-            raise TooFarAhead(
-                f"valid_until {until}: at most {window} above the head ({head_height}); sign it again",
-            )
 
     def _check_room(self, candidate: DecodedTransaction) -> None:
         bounds, size = self._bounds, len(candidate.raw)

@@ -26,8 +26,9 @@ from chain.network.serving import REQUEST_KINDS
 from chain.network.statesync import STATE_KINDS, StateSync
 from chain.network.sync import BlockSync
 from chain.network.syncstate import SyncEffects
-from chain.node.admission import Admission, AdmissionOutcome, is_avoidable, is_forged
 from chain.node.execution_queue import ExecutionQueue, Ordered
+from chain.node.halt import ValidatorHalted
+from chain.node.intake import AdmissionOutcome, Intake, is_avoidable, is_forged
 from chain.node.membership import accepted
 from chain.node.orderer import Orderer
 from chain.node.ports import GossipPool, PeerTransport, Ports, StateLoads, SyncChain
@@ -36,12 +37,11 @@ from chain.node.upkeep import Upkeep
 from chain.node.votes import DurableVotes
 from chain.primitives.certificate import Certificate
 from chain.primitives.crypto import Signer
-from chain.primitives.errors import AssentError, Exit
 from consensus.driver import Driver
 from consensus.events import Candidate, Head
 from consensus.messages import NONCE_BYTES
 from consensus.rules import Rules
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 log = logging.getLogger("assent.node")
 
@@ -56,13 +56,6 @@ OWN_TROUBLE = (StorageFailed, DataDamaged, LedgerDiverged)
 """What a frame may bring to light and no peer is at fault for."""
 TRANSACTION_KINDS = frozenset({Kind.TXS, Kind.TX_IDS, Kind.TX_REQUEST, Kind.TX_ANSWER})
 SYNC_KINDS = REQUEST_KINDS | STATE_KINDS | {Kind.STATUS, Kind.BLOCKS}
-
-
-class ValidatorHalted(AssentError):
-    """Consensus stopped itself here because it cannot trust its memory: read the log, then restart."""
-
-    code = "validator_halted"
-    exit = Exit.DAMAGED
 
 
 class NodeCore:
@@ -95,7 +88,7 @@ class NodeCore:
         self._wanted: set[bytes] = set()
         self._wanted_dropped = 0
         self._orderer = Orderer(signer.public, ledger, self.pool, self._votes, self._clock.wall_ms, self)
-        self.admission = Admission(
+        self.admission = Intake(
             self.pool, lambda: ledger.head.height, self._wanted.__contains__, self._decided, ports.workers
         )
         self._upkeep = upkeep

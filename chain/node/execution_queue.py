@@ -15,10 +15,11 @@ from typing import Protocol
 
 from chain.ledger.batches import batch_ids
 from chain.ledger.block import Block, DecodedTransaction, header_hash
+from chain.ledger.blockcheck import NotNext
 from chain.ledger.history.snapshot import SnapshotTooOld, StateLoad
 from chain.ledger.ledger import Ledger
 from chain.ledger.store.faults import DataDamaged, StorageFailed
-from chain.ledger.writer import LedgerDiverged, NotNext
+from chain.ledger.writer import LedgerDiverged
 from chain.mempool.mempool import Mempool
 from chain.node.begun import Beginnings, Begun, advise, describe
 from chain.node.ports import Workers

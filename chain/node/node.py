@@ -43,7 +43,7 @@ from chain.node.upkeep import Upkeep
 from chain.primitives.certificate import fault_bound
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
-from consensus.timing import Timing
+from consensus.settings import Timing
 from contracts.runtime import ContractRuntime
 from contracts.selfcheck import self_check
 

@@ -12,7 +12,7 @@ import click
 from chain.client import calls
 from chain.client.calls import result_of
 from chain.client.client import Client
-from chain.client.session import AS_VARIABLE, NoSession, Session
+from chain.client.options import AS_VARIABLE, NoSession, Session
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
 from chain.primitives.jsonvalue import to_json

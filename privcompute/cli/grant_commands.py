@@ -9,7 +9,7 @@ import click
 
 from chain.client.calls import result_of
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, run, session_options
+from chain.client.options import Session, run, session_options
 from chain.client.trust import word_line
 from chain.primitives.errors import DecodeError
 from chain.primitives.jsonvalue import from_json, to_json

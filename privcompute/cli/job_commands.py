@@ -9,7 +9,7 @@ import click
 
 from chain.client.calls import call
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
-from chain.client.session import Session, run, session_options
+from chain.client.options import Session, run, session_options
 from chain.client.trust import word_line
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chain.client.console import Shower, print_json, print_text, progress_line
-from chain.client.session import Session
+from chain.client.options import Session
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError
 from chain.primitives.jsonvalue import to_json

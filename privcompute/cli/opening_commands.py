@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from chain.client.console import json_option, print_json, print_text, reports_errors
-from chain.client.session import Session, run, session_options
+from chain.client.options import Session, run, session_options
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.files import read_bounded

@@ -29,7 +29,7 @@ def test_batches_hold_every_call_once() -> None:
 
 def test_a_stack_belongs_to_the_first_part_that_it_names() -> None:
     assert part_of("Thread.run (threading.py:982);_worker (concurrent/futures/thread.py:81)") == "idle"
-    writing = "_on_verified (chain/node/admission.py:1);write (chain/ledger/store/leveldb.py:85)"
+    writing = "_on_verified (chain/node/intake.py:1);write (chain/ledger/store/leveldb.py:85)"
     assert part_of(writing) == "LevelDB and its disk"
     assert part_of("on_frame (chain/node/node.py:1);step (consensus/replica.py:9)") == (
         "consensus: messages and votes"

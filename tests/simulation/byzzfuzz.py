@@ -26,7 +26,7 @@ from consensus.messages import (
     certificate_height,
     sign,
 )
-from consensus.timing import Timing
+from consensus.settings import Timing
 from tests.simulation import shortcuts
 from tests.simulation.replicas import CHAIN_ID, Cluster, Node
 

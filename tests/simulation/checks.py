@@ -10,7 +10,7 @@ from chain.node.execution_queue import WAITING_MAX
 from chain.primitives.certificate import Certificate, check_certificate, fault_bound
 from chain.primitives.errors import AssentError
 from consensus.messages import Commit
-from consensus.patience import GRACE_SHARE
+from consensus.slow_primaries import GRACE_SHARE
 from tests.simulation.chain_under_test import BOUNDS, SKEW_FACTOR, TIMEOUT_MAX_MS, TIMEOUTS_MS
 from tests.simulation.clockwork import EPOCH_MS, START_MS, Violation
 from tests.simulation.genuine import Genuine

@@ -12,7 +12,7 @@ from chain.node.core import IN_FLIGHT_MAX
 from chain.node.membership import accepted
 from chain.primitives.certificate import fault_bound
 from chain.primitives.errors import AssentError
-from consensus.timing import Timing
+from consensus.settings import Timing
 from tests.simulation import shortcuts
 from tests.simulation.byzantine import Liar
 from tests.simulation.chain_under_test import (

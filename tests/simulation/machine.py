@@ -12,7 +12,7 @@ from chain.node.core import NodeCore
 from chain.node.ports import Ports
 from chain.node.signedskips import SignedSkips
 from chain.primitives.errors import AssentError
-from consensus.timing import Timing
+from consensus.settings import Timing
 from tests.simulation.chain_under_test import BOUNDS
 from tests.simulation.clockwork import EPOCH_MS, Violation
 from tests.simulation.costs import Costs

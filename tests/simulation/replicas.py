@@ -32,7 +32,7 @@ from consensus.messages import (
     decode_message,
 )
 from consensus.rules import Rules
-from consensus.timing import Timing
+from consensus.settings import Timing
 from consensus.votes import Evidence
 
 CHAIN_ID = digest("test/chain")

@@ -16,8 +16,8 @@ from chain.ledger.block import DecodedTransaction, Skip
 from chain.ledger.ledger import Ledger
 from chain.node.execution_queue import ExecutionFailed
 from chain.node.signedskips import SignedSkips
+from chain.node.skipsigning import StoppedValidator, apply_skip
 from chain.node.skipvote import Named, SkipVote
-from chain.node.stopped import StoppedValidator, apply_skip
 from chain.primitives.runtimeport import Call, Outcome, StateReader
 from contracts.runtime import ContractRuntime
 from tests.simulation import machine as machine_module

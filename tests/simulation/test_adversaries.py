@@ -31,8 +31,8 @@ from consensus.messages import (
     payload_digest,
     sign,
 )
+from consensus.settings import Timing
 from consensus.slot import PAYLOADS_MAX
-from consensus.timing import Timing
 from tests.simulation.replicas import CHAIN_ID, Cluster, Faults, Node, make_payload
 
 MINUTES = 60_000

@@ -30,7 +30,7 @@ from consensus.messages import (
     payload_digest,
     sign,
 )
-from consensus.timing import Timing
+from consensus.settings import Timing
 from tests.simulation.replicas import CHAIN_ID, Cluster, Faults, Node, make_payload, parse
 
 

@@ -17,8 +17,8 @@ from chain.ledger.block import DecodedTransaction, Skip, SkipDecision, skip_dige
 from chain.ledger.skiprows import SkipRefused
 from chain.node.nextheight import Standing
 from chain.node.signedskips import SignedSkips
+from chain.node.skipsigning import StoppedValidator
 from chain.node.skipvote import SkipVote, sign_skip
-from chain.node.stopped import StoppedValidator
 from chain.primitives.certificate import quorum
 from chain.primitives.errors import ProofInvalid
 from consensus.votes import commit_key

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from chain.node.orderer import Orderer
-from consensus.timing import Timing
+from consensus.settings import Timing
 from tests.simulation.chain_under_test import Shape
 from tests.simulation.cluster import Cluster
 from tests.simulation.machine import Machine

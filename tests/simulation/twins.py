@@ -19,7 +19,7 @@ from itertools import product
 
 from chain.primitives.certificate import Certificate
 from consensus.messages import Checkpoint, Commit, Message, PayloadReply, Prepare, Proposal
-from consensus.timing import Timing
+from consensus.settings import Timing
 from tests.simulation import shortcuts
 from tests.simulation.replicas import Cluster, Filter, Node
 

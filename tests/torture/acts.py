@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chain.cli.rejoin import rejoin
-from chain.client.session import open_session
+from chain.client.options import open_session
 from chain.primitives.errors import AssentError, Exit
 from tests.torture.faults import Fault
 from tests.torture.load import until

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from chain.ledger.block import Block, receipts_root
-from chain.ledger.blockcheck import BlockInvalid, check_block, check_signatures
+from chain.ledger.blockcheck import BlockInvalid, NotNext, check_block, check_signatures
 from chain.ledger.files import chainfile
 from chain.ledger.files.chainfile import (
     ARCHIVE,
@@ -28,7 +28,6 @@ from chain.ledger.proof.proofs import HeaderProof, SetChange
 from chain.ledger.proof.prover import NotCertified
 from chain.ledger.state.chunk import StateChunk, make_chunk
 from chain.ledger.state.state import node_loader
-from chain.ledger.writer import NotNext
 from chain.primitives.codec import encode
 from chain.primitives.errors import LimitError, ProofInvalid
 

@@ -6,7 +6,7 @@ import pytest
 
 from consensus import answers
 from consensus.answers import AnswerLimit
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 INTERVAL_MS = 100
 

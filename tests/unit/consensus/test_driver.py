@@ -16,7 +16,7 @@ from consensus.driver import Driver
 from consensus.events import Candidate, Effects, Head, Turn
 from consensus.messages import UNSIGNED, Checkpoint, Commit, Prepare, Proposal, Status, decode_message, sign
 from consensus.rules import Rules
-from consensus.timing import Timing
+from consensus.settings import Timing
 from consensus.votes import Evidence
 
 CHAIN = digest("test/chain")

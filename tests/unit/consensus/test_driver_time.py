@@ -30,7 +30,7 @@ from consensus.messages import (
     sign,
 )
 from consensus.rules import Rules
-from consensus.timing import Timing
+from consensus.settings import Timing
 from consensus.votes import Evidence, payload_key
 from tests.unit.consensus.onereplica import (
     CHAIN,

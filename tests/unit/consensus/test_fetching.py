@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consensus.fetching import PayloadFetches
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 TIMING = Timing(status_ms=400)
 FIRST, SECOND = (1, b"a" * 32), (2, b"b" * 32)

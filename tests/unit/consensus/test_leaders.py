@@ -6,9 +6,9 @@ import pytest
 
 from chain.primitives.certificate import Epoch
 from chain.primitives.codec import U64_MAX
-from consensus.patience import Patience
 from consensus.rules import Rules
-from consensus.timing import Timing
+from consensus.settings import Timing
+from consensus.slow_primaries import Patience
 
 KEYS = tuple(bytes([index]) * 32 for index in range(7))
 A, B, C, D = KEYS[:4]

@@ -9,7 +9,8 @@ import pytest
 from chain.primitives.certificate import Epoch
 from consensus.events import Pending, Proposed, Retransmit
 from consensus.messages import Fetch, PayloadReply, Status, ViewChange, payload_digest
-from consensus.repair import answer_fetch, relevant
+from consensus.relevance import relevant
+from consensus.repair import answer_fetch
 from consensus.slot import PAYLOADS_MAX
 from tests.unit.consensus.onereplica import (
     NONCE,

@@ -8,10 +8,10 @@ from consensus.events import Head, Turn, Wait
 from consensus.forwarding import SHARE
 from consensus.messages import payload_digest
 from consensus.rules import Rules
+from consensus.settings import Timing
 from consensus.slot import Check
 from consensus.state import State
 from consensus.timers import Timers
-from consensus.timing import Timing
 from tests.unit.consensus.onereplica import CHAIN, KEYS, PUBLIC, certificate
 
 TIMING = Timing(timeout_ms=2_000, timeout_max_ms=20_000, status_ms=400, heartbeat_ms=5_000)

@@ -281,7 +281,7 @@ def node(story: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[st
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("chain.client.session.Session.client", lambda _: Opened())
+    monkeypatch.setattr("chain.client.options.Session.client", lambda _: Opened())
     save_genesis(tmp_path / "genesis.json", story.genesis)
     monkeypatch.chdir(tmp_path)
     return ["--node", "http://nowhere:1", "--genesis", "genesis.json"]

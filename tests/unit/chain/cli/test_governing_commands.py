@@ -15,7 +15,7 @@ from chain.cli.contract_views import _seq_at
 from chain.cli.key import key as key_commands
 from chain.cli.key import prove_key, proved_key, public_key
 from chain.cli.proofs import ProofFileError, check_proofs, write_proofs
-from chain.cli.reach import WouldStall, check_reach
+from chain.cli.stall_check import WouldStall, check_reach
 from chain.client.client import Client
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedState

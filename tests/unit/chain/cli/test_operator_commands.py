@@ -35,8 +35,8 @@ from chain.ledger.store.faults import DataLocked, storage_remedy
 from chain.ledger.store.leveldb import LevelStore
 from chain.ledger.testing import toy_genesis, toy_key
 from chain.node.nextheight import KnownBatch, NextHeight, Standing
+from chain.node.skipsigning import StoppedValidator
 from chain.node.skipvote import sign_skip
-from chain.node.stopped import StoppedValidator
 from chain.primitives.codec import encode
 from chain.primitives.errors import ConfigError, Exit
 from chain.primitives.settings import parse_toml

@@ -12,13 +12,13 @@ import pytest
 
 from chain.ledger.batches import BatchInvalid, batch_time, check_proposal
 from chain.ledger.block import Batch, Block, Header, batch_root, header_hash
-from chain.ledger.blockcheck import BlockInvalid
+from chain.ledger.blockcheck import BlockInvalid, NotNext
 from chain.ledger.genesis import Limits
 from chain.ledger.ledger import Ledger
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_certificate, toy_genesis, toy_key
-from chain.ledger.writer import LedgerDiverged, NotNext
+from chain.ledger.writer import LedgerDiverged
 from chain.primitives.certificate import Certificate
 from chain.primitives.codec import U64_MAX, decode, encode
 from chain.primitives.crypto import ZERO_HASH

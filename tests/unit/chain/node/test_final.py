@@ -26,7 +26,7 @@ from chain.primitives.codec import decode, encode
 from consensus.driver import Driver
 from consensus.events import Candidate
 from consensus.messages import payload_digest
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 HEIGHT = 5
 PEER = toy_key("bureau-node").public

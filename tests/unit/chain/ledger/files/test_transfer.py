@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.ledger.block import Block
+from chain.ledger.blockcheck import NotNext
 from chain.ledger.files import chainfile
 from chain.ledger.files.chainfile import ChainFile, FileDamaged, FileNewer
 from chain.ledger.files.transfer import (
@@ -27,7 +28,6 @@ from chain.ledger.pruned import UnknownHeight
 from chain.ledger.store import rows
 from chain.ledger.store.memory import MemoryStore
 from chain.ledger.testing import ToyChain, ToyRuntime, toy_genesis
-from chain.ledger.writer import NotNext
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import LimitError
 

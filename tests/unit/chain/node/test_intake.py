@@ -11,8 +11,8 @@ from chain.ledger.testing import ToyChain, toy_genesis
 from chain.mempool import refusals
 from chain.mempool.mempool import Mempool
 from chain.mempool.refusals import TransactionRefused
-from chain.node import admission
-from chain.node.admission import BATCH, Admission, AdmissionOutcome, is_avoidable
+from chain.node import intake
+from chain.node.intake import BATCH, AdmissionOutcome, Intake, is_avoidable
 
 FLOODER, HONEST = b"f" * 32, b"h" * 32
 
@@ -48,7 +48,7 @@ class Desk:
             ledger.genesis.chain_id, ledger.genesis.limits, ledger.signer_refusal, ledger.read.is_final
         )
         self.workers, self.verdicts = SlowWorkers(), list[AdmissionOutcome]()
-        self.admission = Admission(
+        self.admission = Intake(
             self.pool,
             lambda: 0,
             lambda _id: False,
@@ -98,7 +98,7 @@ def test_the_queue_of_a_peer_is_bounded_and_that_of_clients_is_not_full_with_it(
 ) -> None:
     desk = Desk()
     size = len(desk.make(1)[0].raw)
-    monkeypatch.setattr(admission, bound, 10 if bound == "PEER_WAITING_MAX" else 10 * size)
+    monkeypatch.setattr(intake, bound, 10 if bound == "PEER_WAITING_MAX" else 10 * size)
     desk.flood(FLOODER, BATCH)
     desk.flood(FLOODER, 50)
     refused = [verdict for verdict in desk.verdicts if verdict.refusal is not None]

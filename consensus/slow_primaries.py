@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from statistics import median_high
 
-from consensus.timing import Timing
+from consensus.settings import Timing
 
 FACTOR = 3
 """A primary may be as many times slower than the median of the others."""

@@ -84,7 +84,7 @@ class _Queue:
         return taken
 
 
-class Admission:
+class Intake:
     """Verifies and admits what clients and peers send; no input or output of its own."""
 
     def __init__(
