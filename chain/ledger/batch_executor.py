@@ -33,7 +33,7 @@ from chain.ledger.block import (
     rolling_hash,
 )
 from chain.ledger.genesis import Genesis, Limits, init_args
-from chain.ledger.replay import is_replayed
+from chain.ledger.replay_protection import is_replayed
 from chain.ledger.signers import signer_in
 from chain.ledger.state.state import Overlay
 from chain.ledger.subjects import NAMESPACE, log_key, pack_log, read_log

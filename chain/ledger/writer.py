@@ -19,7 +19,7 @@ from chain.ledger.header import make_header
 from chain.ledger.passing import pass_over
 from chain.ledger.queries import Queries
 from chain.ledger.recent_ids import RecentIds
-from chain.ledger.replay import was_decided
+from chain.ledger.replay_protection import was_decided
 from chain.ledger.schedule import Schedule, announce, founding, put_passed
 from chain.ledger.signers import signer_in
 from chain.ledger.skiprows import Skips
