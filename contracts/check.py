@@ -1,4 +1,4 @@
-"""What `assent contract check` and `assent contract run` do, as functions: no network, no ledger."""
+"""The functions behind `assent contract check` and `assent contract run`; they need no network."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ORG = "tester"
 
 
 class BadArguments(DecodeError):
-    """Arguments of a run that are not JSON values of the language: the text says which and what to give."""
+    """The error of arguments that are not JSON values of the language: it says which, and what to give."""
 
     code = "bad_arguments"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What checking one source found."""
+    """The findings of a check of one source."""
 
     diagnostics: tuple[Diagnostic, ...]
     program: Program | Library | None
@@ -85,7 +85,7 @@ def check_library(source: str, name: str) -> CheckReport:
 
 
 def among(sources: Sequence[str]) -> Find:
-    """Return what finds a library among these sources by their hashes, which it computes itself."""
+    """Return a `Find` that knows the libraries among these sources, by hashes that it computes itself."""
     texts = _by_hash(sources)
 
     def find(wanted: bytes, room: int) -> Library | None:

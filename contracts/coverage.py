@@ -1,4 +1,4 @@
-"""Which lines of a contract ran, and which could have: for its author's tests.
+"""Line coverage of contracts, for their authors' tests: which lines ran, and which could have.
 
 A line counts when a statement begins there, or the test of an `elif`. What runs is told by the interpreter
 itself (`Watch`), so a contract's gas and outcome are the same with coverage and without.
@@ -17,7 +17,7 @@ from contracts.language.ir import Node
 
 @dataclass(frozen=True, slots=True)
 class FileCoverage:
-    """Lines of one source: those that could run, and those that did."""
+    """The coverage of one source: its lines that could run, and those that did."""
 
     name: str
     possible: frozenset[int]
@@ -25,12 +25,12 @@ class FileCoverage:
 
     @property
     def missed(self) -> tuple[int, ...]:
-        """The lines that never ran, ascending."""
+        """Return the lines that never ran, ascending."""
         return tuple(sorted(self.possible - self.ran))
 
     @property
     def percent(self) -> int:
-        """Whole percent of the lines that ran, rounded down; 100 when none could."""
+        """Return the whole percent of lines that ran, rounded down; 100 when none could."""
         return 100 * len(self.possible & self.ran) // len(self.possible) if self.possible else 100
 
     def render(self) -> str:

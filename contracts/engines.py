@@ -19,7 +19,7 @@ from contracts.language.run.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class Compilers:
-    """How an engine makes programs of sources; both raise ContractRejected.
+    """The compilers of one engine, for contracts and for libraries; both raise ContractRejected.
 
     Of a contract: (source, name for diagnostics, what watches lines, who pays, where its libraries are). Of a
     library, the last is for how many tokens there is room.

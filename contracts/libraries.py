@@ -1,4 +1,4 @@
-"""Where the runtime finds the libraries of a contract: on the ledger, or among the code that the node keeps.
+"""The library shelf: where the runtime finds a contract's libraries, on the ledger or among kept code.
 
 A contract that is proposed pays for each library what compiling it costs, whatever this node keeps of it, so
 the gas is the same on every node. Code in force is compiled once after a start and unpaid, and its libraries
@@ -18,7 +18,7 @@ from contracts.versions import Directory
 
 
 class Shelf:
-    """The libraries on the ledger, as the transaction of a machine sees them."""
+    """A finder of the libraries on the ledger, as the transaction of a machine sees them."""
 
     def __init__(self, directory: Directory, programs: Programs, watcher: Watcher | None) -> None:
         """Look through a directory; what a kept program names is not compiled again."""
@@ -27,7 +27,7 @@ class Shelf:
         self._watcher = watcher
 
     def for_proposal(self, machine: Machine, engine: int) -> Find:
-        """Return what finds the libraries that a proposed contract may name, at the machine's expense."""
+        """Return a `Find` of the libraries that a proposed contract may name, at the machine's expense."""
 
         def find(wanted: bytes, room: int) -> Library | None:
             machine.charge(GAS_STATE_READ)
@@ -46,7 +46,7 @@ class Shelf:
         return find
 
     def in_force(self, machine: Machine, engine: int) -> Find:
-        """Return what finds the libraries of code in force: kept, or else compiled, which nobody pays for."""
+        """Return a `Find` of the libraries of code in force; what is not kept is compiled, unpaid."""
 
         def find(wanted: bytes, _: int) -> Library | None:
             kept = self._programs.library(wanted, engine)

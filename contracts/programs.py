@@ -1,4 +1,4 @@
-"""The compiled code that a node keeps: what is in force, and nothing else.
+"""The cache of compiled code: a node keeps what is in force, and nothing else.
 
 A source that was only proposed is compiled and paid for each time, and not kept, so no proposal can push out
 code that others call. The contract `lifecycle` keeps the code in force within CODE_BYTES_MAX, and of each
@@ -21,7 +21,7 @@ CODE_BYTES_MAX = 192 * 1024 * 1024
 
 
 class Programs:
-    """Compiled programs by (source hash, engine); of too many, those go that were not used for longest."""
+    """A cache of compiled programs by (source hash, engine), which lets the least recently used go."""
 
     def __init__(self, most_bytes: int = CODE_BYTES_MAX) -> None:
         """Keep programs of at most this size together."""

@@ -1,4 +1,4 @@
-"""One replica of the interpreter: answers the messages of `contracts.replicas` until its input ends."""
+"""The process of one replica: it answers the messages of `contracts.replicas` until its input ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replicas of the interpreter in processes of their own, made as different as hosts can be.
+"""Replicas of the interpreter: processes that are made as different as hosts can be, and must agree.
 
 Each has its own PYTHONHASHSEED, one runs under -O, one deep inside a stack, any may run another CPython.
 Every call is run by all of them and the outcomes are compared byte for byte, so a contract (or an
@@ -30,7 +30,7 @@ Run = Callable[[Call, StateReader], Outcome]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """How one replica differs: seed of str hashes, options, frames on the stack, which CPython."""
+    """The host of one replica: its seed of str hashes, options, frames on the stack, and CPython."""
 
     hash_seed: str
     options: tuple[str, ...]
@@ -42,7 +42,7 @@ HOSTS = (Host("0", (), 0), Host("1", ("-O",), 0), Host("4242", (), 2_500))
 
 
 class ReplicasDiffer(AssentError):
-    """Two replicas computed different outcomes for one call: the contract or the interpreter is at fault."""
+    """The error of two different outcomes of one call: the contract or the interpreter is at fault."""
 
     code = "replicas_differ"
 
@@ -73,7 +73,7 @@ class _Recorder:
 
 
 class Replicas:
-    """The processes; a context manager that ends them.
+    """The replicas of one test session; as a context manager it ends their processes.
 
     They hold no state but sources: with each call goes what this process read when it ran the call. A replica
     that reads anything else computes something else, and says so. May be used from several threads.

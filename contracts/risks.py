@@ -1,4 +1,4 @@
-"""What `assent contract check` warns of: contracts that deploy, and yet may not do what their author means.
+"""Warnings of `assent contract check`: the contract deploys, and yet may not do what its author means.
 
 Nothing here is a rule of the language: nodes do not look at it. Each warning says what may happen and what to
 write instead.

@@ -1,4 +1,4 @@
-"""Runs contracts for the ledger: finds code and sender in the state, meters, collects writes and events.
+"""The contract runtime: it finds code and sender in the state, runs the call, and collects writes and events.
 
 `ContractRuntime` does no input or output and keeps nothing between calls but the compiled code in force
 (`programs`). It may be used from several threads.
@@ -56,7 +56,7 @@ sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION_LIMIT))
 
 
 class ContractRuntime:
-    """The production interpreter behind the `Runtime` port."""
+    """The runtime of nodes, behind the `Runtime` port (`chain/primitives/runtimeport.py`)."""
 
     def __init__(self, *, watcher: Watcher | None = None) -> None:
         """Start with nothing compiled; a watcher, for authors' tools, learns which lines run."""

@@ -1,4 +1,4 @@
-"""Data use in memory: a dataset, a grant and a job taken through its phases, to test policy contracts with.
+"""Scenarios of data use in memory, for tests of policies: datasets, grants, and jobs in all their phases.
 
 use = DataUse("hospital", "insurer", "registry")
 use.chain.adopt(Path("policy.py"), "policy", {…})

@@ -1,4 +1,4 @@
-"""A node compiles and runs one fixed contract before it votes: a host that differs must not take part."""
+"""The self-check: a node compiles and runs one fixed contract before it votes, so that no host differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `assent contract new` writes: a small authorisation contract, its test, and the names for editors."""
+"""The starter that `assent contract new` writes: a small contract, its test, and names for editors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STUB = "__builtins__.pyi"
 
 
 class StarterError(AssentError):
-    """The starter cannot be written: the text says which name or folder to give."""
+    """The error of a starter that cannot be written: it says which name or folder to give."""
 
     code = "contract_new"
 

@@ -1,4 +1,4 @@
-"""LocalChain: the production interpreter over a state in memory, for authors' tests.
+"""LocalChain, for authors' tests: the runtime of nodes over a state in memory.
 
 chain = LocalChain()
 chain.deploy(Path("policy.py"), "policy")
@@ -36,7 +36,7 @@ ROLES = ("admin", "steward", "agent")
 
 
 class CallFailed(AssentError):
-    """A call that did not end `ok`: the text is a traceback of contract, function and source line."""
+    """The error of a call that did not end `ok`: a traceback of contracts, functions and source lines."""
 
     code = "call_failed"
 
@@ -47,13 +47,13 @@ class CallFailed(AssentError):
 
 
 class KitError(AssentError):
-    """The test asks something of LocalChain that this chain cannot do: the text says how to start it."""
+    """The error of a test that asks what this chain cannot do: it says how to start one that can."""
 
     code = "local_chain"
 
 
 class Memory:
-    """State in a dict."""
+    """A state in a dict."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -84,7 +84,7 @@ class SeenEvent:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that `LocalChain.restore` brings back."""
+    """A snapshot of a chain, which `LocalChain.restore` brings back."""
 
     rows: dict[StateKey, bytes]
     height: int
@@ -98,7 +98,7 @@ def key_of(org: str) -> PrivateKey:
 
 
 class Account:
-    """Calls of one organisation."""
+    """An account: it signs the calls of one organisation."""
 
     def __init__(self, chain: LocalChain, org: str) -> None:
         """Sign as this organisation."""

@@ -1,4 +1,4 @@
-"""A failed call as its author reads it: each call it went through, its line with a caret, code and reason."""
+"""Tracebacks of failed calls: each function that the failure went through, its line, the code."""
 
 from __future__ import annotations
 

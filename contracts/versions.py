@@ -1,4 +1,4 @@
-"""Where the runtime looks in the state: who a key signs for, and which code is in force.
+"""The directory: for whom a key signs and which code is in force, as the runtime reads it in the state.
 
 The contracts `orgs` and `lifecycle` keep these records; nothing here decides more than reading them.
 """
@@ -21,7 +21,7 @@ MEMO_ENTRIES = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may call a method; an empty set leaves its side open."""
+    """The access rule of a contract: who may call it; an empty set leaves its side open."""
 
     orgs: frozenset[str]
     roles: frozenset[str]
@@ -38,7 +38,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class ActiveRecord:
-    """What the runtime needs of an entry of the Map `active` of `lifecycle`."""
+    """The part that the runtime needs of an entry of the Map `active` of `lifecycle`."""
 
     source_hash: bytes
     engine: int
@@ -83,7 +83,7 @@ def _signer_of(sender: bytes) -> tuple[str, bytes]:
 
 
 class Directory:
-    """Reads identities and active code, remembering what the same stored bytes meant before."""
+    """A reader of identities and active code, which remembers what the same stored bytes meant before."""
 
     def __init__(self) -> None:
         """Start with empty memories."""

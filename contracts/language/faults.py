@@ -1,4 +1,4 @@
-"""How a run ends other than well: the four verdicts, the diagnostics of a refusal, and host trouble."""
+"""Verdicts of runs that fail, diagnostics of sources that are refused, and host trouble, which is neither."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ CODE_PATTERN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 """A code with which a contract refuses."""
 
 DIAGNOSTICS_MAX = 20
+"""Reasons that a refusal lists, in source order: each may quote much of the source."""
 
 
 class Halt(AssentError):
-    """A call that stops: status and reason are the verdict; line and trace are for people."""
+    """A verdict that stops a call: status and reason go into the receipt, line and trace are for people."""
 
     code = "halt"
     status = REVERTED
@@ -56,14 +57,14 @@ def _of(frame: TraceFrame) -> str:
 
 
 class Reverted(Halt):
-    """The contract refused, or did something that its language refuses at run time."""
+    """The verdict of a contract that refused, or did what the language refuses at run time."""
 
     code = "reverted"
     status = REVERTED
 
 
 class OutOfGas(Halt):
-    """The gas limit is used up; no construct of the language can catch this."""
+    """The verdict of a call whose gas limit is used up; no construct of the language can catch it."""
 
     code = "out_of_gas"
     status = OUT_OF_GAS
@@ -74,14 +75,14 @@ class OutOfGas(Halt):
 
 
 class LimitExceeded(Halt):
-    """A cap of the language: a smaller value, fewer elements or less nesting is needed."""
+    """The verdict of a value beyond a cap of the language: too large, too many elements, nested too deep."""
 
     code = "limit"
     status = LIMIT
 
 
 class HostTrouble(AssentError):
-    """The host failed (memory, stack, a fault of ours): no verdict; this replica must stop and say so."""
+    """A failure of the host (memory, stack, a fault of ours): it is no verdict, and the replica must stop."""
 
     code = "host_trouble"
 
@@ -104,7 +105,7 @@ class Diagnostic:
 
 
 class ContractRejected(AssentError):
-    """A source that is not a contract: every diagnostic says where and how to write it instead."""
+    """A refusal of a source: every diagnostic says what is wrong, where, and how to write it instead."""
 
     code = REJECTED
 

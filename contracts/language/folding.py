@@ -1,4 +1,4 @@
-"""The port through which the front end has constants computed; the back end is behind it.
+"""The port of constant folding: the front end asks through it for values, and the back end computes them.
 
 A module-level constant is an expression of the language, so what computes it is the code that the back end
 makes of it. Neither end imports the other: `program.py` gives the one to the other.

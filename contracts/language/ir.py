@@ -1,8 +1,9 @@
 """The intermediate representation: nested tuples of operator, line and operands, with one canonical encoding.
 
-A program is ("program", engine, constants, maps, vars, events, functions). Names of locals are gone
-(slots) and small constants are folded to canonical bytes, so two sources that differ only in layout within
-lines lower to the same bytes, on every CPython version.
+A program is (kind, engine, constants, records, maps, vars, events, interfaces, libraries…, functions), and
+its kind is "program" or "library". Names of locals are gone (slots) and small constants are folded to
+canonical bytes, so two sources that differ only in layout within lines lower to the same bytes, on every
+CPython version.
 """
 
 from __future__ import annotations

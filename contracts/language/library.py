@@ -29,7 +29,7 @@ _SHAPE = 'roles = Library("64 hex digits"), as assent contract check --as-librar
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Library(Exports):
-    """A compiled library: what linking needs to know of it, and the code that contracts share."""
+    """A compiled library: its exports, and the code that all contracts share which name it."""
 
     ir: Node
     engine: int
@@ -41,7 +41,7 @@ class Library(Exports):
 
     @property
     def abi(self) -> Value:
-        """Return what contracts may use of it: made when an author asks, since nodes need it for nothing."""
+        """Return the ABI of the library; it is made when an author asks, since nodes need it for nothing."""
         records = {name: record for name, record in self.records.items() if visible(name)}
         return library_abi(self.signatures, records, self.constants)
 
@@ -51,12 +51,15 @@ Find = Callable[[bytes, int], Library | None]
 
 
 def no_library(_: bytes, __: int) -> Library | None:
-    """Find nothing: where no library is at hand."""
+    """Return None: it is the `Find` of a place where no library is at hand."""
     return None
 
 
 def load(tree: ast.Module, find: Find, tokens: int) -> tuple[dict[str, Library], list[Diagnostic]]:
-    """Return the libraries that a contract of so many tokens names, by its names for them, and its faults."""
+    """Return the libraries that a contract names, by its names for them, and the reasons to refuse it.
+
+    `tokens` are those of the contract: with its libraries it has at most SOURCE_TOKENS_MAX.
+    """
     found: dict[str, Library] = {}
     faults: list[Diagnostic] = []
     for name, call in declarations(tree):
@@ -100,7 +103,7 @@ _SMALLER = "a shorter contract, or fewer libraries"
 
 
 def over(tokens: int, room: int) -> str:
-    """Say that a library has more tokens than there is room for."""
+    """Return the words for a library that has more tokens than there is room for."""
     return (
         f"{tokens} tokens, and a contract and its libraries have at most {SOURCE_TOKENS_MAX} together: "
         f"there is room for {max(0, room)}"

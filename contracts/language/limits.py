@@ -1,4 +1,4 @@
-"""Caps and the gas schedule of engine 2. Changing a number changes what every replica computes.
+"""The caps and the gas schedule of engine 2; whoever changes a number changes what every replica computes.
 
 One unit of gas stands for about 40 ns on the machine of `scripts/bench gas`, which measures every operation
 class; state access and events carry the cost of storage and proofs. Work whose size is known from the code is

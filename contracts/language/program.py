@@ -1,4 +1,4 @@
-"""Source to program: everything that deployment fixes (hashes, ABI) and everything that a call runs."""
+"""The compiler of contracts and libraries: a source goes through front and back, and its payer pays."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ UNMETERED = 10**15
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A compiled contract. Holds no state: one program serves every call, in any thread."""
+    """A compiled contract: what deployment fixes of it (hashes, ABI) and what a call runs.
+
+    It holds no state: one program serves every call, in any thread.
+    """
 
     source_hash: bytes
     ir: Node
@@ -76,7 +79,7 @@ class _Unit:
 def analyse(
     source: str, find: Find = no_library
 ) -> tuple[Node | None, Declarations | None, list[Diagnostic]]:
-    """Check and lower a source that nobody pays for; the program is None when there are diagnostics."""
+    """Return (IR, declarations, []) of a source, or (None, …, diagnostics) when refused; nobody pays."""
     scan = precheck(source)
     if scan.found:
         return None, None, list(scan.found)

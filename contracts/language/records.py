@@ -20,7 +20,7 @@ FIELDS_MAX = 250
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One kind of record: its fields in order."""
+    """One kind of record, as its class declares it: the fields in their order."""
 
     name: str
     fields: tuple[tuple[str, Hint], ...]
@@ -38,7 +38,7 @@ class Record:
         return None if place is None else self.fields[place][1]
 
     def shape(self) -> Node:
-        """Return it as a part of a program's IR."""
+        """Return the record as a part of a program's IR."""
         return (self.name, tuple([(*one, *self._default_of(one[0])) for one in self.fields]))
 
     def _default_of(self, name: str) -> tuple[Node, ...]:

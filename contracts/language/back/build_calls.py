@@ -1,4 +1,4 @@
-"""Calls of the IR to closures: own functions, builtins, methods, host functions, other contracts."""
+"""Builders of calls: closures that call own functions, builtins, methods and host functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ TYPES: dict[str, type] = {**EXACT, "list": list, "dict": dict, "tuple": tuple}
 
 
 def enter(m: Machine, function: Function, frame: Frame) -> Any:
-    """Run a function in a frame that holds its arguments: check types, bound depth, keep the trace."""
+    """Run a function in a frame that holds its arguments; return its result.
+
+    It checks arguments and result against their hints, bounds the depth of calls, and adds to a halt's trace.
+    """
     for place, exact, check in function.checks:
         if type(frame[place]) is not exact and not (exact is None and check(m, frame[place])):
             raise _unfit(m, function, place - LOCALS, frame[place])
@@ -101,7 +104,7 @@ def _call_view(function: Function, arguments: list[Closure]) -> Closure:
 
 
 def enter_view(m: Machine, function: Function, frame: Frame) -> Any:
-    """Run a @view, which reads only, also for its own contract; its arguments may come from what writes."""
+    """Run a @view, which only reads even when its own contract calls it; its arguments are there."""
     before, m.read_only = m.read_only, True
     result = enter(m, function, frame)
     m.read_only = before  # not after a halt, which ends the transaction

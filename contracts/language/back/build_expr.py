@@ -1,4 +1,4 @@
-"""Values of the IR to closures: constants, locals, displays, items, context."""
+"""Builders of values: closures of constants, locals, displays, items and the context."""
 
 from __future__ import annotations
 

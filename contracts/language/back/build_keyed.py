@@ -1,4 +1,4 @@
-"""What takes `key=` or `default=` to closures: sorted, sort, min and max with a function of the contract."""
+"""Builders of sorted, sort, min and max with `key=` or `default=`: they run its code for each item."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators of the IR to closures.
+"""Builders of operators: closures that compute, compare and combine values.
 
 Fast paths test exact types and leave everything else to `operators`, so both compute and charge the same.
 """

@@ -1,4 +1,4 @@
-"""Statements that only compute, change or refuse, to closures. Each notes its line when a halt passes it."""
+"""Builders of plain statements: closures that compute, change or refuse, and note their line on a halt."""
 
 from __future__ import annotations
 

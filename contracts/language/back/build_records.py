@@ -1,4 +1,4 @@
-"""Records of the IR to closures: construction, and fields that are read and set."""
+"""Builders of records: closures that make a record, and read and set its fields."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def put_field(b: Build, node: Node) -> Callable[[Frame, Any], None]:
 
 
 def set_field(m: Machine, held: Any, name: str, enforce: Enforce, value: Any) -> None:
-    """`held.name = value`."""
+    """Do `held.name = value`: revert unless `held` has the field and the value is of its hint."""
     if type(held) is not dict or name not in held:
         raise _no_field(held, name)
     enforce(m, value)

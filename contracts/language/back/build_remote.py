@@ -1,4 +1,4 @@
-"""Calls of other contracts to closures; through an interface, both sides of a call are held against it."""
+"""Builders of calls of other contracts: closures that hold both sides of a call against its interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State and events of the IR to closures: Map, Var and Event, with their hints enforced."""
+"""Builders of state and events: closures of Map, Var and Event, which enforce their hints."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def value_check(hint: Hint, what: str, records: CheckedRecords) -> Callable[[Mac
 
 
 def loader(b: Build, hint: Hint, what: str) -> Callable[[Machine, bytes], Any]:
-    """Return the function that loads a row: records in it are checked, and completed with their defaults."""
+    """Return the function that loads a row, checks the records in it and completes them with defaults."""
     if not holds_record(hint):
         return host.load
     records = b.declared.records
@@ -105,7 +105,7 @@ def loader(b: Build, hint: Hint, what: str) -> Callable[[Machine, bytes], Any]:
 
 
 def map_loader(b: Build, name: str) -> Callable[[Machine, bytes], Any]:
-    """Return what loads an entry of a Map."""
+    """Return the function that loads an entry of a Map."""
     return b.once(("load", name), lambda: loader(b, b.declared.maps[name][1], f"{name}[…]"))
 
 

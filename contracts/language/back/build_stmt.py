@@ -1,4 +1,4 @@
-"""Blocks and control flow of the IR to closures; a closure returns None to go on, or BREAK, CONTINUE, RETURN.
+"""Builders of blocks and control flow; their closures return None to go on, or BREAK, CONTINUE, RETURN.
 
 A straight run of statements is one block: it pays the certain gas of all of them at once and then runs them.
 What a statement computes with values of unknown size is paid by the operation itself.
@@ -46,7 +46,7 @@ def block(b: Build, nodes: tuple[Node, ...]) -> Closure:
 
 
 def spent(line: int) -> OutOfGas:
-    """Return the end of the gas at a line."""
+    """Return the halt of a call whose gas ended at this line."""
     halt = OutOfGas()
     halt.at(line)
     return halt

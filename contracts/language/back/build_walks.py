@@ -1,4 +1,4 @@
-"""Whatever walks, to closures: loops' iterables and comprehensions; targets of assignments."""
+"""Builders of iteration: closures of iterables and comprehensions, and of the targets that they assign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What building closures shares: the running cost, what the program declares, the table of builders.
+"""The state of building closures: the running cost, what the program declares, the table of builders.
 
 While an expression is built, the gas of every node that always runs is added to `Build.cost`; the statements
 around it charge the sum before they run. Parts that may not run (the right side of `and`, a branch of a
@@ -26,7 +26,7 @@ Watch = Callable[[int], object]
 
 
 class Function:
-    """A compiled function: how to check its arguments, how large its frame is, and its body."""
+    """A compiled function: the checks of its arguments, the size of its frame, and its body."""
 
     __slots__ = (
         "body",
@@ -119,7 +119,7 @@ class Declared:
 
 
 class MadeOnce:
-    """What every use of one declaration shares: a hint may be long, and its uses many."""
+    """A table of what all uses of one declaration share, since a hint may be long and its uses many."""
 
     def __init__(self) -> None:
         """Start with nothing made."""

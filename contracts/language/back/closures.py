@@ -1,4 +1,4 @@
-"""The IR of a whole program to closures: its functions, ready to be entered, and its constants."""
+"""The entry of the back end: it makes functions, ready to be entered, of the IR of a whole program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAMES_PER_CALL = 6
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What the IR of a program becomes."""
+    """The code of a program or library: its functions by name, and its table of constants."""
 
     functions: dict[str, Function]
     constants: list[Global]

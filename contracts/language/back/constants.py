@@ -1,4 +1,4 @@
-"""Module-level constants: computed on a scratch machine, by the code that the back end makes of them."""
+"""Constant folding: the code of a module-level constant runs once, on a scratch machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of builders: what makes the closure of each operator of the IR's expressions."""
+"""The table of builders: each operator of the IR's expressions, and the function that makes its closure."""
 
 from __future__ import annotations
 

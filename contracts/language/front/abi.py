@@ -1,4 +1,4 @@
-"""What others need to know of a program before they call it: its interface, as a contract value."""
+"""The ABI: what callers need to know of a program, or of a library, as a contract value."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _record_abi(record: Record) -> dict[str, Value]:
 
 
 def abi_of(names: Declarations) -> Value:
-    """Return the interface that deployment fixes, as a contract value; what is rare, where it is there."""
+    """Return the ABI of a contract, which deployment fixes; what few contracts have stands only in theirs."""
     found: dict[str, Value] = {
         "methods": {
             signature.name: _method_abi(signature) for signature in names.functions.values() if signature.kind

@@ -1,4 +1,4 @@
-"""Annotations of the source to hints: which types the language has, and what is written instead of others."""
+"""Annotations: which types the language has, the hint of each, and what to write instead of others."""
 
 from __future__ import annotations
 

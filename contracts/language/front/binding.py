@@ -1,4 +1,4 @@
-"""Which parameter takes which argument, and what can never fit: refused where the call is written."""
+"""Argument binding: which parameter takes which argument; a call that never fits is refused."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def listed(names: Sequence[str]) -> str:
 def bound(
     node: ast.Call, what: str, params: Params, places: Mapping[str, int], optional: Collection[str]
 ) -> list[tuple[int, ast.expr]]:
-    """Return which parameter, by its place, takes which argument, as they are written.
+    """Return (place of its parameter, argument) for each argument, in the order of the source.
 
-    Refuse a call that does not fit. The work is that of the arguments that are given, however many may be
-    left out.
+    Raises Refusal for a call that does not fit. The work is that of the arguments that are given, however
+    many may be left out.
     """
     if len(node.args) > len(params):
         reason = f"{what}() takes {len(params)} arguments, not {len(node.args)}"

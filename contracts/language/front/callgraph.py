@@ -1,4 +1,4 @@
-"""Which functions of a contract call which: groups that call one another, those that are called first."""
+"""The call graph of a contract: its strongly connected components, and what a function reaches."""
 
 from __future__ import annotations
 

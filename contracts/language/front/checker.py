@@ -1,4 +1,4 @@
-"""From source to a checked syntax tree: what is not in the language is refused here, with its place.
+"""The syntax checker: it parses a source and refuses, with its place, every node that is not in the language.
 
 The whitelist is by node type; names and types are resolved later, by the lowering. Each refusal names the
 rule, the reason and how to write it instead.
@@ -70,9 +70,9 @@ REFUSED: dict[str, tuple[str, str, str]] = {
 
 
 def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
-    """Return the checked tree of a source without lexical faults (`tokens.precheck`).
+    """Return (tree, []) of a source without lexical faults (`tokens.precheck`), or (None, reasons).
 
-    Else the reasons, at most 20 in source order, why there is none.
+    The reasons are at most 20, in source order.
     """
     try:
         tree = ast.parse(source, feature_version=(3, 11))

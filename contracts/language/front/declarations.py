@@ -1,4 +1,4 @@
-"""The names of the top level of a contract, and what each stands for."""
+"""The symbol table of a contract: every name of its top level, and what it stands for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contracts.language.records import Record
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A module-level value: `node` makes it, `flat` when it is a container of immutable values."""
+    """A module-level constant: `node` stands for it in the IR, `flat` tells that no item of it can change."""
 
     node: Node
     mutable: bool
@@ -61,13 +61,13 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What a contract expects of another one: the methods that it calls, by name."""
+    """An interface: the methods, by name, that a contract expects of another one."""
 
     name: str
     methods: Mapping[str, Signature]
 
     def shape(self) -> Node:
-        """Return it as a part of a program's IR."""
+        """Return the interface as a part of a program's IR."""
         return (
             self.name,
             tuple([(method.name, method.params, method.returns) for method in self.methods.values()]),
@@ -76,7 +76,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """What linking needs to know of a library: its hashes, and what contracts may use of it, by name."""
+    """The exports of a library: its hashes, and by name what contracts may use of it."""
 
     source_hash: bytes
     ir_hash: bytes

@@ -1,4 +1,4 @@
-"""Where values go from statement to statement of one function: assignments, branches and loops."""
+"""Data flow through the statements of one function: assignments, branches and loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where values go inside one function: which expressions may give one object, what is changed, what is kept.
+"""Data flow through the expressions of one function: what may be one object, what is changed, what is kept.
 
 The function has been lowered before, so every name has a meaning and every call fits. A value that cannot
 change (a number, a text, a bool) is None here; any other one is a number of `sharing.Objects`.
@@ -59,7 +59,7 @@ def _is_scalar(hint: Hint) -> bool:
 
 
 class Values:
-    """The expressions of one function, and what each local stands for at this point."""
+    """The walk over the expressions of one function, with what each local stands for at this point."""
 
     def __init__(self, ground: Ground, params: dict[str, int | None]) -> None:
         """Start with the parameters."""

@@ -1,4 +1,4 @@
-"""`@only("steward")` and `@only(org=owner)`: who may call a method, as the first statements of its body.
+"""Guards, `@only("steward")` and `@only(org=owner)`: who may call a method.
 
 A guard asks about the member who calls, so it stands on a plain `@export` alone: a method that contracts may
 call finds no member in `ctx`, and a view answers anyone.

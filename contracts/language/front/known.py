@@ -1,4 +1,4 @@
-"""What is known of an expression's type before it runs: from hints, and from what made it.
+"""Type inference, as far as it goes: what hints and displays tell of an expression before it runs.
 
 Enough to find the fields of records and the methods of interfaces, and to refuse what can never fit. Whatever
 is not known is ANY; what is known is a promise of the source, which the interpreter checks where it matters.
@@ -59,7 +59,7 @@ def parts_known(hint: Hint, count: int) -> list[Hint]:
 
 
 class Known:
-    """What is known of the expressions of one function."""
+    """The inferred types of the expressions of one function."""
 
     def __init__(self, names: Declarations, scope: Scope) -> None:
         """Look among the function's locals, then among the contract's declarations."""

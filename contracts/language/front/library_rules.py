@@ -1,4 +1,4 @@
-"""What a library may hold, and where a contract names its libraries: rules on the syntax tree alone."""
+"""Rules for libraries: what a source may hold to be one, and where a contract names those that it uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PURE = "what it works on as an argument: a library has no state, no ctx, no eve
 
 
 def impurities(tree: ast.Module) -> list[Diagnostic]:
-    """Return why a source is no library, in its order: what reaches beyond the arguments of a function."""
+    """Return the reasons, in source order, why a source is no library; at most 20."""
     found = [refusal.diagnostic for node in ast.walk(tree) if (refusal := _impure(node)) is not None]
     if not found and not any(visible(name) for name in _named(tree)):
         reason = "there is nothing here that a contract could use"

@@ -12,7 +12,7 @@ from contracts.language.records import record_of
 
 
 def link(names: Declarations, alias: str, library: Exports, folder: Folder) -> None:
-    """Let a contract use what a library has, each under `alias.name`; constants may be made of it."""
+    """Let a contract use what a library has, each under `alias.name`, and tell the folder of it."""
     names.libraries[alias] = library
     for name, record in library.records.items():
         shape = f"{alias}.{name}", tuple([_qualified_field(part, alias) for part in record.shape()[1]])

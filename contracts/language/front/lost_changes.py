@@ -1,4 +1,4 @@
-"""Changes that would be lost without a word: of a copy that nothing names and nothing keeps.
+"""The rule against lost changes: nothing changes a copy that has no name and goes nowhere.
 
 What a contract reads (an entry of a Map, the value of a Var, a constant, another contract's answer) is a
 copy. `m["a"].append(1)`, `g(m["a"])` where g changes its argument, `for x in m["a"]: x.append(1)` change a
@@ -33,7 +33,7 @@ _ORIGINS: dict[int, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change: of which object, where, and in words."""
+    """One change of an object: the object, the expression that changes it, and words for both."""
 
     changed: int
     node: ast.expr
@@ -44,7 +44,7 @@ class Change:
 
 @dataclass(slots=True)
 class Found:
-    """What the walk over a whole contract found."""
+    """The findings of the walk over a whole contract."""
 
     summaries: dict[str, Summary]
     """What callers need to know of each function, those of libraries included."""

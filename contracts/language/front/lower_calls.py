@@ -1,4 +1,4 @@
-"""Calls to IR: functions of the contract, builtins, host functions, methods, events, other contracts."""
+"""Lowering of calls: functions of the contract, builtins, host functions, methods, events, contracts."""
 
 from __future__ import annotations
 

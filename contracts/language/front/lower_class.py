@@ -1,4 +1,4 @@
-"""Classes of the top level: records, whose fields have types, and interfaces of other contracts."""
+"""Lowering of classes: records, whose fields have types, and interfaces of other contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Module-level constants, and defaults, to IR: what they may be made of, and what stands for each."""
+"""Lowering of module-level constants and defaults: what they may be made of, and what stands for each."""
 
 from __future__ import annotations
 

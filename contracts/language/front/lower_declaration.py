@@ -1,4 +1,4 @@
-"""Declarations of the top level: Map, Var, Event, Error, Contract and Library."""
+"""Lowering of declarations: Map, Var, Event, Error, Contract and Library."""
 
 from __future__ import annotations
 

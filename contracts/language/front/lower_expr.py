@@ -1,4 +1,4 @@
-"""Expressions of the syntax tree to IR: names resolved, calls bound, what is not a value refused."""
+"""Lowering of expressions: names are resolved, calls are bound, and what is not a value is refused."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIELDS_SHOWN = 6
 
 
 class Expressions:
-    """Lowers the expressions of one function."""
+    """The lowering of the expressions of one function, or of one constant."""
 
     def __init__(self, names: Declarations, scope: Scope) -> None:
         """Resolve names first among the locals, then among the contract's declarations."""
@@ -173,7 +173,7 @@ class Expressions:
         return Refusal(node, "ATTRIBUTE", f"values have no attributes such as .{attr}", instead)
 
     def field_place(self, node: ast.Attribute, given: Hint) -> Node:
-        """Return the IR of a field that is set to a value of which this is known."""
+        """Return the IR of a field that is set; `given` is what is known of the new value."""
         if isinstance(node.value, ast.Name) and node.value.id == "ctx":
             raise Refusal(node, "TARGET", "ctx cannot be changed", "a Var or a Map")
         dotted = linked_name(self.names, self.scope, node)

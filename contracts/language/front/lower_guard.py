@@ -1,4 +1,4 @@
-"""Guards to IR: the statements with which a guarded method begins."""
+"""Lowering of guards: the statements with which a guarded method begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads of functions: decorators, arguments with their defaults, and what a function returns."""
+"""Lowering of the heads of functions: decorators, arguments with their defaults, and the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of other contracts to IR: by a name alone, or through an interface that says what they answer."""
+"""Lowering of calls of other contracts: by name alone, or through an interface that types them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def interface_of(low: Lowering, name: str) -> Interface | None:
 
 
 def lower_remote_as(low: Lowering, node: ast.Call, owner: str, interface: Interface, method: str) -> Node:
-    """A call through an interface: name, number and types of the arguments are held against it."""
+    """Return the IR of a call through an interface, whose method, arguments and their types it must fit."""
     low.names.remote_calls.add(id(node))
     signature = interface.methods.get(method)
     if signature is None:
@@ -49,6 +49,7 @@ def lower_remote_as(low: Lowering, node: ast.Call, owner: str, interface: Interf
 
 
 def lower_remote(low: Lowering, node: ast.Call, target: Node, method: str) -> Node:
+    """Return the IR of a call by a contract's name, which nothing is known of before it runs."""
     low.names.remote_calls.add(id(node))
     named = []
     for keyword in node.keywords:

@@ -1,4 +1,4 @@
-"""Statements of one function to IR, following which locals are certainly assigned."""
+"""Lowering of statements: it follows which locals of a function are certainly assigned."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ Block = tuple[Node, ...]
 
 
 def lower_function(names: Declarations, signature: Signature, found: list[Diagnostic]) -> Node:
-    """Return ("def", name, kind, nested, line, params, returns, slots, body); refusals go to `found`."""
+    """Return the IR of a function: ("def", name, kind, nested, line, params, returns, slots, body).
+
+    Refusals are added to `found`.
+    """
     tree = names.bodies[signature.name]
     scope = Scope([name for name, _ in signature.params], assigned_names(tree.body))
     scope.declared.update({name: hint for name, hint in signature.params if hint != ANY})

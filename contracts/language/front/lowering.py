@@ -1,4 +1,4 @@
-"""A checked syntax tree to a program: declarations, constants, functions."""
+"""The lowering: it makes the IR of a program, or of a library, of a checked syntax tree."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lower(
     libraries: Mapping[str, Exports] = NO_LIBRARIES,
     kind: str = "program",
 ) -> tuple[Node, Declarations, list[Diagnostic]]:
-    """Return the program, its declarations, and the reasons to refuse it; `folder` computes its constants.
+    """Return the IR of a program, its declarations, and the reasons to refuse it; `folder` folds constants.
 
     The program has at most so many parts as this number of tokens pays for: it is hashed, built and kept.
     `libraries` are those that it names, by its names for them: their records and constants are parts of it,

@@ -1,4 +1,4 @@
-"""Refusals: what means nothing in the language, where it stands, and what to write instead."""
+"""Refusals: each names a node that means nothing in the language, the rule, and what to write instead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOO_LARGE = (
 
 
 class Refusal(Exception):
-    """A node that means nothing in the language."""
+    """The refusal of a syntax node that means nothing in the language."""
 
     def __init__(self, node: ast.AST, rule: str, reason: str, instead: str) -> None:
         """Point at the node."""

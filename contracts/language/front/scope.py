@@ -1,4 +1,4 @@
-"""The locals of one function: their slots, and what is known of each at one point of its body."""
+"""The scope of one function: the slots of its locals, and what is known of each at one point of its body."""
 
 from __future__ import annotations
 

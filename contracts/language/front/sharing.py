@@ -1,4 +1,4 @@
-"""Which values of a program may be one object: classes of objects, each with the class of what lies inside.
+"""Points-to analysis: classes of values that may be one object, each with the class of what lies inside.
 
 Steensgaard, "Points-to analysis in almost linear time" (POPL 1996): values that may be one object are joined,
 and then whatever lies inside them is, so the work is almost linear in the source whatever an author writes.
@@ -20,7 +20,7 @@ returns it; something changes it; it is certainly a list; it is compared, walked
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What callers need to know of a function: classes of its parameters and result, level by level."""
+    """The summary of a function for its callers: the classes of its parameters and result, level by level."""
 
     params: tuple[tuple[int, ...], ...]
     result: tuple[int, ...]
@@ -31,7 +31,7 @@ class Summary:
 
 
 class Objects:
-    """Numbered objects; all functions take and return any number of a class."""
+    """A union-find of numbered objects; every method takes and returns any number of a class."""
 
     __slots__ = ("_depth", "_inside", "_origin", "_parent", "flags")
 

@@ -1,4 +1,4 @@
-"""Names that nothing defines: the refusal of each, with the nearest name that there is."""
+"""Suggestions: the refusal of a name that nothing defines names those that are most like it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is checked before CPython's parser sees a source.
+"""The lexical check, which a source passes before CPython's parser sees it.
 
 Parsers differ between CPython versions and fall over on deep input in ways that depend on the host's stack.
 So one pass of our own bounds brackets, operators per expression, indentation, `elif` chains and literals, and
@@ -63,7 +63,7 @@ _DEEPENING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one pass found: the first lexical reason to refuse the source, if any, and how much there was."""
+    """The result of the lexical check: the first reason to refuse the source, and how many tokens it has."""
 
     found: tuple[Diagnostic, ...]
     tokens: int
@@ -381,7 +381,7 @@ class _Scanner:
 
 
 def precheck(source: str) -> Scan:
-    """Return what one pass over a source finds; O(length)."""
+    """Check a source in one pass, in time O(length)."""
     if len(source) > SOURCE_BYTES_MAX or len(source.encode("utf-8", "replace")) > SOURCE_BYTES_MAX:
         reason = f"{len(source)} characters: a source has at most {SOURCE_BYTES_MAX} bytes"
         return _refused(Diagnostic("SOURCE_TOO_LONG", 1, 1, reason, "several contracts"))

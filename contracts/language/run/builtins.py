@@ -1,4 +1,4 @@
-"""The builtin functions, on checked types and paid beforehand; walkables are bounded at 10,000 items."""
+"""The builtin functions: they check types, pay before they work, and walk at most 10,000 items."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DIRECT = frozenset({list, tuple, range, str, bytes})
 
 
 class Lazy:
-    """What `enumerate`, `zip` or `reversed` give to a walk: items, what each costs, and the list walked."""
+    """The walk that `enumerate`, `zip` or `reversed` makes: items, what each costs, and the list walked."""
 
     __slots__ = ("gas", "held", "items", "kept", "parts", "pulled")
 
@@ -64,7 +64,7 @@ class Lazy:
 
 
 class Entries:
-    """`d.keys()`, `d.values()` or `d.items()`, which can only be walked."""
+    """The view that `d.keys()`, `d.values()` or `d.items()` makes, which can only be walked."""
 
     __slots__ = ("entries", "kept", "name")
 

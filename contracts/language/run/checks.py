@@ -1,4 +1,4 @@
-"""Hints to checks: metered predicates that tell whether a value is of a hint."""
+"""Type checks at run time: metered predicates that tell whether a value is of a hint."""
 
 from __future__ import annotations
 

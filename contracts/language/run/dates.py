@@ -1,4 +1,4 @@
-"""Dates: milliseconds since 1970, as `ctx.block_time` counts them, to and from the calendar in UTC.
+"""Dates: functions between milliseconds since 1970, as `ctx.block_time` counts them, and the calendar in UTC.
 
 `datetime` computes on the proleptic Gregorian calendar, alike on every host; what it reads of texts differs
 between versions, so texts are read here. Years 1 to 9999.

@@ -1,4 +1,4 @@
-"""Contract values to canonical bytes and back, metered: what leaves a contract and what comes in.
+"""The metered codec of contract values: bytes of what leaves a contract, and values of what comes in.
 
 A value of a few objects may have any number of bytes when it is written out, for its parts may be shared.
 So every encoding has a cap, and a walk pays for every path and counts its bytes before anything is made: it
@@ -54,7 +54,7 @@ class Cap:
     most: int
 
     def refuse(self) -> LimitExceeded:
-        """Return the verdict."""
+        """Return the verdict of an encoding beyond the cap."""
         return LimitExceeded(self.code, f"{self.what} of more than {self.most} bytes")
 
 

@@ -1,4 +1,4 @@
-"""What a running contract reaches outside its own values: state, events, hashes, signatures, proofs.
+"""The host functions: what a running contract reaches outside its values (state, events, hashes, signatures).
 
 State is read through the transaction's overlay and written to it; every value is copied on the way in and on
 the way out, as canonical bytes. `compile_contract`, `compile_library`, `call_init` and `call_migrate` serve

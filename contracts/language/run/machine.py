@@ -1,4 +1,4 @@
-"""The state of one transaction while it runs: meter, context, overlay of writes, events."""
+"""The machine: meter, context, overlay of writes and events of one transaction while it runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_CHAIN = bytes(32).hex()
 
 
 class Services(Protocol):
-    """What a running contract asks of the runtime around it."""
+    """The port to the runtime around a running contract: other contracts, and what serves `lifecycle`."""
 
     def remote(
         self, machine: Machine, contract: str, method: str, args: list[Value], named: dict[str, Value]
@@ -45,7 +45,7 @@ UNSET = Unset()
 
 
 class Machine:
-    """Everything that one transaction changes; discarded after it."""
+    """The state of one running transaction; it is discarded afterwards."""
 
     __slots__ = (
         "asked",
@@ -97,13 +97,13 @@ class Machine:
         self.height = self.block_time = 0
 
     def charge(self, gas: int) -> None:
-        """Pay before working."""
+        """Pay this much gas before working; raise OutOfGas when there is less."""
         self.gas -= gas
         if self.gas < 0:
             raise OutOfGas
 
     def allocate(self, size: int) -> None:
-        """Book bytes of the cumulative allocation."""
+        """Book bytes of the transaction's cumulative allocation; raise LimitExceeded beyond the cap."""
         self.memory -= size
         if self.memory < 0:
             raise _full()

@@ -1,6 +1,6 @@
-"""The methods of values, found in a table by (name, type): never by attribute lookup.
+"""The methods of values, in a table by name and type: no attribute of a value is ever looked up.
 
-Each entry takes the machine, the receiver and the arguments, checks the arguments' types, pays, then works.
+Each function takes the machine, the receiver and the arguments; it checks their types, pays, then works.
 """
 
 from __future__ import annotations

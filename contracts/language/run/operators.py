@@ -1,4 +1,4 @@
-"""Operators on values whose types have been tested; every size is known, capped and paid before the work."""
+"""The operators: they test types, and know, cap and pay every size before the work."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _mismatch(symbol: str, a: Value, b: Value) -> Reverted:
 
 
 def add(m: Machine, a: Value, b: Value) -> Value:
-    """Numbers, or two texts, bytes, lists or tuples."""
+    """Return `a + b` of two numbers, texts, bytes, lists or tuples."""
     kind = type(a)
     if kind in INTS and type(b) in INTS:
         return made(m, a + b)
@@ -73,7 +73,7 @@ def add(m: Machine, a: Value, b: Value) -> Value:
 
 
 def subtract(m: Machine, a: Value, b: Value) -> Value:
-    """Numbers only."""
+    """Return `a - b` of two numbers."""
     if type(a) in INTS and type(b) in INTS:
         return made(m, a - b)
     raise _mismatch("-", a, b)
@@ -84,7 +84,7 @@ def _words(value: int) -> int:
 
 
 def multiply(m: Machine, a: Value, b: Value) -> Value:
-    """Numbers, paying the product of their word counts; or repeat a text, bytes, list or tuple."""
+    """Return `a * b` of two numbers, or a text, bytes, list or tuple repeated; pay the product of words."""
     if type(a) in INTS and type(b) in INTS:
         m.charge(_words(a) * _words(b) >> 3)
         if a.bit_length() + b.bit_length() > INT_BITS_MAX + 1:
@@ -115,7 +115,7 @@ def _whole(symbol: str, work: Operator) -> Operator:
 
 
 def power(m: Machine, a: Value, b: Value) -> Value:
-    """Numbers with an exponent of 0 or more; the bits of the result are bounded beforehand."""
+    """Return `a ** b` of two numbers, the exponent 0 or more; the result is bounded beforehand."""
     if type(a) not in INTS or type(b) not in INTS:
         raise _mismatch("**", a, b)
     if b < 0:
@@ -130,7 +130,7 @@ def power(m: Machine, a: Value, b: Value) -> Value:
 
 
 def shift_left(m: Machine, a: Value, b: Value) -> Value:
-    """Numbers; the result is bounded beforehand."""
+    """Return `a << b` of two numbers; the bits of the result are bounded beforehand."""
     if type(a) not in INTS or type(b) not in INTS:
         raise _mismatch("<<", a, b)
     if b < 0:
@@ -144,7 +144,7 @@ def shift_left(m: Machine, a: Value, b: Value) -> Value:
 
 
 def shift_right(m: Machine, a: Value, b: Value) -> Value:
-    """Numbers."""
+    """Return `a >> b` of two numbers."""
     if type(a) not in INTS or type(b) not in INTS:
         raise _mismatch(">>", a, b)
     if b < 0:
@@ -202,7 +202,7 @@ divide_both = _whole("divmod", _both)
 
 
 def in_place(symbol: str) -> Operator:
-    """Return what `x op= y` does: lists and dicts change in place, as in Python; else it is x = x op y."""
+    """Return the function of `x op= y`: lists and dicts change in place; else it is x = x op y."""
     plain = BINARY[symbol]
     if symbol == "|":
         return _unite
@@ -238,21 +238,21 @@ def _grow(m: Machine, items: list[Value], more: Value) -> Value:
 
 
 def negative(m: Machine, a: Value) -> Value:
-    """-a"""
+    """Return `-a`."""
     if type(a) not in INTS:
         raise wrong_type(f"-{type_name(a)}")
     return made(m, -a)
 
 
 def positive(_: Machine, a: Value) -> Value:
-    """+a"""
+    """Return `+a`."""
     if type(a) not in INTS:
         raise wrong_type(f"+{type_name(a)}")
     return int(a)
 
 
 def invert(m: Machine, a: Value) -> Value:
-    """~a"""
+    """Return `~a`."""
     if type(a) not in INTS:
         raise wrong_type(f"~{type_name(a)}")
     return made(m, ~a)
@@ -262,7 +262,7 @@ UNARY: dict[str, Callable[[Machine, Value], Value]] = {"-": negative, "+": posit
 
 
 def member(m: Machine, wanted: Value, held: Value) -> bool:
-    """`wanted in held`, for lists, tuples, dicts, texts and bytes."""
+    """Return `wanted in held` of a list, tuple, dict, text or bytes."""
     kind = type(held)
     if kind is dict:
         if type(wanted) is not str and (type(wanted) is not int or not 0 <= wanted < KEY_INT_BOUND):
@@ -290,7 +290,7 @@ COMPARE: dict[str, Operator] = {
 
 
 def get_item(m: Machine, held: Value, key: Value) -> Value:
-    """`held[key]`."""
+    """Return `held[key]`."""
     kind = type(held)
     if kind is dict:
         check_key(key)
@@ -314,7 +314,7 @@ def place_of(held: Value, place: Value) -> int:
 
 
 def get_slice(m: Machine, held: Value, low: Value, high: Value, step: Value) -> Value:
-    """`held[low:high:step]`."""
+    """Return `held[low:high:step]`."""
     if type(held) not in (list, tuple, str, bytes):
         raise wrong_type(f"{type_name(held)} has no slices")
     if any(part is not None and type(part) not in INTS for part in (low, high, step)):
@@ -331,7 +331,7 @@ def get_slice(m: Machine, held: Value, low: Value, high: Value, step: Value) -> 
 
 
 def set_item(m: Machine, held: Value, key: Value, value: Value) -> None:
-    """`held[key] = value`."""
+    """Do `held[key] = value`."""
     kind = type(held)
     if kind is dict:
         check_key(key)
@@ -345,7 +345,7 @@ def set_item(m: Machine, held: Value, key: Value, value: Value) -> None:
 
 
 def delete_item(m: Machine, held: Value, key: Value) -> None:
-    """`del held[key]`."""
+    """Do `del held[key]`."""
     kind = type(held)
     if kind is dict:
         check_key(key)

@@ -1,4 +1,4 @@
-"""The index of a Map that is walked in the order of its keys: a B-tree whose nodes are rows of the state.
+"""The B-tree of a Map that can be walked in the order of its keys: its nodes are rows of the state.
 
 Reads of the state are by key, and proved by key, so an order of keys must itself stand in rows. Beside the
 entries `NAME/key` lie the head `NAME#`, [number of the root, next number], and the nodes `NAME#n`: a leaf is
@@ -42,7 +42,7 @@ class _Step:
 
 
 class Index:
-    """The index of one Map; holds nothing but the names of its rows and the type of its keys."""
+    """The index of one Map; it holds nothing but the names of its rows and the type of its keys."""
 
     __slots__ = ("_fits", "_hint", "_name", "head", "prefix")
 
@@ -53,7 +53,7 @@ class Index:
         self._fits = checker(hint)
 
     def add(self, m: Machine, key: Value) -> None:
-        """Enter a key, unless it is there."""
+        """Add a key, unless it is there."""
         head = host.load(m, self.head)
         if head is host.ABSENT:
             host.store(m, self._row(0), [0, [key]])
@@ -82,7 +82,10 @@ class Index:
             self._drop(m, head, path, number)
 
     def page(self, m: Machine, after: Value, limit: int, prefix: Value) -> list[Value]:
-        """Return at most `limit` keys in order, behind `after` and with this prefix; None: any."""
+        """Return at most `limit` keys in order, behind `after` and with this prefix; None admits all.
+
+        Reverts with VALUE_ERROR unless `limit` is 1 to PAGE_MAX.
+        """
         if not 1 <= limit <= PAGE_MAX:
             raise Reverted("VALUE_ERROR", f"a page has 1 to {PAGE_MAX} keys, not {limit}")
         found: list[Value] = []

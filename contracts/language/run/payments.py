@@ -1,4 +1,4 @@
-"""Checks and payments that operators, methods and builtins share: types of arguments, sizes of results."""
+"""Payments and checks that operators, methods and builtins share: types of arguments, sizes of results."""
 
 from __future__ import annotations
 

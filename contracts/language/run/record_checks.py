@@ -1,4 +1,4 @@
-"""Records at run time: the test of a value that should be one, and what is said of a value that is not."""
+"""Checks of records: the test of a value that should be one, and the words for a value that is not."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _test(parts: list[tuple[str, Check]], defaults: Mapping[str, Value] | None) 
 
 
 def misfit(m: Machine, hint: Hint, value: Value, records: CheckedRecords) -> str:
-    """Say what a value is that is not of a hint; of a record, which field is at fault. For people only."""
+    """Return words for a value that is not of a hint; of a record, they name the field. For people only."""
     free = Machine(EXPLAIN_GAS, m.state, m.services)
     try:
         text = _misfit(free, hint, value, records)

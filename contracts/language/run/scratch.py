@@ -1,4 +1,4 @@
-"""A machine for module-level constants: there is nothing around it, and its gas and memory are bounded."""
+"""The scratch machine, on which module-level constants are computed: nothing is around it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Nowhere:
 
 
 def scratch_machine(gas: int = CONSTANT_GAS) -> Machine:
-    """Return a machine for module-level constants: bounded gas and memory, no state, no context."""
+    """Return a machine with this much gas, CONSTANT_ALLOCATION_MAX bytes, no state and no context."""
     made = Machine(gas, _Nowhere(), _Nowhere())
     made.memory = CONSTANT_ALLOCATION_MAX
     return made

@@ -1,4 +1,4 @@
-"""Sorting, metered: n·log n comparisons of the dearest item, over items that all have one shape.
+"""Metered sorting: it pays n·log n comparisons of the dearest item, and takes items that all have one shape.
 
 The items are checked to be mutually comparable before CPython's sort runs, so which pairs it happens to
 compare (an implementation detail) can never decide between a result and an error.

@@ -1,5 +1,7 @@
-"""The methods of str and bytes. Unicode tables differ between CPython versions, so case, class and
-white-space methods act on ASCII only; every other character passes through unchanged.
+"""The methods of str and bytes.
+
+Unicode tables differ between CPython versions, so methods about case, classes of characters and white space
+act on ASCII only; every other character passes through unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Comparing contract values, metered: equality, order, membership.
+"""Metered comparison of contract values: equality, order, membership.
 
 CPython's own comparison would walk shared structure without paying (a list doubled into itself
 forty times has 2^40 paths), so every walk here charges per node and stops at the nesting cap. A walk over
