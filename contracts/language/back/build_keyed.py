@@ -11,11 +11,12 @@ from contracts.language.back.builder import Build, Builder
 from contracts.language.faults import OutOfGas, Reverted
 from contracts.language.ir import Node
 from contracts.language.limits import GAS_BUILTIN, GAS_CALL, GAS_METHOD, GAS_NODE
-from contracts.language.run.builtins import FUNCTIONS, NONE, collect, keyed_extreme, steady_items
+from contracts.language.run.builtins import FUNCTIONS, NONE, keyed_extreme
 from contracts.language.run.machine import LOCALS, Closure, Frame, Machine
 from contracts.language.run.payments import need, new_items
 from contracts.language.run.sorting import sort_by
 from contracts.language.run.values import type_name, wrong_type
+from contracts.language.run.walks import collect, steady_items
 
 Key = Callable[[Frame, Any], Value]
 _ITEM_GAS = 5

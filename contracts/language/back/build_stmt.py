@@ -15,8 +15,8 @@ from contracts.language.back.builder import Build, Builder, watched
 from contracts.language.faults import Halt, OutOfGas
 from contracts.language.ir import Node
 from contracts.language.limits import GAS_BRANCH, GAS_LOOP, GAS_NODE
-from contracts.language.run.builtins import changed_while_walked, walk
 from contracts.language.run.machine import LOCALS, RESULT, Closure, Frame
+from contracts.language.run.walks import changed_while_walked, walk
 
 BREAK, CONTINUE, RETURN = 1, 2, 3
 _CONTROL = frozenset({"if", "while", "for"})

@@ -26,11 +26,12 @@ from contracts.language.limits import (
     MEM_ENTRY,
     MEM_ITEM,
 )
-from contracts.language.run.builtins import FUNCTIONS, Lazy, changed_while_walked, collect, view_of, walk
+from contracts.language.run.builtins import FUNCTIONS
 from contracts.language.run.machine import LOCALS, Closure, Frame
 from contracts.language.run.operators import set_item
 from contracts.language.run.payments import count_cap, entry_cap, need, pay_key, pay_merge, put
 from contracts.language.run.values import check_key, type_name, wrong_type
+from contracts.language.run.walks import Lazy, changed_while_walked, collect, view_of, walk
 
 Store = Callable[[Frame, Any], None]
 Emit = Callable[[Frame, Any], None]

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from chain.primitives.values import Value
 from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, MEM_TEXT, MEM_WIDE
-from contracts.language.run.builtins import collect
 from contracts.language.run.machine import Machine
 from contracts.language.run.payments import need, new_items, pay_search
 from contracts.language.run.values import is_narrow, size_of, type_name, wrong_type
+from contracts.language.run.walks import collect
 
 Method = Callable[..., Value]
 

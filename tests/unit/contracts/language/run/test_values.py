@@ -14,7 +14,7 @@ import pytest
 from chain.primitives.values import encode_value
 from contracts.language.faults import Halt, LimitExceeded, Reverted
 from contracts.language.run import host
-from contracts.language.run.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance, view_of
+from contracts.language.run.builtins import FUNCTIONS, STATIC_FUNCTIONS, is_instance
 from contracts.language.run.encoding import WRITTEN, encode
 from contracts.language.run.machine import Machine
 from contracts.language.run.methods import METHODS
@@ -30,6 +30,7 @@ from contracts.language.run.operators import (
     to_text,
 )
 from contracts.language.run.scratch import scratch_machine
+from contracts.language.run.walks import view_of
 from contracts.language.vocabulary import BUILTINS, LAZY, STATIC
 from contracts.testing import LocalChain
 
