@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pydantic
 
-from chain.primitives.settings import Address, Section, check_address, load_toml, within
+from chain.primitives.errors import ConfigError
+from chain.primitives.settings import Address, Section, check_address, load_toml, split_address, within
 
 CONNECTIONS_MIN = 16
 KEEP_BLOCKS_MIN = 1_000
@@ -79,6 +80,20 @@ class ConsensusSection(Section):
     view_timeout_ms: Annotated[int, within(200, 600_000, "milliseconds")] = 3_000
     view_timeout_max_ms: Annotated[int, within(200, 3_600_000, "milliseconds")] = 30_000
 
+    @pydantic.model_validator(mode="after")
+    def _check_pace(self) -> Self:
+        if self.view_timeout_max_ms < self.view_timeout_ms:
+            raise ValueError(
+                f"view_timeout_max_ms = {self.view_timeout_max_ms}: at least view_timeout_ms, which is "
+                f"{self.view_timeout_ms}"
+            )
+        if self.batch_interval_ms >= self.view_timeout_ms:
+            raise ValueError(
+                f"batch_interval_ms = {self.batch_interval_ms}: less than view_timeout_ms, which is "
+                f"{self.view_timeout_ms}, or each primary is replaced before it proposes"
+            )
+        return self
+
 
 class SyncSection(Section):
     """How this node catches up."""
@@ -97,6 +112,15 @@ class StorageSection(Section):
 
     keep_blocks: Annotated[int, within(0, 1_000_000_000, "blocks"), pydantic.AfterValidator(_check_keep)] = 0
     archive_dir: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _check_archive(self) -> Self:
+        if self.archive_dir and not self.keep_blocks:
+            raise ValueError(
+                f"archive_dir = {self.archive_dir!r}: nothing goes there while keep_blocks = 0 keeps "
+                f"everything; set keep_blocks to {KEEP_BLOCKS_MIN} or more, or leave archive_dir out"
+            )
+        return self
 
 
 class CacheSection(Section):
@@ -132,6 +156,12 @@ class NodeConfig(Section):
     log: LogSection = LogSection()
     solo: SoloSection | None = None
 
+    @pydantic.model_validator(mode="after")
+    def _check_ports(self) -> Self:
+        if self.network.listen == self.rpc.listen and split_address(self.rpc.listen)[1]:
+            raise ValueError(f"network.listen and rpc.listen = {self.rpc.listen}: two different addresses")
+        return self
+
 
 class NodeFiles(Section):
     """The paths of one node, resolved."""
@@ -149,6 +179,8 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
     config = load_toml(path, NodeConfig)
     base = path.resolve().parent
     names = config.files
+    if base / names.key == base / names.next_key:
+        raise ConfigError(f"{path}: files.key and files.next_key = {names.key!r}: two different files")
     resolved = NodeFiles(
         data_dir=base / names.data_dir,
         archive_dir=base / config.storage.archive_dir if config.storage.archive_dir else None,

@@ -24,10 +24,9 @@ from chain.api.shares import CALLER
 from chain.api.sockets import Sockets, Subscriptions
 from chain.api.turns import Metered
 from chain.config import RpcSection
-from chain.primitives.acceptor import REST_S, Acceptor, listening
-from chain.primitives.errors import PortBusy
+from chain.primitives.acceptor import REST_S, Acceptor, cannot_listen, listening
 from chain.primitives.pace import Pace, thread_times
-from chain.primitives.settings import split_address
+from chain.primitives.settings import join_address, split_address
 
 log = logging.getLogger("assent.rpc")
 
@@ -66,7 +65,7 @@ class RpcServer:
         self.address = config.listen
 
     async def start(self) -> None:
-        """Bind the port; raise PortBusy naming it when it is taken."""
+        """Bind the port; raise CannotListen naming it, PortBusy when it is taken."""
         loop = asyncio.get_running_loop()
         self.door = door = Door(self._config, self._metrics, loop, self._now or loop.time)
         calls = Calls(self._config, self._methods, door.parsed_max, self._metrics, door.faults)
@@ -84,11 +83,8 @@ class RpcServer:
             self._listener = listening(host, port, BACKLOG, silent_s=SILENT_S)
         except OSError as error:
             await runner.cleanup()
-            raise PortBusy(
-                f"rpc.listen = {self._config.listen}: {error.strerror}; stop what uses the port, "
-                "or set another address in the configuration"
-            ) from None
-        self.address = "{}:{}".format(*self._listener.getsockname()[:2])
+            raise cannot_listen("rpc.listen", self._config.listen, error) from None
+        self.address = join_address(*self._listener.getsockname()[:2])
         self._arrivals = Arrivals(door, self._listener, partial(Gate, door, self._behind))
         self._acceptor = Acceptor(self._listener, self._arrivals.take, self._exhausted, at_once=ACCEPTS_MAX)
         self._acceptor.open()

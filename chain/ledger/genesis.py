@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -23,7 +22,7 @@ from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.codec import U64, Bound, Name, PublicKey, Text, encode, max_bytes_of, record
 from chain.primitives.crypto import SUITE, digest
 from chain.primitives.errors import ConfigError, DecodeError
-from chain.primitives.files import read_bounded
+from chain.primitives.files import read_bounded, replace_file
 from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value, decode_value, encode_value
 
@@ -301,13 +300,7 @@ def save_genesis(path: Path, genesis: Genesis) -> None:
         raise ConfigError(
             f"{path}: init_args hold a value that JSON cannot carry (tuple, or int as dict key)"
         )
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    replace_file(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def genesis_to_json(genesis: Genesis) -> dict[str, Any]:

@@ -20,11 +20,10 @@ from chain.network.link import HELLO_MAX_S, Link
 from chain.network.peerstatus import PeerStatus
 from chain.network.prices import PRICES, Price
 from chain.network.registry import Handler, NotMember, Registry
-from chain.primitives.acceptor import listening
+from chain.primitives.acceptor import cannot_listen, listening
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.errors import PortBusy
 from chain.primitives.networks import UNKNOWN, network_of
-from chain.primitives.settings import split_address
+from chain.primitives.settings import join_address, split_address
 from chain.primitives.tls import client_context, server_context
 
 log = logging.getLogger("assent.network")
@@ -73,16 +72,13 @@ class PeerManager:
         self._ticked_at = 0.0
 
     async def start(self) -> None:
-        """Listen and begin to dial; raise PortBusy naming the address when it is taken."""
+        """Listen and begin to dial; raise CannotListen naming the address, PortBusy when it is taken."""
         host, port = split_address(self.listen)
         try:
             self._listener = listening(host, port, BACKLOG, silent_s=SILENT_MAX_S)
         except OSError as error:
-            raise PortBusy(
-                f"network.listen = {self.listen}: {error.strerror}; stop what uses the port, "
-                "or set another address in the configuration"
-            ) from None
-        self._registry.listen = f"{host}:{self._listener.getsockname()[1]}"
+            raise cannot_listen("network.listen", self.listen, error) from None
+        self._registry.listen = join_address(host, self._listener.getsockname()[1])
         self._ticked_at = _now()
         self._doorway = Doorway(
             self._listener,

@@ -151,7 +151,7 @@ class Node:
             Ports(self._clock, self._peers, self._workers, self, self._marker, os.urandom),
             timing=Timing(
                 timeout_ms=pace.view_timeout_ms,
-                timeout_max_ms=max(pace.view_timeout_max_ms, pace.view_timeout_ms),
+                timeout_max_ms=pace.view_timeout_max_ms,
                 batch_interval_ms=pace.batch_interval_ms,
                 in_flight_max=IN_FLIGHT_MAX,
             ),

@@ -13,6 +13,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from chain.primitives.errors import CannotListen, PortBusy
+
 REST_S = 0.5
 """Accepting rests for so long when the process is out of file descriptors or memory."""
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -30,6 +32,30 @@ def listening(host: str, port: int, backlog: int, *, silent_s: int = 0) -> socke
     if silent_s and hasattr(socket, "TCP_DEFER_ACCEPT"):
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, silent_s)
     return made
+
+
+def cannot_listen(setting: str, address: str, error: OSError) -> CannotListen:
+    """Return the error of a setting whose address cannot be listened on, with the remedy for its cause."""
+    where = f"{setting} = {address}: "
+    if isinstance(error, socket.gaierror):
+        return CannotListen(
+            f"{where}the name does not resolve here ({error.strerror}); correct it, or set an IP address"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return CannotListen(
+            f"{where}this host has no such address; set one of its own (`ip address` lists them), or 0.0.0.0 "
+            "for all of them"
+        )
+    if error.errno == errno.EACCES:
+        return CannotListen(
+            f"{where}this user may not listen there ({error.strerror}); set a port above 1023, or give the "
+            "service CAP_NET_BIND_SERVICE"
+        )
+    if error.errno == errno.EADDRINUSE:
+        return PortBusy(
+            f"{where}{error.strerror}; stop what uses the port, or set another address in the configuration"
+        )
+    return CannotListen(f"{where}{error.strerror}; set another address in the configuration")
 
 
 def defers(listener: socket.socket) -> bool:

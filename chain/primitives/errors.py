@@ -70,11 +70,30 @@ class ConfigError(AssentError):
     exit = Exit.CONFIG
 
 
-class PortBusy(AssentError):
-    """An address that cannot be listened on: the text names it and the setting to change."""
+class FileTrouble(AssentError):
+    """A file that cannot be read or written: the text names it and the reason."""
+
+    code = "file"
+    exit = Exit.IO
+
+
+class FileThere(FileTrouble):
+    """A file that is there already, where a new one was to be written: name another, or remove it."""
+
+    code = "file_exists"
+
+
+class CannotListen(AssentError):
+    """An address that cannot be listened on: the text names it, the setting and what to do."""
+
+    code = "cannot_listen"
+    exit = Exit.CONFIG
+
+
+class PortBusy(CannotListen):
+    """An address that another process listens on: stop that one, or set another address."""
 
     code = "port_busy"
-    exit = Exit.CONFIG
 
 
 class ProofInvalid(AssentError):

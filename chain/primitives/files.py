@@ -1,16 +1,25 @@
-"""Reading files that a person or a configuration names: regular files only, and never more than a bound.
+"""Files that a person or a configuration names: read within a bound, and written whole or not at all.
 
 A named pipe would block the reader for ever, a device such as /dev/zero never ends, and a file may be larger
 than memory. All are refused with an OSError whose `strerror` says so, for the reader's own error to quote.
+A write that ends half-way, on a full disk, leaves nothing under the name that was to be written.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from chain.primitives.errors import FileThere, FileTrouble
+
+PRIVATE_UMASK = 0o077
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system without hard links, such as FAT, says when it is asked for one."""
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -39,3 +48,82 @@ def read_bounded(path: Path, most: int) -> bytes:
             if len(content) <= most:
                 return content
     raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file for its owner alone, whole and durable; raise FileThere, and FileTrouble naming it."""
+    if path.exists():
+        raise _there(path)
+    with _drafted(path, content) as draft:
+        try:
+            os.link(draft, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            os.replace(draft, path)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file for its owner alone in the place of whatever is there, all or nothing (FileTrouble)."""
+    with _drafted(path, content) as draft:
+        os.replace(draft, path)
+
+
+@contextlib.contextmanager
+def _drafted(path: Path, content: bytes) -> Iterator[Path]:
+    """Write a durable draft beside the path, which goes if it was not put in its place (FileTrouble)."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with contextlib.suppress(FileNotFoundError):  # of a process of this number that was killed
+            draft.unlink()
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+        sync_folder(path.parent)
+    except FileExistsError:
+        raise _there(path) from None
+    except OSError as error:
+        raise FileTrouble(f"{path}: cannot be written ({error.strerror}); {write_remedy(error)}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _there(path: Path) -> FileThere:
+    return FileThere(f"{path}: exists already and is never overwritten; name another file")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make durable which names a folder holds."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_remedy(error: OSError) -> str:
+    """Return what to do about a path that cannot be written, for the cause that the system gave."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there, or name another place"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "make its folder first, or name another place"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "check the owner and the mode of its folder, and who runs this"
+    if error.errno == errno.EROFS:
+        return "the file system is read-only, as one is after a fault of its disk: see dmesg"
+    return "name another place"
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Let what is made inside be for its own user alone, whatever the umask of the shell allows."""
+    before = os.umask(PRIVATE_UMASK)
+    os.umask(before | PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)

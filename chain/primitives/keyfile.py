@@ -9,6 +9,7 @@ import contextlib
 import getpass
 import json
 import os
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -20,8 +21,8 @@ import nacl.secret
 import nacl.utils
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.errors import KeyFileError
-from chain.primitives.files import open_regular
+from chain.primitives.errors import FileThere, KeyFileError
+from chain.primitives.files import open_regular, replace_file, write_new
 
 _KIND = "assent-key"
 FILE_BYTES_MAX = 4_096
@@ -42,31 +43,25 @@ def ask_no_more() -> None:
 
 
 def save_key(path: Path, key: PrivateKey, passphrase: str | None = None) -> None:
-    """Write a new key file with mode 0600; an existing file is never overwritten (KeyFileError)."""
-    content: dict[str, object] = {"kind": _KIND, "version": 1, "public": key.public.hex()}
-    content |= {"seed": key.seed.hex()} if passphrase is None else {"sealed": _seal(key.seed, passphrase)}
+    """Write a new key file with mode 0600, whole or not at all; none is overwritten (KeyFileError).
+
+    Raises FileTrouble where the disk does not take it.
+    """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+        write_new(path, _key_file(key, passphrase))
+    except FileThere:
         raise KeyFileError(f"{path}: exists already; a key is never overwritten, name another file") from None
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def replace_key(path: Path, key: PrivateKey, passphrase: str | None) -> None:
-    """Write the same key again in the place of its file, sealed with a passphrase or not, all or nothing."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    save_key(draft, key, passphrase)
-    os.replace(draft, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Write the same key again in the place of its file, sealed or not, all or nothing (FileTrouble)."""
+    replace_file(path, _key_file(key, passphrase))
+
+
+def _key_file(key: PrivateKey, passphrase: str | None) -> bytes:
+    content: dict[str, object] = {"kind": _KIND, "version": 1, "public": key.public.hex()}
+    content |= {"seed": key.seed.hex()} if passphrase is None else {"sealed": _seal(key.seed, passphrase)}
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def passphrase_for(path: Path, *, new: bool = False) -> str | None:
@@ -126,7 +121,9 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read ({error.strerror}); check the path and its owner"
         ) from None
     if mode & 0o077:
-        raise KeyFileError(f"{path}: mode {mode:04o} lets others read the key; run: chmod 600 {path}")
+        raise KeyFileError(
+            f"{path}: mode {mode:04o} lets others read the key; run: chmod 600 {shlex.quote(str(path))}"
+        )
     try:
         content = json.loads(text) if len(text) <= FILE_BYTES_MAX else None
     except (ValueError, RecursionError):

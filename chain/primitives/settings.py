@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -12,6 +13,7 @@ from chain.primitives.errors import ConfigError
 from chain.primitives.files import read_bounded
 
 FILE_BYTES_MAX = 1_048_576
+PORT_MAX = 65_535
 M = TypeVar("M", bound=pydantic.BaseModel)
 
 
@@ -22,11 +24,28 @@ class Section(pydantic.BaseModel):
 
 
 def check_address(text: str) -> str:
-    """Return "host:port" unchanged; raise ValueError saying what is expected."""
+    """Return "host:port" unchanged; raise ValueError saying what is expected.
+
+    An IPv6 address stands in brackets: without them nothing tells its last group from a port.
+    """
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError('an address "host:port" with a port in 0..65535')
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > PORT_MAX:
+        raise ValueError(f'an address "host:port" with a port in 0..{PORT_MAX}')
+    if "[" in host or "]" in host:
+        if not (host[0] == "[" and host[-1] == "]" and _is_ipv6(host[1:-1])):
+            raise ValueError('an address "host:port"; brackets are for IPv6, as in "[::1]:8545"')
+    elif ":" in host:
+        example = f"[{host}]:{port}" if _is_ipv6(host) else "[::1]:8545"
+        raise ValueError(f'an address "host:port", an IPv6 address in brackets: "{example}"')
     return text
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 Address = Annotated[str, pydantic.AfterValidator(check_address)]
@@ -36,6 +55,11 @@ def split_address(address: str) -> tuple[str, int]:
     """Return host and port of a checked "host:port"."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return "host:port" as `check_address` takes it: an IPv6 address gets its brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def load_toml(path: Path, model: type[M]) -> M:
@@ -74,6 +98,9 @@ def _fault(item: Any) -> str:
         return f"{key}: unknown key; remove it or correct its spelling"
     if kind == "missing":
         return f"{key}: required, but not given"
+    if kind == "value_error" and isinstance(item["input"], dict):  # settings that do not go together
+        said = _allowed(item).removeprefix("expected ")
+        return f"{key}.{said}" if key else said
     return f"{key} = {_show(item['input'])}: {_allowed(item)}"
 
 
