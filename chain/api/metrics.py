@@ -43,6 +43,11 @@ class Metrics:
         self.disk_free = Gauge(
             "assent_disk_free_bytes", "Room left for the data directory", registry=registry
         )
+        self.pruning_stopped = Gauge(
+            "assent_pruning_stopped",
+            "1 while old blocks stay because the archive cannot be written",
+            registry=registry,
+        )
         self.transactions = Counter(
             "assent_transactions", "Executed transactions", ["status"], registry=registry
         )

@@ -18,17 +18,12 @@ from chain.audit.verify import VerificationReport, verify, verify_bytes
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import NoSession, Session, run, session_options
 from chain.ledger.proof.verifier import ProofVerifier
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import FileThere
+from chain.primitives.files import write_new
 from chain.primitives.words import counted
 
 FAILURES_SHOWN = 10
 DAY_MS = 86_400_000
-
-
-class PackageExists(AssentError):
-    """A file that is there already: a package is evidence and never overwritten; name another file."""
-
-    code = "file_exists"
 
 
 @click.group()
@@ -101,17 +96,17 @@ def export(subject: str, first: int, last: int | None, output: Path, as_json: bo
     if session.genesis is None:
         raise NoSession("an export is checked before it is written: give --genesis FILE or --as ORGDIR")
     if output.exists():
-        raise PackageExists(f"{output}: exists already; evidence is never overwritten, name another file")
+        raise FileThere(f"{output}: exists already; evidence is never overwritten, name another file")
     data = run(_export(session, subject, first, last))
     report = verify_bytes(data, session.genesis)
     report.require()
-    _write(output, data)
+    write_new(output, data)
     shown = {"file": str(output), "bytes": len(data), **_summary(report)}
     if as_json:
         print_json(shown)
         return
     print_text(f"{output}: {subject}, heights {report.first}..{report.last}, {len(data)} bytes")
-    print_text(f"holds {_counts(report)}")
+    print_text(f"holds {_events(report)} and these proofs: {_counts(report)}")
     print_text(f"next: assent audit verify {shlex.quote(str(output))} --genesis GENESIS")
 
 
@@ -184,24 +179,21 @@ def _moment(option: str, text: str | None, *, last: bool) -> tuple[int | None, i
     return None, round(moment.timestamp() * 1000) + (DAY_MS - 1 if last and whole_day else 0)
 
 
-def _write(output: Path, data: bytes) -> None:
-    try:
-        with output.open("xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise PackageExists(f"{output}: cannot be written ({error.strerror}); name another file") from None
-
-
 def _summary(report: VerificationReport) -> dict[str, Any]:
     return {
         "ok": report.ok,
         "subject": report.subject,
         "from": report.first,
         "to": report.last,
+        "events": report.events,
         "proofs": dict(report.checked),
         "failed": report.failed,
         "failures": [{"part": failure.part, "reason": failure.reason} for failure in report.failures],
     }
+
+
+def _events(report: VerificationReport) -> str:
+    return counted(report.events, "event") if report.events else "no event of these heights"
 
 
 def _counts(report: VerificationReport) -> str:
@@ -210,9 +202,11 @@ def _counts(report: VerificationReport) -> str:
 
 def _print_verdict(file: Path, report: VerificationReport, took: float) -> None:
     if report.ok:
-        print_text(f"{file}: every proof holds")
+        nothing = "" if report.events else ", and that the subject has no event at these heights is proved"
+        print_text(f"{file}: every proof holds{nothing}")
         print_text(
-            f"{report.subject}, heights {report.first}..{report.last}: {_counts(report)}; {took:.2f} s"
+            f"{report.subject}, heights {report.first}..{report.last}: {_events(report)}; proofs: "
+            f"{_counts(report)}; {took:.2f} s"
         )
         return
     print_text(f"{file}: NOT VALID, {report.failed} of its proofs broke; do not rely on it", err=True)

@@ -21,7 +21,7 @@ from chain.ledger.genesis import Genesis, load_genesis
 from chain.ledger.proof.proofs import ProvedHistory, SetChange
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import encode
-from chain.primitives.errors import AssentError, ProofInvalid
+from chain.primitives.errors import AssentError, FileTrouble, ProofInvalid
 from chain.primitives.files import read_bounded
 from chain.primitives.runtimeport import map_key
 
@@ -53,6 +53,8 @@ class VerificationReport:
     """Proofs that hold, by part."""
     failures: list[Failure] = field(default_factory=list)
     failed: int = 0
+    events: int = 0
+    """Events of the subject that the package holds."""
     text: str = ""
     """The package's plain-language report, to be read only when `ok`."""
 
@@ -85,12 +87,16 @@ class VerificationReport:
 
 
 def verify(package: Path, genesis: Path) -> VerificationReport:
-    """Verify a file against a genesis file the reader trusts; raise ConfigError for a bad genesis file."""
+    """Verify a file against a genesis file the reader trusts.
+
+    Raises ConfigError for a bad genesis file, and FileTrouble for a package that cannot be read: nothing is
+    said then of what it holds.
+    """
     trusted = load_genesis(genesis)
     try:
         data = read_bounded(package, PACKAGE_BYTES_MAX)
     except OSError as error:
-        raise PackageDamaged(f"{package}: cannot be read ({error.strerror}); name an audit package") from None
+        raise FileTrouble(f"{package}: cannot be read ({error.strerror}); name an audit package") from None
     return verify_bytes(data, trusted)
 
 
@@ -114,7 +120,7 @@ def verify_bytes(data: bytes, genesis: Genesis) -> VerificationReport:
         )
     elif reading.contents is not None:
         _verify_contents(reading.contents, genesis, report)
-        report.text = reading.contents.report
+        report.text, report.events = reading.contents.report, len(reading.contents.entries)
     return report
 
 

@@ -1,13 +1,10 @@
-"""`assent start`, `status`, `stop`, `logs`: the processes of a local consortium."""
+"""`assent start`, `assent stop`: the processes of a local consortium."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import re
 import shlex
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -16,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 
 from chain.cli import processes
-from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, open_consortium
+from chain.cli.governing import NotThere
+from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
 from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
-from chain.client.answers import OtherChain
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import open_session, run
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
+from chain.node.watch import REJOIN
 from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.settings import split_address
 
@@ -34,8 +31,6 @@ READY_S = 60.0
 SETTLE_S = 5.0
 """How long one organisation's node is given to find the others before `start` goes on without them."""
 PAGE_BYTES_MAX = 65_536
-PHASE_CHARS = 20
-"""So that the table of `status` fits into 80 columns."""
 
 folder_argument = click.argument("folder", type=click.Path(path_type=Path))
 
@@ -66,10 +61,10 @@ def start_consortium(
         late += [org.name] if why and whole else []
     unmoved = []
     for org in consortium.orgs:
-        done, moved = _rejoined(org)
+        done, muted = _rejoined(org)
         if done:
             yield f"{org.name}: {done}"
-        if not moved:
+        if muted:
             unmoved.append(org.name)
     for org in consortium.orgs:
         if agents and org.agent_config.exists():
@@ -103,21 +98,40 @@ def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -
 def _rejoined(org: OrgFolder) -> tuple[str, bool]:
     """Give a node that lost its votes a seat again where the admin key is here, else say how.
 
-    Returns what was done or is to do, empty where nothing was lost, and whether that is settled.
+    Returns what was done or is to do, empty where nothing was lost, and whether the node is known to give no
+    vote. The node is asked first, which needs no key: most nodes have their votes.
     """
-    by_hand = f"assent validator rejoin --as {shlex.quote(str(org.path))}"
+    by_hand = rejoin_command(org)
+    session = open_session(org.path, None, None, None)
 
-    async def work() -> str:
-        async with open_session(org.path, None, None, None).account() as account:
-            return str(await rejoin(account)) if await needs_rejoin(account) else ""
+    async def lost() -> bool:
+        async with session.client() as client:
+            return await needs_rejoin(client)
+
+    async def move() -> str:
+        async with session.account() as account:
+            return str(await rejoin(account))
 
     try:
-        return run(work()), True
+        if not run(lost()):
+            return "", False
     except NotYet as error:
-        return f"{error} ({by_hand})", False
+        return f"{error} ({by_hand})", True
+    except NotThere:
+        return "", False  # no member's node, as `why_not_ready` says: it has no votes to lose
     except (AssentError, OSError) as error:
-        why = f"whether its node has its votes could not be told ({error}); if it lost them: {by_hand}"
-        return why, not org.key("admin").exists()  # whoever holds the key elsewhere does it there
+        return f"whether its node has its votes is not known ({error}); if it lost them: {by_hand}", False
+    try:
+        return run(move()), False
+    except NotYet as error:
+        return f"{error} ({by_hand})", True
+    except (AssentError, OSError) as error:
+        return f"its node lost its votes, and its seat could not be moved ({error}); next: {by_hand}", True
+
+
+def rejoin_command(org: OrgFolder) -> str:
+    """Return the command that moves the seat of an organisation's node to its spare key."""
+    return f"{REJOIN} --as {shlex.quote(str(org.path))}"
 
 
 def stop_consortium(consortium: ConsortiumFolder) -> Iterator[str]:
@@ -199,159 +213,3 @@ def stop(folder: Path, only: str | None, as_json: bool) -> None:
 
 def _chosen(consortium: ConsortiumFolder, only: str | None) -> ConsortiumFolder:
     return consortium if only is None else ConsortiumFolder(consortium.path, (consortium.org(only),))
-
-
-@click.command()
-@folder_argument
-@json_option
-@reports_errors
-def status(folder: Path, as_json: bool) -> None:
-    """Show the nodes and agents of the consortium in FOLDER, and why it stands still if it does."""
-    consortium = open_consortium(folder)
-
-    async def work() -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(_node_status(org) for org in consortium.orgs)))
-
-    nodes = run(work())
-    agents = [_agent_status(org) for org in consortium.orgs if org.agent_config.exists()]
-    if as_json:
-        print_json({"nodes": nodes, "agents": agents})
-        return
-    highest = max((node["height"] or 0 for node in nodes), default=0)
-    rows = [
-        [n["org"], n["state"], n["height"], None if n["height"] is None else highest - n["height"],
-         n["view"], n["primary"], n["peers"], n["pool"], few_words(n)]
-        for n in nodes
-    ]  # fmt: skip
-    columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
-    print_table("nodes", columns, rows)
-    if agents:
-        print_table(
-            "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
-        )
-    for orgs, why in grouped([*nodes, *agents]):
-        print_lines(f"{', '.join(orgs)}: {why}")
-    for line, orgs in told_by(nodes).items():
-        print_text(f"{', '.join(orgs)}: {line}")
-    for node in nodes:
-        for offence in node["offences"] or ():
-            print_text(f"{node['org']} has trouble with {offence}")
-
-
-def few_words(node: dict[str, Any]) -> str:
-    """Return a node's phase for a table's cell; what holds it up stands in full below the table."""
-    if node["stall"]:
-        return "see below"
-    words = re.split("[:;,]", node["phase"] or "")[0]
-    return words if len(words) <= PHASE_CHARS else words[: PHASE_CHARS - 1] + "…"
-
-
-def told_by(nodes: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return each note of the nodes with the organisations whose nodes say it."""
-    found: dict[str, list[str]] = {}
-    for node in nodes:
-        for line in node["notes"] or ():
-            found.setdefault(line, []).append(node["org"])
-    return found
-
-
-def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
-    """Return (organisations, why their nodes or agents do not work), those that say the same together."""
-    found: dict[str, list[str]] = {}
-    for process in processes:
-        if process["stall"]:
-            found.setdefault(process["stall"], []).append(process["org"])
-    return [(orgs, why) for why, orgs in found.items()]
-
-
-_SHOWN = ("height", "view", "primary", "peers", "pool", "phase", "stall", "notes", "offences")
-
-
-async def _node_status(org: OrgFolder) -> dict[str, Any]:
-    shown: dict[str, Any] = dict.fromkeys(_SHOWN)
-    shown |= {"org": org.name, "state": "stopped", "url": ""}
-    try:
-        shown["url"] = node_url(org)
-    except ConfigError as error:
-        return shown | {"state": "bad config", "stall": str(error)}
-    running = processes.find(org, "node")
-    try:
-        genesis = load_genesis(load_node_config(org.node_config)[1].genesis)
-    except AssentError as error:
-        return shown | {"state": "bad genesis", "stall": str(error)}
-    try:
-        async with Client(shown["url"], genesis, timeout_s=3.0) as client:
-            info = await client.request("getNodeInfo")
-    except AssentError as error:
-        if running is None:
-            other = f"; {error}" if isinstance(error, OtherChain) else ""
-            return shown | {"stall": _absence(org, "node") + other}
-        why = explain_silence(running.pid, running.status(), shown["url"], str(error), str(org.log("node")))
-        return shown | {"state": "silent", "stall": why}
-    found = shown | {"state": "running"} | {key: info[key] for key in _SHOWN}
-    if running is None and info["org"] != org.name:
-        return shown | {"stall": f"{_absence(org, 'node')}; a node of {info['org']!r} has its port"}
-    if running is None:
-        found["notes"] = [*found["notes"], "its process cannot be seen by this user: another began it"]
-    return found
-
-
-def _absence(org: OrgFolder, process: str) -> str:
-    start_it = f"assent start {shlex.quote(str(org.path.parent))} --org {org.name}"
-    return explain_absence(process, processes.log_tail(org, process, 10), start_it)
-
-
-def explain_absence(process: str, log_end: str, start_it: str) -> str:
-    """Say why a node or an agent does not run, from the end of its log, and how to start it."""
-    errors = [line for line in log_end.splitlines() if line.startswith("error [")]
-    last = log_end.splitlines()[-1] if log_end else ""
-    if errors and errors[-1] == last:
-        return f"the {process} stopped by itself: {last}\n  once that is mended: {start_it}"
-    return f"the {process} does not run; start it with: {start_it}"
-
-
-def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str:
-    """Say why a node's process runs and its RPC port does not answer."""
-    if state == psutil.STATUS_STOPPED:
-        return f"process {pid} is paused (SIGSTOP, or a debugger): continue it with: kill -CONT {pid}"
-    return (
-        f"process {pid} runs, but {url} does not answer ({error}): it may be starting, busy, or out of "
-        f"connections; see its log {log}, then restart it"
-    )
-
-
-def _agent_status(org: OrgFolder) -> dict[str, Any]:
-    from privcompute.config import load_agent_config
-
-    try:
-        config, _ = load_agent_config(org.agent_config)
-    except ConfigError as error:
-        return {"org": org.name, "state": "bad config", "listen": None, "stall": str(error)}
-    shown = {"org": org.name, "state": "running", "listen": config.peers.listen, "stall": None}
-    if processes.find(org, "agent") is None:
-        shown |= {"state": "stopped", "stall": _absence(org, "agent")}
-    return shown
-
-
-@click.command()
-@folder_argument
-@click.argument("org")
-@click.option("--agent", "process", flag_value="agent", help="The agent's log instead of the node's.")
-@click.option("--node", "process", flag_value="node", default="node", help="The node's log (default).")
-@click.option("-n", "lines", type=click.IntRange(1, 100_000), default=40, show_default=True)
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
-@reports_errors
-def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None:
-    """Show the end of the log of ORG's node or agent in FOLDER."""
-    chosen = open_consortium(folder).org(org)
-    path = chosen.log(process)
-    if not path.exists():
-        raise LayoutError(f"{path}: no log yet; start it with: assent start {shlex.quote(str(folder))}")
-    if follow:
-        command = ["tail", "-n", str(lines), "-F", str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:
-            assert tail.stdout is not None
-            for line in tail.stdout:
-                print_lines(line, newline=False)
-    else:
-        print_lines(processes.log_tail(chosen, process, lines))

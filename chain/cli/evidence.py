@@ -12,6 +12,7 @@ from chain.cli.layout import LayoutError
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
 from chain.primitives.errors import DecodeError
+from chain.primitives.files import replace_file
 from chain.primitives.words import counted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -63,7 +64,7 @@ def export_evidence(session: Session, folder: Path, as_json: bool) -> None:
         for item in found:
             for part in ("first", "second"):
                 path = folder / f"{_file_name(item)}.{part}"
-                path.write_bytes(bytes.fromhex(item[part]))
+                replace_file(path, bytes.fromhex(item[part]))
                 written.append(str(path))
     except (KeyError, TypeError, ValueError):
         raise DecodeError("getEvidence: the node's answer is not evidence; ask another node") from None

@@ -10,9 +10,9 @@ from chain.client.client import Client
 from chain.client.console import print_json, print_text
 from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
-from chain.node.membership import OUTSIDE
 from chain.primitives.errors import AssentError
 from chain.primitives.runtimeport import SIGNER_REFUSALS, UNKNOWN_SENDER
+from chain.primitives.words import OUTSIDE
 
 COMMIT_GAS = 10_000_000
 

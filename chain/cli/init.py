@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import random
 import re
@@ -9,11 +10,12 @@ import shlex
 import shutil
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, write_consortium
+from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, open_consortium, write_consortium
 from chain.cli.outgoing import warning_of
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import NodeConfig, NodeFiles, load_node_config
@@ -29,7 +31,8 @@ from chain.ledger.genesis import (
     save_genesis,
 )
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.errors import ConfigError
+from chain.primitives.errors import ConfigError, FileTrouble
+from chain.primitives.files import file_remedy, private_files, write_new
 from chain.primitives.keyfile import load_key, save_key
 from chain.primitives.settings import split_address
 from chain.primitives.words import counted
@@ -46,7 +49,7 @@ NODE_TOML = """\
 # Node of {org}. Every key is explained in the annotated sample node.toml.
 [files]
 data_dir = "data"
-genesis = "../genesis.json"
+genesis = "{genesis}"
 key = "keys/node.key"
 
 [network]
@@ -61,7 +64,7 @@ organisation = "{org}"
 node = "http://{rpc}"
 
 [files]
-genesis = "../genesis.json"
+genesis = "{genesis}"
 key = "keys/agent.key"
 data_dir = "agent"
 
@@ -147,19 +150,38 @@ def create_consortium(
         raise LayoutError(f"{folder}: exists and is not empty; name another folder, or remove it first")
     if re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", chain_name) is None:
         raise ConfigError(f"--name: {chain_name!r} is not a chain name; use [a-z0-9][a-z0-9._-]{{0,63}}")
+    ports = org_ports(len(names), base_port)
+    with whole_folder(folder) as draft:
+        keys = {
+            name: write_org(OrgFolder(draft / name), name, ports[i], name in computing, "../genesis.json")
+            for i, name in enumerate(names)
+        }
+        save_genesis(draft / "genesis.json", _genesis(names, computing, ports, keys, chain_name))
+        write_consortium(draft, names)
+    return open_consortium(folder)
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a draft that becomes the folder when all is written, and goes otherwise.
+
+    Everything in it is for its own user alone. Raises FileTrouble naming the folder, whatever does not fit.
+    """
     draft = folder.parent / f".{folder.name}.partial"
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    ports = org_ports(len(names), base_port)
-    keys = {
-        name: write_org(OrgFolder(draft / name), ports[i], name in computing) for i, name in enumerate(names)
-    }
-    save_genesis(draft / "genesis.json", _genesis(names, computing, ports, keys, chain_name))
-    write_consortium(draft, names)
-    if folder.exists():
-        folder.rmdir()
-    draft.rename(folder)
-    return write_consortium(folder, names)
+    try:
+        with private_files():
+            draft.mkdir(parents=True)
+            yield draft
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    except FileTrouble as error:
+        raise FileTrouble(f"{folder}: nothing was made: {error}") from None
+    except OSError as error:
+        raise FileTrouble(f"{folder}: nothing was made ({error.strerror}); {file_remedy(error)}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def org_ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
@@ -206,16 +228,20 @@ def _free_ports(count: int) -> list[str]:
     return found
 
 
-def write_org(folder: OrgFolder, ports: tuple[str, str, str], computes: bool) -> dict[str, PrivateKey]:
-    """Write an organisation's keys and configuration; return the keys by role."""
+def write_org(
+    folder: OrgFolder, name: str, ports: tuple[str, str, str], computes: bool, genesis: str
+) -> dict[str, PrivateKey]:
+    """Write an organisation's keys and configuration, which names this genesis; return the keys by role."""
     listen, rpc, agent = ports
     (folder.path / "keys").mkdir(parents=True, mode=0o700)
     keys = {role: PrivateKey.generate() for role in ("node", "admin", *(["agent"] if computes else []))}
     for role, key in keys.items():
         save_key(folder.key(role), key)
-    folder.node_config.write_text(NODE_TOML.format(org=folder.name, listen=listen, rpc=rpc))
+    node = NODE_TOML.format(org=name, listen=listen, rpc=rpc, genesis=genesis)
+    write_new(folder.node_config, node.encode())
     if computes:
-        folder.agent_config.write_text(AGENT_TOML.format(org=folder.name, rpc=rpc, agent=agent))
+        text = AGENT_TOML.format(org=name, rpc=rpc, agent=agent, genesis=genesis)
+        write_new(folder.agent_config, text.encode())
     return keys
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, wr
 from chain.cli.outgoing import warning_of
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import load_node_config
-from chain.ledger.genesis import ORG_ID, load_genesis
+from chain.ledger.genesis import ORG_ID, load_genesis, save_genesis
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key
 from chain.primitives.settings import split_address
@@ -37,24 +36,30 @@ DEFAULT_PORT = 30_900
 @json_option
 @reports_errors
 def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bool) -> None:
-    """Make keys and configuration in FOLDER, named after the organisation, and say how it joins."""
-    from chain.cli.init import org_ports, write_org  # loads numpy, which the other commands do not need
+    """Make keys and configuration in FOLDER, named after the organisation, and say how it joins.
+
+    FOLDER holds a copy of the genesis, too: it is complete, and may be moved to another host.
+    """
+    from chain.cli.init import org_ports, whole_folder, write_org  # loads numpy, which others do not need
 
     trusted = load_genesis(genesis)
     if ORG_ID.fullmatch(folder.name) is None:
         raise ConfigError(f"{folder}: {folder.name!r} is not an organisation id; use {ORG_ID.pattern}")
     if folder.exists():
         raise LayoutError(f"{folder}: exists already; name another folder, or remove it first")
-    beside = folder.parent / "genesis.json"
-    if beside.exists() and load_genesis(beside) != trusted:
-        raise LayoutError(f"{beside}: another genesis than {genesis}; make the folder elsewhere")
-    org = OrgFolder(folder)
-    (ports,) = org_ports(1, base_port)
-    write_org(org, ports, computes)
-    if not beside.exists():
-        shutil.copyfile(genesis, beside)
+    known = None
     if (folder.parent / MARKER).exists():
         known = [item.name for item in open_consortium(folder.parent).orgs]
+        if load_genesis(folder.parent / "genesis.json") != trusted:
+            raise LayoutError(
+                f"{folder.parent}: has another genesis than {genesis}; make the folder elsewhere"
+            )
+    org = OrgFolder(folder)
+    (ports,) = org_ports(1, base_port)
+    with whole_folder(folder) as draft:
+        write_org(OrgFolder(draft), org.name, ports, computes, "genesis.json")
+        save_genesis(draft / "genesis.json", trusted)
+    if known is not None:
         write_consortium(folder.parent, [*known, org.name])
     steps = _steps(org, trusted.chain_id, ports, computes)
     used = ports if computes else ports[:2]

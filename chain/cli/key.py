@@ -59,9 +59,9 @@ def seal(file: Path, as_json: bool) -> None:
 
     The new passphrase is that of ASSENT_NEW_PASSPHRASE, or asked for.
     """
-    held = load_key(file)
+    before, held = is_sealed(file), load_key(file)
     replace_key(file, held, _new_passphrase(file, NEW_VARIABLE))
-    _show(file, held.public, as_json)
+    _show(file, held.public, as_json, "sealed with another passphrase" if before else "sealed")
 
 
 @key.command("unseal")
@@ -70,9 +70,10 @@ def seal(file: Path, as_json: bool) -> None:
 @reports_errors
 def unseal(file: Path, as_json: bool) -> None:
     """Keep the key in FILE without a passphrase from now on: whoever reads the file has the key."""
-    held = load_key(file)
-    replace_key(file, held, None)
-    _show(file, held.public, as_json)
+    before, held = is_sealed(file), load_key(file)
+    if before:
+        replace_key(file, held, None)
+    _show(file, held.public, as_json, "unsealed" if before else "not sealed before either; left as it was")
 
 
 def _new_passphrase(file: Path, variable: str) -> str:
@@ -150,11 +151,14 @@ def proved_key(text: str, option: str, chain_id: bytes, org: str) -> ProvedKey:
     return ProvedKey(public, proof)
 
 
-def _show(file: Path, public: bytes, as_json: bool) -> None:
+def _show(file: Path, public: bytes, as_json: bool, done: str = "") -> None:
+    """Print a public key, and on standard error what was done with its file."""
     if as_json:
-        print_json({"file": str(file), "public": public.hex()})
-    else:
-        print_text(public.hex())
+        print_json({"file": str(file), "public": public.hex()} | ({"done": done} if done else {}))
+        return
+    print_text(public.hex())
+    if done:
+        print_text(f"{file}: {done}", err=True)
 
 
 def public_key(text: str, option: str) -> bytes:

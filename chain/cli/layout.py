@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chain.primitives.errors import AssentError, Exit
-from chain.primitives.files import read_bounded
+from chain.primitives.files import file_remedy, read_bounded, replace_file
 
 
 class LayoutError(AssentError):
@@ -79,9 +79,13 @@ MARKER_BYTES_MAX = 1_048_576
 
 
 def write_consortium(path: Path, orgs: list[str]) -> ConsortiumFolder:
-    """Write the marker that makes a folder a consortium."""
-    (path / MARKER).write_text(json.dumps({"kind": "assent-consortium", "version": 1, "orgs": orgs}) + "\n")
+    """Write the marker that makes a folder a consortium, all or nothing (FileTrouble)."""
+    replace_file(path / MARKER, _marker(orgs).encode())
     return open_consortium(path)
+
+
+def _marker(orgs: list[str]) -> str:
+    return json.dumps({"kind": "assent-consortium", "version": 1, "orgs": orgs}) + "\n"
 
 
 def open_consortium(path: Path) -> ConsortiumFolder:
@@ -89,8 +93,33 @@ def open_consortium(path: Path) -> ConsortiumFolder:
     try:
         content = json.loads(read_bounded(path / MARKER, MARKER_BYTES_MAX))
         names = [str(name) for name in content["orgs"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise LayoutError(
-            f"{path}: not a consortium folder; create one with: assent init {shlex.quote(str(path))}"
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LayoutError(_why_none(path, error)) from None
     return ConsortiumFolder(path, tuple(OrgFolder(path / name) for name in names))
+
+
+def _why_none(path: Path, error: Exception) -> str:
+    """Say why a folder cannot be opened as a consortium: it may be a whole one but for its marker."""
+    marker = path / MARKER
+    orgs = _org_folders(path)
+    if not orgs and not marker.exists():
+        return f"{path}: not a consortium folder; create one with: assent init {shlex.quote(str(path))}"
+    if isinstance(error, FileNotFoundError):
+        what = "missing"
+    elif isinstance(error, OSError):
+        return f"{marker}: cannot be read ({error.strerror}); {file_remedy(error)}"
+    else:
+        what = f"damaged ({type(error).__name__})"
+    content = shlex.quote(_marker(orgs or ["NAME"]).strip())
+    return (
+        f"{marker}: {what}; nothing else was lost: it only lists the organisations of this folder. Write it "
+        f"again: echo {content} > {shlex.quote(str(marker))}"
+    )
+
+
+def _org_folders(path: Path) -> list[str]:
+    """Return the names of the folders of organisations that stand in a folder."""
+    try:
+        return sorted(item.name for item in path.iterdir() if OrgFolder(item).node_config.is_file())
+    except OSError:
+        return []

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from chain.api.render import header_json, receipt_json
+from chain.audit.text import utc
+from chain.cli.governing import NotThere
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
@@ -97,12 +99,13 @@ def tx_get(session: Session, tx_id: str, as_json: bool) -> None:
             return await client.request("getTransaction", id=tx_id)
 
     found = run(work())
+    if found is None:
+        raise NotThere(f"{tx_id}: unknown to this node; it may be on its way, or was never sent")
     if as_json:
         print_json(found)
-    elif found is None:
-        print_text(f"{tx_id}: unknown to this node; it may be on its way, or was never sent")
     else:
-        print_text(f"{found['id']}  {found['status']}  height {found['height']}")
+        where = "in no block yet" if found["height"] is None else f"height {found['height']}"
+        print_text(f"{found['id']}  {found['status']}  {where}")
         print_text(f"  {found['contract']}.{found['method']} {json_text(found['args'])}")
         print_text(f"  by {found['sender']} valid until height {found['validUntil']}")
 
@@ -238,7 +241,7 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
         print_json(found)
         return
     header = found["header"]
-    rows = [[name, value] for name, value in header.items()]
+    rows = [[name, f"{utc(value)} UTC" if name == "time" else value] for name, value in header.items()]
     rows += [["hash", found["hash"]], ["certified by", found["signers"]]]
     if (decided := found["skip"]) is not None:
         count = f"{counted(len(decided['transactions']), 'transaction')}, attempt {decided['attempt']}"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from importlib.metadata import version
 from typing import Any
 
 import click
 
 from chain.client.console import speaking
+from chain.primitives.reopening import reopen_log_on_hangup
 
 COMMANDS = {
     "init": "chain.cli.init:init",
     "start": "chain.cli.consortium:start",
-    "status": "chain.cli.consortium:status",
+    "status": "chain.cli.status:status",
     "stop": "chain.cli.consortium:stop",
-    "logs": "chain.cli.consortium:logs",
+    "logs": "chain.cli.status:logs",
     "node": "chain.cli.node:node",
     "agent": "privcompute.cli:agent",
     "org": "chain.cli.org:org",
@@ -33,6 +35,8 @@ COMMANDS = {
     "block": "chain.cli.ledger:block",
 }
 """Command -> where it lives. The privacy-computing commands are an attached extension of the same tool."""
+SERVICES = (("node", "run"), ("agent", "run"))
+"""What runs until it is told to stop: its log is reopened, and a hangup does not end it."""
 
 
 class LazyGroup(click.Group):
@@ -41,6 +45,8 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line to its end, whatever the output is and whatever fails."""
         with speaking():
+            if not args and tuple(sys.argv[1:3]) in SERVICES:
+                reopen_log_on_hangup()  # before the seconds in which what serves is loaded
             return super().main(*args, **kwargs)
 
     def list_commands(self, _: click.Context) -> list[str]:

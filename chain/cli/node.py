@@ -23,7 +23,6 @@ from chain.node.slices import ask_for_short_turns
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import ask_no_more
 from chain.primitives.quietlog import Quiet
-from chain.primitives.reopening import reopen_log_on_hangup
 from chain.primitives.settings import split_address
 
 log = logging.getLogger("assent.node")
@@ -89,7 +88,6 @@ def run_node(path: Path) -> None:
     config, files = load_node_config(path)
     os.umask(os.umask(0o077) | 0o077)  # what a node writes is for its own user, whatever the shell allows
     set_up_logging(config.log.level)
-    reopen_log_on_hangup()
     if config.solo is not None and not files.genesis.exists():
         from chain.cli.init import create_solo  # loads numpy, which a node does not need
 

@@ -31,7 +31,8 @@ from chain.ledger.history.rebuild import rebuild
 from chain.ledger.ledger import Ledger
 from chain.ledger.store.leveldb import LevelStore
 from chain.primitives.codec import decode
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, FileThere, FileTrouble
+from chain.primitives.files import file_remedy
 from chain.primitives.words import counted
 from contracts.runtime import ContractRuntime
 
@@ -42,12 +43,6 @@ class DataMissing(AssentError):
     """A data directory, archive or file that is not there: the text names it and the setting."""
 
     code = "data_missing"
-
-
-class FileTrouble(AssentError):
-    """A file that cannot be read or written: the text names it and the reason."""
-
-    code = "file"
 
 
 config_option = click.option(
@@ -110,9 +105,11 @@ def explains_files() -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        raise FileTrouble(str(error)) from None
+        named = str(error) if error.strerror is None else f"{error.filename}: {error.strerror}"
+        raise FileThere(named) from None
     except OSError as error:
-        raise FileTrouble(f"{error.filename}: {error.strerror}; check the path and the free space") from None
+        where = f"{error.filename}: " if error.filename else ""
+        raise FileTrouble(f"{where}{error.strerror}; {file_remedy(error)}") from None
 
 
 def _report(as_json: bool, facts: dict[str, Any], text: str) -> None:
@@ -297,15 +294,19 @@ def archive_write(config: Path, before: int, folder: Path, as_json: bool) -> Non
 @click.argument("archive", type=click.Path(path_type=Path))
 @click.option("--height", type=HEIGHT, help="Show this block.")
 @click.option("--tx", "tx_id", help="Show this transaction and its receipt.")
+@click.option("--genesis", "named", type=click.Path(path_type=Path), help="The genesis file to check by.")
 @config_option
 @json_option
 @reports_errors
-def archive_read(archive: Path, height: int | None, tx_id: str | None, config: Path, as_json: bool) -> None:
+def archive_read(
+    archive: Path, height: int | None, tx_id: str | None, named: Path | None, config: Path, as_json: bool
+) -> None:
     """Check archive files (ARCHIVE is one, or a folder of them) and show a block or a transaction.
 
-    Without --height or --tx, everything is checked and counted. Only the genesis of --config is used.
+    Without --height or --tx, everything is checked and counted. The genesis is that of --genesis, else that
+    which --config names.
     """
-    genesis = load_genesis(load_node_config(config)[1].genesis)
+    genesis = load_genesis(named or load_node_config(config)[1].genesis)
     blocks = transactions = 0
     with explains_files():
         for path in archive_files(archive, height):

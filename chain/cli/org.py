@@ -207,6 +207,8 @@ def rotate_key(session: Session, old_key: str, new_key: str, as_json: bool) -> N
         receipt,
         as_json,
         f"{key.public.hex()} signs in the place of {old.hex()} since height {receipt.height}",
+        "next: put the new key's file where the old one's was (keys/admin.key, keys/agent.key), or every "
+        "command that signs with the old one is refused; back it up (docs/keys.md)",
     )
 
 

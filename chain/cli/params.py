@@ -14,6 +14,7 @@ from chain.client.options import Session, session_options
 from chain.client.trust import trust_line
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json
+from chain.primitives.words import duration
 
 KINDS = (
     "contract",
@@ -57,11 +58,15 @@ def show(session: Session, as_json: bool) -> None:
     if as_json:
         print_json(to_json({"limits": limits, "terms": terms, "policy": policy}))
         return
-    print_table("limits", ["name", "#value"], [[name, value] for name, value in limits.items()])
+    print_table("limits", ["name", "#value", "meaning"], _limit_rows(limits))
     print_text(trust)
-    print_table("terms", ["name", "#value"], [[name, value] for name, value in terms.items()])
+    print_table("terms", ["name", "#value", "meaning"], _limit_rows(terms))
     rows = [[p["kind"], p["rule"], p["votes"] or "", p["needed"]] for p in policy]
     print_table("voting policy", ["decision", "rule", "#stated", "#votes needed now"], rows)
+
+
+def _limit_rows(limits: dict[str, Any]) -> list[list[Any]]:
+    return [[name, value, duration(value) if name.endswith("_ms") else ""] for name, value in limits.items()]
 
 
 async def _policy(client: Client, kind: str) -> dict[str, Any]:
@@ -97,7 +102,7 @@ def _change(text: str) -> tuple[str, int]:
 
 
 @params.command("policy")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice(KINDS), metavar="KIND")
 @click.argument("rule", metavar="majority|quorum|NUMBER")
 @reason_option
 @not_before_option
@@ -105,7 +110,11 @@ def _change(text: str) -> tuple[str, int]:
 @reports_errors
 @session_options
 def policy(session: Session, kind: str, rule: str, reason: str, not_before: int, as_json: bool) -> None:
-    """Propose how many votes decisions of KIND need: a majority, a quorum, or a stated NUMBER."""
+    """Propose how many votes decisions of KIND need: a majority, a quorum, or a stated NUMBER.
+
+    KIND is one of contract, system_contract, admit_org, expel_org, suspend_org, reinstate_org, add_node,
+    remove_node, change_role, change_address, set_limits, set_policy, set_terms and set_access.
+    """
     if rule.isascii() and rule.isdigit():
         payload = {"kind": kind, "rule": "votes", "votes": int(rule)}
     elif rule in ("majority", "quorum"):

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from chain.cli.layout import OrgFolder
-from chain.primitives.errors import AssentError, Exit
-from chain.primitives.files import open_regular
+from chain.primitives.errors import AssentError, Exit, FileTrouble
+from chain.primitives.files import file_remedy, open_regular, private_files
 
 STOP_WAIT_S = 15.0
 POLL_S = 0.1
@@ -43,6 +44,15 @@ class NotReady(ProcessError):
     exit = Exit.NO_QUORUM
 
 
+class Paused(ProcessError):
+    """A process that stands still as it was told to: the text says how it goes on."""
+
+    code = "process_paused"
+
+    def __init__(self, org: OrgFolder, process: str, pid: int) -> None:
+        super().__init__(f"{org.name}: {paused_words(process, pid)}")
+
+
 class Ended(ProcessError):
     """A process that ended while it was waited for: its last words, and its own status for supervisors."""
 
@@ -50,6 +60,12 @@ class Ended(ProcessError):
         words = log_tail(org, process, 5, _began.get(org.log(process), 0)) or "it said nothing"
         super().__init__(f"{org.name}: the {process} stopped while starting:\n{words}")
         self.exit = _status(org, process)  # type: ignore[misc]  # of this one
+
+
+def paused_words(process: str, pid: int) -> str:
+    """Say of a process that it is paused, and how it goes on."""
+    how = f"continue it with: kill -CONT {pid}"
+    return f"the {process}, process {pid}, is paused (SIGSTOP, or a debugger): {how}"
 
 
 _began: dict[Path, int] = {}
@@ -122,14 +138,21 @@ def _named(org: OrgFolder, process: str) -> psutil.Process | None:
 
 def start(org: OrgFolder, process: str) -> bool:
     """Start a node or an agent in the background; False when it runs already, or is started right now."""
-    with _alone(org, process):
+    with private_files(), _alone(org, process):
         return find(org, process) is None and _spawn(org, process)
 
 
 @contextlib.contextmanager
 def _alone(org: OrgFolder, process: str) -> Iterator[None]:
     """Let one `start` of a process look and begin it at a time: the second sees what the first did."""
-    with org.pid(process).with_suffix(".lock").open("a") as held:
+    lock = org.pid(process).with_suffix(".lock")
+    try:
+        held = lock.open("a")
+    except OSError as error:
+        raise FileTrouble(
+            f"{lock}: cannot be written ({error.strerror}), so no {process} was started; {file_remedy(error)}"
+        ) from None
+    with held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
 
@@ -143,7 +166,9 @@ def _spawn(org: OrgFolder, process: str) -> bool:
     ]
     log = org.log(process)
     _began[log] = log.stat().st_size if log.exists() else 0
-    pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams, setsid=True)
+    pid = os.posix_spawn(
+        sys.executable, command, os.environ, file_actions=streams, setsid=True, setsigmask=[signal.SIGHUP]
+    )  # whoever rotates logs does not end a process that is not far enough yet to hear of it
     _children[log] = pid
     try:
         _write_pid(org.pid(process), pid)
@@ -159,8 +184,7 @@ def wait_until(org: OrgFolder, process: str, ready: Callable[[], bool], seconds:
     """Wait until a started process is ready; raise ProcessError with the end of its log otherwise."""
     deadline = time.monotonic() + seconds
     while not ready():
-        if find(org, process) is None:
-            raise Ended(org, process)
+        _check_goes_on(org, process)
         if time.monotonic() > deadline:
             raise ProcessError(
                 f"{org.name}: the {process} was not ready after {seconds:.0f} s; see {org.log(process)}:\n"
@@ -175,10 +199,27 @@ def until(org: OrgFolder, process: str, why_not: Callable[[], str], end: float) 
     Raises ProcessError when the process ends meanwhile.
     """
     while (why := why_not()) and time.monotonic() < end:
-        if find(org, process) is None:
-            raise Ended(org, process)
+        _check_goes_on(org, process)
         time.sleep(POLL_S)
     return why
+
+
+def _check_goes_on(org: OrgFolder, process: str) -> None:
+    """Raise Ended or Paused where waiting for a process is in vain."""
+    running = find(org, process)
+    if running is None:
+        raise Ended(org, process)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if running.status() == psutil.STATUS_STOPPED:
+            raise Paused(org, process, running.pid)
+
+
+def logs_to(running: psutil.Process) -> Path | None:
+    """Return the file that a process writes its log to; None where it is none, or cannot be seen."""
+    try:
+        return Path(os.readlink(f"/proc/{running.pid}/fd/2"))
+    except OSError:
+        return None
 
 
 def stop(org: OrgFolder, process: str) -> bool:
@@ -220,13 +261,17 @@ def _gone(org: OrgFolder, process: str) -> bool:
 
 
 def log_tail(org: OrgFolder, process: str, lines: int, since: int = 0) -> str:
-    """Return the last lines of a process's log, those before a place left out."""
+    """Return the last lines of a process's log, those before a place left out; raise FileTrouble."""
     try:
         with open_regular(org.log(process)) as file:
             file.seek(max(since, file.seek(0, os.SEEK_END) - TAIL_BYTES_MAX))
             text = file.read(TAIL_BYTES_MAX).decode(errors="replace")
-    except OSError:
-        return f"({org.log(process)} cannot be read)"
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise FileTrouble(
+            f"{org.log(process)}: cannot be read ({error.strerror}); {file_remedy(error)}"
+        ) from None
     return "\n".join(text.splitlines()[-lines:])
 
 

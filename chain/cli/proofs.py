@@ -12,7 +12,7 @@ from chain.ledger.proof.proofs import ProvedState, SetChange
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import decode, encode
 from chain.primitives.errors import AssentError, DecodeError
-from chain.primitives.files import read_bounded
+from chain.primitives.files import read_bounded, replace_file
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import decode_value
 
@@ -36,10 +36,7 @@ async def write_proofs(path: Path, client: Client) -> None:
         "set_changes": [encode(change).hex() for change in client.followed],
         "states": [encode(proved).hex() for proved in client.kept or []],
     }
-    try:
-        path.write_text(json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        raise ProofFileError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+    replace_file(path, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def check_proofs(path: Path, genesis: Genesis) -> list[dict[str, Any]]:

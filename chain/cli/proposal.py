@@ -101,7 +101,7 @@ def _next(seq: Value, ready: dict[str, Any]) -> str:
 def proposal() -> None:
     """Decide about members, nodes and parameters: one vote an organisation.
 
-    Proposals are made with assent org propose-…, validator add|remove|…, params propose, contract acl.
+    Proposals are made with assent org propose-…, validator add|remove|…, params propose|policy, contract acl.
     """
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from chain.cli.governing import NotThere
 from chain.client.calls import RefusedByLedger, call
+from chain.client.client import Client
 from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.primitives.errors import AssentError
@@ -49,20 +50,20 @@ class Rejoined:
         )
 
 
-async def needs_rejoin(account: SigningClient) -> bool:
-    """Tell whether the account's node says that its votes were lost and its seat does not move yet."""
-    info = await _settled(account)
+async def needs_rejoin(client: Client) -> bool:
+    """Tell whether a node says that its votes were lost and its seat does not move yet."""
+    info = await _settled(client)
     return bool(info["lostVotes"] and not info["seatMoves"])
 
 
-async def _settled(account: SigningClient) -> Any:
+async def _settled(client: Client) -> Any:
     """Return what the node says of itself, once it knows which key its seat needs.
 
     Raises NotYet, or NotThere, with what it says then.
     """
     end = time.monotonic() + SPARE_WAIT_S
     while True:
-        info = await account.client.request("getNodeInfo")
+        info = await client.request("getNodeInfo")
         if info["role"] not in SETTLED_ROLES:  # until it has caught up, it may not know that it is a member
             if time.monotonic() > end:
                 raise NotThere(
@@ -84,7 +85,7 @@ async def rejoin(account: SigningClient) -> Rejoined:
     Raises NothingLost where it has its votes, NotThere where it is no node of the consortium, NotYet where
     its seat moved a moment ago, and RefusedByLedger.
     """
-    info = await _settled(account)
+    info = await _settled(account.client)
     if not info["lostVotes"]:
         raise NothingLost(
             f"{info['name']}: this node has its votes; to move its seat all the same, make a key and use "
@@ -102,14 +103,21 @@ async def rejoin(account: SigningClient) -> Rejoined:
     except RefusedByLedger as refused:
         if not str(refused).startswith("TOO_SOON"):
             raise
-        when = await _from_when(account, info)
+        free: Any = await account.client.view("governance", "rotation_free", {"name": info["name"]})
+        when = from_when(free)
         raise NotYet(f"{info['name']}: its votes are lost again, and {when}") from None
     return Rejoined(info["name"], info["spareKey"], info["spareFile"], receipt)
 
 
-async def _from_when(account: SigningClient, info: Any) -> str:
-    """Say from when on a node's seat may move again."""
-    free: Any = await account.client.view("governance", "rotation_free", {"name": info["name"]})
+async def seat_locked(client: Client, info: Any) -> str:
+    """Say from when on the seat of a node may move again; empty where it may move now."""
+    free: Any = await client.view("governance", "rotation_free", {"name": info["name"]})
+    locked = info["height"] < free["height"] and time.time_ns() // 1_000_000 < free["time"]
+    return from_when(free) if locked else ""
+
+
+def from_when(free: Any) -> str:
+    """Say from when on a node's seat may move again, given what `rotation_free` of governance returns."""
     at = datetime.fromtimestamp(free["time"] / 1000, UTC)
     left = max(0, free["time"] - time.time_ns() // 1_000_000) // 1000 + 1
     return (

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 
 from chain.api.render import skip_json
-from chain.cli.nodedata import HEIGHT, FileTrouble, config_option, explains_files, opened_ledger, out_option
+from chain.cli.nodedata import HEIGHT, config_option, explains_files, opened_ledger, out_option
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.config import load_node_config
 from chain.ledger.block import Skip
@@ -28,7 +28,7 @@ from chain.node.skipsigning import StoppedValidator, apply_skip
 from chain.node.skipvote import VOTE_BYTES_MAX, SkipVote
 from chain.primitives.certificate import VALIDATORS_MAX, quorum
 from chain.primitives.codec import decode, encode
-from chain.primitives.errors import DecodeError
+from chain.primitives.errors import DecodeError, FileThere, FileTrouble
 from chain.primitives.keyfile import load_key
 from chain.primitives.words import counted
 
@@ -235,7 +235,7 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
     try:
         file = path.open("xb")
     except FileExistsError:
-        raise FileTrouble(f"{path}: exists already, so nothing was signed; name a new file (-o)") from None
+        raise FileThere(f"{path}: exists already, so nothing was signed; name a new file (-o)") from None
     except OSError as error:
         raise FileTrouble(
             f"{path}: cannot be written ({error.strerror}), so nothing was signed; name a new file in a "

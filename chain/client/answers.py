@@ -47,6 +47,13 @@ class NodeBusy(NodeUnreachable):
     code = "node_busy"
 
 
+class NotCertifiedYet(AssentError):
+    """A node that has nothing to prove yet: the text is its own reason; try later, or ask another."""
+
+    code = "not_certified"
+    exit = Exit.NO_QUORUM
+
+
 class RpcError(AssentError):
     """A node's refusal: `number` is the JSON-RPC error, `reason` the stable code of the refusal.
 
@@ -132,6 +139,10 @@ def silence_of(url: str, error: Exception) -> NodeUnreachable:
     )
     if cut_off:
         return NodeBusy(f"{url}: {said}: it closed the connection before it answered; wait, or ask another")
+    if isinstance(error, TimeoutError):
+        return NodeUnreachable(
+            f"{url}: no answer in time: it takes connections and may be paused or busy; see assent status"
+        )
     return NodeUnreachable(f"{url}: {said}; check that it runs")
 
 

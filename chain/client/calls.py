@@ -24,7 +24,8 @@ _REMEDIES: Mapping[str, str] = {
     "ALREADY_VOTED": "this organisation has voted already; who is missing: assent proposal show, "
     "or assent contract ready",
     "HASH_MISMATCH": "the proposal is not the one that was read; look again before approving",
-    "NOT_ENOUGH_VOTES": "who is missing: assent proposal show, or assent contract ready",
+    "NOT_ENOUGH_VOTES": "how many of how many it has, and who is missing: assent proposal show NUMBER, or "
+    "assent contract ready NAME",
     "TOO_EARLY": "its height or deadline has not come; see from when: assent proposal show, "
     "or assent contract ready",
     "TOO_SOON": "a node's key moves once in 100 heights or ten minutes, "
@@ -73,7 +74,10 @@ _REMEDIES: Mapping[str, str] = {
     "NOT_OWNER": "only the node's own organisation moves its seat",
     "LAST_VALIDATOR": "one validator always stays",
     "BAD_ADDRESS": "give host:port, as the other members reach the node",
-    "OUT_OF_RANGE": "see the ranges in contracts/system/README.md",
+    "OUT_OF_RANGE": "a value is not in its range: proposal_ms an hour to a year (3600000..31536000000), "
+    "freeze_blocks 1..1000000; limits as contracts/system/README.md has them, beside assent params show",
+    "TEXT_TOO_LONG": "a text that goes with it (a name, a description, --reason) has more than 256 "
+    "characters, or a program's leakage more than 4096; make it shorter",
     "UNKNOWN_LIMIT": "see: assent params show",
     "BAD_VOTES": "at least the safe minimum, at most the members; see: assent params show",
     "BAD_RULE": "majority, quorum or votes; kinds that could take over the rest need a quorum at least",

@@ -11,6 +11,7 @@ import aiohttp
 from chain.client.answers import (
     HTTP_BUSY,
     NodeUnreachable,
+    NotCertifiedYet,
     OtherChain,
     RpcError,
     height_of,
@@ -28,6 +29,8 @@ from chain.primitives.errors import ProofInvalid
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.runtimeport import map_key, var_key
 from chain.primitives.values import Value, decode_value
+from chain.primitives.visible import one_line
+from chain.primitives.words import OUTSIDE
 
 P = TypeVar("P", HeaderProof, ProvedReceipt, ProvedState)
 T = TypeVar("T")
@@ -169,16 +172,30 @@ class Client(Connection):
         return await self._checked_entry(proved, contract, name, var_key(name), height)
 
     async def _certified(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask for a proof; a node that has no certificate yet is asked again for CERTIFY_WAIT_S."""
+        """Ask for a proof; a node that has no certificate yet is asked again for CERTIFY_WAIT_S.
+
+        Raises NotCertifiedYet with what the node says of itself: at once where it follows nobody.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CERTIFY_WAIT_S
+        outside = None
         while True:
             try:
                 return await ask()
             except RpcError as error:
-                if error.reason != NOT_CERTIFIED or loop.time() >= deadline:
+                if error.reason != NOT_CERTIFIED:
                     raise
+                if outside is None or loop.time() >= deadline:
+                    outside, why = await self._standing()
+                    if outside or loop.time() >= deadline:
+                        raise NotCertifiedYet(f"{self.url}: {error}{why}") from None
             await asyncio.sleep(WAIT_POLL_S)
+
+    async def _standing(self) -> tuple[bool, str]:
+        """Return whether the node is no member's, and why it does not move, as it says."""
+        info = await self.request("getNodeInfo")
+        with reading(self.url, "getNodeInfo"):
+            return info["role"] == OUTSIDE, f": {one_line(str(info['stall']))}" if info["stall"] else ""
 
     async def _checked_entry(
         self, proved: ProvedState, contract: str, name: str, key: bytes, height: int | None

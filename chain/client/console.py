@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -24,6 +25,9 @@ from chain.primitives.visible import json_text, one_line, visible
 F = TypeVar("F", bound=Callable[..., Any])
 FIRST_CHARS = 24
 """What names a row is not folded up to this length."""
+HASH_DIGITS = 64
+FACT_COLUMNS, CELL_GAP = 2, 3
+"""A table of so many columns lists facts; so many characters stand between two columns."""
 Shower = Callable[[str, float, float | None], None]
 """Shows (what is being done, how much of it is, of how much in all) on the live line."""
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -74,17 +78,25 @@ def _put(text: str, stream: TextIO | None) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print rows under a title; `#` before a column says numbers; a list is a line an item."""
+    """Print rows under a title; `#` before a column says numbers; a list is a line an item.
+
+    A hash in the last column of a list of facts stays in one piece, for whoever copies it, though the line
+    may then be longer than the terminal is wide.
+    """
+    facts = len(columns) <= FACT_COLUMNS and any(_has_hash(row[-1]) for row in rows)
     table = Table(title=_text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         names = [str(row[0] or "") for row in rows] if number == 0 else []
         least = min(FIRST_CHARS, max(map(len, names), default=0)) or None
         justify: JustifyMethod = "right" if column.startswith("#") else "left"
+        least = HASH_DIGITS if facts and number == len(columns) - 1 else least
         table.add_column(_text(column.removeprefix("#")), justify=justify, overflow="fold", min_width=least)
     for row in rows:
         table.add_row(*[_cell(cell) for cell in row])
+    named = max((len(str(row[0])) for row in rows), default=0) if len(columns) > 1 else 0
+    width = max(_console.width, named + CELL_GAP + HASH_DIGITS) if facts else None
     with _output():
-        _console.print(table)
+        _console.print(table, width=width, crop=False)
 
 
 @contextlib.contextmanager
@@ -112,6 +124,11 @@ def _give_up_output() -> None:
         os.close(nowhere)
 
 
+def _has_hash(cell: Any) -> bool:
+    items = cell if isinstance(cell, list) else [cell]
+    return any(len(word) >= HASH_DIGITS for item in items for word in str(item).split())
+
+
 def _cell(value: Any) -> Text:
     if isinstance(value, list):
         return Text("\n").join([_text(str(item)) for item in value])
@@ -119,7 +136,9 @@ def _cell(value: Any) -> Text:
 
 
 def _text(words: str, style: str = "") -> Text:
-    return Text(one_line(words), style)
+    shown = one_line(words)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return Text(shown.encode(encoding, "backslashreplace").decode(encoding), style)  # before it is laid out
 
 
 @contextlib.contextmanager
@@ -162,7 +181,8 @@ def speaking() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         if not where:
             _give_up_output()
-        print_text(f"error [system]: {where}{error.strerror or error}", err=True)
+        code = "system" if where or error.errno != errno.ENOSPC else OutputFailed.code
+        print_text(f"error [{code}]: {where}{error.strerror or error}", err=True)
         sys.exit(Exit.IO)
     except Exception as error:
         print_lines(traceback.format_exc(), err=True, newline=False)

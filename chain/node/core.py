@@ -313,6 +313,11 @@ class NodeCore:
         return self._executor.says()
 
     @property
+    def unpruned(self) -> str:
+        """Why nothing is pruned though there is something to prune; empty while all is well."""
+        return "" if self._upkeep is None else self._upkeep.trouble
+
+    @property
     def skews_ms(self) -> Mapping[bytes, int]:
         """Proposer -> how far its last proposal was ahead of our clock, in milliseconds."""
         return self._orderer.skews_ms

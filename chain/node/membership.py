@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from chain.ledger.genesis import Validator
 from chain.ledger.ledger import Ledger
 from chain.ledger.schedule import OBSERVER
+from chain.primitives.words import OUTSIDE
 
-VOTES, WILL_VOTE, FOLLOWS, OUTSIDE = "validator", "next validator", "observer", "not a member"
+VOTES, WILL_VOTE, FOLLOWS = "validator", "next validator", "observer"
 
 
 def accepted(ledger: Ledger) -> dict[bytes, Validator]:

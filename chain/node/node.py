@@ -39,7 +39,7 @@ from chain.node.signedskips import SignedSkips
 from chain.node.status import NodeStatus
 from chain.node.threads import ThreadWorkers
 from chain.node.traffic import NODE_PRICES
-from chain.node.upkeep import Upkeep
+from chain.node.upkeep import Upkeep, check_archive
 from chain.primitives.certificate import fault_bound
 from chain.primitives.descriptors import budget_descriptors
 from chain.primitives.errors import AssentError
@@ -93,6 +93,7 @@ class Node:
         `keys` remembers which of the node's keys this process has tried; a first node of a process has none.
         """
         self_check()
+        check_archive(files.archive_dir)
         self._keys, self._genesis = keys or KeyRing(files), genesis
         cache = config.cache
         self._store = LevelStore(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from chain.node.watch import muted
+
 PATIENCE_S = 5.0
 """A wait shorter than this is work, not a stall."""
 STALLED_S = 20.0
@@ -87,6 +89,8 @@ class Facts:
     skew_max_ms: int = 30_000
     disk_free: int | None = None
     data_dir: str = "the data directory"
+    moves: str = ""
+    """The key, in hex, that the seat of this node moves to, if it does."""
     halted: str = ""
     unfinished: str = ""
     """Which height earlier processes began to execute and never finished, in words."""
@@ -221,7 +225,7 @@ def _listening(facts: Facts) -> str:
 
 
 def _muted(facts: Facts) -> str:
-    return facts.says if facts.phase == "muted" else ""
+    return muted(facts.moves) if facts.phase == "muted" else ""
 
 
 def _skew(facts: Facts) -> str:

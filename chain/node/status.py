@@ -13,12 +13,13 @@ from chain.api.metrics import Metrics
 from chain.network.manager import PeerManager
 from chain.node.core import NodeCore
 from chain.node.keys import Identity
-from chain.node.membership import OUTSIDE, accepted, role_of
+from chain.node.membership import accepted, role_of
 from chain.node.stall import Away, Coming, Facts, explain, stalled, waits
 from chain.node.watch import SILENT_WINDOWS, TWIN_REMEDY, Seen, news, notes, views_passed
 from chain.primitives.certificate import fault_bound, quorum
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.possession import prove_possession
+from chain.primitives.words import OUTSIDE
 from consensus.evidence import read_evidence
 from consensus.votes import Evidence
 
@@ -160,7 +161,7 @@ class NodeStatus:
             "pool": len(self._pool),
             "phase": consensus["says"],
             "stall": consensus["stall"],
-            "notes": notes(self._see(consensus)),
+            "notes": notes(self._see(consensus), consensus["stall"]),
             "offences": [
                 f"{self.name_of(peer.key)} ({peer.key.hex()[:16]}): {peer.offence}"
                 for peer in self._peers.peers()
@@ -290,6 +291,7 @@ class NodeStatus:
             skew_max_ms=ledger.schedule.limits_at(ledger.head.height + 1).max_clock_skew_ms,
             disk_free=self._disk_free(),
             data_dir=self._data_dir,
+            moves=self._seat_moves(),
             halted=said["halted"],
             unfinished=core.unfinished,
         )
@@ -347,6 +349,7 @@ class NodeStatus:
             tuple(self._names(key for key in self._peers.connected if key in silent)),
             {self.name_of(peer): endpoints for peer, endpoints in self._peers.twins.items()},
             {self.name_of(peer): endpoints for peer, endpoints in self._peers.own_twins.items()},
+            self._seat_moves() if self.lost_votes else "", self._core.unpruned,
         )  # fmt: skip
 
     def _observe_consensus(self, metrics: Metrics) -> None:
@@ -365,6 +368,7 @@ class NodeStatus:
         for name in {*before.twins, *self._seen.twins}:
             metrics.twins.labels(name).set(name in self._seen.twins)
         metrics.own_twins.set(len(self._seen.own_twins))
+        metrics.pruning_stopped.set(bool(self._seen.unpruned))
 
     def _observe_stall(self, facts: Facts, metrics: Metrics) -> None:
         """Note since when work waits at one height, and say once that a stall begins or ends."""

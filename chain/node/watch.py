@@ -9,6 +9,7 @@ SILENT_WINDOWS = 2
 """A connected validator without a vote for so many windows of heights is named: it follows, or is cut off."""
 
 
+REJOIN = "assent validator rejoin"
 TWIN_REMEDY = (
     "stop the process that should not run. Where nobody here began it, the key is in other hands: move the "
     "seat to a new one with `assent validator rotate-key`"
@@ -35,6 +36,10 @@ class Seen:
     """Member -> where the two processes are that use its key."""
     own_twins: Mapping[str, str] = field(default_factory=dict)
     """Member that says that the key of this node is used twice -> where, as it says."""
+    moves: str = ""
+    """The key, in hex, that the seat of this node moves to, if it does."""
+    unpruned: str = ""
+    """Why nothing is pruned though there is something to prune."""
 
 
 def news(before: Seen, now: Seen) -> list[str]:
@@ -48,7 +53,8 @@ def news(before: Seen, now: Seen) -> list[str]:
     if now.lost_votes and not before.lost_votes:
         told.append(
             "the votes of this key were lost: it follows, signs checkpoints, and gives no vote until "
-            "its seat has moved to another key; it counts as one of the f that may fail"
+            "its seat has moved to another key, or the validators change otherwise; it counts as one of the "
+            "f that may fail"
         )
     if now.spare and not before.spare:
         told.append(f"the key {now.spare} is ready to take this node's seat: assent validator rejoin")
@@ -62,20 +68,37 @@ def news(before: Seen, now: Seen) -> list[str]:
     return told
 
 
-def notes(now: Seen) -> list[str]:
-    """Return what is not as it should be though the chain may move, for a line below the status."""
+def muted(moves: str) -> str:
+    """Say what a validator without its votes waits for, given the key that its seat moves to, if it does."""
+    if moves:
+        return (
+            f"this validator lost its votes; its seat moves to its key {moves[:16]}, under which it votes "
+            "within a consensus window: nothing to do"
+        )
+    return (
+        "this validator lost its votes and gives none until its seat has moved, or the validators change "
+        f"otherwise; move it: {REJOIN}"
+    )
+
+
+def notes(now: Seen, stall: str = "") -> list[str]:
+    """Return what is not as it should be though the chain may move, for a line below the status.
+
+    What `stall` says, why this node does not move, is not said again.
+    """
     found = []
     if now.lost_votes:
-        found.append(
-            "this validator lost its votes and gives none until its seat has moved: assent validator rejoin"
-        )
+        found.append(muted(now.moves))
+    if now.unpruned:
+        found.append(f"nothing is pruned, so the disk fills: {now.unpruned}")
     if now.passed_over:
         found.append(f"passed over, for view changes ended their turns: {', '.join(now.passed_over)}")
     if now.silent:
         found.append(f"connected and without a vote lately: {', '.join(now.silent)}")
     found += [twin_of(name, endpoints) for name, endpoints in now.twins.items()]
-    found += [_own_twin(name, endpoints) for name, endpoints in now.own_twins.items()]
-    return found
+    if TWIN_REMEDY not in stall:
+        found += _own_twins(now.own_twins)
+    return [line for line in found if line != stall]
 
 
 def twin_of(name: str, endpoints: str) -> str:
@@ -86,8 +109,16 @@ def twin_of(name: str, endpoints: str) -> str:
     )
 
 
-def _own_twin(name: str, endpoints: str) -> str:
-    return f"{name} says of this node's own key: {endpoints or 'it is used twice'}; {TWIN_REMEDY}"
+def _own_twin(names: str, endpoints: str) -> str:
+    return f"the key of this node, says {names}: {endpoints or 'it is used twice'}; {TWIN_REMEDY}"
+
+
+def _own_twins(said: Mapping[str, str]) -> list[str]:
+    """Return a line for each pair of places that members name, with all who name it."""
+    by_place: dict[str, list[str]] = {}
+    for name, endpoints in said.items():
+        by_place.setdefault(endpoints, []).append(name)
+    return [_own_twin(", ".join(names), endpoints) for endpoints, names in by_place.items()]
 
 
 def views_passed(before: Seen, now: Seen) -> int:

@@ -86,7 +86,7 @@ def _drafted(path: Path, content: bytes) -> Iterator[Path]:
     except FileExistsError:
         raise _there(path) from None
     except OSError as error:
-        raise FileTrouble(f"{path}: cannot be written ({error.strerror}); {write_remedy(error)}") from None
+        raise FileTrouble(f"{path}: cannot be written ({error.strerror}); {file_remedy(error)}") from None
     finally:
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
@@ -105,17 +105,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_remedy(error: OSError) -> str:
-    """Return what to do about a path that cannot be written, for the cause that the system gave."""
+def file_remedy(error: OSError) -> str:
+    """Return what to do about a path that cannot be read or written, for the cause that the system gave."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room there, or name another place"
+        return "make room there, or name another path"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "make its folder first, or name another place"
+        return "check the path: it, or its folder, is not there"
     if error.errno in (errno.EACCES, errno.EPERM):
         return "check the owner and the mode of its folder, and who runs this"
     if error.errno == errno.EROFS:
         return "the file system is read-only, as one is after a fault of its disk: see dmesg"
-    return "name another place"
+    return "name another path"
 
 
 @contextlib.contextmanager

@@ -13,11 +13,14 @@ log = logging.getLogger("assent")
 def reopen_log_on_hangup() -> None:
     """On SIGHUP open the log file anew where it was at this call; without a log file, ignore the signal.
 
+    A signal that came before, while it was blocked (`chain.cli.processes`), is obeyed then.
+
     Whoever rotates logs renames the file and sends the signal. A pipe or a terminal has nothing to reopen,
     and a node does not end with the session that began it.
     """
     if not stat.S_ISREG(os.fstat(2).st_mode):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        _let_through()
         return
     path = os.readlink("/proc/self/fd/2")
     both = os.path.sameopenfile(1, 2)
@@ -34,3 +37,8 @@ def reopen_log_on_hangup() -> None:
         log.info("log reopened")
 
     signal.signal(signal.SIGHUP, reopen)
+    _let_through()
+
+
+def _let_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live import rpc
+from live import assent, rpc
 
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium
@@ -44,6 +45,11 @@ def started_unseated(consortium: ConsortiumFolder) -> str:
     return "\n".join(lines)
 
 
+def status_of(consortium: ConsortiumFolder) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = json.loads(assent("status", consortium.path, "--json").stdout)["nodes"]
+    return shown
+
+
 def key_files(org: OrgFolder) -> list[str]:
     folder = org.path / "keys"
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("node."))
@@ -72,7 +78,11 @@ def test_a_validator_wiped_three_times_in_a_row_comes_back_under_a_key_of_its_ow
         shown = wait(org, lambda it: it["lostVotes"] and it["spareKey"])
         assert (shown["key"], shown["spareFile"]) == (seated, "node.3.key")
         assert "rejoin" in shown["stall"]
-        assert "gives none until its seat has moved" in shown["notes"][0]
+        assert "gives none until its seat has moved" in shown["stall"]
+        assert not any("lost its votes" in note for note in shown["notes"]), "said once"
+        said = next(node for node in status_of(consortium) if node["org"] == "bureau")["stall"]
+        assert "it moves again from height" in said
+        assert f"assent validator rejoin --as {org.path}" in said
         processes.wait_until(org, "node", lambda: "assent_votes_lost 1.0" in metrics(org), ANSWERS_S)
         assert load_key(org.path / "keys/node.2.key").public.hex() == seated, (
             "the live key stays where it was"

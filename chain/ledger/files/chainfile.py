@@ -25,7 +25,7 @@ from chain.ledger.state.chunk import StateChunk
 from chain.primitives.codec import U64, Bound, Hash, Name, decode, encode, max_bytes_of, record
 from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError, DecodeError, Exit
-from chain.primitives.files import open_regular
+from chain.primitives.files import open_regular, sync_folder
 
 MAGIC = b"ASSENTCF"
 VERSION = 1
@@ -120,16 +120,8 @@ def save(path: Path, preamble: Preamble, records: Iterable[Record]) -> int:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return path.stat().st_size
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write(out: BinaryIO, preamble: Preamble, records: Iterable[Record]) -> None:

@@ -23,7 +23,7 @@ from chain.cli.main import main
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedHistory
 from chain.ledger.testing import toy_genesis
-from chain.primitives.errors import Exit, LimitError, ProofInvalid
+from chain.primitives.errors import Exit, FileTrouble, LimitError, ProofInvalid
 from chain.primitives.runtimeport import map_key
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
@@ -243,7 +243,7 @@ def test_another_genesis_is_named(package: bytes) -> None:
 def test_what_is_not_a_package_says_so(story: Any, tmp_path: Path) -> None:
     save_genesis(tmp_path / "genesis.json", story.genesis)
     assert "not an audit package" in str(verify_bytes(b"PK\x03\x04", story.genesis).failures[0])
-    with pytest.raises(PackageDamaged, match="cannot be read"):
+    with pytest.raises(FileTrouble, match="none: cannot be read"):
         verify(tmp_path / "none", tmp_path / "genesis.json")
 
 

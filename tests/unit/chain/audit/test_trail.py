@@ -33,6 +33,7 @@ from chain.primitives.errors import Exit, ProofInvalid
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.runtimeport import map_key
 from tests.unit.chain.audit.ledgersource import LedgerSource
+from tests.unit.chain.fulldisk import full_disk
 
 MINUTE_MS = 60_000
 DATASET_EVENTS = [
@@ -305,7 +306,40 @@ def test_the_commands_show_export_and_verify(node: list[str]) -> None:
     assert "holds" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
     assert "every proof holds" in invoke("verify", "credit.audit", "--genesis", "genesis.json")
     assert "What it cannot prove" in invoke("verify", "credit.audit", "--genesis", "genesis.json", "--report")
-    assert "never overwritten" in invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node, code=1)
+    assert "never overwritten" in invoke(
+        "export", "dataset:bank/credit", "-o", "credit.audit", *node, code=74
+    )
+
+
+@pytest.mark.usefixtures("node")
+@pytest.mark.parametrize("name", ["nope.audit", "/dev/zero"])
+def test_a_package_that_is_not_there_does_not_look_like_damaged_evidence(name: str) -> None:
+    """A typing error was `package_damaged`, with the status of a proof that broke."""
+    said = invoke("verify", name, "--genesis", "genesis.json", code=Exit.IO)
+    assert f"error [file]: {name}: cannot be read" in said
+
+
+def test_an_export_that_the_disk_does_not_take_leaves_nothing_that_passes_for_evidence(
+    node: list[str],
+) -> None:
+    """An empty file stayed, and the next export took it for evidence that is never overwritten."""
+    with full_disk():
+        said = invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node, code=Exit.IO)
+    assert "error [file]: credit.audit: cannot be written" in said
+    assert sorted(Path().iterdir()) == [Path("genesis.json")]
+    invoke("export", "dataset:bank/credit", "-o", "credit.audit", *node)
+    missing = invoke("export", "dataset:bank/credit", "-o", "no/credit.audit", *node, code=Exit.IO)
+    assert "error [file]: no/credit.audit: cannot be written (No such file" in missing
+
+
+def test_a_range_without_an_event_is_said_to_have_none(node: list[str]) -> None:
+    """ "Every proof holds" alone sounded as if what was looked for had been found."""
+    words = ("export", "dataset:bank/credit", "-o", "none.audit", "--from", "2", "--to", "2", *node)
+    assert "holds no event of these heights" in invoke(*words)
+    said = invoke("verify", "none.audit", "--genesis", "genesis.json")
+    assert "every proof holds, and that the subject has no event at these heights is proved" in said
+    shown = json.loads(invoke("verify", "none.audit", "--genesis", "genesis.json", "--json"))
+    assert (shown["ok"], shown["events"]) == (True, 0)
 
 
 def test_one_changed_byte_makes_verify_fail_and_say_where(node: list[str]) -> None:

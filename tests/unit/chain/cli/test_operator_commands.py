@@ -18,15 +18,15 @@ import pytest
 from click.testing import CliRunner
 
 from chain.cli import init, outgoing, processes
-from chain.cli.consortium import few_words, stop_consortium
+from chain.cli.consortium import stop_consortium
 from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
 from chain.cli.layout import ConsortiumFolder
 from chain.cli.main import main
 from chain.cli.node import check_hash_seed, open_to_all
-from chain.cli.nodedata import FileTrouble
 from chain.cli.proposal import proposal_of
 from chain.cli.skip import _new_file, _next
+from chain.cli.status import few_words
 from chain.client.console import print_table
 from chain.config import NodeConfig
 from chain.ledger.block import Batch, Skip
@@ -38,7 +38,7 @@ from chain.node.nextheight import KnownBatch, NextHeight, Standing
 from chain.node.skipsigning import StoppedValidator
 from chain.node.skipvote import sign_skip
 from chain.primitives.codec import encode
-from chain.primitives.errors import ConfigError, Exit
+from chain.primitives.errors import ConfigError, Exit, FileTrouble
 from chain.primitives.settings import parse_toml
 from chain.primitives.words import counted
 
@@ -126,7 +126,7 @@ def test_a_process_that_a_person_started_is_found_and_stopped(two: ConsortiumFol
 def test_a_cell_has_few_words_and_a_name_is_not_folded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert few_words({"stall": "a long sentence", "phase": "x" * 200}) == "see below"
+    assert few_words({"stall": "a long sentence", "phase": "x" * 200}) == "below"
     assert few_words({"stall": "", "phase": "asking for view 3: 2 replicas"}) == "asking for view 3"
     monkeypatch.setenv("COLUMNS", "80")
     print_table("t", ["name", *"abcd"], [["bank-node", *["word " * 20] * 4]])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from chain.client import console
 from chain.client.console import print_json, print_lines, print_table, print_text, reports_errors
 from chain.primitives.errors import AssentError
 from chain.primitives.visible import json_text, one_line, visible
+from chain.primitives.words import duration
 
 ROOT = Path(__file__).parents[4]
 PRINTS_FOR_PROGRAMS = {"contracts/selfcheck.py"}
@@ -63,7 +66,7 @@ def test_only_the_console_knows_rich_and_nothing_is_printed_that_was_not_made_sa
             raw = called.endswith(("console.print", "from_markup", "stdout.write", "stderr.write"))
             if called.endswith("echo") and not all(_is_safe(arg) for arg in call.args):
                 faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
-            if raw and ast.unparse(call) != "_console.print(table)":
+            if raw and ast.unparse(call) != "_console.print(table, width=width, crop=False)":
                 faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
             if called == "print" and name not in PRINTS_FOR_PROGRAMS:
                 faults.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
@@ -140,3 +143,38 @@ def test_tx_get_prints_a_contract_as_it_is_on_the_ledger(monkeypatch: pytest.Mon
     assert found.exit_code == 0, found.output
     assert "ballots[ballot] = votes" in found.output
     assert "x [/foo] y\\u202e" in found.output
+
+
+def test_a_hash_among_facts_stays_in_one_piece(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty-four digits broke over two lines, and could not be copied."""
+    monkeypatch.setenv("COLUMNS", "80")
+    key = "ab" * 32
+    rows = [["a long name of a fact", key], ["keys", [f"{key}  admin, active", key]]]
+    print_table("facts", ["field", "value"], rows)
+    assert capsys.readouterr().out.count(key) == 3
+    print_table("transactions", ["id"], [[key]])
+    assert key in capsys.readouterr().out
+
+
+def test_a_table_is_as_wide_as_the_terminal_whatever_its_encoding_lacks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Escapes took the places of characters after the rows had been laid out."""
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held := io.BytesIO(), encoding="ascii"))
+    print_table("数据", ["name", "what", "who"], [["銀行", "データ" * 20, "é" * 30]])
+    sys.stdout.flush()
+    lines = held.getvalue().decode("ascii").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\\u" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [(604_800_000, "7 days"), (3_600_000, "1 hour"), (5_400_000, "90 minutes"), (20, "20 ms"), (0, "0 ms")],
+)
+def test_a_duration_is_said_in_the_unit_that_divides_it(ms: int, said: str) -> None:
+    assert duration(ms) == said

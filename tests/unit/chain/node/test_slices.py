@@ -77,7 +77,6 @@ def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch)
         "open_to_all",
         "load_genesis",
         "KeyRing",
-        "reopen_log_on_hangup",
         "ask_no_more",
     ):
         monkeypatch.setattr(commands, name, MagicMock())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from chain.cli.consortium import explain_absence, explain_silence, grouped
+from chain.cli.status import explain_absence, explain_silence, grouped
 from chain.node.stall import DISK_LOW_BYTES, PATIENCE_S, STALLED_S, Away, Coming, Facts, explain, stalled
 from consensus.report import MUTED
 
@@ -59,7 +59,11 @@ CASES: dict[str, tuple[Facts, tuple[str, ...]]] = {
     ),
     "muted": (
         replace(WAITING, phase="muted", says=MUTED),
-        ("this key's votes were lost", "assent validator rejoin"),
+        ("this validator lost its votes", "or the validators change otherwise", "assent validator rejoin"),
+    ),
+    "muted while its seat moves": (
+        replace(WAITING, phase="muted", says=MUTED, moves="ab" * 32),
+        ("its seat moves to its key abababababababab", "nothing to do"),
     ),
     "the only validator has lost its votes": (
         replace(WAITING, phase="listening", says="the only validator, and its vote store was empty"),

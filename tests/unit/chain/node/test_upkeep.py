@@ -19,7 +19,7 @@ from chain.ledger.testing import ToyChain
 from chain.mempool.mempool import Mempool, PoolBounds
 from chain.node import upkeep as module
 from chain.node.execution_queue import ExecutionQueue
-from chain.node.upkeep import Upkeep
+from chain.node.upkeep import Upkeep, check_archive
 
 WINDOW, STEP, KEEP, LENGTH = 3, 4, 6, 20
 
@@ -70,12 +70,37 @@ def test_what_goes_is_in_the_archive_first_and_reads_back(tmp_path: Path) -> Non
     assert found == [whole.block(height) for height in range(1, 12)]
 
 
-def test_an_archive_that_cannot_be_written_keeps_the_blocks(tmp_path: Path) -> None:
-    chain = make()
-    (tmp_path / "old").write_text("a file where the folder should be")
-    with pytest.raises(StorageFailed, match=r"storage\.archive_dir"):
-        Upkeep(chain.ledger, KEEP, tmp_path / "old").step()
+def test_an_archive_that_cannot_be_written_keeps_the_blocks_and_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ended the validator, long after the start at which somebody would have looked."""
+    monkeypatch.setattr(module, "RETRY_HEIGHTS", 2)
+    chain, blocked = make(), tmp_path / "old"
+    blocked.write_text("a file where the folder should be")
+    upkeep = Upkeep(chain.ledger, KEEP, blocked)
+    assert upkeep.due
+    assert not upkeep.step()
+    assert f"storage.archive_dir = {blocked}: " in upkeep.trouble
     assert chain.ledger.read.pruned.below().blocks == 0
+    assert not upkeep.due, "not at every height"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    chain.add(chain.call("put", {"key": 1, "value": 1}))
+    chain.add(chain.call("put", {"key": 1, "value": 2}))
+    assert upkeep.due
+    blocked.unlink()
+    assert upkeep.step()
+    assert upkeep.trouble == ""
+    assert chain.ledger.read.pruned.below().blocks == STEP
+    assert "pruning goes on" in caplog.text
+
+
+def test_an_archive_that_cannot_be_written_is_noticed_at_the_start(tmp_path: Path) -> None:
+    check_archive(None)
+    check_archive(tmp_path / "new" / "old")
+    assert list((tmp_path / "new" / "old").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageFailed, match=r"storage\.archive_dir = .*file: "):
+        check_archive(tmp_path / "file")
 
 
 def test_a_crash_between_archive_and_floor_archives_nothing_twice(tmp_path: Path) -> None:

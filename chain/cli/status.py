@@ -1,0 +1,244 @@
+"""`assent status` and `assent logs`: what nodes and agents of a local consortium do, and why they do not."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from chain.cli import processes
+from chain.cli.consortium import folder_argument, node_url, rejoin_command
+from chain.cli.layout import LayoutError, OrgFolder, open_consortium
+from chain.cli.rejoin import seat_locked
+from chain.client.answers import OtherChain
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.options import run
+from chain.config import load_node_config
+from chain.ledger.genesis import load_genesis
+from chain.node.watch import REJOIN
+from chain.primitives.errors import AssentError, ConfigError, Exit, FileTrouble
+
+STATUS_S = 3.0
+"""How long `status` waits for one node's answer."""
+LAST_WORD = "stopped"
+"""It is in what a process says last when it was told to end."""
+PHASE_CHARS = 20
+"""So that the table of `status` fits into 80 columns."""
+
+
+@click.command()
+@folder_argument
+@click.option(
+    "--check", is_flag=True, help="End with status 75 unless all run and no node has a reason to stand still."
+)
+@json_option
+@reports_errors
+def status(folder: Path, check: bool, as_json: bool) -> None:
+    """Show the nodes and agents of the consortium in FOLDER, and why it stands still if it does."""
+    consortium = open_consortium(folder)
+
+    async def work() -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(_node_status(org) for org in consortium.orgs)))
+
+    nodes = run(work())
+    agents = [_agent_status(org) for org in consortium.orgs if org.agent_config.exists()]
+    if as_json:
+        print_json({"nodes": nodes, "agents": agents})
+    else:
+        _print_status(nodes, agents)
+    if check and any(item["stall"] or item["state"] != "running" for item in [*nodes, *agents]):
+        sys.exit(Exit.NO_QUORUM)
+
+
+def _print_status(nodes: list[dict[str, Any]], agents: list[dict[str, Any]]) -> None:
+    highest = max((node["height"] or 0 for node in nodes), default=0)
+    rows = [
+        [n["org"], n["state"], n["height"], None if n["height"] is None else highest - n["height"],
+         n["view"], n["primary"], n["peers"], n["pool"], few_words(n)]
+        for n in nodes
+    ]  # fmt: skip
+    columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
+    print_table("nodes", columns, rows)
+    if agents:
+        print_table(
+            "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
+        )
+    for orgs, why in grouped([*nodes, *agents]):
+        print_lines(f"{', '.join(orgs)}: {why}")
+    for line, orgs in told_by(nodes).items():
+        print_text(f"{', '.join(orgs)}: {line}")
+    for node in nodes:
+        for offence in node["offences"] or ():
+            print_text(f"{node['org']} has trouble with {offence}")
+
+
+def few_words(node: dict[str, Any]) -> str:
+    """Return a node's phase for a table's cell; what holds it up stands in full below the table."""
+    if node["stall"]:
+        return "below"
+    words = re.split("[:;,]", node["phase"] or "")[0]
+    return words if len(words) <= PHASE_CHARS else words[: PHASE_CHARS - 1] + "…"
+
+
+def told_by(nodes: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return each note of the nodes with the organisations whose nodes say it."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        for line in node["notes"] or ():
+            found.setdefault(line, []).append(node["org"])
+    return found
+
+
+def grouped(processes: list[dict[str, Any]]) -> list[tuple[list[str], str]]:
+    """Return (organisations, why their nodes or agents do not work), those that say the same together."""
+    found: dict[str, list[str]] = {}
+    for process in processes:
+        if process["stall"]:
+            found.setdefault(process["stall"], []).append(process["org"])
+    return [(orgs, why) for why, orgs in found.items()]
+
+
+_SHOWN = ("key", "height", "view", "primary", "peers", "pool", "phase", "stall", "notes", "offences")
+
+
+async def _node_status(org: OrgFolder) -> dict[str, Any]:
+    shown: dict[str, Any] = dict.fromkeys(_SHOWN)
+    shown |= {"org": org.name, "state": "stopped", "url": ""}
+    try:
+        shown["url"] = node_url(org)
+    except ConfigError as error:
+        return shown | {"state": "bad config", "stall": str(error)}
+    running = processes.find(org, "node")
+    try:
+        genesis = load_genesis(load_node_config(org.node_config)[1].genesis)
+    except AssentError as error:
+        return shown | {"state": "bad genesis", "stall": str(error)}
+    try:
+        async with Client(shown["url"], genesis, timeout_s=STATUS_S) as client:
+            info = await client.request("getNodeInfo")
+            info["stall"], info["notes"] = await _advice(client, org, info)
+    except AssentError as error:
+        if running is None:
+            other = f"{error}\n  " if isinstance(error, OtherChain) else ""
+            return shown | {"stall": other + _absence(org, "node")}
+        why = explain_silence(running.pid, running.status(), shown["url"], str(error), str(org.log("node")))
+        return shown | {"state": "silent", "stall": why}
+    found = shown | {"state": "running"} | {key: info[key] for key in _SHOWN}
+    if running is None and info["org"] != org.name:
+        return shown | {
+            "stall": f"a node of {info['org']!r} has its port, {shown['url']}\n  {_absence(org, 'node')}"
+        }
+    if running is None:
+        found["notes"] = [*found["notes"], "its process cannot be seen by this user: another began it"]
+    return found
+
+
+async def _advice(client: Client, org: OrgFolder, info: Any) -> tuple[str, list[str]]:
+    """Return why a node stands still and its notes, with the command that helps as it is typed here."""
+    lines = [str(info["stall"]), *map(str, info["notes"])]
+    if info["lostVotes"] and not info["seatMoves"]:
+        locked = await seat_locked(client, info)
+        lines = [
+            f"{line.partition('; move it')[0]}; {locked}" if locked and REJOIN in line else line
+            for line in lines
+        ]
+    lines = [line.replace(REJOIN, rejoin_command(org)) for line in lines]
+    return lines[0], lines[1:]
+
+
+def _absence(org: OrgFolder, process: str) -> str:
+    start_it = f"assent start {shlex.quote(str(org.path.parent))} --org {org.name}"
+    try:
+        end = processes.log_tail(org, process, 10)
+    except FileTrouble as error:
+        return f"the {process} does not run ({error}); start it with: {start_it}"
+    return explain_absence(process, end, start_it, begun=org.pid(process).exists())
+
+
+def explain_absence(process: str, log_end: str, start_it: str, *, begun: bool = False) -> str:
+    """Say why a node or an agent does not run, from the end of its log, and how to start it.
+
+    `begun`: it was started here, and nobody told it to stop with `assent stop`.
+    """
+    errors = [line for line in log_end.splitlines() if line.startswith("error [")]
+    last = log_end.splitlines()[-1] if log_end else ""
+    if errors and errors[-1] == last:
+        return f"the {process} stopped by itself: {last}\n  once that is mended: {start_it}"
+    if begun and f" {LAST_WORD} " not in f"{last} ":
+        return (
+            f"the {process} ended without a word in its log: it was killed, or the machine went down (dmesg "
+            f"tells, if the kernel did it for want of memory)\n  start it with: {start_it}"
+        )
+    return f"the {process} does not run; start it with: {start_it}"
+
+
+def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str:
+    """Say why a node's process runs and its RPC port does not answer."""
+    if state == psutil.STATUS_STOPPED:
+        return processes.paused_words("node", pid)
+    return (
+        f"process {pid} runs, but {url} does not answer ({error}): it may be starting, busy, or out of "
+        f"connections; see its log {log}, then restart it"
+    )
+
+
+def _agent_status(org: OrgFolder) -> dict[str, Any]:
+    from privcompute.config import load_agent_config
+
+    try:
+        config, _ = load_agent_config(org.agent_config)
+    except ConfigError as error:
+        return {"org": org.name, "state": "bad config", "listen": None, "stall": str(error)}
+    shown = {"org": org.name, "state": "running", "listen": config.peers.listen, "stall": None}
+    if processes.find(org, "agent") is None:
+        shown |= {"state": "stopped", "stall": _absence(org, "agent")}
+    return shown
+
+
+def _logs_elsewhere(org: OrgFolder, process: str) -> str:
+    """Say where the running process logs to, if not where `assent start` lets it."""
+    running = processes.find(org, process)
+    if running is None:
+        return ""
+    target = processes.logs_to(running)
+    if target is not None and target == org.log(process).resolve():
+        return ""
+    where = "; whoever began it knows where" if target is None else f" but to {target}"
+    return f"the running process {running.pid} does not log here{where}"
+
+
+@click.command()
+@folder_argument
+@click.argument("org")
+@click.option("--agent", "process", flag_value="agent", help="The agent's log instead of the node's.")
+@click.option("--node", "process", flag_value="node", default="node", help="The node's log (default).")
+@click.option("-n", "lines", type=click.IntRange(1, 100_000), default=40, show_default=True)
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
+@reports_errors
+def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None:
+    """Show the end of the log of ORG's node or agent in FOLDER."""
+    chosen = open_consortium(folder).org(org)
+    path = chosen.log(process)
+    elsewhere = _logs_elsewhere(chosen, process)
+    if not path.exists():
+        raise LayoutError(
+            f"{path}: no log yet; " + (elsewhere or f"start it with: assent start {shlex.quote(str(folder))}")
+        )
+    if elsewhere:
+        print_text(f"warning: {elsewhere}; what follows is old", err=True)
+    if follow:
+        command = ["tail", "-n", str(lines), "-F", str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:
+            assert tail.stdout is not None
+            for line in tail.stdout:
+                print_lines(line, newline=False)
+    else:
+        print_lines(processes.log_tail(chosen, process, lines))
