@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from chain.client.console import speaking
+from chain.primitives.files import PRIVATE_UMASK
 from chain.primitives.reopening import reopen_log_on_hangup
 
 COMMANDS = {
@@ -36,7 +38,7 @@ COMMANDS = {
 }
 """Command -> where it lives. The privacy-computing commands are an attached extension of the same tool."""
 SERVICES = (("node", "run"), ("agent", "run"))
-"""What runs until it is told to stop: its log is reopened, and a hangup does not end it."""
+"""What runs until it is told to stop: a hangup reopens its log, and what it writes is for its user alone."""
 
 
 class LazyGroup(click.Group):
@@ -47,6 +49,7 @@ class LazyGroup(click.Group):
         with speaking():
             if not args and tuple(sys.argv[1:3]) in SERVICES:
                 reopen_log_on_hangup()  # before the seconds in which what serves is loaded
+                os.umask(os.umask(PRIVATE_UMASK) | PRIVATE_UMASK)
             return super().main(*args, **kwargs)
 
     def list_commands(self, _: click.Context) -> list[str]:

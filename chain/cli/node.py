@@ -86,7 +86,6 @@ def run_node(path: Path) -> None:
     """Run a node until it is told to stop (SIGINT or SIGTERM)."""
     check_hash_seed(os.environ.get("PYTHONHASHSEED", ""))
     config, files = load_node_config(path)
-    os.umask(os.umask(0o077) | 0o077)  # what a node writes is for its own user, whatever the shell allows
     set_up_logging(config.log.level)
     if config.solo is not None and not files.genesis.exists():
         from chain.cli.init import create_solo  # loads numpy, which a node does not need

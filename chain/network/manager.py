@@ -34,6 +34,10 @@ BACKLOG = 1_024
 TICK_S = 0.5
 CONNECT_MAX_S = 5.0
 SHUTDOWN_MAX_S = 1.0
+OWN_ADDRESS = (
+    "this is the address of this node itself, which runs under another key: the ledger lists one that it "
+    "had before, or another member's address is wrong"
+)
 
 
 class PeerManager:
@@ -253,7 +257,8 @@ class PeerManager:
                     backoff.reset()
             except (OSError, TimeoutError, NetworkError) as error:
                 if peer not in self._registry.links:
-                    self._registry.failed(peer, _dial_trouble(error))
+                    own = address == self.listen
+                    self._registry.failed(peer, OWN_ADDRESS if own else _dial_trouble(error))
             await asyncio.sleep(backoff.next())
 
     async def _dial(self, peer: bytes, address: str) -> None:

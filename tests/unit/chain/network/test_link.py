@@ -15,7 +15,7 @@ import pytest
 from chain.network import bans, doorway, knocks, link, registry
 from chain.network.frame import BOUNDS, Kind, encode_frame
 from chain.network.link import SILENCE_MAX_S
-from chain.network.manager import PeerManager
+from chain.network.manager import OWN_ADDRESS, PeerManager
 from chain.network.messages import NETWORK_VERSION, Hello
 from chain.network.prices import PRICES, Price
 from chain.primitives.codec import encode
@@ -360,6 +360,29 @@ async def test_pings_measure_the_round_trip() -> None:
         async with asyncio.timeout(LIMIT_S):
             while a.manager.peers()[0].round_trip_ms is None:
                 await asyncio.sleep(0)
+
+
+async def test_a_member_listed_at_our_own_address_is_said_to_be_ourselves() -> None:
+    """After a lost disk a node called itself, under its new key, and refused: "not among the members"."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    node, former = Node(1), PrivateKey(bytes([2]) * 32)
+    manager = PeerManager(
+        node.key,
+        CHAIN,
+        address,
+        {former.public: address},
+        node.recorder,
+        head=lambda: 0,
+        source=random.Random(1),
+    )
+    await manager.start()
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            while manager.peers()[0].trouble != OWN_ADDRESS:
+                await asyncio.sleep(0)
+    finally:
+        await manager.close()
 
 
 async def test_a_busy_port_is_named() -> None:
