@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from chain.cli.layout import LayoutError
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
-from chain.primitives.errors import DecodeError
-from chain.primitives.files import replace_file
+from chain.primitives.errors import DecodeError, FileTrouble
+from chain.primitives.files import file_remedy, replace_file
 from chain.primitives.words import counted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -69,7 +68,7 @@ def export_evidence(session: Session, folder: Path, as_json: bool) -> None:
     except (KeyError, TypeError, ValueError):
         raise DecodeError("getEvidence: the node's answer is not evidence; ask another node") from None
     except OSError as error:
-        raise LayoutError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
+        raise FileTrouble(f"{folder}: cannot be written ({error.strerror}); {file_remedy(error)}") from None
     if as_json:
         print_json({"files": written})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import shlex
 import subprocess
@@ -144,8 +145,10 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
 async def _advice(client: Client, org: OrgFolder, info: Any) -> tuple[str, list[str]]:
     """Return why a node stands still and its notes, with the command that helps as it is typed here."""
     lines = [str(info["stall"]), *map(str, info["notes"])]
+    locked = ""
     if info["lostVotes"] and not info["seatMoves"]:
-        locked = await seat_locked(client, info)
+        with contextlib.suppress(AssentError):  # then the command itself says when
+            locked = await seat_locked(client, info)
         lines = [
             f"{line.partition('; move it')[0]}; {locked}" if locked and REJOIN in line else line
             for line in lines

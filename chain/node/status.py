@@ -291,7 +291,7 @@ class NodeStatus:
             skew_max_ms=ledger.schedule.limits_at(ledger.head.height + 1).max_clock_skew_ms,
             disk_free=self._disk_free(),
             data_dir=self._data_dir,
-            moves=self._seat_moves(),
+            moves=self._seat_moves() if self.lost_votes else "",
             halted=said["halted"],
             unfinished=core.unfinished,
         )

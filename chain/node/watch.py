@@ -64,7 +64,7 @@ def news(before: Seen, now: Seen) -> list[str]:
     told += [f"{name} votes again" for name in _new(now, before, "silent")]
     told += [twin_of(name, now.twins[name]) for name in _new(before, now, "twins")]
     told += [f"{name} runs once again" for name in _new(now, before, "twins")]
-    told += [_own_twin(name, now.own_twins[name]) for name in _new(before, now, "own_twins")]
+    told += [_own_twin([name], now.own_twins[name]) for name in _new(before, now, "own_twins")]
     return told
 
 
@@ -109,8 +109,10 @@ def twin_of(name: str, endpoints: str) -> str:
     )
 
 
-def _own_twin(names: str, endpoints: str) -> str:
-    return f"the key of this node, says {names}: {endpoints or 'it is used twice'}; {TWIN_REMEDY}"
+def _own_twin(names: Sequence[str], endpoints: str) -> str:
+    say = "says" if len(names) == 1 else "say"
+    said = f"{', '.join(names)} {say} of this node's own key"
+    return f"{said}: {endpoints or 'it is used twice'}; {TWIN_REMEDY}"
 
 
 def _own_twins(said: Mapping[str, str]) -> list[str]:
@@ -118,7 +120,7 @@ def _own_twins(said: Mapping[str, str]) -> list[str]:
     by_place: dict[str, list[str]] = {}
     for name, endpoints in said.items():
         by_place.setdefault(endpoints, []).append(name)
-    return [_own_twin(", ".join(names), endpoints) for endpoints, names in by_place.items()]
+    return [_own_twin(names, endpoints) for endpoints, names in by_place.items()]
 
 
 def views_passed(before: Seen, now: Seen) -> int:

@@ -56,7 +56,7 @@ def test_a_node_that_runs_twice_says_so_once_whoever_told_it() -> None:
     said = dict.fromkeys(("bureau-node", "registry-node"), "1.2.3.4:5 and 6.7.8.9:5")
     told = notes(replace(FINE, own_twins=said))
     assert len(told) == 1
-    assert "says bureau-node, registry-node: 1.2.3.4:5 and 6.7.8.9:5; " in told[0]
+    assert "bureau-node, registry-node say of this node's own key: 1.2.3.4:5 and 6.7.8.9:5; " in told[0]
     assert notes(replace(FINE, own_twins=said), stall=f"the key runs twice; {TWIN_REMEDY}") == []
 
 
