@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from chain.client.console import speaking
+from chain.client.console import OUTPUT_CLOSED, OutputFailed, speaking
 from chain.primitives.files import PRIVATE_UMASK
 from chain.primitives.reopening import reopen_log_on_hangup
 
@@ -47,7 +47,10 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command line to its end, whatever the output is and whatever fails."""
         with speaking():
-            if not args and tuple(sys.argv[1:3]) in SERVICES:
+            service = not args and tuple(sys.argv[1:3]) in SERVICES
+            if sys.stdout is None and not service:
+                raise OutputFailed(OUTPUT_CLOSED)  # before anything is done of which nobody would hear
+            if service:
                 reopen_log_on_hangup()  # before the seconds in which what serves is loaded
                 os.umask(os.umask(PRIVATE_UMASK) | PRIVATE_UMASK)
             return super().main(*args, **kwargs)

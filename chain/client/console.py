@@ -35,6 +35,9 @@ _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
+OUTPUT_CLOSED = "standard output is closed; give the command one, if only /dev/null"
+
+
 class OutputFailed(AssentError):
     """Standard output that takes nothing: what was to be said is lost, though what was asked may be done."""
 
@@ -103,7 +106,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
 def _output() -> Iterator[None]:
     """Raise OutputFailed where standard output is closed or cannot be written; a closed pipe ends quietly."""
     if sys.stdout is None:
-        raise OutputFailed("standard output is closed; give the command one, if only /dev/null")
+        raise OutputFailed(OUTPUT_CLOSED)
     try:
         yield
     except BrokenPipeError:
@@ -111,9 +114,11 @@ def _output() -> Iterator[None]:
         raise
     except OSError as error:
         _give_up_output()
-        raise OutputFailed(
-            f"standard output cannot be written ({error.strerror}); make room, or send it elsewhere"
-        ) from None
+        raise OutputFailed(_unwritable(error)) from None
+
+
+def _unwritable(error: OSError) -> str:
+    return f"standard output cannot be written ({error.strerror}); make room, or send it elsewhere"
 
 
 def _give_up_output() -> None:
@@ -181,8 +186,10 @@ def speaking() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         if not where:
             _give_up_output()
-        code = "system" if where or error.errno != errno.ENOSPC else OutputFailed.code
-        print_text(f"error [{code}]: {where}{error.strerror or error}", err=True)
+        if not where and error.errno == errno.ENOSPC:  # click's own words, such as those of --help
+            print_text(f"error [{OutputFailed.code}]: {_unwritable(error)}", err=True)
+        else:
+            print_text(f"error [system]: {where}{error.strerror or error}", err=True)
         sys.exit(Exit.IO)
     except Exception as error:
         print_lines(traceback.format_exc(), err=True, newline=False)

@@ -224,7 +224,7 @@ def test_an_output_of_another_encoding_gets_escapes_for_what_it_lacks(node: str,
 
 
 def test_a_full_or_closed_output_is_one_line_and_a_status(node: str) -> None:
-    for words in (["org", "list", "--node", node], ["org", "list", "--json", "--node", node]):
+    for words in (["org", "list", "--node", node], ["org", "list", "--json", "--node", node], ["--help"]):
         with Path("/dev/full").open("wb") as full:
             told = run(*words, output=full)
         assert told.returncode == Exit.IO
