@@ -280,6 +280,7 @@ def test_every_command_says_in_a_line_that_its_output_takes_nothing(monkeypatch:
 PRINTERS = {
     "chain/client/console.py": "the place that prints",
     "chain/cli/node.py": "where a node's log goes",
+    "chain/cli/main.py": "looks whether there is an output before a command does anything",
     "contracts/cli.py": "prints what it escapes itself: contracts do not import the chain's console",
     "contracts/replica.py": "a process's answers to the one that began it, framed bytes",
     "contracts/selfcheck.py": "a process's answers to the one that began it",
