@@ -21,6 +21,8 @@ GAS = 10_000_000
 HOUR_MS = 3_600_000
 YEAR_MS = 365 * 24 * HOUR_MS
 PROGRAM = "statistics"
+PROFILE = "dh-psi"
+"""Two to eight organisations run it, each with one dataset."""
 COLUMNS = {"income": "aggregate-only"}
 USED = {"income": "encrypted"}
 PHASES = ("accept", "bind", "run", "reveal", "commit", "certify")
@@ -44,7 +46,7 @@ class DataUse:
             "code_hash": _hash(PROGRAM),
             "leakage": "The receivers learn the figures and the number of matched rows.",
             "uses": ["aggregate", "encrypted", "plain"],
-            "profiles": ["rep3", "dealer"],
+            "profiles": [PROFILE],
             "status": "active",
         }
         init = {"jobs": {"programs": [program]}}
@@ -107,7 +109,7 @@ class DataUse:
             "programs": [PROGRAM],
             "receivers": [to],
             "co_parties": list(self.orgs),
-            "profile": "rep3",
+            "profile": PROFILE,
             "not_before": 0,
             "expires": self.chain.time + YEAR_MS,
             "quota_runs": 100,
@@ -137,7 +139,7 @@ class DataUse:
             "program": PROGRAM,
             "parameters": {},
             "purpose": "research",
-            "profile": "rep3",
+            "profile": PROFILE,
             "min_group": 10,
             "inputs": [self.input(self.grant_of(by, owner), owner) for owner in owners],
             "participants": [self._party(org, owners) for org in self.orgs],
@@ -199,7 +201,7 @@ class DataUse:
         channels = {
             other: _hash("/".join([job, *sorted((org, other))])) for other in self.orgs if other != org
         }
-        agent.call("jobs", "commit_transcript", gas=GAS, job=job, profile="rep3", channels=channels)
+        agent.call("jobs", "commit_transcript", gas=GAS, job=job, profile=PROFILE, channels=channels)
 
     @staticmethod
     def _party(org: str, owners: list[str]) -> dict[str, Value]:

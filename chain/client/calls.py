@@ -130,6 +130,9 @@ _REMEDIES: Mapping[str, str] = {
     "COLUMN_NOT_GRANTED": "the grant does not cover a column; leave it out, or request a new grant",
     "CONSTRAINT_VIOLATED": "a column may not be used that way; see its constraint: assent grant show",
     "PROFILE_TOO_WEAK": "the grant asks for a stronger security profile; see: assent grant show",
+    "PROFILE_PARTIES": "the profile does not run with so many participants, receivers included; "
+    "see: assent grant request --help",
+    "PROFILE_DATASETS": "the profile takes fewer datasets of one owner; name fewer of its grants",
     "GROUP_TOO_SMALL": "raise --min-group to what the grants ask for; see: assent grant show",
     "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant; see: assent grant show",
     "RECEIVER_NOT_GRANTED": "a receiver is not allowed by the grant; see: assent grant show",

@@ -8,15 +8,25 @@ from chain.primitives.values import Value
 
 NAMES = ("orgs", "governance", "lifecycle", "datasets", "grants", "jobs")
 
+
+def _profile(name: str, rank: int, adversary: str, least: int, most: int, datasets: int) -> dict[str, Value]:
+    parties: dict[str, Value] = {"parties_min": least, "parties_max": most, "datasets_max": datasets}
+    return {"name": name, "rank": rank, "adversary": adversary, **parties}
+
+
 PROFILES: tuple[dict[str, Value], ...] = (
-    {"name": "dealer", "rank": 0, "adversary": "semi-honest, trusted dealer", "parties": 2},
-    {"name": "rep3", "rank": 1, "adversary": "semi-honest, one of three corrupted", "parties": 3},
-    {"name": "dh-psi", "rank": 2, "adversary": "semi-honest, all but one corrupted", "parties": 2},
-    {"name": "ot2", "rank": 2, "adversary": "semi-honest, one of two corrupted, no dealer", "parties": 2},
-    {"name": "rep3-malicious", "rank": 3, "adversary": "malicious, one of three, abort", "parties": 3},
-    {"name": "rep4", "rank": 3, "adversary": "malicious, one of four, abort", "parties": 4},
+    _profile("dealer", 0, "semi-honest, trusted dealer", 2, 8, 8),
+    _profile("rep3", 1, "semi-honest, one of three corrupted", 3, 3, 1),
+    _profile("dh-psi", 2, "semi-honest, all but one corrupted", 2, 8, 1),
+    _profile("ot2", 2, "semi-honest, one of two corrupted, no dealer", 2, 2, 1),
+    _profile("rep3-malicious", 3, "malicious, one of three, abort", 3, 3, 1),
+    _profile("rep4", 3, "malicious, one of four, abort", 4, 4, 1),
 )
-"""Security profiles by strength; a grant's profile is a minimum rank (privacy-computing threat model)."""
+"""Security profiles by strength; a grant's profile is a minimum rank (privacy-computing threat model).
+
+`parties_min` to `parties_max` participants run it, receivers without data among them, and an owner brings at
+most `datasets_max` datasets: `jobs.propose` refuses what a profile cannot run.
+"""
 
 
 def sources() -> dict[str, str]:

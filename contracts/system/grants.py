@@ -184,7 +184,8 @@ def setup(profiles: list):
 
 def add_profile(entry: dict):
     check_id(entry["name"])
-    require(entry["rank"] >= 0 and entry["parties"] >= 2, "BAD_PROFILE")
+    require(entry["rank"] >= 0 and 2 <= entry["parties_min"] <= entry["parties_max"], "BAD_PROFILE")
+    require(entry["datasets_max"] >= 1, "BAD_PROFILE")
     check_text(entry["adversary"])
     profiles[entry["name"]] = entry
 
@@ -716,6 +717,7 @@ def admit(use: dict, by: str) -> dict:
         tell(g, s, use["job"], "proposed", "", by)
         owners.append(g["owner"])
         roots.append(g["root"])
+    guard_profile(profile_of(use["profile"]), use["participants"], owners)
     return {"owners": owners, "roots": roots}
 
 
@@ -841,6 +843,14 @@ def guard(g: dict, s: dict, use: dict, phase: str, held: str, listed: list, fit:
             check_policy(policy)
             fit.append(policy)
         require(yes(Contract(policy).allow(job=use, phase=phase)), "POLICY_DENIED")
+
+
+def guard_profile(profile: dict, participants: list, owners: list):
+    """Refuse what no agent can run: how many take part, and how many datasets an owner brings."""
+    fits = profile["parties_min"] <= len(participants) <= profile["parties_max"]
+    require(fits, "PROFILE_PARTIES")
+    for owner in owners:
+        require(owners.count(owner) <= profile["datasets_max"], "PROFILE_DATASETS")
 
 
 def yes(answer: bool) -> bool:

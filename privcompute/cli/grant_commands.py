@@ -17,6 +17,7 @@ from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, send, sent_json, show_time
 from privcompute.job.enforcement import ALLOWED_USES
+from privcompute.job.runner import RUN_WITH
 
 SEE_LIST = "see: assent grant list"
 CONSTRAINTS = tuple(ALLOWED_USES)
@@ -32,6 +33,17 @@ REQUESTED: dict[str, Any] = {
 }
 """The standing of a grant that has no row of it yet."""
 NO_VOTES: dict[str, Any] = {"approvals": {}, "rejections": []}
+
+
+def allowed_profiles() -> str:
+    """Say of each profile that agents run which jobs a grant of it allows."""
+    said = []
+    for name, profile in RUN_WITH.items():
+        fitting = [other for other, with_it in RUN_WITH.items() if with_it.rank >= profile.rank]
+        refused = [other for other in RUN_WITH if other not in fitting]
+        told = f"{name} allows jobs under {' and '.join(fitting)}"
+        said.append(told + (f", not {' or '.join(refused)}" if refused else ""))
+    return "; ".join(said) + "."
 
 
 @click.group()
@@ -58,7 +70,12 @@ def grant() -> None:
 @click.option(
     "--co-party", "co_parties", multiple=True, help="Who may take part besides owner and requester."
 )
-@click.option("--profile", default="rep3", show_default=True, help="Weakest security profile.")
+@click.option(
+    "--profile",
+    default="rep3",
+    show_default=True,
+    help=f"Weakest security profile: jobs run under it or a stronger one. {allowed_profiles()}",
+)
 @click.option("--not-before", default="0s", help="Begin: 12h or 30d from now, or a date.")
 @click.option("--expires", required=True, help="End: 12h or 30d from now, or a date.")
 @click.option("--runs", type=click.IntRange(1, 1_000_000), required=True, help="How many jobs may use it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,8 +149,11 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
     program = PROGRAMS.get(spec["program"])
     if program is None:
         raise UsageFault(f"program {spec['program']!r}: not installed here; see: assent job programs")
+    offered = f"{program.id} runs under {', '.join(program.profiles)}"
+    profile = await need_state(client, "grants", "profiles", spec["profile"], offered)
+    check_parties(profile, spec["participants"])
     numbers = {one["org"]: index for index, one in enumerate(spec["participants"])}
-    inputs = []
+    inputs: list[JobInput] = []
     for one in spec["inputs"]:
         key = (one["dataset"], one["version"])
         version = await need_state(client, "datasets", "versions", key, "see: assent dataset list")
@@ -160,7 +163,40 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
             return
         columns = tuple(InputColumn(name, types[name], use) for name, use in sorted(one["columns"].items()))
         inputs.append(JobInput(one["dataset"], numbers[dataset["owner"]], columns))
+    check_datasets(profile, spec["participants"], inputs)
     program.check(spec["parameters"], inputs)
+
+
+def check_parties(profile: Mapping[str, Any], participants: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UsageFault unless so many participants run the profile, as its record on the ledger says."""
+    least, most = profile["parties_min"], profile["parties_max"]
+    if least <= len(participants) <= most:
+        return
+    named = ", ".join(f"{one['org']} ({one['role']})" for one in participants)
+    wanted = f"exactly {least}" if least == most else f"{least} to {most}"
+    if len(participants) < least:
+        remedy = "add a computing organisation with --compute"
+    else:
+        remedy = "leave out a --receiver or --compute that owns no input, or a grant"
+    raise UsageFault(
+        f"profile {profile['name']} runs among {wanted} participants, receivers included; this job has "
+        f"{len(participants)}: {named}; {remedy}, or choose another --profile"
+    )
+
+
+def check_datasets(
+    profile: Mapping[str, Any], participants: Sequence[Mapping[str, Any]], inputs: Sequence[JobInput]
+) -> None:
+    """Raise UsageFault when an owner brings more datasets than the profile takes."""
+    most = profile["datasets_max"]
+    for index, one in enumerate(participants):
+        brought = [item.dataset for item in inputs if item.owner == index]
+        if len(brought) > most:
+            raise UsageFault(
+                f"profile {profile['name']} takes {most} dataset{'s' if most > 1 else ''} of an owner; this "
+                f"job has {len(brought)} of {one['org']} ({', '.join(brought)}): name one grant of an owner, "
+                "or let the owner register both as one dataset"
+            )
 
 
 def _no_floats(parameters: dict[str, Any]) -> Value:

@@ -91,7 +91,7 @@ def check_job(phase: str, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> Non
     _check_program(facts, own)
     _check_policy(view, own.policy)
     inputs = view.inputs_of(own.org)
-    _require(len(inputs) <= 1, "ONE_INPUT_PER_OWNER", f"{len(inputs)} inputs of {own.org}; propose one")
+    _require(len(inputs) <= 1, "PROFILE_DATASETS", f"{len(inputs)} inputs of {own.org}; propose one")
     for one in inputs:
         _check_grant(phase, one, facts, own, now_ms)
         _check_dataset(one, facts, own)

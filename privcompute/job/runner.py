@@ -38,8 +38,20 @@ T = TypeVar("T")
 OnStage = Callable[[StageDone], None]
 COUNT_BYTES = 8
 JOIN_KIND = "psi"
-PROFILE_PARTIES: Mapping[str, tuple[int, int]] = {"rep3": (3, 3), "dh-psi": (2, 8)}
-"""Profile -> least and greatest number of participants that this agent runs it with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What the ledger's record says of a profile that this agent runs."""
+
+    rank: int
+    """A grant of one profile allows jobs under those of its rank or a higher one."""
+    parties_min: int
+    parties_max: int
+
+
+RUN_WITH: Mapping[str, Profile] = {"rep3": Profile(1, 3, 3), "dh-psi": Profile(2, 2, 8)}
+"""The profiles that this agent runs, each with one dataset an owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +102,21 @@ class RunPlan:
 
 def check_runnable(spec: JobSpec) -> None:
     """Raise JobRefusal when this agent cannot run the profile with these participants."""
-    low, high = PROFILE_PARTIES.get(spec.profile, (0, -1))
-    if not low <= len(spec.participants) <= high:
+    profile = RUN_WITH.get(spec.profile)
+    if profile is None:
+        raise JobRefusal("PROFILE_NOT_RUN", f"profile {spec.profile}: this agent does not run it")
+    if not profile.parties_min <= len(spec.participants) <= profile.parties_max:
         raise JobRefusal(
             "PROFILE_PARTIES",
             f"profile {spec.profile} with {len(spec.participants)} participants: this agent runs it with "
-            f"{low}..{high}"
-            if high > 0
-            else f"profile {spec.profile}: this agent does not run it",
+            f"{profile.parties_min}..{profile.parties_max}",
         )
 
 
 def start_engine(profile: str, me: int, job: bytes) -> Steps[Engine]:
     """Set up the engine of a profile with fresh secret randomness."""
     if profile != "rep3":
-        raise JobRefusal("PROFILE_PARTIES", f"profile {profile} has no engine for this program here")
+        raise JobRefusal("PROFILE_NOT_RUN", f"profile {profile} has no engine for this program here")
     return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
 
 

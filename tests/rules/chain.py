@@ -45,7 +45,7 @@ PROGRAM = {
     "code_hash": CODE_HASH,
     "leakage": "figures",
     "uses": ["join", "aggregate", "encrypted", "plain"],
-    "profiles": ["rep3", "dealer", "ot2"],
+    "profiles": ["rep3", "dealer", "ot2", "dh-psi"],
     "status": "active",
 }
 

@@ -62,7 +62,6 @@ def propose(dice: Dice) -> Drawn:
         "program": dice.pick(sorted(programs)),
         "parameters": {"figures": ["mean"]},
         "purpose": kin.purpose if dice.often(0.98) else "other",
-        "profile": dice.pick(("rep3", "rep3", "dealer", "ot2")),
         "min_group": max(grant.terms["min_group"] for grant in chosen) - dice.often(0.03),
         "inputs": [_input(dice, grant) for grant in chosen],
         "receivers": dice.some(sorted(receivers), 2),
@@ -70,9 +69,17 @@ def propose(dice: Dice) -> Drawn:
         "nonce": dice.chance.randbytes(16),
     }
     spec["participants"] = _participants(dice, {grant.owner for grant in chosen}, spec["receivers"], chosen)
+    spec["profile"] = _profile(dice, len(spec["participants"]))
     if dice.often(0.04):
         spec |= dice.pick(_ODD_SPECS)
     return dice.signer(org, "steward", "agent"), "jobs.propose", {"spec": spec}
+
+
+def _profile(dice: Dice, parties: int) -> str:
+    """Return a profile that so many parties can run, or, now and then, any."""
+    fitting = {2: ("ot2", "dh-psi", "dealer"), 3: ("rep3", "rep3", "dealer", "dh-psi")}
+    profiles = fitting.get(parties, ("dealer", "dh-psi"))
+    return str(dice.pick(profiles if dice.often(0.95) else PROGRAM["profiles"]))
 
 
 _ODD_SPECS: tuple[dict[str, Any], ...] = (

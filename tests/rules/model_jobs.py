@@ -3,6 +3,7 @@
 # ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -135,6 +136,7 @@ class Jobs(Programs):
         job = Job(ident, spec, org, owners, roots, "", 0, 0, 0, self.time)
         self.reach("grants")
         self.guard_all(job, range(len(grants)), "proposed")
+        self._profile(job)
         self._roles(job)
         self.go()
         for grant in job.grants:
@@ -199,6 +201,13 @@ class Jobs(Programs):
             }
             self.must(fits.get(party["role"], False), "PARTICIPANT_ROLE")
         self.must(set(job.parties).issuperset(job.owners), "OWNER_NOT_PARTICIPANT")
+
+    def _profile(self, job: Job) -> None:
+        profile = self.profiles[job.spec["profile"]]
+        runs_with = range(profile["parties_min"], profile["parties_max"] + 1)
+        self.must(len(job.parties) in runs_with, "PROFILE_PARTIES")
+        brought = Counter(job.owners)
+        self.must(max(brought.values()) <= profile["datasets_max"], "PROFILE_DATASETS")
 
     def _party_fits(self, party: dict[str, Any]) -> None:
         self.must(self.is_member(party["org"]), "ORG_NOT_ACTIVE")

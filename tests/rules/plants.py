@@ -163,6 +163,17 @@ PLANTS: dict[str, Plant] = {
         "require(of_dataset <= REQUESTS_OF_DATASET_MAX",
         "a requester has one request more than it may",
     ),
+    "one-party-too-many": Plant(
+        "grants",
+        'fits = profile["parties_min"] <= len(participants) <= profile["parties_max"]',
+        'fits = profile["parties_min"] <= len(participants) <= profile["parties_max"] + 1',
+        "a job is proposed with more parties than its profile runs with",
+    ),
+    "two-datasets-of-one-owner": _without(
+        "grants",
+        'require(owners.count(owner) <= profile["datasets_max"], "PROFILE_DATASETS")',
+        "a job is proposed with more datasets of an owner than its profile takes",
+    ),
     # --- jobs
     "accept-after-deadline": Plant(
         "jobs",

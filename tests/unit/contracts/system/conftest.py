@@ -28,7 +28,7 @@ PROGRAM: dict[str, Value] = {
     "code_hash": CODE_HASH,
     "leakage": "The receivers learn the figures and the number of matched rows.",
     "uses": ["join", "aggregate", "encrypted", "plain"],
-    "profiles": ["rep3", "dealer"],
+    "profiles": ["rep3", "dealer", "dh-psi"],
     "status": "active",
 }
 PROGRAMS: tuple[Value, ...] = (PROGRAM, {**PROGRAM, "id": "scoring"})

@@ -165,15 +165,14 @@ def test_an_org_without_an_agent_takes_no_part(world: World) -> None:
             receivers=["regulator"],
             co_parties=[*PARTIES, "regulator"],
         )
-    spec = world.spec(
-        inputs=[world.use(f"bank/r-{name}", f"{name}/data") for name in PARTIES], receivers=["regulator"]
-    )
+    inputs = [world.use(f"bank/r-{name}", f"{name}/data") for name in PARTIES]
+    spec = world.spec(inputs=inputs, receivers=["regulator"], profile="dh-psi")
     spec["participants"].append({"org": "regulator", "role": "receiver", "agent_key": b""})
     assert world.refusal("bank", "jobs.propose", spec=spec) == "NO_AGENT"
 
 
 def test_every_owner_of_an_input_takes_part(world: World) -> None:
-    spec = world.spec()
+    spec = world.spec(profile="dh-psi")
     spec["participants"] = spec["participants"][:2]
     assert world.refusal("bank", "jobs.propose", spec=spec) == "OWNER_NOT_PARTICIPANT"
 
@@ -442,8 +441,9 @@ def test_a_party_that_only_computes_accepts_computes_and_signs(world: World) -> 
         ("bank/g-2", "bureau/data", "bureau"),
         ("bank/g-3", "bureau/d-2", "bureau"),
     ):
-        world.granted(grant, dataset, owner, co_parties=list(parties))
+        world.granted(grant, dataset, owner, co_parties=list(parties), profile="dealer")
     spec = world.spec(
+        profile="dealer",
         inputs=[
             world.use("bank/g-1", "bank/data"),
             world.use("bank/g-2", "bureau/data"),
@@ -463,7 +463,7 @@ def test_a_party_that_only_computes_accepts_computes_and_signs(world: World) -> 
     for name in parties:
         world.stage(job, name)
         channels = dict.fromkeys((other for other in parties if other != name), ONE)
-        args = {"job": job, "profile": "rep3", "channels": channels}
+        args = {"job": job, "profile": "dealer", "channels": channels}
         world.do(f"{name}/agent", "jobs.commit_transcript", **args)
     world.reveal(job, "bureau", "bank")
     world.result(job)

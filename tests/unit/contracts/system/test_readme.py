@@ -437,9 +437,30 @@ def agentless(world: World) -> Args:
     for name in PARTIES:
         with_it = ["bank", *PARTIES[1:], "regulator"]
         world.granted(f"bank/r-{name}", f"{name}/data", name, receivers=["regulator"], co_parties=with_it)
-    spec = world.spec(inputs=[world.use(f"bank/r-{name}", f"{name}/data") for name in PARTIES])
+    inputs = [world.use(f"bank/r-{name}", f"{name}/data") for name in PARTIES]
+    spec = world.spec(inputs=inputs, profile="dh-psi")
     spec["receivers"] = ["regulator"]
     spec["participants"].append({"org": "regulator", "role": "receiver", "agent_key": b""})
+    return {"spec": spec}
+
+
+def crowded(world: World, profile: str) -> Args:
+    """A fourth party computes."""
+    parties = [*PARTIES, "rival"]
+    for name in PARTIES:
+        world.granted(f"bank/c-{name}", f"{name}/data", name, co_parties=parties)
+    inputs = [world.use(f"bank/c-{name}", f"{name}/data") for name in PARTIES]
+    spec = world.spec(inputs=inputs, profile=profile)
+    key = world.ask("orgs.org_of", id="rival")["agent_key"]
+    spec["participants"].append({"org": "rival", "role": "compute", "agent_key": key})
+    return spec
+
+
+def two_of_one_owner(world: World) -> Args:
+    world.register("bureau", "bureau/d-2")
+    world.granted("bank/g-2", "bureau/d-2", "bureau")
+    spec = world.spec()
+    spec["inputs"].append(world.use("bank/g-2", "bureau/d-2"))
     return {"spec": spec}
 
 
@@ -619,8 +640,10 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.propose", "PARTICIPANT_ROLE"): with_party(role="king"),
     ("jobs.propose", "AGENT_KEY_MISMATCH"): with_party(agent_key=ONE),
     ("jobs.propose", "NO_AGENT"): Case(args=agentless),
+    ("jobs.propose", "PROFILE_PARTIES"): Case(args=lambda w: {"spec": crowded(w, "rep3")}),
+    ("jobs.propose", "PROFILE_DATASETS"): Case(args=two_of_one_owner),
     ("jobs.propose", "OWNER_NOT_PARTICIPANT"): Case(
-        args=lambda w: {"spec": w.spec(participants=w.spec()["participants"][:2])}
+        args=lambda w: {"spec": w.spec(participants=w.spec()["participants"][:2], profile="dh-psi")}
     ),
     ("jobs.propose", "BAD_RECEIVERS"): respec(receivers=["bank", "bank"]),
     ("jobs.propose", "BAD_DEADLINES"): respec(deadlines={}),

@@ -98,7 +98,7 @@ class Large:
             programs=programs,
             receivers=MEMBERS,
             co_parties=MEMBERS,
-            profile="rep3",
+            profile="dh-psi",
             not_before=0,
             expires=self.world.time + 300 * DAY_MS,
             quota_runs=1_000_000,
@@ -114,7 +114,7 @@ class Large:
             "program": PROGRAM_ID,
             "parameters": {"x": "y" * parameters},
             "purpose": "u" * 64,
-            "profile": "rep3",
+            "profile": "dh-psi",
             "min_group": 10**9,
             "inputs": [
                 {
@@ -166,7 +166,7 @@ class Large:
 
     def transcript(self, job: str, name: str, said: bytes = ONE) -> None:
         channels = {other: said for other in PARTIES if other != name}
-        args = {"job": job, "profile": "rep3", "channels": channels}
+        args = {"job": job, "profile": "dh-psi", "channels": channels}
         self.world.do(f"{name}/agent", "jobs.commit_transcript", **args)
 
     def reveal(self, job: str) -> None:
@@ -215,7 +215,7 @@ def _prepared(request: pytest.FixtureRequest, new_world: type[World]) -> Large:
         "code_hash": CODE_HASH,
         "leakage": "z" * 4_096,
         "uses": ["aggregate"],
-        "profiles": ["rep3"],
+        "profiles": ["dh-psi"],
         "status": "active",
     }
     large = Large(new_world({**roles, **others}, [program]), SHAPES[request.param]())

@@ -72,9 +72,8 @@ def test_a_receiver_that_was_expelled_receives_nothing(world: World, phase: str)
         both = ["bank", "rival"]
         world.granted(grants[name], f"{name}/data", name, receivers=both, co_parties=[*PARTIES, "rival"])
     key = world.ask("orgs.org_of", id="rival")["agent_key"]
-    spec = world.spec(
-        inputs=[world.use(grants[name], f"{name}/data") for name in PARTIES], receivers=["bank", "rival"]
-    )
+    inputs = [world.use(grants[name], f"{name}/data") for name in PARTIES]
+    spec = world.spec(inputs=inputs, receivers=["bank", "rival"], profile="dh-psi")
     spec["participants"].append({"org": "rival", "role": "receiver", "agent_key": key})
     parties = (*PARTIES, "rival")
     steps: dict[str, Callable[[str, str], Any]] = {
@@ -100,7 +99,8 @@ def test_a_receiver_that_was_expelled_receives_nothing(world: World, phase: str)
             for who in parties:
                 world.stage(job, who)
                 channels = dict.fromkeys((other for other in parties if other != who), ONE)
-                world.do(f"{who}/agent", "jobs.commit_transcript", job=job, profile="rep3", channels=channels)
+                said = {"job": job, "profile": "dh-psi", "channels": channels}
+                world.do(f"{who}/agent", "jobs.commit_transcript", **said)
     world.decide("expel_org", org="rival")
     step = {"accepted": "accept", "running": "bind", "reveal": "approve_reveal"}[phase]
     args = {"accepted": {"code_hash": bytes([7]) * 32}, "running": {"commitment": ONE}, "reveal": {}}[phase]

@@ -16,6 +16,7 @@ from chain.ledger.block import EventEntry
 from chain.primitives.errors import AssentError, ConfigError, Exit, ProofInvalid
 from chain.primitives.runtimeport import Event
 from chain.primitives.values import encode_value
+from contracts.system import PROFILES
 from privcompute.cli import dataset, grant, job
 from privcompute.cli.common import UsageFault, pairs, parse_duration, parse_time, show_time
 from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_proposing, read_request
@@ -49,6 +50,8 @@ class Ledger:
     async def state(self, _: str, map_name: str, key: Any) -> Any:
         if map_name == "grants":
             return GRANTS.get(key)
+        if map_name == "profiles":
+            return next((dict(profile) for profile in PROFILES if profile["name"] == key), None)
         return {"id": key, "agent_key": key.encode().ljust(32, b"k") if key != "regulator" else b""}
 
 
@@ -121,7 +124,10 @@ async def test_the_program_objects_with_its_full_text_before_anything_is_propose
 
     ledger: Any = Registered()
     made = await spec(
-        program="joint-statistics", inputs=("bank/g1", "bank/g2:id=join"), parameters='{"columns": ["x"]}'
+        program="joint-statistics",
+        inputs=("bank/g1", "bank/g2:id=join"),
+        parameters='{"columns": ["x"]}',
+        compute=("registry",),
     )
     with pytest.raises(AssentError, match="owner/dataset/column"):
         await check_before_proposing(ledger, made)
@@ -131,6 +137,41 @@ async def test_the_program_objects_with_its_full_text_before_anything_is_propose
     await check_before_proposing(ledger, made)  # the ledger refuses the column, by its own code
     with pytest.raises(UsageFault, match="assent job programs"):
         await check_before_proposing(ledger, made | {"program": "nobody-has-it"})
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        ({}, r"exactly 3 participants, receivers included; this job has 2: .*; add .* with --compute"),
+        ({"compute": ("registry", "rival")}, r"this job has 4: .*rival \(compute\); leave out"),
+        ({"receivers": ("bank", "x", "y")}, r"this job has 4: .*y \(receiver\)"),
+        ({"profile": "none"}, "'none'.*joint-statistics runs under rep3"),
+        (
+            {"compute": ("registry",), "inputs": ("bank/g1", "bank/g1", "bank/g2:id=join")},
+            r"takes 1 dataset of an owner; this job has 2 of bank \(bank/loans, bank/loans\)",
+        ),
+    ],
+)
+async def test_what_a_profile_cannot_run_is_said_before_anything_is_proposed(
+    given: dict[str, Any], part: str
+) -> None:
+    class Registered(Ledger):
+        async def state(self, contract: str, map_name: str, key: Any) -> Any:
+            if map_name == "versions":
+                return {"schema": [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]}
+            if map_name == "datasets":
+                return {"owner": {"bank/loans": "bank", "bureau/scores": "bureau"}[key]}
+            return await super().state(contract, map_name, key)
+
+    ledger: Any = Registered()
+    made = await spec(**{"program": "joint-statistics", "inputs": ("bank/g1", "bank/g2:id=join")} | given)
+    with pytest.raises(UsageFault, match=part):
+        await check_before_proposing(ledger, made)
+
+
+def test_the_help_of_a_request_says_which_jobs_a_profile_allows() -> None:
+    shown = " ".join(CliRunner().invoke(grant, ["request", "--help"], terminal_width=400).output.split())
+    assert "rep3 allows jobs under rep3 and dh-psi; dh-psi allows jobs under dh-psi, not rep3." in shown
 
 
 def test_a_job_file_is_completed_by_options(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from contracts.system import PROFILES
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.data.schema import Schema
 from privcompute.data.sources import DataSource
 from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job
-from privcompute.job.runner import check_runnable
+from privcompute.job.runner import RUN_WITH, check_runnable
 from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
 
 NOW = 1_000_000
@@ -244,7 +245,7 @@ def test_a_profile_the_program_does_not_offer_is_refused() -> None:
 
 
 def test_two_inputs_of_one_owner_are_refused() -> None:
-    assert refusal(facts(replace(VIEW, owners=("bureau", "bureau")))) == "ONE_INPUT_PER_OWNER"
+    assert refusal(facts(replace(VIEW, owners=("bureau", "bureau")))) == "PROFILE_DATASETS"
 
 
 def test_a_job_that_moved_on_is_not_checked_for_its_old_phase() -> None:
@@ -253,6 +254,16 @@ def test_a_job_that_moved_on_is_not_checked_for_its_old_phase() -> None:
 
 def test_a_profile_runs_only_with_as_many_parties_as_it_has() -> None:
     check_runnable(SPEC)
-    for spec in (replace(SPEC, participants=SPEC.participants[:2]), replace(SPEC, profile="rep4")):
-        with pytest.raises(JobRefusal, match="PROFILE_PARTIES"):
-            check_runnable(spec)
+    with pytest.raises(JobRefusal, match="PROFILE_PARTIES"):
+        check_runnable(replace(SPEC, participants=SPEC.participants[:2]))
+    with pytest.raises(JobRefusal, match="PROFILE_NOT_RUN"):
+        check_runnable(replace(SPEC, profile="rep4"))
+
+
+def test_the_agent_runs_a_profile_with_as_many_as_the_ledger_lets_propose() -> None:
+    """What the contract admits and no agent runs would be rejected only later, by every agent."""
+    registered = {str(profile["name"]): profile for profile in PROFILES}
+    for name, profile in RUN_WITH.items():
+        record = registered[name]
+        assert (record["rank"], record["datasets_max"]) == (profile.rank, 1), name
+        assert (record["parties_min"], record["parties_max"]) == (profile.parties_min, profile.parties_max)
