@@ -160,7 +160,7 @@ class DataUse:
             self.agent(org).call("jobs", "accept", gas=GAS, job=job, code_hash=_hash(PROGRAM))
 
     def start(self, job: str) -> None:
-        """Have every owner bind its inputs; with the last one the job runs, and the runs are used."""
+        """Have every owner bind its inputs; with the last one the job runs."""
         for owner in self.owners_of(job):
             self.agent(owner).call("jobs", "bind", gas=GAS, job=job, commitment=_hash(f"{job}/{owner}"))
 
@@ -170,7 +170,8 @@ class DataUse:
         self.release(job)
 
     def compute(self, job: str) -> None:
-        """Have every party commit its stage and transcript."""
+        """Let data move, which uses the runs; have every party commit its stage and transcript."""
+        self.agent(self.owners_of(job)[0]).call("jobs", "begin_join", gas=GAS, job=job)
         for org in self.orgs:
             self._compute(job, org)
 

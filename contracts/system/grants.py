@@ -22,6 +22,8 @@ REQUESTS_A_DAY_MAX = 32
 # What a suspension has to walk: active grants of a dataset, open jobs of a grant.
 GRANTS_MAX = 256
 OPEN_JOBS_MAX = 64
+# Runs that a grant takes back in a day (UTC) of jobs that had begun to run.
+FREE_RETURNS_MAX = 3
 # Subjects that one event can name beside those that it always names; jobs that one change of a dataset names.
 NAMED_MAX = 11
 CONCERNED_MAX = 14
@@ -60,7 +62,8 @@ ballots = Map(str, dict)  # grant -> {approvals: {org: hash of terms}, rejection
 offers = Map(tuple[str, bytes], dict)  # (grant, hash of terms) -> terms that somebody approved
 standing = Map(str, dict)  # grant -> {status, …, used, reserved, revealed}; none while it is requested
 open_jobs = Map(str, list)  # grant -> its open jobs, from their proposal on
-live = Map(tuple[str, str], str)  # (grant, open job) -> reserved, running or revealed; none while proposed
+live = Map(tuple[str, str], str)  # (grant, open job) -> reserved, used or revealed; none while proposed
+returns = Map(str, dict)  # grant -> {day, today: runs of jobs that ran and that it took back on that day}
 active_grants = Map(str, list)  # dataset -> its active and suspended grants
 asked = Map(str, dict)  # requester -> {dataset: its open requests}
 asked_today = Map(tuple[str, str], dict)  # (requester, dataset) -> {day, count}
@@ -743,8 +746,8 @@ def reserve(use: dict, org: str):
 
 
 @export(nested=True)
-def consume(use: dict, by: str):
-    """Guard the start, and use the reserved runs up."""
+def begin(use: dict, by: str):
+    """Guard the start; the runs stay reserved until data move."""
     jobs_only()
     job = use["job"]
     fit: list = []
@@ -756,13 +759,29 @@ def consume(use: dict, by: str):
         s = standing_of(id)
         guard(g, s, use, "running", held, [], fit)
         require(held == "reserved", "WRONG_STATE")
-        live[id, job] = "running"
+        tell(g, s, job, "running", "", by)
+
+
+@export(nested=True)
+def consume(ids: list, job: str, by: str):
+    """Use the reserved runs up, before a byte of data moves: all of these grants are still in force."""
+    jobs_only()
+    for id in ids:
+        g = record_of(id)
+        s = standing_of(id)
+        guard_status(g, s["status"])
+        require(live.get((id, job), "") == "reserved", "WRONG_STATE")
+        live[id, job] = "used"
         s["reserved"] -= 1
-        s["used"] += 1
-        standing[id] = s
-        tell(g, s, job, "running", "run used", by)
-        if s["used"] == g["quota_runs"]:
-            tell_exhausted(g, by)
+        spend(g, s, by)
+        tell(g, s, job, "joining", "run used", by)
+
+
+def spend(g: dict, s: dict, by: str):
+    s["used"] += 1
+    standing[g["id"]] = s
+    if s["used"] == g["quota_runs"]:
+        tell_exhausted(g, by)
 
 
 @export(nested=True)
@@ -779,7 +798,7 @@ def reveal(use: dict, ids: list, final: bool, by: str):
             held = live.get((id, job), "")
             s = standing_of(id)
             guard(g, s, use, "reveal", held, [], fit)
-            require(held == "running", "WRONG_STATE")
+            require(held == "used", "WRONG_STATE")
             if final:
                 live[id, job] = "revealed"
                 s["revealed"] += 1
@@ -795,23 +814,60 @@ def record(ids: list, job: str, phase: str, by: str):
 
 
 @export(nested=True)
-def finish(ids: list, job: str, outcome: str, by: str):
-    """Close a job under these grants; only a run that was reserved and never used returns."""
+def finish(ids: list, job: str, outcome: str, ran: bool, by: str) -> list:
+    """Close a job under these grants; a run that it never used returns. Returns the grants that took one back.
+
+    Of jobs that had begun to run (`ran`) a grant takes back three runs a day, and the others are spent.
+    """
     jobs_only()
+    returned = []
     for id in ids:
         held = live.get((id, job), "")
+        g = record_of(id)
         s = standing_of(id)
         note = ""
         if held == "reserved":
             s["reserved"] -= 1
-            standing[id] = s
-            note = "run returned"
-        elif held == "running" or held == "revealed":
+            if ran and not takes_back(id):
+                spend(g, s, by)
+                note = "run spent"
+            else:
+                standing[id] = s
+                returned.append(id)
+                note = "run returned"
+        elif held != "":
             note = "run spent"
         if held != "":
             del live[id, job]
         open_jobs[id] = [other for other in open_jobs[id] if other != job]
-        tell(record_of(id), s, job, outcome, note, by)
+        tell(g, s, job, outcome, note, by)
+    return returned
+
+
+@export(nested=True)
+def give_back(ids: list, job: str, by: str) -> list:
+    """Take back the runs that an ended job had used, where the day allows it; returns the grants that did."""
+    jobs_only()
+    returned = []
+    for id in ids:
+        if takes_back(id):
+            s = standing_of(id)
+            s["used"] -= 1
+            standing[id] = s
+            returned.append(id)
+            tell(record_of(id), s, job, "returned", "run returned", by)
+    return returned
+
+
+def takes_back(id: str) -> bool:
+    """Count one more run that returns today; False when as many have returned as may."""
+    day = ctx.block_time // DAY_MS
+    row = returns.get(id, {"day": day, "today": 0})
+    today = row["today"] if row["day"] == day else 0
+    if today >= FREE_RETURNS_MAX:
+        return False
+    returns[id] = {"day": day, "today": today + 1}
+    return True
 
 
 def guard(g: dict, s: dict, use: dict, phase: str, held: str, listed: list, fit: list):

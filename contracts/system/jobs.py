@@ -97,6 +97,7 @@ JobReady = Event(job=subject, by=subject, deadline=int)
 JobRejected = Event(job=subject, by=subject, reason=str)
 JobBound = Event(job=subject, by=subject, commitment=bytes)
 JobRunning = Event(job=subject, by=subject, deadline=int)
+JoinBegun = Event(job=subject, by=subject)
 StageCommitted = Event(job=subject, by=subject, stage=int, kind=str, hash=bytes)
 TranscriptCommitted = Event(job=subject, by=subject, channels=dict)
 JobComputed = Event(job=subject, by=subject, deadline=int)
@@ -108,6 +109,7 @@ JobSigned = Event(job=subject, by=subject, signature=bytes)
 JobCertified = Event(job=subject, by=subject, digest=bytes)
 JobAborted = Event(job=subject, by=subject, phase=str, missing=list[subject], reason=str, evidence=bytes)
 JobExpired = Event(job=subject, by=subject, phase=str, missing=list[subject])
+ReleaseDisclaimed = Event(job=subject, by=subject, returned=list)
 JobDisputed = Event(
     job=subject,
     by=subject,
@@ -287,8 +289,11 @@ def propose(spec: dict) -> str:
         "results": [],
         "signed": [],
         "running_height": 0,
+        "join_height": 0,
         "revealed_height": 0,
         "ended_at": 0,
+        "returned": [],
+        "disclaimed": [],
         "disputes": 0,
         "open_disputes": 0,
         "resume": "",
@@ -485,7 +490,7 @@ def reject(job: str, reason: str):
 
 @export
 def bind(job: str, commitment: bytes) -> str:
-    """Commit to one's inputs before any traffic; the last owner's starts the run and uses it up."""
+    """Commit to one's inputs before any traffic; the last owner's starts the run."""
     org = member("agent", "agent")
     check_hash(commitment)
     known = bindings.get((job, org))
@@ -500,11 +505,29 @@ def bind(job: str, commitment: bytes) -> str:
     if without(j["owners"], j["bound"]) == []:
         spec = specs[job]
         guard_job(j, spec)
-        grants.consume(use=use_of(job, spec, j["initiator"]), by="org:" + org)
+        grants.begin(use=use_of(job, spec, j["initiator"]), by="org:" + org)
         j["running_height"] = ctx.height
         enter(j, spec, "running")
         JobRunning(job="job:" + job, by="org:" + org, deadline=j["deadline"])
     jobs[job] = j
+    return j["state"]
+
+
+@export
+def begin_join(job: str) -> str:
+    """Announce one's first message about data: the first announcement uses the runs up.
+
+    An owner sends nothing before its own node shows this, so what ends without it moved no data.
+    """
+    org = member("agent", "agent")
+    j = job_of(job)
+    require(org in j["owners"], "NOT_DATA_OWNER")
+    if j["join_height"] == 0:
+        waiting(j, "running")
+        grants.consume(ids=grant_ids(specs[job]), job=job, by="org:" + org)
+        j["join_height"] = ctx.height
+        jobs[job] = j
+        JoinBegun(job="job:" + job, by="org:" + org)
     return j["state"]
 
 
@@ -545,6 +568,7 @@ def commit_stage(
         return again(job, org, known, said)
     j = waiting(job_of(job), "running")
     party_of(specs[job], org)
+    require(j["join_height"] > 0, "JOIN_NOT_BEGUN")
     require(org not in j["transcripts"], "TRANSCRIPT_CLOSED")
     head = stage_heads.get((job, org), {"count": 0, "hash": ZERO_HASH})
     require(stage == head["count"], "STAGE_NOT_CONTIGUOUS")
@@ -765,6 +789,28 @@ def expire(job: str):
     JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=absent)
 
 
+@export
+def disclaim(job: str) -> str:
+    """State that one sent nothing about one's data; when all owners but the initiator did, the runs return."""
+    org = member("agent", "agent")
+    j = job_of(job)
+    require(org in j["owners"], "NOT_DATA_OWNER")
+    require(org != j["initiator"], "OWN_CASE")
+    if org in j["disclaimed"]:
+        return j["state"]
+    stopped = j["state"] == "aborted" or j["state"] == "expired"
+    require(stopped and j["join_height"] > 0, "WRONG_STATE")
+    in_dispute_time(j)
+    # Whoever committed a stage has sent, whatever it says now.
+    require((job, org) not in stage_heads, "STAGE_COMMITTED")
+    j["disclaimed"].append(org)
+    if without(j["owners"], j["disclaimed"] + [j["initiator"]]) == []:
+        j["returned"] = grants.give_back(ids=grant_ids(specs[job]), job=job, by="org:" + org)
+    jobs[job] = j
+    ReleaseDisclaimed(job="job:" + job, by="org:" + org, returned=j["returned"])
+    return j["state"]
+
+
 def stop(j: dict, spec: dict, absent: list, reason: str, evidence: bytes, by: str):
     phase = j["state"]
     close(j, spec, "aborted", by)
@@ -788,7 +834,8 @@ def close(j: dict, spec: dict, outcome: str, by: str):
     count = initiators[j["initiator"]]
     count["open"] -= 1
     initiators[j["initiator"]] = count
-    grants.finish(ids=grant_ids(spec), job=j["id"], outcome=outcome, by=by)
+    ran = j["running_height"] > 0
+    j["returned"] = grants.finish(ids=grant_ids(spec), job=j["id"], outcome=outcome, ran=ran, by=by)
 
 
 # --- disputes: what members report ------------------------------------------------------------------------

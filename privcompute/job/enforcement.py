@@ -30,7 +30,8 @@ ALLOWED_USES: Mapping[str, frozenset[str]] = {
 """Column constraint -> uses that it allows (contracts/system/README.md, grants)."""
 
 _STATE_OF_PHASE = {"accepted": PROPOSED, "running": RUNNING, "reveal": COMPUTED}
-_LIVE_OF_PHASE = {"running": "running", "reveal": "running"}
+_LIVE_OF_PHASE = {"running": ("reserved", "used"), "reveal": ("used",)}
+"""What a job holds of a grant: its run is used when the first owner begins the join."""
 _STATUS_CODES = {
     "revoked": "GRANT_REVOKED",
     "suspended": "GRANT_SUSPENDED",
@@ -57,7 +58,7 @@ class ProvedFacts:
     standing: Mapping[str, Value]
     """Grant -> {status, used, reserved, …}; None while it is requested."""
     held: Mapping[str, Value]
-    """Grant -> what this job holds of it: reserved, running or revealed; None while it is proposed."""
+    """Grant -> what this job holds of it: reserved, used or revealed; None while it is proposed."""
     datasets: Mapping[str, Value]
     versions: Mapping[tuple[str, int], Value]
     """(dataset, version) -> record."""
@@ -200,9 +201,9 @@ def _check_quota(phase: str, grant: Value, standing: Value, facts: ProvedFacts) 
     taken = standing["used"] + standing["reserved"]
     if phase in _LIVE_OF_PHASE:
         _require(
-            held == _LIVE_OF_PHASE[phase],
+            held in _LIVE_OF_PHASE[phase],
             "QUOTA_EXHAUSTED",
-            f"grant {grant['id']} shows no running run for this job",
+            f"grant {grant['id']} shows no run for this job",
         )
     else:
         _require(

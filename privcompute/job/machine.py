@@ -9,8 +9,8 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 |--------------|-------------|-----------------|------------------------------------------------------------|
 | proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, reason) |
 | accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
-| running      | participant | transcript sent | CheckPhase(running) → Compute; each stage → commit_stage;  |
-|              |             |                 | all stages committed → commit_transcript; meanwhile        |
+| running      | participant | transcript sent | CheckPhase(running) → Compute (connect, begin_join, run);  |
+|              |             |                 | each stage → commit_stage, at last commit_transcript;      |
 |              |             |                 | RecheckRun now and then: what was allowed may be revoked   |
 | computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
 | revealed     | participant | released        | ReleaseShares: the reveal gate, the only state for it      |
@@ -18,10 +18,12 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 | committed    | participant | signed          | SignCertificate (digest rebuilt from proofs) → certify     |
 | disputed     | any         |                 | wait                                                       |
 | final        | any         |                 | DestroyShares that are left → FinishJob                    |
+| aborted or   | owner, not  | we sent, or no  | DestroyShares → disclaim, so that the runs may return,     |
+| expired      | initiator   | join had begun  | → FinishJob                                                |
 
 A method in lower case is called by SendCall.
 Any failure becomes StopJob: shares are destroyed first, then the ledger is told why. A restart that lost
-shares is such a failure (`AGENT_RESTARTED`): the abort names us, and a spent run stays spent.
+shares is such a failure (`AGENT_RESTARTED`): the abort names us, and a used run stays used.
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ from privcompute.job.actions import (
     TranscriptsVerified,
     VerifyTranscripts,
 )
+from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import (
     ACCEPTED,
     COMMITTED,
@@ -90,7 +93,7 @@ class JobMachine:
         self._code_hashes: dict[str, bytes] = {}
         recovered = recovered or Recovered()
         self._commitment = recovered.commitment
-        self._lost = recovered.computing
+        self._lost = self._sent = recovered.computing
         self._released = recovered.released
         self._result = recovered.result
         self._stages: list[StageDone] = []
@@ -98,7 +101,7 @@ class JobMachine:
         self._computed: ComputeDone | None = None
         self._verified = False
         self._signed: CertificateSigned | None = None
-        self._stopping = self._finished = False
+        self._stopping = self._ending = self._finished = False
         self._expire_at_ms = 0
         self._rechecks = False
         """We compute, and await no answer to a recheck."""
@@ -141,7 +144,7 @@ class JobMachine:
         grant that is revoked or expires, or a member that is suspended, changes nothing of the job's record.
         """
         view = self._view
-        if view is None or self._finished:
+        if view is None or view.is_final:
             return []
         if now_ms < view.deadline_ms + EXPIRE_GRACE_MS:
             return self._recheck(view, now_ms)
@@ -149,6 +152,12 @@ class JobMachine:
             return []
         self._expire_at_ms = now_ms + EXPIRE_RETRY_MS
         return [DestroyShares("deadline"), SendCall("expire", "expire")]
+
+    def note_sending(self) -> None:
+        """Take in that our first message about data leaves now: we shall not state the contrary."""
+        if self._ending:
+            raise JobRefusal("STOPPED", "the job ended before we sent anything")
+        self._sent = True
 
     def on_done(self, done: Done) -> list[Action]:
         """Take in one completed, refused or failed action."""
@@ -184,12 +193,20 @@ class JobMachine:
         if view is None or self._finished:
             return []
         if view.is_final:
-            self._finished = True
-            return [DestroyShares(view.state), FinishJob(view.state)]
+            return self._on_final(view)
         if self._stopping:
             return []
         decide = self._by_state.get(view.state)
         return decide(view) if decide else []
+
+    def _on_final(self, view: JobView) -> list[Action]:
+        self._ending = True
+        stopped = view.state in ("aborted", "expired") and view.join_height > 0
+        ours = self._me in view.owners and self._me != view.initiator and self._me not in view.disclaimed
+        if stopped and ours and not self._sent:
+            return self._once("destroy", DestroyShares(view.state)) + self._send("disclaim")
+        self._finished = True
+        return [DestroyShares(view.state), FinishJob(view.state)]
 
     def _on_proposed(self, view: JobView) -> list[Action]:
         if self._me in view.accepted:
@@ -291,6 +308,9 @@ class JobMachine:
         return self._once(method, SendCall(method, method, args))
 
     def _on_refused(self, key: str, code: str) -> list[Action]:
+        if key == "disclaim":
+            self._sent = True  # too late, or the ledger knows better: there is nothing left to state
+            return self._next()
         if key == "expire":
             return []  # too early by the ledger's clock, or ended meanwhile: asked again later
         if key == RECHECK:
@@ -301,7 +321,7 @@ class JobMachine:
         return self._stop(code, f"the ledger refused {key}")
 
     def _stop(self, code: str, detail: str) -> list[Action]:
-        if self._stopping or self._finished or self._view is None:
+        if self._stopping or self._ending or self._view is None:
             return []
         self._stopping = True
         method = "reject" if self._view.state == PROPOSED else "abort"

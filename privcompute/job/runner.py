@@ -1,8 +1,9 @@
 """Runner of one job's computation: it connects, joins, computes, holds the shares and releases them.
 
-`compute` ends with outputs that nobody knows. They stay in this object until `release`, which the agent
-calls only when its own node shows the job revealed, or until `destroy`. A pure join (`kind` psi) is held
-back in the same way: its last messages, which tell the owners their rows, are part of the release.
+`connect` sends nothing about data. `compute` ends with outputs that nobody knows. They stay in this object
+until `release`, which the agent calls only when its own node shows the job revealed, or until `destroy`. A
+pure join (`kind` psi) is held back in the same way: its last messages, which tell the owners their rows, are
+part of the release.
 """
 
 from __future__ import annotations
@@ -173,8 +174,8 @@ class JobRun:
         self.matched: NDArray[np.int64] | None = None
         """Our own joined rows, once we may know them."""
 
-    def compute(self) -> ComputeDone:
-        """Connect and run every stage; outputs stay shared. Raises PeerFault, JobRefusal, Cancelled, …"""
+    def connect(self) -> None:
+        """Connect to the other agents; nothing about data is sent. Raises PeerFault, Cancelled, …"""
         plan = self.plan
         self._links = connect_peers(
             plan.job_bytes,
@@ -185,6 +186,10 @@ class JobRun:
             time.monotonic() + plan.compute_s,
             cancellation=self._cancellation,
         )
+
+    def compute(self) -> ComputeDone:
+        """Run every stage; outputs stay shared. Raises PeerFault, JobRefusal, Cancelled, …"""
+        plan = self.plan
         if plan.program.kind == JOIN_KIND:
             self._stage("match", self._match())
         else:

@@ -11,15 +11,16 @@ from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
 from privcompute.data.results import ResultStore, make_result
 from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
-from privcompute.job.chain_reader import ChainReader
+from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
-from privcompute.job.environment import AgentIdentity
+from privcompute.job.environment import AgentIdentity, OwnNode
 from privcompute.job.runner import RunPlan, check_runnable
-from privcompute.job.view import REVEALED, JobView, certificate_digest, mismatched_channels
+from privcompute.job.view import REVEALED, RUNNING, JobView, certificate_digest, mismatched_channels
 from privcompute.programs.base import InputColumn, JobInput, JobProgram
 from privcompute.programs.registry import PROGRAMS
 
 NONCE_BYTES = 32
+LEDGER_POLL_S = 1.0
 GRACE_MS = 60_000
 """A span outlives the ledger's own deadline by this, so that the ledger's clock decides, not ours."""
 
@@ -132,6 +133,26 @@ async def make_plan(
         compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
         release_s=min(release_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
     )
+
+
+async def begin_join(node: OwnNode, job: str) -> None:
+    """Return when our node proves that a join was announced, by us if by nobody before; raise JobRefusal.
+
+    Until then nothing about our data leaves: what ends without an announcement returns its runs.
+    """
+    while True:
+        current = await node.reader.job(job)
+        if current is None or current.is_final:
+            raise JobRefusal("STOPPED", "the job ended before data moved")
+        if current.state == RUNNING and current.join_height > 0:
+            return
+        code = "WRONG_STATE"
+        if current.state == RUNNING:
+            code = await send_until_known(node.account, "jobs", "begin_join", {"job": job})
+        if code in ("WRONG_STATE", "DEADLINE_PASSED"):
+            await asyncio.sleep(LEDGER_POLL_S)  # disputed, or over: its end, or its return, will show
+        elif code:
+            raise JobRefusal(code, "the ledger refused begin_join")
 
 
 async def verify_transcripts(org: str, reader: ChainReader, view: JobView, done: ComputeDone) -> None:

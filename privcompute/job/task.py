@@ -269,10 +269,16 @@ class JobTask:
                 on_stage=lambda done: _later(loop, self._queue.put_nowait, done),
                 on_progress=lambda *seen: _later(loop, self._journal.post_units, *seen),
             )
-            self._journal.remember(computing=True)
             self._journal.post(step="connecting")
             others = [one.org for one in view.spec.participants if one.org != self._identity.org]
             self._journal.say(f"connecting to {', '.join(others)}")
+            await self._worker.connect()
+            if self._identity.org in view.owners:
+                self._journal.post(step="announcing the join")
+                await steps.begin_join(self._node, self.job)
+            # From here on we send: our memory knows it first, and the machine before the thread starts.
+            self._journal.remember(computing=True)
+            self._machine.note_sending()
             done = await self._worker.compute()
             self._stores.joins.save(self.job, self._worker.joined_ids())
             return done

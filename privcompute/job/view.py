@@ -85,6 +85,10 @@ class JobView:
     signed: frozenset[str]
     running_height: int
     revealed_height: int
+    join_height: int = 0
+    """When an owner announced that data move; 0 while none has: nobody has sent any."""
+    disclaimed: frozenset[str] = frozenset()
+    """Owners that have stated, of a job that ended, that they sent nothing."""
 
     @property
     def is_final(self) -> bool:
@@ -146,6 +150,8 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
             signed=frozenset(raw["signed"]),
             running_height=raw["running_height"],
             revealed_height=raw["revealed_height"],
+            join_height=raw["join_height"],
+            disclaimed=frozenset(raw["disclaimed"]),
         )
     except (KeyError, TypeError) as error:
         raise JobMalformed(f"job record without {error}; update this agent") from None

@@ -52,6 +52,10 @@ class JobWorker:
         if self._destroyed:
             raise JobRefusal("STOPPED", f"not started: {self._destroyed}")
 
+    async def connect(self) -> None:
+        """Connect to the other agents."""
+        await self._in_thread(self._needed().connect)
+
     async def compute(self) -> ComputeDone:
         """Run every stage; the outputs stay here, in shares."""
         return await self._in_thread(self._needed().compute)

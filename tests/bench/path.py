@@ -293,6 +293,8 @@ class Path:
         job, note = self.propose(policy), "a policy" if policy else ""
         self.each("accept", note, lambda _: {"job": job, "code_hash": CODE_HASH})
         self.each("bind", note, lambda org: {"job": job, "commitment": key_of(org).public})
+        if "begin_join" in self._declared["jobs"]:
+            self.do("bank/agent", "jobs.begin_join", note, job=job)
         figures = {"bytes_sent": 1_000, "rounds": 1, "cpu_ms": 5}
         stage = {"stage": 0, "kind": "share", "hash": CODE_HASH, "previous": bytes(32), **figures}
         self.each("commit_stage", note, lambda _: {"job": job, **stage})

@@ -173,6 +173,8 @@ def _bind(_: Dice, job: Job, org: str) -> tuple[str, dict[str, Any]]:
 
 
 def _run(dice: Dice, job: Job, org: str) -> tuple[str, dict[str, Any]]:
+    if dice.often(0.7 if job.join_height == 0 else 0.02):
+        return "begin_join", {}
     before = dice.model.stages.get((job.id, org), [])
     if before and dice.often(0.7):
         return _transcript(dice, job, org)
@@ -288,6 +290,17 @@ def end(dice: Dice) -> Drawn:
     if method == "abort":
         args["evidence"] = EVIDENCE if dice.often(0.7) else b""
     return dice.signer(org, "steward", "agent"), f"jobs.{method}", args
+
+
+def disclaim(dice: Dice) -> Drawn:
+    """State that one sent nothing, mostly of a job that ended after its join began."""
+    jobs = [job for job in dice.model.jobs.values() if job.final and job.join_height > 0]
+    job = dice.pick(jobs[-4:]) if jobs and dice.often(0.9) else dice.pick(dice.model.jobs.values())
+    if job is None:
+        return None
+    silent = [org for org in job.owners if org not in (*job.disclaimed, job.initiator)]
+    org = dice.pick(silent) if silent and dice.often(0.9) else dice.pick(job.parties)
+    return dice.signer(org, "agent"), "jobs.disclaim", {"job": job.id}
 
 
 def report(dice: Dice) -> Drawn:

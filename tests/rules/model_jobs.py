@@ -55,9 +55,13 @@ class Job:
     results: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
     running_height: int = 0
+    join_height: int = 0
     revealed_height: int = 0
     ended_at: int = 0
     resume: str = ""
+    returned: tuple[str, ...] = ()
+    """Grants to which a run came back."""
+    disclaimed: tuple[str, ...] = ()
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -333,27 +337,72 @@ class Jobs(Programs):
         found = replace(found, bound=bound)
         if last:
             for grant in found.grants:
-                self.consume(grant, job)
+                self.tell_used(grant, job, "running", "")
             found = self.entered(replace(found, running_height=self.height), "running")
             self.tell_job("JobRunning", job, deadline=found.deadline)
         self.jobs[job] = found
+        return found.state
+
+    def jobs_begin_join(self, job: str) -> str:
+        """Say that data are about to move."""
+        org = self.role("agent")
+        found = self.known_job(job)
+        self.must(org in found.owners, "NOT_DATA_OWNER")
+        if found.join_height > 0:
+            self.go()
+            return found.state
+        self.waiting(job, "running")
+        if found.state != "running":
+            self.go()
+        self.reach("grants")
+        for grant in found.grants:
+            self.in_force(grant)
+        self.go()
+        for grant in found.grants:
+            self.consume(grant, job)
+        self.jobs[job] = replace(found, join_height=self.height)
+        self.tell_job("JoinBegun", job)
         return found.state
 
     # --- ends
 
     def end_job(self, job: Job, outcome: str) -> None:
         """Let a job end; its open grants learn it."""
-        self.jobs[job.id] = replace(
-            job,
-            state=outcome,
-            since=self.time,
-            height=self.height,
-            deadline=0,
-            ended_at=self.time,
-            resume="",
-        )
-        for grant in job.grants:
-            self.let_go(grant, job.id, outcome)
+        ended = replace(job, state=outcome, since=self.time, height=self.height, deadline=0)
+        self.jobs[job.id] = ended = replace(ended, ended_at=self.time, resume="")
+        ran = job.running_height > 0
+        returned = [grant for grant in job.grants if self.let_go(grant, job.id, outcome, ran)]
+        self.jobs[job.id] = replace(ended, returned=tuple(returned))
+
+    def jobs_disclaim(self, job: str) -> str:
+        """Say that one sent nothing."""
+        org = self.role("agent")
+        found = self.known_job(job)
+        self.must(org in found.owners, "NOT_DATA_OWNER")
+        self.must(org != found.initiator, "OWN_CASE")
+        if org in found.disclaimed:
+            self.go()
+            return found.state
+        fits = found.state in ("aborted", "expired") and found.join_height > 0
+        self.must(fits, "WRONG_STATE")
+        self.must(not found.final or self.time <= found.ended_at + 7 * DAY_MS, "DEADLINE_PASSED")
+        self.must(not self.has_stage(job, org), "STAGE_COMMITTED")
+        disclaimed = (*found.disclaimed, org)
+        every = set(found.owners) <= {*disclaimed, found.initiator}
+        if every:
+            self.reach("grants")
+        self.go()
+        back = [grant for grant in found.grants if self.comes_back(grant)] if every else list(found.returned)
+        for grant in back if every else []:
+            self.used.remove((grant, job))
+            self.tell_used(grant, job, "returned", "run returned")
+        self.jobs[job] = replace(found, disclaimed=disclaimed, returned=tuple(back))
+        self.tell_job("ReleaseDisclaimed", job, returned=back)
+        return found.state
+
+    def has_stage(self, job: str, org: str) -> bool:
+        """Tell whether a party committed a stage."""
+        raise NotImplementedError
 
     def abort_job(self, job: Job, missing: list[str], reason: Any, evidence: Any) -> None:
         """End a job before its time."""

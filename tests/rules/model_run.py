@@ -31,6 +31,10 @@ class Run(Disputes):
         self.signatures: dict[tuple[str, str], bytes] = {}
         self.certified: dict[str, dict[str, Any]] = {}
 
+    def has_stage(self, job: str, org: str) -> bool:
+        """Tell whether a party committed a stage."""
+        return (job, org) in self.stages
+
     def jobs_commit_stage(
         self, job: str, stage: int, kind: str, hash: bytes, previous: bytes, bytes_sent: int, rounds: int,
         cpu_ms: int,
@@ -50,6 +54,7 @@ class Run(Disputes):
             return self.said_again(job, org, before[stage][0], said)
         found = self.waiting(job, "running")
         self.must(org in found.parties, "NOT_PARTICIPANT")
+        self.must(found.join_height > 0, "JOIN_NOT_BEGUN")
         self.must(org not in found.transcripts, "TRANSCRIPT_CLOSED")
         self.must(stage == len(before), "STAGE_NOT_CONTIGUOUS")
         self.must(previous == (before[-1][0]["hash"] if before else bytes(32)), "STAGE_CHAIN_BROKEN")

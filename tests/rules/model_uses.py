@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tests.rules.base import Refused
-from tests.rules.model_grants import Grant, Requests
+from tests.rules.model_grants import DAY_MS, Grant, Requests
 from tests.rules.terms import USES
 
 OPEN_JOBS_MAX = 64
 NAMED_MAX = 11
+FREE_RETURNS_MAX = 3
 FINAL = frozenset({"certified", "aborted", "expired", "rejected"})
 
 
@@ -45,7 +46,9 @@ class Uses(Requests):
         self.reserved: set[tuple[str, str]] = set()
         """(grant, job): holds a run that it has not used."""
         self.used: set[tuple[str, str]] = set()
-        """(grant, job): has used a run, for ever."""
+        """(grant, job): has used a run, for ever unless it comes back."""
+        self.returns: dict[str, list[int]] = {}
+        """Grant -> days on which runs came back of jobs that had run."""
         self.shown: set[tuple[str, str]] = set()
         """(grant, job): was revealed, for ever."""
 
@@ -84,7 +87,7 @@ class Uses(Requests):
         if place in self.shown:
             return "revealed"
         if place in self.used:
-            return "running"
+            return "used"
         return "reserved" if place in self.reserved else ""
 
     def _holds_now(self, grant: str, job: str) -> bool:
@@ -115,18 +118,34 @@ class Uses(Requests):
     def consume(self, grant: str, job: str) -> None:
         """Use up the run that a job holds."""
         self.reserved.remove((grant, job))
+        self._spend(grant, job)
+        self.tell_used(grant, job, "joining", "run used")
+
+    def _spend(self, grant: str, job: str) -> None:
         self.used.add((grant, job))
-        self.tell_used(grant, job, "running", "run used")
         if self.runs_of(grant)["used"] == self.grants[grant].terms["quota_runs"]:
             self._tell_grant("GrantExhausted", grant)
 
-    def let_go(self, grant: str, job: str, outcome: str) -> None:
-        """Give back what an ended job holds unused; the job is no longer open."""
+    def let_go(self, grant: str, job: str, outcome: str, ran: bool) -> bool:
+        """Give back what an ended job holds unused, as the day allows; tell whether a run came back."""
         note = "run spent" if (grant, job) in self.used else ""
+        back = False
         if (grant, job) in self.reserved:
             self.reserved.remove((grant, job))
-            note = "run returned"
+            back = not ran or self.comes_back(grant)
+            note = "run returned" if back else "run spent"
+            if not back:
+                self._spend(grant, job)
         self.tell_used(grant, job, outcome, note)
+        return back
+
+    def comes_back(self, grant: str) -> bool:
+        """Tell whether a run that returns now is one of the day's first, and count it."""
+        today, days = self.time // DAY_MS, self.returns.setdefault(grant, [])
+        if days.count(today) >= FREE_RETURNS_MAX:
+            return False
+        days.append(today)
+        return True
 
     # --- the guard
 
@@ -174,6 +193,17 @@ class Uses(Requests):
             fault = self.policy_fault(terms["policy"])
             yield {fault} - {""}
             yield {self.ask_policy(terms["policy"], phase)} - {""}
+
+    def in_force(self, id: str) -> None:
+        """Refuse unless a grant is in force now, and its dataset."""
+        grant = self.grants[id]
+        for broken in (
+            self._status_refuses(grant),
+            {"CONTRACT_FROZEN"} if self.frozen("datasets") else set(),
+            {"DATASET_NOT_ACTIVE"} if self.datasets[grant.dataset].status != "active" else set(),
+        ):
+            for code in broken:
+                self.must(False, code)
 
     def _status_refuses(self, grant: Grant) -> set[str]:
         if grant.status in ("revoked", "suspended", "expired"):
@@ -313,6 +343,9 @@ class Uses(Requests):
     def rows_uses(self) -> dict[tuple[str, str, Any], Any]:
         """Return {(contract, map, key): value}."""
         rows: dict[tuple[str, str, Any], Any] = {}
+        for grant, days in self.returns.items():
+            if days:
+                rows["grants", "returns", grant] = {"day": days[-1], "today": days.count(days[-1])}
         for grant, jobs in self.jobs_of.items():
             rows["grants", "open_jobs", grant] = self.open_jobs_of(grant)
             for job in jobs:

@@ -111,8 +111,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "run-not-returned": Plant(
         "grants",
-        '            s["reserved"] -= 1\n            standing[id] = s\n            note = "run returned"',
-        '            note = "run returned"',
+        "                standing[id] = s\n                returned.append(id)\n                note",
+        "                returned.append(id)\n                note",
         "an abort keeps the run that it reserved",
     ),
     "quota-one-more": Plant(
@@ -153,8 +153,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "a-day-has-no-end": Plant(
         "grants",
-        "day = ctx.block_time // DAY_MS",
-        "day = 1",
+        "today = ctx.block_time // DAY_MS",
+        "today = 1",
         "a requester's requests of all days count as today's",
     ),
     "one-request-too-many": Plant(
@@ -174,7 +174,48 @@ PLANTS: dict[str, Plant] = {
         'require(owners.count(owner) <= profile["datasets_max"], "PROFILE_DATASETS")',
         "a job is proposed with more datasets of an owner than its profile takes",
     ),
+    "one-free-return-too-many": Plant(
+        "grants",
+        "    if today >= FREE_RETURNS_MAX:\n",
+        "    if today > FREE_RETURNS_MAX:\n",
+        "a grant takes back four runs in a day",
+    ),
+    "data-move-under-a-revoked-grant": Plant(
+        "grants",
+        '        guard_status(g, s["status"])\n        require(live.get((id, job), "") == "reserved"',
+        '        require(live.get((id, job), "") == "reserved"',
+        "a join begins although a grant was revoked",
+    ),
+    "run-spent-twice": Plant(
+        "grants",
+        '            s = standing_of(id)\n            s["used"] -= 1\n',
+        "            s = standing_of(id)\n",
+        "what all owners disclaim stays spent",
+    ),
     # --- jobs
+    "one-owner-s-word-suffices": Plant(
+        "jobs",
+        'if without(j["owners"], j["disclaimed"] + [j["initiator"]]) == []:',
+        'if len(j["disclaimed"]) > 0:',
+        "a run returns although an owner has not said that it sent nothing",
+    ),
+    "initiator-disclaims": _without(
+        "jobs", 'require(org != j["initiator"], "OWN_CASE")', "an initiator says itself that nothing was sent"
+    ),
+    "disclaims-after-a-stage": _without(
+        "jobs",
+        'require((job, org) not in stage_heads, "STAGE_COMMITTED")',
+        "who computed says that it sent nothing",
+    ),
+    "stage-without-a-join": _without(
+        "jobs", 'require(j["join_height"] > 0, "JOIN_NOT_BEGUN")', "a job computes and its runs are not used"
+    ),
+    "certified-and-returned": Plant(
+        "jobs",
+        'require(stopped and j["join_height"] > 0, "WRONG_STATE")',
+        'require(is_final(j) and j["join_height"] > 0, "WRONG_STATE")',
+        "an owner disclaims a job that was certified",
+    ),
     "accept-after-deadline": Plant(
         "jobs",
         '    require(ctx.block_time <= j["deadline"], "DEADLINE_PASSED")\n    return j',

@@ -222,7 +222,13 @@ class World:
             commitment = sha256(f"{job}/{name}".encode()).digest()
             self.do(f"{name}/agent", "jobs.bind", job=job, commitment=commitment)
 
+    def begin(self, job: str, name: str = "bank") -> None:
+        """Let an owner announce that data move."""
+        self.do(f"{name}/agent", "jobs.begin_join", job=job)
+
     def stage(self, job: str, name: str, number: int = 0, **over: Value) -> str:
+        if self.read("jobs", "jobs", job)["join_height"] == 0:
+            self.begin(job)
         before = sha256(f"{job}/{name}/{number - 1}".encode()).digest()
         args: dict[str, Value] = {
             "job": job,

@@ -265,10 +265,12 @@ def test_the_methods_of_jobs_are_for_jobs_alone(world: World) -> None:
     calls: list[tuple[str, dict[str, object]]] = [
         ("admit", {"use": {}, "by": "org:bank"}),
         ("reserve", {"use": {}, "org": "bank"}),
-        ("consume", {"use": {}, "by": "org:bank"}),
+        ("begin", {"use": {}, "by": "org:bank"}),
+        ("consume", {"ids": [], "job": "j", "by": "org:bank"}),
         ("reveal", {"use": {}, "ids": [], "final": True, "by": "org:bank"}),
         ("record", {"ids": [], "job": "j", "phase": "p", "by": "org:bank"}),
-        ("finish", {"ids": [], "job": "j", "outcome": "aborted", "by": "org:bank"}),
+        ("finish", {"ids": [], "job": "j", "outcome": "aborted", "ran": True, "by": "org:bank"}),
+        ("give_back", {"ids": [], "job": "j", "by": "org:bank"}),
     ]
     for method, args in calls:
         assert world.refusal("bureau", f"grants.{method}", **args) == "JOBS_ONLY"

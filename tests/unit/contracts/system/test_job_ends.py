@@ -19,7 +19,7 @@ WEEK_MS = 7 * 24 * HOUR_MS
 ONE = bytes([1]) * 32
 UPHELD = {"outcome": "upheld", "blamed": ["bureau"], "evidence": ONE}
 STATES = ("proposed", "accepted", "running", "computed", "revealed", "committed")
-BEFORE_RUNNING = ("proposed", "accepted")
+BEFORE_JOINING = ("proposed", "accepted", "running")
 
 
 def report(world: World, job: str, who: str = "bank", against: str = "bureau") -> int:
@@ -35,7 +35,7 @@ def test_a_participant_aborts_and_only_an_unused_run_returns(world: World, state
     job = world.job_at(state)
     world.do("bureau/agent", "jobs.abort", job=job, reason="disk full", evidence=ONE)
     assert world.state_of(job) == "aborted"
-    spent = (0, 0) if state in BEFORE_RUNNING else (1, 0)
+    spent = (0, 0) if state in BEFORE_JOINING else (1, 0)
     assert [world.quota(f"bank/g-{name}") for name in PARTIES] == [spent] * 3
     assert world.trail("dataset:bureau/data")[-1] == "aborted"
 
@@ -60,7 +60,7 @@ def test_anyone_ends_a_state_past_its_deadline(world: World, state: str) -> None
     assert absent == (["bank"] if state == "revealed" else list(PARTIES))
     world.do("rival", "jobs.expire", job=job)
     assert world.state_of(job) == "expired"
-    assert world.quota("bank/g-registry") == ((0, 0) if state in BEFORE_RUNNING else (1, 0))
+    assert world.quota("bank/g-registry") == ((0, 0) if state in BEFORE_JOINING else (1, 0))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_the_trail_of_a_dataset_tells_the_whole_story(world: World) -> None:
         "proposed",
         "reserved",
         "running",
+        "joining",
         "reveal-approved",
         "revealed",
         "committed",
@@ -83,6 +84,7 @@ def test_the_trail_of_a_job_tells_every_step(world: World) -> None:
         "JobReady",
         *["JobBound"] * 3,
         "JobRunning",
+        "JoinBegun",
         *["StageCommitted", "TranscriptCommitted"] * 3,
         "JobComputed",
         *["RevealApproved"] * 3,
@@ -226,13 +228,17 @@ def test_any_participant_rejects_and_reservations_return(world: World) -> None:
 # --- inputs bound, running
 
 
-def test_the_last_binding_starts_the_run_and_consumes_every_run(world: World) -> None:
+def test_the_last_binding_starts_the_run_and_the_first_owner_to_join_uses_every_run(world: World) -> None:
     job = world.job_at("accepted")
     world.bind(job, "bank", "bureau")
     assert (world.state_of(job), world.quota("bank/g-bank")) == ("accepted", (0, 1))
     world.bind(job, "registry")
     assert world.state_of(job) == "running"
-    assert [world.quota(f"bank/g-{name}") for name in PARTIES] == [(1, 0)] * 3
+    assert [world.quota(f"bank/g-{name}") for name in PARTIES] == [(0, 1)] * 3
+    for name in ("bureau", "bank", "bureau"):
+        world.begin(job, name)
+        assert [world.quota(f"bank/g-{name}") for name in PARTIES] == [(1, 0)] * 3
+    assert world.trail(f"job:{job}").count("JoinBegun") == 1
 
 
 def test_an_owner_binds_once_and_may_resend_the_same(world: World) -> None:
@@ -254,6 +260,7 @@ def test_nothing_is_bound_before_every_participant_accepted(world: World) -> Non
 
 def test_stages_are_contiguous_and_chained(world: World) -> None:
     job = world.job_at("running")
+    world.begin(job)
     stage = {"job": job, "kind": "share", "bytes_sent": 0, "rounds": 0, "cpu_ms": 0}
 
     def refusal(number: int, previous: bytes) -> str:
@@ -459,6 +466,8 @@ def test_a_party_that_only_computes_accepts_computes_and_signs(world: World) -> 
     assert world.ask("jobs.missing", id=job) == ["bank", "bureau"]
     assert world.refusal("rival/agent", "jobs.bind", job=job, commitment=ONE) == "NOT_DATA_OWNER"
     world.bind(job, "bank", "bureau")
+    assert world.refusal("rival/agent", "jobs.begin_join", job=job) == "NOT_DATA_OWNER"
+    world.begin(job)
     assert world.quota("bank/g-3") == (1, 0)
     for name in parties:
         world.stage(job, name)

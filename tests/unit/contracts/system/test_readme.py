@@ -130,7 +130,23 @@ def expiring(world: World) -> Args:
 def stage(world: World) -> Args:
     figures = {"bytes_sent": 0, "rounds": 0, "cpu_ms": 0}
     job = world.job_at("running")
+    world.begin(job, "bureau")
     return {"job": job, "stage": 0, "kind": "share", "hash": ONE, "previous": bytes(32), **figures}
+
+
+def stopped(world: World) -> Args:
+    """An owner announced that data move, and the job ended before another one sent any."""
+    job = world.job_at("running")
+    world.begin(job)
+    world.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
+    return {"job": job}
+
+
+def computed_and_stopped(world: World) -> Args:
+    job = world.job_at("running")
+    world.stage(job, "bureau")
+    world.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
+    return {"job": job}
 
 
 def transcript(world: World) -> Args:
@@ -228,6 +244,8 @@ GOOD: dict[str, Good] = {
     "jobs.accept": Good("bank/agent", job_in("proposed", code_hash=CODE_HASH)),
     "jobs.reject": Good("bank/agent", job_in("proposed", reason="")),
     "jobs.bind": Good("bank/agent", job_in("accepted", commitment=ONE)),
+    "jobs.begin_join": Good("bank/agent", job_in("running")),
+    "jobs.disclaim": Good("bureau/agent", stopped),
     "jobs.commit_stage": Good("bank/agent", stage),
     "jobs.commit_transcript": Good("bank/agent", transcript),
     "jobs.approve_reveal": Good("bank/agent", job_in("computed")),
@@ -662,6 +680,23 @@ CASES: dict[tuple[str, str], Case] = {
     **in_state("jobs.bind", "rival/agent", "NOT_DATA_OWNER"),
     ("jobs.bind", "BAD_HASH"): Case(args={"commitment": b"1"}),
     ("jobs.bind", "ALREADY_BOUND"): Case(before=lambda w, args: w.bind(args["job"], "bank")),
+    **in_state("jobs.begin_join", "rival/agent", "NOT_DATA_OWNER"),
+    **{
+        ("jobs.begin_join", code): Case(before=lambda w, _, step=step: step(w))
+        for code, step in {
+            "GRANT_REVOKED": lambda w: w.do("bureau", "grants.revoke", id="bank/g-bureau", reason=""),
+            "GRANT_SUSPENDED": lambda w: w.do("bureau", "grants.suspend", id="bank/g-bureau", reason=""),
+            "GRANT_EXPIRED": lambda w: put(w, "grants", "grants", "bank/g-bureau", expires=w.time),
+            "DATASET_NOT_ACTIVE": lambda w: w.do("bureau", "datasets.suspend", id="bureau/data", reason=""),
+        }.items()
+    },
+    ("jobs.disclaim", "NOT_DATA_OWNER"): Case(who="rival/agent"),
+    ("jobs.disclaim", "OWN_CASE"): Case(who="bank/agent"),
+    ("jobs.disclaim", "UNKNOWN_JOB"): Case(args={"job": "00"}),
+    ("jobs.disclaim", "WRONG_STATE"): Case(args=lambda w: {"job": w.job_at("running")}),
+    ("jobs.disclaim", "DEADLINE_PASSED"): Case(before=lambda w, _: w.advance(WEEK_MS + 1)),
+    ("jobs.disclaim", "STAGE_COMMITTED"): Case(args=computed_and_stopped),
+    ("jobs.commit_stage", "JOIN_NOT_BEGUN"): Case(args=lambda w: {"job": w.job_at("running")}),
     **in_state("jobs.commit_stage", "rival/agent"),
     ("jobs.commit_stage", "BAD_ID"): Case(args={"kind": "Share"}),
     ("jobs.commit_stage", "BAD_HASH"): Case(args={"previous": b"1"}),

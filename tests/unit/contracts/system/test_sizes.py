@@ -158,6 +158,7 @@ class Large:
 
     def compute(self, job: str) -> None:
         figure = 2**63 - 1
+        self.world.do(f"{PARTIES[0]}/agent", "jobs.begin_join", job=job)
         for name in PARTIES:
             args = {"kind": "k" * 64, "bytes_sent": figure, "rounds": figure, "cpu_ms": figure}
             stage = {"stage": 0, "hash": ONE, "previous": bytes(32), **args}
@@ -274,7 +275,7 @@ def test_the_largest_job_can_be_ended_by_anyone_after_every_deadline(large: Larg
     assert world.state_of(job) == "expired"
     for grant in large.grants.values():
         assert world.live(grant) == {}
-        used = reached not in ("proposed", "accepted")
+        used = reached not in ("proposed", "accepted", "running")
         assert world.quota(grant) == (int(used), 0)
 
 
@@ -283,6 +284,7 @@ def test_transcripts_of_which_no_two_agree_fit_in_one_dispute_each(large: Large)
     for _, step in large.steps()[:2]:
         step(job)
     world = large.world
+    world.do(f"{PARTIES[0]}/agent", "jobs.begin_join", job=job)
     for name in PARTIES:
         stage = {"stage": 0, "kind": "k", "hash": ONE, "previous": bytes(32)}
         figures = {"bytes_sent": 0, "rounds": 0, "cpu_ms": 0}

@@ -162,11 +162,14 @@ def test_a_grant_that_is_only_requested_is_refused() -> None:
     assert refusal(replace(facts(), standing={"bank/g-bureau": None})) == "GRANT_NOT_ACTIVE"
 
 
-@pytest.mark.parametrize(("phase", "state"), [("running", "running"), ("reveal", "computed")])
-def test_revocation_is_seen_at_every_phase(phase: str, state: str) -> None:
+@pytest.mark.parametrize(
+    ("phase", "state", "held"),
+    [("running", "running", "reserved"), ("running", "running", "used"), ("reveal", "computed", "used")],
+)
+def test_revocation_is_seen_at_every_phase(phase: str, state: str, held: str) -> None:
     view = replace(VIEW, state=state)
-    check_job(phase, facts(view, held="running"), OWN, NOW)
-    revoked = facts(view, held="running", standing={"status": "revoked"})
+    check_job(phase, facts(view, held=held), OWN, NOW)
+    revoked = facts(view, held=held, standing={"status": "revoked"})
     assert refusal(revoked, phase=phase) == "GRANT_REVOKED"
     assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
 

@@ -36,6 +36,7 @@ from privcompute.job.actions import (
     TranscriptsVerified,
     VerifyTranscripts,
 )
+from privcompute.job.enforcement import JobRefusal
 from privcompute.job.machine import EXPIRE_GRACE_MS, RECHECK, RECHECK_MS, JobMachine
 from privcompute.job.view import JobSpec, JobView, Participant
 
@@ -216,6 +217,52 @@ def test_a_restart_after_the_release_resumes() -> None:
     machine = JobMachine("bureau", Recovered(HASH, computing=True, released=True))
     assert machine.on_view(REVEALED) == []
     assert machine.on_view(COMMITTED) == [SignCertificate()]
+
+
+@pytest.mark.parametrize("state", ["aborted", "expired"])
+def test_an_owner_that_sent_nothing_says_so_when_a_job_ends_after_a_join_began(state: str) -> None:
+    machine = JobMachine("bureau")
+    machine.on_view(RUNNING)
+    ended = replace(RUNNING, state=state, join_height=7)
+    assert machine.on_view(ended) == [DestroyShares(state), SendCall("disclaim", "disclaim")]
+    assert machine.on_view(ended) == [], "once"
+    assert not machine.finished
+    assert machine.on_time(10**15) == [], "an ended job does not expire"
+    with pytest.raises(JobRefusal, match="STOPPED"):
+        machine.note_sending()
+    assert machine.on_view(replace(ended, disclaimed=frozenset({"bureau"})))[-1] == FinishJob(state)
+
+
+def test_a_statement_that_the_ledger_refuses_ends_the_job_for_us() -> None:
+    machine = JobMachine("bureau")
+    machine.on_view(replace(RUNNING, state="aborted", join_height=7))
+    assert machine.on_done(CallRefused("disclaim", "DEADLINE_PASSED"))[-1] == FinishJob("aborted")
+
+
+@pytest.mark.parametrize(
+    ("me", "recovered", "view"),
+    [
+        ("bureau", Recovered(HASH, computing=True), {"join_height": 7}),  # it had sent before its restart
+        ("bank", None, {"join_height": 7}),  # its own job: its word counts for nothing
+        ("rival", None, {"join_height": 7}),  # it owns nothing
+        ("bureau", None, {}),  # nobody sent: the runs have returned
+        ("bureau", None, {"join_height": 7, "disclaimed": frozenset({"bureau"})}),
+        ("bureau", None, {"join_height": 7, "state": "certified"}),
+    ],
+)
+def test_nothing_is_stated_by_whom_it_does_not_concern_or_who_sent(
+    me: str, recovered: Recovered | None, view: dict[str, Any]
+) -> None:
+    ended = replace(RUNNING, **{"state": "aborted"} | view)
+    assert JobMachine(me, recovered).on_view(ended) == [DestroyShares(ended.state), FinishJob(ended.state)]
+
+
+def test_an_owner_that_sent_states_nothing() -> None:
+    machine = JobMachine("bureau")
+    machine.on_view(RUNNING)
+    machine.note_sending()
+    ended = replace(RUNNING, state="aborted", join_height=7)
+    assert machine.on_view(ended) == [DestroyShares("aborted"), FinishJob("aborted")]
 
 
 @pytest.mark.parametrize("state", ["rejected", "aborted", "expired", "certified"])

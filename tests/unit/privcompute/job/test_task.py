@@ -34,9 +34,11 @@ from privcompute.data.schema import LEDGER_TYPES
 from privcompute.data.sources import DataSource, open_source
 from privcompute.job import failures
 from privcompute.job import task as task_module
+from privcompute.job.actions import ComputeDone
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
 from privcompute.job.machine import RECHECK_MS
+from privcompute.job.runner import JobRun
 from privcompute.job.store import JobProgress, JobStore, StatusBoard
 from privcompute.job.task import JobTask
 from privcompute.job.view import job_id_of
@@ -557,6 +559,77 @@ async def test_fewer_joined_rows_than_an_owner_asks_for_end_the_job(world: World
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == "aborted"
     assert [body["reason"] for body in world.evidence("bureau", "abort")] == ["GROUP_TOO_SMALL"]
+
+
+def runs(world: World) -> list[tuple[int, int]]:
+    standing = [world.ledger.chain.entry("grants", "standing", f"bank/g-{org}") for org in ORGS]
+    return [(one["used"], one["reserved"]) for one in standing]
+
+
+async def test_no_agent_sends_a_message_about_data_before_its_node_shows_that_a_join_began(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is first announces it; the runs of all are used before anybody's data move."""
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    seen: list[int] = []
+    compute = JobRun.compute
+
+    def look(run: JobRun) -> ComputeDone:
+        seen.append(world.ledger.record("jobs", job)["join_height"])
+        return compute(run)
+
+    monkeypatch.setattr(JobRun, "compute", look)
+    assert await world.run(job) == "certified"
+    assert len(seen) == len(ORGS)
+    assert all(height > 0 for height in seen)
+    assert runs(world) == [(1, 0)] * 3
+
+
+async def test_a_job_that_ends_before_data_moved_costs_no_run(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+
+    async def revoke(_: str) -> None:
+        if world.ledger.chain.entry("grants", "standing", "bank/g-bureau")["status"] == "active":
+            world.ledger.do("bureau", "grants", "revoke", id="bank/g-bureau", reason="objection")
+
+    world.ledger.before["begin_join"] = revoke
+    assert await world.run(job) == "aborted"
+    assert not any(world.evidence(org, "stage") for org in ORGS)
+    assert runs(world) == [(0, 0)] * 3
+
+
+async def test_owners_that_had_sent_nothing_say_so_and_the_runs_return(world: World) -> None:
+    """The requester announces, and stops; the other two were about to announce."""
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    stopped = asyncio.Event()
+
+    async def stop(org: str) -> None:
+        if org != "bank":
+            await stopped.wait()
+            return
+        agent = agent_key("bank").public
+        world.ledger.chain.send(agent, "jobs", "begin_join", {"job": job}, 8_000_000)
+        world.ledger.do("bank", "jobs", "abort", job=job, reason="cancelled", evidence=bytes(32))
+        stopped.set()
+
+    world.ledger.before["begin_join"] = stop
+    assert await world.run(job) == "aborted"
+    record = world.ledger.record("jobs", job)
+    assert sorted(record["disclaimed"]) == ["bureau", "registry"]
+    assert runs(world) == [(0, 0)] * 3
+    assert all(agent.stores.jobs.unfinished() == [] for agent in world.agents.values())
+
+
+async def test_owners_that_had_sent_say_nothing_and_the_runs_stay_used(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    world.demand("bureau", min_joined_rows=COMMON + 1)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "aborted"
+    assert world.ledger.record("jobs", job)["disclaimed"] == []
+    assert runs(world) == [(1, 0)] * 3
 
 
 async def test_a_private_join_tells_nobody_its_rows_before_the_reveal(world: World) -> None:
