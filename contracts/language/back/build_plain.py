@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from contracts.language.back.build_records import augment_field
-from contracts.language.back.build_state import map_delete, map_store
+from contracts.language.back.build_state import map_augment, map_delete
 from contracts.language.back.build_walks import target
 from contracts.language.back.builder import Build, Builder
 from contracts.language.faults import Halt, Reverted
@@ -72,17 +72,7 @@ def _augment(b: Build, node: Node) -> Closure:
         return _augment_item(b, line, symbol, place, value)
     if place[0] == "field":
         return _noted(line, augment_field(b, place, value, in_place(symbol)))
-    read, write = b.expr(("map_get", place[1], place[2])), map_store(b, place)
-    inner, work = b.expr(value), in_place(symbol)
-
-    def run(f: Frame) -> Any:
-        try:
-            write(f, work(f[0], read(f), inner(f)))
-        except Halt as halt:
-            halt.at(line)
-            raise
-
-    return run
+    return _noted(line, map_augment(b, place, value, in_place(symbol)))
 
 
 def _noted(line: int, inner: Closure) -> Closure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from chain.primitives.runtimeport import var_key
 from chain.primitives.values import Value, encode_value
@@ -17,6 +17,7 @@ from contracts.language.run import host
 from contracts.language.run.checks import Check, CheckedRecords, checker, exact_type
 from contracts.language.run.encoding import EVENT, encode
 from contracts.language.run.machine import Closure, Frame, Machine
+from contracts.language.run.operators import Operator
 from contracts.language.run.ordered import Index
 from contracts.language.run.payments import need
 from contracts.language.run.record_checks import misfit
@@ -109,6 +110,10 @@ def map_loader(b: Build, name: str) -> Callable[[Machine, bytes], Any]:
     return b.once(("load", name), lambda: loader(b, b.declared.maps[name][1], f"{name}[…]"))
 
 
+def _no_entry(name: str) -> Reverted:
+    return Reverted("KEY_ERROR", f"{name} has no such entry")
+
+
 def _map_get(b: Build, node: Node) -> Closure:
     name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
     load = map_loader(b, name)
@@ -117,7 +122,7 @@ def _map_get(b: Build, node: Node) -> Closure:
         m = f[0]
         value = load(m, make(m, key(f)))
         if value is host.ABSENT:
-            raise Reverted("KEY_ERROR", f"{name} has no such entry")
+            raise _no_entry(name)
         return value
 
     return run
@@ -152,42 +157,77 @@ def _index(b: Build, name: str) -> Index:
 
 def map_store(b: Build, node: Node) -> Callable[[Frame, Any], None]:
     """Return the closure that stores a value as `m[key]`."""
-    name, make, key = node[1], key_maker(b, node[1]), b.expr(node[2])
-    enforce = b.once(("map", name), lambda: value_check(b.declared.maps[name][1], name, b.declared.records))
-
-    index = _index(b, name) if name in b.declared.ordered else None
+    make, key, keep = key_maker(b, node[1]), b.expr(node[2]), _keeper(b, node[1])
 
     def put(f: Frame, value: Any) -> None:
-        m = f[0]
-        place = make(m, key(f))
-        enforce(m, value)
-        host.store(m, place, value)
-
-    def put_in_order(f: Frame, value: Any) -> None:
         m, name = f[0], key(f)
-        place = make(m, name)
+        keep(m, name, make(m, name), value)
+
+    return put
+
+
+def _keeper(b: Build, name: str) -> Callable[[Machine, Value, bytes, Any], None]:
+    """Return what stores a checked value of a Map: (machine, key, the key's place, value)."""
+    return b.once(("keep", name), lambda: _new_keeper(b, name))
+
+
+def _new_keeper(b: Build, name: str) -> Callable[[Machine, Value, bytes, Any], None]:
+    enforce = value_check(b.declared.maps[name][1], name, b.declared.records)
+
+    def keep(m: Machine, _: Value, place: bytes, value: Any) -> None:
         enforce(m, value)
         host.store(m, place, value)
-        cast(Index, index).add(m, name)
 
-    return put if index is None else put_in_order
+    if name not in b.declared.ordered:
+        return keep
+    index = _index(b, name)
+
+    def keep_in_order(m: Machine, key: Value, place: bytes, value: Any) -> None:
+        enforce(m, value)
+        host.store(m, place, value)
+        index.add(m, key)
+
+    return keep_in_order
+
+
+def map_augment(b: Build, place: Node, value: Node, work: Operator) -> Closure:
+    """Return the closure of `m[key] op= value`.
+
+    The key is computed once, and what is stored goes where the entry was read: the value may change what the
+    key was computed from. The order is key, entry, value (The Python Language Reference, 7.2.1).
+    """
+    name, make, key = place[1], key_maker(b, place[1]), b.expr(place[2])
+    load, keep, inner = map_loader(b, name), _keeper(b, name), b.expr(value)
+
+    def run(f: Frame) -> Any:
+        m, held = f[0], key(f)
+        where = make(m, held)
+        entry = load(m, where)
+        if entry is host.ABSENT:
+            raise _no_entry(name)
+        keep(m, held, where, work(m, entry, inner(f)))
+
+    return run
 
 
 def map_delete(b: Build, node: Node) -> Closure:
     """Return the closure of `del m[key]`."""
     make, key = key_maker(b, node[1]), b.expr(node[2])
-    index = _index(b, node[1]) if node[1] in b.declared.ordered else None
 
     def run(f: Frame) -> Any:
         m = f[0]
         host.remove(m, make(m, key(f)))
 
+    if node[1] not in b.declared.ordered:
+        return run
+    index = _index(b, node[1])
+
     def run_in_order(f: Frame) -> Any:
         m, name = f[0], key(f)
         host.remove(m, make(m, name))
-        cast(Index, index).discard(m, name)
+        index.discard(m, name)
 
-    return run if index is None else run_in_order
+    return run_in_order
 
 
 def _map_page(b: Build, node: Node) -> Closure:
