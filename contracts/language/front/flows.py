@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from contracts.language.front.declarations import Declarations
-from contracts.language.front.sharing import HELD, LIST, NOTHING, STORED, UNKNOWN, USED, Objects, Summary
+from contracts.language.front.sharing import (
+    CHANGED,
+    HELD,
+    LIST,
+    NOTHING,
+    STORED,
+    UNKNOWN,
+    USED,
+    Objects,
+    Summary,
+)
 from contracts.language.hints import ANY, KNOWN_PARTS_MAX, Hint, parts_of
 from contracts.language.vocabulary import HOST, MUTATING
 
@@ -416,8 +426,11 @@ class Values:
                 if one is None:
                     break
                 known[level] = self.objects.join(known.get(level, one), one)
-                if level in summary.changed and not (used and level in summary.result):
-                    self.ground.change(one, node, f"what {name}() changes in {param}", direct=False)
+                if level in summary.changed:
+                    if used and level in summary.result:  # not lost here; whoever hands it in may lose it
+                        self.keep(one, CHANGED)
+                    else:
+                        self.ground.change(one, node, f"what {name}() changes in {param}", direct=False)
                 if level in summary.stored:
                     self.keep(one, STORED)
                 one = self.inside(one)

@@ -13,6 +13,7 @@ import pytest
 from contracts.check import among
 from contracts.language.front.callgraph import groups
 from contracts.language.front.lost_changes import find_lost
+from contracts.language.ir import source_hash
 from contracts.language.program import analyse
 
 REPOSITORY = Path(__file__).parents[5]
@@ -114,6 +115,11 @@ FINE = [
     'a, b = m["a"]\na.append(1)\nreturn a', 'return [added(x, 1) for x in m["a"]]', 'return {k: added(x, 1) for k, x in d["a"].items()}',
     'known = d["a"]\nknown["n"] = 1\nrequire(known == row_of("b"), "X")', 'n = d["a"]["n"] + d["b"]["n"]\nreturn n', 'even([], 3)', 'xs = m["a"]\nxs.sort()\nfor x in xs:\n    look(x)',
 ]  # fmt: skip
+HANDED_ON = [
+    "return added(x, 7)", "y = added(x, 7)\nreturn y", "return [added(x, 7)]", "return len(added(x, 7))", "if added(x, 7):\n    pass",
+    "return added(added(x, 7), 8)", "return {'k': added(x, 7)}", "for y in added(x, 7):\n    pass", "return max([added(x, 7)], key=len)",
+    "x = added(x, 7)\nreturn 1", "return 1 if added(x, 7) else 2", "return added(x, 7) + [1]", "return (added(x, 7), 1)[1]",
+]  # fmt: skip
 NEVER_STORED = [
     'y = m["a"]\ny.append(1)', 'g = d["a"]\nrequire(g is not None, "X")\ng["n"] = g["n"] + 1', 'rows = m["a"]\nfor r in rows:\n    r["n"] = 1',
     'y = row_of("a")\ny["n"] = 2', "y = v.get()\nadd(y, 1)", 'y = d["a"]\ndel y["n"]', 'a, b = m["a"]\na.append(b)',
@@ -143,6 +149,27 @@ def test_a_change_of_a_named_copy_that_goes_nowhere_is_found(body: str) -> None:
     rules, unstored = judged(body)
     assert rules == set()
     assert unstored > 0
+
+
+@pytest.mark.parametrize("body", HANDED_ON)
+@pytest.mark.parametrize("place", ['m["a"]', "v.get()", "K", "c.rows()"])
+def test_a_helper_that_hands_its_argument_on_to_one_that_changes_it_changes_it_too(
+    place: str, body: str
+) -> None:
+    lines = "".join(f"    {line}\n" for line in body.split("\n"))
+    head = f"{HEAD}def handed(x):\n{lines}\ndef again(x):\n    return handed(x)\n\n"
+    assert judged(f"handed({place})", head) == ({"LOST_CHANGE"}, 0)
+    assert judged(f"again({place})", head) == ({"LOST_CHANGE"}, 0)
+
+
+@pytest.mark.parametrize("body", HANDED_ON)
+def test_helpers_of_a_library_that_hand_on_what_they_change_are_seen_through(body: str) -> None:
+    lines = "".join(f"    {line}\n" for line in body.split("\n"))
+    shared = f"def added(xs, x):\n    xs.append(x)\n    return xs\n\ndef handed(x):\n{lines}"
+    source = (
+        f'L = Library("{source_hash(shared).hex()}")\nv = Var(list, [])\ndef f():\n    L.handed(v.get())\n'
+    )
+    assert [item.rule for item in analyse(source, among([shared]))[2]] == ["LOST_CHANGE"]
 
 
 def test_system_contracts_and_examples_store_what_they_change() -> None:
