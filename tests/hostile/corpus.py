@@ -66,9 +66,9 @@ def reverted(name: str, source: str, code: str, *, before: tuple[str, ...] = ())
     return Program(name, source, REVERTED, code, before=before)
 
 
-def spent(name: str, source: str, *, gas: int = DEFAULT_GAS) -> Program:
+def spent(name: str, source: str, *, gas: int = DEFAULT_GAS, before: tuple[str, ...] = ()) -> Program:
     """Expect that the call spends all its gas."""
-    return Program(name, source, OUT_OF_GAS, "OUT_OF_GAS", gas=gas)
+    return Program(name, source, OUT_OF_GAS, "OUT_OF_GAS", gas=gas, before=before)
 
 
 def limited(name: str, source: str, cap: str, *, gas: int = DEFAULT_GAS) -> Program:

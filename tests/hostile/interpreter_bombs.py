@@ -7,6 +7,9 @@ from __future__ import annotations
 from corpus import body, limited, reverted, spent, works
 
 PROGRAMS = (
+    spent("order of texts of two widths", body("a = 'a' * 65000 + 'b'", "b = 'a' * 65000 + chr(0x4E2D)", "while True:", "    a < b"), gas=5_000_000),
+    spent("max of texts of two widths", body("a = ['a' * 65000 + 'b', 'a' * 65000 + chr(0x4E2D)] * 99", "while True:", "    max(a)"), gas=5_000_000),
+    spent("presence of a large row", "m = Map(str, Value)\n@export\ndef plant():\n    m['k'] = ['a' * 65000, 'b' * 60000]\n@export\ndef main():\n    while 'k' in m:\n        pass\n", gas=5_000_000, before=("plant",)),
     spent("endless loop", body("while True:", "    pass")),
     spent("endless loop with continue", body("while True:", "    continue")),
     spent("huge range", body("for i in range(10 ** 18):", "    pass")),

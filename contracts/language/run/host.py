@@ -72,10 +72,17 @@ def load(m: Machine, key: bytes) -> Any:
 
 
 def present(m: Machine, key: bytes) -> bool:
-    """Tell whether a state key of this contract holds a value."""
+    """Tell whether a state key of this contract holds a value.
+
+    The state reads and hashes a large value in whole to tell, so its size is paid for, as a load's.
+    """
     m.charge(GAS_STATE_READ)
     place = (m.contract, key)
-    return (m.writes[place] if place in m.writes else m.state.get(m.contract, key)) is not None
+    data = m.writes[place] if place in m.writes else m.state.get(m.contract, key)
+    if data is None:
+        return False
+    m.charge(len(data) >> 5)
+    return True
 
 
 def store(m: Machine, key: bytes, value: Value) -> None:

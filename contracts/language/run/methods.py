@@ -74,9 +74,10 @@ def _remove(m: Machine, items: list[Value], item: Value) -> None:
 def _item_index(m: Machine, items: Value, wanted: Value) -> int:
     if type(wanted) in SCALARS:
         pay_scan(m, items, wanted)
-        if wanted in items:
+        try:
             return int(items.index(wanted))
-        raise Reverted("VALUE_ERROR", "no such item")
+        except ValueError:
+            raise Reverted("VALUE_ERROR", "no such item") from None
     m.charge(GAS_ITEM_TEST * len(items))
     for place, item in enumerate(items):
         if equal(m, item, wanted):

@@ -325,6 +325,8 @@ def get_slice(m: Machine, held: Value, low: Value, high: Value, step: Value) -> 
     length = len(range(*cut.indices(len(held))))
     if type(held) is str or type(held) is bytes:
         m.text(length, is_narrow(held))
+        if cut.step is not None and cut.step != 1:  # copied one character after another
+            m.charge(length >> 6)
     else:
         new_items(m, length)
     return held[cut]

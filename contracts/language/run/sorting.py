@@ -9,7 +9,7 @@ from __future__ import annotations
 from chain.primitives.values import Value
 from contracts.language.limits import MEM_CONTAINER, MEM_ITEM
 from contracts.language.run.machine import Machine
-from contracts.language.run.values import type_name, wrong_type
+from contracts.language.run.values import is_narrow, type_name, wrong_type
 
 Shape = tuple[type, ...]
 
@@ -54,7 +54,7 @@ def _weight(m: Machine, item: Value, kind: type, shape: dict[int, type]) -> int:
     if kind is int:
         return item.bit_length() >> 11 if type(item) is int else 0
     if kind is str or kind is bytes:
-        return len(item) >> 8
+        return len(item) >> (8 if is_narrow(item) else 6)
     if kind is not tuple and kind is not list:
         raise wrong_type(f"{type_name(item)} has no order")
     m.charge(4 + 3 * len(item))

@@ -14,7 +14,7 @@ from contracts.language.faults import Reverted
 from contracts.language.limits import ELEMENTS_MAX, MEM_TEXT, MEM_WIDE
 from contracts.language.run.machine import Machine
 from contracts.language.run.payments import need, new_items, pay_search
-from contracts.language.run.values import is_narrow, size_of, type_name, wrong_type
+from contracts.language.run.values import is_narrow, order_gas, type_name, wrong_type
 from contracts.language.run.walks import collect
 
 Method = Callable[..., Value]
@@ -25,8 +25,10 @@ _CLASSES = {"isdigit": str.isdigit, "isalpha": str.isalpha, "isalnum": str.isaln
 _HAS_LOWER, _HAS_UPPER = re.compile(r"[a-z]"), re.compile(r"[A-Z]")
 
 
-def _scan(m: Machine, text: Value) -> None:
-    m.charge(size_of(text) >> 10)
+def _pay_part(m: Machine, text: Value, part: Value, what: str) -> None:
+    """Pay for comparing a part with the start or the end of a text."""
+    need(part, type(text), what)
+    m.charge(order_gas(len(part), narrow=is_narrow(text) and is_narrow(part)))
 
 
 def _case(change: Callable[[bytes], bytes]) -> Method:
@@ -141,12 +143,12 @@ def _replace(m: Machine, text: Value, old: Value, new: Value, most: Value = -1) 
 
 
 def _starts(m: Machine, text: Value, part: Value) -> bool:
-    _scan(m, need(part, type(text), "startswith"))
+    _pay_part(m, text, part, "startswith")
     return bool(text.startswith(part))
 
 
 def _ends(m: Machine, text: Value, part: Value) -> bool:
-    _scan(m, need(part, type(text), "endswith"))
+    _pay_part(m, text, part, "endswith")
     return bool(text.endswith(part))
 
 

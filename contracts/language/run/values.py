@@ -25,6 +25,8 @@ NoneType = type(None)
 SCALARS = frozenset({int, str, bytes, bool, NoneType})
 SMALL = frozenset({int, bool, NoneType})
 SIZED = frozenset({str, bytes})
+_NEAR = 15
+"""Characters of a text that are read with its head, in one line of the processor's cache."""
 NAMES: dict[type, str] = {
     int: "int",
     str: "str",
@@ -67,6 +69,15 @@ def size_of(text: Value) -> int:
     return len(text) if type(text) is bytes or text.isascii() else MEM_WIDE * len(text)
 
 
+def order_gas(length: int, *, narrow: bool) -> int:
+    """Return what comparing so many characters costs, in gas.
+
+    CPython compares bytes, and texts of one byte a character, by memcmp; of other widths, one character after
+    another (Objects/unicodeobject.c, unicode_compare).
+    """
+    return length >> (10 if narrow else 6)
+
+
 def equal(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
     """Tell whether two values are equal, charging per node and per 1,024 characters."""
     kind = type(a)
@@ -107,7 +118,7 @@ def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
     if kind is not type(b) or kind not in (str, bytes, list, tuple):
         raise wrong_type(f"{type_name(a)} and {type_name(b)} have no order")
     if kind is str or kind is bytes:
-        m.charge(min(size_of(a), size_of(b)) >> 10)
+        m.charge(order_gas(min(len(a), len(b)), narrow=is_narrow(a) and is_narrow(b)))
         return bool(a < b)
     if depth == 0:
         raise too_deep()
@@ -119,9 +130,12 @@ def less(m: Machine, a: Value, b: Value, depth: int = NESTING_MAX) -> bool:
 
 
 def pay_scan(m: Machine, items: Value, wanted: Value) -> None:
-    """Pay for comparing a scalar with every item of a list or tuple."""
+    """Pay for comparing a scalar with every item of a list or tuple; each may lie anywhere in memory.
+
+    A text is compared with those of its length only, and a long number with those of its size: to their ends.
+    """
     if type(wanted) in SIZED:
-        size = size_of(wanted) >> 9
+        size = (len(wanted) > _NEAR) + (size_of(wanted) >> 8)
     else:
         size = wanted.bit_length() >> 8 if type(wanted) is int else 0
     m.charge((len(items) * (1 + size)) >> 2)

@@ -74,6 +74,8 @@ class LedgerCost:
     event_byte: float
     args_byte: float
     cold_read: float
+    read_byte: float
+    """Of a value that does not stand in its bucket: read and hashed."""
 
 
 def ledger_cost(blocks: int) -> LedgerCost:
@@ -111,10 +113,14 @@ class _Bench:
             effects[f"{kind}_byte"] = (effects[f"{kind}_byte"] - effects[kind]) / 1_000 + disk
         self.padding = b"x" * 1_000
         padded = self._least(lambda _: Outcome(OK, gas_used=GAS), blocks)
-        cold = self._cold_read()
+        cold, read_byte = self._cold_read(range(ENTRIES)), self._read_byte()
         self.store.close()
         return LedgerCost(
-            transaction=bare, args_byte=(padded - bare) / 1_000 + disk, cold_read=cold, **effects
+            transaction=bare,
+            args_byte=(padded - bare) / 1_000 + disk,
+            cold_read=cold,
+            read_byte=read_byte,
+            **effects,
         )
 
     def _disk_byte(self) -> float:
@@ -161,10 +167,19 @@ class _Bench:
         assert self.runtime.next == len(outcomes)
         return spent
 
-    def _cold_read(self) -> float:
+    def _read_byte(self) -> float:
+        """Return what a byte of a large value adds to a cold read."""
+        self.padding = b""
+        small = self._cold_read(range(80))
+        self._block([_writes(range(at, at + EFFECTS), _text(at, 60_000)) for at in range(0, 80, EFFECTS)])
+        return (self._cold_read(range(80)) - small) / 60_000
+
+    def _cold_read(self, places: range) -> float:
         root = self.chain.ledger.read.tree_root(self.chain.ledger.head.height)
         state = CachedState(self.store, StateTree(node_loader(self.store)), root)
-        keys = [map_key("values", place * 7_919 % ENTRIES) for place in range(5_000)]
+        keys = [
+            map_key("values", places[turn * 7_919 % len(places)]) for turn in range(min(len(places), 5_000))
+        ]
         begin = time.process_time_ns()
         for key in keys:
             state.get("toy", key)

@@ -59,7 +59,7 @@ def _row(cost: Cost, median: float) -> dict[str, Any]:
 def _with_ledger(cost: Cost, operation: Operation, ledger: LedgerCost) -> Cost:
     """Add what the ledger does with the effect: a read finds its row outside the caches."""
     extra = {
-        "read": ledger.cold_read,
+        "read": ledger.cold_read + ledger.read_byte * operation.size,
         "write": ledger.write + ledger.write_byte * operation.size,
         "update": ledger.cold_read + ledger.write + ledger.write_byte * operation.size,
         "delete": ledger.delete,

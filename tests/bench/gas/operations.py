@@ -282,6 +282,7 @@ x = b.find(b'z')
 x = b == b
 x = b[1]
 x = b.replace(b'a', b'')
+x = b[::-1]
 x = f'{t}{u}'
 x = list(t)
 x = list(c)
@@ -330,6 +331,12 @@ x = t.isalpha()
 x = t.isspace()
 x = t.startswith(u)
 x = t.endswith(u)
+x = v.startswith(a)
+x = q.endswith(a)
+x = a < v
+x = max(a, v)
+x = [a] < [v]
+x = sorted([a, v])
 x = t.removeprefix('😀')
 x = t.zfill(9)
 x = t.encode()
@@ -405,6 +412,8 @@ x = list(range(N))
 x = xs.index(xs[-1])
 x = xs.count(3)
 x = ns.index(ns[-1])
+x = hs.index(k)
+x = hs.count(k)
 xs.reverse()
 xs.sort()
 xs.append(-1); xs.remove(-1)
@@ -500,6 +509,7 @@ _EFFECTS = (
     ("read", "z = texts.get(t, {})", True),
     ("read", "z = cells.get(1)", False),
     ("read", "z = 2 in cells", False),
+    ("read", "z = 'abc' in texts", True),
     ("read", "z = pairs.get(p, 0)", False),
     ("read", "z = one.get()", False),
     ("read", "z = terms[1]", False),
@@ -534,14 +544,16 @@ _STRINGS = """
 t = 'ab' * (N // 2); u = 'ab' * (N // 2); b = t.encode(); h = b.hex(); c = 'é中' * (N // 8)
 w = ', ' * (N // 2)
 """
-_EMOJI = (
-    "t = '😀' * N; u = '😀' * N; b = t.encode(); d = {t: 1}; w = ' 😀' * (N // 2); k = '😀' * (N // 2) + '😁'"
-)
+_EMOJI = """
+t = '😀' * N; u = '😀' * N; b = t.encode(); d = {t: 1}; w = ' 😀' * (N // 2); k = '😀' * (N // 2) + '😁'
+a = 'a' * N; v = a + '中'; q = '中' + a
+"""
 _PARTS = "t = 'a' * N; u = 'a' * N; z = 2 ** 4000"
 _ITEMS = """
 xs = [i * 7919 % N for i in range(N)]; ts = tuple(xs); ys = list(xs); ss = [str(i) for i in xs]; zs = [0] * N
 ns = [[i] for i in range(N // 8)]; ls = ['a' * 99 + s for s in ss]
 gs = [Term(i, i) for i in xs]
+hs = ['a' * 503 + str(10000 + i) for i in xs]; k = hs[-1][:9] + hs[-1][9:]
 """
 _PAIRS = """
 d = {str(i): i for i in range(N)}; e = {'e' + str(i): i for i in range(N)}

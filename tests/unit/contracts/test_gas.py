@@ -333,3 +333,56 @@ def write_vectors() -> None:
 
 if __name__ == "__main__":
     write_vectors()
+
+
+def gas_of(line: str, setup: str) -> int:
+    """Return what a line adds to the gas of a call."""
+
+    def used(last: str) -> int:
+        source = f"m = Map(str, Value)\n@export\ndef main():\n    {setup}\n    {last}\n"
+        done = run_source(source, "main", {}, gas=10_000_000)
+        assert done["status"] == "ok", done
+        return int(done["gas"])
+
+    return used(line) - used("pass")
+
+
+MIXED = """
+z = a < v
+z = v <= a
+z = a > v
+z = max(a, v)
+z = min([v, a])
+z = [a] < [v]
+z = sorted([a, v])
+z = max([0, 1], key=lambda n: [a, v][n])
+z = v.startswith(a)
+z = q.endswith(a)
+z = a < a + 'é'
+z = q < q
+""".strip().split("\n")
+WIDE = "a = 'a' * 60000; v = a + '中'; q = '中' + a; e = 'é' + a"
+
+
+@pytest.mark.parametrize("line", MIXED)
+def test_characters_of_two_widths_are_compared_one_by_one_and_paid_for(line: str) -> None:
+    narrow = WIDE.replace("中", "b").replace("é", "c")
+    assert gas_of(line, WIDE) >= 900
+    assert gas_of(line.replace("é", "c"), narrow) < 600
+
+
+def test_to_ask_whether_a_large_row_is_there_costs_by_its_size() -> None:
+    large, small = "m['k'] = 'a' * 64000", "m['k'] = 'a'"
+    for line in ("z = 'k' in m", "z = 'k' not in m", "del m['k']"):
+        assert gas_of(line, large) - gas_of(line, small) == 64_000 // 32
+
+
+def test_a_scan_of_long_texts_pays_for_each_that_is_far_away() -> None:
+    items = "k = {text}; xs = [k + str(10000 + n) for n in range(6000)]; k = xs[0]"
+    for line in ("xs.index(k)", "z = k in xs", "z = xs.count(k)"):
+        assert gas_of(line, items.format(text="'a' * 503")) >= 4_500
+        assert gas_of(line, items.format(text="'a' * 3")) < 1_700
+
+
+def test_a_slice_with_a_step_is_copied_one_by_one_and_paid_for() -> None:
+    assert gas_of("z = b[::-1]", "b = b'a' * 64000") - gas_of("z = b[::1]", "b = b'a' * 64000") >= 1_000
