@@ -231,7 +231,8 @@ def check_version(schema: list, root: bytes, size_bucket: str):
     names = {}
     taken = 0
     for column in schema:
-        require(sorted(column.keys()) == ["name", "sensitivity", "type"], "BAD_SCHEMA")
+        known = [name in column for name in ("name", "sensitivity", "type")]
+        require(len(column) == 3 and all(known), "BAD_SCHEMA")
         name: str = column["name"]
         require(0 < len(name) <= 64 and name not in names, "BAD_SCHEMA")
         require(column["type"] in TYPES and column["sensitivity"] in SENSITIVITIES, "BAD_SCHEMA")

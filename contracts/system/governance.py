@@ -24,8 +24,19 @@ DECISIONS = ("admit_org",) + ORG_KINDS + NODE_KINDS + PARAMETER_KINDS + ("set_ac
 CONTRACT_KINDS = ("contract", "system_contract")
 
 RULES = ("majority", "quorum", "votes")
-# Kinds that no policy makes easier than a quorum: by them a bare majority could take over the rest.
-QUORUM_AT_LEAST = ("system_contract", "expel_org", "suspend_org", "set_policy")
+# Kinds that no policy makes easier than a quorum: by them a bare majority could take over the rest. Admitted
+# puppets, or friends reinstated, make a quorum of it; who adds, removes or promotes nodes has the blocks.
+QUORUM_AT_LEAST = (
+    "system_contract",
+    "admit_org",
+    "expel_org",
+    "suspend_org",
+    "reinstate_org",
+    "add_node",
+    "remove_node",
+    "change_role",
+    "set_policy",
+)
 
 # As in genesis, but for low ends that leave room for the calls that raise them again.
 LIMIT_RANGES = {
@@ -569,6 +580,7 @@ def signed_message(raw: bytes) -> dict:
     require(raw[tail : tail + 2] == b"\xc4\x40" and raw[tail - 34 : tail - 32] == b"\xc4\x20", "BAD_MESSAGE")
     require(0x90 <= raw[0] <= 0x9F and 0xA0 <= raw[1] <= 0xBF, "BAD_MESSAGE")
     start = 2 + raw[1] - 0xA0
+    require(all(letter < 0x80 for letter in raw[2:start]), "BAD_MESSAGE")
     tag = raw[2:start].decode()
     view, height = 0, 0
     if tag in VIEW_TAGS:
@@ -615,7 +627,8 @@ def admin() -> str:
 
 
 def fields(payload: dict, names: list):
-    require(sorted(payload.keys()) == names, "BAD_PAYLOAD")
+    # A key that is no text is none of the names.
+    require(len(payload) == len(names) and all(name in payload for name in names), "BAD_PAYLOAD")
 
 
 def check_id(id: str):

@@ -492,7 +492,7 @@ def check_lists(access: dict, abi: dict):
     for method, lists in access.items():
         require(method in abi["methods"], "UNKNOWN_METHOD")
         require(abi["methods"][method]["kind"] == "export", "UNKNOWN_METHOD")
-        require(sorted(lists.keys()) == ["orgs", "roles"], "BAD_ACCESS")
+        require(len(lists) == 2 and "orgs" in lists and "roles" in lists, "BAD_ACCESS")
         allowed: list = lists["orgs"]
         roles: list = lists["roles"]
         for org in allowed:

@@ -316,7 +316,7 @@ def check_roles(roles: list, allowed: tuple):
 
 
 def check_fields(record: dict, names: list):
-    require(sorted(record.keys()) == sorted(names), "BAD_MEMBER")
+    require(len(record) == len(names) and all(name in record for name in names), "BAD_MEMBER")
 
 
 def check_id(id: str):

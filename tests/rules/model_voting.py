@@ -13,7 +13,10 @@ DECISIONS = (
     "change_address", "set_limits", "set_policy", "set_terms", "set_access",
 )  # fmt: skip
 KINDS = (*DECISIONS, "contract", "system_contract")
-QUORUM_FLOOR = ("system_contract", "expel_org", "suspend_org", "set_policy")
+QUORUM_FLOOR = (
+    *("system_contract", "set_policy", "admit_org", "expel_org", "suspend_org", "reinstate_org"),
+    *("add_node", "remove_node", "change_role"),
+)
 OPEN_MAX, AHEAD_MAX = 32, 10**6
 Place = int | tuple[str, int]
 """Of governance a number, of lifecycle (name, number)."""

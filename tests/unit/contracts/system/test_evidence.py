@@ -104,6 +104,11 @@ CASES: dict[str, tuple[bytes, bytes, str]] = {
         "BAD_MESSAGE",
     ),
     "nothing": (signed(PREPARE), b"", "BAD_MESSAGE"),
+    "a tag that is no text": (
+        signed(PREPARE),
+        b"\x95\xa3\xff\xfe\xfd" + bytes(60) + b"\xc4\x20" + bytes(32) + b"\xc4\x40" + bytes(64),
+        "BAD_MESSAGE",
+    ),
     "noise": (signed(PREPARE), bytes(200), "BAD_MESSAGE"),
     "too much": (signed(PREPARE), bytes(60_001), "BAD_MESSAGE"),
 }

@@ -565,3 +565,35 @@ def test_any_two_deciding_groups_of_the_careful_kinds_share_a_correct_member(n: 
     q = quorum(n)
     assert (n + (n - 1) // 3) // 2 + 1 == q
     assert 2 * max(q, min(stated, n)) - n > (n - 1) // 3 or n == 1
+
+
+TAKES_OVER = (
+    *("admit_org", "expel_org", "suspend_org", "reinstate_org", "set_policy", "system_contract"),
+    *("add_node", "remove_node", "change_role"),
+)
+
+
+@pytest.mark.parametrize("kind", TAKES_OVER)
+def test_no_policy_lets_a_bare_majority_decide_by_what_it_could_take_over_the_rest(
+    bare: World, kind: str
+) -> None:
+    """With puppets or friends among the members it is a quorum; with nodes of its own it has the blocks."""
+    assert refused(bare, "set_policy", {"kind": kind, "rule": "majority", "votes": 0}) == "BAD_RULE"
+    assert refused(bare, "set_policy", {"kind": kind, "rule": "votes", "votes": 3}) == "BAD_VOTES"
+    assert bare.ask("governance.votes_needed", kind=kind) == quorum(5)
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "code"),
+    [
+        ("governance.propose", {"kind": "expel_org", "payload": {"org": "bank", 1: 2}}, "BAD_PAYLOAD"),
+        ("governance.propose", {"kind": "expel_org", "payload": {1: 2}}, "BAD_PAYLOAD"),
+        ("jobs.propose", {"spec": {"program": "x", 1: 2}}, "BAD_SPEC"),
+        ("jobs.vote_program", {"program": {"id": "x", 1: 2}}, "BAD_PROGRAM"),
+    ],
+)
+def test_a_key_that_is_no_text_is_an_unknown_field(
+    bare: World, target: str, args: dict[str, Any], code: str
+) -> None:
+    more = {"reason": "", "not_before": 0} if target == "governance.propose" else {}
+    assert bare.refusal("bank", target, **args, **more) == code
