@@ -420,7 +420,8 @@ def settle(id: str) -> str:
     for offer in distinct_values(ballot["approvals"]):
         valid = backers(ballot, offer, counting)
         terms = offers[id, offer]
-        if len(valid) >= source["threshold"] and ctx.block_time < terms.get("expires", g["expires"]):
+        in_time = ctx.block_time < terms.get("expires", g["expires"])
+        if len(valid) >= source["threshold"] and in_time and can_answer(terms.get("policy", "")):
             apply_terms(g, terms)
             activate(g, ballot, terms, valid, members)
             return "active"
@@ -450,6 +451,11 @@ def eligible(g: dict, source: dict, members: list) -> list:
     """
     sole = g["owner"] == g["grantee"] and source["approvers"] == [g["owner"]]
     return [org for org in source["approvers"] if org in members and (sole or org != g["grantee"])]
+
+
+def can_answer(policy: str) -> bool:
+    """Tell whether an offer may become a grant: one that names a policy that cannot answer waits, and hides none."""
+    return policy == "" or lifecycle.policy_fault(policy) == ""
 
 
 def out_of_reach(g: dict, source: dict, against: list) -> bool:
@@ -880,18 +886,9 @@ def guard(g: dict, s: dict, use: dict, phase: str, held: str, listed: list, fit:
     require(use["dataset"] == g["dataset"], "DATASET_NOT_GRANTED")
     require(use["version"] == g["version"], "VERSION_NOT_GRANTED")
     require(use["purpose"] == g["purpose"], "PURPOSE_MISMATCH")
-    require(use["program"] in g["programs"], "PROGRAM_NOT_GRANTED")
-    guard_columns(g["columns"], use["columns"])
-    if use["profile"] != g["profile"]:
-        require(rank(use["profile"]) >= rank(g["profile"]), "PROFILE_TOO_WEAK")
-    require(use["min_group"] >= g["min_group"], "GROUP_TOO_SMALL")
-    for org in use["participants"]:
-        allowed = org in g["co_parties"] or org == g["owner"] or org == g["grantee"]
-        require(allowed, "CO_PARTY_NOT_GRANTED")
-    for org in use["receivers"]:
-        require(org in g["receivers"], "RECEIVER_NOT_GRANTED")
-    if held == "":
-        require(s["used"] + s["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")
+    fault = terms_fault(g, s, use, held)
+    if fault != "":
+        guard_terms(fault)
     require(len(listed) < OPEN_JOBS_MAX, "TOO_MANY_JOBS")
     policy = g["policy"]
     if policy != "":
@@ -909,6 +906,41 @@ def guard_profile(profile: dict, participants: list, owners: list):
         require(owners.count(owner) <= profile["datasets_max"], "PROFILE_DATASETS")
 
 
+def terms_fault(g: dict, s: dict, use: dict, held: str) -> str:
+    """Say which term of a grant refuses this use; "" when none does. Owners narrow terms while jobs are open."""
+    if use["program"] not in g["programs"]:
+        return "PROGRAM_NOT_GRANTED"
+    for name in use["columns"]:
+        if name not in g["columns"]:
+            return "COLUMN_NOT_GRANTED"
+        if use["columns"][name] not in USES[g["columns"][name]]:
+            return "CONSTRAINT_VIOLATED"
+    if use["profile"] != g["profile"] and rank(use["profile"]) < rank(g["profile"]):
+        return "PROFILE_TOO_WEAK"
+    if use["min_group"] < g["min_group"]:
+        return "GROUP_TOO_SMALL"
+    for org in use["participants"]:
+        if org not in g["co_parties"] and org != g["owner"] and org != g["grantee"]:
+            return "CO_PARTY_NOT_GRANTED"
+    for org in use["receivers"]:
+        if org not in g["receivers"]:
+            return "RECEIVER_NOT_GRANTED"
+    if held == "" and s["used"] + s["reserved"] >= g["quota_runs"]:
+        return "QUOTA_EXHAUSTED"
+    return ""
+
+
+def guard_terms(fault: str):
+    require(fault != "PROGRAM_NOT_GRANTED", "PROGRAM_NOT_GRANTED")
+    require(fault != "COLUMN_NOT_GRANTED", "COLUMN_NOT_GRANTED")
+    require(fault != "CONSTRAINT_VIOLATED", "CONSTRAINT_VIOLATED")
+    require(fault != "PROFILE_TOO_WEAK", "PROFILE_TOO_WEAK")
+    require(fault != "GROUP_TOO_SMALL", "GROUP_TOO_SMALL")
+    require(fault != "CO_PARTY_NOT_GRANTED", "CO_PARTY_NOT_GRANTED")
+    require(fault != "RECEIVER_NOT_GRANTED", "RECEIVER_NOT_GRANTED")
+    require(fault != "QUOTA_EXHAUSTED", "QUOTA_EXHAUSTED")
+
+
 def yes(answer: bool) -> bool:
     # The typed parameter refuses an answer that is not a bool (1 == True).
     return answer
@@ -923,12 +955,6 @@ def guard_status(g: dict, status: str):
     require(ctx.block_time < g["expires"], "GRANT_EXPIRED")
     require(ctx.block_time >= g["not_before"], "GRANT_NOT_YET_VALID")
     require(datasets.usable(g["dataset"]), "DATASET_NOT_ACTIVE")
-
-
-def guard_columns(granted: dict, columns: dict):
-    for name in columns:
-        require(name in granted, "COLUMN_NOT_GRANTED")
-        require(columns[name] in USES[granted[name]], "CONSTRAINT_VIOLATED")
 
 
 def tell(g: dict, s: dict, job: str, phase: str, note: str, by: str):
@@ -1019,15 +1045,26 @@ def ballot_for(id: str) -> list:
 
 
 @view
-def stand(ids: list) -> bool:
-    """Tell whether all of these grants are in force now, and their datasets; policies are not asked."""
+def stand(use: dict) -> bool:
+    """Tell whether the grants of a job's inputs would let its next step pass now; what policies say is not asked."""
     if not lifecycle.is_active("datasets"):
         return False
-    for id in ids:
+    fit: list = []
+    for item in use["inputs"]:
+        use.update(item)
+        id = item["grant"]
         g = record_of(id)
+        s = standing_of(id)
         in_term = g["not_before"] <= ctx.block_time < g["expires"]
-        if standing_of(id)["status"] != "active" or not in_term or not datasets.usable(g["dataset"]):
+        if s["status"] != "active" or not in_term or not datasets.usable(g["dataset"]):
             return False
+        if terms_fault(g, s, use, live.get((id, use["job"]), "")) != "":
+            return False
+        policy = g["policy"]
+        if policy != "" and policy not in fit:
+            if lifecycle.policy_fault(policy) != "":
+                return False
+            fit.append(policy)
     return True
 
 
@@ -1064,7 +1101,12 @@ def normal_terms(g: dict, terms: dict) -> dict:
     """Leave out what is as requested, so that the same terms are always one offer."""
     for name in terms:
         require(name in TERMS, "BAD_TERMS")
-    return {name: terms[name] for name in terms if terms[name] != g[name]}
+    return {name: terms[name] for name in terms if not same(terms[name], g[name])}
+
+
+def same(one: Value, other: Value) -> bool:
+    """Tell whether two values are one and the same: 1 and True are equal, and not the same."""
+    return one == other and encode(one) == encode(other)
 
 
 def apply_terms(g: dict, terms: dict):

@@ -232,7 +232,7 @@ def fixed(program: dict) -> dict:
 
 
 def check_program(program: dict):
-    require(sorted(program.keys()) == PROGRAM_KEYS, "BAD_PROGRAM")
+    require(has_only(program, PROGRAM_KEYS), "BAD_PROGRAM")
     check_id(program["id"])
     check_text(program["kind"])
     check_hash(program["code_hash"])
@@ -328,7 +328,7 @@ def count_proposal(org: str):
 
 
 def check_spec(spec: dict):
-    require(sorted(spec.keys()) == SPEC_KEYS, "BAD_SPEC")
+    require(has_only(spec, SPEC_KEYS), "BAD_SPEC")
     check_id(spec["program"])
     program = programs.get(spec["program"])
     require(program is not None, "UNKNOWN_PROGRAM")
@@ -341,6 +341,14 @@ def check_spec(spec: dict):
     check_parties(spec["participants"], spec["receivers"])
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
+
+
+def has_only(record: dict, names: list) -> bool:
+    """Tell whether a record has exactly these fields; a key that is no text is none of them."""
+    for name in names:
+        if name not in record:
+            return False
+    return len(record) == len(names)
 
 
 def check_parameters(parameters: dict):
@@ -356,7 +364,7 @@ def check_inputs(inputs: list[dict], uses: list):
     seen = {}
     columns = 0
     for item in inputs:
-        require(sorted(item.keys()) == ["columns", "dataset", "grant", "version"], "BAD_INPUTS")
+        require(has_only(item, ["columns", "dataset", "grant", "version"]), "BAD_INPUTS")
         check_input(item["grant"], item["dataset"], item["version"])
         require(item["grant"] not in seen, "BAD_INPUTS")
         seen[item["grant"]] = True
@@ -391,7 +399,7 @@ def check_parties(parties: list[dict], receivers: list[str]):
     require(2 <= len(parties) <= PARTICIPANTS_MAX, "BAD_PARTICIPANTS")
     names = {}
     for party in parties:
-        require(sorted(party.keys()) == ["agent_key", "org", "role"], "BAD_PARTICIPANTS")
+        require(has_only(party, ["agent_key", "org", "role"]), "BAD_PARTICIPANTS")
         org: str = party["org"]
         require(org not in names, "BAD_PARTICIPANTS")
         names[org] = True
@@ -770,7 +778,7 @@ def abort(job: str, reason: str, evidence: bytes):
     require(evidence != b"" or reached in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
     # Before its deadline nobody is late.
     late = ctx.block_time > j["deadline"]
-    stop(j, spec, waits_for(j, spec) if late else [], reason, evidence, "org:" + org)
+    stop(j, spec, absent_of(j, spec) if late else [], reason, evidence, "org:" + org)
     jobs[job] = j
 
 
@@ -783,7 +791,7 @@ def expire(job: str):
     require(ctx.block_time > j["deadline"], "TOO_EARLY")
     phase = j["state"]
     spec = specs[job]
-    absent = org_subjects(waits_for(j, spec))
+    absent = org_subjects(absent_of(j, spec))
     close(j, spec, "expired", "org:" + org)
     jobs[job] = j
     JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=absent)
@@ -955,7 +963,7 @@ def settle_dispute(j: dict, d: dict, outcome: str, blamed: list, org: str, evide
 def again(job: str, org: str, known: dict, said: dict) -> str:
     """A repeated commit: the same one changes nothing, another one is an equivocation, recorded once a party."""
     j = job_of(job)
-    if known == said:
+    if encode(known) == encode(said):  # 1 and True are equal, and other results
         return j["state"]
     require((job, org) not in equivocations, "ALREADY_RECORDED")
     in_dispute_time(j)
@@ -1040,6 +1048,11 @@ def missing(id: str) -> list:
     return waits_for(j, specs[id])
 
 
+def absent_of(j: dict, spec: dict) -> list:
+    """Whom the end of a late job names: nobody before all have accepted, since who never agreed owes no step."""
+    return [] if j["state"] == "proposed" else waits_for(j, spec)
+
+
 def waits_for(j: dict, spec: dict) -> list:
     """Who keeps the job from going on: whoever let a step of others be refused, else those whose step is not in.
 
@@ -1050,7 +1063,8 @@ def waits_for(j: dict, spec: dict) -> list:
         causes = unfit(j, spec)
         if len(causes) > 0:
             return causes
-        if programs[j["program"]]["status"] != "active" or not grants.stand(grant_ids(spec)):
+        use = use_of(j["id"], spec, j["initiator"])
+        if programs[j["program"]]["status"] != "active" or not grants.stand(use):
             return []
     if state == "proposed":
         return without(party_names(spec), j["accepted"])

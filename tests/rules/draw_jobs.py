@@ -360,9 +360,19 @@ def covers_question(dice: Dice, job: Job, number: int) -> tuple[str, dict[str, A
     return "grants.covers", {"id": use.grant, "use": fields, "phase": phase}
 
 
+def whole_use(job: Job) -> dict[str, Any]:
+    """Return what `jobs` tells `grants` of a job, with all its inputs."""
+    use = job.use(0)
+    own = ("grant", "dataset", "version", "columns")
+    fields = {name: getattr(use, name) for name in use.__dataclass_fields__ if name not in own}
+    fields |= {"participants": list(use.participants), "receivers": list(use.receivers)}
+    return {**fields, "inputs": job.spec["inputs"]}
+
+
 def _of_grant(dice: Dice) -> tuple[str, dict[str, Any]]:
-    if dice.often(0.2):
-        return "grants.stand", {"ids": dice.some([*dice.model.grants], 4)}
+    job = dice.pick(dice.model.jobs.values())
+    if job is not None and dice.often(0.2):
+        return "grants.stand", {"use": whole_use(job)}
     method = dice.pick(("state_of", "runs_of", "open_jobs_of", "grant_of", "ballot_for"))
     return f"grants.{method}", {"id": dice.pick(dice.model.grants)}
 

@@ -221,7 +221,12 @@ class Requests(Datasets):
                 continue
             valid = self._backers(id, offered)
             ends = {**self.grants[id].terms, **offered}["expires"]
-            if len(valid) >= source.threshold and self.time < ends:
+            policy = offered.get("policy")
+            if (
+                len(valid) >= source.threshold
+                and self.time < ends
+                and not (policy and self.policy_fault(policy))
+            ):
                 self.go()
                 self._activate(id, offered, valid)
                 return "active"

@@ -242,7 +242,12 @@ class Jobs(Programs):
         if self.programs[job.spec["program"]]["status"] != "active":
             return []
         self.reach("grants")
-        return job.silent if self.grants_stand(job.grants) else []
+        uses = [job.use(number) for number in range(len(job.grants))]
+        return job.silent if self.lets_pass(uses) else []
+
+    def absent(self, job: Job) -> list[str]:
+        """Return whom the end of a late job names: nobody who never agreed."""
+        return [] if job.state == "proposed" else self.awaited(job)
 
     def guard_all(self, job: Job, numbers: Any, phase: str) -> None:
         """Ask the guard of some inputs' grants."""
@@ -424,7 +429,7 @@ class Jobs(Programs):
         self.reach("grants")
         self.go()
         late = self.time > found.deadline
-        self.abort_job(found, self.awaited(found) if late else [], reason, evidence)
+        self.abort_job(found, self.absent(found) if late else [], reason, evidence)
 
     def jobs_expire(self, job: str) -> None:
         """End a job that is late."""
@@ -433,7 +438,7 @@ class Jobs(Programs):
         self.must(self.time > found.deadline, "TOO_EARLY")
         self.reach("grants")
         self.go()
-        missing = [f"org:{org}" for org in self.awaited(found)]
+        missing = [f"org:{org}" for org in self.absent(found)]
         self.end_job(found, "expired")
         self.tell_job("JobExpired", job, ("missing",), phase=found.state, missing=missing)
 

@@ -154,6 +154,9 @@ class Uses(Requests):
         for broken in self._broken_by(use, phase):
             if broken:
                 raise Refused(broken)
+        policy = self.grants[use.grant].terms["policy"]
+        if policy and (answer := self.ask_policy(policy, phase)):
+            raise Refused({answer})
 
     def _broken_by(self, use: Use, phase: str) -> Any:
         yield {"UNKNOWN_GRANT"} - ({"UNKNOWN_GRANT"} if use.grant in self.grants else set())
@@ -190,9 +193,7 @@ class Uses(Requests):
         room = phase != "proposed" or len(self.open_jobs_of(grant.id)) < OPEN_JOBS_MAX
         yield unless(room, "TOO_MANY_JOBS")
         if terms["policy"]:
-            fault = self.policy_fault(terms["policy"])
-            yield {fault} - {""}
-            yield {self.ask_policy(terms["policy"], phase)} - {""}
+            yield {self.policy_fault(terms["policy"])} - {""}
 
     def in_force(self, id: str) -> None:
         """Refuse unless a grant is in force now, and its dataset."""
@@ -304,14 +305,18 @@ class Uses(Requests):
         self.need(id in self.grants, "UNKNOWN_GRANT")
         return self.open_jobs_of(id)
 
-    def grants_stand(self, ids: list[str]) -> bool:
-        """Answer whether nothing but a policy, or a term of a use, could refuse."""
+    def grants_stand(self, use: dict[str, Any]) -> bool:
+        """Answer whether nothing but a policy's answer could refuse a step of this job."""
+        shared = {name: use[name] for name in Use.__dataclass_fields__.keys() & use.keys()}
+        return self.lets_pass([Use(**{**shared, **item}) for item in use["inputs"]])
+
+    def lets_pass(self, uses: list[Use]) -> bool:
+        """Tell whether the guard would let all of these pass, but for what policies say."""
         if self.frozen("datasets"):
             return False
-        for name in ids:
-            self.need(name in self.grants, "UNKNOWN_GRANT")
-            grant = self.grants[name]
-            if self._status_refuses(grant) or self.datasets[grant.dataset].status != "active":
+        for use in uses:
+            self.need(use.grant in self.grants, "UNKNOWN_GRANT")
+            if any(self._broken_by(use, "accepted")):
                 return False
         return True
 

@@ -117,8 +117,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "quota-one-more": Plant(
         "grants",
-        'require(s["used"] + s["reserved"] < g["quota_runs"], "QUOTA_EXHAUSTED")',
-        'require(s["used"] + s["reserved"] <= g["quota_runs"], "QUOTA_EXHAUSTED")',
+        's["used"] + s["reserved"] >= g["quota_runs"]',
+        's["used"] + s["reserved"] > g["quota_runs"]',
         "one run more than granted",
     ),
     "term-one-late": Plant(
@@ -146,10 +146,29 @@ PLANTS: dict[str, Plant] = {
         'require(datasets.usable(g["dataset"]), "DATASET_NOT_ACTIVE")',
         "a suspended dataset is used",
     ),
-    "constraint-not-asked": _without(
+    "constraint-not-asked": Plant(
         "grants",
-        'require(columns[name] in USES[granted[name]], "CONSTRAINT_VIOLATED")',
+        'if use["columns"][name] not in USES[g["columns"][name]]:',
+        'if False and use["columns"][name] not in USES[g["columns"][name]]:',
         "a column is used otherwise",
+    ),
+    "narrowed-names-the-others": Plant(
+        "grants",
+        'if terms_fault(g, s, use, live.get((id, use["job"]), "")) != "":',
+        'if False and terms_fault(g, s, use, live.get((id, use["job"]), "")) != "":',
+        "who narrows its grant has the others named as missing",
+    ),
+    "who-never-agreed-is-missing": Plant(
+        "jobs",
+        'return [] if j["state"] == "proposed" else waits_for(j, spec)',
+        "return waits_for(j, spec)",
+        "who never agreed to a job is named at its end",
+    ),
+    "puppets-by-a-majority": Plant(
+        "governance",
+        '    "admit_org",\n',
+        "",
+        "a bare majority may be let admit members",
     ),
     "a-day-has-no-end": Plant(
         "grants",
@@ -257,8 +276,8 @@ PLANTS: dict[str, Plant] = {
     ),
     "equivocation-passes": Plant(
         "jobs",
-        "    if known == said:\n",
-        "    if known != {}:\n",
+        "    if encode(known) == encode(said):",
+        "    if known != {}:",
         "a party says two things and nobody records it",
     ),
     "job-comes-back-late": Plant(

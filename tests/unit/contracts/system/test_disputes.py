@@ -96,6 +96,13 @@ def test_a_result_that_differs_in_anything_is_an_equivocation_whose_evidence_sho
     assert world.read("jobs", "certificates", job) is None
 
 
+def test_results_that_are_equal_and_not_the_same_are_an_equivocation(world: World) -> None:
+    job = world.job_at("revealed")
+    assert world.result(job, metrics={"converged": 1}) == "committed"
+    assert world.result(job, metrics={"converged": 1}) == "committed"
+    assert world.result(job, metrics={"converged": True}) == "aborted"
+
+
 def test_a_repeated_transcript_of_another_profile_is_refused(world: World) -> None:
     job = world.job_at("running")
     world.stage(job, "bank")

@@ -84,6 +84,7 @@ def test_a_step_after_the_deadline_is_refused(
 
 
 GUARDED = ("proposed", "accepted", "computed")
+AGREED = GUARDED[1:]
 
 
 def new_agent(world: World, org: str) -> None:
@@ -102,6 +103,8 @@ def ended(world: World, job: str) -> list[str]:
     """Let a job's time pass and end it; return whom its end names, having asked the view and an abort too."""
     world.advance(HOUR_MS + 1)
     named = [f"org:{org}" for org in world.ask("jobs.missing", id=job)]
+    if world.state_of(job) == "proposed":
+        named = []
     aborted = world.fork()
     aborted.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
     assert aborted.fields("JobAborted")["missing"] == named
@@ -110,7 +113,7 @@ def ended(world: World, job: str) -> list[str]:
     return named
 
 
-@pytest.mark.parametrize("state", GUARDED)
+@pytest.mark.parametrize("state", AGREED)
 def test_a_party_whose_new_agent_key_keeps_the_others_from_their_steps_is_missing_alone(
     world: World, state: str
 ) -> None:
@@ -128,7 +131,7 @@ def test_the_last_owner_is_not_missing_whom_another_s_new_agent_key_keeps_from_b
     assert ended(world, job) == ["org:registry"]
 
 
-@pytest.mark.parametrize("state", GUARDED)
+@pytest.mark.parametrize("state", AGREED)
 def test_a_suspended_party_is_missing_alone(world: World, state: str) -> None:
     job = world.job_at(state)
     world.decide("suspend_org", org="bureau")
@@ -147,6 +150,69 @@ def test_nobody_is_missing_where_no_step_could_pass(world: World, state: str, wh
         world.do("bureau", "datasets.suspend", id="bureau/data", reason="")
     else:
         retire(world)
+    assert ended(world, job) == []
+
+
+YES = "@view\ndef allow(job: dict, phase: str) -> bool:\n    return True\n"
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"min_group": 11},
+        {"columns": {"id": "join-only"}},
+        {"co_parties": ["bureau"]},
+        {"profile": "rep3-malicious"},
+        {"receivers": ["registry"]},
+        {"programs": ["other"]},
+        {"not_before": 1_760_086_400_000},
+    ],
+    ids=lambda terms: next(iter(terms)),
+)
+@pytest.mark.parametrize("state", AGREED)
+def test_who_narrows_its_grant_once_its_own_step_is_in_makes_nobody_missing(
+    world: World, state: str, terms: dict[str, object]
+) -> None:
+    """Else a dishonest owner has honest ones named: their steps are refused, and they stand as silent."""
+    wide = {"receivers": ["bank", "registry"], "programs": ["statistics", "other"]}
+    for name in terms.keys() & wide.keys():
+        grant = world.read("grants", "grants", "bank/g-bureau")
+        world.put("grants", "grants", "bank/g-bureau", {**grant, name: wide[name]})
+    job = world.job_at(state)
+    step = ("jobs.bind", {"commitment": ONE}) if state == "accepted" else ("jobs.approve_reveal", {})
+    world.do("bureau/agent", step[0], job=job, **step[1])
+    world.do("bureau", "grants.narrow", id="bank/g-bureau", terms=terms)
+    assert ended(world, job) == []
+
+
+@pytest.mark.parametrize("what", ["frozen", "shape"])
+@pytest.mark.parametrize("state", AGREED)
+def test_nobody_is_missing_while_a_policy_cannot_answer(world: World, state: str, what: str) -> None:
+    world.policy("rules", YES)
+    world.do("bureau", "grants.narrow", id="bank/g-bureau", terms={"policy": "rules"})
+    job = world.job_at(state)
+    assert world.fork().ask("jobs.missing", id=job) == list(PARTIES)
+    if what == "frozen":
+        world.do("rival", "lifecycle.freeze", name="rules", seq=1, reason="")
+    else:
+        world.policy("rules", YES.replace("allow", "permit"))
+    assert ended(world, job) == []
+
+
+def test_nobody_is_missing_from_a_job_whose_run_another_job_took(world: World) -> None:
+    world.do("bureau", "grants.narrow", id="bank/g-bureau", terms={"quota_runs": 1})
+    first, second = world.propose(), world.propose(nonce=bytes([9]) * 16)
+    world.accept(first)
+    assert world.ask("jobs.missing", id=second) == []
+    assert ended(world, second) == []
+
+
+def test_who_never_agreed_to_a_job_is_missing_from_none(world: World) -> None:
+    """A second after a member proposed it, a stranger would else be named for all to see."""
+    job = world.propose()
+    world.do("bank/agent", "jobs.accept", job=job, code_hash=bytes([7]) * 32)
+    assert world.ask("jobs.missing", id=job) == ["bureau", "registry"]
+    new_agent(world, "registry")
     assert ended(world, job) == []
 
 

@@ -236,7 +236,7 @@ GOOD: dict[str, Good] = {
     "grants.open_jobs_of": Good("view", lambda _: {"id": "bank/g-bureau"}),
     "grants.ballot_for": Good("view", voted),
     "grants.state_of": Good("view", lambda _: {"id": "bank/g-bureau"}),
-    "grants.stand": Good("view", lambda _: {"ids": ["bank/g-bureau", "bank/g-bank"]}),
+    "grants.stand": Good("view", lambda w: {"use": use(w)["use"]}),
     "grants.profile_of": Good("view", lambda _: {"name": "rep3"}),
     "jobs.vote_program": Good("bank", record),
     "jobs.retract_vote": Good("bank", own_vote),
@@ -616,7 +616,9 @@ CASES: dict[tuple[str, str], Case] = {
         (f"grants.{view}", "UNKNOWN_GRANT"): Case(args={"id": "bank/none"})
         for view in ("grant_of", "runs_of", "open_jobs_of", "ballot_for", "state_of")
     },
-    ("grants.stand", "UNKNOWN_GRANT"): Case(args={"ids": ["bank/none"]}),
+    ("grants.stand", "UNKNOWN_GRANT"): Case(
+        args=lambda w: {"use": {**use(w)["use"], "inputs": [{**w.spec()["inputs"][0], "grant": "bank/none"}]}}
+    ),
     ("grants.profile_of", "UNKNOWN_PROFILE"): Case(args={"name": "none"}),
     # --- jobs: programs
     ("jobs.vote_program", "BAD_PROGRAM"): Case(args=partial(record, status="odd")),
@@ -878,6 +880,7 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
         ],
         {},
     ),
+    "POLICY_SHAPE": (lambda w: [ruled(w), w.policy("rules", YES.replace("allow", "permit"))], {}),
     "POLICY_DENIED": (lambda w: ruled(w, YES.replace("True", "False")), {}),
 }
 

@@ -59,6 +59,34 @@ def test_terms_as_requested_are_the_same_as_none(world: World) -> None:
     assert approve(world, "registry") == "active"
 
 
+@pytest.mark.parametrize("term", [{"quota_runs": True}, {"min_group": True}, {"not_before": False}])
+def test_terms_that_only_equal_what_was_requested_are_of_a_wrong_type(
+    world: World, term: dict[str, object]
+) -> None:
+    shared(world, ["bureau"], 1)
+    name = next(iter(term))
+    record = world.read("grants", "grants", "bank/g1")
+    world.put("grants", "grants", "bank/g1", {**record, name: int(bool(term[name]))})
+    assert world.refusal("bureau", "grants.approve", id="bank/g1", terms=term) == "TYPE_ERROR"
+
+
+def test_an_offer_whose_policy_cannot_answer_does_not_hide_one_that_has_the_votes(world: World) -> None:
+    world.policy("rules", "@view\ndef allow(job: dict, phase: str) -> bool:\n    return True\n")
+    shared(world, ["bureau", "registry"], 2)
+    approve(world, "bureau", policy="rules")
+    approve(world, "registry")
+    world.do(
+        "bureau", "datasets.set_approvers", id="bureau/shared", approvers=["bureau", "registry"], threshold=1
+    )
+    frozen = world.fork()
+    assert world.do("rival", "grants.settle", id="bank/g1") == "active"
+    assert world.read("grants", "grants", "bank/g1")["policy"] == "rules"
+    frozen.do("rival", "lifecycle.freeze", name="rules", seq=1, reason="")
+    assert frozen.do("rival", "grants.settle", id="bank/g1") == "active"
+    assert frozen.read("grants", "grants", "bank/g1")["policy"] == ""
+    assert frozen.fields("GrantActivated")["approvals"] == ["registry"]
+
+
 def test_an_approval_never_lets_a_grant_end_in_the_past(world: World) -> None:
     shared(world, ["bureau", "registry", "regulator"], 2)
     for expires in (1, world.time):
