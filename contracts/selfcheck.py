@@ -33,7 +33,7 @@ def work(name: str, numbers: list[int]) -> dict:
     return {"total": total.get(), "record": entries[name], "old": entries.get("nobody", (None, True))}
 '''
 IR_HASH = "021105ba728bed88414a6d559991f937428ccd54388fa148cb3fd4d52e9f6ebe"
-OUTCOME = "eeed362e1c5a9f7289eb38b3d43b36e2037c392ef88ccd554ce63a1322041eb9"
+OUTCOME = "f2720b4f6d356566825cdc3258eeddf119a8a983eeda241dfd4bb7acf44a52d2"
 
 
 def computed() -> tuple[str, str]:

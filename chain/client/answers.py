@@ -47,13 +47,6 @@ class NodeBusy(NodeUnreachable):
     code = "node_busy"
 
 
-class NotCertifiedYet(AssentError):
-    """A node that has nothing to prove yet: the text is its own reason; try later, or ask another."""
-
-    code = "not_certified"
-    exit = Exit.NO_QUORUM
-
-
 class RpcError(AssentError):
     """A node's refusal: `number` is the JSON-RPC error, `reason` the stable code of the refusal.
 
@@ -67,6 +60,13 @@ class RpcError(AssentError):
         self.number, self.data = number, data
         self.reason: str = data.get("code", "rpc") if isinstance(data, dict) else "rpc"
         self.verdict: str = data.get("verdict", "") if isinstance(data, dict) else ""
+
+
+class NotCertifiedYet(RpcError):
+    """A node that has nothing to prove yet: the text is its own reason; try later, or ask another."""
+
+    code = "not_certified"
+    exit = Exit.NO_QUORUM
 
 
 @contextlib.contextmanager

@@ -188,7 +188,7 @@ class Client(Connection):
                 if outside is None or loop.time() >= deadline:
                     outside, why = await self._standing()
                     if outside or loop.time() >= deadline:
-                        raise NotCertifiedYet(f"{self.url}: {error}{why}") from None
+                        raise NotCertifiedYet(error.number, f"{self.url}: {error}{why}", error.data) from None
             await asyncio.sleep(WAIT_POLL_S)
 
     async def _standing(self) -> tuple[bool, str]:

@@ -28,7 +28,7 @@ PARTS = (
     ("consensus: batches", "(chain/node/orderer"),
     ("catch-up", "(chain/network/sync"),
     ("gossip", "(chain/network/gossip"),
-    ("admission and pool", "(chain/node/admission"),
+    ("admission and pool", "(chain/node/intake"),
     ("pool after a block", "NodeCore._drop_decided (chain/node/core"),
     ("RPC", "(chain/api/"),
     ("RPC", "(aiohttp/"),

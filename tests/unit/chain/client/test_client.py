@@ -15,7 +15,14 @@ import pytest
 from aiohttp import web
 
 from chain.client import connection
-from chain.client.answers import BadAnswer, NodeBusy, NodeUnreachable, RpcError, silence_of
+from chain.client.answers import (
+    BadAnswer,
+    NodeBusy,
+    NodeUnreachable,
+    NotCertifiedYet,
+    RpcError,
+    silence_of,
+)
 from chain.client.client import Client
 from chain.ledger.block import transaction_id
 from chain.ledger.testing import ToyChain
@@ -185,3 +192,22 @@ async def test_what_is_no_json_from_a_node_is_named() -> None:
     async with node(Scripted((200, "rubbish"))) as client:
         with pytest.raises(BadAnswer, match=r"getBlockNumber is malformed.*Expecting value"):
             await client.head()
+
+
+@pytest.mark.parametrize("role", ["not a member", "validator"])
+async def test_a_node_that_has_nothing_to_prove_says_why_and_is_refusing_as_any_other(
+    role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took 8 s to say "no certificate up to height 0 yet"; whoever tries refusals again does so still."""
+    monkeypatch.setattr("chain.client.client.CERTIFY_WAIT_S", 600.0 if role == "not a member" else 0.0)
+
+    class Young(Client):
+        async def request(self, rpc_method: str, **_: Any) -> Any:
+            if rpc_method == "getNodeInfo":
+                return {"role": role, "stall": "no node of this chain has the key"}
+            raise RpcError(-32000, "no certificate up to height 0 yet", {"code": "not_certified"})
+
+    with pytest.raises(NotCertifiedYet, match="height 0 yet: no node of this chain has the key") as told:
+        await Young("http://node:1").state("orgs", "orgs", "bank")
+    assert isinstance(told.value, RpcError)
+    assert told.value.reason == told.value.code == "not_certified"
