@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from chain.primitives.values import Value
+from chain.primitives.schema_seal import sealed_by
+from chain.primitives.values import Value, encode_value
 from contracts.coverage import Coverage
 from contracts.replicas import Replicas
 from contracts.runtime import ContractRuntime
@@ -25,6 +26,21 @@ PROFILE = "dh-psi"
 """Two to eight organisations run it, each with one dataset."""
 COLUMNS = {"income": "aggregate-only"}
 USED = {"income": "encrypted"}
+DECLARED: dict[str, Value] = {
+    "name": "income",
+    "type": "decimal",
+    "sensitivity": "personal",
+    "unit": "EUR",
+    "missing": "refuse",
+    "coding": [],
+    "low": None,
+    "high": None,
+    "categories": [],
+    "edges": [],
+    "normalise": [],
+}
+"""The only column of every dataset, as its owner declares it."""
+SEAL = sealed_by([], [encode_value(DECLARED)])
 PHASES = ("accept", "bind", "run", "reveal", "commit", "certify")
 
 
@@ -68,12 +84,13 @@ class DataUse:
     # --- what owners do -----------------------------------------------------------------------------------
 
     def _dataset(self, org: str) -> None:
+        self.admin(org).call("datasets", "declare", gas=GAS, schema=SEAL, key=[], columns=[DECLARED])
         self.admin(org).call(
             "datasets",
             "register",
             gas=GAS,
             id=self.dataset_of(org),
-            schema=[{"name": "income", "type": "float", "sensitivity": "personal"}],
+            schema=SEAL,
             root=_hash(org),
             size_bucket="100-1000",
             approvers=[org],
@@ -83,7 +100,6 @@ class DataUse:
 
     def version(self, org: str) -> int:
         """Publish a new version of an organisation's dataset; return its number."""
-        schema: list[Value] = [{"name": "income", "type": "float", "sensitivity": "personal"}]
         self._count += 1
         root = _hash(f"{org}/{self._count}")
         bucket = "100-1000"
@@ -92,7 +108,7 @@ class DataUse:
             "new_version",
             gas=GAS,
             id=self.dataset_of(org),
-            schema=schema,
+            schema=SEAL,
             root=root,
             size_bucket=bucket,
         )

@@ -92,6 +92,12 @@ _REMEDIES: Mapping[str, str] = {
     "ID_NOT_OWN": "an id begins with the organisation that creates it: OWNER/NAME, REQUESTER/NAME",
     "DATASET_EXISTS": "choose another id, or add a version with: assent dataset new-version",
     "UNKNOWN_DATASET": "see: assent dataset list",
+    "SCHEMA_NOT_SEALED": "not all of its columns are on the ledger yet; type the same command again",
+    "PART_NOT_NEXT": "another command declares the same schema now; type the same command again",
+    "TOO_MANY_DRAFTS": "an owner has at most 8 incomplete schemas; withdraw one: "
+    "assent dataset withdraw-draft",
+    "IDENTIFIERS_DIFFER": "datasets that are joined have identifiers of different types or normalisation; "
+    "compare them: assent dataset show",
     "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",
     "UNKNOWN_COLUMN": "the registered schema has no such column; see: assent dataset show",
     "GRANT_EXISTS": "choose another id; see: assent grant list",

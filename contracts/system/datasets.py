@@ -1,39 +1,95 @@
-"""Registered data: who owns it, the schema and salted Merkle root of each version, who approves its use.
+"""Registered data: declared schemas, the owner of a dataset, schema and salted root of each version, approvers.
 
-A dataset's id is "owner/name": nobody but the owner can take a name in its part.
+A schema is declared column by column, in parts, under the hash that seals it; no version has it before it is
+sealed. A dataset's id is "owner/name": nobody but the owner can take a name in its part.
 """
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 NAME_MAX = 63
-TYPES = ("int", "float", "str", "bool", "date")
-SENSITIVITIES = ("public", "internal", "personal", "sensitive", "identifier")
-COLUMNS_MAX = 256
-# All names of a schema together: whatever names its columns, a grant or a job, then fits in one transaction.
-NAMES_BYTES_MAX = 16384
 APPROVERS_MAX = 16
 DATASETS_MAX = 1000
 VERSIONS_MAX = 10000
 TEXT_MAX = 256
 
+# What a column may declare, in words and bounds that are those of privcompute/data/schema.py.
+TYPES = ("text", "integer", "decimal", "boolean", "date", "timestamp", "category")
+SENSITIVITIES = ("public", "internal", "personal", "sensitive", "identifier")
+MISSING_RULES = ("refuse", "drop-row", "mean", "category")
+KEY_TYPES = ("text", "integer", "date", "category")
+STEPS = (
+    "trim",
+    "spaces",
+    "nfc",
+    "nfkc",
+    "casefold",
+    "digits",
+    "alphanumeric",
+    "leading-zeros",
+    "date:ymd",
+    "date:dmy",
+    "date:mdy",
+)
+COLUMNS_MAX = 1024
+NAME_CHARS_MAX = 64
+UNIT_CHARS_MAX = 32
+WORD_CHARS_MAX = 64
+CATEGORIES_MAX = 256
+CODES_MAX = 256
+EDGES_MAX = 65
+STEPS_MAX = 8
+KEY_COLUMNS_MAX = 8
+# Encoded: with the keys of 64 columns, a part is written in one transaction.
+COLUMN_BYTES_MAX = 32768
+PART_BYTES_MAX = 65536
+PART_COLUMNS_MAX = 64
+SCHEMA_BYTES_MAX = 1048576
+# What one owner may have, and for how long a schema may stay incomplete before anyone clears it away.
+SCHEMAS_MAX = 4096
+DRAFTS_MAX = 8
+DRAFT_MS = 604800000
+
+
+class Column(Record):
+    name: str
+    type: str
+    sensitivity: str
+    unit: str
+    missing: str
+    coding: list[list[str]]
+    low: str | None
+    high: str | None
+    categories: list[str]
+    edges: list[str]
+    normalise: list[str]
+
+
 datasets = Map(str, dict)
 versions = Map(tuple[str, int], dict)
 counts = Map(str, int)
+schemas = Map(tuple[str, bytes], dict)  # (owner, seal) -> how far it is; from its sealing on it stays
+parts = Map(tuple[str, bytes, int], list[str])  # (owner, seal, part) -> names of its columns, in order
+columns = Map(tuple[str, bytes, str], Column)  # (owner, seal, name) -> what is declared
+schema_counts = Map(str, dict)  # owner -> {drafts, sealed}
 
 orgs = Contract("orgs")
 grants = Contract("grants")
 
+SchemaDeclared = Event(by=subject, schema=bytes, part=int, columns=list)
+SchemaSealed = Event(by=subject, schema=bytes, key=list, columns=int, identifier=list)
+SchemaWithdrawn = Event(by=subject, owner=subject, schema=bytes, parts=int)
 DatasetRegistered = Event(
     dataset=subject,
     by=subject,
     version=int,
     root=bytes,
-    schema_hash=bytes,
+    schema=bytes,
+    columns=int,
     size_bucket=str,
     approvers=list,
     threshold=int,
 )
 DatasetVersioned = Event(
-    dataset=subject, by=subject, version=int, root=bytes, schema_hash=bytes, size_bucket=str
+    dataset=subject, by=subject, version=int, root=bytes, schema=bytes, columns=int, size_bucket=str
 )
 ApproversSet = Event(dataset=subject, by=subject, approvers=list, threshold=int)
 DatasetSuspended = Event(dataset=subject, by=subject, reason=str)
@@ -41,10 +97,190 @@ DatasetResumed = Event(dataset=subject, by=subject)
 DatasetRetired = Event(dataset=subject, by=subject, reason=str)
 
 
+# --- schemas: seal_0 = SHA-256(["assent/schema", 1, key]), seal_n = SHA-256([seal_(n-1), column n]) ----------
+
+
+@export
+def declare(schema: bytes, key: list[str], columns: list[Column]) -> str:
+    """Begin the schema that this hash will seal, with its first part; returns its status."""
+    org = steward()
+    require(orgs.has_role(org, "owner"), "ORG_ROLE_MISSING")
+    require(len(schema) == 32, "BAD_HASH")
+    require((org, schema) not in schemas, "SCHEMA_EXISTS")
+    check_key(key)
+    count = schema_counts.get(org, {"drafts": 0, "sealed": 0})
+    require(count["drafts"] < DRAFTS_MAX, "TOO_MANY_DRAFTS")
+    require(count["drafts"] + count["sealed"] < SCHEMAS_MAX, "TOO_MANY_SCHEMAS")
+    count["drafts"] += 1
+    schema_counts[org] = count
+    s: dict = {
+        "owner": org,
+        "schema": schema,
+        "status": "draft",
+        "key": key,
+        "identifier": [[] for _ in key],
+        "parts": 0,
+        "columns": 0,
+        "bytes": 0,
+        "chain": sha256(encode(["assent/schema", 1, key])),
+        "begun_at": ctx.block_time,
+        "until": ctx.block_time + DRAFT_MS,
+        "height": ctx.height,
+    }
+    return add_part(s, columns)
+
+
+@export
+def extend(schema: bytes, part: int, columns: list[Column]) -> str:
+    """Add the next part to a schema that is not sealed yet; the one that completes it seals it."""
+    s = schema_of(steward(), schema)
+    require(s["status"] == "draft", "WRONG_STATE")
+    require(ctx.block_time < s["until"], "DEADLINE_PASSED")
+    require(part == s["parts"], "PART_NOT_NEXT")
+    return add_part(s, columns)
+
+
+@export
+def withdraw(owner: str, schema: bytes) -> int:
+    """Clear the last part of a schema away that is not sealed; returns how many parts are left.
+
+    Its owner may do so at any time, anyone once its time is over.
+    """
+    s = schema_of(owner, schema)
+    require(s["status"] != "sealed", "WRONG_STATE")
+    own = ctx.org == owner and ("admin" in ctx.roles or "steward" in ctx.roles)
+    require(own or ctx.block_time >= s["until"], "TOO_EARLY")
+    last = s["parts"] - 1
+    for name in parts[owner, schema, last]:
+        del columns[owner, schema, name]
+    del parts[owner, schema, last]
+    if last == 0:
+        del schemas[owner, schema]
+        count = schema_counts[owner]
+        count["drafts"] -= 1
+        schema_counts[owner] = count
+    else:
+        s["status"] = "withdrawn"
+        s["parts"] = last
+        schemas[owner, schema] = s
+    SchemaWithdrawn(by="org:" + ctx.org, owner="org:" + owner, schema=schema, parts=last)
+    return last
+
+
+def add_part(s: dict, added: list[Column]) -> str:
+    owner, seal, chain, taken = s["owner"], s["schema"], s["chain"], 0
+    require(0 < len(added) <= PART_COLUMNS_MAX, "BAD_PART")
+    require(s["columns"] + len(added) <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
+    for column in added:
+        check_column(column)
+        require((owner, seal, column.name) not in columns, "COLUMN_EXISTS")
+        note_identifier(s, column)
+        declared = encode(column)
+        require(len(declared) <= COLUMN_BYTES_MAX, "SCHEMA_TOO_LONG")
+        taken += len(declared)
+        chain = sha256(encode([chain, declared]))
+        columns[owner, seal, column.name] = column
+    s["bytes"] += taken
+    require(taken <= PART_BYTES_MAX and s["bytes"] <= SCHEMA_BYTES_MAX, "SCHEMA_TOO_LONG")
+    names = [column.name for column in added]
+    parts[owner, seal, s["parts"]] = names
+    SchemaDeclared(by="org:" + owner, schema=seal, part=s["parts"], columns=names)
+    s["parts"] += 1
+    s["columns"] += len(added)
+    s["chain"] = chain
+    if chain == seal:
+        set_sealed(s)
+    schemas[owner, seal] = s
+    return s["status"]
+
+
+def set_sealed(s: dict):
+    require([] not in s["identifier"], "BAD_KEY")
+    s["status"] = "sealed"
+    count = schema_counts[s["owner"]]
+    count["drafts"] -= 1
+    count["sealed"] += 1
+    schema_counts[s["owner"]] = count
+    SchemaSealed(
+        by="org:" + s["owner"],
+        schema=s["schema"],
+        key=s["key"],
+        columns=s["columns"],
+        identifier=s["identifier"],
+    )
+
+
+def note_identifier(s: dict, column: Column):
+    """Keep what a column of the key means: texts of both kinds are one, and steps count in their order."""
+    if column.sensitivity != "identifier":
+        require(column.name not in s["key"], "BAD_KEY")
+        return
+    require(column.name in s["key"] and column.type in KEY_TYPES, "BAD_KEY")
+    require(column.missing == "refuse" or column.missing == "drop-row", "BAD_KEY")
+    kind = "text" if column.type == "category" else column.type
+    s["identifier"][s["key"].index(column.name)] = [kind] + column.normalise
+
+
+def check_key(key: list):
+    require(len(key) <= KEY_COLUMNS_MAX, "BAD_KEY")
+    for place, name in enumerate(key):
+        require(0 < len(name) <= NAME_CHARS_MAX and name not in key[:place], "BAD_KEY")
+
+
+# A reader of data holds a column against more than this: what its texts say, such as which numbers bound it.
+
+
+def check_column(c: Column):
+    require(0 < len(c.name) <= NAME_CHARS_MAX and c.name == c.name.strip(), "BAD_COLUMN")
+    require(c.type in TYPES and c.sensitivity in SENSITIVITIES, "BAD_COLUMN")
+    numeric = c.type == "integer" or c.type == "decimal"
+    words = c.type == "text" or c.type == "category"
+    require(len(c.unit) <= UNIT_CHARS_MAX and (numeric or c.unit == ""), "BAD_COLUMN")
+    require(c.missing in MISSING_RULES, "BAD_COLUMN")
+    require(c.missing != "mean" or c.type == "decimal", "BAD_COLUMN")
+    require(c.missing != "category" or words, "BAD_COLUMN")
+    check_coding(c.coding)
+    require(words or c.categories == [], "BAD_COLUMN")
+    check_words(c.categories, CATEGORIES_MAX)
+    require("" not in c.categories and "(missing)" not in c.categories, "BAD_COLUMN")
+    bounds = [bound for bound in (c.low, c.high) if bound is not None]
+    require(bounds == [] or not (words or c.type == "boolean"), "BAD_COLUMN")
+    for bound in bounds:
+        require(len(bound) <= WORD_CHARS_MAX, "BAD_COLUMN")
+    require(c.edges == [] or (numeric and len(c.edges) >= 2), "BAD_COLUMN")
+    check_words(c.edges, EDGES_MAX)
+    require(len(c.normalise) <= STEPS_MAX, "BAD_COLUMN")
+    for step in c.normalise:
+        require(step in STEPS or is_phone(step), "BAD_COLUMN")
+
+
+def check_coding(coding: list):
+    check_words([pair[0] for pair in coding], CODES_MAX)
+    for pair in coding:
+        require(len(pair) == 2 and len(pair[1]) <= WORD_CHARS_MAX, "BAD_COLUMN")
+
+
+def check_words(words: list, most: int):
+    require(len(words) <= most, "BAD_COLUMN")
+    seen = {}
+    for word in words:
+        require(len(word) <= WORD_CHARS_MAX and word not in seen, "BAD_COLUMN")
+        seen[word] = True
+
+
+def is_phone(step: str) -> bool:
+    """Tell whether a step is `phone:CC`, a country code of one to three digits."""
+    code = step.removeprefix("phone:")
+    return step == "phone:" + code and 0 < len(code) <= 3 and code.isdigit() and code[0] != "0"
+
+
+# --- datasets ---------------------------------------------------------------------------------------------
+
+
 @export
 def register(
     id: str,
-    schema: list[dict],
+    schema: bytes,
     root: bytes,
     size_bucket: str,
     approvers: list[str],
@@ -57,7 +293,8 @@ def register(
     require(id not in datasets, "DATASET_EXISTS")
     count = counts.get(org, 0)
     require(count < DATASETS_MAX, "TOO_MANY_DATASETS")
-    check_version(schema, root, size_bucket)
+    s = sealed(org, schema)
+    check_version(root, size_bucket)
     check_approvers(approvers, threshold)
     check_text(description)
     counts[org] = count + 1
@@ -67,7 +304,7 @@ def register(
         "version": 1,
         "root": root,
         "size_bucket": size_bucket,
-        "columns": len(schema),
+        "columns": s["columns"],
         "status": "active",
         "approvers": approvers,
         "threshold": threshold,
@@ -75,13 +312,14 @@ def register(
         "registered_at": ctx.block_time,
         "height": ctx.height,
     }
-    put_version(id, 1, schema, root, size_bucket)
+    put_version(id, 1, s, root, size_bucket)
     DatasetRegistered(
         dataset="dataset:" + id,
         by="org:" + org,
         version=1,
         root=root,
-        schema_hash=sha256(encode(schema)),
+        schema=schema,
+        columns=s["columns"],
         size_bucket=size_bucket,
         approvers=approvers,
         threshold=threshold,
@@ -89,21 +327,23 @@ def register(
 
 
 @export
-def new_version(id: str, schema: list[dict], root: bytes, size_bucket: str) -> int:
+def new_version(id: str, schema: bytes, root: bytes, size_bucket: str) -> int:
     """Register changed data; grants keep naming the version that they were given for."""
     record = owned(id)
-    check_version(schema, root, size_bucket)
+    s = sealed(record["owner"], schema)
+    check_version(root, size_bucket)
     number = record["version"] + 1
     require(number <= VERSIONS_MAX, "TOO_MANY_VERSIONS")
-    record.update({"version": number, "root": root, "size_bucket": size_bucket, "columns": len(schema)})
+    record.update({"version": number, "root": root, "size_bucket": size_bucket, "columns": s["columns"]})
     datasets[id] = record
-    put_version(id, number, schema, root, size_bucket)
+    put_version(id, number, s, root, size_bucket)
     DatasetVersioned(
         dataset="dataset:" + id,
         by="org:" + record["owner"],
         version=number,
         root=root,
-        schema_hash=sha256(encode(schema)),
+        schema=schema,
+        columns=s["columns"],
         size_bucket=size_bucket,
     )
     return number
@@ -171,18 +411,45 @@ def version_of(id: str, version: int) -> dict:
 
 
 @view
-def offer_of(id: str, version: int) -> dict:
-    """What a request for a version builds on: {owner, approvers, threshold, root, columns: [name]}."""
+def schema_of(owner: str, schema: bytes) -> dict:
+    """How far a schema is: {status, key, identifier, parts, columns, …}."""
+    s = schemas.get((owner, schema))
+    require(s is not None, "UNKNOWN_SCHEMA")
+    return s
+
+
+@view
+def columns_of(id: str, version: int, names: list[str]) -> list:
+    """What a version declares of these columns."""
+    owner, schema, found = dataset_of(id)["owner"], version_of(id, version)["schema"], []
+    for name in names:
+        column = columns.get((owner, schema, name))
+        require(column is not None, "UNKNOWN_COLUMN")
+        found.append(column)
+    return found
+
+
+@view
+def offer_of(id: str, version: int, names: list[str]) -> dict:
+    """What a request for these columns of a version builds on: {owner, approvers, threshold, root}."""
     record = dataset_of(id)
     require(record["status"] == "active", "DATASET_NOT_ACTIVE")
     data = version_of(id, version)
+    for name in names:
+        require((record["owner"], data["schema"], name) in columns, "UNKNOWN_COLUMN")
     return {
         "owner": record["owner"],
         "approvers": record["approvers"],
         "threshold": record["threshold"],
         "root": data["root"],
-        "columns": [column["name"] for column in data["schema"]],
     }
+
+
+@view
+def same_identifiers(inputs: list) -> bool:
+    """Tell whether these versions, [dataset, version] each, have identifiers that mean the same."""
+    found = [version_of(id, version)["identifier"] for id, version in inputs]
+    return [] not in found and all([identifier == found[0] for identifier in found])
 
 
 @view
@@ -212,11 +479,19 @@ def set_status(record: dict, status: str) -> str:
     return "org:" + record["owner"]
 
 
-def put_version(id: str, number: int, schema: list, root: bytes, size_bucket: str):
+def sealed(owner: str, schema: bytes) -> dict:
+    s = schema_of(owner, schema)
+    require(s["status"] == "sealed", "SCHEMA_NOT_SEALED")
+    return s
+
+
+def put_version(id: str, number: int, s: dict, root: bytes, size_bucket: str):
     versions[id, number] = {
         "dataset": id,
         "version": number,
-        "schema": schema,
+        "schema": s["schema"],
+        "columns": s["columns"],
+        "identifier": s["identifier"],
         "root": root,
         "size_bucket": size_bucket,
         "registered_at": ctx.block_time,
@@ -224,21 +499,9 @@ def put_version(id: str, number: int, schema: list, root: bytes, size_bucket: st
     }
 
 
-def check_version(schema: list, root: bytes, size_bucket: str):
+def check_version(root: bytes, size_bucket: str):
     require(len(root) == 32, "BAD_HASH")
     check_text(size_bucket)
-    require(0 < len(schema) <= COLUMNS_MAX, "BAD_SCHEMA")
-    names = {}
-    taken = 0
-    for column in schema:
-        known = [name in column for name in ("name", "sensitivity", "type")]
-        require(len(column) == 3 and all(known), "BAD_SCHEMA")
-        name: str = column["name"]
-        require(0 < len(name) <= 64 and name not in names, "BAD_SCHEMA")
-        require(column["type"] in TYPES and column["sensitivity"] in SENSITIVITIES, "BAD_SCHEMA")
-        names[name] = True
-        taken += len(name.encode())
-    require(taken <= NAMES_BYTES_MAX, "SCHEMA_TOO_LONG")
 
 
 def check_approvers(approvers: list, threshold: int):

@@ -76,6 +76,7 @@ reports = Map(tuple[str, str], int)  # (job, reporter) -> how many
 equivocations = Map(tuple[str, str], int)  # (job, party) -> number of the dispute
 
 orgs = Contract("orgs")
+datasets = Contract("datasets")
 grants = Contract("grants")
 
 ProgramVoted = Event(by=subject, program=subject, votes=list, status=str, code_hash=bytes)
@@ -271,6 +272,7 @@ def propose(spec: dict) -> str:
     found = grants.admit(use=use_of(job, spec, org), by="org:" + org)
     owners: list = found["owners"]
     check_roles(spec, owners)
+    check_joined(spec["inputs"])
     specs[job] = spec
     j = {
         "id": job,
@@ -371,6 +373,15 @@ def check_inputs(inputs: list[dict], uses: list):
         check_uses(item["columns"], uses)
         columns += len(item["columns"])
     require(columns <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
+
+
+def check_joined(inputs: list):
+    """Datasets are joined only by identifiers that their owners declare alike."""
+    joined = []
+    for item in inputs:
+        if "join" in list(item["columns"].values()):
+            joined.append([item["dataset"], item["version"]])
+    require(len(joined) < 2 or datasets.same_identifiers(joined), "IDENTIFIERS_DIFFER")
 
 
 def check_input(grant: str, dataset: str, version: int):

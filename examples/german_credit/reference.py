@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from privcompute.data.schema import IDENTIFIER, LEDGER_TYPES
+from privcompute.data.schema import IDENTIFIER
 from privcompute.programs.base import InputColumn, JobInput, OwnData, split_reference
 from privcompute.programs.encoding import encode_block, split_rows
 from privcompute.programs.logistic_regression import PROGRAM, LogisticRegressionParameters, feature_columns
@@ -55,7 +55,7 @@ def load(folder: Path, org: str) -> tuple[JobInput, dict[str, NDArray[Any]]]:
     described = tuple(
         InputColumn(
             item["name"],
-            LEDGER_TYPES[item["type"]],
+            item["type"],
             "join" if item["sensitivity"] == IDENTIFIER else "aggregate",
         )
         for item in schema["columns"]

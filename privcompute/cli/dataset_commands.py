@@ -9,16 +9,27 @@ from typing import Any
 
 import click
 
-from chain.client.client import Client
+from chain.client.calls import as_account, call
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
+from chain.client.signing import SigningClient
 from chain.client.trust import word_line
 from chain.ledger.block import Receipt
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
-from privcompute.cli.common import UsageFault, agent_of_folder, need_state, send, sent_json, show_time
+from privcompute.cli.common import (
+    GAS_LIMIT,
+    UsageFault,
+    agent_of_folder,
+    need_state,
+    send,
+    sent_json,
+    show_time,
+)
 from privcompute.cli.dataset_schema import confirmed, declared, file_options, inspect, schema_option
+from privcompute.cli.declarations import SEE_LIST, declare, read_schema, version_row
+from privcompute.cli.draft_commands import drafts, withdraw_draft
 from privcompute.cli.opening_commands import check_opened, open_rows
 from privcompute.clock import now_ms
 from privcompute.config import AgentConfig, AgentFiles, configured_paths
@@ -31,12 +42,12 @@ from privcompute.data.datasets import (
     open_dataset,
     prepare,
 )
+from privcompute.data.declared import column_words, identifier_words
 from privcompute.data.evidence import EvidenceLog
-from privcompute.data.schema import LEDGER_TYPES, Schema, schema_seal
+from privcompute.data.schema import Schema, declaration, schema_seal
 from privcompute.data.sources import DataSource
 from privcompute.data.tables import TypedTable
 
-SEE_LIST = "see: assent dataset list"
 _file = click.argument("file", type=click.Path(path_type=Path), required=False)
 
 
@@ -57,13 +68,6 @@ def _paths(
             f"dataset {dataset_id!r}: give its FILE, or describe it under [[datasets]] in agent.toml"
         )
     return configured[0], schema_file or configured[1]
-
-
-def _schema(local: LocalDataset) -> list[Value]:
-    return [
-        {"name": column.name, "type": LEDGER_TYPES[column.type], "sensitivity": column.sensitivity}
-        for column in local.schema.columns
-    ]
 
 
 def _prepare(
@@ -88,6 +92,23 @@ def _prepare(
     return local, table
 
 
+def _send(session: Session, method: str, local: LocalDataset, more: dict[str, Value]) -> Receipt:
+    """Have the ledger hold the schema, then the version that has it; no part is sent again."""
+    owner = local.id.partition("/")[0]
+
+    async def work(account: SigningClient) -> Receipt:
+        args: dict[str, Value] = {
+            "id": local.id,
+            "schema": await declare(account, owner, local.schema),
+            "root": local.root,
+            "size_bucket": size_bucket(local.rows),
+            **more,
+        }
+        return await call(account, "datasets", method, args, GAS_LIMIT)
+
+    return as_account(session, work)
+
+
 def _registered_json(receipt: Receipt, local: LocalDataset, table: TypedTable) -> Value:
     missing = {name: int(mask.sum()) for name, mask in table.masks.items()}
     return sent_json(
@@ -96,7 +117,7 @@ def _registered_json(receipt: Receipt, local: LocalDataset, table: TypedTable) -
         rows=local.rows,
         dropped=table.dropped,
         missing=missing,
-        schema=_schema(local),
+        schema=[declaration(column) for column in local.schema.columns],
         seal=schema_seal(local.schema).hex(),
     )
 
@@ -158,16 +179,12 @@ def register(
             raise UsageFault(f"{schema_file} says how the file is written and keyed; leave these options out")
         source, schema = declared(path, schema_file)
     local, typed = _prepare(files, dataset_id, 1, source, schema)
-    args: dict[str, Value] = {
-        "id": dataset_id,
-        "schema": _schema(local),
-        "root": local.root,
-        "size_bucket": size_bucket(local.rows),
+    more: dict[str, Value] = {
         "approvers": list(approvers) or [config.organisation],
         "threshold": threshold,
         "description": description,
     }
-    receipt = send(session, "datasets", "register", args)
+    receipt = _send(session, "register", local, more)
     if as_json:
         print_json(_registered_json(receipt, local, typed))
     else:
@@ -208,13 +225,7 @@ def new_version(
     else:
         source, schema = declared(path.resolve(), declared_by)
     local, typed = _prepare(files, dataset_id, version, source, schema)
-    args: dict[str, Value] = {
-        "id": dataset_id,
-        "schema": _schema(local),
-        "root": local.root,
-        "size_bucket": size_bucket(local.rows),
-    }
-    receipt = send(session, "datasets", "new_version", args)
+    receipt = _send(session, "new_version", local, {})
     if as_json:
         print_json(_registered_json(receipt, local, typed))
     else:
@@ -264,23 +275,28 @@ def show(session: Session, dataset_id: str, as_json: bool) -> None:
     async def work() -> Any:
         async with session.client() as client:
             record = await need_state(client, "datasets", "datasets", dataset_id, SEE_LIST)
-            version = await _version(client, dataset_id, record["version"])
-            return {**record, "schema": version["schema"]}
+            version = await version_row(client, dataset_id, record["version"])
+            return record, version, await read_schema(client, dataset_id, version)
 
-    found = run(work())
+    found, version, schema = run(work())
     if as_json:
-        print_json(to_json(found))
+        columns = [declaration(column) for column in schema.columns]
+        print_json(to_json({**found, "schema": columns, "key": list(schema.key), "seal": version["schema"]}))
         return
     print_text(f"{found['id']} of {found['owner']}: {found['status']}, version {found['version']}")
     print_text(f"  rows {found['size_bucket']}, registered {show_time(found['registered_at'])} UTC")
     print_text(f"  root {found['root'].hex()}")
+    print_text(f"  schema {version['schema'].hex()}, {len(schema.columns):,} columns")
+    if schema.key:
+        said = identifier_words(version["identifier"])
+        print_text(f"  joined by {', '.join(map(one_line, schema.key))}: {said}")
     print_text(f"  approvers {', '.join(found['approvers'])}, {found['threshold']} needed")
     if found["description"]:
         print_text(f"  {one_line(found['description'])}")
     print_table(
         "schema",
-        ["column", "type", "sensitivity"],
-        [[c["name"], c["type"], c["sensitivity"]] for c in found["schema"]],
+        ["column", "sensitivity", "declared"],
+        [[column.name, column.sensitivity, column_words(column)] for column in schema.columns],
     )
 
 
@@ -298,7 +314,7 @@ def check(session: Session, dataset_id: str, version: int | None, as_json: bool)
         async with session.client() as client:
             current = await need_state(client, "datasets", "datasets", dataset_id, SEE_LIST)
             wanted = version or int(current["version"])
-            record = await _version(client, dataset_id, wanted)
+            record = await version_row(client, dataset_id, wanted)
             return wanted, bytes(record["root"])
 
     wanted, root = run(work())
@@ -312,10 +328,6 @@ def check(session: Session, dataset_id: str, version: int | None, as_json: bool)
         print_json({"dataset": dataset_id, "version": wanted, "rows": opened.table.rows, "root": root.hex()})
         return
     print_text(f"{dataset_id} version {wanted}: {opened.table.rows:,} rows match the registered root")
-
-
-async def _version(client: Client, dataset_id: str, version: int) -> Value:
-    return await need_state(client, "datasets", "versions", (dataset_id, version), SEE_LIST)
 
 
 def _decide(method: str, help_text: str, said: str, *, reason: bool) -> click.Command:
@@ -341,5 +353,7 @@ dataset.add_command(
 dataset.add_command(_decide("resume", "Resume ID.", "resumed", reason=False))
 dataset.add_command(_decide("retire", "Retire ID for good.", "retired", reason=True))
 dataset.add_command(inspect)
+dataset.add_command(drafts)
+dataset.add_command(withdraw_draft)
 dataset.add_command(open_rows)
 dataset.add_command(check_opened)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from chain.client.calls import result_of
+from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, run, session_options
 from chain.client.trust import word_line
@@ -16,6 +17,9 @@ from chain.primitives.jsonvalue import from_json, to_json
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_time, send, sent_json, show_time
+from privcompute.cli.declarations import read_columns, version_row
+from privcompute.data.declared import column_words
+from privcompute.data.schema import Column
 from privcompute.job.enforcement import ALLOWED_USES
 from privcompute.job.runner import RUN_WITH
 
@@ -126,6 +130,26 @@ def request(session: Session, grant_id: str, as_json: bool, **given: Any) -> Non
         f"{', '.join(current['approvers'])} decide{'s' if len(current['approvers']) == 1 else ''} with: "
         f"assent grant approve {grant_id}"
     )
+    _print_columns(columns, run(_declared_of(session, args)))
+
+
+async def _declared_of(session: Session, grant: Any) -> dict[str, Column]:
+    async with session.client() as client:
+        return await _declared(client, grant)
+
+
+async def _declared(client: Client, grant: Any) -> dict[str, Column]:
+    """Return what the dataset's version declares of a grant's columns."""
+    version = await version_row(client, grant["dataset"], grant["version"])
+    return await read_columns(client, grant["dataset"], version, sorted(grant["columns"]))
+
+
+def _print_columns(constraints: Any, declared: dict[str, Column]) -> None:
+    rows = [
+        [name, constraints[name], [column.sensitivity, *column_words(column)]]
+        for name, column in declared.items()
+    ]
+    print_table("columns", ["column", "constraint", "declared"], rows)
 
 
 async def _dataset(session: Session, dataset_id: str) -> Any:
@@ -164,8 +188,15 @@ def approve(session: Session, grant_id: str, terms: str, as_json: bool) -> None:
     receipt = send(session, "grants", "approve", {"id": grant_id, "terms": _terms(terms)})
     if as_json:
         print_json(sent_json(receipt))
-    else:
-        print_text(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
+        return
+    print_text(f"approved {grant_id} at height {receipt.height}: it is {result_of(receipt)}")
+
+    async def work() -> tuple[Any, dict[str, Column]]:
+        async with session.client() as client:
+            found = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+            return found["columns"], await _declared(client, found)
+
+    _print_columns(*run(work()))
 
 
 @grant.command("narrow")
@@ -262,16 +293,17 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
 def show(session: Session, grant_id: str, as_json: bool) -> None:
     """Show grant ID with all its terms; proved against the genesis if known."""
 
-    async def work() -> Any:
+    async def work() -> tuple[Any, dict[str, Column]]:
         async with session.client() as client:
             found = await need_state(client, "grants", "grants", grant_id, SEE_LIST)
+            declared = await _declared(client, found)
             standing = await client.state("grants", "standing", grant_id)
             if standing is not None:
-                return {**found, **standing}
+                return {**found, **standing}, declared
             ballot = await client.state("grants", "ballots", grant_id) or NO_VOTES
-            return {**found, **REQUESTED, **ballot}
+            return {**found, **REQUESTED, **ballot}, declared
 
-    g = run(work())
+    g, declared = run(work())
     if as_json:
         print_json(to_json(g))
         return
@@ -286,4 +318,4 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     print_text(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
     if g.get("rejections"):
         print_text(f"  against it {', '.join(g['rejections'])}")
-    print_table("columns", ["column", "constraint"], sorted(g["columns"].items()))
+    _print_columns(g["columns"], declared)

@@ -16,6 +16,8 @@ from chain.primitives.jsonvalue import from_json
 from chain.primitives.settings import Section, load_toml, validate
 from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
+from privcompute.cli.declarations import owner_of, read_columns, version_row
+from privcompute.data.declared import Identifier, identifiers_differ
 from privcompute.programs.base import InputColumn, JobInput
 from privcompute.programs.registry import PROGRAMS
 
@@ -154,16 +156,24 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
     check_parties(profile, spec["participants"])
     numbers = {one["org"]: index for index, one in enumerate(spec["participants"])}
     inputs: list[JobInput] = []
+    joined: list[tuple[str, Identifier]] = []
     for one in spec["inputs"]:
-        key = (one["dataset"], one["version"])
-        version = await need_state(client, "datasets", "versions", key, "see: assent dataset list")
-        dataset = await need_state(client, "datasets", "datasets", one["dataset"], "see: assent dataset list")
-        types = {column["name"]: column["type"] for column in version["schema"]}
-        if not set(one["columns"]) <= set(types):
+        version = await version_row(client, one["dataset"], one["version"])
+        declared = await read_columns(client, one["dataset"], version, sorted(one["columns"]))
+        if declared.keys() != one["columns"].keys():
             return
-        columns = tuple(InputColumn(name, types[name], use) for name, use in sorted(one["columns"].items()))
-        inputs.append(JobInput(one["dataset"], numbers[dataset["owner"]], columns))
+        columns = tuple(InputColumn(name, declared[name].type, one["columns"][name]) for name in declared)
+        inputs.append(JobInput(one["dataset"], numbers[owner_of(one["dataset"])], columns))
+        if "join" in one["columns"].values():
+            joined.append((one["dataset"], version["identifier"]))
     check_datasets(profile, spec["participants"], inputs)
+    for other in joined[1:]:
+        difference = identifiers_differ(joined[0], other)
+        if difference is not None:
+            raise UsageFault(
+                f"identifiers differ: {difference}; a job joins datasets whose owners declare the same: one "
+                "of them registers a version like the other's (docs/data-owner.md)"
+            )
     program.check(spec["parameters"], inputs)
 
 

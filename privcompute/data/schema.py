@@ -8,31 +8,32 @@ every member and has one encoding, whose chained hash is the schema's seal. How 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from chain.primitives.errors import AssentError
+from chain.primitives.schema_seal import sealed_by
 from chain.primitives.values import Value, encode_value
 from privcompute.data.literals import EXPECTED, TYPES, WORDS, ColumnType, exact, read_literal
 from privcompute.data.normalisation import MEANINGS, STEPS_MAX, step_of
 
-COLUMNS_MAX = 256
-"""Columns of a dataset, as many as the ledger takes; the file may have more."""
+COLUMNS_MAX = 1_024
+"""Columns of a dataset, as the ledger bounds them, which has all of these bounds; a file may have more."""
 NAME_CHARS_MAX = 64
-NAMES_BYTES_MAX = 16_384
-"""All names of a schema together, as the ledger bounds them."""
+COLUMN_BYTES_MAX = 32_768
+SCHEMA_BYTES_MAX = 1_048_576
+"""Canonical bytes of one column's declaration, and of all together."""
 UNIT_CHARS_MAX = 32
 CATEGORIES_MAX = 256
 CODES_MAX = 256
 EDGES_MAX = 65
 SPELLINGS_MAX = 32
 WORD_CHARS_MAX = 64
-"""Of a category, a code, or a spelling of missing cells."""
+"""Of a category, a code, a bound, an edge, or a spelling of missing cells."""
 KEY_COLUMNS_MAX = 8
-VERSION = 1
 
 Sensitivity = Literal["public", "internal", "personal", "sensitive", "identifier"]
 IDENTIFIER: Sensitivity = "identifier"
@@ -66,16 +67,6 @@ FORMATS: Mapping[ColumnType, tuple[str, ...]] = {
     "date": DAY_FORMATS,
     "timestamp": TIME_FORMATS,
 }
-LEDGER_TYPES: Mapping[ColumnType, str] = {
-    "text": "str",
-    "category": "str",
-    "timestamp": "str",
-    "integer": "int",
-    "decimal": "float",
-    "boolean": "bool",
-    "date": "date",
-}
-"""Type -> the word for it in contract `datasets`."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """No text: JSON can name half of a character, which has no bytes."""
 
@@ -166,17 +157,27 @@ def check_schema(schema: Schema) -> Schema:
         raise SchemaInvalid(
             f"{len(schema.columns)} columns, the ledger takes 1..{COLUMNS_MAX}; keep those to be used"
         )
-    names = schema.names
-    doubled = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if doubled is not None:
-        raise SchemaInvalid(f"column {doubled!r} is declared twice; remove one")
-    taken = sum(len(name.encode()) for name in names)
-    if taken > NAMES_BYTES_MAX:
-        raise SchemaInvalid(f"names of {taken} bytes together, at most {NAMES_BYTES_MAX}; shorten some")
+    doubled = [name for name, times in Counter(schema.names).items() if times > 1]
+    if doubled:
+        raise SchemaInvalid(f"column {doubled[0]!r} is declared twice; remove one")
+    taken = 0
     for column in schema.columns:
         _check_column(column)
+        taken += _declared_size(column)
+    if taken > SCHEMA_BYTES_MAX:
+        raise SchemaInvalid(
+            f"declarations of {taken} bytes together, at most {SCHEMA_BYTES_MAX}; declare fewer columns, or "
+            "fewer or shorter categories and codes"
+        )
     _check_key(schema)
     return schema
+
+
+def _declared_size(column: Column) -> int:
+    size = len(declaration_bytes(column))
+    _need(column, size <= COLUMN_BYTES_MAX, "declaration", f"{size} bytes",
+          f"at most {COLUMN_BYTES_MAX}: fewer or shorter categories and codes")  # fmt: skip
+    return size
 
 
 def _check_key(schema: Schema) -> None:
@@ -195,7 +196,7 @@ def _check_key(schema: Schema) -> None:
         _need(column, allowed, "missing", column.missing, "of an identifier: 'refuse' or 'drop-row'")
 
 
-def _check_column(column: Column) -> None:
+def _check_column(column: Column) -> Column:
     fault = name_fault(column.name)
     if fault is not None:
         raise SchemaInvalid(f"column {column.name[:80]!r}: {fault}; rename it")
@@ -218,6 +219,7 @@ def _check_column(column: Column) -> None:
     _check_words(column, "missing_spellings", column.missing_spellings, SPELLINGS_MAX)
     _check_coding(column)
     _check_domain(column)
+    return column
 
 
 def _check_coding(column: Column) -> None:
@@ -249,7 +251,8 @@ def _check_domain(column: Column) -> None:
     for key, literals in (("low", (column.low,)), ("high", (column.high,)), ("edges", column.edges)):
         for literal in literals:
             if literal is not None:
-                fits = bounded and read_literal(column.type, literal) is not None
+                fits = bounded and len(literal) <= WORD_CHARS_MAX
+                fits = fits and read_literal(column.type, literal) is not None
                 _need(
                     column, fits, key, literal, f"{EXPECTED[column.type]}, for numbers, days and timestamps"
                 )
@@ -286,9 +289,7 @@ def _or(words: object) -> str:
 # --- canonical bytes ---------------------------------------------------------------------------------
 #
 # A declaration is a contract value (chain.primitives.values), so that the ledger can read it, and has no part
-# that only its owner's file needs. The seal is a chain of hashes, one step a column, so that whoever receives
-# a wide schema column by column keeps 32 bytes and needs no column again:
-#     seal_0 = SHA-256(["assent/schema", VERSION, key])      seal_n = SHA-256([seal_(n-1), its bytes])
+# that only its owner's file needs.
 
 
 def declaration(column: Column) -> dict[str, Value]:
@@ -313,16 +314,24 @@ def declaration_bytes(column: Column) -> bytes:
     return encode_value(declaration(column))
 
 
-def seal_steps(schema: Schema) -> Iterator[bytes]:
-    """Yield seal_0, seal_1, …: the last is the schema's seal."""
-    seal = sha256(encode_value(["assent/schema", VERSION, list(schema.key)])).digest()
-    yield seal
-    for column in schema.columns:
-        seal = sha256(encode_value([seal, declaration_bytes(column)])).digest()
-        yield seal
+def column_declared(declared: Mapping[str, Any]) -> Column:
+    """Return the column of a declaration; raise SchemaInvalid when it could not be one.
+
+    The ledger holds a declaration's shape, not what its texts say: whoever reads one checks it.
+    """
+    try:
+        fields = dict(declared)
+        for name in ("categories", "edges", "normalise"):
+            fields[name] = tuple(declared[name])
+        fields["coding"] = tuple((code, value) for code, value in declared["coding"])
+        column = Column(**fields, missing_spellings=())
+        return _check_column(column)
+    except (TypeError, ValueError, KeyError) as error:
+        raise SchemaInvalid(
+            f"a declaration that cannot be read ({error}); its owner declares it anew"
+        ) from None
 
 
 def schema_seal(schema: Schema) -> bytes:
     """Return the 32 bytes that stand for everything that the schema declares."""
-    *_, seal = seal_steps(schema)
-    return seal
+    return sealed_by(schema.key, [declaration_bytes(column) for column in schema.columns])

@@ -25,6 +25,10 @@ RETRY_FIRST_S, RETRY_MAX_S = 0.2, 5.0
 GAS_LIMIT = 8_000_000
 """For one step of a job: the last binding asks every grant and its policy contract again."""
 
+LOOKUPS_AT_ONCE = 16
+TYPES_KEPT = 8_192
+"""Columns whose types are remembered: eight jobs of as many as a job may use."""
+
 K = TypeVar("K", str, tuple[str, int])
 T = TypeVar("T")
 log = logging.getLogger("assent.agent")
@@ -50,6 +54,8 @@ class ChainReader:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._specs: dict[str, JobSpec] = {}
+        self._types: dict[tuple[str, bytes, str], str] = {}
+        """(owner, seal, column) -> type; what is sealed never changes."""
 
     async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
         """Return one proved entry, None when it is proved absent."""
@@ -60,6 +66,24 @@ class ChainReader:
     async def states(self, contract: str, map_name: str, keys: Iterable[K]) -> dict[K, Value]:
         """Return several entries by key."""
         return {key: await self.state(contract, map_name, key) for key in dict.fromkeys(keys)}
+
+    async def column_types(self, dataset: str, version: int, names: Iterable[str]) -> dict[str, str | None]:
+        """Return the declared types of a version's columns, None where it has none of that name."""
+        owner, record = (
+            dataset.partition("/")[0],
+            await self.state("datasets", "versions", (dataset, version)),
+        )
+        if record is None:
+            return dict.fromkeys(names)
+        keys = {name: (owner, record["schema"], name) for name in names}
+        unknown = [key for key in keys.values() if key not in self._types]
+        for at in range(0, len(unknown), LOOKUPS_AT_ONCE):
+            some = unknown[at : at + LOOKUPS_AT_ONCE]
+            rows = await asyncio.gather(*[self.state("datasets", "columns", key) for key in some])
+            if len(self._types) + len(some) > TYPES_KEPT:
+                self._types = {key: self._types[key] for key in keys.values() if key in self._types}
+            self._types |= {key: row["type"] for key, row in zip(some, rows, strict=True) if row is not None}
+        return {name: self._types.get(key) for name, key in keys.items()}
 
     async def job(self, job: str) -> JobView | None:
         """Return a job as the ledger shows it now, None when it shows none."""

@@ -69,13 +69,13 @@ async def program_inputs(
     names = [one.org for one in view.spec.participants]
     inputs = []
     for one, owner in zip(view.spec.inputs, view.owners, strict=True):
-        version = await reader.state("datasets", "versions", (one.dataset, one.version))
-        types = {column["name"]: column["type"] for column in (version or {"schema": []})["schema"]}
-        missing = sorted(set(one.columns) - set(types))
-        if missing:
-            raise JobRefusal("UNKNOWN_COLUMN", f"dataset {one.dataset} has no column {missing[0]!r}")
-        columns = tuple(InputColumn(name, types[name], use) for name, use in sorted(one.columns.items()))
-        inputs.append(JobInput(one.dataset, names.index(owner), columns))
+        types = await reader.column_types(one.dataset, one.version, sorted(one.columns))
+        columns = []
+        for name, declared in types.items():
+            if declared is None:
+                raise JobRefusal("UNKNOWN_COLUMN", f"dataset {one.dataset} has no column {name!r}")
+            columns.append(InputColumn(name, declared, one.columns[name]))
+        inputs.append(JobInput(one.dataset, names.index(owner), tuple(columns)))
     return tuple(inputs), program.check(view.spec.parameters, inputs)
 
 

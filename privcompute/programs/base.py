@@ -31,8 +31,8 @@ from privcompute.mpc.sharing import Shared
 
 ANNOUNCEMENT_BYTES_MAX = 65_536
 COLUMNS_MAX = 256
-NUMERIC_TYPES = frozenset({"int", "real", "float"})
-COUNTED_TYPES = NUMERIC_TYPES | {"bool"}
+NUMERIC_TYPES = frozenset({"integer", "decimal"})
+COUNTED_TYPES = NUMERIC_TYPES | {"boolean"}
 """Types whose figures can be computed: a boolean counts as 0 or 1, though as a feature it is a category."""
 USES = ("plain", "join", "aggregate", "compare", "encrypted")
 _COVERED = {"plain": frozenset(USES), "aggregate": frozenset({"aggregate", "encrypted"})}
@@ -62,7 +62,7 @@ class InputColumn:
 
     name: str
     type: str
-    """Type in the registered schema; `int`, `real` and `float` are numbers, all others categories."""
+    """Type that the schema declares; `integer` and `decimal` are numbers, all others categories."""
     use: str
     """The use that the job declares and the grant covers: one of `USES`."""
 

@@ -52,9 +52,9 @@ from privcompute.programs.base import (
 from privcompute.programs.encoding import ColumnBlock, category_texts, encode_block, split_rows
 
 _LITERALS: Mapping[str, ColumnType] = {
-    "int": "decimal", "float": "decimal", "bool": "boolean", "date": "date",
+    "integer": "decimal", "decimal": "decimal", "boolean": "boolean", "date": "date",
 }  # fmt: skip
-"""Type of a label on the ledger -> how the parameter `positive` is read; all others are compared as text."""
+"""Declared type of a label -> how the parameter `positive` is read; all others are compared as text."""
 FEATURES_MAX = 2_048
 LABEL_CHARS_MAX = 1_024
 

@@ -19,6 +19,7 @@ from privcompute.data.normalisation import MEANINGS
 from privcompute.data.proposals import DOUBTS
 from privcompute.data.schema import DAY_FORMATS, MISSING_RULES, NUMBER_FORMATS, SENSITIVITIES
 from privcompute.data.text_files import DELIMITERS, ENCODINGS
+from tests.schemas import column, declaring, seal_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -103,12 +104,15 @@ def test_the_page_for_authors_of_policies_has_an_example_that_passes_its_test(tm
 
 @pytest.mark.functional
 def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: ConsortiumFolder) -> None:
-    schema = [{"name": "income", "type": "float", "sensitivity": "personal"}]
-    loans = {"id": "bank/loans", "schema": schema, "root": {"$bytes": "07" * 32}, "size_bucket": "100-1000"}
+    columns = [column("income", "decimal")]
+    seal = {"$bytes": seal_of(columns).hex()}
+    ((method, args),) = declaring(columns)
+    loans = {"id": "bank/loans", "schema": seal, "root": {"$bytes": "07" * 32}, "size_bucket": "100-1000"}
     loans |= {"approvers": ["bank"], "threshold": 1, "description": ""}
     bank = f"{consortium.path}/bank"
-    done = assent("tx", "send", "datasets", "register", "--args", json.dumps(loans), "--as", bank)
-    assert done.returncode == 0, done.stdout + done.stderr
+    for name, told in ((method, args | {"schema": seal}), ("register", loans)):
+        done = assent("tx", "send", "datasets", name, "--args", json.dumps(told), "--as", bank)
+        assert done.returncode == 0, done.stdout + done.stderr
     assert len(PAGES) == 5
     for page in PAGES:
         for kind, _, text in BLOCK.findall(page.read_text(encoding="utf-8")):

@@ -284,7 +284,7 @@ def test_an_agent_lives_at_the_paths_and_ports_that_are_set(tmp_path: Path) -> N
         assert made_known.returncode == 0, made_known.stderr
         shown = json.loads(assent("dataset", "show", "solo/people", "--json", "--as", solo.path).stdout)
         assert [(c["name"], c["type"], c["sensitivity"]) for c in shown["schema"]] == [
-            ("person", "str", "identifier"), ("age", "float", "sensitive"),
+            ("person", "text", "identifier"), ("age", "decimal", "sensitive"),
         ]  # fmt: skip
         processes.stop(solo, "agent")
         solo.log("agent").unlink()

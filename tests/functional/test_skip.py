@@ -27,6 +27,7 @@ from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder, OrgFolder
 from chain.cli.main import main
 from chain.node.skipvote import VOTE_BYTES_MAX
+from tests.schemas import column, declaring, seal_of
 
 pytestmark = pytest.mark.functional
 LIMIT = 2_000_000_000
@@ -89,10 +90,19 @@ def invoke(*words: str | Path, code: int = 0) -> Any:
     return (shown["error"]["code"], shown["error"]["message"]) if code else shown
 
 
+INCOME = [column("income", "integer")]
+
+
+def declare(org: OrgFolder) -> Any:
+    ((method, args),) = declaring(INCOME)
+    told = json.dumps(args | {"schema": {"$bytes": args["schema"].hex()}})
+    return invoke("tx", "send", "datasets", method, "--args", told, "--as", org.path)
+
+
 def register(org: OrgFolder, dataset: str, *, code: int = 0, seconds: int = 60) -> Any:
     args = {
         "id": f"bank/{dataset}",
-        "schema": [{"name": "income", "type": "int", "sensitivity": "personal"}],
+        "schema": {"$bytes": seal_of(INCOME).hex()},
         "root": {"$bytes": "00" * 32},
         "size_bucket": "100-1000",
         "approvers": ["bank"],
@@ -121,6 +131,7 @@ def stuck(consortium: ConsortiumFolder, large: tuple[OrgFolder, ...] = ()) -> tu
     start_all()
     for org in consortium.orgs:
         wait_for(org, 1)
+    assert declare(bank)["status"] == "ok"
     assert register(bank, "credit")["status"] == "ok"
     refusal = register(bank, WORD.decode(), code=1, seconds=2)
     assert refusal[0] in ("outcome_unknown", "node_unreachable"), refusal

@@ -106,6 +106,11 @@ class Desk:
         if self._broken:
             raise Refused(self._broken)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a guard has failed."""
+        return bool(self._broken)
+
     def begin(self, signer: Signer, read_only: bool) -> None:
         """Forget the last call."""
         self.signer, self.read_only = signer, read_only

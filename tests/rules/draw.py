@@ -25,6 +25,8 @@ class Dice:
         self.chance = random.Random(seed)
         self.model = model
         self.names: dict[bytes, str] = {}
+        self.plans: dict[tuple[str, bytes], list[dict[str, Any]]] = {}
+        """(owner, seal) -> columns that are to follow the first part of a schema."""
         self.fresh = 0
         self.busy = ""
         """An organisation that does most of what is done, up to the bounds of what one may have; or none."""

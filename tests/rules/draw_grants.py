@@ -25,7 +25,8 @@ def request(dice: Dice) -> Drawn:
         dataset = next(iter(usable), dataset)
     versions = model.versions[dataset]
     version = dice.chance.randint(1, len(versions)) if dice.often(0.97) else len(versions) + 1
-    names = [name for name, _, _ in versions[-1].schema]
+    schema = model.schemas[model.datasets[dataset].owner, versions[-1].schema]
+    names = [column["name"] for column in schema.columns]
     members = model.members()
     args = {
         "id": f"{org}/{dice.name('g')}" if dice.often(0.97) else dice.pick(model.grants) or "x",

@@ -407,6 +407,11 @@ def _of_members(dice: Dice) -> tuple[str, dict[str, Any]]:
             ("governance.rotation_free", {"name": dice.pick([node.name for node in dice.model.nodes])}),
             ("datasets.usable", {"id": dice.pick(dice.model.datasets)}),
             ("datasets.dataset_of", {"id": dice.pick(dice.model.datasets)}),
+            (
+                "datasets.columns_of",
+                {"id": dice.pick(dice.model.datasets), "version": 1, "names": ["age", "id"]},
+            ),
+            ("datasets.same_identifiers", {"inputs": [[name, 1] for name in dice.some(dice.model.datasets)]}),
         )
     )
 

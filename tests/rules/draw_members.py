@@ -6,17 +6,12 @@ from typing import Any
 
 from tests.rules.chain import proof, public
 from tests.rules.draw import Dice, Drawn
+from tests.rules.draw_schemas import sealed
 from tests.rules.model_lifecycle import RESERVED
 from tests.rules.model_voting import KINDS
 from tests.rules.policies import BROKEN, SOURCES
 
 ROLE_SETS = (["admin"], ["steward"], ["agent"], ["admin", "agent"], ["steward", "agent"])
-PERSONAL = ("public", "internal", "personal", "sensitive", "identifier")
-SCHEMA = [
-    {"name": "id", "type": "str", "sensitivity": "identifier"},
-    {"name": "income", "type": "float", "sensitivity": "personal"},
-    {"name": "age", "type": "int", "sensitivity": "personal"},
-]
 
 
 # --- keys
@@ -79,7 +74,7 @@ def register(dice: Dice) -> Drawn:
     approvers = [org] if dice.often(0.5) else dice.some(dice.model.members())
     args = {
         "id": name,
-        "schema": SCHEMA[: dice.chance.randint(1, 3)] if dice.often(0.97) else [],
+        "schema": sealed(dice, org),
         "root": dice.bytes32(),
         "size_bucket": "100-1000",
         "approvers": approvers,
@@ -98,7 +93,7 @@ def dataset_step(dice: Dice) -> Drawn:
     )[0]
     args: dict[str, Any] = {"id": ident}
     if method == "new_version":
-        args |= {"schema": SCHEMA, "root": dice.bytes32(), "size_bucket": "1-10"}
+        args |= {"schema": sealed(dice, owner), "root": dice.bytes32(), "size_bucket": "1-10"}
     elif method == "set_approvers":
         approvers = dice.some(dice.model.members()) if dice.often(0.95) else dice.some(dice.model.orgs)
         least = 0 if dice.often(0.1) else 1

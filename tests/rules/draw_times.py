@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from tests.rules import draw_schemas as schemas
 from tests.rules.draw import DAY_MS, HOUR_MS, MINUTE_MS, Dice, Drawn
 from tests.rules.draw_jobs import covers_question, forward_job
 from tests.rules.model_programs import VOTE_MS
@@ -83,6 +84,11 @@ def _moments(dice: Dice) -> Iterator[Moment]:
             yield grant.decide_by, partial(_anyone, dice, "grants.settle", id=grant.id)
         elif grant.status in ("active", "suspended"):
             yield grant.terms["expires"], partial(_anyone, dice, "grants.expire", id=grant.id)
+    for known in model.schemas.values():
+        if known.status != "sealed":
+            place = {"owner": known.owner, "schema": known.seal}
+            yield known.until, partial(_anyone, dice, "datasets.withdraw", **place)
+            yield known.until, partial(schemas.go_on, dice)
     yield from _votes(dice)
 
 

@@ -10,6 +10,7 @@ from tests.rules import draw_grants as grants
 from tests.rules import draw_jobs as jobs
 from tests.rules import draw_libraries as libraries
 from tests.rules import draw_members as members
+from tests.rules import draw_schemas as schemas
 from tests.rules.chain import ORGS, VALIDATING, Chain, World, public
 from tests.rules.compare import Difference, of_answer, of_state
 from tests.rules.draw import Dice, Draw, step
@@ -28,6 +29,8 @@ KINDS: dict[Draw, float] = {
     members.rotate_key: 1,
     members.revoke_key: 1,
     members.set_agent: 1,
+    schemas.declare: 2,
+    schemas.go_on: 3,
     members.register: 2,
     members.dataset_step: 5,
     members.decide: 4,
@@ -60,6 +63,7 @@ change their rules and what they have stopped."""
 BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {members.add_key: 150}),
     ("rival", {members.decide: 150}),
+    ("bureau", {schemas.declare: 150}),
     ("bank", {members.propose_contract: 150}),
     ("bureau", {libraries.publish: 150}),
     ("", {members.propose_contract: 60, libraries.publish: 60, libraries.withdraw: 40}),

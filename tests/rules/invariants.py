@@ -12,7 +12,7 @@ from tests.rules.model import Step
 FINAL = frozenset({"certified", "aborted", "expired", "rejected"})
 ENDED_GRANTS = frozenset({"revoked", "rejected", "withdrawn", "expired"})
 LIMITS = {"open_of": 32}
-OPEN_JOBS_MAX, OPEN_REQUESTS_MAX = 256, 256
+OPEN_JOBS_MAX, OPEN_REQUESTS_MAX, DRAFTS_MAX = 256, 256, 8
 EXIT_MS = 400 * 86_400_000
 
 
@@ -60,6 +60,8 @@ class Watch:
                 wrong = self._dispute(rows, value)
             elif (contract, name) == ("jobs", "initiators") and not 0 <= value["open"] <= OPEN_JOBS_MAX:
                 wrong = f"{key} has {value['open']} open jobs"
+            elif (contract, name) == ("datasets", "schema_counts") and value["drafts"] > DRAFTS_MAX:
+                wrong = f"{key} has {value['drafts']} incomplete schemas"
             elif (contract, name) == ("grants", "asked") and sum(value.values()) > OPEN_REQUESTS_MAX:
                 wrong = f"{key} has open requests {value}"
             elif name in LIMITS and isinstance(value, int):
@@ -135,6 +137,13 @@ class Watch:
                 return Difference("invariant", f"nobody can end {target} {args}: {outcome.code}")
         if [place for place in chain.rows if place[:2] == ("grants", "live")]:
             return Difference("invariant", "runs are held although every job has ended")
+        held = [
+            key
+            for (_, name, key), row in chain.rows.items()
+            if name == "schemas" and row["status"] != "sealed"
+        ]
+        if held:
+            return Difference("invariant", f"{held[0]} is still no whole schema although its time is over")
         return self.state(chain)
 
     def _exits(self, chain: Chain) -> list[tuple[str, dict[str, object]]]:
@@ -147,6 +156,8 @@ class Watch:
                 found.append(("jobs.lapse", {"job": key[0], "number": key[1]}))
             elif place == "grants.grants" and self._waits(chain, key):
                 found.append(("grants.expire", {"id": key}))
+            elif place == "datasets.schemas" and row["status"] != "sealed":
+                found += [("datasets.withdraw", {"owner": key[0], "schema": key[1]})] * row["parts"]
             elif place == "governance.proposals" and row["status"] == "open":
                 found.append(("governance.expire", {"seq": key}))
             elif place == "lifecycle.proposals" and row["status"] == "open":

@@ -6,16 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.rules.base import digest, distinct
-from tests.rules.model_orgs import Orgs
+from tests.rules.base import distinct
+from tests.rules.model_schemas import Declared, Schemas
 
-TYPES = {"int", "float", "str", "bool", "date"}
-SENSITIVITIES = {"public", "internal", "personal", "sensitive", "identifier"}
-COLUMNS_MAX, NAMES_BYTES_MAX = 256, 16_384
 APPROVERS_MAX, DATASETS_MAX, VERSIONS_MAX = 16, 1_000, 10_000
 CONCERNED_MAX = 14
 CONCERNED_JOBS_MAX = 256
-Schema = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +20,8 @@ class Version:
 
     dataset: str
     version: int
-    schema: tuple[tuple[str, str, str], ...]
-    """(name, type, sensitivity) of each column."""
+    schema: bytes
+    """The seal."""
     root: bytes
     size_bucket: str
     registered_at: int
@@ -46,7 +42,7 @@ class Dataset:
     status: str = "active"
 
 
-class Datasets(Orgs):
+class Datasets(Schemas):
     """The rules of contract `datasets`."""
 
     def __init__(self, chain_id: bytes) -> None:
@@ -70,7 +66,7 @@ class Datasets(Orgs):
     def datasets_register(
         self,
         id: str,
-        schema: Schema,
+        schema: bytes,
         root: bytes,
         size_bucket: str,
         approvers: list[str],
@@ -84,7 +80,7 @@ class Datasets(Orgs):
         self.must(id not in self.datasets, "DATASET_EXISTS")
         own = [dataset for dataset in self.datasets.values() if dataset.owner == org]
         self.must(len(own) < DATASETS_MAX, "TOO_MANY_DATASETS")
-        self._content(schema, root, size_bucket)
+        declared = self._content(org, schema, root, size_bucket)
         self._approvers(approvers, threshold)
         self.text(description)
         self.go()
@@ -96,16 +92,17 @@ class Datasets(Orgs):
             id,
             version=1,
             root=root,
-            schema_hash=digest(schema),
+            schema=schema,
+            columns=len(declared.columns),
             size_bucket=size_bucket,
             approvers=approvers,
             threshold=threshold,
         )
 
-    def datasets_new_version(self, id: str, schema: Schema, root: bytes, size_bucket: str) -> int:
+    def datasets_new_version(self, id: str, schema: bytes, root: bytes, size_bucket: str) -> int:
         """Register changed data."""
         self._own_dataset(id)
-        self._content(schema, root, size_bucket)
+        declared = self._content(self.datasets[id].owner, schema, root, size_bucket)
         self.must(len(self.versions.get(id, [])) < VERSIONS_MAX, "TOO_MANY_VERSIONS")
         self.go()
         self._add(id, schema, root, size_bucket)
@@ -115,7 +112,8 @@ class Datasets(Orgs):
             id,
             version=number,
             root=root,
-            schema_hash=digest(schema),
+            schema=schema,
+            columns=len(declared.columns),
             size_bucket=size_bucket,
         )
         return number
@@ -157,7 +155,23 @@ class Datasets(Orgs):
     def datasets_version_of(self, id: str, version: int) -> dict[str, Any]:
         """Answer with a version's record."""
         self.need(0 < version <= len(self.versions.get(id, [])), "UNKNOWN_VERSION")
-        return version_row(self.versions[id][version - 1])
+        return self._version_row(self.versions[id][version - 1])
+
+    def datasets_columns_of(self, id: str, version: int, names: list[str]) -> list[dict[str, Any]]:
+        """Answer with what is declared."""
+        self.need(id in self.datasets, "UNKNOWN_DATASET")
+        self.need(0 < version <= len(self.versions[id]), "UNKNOWN_VERSION")
+        known = {column["name"]: column for column in self.columns_of(id, version)}
+        self.need(known.keys() >= set(names), "UNKNOWN_COLUMN")
+        return [known[name] for name in names]
+
+    def datasets_same_identifiers(self, inputs: list[list[Any]]) -> bool:
+        """Answer whether identifiers mean the same."""
+        found = []
+        for dataset, version in inputs:
+            self.need(0 < version <= len(self.versions.get(dataset, [])), "UNKNOWN_VERSION")
+            found.append(self._declared(self.versions[dataset][version - 1]).identifier)
+        return [] not in found and all(one == found[0] for one in found)
 
     def datasets_usable(self, id: str) -> bool:
         """Answer whether it is active."""
@@ -165,33 +179,34 @@ class Datasets(Orgs):
 
     # --- parts
 
+    def columns_of(self, id: str, version: int) -> list[dict[str, Any]]:
+        """Return everything that a version declares."""
+        return self._declared(self.versions[id][version - 1]).columns
+
+    def _declared(self, version: Version) -> Declared:
+        return self.schemas[self.datasets[version.dataset].owner, version.schema]
+
     def _own_dataset(self, id: str) -> None:
         org = self.role("steward")
         self.need(id in self.datasets, "UNKNOWN_DATASET")
         self.must(self.datasets[id].owner == org, "NOT_OWNER")
         self.must(self.datasets[id].status != "retired", "WRONG_STATE")
 
-    def _content(self, schema: Schema, root: bytes, size_bucket: str) -> None:
+    def _content(self, owner: str, schema: bytes, root: bytes, size_bucket: str) -> Declared:
         self.hash(root)
         self.text(size_bucket)
-        names = [column.get("name", "") for column in schema]
-        fine = 1 <= len(schema) <= COLUMNS_MAX and distinct(names)
-        for column in schema:
-            fine = fine and column.keys() == {"name", "type", "sensitivity"}
-            fine = fine and 1 <= len(column["name"]) <= 64
-            fine = fine and column["type"] in TYPES and column["sensitivity"] in SENSITIVITIES
-        self.must(fine, "BAD_SCHEMA")
-        self.must(len("".join(names).encode()) <= NAMES_BYTES_MAX, "SCHEMA_TOO_LONG")
+        known = self.known_schema(owner, schema)
+        self.must(known.status == "sealed", "SCHEMA_NOT_SEALED")
+        return known
 
     def _approvers(self, approvers: list[str], threshold: int) -> None:
         self.must(1 <= len(approvers) <= APPROVERS_MAX and distinct(approvers), "BAD_APPROVERS")
         self.must(all(self.is_member(org) for org in approvers), "UNKNOWN_ORG")
         self.must(1 <= threshold <= len(approvers), "BAD_THRESHOLD")
 
-    def _add(self, id: str, schema: Schema, root: bytes, size_bucket: str) -> None:
-        columns = tuple((c["name"], c["type"], c["sensitivity"]) for c in schema)
+    def _add(self, id: str, schema: bytes, root: bytes, size_bucket: str) -> None:
         number = len(self.versions[id]) + 1
-        self.versions[id].append(Version(id, number, columns, root, size_bucket, self.time, self.height))
+        self.versions[id].append(Version(id, number, schema, root, size_bucket, self.time, self.height))
 
     def _change(self, id: str, status: str, event: str, reason: str | None) -> None:
         self.reach("grants")
@@ -229,7 +244,7 @@ class Datasets(Orgs):
             "version": newest.version,
             "root": newest.root,
             "size_bucket": newest.size_bucket,
-            "columns": len(newest.schema),
+            "columns": len(self._declared(newest).columns),
             "status": dataset.status,
             "approvers": list(dataset.approvers),
             "threshold": dataset.threshold,
@@ -246,20 +261,19 @@ class Datasets(Orgs):
             rows["datasets", "datasets", dataset.id] = self._dataset_row(dataset)
             counts[dataset.owner] = counts.get(dataset.owner, 0) + 1
             for version in self.versions[dataset.id]:
-                rows["datasets", "versions", (dataset.id, version.version)] = version_row(version)
+                rows["datasets", "versions", (dataset.id, version.version)] = self._version_row(version)
         return rows | {("datasets", "counts", org): count for org, count in counts.items()}
 
-
-def version_row(version: Version) -> dict[str, Any]:
-    """Return a version's record."""
-    return {
-        "dataset": version.dataset,
-        "version": version.version,
-        "schema": [
-            {"name": name, "type": kind, "sensitivity": level} for name, kind, level in version.schema
-        ],
-        "root": version.root,
-        "size_bucket": version.size_bucket,
-        "registered_at": version.registered_at,
-        "height": version.height,
-    }
+    def _version_row(self, version: Version) -> dict[str, Any]:
+        declared = self._declared(version)
+        return {
+            "dataset": version.dataset,
+            "version": version.version,
+            "schema": version.schema,
+            "columns": len(declared.columns),
+            "identifier": declared.identifier,
+            "root": version.root,
+            "size_bucket": version.size_bucket,
+            "registered_at": version.registered_at,
+            "height": version.height,
+        }

@@ -14,7 +14,7 @@ DAY_MS = 86_400_000
 DECIDE_MS = 30 * DAY_MS
 TERM_MAX_MS = 315_576_000_000
 RUNS_MAX = 10**6
-LIST_MAX, COLUMNS_MAX = 32, 256
+LIST_MAX, COLUMNS_MAX, NAMES_BYTES_MAX = 32, 256, 16_384
 REQUESTS_MAX, REQUESTS_OF_DATASET_MAX, REQUESTS_A_DAY_MAX = 256, 16, 32
 GRANTS_MAX = 256
 
@@ -101,8 +101,10 @@ class Requests(Datasets):
         source = self.datasets[dataset]
         self.must(source.status == "active", "DATASET_NOT_ACTIVE")
         self.need(1 <= version <= len(self.versions[dataset]), "UNKNOWN_VERSION")
-        offered = {name for name, _, _ in self.versions[dataset][version - 1].schema}
-        self.must(1 <= len(columns) <= COLUMNS_MAX and offered.issuperset(columns), "UNKNOWN_COLUMN")
+        offered = {column["name"] for column in self.columns_of(dataset, version)}
+        size = len("".join(columns).encode())
+        self.must(1 <= len(columns) <= COLUMNS_MAX and size <= NAMES_BYTES_MAX, "BAD_COLUMNS")
+        self.must(offered.issuperset(columns), "UNKNOWN_COLUMN")
         self.must(all(constraint in USES for constraint in columns.values()), "BAD_CONSTRAINT")
         if self.must(1 <= len(programs) <= LIST_MAX and distinct(programs), "BAD_PROGRAMS"):
             self.ident(*programs)

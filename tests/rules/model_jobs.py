@@ -142,6 +142,7 @@ class Jobs(Programs):
         self.guard_all(job, range(len(grants)), "proposed")
         self._profile(job)
         self._roles(job)
+        self._joined(spec["inputs"])
         self.go()
         for grant in job.grants:
             self.jobs_of.setdefault(grant, []).append(ident)
@@ -155,6 +156,12 @@ class Jobs(Programs):
             participants=[f"org:{party}" for party in job.parties], deadline=job.deadline,
         )  # fmt: skip
         return ident
+
+    def _joined(self, inputs: list[dict[str, Any]]) -> None:
+        """Require identifiers of one meaning where two or more datasets are joined; guards hold by now."""
+        joined = [[item["dataset"], item["version"]] for item in inputs if "join" in item["columns"].values()]
+        if len(joined) > 1 and not self.is_broken:
+            self.must(self.datasets_same_identifiers(joined), "IDENTIFIERS_DIFFER")
 
     def _spec(self, spec: dict[str, Any]) -> None:
         self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")

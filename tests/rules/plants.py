@@ -69,6 +69,24 @@ PLANTS: dict[str, Plant] = {
         "a member has one key more than it may",
     ),
     # --- datasets
+    "unsealed-schema-used": _without(
+        "datasets", 'require(s["status"] == "sealed", "SCHEMA_NOT_SEALED")', "a version has half a schema"
+    ),
+    "anyone-withdraws-at-once": _without(
+        "datasets", 'require(own or ctx.block_time >= s["until"], "TOO_EARLY")', "another clears a draft away"
+    ),
+    "one-draft-too-many": Plant(
+        "datasets",
+        'require(count["drafts"] < DRAFTS_MAX',
+        'require(count["drafts"] <= DRAFTS_MAX',
+        "an owner has one incomplete schema more than it may",
+    ),
+    "identifiers-not-compared": Plant(
+        "datasets",
+        "all([identifier == found[0] for identifier in found])",
+        "True",
+        "numbers are joined with texts",
+    ),
     "approver-threshold-of-none": Plant(
         "datasets",
         "require(0 < threshold <= len",

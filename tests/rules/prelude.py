@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.rules.draw import DAY_MS, Dice
-from tests.rules.draw_members import SCHEMA
+from tests.rules.draw_schemas import IDS, SCHEMA
 from tests.rules.model import Step
 from tests.rules.policies import SOURCES
+from tests.schemas import declaring, seal_of
 
 OWNERS = ("bank", "bureau", "registry")
 USERS = ("bank", "rival")
@@ -24,8 +25,11 @@ def prelude(dice: Dice) -> Iterator[Step]:
 
     for owner in OWNERS:
         others = dice.often(0.4)
+        schema = SCHEMA if owner != "registry" or dice.often(0.9) else [dice.pick(IDS), *SCHEMA[1:]]
+        ((_, first),) = declaring(schema)
+        yield call(owner, "datasets.declare", **first)
         yield call(
-            owner, "datasets.register", id=f"{owner}/data", schema=SCHEMA, root=dice.bytes32(),
+            owner, "datasets.register", id=f"{owner}/data", schema=seal_of(schema), root=dice.bytes32(),
             size_bucket="1-10",
             approvers=[owner, *(other for other in OWNERS if other != owner)] if others else [owner],
             threshold=2 if others else 1, description="",

@@ -23,6 +23,7 @@ UNREAD = frozenset(
 CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "grants", "jobs")
 SETS = frozenset({"approvals", "votes", "rejections", "missing", "counted", "about", "against", "bound"})
 EMPTY: Mapping[tuple[str, str], Any] = {
+    ("datasets", "schema_counts"): {"drafts": 0, "sealed": 0},
     ("grants", "ballots"): {"approvals": {}, "rejections": []},
     ("grants", "open_jobs"): [],
     ("grants", "active_grants"): [],
@@ -48,6 +49,7 @@ class Rows(Governance):
         """Return every row that is not empty."""
         found = {
             **self.rows_orgs(),
+            **self.rows_schemas(),
             **self.rows_datasets(),
             **self._rows_requests(),
             **self.rows_uses(),

@@ -16,6 +16,7 @@ from contracts.language.faults import ContractRejected, HostTrouble
 from contracts.language.limits import ENGINE
 from contracts.runtime import ContractRuntime
 from contracts.testing import CallFailed, LocalChain, Memory, key_of
+from tests.schemas import column, declaring, seal_of
 
 COUNTER = """
 total = Var(int, 0)
@@ -540,8 +541,11 @@ def test_a_failure_names_contract_function_line_and_code(chain: LocalChain) -> N
 def test_a_consortium_boots_with_the_system_contracts() -> None:
     chain = LocalChain.consortium("bank", "bureau", "registry")
     assert chain.entry("orgs", "orgs", "bank")["name"] == "bank"
+    columns = [column("id", "integer", "identifier")]
+    ((method, args),) = declaring(columns)
+    chain.as_("bank").call("datasets", method, **args)
     chain.as_("bank").call(
-        "datasets", "register", id="bank/credit", schema=[{"name": "id", "type": "int", "sensitivity": "identifier"}],
+        "datasets", "register", id="bank/credit", schema=seal_of(columns),
         root=bytes(32), size_bucket="1k", approvers=["bank"], threshold=1, description="",
     )  # fmt: skip
     assert chain.entry("datasets", "datasets", "bank/credit")["owner"] == "bank"

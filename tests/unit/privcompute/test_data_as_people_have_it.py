@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from privcompute.data.batches import SourceError
-from privcompute.data.schema import LEDGER_TYPES, Column, Schema, check_schema
+from privcompute.data.schema import Column, Schema, check_schema
 from privcompute.data.sources import DataSource
 from privcompute.data.tables import IdentifiersRefused, TypedTable, read_table
 from privcompute.mpc.engine import Engine
@@ -45,9 +45,7 @@ def table(folder: Path, name: str, text: str, *columns: Column) -> TypedTable:
 
 def job_input(owner: int, data: TypedTable, uses: dict[str, str]) -> JobInput:
     columns = [
-        InputColumn(
-            column.name, LEDGER_TYPES[column.type], "join" if column.name == "id" else uses[column.name]
-        )
+        InputColumn(column.name, column.type, "join" if column.name == "id" else uses[column.name])
         for column in data.schema.columns
     ]
     return JobInput(NAMES[owner], owner, tuple(columns))
@@ -131,7 +129,7 @@ def test_a_label_is_found_in_every_spelling_of_its_type(
 
 def test_a_positive_value_that_the_label_cannot_have_is_refused_before_a_run(tmp_path: Path) -> None:
     data = [labels(tmp_path, "boolean", {True: "true", False: "false"}), numbers(tmp_path)]
-    with pytest.raises(InputRefused, match=r"positive = 'bad'.*type 'bool'.*true, false"):
+    with pytest.raises(InputRefused, match=r"positive = 'bad'.*type 'boolean'.*true, false"):
         regress(data, "bad")
 
 

@@ -18,8 +18,13 @@ from chain.primitives.possession import prove_possession
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
+from tests.schemas import column, declaring, seal_of
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
+COLUMNS = [
+    column("person", "text", "identifier", normalise=["trim"]),
+    column("income", "integer", unit="EUR"),
+]
 ORGS = ("bank", "bureau", "registry", "regulator")
 POLICY = """
 @view
@@ -114,11 +119,13 @@ class Story:
         return {"key": key.public, "proof": prove_possession(key, self.genesis.chain_id, "bank")}
 
     def tell(self) -> None:
+        for method, args in declaring(COLUMNS):
+            self.send("bank", f"datasets.{method}", **args)
         self.send(
             "bank",
             "datasets.register",
             id="bank/credit",
-            schema=[{"name": "income", "type": "int", "sensitivity": "personal"}],
+            schema=seal_of(COLUMNS),
             root=sha256(b"rows").digest(),
             size_bucket="100-1000",
             approvers=["bank"],

@@ -92,12 +92,13 @@ NUMBERS = [
     "bytes",
     "published_at",
     "open",
+    "until",
 ]
 RECORD: dict[str, Any] = {
     **dict.fromkeys(TEXTS, EVIL), **{name: [EVIL] for name in LISTS}, **dict.fromkeys(NUMBERS, 1),
     **dict.fromkeys(("public_key", "key", "hash", "root", "spec_hash"), b"\1"),
     "hashes": [b"\1"], "payload": {EVIL: EVIL}, "columns": {EVIL: EVIL}, "due": False, "passed": False,
-    "withdrawn": False, "schema": [{"name": EVIL, "type": EVIL, "sensitivity": EVIL}],
+    "withdrawn": False, "schema": b"\1",
 }  # fmt: skip
 """One record with every field that any list asks for."""
 INFO = {
@@ -170,8 +171,8 @@ def node() -> Iterator[str]:
 
 SHOWN = {
     ("call",), ("org", "list"), ("validator", "evidence"), ("proposal", "list"), ("dataset", "list"),
-    ("grant", "list"), ("job", "list"), ("tx", "get"), ("tx", "explain"), ("block", "show"),
-    ("contract", "libraries"),
+    ("dataset", "drafts"), ("grant", "list"), ("job", "list"), ("tx", "get"), ("tx", "explain"),
+    ("block", "show"), ("contract", "libraries"),
     ("node", "evidence", "list"),
 }  # fmt: skip
 """Commands whose whole answer this node can give, since nothing of it is proved."""

@@ -13,6 +13,7 @@ from chain.primitives.runtimeport import OK, Call, Event, Outcome, StateKey, map
 from chain.primitives.values import Value, decode_value, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
+from tests.schemas import column, declaring, seal_of
 from tests.unit.contracts.system.founding import CHAIN_ID, LIMITS, ORGS, VALIDATING, Refused, node_of, seeded
 
 START_MS = 1_760_000_000_000
@@ -22,6 +23,12 @@ CODE_HASH = bytes([7]) * 32
 PARTIES = ("bank", "bureau", "registry")
 COLUMNS = {"id": "join-only", "income": "aggregate-only", "age": "plain"}
 USED = {"id": "join", "income": "encrypted"}
+SCHEMA = [
+    column("id", "text", "identifier"),
+    column("income", "decimal"),
+    column("age", "integer"),
+    column("secret", "text", "sensitive"),
+]
 PROGRAM: dict[str, Value] = {
     "id": "statistics",
     "kind": "statistics",
@@ -146,15 +153,20 @@ class World:
 
     # --- habits
 
-    def register(self, owner: str, dataset: str, **over: Value) -> None:
+    def declare(self, owner: str, columns: Sequence[dict[str, Any]] = SCHEMA) -> bytes:
+        """Have a schema sealed, if it is not; return its seal."""
+        seal = seal_of(columns)
+        if self.read("datasets", "schemas", (owner, seal)) is None:
+            for method, args in declaring(columns):
+                self.do(owner, f"datasets.{method}", **args)
+        return seal
+
+    def register(
+        self, owner: str, dataset: str, columns: Sequence[dict[str, Any]] = SCHEMA, **over: Value
+    ) -> None:
         args: dict[str, Value] = {
             "id": dataset,
-            "schema": [
-                {"name": "id", "type": "str", "sensitivity": "identifier"},
-                {"name": "income", "type": "float", "sensitivity": "personal"},
-                {"name": "age", "type": "int", "sensitivity": "personal"},
-                {"name": "secret", "type": "str", "sensitivity": "sensitive"},
-            ],
+            "schema": self.declare(owner, columns),
             "root": sha256(dataset.encode()).digest(),
             "size_bucket": "100-1000",
             "approvers": [owner],

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.schemas import column, declaring, seal_of
+
 if TYPE_CHECKING:
     from tests.unit.contracts.system.conftest import World
 
 PARTIES = ("bank", "bureau", "registry")
 DAY_MS = 24 * 3_600_000
 ONE = bytes([1]) * 32
-COLUMN = {"name": "id", "type": "str", "sensitivity": "identifier"}
+COLUMN = column("id", "text", "identifier")
+WIDE = "\U0001f600"
+"""A character of four bytes."""
 
 
 # --- bounds
@@ -97,7 +101,7 @@ def test_an_owner_has_a_bounded_number_of_datasets_and_versions(world: World) ->
         world.register("bureau", "bureau/more")
     record = world.read("datasets", "datasets", "bureau/data")
     world.put("datasets", "datasets", "bureau/data", {**record, "version": 10_000})
-    args = {"id": "bureau/data", "schema": [COLUMN], "root": ONE, "size_bucket": ""}
+    args = {"id": "bureau/data", "schema": record_of(world)["schema"], "root": ONE, "size_bucket": ""}
     assert world.refusal("bureau", "datasets.new_version", **args) == "TOO_MANY_VERSIONS"
 
 
@@ -121,15 +125,14 @@ def test_nobody_takes_a_name_in_another_s_part(world: World) -> None:
 def test_an_id_is_an_organisation_and_a_name(world: World, name: str) -> None:
     asked = world.refusal("bank", "grants.request", **world.terms(name, "bureau/data"))
     assert asked == ("ID_NOT_OWN" if name == "/g" else "BAD_ID")
-    assert (
-        world.outcome("bureau", "datasets.register", **registration(name.replace("bank", "bureau")))
-        == "BAD_ID"
-    )
-
-
-def registration(name: str) -> dict[str, Any]:
     plain = {"root": ONE, "size_bucket": "", "approvers": ["bureau"], "threshold": 1, "description": ""}
-    return {"id": name, "schema": [COLUMN], **plain}
+    given = {"id": name.replace("bank", "bureau"), "schema": record_of(world)["schema"], **plain}
+    assert world.outcome("bureau", "datasets.register", **given) == "BAD_ID"
+
+
+def record_of(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = world.read("datasets", "versions", ("bureau/data", 1))
+    return found
 
 
 # --- types and ranges
@@ -226,21 +229,21 @@ def test_figures_of_a_stage_are_bounded(world: World) -> None:
             world.stage(job, "bank", number)
 
 
-def test_names_of_columns_are_bounded_together(world: World) -> None:
-    wide = [{**COLUMN, "name": f"{number:04}" + "\U0001f600" * 60} for number in range(68)]
-    assert (
-        world.refusal("bureau", "datasets.register", **registration("bureau/x") | {"schema": wide})
-        == "SCHEMA_TOO_LONG"
-    )
-    world.do("bureau", "datasets.register", **registration("bureau/x") | {"schema": wide[:67]})
+def test_names_of_a_grants_columns_are_bounded_together(world: World) -> None:
+    wide = [f"{number:04}" + "\U0001f600" * 60 for number in range(68)]
+    world.register("bureau", "bureau/x", [COLUMN, *[column(name) for name in wide]])
+    args = world.terms("bank/x", "bureau/x")
+    asked = args | {"columns": dict.fromkeys(wide, "plain")}
+    assert world.refusal("bank", "grants.request", **asked) == "BAD_COLUMNS"
+    world.do("bank", "grants.request", **args | {"columns": dict.fromkeys(wide[:67], "plain")})
 
 
 def test_inputs_have_a_bounded_number_of_columns_together(world: World) -> None:
     for name in PARTIES:
-        schema = [{**COLUMN, "name": f"c{number}"} for number in range(256)]
+        schema = [COLUMN, *[column(f"c{number}") for number in range(256)]]
         for number in range(2):
             dataset, grant = f"{name}/wide-{number}", f"bank/w-{name}-{number}"
-            world.register(name, dataset, schema=schema)
+            world.register(name, dataset, schema)
             columns = {f"c{n}": "plain" for n in range(256)}
             world.granted(grant, dataset, name, columns=columns)
     inputs = [
@@ -249,6 +252,76 @@ def test_inputs_have_a_bounded_number_of_columns_together(world: World) -> None:
         for number in range(2)
     ]
     assert world.refusal("bank", "jobs.propose", spec=world.spec(inputs=inputs)) == "TOO_MANY_COLUMNS"
+
+
+def test_an_owner_has_eight_incomplete_schemas_until_it_withdraws_one(world: World) -> None:
+    drafts = [[COLUMN, column(f"x{number}")] for number in range(9)]
+    for columns in drafts[:8]:
+        begin(world, columns)
+    (_, args), *_ = declaring(drafts[8])
+    assert world.refusal("bureau", "datasets.declare", **args) == "TOO_MANY_DRAFTS"
+    world.do("bureau", "datasets.withdraw", owner="bureau", schema=seal_of(drafts[3]))
+    world.do("bureau", "datasets.declare", **args)
+    assert world.read("datasets", "schema_counts", "bureau") == {"drafts": 7, "sealed": 2}
+
+
+def begin(world: World, columns: list[dict[str, Any]]) -> bytes:
+    """Declare all columns but the last."""
+    (_, args), *_ = declaring(columns)
+    world.do("bureau", "datasets.declare", **args | {"columns": args["columns"][:-1]})
+    return seal_of(columns)
+
+
+def test_whoever_comes_after_a_week_clears_an_incomplete_schema_away_part_by_part(world: World) -> None:
+    columns = [COLUMN, *[column(f"c{number}") for number in range(140)]]
+    before = {key for key in world.state if key[0] == "datasets"}
+    seal = seal_of(columns)
+    for method, args in list(declaring(columns))[:2]:
+        world.do("bureau", f"datasets.{method}", **args)
+    clear = {"owner": "bureau", "schema": seal}
+    assert world.refusal("rival", "datasets.withdraw", **clear) == "TOO_EARLY"
+    assert world.refusal("bureau/agent", "datasets.withdraw", **clear) == "TOO_EARLY"
+    world.advance(7 * DAY_MS)
+    assert world.do("rival/agent", "datasets.withdraw", **clear) == 1
+    *_, (_, last) = declaring(columns)
+    assert world.refusal("bureau", "datasets.extend", **last | {"part": 1}) == "WRONG_STATE"
+    assert world.do("rival/agent", "datasets.withdraw", **clear) == 0
+    assert {key for key in world.state if key[0] == "datasets"} == before
+    assert world.refusal("bureau", "datasets.extend", **last) == "UNKNOWN_SCHEMA"
+    assert world.trail("org:bureau")[-2:] == ["SchemaWithdrawn", "SchemaWithdrawn"]
+
+
+def largest_texts() -> list[tuple[str, dict[str, Any]]]:
+    """Parts of two columns of 32 KiB each, up to 1 MiB, and the one that is too many."""
+    words = [f"{number:03}".ljust(48, "w") for number in range(256)]
+    coding = [[word, "v" * 64] for word in words[:160]]
+    columns = [column(f"{n:04}" + WIDE * 60, categories=words, coding=coding) for n in range(34)]
+    seal = seal_of(columns)
+    parts = [columns[at : at + 2] for at in range(0, 34, 2)]
+    begun = ("declare", {"schema": seal, "key": [], "columns": parts[0]})
+    added = [("extend", {"schema": seal, "part": n, "columns": part}) for n, part in enumerate(parts)]
+    return [begun, *added[1:]]
+
+
+def longest_names() -> list[tuple[str, dict[str, Any]]]:
+    """As many columns as there may be, with the longest names and steps, and the one that is too many."""
+    columns = [column(f"{n:04}" + WIDE * 60, normalise=["alphanumeric"] * 8) for n in range(1_025)]
+    return list(declaring(columns))
+
+
+@pytest.mark.parametrize(
+    ("calls", "code"), [(largest_texts, "SCHEMA_TOO_LONG"), (longest_names, "TOO_MANY_COLUMNS")]
+)
+def test_the_largest_parts_of_a_schema_are_declared_and_withdrawn(bare: World, calls: Any, code: str) -> None:
+    *fitting, (method, too_many) = calls()
+    for name, args in fitting:
+        assert bare.do("bureau", f"datasets.{name}", **args) == "draft"
+    assert max(bare.gas["datasets.declare"], bare.gas["datasets.extend"]) < 1_000_000
+    assert bare.refusal("bureau", f"datasets.{method}", **too_many) == code
+    bare.advance(8 * DAY_MS)
+    for left in range(len(fitting) - 1, -1, -1):
+        assert bare.do("rival", "datasets.withdraw", owner="bureau", schema=too_many["schema"]) == left
+    print({name: gas for name, gas in bare.gas.items() if name.startswith("datasets.")})
 
 
 def test_proposals_that_are_aborted_at_once_end_for_the_day(world: World) -> None:

@@ -117,7 +117,7 @@ def test_an_undecided_request_expires_and_can_no_longer_be_approved(world: World
         ({"id": "bureau/g1"}, "ID_NOT_OWN"),
         ({"dataset": "none"}, "UNKNOWN_DATASET"),
         ({"version": 2}, "UNKNOWN_VERSION"),
-        ({"columns": {}}, "UNKNOWN_COLUMN"),
+        ({"columns": {}}, "BAD_COLUMNS"),
         ({"columns": {"wealth": "plain"}}, "UNKNOWN_COLUMN"),
         ({"columns": {"age": "free"}}, "BAD_CONSTRAINT"),
         ({"purpose": "Any Purpose"}, "BAD_ID"),

@@ -19,6 +19,7 @@ import pytest
 from chain.primitives.values import encode_value
 from contracts.check import check_source
 from contracts.system import sources
+from tests.schemas import column, declaring, seal_of
 from tests.unit.contracts.system.founding import seeded
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ DAY_MS = 24 * HOUR_MS
 WEEK_MS = 7 * DAY_MS
 GENERAL = {"DIRECT_ONLY", "KEY_ROLE_MISSING"}
 """Codes of every method that a member calls; the page lists them under its conventions."""
-COLUMN = {"name": "id", "type": "str", "sensitivity": "identifier"}
+COLUMN = column("id", "text", "identifier")
+OTHERS = [column(f"c{number}", "decimal") for number in range(64)]
 YES = "@view\ndef allow(job: dict, phase: str) -> bool:\n    return True\n"
 Args = dict[str, Any]
 
@@ -89,9 +91,38 @@ def job_in(state: str, **args: Any) -> Callable[[World], Args]:
     return lambda w: {"job": w.job_at(state), **args}
 
 
-def registration(_: World) -> Args:
+def registration(world: World) -> Args:
     plain = {"root": ONE, "size_bucket": "", "approvers": ["bureau"], "threshold": 1, "description": ""}
-    return {"id": "bureau/new", "schema": [COLUMN], **plain}
+    return {"id": "bureau/new", "schema": world.declare("bureau", [COLUMN]), **plain}
+
+
+def first_part(_: World) -> Args:
+    return next(args for _, args in declaring([COLUMN, *OTHERS]))
+
+
+def second_part(world: World) -> Args:
+    """The part that seals a schema whose first part is declared."""
+    (_, first), (_, second) = declaring([COLUMN, *OTHERS])
+    world.do("bureau", "datasets.declare", **first)
+    return second
+
+
+def draft(world: World) -> Args:
+    return {"owner": "bureau", "schema": second_part(world)["schema"]}
+
+
+def joined_otherwise(world: World) -> Args:
+    world.register("bureau", "bureau/numbered", [column("id", "integer", "identifier"), *OTHERS])
+    world.granted("bank/g-numbered", "bureau/numbered", "bureau", columns={"id": "join-only"})
+    numbered = world.use("bank/g-numbered", "bureau/numbered", {"id": "join"})
+    parties = world.spec()["participants"][:2]
+    return {
+        "spec": world.spec(inputs=[world.use("bank/g-bank", "bank/data"), numbered], participants=parties)
+    }
+
+
+def unsealed(world: World, _: Args) -> None:
+    second_part(world)
 
 
 def requested(world: World, **args: Any) -> Args:
@@ -204,9 +235,18 @@ def own_vote(world: World) -> Args:
 
 
 GOOD: dict[str, Good] = {
+    "datasets.declare": Good("bureau", first_part),
+    "datasets.extend": Good("bureau", second_part),
+    "datasets.withdraw": Good("bureau", draft),
     "datasets.register": Good("bureau", registration),
     "datasets.new_version": Good(
-        "bureau", lambda _: {"id": "bureau/data", "schema": [COLUMN], "root": ONE, "size_bucket": ""}
+        "bureau",
+        lambda w: {
+            "id": "bureau/data",
+            "schema": w.declare("bureau", [COLUMN]),
+            "root": ONE,
+            "size_bucket": "",
+        },
     ),
     "datasets.set_approvers": Good(
         "bureau", lambda _: {"id": "bureau/data", "approvers": ["bank"], "threshold": 1}
@@ -216,7 +256,10 @@ GOOD: dict[str, Good] = {
     "datasets.retire": Good("bureau", lambda _: {"id": "bureau/data", "reason": ""}),
     "datasets.dataset_of": Good("view", lambda _: {"id": "bureau/data"}),
     "datasets.version_of": Good("view", lambda _: {"id": "bureau/data", "version": 1}),
-    "datasets.offer_of": Good("view", lambda _: {"id": "bureau/data", "version": 1}),
+    "datasets.schema_of": Good("view", draft),
+    "datasets.columns_of": Good("view", lambda _: {"id": "bureau/data", "version": 1, "names": ["age"]}),
+    "datasets.offer_of": Good("view", lambda _: {"id": "bureau/data", "version": 1, "names": ["age"]}),
+    "datasets.same_identifiers": Good("view", lambda _: {"inputs": [["bureau/data", 1], ["bank/data", 1]]}),
     "datasets.approvers_of": Good("view", lambda _: {"id": "bureau/data"}),
     "datasets.usable": Good("view", lambda _: {"id": "bureau/data"}),
     "grants.request": Good("bank", lambda w: w.terms("bank/g1", "bureau/data")),
@@ -320,12 +363,32 @@ def policies(method: str, wrap: Callable[[str], Args]) -> dict[tuple[str, str], 
 
 
 def schemas(method: str) -> dict[tuple[str, str], Case]:
-    wide = [{**COLUMN, "name": f"{number:04}" + "\U0001f600" * 60} for number in range(68)]
+    """What every version is held to."""
     return {
         (method, "BAD_HASH"): Case(args={"root": b"1"}),
-        (method, "BAD_SCHEMA"): Case(args={"schema": [COLUMN, COLUMN]}),
-        (method, "SCHEMA_TOO_LONG"): Case(args={"schema": wide}),
         (method, "TEXT_TOO_LONG"): Case(args={"size_bucket": "x" * 257}),
+        (method, "UNKNOWN_SCHEMA"): Case(args={"schema": ONE}),
+        (method, "SCHEMA_NOT_SEALED"): Case(args={"schema": seal_of([COLUMN, *OTHERS])}, before=unsealed),
+    }
+
+
+def counted(world: World, **row: int) -> None:
+    world.put("datasets", "schema_counts", "bureau", {"drafts": 1, "sealed": 1, **row})
+
+
+def columns_added(method: str) -> dict[tuple[str, str], Case]:
+    """What every part of a schema is held to."""
+
+    def with_columns(*columns: Args) -> Case:
+        return Case(args={"columns": list(columns)})
+
+    wide = [column("w", categories=[f"{number:03}".ljust(64, "\U0001f600") for number in range(256)])]
+    return {
+        (method, "BAD_PART"): with_columns(),
+        (method, "COLUMN_EXISTS"): with_columns(*[column("x")] * 2),
+        (method, "SCHEMA_TOO_LONG"): with_columns(*wide),
+        (method, "BAD_COLUMN"): with_columns(column("x", "money")),
+        (method, "BAD_KEY"): with_columns(column("x", "text", "identifier")),
     }
 
 
@@ -501,6 +564,29 @@ def ready_and(step: Callable[[World], object]) -> Callable[[World, Args], object
 
 CASES: dict[tuple[str, str], Case] = {
     # --- datasets
+    ("datasets.declare", "ORG_ROLE_MISSING"): Case(who="regulator"),
+    ("datasets.declare", "BAD_HASH"): Case(args={"schema": b"1"}),
+    ("datasets.declare", "SCHEMA_EXISTS"): Case(
+        before=lambda w, args: w.do("bureau", "datasets.declare", **args)
+    ),
+    ("datasets.declare", "TOO_MANY_DRAFTS"): Case(before=lambda w, _: counted(w, drafts=8)),
+    ("datasets.declare", "TOO_MANY_SCHEMAS"): Case(before=lambda w, _: counted(w, sealed=4_095)),
+    **columns_added("datasets.declare"),
+    ("datasets.extend", "UNKNOWN_SCHEMA"): Case(args={"schema": ONE}),
+    ("datasets.extend", "WRONG_STATE"): Case(
+        before=lambda w, args: w.do("bureau", "datasets.extend", **args)
+    ),
+    ("datasets.extend", "DEADLINE_PASSED"): Case(before=lambda w, _: w.advance(WEEK_MS)),
+    ("datasets.extend", "PART_NOT_NEXT"): Case(args={"part": 2}),
+    ("datasets.extend", "TOO_MANY_COLUMNS"): Case(
+        before=lambda w, args: put(w, "datasets", "schemas", ("bureau", args["schema"]), columns=1_024)
+    ),
+    **columns_added("datasets.extend"),
+    ("datasets.withdraw", "TOO_EARLY"): Case(who="rival"),
+    ("datasets.withdraw", "UNKNOWN_SCHEMA"): Case(args={"schema": ONE}),
+    ("datasets.withdraw", "WRONG_STATE"): Case(
+        args=lambda w: {"schema": w.read("datasets", "versions", ("bureau/data", 1))["schema"]}
+    ),
     ("datasets.register", "ORG_ROLE_MISSING"): Case(who="regulator", args={"id": "regulator/new"}),
     ("datasets.register", "BAD_ID"): Case(args={"id": "bureau/New"}),
     ("datasets.register", "ID_NOT_OWN"): Case(args={"id": "bank/new"}),
@@ -527,6 +613,12 @@ CASES: dict[tuple[str, str], Case] = {
         before=lambda w, _: w.do("bureau", "datasets.suspend", id="bureau/data", reason="")
     ),
     ("datasets.offer_of", "UNKNOWN_VERSION"): Case(args={"version": 2}),
+    ("datasets.offer_of", "UNKNOWN_COLUMN"): Case(args={"names": ["shoe-size"]}),
+    ("datasets.schema_of", "UNKNOWN_SCHEMA"): Case(args={"schema": ONE}),
+    ("datasets.columns_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
+    ("datasets.columns_of", "UNKNOWN_VERSION"): Case(args={"version": 2}),
+    ("datasets.columns_of", "UNKNOWN_COLUMN"): Case(args={"names": ["shoe-size"]}),
+    ("datasets.same_identifiers", "UNKNOWN_VERSION"): Case(args={"inputs": [["bureau/data", 2]]}),
     ("datasets.approvers_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
     # --- grants
     ("grants.request", "ORG_ROLE_MISSING"): Case(who="registry", args={"id": "registry/g1"}),
@@ -539,6 +631,7 @@ CASES: dict[tuple[str, str], Case] = {
         before=lambda w, _: w.do("bureau", "datasets.suspend", id="bureau/data", reason="")
     ),
     ("grants.request", "UNKNOWN_VERSION"): Case(args={"version": 2}),
+    ("grants.request", "BAD_COLUMNS"): Case(args={"columns": {}}),
     ("grants.request", "UNKNOWN_COLUMN"): Case(args={"columns": {"wealth": "plain"}}),
     ("grants.request", "BAD_CONSTRAINT"): Case(args={"columns": {"age": "free"}}),
     ("grants.request", "BAD_PROGRAMS"): Case(args={"programs": []}),
@@ -668,6 +761,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.propose", "BAD_RECEIVERS"): respec(receivers=["bank", "bank"]),
     ("jobs.propose", "BAD_DEADLINES"): respec(deadlines={}),
     ("jobs.propose", "BAD_NONCE"): respec(nonce=bytes(15)),
+    ("jobs.propose", "IDENTIFIERS_DIFFER"): Case(args=joined_otherwise),
     ("jobs.propose", "JOB_EXISTS"): Case(before=lambda w, args: w.do("bank", "jobs.propose", **args)),
     ("jobs.propose", "TOO_MANY_JOBS_OF_ORG"): Case(
         before=lambda w, _: w.put("jobs", "initiators", "bank", {"open": 256, "day": 0, "today": 0})

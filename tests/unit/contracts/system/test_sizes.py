@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chain.primitives.values import Value, encode_value
+from tests.schemas import column
 from tests.unit.contracts.system.founding import Refused, seeded
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Large:
     def prepare(self) -> None:
         world = self.world
         for owner in PARTIES:
-            schema = [{"name": name, "type": "float", "sensitivity": "identifier"} for name in self.names]
+            schema = world.declare(owner, [column(name, "decimal") for name in self.names])
             args = {"schema": schema, "root": ONE, "size_bucket": TEXT, "threshold": 2, "description": TEXT}
             approvers = [AUDITOR, *MEMBERS[9:24]]
             world.do(owner, "datasets.register", id=self.dataset(owner), approvers=approvers, **args)

@@ -23,6 +23,7 @@ from privcompute.cli.job_spec import DEADLINES_MS, build_spec, check_before_prop
 from privcompute.cli.job_watch import JobNotCertified, describe, watch_job
 from privcompute.cli.opening_commands import _KIND, _proved, _shown
 from privcompute.data.commitments import challenged_rows, commit_rows, open_row
+from tests.schemas import column
 
 JOB = "ab" * 32
 NOTHING: dict[str, Any] = {
@@ -111,18 +112,47 @@ async def test_what_cannot_be_proposed_is_named(given: dict[str, Any], part: str
         await spec(**given)
 
 
+class Registered(Ledger):
+    """Datasets whose versions all have these columns; identifiers by owner, a text unless told otherwise."""
+
+    def __init__(self, schema: dict[str, Any], **identifiers: Any) -> None:
+        self.schema, self.identifiers = schema, identifiers
+
+    async def state(self, contract: str, map_name: str, key: Any) -> Any:
+        if map_name == "versions":
+            return {"schema": bytes(32), "identifier": self.identifiers.get(key[0].split("/")[0], [["text"]])}
+        if map_name == "columns":
+            return self.schema.get(key[2])
+        return await super().state(contract, map_name, key)
+
+
+@pytest.mark.parametrize(
+    ("bureau", "parts"),
+    [
+        ([["integer"]], ["other types", "bank/loans has text", "bureau/scores has integer"]),
+        ([["text", "trim", "casefold"]], ["other steps of normalisation", "text after trim, casefold"]),
+        ([["text"], ["date"]], ["1 and 2 columns", "text; then date"]),
+        ([], ["bureau/scores has no identifier"]),
+    ],
+)
+async def test_whose_identifiers_differ_and_how_is_said_before_anything_is_proposed(
+    bureau: list[list[str]], parts: list[str]
+) -> None:
+    schema = {"id": column("id", "text", "identifier"), "amount": column("amount", "integer")}
+    ledger: Any = Registered(schema, bureau=bureau)
+    made = await spec(
+        program="joint-statistics", inputs=("bank/g1", "bank/g2:id=join"),
+        parameters='{"columns": ["bank/loans/amount"]}',
+    )  # fmt: skip
+    with pytest.raises(UsageFault) as caught:
+        await check_before_proposing(ledger, made)
+    for part in parts:
+        assert part in str(caught.value)
+
+
 async def test_the_program_objects_with_its_full_text_before_anything_is_proposed() -> None:
-    schema = [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]
-
-    class Registered(Ledger):
-        async def state(self, contract: str, map_name: str, key: Any) -> Any:
-            if map_name == "versions":
-                return {"schema": schema}
-            if map_name == "datasets":
-                return {"owner": {"bank/loans": "bank", "bureau/scores": "bureau"}[key]}
-            return await super().state(contract, map_name, key)
-
-    ledger: Any = Registered()
+    schema = {"id": column("id", "text", "identifier"), "amount": column("amount", "integer")}
+    ledger: Any = Registered(schema)
     made = await spec(
         program="joint-statistics",
         inputs=("bank/g1", "bank/g2:id=join"),
@@ -133,7 +163,7 @@ async def test_the_program_objects_with_its_full_text_before_anything_is_propose
         await check_before_proposing(ledger, made)
     made["parameters"] = {"columns": ["bank/loans/amount"]}
     await check_before_proposing(ledger, made)
-    schema.pop()
+    del schema["amount"]
     await check_before_proposing(ledger, made)  # the ledger refuses the column, by its own code
     with pytest.raises(UsageFault, match="assent job programs"):
         await check_before_proposing(ledger, made | {"program": "nobody-has-it"})

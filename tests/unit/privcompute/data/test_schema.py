@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 from dataclasses import replace
 from hashlib import sha256
@@ -13,21 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.primitives.errors import ConfigError
+from chain.primitives.schema_seal import seal_steps
 from chain.primitives.values import encode_value
+from privcompute.data import declared, normalisation
 from privcompute.data import schema as schema_module
 from privcompute.data.schema import (
-    COLUMNS_MAX,
-    LEDGER_TYPES,
-    NAMES_BYTES_MAX,
-    SENSITIVITIES,
     Column,
     Schema,
     SchemaInvalid,
     check_schema,
+    column_declared,
     declaration,
     declaration_bytes,
     schema_seal,
-    seal_steps,
 )
 from privcompute.data.schema_files import FileDocument, document_of, load_schema, write_toml
 from tests.unit.privcompute.data.tables import ID
@@ -42,6 +41,8 @@ STATUS = Column(
 )
 SCHEMA = Schema((replace(ID, normalise=("trim", "nfc")), INCOME, STATUS), ("id",))
 
+WORDS_WIDE = tuple(f"{number:03}".ljust(64, "\U0001f600") for number in range(256))
+WORDS_LONG = tuple(f"{number:03}".ljust(64, "w") for number in range(256))
 GOLDEN_PLAIN = (
     "8baa63617465676f7269657390a6636f64696e6790a5656467657390a468696768c0a36c6f77c0a76d697373696e67a6"
     "726566757365a46e616d65a178a96e6f726d616c69736590ab73656e7369746976697479a8706572736f6e616ca47479"
@@ -63,7 +64,8 @@ def test_the_seal_is_a_chain_of_one_step_a_column() -> None:
     for column in SCHEMA.columns:
         seal = sha256(encode_value([seal, encode_value(declaration(column))])).digest()
         expected.append(seal)
-    assert list(seal_steps(SCHEMA)) == expected
+    assert list(seal_steps(SCHEMA.key, map(declaration_bytes, SCHEMA.columns))) == expected
+    assert schema_seal(SCHEMA) == expected[-1]
 
 
 def test_how_a_file_spells_things_is_no_part_of_what_is_declared() -> None:
@@ -98,6 +100,7 @@ def test_everything_that_is_declared_is_under_the_seal(change: dict[str, object]
         (Column("x", "integer", low="1.5"), ["low = '1.5'", "whole number"]),
         (Column("x", "integer", low="2", high="1"), ["low = '2'", "high = '1'"]),
         (Column("x", "boolean", low="0"), ["low = '0'"]),
+        (Column("x", "decimal", high="1" + "0" * 64), ["high = '1000", "finite number"]),
         (Column("x", "decimal", edges=("1", "1.0")), ["edges", "ascending"]),
         (Column("x", "date", edges=("2024-01-01", "2024-01-02")), ["edges", "numbers"]),
         (Column("x", "integer", categories=("1",)), ["categories", "text"]),
@@ -123,14 +126,15 @@ def test_what_cannot_be_declared_is_named_with_what_can(column: Column, parts: l
 @pytest.mark.parametrize(
     ("schema", "part"),
     [
-        (Schema(()), "0 columns, the ledger takes 1..256"),
-        (Schema(tuple(Column(f"c{n}", "text") for n in range(257))), "257 columns"),
+        (Schema(()), "0 columns, the ledger takes 1..1024"),
+        (Schema(tuple(Column(f"c{n}", "text") for n in range(1_025))), "1025 columns"),
         (Schema((Column("x", "text"), Column("x", "text"))), "'x' is declared twice"),
         (Schema((ID,)), "key = , but sensitivity 'identifier' is declared for 'id'"),
         (Schema((Column("x", "text"),), ("x",)), "key = 'x'"),
         (Schema((Column("x", "decimal", "identifier"),), ("x",)), "type = 'decimal'"),
         (Schema((Column("x", "text", "identifier", missing="category"),), ("x",)), "missing = 'category'"),
-        (Schema(tuple(Column("é" * 60 + str(n), "text") for n in range(140))), "16"),
+        (Schema((Column("x", "category", categories=WORDS_WIDE),)), "at most 32768: fewer or shorter"),
+        (Schema(tuple(Column(f"x{n}", "category", categories=WORDS_LONG) for n in range(64))), "1048576"),
     ],
 )
 def test_what_no_schema_can_be_is_named(schema: Schema, part: str) -> None:
@@ -139,18 +143,49 @@ def test_what_no_schema_can_be_is_named(schema: Schema, part: str) -> None:
     assert part in str(caught.value)
 
 
+def constants() -> dict[str, object]:
+    """The contract's constants that are numbers or texts."""
+    found: dict[str, object] = {}
+    for node in ast.parse(CONTRACT.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
 def test_local_bounds_and_words_are_those_of_the_ledger() -> None:
-    found = {}
-    for line in CONTRACT.read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(" = ")
-        if name in ("COLUMNS_MAX", "NAMES_BYTES_MAX", "TYPES", "SENSITIVITIES"):
-            found[name] = ast.literal_eval(value)
-    assert found["COLUMNS_MAX"] == COLUMNS_MAX
-    assert found["NAMES_BYTES_MAX"] == NAMES_BYTES_MAX
-    assert found["SENSITIVITIES"] == SENSITIVITIES
-    assert set(LEDGER_TYPES.values()) == set(found["TYPES"])
-    assert "len(name) <= 64" in CONTRACT.read_text(encoding="utf-8")
-    assert schema_module.NAME_CHARS_MAX == 64
+    on_ledger = constants()
+    local = {**vars(normalisation), **vars(declared), **vars(schema_module)}
+    bounds = [name for name in on_ledger if name.endswith("_MAX") and name in local]
+    assert set(bounds) == {
+        "COLUMNS_MAX", "NAME_CHARS_MAX", "UNIT_CHARS_MAX", "WORD_CHARS_MAX", "CATEGORIES_MAX", "CODES_MAX",
+        "EDGES_MAX", "STEPS_MAX", "KEY_COLUMNS_MAX", "COLUMN_BYTES_MAX", "PART_BYTES_MAX", "PART_COLUMNS_MAX",
+        "SCHEMA_BYTES_MAX",
+    }  # fmt: skip
+    assert {name: local[name] for name in bounds} == {name: on_ledger[name] for name in bounds}
+    for name in ("TYPES", "SENSITIVITIES", "MISSING_RULES"):
+        assert on_ledger[name] == local[name]
+    assert set(on_ledger["KEY_TYPES"]) == local["KEY_TYPES"]  # type: ignore[call-overload]
+    assert [*on_ledger["STEPS"], "phone:CC"] == [  # type: ignore[misc]
+        *[step for step in normalisation.MEANINGS if step != "phone:CC"], "phone:CC",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("column", [*SCHEMA.columns, Column("when", "timestamp", high="2024-01-31 23:59")])
+def test_a_declaration_is_read_back_as_the_column_without_its_files_spelling(column: Column) -> None:
+    read = column_declared(declaration(column))
+    assert read == replace(column, format="", missing_spellings=())
+    assert declaration_bytes(read) == declaration_bytes(column)
+
+
+@pytest.mark.parametrize("over", [
+    {"low": "much"}, {"low": "2", "high": "1"}, {"edges": ["2", "1"]}, {"name": "x\u202e"}, {"unit": "k\x00"},
+    {"coding": [["1", "much"]]}, {"type": ["text"]}, {"type": 3}, {"coding": "ab"}, {"more": "1"},
+    {"edges": [1, 2]},
+])  # fmt: skip
+def test_a_declaration_that_says_nothing_is_refused_by_whoever_reads_it(over: dict[str, object]) -> None:
+    with pytest.raises(SchemaInvalid):
+        column_declared(declaration(Column("x", "decimal")) | over)
 
 
 def test_a_schema_file_is_read_back_from_toml_and_json(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ from privcompute.agent.agent import Agent
 from privcompute.config import AgentFiles, LocalPolicy
 from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
 from privcompute.data.datasets import DatasetStore, prepare
+from privcompute.data.declared import cut
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.proposals import propose
 from privcompute.data.results import JoinStore, ResultStore, canonical
-from privcompute.data.schema import LEDGER_TYPES
+from privcompute.data.schema import schema_seal
 from privcompute.data.sources import DataSource, open_source
 from privcompute.job import failures
 from privcompute.job import task as task_module
@@ -201,15 +202,15 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
     schema = propose(open_source(source), ["person"]).schema
     local, _ = prepare(f"{org}/data", 1, source, schema, seed)
     store.save(local)
-    columns = local.schema.columns
+    (columns,) = cut(schema)
+    sealed = schema_seal(schema)
+    ledger.do(org, "datasets", "declare", schema=sealed, key=["person"], columns=columns)
     ledger.do(
         org,
         "datasets",
         "register",
         id=local.id,
-        schema=[
-            {"name": c.name, "type": LEDGER_TYPES[c.type], "sensitivity": c.sensitivity} for c in columns
-        ],
+        schema=sealed,
         root=local.root,
         size_bucket="<=100",
         approvers=[org],

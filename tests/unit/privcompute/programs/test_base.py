@@ -35,7 +35,7 @@ from privcompute.programs.registry import PROGRAMS, program, records
 USES = {"plain", "join", "aggregate", "compare", "encrypted"}
 
 
-def inputs(use: str = "aggregate", kind: str = "int") -> tuple[JobInput, ...]:
+def inputs(use: str = "aggregate", kind: str = "integer") -> tuple[JobInput, ...]:
     return (
         JobInput("bank/a", 0, (InputColumn("id", "id", "join"), InputColumn("x", kind, use))),
         JobInput("bureau/b", 1, (InputColumn("id", "id", "join"), InputColumn("y", "text", use))),
@@ -106,12 +106,17 @@ def test_a_bad_parameter_is_named_with_its_range(parameters: dict[str, Any], tex
 @pytest.mark.parametrize(
     ("parameters", "use", "kind", "text"),
     [
-        ({"columns": ["bank/a/z"]}, "aggregate", "int", "bank/a/z: not among the job's inputs"),
-        ({"columns": ["bank/a/x"], "statistics": ["max"]}, "aggregate", "int", "max needs use 'plain'"),
-        ({"columns": ["bank/a/x"], "quantiles": ["0.5"]}, "aggregate", "int", "quantile needs use 'plain'"),
+        ({"columns": ["bank/a/z"]}, "aggregate", "integer", "bank/a/z: not among the job's inputs"),
+        ({"columns": ["bank/a/x"], "statistics": ["max"]}, "aggregate", "integer", "max needs use 'plain'"),
+        (
+            {"columns": ["bank/a/x"], "quantiles": ["0.5"]},
+            "aggregate",
+            "integer",
+            "quantile needs use 'plain'",
+        ),
         ({"columns": ["bank/a/x"]}, "aggregate", "text", "mean needs numbers"),
-        ({"columns": ["bank/a/x"]}, "encrypted", "int", "use 'encrypted', joint-statistics offers"),
-        ({}, "aggregate", "int", "no figure asked for"),
+        ({"columns": ["bank/a/x"]}, "encrypted", "integer", "use 'encrypted', joint-statistics offers"),
+        ({}, "aggregate", "integer", "no figure asked for"),
     ],
 )
 def test_inputs_that_do_not_fit_the_parameters_are_refused(

@@ -72,7 +72,7 @@ def test_the_rotation_bounds_the_hessian_and_keeps_the_penalty(l2: float) -> Non
 
 
 def test_a_block_names_its_features_in_the_order_of_its_columns() -> None:
-    columns = (InputColumn("age", "int", "encrypted"), InputColumn("home", "text", "encrypted"))
+    columns = (InputColumn("age", "integer", "encrypted"), InputColumn("home", "text", "encrypted"))
     data = OwnData(
         {"age": np.array([30, 40, 50, 60]), "home": np.array(["own", "rent", "own", "rent"], dtype=object)},
         np.array([3, 1, 0]),

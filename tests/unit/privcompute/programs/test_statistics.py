@@ -29,14 +29,14 @@ INPUTS = (
         0,
         (
             InputColumn("id", "id", "join"),
-            InputColumn("amount", "int", "plain"),
-            InputColumn("rate", "real", "plain"),
+            InputColumn("amount", "integer", "plain"),
+            InputColumn("rate", "decimal", "plain"),
         ),
     ),
     JobInput(
         "bureau/homes", 1, (InputColumn("id", "id", "join"), InputColumn("housing", "text", "aggregate"))
     ),
-    JobInput("registry/people", 2, (InputColumn("id", "id", "join"), InputColumn("age", "int", "plain"))),
+    JobInput("registry/people", 2, (InputColumn("id", "id", "join"), InputColumn("age", "integer", "plain"))),
 )
 
 
