@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from chain.audit import schemas
 from chain.audit.records import (
     Contents,
     LogStates,
@@ -23,6 +24,7 @@ from chain.ledger.block import EventEntry
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof.proofs import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
 from chain.primitives.errors import LimitError, ProofInvalid
+from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value
 
 RELATED_MAX = 512
@@ -85,6 +87,7 @@ class _Gatherer:
         senders = sorted({item.transaction.body.sender.hex() for item in transactions})
         await self._all(self._state, [("orgs", "keys", sender, self._last) for sender in senders])
         records = await self._records(entries)
+        await self._schemas(entries)
         callers = called_contracts(entries, transactions)
         await self._sources([*callers, *_named_contracts(entries, records)], transactions)
         spans = await self._spans()
@@ -165,6 +168,14 @@ class _Gatherer:
             for state_key in record_keys(subject, self._last)
         ]
         return await self._all(self._state, wanted)
+
+    async def _schemas(self, entries: Sequence[EventEntry]) -> None:
+        """Fetch what is declared of the data, row by row until nothing that the rows name is missing."""
+        used, known = schemas.versions_used(self._subject, entries), dict[bytes, Value]()
+        while missing := schemas.rows_missing(used, known):
+            places = [(schemas.CONTRACT, name, key, self._last) for name, key in missing]
+            for (name, key), proved in zip(missing, await self._all(self._state, places), strict=True):
+                known[map_key(name, key)] = state_value(proved)
 
     async def _sources(self, names: list[str], transactions: list[TransactionAt]) -> None:
         """Fetch the sources of contracts that were in force while the transactions ran, and at the end."""

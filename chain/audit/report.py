@@ -6,6 +6,7 @@ Because it is recomputed from the proofs when the package is verified, its text 
 from __future__ import annotations
 
 from chain.audit.records import Contents, StateAt
+from chain.audit.schemas import column_line
 from chain.audit.skips import report_lines
 from chain.audit.text import HEADING, shown, text_lines, utc
 from chain.audit.trail import GENESIS, TrailRow, make_row, org_of
@@ -60,6 +61,7 @@ def write_report(contents: Contents) -> str:
         ["History", "", HEADING, *text_lines(rows)] if rows else ["History", "", "No event in this range."],
         report_lines(contents),
         _records(contents),
+        _columns(contents),
         _sources(contents),
         _validators(contents),
     )
@@ -126,14 +128,30 @@ def _parties(rows: list[TrailRow]) -> list[str]:
     return ["Who acted", "", *(lines or ["- nobody"])]
 
 
+def _columns(contents: Contents) -> list[str]:
+    """List what owners declare of columns, under the seal of their schema."""
+    lines: list[str] = []
+    last = ""
+    for item in contents.states:
+        name, key = _place(item)
+        if (item.namespace, name) == ("datasets", "columns") and item.value is not None:
+            head = f"schema {key[1].hex()} of {shown(key[0])}"
+            lines += [] if head == last else [head]
+            lines.append(f"    {shown(column_line(to_json(_value(item))))}")
+            last = head
+    return ["Declared columns", "", *lines] if lines else []
+
+
 def _records(contents: Contents) -> list[str]:
-    """List the records at the last height; sources, keys and validators have sections of their own."""
+    """List the records at the last height but those that have a section of their own."""
     lines = []
     for item in contents.states:
         name, key = _place(item)
         if item.height != contents.last or (item.namespace, name) in (
             ("lifecycle", "sources"),
             ("orgs", "keys"),
+            ("datasets", "parts"),
+            ("datasets", "columns"),
             (schedule.NAMESPACE, schedule.SETS),
         ):
             continue

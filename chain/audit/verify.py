@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from chain.audit import schemas
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
 from chain.audit.evidence import called_contracts, record_keys, source_hashes
 from chain.audit.package import read_package
@@ -211,6 +212,7 @@ def _check_links(contents: Contents, report: VerificationReport) -> None:
             report.checked["entries"] += 1
     _check_signers(contents, report)
     _check_records(contents, report)
+    _check_schemas(contents, report)
     _check_sources(contents, report)
 
 
@@ -223,6 +225,20 @@ def _check_records(contents: Contents, report: VerificationReport) -> None:
     for contract, map_name, key, height in wanted:
         if (contract, map_key(map_name, key), height) not in held:
             report.fail("states", f"{contract}.{map_name}[{key}] at height {height} is not in the package")
+
+
+def _check_schemas(contents: Contents, report: VerificationReport) -> None:
+    """What is declared of the data must be there, and whole schemas must make their seals."""
+    shown = [item for item in contents.states if item.namespace == schemas.CONTRACT]
+    known = {item.key: _value(item, contents, report) for item in shown if item.height == contents.last}
+
+    def check() -> None:
+        used = schemas.versions_used(contents.subject, contents.entries)
+        for name, key in schemas.rows_missing(used, known)[:1]:
+            raise ProofInvalid(f"{schemas.CONTRACT}.{name}[{key}] is not in the package")
+        schemas.check_seals(used, known)
+
+    report.check("schemas", check)
 
 
 def _check_signers(contents: Contents, report: VerificationReport) -> None:

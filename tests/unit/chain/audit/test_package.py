@@ -17,6 +17,7 @@ from chain.audit.container import MAGIC, PackageDamaged, cut_records, read_conta
 from chain.audit.package import build_package, encode_package, read_package
 from chain.audit.records import PARTS, Contents
 from chain.audit.report import CANNOT_PROVE, write_report
+from chain.audit.schemas import VersionUsed, check_seals, rows_missing
 from chain.audit.trail import SubjectUnknown
 from chain.audit.verify import verify, verify_bytes
 from chain.cli.main import main
@@ -25,6 +26,9 @@ from chain.ledger.proof.proofs import ProvedHistory
 from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import Exit, FileTrouble, LimitError, ProofInvalid
 from chain.primitives.runtimeport import map_key
+from chain.primitives.values import decode_value
+from tests.schemas import seal_of
+from tests.unit.chain.audit.conftest import COLUMNS
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
 
@@ -41,7 +45,7 @@ def test_a_package_verifies_offline_against_its_genesis(story: Any, package: byt
     report.require()
     assert report.ok
     assert report.subject == "dataset:bank/credit"
-    assert set(report.checked) == set(PARTS) | {"signers"}
+    assert set(report.checked) == set(PARTS) | {"signers", "schemas"}
     assert report.checked["entries"] == len(contents_of(package).entries) >= 6
 
 
@@ -69,6 +73,62 @@ def test_a_package_holds_every_source_that_was_in_force_and_the_policy(story: An
     assert ("lifecycle", map_key("active", "policy")) in states
     assert ("grants", map_key("grants", "bureau/g1")) in states
     assert ("datasets", map_key("datasets", "bank/credit")) in states
+
+
+def declared_in(package: bytes) -> list[str]:
+    """The columns whose declarations a package holds."""
+    prefix = map_key("columns", "")[:8]
+    rows = [
+        s.value for s in contents_of(package).states if s.namespace == "datasets" and s.key.startswith(prefix)
+    ]
+    return [decode_value(row, max_bytes=1 << 20)["name"] for row in rows if row is not None]
+
+
+def test_a_package_holds_the_whole_schema_of_its_dataset_and_the_columns_of_its_grant(
+    story: Any, package: bytes
+) -> None:
+    assert sorted(declared_in(package)) == ["income", "person"]
+    assert (
+        "income: type integer; missing refuse; sensitivity personal; unit EUR" in contents_of(package).report
+    )
+    granted = asyncio.run(build_package(story.source, story.genesis, "grant:bureau/g1"))
+    assert declared_in(granted) == ["income"]
+
+
+@pytest.mark.parametrize("left_out", ["versions/", "schemas/", "parts/", "columns/"])
+def test_a_package_that_lacks_a_row_of_a_schema_is_found(story: Any, package: bytes, left_out: str) -> None:
+    contents = contents_of(package)
+    contents.states = tuple(
+        s for s in contents.states if not (s.namespace == "datasets" and s.key.startswith(left_out.encode()))
+    )
+    contents.report = write_report(contents)
+    report = verify_bytes(encode_package(contents), story.genesis)
+    assert [failure.part for failure in report.failures] == ["schemas"]
+    assert f"datasets.{left_out[:-1]}[" in report.failures[0].reason
+
+
+def test_columns_that_do_not_make_the_seal_are_found() -> None:
+    known: dict[bytes, Any] = {
+        map_key("versions", ("bank/credit", 1)): {"schema": seal_of(COLUMNS)},
+        map_key("schemas", ("bank", seal_of(COLUMNS))): {"key": ["person"], "parts": 1},
+        map_key("parts", ("bank", seal_of(COLUMNS), 0)): ["person", "income"],
+    }
+    for one in COLUMNS:
+        known[map_key("columns", ("bank", seal_of(COLUMNS), one["name"]))] = one
+    used = [VersionUsed("bank/credit", 1, None)]
+    assert rows_missing(used, known) == []
+    check_seals(used, known)
+    known[map_key("parts", ("bank", seal_of(COLUMNS), 0))] = ["income", "person"]
+    with pytest.raises(ProofInvalid, match="do not make the seal"):
+        check_seals(used, known)
+    for name, broken in (("schemas", {"parts": 10**9}), ("parts", [1]), ("versions", {"schema": 1})):
+        key = (
+            ("bank/credit", 1)
+            if name == "versions"
+            else ("bank", seal_of(COLUMNS), *([0] * (name == "parts")))
+        )
+        with pytest.raises(ProofInvalid, match="ask another node"):
+            rows_missing(used, known | {map_key(name, key): broken})
 
 
 def test_a_height_without_its_own_certificate_is_proved_by_a_later_one(package: bytes) -> None:
