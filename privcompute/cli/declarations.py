@@ -66,10 +66,17 @@ async def read_schema(client: Client, dataset: str, version: Any) -> Schema:
     """Return the declared schema of a version's record, all columns, held against the seal."""
     owner, seal = owner_of(dataset), bytes(version["schema"])
     record = await need_state(client, "datasets", "schemas", (owner, seal), SEE_LIST)
+    _bounded(seal, int(record["parts"]), "parts")
     places = [(owner, seal, number) for number in range(int(record["parts"]))]
     names = [name for part in await _rows(client, "parts", places) for name in part]
+    _bounded(seal, len(names), "columns")
     columns = await _rows(client, "columns", [(owner, seal, name) for name in names])
     return put_together(seal, record["key"], columns)
+
+
+def _bounded(seal: bytes, count: int, what: str) -> None:
+    if not 0 < count <= COLUMNS_MAX:
+        raise UsageFault(f"schema {seal.hex()[:16]}…: {count} {what}, 1 to {COLUMNS_MAX}; ask another node")
 
 
 async def read_columns(client: Client, dataset: str, version: Any, names: Sequence[str]) -> dict[str, Column]:

@@ -28,6 +28,7 @@ from chain.primitives.errors import Exit
 from chain.primitives.keyfile import save_key
 from chain.primitives.runtimeport import Event
 from chain.primitives.values import encode_value
+from privcompute.data.schema import Column, Schema, declaration, schema_seal
 from tests.unit.chain.cli.commands import all_commands, required, takes
 from tests.unit.chain.cli.test_hostile_texts import ANSWERS, EVIL, HASH, KEY, RECORD, WAITING
 
@@ -66,7 +67,7 @@ GIVEN = {
     "grant_id": "a/b", "new_key": "k.key", "admin_key": "k.key", "key_text": "k.key", "roles": "admin",
     "changes": "block_txs=500",
     "rule": "majority", "old_key": "k.key", "agent_key": "k.key", "expires": "30d", "file": "c.py",
-    "org_id": "x", "address": "h:1", "columns": "x=plain", "digits": HASH,
+    "org_id": "x", "address": "h:1", "columns": "x=plain", "digits": HASH, "schema": HASH,
 }  # fmt: skip
 MORE = {
     ("contract", "acl"): ["--open"],
@@ -89,10 +90,19 @@ ELSEWHERE = {
 """Commands that need more than answers to come to their end, and where what they print is tested."""
 
 
+DECLARED = Column("x", "text", "identifier", categories=(EVIL[:64],), coding=((EVIL[:64], EVIL[:64]),))
+SCHEMA = Schema((DECLARED,), ("x",))
+STATE |= {
+    "datasets.versions": LEDGER | {"schema": schema_seal(SCHEMA), "identifier": [["text", EVIL]]},
+    "datasets.schemas": {"parts": 1, "key": ["x"]},
+    "datasets.parts": ["x"],
+    "datasets.columns": declaration(DECLARED),
+}
+"""A schema whose texts are hostile, under its own seal."""
 POLICY = {"rule": EVIL, "votes": 1}
 RETURNS = {
     "governance.propose": 1, "lifecycle.propose": 1, "lifecycle.set_access": 1, "lifecycle.commit": 1,
-    "governance.commit": 1, "lifecycle.publish": bytes.fromhex(HASH),
+    "governance.commit": 1, "lifecycle.publish": bytes.fromhex(HASH), "datasets.withdraw": 0,
 }  # fmt: skip
 """What a call returns where a command goes on with it."""
 
@@ -119,7 +129,8 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
         return 1 if method == "votes_needed" else POLICY if method == "policy_of" else LEDGER
 
     async def entries(_: Client, __: str, name: str, *___: Any) -> AsyncIterator[tuple[Any, Any]]:
-        yield bytes.fromhex(HASH) if name == "libraries" else HASH, LEDGER
+        record = LEDGER | {"schema": bytes.fromhex(HASH)} if name == "schemas" else LEDGER
+        yield bytes.fromhex(HASH) if name == "libraries" else HASH, record
 
     async def head(_: Client) -> int:
         return 1
