@@ -115,7 +115,8 @@ def joined_otherwise(world: World) -> Args:
     world.register("bureau", "bureau/numbered", [column("id", "integer", "identifier"), *OTHERS])
     world.granted("bank/g-numbered", "bureau/numbered", "bureau", columns={"id": "join-only"})
     numbered = world.use("bank/g-numbered", "bureau/numbered", {"id": "join"})
-    parties = world.spec()["participants"][:2]
+    *owners, third = world.spec()["participants"]
+    parties = [*owners, third | {"role": "compute"}]
     return {
         "spec": world.spec(inputs=[world.use("bank/g-bank", "bank/data"), numbered], participants=parties)
     }
