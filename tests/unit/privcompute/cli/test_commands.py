@@ -142,7 +142,7 @@ async def test_whose_identifiers_differ_and_how_is_said_before_anything_is_propo
     ledger: Any = Registered(schema, bureau=bureau)
     made = await spec(
         program="joint-statistics", inputs=("bank/g1", "bank/g2:id=join"),
-        parameters='{"columns": ["bank/loans/amount"]}',
+        parameters='{"columns": ["bank/loans/amount"]}', compute=("registry",),
     )  # fmt: skip
     with pytest.raises(UsageFault) as caught:
         await check_before_proposing(ledger, made)
@@ -185,15 +185,8 @@ async def test_the_program_objects_with_its_full_text_before_anything_is_propose
 async def test_what_a_profile_cannot_run_is_said_before_anything_is_proposed(
     given: dict[str, Any], part: str
 ) -> None:
-    class Registered(Ledger):
-        async def state(self, contract: str, map_name: str, key: Any) -> Any:
-            if map_name == "versions":
-                return {"schema": [{"name": "id", "type": "str"}, {"name": "amount", "type": "int"}]}
-            if map_name == "datasets":
-                return {"owner": {"bank/loans": "bank", "bureau/scores": "bureau"}[key]}
-            return await super().state(contract, map_name, key)
-
-    ledger: Any = Registered()
+    schema = {"id": column("id", "text", "identifier"), "amount": column("amount", "integer")}
+    ledger: Any = Registered(schema)
     made = await spec(**{"program": "joint-statistics", "inputs": ("bank/g1", "bank/g2:id=join")} | given)
     with pytest.raises(UsageFault, match=part):
         await check_before_proposing(ledger, made)
