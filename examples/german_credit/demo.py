@@ -140,6 +140,7 @@ def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
         ids=joined,
         job=bytes.fromhex(job),
         parameters=granted_parameters(demo.folder / "data"),
+        min_group=job_file("regression.toml")["min_group"],
     )
     table = Table(title="the same rows, two ways", box=box.SIMPLE_HEAD, title_justify="left")
     for name in ("metric", "joint (rep3, no one sees the data)", "plaintext (scikit-learn)", "difference"):
@@ -156,9 +157,14 @@ def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
     demo.summary.append(("Killed validator", "the ledger went on; it restarted and caught up"))
 
 
+def job_file(name: str) -> dict[str, Any]:
+    """Return what a job file says."""
+    return tomllib.loads((HERE / name).read_text())
+
+
 def regression_parameters() -> dict[str, Any]:
     """Return the parameters of job B."""
-    return dict(tomllib.loads((HERE / "regression.toml").read_text())["parameters"])
+    return dict(job_file("regression.toml")["parameters"])
 
 
 def granted_parameters(data: Path) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from privcompute.data.schema import IDENTIFIER
 from privcompute.programs.base import InputColumn, JobInput, OwnData, split_reference
 from privcompute.programs.encoding import encode_block, split_rows
-from privcompute.programs.logistic_regression import PROGRAM, LogisticRegressionParameters, feature_columns
+from privcompute.programs.labels import first_fit, tested_rows
+from privcompute.programs.logistic_regression import PROGRAM
+from privcompute.programs.regression_parameters import LogisticRegressionParameters, feature_columns
 
 REGRESSION = Path(__file__).with_name("regression.json")
 DATASETS = {"bank": "bank/loans", "bureau": "bureau/history", "registry": "registry/residents"}
@@ -75,19 +77,26 @@ def regression(
     ids: Sequence[str] | None = None,
     job: bytes = bytes(32),
     parameters: dict[str, Any] | None = None,
+    min_group: int = 1,
 ) -> Reference:
     """Train and test scikit-learn's logistic regression on the joined rows.
 
-    `ids` are the joined identifiers in the canonical order of the join; with the 32-byte job id they decide
-    which rows are test rows. Without them the rows are those of the join in another random order.
+    `ids` are the joined identifiers in the canonical order of the join; with the 32-byte job id and the job's
+    minimum group they decide which rows are test rows. Without them the rows are those of the join in
+    another random order.
     """
     ids = list(ids) if ids is not None else common_ids(folder)
     loaded = [load(folder, org) for org in ORGS]
     inputs = tuple(item for item, _ in loaded)
     chosen = parameters if parameters is not None else json.loads(REGRESSION.read_text(encoding="utf-8"))
     parsed: LogisticRegressionParameters = PROGRAM.check(chosen, inputs)
-    training, test = split_rows(job, len(ids), round(parsed.test_share * len(ids)))
-    features, labels = _encoded(parsed, loaded, ids, training)
+    labels = _labels(parsed, loaded, ids)
+    test_rows = tested_rows(parsed.test_share, len(ids), min_group)
+    number = first_fit(job, labels, test_rows, min_group)
+    if number is None:
+        raise SystemExit("a class of the label has too few of these rows to be tested")
+    training, test = split_rows(job, len(ids), test_rows, number)
+    features = _encoded(parsed, loaded, ids, training)
     strength = 1.0 / (float(parsed.l2) * len(training))
     model = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)
     scores = model.fit(features[training], labels[training]).decision_function(features[test])
@@ -105,24 +114,34 @@ def _encoded(
     loaded: Sequence[tuple[JobInput, dict[str, NDArray[Any]]]],
     ids: Sequence[str],
     training: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+) -> NDArray[np.float64]:
     chosen = feature_columns(parameters, tuple(item for item, _ in loaded))
-    dataset, label = split_reference(parameters.label)
-    blocks, labels = [], np.zeros(len(ids), np.int64)
-    for item, columns in loaded:
-        place = {name: row for row, name in enumerate(columns["id"].tolist())}
-        data = OwnData(columns, np.array([place[name] for name in ids], np.int64))
-        block = encode_block(
-            data,
+    blocks = [
+        encode_block(
+            _joined(columns, ids),
             chosen[item.dataset],
             training,
             l2=float(parameters.l2),
             least_rows=parameters.min_category_rows,
         )
-        blocks.append(block.standardised)
-        if item.dataset == dataset:
-            labels = (data.aligned(label) == parameters.positive).astype(np.int64)
-    return np.concatenate(blocks, axis=1), labels
+        for item, columns in loaded
+    ]
+    return np.concatenate([block.standardised for block in blocks], axis=1)
+
+
+def _labels(
+    parameters: LogisticRegressionParameters,
+    loaded: Sequence[tuple[JobInput, dict[str, NDArray[Any]]]],
+    ids: Sequence[str],
+) -> NDArray[np.int64]:
+    dataset, label = split_reference(parameters.label)
+    (columns,) = [columns for item, columns in loaded if item.dataset == dataset]
+    return (_joined(columns, ids).aligned(label) == parameters.positive).astype(np.int64)
+
+
+def _joined(columns: dict[str, NDArray[Any]], ids: Sequence[str]) -> OwnData:
+    place = {name: row for row, name in enumerate(columns["id"].tolist())}
+    return OwnData(columns, np.array([place[name] for name in ids], np.int64))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SOURCE = Path(__file__).with_name("german_credit.csv")
 SEED = 7
@@ -32,6 +33,7 @@ NUMBERS = frozenset(
         "number_of_people_being_liable_to_provide_maintenance_for",
     }
 )
+EDGES = {"age_in_years": ["18", "25", "35", "45", "55", "80"]}
 SENSITIVE = frozenset({"personal_status_and_sex", "foreign_worker"})
 
 
@@ -117,13 +119,14 @@ def identifier(seed: int, person: int) -> str:
     return "P" + hashlib.sha256(f"assent/german-credit/{seed}/{person}".encode()).hexdigest()[:12]
 
 
-def schema_of(part: Part) -> list[dict[str, str]]:
-    """Return name, type and sensitivity of each column of a part."""
-    columns = [{"name": "id", "type": "text", "sensitivity": "identifier"}]
+def schema_of(part: Part) -> list[dict[str, Any]]:
+    """Return name, type and sensitivity of each column of a part, with the edges of bins that are public."""
+    columns: list[dict[str, Any]] = [{"name": "id", "type": "text", "sensitivity": "identifier"}]
     for name in part.columns:
         sensitivity = "sensitive" if name in SENSITIVE else "personal"
         kind = "integer" if name in NUMBERS else "category"
-        columns.append({"name": name, "type": kind, "sensitivity": sensitivity})
+        edges = {"edges": EDGES[name]} if name in EDGES else {}
+        columns.append({"name": name, "type": kind, "sensitivity": sensitivity, **edges})
     return columns
 
 

@@ -18,7 +18,8 @@ from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
 from privcompute.cli.declarations import owner_of, read_columns, version_row
 from privcompute.data.declared import Identifier, identifiers_differ
-from privcompute.programs.base import InputColumn, JobInput
+from privcompute.job.inputs import input_column
+from privcompute.programs.base import JobInput
 from privcompute.programs.registry import PROGRAMS
 
 NONCE_BYTES = 16
@@ -162,7 +163,7 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
         declared = await read_columns(client, one["dataset"], version, sorted(one["columns"]))
         if declared.keys() != one["columns"].keys():
             return
-        columns = tuple(InputColumn(name, declared[name].type, one["columns"][name]) for name in declared)
+        columns = tuple(input_column(declared[name], one["columns"][name]) for name in declared)
         inputs.append(JobInput(one["dataset"], numbers[owner_of(one["dataset"])], columns))
         if "join" in one["columns"].values():
             joined.append((one["dataset"], version["identifier"]))

@@ -16,6 +16,8 @@ ColumnType = Literal["text", "integer", "decimal", "boolean", "date", "timestamp
 TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 WORDS: frozenset[ColumnType] = frozenset({"text", "category"})
 """Types whose values are text."""
+MISSING = "(missing)"
+"""The category that missing cells become under the rule `category`."""
 INTEGER_MAX = 2**63 - 1
 DIGITS_MAX = 17
 """Significant digits of a decimal: a double tells 17 apart, so that more would be lost without a word."""

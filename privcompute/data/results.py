@@ -123,15 +123,34 @@ class ResultStore:
 
 
 class JoinStore:
-    """A folder with one JSON file (mode 0600) per job: the owner's own rows that the job matched."""
+    """A folder with JSON files (mode 0600): the owner's own rows that a job matched, and versions joined."""
 
     __slots__ = ("folder",)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, job: str, ids: Sequence[str]) -> None:
-        """Write down identifiers in the joint order, durably; nothing when there are none."""
+    def save(self, job: str, ids: Sequence[str], versions: bytes) -> None:
+        """Write down identifiers in the joint order, durably; nothing when there are none.
+
+        `versions` is the hash that names the dataset versions that were joined: what was joined of them once
+        is not asked for again.
+        """
         if ids:
-            content = {"job": job, "ids": list(ids)}
-            write_private(job_file(self.folder, job), json.dumps(content).encode())
+            content = json.dumps({"job": job, "ids": list(ids)}).encode()
+            write_private(job_file(self.folder, job), content)
+            write_private(self._versions(versions), content)
+
+    def rows_of(self, versions: bytes) -> list[str] | None:
+        """Return our own identifiers that a job over these versions joined; None where none has."""
+        path = self._versions(versions)
+        try:
+            content = json.loads(read_bounded(path, RESULT_BYTES_MAX))
+            return [str(one) for one in content["ids"]]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResultError(f"{path}: damaged ({type(error).__name__}); remove the file") from None
+
+    def _versions(self, versions: bytes) -> Path:
+        return self.folder / f"versions-{versions.hex()}.json"

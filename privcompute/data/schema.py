@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 from chain.primitives.errors import AssentError
 from chain.primitives.schema_seal import sealed_by
 from chain.primitives.values import Value, encode_value
-from privcompute.data.literals import EXPECTED, TYPES, WORDS, ColumnType, exact, read_literal
+from privcompute.data.literals import EXPECTED, MISSING, TYPES, WORDS, ColumnType, exact, read_literal
 from privcompute.data.normalisation import MEANINGS, STEPS_MAX, step_of
 
 COLUMNS_MAX = 1_024
@@ -40,8 +40,6 @@ IDENTIFIER: Sensitivity = "identifier"
 SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)
 MissingRule = Literal["refuse", "drop-row", "mean", "category"]
 MISSING_RULES: tuple[MissingRule, ...] = get_args(MissingRule)
-MISSING = "(missing)"
-"""The category that missing cells become under the rule `category`."""
 KEY_TYPES: frozenset[ColumnType] = frozenset({"text", "integer", "date", "category"})
 """Types with one text for each value, of which identifiers can be made."""
 NUMBER_FORMATS: Mapping[str, tuple[str, str]] = {

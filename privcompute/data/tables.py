@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from chain.primitives.values import Value, encode_value
 from privcompute.data.batches import Cells, OpenedTable, SourceError
 from privcompute.data.cells import TEXT_CHARS_MAX, as_flags, day_text, numpy_texts, read_cells
-from privcompute.data.literals import BOOLEANS, WORDS
+from privcompute.data.literals import BOOLEANS, MISSING, WORDS
 from privcompute.data.normalisation import is_blank, normalise, step_of, trim
-from privcompute.data.schema import MISSING, Column, Schema, bound_value, listed
+from privcompute.data.schema import Column, Schema, bound_value, listed
 from privcompute.data.sources import DataSource, open_source
 
 Flags = NDArray[np.bool_]

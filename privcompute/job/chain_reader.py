@@ -17,6 +17,7 @@ from chain.client.signing import OutcomeUnknown, SigningClient, TransactionFaile
 from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value
+from privcompute.data.schema import Column, column_declared
 from privcompute.job.enforcement import ProvedFacts
 from privcompute.job.view import CertificateRecords, JobMalformed, JobSpec, JobView, parse_spec, parse_view
 from privcompute.net.transport import Peer
@@ -26,8 +27,8 @@ GAS_LIMIT = 8_000_000
 """For one step of a job: the last binding asks every grant and its policy contract again."""
 
 LOOKUPS_AT_ONCE = 16
-TYPES_KEPT = 8_192
-"""Columns whose types are remembered: eight jobs of as many as a job may use."""
+COLUMNS_KEPT = 2_048
+"""Declared columns that are remembered: two jobs of as many as a job may use, 32 KiB each at most."""
 
 K = TypeVar("K", str, tuple[str, int])
 T = TypeVar("T")
@@ -54,8 +55,8 @@ class ChainReader:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._specs: dict[str, JobSpec] = {}
-        self._types: dict[tuple[str, bytes, str], str] = {}
-        """(owner, seal, column) -> type; what is sealed never changes."""
+        self._columns: dict[tuple[str, bytes, str], Column] = {}
+        """(owner, seal, name) -> what is declared; what is sealed never changes."""
 
     async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
         """Return one proved entry, None when it is proved absent."""
@@ -67,8 +68,11 @@ class ChainReader:
         """Return several entries by key."""
         return {key: await self.state(contract, map_name, key) for key in dict.fromkeys(keys)}
 
-    async def column_types(self, dataset: str, version: int, names: Iterable[str]) -> dict[str, str | None]:
-        """Return the declared types of a version's columns, None where it has none of that name."""
+    async def columns(self, dataset: str, version: int, names: Iterable[str]) -> dict[str, Column | None]:
+        """Return what a version declares of columns, None where it has none of that name.
+
+        Raises SchemaInvalid for a declaration that says nothing.
+        """
         owner, record = (
             dataset.partition("/")[0],
             await self.state("datasets", "versions", (dataset, version)),
@@ -76,14 +80,15 @@ class ChainReader:
         if record is None:
             return dict.fromkeys(names)
         keys = {name: (owner, record["schema"], name) for name in names}
-        unknown = [key for key in keys.values() if key not in self._types]
+        unknown = [key for key in keys.values() if key not in self._columns]
         for at in range(0, len(unknown), LOOKUPS_AT_ONCE):
             some = unknown[at : at + LOOKUPS_AT_ONCE]
             rows = await asyncio.gather(*[self.state("datasets", "columns", key) for key in some])
-            if len(self._types) + len(some) > TYPES_KEPT:
-                self._types = {key: self._types[key] for key in keys.values() if key in self._types}
-            self._types |= {key: row["type"] for key, row in zip(some, rows, strict=True) if row is not None}
-        return {name: self._types.get(key) for name, key in keys.items()}
+            if len(self._columns) + len(some) > COLUMNS_KEPT:
+                self._columns = {key: self._columns[key] for key in keys.values() if key in self._columns}
+            found = zip(some, rows, strict=True)
+            self._columns |= {key: column_declared(row) for key, row in found if row is not None}
+        return {name: self._columns.get(key) for name, key in keys.items()}
 
     async def job(self, job: str) -> JobView | None:
         """Return a job as the ledger shows it now, None when it shows none."""

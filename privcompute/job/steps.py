@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import Value
 from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
-from privcompute.data.results import ResultStore, make_result
+from privcompute.data.results import JoinStore, ResultStore, make_result
 from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
 from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
 from privcompute.job.environment import AgentIdentity, OwnNode
+from privcompute.job.inputs import input_column, joined_versions, judge_own_data
 from privcompute.job.runner import RunPlan, check_runnable
 from privcompute.job.view import REVEALED, RUNNING, JobView, certificate_digest, mismatched_channels
-from privcompute.programs.base import InputColumn, JobInput, JobProgram
+from privcompute.programs.base import JobInput, JobProgram
 from privcompute.programs.registry import PROGRAMS
 
 NONCE_BYTES = 32
@@ -51,7 +53,8 @@ async def check(
     check_runnable(view.spec)
     if program is None:
         raise JobRefusal("PROGRAM_NOT_INSTALLED", f"{view.spec.program} is not installed here")
-    await program_inputs(reader, view, program)
+    _, parameters = await program_inputs(reader, view, program)
+    program.least_rows(parameters, view.spec.min_group)
     return PhaseChecked(phase, identity.code_hashes[program.id])
 
 
@@ -69,12 +72,12 @@ async def program_inputs(
     names = [one.org for one in view.spec.participants]
     inputs = []
     for one, owner in zip(view.spec.inputs, view.owners, strict=True):
-        types = await reader.column_types(one.dataset, one.version, sorted(one.columns))
+        found = await reader.columns(one.dataset, one.version, sorted(one.columns))
         columns = []
-        for name, declared in types.items():
+        for name, declared in found.items():
             if declared is None:
                 raise JobRefusal("UNKNOWN_COLUMN", f"dataset {one.dataset} has no column {name!r}")
-            columns.append(InputColumn(name, declared, one.columns[name]))
+            columns.append(input_column(declared, one.columns[name]))
         inputs.append(JobInput(one.dataset, names.index(owner), tuple(columns)))
     return tuple(inputs), program.check(view.spec.parameters, inputs)
 
@@ -86,6 +89,16 @@ async def read_input(org: str, datasets: DatasetStore, view: JobView) -> OpenedD
         return None
     local = datasets.load(own[0].dataset, own[0].version)
     return await asyncio.to_thread(open_dataset, local)
+
+
+async def judge_input(
+    identity: AgentIdentity, reader: ChainReader, joins: JoinStore, view: JobView, opened: OpenedDataset
+) -> None:
+    """Judge our own data before we bind; raise JobRefusal with a code that tells others no number."""
+    program = PROGRAMS[view.spec.program]
+    inputs, parameters = await program_inputs(reader, view, program)
+    least = identity.policy.min_joined_rows
+    await asyncio.to_thread(judge_own_data, program, parameters, inputs, view.spec, opened, joins, least)
 
 
 def bind(view: JobView, org: str, opened: OpenedDataset, nonce: bytes) -> tuple[bytes, dict[str, Value]]:
@@ -175,6 +188,11 @@ async def assert_revealed(reader: ChainReader, view: JobView) -> None:
     if current is None or current.state != REVEALED or not set(current.owners) <= current.reveals:
         state = "unknown" if current is None else current.state
         raise JobRefusal("NOT_REVEALED", f"our node shows the job as {state}; the shares stay here")
+
+
+def keep_joined(joins: JoinStore, view: JobView, ids: Sequence[str]) -> None:
+    """Write down which of our own rows the job joined."""
+    joins.save(view.id, ids, joined_versions(view.spec))
 
 
 def keep_result(results: ResultStore, view: JobView, values: Value) -> tuple[ResultCommit, bytes]:

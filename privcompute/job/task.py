@@ -242,6 +242,8 @@ class JobTask:
         self._opened = await self._read_input(view)
         if self._opened is None:
             raise JobRefusal("NOT_DATA_OWNER", "we own none of the inputs")
+        self._journal.post(step="judging own data")
+        await steps.judge_input(self._identity, self._node.reader, self._stores.joins, view, self._opened)
         nonce = steps.fresh_nonce()
         commitment, opening = steps.bind(view, self._identity.org, self._opened, nonce)
         self._journal.remember(nonce=nonce.hex(), commitment=commitment.hex())
@@ -280,7 +282,7 @@ class JobTask:
             self._journal.remember(computing=True)
             self._machine.note_sending()
             done = await self._worker.compute()
-            self._stores.joins.save(self.job, self._worker.joined_ids())
+            steps.keep_joined(self._stores.joins, view, self._worker.joined_ids())
             return done
 
     async def _release(self, view: JobView) -> SharesReleased:
@@ -288,7 +290,7 @@ class JobTask:
         self._worker.require_shares()
         self._journal.post(step="releasing shares")
         values = await self._worker.release()
-        self._stores.joins.save(self.job, self._worker.joined_ids())
+        steps.keep_joined(self._stores.joins, view, self._worker.joined_ids())
         result = None
         if values is not None:
             result, salt = steps.keep_result(self._stores.results, view, values)

@@ -65,6 +65,14 @@ class InputColumn:
     """Type that the schema declares; `integer` and `decimal` are numbers, all others categories."""
     use: str
     """The use that the job declares and the grant covers: one of `USES`."""
+    missing: str = "refuse"
+    """What the schema declares of missing cells; the table is filled as it says (data/tables.py)."""
+    coding: tuple[tuple[str, str], ...] = ()
+    low: str | None = None
+    high: str | None = None
+    categories: tuple[str, ...] = ()
+    edges: tuple[str, ...] = ()
+    """Domain, coding and public edges of bins as the sealed schema declares them; empty where it does not."""
 
     @property
     def numeric(self) -> bool:
@@ -98,6 +106,33 @@ class OwnData:
     def aligned(self, name: str) -> NDArray[Any]:
         """Return a column in the canonical order: one cell per row of the computation."""
         return np.asarray(self.columns[name])[self.rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What in an owner's own data would end a job later: all may know the code, the owner alone the text."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTable:
+    """An owner's own table as it is judged before the owner binds: nothing of the others is known."""
+
+    inputs: tuple[JobInput, ...]
+    parameters: Any
+    """What `program.check` returned."""
+    min_group: int
+    item: JobInput
+    """The input that is judged."""
+    columns: Mapping[str, NDArray[Any]] = field(repr=False)
+    """As in `OwnData`; columns that the job does not use may be missing."""
+    rows: int
+    joined: NDArray[np.int64] | None = field(default=None, repr=False)
+    """The rows that an earlier job over the same versions joined; None where none has."""
+    least_rows: int = 0
+    """Fewest joined rows that this owner itself asks for."""
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
@@ -135,6 +170,8 @@ class Outputs:
 Checker = Callable[[Any, Sequence[JobInput]], None]
 Runner = Callable[[Engine, Context], Steps[Outputs]]
 Finisher = Callable[[Mapping[str, NDArray[Any]], Value], Value]
+Judge = Callable[[OwnTable], list[Finding]]
+LeastRows = Callable[[Any, int], int]
 
 
 class Parameters(Section):
@@ -162,6 +199,10 @@ class JobProgram:
     sources: tuple[str, ...]
     """Files below privcompute/ that are the program, for its code hash."""
     checker: Checker
+    least_rows: LeastRows
+    """(parameters, minimum group) -> fewest joined rows it runs on; InputRefused for a group too large."""
+    judge: Judge
+    """Says of an owner's own table what would end a run, and nothing that depends on others' data."""
     run: Runner
     finish: Finisher
     """(opened outputs, public part) -> result: strings, integers, lists and dicts only."""

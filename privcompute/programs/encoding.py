@@ -10,7 +10,7 @@ the same model, because the penalty l2 |w|²/2 becomes l2 Σ d_j v_j²/2 with d 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import shake_256
 from typing import Any
@@ -49,9 +49,14 @@ class ColumnBlock:
         return self.standardised @ self.rotation
 
 
-def split_rows(job: bytes, rows: int, test_rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (training rows, test rows), each ascending: a public random choice seeded by the job id."""
-    stream = shake_256(b"assent/split\0" + job).digest(8 * rows)
+def split_rows(
+    job: bytes, rows: int, test_rows: int, number: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (training rows, test rows), each ascending: candidate `number` of the public random splits.
+
+    The job id and as many zero bytes seed it; which one is taken, the label's owner says (labels.py).
+    """
+    stream = shake_256(b"assent/split\0" + job + bytes(number)).digest(8 * rows)
     order = np.argsort(np.frombuffer(stream, "<u8"), kind="stable")
     return np.sort(order[test_rows:]), np.sort(order[:test_rows])
 
@@ -87,6 +92,20 @@ def one_hot(column: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int64]:
     return hot
 
 
+def feature_names(
+    data: Mapping[str, NDArray[Any]], columns: Sequence[InputColumn], least_rows: int
+) -> list[str]:
+    """Return the names of the features that the columns become: `column`, or `column=category`."""
+    names: list[str] = []
+    for column in columns:
+        if column.numeric:
+            names.append(column.name)
+            continue
+        found = categories(data[column.name], least_rows, column.name)
+        names += [f"{column.name}={category}" for category in found]
+    return names
+
+
 def encode_block(
     data: OwnData,
     columns: Sequence[InputColumn],
@@ -97,18 +116,16 @@ def encode_block(
 ) -> ColumnBlock:
     """Encode an owner's feature columns over the joined rows; `training` are the rows to learn from."""
     parts: list[Reals] = []
-    labels: list[str] = []
     for column in columns:
         cells = data.aligned(column.name)
         if column.numeric:
             parts.append(cells.astype(np.float64)[:, np.newaxis])
-            labels.append(column.name)
             continue
         found = categories(data.columns[column.name], least_rows, column.name)
         parts.append(one_hot(cells, found).astype(np.float64))
-        labels += [f"{column.name}={category}" for category in found]
     standardised = standardise(np.concatenate(parts, axis=1), training)
     rotation, penalty = precondition(standardised[training], l2)
+    labels = feature_names(data.columns, columns, least_rows)
     return ColumnBlock(tuple(labels), standardised, rotation, penalty)
 
 

@@ -60,6 +60,8 @@ PROGRAM = JobProgram(
     output_fields={"rows": "number of identifiers that all owners hold"},
     sources=JOIN_SOURCES,
     checker=_check,
+    least_rows=lambda _, min_group: min_group,
+    judge=lambda _: [],
     run=_run,
     finish=_finish,
 )

@@ -11,17 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from chain.primitives.settings import within
 from chain.primitives.values import Value
-from privcompute.data.literals import EXPECTED, ColumnType, read_literal
 from privcompute.errors import PeerMisbehaved
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.protocols.psi import PSI_LEAKAGE
@@ -30,54 +26,35 @@ from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.programs import metrics
 from privcompute.programs.base import (
-    ColumnReference,
-    ColumnReferences,
     Context,
     GroupTooSmall,
-    InputColumn,
-    InputRefused,
-    JobInput,
     JobProgram,
     Outputs,
-    Parameters,
     announce,
     decimal_text,
-    decimal_within,
     find_column,
-    need_join,
     need_rows,
-    need_use,
     scale_finely,
 )
-from privcompute.programs.encoding import ColumnBlock, category_texts, encode_block, split_rows
-
-_LITERALS: Mapping[str, ColumnType] = {
-    "integer": "decimal", "decimal": "decimal", "boolean": "boolean", "date": "date",
-}  # fmt: skip
-"""Declared type of a label -> how the parameter `positive` is read; all others are compared as text."""
-FEATURES_MAX = 2_048
-LABEL_CHARS_MAX = 1_024
-
-
-class LogisticRegressionParameters(Parameters):
-    """Parameters: label and features, the share of test rows, and how to train."""
-
-    label: ColumnReference
-    """The column to predict."""
-    positive: Annotated[str, pydantic.Field(min_length=1, max_length=64)]
-    """The label's value that counts as 1, in any spelling of its type; all other values count as 0."""
-    features: ColumnReferences = ()
-    """Columns to predict from; empty: every column of the job but the label and the join columns."""
-    test_share: Annotated[Decimal, decimal_within("0.05", "0.9")] = Decimal("0.3")
-    """Part of the joined rows held out for the metrics (at most 4,096 rows)."""
-    l2: Annotated[Decimal, decimal_within("0.0001", "10")] = Decimal("0.01")
-    """Weight of the penalty l2 |w|²/2 beside the mean loss; the intercept is not penalised."""
-    iterations: Annotated[int, within(1, 500, "iterations")] = 80
-    min_category_rows: Annotated[int, within(1, 1_000_000, "rows")] = 5
-    """Categories with fewer rows in the owner's dataset are merged into one."""
-    release_coefficients: bool = False
-    """Whether the receivers also get the coefficients (of standardised features)."""
-
+from privcompute.programs.encoding import ColumnBlock, encode_block, split_rows
+from privcompute.programs.labels import (
+    SPLITS_MAX,
+    first_fit,
+    label_flags,
+    positive_value,
+    tested_rows,
+)
+from privcompute.programs.regression_parameters import (
+    FEATURES_MAX,
+    LABEL_CHARS_MAX,
+    PROGRAM_ID,
+    LogisticRegressionParameters,
+    check_regression,
+    class_text,
+    feature_columns,
+    judge,
+    least_rows,
+)
 
 LEAKAGE = (
     "Receivers learn AUC, KS and accuracy on the test rows, and the number of test rows with the positive "
@@ -86,59 +63,6 @@ LEAKAGE = (
     "is how many categories its columns have. Which rows are test rows is public. Weights, scores and "
     "gradients stay secret-shared and are never opened. The join leaks this: " + PSI_LEAKAGE
 )
-
-
-def _check(parameters: LogisticRegressionParameters, inputs: Sequence[JobInput]) -> None:
-    need_join(inputs, PROGRAM.id)
-    label = need_use(inputs, parameters.label, "aggregate", "the label, whose positive rows are counted,")
-    positive_value(label.type, parameters.positive, parameters.label)
-    use = "aggregate" if parameters.release_coefficients else "encrypted"
-    features = feature_columns(parameters, inputs)
-    for item, columns in features.items():
-        for column in columns:
-            reference = f"{item}/{column.name}"
-            need_use(
-                inputs, reference, use, "a feature" + (" with coefficient" if use == "aggregate" else "")
-            )
-            if reference == parameters.label:
-                raise InputRefused(f"column {reference}: it is the label; remove it from the features")
-    if not any(features.values()):
-        raise InputRefused(f"{PROGRAM.id}: no features; name columns, or add some to the job")
-
-
-def positive_value(kind: str, positive: str, reference: str) -> bool | float | str:
-    """Return the label's positive value as a column of this type holds it, or raise InputRefused."""
-    typed = _LITERALS.get(kind)
-    if typed is None:
-        return positive
-    value = read_literal(typed, positive)
-    if value is None:
-        raise InputRefused(
-            f"parameter positive = {positive!r}: the label {reference} has type {kind!r}, whose values are "
-            f"{EXPECTED[typed]}"
-        )
-    return positive if typed == "date" else value
-
-
-def feature_columns(
-    parameters: LogisticRegressionParameters, inputs: Sequence[JobInput]
-) -> dict[str, tuple[InputColumn, ...]]:
-    """Return each dataset's feature columns, in the order of the job."""
-    for reference in parameters.features:
-        find_column(inputs, reference)
-    chosen = set(parameters.features)
-    return {
-        item.dataset: tuple(
-            column
-            for column in item.columns
-            if (f"{item.dataset}/{column.name}" in chosen if chosen else _offered(parameters, item, column))
-        )
-        for item in inputs
-    }
-
-
-def _offered(parameters: LogisticRegressionParameters, item: JobInput, column: InputColumn) -> bool:
-    return column.use != "join" and f"{item.dataset}/{column.name}" != parameters.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +77,33 @@ class _Plan:
     """(party, dataset, column) of the label."""
 
 
-def _plan(context: Context) -> _Plan:
+def _plan(engine: Engine, context: Context, labels: NDArray[np.int64] | None) -> Steps[_Plan]:
+    """Split the rows by the first public candidate that suits the classes, as the label's owner says."""
     parameters: LogisticRegressionParameters = context.parameters
-    need_rows(context, max(20, 2 * context.min_group), "training and testing")
-    test_rows = int(min(round(parameters.test_share * context.rows), metrics.ROWS_MAX))
-    training, test = split_rows(context.job, context.rows, max(test_rows, context.min_group))
+    need_rows(context, least_rows(parameters, context.min_group), "training and testing")
+    least = max(1, context.min_group)
+    test_rows = tested_rows(parameters.test_share, context.rows, least)
+    item, column = find_column(context.inputs, parameters.label)
+    number = None if labels is None else first_fit(context.job, labels, test_rows, least)
+    if labels is not None and number is None:
+        raise GroupTooSmall(class_text(parameters, least))
+    number = _candidate((yield from announce(engine, [item.owner], number))[item.owner], item.owner)
+    training, test = split_rows(context.job, context.rows, test_rows, number)
     features = feature_columns(parameters, context.inputs)
     owners = tuple((item.owner, item.dataset) for item in context.inputs if features[item.dataset])
-    item, column = find_column(context.inputs, parameters.label)
     return _Plan(training, test, owners, (item.owner, item.dataset, column.name))
 
 
+def _candidate(value: Value, party: int) -> int:
+    if type(value) is int and 0 <= value < SPLITS_MAX:
+        return value
+    raise PeerMisbehaved(party, f"party {party} names no split of the rows: {value!r:.60}")
+
+
 def _run(engine: Engine, context: Context) -> Steps[Outputs]:
-    plan = _plan(context)
+    labels = _own_labels(engine, context)
+    plan = yield from _plan(engine, context, labels)
     block = _own_block(engine, context, plan)
-    labels = _own_labels(engine, context, plan)
     sizes = yield from _announce_features(engine, context, plan, block)
     names = [name for _, listed in sizes for name in listed]
     context.progress("share", 0, 1)
@@ -217,26 +153,14 @@ def _own_block(engine: Engine, context: Context, plan: _Plan) -> ColumnBlock | N
     return None
 
 
-def _own_labels(engine: Engine, context: Context, plan: _Plan) -> NDArray[np.int64] | None:
-    """Return the owner's labels as 0 and 1; refuse a label that would make a figure rest on too few rows."""
-    party, dataset, column = plan.label
-    if party != engine.me:
-        return None
+def _own_labels(engine: Engine, context: Context) -> NDArray[np.int64] | None:
+    """Return the owner's labels as 0 and 1, None at the others."""
     reference = context.parameters.label
-    kind = find_column(context.inputs, reference)[1].type
-    positive = positive_value(kind, context.parameters.positive, reference)
-    cells = context.own[dataset].aligned(column)
-    named = category_texts(cells) if isinstance(positive, str) else cells
-    labels: NDArray[np.int64] = (named == positive).astype(np.int64)
-    for part, rows in (("training", plan.training), ("test", plan.test)):
-        fewest = int(min(labels[rows].sum(), len(rows) - labels[rows].sum()))
-        if fewest < max(1, context.min_group if part == "test" else 1):
-            raise GroupTooSmall(
-                f"label {dataset}/{column}: the smaller class ({context.parameters.positive!r} or the rest) "
-                f"has too few {part} rows for the minimum group of {context.min_group}; join more rows, or "
-                f"check the parameter positive"
-            )
-    return labels
+    item, column = find_column(context.inputs, reference)
+    if item.owner != engine.me:
+        return None
+    value = positive_value(column, context.parameters.positive, reference)
+    return label_flags(context.own[item.dataset].aligned(column.name), value)
 
 
 def _announce_features(
@@ -249,18 +173,16 @@ def _announce_features(
     announced = yield from announce(engine, owners, mine)
     sizes = []
     for party, dataset in plan.owners:
-        size, names = _announced(announced[party], party, named)
+        size, names = _announced(announced[party], party, named, FEATURES_MAX // len(plan.owners))
         sizes.append((size, [f"{dataset}/{name}" for name in names]))
-    if sum(size for size, _ in sizes) > FEATURES_MAX:
-        raise InputRefused(f"more than {FEATURES_MAX} encoded features; leave columns out")
     return sizes
 
 
-def _announced(value: Value, party: int, named: bool) -> tuple[int, list[str]]:
+def _announced(value: Value, party: int, named: bool, most: int) -> tuple[int, list[str]]:
     if type(value) is list and len(value) == 2 and type(value[0]) is int and type(value[1]) is list:
         size, names = value
         texts = all(type(name) is str and len(name) <= LABEL_CHARS_MAX for name in names)
-        if 1 <= size <= FEATURES_MAX and texts and len(names) == (size if named else 0):
+        if 1 <= size <= most and texts and len(names) == (size if named else 0):
             return size, names
     raise PeerMisbehaved(party, f"party {party} announced features in a form that is not agreed")
 
@@ -364,7 +286,7 @@ def _fixed_text(value: float) -> str:
 
 
 PROGRAM = JobProgram(
-    id="logistic-regression",
+    id=PROGRAM_ID,
     kind="mpc",
     version=1,
     summary="Private join, then logistic regression across owners; AUC and KS on held-out rows.",
@@ -389,11 +311,16 @@ PROGRAM = JobProgram(
     sources=(
         "programs/logistic_regression.py",
         "data/literals.py",
+        "programs/regression_parameters.py",
+        "programs/labels.py",
+        "programs/preflight.py",
         "programs/encoding.py",
         "programs/metrics.py",
         "programs/join.py",
     ),
-    checker=_check,
+    checker=check_regression,
+    least_rows=least_rows,
+    judge=judge,
     run=_run,
     finish=_finish,
 )

@@ -9,15 +9,12 @@ correlations to 2^-14; counts and sums of whole numbers are exact, sums of reals
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from chain.primitives.settings import within
 from chain.primitives.values import Value
 from privcompute.errors import OutOfRange, PeerMisbehaved
 from privcompute.mpc.engine import Engine
@@ -26,31 +23,31 @@ from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, stack
 from privcompute.programs.base import (
-    ColumnReference,
-    ColumnReferences,
     Context,
-    InputRefused,
-    JobInput,
+    InputColumn,
     JobProgram,
     Outputs,
-    Parameters,
     announce,
-    decimal_within,
     find_column,
-    need_join,
-    need_numeric,
     need_rows,
-    need_use,
     split_reference,
 )
-from privcompute.programs.encoding import CATEGORIES_MAX, categories, one_hot
+from privcompute.programs.encoding import CATEGORIES_MAX, one_hot
+from privcompute.programs.statistics_parameters import (
+    FIGURE_BOUND,
+    ONE,
+    PROGRAM_ID,
+    StatisticsParameters,
+    check_statistics,
+    declared_categories,
+    histogram_edges,
+    judge,
+    least_rows,
+    own_categories,
+)
 from privcompute.programs.statistics_result import statistics_value
 from privcompute.programs.suppression import shown_groups
 
-Statistic = Literal["sum", "mean", "variance", "std", "min", "max"]
-SINGLE_CELL = frozenset({"min", "max"})
-"""Statistics that show one row's cell: they need the use `plain`."""
-_ONE = 1 << FRACTION_BITS
 _FIGURES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
     "sum": np.sum,
     "mean": np.mean,
@@ -59,60 +56,6 @@ _FIGURES: Mapping[str, Callable[[NDArray[np.float64]], Any]] = {
     "min": np.min,
     "max": np.max,
 }
-
-
-class Histogram(Parameters):
-    """Counts of a numeric column between edges: edge i <= value < edge i + 1, the last edge included."""
-
-    column: ColumnReference
-    edges: Annotated[
-        tuple[Annotated[Decimal, decimal_within("-1e12", "1e12")], ...],
-        pydantic.Field(min_length=2, max_length=65, strict=False),
-    ]
-
-    @pydantic.model_validator(mode="after")
-    def _ascending(self) -> Histogram:
-        if any(left >= right for left, right in zip(self.edges, self.edges[1:], strict=False)):
-            raise ValueError("edges in ascending order, each only once")
-        return self
-
-
-class Grouping(Parameters):
-    """Rows counted, and a numeric column summed, for each category of another column."""
-
-    by: ColumnReference
-    of: ColumnReference | None = None
-    """A numeric column, of the same or another owner; without it rows are only counted."""
-
-
-class StatisticsParameters(Parameters):
-    """Parameters: the figures to compute, at least one."""
-
-    columns: ColumnReferences = ()
-    """Numeric columns to describe by `statistics` and `quantiles`."""
-    statistics: Annotated[tuple[Statistic, ...], pydantic.Field(max_length=6, strict=False)] = ("mean", "std")
-    quantiles: Annotated[
-        tuple[Annotated[Decimal, decimal_within("0", "1")], ...],
-        pydantic.Field(max_length=32, strict=False),
-    ] = ()
-    """Fractions, interpolated linearly between neighbouring cells."""
-    correlations: Annotated[
-        tuple[
-            Annotated[
-                tuple[ColumnReference, ...],
-                pydantic.Field(min_length=2, max_length=2, strict=False),
-            ],
-            ...,
-        ],
-        pydantic.Field(max_length=128, strict=False),
-    ] = ()
-    """Pairs of numeric columns (Pearson)."""
-    histograms: Annotated[tuple[Histogram, ...], pydantic.Field(max_length=32, strict=False)] = ()
-    groups: Annotated[tuple[Grouping, ...], pydantic.Field(max_length=32, strict=False)] = ()
-    min_group: Annotated[int, within(1, 1_000_000, "rows")] = 1
-    """Smallest group or bin to show; a grant's stricter minimum prevails."""
-    min_category_rows: Annotated[int, within(1, 1_000_000, "rows")] = 5
-    """Categories with fewer rows in the owner's dataset are merged into one."""
 
 
 LEAKAGE = (
@@ -124,29 +67,6 @@ LEAKAGE = (
     "bound how many there are. All participants learn the number of joined rows and those categories. The "
     "join leaks this: " + PSI_LEAKAGE
 )
-
-
-def _check(parameters: StatisticsParameters, inputs: Sequence[JobInput]) -> None:
-    need_join(inputs, PROGRAM.id)
-    asked = (parameters.columns, parameters.correlations, parameters.histograms, parameters.groups)
-    if not any(asked):
-        raise InputRefused(f"{PROGRAM.id}: no figure asked for; name columns, correlations or groups")
-    if parameters.columns and not (parameters.statistics or parameters.quantiles):
-        raise InputRefused(f"{PROGRAM.id}: columns without statistics or quantiles; name at least one")
-    for reference in parameters.columns:
-        for name in parameters.statistics:
-            need_numeric(inputs, reference, "plain" if name in SINGLE_CELL else "aggregate", name)
-        if parameters.quantiles:
-            need_numeric(inputs, reference, "plain", "quantile")
-    for pair in parameters.correlations:
-        for reference in pair:
-            need_numeric(inputs, reference, "aggregate", "correlation")
-    for histogram in parameters.histograms:
-        need_numeric(inputs, histogram.column, "aggregate", "histogram")
-    for group in parameters.groups:
-        need_use(inputs, group.by, "aggregate", "grouping")
-        if group.of is not None:
-            need_numeric(inputs, group.of, "aggregate", "a sum by group")
 
 
 class _Owner:
@@ -176,7 +96,7 @@ class _Owner:
 def _run(engine: Engine, context: Context) -> Steps[Outputs]:
     parameters: StatisticsParameters = context.parameters
     least = max(context.min_group, parameters.min_group)
-    need_rows(context, max(least, 2), "statistics with this minimum group")
+    need_rows(context, least_rows(parameters, context.min_group), "statistics with this minimum group")
     owner = _Owner(engine, context)
     shared: dict[str, Shared] = {}
     total = len(parameters.correlations) + len(parameters.histograms) + len(parameters.groups) + 1
@@ -189,7 +109,7 @@ def _run(engine: Engine, context: Context) -> Steps[Outputs]:
     context.progress("statistics", total - len(parameters.groups), total)
     shared |= yield from _groups(engine, owner, parameters, labels, least)
     context.progress("statistics", total, total)
-    return Outputs(shared, _public(parameters, context.rows, least, labels))
+    return Outputs(shared, _public(parameters, context, least, labels))
 
 
 def _describe(engine: Engine, owner: _Owner, parameters: StatisticsParameters) -> Steps[dict[str, Shared]]:
@@ -216,9 +136,9 @@ def _figures(
     figures = [float(_FIGURES[name](cells)) for name in parameters.statistics]
     if parameters.quantiles:
         figures += np.quantile(cells, [float(level) for level in parameters.quantiles]).tolist()
-    if not all(abs(figure) < 2.0**46 for figure in figures):
+    if not all(abs(figure) < FIGURE_BOUND for figure in figures):
         raise OutOfRange(f"column {reference}: a figure is beyond 2^46; rescale the column")
-    return np.array([round(figure * _ONE) for figure in figures], np.int64)
+    return np.array([round(figure * ONE) for figure in figures], np.int64)
 
 
 def _correlate(engine: Engine, owner: _Owner, parameters: StatisticsParameters) -> Steps[dict[str, Shared]]:
@@ -240,7 +160,7 @@ def _correlate(engine: Engine, owner: _Owner, parameters: StatisticsParameters) 
     if not sums:
         return {}
     # In units of 2^-16, because 1 / rows alone would be rounded too coarsely.
-    return {"correlations": (yield from engine.scale(stack(list(sums)), _ONE / rows))}
+    return {"correlations": (yield from engine.scale(stack(list(sums)), ONE / rows))}
 
 
 def _standardised(cells: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -256,7 +176,7 @@ def _histograms(
     shared: dict[str, Shared] = {}
     for index, histogram in enumerate(parameters.histograms):
         cells = owner.reals(histogram.column)
-        edges = [float(edge) for edge in histogram.edges]
+        edges = [float(edge) for edge in histogram_edges(owner.context.inputs, histogram)]
         own = None if cells is None else np.histogram(cells, edges)[0]
         counts = yield from engine.share(owner.party(histogram.column), own, (len(edges) - 1,))
         shown = yield from shown_groups(engine, counts, least)
@@ -272,19 +192,25 @@ def _announce_categories(
     columns = sorted({group.by for group in parameters.groups})
     if not columns:
         return {}
+    inputs = owner.context.inputs
     mine: dict[str, Value] = {}
     for reference in columns:
-        dataset, name = split_reference(reference)
-        if owner.party(reference) == engine.me:
-            whole = owner.context.own[dataset].columns[name]
-            mine[reference] = list(categories(whole, parameters.min_category_rows, reference))
+        item, column = find_column(inputs, reference)
+        if item.owner == engine.me:
+            whole = owner.context.own[item.dataset].columns
+            mine |= own_categories(whole, [(reference, column)], parameters.min_category_rows)
     announced = yield from announce(engine, sorted({owner.party(name) for name in columns}), mine)
-    return {name: _categories(announced[owner.party(name)], owner.party(name), name) for name in columns}
+    return {
+        name: _categories(announced[owner.party(name)], owner.party(name), name, find_column(inputs, name)[1])
+        for name in columns
+    }
 
 
-def _categories(value: Value, party: int, reference: str) -> tuple[str, ...]:
+def _categories(value: Value, party: int, reference: str, column: InputColumn) -> tuple[str, ...]:
     labels = value.get(reference) if type(value) is dict else None
     labels = labels if type(labels) is list and all(type(label) is str for label in labels) else []
+    if declared_categories(column) not in ((), tuple(labels)):
+        labels = []
     if 1 <= len(labels) <= CATEGORIES_MAX + 1 and len(set(labels)) == len(labels):
         return tuple(labels)
     raise PeerMisbehaved(party, f"party {party} announced no usable categories of {reference}")
@@ -319,7 +245,7 @@ def _groups(
 def _share_exactly(engine: Engine, owner: _Owner, reference: str) -> Steps[Shared]:
     """Share a numeric column as integers in units of 2^-16, small enough that no sum of rows can wrap."""
     cells, rows = owner.reals(reference), owner.context.rows
-    own = None if cells is None else np.rint(cells * _ONE)
+    own = None if cells is None else np.rint(cells * ONE)
     bound = 2.0**61 / rows
     return (
         yield from engine.share(
@@ -329,16 +255,16 @@ def _share_exactly(engine: Engine, owner: _Owner, reference: str) -> Steps[Share
 
 
 def _public(
-    parameters: StatisticsParameters, rows: int, least: int, labels: Mapping[str, tuple[str, ...]]
+    parameters: StatisticsParameters, context: Context, least: int, labels: Mapping[str, tuple[str, ...]]
 ) -> Value:
     return {
-        "rows": rows,
+        "rows": context.rows,
         "min_group": least,
         "columns": list(parameters.columns),
         "figures": [*parameters.statistics, *[f"quantile {level}" for level in parameters.quantiles]],
         "correlations": [list(pair) for pair in parameters.correlations],
         "histograms": [
-            {"column": item.column, "edges": [str(edge) for edge in item.edges]}
+            {"column": item.column, "edges": [str(edge) for edge in histogram_edges(context.inputs, item)]}
             for item in parameters.histograms
         ],
         "groups": [
@@ -348,7 +274,7 @@ def _public(
 
 
 PROGRAM = JobProgram(
-    id="joint-statistics",
+    id=PROGRAM_ID,
     kind="mpc",
     version=1,
     summary="Private join, then statistics over columns of different owners.",
@@ -367,12 +293,17 @@ PROGRAM = JobProgram(
     },
     sources=(
         "programs/statistics.py",
+        "programs/statistics_parameters.py",
         "programs/statistics_result.py",
+        "data/literals.py",
+        "programs/preflight.py",
         "programs/encoding.py",
         "programs/suppression.py",
         "programs/join.py",
     ),
-    checker=_check,
+    checker=check_statistics,
+    least_rows=least_rows,
+    judge=judge,
     run=_run,
     finish=statistics_value,
 )

@@ -10,7 +10,8 @@ import pytest
 
 from chain.primitives.values import decode_value
 from privcompute.data.batches import SourceError
-from privcompute.data.schema import MISSING, Column
+from privcompute.data.literals import MISSING
+from privcompute.data.schema import Column
 from privcompute.data.tables import CellRefused, IdentifiersRefused
 from tests.unit.privcompute.data.tables import ID, column_file, typed, written
 

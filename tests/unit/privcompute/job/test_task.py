@@ -126,7 +126,13 @@ class World:
             self.ledger.do("bank", "grants", "request", **terms)
             self.ledger.do(org, "grants", "approve", id=f"bank/g-{org}", terms={})
 
-    def propose(self, program: str, uses: dict[str, dict[str, str]], parameters: dict[str, Value]) -> str:
+    def propose(
+        self,
+        program: str,
+        uses: dict[str, dict[str, str]],
+        parameters: dict[str, Value],
+        nonce: int = 0,
+    ) -> str:
         spec: dict[str, Value] = {
             "program": program,
             "parameters": parameters,
@@ -144,7 +150,7 @@ class World:
             "deadlines": dict.fromkeys(
                 ("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS
             ),
-            "nonce": bytes(16),
+            "nonce": bytes([nonce]) * 16,
         }
         job = self.ledger.do("bank", "jobs", "propose", spec=spec)
         assert job == job_id_of(spec)
@@ -253,7 +259,7 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield World(ledger, tmp_path, agents)
 
 
-STATISTICS = "joint-statistics"
+STATISTICS, REGRESSION = "joint-statistics", "logistic-regression"
 GRANTED = {org: {"person": "join-only", "amount": "aggregate-only", "kind": "encrypted-only"} for org in ORGS}
 USED = {org: {"person": "join", "amount": "aggregate"} for org in ORGS}
 FIGURES: dict[str, Value] = {"columns": ["bureau/data/amount"], "statistics": ["mean"]}
@@ -279,6 +285,35 @@ async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
     assert committed["hash"] == result_commitment(result.salt, canonical(result.values))
     assert committed["metrics"] == {}, "nothing of the values is public"
     assert all(agent.stores.jobs.unfinished() == [] for agent in world.agents.values())
+
+
+async def test_what_an_owner_finds_on_its_own_data_ends_the_job_before_it_binds(
+    world: World,
+) -> None:
+    """It was found after the join, and a run of every owner's grant was spent."""
+    world.grant_all(REGRESSION, {org: {"person": "join-only", "amount": "aggregate-only"} for org in ORGS})
+    parameters: dict[str, Value] = {"label": "bureau/data/amount", "positive": "66"}
+    job = world.propose(REGRESSION, USED, parameters)
+    assert await world.run(job) == "aborted"
+    assert all(world.ledger.record("bindings", (job, "bureau")) is None for _ in ORGS)
+    assert {world.ledger.chain.entry("grants", "standing", f"bank/g-{org}")["used"] for org in ORGS} == {0}
+    (said,) = world.evidence("bureau", "abort")
+    assert said["reason"] == "DATA_CLASS_TOO_SMALL"
+    assert "the smaller class" in said["detail"], "the owner alone is told what is wrong"
+    assert not any(world.evidence(org, "stage") for org in ORGS)
+
+
+async def test_rows_that_were_joined_once_are_judged_before_they_are_joined_again(
+    world: World,
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    assert await world.run(world.propose(STATISTICS, USED, FIGURES)) == "certified"
+    world.demand("bureau", min_joined_rows=COMMON + 1)
+    again = world.propose(STATISTICS, USED, FIGURES, nonce=1)
+    assert await world.run(again) == "aborted"
+    (said,) = world.evidence("bureau", "abort")
+    assert said["reason"] == "DATA_TOO_FEW_ROWS"
+    assert world.ledger.record("jobs", again)["join_height"] == 0
 
 
 async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:
@@ -484,7 +519,7 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
     [
         ("refused_purposes", ("research",), "rejected", "LOCAL_PURPOSE_REFUSED"),
         ("refused_organisations", ("bank",), "rejected", "LOCAL_ORGANISATION_REFUSED"),
-        ("min_joined_rows", COMMON + 1, "aborted", "GROUP_TOO_SMALL"),
+        ("min_joined_rows", COMMON + 1, "aborted", "DATA_TOO_FEW_ROWS"),
         ("max_party_rows", 50, "aborted", "policy.max_party_rows"),
     ],
 )

@@ -19,13 +19,15 @@ from privcompute.programs.encoding import (
 
 
 def test_the_split_is_public_random_and_disjoint() -> None:
-    training, test = split_rows(b"\1" * 32, 100, 30)
-    again = split_rows(b"\1" * 32, 100, 30)
-    other = split_rows(b"\2" * 32, 100, 30)
+    training, test = split_rows(b"\1" * 32, 100, 30, 0)
+    again = split_rows(b"\1" * 32, 100, 30, 0)
+    other = split_rows(b"\2" * 32, 100, 30, 0)
+    second = split_rows(b"\1" * 32, 100, 30, 1)
     assert sorted([*training, *test]) == list(range(100))
     assert len(test) == 30
     assert np.array_equal(test, again[1])
     assert not np.array_equal(test, other[1])
+    assert not np.array_equal(test, second[1])
 
 
 def test_rare_categories_are_merged() -> None:

@@ -114,7 +114,7 @@ def test_joined_training_reaches_the_plaintext_auc(
 ) -> None:
     job = bytes(range(32))
     ids, value, seen = run_job(loaded, job, parameters())
-    plain = reference.regression(folder, ids=ids, job=job)
+    plain = reference.regression(folder, ids=ids, job=job, min_group=5)
     assert (value["joined_rows"], value["test_rows"]) == (plain.rows, plain.test_rows) == (831, 249)
     assert abs(float(value["auc"]) - plain.auc) < AUC_TOLERANCE
     assert abs(float(value["ks"]) - plain.ks) < 0.02
@@ -196,8 +196,11 @@ def test_released_coefficients_are_those_of_the_plaintext_model(
     chosen = parameters(release_coefficients=True, iterations=120)
     value = train(loaded, data, bytes(32), chosen)
     parsed = PROGRAM.check(chosen, tuple(item for item, _ in loaded))
-    training, _ = reference.split_rows(bytes(32), 700, 210)
-    features, labels = reference._encoded(parsed, loaded, ids, training)
+    training, _ = reference.split_rows(bytes(32), 700, 210, 0)
+    features, labels = (
+        reference._encoded(parsed, loaded, ids, training),
+        reference._labels(parsed, loaded, ids),
+    )
     model = LogisticRegression(C=1 / (0.01 * len(training)), max_iter=10_000, tol=1e-9)
     model.fit(features[training], labels[training])
     found = np.array([float(text) for text in value["coefficients"].values()])
@@ -226,8 +229,8 @@ def test_a_class_too_small_for_the_minimum_group_ends_the_run(
     loaded: list[tuple[JobInput, dict[str, Any]]],
 ) -> None:
     _, data = example_rows(loaded, 3, 200)
-    with pytest.raises(GroupTooSmall, match="too few test rows for the minimum group of 30"):
-        train(loaded, data, bytes(32), parameters(), min_group=30)
+    with pytest.raises(GroupTooSmall, match="too few rows for the minimum group of 70"):
+        train(loaded, data, bytes(32), parameters(), min_group=70)
     with pytest.raises(GroupTooSmall, match="check the parameter positive"):
         train(loaded, data, bytes(32), parameters(positive="awful"))
     with pytest.raises(GroupTooSmall, match="200 joined rows"):
@@ -274,4 +277,4 @@ def test_encrypted_features_train_but_never_show_coefficients(
 @pytest.mark.parametrize("value", [None, [], [0, []], [3, ["a"]], ["3", []], [10**9, []], [1, [7]]])
 def test_features_announced_in_another_form_name_the_peer(value: Any) -> None:
     with pytest.raises(PeerMisbehaved, match="party 2"):
-        _announced(value, 2, named=False)
+        _announced(value, 2, named=False, most=2_048)
