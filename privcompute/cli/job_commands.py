@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from chain.client.calls import call
-from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
+from chain.client.console import (
+    json_option,
+    print_json,
+    print_lines,
+    print_table,
+    print_text,
+    reports_errors,
+)
 from chain.client.options import Session, run, session_options
 from chain.client.trust import word_line
 from chain.primitives.crypto import digest
@@ -235,7 +242,7 @@ def result(session: Session, job_id: str, as_json: bool) -> None:
         )
         return
     print_text(f"{stored.program} under profile {stored.profile} ({stored.schema})")
-    print_text(json_text(stored.values, 2))
+    print_lines(json_text(stored.values, 2))
     said = "as committed on the ledger" if on_ledger else "NOT (yet) committed on the ledger"
     print_text(f"hash {stored.hash.hex()}, {said}")
 

@@ -100,6 +100,8 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             return f"{by} committed to its inputs"
         case "JobRunning":
             return "running: every owner is bound, the runs are spent"
+        case "JoinBegun":
+            return f"{by} announced that data move: the join begins"
         case "StageCommitted":
             return f"{by} finished stage {fields['stage']} ({fields['kind']})"
         case "TranscriptCommitted":
@@ -129,6 +131,12 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             blamed = _orgs(fields["blamed"]) or "nobody"
             said = f"{fields['outcome']}, {blamed} blamed; {fields['state']}"
             return f"{by} decided dispute {fields['number']}: {said}"
+        case "DisputeLapsed":
+            return f"dispute {fields['number']} lapsed undecided: {fields['outcome']}"
+        case "ReleaseDisclaimed":
+            returned = ", ".join(fields["returned"])
+            said = f"; runs returned: {returned}" if returned else ""
+            return f"{by} states that it sent nothing about its data{said}"
         case "UsesConcerned":
             return f"{fields['cause']} of {fields['about']}: {fields['reason']}"
         case "GrantRevoked" | "GrantSuspended" | "GrantResumed" | "GrantNarrowed" | "GrantExpired":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from privcompute.data.commitments import challenged_rows, commit_rows, open_row
 from tests.schemas import column
 
 JOB = "ab" * 32
+CONTRACT = Path(__file__).parents[4] / "contracts" / "system" / "jobs.py"
 NOTHING: dict[str, Any] = {
     "program": None,
     "purpose": None,
@@ -314,6 +316,19 @@ async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest
 )  # fmt: skip
 def test_what_happened_to_a_job_is_said_in_one_line(name: str, fields: dict[str, Any], line: str) -> None:
     assert describe(name, fields) == line
+
+
+def test_every_event_of_a_job_has_words_of_its_own() -> None:
+    """Declared events are read from the contract; made-up fields have the declared types."""
+    made: dict[str, Any] = {"subject": "org:bank", "str": "word", "int": 1, "bytes": b"7" * 32, "dict": {}}
+    declared = re.findall(r"^(\w+) = Event\(([^)]*)\)", CONTRACT.read_text(), re.MULTILINE)
+    events = {
+        name: {field: made.get(kind, []) for field, kind in re.findall(r"(\w+)=(\w+)", fields)}
+        for name, fields in declared
+        if "job=subject" in fields
+    }
+    assert len(events) > 20
+    assert [name for name, fields in events.items() if describe(name, fields) == f"{name} by bank"] == []
 
 
 @pytest.mark.parametrize("group", [dataset, grant, job], ids=lambda group: group.name)
