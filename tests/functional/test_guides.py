@@ -36,6 +36,10 @@ def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     program, *words = shlex.split(command)
     if program == "assent":
         return assent(*words, *(["--base-port", "0"] if words[0] == "init" else []), cwd=folder)
+    if program == "python":
+        return subprocess.run(
+            [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False
+        )
     assert program == "pytest"
     line = [sys.executable, "-m", "pytest", "-p", "no:asyncio", "-p", "no:cacheprovider", *words]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False, env=os.environ)
@@ -80,6 +84,27 @@ def test_the_guide_for_data_owners_leads_from_a_file_with_faults_to_a_registered
     assert "4 rows, 5 columns" in said["assent dataset register"]
     assert "column income: 1 missing cells, rule mean" in said["assent dataset register"]
     assert "4 rows match" in said["assent dataset check"]
+
+
+@pytest.mark.functional
+def test_the_guide_for_requesters_leads_from_three_files_to_a_certified_result(tmp_path: Path) -> None:
+    guide = (REPOSITORY / "docs/requester.md").read_text(encoding="utf-8")
+    job, said = "JOB", {}
+    try:
+        for kind, name, text in BLOCK.findall(guide):
+            if name:
+                (tmp_path / name).write_text(text, encoding="utf-8")
+            for command in commands(text) if kind == "console" else []:
+                done = typed(command.replace("JOB", job), tmp_path)
+                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                said[" ".join(shlex.split(command)[:3])] = done.stdout
+                if found := re.search(r"^proposed job (\w{12})", done.stdout):
+                    job = found[1]
+    finally:
+        assent("stop", "consortium", cwd=tmp_path)
+    assert "certified: " in said["assent job propose"]
+    assert '\n  "rows": 90,\n' in said["assent job result"]
+    assert "as committed on the ledger" in said["assent job result"]
 
 
 def test_the_tables_of_the_guide_for_data_owners_name_every_doubt_step_type_and_encoding() -> None:
