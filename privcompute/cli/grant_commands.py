@@ -21,7 +21,7 @@ from privcompute.cli.declarations import read_columns, version_row
 from privcompute.data.declared import column_words
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import ALLOWED_USES
-from privcompute.job.runner import RUN_WITH
+from privcompute.job.profiles import RUN_WITH
 
 SEE_LIST = "see: assent grant list"
 CONSTRAINTS = tuple(ALLOWED_USES)

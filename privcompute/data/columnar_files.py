@@ -14,8 +14,6 @@ from chain.primitives.files import open_regular
 from privcompute.data.batches import BATCH_ROWS, Meter, OpenedTable, RowBatch, SourceError, places_of
 from privcompute.data.native_cells import read_batches, stated_type
 
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".arrows", ".ipc", ".feather")
 _MAGIC = b"ARROW1"
 """Begins an Arrow file; a stream has none."""
 _PARTS_MAX = 1_000_000

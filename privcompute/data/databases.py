@@ -12,7 +12,6 @@ import pyarrow as pa
 from privcompute.data.batches import BATCH_ROWS, Meter, OpenedTable, SourceError, places_of
 from privcompute.data.native_cells import read_batches, stated_type
 
-DUCKDB = (".duckdb", ".db")
 MEMORY_LIMIT = "1GB"
 SETTINGS = {
     "threads": "1",

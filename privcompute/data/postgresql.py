@@ -22,7 +22,6 @@ from privcompute.data.batches import Meter, OpenedTable, SourceError, places_of
 from privcompute.data.literals import ColumnType
 from privcompute.data.native_cells import read_batches, stated_type
 
-POSTGRES = (".postgres",)
 BATCH_BYTES_HINT = 4_194_304
 """Of what the driver gathers before it gives a batch."""
 CONNECT_S = 10

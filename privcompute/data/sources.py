@@ -2,6 +2,9 @@
 
 Nothing of a table leaves this process except through the MPC protocols; errors quote cells because only
 the owner reads them, and what goes on chain is a reason code alone.
+
+A reader is imported when a file of its kind is opened: all of them together would cost every command half a
+second.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from privcompute.data.batches import BOUNDS, Bounds, Meter, OpenedTable, SourceError
-from privcompute.data.columnar_files import ARROW, PARQUET, open_arrow, open_parquet
-from privcompute.data.databases import DUCKDB, open_duckdb
-from privcompute.data.postgresql import POSTGRES, open_postgres
 from privcompute.data.text_files import DELIMITERS, ENCODINGS, is_text_file, open_text
-from privcompute.data.workbooks import WORKBOOKS, open_workbook
+
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".arrows", ".ipc", ".feather")
+DUCKDB = (".duckdb", ".db")
+POSTGRES = (".postgres",)
+WORKBOOKS = (".xlsx", ".xlsm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +57,24 @@ def open_source(
     if source.delimiter is not None or source.encoding is not None:
         raise SourceError(f"{path}: delimiter and encoding are for CSV and TSV files; leave them out")
     if suffix in PARQUET:
+        from privcompute.data.columnar_files import open_parquet
+
         return open_parquet(path, wanted, meter)
     if suffix in ARROW:
+        from privcompute.data.columnar_files import open_arrow
+
         return open_arrow(path, wanted, meter)
     if suffix in DUCKDB:
+        from privcompute.data.databases import open_duckdb
+
         return open_duckdb(path, source.table, wanted, meter)
     if suffix in POSTGRES:
+        from privcompute.data.postgresql import open_postgres
+
         return open_postgres(path, source.table, wanted, key, meter)
     if suffix in WORKBOOKS:
+        from privcompute.data.workbooks import open_workbook
+
         return open_workbook(path, source.table, wanted, meter)
     known = ".csv, .tsv (also with .gz), .parquet, .arrow, .feather, .xlsx, .duckdb or .postgres with a table"
     raise SourceError(f"{path}: unknown kind of file; use {known}")

@@ -28,7 +28,6 @@ from privcompute.data.batches import (
     places_of,
 )
 
-WORKBOOKS = (".xlsx", ".xlsm")
 EXPANDED_BYTES_MAX = 1_073_741_824
 """Of all parts of a workbook after decompression: a sheet of 1,048,576 rows of twenty cells."""
 PARTS_MAX = 10_000

@@ -16,7 +16,8 @@ from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
 from privcompute.job.environment import AgentIdentity, OwnNode
 from privcompute.job.inputs import input_column, joined_versions, judge_own_data
-from privcompute.job.runner import RunPlan, check_runnable
+from privcompute.job.profiles import check_runnable
+from privcompute.job.runner import RunPlan
 from privcompute.job.view import REVEALED, RUNNING, JobView, certificate_digest, mismatched_channels
 from privcompute.programs.base import JobInput, JobProgram
 from privcompute.programs.registry import PROGRAMS

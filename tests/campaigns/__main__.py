@@ -11,7 +11,7 @@ import click
 
 from tests.campaigns import lane, mutants, record, seeds
 from tests.campaigns.equivalent import EQUIVALENT
-from tests.campaigns.verdicts import STAGES
+from tests.campaigns.verdicts import STAGES, Verdicts
 
 WIDTH = 80
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Run a campaign of full size and put its result into docs/campaigns.json.
 
     Exit code 0: it found nothing. Exit code 1: it names what failed. A part of a campaign (fewer seeds,
-    fewer mutants) is not put on record.
+    fewer mutants) is no result; what it found stays in docs/campaigns/ for a later run to continue.
     """
 
 
@@ -132,6 +132,7 @@ def run_mutants(
     full = not only and hand and sample >= mutants.SAMPLE and most >= mutants.SEEDS and until == STAGES[-1]
     good = mutants.passed(plan, outcome)
     if full:
+        Verdicts.load(mutants.store()).keep({mutant.key for mutant in chosen})
         failures = [f"survives: {m.name}: {m.before} → {m.after}"[:300] for m in outcome.survivors]
         failures += [f"stale: {line}"[:300] for line in stale] + [f"refuted: {n}" for n in outcome.refuted]
         size = f"{len(chosen)} mutants, at most {most} seeds of the simulator each"

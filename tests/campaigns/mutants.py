@@ -14,6 +14,7 @@ from tests.campaigns import named, operators
 from tests.campaigns.edits import ROOT, Mutant, digest
 from tests.campaigns.equivalent import EQUIVALENT
 from tests.campaigns.isolation import End, Nursery
+from tests.campaigns.record import PARTS
 from tests.campaigns.stages import SCENARIOS, SEED_CPU_S, UNIT, prepare, run_seeds, run_tests
 from tests.campaigns.verdicts import FOLDER, STAGES, Verdict, Verdicts, fingerprint
 
@@ -147,7 +148,7 @@ class Campaign:
     def run(self) -> Outcome:
         """Run everything; what earlier runs found out about the same sources is not run again."""
         prepare()
-        self._prints = {stage: fingerprint(stage) for stage in self.plan.stages}
+        self._prints = {stage: fingerprint(stage)[:16] for stage in self.plan.stages}
         try:
             for stage, files in (("unit", UNIT), ("scenario", SCENARIOS)):
                 if stage in self.plan.stages:
@@ -273,7 +274,7 @@ class _Seeds:
 
 def store() -> Path:
     """Return where verdicts are kept between runs."""
-    return FOLDER / "mutants.jsonl"
+    return PARTS / "mutants.jsonl"
 
 
 def figures(plan: Plan, outcome: Outcome) -> dict[str, int]:

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from tests.campaigns.edits import ROOT
 
 BOOK = ROOT / "docs" / "campaigns.json"
+PARTS = ROOT / "docs" / "campaigns"
+"""What campaigns that take hours have found so far, for a later run to continue; on another machine, too."""
 MARKER = re.compile(r"<!-- campaign:([a-z]+) -->\s*$")
 SILENT = {".venv", ".pytest_cache", "demo-consortium", "node_modules"}
 Figure = int | float | str
@@ -62,13 +64,14 @@ def save(name: str, entry: Entry, path: Path = BOOK) -> None:
 
 
 def commit() -> tuple[str, bool]:
-    """Return the commit that is checked out, and whether the tree differs from it (but for the book)."""
+    """Return the commit that is checked out, and whether the tree differs from it (but for records)."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     changed = [line[3:] for line in git("status", "--porcelain").splitlines()]
-    return git("rev-parse", "HEAD").strip(), any(path != str(BOOK.relative_to(ROOT)) for path in changed)
+    records = tuple(str(path.relative_to(ROOT)) for path in (BOOK, PARTS))
+    return git("rev-parse", "HEAD").strip(), any(not path.startswith(records) for path in changed)
 
 
 def today() -> str:

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from tests.campaigns import lane, record, verdicts
+from tests.campaigns import lane, record, seeds, verdicts
 from tests.campaigns.__main__ import WIDTH, main
 
 ENTRY = record.Entry(
@@ -154,3 +155,25 @@ def test_what_a_seed_depends_on_holds_every_module_that_the_simulator_loads() ->
     ours = {path for path in own if path.is_relative_to(record.ROOT) and ".venv" not in str(path)}
     assert len(ours) > 100
     assert ours <= verdicts.sources("simulator")
+
+
+def test_seeds_that_ran_on_these_sources_are_on_record_and_not_run_again(tmp_path: Path) -> None:
+    store = tmp_path / "parts" / "seeds.jsonl"
+    told: list[str] = []
+    first, wrong = seeds.run(2, 1, told.append, store)
+    assert (first["seeds"], wrong, told) == (2, [], ["2 of 2"])
+    assert seeds.run(2, 1, told.append, store) == (first, wrong)
+    assert told == ["2 of 2"], "nothing ran"
+    other = [replace(part, sources="of another time", commit="7" * 40) for part in seeds.read(store)]
+    seeds.write(store, other)
+    assert seeds.run(2, 1, told.append, store)[0]["blocks"] == first["blocks"]
+    assert told[1:] == ["1 parts ran on other sources, at 7777777777: they say nothing of these", "2 of 2"]
+
+
+def test_figures_of_parts_are_those_of_all_their_seeds() -> None:
+    part = seeds.Part("s", "c", 0, 20, 5, 7, 1800.0, 30.0, 2.5, {"4": 15, "10": 5}, [])
+    worse = replace(part, first=20, recovery_s=9.5, nodes={"4": 20}, failures=["seed 21"])
+    assert seeds.figures([part, worse]) == {
+        "seeds": 40, "blocks": 10, "transactions": 14, "virtual hours": 1.0, "cpu minutes": 1.0,
+        "slowest recovery s": 9.5, "failed": 1, "seeds with n = 4": 35, "seeds with n = 10": 5,
+    }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -85,6 +86,11 @@ class Verdicts:
         self.path.parent.mkdir(exist_ok=True)
         with self.path.open("a") as lines:
             lines.write(json.dumps(asdict(verdict)) + "\n")
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Leave one line a stage of each of these mutants in the file: others, and what is superseded, go."""
+        kept = [verdict for verdict in self.known.values() if verdict.key in keys]
+        self.path.write_text("".join(json.dumps(asdict(verdict)) + "\n" for verdict in kept))
 
     def current(self, key: str, stage: str, print_: str, seeds: int) -> Verdict | None:
         """Return a verdict that still holds: same sources, and no fewer seeds than asked for."""

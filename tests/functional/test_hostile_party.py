@@ -44,7 +44,7 @@ OWN_LIMIT = "\n[policy]\njob_time_max_ms = 6000\nmin_joined_rows = 0\n"
 PLANTED = """
 import sys
 from privcompute.net import listener
-from privcompute.cli import agent
+from privcompute.cli.agent_commands import agent
 
 def fail(*_):
     raise RuntimeError("planted")

@@ -15,7 +15,7 @@ from privcompute.data.datasets import LocalDataset
 from privcompute.data.schema import Schema
 from privcompute.data.sources import DataSource
 from privcompute.job.enforcement import JobRefusal, OwnFacts, ProvedFacts, check_job
-from privcompute.job.runner import RUN_WITH, check_runnable
+from privcompute.job.profiles import RUN_WITH, check_runnable
 from privcompute.job.view import GrantedInput, JobSpec, JobView, Participant
 
 NOW = 1_000_000
