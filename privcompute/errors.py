@@ -53,9 +53,14 @@ class PeerTooLarge(PeerFault):
 
 
 class PartiesStalled(AssentError):
-    """A wait that ended without showing whose fault it was: nobody is blamed; look at every agent named."""
+    """A wait that ended and showed no single fault: one of the parties, or their link; look at each."""
 
     code = "mpc_stalled"
+
+    def __init__(self, parties: tuple[int, ...], text: str) -> None:
+        """Name `parties` (indices in the job, perhaps our own) with a text that says what happened."""
+        super().__init__(text)
+        self.parties = parties
 
 
 class TimeOver(AssentError):

@@ -27,8 +27,10 @@ def reason_of(error: Exception, view: JobView | None) -> str:
     """Return the short public reason of a failure: a stable code, and the organisation if it is a peer."""
     if isinstance(error, JobRefusal):
         return error.reason
-    if isinstance(error, PeerFault) and view is not None and error.party < len(view.spec.participants):
-        return f"{error.code.upper()}: {view.spec.participants[error.party].org}"
+    if isinstance(error, PeerFault | PartiesStalled) and view is not None:
+        parties = (error.party,) if isinstance(error, PeerFault) else error.parties
+        orgs = [one.org for index, one in enumerate(view.spec.participants) if index in parties]
+        return f"{error.code.upper()}: {', '.join(orgs)}"[:REASON_CHARS_MAX]
     if isinstance(error, AssentError):
         return error.code.upper()
     return f"INTERNAL_{type(error).__name__}"[:REASON_CHARS_MAX]

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 HELLO = struct.Struct(">10sHBB32s")
-HELLO_VERSION = 1
+HELLO_VERSION = 2
 _MAGIC = b"assent-mpc"
 
 

@@ -5,31 +5,31 @@ The channel tag is a hash of job, sender and receiver, so a frame of another job
 passes. The header is judged before a byte is allocated for the payload. Each direction keeps a running
 SHA-256 over all its frames; both ends can compare it.
 
-A *notice* is a header alone, of a stage that no job has: "I am here, and wait for another party". It is no
-part of the transcript and changes nothing but whom a timeout names (links.py).
+Between frames travel *pulses* (pulse.py), which are no part of the transcript. They leave from a thread of
+their own while the worker computes, so whatever touches the stream holds the link's lock.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import struct
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 
 from chain.primitives.crypto import digest
-from privcompute.errors import PeerGone, PeerMisbehaved
+from privcompute.errors import PeerMisbehaved
+from privcompute.net.blame import Witness
+from privcompute.net.pulse import HEADER, PULSE_STAGE, Pulse, pulses_allowed
 from privcompute.net.tls_stream import TlsStream
 
-HEADER = struct.Struct(">16sIIQ")
 RECORD_BYTES = 16_384
 """The largest TLS record; the header travels in the first one together with payload."""
 READS_MAX = 4_096
 """Reads for one step: a payload may come in records of one byte each, and deadlines count meanwhile."""
-NOTICE_STAGE = 2**32 - 1
-NOTICES_MAX = 65_536
-"""Notices that one peer may send in a job: it sends one in a round that lasts half a minute or more."""
+CROWDED_BYTES = 65_536
+"""With so much unread, nothing further may find room: whether more comes cannot be told."""
 _EMPTY = memoryview(b"")
 
 
@@ -69,7 +69,16 @@ class PeerLink:
 
     def __init__(self, stream: TlsStream, job_id: bytes, me: int, peer: int) -> None:
         stream.widen()
-        self.peer = peer
+        self.me, self.peer = me, peer
+        self.broken = ""
+        """Why the connection ended; "" while it stands."""
+        self._lock = threading.Lock()
+        self._opened: float | None = None
+        """When we listened first."""
+        self._heard_at = 0.0
+        self._arrived = 0
+        self._pulses = 0
+        self._pulse = Pulse()
         self._stream = stream
         self._out = _Direction(job_id, me, peer)
         self._in = _Direction(job_id, peer, me)
@@ -77,9 +86,6 @@ class PeerLink:
         self._header = bytearray(HEADER.size)
         self._filled = 0
         self._payload: memoryview | None = None
-        self._notices = 0
-        self.waits = False
-        """The peer said so after its last frame: it is not the one that keeps everybody."""
         self.has_more = False
         """Bytes may wait inside the TLS layer, where no poll sees them: pull again without waiting."""
         self.charged_s = 0.0
@@ -112,36 +118,58 @@ class PeerLink:
         self._out.advance(payload.nbytes)
 
     def push(self) -> bool:
-        """Write what the socket takes; tell whether the frame is out. Raises PeerGone."""
-        try:
-            while self._outgoing:
-                view = self._outgoing[0]
-                taken = self._stream.write(view)
-                if taken == 0:
-                    return False
-                self._outgoing[:1] = [view[taken:]] if taken < view.nbytes else []
-            return self._stream.flush()
-        except OSError as error:
-            raise self._gone(error) from None
+        """Write what the socket takes; tell whether the frame is out."""
+        with self._lock:
+            try:
+                while self._outgoing:
+                    view = self._outgoing[0]
+                    taken = self._stream.write(view)
+                    if taken == 0:
+                        return False
+                    self._outgoing[:1] = [view[taken:]] if taken < view.nbytes else []
+                return self._stream.flush()
+            except OSError as error:
+                self.broken = self.broken or str(error)
+                return False
 
-    def notify(self) -> None:
-        """Tell the peer that we wait, not for it alone; unless a frame to it is under way."""
-        if not self._outgoing:
-            with contextlib.suppress(OSError):  # a broken link shows where its frames are missed
-                self._stream.write(memoryview(HEADER.pack(self._out.tag, NOTICE_STAGE, 0, 0)))
+    def beat(self, pulse: Pulse) -> None:
+        """Send a pulse, unless something else is under way, which shows as well that we live."""
+        with self._lock, contextlib.suppress(OSError):  # a broken link shows where it is read
+            if not self._outgoing and self._stream.flush():
+                self._stream.write(memoryview(pulse.encode(self._out.tag)))
                 self._stream.flush()
 
-    def hear(self) -> bool:
-        """Take in notices that have arrived; tell whether the header of a frame has. Raises PeerFault."""
-        while self._payload is None:
-            if not self._fill(memoryview(self._header)):
-                return False
-            if HEADER.unpack(self._header) != (self._in.tag, NOTICE_STAGE, 0, 0):
-                return True
-            self._filled, self.waits, self._notices = 0, True, self._notices + 1
-            if self._notices > NOTICES_MAX:
-                raise self._misbehaved(f"more than {NOTICES_MAX} notices")
-        return True
+    def listen(self, now: float) -> None:
+        """Look whether anything has arrived since we listened last, read or not."""
+        with self._lock, contextlib.suppress(OSError):
+            arrived, unread = self._stream.arrived()
+            if self._opened is None:
+                self._opened = now
+            elif arrived == self._arrived and unread < CROWDED_BYTES:
+                return
+            self._arrived, self._heard_at = arrived, now
+
+    def witness(self, now: float) -> Witness:
+        """Return what we see of the peer."""
+        return Witness(self._pulse, now - self._heard_at, bool(self.broken), self.inside_frame)
+
+    def hear(self) -> None:
+        """Take in pulses that have arrived, up to the next frame. Raises PeerMisbehaved."""
+        with self._lock:
+            if self._payload is None:
+                self._hear()
+
+    def attend(self) -> None:
+        """Take in what a poll has seen on a link that no frame is awaited from. Raises PeerMisbehaved."""
+        if self.ahead:
+            self.broken = self.broken or "closed by the other side"
+        else:
+            self.hear()
+
+    @property
+    def ahead(self) -> bool:
+        """The header of a frame has arrived: what comes after it stays unread until the frame is wanted."""
+        return self._payload is not None or self._filled == HEADER.size
 
     @property
     def inside_frame(self) -> bool:
@@ -149,16 +177,17 @@ class PeerLink:
         return self._payload is not None or self._filled > 0
 
     def pull(self, stage: int, limit: int, exact: bool) -> memoryview | None:
-        """Read what has arrived; return the payload when it is whole. Raises PeerGone, PeerMisbehaved."""
-        if self._payload is None:
-            if not self.hear():
+        """Read what has arrived; return the payload when it is whole. Raises PeerMisbehaved."""
+        with self._lock:
+            if self._payload is None:
+                if not self._hear():
+                    return None
+                length = self._judge(stage, limit, exact)
+                self._filled = 0
+                self._payload = memoryview(np.empty(length, dtype=np.uint8).data) if length else _EMPTY
+            if not self._fill(self._payload):
                 return None
-            length = self._judge(stage, limit, exact)
-            self._filled = 0
-            self._payload = memoryview(np.empty(length, dtype=np.uint8).data) if length else _EMPTY
-        if not self._fill(self._payload):
-            return None
-        payload, self._payload, self._filled, self.waits = self._payload, None, 0, False
+        payload, self._payload, self._filled = self._payload, None, 0
         self._unhashed_in += [memoryview(bytes(self._header)), payload]
         self._in.advance(payload.nbytes)
         return payload.toreadonly()
@@ -176,6 +205,26 @@ class PeerLink:
         """Close the connection."""
         self._stream.close()
 
+    def _hear(self) -> bool:
+        """Read on; tell whether the header of a frame has arrived."""
+        while self._fill(memoryview(self._header)):
+            tag, stage, step, word = HEADER.unpack(self._header)
+            if (tag, stage) != (self._in.tag, PULSE_STAGE):
+                return True
+            self._filled = 0
+            self._take(Pulse.decode(step, word))
+        return False
+
+    def _take(self, pulse: Pulse | None) -> None:
+        """Take in a pulse that an honest party may have sent. Raises PeerMisbehaved."""
+        if pulse is None or pulse.speaks_of(self.peer) or pulse.step < self._pulse.step:
+            raise self._misbehaved("a pulse that makes no sense")
+        self._pulses += 1
+        allowed = pulses_allowed(0.0 if self._opened is None else self._heard_at - self._opened)
+        if self._pulses > allowed:
+            raise self._misbehaved(f"more than {allowed} pulses in the time that we are linked")
+        self._pulse = pulse
+
     def _fill(self, view: memoryview) -> bool:
         self.has_more = False
         for _ in range(READS_MAX):
@@ -184,7 +233,8 @@ class PeerLink:
             try:
                 count = self._stream.read_into(view[self._filled :])
             except OSError as error:
-                raise self._gone(error) from None
+                self.broken = self.broken or str(error)
+                return False
             if count == 0:
                 return False
             self._filled += count
@@ -208,10 +258,4 @@ class PeerLink:
     def _misbehaved(self, text: str) -> PeerMisbehaved:
         return PeerMisbehaved(
             self.peer, f"party {self.peer} sent {text}; the job is aborted, keep the transcript"
-        )
-
-    def _gone(self, error: OSError) -> PeerGone:
-        return PeerGone(
-            self.peer,
-            f"the link to party {self.peer} broke ({error}); check its agent, then propose the job anew",
         )

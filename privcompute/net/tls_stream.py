@@ -7,9 +7,12 @@ of them may wake the peer. Here TLS runs between memory buffers, and the socket 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
 import ssl
+import struct
+import termios
 import time
 
 from chain.primitives.tls import issuer_key
@@ -36,6 +39,8 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
         self._unsent = memoryview(b"")
         self._scratch = memoryview(bytearray(OPENING_BYTES))
+        self._taken = 0
+        """Bytes of ciphertext taken from the socket so far."""
 
     def widen(self) -> None:
         """Take large buffers: the connection belongs to a job from here on."""
@@ -121,6 +126,11 @@ class TlsStream:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError("no answer in time")
 
+    def arrived(self) -> tuple[int, int]:
+        """Return how many bytes have come to this host so far, and how many of them nobody has taken yet."""
+        (unread,) = struct.unpack("i", fcntl.ioctl(self._raw.fileno(), termios.FIONREAD, bytes(4)))
+        return self._taken + unread, unread
+
     @property
     def writing(self) -> bool:
         """Tell whether ciphertext waits for the socket."""
@@ -141,5 +151,6 @@ class TlsStream:
             return False
         if count == 0:
             raise ConnectionError("closed by the other side")
+        self._taken += count
         self._incoming.write(self._scratch[:count])
         return True

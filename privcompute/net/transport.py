@@ -70,7 +70,9 @@ def connect_peers(
             stream.close()
         raise
     links = {party: PeerLink(stream, job_id, me, party) for party, stream in streams.items()}
-    return Links(links, deadline=deadline, cancellation=cancellation, idle_timeout_s=idle_timeout_s)
+    made = Links(links, deadline=deadline, cancellation=cancellation, idle_timeout_s=idle_timeout_s)
+    made.start_beating()
+    return made
 
 
 def _answer(stream: TlsStream, hello: JobHello) -> None:
@@ -112,9 +114,10 @@ def _await_everybody(
     while late := [party for party, data in heard.items() if len(data) < HELLO.size]:
         if time.monotonic() >= deadline:
             raise PartiesStalled(
+                tuple(late),
                 f"linked with every party, but part{'ies' if len(late) > 1 else 'y'} "
                 f"{', '.join(map(str, late))} did not get all links in time; the reason is on the ledger if"
-                " one of them gave it: propose the job anew"
+                " one of them gave it: propose the job anew",
             )
         poll = select.poll()
         poll.register(cancellation, select.POLLIN)

@@ -15,7 +15,8 @@ from privcompute.mpc.rounds import Round
 from privcompute.net.hello import JobHello
 from privcompute.net.links import Links
 from privcompute.net.listener import PeerListener
-from privcompute.net.peer_link import HEADER, channel_tag
+from privcompute.net.peer_link import channel_tag
+from privcompute.net.pulse import HEADER
 from privcompute.net.transport import connect_peers
 from tests.floods.attack import Attack
 from tests.floods.leaves import LEAVES, context_of, fresh_leaf, leaf_context

@@ -33,7 +33,8 @@ from chain.primitives.tls import client_context
 from chain.primitives.values import Value
 from privcompute.config import load_agent_config
 from privcompute.net.hello import HELLO, JobHello
-from privcompute.net.peer_link import HEADER, channel_tag
+from privcompute.net.peer_link import channel_tag
+from privcompute.net.pulse import HEADER
 from privcompute.programs.registry import PROGRAMS
 from tests.unit.privcompute.net.leaves import MALFORMED, showing
 

@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,8 @@ from privcompute.net.cancellation import Cancellation
 from privcompute.net.hello import JobHello
 from privcompute.net.links import IDLE_TIMEOUT_S, LEAST_BYTES_PER_S, Links
 from privcompute.net.listener import PeerListener
-from privcompute.net.peer_link import HEADER, NOTICE_STAGE, NOTICES_MAX, READS_MAX, PeerLink, channel_tag
+from privcompute.net.peer_link import READS_MAX, PeerLink, channel_tag
+from privcompute.net.pulse import HEADER, PULSES_BURST, Pulse
 from privcompute.net.tls_stream import TlsStream
 from tests.unit.privcompute.net.connections import arrive, say, soon
 
@@ -50,7 +52,7 @@ STAGE = 5
 class Clock:
     """Stands in for the modules `time` and `select`: time passes in waits alone, and peers act meanwhile."""
 
-    POLLIN, POLLOUT = select.POLLIN, select.POLLOUT
+    POLLIN, POLLOUT, POLLRDHUP = select.POLLIN, select.POLLOUT, select.POLLRDHUP
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -124,8 +126,8 @@ def frame(party: int, payload: bytes) -> bytes:
     return HEADER.pack(channel_tag(JOB, party, 0), STAGE, 0, len(payload)) + payload
 
 
-def notice(party: int) -> bytes:
-    return HEADER.pack(channel_tag(JOB, party, 0), NOTICE_STAGE, 0, 0)
+def pulse(party: int, *waits: int, step: int = 0, hears: tuple[int, ...] = (), stops: bool = False) -> bytes:
+    return Pulse(step, frozenset(waits), frozenset(hears), stops).encode(channel_tag(JOB, party, 0))
 
 
 # --- time ------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def test_bytes_that_drip_in_buy_no_time(peers: Peers, clock: Clock) -> None:
     """One byte a second of a frame that will be whole, but not in the time of a round."""
     data = iter(frame(1, bytes(100)))
     clock.meanwhile = lambda: peers.say(1, bytes((next(data),)))
-    with pytest.raises(PeerTimeout, match="no progress with party 1") as caught:
+    with pytest.raises(PeerTimeout, match="party 1 is alive") as caught:
         peers.links(1).exchange(Round({}, {1: 100}), STAGE)
     assert caught.value.party == 1
     assert clock.now <= IDLE_TIMEOUT_S + 10
@@ -165,9 +167,10 @@ def test_a_peer_that_reads_nothing_is_late_as_well(peers: Peers) -> None:
         links.exchange(Round({1: bytes(60_000_000)}, {}), STAGE)
 
 
-def test_the_party_that_took_most_of_a_whole_run_is_named_when_it_is_over(peers: Peers) -> None:
-    """Time is held against a party alone if it is the only one, or stopped inside a frame."""
+def test_the_party_that_took_most_of_a_whole_run_is_named_when_it_is_over(peers: Peers, clock: Clock) -> None:
+    """Time is held against a party while it alone keeps us."""
     peers.say(1, frame(1, bytes(9)))
+    beats(peers, clock, 1)
     peers.say(2, frame(2, bytes(9))[:-1])
     with pytest.raises(PeerTimeout, match=r"party 2 took .* of the .* that this job has") as caught:
         peers.links(1, 2, deadline=40.0).exchange(Round({}, {1: 9, 2: 9}), STAGE)
@@ -190,59 +193,153 @@ def test_a_flood_of_tiny_records_does_not_keep_a_deadline_from_being_seen(peers:
 # --- whom to name ----------------------------------------------------------------------------------
 
 
-def test_a_party_that_says_it_waits_is_not_named_for_another(peers: Peers) -> None:
+def beats(peers: Peers, clock: Clock, *parties: int, **says: Any) -> None:
+    """Let parties say this of themselves whenever we wait."""
+
+    def say_it() -> None:
+        for party in parties:
+            peers.say(party, pulse(party, *says.get("waits", ()), hears=says.get("hears", ())))
+
+    clock.meanwhile = say_it
+
+
+def test_a_party_that_says_it_waits_is_not_named_for_another(peers: Peers, clock: Clock) -> None:
     """Party 1 waits for party 2, as we do: that is known when the time is over."""
-    peers.say(1, notice(1))
-    with pytest.raises(PeerTimeout, match="no progress with party 2") as caught:
+    beats(peers, clock, 1, waits=(2,))
+    with pytest.raises(PeerTimeout, match="nothing has come from party 2") as caught:
         peers.links(1, 2).exchange(Round({}, {1: 9, 2: 9}), STAGE)
     assert caught.value.party == 2
 
 
-def test_nobody_is_named_when_all_that_are_late_say_that_they_wait(peers: Peers) -> None:
-    peers.say(1, notice(1))
-    with pytest.raises(PartiesStalled, match="party 1"):
+def test_a_party_that_waits_for_us_who_sent_everything_is_named(peers: Peers, clock: Clock) -> None:
+    beats(peers, clock, 1, waits=(0,))
+    with pytest.raises(PeerTimeout, match="party 1 says that it waits for us") as caught:
         peers.links(1, 2).exchange(Round({}, {1: 9}), STAGE)
+    assert caught.value.party == 1
 
 
-def test_nobody_is_named_when_two_are_silent(peers: Peers) -> None:
-    with pytest.raises(PartiesStalled, match="parties 1, 2"):
+def test_pulses_buy_a_party_that_does_not_work_no_time(peers: Peers, clock: Clock) -> None:
+    beats(peers, clock, 1)
+    with pytest.raises(PeerTimeout, match="party 1 is alive, waits for nobody") as caught:
+        peers.links(1, 2).exchange(Round({}, {1: 9}), STAGE)
+    assert caught.value.party == 1
+    assert clock.now <= IDLE_TIMEOUT_S + 10
+
+
+def test_a_party_that_only_counts_steps_is_named_when_the_whole_run_is_over(
+    peers: Peers, clock: Clock
+) -> None:
+    steps = iter(range(10_000))
+    clock.meanwhile = lambda: peers.say(1, pulse(1, step=next(steps)))
+    with pytest.raises(PeerTimeout, match=r"party 1 took .* of the 100\.0 s that this job has"):
+        peers.links(1, 2, deadline=100.0).exchange(Round({}, {1: 9}), STAGE)
+
+
+def test_an_agent_that_hears_nobody_names_its_own_network(peers: Peers) -> None:
+    with pytest.raises(PartiesStalled, match="the network of party 0 were cut off") as caught:
         peers.links(1, 2).exchange(Round({}, {1: 9, 2: 9}), STAGE)
+    assert caught.value.parties == (0,)
 
 
-def test_a_party_that_stopped_inside_a_frame_waits_for_nobody(peers: Peers) -> None:
-    peers.say(1, notice(1) + frame(1, bytes(9))[:-1])
+def test_a_party_that_stopped_inside_a_frame_waits_for_nobody(peers: Peers, clock: Clock) -> None:
+    peers.say(1, pulse(1, 2) + frame(1, bytes(9))[:-1])
+    beats(peers, clock, 2)
     with pytest.raises(PeerTimeout) as caught:
         peers.links(1, 2).exchange(Round({}, {1: 9, 2: 9}), STAGE)
     assert caught.value.party == 1
 
 
 def test_the_only_peer_cannot_wait_for_another(peers: Peers) -> None:
-    peers.say(1, notice(1))
+    peers.say(1, pulse(1, 0))
     with pytest.raises(PeerTimeout):
         peers.links(1).exchange(Round({}, {1: 9}), STAGE)
 
 
-def test_a_party_that_waits_says_so_once_and_a_notice_is_no_part_of_the_transcript(peers: Peers) -> None:
+def test_an_agent_that_stood_still_itself_begins_to_count_anew(peers: Peers, clock: Clock) -> None:
+    """It was stopped for an hour: what it had seen of a slow party before tells nothing any more."""
+
+    def stop_once() -> None:
+        peers.say(1, pulse(1))
+        if clock.now == 5.0:
+            clock.now += 3_600.0
+
+    clock.meanwhile = stop_once
+    with pytest.raises(PeerTimeout):
+        peers.links(1, 2).exchange(Round({}, {1: 9}), STAGE)
+    assert clock.now >= 3_605.0 + IDLE_TIMEOUT_S
+
+
+def test_a_party_says_what_it_waits_for_and_a_pulse_is_no_part_of_the_transcript(
+    peers: Peers, clock: Clock
+) -> None:
     links = peers.links(1, 2)
     before = links.transcripts()
-    with pytest.raises(PartiesStalled):
+    said: list[bytes] = []
+
+    def beat() -> None:
+        peers.say(1, pulse(1, 2))
+        if not said:
+            links.beat()
+            data = bytearray(3 * HEADER.size)
+            peers.theirs[2].wait(soon())
+            said.append(bytes(data[: peers.theirs[2].read_into(memoryview(data))]))
+
+    clock.meanwhile = beat
+    with pytest.raises(PeerTimeout):
         links.exchange(Round({}, {1: 9, 2: 9}), STAGE)
+    assert said == [Pulse(0, frozenset({1, 2}), frozenset({1, 2})).encode(channel_tag(JOB, 0, 2))]
     assert links.transcripts() == before
-    for party in (1, 2):
-        data = bytearray(3 * HEADER.size)
-        count = 0
-        while count < HEADER.size:
-            peers.theirs[party].wait(soon())
-            count += peers.theirs[party].read_into(memoryview(data)[count:])
-        assert data[:count] == HEADER.pack(channel_tag(JOB, 0, party), NOTICE_STAGE, 0, 0)
 
 
-def test_notices_without_end_are_misbehaviour(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("privcompute.net.peer_link.NOTICES_MAX", 9)
-    assert NOTICES_MAX > 9
-    peers.say(1, 10 * notice(1))
-    with pytest.raises(PeerMisbehaved, match="more than 9 notices"):
+def test_a_flood_of_pulses_is_misbehaviour(peers: Peers) -> None:
+    peers.say(1, (PULSES_BURST + 9) * pulse(1))
+    with pytest.raises(PeerMisbehaved, match="more than 64 pulses in the time that we are linked"):
         peers.links(1).exchange(Round({}, {1: 9}), STAGE)
+
+
+def test_pulses_that_waited_while_we_computed_are_no_flood(peers: Peers, clock: Clock) -> None:
+    links = peers.links(1)
+    peers.say(1, 300 * pulse(1), frame(1, bytes(9)))
+    clock.now = 600.0
+    links.beat()
+    assert links.exchange(Round({}, {1: 9}), STAGE)[1] == bytes(9)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pulse(1, 7),
+        pulse(1, hears=(9,)),
+        pulse(1, 1),
+        pulse(1, step=5) + pulse(1, step=4),
+        pulse(1)[:-1] + b"\1",
+        pulse(1)[:-3] + b"\7\0\0",
+    ],
+    ids=["stranger", "hears a stranger", "itself", "backwards", "reserved", "unknown flag"],
+)
+def test_a_pulse_that_makes_no_sense_is_its_senders_fault(peers: Peers, said: bytes) -> None:
+    peers.say(1, said)
+    with pytest.raises(PeerMisbehaved, match="pulse") as caught:
+        peers.links(1, 2).exchange(Round({}, {1: 9}), STAGE)
+    assert caught.value.party == 1
+
+
+def test_pulses_of_a_party_that_we_do_not_wait_for_keep_nobody_busy(peers: Peers, clock: Clock) -> None:
+    """They are read when they come: a poll that found them unread would return at once, again and again."""
+    beats(peers, clock, 1, waits=(2,))
+    with pytest.raises(PeerTimeout):
+        peers.links(1, 2).exchange(Round({}, {2: 9}), STAGE)
+    assert clock.waits <= 2 * IDLE_TIMEOUT_S
+
+
+def test_a_party_that_left_because_of_another_is_not_named_for_it(peers: Peers) -> None:
+    """Party 1 had seen the end of party 2 first, said so, and closed its connection."""
+    peers.say(1, pulse(1, 2, stops=True))
+    for party in (1, 2):
+        peers.theirs[party].close()
+    with pytest.raises(PeerGone, match="the link to party 2 broke") as caught:
+        peers.links(1, 2).exchange(Round({}, {1: 9}), STAGE)
+    assert caught.value.party == 2
 
 
 @pytest.mark.parametrize(
@@ -250,7 +347,7 @@ def test_notices_without_end_are_misbehaviour(peers: Peers, monkeypatch: pytest.
     [
         (PeerTimeout(1, ""), PeerGone(1, "")),
         (PeerMisbehaved(1, ""), PeerGone(1, "")),
-        (PeerGone(1, ""), PartiesStalled("")),
+        (PeerGone(1, ""), PartiesStalled((1, 2), "")),
         (PeerGone(1, ""), TimeOver("")),
         (PeerGone(1, ""), PortCrowded("")),
     ],
