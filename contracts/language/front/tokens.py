@@ -41,6 +41,9 @@ _TOKEN = re.compile(
 )
 _INTEGER = re.compile(r"0|[1-9](?:_?[0-9])*|0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+")
 _FLOAT = re.compile(r"[0-9_]*\.[0-9_]*(?:[eE][0-9_]*)?|[0-9_]+[eE][0-9_]*")
+_REAL = re.compile(r"(?:0|[1-9][0-9]*)\.[0-9]+")
+_REAL_DIGITS_MAX = 15
+"""Digits of a real literal of a page: so many survive every reading of it."""
 _ESCAPE = re.compile(r"""\\(?:[ntr\\'"\n]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})""")
 _BYTES_ESCAPE = re.compile(r"""\\(?:[ntr\\'"\n]|x[0-9a-fA-F]{2})""")
 _INNER_STRING = re.compile(r"""b?(?:'[^'"\\{}#\n]*'|"[^'"\\{}#\n]*")""")
@@ -94,8 +97,9 @@ class _Level:
 
 
 class _Scanner:
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, reals: bool) -> None:
         self.source = source
+        self.reals = reals
         self.position = 0
         self.levels = [_Level("")]
         self.indents = [0]
@@ -256,6 +260,15 @@ class _Scanner:
 
     def _on_number(self, match: re.Match[str]) -> None:
         text, at = match.group(), match.start()
+        if self.reals and _REAL.fullmatch(text):
+            if len(text) > _REAL_DIGITS_MAX + 1:
+                reason = f"a real literal of {len(text) - 1} digits, at most {_REAL_DIGITS_MAX}"
+                raise self.stop(at, "LONG_LITERAL", reason, "fewer digits, or a fraction of whole numbers")
+            self.position = match.end()
+            return
+        if _FLOAT.fullmatch(text) and self.reals:
+            instead = "digits, a point and digits, such as 0.5; 10 ** -6 for small ones"
+            raise self.stop(at, "NUMBER", f"{text[:40]!r} is not a real literal of pages", instead)
         if _FLOAT.fullmatch(text):
             raise self.stop(at, "FLOAT", "float is not in the language", "integers in a smaller unit, and //")
         if text[-1] in "jJ":
@@ -380,8 +393,8 @@ class _Scanner:
         return self.stop(at, "FSTRING", reason, "assign the expression to a name and write {name}")
 
 
-def precheck(source: str) -> Scan:
-    """Check a source in one pass, in time O(length)."""
+def precheck(source: str, *, reals: bool = False) -> Scan:
+    """Check a source in one pass, in time O(length); `reals` allows real literals, as pages have."""
     if len(source) > SOURCE_BYTES_MAX or len(source.encode("utf-8", "replace")) > SOURCE_BYTES_MAX:
         reason = f"{len(source)} characters: a source has at most {SOURCE_BYTES_MAX} bytes"
         return _refused(Diagnostic("SOURCE_TOO_LONG", 1, 1, reason, "several contracts"))
@@ -390,7 +403,7 @@ def precheck(source: str) -> Scan:
     except UnicodeEncodeError as error:
         line = source.count("\n", 0, error.start) + 1
         return _refused(Diagnostic("CONTROL_CHARACTER", line, 1, "a lone surrogate", "well-formed UTF-8"))
-    scanner = _Scanner(source)
+    scanner = _Scanner(source, reals)
     try:
         scanner.run()
     except _Stop as stop:

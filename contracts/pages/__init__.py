@@ -1,0 +1,1 @@
+"""Pages: joint computations as Python source, and the plans that are traced from them."""

@@ -1,0 +1,331 @@
+"""Labels: in which ways each column stands in each value of a plan.
+
+A column stands in a value of a table's rows
+- `raw`: its cells as they are; `square`: their squares;
+- `key`: as the choice of rows by its registered categories or bins, or by a bit that it holds;
+- `match`: only as identifiers that were joined;
+- `versus`: as a comparison of its cells with those of another owner;
+- `rowwise`: in any other way that differs from row to row;
+and in a figure over rows
+- `count`: as what chose rows that were counted or summed; `tally`: as comparisons that were counted;
+- `sum`: as an unweighted sum of its cells or their squares; `figure`: in any other way.
+
+A label is larger, never smaller, than what a value holds. What a page computes with figures stays of their
+ways: it follows from them. `match` never changes. Atoms are the sums and counts over rows that a figure
+follows from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from contracts.pages.faults import Unfit
+from contracts.pages.graph import Graph
+from contracts.pages.limits import ATOMS_MAX, GAS_LABEL
+from contracts.pages.numbers import read_number
+from contracts.pages.paying import Payer
+from contracts.pages.spreads import BIT, Domain, Interval, Spread, hull, through
+from contracts.pages.types import is_rows
+
+Columns = int
+"""A set of columns: bit i stands for the plan's column i."""
+ROWS = ("raw", "square", "key", "versus", "rowwise")
+FIGURES = ("count", "tally", "sum", "figure")
+WAYS = (*ROWS, "match", *FIGURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """The columns in a value, by their way; and what decides whether noise can cover it."""
+
+    raw: Columns = 0
+    square: Columns = 0
+    key: Columns = 0
+    versus: Columns = 0
+    rowwise: Columns = 0
+    match: Columns = 0
+    count: Columns = 0
+    tally: Columns = 0
+    sum: Columns = 0
+    figure: Columns = 0
+    atoms: int = 0
+    """A set of atoms, by their place."""
+    chosen: bool = False
+    """Whether it differs from row to row by public choice: position, random lots."""
+    crossed: bool = False
+    """Whether a row's cell depends on other rows."""
+    spread: Spread = None
+
+    @property
+    def values(self) -> Columns:
+        """The columns that stand in a way other than `match`."""
+        return self.in_rows | self.in_figures
+
+    @property
+    def in_rows(self) -> Columns:
+        """The columns that stand in a way of rows."""
+        return self.raw | self.square | self.key | self.versus | self.rowwise
+
+    @property
+    def in_figures(self) -> Columns:
+        """The columns that stand in a way of figures."""
+        return self.count | self.tally | self.sum | self.figure
+
+    def only(self, *ways: str) -> bool:
+        """Tell whether columns stand in these ways alone, `match` aside, and nothing is chosen by row."""
+        rest = sum(getattr(self, way) != 0 for way in (*ROWS, *FIGURES) if way not in ways)
+        return rest == 0 and not self.chosen and not self.crossed
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A sum or count over rows, from which figures follow."""
+
+    node: int
+    rows: str
+    """The name of the number of rows that it is over."""
+    spread: Spread
+    """What one row adds at least and at most; None when no noise can cover it."""
+    label: Label
+
+
+EMPTY = Label()
+
+
+def merged(labels: Sequence[Label]) -> Label:
+    """Return the label of what holds each of several values, and no more."""
+    ways = dict.fromkeys((*WAYS, "atoms"), 0)
+    for label in labels:
+        for way in ways:
+            ways[way] |= getattr(label, way)
+    chosen, crossed = any(label.chosen for label in labels), any(label.crossed for label in labels)
+    return Label(**ways, chosen=chosen, crossed=crossed, spread=hull([label.spread for label in labels]))
+
+
+class Labels:
+    """The labels of all nodes of a graph, and its atoms."""
+
+    def __init__(self, graph: Graph, owners: Sequence[str], payer: Payer) -> None:
+        """Derive them; `owners` has the owner of each column of the graph. The payer pays by the node."""
+        self.graph = graph
+        self.owners = owners
+        self.of: list[Label] = [EMPTY] * len(graph)
+        self.atoms: list[Atom] = []
+        self._places: dict[int, int] = {}
+        self._carried: dict[int, list[Label]] = {}
+        self._run(payer)
+
+    def _run(self, payer: Payer) -> None:
+        """Go through the nodes in order, and through a loop's body until its labels stay as they are."""
+        node = 0
+        while node < len(self.graph):
+            payer.charge(GAS_LABEL + len(self.graph.args[node]))
+            name = self.graph.name(node)
+            if name == "again":
+                loop = self.graph.args[node][0]
+                if self._grown(loop, [self.of[arg] for arg in self.graph.args[node][1:]]):
+                    node = loop + 1
+                    continue
+            else:
+                self.of[node] = self._label(node, name)
+            node += 1
+
+    def _grown(self, loop: int, ends: Sequence[Label]) -> bool:
+        """Put what a turn ends with to what it began with; tell whether that changed anything."""
+        before = self._carried[loop]
+        after = [_without_spread(merged([one, other])) for one, other in zip(before, ends, strict=True)]
+        self._carried[loop] = after
+        return after != before
+
+    def _label(self, node: int, name: str) -> Label:
+        graph, args = self.graph, self.graph.args[node]
+        if name == "repeat":
+            self._carried[node] = [_without_spread(self.of[arg]) for arg in args]
+            return EMPTY
+        if name == "carry":
+            return self._carried[args[0]][int(graph.attrs[node][0])]
+        if name == "after":
+            return self._carried[graph.args[args[0]][0]][int(graph.attrs[node][0])]
+        if name == "column":
+            column = int(graph.attrs[node][0])
+            return Label(raw=1 << column, spread=self._domain(column))
+        return _RULES[graph.primitives[node].flow](self, node, [self.of[arg] for arg in args])
+
+    def _domain(self, column: int) -> Spread:
+        kind = self.graph.columns[column].kind
+        return BIT if kind == "bit" else None if kind == "text" else Domain(column, 1)
+
+    # --- rules, by the name in the table's column `flow` -------------------------------------------------
+    def _of_public(self, node: int, _labels: Sequence[Label]) -> Label:
+        if self.graph.name(node) == "step":
+            return EMPTY
+        value = read_number(self.graph.attrs[node][0])
+        return Label(spread=Interval(value, value))
+
+    def _of_chosen(self, node: int, _labels: Sequence[Label]) -> Label:
+        return Label(chosen=True, spread=BIT if self.graph.name(node) == "lot" else None)
+
+    def _of_match(self, _node: int, labels: Sequence[Label]) -> Label:
+        every = merged(labels)
+        return Label(match=every.values | every.match, spread=BIT)
+
+    def _of_view(self, _node: int, labels: Sequence[Label]) -> Label:
+        return merged(labels)
+
+    def _of_local(self, node: int, labels: Sequence[Label]) -> Label:
+        """Cells from cells of the same row; a figure that is put to each row makes rows depend on others."""
+        every = merged(labels)
+        spread = self._spread(node, labels)
+        if not self.graph.cells[node].by_row:
+            return replace(every, spread=spread)
+        crossed = every.crossed or every.in_figures != 0
+        return Label(
+            rowwise=every.values, match=every.match, chosen=every.chosen, crossed=crossed, spread=spread
+        )
+
+    def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
+        name, attrs = self.graph.name(node), self.graph.attrs[node]
+        if name == "clip":
+            return Interval(read_number(attrs[0]), read_number(attrs[1]))
+        return through(name, [label.spread for label in labels])
+
+    def _of_key(self, node: int, labels: Sequence[Label]) -> Label:
+        (label,) = labels
+        if label.only("raw"):
+            return Label(key=label.raw, match=label.match, spread=BIT)
+        return self._of_local(node, labels)
+
+    def _of_not(self, node: int, labels: Sequence[Label]) -> Label:
+        (label,) = labels
+        if label.only("raw", "key", "versus"):
+            return Label(key=label.raw | label.key, versus=label.versus, match=label.match, spread=BIT)
+        return self._of_local(node, labels)
+
+    def _of_both(self, node: int, labels: Sequence[Label]) -> Label:
+        every = merged(labels)
+        if self.graph.cells[node].by_row and every.only("raw", "key", "versus"):
+            return Label(key=every.raw | every.key, versus=every.versus, match=every.match, spread=BIT)
+        return self._of_local(node, labels)
+
+    def _of_compare(self, node: int, labels: Sequence[Label]) -> Label:
+        one, other = labels
+        if one.raw and other.raw and one.only("raw") and other.only("raw"):
+            mine = {self.owners[column] for column in bits_of(one.raw)}
+            if mine.isdisjoint(self.owners[column] for column in bits_of(other.raw)):
+                return Label(versus=one.raw | other.raw, match=one.match | other.match, spread=BIT)
+        return self._of_local(node, labels)
+
+    def _of_multiply(self, node: int, labels: Sequence[Label]) -> Label:
+        one, other = self.graph.args[node]
+        label = labels[0]
+        if one == other and label.only("raw") and label.raw:
+            domain = label.spread
+            square = (
+                Domain(domain.column, 2) if isinstance(domain, Domain) else through("multiply", [domain] * 2)
+            )
+            return Label(square=label.raw, match=label.match, spread=square)
+        return self._of_local(node, labels)
+
+    def _of_cross(self, node: int, labels: Sequence[Label]) -> Label:
+        """Cells from cells of any rows."""
+        every = merged(labels)
+        if self.graph.cells[node].by_row:
+            return Label(rowwise=every.values, match=every.match, chosen=every.chosen, crossed=True)
+        if any(self.graph.cells[arg].by_row for arg in self.graph.args[node]):
+            return self._atom(node, None, Label(figure=every.values, match=every.match), every.atoms)
+        return replace(every, spread=None)
+
+    def _of_fold(self, node: int, labels: Sequence[Label]) -> Label:
+        if self._folds_rows(node):
+            return self._of_cross(node, labels)
+        return self._of_local(node, labels)
+
+    def _of_sum(self, node: int, labels: Sequence[Label]) -> Label:
+        graph = self.graph
+        if not self._folds_rows(node):
+            return replace(self._of_local(node, labels), spread=None)
+        if graph.cells[node].by_row:
+            return self._of_cross(node, labels)
+        counted = graph.name(node) == "group_count"
+        summand = EMPTY if counted else labels[0]
+        choice = merged(labels if counted else labels[1:])
+        every = merged([summand, choice])
+        spread = BIT if counted else summand.spread
+        if every.crossed:
+            spread = None
+        return self._atom(node, spread, _summed(summand, choice, every), every.atoms)
+
+    def _folds_rows(self, node: int) -> bool:
+        """Tell whether an axis of rows is gone from what a sum or product is of."""
+        graph = self.graph
+        name, args = graph.name(node), graph.args[node]
+        shape = graph.cells[args[0]].shape
+        if name in ("group_sum", "group_count"):
+            return True
+        axis = int(graph.attrs[node][0]) if name == "sum" else len(shape) - 1 if name == "matmul" else 0
+        return is_rows(shape[axis])
+
+    def _atom(self, node: int, spread: Spread, label: Label, atoms: int) -> Label:
+        """Return a figure over rows as an atom of its own; what its rows held of others counts, too."""
+        place = self._places.setdefault(node, len(self.atoms))
+        if place == ATOMS_MAX:
+            raise Unfit("ATOMS", f"more than {ATOMS_MAX} sums over rows", "fewer, or stack([…])")
+        if self.graph.homes[node] != -1:
+            spread = None
+        rows = next(
+            str(size)
+            for arg in self.graph.args[node]
+            for size in self.graph.cells[arg].shape
+            if is_rows(size)
+        )
+        atom = Atom(node, rows, spread, label)
+        if place == len(self.atoms):
+            self.atoms.append(atom)
+        else:
+            self.atoms[place] = atom
+        return replace(label, atoms=atoms | 1 << place, spread=None)
+
+
+_RULES: Mapping[str, Callable[[Labels, int, Sequence[Label]], Label]] = {
+    "public": Labels._of_public,
+    "chosen": Labels._of_chosen,
+    "match": Labels._of_match,
+    "view": Labels._of_view,
+    "local": Labels._of_local,
+    "key": Labels._of_key,
+    "not": Labels._of_not,
+    "both": Labels._of_both,
+    "compare": Labels._of_compare,
+    "multiply": Labels._of_multiply,
+    "cross": Labels._of_cross,
+    "fold": Labels._of_fold,
+    "sum": Labels._of_sum,
+}
+"""By the table's column `flow`; columns and loops have rules of their own."""
+
+
+def _summed(summand: Label, choice: Label, every: Label) -> Label:
+    """Return the ways of a sum of a summand over chosen rows."""
+    counts = every.only("raw", "key", "square") and choice.only("raw", "key")
+    tallies = every.only("key", "versus", "raw") and not summand.raw | summand.square
+    if counts:
+        return Label(
+            count=summand.key | choice.key | choice.raw, sum=summand.raw | summand.square, match=every.match
+        )
+    if tallies:
+        return Label(count=summand.key | choice.key | choice.raw, tally=every.versus, match=every.match)
+    return Label(figure=every.values, match=every.match)
+
+
+def _without_spread(label: Label) -> Label:
+    return replace(label, spread=None)
+
+
+def bits_of(columns: Columns) -> list[int]:
+    """Return the members of a set of columns or atoms, ascending."""
+    found = []
+    while columns:
+        found.append((columns & -columns).bit_length() - 1)
+        columns &= columns - 1
+    return found

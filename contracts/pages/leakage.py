@@ -1,0 +1,82 @@
+"""The leakage statement of a plan, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from contracts.pages.graph import Graph
+from contracts.pages.releases import DatasetRead, Derived, Release, least_constraint
+
+_KINDS = {
+    "rows": "cells of single rows ({cells})",
+    "bits": "bits of single rows ({cells})",
+    "membership": "which rows belong ({cells})",
+    "count": "counts ({cells})",
+    "sum": "figures that follow from unweighted sums and counts ({cells})",
+    "figure": "other figures ({cells})",
+    "shares": "nothing, it stays shares ({cells})",
+}
+
+
+def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str], str]:
+    """Return what names a size for a reader."""
+
+    def said(size: str) -> str:
+        kind, _, place = size.partition(":")
+        if kind == "n" and place.startswith("join"):
+            return f"rows of {place}"
+        if kind == "n":
+            return f"rows of {'+'.join(datasets[int(part)].name for part in place.split('+'))}"
+        read = graph.columns[int(place)]
+        return f"{'categories' if kind == 'k' else 'bins'} of {datasets[read.dataset].name}.{read.column}"
+
+    return said
+
+
+def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -> str:
+    """Return who learns what: a line for each release, then one for joins, then one for each column."""
+    said = size_names(graph, datasets)
+
+    def listed(columns: Sequence[int]) -> str:
+        reads = [graph.columns[column] for column in columns]
+        return ", ".join(f"{datasets[read.dataset].name}.{read.column}" for read in reads)
+
+    lines = [_of_release(release, said, listed) for release in derived.releases]
+    if any(graph.name(node) == "join" for node in range(len(graph))):
+        shown = any(release.membership for release in derived.releases)
+        lines.append(
+            "Which rows are joined is told by the releases above that say so, and to nobody else."
+            if shown
+            else "Nobody learns which rows are joined; their number leaves only as a count stated above."
+        )
+    return "\n".join([*lines, *_of_columns(derived)])
+
+
+def _of_release(release: Release, said: Callable[[str], str], listed: Callable[[Sequence[int]], str]) -> str:
+    what = _KINDS[release.kind].format(cells=release.cells.text(said))
+    text = f"{release.receiver or 'Nobody'} learns {release.name}: {what}"
+    if release.columns:
+        text += f"; of {listed(release.columns)}"
+    if release.keys:
+        text += f"; rows chosen by {listed(release.keys)}"
+    if release.identifiers:
+        text += f"; over rows joined by {listed(release.identifiers)}"
+    if release.membership:
+        text += "; it tells which rows are joined"
+    if release.mechanism:
+        text += f"; {release.mechanism} noise, epsilon {release.epsilon}"
+        text += f", delta {release.delta}" if release.delta else ""
+        text += f", split over {len(release.noise_on)} sums and counts"
+    elif release.kind in ("count", "sum", "figure"):
+        text += f"; exact, {release.figures.text(said)} figures of the accounts"
+    return text + "."
+
+
+def _of_columns(derived: Derived) -> list[str]:
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for use in derived.uses:
+        wanted.setdefault((use.dataset, use.column), []).append(use.use)
+    return [
+        f"{dataset}.{column} is used for {', '.join(sorted(set(uses)))}; it needs {least_constraint(uses)}."
+        for (dataset, column), uses in sorted(wanted.items())
+    ]

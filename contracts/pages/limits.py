@@ -1,0 +1,88 @@
+"""The caps and gas prices of pages; whoever changes a number changes what every replica derives.
+
+One unit of gas stands for about 40 ns, as in contracts. Each step pays before it is done, so a hostile page
+costs what its gas says and stops there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contracts.language.faults import OutOfGas
+
+PAGES = 1
+"""The number of this dialect with its primitives; a plan names it for ever, as a contract its engine."""
+
+# --- source ----------------------------------------------------------------------------------------------
+PAGE_DEPTH_MAX = 32
+"""Levels of syntax, statements included."""
+CALLS_DEPTH_MAX = 8
+"""Calls of a page's own functions inside one another; none may call itself."""
+DATASETS_MAX = 8
+
+# --- public values ---------------------------------------------------------------------------------------
+NUMBER_BITS_MAX = 128
+"""Bits of the numerator and of the denominator of a public number."""
+EXPONENT_MAX = 64
+LIST_MAX = 1_000
+TEXT_MAX = 256
+"""Characters of a public text."""
+
+# --- plan ------------------------------------------------------------------------------------------------
+NODES_MAX = 20_000
+PLAN_BYTES_MAX = 65_536
+INPUTS_MAX = 256
+"""Columns that a page reads, over all datasets."""
+RELEASES_MAX = 256
+ARGS_MAX = 256
+RANK_MAX = 3
+SIZE_MAX = 100_000
+"""Greatest public size of an axis."""
+REPEAT_MAX = 10_000
+REPEAT_DEPTH_MAX = 3
+CARRIED_MAX = 32
+ATOMS_MAX = 4_096
+"""Sums and counts over rows in one plan."""
+NAME_MAX = 64
+
+# --- gas -------------------------------------------------------------------------------------------------
+GAS_PAGE = 3_000
+GAS_PAGE_BYTE = 10
+GAS_PAGE_TOKEN = 150
+GAS_STEP = 40
+"""Evaluating one syntax node."""
+GAS_ITEM = 10
+"""An item of a list that is made or walked."""
+GAS_PLAN_NODE = 400
+"""Making a node of the plan: its type, its place among equal ones, its bytes."""
+GAS_PLAN_ARG = 40
+GAS_LABEL = 500
+"""Deriving the label of one node, once; a loop derives its own again until nothing changes."""
+GAS_USE = 100
+"""One column of one release."""
+DEFAULT_PAGE_GAS = 30_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """What tracing may use: gas, nodes of the plan and its encoded bytes, each at most that of ours."""
+
+    gas: int = DEFAULT_PAGE_GAS
+    nodes: int = NODES_MAX
+    plan_bytes: int = PLAN_BYTES_MAX
+
+
+class Gas:
+    """A meter of its own, for a page that no transaction pays for."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, gas: int) -> None:
+        """Start with this much."""
+        self.left = gas
+
+    def charge(self, gas: int) -> None:
+        """Pay before working; raise OutOfGas when there is less."""
+        self.left -= gas
+        if self.left < 0:
+            raise OutOfGas

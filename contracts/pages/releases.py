@@ -1,0 +1,335 @@
+"""What leaves a computation: the kind of each release, what it rests on, which uses of columns it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from contracts.pages.faults import Unfit
+from contracts.pages.formulas import Formula, cells_of, whole
+from contracts.pages.graph import Graph
+from contracts.pages.labels import FIGURES, Atom, Label, Labels, bits_of, merged
+from contracts.pages.limits import GAS_USE, NAME_MAX, RELEASES_MAX
+from contracts.pages.numbers import read_number
+from contracts.pages.paying import Payer
+from contracts.pages.types import is_rows
+
+USES = ("join", "encrypted", "compare", "aggregate", "plain")
+"""What is done with a column; constraints of grants cover them as `grants.USES` says."""
+COVERS: Mapping[str, tuple[str, ...]] = {
+    "plain": USES,
+    "join-only": ("join",),
+    "aggregate-only": ("aggregate", "encrypted"),
+    "compare-only": ("compare",),
+    "encrypted-only": ("encrypted",),
+}
+"""The uses that a constraint of a grant covers."""
+STRICTEST = ("join-only", "encrypted-only", "compare-only", "aggregate-only", "plain")
+"""Constraints in the order in which the least one for given uses is looked for."""
+MECHANISMS = ("", "laplace", "gaussian")
+SHARES = ""
+"""The receiver of what stays shares."""
+NEEDS: Mapping[str, Mapping[str, str]] = {
+    "rows": {"row": "plain", "match": "join"},
+    "shares": {"row": "encrypted", "match": "join"},
+    "exact": {
+        "count": "aggregate",
+        "tally": "compare",
+        "sum": "aggregate",
+        "figure": "plain",
+        "match": "join",
+    },
+    "noisy": {
+        "count": "aggregate",
+        "tally": "compare",
+        "sum": "aggregate",
+        "figure": "aggregate",
+        "match": "join",
+    },
+}
+"""The use that a release of each form needs of a column, by the way in which it stands in the value; `row` is
+any way but `match`, where single cells leave or all stays shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRead:
+    """A dataset of a plan: the name of the page's parameter, and its owner as far as that is known."""
+
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAsked:
+    """A release as the page asks for it."""
+
+    value: int
+    rows: int | None
+    """The bits of the rows that count, for values by row of a table that has some."""
+    receiver: str
+    name: str
+    mechanism: str
+    """How noise is drawn, "" for none."""
+    epsilon: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnUse:
+    """A use of a column that a release needs, and why."""
+
+    dataset: str
+    column: str
+    use: str
+    release: int
+    way: str
+    """How the column stands in what is released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release and what follows of it."""
+
+    receiver: str
+    name: str
+    kind: str
+    """`rows`, `bits`, `membership`, `count`, `sum`, `figure` or `shares`."""
+    mechanism: str
+    epsilon: str
+    delta: str
+    cells: Formula
+    """How many cells leave."""
+    figures: Formula
+    """How many figures the accounts of its columns are charged with."""
+    rows: tuple[str, ...]
+    """Names of the numbers of rows that it stands on."""
+    keys: tuple[int, ...]
+    """Columns that chose its groups."""
+    columns: tuple[int, ...]
+    """Columns whose values are in it."""
+    identifiers: tuple[int, ...]
+    """Columns whose joined rows it rests on."""
+    membership: bool
+    """Whether it tells its receiver which rows are joined: by row, or by what the receiver itself chose."""
+    noise_on: tuple[Atom, ...]
+    """The sums and counts that noise is added to, in the order of the plan; the rest follows from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """The releases of a plan, and the uses that they need, each once."""
+
+    releases: tuple[Release, ...]
+    uses: tuple[ColumnUse, ...]
+
+
+def derive(
+    graph: Graph,
+    labels: Labels,
+    datasets: Sequence[DatasetRead],
+    asked: Sequence[ReleaseAsked],
+    payer: Payer,
+) -> Derived:
+    """Return what follows of each release; raise Unfit for one that no grant could allow."""
+    if len(asked) > RELEASES_MAX:
+        raise Unfit(
+            "RELEASES", f"{len(asked)} releases, at most {RELEASES_MAX}", "stack([…]) releases several"
+        )
+    releases, uses = [], []
+    for place, one in enumerate(asked):
+        payer.charge(GAS_USE)
+        _at_release(place, _check_asked, graph, one)
+        held = [labels.of[one.value]] + ([] if one.rows is None else [labels.of[one.rows]])
+        label = merged(held)
+        by_row = graph.cells[one.value].by_row
+        payer.charge(GAS_USE * (1 + len(graph.columns)) + GAS_USE * label.atoms.bit_count())
+        atoms = [labels.atoms[atom] for atom in bits_of(label.atoms)]
+        _at_release(place, _check_noise, one, by_row, label, atoms)
+        own, raised = _chosen_by_receiver(graph, datasets, one, by_row, label)
+        told = label.match != 0 and (own or by_row) and one.receiver != SHARES
+        releases.append(_release(graph, one, label, atoms, told))
+        uses += [
+            ColumnUse(
+                datasets[graph.columns[column].dataset].name, graph.columns[column].column, use, place, way
+            )
+            for column, way, use in _needs(one, by_row, label, raised)
+        ]
+    return Derived(tuple(releases), tuple(uses))
+
+
+def _at_release(place: int, check: Callable[..., None], *what: object) -> None:
+    try:
+        check(*what)
+    except Unfit as unfit:
+        unfit.release = place
+        raise
+
+
+def _check_asked(graph: Graph, asked: ReleaseAsked) -> None:
+    """Refuse a release that is not well formed, whoever made it."""
+    for node in (asked.value, *([] if asked.rows is None else [asked.rows])):
+        if not 0 <= node < len(graph) or graph.homes[node] != -1 or graph.cells[node].kind == "loop":
+            raise Unfit(
+                "RELEASE", "what is released is no value, or one of a loop's body", "release after the loop"
+            )
+    cells = graph.cells[asked.value]
+    if asked.rows is not None and graph.cells[asked.rows].shape != cells.shape[:1]:
+        raise Unfit("RELEASE", "the rows that count are of another table", "values of one table")
+    rowful = sum(is_rows(size) for size in cells.shape)
+    if rowful > 1 or (rowful == 1 and not is_rows(cells.shape[0])):
+        raise Unfit(
+            "RELEASE", "a release for pairs of rows, or with rows along a later axis", "rows along the first"
+        )
+    if len(asked.receiver) > NAME_MAX or not 0 < len(asked.name) <= NAME_MAX:
+        raise Unfit("RELEASE", "a name that is empty or long", f"names of 1 to {NAME_MAX} characters")
+    if asked.mechanism not in MECHANISMS:
+        raise Unfit("NOISE", f"there is no noise {asked.mechanism!r}", "laplace or gaussian")
+    if asked.receiver == SHARES and asked.mechanism:
+        raise Unfit("NOISE", "noise on what stays shares", "noise where it is released")
+    _check_numbers(asked)
+
+
+def _check_numbers(asked: ReleaseAsked) -> None:
+    wanted = {"": (False, False), "laplace": (True, False), "gaussian": (True, True)}[asked.mechanism]
+    if wanted != (asked.epsilon != "", asked.delta != ""):
+        raise Unfit("NOISE", "laplace takes epsilon, gaussian epsilon and delta", "laplace(epsilon=0.5)")
+    if asked.epsilon and not 0 < read_number(asked.epsilon) <= 100:
+        raise Unfit("NOISE", f"epsilon = {asked.epsilon}", "an epsilon above 0, at most 100")
+    if asked.delta and not 0 < read_number(asked.delta) < 1:
+        raise Unfit("NOISE", f"delta = {asked.delta}", "a delta between 0 and 1, such as 0.000001")
+
+
+def _check_noise(asked: ReleaseAsked, by_row: bool, label: Label, atoms: Sequence[Atom]) -> None:
+    if not asked.mechanism:
+        return
+    if by_row:
+        raise Unfit("NOISE_ON_ROWS", "noise on cells of single rows hides nobody", "a sum, a count or a mean")
+    if any(atom.spread is None for atom in atoms) or (label.in_figures and not atoms):
+        raise Unfit(
+            "NOISE_UNBOUNDED",
+            "nothing bounds what one row changes here, so no noise is enough",
+            "sums and means of clip(x, low, high), of columns or of bits; not greatest, sort_by, @ or a loop",
+        )
+
+
+def _form(asked: ReleaseAsked, by_row: bool) -> str:
+    if asked.receiver == SHARES:
+        return "shares"
+    return "rows" if by_row else "noisy" if asked.mechanism else "exact"
+
+
+def _needs(asked: ReleaseAsked, by_row: bool, label: Label, raised: int) -> list[tuple[int, str, str]]:
+    """Return (column, way, use) for each way of each column."""
+    needs = NEEDS[_form(asked, by_row)]
+    ways = {way: getattr(label, way) for way in FIGURES}
+    if by_row or asked.receiver == SHARES:
+        ways = {"row": label.values}
+    found = []
+    for way, columns in (*ways.items(), ("match", label.match)):
+        for column in bits_of(columns):
+            use = "plain" if way != "match" and raised >> column & 1 else needs[way]
+            found.append((column, way, use))
+    return sorted(found)
+
+
+def _chosen_by_receiver(
+    graph: Graph, datasets: Sequence[DatasetRead], asked: ReleaseAsked, by_row: bool, label: Label
+) -> tuple[bool, int]:
+    """Return whether an exact figure rests on columns of its receiver, and which of others then need `plain`.
+
+    Groups or weights that the receiver chose tell it of single rows of the others.
+    """
+    if by_row or asked.mechanism or asked.receiver == SHARES:
+        return False, 0
+    own = others = 0
+    for column in bits_of(label.count | label.sum | label.figure):
+        if datasets[graph.columns[column].dataset].owner == asked.receiver:
+            own |= 1 << column
+        else:
+            others |= 1 << column
+    return own != 0, others if own else 0
+
+
+def _kind(asked: ReleaseAsked, bit: bool, by_row: bool, label: Label) -> str:
+    if asked.receiver == SHARES:
+        return "shares"
+    if by_row:
+        return "rows" if label.values and not bit else "bits" if label.values else "membership"
+    return "figure" if label.figure else "sum" if label.sum else "count"
+
+
+def _release(graph: Graph, asked: ReleaseAsked, label: Label, atoms: Sequence[Atom], told: bool) -> Release:
+    cells = graph.cells[asked.value]
+    figures = whole(0)
+    for atom in atoms:
+        figures += cells_of(graph.cells[atom.node].shape).times(_turns(graph, atom.node))
+    rows = {str(size) for size in cells.shape if is_rows(size)} | {atom.rows for atom in atoms}
+    keys = merged([atom.label for atom in atoms]).count
+    return Release(
+        asked.receiver,
+        asked.name,
+        _kind(asked, cells.kind == "bit", cells.by_row, label),
+        asked.mechanism,
+        asked.epsilon,
+        asked.delta,
+        cells_of(cells.shape),
+        whole(0) if cells.by_row or asked.receiver == SHARES else figures,
+        tuple(sorted(rows)),
+        tuple(bits_of(keys)),
+        tuple(bits_of(label.values)),
+        tuple(bits_of(label.match)),
+        told,
+        tuple(atoms) if asked.mechanism else (),
+    )
+
+
+def _turns(graph: Graph, node: int) -> int:
+    turns, home = 1, graph.homes[node]
+    while home != -1:
+        turns *= int(graph.attrs[home][0])
+        home = graph.homes[home]
+    return turns
+
+
+def least_constraint(uses: Sequence[str]) -> str:
+    """Return the strictest constraint that covers all these uses."""
+    return next(name for name in STRICTEST if set(uses) <= set(COVERS[name]))
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnRefusal:
+    """A use that a grant's constraint on a column does not cover."""
+
+    dataset: str
+    column: str
+    constraint: str
+    """As granted; "" for none."""
+    use: str
+    release: str
+    reason: str
+
+
+_WHY: Mapping[str, str] = {
+    "row": "it leaves as values of single rows",
+    "match": "it decides which rows are joined",
+    "count": "it chooses the rows that are counted or summed",
+    "tally": "its comparisons with another owner's column are counted",
+    "sum": "it is summed without weights",
+    "figure": "it is in a figure that is no plain count or sum",
+}
+
+
+def against(
+    uses: Sequence[ColumnUse], releases: Sequence[Release], grants: Mapping[tuple[str, str], str]
+) -> tuple[ColumnRefusal, ...]:
+    """Return the uses that constraints of grants, by (dataset, column), do not cover; none when all do."""
+    found = []
+    for use in uses:
+        constraint = grants.get((use.dataset, use.column), "")
+        if use.use not in COVERS.get(constraint, ()):
+            reason = _WHY[use.way]
+            if use.use == "plain" and use.way in ("count", "sum"):
+                reason += ", together with a column that the receiver owns"
+            name = releases[use.release].name
+            found.append(ColumnRefusal(use.dataset, use.column, constraint, use.use, name, reason))
+    return tuple(found)
