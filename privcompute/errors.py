@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from chain.primitives.errors import AssentError, Exit
 
+Fact = str | int | bool
+"""What may be told of a failure beside its code; causes.py says which, and of which bounds."""
+
 
 class OutOfRange(AssentError):
     """An input beyond the representable range: rescale or clip the column before sharing it."""
@@ -51,6 +54,11 @@ class PeerTooLarge(PeerFault):
 
     code = "mpc_peer_too_large"
 
+    def __init__(self, party: int, text: str, most: int) -> None:
+        """`most` is what this owner takes."""
+        super().__init__(party, text)
+        self.most = most
+
 
 class PartiesStalled(AssentError):
     """A wait that ended and showed no single fault: one of the parties, or their link; look at each."""
@@ -86,6 +94,16 @@ class ListenerFailed(AssentError):
     """The agent's port has stopped serving: the agent ends with it, start it again."""
 
     code = "mpc_listener_failed"
+
+
+class TooFewRows(AssentError):
+    """Fewer rows than a figure may rest on: nothing is computed; `cause` and `detail` go on the ledger."""
+
+    code = "too_few_rows"
+
+    def __init__(self, cause: str, text: str, **detail: Fact) -> None:
+        super().__init__(f"{cause}: {text}")
+        self.cause, self.detail = cause, detail
 
 
 class Cancelled(AssentError):

@@ -139,7 +139,7 @@ _REMEDIES: Mapping[str, str] = {
     "PROFILE_PARTIES": "the profile does not run with so many participants, receivers included; "
     "see: assent grant request --help",
     "PROFILE_DATASETS": "the profile takes fewer datasets of one owner; name fewer of its grants",
-    "GROUP_TOO_SMALL": "raise --min-group to what the grants ask for; see: assent grant show",
+    "MIN_GROUP_TOO_LOW": "raise --min-group to what the grants ask for; see: assent grant show",
     "CO_PARTY_NOT_GRANTED": "a participant is not allowed by the grant; see: assent grant show",
     "RECEIVER_NOT_GRANTED": "a receiver is not allowed by the grant; see: assent grant show",
     "QUOTA_EXHAUSTED": "every run is used or reserved; a new grant is needed: assent grant request",

@@ -920,7 +920,7 @@ def terms_fault(g: dict, s: dict, use: dict, held: str) -> str:
     if use["profile"] != g["profile"] and rank(use["profile"]) < rank(g["profile"]):
         return "PROFILE_TOO_WEAK"
     if use["min_group"] < g["min_group"]:
-        return "GROUP_TOO_SMALL"
+        return "MIN_GROUP_TOO_LOW"
     for org in use["participants"]:
         if org not in g["co_parties"] and org != g["owner"] and org != g["grantee"]:
             return "CO_PARTY_NOT_GRANTED"
@@ -937,7 +937,7 @@ def guard_terms(fault: str):
     require(fault != "COLUMN_NOT_GRANTED", "COLUMN_NOT_GRANTED")
     require(fault != "CONSTRAINT_VIOLATED", "CONSTRAINT_VIOLATED")
     require(fault != "PROFILE_TOO_WEAK", "PROFILE_TOO_WEAK")
-    require(fault != "GROUP_TOO_SMALL", "GROUP_TOO_SMALL")
+    require(fault != "MIN_GROUP_TOO_LOW", "MIN_GROUP_TOO_LOW")
     require(fault != "CO_PARTY_NOT_GRANTED", "CO_PARTY_NOT_GRANTED")
     require(fault != "RECEIVER_NOT_GRANTED", "RECEIVER_NOT_GRANTED")
     require(fault != "QUOTA_EXHAUSTED", "QUOTA_EXHAUSTED")

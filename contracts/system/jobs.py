@@ -44,6 +44,13 @@ LEAKAGE_MAX = 4096
 PROFILES_MAX = 16
 VOTES_MAX = 16
 VOTE_MS = 2592000000
+CAUSE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+CAUSE_MAX = 64
+# Why a party ended a job: a code and facts in small pieces, of which none has room for data.
+DETAIL_MAX = 8
+DETAIL_LETTERS = "abcdefghijklmnopqrstuvwxyz_"
+DETAIL_NAME_MAX = 32
+DETAIL_TEXT_MAX = 128
 CERTIFICATE_DOMAIN = "assent/job-certificate/2"
 
 # The states that wait for something, and the deadline of the spec that bounds each.
@@ -71,6 +78,7 @@ transcripts = Map(tuple[str, str], dict)
 results = Map(tuple[str, str], dict)
 signatures = Map(tuple[str, str], bytes)
 certificates = Map(str, dict)
+ends = Map(str, dict)  # job that ended without a certificate -> who ended it when, and what is said to be the cause
 disputes = Map(tuple[str, int], dict)
 reports = Map(tuple[str, str], int)  # (job, reporter) -> how many
 equivocations = Map(tuple[str, str], int)  # (job, party) -> number of the dispute
@@ -95,7 +103,7 @@ JobProposed = Event(
 )
 JobAccepted = Event(job=subject, by=subject, code_hash=bytes)
 JobReady = Event(job=subject, by=subject, deadline=int)
-JobRejected = Event(job=subject, by=subject, reason=str)
+JobRejected = Event(job=subject, by=subject, cause=str, detail=dict)
 JobBound = Event(job=subject, by=subject, commitment=bytes)
 JobRunning = Event(job=subject, by=subject, deadline=int)
 JoinBegun = Event(job=subject, by=subject)
@@ -108,7 +116,15 @@ ResultCommitted = Event(job=subject, by=subject, hash=bytes, schema=str, metrics
 JobCommitted = Event(job=subject, by=subject, deadline=int, digest=bytes)
 JobSigned = Event(job=subject, by=subject, signature=bytes)
 JobCertified = Event(job=subject, by=subject, digest=bytes)
-JobAborted = Event(job=subject, by=subject, phase=str, missing=list[subject], reason=str, evidence=bytes)
+JobAborted = Event(
+    job=subject,
+    by=subject,
+    phase=str,
+    missing=list[subject],
+    cause=str,
+    detail=dict,
+    evidence=bytes,
+)
 JobExpired = Event(job=subject, by=subject, phase=str, missing=list[subject])
 ReleaseDisclaimed = Event(job=subject, by=subject, returned=list)
 JobDisputed = Event(
@@ -496,15 +512,17 @@ def accept(job: str, code_hash: bytes) -> str:
 
 
 @export
-def reject(job: str, reason: str):
+def reject(job: str, cause: str, detail: dict[str, Value]):
+    """Refuse to take part, with a code and the facts that say why."""
     org = member("steward", "agent")
-    check_text(reason)
+    check_cause(cause, detail)
     j = waiting(job_of(job), "proposed")
     spec = specs[job]
     party_of(spec, org)
     close(j, spec, "rejected", "org:" + org)
+    put_end(j, "proposed", "party", [], cause, detail, b"")
     jobs[job] = j
-    JobRejected(job="job:" + job, by="org:" + org, reason=reason)
+    JobRejected(job="job:" + job, by="org:" + org, cause=cause, detail=detail)
 
 
 @export
@@ -773,10 +791,10 @@ def body_of(j: dict, spec: dict) -> dict:
 
 
 @export
-def abort(job: str, reason: str, evidence: bytes):
-    """End a job before its time; once it runs, with the hash of one's evidence."""
+def abort(job: str, cause: str, detail: dict[str, Value], evidence: bytes):
+    """End a job before its time, saying why; once it runs, with the hash of one's evidence."""
     org = member("steward", "agent")
-    check_text(reason)
+    check_cause(cause, detail)
     j = job_of(job)
     require(not is_final(j), "WRONG_STATE")
     spec = specs[job]
@@ -789,8 +807,28 @@ def abort(job: str, reason: str, evidence: bytes):
     require(evidence != b"" or reached in ("proposed", "accepted"), "EVIDENCE_REQUIRED")
     # Before its deadline nobody is late.
     late = ctx.block_time > j["deadline"]
-    stop(j, spec, absent_of(j, spec) if late else [], reason, evidence, "org:" + org)
+    absent = absent_of(j, spec) if late else []
+    stop(j, spec, absent, "party", cause, detail, evidence)
     jobs[job] = j
+
+
+def check_cause(cause: str, detail: dict):
+    """A code, and facts by name: texts, numbers and truths that are short. What they mean is for who reads them."""
+    require(0 < len(cause) <= CAUSE_MAX, "BAD_CAUSE")
+    require(cause[0].isalpha() and cause.strip(CAUSE_LETTERS) == "", "BAD_CAUSE")
+    require(len(detail) <= DETAIL_MAX, "BAD_DETAIL")
+    for name in detail:
+        require(0 < len(name) <= DETAIL_NAME_MAX and name.strip(DETAIL_LETTERS) == "", "BAD_DETAIL")
+        check_fact(detail[name])
+
+
+def check_fact(fact: Value):
+    if isinstance(fact, str):
+        require(len(fact) <= DETAIL_TEXT_MAX, "BAD_DETAIL")
+    elif isinstance(fact, int):
+        require(-FIGURE_MAX < fact < FIGURE_MAX, "BAD_DETAIL")
+    else:
+        require(isinstance(fact, bool), "BAD_DETAIL")
 
 
 @export
@@ -802,10 +840,11 @@ def expire(job: str):
     require(ctx.block_time > j["deadline"], "TOO_EARLY")
     phase = j["state"]
     spec = specs[job]
-    absent = org_subjects(absent_of(j, spec))
+    absent = absent_of(j, spec)
     close(j, spec, "expired", "org:" + org)
+    put_end(j, phase, "deadline", absent, "DEADLINE_PASSED", {}, b"")
     jobs[job] = j
-    JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=absent)
+    JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=org_subjects(absent))
 
 
 @export
@@ -830,17 +869,35 @@ def disclaim(job: str) -> str:
     return j["state"]
 
 
-def stop(j: dict, spec: dict, absent: list, reason: str, evidence: bytes, by: str):
+def stop(j: dict, spec: dict, absent: list, origin: str, cause: str, detail: dict, evidence: bytes):
+    """Abort a job; `origin` says whose word the cause is: a party's, an auditor's, or the contract's own."""
     phase = j["state"]
+    by = "org:" + ctx.org
     close(j, spec, "aborted", by)
+    put_end(j, phase, origin, absent, cause, detail, evidence)
     JobAborted(
         job="job:" + j["id"],
         by=by,
         phase=phase,
         missing=org_subjects(absent),
-        reason=reason,
+        cause=cause,
+        detail=detail,
         evidence=evidence,
     )
+
+
+def put_end(j: dict, phase: str, origin: str, absent: list, cause: str, detail: dict, evidence: bytes):
+    ends[j["id"]] = {
+        "state": j["state"],
+        "phase": phase,
+        "origin": origin,
+        "by": ctx.org,
+        "cause": cause,
+        "detail": detail,
+        "missing": absent,
+        "evidence": evidence,
+        "height": ctx.height,
+    }
 
 
 def close(j: dict, spec: dict, outcome: str, by: str):
@@ -912,7 +969,8 @@ def resolve(job: str, number: int, outcome: str, blamed: list[str], evidence: by
     settle_dispute(j, d, outcome, blamed, org, evidence)
     if j["state"] == "disputed":
         if outcome == "upheld":
-            stop(j, spec, [], "dispute " + str(number) + " upheld: " + d["kind"], evidence, "org:" + org)
+            detail = {"dispute": number, "kind": d["kind"]}
+            stop(j, spec, [], "auditor", "DISPUTE_UPHELD", detail, evidence)
         elif j["open_disputes"] == 0 and ctx.block_time <= j["deadline"]:
             enter(j, spec, j["resume"])
             j["resume"] = ""
@@ -986,10 +1044,9 @@ def again(job: str, org: str, known: dict, said: dict) -> str:
 
 def find(j: dict, spec: dict, kind: str, against: list, evidence: bytes, status: str) -> int:
     """Record what the contract itself found: it ends an open job at once, and waits for nobody's decision."""
-    by = "org:" + ctx.org
     number = put_dispute(j, kind, "contract", "", against, evidence, status)
     if not is_final(j):
-        stop(j, spec, [], kind, evidence, by)
+        stop(j, spec, [], "contract", kind, {"dispute": number}, evidence)
     return number
 
 

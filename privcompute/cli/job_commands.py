@@ -22,6 +22,7 @@ from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
 from chain.primitives.visible import json_text
+from privcompute.causes import CANCELLED, CAUSES, NOTE_CHARS_MAX
 from privcompute.cli.common import (
     GAS_LIMIT,
     UsageFault,
@@ -255,12 +256,15 @@ def result(session: Session, job_id: str, as_json: bool) -> None:
 @session_options
 def cancel(session: Session, job_id: str, reason: str, as_json: bool) -> None:
     """Abort JOB as a participant or its initiator; a run that has begun stays spent."""
+    if not CAUSES[CANCELLED].fits({"note": reason}):
+        raise UsageFault(f"--reason {reason!r}: give at most {NOTE_CHARS_MAX} characters on one line")
 
     async def work() -> tuple[str, Any]:
         async with session.account() as account:
             found = await find_job(account.client, job_id)
             evidence = digest("assent/cancelled", encode_value([found, reason]))
-            args = {"job": found, "reason": reason, "evidence": evidence}
+            detail = {"note": reason}
+            args = {"job": found, "cause": CANCELLED, "detail": detail, "evidence": evidence}
             return found, await call(account, "jobs", "abort", args, GAS_LIMIT)
 
     found, receipt = run(work())

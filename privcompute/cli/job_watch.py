@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from chain.primitives.kinds import SPEAKERS
 from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
 from chain.primitives.visible import one_line
+from privcompute.causes import CAUSES
 from privcompute.job.store import StatusBoard
 
 ENDS = {
@@ -55,8 +57,10 @@ async def watch_job(session: Session, job: str, board: Path | None, as_json: boo
         ) from None
     if end != "certified":
         missing = _orgs(fields.get("missing", [])) or "nobody"
-        reason = fields.get("reason") or f"in {fields.get('phase', '?')}, missing {missing}"
-        raise JobNotCertified(f"job {job[:12]} {end} by {fields.get('by', '?')}: {reason}")
+        late = f"in {fields.get('phase', '?')}, missing {missing}"
+        said = reason(fields) if "cause" in fields else late
+        by = fields.get("by", "?")
+        raise JobNotCertified(f"job {job[:12]} {end} by {by}: {said}")
 
 
 async def _follow(session: Session, job: str, as_json: bool) -> tuple[str, dict[str, Any]]:
@@ -95,7 +99,7 @@ def describe(name: str, fields: dict[str, Any]) -> str:
         case "JobReady":
             return "all participants accepted; owners commit to their inputs"
         case "JobRejected":
-            return f"{by} rejected: {fields['reason']}"
+            return f"{by} rejected: {reason(fields)}"
         case "JobBound":
             return f"{by} committed to its inputs"
         case "JobRunning":
@@ -121,7 +125,7 @@ def describe(name: str, fields: dict[str, Any]) -> str:
         case "JobCertified":
             return f"certified: {fields['digest'].hex()[:16]}…"
         case "JobAborted":
-            return f"{by} aborted it while {fields['phase']}: {fields['reason']}"
+            return f"{by} aborted it while {fields['phase']}: {reason(fields)}"
         case "JobExpired":
             return f"expired while {fields['phase']}; missing: {_orgs(fields['missing']) or 'nobody'}"
         case "JobDisputed":
@@ -147,6 +151,13 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             taken = fields["used"] + fields["reserved"]
             return f"grant {grant}: {fields['phase']} ({taken} of {fields['runs']} runs taken)"
     return f"{name} by {by}" if by else name
+
+
+def reason(fields: Mapping[str, Any]) -> str:
+    """Return the code of an end, and what its table says of it; the facts are a member's bytes."""
+    code, by = str(fields["cause"]), str(fields["by"]).removeprefix("org:")
+    cause = CAUSES.get(code)
+    return f"{code}." if cause is None else f"{code}. {cause.sentence(by, fields['detail'])}"
 
 
 def _orgs(subjects: list[str]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from privcompute.causes import Filed
+
 STAGES_MAX = 256
 
 
@@ -67,8 +69,8 @@ class StopJob:
     """Write evidence, then tell the ledger: `reject` while proposed, else `abort`."""
 
     method: str
-    reason: str
-    detail: str
+    cause: Filed
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,10 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:
-    """An action failed; `code` goes on chain, `detail` stays in our log."""
+    """An action failed; the cause goes on chain, `text` stays in our log."""
 
-    code: str
-    detail: str
+    cause: Filed
+    text: str
 
 
 Done = (

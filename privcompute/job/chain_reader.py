@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from chain.client.answers import NodeUnreachable, RpcError
 from chain.client.client import Client
 from chain.client.signing import OutcomeUnknown, SigningClient, TransactionFailed
-from chain.primitives.errors import ConfigError, DecodeError, ProofInvalid
+from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.settings import split_address
 from chain.primitives.values import Value
 from privcompute.data.schema import Column, column_declared
-from privcompute.job.enforcement import ProvedFacts
+from privcompute.job.enforcement import JobRefusal, ProvedFacts
 from privcompute.job.view import CertificateRecords, JobMalformed, JobSpec, JobView, parse_spec, parse_view
 from privcompute.net.transport import Peer
 
@@ -136,9 +136,11 @@ class ChainReader:
             try:
                 host, port = split_address(record["agent_address"])
             except (TypeError, KeyError, ValueError):
-                raise ConfigError(
+                raise JobRefusal(
+                    "AGENT_ADDRESS_UNUSABLE",
                     f"{one.org}: no usable agent address on the ledger; its operator registers one with: "
-                    "assent org set-agent"
+                    "assent org set-agent",
+                    org=one.org,
                 ) from None
             found[index] = (host, port, one.agent_key)
         return found

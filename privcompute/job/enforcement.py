@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
+from privcompute.errors import Fact
 from privcompute.job.view import COMPUTED, PROPOSED, RUNNING, GrantedInput, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
@@ -40,13 +42,13 @@ _STATUS_CODES = {
 
 
 class JobRefusal(AssentError):
-    """This agent will not take the step; `reason` is the stable code that the ledger may see."""
+    """This agent will not take the step; `reason` and `detail` are what the ledger may see (causes.py)."""
 
     code = "refused"
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, **detail: Fact) -> None:
         super().__init__(f"{reason}: {text}")
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +106,19 @@ def _check_parties(facts: ProvedFacts, own: OwnFacts) -> None:
     for org in (facts.view.initiator, *[one.org for one in spec.participants]):
         record = facts.orgs.get(org)
         active = record is not None and record["status"] == "active"
-        _require(active, "ORG_NOT_ACTIVE", f"{org} is no active member")
+        _require(active, "ORG_NOT_ACTIVE", f"{org} is no active member", org=org)
     for one in spec.participants:
         _require(
             facts.orgs[one.org]["agent_key"] == one.agent_key,
             "AGENT_KEY_MISMATCH",
             f"the agent key of {one.org} is not the one registered now",
+            org=one.org,
         )
     _require(
         mine.agent_key == own.agent_key,
         "AGENT_KEY_MISMATCH",
         "the job names another agent key for us than this agent holds",
+        org=own.org,
     )
 
 
@@ -153,46 +157,59 @@ def _check_policy(view: JobView, policy: LocalPolicy) -> None:
 
 def _check_grant(phase: str, one: GrantedInput, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
     """The guard of contract `grants`, in its order, for one of our own inputs."""
-    view, name = facts.view, f"grant {one.grant}"
-    grant, spec = _found(facts.grants.get(one.grant), "UNKNOWN_GRANT", f"our node shows no {name}"), view.spec
-    _require(grant["owner"] == own.org, "UNKNOWN_GRANT", f"{name} is not of our data")
-    _require(grant["grantee"] == view.initiator, "NOT_GRANTEE", f"{name} is not for {view.initiator}")
+    view, name, spec = facts.view, f"grant {one.grant}", facts.view.spec
+    need = partial(_require, grant=one.grant)
+    need(facts.grants.get(one.grant) is not None, "UNKNOWN_GRANT", f"our node shows no {name}")
+    grant = facts.grants[one.grant]
+    need(grant["owner"] == own.org, "UNKNOWN_GRANT", f"{name} is not of our data")
+    need(grant["grantee"] == view.initiator, "NOT_GRANTEE", f"{name} is not for {view.initiator}")
     standing = facts.standing.get(one.grant)
     status = "requested" if standing is None else standing["status"]
-    _require(status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}")
-    _require(now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms")
-    _require(now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms")
-    _require(grant["dataset"] == one.dataset, "DATASET_NOT_GRANTED", f"{name} is for {grant['dataset']}")
-    _require(
-        grant["version"] == one.version, "VERSION_NOT_GRANTED", f"{name} is for version {grant['version']}"
-    )
-    _require(grant["purpose"] == spec.purpose, "PURPOSE_MISMATCH", f"{name} is for {grant['purpose']}")
-    _require(
-        spec.program in grant["programs"], "PROGRAM_NOT_GRANTED", f"{name} does not allow {spec.program}"
-    )
+    need(status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}")
+    need(now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms")
+    need(now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms")
+    need(grant["dataset"] == one.dataset, "DATASET_NOT_GRANTED", f"{name} is for {grant['dataset']}")
+    need(grant["version"] == one.version, "VERSION_NOT_GRANTED", f"{name} is for version {grant['version']}")
+    need(grant["purpose"] == spec.purpose, "PURPOSE_MISMATCH", f"{name} is for {grant['purpose']}")
+    need(spec.program in grant["programs"], "PROGRAM_NOT_GRANTED", f"{name} does not allow {spec.program}")
     _check_columns(one, grant)
-    _require(
+    need(
         facts.ranks.get(spec.profile, -1) >= facts.ranks.get(grant["profile"], 2**63),
         "PROFILE_TOO_WEAK",
         f"{name} asks for {grant['profile']} or stronger, the job runs {spec.profile}",
+        profile=grant["profile"],
     )
-    _require(spec.min_group >= grant["min_group"], "GROUP_TOO_SMALL", f"{name} asks for {grant['min_group']}")
+    least = grant["min_group"]
+    need(spec.min_group >= least, "MIN_GROUP_TOO_LOW", f"{name} asks for {least}", least=least)
     allowed = {*grant["co_parties"], grant["owner"], grant["grantee"]}
     strangers = sorted({party.org for party in spec.participants} - allowed)
-    _require(not strangers, "CO_PARTY_NOT_GRANTED", f"{name} does not allow {', '.join(strangers)}")
+    need(
+        not strangers,
+        "CO_PARTY_NOT_GRANTED",
+        f"{name} does not allow {', '.join(strangers)}",
+        org="".join(strangers[:1]),
+    )
     outside = sorted(set(spec.receivers) - set(grant["receivers"]))
-    _require(not outside, "RECEIVER_NOT_GRANTED", f"{name} lets no result go to {', '.join(outside)}")
+    need(
+        not outside,
+        "RECEIVER_NOT_GRANTED",
+        f"{name} lets no result go to {', '.join(outside)}",
+        org="".join(outside[:1]),
+    )
     _check_quota(phase, grant, standing, facts)
 
 
 def _check_columns(one: GrantedInput, grant: Value) -> None:
     for column, use in one.columns.items():
         constraint = grant["columns"].get(column)
-        _require(constraint is not None, "COLUMN_NOT_GRANTED", f"grant {one.grant} does not cover {column!r}")
-        _require(
+        need = partial(_require, grant=one.grant, column=column)
+        need(constraint is not None, "COLUMN_NOT_GRANTED", f"grant {one.grant} does not cover {column!r}")
+        need(
             use in ALLOWED_USES.get(constraint, frozenset()),
             "CONSTRAINT_VIOLATED",
             f"column {column!r} is {constraint}; the job wants to use it as {use}",
+            use=use,
+            allowed=constraint,
         )
 
 
@@ -204,29 +221,34 @@ def _check_quota(phase: str, grant: Value, standing: Value, facts: ProvedFacts) 
             held in _LIVE_OF_PHASE[phase],
             "QUOTA_EXHAUSTED",
             f"grant {grant['id']} shows no run for this job",
+            grant=grant["id"],
         )
     else:
         _require(
             held is not None or taken < most,
             "QUOTA_EXHAUSTED",
             f"grant {grant['id']}: {taken} of {most} runs are used or held",
+            grant=grant["id"],
         )
 
 
 def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None:
     dataset, key = facts.datasets.get(one.dataset), (one.dataset, one.version)
     name = f"{one.dataset} version {one.version}"
+    known: dict[str, Fact] = {"dataset": one.dataset, "version": one.version}
     _require(
         dataset is not None and dataset["status"] == "active" and dataset["owner"] == own.org,
         "DATASET_NOT_ACTIVE",
         f"dataset {one.dataset} is not active as ours",
+        dataset=one.dataset,
     )
     local, version = own.datasets.get(key), facts.versions.get(key)
-    _require(local is not None, "DATASET_NOT_HELD", f"this agent holds no record of {name}")
+    _require(local is not None, "DATASET_NOT_HELD", f"this agent holds no record of {name}", **known)
     _require(
         local is not None and version is not None and version["root"] == local.root,
         "ROOT_MISMATCH",
         f"the root registered for {name} is not the one this agent computed",
+        **known,
     )
     names = () if local is None else local.schema.key
     joined = {column for column, use in one.columns.items() if use == "join"}
@@ -235,12 +257,13 @@ def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None
         "JOIN_NOT_BY_KEY",
         f"{name} is joined by its key, {', '.join(map(repr, names)) or 'which it lacks'}; the job names "
         f"{', '.join(map(repr, sorted(joined))) or 'no column'} with use 'join'",
+        dataset=one.dataset,
     )
 
 
-def _require(holds: bool, reason: str, text: str) -> None:
+def _require(holds: bool, reason: str, text: str, **detail: Fact) -> None:
     if not holds:
-        raise JobRefusal(reason, text)
+        raise JobRefusal(reason, text, **detail)
 
 
 def _found(value: Any, reason: str, text: str) -> Any:

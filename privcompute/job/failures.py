@@ -1,13 +1,24 @@
-"""Failures of a job: the public reason of each, and the wait before the ledger is told."""
+"""Failures of a job: the public cause of each, and the wait before the ledger is told."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chain.primitives.errors import AssentError
-from privcompute.errors import PartiesStalled, PeerFault, PeerGone, PortCrowded, TimeOver
+from privcompute.causes import INTERNAL, Filed, filed
+from privcompute.errors import (
+    Fact,
+    PartiesStalled,
+    PeerFault,
+    PeerGone,
+    PeerTooLarge,
+    PortCrowded,
+    TimeOver,
+    TooFewRows,
+)
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobView
 
-REASON_CHARS_MAX = 128
 OTHERS_FIRST_S = 3.0
 """Long enough for an abort of another agent to be certified and read."""
 
@@ -23,14 +34,29 @@ def others_first_s(error: Exception) -> float:
     return 2 * OTHERS_FIRST_S if isinstance(error, PartiesStalled | PortCrowded | TimeOver) else 0.0
 
 
-def reason_of(error: Exception, view: JobView | None) -> str:
-    """Return the short public reason of a failure: a stable code, and the organisation if it is a peer."""
+def cause_of(error: Exception, org: str = "", view: JobView | None = None, stage: str = "") -> Filed:
+    """Return what the ledger may know of a failure at `org`: a code with facts, nothing of the error's text.
+
+    Besides the facts that the error carries, these are its peer, our own dataset, and the stage.
+    """
+    known: dict[str, Fact] = {"stage": stage} if stage else {}
+    if view is not None:
+        for one in view.inputs_of(org)[:1]:
+            known |= {"dataset": one.dataset, "version": one.version}
     if isinstance(error, JobRefusal):
-        return error.reason
+        return filed(error.reason, known | error.detail)
+    if isinstance(error, TooFewRows):
+        return filed(error.cause, known | error.detail)
     if isinstance(error, PeerFault | PartiesStalled) and view is not None:
-        parties = (error.party,) if isinstance(error, PeerFault) else error.parties
-        orgs = [one.org for index, one in enumerate(view.spec.participants) if index in parties]
-        return f"{error.code.upper()}: {', '.join(orgs)}"[:REASON_CHARS_MAX]
+        known |= _peers(error, view)
     if isinstance(error, AssentError):
-        return error.code.upper()
-    return f"INTERNAL_{type(error).__name__}"[:REASON_CHARS_MAX]
+        return filed(error.code.upper(), known, type(error).__name__)
+    return filed(INTERNAL, known | {"error": type(error).__name__})
+
+
+def _peers(error: PeerFault | PartiesStalled, view: JobView) -> Mapping[str, Fact]:
+    """Return whom an error names, the first two of them, and the limit that a peer broke."""
+    parties = (error.party,) if isinstance(error, PeerFault) else error.parties
+    orgs = [one.org for index, one in enumerate(view.spec.participants) if index in parties]
+    named: dict[str, Fact] = dict(zip(("org", "other"), orgs, strict=False))
+    return named | ({"limit": error.most} if isinstance(error, PeerTooLarge) else {})

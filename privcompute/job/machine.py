@@ -7,7 +7,7 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 
 | ledger shows | we are      | unless          | so we                                                      |
 |--------------|-------------|-----------------|------------------------------------------------------------|
-| proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, reason) |
+| proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, cause)  |
 | accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
 | running      | participant | transcript sent | CheckPhase(running) → Compute (connect, begin_join, run);  |
 |              |             |                 | each stage → commit_stage, at last commit_transcript;      |
@@ -31,6 +31,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from privcompute.causes import LEDGER_REFUSED, Filed, filed
 from privcompute.job.actions import (
     Action,
     CallRefused,
@@ -76,7 +77,7 @@ RECHECK_MS = 5_000
 """How long data may be computed on after our node shows that it no longer may: a check is a score of proved
 reads, and an agent computes one job at a time."""
 RECHECK = "recheck"
-RESTARTED = "AGENT_RESTARTED"
+RESTARTED = filed("AGENT_RESTARTED", {})
 _ENDED_ELSEWHERE = frozenset({"WRONG_STATE", "DEADLINE_PASSED", "ALREADY_ACCEPTED", "ALREADY_SIGNED"})
 """Refusals that say the ledger has moved on: the next view tells how."""
 
@@ -162,8 +163,8 @@ class JobMachine:
     def on_done(self, done: Done) -> list[Action]:
         """Take in one completed, refused or failed action."""
         match done:
-            case StepFailed(code, detail):
-                return self._stop(code, detail)
+            case StepFailed(cause, text):
+                return self._stop(cause, text)
             case CallRefused(key, code):
                 return self._on_refused(key, code)
             case CallSent(key):
@@ -318,11 +319,12 @@ class JobMachine:
         if code in _ENDED_ELSEWHERE:
             self._refused.add(key)
             return []
-        return self._stop(code, f"the ledger refused {key}")
+        cause = filed(LEDGER_REFUSED, {"step": key, "code": code})
+        return self._stop(cause, f"the ledger refused {key}: {code}")
 
-    def _stop(self, code: str, detail: str) -> list[Action]:
+    def _stop(self, cause: Filed, text: str) -> list[Action]:
         if self._stopping or self._ending or self._view is None:
             return []
         self._stopping = True
         method = "reject" if self._view.state == PROPOSED else "abort"
-        return [DestroyShares(code), StopJob(method, code, detail)]
+        return [DestroyShares(cause.code), StopJob(method, cause, text)]

@@ -27,10 +27,15 @@ def check_runnable(spec: JobSpec) -> None:
     """Raise JobRefusal when this agent cannot run the profile with these participants."""
     profile = RUN_WITH.get(spec.profile)
     if profile is None:
-        raise JobRefusal("PROFILE_NOT_RUN", f"profile {spec.profile}: this agent does not run it")
+        raise JobRefusal(
+            "PROFILE_NOT_RUN", f"profile {spec.profile}: this agent does not run it", profile=spec.profile
+        )
     if not profile.parties_min <= len(spec.participants) <= profile.parties_max:
         raise JobRefusal(
             "PROFILE_PARTIES",
             f"profile {spec.profile} with {len(spec.participants)} participants: this agent runs it with "
             f"{profile.parties_min}..{profile.parties_max}",
+            profile=spec.profile,
+            least=profile.parties_min,
+            limit=profile.parties_max,
         )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
 from privcompute.data.tables import TypedTable
-from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault
+from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
 from privcompute.job.actions import STAGES_MAX, ComputeDone, StageDone
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec, stage_hash
@@ -90,7 +90,9 @@ class RunPlan:
 def start_engine(profile: str, me: int, job: bytes) -> Steps[Engine]:
     """Set up the engine of a profile with fresh secret randomness."""
     if profile != "rep3":
-        raise JobRefusal("PROFILE_NOT_RUN", f"profile {profile} has no engine for this program here")
+        raise JobRefusal(
+            "PROFILE_NOT_RUN", f"profile {profile} has no engine for this program here", profile=profile
+        )
     return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
 
 
@@ -101,6 +103,7 @@ def check_rows(party: int, rows: int, most: int) -> None:
             party,
             f"party {party} brings {rows} rows, this agent takes at most {most}; raise policy.max_party_rows"
             " in agent.toml (up to 300 bytes of memory a row), or ask for a smaller dataset",
+            most,
         )
 
 
@@ -144,6 +147,8 @@ class JobRun:
         self._matching: Matching | None = None
         self._stages = 0
         self._previous = ZERO_HASH
+        self.at = "connect"
+        """The stage in which the run is, or was when it failed."""
         self.matched: NDArray[np.int64] | None = None
         """Our own joined rows, once we may know them."""
 
@@ -173,7 +178,7 @@ class JobRun:
 
     def release(self) -> Value | None:
         """Send our output shares to the receivers; return the result if we are one of them."""
-        is_join = self.plan.program.kind == JOIN_KIND
+        is_join, self.at = self.plan.program.kind == JOIN_KIND, "release"
         if self._links is not None:
             self._links.allow_until(time.monotonic() + self.plan.release_s)
         return self._run(self._release_join() if is_join else self._open())
@@ -275,9 +280,19 @@ class JobRun:
         return agree_on_rows(plan.me, plan.parties, plan.owners, rows, plan.max_party_rows)
 
     def _require_rows(self, rows: int) -> None:
-        least = max(self.plan.min_joined_rows, self.plan.spec.min_group)
+        # How many rows there are stays here: who files it would tell whom they are about.
+        least = self.plan.spec.min_group
         if rows < least:
-            raise JobRefusal("GROUP_TOO_SMALL", f"{rows} joined rows, this owner asks for at least {least}")
+            raise TooFewRows(
+                "ROWS_BELOW_MIN_GROUP", f"{rows} joined rows, the job asks for at least {least}", least=least
+            )
+        least = self.plan.min_joined_rows
+        if rows < least:
+            raise TooFewRows(
+                "ROWS_BELOW_OWNER_MINIMUM",
+                f"{rows} joined rows, this owner asks for at least {least}",
+                least=least,
+            )
 
     # --- accounting -------------------------------------------------------------------------------
 
@@ -291,6 +306,7 @@ class JobRun:
         links = self._links
         if links is None or self._stages >= STAGES_MAX:
             raise ProgramFault(f"stage {self._stages}: no links, or more than {STAGES_MAX} stages")
+        self.at = kind
         self._on_progress(kind, 0, 0)
         sent, rounds, cpu = links.sent_bytes, links.rounds, time.process_time()
         result = self._run(protocol)

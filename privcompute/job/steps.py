@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import Value
+from privcompute.causes import LEDGER_REFUSED
 from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
 from privcompute.data.results import JoinStore, ResultStore, make_result
@@ -77,7 +78,12 @@ async def program_inputs(
         columns = []
         for name, declared in found.items():
             if declared is None:
-                raise JobRefusal("UNKNOWN_COLUMN", f"dataset {one.dataset} has no column {name!r}")
+                raise JobRefusal(
+                    "UNKNOWN_COLUMN",
+                    f"dataset {one.dataset} has no column {name!r}",
+                    dataset=one.dataset,
+                    column=name,
+                )
             columns.append(input_column(declared, one.columns[name]))
         inputs.append(JobInput(one.dataset, names.index(owner), tuple(columns)))
     return tuple(inputs), program.check(view.spec.parameters, inputs)
@@ -166,7 +172,7 @@ async def begin_join(node: OwnNode, job: str) -> None:
         if code in ("WRONG_STATE", "DEADLINE_PASSED"):
             await asyncio.sleep(LEDGER_POLL_S)  # disputed, or over: its end, or its return, will show
         elif code:
-            raise JobRefusal(code, "the ledger refused begin_join")
+            raise JobRefusal(LEDGER_REFUSED, f"begin_join: {code}", step="begin_join", code=code)
 
 
 async def verify_transcripts(org: str, reader: ChainReader, view: JobView, done: ComputeDone) -> None:
@@ -179,7 +185,10 @@ async def verify_transcripts(org: str, reader: ChainReader, view: JobView, done:
     differing = mismatched_channels(shown)
     if differing:
         raise JobRefusal(
-            "TRANSCRIPT_MISMATCH", f"{differing[0][0]} and {differing[0][1]} name different hashes"
+            "TRANSCRIPT_MISMATCH",
+            f"{differing[0][0]} and {differing[0][1]} name different hashes",
+            org=differing[0][0],
+            other=differing[0][1],
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from chain.primitives.errors import AssentError
@@ -52,6 +52,14 @@ from privcompute.job.worker import JobWorker
 
 TICK_S = 1.0
 QUEUE_MAX = 1_024
+STAGES: Mapping[type[Action], str] = {
+    CheckPhase: "check",
+    RecheckRun: "check",
+    PrepareInput: "data",
+    VerifyTranscripts: "compare",
+    SignCertificate: "sign",
+}
+"""Step -> the stage that is filed when it fails; a run names its own."""
 
 log = logging.getLogger("assent.agent")
 _Item = JobView | Done
@@ -161,7 +169,7 @@ class JobTask:
                 if not self._read_again:
                     return
         except AssentError as error:
-            await self._queue.put(StepFailed(error.code.upper(), str(error)))
+            await self._queue.put(StepFailed(failures.cause_of(error), str(error)))
         finally:
             self._reading = False
 
@@ -175,16 +183,23 @@ class JobTask:
         try:
             done = await self._step(action, view)
         except JobRefusal as refusal:
-            done = self._refusal(action, refusal)
+            done = self._refusal(action, refusal) or self._failed(action, refusal, view)
         except AssentError as error:
             await asyncio.sleep(failures.others_first_s(error))
-            done = StepFailed(failures.reason_of(error, view), str(error))
+            done = self._failed(action, error, view)
         except Exception as error:
             log.exception("job %s: internal error", self.job[:8])
-            done = StepFailed(failures.reason_of(error, view), repr(error))
+            done = self._failed(action, error, view)
         await self._queue.put(done)
 
-    def _refusal(self, action: Action, refusal: JobRefusal) -> Done:
+    def _failed(self, action: Action, error: Exception, view: JobView) -> StepFailed:
+        stage = (
+            self._worker.at if isinstance(action, Compute | ReleaseShares) else STAGES.get(type(action), "")
+        )
+        text = str(error) if isinstance(error, AssentError) else repr(error)
+        return StepFailed(failures.cause_of(error, self._identity.org, view, stage), text)
+
+    def _refusal(self, action: Action, refusal: JobRefusal) -> Done | None:
         """The ledger may have moved on while we checked: then the next view decides, not this refusal."""
         if refusal.reason == "WRONG_STATE":
             match action:
@@ -194,7 +209,7 @@ class JobTask:
                     return CallRefused("compute", refusal.reason)
                 case RecheckRun():
                     return CallRefused(RECHECK, refusal.reason)
-        return StepFailed(refusal.reason, str(refusal))
+        return None
 
     async def _step(self, action: Action, view: JobView) -> Done:
         match action:
@@ -321,11 +336,11 @@ class JobTask:
         self.poke()
 
     async def _stop(self, stop: StopJob) -> None:
-        reason = stop.reason[: failures.REASON_CHARS_MAX]
-        log.warning("job %s: %s with %s: %s", self.job[:8], stop.method, reason, stop.detail)
-        self._journal.post(step=stop.method, reason=f"{reason}: {stop.detail}")
-        entry = self._journal.record(stop.method, {"reason": reason, "detail": stop.detail})
-        args: dict[str, Value] = {"job": self.job, "reason": reason}
+        cause: dict[str, Value] = {"cause": stop.cause.code, "detail": dict(stop.cause.detail)}
+        log.warning("job %s: %s with %s: %s", self.job[:8], stop.method, stop.cause, stop.text)
+        self._journal.post(step=stop.method, reason=f"{stop.cause.code}: {stop.text}")
+        entry = self._journal.record(stop.method, {**cause, "text": stop.text})
+        args: dict[str, Value] = {"job": self.job, **cause}
         if stop.method == "abort":
             args["evidence"] = entry
         code = await send_until_known(self._node.account, "jobs", stop.method, args)

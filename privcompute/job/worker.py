@@ -64,6 +64,11 @@ class JobWorker:
         """Send the output shares to the receivers; return the result when we are one."""
         return await self._in_thread(self._needed().release)
 
+    @property
+    def at(self) -> str:
+        """The stage in which the run is, or was when it failed; "wait" before it began."""
+        return "wait" if self._run is None else self._run.at
+
     def require_shares(self) -> None:
         """Raise JobRefusal unless there are shares to release."""
         if self._run is None or self._destroyed:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from chain.primitives.errors import AssentError, ConfigError, DecodeError
 from chain.primitives.settings import Section, validate
 from chain.primitives.values import Value, decode_value, encode_value
-from privcompute.errors import PeerMisbehaved
+from privcompute.errors import PeerMisbehaved, TooFewRows
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.rounds import OnProgress, Round, Steps, parallel
@@ -48,12 +48,6 @@ class InputRefused(AssentError):
     """Inputs that a program cannot work on: the text names the dataset, the column and the remedy."""
 
     code = "program_inputs"
-
-
-class GroupTooSmall(AssentError):
-    """Fewer rows than the minimum group size: nothing may be computed; join more rows."""
-
-    code = "group_too_small"
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +336,13 @@ def need_join(inputs: Sequence[JobInput], program: str) -> None:
 
 
 def need_rows(context: Context, least: int, what: str) -> None:
-    """Raise GroupTooSmall when fewer rows were joined than `least`."""
+    """Raise TooFewRows when fewer rows were joined than `least`."""
     if context.rows < least:
-        raise GroupTooSmall(f"{context.rows} joined rows, {what} needs at least {least}; join more rows")
+        raise TooFewRows(
+            "ROWS_BELOW_PROGRAM_MINIMUM",
+            f"{context.rows} joined rows, {what} needs at least {least}; join more rows",
+            least=least,
+        )
 
 
 # --- communication that every program needs -------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chain.primitives.values import Value
-from privcompute.errors import PeerMisbehaved
+from privcompute.errors import PeerMisbehaved, TooFewRows
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.protocols.psi import PSI_LEAKAGE
 from privcompute.mpc.ring import FRACTION_BITS, ULP
@@ -27,7 +27,6 @@ from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.programs import metrics
 from privcompute.programs.base import (
     Context,
-    GroupTooSmall,
     JobProgram,
     Outputs,
     announce,
@@ -86,7 +85,13 @@ def _plan(engine: Engine, context: Context, labels: NDArray[np.int64] | None) ->
     item, column = find_column(context.inputs, parameters.label)
     number = None if labels is None else first_fit(context.job, labels, test_rows, least)
     if labels is not None and number is None:
-        raise GroupTooSmall(class_text(parameters, least))
+        raise TooFewRows(
+            "CLASS_TOO_SMALL",
+            class_text(parameters, least),
+            dataset=item.dataset,
+            column=column.name,
+            least=least,
+        )
     number = _candidate((yield from announce(engine, [item.owner], number))[item.owner], item.owner)
     training, test = split_rows(context.job, context.rows, test_rows, number)
     features = feature_columns(parameters, context.inputs)

@@ -330,8 +330,8 @@ class Path:
 
     def other_ends(self) -> None:
         """End jobs before their time, and a grant with a job under it."""
-        self.do("bureau/agent", "jobs.reject", job=self.propose(""), reason="not now")
-        self.do("bank", "jobs.abort", job=self.propose(""), reason="not needed", evidence=b"")
+        self.do("bureau/agent", "jobs.reject", job=self.propose(""), cause="STOPPED", detail={})
+        self.do("bank", "jobs.abort", job=self.propose(""), cause="STOPPED", detail={}, evidence=b"")
         job = self.propose("")
         self.time += HOUR_MS
         self.do("regulator", "jobs.expire", job=job)

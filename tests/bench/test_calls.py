@@ -34,11 +34,10 @@ DEARER = {
     "jobs.vote_program": 1.32,
     # A row counts the keys of the day.
     "orgs.add_key": 1.13,
-    # The job leaves three lists of open jobs and the initiator's count.
-    "jobs.reject": 1.24,
-    "jobs.abort": 1.19,
-    # And its end names who was missing: members, agents, grants and datasets are asked who kept whom.
-    "jobs.expire": 1.7,
+    # The job leaves three lists of open jobs and the initiator's count; a row says who ended it, and why.
+    "jobs.reject": 1.32,
+    "jobs.abort": 1.27,
+    "jobs.expire": 1.27,
     # The job's own history is told that the revocation stops it.
     "grants.revoke (a job open)": 1.12,
 }

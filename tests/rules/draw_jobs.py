@@ -12,6 +12,17 @@ from tests.rules.model_jobs import ALLOWED, Job
 from tests.rules.terms import USES
 
 EVIDENCE = bytes([9]) * 32
+REASONS = (("STOPPED", {}), ("A", {"note": "n" * 128, "least": 1 - 2**63}), ("MPC_TIME_OVER", {"late": True}))
+NO_REASONS = (
+    ("enough", {}),
+    ("1ST", {}),
+    ("A" * 65, {}),
+    ("STOPPED", {"note": "n" * 129}),
+    ("STOPPED", {"rows": 2**63}),
+    ("STOPPED", {"rows": [1]}),
+    ("STOPPED", {"Rows": 1}),
+    ("STOPPED", dict.fromkeys("abcdefghi", 1)),
+)
 
 
 # --- programs
@@ -286,7 +297,8 @@ def end(dice: Dice) -> Drawn:
     if method == "expire":
         return dice.signer(dice.member()), "jobs.expire", {"job": job.id}
     org = dice.pick((*job.parties, job.initiator)) if dice.often(0.9) else dice.member()
-    args: dict[str, Any] = {"job": job.id, "reason": "enough"}
+    cause, detail = dice.pick(REASONS) if dice.often(0.75) else dice.pick(NO_REASONS)
+    args: dict[str, Any] = {"job": job.id, "cause": cause, "detail": detail}
     if method == "abort":
         args["evidence"] = EVIDENCE if dice.often(0.7) else b""
     return dice.signer(org, "steward", "agent"), f"jobs.{method}", args

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.rules.base import ANY, digest
+from tests.rules.base import digest
 from tests.rules.model_jobs import ALLOWED, Job, Jobs
 
 DISPUTE_MS = 604_800_000
@@ -104,7 +104,8 @@ class Disputes(Jobs):
         if found.state == "disputed":
             waits = [other for other in self.disputes_of(job) if other.status == "open"]
             if outcome == "upheld":
-                self.abort_job(found, [], ANY, evidence)
+                detail = {"dispute": number, "kind": dispute.kind}
+                self.abort_job(found, [], "auditor", "DISPUTE_UPHELD", detail, evidence)
             elif not waits and self.time <= found.deadline:
                 self.jobs[job] = replace(self.entered(found, found.resume), resume="")
         found = self.jobs[job]
@@ -154,9 +155,9 @@ class Disputes(Jobs):
 
     def found_out(self, job: str, kind: str, against: tuple[str, ...], evidence: bytes, status: str) -> None:
         """Record what a party, or one of two, did against the protocol; an open job ends."""
-        self._open(job, kind, "", against, evidence, status)
+        number = self._open(job, kind, "", against, evidence, status)
         if not self.jobs[job].final:
-            self.abort_job(self.jobs[job], [], kind, evidence)
+            self.abort_job(self.jobs[job], [], "contract", kind, {"dispute": number}, evidence)
 
     # --- parts
 

@@ -3,6 +3,7 @@
 # ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -23,6 +24,7 @@ INPUTS_MAX, PARTIES_MAX, COLUMNS_MAX = 8, 8, 1_024
 MIN_GROUP_MAX = 10**9
 OPEN_JOBS_MAX, PROPOSALS_A_DAY_MAX = 256, 1_000
 DEADLINE_MS = range(1_000, 2_592_000_001)
+CAUSE, FACT = re.compile(r"[A-Z][A-Z0-9_]{0,63}"), re.compile(r"[a-z_]{1,32}")
 ALLOWED = {
     "proposed": "accept",
     "accepted": "bind",
@@ -114,6 +116,8 @@ class Jobs(Programs):
         super().__init__(chain_id)
         self.jobs: dict[str, Job] = {}
         self.commitments: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self.ends: dict[str, dict[str, Any]] = {}
+        """How jobs ended without a certificate."""
 
     def is_open(self, job: str) -> bool:
         """Tell whether a job has not ended."""
@@ -313,16 +317,17 @@ class Jobs(Programs):
         self.jobs[job] = found
         return found.state
 
-    def jobs_reject(self, job: str, reason: str) -> None:
+    def jobs_reject(self, job: str, cause: str, detail: dict[str, Any]) -> None:
         """Refuse to take part: the job ends."""
         org = self.role("steward", "agent")
-        self.text(reason)
+        self._says_why(cause, detail)
         found = self.waiting(job, "proposed")
         self.must(org in found.parties, "NOT_PARTICIPANT")
         self.reach("grants")
         self.go()
         self.end_job(found, "rejected")
-        self.tell_job("JobRejected", job, reason=reason)
+        self._put_end(found, "party", [], cause, detail, b"")
+        self.tell_job("JobRejected", job, cause=cause, detail=detail)
 
     def jobs_bind(self, job: str, commitment: bytes) -> str:
         """Commit to one's input."""
@@ -416,17 +421,44 @@ class Jobs(Programs):
         """Tell whether a party committed a stage."""
         raise NotImplementedError
 
-    def abort_job(self, job: Job, missing: list[str], reason: Any, evidence: Any) -> None:
+    def _says_why(self, cause: str, detail: dict[str, Any]) -> None:
+        self.must(CAUSE.fullmatch(cause) is not None, "BAD_CAUSE")
+        self.must(len(detail) <= 8 and all(FACT.fullmatch(name) for name in detail), "BAD_DETAIL")
+        for fact in detail.values():
+            short = type(fact) is str and len(fact) <= 128
+            small = type(fact) in (int, bool) and abs(fact) < 2**63
+            self.must(short or small, "BAD_DETAIL")
+
+    def _put_end(
+        self, job: Job, origin: str, missing: list[str], cause: str, detail: dict[str, Any], evidence: bytes
+    ) -> None:
+        """Keep how a job, as it was before, has just ended."""
+        self.ends[job.id] = {
+            "state": self.jobs[job.id].state,
+            "phase": job.state,
+            "origin": origin,
+            "by": self.signer.org,
+            "cause": cause,
+            "detail": detail,
+            "missing": missing,
+            "evidence": evidence,
+            "height": self.height,
+        }
+
+    def abort_job(
+        self, job: Job, missing: list[str], origin: str, cause: str, detail: dict[str, Any], evidence: bytes
+    ) -> None:
         """End a job before its time."""
         self.end_job(job, "aborted")
+        self._put_end(job, origin, missing, cause, detail, evidence)
         absent = [f"org:{org}" for org in missing]
-        said = {"phase": job.state, "missing": absent, "reason": reason, "evidence": evidence}
-        self.tell_job("JobAborted", job.id, ("missing",), **said)
+        said = {"phase": job.state, "missing": absent, "evidence": evidence}
+        self.tell_job("JobAborted", job.id, ("missing",), **said, cause=cause, detail=detail)
 
-    def jobs_abort(self, job: str, reason: str, evidence: bytes) -> None:
+    def jobs_abort(self, job: str, cause: str, detail: dict[str, Any], evidence: bytes) -> None:
         """End a job."""
         org = self.role("steward", "agent")
-        self.text(reason)
+        self._says_why(cause, detail)
         found = self.known_job(job)
         self.must(not found.final, "WRONG_STATE")
         self.must(org in (found.initiator, *found.parties), "NOT_PARTICIPANT")
@@ -436,7 +468,7 @@ class Jobs(Programs):
         self.reach("grants")
         self.go()
         late = self.time > found.deadline
-        self.abort_job(found, self.absent(found) if late else [], reason, evidence)
+        self.abort_job(found, self.absent(found) if late else [], "party", cause, detail, evidence)
 
     def jobs_expire(self, job: str) -> None:
         """End a job that is late."""
@@ -445,8 +477,10 @@ class Jobs(Programs):
         self.must(self.time > found.deadline, "TOO_EARLY")
         self.reach("grants")
         self.go()
-        missing = [f"org:{org}" for org in self.absent(found)]
+        absent = self.absent(found)
         self.end_job(found, "expired")
+        self._put_end(found, "deadline", absent, "DEADLINE_PASSED", {}, b"")
+        missing = [f"org:{org}" for org in absent]
         self.tell_job("JobExpired", job, ("missing",), phase=found.state, missing=missing)
 
     # --- views

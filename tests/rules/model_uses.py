@@ -183,7 +183,7 @@ class Uses(Requests):
         ranks = self.ranks()
         yield unless(use.profile in ranks, "UNKNOWN_PROFILE")
         yield unless(ranks[use.profile] >= ranks[terms["profile"]], "PROFILE_TOO_WEAK")
-        yield unless(use.min_group >= terms["min_group"], "GROUP_TOO_SMALL")
+        yield unless(use.min_group >= terms["min_group"], "MIN_GROUP_TOO_LOW")
         with_it = {*terms["co_parties"], grant.owner, grant.grantee}
         yield unless(with_it.issuperset(use.participants), "CO_PARTY_NOT_GRANTED")
         yield unless(set(terms["receivers"]).issuperset(use.receivers), "RECEIVER_NOT_GRANTED")

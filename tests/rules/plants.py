@@ -316,6 +316,18 @@ PLANTS: dict[str, Plant] = {
     "late-are-named-early": Plant(
         "jobs", 'late = ctx.block_time > j["deadline"]', "late = True", "an abort names parties that had time"
     ),
+    "expiry-without-the-missing": Plant(
+        "jobs",
+        'put_end(j, phase, "deadline", absent,',
+        'put_end(j, phase, "deadline", [],',
+        "who let a job expire is not named where its end is read",
+    ),
+    "a-party-s-word-as-found": Plant(
+        "jobs",
+        'stop(j, spec, absent, "party", cause',
+        'stop(j, spec, absent, "contract", cause',
+        "what a party says of an end stands as what the contract found",
+    ),
     "program-vote-of-a-former-member": Plant(
         "jobs",
         "votes = [voter for voter in standing if voter in present]",

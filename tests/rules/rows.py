@@ -164,6 +164,7 @@ class Rows(Governance):
             rows["jobs", "results", place] = {**result, "height": height}
         for place, signature in self.signatures.items():
             rows["jobs", "signatures", place] = signature
+        rows |= {("jobs", "ends", job): end for job, end in self.ends.items()}
         return rows | {("jobs", "certificates", job): made for job, made in self.certified.items()}
 
     def _rows_governance(self) -> dict[Place, Any]:

@@ -82,7 +82,7 @@ def test_the_largest_number_of_grants_and_jobs_is_told_of_a_suspension(world: Wo
 def test_a_grant_has_sixty_four_open_jobs_and_proposed_ones_count(world: World) -> None:
     jobs = [world.propose() for _ in range(64)]
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS"
-    world.do("bank", "jobs.abort", job=jobs[7], reason="", evidence=b"")
+    world.do("bank", "jobs.abort", job=jobs[7], cause="STOPPED", detail={}, evidence=b"")
     world.propose()
 
 
@@ -90,7 +90,7 @@ def test_an_initiator_has_a_bounded_number_of_open_jobs(world: World) -> None:
     world.put("jobs", "initiators", "bank", {"open": 255, "day": 0, "today": 0})
     job = world.propose()
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS_OF_ORG"
-    world.do("registry", "jobs.reject", job=job, reason="")
+    world.do("registry", "jobs.reject", job=job, cause="STOPPED", detail={})
     world.propose()
 
 
@@ -328,8 +328,8 @@ def test_proposals_that_are_aborted_at_once_end_for_the_day(world: World) -> Non
     """Each of them, and each abort, stands in the histories of all owners."""
     world.put("jobs", "initiators", "bank", {"open": 0, "day": world.time // DAY_MS, "today": 998})
     for _ in range(2):
-        world.do("bank", "jobs.abort", job=world.propose(), reason="", evidence=b"")
+        world.do("bank", "jobs.abort", job=world.propose(), cause="STOPPED", detail={}, evidence=b"")
     assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "TOO_MANY_JOBS_TODAY"
     world.advance(DAY_MS)
-    world.do("bank", "jobs.abort", job=world.propose(), reason="", evidence=b"")
+    world.do("bank", "jobs.abort", job=world.propose(), cause="STOPPED", detail={}, evidence=b"")
     assert world.read("jobs", "initiators", "bank") == {"open": 0, "day": world.time // DAY_MS, "today": 1}

@@ -48,7 +48,7 @@ def test_an_equivocation_ends_the_job_at_once_and_stands_for_good(world: World) 
     dispute = world.read("jobs", "disputes", (job, 1))
     assert (dispute["kind"], dispute["origin"], dispute["by"]) == ("EQUIVOCATION", "contract", "")
     assert (dispute["status"], dispute["against"], dispute["blamed"]) == ("upheld", ["bureau"], ["bureau"])
-    assert world.fields("JobAborted")["reason"] == "EQUIVOCATION"
+    assert world.fields("JobAborted")["cause"] == "EQUIVOCATION"
     assert world.fields("JobAborted")["missing"] == []
     assert report(world, job, "bureau", "bank") == 2
     world.do("regulator", "jobs.resolve", **decision(job, 2, "dismissed"))
@@ -216,12 +216,12 @@ def test_nobody_is_missing_from_a_job_that_a_dispute_held(world: World, state: s
 
 def test_an_abort_in_time_names_nobody_missing_and_one_after_the_deadline_does(world: World) -> None:
     jobs = [world.job_at("running"), world.job_at("running")]
-    world.do("bank", "jobs.abort", job=jobs[0], reason="", evidence=ONE)
+    world.do("bank", "jobs.abort", job=jobs[0], cause="STOPPED", detail={}, evidence=ONE)
     assert world.fields("JobAborted")["missing"] == []
     world.stage(jobs[1], "bank")
     world.transcript(jobs[1], "bank")
     world.advance(HOUR_MS)
-    world.do("bank", "jobs.abort", job=jobs[1], reason="", evidence=ONE)
+    world.do("bank", "jobs.abort", job=jobs[1], cause="STOPPED", detail={}, evidence=ONE)
     assert world.fields("JobAborted")["missing"] == ["org:bureau", "org:registry"]
 
 
@@ -235,14 +235,17 @@ def test_nobody_reports_itself(world: World) -> None:
 def test_a_job_disputed_before_it_ran_is_aborted_without_evidence(world: World, state: str) -> None:
     job = world.job_at(state)
     report(world, job)
-    world.do("bank", "jobs.abort", job=job, reason="", evidence=b"")
+    world.do("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"")
     assert (world.state_of(job), world.quota("bank/g-bank")) == ("aborted", (0, 0))
 
 
 def test_a_job_disputed_while_running_still_needs_evidence(world: World) -> None:
     job = world.job_at("running")
     report(world, job)
-    assert world.refusal("bank", "jobs.abort", job=job, reason="", evidence=b"") == "EVIDENCE_REQUIRED"
+    assert (
+        world.refusal("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"")
+        == "EVIDENCE_REQUIRED"
+    )
 
 
 def test_an_upheld_report_blames_whom_it_is_against_and_a_dismissed_one_nobody(world: World) -> None:
@@ -255,7 +258,8 @@ def test_an_upheld_report_blames_whom_it_is_against_and_a_dismissed_one_nobody(w
     assert world.refusal("regulator", "jobs.resolve", **twice) == "BAD_BLAME"
     world.do("regulator", "jobs.resolve", **decision(job, number, "upheld", "bureau"))
     assert world.trail(f"job:{job}")[-2:] == ["JobAborted", "DisputeResolved"]
-    assert world.fields("JobAborted")["reason"] == f"dispute {number} upheld: late"
+    assert world.fields("JobAborted")["cause"] == "DISPUTE_UPHELD"
+    assert world.fields("JobAborted")["detail"] == {"dispute": number, "kind": "late"}
 
 
 def test_a_dismissed_dispute_names_the_new_deadline(world: World) -> None:

@@ -44,7 +44,7 @@ CHANGES: dict[str, Callable[[World], object]] = {
     "COLUMN_NOT_GRANTED": lambda w: _narrow(w, columns={"id": "join-only"}),
     "CO_PARTY_NOT_GRANTED": lambda w: _narrow(w, co_parties=["bureau"]),
     "PROFILE_TOO_WEAK": lambda w: _narrow(w, profile="rep3-malicious"),
-    "GROUP_TOO_SMALL": lambda w: _narrow(w, min_group=11),
+    "MIN_GROUP_TOO_LOW": lambda w: _narrow(w, min_group=11),
 }
 
 
@@ -74,7 +74,7 @@ def test_time_alone_ends_a_grant(world: World, phase: str) -> None:
         ({"purpose": "marketing"}, "PURPOSE_MISMATCH"),
         ({"program": "scoring"}, "PROGRAM_NOT_GRANTED"),
         ({"profile": "dealer"}, "PROFILE_TOO_WEAK"),
-        ({"min_group": 9}, "GROUP_TOO_SMALL"),
+        ({"min_group": 9}, "MIN_GROUP_TOO_LOW"),
         ({"receivers": ["bank", "bureau"]}, "RECEIVER_NOT_GRANTED"),
     ],
 )
@@ -138,7 +138,7 @@ def test_runs_are_reserved_atomically_so_that_proposals_cannot_overdraw(world: W
     for job in jobs[:2]:
         world.accept(job)
     assert world.refusal("bank/agent", "jobs.accept", job=jobs[2], code_hash=CODE_HASH) == "QUOTA_EXHAUSTED"
-    world.do("bank", "jobs.abort", job=jobs[0], reason="", evidence=b"")
+    world.do("bank", "jobs.abort", job=jobs[0], cause="STOPPED", detail={}, evidence=b"")
     world.accept(jobs[2])
     assert world.quota("bank/g-bureau") == (0, 2)
 

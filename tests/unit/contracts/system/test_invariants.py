@@ -91,9 +91,9 @@ class History:
             for name in PARTIES:
                 self.forward(job, name)
         elif step == "abort":
-            self.attempt(who, "jobs.abort", job=job, reason="", evidence=one)
+            self.attempt(who, "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=one)
         elif step == "reject":
-            self.attempt(who, "jobs.reject", job=job, reason="")
+            self.attempt(who, "jobs.reject", job=job, cause="STOPPED", detail={})
         elif step == "expire":
             self.attempt("rival", "jobs.expire", job=job)
         elif step == "disclaim":
@@ -227,7 +227,7 @@ def test_a_run_returns_only_if_the_job_died_before_data_moved(
             assert world.refusal("bank", "jobs.propose", spec=world.spec()) == "QUOTA_EXHAUSTED"
             break
         job = world.job_at(state)
-        world.do("bank", "jobs.abort", job=job, reason="", evidence=bytes([1]) * 32)
+        world.do("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=bytes([1]) * 32)
         free += state == "running"
         used += state not in ("proposed", "accepted") and (state != "running" or free > 3)
         assert world.quota("bank/g-bureau") == (used, 0)

@@ -33,7 +33,7 @@ def report(world: World, job: str, who: str = "bank", against: str = "bureau") -
 @pytest.mark.parametrize("state", STATES)
 def test_a_participant_aborts_and_only_an_unused_run_returns(world: World, state: str) -> None:
     job = world.job_at(state)
-    world.do("bureau/agent", "jobs.abort", job=job, reason="disk full", evidence=ONE)
+    world.do("bureau/agent", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
     assert world.state_of(job) == "aborted"
     spent = (0, 0) if state in BEFORE_JOINING else (1, 0)
     assert [world.quota(f"bank/g-{name}") for name in PARTIES] == [spent] * 3
@@ -42,10 +42,18 @@ def test_a_participant_aborts_and_only_an_unused_run_returns(world: World, state
 
 def test_an_abort_once_running_needs_evidence(world: World) -> None:
     job = world.job_at("accepted")
-    assert world.refusal("rival", "jobs.abort", job=job, reason="", evidence=b"") == "NOT_PARTICIPANT"
-    assert world.refusal("bank", "jobs.abort", job=job, reason="", evidence=b"1") == "BAD_HASH"
+    assert (
+        world.refusal("rival", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"")
+        == "NOT_PARTICIPANT"
+    )
+    assert (
+        world.refusal("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"1") == "BAD_HASH"
+    )
     world.bind(job)
-    assert world.refusal("bank", "jobs.abort", job=job, reason="", evidence=b"") == "EVIDENCE_REQUIRED"
+    assert (
+        world.refusal("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"")
+        == "EVIDENCE_REQUIRED"
+    )
 
 
 # --- expired
@@ -67,7 +75,7 @@ def test_anyone_ends_a_state_past_its_deadline(world: World, state: str) -> None
     ("state", "method", "args"),
     [
         ("proposed", "accept", {"code_hash": bytes([7]) * 32}),
-        ("proposed", "reject", {"reason": ""}),
+        ("proposed", "reject", {"cause": "STOPPED", "detail": {}}),
         ("accepted", "bind", {"commitment": ONE}),
         ("running", "commit_transcript", {"profile": "rep3", "channels": {}}),
         ("computed", "approve_reveal", {}),
@@ -106,7 +114,7 @@ def ended(world: World, job: str) -> list[str]:
     if world.state_of(job) == "proposed":
         named = []
     aborted = world.fork()
-    aborted.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
+    aborted.do("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
     assert aborted.fields("JobAborted")["missing"] == named
     world.do("rival", "jobs.expire", job=job)
     assert world.fields("JobExpired")["missing"] == named
@@ -230,14 +238,17 @@ def test_an_agent_key_that_changed_where_no_step_is_refused_for_it_accuses_nobod
 def test_a_final_job_never_changes(world: World, final: str) -> None:
     job = world.job_at("certified" if final == "certified" else "proposed")
     if final == "aborted":
-        world.do("bank", "jobs.abort", job=job, reason="", evidence=b"")
+        world.do("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=b"")
     if final == "rejected":
-        world.do("bank", "jobs.reject", job=job, reason="")
+        world.do("bank", "jobs.reject", job=job, cause="STOPPED", detail={})
     if final == "expired":
         world.advance(HOUR_MS + 1)
         world.do("rival", "jobs.expire", job=job)
     world.advance(WEEK_MS)
-    assert world.refusal("bank", "jobs.abort", job=job, reason="", evidence=ONE) == "WRONG_STATE"
+    assert (
+        world.refusal("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
+        == "WRONG_STATE"
+    )
     assert world.refusal("rival", "jobs.expire", job=job) == "WRONG_STATE"
     assert world.ask("jobs.missing", id=job) == []
 

@@ -219,8 +219,8 @@ def test_a_party_whose_agent_key_changed_cannot_accept(world: World) -> None:
 def test_any_participant_rejects_and_reservations_return(world: World) -> None:
     job = world.propose()
     world.accept(job, "bank")
-    assert world.refusal("rival", "jobs.reject", job=job, reason="") == "NOT_PARTICIPANT"
-    world.do("registry/agent", "jobs.reject", job=job, reason="not now")
+    assert world.refusal("rival", "jobs.reject", job=job, cause="STOPPED", detail={}) == "NOT_PARTICIPANT"
+    world.do("registry/agent", "jobs.reject", job=job, cause="STOPPED", detail={})
     assert (world.state_of(job), world.quota("bank/g-bank")) == ("rejected", (0, 0))
     assert world.trail("grant:bank/g-bank")[-1] == "rejected"
 

@@ -170,14 +170,14 @@ def stopped(world: World) -> Args:
     """An owner announced that data move, and the job ended before another one sent any."""
     job = world.job_at("running")
     world.begin(job)
-    world.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
+    world.do("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
     return {"job": job}
 
 
 def computed_and_stopped(world: World) -> Args:
     job = world.job_at("running")
     world.stage(job, "bureau")
-    world.do("bank", "jobs.abort", job=job, reason="", evidence=ONE)
+    world.do("bank", "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
     return {"job": job}
 
 
@@ -286,7 +286,7 @@ GOOD: dict[str, Good] = {
     "jobs.retract_vote": Good("bank", own_vote),
     "jobs.propose": Good("bank", lambda w: {"spec": w.spec()}),
     "jobs.accept": Good("bank/agent", job_in("proposed", code_hash=CODE_HASH)),
-    "jobs.reject": Good("bank/agent", job_in("proposed", reason="")),
+    "jobs.reject": Good("bank/agent", job_in("proposed", cause="STOPPED", detail={})),
     "jobs.bind": Good("bank/agent", job_in("accepted", commitment=ONE)),
     "jobs.begin_join": Good("bank/agent", job_in("running")),
     "jobs.disclaim": Good("bureau/agent", stopped),
@@ -295,7 +295,7 @@ GOOD: dict[str, Good] = {
     "jobs.approve_reveal": Good("bank/agent", job_in("computed")),
     "jobs.commit_result": Good("bank/agent", job_in("revealed", hash=ONE, schema="", metrics={})),
     "jobs.certify": Good("bank/agent", signature),
-    "jobs.abort": Good("bank/agent", job_in("running", reason="", evidence=ONE)),
+    "jobs.abort": Good("bank/agent", job_in("running", cause="STOPPED", detail={}, evidence=ONE)),
     "jobs.expire": Good("rival", overdue),
     "jobs.report": Good("bank", job_in("running", kind="late", against="bureau", evidence=ONE)),
     "jobs.resolve": Good("regulator", decided),
@@ -453,7 +453,7 @@ def in_state(method: str, stranger: str, code: str = "NOT_PARTICIPANT") -> dict[
     """What every step of a job is held to: its state, its deadline, and whose it is."""
 
     def gone(world: World, args: Args) -> None:
-        world.do("bank", "jobs.abort", job=args["job"], reason="", evidence=ONE)
+        world.do("bank", "jobs.abort", job=args["job"], cause="STOPPED", detail={}, evidence=ONE)
 
     return {
         (method, "UNKNOWN_JOB"): Case(args={"job": "00"}),
@@ -773,7 +773,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.accept", "ALREADY_ACCEPTED"): Case(before=lambda w, args: w.accept(args["job"], "bank")),
     ("jobs.accept", "CODE_HASH_MISMATCH"): Case(args={"code_hash": ONE}),
     **in_state("jobs.reject", "rival/agent"),
-    ("jobs.reject", "TEXT_TOO_LONG"): Case(args={"reason": "x" * 257}),
+    ("jobs.reject", "BAD_CAUSE"): Case(args={"cause": "enough is enough"}),
+    ("jobs.reject", "BAD_DETAIL"): Case(args={"detail": {"note": "x" * 129}}),
     **in_state("jobs.bind", "rival/agent", "NOT_DATA_OWNER"),
     ("jobs.bind", "BAD_HASH"): Case(args={"commitment": b"1"}),
     ("jobs.bind", "ALREADY_BOUND"): Case(before=lambda w, args: w.bind(args["job"], "bank")),
@@ -830,7 +831,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.abort", "NOT_PARTICIPANT"): Case(who="rival"),
     ("jobs.abort", "UNKNOWN_JOB"): Case(args={"job": "00"}),
     ("jobs.abort", "WRONG_STATE"): Case(before=lambda w, args: w.do("bank", "jobs.abort", **args)),
-    ("jobs.abort", "TEXT_TOO_LONG"): Case(args={"reason": "x" * 257}),
+    ("jobs.abort", "BAD_CAUSE"): Case(args={"cause": "enough is enough"}),
+    ("jobs.abort", "BAD_DETAIL"): Case(args={"detail": {"note": "x" * 129}}),
     ("jobs.abort", "BAD_HASH"): Case(args={"evidence": b"1"}),
     ("jobs.abort", "EVIDENCE_REQUIRED"): Case(args={"evidence": b""}),
     ("jobs.expire", "UNKNOWN_JOB"): Case(args={"job": "00"}),
@@ -846,7 +848,7 @@ CASES: dict[tuple[str, str], Case] = {
     ),
     ("jobs.report", "DEADLINE_PASSED"): Case(
         before=lambda w, args: [
-            w.do("bank", "jobs.abort", job=args["job"], reason="", evidence=ONE),
+            w.do("bank", "jobs.abort", job=args["job"], cause="STOPPED", detail={}, evidence=ONE),
             w.advance(WEEK_MS),
         ]
     ),
@@ -953,7 +955,7 @@ GUARD: dict[str, tuple[Callable[[World], object] | None, Args]] = {
     "COLUMN_NOT_GRANTED": (None, {"columns": {"secret": "plain"}}),
     "CONSTRAINT_VIOLATED": (None, {"columns": {"income": "plain"}}),
     "PROFILE_TOO_WEAK": (None, {"profile": "dealer"}),
-    "GROUP_TOO_SMALL": (None, {"min_group": 9}),
+    "MIN_GROUP_TOO_LOW": (None, {"min_group": 9}),
     "CO_PARTY_NOT_GRANTED": (None, {"participants": ["bank", "bureau", "rival"]}),
     "RECEIVER_NOT_GRANTED": (None, {"receivers": ["bureau"]}),
     "QUOTA_EXHAUSTED": (

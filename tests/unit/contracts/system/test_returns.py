@@ -19,7 +19,7 @@ FREE = 3
 
 
 def abort(world: World, job: str, who: str = "bank") -> None:
-    world.do(who, "jobs.abort", job=job, reason="", evidence=ONE)
+    world.do(who, "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
 
 
 def disclaim(world: World, job: str, *owners: str) -> None:

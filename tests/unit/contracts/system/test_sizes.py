@@ -265,7 +265,7 @@ def test_the_largest_job_can_be_ended_by_anyone_after_every_deadline(large: Larg
         step(job)
         assert world.state_of(job) == state
     other = world.fork()
-    other.do(PARTIES[3], "jobs.abort", job=job, reason=TEXT, evidence=ONE)
+    other.do(PARTIES[3], "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
     assert other.state_of(job) == "aborted"
     Large(world, large.names).report(job)
     assert world.state_of(job) == "disputed"

@@ -261,8 +261,8 @@ def test_opened_rows_prove_themselves_and_that_the_challenge_chose_them() -> Non
 
 def test_every_event_of_a_job_has_a_line() -> None:
     assert (
-        describe("JobRejected", {"by": "org:bank", "reason": "QUOTA_EXHAUSTED"})
-        == "bank rejected: QUOTA_EXHAUSTED"
+        describe("JobRejected", {"by": "org:bank", "cause": "QUOTA_EXHAUSTED", "detail": {"grant": "a/b"}})
+        == "bank rejected: QUOTA_EXHAUSTED. No run of a/b is left for the job."
     )
     assert describe("SomethingNew", {"by": "org:bank"}) == "SomethingNew by bank"
 
@@ -275,8 +275,8 @@ async def test_only_the_ledger_s_own_word_ends_the_watch_of_a_job(capsys: pytest
     """Any member's contract can write "JobCertified", with any fields or none, into the job's history."""
     said = [
         entry("forger", "JobCertified"),
-        entry("forger", "JobAborted", reason="by nobody"),
-        entry("jobs", "JobAborted", by="org:bank", phase="running", missing=[], reason="GONE", evidence=b""),
+        entry("forger", "JobAborted", cause="by nobody"),
+        entry("jobs", "JobAborted", by="org:bank", phase="running", missing=[], cause="GONE", detail={}),
     ]
 
     class Following:

@@ -11,9 +11,10 @@ import pytest
 from chain.client.answers import NodeUnreachable
 from chain.client.signing import OutcomeUnknown, TransactionFailed
 from chain.ledger.block import Receipt
-from chain.primitives.errors import ConfigError, ProofInvalid
+from chain.primitives.errors import ProofInvalid
 from privcompute.job import chain_reader
 from privcompute.job.chain_reader import ChainReader, send_until_known
+from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobMalformed, job_id_of
 
 
@@ -119,5 +120,5 @@ async def test_a_peer_without_a_usable_address_is_named() -> None:
     good: Any = ScriptedNode({"agent_address": "10.0.0.1:7000"})
     assert await ChainReader(good).peers(parsed, "bank") == {1: ("10.0.0.1", 7000, bytes(32))}
     bad: Any = ScriptedNode({"agent_address": ""})
-    with pytest.raises(ConfigError, match="bureau"):
+    with pytest.raises(JobRefusal, match="AGENT_ADDRESS_UNUSABLE: bureau"):
         await ChainReader(bad).peers(parsed, "bank")

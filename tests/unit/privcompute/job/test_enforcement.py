@@ -124,7 +124,7 @@ def test_a_job_that_everything_covers_is_allowed() -> None:
         ({"columns": {"id": "join-only", "score": "compare-only"}}, "CONSTRAINT_VIOLATED"),
         ({"profile": "rep4"}, "PROFILE_TOO_WEAK"),
         ({"profile": "never-heard-of"}, "PROFILE_TOO_WEAK"),
-        ({"min_group": 11}, "GROUP_TOO_SMALL"),
+        ({"min_group": 11}, "MIN_GROUP_TOO_LOW"),
         ({"co_parties": []}, "CO_PARTY_NOT_GRANTED"),
         ({"receivers": ["bureau"]}, "RECEIVER_NOT_GRANTED"),
         ({"quota_runs": 1}, "QUOTA_EXHAUSTED"),

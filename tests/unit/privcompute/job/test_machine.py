@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privcompute.causes import filed
 from privcompute.job.actions import (
     Action,
     CallRefused,
@@ -110,10 +111,10 @@ def test_a_proposal_is_checked_before_it_is_accepted() -> None:
 def test_a_proposal_that_fails_the_check_is_rejected_with_its_reason() -> None:
     machine = JobMachine("bank")
     machine.on_view(PROPOSED)
-    actions = machine.on_done(StepFailed("PURPOSE_MISMATCH", "grant g1 is for billing"))
+    actions = machine.on_done(StepFailed(filed("PURPOSE_MISMATCH", {}), "grant g1 is for billing"))
     assert actions == [
         DestroyShares("PURPOSE_MISMATCH"),
-        StopJob("reject", "PURPOSE_MISMATCH", "grant g1 is for billing"),
+        StopJob("reject", filed("PURPOSE_MISMATCH", {}), "grant g1 is for billing"),
     ]
     assert machine.on_view(PROPOSED) == []
 
@@ -125,7 +126,10 @@ def test_an_acceptance_that_the_ledger_refuses_becomes_a_rejection() -> None:
     actions = machine.on_done(CallRefused("accept", "QUOTA_EXHAUSTED"))
     assert [type(action) for action in actions] == [DestroyShares, StopJob]
     assert isinstance(actions[1], StopJob)
-    assert (actions[1].method, actions[1].reason) == ("reject", "QUOTA_EXHAUSTED")
+    assert (actions[1].method, actions[1].cause) == (
+        "reject",
+        filed("LEDGER_REFUSED", {"step": "accept", "code": "QUOTA_EXHAUSTED"}),
+    )
 
 
 def test_an_owner_binds_before_anything_runs_and_others_wait() -> None:
@@ -154,10 +158,10 @@ def test_a_revocation_found_at_the_reveal_destroys_the_shares_before_it_is_repor
     machine = at_computed()
     assert machine.on_view(COMPUTED) == [VerifyTranscripts()]
     assert machine.on_done(TranscriptsVerified()) == [CheckPhase("reveal")]
-    actions = machine.on_done(StepFailed("GRANT_REVOKED", "grant g1 is revoked"))
+    actions = machine.on_done(StepFailed(filed("GRANT_REVOKED", {}), "grant g1 is revoked"))
     assert actions == [
         DestroyShares("GRANT_REVOKED"),
-        StopJob("abort", "GRANT_REVOKED", "grant g1 is revoked"),
+        StopJob("abort", filed("GRANT_REVOKED", {}), "grant g1 is revoked"),
     ]
     assert machine.on_view(REVEALED) == [], "once stopped, not even a revealed state lets shares go"
 
@@ -201,7 +205,7 @@ def test_a_restart_that_lost_shares_aborts_by_name(view: JobView) -> None:
     actions = machine.on_view(view)
     assert [type(action) for action in actions] == [DestroyShares, StopJob]
     assert isinstance(actions[1], StopJob)
-    assert (actions[1].method, actions[1].reason) == ("abort", "AGENT_RESTARTED")
+    assert (actions[1].method, actions[1].cause) == ("abort", filed("AGENT_RESTARTED", {}))
 
 
 def test_a_restart_before_traffic_resumes() -> None:
@@ -269,7 +273,7 @@ def test_an_owner_that_sent_states_nothing() -> None:
 def test_an_end_on_the_ledger_ends_everything_here(state: str) -> None:
     machine = at_computed()
     assert machine.on_view(replace(RUNNING, state=state)) == [DestroyShares(state), FinishJob(state)]
-    assert machine.on_done(StepFailed("MPC_CANCELLED", "stopped")) == []
+    assert machine.on_done(StepFailed(filed("MPC_CANCELLED", {}), "stopped")) == []
     assert machine.on_time(10**15) == []
 
 
@@ -311,9 +315,9 @@ def test_a_grant_revoked_while_we_compute_stops_the_run_before_its_end() -> None
     machine = computing()
     machine.on_time(0)
     assert machine.on_time(RECHECK_MS) == [RecheckRun()]
-    assert machine.on_done(StepFailed("GRANT_REVOKED", "grant g1 is revoked")) == [
+    assert machine.on_done(StepFailed(filed("GRANT_REVOKED", {}), "grant g1 is revoked")) == [
         DestroyShares("GRANT_REVOKED"),
-        StopJob("abort", "GRANT_REVOKED", "grant g1 is revoked"),
+        StopJob("abort", filed("GRANT_REVOKED", {}), "grant g1 is revoked"),
     ]
     assert machine.on_time(3 * RECHECK_MS) == []
 
@@ -376,7 +380,7 @@ DONES = [
     ComputeDone("rep3", CHANNELS, 1),
     TranscriptsVerified(),
     CallRefused("accept", "WRONG_STATE"),
-    StepFailed("MPC_PEER_GONE", "bureau"),
+    StepFailed(filed("MPC_PEER_GONE", {}), "bureau"),
 ]
 
 

@@ -298,8 +298,8 @@ async def test_what_an_owner_finds_on_its_own_data_ends_the_job_before_it_binds(
     assert all(world.ledger.record("bindings", (job, "bureau")) is None for _ in ORGS)
     assert {world.ledger.chain.entry("grants", "standing", f"bank/g-{org}")["used"] for org in ORGS} == {0}
     (said,) = world.evidence("bureau", "abort")
-    assert said["reason"] == "DATA_CLASS_TOO_SMALL"
-    assert "the smaller class" in said["detail"], "the owner alone is told what is wrong"
+    assert said["cause"] == "DATA_CLASS_TOO_SMALL"
+    assert "the smaller class" in said["text"], "the owner alone is told what is wrong"
     assert not any(world.evidence(org, "stage") for org in ORGS)
 
 
@@ -312,7 +312,7 @@ async def test_rows_that_were_joined_once_are_judged_before_they_are_joined_agai
     again = world.propose(STATISTICS, USED, FIGURES, nonce=1)
     assert await world.run(again) == "aborted"
     (said,) = world.evidence("bureau", "abort")
-    assert said["reason"] == "DATA_TOO_FEW_ROWS"
+    assert said["cause"] == "DATA_TOO_FEW_ROWS"
     assert world.ledger.record("jobs", again)["join_height"] == 0
 
 
@@ -346,8 +346,8 @@ async def test_a_grant_revoked_after_computing_stops_the_result(world: World) ->
     world.ledger.before["approve_reveal"] = revoke
     assert await world.run(job) == "aborted"
     assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
-    reasons = [body["reason"] for org in ORGS for body in world.evidence(org, "abort")]
-    assert "GRANT_REVOKED" in reasons
+    said = [body for org in ORGS for body in world.evidence(org, "abort")]
+    assert "GRANT_REVOKED" in [body["detail"].get("code", body["cause"]) for body in said]
     assert not world.evidence("bureau", "released")
 
 
@@ -392,7 +392,7 @@ async def test_a_grant_revoked_while_a_party_keeps_the_others_waiting_ends_the_r
     world.ledger.before["bind"] = vanish
     assert await world.run(job) == "aborted"
     assert "connecting" in owner.steps
-    assert [body["reason"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
+    assert [body["cause"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
 
 
 async def test_a_grant_revoked_while_a_job_waits_for_its_turn_lets_no_data_go(world: World) -> None:
@@ -415,7 +415,7 @@ async def test_a_grant_revoked_while_a_job_waits_for_its_turn_lets_no_data_go(wo
     assert await world.run(job) == "aborted"
     assert waiting.is_set()
     assert "connecting" not in owner.steps
-    assert [body["reason"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
+    assert [body["cause"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
 
 
 async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(world: World) -> None:
@@ -430,8 +430,8 @@ async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(
 
     world.ledger.before["commit_transcript"] = kill
     assert await world.run(job) == "aborted"
-    reasons = {body["reason"] for org in ORGS for body in world.evidence(org, "abort")}
-    assert reasons & {"AGENT_RESTARTED", "MPC_PEER_GONE: bureau"}
+    reasons = {body["cause"] for org in ORGS for body in world.evidence(org, "abort")}
+    assert reasons & {"AGENT_RESTARTED", "MPC_PEER_GONE"}
     assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
 
 
@@ -504,7 +504,7 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
                 await asyncio.wait(agent._running, return_when=asyncio.FIRST_COMPLETED)
         states = [world.ledger.record("jobs", job)["state"] for job in jobs]
         assert states == ["proposed", "proposed", "rejected"]
-        assert [body["reason"] for body in world.evidence("bureau", "reject")] == ["AGENT_BUSY"]
+        assert [body["cause"] for body in world.evidence("bureau", "reject")] == ["AGENT_BUSY"]
         agent._begin(bytes(32).hex(), "registry")
         assert agent._jobs[bytes(32).hex()]._refused_busy == (setting == "max_waiting_jobs"), "its own share"
     finally:
@@ -530,7 +530,7 @@ async def test_what_an_owner_demands_beyond_the_chain_ends_a_job(
     world.demand("registry", **{setting: value})
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == ends
-    said = [body["reason"] for kind in ("reject", "abort") for body in world.evidence("registry", kind)]
+    said = [body["cause"] for kind in ("reject", "abort") for body in world.evidence("registry", kind)]
     assert reason in " ".join([*said, caplog.text])
 
 
@@ -572,7 +572,8 @@ async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_all
 
     world.ledger.before["bind"] = vanish
     assert await world.run(job) == "aborted"
-    reasons = {body["reason"] for org in ("bank", "registry") for body in world.evidence(org, "abort")}
+    said = [body for org in ("bank", "registry") for body in world.evidence(org, "abort")]
+    reasons = {f"{body['cause']}: {body['detail'].get('org')}" for body in said}
     assert reasons & {"MPC_PEER_TIMEOUT: bureau", "MPC_PEER_GONE: bureau"}
     assert "MPC_PEER_TIMEOUT: registry" not in reasons
 
@@ -583,7 +584,7 @@ async def test_data_changed_since_registration_end_the_job_before_any_traffic(wo
     path = world.folder / "registry" / "data.csv"
     path.write_text(path.read_text().replace("p30,", "p300,"))
     assert await world.run(job) == "aborted"
-    assert [body["reason"] for body in world.evidence("registry", "abort")] == ["DATA_CHANGED"]
+    assert [body["cause"] for body in world.evidence("registry", "abort")] == ["DATA_CHANGED"]
     assert not world.evidence("bank", "stage")
     runs = world.ledger.chain.entry("grants", "standing", "bank/g-registry")
     assert (runs["used"], runs["reserved"]) == (0, 0), "the run returns, nothing ran"
@@ -594,7 +595,11 @@ async def test_fewer_joined_rows_than_an_owner_asks_for_end_the_job(world: World
     world.demand("bureau", min_joined_rows=COMMON + 1)
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == "aborted"
-    assert [body["reason"] for body in world.evidence("bureau", "abort")] == ["GROUP_TOO_SMALL"]
+    least = {"least": COMMON + 1, "stage": "join"}
+    said = [(body["cause"], body["detail"]) for body in world.evidence("bureau", "abort")]
+    assert said == [("ROWS_BELOW_OWNER_MINIMUM", least)]
+    end = world.ledger.chain.entry("jobs", "ends", job)
+    assert (end["by"], end["cause"], end["detail"]) == ("bureau", "ROWS_BELOW_OWNER_MINIMUM", least)
 
 
 def runs(world: World) -> list[tuple[int, int]]:
@@ -648,7 +653,7 @@ async def test_owners_that_had_sent_nothing_say_so_and_the_runs_return(world: Wo
             return
         agent = agent_key("bank").public
         world.ledger.chain.send(agent, "jobs", "begin_join", {"job": job}, 8_000_000)
-        world.ledger.do("bank", "jobs", "abort", job=job, reason="cancelled", evidence=bytes(32))
+        world.ledger.do("bank", "jobs", "abort", job=job, cause="CANCELLED", detail={}, evidence=bytes(32))
         stopped.set()
 
     world.ledger.before["begin_join"] = stop

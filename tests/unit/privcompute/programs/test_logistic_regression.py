@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privcompute.errors import PeerMisbehaved
+from privcompute.errors import PeerMisbehaved, TooFewRows
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
@@ -22,7 +22,6 @@ from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import Steps
 from privcompute.programs.base import (
     Context,
-    GroupTooSmall,
     InputColumn,
     InputRefused,
     JobInput,
@@ -229,11 +228,11 @@ def test_a_class_too_small_for_the_minimum_group_ends_the_run(
     loaded: list[tuple[JobInput, dict[str, Any]]],
 ) -> None:
     _, data = example_rows(loaded, 3, 200)
-    with pytest.raises(GroupTooSmall, match="too few rows for the minimum group of 70"):
+    with pytest.raises(TooFewRows, match="too few rows for the minimum group of 70"):
         train(loaded, data, bytes(32), parameters(), min_group=70)
-    with pytest.raises(GroupTooSmall, match="check the parameter positive"):
+    with pytest.raises(TooFewRows, match="check the parameter positive"):
         train(loaded, data, bytes(32), parameters(positive="awful"))
-    with pytest.raises(GroupTooSmall, match="200 joined rows"):
+    with pytest.raises(TooFewRows, match="200 joined rows"):
         train(loaded, data, bytes(32), parameters(), min_group=150)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privcompute.errors import OutOfRange, PeerMisbehaved
+from privcompute.errors import OutOfRange, PeerMisbehaved, TooFewRows
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
 from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import Round, Steps
-from privcompute.programs.base import Context, GroupTooSmall, InputColumn, JobInput, OwnData, open_outputs
+from privcompute.programs.base import Context, InputColumn, JobInput, OwnData, open_outputs
 from privcompute.programs.statistics import PROGRAM
 
 ROWS = 120
@@ -210,7 +210,7 @@ def test_three_parties_on_shares_find_the_same_figures(tables: dict[str, dict[st
 
 
 def test_too_few_joined_rows_end_the_run(tables: dict[str, dict[str, NDArray[Any]]]) -> None:
-    with pytest.raises(GroupTooSmall, match=r"4 joined rows, .* at least 5"):
+    with pytest.raises(TooFewRows, match=r"4 joined rows, .* at least 5"):
         compute(tables, {"columns": ["registry/people/age"]}, rows=np.arange(4), min_group=5)
 
 
