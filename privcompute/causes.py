@@ -69,7 +69,7 @@ EVERYWHERE = frozenset({"stage"})
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class EndCause:
     """One reason for the end of a job."""
 
     code: str
@@ -96,8 +96,8 @@ def _shown(name: str, fact: Value) -> str:
     return f"'{fact}'" if name in ("column", "note") else str(fact)
 
 
-def _row(code: str, says: str, remedy: str, *fields: str) -> Cause:
-    return Cause(code, says, remedy, frozenset(fields))
+def _row(code: str, says: str, remedy: str, *fields: str) -> EndCause:
+    return EndCause(code, says, remedy, frozenset(fields))
 
 
 _ASK_GRANT = "see its terms: assent grant show; wider terms need a new grant: assent grant request"
@@ -511,7 +511,7 @@ _OF_TIME = (
         "kind",
     ),
 )
-CAUSES: Mapping[str, Cause] = {
+CAUSES: Mapping[str, EndCause] = {
     cause.code: cause
     for group in (
         _OF_PARTIES,

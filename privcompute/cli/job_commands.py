@@ -17,7 +17,7 @@ from chain.client.console import (
     reports_errors,
 )
 from chain.client.options import Session, run, session_options
-from chain.client.trust import word_line
+from chain.client.trust import trust_line, word_line
 from chain.primitives.crypto import digest
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import encode_value
@@ -34,6 +34,7 @@ from privcompute.cli.common import (
 )
 from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request
 from privcompute.cli.job_watch import watch_job
+from privcompute.cli.job_why import Why, as_json_of, explain, in_short, print_why
 from privcompute.data.results import ResultStore
 from privcompute.programs.registry import PROGRAMS
 
@@ -162,7 +163,8 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
                 for one in spec["participants"]
             }
             certificate = await client.state("jobs", "certificates", found)
-            return {"job": record, "spec": spec, "stages": heads, "certificate": certificate}
+            end = await client.state("jobs", "ends", found)
+            return {"job": record, "spec": spec, "stages": heads, "certificate": certificate, "end": end}
 
     found = run(work())
     if as_json:
@@ -173,6 +175,9 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
     print_text(f"  {spec['program']} for {spec['purpose']}, proposed by {record['initiator']}")
     print_text(f"  profile {spec['profile']}; groups of {spec['min_group']} or more")
     print_text(f"  state {record['state']} since {show_time(record['since'])} UTC, height {record['height']}")
+    if found["end"] is not None:
+        print_text(f"  {in_short(record, spec, found['end'])}")
+        print_text(f"  more: assent job why {record['id'][:12]}")
     print_text(f"  results to {', '.join(spec['receivers'])}")
     inputs = [
         [
@@ -204,6 +209,33 @@ def _steps(found: dict[str, Any]) -> list[list[Any]]:
         ]
         for one in found["spec"]["participants"]
     ]
+
+
+@job.command("why")
+@click.argument("job_id", metavar="JOB")
+@json_option
+@reports_errors
+@session_options
+def why(session: Session, job_id: str, as_json: bool) -> None:
+    """Say why JOB ended, or for whom it waits: who, at which stage, the cause, and what to do."""
+
+    async def work() -> tuple[Why, str]:
+        async with session.client() as client:
+            found = await find_job(client, job_id)
+            record = await need_state(client, "jobs", "jobs", found, SEE_LIST)
+            spec = await need_state(client, "jobs", "specs", found, SEE_LIST)
+            end = await client.state("jobs", "ends", found)
+            heads = {
+                one["org"]: await client.state("jobs", "stage_heads", (found, one["org"]))
+                for one in spec["participants"]
+            }
+            return explain(record, spec, end, heads), trust_line(client)
+
+    told, trust = run(work())
+    if as_json:
+        print_json(as_json_of(told))
+    else:
+        print_why(told, trust)
 
 
 @job.command("result")

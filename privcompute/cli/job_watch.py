@@ -57,10 +57,10 @@ async def watch_job(session: Session, job: str, board: Path | None, as_json: boo
         ) from None
     if end != "certified":
         missing = _orgs(fields.get("missing", [])) or "nobody"
-        late = f"in {fields.get('phase', '?')}, missing {missing}"
+        late = f"in {fields.get('phase', '?')}, missing {missing}."
         said = reason(fields) if "cause" in fields else late
         by = fields.get("by", "?")
-        raise JobNotCertified(f"job {job[:12]} {end} by {by}: {said}")
+        raise JobNotCertified(f"job {job[:12]} {end} by {by}: {said} More: assent job why {job[:12]}")
 
 
 async def _follow(session: Session, job: str, as_json: bool) -> tuple[str, dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from contracts.system import sources
-from privcompute.causes import CAUSES, CODE, EVERYWHERE, FIELDS, Cause, filed
+from privcompute.causes import CAUSES, CODE, EVERYWHERE, FIELDS, EndCause, filed
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, TooFewRows
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.failures import cause_of
@@ -114,7 +114,7 @@ def test_every_code_and_fact_is_one_that_the_ledger_takes() -> None:
 
 
 @pytest.mark.parametrize("cause", CAUSES.values(), ids=lambda cause: cause.code)
-def test_every_cause_is_a_sentence_with_its_facts_and_without_them(cause: Cause) -> None:
+def test_every_cause_is_a_sentence_with_its_facts_and_without_them(cause: EndCause) -> None:
     detail = {name: SAMPLE[name] for name in cause.fields}
     assert cause.fits({**detail, "stage": "join"})
     for said in (cause.sentence("bank", detail), cause.sentence("bank", {})):
@@ -154,6 +154,7 @@ def test_a_fact_beyond_its_bounds_is_neither_filed_nor_said(name: str, fact: Any
     assert filed(cause.code, {name: fact}).detail == {}
 
 
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None, max_examples=40)
 @hypothesis.given(
     st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.booleans(), st.binary(), st.none()))
 )

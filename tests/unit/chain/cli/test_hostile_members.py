@@ -48,6 +48,17 @@ STATE: dict[str, Any] = {
     "lifecycle.sources": EVIL,
     "jobs.specs": SPEC,
     "jobs.stage_heads": {"count": 1},
+    "jobs.ends": {
+        "state": EVIL,
+        "phase": EVIL,
+        "origin": EVIL,
+        "by": EVIL,
+        "cause": EVIL,
+        "detail": {EVIL: EVIL},
+        "missing": [EVIL],
+        "evidence": b"",
+        "height": 1,
+    },
     "jobs.certificates": {"signatures": {EVIL: b""}, "digest": b"\1", "height": 1},
     "orgs.org_keys": [EVIL],
 }
@@ -59,7 +70,8 @@ LEDGER = RECORD | {
     "reveals": {}, "results": {}, "signed": {},
     "rule": EVIL, "votes": 1, "abi": {}, "arguments": {EVIL: EVIL}, "readiness": RECORD, "metrics": {},
     "libraries": {EVIL: bytes.fromhex(HASH)}, "by": EVIL, "bytes": 1, "published_at": 1, "open": 1,
-    "withdrawn": False,
+    "withdrawn": False, "returned": [EVIL], "disclaimed": [EVIL], "join_height": 1, "running_height": 1,
+    "owners": [EVIL],
 }  # fmt: skip
 """One record with every field that any command asks a contract for."""
 GIVEN = {
