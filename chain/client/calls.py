@@ -76,6 +76,8 @@ _REMEDIES: Mapping[str, str] = {
     "BAD_ADDRESS": "give host:port, as the other members reach the node",
     "OUT_OF_RANGE": "a value is not in its range: proposal_ms an hour to a year (3600000..31536000000), "
     "freeze_blocks 1..1000000; limits as contracts/system/README.md has them, beside assent params show",
+    "ENCODED_BYTES": "an argument whose size has a bound encodes to more than 65,536 bytes; make it shorter: "
+    "contracts/system/README.md has the bound of each",
     "TEXT_TOO_LONG": "a text that goes with it (a name, a description, --reason) has more than 256 "
     "characters, or a program's leakage more than 4096; make it shorter",
     "UNKNOWN_LIMIT": "see: assent params show",
@@ -86,6 +88,14 @@ _REMEDIES: Mapping[str, str] = {
     "BAD_MESSAGE": "not a vote as it was signed; export evidence with: assent node evidence export FOLDER",
     "ALREADY_REPORTED": "evidence of this kind against this key is on the ledger",
     "TOO_MANY_PROPOSALS": "this organisation has too many open proposals; withdraw some",
+    "TOO_MANY_PROPOSALS_TODAY": "an organisation makes 200 proposals a day; the count begins anew at "
+    "midnight UTC",
+    "TOO_MANY_RETRACTIONS_TODAY": "an organisation takes 200 votes back a day; the count begins anew at "
+    "midnight UTC",
+    "TOO_MANY_ROTATIONS_TODAY": "an organisation moves its nodes' keys 256 times a day; the count begins "
+    "anew at midnight UTC",
+    "TOO_MANY_LIBRARIES_TODAY": "an organisation publishes 200 libraries a day; the count begins anew at "
+    "midnight UTC",
     # --- datasets, grants, jobs
     "ORG_ROLE_MISSING": "the organisation lacks the role; see: assent org show",
     "ORG_NOT_ACTIVE": "a member that takes part was suspended or expelled; see: assent org list",
@@ -108,7 +118,19 @@ _REMEDIES: Mapping[str, str] = {
     "THRESHOLD_OUT_OF_REACH": "too few of its approvers may approve this requester; see: assent dataset show",
     "TOO_MANY_REQUESTS": "256 requests of this organisation are open; withdraw some, or let them be decided",
     "TOO_MANY_REQUESTS_OF_DATASET": "16 requests for it are open; withdraw some: assent grant withdraw",
-    "TOO_MANY_REQUESTS_TODAY": "32 requests for this dataset were made today (UTC); ask again tomorrow",
+    "TOO_MANY_REQUESTS_TODAY": "500 requests of this organisation were made today; the count begins anew at "
+    "midnight UTC",
+    "TOO_MANY_REQUESTS_OF_DATASET_TODAY": "32 requests for this dataset were made today; the count begins "
+    "anew at midnight UTC",
+    "TOO_MANY_DATASETS_TODAY": "an owner registers 200 datasets a day; the count begins anew at midnight UTC",
+    "TOO_MANY_VERSIONS_TODAY": "an owner adds 1,000 versions a day; the count begins anew at midnight UTC",
+    "TOO_MANY_PARTS_TODAY": "an owner declares 256 parts of schemas a day, of up to 64 columns each; the "
+    "count begins anew at midnight UTC, and the same command goes on then",
+    "TOO_MANY_CHANGES_TODAY": "an organisation narrows, resumes, takes votes back or sets approvers 500 "
+    "times a day; the count begins anew at midnight UTC. What stops a use is not counted: assent grant "
+    "suspend, assent grant revoke, assent dataset suspend",
+    "TOO_MANY_VOTES_TODAY": "an organisation votes 200 times a day about programs; the count begins anew at "
+    "midnight UTC",
     "TOO_MANY_GRANTS": "the dataset has 256 active grants; revoke one, or record that one expired",
     "TOO_MANY_JOBS": "64 jobs under a grant are open; wait for some to end: assent job list",
     "TOO_MANY_JOBS_TODAY": "1,000 jobs were proposed today; the count begins anew at midnight UTC",

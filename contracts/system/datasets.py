@@ -47,6 +47,13 @@ SCHEMA_BYTES_MAX = 1048576
 SCHEMAS_MAX = 4096
 DRAFTS_MAX = 8
 DRAFT_MS = 604800000
+# What one owner adds for ever in a day (UTC): its 1,000 datasets get a version each, and 16 MiB of schemas are declared.
+REGISTRATIONS_A_DAY_MAX = 200
+VERSIONS_A_DAY_MAX = 1000
+PARTS_A_DAY_MAX = 256
+# Changes of approvers and resumptions: histories of grants and open jobs are told of these.
+CHANGES_A_DAY_MAX = 500
+DAY_MS = 86400000
 
 
 class Column(Record):
@@ -70,6 +77,7 @@ schemas = Map(tuple[str, bytes], dict)  # (owner, seal) -> how far it is; from i
 parts = Map(tuple[str, bytes, int], list[str])  # (owner, seal, part) -> names of its columns, in order
 columns = Map(tuple[str, bytes, str], Column)  # (owner, seal, name) -> what is declared
 schema_counts = Map(str, dict)  # owner -> {drafts, sealed}
+daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
 grants = Contract("grants")
@@ -170,6 +178,7 @@ def withdraw(owner: str, schema: bytes) -> int:
 def add_part(s: dict, added: list[Column]) -> str:
     owner, seal, chain, taken = s["owner"], s["schema"], s["chain"], 0
     require(0 < len(added) <= PART_COLUMNS_MAX, "BAD_PART")
+    require(count_today(owner, "parts") <= PARTS_A_DAY_MAX, "TOO_MANY_PARTS_TODAY")
     require(s["columns"] + len(added) <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
     for column in added:
         check_column(column)
@@ -293,6 +302,7 @@ def register(
     require(id not in datasets, "DATASET_EXISTS")
     count = counts.get(org, 0)
     require(count < DATASETS_MAX, "TOO_MANY_DATASETS")
+    require(count_today(org, "registrations") <= REGISTRATIONS_A_DAY_MAX, "TOO_MANY_DATASETS_TODAY")
     s = sealed(org, schema)
     check_version(root, size_bucket)
     check_approvers(approvers, threshold)
@@ -334,6 +344,7 @@ def new_version(id: str, schema: bytes, root: bytes, size_bucket: str) -> int:
     check_version(root, size_bucket)
     number = record["version"] + 1
     require(number <= VERSIONS_MAX, "TOO_MANY_VERSIONS")
+    require(count_today(record["owner"], "versions") <= VERSIONS_A_DAY_MAX, "TOO_MANY_VERSIONS_TODAY")
     record.update({"version": number, "root": root, "size_bucket": size_bucket, "columns": s["columns"]})
     datasets[id] = record
     put_version(id, number, s, root, size_bucket)
@@ -353,6 +364,7 @@ def new_version(id: str, schema: bytes, root: bytes, size_bucket: str) -> int:
 def set_approvers(id: str, approvers: list[str], threshold: int):
     record = owned(id)
     check_approvers(approvers, threshold)
+    count_change(record)
     record["approvers"] = approvers
     record["threshold"] = threshold
     datasets[id] = record
@@ -382,6 +394,7 @@ def suspend(id: str, reason: str):
 def resume(id: str):
     record = owned(id)
     require(record["status"] == "suspended", "WRONG_STATE")
+    count_change(record)
     by = set_status(record, "active")
     DatasetResumed(dataset="dataset:" + id, by=by)
     grants.dataset_changed(dataset=id, cause="DatasetResumed", reason="", by=by)
@@ -502,6 +515,22 @@ def put_version(id: str, number: int, s: dict, root: bytes, size_bucket: str):
 def check_version(root: bytes, size_bucket: str):
     require(len(root) == 32, "BAD_HASH")
     check_text(size_bucket)
+
+
+def count_change(record: dict):
+    """Stopping uses is never counted, so what is suspended again and again is bounded by its resumptions."""
+    require(count_today(record["owner"], "changes") <= CHANGES_A_DAY_MAX, "TOO_MANY_CHANGES_TODAY")
+
+
+def count_today(org: str, act: str) -> int:
+    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
+    day = ctx.block_time // DAY_MS
+    row = daily.get(org, {"day": day})
+    if row["day"] != day:
+        row = {"day": day}
+    row[act] = row.get(act, 0) + 1
+    daily[org] = row
+    return row[act]
 
 
 def check_approvers(approvers: list, threshold: int):

@@ -4,6 +4,11 @@ ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789._-"
 TEXT_MAX = 256
 PAYLOAD_BYTES_MAX = 32768
 OPEN_MAX = 32
+# What an organisation does in a day (UTC) that histories of others are told of, or that leaves a row for ever.
+PROPOSALS_A_DAY_MAX = 200
+RETRACTIONS_A_DAY_MAX = 200
+ROTATIONS_A_DAY_MAX = 256
+DAY_MS = 86400000
 AHEAD_MAX = 1000000
 VALIDATORS_MAX = 128
 NODES_MAX = 256
@@ -66,6 +71,7 @@ open_of = Map(str, int)
 seats = Map(str, dict)
 rotations = Map(str, dict)
 evidence = Map(str, dict)
+daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
 lifecycle = Contract("lifecycle")
@@ -105,6 +111,7 @@ def propose(kind: str, payload: dict, reason: str, not_before: int) -> int:
     require(len(reason) <= TEXT_MAX, "TEXT_TOO_LONG")
     require(0 <= not_before <= ctx.height + AHEAD_MAX, "BAD_HEIGHT")
     require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
+    require(count_today(org, "proposals") <= PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
     decide(kind, payload, False)
     seq = latest.get() + 1
     latest.set(seq)
@@ -162,6 +169,7 @@ def retract(seq: int):
     org = admin()
     proposal = open_proposal(seq)
     require(org in proposal["votes"], "NOT_VOTED")
+    require(count_today(org, "retractions") <= RETRACTIONS_A_DAY_MAX, "TOO_MANY_RETRACTIONS_TODAY")
     proposal["votes"] = [voter for voter in proposal["votes"] if voter != org]
     proposals[seq] = proposal
     Retracted(
@@ -261,6 +269,17 @@ def forget(proposal: dict):
     # Else one member alone could fill the state with proposals that nobody voted for.
     del proposals[proposal["seq"]]
     open_of[proposal["by"]] = open_of[proposal["by"]] - 1
+
+
+def count_today(org: str, act: str) -> int:
+    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
+    day = ctx.block_time // DAY_MS
+    row = daily.get(org, {"day": day})
+    if row["day"] != day:
+        row = {"day": day}
+    row[act] = row.get(act, 0) + 1
+    daily[org] = row
+    return row[act]
 
 
 def about(proposal: dict) -> list:
@@ -438,6 +457,7 @@ def rotate_node_key(name: str, public_key: bytes, proof: bytes):
     require(node["org"] == org, "NOT_OWNER")
     free = rotation_free(name)
     require(ctx.height >= free["height"] or ctx.block_time >= free["time"], "TOO_SOON")
+    require(count_today(org, "rotations") <= ROTATIONS_A_DAY_MAX, "TOO_MANY_ROTATIONS_TODAY")
     check_key(public_key)
     orgs.check_possession(org, public_key, proof)
     require(public_key.hex() not in seats, "KEY_EXISTS")

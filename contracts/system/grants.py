@@ -17,10 +17,13 @@ MIN_GROUP_MAX = 1000000000
 TERM_MAX_MS = 315576000000
 DECIDE_MS = 2592000000
 DAY_MS = 86400000
-# What one requester may have open: in all, on one dataset, and how often it may ask of one dataset in a day.
+# What one requester may have open, in all and on one dataset, and how often it may ask in a day.
 REQUESTS_MAX = 256
 REQUESTS_OF_DATASET_MAX = 16
-REQUESTS_A_DAY_MAX = 32
+REQUESTS_A_DAY_MAX = 500
+REQUESTS_OF_DATASET_A_DAY_MAX = 32
+# Narrowings, resumptions and votes taken back, in a day: others' histories are told of these.
+CHANGES_A_DAY_MAX = 500
 # What a suspension has to walk: active grants of a dataset, open jobs of a grant.
 GRANTS_MAX = 256
 OPEN_JOBS_MAX = 64
@@ -69,6 +72,7 @@ returns = Map(str, dict)  # grant -> {day, today: runs of jobs that ran and that
 active_grants = Map(str, list)  # dataset -> its active and suspended grants
 asked = Map(str, dict)  # requester -> {dataset: its open requests}
 asked_today = Map(tuple[str, str], dict)  # (requester, dataset) -> {day, count}
+daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
 datasets = Contract("datasets")
@@ -288,10 +292,27 @@ def count_request(org: str, dataset: str):
     today = ctx.block_time // DAY_MS
     row = asked_today.get((org, dataset), {"day": today, "count": 0})
     count = row["count"] if row["day"] == today else 0
-    require(count < REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
+    require(count < REQUESTS_OF_DATASET_A_DAY_MAX, "TOO_MANY_REQUESTS_OF_DATASET_TODAY")
+    require(count_today(org, "requests") <= REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
     asked_today[org, dataset] = {"day": today, "count": count + 1}
     open_requests[dataset] = of_dataset + 1
     asked[org] = open_requests
+
+
+def count_change(org: str):
+    """Ending something is never counted, so what is suspended or voted again and again is bounded by these."""
+    require(count_today(org, "changes") <= CHANGES_A_DAY_MAX, "TOO_MANY_CHANGES_TODAY")
+
+
+def count_today(org: str, act: str) -> int:
+    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
+    day = ctx.block_time // DAY_MS
+    row = daily.get(org, {"day": day})
+    if row["day"] != day:
+        row = {"day": day}
+    row[act] = row.get(act, 0) + 1
+    daily[org] = row
+    return row[act]
 
 
 def forget_request(g: dict, ballot: dict):
@@ -393,6 +414,7 @@ def retract(id: str) -> str:
         require(org in ballot["rejections"], "NOT_VOTED")
         ballot["rejections"].remove(org)
         vote = "rejection"
+    count_change(org)
     if has_votes(ballot):
         ballots[id] = ballot
     else:
@@ -547,6 +569,7 @@ def narrow(id: str, terms: dict):
     apply_terms(g, terms)
     require(ctx.block_time < g["expires"], "BAD_TERM")
     require(g["quota_runs"] >= s["used"] + s["reserved"], "QUOTA_IN_USE")
+    count_change(g["owner"])
     grants[id] = g
     named = open_jobs.get(id, [])
     GrantNarrowed(
@@ -590,6 +613,7 @@ def resume(id: str):
     g = owned(id)
     s = standing_of(id)
     require(s["status"] == "suspended", "WRONG_STATE")
+    count_change(g["owner"])
     s["status"] = "active"
     s["reason"] = ""
     standing[id] = s

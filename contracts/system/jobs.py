@@ -43,6 +43,8 @@ DEADLINE_MAX_MS = 2592000000
 LEAKAGE_MAX = 4096
 PROFILES_MAX = 16
 VOTES_MAX = 16
+# A vote about a program begins the program's history, whether or not it is taken back.
+VOTES_A_DAY_MAX = 200
 VOTE_MS = 2592000000
 CAUSE_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 CAUSE_MAX = 64
@@ -82,6 +84,7 @@ ends = Map(str, dict)  # job that ended without a certificate -> who ended it wh
 disputes = Map(tuple[str, int], dict)
 reports = Map(tuple[str, str], int)  # (job, reporter) -> how many
 equivocations = Map(tuple[str, str], int)  # (job, party) -> number of the dispute
+daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
 datasets = Contract("datasets")
@@ -174,6 +177,7 @@ def vote_program(program: dict) -> bool:
     mine = standing_votes(org)
     require(ballot not in mine, "ALREADY_VOTED")
     require(len(mine) < VOTES_MAX, "TOO_MANY_VOTES")
+    require(count_today(org, "votes") <= VOTES_A_DAY_MAX, "TOO_MANY_VOTES_TODAY")
     present = orgs.active_members()
     case = program_ballots.get(ballot, {"program": program["id"], "votes": {}})
     # The vote of a suspended organisation stands, and counts again once it is a member again.
@@ -222,6 +226,17 @@ def standing_votes(org: str) -> list:
             else:
                 drop_vote(ballot, org)
     return standing
+
+
+def count_today(org: str, act: str) -> int:
+    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
+    day = ctx.block_time // DAY_MS
+    row = daily.get(org, {"day": day})
+    if row["day"] != day:
+        row = {"day": day}
+    row[act] = row.get(act, 0) + 1
+    daily[org] = row
+    return row[act]
 
 
 def drop_vote(ballot: bytes, org: str):

@@ -9,6 +9,11 @@ ACCESS_BYTES_MAX = 4096
 TEXT_MAX = 256
 AHEAD_MAX = 1000000
 OPEN_MAX = 32
+# What an organisation does in a day (UTC) that begins a history, or that histories of others are told of.
+PROPOSALS_A_DAY_MAX = 200
+LIBRARIES_A_DAY_MAX = 200
+RETRACTIONS_A_DAY_MAX = 200
+DAY_MS = 86400000
 # Libraries that one organisation has on the ledger, and the bytes of their sources together.
 LIBRARIES_MAX = 32
 LIBRARY_BYTES_MAX = 524288
@@ -37,6 +42,7 @@ lone_freezes = Map(str, dict)
 code_bytes = Var(int, 0)
 libraries = Map(bytes, dict)  # hash of the source -> who published it; `open`: proposals that name it
 library_totals = Map(str, dict)  # organisation -> {count, bytes}
+daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day's first act overwrites it
 
 orgs = Contract("orgs")
 governance = Contract("governance")
@@ -76,6 +82,7 @@ def propose(name: str, source: str, arguments: dict, terms: dict) -> int:
     check_id(name)
     require(name not in RESERVED, "NAME_RESERVED")
     require(open_of.get(org, 0) < OPEN_MAX, "TOO_MANY_PROPOSALS")
+    require(count_today(org, "proposals") <= PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
     require(len(encode(arguments)) <= ARGUMENTS_BYTES_MAX, "ARGUMENTS_TOO_LONG")
     current = current_of(name)
     require(current is None or current["status"] != "revoked", "CONTRACT_REVOKED")
@@ -151,6 +158,7 @@ def retract(name: str, seq: int):
     org = admin()
     proposal = open_proposal(name, seq)
     require(org in proposal["votes"], "NOT_VOTED")
+    count_retraction(org)
     proposal["votes"] = [voter for voter in proposal["votes"] if voter != org]
     proposals[proposal_key(name, seq)] = proposal
     ContractRetracted(
@@ -310,6 +318,22 @@ def expire(name: str, seq: int):
     ContractExpired(contract="contract:" + name, by="org:" + ctx.org, seq=seq)
 
 
+def count_retraction(org: str):
+    """A vote can be given again once it was taken back, so this bounds both."""
+    require(count_today(org, "retractions") <= RETRACTIONS_A_DAY_MAX, "TOO_MANY_RETRACTIONS_TODAY")
+
+
+def count_today(org: str, act: str) -> int:
+    """Count an act that stays for ever at nobody's vote; returns how many an organisation did today."""
+    day = ctx.block_time // DAY_MS
+    row = daily.get(org, {"day": day})
+    if row["day"] != day:
+        row = {"day": day}
+    row[act] = row.get(act, 0) + 1
+    daily[org] = row
+    return row[act]
+
+
 def enter_open(name: str, org: str, source_hash: bytes, source: str) -> int:
     """Book one more open proposal and its source; return its number."""
     number = numbers.get(name, {"latest": 0, "open": 0, "versions": 0, "code": 0})
@@ -382,6 +406,7 @@ def publish(source: str) -> bytes:
     total = count_library(org, 1, size)
     require(total["count"] <= LIBRARIES_MAX, "TOO_MANY_LIBRARIES")
     require(total["bytes"] <= LIBRARY_BYTES_MAX, "LIBRARIES_TOO_LONG")
+    require(count_today(org, "libraries") <= LIBRARIES_A_DAY_MAX, "TOO_MANY_LIBRARIES_TODAY")
     libraries[source_hash] = {
         "by": org,
         "bytes": size,
@@ -585,6 +610,7 @@ def retract_vote(name: str, seq: int, ballot: str):
     votes = live_votes(ballot, record)
     own = lone_of(record).get(org, 0) if ballot == "freeze" else 0
     require(org in votes or own > ctx.height, "NOT_VOTED")
+    count_retraction(org)
     votes.pop(org, None)
     ballots[ballot_key(ballot, name)] = {"seq": seq, "votes": votes}
     voters = list(votes.keys())

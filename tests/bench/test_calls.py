@@ -30,8 +30,15 @@ DEARER = {
     # Beside the grant: program, members and agents, and whether the policy can answer. The job's record says
     # when its join began, and whose runs returned.
     "jobs.approve_reveal (a policy)": 1.14,
-    # A row of one's own standing votes, and the program's history.
-    "jobs.vote_program": 1.32,
+    # A row of one's own standing votes, the program's history, and a row that counts the votes of the day.
+    "jobs.vote_program": 1.5,
+    "jobs.vote_program (the last)": 1.18,
+    # A row counts what is asked, or changed, in a day.
+    "grants.request": 1.15,
+    "grants.request (a policy)": 1.15,
+    "grants.narrow": 1.13,
+    # A row counts the proposals of the day, beside two proofs of possession.
+    "governance.propose (an organisation)": 1.15,
     # A row counts the keys of the day.
     "orgs.add_key": 1.13,
     # The job leaves three lists of open jobs and the initiator's count; a row says who ended it, and why.
@@ -43,7 +50,7 @@ DEARER = {
 }
 """Calls that do more than a tenth more, and what that is."""
 NEW = {
-    "datasets.declare": 13_000,
+    "datasets.declare": 13_500,
     # The runs of three grants are used here, and no longer by the last binding, which costs as much less.
     "jobs.begin_join": 13_500,
     "jobs.begin_join (a policy)": 13_500,

@@ -8,6 +8,7 @@ contract may answer with any; the guard of a grant alone has a stated order.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +19,7 @@ from chain.primitives.values import encode_value
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 TEXT_MAX = 256
+DAY_MS = 86_400_000
 HASH_BYTES = 32
 KEY_ROLES = frozenset({"admin", "steward", "agent"})
 
@@ -86,6 +88,10 @@ class Desk:
         self.read_only = False
         self.counting: dict[str, int] = {}
         """Contract -> what its policy will have counted, if this call is not refused."""
+        self.acts: Counter[tuple[str, str, str, int]] = Counter()
+        """(contract, org, act, day) -> how often, of what is counted by the day."""
+        self.acting: list[tuple[str, str, str, int]] = []
+        """What counts so, if this call is not refused."""
         self._broken: list[str] = []
 
     # --- guards
@@ -114,7 +120,7 @@ class Desk:
     def begin(self, signer: Signer, read_only: bool) -> None:
         """Forget the last call."""
         self.signer, self.read_only = signer, read_only
-        self.told, self.counting, self._broken = [], {}, []
+        self.told, self.counting, self.acting, self._broken = [], {}, [], []
 
     def reach(self, name: str) -> None:
         """Require that one contract of genesis can call another: members may have stopped it."""
@@ -124,6 +130,19 @@ class Desk:
         """Require one of these key roles, or admin; return the acting organisation."""
         self.must(bool(self.signer.roles & {"admin", *roles}), "KEY_ROLE_MISSING")
         return self.signer.org
+
+    def spend(self, org: str, contract: str, acts: Mapping[str, int]) -> None:
+        """Set how much an organisation has done today of what is counted by the day."""
+        today = self.time // DAY_MS
+        for place in [place for place in self.acts if place[:2] == (contract, org) and place[3] == today]:
+            del self.acts[place]
+        self.acts.update({(contract, org, act, today): count for act, count in acts.items()})
+
+    def room_today(self, contract: str, act: str, most: int, code: str) -> None:
+        """Require that the acting organisation did this less often today."""
+        place = contract, self.signer.org, act, self.time // DAY_MS
+        self.must(self.acts[place] < most, code)
+        self.acting.append(place)
 
     def text(self, *texts: str, most: int = TEXT_MAX) -> None:
         """Require short texts."""

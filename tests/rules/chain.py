@@ -10,10 +10,11 @@ from typing import Any
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.possession import prove_possession
-from chain.primitives.runtimeport import OK, Call, Outcome, StateKey
+from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, map_key
 from chain.primitives.values import decode_stored, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
+from tests.rules.base import DAY_MS
 from tests.rules.model import Model, Step, system_code
 
 CHAIN_ID = bytes(range(32))
@@ -132,6 +133,11 @@ class Chain:
         if outcome.status == OK:
             self.apply(outcome)
         return outcome
+
+    def spend(self, org: str, contract: str, acts: Mapping[str, int]) -> None:
+        """Set how much an organisation has done today of what is counted by the day."""
+        row = {"day": self.time // DAY_MS, **acts}
+        self.apply(Outcome(OK, writes={(contract, map_key("daily", org)): encode_value(row)}))
 
     def apply(self, outcome: Outcome) -> None:
         """Keep what a call wrote."""

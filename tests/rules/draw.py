@@ -28,6 +28,8 @@ class Dice:
         self.plans: dict[tuple[str, bytes], list[dict[str, Any]]] = {}
         """(owner, seal) -> columns that are to follow the first part of a schema."""
         self.fresh = 0
+        self.fickle = 0.04
+        """How often a vote on a proposal is taken back."""
         self.busy = ""
         """An organisation that does most of what is done, up to the bounds of what one may have; or none."""
 

@@ -248,9 +248,9 @@ def _voting_step(dice: Dice, place: Any, kind: str) -> tuple[str, str]:
     found = dice.model.proposals[place]
     if dice.model.time > found.expires:
         return dice.signer(dice.member()), "expire" if dice.often(0.8) else "commit"
-    lot = dice.chance.random()
-    if lot < 0.04:
+    if dice.often(dice.fickle):
         return dice.signer(dice.pick(found.votes) or "bank"), "retract"
+    lot = dice.chance.random()
     if lot < 0.07:
         return dice.signer(found.by), "withdraw"
     if lot < 0.10:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from chain.primitives.runtimeport import OK
 from tests.rules import draw_grants as grants
@@ -17,7 +18,7 @@ from tests.rules.draw import Dice, Draw, step
 from tests.rules.draw_times import times
 from tests.rules.invariants import Watch
 from tests.rules.model import Model, Step
-from tests.rules.prelude import prelude
+from tests.rules.prelude import SPEND, prelude, spent
 
 CALLS = 500
 """Of one history, its beginning included."""
@@ -73,6 +74,16 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("", {members.decide_rules: 30, members.decision_step: 200, members.stop_contract: 40}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.contract_step: 60}),
 )
+SPENT_SHARE = 0.3
+"""Of histories that begin where everybody has done nearly as much as one contract lets them in a day."""
+SPENT: dict[str, dict[Draw, float]] = {
+    "datasets": {members.register: 20, members.dataset_step: 60},
+    "grants": {grants.request: 20, grants.other_vote: 40, grants.grant_step: 40},
+    "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},
+    "lifecycle": {members.contract_step: 60, members.stop_contract: 30, libraries.publish: 20},
+    "jobs": {jobs.vote_program: 60},
+}
+"""What is done most in such a history."""
 
 
 @dataclass(slots=True)
@@ -98,6 +109,8 @@ class Pair:
 
     def play(self, made: Step, every: int) -> tuple[Difference | None, str]:
         """Make one call on both sides; return the difference and the contracts' code."""
+        if made.target == SPEND:
+            return self._spend(made), ""
         right = self.watch.has_right(self.chain, made.who)
         outcome = self.chain.perform(made)
         answer = self.model.answer(public(made.who), made)
@@ -109,6 +122,13 @@ class Pair:
             self._since = 0
             found = of_state(self.chain, self.model) or self.watch.state(self.chain)
         return found, "" if outcome.status == OK else outcome.code or outcome.status
+
+    def _spend(self, made: Step) -> None:
+        """Begin on both sides where a member has done nearly as much as it may in a day."""
+        for side in (self.chain, self.model):
+            side.time += made.ms
+            side.height += made.blocks
+            side.spend(**made.args)
 
 
 def play(world: World, seed: int, calls: int = CALLS) -> Run:
@@ -137,7 +157,10 @@ def drawn(seed: int, model: Model, calls: int) -> Iterator[Step]:
     if dice.often(BUSY_SHARE):
         dice.busy, more = dice.pick(BUSY)
         kinds |= more
-    for begun in prelude(dice):
+    tight = dice.pick(SPENT) if dice.often(SPENT_SHARE) else ""
+    kinds |= SPENT.get(tight, {})
+    dice.fickle = 0.3 if tight else dice.fickle
+    for begun in chain(prelude(dice), spent(dice, tight)):
         yield begun
         made += 1
     while made < calls:

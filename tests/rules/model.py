@@ -70,6 +70,7 @@ class Model(Rows):
         except Refused as refused:
             return Answer(refused.codes)
         self.counts.update(self.counting)
+        self.acts.update(self.acting)
         return Answer(result=result, told=tuple(self.told))
 
     def _do(self, sender: bytes, contract: str, method: str, step: Step) -> Any:

@@ -10,6 +10,7 @@ from tests.rules.base import distinct
 from tests.rules.model_schemas import Declared, Schemas
 
 APPROVERS_MAX, DATASETS_MAX, VERSIONS_MAX = 16, 1_000, 10_000
+REGISTRATIONS_A_DAY_MAX, VERSIONS_A_DAY_MAX, CHANGES_A_DAY_MAX = 200, 1_000, 500
 CONCERNED_MAX = 14
 CONCERNED_JOBS_MAX = 256
 
@@ -80,6 +81,7 @@ class Datasets(Schemas):
         self.must(id not in self.datasets, "DATASET_EXISTS")
         own = [dataset for dataset in self.datasets.values() if dataset.owner == org]
         self.must(len(own) < DATASETS_MAX, "TOO_MANY_DATASETS")
+        self.room_today("datasets", "registrations", REGISTRATIONS_A_DAY_MAX, "TOO_MANY_DATASETS_TODAY")
         declared = self._content(org, schema, root, size_bucket)
         self._approvers(approvers, threshold)
         self.text(description)
@@ -104,6 +106,7 @@ class Datasets(Schemas):
         self._own_dataset(id)
         declared = self._content(self.datasets[id].owner, schema, root, size_bucket)
         self.must(len(self.versions.get(id, [])) < VERSIONS_MAX, "TOO_MANY_VERSIONS")
+        self.room_today("datasets", "versions", VERSIONS_A_DAY_MAX, "TOO_MANY_VERSIONS_TODAY")
         self.go()
         self._add(id, schema, root, size_bucket)
         number = len(self.versions[id])
@@ -122,6 +125,7 @@ class Datasets(Schemas):
         """Say who approves, from now on."""
         self._own_dataset(id)
         self._approvers(approvers, threshold)
+        self._room_to_change()
         self.go()
         self.datasets[id] = replace(self.datasets[id], approvers=tuple(approvers), threshold=threshold)
         self._tell_dataset("ApproversSet", id, approvers=approvers, threshold=threshold)
@@ -137,6 +141,7 @@ class Datasets(Schemas):
         """Allow uses again."""
         self._own_dataset(id)
         self.must(self.datasets[id].status == "suspended", "WRONG_STATE")
+        self._room_to_change()
         self._change(id, "active", "DatasetResumed", None)
 
     def datasets_retire(self, id: str, reason: str) -> None:
@@ -191,6 +196,9 @@ class Datasets(Schemas):
         self.need(id in self.datasets, "UNKNOWN_DATASET")
         self.must(self.datasets[id].owner == org, "NOT_OWNER")
         self.must(self.datasets[id].status != "retired", "WRONG_STATE")
+
+    def _room_to_change(self) -> None:
+        self.room_today("datasets", "changes", CHANGES_A_DAY_MAX, "TOO_MANY_CHANGES_TODAY")
 
     def _content(self, owner: str, schema: bytes, root: bytes, size_bucket: str) -> Declared:
         self.hash(root)

@@ -105,6 +105,7 @@ class Freezing(Contracts):
         votes = self.votes_on(ballot, name, seq)
         own = self.alone.get((name, seq, org), 0) if ballot == "freeze" else 0
         self.must(org in votes or own > self.height, "NOT_VOTED")
+        self.room_to_retract("lifecycle")
         self.go()
         self.said.pop((ballot, name, seq, org), None)
         left = [voter for voter in votes if voter != org]

@@ -9,12 +9,12 @@ from typing import Any
 from chain.primitives.values import encode_value
 from tests.rules.base import digest
 from tests.rules.model_freezing import Freezing
-from tests.rules.model_voting import AHEAD_MAX, DECISIONS, KINDS, OPEN_MAX, QUORUM_FLOOR, Proposal
+from tests.rules.model_voting import AHEAD_MAX, DECISIONS, KINDS, QUORUM_FLOOR, Proposal
 
 PAYLOAD_BYTES_MAX = 32_768
 ROLES = ("validator", "observer")
 VALIDATORS_MAX, NODES_MAX = 128, 256
-ROTATION_BLOCKS, ROTATION_MS = 100, 600_000
+ROTATION_BLOCKS, ROTATION_MS, ROTATIONS_A_DAY_MAX = 100, 600_000, 256
 LIMITS = {
     "block_txs": (1, 10_000),
     "block_bytes": (32_768, 33_554_432),
@@ -69,7 +69,7 @@ class Governance(Freezing):
         self.must(len(encode_value(payload)) <= PAYLOAD_BYTES_MAX, "PAYLOAD_TOO_LONG")
         self.text(reason)
         self.must(0 <= not_before <= self.height + AHEAD_MAX, "BAD_HEIGHT")
-        self.must(self.undecided_of(org, int) < OPEN_MAX, "TOO_MANY_PROPOSALS")
+        self.room_to_propose("governance", int)
         self.possible(kind, payload)
         self.go()
         seq = self.latest = self.latest + 1
@@ -279,6 +279,7 @@ class Governance(Freezing):
         self.must(node.org == org, "NOT_OWNER")
         free = self.governance_rotation_free(name)
         self.must(self.height >= free["height"] or self.time >= free["time"], "TOO_SOON")
+        self.room_today("governance", "rotations", ROTATIONS_A_DAY_MAX, "TOO_MANY_ROTATIONS_TODAY")
         self.must(len(public_key) == 32, "BAD_KEY")
         self._proof(org, public_key, proof)
         self.must(public_key not in self.seats, "KEY_EXISTS")

@@ -6,16 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.rules.base import ANY, distinct
+from tests.rules.base import ANY, DAY_MS, distinct
 from tests.rules.model_datasets import Dataset, Datasets
 from tests.rules.terms import MIN_GROUP_MAX, NAMES, USES, Terms, too_wide
 
-DAY_MS = 86_400_000
 DECIDE_MS = 30 * DAY_MS
 TERM_MAX_MS = 315_576_000_000
 RUNS_MAX = 10**6
 LIST_MAX, COLUMNS_MAX, NAMES_BYTES_MAX = 32, 256, 16_384
-REQUESTS_MAX, REQUESTS_OF_DATASET_MAX, REQUESTS_A_DAY_MAX = 256, 16, 32
+REQUESTS_MAX, REQUESTS_OF_DATASET_MAX = 256, 16
+REQUESTS_A_DAY_MAX, REQUESTS_OF_DATASET_A_DAY_MAX, GRANT_CHANGES_A_DAY_MAX = 500, 32, 500
 GRANTS_MAX = 256
 
 
@@ -152,7 +152,12 @@ class Requests(Datasets):
         waiting = sum(grant.status == "requested" for grant in here)
         self.must(waiting < REQUESTS_OF_DATASET_MAX, "TOO_MANY_REQUESTS_OF_DATASET")
         today = sum(grant.requested_at // DAY_MS == self.time // DAY_MS for grant in here)
-        self.must(today < REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
+        self.must(today < REQUESTS_OF_DATASET_A_DAY_MAX, "TOO_MANY_REQUESTS_OF_DATASET_TODAY")
+        self.room_today("grants", "requests", REQUESTS_A_DAY_MAX, "TOO_MANY_REQUESTS_TODAY")
+
+    def room_to_change(self) -> None:
+        """Require that the acting organisation changed less today than it may."""
+        self.room_today("grants", "changes", GRANT_CHANGES_A_DAY_MAX, "TOO_MANY_CHANGES_TODAY")
 
     # --- deciding
 
@@ -204,6 +209,7 @@ class Requests(Datasets):
         org = self.role("steward")
         self._requested(id)
         self.must(org in self.votes[id], "NOT_VOTED")
+        self.room_to_change()
         self.go()
         vote = "rejection" if self.votes[id].pop(org).terms is None else "approval"
         self._tell_grant("GrantVoteRetracted", id, vote=vote)

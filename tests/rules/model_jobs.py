@@ -10,8 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from chain.primitives.values import encode_value
-from tests.rules.base import Refused, distinct
-from tests.rules.model_grants import DAY_MS
+from tests.rules.base import DAY_MS, Refused, distinct
 from tests.rules.model_programs import Programs
 from tests.rules.model_uses import FINAL, Use
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.rules.model_voting import Voting
 from tests.rules.policies import Shared, code_of, library_of
 
-LIBRARIES_MAX, LIBRARIES_BYTES_MAX = 32, 524_288
+LIBRARIES_MAX, LIBRARIES_BYTES_MAX, LIBRARIES_A_DAY_MAX = 32, 524_288, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Libraries(Voting):
         self.must(len(own) < LIBRARIES_MAX, "TOO_MANY_LIBRARIES")
         size = sum(other.length for other in own) + library.length
         self.must(size <= LIBRARIES_BYTES_MAX, "LIBRARIES_TOO_LONG")
+        self.room_today("lifecycle", "libraries", LIBRARIES_A_DAY_MAX, "TOO_MANY_LIBRARIES_TODAY")
         self.go()
         self.published[key] = Published(org, library, self.height)
         told = {"source_hash": key, "ir_hash": library.ir_hash, "bytes": library.length}

@@ -9,7 +9,7 @@ from typing import Any
 from chain.primitives.values import encode_value
 from tests.rules.base import KEY_ROLES, digest
 from tests.rules.model_libraries import Libraries
-from tests.rules.model_voting import AHEAD_MAX, OPEN_MAX, Proposal
+from tests.rules.model_voting import AHEAD_MAX, Proposal
 from tests.rules.policies import Code, Trait, code_of
 
 RESERVED = ("executed", "schedule", "subjects")
@@ -80,7 +80,7 @@ class Contracts(Libraries):
         org = self.role()
         self.ident(name)
         self.must(name not in RESERVED, "NAME_RESERVED")
-        self.must(self.undecided_of(org, tuple) < OPEN_MAX, "TOO_MANY_PROPOSALS")
+        self.room_to_propose("lifecycle", tuple)
         self.must(len(encode_value(arguments)) <= ARGUMENTS_BYTES_MAX, "ARGUMENTS_TOO_LONG")
         known = self.deployed.get(name)
         self.must(known is None or not known.revoked, "CONTRACT_REVOKED")

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chain.primitives.possession import proves_possession
-from tests.rules.base import KEY_ROLES, Desk, Refused, Signer
+from tests.rules.base import DAY_MS, KEY_ROLES, Desk, Refused, Signer
 
 ORG_ROLES = frozenset({"owner", "user", "compute", "auditor", "operator"})
 KEYS_MAX = 32
 KEYS_A_DAY_MAX = 64
-DAY_MS = 86_400_000
 FOUNDER_FIELDS = {"id", "name", "roles", "keys", "agent_key", "agent_address"}
 
 

@@ -9,7 +9,7 @@ from tests.rules.model_uses import Uses
 
 FIELDS = {"code_hash", "id", "kind", "leakage", "profiles", "status", "uses"}
 USES = {"plain", "join", "aggregate", "compare", "encrypted"}
-LEAKAGE_MAX, PROFILES_MAX, VOTES_MAX = 4_096, 16, 16
+LEAKAGE_MAX, PROFILES_MAX, VOTES_MAX, VOTES_A_DAY_MAX = 4_096, 16, 16, 200
 VOTE_MS = 2_592_000_000
 
 
@@ -41,6 +41,7 @@ class Programs(Uses):
         ballot, mine = digest(program), self.standing(org)
         self.must(ballot not in mine, "ALREADY_VOTED")
         self.must(len(mine) < VOTES_MAX, "TOO_MANY_VOTES")
+        self.room_today("jobs", "votes", VOTES_A_DAY_MAX, "TOO_MANY_VOTES_TODAY")
         self.go()
         self.cast[ballot, org] = self.time
         self.records[ballot] = program

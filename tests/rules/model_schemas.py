@@ -13,6 +13,7 @@ from tests.rules.model_orgs import Orgs
 PART_COLUMNS_MAX, COLUMNS_MAX, KEY_MAX = 64, 1_024, 8
 COLUMN_BYTES_MAX, PART_BYTES_MAX, SCHEMA_BYTES_MAX = 32_768, 65_536, 1_048_576
 DRAFTS_MAX, SCHEMAS_MAX = 8, 4_096
+PARTS_A_DAY_MAX = 256
 DRAFT_MS = 7 * 86_400_000
 NUMBERS, WORDS = {"integer", "decimal"}, {"text", "category"}
 TYPES = NUMBERS | WORDS | {"boolean", "date", "timestamp"}
@@ -132,6 +133,7 @@ class Schemas(Orgs):
 
     def _add_part(self, known: Declared, columns: Columns) -> str:
         self.must(1 <= len(columns) <= PART_COLUMNS_MAX, "BAD_PART")
+        self.room_today("datasets", "parts", PARTS_A_DAY_MAX, "TOO_MANY_PARTS_TODAY")
         grown = replace(known, parts=(*known.parts, tuple(columns)))
         self.must(len(grown.columns) <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
         self.must(distinct([column["name"] for column in grown.columns]), "COLUMN_EXISTS")

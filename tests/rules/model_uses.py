@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.rules.base import Refused
-from tests.rules.model_grants import DAY_MS, Grant, Requests
+from tests.rules.base import DAY_MS, Refused
+from tests.rules.model_grants import Grant, Requests
 from tests.rules.terms import USES
 
 OPEN_JOBS_MAX = 64
@@ -226,6 +226,7 @@ class Uses(Requests):
         taken = runs["used"] + runs["reserved"]
         quota = terms.get("quota_runs", grant.terms["quota_runs"])
         self.must(quota >= taken, "QUOTA_IN_USE")
+        self.room_to_change()
         self.go()
         self.grants[id] = replace(grant, terms={**grant.terms, **terms})
         self._tell_jobs("GrantNarrowed", id, "", terms=terms)
@@ -245,6 +246,7 @@ class Uses(Requests):
         """Let a grant be used again."""
         grant = self._own_grant(id)
         self.must(grant.status == "suspended", "WRONG_STATE")
+        self.room_to_change()
         self.go()
         self.grants[id] = replace(grant, status="active", reason="")
         self._tell_jobs("GrantResumed", id, "")

@@ -18,6 +18,7 @@ QUORUM_FLOOR = (
     *("add_node", "remove_node", "change_role"),
 )
 OPEN_MAX, AHEAD_MAX = 32, 10**6
+PROPOSALS_A_DAY_MAX, RETRACTIONS_A_DAY_MAX = 200, 200
 Place = int | tuple[str, int]
 """Of governance a number, of lifecycle (name, number)."""
 
@@ -97,10 +98,20 @@ class Voting(Run):
         org = self.role()
         found = self.open_proposal(place)
         self.must(org in found.votes, "NOT_VOTED")
+        self.room_to_retract("governance" if isinstance(place, int) else "lifecycle")
         self.go()
         votes = tuple(voter for voter in found.votes if voter != org)
         self.proposals[place] = replace(found, votes=votes)
         return self.proposals[place]
+
+    def room_to_propose(self, contract: str, kind: type) -> None:
+        """Require that the acting organisation has few proposals open, and made few today."""
+        self.must(self.undecided_of(self.signer.org, kind) < OPEN_MAX, "TOO_MANY_PROPOSALS")
+        self.room_today(contract, "proposals", PROPOSALS_A_DAY_MAX, "TOO_MANY_PROPOSALS_TODAY")
+
+    def room_to_retract(self, contract: str) -> None:
+        """Require that the acting organisation took few votes back today."""
+        self.room_today(contract, "retractions", RETRACTIONS_A_DAY_MAX, "TOO_MANY_RETRACTIONS_TODAY")
 
     def take_proposal_back(self, place: Place) -> Proposal:
         """Take one's proposal back."""

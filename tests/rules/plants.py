@@ -229,6 +229,36 @@ PLANTS: dict[str, Plant] = {
         "            s = standing_of(id)\n",
         "what all owners disclaim stays spent",
     ),
+    # --- what is counted by the day
+    **{
+        f"one-{act}-too-many-a-day": Plant(
+            contract, f"<= {bound}, ", f"<= {bound} + 1, ", f"a member has one of the {act} more in a day"
+        )
+        for contract, act, bound in (
+            ("datasets", "registrations", "REGISTRATIONS_A_DAY_MAX"),
+            ("datasets", "versions", "VERSIONS_A_DAY_MAX"),
+            ("datasets", "parts", "PARTS_A_DAY_MAX"),
+            ("datasets", "changes", "CHANGES_A_DAY_MAX"),
+            ("grants", "requests", "REQUESTS_A_DAY_MAX"),
+            ("grants", "grant-changes", "CHANGES_A_DAY_MAX"),
+            ("governance", "proposals", "PROPOSALS_A_DAY_MAX"),
+            ("governance", "retractions", "RETRACTIONS_A_DAY_MAX"),
+            ("governance", "rotations", "ROTATIONS_A_DAY_MAX"),
+            ("lifecycle", "contract-proposals", "PROPOSALS_A_DAY_MAX"),
+            ("lifecycle", "libraries", "LIBRARIES_A_DAY_MAX"),
+            ("lifecycle", "contract-retractions", "RETRACTIONS_A_DAY_MAX"),
+            ("jobs", "votes", "VOTES_A_DAY_MAX"),
+        )
+    },
+    "the-day-before-counts": Plant(
+        "datasets", 'if row["day"] != day:', "if False:", "what was done on another day counts as today's"
+    ),
+    "votes-taken-back-uncounted": Plant(
+        "grants",
+        "    count_change(org)\n    if has_votes",
+        "    if has_votes",
+        "a vote is given and taken back for ever",
+    ),
     # --- jobs
     "one-owner-s-word-suffices": Plant(
         "jobs",

@@ -5,15 +5,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tests.rules import model_datasets as data
 from tests.rules.draw import DAY_MS, Dice
 from tests.rules.draw_schemas import IDS, SCHEMA
 from tests.rules.model import Step
+from tests.rules.model_governance import ROTATIONS_A_DAY_MAX
+from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, REQUESTS_A_DAY_MAX
+from tests.rules.model_libraries import LIBRARIES_A_DAY_MAX
+from tests.rules.model_programs import VOTES_A_DAY_MAX
+from tests.rules.model_schemas import PARTS_A_DAY_MAX
+from tests.rules.model_voting import PROPOSALS_A_DAY_MAX, RETRACTIONS_A_DAY_MAX
 from tests.rules.policies import SOURCES
 from tests.schemas import declaring, seal_of
 
 OWNERS = ("bank", "bureau", "registry")
 USERS = ("bank", "rival")
 VOTERS = ("bank", "bureau", "registry", "regulator", "rival")
+SPEND = "day.spend"
+"""A step that is no call: what an organisation has done today, set on both sides."""
+DAILY: dict[str, dict[str, int]] = {
+    "datasets": {
+        "registrations": data.REGISTRATIONS_A_DAY_MAX,
+        "versions": data.VERSIONS_A_DAY_MAX,
+        "parts": PARTS_A_DAY_MAX,
+        "changes": data.CHANGES_A_DAY_MAX,
+    },
+    "grants": {"requests": REQUESTS_A_DAY_MAX, "changes": GRANT_CHANGES_A_DAY_MAX},
+    "governance": {
+        "proposals": PROPOSALS_A_DAY_MAX,
+        "retractions": RETRACTIONS_A_DAY_MAX,
+        "rotations": ROTATIONS_A_DAY_MAX,
+    },
+    "lifecycle": {
+        "proposals": PROPOSALS_A_DAY_MAX,
+        "libraries": LIBRARIES_A_DAY_MAX,
+        "retractions": RETRACTIONS_A_DAY_MAX,
+    },
+    "jobs": {"votes": VOTES_A_DAY_MAX},
+}
 CONSTRAINTS = {"id": "join-only", "income": "aggregate-only", "age": "plain"}
 
 
@@ -58,3 +87,10 @@ def prelude(dice: Dice) -> Iterator[Step]:
             source = dice.model.datasets[f"{owner}/data"]
             for voter in source.approvers[: source.threshold]:
                 yield call(voter, "grants.approve", id=grant, terms={})
+
+
+def spent(dice: Dice, contract: str) -> Iterator[Step]:
+    """Yield how little is left of everybody's day: by calls alone few histories would meet its bounds."""
+    for org in dice.model.members() if contract else ():
+        acts = {act: most - dice.chance.randint(0, 1) for act, most in DAILY[contract].items()}
+        yield Step(0, 0, org, SPEND, {"org": org, "contract": contract, "acts": acts})

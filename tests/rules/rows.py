@@ -6,10 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tests.rules.base import digest
+from tests.rules.base import DAY_MS, digest
 from tests.rules.model_disputes import dispute_row
 from tests.rules.model_governance import Governance
-from tests.rules.model_grants import DAY_MS
 from tests.rules.model_lifecycle import Running
 from tests.rules.model_voting import Proposal
 from tests.rules.policies import Code, code_of
@@ -59,6 +58,7 @@ class Rows(Governance):
             **self._rows_governance(),
             **self._rows_lifecycle(),
             **self.rows_libraries(),
+            **self._rows_daily(),
             **{(name, "asked", None): count for name, count in self.counts.items()},
         }
         return {place: value for place, value in found.items() if value != EMPTY.get(place[:2], _NOTHING)}
@@ -97,6 +97,13 @@ class Rows(Governance):
         here = [g for g in self.grants.values() if (g.grantee, g.dataset) == (org, dataset)]
         days = [grant.requested_at // DAY_MS for grant in here]
         return {"day": max(days), "count": days.count(max(days))}
+
+    def _rows_daily(self) -> dict[Place, Any]:
+        rows: dict[Place, Any] = {}
+        for (contract, org, act, day), count in sorted(self.acts.items(), key=lambda item: item[0][3]):
+            row = rows.get((contract, "daily", org), {"day": day})
+            rows[contract, "daily", org] = {**(row if row["day"] == day else {"day": day}), act: count}
+        return rows
 
     def _rows_jobs(self) -> dict[Place, Any]:
         rows: dict[Place, Any] = {}

@@ -45,7 +45,7 @@ def test_a_requester_asks_of_a_dataset_thirty_two_times_a_day(world: World) -> N
         world.request(f"bank/r-{number}", "bureau/data")
         world.do("bank", "grants.withdraw", id=f"bank/r-{number}")
     args = world.terms("bank/r-31", "bureau/data")
-    assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS_TODAY"
+    assert world.refusal("bank", "grants.request", **args) == "TOO_MANY_REQUESTS_OF_DATASET_TODAY"
     world.advance(DAY_MS)
     world.do("bank", "grants.request", **args)
 
@@ -322,6 +322,14 @@ def test_the_largest_parts_of_a_schema_are_declared_and_withdrawn(bare: World, c
     for left in range(len(fitting) - 1, -1, -1):
         assert bare.do("rival", "datasets.withdraw", owner="bureau", schema=too_many["schema"]) == left
     print({name: gas for name, gas in bare.gas.items() if name.startswith("datasets.")})
+
+
+def test_what_no_contract_can_measure_ends_with_a_code_of_its_own(world: World) -> None:
+    fits, long = {"x": ["y" * 20_000] * 2}, {"x": ["y" * 30_000] * 3}
+    asked = {"kind": "set_limits", "reason": "", "not_before": 0}
+    assert world.refusal("bank", "governance.propose", **asked, payload=fits) == "PAYLOAD_TOO_LONG"
+    assert world.refusal("bank", "governance.propose", **asked, payload=long) == "ENCODED_BYTES"
+    assert world.refusal("bank", "jobs.propose", spec=world.spec(parameters=long)) == "ENCODED_BYTES"
 
 
 def test_proposals_that_are_aborted_at_once_end_for_the_day(world: World) -> None:

@@ -336,6 +336,11 @@ def proposed_today(world: World, count: int) -> None:
     world.put("jobs", "initiators", "bank", row)
 
 
+def spent(org: str, contract: str = "grants", **acts: int) -> Case:
+    """The organisation has done as much today as it may."""
+    return Case(before=lambda w, _: w.put(contract, "daily", org, {"day": w.time // DAY_MS, **acts}))
+
+
 def put(world: World, contract: str, name: str, key: Any, **fields: Any) -> None:
     world.put(contract, name, key, {**world.read(contract, name, key), **fields})
 
@@ -573,6 +578,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("datasets.declare", "TOO_MANY_DRAFTS"): Case(before=lambda w, _: counted(w, drafts=8)),
     ("datasets.declare", "TOO_MANY_SCHEMAS"): Case(before=lambda w, _: counted(w, sealed=4_095)),
     **columns_added("datasets.declare"),
+    ("datasets.declare", "TOO_MANY_PARTS_TODAY"): spent("bureau", "datasets", parts=256),
+    ("datasets.extend", "TOO_MANY_PARTS_TODAY"): spent("bureau", "datasets", parts=256),
     ("datasets.extend", "UNKNOWN_SCHEMA"): Case(args={"schema": ONE}),
     ("datasets.extend", "WRONG_STATE"): Case(
         before=lambda w, args: w.do("bureau", "datasets.extend", **args)
@@ -595,14 +602,18 @@ CASES: dict[tuple[str, str], Case] = {
     ("datasets.register", "TOO_MANY_DATASETS"): Case(
         before=lambda w, _: w.put("datasets", "counts", "bureau", 1_000)
     ),
+    ("datasets.register", "TOO_MANY_DATASETS_TODAY"): spent("bureau", "datasets", registrations=200),
     **schemas("datasets.register"),
     **approving("datasets.register"),
     **owners("datasets.new_version", reason=False, before="retire"),
     **schemas("datasets.new_version"),
+    ("datasets.new_version", "TOO_MANY_VERSIONS_TODAY"): spent("bureau", "datasets", versions=1_000),
     ("datasets.new_version", "TOO_MANY_VERSIONS"): Case(
         before=lambda w, _: put(w, "datasets", "datasets", "bureau/data", version=10_000)
     ),
     **owners("datasets.set_approvers", reason=False, before="retire"),
+    ("datasets.set_approvers", "TOO_MANY_CHANGES_TODAY"): spent("bureau", "datasets", changes=500),
+    ("datasets.resume", "TOO_MANY_CHANGES_TODAY"): spent("bureau", "datasets", changes=500),
     **approving("datasets.set_approvers"),
     **owners("datasets.suspend", reason=True, before="suspend"),
     **owners("datasets.resume", reason=False, before="resume"),
@@ -655,7 +666,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("grants.request", "TOO_MANY_REQUESTS_OF_DATASET"): Case(
         before=lambda w, _: w.put("grants", "asked", "bank", {"bureau/data": 16})
     ),
-    ("grants.request", "TOO_MANY_REQUESTS_TODAY"): Case(
+    ("grants.request", "TOO_MANY_REQUESTS_TODAY"): spent("bank", requests=500),
+    ("grants.request", "TOO_MANY_REQUESTS_OF_DATASET_TODAY"): Case(
         before=lambda w, _: put(w, "grants", "asked_today", ("bank", "bureau/data"), count=32)
     ),
     **on_request("grants.approve"),
@@ -685,6 +697,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("grants.reject", "TEXT_TOO_LONG"): Case(args={"reason": "x" * 257}),
     **on_request("grants.retract"),
     ("grants.retract", "NOT_VOTED"): Case(who="regulator"),
+    ("grants.retract", "TOO_MANY_CHANGES_TODAY"): spent("registry", changes=500),
     **on_request("grants.settle"),
     ("grants.settle", "ORG_NOT_ACTIVE"): Case(before=lambda w, _: w.decide("suspend_org", org="bank")),
     ("grants.settle", "TOO_MANY_GRANTS"): Case(before=lambda w, _: full(w, "bureau/shared")),
@@ -694,6 +707,8 @@ CASES: dict[tuple[str, str], Case] = {
     **on_request("grants.withdraw"),
     ("grants.withdraw", "NOT_REQUESTER"): Case(who="registry"),
     **on_grant("grants.narrow"),
+    ("grants.narrow", "TOO_MANY_CHANGES_TODAY"): spent("bureau", changes=500),
+    ("grants.resume", "TOO_MANY_CHANGES_TODAY"): spent("bureau", changes=500),
     **narrowing("grants.narrow"),
     ("grants.narrow", "QUOTA_IN_USE"): Case(
         args={"terms": {"quota_runs": 1}}, before=lambda w, _: [w.job_at("accepted"), w.job_at("running")]
@@ -724,6 +739,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.vote_program", "ALREADY_VOTED"): Case(
         before=lambda w, args: w.do("bank", "jobs.vote_program", **args)
     ),
+    ("jobs.vote_program", "TOO_MANY_VOTES_TODAY"): spent("bank", "jobs", votes=200),
     ("jobs.vote_program", "TOO_MANY_VOTES"): Case(
         before=lambda w, _: [w.do("bank", "jobs.vote_program", **record(w, id=f"p-{n}")) for n in range(16)]
     ),

@@ -18,8 +18,9 @@ def content(name: str, source: str = SOURCE) -> dict[str, Any]:
 
 
 def rows(world: World) -> dict[tuple[str, bytes], bytes]:
-    """The state but for the counts that say that nothing is open."""
-    return {place: data for place, data in world.state.items() if not place[1].startswith(b"open_of/")}
+    """The state but for the counts: of what is open, and of what was done today."""
+    counts = (b"open_of/", b"daily/")
+    return {place: data for place, data in world.state.items() if not place[1].startswith(counts)}
 
 
 def test_an_organisation_has_a_bounded_number_of_open_contract_proposals(bare: World) -> None:
