@@ -157,7 +157,7 @@ def sha256(data: bytes) -> bytes:
     """Return the 32-byte hash."""
 
 def encode(value: Any) -> bytes:
-    """Return the canonical bytes of a value."""
+    """Return the canonical bytes of a value, at most 65,536: beyond, the call ends with ENCODED_BYTES."""
 
 def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether an Ed25519 signature holds."""

@@ -1,9 +1,10 @@
 """The caps and the gas schedule of engine 2; whoever changes a number changes what every replica computes.
 
-One unit of gas stands for about 40 ns on the machine of `scripts/bench gas`, which measures every operation
-class; state access and events carry the cost of storage and proofs. Work whose size is known from the code is
-charged once per straight run of statements; work whose size depends on values is charged by the operation,
-before it is done. Where the time depends on what the values hold (a search), the worst contents are charged.
+One unit of gas stands for about 70 ns: the median of what `scripts/bench gas` measures of every class of
+operations, 67 ns on two virtual cores (contracts/README.md, Gas). No class may take 5 times the median. State
+access and events carry the cost of storage and proofs. Work whose size is known from the code is charged once
+per straight run of statements; work whose size depends on values is charged by the operation, before it is
+done. Where the time depends on what the values hold (a search), the worst contents are charged.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ EVENT = "E = Event(x=list)\n"
 FIELDS = "E = Event(" + ", ".join(f"x{n}=str" for n in range(2000)) + ")\n"
 
 PROGRAMS = (
-    many("TEXT_LENGTH", "return sha256(encode(b)).hex()"),
-    many("TEXT_LENGTH", "return sha256(encode(b)).hex()", text=WIDE),
+    many("ENCODED_BYTES", "return sha256(encode(b)).hex()"),
+    many("ENCODED_BYTES", "return sha256(encode(b)).hex()", text=WIDE),
     many("RESULT_BYTES", "return b"),
     many("RESULT_BYTES", "return b", text=WIDE),
     many("RESULT_BYTES", "return {'a': b, 'b': (b, b)}"),
@@ -37,9 +37,9 @@ PROGRAMS = (
     many("EVENT_BYTES", "E(x=b)", EVENT, WIDE),
     many("KEY_LENGTH", "m[(tuple([tuple(a)] * 70), 1)] = 1", KEYS),
     limited("a text in every field of an event", FIELDS + body("a = 'x' * 60000", "E(" + ", ".join(f"x{n}=a" for n in range(2000)) + ")"), "EVENT_BYTES", gas=GAS),
-    limited("keys of dicts encoded", body("a = [{'x' * 65000: 1}] * 9999", "return encode([a] * 70)"), "TEXT_LENGTH", gas=GAS),
-    limited("big numbers encoded", body("a = [2 ** 4095] * 9999", "return encode([a] * 70)"), "TEXT_LENGTH", gas=GAS),
-    limited("tuples around a text encoded", body("a = 'x' * 60000", "for i in range(30):", "    a = (a,)", "return encode([a] * 999)"), "TEXT_LENGTH", gas=GAS),
+    limited("keys of dicts encoded", body("a = [{'x' * 65000: 1}] * 9999", "return encode([a] * 70)"), "ENCODED_BYTES", gas=GAS),
+    limited("big numbers encoded", body("a = [2 ** 4095] * 9999", "return encode([a] * 70)"), "ENCODED_BYTES", gas=GAS),
+    limited("tuples around a text encoded", body("a = 'x' * 60000", "for i in range(30):", "    a = (a,)", "return encode([a] * 999)"), "ENCODED_BYTES", gas=GAS),
     rejected("constants shared", "A = ('x' * 65000,) * 1000\nB = (A,) * 70\n" + body("return encode(B)"), "CONSTANT"),
     limited("many numbers kept", body("x = 2 ** 4094", "return len([[x + i + j for i in range(9999)] for j in range(99)])"), "ALLOCATION", gas=GAS),
     limited("many wide texts kept", body(f"x = {WIDE} * 65535", "return len([x + str(i % 9) for i in range(9999)])"), "ALLOCATION", gas=GAS),

@@ -12,7 +12,7 @@ PROGRAMS = (
     limited("shared structure returned", body("x = [1]", "for i in range(30):", "    x = [x, x]", "return x"), "RESULT_BYTES"),
     spent("shared structure stored", "v = Var(list, [])\n" + body("x = [1]", "for i in range(30):", "    x = [x, x]", "v.set(x)")),
     limited("shared structure emitted", "E = Event(x=list)\n" + body("x = [1]", "for i in range(30):", "    x = [x, x]", "E(x=x)"), "EVENT_BYTES"),
-    limited("shared structure encoded", body("x = {'a': 1}", "for i in range(30):", "    x = {'a': x, 'b': x}", "return encode(x)"), "TEXT_LENGTH"),
+    limited("shared structure encoded", body("x = {'a': 1}", "for i in range(30):", "    x = {'a': x, 'b': x}", "return encode(x)"), "ENCODED_BYTES"),
     spent("shared structure hinted", "def check(x: list[list[list[list[list[int]]]]]):\n    pass\n" + body("x = [1] * 99", "x = [x] * 99", "x = [x] * 99", "x = [x] * 99", "x = [x] * 99", "check(x)")),
     spent("shared tuples compared", body("x = (1,)", "y = (1,)", "for i in range(30):", "    x = (x, x)", "    y = (y, y)", "return x == y")),
     spent("shared tuples ordered", body("x = (1,)", "y = (1,)", "for i in range(30):", "    x = (x, x)", "    y = (y, y)", "return x < y")),

@@ -62,7 +62,7 @@ RESULT = Cap("RESULT_BYTES", "a result", RESULT_BYTES_MAX)
 EVENT = Cap("EVENT_BYTES", "an event", RESULT_BYTES_MAX)
 WRITTEN = Cap("WRITTEN_BYTES", "a stored value", WRITTEN_BYTES_MAX)
 KEY = Cap("KEY_LENGTH", "a Map's key", KEY_BYTES_MAX)
-TEXT = Cap("TEXT_LENGTH", "the encoding of a value", TEXT_MAX)
+ENCODED = Cap("ENCODED_BYTES", "the encoding of a value", TEXT_MAX)
 COPY = Cap("COPY_BYTES", "a value that crosses between contracts", COPY_BYTES_MAX)
 CONSTANT = Cap("ALLOCATION", "a constant", COPY_BYTES_MAX)
 

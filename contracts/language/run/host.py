@@ -39,7 +39,7 @@ from contracts.language.limits import (
     GAS_WRITE_BYTES,
     MEM_TEXT,
 )
-from contracts.language.run.encoding import EVENT, KEY, TEXT, WRITTEN, decode, encode
+from contracts.language.run.encoding import ENCODED, EVENT, KEY, WRITTEN, decode, encode
 from contracts.language.run.machine import Machine
 from contracts.language.run.payments import need
 from contracts.language.run.values import type_name, wrong_type
@@ -151,7 +151,7 @@ def _sha256(m: Machine, data: Value) -> bytes:
 
 
 def _encode(m: Machine, value: Value) -> bytes:
-    data = encode(m, value, TEXT)
+    data = encode(m, value, ENCODED)
     m.text(len(data))
     return data
 

@@ -101,6 +101,23 @@ def test_arguments_beyond_the_caps_are_a_limit(file: Path) -> None:
     assert (long["status"], long["code"]) == ("limit", "TEXT_LENGTH")
 
 
+def test_a_value_that_encodes_to_more_than_64_kib_ends_with_a_code_that_names_the_limit(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "sized.py"
+    source.write_text(
+        "@view\ndef size(value: list) -> int:\n    return len(encode(value))\n", encoding="utf-8"
+    )
+    head, text_head = 1, 3
+    fits = ["a" * 32_765, "b" * (65_536 - head - 2 * text_head - 32_765)]
+    good = verdict(source, "--call", "size", "--args", json.dumps([fits]))
+    assert (good["status"], good["result"]) == ("ok", 65_536)
+    longer = [fits[0], fits[1] + "b"]
+    long = verdict(source, "--call", "size", "--args", json.dumps([longer]))
+    assert (long["status"], long["code"]) == ("limit", "ENCODED_BYTES")
+    assert "of more than 65536 bytes" in long["detail"]
+
+
 def test_check_exits_1_for_a_refused_source_and_tells_hashes_and_abi_of_a_good_one(file: Path) -> None:
     good = invoke("check", file, "--json")
     assert good.exit_code == 0
