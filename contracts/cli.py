@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.files import read_bounded
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.runtimeport import OK, REJECTED
@@ -205,11 +205,17 @@ def _print(text: str) -> None:
     click.echo(visible(text))
 
 
+class _Unreadable(click.ClickException):
+    """A file that the disk or the system does not give."""
+
+    exit_code = Exit.IO
+
+
 def _read(file: Path) -> str:
     """Return the text of a contract file; a file beyond the bound or not UTF-8 is refused as a source is."""
     try:
         return read_bounded(file, SOURCE_BYTES_MAX).decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise click.ClickException(
+        raise _Unreadable(
             visible(f"{file}: cannot be read ({error.strerror}); name a contract file")
         ) from None

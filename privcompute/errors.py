@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chain.primitives.errors import AssentError, Exit
+from chain.primitives.errors import AssentError
 
 Fact = str | int | bool
 """What may be told of a failure beside its code; causes.py says which, and of which bounds."""
@@ -81,13 +81,6 @@ class PortCrowded(AssentError):
     """A party did not come while connections were turned away, perhaps its own: see the log for whose."""
 
     code = "mpc_port_crowded"
-
-
-class ListenError(AssentError):
-    """An agent address that cannot be listened on: free it or choose another."""
-
-    code = "mpc_listen"
-    exit = Exit.CONFIG
 
 
 class ListenerFailed(AssentError):

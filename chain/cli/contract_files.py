@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, FileTrouble
 from chain.primitives.files import read_bounded
 from contracts.check import CheckReport
 from contracts.language.limits import SOURCE_BYTES_MAX
@@ -25,12 +25,16 @@ def gas_of(*sources: str) -> int:
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a contract file; raise ContractFileError."""
+    """Return the text of a contract file; raise FileTrouble, ContractFileError."""
     try:
         return read_bounded(file, SOURCE_BYTES_MAX).decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise FileTrouble(
+            f"{file}: cannot be read ({error.strerror}); name the file of a contract or library"
+        ) from None
+    except UnicodeDecodeError as error:
         raise ContractFileError(
-            f"{file}: cannot be read as UTF-8 text ({error}); name the file of a contract or library"
+            f"{file}: not UTF-8 text ({error}); name the file of a contract or library"
         ) from None
 
 

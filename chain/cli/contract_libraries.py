@@ -111,7 +111,7 @@ def list_libraries(session: Session, digits: str | None, with_source: bool, as_j
         raise click.UsageError("--source needs the HASH of a library")
 
     async def work(client: Client) -> tuple[list[tuple[str, dict[str, Any]]], str]:
-        return await entries(client), word_line(client, "assent contract libraries HASH")
+        return await entries(client), await word_line(client, "assent contract libraries HASH")
 
     found, word = as_client(session, work)
     if as_json:

@@ -206,7 +206,7 @@ def call(session: Session, contract: str, method: str, args_text: str, as_json: 
     async def work() -> tuple[Any, str]:
         async with session.client() as client:
             found = to_json(await client.view(contract, method, parse_args(args_text)))
-            return found, word_line(client)
+            return found, await word_line(client)
 
     result, word = run(work())
     print_json({"result": result} if as_json else result)
@@ -234,7 +234,7 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
             if client.verifies:
                 _check_block(found, await client.header(wanted))
                 return found, "verified: header and transactions, by a certificate, from the genesis on"
-            return found, word_line(client)
+            return found, await word_line(client)
 
     found, trust = run(work())
     if as_json:

@@ -45,7 +45,7 @@ def org_list(session: Session, as_json: bool) -> None:
 
     async def work(client: Client) -> tuple[list[Any], str]:
         found = [value async for _, value in client.entries("orgs", "orgs")]
-        return found, word_line(client, "assent org show ID")
+        return found, await word_line(client, "assent org show ID")
 
     found, word = as_client(session, work)
     if as_json:

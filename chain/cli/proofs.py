@@ -11,7 +11,7 @@ from chain.ledger.genesis import Genesis
 from chain.ledger.proof.proofs import ProvedState, SetChange
 from chain.ledger.proof.verifier import ProofVerifier
 from chain.primitives.codec import decode, encode
-from chain.primitives.errors import AssentError, DecodeError
+from chain.primitives.errors import AssentError, DecodeError, Exit, FileTrouble
 from chain.primitives.files import read_bounded, replace_file
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import decode_value
@@ -22,9 +22,10 @@ FILE_BYTES_MAX = 67_108_864
 
 
 class ProofFileError(AssentError):
-    """A file of proofs that cannot be read or written: the text names it and what to do."""
+    """A file that holds no proofs that can be read: the text names it and what to do."""
 
     code = "proof_file"
+    exit = Exit.DAMAGED
 
 
 async def write_proofs(path: Path, client: Client) -> None:
@@ -40,7 +41,7 @@ async def write_proofs(path: Path, client: Client) -> None:
 
 
 def check_proofs(path: Path, genesis: Genesis) -> list[dict[str, Any]]:
-    """Return what a file proves; raise ProofFileError, or ProofInvalid naming the proof that broke."""
+    """Return what a file proves; raise FileTrouble, ProofFileError, or ProofInvalid naming what broke."""
     document = _read(path)
     if document["chain_id"] != genesis.chain_id.hex():
         raise ProofFileError(f"{path}: of another chain than this genesis; name the genesis of its chain")
@@ -67,7 +68,7 @@ def _read(path: Path) -> dict[str, Any]:
         raw = read_bounded(path, FILE_BYTES_MAX)
         document = json.loads(raw)
     except OSError as error:
-        raise ProofFileError(f"{path}: cannot be read ({error.strerror}); name a file of proofs") from None
+        raise FileTrouble(f"{path}: cannot be read ({error.strerror}); name a file of proofs") from None
     except (ValueError, RecursionError) as error:
         raise ProofFileError(f"{path}: not JSON ({error}); name a file that --proof wrote") from None
     fields = {"kind", "version", "chain_id", "set_changes", "states"}

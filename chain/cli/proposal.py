@@ -120,7 +120,7 @@ def list_proposals(session: Session, everything: bool, as_json: bool) -> None:
             for item in found
             if everything or item["status"] == OPEN
         ]
-        return chosen, word_line(client, "assent proposal show NUMBER")
+        return chosen, await word_line(client, "assent proposal show NUMBER")
 
     found, word = as_client(session, work)
     if as_json:

@@ -19,7 +19,7 @@ from chain.client.options import Session, session_options
 from chain.client.signing import SigningClient
 from chain.client.trust import trust_line, word_line
 from chain.ledger.block import Receipt
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, FileTrouble
 from chain.primitives.files import read_bounded
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
@@ -252,7 +252,7 @@ def evidence(session: Session, as_json: bool) -> None:
 
     async def work(client: Client) -> tuple[list[Any], str]:
         found = [value async for _, value in client.entries("governance", "evidence")]
-        return found, word_line(client, "assent audit trail node:NAME")
+        return found, await word_line(client, "assent audit trail node:NAME")
 
     found, word = as_client(session, work)
     shown = [
@@ -286,7 +286,9 @@ def _message(path: Path) -> bytes:
     try:
         raw = read_bounded(path, EVIDENCE_BYTES_MAX)
     except OSError as error:
-        raise NotThere(f"{path}: cannot be read ({error.strerror}); name a file with one message") from None
+        raise FileTrouble(
+            f"{path}: cannot be read ({error.strerror}); name a file with one message"
+        ) from None
     if not raw:
         raise NotThere(f"{path}: empty, expected 1..{EVIDENCE_BYTES_MAX} bytes; name a file with one message")
     return raw

@@ -250,7 +250,7 @@ def list_datasets(session: Session, as_json: bool) -> None:
     async def work() -> tuple[list[Any], str]:
         async with session.client() as client:
             found = [value async for _, value in client.entries("datasets", "datasets")]
-            return found, word_line(client, "assent dataset show ID")
+            return found, await word_line(client, "assent dataset show ID")
 
     found, word = run(work())
     if as_json:

@@ -17,10 +17,9 @@ from chain.client.console import (
     print_text,
     reports_errors,
 )
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, FileTrouble
 from chain.primitives.values import Value
 from chain.primitives.visible import one_line
-from privcompute.cli.common import UsageFault
 from privcompute.data.batches import BOUNDS
 from privcompute.data.datasets import source_of
 from privcompute.data.proposals import DOUBTS, ColumnProposal, Doubt, TypesProposal, propose
@@ -208,4 +207,4 @@ def _write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UsageFault(f"--output {path}: cannot be written ({error.strerror}); name a new file") from None
+        raise FileTrouble(f"--output {path}: cannot be written ({error.strerror}); name a new file") from None

@@ -260,7 +260,7 @@ def list_grants(session: Session, dataset_id: str | None, status: str | None, as
             standing = {key: value async for key, value in client.entries("grants", "standing")}
             grants = [value async for _, value in client.entries("grants", "grants")]
             found = [{**item, **standing.get(item["id"], REQUESTED)} for item in grants]
-            return found, word_line(client, "assent grant show ID")
+            return found, await word_line(client, "assent grant show ID")
 
     listed, word = run(work())
     found = [

@@ -132,7 +132,7 @@ def list_jobs(session: Session, state: str | None, as_json: bool) -> None:
     async def work() -> tuple[list[Any], str]:
         async with session.client() as client:
             found = [value async for _, value in client.entries("jobs", "jobs")]
-            return found, word_line(client, "assent job show JOB")
+            return found, await word_line(client, "assent job show JOB")
 
     listed, word = run(work())
     found = sorted(listed, key=lambda item: (item["height"], item["id"]))

@@ -12,7 +12,7 @@ import click
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.client.options import Session, run, session_options
 from chain.primitives.codec import decode, encode
-from chain.primitives.errors import DecodeError, ProofInvalid
+from chain.primitives.errors import DecodeError, FileTrouble, ProofInvalid
 from chain.primitives.files import read_bounded
 from chain.primitives.values import decode_value
 from privcompute.cli.common import UsageFault, agent_of_folder, need_state
@@ -114,8 +114,12 @@ def check_opened(session: Session, file: Path, as_json: bool) -> None:
 def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(read_bounded(file, FILE_BYTES_MAX))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageFault(f"{file}: cannot be read ({error}); name a file of: assent dataset open") from None
+    except OSError as error:
+        raise FileTrouble(
+            f"{file}: cannot be read ({error.strerror}); name a file of: assent dataset open"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise UsageFault(f"{file}: not JSON ({error}); name a file of: assent dataset open") from None
     names = {"dataset": str, "version": int, "challenge": str, "rows": list}
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise UsageFault(f"{file}: not a file of: assent dataset open")

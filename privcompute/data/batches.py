@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from privcompute.data.literals import ColumnType
 from privcompute.data.schema import listed, name_fault
 
@@ -25,6 +25,12 @@ class SourceError(AssentError):
     """Data that cannot be read, or do not fit their schema: the text names place, value and remedy."""
 
     code = "source"
+
+
+class SourceUnreadable(SourceError):
+    """Data that the disk or the system does not give: the text names the file, the reason and the remedy."""
+
+    exit = Exit.IO
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,15 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from chain.primitives.files import open_regular
-from privcompute.data.batches import BATCH_ROWS, Meter, OpenedTable, RowBatch, SourceError, places_of
+from privcompute.data.batches import (
+    BATCH_ROWS,
+    Meter,
+    OpenedTable,
+    RowBatch,
+    SourceError,
+    SourceUnreadable,
+    places_of,
+)
 from privcompute.data.native_cells import read_batches, stated_type
 
 _MAGIC = b"ARROW1"
@@ -74,7 +82,8 @@ def _guarded(path: Path, batches: Iterator[RowBatch]) -> Iterator[RowBatch]:
 def _refusal(path: Path, error: Exception) -> SourceError:
     strerror = getattr(error, "strerror", None)
     said = strerror or (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return SourceError(f"{path}: cannot be read ({said!r}); correct the path, or write the file again")
+    kind = SourceUnreadable if strerror else SourceError
+    return kind(f"{path}: cannot be read ({said!r}); correct the path, or write the file again")
 
 
 def _parquet_tables(file: BinaryIO, meter: Meter) -> Tables:

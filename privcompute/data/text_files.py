@@ -27,6 +27,7 @@ from privcompute.data.batches import (
     OpenedTable,
     RowBatch,
     SourceError,
+    SourceUnreadable,
     places_of,
 )
 
@@ -113,7 +114,7 @@ def _lines(path: Path, encoding: str | None, meter: Meter) -> Iterator[str]:
             f"{path}: line {number + 1}: gzip data are damaged or end early ({error}); copy the file again"
         ) from None
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise SourceUnreadable(f"{path}: cannot be read ({error.strerror}); correct the path") from None
 
 
 def _check_line(where: str, line: str, encoding: str) -> None:

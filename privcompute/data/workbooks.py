@@ -25,6 +25,7 @@ from privcompute.data.batches import (
     OpenedTable,
     RowBatch,
     SourceError,
+    SourceUnreadable,
     places_of,
 )
 
@@ -61,7 +62,7 @@ def _session(path: Path, sheet: str | None) -> Generator[Any, None, None]:
                 yield f"{path}, sheet {name!r}", header
                 yield from rows
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise SourceUnreadable(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except AssentError:
         raise
     except Exception as error:  # zipfile and openpyxl raise a dozen kinds for hostile bytes

@@ -23,12 +23,12 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from chain.primitives.acceptor import EXHAUSTED, listening
+from chain.primitives.acceptor import EXHAUSTED, cannot_listen, listening
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.networks import network_of
 from chain.primitives.tls import proven_key, server_context
 from chain.primitives.visible import error_text
-from privcompute.errors import ListenerFailed, ListenError, PeerTimeout, PortCrowded
+from privcompute.errors import ListenerFailed, PeerTimeout, PortCrowded
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.hello import HELLO, HELLO_VERSION, JobHello
 from privcompute.net.places import Lines, Places, Rates
@@ -112,16 +112,14 @@ class PeerListener:
     """
 
     def __init__(self, host: str, port: int, key: PrivateKey, accepted: Iterable[bytes]) -> None:
-        """Listen (port 0: any free one) as `key` for holders of accepted keys. Raises ListenError."""
+        """Listen (port 0: any free one) as `key` for holders of accepted keys; raise CannotListen."""
         self._key = key
         self._admission = _admit(key, accepted)
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self._server = listening(host, port, OPENINGS_MAX)
         except OSError as error:
-            raise ListenError(
-                f"agent address {host}:{port}: {_reason(error)}; stop the process that uses it, or choose"
-                " another port and register it"
-            ) from None
+            raise cannot_listen("peers.listen", at, error) from None
         self._server.setblocking(False)
         self.address: tuple[str, int] = self._server.getsockname()[:2]
         self._selector = selectors.DefaultSelector()

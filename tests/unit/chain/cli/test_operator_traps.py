@@ -292,3 +292,39 @@ def test_a_hangup_before_a_process_knows_its_log_does_not_end_it(two: Consortium
         processes.wait_until(bank, "node", lambda: "at height 0" in processes.log_tail(bank, "node", 50), 120)
     finally:
         processes.stop(bank, "node")
+
+
+NOWHERE = ("--node", "http://127.0.0.1:9")
+"""A node that is never asked: the file is looked at first."""
+READING = {
+    "contract propose": ("contract", "propose", "c", "FILE", *NOWHERE),
+    "contract publish": ("contract", "publish", "FILE", *NOWHERE),
+    "contract verify": ("contract", "verify", "FILE", "--genesis", "GENESIS"),
+    "validator report": ("validator", "report", "FILE", "FILE", *NOWHERE),
+    "dataset check-opening": ("dataset", "check-opening", "FILE", *NOWHERE),
+    "dataset inspect": ("dataset", "inspect", "FILE"),
+    "audit verify": ("audit", "verify", "FILE", "--genesis", "GENESIS"),
+}
+
+
+@pytest.mark.parametrize("command", list(READING))
+def test_a_file_that_cannot_be_read_ends_with_the_status_for_files(
+    two: ConsortiumFolder, tmp_path: Path, command: str
+) -> None:
+    missing = tmp_path / "missing.csv"
+    names = {"FILE": str(missing), "GENESIS": str(two.genesis)}
+    done = invoke(*[names.get(word, word) for word in READING[command]])
+    assert done.exit_code == Exit.IO, done.output
+    said = done.output.replace("\n", "")
+    assert "missing.csv: cannot be read" in said
+    assert "No such file or directory" in said
+
+
+def test_a_file_that_is_no_file_of_proofs_is_data_that_cannot_be_trusted(
+    two: ConsortiumFolder, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text("{}", encoding="utf-8")
+    done = invoke("contract", "verify", str(wrong), "--genesis", str(two.genesis))
+    assert done.exit_code == Exit.DAMAGED, done.output
+    assert "proof_file" in done.output

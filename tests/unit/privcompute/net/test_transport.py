@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import re
 import select
 import socket
 import ssl
@@ -16,10 +18,10 @@ import numpy as np
 import pytest
 
 from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import CannotListen, PortBusy
 from chain.primitives.tls import client_context
 from privcompute.errors import (
     Cancelled,
-    ListenError,
     PeerGone,
     PeerMisbehaved,
     PeerTimeout,
@@ -375,8 +377,32 @@ def test_a_hello_of_another_version_is_dropped(agents: Agents) -> None:
 
 def test_a_busy_port_is_reported_with_its_remedy(agents: Agents) -> None:
     host, port = agents.listeners[0].address
-    with pytest.raises(ListenError, match=f"{host}:{port}: Address already in use; stop the process"):
+    with pytest.raises(
+        PortBusy, match=rf"peers\.listen = {host}:{port}: Address already in use; stop what uses"
+    ):
         PeerListener(host, port, KEYS[0], [])
+
+
+@pytest.mark.parametrize(
+    ("address", "fault", "said"),
+    [
+        ("192.0.2.7:30400", OSError(errno.EADDRNOTAVAIL, "Cannot assign"), "this host has no such address"),
+        ("[::1]:30400", OSError(errno.EADDRNOTAVAIL, "Cannot assign"), "this host has no such address"),
+        ("127.0.0.1:400", PermissionError(errno.EACCES, "Permission denied"), "set a port above 1023"),
+        ("agent.invalid:30400", socket.gaierror(-2, "Name or service not known"), "does not resolve here"),
+    ],
+)
+def test_an_agent_that_cannot_listen_says_which_of_the_causes_it_is(
+    monkeypatch: pytest.MonkeyPatch, address: str, fault: OSError, said: str
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(socket, "create_server", refused)
+    host, _, port = address.rpartition(":")
+    with pytest.raises(CannotListen, match=re.escape(f"peers.listen = {address}: ") + ".*" + said) as told:
+        PeerListener(host.strip("[]"), int(port), KEYS[0], [])
+    assert told.value.code == "cannot_listen"
 
 
 def test_several_jobs_connect_at_the_same_time(agents: Agents) -> None:
