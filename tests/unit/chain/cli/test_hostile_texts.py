@@ -103,7 +103,7 @@ RECORD: dict[str, Any] = {
 """One record with every field that any list asks for."""
 INFO = {
     "chainId": HASH, "chainName": EVIL, "key": KEY, "name": EVIL, "org": EVIL, "role": EVIL,
-    "lostVotes": False,
+    "lostVotes": False, "height": 1, "peers": 0,
     "seatMoves": "", "blocksFrom": 0, "stall": EVIL, "phase": EVIL, "notes": [EVIL], "offences": [EVIL],
 }  # fmt: skip
 HEADER = {"height": 1, EVIL: EVIL}
