@@ -59,7 +59,7 @@ class _Level:
         self.owed = self.pressed = 0.0
 
     def pass_time(self, when: Moment) -> None:
-        """Earn what the time since the last call is worth; patience goes by the clock of others."""
+        """Refill the share by what passed since the last call; patience goes by the clock of others."""
         price, last = self.price, self._last
         self._last = when
         progress = price.height_ms * max(0, when.height - last.height)
@@ -125,7 +125,7 @@ class PeerAccount:
 
     @property
     def waits(self) -> bool:
-        """Whether requests wait for their turn."""
+        """Tell whether requests wait for their turn."""
         return bool(self._waiting)
 
     def due(self, when: Moment) -> Request | None:

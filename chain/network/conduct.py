@@ -39,7 +39,7 @@ class Conduct:
 
     @property
     def pace(self) -> float:
-        """The part of a processor that this thread gets when it wants one."""
+        """Return the part of a processor, 0 … 1, that this thread gets when it wants one."""
         return self._pace.value
 
     def tick(self) -> None:
@@ -76,7 +76,7 @@ class Conduct:
             self._accounts[key].forget_requests()
 
     def begin(self, key: bytes, name: str, size: int) -> None:
-        """A frame is handled from now on: what is sent to its sender meanwhile is the answer to it."""
+        """Begin to handle a frame: what is sent to its sender until `end` is the answer to it."""
         self._served = (key, name, size)
 
     def sent(self, key: bytes, size: int) -> None:
@@ -85,7 +85,7 @@ class Conduct:
             self.charge(key, self._served[1], ANSWER_KIB_MS * size / 1_024, blamed=False)
 
     def end(self, seconds: float, *, useful: bool) -> float:
-        """The frame is handled and took so much of the processor; return for how long to read no further."""
+        """End the frame, which took so many seconds of processor; return the seconds to read no further."""
         assert self._served is not None
         (key, name, size), self._served = self._served, None
         if key not in self._accounts:

@@ -81,7 +81,7 @@ class Doorway:
 
     @property
     def waiting(self) -> int:
-        """Connections that are no links yet."""
+        """Return the number of connections that are no links yet."""
         return len(self._knocks)
 
     def open(self) -> None:

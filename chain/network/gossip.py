@@ -155,7 +155,7 @@ class Gossip:
 
     @property
     def unflushed(self) -> bool:
-        """Whether `flush` has something to push."""
+        """Tell whether `flush` has something to push."""
         return bool(self._outgoing)
 
     def flush(self) -> GossipEffects:

@@ -78,7 +78,7 @@ class HandshakeQueue(Generic[K]):
         return gone
 
     def speak(self, knock: K) -> None:
-        """Its first bytes are here: it wants a handshake."""
+        """Note that its first bytes are here: it wants a handshake."""
         del self.silent[knock]
         self.ready[knock] = None
 
@@ -146,12 +146,12 @@ class Knocks(Generic[K]):
 
     @property
     def silent(self) -> Iterator[K]:
-        """Those that have said nothing."""
+        """Return those that have said nothing."""
         return chain(self.known.silent, self.others.silent)
 
     @property
     def someone_is_ready(self) -> bool:
-        """Whether anybody wants a handshake."""
+        """Tell whether anybody wants a handshake."""
         return bool(self.known.ready or self.others.ready)
 
     def come(self, knock: K, *, known: bool) -> K | None:
@@ -159,7 +159,7 @@ class Knocks(Generic[K]):
         return (self.known if known else self.others).come(knock)
 
     def speak(self, knock: K) -> None:
-        """Its first bytes are here."""
+        """Note that its first bytes are here."""
         (self.known if knock in self.known.silent else self.others).speak(knock)
 
     def leave(self, knock: K) -> None:

@@ -42,13 +42,13 @@ class LinkOwner(Protocol):
     """Whoever decides what a link's events mean."""
 
     def opened(self, link: Link) -> Hello:
-        """Handshake done, `link.peer` is known: return our greeting, or raise NetworkError."""
+        """Return our greeting, now that `link.peer` is known; raise NetworkError to refuse the peer."""
 
     def greeted(self, link: Link, hello: Hello) -> None:
-        """The peer greeted: admit it, or raise NetworkError."""
+        """Admit the peer that greeted, or raise NetworkError."""
 
     def received(self, link: Link, kind: Kind, body: bytes) -> None:
-        """One frame from an admitted peer; an AssentError is the peer's fault and closes the link."""
+        """Handle one frame of an admitted peer; an AssentError is the peer's fault and closes the link."""
 
     def serve(self, link: Link) -> bool:
         """Handle a frame that waited, if its turn has come; tell whether to call again."""
@@ -57,10 +57,10 @@ class LinkOwner(Protocol):
         """Tell whether a frame that the link answers itself is within the peer's share."""
 
     def offended(self, link: Link, error: AssentError) -> None:
-        """What the peer sent is at fault; the link closes after this."""
+        """Note that what the peer sent is at fault; the link closes after this."""
 
     def closed(self, link: Link) -> None:
-        """The link is gone, `link.reason` says why; called once, also when it was never admitted."""
+        """Forget the link, `link.reason` says why it closed; called once, also when it was never admitted."""
 
 
 class Link(asyncio.Protocol):
@@ -97,7 +97,7 @@ class Link(asyncio.Protocol):
 
     @property
     def closing(self) -> bool:
-        """Whether the connection is closed, or closing."""
+        """Tell whether the connection is closed, or closing."""
         return bool(self.reason)
 
     # --- called by asyncio --------------------------------------------------------------------

@@ -118,32 +118,32 @@ class PeerManager:
 
     @property
     def listen(self) -> str:
-        """The address listened on; after `start` with the real port when port 0 was asked for."""
+        """Return the address listened on; after `start` with the real port when port 0 was asked for."""
         return self._registry.listen
 
     @property
     def connected(self) -> tuple[bytes, ...]:
-        """Keys of the connected peers."""
+        """Return the keys of the connected peers."""
         return tuple(self._registry.links)
 
     @property
     def disconnects(self) -> Mapping[str, int]:
-        """Connections closed so far, by code."""
+        """Return the connections closed so far, by code."""
         return self._registry.disconnects
 
     @property
     def refused_by(self) -> frozenset[bytes]:
-        """Members that ended our last connection before they greeted: they may not know our key."""
+        """Return the members that ended our last connection before a greeting: they may not know our key."""
         return frozenset(self._registry.refused_by)
 
     @property
     def twins(self) -> Mapping[bytes, str]:
-        """The members whose key two processes use, and where those are."""
+        """Return the members whose key two processes use, and where those are."""
         return self._registry.twins()
 
     @property
     def own_twins(self) -> Mapping[bytes, str]:
-        """Which members say that our own key runs in another process too, and where."""
+        """Return which members say that our own key runs in another process too, and where."""
         return self._registry.own_twins()
 
     def peers(self) -> tuple[PeerStatus, ...]:

@@ -17,7 +17,7 @@ WRITE_BYTES = 262_144
 
 
 class SendPriority(IntEnum):
-    """Lanes of an outbox, in the order in which they are sent."""
+    """The lanes of an outbox, in the order in which they are sent."""
 
     URGENT = 0
     ANSWERS = 1
@@ -52,7 +52,7 @@ class Outbox:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes waiting in all lanes."""
+        """Return the bytes that wait in all lanes."""
         return sum(self._bytes)
 
     def __bool__(self) -> bool:

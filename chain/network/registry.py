@@ -64,13 +64,13 @@ class Handler(Protocol):
     """What the node does with its peers' frames; called in the event loop, must not block."""
 
     def on_connected(self, peer: bytes, hello: Hello) -> None:
-        """A peer was admitted (called once until `on_disconnected`)."""
+        """Take note of a peer that was admitted; called once until `on_disconnected`."""
 
     def on_disconnected(self, peer: bytes, reason: str) -> None:
-        """A peer is gone."""
+        """Take note that a peer is gone, and why."""
 
     def on_frame(self, peer: bytes, kind: Kind, body: bytes) -> bool:
-        """One frame; tell whether it was of any use.
+        """Handle one frame of an admitted peer; tell whether it was of any use.
 
         Raising an AssentError disconnects the peer with its text as the reason.
         """
@@ -144,7 +144,7 @@ class Registry:
 
     @property
     def pace(self) -> float:
-        """The part of a processor that this thread gets when it wants one."""
+        """Return the part of a processor, 0 … 1, that this thread gets when it wants one."""
         return self._conduct.pace
 
     def banned_s(self, peer: bytes) -> float:

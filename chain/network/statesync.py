@@ -74,7 +74,7 @@ class StateSync:
 
     @property
     def busy(self) -> bool:
-        """Whether a state is being fetched or installed: blocks wait."""
+        """Tell whether a state is being fetched or installed: blocks wait."""
         return self._load is not None
 
     @property
@@ -103,7 +103,7 @@ class StateSync:
             self._on_chunk(peer, decode(ChunkAnswer, body), now)
 
     def installed(self) -> None:
-        """The state is the ledger's, or turned out not to be needed."""
+        """Note that the state is the ledger's, or turned out not to be needed."""
         self._load, self._handed = None, False
 
     def step(self, now: int, wanted_from: Iterable[bytes]) -> tuple[tuple[Send, ...], StateLoad | None]:

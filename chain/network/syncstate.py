@@ -81,7 +81,7 @@ class Peer:
 
     @property
     def best(self) -> int:
-        """The height that makes it worth asking."""
+        """Return the height that makes it worth asking."""
         return max(self.proved, self.claimed)
 
     def fail(self, now: int) -> None:

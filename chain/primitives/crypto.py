@@ -28,7 +28,7 @@ class Signer(Protocol):
 
     @property
     def public(self) -> bytes:
-        """The 32-byte public key."""
+        """Return the public key, 32 bytes."""
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte Ed25519 signature of a 32-byte digest."""
@@ -50,7 +50,7 @@ class PrivateKey:
 
     @property
     def seed(self) -> bytes:
-        """The 32-byte seed: keep it secret."""
+        """Return the seed, 32 bytes: it is secret."""
         return self._secret[:32]
 
     def sign(self, message: bytes) -> bytes:

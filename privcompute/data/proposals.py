@@ -85,7 +85,7 @@ class TypesProposal:
 
     @property
     def doubtful(self) -> bool:
-        """Whether a person must settle something first."""
+        """Tell whether a person must settle something first."""
         return any(column.doubts for column in self.columns)
 
 

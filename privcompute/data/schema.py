@@ -103,7 +103,7 @@ class Column:
 
     @property
     def form(self) -> str:
-        """The format, with its default."""
+        """Return the format, or its default."""
         return self.format or FORMATS[self.type][0]
 
 
@@ -123,7 +123,7 @@ class Schema:
 
     @property
     def names(self) -> list[str]:
-        """Names of all columns, in order."""
+        """Return the names of all columns, in order."""
         return [column.name for column in self.columns]
 
 

@@ -58,7 +58,7 @@ class TypedTable:
 
     @property
     def ids(self) -> list[str]:
-        """The identifiers in row order, as text; raises SourceError when the schema has no key."""
+        """Return the identifiers in row order, as text; raise SourceError when the schema has no key."""
         if not self.schema.key:
             raise SourceError("the schema has no key; a join needs identifiers")
         parts = [_key_texts(self.schema.column(name), self.data[name]) for name in self.schema.key]

@@ -41,7 +41,7 @@ class Engine(Protocol):
 
     @property
     def me(self) -> int:
-        """Index of this party, 0 … parties - 1."""
+        """Return the index of this party, 0 … parties - 1."""
 
     @property
     def parties(self) -> int:
@@ -66,41 +66,41 @@ class Engine(Protocol):
         """
 
     def mul(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Product, elementwise. Fixed by fixed: within 1 ulp, unbiased, exact when representable."""
+        """Return the product, elementwise; fixed by fixed within 1 ulp, unbiased, exact where it can be."""
 
     def dot(self, x: Shared, y: Shared, axis: int = -1) -> Steps[Shared]:
         """Sum of products along an axis, one truncation for the whole sum: within 1 ulp."""
 
     def matmul(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Matrix product of 1- or 2-dimensional secrets: within 1 ulp; traffic is the size of the result."""
+        """Return the matrix product of 1- or 2-dimensional secrets, within 1 ulp; traffic is its size."""
 
     def truncate(self, x: Shared, fraction_bits: int = FRACTION_BITS) -> Steps[Shared]:
         """Drop fraction bits down to `fraction_bits`: within 1 ulp, unbiased."""
 
     def scale(self, x: Shared, factor: Any) -> Steps[Shared]:
-        """Product of x with public reals, truncated to 16 fraction bits: within 1 ulp beyond the
+        """Return the product of x with public reals, truncated to 16 fraction bits: within 1 ulp beyond the
         rounding of the factor to 16 fraction bits."""
 
     def less_than(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """1 where x < y, else 0: exact."""
+        """Return 1 where x < y, else 0: exact."""
 
     def less_than_zero(self, x: Shared) -> Steps[Shared]:
-        """1 where x < 0, else 0: exact."""
+        """Return 1 where x < 0, else 0: exact."""
 
     def equal(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """1 where x = y, else 0: exact, on all 64 bits."""
+        """Return 1 where x = y, else 0: exact, on all 64 bits."""
 
     def select(self, bit: Shared, x: Shared, y: Shared) -> Steps[Shared]:
-        """x where bit is 1, y where it is 0: exact."""
+        """Return x where bit is 1, y where it is 0: exact."""
 
     def maximum(self, x: Shared, axis: int = -1) -> Steps[Shared]:
-        """Greatest element along an axis, exact, in a logarithmic number of comparisons."""
+        """Return the greatest element along an axis, exact, in a logarithmic number of comparisons."""
 
     def minimum(self, x: Shared, axis: int = -1) -> Steps[Shared]:
-        """Least element along an axis, exact, in a logarithmic number of comparisons."""
+        """Return the least element along an axis, exact, in a logarithmic number of comparisons."""
 
     def divide(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """x / y as fixed point, for 0 < y < 2^30 and |x / y| < 2^15; exactly 0 where y <= 0.
+        """Return x / y as fixed point, for 0 < y < 2^30 and |x / y| < 2^15; exactly 0 where y <= 0.
 
         Integers are read as numbers of value below 2^30. Error at most 4 ulp + 2^-24 |x / y|.
         """
@@ -109,10 +109,10 @@ class Engine(Protocol):
         """Square root for 0 <= x < 2^30: error at most 2 ulp + 2^-24 of the root; 0 for negative x."""
 
     def inverse_sqrt(self, x: Shared) -> Steps[Shared]:
-        """1 / sqrt(x) for 0 < x < 2^30: error at most 2 ulp + 2^-24 of the value; 0 for x <= 0."""
+        """Return 1 / sqrt(x) for 0 < x < 2^30: error at most 2 ulp + 2^-24 of the value; 0 for x <= 0."""
 
     def sigmoid(self, x: Shared, accuracy: Accuracy = "training") -> Steps[Shared]:
-        """1 / (1 + e^-x): piecewise; at most 0.0050 (training) or 0.00008 (scoring) off."""
+        """Return 1 / (1 + e^-x): piecewise; at most 0.0050 (training) or 0.00008 (scoring) off."""
 
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
         """Return keys (n,) in ascending order and the columns (n, …) rearranged alike; nothing is learnt."""

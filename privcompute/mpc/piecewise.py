@@ -31,7 +31,7 @@ class Piecewise:
 
     @property
     def degree(self) -> int:
-        """Degree of the polynomials."""
+        """Return the degree of the polynomials."""
         return len(self.pieces[0]) - 2
 
     def steps(self) -> NDArray[np.int64]:

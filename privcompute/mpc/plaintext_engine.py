@@ -72,7 +72,7 @@ class PlaintextEngine:
         return _plain(words, fraction_bits)
 
     def mul(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Product, elementwise."""
+        """Return the product, elementwise."""
         left, right = aligned(x, y)
         _check(np.abs(_reals(left)) * np.abs(_reals(right)), "product")
         return (yield from self._rescale(Shared(left * right, x.fraction_bits + y.fraction_bits), x, y))
@@ -86,7 +86,7 @@ class PlaintextEngine:
         return (yield from self._rescale(summed, x, y))
 
     def matmul(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Matrix product."""
+        """Return the matrix product."""
         left, right = x.words[0], y.words[0]
         _check(np.abs(_reals(left)) @ np.abs(_reals(right)), "matrix product")
         product = _plain(np.asarray(left @ right), x.fraction_bits + y.fraction_bits)
@@ -105,40 +105,40 @@ class PlaintextEngine:
         return Shared(rounded.view(np.uint64), fraction_bits)
 
     def scale(self, x: Shared, factor: Any) -> Steps[Shared]:
-        """Product with public reals, truncated to 16 fraction bits."""
+        """Return the product with public reals, truncated to 16 fraction bits."""
         return (yield from self.truncate(x.mul_public(np.asarray(factor, dtype=np.float64))))
 
     def less_than(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """1 where x < y, else 0."""
+        """Return 1 where x < y, else 0."""
         return (yield from self.less_than_zero(x - y))
 
     def less_than_zero(self, x: Shared) -> Steps[Shared]:
-        """1 where x < 0, else 0."""
+        """Return 1 where x < 0, else 0."""
         yield from ()
         return Shared((x.words >> np.uint64(63)), 0)
 
     def equal(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """1 where x = y, else 0."""
+        """Return 1 where x = y, else 0."""
         yield from ()
         return Shared(((x - y).words == 0).astype(np.uint64), 0)
 
     def select(self, bit: Shared, x: Shared, y: Shared) -> Steps[Shared]:
-        """x where bit is 1, y where it is 0."""
+        """Return x where bit is 1, y where it is 0."""
         difference = yield from self.mul(bit, x - y)
         return y + difference
 
     def maximum(self, x: Shared, axis: int = -1) -> Steps[Shared]:
-        """Greatest element along an axis."""
+        """Return the greatest element along an axis."""
         yield from ()
         signed = x.words.view(np.int64).max(axis=axis % x.ndim + 1)
         return Shared(signed.view(np.uint64), x.fraction_bits)
 
     def minimum(self, x: Shared, axis: int = -1) -> Steps[Shared]:
-        """Least element along an axis."""
+        """Return the least element along an axis."""
         return -(yield from self.maximum(-x, axis))
 
     def divide(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """x / y where y > 0; 0 elsewhere."""
+        """Return x / y where y > 0; 0 elsewhere."""
         yield from ()
         left, right = np.broadcast_arrays(_values(x), _values(y))
         quotient = np.divide(left, right, out=np.zeros(left.shape), where=right > 0)
@@ -152,20 +152,20 @@ class PlaintextEngine:
         return _plain(encode_unchecked(root, FRACTION_BITS), FRACTION_BITS)
 
     def inverse_sqrt(self, x: Shared) -> Steps[Shared]:
-        """1 / sqrt(x) where x > 0; 0 elsewhere."""
+        """Return 1 / sqrt(x) where x > 0; 0 elsewhere."""
         yield from ()
         value = _values(x)
         inverse = np.divide(1.0, np.sqrt(np.maximum(value, 0.0)), out=np.zeros(value.shape), where=value > 0)
         return _plain(encode_unchecked(inverse, FRACTION_BITS), FRACTION_BITS)
 
     def sigmoid(self, x: Shared, accuracy: Accuracy = "training") -> Steps[Shared]:
-        """The same piecewise function as the joint engines."""
+        """Return the same piecewise function as the joint engines."""
         yield from ()
         value = piecewise.sigmoid(accuracy).evaluate(_values(x))
         return _plain(encode_unchecked(value, FRACTION_BITS), FRACTION_BITS)
 
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
-        """Keys in ascending order, columns rearranged alike (stable)."""
+        """Return the keys in ascending order, with columns rearranged alike (stable)."""
         yield from ()
         order = np.argsort(keys.words[0].view(np.int64), kind="stable")
         return tuple(column.take(order) for column in (keys, *columns))

@@ -65,7 +65,7 @@ class Rep3Engine:
         return Shared(words.reshape(2, *shape), fraction_bits)
 
     def mul(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Product, elementwise: one round; two and a truncation for fixed by fixed."""
+        """Return the product, elementwise: one round; two and a truncation for fixed by fixed."""
         left, right = aligned(_solid(x), _solid(y))
         part = rep3.product(self._party, left, right)
         shape = np.broadcast_shapes(x.shape, y.shape)
@@ -81,7 +81,7 @@ class Rep3Engine:
         return (yield from self._finish(part, shape, x, y))
 
     def matmul(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Matrix product; traffic is the size of the result."""
+        """Return the matrix product; traffic is the size of the result."""
         if not (1 <= x.ndim <= 2 and 1 <= y.ndim <= 2) or x.shape[-1] != y.shape[0]:
             raise ProgramFault(f"matmul of shapes {x.shape} and {y.shape}")
         shape = x.shape[:-1] + y.shape[1:]
@@ -99,35 +99,35 @@ class Rep3Engine:
         return Shared(words.reshape(x.words.shape), fraction_bits)
 
     def scale(self, x: Shared, factor: Any) -> Steps[Shared]:
-        """Product with public reals, truncated: two rounds."""
+        """Return the product with public reals, truncated: two rounds."""
         return (yield from self.truncate(x.mul_public(np.asarray(factor, dtype=np.float64))))
 
     def less_than(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """1 where x < y, else 0: 10 rounds."""
+        """Return 1 where x < y, else 0: 10 rounds."""
         return (yield from self.less_than_zero(x - y))
 
     def less_than_zero(self, x: Shared) -> Steps[Shared]:
-        """1 where x < 0, else 0: 10 rounds."""
+        """Return 1 where x < 0, else 0: 10 rounds."""
         return (yield from self._bit(boolean.sign, x))
 
     def equal(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """1 where x = y, else 0: 9 rounds."""
+        """Return 1 where x = y, else 0: 9 rounds."""
         return (yield from self._bit(boolean.is_zero, x - y))
 
     def select(self, bit: Shared, x: Shared, y: Shared) -> Steps[Shared]:
-        """x where bit is 1, y where it is 0: one round."""
+        """Return x where bit is 1, y where it is 0: one round."""
         return y + (yield from self.mul(bit, x - y))
 
     def maximum(self, x: Shared, axis: int = -1) -> Steps[Shared]:
-        """Greatest element along an axis: 11 rounds for each halving."""
+        """Return the greatest element along an axis: 11 rounds for each halving."""
         return (yield from self._extreme(order.maximum, x, axis))
 
     def minimum(self, x: Shared, axis: int = -1) -> Steps[Shared]:
-        """Least element along an axis: 11 rounds for each halving."""
+        """Return the least element along an axis: 11 rounds for each halving."""
         return (yield from self._extreme(order.minimum, x, axis))
 
     def divide(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """x / y as fixed point."""
+        """Return x / y as fixed point."""
         left, right = aligned(_solid(_fixed(x)), _solid(_fixed(y)))
         left, right = np.broadcast_arrays(left, right)
         words = yield from fixed.divide(self._party, left, right)
@@ -139,11 +139,11 @@ class Rep3Engine:
         return (yield from self._unary(fixed.sqrt, x))
 
     def inverse_sqrt(self, x: Shared) -> Steps[Shared]:
-        """1 / sqrt(x) as fixed point."""
+        """Return 1 / sqrt(x) as fixed point."""
         return (yield from self._unary(fixed.inverse_sqrt, x))
 
     def sigmoid(self, x: Shared, accuracy: Accuracy = "training") -> Steps[Shared]:
-        """1 / (1 + e^-x): one batch of comparisons, then two rounds (training) or six (scoring)."""
+        """Return 1 / (1 + e^-x): one batch of comparisons, then two rounds (training) or six (scoring)."""
         pieces = piecewise.sigmoid(accuracy)
         return (yield from self._unary(lambda party, words: fixed.piecewise(party, words, pieces), x))
 

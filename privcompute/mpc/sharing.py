@@ -31,7 +31,7 @@ class Shared:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the secret array."""
+        """Return the shape of the secret array."""
         return self.words.shape[1:]
 
     @property
@@ -69,17 +69,17 @@ class Shared:
 
     @property
     def T(self) -> Shared:
-        """The secret with its axes reversed."""
+        """Return the secret with its axes reversed."""
         axes = (0, *range(self.words.ndim - 1, 0, -1))
         return Shared(self.words.transpose(axes), self.fraction_bits)
 
     def reshape(self, *shape: int) -> Shared:
-        """The same secrets in another shape; one length may be -1."""
+        """Return the same secrets in another shape; one length may be -1."""
         lengths = _complete(shape, self.size)
         return Shared(self.words.reshape(self.words.shape[0], *lengths), self.fraction_bits)
 
     def broadcast_to(self, shape: tuple[int, ...]) -> Shared:
-        """The secrets repeated to a shape, by numpy's rules."""
+        """Return the secrets repeated to a shape, by numpy's rules."""
         lifted = _lift(self.words, len(shape))
         return Shared(np.broadcast_to(lifted, (self.words.shape[0], *shape)), self.fraction_bits)
 
@@ -89,15 +89,15 @@ class Shared:
         return Shared(self.words.sum(axis=axes, dtype=np.uint64), self.fraction_bits)
 
     def cumsum(self, axis: int = 0) -> Shared:
-        """Running sums along an axis."""
+        """Return running sums along an axis."""
         return Shared(self.words.cumsum(axis=self._axis(axis), dtype=np.uint64), self.fraction_bits)
 
     def take(self, indices: Any, axis: int = 0) -> Shared:
-        """Rows (or other slices) at public indices."""
+        """Return rows (or other slices) at public indices."""
         return Shared(self.words.take(indices, axis=self._axis(axis)), self.fraction_bits)
 
     def mul_public(self, factor: Any) -> Shared:
-        """Product with public numbers, elementwise with broadcasting.
+        """Return the product with public numbers, elementwise with broadcasting.
 
         Integer factors are exact and keep the scale; real factors add 16 fraction bits, so that sums may
         be taken before one `Engine.truncate`.
@@ -107,7 +107,7 @@ class Shared:
         return Shared(_lift(self.words, len(shape)) * words, self.fraction_bits + bits)
 
     def upscale(self, fraction_bits: int) -> Shared:
-        """The same numbers with more fraction bits (an exact left shift): integers become fixed point."""
+        """Return the same numbers with more fraction bits, shifted left exactly: integers become fixed."""
         if fraction_bits < self.fraction_bits:
             raise ProgramFault(f"upscale from {self.fraction_bits} to {fraction_bits} bits: use truncate")
         shift = np.uint64(fraction_bits - self.fraction_bits)

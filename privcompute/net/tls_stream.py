@@ -49,15 +49,15 @@ class TlsStream:
         self._scratch = memoryview(bytearray(CHUNK_BYTES))
 
     def fileno(self) -> int:
-        """The socket's descriptor, -1 when closed."""
+        """Return the socket's descriptor, -1 when closed."""
         return self._raw.fileno()
 
     def peer_certificate(self) -> bytes | None:
-        """The peer's certificate in DER, after the handshake."""
+        """Return the peer's certificate in DER, after the handshake."""
         return self._tls.getpeercert(binary_form=True)
 
     def signer(self) -> str:
-        """The name of who signed the peer's certificate, as OpenSSL reads it: the hex of an accepted key.
+        """Return who signed the peer's certificate, as OpenSSL reads the name: the hex of an accepted key.
 
         It answers for a connection whose certificate is no good; "" when OpenSSL gives no name.
         """

@@ -35,7 +35,7 @@ _SIGN = np.uint64(1 << 63)
 
 
 def and_(party: Party, x: Bits, y: Bits) -> Steps[Bits]:
-    """Bitwise and, with broadcasting: one round, one bit a bit a party."""
+    """Return the bitwise and, with broadcasting: one round, one bit a bit a party."""
     part: Bits = (x[0] & (y[0] ^ y[1])) ^ (x[1] & y[0])
     part ^= party.low.draw(part.shape, part.dtype)
     part ^= party.high.draw(part.shape, part.dtype)

@@ -39,7 +39,7 @@ _COMPACT = tuple(
 
 
 def mul_truncate(party: Party, x: Words, y: Words, bits: int) -> Steps[Words]:
-    """Product divided by 2^bits: two rounds, for |x y| < 2^62 as signed integers."""
+    """Return the product divided by 2^bits: two rounds, for |x y| < 2^62 as signed integers."""
     return (yield from truncate(party, product(party, x, y), bits))
 
 
@@ -56,7 +56,7 @@ def normaliser(party: Party, y: Words) -> Steps[Words]:
 
 
 def divide(party: Party, x: Words, y: Words) -> Steps[Words]:
-    """Quotient with 16 fraction bits; 0 where y <= 0. 35 rounds.
+    """Return the quotient with 16 fraction bits; 0 where y <= 0. 35 rounds.
 
     For |x| < 2^46, 0 < y < 2^46 raw and |x / y| < 2^15 the error is at most 4 ulp + 2^-24 |x / y|.
     """
@@ -108,7 +108,7 @@ def sqrt(party: Party, x: Words) -> Steps[Words]:
 
 
 def inverse_sqrt(party: Party, x: Words) -> Steps[Words]:
-    """1 / sqrt(x), 0 where x <= 0: error at most 2 ulp + 2^-24 of the value."""
+    """Return 1 / sqrt(x), 0 where x <= 0: error at most 2 ulp + 2^-24 of the value."""
     unit, half, is_odd = yield from _halve_exponent(party, x, inverted=True)
     power = yield from _inverse_root(party, unit)
     return (yield from _assemble(party, power, half, is_odd, _INVERSE_SQRT))

@@ -16,7 +16,7 @@ Indices = NDArray[np.intp]
 
 
 def less_than(party: Party, x: Words, y: Words) -> Steps[Words]:
-    """1 where x < y, else 0, for differences below 2^63: 10 rounds, about 43 bytes an element."""
+    """Return 1 where x < y, else 0, for differences below 2^63: 10 rounds, about 43 bytes an element."""
     return (yield from inject(party, (yield from sign(party, x - y))))
 
 
@@ -68,10 +68,10 @@ def tournament(party: Party, x: Words, wins: Callable[[Words, Words], tuple[Word
 
 
 def maximum(party: Party, x: Words) -> Steps[Words]:
-    """Greatest element along axis 1 of the words (the first axis of the secret)."""
+    """Return the greatest element along axis 1 of the words (the first axis of the secret)."""
     return (yield from tournament(party, x, lambda a, b: (a, b)))
 
 
 def minimum(party: Party, x: Words) -> Steps[Words]:
-    """Least element along axis 1 of the words (the first axis of the secret)."""
+    """Return the least element along axis 1 of the words (the first axis of the secret)."""
     return (yield from tournament(party, x, lambda a, b: (b, a)))

@@ -119,7 +119,7 @@ class Matching:
 
     @property
     def cardinality(self) -> int | None:
-        """The number of common identifiers, which only the matcher knows before release."""
+        """Return the number of common identifiers, which only the matcher knows before release."""
         return None if self.common is None else len(self.common[0])
 
 

@@ -39,12 +39,12 @@ class Party:
 
     @property
     def next(self) -> int:
-        """The party after this one."""
+        """Return the party after this one."""
         return (self.me + 1) % PARTIES
 
     @property
     def previous(self) -> int:
-        """The party before this one."""
+        """Return the party before this one."""
         return (self.me - 1) % PARTIES
 
 
@@ -139,7 +139,7 @@ def reshare(party: Party, part: Words) -> Steps[Words]:
 
 
 def mul(party: Party, x: Words, y: Words) -> Steps[Words]:
-    """Product, elementwise: one round."""
+    """Return the product, elementwise: one round."""
     return (yield from reshare(party, product(party, x, y)))
 
 
