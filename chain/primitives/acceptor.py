@@ -41,6 +41,8 @@ def cannot_listen(setting: str, address: str, error: OSError) -> CannotListen:
         return CannotListen(
             f"{where}the name does not resolve here ({error.strerror}); correct it, or set an IP address"
         )
+    # The socket module's own texts repeat the address.
+    said = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.EADDRNOTAVAIL:
         return CannotListen(
             f"{where}this host has no such address; set one of its own (`ip address` lists them), or 0.0.0.0 "
@@ -48,14 +50,14 @@ def cannot_listen(setting: str, address: str, error: OSError) -> CannotListen:
         )
     if error.errno == errno.EACCES:
         return CannotListen(
-            f"{where}this user may not listen there ({error.strerror}); set a port above 1023, or give the "
+            f"{where}this user may not listen there ({said}); set a port above 1023, or give the "
             "service CAP_NET_BIND_SERVICE"
         )
     if error.errno == errno.EADDRINUSE:
         return PortBusy(
-            f"{where}{error.strerror}; stop what uses the port, or set another address in the configuration"
+            f"{where}{said}; stop what uses the port, or set another address in the configuration"
         )
-    return CannotListen(f"{where}{error.strerror}; set another address in the configuration")
+    return CannotListen(f"{where}{said}; set another address in the configuration")
 
 
 def defers(listener: socket.socket) -> bool:

@@ -264,7 +264,7 @@ def test_a_file_is_written_whole_also_where_there_are_no_hard_links(
         (socket.gaierror(-2, "Name or service not known"), "the name does not resolve here"),
         (OSError(errno.EADDRNOTAVAIL, "x"), "this host has no such address"),
         (OSError(errno.EACCES, "x"), "this user may not listen there"),
-        (OSError(errno.EINVAL, "odd"), "odd; set another address"),
+        (OSError(errno.EINVAL, "odd"), ": Invalid argument; set another address"),
     ],
 )
 def test_an_address_that_is_no_address_of_this_host_is_no_busy_port(error: OSError, told: str) -> None:
