@@ -92,17 +92,18 @@ def test_the_guide_for_requesters_leads_from_three_files_to_a_certified_result(t
     job, said = "JOB", {}
     try:
         for kind, name, text in BLOCK.findall(guide):
-            if name:
+            if kind != "console":
                 (tmp_path / name).write_text(text, encoding="utf-8")
             for command in commands(text) if kind == "console" else []:
                 done = typed(command.replace("JOB", job), tmp_path)
-                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                assert (done.returncode != 0) == (name == "refused"), f"{command}\n{done.stdout}{done.stderr}"
                 said[" ".join(shlex.split(command)[:3])] = done.stdout
                 if found := re.search(r"^proposed job (\w{12})", done.stdout):
                     job = found[1]
     finally:
         assent("stop", "consortium", cwd=tmp_path)
-    assert "certified: " in said["assent job propose"]
+    assert "DATA_TOO_FEW_ROWS" in said["assent job why"]
+    assert "1+0 of 5" in said["assent grant list"]
     assert '\n  "rows": 90,\n' in said["assent job result"]
     assert "as committed on the ledger" in said["assent job result"]
 
