@@ -1,6 +1,6 @@
 """The caps and gas prices of pages; whoever changes a number changes what every replica derives.
 
-One unit of gas stands for about 40 ns, as in contracts. Each step pays before it is done, so a hostile page
+One unit of gas stands for about 70 ns, as in contracts. Each step pays before it is done, so a hostile page
 costs what its gas says and stops there.
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from chain.primitives.errors import Exit
 from privcompute.cli.dataset_commands import dataset
 from privcompute.cli.dataset_schema import Doubtful, NotConfirmed, confirmed, declared
 from privcompute.data.datasets import source_of
@@ -91,7 +92,7 @@ def test_a_written_proposal_is_a_schema_file_that_reads_the_data_once_it_is_sett
     assert table.data["x"].tolist() == [1.5, 1.75, 2.0]
     assert table.data["zip"].tolist() == ["12", "0012", "7"]
     again = inspect(path, "--id-column", "id", "-o", schema_file)
-    assert again.exit_code == 1
+    assert again.exit_code == Exit.IO
     assert "name a new file" in again.output
 
 
