@@ -106,6 +106,12 @@ _REMEDIES: Mapping[str, str] = {
     "PART_NOT_NEXT": "another command declares the same schema now; type the same command again",
     "TOO_MANY_DRAFTS": "an owner has at most 8 incomplete schemas; withdraw one: "
     "assent dataset withdraw-draft",
+    "JOIN_NOT_BY_KEY": "a dataset is joined by all columns of its key; see: assent dataset show ID",
+    "JOIN_TOO_SMALL": "these dataset versions join too few rows, and are not joined again; an owner "
+    "registers a new version, or join others",
+    "JOIN_NOT_JUDGED": "these versions were asked for fewer rows; propose with a min_group as low as before",
+    "PARTNER_VERSIONS": "the grant's version was joined with as many sets of versions as it allows; "
+    "request a new grant",
     "IDENTIFIERS_DIFFER": "datasets that are joined have identifiers of different types or normalisation; "
     "compare them: assent dataset show",
     "DATASET_NOT_ACTIVE": "its owner suspended or retired it; see: assent dataset show",

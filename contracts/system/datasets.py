@@ -459,10 +459,15 @@ def offer_of(id: str, version: int, names: list[str]) -> dict:
 
 
 @view
-def same_identifiers(inputs: list) -> bool:
-    """Tell whether these versions, [dataset, version] each, have identifiers that mean the same."""
-    found = [version_of(id, version)["identifier"] for id, version in inputs]
-    return [] not in found and all([identifier == found[0] for identifier in found])
+def join_fault(inputs: list) -> str:
+    """Say why these versions, [dataset, version, columns joined by] each, cannot be joined; "" when they can."""
+    found = []
+    for id, version, names in inputs:
+        v = version_of(id, version)
+        if sorted(names) != sorted(schema_of(dataset_of(id)["owner"], v["schema"])["key"]):
+            return "JOIN_NOT_BY_KEY"
+        found.append(v["identifier"])
+    return "" if all([identifier == found[0] for identifier in found]) else "IDENTIFIERS_DIFFER"
 
 
 @view

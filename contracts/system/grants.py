@@ -27,8 +27,11 @@ CHANGES_A_DAY_MAX = 500
 # What a suspension has to walk: active grants of a dataset, open jobs of a grant.
 GRANTS_MAX = 256
 OPEN_JOBS_MAX = 64
-# Runs that a grant takes back in a day (UTC) of jobs that had begun to run.
-FREE_RETURNS_MAX = 3
+# Runs that a grant takes back of jobs for which its owner answered about its data: in a day (UTC), and ever.
+FREE_RETURNS_A_DAY_MAX = 3
+FREE_RETURNS_MAX = 12
+# Sets of dataset versions with which a grant's version is joined, unless its terms say fewer.
+PARTNER_VERSIONS_MAX = 3
 # Subjects that one event can name beside those that it always names; jobs that one change of a dataset names.
 NAMED_MAX = 11
 CONCERNED_MAX = 14
@@ -58,6 +61,7 @@ TERMS = (
     "expires",
     "quota_runs",
     "min_group",
+    "partner_versions",
     "policy",
 )
 
@@ -68,7 +72,8 @@ offers = Map(tuple[str, bytes], dict)  # (grant, hash of terms) -> terms that so
 standing = Map(str, dict)  # grant -> {status, …, used, reserved, revealed}; none while it is requested
 open_jobs = Map(str, list)  # grant -> its open jobs, from their proposal on
 live = Map(tuple[str, str], str)  # (grant, open job) -> reserved, used or revealed; none while proposed
-returns = Map(str, dict)  # grant -> {day, today: runs of jobs that ran and that it took back on that day}
+returns = Map(str, dict)  # grant -> {day, today, ever: runs that it took back after an answer about the data}
+partners = Map(str, list)  # grant -> hashes of the sets of dataset versions with which its version was joined
 active_grants = Map(str, list)  # dataset -> its active and suspended grants
 asked = Map(str, dict)  # requester -> {dataset: its open requests}
 asked_today = Map(tuple[str, str], dict)  # (requester, dataset) -> {day, count}
@@ -255,6 +260,7 @@ def request(
         "expires": expires,
         "quota_runs": quota_runs,
         "min_group": min_group,
+        "partner_versions": PARTNER_VERSIONS_MAX,
         "policy": policy,
         "requested_at": ctx.block_time,
         "decide_by": min(ctx.block_time + DECIDE_MS, expires),
@@ -735,8 +741,11 @@ def covers(id: str, use: dict, phase: str) -> str:
 
 
 @export(nested=True)
-def admit(use: dict, by: str) -> dict:
-    """Guard a proposal and list the job as open; returns {owners, roots} of its inputs' grants."""
+def admit(use: dict, joined: bytes, by: str) -> dict:
+    """Guard a proposal and list the job as open; returns {owners, roots} of its inputs' grants.
+
+    `joined` names the dataset versions that it joins, b"" for none.
+    """
     jobs_only()
     owners = []
     roots = []
@@ -748,6 +757,7 @@ def admit(use: dict, by: str) -> dict:
         listed = open_jobs.get(id, [])
         s = standing_of(id)
         guard(g, s, use, "proposed", "", listed, fit)
+        guard_partners(g, joined)
         open_jobs[id] = listed + [use["job"]]
         tell(g, s, use["job"], "proposed", "", by)
         owners.append(g["owner"])
@@ -795,7 +805,7 @@ def begin(use: dict, by: str):
 
 
 @export(nested=True)
-def consume(ids: list, job: str, by: str):
+def consume(ids: list, job: str, joined: bytes, by: str):
     """Use the reserved runs up, before a byte of data moves: all of these grants are still in force."""
     jobs_only()
     for id in ids:
@@ -803,6 +813,10 @@ def consume(ids: list, job: str, by: str):
         s = standing_of(id)
         guard_status(g, s["status"])
         require(live.get((id, job), "") == "reserved", "WRONG_STATE")
+        guard_partners(g, joined)
+        known = partners.get(id, [])
+        if joined != b"" and joined not in known:
+            partners[id] = known + [joined]
         live[id, job] = "used"
         s["reserved"] -= 1
         spend(g, s, by)
@@ -846,10 +860,11 @@ def record(ids: list, job: str, phase: str, by: str):
 
 
 @export(nested=True)
-def finish(ids: list, job: str, outcome: str, ran: bool, by: str) -> list:
+def finish(ids: list, job: str, outcome: str, answered: list, by: str) -> list:
     """Close a job under these grants; a run that it never used returns. Returns the grants that took one back.
 
-    Of jobs that had begun to run (`ran`) a grant takes back three runs a day, and the others are spent.
+    Of jobs for which its owner has `answered` about its data, by binding or refusing to, a grant takes back three
+    runs a day and twelve ever, and the others are spent.
     """
     jobs_only()
     returned = []
@@ -860,7 +875,7 @@ def finish(ids: list, job: str, outcome: str, ran: bool, by: str) -> list:
         note = ""
         if held == "reserved":
             s["reserved"] -= 1
-            if ran and not takes_back(id):
+            if g["owner"] in answered and not takes_back(id):
                 spend(g, s, by)
                 note = "run spent"
             else:
@@ -892,14 +907,20 @@ def give_back(ids: list, job: str, by: str) -> list:
 
 
 def takes_back(id: str) -> bool:
-    """Count one more run that returns today; False when as many have returned as may."""
+    """Count one more run that returns today; False when as many have returned, today or ever, as may."""
     day = ctx.block_time // DAY_MS
-    row = returns.get(id, {"day": day, "today": 0})
+    row = returns.get(id, {"day": day, "today": 0, "ever": 0})
     today = row["today"] if row["day"] == day else 0
-    if today >= FREE_RETURNS_MAX:
+    if today >= FREE_RETURNS_A_DAY_MAX or row["ever"] >= FREE_RETURNS_MAX:
         return False
-    returns[id] = {"day": day, "today": today + 1}
+    returns[id] = {"day": day, "today": today + 1, "ever": row["ever"] + 1}
     return True
+
+
+def guard_partners(g: dict, joined: bytes):
+    """Refuse one set of dataset versions more than the grant's version may be joined with."""
+    known = partners.get(g["id"], [])
+    require(joined == b"" or joined in known or len(known) < g["partner_versions"], "PARTNER_VERSIONS")
 
 
 def guard(g: dict, s: dict, use: dict, phase: str, held: str, listed: list, fit: list):
@@ -1168,10 +1189,10 @@ def narrow_value(name: str, before: Value, after: Value):
         check_policy(after)
     elif name == "profile":
         require(rank(after) >= rank(before), "NOT_NARROWER")
-    elif name == "expires" or name == "quota_runs":
+    elif name == "expires" or name == "quota_runs" or name == "partner_versions":
         check_int(after)
         require(after <= before, "NOT_NARROWER")
-        require(name != "quota_runs" or after > 0, "NOT_NARROWER")
+        require(name == "expires" or after > 0, "NOT_NARROWER")
     else:
         check_int(after)
         require(after >= before, "NOT_NARROWER")

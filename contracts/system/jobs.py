@@ -73,6 +73,8 @@ program_votes = Map(str, list)  # org -> hashes that it voted for
 specs = Map(str, dict)
 jobs = Map(str, dict)
 initiators = Map(str, dict)  # org -> {open: its jobs, day, today: what it proposed on that day}
+# hash of the dataset versions joined -> {min_group, outcome: "", "suffices" or "too few", said: [org], job}
+joins = Map(bytes, dict)
 bindings = Map(tuple[str, str], dict)
 stages = Map(tuple[str, str, int], dict)
 stage_heads = Map(tuple[str, str], dict)
@@ -110,6 +112,7 @@ JobRejected = Event(job=subject, by=subject, cause=str, detail=dict)
 JobBound = Event(job=subject, by=subject, commitment=bytes)
 JobRunning = Event(job=subject, by=subject, deadline=int)
 JoinBegun = Event(job=subject, by=subject)
+JoinJudged = Event(job=subject, by=subject, joined=bytes, suffices=bool, outcome=str)
 StageCommitted = Event(job=subject, by=subject, stage=int, kind=str, hash=bytes)
 TranscriptCommitted = Event(job=subject, by=subject, channels=dict)
 JobComputed = Event(job=subject, by=subject, deadline=int)
@@ -300,10 +303,10 @@ def propose(spec: dict) -> str:
     job = sha256(encoded).hex()
     require(job not in jobs, "JOB_EXISTS")
     count_proposal(org)
-    found = grants.admit(use=use_of(job, spec, org), by="org:" + org)
+    found = grants.admit(use=use_of(job, spec, org), joined=joined_of(spec), by="org:" + org)
     owners: list = found["owners"]
     check_roles(spec, owners)
-    check_joined(spec["inputs"])
+    check_joined(spec)
     specs[job] = spec
     j = {
         "id": job,
@@ -406,13 +409,43 @@ def check_inputs(inputs: list[dict], uses: list):
     require(columns <= COLUMNS_MAX, "TOO_MANY_COLUMNS")
 
 
-def check_joined(inputs: list):
-    """Datasets are joined only by identifiers that their owners declare alike."""
+def check_joined(spec: dict):
+    """Datasets are joined by all columns of their keys, and by identifiers that their owners declare alike.
+
+    How many rows such versions join is asked once: what has an answer is neither asked again nor asked for more.
+    """
     joined = []
-    for item in inputs:
+    for item in spec["inputs"]:
+        names = [name for name, use in item["columns"].items() if use == "join"]
+        if len(names) > 0:
+            joined.append([item["dataset"], item["version"], names])
+    fault = datasets.join_fault(joined)
+    require(fault != "JOIN_NOT_BY_KEY", "JOIN_NOT_BY_KEY")
+    require(fault == "", "IDENTIFIERS_DIFFER")
+    guard_joined(spec)
+
+
+def joined_of(spec: dict) -> bytes:
+    """The hash that names the dataset versions that a job joins, whatever their order; b"" for fewer than two."""
+    joined = []
+    for item in spec["inputs"]:
         if "join" in list(item["columns"].values()):
-            joined.append([item["dataset"], item["version"]])
-    require(len(joined) < 2 or datasets.same_identifiers(joined), "IDENTIFIERS_DIFFER")
+            joined.append(item["dataset"] + "@" + str(item["version"]))
+    return sha256(encode(["assent/joined-versions", sorted(joined)])) if len(joined) > 1 else b""
+
+
+def guard_joined(spec: dict):
+    row = joins.get(joined_of(spec))
+    if row is not None:
+        require(row["outcome"] != "too few", "JOIN_TOO_SMALL")
+        require(spec["min_group"] <= row["min_group"], "JOIN_NOT_JUDGED")
+
+
+def ask_joined(joined: bytes, j: dict, spec: dict):
+    """Note which job asks first, or anew for fewer rows, whether these versions join enough."""
+    row = joins.get(joined)
+    if joined != b"" and (row is None or row["outcome"] == ""):
+        joins[joined] = {"min_group": spec["min_group"], "outcome": "", "said": [], "job": j["id"]}
 
 
 def check_input(grant: str, dataset: str, version: int):
@@ -534,7 +567,7 @@ def reject(job: str, cause: str, detail: dict[str, Value]):
     j = waiting(job_of(job), "proposed")
     spec = specs[job]
     party_of(spec, org)
-    close(j, spec, "rejected", "org:" + org)
+    close(j, spec, "rejected", "org:" + org, [])
     put_end(j, "proposed", "party", [], cause, detail, b"")
     jobs[job] = j
     JobRejected(job="job:" + job, by="org:" + org, cause=cause, detail=detail)
@@ -557,6 +590,7 @@ def bind(job: str, commitment: bytes) -> str:
     if without(j["owners"], j["bound"]) == []:
         spec = specs[job]
         guard_job(j, spec)
+        guard_joined(spec)
         grants.begin(use=use_of(job, spec, j["initiator"]), by="org:" + org)
         j["running_height"] = ctx.height
         enter(j, spec, "running")
@@ -576,11 +610,41 @@ def begin_join(job: str) -> str:
     require(org in j["owners"], "NOT_DATA_OWNER")
     if j["join_height"] == 0:
         waiting(j, "running")
-        grants.consume(ids=grant_ids(specs[job]), job=job, by="org:" + org)
+        spec = specs[job]
+        joined = joined_of(spec)
+        guard_joined(spec)
+        grants.consume(ids=grant_ids(spec), job=job, joined=joined, by="org:" + org)
+        ask_joined(joined, j, spec)
         j["join_height"] = ctx.height
         jobs[job] = j
         JoinBegun(job="job:" + job, by="org:" + org)
     return j["state"]
+
+
+@export
+def judge_join(job: str, suffices: bool) -> str:
+    """State whether the rows that were joined suffice for this job's minimum group, and for oneself.
+
+    The first job that asks is answered for good, when all owners agree or one denies; returns the outcome.
+    """
+    org = member("agent", "agent")
+    j = job_of(job)
+    require(org in j["owners"], "NOT_DATA_OWNER")
+    require(j["join_height"] > 0, "JOIN_NOT_BEGUN")
+    in_dispute_time(j)
+    joined = joined_of(specs[job])
+    row = joins.get(joined)
+    require(row is not None, "NOTHING_JOINED")
+    if row["job"] != job or row["outcome"] != "" or org in row["said"]:
+        return row["outcome"]
+    row["said"].append(org)
+    if not suffices:
+        row["outcome"] = "too few"
+    elif without(j["owners"], row["said"]) == []:
+        row["outcome"] = "suffices"
+    joins[joined] = row
+    JoinJudged(job="job:" + job, by="org:" + org, joined=joined, suffices=suffices, outcome=row["outcome"])
+    return row["outcome"]
 
 
 # --- the run: stages and transcripts --------------------------------------------------------------
@@ -750,7 +814,7 @@ def certify(job: str, digest: bytes, signature: bytes) -> str:
             "signatures": {name: signatures[job, name] for name in j["signed"]},
             "height": ctx.height,
         }
-        close(j, spec, "certified", "org:" + org)
+        close(j, spec, "certified", "org:" + org, [])
         JobCertified(job="job:" + job, by="org:" + org, digest=digest)
     jobs[job] = j
     return j["state"]
@@ -823,7 +887,9 @@ def abort(job: str, cause: str, detail: dict[str, Value], evidence: bytes):
     # Before its deadline nobody is late.
     late = ctx.block_time > j["deadline"]
     absent = absent_of(j, spec) if late else []
-    stop(j, spec, absent, "party", cause, detail, evidence)
+    # An owner that ends a job where it should bind has answered something about its data, as one that bound has.
+    refused = [org] if reached == "accepted" and org != j["initiator"] else []
+    stop(j, spec, absent, "party", cause, detail, evidence, refused)
     jobs[job] = j
 
 
@@ -856,7 +922,7 @@ def expire(job: str):
     phase = j["state"]
     spec = specs[job]
     absent = absent_of(j, spec)
-    close(j, spec, "expired", "org:" + org)
+    close(j, spec, "expired", "org:" + org, [])
     put_end(j, phase, "deadline", absent, "DEADLINE_PASSED", {}, b"")
     jobs[job] = j
     JobExpired(job="job:" + job, by="org:" + org, phase=phase, missing=org_subjects(absent))
@@ -884,11 +950,13 @@ def disclaim(job: str) -> str:
     return j["state"]
 
 
-def stop(j: dict, spec: dict, absent: list, origin: str, cause: str, detail: dict, evidence: bytes):
+def stop(
+    j: dict, spec: dict, absent: list, origin: str, cause: str, detail: dict, evidence: bytes, refused: list
+):
     """Abort a job; `origin` says whose word the cause is: a party's, an auditor's, or the contract's own."""
     phase = j["state"]
     by = "org:" + ctx.org
-    close(j, spec, "aborted", by)
+    close(j, spec, "aborted", by, refused)
     put_end(j, phase, origin, absent, cause, detail, evidence)
     JobAborted(
         job="job:" + j["id"],
@@ -915,7 +983,8 @@ def put_end(j: dict, phase: str, origin: str, absent: list, cause: str, detail: 
     }
 
 
-def close(j: dict, spec: dict, outcome: str, by: str):
+def close(j: dict, spec: dict, outcome: str, by: str, refused: list):
+    """End a job; of the grants of owners that bound, or `refused` to, runs return as the grant allows."""
     j["state"] = outcome
     j["since"] = ctx.block_time
     j["height"] = ctx.height
@@ -925,8 +994,10 @@ def close(j: dict, spec: dict, outcome: str, by: str):
     count = initiators[j["initiator"]]
     count["open"] -= 1
     initiators[j["initiator"]] = count
-    ran = j["running_height"] > 0
-    j["returned"] = grants.finish(ids=grant_ids(spec), job=j["id"], outcome=outcome, ran=ran, by=by)
+    answered = j["bound"] + refused
+    j["returned"] = grants.finish(
+        ids=grant_ids(spec), job=j["id"], outcome=outcome, answered=answered, by=by
+    )
 
 
 # --- disputes: what members report ------------------------------------------------------------------------
@@ -985,7 +1056,7 @@ def resolve(job: str, number: int, outcome: str, blamed: list[str], evidence: by
     if j["state"] == "disputed":
         if outcome == "upheld":
             detail = {"dispute": number, "kind": d["kind"]}
-            stop(j, spec, [], "auditor", "DISPUTE_UPHELD", detail, evidence)
+            stop(j, spec, [], "auditor", "DISPUTE_UPHELD", detail, evidence, [])
         elif j["open_disputes"] == 0 and ctx.block_time <= j["deadline"]:
             enter(j, spec, j["resume"])
             j["resume"] = ""
@@ -1061,7 +1132,7 @@ def find(j: dict, spec: dict, kind: str, against: list, evidence: bytes, status:
     """Record what the contract itself found: it ends an open job at once, and waits for nobody's decision."""
     number = put_dispute(j, kind, "contract", "", against, evidence, status)
     if not is_final(j):
-        stop(j, spec, [], "contract", kind, {"dispute": number}, evidence)
+        stop(j, spec, [], "contract", kind, {"dispute": number}, evidence, [])
     return number
 
 

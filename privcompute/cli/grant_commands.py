@@ -173,7 +173,7 @@ def _terms(text: str) -> dict[str, Value]:
 
 _terms_help = (
     "Stricter terms as JSON: any of columns, programs, receivers, co_parties, profile, not_before, expires, "
-    "quota_runs, min_group, policy."
+    "quota_runs, min_group, partner_versions, policy."
 )
 
 
@@ -314,6 +314,7 @@ def show(session: Session, grant_id: str, as_json: bool) -> None:
     print_text(f"  {g['quota_runs']} runs: {g['used']} used, {g['reserved']} reserved")
     print_text(f"  programs {', '.join(g['programs'])}; profile {g['profile']} or stronger")
     print_text(f"  results to {', '.join(g['receivers'])}; with {', '.join(g['co_parties']) or 'no others'}")
+    print_text(f"  joined with {g['partner_versions']} sets of dataset versions at most")
     print_text(f"  groups of {g['min_group']} or more; policy contract {g['policy'] or 'none'}")
     print_text(f"  approved by {', '.join(g['approvals']) or 'nobody yet'}")
     if g.get("rejections"):

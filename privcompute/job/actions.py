@@ -132,6 +132,13 @@ class StageDone:
 
 
 @dataclass(frozen=True, slots=True)
+class JoinJudged:
+    """We know how many rows were joined, and whether they suffice for the job and for us."""
+
+    suffices: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ComputeDone:
     """Every stage ended; outputs are held in shares."""
 
@@ -199,6 +206,7 @@ Done = (
     | InputPrepared
     | RunAllowed
     | StageDone
+    | JoinJudged
     | ComputeDone
     | TranscriptsVerified
     | SharesReleased

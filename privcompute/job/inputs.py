@@ -42,8 +42,8 @@ def input_column(column: Column, use: str) -> InputColumn:
 
 
 def joined_versions(spec: JobSpec) -> bytes:
-    """Return the hash that names the dataset versions that a job joins, whatever their order."""
-    joined = sorted([one.dataset, one.version] for one in spec.inputs if "join" in one.columns.values())
+    """Return the hash that names the dataset versions that a job joins, as contract `jobs` computes it."""
+    joined = sorted(f"{one.dataset}@{one.version}" for one in spec.inputs if "join" in one.columns.values())
     return sha256(encode_value(["assent/joined-versions", joined])).digest()
 
 

@@ -10,6 +10,7 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 | proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, cause)  |
 | accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
 | running      | participant | transcript sent | CheckPhase(running) → Compute (connect, begin_join, run);  |
+|              |             |                 | an owner that knows how many rows joined → judge_join;     |
 |              |             |                 | each stage → commit_stage, at last commit_transcript;      |
 |              |             |                 | RecheckRun now and then: what was allowed may be revoked   |
 | computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
@@ -44,6 +45,7 @@ from privcompute.job.actions import (
     Done,
     FinishJob,
     InputPrepared,
+    JoinJudged,
     PhaseChecked,
     PrepareInput,
     RecheckRun,
@@ -175,6 +177,8 @@ class JobMachine:
                 self._commitment = commitment
             case RunAllowed():
                 self._rechecks, self._recheck_at_ms = True, 0
+            case JoinJudged(suffices):
+                return self._send("judge_join", suffices=suffices)
             case StageDone():
                 self._stages.append(done)
             case ComputeDone():

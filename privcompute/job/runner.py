@@ -21,7 +21,7 @@ from chain.primitives.crypto import ZERO_HASH, PrivateKey
 from chain.primitives.values import Value
 from privcompute.data.tables import TypedTable
 from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
-from privcompute.job.actions import STAGES_MAX, ComputeDone, StageDone
+from privcompute.job.actions import STAGES_MAX, ComputeDone, JoinJudged, StageDone
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec, stage_hash
 from privcompute.mpc.engine import Engine
@@ -36,7 +36,7 @@ from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, Ow
 from privcompute.programs.join import join_spec
 
 T = TypeVar("T")
-OnStage = Callable[[StageDone], None]
+OnStage = Callable[[StageDone | JoinJudged], None]
 COUNT_BYTES = 8
 JOIN_KIND = "psi"
 
@@ -214,6 +214,7 @@ class JobRun:
                 random=secrets.token_bytes,
                 progress=self._on_progress,
                 check_size=self._check_size,
+                check_common=self._require_rows,
             )
             self.matched, rows = matched, len(matched)
         rows = yield from self._agree_on_rows(rows)
@@ -221,6 +222,7 @@ class JobRun:
         return rows
 
     def _match(self) -> Steps[None]:
+        """Match the owners' lists; where the matcher finds too few rows, nobody learns which they are."""
         plan = self.plan
         if plan.me not in plan.owners:
             return
@@ -232,17 +234,18 @@ class JobRun:
             progress=self._on_progress,
             check_size=self._check_size,
         )
+        if self._matching.cardinality is not None:
+            self._require_rows(self._matching.cardinality)
 
     def _release_join(self) -> Steps[Value | None]:
         plan = self.plan
         rows: int | None = None
         if self._matching is not None and plan.table is not None:
-            if self._matching.cardinality is not None:
-                self._require_rows(self._matching.cardinality)  # the matcher knows before anybody else
             matched = yield from release(
                 join_spec(plan.job_bytes, plan.inputs), plan.me, self._matching, rows=plan.table.rows
             )
             self.matched, rows = matched, len(matched)
+            self._judge(rows)
         rows = yield from self._agree_on_rows(rows)
         return plan.program.finish({}, {"rows": rows}) if plan.me in plan.receivers else None
 
@@ -280,6 +283,8 @@ class JobRun:
         return agree_on_rows(plan.me, plan.parties, plan.owners, rows, plan.max_party_rows)
 
     def _require_rows(self, rows: int) -> None:
+        if self._judge(rows):
+            return
         # How many rows there are stays here: who files it would tell whom they are about.
         least = self.plan.spec.min_group
         if rows < least:
@@ -287,12 +292,18 @@ class JobRun:
                 "ROWS_BELOW_MIN_GROUP", f"{rows} joined rows, the job asks for at least {least}", least=least
             )
         least = self.plan.min_joined_rows
-        if rows < least:
-            raise TooFewRows(
-                "ROWS_BELOW_OWNER_MINIMUM",
-                f"{rows} joined rows, this owner asks for at least {least}",
-                least=least,
-            )
+        raise TooFewRows(
+            "ROWS_BELOW_OWNER_MINIMUM",
+            f"{rows} joined rows, this owner asks for {least} or more",
+            least=least,
+        )
+
+    def _judge(self, rows: int) -> bool:
+        """Tell whether so many joined rows suffice, and the ledger too, if we are an owner."""
+        suffices = rows >= max(self.plan.min_joined_rows, self.plan.spec.min_group)
+        if self.plan.me in self.plan.owners:
+            self._on_stage(JoinJudged(suffices))
+        return suffices
 
     # --- accounting -------------------------------------------------------------------------------
 

@@ -343,7 +343,8 @@ class JobTask:
         args: dict[str, Value] = {"job": self.job, **cause}
         if stop.method == "abort":
             args["evidence"] = entry
-        code = await send_until_known(self._node.account, "jobs", stop.method, args)
+        async with self._sending:  # what we state of the join goes first
+            code = await send_until_known(self._node.account, "jobs", stop.method, args)
         if code:
             self._journal.say(f"the ledger refused {stop.method}: {code}")
         self.poke()

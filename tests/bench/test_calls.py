@@ -27,16 +27,19 @@ PROOFS = {
 }
 """Proofs of possession that a call verifies now: one signature each, and that is its price."""
 DEARER = {
+    # Keys and identifiers of what is joined, what its owners said of it, and with what else it was joined.
+    "jobs.propose": 1.21,
+    "jobs.propose (a policy)": 1.21,
     # Beside the grant: program, members and agents, and whether the policy can answer. The job's record says
     # when its join began, and whose runs returned.
-    "jobs.approve_reveal (a policy)": 1.14,
+    "jobs.approve_reveal (a policy)": 1.15,
     # A row of one's own standing votes, the program's history, and a row that counts the votes of the day.
     "jobs.vote_program": 1.5,
     "jobs.vote_program (the last)": 1.18,
     # A row counts what is asked, or changed, in a day.
     "grants.request": 1.15,
     "grants.request (a policy)": 1.15,
-    "grants.narrow": 1.13,
+    "grants.narrow": 1.14,
     # A row counts the proposals of the day, beside two proofs of possession.
     "governance.propose (an organisation)": 1.15,
     # A row counts the keys of the day.
@@ -52,8 +55,9 @@ DEARER = {
 NEW = {
     "datasets.declare": 13_500,
     # The runs of three grants are used here, and no longer by the last binding, which costs as much less.
-    "jobs.begin_join": 13_500,
-    "jobs.begin_join (a policy)": 13_500,
+    # Each grant notes with what its version is joined, and the job what it asks of the joined rows.
+    "jobs.begin_join": 17_200,
+    "jobs.begin_join (a policy)": 17_200,
 }
 """Calls that there were not before, and their gas."""
 

@@ -97,9 +97,10 @@ def narrower(dice: Dice, grant: Grant) -> dict[str, Any]:
         "expires": dice.model.time + dice.pick((-1, 0, 1, HOUR_MS, DAY_MS)),
         "quota_runs": dice.chance.randint(0, terms["quota_runs"] + 1),
         "min_group": terms["min_group"] + dice.chance.randint(-1, 2),
+        "partner_versions": dice.chance.randint(0, 4),
         "policy": _policy(dice),
     }
-    common = ("quota_runs", "columns", "min_group", "receivers")
+    common = ("quota_runs", "columns", "min_group", "receivers", "partner_versions")
     names = dice.some(common, 1) if dice.often(0.6) else dice.some(choice, 2)
     found = {name: choice[name] for name in names}
     return found if dice.often(0.98) else {"price": 1}

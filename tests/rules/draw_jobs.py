@@ -73,7 +73,7 @@ def propose(dice: Dice) -> Drawn:
         "program": dice.pick(sorted(programs)),
         "parameters": {"figures": ["mean"]},
         "purpose": kin.purpose if dice.often(0.98) else "other",
-        "min_group": max(grant.terms["min_group"] for grant in chosen) - dice.often(0.03),
+        "min_group": max(grant.terms["min_group"] for grant in chosen) - dice.often(0.03) + dice.often(0.03),
         "inputs": [_input(dice, grant) for grant in chosen],
         "receivers": dice.some(sorted(receivers), 2),
         "deadlines": {name: _deadline(dice) for name in ALLOWED.values()},
@@ -116,6 +116,9 @@ def _input(dice: Dice, grant: Any) -> dict[str, Any]:
         for name, constraint in grant.terms["columns"].items()
         if dice.often(0.8)
     }
+    if "id" in grant.terms["columns"] and dice.often(0.97):
+        columns = {name: use if use != "join" else "encrypted" for name, use in columns.items()}
+        columns["id"] = "join"
     if dice.often(0.03) or not columns:
         columns = {name: dice.pick(PROGRAM["uses"]) for name in ("id", "age")}
     version = grant.version if dice.often(0.98) else dice.pick((grant.version + 1, True))
@@ -304,6 +307,16 @@ def end(dice: Dice) -> Drawn:
     return dice.signer(org, "steward", "agent"), f"jobs.{method}", args
 
 
+def judge_join(dice: Dice) -> Drawn:
+    """State whether joined rows suffice, mostly of a job whose join began."""
+    jobs = [job for job in dice.model.jobs.values() if job.join_height > 0]
+    job = dice.pick(jobs[-4:]) if jobs and dice.often(0.95) else dice.pick(dice.model.jobs.values())
+    if job is None:
+        return None
+    org = dice.pick(job.owners) if dice.often(0.95) else dice.pick(job.parties)
+    return dice.signer(org, "agent"), "jobs.judge_join", {"job": job.id, "suffices": dice.often(0.9)}
+
+
 def disclaim(dice: Dice) -> Drawn:
     """State that one sent nothing, mostly of a job that ended after its join began."""
     jobs = [job for job in dice.model.jobs.values() if job.final and job.join_height > 0]
@@ -423,7 +436,10 @@ def _of_members(dice: Dice) -> tuple[str, dict[str, Any]]:
                 "datasets.columns_of",
                 {"id": dice.pick(dice.model.datasets), "version": 1, "names": ["age", "id"]},
             ),
-            ("datasets.same_identifiers", {"inputs": [[name, 1] for name in dice.some(dice.model.datasets)]}),
+            (
+                "datasets.join_fault",
+                {"inputs": [[name, 1, ["id"]] for name in dice.some(dice.model.datasets)]},
+            ),
         )
     )
 

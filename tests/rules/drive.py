@@ -53,6 +53,7 @@ KINDS: dict[Draw, float] = {
     jobs.again: 5,
     jobs.end: 5,
     jobs.disclaim: 4,
+    jobs.judge_join: 8,
     jobs.report: 3,
     jobs.decide_dispute: 6,
     jobs.ask: 8,

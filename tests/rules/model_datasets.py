@@ -170,13 +170,16 @@ class Datasets(Schemas):
         self.need(known.keys() >= set(names), "UNKNOWN_COLUMN")
         return [known[name] for name in names]
 
-    def datasets_same_identifiers(self, inputs: list[list[Any]]) -> bool:
-        """Answer whether identifiers mean the same."""
+    def datasets_join_fault(self, inputs: list[list[Any]]) -> str:
+        """Answer why versions cannot be joined by these columns."""
         found = []
-        for dataset, version in inputs:
+        for dataset, version, names in inputs:
             self.need(0 < version <= len(self.versions.get(dataset, [])), "UNKNOWN_VERSION")
-            found.append(self._declared(self.versions[dataset][version - 1]).identifier)
-        return [] not in found and all(one == found[0] for one in found)
+            schema = self._declared(self.versions[dataset][version - 1])
+            if sorted(schema.key) != sorted(names):
+                return "JOIN_NOT_BY_KEY"
+            found.append(schema.identifier)
+        return "IDENTIFIERS_DIFFER" if any(one != found[0] for one in found) else ""
 
     def datasets_usable(self, id: str) -> bool:
         """Answer whether it is active."""

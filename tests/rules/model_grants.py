@@ -17,6 +17,7 @@ LIST_MAX, COLUMNS_MAX, NAMES_BYTES_MAX = 32, 256, 16_384
 REQUESTS_MAX, REQUESTS_OF_DATASET_MAX = 256, 16
 REQUESTS_A_DAY_MAX, REQUESTS_OF_DATASET_A_DAY_MAX, GRANT_CHANGES_A_DAY_MAX = 500, 32, 500
 GRANTS_MAX = 256
+PARTNER_VERSIONS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Requests(Datasets):
             "expires": expires,
             "quota_runs": quota_runs,
             "min_group": min_group,
+            "partner_versions": PARTNER_VERSIONS_MAX,
             "policy": policy,
         }
         self.grants[id] = Grant(
@@ -139,7 +141,9 @@ class Requests(Datasets):
             decide_by=min(self.time + DECIDE_MS, expires),
         )  # fmt: skip
         self.votes[id] = {}
-        said = {name: value for name, value in terms.items() if name != "quota_runs"}
+        said = {
+            name: value for name, value in terms.items() if name not in ("quota_runs", "partner_versions")
+        }
         self._tell_grant(
             "GrantRequested", id, version=version, purpose=purpose, legal_basis=legal_basis,
             runs=quota_runs, **said,

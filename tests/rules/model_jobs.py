@@ -107,6 +107,27 @@ class Job:
         return [org for org in dict.fromkeys(wanted) if org not in done]
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What owners said about whether dataset versions join enough rows."""
+
+    min_group: int
+    job: str
+    outcome: str = ""
+    said: tuple[str, ...] = ()
+
+
+def versions_of(spec: dict[str, Any]) -> bytes:
+    """Return the hash of the dataset versions that a job joins; nothing for fewer than two."""
+    joined = [
+        f"{item['dataset']}@{item['version']}"
+        for item in spec["inputs"]
+        if "join" in item["columns"].values()
+    ]
+    named = encode_value(["assent/joined-versions", sorted(joined)])
+    return sha256(named).digest() if len(joined) > 1 else b""
+
+
 class Jobs(Programs):
     """The rules of contract `jobs` about a job's life up to its run."""
 
@@ -117,6 +138,7 @@ class Jobs(Programs):
         self.commitments: dict[tuple[str, str], tuple[bytes, int]] = {}
         self.ends: dict[str, dict[str, Any]] = {}
         """How jobs ended without a certificate."""
+        self.joins: dict[bytes, Asked] = {}
 
     def is_open(self, job: str) -> bool:
         """Tell whether a job has not ended."""
@@ -143,9 +165,12 @@ class Jobs(Programs):
         job = Job(ident, spec, org, owners, roots, "", 0, 0, 0, self.time)
         self.reach("grants")
         self.guard_all(job, range(len(grants)), "proposed")
+        for grant in job.grants:
+            if grant in self.grants:
+                self.joins_with(grant, versions_of(spec))
         self._profile(job)
         self._roles(job)
-        self._joined(spec["inputs"])
+        self._joined(spec)
         self.go()
         for grant in job.grants:
             self.jobs_of.setdefault(grant, []).append(ident)
@@ -160,11 +185,24 @@ class Jobs(Programs):
         )  # fmt: skip
         return ident
 
-    def _joined(self, inputs: list[dict[str, Any]]) -> None:
-        """Require identifiers of one meaning where two or more datasets are joined; guards hold by now."""
-        joined = [[item["dataset"], item["version"]] for item in inputs if "join" in item["columns"].values()]
-        if len(joined) > 1 and not self.is_broken:
-            self.must(self.datasets_same_identifiers(joined), "IDENTIFIERS_DIFFER")
+    def _joined(self, spec: dict[str, Any]) -> None:
+        """Require joins by whole keys, of identifiers of one meaning, that were not found too small."""
+        joined = []
+        for item in spec["inputs"]:
+            names = [name for name, use in item["columns"].items() if use == "join"]
+            if names:
+                joined.append([item["dataset"], item["version"], names])
+        if joined and not self.is_broken:
+            fault = self.datasets_join_fault(joined)
+            self.must(fault == "", fault)
+        self._judged(spec)
+
+    def _judged(self, spec: dict[str, Any]) -> None:
+        """Require that versions which were joined sufficed, for as many rows."""
+        asked = self.joins.get(versions_of(spec))
+        if asked is not None:
+            self.must(asked.outcome != "too few", "JOIN_TOO_SMALL")
+            self.must(spec["min_group"] <= asked.min_group, "JOIN_NOT_JUDGED")
 
     def _spec(self, spec: dict[str, Any]) -> None:
         self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")
@@ -345,6 +383,7 @@ class Jobs(Programs):
         last = set(bound) == set(found.owners)
         if last:
             self.standing_job(found)
+            self._judged(found.spec)
             self.reach("grants")
             self.guard_all(found, range(len(found.owners)), "running")
         self.go()
@@ -370,24 +409,50 @@ class Jobs(Programs):
         self.waiting(job, "running")
         if found.state != "running":
             self.go()
+        self._judged(found.spec)
+        joined = versions_of(found.spec)
         self.reach("grants")
         for grant in found.grants:
             self.in_force(grant)
+            self.joins_with(grant, joined)
         self.go()
         for grant in found.grants:
+            if joined and joined not in self.partners.setdefault(grant, []):
+                self.partners[grant].append(joined)
             self.consume(grant, job)
+        if joined and (joined not in self.joins or self.joins[joined].outcome == ""):
+            self.joins[joined] = Asked(found.spec["min_group"], job)
         self.jobs[job] = replace(found, join_height=self.height)
         self.tell_job("JoinBegun", job)
         return found.state
 
+    def jobs_judge_join(self, job: str, suffices: bool) -> str:
+        """Say whether the joined rows suffice."""
+        org = self.role("agent")
+        found = self.known_job(job)
+        self.must(org in found.owners, "NOT_DATA_OWNER")
+        self.must(found.join_height > 0, "JOIN_NOT_BEGUN")
+        self.must(not found.final or self.time <= found.ended_at + 7 * DAY_MS, "DEADLINE_PASSED")
+        joined = versions_of(found.spec)
+        self.must(found.join_height == 0 or joined in self.joins, "NOTHING_JOINED")
+        self.go()
+        asked = self.joins[joined]
+        if asked.job != job or asked.outcome or org in asked.said:
+            return asked.outcome
+        said = (*asked.said, org)
+        every = "suffices" if set(said) >= set(found.owners) else ""
+        asked = self.joins[joined] = replace(asked, said=said, outcome=every if suffices else "too few")
+        self.tell_job("JoinJudged", job, joined=joined, suffices=suffices, outcome=asked.outcome)
+        return asked.outcome
+
     # --- ends
 
-    def end_job(self, job: Job, outcome: str) -> None:
+    def end_job(self, job: Job, outcome: str, refused: tuple[str, ...] = ()) -> None:
         """Let a job end; its open grants learn it."""
         ended = replace(job, state=outcome, since=self.time, height=self.height, deadline=0)
         self.jobs[job.id] = ended = replace(ended, ended_at=self.time, resume="")
-        ran = job.running_height > 0
-        returned = [grant for grant in job.grants if self.let_go(grant, job.id, outcome, ran)]
+        answered = {*job.bound, *refused}
+        returned = [grant for grant in job.grants if self.let_go(grant, job.id, outcome, answered)]
         self.jobs[job.id] = replace(ended, returned=tuple(returned))
 
     def jobs_disclaim(self, job: str) -> str:
@@ -445,10 +510,17 @@ class Jobs(Programs):
         }
 
     def abort_job(
-        self, job: Job, missing: list[str], origin: str, cause: str, detail: dict[str, Any], evidence: bytes
+        self,
+        job: Job,
+        missing: list[str],
+        origin: str,
+        cause: str,
+        detail: dict[str, Any],
+        evidence: bytes,
+        refused: tuple[str, ...] = (),
     ) -> None:
-        """End a job before its time."""
-        self.end_job(job, "aborted")
+        """End a job before its time; who refuses to bind has answered."""
+        self.end_job(job, "aborted", refused)
         self._put_end(job, origin, missing, cause, detail, evidence)
         absent = [f"org:{org}" for org in missing]
         said = {"phase": job.state, "missing": absent, "evidence": evidence}
@@ -467,7 +539,9 @@ class Jobs(Programs):
         self.reach("grants")
         self.go()
         late = self.time > found.deadline
-        self.abort_job(found, self.absent(found) if late else [], "party", cause, detail, evidence)
+        refused = (org,) if reached == "accepted" and org != found.initiator else ()
+        absent = self.absent(found) if late else []
+        self.abort_job(found, absent, "party", cause, detail, evidence, refused)
 
     def jobs_expire(self, job: str) -> None:
         """End a job that is late."""

@@ -13,7 +13,7 @@ from tests.rules.terms import USES
 
 OPEN_JOBS_MAX = 64
 NAMED_MAX = 11
-FREE_RETURNS_MAX = 3
+FREE_RETURNS_A_DAY_MAX, FREE_RETURNS_MAX = 3, 12
 FINAL = frozenset({"certified", "aborted", "expired", "rejected"})
 
 
@@ -48,7 +48,9 @@ class Uses(Requests):
         self.used: set[tuple[str, str]] = set()
         """(grant, job): has used a run, for ever unless it comes back."""
         self.returns: dict[str, list[int]] = {}
-        """Grant -> days on which runs came back of jobs that had run."""
+        """Grant -> days on which runs came back of jobs for which its owner had answered."""
+        self.partners: dict[str, list[bytes]] = {}
+        """Grant -> sets of dataset versions with which its version was joined."""
         self.shown: set[tuple[str, str]] = set()
         """(grant, job): was revealed, for ever."""
 
@@ -126,13 +128,13 @@ class Uses(Requests):
         if self.runs_of(grant)["used"] == self.grants[grant].terms["quota_runs"]:
             self._tell_grant("GrantExhausted", grant)
 
-    def let_go(self, grant: str, job: str, outcome: str, ran: bool) -> bool:
+    def let_go(self, grant: str, job: str, outcome: str, answered: set[str]) -> bool:
         """Give back what an ended job holds unused, as the day allows; tell whether a run came back."""
         note = "run spent" if (grant, job) in self.used else ""
         back = False
         if (grant, job) in self.reserved:
             self.reserved.remove((grant, job))
-            back = not ran or self.comes_back(grant)
+            back = self.grants[grant].owner not in answered or self.comes_back(grant)
             note = "run returned" if back else "run spent"
             if not back:
                 self._spend(grant, job)
@@ -142,10 +144,17 @@ class Uses(Requests):
     def comes_back(self, grant: str) -> bool:
         """Tell whether a run that returns now is one of the day's first, and count it."""
         today, days = self.time // DAY_MS, self.returns.setdefault(grant, [])
-        if days.count(today) >= FREE_RETURNS_MAX:
+        if days.count(today) >= FREE_RETURNS_A_DAY_MAX or len(days) >= FREE_RETURNS_MAX:
             return False
         days.append(today)
         return True
+
+    def joins_with(self, grant: str, joined: bytes) -> None:
+        """Refuse one set of dataset versions more than the grant allows."""
+        known = self.partners.get(grant, [])
+        room = joined == b"" or joined in known
+        room = room or len(known) < self.grants[grant].terms["partner_versions"]
+        self.must(room, "PARTNER_VERSIONS")
 
     # --- the guard
 
@@ -352,7 +361,12 @@ class Uses(Requests):
         rows: dict[tuple[str, str, Any], Any] = {}
         for grant, days in self.returns.items():
             if days:
-                rows["grants", "returns", grant] = {"day": days[-1], "today": days.count(days[-1])}
+                rows["grants", "returns", grant] = {
+                    "day": days[-1],
+                    "today": days.count(days[-1]),
+                    "ever": len(days),
+                }
+        rows |= {("grants", "partners", grant): list(known) for grant, known in self.partners.items()}
         for grant, jobs in self.jobs_of.items():
             rows["grants", "open_jobs", grant] = self.open_jobs_of(grant)
             for job in jobs:

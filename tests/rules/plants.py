@@ -213,9 +213,21 @@ PLANTS: dict[str, Plant] = {
     ),
     "one-free-return-too-many": Plant(
         "grants",
-        "    if today >= FREE_RETURNS_MAX:\n",
-        "    if today > FREE_RETURNS_MAX:\n",
+        "    if today >= FREE_RETURNS_A_DAY_MAX or",
+        "    if today > FREE_RETURNS_A_DAY_MAX or",
         "a grant takes back four runs in a day",
+    ),
+    "refusals-are-free": Plant(
+        "jobs",
+        'refused = [org] if reached == "accepted" and org != j["initiator"] else []',
+        "refused = []",
+        "an owner's refusals about its data cost nothing, however many",
+    ),
+    "one-partner-too-many": Plant(
+        "grants",
+        'len(known) < g["partner_versions"], "PARTNER_VERSIONS"',
+        'len(known) <= g["partner_versions"], "PARTNER_VERSIONS"',
+        "a version is joined with one set of versions more than its grant allows",
     ),
     "data-move-under-a-revoked-grant": Plant(
         "grants",
@@ -260,6 +272,28 @@ PLANTS: dict[str, Plant] = {
         "a vote is given and taken back for ever",
     ),
     # --- jobs
+    "join-asked-again": _without(
+        "jobs",
+        'require(row["outcome"] != "too few", "JOIN_TOO_SMALL")',
+        "what joins too little is asked again",
+    ),
+    "more-rows-asked-for": _without(
+        "jobs",
+        'require(spec["min_group"] <= row["min_group"], "JOIN_NOT_JUDGED")',
+        "a minimum group is raised until the joined rows no longer reach it",
+    ),
+    "one-owner-judges-for-all": Plant(
+        "jobs",
+        'elif without(j["owners"], row["said"]) == []:',
+        'elif len(row["said"]) > 0:',
+        "joined rows suffice by one owner's word",
+    ),
+    "join-by-other-columns": Plant(
+        "datasets",
+        'if sorted(names) != sorted(schema_of(dataset_of(id)["owner"], v["schema"])["key"]):',
+        "if len(names) == 0:",
+        "a job joins by other columns than a key's",
+    ),
     "one-owner-s-word-suffices": Plant(
         "jobs",
         'if without(j["owners"], j["disclaimed"] + [j["initiator"]]) == []:',

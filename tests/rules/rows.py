@@ -161,6 +161,8 @@ class Rows(Governance):
         rows: dict[Place, Any] = {}
         for place, (commitment, height) in self.commitments.items():
             rows["jobs", "bindings", place] = {"commitment": commitment, "height": height}
+        for joined, asked in self.joins.items():
+            rows["jobs", "joins", joined] = {**_slots(asked), "said": list(asked.said)}
         for (job, org), said in self.stages.items():
             for number, (stage, height) in enumerate(said):
                 rows["jobs", "stages", (job, org, number)] = {**stage, "height": height}

@@ -14,7 +14,7 @@ USES: Mapping[str, frozenset[str]] = {
 }
 MIN_GROUP_MAX = 10**9
 LISTS = ("programs", "receivers", "co_parties")
-NUMBERS = ("not_before", "expires", "quota_runs", "min_group")
+NUMBERS = ("not_before", "expires", "quota_runs", "min_group", "partner_versions")
 NAMES = frozenset({"columns", *LISTS, "profile", *NUMBERS, "policy"})
 Terms = Mapping[str, Any]
 
@@ -90,5 +90,6 @@ _CHECKS: Mapping[str, Callable[[Any, Any, Any], set[str]]] = {
     "expires": _lower,
     "quota_runs": _quota,
     "min_group": _group,
+    "partner_versions": _quota,
     "policy": _policy,
 }

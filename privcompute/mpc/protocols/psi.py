@@ -132,11 +132,18 @@ def private_join(
     workers: int = 2,
     progress: OnProgress | None = None,
     check_size: CheckSize | None = None,
+    check_common: Callable[[int], None] | None = None,
 ) -> Steps[NDArray[np.int64]]:
-    """Match and release at once: return this owner's common rows in the canonical order."""
+    """Match and release at once: return this owner's common rows in the canonical order.
+
+    Between both the matcher tells `check_common` how many rows are common: what it raises ends the join
+    before anybody learns which they are.
+    """
     matching = yield from match(
         spec, me, identifiers, random=random, workers=workers, progress=progress, check_size=check_size
     )
+    if check_common is not None and matching.cardinality is not None:
+        check_common(matching.cardinality)
     return (yield from release(spec, me, matching, rows=len(identifiers)))
 
 

@@ -82,6 +82,7 @@ NUMBERS = [
     "threshold",
     "registered_at",
     "quota_runs",
+    "partner_versions",
     "used",
     "reserved",
     "min_group",

@@ -235,18 +235,18 @@ def test_a_schema_belongs_to_its_owner_and_columns_in_another_order_are_another(
 
 
 @pytest.mark.parametrize(
-    ("bank", "bureau", "alike"),
+    ("bank", "bureau", "fault"),
     [
-        ([COLUMN], [column("person", "text", "identifier")], True),
-        ([COLUMN], [column("id", "category", "identifier")], True),
-        ([COLUMN], [column("id", "integer", "identifier")], False),
-        ([COLUMN], [column("id", "text", "identifier", normalise=["trim"])], False),
-        ([COLUMN], [column("id")], False),
-        ([COLUMN, column("b", "text", "identifier")], [COLUMN], False),
+        ([COLUMN], [column("person", "text", "identifier")], ""),
+        ([COLUMN], [column("id", "category", "identifier")], ""),
+        ([COLUMN], [column("id", "integer", "identifier")], "IDENTIFIERS_DIFFER"),
+        ([COLUMN], [column("id", "text", "identifier", normalise=["trim"])], "IDENTIFIERS_DIFFER"),
+        ([COLUMN], [column("id")], "JOIN_NOT_BY_KEY"),
+        ([COLUMN, column("b", "text", "identifier")], [COLUMN], "IDENTIFIERS_DIFFER"),
     ],
 )
 def test_a_job_joins_identifiers_that_are_declared_alike(
-    bare: World, bank: list[dict[str, object]], bureau: list[dict[str, object]], alike: bool
+    bare: World, bank: list[dict[str, object]], bureau: list[dict[str, object]], fault: str
 ) -> None:
     inputs = []
     for owner, columns in (("bank", bank), ("bureau", bureau)):
@@ -256,8 +256,9 @@ def test_a_job_joins_identifiers_that_are_declared_alike(
         inputs.append(bare.use(f"bank/g-{owner}", f"{owner}/people", dict.fromkeys(granted, "join")))
     *owners, third = bare.spec()["participants"]
     spec = bare.spec(inputs=inputs, participants=[*owners, third | {"role": "compute"}])
-    assert bare.outcome("bank", "jobs.propose", spec=spec) == ("" if alike else "IDENTIFIERS_DIFFER")
-    assert bare.ask("datasets.same_identifiers", inputs=[["bank/people", 1], ["bureau/people", 1]]) == alike
+    assert bare.outcome("bank", "jobs.propose", spec=spec) == fault
+    asked = [[one["dataset"], 1, list(one["columns"])] for one in inputs]
+    assert bare.ask("datasets.join_fault", inputs=asked) == fault
 
 
 def test_the_history_of_an_owner_tells_of_its_schemas(bare: World) -> None:

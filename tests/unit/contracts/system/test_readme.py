@@ -122,6 +122,46 @@ def joined_otherwise(world: World) -> Args:
     }
 
 
+def joined_hash(spec: Any) -> bytes:
+    """Name the versions that a spec joins, as the page says."""
+    versions = sorted(f"{one['dataset']}@{one['version']}" for one in spec["inputs"])
+    return sha256(encode_value(["assent/joined-versions", versions])).digest()
+
+
+def judged(world: World, spec: Any, outcome: str) -> None:
+    """Owners have answered about these versions, for one row."""
+    row = {"min_group": 1, "outcome": outcome, "said": [], "job": "00"}
+    world.put("jobs", "joins", joined_hash(spec), row)
+
+
+def partnered(world: World) -> None:
+    world.put("grants", "partners", "bank/g-bureau", [bytes([n]) * 32 for n in range(3)])
+
+
+def bound_but_one(world: World, args: Args, outcome: str) -> None:
+    """Let all owners bind but the bank, whose turn it is."""
+    world.bind(args["job"], *[name for name in PARTIES if name != "bank"])
+    judged_job(world, args, outcome)
+
+
+def judged_job(world: World, args: Args, outcome: str) -> None:
+    judged(world, world.read("jobs", "specs", args["job"]), outcome)
+
+
+def joining(world: World) -> Args:
+    job = world.job_at("running")
+    world.begin(job)
+    return {"job": job, "suffices": True}
+
+
+def forget_join(world: World, job: str) -> None:
+    """Leave a job that joins one dataset."""
+    spec = world.read("jobs", "specs", job)
+    for one in spec["inputs"][1:]:
+        one["columns"] = {"age": "aggregate"}
+    world.put("jobs", "specs", job, spec)
+
+
 def unsealed(world: World, _: Args) -> None:
     second_part(world)
 
@@ -260,7 +300,7 @@ GOOD: dict[str, Good] = {
     "datasets.schema_of": Good("view", draft),
     "datasets.columns_of": Good("view", lambda _: {"id": "bureau/data", "version": 1, "names": ["age"]}),
     "datasets.offer_of": Good("view", lambda _: {"id": "bureau/data", "version": 1, "names": ["age"]}),
-    "datasets.same_identifiers": Good("view", lambda _: {"inputs": [["bureau/data", 1], ["bank/data", 1]]}),
+    "datasets.join_fault": Good("view", lambda _: {"inputs": [["bureau/data", 1, ["id"]]]}),
     "datasets.approvers_of": Good("view", lambda _: {"id": "bureau/data"}),
     "datasets.usable": Good("view", lambda _: {"id": "bureau/data"}),
     "grants.request": Good("bank", lambda w: w.terms("bank/g1", "bureau/data")),
@@ -289,6 +329,7 @@ GOOD: dict[str, Good] = {
     "jobs.reject": Good("bank/agent", job_in("proposed", cause="STOPPED", detail={})),
     "jobs.bind": Good("bank/agent", job_in("accepted", commitment=ONE)),
     "jobs.begin_join": Good("bank/agent", job_in("running")),
+    "jobs.judge_join": Good("bank/agent", joining),
     "jobs.disclaim": Good("bureau/agent", stopped),
     "jobs.commit_stage": Good("bank/agent", stage),
     "jobs.commit_transcript": Good("bank/agent", transcript),
@@ -630,7 +671,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("datasets.columns_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
     ("datasets.columns_of", "UNKNOWN_VERSION"): Case(args={"version": 2}),
     ("datasets.columns_of", "UNKNOWN_COLUMN"): Case(args={"names": ["shoe-size"]}),
-    ("datasets.same_identifiers", "UNKNOWN_VERSION"): Case(args={"inputs": [["bureau/data", 2]]}),
+    ("datasets.join_fault", "UNKNOWN_VERSION"): Case(args={"inputs": [["bureau/data", 2, ["id"]]]}),
     ("datasets.approvers_of", "UNKNOWN_DATASET"): Case(args={"id": "none"}),
     # --- grants
     ("grants.request", "ORG_ROLE_MISSING"): Case(who="registry", args={"id": "registry/g1"}),
@@ -779,6 +820,10 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.propose", "BAD_DEADLINES"): respec(deadlines={}),
     ("jobs.propose", "BAD_NONCE"): respec(nonce=bytes(15)),
     ("jobs.propose", "IDENTIFIERS_DIFFER"): Case(args=joined_otherwise),
+    ("jobs.propose", "JOIN_NOT_BY_KEY"): with_input(columns={"age": "join"}),
+    ("jobs.propose", "JOIN_TOO_SMALL"): Case(before=lambda w, args: judged(w, args["spec"], "too few")),
+    ("jobs.propose", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: judged(w, args["spec"], "")),
+    ("jobs.propose", "PARTNER_VERSIONS"): Case(before=lambda w, _: partnered(w)),
     ("jobs.propose", "JOB_EXISTS"): Case(before=lambda w, args: w.do("bank", "jobs.propose", **args)),
     ("jobs.propose", "TOO_MANY_JOBS_OF_ORG"): Case(
         before=lambda w, _: w.put("jobs", "initiators", "bank", {"open": 256, "day": 0, "today": 0})
@@ -794,6 +839,21 @@ CASES: dict[tuple[str, str], Case] = {
     **in_state("jobs.bind", "rival/agent", "NOT_DATA_OWNER"),
     ("jobs.bind", "BAD_HASH"): Case(args={"commitment": b"1"}),
     ("jobs.bind", "ALREADY_BOUND"): Case(before=lambda w, args: w.bind(args["job"], "bank")),
+    ("jobs.bind", "JOIN_TOO_SMALL"): Case(before=lambda w, args: bound_but_one(w, args, "too few")),
+    ("jobs.bind", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: bound_but_one(w, args, "")),
+    ("jobs.begin_join", "JOIN_TOO_SMALL"): Case(before=lambda w, args: judged_job(w, args, "too few")),
+    ("jobs.begin_join", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: judged_job(w, args, "")),
+    ("jobs.begin_join", "PARTNER_VERSIONS"): Case(before=lambda w, _: partnered(w)),
+    ("jobs.judge_join", "UNKNOWN_JOB"): Case(args={"job": "00"}),
+    ("jobs.judge_join", "NOT_DATA_OWNER"): Case(who="rival/agent"),
+    ("jobs.judge_join", "JOIN_NOT_BEGUN"): Case(args=lambda w: {"job": w.job_at("running")}),
+    ("jobs.judge_join", "NOTHING_JOINED"): Case(before=lambda w, args: forget_join(w, args["job"])),
+    ("jobs.judge_join", "DEADLINE_PASSED"): Case(
+        before=lambda w, args: [
+            w.do("bank", "jobs.abort", job=args["job"], cause="ENOUGH", detail={}, evidence=ONE),
+            w.advance(WEEK_MS + 1),
+        ]
+    ),
     **in_state("jobs.begin_join", "rival/agent", "NOT_DATA_OWNER"),
     **{
         ("jobs.begin_join", code): Case(before=lambda w, _, step=step: step(w))

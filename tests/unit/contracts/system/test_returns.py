@@ -107,6 +107,26 @@ def test_the_day_of_returns_is_that_of_each_grant_alone(world: World) -> None:
     assert world.read("jobs", "jobs", job)["returned"] == ["bank/other"]
 
 
+def test_an_owner_s_answers_about_its_data_return_its_run_three_times_a_day_and_twelve_ever(
+    world: World,
+) -> None:
+    """Before data are joined an owner answers, too: it binds, or ends the job with a code."""
+    for number in range(1, 6):
+        job = world.job_at("accepted")
+        if number % 2:
+            world.bind(job, "bureau")
+            abort(world, job)
+        else:
+            abort(world, job, "bureau")
+        assert quotas(world) == grants(0, max(0, number - FREE), 0), "who did not answer loses nothing"
+    for _ in range(4):
+        world.advance(DAY_MS)
+        for _ in range(FREE):
+            abort(world, world.job_at("accepted"), "bureau")
+    assert world.read("grants", "returns", "bank/g-bureau")["ever"] == 12
+    assert quotas(world) == grants(0, 5, 0)
+
+
 def test_ends_before_the_run_are_not_counted_against_the_day(world: World) -> None:
     for _ in range(2 * FREE):
         abort(world, world.job_at("accepted"))

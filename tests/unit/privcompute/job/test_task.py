@@ -38,17 +38,18 @@ from privcompute.job import task as task_module
 from privcompute.job.actions import ComputeDone
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
+from privcompute.job.inputs import joined_versions
 from privcompute.job.machine import RECHECK_MS
 from privcompute.job.runner import JobRun
 from privcompute.job.store import JobProgress, JobStore, StatusBoard
 from privcompute.job.task import JobTask
-from privcompute.job.view import job_id_of
+from privcompute.job.view import job_id_of, parse_spec
 from privcompute.net.listener import PeerListener
 from privcompute.programs.registry import PROGRAMS, records
 
 ORGS = ("bank", "bureau", "registry")
 COMMON, MINUTE_MS = 60, 60_000
-HELD = {"bank": range(80), "bureau": range(20, 90), "registry": range(20, 80)}
+HELD = {"bank": range(80), "bureau": range(20, 90), "registry": [*range(20, 80), 400]}
 
 
 def agent_key(org: str) -> PrivateKey:
@@ -132,13 +133,14 @@ class World:
         uses: dict[str, dict[str, str]],
         parameters: dict[str, Value],
         nonce: int = 0,
+        min_group: int = 5,
     ) -> str:
         spec: dict[str, Value] = {
             "program": program,
             "parameters": parameters,
             "purpose": "research",
             "profile": "rep3",
-            "min_group": 5,
+            "min_group": min_group,
             "inputs": [
                 {"grant": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": uses[org]}
                 for org in ORGS
@@ -314,6 +316,27 @@ async def test_rows_that_were_joined_once_are_judged_before_they_are_joined_agai
     (said,) = world.evidence("bureau", "abort")
     assert said["cause"] == "DATA_TOO_FEW_ROWS"
     assert world.ledger.record("jobs", again)["join_height"] == 0
+
+
+def joins(world: World, job: str) -> Any:
+    view = parse_spec(job, world.ledger.record("specs", job))
+    return world.ledger.record("joins", joined_versions(view))
+
+
+async def test_owners_state_on_the_ledger_that_the_joined_rows_suffice(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "certified"
+    assert joins(world, job)["outcome"] == "suffices"
+    assert set(joins(world, job)["said"]) == set(ORGS)
+
+
+async def test_too_few_joined_rows_are_stated_before_anybody_learns_which_they_are(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES, min_group=COMMON + 1)
+    assert await world.run(job) == "aborted"
+    assert joins(world, job)["outcome"] == "too few"
+    assert not any(agent.stores.joins.folder.exists() for agent in world.agents.values())
 
 
 async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> None:
@@ -519,7 +542,8 @@ async def test_one_organisations_proposals_take_no_more_than_their_share_of_an_a
     [
         ("refused_purposes", ("research",), "rejected", "LOCAL_PURPOSE_REFUSED"),
         ("refused_organisations", ("bank",), "rejected", "LOCAL_ORGANISATION_REFUSED"),
-        ("min_joined_rows", COMMON + 1, "aborted", "DATA_TOO_FEW_ROWS"),
+        ("min_joined_rows", COMMON + 1, "aborted", "ROWS_BELOW_OWNER_MINIMUM"),
+        ("min_joined_rows", COMMON + 2, "aborted", "DATA_TOO_FEW_ROWS"),
         ("max_party_rows", 50, "aborted", "policy.max_party_rows"),
     ],
 )
