@@ -173,6 +173,10 @@ _REMEDIES: Mapping[str, str] = {
     "QUOTA_EXHAUSTED": "every run is used or reserved; a new grant is needed: assent grant request",
     "POLICY_DENIED": "the grant's policy contract said no; see: assent contract show",
     "UNKNOWN_JOB": "see: assent job list",
+    "BAD_CAUSE": "a cause is a code of 1 to 64 of A-Z, 0-9 and '_' that begins with a letter; see: "
+    "privcompute/causes.py",
+    "BAD_DETAIL": "a detail holds at most 8 facts: texts of at most 128 characters, whole numbers below "
+    "2^63, or truths; a reason has at most 128 characters",
     "EVIDENCE_REQUIRED": "a running job is aborted with the hash of one's evidence",
 }
 """Refusal code -> what to do next (codes: contracts/system/README.md)."""

@@ -28,6 +28,7 @@ OPEN_JOBS_MAX = 64
 WIDE = "\U0001f600"
 """A character of four bytes."""
 TEXT = WIDE * 256
+DETAIL = {letter * 32: WIDE * 128 for letter in "abcdefgh"}
 MEMBERS = [f"{number:02}".ljust(64, "m") for number in range(32)]
 PARTIES, AUDITOR, INITIATOR = MEMBERS[:8], MEMBERS[8], MEMBERS[0]
 PROGRAM_ID = "p" * 64
@@ -265,7 +266,7 @@ def test_the_largest_job_can_be_ended_by_anyone_after_every_deadline(large: Larg
         step(job)
         assert world.state_of(job) == state
     other = world.fork()
-    other.do(PARTIES[3], "jobs.abort", job=job, cause="STOPPED", detail={}, evidence=ONE)
+    other.do(PARTIES[3], "jobs.abort", job=job, cause="C" * 64, detail=DETAIL, evidence=ONE)
     assert other.state_of(job) == "aborted"
     Large(world, large.names).report(job)
     assert world.state_of(job) == "disputed"
