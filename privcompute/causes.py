@@ -408,8 +408,16 @@ _OF_ROWS = (
     ),
 )
 _OF_PEERS = (
+    _row("MPC_NOT_MET", "{by} waited to begin, and the agent of {org} did not come.", _PEER, "org"),
+    _row(
+        "MPC_NO_SLOT",
+        "{by} waited to begin, and the agent of {org} computed other jobs all the time.",
+        "its operator may raise policy.jobs_at_once of agent.toml; or allow more time: assent job propose --deadline bind=",
+        "org",
+        "other",
+    ),
     _row("MPC_PEER_GONE", "{by} lost the connection to the agent of {org}, or got none.", _PEER, "org"),
-    _row("MPC_PEER_TIMEOUT", "{by} heard nothing from the agent of {org} in time.", _PEER, "org"),
+    _row("MPC_PEER_TIMEOUT", "{by} waited too long for the agent of {org}.", _PEER, "org"),
     _row(
         "MPC_PEER_MISBEHAVED",
         "{by} says that the agent of {org} sent what the protocol does not allow.",

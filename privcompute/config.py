@@ -13,6 +13,7 @@ from privcompute.data.dataset_ids import DATASET_PATTERN, ID_PATTERN
 
 DATASETS_MAX = 1_000
 JOBS_MAX = 1_000
+JOBS_AT_ONCE_MAX = 64
 Id = Annotated[str, pydantic.Field(pattern=rf"^{ID_PATTERN}$")]
 DatasetId = Annotated[str, pydantic.Field(pattern=rf"^{DATASET_PATTERN}$")]
 
@@ -43,6 +44,8 @@ class LocalPolicy(Section):
 
     It must be shorter than the time that jobs allow for the reveal, else they expire.
     """
+    jobs_at_once: Annotated[int, within(1, JOBS_AT_ONCE_MAX, "jobs")] = 2
+    """Jobs that compute here at once: only they hold data, each as much as `max_party_rows` lets it."""
     max_waiting_jobs: Annotated[int, within(1, JOBS_MAX, "jobs")] = 32
     max_jobs_per_organisation: Annotated[int, within(1, JOBS_MAX, "jobs")] = 8
     """Of one organisation's proposals at once: no member fills all places."""

@@ -71,6 +71,18 @@ class PartiesStalled(AssentError):
         self.parties = parties
 
 
+class NotMet(PeerFault):
+    """A party that did not come to begin a job in time: check that its agent runs, then propose anew."""
+
+    code = "mpc_not_met"
+
+
+class NoSlot(PartiesStalled):
+    """Parties that computed other jobs for as long as this one could begin: allow it more time for that."""
+
+    code = "mpc_no_slot"
+
+
 class TimeOver(AssentError):
     """A job that took longer than this owner allows it (agent.toml): raise the limit, or ask for less."""
 

@@ -1203,7 +1203,12 @@ def missing(id: str) -> list:
 
 
 def absent_of(j: dict, spec: dict) -> list:
-    """Whom the end of a late job names: nobody before all have accepted, since who never agreed owes no step."""
+    """Whom the end of a late job names: nobody before all have accepted, since who never agreed owes no step.
+
+    Nor for a silence before the first owner binds: until then the agents meet, and only they know who did not come.
+    """
+    if j["state"] == "accepted" and len(j["bound"]) == 0:
+        return unfit(j, spec)
     return [] if j["state"] == "proposed" else waits_for(j, spec)
 
 

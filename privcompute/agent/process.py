@@ -33,8 +33,8 @@ from privcompute.job.store import JobStore, StatusBoard
 from privcompute.net.listener import OPENINGS_MAX, PENDING_MAX, PeerListener
 from privcompute.programs.registry import PROGRAMS
 
-DESCRIPTORS_PER_JOB = 9
-"""Links to seven peers, and the two ends of the pipe that stops the worker."""
+DESCRIPTORS_PER_JOB = 11
+"""Links to seven peers, and the two ends of the pipes that stop the worker and its connecting."""
 DESCRIPTORS_BESIDE = 256
 """For files, the node's connections and the libraries."""
 
@@ -90,9 +90,10 @@ def _environment(
     config: AgentConfig, files: AgentFiles, key: PrivateKey, node: OwnNode, listener: PeerListener
 ) -> JobEnvironment:
     """Return what the agent's jobs have in common."""
+    policy = config.policy
     code_hashes = {name: program.code_hash() for name, program in PROGRAMS.items()}
     return JobEnvironment(
-        identity=AgentIdentity(config.organisation, key, config.policy, code_hashes),
+        identity=AgentIdentity(config.organisation, key, policy, code_hashes),
         node=node,
         stores=AgentStores(
             datasets=DatasetStore(files.datasets),
@@ -102,7 +103,7 @@ def _environment(
             board=StatusBoard(files.status),
             evidence=EvidenceLog(files.evidence),
         ),
-        place=ComputePlace(listener, turn=asyncio.Lock()),
+        place=ComputePlace.under(policy, listener),
         now_ms=now_ms,
     )
 

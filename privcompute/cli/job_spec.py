@@ -25,13 +25,13 @@ from privcompute.programs.registry import PROGRAMS
 NONCE_BYTES = 16
 DEADLINES_MS = {
     "accept": 120_000,
-    "bind": 120_000,
+    "bind": 3_600_000,
     "run": 600_000,
     "reveal": 120_000,
     "commit": 120_000,
     "certify": 120_000,
 }
-"""Time allowed for each state unless told otherwise."""
+"""Time allowed for each state unless told otherwise; until `bind`, the parties wait for slots."""
 _USE_OF = {
     "join-only": "join",
     "aggregate-only": "aggregate",

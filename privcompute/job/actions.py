@@ -24,13 +24,23 @@ class PrepareInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Meet:
+    """Meet the other agents, until each of them has a slot for the job."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveSlotBack:
+    """Let another job use our slot: this one does not begin."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compute:
     """Connect to the other agents and run every stage; outputs stay shared."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecheckRun:
-    """Ask enforcement again, while we compute, whether our grants and policy still allow it."""
+    """Ask enforcement again, while we meet or compute, whether our grants and policy still allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,8 @@ class FinishJob:
 Action = (
     CheckPhase
     | PrepareInput
+    | Meet
+    | GiveSlotBack
     | Compute
     | RecheckRun
     | VerifyTranscripts
@@ -111,6 +123,11 @@ class InputPrepared:
     """Inputs are read and committed to."""
 
     commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Every party has a slot for the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +221,7 @@ class StepFailed:
 Done = (
     PhaseChecked
     | InputPrepared
+    | Met
     | RunAllowed
     | StageDone
     | JoinJudged

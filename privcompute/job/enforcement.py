@@ -20,7 +20,7 @@ from chain.primitives.values import Value
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.errors import Fact
-from privcompute.job.view import COMPUTED, PROPOSED, RUNNING, GrantedInput, JobView
+from privcompute.job.view import ACCEPTED, COMPUTED, PROPOSED, RUNNING, GrantedInput, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
     "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
@@ -31,8 +31,8 @@ ALLOWED_USES: Mapping[str, frozenset[str]] = {
 }
 """Column constraint -> uses that it allows (contracts/system/README.md, grants)."""
 
-_STATE_OF_PHASE = {"accepted": PROPOSED, "running": RUNNING, "reveal": COMPUTED}
-_LIVE_OF_PHASE = {"running": ("reserved", "used"), "reveal": ("used",)}
+_STATE_OF_PHASE = {"accepted": PROPOSED, "meeting": ACCEPTED, "running": RUNNING, "reveal": COMPUTED}
+_LIVE_OF_PHASE = {"meeting": ("reserved",), "running": ("reserved", "used"), "reveal": ("used",)}
 """What a job holds of a grant: its run is used when the first owner begins the join."""
 _STATUS_CODES = {
     "revoked": "GRANT_REVOKED",
@@ -85,7 +85,7 @@ class OwnFacts:
 
 
 def check_job(phase: str, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
-    """Raise JobRefusal unless everything allows this phase (accepted, running or reveal)."""
+    """Raise JobRefusal unless everything allows this phase (accepted, meeting, running or reveal)."""
     view = facts.view
     _require(
         view.state == _STATE_OF_PHASE[phase], "WRONG_STATE", f"the job is {view.state}, not ready for {phase}"

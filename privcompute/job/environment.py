@@ -5,7 +5,6 @@ Every job of an agent has the same environment. A step takes those parts of it t
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import JoinStore, ResultStore
 from privcompute.job.chain_reader import ChainReader
+from privcompute.job.slots import Slots
 from privcompute.job.store import JobStore, StatusBoard
 from privcompute.net.listener import PeerListener
 
@@ -53,11 +53,15 @@ class AgentStores:
 
 @dataclass(frozen=True, slots=True)
 class ComputePlace:
-    """Port where jobs meet their peers, and the lock that gives jobs their turn to compute."""
+    """Port where jobs meet their peers, and the slots in which they compute."""
 
     listener: PeerListener
-    turn: asyncio.Lock
-    """One job computes at a time; jobs take it in the order in which the ledger started them."""
+    slots: Slots
+
+    @classmethod
+    def under(cls, policy: LocalPolicy, listener: PeerListener) -> ComputePlace:
+        """Return a place with as many slots as an owner's policy says."""
+        return cls(listener, Slots(policy.jobs_at_once, policy.job_time_max_ms / 1_000))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,10 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 | ledger shows | we are      | unless          | so we                                                      |
 |--------------|-------------|-----------------|------------------------------------------------------------|
 | proposed     | participant | accepted        | CheckPhase(accepted) → accept, or StopJob (reject, cause)  |
-| accepted     | owner       | bound           | PrepareInput (read data, check root, commit) → bind        |
+| accepted     | participant | met             | PrepareInput, if owner (read data, check root, commit) →   |
+|              |             |                 | Meet, until every party has a slot; RecheckRun meanwhile   |
+| accepted     | owner, met  | bound           | bind                                                       |
+| accepted     | met         | running soon    | GiveSlotBack → Meet                                        |
 | running      | participant | transcript sent | CheckPhase(running) → Compute (connect, begin_join, run);  |
 |              |             |                 | an owner that knows how many rows joined → judge_join;     |
 |              |             |                 | each stage → commit_stage, at last commit_transcript;      |
@@ -44,8 +47,11 @@ from privcompute.job.actions import (
     DestroyShares,
     Done,
     FinishJob,
+    GiveSlotBack,
     InputPrepared,
     JoinJudged,
+    Meet,
+    Met,
     PhaseChecked,
     PrepareInput,
     RecheckRun,
@@ -77,8 +83,10 @@ EXPIRE_GRACE_MS = 3_000
 EXPIRE_RETRY_MS = 10_000
 RECHECK_MS = 5_000
 """How long data may be computed on after our node shows that it no longer may: a check is a score of proved
-reads, and an agent computes one job at a time."""
+reads."""
 RECHECK = "recheck"
+BEGIN_MS = 60_000
+"""How long a slot is kept for a job after all have met: to bind is one call of each owner."""
 RESTARTED = filed("AGENT_RESTARTED", {})
 _ENDED_ELSEWHERE = frozenset({"WRONG_STATE", "DEADLINE_PASSED", "ALREADY_ACCEPTED", "ALREADY_SIGNED"})
 """Refusals that say the ledger has moved on: the next view tells how."""
@@ -106,8 +114,11 @@ class JobMachine:
         self._signed: CertificateSigned | None = None
         self._stopping = self._ending = self._finished = False
         self._expire_at_ms = 0
+        self._met = False
+        self._met_at_ms = 0
+        """0 before the first tick since we met."""
         self._rechecks = False
-        """We compute, and await no answer to a recheck."""
+        """We meet or compute, and await no answer to a recheck."""
         self._recheck_at_ms = 0
         """0 before the first tick since the last answer."""
         self._by_state: dict[str, Callable[[JobView], list[Action]]] = {
@@ -150,7 +161,7 @@ class JobMachine:
         if view is None or view.is_final:
             return []
         if now_ms < view.deadline_ms + EXPIRE_GRACE_MS:
-            return self._recheck(view, now_ms)
+            return self._meet_anew(view, now_ms) or self._recheck(view, now_ms)
         if now_ms < self._expire_at_ms:
             return []
         self._expire_at_ms = now_ms + EXPIRE_RETRY_MS
@@ -175,6 +186,8 @@ class JobMachine:
                 self._code_hashes[phase] = code_hash
             case InputPrepared(commitment):
                 self._commitment = commitment
+            case Met():
+                self._met, self._met_at_ms = True, 0
             case RunAllowed():
                 self._rechecks, self._recheck_at_ms = True, 0
             case JoinJudged(suffices):
@@ -221,11 +234,13 @@ class JobMachine:
         return self._send("accept", code_hash=self._code_hashes["accepted"])
 
     def _on_accepted(self, view: JobView) -> list[Action]:
-        if self._me not in view.owners or self._me in view.bound:
-            return []
-        if self._commitment is None:
+        binds = self._me in view.owners and self._me not in view.bound
+        if binds and self._commitment is None:
             return self._once("prepare", PrepareInput())
-        return self._send("bind", commitment=self._commitment)
+        if not self._met:
+            self._rechecks = self._rechecks or "meet" not in self._begun
+            return self._once("meet", Meet())
+        return self._send("bind", commitment=self._commitment) if binds else []
 
     def _on_running(self, view: JobView) -> list[Action]:
         if self._lost:
@@ -236,9 +251,22 @@ class JobMachine:
             return self._once("check-running", CheckPhase("running"))
         return self._once("compute", Compute()) or self._report_stages()
 
+    def _meet_anew(self, view: JobView, now_ms: int) -> list[Action]:
+        """Give our slot back when the job does not begin: somebody did not bind, or disputes it."""
+        if not self._met or self._stopping or view.state not in (ACCEPTED, DISPUTED):
+            return []
+        if self._met_at_ms == 0:
+            self._met_at_ms = now_ms
+        if 0 <= now_ms - self._met_at_ms < BEGIN_MS:
+            return []
+        self._met = False
+        self._begun.discard("meet")
+        return [GiveSlotBack(), *self._next()]
+
     def _recheck(self, view: JobView, now_ms: int) -> list[Action]:
-        computing = view.state == RUNNING and self._computed is None and not self._stopping
-        if not (computing and self._rechecks):
+        waiting = view.state == ACCEPTED and not self._met
+        computing = view.state == RUNNING and self._computed is None
+        if self._stopping or not ((waiting or computing) and self._rechecks):
             return []
         if self._recheck_at_ms == 0:
             self._recheck_at_ms = now_ms + RECHECK_MS

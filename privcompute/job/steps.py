@@ -17,6 +17,7 @@ from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
 from privcompute.job.environment import AgentIdentity, OwnNode
 from privcompute.job.inputs import input_column, joined_versions, judge_own_data
+from privcompute.job.meeting import Invitation
 from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
 from privcompute.job.view import REVEALED, RUNNING, JobView, certificate_digest, mismatched_channels
@@ -25,6 +26,8 @@ from privcompute.programs.registry import PROGRAMS
 
 NONCE_BYTES = 32
 LEDGER_POLL_S = 1.0
+MEETING_SHARE = 0.9
+"""Of the time that is left to begin a job: who waited in vain has the rest to say for whom."""
 GRACE_MS = 60_000
 """A span outlives the ledger's own deadline by this, so that the ledger's clock decides, not ours."""
 
@@ -152,6 +155,17 @@ async def make_plan(
         max_party_rows=policy.max_party_rows,
         compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
         release_s=min(release_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
+    )
+
+
+async def invite(identity: AgentIdentity, reader: ChainReader, view: JobView, now_ms: int) -> Invitation:
+    """Gather what it takes to meet the other parties before the ledger's deadline for it."""
+    return Invitation(
+        job=view.id,
+        height=view.entered_height,
+        me=[one.org for one in view.spec.participants].index(identity.org),
+        peers=await reader.peers(view.spec, identity.org),
+        meet_s=max(0.0, (view.deadline_ms - now_ms) / 1_000 * MEETING_SHARE),
     )
 
 

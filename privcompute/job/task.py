@@ -16,6 +16,7 @@ from typing import Any
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute.data.datasets import OpenedDataset
+from privcompute.errors import Cancelled
 from privcompute.job import failures, steps
 from privcompute.job.actions import (
     Action,
@@ -27,7 +28,10 @@ from privcompute.job.actions import (
     DestroyShares,
     Done,
     FinishJob,
+    GiveSlotBack,
     InputPrepared,
+    Meet,
+    Met,
     PhaseChecked,
     PrepareInput,
     RecheckRun,
@@ -47,7 +51,7 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import JobEnvironment
 from privcompute.job.journal import JobJournal
 from privcompute.job.machine import RECHECK, JobMachine
-from privcompute.job.view import JobView
+from privcompute.job.view import RUNNING, JobView
 from privcompute.job.worker import JobWorker
 
 TICK_S = 1.0
@@ -90,6 +94,7 @@ class JobTask:
         self._opened: OpenedDataset | None = None
         self._computed: ComputeDone | None = None
         self._refused_busy = False
+        self._waits_for = ""
 
     @property
     def view(self) -> JobView | None:
@@ -148,6 +153,8 @@ class JobTask:
                     self._spawn(self._stop(action))
                 case DestroyShares(reason):
                     self._worker.destroy(reason)
+                case GiveSlotBack():
+                    self._worker.give_slot_back()
                 case FinishJob(state):
                     self._journal.post(step="finished", state=state)
                     self._journal.say(f"over: {state}")
@@ -217,10 +224,12 @@ class JobTask:
                 return await self._check(view, phase)
             case PrepareInput():
                 return await self._prepare(view)
+            case Meet():
+                return await self._meet(view)
             case Compute():
                 return await self._compute(view)
             case RecheckRun():
-                await self._judge(view, "running")
+                await self._judge(view, "running" if view.state == RUNNING else "meeting")
                 return RunAllowed()
             case VerifyTranscripts():
                 if self._computed is None:
@@ -270,10 +279,28 @@ class JobTask:
     async def _read_input(self, view: JobView) -> OpenedDataset | None:
         return await steps.read_input(self._identity.org, self._stores.datasets, view)
 
+    async def _meet(self, view: JobView) -> Met:
+        self._journal.post(step="meeting the other agents")
+        invitation = await steps.invite(self._identity, self._node.reader, view, self._now_ms())
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(Cancelled):  # the ledger shows that it goes on without a meeting, or is over
+            await self._worker.meet(invitation, on_wait=lambda *who: _later(loop, self._note_wait, *who))
+            self._journal.say("all parties have met, and have a slot for this job")
+        return Met()
+
+    def _note_wait(self, parties: tuple[int, ...], what: str) -> None:
+        """Show for whom we wait, and keep no data in memory meanwhile."""
+        self._opened = None
+        if self.view is not None:
+            orgs = [self.view.spec.participants[party].org for party in parties]
+            step = f"waiting for {', '.join(orgs)} {what}"
+            if step != self._waits_for:
+                self._waits_for = step
+                self._journal.post(step=step)
+                self._journal.say(step)
+
     async def _compute(self, view: JobView) -> ComputeDone:
-        self._journal.post(step="waiting for earlier jobs")
-        async with self._worker.turn():
-            await self._judge(view, "running")  # earlier jobs may take hours, in which an owner may object
+        async with self._worker.slot():
             await self._queue.put(RunAllowed())
             if self._opened is None:
                 self._opened = await self._read_input(view)

@@ -1,4 +1,4 @@
-"""Worker of one job: it has a thread of its own, takes its turn to compute, and holds the run."""
+"""Worker of one job: it has a thread of its own, meets the other parties, and holds slot and run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from chain.primitives.values import Value
 from privcompute.job.actions import ComputeDone
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import ComputePlace
+from privcompute.job.meeting import Invitation, OnWait, meet
 from privcompute.job.runner import JobRun, OnStage, RunPlan
 from privcompute.mpc.rounds import OnProgress
+from privcompute.net.cancellation import Cancellation
 
 T = TypeVar("T")
 
@@ -28,23 +30,41 @@ class JobWorker:
         """A thread of its own: jobs that wait for their peers must not use up those of the others."""
         self._run: JobRun | None = None
         self._busy: asyncio.Future[Any] | None = None
-        self._has_turn = False
+        self._job = job
+        self._meeting: Cancellation | None = None
         self._destroyed = ""
         """Why the shares are gone; "" while they are not."""
 
+    async def meet(self, invitation: Invitation, on_wait: OnWait) -> None:
+        """Wait until every party has a slot for the job. Raises what `meet` does."""
+        self.give_slot_back()
+        switch, place = Cancellation(), self._place
+        if self._destroyed:
+            switch.cancel(self._destroyed)
+        self._meeting = switch
+        await self._in_thread(
+            lambda: meet(invitation, self._key, place.listener, place.slots, switch, on_wait)
+        )
+
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for the job's turn to compute, and give it back when the thread is idle.
+    async def slot(self) -> AsyncIterator[None]:
+        """Use the job's slot, and give it back when the thread is idle.
 
         What follows a computation waits for others' decisions, which may take days.
         """
-        await self._place.turn.acquire()
-        self._has_turn = True
+        if self._meeting is not None:
+            self._meeting.cancel("the job has begun")
+            await self.stopped()
+        self._place.slots.take(self._job)
         try:
             yield
         finally:
             if self._busy is None or self._busy.done():
-                self._give_turn_back()
+                self.give_slot_back()
+
+    def give_slot_back(self) -> None:
+        """Let another job compute in this one's slot, if it has one."""
+        self._place.slots.give_back(self._job)
 
     def begin(self, plan: RunPlan, on_stage: OnStage, on_progress: OnProgress) -> None:
         """Set up the run; both callbacks come from the thread. Raises JobRefusal after `destroy`."""
@@ -83,6 +103,8 @@ class JobWorker:
     def destroy(self, reason: str) -> None:
         """Stop whatever runs; the shares are forgotten when `close` follows."""
         self._destroyed = self._destroyed or reason
+        if self._meeting is not None:
+            self._meeting.cancel(reason)
         if self._run is not None:
             self._run.destroy(reason)
 
@@ -92,10 +114,10 @@ class JobWorker:
             await asyncio.gather(self._busy, return_exceptions=True)
 
     def close(self) -> None:
-        """Forget shares, give the turn back, and end the thread, which must be idle."""
+        """Forget shares, give the slot back, and end the thread, which must be idle."""
         if self._run is not None:
             self._run.close()
-        self._give_turn_back()
+        self.give_slot_back()
         self._threads.shutdown(wait=False)
 
     def _needed(self) -> JobRun:
@@ -106,8 +128,3 @@ class JobWorker:
         busy = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self._busy = busy
         return await asyncio.shield(busy)
-
-    def _give_turn_back(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
-            self._place.turn.release()

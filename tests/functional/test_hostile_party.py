@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,11 @@ from chain.primitives.settings import split_address
 from chain.primitives.tls import client_context
 from chain.primitives.values import Value
 from privcompute.config import load_agent_config
+from privcompute.job.meeting import Invitation, meet
+from privcompute.job.slots import Slots
+from privcompute.net.cancellation import Cancellation
 from privcompute.net.hello import HELLO, JobHello
+from privcompute.net.listener import PeerListener
 from privcompute.net.peer_link import channel_tag
 from privcompute.net.pulse import HEADER
 from privcompute.programs.registry import PROGRAMS
@@ -85,7 +89,7 @@ def say(consortium: ConsortiumFolder, org: str, *words: str | Path) -> str:
 
 
 async def _as_hostile_agent(consortium: ConsortiumFolder, job: str) -> None:
-    """Accept and bind as the bureau's agent would."""
+    """Accept, meet and bind as the bureau's agent would."""
     org, genesis = consortium.org("bureau"), load_genesis(consortium.genesis)
     async with Client(node_url(org), genesis) as client:
         account = SigningClient(client, load_key(org.key("agent")), genesis.chain_id)
@@ -93,8 +97,19 @@ async def _as_hostile_agent(consortium: ConsortiumFolder, job: str) -> None:
         code: dict[str, Value] = {"code_hash": PROGRAMS["private-join"].code_hash()}
         await account.send("jobs", "accept", {"job": job, **code}, gas_limit=8_000_000)
         await wait_for_state(client, job, "accepted")
+        await asyncio.to_thread(meet_bank, consortium, job)
         await account.send("jobs", "bind", {"job": job, "commitment": bytes(32)}, gas_limit=8_000_000)
         await wait_for_state(client, job, "running")
+
+
+def meet_bank(consortium: ConsortiumFolder, job: str) -> None:
+    """Say that the bureau has a slot for the job, until the bank has one."""
+    bank, key = consortium.org("bank"), load_key(consortium.org("bureau").key("agent"))
+    host, port = split_address(load_agent_config(bank.agent_config)[0].peers.listen)
+    peers = {0: (host, port, load_key(bank.key("agent")).public)}
+    with closing(PeerListener("127.0.0.1", 0, key, ())) as listener:
+        invitation = Invitation(job, 1, 1, peers, PATIENCE_S)
+        meet(invitation, key, listener, Slots(1, PATIENCE_S), Cancellation(), lambda *_: None)
 
 
 async def wait_for_state(client: Client, job: str, wanted: str) -> Any:

@@ -278,6 +278,17 @@ class Jobs(Programs):
         """Return for whom a job waits: who has kept the others from their steps, else who is silent."""
         if job.state not in ("proposed", "accepted", "computed"):
             return job.silent
+        unfit = self.unfit(job)
+        if unfit:
+            return unfit
+        if self.programs[job.spec["program"]]["status"] != "active":
+            return []
+        self.reach("grants")
+        uses = [job.use(number) for number in range(len(job.grants))]
+        return job.silent if self.lets_pass(uses) else []
+
+    def unfit(self, job: Job) -> list[str]:
+        """Return who is no member with the agent that the job names: it keeps the others from their steps."""
         parties = job.spec["participants"]
         changed = {
             party["org"]
@@ -285,16 +296,12 @@ class Jobs(Programs):
             if not self.is_member(party["org"]) or self.orgs[party["org"]].agent_key != party["agent_key"]
         }
         gone = [] if self.is_member(job.initiator) else [job.initiator]
-        if changed or gone:
-            return [org for org in dict.fromkeys([*job.parties, *gone]) if org in {*changed, *gone}]
-        if self.programs[job.spec["program"]]["status"] != "active":
-            return []
-        self.reach("grants")
-        uses = [job.use(number) for number in range(len(job.grants))]
-        return job.silent if self.lets_pass(uses) else []
+        return [org for org in dict.fromkeys([*job.parties, *gone]) if org in {*changed, *gone}]
 
     def absent(self, job: Job) -> list[str]:
-        """Return whom the end of a late job names: nobody who never agreed."""
+        """Return whom the end of a late job names: nobody who never agreed, or may have waited for others."""
+        if job.state == "accepted" and not job.bound:
+            return self.unfit(job)
         return [] if job.state == "proposed" else self.awaited(job)
 
     def guard_all(self, job: Job, numbers: Any, phase: str) -> None:

@@ -182,6 +182,12 @@ PLANTS: dict[str, Plant] = {
         "return waits_for(j, spec)",
         "who never agreed to a job is named at its end",
     ),
+    "who-waited-is-missing": Plant(
+        "jobs",
+        'if j["state"] == "accepted" and len(j["bound"]) == 0:',
+        'if False and j["state"] == "accepted" and len(j["bound"]) == 0:',
+        "who waited in vain for the others to begin a job is named at its end",
+    ),
     "puppets-by-a-majority": Plant(
         "governance",
         '    "admit_org",\n',

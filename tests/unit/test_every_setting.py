@@ -115,8 +115,9 @@ AGENTS = {
         f"{PATH}::test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent",
     ],
     "policy.job_time_max_ms": [
-        f"{PATH}::test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows",
+        f"{PATH}::test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_allows",
     ],
+    "policy.jobs_at_once": [f"{PATH}::test_an_agent_with_two_slots_computes_two_jobs_at_once"],
     "policy.max_party_rows": [POLICY],
     "datasets.id": [AGENT],
     "datasets.path": [AGENT],

@@ -20,7 +20,10 @@ from privcompute.job.actions import (
     ComputeDone,
     DestroyShares,
     FinishJob,
+    GiveSlotBack,
     InputPrepared,
+    Meet,
+    Met,
     PhaseChecked,
     PrepareInput,
     RecheckRun,
@@ -38,7 +41,7 @@ from privcompute.job.actions import (
     VerifyTranscripts,
 )
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.machine import EXPIRE_GRACE_MS, RECHECK, RECHECK_MS, JobMachine
+from privcompute.job.machine import BEGIN_MS, EXPIRE_GRACE_MS, RECHECK, RECHECK_MS, JobMachine
 from privcompute.job.view import JobSpec, JobView, Participant
 
 HASH = b"h" * 32
@@ -135,10 +138,34 @@ def test_an_acceptance_that_the_ledger_refuses_becomes_a_rejection() -> None:
 def test_an_owner_binds_before_anything_runs_and_others_wait() -> None:
     machine = JobMachine("bank")
     assert machine.on_view(ACCEPTED) == [PrepareInput()]
-    assert sends(machine.on_done(InputPrepared(HASH))) == [("bind", {"commitment": HASH})]
+    assert machine.on_done(InputPrepared(HASH)) == [Meet()]
+    assert sends(machine.on_done(Met())) == [("bind", {"commitment": HASH})]
     assert machine.on_view(replace(ACCEPTED, bound=frozenset({"bank"}))) == []
     helper = JobMachine("bank")
-    assert helper.on_view(replace(ACCEPTED, owners=("bureau", "registry", "registry"))) == []
+    assert helper.on_view(replace(ACCEPTED, owners=("bureau", "registry", "registry"))) == [Meet()]
+    assert helper.on_done(Met()) == []
+
+
+@pytest.mark.parametrize("state", ["accepted", "disputed"])
+def test_a_slot_goes_back_when_the_job_does_not_begin_and_the_parties_meet_anew(state: str) -> None:
+    machine = JobMachine("bank", Recovered(commitment=HASH))
+    assert machine.on_view(ACCEPTED) == [Meet()]
+    machine.on_done(Met())
+    assert machine.on_time(1_000) == []
+    machine.on_view(replace(ACCEPTED, state=state, bound=frozenset({"bank"})))
+    assert machine.on_time(1_000 + BEGIN_MS - 1) == []
+    anew = [GiveSlotBack(), Meet()] if state == "accepted" else [GiveSlotBack()]
+    assert machine.on_time(1_000 + BEGIN_MS) == anew
+    assert machine.on_time(1_001 + BEGIN_MS) == []
+
+
+def test_what_allows_a_job_is_asked_again_while_it_waits_for_a_slot() -> None:
+    machine = JobMachine("bank", Recovered(commitment=HASH))
+    machine.on_view(ACCEPTED)
+    machine.on_time(1)
+    assert machine.on_time(1 + RECHECK_MS) == [RecheckRun()]
+    actions = machine.on_done(StepFailed("GRANT_REVOKED", ""))
+    assert [type(action) for action in actions] == [DestroyShares, StopJob]
 
 
 def test_running_is_checked_again_then_computed_and_stages_are_reported_in_order() -> None:
@@ -210,7 +237,8 @@ def test_a_restart_that_lost_shares_aborts_by_name(view: JobView) -> None:
 
 def test_a_restart_before_traffic_resumes() -> None:
     machine = JobMachine("bank", Recovered(commitment=HASH))
-    assert sends(machine.on_view(ACCEPTED)) == [("bind", {"commitment": HASH})]
+    assert machine.on_view(ACCEPTED) == [Meet()]
+    assert sends(machine.on_done(Met())) == [("bind", {"commitment": HASH})]
     machine = JobMachine("bank", Recovered(commitment=HASH))
     assert machine.on_view(RUNNING) == [CheckPhase("running")]
 
@@ -374,6 +402,7 @@ DONES = [
     PhaseChecked("running", HASH),
     PhaseChecked("reveal", HASH),
     InputPrepared(HASH),
+    Met(),
     RunAllowed(),
     stage(0),
     CallSent("stage-0"),

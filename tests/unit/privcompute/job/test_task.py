@@ -7,6 +7,7 @@ revocation between computing and reveal, a restart between two transactions, dat
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
@@ -33,7 +34,7 @@ from privcompute.data.proposals import propose
 from privcompute.data.results import JoinStore, ResultStore, canonical
 from privcompute.data.schema import schema_seal
 from privcompute.data.sources import DataSource, open_source
-from privcompute.job import failures
+from privcompute.job import failures, steps
 from privcompute.job import task as task_module
 from privcompute.job.actions import ComputeDone
 from privcompute.job.chain_reader import ChainReader
@@ -120,7 +121,7 @@ class World:
                 "profile": "rep3",
                 "not_before": 0,
                 "expires": self.ledger.chain.time + 600 * MINUTE_MS,
-                "quota_runs": 2,
+                "quota_runs": 3,
                 "min_group": 5,
                 "policy": "",
             }
@@ -190,6 +191,18 @@ class World:
         return [entry.body for entry in self.agents[org].stores.evidence.entries() if entry.kind == kind]
 
 
+def keep_away(monkeypatch: pytest.MonkeyPatch, org: str) -> None:
+    """Let an agent that has met the others never connect to compute with them."""
+    connect = JobRun.connect
+
+    def stay(run: JobRun) -> None:
+        if run.plan.spec.participants[run.plan.me].org != org:
+            return connect(run)
+        return run._cancellation.pause(60)
+
+    monkeypatch.setattr(JobRun, "connect", stay)
+
+
 async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
@@ -240,7 +253,7 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
             board=StatusBoard(files.status),
             evidence=EvidenceLog(files.evidence),
         ),
-        place=ComputePlace(listener, asyncio.Lock()),
+        place=ComputePlace.under(LocalPolicy(jobs_at_once=1), listener),
         now_ms=lambda: ledger.chain.time,
     )
 
@@ -405,40 +418,115 @@ async def test_a_grant_revoked_while_a_party_keeps_the_others_waiting_ends_the_r
     world.grant_all(STATISTICS, GRANTED)
     owner = Owner(world, "registry", "connecting")
     job = world.propose(STATISTICS, USED, FIGURES)
-
-    async def vanish(org: str) -> None:
-        if org == "bureau":
-            place = world.agents["bureau"].place
-            place.listener.accept_keys(())
-            await place.turn.acquire()
-
-    world.ledger.before["bind"] = vanish
+    keep_away(monkeypatch, "bureau")
     assert await world.run(job) == "aborted"
     assert "connecting" in owner.steps
     assert [body["cause"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
 
 
-async def test_a_grant_revoked_while_a_job_waits_for_its_turn_lets_no_data_go(world: World) -> None:
+async def test_a_grant_revoked_while_a_job_waits_for_a_slot_ends_the_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An earlier job computes at the bureau for ever; nothing was bound, and no run is used or held."""
+    monkeypatch.setattr(task_module, "TICK_S", 0.01)
     world.grant_all(STATISTICS, GRANTED)
-    turn = world.agents["registry"].place.turn
-    await turn.acquire()
-    waiting = asyncio.Event()
-
-    class Leaver(Owner):
-        """The earlier job ends once the grant of the waiting one is revoked."""
-
-        def post(self, progress: JobProgress, now_ms: int) -> None:
-            super().post(progress, now_ms)
-            if progress.step == self.step and not waiting.is_set():
-                waiting.set()
-                turn.release()
-
-    owner = Leaver(world, "registry", "waiting for earlier jobs")
+    world.agents["bureau"].place.slots.take("an earlier job")
+    owner = Owner(world, "registry", "waiting for bureau to have a slot")
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == "aborted"
-    assert waiting.is_set()
+    assert owner.step in owner.steps
     assert "connecting" not in owner.steps
     assert [body["cause"] for body in world.evidence("registry", "abort")] == ["GRANT_REVOKED"]
+    assert world.ledger.record("jobs", job)["bound"] == []
+    assert runs(world) == [(0, 0)] * 3
+    assert {org: sorted(agent.place.slots.taken) for org, agent in world.agents.items()} == {
+        "bank": [],
+        "bureau": ["an earlier job"],
+        "registry": [],
+    }
+
+
+def figures_of(*orgs: str) -> list[dict[str, Value]]:
+    """Parameters of as many jobs, none like another."""
+    return [{"columns": [f"{org}/data/amount"], "statistics": ["mean"]} for org in orgs]
+
+
+async def certified(world: World, jobs: list[str], tasks: list[JobTask]) -> None:
+    """Let these tasks run until the jobs are certified."""
+    world.ledger.tasks = {str(number): task for number, task in enumerate(tasks)}
+    async with asyncio.timeout(60):
+        running = [asyncio.create_task(task.run()) for task in tasks]
+        try:
+            while any(world.ledger.record("jobs", job)["state"] != "certified" for job in jobs):
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                running = [task for task in running if task not in done]
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("turned", [(0, 0, 0), (0, 1, 2), (2, 0, 1)])
+async def test_three_jobs_of_the_same_three_agents_all_end_in_whatever_order_each_agent_sees_them(
+    world: World, turned: tuple[int, ...]
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    jobs = [world.propose(STATISTICS, USED, figures) for figures in figures_of(*ORGS)]
+    tasks = [
+        world.task(org, job)
+        for org, turn in zip(ORGS, turned, strict=True)
+        for job in jobs[turn:] + jobs[:turn]
+    ]
+    await certified(world, jobs, tasks)
+
+
+async def test_nothing_waits_behind_a_job_whose_party_never_comes(world: World) -> None:
+    """The bureau's agent takes part in the second job alone; each agent computes one job at a time."""
+    world.grant_all(STATISTICS, GRANTED)
+    stuck, other = [world.propose(STATISTICS, USED, figures) for figures in figures_of("bank", "bureau")]
+    code: dict[str, Value] = {"code_hash": PROGRAMS[STATISTICS].code_hash()}
+    world.ledger.chain.send(agent_key("bureau").public, "jobs", "accept", {"job": stuck, **code}, 8_000_000)
+    tasks = [world.task(org, stuck) for org in ("bank", "registry")]
+    await certified(world, [other], tasks + [world.task(org, other) for org in ORGS])
+    record = world.ledger.record("jobs", stuck)
+    assert (record["state"], record["bound"]) == ("accepted", [])
+
+
+async def test_a_party_that_never_comes_is_named_by_everybody_who_met(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "MEETING_SHARE", 0.000_2)
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    code: dict[str, Value] = {"code_hash": PROGRAMS[STATISTICS].code_hash()}
+    world.ledger.chain.send(agent_key("bureau").public, "jobs", "accept", {"job": job, **code}, 8_000_000)
+    world.ledger.tasks = {org: world.task(org, job) for org in ("bank", "registry")}
+    async with asyncio.timeout(30):
+        await asyncio.gather(*[task.run() for task in world.ledger.tasks.values()])
+    assert world.ledger.record("jobs", job)["state"] == "aborted"
+    said = [body for org in ("bank", "registry") for body in world.evidence(org, "abort")]
+    assert {(body["cause"], body["detail"]["org"]) for body in said} == {("MPC_NOT_MET", "bureau")}
+    assert runs(world) == [(0, 0)] * 3
+
+
+async def test_an_agent_with_two_slots_computes_two_jobs_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    for org, agent in world.agents.items():
+        place = ComputePlace.under(LocalPolicy(jobs_at_once=2), agent.place.listener)
+        world.agents[org] = replace(agent, place=place)
+    everybody = threading.Barrier(2 * len(ORGS), timeout=30)
+    compute = JobRun.compute
+
+    def together(run: JobRun) -> ComputeDone:
+        everybody.wait()
+        return compute(run)
+
+    monkeypatch.setattr(JobRun, "compute", together)
+    jobs = [world.propose(STATISTICS, USED, figures) for figures in figures_of("bank", "bureau")]
+    await certified(world, jobs, [world.task(org, job) for org in ORGS for job in jobs])
+    assert not any(agent.place.slots.taken for agent in world.agents.values())
 
 
 async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(world: World) -> None:
@@ -495,7 +583,7 @@ async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_
         for task in world.ledger.tasks.values():
             running.create_task(task.run())
     assert {world.ledger.record("jobs", job)["state"] for job in jobs} == {"certified"}
-    assert not any(agent.place.turn.locked() for agent in world.agents.values())
+    assert not any(agent.place.slots.taken for agent in world.agents.values())
 
 
 @pytest.mark.parametrize("setting", ["max_jobs_per_organisation", "max_waiting_jobs"])
@@ -581,20 +669,15 @@ async def test_a_grant_may_be_revoked_while_an_owner_waits_before_the_reveal(wor
     assert all(each.stores.results.load(job) is None for each in world.agents.values())
 
 
-async def test_a_party_that_never_comes_holds_a_job_no_longer_than_the_owner_allows(world: World) -> None:
+async def test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_allows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The ledger gives this job an hour; the bank's own agent.toml gives it a second."""
     world.grant_all(STATISTICS, GRANTED)
     for org in ("bank", "registry"):
         world.demand(org, job_time_max_ms=1_000)
     job = world.propose(STATISTICS, USED, FIGURES)
-
-    async def vanish(org: str) -> None:
-        if org == "bureau":
-            place = world.agents["bureau"].place
-            place.listener.accept_keys(())
-            await place.turn.acquire()
-
-    world.ledger.before["bind"] = vanish
+    keep_away(monkeypatch, "bureau")
     assert await world.run(job) == "aborted"
     said = [body for org in ("bank", "registry") for body in world.evidence(org, "abort")]
     reasons = {f"{body['cause']}: {body['detail'].get('org')}" for body in said}
