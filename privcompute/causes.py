@@ -412,7 +412,7 @@ _OF_PEERS = (
     _row(
         "MPC_NO_SLOT",
         "{by} waited to begin, and the agent of {org} computed other jobs all the time.",
-        "its operator may raise policy.jobs_at_once of agent.toml; or allow more time: assent job propose --deadline bind=",
+        "its operator may raise policy.jobs_at_once of agent.toml; or allow more time (--deadline bind=)",
         "org",
         "other",
     ),

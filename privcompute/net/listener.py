@@ -42,9 +42,9 @@ OPENINGS_PER_S, OPENINGS_BURST = 100.0, 200.0
 """Connections taken up of one address: a handshake costs about a millisecond; agents retry once a second."""
 ADDRESSES_MAX = 4_096
 """Addresses whose rate is remembered (about 100 bytes each)."""
-PENDING_MAX = 1_024
+PENDING_MAX = 384
 """Connections that no job has claimed yet, of all keys together."""
-PENDING_EACH = 64
+PENDING_EACH = 40
 """The same of one key: an agent dials for each job that waits to begin, and anew for what it gave up."""
 OPENING_TIMEOUT_S = 10.0
 PENDING_TIMEOUT_S = 60.0

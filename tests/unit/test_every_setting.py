@@ -108,6 +108,7 @@ AGENTS = {
     "policy.refused_organisations": [POLICY],
     "policy.min_joined_rows": [POLICY],
     "policy.reveal_wait_ms": [f"{PATH}::test_a_grant_may_be_revoked_while_an_owner_waits_before_the_reveal"],
+    "policy.jobs_at_once": [f"{PATH}::test_an_agent_with_two_slots_computes_two_jobs_at_once"],
     "policy.max_waiting_jobs": [
         f"{PATH}::test_one_organisations_proposals_take_no_more_than_their_share_of_an_agent",
     ],
@@ -117,7 +118,6 @@ AGENTS = {
     "policy.job_time_max_ms": [
         f"{PATH}::test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_allows",
     ],
-    "policy.jobs_at_once": [f"{PATH}::test_an_agent_with_two_slots_computes_two_jobs_at_once"],
     "policy.max_party_rows": [POLICY],
     "datasets.id": [AGENT],
     "datasets.path": [AGENT],
