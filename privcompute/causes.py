@@ -414,7 +414,6 @@ _OF_PEERS = (
         "{by} waited to begin, and the agent of {org} computed other jobs all the time.",
         "its operator may raise policy.jobs_at_once of agent.toml; or allow more time (--deadline bind=)",
         "org",
-        "other",
     ),
     _row("MPC_PEER_GONE", "{by} lost the connection to the agent of {org}, or got none.", _PEER, "org"),
     _row("MPC_PEER_TIMEOUT", "{by} waited too long for the agent of {org}.", _PEER, "org"),

@@ -19,4 +19,4 @@ def test_an_agent_that_may_not_open_enough_files_says_so_before_it_starts(tmp_pa
     parts = descriptor_parts(config)
     assert sum(parts.values()) == 256 + 384 + 256 + 11 * config.policy.max_waiting_jobs
     with pytest.raises(TooFewDescriptors, match=r"hard limit .* is 1000.* lower policy\.max_wait"):
-        limit_for(parts, 256, 1_000, "policy.max_waiting_jobs", 9 * (config.policy.max_waiting_jobs - 1))
+        limit_for(parts, 256, 1_000, "policy.max_waiting_jobs", 11 * (config.policy.max_waiting_jobs - 1))
