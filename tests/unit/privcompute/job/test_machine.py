@@ -164,7 +164,7 @@ def test_what_allows_a_job_is_asked_again_while_it_waits_for_a_slot() -> None:
     machine.on_view(ACCEPTED)
     machine.on_time(1)
     assert machine.on_time(1 + RECHECK_MS) == [RecheckRun()]
-    actions = machine.on_done(StepFailed("GRANT_REVOKED", ""))
+    actions = machine.on_done(StepFailed(filed("GRANT_REVOKED", {}), ""))
     assert [type(action) for action in actions] == [DestroyShares, StopJob]
 
 
