@@ -97,7 +97,7 @@ def describe(name: str, fields: dict[str, Any]) -> str:
         case "JobAccepted":
             return f"{by} accepted"
         case "JobReady":
-            return "all participants accepted; owners commit to their inputs"
+            return "all participants accepted; the agents meet, then owners commit to their inputs"
         case "JobRejected":
             return f"{by} rejected: {reason(fields)}"
         case "JobBound":
@@ -106,6 +106,8 @@ def describe(name: str, fields: dict[str, Any]) -> str:
             return "running: every owner is bound, the runs are spent"
         case "JoinBegun":
             return f"{by} announced that data move: the join begins"
+        case "JoinJudged":
+            return f"{by} says that the joined rows {'suffice' if fields['suffices'] else 'are too few'}"
         case "StageCommitted":
             return f"{by} finished stage {fields['stage']} ({fields['kind']})"
         case "TranscriptCommitted":
