@@ -465,10 +465,15 @@ _OF_PEERS = (
 _OF_AGENTS = (
     _row(
         "AGENT_RESTARTED",
-        "The agent of {by} restarted while it held shares, which exist in memory only.",
+        "The agent of {by} restarted while it computed, or lost what it had sealed of the job.",
         _AGAIN,
     ),
-    _row("SHARES_DESTROYED", "{by} had no shares left to release.", _AGAIN),
+    _row(
+        "RESULT_OF_OTHER_SHARES",
+        "{by} saw a receiver name other shares than all parties had committed to.",
+        "keep the evidence of both; an auditor decides who is right: assent job show",
+    ),
+    _row("MPC_HOLDERS_DIFFER", "{by} saw two other parties hold different shares of one output.", _AGAIN),
     _row("STOPPED", "{by} stopped because the job was ending.", "see who ended it: assent job watch"),
     _row("MPC_CANCELLED", "The agent of {by} was stopped while it computed.", _AGAIN),
     _row("WRONG_STATE", "{by} found the job in another state than its step needs.", _AGAIN),

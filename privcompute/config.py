@@ -54,6 +54,8 @@ class LocalPolicy(Section):
 
     The deadlines of a job (up to 30 days each) bound it as well; whichever comes first ends it.
     """
+    keep_shares_ms: Annotated[int, within(0, 2_592_000_000, "milliseconds")] = 86_400_000
+    """How long after a certificate this agent hands its sealed shares out again to the job's receivers."""
     max_party_rows: Annotated[int, within(1, BOUNDS.rows, "rows")] = 1_000_000
     """Most rows that another party may bring to a join: each costs this agent up to 300 bytes of memory."""
 
@@ -108,6 +110,11 @@ class AgentFiles(Section):
     def joins(self) -> Path:
         """Folder with the owner's own rows that each job matched: secret, of this owner alone."""
         return self.data_dir / "joins"
+
+    @property
+    def held(self) -> Path:
+        """Folder with what the agent holds of computed jobs, sealed."""
+        return self.data_dir / "held"
 
     @property
     def status(self) -> Path:

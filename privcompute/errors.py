@@ -60,6 +60,12 @@ class PeerTooLarge(PeerFault):
         self.most = most
 
 
+class HolderRefused(PeerFault):
+    """A holder that hands out nothing now: its own node may not show the job as revealed yet."""
+
+    code = "mpc_holder_refused"
+
+
 class PartiesStalled(AssentError):
     """A wait that ended and showed no single fault: one of the parties, or their link; look at each."""
 
@@ -81,6 +87,12 @@ class NoSlot(PartiesStalled):
     """Parties that computed other jobs for as long as this one could begin: allow it more time for that."""
 
     code = "mpc_no_slot"
+
+
+class HoldersDiffer(AssentError):
+    """Two holders of one share that have different ones: nobody is blamed, propose the job anew."""
+
+    code = "mpc_holders_differ"
 
 
 class TimeOver(AssentError):

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from chain.client.client import Client
 from chain.ledger.block import EventEntry
+from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from chain.primitives.runtimeport import RESULT_BYTES_MAX
 from chain.primitives.values import decode_value
-from privcompute.data.private_files import write_private
+from privcompute.agent.desk import ReleaseDesk
+from privcompute.data.private_files import NotWritten, write_private
 from privcompute.job.environment import JobEnvironment
+from privcompute.job.restoring import restore_result
 from privcompute.job.task import JobTask
+from privcompute.job.view import JobView
 
 JOB_SUBJECT = re.compile(r"job:([0-9a-f]{64})")
 CURSOR_BYTES_MAX = 4_096
@@ -35,6 +39,8 @@ class Agent:
         self._jobs: dict[str, JobTask] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._cursor_file, self._cursor = cursor, _read_cursor(cursor)
+        self._desk = ReleaseDesk(environment)
+        self._restoring: set[str] = set()
 
     async def run(self) -> None:
         """Work until cancelled. Raises ListenerFailed when the port has died."""
@@ -51,17 +57,19 @@ class Agent:
         )
         listening = asyncio.wrap_future(self._listener.ended)
         following = asyncio.create_task(self._follow())
+        handing_out = asyncio.create_task(
+            self._desk.run(self._jobs.__contains__, self._begin, self._on_swept)
+        )
+        parts = (listening, following, handing_out)
         try:
-            await asyncio.wait({listening, following}, return_when=asyncio.FIRST_COMPLETED)
-            for ended in (listening, following):
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for ended in parts:
                 if ended.done():
                     ended.result()  # an agent that nobody can reach must not look as if it ran
         finally:
-            listening.cancel()
-            following.cancel()
-            for task in self._running:
+            for task in (*parts, *self._running):
                 task.cancel()
-            await asyncio.gather(listening, following, *self._running, return_exceptions=True)
+            await asyncio.gather(*parts, *self._running, return_exceptions=True)
 
     async def _follow(self) -> None:
         async for entry in self._client.follow(contract="jobs", from_height=self._cursor):
@@ -106,17 +114,40 @@ class Agent:
             log.exception("job %s: its task failed; it is taken up again when the agent restarts", job[:8])
         finally:
             self._jobs.pop(job, None)
+            self._desk.keep(task.view)
             self._accept_peers()
+
+    def _on_swept(self) -> None:
+        """Admit those who may ask still, and look after our own results of those jobs."""
+        self._accept_peers()
+        for view in self._desk.views():
+            if view.id not in self._restoring:
+                self._restoring.add(view.id)
+                running = asyncio.create_task(self._restore(view), name=f"result {view.id[:8]}")
+                self._running.add(running)
+                running.add_done_callback(self._running.discard)
+
+    async def _restore(self, view: JobView) -> None:
+        try:
+            await restore_result(self._environment, view)
+        except AssentError as error:
+            log.error("job %s: its result is not made again: %s", view.id[:8], error)
+        finally:
+            self._restoring.discard(view.id)
 
     def _advance(self, height: int) -> None:
         """Remember how far we followed; the last height is read again after a restart."""
         if height != self._cursor:
             self._cursor = height
-            write_private(self._cursor_file, json.dumps({"height": height}).encode())
+            try:
+                write_private(self._cursor_file, json.dumps({"height": height}).encode())
+            except NotWritten as error:  # after a restart more is read again
+                log.error("%s", error)
 
     def _accept_peers(self) -> None:
-        """Admit exactly the agents that take part in our open jobs."""
+        """Admit exactly the agents that take part in our open jobs, or may ask for what we hold of others."""
         views = [task.view for task in self._jobs.values() if task.view is not None]
+        views += self._desk.views()
         keys = {one.agent_key for view in views for one in view.spec.participants}
         self._listener.accept_keys(keys - {self._identity.key.public})
 

@@ -27,6 +27,7 @@ from privcompute.config import AgentConfig, AgentFiles, load_agent_config
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import JoinStore, ResultStore
+from privcompute.data.sealed import SealedStore
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
 from privcompute.job.store import JobStore, StatusBoard
@@ -99,6 +100,7 @@ def _environment(
             datasets=DatasetStore(files.datasets),
             results=ResultStore(files.results),
             joins=JoinStore(files.joins),
+            held=SealedStore(files.held, key),
             jobs=JobStore(files.jobs),
             board=StatusBoard(files.status),
             evidence=EvidenceLog(files.evidence),

@@ -84,9 +84,12 @@ def input_commitment(nonce: bytes, root: bytes, columns: Sequence[str], filter_t
     return digest("assent/input", encode_value([nonce, root, list(columns), filter_text, rows]))
 
 
-def result_commitment(salt: bytes, result: Value) -> bytes:
-    """Return H(salt ‖ canonical result), which goes on chain; `salt` is 32 secret bytes."""
-    return digest("assent/result", salt, encode_value(result))
+def result_commitment(salt: bytes, shares: bytes, result: Value) -> bytes:
+    """Return H(salt ‖ shares ‖ canonical result), which goes on chain; `salt` is 32 secret bytes.
+
+    `shares` (32 bytes) is the hash of the commitments to the shares that the result was opened from.
+    """
+    return digest("assent/result", salt, shares, encode_value(result))
 
 
 def size_bucket(rows: int) -> str:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from chain.primitives.crypto import ZERO_HASH, digest
 from chain.primitives.errors import AssentError
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
+from privcompute.data.private_files import NotWritten
 
 LINE_BYTES_MAX = 4_194_304
 _TAIL_BYTES = LINE_BYTES_MAX + 1
@@ -42,6 +43,16 @@ class Entry:
     body: Any
     hash: bytes
 
+    def content(self) -> dict[str, Any]:
+        """Return what the hash of the entry covers, beside that of the entry before it."""
+        return {
+            "n": self.number,
+            "time_ms": self.time_ms,
+            "job": self.job,
+            "kind": self.kind,
+            "body": self.body,
+        }
+
 
 def _entry_hash(previous: bytes, content: dict[str, Any]) -> bytes:
     return digest("assent/evidence", previous, _compact(content))
@@ -60,21 +71,34 @@ class EvidenceLog:
         self.path = path
 
     def append(self, time_ms: int, job: str, kind: str, body: Value) -> Entry:
-        """Add one durable line and return it; a line torn by a crash is cut off first."""
-        with self._locked() as file:
-            last = _last_entry(self.path, file)
-            number, previous = (last.number + 1, last.hash) if last else (0, ZERO_HASH)
-            content = {"n": number, "time_ms": time_ms, "job": job, "kind": kind, "body": to_json(body)}
-            entry_hash = _entry_hash(previous, content)
-            line = _compact(content | {"previous": previous.hex(), "hash": entry_hash.hex()}) + b"\n"
-            if len(line) > LINE_BYTES_MAX:
-                raise EvidenceError(
-                    f"{self.path}: an entry of {len(line)} bytes, at most {LINE_BYTES_MAX}; store its hash"
-                )
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        return Entry(number, previous, time_ms, job, kind, content["body"], entry_hash)
+        """Add one durable line and return it; a line torn by a crash or a full disk is cut off first.
+
+        Raises NotWritten when the disk takes no line, EvidenceError for a damaged log or too large an entry.
+        """
+        try:
+            with self._locked() as file:
+                last = _last_entry(self.path, file)
+                entry = self._following(last, time_ms, job, kind, to_json(body))
+                file.write(self._line(entry))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise NotWritten(self.path, error) from None
+        return entry
+
+    def _following(self, last: Entry | None, time_ms: int, job: str, kind: str, body: Any) -> Entry:
+        number, previous = (last.number + 1, last.hash) if last else (0, ZERO_HASH)
+        made = Entry(number, previous, time_ms, job, kind, body, ZERO_HASH)
+        return replace(made, hash=_entry_hash(previous, made.content()))
+
+    def _line(self, entry: Entry) -> bytes:
+        ends = {"previous": entry.previous.hex(), "hash": entry.hash.hex()}
+        line = _compact(entry.content() | ends) + b"\n"
+        if len(line) > LINE_BYTES_MAX:
+            raise EvidenceError(
+                f"{self.path}: an entry of {len(line)} bytes, at most {LINE_BYTES_MAX}; store its hash"
+            )
+        return line
 
     def _locked(self) -> BinaryIO:
         """Open for appending with mode 0600 and the exclusive lock, which closing the file releases."""

@@ -38,6 +38,8 @@ class StoredResult:
     values: Any
     """Plain JSON: dicts, lists, strings, ints, finite floats."""
     schema: str
+    shares: bytes
+    """Hash of the commitments to the shares that the values were opened from; it is on the ledger as well."""
     salt: bytes
     hash: bytes
 
@@ -72,13 +74,16 @@ def canonical(values: Any) -> Value:
     return values
 
 
-def make_result(job: str, program: str, profile: str, schema: str, values: Any, salt: bytes) -> StoredResult:
-    """Return a result with its commitment H(salt ‖ canonical values); `salt` is 32 fresh random bytes."""
-    if len(salt) != HASH_BYTES:
-        raise ResultError(f"a salt of {len(salt)} bytes, expected {HASH_BYTES}")
+def make_result(
+    job: str, program: str, profile: str, schema: str, values: Any, *, shares: bytes, salt: bytes
+) -> StoredResult:
+    """Return a result with its commitment H(salt ‖ shares ‖ canonical values); `salt` is 32 random bytes."""
+    for name, part in (("salt", salt), ("hash of shares", shares)):
+        if len(part) != HASH_BYTES:
+            raise ResultError(f"a {name} of {len(part)} bytes, expected {HASH_BYTES}")
     values = plain(values)
-    commitment = result_commitment(salt, canonical(values))
-    return StoredResult(job, program, profile, values, schema, salt, commitment)
+    commitment = result_commitment(salt, shares, canonical(values))
+    return StoredResult(job, program, profile, values, schema, shares, salt, commitment)
 
 
 class ResultStore:
@@ -98,6 +103,7 @@ class ResultStore:
             "profile": result.profile,
             "schema": result.schema,
             "values": result.values,
+            "shares": result.shares.hex(),
             "salt": result.salt.hex(),
             "hash": result.hash.hex(),
         }
@@ -111,10 +117,12 @@ class ResultStore:
             return None
         try:
             content = json.loads(read_bounded(path, RESULT_BYTES_MAX))
-            salt, stored = bytes.fromhex(content["salt"]), bytes.fromhex(content["hash"])
+            salt, shares, stored = (bytes.fromhex(content[name]) for name in ("salt", "shares", "hash"))
             names = ("job", "program", "profile", "schema")
             job_id, program, profile, schema = (str(content[name]) for name in names)
-            result = make_result(job_id, program, profile, schema, content["values"], salt)
+            result = make_result(
+                job_id, program, profile, schema, content["values"], shares=shares, salt=salt
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultError(f"{path}: damaged ({type(error).__name__}); restore it from backup") from None
         if result.hash != stored:

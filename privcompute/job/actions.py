@@ -50,7 +50,7 @@ class VerifyTranscripts:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseShares:
-    """Send our output shares to the receivers; reconstruct and keep what is for us."""
+    """Hand out what we hold to those who ask; gather and keep what is for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,15 @@ class SendCall:
 
 
 @dataclass(frozen=True, slots=True)
+class StopComputing:
+    """Close channels and stop the computation; what is sealed stays."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DestroyShares:
-    """Forget shares, close channels, stop computing."""
+    """Stop computing, and destroy what is held of the outputs, here and on disk."""
 
     reason: str
 
@@ -101,6 +108,7 @@ Action = (
     | ReleaseShares
     | SignCertificate
     | SendCall
+    | StopComputing
     | DestroyShares
     | StopJob
     | FinishJob
@@ -173,7 +181,7 @@ class TranscriptsVerified:
 
 @dataclass(frozen=True, slots=True)
 class SharesReleased:
-    """Our shares are with the receivers; `result` is set when we are one and it is stored."""
+    """What is for us is here, and others may ask for theirs; `result` is set when we are a receiver."""
 
     result: ResultCommit | None
 
@@ -241,7 +249,9 @@ class Recovered:
 
     commitment: bytes | None = None
     computing: bool = False
-    """Traffic had begun: shares, if there were any, are lost."""
-    released: bool = False
-    """Our shares had gone to the receivers."""
+    """Traffic had begun."""
     result: ResultCommit | None = None
+    computed: ComputeDone | None = None
+    """The computation had ended, and what we hold is sealed on disk; without it, it is lost."""
+    stages: tuple[StageDone, ...] = ()
+    """The stages of that computation."""

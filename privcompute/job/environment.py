@@ -6,7 +6,7 @@ Every job of an agent has the same environment. A step takes those parts of it t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chain.client.signing import SigningClient
 from chain.primitives.crypto import PrivateKey
@@ -14,7 +14,9 @@ from privcompute.config import LocalPolicy
 from privcompute.data.datasets import DatasetStore
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import JoinStore, ResultStore
+from privcompute.data.sealed import SealedStore
 from privcompute.job.chain_reader import ChainReader
+from privcompute.job.holding import HandedPart
 from privcompute.job.slots import Slots
 from privcompute.job.store import JobStore, StatusBoard
 from privcompute.net.listener import PeerListener
@@ -46,6 +48,7 @@ class AgentStores:
     datasets: DatasetStore
     results: ResultStore
     joins: JoinStore
+    held: SealedStore
     jobs: JobStore
     board: StatusBoard
     evidence: EvidenceLog
@@ -57,6 +60,8 @@ class ComputePlace:
 
     listener: PeerListener
     slots: Slots
+    offers: dict[str, HandedPart] = field(default_factory=dict)
+    """What jobs that are being released hand out to those who ask at the port."""
 
     @classmethod
     def under(cls, policy: LocalPolicy, listener: PeerListener) -> ComputePlace:

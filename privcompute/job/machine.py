@@ -17,17 +17,20 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 |              |             |                 | each stage → commit_stage, at last commit_transcript;      |
 |              |             |                 | RecheckRun now and then: what was allowed may be revoked   |
 | computed     | owner       | approved        | VerifyTranscripts → CheckPhase(reveal) → approve_reveal    |
-| revealed     | participant | released        | ReleaseShares: the reveal gate, the only state for it      |
+| revealed     | participant | released        | ReleaseShares: the reveal gate; others ask, and so do we   |
 | revealed     | receiver    | committed       | commit_result                                              |
+| committed    | participant | released        | ReleaseShares: a join's rows are each owner's own          |
 | committed    | participant | signed          | SignCertificate (digest rebuilt from proofs) → certify     |
 | disputed     | any         |                 | wait                                                       |
-| final        | any         |                 | DestroyShares that are left → FinishJob                    |
+| certified    | any         |                 | FinishJob; what is sealed stays for a stated time          |
+| ended before | any         |                 | DestroyShares that are left → FinishJob                    |
 | aborted or   | owner, not  | we sent, or no  | DestroyShares → disclaim, so that the runs may return,     |
 | expired      | initiator   | join had begun  | → FinishJob                                                |
 
 A method in lower case is called by SendCall.
-Any failure becomes StopJob: shares are destroyed first, then the ledger is told why. A restart that lost
-shares is such a failure (`AGENT_RESTARTED`): the abort names us, and a used run stays used.
+Any failure becomes StopJob: shares are destroyed first, then the ledger is told why. A restart in the midst
+of a computation is such a failure (`AGENT_RESTARTED`): the abort names us, and a used run stays used. One
+after it is none: what we hold was sealed before the transcript was committed.
 """
 
 from __future__ import annotations
@@ -63,6 +66,7 @@ from privcompute.job.actions import (
     SignCertificate,
     StageDone,
     StepFailed,
+    StopComputing,
     StopJob,
     TranscriptsVerified,
     VerifyTranscripts,
@@ -70,6 +74,7 @@ from privcompute.job.actions import (
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import (
     ACCEPTED,
+    CERTIFIED,
     COMMITTED,
     COMPUTED,
     DISPUTED,
@@ -104,12 +109,14 @@ class JobMachine:
         self._code_hashes: dict[str, bytes] = {}
         recovered = recovered or Recovered()
         self._commitment = recovered.commitment
-        self._lost = self._sent = recovered.computing
-        self._released = recovered.released
+        self._sent = recovered.computing
+        self._lost = recovered.computing and recovered.computed is None
         self._result = recovered.result
-        self._stages: list[StageDone] = []
+        self._released = False
+        self._stages = list(recovered.stages)
         self._stages_sent = 0
-        self._computed: ComputeDone | None = None
+        self._computed = recovered.computed
+        self._resumed = recovered.computed is not None
         self._verified = False
         self._signed: CertificateSigned | None = None
         self._stopping = self._ending = self._finished = False
@@ -165,7 +172,7 @@ class JobMachine:
         if now_ms < self._expire_at_ms:
             return []
         self._expire_at_ms = now_ms + EXPIRE_RETRY_MS
-        return [DestroyShares("deadline"), SendCall("expire", "expire")]
+        return [StopComputing("deadline"), SendCall("expire", "expire")]
 
     def note_sending(self) -> None:
         """Take in that our first message about data leaves now: we shall not state the contrary."""
@@ -224,6 +231,8 @@ class JobMachine:
         if stopped and ours and not self._sent:
             return self._once("destroy", DestroyShares(view.state)) + self._send("disclaim")
         self._finished = True
+        if view.state == CERTIFIED:
+            return [FinishJob(view.state)]
         return [DestroyShares(view.state), FinishJob(view.state)]
 
     def _on_proposed(self, view: JobView) -> list[Action]:
@@ -244,9 +253,11 @@ class JobMachine:
 
     def _on_running(self, view: JobView) -> list[Action]:
         if self._lost:
-            return self._stop(RESTARTED, "this agent restarted while it computed; its shares are gone")
+            return self._stop(RESTARTED, "this agent restarted before its shares were sealed")
         if self._me in view.transcripts:
             return []
+        if self._computed is not None:
+            return self._judged_once_restarted(view) + self._report_stages()
         if "running" not in self._code_hashes:
             return self._once("check-running", CheckPhase("running"))
         return self._once("compute", Compute()) or self._report_stages()
@@ -262,6 +273,11 @@ class JobMachine:
         self._met = False
         self._begun.discard("meet")
         return [GiveSlotBack(), *self._next()]
+
+    def _judged_once_restarted(self, view: JobView) -> list[Action]:
+        """State again, of rows that were computed on, that they suffice: it may not have been sent."""
+        joined = self._resumed and bool(self._stages) and self._stages[0].kind == "join"
+        return self._send("judge_join", suffices=True) if joined and self._me in view.owners else []
 
     def _recheck(self, view: JobView, now_ms: int) -> list[Action]:
         waiting = view.state == ACCEPTED and not self._met
@@ -299,7 +315,7 @@ class JobMachine:
 
     def _on_computed(self, view: JobView) -> list[Action]:
         if self._computed is None:
-            return self._stop(RESTARTED, "this agent restarted before the reveal; its shares are gone")
+            return self._stop(RESTARTED, "this agent restarted, and its sealed shares are gone")
         if self._me not in view.owners or self._me in view.reveals:
             return []
         if not self._verified:
@@ -316,15 +332,13 @@ class JobMachine:
             return self._send(
                 "commit_result", hash=result.hash, schema=result.schema, metrics=dict(result.metrics)
             )
-        if self._released:
-            return []
-        if self._computed is None:
-            return self._stop(RESTARTED, "this agent restarted before it released its shares")
-        return self._once("release", ReleaseShares())
+        return [] if self._released else self._once("release", ReleaseShares())
 
     def _on_committed(self, view: JobView) -> list[Action]:
         if self._me in view.signed:
             return []
+        if not self._released:
+            return self._once("release", ReleaseShares())
         if self._signed is None:
             return self._once("sign", SignCertificate())
         return self._send("certify", digest=self._signed.digest, signature=self._signed.signature)

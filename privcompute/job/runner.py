@@ -1,9 +1,9 @@
-"""Runner of one job's computation: it connects, joins, computes, holds the shares and releases them.
+"""Runner of one job's computation: it connects, joins, computes, and leaves what it holds to be sealed.
 
-`connect` sends nothing about data. `compute` ends with outputs that nobody knows. They stay in this object
-until `release`, which the agent calls only when its own node shows the job revealed, or until `destroy`. A
-pure join (`kind` psi) is held back in the same way: its last messages, which tell the owners their rows, are
-part of the release.
+`connect` sends nothing about data. `compute` ends with outputs that nobody knows, and with commitments to
+them that everybody has: the holding, which the agent seals and hands out (holding.py) only when its own node
+shows the job revealed. A pure join (`kind` psi) is held back in the same way: the positions of the common
+rows, which tell the owners their rows, stay with the matcher.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from chain.primitives.crypto import ZERO_HASH, PrivateKey
-from chain.primitives.values import Value
+from chain.primitives.crypto import HASH_BYTES, ZERO_HASH, PrivateKey
+from chain.primitives.errors import DecodeError
+from chain.primitives.values import decode_value, encode_value
 from privcompute.data.tables import TypedTable
-from privcompute.errors import PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
+from privcompute.errors import HoldersDiffer, PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
 from privcompute.job.actions import STAGES_MAX, ComputeDone, JoinJudged, StageDone
 from privcompute.job.enforcement import JobRefusal
+from privcompute.job.holding import HeldShares, component_commitments, labels_of
 from privcompute.job.view import JobSpec, stage_hash
-from privcompute.mpc.engine import Engine
-from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, match, private_join, release
+from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, PsiSpec, match, private_join
+from privcompute.mpc.protocols.psi_return import SALT_BYTES, JoinReturn, write_matching
 from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
-from privcompute.mpc.rounds import OnProgress, Round, Steps
+from privcompute.mpc.rounds import OPEN_MESSAGE_BYTES_MAX, OnProgress, Round, Steps
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.links import Links, run_party
 from privcompute.net.listener import PeerListener
 from privcompute.net.transport import Peer, connect_peers
-from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, OwnData, open_outputs
+from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, OwnData
 from privcompute.programs.join import join_spec
 
 T = TypeVar("T")
@@ -62,8 +64,6 @@ class RunPlan:
     """Most rows that we let another party bring."""
     compute_s: float
     """Bound on connecting and computing together."""
-    release_s: float
-    """Bound on the release, from its beginning."""
 
     @property
     def job_bytes(self) -> bytes:
@@ -81,13 +81,12 @@ class RunPlan:
         return tuple(sorted({item.owner for item in self.inputs}))
 
     @property
-    def receivers(self) -> tuple[int, ...]:
-        """Indices of the participants that learn the result."""
-        names = [one.org for one in self.spec.participants]
-        return tuple(sorted(names.index(org) for org in self.spec.receivers))
+    def join(self) -> PsiSpec | None:
+        """The join whose way back is the release; None of a job that computes on joined rows."""
+        return join_spec(self.job_bytes, self.inputs) if self.program.kind == JOIN_KIND else None
 
 
-def start_engine(profile: str, me: int, job: bytes) -> Steps[Engine]:
+def start_engine(profile: str, me: int, job: bytes) -> Steps[Rep3Engine]:
     """Set up the engine of a profile with fresh secret randomness."""
     if profile != "rep3":
         raise JobRefusal(
@@ -126,8 +125,48 @@ def agree_on_rows(
     return rows
 
 
+def exchange_commitments(
+    me: int, parties: int, own: Mapping[str, bytes], labels: Callable[[int], frozenset[str]]
+) -> Steps[dict[str, bytes]]:
+    """Tell every party what we commit to, one round; return the commitments of all, by label.
+
+    Two holders of one thing name the same hash, or the job ends before anything is revealed. `labels` says
+    what each party commits to. Raises PeerMisbehaved, and HoldersDiffer when two others contradict each
+    other.
+    """
+    others = [party for party in range(parties) if party != me]
+    message = encode_value(dict(own))
+    awaited = dict.fromkeys(others, OPEN_MESSAGE_BYTES_MAX)
+    received = yield Round(dict.fromkeys(others, message), awaited, exact=False)
+    said = {party: _commitments(party, bytes(received[party]), labels(party)) for party in others}
+    agreed = dict(own)
+    for party in others:
+        for label, made in said[party].items():
+            if agreed.setdefault(label, made) != made:
+                if label in own:
+                    raise PeerMisbehaved(
+                        party,
+                        f"party {party} holds another {label} than we do: the shares differ",
+                    )
+                raise HoldersDiffer(f"{label}: parties {', '.join(map(str, others))} hold different ones")
+    return agreed
+
+
+def _commitments(party: int, message: bytes, labels: frozenset[str]) -> dict[str, bytes]:
+    try:
+        made = decode_value(message, max_bytes=OPEN_MESSAGE_BYTES_MAX)
+    except DecodeError as error:
+        raise PeerMisbehaved(party, f"commitments of party {party}: {error}") from None
+    hashes = isinstance(made, dict) and all(
+        isinstance(one, bytes) and len(one) == HASH_BYTES for one in made.values()
+    )
+    if not hashes or frozenset(made) != labels:
+        raise PeerMisbehaved(party, f"party {party} commits to other things than {', '.join(sorted(labels))}")
+    return dict(made)
+
+
 class JobRun:
-    """One run. `compute` and `release` block, so a worker thread calls them."""
+    """One run. `connect` and `compute` block, so a worker thread calls them."""
 
     def __init__(
         self,
@@ -142,15 +181,11 @@ class JobRun:
         self._on_stage, self._on_progress = on_stage, on_progress
         self._cancellation = Cancellation()
         self._links: Links | None = None
-        self._engine: Engine | None = None
-        self._outputs: Outputs | None = None
-        self._matching: Matching | None = None
-        self._stages = 0
-        self._previous = ZERO_HASH
+        self._stages: list[StageDone] = []
+        self._commitments: dict[str, bytes] = {}
+        self._matched: NDArray[np.int64] | None = None
         self.at = "connect"
         """The stage in which the run is, or was when it failed."""
-        self.matched: NDArray[np.int64] | None = None
-        """Our own joined rows, once we may know them."""
 
     def connect(self) -> None:
         """Connect to the other agents; nothing about data is sent. Raises PeerFault, Cancelled, …"""
@@ -165,41 +200,35 @@ class JobRun:
             cancellation=self._cancellation,
         )
 
-    def compute(self) -> ComputeDone:
-        """Run every stage; outputs stay shared. Raises PeerFault, JobRefusal, Cancelled, …"""
+    def compute(self) -> HeldShares:
+        """Run every stage; return what we hold. Raises PeerFault, JobRefusal, Cancelled, …"""
         plan = self.plan
         if plan.program.kind == JOIN_KIND:
-            self._stage("match", self._match())
-        else:
-            rows = self._stage("join", self._join())
-            self._engine = self._stage("setup", start_engine(plan.spec.profile, plan.me, plan.job_bytes))
-            self._outputs = self._stage("compute", plan.program.run(self._engine, self._context(rows)))
-        return ComputeDone(plan.spec.profile, self._channels(), self._stages)
-
-    def release(self) -> Value | None:
-        """Send our output shares to the receivers; return the result if we are one of them."""
-        is_join, self.at = self.plan.program.kind == JOIN_KIND, "release"
-        if self._links is not None:
-            self._links.allow_until(time.monotonic() + self.plan.release_s)
-        return self._run(self._release_join() if is_join else self._open())
+            return self._hold_join(self._stage("match", self._match()))
+        rows = self._stage("join", self._join())
+        engine = self._stage("setup", start_engine(plan.spec.profile, plan.me, plan.job_bytes))
+        outputs: Outputs = self._stage("compute", plan.program.run(engine, self._context(rows)))
+        components = engine.components(plan.job_bytes, outputs.shared, outputs.public)
+        commitments = self._seal(component_commitments(components))
+        return HeldShares(self._done(), tuple(self._stages), commitments, components)
 
     def destroy(self, reason: str) -> None:
-        """Stop whatever runs, from any thread; the shares are forgotten when `close` follows."""
+        """Stop whatever runs, from any thread."""
         self._cancellation.cancel(reason)
 
     def close(self) -> None:
-        """Forget shares and close the links; call when no worker thread is inside."""
-        self._outputs = self._matching = self._engine = self.matched = None
+        """Close the links; call when no worker thread is inside."""
+        self._matched = None
         if self._links is not None:
             self._links.close()
             self._links = None
 
     def joined_ids(self) -> list[str]:
         """Return our own identifiers that all owners hold, in the joint order; empty before the join."""
-        if self.matched is None:
+        if self._matched is None:
             return []
         ids = self._identifiers()
-        return [ids[row] for row in self.matched.tolist()]
+        return [ids[row] for row in self._matched.tolist()]
 
     # --- stages -----------------------------------------------------------------------------------
 
@@ -216,17 +245,17 @@ class JobRun:
                 check_size=self._check_size,
                 check_common=self._require_rows,
             )
-            self.matched, rows = matched, len(matched)
+            self._matched, rows = matched, len(matched)
         rows = yield from self._agree_on_rows(rows)
         self._require_rows(rows)
         return rows
 
-    def _match(self) -> Steps[None]:
+    def _match(self) -> Steps[Matching | None]:
         """Match the owners' lists; where the matcher finds too few rows, nobody learns which they are."""
         plan = self.plan
         if plan.me not in plan.owners:
-            return
-        self._matching = yield from match(
+            return None
+        matching = yield from match(
             join_spec(plan.job_bytes, plan.inputs),
             plan.me,
             self._identifiers(),
@@ -234,32 +263,43 @@ class JobRun:
             progress=self._on_progress,
             check_size=self._check_size,
         )
-        if self._matching.cardinality is not None:
-            self._require_rows(self._matching.cardinality)
+        if matching.cardinality is not None:
+            self._require_rows(matching.cardinality)
+        return matching
 
-    def _release_join(self) -> Steps[Value | None]:
+    def _hold_join(self, matching: Matching | None) -> HeldShares:
+        plan, join = self.plan, self.plan.join
+        if matching is None or join is None:
+            commitments = self._seal({})
+            return HeldShares(self._done(), tuple(self._stages), commitments, {})
+        salt = secrets.token_bytes(SALT_BYTES)
+        commitments = self._seal(JoinReturn(join, plan.me, matching, salt, {}).own_commitments())
+        return HeldShares(
+            self._done(),
+            tuple(self._stages),
+            commitments,
+            {},
+            write_matching(matching),
+            salt,
+            tuple(self._identifiers()),
+        )
+
+    def _seal(self, own: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Run the last stage: everybody commits to what it holds, and the stage's hash covers that."""
         plan = self.plan
-        rows: int | None = None
-        if self._matching is not None and plan.table is not None:
-            matched = yield from release(
-                join_spec(plan.job_bytes, plan.inputs), plan.me, self._matching, rows=plan.table.rows
-            )
-            self.matched, rows = matched, len(matched)
-            self._judge(rows)
-        rows = yield from self._agree_on_rows(rows)
-        return plan.program.finish({}, {"rows": rows}) if plan.me in plan.receivers else None
 
-    def _open(self) -> Steps[Value | None]:
-        engine, outputs = self._engine, self._outputs
-        if engine is None or outputs is None:
-            raise ProgramFault("there is nothing to release: the shares were destroyed")
-        opened = yield from open_outputs(engine, outputs.shared, self.plan.receivers)
-        return None if opened is None else self.plan.program.finish(opened, outputs.public)
+        def agree() -> Steps[None]:
+            self._commitments = yield from exchange_commitments(
+                plan.me, plan.parties, own, lambda party: labels_of(party, plan.join)
+            )
+
+        self._stage("seal", agree())
+        return self._commitments
 
     def _context(self, rows: int) -> Context:
         plan, own = self.plan, {}
-        if plan.dataset is not None and plan.table is not None and self.matched is not None:
-            own[plan.dataset] = OwnData(plan.table.data, self.matched)
+        if plan.dataset is not None and plan.table is not None and self._matched is not None:
+            own[plan.dataset] = OwnData(plan.table.data, self._matched)
         return Context(
             job=plan.job_bytes,
             inputs=plan.inputs,
@@ -310,23 +350,28 @@ class JobRun:
     def _run(self, protocol: Steps[T]) -> T:
         if self._links is None:
             raise ProgramFault("no links: the run was destroyed")
-        return run_party(protocol, self._links, self._stages)
+        return run_party(protocol, self._links, len(self._stages))
 
     def _stage(self, kind: str, protocol: Steps[T]) -> T:
         """Run one stage and report its hash, which covers every channel up to here."""
-        links = self._links
-        if links is None or self._stages >= STAGES_MAX:
-            raise ProgramFault(f"stage {self._stages}: no links, or more than {STAGES_MAX} stages")
+        links, number = self._links, len(self._stages)
+        if links is None or number >= STAGES_MAX:
+            raise ProgramFault(f"stage {number}: no links, or more than {STAGES_MAX} stages")
         self.at = kind
         self._on_progress(kind, 0, 0)
         sent, rounds, cpu = links.sent_bytes, links.rounds, time.process_time()
         result = self._run(protocol)
         sent, rounds = links.sent_bytes - sent, links.rounds - rounds
         cpu_ms = int((time.process_time() - cpu) * 1000)
-        done = stage_hash(self.plan.job, self._stages, kind, self._previous, self._channels(), sent, rounds)
-        self._on_stage(StageDone(self._stages, kind, done, self._previous, sent, rounds, cpu_ms))
-        self._stages, self._previous = self._stages + 1, done
+        previous = self._stages[-1].hash if self._stages else ZERO_HASH
+        channels, made = self._channels(), self._commitments
+        done = stage_hash(self.plan.job, number, kind, previous, channels, sent, rounds, made)
+        self._stages.append(StageDone(number, kind, done, previous, sent, rounds, cpu_ms))
+        self._on_stage(self._stages[-1])
         return result
+
+    def _done(self) -> ComputeDone:
+        return ComputeDone(self.plan.spec.profile, self._channels(), len(self._stages))
 
     def _channels(self) -> dict[str, bytes]:
         if self._links is None:

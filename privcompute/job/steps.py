@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.values import Value
@@ -16,11 +16,12 @@ from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked
 from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
 from privcompute.job.environment import AgentIdentity, OwnNode
+from privcompute.job.holding import shares_digest
 from privcompute.job.inputs import input_column, joined_versions, judge_own_data
 from privcompute.job.meeting import Invitation
 from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
-from privcompute.job.view import REVEALED, RUNNING, JobView, certificate_digest, mismatched_channels
+from privcompute.job.view import RUNNING, JobView, certificate_digest, mismatched_channels
 from privcompute.programs.base import JobInput, JobProgram
 from privcompute.programs.registry import PROGRAMS
 
@@ -28,6 +29,8 @@ NONCE_BYTES = 32
 LEDGER_POLL_S = 1.0
 MEETING_SHARE = 0.9
 """Of the time that is left to begin a job: who waited in vain has the rest to say for whom."""
+SHARES_METRIC = "shares"
+"""What a receiver says on the ledger of the shares that it opened, and everybody compares."""
 GRACE_MS = 60_000
 """A span outlives the ledger's own deadline by this, so that the ledger's clock decides, not ours."""
 
@@ -139,7 +142,7 @@ async def make_plan(
     """Gather what a run needs; the spec's deadlines bound its spans, and so does this owner's policy."""
     program = PROGRAMS[view.spec.program]
     inputs, parameters = await program_inputs(reader, view, program)
-    policy, release_ms = identity.policy, view.spec.raw["deadlines"]["commit"]
+    policy = identity.policy
     compute_ms = max(0, view.deadline_ms - now_ms)
     return RunPlan(
         job=view.id,
@@ -154,7 +157,6 @@ async def make_plan(
         min_joined_rows=policy.min_joined_rows if opened is not None else 0,
         max_party_rows=policy.max_party_rows,
         compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
-        release_s=min(release_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
     )
 
 
@@ -209,7 +211,7 @@ async def verify_transcripts(org: str, reader: ChainReader, view: JobView, done:
 async def assert_revealed(reader: ChainReader, view: JobView) -> None:
     """The reveal gate: raise JobRefusal unless our own node proves, now, that every owner approved."""
     current = await reader.job(view.id)
-    if current is None or current.state != REVEALED or not set(current.owners) <= current.reveals:
+    if current is None or not current.may_release:
         state = "unknown" if current is None else current.state
         raise JobRefusal("NOT_REVEALED", f"our node shows the job as {state}; the shares stay here")
 
@@ -219,16 +221,38 @@ def keep_joined(joins: JoinStore, view: JobView, ids: Sequence[str]) -> None:
     joins.save(view.id, ids, joined_versions(view.spec))
 
 
-def keep_result(results: ResultStore, view: JobView, values: Value) -> tuple[ResultCommit, bytes]:
-    """Store a result under a fresh salt; return what goes on chain and the salt for our evidence."""
+def release_seconds(identity: AgentIdentity, view: JobView, now_ms: int) -> float:
+    """Return how long a release may take here: until the state's deadline, or as long as the owner allows."""
+    left_ms = max(0, view.deadline_ms - now_ms)
+    return min(left_ms + GRACE_MS, identity.policy.job_time_max_ms) / 1_000
+
+
+def keep_result(
+    results: ResultStore, view: JobView, values: Value, commitments: Mapping[str, bytes]
+) -> tuple[ResultCommit, bytes]:
+    """Store a result under a fresh salt; return what goes on chain, and the salt (NotWritten)."""
     program = PROGRAMS[view.spec.program]
-    salt = fresh_nonce()
-    result = make_result(view.id, program.id, view.spec.profile, program.output, values, salt)
+    salt, shares = fresh_nonce(), shares_digest(commitments)
+    result = make_result(
+        view.id, program.id, view.spec.profile, program.output, values, shares=shares, salt=salt
+    )
     results.save(result)
-    return ResultCommit(result.hash, program.output, {}), salt
+    return ResultCommit(result.hash, program.output, {SHARES_METRIC: shares.hex()}), salt
 
 
-async def sign_certificate(key: PrivateKey, reader: ChainReader, view: JobView) -> CertificateSigned:
-    """Rebuild the certificate's digest from proved state and sign it with the agent key."""
-    digest = certificate_digest(view, await reader.records(view))
+async def sign_certificate(
+    key: PrivateKey, reader: ChainReader, view: JobView, commitments: Mapping[str, bytes]
+) -> CertificateSigned:
+    """Rebuild the certificate's digest from proved state and sign it with the agent key.
+
+    Raises JobRefusal when a receiver's result does not name the shares that everybody committed to.
+    """
+    records = await reader.records(view)
+    for org, result in records.results.items():
+        named = result["metrics"].get(SHARES_METRIC)
+        if commitments and named != shares_digest(commitments).hex():
+            raise JobRefusal(
+                "RESULT_OF_OTHER_SHARES", f"the result of {org} names other shares than were opened"
+            )
+    digest = certificate_digest(view, records)
     return CertificateSigned(digest, key.sign(digest))

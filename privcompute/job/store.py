@@ -31,7 +31,8 @@ class JobFile:
     nonce: str = ""
     commitment: str = ""
     computing: bool = False
-    released: bool = False
+    commitments: Mapping[str, str] = field(default_factory=dict)
+    """What all participants committed to when the computation ended: label -> hash in hex."""
     result: Mapping[str, Any] | None = None
     """{hash, schema, metrics} as committed or about to be."""
 
@@ -42,7 +43,7 @@ class JobFile:
             made = self.result
             result = ResultCommit(bytes.fromhex(made["hash"]), made["schema"], made["metrics"])
         commitment = bytes.fromhex(self.commitment) if self.commitment else None
-        return Recovered(commitment, self.computing, self.released, result)
+        return Recovered(commitment, self.computing, result)
 
 
 class JobStore:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
+from chain.primitives.crypto import digest
 from chain.primitives.errors import AssentError
-from chain.primitives.values import Value
+from chain.primitives.values import Value, encode_value
 from privcompute.data.datasets import OpenedDataset
+from privcompute.data.private_files import NotWritten
 from privcompute.errors import Cancelled
-from privcompute.job import failures, steps
+from privcompute.job import failures, release, steps
 from privcompute.job.actions import (
     Action,
     CallRefused,
@@ -30,18 +32,21 @@ from privcompute.job.actions import (
     FinishJob,
     GiveSlotBack,
     InputPrepared,
+    JoinJudged,
     Meet,
     Met,
     PhaseChecked,
     PrepareInput,
     RecheckRun,
     ReleaseShares,
+    ResultCommit,
     RunAllowed,
     SendCall,
     SharesReleased,
     SignCertificate,
     StageDone,
     StepFailed,
+    StopComputing,
     StopJob,
     TranscriptsVerified,
     VerifyTranscripts,
@@ -51,20 +56,27 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import JobEnvironment
 from privcompute.job.journal import JobJournal
 from privcompute.job.machine import RECHECK, JobMachine
-from privcompute.job.view import RUNNING, JobView
+from privcompute.job.view import COMPUTED, RUNNING, JobView
 from privcompute.job.worker import JobWorker
 
 TICK_S = 1.0
+WRITE_AGAIN_S = (0.5, 10.0)
+"""First and greatest pause before a write is tried again that a full disk refused."""
 QUEUE_MAX = 1_024
 STAGES: Mapping[type[Action], str] = {
     CheckPhase: "check",
     RecheckRun: "check",
     PrepareInput: "data",
     VerifyTranscripts: "compare",
+    ReleaseShares: "release",
     SignCertificate: "sign",
 }
 """Step -> the stage that is filed when it fails; a run names its own."""
 
+KEPT_BYTES_MAX = 1_048_576
+"""Longest message of a peer that the evidence log keeps whole; of a longer one it keeps the hash."""
+
+T = TypeVar("T")
 log = logging.getLogger("assent.agent")
 _Item = JobView | Done
 
@@ -83,6 +95,7 @@ class JobTask:
         self.job = job
         self._identity, self._node = environment.identity, environment.node
         self._stores, self._now_ms = environment.stores, environment.now_ms
+        self._place = environment.place
         self._on_checked, self._initiator = on_checked, initiator
         self._journal = JobJournal(job, environment.stores, environment.now_ms)
         self._worker = JobWorker(job, environment.place, environment.identity.key)
@@ -92,7 +105,6 @@ class JobTask:
         self._sending = asyncio.Lock()
         self._reading = self._read_again = False
         self._opened: OpenedDataset | None = None
-        self._computed: ComputeDone | None = None
         self._refused_busy = False
         self._waits_for = ""
 
@@ -134,11 +146,12 @@ class JobTask:
     def _take(self, item: _Item) -> None:
         if isinstance(item, JobView):
             self._journal.note_state(item)
+            if item.state == COMPUTED:
+                self._worker.close()  # everybody has what we sent: all transcripts are in
             self._carry_out(self._machine.on_view(item))
             return
         if isinstance(item, ComputeDone):
-            self._computed = item
-            self._journal.record("computed", {"profile": item.profile, "channels": dict(item.channels)})
+            self._journal.note("computed", {"profile": item.profile, "channels": dict(item.channels)})
             self._journal.say("computed; the result stays in shares until every owner approves")
         if isinstance(item, StageDone):
             self._journal.note_stage(item)
@@ -151,8 +164,12 @@ class JobTask:
                     self._spawn(self._send(action))
                 case StopJob():
                     self._spawn(self._stop(action))
+                case StopComputing(reason):
+                    self._worker.destroy(reason)
                 case DestroyShares(reason):
                     self._worker.destroy(reason)
+                    self._place.offers.pop(self.job, None)
+                    self._journal.destroy(reason)
                 case GiveSlotBack():
                     self._worker.give_slot_back()
                 case FinishJob(state):
@@ -188,7 +205,7 @@ class JobTask:
         if view is None:
             return
         try:
-            done = await self._step(action, view)
+            done = await self._until_written(lambda: self._step(action, view))
         except JobRefusal as refusal:
             done = self._refusal(action, refusal) or self._failed(action, refusal, view)
         except AssentError as error:
@@ -200,11 +217,23 @@ class JobTask:
         await self._queue.put(done)
 
     def _failed(self, action: Action, error: Exception, view: JobView) -> StepFailed:
-        stage = (
-            self._worker.at if isinstance(action, Compute | ReleaseShares) else STAGES.get(type(action), "")
-        )
+        stage = self._worker.at if isinstance(action, Compute) else STAGES.get(type(action), "")
         text = str(error) if isinstance(error, AssentError) else repr(error)
         return StepFailed(failures.cause_of(error, self._identity.org, view, stage), text)
+
+    async def _until_written(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work again and again while the disk refuses what it writes; the job's end cancels us."""
+        pause, greatest = WRITE_AGAIN_S
+        while True:
+            try:
+                return await work()
+            except NotWritten as error:
+                log.error(
+                    "job %s: %s; trying again in %.1f s, until the job ends", self.job[:8], error, pause
+                )
+                self._journal.post(step="waiting for room on the disk", reason=str(error))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, greatest)
 
     def _refusal(self, action: Action, refusal: JobRefusal) -> Done | None:
         """The ledger may have moved on while we checked: then the next view decides, not this refusal."""
@@ -216,6 +245,8 @@ class JobTask:
                     return CallRefused("compute", refusal.reason)
                 case RecheckRun():
                     return CallRefused(RECHECK, refusal.reason)
+        if refusal.reason == "NOT_REVEALED":
+            return CallRefused("release", "WRONG_STATE")
         return None
 
     async def _step(self, action: Action, view: JobView) -> Done:
@@ -232,14 +263,17 @@ class JobTask:
                 await self._judge(view, "running" if view.state == RUNNING else "meeting")
                 return RunAllowed()
             case VerifyTranscripts():
-                if self._computed is None:
+                held = self._journal.holding
+                if held is None:
                     raise JobRefusal("AGENT_RESTARTED", "nothing was computed here")
-                await steps.verify_transcripts(self._identity.org, self._node.reader, view, self._computed)
+                await steps.verify_transcripts(self._identity.org, self._node.reader, view, held.computed)
                 return TranscriptsVerified()
             case ReleaseShares():
                 return await self._release(view)
             case SignCertificate():
-                return await steps.sign_certificate(self._identity.key, self._node.reader, view)
+                return await steps.sign_certificate(
+                    self._identity.key, self._node.reader, view, self._journal.commitments
+                )
         raise TypeError(f"not a step: {action}")
 
     async def _check(self, view: JobView, phase: str) -> PhaseChecked:
@@ -321,32 +355,55 @@ class JobTask:
                 self._journal.post(step="announcing the join")
                 await steps.begin_join(self._node, self.job)
             # From here on we send: our memory knows it first, and the machine before the thread starts.
-            self._journal.remember(computing=True)
+            await self._written(lambda: self._journal.remember(computing=True))
             self._machine.note_sending()
-            done = await self._worker.compute()
-            steps.keep_joined(self._stores.joins, view, self._worker.joined_ids())
-            return done
+            holding = await self._worker.compute()
+        await self._written(lambda: self._journal.hold(holding))
+        ids = self._worker.joined_ids()
+        await self._written(lambda: steps.keep_joined(self._stores.joins, view, ids))
+        return holding.computed
+
+    async def _written(self, write: Callable[[], object]) -> None:
+        """Write once something that cannot be made again, for as long as it takes."""
+        await self._until_written(lambda: asyncio.to_thread(write))
 
     async def _release(self, view: JobView) -> SharesReleased:
         await steps.assert_revealed(self._node.reader, view)
-        self._worker.require_shares()
         self._journal.post(step="releasing shares")
-        values = await self._worker.release()
-        steps.keep_joined(self._stores.joins, view, self._worker.joined_ids())
-        result = None
-        if values is not None:
-            result, salt = steps.keep_result(self._stores.results, view, values)
-            made = {"hash": result.hash.hex(), "schema": result.schema, "metrics": dict(result.metrics)}
-            self._journal.remember(released=True, result=made)
-            self._journal.record("result", {"hash": result.hash, "salt": salt, "schema": result.schema})
-            self._journal.say(
-                f"result received and stored ({view.spec.profile}); its salted hash goes on chain"
-            )
-        else:
-            self._journal.remember(released=True)
-            self._journal.record("released", {"receivers": list(view.spec.receivers)})
-            self._journal.say(f"shares released to {', '.join(view.spec.receivers)}")
-        return SharesReleased(result)
+        me, commitments = view.party[self._identity.org], self._journal.commitments
+        offer = release.make_offer(view, self._identity.org, self._journal.holding)
+        if offer is not None:
+            self._place.offers[self.job] = offer
+        self._on_checked()  # others may ask, also after a restart
+        stored = self._journal.recovered().result
+        if stored is not None and (offer is None or offer.back is None):
+            return SharesReleased(stored)  # of a join, others may still need what we pass on
+        seconds = steps.release_seconds(self._identity, view, self._now_ms())
+        peers = await self._node.reader.peers(view.spec, self._identity.org)
+        most = None if offer is None else offer.bytes_max
+        with release.Asker(view, me, peers, self._identity.key, most) as asker:
+            try:
+                values = await release.gather_result(asker, view, me, offer, commitments, seconds)
+            except release.ShareDiffers as lie:
+                self._journal.record("lie", _evidence_of(lie, view))
+                raise
+        matched = None if offer is None else offer.matched()
+        if offer is not None and matched is not None:
+            ids = offer.holding.identifiers
+            steps.keep_joined(self._stores.joins, view, [ids[row] for row in matched.tolist()])
+            least = max(self._identity.policy.min_joined_rows, view.spec.min_group)
+            await self._queue.put(JoinJudged(len(matched) >= least))
+        if stored is not None or values is None:
+            return SharesReleased(stored)
+        return SharesReleased(self._keep(view, values))
+
+    def _keep(self, view: JobView, values: Value) -> ResultCommit:
+        result, salt = steps.keep_result(self._stores.results, view, values, self._journal.commitments)
+        self._journal.record("result", {"hash": result.hash, "salt": salt, "schema": result.schema})
+        made = {"hash": result.hash.hex(), "schema": result.schema, "metrics": dict(result.metrics)}
+        self._journal.remember(result=made)
+        self._journal.say(f"result received and stored ({view.spec.profile}); its salted hash goes on chain")
+        return result
 
     # --- the ledger -------------------------------------------------------------------------------
 
@@ -366,7 +423,7 @@ class JobTask:
         cause: dict[str, Value] = {"cause": stop.cause.code, "detail": dict(stop.cause.detail)}
         log.warning("job %s: %s with %s: %s", self.job[:8], stop.method, stop.cause, stop.text)
         self._journal.post(step=stop.method, reason=f"{stop.cause.code}: {stop.text}")
-        entry = self._journal.record(stop.method, {**cause, "text": stop.text})
+        entry = self._evidence(stop.method, {**cause, "text": stop.text})
         args: dict[str, Value] = {"job": self.job, **cause}
         if stop.method == "abort":
             args["evidence"] = entry
@@ -376,13 +433,22 @@ class JobTask:
             self._journal.say(f"the ledger refused {stop.method}: {code}")
         self.poke()
 
+    def _evidence(self, kind: str, body: dict[str, Value]) -> bytes:
+        """Record why we end a job; on a full disk the entry follows later, and the ledger is told now."""
+        try:
+            return self._journal.record(kind, body)
+        except NotWritten:
+            self._journal.note(kind, body)
+            return digest("assent/evidence-unwritten", encode_value(body))
+
     async def _clean_up(self) -> None:
-        """Stop the worker, forget shares, give the turn back; a finished job leaves no file behind."""
+        """Stop the worker, give the turn back; a finished job leaves no file behind but what it promised."""
         self._worker.destroy("agent stopped")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(self._worker.stopped(), *self._tasks, return_exceptions=True)
         self._worker.close()
+        self._place.offers.pop(self.job, None)
         self._opened = None
         if self._machine.finished:
             self._journal.forget()
@@ -393,3 +459,10 @@ def _later(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any
     """Call back from the worker thread; a loop that is closing has no more use for it."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *args)
+
+
+def _evidence_of(lie: release.ShareDiffers, view: JobView) -> dict[str, Value]:
+    """Return what shows that a holder handed out another share than it committed to."""
+    given = lie.given if len(lie.given) <= KEPT_BYTES_MAX else digest("assent/output-component", lie.given)
+    party = view.spec.participants[lie.party].org
+    return {"party": party, "label": lie.label, "committed": lie.committed, "given": given}

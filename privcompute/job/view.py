@@ -13,7 +13,9 @@ from chain.primitives.values import Value, encode_value
 
 PROPOSED, ACCEPTED, RUNNING = "proposed", "accepted", "running"
 COMPUTED, REVEALED, COMMITTED, DISPUTED = "computed", "revealed", "committed", "disputed"
-FINAL = frozenset({"certified", "rejected", "aborted", "expired"})
+CERTIFIED = "certified"
+FINAL = frozenset({CERTIFIED, "rejected", "aborted", "expired"})
+_RELEASED = frozenset({REVEALED, COMMITTED, CERTIFIED})
 CERTIFICATE_DOMAIN = "assent/job-certificate/2"
 
 
@@ -85,6 +87,8 @@ class JobView:
     signed: frozenset[str]
     running_height: int
     revealed_height: int
+    ended_ms: int = 0
+    """Block time of its end; 0 before."""
     join_height: int = 0
     """When an owner announced that data move; 0 while none has: nobody has sent any."""
     disclaimed: frozenset[str] = frozenset()
@@ -94,6 +98,26 @@ class JobView:
     def is_final(self) -> bool:
         """No further step is possible."""
         return self.state in FINAL
+
+    @property
+    def may_release(self) -> bool:
+        """Every owner approved, and nothing has ended the job since but its certificate."""
+        return self.state in _RELEASED and set(self.owners) <= self.reveals
+
+    @property
+    def party(self) -> Mapping[str, int]:
+        """Index of each participant."""
+        return {one.org: index for index, one in enumerate(self.spec.participants)}
+
+    @property
+    def owner_parties(self) -> tuple[int, ...]:
+        """Indices of the owners, ascending."""
+        return tuple(sorted({self.party[org] for org in self.owners}))
+
+    @property
+    def receiver_parties(self) -> tuple[int, ...]:
+        """Indices of the receivers, ascending."""
+        return tuple(sorted(self.party[org] for org in self.spec.receivers))
 
     def inputs_of(self, org: str) -> tuple[GrantedInput, ...]:
         """Return the inputs that an organisation owns."""
@@ -150,6 +174,7 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
             signed=frozenset(raw["signed"]),
             running_height=raw["running_height"],
             revealed_height=raw["revealed_height"],
+            ended_ms=raw["ended_at"],
             join_height=raw["join_height"],
             disclaimed=frozenset(raw["disclaimed"]),
         )
@@ -222,8 +247,20 @@ def certificate_digest(view: JobView, records: CertificateRecords) -> bytes:
 
 
 def stage_hash(
-    job: str, stage: int, kind: str, previous: bytes, channels: Mapping[str, bytes], sent: int, rounds: int
+    job: str,
+    stage: int,
+    kind: str,
+    previous: bytes,
+    channels: Mapping[str, bytes],
+    sent: int,
+    rounds: int,
+    commitments: Mapping[str, bytes],
 ) -> bytes:
-    """Return the hash that commits one stage: what ran, after what, and what every channel carried so far."""
-    content = ["assent/stage/1", job, stage, kind, previous or ZERO_HASH, dict(channels), sent, rounds]
-    return sha256(encode_value(content)).digest()
+    """Return the hash that commits one stage: what ran, after what, and what every channel carried so far.
+
+    `commitments` are those to the outputs, which the last stage makes; before it there are none. All the rest
+    is on the ledger, where the channels of the last stage are those of the transcript: whoever is shown the
+    commitments can tell that they are what a participant committed.
+    """
+    content = ["assent/stage/2", job, stage, kind, previous or ZERO_HASH, dict(channels), sent, rounds]
+    return sha256(encode_value([*content, dict(commitments)])).digest()

@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.values import Value
-from privcompute.job.actions import ComputeDone
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import ComputePlace
+from privcompute.job.holding import HeldShares
 from privcompute.job.meeting import Invitation, OnWait, meet
 from privcompute.job.runner import JobRun, OnStage, RunPlan
 from privcompute.mpc.rounds import OnProgress
@@ -22,7 +21,7 @@ T = TypeVar("T")
 
 
 class JobWorker:
-    """Worker that runs a job's blocking computation beside the event loop and holds its shares."""
+    """Worker that runs a job's blocking computation beside the event loop."""
 
     def __init__(self, job: str, place: ComputePlace, key: PrivateKey) -> None:
         self._place, self._key = place, key
@@ -33,7 +32,7 @@ class JobWorker:
         self._job = job
         self._meeting: Cancellation | None = None
         self._destroyed = ""
-        """Why the shares are gone; "" while they are not."""
+        """Why it was stopped; "" while it was not."""
 
     async def meet(self, invitation: Invitation, on_wait: OnWait) -> None:
         """Wait until every party has a slot for the job. Raises what `meet` does."""
@@ -76,32 +75,21 @@ class JobWorker:
         """Connect to the other agents."""
         await self._in_thread(self._needed().connect)
 
-    async def compute(self) -> ComputeDone:
-        """Run every stage; the outputs stay here, in shares."""
+    async def compute(self) -> HeldShares:
+        """Run every stage; return what we hold of the outputs, in shares."""
         return await self._in_thread(self._needed().compute)
-
-    async def release(self) -> Value | None:
-        """Send the output shares to the receivers; return the result when we are one."""
-        return await self._in_thread(self._needed().release)
 
     @property
     def at(self) -> str:
         """The stage in which the run is, or was when it failed; "wait" before it began."""
         return "wait" if self._run is None else self._run.at
 
-    def require_shares(self) -> None:
-        """Raise JobRefusal unless there are shares to release."""
-        if self._run is None or self._destroyed:
-            raise JobRefusal(
-                "SHARES_DESTROYED", f"no shares left to release: {self._destroyed or 'restarted'}"
-            )
-
     def joined_ids(self) -> list[str]:
         """Return our own identifiers that all owners hold, in the joint order; empty before the join."""
         return [] if self._run is None else self._run.joined_ids()
 
     def destroy(self, reason: str) -> None:
-        """Stop whatever runs; the shares are forgotten when `close` follows."""
+        """Stop whatever runs."""
         self._destroyed = self._destroyed or reason
         if self._meeting is not None:
             self._meeting.cancel(reason)
@@ -114,7 +102,7 @@ class JobWorker:
             await asyncio.gather(self._busy, return_exceptions=True)
 
     def close(self) -> None:
-        """Forget shares, give the slot back, and end the thread, which must be idle."""
+        """Close the links, give the slot back, and end the thread, which must be idle."""
         if self._run is not None:
             self._run.close()
         self.give_slot_back()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chain.primitives.values import Value
 from privcompute.errors import ProgramFault
 from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Accuracy
+from privcompute.mpc.opening import SALT_WORDS, write_component
 from privcompute.mpc.prg import KEY_BYTES
 from privcompute.mpc.protocols import boolean, fixed, order, rep3
 from privcompute.mpc.protocols.truncate import truncate
@@ -153,7 +155,23 @@ class Rep3Engine:
 
     def reveal(self, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
         """Open x to the parties in `to`: one round."""
-        return (yield from reveal(self.me, x, to))
+        if not set(to) <= set(range(rep3.PARTIES)):
+            raise ProgramFault(f"reveal to {list(to)}: the parties are 0 to {rep3.PARTIES - 1}")
+        words = yield from rep3.reveal(self.me, _solid(x).words, to)
+        return None if words is None else decode(words.reshape(x.shape), x.fraction_bits)
+
+    def components(self, job: bytes, shared: Mapping[str, Shared], public: Value) -> dict[int, bytes]:
+        """Return the records of both components that this party holds of a run's outputs (opening.py): local.
+
+        They draw on the streams, so all parties call it at the same place of the run, once.
+        """
+        salts = (self._party.low.words((SALT_WORDS,)), self._party.high.words((SALT_WORDS,)))
+        return {
+            (self.me + place) % rep3.PARTIES: write_component(
+                job, (self.me + place) % rep3.PARTIES, salts[place], shared, place, public
+            )
+            for place in (0, 1)
+        }
 
     def _finish(self, part: Words, shape: tuple[int, ...], x: Shared, y: Shared) -> Steps[Shared]:
         """Reshare a product; truncate it when both factors have fraction bits."""
@@ -194,14 +212,6 @@ class Rep3Engine:
             Shared(part.reshape(column.words.shape), column.fraction_bits)
             for part, column in zip(parts, columns, strict=True)
         )
-
-
-def reveal(me: int, x: Shared, to: Sequence[int]) -> Steps[NDArray[Any] | None]:
-    """Open a value to computing parties without an engine: the reveal gate needs nothing but shares."""
-    if not set(to) <= set(range(rep3.PARTIES)):
-        raise ProgramFault(f"reveal to {list(to)}: the parties are 0 to {rep3.PARTIES - 1}")
-    words = yield from rep3.reveal(me, _solid(x).words, to)
-    return None if words is None else decode(words.reshape(x.shape), x.fraction_bits)
 
 
 def _fixed(x: Shared) -> Shared:

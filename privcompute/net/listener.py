@@ -19,7 +19,7 @@ import selectors
 import ssl
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -163,6 +163,22 @@ class PeerListener:
                 if time.monotonic() >= deadline:
                     raise _absent(hello.sender, self._turned_away - turned_away)
                 self._changed.wait(TICK_S)
+
+    def take(
+        self, wanted: Callable[[JobHello], bool], seconds: float
+    ) -> tuple[JobHello, bytes, TlsStream] | None:
+        """Wait so long for a connection with such a hello; return hello, proven key and stream, or None."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                found = next((pending for pending in self._pending if wanted(pending.hello)), None)
+                if found is not None:
+                    self._pending.remove(found)
+                    return found.hello, found.key, found.stream
+                left = deadline - time.monotonic()
+                if left <= 0 or self.ended.done():
+                    return None
+                self._changed.wait(min(left, TICK_S))
 
     def close(self) -> None:
         """Stop listening and drop every connection that no job has claimed."""

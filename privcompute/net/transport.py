@@ -59,7 +59,7 @@ def connect_peers(
         else:
             wanted = JobHello(job_id, party, me)
             streams[party] = listener.claim(wanted, peers[party][2], deadline, stopped)
-            _answer(streams[party], JobHello(job_id, me, party))
+            greet(streams[party], JobHello(job_id, me, party))
 
     try:
         _at_once(sorted(set(peers) - {me}), connect, cancellation)
@@ -75,9 +75,10 @@ def connect_peers(
     return made
 
 
-def _answer(stream: TlsStream, hello: JobHello) -> None:
+def greet(stream: TlsStream, hello: JobHello) -> None:
+    """Answer a hello with ours; raise PeerGone, and close, when the peer has left."""
     try:
-        _send(stream, hello.encode(), time.monotonic() + OPENING_TIMEOUT_S)
+        send(stream, hello.encode(), time.monotonic() + OPENING_TIMEOUT_S)
     except OSError as error:
         stream.close()
         raise _left(hello.receiver, error) from None
@@ -110,7 +111,7 @@ def _await_everybody(
     """Tell every peer that we have all our links, and wait until every peer has told us the same."""
     heard = {party: bytearray() for party in streams}
     for party, stream in streams.items():
-        _answer(stream, JobHello(job_id, me, party))
+        greet(stream, JobHello(job_id, me, party))
     while late := [party for party, data in heard.items() if len(data) < HELLO.size]:
         if time.monotonic() >= deadline:
             raise PartiesStalled(
@@ -144,7 +145,8 @@ def _left(party: int, error: OSError) -> PeerGone:
     return PeerGone(party, f"party {party} left while connecting ({error}); check its agent")
 
 
-def _send(stream: TlsStream, data: bytes, deadline: float) -> None:
+def send(stream: TlsStream, data: bytes, deadline: float) -> None:
+    """Write bytes until all are on their way; raise OSError, TimeoutError at the deadline."""
     stream.write(memoryview(data))
     while not stream.flush():
         stream.wait(deadline, write=True)
@@ -161,7 +163,7 @@ def _dial(
     while time.monotonic() < deadline:
         cancellation.check()
         try:
-            return _attempt(hello, peer, context, deadline, cancellation)
+            return attempt(hello, peer, context, deadline, cancellation)
         except ssl.SSLCertVerificationError:
             raise PeerMisbehaved(
                 hello.receiver,
@@ -179,9 +181,10 @@ def _dial(
     )
 
 
-def _attempt(
+def attempt(
     hello: JobHello, peer: Peer, context: ssl.SSLContext, deadline: float, cancellation: Cancellation
 ) -> TlsStream:
+    """Connect once, and say hello; return the answered stream. Raises OSError, PeerMisbehaved."""
     host, port, public = peer
     opening_ends = min(deadline, time.monotonic() + OPENING_TIMEOUT_S)
     raw = socket.create_connection((host, port), timeout=max(opening_ends - time.monotonic(), TICK_S))
@@ -190,7 +193,7 @@ def _attempt(
         while not stream.handshake():
             stream.wait(opening_ends, write=stream.writing)
         _check_key(stream, hello.receiver, public)
-        _send(stream, hello.encode(), opening_ends)
+        send(stream, hello.encode(), opening_ends)
         answer = _await_answer(stream, deadline, cancellation)
         if answer != JobHello(hello.job_id, hello.receiver, hello.sender):
             raise PeerMisbehaved(

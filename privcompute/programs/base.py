@@ -1,8 +1,8 @@
 """Base of programs: parameters, checks, a generator over the engine port, and a result.
 
 The agent (1) calls `program.check` when a job is proposed or accepted, (2) aligns its own rows by PSI,
-(3) drives `program.run` with an engine and a `Context`, (4) opens the outputs to the receivers once the
-ledger says so (`open_outputs`), and (5) calls `program.finish` at each receiver for the value that is
+(3) drives `program.run` with an engine and a `Context`, (4) opens the outputs at the receivers once the
+ledger says so (`mpc/opening.py`), and (5) calls `program.finish` at each receiver for the value that is
 hashed and kept. Steps 3 and 4 are separate, so that a revoked grant really stops the result.
 """
 
@@ -26,7 +26,7 @@ from chain.primitives.values import Value, decode_value, encode_value
 from privcompute.errors import PeerMisbehaved, TooFewRows
 from privcompute.mpc.engine import Engine
 from privcompute.mpc.ring import FRACTION_BITS
-from privcompute.mpc.rounds import OnProgress, Round, Steps, parallel
+from privcompute.mpc.rounds import OnProgress, Round, Steps
 from privcompute.mpc.sharing import Shared
 
 ANNOUNCEMENT_BYTES_MAX = 65_536
@@ -362,17 +362,6 @@ def announce(engine: Engine, owners: Sequence[int], value: Value) -> Steps[dict[
         except DecodeError as error:
             raise PeerMisbehaved(party, f"announcement of party {party}: {error}") from None
     return values
-
-
-def open_outputs(
-    engine: Engine, shared: Mapping[str, Shared], receivers: Sequence[int]
-) -> Steps[dict[str, NDArray[Any]] | None]:
-    """Open all outputs to the receivers in one round; None at parties that are not among them."""
-    names = sorted(shared)
-    opened = yield from parallel(*[engine.reveal(shared[name], receivers) for name in names])
-    if engine.me not in receivers:
-        return None
-    return dict(zip(names, opened, strict=True))
 
 
 def scale_finely(engine: Engine, x: Shared, factor: float) -> Steps[Shared]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -22,8 +22,13 @@ def join_spec(job: bytes, inputs: Sequence[JobInput], *, pad_to: int = 1) -> Psi
 
     `job` is the 32-byte job id; a job runs one join, so the id separates its points from all others.
     """
-    owners = tuple(sorted(item.owner for item in inputs))
-    return PsiSpec(digest("assent/psi/job", job), owners, matcher=owners[-1], pad_to=pad_to)
+    return join_of(job, [item.owner for item in inputs], pad_to=pad_to)
+
+
+def join_of(job: bytes, owners: Iterable[int], *, pad_to: int = 1) -> PsiSpec:
+    """Return the PSI of these owners' parties, in any order."""
+    ring = tuple(sorted(owners))
+    return PsiSpec(digest("assent/psi/job", job), ring, matcher=ring[-1], pad_to=pad_to)
 
 
 class JoinParameters(Parameters):

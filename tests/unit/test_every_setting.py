@@ -118,6 +118,9 @@ AGENTS = {
     "policy.job_time_max_ms": [
         f"{PATH}::test_a_party_that_never_connects_holds_a_job_no_longer_than_the_owner_allows",
     ],
+    "policy.keep_shares_ms": [
+        f"{PATH}::test_what_is_held_is_handed_out_from_the_reveal_to_the_end_of_its_time_and_always_the_same",
+    ],
     "policy.max_party_rows": [POLICY],
     "datasets.id": [AGENT],
     "datasets.path": [AGENT],

@@ -41,6 +41,9 @@ NO_END = {
     "NOT_CONFIRMED": "of commands",
     "JOB_NOT_CERTIFIED": "of commands",
     "WATCH_TIMEOUT": "of commands",
+    "NOT_WRITTEN": "the step is tried again",
+    "SEALED": "what is lost shows in the step that needs it",
+    "MPC_HOLDER_REFUSED": "it is asked again",
 }
 """Codes of errors with which no job ends, and why."""
 SAMPLE: dict[str, Any] = {

@@ -69,7 +69,9 @@ def test_input_and_result_commitments_bind_every_part() -> None:
         (*base[:4], 6),
     ]
     assert len({input_commitment(*parts) for parts in [base, *changed]}) == 6
-    assert result_commitment(b"s" * 32, {"auc": 1}) != result_commitment(b"s" * 32, {"auc": 2})
+    results = [(b"s" * 32, b"h" * 32, {"auc": 1}), (b"s" * 32, b"h" * 32, {"auc": 2})]
+    results += [(b"s" * 32, b"i" * 32, {"auc": 1}), (b"t" * 32, b"h" * 32, {"auc": 1})]
+    assert len({result_commitment(*parts) for parts in results}) == len(results)
 
 
 def test_the_size_bucket_hides_the_exact_count() -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from privcompute.data.results import JoinStore, ResultError, ResultStore, canonical, make_result
 
+SECRETS = {"shares": b"h" * 32, "salt": b"s" * 32}
+
 
 def test_a_stored_result_is_bound_to_its_hash(tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "results")
-    made = make_result("ab" * 32, "statistics", "rep3", "statistics/1", {"mean": 0.5, "n": 3}, b"s" * 32)
+    made = make_result("ab" * 32, "statistics", "rep3", "statistics/1", {"mean": 0.5, "n": 3}, **SECRETS)
     path = store.save(made)
     assert path.stat().st_mode & 0o777 == 0o600
     assert store.load(made.job) == made
@@ -26,7 +28,7 @@ def test_results_are_finite_plain_values_with_one_canonical_form() -> None:
     assert canonical({"a": [1, 0.5, "x", None]}) == {"a": [1, {"$real": "0.5"}, "x", None]}
     assert canonical(-0.0) == canonical(0.0)
     with pytest.raises(ResultError, match="nan"):
-        make_result("j", "p", "rep3", "s", {"x": float("nan")}, b"s" * 32)
+        make_result("j", "p", "rep3", "s", {"x": float("nan")}, **SECRETS)
 
 
 def test_the_rows_that_a_job_matched_are_kept_in_the_joint_order_and_nothing_for_none(tmp_path: Path) -> None:

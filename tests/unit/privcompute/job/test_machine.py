@@ -36,6 +36,7 @@ from privcompute.job.actions import (
     SignCertificate,
     StageDone,
     StepFailed,
+    StopComputing,
     StopJob,
     TranscriptsVerified,
     VerifyTranscripts,
@@ -99,6 +100,11 @@ def at_computed(me: str = "bank") -> JobMachine:
     machine.on_done(ComputeDone("rep3", CHANNELS, 1))
     machine.on_done(CallSent("commit_transcript"))
     return machine
+
+
+def ending(state: str) -> list[Action]:
+    """Return what the end of a job asks for: only what is certified may be asked for still."""
+    return [FinishJob(state)] if state == "certified" else [DestroyShares(state), FinishJob(state)]
 
 
 def sends(actions: list[Action]) -> list[tuple[str, dict[str, Any]]]:
@@ -212,10 +218,9 @@ def test_a_receiver_commits_its_result_and_everyone_signs_the_rebuilt_digest() -
     assert machine.on_view(COMMITTED) == [SignCertificate()]
     signed = sends(machine.on_done(CertificateSigned(HASH, b"s" * 64)))
     assert signed == [("certify", {"digest": HASH, "signature": b"s" * 64})]
-    assert machine.on_view(replace(COMMITTED, state="certified")) == [
-        DestroyShares("certified"),
-        FinishJob("certified"),
-    ]
+    assert machine.on_view(replace(COMMITTED, state="certified")) == [FinishJob("certified")], (
+        "what is sealed stays"
+    )
     assert machine.finished
 
 
@@ -226,7 +231,7 @@ def test_an_owner_that_receives_nothing_is_done_after_its_release() -> None:
     assert machine.on_view(COMMITTED) == [SignCertificate()]
 
 
-@pytest.mark.parametrize("view", [RUNNING, COMPUTED, REVEALED], ids=lambda view: view.state)
+@pytest.mark.parametrize("view", [RUNNING, COMPUTED], ids=lambda view: view.state)
 def test_a_restart_that_lost_shares_aborts_by_name(view: JobView) -> None:
     machine = JobMachine("bank", Recovered(commitment=HASH, computing=True))
     actions = machine.on_view(view)
@@ -243,12 +248,40 @@ def test_a_restart_before_traffic_resumes() -> None:
     assert machine.on_view(RUNNING) == [CheckPhase("running")]
 
 
+def sealed() -> Recovered:
+    return Recovered(
+        HASH, computing=True, computed=ComputeDone("rep3", CHANNELS, 2), stages=(stage(0), stage(1))
+    )
+
+
+def test_a_restart_after_computing_reports_what_was_sealed_and_computes_nothing() -> None:
+    machine = JobMachine("bank", sealed())
+    said = sends(machine.on_view(RUNNING))
+    assert said[0] == ("judge_join", {"suffices": True})
+    assert [args["stage"] for _, args in said[1:]] == [0, 1]
+    assert machine.on_done(CallSent("stage-0")) == []
+    assert sends(machine.on_done(CallSent("stage-1"))) == [
+        ("commit_transcript", {"profile": "rep3", "channels": CHANNELS})
+    ]
+    assert machine.on_view(COMPUTED) == [VerifyTranscripts()]
+
+
+@pytest.mark.parametrize("recovered", [sealed(), Recovered(HASH, computing=True)], ids=["held", "lost"])
+def test_a_restart_once_revealed_asks_for_the_result_whatever_is_held_here(recovered: Recovered) -> None:
+    """Two parties hold each share: what is lost here the others hand out."""
+    assert JobMachine("bank", recovered).on_view(REVEALED) == [ReleaseShares()]
+
+
 def test_a_restart_after_the_release_resumes() -> None:
-    machine = JobMachine("bank", Recovered(HASH, computing=True, released=True, result=RESULT))
+    machine = JobMachine("bank", Recovered(HASH, computing=True, result=RESULT))
     assert [method for method, _ in sends(machine.on_view(REVEALED))] == ["commit_result"]
-    machine = JobMachine("bureau", Recovered(HASH, computing=True, released=True))
-    assert machine.on_view(REVEALED) == []
-    assert machine.on_view(COMMITTED) == [SignCertificate()]
+
+
+def test_nobody_signs_before_what_is_its_own_is_here() -> None:
+    """A receiver may commit before an owner has its rows of a join."""
+    machine = JobMachine("bureau", sealed())
+    assert machine.on_view(COMMITTED) == [ReleaseShares()]
+    assert machine.on_done(SharesReleased(None)) == [SignCertificate()]
 
 
 @pytest.mark.parametrize("state", ["aborted", "expired"])
@@ -286,7 +319,7 @@ def test_nothing_is_stated_by_whom_it_does_not_concern_or_who_sent(
     me: str, recovered: Recovered | None, view: dict[str, Any]
 ) -> None:
     ended = replace(RUNNING, **{"state": "aborted"} | view)
-    assert JobMachine(me, recovered).on_view(ended) == [DestroyShares(ended.state), FinishJob(ended.state)]
+    assert JobMachine(me, recovered).on_view(ended) == ending(ended.state)
 
 
 def test_an_owner_that_sent_states_nothing() -> None:
@@ -300,7 +333,7 @@ def test_an_owner_that_sent_states_nothing() -> None:
 @pytest.mark.parametrize("state", ["rejected", "aborted", "expired", "certified"])
 def test_an_end_on_the_ledger_ends_everything_here(state: str) -> None:
     machine = at_computed()
-    assert machine.on_view(replace(RUNNING, state=state)) == [DestroyShares(state), FinishJob(state)]
+    assert machine.on_view(replace(RUNNING, state=state)) == ending(state)
     assert machine.on_done(StepFailed(filed("MPC_CANCELLED", {}), "stopped")) == []
     assert machine.on_time(10**15) == []
 
@@ -310,7 +343,7 @@ def test_a_deadline_that_nobody_ended_is_expired_by_us_now_and_then() -> None:
     machine.on_view(PROPOSED)
     late = PROPOSED.deadline_ms + EXPIRE_GRACE_MS
     assert machine.on_time(late - 1) == []
-    assert machine.on_time(late) == [DestroyShares("deadline"), SendCall("expire", "expire")]
+    assert machine.on_time(late) == [StopComputing("deadline"), SendCall("expire", "expire")]
     assert machine.on_time(late + 1) == []
     assert machine.on_done(CallRefused("expire", "TOO_EARLY")) == []
     assert sends(machine.on_time(late + 20_000)) == [("expire", {})]
@@ -415,13 +448,14 @@ DONES = [
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.lists(st.one_of(st.sampled_from(VIEWS), st.sampled_from(DONES)), max_size=30))
-def test_shares_are_never_released_unless_the_last_view_says_revealed(steps: list[Any]) -> None:
+def test_shares_are_never_released_unless_the_last_view_says_that_all_approved(steps: list[Any]) -> None:
     machine, stopped = JobMachine("bank"), False
     for step in steps:
         actions = machine.on_view(step) if isinstance(step, JobView) else machine.on_done(step)
         if any(isinstance(action, ReleaseShares) for action in actions):
             assert machine.view is not None
-            assert machine.view.state == "revealed"
+            assert machine.view.state in ("revealed", "committed")
+            assert machine.view.reveals == ALL
             assert not stopped
         stopped = stopped or any(isinstance(action, StopJob) for action in actions)
 

@@ -18,9 +18,9 @@ def test_a_job_file_gives_the_state_machine_what_it_needs(tmp_path: Path) -> Non
     assert store.unfinished() == [JOB], "a job is written down as soon as it is known"
     assert file.recovered() == Recovered()
     made = {"hash": "cd" * 32, "schema": "s/1", "metrics": {}}
-    store.update(file, commitment="ef" * 32, computing=True, released=True, result=made)
+    store.update(file, commitment="ef" * 32, computing=True, result=made)
     assert store.load(JOB).recovered() == Recovered(
-        bytes.fromhex("ef" * 32), True, True, ResultCommit(bytes.fromhex("cd" * 32), "s/1", {})
+        bytes.fromhex("ef" * 32), True, ResultCommit(bytes.fromhex("cd" * 32), "s/1", {})
     )
     assert (tmp_path / "jobs" / f"{JOB}.json").stat().st_mode & 0o777 == 0o600
     store.remove(JOB)

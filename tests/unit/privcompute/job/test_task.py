@@ -7,9 +7,11 @@ revocation between computing and reveal, a restart between two transactions, dat
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,26 +27,38 @@ from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value, decode_stored
 from contracts.testing import CallFailed, LocalChain, key_of
 from privcompute.agent.agent import Agent
+from privcompute.agent.desk import ReleaseDesk
 from privcompute.config import AgentFiles, LocalPolicy
+from privcompute.data import private_files
+from privcompute.data import results as results_module
+from privcompute.data import sealed as sealed_module
 from privcompute.data.commitments import SEED_BYTES, input_commitment, result_commitment
 from privcompute.data.datasets import DatasetStore, prepare
 from privcompute.data.declared import cut
 from privcompute.data.evidence import EvidenceLog
+from privcompute.data.private_files import NotWritten
 from privcompute.data.proposals import propose
 from privcompute.data.results import JoinStore, ResultStore, canonical
 from privcompute.data.schema import schema_seal
+from privcompute.data.sealed import SealedStore
 from privcompute.data.sources import DataSource, open_source
-from privcompute.job import failures, steps
+from privcompute.errors import HolderRefused
+from privcompute.job import failures, release, steps
+from privcompute.job import store as store_module
 from privcompute.job import task as task_module
-from privcompute.job.actions import ComputeDone
 from privcompute.job.chain_reader import ChainReader
 from privcompute.job.environment import AgentIdentity, AgentStores, ComputePlace, JobEnvironment, OwnNode
+from privcompute.job.holding import HandedPart, HeldShares, shares_digest
 from privcompute.job.inputs import joined_versions
 from privcompute.job.machine import RECHECK_MS
+from privcompute.job.restoring import restore_result
 from privcompute.job.runner import JobRun
 from privcompute.job.store import JobProgress, JobStore, StatusBoard
 from privcompute.job.task import JobTask
-from privcompute.job.view import job_id_of, parse_spec
+from privcompute.job.view import job_id_of, parse_spec, stage_hash
+from privcompute.mpc.opening import component_commitment
+from privcompute.net.asking import ask
+from privcompute.net.cancellation import Cancellation
 from privcompute.net.listener import PeerListener
 from privcompute.programs.registry import PROGRAMS, records
 
@@ -163,9 +177,23 @@ class World:
         """Let every agent work on the job to its end; return the state it ended in."""
         for org in ORGS:
             self.ledger.tasks[org] = self.task(org, job)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30), self.desks():
             await asyncio.gather(*[self._live(org, job) for org in ORGS])
         return str(self.ledger.record("jobs", job)["state"])
+
+    @asynccontextmanager
+    async def desks(self) -> AsyncIterator[None]:
+        """Have every agent hand out what it holds, as a running one does."""
+        every = [
+            asyncio.create_task(ReleaseDesk(agent).run(lambda _: True, lambda _: None, lambda: None))
+            for agent in self.agents.values()
+        ]
+        try:
+            yield
+        finally:
+            for one in every:
+                one.cancel()
+            await asyncio.gather(*every, return_exceptions=True)
 
     def task(self, org: str, job: str) -> JobTask:
         return JobTask(self.agents[org], job, on_checked=lambda: None)
@@ -249,6 +277,7 @@ def make_agent(ledger: OneProcessLedger, org: str, folder: Path, listener: PeerL
             datasets=store,
             results=ResultStore(files.results),
             joins=JoinStore(files.joins),
+            held=SealedStore(files.held, agent_key(org)),
             jobs=JobStore(files.jobs),
             board=StatusBoard(files.status),
             evidence=EvidenceLog(files.evidence),
@@ -297,8 +326,8 @@ async def test_a_job_runs_from_proposal_to_certificate(world: World) -> None:
     for org in ORGS:
         assert verify(agent_key(org).public, certificate["digest"], certificate["signatures"][org])
     committed = world.ledger.record("results", (job, "bank"))
-    assert committed["hash"] == result_commitment(result.salt, canonical(result.values))
-    assert committed["metrics"] == {}, "nothing of the values is public"
+    assert committed["hash"] == result_commitment(result.salt, result.shares, canonical(result.values))
+    assert committed["metrics"] == {"shares": result.shares.hex()}, "nothing of the values is public"
     assert all(agent.stores.jobs.unfinished() == [] for agent in world.agents.values())
 
 
@@ -366,9 +395,9 @@ async def test_the_evidence_log_opens_what_the_ledger_holds(world: World) -> Non
     )
     assert opened == world.ledger.record("bindings", (job, "bureau"))["commitment"]
     stages = world.evidence("bureau", "stage")
-    assert [stage["kind"] for stage in stages] == ["join", "setup", "compute"]
+    assert [stage["kind"] for stage in stages] == ["join", "setup", "compute", "seal"]
     head = world.ledger.record("stage_heads", (job, "bureau"))
-    assert head == {"count": 3, "hash": bytes.fromhex(stages[-1]["hash"]["$bytes"])}
+    assert head == {"count": 4, "hash": bytes.fromhex(stages[-1]["hash"]["$bytes"])}
 
 
 async def test_a_grant_revoked_after_computing_stops_the_result(world: World) -> None:
@@ -454,7 +483,7 @@ def figures_of(*orgs: str) -> list[dict[str, Value]]:
 async def certified(world: World, jobs: list[str], tasks: list[JobTask]) -> None:
     """Let these tasks run until the jobs are certified."""
     world.ledger.tasks = {str(number): task for number, task in enumerate(tasks)}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60), world.desks():
         running = [asyncio.create_task(task.run()) for task in tasks]
         try:
             while any(world.ledger.record("jobs", job)["state"] != "certified" for job in jobs):
@@ -519,7 +548,7 @@ async def test_an_agent_with_two_slots_computes_two_jobs_at_once(
     everybody = threading.Barrier(2 * len(ORGS), timeout=30)
     compute = JobRun.compute
 
-    def together(run: JobRun) -> ComputeDone:
+    def together(run: JobRun) -> HeldShares:
         everybody.wait()
         return compute(run)
 
@@ -529,37 +558,51 @@ async def test_an_agent_with_two_slots_computes_two_jobs_at_once(
     assert not any(agent.place.slots.taken for agent in world.agents.values())
 
 
-async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(world: World) -> None:
+async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.grant_all(STATISTICS, GRANTED)
     job = world.propose(STATISTICS, USED, FIGURES)
     killed: list[str] = []
+    seal = JobRun._seal
+
+    def seal_once_killed(run: JobRun, own: Mapping[str, bytes]) -> dict[str, bytes]:
+        if run.plan.me == ORGS.index("bureau"):
+            run._cancellation.pause(30.0)
+        return seal(run, own)
+
+    monkeypatch.setattr(JobRun, "_seal", seal_once_killed)
 
     async def kill(org: str) -> None:
         if org == "bureau" and not killed:
             killed.append(org)
             await world.ledger.before["kill bureau"](org)
 
-    world.ledger.before["commit_transcript"] = kill
+    world.ledger.before["commit_stage"] = kill
     assert await world.run(job) == "aborted"
     reasons = {body["cause"] for org in ORGS for body in world.evidence(org, "abort")}
     assert reasons & {"AGENT_RESTARTED", "MPC_PEER_GONE"}
     assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
 
 
-@pytest.mark.parametrize("method", ["accept", "bind", "certify"])
-async def test_an_agent_killed_between_two_steps_resumes(world: World, method: str) -> None:
+@pytest.mark.parametrize(
+    "method", ["accept", "bind", "commit_transcript", "approve_reveal", "commit_result", "certify"]
+)
+@pytest.mark.parametrize("whom", ["bank", "registry"])
+async def test_an_agent_killed_between_two_steps_resumes(world: World, method: str, whom: str) -> None:
+    """The bank is the receiver; from its transcript on, each finds what it holds on its disk."""
     world.grant_all(STATISTICS, GRANTED)
     job = world.propose(STATISTICS, USED, FIGURES)
     killed: list[str] = []
 
     async def kill(org: str) -> None:
-        if org == "registry" and not killed:
+        if org == whom and not killed:
             killed.append(org)
-            await world.ledger.before["kill registry"](org)
+            await world.ledger.before[f"kill {whom}"](org)
 
     world.ledger.before[method] = kill
     assert await world.run(job) == "certified"
-    assert killed == ["registry"]
+    assert killed == [whom] or (method, whom) == ("commit_result", "registry")
 
 
 async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_next(world: World) -> None:
@@ -579,7 +622,7 @@ async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_
     for job in jobs:
         for org in ORGS:
             world.ledger.tasks[f"{org} {job}"] = world.task(org, job)
-    async with asyncio.timeout(30), asyncio.TaskGroup() as running:
+    async with asyncio.timeout(30), world.desks(), asyncio.TaskGroup() as running:
         for task in world.ledger.tasks.values():
             running.create_task(task.run())
     assert {world.ledger.record("jobs", job)["state"] for job in jobs} == {"certified"}
@@ -723,7 +766,7 @@ async def test_no_agent_sends_a_message_about_data_before_its_node_shows_that_a_
     seen: list[int] = []
     compute = JobRun.compute
 
-    def look(run: JobRun) -> ComputeDone:
+    def look(run: JobRun) -> HeldShares:
         seen.append(world.ledger.record("jobs", job)["join_height"])
         return compute(run)
 
@@ -797,3 +840,256 @@ async def test_a_private_join_tells_nobody_its_rows_before_the_reveal(world: Wor
     result = world.agents["bank"].stores.results.load(job)
     assert result is not None
     assert result.values == {"rows": COMMON}
+
+
+# --- what is held, and handed out again -------------------------------------------------------------
+
+
+def asked(world: World, job: str, asker: str, holder: str) -> dict[str, bytes]:
+    """Ask a holder's agent for its part of a job, as another participant's agent would."""
+    place = world.agents[holder].place
+    peer = (*place.listener.address, agent_key(holder).public)
+    return ask(
+        bytes.fromhex(job),
+        ORGS.index(asker),
+        ORGS.index(holder),
+        peer,
+        agent_key(asker),
+        1 << 20,
+        Cancellation(),
+    )
+
+
+class Scene(StatusBoard):
+    """Something that happens when an agent posts a step of a job, once."""
+
+    def __init__(self, world: World, org: str, step: str, act: Callable[[], object]) -> None:
+        agent = world.agents[org]
+        super().__init__(agent.stores.board.folder)
+        self.step, self.act, self.acted = step, act, False
+        world.agents[org] = replace(agent, stores=replace(agent.stores, board=self))
+
+    def post(self, progress: JobProgress, now_ms: int) -> None:
+        super().post(progress, now_ms)
+        if progress.step == self.step and not self.acted:
+            self.acted = True
+            self.act()
+
+
+RELEASING = "releasing shares"
+
+
+async def test_what_is_held_is_handed_out_from_the_reveal_to_the_end_of_its_time_and_always_the_same(
+    world: World,
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    early: list[str] = []
+
+    async def ask_early(org: str) -> None:
+        if org != "bank":
+            return
+        with pytest.raises(HolderRefused) as refused:
+            await asyncio.to_thread(asked, world, job, "bank", "bureau")
+        early.append(str(refused.value))
+
+    world.ledger.before["approve_reveal"] = ask_early
+    assert await world.run(job) == "certified"
+    assert ["NOT_REVEALED" in text for text in early] == [True]
+
+    async with world.desks():
+        parts = [
+            await asyncio.to_thread(asked, world, job, "bank", holder) for holder in ("bureau", "registry")
+        ]
+        again = [
+            await asyncio.to_thread(asked, world, job, "bank", holder) for holder in ("bureau", "registry")
+        ]
+        assert parts == again
+        assert [sorted(part) for part in parts] == [
+            ["component-1", "component-2"],
+            ["component-0", "component-2"],
+        ]
+        assert parts[0]["component-2"] == parts[1]["component-2"], "two hold each share"
+        assert await asyncio.to_thread(asked, world, job, "registry", "bureau") == {}, "it receives nothing"
+    held = world.agents["bureau"].stores.held
+    assert held.jobs() == [job]
+    world.ledger.chain.time += world.agents["bureau"].identity.policy.keep_shares_ms
+    desk = ReleaseDesk(world.agents["bureau"])
+    await desk.sweep(lambda _: False, lambda _: None)
+    assert held.jobs() == []
+
+
+@pytest.mark.parametrize("damage", [b"", None], ids=["damaged", "missing"])
+async def test_a_result_that_is_lost_later_is_made_again_as_it_was_committed(
+    world: World, damage: bytes | None
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "certified"
+    bank = world.agents["bank"]
+    before, path = bank.stores.results.load(job), bank.stores.results.folder / f"{job}.json"
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    view = await bank.node.reader.job(job)
+    assert view is not None
+    async with world.desks():
+        assert await restore_result(bank, view)
+        assert not await restore_result(bank, view), "it is there"
+        assert not await restore_result(world.agents["bureau"], view), "it receives nothing"
+    assert bank.stores.results.load(job) == before
+
+
+async def test_a_holder_that_hands_out_another_share_is_named_with_evidence_and_nothing_is_committed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    honest = HandedPart.to
+
+    def lie(self: HandedPart, *who: Any) -> dict[str, bytes]:
+        given = honest(self, *who)
+        if self.me == ORGS.index("bureau") and "component-2" in given:
+            given["component-2"] = given["component-2"][:-1] + b"\0"
+        return given
+
+    monkeypatch.setattr(HandedPart, "to", lie)
+    assert await world.run(job) == "aborted"
+    said = [(body["cause"], body["detail"]["org"]) for body in world.evidence("bank", "abort")]
+    assert said == [("MPC_PEER_MISBEHAVED", "bureau")]
+    (kept,) = world.evidence("bank", "lie")
+    assert (kept["party"], kept["label"]) == ("bureau", "component-2")
+    assert component_commitment(bytes.fromhex(kept["given"]["$bytes"])).hex() != kept["committed"]["$bytes"]
+    assert world.agents["bank"].stores.results.load(job) is None
+    assert world.ledger.record("results", (job, "bank")) is None
+    assert all(agent.stores.held.jobs() == [] for agent in world.agents.values())
+
+
+async def test_a_committed_stage_covers_the_shares_and_a_result_names_them(world: World) -> None:
+    """What a holder hands out can be held against the ledger: all else in the hash is there."""
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    assert await world.run(job) == "certified"
+    holding = HeldShares.decode(world.agents["bureau"].stores.held.load(job))
+    assert sorted(holding.commitments) == ["component-0", "component-1", "component-2"]
+    assert {number: component_commitment(record) for number, record in holding.components.items()} == {
+        number: holding.commitments[f"component-{number}"] for number in (1, 2)
+    }
+    for org in ORGS:
+        shown = world.ledger.record("stages", (job, org, 3))
+        channels = world.ledger.record("transcripts", (job, org))
+        figures = (shown["bytes"], shown["rounds"], holding.commitments)
+        assert shown["hash"] == stage_hash(job, 3, "seal", shown["previous"], channels, *figures)
+    result = world.agents["bank"].stores.results.load(job)
+    assert result is not None
+    assert result.shares == shares_digest(holding.commitments)
+
+
+async def test_nobody_signs_a_result_that_names_other_shares(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    digest_of = steps.shares_digest
+    monkeypatch.setattr(steps, "shares_digest", lambda made: digest_of(made | {"component-0": bytes(32)}))
+
+    async def honest_again(_: str) -> None:
+        monkeypatch.setattr(steps, "shares_digest", digest_of)
+
+    world.ledger.before["commit_result"] = honest_again
+    assert await world.run(job) == "aborted"
+    reasons = {body["cause"] for org in ORGS for body in world.evidence(org, "abort")}
+    assert "RESULT_OF_OTHER_SHARES" in reasons
+
+
+@pytest.mark.parametrize("program", [STATISTICS, "private-join"])
+@pytest.mark.parametrize("lost", [False, True], ids=["killed", "killed and its share lost"])
+async def test_a_receiver_that_is_killed_at_the_release_gets_its_result_again(
+    world: World, program: str, lost: bool
+) -> None:
+    uses = USED if program == STATISTICS else {org: {"person": "join"} for org in ORGS}
+    world.grant_all(program, GRANTED)
+    job = world.propose(program, uses, FIGURES if program == STATISTICS else {})
+
+    def kill() -> None:
+        if lost:
+            world.agents["bank"].stores.held.destroy(job)
+        world.ledger.tasks["bank"]._spawn(world.ledger.before["kill bank"]("bank"))
+
+    scene = Scene(world, "bank", RELEASING, kill)
+    ends = await world.run(job)
+    assert scene.acted
+    if lost and program != STATISTICS:
+        assert ends == "aborted", "only the owner itself knows how it shuffled"
+        assert [body["cause"] for body in world.evidence("bank", "abort")] == ["AGENT_RESTARTED"]
+        return
+    assert ends == "certified"
+    result = world.agents["bank"].stores.results.load(job)
+    assert result is not None
+    assert result.values["rows"] == COMMON
+
+
+async def test_a_holder_that_is_gone_at_the_release_costs_no_result(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other holder of each share has the same; the third share is the receiver's own."""
+    monkeypatch.setattr(release, "OTHER_HOLDER_S", 0.0)
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    registry = world.agents["registry"]
+    Scene(world, "bank", RELEASING, lambda: registry.place.listener.accept_keys(()))
+    assert await world.run(job) == "certified"
+
+
+async def test_shares_that_are_lost_before_the_reveal_end_the_job_by_name(world: World) -> None:
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    killed: list[str] = []
+
+    async def kill(org: str) -> None:
+        if org == "registry" and not killed:
+            killed.append(org)
+            world.agents[org].stores.held.destroy(job)
+            await world.ledger.before[f"kill {org}"](org)
+
+    world.ledger.before["commit_transcript"] = kill
+    assert await world.run(job) == "aborted"
+    assert [body["cause"] for body in world.evidence("registry", "abort")] == ["AGENT_RESTARTED"]
+
+
+@pytest.mark.parametrize("org", ["bank", "bureau"])
+async def test_a_disk_that_is_full_for_a_while_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, org: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every durable write of the agent is refused twice, wherever it comes in the job."""
+    monkeypatch.setattr(task_module, "WRITE_AGAIN_S", (0.0, 0.0))
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    refused: Counter[str] = Counter()
+
+    def full(path: Path) -> None:
+        where = path.name if path.parent.name == "agent" else path.parent.name
+        if f"/{org}/" in str(path) and refused[where] < 2:
+            refused[where] += 1
+            raise NotWritten(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    written, appended = private_files.write_private, EvidenceLog.append
+
+    def write(path: Path, content: bytes) -> None:
+        full(path)
+        written(path, content)
+
+    def append(self: EvidenceLog, *entry: Any) -> Any:
+        full(self.path)
+        return appended(self, *entry)
+
+    for module in (results_module, sealed_module, store_module):
+        monkeypatch.setattr(module, "write_private", write)
+    monkeypatch.setattr(EvidenceLog, "append", append)
+    assert await world.run(job) == "certified"
+    places = {"jobs", "held", "joins", "evidence.jsonl"} | ({"results"} if org == "bank" else set())
+    assert {where for where, count in refused.items() if count == 2} == places
+    assert "No space left on device" in caplog.text
+    assert "make room there" in caplog.text
+    kinds = [entry.kind for entry in world.agents[org].stores.evidence.entries()]
+    assert kinds.count("stage") == 4, "what waited for the disk is written down in the end"

@@ -26,7 +26,6 @@ from privcompute.programs.base import (
     ParameterInvalid,
     announce,
     decimal_text,
-    open_outputs,
     scale_finely,
 )
 from privcompute.programs.join import join_spec
@@ -163,14 +162,6 @@ def test_a_malformed_announcement_names_its_sender(message: bytes) -> None:
 
     with pytest.raises(PeerMisbehaved, match="announcement of party 1"):
         run_local([announce(PlaintextEngine(0, 2), [1], None), liar()])
-
-
-def test_outputs_open_to_receivers_alone() -> None:
-    engines = [PlaintextEngine(party, 3) for party in range(3)]
-    run = run_local([open_outputs(engine, {"x": engine.constant([1, 2])}, [1]) for engine in engines])
-    assert [heard is None for heard in run.results] == [True, False, True]
-    assert run.results[1] is not None
-    assert run.results[1]["x"].tolist() == [1, 2]
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -1,0 +1,248 @@
+"""Release of a job at a participant: it asks the holders until its result, or its own rows, are whole.
+
+Two parties hold each component of an output. A receiver asks both and compares what they hand out with what
+they committed to before the reveal: one that hands out anything else is named, with its message kept, and no
+result is committed. One that is away costs nothing: the other has the same. A pure join needs every owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from chain.primitives.crypto import PrivateKey
+from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
+from privcompute.errors import HolderRefused, PartiesStalled, PeerGone, PeerMisbehaved, ProgramFault
+from privcompute.job.enforcement import JobRefusal
+from privcompute.job.holding import COUNT, HandedPart, HeldShares, component_label, labels_of
+from privcompute.job.runner import JOIN_KIND
+from privcompute.job.view import JobView
+from privcompute.mpc.opening import COMPONENTS, component_commitment, open_components
+from privcompute.mpc.protocols.psi import PsiSpec
+from privcompute.net.asking import ask
+from privcompute.net.cancellation import Cancellation
+from privcompute.net.transport import Peer
+from privcompute.programs.join import join_of
+from privcompute.programs.registry import PROGRAMS
+
+AGAIN_S = (0.1, 5.0)
+"""First and greatest pause before a holder is asked again."""
+OTHER_HOLDER_S = 5.0
+"""How long the second holder of a share is waited for when the first has handed it out."""
+HANDED_BYTES_MAX = 1 << 29
+"""Longest answer to somebody who has lost what would tell its length."""
+
+AskParty = Callable[[int], Awaitable[dict[str, bytes]]]
+
+
+class Asker:
+    """Whom a participant asks, and as whom; a context that ends what is still asked when it is left."""
+
+    def __init__(
+        self, view: JobView, me: int, peers: Mapping[int, Peer], key: PrivateKey, most: int | None
+    ) -> None:
+        """`most` is the longest answer in bytes, None when we cannot tell."""
+        self._most = HANDED_BYTES_MAX if most is None else most
+        self._job, self._me, self._peers, self._key = bytes.fromhex(view.id), me, peers, key
+        self._threads = ThreadPoolExecutor(max(1, len(peers)), thread_name_prefix="ask")
+        self._left = Cancellation()
+
+    def __enter__(self) -> Asker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.cancel("the release is over")
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def __call__(self, party: int) -> dict[str, bytes]:
+        """Ask one party once."""
+        asked = (self._job, self._me, party, self._peers[party], self._key, self._most, self._left)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask, *asked)
+
+
+class ShareDiffers(PeerMisbehaved):
+    """A holder that hands out another share than it committed to; `given` is what it sent: evidence."""
+
+    def __init__(self, party: int, label: str, committed: bytes, given: bytes) -> None:
+        super().__init__(
+            party,
+            f"party {party} hands out another {label} than it committed to before the reveal; its message is"
+            " kept in our evidence",
+        )
+        self.label, self.committed, self.given = label, committed, given
+
+
+class Components:
+    """What a receiver has of the components of an output."""
+
+    def __init__(self, commitments: Mapping[str, bytes], own: Mapping[int, bytes]) -> None:
+        self._commitments = commitments
+        self.records = dict(own)
+
+    @property
+    def whole(self) -> bool:
+        """All components are there."""
+        return len(self.records) == COMPONENTS
+
+    def take(self, party: int, messages: Mapping[str, bytes]) -> bool:
+        """Compare what a holder hands out with its commitments; tell whether it has handed out all of it."""
+        for number in range(COMPONENTS):
+            label = component_label(number)
+            record = messages.get(label)
+            if record is None or label not in labels_of(party, None):
+                continue
+            committed = self._commitments[label]
+            if component_commitment(record) != committed:
+                raise ShareDiffers(party, label, committed, record)
+            self.records[number] = record
+        return labels_of(party, None) <= set(messages)
+
+
+class JoinedRows:
+    """What an owner or a receiver has of a pure join: messages on the way back, and counts of rows."""
+
+    def __init__(self, offer: HandedPart | None, owners: Iterable[int], me: int, *, receives: bool) -> None:
+        self._back = None if offer is None else offer.back
+        self._waits = {party for party in owners if party != me} if receives else set[int]()
+        self.count: int | None = None
+        """What the owners that said it agree on."""
+
+    @property
+    def whole(self) -> bool:
+        """Our rows are known, and every owner has told the number if we receive it."""
+        return not self._waits and (self._back is None or not self._back.missing)
+
+    def take(self, party: int, messages: Mapping[str, bytes]) -> bool:
+        """Take in what an owner hands out; tell whether it owes us nothing more."""
+        if self._back is not None:
+            self._back.take(party, messages)
+        said = messages.get(COUNT)
+        if said is not None and party in self._waits:
+            told = int.from_bytes(said[:8], "big")
+            if self.count not in (None, told):
+                raise PeerMisbehaved(party, f"party {party} counts {told} joined rows, another {self.count}")
+            self.count = told
+            self._waits.discard(party)
+        missing = {} if self._back is None else self._back.missing
+        return party not in missing and party not in self._waits
+
+
+async def gather(
+    parties: Iterable[int],
+    ask_party: AskParty,
+    gathered: Components | JoinedRows,
+    seconds: float,
+    other_s: float,
+) -> None:
+    """Ask these parties until what is gathered is whole, and `other_s` more for those not heard yet.
+
+    Raises PeerMisbehaved at once, and PeerGone or PartiesStalled when `seconds` are over.
+    """
+    problems: dict[int, str] = {}
+    asking = {asyncio.create_task(_ask_until_done(party, ask_party, gathered, problems)) for party in parties}
+    try:
+        async with asyncio.timeout(seconds):
+            while asking and not gathered.whole:
+                done, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+                _raise_of(done)
+        if not gathered.whole:
+            raise ProgramFault("the holders have handed out all they have, and it is no whole output")
+        if asking:
+            done, asking = await asyncio.wait(asking, timeout=other_s)
+            _raise_of(done)
+    except TimeoutError:
+        raise _late(problems, seconds) from None
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+
+def _raise_of(done: Iterable[asyncio.Task[None]]) -> None:
+    for task in done:
+        task.result()
+
+
+async def _ask_until_done(
+    party: int, ask_party: AskParty, gathered: Components | JoinedRows, problems: dict[int, str]
+) -> None:
+    pause, greatest = AGAIN_S
+    while True:
+        problems.setdefault(party, "it was not heard of")
+        with contextlib.suppress(PeerGone, HolderRefused):
+            try:
+                messages = await ask_party(party)
+            except (PeerGone, HolderRefused) as error:
+                problems[party] = str(error)
+                raise
+            if gathered.take(party, messages):
+                del problems[party]
+                return
+            problems[party] = f"party {party} has not all of it itself yet, or lost it"
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, greatest)
+
+
+def _late(problems: Mapping[int, str], seconds: float) -> AssentError:
+    texts = "; ".join(problems.values())
+    if len(problems) == 1:
+        return PeerGone(next(iter(problems)), f"nothing whole in {seconds:.0f} s: {texts}")
+    return PartiesStalled(tuple(sorted(problems)), f"nothing whole in {seconds:.0f} s: {texts}")
+
+
+def make_offer(view: JobView, org: str, holding: HeldShares | None) -> HandedPart | None:
+    """Return what we hand out of a job, None when we hold nothing of it."""
+    return (
+        None
+        if holding is None
+        else HandedPart(holding, bytes.fromhex(view.id), view.party[org], join_of_job(view))
+    )
+
+
+def join_of_job(view: JobView) -> PsiSpec | None:
+    """Return the join whose way back is the release; None of a job that computes on joined rows."""
+    program = PROGRAMS.get(view.spec.program)
+    if program is None or program.kind != JOIN_KIND:
+        return None
+    return join_of(bytes.fromhex(view.id), view.owner_parties)
+
+
+async def gather_result(
+    asker: Asker,
+    view: JobView,
+    me: int,
+    offer: HandedPart | None,
+    commitments: Mapping[str, bytes],
+    seconds: float,
+) -> Value | None:
+    """Ask the holders for what is for us; return the result when we are a receiver.
+
+    Raises JobRefusal when what we would need is lost here, PeerMisbehaved, PeerGone or PartiesStalled.
+    """
+    program, receives = PROGRAMS[view.spec.program], me in view.receiver_parties
+    others = [party for party in range(len(view.spec.participants)) if party != me]
+    join = join_of_job(view)
+    if join is not None:
+        owns = me in join.parties
+        if owns and (offer is None or offer.back is None):
+            raise JobRefusal("AGENT_RESTARTED", "this agent restarted, and its part of the join is gone")
+        rows = JoinedRows(offer, join.parties, me, receives=receives)
+        if not rows.whole:
+            await gather([party for party in others if party in join.parties], asker, rows, seconds, 0.0)
+        counted = offer.back.count if owns and offer is not None and offer.back is not None else rows.count
+        if rows.count not in (None, counted):
+            raise PartiesStalled(
+                tuple(one for one in join.parties if one != me),
+                f"the other owners count {rows.count} joined rows, we count {counted}",
+            )
+        return program.finish({}, {COUNT: counted}) if receives else None
+    if not receives:
+        return None
+    if not commitments:
+        raise JobRefusal("AGENT_RESTARTED", "this agent restarted, and does not know what was committed to")
+    components = Components(commitments, {} if offer is None else offer.holding.components)
+    await gather(others, asker, components, seconds, OTHER_HOLDER_S)
+    return program.finish(*open_components(bytes.fromhex(view.id), components.records))

@@ -1,0 +1,390 @@
+"""The campaign `kill`: every stage of every program, every role, and all that can happen to an agent there.
+
+Three organisations with a node and an agent each are real processes. For each case one of the agents is hit
+in the midst of a job (kill_agent.py), the other half of the fault follows (it is started again, goes on, gets
+room), and what the job comes to is compared with the table (kill_table.py): the state, the runs used, the
+result, and whom the end names.
+
+    scripts/campaign kill                                 all of it: hours
+    scripts/campaign kill --sample 10 --seed 3            some of it
+    scripts/campaign kill --only "releasing bank"         those whose name holds these words
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from chain.cli.consortium import node_url, start_consortium, stop_consortium
+from chain.cli.init import create_consortium
+from chain.cli.layout import ConsortiumFolder, OrgFolder
+from chain.client.client import Client
+from chain.client.signing import SigningClient
+from chain.ledger.genesis import load_genesis
+from chain.primitives.keyfile import load_key
+from chain.primitives.values import Value
+from privcompute.config import AgentFiles, load_agent_config
+from privcompute.data.evidence import EvidenceLog
+from privcompute.data.results import ResultStore
+from privcompute.job.view import FINAL
+from tests.campaigns.edits import ROOT
+from tests.campaigns.kill_agent import FILLER
+from tests.campaigns.kill_table import JOIN, ORGS, PROGRAMS, Case, cases, expected, sample
+from tests.lifeline import lifeline
+
+HELD = {"bank": range(160), "bureau": range(20, 180), "registry": range(10, 140)}
+COMMON = 120
+POLICY = "\n[policy]\nreveal_wait_ms = 300\nmin_joined_rows = 5\n"
+DEADLINE_MS = 120_000
+DISK_BYTES = 8 << 20
+FULL_S, RESTART_S = 8.0, 1.0
+HIT_S, END_S, READY_S = 90.0, 300.0, 60.0
+"""How long each is waited for: the hit, the job's end, an agent's start."""
+POLL_S = 0.2
+USES = {
+    "joint-statistics": {"person": "join", "amount": "aggregate"},
+    "logistic-regression": {"person": "join", "amount": "encrypted", "good": "encrypted"},
+    JOIN: {"person": "join"},
+}
+PARAMETERS: dict[str, dict[str, Value]] = {
+    "joint-statistics": {"columns": ["bureau/data/amount"], "statistics": ["mean"]},
+    "logistic-regression": {
+        "label": "bank/data/good",
+        "positive": "yes",
+        "iterations": 20,
+        "test_share": "0.3",
+    },
+    JOIN: {},
+}
+TERMS = {"person": "join-only", "amount": "aggregate-only", "good": "encrypted-only"}
+
+
+class Unexpected(Exception):
+    """A campaign that cannot go on: the text says what did not come about."""
+
+
+def wait_for(what: str, seconds: float, ready: Callable[[], bool]) -> None:
+    """Look again and again until something is so; raise Unexpected when it takes too long."""
+    until = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() >= until:
+            raise Unexpected(f"{what}: not within {seconds:.0f} s")
+        time.sleep(POLL_S)
+
+
+def columns_of(org: str) -> tuple[str, ...]:
+    """Return the columns of an organisation's table: the bank alone has labels."""
+    return ("person", "amount", "good") if org == ORGS[0] else ("person", "amount")
+
+
+def table_of(org: str) -> str:
+    """Return an organisation's table as CSV."""
+    lines = [",".join(columns_of(org))]
+    for number in HELD[org]:
+        cells = [f"p{number}", str(number * 3 + len(org)), "yes" if number % 2 else "no"]
+        lines.append(",".join(cells[: len(columns_of(org))]))
+    return "\n".join(lines) + "\n"
+
+
+class Scene:
+    """A consortium whose agents are hit, one after another."""
+
+    def __init__(self, made: ConsortiumFolder, folder: Path) -> None:
+        self._made, self._folder = made, folder
+        self._agents: dict[str, subprocess.Popen[bytes]] = {}
+        self._hits = 0
+
+    def files(self, org: str) -> AgentFiles:
+        """Return the paths of an agent."""
+        return load_agent_config(self._made.org(org).agent_config)[1]
+
+    def data(self, org: str) -> Path:
+        """Return the path of an organisation's table."""
+        return self._folder / f"{org}.csv"
+
+    # --- agents -----------------------------------------------------------------------------------
+
+    def start(self, org: str, *hit: str) -> None:
+        """Start an agent, or with `hit` one that is hit, and wait until it is ready."""
+        config = self._made.org(org).agent_config.resolve()
+        command = [str(Path(sys.executable).with_name("assent")), "agent", "run", "--config", str(config)]
+        if hit:
+            command = [sys.executable, "-m", "tests.campaigns.kill_agent", str(config), *hit]
+        path = self._made.org(org).log("agent")
+        before = path.stat().st_size if path.exists() else 0
+        with path.open("ab") as log:
+            self._agents[org] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+        wait_for(f"{org}: agent", READY_S, lambda: b" ready: peers at" in path.read_bytes()[before:])
+
+    def stop(self, org: str) -> None:
+        """End an agent in good order."""
+        agent = self._agents.pop(org, None)
+        if agent is not None:
+            agent.terminate()
+            agent.wait(READY_S)
+
+    def close(self) -> None:
+        """Kill every agent."""
+        for agent in self._agents.values():
+            agent.kill()
+            agent.wait()
+
+    # --- the ledger -------------------------------------------------------------------------------
+
+    async def _send(self, org: str, role: str, contract: str, method: str, args: dict[str, Value]) -> None:
+        folder, genesis = self._made.org(org), load_genesis(self._made.genesis)
+        async with Client(node_url(folder), genesis) as client:
+            account = SigningClient(client, load_key(folder.key(role)), genesis.chain_id)
+            await account.send(contract, method, args, gas_limit=8_000_000)
+
+    def send(self, org: str, contract: str, method: str, **args: Value) -> None:
+        """Call a method as an organisation's administrator."""
+        asyncio.run(self._send(org, "admin", contract, method, args))
+
+    def state(self, contract: str, name: str, key: Value) -> Any:
+        """Return an entry as the bank's node shows it."""
+
+        async def read() -> Any:
+            async with Client(node_url(self._made.org(ORGS[0])), load_genesis(self._made.genesis)) as client:
+                return await client.state(contract, name, key)
+
+        return asyncio.run(read())
+
+    def register(self) -> None:
+        """Register everybody's table, and grant the bank its use."""
+        now = int(time.time() * 1_000)
+        for org in ORGS:
+            self.data(org).write_text(table_of(org))
+            words = (
+                "dataset",
+                "register",
+                f"{org}/data",
+                str(self.data(org)),
+                "--id-column",
+                "person",
+                "--yes",
+            )
+            command = [str(Path(sys.executable).with_name("assent")), *words]
+            command += ["--as", str(self._made.org(org).path)]
+            subprocess.run(command, check=True, capture_output=True)
+            terms: dict[str, Value] = {
+                "id": f"bank/g-{org}",
+                "dataset": f"{org}/data",
+                "version": 1,
+                "columns": {name: TERMS[name] for name in columns_of(org)},
+                "purpose": "research",
+                "legal_basis": "consent",
+                "programs": list(PROGRAMS),
+                "receivers": ["bank"],
+                "co_parties": list(ORGS),
+                "profile": "rep3",
+                "not_before": 0,
+                "expires": now + 30 * 86_400_000,
+                "quota_runs": 10_000,
+                "min_group": 5,
+                "policy": "",
+            }
+            self.send("bank", "grants", "request", **terms)
+            self.send(org, "grants", "approve", id=f"bank/g-{org}", terms={})
+
+    def propose(self, program: str) -> None:
+        """Propose a job of a program, as the bank."""
+        inputs = [
+            {
+                "grant": f"bank/g-{org}",
+                "dataset": f"{org}/data",
+                "version": 1,
+                "columns": {name: use for name, use in USES[program].items() if name in columns_of(org)},
+            }
+            for org in ORGS
+        ]
+        spec: dict[str, Value] = {
+            "program": program,
+            "parameters": PARAMETERS[program],
+            "purpose": "research",
+            "profile": "dh-psi" if program == JOIN else "rep3",
+            "min_group": 5,
+            "inputs": inputs,
+            "participants": [
+                {"org": org, "role": "owner", "agent_key": load_key(self._made.org(org).key("agent")).public}
+                for org in ORGS
+            ],
+            "receivers": ["bank"],
+            "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), DEADLINE_MS),
+            "nonce": os.urandom(16),
+        }
+        self.send("bank", "jobs", "propose", spec=spec)
+
+    def used(self) -> list[int]:
+        """Return how many runs of each grant are used."""
+        return [self.state("grants", "standing", f"bank/g-{org}")["used"] for org in ORGS]
+
+    # --- a case -----------------------------------------------------------------------------------
+
+    def run(self, case: Case) -> list[str]:
+        """Carry out a case; return what differs from the table."""
+        self._hits += 1
+        marker = self._folder / f"hit-{self._hits}"
+        victim = "" if not case.victim else str(self.files(case.org).data_dir / case.victim)
+        if case.victim == "data":
+            victim = str(self.data(case.org))
+        for org in ORGS:
+            if org == case.org:
+                self.stop(org)
+                self.start(org, case.step, case.fault, victim, str(marker))
+            elif org not in self._agents:
+                self.start(org)
+        before = self.used()
+        try:
+            self.propose(case.program)
+            wait_for(f"{case}: the hit", HIT_S, lambda: marker.exists() and marker.read_text() != "")
+            job = marker.read_text()
+            self._second_half(case)
+            wait_for(f"{case}: the end", END_S, lambda: self._final(job))
+            return self._differences(case, job, before)
+        finally:
+            self.data(case.org).write_text(table_of(case.org))
+
+    def _final(self, job: str) -> bool:
+        return self.state("jobs", "jobs", job)["state"] in FINAL
+
+    def _second_half(self, case: Case) -> None:
+        """Let the agent come back, go on, or have room again."""
+        agent, folder = self._agents[case.org], self.files(case.org).data_dir
+        if case.fault.startswith("stop"):
+            time.sleep(int(case.fault.removeprefix("stop")))
+            agent.send_signal(signal.SIGCONT)
+        elif case.fault == "full":
+            time.sleep(FULL_S)
+            (folder / FILLER).unlink(missing_ok=True)
+            hard = psutil.Process(agent.pid).rlimit(psutil.RLIMIT_FSIZE)[1]
+            psutil.Process(agent.pid).rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
+        elif case.victim != "data":
+            agent.wait(HIT_S)
+            time.sleep(RESTART_S)
+            self.start(case.org)
+
+    def _differences(self, case: Case, job: str, before: list[int]) -> list[str]:
+        state = self.state("jobs", "jobs", job)["state"]
+        used = sorted({now - then for now, then in zip(self.used(), before, strict=True)})
+        allowed = expected(case)
+        wrong = []
+        if len(used) != 1 or (state, used[0]) not in allowed:
+            wrong.append(f"{state} with runs used {used}, expected one of {sorted(allowed)}")
+        if state == "certified":
+            result = ResultStore(self.files("bank").results).load(job)
+            rows = None if result is None else result.values.get("rows", result.values.get("joined_rows"))
+            if rows != COMMON:
+                wrong.append(f"the bank's result has {rows} rows, {COMMON} are right")
+            return wrong
+        said = [(org, *cause) for org in ORGS for cause in self._causes(org, job)]
+        wrong += [
+            f"{org} files {code} about {', '.join(named) or 'nobody'}"
+            for org, code, named in said
+            if case.org not in (org, *named)
+        ]
+        if not said and state == "aborted":
+            wrong.append("nobody says why it was aborted")
+        return wrong
+
+    def _causes(self, org: str, job: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield what an agent filed as it ended a job: the code, and whom it names."""
+        for entry in EvidenceLog(self.files(org).evidence).entries():
+            if entry.job == job and entry.kind in ("abort", "reject"):
+                facts = entry.body["detail"]
+                yield entry.body["cause"], tuple(facts[name] for name in ("org", "other") if name in facts)
+
+
+@contextmanager
+def scene(disks: bool) -> Iterator[Scene]:
+    """Set a consortium up, each agent on a small disk of its own if we may mount one; take it down again."""
+    with lifeline(), tempfile.TemporaryDirectory(prefix="assent-kill-") as name:
+        folder, mounted = Path(name), list[Path]()
+        made = create_consortium(folder / "c", list(ORGS), list(ORGS), 0, "kill")
+        stage = Scene(made, folder)
+        try:
+            for org in made.orgs:
+                with org.agent_config.open("a") as file:
+                    file.write(POLICY)
+                mounted += _mount(org, load_agent_config(org.agent_config)[1].data_dir) if disks else []
+            list(start_consortium(made, agents=False))
+            stage.register()
+            yield stage
+        finally:
+            stage.close()
+            list(stop_consortium(made))
+            for path in mounted:
+                subprocess.run(["umount", str(path)], check=False, capture_output=True)
+
+
+def _mount(org: OrgFolder, folder: Path) -> list[Path]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", f"assent-{org.name}", str(folder)]
+    with suppress(OSError):
+        if subprocess.run(words, check=False, capture_output=True).returncode == 0:
+            return [folder]
+    return []
+
+
+def run(chosen: list[Case], tell: Callable[[str], None], *, disks: bool = True) -> list[str]:
+    """Carry out cases; return what failed, by name."""
+    failures = []
+    with scene(disks) as stage:
+        for case in chosen:
+            begin = time.monotonic()
+            try:
+                wrong = stage.run(case)
+            except Unexpected as error:
+                wrong = [str(error)]
+                stage.close()
+                stage._agents.clear()
+            took = f"{time.monotonic() - begin:.0f} s"
+            tell(f"{'WRONG' if wrong else 'ok   '} {case}, {took} {'; '.join(wrong)}")
+            failures += [f"{case}: {text}"[:300] for text in wrong]
+    return failures
+
+
+def main(words: list[str]) -> int:
+    """Run the campaign; tell its result on the last line."""
+    parser = argparse.ArgumentParser(description="Agents are hit at every stage of a job.")
+    parser.add_argument("--sample", type=int, default=0, help="so many cases; 0 for all")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the sample")
+    parser.add_argument("--only", default="", help="cases whose name holds all these words")
+    options = parser.parse_args(words)
+    chosen = sample(options.sample, options.seed) if options.sample else cases()
+    chosen = [case for case in chosen if all(word in str(case).split() for word in options.only.split())]
+    failures = run(chosen, lambda line: print(line, flush=True))
+    faults = Counter(case.fault for case in chosen)
+    print(
+        json.dumps(
+            {
+                "seeds": str(options.seed) if options.sample else "none: every case",
+                "size": f"{len(chosen)} cases of {len(cases())}",
+                "figures": {
+                    "cases": len(chosen),
+                    "wrong": len(failures),
+                }
+                | {f"fault {fault}": count for fault, count in sorted(faults.items())},
+                "failures": failures,
+            }
+        )
+    )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,117 @@
+"""Which cases the campaign `kill` has, and what each of them must come to.
+
+A case hits one agent, once, at one step of one job. What counts of a step is its stage: whether data have
+moved, and whether what the agent holds is sealed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+
+ORGS = ("bank", "bureau", "registry")
+"""The requester, who is the receiver; an owner; an owner that is the matcher of a pure join."""
+PROGRAMS = ("joint-statistics", "logistic-regression", "private-join")
+FAULTS = ("kill", "stop15", "stop75", "full", "changed", "missing")
+JOIN = "private-join"
+STAGES = {
+    "reading": "reading data",
+    "connecting": "connecting",
+    "joining": "join",
+    "computing": "compute",
+    "approving": "waiting before the reveal",
+    "releasing": "releasing shares",
+    "signing": "committed",
+}
+"""Stage -> the step, or the ledger's state, that the agent shows when it is hit."""
+SEALED = frozenset({"approving", "releasing", "signing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One hit."""
+
+    program: str
+    stage: str
+    org: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.program} {self.stage} {self.org} {self.fault}"
+
+    @property
+    def step(self) -> str:
+        """What the agent shows when it is hit."""
+        return "match" if self.stage == "joining" and self.program == JOIN else STAGES[self.stage]
+
+    @property
+    def victim(self) -> str:
+        """The file that is changed or gone: what the stage stands on; "data" is the owner's table."""
+        if self.fault not in ("changed", "missing"):
+            return ""
+        if self.stage == "reading":
+            return "data"
+        return "held/JOB.sealed" if self.stage in SEALED else "jobs/JOB.json"
+
+
+Outcome = frozenset[tuple[str, int]]
+"""What may come of a case: the state that the job ends in, and how many runs of each grant are used up."""
+CERTIFIED: Outcome = frozenset({("certified", 1)})
+"""The result is right."""
+REFUSED: Outcome = frozenset({("aborted", 0)})
+"""It ends before data moved."""
+LOST: Outcome = frozenset({("aborted", 1)})
+"""Whoever was hit is named, and the run is used."""
+
+
+def cases() -> list[Case]:
+    """Return every case, in the order in which a full campaign runs them."""
+    every = [Case(*one) for one in itertools.product(PROGRAMS, STAGES, ORGS, FAULTS)]
+    return [case for case in every if not (case.program == JOIN and case.stage == "computing")]
+
+
+def sample(count: int, seed: int) -> list[Case]:
+    """Return some cases, of every stage in turn; a stop of 75 s takes too long for a sample."""
+    quick = [case for case in cases() if case.fault != "stop75"]
+    random.Random(seed).shuffle(quick)
+    by_stage = sorted(quick, key=lambda case: [one for one in quick if one.stage == case.stage].index(case))
+    return by_stage[:count]
+
+
+def expected(case: Case) -> Outcome:
+    """Return what a case must come to: the table, row by row."""
+    broken = case.fault in ("changed", "missing")
+    if case.fault in ("full", "stop15"):
+        return CERTIFIED  # it waits for room, and others for it
+    if case.stage == "reading":
+        return REFUSED if broken else CERTIFIED
+    if case.stage == "connecting":
+        return _while_connecting(case, broken)
+    if case.stage in ("joining", "computing"):
+        return _while_data_move(case)
+    return _once_sealed(case) if broken else CERTIFIED
+
+
+def _while_connecting(case: Case, broken: bool) -> Outcome:
+    """Nothing has moved: a broken link ends the job for free, or the agent is back before anybody minds."""
+    if case.fault == "missing":  # the agent does not know the job any more; nobody else can end it for it
+        return REFUSED | {("expired", 0)}
+    if broken:
+        return REFUSED
+    return REFUSED | CERTIFIED
+
+
+def _while_data_move(case: Case) -> Outcome:
+    """Shares are in memory alone. The requester's own word that it sent nothing counts for nothing."""
+    early = case.stage == "joining" and case.org == ORGS[0]
+    return LOST | REFUSED if early else LOST
+
+
+def _once_sealed(case: Case) -> Outcome:
+    """What is sealed is lost: before the reveal its owner says so; after it, others hold the same shares."""
+    if case.stage == "approving":
+        return LOST
+    if case.program != JOIN or (case.stage == "signing" and case.org == ORGS[0]):
+        return CERTIFIED
+    return LOST  # nobody else knows how an owner shuffled
