@@ -75,7 +75,7 @@ class Label:
     def only(self, *ways: str) -> bool:
         """Tell whether columns stand in these ways alone, `match` aside, and nothing is chosen by row."""
         rest = sum(getattr(self, way) != 0 for way in (*ROWS, *FIGURES) if way not in ways)
-        return rest == 0 and not self.chosen and not self.crossed
+        return rest == 0 and not self.chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +170,9 @@ class Labels:
         every = merged(labels)
         return Label(match=every.values | every.match, spread=BIT)
 
-    def _of_view(self, _node: int, labels: Sequence[Label]) -> Label:
-        return merged(labels)
+    def _of_view(self, node: int, labels: Sequence[Label]) -> Label:
+        every = merged(labels)
+        return replace(every, spread=labels[0].spread) if self.graph.name(node) == "align" else every
 
     def _of_local(self, node: int, labels: Sequence[Label]) -> Label:
         """Cells from cells of the same row; a figure that is put to each row makes rows depend on others."""
@@ -307,7 +308,7 @@ _RULES: Mapping[str, Callable[[Labels, int, Sequence[Label]], Label]] = {
 
 def _summed(summand: Label, choice: Label, every: Label) -> Label:
     """Return the ways of a sum of a summand over chosen rows."""
-    counts = every.only("raw", "key", "square") and choice.only("raw", "key")
+    counts = every.only("raw", "key", "square")
     tallies = every.only("key", "versus", "raw") and not summand.raw | summand.square
     if counts:
         return Label(

@@ -227,7 +227,7 @@ def _needs(asked: ReleaseAsked, by_row: bool, label: Label, raised: int) -> list
     found = []
     for way, columns in (*ways.items(), ("match", label.match)):
         for column in bits_of(columns):
-            use = "plain" if way != "match" and raised >> column & 1 else needs[way]
+            use = "plain" if way in ("count", "sum") and raised >> column & 1 else needs[way]
             found.append((column, way, use))
     return sorted(found)
 

@@ -1,0 +1,275 @@
+"""Faults planted into the tracer and the tables of labels: attacks, honest and random pages must show each.
+
+A plant is a text of one file of `contracts/pages` and what stands there instead. The package is imported
+afresh with it, and the tests' own helpers with it, so nothing of the sound package is left in what is tried.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[4] / "contracts/pages"
+OWN = ("contracts.pages", "tests.unit.contracts.pages")
+SEEDS = range(250)
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A fault: its file, a text that stands there once, and what takes its place."""
+
+    file: str
+    before: str
+    after: str
+
+    def text(self) -> str:
+        """Return the file with the fault; raise ValueError if its place is not there exactly once."""
+        text = (FOLDER / f"{self.file}.py").read_text(encoding="utf-8")
+        if text.count(self.before) != 1:
+            raise ValueError(
+                f"{self.file}.py has {self.before!r} {text.count(self.before)} times: mend the plant"
+            )
+        return text.replace(self.before, self.after)
+
+
+def _labels(before: str, after: str) -> Plant:
+    return Plant("labels", before, after)
+
+
+def _releases(before: str, after: str) -> Plant:
+    return Plant("releases", before, after)
+
+
+def _flow(name: str, flow: str, other: str) -> Plant:
+    text = (FOLDER / "primitives.py").read_text(encoding="utf-8")
+    before = next(form for form in (f'"{name}", "{flow}"', f'"{name}",\n        "{flow}"') if form in text)
+    return Plant("primitives", before, before.replace(f'"{flow}"', f'"{other}"'))
+
+
+PLANTS: dict[str, Plant] = {
+    # --- labels
+    "computed cells stay raw": _labels(
+        "            rowwise=every.values, match=every.match, chosen=every.chosen",
+        "            raw=every.values, match=every.match, chosen=every.chosen",
+    ),
+    "computed cells forget their columns": _labels(
+        "            rowwise=every.values, match=every.match, chosen=every.chosen",
+        "            rowwise=every.rowwise, match=every.match, chosen=every.chosen",
+    ),
+    "computed cells forget the join": _labels(
+        "rowwise=every.values, match=every.match, chosen=every.chosen, crossed=crossed",
+        "rowwise=every.values, chosen=every.chosen, crossed=crossed",
+    ),
+    "a public choice of rows is forgotten": _labels(
+        "return Label(chosen=True, ", "return Label(chosen=False, "
+    ),
+    "a public choice does not count": _labels("return rest == 0 and not self.chosen", "return rest == 0"),
+    "figures in rows do not cross": _labels(
+        "crossed = every.crossed or every.in_figures != 0", "crossed = every.crossed"
+    ),
+    "or of keys is a key": _flow("or", "local", "both"),
+    "own thresholds compare": _labels("if one.raw and other.raw and one.only", "if one.only"),
+    "columns of one owner compare": _labels(
+        "if mine.isdisjoint(self.owners[column] for column in bits_of(other.raw)):", "if mine:"
+    ),
+    "a comparison forgets one side": _labels("versus=one.raw | other.raw", "versus=one.raw"),
+    "any product is a square": _labels(
+        'if one == other and label.only("raw") and label.raw:', 'if label.only("raw") and label.raw:'
+    ),
+    "squares of what is computed": _labels(
+        'if one == other and label.only("raw") and label.raw:', "if one == other:"
+    ),
+    "sorted cells stay as they are": _flow("sort", "cross", "view"),
+    "running sums stay as they are": _flow("running_sum", "cross", "view"),
+    "the greatest is a sum": _flow("greatest", "fold", "view"),
+    "the first rows are a figure of nothing": _labels(
+        "Label(figure=every.values, match=every.match), every.atoms)",
+        "Label(match=every.match), every.atoms)",
+    ),
+    "products over rows stay by row": _labels(
+        'len(shape) - 1 if name == "matmul" else 0', '0 if name == "matmul" else 0'
+    ),
+    "weights are unweighted": _labels(
+        '    counts = every.only("raw", "key", "square")',
+        '    counts = every.only("raw", "key", "square", "rowwise")',
+    ),
+    "comparisons choose what is summed": _labels(" and not summand.raw | summand.square\n", "\n"),
+    "keys of a sum are forgotten": _labels(
+        "            count=summand.key | choice.key | choice.raw, sum=", "            count=summand.key, sum="
+    ),
+    "bits that choose are forgotten": _labels(
+        "            count=summand.key | choice.key | choice.raw, sum=",
+        "            count=summand.key | choice.key, sum=",
+    ),
+    "mixed sums forget the choice": _labels(
+        "    return Label(figure=every.values, match=every.match)\n",
+        "    return Label(figure=summand.values, match=every.match)\n",
+    ),
+    "mixed sums forget the join": _labels(
+        "    return Label(figure=every.values, match=every.match)\n",
+        "    return Label(figure=every.values)\n",
+    ),
+    "a loop is gone through once": _labels("        return after != before\n", "        return False\n"),
+    "a loop forgets its begin": _labels(
+        "_without_spread(merged([one, other]))", "_without_spread(merged([other]))"
+    ),
+    "a figure forgets what it follows from": _labels("atoms=atoms | 1 << place", "atoms=1 << place"),
+    "a join forgets its ids": _labels(
+        "match=every.values | every.match, spread=BIT", "match=every.match, spread=BIT"
+    ),
+    "noise covers sums of any size": _labels("        if every.crossed:\n            spread = None\n", ""),
+    # --- releases
+    "single rows are aggregates": _releases('"rows": {"row": "plain"', '"rows": {"row": "aggregate"'),
+    "other figures are aggregates": _releases('        "figure": "plain",', '        "figure": "aggregate",'),
+    "tallies are aggregates": _releases(
+        '"exact": {\n        "count": "aggregate",\n        "tally": "compare"',
+        '"exact": {\n        "count": "aggregate",\n        "tally": "aggregate"',
+    ),
+    "sums are compared": _releases(
+        '"exact": {\n        "count": "aggregate",\n        "tally": "compare",\n        "sum": "aggregate"',
+        '"exact": {\n        "count": "aggregate",\n        "tally": "compare",\n        "sum": "compare"',
+    ),
+    "what stays shares needs nothing": _releases('"shares": {"row": "encrypted"', '"shares": {"row": "join"'),
+    "rows that count are not of the release": _releases(
+        "[labels.of[one.value]] + ([] if one.rows is None else [labels.of[one.rows]])",
+        "[labels.of[one.value]]",
+    ),
+    "the receiver may choose": _releases("return own != 0, others if own else 0", "return own != 0, 0"),
+    "the receiver's sums are no choice": _releases(
+        "for column in bits_of(label.count | label.sum | label.figure):",
+        "for column in bits_of(label.count):",
+    ),
+    "the receiver's keys are no choice": _releases(
+        "for column in bits_of(label.count | label.sum | label.figure):",
+        "for column in bits_of(label.sum | label.figure):",
+    ),
+    "aggregates cover comparisons": _releases(
+        '"aggregate-only": ("aggregate", "encrypted"),',
+        '"aggregate-only": ("aggregate", "encrypted", "plain"),',
+    ),
+    "compared columns are aggregates": _releases(
+        '"compare-only": ("compare",),', '"compare-only": ("compare", "aggregate"),'
+    ),
+    "what is not granted is covered": _releases("COVERS.get(constraint, ())", "COVERS.get(constraint, USES)"),
+    "noise on rows passes": _releases(
+        '    if by_row:\n        raise Unfit("NOISE_ON_ROWS"',
+        '    if False:\n        raise Unfit("NOISE_ON_ROWS"',
+    ),
+    "unbounded noise passes": _releases(
+        "any(atom.spread is None for atom in atoms)", "all(atom.spread is None for atom in atoms[1:])"
+    ),
+    "one of many sums is charged": _releases("    for atom in atoms:\n", "    for atom in atoms[:1]:\n"),
+    "joined sums tell nobody": _releases(
+        "told = label.match != 0 and (own or by_row)", "told = label.match != 0 and by_row"
+    ),
+    # --- tracer
+    "sums are over all rows": Plant(
+        "builder", "args if rows is None else (*args, rows), attrs", "args, attrs"
+    ),
+    "filters forget the rows before": Plant(
+        "tables",
+        '        rows = self.build.apply("and", [before, condition]).node\n',
+        "        rows = condition.node\n",
+    ),
+    "where= forgets the rows before": Plant(
+        "builtins", '        bit = bench.build.apply("and", [joined, bit])\n', ""
+    ),
+    "equal nodes are made equal by name alone": Plant(
+        "builder", "        key = (name, args, attrs)\n", "        key = (name, args, ())\n"
+    ),
+    "a branch on a secret takes one way": Plant(
+        "tracer",
+        'self._refuse(test, "SECRET_BRANCH", f"a branch on a {said_kind(value)}", "where(condition, x, y)")',
+        "return True",
+    ),
+    "releases show all rows": Plant(
+        "builtins", "    rows = value.rows if value.cells.by_row else None\n", "    rows = None\n"
+    ),
+}
+
+
+class _Planted(MetaPathFinder, Loader):
+    """Finds the one module that has the fault."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text = name, text
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        del path, target
+        return spec_from_loader(fullname, self) if fullname == self.name else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        del spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self.text, f"{self.name} with a fault", "exec"), module.__dict__)  # noqa: S102 (our source)
+
+
+def _of_ours(name: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in OWN) and name != __name__
+
+
+@contextmanager
+def planted(plant: Plant) -> Iterator[None]:
+    """Have the package with a fault while this lasts."""
+    finder = _Planted(f"contracts.pages.{plant.file}", plant.text())
+    kept = {name: module for name, module in sys.modules.items() if _of_ours(name)}
+    for name in kept:
+        del sys.modules[name]
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if _of_ours(name)]:
+            del sys.modules[name]
+        sys.modules.update(kept)
+
+
+def noticed(plant: Plant) -> str:
+    """Return what shows a fault, "" if nothing does."""
+    with planted(plant):
+        attacks = importlib.import_module("tests.unit.contracts.pages.test_laundering")
+        for rule, cases in (
+            (attacks.test_what_carries_more_out_than_is_granted_is_refused_with_its_reason, attacks.ATTACKS),
+            (attacks.test_what_no_grant_could_allow_is_refused_when_it_is_traced, attacks.BEFORE_ANY_GRANT),
+            (attacks.test_what_the_grants_allow_is_not_refused, attacks.HONEST),
+        ):
+            for case in cases:
+                if not _holds(rule, case):
+                    return f"attacks: {case}"
+        for rule in (
+            attacks.test_a_figure_that_packs_many_sums_counts_as_many,
+            attacks.test_a_figure_of_rows_that_hold_figures_counts_all_of_them,
+            attacks.test_own_sums_over_joined_rows_tell_membership_and_say_so,
+        ):
+            if not _holds(rule):
+                return rule.__name__
+        soundness = importlib.import_module("tests.unit.contracts.pages.soundness")
+        for seed in SEEDS:
+            if not _holds(_agrees, soundness, seed):
+                return f"random page of seed {seed}"
+    return ""
+
+
+def _agrees(soundness: ModuleType, seed: int) -> None:
+    assert soundness.compared([seed]).differ == []
+
+
+def _holds(rule: Any, *args: object) -> bool:
+    try:
+        rule(*args)
+    except (Exception, pytest.fail.Exception):
+        return False
+    return True

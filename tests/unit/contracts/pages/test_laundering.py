@@ -1,0 +1,334 @@
+"""Pages that would carry more out of a column than its grant allows are refused, each with its reason.
+
+The requester and receiver is bank, which brings `loans` and may craft its columns as it likes; `people` is
+city's.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from contracts.pages.faults import PageRefused
+from contracts.pages.page import trace
+from contracts.pages.releases import against
+from contracts.pages.tables import DatasetSchema
+
+SCHEMAS = {
+    "loans": DatasetSchema(
+        "bank", {"id": "text", "weight": "integer", "kind": "category", "mark": "boolean", "limit": "decimal"}
+    ),
+    "people": DatasetSchema(
+        "city",
+        {
+            "id": "text",
+            "age": "integer",
+            "income": "decimal",
+            "home": "category",
+            "ill": "boolean",
+            "name": "text",
+            "debt": "decimal",
+            "score": "decimal",
+            "key": "text",
+            "flag": "boolean",
+        },
+    ),
+}
+OWN = {("loans", name): "plain" for name in SCHEMAS["loans"].columns}
+GRANTS = OWN | {
+    ("people", "id"): "join-only",
+    ("people", "age"): "aggregate-only",
+    ("people", "income"): "aggregate-only",
+    ("people", "home"): "aggregate-only",
+    ("people", "ill"): "aggregate-only",
+    ("people", "debt"): "compare-only",
+    ("people", "score"): "encrypted-only",
+    ("people", "key"): "join-only",
+    ("people", "flag"): "join-only",
+}
+"""`name` is not granted at all."""
+OUT = 'release({}, to="bank", exact=True)'
+NOISY = 'release({}, to="bank", noise=laplace(epsilon=1))'
+FIGURE, ROW = "it is in a figure that is no plain count or sum", "it leaves as values of single rows"
+
+ATTACKS: dict[str, tuple[str, str, str]] = {
+    # name -> (statements; column and use that is refused; its reason)
+    "cells of a column": (OUT.format("people.income"), "income plain", ROW),
+    "cells of a join": (OUT.format("rows.people.income"), "income plain", ROW),
+    "a bit of each row": (OUT.format("rows.people.income > 3"), "income plain", ROW),
+    "a bit against an own column": (OUT.format("rows.people.debt > rows.loans.limit"), "debt plain", ROW),
+    "cells times one": (OUT.format("rows.people.income * 1"), "income plain", ROW),
+    "cells through where": (OUT.format("where(rows.people.ill, 1, 0)"), "ill plain", ROW),
+    "cells through sort_by": (OUT.format("sort_by(rows.people.income)"), "income plain", ROW),
+    "cells in the order of another column": (
+        OUT.format("sort_by(rows.loans.weight, rows.people.income)"),
+        "income plain",
+        ROW,
+    ),
+    "the first rows": (OUT.format("first(rows.people.income, 1)"), "income plain", FIGURE),
+    "the greatest": (OUT.format("greatest(rows.people.income)"), "income plain", FIGURE),
+    "one row by its position": (
+        OUT.format("sum(rows.people.income, where=position(rows) == 3)"),
+        "income plain",
+        FIGURE,
+    ),
+    "one row by a filter on its position": (
+        f"one = filter(rows, position(rows) == 3)\n    {OUT.format('sum(one.people.income)')}",
+        "income plain",
+        FIGURE,
+    ),
+    "rows by lot": (OUT.format("sum(rows.people.income, where=lot(rows, 0.01))"), "income plain", FIGURE),
+    "public weights": (OUT.format("sum(rows.people.income * position(rows))"), "income plain", FIGURE),
+    "powers of two as own weights": (
+        OUT.format("sum(rows.people.ill * rows.loans.weight)"),
+        "ill plain",
+        FIGURE,
+    ),
+    "own weights by @": (OUT.format("rows.people.ill @ rows.loans.weight"), "ill plain", FIGURE),
+    "own weights through where": (
+        OUT.format("sum(where(rows.people.ill, rows.loans.weight, 0))"),
+        "ill plain",
+        FIGURE,
+    ),
+    "own weights summed by their groups": (
+        OUT.format("sum(rows.loans.weight, by=rows.people.home)"),
+        "home plain",
+        "it chooses the rows that are counted or summed, together with a column that the receiver owns",
+    ),
+    "own weights of rows that a bit chooses": (
+        OUT.format("sum(rows.loans.weight, where=rows.people.ill)"),
+        "ill plain",
+        "it chooses the rows that are counted or summed, together with a column that the receiver owns",
+    ),
+    "groups that the receiver chose": (
+        OUT.format("sum(rows.people.income, by=rows.loans.kind)"),
+        "income plain",
+        "it is summed without weights, together with a column that the receiver owns",
+    ),
+    "rows that the receiver marked": (
+        OUT.format("sum(rows.people.income, where=rows.loans.mark)"),
+        "income plain",
+        "it is summed without weights, together with a column that the receiver owns",
+    ),
+    "counts of groups that the receiver chose": (
+        OUT.format("count(rows.people.ill, by=rows.loans.kind)"),
+        "ill plain",
+        "it is summed without weights, together with a column that the receiver owns",
+    ),
+    "a crafted threshold": (
+        OUT.format("count(rows, where=rows.people.income > 3.1)"),
+        "income plain",
+        FIGURE,
+    ),
+    "shifted bins": (
+        OUT.format("count(rows, by=bins(rows.people.income, edges=[0, 3.1, 9]))"),
+        "income plain",
+        FIGURE,
+    ),
+    "a difference of two groups in one condition": (
+        OUT.format('count(rows, where=(rows.people.home == "a") | (rows.people.home == "b"))'),
+        "home plain",
+        FIGURE,
+    ),
+    "cubes, of which n give all cells": (
+        OUT.format("sum(rows.people.income ** 3)"),
+        "income plain",
+        FIGURE,
+    ),
+    "a product of two columns": (
+        OUT.format("sum(rows.people.income * rows.people.age)"),
+        "income plain",
+        FIGURE,
+    ),
+    "a compared column summed": (
+        OUT.format("sum(rows.people.debt)"),
+        "debt aggregate",
+        "it is summed without weights",
+    ),
+    "a compared column against a public number": (
+        OUT.format("count(rows.people.debt > 3)"),
+        "debt plain",
+        FIGURE,
+    ),
+    "a compared column with noise": (
+        NOISY.format("sum(rows.people.debt)"),
+        "debt aggregate",
+        "it is summed without weights",
+    ),
+    "a compared column against one of its own owner": (
+        OUT.format("count(rows.people.debt > rows.people.age)"),
+        "debt plain",
+        FIGURE,
+    ),
+    "a compared column against a shifted own column": (
+        OUT.format("count(rows.people.debt > rows.loans.limit + 1)"),
+        "debt plain",
+        FIGURE,
+    ),
+    "a comparison that chooses what is summed": (
+        OUT.format("sum(rows.people.income, where=rows.people.debt > rows.loans.limit)"),
+        "debt plain",
+        FIGURE,
+    ),
+    "a compared column that stays shares": ('keep(rows.people.debt, "debt")', "debt encrypted", ROW),
+    "a column for models, counted": (
+        OUT.format("sum(rows.people.score)"),
+        "score aggregate",
+        "it is summed without weights",
+    ),
+    "a column for models, with noise": (
+        NOISY.format("sum(clip(rows.people.score, 0, 1))"),
+        "score aggregate",
+        FIGURE,
+    ),
+    "an identifier as groups": (
+        OUT.format("count(rows, by=rows.people.key)"),
+        "key aggregate",
+        "it chooses the rows that are counted or summed",
+    ),
+    "an identifier compared": (OUT.format('rows.people.id == "u1"'), "id plain", ROW),
+    "a column that nobody granted": (
+        OUT.format("count(rows, by=rows.people.name)"),
+        "name aggregate",
+        "it chooses the rows that are counted or summed",
+    ),
+    "a column that only decides a filter": (
+        f'some = filter(rows, rows.people.name == "x")\n    {OUT.format("count(some)")}',
+        "name aggregate",
+        "it chooses the rows that are counted or summed",
+    ),
+    "a filter that chooses cells": (
+        f"some = filter(rows, rows.people.ill)\n    {OUT.format('some.loans.weight')}",
+        "ill plain",
+        ROW,
+    ),
+    "a join on a granted column that is none": (
+        f'other = join(loans, people, on=("id", "income"))\n    {OUT.format("count(other)")}',
+        "income join",
+        "it decides which rows are joined",
+    ),
+    "coefficients on crafted indicators": (
+        "x = stack([rows.loans.weight, rows.loans.limit])\n    w = zeros(2)\n    for step in repeat(9):\n"
+        f"        w = w - x.T @ (sigmoid(x @ w) - rows.people.ill)\n    {OUT.format('w')}",
+        "ill plain",
+        FIGURE,
+    ),
+    "cells that a loop carries": (
+        "x = rows.loans.weight\n    for step in repeat(2):\n        x = x + rows.people.income\n"
+        f"    {OUT.format('x')}",
+        "income plain",
+        ROW,
+    ),
+    "cells that come into a loop in its second turn": (
+        "x = rows.loans.weight\n    y = rows.loans.weight\n    for step in repeat(2):\n        x = y\n"
+        f"        y = real(rows.people.income)\n    {OUT.format('x')}",
+        "income plain",
+        ROW,
+    ),
+    "cells that a loop begins with and drops": (
+        "x = real(rows.people.income)\n    y = real(rows.loans.weight)\n    for step in repeat(1):\n"
+        f"        y = x\n        x = real(rows.loans.weight)\n    {OUT.format('y')}",
+        "income plain",
+        ROW,
+    ),
+    "a bit of a dataset that chooses its rows": (
+        OUT.format("sum(people.age, where=people.flag)"),
+        "flag aggregate",
+        "it chooses the rows that are counted or summed",
+    ),
+    "a mean that enters every row": (
+        OUT.format("sum(rows.people.income - mean(rows.people.income))"),
+        "income plain",
+        FIGURE,
+    ),
+    "a sum of running sums": (OUT.format("sum(running_sum(rows.people.income))"), "income plain", FIGURE),
+    "cells that running sums hold": (OUT.format("running_sum(rows.people.income)"), "income plain", ROW),
+    "cells of the row before": (OUT.format("shift(rows.people.income)"), "income plain", ROW),
+    "cells in another shape": (OUT.format("rows.people.income[:, None]"), "income plain", ROW),
+    "cells beside harmless ones": (
+        OUT.format("stack([rows.loans.weight, rows.people.age])"),
+        "age plain",
+        ROW,
+    ),
+}
+BEFORE_ANY_GRANT = {
+    "noise on single rows": (NOISY.format("rows.people.income"), "NOISE_ON_ROWS"),
+    "noise that nothing bounds": (
+        NOISY.format("sum(rows.people.income * rows.people.age)"),
+        "NOISE_UNBOUNDED",
+    ),
+    "noise on a greatest": (NOISY.format("greatest(rows.people.income)"), "NOISE_UNBOUNDED"),
+    "noise on coefficients": (NOISY.format("rows.people.ill @ rows.people.income"), "NOISE_UNBOUNDED"),
+    "noise once on what others see through": (
+        NOISY.format("sum(clip(rows.people.income - mean(rows.people.income), 0, 1))"),
+        "NOISE_UNBOUNDED",
+    ),
+    "a branch": ("if sum(rows.people.ill) > 3:\n        pass", "SECRET_BRANCH"),
+    "as many turns as a secret": ("for i in range(count(rows)):\n        pass", "SECRET_NUMBER"),
+}
+
+
+def page(statements: str) -> str:
+    return f'"""A page."""\n\n\ndef run(loans, people):\n    rows = join(loans, people)\n    {statements}\n'
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_what_carries_more_out_than_is_granted_is_refused_with_its_reason(name: str) -> None:
+    statements, wanted, reason = ATTACKS[name]
+    plan = trace(page(statements), SCHEMAS)
+    found = {(f"{one.column} {one.use}", one.reason) for one in against(plan.uses, plan.releases, GRANTS)}
+    assert (wanted, reason) in found
+
+
+@pytest.mark.parametrize("name", BEFORE_ANY_GRANT)
+def test_what_no_grant_could_allow_is_refused_when_it_is_traced(name: str) -> None:
+    statements, code = BEFORE_ANY_GRANT[name]
+    with pytest.raises(PageRefused) as refused:
+        trace(page(statements), SCHEMAS)
+    assert [item.rule for item in refused.value.diagnostics] == [code]
+
+
+HONEST = {
+    "a count": OUT.format("count(rows)"),
+    "sums by registered groups": OUT.format("sum(rows.people.income, by=rows.people.home)"),
+    "means by two groups": OUT.format("mean(rows.people.income, by=rows.people.home, where=rows.people.ill)"),
+    "a deviation": OUT.format("sqrt(mean(rows.people.age ** 2) - mean(rows.people.age) ** 2)"),
+    "registered bins": OUT.format("count(rows, by=bins(rows.people.income))"),
+    "counted comparisons": OUT.format("count(rows.people.debt > rows.loans.limit)"),
+    "a noisy mean of what is computed": NOISY.format(
+        "mean(clip(rows.people.income * rows.loans.weight, 0, 9))"
+    ),
+    "a noisy threshold": NOISY.format("count(rows.people.income > 3.1)"),
+    "a model that stays": (
+        "x = stack([rows.people.score, rows.people.income])\n    w = zeros(2)\n    for step in repeat(9):\n"
+        '        w = w - x.T @ (sigmoid(x @ w) - rows.loans.mark)\n    keep(w, "model")'
+    ),
+    "own cells": OUT.format("loans.weight"),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_what_the_grants_allow_is_not_refused(name: str) -> None:
+    plan = trace(page(HONEST[name]), SCHEMAS)
+    assert against(plan.uses, plan.releases, GRANTS) == ()
+
+
+def test_a_figure_that_packs_many_sums_counts_as_many() -> None:
+    source = page(
+        OUT.format('sum(rows.people.age, where=rows.people.home == "a") + 1000 * sum(rows.people.age)')
+    )
+    (release,) = trace(source, SCHEMAS).releases
+    assert release.kind == "sum"
+    assert release.figures.value({}) == 2
+    assert release.cells.value({}) == 1
+
+
+def test_a_figure_of_rows_that_hold_figures_counts_all_of_them() -> None:
+    source = page(OUT.format("sum((rows.people.age - mean(rows.people.age)) ** 2)"))
+    (release,) = trace(source, SCHEMAS).releases
+    assert release.kind == "figure"
+    assert release.figures.value({}) == 3
+
+
+def test_own_sums_over_joined_rows_tell_membership_and_say_so() -> None:
+    (release,) = trace(page(OUT.format("sum(rows.loans.weight)")), SCHEMAS).releases
+    assert release.membership

@@ -1,0 +1,141 @@
+"""Bytes of plans are read as anybody's, and say what was traced; gas and caps hold against hostile pages."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from chain.primitives.errors import DecodeError
+from contracts.language.faults import OutOfGas
+from contracts.pages.faults import PageRefused
+from contracts.pages.limits import Gas, PageLimits
+from contracts.pages.page import trace
+from contracts.pages.plan import Plan, decode_plan
+from tests.unit.contracts.pages.draw import Draw
+from tests.unit.contracts.pages.soundness import SCHEMAS
+
+PAGE = '''"""A page with a join, groups, a loop and noise."""
+
+
+def run(loans, people):
+    rows = join(loans, people)
+    release(mean(rows.people.i, by=rows.people.h), to="city", noise=laplace(epsilon=0.5))
+    w = 0
+    for step in repeat(7):
+        w = w + sum(rows.loans.w) / (step + 1)
+    release(w, to="auditor", exact=True)
+    release(membership(rows), to="bank", exact=True)
+'''
+
+
+def plan() -> Plan:
+    return trace(PAGE, SCHEMAS)
+
+
+def test_a_plan_that_is_read_again_says_the_same_of_everything() -> None:
+    one = plan()
+    other = decode_plan(one.data)
+    for name in ("data", "hash", "page_hash", "datasets", "asked", "uses", "releases", "leakage", "cost"):
+        assert getattr(one, name) == getattr(other, name), name
+
+
+def test_plans_of_random_pages_are_read_again() -> None:
+    read = 0
+    for seed in range(40):
+        try:
+            made = trace(Draw(seed).page(), SCHEMAS)
+        except PageRefused:
+            continue
+        assert decode_plan(made.data).uses == made.uses
+        read += 1
+    assert read > 20
+
+
+def test_changed_bytes_are_refused_or_are_another_plan_with_its_own_facts() -> None:
+    data, drawn = plan().data, random.Random(3)
+    refused = 0
+    for _ in range(300):
+        changed = bytearray(data)
+        changed[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
+        try:
+            made = decode_plan(bytes(changed))
+        except DecodeError:
+            refused += 1
+        else:
+            assert made.data == changed
+            assert made.hash != plan().hash
+    assert refused > 100
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 200])
+def test_cut_and_lengthened_bytes_are_refused(cut: int) -> None:
+    for data in (plan().data[:cut], plan().data + bytes(1)):
+        with pytest.raises(DecodeError):
+            decode_plan(data)
+
+
+def test_reading_a_plan_pays_before_it_works() -> None:
+    with pytest.raises(OutOfGas):
+        decode_plan(plan().data, Gas(2_000))
+
+
+def test_tracing_stops_where_its_gas_ends_and_costs_the_same_each_time() -> None:
+    meter = Gas(10**9)
+    trace(PAGE, SCHEMAS, payer=meter)
+    spent = 10**9 - meter.left
+    trace(PAGE, SCHEMAS, payer=Gas(spent))
+    for less in (spent - 1, spent // 2, 5_000, 0):
+        with pytest.raises(OutOfGas):
+            trace(PAGE, SCHEMAS, payer=Gas(less))
+
+
+TWICE = "for i in range(900):\n        for j in range(900):\n            "
+HOSTILE = {
+    "loops in loops": "for i in range(999):\n        for j in range(999):\n            for k in range(999):\n"
+    "                pass",
+    "lists that double": "x = [1]\n    for i in range(60):\n        x = x + x",
+    "shared structures": "x = [1]\n    for i in range(900):\n        x = [x, x]\n    y = x",
+    "texts that double": 'x = "a"\n    for i in range(60):\n        x = x + x',
+    "numbers that grow": "x = 3\n    for i in range(60):\n        x = x * x",
+    "a node a turn": f"x = loans.w\n    {TWICE}x = x * loans.r",
+    "powers of powers": f"x = loans.w\n    {TWICE}x = x ** 8",
+    "nested comprehensions": "x = [a for a in range(999) for b in range(999) for c in range(999)]",
+    "wide stacks": "x = stack([loans.w for i in range(999)])",
+    "labels that creep through a loop": "\n    ".join(f"v{i} = real(loans.w)" for i in range(33))
+    + "\n    for step in repeat(9):\n        "
+    + "\n        ".join(f"v{i} = v{i + 1}" for i in range(32)),
+    "a plan of many constants": "x = loans.w\n    for i in range(999):\n        for j in range(9):\n"
+    "            x = x + (1000 * i + j)\n    y = sum(x)\n    release(y, to='bank', exact=True)",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_page_ends_at_a_cap_or_at_its_gas(name: str) -> None:
+    source = f'"""A page."""\n\n\ndef run(loans, people):\n    {HOSTILE[name]}\n'
+    with pytest.raises((PageRefused, OutOfGas)):
+        trace(source, SCHEMAS, PageLimits(gas=4_000_000))
+
+
+def test_the_caps_of_nodes_and_bytes_are_those_that_are_asked_for() -> None:
+    for limits in (PageLimits(nodes=10), PageLimits(plan_bytes=200)):
+        with pytest.raises(PageRefused, match="PLAN_SIZE"):
+            trace(PAGE, SCHEMAS, limits)
+
+
+def test_what_no_release_needs_is_not_in_the_plan() -> None:
+    more = PAGE.replace(
+        "    w = 0\n", "    w = 0\n    unused = sum(rows.loans.r) * greatest(rows.people.a)\n"
+    )
+    lean, other = plan(), trace(more, SCHEMAS)
+    assert [one.column for one in other.graph.columns] == [one.column for one in lean.graph.columns]
+    assert len(other.graph) == len(lean.graph)
+
+
+def test_costs_are_formulas_of_rows() -> None:
+    (cost,) = plan().cost
+    sizes = {"n:0": 1_000, "n:1": 2_000, "n:join1": 1_000, **{f"k:{i}": 3 for i in range(9)}}
+    assert cost.profile == "rep3"
+    assert cost.sent.value(sizes) < cost.sent.value(sizes | {"n:join1": 2_000})
+    assert cost.rounds.value(sizes) > 7 * 35
+    assert cost.memory.value(sizes) > 16 * 1_000
