@@ -182,7 +182,12 @@ class Labels:
             return replace(every, spread=spread)
         crossed = every.crossed or every.in_figures != 0
         return Label(
-            rowwise=every.values, match=every.match, chosen=every.chosen, crossed=crossed, spread=spread
+            rowwise=every.values,
+            match=every.match,
+            atoms=every.atoms,
+            chosen=every.chosen,
+            crossed=crossed,
+            spread=spread,
         )
 
     def _spread(self, node: int, labels: Sequence[Label]) -> Spread:
@@ -232,7 +237,13 @@ class Labels:
         """Cells from cells of any rows."""
         every = merged(labels)
         if self.graph.cells[node].by_row:
-            return Label(rowwise=every.values, match=every.match, chosen=every.chosen, crossed=True)
+            return Label(
+                rowwise=every.values,
+                match=every.match,
+                atoms=every.atoms,
+                chosen=every.chosen,
+                crossed=True,
+            )
         if any(self.graph.cells[arg].by_row for arg in self.graph.args[node]):
             return self._atom(node, None, Label(figure=every.values, match=every.match), every.atoms)
         return replace(every, spread=None)

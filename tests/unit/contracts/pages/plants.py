@@ -60,16 +60,21 @@ def _flow(name: str, flow: str, other: str) -> Plant:
 PLANTS: dict[str, Plant] = {
     # --- labels
     "computed cells stay raw": _labels(
-        "            rowwise=every.values, match=every.match, chosen=every.chosen",
-        "            raw=every.values, match=every.match, chosen=every.chosen",
+        "            rowwise=every.values,\n            match",
+        "            raw=every.values,\n            match",
     ),
     "computed cells forget their columns": _labels(
-        "            rowwise=every.values, match=every.match, chosen=every.chosen",
-        "            rowwise=every.rowwise, match=every.match, chosen=every.chosen",
+        "            rowwise=every.values,\n            match",
+        "            rowwise=every.rowwise,\n            match",
     ),
     "computed cells forget the join": _labels(
-        "rowwise=every.values, match=every.match, chosen=every.chosen, crossed=crossed",
-        "rowwise=every.values, chosen=every.chosen, crossed=crossed",
+        "            match=every.match,\n            atoms=every.atoms,\n            chosen=every.chosen,\n"
+        "            crossed=crossed",
+        "            atoms=every.atoms,\n            chosen=every.chosen,\n            crossed=crossed",
+    ),
+    "rows forget the figures in them": _labels(
+        "            atoms=every.atoms,\n            chosen=every.chosen,\n            crossed=crossed",
+        "            chosen=every.chosen,\n            crossed=crossed",
     ),
     "a public choice of rows is forgotten": _labels(
         "return Label(chosen=True, ", "return Label(chosen=False, "
