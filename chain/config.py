@@ -8,7 +8,17 @@ from typing import Annotated, Literal, Self
 import pydantic
 
 from chain.primitives.errors import ConfigError
-from chain.primitives.settings import Address, Section, check_address, load_toml, split_address, within
+from chain.primitives.settings import (
+    ID_WORDS,
+    Address,
+    Section,
+    check_address,
+    check_own_folder,
+    load_toml,
+    matching,
+    split_address,
+    within,
+)
 
 CONNECTIONS_MIN = 16
 KEEP_BLOCKS_MIN = 1_000
@@ -44,7 +54,13 @@ class NetworkSection(Section):
     send_queue_bytes: Annotated[int, within(1_048_576, 1_073_741_824, "bytes")] = 16_777_216
 
 
-HostName = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$")]
+HostName = Annotated[
+    str,
+    matching(
+        "[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?",
+        'the name of a host in lower case, without a port, such as "node.bank.example"',
+    ),
+]
 
 
 class RpcSection(Section):
@@ -139,7 +155,7 @@ class LogSection(Section):
 class SoloSection(Section):
     """Start a chain of one validator when no genesis file exists yet: for trying things out."""
 
-    organisation: Annotated[str, pydantic.Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    organisation: Annotated[str, matching("[a-z0-9][a-z0-9._-]{0,63}", ID_WORDS)]
 
 
 class NodeConfig(Section):
@@ -180,7 +196,11 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
     base = path.resolve().parent
     names = config.files
     if base / names.key == base / names.next_key:
-        raise ConfigError(f"{path}: files.key and files.next_key = {names.key!r}: two different files")
+        raise ConfigError(
+            f"{path}: files.key and files.next_key = {names.key!r}: two different files, and next_key is "
+            f"{NodeConfig().files.next_key!r} unless it is given; move the key and its markers (.voted, "
+            '.skips) under another name, such as "keys/seat.key", and name that in files.key'
+        )
     resolved = NodeFiles(
         data_dir=base / names.data_dir,
         archive_dir=base / config.storage.archive_dir if config.storage.archive_dir else None,
@@ -188,4 +208,23 @@ def load_node_config(path: Path) -> tuple[NodeConfig, NodeFiles]:
         key=base / names.key,
         next_key=base / names.next_key,
     )
+    _check_folders(path, resolved)
     return config, resolved
+
+
+def _check_folders(path: Path, files: NodeFiles) -> None:
+    """Raise ConfigError where a folder of data is, or holds, what must outlive it, the other one included."""
+    keys = {"files.key": files.key, "files.next_key": files.next_key}
+    folders = {"files.data_dir": files.data_dir}
+    if files.archive_dir is not None:
+        folders["storage.archive_dir"] = files.archive_dir
+    for setting, folder in folders.items():
+        check_own_folder(path, setting, folder, keys=keys, files={"files.genesis": files.genesis})
+    if files.archive_dir is None:
+        return
+    data, archive = files.data_dir.resolve(), files.archive_dir.resolve()
+    if archive.is_relative_to(data) or data.is_relative_to(archive):
+        raise ConfigError(
+            f"{path}: storage.archive_dir = {str(files.archive_dir)!r}: neither in files.data_dir, "
+            f"{files.data_dir}, nor around it; name a folder that holds nothing else"
+        )

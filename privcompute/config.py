@@ -7,15 +7,23 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from chain.primitives.settings import Address, Section, load_toml, within
+from chain.primitives.settings import (
+    ID_WORDS,
+    Address,
+    Section,
+    check_own_folder,
+    load_toml,
+    matching,
+    within,
+)
 from privcompute.data.batches import BOUNDS
 from privcompute.data.dataset_ids import DATASET_PATTERN, ID_PATTERN
 
 DATASETS_MAX = 1_000
 JOBS_MAX = 1_000
 JOBS_AT_ONCE_MAX = 64
-Id = Annotated[str, pydantic.Field(pattern=rf"^{ID_PATTERN}$")]
-DatasetId = Annotated[str, pydantic.Field(pattern=rf"^{DATASET_PATTERN}$")]
+Id = Annotated[str, matching(ID_PATTERN, ID_WORDS)]
+DatasetId = Annotated[str, matching(DATASET_PATTERN, f"OWNER/NAME, such as bank/customers, each {ID_WORDS}")]
 
 
 class FilesConfig(Section):
@@ -80,7 +88,9 @@ class AgentConfig(Section):
     """The configuration in `agent.toml`."""
 
     organisation: Id
-    node: Annotated[str, pydantic.Field(pattern=r"^https?://[^/]+$")] = "http://127.0.0.1:8545"
+    node: Annotated[str, matching("https?://[^/]+", "http://HOST:PORT, without a path")] = (
+        "http://127.0.0.1:8545"
+    )
     files: FilesConfig = FilesConfig()
     peers: PeersConfig = PeersConfig()
     policy: LocalPolicy = LocalPolicy()
@@ -145,6 +155,8 @@ def load_agent_config(path: Path) -> tuple[AgentConfig, AgentFiles]:
     resolved = AgentFiles(
         base=base, genesis=base / files.genesis, key=base / files.key, data_dir=base / files.data_dir
     )
+    keys, others = {"files.key": resolved.key}, {"files.genesis": resolved.genesis}
+    check_own_folder(path, "files.data_dir", resolved.data_dir, keys=keys, files=others)
     return config, resolved
 
 

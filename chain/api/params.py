@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from chain.primitives.codec import U64_MAX
-from chain.primitives.settings import Section
+from chain.primitives.settings import Section, matching, within
 
 BATCH_MAX = 1_000
 WAIT_MS_MAX = 20_000
 
-HashText = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
-HexText = Annotated[str, pydantic.Field(pattern=r"^([0-9a-f]{2})*$")]
-HeightNumber = Annotated[int, pydantic.Field(ge=0, le=U64_MAX)]
+HashText = Annotated[str, matching("[0-9a-f]{64}", "64 hex digits, in lower case")]
+HexText = Annotated[str, matching("([0-9a-f]{2})*", "bytes as hex, two digits in lower case each")]
+HeightNumber = Annotated[int, within(0, U64_MAX, "a height")]
 NAME_BYTES_MAX = 255
 
 
@@ -62,7 +62,7 @@ class SendOne(Section):
 
     transaction: HexText
     mode: Literal["sync", "async", "commit"] = "sync"
-    timeoutMs: Annotated[int, pydantic.Field(ge=0, le=WAIT_MS_MAX)] = 10_000
+    timeoutMs: Annotated[int, within(0, WAIT_MS_MAX, "milliseconds")] = 10_000
 
 
 class SendMany(Section):
@@ -81,7 +81,7 @@ class ById(Section):
 class ReceiptOf(ById):
     """A receipt, by the transaction's id, and how long to wait for it."""
 
-    waitMs: Annotated[int, pydantic.Field(ge=0, le=WAIT_MS_MAX)] = 0
+    waitMs: Annotated[int, within(0, WAIT_MS_MAX, "milliseconds")] = 0
 
 
 class CallView(Section):
@@ -121,7 +121,7 @@ class StateRange(Section):
     contract: NameText
     map: NameText
     after: HexText | None = None
-    limit: Annotated[int, pydantic.Field(ge=1, le=1_000)] = 100
+    limit: Annotated[int, within(1, 1_000, "entries")] = 100
 
 
 class EventQuery(Section):
@@ -132,7 +132,7 @@ class EventQuery(Section):
     name: NameText | None = None
     fromHeight: HeightNumber = 0
     toHeight: HeightNumber | None = None
-    limit: Annotated[int, pydantic.Field(ge=1, le=1_000)] = 100
+    limit: Annotated[int, within(1, 1_000, "entries")] = 100
     after: HexText | None = None
 
 

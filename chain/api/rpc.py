@@ -31,7 +31,7 @@ from chain.api.request_timeout import answered_by
 from chain.api.turns import SLICE_S, Busy, Metered
 from chain.config import RpcSection
 from chain.primitives.errors import AssentError, LimitError
-from chain.primitives.settings import Section
+from chain.primitives.settings import Section, allowed
 
 HEAVY_S = 0.001
 """A method whose calls take the loop for longer waits for a turn of heavy work."""
@@ -258,4 +258,4 @@ def _params(call: RpcCall, method: Method) -> Section:
 
 
 def _fault(item: Any) -> str:
-    return f"{'.'.join(str(part)[:64] for part in item['loc'])}: {item['msg'][:256]}"
+    return f"{'.'.join(str(part)[:64] for part in item['loc'])}: {allowed(item)[:256]}"

@@ -66,7 +66,8 @@ def show_trail(
     assent audit trail dataset:bank/credit --as consortium/bank
     assent audit trail grant:bureau/g1 --as consortium/bank --from 2026-01-01 --kind GrantRevoked --format csv
     """
-    rows = run(_rows(session, subject, _filters(start, end, kinds, orgs)))
+    filters = _filters(start, end, kinds, orgs)
+    rows, of = run(_rows(session, subject, filters))
     if as_json or form == "json":
         print_json([json_row(row) for row in rows])
     elif form == "csv":
@@ -76,7 +77,7 @@ def show_trail(
         proved = (
             "each proved, none missing" if session.genesis else "as the node says; give --genesis for proof"
         )
-        print_text(f"{counted(len(rows), 'event')} ({proved})", err=True)
+        print_text(f"{summary(len(rows), of, filters)} ({proved})", err=True)
 
 
 @audit.command("export")
@@ -136,10 +137,27 @@ def verify_file(file: Path, genesis: Path, show_report: bool, as_json: bool) -> 
     sys.exit(0 if report.ok else 1)
 
 
-async def _rows(session: Session, subject: str, filters: Filters) -> list[TrailRow]:
+async def _rows(session: Session, subject: str, filters: Filters) -> tuple[list[TrailRow], int]:
+    """Return the rows that the filters keep, and how many there are at these heights without the others."""
     verifier = None if session.genesis is None else ProofVerifier(session.genesis)
+    heights = Filters(first=filters.first, last=filters.last)
     async with session.client() as client:
-        return [row async for row in trail(client.proofs, subject, filters, verifier)]
+        found = [row async for row in trail(client.proofs, subject, heights, verifier)]
+    return [row for row in found if row.matches(filters)], len(found)
+
+
+def summary(kept: int, of: int, filters: Filters) -> str:
+    """Say how many events a trail has; where filters leave none, what they asked for, among how many."""
+    if kept or not of:
+        return counted(kept, "event")
+    asked = []
+    if filters.kinds:
+        asked.append(f"of kind {' or '.join(sorted(filters.kinds))}")
+    if filters.orgs:
+        asked.append(f"that {' or '.join(sorted(filters.orgs))} did or is named in")
+    if filters.since or filters.until is not None:
+        asked.append("of that time")
+    return f"no event {', '.join(asked)} among {counted(of, 'event')}"
 
 
 async def _export(session: Session, subject: str, first: int, last: int | None) -> bytes:

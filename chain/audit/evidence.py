@@ -18,12 +18,12 @@ from chain.audit.records import (
     strip_state,
 )
 from chain.audit.source import EvidenceSource
-from chain.audit.trail import LOOKUPS_AT_ONCE, SubjectUnknown, state_value
+from chain.audit.trail import LOOKUPS_AT_ONCE, SubjectUnknown, check_heights, state_value
 from chain.ledger import schedule
 from chain.ledger.block import EventEntry
 from chain.ledger.genesis import Genesis
 from chain.ledger.proof.proofs import HeaderProof, ProvedReceipt, ProvedState, ProvedTransaction
-from chain.primitives.errors import LimitError, ProofInvalid
+from chain.primitives.errors import ProofInvalid
 from chain.primitives.runtimeport import map_key
 from chain.primitives.values import Value
 
@@ -55,11 +55,7 @@ async def gather_evidence(
     """
     head = await source.head()
     last = head if last is None else last
-    if not first <= last <= head:
-        raise LimitError(
-            f"heights {first}..{last}: expected 0 <= from <= to <= {head}, the certified head; "
-            "wait for the chain to get there, or ask for less"
-        )
+    check_heights(first, last, head)
     first = 0 if first == 1 else first  # the log before height 0 is empty, which needs no proof
     return await _Gatherer(source, genesis, subject, first, last).run()
 

@@ -12,7 +12,8 @@ from chain.client.proofs import PAGE_ENTRIES, follow_sets
 from chain.ledger.block import EventEntry, transaction_id
 from chain.ledger.proof.proofs import ProvedState, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier
-from chain.primitives.errors import AssentError, DecodeError, ProofInvalid
+from chain.ledger.pruned import UnknownHeight
+from chain.primitives.errors import AssentError, DecodeError, LimitError, ProofInvalid
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.kinds import is_foreign
 from chain.primitives.runtimeport import RESULT_BYTES_MAX, map_key
@@ -87,7 +88,9 @@ async def trail(
     With a verifier everything shown is proved, that no entry is missing included: it raises ProofInvalid
     before the first row if the history does not hold, and at any row whose transaction does not.
     """
-    last = await source.head() if filters.last is None else filters.last
+    head = await source.head()
+    last = head if filters.last is None else filters.last
+    check_heights(filters.first, last, head)
     if verifier is not None:
         await follow_sets(source, verifier)
     lookup = _Lookup(source, subject, verifier)
@@ -103,6 +106,17 @@ async def trail(
             "org:ID, program:ID, contract:ID, node:NAME, "
             "proposal:NUMBER, params:limits, params:policy, params:terms"
         )
+
+
+def check_heights(first: int, last: int, head: int) -> None:
+    """Raise UnknownHeight or LimitError unless 0 <= first <= last <= head, the newest certified height."""
+    for option, height in (("--from", first), ("--to", last)):
+        if height > head:
+            raise UnknownHeight(
+                f"{option} {height}: the newest certified height is {head}; ask for that or a lower one"
+            )
+    if first > last:
+        raise LimitError(f"--from {first}: above --to {last}; name the lower height first")
 
 
 async def _pages(

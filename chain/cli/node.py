@@ -17,6 +17,7 @@ from chain.cli.skip import skip
 from chain.client.console import reports_errors
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
+from chain.node.budget import memory_warning
 from chain.node.keys import KeyRing
 from chain.node.node import Node
 from chain.node.slices import ask_for_short_turns
@@ -92,6 +93,8 @@ def run_node(path: Path) -> None:
 
         create_solo(config, files)
     if warning := open_to_all(config.rpc.listen):
+        log.warning("%s", warning)
+    if warning := memory_warning(config, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
         log.warning("%s", warning)
     genesis = load_genesis(files.genesis)
     keys = KeyRing(files)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from chain.api.render import receipt_json
+from chain.audit.text import utc
 from chain.cli.governing import COMMIT_GAS, NotThere, next_step, outside_note, votes_words
 from chain.cli.stall_check import check_reach
 from chain.client.answers import RpcError
@@ -189,7 +189,7 @@ def _plain(value: Value) -> str:
 
 
 def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(" ", "seconds")
+    return f"{utc(ms)} UTC"
 
 
 @proposal.command("approve")

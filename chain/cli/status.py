@@ -229,6 +229,10 @@ def _logs_elsewhere(org: OrgFolder, process: str) -> str:
 def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None:
     """Show the end of the log of ORG's node or agent in FOLDER."""
     chosen = open_consortium(folder).org(org)
+    if process == "agent" and not chosen.agent_config.exists():
+        raise LayoutError(
+            f"{org} runs no agent: {chosen.agent_config} does not exist; see: assent logs --help"
+        )
     path = chosen.log(process)
     elsewhere = _logs_elsewhere(chosen, process)
     if not path.exists():

@@ -216,8 +216,19 @@ def rotate_key(session: Session, name: str, key_text: str, force: bool, as_json:
         receipt,
         as_json,
         f"the seat of {name} moves to {key.public.hex()} a consensus window after height {receipt.height}",
-        "the node switches by itself if the key is where [files] next_key says; see: assent status. Later, "
-        "name its file in [files] key and keep the marker (.voted) beside it",
+        "the node switches by itself if the key is where [files] next_key says; see: assent status. Back the "
+        "key up with the markers beside it (.voted, .skips); they may stay where they are",
+        after_rotation(key.public.hex()),
+    )
+
+
+def after_rotation(key: str) -> str:
+    """Say how the place of next_key becomes free again, once the seat has moved to the key in it."""
+    name = f"keys/seat-{key[:8]}"
+    return (
+        "before another rotation that place must be free: stop the node, move the key's file and its markers "
+        f'to {name}.key, {name}.voted and {name}.skips (those that are there), write key = "{name}.key" '
+        "into [files] of node.toml, and start the node"
     )
 
 

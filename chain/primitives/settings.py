@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +16,7 @@ from chain.primitives.files import read_bounded
 
 FILE_BYTES_MAX = 1_048_576
 PORT_MAX = 65_535
+ID_WORDS = "1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or a digit"
 M = TypeVar("M", bound=pydantic.BaseModel)
 
 
@@ -99,12 +102,13 @@ def _fault(item: Any) -> str:
     if kind == "missing":
         return f"{key}: required, but not given"
     if kind == "value_error" and isinstance(item["input"], dict):  # settings that do not go together
-        said = _allowed(item).removeprefix("expected ")
+        said = allowed(item).removeprefix("expected ")
         return f"{key}.{said}" if key else said
-    return f"{key} = {_show(item['input'])}: {_allowed(item)}"
+    return f"{key} = {_show(item['input'])}: {allowed(item)}"
 
 
-def _allowed(item: Any) -> str:
+def allowed(item: Any) -> str:
+    """Return what one fault that pydantic found says of the values that are allowed."""
     message = str(item["msg"])
     if item["type"] == "value_error":
         return f"expected {message.removeprefix('Value error, ')}"
@@ -114,6 +118,42 @@ def _allowed(item: Any) -> str:
 def _show(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def matching(pattern: str, words: str) -> pydantic.AfterValidator:
+    """Annotate a str with the pattern of the whole of it; the error says in words what is expected."""
+    expected = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if expected.fullmatch(text) is None:
+            raise ValueError(words)
+        return text
+
+    return pydantic.AfterValidator(check)
+
+
+def check_own_folder(
+    where: Path, setting: str, folder: Path, *, keys: Mapping[str, Path], files: Mapping[str, Path]
+) -> None:
+    """Raise ConfigError where a folder of data would take with it what must outlive it.
+
+    An operator removes such a folder whole, and is told to. So it neither is nor holds the folder of the
+    configuration, of `keys` or of other `files` (setting -> path); nor does it lie in a folder of keys, which
+    is backed up whole, unless that holds the configuration, too.
+    """
+    base, chosen = where.resolve().parent, folder.resolve()
+    for name, path in {"this configuration": where, **keys, **files}.items():
+        kept = path.resolve().parent
+        if kept.is_relative_to(chosen):
+            how = "is" if kept == chosen else "holds"
+        elif name in keys and chosen.is_relative_to(kept) and not base.is_relative_to(kept):
+            how = "lies in"
+        else:
+            continue
+        raise ConfigError(
+            f"{where}: {setting} = {str(folder)!r}: {how} the folder of {name}, {kept}, which stays "
+            f'when data is removed; name a folder that holds nothing else, such as "data"'
+        )
 
 
 def within(low: int, high: int, unit: str) -> pydantic.WrapValidator:

@@ -44,17 +44,25 @@ def test_paths_start_at_the_file_and_defaults_fill_the_rest(tmp_path: Path) -> N
     ("text", "parts"),
     [
         ('node = "http://x:1"', ["organisation", "required"]),
-        ('organisation = "Bank"', ["organisation = 'Bank'"]),
+        ('organisation = "Bank"', ["organisation = 'Bank': expected 1 to 64 of a-z"]),
         ('organisation = "bank"\ncolour = 1', ["colour", "unknown key"]),
-        ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x'"]),
+        ('organisation = "bank"\nnode = "ftp://x"', ["node = 'ftp://x': expected http://HOST:PORT"]),
         ('organisation = "bank"\n[peers]\nlisten = "x"', ["peers.listen = 'x'", "host:port"]),
         (
             'organisation = "bank"\n[policy]\njob_time_max_ms = 999',
             ["job_time_max_ms = 999", "1000..2592000000"],
         ),
         ('organisation = "bank"\n[policy]\nmax_party_rows = 0', ["max_party_rows = 0", "1..10000000"]),
+        (
+            'organisation = "bank"\n[files]\ndata_dir = ""',
+            ["files.data_dir = ", "is the folder of this configuration"],
+        ),
+        (
+            'organisation = "bank"\n[files]\ndata_dir = "keys"',
+            ["is the folder of files.key", "holds nothing else"],
+        ),
         (GOOD.replace("schema_file", "columns"), ["datasets.0.columns", "unknown key"]),
-        (GOOD.replace("bank/loans", "bank loans"), ["datasets.0.id = 'bank loans'"]),
+        (GOOD.replace("bank/loans", "bank loans"), ["datasets.0.id = 'bank loans': expected OWNER/NAME"]),
     ],
 )
 def test_a_fault_is_named_with_key_and_range(tmp_path: Path, text: str, parts: list[str]) -> None:

@@ -27,9 +27,10 @@ from chain.ledger.block import transaction_id
 from chain.ledger.genesis import save_genesis
 from chain.ledger.proof.proofs import ProvedHistory, ProvedTransaction
 from chain.ledger.proof.verifier import ProofVerifier
+from chain.ledger.pruned import UnknownHeight
 from chain.ledger.testing import START_MS, toy_genesis
 from chain.primitives.codec import encode
-from chain.primitives.errors import Exit, ProofInvalid
+from chain.primitives.errors import Exit, LimitError, ProofInvalid
 from chain.primitives.jsonvalue import from_json
 from chain.primitives.runtimeport import map_key
 from tests.unit.chain.audit.ledgersource import LedgerSource
@@ -100,6 +101,18 @@ async def test_filters_by_time_kind_and_party(story: Any, filters: Filters, expe
 async def test_an_unknown_subject_is_named(story: Any) -> None:
     with pytest.raises(SubjectUnknown, match="dataset:nothing"):
         await rows_of(story.source, "dataset:nothing")
+
+
+@pytest.mark.parametrize("proved", [True, False], ids=["proved", "the node's word"])
+async def test_a_height_above_the_newest_certified_one_is_named_with_it(story: Any, proved: bool) -> None:
+    """A height too high was said to be a first one above the last, of heights that nobody had asked for."""
+    verifier = ProofVerifier(story.genesis) if proved else None
+    top = story.ledger.certified_height
+    for filters, option in ((Filters(last=top + 1), "--to"), (Filters(first=top + 1), "--from")):
+        with pytest.raises(UnknownHeight, match=rf"{option} {top + 1}: the newest certified height is {top}"):
+            await rows_of(story.source, "dataset:bank/credit", filters, verifier=verifier)
+    with pytest.raises(LimitError, match="--from 3: above --to 2"):
+        await rows_of(story.source, "dataset:bank/credit", Filters(first=3, last=2), verifier=verifier)
 
 
 class Hiding(LedgerSource):
@@ -312,6 +325,16 @@ def test_the_commands_show_export_and_verify(node: list[str]) -> None:
     )
 
 
+def test_a_filter_that_leaves_nothing_says_what_it_looked_for_and_among_how_many(node: list[str]) -> None:
+    """A name that was typed wrongly read like a proof that nothing had happened."""
+    said = invoke("trail", "dataset:bank/credit", *node, "--kind", "Nix")
+    assert "no event of kind nix among 7 events (each proved, none missing)" in said
+    said = invoke("trail", "dataset:bank/credit", *node, "--org", "nobody", "--to", "4")
+    assert "no event that nobody did or is named in among" in said
+    said = invoke("trail", "dataset:bank/credit", *node, "--kind", "GrantRevoked")
+    assert "\n1 event (each proved, none missing)" in said
+
+
 @pytest.mark.usefixtures("node")
 @pytest.mark.parametrize("name", ["nope.audit", "/dev/zero"])
 def test_a_package_that_is_not_there_does_not_look_like_damaged_evidence(name: str) -> None:
@@ -360,7 +383,9 @@ def test_times_and_heights_both_bound_a_trail(node: list[str]) -> None:
     day = utc(START_MS)[:10]
     assert "7 events" in invoke("trail", "dataset:bank/credit", *node, "--from", day, "--to", day)
     assert "1 event (" in invoke("trail", "dataset:bank/credit", *node, "--to", "2")
-    assert "0 events" in invoke("trail", "dataset:bank/credit", *node, "--to", "2020-01-01T00:00")
+    assert "no event of that time" in invoke(
+        "trail", "dataset:bank/credit", *node, "--to", "2020-01-01T00:00"
+    )
     assert "expected a height" in invoke("trail", "dataset:bank/credit", *node, "--from", "soon", code=2)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from chain.cli import proposal as proposals
 from chain.cli.contract import _access
 from chain.cli.contract_views import _seq_at
 from chain.cli.key import key as key_commands
@@ -205,3 +206,9 @@ async def test_a_file_of_proofs_is_checked_byte_by_byte_and_changed_at_most_the_
     path.write_text(json.dumps({**document, "chain_id": "00" * 32}))
     with pytest.raises(ProofFileError, match="another chain"):
         check_proofs(path, chain.genesis)
+
+
+def test_when_a_proposal_expires_reads_like_every_other_time() -> None:
+    """It ended with +00:00 where others say UTC, and a far one was a traceback."""
+    assert proposals._moment(1_700_000_000_123) == "2023-11-14 22:13:20.123 UTC"
+    assert proposals._moment(2**63) == f"{2**63} ms UTC"

@@ -328,3 +328,9 @@ def test_a_file_that_is_no_file_of_proofs_is_data_that_cannot_be_trusted(
     done = invoke("contract", "verify", str(wrong), "--genesis", str(two.genesis))
     assert done.exit_code == Exit.DAMAGED, done.output
     assert "proof_file" in done.output
+
+
+def test_the_log_of_an_agent_that_nobody_runs_is_not_promised_by_a_start(two: ConsortiumFolder) -> None:
+    said = invoke("logs", str(two.path), "bureau", "--agent")
+    assert said.exit_code == Exit.CONFIG
+    assert f"bureau runs no agent: {two.orgs[1].agent_config} does not exist" in said.output

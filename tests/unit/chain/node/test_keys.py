@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from chain.config import NodeFiles
+from chain.cli.validator import after_rotation
+from chain.config import NodeFiles, load_node_config
 from chain.ledger.genesis import Limits
 from chain.ledger.testing import ToyChain, toy_genesis, toy_key
 from chain.node.keys import LONELY_MS, REFUSED_MS, SPARES_MAX, KeyRing, TooManyKeys, key_files, marker_of
+from chain.node.signedskips import SUFFIX
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.keyfile import load_key, save_key
 
@@ -143,3 +146,23 @@ def test_a_node_with_one_key_that_nobody_takes_says_so(files: NodeFiles) -> None
     assert ring.says() == "", "the others may just be down"
     assert ring.not_taken(founder, refused=True) is None
     assert "node.key" in ring.says()
+
+
+def test_a_seat_that_moved_to_next_key_keeps_it_and_its_markers_where_the_advice_puts_them(
+    tmp_path: Path,
+) -> None:
+    """The advice was to name next.key as the key, which is refused, for next_key is next.key by default."""
+    config = tmp_path / "node.toml"
+    config.write_text('[files]\nkey = "keys/node.key"\n')
+    (tmp_path / "keys").mkdir()
+    live = PrivateKey.generate()
+    said = after_rotation(live.public.hex())
+    names = re.findall(r"keys/seat-[0-9a-f]{8}\.(?:key|voted|skips)", said.partition(" (those")[0])
+    assert len(names) == 3
+    save_key(tmp_path / names[0], live)
+    (tmp_path / names[1]).write_text("voted")
+    (setting,) = re.findall(r'key = "[^"]*"', said)
+    config.write_text(f"[files]\n{setting}\n")
+    ring = KeyRing(load_node_config(config)[1])
+    assert ring.all()[live.public].has_voted
+    assert (tmp_path / names[0]).with_suffix(SUFFIX) == tmp_path / names[2]

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.api.server import OVER_MAX
-from chain.config import NodeConfig, RpcSection
+from chain.config import CacheSection, NodeConfig, RpcSection
 from chain.ledger.store.leveldb import DATABASES_MAX, OPEN_FILES_MAX
-from chain.node.budget import LOWER, descriptor_parts
+from chain.node.budget import LOWER, descriptor_parts, memory_warning
 from chain.primitives.descriptors import RESERVE, TooFewDescriptors, limit_for, needed
 
 NONE = resource.RLIM_INFINITY
@@ -80,3 +80,15 @@ def test_a_node_counts_its_clients_its_peers_and_its_files() -> None:
 def test_the_default_settings_of_a_small_consortium_fit_what_every_linux_allows() -> None:
     """The usual soft limit is 1,024, which is raised; the usual hard limit is 4,096 or more."""
     assert needed(descriptor_parts(NodeConfig(), 16)) <= 2_048
+
+
+def test_caches_that_the_host_has_no_memory_for_are_warned_of_in_its_figures() -> None:
+    """65,536 MiB were taken on any host without a word."""
+    gib = 1_073_741_824
+    assert memory_warning(NodeConfig(), gib) == ""
+    said = memory_warning(NodeConfig(cache=CacheSection(leveldb_mib=65_536)), 16 * gib)
+    assert "cache.leveldb_mib = 65536" in said
+    assert "this host has 16,384 MiB" in said
+    assert "leveldb_write_buffer_mib = 4096" in memory_warning(
+        NodeConfig(cache=CacheSection(leveldb_write_buffer_mib=4_096)), 16 * gib
+    )
