@@ -184,10 +184,15 @@ def _page(org: OrgFolder, path: str) -> dict[str, Any]:
 @json_option
 @reports_errors
 def start(folder: Path, only: str | None, as_json: bool) -> None:
-    """Start the nodes and agents of the consortium in FOLDER; those that run are left alone."""
-    consortium = _chosen(open_consortium(folder), only)
-    lines = []
-    for line in start_consortium(consortium, whole=only is None):
+    """Start the nodes and agents of the consortium in FOLDER; those that run are left alone.
+
+    FOLDER may be that of one organisation, and those that are not on this host are left out.
+    """
+    found = open_consortium(folder)
+    lines = [] if only else [f"{name}: not on this host" for name in found.elsewhere]
+    if not as_json:
+        print_lines("\n".join(lines), newline=bool(lines))
+    for line in start_consortium(found.here(only), whole=only is None and found.whole):
         lines.append(line)
         if not as_json:
             print_text(line)
@@ -203,13 +208,9 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
 @json_option
 @reports_errors
 def stop(folder: Path, only: str | None, as_json: bool) -> None:
-    """Stop the agents and nodes of the consortium in FOLDER cleanly."""
-    lines = list(stop_consortium(_chosen(open_consortium(folder), only)))
+    """Stop the agents and nodes of the consortium, or of the one organisation, in FOLDER cleanly."""
+    lines = list(stop_consortium(open_consortium(folder).here(only)))
     if as_json:
         print_json({"stopped": lines})
     else:
         print_lines("\n".join(lines) or f"{folder}: nothing was running")
-
-
-def _chosen(consortium: ConsortiumFolder, only: str | None) -> ConsortiumFolder:
-    return consortium if only is None else ConsortiumFolder(consortium.path, (consortium.org(only),))

@@ -22,7 +22,7 @@ from chain.client.calls import as_client
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
 from chain.client.options import Session, session_options
-from chain.client.trust import trust_line
+from chain.client.trust import trust_line, word_line
 from chain.ledger.genesis import load_genesis
 from chain.primitives.contractrecords import versions_of
 from chain.primitives.jsonvalue import to_json
@@ -140,7 +140,7 @@ async def names_of(client: Client, head: int) -> list[str]:
 def list_contracts(session: Session, at: int | None, proof: Path | None, as_json: bool) -> None:
     """List the contracts that run, or ran at a height, and the open proposals."""
 
-    async def work(client: Client) -> tuple[int, list[Deployed], list[dict[str, Any]], str]:
+    async def work(client: Client) -> tuple[int, list[Deployed], list[dict[str, Any]], str, str]:
         client.kept = []
         head = await client.head()
         height = _height(at, head)
@@ -149,12 +149,15 @@ def list_contracts(session: Session, at: int | None, proof: Path | None, as_json
         if proof is not None:
             await write_proofs(proof, client)
         proposals = await _open_proposals(client) if at is None else []
-        return height, [item for item in found if item is not None], proposals, trust_line(client, head)
+        word = await word_line(client) if at is None else ""
+        deployed = [item for item in found if item is not None]
+        return height, deployed, proposals, trust_line(client, head), word
 
-    height, found, proposals, trust = as_client(session, work)
+    height, found, proposals, trust, word = as_client(session, work)
     if as_json:
         shown = {"height": height, "contracts": [item.as_json() for item in found]}
-        print_json(shown | {"proposals": [to_json(item) for item in proposals]})
+        shown |= {"proposals": [to_json(item) for item in proposals]}
+        print_json(shown | {"rests_on": {"contracts": trust, "proposals": word}})
         return
     rows = [
         [c.name, c.version["seq"], c.status, c.version["active_at"], _approved(c.version),
@@ -168,6 +171,8 @@ def list_contracts(session: Session, at: int | None, proof: Path | None, as_json
     if proposals:
         shown_rows = [[p["name"], p["seq"], p["by"], votes_words(p["readiness"])] for p in proposals]
         print_table("open proposals", ["name", "#no.", "by", "votes"], shown_rows)
+    if word:
+        print_text(f"open proposals{'' if proposals else ': none'}: {word}")
 
 
 def _height(at: int | None, head: int) -> int:
@@ -276,14 +281,19 @@ def _rows(found: Deployed) -> list[list[Any]]:
 @session_options
 def ready(session: Session, name: str, seq: int, as_json: bool) -> None:
     """Say who approved proposal SEQ of NAME, who is missing, and when it can be committed."""
-    found = as_client(session, lambda client: _ready(client, name, seq))
+
+    async def work(client: Client) -> tuple[dict[str, Any], str]:
+        return await _ready(client, name, seq), await word_line(client)
+
+    found, word = as_client(session, work)
     if as_json:
-        print_json(to_json(found))
+        print_json(to_json(found) | {"rests_on": word})
         return
     print_text(f"{name} {seq}: {found['status']}, {votes_words(found)}")
     if found["status"] == "open":
         approve, commit = (f"assent contract {verb} {name} {seq}" for verb in ("approve", "commit"))
         print_text(next_step(found, approve, commit))
+    print_text(word)
 
 
 async def _ready(client: Client, name: str, seq: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a local consortium keeps things, and the few facts that its folders state."""
+"""Where a consortium, or one organisation of it, keeps things, and the few facts that folders state."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ class OrgFolder:
     """One organisation's folder: keys, node and, if it computes, an agent."""
 
     path: Path
+
+    @property
+    def start_command(self) -> str:
+        """The words that start its processes: by the consortium's folder where it stands in one."""
+        if (self.path.parent / MARKER).exists():
+            return f"assent start {shlex.quote(str(self.path.parent))} --org {self.name}"
+        return f"assent start {shlex.quote(str(self.path))}"
 
     @property
     def name(self) -> str:
@@ -54,7 +61,7 @@ class OrgFolder:
 
 @dataclass(frozen=True, slots=True)
 class ConsortiumFolder:
-    """A folder made by `assent init`."""
+    """A folder made by `assent init`, or that of one organisation alone (`assent org new`, `assent init`)."""
 
     path: Path
     orgs: tuple[OrgFolder, ...]
@@ -63,6 +70,35 @@ class ConsortiumFolder:
     def genesis(self) -> Path:
         """The genesis file, the same for every member."""
         return self.path / "genesis.json"
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """The organisations whose folders are not on this host."""
+        return [org.name for org in self.orgs if not org.path.is_dir()]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all organisations of a consortium are on this host."""
+        return (self.path / MARKER).exists() and not self.elsewhere
+
+    def here(self, only: str | None = None) -> ConsortiumFolder:
+        """Return it with the organisations that are on this host, or the one named; raise LayoutError."""
+        away = self.elsewhere
+        found = tuple(org for org in self.orgs if org.name not in away)
+        if only is not None:
+            org = self.org(only)
+            if only in away:
+                raise LayoutError(
+                    f"{org.path}: not on this host; on it are {[item.name for item in found]}. Put the "
+                    f"folder of {only} there, or ask on its own host"
+                )
+            found = (org,)
+        if not found:
+            raise LayoutError(
+                f"{self.path}: none of its organisations, {', '.join(away)}, has its folder here; put the "
+                f"folder of one into {self.path}"
+            )
+        return ConsortiumFolder(self.path, found)
 
     def org(self, name: str) -> OrgFolder:
         """Return one organisation's folder; raise LayoutError listing those there are."""
@@ -89,7 +125,9 @@ def _marker(orgs: list[str]) -> str:
 
 
 def open_consortium(path: Path) -> ConsortiumFolder:
-    """Read a consortium folder; raise LayoutError when it is none."""
+    """Read the folder of a consortium or of one organisation; raise LayoutError when it is neither."""
+    if not (path / MARKER).exists() and OrgFolder(path).node_config.is_file():
+        return ConsortiumFolder(path, (OrgFolder(path if path.name not in ("", "..") else path.resolve()),))
     try:
         content = json.loads(read_bounded(path / MARKER, MARKER_BYTES_MAX))
         names = [str(name) for name in content["orgs"]]
@@ -103,7 +141,10 @@ def _why_none(path: Path, error: Exception) -> str:
     marker = path / MARKER
     orgs = _org_folders(path)
     if not orgs and not marker.exists():
-        return f"{path}: not a consortium folder; create one with: assent init {shlex.quote(str(path))}"
+        return (
+            f"{path}: neither the folder of a consortium nor that of an organisation; create one "
+            f"with: assent init {shlex.quote(str(path))}"
+        )
     if isinstance(error, FileNotFoundError):
         what = "missing"
     elif isinstance(error, OSError):

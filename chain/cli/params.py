@@ -11,7 +11,7 @@ from chain.client.calls import as_client
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_table, print_text, reports_errors
 from chain.client.options import Session, session_options
-from chain.client.trust import trust_line
+from chain.client.trust import trust_line, word_line
 from chain.primitives.errors import ConfigError
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.words import duration
@@ -46,23 +46,28 @@ def params() -> None:
 @reports_errors
 @session_options
 def show(session: Session, as_json: bool) -> None:
-    """Show limits, terms and, for each kind of decision, how many votes it needs now."""
+    """Show limits, terms and, for each kind of decision, how many votes it needs now.
 
-    async def work(client: Client) -> tuple[Any, Any, list[dict[str, Any]], str]:
+    The limits are proved when the genesis is known; terms and policy are the node's word, and said to be.
+    """
+
+    async def work(client: Client) -> tuple[Any, Any, list[dict[str, Any]], str, str]:
         limits = await client.variable("governance", "limits")
         terms = await client.view("governance", "terms_of", {})
         policy = [await _policy(client, kind) for kind in KINDS]
-        return limits, terms, policy, trust_line(client)
+        return limits, terms, policy, trust_line(client), await word_line(client)
 
-    limits, terms, policy, trust = as_client(session, work)
+    limits, terms, policy, trust, word = as_client(session, work)
     if as_json:
-        print_json(to_json({"limits": limits, "terms": terms, "policy": policy}))
+        rests = {"limits": trust, "terms": word, "policy": word}
+        print_json(to_json({"limits": limits, "terms": terms, "policy": policy}) | {"rests_on": rests})
         return
     print_table("limits", ["name", "#value", "meaning"], _limit_rows(limits))
     print_text(trust)
     print_table("terms", ["name", "#value", "meaning"], _limit_rows(terms))
     rows = [[p["kind"], p["rule"], p["votes"] or "", p["needed"]] for p in policy]
     print_table("voting policy", ["decision", "rule", "#stated", "#votes needed now"], rows)
+    print_text(f"terms and voting policy: {word}")
 
 
 def _limit_rows(limits: dict[str, Any]) -> list[list[Any]]:

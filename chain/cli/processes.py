@@ -222,6 +222,22 @@ def logs_to(running: psutil.Process) -> Path | None:
         return None
 
 
+def reopen_log(org: OrgFolder, process: str) -> bool:
+    """Let a running process open its log anew, after a rotation; False when none runs (ProcessError)."""
+    running = find(org, process)
+    try:
+        if running is not None:
+            running.send_signal(signal.SIGHUP)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        raise ProcessError(
+            f"{org.name}: the {process}, process {running.pid if running else 0}, belongs to another user; "
+            "rotate its log as that user"
+        ) from None
+    return running is not None
+
+
 def stop(org: OrgFolder, process: str) -> bool:
     """Stop a process cleanly, by force after a while; False when it was not running."""
     running = find(org, process)

@@ -158,12 +158,14 @@ def summary(kind: str, payload: dict[str, Any]) -> str:
 def show(session: Session, seq: int, as_json: bool) -> None:
     """Show what proposal SEQ asks for, who approved it, who is missing and when it can be committed."""
 
-    async def work(client: Client) -> tuple[dict[str, Any], dict[str, Any], str]:
-        return await proposal_of(client, seq), await readiness(client, seq), trust_line(client)
+    async def work(client: Client) -> tuple[dict[str, Any], dict[str, Any], str, str]:
+        found, ready = await proposal_of(client, seq), await readiness(client, seq)
+        return found, ready, trust_line(client), await word_line(client)
 
-    found, ready, trust = as_client(session, work)
+    found, ready, trust, word = as_client(session, work)
     if as_json:
-        print_json({"proposal": to_json(found), "readiness": to_json(ready)})
+        rests = {"proposal": trust, "readiness": word}
+        print_json({"proposal": to_json(found), "readiness": to_json(ready), "rests_on": rests})
         return
     rows = [
         ["kind", found["kind"]],
@@ -171,8 +173,6 @@ def show(session: Session, seq: int, as_json: bool) -> None:
         ["reason", found["reason"]],
         ["proposed by", found["by"]],
         ["hash", found["hash"].hex()],
-        ["votes", votes_words(ready)],
-        ["status", ready["status"]],
         ["expires", _moment(found["expires"])],
         ["not before height", found["not_before"] or "any"],
     ]
@@ -180,8 +180,10 @@ def show(session: Session, seq: int, as_json: bool) -> None:
         rows.append(["committed at height", found["committed_at"]])
     print_table(f"proposal {seq}", ["field", "value"], rows)
     print_text(trust)
+    print_text(f"{ready['status']}, {votes_words(ready)}")
     if ready["status"] == OPEN:
         print_text(_next(seq, ready))
+    print_text(f"status and votes: {word}")
 
 
 def _plain(value: Value) -> str:

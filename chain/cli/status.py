@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -40,11 +39,16 @@ PHASE_CHARS = 20
 @click.option(
     "--check", is_flag=True, help="End with status 75 unless all run and no node has a reason to stand still."
 )
+@click.option("--org", "only", help="Show only this organisation's processes.")
 @json_option
 @reports_errors
-def status(folder: Path, check: bool, as_json: bool) -> None:
-    """Show the nodes and agents of the consortium in FOLDER, and why it stands still if it does."""
-    consortium = open_consortium(folder)
+def status(folder: Path, check: bool, only: str | None, as_json: bool) -> None:
+    """Show the nodes and agents of the consortium in FOLDER, and why it stands still if it does.
+
+    FOLDER may be that of one organisation. Those that are not on this host are named, and no fault.
+    """
+    found = open_consortium(folder)
+    consortium, elsewhere = found.here(only), [] if only else found.elsewhere
 
     async def work() -> list[dict[str, Any]]:
         return list(await asyncio.gather(*(_node_status(org) for org in consortium.orgs)))
@@ -52,9 +56,11 @@ def status(folder: Path, check: bool, as_json: bool) -> None:
     nodes = run(work())
     agents = [_agent_status(org) for org in consortium.orgs if org.agent_config.exists()]
     if as_json:
-        print_json({"nodes": nodes, "agents": agents})
+        print_json({"nodes": nodes, "agents": agents, "elsewhere": elsewhere})
     else:
         _print_status(nodes, agents)
+        if elsewhere:
+            print_text(f"{', '.join(elsewhere)}: not on this host")
     if check and any(item["stall"] or item["state"] != "running" for item in [*nodes, *agents]):
         sys.exit(Exit.NO_QUORUM)
 
@@ -158,7 +164,7 @@ async def _advice(client: Client, org: OrgFolder, info: Any) -> tuple[str, list[
 
 
 def _absence(org: OrgFolder, process: str) -> str:
-    start_it = f"assent start {shlex.quote(str(org.path.parent))} --org {org.name}"
+    start_it = org.start_command
     try:
         end = processes.log_tail(org, process, 10)
     except FileTrouble as error:
@@ -220,25 +226,33 @@ def _logs_elsewhere(org: OrgFolder, process: str) -> str:
 
 @click.command()
 @folder_argument
-@click.argument("org")
+@click.argument("org", required=False)
 @click.option("--agent", "process", flag_value="agent", help="The agent's log instead of the node's.")
 @click.option("--node", "process", flag_value="node", default="node", help="The node's log (default).")
 @click.option("-n", "lines", type=click.IntRange(1, 100_000), default=40, show_default=True)
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines are written.")
+@click.option("--reopen", is_flag=True, help="After a rotation: let what runs in FOLDER open its logs anew.")
 @reports_errors
-def logs(folder: Path, org: str, process: str, lines: int, follow: bool) -> None:
-    """Show the end of the log of ORG's node or agent in FOLDER."""
-    chosen = open_consortium(folder).org(org)
+def logs(folder: Path, org: str | None, process: str, lines: int, follow: bool, reopen: bool) -> None:
+    """Show the end of the log of ORG's node or agent in FOLDER, which needs no ORG if it has but one."""
+    found = open_consortium(folder).here(org)
+    if reopen:
+        for item in found.orgs:
+            for name in ("node", "agent"):
+                if processes.reopen_log(item, name):
+                    print_text(f"{item.name}: the {name} opens its log anew")
+        return
+    if len(found.orgs) > 1:
+        raise LayoutError(f"{folder}: whose log? Name one of {[item.name for item in found.orgs]}")
+    (chosen,) = found.orgs
     if process == "agent" and not chosen.agent_config.exists():
         raise LayoutError(
-            f"{org} runs no agent: {chosen.agent_config} does not exist; see: assent logs --help"
+            f"{chosen.name} runs no agent: {chosen.agent_config} does not exist; see: assent logs --help"
         )
     path = chosen.log(process)
     elsewhere = _logs_elsewhere(chosen, process)
     if not path.exists():
-        raise LayoutError(
-            f"{path}: no log yet; " + (elsewhere or f"start it with: assent start {shlex.quote(str(folder))}")
-        )
+        raise LayoutError(f"{path}: no log yet; " + (elsewhere or f"start it with: {chosen.start_command}"))
     if elsewhere:
         print_text(f"warning: {elsewhere}; what follows is old", err=True)
     if follow:

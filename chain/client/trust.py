@@ -30,7 +30,7 @@ async def word_line(client: Client, proved: str = "") -> str:
         more = "; give --as ORGDIR or --genesis FILE to ask only a node of your chain"
     line = f"the word of {client.url}, {whose} at height {height}, not proved{more}"
     if cause := _cut_off(role, stall, peers):
-        line += f"\nwhat came later is not in it: {cause}. Ask a node that follows the chain: --node http://HOST:PORT"
+        line += f"; what came later is not in it: {cause}. Ask a node that follows the chain: --node http://HOST:PORT"
     return line
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shlex
 import shutil
 import subprocess
@@ -50,6 +51,18 @@ def test_a_unit_runs_a_command_that_exists_as_an_own_user_with_room_for_files(un
 def test_a_unit_does_not_start_again_what_somebody_must_look_at_first(unit: Path) -> None:
     prevented = {int(number) for number in parsed(unit)["Service"]["RestartPreventExitStatus"].split()}
     assert prevented == {Exit.DAMAGED, Exit.CONFIG}
+
+
+def test_logs_are_rotated_by_a_command_that_exists_for_every_organisation_and_process() -> None:
+    """The example named one organisation's node alone, and sent a signal to the number in a file."""
+    text = (REPOSITORY / "docs" / "operating.md").read_text(encoding="utf-8")
+    (stanza,) = re.findall(r"```\n(/srv/assent/\*/node\.log .*?)```", text, re.DOTALL)
+    assert stanza.splitlines()[0] == "/srv/assent/*/node.log /srv/assent/*/agent.log {"
+    assert "kill" not in stanza
+    (line,) = [line.split() for line in stanza.splitlines() if "/bin/assent" in line]
+    command = main.get_command(click.Context(main), line[1])
+    assert command is not None
+    assert line[3] in {name for option in command.params for name in option.opts}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")

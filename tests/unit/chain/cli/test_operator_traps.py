@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -20,6 +21,7 @@ from click.testing import CliRunner
 
 from chain.cli import consortium as starting
 from chain.cli import processes
+from chain.cli import status as states
 from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium
 from chain.cli.join import new as org_new
@@ -179,7 +181,9 @@ def test_a_lost_marker_is_named_and_nobody_is_told_to_make_the_consortium_anew(
 
 
 def test_a_folder_of_nothing_is_no_consortium(tmp_path: Path) -> None:
-    with pytest.raises(LayoutError, match="not a consortium folder; create one with: assent init"):
+    with pytest.raises(
+        LayoutError, match=r"neither the folder of a consortium nor .*; create one with: assent init"
+    ):
         open_consortium(tmp_path)
 
 
@@ -334,3 +338,117 @@ def test_the_log_of_an_agent_that_nobody_runs_is_not_promised_by_a_start(two: Co
     said = invoke("logs", str(two.path), "bureau", "--agent")
     assert said.exit_code == Exit.CONFIG
     assert f"bureau runs no agent: {two.orgs[1].agent_config} does not exist" in said.output
+
+
+def test_the_folder_of_one_organisation_is_started_watched_and_read_as_a_consortium_is(
+    two: ConsortiumFolder, tmp_path: Path
+) -> None:
+    """A member that had joined was told to create its own folder with assent init."""
+    alone = tmp_path / "hospital"
+    assert not CliRunner().invoke(org_new, [str(alone), "--genesis", str(two.genesis)]).exception
+    for folder, name in ((two.orgs[0].path, "bank"), (alone, "hospital")):
+        found = open_consortium(folder)
+        assert [org.name for org in found.orgs] == [name]
+        assert not found.whole
+        shown = invoke("status", str(folder), "--json")
+        assert [node["org"] for node in json.loads(shown.output)["nodes"]] == [name]
+        assert invoke("stop", str(folder)).output == f"{folder}: nothing was running\n"
+        (folder / "node.log").write_text("a line\n")
+        assert invoke("logs", str(folder)).output == "a line\n"
+        assert invoke("logs", str(folder), name).output == "a line\n"
+    assert f"start it with: assent start {alone}\n" in invoke("status", str(alone)).output
+    assert f"start it with: assent start {two.path} --org bank" in invoke("status", str(two.path)).output
+    with pytest.raises(LayoutError, match=r"no organisation 'bank'; there are \['hospital'\]"):
+        open_consortium(alone).here("bank")
+
+
+def test_a_folder_named_by_dots_has_the_name_that_it_has(
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(two.orgs[0].path / "keys")
+    assert open_consortium(Path("..")).orgs[0].name == "bank"
+    monkeypatch.chdir(two.orgs[0].path)
+    assert open_consortium(Path()).orgs[0].name == "bank"
+
+
+def test_organisations_that_are_not_on_this_host_are_named_and_no_fault(
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one organisation's host `status` said bad config of the others, and --check never ended with 0."""
+    shutil.rmtree(two.orgs[1].path)
+    shown = json.loads(invoke("status", str(two.path), "--json").output)
+    assert [node["org"] for node in shown["nodes"]] == ["bank"]
+    assert shown["elsewhere"] == ["bureau"]
+    assert "bureau: not on this host" in invoke("status", str(two.path)).output
+    assert "bureau" not in invoke("status", str(two.path), "--org", "bank").output
+    for command in ("start", "status", "stop", "logs"):
+        words = ["bureau"] if command == "logs" else ["--org", "bureau"]
+        refused = invoke(command, str(two.path), *words)
+        assert refused.exit_code == Exit.CONFIG
+        assert f"{two.orgs[1].path}: not on this host; on it are ['bank']" in refused.output
+    asked: list[tuple[list[str], bool]] = []
+
+    def starts(found: ConsortiumFolder, *, whole: bool) -> Iterator[str]:
+        asked.append(([org.name for org in found.orgs], whole))
+        return iter(())
+
+    monkeypatch.setattr(starting, "start_consortium", starts)
+    assert invoke("start", str(two.path)).output.startswith("bureau: not on this host\n")
+    assert asked == [(["bank"], False)]
+    shutil.rmtree(two.orgs[0].path)
+    assert (
+        "none of its organisations, bank, bureau, has its folder here"
+        in invoke("start", str(two.path)).output
+    )
+
+
+def test_with_status_of_one_organisation_only_its_processes_count_for_check(
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def runs(org: OrgFolder) -> dict[str, Any]:
+        said: dict[str, Any] = dict.fromkeys(states._SHOWN)
+        return said | {
+            "org": org.name,
+            "state": "running" if org.name == "bureau" else "stopped",
+            "stall": "",
+        }
+
+    monkeypatch.setattr(states, "_node_status", runs)
+    assert invoke("status", str(two.path), "--check").exit_code == Exit.NO_QUORUM
+    assert invoke("status", str(two.path), "--check", "--org", "bureau").exit_code == 0
+
+
+def test_a_log_of_several_is_asked_for_by_name(two: ConsortiumFolder) -> None:
+    asked = invoke("logs", str(two.path))
+    assert asked.exit_code == Exit.CONFIG
+    assert "whose log? Name one of ['bank', 'bureau']" in asked.output
+
+
+def test_a_rotation_reaches_what_runs_in_the_folder_and_no_stranger_with_an_old_number(
+    two: ConsortiumFolder,
+) -> None:
+    """The example sent SIGHUP to whatever process had the number of a stale pid file."""
+    config = two.orgs[0].node_config
+    tells = (
+        "import signal, sys; signal.signal(signal.SIGHUP, lambda *_: print('anew', flush=True)); "
+        "print('up', flush=True); sys.stdin.read()"
+    )
+    words = [sys.executable, "-c", tells]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with (
+        subprocess.Popen([*words, "node", "run", "--config", str(config)], **pipes) as own,
+        subprocess.Popen(words, **pipes) as stranger,
+    ):
+        try:
+            for process in (own, stranger):
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"up\n"
+            two.orgs[0].pid("node").write_text(str(stranger.pid))
+            done = invoke("logs", str(two.path), "--reopen")
+            assert done.output == "bank: the node opens its log anew\n"
+            assert own.stdout is not None
+            assert own.stdout.readline() == b"anew\n"
+            assert stranger.poll() is None
+        finally:
+            own.kill()
+            stranger.kill()
