@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import click
@@ -241,7 +242,9 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
         print_json(found)
         return
     header = found["header"]
-    rows = [[name, f"{utc(value)} UTC" if name == "time" else value] for name, value in header.items()]
+    rows = [
+        [spaced(name), f"{utc(value)} UTC" if name == "time" else value] for name, value in header.items()
+    ]
     rows += [["hash", found["hash"]], ["certified by", found["signers"]]]
     if (decided := found["skip"]) is not None:
         count = f"{counted(len(decided['transactions']), 'transaction')}, attempt {decided['attempt']}"
@@ -252,6 +255,11 @@ def block_show(session: Session, height: int | None, as_json: bool) -> None:
         counted(len(found["transactions"]), "transaction"), ["id"], [[item] for item in found["transactions"]]
     )
     print_text(trust)
+
+
+def spaced(name: str) -> str:
+    """Return a JSON name as words: validatorsHash as "validators hash"."""
+    return re.sub("[A-Z]", lambda letter: f" {letter[0].lower()}", name)
 
 
 def _check_block(found: Any, header: Header) -> None:

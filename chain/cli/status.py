@@ -73,7 +73,7 @@ def _print_status(nodes: list[dict[str, Any]], agents: list[dict[str, Any]]) -> 
         for n in nodes
     ]  # fmt: skip
     columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
-    print_table("nodes", columns, rows)
+    print_table("nodes", columns, rows, whole=len(columns) - 1)
     if agents:
         print_table(
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]

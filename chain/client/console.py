@@ -26,8 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 FIRST_CHARS = 24
 """What names a row is not folded up to this length."""
 HASH_DIGITS = 64
-FACT_COLUMNS, CELL_GAP = 2, 3
-"""A table of so many columns lists facts; so many characters stand between two columns."""
+FACT_COLUMNS, CELL_GAP = 2, 4
+"""A table of so many columns lists facts; so many characters stand between and around two columns."""
 Shower = Callable[[str, float, float | None], None]
 """Shows (what is being done, how much of it is, of how much in all) on the live line."""
 _console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -80,24 +80,40 @@ def _put(text: str, stream: TextIO | None) -> None:
         stream.flush()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, whole: int = 1) -> None:
     """Print rows under a title; `#` before a column says numbers; a list is a line an item.
 
-    A hash in the last column of a list of facts stays in one piece, for whoever copies it, though the line
-    may then be longer than the terminal is wide.
+    The cells of the first `whole` columns are not folded as long as they have at most FIRST_CHARS.
+    A hash in the last column of a list of facts stays in one piece, for whoever copies it: the names before
+    it are folded between words, and only where a word is too long is the line wider than the terminal.
     """
     facts = len(columns) <= FACT_COLUMNS and any(_has_hash(row[-1]) for row in rows)
-    table = Table(title=_text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    words = [len(word) for row in rows for word in str(row[0] or "").split()] if len(columns) > 1 else []
+    room = max(_console.width - CELL_GAP - HASH_DIGITS, *words, 1) if facts and words else None
+    table = Table(
+        title=_text(title, "bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for number, column in enumerate(columns):
-        names = [str(row[0] or "") for row in rows] if number == 0 else []
-        least = min(FIRST_CHARS, max(map(len, names), default=0)) or None
+        names = ["" if row[number] is None else str(row[number]) for row in rows] if number < whole else []
+        longest = max(map(len, names), default=0)
+        least = min(FIRST_CHARS, room or FIRST_CHARS, longest) or None
         justify: JustifyMethod = "right" if column.startswith("#") else "left"
         least = HASH_DIGITS if facts and number == len(columns) - 1 else least
-        table.add_column(_text(column.removeprefix("#")), justify=justify, overflow="fold", min_width=least)
+        table.add_column(
+            _text(column.removeprefix("#")),
+            justify=justify,
+            overflow="fold",
+            min_width=least,
+            no_wrap=number < whole and longest <= FIRST_CHARS and not facts,
+            max_width=room if number == 0 else None,
+        )
     for row in rows:
         table.add_row(*[_cell(cell) for cell in row])
-    named = max((len(str(row[0])) for row in rows), default=0) if len(columns) > 1 else 0
-    width = max(_console.width, named + CELL_GAP + HASH_DIGITS) if facts else None
+    width = max(_console.width, (room or 0) + CELL_GAP + HASH_DIGITS) if facts else None
     with _output():
         _console.print(table, width=width, crop=False)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from chain.cli.contract import _access
 from chain.cli.contract_views import _seq_at
 from chain.cli.key import key as key_commands
 from chain.cli.key import prove_key, proved_key, public_key
+from chain.cli.main import main
 from chain.cli.proofs import ProofFileError, check_proofs, write_proofs
 from chain.cli.stall_check import WouldStall, check_reach
 from chain.client.client import Client
@@ -212,3 +214,72 @@ def test_when_a_proposal_expires_reads_like_every_other_time() -> None:
     """It ended with +00:00 where others say UTC, and a far one was a traceback."""
     assert proposals._moment(1_700_000_000_123) == "2023-11-14 22:13:20.123 UTC"
     assert proposals._moment(2**63) == f"{2**63} ms UTC"
+
+
+class Told:
+    """A client of a node of this chain that proves states; what it says beside them is its word."""
+
+    verifies, url = True, "http://told:1"
+    kept: list[ProvedState] | None = None
+    READY: ClassVar[dict[str, Any]] = {
+        "status": "open", "needed": 3, "counted": ["bank"], "missing": ["bureau"], "passed": False,
+        "due": False, "from_height": 1,
+    }  # fmt: skip
+    PROPOSAL: ClassVar[dict[str, Any]] = {
+        "name": "c", "seq": 1, "by": "bank", "status": "open", "kind": "set_limits", "payload": {},
+        "reason": "", "hash": b"\1", "expires": 0, "not_before": 0, "committed_at": 0,
+    }  # fmt: skip
+
+    async def __aenter__(self) -> Told:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def request(self, *_: Any) -> dict[str, Any]:
+        return {"height": 7, "role": "validator", "stall": "", "peers": 3}
+
+    async def head(self) -> int:
+        return 7
+
+    async def variable(self, _: str, name: str, **__: Any) -> Any:
+        return {"block_txs": 5} if name == "limits" else 0
+
+    async def state(self, *_: Any) -> Any:
+        return self.PROPOSAL
+
+    async def entries(self, *_: Any) -> AsyncIterator[tuple[Any, Any]]:
+        yield 1, self.PROPOSAL
+
+    async def view(self, _: str, method: str, __: Any) -> Any:
+        answers = {
+            "terms_of": {"proposal_ms": 5},
+            "votes_needed": 3,
+            "policy_of": {"rule": "quorum", "votes": 0},
+        }
+        return answers.get(method, self.READY)
+
+
+@pytest.mark.parametrize(
+    ("words", "part", "proved"),
+    [
+        (["params", "show"], "terms and voting policy: ", "limits"),
+        (["contract", "list"], "open proposals: ", "contracts"),
+        (["contract", "ready", "c", "1"], "", ""),
+        (["proposal", "show", "1"], "status and votes: ", "proposal"),
+    ],
+)
+def test_what_is_the_node_s_word_is_said_to_be_beneath_what_is_proved(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], part: str, proved: str
+) -> None:
+    """Tables that nothing proves stood beneath the word "verified"; a program could not tell at all."""
+    monkeypatch.setattr("chain.client.options.Session.client", lambda _: Told())
+    shown = CliRunner().invoke(main, [*words, "--node", "http://told:1"], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines()[-1].startswith(f"{part}the word of http://told:1, ")
+    told = CliRunner().invoke(main, [*words, "--node", "http://told:1", "--json"], catch_exceptions=False)
+    rests = json.loads(told.output)["rests_on"]
+    if proved:
+        assert rests.pop(proved).startswith("verified")
+        assert all("the word of" in word for word in rests.values())
+    else:
+        assert "the word of" in rests

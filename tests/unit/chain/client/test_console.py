@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from chain.api.render import header_json
 from chain.audit.text import shown
 from chain.cli import ledger
+from chain.cli.ledger import spaced
+from chain.cli.status import _print_status
 from chain.client import console
 from chain.client.console import print_json, print_lines, print_table, print_text, reports_errors
+from chain.ledger.testing import ToyChain, toy_genesis
 from chain.primitives.errors import AssentError
 from chain.primitives.visible import json_text, one_line, visible
 from chain.primitives.words import duration
@@ -178,3 +182,48 @@ def test_a_table_is_as_wide_as_the_terminal_whatever_its_encoding_lacks(
 )
 def test_a_duration_is_said_in_the_unit_that_divides_it(ms: int, said: str) -> None:
     assert duration(ms) == said
+
+
+def test_lists_of_facts_with_hashes_fit_a_terminal_of_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`org show`, `block show` and `proposal show` were up to 88 columns wide."""
+    monkeypatch.setenv("COLUMNS", "80")
+    header = [spaced(name) for name in header_json(ToyChain(toy_genesis()).ledger.head_header)]
+    assert "validators hash" in header
+    key = "ab" * 32
+    for names in (header, ["member since height", "key"], ["committed at height", "not before height"]):
+        print_table("facts", ["field", "value"], [[name, f"{key}  admin, active"] for name in names])
+        lines = capsys.readouterr().out.splitlines()
+        assert max(len(line.rstrip()) for line in lines) <= 80
+        assert sum(key in line for line in lines) == len(names)
+        for word in {word for name in names for word in name.split()}:
+            assert any(word in line for line in lines), word
+
+
+def test_the_table_of_status_fits_a_terminal_of_80_columns_and_folds_no_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said regulator-n, and ode below."""
+    monkeypatch.setenv("COLUMNS", "80")
+    node = {
+        "org": "regulator",
+        "state": "running",
+        "height": 1_234_567,
+        "view": 12,
+        "peers": 3,
+        "pool": 50_000,
+    }
+    more = {
+        "primary": "regulator-node",
+        "phase": "asking for view 3: 2",
+        "stall": "",
+        "notes": [],
+        "offences": [],
+    }
+    _print_status([node | more], [])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (line,) = [line for line in lines if line.startswith(" regulator")]
+    assert "regulator-node" in line
+    assert "running" in line
