@@ -8,7 +8,7 @@ import shlex
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import click
 
 from chain.cli import processes
 from chain.cli.governing import NotThere
+from chain.cli.key import public_key
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
-from chain.cli.rejoin import NotYet, needs_rejoin, rejoin
+from chain.cli.rejoin import KeyOfAnother, NotYet, needs_rejoin, rejoin
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_text, reports_errors
 from chain.client.options import open_session, run
@@ -40,42 +41,106 @@ def node_url(org: OrgFolder) -> str:
     return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
 
 
+Begun = dict[tuple[str, str], OrgFolder]
+"""(Organisation, process) -> its folder: what a call has begun and has not told of yet."""
+
+
 def start_consortium(
     consortium: ConsortiumFolder, *, agents: bool = True, whole: bool = True
 ) -> Iterator[str]:
     """Start what does not run yet and wait until it is ready, yielding a line a process.
 
-    Each node must answer for itself on its port (ProcessError). One that answers and lacks others, as the
-    first of several hosts does, is said to wait for them: that is NotReady only if the `whole` was started.
+    Each node and agent must listen on its own port (ProcessError). A node that answers and lacks others, as
+    the first of several hosts does, is said to wait for them: that is NotReady only if the `whole` was
+    started. Where one of them fails, those that were begun and not waited for are said before that.
     """
     check_configurations(consortium, agents=agents)
-    started = {org.name: processes.start(org, "node") for org in consortium.orgs}
-    for org in consortium.orgs:
-        processes.wait_until(org, "node", lambda org=org: _alive(org), READY_S)  # type: ignore[misc]
-    late = []
-    end = time.monotonic() + (READY_S if whole else SETTLE_S)
-    for org in consortium.orgs:
-        word = "started" if started[org.name] else "was running"
-        why = processes.until(org, "node", lambda org=org: why_not_ready(org), end)  # type: ignore[misc]
-        yield f"{org.name}: node {word}, RPC at {node_url(org)}" + (f"; not ready yet: {why}" if why else "")
-        late += [org.name] if why and whole else []
-    unmoved = []
-    for org in consortium.orgs:
-        done, muted = _rejoined(org)
-        if done:
-            yield f"{org.name}: {done}"
-        if muted:
-            unmoved.append(org.name)
-    for org in consortium.orgs:
-        if agents and org.agent_config.exists():
-            fresh = processes.start(org, "agent")
-            yield f"{org.name}: agent {'started' if fresh else 'was running'}"
-    if late:
+    begun: Begun = {}
+    try:
+        late = yield from _start_nodes(consortium, begun, READY_S if whole else SETTLE_S)
+        unmoved = yield from _give_seats(consortium)
+        if agents:
+            yield from _start_agents(consortium, begun, late)
+    except AssentError:
+        for (_, process), org in begun.items():
+            if processes.find(org, process) is not None:
+                yield f"{org.name}: {process} begun, and not waited for"
+        raise
+    if late and whole:
         raise processes.NotReady(
             f"{', '.join(late)}: not ready after {READY_S:.0f} s, for what is said above"
         )
     if unmoved:
         raise NotYet(f"{', '.join(unmoved)}: started, but without a vote until done what is said above")
+
+
+def _start_nodes(
+    consortium: ConsortiumFolder, begun: Begun, seconds: float
+) -> Generator[str, None, list[str]]:
+    """Start the nodes and wait until each answers, and so long until it is ready; return who is not."""
+    for org in consortium.orgs:
+        _begin(org, "node", begun)
+    for org in consortium.orgs:
+        processes.wait_until(org, "node", lambda org=org: _alive(org), READY_S)  # type: ignore[misc]
+    late = []
+    end = time.monotonic() + seconds
+    for org in consortium.orgs:
+        why = processes.until(org, "node", lambda org=org: why_not_ready(org), end)  # type: ignore[misc]
+        word = _word(org, "node", begun)
+        yield f"{org.name}: node {word}, RPC at {node_url(org)}" + (f"; not ready yet: {why}" if why else "")
+        late += [org.name] if why else []
+    return late
+
+
+def _give_seats(consortium: ConsortiumFolder) -> Generator[str, None, list[str]]:
+    """Give nodes that lost their votes a seat again; return those that got none.
+
+    Raises KeyOfAnother once all are told.
+    """
+    unmoved = []
+    strangers: list[KeyOfAnother] = []
+    for org in consortium.orgs:
+        try:
+            done, muted = _rejoined(org)
+        except KeyOfAnother as error:
+            strangers.append(error)
+            continue
+        if done:
+            yield f"{org.name}: {done}"
+        unmoved += [org.name] if muted else []
+    if strangers:
+        strangers[0].args = ("\n".join(map(str, strangers)),)
+        raise strangers[0]
+    return unmoved
+
+
+def _start_agents(consortium: ConsortiumFolder, begun: Begun, late: list[str]) -> Iterator[str]:
+    """Start the agents, and wait until each listens: it does so once its node and the ledger know it.
+
+    The agent of a node that is `late` waits for that node, so it is only seen to go on.
+    """
+    own = [org for org in consortium.orgs if org.agent_config.exists()]
+    for org in own:
+        _begin(org, "agent", begun)
+    for org in own:
+        waits = ""
+        if org.name in late:
+            words = "; it listens once its node is ready"
+            why = lambda org=org, words=words: "" if agent_listens(org) else words  # noqa: E731
+            waits = processes.until(org, "agent", why, time.monotonic() + SETTLE_S)
+        else:
+            processes.wait_until(org, "agent", lambda org=org: agent_listens(org), READY_S)  # type: ignore[misc]
+        yield f"{org.name}: agent {_word(org, 'agent', begun)}{waits}"
+
+
+def _begin(org: OrgFolder, process: str, begun: Begun) -> None:
+    if processes.start(org, process):
+        begun[org.name, process] = org
+
+
+def _word(org: OrgFolder, process: str, begun: Begun) -> str:
+    """Say whether a process was begun, which is told with this."""
+    return "started" if begun.pop((org.name, process), None) else "was running"
 
 
 def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -> None:
@@ -91,8 +156,22 @@ def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -
                 load(path)
             except ConfigError as error:
                 faults.append(f"{org.name}: {error}")
+        with contextlib.suppress(AssentError):  # what cannot be read, the node itself says
+            faults += _foreign_key(org)
     if faults:
         raise ConfigError("\n".join([*faults, "nothing was started; mend that, then start again"]))
+
+
+def _foreign_key(org: OrgFolder) -> list[str]:
+    """Return the fault that genesis lists a node's key as another organisation's; nothing if it does not."""
+    files = load_node_config(org.node_config)[1]
+    own = public_key(str(files.key), "files.key")
+    founders = load_genesis(files.genesis).validators
+    return [
+        str(KeyOfAnother(org.name, node.name, node.org))
+        for node in founders
+        if node.public_key == own and node.org != org.name
+    ]
 
 
 def _rejoined(org: OrgFolder) -> tuple[str, bool]:
@@ -106,7 +185,7 @@ def _rejoined(org: OrgFolder) -> tuple[str, bool]:
 
     async def lost() -> bool:
         async with session.client() as client:
-            return await needs_rejoin(client)
+            return await needs_rejoin(client, org.name)
 
     async def move() -> str:
         async with session.account() as account:
@@ -115,6 +194,8 @@ def _rejoined(org: OrgFolder) -> tuple[str, bool]:
     try:
         if not run(lost()):
             return "", False
+    except KeyOfAnother:
+        raise
     except NotYet as error:
         return f"{error} ({by_hand})", True
     except NotThere:
@@ -135,11 +216,31 @@ def rejoin_command(org: OrgFolder) -> str:
 
 
 def stop_consortium(consortium: ConsortiumFolder) -> Iterator[str]:
-    """Stop every agent, then every node, yielding a line a process that ran."""
+    """Stop every agent, then every node, yielding a line a process that ran.
+
+    One that cannot be stopped keeps none of the others from it: it is told at the end (ProcessError).
+    """
+    left: list[processes.ProcessError] = []
     for process in ("agent", "node"):
         for org in consortium.orgs:
-            if processes.stop(org, process):
-                yield f"{org.name}: {process} stopped"
+            try:
+                how = processes.stop(org, process)
+            except processes.ProcessError as error:
+                left.append(error)
+                continue
+            if how:
+                yield f"{org.name}: {process} {how}"
+    if left:
+        left[0].args = ("\n".join(map(str, left)),)
+        raise left[0]
+
+
+def agent_listens(org: OrgFolder) -> bool:
+    """Tell whether the organisation's own agent has the port that its configuration names."""
+    from privcompute.config import load_agent_config
+
+    port = split_address(load_agent_config(org.agent_config)[0].peers.listen)[1]
+    return processes.owns_port(org, "agent", port)
 
 
 def _alive(org: OrgFolder) -> bool:
@@ -192,10 +293,7 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
     lines = [] if only else [f"{name}: not on this host" for name in found.elsewhere]
     if not as_json:
         print_lines("\n".join(lines), newline=bool(lines))
-    for line in start_consortium(found.here(only), whole=only is None and found.whole):
-        lines.append(line)
-        if not as_json:
-            print_text(line)
+    lines += _told(start_consortium(found.here(only), whole=only is None and found.whole), as_json)
     if as_json:
         print_json({"started": lines})
     else:
@@ -208,9 +306,25 @@ def start(folder: Path, only: str | None, as_json: bool) -> None:
 @json_option
 @reports_errors
 def stop(folder: Path, only: str | None, as_json: bool) -> None:
-    """Stop the agents and nodes of the consortium, or of the one organisation, in FOLDER cleanly."""
-    lines = list(stop_consortium(open_consortium(folder).here(only)))
+    """Stop the agents and nodes of what is in FOLDER: cleanly, or by force after 15 s."""
+    lines = _told(stop_consortium(open_consortium(folder).here(only)), as_json)
     if as_json:
         print_json({"stopped": lines})
-    else:
-        print_lines("\n".join(lines) or f"{folder}: nothing was running")
+    elif not lines:
+        whose = "nothing" if only is None else f"nothing of {only}"
+        print_text(f"{folder}: {whose} was running")
+
+
+def _told(done: Iterator[str], as_json: bool) -> list[str]:
+    """Return what is done, each line printed as it happens; of an error in JSON it becomes a part."""
+    lines: list[str] = []
+    try:
+        for line in done:
+            lines.append(line)
+            if not as_json:
+                print_text(line)
+    except AssentError as error:
+        if as_json and lines:
+            error.args = ("\n".join([str(error), "done before:", *lines]),)
+        raise
+    return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import itertools
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -48,9 +50,39 @@ class Paused(ProcessError):
     """A process that stands still as it was told to: the text says how it goes on."""
 
     code = "process_paused"
+    exit = Exit.NO_QUORUM
 
     def __init__(self, org: OrgFolder, process: str, pid: int) -> None:
         super().__init__(f"{org.name}: {paused_words(process, pid)}")
+
+
+class OfAnother(ProcessError):
+    """A process that this user may not signal: the text names it, and who may."""
+
+    code = "process_of_another"
+    exit = Exit.CONFIG
+
+    def __init__(self, org: OrgFolder, process: str, running: psutil.Process) -> None:
+        whose = "another user"
+        with contextlib.suppress(psutil.Error, KeyError):
+            whose = f"the user {running.username()}"
+        super().__init__(
+            f"{org.name}: the {process}, process {running.pid}, belongs to {whose}; do this as that user, "
+            "or, where a service manager runs it, with its own command (systemctl stop …)"
+        )
+
+
+class GoesOn(ProcessError):
+    """A process that is there even after SIGKILL: the text says why that can be."""
+
+    code = "process_goes_on"
+    exit = Exit.IO
+
+    def __init__(self, org: OrgFolder, process: str, pid: int) -> None:
+        super().__init__(
+            f"{org.name}: the {process}, process {pid}, is still there {STOP_WAIT_S:.0f} s after it was "
+            "killed (SIGKILL): the kernel holds it, as for a disk that does not answer; see dmesg"
+        )
 
 
 class Ended(ProcessError):
@@ -115,13 +147,18 @@ def _named_config(words: list[str], process: str) -> str:
 
 
 def owns_port(org: OrgFolder, process: str, port: int) -> bool:
-    """Tell whether the organisation's process itself listens on a port: another may answer there."""
+    """Tell whether the organisation's process itself listens on a port (0: any): another may answer there.
+
+    Of a process of another user it is told whether anybody listens whom this user cannot see.
+    """
     running = find(org, process)
     try:
-        sockets = running.net_connections("tcp") if running is not None else []
+        sockets: list[Any] = running.net_connections("tcp") if running is not None else []
+    except psutil.AccessDenied:
+        sockets = [s for s in psutil.net_connections("tcp") if s.pid is None]
     except psutil.Error:
         return False
-    return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
+    return any(s.status == psutil.CONN_LISTEN and port in (0, s.laddr.port) for s in sockets)
 
 
 def _named(org: OrgFolder, process: str) -> psutil.Process | None:
@@ -209,55 +246,68 @@ def _check_goes_on(org: OrgFolder, process: str) -> None:
     running = find(org, process)
     if running is None:
         raise Ended(org, process)
-    with contextlib.suppress(psutil.NoSuchProcess):
+    with contextlib.suppress(psutil.Error):
         if running.status() == psutil.STATUS_STOPPED:
             raise Paused(org, process, running.pid)
 
 
-def logs_to(running: psutil.Process) -> Path | None:
-    """Return the file that a process writes its log to; None where it is none, or cannot be seen."""
-    try:
-        return Path(os.readlink(f"/proc/{running.pid}/fd/2"))
-    except OSError:
-        return None
+def logs_to(running: psutil.Process) -> str:
+    """Return what a process writes its log to: a path, or the kernel's name of a pipe or a socket.
+
+    Raises OSError where that cannot be seen: PermissionError where the process is another user's.
+    """
+    return os.readlink(f"/proc/{running.pid}/fd/2")
 
 
 def reopen_log(org: OrgFolder, process: str) -> bool:
-    """Let a running process open its log anew, after a rotation; False when none runs (ProcessError)."""
-    running = find(org, process)
-    try:
-        if running is not None:
-            running.send_signal(signal.SIGHUP)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        raise ProcessError(
-            f"{org.name}: the {process}, process {running.pid if running else 0}, belongs to another user; "
-            "rotate its log as that user"
-        ) from None
-    return running is not None
-
-
-def stop(org: OrgFolder, process: str) -> bool:
-    """Stop a process cleanly, by force after a while; False when it was not running."""
+    """Let a running process open its log anew, after a rotation; False when none runs (OfAnother)."""
     running = find(org, process)
     if running is not None:
-        running.terminate()
-        if not _gone(org, process):
-            running.kill()
-            _gone(org, process)
-    _forget_pid(org, process)
+        _signal(org, process, running, functools.partial(running.send_signal, signal.SIGHUP))
     return running is not None
+
+
+def stop(org: OrgFolder, process: str) -> str:
+    """Stop a process cleanly, by force after a while; say how it ended, nothing when it was not running.
+
+    One that is paused goes on, to end. Raises OfAnother and GoesOn.
+    """
+    running = find(org, process)
+    how = ""
+    if running is not None:
+        how = "stopped"
+        _signal(org, process, running, running.terminate, running.resume)
+        if not _gone(org, process):
+            how = f"killed, after {STOP_WAIT_S:.0f} s without an end"
+            _kill(org, process, running)
+    _forget_pid(org, process)
+    return how
 
 
 def kill(org: OrgFolder, process: str) -> None:
-    """Kill a process with SIGKILL, as a crash would."""
+    """Kill a process with SIGKILL, as a crash would; raise OfAnother, GoesOn, or ProcessError without one."""
     running = find(org, process)
     if running is None:
         raise ProcessError(f"{org.name}: the {process} is not running")
-    running.kill()
-    _gone(org, process)
+    _kill(org, process, running)
     _forget_pid(org, process)
+
+
+def _kill(org: OrgFolder, process: str, running: psutil.Process) -> None:
+    _signal(org, process, running, running.kill)
+    if not _gone(org, process):
+        raise GoesOn(org, process, running.pid)
+
+
+def _signal(org: OrgFolder, process: str, running: psutil.Process, *send: Callable[[], None]) -> None:
+    """Send signals to a process, which may have ended by itself meanwhile (OfAnother)."""
+    try:
+        for one in send:
+            one()
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied:
+        raise OfAnother(org, process, running) from None
 
 
 def _forget_pid(org: OrgFolder, process: str) -> None:

@@ -13,10 +13,13 @@ from chain.client.calls import RefusedByLedger, call
 from chain.client.client import Client
 from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
-from chain.primitives.errors import AssentError
+from chain.primitives.errors import AssentError, Exit
 from chain.primitives.values import Value
 
 SETTLED_ROLES = ("validator", "observer")
+UNTIL_THEN = (
+    "Until then the node follows and does not vote. Then: assent validator rejoin, or assent start again"
+)
 SPARE_WAIT_S, ASK_EVERY_S = 30.0, 0.3
 """A node makes its spare key once it has caught up and heard a quorum: seconds on a chain that works."""
 
@@ -50,9 +53,28 @@ class Rejoined:
         )
 
 
-async def needs_rejoin(client: Client) -> bool:
-    """Tell whether a node says that its votes were lost and its seat does not move yet."""
+class KeyOfAnother(AssentError):
+    """A folder whose node goes by the key of another organisation's: the text names both."""
+
+    code = "key_of_another"
+    exit = Exit.CONFIG
+
+    def __init__(self, org: str, name: str, owner: str) -> None:
+        super().__init__(
+            f"{org}: the node of this folder goes by the key of {name}, a node of {owner}: put the own "
+            f"key of {org} back where [files] key of node.toml says, and start it again (a folder "
+            "has the name of its organisation)"
+        )
+
+
+async def needs_rejoin(client: Client, org: str) -> bool:
+    """Tell whether a node of an organisation says that its votes were lost and its seat does not move yet.
+
+    Raises KeyOfAnother where the ledger says that its key is another organisation's.
+    """
     info = await _settled(client)
+    if info["org"] != org:
+        raise KeyOfAnother(org, info["name"], info["org"])
     return bool(info["lostVotes"] and not info["seatMoves"])
 
 
@@ -105,14 +127,15 @@ async def rejoin(account: SigningClient) -> Rejoined:
             raise
         free: Any = await account.client.view("governance", "rotation_free", {"name": info["name"]})
         when = from_when(free)
-        raise NotYet(f"{info['name']}: its votes are lost again, and {when}") from None
+        raise NotYet(f"{info['name']}: its votes are lost again, and {when}. {UNTIL_THEN}") from None
     return Rejoined(info["name"], info["spareKey"], info["spareFile"], receipt)
 
 
-async def seat_locked(client: Client, info: Any) -> str:
+async def seat_locked(client: Client, name: str) -> str:
     """Say from when on the seat of a node may move again; empty where it may move now."""
-    free: Any = await client.view("governance", "rotation_free", {"name": info["name"]})
-    locked = info["height"] < free["height"] and time.time_ns() // 1_000_000 < free["time"]
+    free: Any = await client.view("governance", "rotation_free", {"name": name})
+    height: Any = await client.request("getBlockNumber")
+    locked = height < free["height"] and time.time_ns() // 1_000_000 < free["time"]
     return from_when(free) if locked else ""
 
 
@@ -122,6 +145,5 @@ def from_when(free: Any) -> str:
     left = max(0, free["time"] - time.time_ns() // 1_000_000) // 1000 + 1
     return (
         "its seat moved less than 100 heights and ten minutes ago: it moves again from height "
-        f"{free['height']} or from {at:%Y-%m-%d %H:%M:%S} UTC on (in {left} s), whichever comes first. "
-        "Until then the node follows and does not vote. Then: assent validator rejoin, or assent start again"
+        f"{free['height']} or from {at:%Y-%m-%d %H:%M:%S} UTC on (in {left} s), whichever comes first"
     )

@@ -45,7 +45,7 @@ def _stopped(config: Path) -> Iterator[StoppedValidator]:
         validators = ledger.validator_keys_at(ledger.head.height + 1)
         keys = [(load_key(path), path) for path in key_files(files)]
         key, path = next((item for item in keys if item[0].public in validators), keys[0])
-        yield StoppedValidator(ledger, key, FileMarker(marker_of(path)), SignedSkips(path))
+        yield StoppedValidator(ledger, key, FileMarker(marker_of(path), key.public), SignedSkips(path))
 
 
 def _read_vote(path: Path) -> SkipVote:

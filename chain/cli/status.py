@@ -16,7 +16,7 @@ import psutil
 from chain.cli import processes
 from chain.cli.consortium import folder_argument, node_url, rejoin_command
 from chain.cli.layout import LayoutError, OrgFolder, open_consortium
-from chain.cli.rejoin import seat_locked
+from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
 from chain.client.answers import OtherChain
 from chain.client.client import Client
 from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
@@ -25,6 +25,7 @@ from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.watch import REJOIN
 from chain.primitives.errors import AssentError, ConfigError, Exit, FileTrouble
+from chain.primitives.settings import split_address
 
 STATUS_S = 3.0
 """How long `status` waits for one node's answer."""
@@ -37,7 +38,7 @@ PHASE_CHARS = 20
 @click.command()
 @folder_argument
 @click.option(
-    "--check", is_flag=True, help="End with status 75 unless all run and no node has a reason to stand still."
+    "--check", is_flag=True, help="End with status 75 unless all run and none has a reason to stand still."
 )
 @click.option("--org", "only", help="Show only this organisation's processes.")
 @json_option
@@ -50,11 +51,13 @@ def status(folder: Path, check: bool, only: str | None, as_json: bool) -> None:
     found = open_consortium(folder)
     consortium, elsewhere = found.here(only), [] if only else found.elsewhere
 
-    async def work() -> list[dict[str, Any]]:
-        return list(await asyncio.gather(*(_node_status(org) for org in consortium.orgs)))
+    async def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        own = [org for org in consortium.orgs if org.agent_config.exists()]
+        nodes = asyncio.gather(*(_node_status(org) for org in consortium.orgs))
+        agents = asyncio.gather(*(_agent_status(org) for org in own))
+        return await nodes, await agents
 
-    nodes = run(work())
-    agents = [_agent_status(org) for org in consortium.orgs if org.agent_config.exists()]
+    nodes, agents = run(work())
     if as_json:
         print_json({"nodes": nodes, "agents": agents, "elsewhere": elsewhere})
     else:
@@ -143,6 +146,8 @@ async def _node_status(org: OrgFolder) -> dict[str, Any]:
         return shown | {
             "stall": f"a node of {info['org']!r} has its port, {shown['url']}\n  {_absence(org, 'node')}"
         }
+    if info["org"] not in (org.name, ""):
+        found["stall"] = str(KeyOfAnother(org.name, info["name"], info["org"]))
     if running is None:
         found["notes"] = [*found["notes"], "its process cannot be seen by this user: another began it"]
     return found
@@ -154,9 +159,9 @@ async def _advice(client: Client, org: OrgFolder, info: Any) -> tuple[str, list[
     locked = ""
     if info["lostVotes"] and not info["seatMoves"]:
         with contextlib.suppress(AssentError):  # then the command itself says when
-            locked = await seat_locked(client, info)
+            locked = await seat_locked(client, info["name"])
         lines = [
-            f"{line.partition('; move it')[0]}; {locked}" if locked and REJOIN in line else line
+            f"{line.partition('; move it')[0]}; {locked}. {UNTIL_THEN}" if locked and REJOIN in line else line
             for line in lines
         ]
     lines = [line.replace(REJOIN, rejoin_command(org)) for line in lines]
@@ -199,29 +204,69 @@ def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str
     )
 
 
-def _agent_status(org: OrgFolder) -> dict[str, Any]:
+async def _agent_status(org: OrgFolder) -> dict[str, Any]:
     from privcompute.config import load_agent_config
 
+    shown: dict[str, Any] = {"org": org.name, "state": "stopped", "listen": None, "stall": None}
     try:
-        config, _ = load_agent_config(org.agent_config)
+        config, files = load_agent_config(org.agent_config)
     except ConfigError as error:
-        return {"org": org.name, "state": "bad config", "listen": None, "stall": str(error)}
-    shown = {"org": org.name, "state": "running", "listen": config.peers.listen, "stall": None}
-    if processes.find(org, "agent") is None:
-        shown |= {"state": "stopped", "stall": _absence(org, "agent")}
-    return shown
+        return shown | {"state": "bad config", "stall": str(error)}
+    shown["listen"] = config.peers.listen
+    running = processes.find(org, "agent")
+    if running is None:
+        return shown | {"stall": _absence(org, "agent")}
+    why = _agent_silence(org, running, config.peers.listen)
+    if why:
+        return shown | {"state": "silent", "stall": why}
+    return shown | {"state": "running", "stall": await _without_node(config.node, files.genesis)}
+
+
+def _agent_silence(org: OrgFolder, running: psutil.Process, listen: str) -> str:
+    """Say why an agent's process runs and nobody reaches it; empty for one that listens."""
+    with contextlib.suppress(psutil.Error):
+        if running.status() == psutil.STATUS_STOPPED:
+            return processes.paused_words("agent", running.pid)
+    if processes.owns_port(org, "agent", split_address(listen)[1]):
+        return ""
+    return (
+        f"the agent, process {running.pid}, runs and does not listen on {listen}: it may be starting, or "
+        f"wait for its node; see its log {org.log('agent')}, then restart it"
+    )
+
+
+async def _without_node(url: str, genesis: Path) -> str | None:
+    """Say that the node which an agent follows does not answer on this chain; None for one that does."""
+    try:
+        async with Client(url, load_genesis(genesis), timeout_s=STATUS_S) as client:
+            await client.request("getNodeInfo")
+    except AssentError as error:
+        return (
+            f"the agent runs, and the node that it follows, node = {url!r} in agent.toml, does not answer as "
+            f"it should ({error}): no job goes on until it does"
+        )
+    return None
 
 
 def _logs_elsewhere(org: OrgFolder, process: str) -> str:
-    """Say where the running process logs to, if not where `assent start` lets it."""
+    """Say where the running process logs to, if that can be seen and is not where `assent start` lets it."""
+    running = processes.find(org, process)
+    try:
+        target = "" if running is None else processes.logs_to(running)
+    except OSError:  # another user's, or it ended a moment ago: nothing is known, and nothing is claimed
+        return ""
+    if running is None or target == str(org.log(process).resolve()):
+        return ""
+    return f"the running process {running.pid} does not log here but to {target}"
+
+
+def _why_no_log(org: OrgFolder, process: str) -> str:
+    """Say what to do where a node or an agent has no log."""
     running = processes.find(org, process)
     if running is None:
-        return ""
-    target = processes.logs_to(running)
-    if target is not None and target == org.log(process).resolve():
-        return ""
-    where = "; whoever began it knows where" if target is None else f" but to {target}"
-    return f"the running process {running.pid} does not log here{where}"
+        return f"{org.log(process)}: no log yet; start it with: {org.start_command}"
+    unseen = f"where the running process {running.pid} logs cannot be seen by this user"
+    return f"{org.log(process)}: no log yet; {_logs_elsewhere(org, process) or unseen}"
 
 
 @click.command()
@@ -252,7 +297,7 @@ def logs(folder: Path, org: str | None, process: str, lines: int, follow: bool, 
     path = chosen.log(process)
     elsewhere = _logs_elsewhere(chosen, process)
     if not path.exists():
-        raise LayoutError(f"{path}: no log yet; " + (elsewhere or f"start it with: {chosen.start_command}"))
+        raise LayoutError(_why_no_log(chosen, process))
     if elsewhere:
         print_text(f"warning: {elsewhere}; what follows is old", err=True)
     if follow:

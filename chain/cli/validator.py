@@ -10,7 +10,7 @@ import click
 from chain.cli.governing import NotThere, own_org, say
 from chain.cli.key import KEY_HELP, ProvedKey, proved_key
 from chain.cli.proposal import not_before_option, propose, reason_option
-from chain.cli.rejoin import rejoin
+from chain.cli.rejoin import NotYet, rejoin, seat_locked
 from chain.cli.stall_check import VALIDATOR, nodes_of, running_keys
 from chain.client.calls import as_account, as_client, call, send
 from chain.client.client import Client
@@ -193,7 +193,9 @@ def rejoin_command(session: Session, as_json: bool) -> None:
 @validator.command("rotate-key")
 @name_argument
 @click.option("--new-key", "key_text", required=True, help=f"The new key: {KEY_HELP}.")
-@click.option("--force", is_flag=True, help="Even if the node lacks the key, or is not the one asked.")
+@click.option(
+    "--force", is_flag=True, help="Even if the node lacks the key, is not the one asked, or moved lately."
+)
 @json_option
 @reports_errors
 @session_options
@@ -204,14 +206,24 @@ def rotate_key(session: Session, name: str, key_text: str, force: bool, as_json:
     running node goes on under it by itself, at the height from which it votes.
     """
 
-    async def work(account: SigningClient) -> tuple[Receipt, ProvedKey]:
+    async def work(account: SigningClient) -> tuple[Receipt | None, ProvedKey]:
         key = proved_key(key_text, "--new-key", account.chain_id, await own_org(account))
+        if await _holds(account.client, name, key.public):
+            return None, key
         if not force:
+            await _check_free(account.client, name)
             await _check_has_key(account.client, name, key.public.hex())
         args: dict[str, Value] = {"name": name, "public_key": key.public, "proof": key.proof}
         return await call(account, "governance", "rotate_node_key", args), key
 
     receipt, key = as_account(session, work)
+    if receipt is None:
+        told = f"the seat of {name} is with the key {key.public.hex()} already; nothing was sent"
+        if as_json:
+            print_json({"unchanged": told})
+        else:
+            print_text(told)
+        return
     say(
         receipt,
         as_json,
@@ -236,6 +248,18 @@ class KeyNotThere(AssentError):
     """A seat that would move to a key which its node cannot go by: the text says what to do first."""
 
     code = "key_not_there"
+
+
+async def _holds(client: Client, name: str, key: bytes) -> bool:
+    """Tell whether the ledger says that a key has the node's seat, if only from a few heights on."""
+    return any(node["name"] == name and node["public_key"] == key for node in await nodes_of(client))
+
+
+async def _check_free(client: Client, name: str) -> None:
+    """Raise NotYet, saying from when on, where the seat moved too short a time ago to move again."""
+    locked = await seat_locked(client, name)
+    if locked:
+        raise NotYet(f"{name}: {locked}. Nothing was sent; try again then")
 
 
 async def _check_has_key(client: Client, name: str, key: str) -> None:

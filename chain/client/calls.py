@@ -29,7 +29,7 @@ _REMEDIES: Mapping[str, str] = {
     "TOO_EARLY": "its height or deadline has not come; see from when: assent proposal show, "
     "or assent contract ready",
     "TOO_SOON": "a node's key moves once in 100 heights or ten minutes, "
-    "whichever comes first; try again then (assent validator rejoin says when)",
+    "whichever comes first; try again then (assent validator rotate-key says when)",
     "DEADLINE_PASSED": "the proposal has expired; propose it again",
     "WRONG_STATE": "it is in another state by now; look at it again with show",
     "NOT_PROPOSER": "only the organisation that proposed it withdraws it",

@@ -111,7 +111,7 @@ class Node:
         self._clock = MachineClock()
         self._identity = self._keys.choose(self.ledger)
         self._key = key = self._identity.key
-        self._marker = FileMarker(marker_of(self._identity.file))
+        self._marker = FileMarker(marker_of(self._identity.file), key.public)
         self._workers = ThreadWorkers(self._enter, self._fail, self.metrics.execution.observe)
         self._peers = peers(
             key,

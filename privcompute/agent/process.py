@@ -112,15 +112,15 @@ def _environment(
 
 @asynccontextmanager
 async def open_agent(config: AgentConfig, files: AgentFiles) -> AsyncIterator[Agent]:
-    """Open everything an agent needs, in the order in which faults are cheapest to report."""
+    """Open everything an agent needs; its port comes last, so that one that listens is one that can work."""
     key, genesis = load_key(files.key), load_genesis(files.genesis)
     host, port = split_address(config.peers.listen)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_only_agent(files))
-        listener = stack.enter_context(contextlib.closing(PeerListener(host, port, key, ())))
         async with Client(config.node, genesis) as client:
             reader = ChainReader(client)
             await _check_registered(reader, config, key)
+            listener = stack.enter_context(contextlib.closing(PeerListener(host, port, key, ())))
             node = OwnNode(reader, SigningClient(client, key, genesis.chain_id))
             environment = _environment(config, files, key, node, listener)
             environment.stores.evidence.append(now_ms(), "", "started", {"organisation": config.organisation})

@@ -62,7 +62,7 @@ def invoke(*words: str) -> Any:
     return CliRunner().invoke(main, list(words))
 
 
-async def _lost(_: object) -> bool:
+async def _lost(*_: object) -> bool:
     return True
 
 
@@ -72,7 +72,7 @@ def test_a_check_for_lost_votes_that_cannot_be_made_claims_nothing(
 ) -> None:
     """A healthy validator was said to be without a vote, for its admin key was sealed."""
 
-    async def fails(_: object) -> bool:
+    async def fails(*_: object) -> bool:
         raise error
 
     monkeypatch.setattr(starting, "needs_rejoin", fails)
@@ -84,7 +84,7 @@ def test_a_check_for_lost_votes_that_cannot_be_made_claims_nothing(
 def test_a_node_of_no_member_is_not_asked_for_its_votes_a_second_time(
     two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fails(_: object) -> bool:
+    async def fails(*_: object) -> bool:
         raise NotThere("no node of this chain has the key")
 
     monkeypatch.setattr(starting, "needs_rejoin", fails)
@@ -109,7 +109,7 @@ def test_a_node_known_to_have_lost_its_votes_is_said_to_have_none(
 def test_a_node_that_has_its_votes_needs_no_admin_key(
     two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def kept(_: object) -> bool:
+    async def kept(*_: object) -> bool:
         return False
 
     monkeypatch.setattr(starting, "needs_rejoin", kept)

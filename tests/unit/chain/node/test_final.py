@@ -113,7 +113,14 @@ class Scene:
         self.core = NodeCore(
             self.chain.ledger,
             toy_key("bank-node"),
-            Ports(machine, machine, machine, machine, FileMarker(folder / "node.voted"), os.urandom),
+            Ports(
+                machine,
+                machine,
+                machine,
+                machine,
+                FileMarker(folder / "node.voted", toy_key("bank-node").public),
+                os.urandom,
+            ),
             timing=Timing(),
             bounds=PoolBounds(100, 1_000_000, 100),
         )

@@ -69,7 +69,7 @@ class Desk:
         self.now = ledger.head_header.time + 1_000
         self.pool = Mempool(genesis.chain_id, genesis.limits, ledger.signer_refusal, ledger.read.is_final)
         self.store, self.node = MemoryStore(), Wishes()
-        self.votes = DurableVotes(self.store, KEY, FileMarker(folder / "node.voted"))
+        self.votes = DurableVotes(self.store, KEY, FileMarker(folder / "node.voted", KEY))
         self.orderer = Orderer(KEY, ledger, self.pool, self.votes, lambda: self.now, self.node)
 
     def admit(self, *values: int) -> list[DecodedTransaction]:
@@ -180,12 +180,12 @@ def test_a_vote_keeps_its_transactions_until_they_are_executed(tmp_path: Path) -
     desk.orderer.propose(Turn(2, 0, (), 0, 0))
     desk.votes.write({b"vote": b"1"}, [])
     desk.store.crash()
-    again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY))
     assert sorted(item.id for item in again.pinned()) == sorted(call.id for call in calls)
     assert list(again.load()) == [(b"vote", b"1")]
     again.executed([call.id for call in calls], 0)
     again.write({}, [b"vote"])
-    last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY))
     assert (list(last.pinned()), list(last.load())) == ([], [])
 
 
@@ -198,15 +198,15 @@ def test_of_a_promised_batch_the_part_that_was_not_executed_stays(tmp_path: Path
     first, *rest = batch_ids(payload)
     desk.votes.executed([first], 0)
     desk.votes.write({}, [])
-    again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    again = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY))
     assert [item.id for item in again.pinned()] == rest
     again.pin([calls[first], calls[rest[0]]], 2)
     again.write({}, [])
-    last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    last = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY))
     assert sorted(item.id for item in last.pinned()) == sorted(calls)
     last.executed(list(calls), 0)
     last.write({}, [])
-    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).pinned()) == []
+    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY)).pinned()) == []
 
 
 def test_a_promise_lapses_when_its_height_is_certified_unless_it_was_made_for_a_higher_one_too(
@@ -222,12 +222,12 @@ def test_a_promise_lapses_when_its_height_is_certified_unless_it_was_made_for_a_
     assert desk.votes.executed([], 2) == [idle.id]
     assert set(desk.votes.pinned_ids()) == {again.id, higher.id}
     desk.votes.write({}, [])
-    restarted = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted"))
+    restarted = DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY))
     assert {item.id for item in restarted.pinned()} == {again.id, higher.id}
     assert restarted.executed([], 2) == []
     assert set(restarted.executed([], 3)) == {again.id, higher.id}
     restarted.write({}, [])
-    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted")).pinned()) == []
+    assert list(DurableVotes(desk.store, KEY, FileMarker(tmp_path / "node.voted", KEY)).pinned()) == []
 
 
 def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_pa
         KEY,
         chain.ledger,
         pool,
-        DurableVotes(MemoryStore(), KEY, FileMarker(tmp_path / "node.voted")),
+        DurableVotes(MemoryStore(), KEY, FileMarker(tmp_path / "node.voted", KEY)),
         lambda: genesis.time + 9,
         Wishes(),
     )
@@ -252,7 +252,7 @@ def test_an_empty_first_block_certifies_the_genesis_and_no_other_is_empty(tmp_pa
 def test_a_key_counts_as_having_voted_from_its_first_vote_on_and_not_from_a_failed_start(
     tmp_path: Path,
 ) -> None:
-    marker = FileMarker(tmp_path / "node.voted")
+    marker = FileMarker(tmp_path / "node.voted", KEY)
     assert DurableVotes(MemoryStore(), KEY, marker).first_start
     votes = DurableVotes(MemoryStore(), KEY, marker)
     assert votes.first_start
