@@ -314,8 +314,11 @@ PLANTS: dict[str, Plant] = {
         'require((job, org) not in stage_heads, "STAGE_COMMITTED")',
         "who computed says that it sent nothing",
     ),
-    "stage-without-a-join": _without(
-        "jobs", 'require(j["join_height"] > 0, "JOIN_NOT_BEGUN")', "a job computes and its runs are not used"
+    "stage-without-a-join": Plant(
+        "jobs",
+        'party_of(specs[job], org)\n    require(j["join_height"] > 0, "JOIN_NOT_BEGUN")',
+        "party_of(specs[job], org)",
+        "a job computes and its runs are not used",
     ),
     "certified-and-returned": Plant(
         "jobs",

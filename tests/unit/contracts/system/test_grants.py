@@ -263,13 +263,13 @@ def test_an_active_grant_expires_at_its_time_whoever_says_so(world: World) -> No
 
 def test_the_methods_of_jobs_are_for_jobs_alone(world: World) -> None:
     calls: list[tuple[str, dict[str, object]]] = [
-        ("admit", {"use": {}, "by": "org:bank"}),
+        ("admit", {"use": {}, "joined": b"", "by": "org:bank"}),
         ("reserve", {"use": {}, "org": "bank"}),
         ("begin", {"use": {}, "by": "org:bank"}),
-        ("consume", {"ids": [], "job": "j", "by": "org:bank"}),
+        ("consume", {"ids": [], "job": "j", "joined": b"", "by": "org:bank"}),
         ("reveal", {"use": {}, "ids": [], "final": True, "by": "org:bank"}),
         ("record", {"ids": [], "job": "j", "phase": "p", "by": "org:bank"}),
-        ("finish", {"ids": [], "job": "j", "outcome": "aborted", "ran": True, "by": "org:bank"}),
+        ("finish", {"ids": [], "job": "j", "outcome": "aborted", "answered": [], "by": "org:bank"}),
         ("give_back", {"ids": [], "job": "j", "by": "org:bank"}),
     ]
     for method, args in calls:
