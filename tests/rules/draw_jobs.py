@@ -307,6 +307,17 @@ def end(dice: Dice) -> Drawn:
     return dice.signer(org, "steward", "agent"), f"jobs.{method}", args
 
 
+def refuse(dice: Dice) -> Drawn:
+    """Let an owner that should bind end the job instead: it has answered something about its data."""
+    job = dice.pick([job for job in dice.model.jobs.values() if job.state == "accepted"][-4:])
+    org = None if job is None else dice.pick([org for org in job.owners if org != job.initiator])
+    if job is None or org is None:
+        return None
+    cause, detail = REASONS[0]
+    args = {"job": job.id, "cause": cause, "detail": detail, "evidence": EVIDENCE}
+    return dice.signer(org, "agent"), "jobs.abort", args
+
+
 def judge_join(dice: Dice) -> Drawn:
     """State whether joined rows suffice, mostly of a job whose join began."""
     jobs = [job for job in dice.model.jobs.values() if job.join_height > 0]

@@ -52,6 +52,7 @@ KINDS: dict[Draw, float] = {
     jobs.forward: 62,
     jobs.again: 5,
     jobs.end: 5,
+    jobs.refuse: 2,
     jobs.disclaim: 4,
     jobs.judge_join: 8,
     jobs.report: 3,
@@ -72,6 +73,7 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("rival", {grants.request: 150, grants.approve: 120}),
     ("regulator", {jobs.vote_program: 150}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),
+    ("bank", {jobs.propose: 60, jobs.forward: 240, jobs.refuse: 120}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.stop_contract: 40}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.contract_step: 60}),
 )
