@@ -103,7 +103,7 @@ def describe(name: str, fields: dict[str, Any]) -> str:
         case "JobBound":
             return f"{by} committed to its inputs"
         case "JobRunning":
-            return "running: every owner is bound, the runs are spent"
+            return "running: every owner is bound; the runs are used when data move"
         case "JoinBegun":
             return f"{by} announced that data move: the join begins"
         case "JoinJudged":

@@ -26,10 +26,10 @@ from privcompute.programs.base import (
     JobInput,
     JobProgram,
     OwnData,
-    open_outputs,
 )
 from privcompute.programs.join import join_spec
 from tests.unit.privcompute.data.tables import doubts, proposed, written
+from tests.unit.privcompute.opened import open_outputs
 
 SEED = 5
 JOB = bytes(range(32))

@@ -80,6 +80,7 @@ def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch)
         "ask_no_more",
     ):
         monkeypatch.setattr(commands, name, MagicMock())
+    monkeypatch.setattr(commands, "memory_warning", lambda *_: "")
     monkeypatch.setattr(commands, "ask_for_short_turns", lambda: began.append("asked"))
     monkeypatch.setattr(commands, "Node", lambda *_, **__: began.append("made") or MagicMock())
     monkeypatch.setattr(commands.uvloop, "run", lambda _: bool(began.append("ran")))

@@ -27,10 +27,10 @@ from privcompute.programs.base import (
     JobInput,
     OwnData,
     ParameterInvalid,
-    open_outputs,
 )
 from privcompute.programs.join import join_spec
 from privcompute.programs.logistic_regression import PROGRAM, _announced
+from tests.unit.privcompute.opened import open_outputs
 
 EXAMPLE = Path(__file__).parents[4] / "examples" / "german_credit"
 ORGS = ("bank", "bureau", "registry")

@@ -16,8 +16,9 @@ from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
 from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import Round, Steps
-from privcompute.programs.base import Context, InputColumn, JobInput, OwnData, open_outputs
+from privcompute.programs.base import Context, InputColumn, JobInput, OwnData
 from privcompute.programs.statistics import PROGRAM
+from tests.unit.privcompute.opened import open_outputs
 
 ROWS = 120
 FIGURE_ERROR = 2.0**-17 + 1e-6

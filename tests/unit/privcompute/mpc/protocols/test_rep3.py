@@ -16,7 +16,7 @@ from privcompute.errors import OutOfRange, PeerMisbehaved, ProgramFault
 from privcompute.mpc.local import LocalRun, run_local
 from privcompute.mpc.protocols import boolean, rep3
 from privcompute.mpc.protocols.truncate import truncate
-from privcompute.mpc.rep3_engine import Rep3Engine, reveal
+from privcompute.mpc.rep3_engine import Rep3Engine
 from privcompute.mpc.rounds import Round, Steps
 from privcompute.mpc.sharing import Shared
 
@@ -149,7 +149,7 @@ def test_select_takes_the_first_where_the_bit_is_set() -> None:
 def test_only_the_parties_named_learn_an_opened_value() -> None:
     def program(engine: Rep3Engine) -> Steps[Any]:
         x = yield from given_by(engine, 0, [5, 6])
-        return (yield from reveal(engine.me, x, (2,)))
+        return (yield from engine.reveal(x, (2,)))
 
     results = run(program).results
     assert [None if r is None else r.tolist() for r in results] == [None, None, [5, 6]]
