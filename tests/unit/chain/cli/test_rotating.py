@@ -72,7 +72,7 @@ def test_a_seat_that_moved_lately_is_said_to_be_free_from_when_on(typed: Callabl
     assert "does not vote" not in told.output, "its votes are not lost"
 
 
-@pytest.mark.parametrize(("height", "at_ms"), [(150, LATER_MS), (200, 1_000)])
+@pytest.mark.parametrize(("height", "at_ms"), [(150, LATER_MS), (200, 1_000)], ids=["time", "heights"])
 def test_a_seat_is_free_once_the_heights_or_the_time_have_passed(
     typed: Callable[..., Any], height: int, at_ms: int
 ) -> None:
