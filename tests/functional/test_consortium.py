@@ -184,15 +184,12 @@ def test_a_node_run_by_hand_is_seen_and_never_taken_for_the_one_that_start_began
             processes.wait_until(solo, "node", lambda: not why_not_ready(solo), 60)
             assert json.loads(assent("status", made.path, "--json").stdout)["nodes"][0]["state"] == "running"
             assert "was running" in assent("start", made.path).stdout
-            twin = solo.path.parent / "twin"
-            shutil.copytree(solo.path, twin, ignore=shutil.ignore_patterns("data"))
-            (twin / "data").symlink_to(solo.path / "data")
-            marker = made.path / "consortium.json"
-            marker.write_text(marker.read_text().replace("solo", "twin"))
-            second = assent("start", made.path)
+            twin = tmp_path / "twin"
+            shutil.copytree(made.path, twin, ignore=shutil.ignore_patterns("data", "*.pid"))
+            (twin / "solo" / "data").symlink_to(solo.path / "data")
+            second = assent("start", twin)
             assert second.returncode == Exit.CONFIG
             assert "data_locked" in second.stderr
-            marker.write_text(marker.read_text().replace("twin", "solo"))
             assert "node stopped" in assent("stop", made.path).stdout
             assert own.wait(30) == 0
         finally:
