@@ -152,6 +152,9 @@ class ReleaseDesk:
         except AssentError as error:
             log.error("job %s: party %d gets nothing: %s", job[:8], hello.sender, error)
             content = error.code.upper()
+        except BaseException:  # the agent stops, or a fault of our own: whoever asked need not wait for it
+            stream.close()
+            raise
         try:
             await asyncio.get_running_loop().run_in_executor(self._sending, hand_over, stream, hello, content)
         except (OSError, AssentError) as error:
