@@ -28,6 +28,7 @@ from contracts.engines import CURRENT, engine_of
 from contracts.language.back.build_calls import enter
 from contracts.language.back.builder import Function
 from contracts.language.faults import ContractRejected, Halt, HostTrouble, LimitExceeded, Reverted
+from contracts.language.ir import source_hash
 from contracts.language.library import Find, Library, no_library
 from contracts.language.limits import (
     CONTRACT_DEPTH_MAX,
@@ -92,7 +93,7 @@ class ContractRuntime:
         machine = Machine(GENESIS_GAS, state, self)
         machine.written = machine.memory = GENESIS_BYTES
         machine.tx_id, machine.block_time, machine.height = tx_id.hex(), time, height
-        programs = {name: self._installed(machine, source, name, CURRENT) for name, source in sources.items()}
+        programs = {name: self._founding(machine, source, name) for name, source in sources.items()}
         for name, program in programs.items():
             _install(machine, name, sources[name], program)
         for name, program in programs.items():
@@ -172,6 +173,11 @@ class ContractRuntime:
         if source is None:
             raise Reverted("UNKNOWN_SOURCE", f"contract {name}: no source with hash {source_hash.hex()[:16]}")
         return self._installed(machine, source, name, engine)
+
+    def _founding(self, machine: Machine, source: str, name: str) -> Program:
+        """Return the program of a first contract: who founds many chains compiles its source once."""
+        known = self._programs.get(source_hash(source), CURRENT)
+        return known if known is not None else self._installed(machine, source, name, CURRENT)
 
     def _installed(self, machine: Machine, source: str, name: str, engine: int) -> Program:
         compile_ = engine_of(engine, f"contract {name}").contract
