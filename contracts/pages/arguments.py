@@ -29,10 +29,11 @@ def a_number(value: object, what: str) -> Fraction:
     return value
 
 
-def a_text(value: object, what: str) -> str:
-    """Return a public text that may be a name, or raise Unfit."""
-    if not isinstance(value, str) or not 0 < len(value) <= NAME_MAX:
-        raise Unfit("ARGUMENT", f"{what} is {said_kind(value)}", f"a text of 1 to {NAME_MAX} characters")
+def a_text(value: object, what: str, most: int = NAME_MAX) -> str:
+    """Return a public text that may be a name of at most so many characters, or raise Unfit."""
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        shown = f"a text of {len(value)} characters" if isinstance(value, str) else said_kind(value)
+        raise Unfit("ARGUMENT", f"{what} is {shown}", f"a text of 1 to {most} characters")
     return value
 
 

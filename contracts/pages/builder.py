@@ -47,14 +47,14 @@ class Builder:
             self._seen.append({})
         return made
 
-    def column(self, dataset: int, column: str, kind: str) -> int:
+    def column(self, read: ColumnRead) -> int:
         """Return the node of a column."""
-        place = self._columns.get((dataset, column))
+        place = self._columns.get((read.dataset, read.column))
         if place is None:
-            place = self._columns[dataset, column] = len(self.graph.columns)
+            place = self._columns[read.dataset, read.column] = len(self.graph.columns)
             if place == INPUTS_MAX:
                 raise Unfit("COLUMNS", f"more than {INPUTS_MAX} columns", "fewer columns")
-            self.graph.columns.append(ColumnRead(dataset, column, kind))
+            self.graph.columns.append(read)
         return self.node("column", (), (str(place),))
 
     def number(self, value: Fraction) -> Secret:

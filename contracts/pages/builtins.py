@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.pages.arguments import a_number, a_table, a_text, some_cells, some_items, walked, whole
 from contracts.pages.faults import Unfit
-from contracts.pages.limits import LIST_MAX, RELEASES_MAX, REPEAT_MAX
+from contracts.pages.limits import LIST_MAX, RELEASE_NAME_MAX, RELEASES_MAX, REPEAT_MAX
 from contracts.pages.numbers import bounded, number_text
 from contracts.pages.releases import SHARES, ReleaseAsked
 from contracts.pages.types import is_rows
@@ -37,12 +37,27 @@ class PageFunction:
 
 
 # --- tables ----------------------------------------------------------------------------------------------
-def _join(bench: Workbench, *tables: object, on: object = "id") -> PageTable:
-    return bench.tables.join([a_table(table, "join") for table in tables], on)
+def _join(bench: Workbench, *tables: object, on: object = None) -> PageTable:
+    return bench.tables.join(_several(tables, "join"), on)
 
 
 def _union(bench: Workbench, *tables: object) -> PageTable:
-    return bench.tables.union([a_table(table, "union") for table in tables])
+    return bench.tables.union(_several(tables, "union"))
+
+
+def _several(tables: tuple[object, ...], what: str) -> list[PageTable]:
+    """Return tables that are given one by one, or as one list."""
+    one = tables[0]
+    every = one if len(tables) == 1 and isinstance(one, (list, tuple)) else tables
+    return [a_table(table, what) for table in every]
+
+
+def _name_of(bench: Workbench, table: object) -> str:
+    return bench.tables.datasets[bench.tables.place(a_table(table, "name_of"))]
+
+
+def _owner_of(bench: Workbench, table: object) -> str:
+    return bench.tables.owner(bench.tables.place(a_table(table, "owner_of")))
 
 
 def _filter(bench: Workbench, table: object, condition: object) -> PageTable:
@@ -94,7 +109,7 @@ def _bins(bench: Workbench, column: object, edges: object = None) -> Secret:
     x = some_cells(column, "bins")
     if edges is None:
         return bench.build.apply("bins", [x])
-    if not isinstance(edges, list):
+    if not isinstance(edges, (list, tuple)):
         raise Unfit("ARGUMENT", f"edges are {said_kind(edges)}", "a list of numbers")
     text = ";".join(number_text(a_number(edge, "an edge")) for edge in edges)
     return bench.build.apply("cut", [x], (text,))
@@ -315,7 +330,7 @@ def _ask(bench: Workbench, value: Secret, receiver: str, noise: NoiseAsked | Non
     place = len(bench.asked) + 1
     if place > RELEASES_MAX:
         raise Unfit("RELEASES", f"more than {RELEASES_MAX} releases", "stack([…]) releases several together")
-    called = f"figure {place}" if name is None else a_text(name, "name=")
+    called = f"figure {place}" if name is None else a_text(name, "name=", RELEASE_NAME_MAX)
     mechanism, epsilon, delta = "", "", ""
     if noise is not None:
         mechanism, epsilon = noise.mechanism, number_text(bounded(noise.epsilon))
@@ -331,6 +346,8 @@ def _f(call: Call, names: str, required: int, says: str) -> PageFunction:
 FUNCTIONS: Mapping[str, PageFunction] = {
     "join": _f(_join, "*tables on", 1, "the rows whose ids all tables have"),
     "union": _f(_union, "*tables", 1, "the rows of several tables of one schema, one after another"),
+    "name_of": _f(_name_of, "table", 1, "the name of a dataset on this page"),
+    "owner_of": _f(_owner_of, "table", 1, "the organisation that owns a dataset"),
     "filter": _f(_filter, "table condition", 2, "the table whose rows count where the condition holds"),
     "membership": _f(_membership, "table", 1, "1 for each row that counts"),
     "position": _f(_position, "table", 1, "0, 1, 2 … by row"),

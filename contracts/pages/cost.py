@@ -104,11 +104,11 @@ def _of_node(graph: Graph, node: int, factors: Mapping[str, tuple[int, int]]) ->
     args = [graph.cells[arg] for arg in graph.args[node]]
     nothing = whole(0)
     if name == "join":
-        rows = [cells_of(each.shape) for each in args]
-        total = rows[0]
-        for each in rows[1:]:
-            total += each
-        return 2 * len(args), total.times(64 * len(args)), nothing
+        tables = {each.shape for each in args}
+        total = nothing
+        for shape in sorted(tables):
+            total += cells_of(shape)
+        return 2 * len(tables), total.times(64 * len(tables)), nothing
     if name in ("multiply", "matmul") or (name in ("sum", "group_sum") and len(args) > 1):
         real = all(each.kind in ("real", "any") for each in args[:2])
         rounds, per_cell = (2, 16) if real else (1, 8)

@@ -28,6 +28,10 @@ class ColumnRead:
     """Place of the dataset among those of the plan."""
     column: str
     kind: str
+    categories: int = 0
+    """How many registered categories it has; 0 when that is not known."""
+    bins: int = 0
+    """How many registered bins it has; 0 when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ Each function is given the graph, the nodes and the texts that a primitive takes
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import Args, Attrs, Graph
-from contracts.pages.limits import DATASETS_MAX, REPEAT_MAX
+from contracts.pages.limits import DATASETS_MAX, KEY_COLUMNS_MAX, REPEAT_MAX
 from contracts.pages.numbers import read_number
 from contracts.pages.types import (
     Cells,
@@ -106,12 +106,16 @@ def of_lot(graph: Graph, _args: Args, attrs: Attrs) -> Cells:
 
 # --- tables ----------------------------------------------------------------------------------------------
 def of_join(graph: Graph, args: Args, _attrs: Attrs) -> Cells:
-    """Type join."""
+    """Type join: of each table as many columns, which together are the id of a row."""
     rows = [cells.shape for cells in _of(graph, args)]
     if any(graph.name(arg) not in ("column", "append") for arg in args):
         raise _unfit("JOIN", "rows are joined on columns as their owners hold them", "join(a, b)")
-    if len(set(rows)) != len(rows):
+    runs = [len(list(run)) for _, run in groupby(rows)]
+    if len(set(rows)) != len(runs) or len(runs) < 2 or len(set(args)) != len(args):
         raise _unfit("JOIN", "a dataset is joined with itself", "different datasets")
+    if len(runs) > DATASETS_MAX or len(set(runs)) > 1 or runs[0] > KEY_COLUMNS_MAX:
+        reason = f"ids of {', '.join(map(str, runs))} columns are joined"
+        raise _unfit("JOIN", reason, f"ids of as many columns in each table, 1 to {KEY_COLUMNS_MAX}")
     return Cells("bit", (f"n:join{graph.joins + 1}",))
 
 
@@ -233,14 +237,14 @@ def of_one_hot(graph: Graph, args: Args, _attrs: Attrs) -> Cells:
     cells, source = _whole_column(graph, args, "one_hot")
     if cells.kind in ("integer", "real"):
         raise _unfit("KIND", f"one_hot takes categories, not {cells.kind}", "bins(column)")
-    return Cells("bit", (*cells.shape, f"k:{source}"))
+    return Cells("bit", checked((*cells.shape, graph.columns[source].categories or f"k:{source}")))
 
 
 def of_bins(graph: Graph, args: Args, _attrs: Attrs) -> Cells:
     """Type bins."""
     cells, source = _whole_column(graph, args, "bins")
     numeric(cells, "bins")
-    return Cells("bit", (*cells.shape, f"b:{source}"))
+    return Cells("bit", checked((*cells.shape, graph.columns[source].bins or f"b:{source}")))
 
 
 def of_cut(graph: Graph, args: Args, attrs: Attrs) -> Cells:

@@ -19,6 +19,12 @@ PAGE_DEPTH_MAX = 32
 CALLS_DEPTH_MAX = 8
 """Calls of a page's own functions inside one another; none may call itself."""
 DATASETS_MAX = 8
+PARAMETERS_MAX = 32
+"""Public parameters of a page."""
+PARAMETER_DEPTH_MAX = 4
+"""Lists inside one another."""
+PARAMETER_ITEMS_MAX = 1_000
+"""Items of all parameters that are given."""
 
 # --- public values ---------------------------------------------------------------------------------------
 NUMBER_BITS_MAX = 128
@@ -31,6 +37,8 @@ TEXT_MAX = 256
 # --- plan ------------------------------------------------------------------------------------------------
 NODES_MAX = 20_000
 PLAN_BYTES_MAX = 65_536
+KEY_COLUMNS_MAX = 8
+"""Columns that together are the id of a row."""
 INPUTS_MAX = 256
 """Columns that a page reads, over all datasets."""
 RELEASES_MAX = 256
@@ -44,6 +52,8 @@ CARRIED_MAX = 32
 ATOMS_MAX = 4_096
 """Sums and counts over rows in one plan."""
 NAME_MAX = 64
+RELEASE_NAME_MAX = 160
+"""Characters of what a release is called: it may name two columns with their datasets."""
 
 # --- gas -------------------------------------------------------------------------------------------------
 GAS_PAGE = 3_000

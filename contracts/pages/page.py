@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chain.primitives.crypto import digest
-from contracts.language.faults import Diagnostic
 from contracts.pages.builder import Builder
 from contracts.pages.faults import Misplaced, PageRefused, Unfit
-from contracts.pages.limits import NAME_MAX, Gas, PageLimits
+from contracts.pages.limits import DATASETS_MAX, NAME_MAX, Gas, PageLimits
 from contracts.pages.paying import Payer
 from contracts.pages.plan import Plan, complete
 from contracts.pages.pruning import pruned
@@ -31,24 +30,28 @@ def trace(
     limits: PageLimits | None = None,
     payer: Payer | None = None,
     name: str = "page.py",
+    *,
+    parameters: Mapping[str, object] | None = None,
 ) -> Plan:
     """Return the plan of a page; raise PageRefused with code, line and remedy, or OutOfGas.
 
-    `schemas` has what is registered of each parameter of `run`; without them columns may be of any kind, and
-    each parameter counts as an owner of its own. The payer, by default a meter of `limits.gas`, pays before
-    each step.
+    `schemas` has what is registered of each dataset of `run`, by its name on the page, those of `*name` in
+    their order; without them columns may be of any kind, and each dataset counts as an owner of its own.
+    `parameters` has values of public parameters (int, Fraction, bool, str, lists of these); defaults stand
+    for the others. The payer, by default a meter of `limits.gas`, pays before each step.
     """
     limits = limits or PageLimits()
     payer = payer or Gas(limits.gas)
     page = read_page(source, name, payer)
-    _check_schemas(page, schemas, name)
-    build = Builder(payer, limits, len(page.datasets))
-    tracer = Tracer(page, build, Tables(build, page.datasets, schemas))
+    names = page.named(None if schemas is None else [*schemas])
+    _check_datasets(page, names, schemas, name)
+    build = Builder(payer, limits, len(names))
+    tracer = Tracer(page, build, Tables(build, names, schemas), parameters or {})
     try:
         tracer.trace()
     except Misplaced as found:
         raise PageRefused(name, [found.diagnostic]) from None
-    datasets = [DatasetRead(each, schemas[each].owner if schemas else each) for each in page.datasets]
+    datasets = [DatasetRead(each, schemas[each].owner if schemas else each) for each in names]
     return _complete(source, tracer, datasets, limits, name)
 
 
@@ -73,34 +76,33 @@ def _complete(
     return plan
 
 
-def _check_schemas(page: PageTree, schemas: Mapping[str, DatasetSchema] | None, name: str) -> None:
+def _check_datasets(
+    page: PageTree, names: Sequence[str], schemas: Mapping[str, DatasetSchema] | None, name: str
+) -> None:
     run = page.functions["run"]
-    found = [
-        Diagnostic(
-            "DATASET",
-            run.lineno,
-            arg.col_offset + 1,
-            f"a dataset's name of {len(arg.arg)} characters",
-            "less",
-        )
-        for arg in run.args.args
-        if len(arg.arg) > NAME_MAX
-    ]
-    for arg in run.args.args:
-        schema = None if schemas is None else schemas.get(arg.arg)
-        if schemas is not None and schema is None:
-            given = ", ".join(sorted(schemas)) or "none"
-            reason = f"no dataset is given for {arg.arg}"
-            found.append(
-                Diagnostic("DATASET", arg.lineno, arg.col_offset + 1, reason, f"one of those given: {given}")
-            )
-        wrong = next(
-            (kind for kind in (schema.columns.values() if schema else ()) if kind not in COLUMN_KINDS), None
-        )
-        if wrong is not None:
-            reason = f"{arg.arg} has a column of type {wrong!r}"
-            found.append(
-                Diagnostic("DATASET", arg.lineno, arg.col_offset + 1, reason, ", ".join(COLUMN_KINDS))
-            )
+    places: dict[str, ast.AST] = {arg.arg: arg for arg in run.args.args}
+    found = []
+    if not 1 <= len(names) <= DATASETS_MAX:
+        reason = f"{len(names)} datasets are given, a page takes 1 to {DATASETS_MAX}"
+        found.append(Unfit("DATASET", reason, "fewer datasets").at(run))
+    for each in names:
+        fault = _dataset_fault(each, schemas)
+        if fault is not None:
+            found.append(fault.at(places.get(each, run)))
     if found:
         raise PageRefused(name, found)
+
+
+def _dataset_fault(name: str, schemas: Mapping[str, DatasetSchema] | None) -> Unfit | None:
+    if not 0 < len(name) <= NAME_MAX:
+        return Unfit("DATASET", f"a dataset's name of {len(name)} characters", f"1 to {NAME_MAX} characters")
+    if schemas is None:
+        return None
+    schema = schemas.get(name)
+    if schema is None:
+        listed = ", ".join(sorted(schemas)) or "none"
+        return Unfit("DATASET", f"no dataset is given for {name}", f"one of those given: {listed}")
+    wrong = next((kind for kind in schema.columns.values() if kind not in COLUMN_KINDS), None)
+    if wrong is not None:
+        return Unfit("DATASET", f"{name} has a column of type {wrong!r}", ", ".join(COLUMN_KINDS))
+    return None

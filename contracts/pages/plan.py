@@ -29,7 +29,9 @@ from contracts.pages.limits import (
     NODES_MAX,
     PAGES,
     PLAN_BYTES_MAX,
+    RELEASE_NAME_MAX,
     RELEASES_MAX,
+    SIZE_MAX,
     TEXT_MAX,
     Gas,
 )
@@ -49,6 +51,8 @@ class _ColumnWire:
     dataset: Annotated[int, Bound(0, DATASETS_MAX - 1)]
     column: Annotated[str, Bound(1, NAME_MAX)]
     kind: Annotated[str, Bound(1, 8)]
+    categories: Annotated[int, Bound(0, SIZE_MAX)]
+    bins: Annotated[int, Bound(0, SIZE_MAX)]
 
 
 @record("plan-release", max_bytes=1_024)
@@ -56,7 +60,7 @@ class _ReleaseWire:
     value: _Small
     rows: Annotated[tuple[_Small, ...], Bound(0, 1)]
     receiver: _Name
-    name: _Name
+    name: Annotated[str, Bound(0, RELEASE_NAME_MAX)]
     mechanism: Annotated[str, Bound(0, 8)]
     epsilon: _Text
     delta: _Text
@@ -130,7 +134,9 @@ def _encoded(
         nodes.append((graph.primitives[node].number, len(back), *back, *words))
     if len(texts) > _TEXTS_MAX:
         raise Unfit("PLAN_SIZE", f"more than {_TEXTS_MAX} different constants", "fewer, or repeat(n)")
-    columns = tuple([_ColumnWire(each.dataset, each.column, each.kind) for each in graph.columns])
+    columns = tuple(
+        [_ColumnWire(one.dataset, one.column, one.kind, one.categories, one.bins) for one in graph.columns]
+    )
     releases = tuple(
         [
             _ReleaseWire(
@@ -155,7 +161,9 @@ def decode_plan(data: bytes, payer: Payer | None = None) -> Plan:
     payer = payer or Gas(DEFAULT_PAGE_GAS)
     payer.charge(len(data))
     wire = decode(_PlanWire, data)
-    columns = [ColumnRead(each.dataset, each.column, each.kind) for each in wire.columns]
+    columns = [
+        ColumnRead(one.dataset, one.column, one.kind, one.categories, one.bins) for one in wire.columns
+    ]
     if any(each.dataset >= len(wire.datasets) or each.kind not in KINDS[:-1] for each in columns):
         raise DecodeError("plan: a column of no dataset, or of no kind")
     graph = Graph(TABLE, columns, len(wire.datasets))

@@ -47,7 +47,7 @@ from contracts.pages.inference import (
     of_transpose,
     of_where,
 )
-from contracts.pages.limits import ARGS_MAX, CARRIED_MAX, DATASETS_MAX
+from contracts.pages.limits import ARGS_MAX, CARRIED_MAX, DATASETS_MAX, KEY_COLUMNS_MAX
 
 
 def _row(
@@ -76,7 +76,14 @@ PRIMITIVES: tuple[Primitive, ...] = (
         of_lot,
         ("rows of a table, a share", "public random bits, 1 for that share"),
     ),
-    _row(6, "join", "match", (2, DATASETS_MAX, 0), of_join, ("id columns", "1 for a row that all hold")),
+    _row(
+        6,
+        "join",
+        "match",
+        (2, DATASETS_MAX * KEY_COLUMNS_MAX, 0),
+        of_join,
+        ("id columns, as many of each table", "1 for a row that all hold"),
+    ),
     _row(
         7, "align", "view", (2, 2, 0), of_align, ("a column, a join", "the column in the order of the join")
     ),

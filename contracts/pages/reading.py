@@ -7,7 +7,7 @@ list.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.language.faults import DIAGNOSTICS_MAX, Diagnostic
@@ -19,12 +19,16 @@ from contracts.pages.limits import (
     GAS_PAGE_BYTE,
     GAS_PAGE_TOKEN,
     PAGE_DEPTH_MAX,
+    PARAMETERS_MAX,
 )
 from contracts.pages.paying import Payer
 
 _OTHER = "NOT_IN_PAGES"
 """The rule of a node without one of its own, such as a part of a refused statement."""
 REFERENCE = "what docs/pages.md lists"
+SAMPLE_DATASETS = 2
+"""Datasets that stand for `*name` when nobody says which there are."""
+_RUN = "def run(loans, history, *, share=0.3): …"
 _ALLOWED = frozenset(
     getattr(ast, name)
     for name in [
@@ -121,7 +125,20 @@ class PageTree:
     functions: Mapping[str, ast.FunctionDef]
     """In the order of the page, `run` among them."""
     datasets: tuple[str, ...]
-    """Parameters of `run`."""
+    """Positional parameters of `run`."""
+    others: str
+    """The parameter `*name` of `run`, which takes any further datasets; "" for none."""
+    parameters: tuple[tuple[ast.arg, ast.expr], ...]
+    """Public parameters of `run`, each with its default."""
+
+    def named(self, given: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the names of all datasets when these are given; without any, of as many as a join needs."""
+        if not self.others:
+            return self.datasets
+        if given is not None:
+            return self.datasets + tuple([each for each in given if each not in self.datasets])
+        missing = max(1, SAMPLE_DATASETS - len(self.datasets))
+        return self.datasets + tuple([f"{self.others}{place}" for place in range(1, missing + 1)])
 
 
 def read_page(source: str, name: str, payer: Payer) -> PageTree:
@@ -195,9 +212,13 @@ def _refusal(node: ast.AST, place: ast.AST) -> Diagnostic | None:
 
 def _bad_function(node: ast.FunctionDef) -> Diagnostic | None:
     given = node.args
-    if given.vararg or given.kwarg or given.kwonlyargs or given.posonlyargs or node.decorator_list:
+    public = node.name != "run" and (given.vararg or given.kwonlyargs)
+    if public or given.kwarg or given.posonlyargs or node.decorator_list:
         return _at(node, "PARAMETERS", "stars, / and decorators are not in pages", "plain parameters")
-    hinted = [each for each in given.args if each.annotation is not None]
+    every = [*given.args, *given.kwonlyargs, *([given.vararg] if given.vararg else [])]
+    if len({each.arg for each in every}) != len(every):
+        return _at(node, "TWICE", "a parameter stands twice", "another name")
+    hinted = [each for each in every if each.annotation is not None]
     if hinted or node.returns is not None:
         return _at(node, "ANNOTATION", "annotations are not in pages", "plain parameters")
     return None
@@ -237,13 +258,31 @@ def _parts(tree: ast.Module, name: str) -> PageTree:
     found += _nested(functions)
     run = functions.get("run")
     if run is None:
-        found.append(_at(tree, "NO_RUN", "a page has no function run", "def run(loans, history): …"))
-    elif run.args.defaults or not 1 <= len(run.args.args) <= DATASETS_MAX:
-        reason = f"run takes 1 to {DATASETS_MAX} datasets, without defaults"
-        found.append(_at(run, "RUN", reason, "def run(loans, history): …"))
+        found.append(_at(tree, "NO_RUN", "a page has no function run", _RUN))
+    else:
+        found += _bad_run(run)
     if found or run is None:
         raise PageRefused(name, sorted(found, key=lambda item: (item.line, item.column))[:DIAGNOSTICS_MAX])
-    return PageTree(says, tuple(constants), functions, tuple(arg.arg for arg in run.args.args))
+    given = run.args
+    parameters = [
+        (arg, value) for arg, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value
+    ]
+    others = given.vararg.arg if given.vararg else ""
+    return PageTree(
+        says, tuple(constants), functions, tuple(arg.arg for arg in given.args), others, tuple(parameters)
+    )
+
+
+def _bad_run(run: ast.FunctionDef) -> list[Diagnostic]:
+    given, found = run.args, []
+    if given.defaults or not (0 if given.vararg else 1) <= len(given.args) <= DATASETS_MAX:
+        reason = f"run takes 1 to {DATASETS_MAX} datasets, without defaults"
+        found.append(_at(run, "RUN", reason, _RUN))
+    if len(given.kwonlyargs) > PARAMETERS_MAX:
+        found.append(_at(run, "RUN", f"more than {PARAMETERS_MAX} public parameters", "fewer, or lists"))
+    bare = [arg for arg, value in zip(given.kwonlyargs, given.kw_defaults, strict=True) if value is None]
+    found += [_at(arg, "RUN", f"parameter {arg.arg[:40]} has no default", _RUN) for arg in bare]
+    return found
 
 
 def _nested(functions: Mapping[str, ast.FunctionDef]) -> list[Diagnostic]:

@@ -9,7 +9,7 @@ from contracts.pages.faults import Unfit
 from contracts.pages.formulas import Formula, cells_of, whole
 from contracts.pages.graph import Graph
 from contracts.pages.labels import FIGURES, Atom, Label, Labels, bits_of, merged
-from contracts.pages.limits import GAS_USE, NAME_MAX, RELEASES_MAX
+from contracts.pages.limits import GAS_USE, NAME_MAX, RELEASE_NAME_MAX, RELEASES_MAX
 from contracts.pages.numbers import read_number
 from contracts.pages.paying import Payer
 from contracts.pages.types import is_rows
@@ -180,8 +180,8 @@ def _check_asked(graph: Graph, asked: ReleaseAsked) -> None:
         raise Unfit(
             "RELEASE", "a release for pairs of rows, or with rows along a later axis", "rows along the first"
         )
-    if len(asked.receiver) > NAME_MAX or not 0 < len(asked.name) <= NAME_MAX:
-        raise Unfit("RELEASE", "a name that is empty or long", f"names of 1 to {NAME_MAX} characters")
+    if len(asked.receiver) > NAME_MAX or not 0 < len(asked.name) <= RELEASE_NAME_MAX:
+        raise Unfit("RELEASE", "a name that is empty or long", f"names of 1 to {RELEASE_NAME_MAX} characters")
     if asked.mechanism not in MECHANISMS:
         raise Unfit("NOISE", f"there is no noise {asked.mechanism!r}", "laplace or gaussian")
     if asked.receiver == SHARES and asked.mechanism:

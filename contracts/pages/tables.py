@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from contracts.pages.builder import Builder
 from contracts.pages.faults import Unfit
+from contracts.pages.graph import ColumnRead
 from contracts.pages.limits import DATASETS_MAX, NAME_MAX
 from contracts.pages.types import COLUMN_KINDS
 from contracts.pages.values import PageTable, Secret, TablePart, said_kind
 
+DEFAULT_ID = "id"
+"""The id of datasets whose key is not known."""
 _SUGGESTED_FROM = 64
 """Columns that a misspelt one is held against."""
 
@@ -22,6 +25,12 @@ class DatasetSchema:
 
     owner: str
     columns: Mapping[str, str]
+    key: tuple[str, ...] = ()
+    """The columns that identify a row, which joins take unless the page names others."""
+    categories: Mapping[str, int] = field(default_factory=dict)
+    """How many registered categories a column has, that of missing cells with them."""
+    bins: Mapping[str, int] = field(default_factory=dict)
+    """How many registered bins a column has."""
 
 
 class Tables:
@@ -60,13 +69,15 @@ class Tables:
     def _read(self, place: int, name: str) -> int:
         dataset = self.datasets[place]
         if self.schemas is None:
-            return self.build.column(place, name, "any")
-        kind = self.schemas[dataset].columns.get(name)
+            return self.build.column(ColumnRead(place, name, "any"))
+        schema = self.schemas[dataset]
+        kind = schema.columns.get(name)
         if kind is None:
-            known = list(self.schemas[dataset].columns)
+            known = list(schema.columns)
             near = get_close_matches(name, known[:_SUGGESTED_FROM], n=3) or known[:6]
             raise Unfit("COLUMN", f"dataset {dataset} has no column {name!r}", ", ".join(near) or "no column")
-        return self.build.column(place, name, COLUMN_KINDS[kind])
+        categories, bins = schema.categories.get(name, 0), schema.bins.get(name, 0)
+        return self.build.column(ColumnRead(place, name, COLUMN_KINDS[kind], categories, bins))
 
     def union(self, tables: Sequence[PageTable]) -> PageTable:
         """Return the rows of several datasets, one after another."""
@@ -87,32 +98,51 @@ class Tables:
             raise Unfit(
                 "JOIN", "join takes 2 to 8 tables that are not joined yet", "join(loans, history, cards)"
             )
-        names = [on] * len(tables) if isinstance(on, str) else on
-        if not isinstance(names, (tuple, list)) or len(names) != len(tables):
-            raise Unfit(
-                "JOIN",
-                f"on= is {said_kind(on)}",
-                'the name of the id, or one for each table: on=("id", "no")',
-            )
-        keys, parts = [], {}
-        for table, name in zip(tables, names, strict=True):
-            if not isinstance(name, str):
-                raise Unfit("JOIN", f"an id is named by {said_kind(name)}", "a text")
+        keys: list[int] = []
+        parts: dict[str, tuple[int, ...]] = {}
+        names = self._ids(tables, on)
+        for table, ids in zip(tables, names, strict=True):
             dataset = next(iter(table.parts))
             bare = PageTable(table.parts, None, table.size, None)
-            keys.append(self.column(bare, dataset, name).node)
+            keys += [self.column(bare, dataset, each).node for each in ids]
             parts[dataset] = table.parts[dataset]
         if len(parts) != len(tables):
             raise Unfit("JOIN", "a dataset is joined with itself", "different datasets")
         joined = self.build.node("join", tuple(keys))
         size = str(self.build.graph.cells[joined].shape[0])
-        rows = joined
-        for table in tables:
-            if table.rows is not None:
-                raise Unfit(
-                    "JOIN", "a filtered table is joined", "join first, then filter the rows of the join"
-                )
-        return PageTable(parts, joined, size, rows)
+        if any(table.rows is not None for table in tables):
+            raise Unfit("JOIN", "a filtered table is joined", "join first, then filter the rows of the join")
+        return PageTable(parts, joined, size, joined)
+
+    def _ids(self, tables: Sequence[PageTable], on: object) -> list[list[str]]:
+        """Return the columns of each table that identify its rows: those named, else the registered key."""
+        if on is None:
+            return [list(self._key(table)) for table in tables]
+        each = [on] * len(tables) if isinstance(on, str) else on
+        if not isinstance(each, (tuple, list)) or len(each) != len(tables):
+            instead = 'the name of the id, or one for each table: on=("id", "no")'
+            raise Unfit("JOIN", f"on= is {said_kind(on)}", instead)
+        found = [[one] if isinstance(one, str) else one for one in each]
+        for ids in found:
+            if not isinstance(ids, (tuple, list)) or not all(isinstance(one, str) for one in ids):
+                raise Unfit("JOIN", f"an id is named by {said_kind(ids)}", "a text, or a list of texts")
+        return found
+
+    def _key(self, table: PageTable) -> tuple[str, ...]:
+        key = self.schemas[self.datasets[self.place(table)]].key if self.schemas is not None else ()
+        return key or (DEFAULT_ID,)
+
+    def place(self, table: PageTable) -> int:
+        """Return the place of the dataset that a table is of, or raise Unfit for several."""
+        places = [place for part in table.parts.values() for place in part]
+        if table.joined is not None:
+            raise Unfit("TABLE", "a join is of several datasets", "a parameter of run")
+        return places[0]
+
+    def owner(self, place: int) -> str:
+        """Return who owns a dataset; its own name stands for that when nothing is known."""
+        name = self.datasets[place]
+        return name if self.schemas is None else self.schemas[name].owner
 
     def filter(self, table: PageTable, condition: Secret) -> PageTable:
         """Return the table of the rows that count and for which a condition holds."""

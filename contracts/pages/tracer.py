@@ -19,6 +19,7 @@ from contracts.pages.limits import CALLS_DEPTH_MAX, CARRIED_MAX, GAS_ITEM, GAS_S
 from contracts.pages.names import unknown
 from contracts.pages.numbers import bounded
 from contracts.pages.operators import arithmetic, compared, negated, number_of
+from contracts.pages.parameters import Parameter, ParameterReader, given
 from contracts.pages.reading import PageTree, assigned
 from contracts.pages.tables import Tables
 from contracts.pages.values import PageTable, Repeat, Secret, TablePart, said_kind
@@ -26,6 +27,7 @@ from contracts.pages.workbench import Workbench
 
 Names = dict[str, Any]
 _Made = TypeVar("_Made")
+_RELEASE = 'release(figure, to="bank", exact=True)'
 _CONTINUE = object()
 """What a block returns that did not return from its function."""
 
@@ -33,10 +35,15 @@ _CONTINUE = object()
 class Tracer(Workbench):
     """One run of a page."""
 
-    def __init__(self, page: PageTree, build: Builder, tables: Tables) -> None:
-        """Prepare it; `trace` does it."""
+    def __init__(
+        self, page: PageTree, build: Builder, tables: Tables, parameters: Mapping[str, object]
+    ) -> None:
+        """Prepare it, with public parameters as they are given; `trace` does it."""
         super().__init__(build, tables)
         self.page = page
+        self.given = parameters
+        self.parameters: dict[str, Parameter] = {}
+        """Those of the page, with what they are in this run."""
         self.constants: Names = {}
         self.calling: list[str] = []
 
@@ -44,14 +51,23 @@ class Tracer(Workbench):
         """Run the page; raise Misplaced at what is refused."""
         for name, node in self.page.constants:
             self.constants[name] = self._eval(node.value, {})
-        datasets = [self.tables.dataset(place) for place in range(len(self.page.datasets))]
-        self._run_function(self.page.functions["run"], dict(zip(self.page.datasets, datasets, strict=True)))
+        run, page = self.page.functions["run"], self.page
+        self.parameters = self._fitting(run, self._read_parameters)
+        datasets = [self.tables.dataset(place) for place in range(len(self.tables.datasets))]
+        names: Names = dict(zip(page.datasets, datasets, strict=False))
+        if page.others:
+            names[page.others] = datasets[len(page.datasets) :]
+        self._run_function(run, names | self.parameters)
         if not self.asked:
-            raise Misplaced(
-                Unfit("NO_RELEASE", "nothing leaves this page", 'release(figure, to="bank", exact=True)').at(
-                    self.page.functions["run"]
-                )
-            )
+            self._refuse(run, "NO_RELEASE", "nothing leaves this page", _RELEASE)
+
+    def _read_parameters(self) -> dict[str, Parameter]:
+        known = {arg.arg: self._default(arg, value) for arg, value in self.page.parameters}
+        return given(self.given, known, ParameterReader(self.build.payer))
+
+    def _default(self, arg: ast.arg, value: ast.expr) -> Parameter:
+        found = self._eval(value, {})
+        return self._fitting(arg, lambda: ParameterReader(self.build.payer).read(found))
 
     # --- statements --------------------------------------------------------------------------------------
     def _run_function(self, function: ast.FunctionDef, names: Names) -> Any:

@@ -1,7 +1,31 @@
-"""Figures of loans and of the people who took them, over the rows that bank and registry share, for the regulator."""
+"""Figures over the rows that all datasets share: of columns, of pairs of columns, by bins, by categories.
 
-MIN_GROUP = 5
+A column is named by ("dataset", "column"). `columns` are described by `figures` (sum, mean, variance, deviation,
+least, greatest) and `quantiles` (parts from 0 to 1, linear between neighbouring cells). `correlations` are pairs
+of columns; with ("dataset", "column", low, high) cells are brought within these bounds, and with an `epsilon`
+above 0 the figure has noise. `histograms` are columns, by their registered bins. `groups` are (by,) or (by, of):
+rows counted, and a column summed, for each registered category of `by`. Groups and bins of fewer rows than
+`min_group` show 0; so does the smallest other one where they could be told from the total.
+"""
+
 FAR = 2 ** 40
+
+
+def cells(rows, named):
+    return rows[named[0]][named[1]]
+
+
+def bounded(rows, named):
+    return clip(cells(rows, named), named[2], named[3]) if len(named) == 4 else cells(rows, named)
+
+
+def called(named):
+    return named[0] + "." + named[1]
+
+
+def told(figure, receivers, name):
+    for receiver in receivers:
+        release(figure, to=receiver, exact=True, name=name)
 
 
 def variance(x):
@@ -12,38 +36,70 @@ def correlation(x, y):
     return (mean(x * y) - mean(x) * mean(y)) / (sqrt(variance(x)) * sqrt(variance(y)))
 
 
-def shown(counts):
+def quantile(x, part):
+    """The cell at place part * (n - 1) of those in order: between two places, of each its share."""
+    order = sort_by(x)
+    places = running_sum(where(order == order, 1, 0))
+    place = part * (sum(where(order == order, 1, 0)) - 1) + 1
+    return sum(order * maximum(1 - abs(places - place), 0))
+
+
+def figure(x, name):
+    if name == "sum":
+        return sum(x)
+    if name == "mean":
+        return mean(x)
+    if name == "variance":
+        return variance(x)
+    if name == "deviation":
+        return sqrt(variance(x))
+    return least(x) if name == "least" else greatest(x)
+
+
+def shown(counts, min_group):
     """1 for groups that may be shown: large ones, without the smallest of them if it would give small ones away."""
-    small = counts < MIN_GROUP
+    small = counts < min_group
     hidden = sum(where(small, counts, 0))
-    exposed = (hidden < MIN_GROUP) & (sum(small) > 0)
+    exposed = (hidden < min_group) & (sum(small) > 0)
     smallest = least(counts + where(small, FAR, 0))
     return ~small & ~((counts == smallest) & exposed)
 
 
-def median(x):
-    order = sort_by(x)
-    at = position_in(order)
-    number = sum(at >= 0)
-    low = sum(order, where=(2 * at == number - 1) | (2 * at == number - 2))
-    high = sum(order, where=(2 * at == number - 1) | (2 * at == number))
-    return (low + high) / 2
-
-
-def position_in(x):
-    return running_sum(where(x == x, 1, 0)) - 1
-
-
-def run(loans, residents):
-    rows = join(loans, residents)
-    amount, age = rows.loans.amount, rows.residents.age
-    for name, column in [("amount", amount), ("age", age)]:
-        release(mean(column), to="regulator", exact=True, name="mean of " + name)
-        release(sqrt(variance(column)), to="regulator", exact=True, name="deviation of " + name)
-    release(correlation(clip(amount, 0, 20), clip(age, 18, 90)), to="regulator", noise=laplace(epsilon=1), name="correlation")
-    release(count(rows, by=bins(age)), to="regulator", exact=True, name="ages")
-    counts = count(rows, by=rows.residents.housing)
-    seen = shown(counts)
-    release(where(seen, counts, 0), to="regulator", exact=True, name="people by housing")
-    release(where(seen, sum(amount, by=rows.residents.housing), 0), to="regulator", exact=True, name="amounts by housing")
-    release(median(amount), to="regulator", exact=True, name="median amount")
+def run(
+    *tables,
+    receivers=("tables1",),
+    columns=(("tables1", "amount"),),
+    figures=("mean", "deviation"),
+    quantiles=(),
+    correlations=(),
+    epsilon=0,
+    histograms=(),
+    groups=(),
+    min_group=5,
+):
+    rows = join(tables)
+    told(count(rows), receivers, "rows in common")
+    for named in columns:
+        for name in figures:
+            told(figure(cells(rows, named), name), receivers, name + " of " + called(named))
+        for part in quantiles:
+            told(quantile(cells(rows, named), part), receivers, "quantile " + str(part) + " of " + called(named))
+    for one, other in correlations:
+        found = correlation(bounded(rows, one), bounded(rows, other))
+        name = "correlation of " + called(one) + " and " + called(other)
+        if epsilon > 0:
+            for receiver in receivers:
+                release(found, to=receiver, noise=laplace(epsilon=epsilon), name=name)
+        else:
+            told(found, receivers, name)
+    for named in histograms:
+        counts = count(rows, by=bins(cells(rows, named)))
+        told(where(shown(counts, min_group), counts, 0), receivers, "bins of " + called(named))
+    for group in groups:
+        by = one_hot(cells(rows, group[0]))
+        counts = count(rows, by=by)
+        seen = shown(counts, min_group)
+        told(where(seen, counts, 0), receivers, "rows by " + called(group[0]))
+        if len(group) == 2:
+            sums = sum(cells(rows, group[1]), by=by)
+            told(where(seen, sums, 0), receivers, "sum of " + called(group[1]) + " by " + called(group[0]))

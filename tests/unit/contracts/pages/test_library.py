@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,33 @@ from sklearn.metrics import roc_auc_score
 
 from contracts.pages.page import trace
 from contracts.pages.plan import Plan, decode_plan
+from contracts.pages.tables import DatasetSchema
 from tests.unit.contracts.pages.evaluate import World, evaluate
 
 PAGES = Path(__file__).parents[4] / "examples/pages"
 
 
-def plan_of(name: str) -> Plan:
-    plan = trace((PAGES / name).read_text(encoding="utf-8"), name=name)
+SCHEMAS = {
+    "loans": DatasetSchema(
+        "bank",
+        {"id": "integer", "amount": "integer", "duration": "integer", "repaid": "boolean"},
+        key=("id",),
+    ),
+    "residents": DatasetSchema(
+        "registry",
+        {"id": "integer", "age": "integer", "housing": "category"},
+        key=("id",),
+        categories={"housing": 3},
+        bins={"age": 3},
+    ),
+}
+AMOUNT, AGE, HOUSING = ["loans", "amount"], ["residents", "age"], ["residents", "housing"]
+
+
+def plan_of(name: str, parameters: dict[str, object]) -> Plan:
+    source = (PAGES / name).read_text(encoding="utf-8")
+    assert trace(source, name=name).releases, "a page is traced as members propose it, without schemas"
+    plan = trace(source, SCHEMAS, name=name, parameters=parameters)
     assert decode_plan(plan.data).hash == plan.hash
     return plan
 
@@ -57,40 +78,79 @@ def joined(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def test_a_private_join_is_a_page(world: World) -> None:
-    data = {"left": world.data["loans"], "right": world.data["residents"]}
-    found = evaluate(plan_of("private_join.py"), World(data))
-    assert found["left: rows in common"][0] == found["right: rows in common"][0] == 300
-    cells, rows = found["left: which rows"]
-    assert rows is not None
+    found = evaluate(plan_of("private_join.py", {"receivers": ["bank", "auditor"]}), world)
+    assert found["bank: rows in common"][0] == found["auditor: rows in common"][0] == 300
+    cells, _ = found["bank: which rows of loans"]
     assert np.array_equal(cells, joined(world)[1])
+    cells, _ = found["registry: which rows of residents"]
+    assert np.array_equal(cells, np.isin(world.data["residents"]["id"], np.arange(300)))
 
 
 def test_joint_statistics_are_a_page(world: World) -> None:
     columns, _ = joined(world)
     amount, age, housing = columns["amount"], columns["age"], columns["housing"]
-    found = {name: cells for name, (cells, _) in evaluate(plan_of("statistics.py"), world).items()}
-    for name, cells in (("amount", amount), ("age", age)):
-        assert found[f"regulator: mean of {name}"] == pytest.approx(cells.mean())
-        assert found[f"regulator: deviation of {name}"] == pytest.approx(cells.std())
-    assert found["regulator: median amount"] == np.median(amount)
-    assert found["regulator: correlation"] == pytest.approx(np.corrcoef(np.clip(amount, 0, 20), age)[0, 1])
-    assert found["regulator: ages"].tolist() == np.histogram(age, [18, 40, 65, 90])[0].tolist()
+    parameters = {
+        "receivers": ["regulator"],
+        "columns": [AMOUNT, AGE],
+        "figures": ["sum", "mean", "variance", "deviation", "least", "greatest"],
+        "quantiles": [Fraction(1, 2), Fraction(9, 10), 0, 1],
+        "correlations": [[AMOUNT, AGE], [[*AMOUNT, 0, 20], [*AGE, 18, 90]]],
+        "histograms": [AGE],
+        "groups": [[HOUSING], [HOUSING, AMOUNT]],
+    }
+    plan = plan_of("statistics.py", parameters)
+    found = {name.removeprefix("regulator: "): cells for name, (cells, _) in evaluate(plan, world).items()}
+    for name, cells in (("loans.amount", amount), ("residents.age", age)):
+        numpy = (np.sum, np.mean, np.var, np.std, np.min, np.max)
+        for figure, work in zip(parameters["figures"], numpy, strict=True):
+            assert found[f"{figure} of {name}"] == pytest.approx(work(cells)), figure
+        for text, part in (("1/2", 0.5), ("9/10", 0.9), ("0", 0), ("1", 1)):
+            assert found[f"quantile {text} of {name}"] == pytest.approx(np.quantile(cells, part))
+    both = "correlation of loans.amount and residents.age"
+    assert found[both] == pytest.approx(np.corrcoef(np.clip(amount, 0, 20), age)[0, 1])
+    assert found["bins of residents.age"].tolist() == np.histogram(age, [18, 40, 65, 90])[0].tolist()
     counts = [int((housing == name).sum()) for name in ("free", "own", "rent")]
     assert counts[0] == 3, "a small group, which must hide another one with it"
-    assert found["regulator: people by housing"].tolist() == [0, counts[1], 0]
-    assert found["regulator: amounts by housing"][1] == amount[housing == "own"].sum()
+    assert found["rows by residents.housing"].tolist() == [0, counts[1], 0]
+    assert found["sum of loans.amount by residents.housing"][1] == amount[housing == "own"].sum()
+
+
+def test_correlations_with_noise_need_no_more_than_sums() -> None:
+    noisy = {"correlations": [[[*AMOUNT, 0, 20], [*AGE, 18, 90]]], "epsilon": 1, "columns": []}
+    uses = plan_of("statistics.py", noisy).uses
+    assert {use.use for use in uses if use.column in ("amount", "age")} == {"aggregate"}
+    exact = plan_of("statistics.py", noisy | {"epsilon": 0}).uses
+    assert {use.use for use in exact if use.column in ("amount", "age")} == {"plain"}
 
 
 def test_logistic_regression_is_a_page(world: World) -> None:
     columns, rows = joined(world)
     assert world.lots is not None
-    held_out = world.lots[rows] > 0
-    x = np.stack([columns["amount"], columns["duration"], columns["age"]], axis=1).astype(float)
-    x = (x - x[~held_out].mean(axis=0)) / x[~held_out].std(axis=0)
+    tested = world.lots[rows] > 0
+    hot = [columns["housing"] == name for name in ("free", "own", "rent")]
+    x = np.stack([columns["amount"], columns["duration"], columns["age"], *hot], axis=1).astype(float)
+    x = (x - x[~tested].mean(axis=0)) / x[~tested].std(axis=0)
     y = columns["repaid"]
-    model = LogisticRegression(C=1 / (0.01 * (~held_out).sum()), tol=1e-10).fit(x[~held_out], y[~held_out])
-    found = {name: cells for name, (cells, _) in evaluate(plan_of("logistic_regression.py"), world).items()}
+    model = LogisticRegression(C=1 / (0.01 * (~tested).sum()), tol=1e-10).fit(x[~tested], y[~tested])
+    parameters = {
+        "label": ["loans", "repaid"],
+        "numbers": [AMOUNT, ["loans", "duration"], AGE],
+        "categories": [HOUSING],
+        "receivers": ["bank"],
+        "coefficients": True,
+    }
+    plan = plan_of("logistic_regression.py", parameters)
+    found = {name: cells for name, (cells, _) in evaluate(plan, world).items()}
     weights = np.concatenate([model.intercept_, model.coef_[0]])
     assert np.allclose(found[": weights"], weights, atol=1e-3)
-    score = x @ model.coef_[0]
-    assert found["bank: AUC"] == pytest.approx(roc_auc_score(y[held_out], score[held_out]))
+    assert np.array_equal(found["bank: weights"], found[": weights"])
+    score = model.decision_function(x)[tested]
+    assert found["bank: AUC"] == pytest.approx(roc_auc_score(y[tested], score))
+    assert found["bank: accuracy"] == pytest.approx(((score > 0) == y[tested]).mean())
+    assert found["bank: positive rows held out"] == y[tested].sum()
+
+
+def test_a_label_may_be_a_value_of_a_column() -> None:
+    parameters = {"label": HOUSING, "positive": ["own"], "numbers": [AMOUNT]}
+    plan = plan_of("logistic_regression.py", parameters)
+    assert ("is", ("own",)) in [(plan.graph.name(n), plan.graph.attrs[n]) for n in range(len(plan.graph))]
