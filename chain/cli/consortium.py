@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from chain.cli import processes
+from chain.cli.absence import cut_off
 from chain.cli.governing import NotThere
 from chain.cli.key import public_key
 from chain.cli.layout import ConsortiumFolder, OrgFolder, open_consortium
@@ -41,8 +42,8 @@ def node_url(org: OrgFolder) -> str:
     return f"http://{load_node_config(org.node_config)[0].rpc.listen}"
 
 
-Begun = dict[tuple[str, str], OrgFolder]
-"""(Organisation, process) -> its folder: what a call has begun and has not told of yet."""
+Begun = dict[tuple[str, str], tuple[OrgFolder, str]]
+"""(Organisation, process) -> its folder and a note: what a call has begun and has not told of yet."""
 
 
 def start_consortium(
@@ -62,7 +63,7 @@ def start_consortium(
         if agents:
             yield from _start_agents(consortium, begun, late)
     except AssentError:
-        for (_, process), org in begun.items():
+        for (_, process), (org, _note) in begun.items():
             if processes.find(org, process) is not None:
                 yield f"{org.name}: {process} begun, and not waited for"
         raise
@@ -134,13 +135,15 @@ def _start_agents(consortium: ConsortiumFolder, begun: Begun, late: list[str]) -
 
 
 def _begin(org: OrgFolder, process: str, begun: Begun) -> None:
+    note = cut_off(org, process)
     if processes.start(org, process):
-        begun[org.name, process] = org
+        begun[org.name, process] = (org, note)
 
 
 def _word(org: OrgFolder, process: str, begun: Begun) -> str:
-    """Say whether a process was begun, which is told with this."""
-    return "started" if begun.pop((org.name, process), None) else "was running"
+    """Say whether a process was begun, which is told with this, and whether its run before was cut off."""
+    found = begun.pop((org.name, process), None)
+    return "was running" if found is None else f"started{found[1]}"
 
 
 def check_configurations(consortium: ConsortiumFolder, *, agents: bool = True) -> None:

@@ -54,6 +54,10 @@ class OrgFolder:
         """The log of a process: node or agent."""
         return self.path / f"{process}.log"
 
+    def run(self, process: str) -> Path:
+        """The record of the last run of a process: node or agent."""
+        return self.path / f"{process}.run"
+
     def pid(self, process: str) -> Path:
         """The process-id file of a process: node or agent."""
         return self.path / f"{process}.pid"

@@ -23,6 +23,7 @@ from chain.node.node import Node
 from chain.node.slices import ask_for_short_turns
 from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import ask_no_more
+from chain.primitives.lastrun import recorded
 from chain.primitives.quietlog import Quiet
 from chain.primitives.settings import split_address
 
@@ -85,6 +86,11 @@ for command in (evidence, skip, *nodedata.COMMANDS):
 @reports_errors
 def run_node(path: Path) -> None:
     """Run a node until it is told to stop (SIGINT or SIGTERM)."""
+    with recorded(path.with_suffix(".run")):
+        _run(path)
+
+
+def _run(path: Path) -> None:
     check_hash_seed(os.environ.get("PYTHONHASHSEED", ""))
     config, files = load_node_config(path)
     set_up_logging(config.log.level)

@@ -14,6 +14,7 @@ import click
 import psutil
 
 from chain.cli import processes
+from chain.cli.absence import about_old_log, explain_absence, traces
 from chain.cli.consortium import folder_argument, node_url, rejoin_command
 from chain.cli.layout import LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
@@ -24,13 +25,11 @@ from chain.client.options import run
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
 from chain.node.watch import REJOIN
-from chain.primitives.errors import AssentError, ConfigError, Exit, FileTrouble
+from chain.primitives.errors import AssentError, ConfigError, Exit
 from chain.primitives.settings import split_address
 
 STATUS_S = 3.0
 """How long `status` waits for one node's answer."""
-LAST_WORD = "stopped"
-"""It is in what a process says last when it was told to end."""
 PHASE_CHARS = 20
 """So that the table of `status` fits into 80 columns."""
 
@@ -169,29 +168,7 @@ async def _advice(client: Client, org: OrgFolder, info: Any) -> tuple[str, list[
 
 
 def _absence(org: OrgFolder, process: str) -> str:
-    start_it = org.start_command
-    try:
-        end = processes.log_tail(org, process, 10)
-    except FileTrouble as error:
-        return f"the {process} does not run ({error}); start it with: {start_it}"
-    return explain_absence(process, end, start_it, begun=org.pid(process).exists())
-
-
-def explain_absence(process: str, log_end: str, start_it: str, *, begun: bool = False) -> str:
-    """Say why a node or an agent does not run, from the end of its log, and how to start it.
-
-    `begun`: it was started here, and nobody told it to stop with `assent stop`.
-    """
-    errors = [line for line in log_end.splitlines() if line.startswith("error [")]
-    last = log_end.splitlines()[-1] if log_end else ""
-    if errors and errors[-1] == last:
-        return f"the {process} stopped by itself: {last}\n  once that is mended: {start_it}"
-    if begun and f" {LAST_WORD} " not in f"{last} ":
-        return (
-            f"the {process} ended without a word in its log: it was killed, or the machine went down (dmesg "
-            f"tells, if the kernel did it for want of memory)\n  start it with: {start_it}"
-        )
-    return f"the {process} does not run; start it with: {start_it}"
+    return explain_absence(process, traces(org, process), org.start_command)
 
 
 def explain_silence(pid: int, state: str, url: str, error: str, log: str) -> str:
@@ -300,6 +277,8 @@ def logs(folder: Path, org: str | None, process: str, lines: int, follow: bool, 
         raise LayoutError(_why_no_log(chosen, process))
     if elsewhere:
         print_text(f"warning: {elsewhere}; what follows is old", err=True)
+    elif note := about_old_log(chosen, process):
+        print_lines(f"note: {note}", err=True)
     if follow:
         command = ["tail", "-n", str(lines), "-F", str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="backslashreplace") as tail:

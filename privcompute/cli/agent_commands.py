@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from chain.client.console import reports_errors
+from chain.primitives.lastrun import recorded
 from privcompute.agent.process import run_agent
 
 
@@ -26,4 +27,5 @@ def agent() -> None:
 @reports_errors
 def run_command(config: Path) -> None:
     """Follow the node of CONFIG and run this organisation's part of every job, until SIGTERM."""
-    run_agent(config)
+    with recorded(config.with_suffix(".run")):
+        run_agent(config)

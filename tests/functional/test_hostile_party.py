@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -215,6 +216,7 @@ def test_an_agent_whose_listener_dies_ends_and_says_why(consortium: ConsortiumFo
         running.wait()
     found = agent_state(consortium, "bank")
     assert found["state"] == "stopped"
-    assert "stopped by itself: error [mpc_listener_failed]" in found["stall"]
+    words = r"the agent stopped by itself at \S+ \S+ UTC: error \[mpc_listener_failed\]"
+    assert re.search(words, found["stall"])
     assert "RuntimeError: planted" in found["stall"]
     assert "assent start" in assent("status", consortium.path).stdout

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from live import assent
 
 from chain.cli import processes
-from chain.cli.consortium import node_url, stop_consortium
+from chain.cli.consortium import node_url, stop_consortium, why_not_ready
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder
 from chain.primitives.errors import Exit
@@ -84,10 +87,47 @@ def test_a_killed_node_a_paused_one_and_one_that_was_stopped_are_told_apart(alon
     running.resume()
     os.kill(running.pid, signal.SIGKILL)
     processes._gone(bank, "node")
-    assert "ended without a word in its log" in shown(alone)["stall"]
+    assert "and wrote no end of it: it was killed, its machine went down" in shown(alone)["stall"]
+    again = assent("start", alone.path)
+    assert again.returncode == 0
+    assert "bank: node started (its last run, begun at " in again.stdout
+    assert assent("stop", alone.path).returncode == 0
+    assert "does not run: it was told to end, and did so at " in shown(alone)["stall"]
+
+
+def test_what_is_said_of_an_end_is_of_the_last_run_wherever_and_however_little_it_logged(
+    alone: ConsortiumFolder,
+) -> None:
+    """A run that was killed was told by the log of one before, and one that ended well was said killed."""
+    bank = alone.orgs[0]
+    plain = bank.node_config.read_text()
+    bank.node_config.write_text(f'{plain}\n[log]\nlevel = "error"\n')
     assert assent("start", alone.path).returncode == 0
     assert assent("stop", alone.path).returncode == 0
-    assert "does not run; start it with" in shown(alone)["stall"]
+    assert bank.log("node").read_text() == "", "not a word at this level"
+    assert "it was told to end, and did so at " in shown(alone)["stall"]
+    with socket.socket() as taken:
+        host, port = node_url(bank).removeprefix("http://").split(":")
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, int(port)))
+        taken.listen()
+        assert assent("start", alone.path).returncode == Exit.CONFIG
+    assert "the node stopped by itself at " in shown(alone)["stall"]
+    assert "error [port_busy]" in bank.log("node").read_text()
+    command = [
+        str(Path(sys.executable).with_name("assent")),
+        "node",
+        "run",
+        "--config",
+        str(bank.node_config),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as own:
+        processes.wait_until(bank, "node", lambda: not why_not_ready(bank), 120)
+        own.kill()
+    told = shown(alone)["stall"]
+    assert "stopped by itself" not in told
+    assert "and wrote no end of it: it was killed" in told
+    assert "logged elsewhere, to /dev/null" in assent("logs", alone.path, "bank").stderr
 
 
 def test_an_unusable_archive_and_an_address_of_another_host_end_a_start_by_name(

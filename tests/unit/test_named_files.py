@@ -20,6 +20,7 @@ from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import AssentError
 from chain.primitives.files import read_bounded
 from chain.primitives.keyfile import load_key
+from chain.primitives.lastrun import read_run
 from contracts import cli as contract_kit
 from privcompute.cli import opening_commands
 from privcompute.config import load_agent_config
@@ -70,6 +71,7 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "schema": ("s.toml", load_schema),
     "dataset record": ("bank+d@1.json", lambda path: DatasetStore(path.parent).load("bank/d", 1)),
     "result": (f"{JOB}.json", lambda path: ResultStore(path.parent).load(JOB)),
+    "record of a run": ("node.run", read_run),
     "job file": (f"{JOB}.json", lambda path: JobStore(path.parent).load(JOB)),
 }
 """What is read -> (a name that its file may have, the reader)."""

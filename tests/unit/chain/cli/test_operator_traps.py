@@ -28,7 +28,6 @@ from chain.cli.join import new as org_new
 from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, open_consortium
 from chain.cli.main import main
 from chain.cli.rejoin import NotYet
-from chain.cli.status import explain_absence
 from chain.client.answers import NodeUnreachable
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
@@ -152,15 +151,6 @@ def test_a_log_that_cannot_be_read_is_no_empty_log(two: ConsortiumFolder) -> Non
     assert said.exit_code == Exit.IO
     assert "node.log: cannot be read (a folder, not a regular file)" in said.output
     assert "does not run" in invoke("status", str(two.path)).output
-
-
-def test_a_process_that_was_killed_is_told_from_one_that_was_stopped() -> None:
-    for end in ("", "2026 INFO assent.node: connected to bureau-node at height 5"):
-        assert "ended without a word in its log" in explain_absence("node", end, "go", begun=True)
-        assert "does not run" in explain_absence("node", end, "go")
-    for end in ("2026 INFO assent.node: stopped at height 5", "12:00:00 INFO agent of bank stopped"):
-        assert "does not run" in explain_absence("node", end, "go", begun=True)
-    assert "stopped by itself" in explain_absence("node", "error [x]: y", "go", begun=True)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"orgs": 5}'])
@@ -354,8 +344,8 @@ def test_the_folder_of_one_organisation_is_started_watched_and_read_as_a_consort
         assert [node["org"] for node in json.loads(shown.output)["nodes"]] == [name]
         assert invoke("stop", str(folder)).output == f"{folder}: nothing was running\n"
         (folder / "node.log").write_text("a line\n")
-        assert invoke("logs", str(folder)).output == "a line\n"
-        assert invoke("logs", str(folder), name).output == "a line\n"
+        assert invoke("logs", str(folder)).stdout == "a line\n"
+        assert invoke("logs", str(folder), name).stdout == "a line\n"
     assert f"start it with: assent start {alone}\n" in invoke("status", str(alone)).output
     assert f"start it with: assent start {two.path} --org bank" in invoke("status", str(two.path)).output
     with pytest.raises(LayoutError, match=r"no organisation 'bank'; there are \['hospital'\]"):

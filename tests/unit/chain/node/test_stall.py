@@ -7,7 +7,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from chain.cli.status import explain_absence, explain_silence, grouped
+from chain.cli.status import explain_silence, grouped
 from chain.node.stall import DISK_LOW_BYTES, PATIENCE_S, STALLED_S, Away, Coming, Facts, explain, stalled
 from consensus.report import MUTED
 
@@ -162,16 +162,6 @@ def test_a_node_that_moves_or_idles_says_nothing(facts: Facts) -> None:
 def test_long_waits_are_said_in_minutes_and_hours() -> None:
     assert "for 10 min" in explain(replace(WAITING, phase="proposal", seconds=600))
     assert "for 3 h" in explain(replace(WAITING, phase="proposal", seconds=10_800))
-
-
-def test_a_node_that_stopped_by_itself_is_explained_by_its_log() -> None:
-    log = "2026 INFO x\nerror [storage_failed]: /srv/data: No space left on device; free space of the disk"
-    text = explain_absence("node", log, "assent start c --org bank")
-    assert "stopped by itself: error [storage_failed]" in text
-    assert "once that is mended: assent start c --org bank" in text
-    assert explain_absence("node", "stopped at height 7", "assent start c").startswith(
-        "the node does not run; start it"
-    )
 
 
 def test_a_silent_process_is_explained_by_its_state() -> None:
