@@ -30,6 +30,11 @@ from chain.primitives.errors import AssentError, ConfigError
 from chain.primitives.settings import split_address
 
 READY_S = 60.0
+"""How long a process may show no sign that it works on its start, and nodes that answer may not be ready."""
+START_MAX_S = 900.0
+"""Longer than this a start takes on no host, however busy."""
+SAY_S = 10.0
+"""What is waited for longer than this is said."""
 SETTLE_S = 5.0
 """How long one organisation's node is given to find the others before `start` goes on without them."""
 PAGE_BYTES_MAX = 65_536
@@ -82,7 +87,7 @@ def _start_nodes(
     for org in consortium.orgs:
         _begin(org, "node", begun)
     for org in consortium.orgs:
-        processes.wait_until(org, "node", lambda org=org: _alive(org), READY_S)  # type: ignore[misc]
+        yield from _wait(org, "node", lambda org=org: _alive(org), f"to answer at {node_url(org)}")  # type: ignore[misc]
     late = []
     end = time.monotonic() + seconds
     for org in consortium.orgs:
@@ -130,8 +135,16 @@ def _start_agents(consortium: ConsortiumFolder, begun: Begun, late: list[str]) -
             why = lambda org=org, words=words: "" if agent_listens(org) else words  # noqa: E731
             waits = processes.until(org, "agent", why, time.monotonic() + SETTLE_S)
         else:
-            processes.wait_until(org, "agent", lambda org=org: agent_listens(org), READY_S)  # type: ignore[misc]
+            where = f"to listen on {agent_address(org)}"
+            yield from _wait(org, "agent", lambda org=org: agent_listens(org), where)  # type: ignore[misc]
         yield f"{org.name}: agent {_word(org, 'agent', begun)}{waits}"
+
+
+def _wait(org: OrgFolder, process: str, ready: Callable[[], bool], what: str) -> Iterator[str]:
+    """Wait for the sign that a process has started, as long as it works on that; say what if it is long."""
+    if processes.until(org, process, lambda: "" if ready() else what, time.monotonic() + SAY_S):
+        yield f"{org.name}: waiting for the {process} {what}; its log is {org.log(process)}"
+        processes.wait_until(org, process, ready, READY_S, most_s=START_MAX_S)
 
 
 def _begin(org: OrgFolder, process: str, begun: Begun) -> None:
@@ -240,10 +253,14 @@ def stop_consortium(consortium: ConsortiumFolder) -> Iterator[str]:
 
 def agent_listens(org: OrgFolder) -> bool:
     """Tell whether the organisation's own agent has the port that its configuration names."""
+    return processes.owns_port(org, "agent", split_address(agent_address(org))[1])
+
+
+def agent_address(org: OrgFolder) -> str:
+    """Return the address at which an organisation's agent listens for others."""
     from privcompute.config import load_agent_config
 
-    port = split_address(load_agent_config(org.agent_config)[0].peers.listen)[1]
-    return processes.owns_port(org, "agent", port)
+    return load_agent_config(org.agent_config)[0].peers.listen
 
 
 def _alive(org: OrgFolder) -> bool:

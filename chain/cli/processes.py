@@ -217,17 +217,40 @@ def _spawn(org: OrgFolder, process: str) -> bool:
     return True
 
 
-def wait_until(org: OrgFolder, process: str, ready: Callable[[], bool], seconds: float) -> None:
-    """Wait until a started process is ready; raise ProcessError with the end of its log otherwise."""
-    deadline = time.monotonic() + seconds
+def wait_until(
+    org: OrgFolder, process: str, ready: Callable[[], bool], seconds: float, *, most_s: float | None = None
+) -> None:
+    """Wait until a started process is ready; raise ProcessError with the end of its log otherwise.
+
+    It is given so many seconds, and where `most_s` is more, so many after each sign that it works: on a busy
+    host a start takes longer than on an idle one.
+    """
+    began = moved = time.monotonic()
+    seen: tuple[int, ...] = ()
     while not ready():
-        _check_goes_on(org, process)
-        if time.monotonic() > deadline:
+        running = _check_goes_on(org, process)
+        now, signs = time.monotonic(), _signs_of_work(org, process, running)
+        if signs != seen:
+            seen, moved = signs, now
+        if now > min(moved + seconds, began + max(seconds, most_s or 0)):
+            idle = f", and shows no sign of work since {now - moved:.0f} s" if most_s else ""
             raise ProcessError(
-                f"{org.name}: the {process} was not ready after {seconds:.0f} s; see {org.log(process)}:\n"
-                + log_tail(org, process, 5)
+                f"{org.name}: the {process} was not ready after {now - began:.0f} s{idle}; see "
+                f"{org.log(process)}:\n" + log_tail(org, process, 5)
             )
         time.sleep(POLL_S)
+
+
+def _signs_of_work(org: OrgFolder, process: str, running: psutil.Process) -> tuple[int, ...]:
+    """Return what grows while a process works: seconds of processor, MiB read, and the bytes of its log."""
+    spent = read = length = 0
+    with contextlib.suppress(psutil.Error):
+        times = running.cpu_times()
+        spent = int(times.user + times.system)
+        read = running.io_counters().read_chars >> 20
+    with contextlib.suppress(OSError):
+        length = org.log(process).stat().st_size
+    return spent, read, length
 
 
 def until(org: OrgFolder, process: str, why_not: Callable[[], str], end: float) -> str:
@@ -241,14 +264,15 @@ def until(org: OrgFolder, process: str, why_not: Callable[[], str], end: float) 
     return why
 
 
-def _check_goes_on(org: OrgFolder, process: str) -> None:
-    """Raise Ended or Paused where waiting for a process is in vain."""
+def _check_goes_on(org: OrgFolder, process: str) -> psutil.Process:
+    """Return a process that is waited for; raise Ended or Paused where that is in vain."""
     running = find(org, process)
     if running is None:
         raise Ended(org, process)
     with contextlib.suppress(psutil.Error):
         if running.status() == psutil.STATUS_STOPPED:
             raise Paused(org, process, running.pid)
+    return running
 
 
 def logs_to(running: psutil.Process) -> str:

@@ -20,7 +20,15 @@ from chain.cli.layout import LayoutError, OrgFolder, open_consortium
 from chain.cli.rejoin import UNTIL_THEN, KeyOfAnother, seat_locked
 from chain.client.answers import OtherChain
 from chain.client.client import Client
-from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.console import (
+    json_option,
+    print_json,
+    print_lines,
+    print_table,
+    print_text,
+    reports_errors,
+    room_beside,
+)
 from chain.client.options import run
 from chain.config import load_node_config
 from chain.ledger.genesis import load_genesis
@@ -31,7 +39,8 @@ from chain.primitives.settings import split_address
 STATUS_S = 3.0
 """How long `status` waits for one node's answer."""
 PHASE_CHARS = 20
-"""So that the table of `status` fits into 80 columns."""
+BELOW = "below"
+"""In the cell of a phase that stands below the table: there is no room for it, or it is a reason."""
 
 
 @click.command()
@@ -69,17 +78,23 @@ def status(folder: Path, check: bool, only: str | None, as_json: bool) -> None:
 
 def _print_status(nodes: list[dict[str, Any]], agents: list[dict[str, Any]]) -> None:
     highest = max((node["height"] or 0 for node in nodes), default=0)
-    rows = [
+    columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
+    rows: list[list[Any]] = [
         [n["org"], n["state"], n["height"], None if n["height"] is None else highest - n["height"],
-         n["view"], n["primary"], n["peers"], n["pool"], few_words(n)]
+         n["view"], n["primary"], n["peers"], n["pool"]]
         for n in nodes
     ]  # fmt: skip
-    columns = ["org", "state", "#height", "#lag", "#view", "primary", "#peers", "#pool", "phase"]
-    print_table("nodes", columns, rows, whole=len(columns) - 1)
+    room = room_beside(columns[:-1], rows)
+    cells = [few_words(node, room) if room >= len(BELOW) else BELOW for node in nodes]
+    shown = len(columns) if room >= len(BELOW) else len(columns) - 1
+    table = [[*row, cell][:shown] for row, cell in zip(rows, cells, strict=True)]
+    print_table("nodes", columns[:shown], table, whole=len(columns) - 1)
     if agents:
         print_table(
             "agents", ["org", "state", "listens"], [[a["org"], a["state"], a["listen"]] for a in agents]
         )
+    for phase, orgs in phases_below(nodes, cells).items():
+        print_text(f"{', '.join(orgs)}: {phase}")
     for orgs, why in grouped([*nodes, *agents]):
         print_lines(f"{', '.join(orgs)}: {why}")
     for line, orgs in told_by(nodes).items():
@@ -89,12 +104,19 @@ def _print_status(nodes: list[dict[str, Any]], agents: list[dict[str, Any]]) -> 
             print_text(f"{node['org']} has trouble with {offence}")
 
 
-def few_words(node: dict[str, Any]) -> str:
-    """Return a node's phase for a table's cell; what holds it up stands in full below the table."""
-    if node["stall"]:
-        return "below"
+def few_words(node: dict[str, Any], room: int = PHASE_CHARS) -> str:
+    """Return a node's phase for a table's cell with room for so many characters, else that it is below."""
     words = re.split("[:;,]", node["phase"] or "")[0]
-    return words if len(words) <= PHASE_CHARS else words[: PHASE_CHARS - 1] + "…"
+    return BELOW if node["stall"] or len(words) > min(room, PHASE_CHARS) else words
+
+
+def phases_below(nodes: list[dict[str, Any]], cells: list[str]) -> dict[str, list[str]]:
+    """Return each phase for which the table had no room, with the organisations of its nodes."""
+    found: dict[str, list[str]] = {}
+    for node, cell in zip(nodes, cells, strict=True):
+        if cell == BELOW and not node["stall"]:
+            found.setdefault(node["phase"], []).append(node["org"])
+    return found
 
 
 def told_by(nodes: list[dict[str, Any]]) -> dict[str, list[str]]:

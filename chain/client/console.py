@@ -118,6 +118,13 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         _console.print(table, width=width, crop=False)
 
 
+def room_beside(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
+    """Return how many characters one column more may have beside these, on one line of the terminal."""
+    wide = [max(len(name.removeprefix("#")), *(len(str(row[number] or "")) for row in rows), 0)
+            for number, name in enumerate(columns)]  # fmt: skip
+    return _console.width - sum(wide) - CELL_GAP // FACT_COLUMNS * (len(columns) + 1)
+
+
 @contextlib.contextmanager
 def _output() -> Iterator[None]:
     """Raise OutputFailed where standard output is closed or cannot be written; a closed pipe ends quietly."""

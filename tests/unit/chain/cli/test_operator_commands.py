@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from chain.cli import init, outgoing, processes
+from chain.cli import status as states
 from chain.cli.consortium import stop_consortium
 from chain.cli.governing import NotThere
 from chain.cli.init import create_consortium, org_ports
@@ -123,6 +124,32 @@ def test_a_process_that_a_person_started_is_found_and_stopped(two: ConsortiumFol
             own.kill()
 
 
+@pytest.mark.parametrize("state", ["running", "bad config"])
+@pytest.mark.parametrize("height", [12, 1_234_567, 123_456_789_012])
+@pytest.mark.parametrize("view", [0, 12_345])
+@pytest.mark.parametrize("phase", ["idle", "waiting for proposal", "asking for view 3: 2 replicas of 4"])
+def test_no_cell_of_the_nodes_is_folded_at_80_columns_whatever_the_height(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    height: int,
+    view: int,
+    phase: str,
+) -> None:
+    """At seven digits the phase stood in pieces of three letters below one another."""
+    monkeypatch.setenv("COLUMNS", "80")
+    node = {
+        "org": "regulator", "state": state, "height": height, "view": view, "primary": "regulator-node",
+        "peers": 3, "pool": 0, "phase": phase, "stall": "", "notes": [], "offences": [],
+    }  # fmt: skip
+    states._print_status([node, {**node, "org": "bank", "height": height - 1}], [])
+    said = capsys.readouterr().out
+    lines = [line for line in said.splitlines() if line.strip(" ─")]
+    assert [line.split()[0] for line in lines[:4]] == ["nodes", "org", "regulator", "bank"], said
+    assert max(map(len, lines[:4])) <= 80, said
+    assert phase in said or phase.partition(":")[0] in lines[2]
+
+
 def test_a_cell_has_few_words_and_a_name_is_not_folded(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,8 +226,13 @@ def test_processes_are_stopped_though_their_folder_is_read_only(
 
 def test_a_pid_file_of_a_strangers_process_is_not_believed(two: ConsortiumFolder) -> None:
     bank = two.orgs[0]
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stranger:
         try:
+            assert stranger.stdin is not None
+            assert stranger.stdout is not None
+            stranger.stdin.write(b"up\n")
+            stranger.stdin.flush()
+            assert stranger.stdout.readline() == b"up\n", "it has a command line from here on"
             bank.pid("node").write_text(f"{stranger.pid}\n")
             assert processes.find(bank, "node") is None
             assert not processes.stop(bank, "node")

@@ -120,6 +120,79 @@ def test_an_agent_is_started_once_it_listens_on_its_own_port(
     assert asked == [("agent", int(listen.rpartition(":")[2]))] * 2
 
 
+class Time:
+    """A clock that goes on by what is slept."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        """Return seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The time by which processes are waited for."""
+    clock = Time()
+    monkeypatch.setattr(processes, "time", clock)
+    return clock
+
+
+def test_a_start_is_waited_for_as_long_as_it_works_within_a_bound(
+    two: ConsortiumFolder, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy host an agent that was loading was said to have failed, after 60 s."""
+    bank = two.org("bank")
+    every = 50.0
+    monkeypatch.setattr(processes, "_signs_of_work", lambda *_: (int((clock.now - 1_000) // every),))
+
+    def waits(until: float) -> None:
+        processes.wait_until(bank, "agent", lambda: clock.now - 1_000 >= until, 60, most_s=900)
+
+    with standing_in(bank, "agent"):
+        waits(400)
+        clock.now = 1_000.0
+        with pytest.raises(processes.ProcessError, match=r"the agent was not ready after 900 s, and shows"):
+            waits(5_000)
+        clock.now, every = 1_000.0, 1e9
+        with pytest.raises(processes.ProcessError, match=r"after 60 s, and shows no sign of work since 60 s"):
+            waits(400)
+
+
+def test_what_a_process_spends_reads_and_logs_is_a_sign_of_its_work(two: ConsortiumFolder) -> None:
+    bank, own = two.org("bank"), psutil.Process()
+    spent, read, length = processes._signs_of_work(bank, "node", own)
+    assert spent >= 1, "these tests took more to load"
+    assert (read > 0, length) == (True, 0)
+    bank.log("node").write_text("a line\n")
+    assert processes._signs_of_work(bank, "node", own)[2] == 7
+
+
+@pytest.mark.usefixtures("nodes_answer")
+def test_a_start_that_takes_long_says_what_it_waits_for(
+    two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def owns(*_: Any) -> bool:
+        asked.append(1)
+        return len(asked) > 2
+
+    monkeypatch.setattr(processes, "owns_port", owns)
+    monkeypatch.setattr(starting, "SAY_S", 0.0)
+    bank = two.org("bank")
+    with standing_in(bank, "agent"):
+        said = invoke("start", str(two.path)).output
+    listen = load_agent_config(bank.agent_config)[0].peers.listen
+    assert f"bank: waiting for the agent to listen on {listen}; its log is {bank.log('agent')}\n" in said
+    assert "bank: agent was running\n" in said
+
+
 def test_the_agent_of_a_node_that_waits_for_others_is_not_waited_for(
     two: ConsortiumFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
