@@ -114,6 +114,12 @@ class Engine(Protocol):
     def sigmoid(self, x: Shared, accuracy: Accuracy = "training") -> Steps[Shared]:
         """Return 1 / (1 + e^-x): piecewise; at most 0.0050 (training) or 0.00008 (scoring) off."""
 
+    def exp(self, x: Shared) -> Steps[Shared]:
+        """Return e^x: error at most 1 ulp + 2^-21 of it; 0 for x < -12, and e^20.75 for greater x."""
+
+    def log(self, x: Shared) -> Steps[Shared]:
+        """Return the natural logarithm for 0 < x < 2^30: error at most 2 ulp; exactly 0 where x <= 0."""
+
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
         """Return keys (n,) in ascending order and the columns (n, …) rearranged alike; nothing is learnt."""
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from privcompute.errors import OutOfRange, ProgramFault
 from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Accuracy
+from privcompute.mpc.protocols.exponent import EXP_GREATEST, EXP_LEAST
 from privcompute.mpc.ring import (
     FRACTION_BITS,
     RAW_BITS_MAX,
@@ -65,9 +66,10 @@ class PlaintextEngine:
         if owner != self.me:
             received = yield Round({}, {owner: length})
             return _plain(np.frombuffer(received[owner], dtype=np.uint64).reshape(shape), fraction_bits)
-        words = np.ascontiguousarray(encode(values, fraction_bits, name, bound))
-        if words.shape != shape:
-            raise ProgramFault(f"{name}: shape {words.shape}, announced {shape}")
+        encoded = encode(values, fraction_bits, name, bound)
+        if encoded.shape != shape:
+            raise ProgramFault(f"{name}: shape {encoded.shape}, announced {shape}")
+        words = np.ascontiguousarray(encoded).reshape(shape)
         yield Round({party: words for party in range(self.parties) if party != self.me}, {})
         return _plain(words, fraction_bits)
 
@@ -163,6 +165,20 @@ class PlaintextEngine:
         yield from ()
         value = piecewise.sigmoid(accuracy).evaluate(_values(x))
         return _plain(encode_unchecked(value, FRACTION_BITS), FRACTION_BITS)
+
+    def exp(self, x: Shared) -> Steps[Shared]:
+        """Return e^x where x >= -12, 0 elsewhere; e^20.75 for greater x."""
+        yield from ()
+        value = _values(x)
+        power = np.where(value < EXP_LEAST, 0.0, np.exp(np.clip(value, EXP_LEAST, EXP_GREATEST)))
+        return _plain(encode_unchecked(power, FRACTION_BITS), FRACTION_BITS)
+
+    def log(self, x: Shared) -> Steps[Shared]:
+        """Return the natural logarithm where x > 0; 0 elsewhere."""
+        yield from ()
+        value = _values(x)
+        logarithm = np.log(np.where(value > 0, value, 1.0))
+        return _plain(encode_unchecked(logarithm, FRACTION_BITS), FRACTION_BITS)
 
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
         """Return the keys in ascending order, with columns rearranged alike (stable)."""

@@ -14,7 +14,7 @@ from privcompute.mpc import piecewise
 from privcompute.mpc.engine import Accuracy
 from privcompute.mpc.opening import SALT_WORDS, write_component
 from privcompute.mpc.prg import KEY_BYTES
-from privcompute.mpc.protocols import boolean, fixed, order, rep3
+from privcompute.mpc.protocols import boolean, exponent, fixed, order, rep3
 from privcompute.mpc.protocols.truncate import truncate
 from privcompute.mpc.ring import FRACTION_BITS, Words, decode, encode
 from privcompute.mpc.rounds import Steps
@@ -148,6 +148,14 @@ class Rep3Engine:
         """Return 1 / (1 + e^-x): one batch of comparisons, then two rounds (training) or six (scoring)."""
         pieces = piecewise.sigmoid(accuracy)
         return (yield from self._unary(lambda party, words: fixed.piecewise(party, words, pieces), x))
+
+    def exp(self, x: Shared) -> Steps[Shared]:
+        """Return e^x as fixed point."""
+        return (yield from self._unary(exponent.exp, x))
+
+    def log(self, x: Shared) -> Steps[Shared]:
+        """Return the natural logarithm as fixed point."""
+        return (yield from self._unary(exponent.log, x))
 
     def sort(self, keys: Shared, *columns: Shared) -> Steps[tuple[Shared, ...]]:
         """Sort by Batcher's network: 11 rounds a stage, about log2(n)^2 / 2 stages."""

@@ -80,11 +80,12 @@ def parallel(*protocols: Steps[Any]) -> Steps[tuple[Any, ...]]:
             steps[index] = step
         if not steps:
             return tuple(results)
-        received = yield _merge(list(steps.values()))
-        answers = dict(zip(steps, _split(list(steps.values()), received), strict=True))
+        received = yield merge(list(steps.values()))
+        answers = dict(zip(steps, split(list(steps.values()), received), strict=True))
 
 
-def _merge(steps: Sequence[Round]) -> Round:
+def merge(steps: Sequence[Round]) -> Round:
+    """Return one round that carries several exact ones, each party's messages one after another."""
     if len(steps) == 1:
         return steps[0]
     send: dict[int, list[memoryview]] = {}
@@ -97,7 +98,8 @@ def _merge(steps: Sequence[Round]) -> Round:
     return Round({party: b"".join(parts) for party, parts in send.items()}, receive)
 
 
-def _split(steps: Sequence[Round], received: Received) -> list[Received]:
+def split(steps: Sequence[Round], received: Received) -> list[Received]:
+    """Return what each of merged rounds received."""
     if len(steps) == 1:
         return [received]
     offsets = dict.fromkeys(received, 0)

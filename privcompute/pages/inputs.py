@@ -1,0 +1,111 @@
+"""What one party brings to the run of a plan, and how large its axes are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.pages.types import Cells, Size
+from privcompute.mpc.rounds import OnProgress
+from privcompute.programs.base import InputColumn, InputRefused, no_progress
+from privcompute.programs.encoding import split_rows
+
+CELLS_MAX = 1 << 25
+"""Cells of one value: about 0.5 GB of shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfJoin:
+    """The rows of a dataset that are in a join; all rows of the join where it is a dataset of its own."""
+
+    places: NDArray[np.int64] = field(repr=False)
+    """Their places among the rows of the join."""
+    rows: NDArray[np.int64] = field(repr=False)
+    """Their places in the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDataset:
+    """An owner's own dataset in a run."""
+
+    columns: Mapping[str, NDArray[Any]] = field(repr=False)
+    """Whole columns, as tables hold them (privcompute/data/tables.py)."""
+    joined: Mapping[str, RowsOfJoin] = field(default_factory=dict, repr=False)
+    """By the name of the join's rows, `n:join1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRun:
+    """One party's run of a plan; all but `own` and `progress` is the same at every party."""
+
+    job: bytes
+    """32 bytes: seed of public choices (`lot`)."""
+    owners: tuple[int, ...]
+    """The party of each dataset of the plan."""
+    columns: tuple[InputColumn, ...]
+    """What the sealed schema declares of each column of the plan."""
+    rows: Mapping[str, int]
+    """How many rows each dataset (`n:0`) and each join (`n:join1`) has."""
+    min_group: int = 1
+    """Smallest number of rows that an exact figure may rest on (the strictest grant's)."""
+    own: Mapping[int, OwnDataset] = field(default_factory=dict)
+    """This party's datasets, by their place in the plan."""
+    progress: OnProgress = no_progress
+
+
+def categories_of(column: InputColumn) -> tuple[str, ...]:
+    """Return the categories that a column's schema declares; a boolean column has two by its type."""
+    return column.categories or (("false", "true") if column.type == "boolean" else ())
+
+
+def size_of(run: PageRun, size: Size) -> int:
+    """Return a size of an axis; raise InputRefused where the schema does not declare it."""
+    if isinstance(size, int):
+        return size
+    kind, _, place = size.partition(":")
+    if kind == "n":
+        if size in run.rows:
+            return run.rows[size]
+        return sum(run.rows[f"n:{part}"] for part in place.split("+"))
+    column = run.columns[int(place)]
+    if kind == "k" and categories_of(column):
+        return len(categories_of(column))
+    if kind == "b" and len(column.edges) > 1:
+        return len(column.edges) - 1
+    what = "categories" if kind == "k" else "edges of bins"
+    raise InputRefused(
+        f"column {column.name}: its schema declares no {what}, and the page groups by them; declare them"
+    )
+
+
+def shape_of(run: PageRun, cells: Cells, what: str) -> tuple[int, ...]:
+    """Return a shape with the sizes of a run; raise InputRefused beyond CELLS_MAX."""
+    shape = tuple([size_of(run, size) for size in cells.shape])
+    count = int(np.prod(shape, dtype=np.float64))
+    if count > CELLS_MAX:
+        raise InputRefused(
+            f"{what} of {' x '.join(map(str, shape))} cells, at most {CELLS_MAX:,}: use fewer rows, or"
+            " compare fewer of them with one another"
+        )
+    return shape
+
+
+def cells_of_kind(cells: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Return a table's column as own work takes it: int64, float64, or texts."""
+    if kind == "text":
+        return np.asarray(cells, dtype=str)
+    if cells.dtype.kind == "M":
+        return cells.astype("datetime64[D]").astype(np.int64)
+    return cells.astype(np.float64 if kind == "real" else np.int64)
+
+
+def lot(job: bytes, number: int, rows: int, share: Fraction) -> NDArray[np.int64]:
+    """Return public bits by row, 1 for that share of the rows: drawn from the job as splits for tests are."""
+    bits = np.zeros(rows, np.int64)
+    bits[split_rows(job, rows, round(share * rows), number)[1]] = 1
+    return bits

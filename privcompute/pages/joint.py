@@ -1,0 +1,303 @@
+"""Primitives on shares, cell by cell: what each asks of the engine.
+
+A value is in shares or public. Bits and whole numbers have no fraction bits, reals have 16; whole numbers
+that meet reals are below 2^46 in magnitude, reals and their products below 2^30 (ring.py). Errors, in
+ulp = 2^-16: sums, products with whole numbers, comparisons, choices and extremes are exact; a product of
+reals errs by 1; one with a public fraction by 2, and by 2^-32 of it; quotients, roots, exponentials and
+logarithms as the engine says (engine.py), of figures by at most 5 for quotients below 2^30.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+
+from contracts.pages.numbers import read_number
+from contracts.pages.types import Cells
+from privcompute.errors import ProgramFault
+from privcompute.mpc.engine import Engine
+from privcompute.mpc.ring import FRACTION_BITS
+from privcompute.mpc.rounds import Steps, parallel
+from privcompute.mpc.sharing import Shared, concatenate, stack
+from privcompute.pages.public import PublicCells, everywhere
+
+Operand: TypeAlias = Shared | PublicCells
+BLOCK_CELLS = 1 << 17
+"""Cells that are compared at a time: bounds memory at about 60 MB."""
+_MANTISSA_BITS = 16
+_COARSE_BITS = 15
+"""Quotients of figures are first computed in units of 2^15."""
+
+
+def bits_for(kind: str) -> int:
+    """Return the fraction bits of a kind of cells."""
+    return FRACTION_BITS if kind == "real" else 0
+
+
+def in_shares(engine: Engine, x: Operand, kind: str) -> Shared:
+    """Return a value in shares, as a kind has them: local."""
+    bits = bits_for(kind)
+    if isinstance(x, Shared):
+        return x.upscale(bits) if x.fraction_bits < bits else x
+    return Shared(engine.constant(x.raw(bits).view(np.int64)).words, bits)
+
+
+def _thin(engine: Engine, x: Operand, kind: str) -> Shared:
+    """Return a value in shares; a public number that stands in every cell as one that broadcasts."""
+    if isinstance(x, PublicCells) and x.uniform is not None:
+        return in_shares(engine, everywhere(x.uniform, (1,) * len(x.shape)), kind)
+    return in_shares(engine, x, kind)
+
+
+def kind_of(x: Operand) -> str:
+    """Return whether a value holds reals or whole numbers."""
+    if isinstance(x, Shared):
+        return "real" if x.fraction_bits else "integer"
+    if x.cells.dtype != object:
+        return "integer"
+    number = x.uniform
+    cells = [number] if number is not None else list(x.cells.flat)
+    return "integer" if all(cell.denominator == 1 for cell in cells) else "real"
+
+
+def _alike(engine: Engine, x: Operand, y: Operand) -> tuple[Shared, Shared]:
+    """Return two values in shares of one scale."""
+    kind = "real" if "real" in (kind_of(x), kind_of(y)) else "integer"
+    return _thin(engine, x, kind), _thin(engine, y, kind)
+
+
+# --- arithmetic ------------------------------------------------------------------------------------------
+def _local(work: Callable[[Shared, Shared], Shared]) -> Callable[..., Steps[Shared]]:
+    def run(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+        yield from ()
+        return work(*_alike(engine, x, y))
+
+    return run
+
+
+def multiply(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+    """Return x * y."""
+    if isinstance(x, PublicCells):
+        x, y = y, x
+    if isinstance(x, PublicCells):
+        return (yield from engine.mul(in_shares(engine, x, kind_of(x)), in_shares(engine, y, kind_of(y))))
+    if isinstance(y, Shared):
+        return (yield from engine.mul(x, y))
+    if kind_of(y) == "integer":
+        number = y.uniform
+        return x.mul_public(y.whole() if number is None else int(number)).broadcast_to(
+            np.broadcast_shapes(x.shape, y.shape)
+        )
+    number = y.uniform
+    if number is None:
+        return (yield from engine.mul(in_shares(engine, x, "real"), in_shares(engine, y, "real")))
+    made = yield from scaled(engine, x, number)
+    return made.broadcast_to(np.broadcast_shapes(x.shape, y.shape))
+
+
+def scaled(engine: Engine, x: Shared, factor: Fraction) -> Steps[Shared]:
+    """Return the product with a public fraction, as reals: within 2 ulp, and 2^-32 of the product."""
+    if factor == 0:
+        return engine.constant(np.zeros(x.shape), FRACTION_BITS)
+    whole = round(factor)
+    rest = factor - whole
+    x = x.upscale(FRACTION_BITS) if not x.fraction_bits else x
+    made = x.mul_public(whole)
+    parts = []
+    for _ in range(2):
+        if not rest:
+            break
+        bits = _MANTISSA_BITS - _exponent(rest)
+        if bits > 48:
+            break
+        mantissa = round(rest * (1 << bits))
+        parts.append(engine.truncate(Shared(x.mul_public(mantissa).words, FRACTION_BITS + bits)))
+        rest -= Fraction(mantissa, 1 << bits)
+    for part in (yield from parallel(*parts)) if parts else ():
+        made = made + part
+    return made
+
+
+def _exponent(number: Fraction) -> int:
+    """Return the least e with |number| < 2^e."""
+    return math.frexp(abs(number))[1]
+
+
+def divide(engine: Engine, x: Operand, y: Operand, *, figures: bool) -> Steps[Shared]:
+    """Return x / y, 0 where y <= 0; quotients of `figures` may reach 2^30, others 2^15."""
+    if isinstance(y, PublicCells) and y.uniform is not None:
+        inverse = 1 / y.uniform if y.uniform > 0 else Fraction(0)
+        made = yield from multiply(engine, x, everywhere(inverse, y.shape))
+        return made if made.fraction_bits else made.upscale(FRACTION_BITS)
+    left, right = in_shares(engine, x, kind_of(x)), in_shares(engine, y, kind_of(y))
+    if not figures:
+        return (yield from engine.divide(left, right))
+    shape = np.broadcast_shapes(left.shape, right.shape)
+    fixed = left.upscale(FRACTION_BITS) if not left.fraction_bits else left
+    small = yield from engine.truncate(Shared(fixed.words, FRACTION_BITS + _COARSE_BITS))
+    coarse = (yield from engine.divide(small, right)).mul_public(1 << _COARSE_BITS)
+    rest = fixed.broadcast_to(shape) - (yield from engine.mul(coarse, right))
+    return coarse + (yield from engine.divide(rest, right))
+
+
+def _negative(engine: Engine, x: Operand) -> Steps[Shared]:
+    yield from ()
+    return -in_shares(engine, x, kind_of(x))
+
+
+def _absolute(engine: Engine, x: Operand) -> Steps[Shared]:
+    cells = in_shares(engine, x, kind_of(x))
+    below = yield from by_blocks(lambda part: engine.less_than_zero(part), cells)
+    return cells - (yield from engine.mul(below, cells)).mul_public(2)
+
+
+# --- comparisons and bits --------------------------------------------------------------------------------
+def by_blocks(work: Callable[..., Steps[Shared]], *x: Shared) -> Steps[Shared]:
+    """Do cell by cell work on values of one shape, on BLOCK_CELLS at a time along the first axis."""
+    shape = np.broadcast_shapes(*[one.shape for one in x])
+    if math.prod(shape) <= BLOCK_CELLS:
+        return (yield from work(*x))
+    rows = max(1, BLOCK_CELLS // max(1, math.prod(shape[1:])))
+    parts = []
+    for start in range(0, shape[0], rows):
+        cut = [
+            one[start : start + rows] if one.ndim == len(shape) and one.shape[0] == shape[0] else one
+            for one in x
+        ]
+        parts.append((yield from work(*cut)))
+    return concatenate(parts)
+
+
+def less(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+    """Return 1 where x < y."""
+    return (yield from by_blocks(engine.less_than, *_alike(engine, x, y)))
+
+
+def _less_equal(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+    return engine.constant(1) - (yield from less(engine, y, x))
+
+
+def _equal(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+    return (yield from by_blocks(engine.equal, *_alike(engine, x, y)))
+
+
+def _or(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+    both = yield from multiply(engine, x, y)
+    one, other = _alike(engine, x, y)
+    return one + other - both
+
+
+def _not(engine: Engine, x: Operand) -> Steps[Shared]:
+    yield from ()
+    return engine.constant(1) - in_shares(engine, x, "integer")
+
+
+def where(engine: Engine, bit: Operand, x: Operand, y: Operand) -> Steps[Shared]:
+    """Return x where the bit is 1, else y."""
+    one, other = _alike(engine, x, y)
+    if isinstance(bit, PublicCells):
+        chosen = bit.whole() if bit.uniform is None else int(bit.uniform)
+        yield from ()
+        return one.mul_public(chosen) + other.mul_public(1 - chosen)
+    return other + (yield from engine.mul(bit, one - other))
+
+
+def _extreme(greater: bool) -> Callable[..., Steps[Shared]]:
+    def run(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+        one, other = _alike(engine, x, y)
+        second = yield from by_blocks(engine.less_than, *((one, other) if greater else (other, one)))
+        return one + (yield from engine.mul(second, other - one))
+
+    return run
+
+
+def clip(engine: Engine, x: Operand, attrs: Sequence[str]) -> Steps[Shared]:
+    """Return x within public bounds: both are compared with at once."""
+    cells, shape = in_shares(engine, x, kind_of(x)), x.shape
+    bounds = [PublicCells(np.asarray([read_number(text)], dtype=object)) for text in attrs]
+    kind = "real" if "real" in (kind_of(x), *map(kind_of, bounds)) else "integer"
+    cells = in_shares(engine, cells, kind).reshape(-1)
+    low, high = (in_shares(engine, bound, kind) for bound in bounds)
+    below, above = yield from parallel(
+        by_blocks(engine.less_than, cells, low), by_blocks(engine.less_than, high, cells)
+    )
+    outside, inside = stack([below, above]), stack([low - cells, high - cells])
+    return (cells + (yield from engine.mul(outside, inside)).sum(0)).reshape(*shape)
+
+
+def cut(engine: Engine, x: Operand, attrs: Sequence[str]) -> Steps[Shared]:
+    """Return bits along a new last axis: a comparison with each edge, the last edge included."""
+    edges = [read_number(part) for part in attrs[0].split(";")]
+    bounds = PublicCells(np.asarray(edges, dtype=object))
+    cells = in_shares(engine, x, kind_of(x))
+    cells = cells.reshape(*cells.shape, 1)
+    lower = PublicCells(bounds.cells[:-1])
+    below, above = yield from parallel(
+        less(engine, cells, lower), less(engine, PublicCells(bounds.cells[-1:]), cells)
+    )
+    reached = concatenate([engine.constant(1) - below, above], axis=-1)
+    return reached[..., :-1] - reached[..., 1:]
+
+
+# --- functions of reals ----------------------------------------------------------------------------------
+def _function(name: str) -> Callable[..., Steps[Shared]]:
+    def run(engine: Engine, x: Operand) -> Steps[Shared]:
+        cells = in_shares(engine, x, "real")
+        if name == "sigmoid":
+            return (yield from by_blocks(lambda part: engine.sigmoid(part, "scoring"), cells))
+        return (yield from by_blocks(getattr(engine, name), cells))
+
+    return run
+
+
+def _real(engine: Engine, x: Operand) -> Steps[Shared]:
+    yield from ()
+    return in_shares(engine, x, "real")
+
+
+_CELLWISE: Mapping[str, Callable[..., Steps[Shared]]] = {
+    "real": _real,
+    "add": _local(lambda x, y: x + y),
+    "subtract": _local(lambda x, y: x - y),
+    "multiply": multiply,
+    "negative": _negative,
+    "absolute": _absolute,
+    "minimum": _extreme(False),
+    "maximum": _extreme(True),
+    "sqrt": _function("sqrt"),
+    "exp": _function("exp"),
+    "log": _function("log"),
+    "sigmoid": _function("sigmoid"),
+    "less": less,
+    "less_equal": _less_equal,
+    "equal": _equal,
+    "and": multiply,
+    "or": _or,
+    "not": _not,
+    "where": where,
+}
+
+
+def cellwise(
+    engine: Engine,
+    name: str,
+    x: Sequence[Operand],
+    attrs: Sequence[str],
+    cells: Cells,
+    shape: tuple[int, ...],
+) -> Steps[Shared]:
+    """Return a primitive that works cell by cell, in the kind and shape of its step."""
+    if name == "divide":
+        made = yield from divide(engine, x[0], x[1], figures=not cells.by_row)
+    elif name == "clip":
+        made = yield from clip(engine, x[0], attrs)
+    elif name in _CELLWISE:
+        made = yield from _CELLWISE[name](engine, *x)
+    else:
+        raise ProgramFault(f"primitive {name}: not one that works cell by cell")
+    made = in_shares(engine, made, cells.kind)
+    return made if made.shape == shape else made.broadcast_to(shape)

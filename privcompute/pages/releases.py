@@ -1,0 +1,117 @@
+"""What releases leave: shares to open, and the result that a receiver makes of what was opened to it.
+
+Results hold no floats: whole numbers are integers, reals decimal text with six digits after the point, in
+steps of 2^-16; what may not be shown is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from chain.primitives.values import Value
+from contracts.pages.plan import Plan
+from contracts.pages.releases import SHARES
+from contracts.pages.types import Size
+from privcompute.mpc.ring import FRACTION_BITS
+from privcompute.mpc.sharing import Shared
+from privcompute.pages.inputs import PageRun, categories_of
+from privcompute.pages.steps import Leaving
+from privcompute.programs.base import InputRefused, decimal_text
+
+_ONE = 1 << FRACTION_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class PageOutputs:
+    """What a run of a plan leaves at one party."""
+
+    shared: Mapping[str, Shared]
+    """Whole numbers to open, in units of 2^-16 where they stand for reals: `release0`, `release0.shown`, …"""
+    kept: Mapping[str, Shared]
+    """What stays shares, by the name that the page gives it."""
+    public: Value
+    """What every party knows of the releases and `results` needs."""
+
+
+def check_releases(plan: Plan) -> None:
+    """Raise InputRefused for releases that cannot be run: those with noise, and texts."""
+    for asked in plan.asked:
+        if asked.mechanism:
+            raise InputRefused(
+                f"release {asked.name!r} asks for {asked.mechanism} noise, which this version cannot draw"
+                " inside the computation; it does not run without: ask for an exact release, or leave it out"
+            )
+        if plan.graph.cells[asked.value].kind == "text":
+            raise InputRefused(
+                f"release {asked.name!r} is of texts, which leave no computation; release one_hot(column),"
+                ' or bits such as column == "a"'
+            )
+
+
+def outputs_of(
+    plan: Plan, run: PageRun, left: Sequence[Leaving], shared: Mapping[str, Shared]
+) -> PageOutputs:
+    """Return the outputs of a run from the shares of each release."""
+    opened: dict[str, Shared] = {}
+    kept: dict[str, Shared] = {}
+    said: list[Value] = []
+    for number, asked in enumerate(plan.asked):
+        name, value = f"release{number}", shared[f"release{number}"]
+        if asked.receiver == SHARES:
+            kept[asked.name] = value
+            continue
+        opened[name] = Shared(value.words, 0)
+        if left[number].shown is not None:
+            opened[f"{name}.shown"] = shared[f"{name}.shown"]
+        cells = plan.graph.cells[asked.value]
+        said.append(
+            {
+                "number": number,
+                "name": asked.name,
+                "receiver": asked.receiver,
+                "kind": plan.releases[number].kind,
+                "real": cells.kind == "real",
+                "axes": [_axis(plan, run, size) for size in cells.shape],
+            }
+        )
+    return PageOutputs(opened, kept, {"min_group": run.min_group, "releases": said})
+
+
+def _axis(plan: Plan, run: PageRun, size: Size) -> Value:
+    """Say what stands along an axis of a result."""
+    if isinstance(size, int):
+        return {"size": size}
+    if size.startswith("n:"):
+        return {"rows": size[2:]}
+    place = int(size[2:])
+    read, column = plan.graph.columns[place], run.columns[place]
+    name = f"{plan.datasets[read.dataset].name}.{read.column}"
+    if size.startswith("k:"):
+        return {"categories": list(categories_of(column)), "of": name}
+    return {"edges": list(column.edges), "of": name}
+
+
+def results(opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
+    """Return the result of what was opened to one receiver, release by release in the order of the page."""
+    figures: list[Value] = []
+    for one in public["releases"]:
+        name = f"release{one['number']}"
+        if name not in opened:
+            continue
+        shown = opened.get(f"{name}.shown")
+        value = _said(opened[name].tolist(), None if shown is None else shown.tolist(), one["real"])
+        figures.append({"name": one["name"], "kind": one["kind"], "axes": one["axes"], "value": value})
+    return {"min_group": public["min_group"], "figures": figures}
+
+
+def _said(cells: Any, shown: Any, real: bool) -> Value:
+    if shown is not None and not isinstance(shown, list):
+        return _said(cells, None, real) if shown else None
+    if isinstance(cells, list):
+        bits = [None] * len(cells) if shown is None else shown
+        return [_said(cell, bit, real) for cell, bit in zip(cells, bits, strict=True)]
+    return decimal_text(int(cells), _ONE) if real else int(cells)
