@@ -23,7 +23,7 @@ from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.pages import own, public
 from privcompute.pages.folds import VIEWS, fold, ordered, view
-from privcompute.pages.inputs import PageRun, categories_of, cells_of_kind, lot, shape_of, size_of
+from privcompute.pages.inputs import PageRun, categories_of, cells_of_kind, lot, shape_of
 from privcompute.pages.joint import bits_for, cellwise, in_shares
 from privcompute.pages.owned import OwnCells, OwnedRows, Parts, hashed, spread
 from privcompute.pages.placing import PARTS, PUBLIC, SECRET, PlacedSteps, place
@@ -56,7 +56,7 @@ def evaluate(engine: Engine, plan: Plan, run: PageRun) -> Steps[PageOutputs]:
         name: in_shares(engine, evaluation.operand(step), placed.steps[step].cells.kind)
         for step, name in _outputs(placed)
     }
-    return outputs_of(plan, run, placed.left, shared)
+    return outputs_of(plan, run, placed, shared)
 
 
 def _check_kinds(plan: Plan) -> None:
@@ -80,7 +80,7 @@ class _Evaluation:
     def __init__(self, engine: Engine, plan: Plan, run: PageRun, placed: PlacedSteps) -> None:
         self.engine, self.plan, self.run, self.placed = engine, plan, run, placed
         self.steps = placed.steps
-        self.shapes = [_shape(run, step) for step in self.steps]
+        self.shapes = [shape_of(run, step.cells, step.name) for step in self.steps]
         self.values: dict[int, Value] = {}
         self.turns: dict[int, int] = {}
         self.carried: dict[int, tuple[Shared, ...]] = {}
@@ -211,9 +211,7 @@ class _Evaluation:
         raise ProgramFault(f"step {arg} ({self.steps[arg].name}): its value is not this party's")
 
     def _keys(self, step: PlanStep, cells: NDArray[Any]) -> NDArray[np.int64]:
-        size = step.cells.shape[-1]
-        size_of(self.run, size)
-        column = self.run.columns[int(str(size)[2:])]
+        column = self.run.columns[int(step.attrs[0])]
         if step.name == "one_hot":
             texts = cells if cells.dtype.kind == "U" else np.where(cells > 0, "true", "false")
             return own.one_hot(texts, categories_of(column)).astype(np.int64)
@@ -342,7 +340,3 @@ class _Evaluation:
                 found.add(f"{self.plan.datasets[read.dataset].name}.{read.column}")
             pending += self.steps[place].args
         return ", ".join(sorted(found))
-
-
-def _shape(run: PageRun, step: PlanStep) -> tuple[int, ...]:
-    return shape_of(run, step.cells, step.name)

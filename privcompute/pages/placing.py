@@ -116,7 +116,11 @@ class _Sharing:
         for number, step in enumerate(self.prepared.steps):
             self.moved[number] = self._copied(number, step)
         left = [
-            Leaving(self._in_shares(one.value), None if one.shown is None else self._in_shares(one.shown))
+            Leaving(
+                self._in_shares(one.value),
+                None if one.shown is None else self._in_shares(one.shown),
+                None if one.groups is None else self.moved[one.groups],
+            )
             for one in self.prepared.left
         ]
         return PlacedSteps(tuple(self.steps), tuple(self.places), tuple(left))

@@ -6,7 +6,7 @@ steps of 2^-16; what may not be shown is null.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from chain.primitives.values import Value
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES
-from contracts.pages.types import Size
+from contracts.pages.types import Shape
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.sharing import Shared
-from privcompute.pages.inputs import PageRun, categories_of
-from privcompute.pages.steps import Leaving
+from privcompute.pages.inputs import PageRun, categories_of, size_of
+from privcompute.pages.placing import PlacedSteps
+from privcompute.pages.steps import PlanStep
 from privcompute.programs.base import InputRefused, decimal_text
 
 _ONE = 1 << FRACTION_BITS
@@ -52,9 +53,7 @@ def check_releases(plan: Plan) -> None:
             )
 
 
-def outputs_of(
-    plan: Plan, run: PageRun, left: Sequence[Leaving], shared: Mapping[str, Shared]
-) -> PageOutputs:
+def outputs_of(plan: Plan, run: PageRun, placed: PlacedSteps, shared: Mapping[str, Shared]) -> PageOutputs:
     """Return the outputs of a run from the shares of each release."""
     opened: dict[str, Shared] = {}
     kept: dict[str, Shared] = {}
@@ -65,7 +64,8 @@ def outputs_of(
             kept[asked.name] = value
             continue
         opened[name] = Shared(value.words, 0)
-        if left[number].shown is not None:
+        left = placed.left[number]
+        if left.shown is not None:
             opened[f"{name}.shown"] = shared[f"{name}.shown"]
         cells = plan.graph.cells[asked.value]
         said.append(
@@ -75,22 +75,34 @@ def outputs_of(
                 "receiver": asked.receiver,
                 "kind": plan.releases[number].kind,
                 "real": cells.kind == "real",
-                "axes": [_axis(plan, run, size) for size in cells.shape],
+                "axes": _axes(
+                    plan, run, cells.shape, None if left.groups is None else placed.steps[left.groups]
+                ),
             }
         )
     return PageOutputs(opened, kept, {"min_group": run.min_group, "releases": said})
 
 
-def _axis(plan: Plan, run: PageRun, size: Size) -> Value:
-    """Say what stands along an axis of a result."""
-    if isinstance(size, int):
-        return {"size": size}
-    if size.startswith("n:"):
-        return {"rows": size[2:]}
-    place = int(size[2:])
+def _axes(plan: Plan, run: PageRun, shape: Shape, groups: PlanStep | None) -> list[Value]:
+    """Say what stands along each axis of a result."""
+    axes: list[Value] = []
+    for axis, size in enumerate(shape):
+        if axis == 0 and groups is not None:
+            axes.append(_groups(plan, run, groups))
+        elif isinstance(size, str) and size.startswith("n:"):
+            axes.append({"rows": size[2:]})
+        else:
+            axes.append({"size": size_of(run, size)})
+    return axes
+
+
+def _groups(plan: Plan, run: PageRun, groups: PlanStep) -> Value:
+    if groups.name == "cut":
+        return {"edges": groups.attrs[0].split(";")}
+    place = int(groups.attrs[0])
     read, column = plan.graph.columns[place], run.columns[place]
     name = f"{plan.datasets[read.dataset].name}.{read.column}"
-    if size.startswith("k:"):
+    if groups.name == "one_hot":
         return {"categories": list(categories_of(column)), "of": name}
     return {"edges": list(column.edges), "of": name}
 

@@ -1,6 +1,7 @@
 """The steps of a plan: its nodes without what changes nothing, out of loops where they can be, with guards.
 
-A step does what the primitive of its name does; there are four that no plan has:
+A step does what the primitive of its name does; `one_hot` and `bins` name their column besides. Four are in
+no plan:
 `shown` (counts): 1 for each that may be shown, by the smallest group that may; `hide` (x, shown): x where
 shown, else 0, along the first axis; `share` (x): what one party knows, in shares; `sorted` (a sort's step,
 which value): one of several values that are sorted by one key.
@@ -8,15 +9,15 @@ which value): one of several values that are sorted by one key.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from contracts.pages.graph import Args, Attrs, Graph
+from contracts.pages.inference import source_of
 from contracts.pages.labels import Labels, bits_of, merged
 from contracts.pages.limits import Gas
 from contracts.pages.plan import Plan
 from contracts.pages.releases import SHARES
-from contracts.pages.types import Cells
+from contracts.pages.types import Cells, Shape
 
 CELLWISE = frozenset(
     {
@@ -49,6 +50,8 @@ class Leaving:
 
     value: int
     shown: int | None
+    groups: int | None = None
+    """The step of the groups that stand along its first axis: `one_hot`, `bins` or `cut`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ def prepare(plan: Plan, min_group: int) -> PlanSteps:
         if rows is not None and rows not in making.ones:
             left.append(Leaving(making.kept(value, rows), rows))
         else:
-            left.append(Leaving(value, making.shown_of(value) if one.receiver != SHARES else None))
+            shown = making.shown_of(value) if one.receiver != SHARES else None
+            left.append(Leaving(value, shown, making.groups_of(value)))
     return PlanSteps(tuple(making.made.steps), tuple(left))
 
 
@@ -145,6 +149,8 @@ class _Preparing:
         spared = self._spared(name, args, cells)
         if spared is not None:
             return spared
+        if name in ("one_hot", "bins"):
+            attrs = (str(source_of(self.graph, self.graph.args[node][0])),)
         made = self.made.add(name, self._without_ones(name, args), attrs, cells)
         if name == "join" or (name == "fill" and attrs[0] == "1") or self._view_of_ones(name, args):
             self.ones.add(made)
@@ -222,19 +228,40 @@ class _Preparing:
             together = self.made.add("and", (together, one), (), Cells("bit", max(shapes, key=len)))
         return together
 
-    def _hidden(self, value: int, first: Sequence[int | str]) -> set[int]:
+    def _hidden(self, value: int, first: Shape) -> set[int]:
         found: set[int] = set()
+        for place in self._cell_by_cell(value):
+            step = self.made.steps[place]
+            if step.name == "hide":
+                shape = self.made.steps[step.args[1]].cells.shape
+                if len(shape) < 2 and shape in ((), first):
+                    found.add(step.args[1])
+        return found
+
+    def _cell_by_cell(self, value: int) -> list[int]:
+        """Return the steps that a value follows from cell by cell, and those that begin such a way."""
         seen: set[int] = set()
         pending = [value]
         while pending:
-            step = self.made.steps[place := pending.pop()]
-            if place in seen:
-                continue
-            seen.add(place)
-            if step.name == "hide":
-                shape = self.made.steps[step.args[1]].cells.shape
-                if len(shape) < 2 and (shape == () or shape == tuple(first)):
-                    found.add(step.args[1])
-            elif step.name in CELLWISE or step.name in ("spread", "stack"):
-                pending += step.args
-        return found
+            place = pending.pop()
+            if place not in seen:
+                seen.add(place)
+                step = self.made.steps[place]
+                if step.name in CELLWISE or step.name in ("spread", "stack"):
+                    pending += step.args
+        return sorted(seen)
+
+    def groups_of(self, value: int) -> int | None:
+        """Return the groups along the first axis of a figure, if it has the cells of some."""
+        for place in self._cell_by_cell(value):
+            step = self.made.steps[place]
+            step = self.made.steps[step.args[0]] if step.name == "hide" else step
+            by = {"group_sum": 1, "group_count": 0, "sum": 0}.get(step.name)
+            if (
+                by is not None
+                and step.cells.shape == self.made.steps[value].cells.shape[: len(step.cells.shape)]
+            ):
+                groups = step.args[by]
+                if self.made.steps[groups].name in ("one_hot", "bins", "cut") and step.cells.shape:
+                    return groups
+        return None

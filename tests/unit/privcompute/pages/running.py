@@ -76,15 +76,10 @@ class Data:
         ]
 
     def _join(self, plan: Plan, node: int, size: str, joined: dict[int, dict[str, RowsOfJoin]]) -> int:
-        tables = []
+        keys: dict[tuple[Any, ...], list[int]] = {}
         for key in plan.graph.args[node]:
-            columns = plan.graph.args[key] if plan.graph.name(key) == "append" else (key,)
-            at: dict[Any, tuple[int, int]] = {}
-            for column in columns:
-                read = plan.graph.columns[int(plan.graph.attrs[column][0])]
-                cells = self.columns[plan.datasets[read.dataset].name][read.column]
-                at |= {value: (read.dataset, row) for row, value in enumerate(cells.tolist())}
-            tables.append(at)
+            keys.setdefault(plan.graph.cells[key].shape, []).append(key)
+        tables = [self._rows(plan, columns) for columns in keys.values()]
         common = sorted(set.intersection(*[set(at) for at in tables]))
         for at in tables:
             for dataset in {where for where, _ in at.values()}:
@@ -92,6 +87,16 @@ class Data:
                 pairs = np.array(mine, np.int64).reshape(-1, 2)
                 joined[dataset][size] = RowsOfJoin(pairs[:, 0], pairs[:, 1])
         return len(common)
+
+    def _rows(self, plan: Plan, keys: list[int]) -> dict[tuple[Any, ...], tuple[int, int]]:
+        """Return dataset and row of each id of a table, which may be a union."""
+        found: dict[tuple[Any, ...], tuple[int, int]] = {}
+        for part in zip(*[plan.graph.args[key] or (key,) for key in keys], strict=True):
+            reads = [plan.graph.columns[int(plan.graph.attrs[column][0])] for column in part]
+            table = self.columns[plan.datasets[reads[0].dataset].name]
+            ids = zip(*[table[read.column].tolist() for read in reads], strict=True)
+            found |= {each: (reads[0].dataset, row) for row, each in enumerate(ids)}
+        return found
 
 
 def on_rep3(plan: Plan, run: PageRun, me: int) -> Steps[Any]:
@@ -114,11 +119,11 @@ def _opened(engine: Engine, plan: Plan, run: PageRun) -> Steps[Any]:
 
 
 def run_page(
-    source: str, data: Data, *, clear: bool = False, min_group: int = 1, job: bytes = JOB
+    source: str, data: Data, *, clear: bool = False, min_group: int = 1, **parameters: Any
 ) -> tuple[dict[str, Any], LocalRun[Any]]:
     """Return the value of each release by name, and the run."""
-    plan = trace(source, data.schemas())
-    return run_plan(plan, data, clear=clear, min_group=min_group, job=job)
+    plan = trace(source, data.schemas(), parameters=parameters)
+    return run_plan(plan, data, clear=clear, min_group=min_group)
 
 
 def run_plan(
