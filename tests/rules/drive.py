@@ -60,9 +60,9 @@ KINDS: dict[Draw, float] = {
     jobs.ask: 8,
 }
 
-BUSY_SHARE = 0.25
-"""Of histories in which one organisation does one thing over and over, so the bounds are met, or all members
-change their rules and what they have stopped."""
+BUSY_EVERY = 4
+"""Of so many histories in one, one organisation does one thing over and over, so the bounds are met, or all
+members change their rules and what they have stopped; the rows of BUSY take turns, so none is left to chance."""
 BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {members.add_key: 150}),
     ("rival", {members.decide: 150}),
@@ -157,8 +157,8 @@ def drawn(seed: int, model: Model, calls: int) -> Iterator[Step]:
     for org in VALIDATING:
         dice.learn(f"{org}/node")
     kinds, made = dict(KINDS), 0
-    if dice.often(BUSY_SHARE):
-        dice.busy, more = dice.pick(BUSY)
+    if seed % BUSY_EVERY == 0:
+        dice.busy, more = BUSY[seed // BUSY_EVERY % len(BUSY)]
         kinds |= more
     tight = dice.pick(SPENT) if dice.often(SPENT_SHARE) else ""
     kinds |= SPENT.get(tight, {})
