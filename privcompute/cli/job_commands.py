@@ -32,7 +32,8 @@ from privcompute.cli.common import (
     sent_json,
     show_time,
 )
-from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request
+from privcompute.cli.job_preflight import preflight
+from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request, request_options
 from privcompute.cli.job_watch import watch_job
 from privcompute.cli.job_why import Why, as_json_of, explain, in_short, print_why
 from privcompute.data.results import ResultStore
@@ -48,23 +49,7 @@ def job() -> None:
 
 @job.command("propose")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="Job file (TOML); options override it.")
-@click.option("--program", help="Program; see: assent job programs.")
-@click.option("--purpose", help="Purpose code, as in the grants.")
-@click.option("--profile", help="Security profile. [default: rep3]")
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="GRANT[:COLUMN=USE,…]",
-    help="Grant to use (repeat), with the columns; by default all that it covers, as its constraints say.",
-)
-@click.option("--parameters", help="Parameters of the program as a JSON object.")
-@click.option("--receiver", "receivers", multiple=True, help="Who learns the result (repeat).")
-@click.option("--compute", "compute", multiple=True, help="Who computes besides the owners (repeat).")
-@click.option("--min-group", type=click.IntRange(1), help="Fewest rows a figure rests on.")
-@click.option(
-    "--deadline", "deadlines", multiple=True, metavar="STATE=TIME", help="Such as run=10m (repeat)."
-)
+@request_options
 @click.option("--watch", is_flag=True, help="Follow the job to its end.")
 @json_option
 @reports_errors
@@ -89,6 +74,9 @@ def propose(session: Session, file: Path | None, watch: bool, as_json: bool, **g
         run(watch_job(session, job_id, _board_folder(), as_json, 0))
     elif not as_json:
         print_text(f"follow it with: assent job watch {job_id[:12]}")
+
+
+job.add_command(preflight)
 
 
 def decode_result(receipt: Any) -> Any:

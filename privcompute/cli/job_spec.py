@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+import click
 import pydantic
 
 from chain.client.client import Client
@@ -22,6 +23,7 @@ from privcompute.job.inputs import input_column
 from privcompute.programs.base import JobInput
 from privcompute.programs.registry import PROGRAMS
 
+F = TypeVar("F", bound=Callable[..., Any])
 NONCE_BYTES = 16
 DEADLINES_MS = {
     "accept": 120_000,
@@ -62,6 +64,35 @@ class JobRequest(Section):
     parameters: Annotated[dict[str, Any], pydantic.Field(default_factory=dict)]
     deadlines: Annotated[dict[str, str], pydantic.Field(default_factory=dict)]
     """State -> duration, such as run = "10m"."""
+
+
+def request_options(command: F) -> F:
+    """Decorate a command that takes a job by options, beside its file or in its place (`read_request`)."""
+    decorated: Any = command
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+_OPTIONS = (
+    click.option("--program", help="Program; see: assent job programs."),
+    click.option("--purpose", help="Purpose code, as in the grants."),
+    click.option("--profile", help="Security profile. [default: rep3]"),
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="GRANT[:COLUMN=USE,…]",
+        help="Grant to use (repeat), with the columns; by default all of it, as its constraints say.",
+    ),
+    click.option("--parameters", help="Parameters of the program as a JSON object."),
+    click.option("--receiver", "receivers", multiple=True, help="Who learns the result (repeat)."),
+    click.option("--compute", "compute", multiple=True, help="Who computes besides the owners (repeat)."),
+    click.option("--min-group", type=click.IntRange(1), help="Fewest rows a figure rests on."),
+    click.option(
+        "--deadline", "deadlines", multiple=True, metavar="STATE=TIME", help="Such as run=10m (repeat)."
+    ),
+)
 
 
 def read_request(file: Path | None, given: Mapping[str, Any]) -> JobRequest:

@@ -260,10 +260,11 @@ def print_why(why: Why, trust: str) -> None:
         ("rests on", trust),
     ):
         if text:
-            _print_part(title, text)
+            print_part(title, text)
 
 
-def _print_part(title: str, text: str) -> None:
+def print_part(title: str, text: str) -> None:
+    """Print a text beside its title, folded at 80 columns."""
     indent = " " * 12
     # A foreign end of line becomes an escape before lines are folded.
     for line in textwrap.wrap(

@@ -32,6 +32,7 @@ COLUMNS_KEPT = 2_048
 
 K = TypeVar("K", str, tuple[str, int])
 T = TypeVar("T")
+Asking = Callable[[str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 log = logging.getLogger("assent.agent")
 
 
@@ -49,18 +50,25 @@ async def patiently(what: str, ask: Callable[[], Awaitable[T]]) -> T:
         pause = min(pause * 2, RETRY_MAX_S)
 
 
+async def at_once(what: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a single time: a person who waits would rather read why there is no answer."""
+    del what
+    return await ask()
+
+
 class ChainReader:
     """Proved state of our own node, as the records that the agent works with."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, how: Asking = patiently) -> None:
+        """`how` says what becomes of a question without an answer; an agent asks until there is one."""
+        self._client, self._how = client, how
         self._specs: dict[str, JobSpec] = {}
         self._columns: dict[tuple[str, bytes, str], Column] = {}
         """(owner, seal, name) -> what is declared; what is sealed never changes."""
 
     async def state(self, contract: str, map_name: str, key: Value) -> Value | None:
         """Return one proved entry, None when it is proved absent."""
-        return await patiently(
+        return await self._how(
             f"{contract}.{map_name}[{str(key)[:160]}]", lambda: self._client.state(contract, map_name, key)
         )
 

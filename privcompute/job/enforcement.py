@@ -10,9 +10,8 @@ Codes are those of contracts/system/README.md; privcompute/AGENT.md lists those 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from chain.primitives.errors import AssentError
@@ -20,7 +19,7 @@ from chain.primitives.values import Value
 from privcompute.config import LocalPolicy
 from privcompute.data.datasets import LocalDataset
 from privcompute.errors import Fact
-from privcompute.job.view import ACCEPTED, COMPUTED, PROPOSED, RUNNING, GrantedInput, JobView
+from privcompute.job.view import ACCEPTED, COMPUTED, PROPOSED, RUNNING, GrantedInput, JobSpec, JobView
 
 ALLOWED_USES: Mapping[str, frozenset[str]] = {
     "plain": frozenset({"plain", "join", "aggregate", "compare", "encrypted"}),
@@ -156,61 +155,84 @@ def _check_policy(view: JobView, policy: LocalPolicy) -> None:
 
 
 def _check_grant(phase: str, one: GrantedInput, facts: ProvedFacts, own: OwnFacts, now_ms: int) -> None:
-    """The guard of contract `grants`, in its order, for one of our own inputs."""
-    view, name, spec = facts.view, f"grant {one.grant}", facts.view.spec
-    need = partial(_require, grant=one.grant)
-    need(facts.grants.get(one.grant) is not None, "UNKNOWN_GRANT", f"our node shows no {name}")
-    grant = facts.grants[one.grant]
-    need(grant["owner"] == own.org, "UNKNOWN_GRANT", f"{name} is not of our data")
-    need(grant["grantee"] == view.initiator, "NOT_GRANTEE", f"{name} is not for {view.initiator}")
+    """Raise for the first thing in which one of our own grants does not allow the job."""
+    view, grant = facts.view, facts.grants.get(one.grant)
+    of_ours = grant is None or grant["owner"] == own.org
+    _require(of_ours, "UNKNOWN_GRANT", f"grant {one.grant} is not of our data", grant=one.grant)
     standing = facts.standing.get(one.grant)
-    status = "requested" if standing is None else standing["status"]
-    need(status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}")
-    need(now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms")
-    need(now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms")
-    need(grant["dataset"] == one.dataset, "DATASET_NOT_GRANTED", f"{name} is for {grant['dataset']}")
-    need(grant["version"] == one.version, "VERSION_NOT_GRANTED", f"{name} is for version {grant['version']}")
-    need(grant["purpose"] == spec.purpose, "PURPOSE_MISMATCH", f"{name} is for {grant['purpose']}")
-    need(spec.program in grant["programs"], "PROGRAM_NOT_GRANTED", f"{name} does not allow {spec.program}")
-    _check_columns(one, grant)
-    need(
-        facts.ranks.get(spec.profile, -1) >= facts.ranks.get(grant["profile"], 2**63),
-        "PROFILE_TOO_WEAK",
-        f"{name} asks for {grant['profile']} or stronger, the job runs {spec.profile}",
-        profile=grant["profile"],
-    )
-    least = grant["min_group"]
-    need(spec.min_group >= least, "MIN_GROUP_TOO_LOW", f"{name} asks for {least}", least=least)
-    allowed = {*grant["co_parties"], grant["owner"], grant["grantee"]}
-    strangers = sorted({party.org for party in spec.participants} - allowed)
-    need(
-        not strangers,
-        "CO_PARTY_NOT_GRANTED",
-        f"{name} does not allow {', '.join(strangers)}",
-        org="".join(strangers[:1]),
-    )
-    outside = sorted(set(spec.receivers) - set(grant["receivers"]))
-    need(
-        not outside,
-        "RECEIVER_NOT_GRANTED",
-        f"{name} lets no result go to {', '.join(outside)}",
-        org="".join(outside[:1]),
-    )
+    for fault in grant_faults(one, view.spec, view.initiator, grant, standing, facts.ranks, now_ms):
+        raise fault
     _check_quota(phase, grant, standing, facts)
 
 
-def _check_columns(one: GrantedInput, grant: Value) -> None:
+def grant_faults(
+    one: GrantedInput,
+    spec: JobSpec,
+    initiator: str,
+    grant: Value,
+    standing: Value,
+    ranks: Mapping[str, int],
+    now_ms: int,
+) -> Iterator[JobRefusal]:
+    """Yield every fault that the guard of contract `grants` finds in the use of one input, in its order.
+
+    `grant` and `standing` are its proved rows, None where there are none. Runs that are left are not counted.
+    """
+    name = f"grant {one.grant}"
+    if grant is None:
+        yield JobRefusal("UNKNOWN_GRANT", f"our node shows no {name}", grant=one.grant)
+        return
+    status = "requested" if standing is None else standing["status"]
+    judged = (
+        (grant["grantee"] == initiator, "NOT_GRANTEE", f"{name} is not for {initiator}"),
+        (status == "active", _STATUS_CODES.get(status, "GRANT_NOT_ACTIVE"), f"{name} is {status}"),
+        (now_ms < grant["expires"], "GRANT_EXPIRED", f"{name} expired at {grant['expires']} ms"),
+        (now_ms >= grant["not_before"], "GRANT_NOT_YET_VALID", f"{name} starts {grant['not_before']} ms"),
+        (grant["dataset"] == one.dataset, "DATASET_NOT_GRANTED", f"{name} is for {grant['dataset']}"),
+        (grant["version"] == one.version, "VERSION_NOT_GRANTED", f"{name} is for version {grant['version']}"),
+        (grant["purpose"] == spec.purpose, "PURPOSE_MISMATCH", f"{name} is for {grant['purpose']}"),
+        (spec.program in grant["programs"], "PROGRAM_NOT_GRANTED", f"{name} does not allow {spec.program}"),
+    )
+    yield from (JobRefusal(code, text, grant=one.grant) for holds, code, text in judged if not holds)
+    yield from _column_faults(one, grant)
+    yield from _terms_faults(one, spec, grant, ranks)
+
+
+def _column_faults(one: GrantedInput, grant: Value) -> Iterator[JobRefusal]:
     for column, use in one.columns.items():
         constraint = grant["columns"].get(column)
-        need = partial(_require, grant=one.grant, column=column)
-        need(constraint is not None, "COLUMN_NOT_GRANTED", f"grant {one.grant} does not cover {column!r}")
-        need(
-            use in ALLOWED_USES.get(constraint, frozenset()),
-            "CONSTRAINT_VIOLATED",
-            f"column {column!r} is {constraint}; the job wants to use it as {use}",
-            use=use,
-            allowed=constraint,
-        )
+        if constraint is None:
+            text = f"grant {one.grant} does not cover {column!r}"
+            yield JobRefusal("COLUMN_NOT_GRANTED", text, grant=one.grant, column=column)
+        elif use not in ALLOWED_USES.get(constraint, frozenset()):
+            yield JobRefusal(
+                "CONSTRAINT_VIOLATED",
+                f"column {column!r} is {constraint}; the job wants to use it as {use}",
+                grant=one.grant,
+                column=column,
+                use=use,
+                allowed=constraint,
+            )
+
+
+def _terms_faults(
+    one: GrantedInput, spec: JobSpec, grant: Value, ranks: Mapping[str, int]
+) -> Iterator[JobRefusal]:
+    name, profile, least = f"grant {one.grant}", grant["profile"], grant["min_group"]
+    if ranks.get(spec.profile, -1) < ranks.get(profile, 2**63):
+        text = f"{name} asks for {profile} or stronger, the job runs {spec.profile}"
+        yield JobRefusal("PROFILE_TOO_WEAK", text, grant=one.grant, profile=profile)
+    if spec.min_group < least:
+        yield JobRefusal("MIN_GROUP_TOO_LOW", f"{name} asks for {least}", grant=one.grant, least=least)
+    allowed = {*grant["co_parties"], grant["owner"], grant["grantee"]}
+    strangers = sorted({party.org for party in spec.participants} - allowed)
+    if strangers:
+        text = f"{name} does not allow {', '.join(strangers)}"
+        yield JobRefusal("CO_PARTY_NOT_GRANTED", text, grant=one.grant, org=strangers[0])
+    outside = sorted(set(spec.receivers) - set(grant["receivers"]))
+    if outside:
+        text = f"{name} lets no result go to {', '.join(outside)}"
+        yield JobRefusal("RECEIVER_NOT_GRANTED", text, grant=one.grant, org=outside[0])
 
 
 def _check_quota(phase: str, grant: Value, standing: Value, facts: ProvedFacts) -> None:

@@ -20,7 +20,7 @@ from privcompute.data.results import JoinStore
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec
-from privcompute.programs.base import InputColumn, JobInput, JobProgram, OwnTable
+from privcompute.programs.base import Finding, InputColumn, JobInput, JobProgram, OwnTable
 from privcompute.programs.preflight import preflight
 
 log = logging.getLogger("assent.agent")
@@ -47,7 +47,7 @@ def joined_versions(spec: JobSpec) -> bytes:
     return sha256(encode_value(["assent/joined-versions", joined])).digest()
 
 
-def judge_own_data(
+def own_findings(
     program: JobProgram,
     parameters: Any,
     inputs: Sequence[JobInput],
@@ -55,11 +55,8 @@ def judge_own_data(
     opened: OpenedDataset,
     joins: JoinStore,
     least_rows: int,
-) -> None:
-    """Raise JobRefusal with the code of the first thing on our own data that would end the job later.
-
-    Its text, and those of all others, are for our own log.
-    """
+) -> list[Finding]:
+    """Return everything on our own data that would end the job later; the texts are for us alone."""
     (item,) = [one for one in inputs if one.dataset == opened.local.id]
     table = opened.table
     ids = joins.rows_of(joined_versions(spec))
@@ -73,7 +70,23 @@ def judge_own_data(
         joined=None if ids is None else np.flatnonzero(np.isin(np.array(table.ids), np.array(ids))),
         least_rows=least_rows,
     )
-    findings = preflight(program, own)
+    return preflight(program, own)
+
+
+def judge_own_data(
+    program: JobProgram,
+    parameters: Any,
+    inputs: Sequence[JobInput],
+    spec: JobSpec,
+    opened: OpenedDataset,
+    joins: JoinStore,
+    least_rows: int,
+) -> None:
+    """Raise JobRefusal with the code of the first thing on our own data that would end the job later.
+
+    Its text, and those of all others, are for our own log.
+    """
+    findings = own_findings(program, parameters, inputs, spec, opened, joins, least_rows)
     for one in findings:
         log.warning("own data of %s: %s: %s", opened.local.id, one.code, one.text)
     if findings:

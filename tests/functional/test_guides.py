@@ -62,51 +62,54 @@ def test_the_guide_leads_from_an_empty_folder_to_the_second_version(tmp_path: Pa
     assert run >= 25
 
 
+def follow(guide: str, folder: Path) -> dict[str, list[str]]:
+    """Do what a guide says; return what each kind of command printed, in order. A block `refused` fails.
+
+    Its files take the place of what a reader would edit, and JOB is the job that was proposed last.
+    """
+    job, said = "JOB", dict[str, list[str]]()
+    try:
+        for kind, name, text in BLOCK.findall(guide):
+            if kind != "console" and name:
+                (folder / name).write_text(text, encoding="utf-8")
+            for command in commands(text) if kind == "console" else []:
+                done = typed(command.replace("JOB", job), folder)
+                assert (done.returncode != 0) == (name == "refused"), f"{command}\n{done.stdout}{done.stderr}"
+                said.setdefault(" ".join(shlex.split(command)[:3]), []).append(done.stdout)
+                if found := re.search(r"^proposed job (\w{12})", done.stdout):
+                    job = found[1]
+    finally:
+        assent("stop", "consortium", cwd=folder)
+    return said
+
+
 @pytest.mark.functional
 def test_the_guide_for_data_owners_leads_from_a_file_with_faults_to_a_registered_dataset(
     tmp_path: Path,
 ) -> None:
-    """Its own schema file takes the place of the proposal, as a reader's edits would."""
-    guide = (REPOSITORY / "docs/data-owner.md").read_text(encoding="utf-8")
-    said: dict[str, str] = {}
-    try:
-        for kind, name, text in BLOCK.findall(guide):
-            if name:
-                (tmp_path / name).write_text(text, encoding="utf-8")
-            for command in commands(text) if kind == "console" else []:
-                done = typed(command, tmp_path)
-                assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-                said[" ".join(shlex.split(command)[:3])] = done.stdout
-    finally:
-        assent("stop", "consortium", cwd=tmp_path)
-    assert len(said) == 6
-    assert "row 2" in said["assent dataset inspect"]
-    assert "4 rows, 5 columns" in said["assent dataset register"]
-    assert "column income: 1 missing cells, rule mean" in said["assent dataset register"]
-    assert "4 rows match" in said["assent dataset check"]
+    said = follow((REPOSITORY / "docs/data-owner.md").read_text(encoding="utf-8"), tmp_path)
+    assert len(said) == 10
+    assert "row 2" in said["assent dataset inspect"][0]
+    assert "4 rows, 5 columns" in said["assent dataset register"][0]
+    assert "column income: 1 missing cells, rule mean" in said["assent dataset register"][0]
+    assert "4 rows match" in said["assent dataset check"][0]
+    (judged,) = said["assent job preflight"]
+    for words in ("at bank: 1 finding", "DATA_TOO_FEW_ROWS", "4 rows, the job needs 10", "4 different"):
+        assert words in judged
 
 
 @pytest.mark.functional
 def test_the_guide_for_requesters_leads_from_three_files_to_a_certified_result(tmp_path: Path) -> None:
-    guide = (REPOSITORY / "docs/requester.md").read_text(encoding="utf-8")
-    job, said = "JOB", {}
-    try:
-        for kind, name, text in BLOCK.findall(guide):
-            if kind != "console":
-                (tmp_path / name).write_text(text, encoding="utf-8")
-            for command in commands(text) if kind == "console" else []:
-                done = typed(command.replace("JOB", job), tmp_path)
-                assert (done.returncode != 0) == (name == "refused"), f"{command}\n{done.stdout}{done.stderr}"
-                said[" ".join(shlex.split(command)[:3])] = done.stdout
-                if found := re.search(r"^proposed job (\w{12})", done.stdout):
-                    job = found[1]
-    finally:
-        assent("stop", "consortium", cwd=tmp_path)
-    assert "DATA_TOO_FEW_ROWS" in said["assent job why"]
-    assert said["assent grant list"].count("0+0 of 5") == 3
-    assert "certified: " in said["assent job propose"]
-    assert '\n  "rows": 90,\n' in said["assent job result"]
-    assert "as committed on the ledger" in said["assent job result"]
+    said = follow((REPOSITORY / "docs/requester.md").read_text(encoding="utf-8"), tmp_path)
+    before, after = said["assent job preflight"]
+    assert "as bank would propose it: 1 finding" in before
+    assert "100 rows, the job needs 105" in before
+    assert "nothing is in its way" in after
+    assert "DATA_TOO_FEW_ROWS" in said["assent job why"][0]
+    assert said["assent grant list"][-1].count("0+0 of 5") == 3
+    assert "certified: " in said["assent job propose"][-1]
+    assert '\n  "rows": 90,\n' in said["assent job result"][0]
+    assert "as committed on the ledger" in said["assent job result"][0]
 
 
 def test_the_tables_of_the_guide_for_data_owners_name_every_doubt_step_type_and_encoding() -> None:

@@ -86,13 +86,15 @@ def raised() -> set[str]:
     for path in ROOT.rglob("*.py"):
         tree = ast.parse(path.read_text())
         if path.name == "enforcement.py":
-            found |= {code for code in given("_STATUS_CODES", tree.body) if CODE.fullmatch(code)}
+            statements = [one for one in ast.walk(tree) if isinstance(one, ast.stmt)]
+            texts = given("_STATUS_CODES", statements) | given("judged", statements)
+            found |= {code for code in texts if CODE.fullmatch(code)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NAMES_FIRST:
                 place = NAMES_FIRST[node.func.id]
                 parts = ast.walk(node.args[place]) if len(node.args) > place else ()
-                texts = [one.value for one in parts if isinstance(one, ast.Constant)]
-                found |= {text for text in texts if isinstance(text, str) and CODE.fullmatch(text)}
+                codes = [one.value for one in parts if isinstance(one, ast.Constant)]
+                found |= {code for code in codes if isinstance(code, str) and CODE.fullmatch(code)}
             if isinstance(node, ast.ClassDef):
                 found |= {code.upper() for code in given("code", node.body)} - NO_END.keys()
     return found

@@ -87,6 +87,10 @@ MORE = {
     ("validator", "rotate-key"): ["--force"],
     ("validator", "set-role"): ["--force"],
     ("validator", "remove"): ["--force"],
+    ("job", "preflight"): [
+        *("--program", "x", "--purpose", "x", "--receiver", "x"),
+        *("--input", "a/b:x=join", "--input", "a/c:x=join"),
+    ],
 }
 ELSEWHERE = {
     **dict.fromkeys(
@@ -94,6 +98,7 @@ ELSEWHERE = {
         "shows an owner's own files (test_agent_commands.py)",
     ),
     ("job", "result"): "shows a file of the own agent (test_agent_commands.py)",
+    ("job", "preflight"): "prints what it finds, and ends with the status of that (test_job_preflight.py)",
     ("job", "propose"): "prints the job's id, and what the ledger refuses (test_agent_commands.py)",
     ("audit", "trail"): "takes proofs (tests/unit/chain/audit)",
     ("audit", "export"): "takes proofs (tests/unit/chain/audit)",
@@ -111,6 +116,17 @@ STATE |= {
     "datasets.columns": declaration(DECLARED),
 }
 """A schema whose texts are hostile, under its own seal."""
+STATE |= {
+    "orgs.keys": LEDGER | {"roles": [EVIL]},
+    "grants.profiles": {"name": EVIL, "rank": 1, "parties_min": 3, "parties_max": 3, "datasets_max": 1},
+    "grants.open_jobs": [EVIL],
+    "grants.partners": [b"\1"],
+    "grants.returns": {"day": 1, "today": 1, "ever": 1},
+    "jobs.programs": LEDGER | {"profiles": [EVIL], "uses": [EVIL]},
+    "jobs.initiators": {"open": 1, "day": 1, "today": 1},
+    "jobs.joins": {"min_group": 1, "outcome": EVIL, "said": [EVIL], "job": EVIL},
+}
+"""What decides about a proposal."""
 POLICY = {"rule": EVIL, "votes": 1}
 RETURNS = {
     "governance.propose": 1, "lifecycle.propose": 1, "lifecycle.set_access": 1, "lifecycle.commit": 1,
@@ -218,6 +234,21 @@ def test_every_refusal_of_a_contract_is_printed_as_text(spoken: Spoken) -> None:
         assert told.exit_code != Exit.BUG, (words, told.output)
         refused += told.exit_code == Exit.REFUSED and "[/x]" in told.output
     assert refused > 30
+
+
+@pytest.mark.usefixtures("spoken")
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_a_preflight_over_hostile_rows_comes_to_its_findings(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STATE, "orgs.orgs", LEDGER | {"agent_key": b"\1"})
+    words = ("job", "preflight")
+    command = next(command for name, command in asking() if name == words)
+    told = CliRunner().invoke(main, [*typed(words, command), *(["--json"] if as_json else [])])
+    check_shown(words, told.output)
+    assert told.exit_code == Exit.REFUSED, told.output
+    assert "KEY_ROLE_MISSING" in told.output
+    assert "PURPOSE_MISMATCH" in told.output
 
 
 @pytest.mark.usefixtures("spoken")
