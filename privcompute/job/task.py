@@ -89,7 +89,8 @@ class JobTask:
     ) -> None:
         """Continue a job that was written down, or begin one.
 
-        `on_checked` is called when a phase is allowed: the agents of the other participants may come.
+        `on_checked` is called when a phase is allowed, and before we meet: the agents of the other
+        participants may come.
         `initiator` is the organisation that proposed the job, if known.
         """
         self.job = job
@@ -315,6 +316,7 @@ class JobTask:
 
     async def _meet(self, view: JobView) -> Met:
         self._journal.post(step="meeting the other agents")
+        self._on_checked()  # a restarted agent, too, lets the others in
         invitation = await steps.invite(self._identity, self._node.reader, view, self._now_ms())
         loop = asyncio.get_running_loop()
         with contextlib.suppress(Cancelled):  # the ledger shows that it goes on without a meeting, or is over

@@ -1,7 +1,8 @@
 """Which cases the campaign `kill` has, and what each of them must come to.
 
-A case hits one agent, once, at one step of one job. What counts of a step is its stage: whether data have
-moved, and whether what the agent holds is sealed.
+A case hits one agent, once, at one step of one job (privcompute/AGENT.md). What counts of a step is its
+stage: whether the parties still wait for one another, are tied together by links, have moved data, or have
+sealed what they hold.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ PROGRAMS = ("joint-statistics", "logistic-regression", "private-join")
 FAULTS = ("kill", "stop15", "stop75", "full", "changed", "missing")
 JOIN = "private-join"
 STAGES = {
+    "checking": "checking grants and policy (accepted)",
     "reading": "reading data",
+    "meeting": "meeting the other agents",
     "connecting": "connecting",
+    "announcing": "announcing the join",
     "joining": "join",
     "computing": "compute",
     "approving": "waiting before the reveal",
@@ -25,6 +29,8 @@ STAGES = {
     "signing": "committed",
 }
 """Stage -> the step, or the ledger's state, that the agent shows when it is hit."""
+APART = frozenset({"checking", "reading", "meeting"})
+"""Nothing ties the parties together: the others wait for who is away, nine tenths of the time to bind."""
 SEALED = frozenset({"approving", "releasing", "signing"})
 
 
@@ -84,13 +90,26 @@ def expected(case: Case) -> Outcome:
     broken = case.fault in ("changed", "missing")
     if case.fault in ("full", "stop15"):
         return CERTIFIED  # it waits for room, and others for it
-    if case.stage == "reading":
-        return REFUSED if broken else CERTIFIED
+    if case.stage in APART:
+        return _while_apart(case) if broken else CERTIFIED
     if case.stage == "connecting":
         return _while_connecting(case, broken)
+    if case.stage == "announcing":
+        return LOST | REFUSED  # who announced first decides whether data had moved
     if case.stage in ("joining", "computing"):
         return _while_data_move(case)
     return _once_sealed(case) if broken else CERTIFIED
+
+
+def _while_apart(case: Case) -> Outcome:
+    """What is broken ends the job for free: other data say so now, a lost memory when the job would run."""
+    if case.fault == "changed" or case.stage == "reading":
+        return REFUSED
+    if (
+        case.stage == "checking"
+    ):  # an agent that forgot the job reads its proposal again, or never hears of it
+        return CERTIFIED | {("expired", 0)}
+    return REFUSED  # the others wait for it, and say for whom
 
 
 def _while_connecting(case: Case, broken: bool) -> Outcome:

@@ -56,6 +56,7 @@ from privcompute.job.runner import JobRun
 from privcompute.job.store import JobProgress, JobStore, StatusBoard
 from privcompute.job.task import JobTask
 from privcompute.job.view import job_id_of, parse_spec, stage_hash
+from privcompute.job.worker import JobWorker
 from privcompute.mpc.opening import component_commitment
 from privcompute.net.asking import ask
 from privcompute.net.cancellation import Cancellation
@@ -603,6 +604,34 @@ async def test_an_agent_killed_between_two_steps_resumes(world: World, method: s
     world.ledger.before[method] = kill
     assert await world.run(job) == "certified"
     assert killed == [whom] or (method, whom) == ("commit_result", "registry")
+
+
+async def test_an_agent_that_restarts_lets_the_others_in_before_it_meets_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It let them in with its next sweep alone, up to a minute later, while they knocked in vain."""
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    code = world.agents["bank"].identity.code_hashes[STATISTICS]
+    for org in ORGS:
+        args: dict[str, Value] = {"job": job, "code_hash": code}
+        world.ledger.chain.send(agent_key(org).public, "jobs", "accept", args, 8_000_000)
+    happened: list[str] = []
+    met = asyncio.Event()
+
+    async def meet(*_: Any, **__: Any) -> None:
+        happened.append("meets")
+        met.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(JobWorker, "meet", meet)
+    restarted = JobTask(world.agents["bank"], job, on_checked=lambda: happened.append("lets them in"))
+    running = asyncio.create_task(restarted.run())
+    async with asyncio.timeout(30):
+        await met.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert happened == ["lets them in", "meets"]
 
 
 async def test_a_job_that_waits_for_decisions_leaves_the_turn_to_compute_to_the_next(world: World) -> None:
