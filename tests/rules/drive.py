@@ -62,7 +62,7 @@ KINDS: dict[Draw, float] = {
 
 BUSY_EVERY = 4
 """Of so many histories in one, one organisation does one thing over and over, so the bounds are met, or all
-members change their rules and what they have stopped; the rows of BUSY take turns, so none is left to chance."""
+members change their rules and what they have stopped; the rows of BUSY take turns: none is left to chance."""
 BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {members.add_key: 150}),
     ("rival", {members.decide: 150}),
@@ -77,10 +77,11 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("", {members.decide_rules: 30, members.decision_step: 200, members.stop_contract: 40}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.contract_step: 60}),
 )
-SPENT_SHARE = 0.3
-"""Of histories that begin where everybody has done nearly as much as one contract lets them in a day."""
+SPENT_EVERY = 3
+"""Of so many histories one begins where everybody has done nearly as much as one contract lets them in a day;
+the rows of SPENT take turns."""
 SPENT: dict[str, dict[Draw, float]] = {
-    "datasets": {members.register: 20, members.dataset_step: 60},
+    "datasets": {members.register: 20, members.dataset_step: 60, schemas.declare: 20, schemas.go_on: 60},
     "grants": {grants.request: 20, grants.other_vote: 40, grants.grant_step: 40},
     "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},
     "lifecycle": {members.contract_step: 60, members.stop_contract: 30, libraries.publish: 20},
@@ -160,7 +161,7 @@ def drawn(seed: int, model: Model, calls: int) -> Iterator[Step]:
     if seed % BUSY_EVERY == 0:
         dice.busy, more = BUSY[seed // BUSY_EVERY % len(BUSY)]
         kinds |= more
-    tight = dice.pick(SPENT) if dice.often(SPENT_SHARE) else ""
+    tight = tuple(SPENT)[seed // SPENT_EVERY % len(SPENT)] if seed % SPENT_EVERY == 0 else ""
     kinds |= SPENT.get(tight, {})
     dice.fickle = 0.3 if tight else dice.fickle
     for begun in chain(prelude(dice), spent(dice, tight)):
