@@ -1,38 +1,29 @@
-"""`assent init`: keys, genesis and one folder per organisation for a consortium on this machine."""
+"""`assent init`: keys, genesis and one folder per organisation for a local trial on this machine.
+
+Organisations that found a chain with one another use `assent found`: there each makes its own keys.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import random
 import re
 import shlex
-import shutil
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from chain.cli.layout import ConsortiumFolder, LayoutError, OrgFolder, open_consortium, write_consortium
+from chain.cli.orgfiles import whole_folder, write_configuration, write_keys
 from chain.cli.outgoing import warning_of
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import NodeConfig, NodeFiles, load_node_config
-from chain.ledger.genesis import (
-    ORG_ID,
-    ContractSource,
-    Genesis,
-    Org,
-    OrgKey,
-    Validator,
-    check_genesis,
-    make_init_args,
-    save_genesis,
-)
+from chain.founding.founders import COMPUTING, WATCHING, Founder, SystemContracts, found_genesis
+from chain.ledger.genesis import ORG_ID, Genesis, Limits, save_genesis
 from chain.primitives.crypto import PrivateKey
-from chain.primitives.errors import ConfigError, FileTrouble
-from chain.primitives.files import file_remedy, private_files, write_new
+from chain.primitives.errors import ConfigError
 from chain.primitives.keyfile import load_key, save_key
 from chain.primitives.settings import split_address
 from chain.primitives.words import counted
@@ -44,33 +35,6 @@ PORTS_PER_ORG = 10
 FREE_PORTS = range(15_000, 30_000)
 COMPUTE_AGENTS = 3
 """`rep3` computes among three organisations."""
-
-NODE_TOML = """\
-# Node of {org}. Every key is explained in the annotated sample node.toml.
-[files]
-data_dir = "data"
-genesis = "{genesis}"
-key = "keys/node.key"
-
-[network]
-listen = "{listen}"
-
-[rpc]
-listen = "{rpc}"
-"""
-AGENT_TOML = """\
-# Agent of {org}: computes with the other organisations' agents what its own node shows as authorised.
-organisation = "{org}"
-node = "http://{rpc}"
-
-[files]
-genesis = "{genesis}"
-key = "keys/agent.key"
-data_dir = "agent"
-
-[peers]
-listen = "{agent}"
-"""
 
 
 @click.command()
@@ -90,7 +54,11 @@ listen = "{agent}"
 @json_option
 @reports_errors
 def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str, as_json: bool) -> None:
-    """Create keys, genesis, configuration and folders of a consortium in FOLDER."""
+    """Create a consortium for a local trial in FOLDER: genesis, and each organisation's keys and files.
+
+    All private keys lie in one place. Companies that found a chain with one another, each with its own keys
+    on its own host, use assent found.
+    """
     names = _names(orgs, "--orgs")
     computing = names[:COMPUTE_AGENTS] if agents is None else _names(agents, "--agents")
     unknown = sorted(set(computing) - set(names))
@@ -114,6 +82,9 @@ def init(folder: Path, orgs: str, agents: str | None, base_port: int, name: str,
         f"agents of {', '.join(computing)}"
     )
     print_text(f"  {consortium.genesis} is the same at every member; keys/ of an organisation never leave it")
+    print_text(
+        "  it is a local trial: all keys are on this machine; companies among themselves use assent found"
+    )
     if warning:
         print_text(warning)
     print_text(f"next: assent start {shlex.quote(str(folder))}")
@@ -152,36 +123,14 @@ def create_consortium(
         raise ConfigError(f"--name: {chain_name!r} is not a chain name; use [a-z0-9][a-z0-9._-]{{0,63}}")
     ports = org_ports(len(names), base_port)
     with whole_folder(folder) as draft:
-        keys = {
-            name: write_org(OrgFolder(draft / name), name, ports[i], name in computing, "../genesis.json")
-            for i, name in enumerate(names)
-        }
+        keys = {}
+        for i, name in enumerate(names):
+            folder_of, computes = OrgFolder(draft / name), name in computing
+            keys[name] = write_keys(folder_of, computes)
+            write_configuration(folder_of, name, ports[i], computes, "../genesis.json")
         save_genesis(draft / "genesis.json", _genesis(names, computing, ports, keys, chain_name))
         write_consortium(draft, names)
     return open_consortium(folder)
-
-
-@contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a draft that becomes the folder when all is written, and goes otherwise.
-
-    Everything in it is for its own user alone. Raises FileTrouble naming the folder, whatever does not fit.
-    """
-    draft = folder.parent / f".{folder.name}.partial"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        with private_files():
-            draft.mkdir(parents=True)
-            yield draft
-        if folder.exists():
-            folder.rmdir()
-        draft.rename(folder)
-    except FileTrouble as error:
-        raise FileTrouble(f"{folder}: nothing was made: {error}") from None
-    except OSError as error:
-        raise FileTrouble(f"{folder}: nothing was made ({error.strerror}); {file_remedy(error)}") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def org_ports(count: int, base_port: int) -> list[tuple[str, str, str]]:
@@ -228,23 +177,6 @@ def _free_ports(count: int) -> list[str]:
     return found
 
 
-def write_org(
-    folder: OrgFolder, name: str, ports: tuple[str, str, str], computes: bool, genesis: str
-) -> dict[str, PrivateKey]:
-    """Write an organisation's keys and configuration, which names this genesis; return the keys by role."""
-    listen, rpc, agent = ports
-    (folder.path / "keys").mkdir(parents=True, mode=0o700)
-    keys = {role: PrivateKey.generate() for role in ("node", "admin", *(["agent"] if computes else []))}
-    for role, key in keys.items():
-        save_key(folder.key(role), key)
-    node = NODE_TOML.format(org=name, listen=listen, rpc=rpc, genesis=genesis)
-    write_new(folder.node_config, node.encode())
-    if computes:
-        text = AGENT_TOML.format(org=name, rpc=rpc, agent=agent, genesis=genesis)
-        write_new(folder.agent_config, text.encode())
-    return keys
-
-
 def create_solo(config: NodeConfig, files: NodeFiles) -> None:
     """Create genesis and keys of a chain with one validator; all keys lie beside the node's."""
     if config.solo is None:
@@ -270,33 +202,24 @@ def _genesis(
     keys: dict[str, dict[str, PrivateKey]],
     chain_name: str,
 ) -> Genesis:
-    validators = tuple(
-        Validator(name, f"{name}-node", keys[name]["node"].public, ports[i][0])
-        for i, name in enumerate(names)
-    )
-    arguments = default_init()
-    arguments["jobs"] = {"programs": records()}
-    orgs = tuple(_org(name, name in computing, ports[i][2], keys[name]) for i, name in enumerate(names))
-    genesis = Genesis(
-        chain_name=chain_name,
-        time=time.time_ns() // 1_000_000,
-        validators=validators,
-        orgs=orgs,
-        contracts=tuple(ContractSource(name, source) for name, source in sources().items()),
-        init_args=make_init_args(arguments),
-    )
-    return check_genesis(genesis)
+    founders = [_founder(name, name in computing, ports[i], keys[name]) for i, name in enumerate(names)]
+    return found_genesis(chain_name, time.time_ns() // 1_000_000, founders, own_contracts(), Limits())
 
 
-def _org(name: str, computes: bool, agent_address: str, keys: dict[str, PrivateKey]) -> Org:
-    signing = [OrgKey(keys["admin"].public, ("admin",))]
-    if computes:
-        signing.append(OrgKey(keys["agent"].public, ("agent",)))
-    return Org(
-        id=name,
+def _founder(name: str, computes: bool, ports: tuple[str, str, str], keys: dict[str, PrivateKey]) -> Founder:
+    return Founder(
+        org=name,
         name=name,
-        roles=("owner", "user", "compute", "operator") if computes else ("auditor", "operator"),
-        keys=tuple(signing),
+        roles=COMPUTING if computes else WATCHING,
+        admin_key=keys["admin"].public,
+        node_name=f"{name}-node",
+        node_key=keys["node"].public,
+        node_address=ports[0],
         agent_key=keys["agent"].public if computes else b"",
-        agent_address=agent_address if computes else "",
+        agent_address=ports[2] if computes else "",
     )
+
+
+def own_contracts() -> SystemContracts:
+    """Return what this Assent founds a chain with: its system contracts and its programs."""
+    return SystemContracts(sources(), {**default_init(), "jobs": {"programs": records()}})

@@ -9,6 +9,7 @@ import click
 
 from chain.cli.key import prove_key
 from chain.cli.layout import MARKER, LayoutError, OrgFolder, open_consortium, write_consortium
+from chain.cli.orgfiles import whole_folder, write_configuration, write_keys
 from chain.cli.outgoing import warning_of
 from chain.client.console import json_option, print_json, print_text, reports_errors
 from chain.config import load_node_config
@@ -40,7 +41,7 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
 
     FOLDER holds a copy of the genesis, too: it is complete, and may be moved to another host.
     """
-    from chain.cli.init import org_ports, whole_folder, write_org  # loads numpy, which others do not need
+    from chain.cli.init import org_ports  # loads numpy, which others do not need
 
     trusted = load_genesis(genesis)
     if ORG_ID.fullmatch(folder.name) is None:
@@ -57,7 +58,8 @@ def new(folder: Path, genesis: Path, base_port: int, computes: bool, as_json: bo
     org = OrgFolder(folder)
     (ports,) = org_ports(1, base_port)
     with whole_folder(folder) as draft:
-        write_org(OrgFolder(draft), org.name, ports, computes, "genesis.json")
+        write_keys(OrgFolder(draft), computes)
+        write_configuration(OrgFolder(draft), org.name, ports, computes, "genesis.json")
         save_genesis(draft / "genesis.json", trusted)
     if known is not None:
         write_consortium(folder.parent, [*known, org.name])

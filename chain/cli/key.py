@@ -44,7 +44,7 @@ def key() -> None:
 @reports_errors
 def new(file: Path, sealed: bool, as_json: bool) -> None:
     """Write a new private key to FILE, readable by its owner alone, and print its public key."""
-    passphrase = _new_passphrase(file, PASSPHRASE_VARIABLE) if sealed else None
+    passphrase = new_passphrase(file, PASSPHRASE_VARIABLE) if sealed else None
     made = PrivateKey.generate()
     save_key(file, made, passphrase)
     _show(file, made.public, as_json)
@@ -60,7 +60,7 @@ def seal(file: Path, as_json: bool) -> None:
     The new passphrase is that of ASSENT_NEW_PASSPHRASE, or asked for.
     """
     before, held = is_sealed(file), load_key(file)
-    replace_key(file, held, _new_passphrase(file, NEW_VARIABLE))
+    replace_key(file, held, new_passphrase(file, NEW_VARIABLE))
     _show(file, held.public, as_json, "sealed with another passphrase" if before else "sealed")
 
 
@@ -76,7 +76,8 @@ def unseal(file: Path, as_json: bool) -> None:
     _show(file, held.public, as_json, "unsealed" if before else "not sealed before either; left as it was")
 
 
-def _new_passphrase(file: Path, variable: str) -> str:
+def new_passphrase(file: Path, variable: str) -> str:
+    """Return the passphrase to seal a key with, of the variable or asked for; raise KeyFileError."""
     given = os.environ.get(variable)
     if given:
         return given

@@ -46,6 +46,11 @@ class OrgFolder:
         """The agent's configuration; absent when the organisation runs none."""
         return self.path / "agent.toml"
 
+    @property
+    def founding_card(self) -> Path:
+        """The card with which the organisation founds a chain; absent when it came to one otherwise."""
+        return self.path / f"{self.name}.card.json"
+
     def key(self, role: str) -> Path:
         """The key file of a role: node, admin or agent."""
         return self.path / "keys" / f"{role}.key"
@@ -144,6 +149,12 @@ def _why_none(path: Path, error: Exception) -> str:
     """Say why a folder cannot be opened as a consortium: it may be a whole one but for its marker."""
     marker = path / MARKER
     orgs = _org_folders(path)
+    named = OrgFolder(path if path.name not in ("", "..") else path.resolve())
+    if named.founding_card.exists():
+        return (
+            f"{path}: its founding is not complete; once all founders signed: assent found install DRAFT "
+            f"SIGNATURE SIGNATURE … --as {shlex.quote(str(path))}"
+        )
     if not orgs and not marker.exists():
         return (
             f"{path}: neither the folder of a consortium nor that of an organisation; create one "

@@ -16,9 +16,11 @@ from chain.primitives.reopening import reopen_log_on_hangup
 
 COMMANDS = {
     "init": "chain.cli.init:init",
+    "found": "chain.cli.found:found",
     "start": "chain.cli.consortium:start",
     "status": "chain.cli.status:status",
     "stop": "chain.cli.consortium:stop",
+    "doctor": "chain.cli.doctor:doctor",
     "logs": "chain.cli.status:logs",
     "node": "chain.cli.node:node",
     "agent": "privcompute.cli.agent_commands:agent",
@@ -76,8 +78,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def main() -> None:
     """Assent: a consortium ledger for data-use authorisation, with privacy computing attached.
 
-    Begin with `assent init DIR --orgs NAME,NAME,…`, then `assent start DIR`; every command explains itself
-    with --help.
+    Begin with a local trial, `assent init DIR --orgs NAME,NAME,…`, then `assent start DIR`. Companies found a
+    chain with one another by `assent found`. Every command explains itself with --help.
     """
 
 

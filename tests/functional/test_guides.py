@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from live import assent
+from live import ORGS, assent
 
+from chain.cli.init import org_ports
 from chain.cli.layout import ConsortiumFolder
+from chain.primitives.errors import ConfigError
 from privcompute.data.literals import TYPES
 from privcompute.data.normalisation import MEANINGS
 from privcompute.data.proposals import DOUBTS
@@ -110,6 +114,53 @@ def test_the_guide_for_requesters_leads_from_three_files_to_a_certified_result(t
     assert "certified: " in said["assent job propose"][-1]
     assert '\n  "rows": 90,\n' in said["assent job result"][0]
     assert "as committed on the ledger" in said["assent job result"][0]
+
+
+def free_base() -> int:
+    """Return a port from which on each organisation has ten, the first three free, as in the guide."""
+    for base in range(20_300, 30_000, 100):
+        with contextlib.suppress(ConfigError):
+            org_ports(len(ORGS), base)
+            return base
+    raise AssertionError("no free ports")
+
+
+def of_another(command: str, org: str, base: int) -> str:
+    """Return a command of the guide, written for the bank, as another founder types it on this machine."""
+    place = base + 10 * ORGS.index(org)
+    for port in (0, 2):
+        command = re.sub(rf"\w+\.bank\.example:3030{port}", f"localhost:{place + port}", command)
+    if org == "regulator":
+        command = re.sub(r" --agent-address \S+", "", command)
+    return re.sub(r"\bbank(?=\s|$)", org, command).replace("First Bank", org.capitalize())
+
+
+@pytest.mark.functional
+def test_the_guide_for_founders_leads_four_companies_from_nothing_to_a_chain(tmp_path: Path) -> None:
+    """Each types on a host of its own; cards, draft and signatures are all that the hosts share."""
+    guide = (REPOSITORY / "docs/founding.md").read_text(encoding="utf-8")
+    base, said = free_base(), {}
+    hosts = {org: tmp_path / f"host-{org}" for org in ORGS}
+    for host in hosts.values():
+        host.mkdir()
+    try:
+        for _, name, text in BLOCK.findall(guide):
+            for command in commands(text):
+                for org, host in hosts.items() if name == "each" else [("bureau", hosts["bureau"])]:
+                    done = typed(of_another(command, org, base), host)
+                    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+                    said[org, " ".join(shlex.split(command)[:3])] = done.stdout
+                shared = [*tmp_path.glob("*/*/*.card.json"), *tmp_path.glob("*/*/*.signature.json")]
+                for path in [*shared, *hosts["bureau"].glob("founding.json")]:
+                    for host in hosts.values():
+                        if host != path.parent:
+                            shutil.copy(path, host)
+    finally:
+        for org, host in hosts.items():
+            assent("stop", org, cwd=host)
+    for org in ORGS:
+        assert "signed by all 4" in said[org, "assent found install"]
+        assert said[org, "assent org list"].count("active") == 4
 
 
 def test_the_tables_of_the_guide_for_data_owners_name_every_doubt_step_type_and_encoding() -> None:
