@@ -1,0 +1,313 @@
+"""What `assent doctor` examines on one organisation's host, each with its one line and one remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import importlib
+import os
+import platform
+import re
+import resource
+import shlex
+import shutil
+import socket
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from chain.cli import processes
+from chain.cli.found_files import FoundersFolder, check_record
+from chain.cli.key import public_key
+from chain.cli.layout import OrgFolder
+from chain.config import CONNECTIONS_MIN, NodeConfig, NodeFiles
+from chain.founding.cards import moment
+from chain.ledger.genesis import Genesis
+from chain.node.budget import LOWER, descriptor_parts, memory_warning
+from chain.primitives.acceptor import cannot_listen
+from chain.primitives.certificate import quorum
+from chain.primitives.descriptors import limit_for
+from chain.primitives.errors import AssentError, Exit
+from chain.primitives.keyfile import PASSPHRASE_VARIABLE, is_sealed
+from chain.primitives.settings import check_address, split_address
+from chain.primitives.visible import error_text
+from chain.primitives.words import counted
+
+FINE, DOUBTFUL, WRONG = "fine", "doubtful", "wrong"
+PYTHON_MIN = (3, 11)
+NATIVE = ("plyvel", "nacl.bindings", "msgpack", "uvloop", "cryptography.x509", "pydantic_core")
+"""Libraries with machine code that a node cannot do without: a wheel of another machine fails here."""
+MIB, GIB = 2**20, 2**30
+DISK_LEAST, DISK_GOOD = 256 * MIB, 5 * GIB
+INODES_LEAST, INODES_GOOD = 1_000, 10_000
+DIAL_S = 3.0
+TIME_ERROR = 5
+"""What adjtimex(2) returns where nobody keeps the clock right."""
+TIMEX_BYTES = 512
+"""More than the kernel's struct timex has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What one check found."""
+
+    check: str
+    verdict: str
+    said: str
+    remedy: str = ""
+    exit: Exit = Exit.CONFIG
+    """How the command ends where this is wrong and nothing is worse."""
+
+
+def fine(check: str, said: str) -> Diagnosis:
+    """Return a finding that needs nothing."""
+    return Diagnosis(check, FINE, said)
+
+
+def check_python() -> Diagnosis:
+    """Judge the Python that runs this."""
+    said = f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}"
+    if sys.version_info < PYTHON_MIN or sys.maxsize < 2**32:
+        least = ".".join(map(str, PYTHON_MIN))
+        return Diagnosis("python", WRONG, said, f"install a 64-bit Python {least} or later, and Assent in it")
+    return fine("python", said)
+
+
+def check_libraries() -> Diagnosis:
+    """Judge whether all libraries are there, new enough, load, and compute as on every host."""
+    from contracts.selfcheck import self_check
+
+    stated = [re.match(r"([\w.-]+)>=([\d.]+)$", line) for line in requires("assent") or ()]
+    wanted = [(found[1], found[2]) for found in stated if found]
+    faults = [fault for name, least in wanted if (fault := _lacking(name, least))]
+    for name in NATIVE:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            faults.append(f"{name} does not load ({error_text(error)})")
+    if faults:
+        remedy = "install Assent again from its wheels for this machine: pip install --force-reinstall"
+        return Diagnosis("libraries", WRONG, "; ".join(faults), remedy)
+    try:
+        self_check()
+    except AssentError as error:
+        return Diagnosis("libraries", WRONG, str(error), "install the versions of requirements.lock")
+    return fine("libraries", f"{len(wanted)} are there and load; contracts run here as everywhere")
+
+
+def _lacking(name: str, least: str) -> str:
+    """Say how a library lacks; empty where it is there and new enough."""
+    try:
+        have = version(name)
+    except PackageNotFoundError:
+        return f"{name} is not installed"
+    numbers = [[int(part) for part in re.findall(r"\d+", text)[:3]] for text in (have, least)]
+    return "" if numbers[0] >= numbers[1] else f"{name} {have} is older than {least}"
+
+
+def check_ports(org: OrgFolder, listens: Sequence[tuple[str, str, str]]) -> Iterator[Diagnosis]:
+    """Judge each (process, setting, address): its own process listens there, or it is free."""
+    for process, setting, address in listens:
+        check, port = f"port {setting}", split_address(address)[1]
+        if port and processes.owns_port(org, process, port):
+            yield fine(check, f"{address}: the {process} of {org.name} listens")
+            continue
+        try:
+            _try_to_listen(address)
+        except OSError as error:
+            said, _, remedy = str(cannot_listen(setting, address, error)).partition("; ")
+            yield Diagnosis(check, WRONG, said, remedy)
+        else:
+            yield fine(check, f"{address}: free")
+
+
+def _try_to_listen(address: str) -> None:
+    host, port = split_address(address)
+    family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.create_server((str(place[0]), port), family=family):
+        pass
+
+
+def check_clock(genesis: Genesis, now_ms: int) -> Diagnosis:
+    """Judge the clock: after genesis, and kept right by somebody where that can be seen."""
+    said = moment(now_ms)
+    keep = "let chrony or systemd-timesyncd keep the clock right; others refuse batches of a wrong one"
+    if now_ms < genesis.time:
+        return Diagnosis("clock", WRONG, f"{said}, which is before height 0, {moment(genesis.time)}", keep)
+    if _kept_right() is False:
+        return Diagnosis("clock", DOUBTFUL, f"{said}; the kernel says that nobody keeps it right", keep)
+    return fine("clock", said)
+
+
+def _kept_right() -> bool | None:
+    """Tell whether a program keeps the kernel's clock right; None where that cannot be seen."""
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != TIME_ERROR
+
+
+def check_disks(folders: Sequence[Path]) -> Iterator[Diagnosis]:
+    """Judge room and inodes of the file systems that hold these folders."""
+    seen = set()
+    for folder in folders:
+        place = next(path for path in (folder, *folder.parents) if path.exists())
+        device = place.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        free = shutil.disk_usage(place).free
+        yield judge_room("disk", free, DISK_LEAST, DISK_GOOD, f"{free / GIB:,.1f} GiB free at {place}")
+        inodes = os.statvfs(place)
+        if inodes.f_files:  # some file systems have no fixed number
+            said = f"{inodes.f_favail:,} inodes free at {place}"
+            yield judge_room("inodes", inodes.f_favail, INODES_LEAST, INODES_GOOD, said)
+
+
+def judge_room(check: str, free: int, least: int, good: int, said: str) -> Diagnosis:
+    """Judge how much is left of what a node fills."""
+    if free >= good:
+        return fine(check, said)
+    remedy = "make room, or keep less history: [storage] keep_blocks in node.toml (docs/storage.md)"
+    return Diagnosis(check, WRONG if free < least else DOUBTFUL, said, remedy, Exit.IO)
+
+
+def check_limits(config: NodeConfig, members: int) -> Iterator[Diagnosis]:
+    """Judge the limit on open files and the memory that the caches may take."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = config.rpc.max_connections - CONNECTIONS_MIN
+    try:
+        limit = limit_for(descriptor_parts(config, members), soft, hard, LOWER, spare)
+    except AssentError as error:
+        said, _, remedy = str(error).partition("; ")
+        yield Diagnosis("file limits", WRONG, said, remedy)
+    else:
+        hard_words = "none" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+        yield fine("file limits", f"the node runs under {limit:,} open files; the hard limit is {hard_words}")
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    said, _, remedy = memory_warning(config, total).partition("; ")
+    yield Diagnosis("memory", DOUBTFUL, said, remedy) if said else fine("memory", f"{total / GIB:,.1f} GiB")
+
+
+def check_keys(org: OrgFolder, files: NodeFiles, agent_key: Path | None) -> Iterator[Diagnosis]:
+    """Judge that keys are there, for their owner alone, and can be opened by what starts here."""
+    named = {"files.key of node.toml": files.key, "the admin key": org.key("admin")}
+    if agent_key is not None:
+        named["files.key of agent.toml"] = agent_key
+    faults, remedy, sealed = [], "", []
+    for words, path in named.items():
+        fault, cure = _key_fault(words, path)
+        if fault:
+            faults.append(fault)
+            remedy = remedy or cure
+        elif is_sealed(path) and not os.environ.get(PASSPHRASE_VARIABLE):
+            sealed.append(path.name)
+    if faults:
+        yield Diagnosis("keys", WRONG, "; ".join(faults), remedy)
+    elif sealed:
+        said = f"sealed, and no passphrase is given here: {', '.join(sealed)}"
+        yield Diagnosis("keys", DOUBTFUL, said, f"set {PASSPHRASE_VARIABLE} where the process starts")
+    else:
+        yield fine("keys", f"{len(named)} in {files.key.parent}, for their owner alone")
+
+
+def _key_fault(words: str, path: Path) -> tuple[str, str]:
+    quoted = shlex.quote(str(path))
+    try:
+        found = path.stat()
+    except OSError as error:
+        return f"{words}, {path}: {error.strerror}", "put it back from its backup (docs/keys.md)"
+    if found.st_uid != os.geteuid():
+        return f"{path}: not of this user", f"chown it to who runs the node, or ask as that user: {quoted}"
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        return f"{path}: mode {stat.S_IMODE(found.st_mode):04o}, others read it", f"chmod 600 {quoted}"
+    folder = path.parent.stat()
+    if stat.S_IMODE(folder.st_mode) & 0o022:
+        return f"{path.parent}: others may exchange files in it", f"chmod 700 {shlex.quote(str(path.parent))}"
+    try:
+        public_key(str(path), words)
+        is_sealed(path)
+    except AssentError as error:
+        return str(error), "put it back from its backup (docs/keys.md)"
+    return "", ""
+
+
+def check_writable(folders: Sequence[Path]) -> Diagnosis:
+    """Judge whether this user may write where the processes keep things."""
+    places = [next(path for path in (folder, *folder.parents) if path.exists()) for folder in folders]
+    closed = [str(place) for place in places if not os.access(place, os.W_OK | os.X_OK)]
+    if closed:
+        remedy = "chown them to who runs the node, or ask as that user"
+        return Diagnosis(
+            "folders", WRONG, f"not writable for this user: {', '.join(closed)}", remedy, Exit.IO
+        )
+    return fine("folders", "data and logs can be written")
+
+
+def check_genesis(org: OrgFolder, files: NodeFiles, genesis: Genesis) -> Diagnosis:
+    """Judge the genesis by the signatures of its founders where they are here, and the node's key by it."""
+    words = [f"{genesis.chain_name}, {genesis.chain_id.hex()}"]
+    record = FoundersFolder(org)
+    if record.record_draft.exists():
+        try:
+            words.append(f"signed by all {check_record(record, genesis)} founders")
+        except AssentError as error:
+            return Diagnosis("genesis", WRONG, str(error), "fetch the file again from a member", error.exit)
+    with contextlib.suppress(AssentError):  # what is wrong with the key is said of the keys
+        own = public_key(str(files.key), "files.key")
+        words += [f"{v.name} is a founder" for v in genesis.validators if v.public_key == own]
+    return fine("genesis", "; ".join(words))
+
+
+async def check_peers(others: Sequence[tuple[str, str]], validators: int) -> Diagnosis:
+    """Judge whether the ports of the other validators' nodes, (name, address), can be dialled from here."""
+    troubles = await asyncio.gather(*(_dial(address) for _, address in others))
+    away = [
+        f"{name} at {address} ({why})" for (name, address), why in zip(others, troubles, strict=True) if why
+    ]
+    if not away:
+        return fine("peers", f"{counted(len(others), 'other validator')}, none that cannot be dialled")
+    said = f"{len(away)} of {counted(len(others), 'other validator')} cannot be dialled: {'; '.join(away)}"
+    remedy = "ask their operators to start them and to open that port to this host, and yours to let it out"
+    if validators - len(away) >= quorum(validators):
+        return Diagnosis("peers", DOUBTFUL, said, remedy)
+    return Diagnosis("peers", WRONG, said, remedy, Exit.NO_QUORUM)
+
+
+async def check_own_address(address: str) -> Diagnosis:
+    """Judge whether the address that others dial leads to somebody who listens, as seen from this host."""
+    why = await _dial(address)
+    if not why:
+        return fine("address", f"{address}, which others dial, leads to somebody who listens")
+    remedy = "see that it leads to network.listen; behind a router only the others can tell: ask them"
+    said = f"{address}, which others dial, leads to nobody as seen from here: {why}"
+    return Diagnosis("address", DOUBTFUL, said, remedy)
+
+
+async def _dial(address: str) -> str:
+    """Say why an address, which may be any text that members voted for, cannot be dialled; else nothing."""
+    try:
+        host, port = split_address(check_address(address))
+        async with asyncio.timeout(DIAL_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return f"no answer within {DIAL_S:.0f} s"
+    except socket.gaierror as error:
+        return f"the name does not resolve: {error.strerror}"
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno else error_text(error)
+    except (ValueError, OverflowError) as error:  # no address, or what cannot be a name
+        return error_text(error)
+    writer.close()
+    return ""
+
+
+def now_ms() -> int:
+    """Return the clock of this host, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
