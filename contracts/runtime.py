@@ -42,6 +42,8 @@ from contracts.language.program import Program, Watcher
 from contracts.language.run.encoding import COPY, RESULT, book, encode, isolate, measure
 from contracts.language.run.machine import Frame, Machine
 from contracts.libraries import Shelf
+from contracts.pages.facts import brief_facts, whole_facts
+from contracts.pages.faults import PageRefused
 from contracts.programs import Programs
 from contracts.versions import LIFECYCLE, Directory
 
@@ -244,6 +246,16 @@ class ContractRuntime:
             "engine": library.engine,
             "size": library.size,
         }
+        return isolate(machine, made)
+
+    def trace_page(
+        self, machine: Machine, source: str, datasets: Value, parameters: Value, whole: bool
+    ) -> Value:
+        """Derive what follows of a page for the contract `programs`, at the expense of the call."""
+        try:
+            made = (whole_facts if whole else brief_facts)(source, datasets, parameters, machine)
+        except PageRefused as refused:
+            raise Reverted("REJECTED_PAGE", str(refused)) from None
         return isolate(machine, made)
 
     def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-SYSTEM = frozenset({"orgs", "governance", "lifecycle", "datasets", "grants", "jobs"})
+SYSTEM = frozenset({"orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs"})
 SPEAKERS: Mapping[str, frozenset[str]] = {
     "org": SYSTEM,
     "dataset": frozenset({"datasets", "grants"}),
     "grant": frozenset({"grants"}),
     "job": frozenset({"jobs", "grants"}),
-    "program": frozenset({"jobs"}),
+    "program": frozenset({"programs", "jobs"}),
     "contract": frozenset({"lifecycle", "governance"}),
     "library": frozenset({"lifecycle"}),
     "node": frozenset({"governance"}),

@@ -114,6 +114,7 @@ HOST: dict[str, tuple[int, int]] = {
     "encode": (1, 1),
     "merkle_verify": (5, 5),
     "sha256": (1, 1),
+    "trace_page": (4, 4),
     "verify_signature": (3, 3),
 }
 STATIC = {

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from contracts.pages.faults import Unfit
 from contracts.pages.graph import Args, Attrs, ColumnRead, Graph
-from contracts.pages.limits import GAS_PLAN_ARG, GAS_PLAN_NODE, INPUTS_MAX, PageLimits
+from contracts.pages.limits import GAS_PLAN_ARG, GAS_PLAN_CHAR, GAS_PLAN_NODE, INPUTS_MAX, PageLimits
 from contracts.pages.numbers import bounded, number_text
 from contracts.pages.paying import Payer
 from contracts.pages.primitives import BY_NAME, TABLE
@@ -29,7 +29,7 @@ class Builder:
 
     def node(self, name: str, args: Args, attrs: Attrs = ()) -> int:
         """Return the node that computes this, a new one unless there is one in reach."""
-        self.payer.charge(GAS_PLAN_NODE + GAS_PLAN_ARG * len(args))
+        self.payer.charge(GAS_PLAN_NODE + GAS_PLAN_ARG * len(args) + GAS_PLAN_CHAR * sum(map(len, attrs)))
         key = (name, args, attrs)
         if name not in _ALWAYS_NEW:
             for seen in self._seen:

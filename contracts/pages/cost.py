@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from contracts.pages.formulas import Formula, cells_of, whole
+from contracts.pages.formulas import Formula, Total, cells_of, whole
 from contracts.pages.graph import Graph
 from contracts.pages.types import is_rows
 
@@ -61,15 +61,16 @@ def costs(graph: Graph) -> tuple[Cost, ...]:
 
 
 def _cost(graph: Graph, profile: str, factors: Mapping[str, tuple[int, int]]) -> Cost:
-    sent, memory, varying = whole(0), whole(0), whole(0)
+    sent, memory, varying = Total(), Total(), Total()
     depth: list[int] = []
     deepest: dict[int, int] = {}
     for node in range(len(graph)):
         own, data, more = _of_node(graph, node, factors)
         turns = _turns(graph, node)
-        sent, varying = sent + data.times(turns), varying + more.times(turns)
+        sent.add(data, turns)
+        varying.add(more, turns)
         if graph.cells[node].kind != "loop":
-            memory += cells_of(graph.cells[node].shape).times(SHARE_BYTES)
+            memory.add(cells_of(graph.cells[node].shape), SHARE_BYTES)
         reached = own + max((depth[arg] for arg in graph.args[node]), default=0)
         if graph.name(node) == "again":
             loop = graph.args[node][0]
@@ -78,7 +79,8 @@ def _cost(graph: Graph, profile: str, factors: Mapping[str, tuple[int, int]]) ->
         depth.append(reached)
         for home in _homes(graph, node):
             deepest[home] = max(deepest.get(home, 0), reached)
-    return Cost(profile, whole(max(depth, default=0)) + varying, sent, memory)
+    rounds = whole(max(depth, default=0)) + varying.formula()
+    return Cost(profile, rounds, sent.formula(), memory.formula())
 
 
 def _homes(graph: Graph, node: int) -> list[int]:

@@ -51,6 +51,25 @@ class Formula:
         return " + ".join(parts) or "0"
 
 
+class Total:
+    """A sum that grows part by part, in the time of the parts that are added."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._parts: dict[Product, int] = {}
+
+    def add(self, formula: Formula, times: int) -> None:
+        """Add a formula, a whole number of times."""
+        for product, number in formula.parts:
+            self._parts[product] = self._parts.get(product, 0) + number * times
+
+    def formula(self) -> Formula:
+        """Return the sum."""
+        return _made([*self._parts.items()])
+
+
 def _made(parts: list[tuple[Product, int]]) -> Formula:
     total: dict[Product, int] = {}
     for product, number in parts:

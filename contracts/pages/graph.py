@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.pages.faults import Unfit
-from contracts.pages.limits import ARGS_MAX, REPEAT_DEPTH_MAX
+from contracts.pages.limits import ARGS_MAX, ATTRIBUTE_MAX, REPEAT_DEPTH_MAX
 from contracts.pages.types import Cells
 
 Attrs = tuple[str, ...]
@@ -94,6 +94,8 @@ class Graph:
                 f"{primitive.name} takes {primitive.least} to {primitive.most} values, not {len(args)}",
                 "the values that it takes",
             )
+        if any(len(attr) > ATTRIBUTE_MAX for attr in attrs):
+            raise Unfit("ATTRIBUTE", f"a constant of more than {ATTRIBUTE_MAX} characters", "fewer edges")
         self._check_reach(args)
         cells = primitive.infer(self, args, attrs)
         self._move(primitive.name)

@@ -43,6 +43,8 @@ INPUTS_MAX = 256
 """Columns that a page reads, over all datasets."""
 RELEASES_MAX = 256
 ARGS_MAX = 256
+ATTRIBUTE_MAX = 4_096
+"""Characters of a constant of a node, such as the edges of bins."""
 RANK_MAX = 3
 SIZE_MAX = 100_000
 """Greatest public size of an axis."""
@@ -66,10 +68,18 @@ GAS_ITEM = 10
 GAS_PLAN_NODE = 400
 """Making a node of the plan: its type, its place among equal ones, its bytes."""
 GAS_PLAN_ARG = 40
+GAS_PLAN_CHAR = 20
+"""A character of a node's constants, which is read whenever the node is checked."""
 GAS_LABEL = 500
 """Deriving the label of one node, once; a loop derives its own again until nothing changes."""
 GAS_USE = 100
 """One column of one release."""
+GAS_COST = 120
+"""Stating what one node costs."""
+GAS_FACT = 60
+"""A column of a release, or a use, in what is said of a plan."""
+FACTS_BYTES_MAX = 32_768
+"""What the ledger keeps of a page besides its text."""
 DEFAULT_PAGE_GAS = 30_000_000
 
 

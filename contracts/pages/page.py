@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from chain.primitives.crypto import digest
 from contracts.pages.builder import Builder
 from contracts.pages.faults import Misplaced, PageRefused, Unfit
 from contracts.pages.limits import DATASETS_MAX, NAME_MAX, Gas, PageLimits
+from contracts.pages.parameters import Parameter
 from contracts.pages.paying import Payer
 from contracts.pages.plan import Plan, complete
 from contracts.pages.pruning import pruned
@@ -22,6 +24,17 @@ from contracts.pages.types import COLUMN_KINDS
 def page_hash(source: str) -> bytes:
     """Return the 32-byte hash of a page's text."""
     return digest("assent/pages/page", source.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A plan, and what of its page no plan holds."""
+
+    plan: Plan
+    says: str
+    """The page's docstring."""
+    parameters: Mapping[str, Parameter]
+    """What the public parameters were."""
 
 
 def trace(
@@ -40,6 +53,19 @@ def trace(
     `parameters` has values of public parameters (int, Fraction, bool, str, lists of these); defaults stand
     for the others. The payer, by default a meter of `limits.gas`, pays before each step.
     """
+    return trace_whole(source, schemas, limits, payer, name, parameters=parameters).plan
+
+
+def trace_whole(
+    source: str,
+    schemas: Mapping[str, DatasetSchema] | None = None,
+    limits: PageLimits | None = None,
+    payer: Payer | None = None,
+    name: str = "page.py",
+    *,
+    parameters: Mapping[str, object] | None = None,
+) -> Traced:
+    """Return, as `trace`, the plan with docstring and parameters."""
     limits = limits or PageLimits()
     payer = payer or Gas(limits.gas)
     page = read_page(source, name, payer)
@@ -52,7 +78,7 @@ def trace(
     except Misplaced as found:
         raise PageRefused(name, [found.diagnostic]) from None
     datasets = [DatasetRead(each, schemas[each].owner if schemas else each) for each in names]
-    return _complete(source, tracer, datasets, limits, name)
+    return Traced(_complete(source, tracer, datasets, limits, name), page.says, tracer.parameters)
 
 
 def _complete(

@@ -20,9 +20,11 @@ from contracts.pages.labels import Labels
 from contracts.pages.leakage import statement
 from contracts.pages.limits import (
     ARGS_MAX,
+    ATTRIBUTE_MAX,
     DATASETS_MAX,
     DEFAULT_PAGE_GAS,
     GAS_PLAN_ARG,
+    GAS_PLAN_CHAR,
     GAS_PLAN_NODE,
     INPUTS_MAX,
     NAME_MAX,
@@ -72,7 +74,7 @@ class _PlanWire:
     page: Hash
     datasets: Annotated[tuple[Annotated[tuple[_Name, ...], Bound(2, 2)], ...], Bound(0, DATASETS_MAX)]
     columns: Annotated[tuple[_ColumnWire, ...], Bound(0, INPUTS_MAX)]
-    texts: Annotated[tuple[_Text, ...], Bound(0, _TEXTS_MAX)]
+    texts: Annotated[tuple[Annotated[str, Bound(0, ATTRIBUTE_MAX)], ...], Bound(0, _TEXTS_MAX)]
     nodes: Annotated[
         tuple[Annotated[tuple[_Small, ...], Bound(2, 2 + ARGS_MAX + 2)], ...], Bound(0, NODES_MAX)
     ]
@@ -93,8 +95,16 @@ class Plan:
     hash: bytes
     uses: tuple[ColumnUse, ...]
     releases: tuple[Release, ...]
-    leakage: str
-    cost: tuple[Cost, ...]
+
+    @property
+    def leakage(self) -> str:
+        """Who learns what, in words."""
+        return statement(self.graph, self.datasets, Derived(self.releases, self.uses))
+
+    @property
+    def cost(self) -> tuple[Cost, ...]:
+        """What it costs under each profile that offers plans."""
+        return costs(self.graph)
 
 
 def complete(
@@ -118,8 +128,6 @@ def complete(
         digest("assent/pages/plan", data),
         derived.uses,
         derived.releases,
-        statement(graph, datasets, derived),
-        costs(graph),
     )
 
 
@@ -170,7 +178,7 @@ def decode_plan(data: bytes, payer: Payer | None = None) -> Plan:
     try:
         for numbers in wire.nodes:
             payer.charge(GAS_PLAN_NODE + GAS_PLAN_ARG * len(numbers))
-            _read_node(graph, numbers, wire.texts)
+            _read_node(graph, numbers, wire.texts, payer)
         if graph.open:
             raise DecodeError("plan: a loop does not end")
         datasets = [DatasetRead(*pair) for pair in wire.datasets]
@@ -194,9 +202,11 @@ def decode_plan(data: bytes, payer: Payer | None = None) -> Plan:
     return plan
 
 
-def _read_node(graph: Graph, numbers: tuple[int, ...], texts: tuple[str, ...]) -> None:
+def _read_node(graph: Graph, numbers: tuple[int, ...], texts: tuple[str, ...], payer: Payer) -> None:
     count = numbers[1]
     here, back, words = len(graph), numbers[2 : 2 + count], numbers[2 + count :]
     if len(back) != count or any(word >= len(texts) for word in words):
         raise DecodeError("plan: a node with other parts than it says")
-    graph.add(numbers[0], tuple([here - one for one in back]), tuple([texts[word] for word in words]))
+    attrs = tuple([texts[word] for word in words])
+    payer.charge(GAS_PLAN_CHAR * sum(map(len, attrs)))
+    graph.add(numbers[0], tuple([here - one for one in back]), attrs)

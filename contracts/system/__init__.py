@@ -6,7 +6,10 @@ from importlib import resources
 
 from chain.primitives.values import Value
 
-NAMES = ("orgs", "governance", "lifecycle", "datasets", "grants", "jobs")
+NAMES = ("orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs")
+
+STANDARD = ("private-join", "joint-statistics", "logistic-regression")
+"""The programs whose pages genesis installs."""
 
 
 def _profile(name: str, rank: int, adversary: str, least: int, most: int, datasets: int) -> dict[str, Value]:
@@ -35,10 +38,18 @@ def sources() -> dict[str, str]:
     return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in NAMES}
 
 
+def standard_pages() -> dict[str, str]:
+    """Return {id of the program: text} of the pages that genesis installs; else they are like any other."""
+    folder = resources.files(__name__) / "pages"
+    found = {entry.name.removesuffix(".py").replace("_", "-"): entry for entry in folder.iterdir()}
+    return {name: found[name].read_text(encoding="utf-8") for name in sorted(found) if name in STANDARD}
+
+
 def default_init() -> dict[str, dict[str, Value]]:
     """Return the `@init` arguments that do not follow from genesis; `jobs` wants the programs."""
     return {
         "datasets": {},
+        "programs": {"pages": standard_pages()},
         "grants": {"profiles": [dict(profile) for profile in PROFILES]},
         "jobs": {"programs": []},
     }

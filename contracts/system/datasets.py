@@ -443,6 +443,23 @@ def columns_of(id: str, version: int, names: list[str]) -> list:
 
 
 @view
+def declared_of(id: str, version: int, names: list[str]) -> dict:
+    """What pages need of a version: {owner, key, columns: {name: [type, categories, bins]}}, counted as registered.
+
+    A rule `category` for missing cells makes one more category.
+    """
+    owner, schema, found = dataset_of(id)["owner"], version_of(id, version)["schema"], {}
+    for name in names:
+        column = columns.get((owner, schema, name))
+        require(column is not None, "UNKNOWN_COLUMN")
+        categories = len(column.categories)
+        if categories > 0 and column.missing == "category":
+            categories += 1
+        found[name] = [column.type, categories, max(len(column.edges) - 1, 0)]
+    return {"owner": owner, "key": schema_of(owner, schema)["key"], "columns": found}
+
+
+@view
 def offer_of(id: str, version: int, names: list[str]) -> dict:
     """What a request for these columns of a version builds on: {owner, approvers, threshold, root}."""
     record = dataset_of(id)

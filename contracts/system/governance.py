@@ -25,8 +25,8 @@ ORG_KINDS = ("expel_org", "suspend_org", "reinstate_org")
 NODE_KINDS = ("add_node", "remove_node", "change_role", "change_address")
 PARAMETER_KINDS = ("set_limits", "set_policy", "set_terms")
 DECISIONS = ("admit_org",) + ORG_KINDS + NODE_KINDS + PARAMETER_KINDS + ("set_access",)
-# What `lifecycle` decides: everything about a member's contract, and about a system contract.
-CONTRACT_KINDS = ("contract", "system_contract")
+# What `lifecycle` decides: everything about a member's contract, and about a system contract; and `programs`.
+ELSEWHERE = ("contract", "system_contract", "program")
 
 RULES = ("majority", "quorum", "votes")
 # Kinds that no policy makes easier than a quorum: by them a bare majority could take over the rest. Admitted
@@ -308,7 +308,7 @@ def about(proposal: dict) -> list:
 @view
 def tally(kind: str, votes: list) -> dict:
     """Count votes: one for each organisation that is a member now, whatever it was when it voted."""
-    require(kind in DECISIONS or kind in CONTRACT_KINDS, "UNKNOWN_KIND")
+    require(kind in DECISIONS or kind in ELSEWHERE, "UNKNOWN_KIND")
     voted = {org: True for org in votes}
     members = orgs.active_members()
     counted = [org for org in members if org in voted]
@@ -329,8 +329,8 @@ def votes_needed(kind: str) -> int:
 @view
 def policy_of(kind: str) -> dict:
     """The rule of a kind: {rule: "majority" | "quorum" | "votes", votes: the stated number or 0}."""
-    require(kind in DECISIONS or kind in CONTRACT_KINDS, "UNKNOWN_KIND")
-    return policies.get(kind, {"rule": "majority" if kind == "contract" else "quorum", "votes": 0})
+    require(kind in DECISIONS or kind in ELSEWHERE, "UNKNOWN_KIND")
+    return policies.get(kind, {"rule": "majority" if kind in ("contract", "program") else "quorum", "votes": 0})
 
 
 @view
@@ -410,7 +410,7 @@ def decide_policy(payload: dict, final: bool):
     fields(payload, ["kind", "rule", "votes"])
     kind: str = payload["kind"]
     votes: int = payload["votes"]
-    require(kind in DECISIONS or kind in CONTRACT_KINDS, "UNKNOWN_KIND")
+    require(kind in DECISIONS or kind in ELSEWHERE, "UNKNOWN_KIND")
     require(payload["rule"] in RULES, "BAD_RULE")
     if payload["rule"] == "votes":
         require(threshold_floor(kind) <= votes <= len(orgs.active_members()), "BAD_VOTES")

@@ -20,6 +20,7 @@ CATEGORIES = {
     "parser_bombs": "sources that exhaust the parser, or that two parsers read differently",
     "compiler_bombs": "sources that exhaust what lies between the parser and the first call",
     "library_bombs": "libraries that are huge, deep, dear to link, or that want more than their arguments",
+    "page_bombs": "pages that are huge, deep, dear to trace, or of whose plan too much follows",
     "interpreter_bombs": "time and memory taken by statements, operators and calls",
     "builtin_bombs": "time and memory taken by builtins and host functions",
     "method_bombs": "time and memory taken by methods of str, bytes, list, dict and int",
@@ -49,6 +50,8 @@ class Program:
     """The source of a contract called `other`."""
     libraries: tuple[str, ...] = ()
     """The sources of the libraries that are at hand."""
+    page: str = ""
+    """A page that is traced instead of a source that runs."""
 
 
 def body(*lines: str) -> str:

@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,17 @@ def main():
 """
 
 
+TRACES = """
+@export
+def main(page: str) -> bool:
+    return len(trace_page(page, [], {}, True)) > 0
+"""
+
+
 def verdict_of(program: Program) -> dict[str, Any]:
-    """Run a program: alone on an empty chain, or as transactions of a deployed contract."""
+    """Run a program: alone on an empty chain, or as transactions of a deployed contract; or trace a page."""
+    if program.page:
+        return traced(program)
     if not program.before and not program.peer:
         return run_source(program.source, "main", {}, gas=program.gas, libraries=program.libraries)
     chain = LocalChain("tester")
@@ -59,6 +69,17 @@ def verdict_of(program: Program) -> dict[str, Any]:
             result = to_json(account.call("contract", method, gas=program.gas))
         except AssentError:
             result = None
+    last = chain.last
+    return {"status": last.status, "code": last.code or None, "result": result, "gas": last.gas_used}
+
+
+def traced(program: Program) -> dict[str, Any]:
+    """Have a page traced, as the contract `programs` has it."""
+    chain = LocalChain("tester")
+    chain.deploy(TRACES, "programs")
+    result = None
+    with suppress(AssentError):
+        result = chain.as_("tester").call("programs", "main", page=program.page, gas=program.gas)
     last = chain.last
     return {"status": last.status, "code": last.code or None, "result": result, "gas": last.gas_used}
 

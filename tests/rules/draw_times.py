@@ -106,6 +106,12 @@ def _votes(dice: Dice) -> Iterator[Moment]:
     for (ballot, name, seq, org), until in model.said.items():
         args = {"name": name, "seq": seq, "ballot": ballot}
         yield until, lambda org=org, args=args: (dice.signer(org), "lifecycle.retract_vote", args)
+    for asked in model.asked_pages.values():
+        for method in ("expire", "commit", "retract"):
+            yield asked.expires, partial(_anyone, dice, f"programs.{method}", seq=asked.seq)
+    for (ident, org), until in model.retiring_votes.items():
+        taken = {"id": ident}
+        yield until, lambda org=org, args=taken: (dice.signer(org), "programs.retract_retirement", args)
     for (record, org), at in model.cast.items():
         args = {"program": model.records[record]}
         yield at + VOTE_MS, lambda org=org, args=args: (dice.signer(org), "jobs.vote_program", args)

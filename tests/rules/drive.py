@@ -11,6 +11,7 @@ from tests.rules import draw_grants as grants
 from tests.rules import draw_jobs as jobs
 from tests.rules import draw_libraries as libraries
 from tests.rules import draw_members as members
+from tests.rules import draw_pages as pages
 from tests.rules import draw_schemas as schemas
 from tests.rules.chain import ORGS, VALIDATING, Chain, World, public
 from tests.rules.compare import Difference, of_answer, of_state
@@ -43,6 +44,10 @@ KINDS: dict[Draw, float] = {
     members.act: 4,
     libraries.publish: 2,
     libraries.withdraw: 1,
+    pages.propose: 2,
+    pages.page_step: 7,
+    pages.retire: 1.5,
+    pages.ask: 1,
     grants.request: 8,
     grants.approve: 14,
     grants.other_vote: 6,
@@ -70,6 +75,8 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bank", {members.propose_contract: 150}),
     ("bureau", {libraries.publish: 150}),
     ("", {members.propose_contract: 60, libraries.publish: 60, libraries.withdraw: 40}),
+    ("bank", {pages.propose: 150}),
+    ("", {members.decide_rules: 30, members.decision_step: 100, pages.page_step: 100, pages.retire: 60}),
     ("rival", {grants.request: 150, grants.approve: 120}),
     ("regulator", {jobs.vote_program: 150}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),
@@ -85,6 +92,7 @@ SPENT: dict[str, dict[Draw, float]] = {
     "grants": {grants.request: 20, grants.other_vote: 40, grants.grant_step: 40},
     "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},
     "lifecycle": {members.contract_step: 60, members.stop_contract: 30, libraries.publish: 20},
+    "programs": {pages.propose: 20, pages.page_step: 60, pages.retire: 30},
     "jobs": {jobs.vote_program: 60},
 }
 """What is done most in such a history."""

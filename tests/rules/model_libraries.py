@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.rules.model_voting import Voting
+from tests.rules.model_pages import Pages
 from tests.rules.policies import Shared, code_of, library_of
 
 LIBRARIES_MAX, LIBRARIES_BYTES_MAX, LIBRARIES_A_DAY_MAX = 32, 524_288, 200
@@ -21,7 +21,7 @@ class Published:
     withdrawn: bool = False
 
 
-class Libraries(Voting):
+class Libraries(Pages):
     """The rules of contract `lifecycle` about libraries."""
 
     def __init__(self, chain_id: bytes) -> None:

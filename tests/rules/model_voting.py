@@ -12,7 +12,7 @@ DECISIONS = (
     "admit_org", "expel_org", "suspend_org", "reinstate_org", "add_node", "remove_node", "change_role",
     "change_address", "set_limits", "set_policy", "set_terms", "set_access",
 )  # fmt: skip
-KINDS = (*DECISIONS, "contract", "system_contract")
+KINDS = (*DECISIONS, "contract", "system_contract", "program")
 QUORUM_FLOOR = (
     *("system_contract", "set_policy", "admit_org", "expel_org", "suspend_org", "reinstate_org"),
     *("add_node", "remove_node", "change_role"),
@@ -53,7 +53,9 @@ class Voting(Run):
         n = len(self.members())
         majority, quorum = n // 2 + 1, (n + (n - 1) // 3) // 2 + 1
         floor = quorum if kind in QUORUM_FLOOR else majority
-        rule, votes = self.policies.get(kind, ("majority" if kind == "contract" else "quorum", 0))
+        rule, votes = self.policies.get(
+            kind, ("majority" if kind in ("contract", "program") else "quorum", 0)
+        )
         return {"majority": floor, "quorum": quorum, "votes": max(floor, min(votes, n))}[rule]
 
     def counted(self, votes: Any) -> list[str]:

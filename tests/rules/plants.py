@@ -407,6 +407,66 @@ PLANTS: dict[str, Plant] = {
         "votes = [voter for voter in standing]",
         "votes of former members set a program",
     ),
+    # --- programs
+    "page-without-votes": _without(
+        "programs", 'require(counted["passed"], "NOT_ENOUGH_VOTES")', "one member alone makes a program"
+    ),
+    "second-page-of-an-id": Plant(
+        "programs",
+        '    require(id not in programs, "PROGRAM_EXISTS")\n    leave_open(proposal)\n',
+        "    leave_open(proposal)\n",
+        "an id that grants name gets another page",
+    ),
+    "page-voted-unread": _without(
+        "programs", 'require(proposal["hash"] == hash, "HASH_MISMATCH")', "a vote for a page that nobody read"
+    ),
+    "page-decided-late": _without(
+        "programs",
+        'require(ctx.block_time <= proposal["expires"], "DEADLINE_PASSED")',
+        "a page is voted on after its time",
+    ),
+    "anyone-withdraws-a-page": _without(
+        "programs", 'require(proposal["by"] == org, "NOT_PROPOSER")', "a member takes back another's page"
+    ),
+    "forgotten-page-stays": Plant(
+        "programs",
+        '    let_go_page(proposal["page"])\n',
+        "",
+        "pages that nobody wanted fill the state",
+    ),
+    "page-of-a-program-goes": Plant(
+        "programs",
+        "    page_uses[page] = uses + 1\n",
+        "    page_uses[page] = 1\n",
+        "a withdrawal takes the page from a program",
+    ),
+    "one-page-too-many": Plant(
+        "programs",
+        "open_of.get(org, 0) < OPEN_MAX",
+        "open_of.get(org, 0) <= OPEN_MAX",
+        "a member has one page more open than it may",
+    ),
+    "retired-program-goes-on": Plant(
+        "programs",
+        'program["status"] = "retired"',
+        'program["status"] = "active"',
+        "members retire a program, and jobs begin all the same",
+    ),
+    "retire-vote-never-lapses": Plant(
+        "programs",
+        "retirements.get(id, {}).items() if ctx.block_time <= until",
+        "retirements.get(id, {}).items()",
+        "votes of other years end a program",
+    ),
+    "retire-vote-stays": Plant(
+        "programs", "    votes.pop(org)\n", "", "a vote to retire that was taken back counts"
+    ),
+    "page-votes-taken-back-uncounted": Plant(
+        "programs",
+        'require(count_today(org, "retractions") <= RETRACTIONS_A_DAY_MAX, "TOO_MANY_RETRACTIONS_TODAY")',
+        "pass",
+        "histories grow by votes that are taken back and given again",
+    ),
     # --- governance
     "former-members-votes-count": Plant(
         "governance",

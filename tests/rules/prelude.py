@@ -41,6 +41,7 @@ DAILY: dict[str, dict[str, int]] = {
         "libraries": LIBRARIES_A_DAY_MAX,
         "retractions": RETRACTIONS_A_DAY_MAX,
     },
+    "programs": {"proposals": PROPOSALS_A_DAY_MAX, "retractions": RETRACTIONS_A_DAY_MAX},
     "jobs": {"votes": VOTES_A_DAY_MAX},
 }
 CONSTRAINTS = {"id": "join-only", "income": "aggregate-only", "age": "plain"}

@@ -19,7 +19,7 @@ Place = tuple[str, str, Any]
 UNREAD = frozenset(
     {("lifecycle", name) for name in ("sources", "source_uses", "code_bytes")} | {("jobs", "program_votes")}
 )
-CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "grants", "jobs")
+CONTRACTS = ("orgs", "governance", "lifecycle", "datasets", "programs", "grants", "jobs")
 SETS = frozenset({"approvals", "votes", "rejections", "missing", "counted", "about", "against", "bound"})
 EMPTY: Mapping[tuple[str, str], Any] = {
     ("datasets", "schema_counts"): {"drafts": 0, "sealed": 0},
@@ -30,6 +30,9 @@ EMPTY: Mapping[tuple[str, str], Any] = {
     ("governance", "latest"): 0,
     ("governance", "open_of"): 0,
     ("lifecycle", "open_of"): 0,
+    ("programs", "latest"): 0,
+    ("programs", "open_of"): 0,
+    ("programs", "retirements"): {},
     ("jobs", "program_ballots"): {},
     ("lifecycle", "library_totals"): {"count": 0, "bytes": 0},
     ("lifecycle", "ballots"): {},
@@ -58,6 +61,7 @@ class Rows(Governance):
             **self._rows_governance(),
             **self._rows_lifecycle(),
             **self.rows_libraries(),
+            **self.rows_pages(),
             **self._rows_daily(),
             **{(name, "asked", None): count for name, count in self.counts.items()},
         }
@@ -320,6 +324,8 @@ def as_read(place: Place, stored: Any, model: Rows) -> Any:
         return EMPTY.get((contract, name))
     if (contract, name) == ("jobs", "program_ballots"):
         return {org: at for org, at in stored["votes"].items() if model.time < at + VOTE_MS}
+    if (contract, name) == ("programs", "retirements"):
+        return {org: until for org, until in stored.items() if model.time <= until}
     if contract != "lifecycle":
         return stored
     if name == "active":

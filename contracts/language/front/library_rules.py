@@ -8,7 +8,7 @@ from contracts.language.faults import DIAGNOSTICS_MAX, Diagnostic
 from contracts.language.front.refusals import Refusal
 
 _OUTSIDE = frozenset({"Map", "Var", "Event", "Contract", "Library"})
-_SERVICES = frozenset({"call_init", "call_migrate", "compile_contract", "compile_library"})
+_SERVICES = frozenset({"call_init", "call_migrate", "compile_contract", "compile_library", "trace_page"})
 _PURE = "what it works on as an argument: a library has no state, no ctx, no events and calls no contract"
 
 

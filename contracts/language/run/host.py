@@ -12,6 +12,9 @@ the contract called `lifecycle` alone:
 - `call_init(name: str, source_hash: bytes, args: dict)` and `call_migrate(…)`: run @init or @migrate of a
   source held in the Map `sources`, as contract `name`, in this transaction; None when the source declares
   no such function (then args must be empty).
+
+`trace_page(source: str, datasets: list, parameters: dict, whole: bool) -> dict` serves `programs` alone: what
+follows of a page (`contracts/pages/facts.py`); it reverts with REJECTED_PAGE and the diagnostics.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ from contracts.language.run.values import type_name, wrong_type
 
 ABSENT = object()
 LIFECYCLE = "lifecycle"
+PROGRAMS = "programs"
 
 
 # --- state -----------------------------------------------------------------------------------------------
@@ -201,6 +205,15 @@ def _start(kind: str) -> Callable[..., Value]:
     return function
 
 
+def _trace_page(m: Machine, source: Value, datasets: Value, parameters: Value, whole: Value) -> Value:
+    if m.contract != PROGRAMS:
+        raise Reverted("PROGRAMS_ONLY", f"trace_page() serves the contract `{PROGRAMS}` alone")
+    need(source, str, "trace_page")
+    need(datasets, list, "trace_page")
+    need(parameters, dict, "trace_page")
+    return m.services.trace_page(m, source, datasets, parameters, need(whole, bool, "trace_page"))
+
+
 FUNCTIONS: dict[str, Callable[..., Value]] = {
     "call_init": _start("init"),
     "call_migrate": _start("migrate"),
@@ -209,5 +222,6 @@ FUNCTIONS: dict[str, Callable[..., Value]] = {
     "encode": _encode,
     "merkle_verify": _merkle_verify,
     "sha256": _sha256,
+    "trace_page": _trace_page,
     "verify_signature": _verify_signature,
 }

@@ -20,7 +20,7 @@ NO_CHAIN = bytes(32).hex()
 
 
 class Services(Protocol):
-    """The port to the runtime around a running contract: other contracts, and what serves `lifecycle`."""
+    """The port to the runtime around a running contract: other contracts, and what serves some of genesis."""
 
     def remote(
         self, machine: Machine, contract: str, method: str, args: list[Value], named: dict[str, Value]
@@ -35,6 +35,11 @@ class Services(Protocol):
 
     def start(self, machine: Machine, contract: str, source_hash: bytes, args: Value, kind: str) -> Value:
         """Run @init or @migrate of a stored source as `contract` (contract `lifecycle` only)."""
+
+    def trace_page(
+        self, machine: Machine, source: str, datasets: Value, parameters: Value, whole: bool
+    ) -> Value:
+        """Derive what follows of a page; revert when it is refused (contract `programs` only)."""
 
 
 class Unset:

@@ -21,7 +21,7 @@ class _Nowhere:
         """There are no contracts."""
         raise HostTrouble("a constant expression called a contract")
 
-    compile_source = compile_library = start = remote
+    compile_source = compile_library = start = trace_page = remote
 
 
 def scratch_machine(gas: int = CONSTANT_GAS) -> Machine:

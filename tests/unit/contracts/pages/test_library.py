@@ -15,7 +15,7 @@ from contracts.pages.plan import Plan, decode_plan
 from contracts.pages.tables import DatasetSchema
 from tests.unit.contracts.pages.evaluate import World, evaluate
 
-PAGES = Path(__file__).parents[4] / "examples/pages"
+PAGES = Path(__file__).parents[4] / "contracts/system/pages"
 
 
 SCHEMAS = {
@@ -98,7 +98,7 @@ def test_joint_statistics_are_a_page(world: World) -> None:
         "histograms": [AGE],
         "groups": [[HOUSING], [HOUSING, AMOUNT]],
     }
-    plan = plan_of("statistics.py", parameters)
+    plan = plan_of("joint_statistics.py", parameters)
     found = {name.removeprefix("regulator: "): cells for name, (cells, _) in evaluate(plan, world).items()}
     for name, cells in (("loans.amount", amount), ("residents.age", age)):
         numpy = (np.sum, np.mean, np.var, np.std, np.min, np.max)
@@ -117,9 +117,9 @@ def test_joint_statistics_are_a_page(world: World) -> None:
 
 def test_correlations_with_noise_need_no_more_than_sums() -> None:
     noisy = {"correlations": [[[*AMOUNT, 0, 20], [*AGE, 18, 90]]], "epsilon": 1, "columns": []}
-    uses = plan_of("statistics.py", noisy).uses
+    uses = plan_of("joint_statistics.py", noisy).uses
     assert {use.use for use in uses if use.column in ("amount", "age")} == {"aggregate"}
-    exact = plan_of("statistics.py", noisy | {"epsilon": 0}).uses
+    exact = plan_of("joint_statistics.py", noisy | {"epsilon": 0}).uses
     assert {use.use for use in exact if use.column in ("amount", "age")} == {"plain"}
 
 

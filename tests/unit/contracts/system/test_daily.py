@@ -99,6 +99,21 @@ def offered(_: World, number: int) -> Args:
     return {"source": f"def value() -> int:\n    return {number}\n"}
 
 
+PAGE = '"""Rows of one."""\n\n\ndef run(a):\n    release(count(a), to="bank", exact=True, name="rows")\n'
+COUNTED = {"source": PAGE, "reason": ""}
+
+
+def own_page(world: World, number: int) -> Args:
+    if number == 0:
+        world.do("bank", "programs.propose", id="rows", **COUNTED)
+    return backed(world, "programs", number, 1, seq=1)
+
+
+def retiring(world: World, _: int) -> Args:
+    world.do("bank", "programs.retire", id="private-join", reason="")
+    return {"id": "private-join"}
+
+
 def program(world: World, number: int) -> Args:
     known = world.read("jobs", "programs", "statistics")
     return {"program": {**known, "id": f"p-{number}"}}
@@ -140,6 +155,12 @@ BOUNDS = (
     ),
     Bound("bank", "lifecycle.retract", "retractions", 200, "TOO_MANY_RETRACTIONS_TODAY", own_contract),
     Bound("bank", "lifecycle.publish", "libraries", 200, "TOO_MANY_LIBRARIES_TODAY", offered),
+    Bound(
+        "bank", "programs.propose", "proposals", 200, "TOO_MANY_PROPOSALS_TODAY",
+        lambda _, number: {"id": f"p-{number}", **COUNTED},
+    ),
+    Bound("bank", "programs.retract", "retractions", 200, "TOO_MANY_RETRACTIONS_TODAY", own_page),
+    Bound("bank", "programs.retract_retirement", "retractions", 200, "TOO_MANY_RETRACTIONS_TODAY", retiring),
     Bound("bank", "jobs.vote_program", "votes", 200, "TOO_MANY_VOTES_TODAY", program),
 )  # fmt: skip
 
@@ -202,12 +223,13 @@ def test_who_has_spent_its_day_still_stops_and_ends_everything(world: World) -> 
     world.request("bank/r-2", "bureau/data")
     seq = world.do("bureau", "governance.propose", **LIMITS)
     world.do("bureau", "lifecycle.propose", name="rule", source=SOURCE, arguments={}, terms={})
+    page = world.do("bureau", "programs.propose", id="rows", **COUNTED)
     library = world.do("bureau", "lifecycle.publish", source="def value() -> int:\n    return 1\n")
     wide = [column("id", "text", "identifier"), *[column(f"c{number}", "decimal") for number in range(64)]]
     (_, draft), _ = declaring(wide)
     world.do("bureau", "datasets.declare", **draft)
     for org in ("bank", "bureau"):
-        for contract in ("datasets", "grants", "governance", "lifecycle", "jobs"):
+        for contract in ("datasets", "grants", "governance", "lifecycle", "programs", "jobs"):
             acts = {bound.act: 10_000 for bound in BOUNDS if bound.contract == contract}
             world.put(contract, "daily", org, {"day": world.time // DAY_MS, **acts})
     world.do("bureau", "datasets.suspend", id="bureau/data", reason="")
@@ -220,6 +242,8 @@ def test_who_has_spent_its_day_still_stops_and_ends_everything(world: World) -> 
     world.do("bureau", "governance.withdraw", seq=seq)
     world.do("bureau", "lifecycle.withdraw", name="rule", seq=1)
     world.do("bureau", "lifecycle.withdraw_library", source_hash=library)
+    world.do("bureau", "programs.withdraw", seq=page)
+    world.do("bureau", "programs.retire", id="private-join", reason="")
 
 
 def test_every_count_of_a_day_is_tried_here() -> None:

@@ -13,7 +13,7 @@ from contracts.language.program import compile_source
 from contracts.system import sources
 
 README = Path(system.__file__).with_name("README.md").read_text(encoding="utf-8")
-CONTRACTS = ("orgs", "governance", "lifecycle")
+CONTRACTS = ("orgs", "governance", "lifecycle", "programs")
 CODE = re.compile(r"`([A-Z][A-Z_]+)`")
 SIGNATURE = re.compile(r"`(\w+)(\([^`]*\)(?: -> [^`]+)?)`")
 ANYWHERE = frozenset({"DIRECT_ONLY", "KEY_ROLE_MISSING", "BAD_ID", "BAD_KEY", "TEXT_TOO_LONG"})
@@ -130,7 +130,8 @@ def test_every_event_stands_on_the_page_with_its_fields(name: str) -> None:
 
 
 BY_COMPILER = {
-    "propose": {"REJECTED_SOURCE", "UNKNOWN_LIBRARY", "KEY_EXISTS"},
+    "propose": {"REJECTED_SOURCE", "REJECTED_PAGE", "UNKNOWN_LIBRARY", "KEY_EXISTS"},
+    "derive": {"REJECTED_PAGE"},
     "publish": {"REJECTED_SOURCE"},
 }
 METHODS = [(name, method) for name in CONTRACTS for method in rows(name) if method != "setup"]

@@ -118,7 +118,14 @@ def test_every_builtin_on_every_argument(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(host.FUNCTIONS))
 def test_every_host_function_on_every_argument(name: str) -> None:
-    counts = {"sha256": 1, "encode": 1, "compile_contract": 1, "compile_library": 1, "merkle_verify": 5}
+    counts = {
+        "sha256": 1,
+        "encode": 1,
+        "compile_contract": 1,
+        "compile_library": 1,
+        "merkle_verify": 5,
+        "trace_page": 4,
+    }
     for args in itertools.product(POOL, repeat=min(counts.get(name, 3), 2)):
         padded = (*args, *[POOL[11]] * (counts.get(name, 3) - len(args)))
         check(host.FUNCTIONS[name], *padded)

@@ -1,0 +1,144 @@
+"""What the ledger says of a page: the facts that follow of its plan, as values that contracts hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from chain.primitives.values import Value, encode_value
+from contracts.language.faults import Diagnostic
+from contracts.pages.cost import Cost
+from contracts.pages.faults import PageRefused, Unfit
+from contracts.pages.formulas import Formula
+from contracts.pages.leakage import size_names
+from contracts.pages.limits import (
+    FACTS_BYTES_MAX,
+    GAS_COST,
+    GAS_FACT,
+    PAGES,
+    PARAMETER_ITEMS_MAX,
+)
+from contracts.pages.page import trace, trace_whole
+from contracts.pages.parameters import as_value
+from contracts.pages.paying import Payer
+from contracts.pages.plan import Plan
+from contracts.pages.releases import SHARES, Release, least_constraint
+from contracts.pages.tables import DatasetSchema
+
+_SAYS_MAX = 1_024
+"""Characters of a page's docstring among its facts."""
+SINGLE_USE: Mapping[str, str] = {
+    "join-only": "join",
+    "encrypted-only": "encrypted",
+    "compare-only": "compare",
+    "aggregate-only": "aggregate",
+    "plain": "plain",
+}
+"""The use that stands for all uses of a column which a constraint covers, as job specs have it."""
+
+
+def brief_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
+    """Return what a job under a page is held against; raise PageRefused, or OutOfGas.
+
+    `{page, plan: hashes, uses: {dataset: {column: use}}, receivers: [org]}`; `datasets` as in `schemas_of`.
+    """
+    return _brief(trace(source, schemas_of(datasets), payer=payer, parameters=_given(parameters)), payer)
+
+
+def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
+    """Return all that follows, besides what `brief_facts` says; at most FACTS_BYTES_MAX when encoded."""
+    traced = trace_whole(source, schemas_of(datasets), payer=payer, parameters=_given(parameters))
+    plan = traced.plan
+    payer.charge(GAS_COST * len(plan.graph))
+    payer.charge(GAS_FACT * sum(4 + len(one.columns) + len(one.keys) for one in plan.releases))
+    said = size_names(plan.graph, plan.datasets)
+    facts = _brief(plan, payer) | {
+        "pages": PAGES,
+        "says": traced.says[:_SAYS_MAX],
+        "datasets": [each.name for each in plan.datasets],
+        "parameters": {name: as_value(value) for name, value in traced.parameters.items()},
+        "nodes": len(plan.graph),
+        "bytes": len(plan.data),
+        "releases": [_release(plan, one, said) for one in plan.releases],
+        "leakage": plan.leakage,
+        "cost": {one.profile: _cost(one, said) for one in plan.cost},
+    }
+    size = len(encode_value(facts))
+    if size > FACTS_BYTES_MAX:
+        reason = f"facts of {size} bytes follow of this page, at most {FACTS_BYTES_MAX}"
+        raise _refused(Unfit("FACTS", reason, "fewer releases, or fewer columns, by its defaults"))
+    return facts
+
+
+def _brief(plan: Plan, payer: Payer) -> dict[str, Value]:
+    payer.charge(GAS_FACT * (4 + len(plan.uses)))
+    uses: dict[tuple[str, str], set[str]] = {}
+    for use in plan.uses:
+        uses.setdefault((use.dataset, use.column), set()).add(use.use)
+    found: dict[str, Value] = {each.name: {} for each in plan.datasets}
+    for (dataset, column), several in sorted(uses.items()):
+        found[dataset][column] = SINGLE_USE[least_constraint(sorted(several))]
+    receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
+    return {"page": plan.page_hash, "plan": plan.hash, "uses": found, "receivers": receivers}
+
+
+def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, Value]:
+    def names(columns: Sequence[int]) -> list[Value]:
+        reads = [plan.graph.columns[column] for column in columns]
+        return [[plan.datasets[read.dataset].name, read.column] for read in reads]
+
+    return {
+        "receiver": one.receiver,
+        "name": one.name,
+        "kind": one.kind,
+        "noise": [one.mechanism, one.epsilon, one.delta] if one.mechanism else [],
+        "cells": _text(one.cells, said),
+        "figures": _text(one.figures, said),
+        "columns": names(one.columns),
+        "chosen_by": names(one.keys),
+        "membership": one.membership,
+    }
+
+
+def _text(formula: Formula, said: Callable[[str], str]) -> str:
+    return formula.text(said)
+
+
+def _cost(cost: Cost, said: Callable[[str], str]) -> dict[str, Value]:
+    return {
+        "rounds": _text(cost.rounds, said),
+        "sent": _text(cost.sent, said),
+        "memory": _text(cost.memory, said),
+    }
+
+
+# --- what contracts give ---------------------------------------------------------------------------------
+def schemas_of(datasets: Value) -> dict[str, DatasetSchema] | None:
+    """Read `[{name, owner, key: [column], columns: {name: [type, categories, bins]}}]`; None for [].
+
+    `categories` and `bins` count those that are registered, 0 for none. Raise PageRefused for anything else.
+    """
+    if datasets == []:
+        return None
+    found: dict[str, DatasetSchema] = {}
+    for item in datasets if type(datasets) is list else [None]:
+        if type(item) is not dict or {*item} != {"columns", "key", "name", "owner"} or item["name"] in found:
+            raise _refused(Unfit("DATASET", "a dataset is not given as it is registered", "each name once"))
+        columns = item["columns"]
+        found[item["name"]] = DatasetSchema(
+            item["owner"],
+            {name: declared[0] for name, declared in columns.items()},
+            tuple(item["key"]),
+            {name: declared[1] for name, declared in columns.items() if declared[1]},
+            {name: declared[2] for name, declared in columns.items() if declared[2]},
+        )
+    return found
+
+
+def _given(parameters: Value) -> dict[str, object]:
+    if type(parameters) is not dict or any(type(name) is not str for name in parameters):
+        raise _refused(Unfit("PARAMETER", "parameters are no dict of names", f"up to {PARAMETER_ITEMS_MAX}"))
+    return dict(parameters)
+
+
+def _refused(unfit: Unfit) -> PageRefused:
+    return PageRefused("page.py", [Diagnostic(unfit.rule, 1, 1, str(unfit), unfit.instead)])

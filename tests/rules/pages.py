@@ -1,0 +1,34 @@
+"""Pages that histories propose, and what the tracer says of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from contracts.pages.facts import whole_facts
+from contracts.pages.faults import PageRefused
+from contracts.pages.limits import Gas
+
+_RUN = '"""{says}"""\n\n\ndef run({takes}):\n{body}\n'
+PAGES = (
+    _RUN.format(
+        says="Rows.", takes="a, b", body='    release(count(join(a, b)), to="bank", exact=True, name="rows")'
+    ),
+    _RUN.format(
+        says="A sum.", takes="a, *, column='x'", body='    release(sum(a[column]), to="rival", exact=True)'
+    ),
+    _RUN.format(
+        says="Kept.", takes="*tables", body='    keep(join(tables)[name_of(tables[0])].x, name="kept")'
+    ),
+)
+BROKEN = _RUN.format(says="A cell.", takes="a", body='    release(a.x[0], to="bank", exact=True)')
+"""It takes a row by its number."""
+
+
+@cache
+def facts_of(source: str) -> dict[str, Any] | None:
+    """Return what follows of a page; None if it is refused."""
+    try:
+        return whole_facts(source, [], {}, Gas(10**8))
+    except PageRefused:
+        return None
