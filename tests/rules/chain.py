@@ -139,6 +139,11 @@ class Chain:
         row = {"day": self.time // DAY_MS, **acts}
         self.apply(Outcome(OK, writes={(contract, map_key("daily", org)): encode_value(row)}))
 
+    def returned(self, grant: str, count: int) -> None:
+        """Set how many runs a grant took back today, and ever."""
+        row = {"day": self.time // DAY_MS, "today": count, "ever": count}
+        self.apply(Outcome(OK, writes={("grants", map_key("returns", grant)): encode_value(row)}))
+
     def apply(self, outcome: Outcome) -> None:
         """Keep what a call wrote."""
         for place, data in outcome.writes.items():

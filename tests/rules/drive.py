@@ -19,7 +19,7 @@ from tests.rules.draw import Dice, Draw, step
 from tests.rules.draw_times import times
 from tests.rules.invariants import Watch
 from tests.rules.model import Model, Step
-from tests.rules.prelude import SPEND, prelude, spent
+from tests.rules.prelude import RETURNED, SPEND, prelude, spent
 
 CALLS = 500
 """Of one history, its beginning included."""
@@ -93,7 +93,7 @@ SPENT: dict[str, dict[Draw, float]] = {
     "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},
     "lifecycle": {members.contract_step: 60, members.stop_contract: 30, libraries.publish: 20},
     "programs": {pages.propose: 20, pages.page_step: 60, pages.retire: 30},
-    "jobs": {jobs.vote_program: 60},
+    "jobs": {jobs.vote_program: 60, jobs.propose: 30, jobs.refuse: 60},
 }
 """What is done most in such a history."""
 
@@ -121,7 +121,7 @@ class Pair:
 
     def play(self, made: Step, every: int) -> tuple[Difference | None, str]:
         """Make one call on both sides; return the difference and the contracts' code."""
-        if made.target == SPEND:
+        if made.target in (SPEND, RETURNED):
             return self._spend(made), ""
         right = self.watch.has_right(self.chain, made.who)
         outcome = self.chain.perform(made)
@@ -140,7 +140,7 @@ class Pair:
         for side in (self.chain, self.model):
             side.time += made.ms
             side.height += made.blocks
-            side.spend(**made.args)
+            (side.spend if made.target == SPEND else side.returned)(**made.args)
 
 
 def play(world: World, seed: int, calls: int = CALLS) -> Run:

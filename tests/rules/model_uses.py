@@ -141,6 +141,10 @@ class Uses(Requests):
         self.tell_used(grant, job, outcome, note)
         return back
 
+    def returned(self, grant: str, count: int) -> None:
+        """Set how many runs a grant took back today, and ever."""
+        self.returns[grant] = [self.time // DAY_MS] * count
+
     def comes_back(self, grant: str) -> bool:
         """Tell whether a run that returns now is one of the day's first, and count it."""
         today, days = self.time // DAY_MS, self.returns.setdefault(grant, [])

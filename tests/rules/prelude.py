@@ -14,6 +14,7 @@ from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, REQUESTS_A_DAY_MAX
 from tests.rules.model_libraries import LIBRARIES_A_DAY_MAX
 from tests.rules.model_programs import VOTES_A_DAY_MAX
 from tests.rules.model_schemas import PARTS_A_DAY_MAX
+from tests.rules.model_uses import FREE_RETURNS_A_DAY_MAX
 from tests.rules.model_voting import PROPOSALS_A_DAY_MAX, RETRACTIONS_A_DAY_MAX
 from tests.rules.policies import SOURCES
 from tests.schemas import declaring, seal_of
@@ -23,6 +24,8 @@ USERS = ("bank", "rival")
 VOTERS = ("bank", "bureau", "registry", "regulator", "rival")
 SPEND = "day.spend"
 """A step that is no call: what an organisation has done today, set on both sides."""
+RETURNED = "day.returned"
+"""Another: how many runs a grant took back today."""
 DAILY: dict[str, dict[str, int]] = {
     "datasets": {
         "registrations": data.REGISTRATIONS_A_DAY_MAX,
@@ -95,3 +98,6 @@ def spent(dice: Dice, contract: str) -> Iterator[Step]:
     for org in dice.model.members() if contract else ():
         acts = {act: most - dice.chance.randint(0, 1) for act, most in DAILY[contract].items()}
         yield Step(0, 0, org, SPEND, {"org": org, "contract": contract, "acts": acts})
+    for grant in dice.model.grants if contract == "jobs" else ():
+        count = FREE_RETURNS_A_DAY_MAX - dice.chance.randint(0, 1)
+        yield Step(0, 0, "", RETURNED, {"grant": grant, "count": count})
