@@ -17,11 +17,14 @@ from typing import Any
 import psutil
 
 from chain.cli.layout import OrgFolder
-from chain.primitives.errors import AssentError, Exit, FileTrouble
+from chain.primitives.errors import AssentError, DecodeError, Exit, FileTrouble
 from chain.primitives.files import file_remedy, open_regular, private_files
+from chain.primitives.lastrun import read_run
 
 STOP_WAIT_S = 15.0
 POLL_S = 0.1
+START_SLACK_MS = 2_000
+"""The system's clock and that of its processes differ by less."""
 TAIL_BYTES_MAX = 16_777_216
 """What is read of a log's end: its lines are short, and it may have grown for months."""
 
@@ -116,7 +119,22 @@ def _status(org: OrgFolder, process: str) -> Exit:
 
 def find(org: OrgFolder, process: str) -> psutil.Process | None:
     """Return the running process of an organisation, whether `start` began it or a person at a terminal."""
-    return _named(org, process) or next(_running(_config(org, process), process), None)
+    known = _named(org, process) or _recorded(org, process)
+    return known or next(_running(_config(org, process), process), None)
+
+
+def _recorded(org: OrgFolder, process: str) -> psutil.Process | None:
+    """Return the process that records its run here; sudo or timeout, which began it, have its words, too."""
+    with contextlib.suppress(DecodeError, FileTrouble, psutil.Error):
+        run = read_run(org.run(process))
+        if run is not None and run.ended is None:
+            running = psutil.Process(run.pid)
+            before = (
+                running.create_time() * 1_000 <= run.began + START_SLACK_MS
+            )  # else its number is another's
+            if before and running.status() != psutil.STATUS_ZOMBIE and _runs(running.cmdline(), process):
+                return running
+    return None
 
 
 def _running(config: Path, process: str) -> Iterator[psutil.Process]:

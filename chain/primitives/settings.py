@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import pydantic
 
 from chain.primitives.errors import ConfigError
-from chain.primitives.files import read_bounded
+from chain.primitives.files import file_remedy, read_bounded
 
 FILE_BYTES_MAX = 1_048_576
 PORT_MAX = 65_535
@@ -70,7 +70,7 @@ def load_toml(path: Path, model: type[M]) -> M:
     try:
         raw = read_bounded(path, FILE_BYTES_MAX)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {file_remedy(error)}") from None
     return parse_toml(str(path), raw, model)
 
 

@@ -27,6 +27,7 @@ from chain.cli.rejoin import KeyOfAnother, needs_rejoin
 from chain.cli.status import _without_node
 from chain.client.client import Client
 from chain.primitives.errors import Exit
+from chain.primitives.lastrun import LastRun
 from privcompute.config import load_agent_config
 
 WAITS = "import signal, sys; {first}; print('up', flush=True); sys.stdin.read()"
@@ -118,6 +119,26 @@ def test_an_agent_is_started_once_it_listens_on_its_own_port(
         assert "bank: agent was running\n" in invoke("start", str(two.path)).output
     listen = load_agent_config(two.org("bank").agent_config)[0].peers.listen
     assert asked == [("agent", int(listen.rpartition(":")[2]))] * 2
+
+
+def test_a_process_that_another_began_with_its_own_words_is_the_one_that_records_its_run(
+    two: ConsortiumFolder,
+) -> None:
+    """An agent under sudo or timeout was said not to listen: the one looked at was what had begun it."""
+    bank = two.org("bank")
+    with standing_in(bank, "agent") as wrapper, standing_in(bank, "agent") as own:
+        began = int(psutil.Process(own.pid).create_time() * 1_000) + 500
+        for pid in (wrapper.pid, own.pid):
+            bank.run("agent").write_bytes(LastRun(pid, began, "").encode())
+            found = processes.find(bank, "agent")
+            assert found is not None
+            assert found.pid == pid
+        bank.run("agent").write_bytes(LastRun(os.getpid(), began, "").encode())
+        found = processes.find(bank, "agent")
+        assert found is not None
+        assert found.pid in (wrapper.pid, own.pid), "a stranger who has the number now is not believed"
+        bank.run("agent").write_bytes(LastRun(own.pid, began - 100_000, "").encode())
+        assert processes._recorded(bank, "agent") is None, "it began after that run: the number is another's"
 
 
 class Time:
