@@ -30,6 +30,7 @@ COMMANDS = {
     "proposal": "chain.cli.proposal:proposal",
     "key": "chain.cli.key:key",
     "contract": "chain.cli.contract:contract",
+    "program": "chain.cli.program:program",
     "dataset": "privcompute.cli.dataset_commands:dataset",
     "grant": "privcompute.cli.grant_commands:grant",
     "job": "privcompute.cli.job_commands:job",

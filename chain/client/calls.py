@@ -22,10 +22,10 @@ _REMEDIES: Mapping[str, str] = {
     "KEY_ROLE_MISSING": "this key lacks the role; sign with the organisation's admin key (--key)",
     # --- members, nodes, decisions, contracts
     "ALREADY_VOTED": "this organisation has voted already; who is missing: assent proposal show, "
-    "or assent contract ready",
+    "assent contract ready, or assent program show",
     "HASH_MISMATCH": "the proposal is not the one that was read; look again before approving",
     "NOT_ENOUGH_VOTES": "how many of how many it has, and who is missing: assent proposal show NUMBER, or "
-    "assent contract ready NAME",
+    "assent contract ready NAME, or assent program show NUMBER",
     "TOO_EARLY": "its height or deadline has not come; see from when: assent proposal show, "
     "or assent contract ready",
     "TOO_SOON": "a node's key moves once in 100 heights or ten minutes, "
@@ -53,6 +53,9 @@ _REMEDIES: Mapping[str, str] = {
     "UNKNOWN_LIBRARY": "the ledger offers no library of that hash, or no longer; see: "
     "assent contract libraries; anyone puts its text there: assent contract publish FILE",
     "NOT_PUBLISHER": "only the organisation that published it withdraws it; see: assent contract libraries",
+    "REJECTED_PAGE": "the page cannot be traced; the detail has the line and what to write instead",
+    "PROGRAM_EXISTS": "an id stands for one page for ever; propose the page under another id",
+    "UNKNOWN_PAGE": "no program and no open proposal has this page; see: assent program list",
     "REJECTED_SOURCE": "the language refuses it; see why: assent contract check FILE",
     "ORDER_CHANGED": "a Map that was once ordered stays so, with keys of the same type; give the new one "
     "another name",

@@ -318,10 +318,10 @@ def readiness(seq: int) -> dict:
 
 @view
 def retiring(id: str) -> dict:
-    """Who votes to retire a program now: {votes, needed}."""
+    """Who votes to retire a program now: {counted, needed}."""
     program_of(id)
     counted = governance.tally("program", list(live_votes(id)))
-    return {"votes": counted["counted"], "needed": counted["needed"]}
+    return {"counted": counted["counted"], "needed": counted["needed"]}
 
 
 @view

@@ -28,6 +28,7 @@ from chain.primitives.errors import Exit
 from chain.primitives.keyfile import save_key
 from chain.primitives.runtimeport import Event
 from chain.primitives.values import encode_value
+from contracts.pages.page import page_hash
 from privcompute.data.schema import Column, Schema, declaration, schema_seal
 from tests.unit.chain.cli.commands import all_commands, required, takes
 from tests.unit.chain.cli.test_hostile_texts import ANSWERS, EVIL, HASH, KEY, RECORD, WAITING
@@ -71,7 +72,7 @@ LEDGER = RECORD | {
     "rule": EVIL, "votes": 1, "abi": {}, "arguments": {EVIL: EVIL}, "readiness": RECORD, "metrics": {},
     "libraries": {EVIL: bytes.fromhex(HASH)}, "by": EVIL, "bytes": 1, "published_at": 1, "open": 1,
     "withdrawn": False, "returned": [EVIL], "disclaimed": [EVIL], "join_height": 1, "running_height": 1,
-    "owners": [EVIL],
+    "owners": [EVIL], "page": page_hash(EVIL),
 }  # fmt: skip
 """One record with every field that any command asks a contract for."""
 GIVEN = {
@@ -122,6 +123,15 @@ STATE |= {
     "grants.open_jobs": [EVIL],
     "grants.partners": [b"\1"],
     "grants.returns": {"day": 1, "today": 1, "ever": 1},
+    "programs.programs": LEDGER | {"page": page_hash(EVIL), "id": EVIL, "status": EVIL},
+    "programs.proposals": LEDGER | {"page": page_hash(EVIL), "id": EVIL, "hash": b"\1"},
+    "programs.pages": EVIL,
+    "programs.facts": {
+        "says": EVIL,
+        "parameters": {EVIL: [EVIL]},
+        "leakage": EVIL,
+        "cost": {EVIL: {"rounds": EVIL, "sent": EVIL, "memory": EVIL}},
+    },
     "jobs.programs": LEDGER | {"profiles": [EVIL], "uses": [EVIL]},
     "jobs.initiators": {"open": 1, "day": 1, "today": 1},
     "jobs.joins": {"min_group": 1, "outcome": EVIL, "said": [EVIL], "job": EVIL},
@@ -131,6 +141,7 @@ POLICY = {"rule": EVIL, "votes": 1}
 RETURNS = {
     "governance.propose": 1, "lifecycle.propose": 1, "lifecycle.set_access": 1, "lifecycle.commit": 1,
     "governance.commit": 1, "lifecycle.publish": bytes.fromhex(HASH), "datasets.withdraw": 0,
+    "programs.propose": 1,
 }  # fmt: skip
 """What a call returns where a command goes on with it."""
 
@@ -147,6 +158,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Spoken:
     monkeypatch.chdir(tmp_path)
     save_key(Path("k.key"), PrivateKey.generate())
     Path("c.py").write_text("@export\ndef ping() -> int:\n    return 1\n")
+    Path("page.py").write_text('"""Rows."""\n\n\ndef run(a):\n    release(count(a), to="bank", exact=True)\n')
     Path("library.py").write_text("def one() -> int:\n    return 1\n")
     said, header = Spoken(), ToyChain().ledger.head_header
 
@@ -201,7 +213,8 @@ def asking() -> list[tuple[tuple[str, ...], click.Command]]:
 
 def typed(words: tuple[str, ...], command: click.Command) -> list[str]:
     """Return a command with all that it requires."""
-    given = GIVEN | {"file": "library.py"} if words == ("contract", "publish") else GIVEN
+    files = {("contract", "publish"): "library.py", ("program", "propose"): "page.py"}
+    given = GIVEN | ({"file": files[words]} if words in files else {})
     return [*words, *required(command, given), *MORE.get(words, []), "--node", "http://h:1", "--key", "k.key"]
 
 

@@ -166,9 +166,9 @@ def test_a_majority_retires_a_program_for_good(bare: World) -> None:
     assert bare.refusal("bank", "programs.retire", id="ages", reason="") == "ALREADY_VOTED"
     bare.do("bureau", "programs.retract_retirement", id="ages")
     assert bare.refusal("bureau", "programs.retract_retirement", id="ages") == "NOT_VOTED"
-    assert bare.ask("programs.retiring", id="ages") == {"votes": ["bank"], "needed": 3}
+    assert bare.ask("programs.retiring", id="ages") == {"counted": ["bank"], "needed": 3}
     bare.advance(WEEK_MS + 1)
-    assert bare.ask("programs.retiring", id="ages")["votes"] == [], "the vote has lapsed"
+    assert bare.ask("programs.retiring", id="ages")["counted"] == [], "the vote has lapsed"
     for who in ("bureau", "registry", "rival"):
         assert bare.ask("programs.is_active", id="ages")
         bare.do(who, "programs.retire", id="ages", reason="")

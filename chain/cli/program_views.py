@@ -1,0 +1,162 @@
+"""`assent program list` and `show`: which pages are programs, and what the ledger derived of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from chain.cli.governing import NotThere, outside_note, votes_words
+from chain.client.calls import as_client
+from chain.client.client import Client
+from chain.client.console import json_option, print_json, print_lines, print_table, print_text, reports_errors
+from chain.client.options import Session, session_options
+from chain.client.trust import trust_line, word_line
+from chain.primitives.jsonvalue import to_json
+from chain.primitives.visible import json_text, one_line
+from contracts.pages.page import page_hash
+
+
+async def readiness(client: Client, seq: int) -> dict[str, Any]:
+    """Return who approved a proposal and who is missing, as the node says."""
+    found: Any = await client.view("programs", "readiness", {"seq": seq})
+    return dict(found)
+
+
+async def retiring(client: Client, ident: str) -> dict[str, Any]:
+    """Return who votes to retire a program, as the node says."""
+    found: Any = await client.view("programs", "retiring", {"id": ident})
+    return dict(found)
+
+
+async def proposal_of(client: Client, seq: int) -> dict[str, Any]:
+    """Return an open proposal, proved when the genesis is known."""
+    found: Any = await client.state("programs", "proposals", seq)
+    if found is None:
+        raise NotThere(
+            f"no open proposal {seq}; see: assent program list, or, of one that was decided, withdrawn or "
+            f"has expired: assent audit trail program:ID{await outside_note(client)}"
+        )
+    return dict(found)
+
+
+async def program_of(client: Client, ident: str) -> dict[str, Any]:
+    """Return a program, proved when the genesis is known."""
+    found: Any = await client.state("programs", "programs", ident)
+    if found is None:
+        raise NotThere(f"no program {ident!r}; see: assent program list{await outside_note(client)}")
+    return dict(found)
+
+
+async def facts_of(client: Client, page: bytes) -> dict[str, Any]:
+    """Return what the ledger derived of a page, proved when the genesis is known."""
+    found: Any = await client.state("programs", "facts", page)
+    if found is None:
+        raise NotThere(f"page {page.hex()}: the ledger holds it no longer; see: assent program list")
+    return dict(found)
+
+
+async def _text_of(client: Client, page: bytes) -> str:
+    found: Any = await client.state("programs", "pages", page)
+    if not isinstance(found, str) or page_hash(found) != page:
+        raise NotThere(f"page {page.hex()}: the ledger holds no text of this hash; see: assent program list")
+    return found
+
+
+def next_words(seq: int, ready: dict[str, Any]) -> str:
+    """Say what an open proposal waits for."""
+    if ready["due"]:
+        return f"it has its votes; next: assent program commit {seq}"
+    if ready["passed"]:
+        return "it has its votes, and cannot be committed: it expired, or its id is a program by now"
+    return (
+        f"next: members read it with: assent program show {seq} --page, approve it with: assent program "
+        + (f"approve {seq}")
+    )
+
+
+def leakage_lines(facts: dict[str, Any]) -> str:
+    """Return the leakage statement, a line for each of its own lines alone."""
+    return "\n".join(f"  {one_line(line)}" for line in str(facts["leakage"]).split("\n"))
+
+
+@click.command("list")
+@json_option
+@reports_errors
+@session_options
+def list_programs(session: Session, as_json: bool) -> None:
+    """List the programs and the open proposals."""
+
+    async def work(client: Client) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+        found: list[Any] = [value async for _, value in client.entries("programs", "programs")]
+        asked: list[Any] = [value async for _, value in client.entries("programs", "proposals")]
+        ready = await asyncio.gather(*[readiness(client, item["seq"]) for item in asked])
+        shown = [dict(item) | {"readiness": state} for item, state in zip(asked, ready, strict=True)]
+        return [dict(item) for item in found], shown, await word_line(client, "assent program show ID")
+
+    found, asked, word = as_client(session, work)
+    if as_json:
+        print_json(
+            {"programs": [to_json(one) for one in found], "proposals": [to_json(one) for one in asked]}
+        )
+        return
+    rows = [
+        [
+            one["id"],
+            one["status"],
+            one["height"],
+            ", ".join(one["approved_by"]) or "genesis",
+            one["page"].hex(),
+        ]
+        for one in found
+    ]
+    print_table("programs", ["id", "status", "#since height", "approved by", "page"], rows)
+    if asked:
+        waiting = [[one["seq"], one["id"], one["by"], votes_words(one["readiness"])] for one in asked]
+        print_table("open proposals", ["#no.", "id", "by", "votes"], waiting)
+    print_text(word)
+
+
+@click.command("show")
+@click.argument("which", metavar="ID|NUMBER")
+@click.option("--page", "with_page", is_flag=True, help="Print the page itself, and nothing else.")
+@json_option
+@reports_errors
+@session_options
+def show(session: Session, which: str, with_page: bool, as_json: bool) -> None:
+    """Show program ID, or open proposal NUMBER: what it uses, what leaves to whom, what it costs."""
+
+    async def work(client: Client) -> tuple[dict[str, Any], dict[str, Any], str, str]:
+        if which.isascii() and which.isdigit() and len(which) < 19:
+            found = await proposal_of(client, int(which))
+            more = votes_words(await readiness(client, int(which)))
+        else:
+            found = await program_of(client, which)
+            more = str(found["status"])
+            votes = await retiring(client, which)
+            if votes["counted"]:
+                more += f", {len(votes['counted'])} of {votes['needed']} votes to retire it"
+        facts, text = await asyncio.gather(facts_of(client, found["page"]), _text_of(client, found["page"]))
+        return found | {"stands": more, "trust": trust_line(client)}, facts, text, more
+
+    found, facts, text, more = as_client(session, work)
+    if as_json:
+        shown = {name: value for name, value in found.items() if name != "trust"}
+        print_json(to_json(shown) | {"facts": to_json(facts), "source": text, "rests_on": found["trust"]})
+    elif with_page:
+        print_lines(text, newline=not text.endswith("\n"))
+    else:
+        _print(found, facts, more)
+
+
+def _print(found: dict[str, Any], facts: dict[str, Any], more: str) -> None:
+    print_text(f"{found['id']}: {more}; by {found['by']}; page {found['page'].hex()}")
+    print_text(f"says: {facts['says']}")
+    for name, value in facts["parameters"].items():
+        print_text(f"parameter {name}: {json_text(to_json(value), None)}, unless a job says otherwise")
+    print_text("with its defaults, for any datasets:")
+    print_lines(leakage_lines(facts))
+    for profile, cost in facts["cost"].items():
+        print_text(f"cost under {profile}: {cost['rounds']} rounds; {cost['sent']} bytes sent")
+    print_text(str(found["trust"]))
