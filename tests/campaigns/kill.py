@@ -5,8 +5,12 @@ in the midst of a job (kill_agent.py), the other half of the fault follows (it i
 room), and what the job comes to is compared with the table (kill_table.py): the state, the runs used, the
 result, and whom the end names.
 
-    scripts/campaign kill                                 all of it: hours
-    scripts/campaign kill --sample 10 --seed 3            some of it
+What a case came to is kept in docs/campaigns/kill.jsonl with a digest of the sources that it is about, so
+that several runs, on several machines, complete one campaign: what ran on the same sources is not run again.
+
+    scripts/campaign kill                                 all cases that have not run: hours
+    scripts/campaign kill --most 20                       the next 20 of them
+    scripts/campaign kill --sample 10 --seed 3            some cases, whether or not they ran
     scripts/campaign kill --only "releasing bank"         those whose name holds these words
 """
 
@@ -16,14 +20,16 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +47,8 @@ from privcompute.config import AgentFiles, load_agent_config
 from privcompute.data.evidence import EvidenceLog
 from privcompute.data.results import ResultStore
 from privcompute.job.view import FINAL
-from tests.campaigns.edits import ROOT
+from tests.campaigns import record
+from tests.campaigns.edits import ROOT, digest
 from tests.campaigns.kill_agent import FILLER
 from tests.campaigns.kill_table import JOIN, ORGS, PROGRAMS, Case, cases, expected, sample
 from tests.lifeline import lifeline
@@ -71,6 +78,57 @@ PARAMETERS: dict[str, dict[str, Value]] = {
     JOIN: {},
 }
 TERMS = {"person": "join-only", "amount": "aggregate-only", "good": "encrypted-only"}
+
+
+STORE = record.PARTS / "kill.jsonl"
+SOURCES = (
+    "privcompute/**/*.py",
+    "contracts/system/*.py",
+    "chain/client/*.py",
+    "chain/primitives/*.py",
+    "tests/campaigns/kill*.py",
+)
+"""Files on which it depends what a case comes to; nodes are only what everybody agrees by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one case came to."""
+
+    sources: str
+    """Digest of the sources."""
+    commit: str
+    """Where it ran: who continues may check it out."""
+    case: str
+    seconds: int
+    wrong: list[str]
+    """What differs from the table."""
+
+
+def fingerprint() -> str:
+    """Return a digest of everything on which the outcomes depend."""
+    found = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern))
+    return digest(*(part for path in found for part in (str(path.relative_to(ROOT)), path.read_text())))[:16]
+
+
+def read(path: Path = STORE) -> list[Ran]:
+    """Return every outcome on record, of whatever sources."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Ran(**json.loads(line)) for line in lines]
+
+
+def write(outcomes: Iterable[Ran], path: Path = STORE) -> None:
+    """Put these outcomes on record in the place of all others."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in outcomes))
+
+
+def left(chosen: list[Case], known: Iterable[Ran], sources: str, seed: int) -> list[Case]:
+    """Return the cases that did not run on these sources, in an order that mixes stages, roles and faults."""
+    done = {one.case for one in known if one.sources == sources}
+    found = [case for case in chosen if str(case) not in done]
+    random.Random(seed).shuffle(found)
+    return found
 
 
 class Unexpected(Exception):
@@ -348,9 +406,17 @@ def _mount(org: OrgFolder, folder: Path) -> list[Path]:
     return []
 
 
-def run(chosen: list[Case], tell: Callable[[str], None], *, disks: bool = True) -> list[str]:
-    """Carry out cases; return what failed, by name."""
-    failures = []
+def run(
+    chosen: list[Case],
+    tell: Callable[[str], None],
+    *,
+    disks: bool = True,
+    keep: Callable[[Case, int, list[str]], None] = lambda *_: None,
+) -> list[str]:
+    """Carry out cases; return what failed, by name. `keep` gets what each came to, and its seconds."""
+    failures: list[str] = []
+    if not chosen:
+        return failures
     with scene(disks) as stage:
         for case in chosen:
             begin = time.monotonic()
@@ -360,37 +426,68 @@ def run(chosen: list[Case], tell: Callable[[str], None], *, disks: bool = True) 
                 wrong = [str(error)]
                 stage.close()
                 stage._agents.clear()
-            took = f"{time.monotonic() - begin:.0f} s"
-            tell(f"{'WRONG' if wrong else 'ok   '} {case}, {took} {'; '.join(wrong)}")
+            took = round(time.monotonic() - begin)
+            tell(f"{'WRONG' if wrong else 'ok   '} {case}, {took} s {'; '.join(wrong)}")
             failures += [f"{case}: {text}"[:300] for text in wrong]
+            keep(case, took, wrong)
     return failures
+
+
+def run_rest(chosen: list[Case], most: int, seed: int, tell: Callable[[str], None]) -> list[Ran]:
+    """Carry out at most so many (0: all) of the cases that are left; return all that ran on these sources."""
+    sources, commit, kept = fingerprint(), record.commit()[0], read()
+    for other, count in Counter(one.commit for one in kept if one.sources != sources).items():
+        tell(f"{count} cases ran on other sources, at {other[:10]}: they say nothing of these")
+
+    def keep(case: Case, seconds: int, wrong: list[str]) -> None:
+        kept.append(Ran(sources, commit, str(case), seconds, wrong))
+        write(kept)
+
+    rest = left(chosen, kept, sources, seed)
+    run(rest[:most] if most else rest, tell, keep=keep)
+    of_these = [one for one in kept if one.sources == sources]
+    if len(of_these) == len(cases()):
+        write(of_these)
+    tell(f"{len(of_these)} of {len(cases())} cases have run on these sources")
+    return of_these
+
+
+def figures(ran: list[Ran]) -> dict[str, int]:
+    """Return what the campaign counts."""
+    faults = Counter(one.case.rpartition(" ")[2] for one in ran)
+    counted = {"cases": len(ran), "wrong": sum(bool(one.wrong) for one in ran)}
+    counted |= {"minutes": round(sum(one.seconds for one in ran) / 60)}
+    return counted | {f"fault {fault}": count for fault, count in sorted(faults.items())}
 
 
 def main(words: list[str]) -> int:
     """Run the campaign; tell its result on the last line."""
     parser = argparse.ArgumentParser(description="Agents are hit at every stage of a job.")
-    parser.add_argument("--sample", type=int, default=0, help="so many cases; 0 for all")
-    parser.add_argument("--seed", type=int, default=1, help="chooses the sample")
+    parser.add_argument("--most", type=int, default=0, help="so many of the cases that are left; 0 for all")
+    parser.add_argument("--sample", type=int, default=0, help="so many cases, whether or not they ran")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the sample, or the order")
     parser.add_argument("--only", default="", help="cases whose name holds all these words")
     options = parser.parse_args(words)
     chosen = sample(options.sample, options.seed) if options.sample else cases()
     chosen = [case for case in chosen if all(word in str(case).split() for word in options.only.split())]
-    failures = run(chosen, lambda line: print(line, flush=True))
-    faults = Counter(case.fault for case in chosen)
-    print(
-        json.dumps(
-            {
-                "seeds": str(options.seed) if options.sample else "none: every case",
-                "size": f"{len(chosen)} cases of {len(cases())}",
-                "figures": {
-                    "cases": len(chosen),
-                    "wrong": len(failures),
-                }
-                | {f"fault {fault}": count for fault, count in sorted(faults.items())},
-                "failures": failures,
-            }
-        )
-    )
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    if options.sample:
+        begin, failures = time.monotonic(), run(chosen, tell)
+        counted = {"cases": len(chosen), "minutes": round((time.monotonic() - begin) / 60)}
+    else:
+        ran = run_rest(chosen, options.most, options.seed, tell)
+        failures = [f"{one.case}: {text}"[:300] for one in ran for text in one.wrong]
+        counted = figures(ran)
+    result = {
+        "seeds": str(options.seed),
+        "size": f"{counted['cases']} cases of {len(cases())}",
+        "figures": counted,
+        "failures": failures,
+    }
+    print(json.dumps(result))
     return 1 if failures else 0
 
 
