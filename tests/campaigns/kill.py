@@ -59,8 +59,8 @@ POLICY = "\n[policy]\nreveal_wait_ms = 300\nmin_joined_rows = 5\n"
 DEADLINE_MS = 120_000
 DISK_BYTES = 8 << 20
 FULL_S, RESTART_S = 8.0, 1.0
-HIT_S, END_S, READY_S = 90.0, 300.0, 60.0
-"""How long each is waited for: the hit, the job's end, an agent's start."""
+HIT_S, END_S, READY_S = 240.0, 420.0, 240.0
+"""How long each is waited for, on a busy machine, too: the hit, the job's end, an agent's start."""
 POLL_S = 0.2
 USES = {
     "joint-statistics": {"person": "join", "amount": "aggregate"},
@@ -135,6 +135,10 @@ class Unexpected(Exception):
     """A campaign that cannot go on: the text says what did not come about."""
 
 
+class NotStarted(Unexpected):
+    """An agent that did not start in time: that is the machine's doing, and no outcome of a case."""
+
+
 def wait_for(what: str, seconds: float, ready: Callable[[], bool]) -> None:
     """Look again and again until something is so; raise Unexpected when it takes too long."""
     until = time.monotonic() + seconds
@@ -187,7 +191,10 @@ class Scene:
         before = path.stat().st_size if path.exists() else 0
         with path.open("ab") as log:
             self._agents[org] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
-        wait_for(f"{org}: agent", READY_S, lambda: b" ready: peers at" in path.read_bytes()[before:])
+        try:
+            wait_for(f"{org}: agent", READY_S, lambda: b" ready: peers at" in path.read_bytes()[before:])
+        except Unexpected as error:
+            raise NotStarted(str(error)) from None
 
     def stop(self, org: str) -> None:
         """End an agent in good order."""
@@ -422,6 +429,11 @@ def run(
             begin = time.monotonic()
             try:
                 wrong = stage.run(case)
+            except NotStarted as error:
+                tell(f"again {case}: {error}")
+                stage.close()
+                stage._agents.clear()
+                continue
             except Unexpected as error:
                 wrong = [str(error)]
                 stage.close()
