@@ -431,6 +431,14 @@ _OF_PEERS = (
         "limit",
     ),
     _row(
+        "JOB_TOO_LONG",
+        "{by} estimates, from the sizes that are registered, that the job takes longer than {limit} seconds, "
+        "which is all that it has.",
+        "see the estimate: assent job preflight; give it more time (--deadline run=) or fewer rows, or ask "
+        "its operator to raise policy.job_time_max_ms of agent.toml",
+        "limit",
+    ),
+    _row(
         "MPC_STALLED",
         "{by} waited in vain: {org}, {other} or the link between them stood still.",
         "the operators of both look at their agents and their network; then propose the job again",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from privcompute.cli.own_judgement import OwnJudgement, judge_own, own_agent
 from privcompute.cli.proposal_facts import ask_guards, hypothetical, read_facts
 from privcompute.job import steps
 from privcompute.job.chain_reader import ChainReader, at_once
+from privcompute.job.enforcement import JobRefusal
 from privcompute.job.proposal import (
     SUFFICES,
     GrantLeft,
@@ -37,7 +38,9 @@ from privcompute.job.proposal import (
     proposal_obstacles,
     what_is_left,
 )
-from privcompute.job.view import JobView, job_id_of, parse_spec
+from privcompute.job.size import JobSize, check_time, size_of
+from privcompute.job.view import JobSpec, JobView, job_id_of, parse_spec
+from privcompute.programs.estimate import FACTOR
 from privcompute.programs.registry import PROGRAMS
 
 _OTHERS = "what other owners find on their own data: their agents judge it before they bind, and tell a code"
@@ -62,6 +65,10 @@ class Told:
     grants: Mapping[str, tuple[GrantLeft, int]] = field(default_factory=dict)
     """Grant -> what is left of it, and when it ends (ms since the epoch)."""
     join: str = ""
+    size: JobSize | None = None
+    """What the job takes, as far as registrations tell."""
+    limit_s: int = 0
+    """How long it may run."""
 
 
 @click.command("preflight")
@@ -118,7 +125,7 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
         view = hypothetical(spec, facts)
         found = [*_of_key(sender), *proposal_obstacles(spec, facts)]
         denied, unsaid = await ask_guards(client, spec, facts, found)
-        objected = await _of_program(reader, view)
+        objected, size = await _of_program(reader, view)
         agent = own_agent()
         own = None if agent is None else await judge_own(agent, reader, view)
         found = _distinct([*found, *denied, *objected, *([] if own is None else own.obstacles)])
@@ -135,6 +142,8 @@ async def _of_request(session: Session, about: str, request: JobRequest) -> Told
                 if row is not None
             },
             join=join_said(spec, facts.join) if facts.joined else "",
+            size=size,
+            limit_s=spec.raw["deadlines"]["run"] // 1_000,
         )
 
 
@@ -144,17 +153,30 @@ def _of_key(sender: Any) -> list[Obstacle]:
     return [obstacle("the key that signs", "KEY_ROLE_MISSING", f"its roles are {', '.join(sender['roles'])}")]
 
 
-async def _of_program(reader: ChainReader, view: JobView) -> list[Obstacle]:
-    """Return what the program objects to in parameters and declared columns."""
-    program = PROGRAMS.get(view.spec.program)
+async def _of_program(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], JobSize | None]:
+    """Return what the program objects to in parameters, columns and registered sizes, and the job's size."""
+    spec, program = view.spec, PROGRAMS.get(view.spec.program)
     if program is None:
-        return [obstacle(view.spec.program, "PROGRAM_NOT_INSTALLED", "it is not installed here")]
+        return [obstacle(spec.program, "PROGRAM_NOT_INSTALLED", "it is not installed here")], None
     try:
-        _, parameters = await steps.program_inputs(reader, view, program)
-        program.least_rows(parameters, view.spec.min_group)
+        inputs, parameters = await steps.program_inputs(reader, view, program)
+        least = program.least_rows(parameters, spec.min_group)
     except AssentError as error:
-        return [Obstacle(program.id, error.code.upper(), str(error), "")]
-    return []
+        return [Obstacle(program.id, error.code.upper(), str(error), "")], None
+    keys = [(one.dataset, one.version) for one in spec.inputs]
+    size = size_of(program, parameters, inputs, spec, await reader.states("datasets", "versions", keys))
+    return ([] if size is None else list(_of_size(size, least, spec))), size
+
+
+def _of_size(size: JobSize, least: int, spec: JobSpec) -> Iterator[Obstacle]:
+    for dataset, (_, most) in size.rows.items():
+        if most < least:
+            text = f"it has at most {most} rows by its registration, and the job needs {least}"
+            yield obstacle(dataset, "DATA_TOO_FEW_ROWS", text)
+    try:
+        check_time(size, spec.raw["deadlines"]["run"] // 1_000)
+    except JobRefusal as refusal:
+        yield obstacle("deadline run", refusal.reason, str(refusal).removeprefix(f"{refusal.reason}: "))
 
 
 async def _of_job(session: Session, digits: str) -> Told:
@@ -171,6 +193,7 @@ async def _of_job(session: Session, digits: str) -> Told:
         reader = ChainReader(client, at_once)
         view = await reader.job(found)
         own = None if view is None else await judge_own(agent, reader, view)
+        size = None if view is None else (await _of_program(reader, view))[1]
         if view is None or own is None:
             raise UsageFault(f"job {found[:12]}: {agent.identity.org} takes no part in it: assent job show")
         return Told(
@@ -179,6 +202,8 @@ async def _of_job(session: Session, digits: str) -> Told:
             unknown=_unknown(view, own.org, None),
             rests_on=trust_line(client),
             own=own,
+            size=size,
+            limit_s=min(agent.identity.policy.job_time_max_ms, view.spec.raw["deadlines"]["run"]) // 1_000,
         )
 
 
@@ -235,6 +260,14 @@ def as_json_of(told: Told) -> Value:
             "joined": own.joined,
             "columns": [dict(zip(("name", "use", "type", "cells"), row, strict=True)) for row in own.columns],
         },
+        "takes": None
+        if told.size is None
+        else {
+            "seconds": [round(told.size.least.seconds, 3), round(told.size.most.seconds, 3)],
+            "bytes": [told.size.least.memory, told.size.most.memory],
+            "rounds": [told.size.least.rounds, told.size.most.rounds],
+            "seconds_allowed": told.limit_s,
+        },
         "unknown": list(told.unknown),
         "rests_on": told.rests_on,
     }
@@ -260,9 +293,23 @@ def print_told(told: Told) -> None:
     _print_own(told.own)
     if told.join:
         print_part("join", told.join)
+    if told.size is not None:
+        print_part("takes", size_said(told.size, told.limit_s))
     for number, text in enumerate(told.unknown):
         print_part("" if number else "unknown", f"- {text}")
     print_part("rests on", told.rests_on)
+
+
+def size_said(size: JobSize, limit_s: int) -> str:
+    """Say what a job takes at each party."""
+    least, most = size.least, size.most
+    rounds = f"{least.rounds:,} to {most.rounds:,}" if least.rounds != most.rounds else f"{least.rounds:,}"
+    return (
+        f"{least.seconds:,.0f} to {most.seconds:,.0f} s of one core at each party, from the sizes that are "
+        f"registered, within a factor of {FACTOR:g} where it was measured; {rounds} round trips come on top; "
+        f"{least.memory / 1e6:,.0f} to {most.memory / 1e6:,.0f} MB beside one's own table; allowed are "
+        f"{limit_s:,} s"
+    )
 
 
 def _grant_row(told: Told, name: str) -> list[Any]:

@@ -98,3 +98,11 @@ def size_bucket(rows: int) -> str:
         if rows <= bound:
             return f"<={bound}"
     return f">{SIZE_BUCKETS[-1]}"
+
+
+def bucket_rows(bucket: str) -> tuple[int, int] | None:
+    """Return the fewest and the most rows of a coarse size; None for a text, of anybody, that is none."""
+    for less, bound in zip((0, *SIZE_BUCKETS), SIZE_BUCKETS, strict=False):
+        if bucket == f"<={bound}":
+            return less + 1, bound
+    return None

@@ -21,6 +21,7 @@ from privcompute.job.inputs import input_column, joined_versions, judge_own_data
 from privcompute.job.meeting import Invitation
 from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
+from privcompute.job.size import check_size, size_of
 from privcompute.job.view import RUNNING, JobView, certificate_digest, mismatched_channels
 from privcompute.programs.base import JobInput, JobProgram
 from privcompute.programs.registry import PROGRAMS
@@ -61,8 +62,10 @@ async def check(
     check_runnable(view.spec)
     if program is None:
         raise JobRefusal("PROGRAM_NOT_INSTALLED", f"{view.spec.program} is not installed here")
-    _, parameters = await program_inputs(reader, view, program)
+    inputs, parameters = await program_inputs(reader, view, program)
     program.least_rows(parameters, view.spec.min_group)
+    size = size_of(program, parameters, inputs, view.spec, facts.versions)
+    check_size(size, view.spec, identity.org, identity.policy)
     return PhaseChecked(phase, identity.code_hashes[program.id])
 
 

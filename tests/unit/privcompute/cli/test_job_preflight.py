@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from privcompute.cli.job_preflight import Told, as_json_of, print_told
 from privcompute.cli.own_judgement import OwnAgent, OwnJudgement, judge_own
 from privcompute.job.chain_reader import ChainReader, at_once
 from privcompute.job.proposal import GrantLeft, Obstacle
+from privcompute.job.size import JobSize, size_of
+from privcompute.programs.base import InputColumn, JobInput
+from privcompute.programs.registry import PROGRAMS
+from tests.unit.privcompute.job.test_enforcement import SPEC
 from tests.unit.privcompute.job.test_task import (
     FIGURES,
     GRANTED,
@@ -29,6 +34,7 @@ from tests.unit.privcompute.job.test_task import (
 
 __all__ = ["world"]
 JOB = "ab" * 32
+KEY = InputColumn("id", "text", "join")
 EVIL = "[/x]\x1b[2J\n  approved by all\u202e"
 
 
@@ -157,6 +163,31 @@ def test_an_owner_without_its_folder_is_told_to_give_it() -> None:
     answer = CliRunner().invoke(job, ["preflight", JOB, "--node", "http://127.0.0.1:1"])
     assert answer.exit_code == Exit.CONFIG
     assert "give --as ORGDIR" in answer.output
+
+
+def test_a_size_that_ends_a_job_later_is_found_and_what_it_takes_is_said() -> None:
+    inputs = [JobInput(one.dataset, owner, (KEY,)) for owner, one in enumerate(SPEC.inputs)]
+
+    def sized(bucket: str) -> JobSize:
+        rows = {(one.dataset, one.version): {"size_bucket": bucket} for one in SPEC.inputs}
+        size = size_of(PROGRAMS["private-join"], None, inputs, SPEC, rows)
+        assert size is not None
+        return size
+
+    spec = replace(SPEC, raw={"deadlines": {"run": 10_000}})
+    few, large = sized("<=100"), sized("<=10000000")
+    found = list(job_preflight._of_size(few, 105, spec))
+    assert [(one.about, one.code) for one in found] == [
+        (one.dataset, "DATA_TOO_FEW_ROWS") for one in SPEC.inputs
+    ]
+    assert "at most 100 rows by its registration, and the job needs 105" in found[0].says
+    (late,) = job_preflight._of_size(large, 105, spec)
+    assert (late.about, late.code) == ("deadline run", "JOB_TOO_LONG")
+    assert "--deadline run=" in late.do
+    said = job_preflight.size_said(large, 10)
+    assert said.startswith("260 to 2,600 s of one core at each party")
+    assert "720 to 6,120 MB" in said
+    assert "allowed are 10 s" in said
 
 
 @pytest.mark.parametrize("text", [EVIL, "a" * 300, "grants " * 60])
