@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ from chain.founding.cards import (
 from chain.founding.consent import check_complete, check_consents, consent_to_bytes, give_consent
 from chain.founding.draft import FoundingDraft, check_draft, check_own, combine, draft_to_bytes
 from chain.founding.refusals import FoundingRefused
+from chain.ledger.batch_executor import ChainRuntime, execute_genesis
 from chain.ledger.genesis import Limits, save_genesis
 from chain.ledger.recordjson import record_from_json
 from chain.primitives.errors import AssentError, ConfigError
@@ -121,13 +123,17 @@ def _limits(given: tuple[str, ...]) -> Limits:
     return record_from_json(Limits, chosen, "--limit")
 
 
-def _rehearse(draft: FoundingDraft) -> None:
-    """Run the system contracts on the founders: what they refuse is found before anybody signs."""
-    from chain.ledger.batch_executor import execute_genesis
+@functools.cache
+def _runtime() -> ChainRuntime:
     from contracts.runtime import ContractRuntime
 
+    return ContractRuntime()  # which compiles a contract once
+
+
+def _rehearse(draft: FoundingDraft) -> None:
+    """Run the system contracts on the founders: what they refuse is found before anybody signs."""
     try:
-        execute_genesis(ContractRuntime(), draft.genesis)
+        execute_genesis(_runtime(), draft.genesis)
     except AssentError as error:
         raise FoundingRefused(f"the contracts do not take these founders: {error}") from None
 
@@ -196,7 +202,8 @@ def sign(draft: Path, folder: Path, instead: bool, as_json: bool) -> None:
     print_text(f"{own.signature}: {own.org.name} founds {found.genesis.chain_name}")
     print_text(f"genesis: {found.genesis.chain_id.hex()}")
     print_text("next: send it to the other founders; whoever has all signatures types:")
-    print_text(f"  assent found install {shlex.quote(str(draft))} SIGNATURE SIGNATURE … --as {folder}")
+    words = f"{shlex.quote(str(draft))} SIGNATURE SIGNATURE … --as {shlex.quote(str(folder))}"
+    print_text(f"  assent found install {words}")
 
 
 @found.command("install")

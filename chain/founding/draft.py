@@ -130,8 +130,15 @@ def _departure(expected: Genesis, found: Genesis) -> str:
         if own.get(contract.name) != contract.source:
             return (
                 f"genesis.contracts: {contract.name!r} is not the contract of this Assent; all founders use "
-                "one version: compare assent --version, then combine the cards again"
+                "one version: install it everywhere, then combine the cards again"
             )
+    given = [{item.contract: item.args for item in genesis.init_args} for genesis in (expected, found)]
+    changed = sorted(name for name in {*given[0], *given[1]} if given[0].get(name) != given[1].get(name))
+    if changed:
+        return (
+            f"genesis.init_args: what {changed[0]!r} begins with, programs included, is not what it is in "
+            "this Assent; all founders use one version: install it everywhere, then combine the cards again"
+        )
     for field in fields(Genesis):
         mine, theirs = getattr(expected, field.name), getattr(found, field.name)
         if mine != theirs:

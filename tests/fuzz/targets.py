@@ -27,6 +27,9 @@ from chain.audit.package import build_package
 from chain.audit.records import PARTS
 from chain.audit.verify import verify_bytes
 from chain.config import NodeConfig, RpcSection
+from chain.founding.cards import card_from_bytes, card_to_bytes
+from chain.founding.consent import consent_from_bytes, consent_to_bytes, give_consent
+from chain.founding.draft import draft_from_bytes, draft_to_bytes
 from chain.ledger import block, genesis, validity_window
 from chain.ledger.batches import check_proposal
 from chain.ledger.genesis import genesis_from_json, genesis_to_json
@@ -86,6 +89,7 @@ from consensus import votes
 from consensus.messages import decode_message
 from contracts.runtime import ContractRuntime
 from tests.simulation.replicas import Cluster
+from tests.unit.chain.founding import founders
 
 PEER = b"\x07" * 32
 
@@ -502,6 +506,26 @@ def genesis_seeds() -> list[bytes]:
     ]
 
 
+FOUNDING_FILES: tuple[Callable[[bytes, str], object], ...] = (
+    card_from_bytes,
+    draft_from_bytes,
+    consent_from_bytes,
+)
+
+
+def run_founding(data: bytes) -> None:
+    """A card, a draft or a signature of another founder, as the first byte says."""
+    FOUNDING_FILES[data[0] % len(FOUNDING_FILES) if data else 0](data[1:], "a file")
+
+
+def founding_seeds() -> list[bytes]:
+    """One of each, whole."""
+    draft = founders.draft_of("bank", "bureau")
+    consent = give_consent(draft, "bank", founders.key("bank admin"))
+    files = (card_to_bytes(draft.cards[0]), draft_to_bytes(draft), consent_to_bytes(consent))
+    return [bytes([kind]) + file for kind, file in enumerate(files)]
+
+
 def run_config(data: bytes) -> None:
     """A node.toml."""
     parse_toml("node.toml", data, NodeConfig)
@@ -575,6 +599,7 @@ TARGETS = {
         Target("node", run_node, node_seeds),
         Target("rpc", run_rpc, rpc_seeds),
         Target("genesis", run_genesis, genesis_seeds),
+        Target("founding", run_founding, founding_seeds),
         Target("config", run_config, config_seeds),
         Target("audit", run_audit, audit_seeds),
     )

@@ -119,7 +119,7 @@ def test_a_genesis_that_does_not_follow_from_the_cards_is_refused_with_the_part_
     other = SystemContracts({"orgs": "members = Var(list, [1])\n"}, {})
     with pytest.raises(FoundingAltered, match="'orgs' is not the contract of this Assent"):
         check_draft(DRAFT, NAME, other, NOW)
-    with pytest.raises(FoundingAltered, match=r"genesis\.init_args"):
+    with pytest.raises(FoundingAltered, match=r"genesis\.init_args: what 'orgs' begins with"):
         check_draft(DRAFT, NAME, replace(CONTRACTS, arguments={"orgs": {"more": 1}}), NOW)
 
 
