@@ -32,7 +32,7 @@ from chain.founding.cards import (
     check_current,
 )
 from chain.founding.consent import check_complete, check_consents, consent_to_bytes, give_consent
-from chain.founding.draft import FoundingDraft, check_draft, check_own, combine, draft_to_bytes
+from chain.founding.draft import FoundingDraft, check_draft, check_own, combine, contracts_of, draft_to_bytes
 from chain.founding.refusals import FoundingRefused
 from chain.ledger.batch_executor import ChainRuntime, execute_genesis
 from chain.ledger.genesis import Limits, save_genesis
@@ -43,13 +43,23 @@ from chain.primitives.keyfile import load_key
 from chain.primitives.settings import check_address, split_address
 
 draft_argument = click.argument("draft", type=click.Path(path_type=Path))
-signatures_argument = click.argument("signatures", nargs=-1, type=click.Path(path_type=Path))
+signatures_argument = click.argument(
+    "signatures", metavar="[SIGNATURE]...", nargs=-1, type=click.Path(path_type=Path)
+)
 as_option = click.option(
     "--as", "folder", required=True, type=click.Path(path_type=Path), help="Your organisation's folder."
 )
 
 
-@click.group()
+class _InOrder(click.Group):
+    """A group that lists its commands in the order in which they are used."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Return the commands as they were added."""
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder)
 def found() -> None:
     """Found a chain between organisations that share nothing but files.
 
@@ -157,22 +167,30 @@ def _checked(path: Path, folder: Path | None) -> FoundingDraft:
 @json_option
 @reports_errors
 def check(draft: Path, signatures: tuple[Path, ...], folder: Path | None, as_json: bool) -> None:
-    """Check DRAFT, and SIGNATURES of it if there are any, and print what a member agrees to by signing."""
-    found = _checked(draft, folder)
+    """Check DRAFT, and each SIGNATURE of it that there is, and print what a member agrees to by signing.
+
+    One that all have signed is checked as what was founded: by its own contracts, with cards of that day.
+    """
+    found = read_draft(draft)
     missing = check_consents(found, read_consents(signatures))
+    if missing:
+        _checked(draft, folder)
+    else:
+        check_draft(found, str(draft), contracts_of(found), found.genesis.time)
     signed = [card.org for card in found.cards if card.org not in missing]
     if as_json:
         print_json(draft_json(found, signed, missing))
         return
     print_draft(found)
-    if signed:
-        print_text(f"signed by {', '.join(signed)}; not yet by {', '.join(missing) or 'nobody else'}")
-    if folder is None:
-        print_text(
-            "checked: every card is valid, and genesis follows from them; --as FOLDER checks yours, too"
-        )
+    if not missing:
+        print_text(f"checked: signed by all {len(signed)}, every card is valid, genesis follows from them")
         return
-    print_text("checked: every card is valid, yours is in it unchanged, and genesis follows from them")
+    print_text(f"signed by {', '.join(signed) or 'nobody'}; not yet by {', '.join(missing)}")
+    if folder is None:
+        print_text("checked: every card is valid, and genesis follows from them and from this Assent")
+        print_text("with --as FOLDER, your own card is checked, too")
+        return
+    print_text("checked: every card is valid, yours unchanged; genesis follows from them and this Assent")
     words = f"{shlex.quote(str(draft))} --as {shlex.quote(str(folder))}"
     print_text(f"next, if you agree: assent found sign {words}")
 

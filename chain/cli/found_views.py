@@ -25,8 +25,11 @@ def contract_hashes(draft: FoundingDraft) -> dict[str, str]:
 
 def program_hashes(draft: FoundingDraft) -> dict[str, str]:
     """Return program -> the hash of its code, in hex."""
-    programs: Any = init_args(draft.genesis)["jobs"]["programs"]
-    return {str(program["id"]): program["code_hash"].hex() for program in programs}
+    programs: Any = init_args(draft.genesis).get("jobs", {}).get("programs", [])
+    try:
+        return {str(program["id"]): program["code_hash"].hex() for program in programs}
+    except (TypeError, KeyError, AttributeError):  # of another Assent, in a draft that is signed already
+        return {}
 
 
 def print_draft(draft: FoundingDraft) -> None:
@@ -37,9 +40,9 @@ def print_draft(draft: FoundingDraft) -> None:
         [[_titled(card), list(card.roles), _places(card)] for card in draft.cards],
     )
     print_table("limits", ["name", "#value"], [[name, f"{n:,}"] for name, n in limits_of(draft).items()])
-    print_table("contracts, as in this Assent", ["name", "sha256 of the source"],
+    print_table("contracts", ["name", "sha256 of the source"],
                 [[name, digest] for name, digest in contract_hashes(draft).items()])  # fmt: skip
-    print_table("programs, as in this Assent", ["program", "hash of the code"],
+    print_table("programs", ["program", "hash of the code"],
                 [[name, f"{digest[:16]}…"] for name, digest in program_hashes(draft).items()])  # fmt: skip
     for line in notices(draft):
         print_text(line)
@@ -60,9 +63,10 @@ def notices(draft: FoundingDraft) -> list[str]:
     """Return what a founder should know of a draft that is allowed, and maybe not meant."""
     count = len(draft.cards)
     need = quorum(count)
+    may_fail = counted(count - need, "validator") if count > need else "none"
     told = [
         f"{counted(count, 'validator')}, one an organisation: {need} must run for the chain to move, so "
-        f"{counted(count - need, 'validator')} may fail"
+        f"{may_fail} may fail"
     ]
     if count < SOUND_FROM:
         told[0] += f"; {SOUND_FROM} are the fewest that bear one"

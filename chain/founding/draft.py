@@ -22,9 +22,10 @@ from chain.founding.documents import parse, read_exactly, render
 from chain.founding.founders import Founder, SystemContracts, found_genesis
 from chain.founding.refusals import FoundingAltered, FoundingRefused, shown
 from chain.ledger.genesis import FILE_BYTES_MAX as GENESIS_BYTES_MAX
-from chain.ledger.genesis import Genesis, Limits, genesis_from_json, genesis_to_json
+from chain.ledger.genesis import INIT_ARGS_BYTES_MAX, Genesis, Limits, genesis_from_json, genesis_to_json
 from chain.primitives.certificate import VALIDATORS_MAX
 from chain.primitives.errors import ConfigError
+from chain.primitives.values import decode_value
 
 KIND = "assent-founding-draft"
 FOUNDERS_MAX = VALIDATORS_MAX
@@ -109,6 +110,15 @@ def _distinct(cards: NamedCards, what: str, values: Any) -> None:
                     f"{card.org} make another"
                 )
             seen[value] = where
+
+
+def contracts_of(draft: FoundingDraft) -> SystemContracts:
+    """Return what a draft founds with by its own word: what counts once all have signed it."""
+    arguments = {
+        item.contract: decode_value(item.args, max_bytes=INIT_ARGS_BYTES_MAX)
+        for item in draft.genesis.init_args
+    }
+    return SystemContracts(draft.genesis.sources, arguments)
 
 
 def check_draft(draft: FoundingDraft, where: str, contracts: SystemContracts, now: int) -> None:

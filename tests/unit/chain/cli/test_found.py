@@ -17,7 +17,10 @@ from chain.cli.layout import open_consortium
 from chain.cli.main import main
 from chain.config import load_node_config
 from chain.founding.cards import DAY_MS, card_from_bytes, card_to_bytes, sign_card
-from chain.ledger.genesis import load_genesis
+from chain.founding.consent import consent_to_bytes, give_consent
+from chain.founding.draft import combine, draft_to_bytes
+from chain.founding.founders import SystemContracts
+from chain.ledger.genesis import Limits, load_genesis
 from chain.primitives.errors import Exit
 from chain.primitives.keyfile import is_sealed, load_key
 from privcompute.config import load_agent_config
@@ -159,6 +162,20 @@ def test_check_shows_at_80_columns_all_that_a_member_agrees_to(base: Path) -> No
     assert len(told["contracts"]["orgs"]) == 64
 
 
+def test_a_signed_draft_whose_programs_are_no_programs_is_shown_without_them(base: Path) -> None:
+    """Whoever founds alone puts into a draft what it likes; others look at it."""
+    card = card_from_bytes((base / "bank/bank.card.json").read_bytes(), "card")
+    contracts = SystemContracts({"jobs": "x = Var(int, 0)\n"}, {"jobs": {"programs": 7}})
+    draft = combine([("card", card)], Limits(), contracts)
+    alone, signature = base / "alone.json", base / "alone.signature.json"
+    alone.write_bytes(draft_to_bytes(draft))
+    signature.write_bytes(
+        consent_to_bytes(give_consent(draft, "bank", load_key(base / "bank/keys/admin.key")))
+    )
+    assert "signed by all 1" in do("found", "check", alone, signature)
+    assert "is not the contract of this Assent" in do("found", "check", alone, status=Exit.DAMAGED)
+
+
 def test_a_founder_signs_a_second_draft_only_in_the_place_of_the_first(base: Path) -> None:
     cards = [base / org / f"{org}.card.json" for org in ADDRESSES]
     other = base / "other.json"
@@ -199,6 +216,7 @@ def test_an_expired_card_and_one_from_the_future_stop_what_is_not_signed_and_not
         assert "the card of 'bank' expired at" in said
         assert "assent found request bank --again" in said
     install(base, "bank")
+    assert "signed by all 2" in do("found", "check", base / "founding.json", *signatures(base))
     monkeypatch.setattr(found, "_now", lambda: now - DAY_MS)
     assert "one of the two clocks is wrong" in do(
         "found", "combine", card, "--out", base / "x.json", status=1

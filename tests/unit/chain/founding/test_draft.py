@@ -17,6 +17,7 @@ from chain.founding.draft import (
     check_draft,
     check_own,
     combine,
+    contracts_of,
     draft_from_bytes,
     draft_to_bytes,
 )
@@ -121,6 +122,15 @@ def test_a_genesis_that_does_not_follow_from_the_cards_is_refused_with_the_part_
         check_draft(DRAFT, NAME, other, NOW)
     with pytest.raises(FoundingAltered, match=r"genesis\.init_args: what 'orgs' begins with"):
         check_draft(DRAFT, NAME, replace(CONTRACTS, arguments={"orgs": {"more": 1}}), NOW)
+
+
+def test_a_draft_is_checked_by_its_own_contracts_too_and_still_follows_from_its_cards() -> None:
+    other = replace(CONTRACTS, arguments={"orgs": {"more": 1}})
+    draft = combine(named(*map(card_of, ORGS)), Limits(), other)
+    check_draft(draft, NAME, contracts_of(draft), NOW)
+    forged = replace(draft, genesis=replace(draft.genesis, orgs=draft.genesis.orgs[::-1]))
+    with pytest.raises(FoundingAltered, match=r"genesis\.orgs"):
+        check_draft(forged, NAME, contracts_of(forged), NOW)
 
 
 def test_a_draft_with_an_expired_card_is_refused_by_its_founder() -> None:
