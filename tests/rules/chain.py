@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -11,7 +11,7 @@ from typing import Any
 from chain.primitives.crypto import PrivateKey
 from chain.primitives.possession import prove_possession
 from chain.primitives.runtimeport import OK, Call, Outcome, StateKey, map_key
-from chain.primitives.values import decode_stored, encode_value
+from chain.primitives.values import Value, decode_stored, encode_value
 from contracts.runtime import ContractRuntime
 from contracts.system import default_init, sources
 from tests.rules.base import DAY_MS
@@ -139,10 +139,12 @@ class Chain:
         row = {"day": self.time // DAY_MS, **acts}
         self.apply(Outcome(OK, writes={(contract, map_key("daily", org)): encode_value(row)}))
 
-    def returned(self, grant: str, count: int) -> None:
-        """Set how many runs a grant took back today, and ever."""
-        row = {"day": self.time // DAY_MS, "today": count, "ever": count}
-        self.apply(Outcome(OK, writes={("grants", map_key("returns", grant)): encode_value(row)}))
+    def answered(self, grant: str, returned: int, joined: Sequence[bytes]) -> None:
+        """Set how many runs a grant took back today, and ever, and with what its data were joined."""
+        row = {"day": self.time // DAY_MS, "today": returned, "ever": returned}
+        rows: dict[str, Value] = {"returns": row, "partners": list(joined)}
+        writes = {("grants", map_key(name, grant)): encode_value(value) for name, value in rows.items()}
+        self.apply(Outcome(OK, writes=dict(writes)))
 
     def apply(self, outcome: Outcome) -> None:
         """Keep what a call wrote."""

@@ -19,7 +19,7 @@ from tests.rules.draw import Dice, Draw, step
 from tests.rules.draw_times import times
 from tests.rules.invariants import Watch
 from tests.rules.model import Model, Step
-from tests.rules.prelude import RETURNED, SPEND, prelude, spent
+from tests.rules.prelude import ANSWERED, SPEND, prelude, spent
 
 CALLS = 500
 """Of one history, its beginning included."""
@@ -121,7 +121,7 @@ class Pair:
 
     def play(self, made: Step, every: int) -> tuple[Difference | None, str]:
         """Make one call on both sides; return the difference and the contracts' code."""
-        if made.target in (SPEND, RETURNED):
+        if made.target in (SPEND, ANSWERED):
             return self._spend(made), ""
         right = self.watch.has_right(self.chain, made.who)
         outcome = self.chain.perform(made)
@@ -140,7 +140,7 @@ class Pair:
         for side in (self.chain, self.model):
             side.time += made.ms
             side.height += made.blocks
-            (side.spend if made.target == SPEND else side.returned)(**made.args)
+            (side.spend if made.target == SPEND else side.answered)(**made.args)
 
 
 def play(world: World, seed: int, calls: int = CALLS) -> Run:

@@ -3,7 +3,7 @@
 # ruff: noqa: A002 (arguments have the names that the contracts give them)
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,9 +141,10 @@ class Uses(Requests):
         self.tell_used(grant, job, outcome, note)
         return back
 
-    def returned(self, grant: str, count: int) -> None:
-        """Set how many runs a grant took back today, and ever."""
-        self.returns[grant] = [self.time // DAY_MS] * count
+    def answered(self, grant: str, returned: int, joined: Sequence[bytes]) -> None:
+        """Set how many runs a grant took back today, and ever, and with what its data were joined."""
+        self.returns[grant] = [self.time // DAY_MS] * returned
+        self.partners[grant] = list(joined)
 
     def comes_back(self, grant: str) -> bool:
         """Tell whether a run that returns now is one of the day's first, and count it."""

@@ -10,7 +10,7 @@ from tests.rules.draw import DAY_MS, Dice
 from tests.rules.draw_schemas import IDS, SCHEMA
 from tests.rules.model import Step
 from tests.rules.model_governance import ROTATIONS_A_DAY_MAX
-from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, REQUESTS_A_DAY_MAX
+from tests.rules.model_grants import GRANT_CHANGES_A_DAY_MAX, PARTNER_VERSIONS_MAX, REQUESTS_A_DAY_MAX
 from tests.rules.model_libraries import LIBRARIES_A_DAY_MAX
 from tests.rules.model_programs import VOTES_A_DAY_MAX
 from tests.rules.model_schemas import PARTS_A_DAY_MAX
@@ -24,8 +24,8 @@ USERS = ("bank", "rival")
 VOTERS = ("bank", "bureau", "registry", "regulator", "rival")
 SPEND = "day.spend"
 """A step that is no call: what an organisation has done today, set on both sides."""
-RETURNED = "day.returned"
-"""Another: how many runs a grant took back today."""
+ANSWERED = "day.answered"
+"""Another: how many runs a grant took back today, and with which versions its data were joined."""
 DAILY: dict[str, dict[str, int]] = {
     "datasets": {
         "registrations": data.REGISTRATIONS_A_DAY_MAX,
@@ -100,4 +100,5 @@ def spent(dice: Dice, contract: str) -> Iterator[Step]:
         yield Step(0, 0, org, SPEND, {"org": org, "contract": contract, "acts": acts})
     for grant in dice.model.grants if contract == "jobs" else ():
         count = FREE_RETURNS_A_DAY_MAX - dice.chance.randint(0, 1)
-        yield Step(0, 0, "", RETURNED, {"grant": grant, "count": count})
+        joined = [dice.bytes32() for _ in range(PARTNER_VERSIONS_MAX - dice.chance.randint(0, 2))]
+        yield Step(0, 0, "", ANSWERED, {"grant": grant, "returned": count, "joined": joined})

@@ -49,8 +49,8 @@ def test_a_history_is_the_same_for_the_same_seed(world: World) -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_planted_fault_is_seen_by_the_first_histories(name: str) -> None:
-    found = planted.catch(name, range(1, 13))
-    assert found is not None, f"seeds 1..12 do not show: {PLANTS[name].says}"
+    found = planted.catch(name, range(1, 25))
+    assert found is not None, f"seeds 1..24 do not show: {PLANTS[name].says}"
 
 
 def test_a_difference_is_shortened_to_calls_that_still_show_it() -> None:
