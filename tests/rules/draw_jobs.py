@@ -330,7 +330,8 @@ def judge_join(dice: Dice) -> Drawn:
 
 def disclaim(dice: Dice) -> Drawn:
     """State that one sent nothing, mostly of a job that ended after its join began."""
-    jobs = [job for job in dice.model.jobs.values() if job.final and job.join_height > 0]
+    ended = dice.often(0.9)
+    jobs = [job for job in dice.model.jobs.values() if job.final is ended and job.join_height > 0]
     job = dice.pick(jobs[-4:]) if jobs and dice.often(0.9) else dice.pick(dice.model.jobs.values())
     if job is None:
         return None

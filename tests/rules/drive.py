@@ -53,8 +53,8 @@ KINDS: dict[Draw, float] = {
     grants.other_vote: 6,
     grants.grant_step: 6,
     jobs.vote_program: 3,
-    jobs.propose: 9,
-    jobs.forward: 62,
+    jobs.propose: 14,
+    jobs.forward: 120,
     jobs.again: 5,
     jobs.end: 5,
     jobs.refuse: 2,
@@ -81,6 +81,7 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("regulator", {jobs.vote_program: 150}),
     ("bank", {jobs.propose: 150, jobs.forward: 10}),
     ("bank", {jobs.propose: 60, jobs.forward: 240, jobs.refuse: 120}),
+    ("", {jobs.propose: 30, jobs.forward: 400, jobs.end: 20, jobs.disclaim: 20}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.stop_contract: 40}),
     ("", {members.decide_rules: 30, members.decision_step: 200, members.contract_step: 60}),
 )

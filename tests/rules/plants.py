@@ -320,11 +320,11 @@ PLANTS: dict[str, Plant] = {
         "party_of(specs[job], org)",
         "a job computes and its runs are not used",
     ),
-    "certified-and-returned": Plant(
+    "disclaimed-while-it-runs": Plant(
         "jobs",
         'require(stopped and j["join_height"] > 0, "WRONG_STATE")',
-        'require(is_final(j) and j["join_height"] > 0, "WRONG_STATE")',
-        "an owner disclaims a job that was certified",
+        'require(j["join_height"] > 0, "WRONG_STATE")',
+        "an owner disclaims a job that has not ended",
     ),
     "accept-after-deadline": Plant(
         "jobs",
