@@ -19,7 +19,7 @@ SHARE_BYTES = 16
 _LOCAL = (0, 0)
 _REP3: Mapping[str, tuple[int, int]] = {
     "column": (1, 8),
-    "divide": (35, 280),
+    "divide": (40, 344),
     "absolute": (11, 59),
     "minimum": (11, 59),
     "maximum": (11, 59),

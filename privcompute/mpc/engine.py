@@ -100,9 +100,9 @@ class Engine(Protocol):
         """Return the least element along an axis, exact, in a logarithmic number of comparisons."""
 
     def divide(self, x: Shared, y: Shared) -> Steps[Shared]:
-        """Return x / y as fixed point, for 0 < y < 2^30 and |x / y| < 2^15; exactly 0 where y <= 0.
+        """Return x / y as fixed point, for |x| < 2^45, 0 < y < 2^30 and |x / y| < 2^30; 0 where y <= 0.
 
-        Integers are read as numbers of value below 2^30. Error at most 4 ulp + 2^-24 |x / y|.
+        Integers are read as numbers of that value. Error at most 4 ulp.
         """
 
     def sqrt(self, x: Shared) -> Steps[Shared]:

@@ -144,7 +144,7 @@ class PlaintextEngine:
         yield from ()
         left, right = np.broadcast_arrays(_values(x), _values(y))
         quotient = np.divide(left, right, out=np.zeros(left.shape), where=right > 0)
-        _check(np.abs(quotient) * 2.0**47, "quotient")
+        _check(np.abs(quotient) * 2.0**32, "quotient")
         return _plain(encode_unchecked(quotient, FRACTION_BITS), FRACTION_BITS)
 
     def sqrt(self, x: Shared) -> Steps[Shared]:

@@ -7,7 +7,7 @@ rounds of the longest way through the plan. A value is let go when the last step
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -22,15 +22,16 @@ from privcompute.mpc.ring import INTEGER_BOUND
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate
 from privcompute.pages import own, public
-from privcompute.pages.folds import VIEWS, fold, ordered, view
-from privcompute.pages.inputs import PageRun, categories_of, cells_of_kind, lot, shape_of
+from privcompute.pages.folds import VIEWS, fold, ordered, scattered, view
+from privcompute.pages.inputs import PageRun, categories_of, cells_of_kind, check_cells, lot, shape_of
 from privcompute.pages.joint import bits_for, cellwise, in_shares
 from privcompute.pages.owned import OwnCells, OwnedRows, Parts, hashed, spread
-from privcompute.pages.placing import PARTS, PUBLIC, SECRET, PlacedSteps, place
+from privcompute.pages.placing import PARTS, PUBLIC, SECRET, place
 from privcompute.pages.public import PublicCells, by_row, everywhere
 from privcompute.pages.regions import Regions
 from privcompute.pages.releases import PageOutputs, check_releases, outputs_of
-from privcompute.pages.schedule import Task, together
+from privcompute.pages.restricting import Axes, RestrictedSteps, restrict
+from privcompute.pages.schedule import WorkPlan, schedule, together
 from privcompute.pages.steps import CELLWISE, PlanStep, prepare
 from privcompute.programs.base import InputRefused
 
@@ -49,7 +50,8 @@ def evaluate(engine: Engine, plan: Plan, run: PageRun) -> Steps[PageOutputs]:
     """
     check_releases(plan)
     _check_kinds(plan)
-    placed = place(prepare(plan, run.min_group), run.owners, [one.dataset for one in plan.graph.columns])
+    columns = [one.dataset for one in plan.graph.columns]
+    placed = restrict(place(prepare(plan, run.min_group), run.owners, columns))
     evaluation = _Evaluation(engine, plan, run, placed)
     yield from evaluation.region(-1)
     shared = {
@@ -67,7 +69,7 @@ def _check_kinds(plan: Plan) -> None:
             )
 
 
-def _outputs(placed: PlacedSteps) -> list[tuple[int, str]]:
+def _outputs(placed: RestrictedSteps) -> list[tuple[int, str]]:
     found = []
     for number, left in enumerate(placed.left):
         found.append((left.value, f"release{number}"))
@@ -77,14 +79,21 @@ def _outputs(placed: PlacedSteps) -> list[tuple[int, str]]:
 
 
 class _Evaluation:
-    def __init__(self, engine: Engine, plan: Plan, run: PageRun, placed: PlacedSteps) -> None:
+    def __init__(self, engine: Engine, plan: Plan, run: PageRun, placed: RestrictedSteps) -> None:
         self.engine, self.plan, self.run, self.placed = engine, plan, run, placed
         self.steps = placed.steps
-        self.shapes = [shape_of(run, step.cells, step.name) for step in self.steps]
+        self.shapes = [
+            shape_of(run, step.cells, step.name, [choice is not None for choice in worked])
+            for step, worked in zip(self.steps, placed.worked, strict=True)
+        ]
         self.values: dict[int, Value] = {}
+        self.chosen: dict[int, NDArray[np.intp]] = {}
+        """The rows of each choice that was made."""
         self.turns: dict[int, int] = {}
         self.carried: dict[int, tuple[Shared, ...]] = {}
         self.regions = Regions(placed)
+        self.schedules: dict[int, WorkPlan] = {}
+        """By loop."""
         self.done = 0
         self.total = self.regions.total(self.steps)
         lots = [(step.attrs, number) for number, step in enumerate(self.steps) if step.name == "lot"]
@@ -104,14 +113,13 @@ class _Evaluation:
                     if uses[need] == 0:
                         self.values.pop(need, None)
 
-        tasks = {
-            place: Task(self.regions.needs[place], self._beginner(place), math.prod(self.shapes[place]))
-            for place in self.regions.members.get(loop, ())
-        }
-        yield from together(tasks, done)
-
-    def _beginner(self, place: int) -> Callable[[], Steps[None]]:
-        return lambda: self._do(place)
+        if loop not in self.schedules:
+            members = self.regions.members.get(loop, ())
+            needs = {place: self.regions.needs[place] for place in members}
+            self.schedules[loop] = schedule(
+                needs, {place: math.prod(self.shapes[place]) for place in members}
+            )
+        yield from together(self.schedules[loop], self._do, done)
 
     def _do(self, place: int) -> Steps[None]:
         step = self.steps[place]
@@ -147,13 +155,45 @@ class _Evaluation:
         where = self.placed.places[place]
         if step.name in ("carry", "after", "again"):
             return self._of_loop(step)
+        if step.name == "rows":
+            return self._rows(step)
         if where == PUBLIC:
-            return self._public(place, step)
+            made = self._public(place, step)
+            if place in self.placed.choices:
+                self.chosen[place] = np.flatnonzero(made.cells)
+            return made
         if where == SECRET:
-            return (yield from self._secret(place, step))
+            return self._scattered(place, (yield from self._secret(place, step)))
         if where == PARTS or step.name == "align":
             return self._parts(place, step)
         return self._own(where, step)
+
+    def _rows(self, step: PlanStep) -> Value:
+        """Return the chosen rows of a value, along each axis that has a choice."""
+        value = self.values[step.args[0]]
+        for text, choice in zip(step.attrs, step.args[1:], strict=True):
+            axis, rows = int(text), self.chosen[choice]
+            if isinstance(value, Shared):
+                value = value.take(rows, axis)
+            elif isinstance(value, PublicCells):
+                value = value.taken(rows, axis)
+            elif isinstance(value, OwnCells):
+                cells = None if value.cells is None else value.cells.take(rows, axis)
+                value = OwnCells(value.party, cells)
+        return value
+
+    def _shape(self, place: int, axes: Axes) -> tuple[int, ...]:
+        """Return a step's shape on chosen rows."""
+        pairs = zip(self.shapes[place], axes, strict=True)
+        return tuple(size if choice is None else len(self.chosen[choice]) for size, choice in pairs)
+
+    def _scattered(self, place: int, value: Value) -> Value:
+        """Return a value with the rows that it keeps: those that it was not computed on are 0."""
+        worked, stored = self.placed.worked[place], self.placed.stored[place]
+        for axis, choice in enumerate(worked):
+            if isinstance(value, Shared) and choice != stored[axis] and choice is not None:
+                value = scattered(value, self.chosen[choice], self.shapes[place][axis], axis)
+        return value
 
     def _of_loop(self, step: PlanStep) -> Value:
         if step.name == "again":
@@ -179,7 +219,7 @@ class _Evaluation:
             return by_row(lot(self.run.job, self.lots[place], shape[0], read_number(step.attrs[1])))
         x = [self._public_arg(arg) for arg in step.args]
         if step.name == "shown":
-            return everywhere(Fraction((x[0].uniform or 0) >= self.run.min_group), shape)
+            return by_row(own.shown(x[0].whole(), self.run.min_group))
         return public.compute(step.name, x, step.attrs, shape)
 
     def _public_arg(self, arg: int) -> PublicCells:
@@ -278,7 +318,8 @@ class _Evaluation:
 
     # --- shares -----------------------------------------------------------------------------------------
     def _secret(self, place: int, step: PlanStep) -> Steps[Value]:
-        engine, shape, cells = self.engine, self.shapes[place], step.cells
+        engine, cells, shape = self.engine, step.cells, self._shape(place, self.placed.worked[place])
+        check_cells(step.name, shape)
         if step.name == "share":
             return (yield from self._shared(place, step))
         if step.name == "sorted":
@@ -301,7 +342,8 @@ class _Evaluation:
     def _shared(self, place: int, step: PlanStep) -> Steps[Shared]:
         value = self.values[step.args[0]]
         if isinstance(value, OwnCells):
-            return (yield from self._share(value.party, value.cells, self.shapes[place], step))
+            shape = self._shape(place, self.placed.worked[place])
+            return (yield from self._share(value.party, value.cells, shape, step))
         if not isinstance(value, Parts):
             raise ProgramFault(f"step {place}: nothing to share")
         tail = self.shapes[place][1:]

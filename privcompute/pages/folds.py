@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.pages.types import Cells
 from privcompute.errors import ProgramFault
@@ -49,6 +50,14 @@ def view(engine: Engine, name: str, x: Sequence[Operand], attrs: Sequence[str], 
     if name == "running_sum":
         return one.cumsum(0)
     raise ProgramFault(f"primitive {name}: no view")
+
+
+def scattered(x: Shared, rows: NDArray[np.intp], size: int, axis: int) -> Shared:
+    """Return cells at places along an axis of a size, with 0 elsewhere."""
+    shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+    words = np.zeros((x.words.shape[0], *shape), np.uint64)
+    words[(slice(None),) * (axis + 1) + (rows,)] = x.words
+    return Shared(words, x.fraction_bits)
 
 
 def _zeros(engine: Engine, like: Shared, rows: int) -> Shared:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -83,16 +84,23 @@ def size_of(run: PageRun, size: Size) -> int:
     )
 
 
-def shape_of(run: PageRun, cells: Cells, what: str) -> tuple[int, ...]:
-    """Return a shape with the sizes of a run; raise InputRefused beyond CELLS_MAX."""
+def shape_of(run: PageRun, cells: Cells, what: str, chosen: Sequence[bool]) -> tuple[int, ...]:
+    """Return a shape with the sizes of a run; raise InputRefused beyond CELLS_MAX.
+
+    Along axes that are `chosen` there will be fewer rows: `check_cells` judges when their number is known.
+    """
     shape = tuple([size_of(run, size) for size in cells.shape])
-    count = int(np.prod(shape, dtype=np.float64))
-    if count > CELLS_MAX:
+    check_cells(what, [1 if some else size for size, some in zip(shape, chosen, strict=True)])
+    return shape
+
+
+def check_cells(what: str, shape: Sequence[int]) -> None:
+    """Raise InputRefused for a value of too many cells."""
+    if math.prod(shape) > CELLS_MAX:
         raise InputRefused(
             f"{what} of {' x '.join(map(str, shape))} cells, at most {CELLS_MAX:,}: use fewer rows, or"
             " compare fewer of them with one another"
         )
-    return shape
 
 
 def cells_of_kind(cells: NDArray[Any], kind: str) -> NDArray[Any]:

@@ -4,7 +4,7 @@ A value is in shares or public. Bits and whole numbers have no fraction bits, re
 that meet reals are below 2^46 in magnitude, reals and their products below 2^30 (ring.py). Errors, in
 ulp = 2^-16: sums, products with whole numbers, comparisons, choices and extremes are exact; a product of
 reals errs by 1; one with a public fraction by 2, and by 2^-32 of it; quotients, roots, exponentials and
-logarithms as the engine says (engine.py), of figures by at most 5 for quotients below 2^30.
+logarithms as the engine says (engine.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from contracts.pages.numbers import read_number
 from contracts.pages.types import Cells
 from privcompute.errors import ProgramFault
 from privcompute.mpc.engine import Engine
+from privcompute.mpc.protocols.truncate import SHIFT_MAX
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.rounds import Steps, parallel
 from privcompute.mpc.sharing import Shared, concatenate, stack
@@ -29,8 +31,6 @@ Operand: TypeAlias = Shared | PublicCells
 BLOCK_CELLS = 1 << 17
 """Cells that are compared at a time: bounds memory at about 60 MB."""
 _MANTISSA_BITS = 16
-_COARSE_BITS = 15
-"""Quotients of figures are first computed in units of 2^15."""
 
 
 def bits_for(kind: str) -> int:
@@ -101,47 +101,42 @@ def multiply(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
 
 def scaled(engine: Engine, x: Shared, factor: Fraction) -> Steps[Shared]:
     """Return the product with a public fraction, as reals: within 2 ulp, and 2^-32 of the product."""
-    if factor == 0:
-        return engine.constant(np.zeros(x.shape), FRACTION_BITS)
-    whole = round(factor)
-    rest = factor - whole
+    whole, parts = _split(factor)
     x = x.upscale(FRACTION_BITS) if not x.fraction_bits else x
     made = x.mul_public(whole)
-    parts = []
-    for _ in range(2):
-        if not rest:
-            break
-        bits = _MANTISSA_BITS - _exponent(rest)
-        if bits > 48:
-            break
-        mantissa = round(rest * (1 << bits))
-        parts.append(engine.truncate(Shared(x.mul_public(mantissa).words, FRACTION_BITS + bits)))
-        rest -= Fraction(mantissa, 1 << bits)
-    for part in (yield from parallel(*parts)) if parts else ():
+    products = [
+        engine.truncate(Shared(x.mul_public(mantissa).words, FRACTION_BITS + bits))
+        for mantissa, bits in parts
+    ]
+    for part in (yield from parallel(*products)) if products else ():
         made = made + part
     return made
 
 
-def _exponent(number: Fraction) -> int:
-    """Return the least e with |number| < 2^e."""
-    return math.frexp(abs(number))[1]
+@lru_cache(maxsize=1_024)
+def _split(factor: Fraction) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return a whole number and up to two (mantissa, fraction bits) whose sum is the factor, nearly."""
+    whole = round(factor)
+    rest = factor - whole
+    parts: list[tuple[int, int]] = []
+    while rest and len(parts) < 2:
+        bits = _MANTISSA_BITS - math.frexp(abs(rest))[1]
+        if bits > SHIFT_MAX:
+            break
+        mantissa = round(rest * (1 << bits))
+        parts.append((mantissa, bits))
+        rest -= Fraction(mantissa, 1 << bits)
+    return whole, tuple(parts)
 
 
-def divide(engine: Engine, x: Operand, y: Operand, *, figures: bool) -> Steps[Shared]:
-    """Return x / y, 0 where y <= 0; quotients of `figures` may reach 2^30, others 2^15."""
+def divide(engine: Engine, x: Operand, y: Operand) -> Steps[Shared]:
+    """Return x / y, 0 where y <= 0."""
     if isinstance(y, PublicCells) and y.uniform is not None:
         inverse = 1 / y.uniform if y.uniform > 0 else Fraction(0)
         made = yield from multiply(engine, x, everywhere(inverse, y.shape))
         return made if made.fraction_bits else made.upscale(FRACTION_BITS)
     left, right = in_shares(engine, x, kind_of(x)), in_shares(engine, y, kind_of(y))
-    if not figures:
-        return (yield from engine.divide(left, right))
-    shape = np.broadcast_shapes(left.shape, right.shape)
-    fixed = left.upscale(FRACTION_BITS) if not left.fraction_bits else left
-    small = yield from engine.truncate(Shared(fixed.words, FRACTION_BITS + _COARSE_BITS))
-    coarse = (yield from engine.divide(small, right)).mul_public(1 << _COARSE_BITS)
-    rest = fixed.broadcast_to(shape) - (yield from engine.mul(coarse, right))
-    return coarse + (yield from engine.divide(rest, right))
+    return (yield from engine.divide(left, right))
 
 
 def _negative(engine: Engine, x: Operand) -> Steps[Shared]:
@@ -264,6 +259,7 @@ _CELLWISE: Mapping[str, Callable[..., Steps[Shared]]] = {
     "add": _local(lambda x, y: x + y),
     "subtract": _local(lambda x, y: x - y),
     "multiply": multiply,
+    "divide": divide,
     "negative": _negative,
     "absolute": _absolute,
     "minimum": _extreme(False),
@@ -291,9 +287,7 @@ def cellwise(
     shape: tuple[int, ...],
 ) -> Steps[Shared]:
     """Return a primitive that works cell by cell, in the kind and shape of its step."""
-    if name == "divide":
-        made = yield from divide(engine, x[0], x[1], figures=not cells.by_row)
-    elif name == "clip":
+    if name == "clip":
         made = yield from clip(engine, x[0], attrs)
     elif name in _CELLWISE:
         made = yield from _CELLWISE[name](engine, *x)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -30,6 +30,7 @@ class PublicCells:
     """Cells that everybody knows: fractions (objects), or int64."""
 
     cells: NDArray[Any]
+    _raw: dict[int, Words] = field(default_factory=dict, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,8 +52,20 @@ class PublicCells:
         """Return the cells as reals: for an owner's own work, never for what parties must agree on."""
         return self.cells.astype(np.float64)
 
+    def taken(self, rows: NDArray[np.intp], axis: int) -> PublicCells:
+        """Return some of the cells along an axis."""
+        number = self.uniform
+        if number is not None:
+            return everywhere(number, (*self.shape[:axis], len(rows), *self.shape[axis + 1 :]))
+        return PublicCells(self.cells.take(rows, axis))
+
     def raw(self, fraction_bits: int) -> Words:
         """Return the cells as ring elements, rounded to nearest."""
+        if fraction_bits not in self._raw:
+            self._raw[fraction_bits] = self._rounded(fraction_bits)
+        return self._raw[fraction_bits]
+
+    def _rounded(self, fraction_bits: int) -> Words:
         scale = 1 << fraction_bits
         number = self.uniform
         if number is not None:
@@ -109,7 +122,6 @@ _SCALAR: Mapping[str, Callable[..., Any]] = {
     "or": max,
     "not": lambda x: 1 - x,
     "where": lambda bit, x, y: x if bit else y,
-    "hide": lambda x, shown: x if shown else Fraction(0),
 }
 _WHOLE: Mapping[str, Callable[..., Any]] = {
     "real": lambda x: x,
@@ -137,18 +149,18 @@ def computable(name: str, uniform: Sequence[bool], rowwise: bool, whole: bool) -
     `uniform` says which of them have one number in every cell, `rowwise` whether the result is by row, and
     `whole` whether all are whole numbers.
     """
-    if name in ("clip", "shown"):
+    if name == "shown":
+        return True
+    if name == "clip":
         return all(uniform)
     if name in _SCALAR:
         return all(uniform) or not rowwise or (whole and name in _WHOLE)
-    return name in ("sum", *_VIEWS) and (all(uniform) or whole or not rowwise)
+    return name in ("sum", "hide", *_VIEWS) and (all(uniform) or whole or not rowwise)
 
 
 def stays_uniform(name: str, uniform: Sequence[bool]) -> bool:
     """Tell whether a public value has one number in every cell, whatever the data."""
-    return all(uniform) and (
-        name in CELLWISE or name in ("spread", "transpose", "take", "sum", "hide", "shown")
-    )
+    return all(uniform) and (name in CELLWISE or name in ("spread", "transpose", "take", "sum"))
 
 
 def compute(name: str, x: Sequence[PublicCells], attrs: Sequence[str], shape: tuple[int, ...]) -> PublicCells:
@@ -159,6 +171,9 @@ def compute(name: str, x: Sequence[PublicCells], attrs: Sequence[str], shape: tu
         found = _uniform(name, every, attrs, x[0].shape)
         if found is not None:
             return everywhere(found, shape)
+    if name == "hide":
+        bits = x[1].cells.reshape(-1, *[1] * (x[0].cells.ndim - 1)) if x[1].cells.ndim else x[1].cells
+        return PublicCells(np.asarray(x[0].cells * bits))
     if name in _VIEWS:
         return PublicCells(_view(name, [one.cells for one in x], attrs))
     if name == "sum":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from privcompute.pages.placing import PlacedSteps
+from privcompute.pages.restricting import RestrictedSteps
 from privcompute.pages.steps import PlanStep
 
 
 class Regions:
     """What each loop's turn does, and what every step needs of the same turn or of outside."""
 
-    def __init__(self, placed: PlacedSteps) -> None:
+    def __init__(self, placed: RestrictedSteps) -> None:
         """Find them."""
         steps = placed.steps
         self.members: dict[int, list[int]] = {}

@@ -19,7 +19,7 @@ from contracts.pages.types import Shape
 from privcompute.mpc.ring import FRACTION_BITS
 from privcompute.mpc.sharing import Shared
 from privcompute.pages.inputs import PageRun, categories_of, size_of
-from privcompute.pages.placing import PlacedSteps
+from privcompute.pages.restricting import RestrictedSteps
 from privcompute.pages.steps import PlanStep
 from privcompute.programs.base import InputRefused, decimal_text
 
@@ -53,7 +53,9 @@ def check_releases(plan: Plan) -> None:
             )
 
 
-def outputs_of(plan: Plan, run: PageRun, placed: PlacedSteps, shared: Mapping[str, Shared]) -> PageOutputs:
+def outputs_of(
+    plan: Plan, run: PageRun, placed: RestrictedSteps, shared: Mapping[str, Shared]
+) -> PageOutputs:
     """Return the outputs of a run from the shares of each release."""
     opened: dict[str, Shared] = {}
     kept: dict[str, Shared] = {}

@@ -6,7 +6,7 @@ messages are split alike everywhere, and the streams of masks are drawn from in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -18,21 +18,36 @@ WEIGHT_MAX = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A piece of work, by the places of what it needs."""
+class WorkPlan:
+    """Work that can be done again and again: what waits for what, by place."""
 
-    needs: tuple[int, ...]
-    begin: Callable[[], Steps[None]]
-    weight: int = 1
-    """Cells that it works on."""
+    places: tuple[int, ...]
+    weights: Mapping[int, int]
+    """Cells that each piece of work is on."""
+    missing: Mapping[int, int]
+    """How many of the others each waits for."""
+    followers: Mapping[int, Sequence[int]]
+    """What waits for each."""
 
 
-def together(tasks: Mapping[int, Task], done: Callable[[int], None]) -> Steps[None]:
-    """Run tasks, each as soon as what it needs is there; `done` is told of each that ended.
+def schedule(needs: Mapping[int, Sequence[int]], weights: Mapping[int, int]) -> WorkPlan:
+    """Return the schedule of work that needs other work; needs outside of it are there already."""
+    followers: dict[int, list[int]] = {}
+    missing = dict.fromkeys(needs, 0)
+    for place, all_of_it in needs.items():
+        for need in all_of_it:
+            if need in needs:
+                followers.setdefault(need, []).append(place)
+                missing[place] += 1
+    return WorkPlan(tuple(needs), weights, missing, followers)
 
-    Needs outside of `tasks` are there already. Every task yields exact rounds.
+
+def together(plan: WorkPlan, begin: Callable[[int], Steps[None]], done: Callable[[int], None]) -> Steps[None]:
+    """Do each piece of work as soon as what it needs is there; `done` is told of each that ended.
+
+    What `begin` returns yields exact rounds.
     """
-    running = _Running(tasks, done)
+    running = _Running(plan, begin, done)
     while True:
         running.start()
         if not running.steps:
@@ -42,34 +57,36 @@ def together(tasks: Mapping[int, Task], done: Callable[[int], None]) -> Steps[No
         answers = split(steps, (yield merge(steps)))
         for place, answer in zip(places, answers, strict=True):
             running.resume(place, answer)
-    if running.missing:
-        raise ProgramFault(f"{len(running.missing)} tasks wait for one another")
+    if running.left:
+        raise ProgramFault(f"{running.left} pieces of work wait for one another")
 
 
 class _Running:
-    def __init__(self, tasks: Mapping[int, Task], done: Callable[[int], None]) -> None:
-        self.tasks, self.done = tasks, done
-        self.missing = {place: sum(need in tasks for need in task.needs) for place, task in tasks.items()}
-        self.followers = _followers(tasks)
-        self.ready = [place for place, count in self.missing.items() if count == 0]
+    def __init__(
+        self, plan: WorkPlan, begin: Callable[[int], Steps[None]], done: Callable[[int], None]
+    ) -> None:
+        self.plan, self.begin, self.done = plan, begin, done
+        self.missing = dict(plan.missing)
+        self.ready = [place for place in plan.places if self.missing[place] == 0]
         heapify(self.ready)
         self.active: dict[int, Steps[None]] = {}
         self.steps: dict[int, Round] = {}
+        self.left = len(plan.places)
         self.weight = 0
 
     def start(self) -> None:
         """Begin what is ready, in order, as far as the bound of weight lets it."""
         while self.ready:
-            task = self.tasks[self.ready[0]]
-            if self.active and self.weight + task.weight > WEIGHT_MAX:
+            weight = self.plan.weights[self.ready[0]]
+            if self.active and self.weight + weight > WEIGHT_MAX:
                 return
             place = heappop(self.ready)
-            self.active[place] = task.begin()
-            self.weight += task.weight
+            self.active[place] = self.begin(place)
+            self.weight += weight
             self.resume(place, None)
 
     def resume(self, place: int, answer: Received | None) -> None:
-        """Go on to the next round of a task, or to its end."""
+        """Go on to the next round of a piece of work, or to its end."""
         protocol = self.active[place]
         try:
             step = as_round(next(protocol) if answer is None else protocol.send(answer))
@@ -81,22 +98,11 @@ class _Running:
         self.steps[place] = step
 
     def _end(self, place: int) -> None:
-        del self.active[place], self.missing[place]
-        self.weight -= self.tasks[place].weight
+        del self.active[place]
+        self.left -= 1
+        self.weight -= self.plan.weights[place]
         self.done(place)
-        for follower in self.followers.get(place, ()):
+        for follower in self.plan.followers.get(place, ()):
             self.missing[follower] -= 1
             if self.missing[follower] == 0:
                 heappush(self.ready, follower)
-
-
-def _followers(tasks: Mapping[int, Task]) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
-    for place, task in tasks.items():
-        for need in _within(task.needs, tasks):
-            found.setdefault(need, []).append(place)
-    return found
-
-
-def _within(needs: Sequence[int], tasks: Mapping[int, Task]) -> Iterable[int]:
-    return (need for need in needs if need in tasks)

@@ -97,11 +97,12 @@ def prepare(plan: Plan, min_group: int) -> PlanSteps:
     """Return the steps of a plan in which exact figures show no group of fewer rows than `min_group`."""
     making = _Preparing(plan.graph, _guarded(plan) if min_group > 1 else frozenset())
     for node in range(len(plan.graph)):
-        making.at[node] = making.step(node)
+        if plan.graph.name(node) not in ("column", "append"):
+            making.at(node)
     left = []
     for one in plan.asked:
-        value = making.at[one.value]
-        rows = None if one.rows is None else making.at[one.rows]
+        value = making.at(one.value)
+        rows = None if one.rows is None else making.at(one.rows)
         if rows is not None and rows not in making.ones:
             left.append(Leaving(making.kept(value, rows), rows))
         else:
@@ -130,15 +131,20 @@ class _Preparing:
     def __init__(self, graph: Graph, guarded: frozenset[int]) -> None:
         self.graph, self.guarded = graph, guarded
         self.made = Making()
-        self.at: dict[int, int] = {}
+        self._at: dict[int, int] = {}
         self.ones: set[int] = set()
         """Steps whose cells are all 1, as everybody knows: which rows are joined was settled before."""
         self._shown: dict[int, int] = {}
 
-    def step(self, node: int) -> int:
+    def at(self, node: int) -> int:
         """Return the step that does what a node says."""
+        if node not in self._at:
+            self._at[node] = self._step(node)
+        return self._at[node]
+
+    def _step(self, node: int) -> int:
         name, attrs, cells = self.graph.name(node), self.graph.attrs[node], self.graph.cells[node]
-        args = tuple([self.at[arg] for arg in self.graph.args[node]])
+        args: Args = () if name == "join" else tuple([self.at(arg) for arg in self.graph.args[node]])
         if name == "repeat":
             return self.made.add(name, args, attrs, cells, self._loop(self.graph.homes[node]))
         if name in ("step", "carry", "again"):
@@ -157,7 +163,7 @@ class _Preparing:
         return self._guard(node, made) if node in self.guarded else made
 
     def _loop(self, home: int) -> int:
-        return -1 if home == -1 else self.at[home]
+        return -1 if home == -1 else self.at(home)
 
     def _view_of_ones(self, name: str, args: Args) -> bool:
         return name in ("spread", "transpose") and args[0] in self.ones

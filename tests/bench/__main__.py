@@ -209,6 +209,24 @@ def bench_mpc(repeats: int, output: Path | None, as_json: bool) -> None:
     report("rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
 
 
+@main.command("pages")
+@click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True)
+@output_option
+@json_option
+@reports_errors
+def bench_pages(repeats: int, output: Path | None, as_json: bool) -> None:
+    """Three parties over TLS on loopback: programs, and the pages that say the same, on the demo's data."""
+    from tests.bench.pages import run
+
+    unit = round(verification_us(), 2)
+    figures: dict[str, Any] = {"machine": machine(), "verify_us": unit, "runs": run(repeats)}
+    rows: list[list[Any]] = []
+    for name, item in figures["runs"].items():
+        note = f"s  (a party sends {item['bytes']:,} B in {item['rounds']:,} rounds)"
+        rows.append([name, item["seconds"], note, round(item["seconds"] * 1e6 / unit)])
+    report("programs and pages, rep3, 3 parties over TLS 1.3 on loopback", figures, rows, output, as_json)
+
+
 @main.command("calls")
 @click.option(
     "--against",

@@ -46,15 +46,7 @@ def run(repeats: int) -> dict[str, Any]:
     `verifications` is the median in units of one Ed25519 verification of this run, `cpu_ms` the mean
     processor time of all three parties together, `bytes` the most that a party sends, frame headers included.
     """
-    parties = [_Process(me, repeats) for me in range(3)]
-    try:
-        ports = [party.read() for party in parties]
-        for party in parties:
-            party.write(ports)
-        reports = [party.read() for party in parties]
-    finally:
-        for party in parties:
-            party.stop()
+    reports = three_parties("tests.bench.mpc", repeats)
     unit = verification_us()
     return {"verify_us": round(unit, 2), "operations": _summary(reports, repeats, unit)}
 
@@ -87,11 +79,24 @@ def _summary(reports: list[dict[str, Any]], repeats: int, unit: float) -> dict[s
     return operations
 
 
+def three_parties(module: str, repeats: int) -> list[Any]:
+    """Return what each of three processes reports that run a module with (party, repeats)."""
+    parties = [_Process(module, me, repeats) for me in range(3)]
+    try:
+        ports = [party.read() for party in parties]
+        for party in parties:
+            party.write(ports)
+        return [party.read() for party in parties]
+    finally:
+        for party in parties:
+            party.stop()
+
+
 class _Process:
     """A party in a process of its own; one JSON document a line, in and out."""
 
-    def __init__(self, me: int, repeats: int) -> None:
-        command = [sys.executable, "-m", "tests.bench.mpc", str(me), str(repeats)]
+    def __init__(self, module: str, me: int, repeats: int) -> None:
+        command = [sys.executable, "-m", module, str(me), str(repeats)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def write(self, document: Any) -> None:
@@ -122,7 +127,8 @@ def _key(me: int) -> PrivateKey:
     return PrivateKey(bytes((me,)) * 32)
 
 
-def _party(me: int, repeats: int) -> None:
+def be_party(me: int, measure: Callable[[Links], Steps[Any]]) -> None:
+    """Connect to the two others over TLS, and print what a measure reports."""
     keys = [_key(party) for party in range(3)]
     listener = PeerListener("127.0.0.1", 0, keys[me], [key.public for key in keys])
     print(listener.address[1], flush=True)
@@ -131,7 +137,7 @@ def _party(me: int, repeats: int) -> None:
     deadline = time.monotonic() + RUN_SECONDS_MAX
     links = connect_peers(_JOB, me, peers, keys[me], listener, deadline)
     try:
-        print(json.dumps(run_party(_measure(me, repeats, links), links)), flush=True)
+        print(json.dumps(run_party(measure(links), links)), flush=True)
     finally:
         links.close()
         listener.close()
@@ -193,4 +199,4 @@ def _step(engine: Engine, features: Shared, labels: Shared, weights: Shared) -> 
 
 
 if __name__ == "__main__":
-    _party(int(sys.argv[1]), int(sys.argv[2]))
+    be_party(int(sys.argv[1]), lambda links: _measure(int(sys.argv[1]), int(sys.argv[2]), links))

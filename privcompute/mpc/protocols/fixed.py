@@ -15,7 +15,7 @@ import numpy as np
 
 from privcompute.mpc.piecewise import COEFFICIENT_BITS, Piecewise
 from privcompute.mpc.protocols.boolean import compose, decompose, inject, lowest_one, reverse, sign
-from privcompute.mpc.protocols.rep3 import Party, additive, constant, product
+from privcompute.mpc.protocols.rep3 import Party, additive, constant, mul, product
 from privcompute.mpc.protocols.truncate import truncate
 from privcompute.mpc.ring import FRACTION_BITS, Words
 from privcompute.mpc.rounds import Steps, parallel
@@ -25,6 +25,8 @@ UNIT_BITS = 30
 VALUE_BITS = 46
 """A number of magnitude below 2^30 with 16 fraction bits is below 2^46 as a ring element."""
 _ONE = 1 << UNIT_BITS
+_COARSE_BITS = 15
+"""A quotient is first found in units of 2^15."""
 _EVEN = np.uint64(0x5555555555555555)
 _COMPACT = tuple(
     (np.uint64(shift), np.uint64(mask))
@@ -56,16 +58,26 @@ def normaliser(party: Party, y: Words) -> Steps[Words]:
 
 
 def divide(party: Party, x: Words, y: Words) -> Steps[Words]:
-    """Return the quotient with 16 fraction bits; 0 where y <= 0. 35 rounds.
+    """Return the quotient with 16 fraction bits; 0 where y <= 0. 40 rounds.
 
-    For |x| < 2^46, 0 < y < 2^46 raw and |x / y| < 2^15 the error is at most 4 ulp + 2^-24 |x / y|.
+    For |x| < 2^61, 0 < y < 2^46 raw and |x / y| < 2^30 the error is at most 4 ulp. The quotient of x / 2^15
+    gives a whole number near x / y, so that what is left of x to divide is small again, and exact: it is
+    computed with y lifted, in the ring, where what wraps cancels out.
     """
-    lift = yield from compose(party, (yield from normaliser(party, y)))
+    one_hot, small = yield from parallel(
+        normaliser(party, y), truncate(party, additive(party, x), _COARSE_BITS)
+    )
+    lift = yield from compose(party, one_hot)
+    whole, lifted = yield from parallel(mul(party, y, lift), mul(party, x, lift))
     unit, numerator = yield from parallel(
-        mul_truncate(party, y, lift, VALUE_BITS - UNIT_BITS), mul_truncate(party, x, lift, UNIT_BITS)
+        truncate(party, additive(party, whole), VALUE_BITS - UNIT_BITS),
+        mul_truncate(party, small, lift, UNIT_BITS),
     )
     inverse = yield from _reciprocal(party, unit)
-    return (yield from mul_truncate(party, numerator, inverse, UNIT_BITS))
+    near = yield from mul_truncate(party, numerator, inverse, UNIT_BITS + FRACTION_BITS - _COARSE_BITS)
+    rest = additive(party, lifted) - product(party, near, whole)
+    left = yield from truncate(party, rest, UNIT_BITS)
+    return (near << np.uint64(FRACTION_BITS)) + (yield from mul_truncate(party, left, inverse, UNIT_BITS))
 
 
 def _reciprocal(party: Party, unit: Words) -> Steps[Words]:

@@ -13,7 +13,7 @@ from privcompute.errors import OutOfRange
 from privcompute.mpc.local import run_local
 from privcompute.mpc.rounds import Round
 from privcompute.pages import inputs
-from privcompute.pages.schedule import WEIGHT_MAX, Task, together
+from privcompute.pages.schedule import WEIGHT_MAX, schedule, together
 from privcompute.programs.base import InputRefused
 from tests.unit.privcompute.pages.running import Data, in_the_clear, numbers, on_rep3, run_page, run_plan
 
@@ -233,7 +233,7 @@ def test_progress_counts_steps_to_the_last() -> None:
 def test_heavy_work_waits_for_its_turn() -> None:
     active, most = 0, 0
 
-    def work() -> Any:
+    def work(_place: int) -> Any:
         nonlocal active, most
         active += 1
         most = max(most, active)
@@ -241,7 +241,7 @@ def test_heavy_work_waits_for_its_turn() -> None:
         active -= 1
 
     ended: list[int] = []
-    tasks = {place: Task((), work, WEIGHT_MAX // 2) for place in range(6)}
-    run_local([together(tasks, ended.append)])
+    plan = schedule(dict.fromkeys(range(6), ()), dict.fromkeys(range(6), WEIGHT_MAX // 2))
+    run_local([together(plan, work, ended.append)])
     assert most == 2
     assert ended == [0, 1, 2, 3, 4, 5]
