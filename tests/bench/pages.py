@@ -38,6 +38,7 @@ from privcompute.programs.encoding import categories
 from tests.bench.mpc import be_party, three_parties
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGES = Path(__file__).parents[2] / "contracts/system/pages"
 ORGS = ("bank", "bureau", "registry")
 NAMES = ("loans", "history", "residents")
 MIN_GROUP = 20
@@ -138,7 +139,7 @@ def plan_of(data: Credit, page: str, parameters: Mapping[str, Any]) -> Plan:
             {column.name: len(column.categories) for column in item.columns if column.categories},
             {column.name: len(column.edges) - 1 for column in item.columns if column.edges},
         )
-    source = (EXAMPLES / "pages" / page).read_text(encoding="utf-8")
+    source = (PAGES / page).read_text(encoding="utf-8")
     return trace(source, schemas, name=page, parameters=parameters)
 
 
@@ -200,7 +201,7 @@ def works(me: int, engine: Engine, data: Credit) -> dict[str, Callable[[], Steps
         for name in ("regression", "statistics")
     }
     regression = plan_of(data, "logistic_regression.py", regression_parameters(data))
-    figures = plan_of(data, "statistics.py", statistics_parameters(said["statistics"]))
+    figures = plan_of(data, "joint_statistics.py", statistics_parameters(said["statistics"]))
     return {
         "regression, program": lambda: program(
             me, engine, data, logistic_regression.PROGRAM, said["regression"]
