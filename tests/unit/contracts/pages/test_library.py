@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from contracts.pages.page import trace
 from contracts.pages.plan import Plan, decode_plan
 from contracts.pages.tables import DatasetSchema
-from tests.unit.contracts.pages.evaluate import World, evaluate
+from privcompute.pages.clear import ClearData, evaluate
 
 PAGES = Path(__file__).parents[4] / "contracts/system/pages"
 
@@ -32,6 +32,7 @@ SCHEMAS = {
         bins={"age": 3},
     ),
 }
+LOT = ("n:join1", "3/10")
 AMOUNT, AGE, HOUSING = ["loans", "amount"], ["residents", "age"], ["residents", "housing"]
 
 
@@ -44,7 +45,7 @@ def plan_of(name: str, parameters: dict[str, object]) -> Plan:
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> ClearData:
     """400 loans and 380 residents, of which 300 have loans."""
     random = np.random.default_rng(7)
     loans = {
@@ -63,10 +64,12 @@ def world() -> World:
     residents = {name: cells[order] for name, cells in residents.items()}
     loans["repaid"] = (loans["amount"] + random.normal(0, 8, 400) < 14).astype(int)
     domains = {"residents.housing": ["free", "own", "rent"], "residents.age": [18, 40, 65, 90]}
-    return World({"loans": loans, "residents": residents}, domains, 1.0 * (random.random(400) < 0.3))
+    return ClearData(
+        {"loans": loans, "residents": residents}, domains, {LOT: 1.0 * (random.random(400) < 0.3)}
+    )
 
 
-def joined(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def joined(world: ClearData) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the columns over the joined rows, in the order of the loans, and which loans these are."""
     loans, residents = world.data["loans"], world.data["residents"]
     places = {key: place for place, key in enumerate(residents["id"])}
@@ -77,7 +80,7 @@ def joined(world: World) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return columns, rows
 
 
-def test_a_private_join_is_a_page(world: World) -> None:
+def test_a_private_join_is_a_page(world: ClearData) -> None:
     found = evaluate(plan_of("private_join.py", {"receivers": ["bank", "auditor"]}), world)
     assert found["bank: rows in common"][0] == found["auditor: rows in common"][0] == 300
     cells, _ = found["bank: which rows of loans"]
@@ -86,7 +89,7 @@ def test_a_private_join_is_a_page(world: World) -> None:
     assert np.array_equal(cells, np.isin(world.data["residents"]["id"], np.arange(300)))
 
 
-def test_joint_statistics_are_a_page(world: World) -> None:
+def test_joint_statistics_are_a_page(world: ClearData) -> None:
     columns, _ = joined(world)
     amount, age, housing = columns["amount"], columns["age"], columns["housing"]
     parameters = {
@@ -123,10 +126,9 @@ def test_correlations_with_noise_need_no_more_than_sums() -> None:
     assert {use.use for use in exact if use.column in ("amount", "age")} == {"plain"}
 
 
-def test_logistic_regression_is_a_page(world: World) -> None:
+def test_logistic_regression_is_a_page(world: ClearData) -> None:
     columns, rows = joined(world)
-    assert world.lots is not None
-    tested = world.lots[rows] > 0
+    tested = world.lots[LOT][rows] > 0
     hot = [columns["housing"] == name for name in ("free", "own", "rent")]
     x = np.stack([columns["amount"], columns["duration"], columns["age"], *hot], axis=1).astype(float)
     x = (x - x[~tested].mean(axis=0)) / x[~tested].std(axis=0)

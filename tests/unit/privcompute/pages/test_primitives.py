@@ -18,8 +18,8 @@ from contracts.pages.page import trace
 from contracts.pages.plan import Plan
 from contracts.pages.primitives import PRIMITIVES
 from contracts.pages.types import is_rows
+from privcompute.pages.clear import ClearData, evaluate_nodes
 from privcompute.pages.inputs import lot
-from tests.unit.contracts.pages.evaluate import World, evaluate_nodes
 from tests.unit.privcompute.pages.running import JOB, Data, numbers, run_plan
 
 ULP = 2.0**-16
@@ -190,16 +190,16 @@ def run(a, b):
 '''
 
 
-def world(plan: Plan, data: Data) -> World:
+def world(plan: Plan, data: Data) -> ClearData:
     domains: dict[str, list[Any]] = {}
     for name, said in data.declared.items():
         domains[name] = (
             [float(edge) for edge in said["edges"]] if "edges" in said else list(said["categories"])
         )
-    lots = [plan.graph.attrs[node][1] for node in range(len(plan.graph)) if plan.graph.name(node) == "lot"]
+    lots = [plan.graph.attrs[node] for node in range(len(plan.graph)) if plan.graph.name(node) == "lot"]
     rows = len(data.columns["a"]["id"])
-    drawn = lot(JOB, 0, rows, Fraction(lots[0])).astype(float) if lots else None
-    return World(data.columns, domains, drawn)
+    drawn = {attrs: lot(JOB, 0, rows, Fraction(attrs[1])).astype(float) for attrs in lots}
+    return ClearData(data.columns, domains, drawn)
 
 
 def wanted(plan: Plan, data: Data) -> np.ndarray:

@@ -1,8 +1,12 @@
-"""A plaintext evaluator of plans on numpy, written from the page docs/pages.md and not from the tracer."""
+"""A plan in the clear, on numpy: written from docs/pages.md, and apart from what runs on shares.
+
+Authors see it beside a run on shares (`assent program run`), and tests hold that run against it. Everything
+is float64, and nothing is hidden.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -16,16 +20,20 @@ from contracts.pages.plan import Plan
 Array = NDArray[Any]
 
 
-@dataclass
-class World:
+@dataclass(frozen=True, slots=True)
+class ClearData:
     """The data of a run: dataset -> column -> cells; registered categories and edges by `dataset.column`."""
 
     data: Mapping[str, Mapping[str, Array]]
     domains: Mapping[str, list[Any]] = field(default_factory=dict)
-    lots: Array | None = None
+    lots: Mapping[tuple[str, ...], Array] = field(default_factory=dict)
+    """Bits of each lot, by what the plan says of it: its rows and its share."""
+    joined: Mapping[str, Mapping[int, tuple[Array, Array]]] = field(default_factory=dict)
+    """By the name of a join's rows, for each dataset the places of its rows in the join, and these rows; a
+    join that is not here keeps the rows of its first dataset, with a bit for those that all hold."""
 
 
-def evaluate(plan: Plan, world: World) -> dict[str, tuple[Array, Array | None]]:
+def evaluate(plan: Plan, world: ClearData) -> dict[str, tuple[Array, Array | None]]:
     """Return (cells, rows that count) of each release, by receiver and name."""
     values = _Run(plan, world).every()
     return {
@@ -34,13 +42,13 @@ def evaluate(plan: Plan, world: World) -> dict[str, tuple[Array, Array | None]]:
     }
 
 
-def evaluate_nodes(plan: Plan, world: World) -> list[Any]:
+def evaluate_nodes(plan: Plan, world: ClearData) -> list[Any]:
     """Return the value of every node; those of a loop's body are of its last turn."""
     return _Run(plan, world).every()
 
 
 class _Run:
-    def __init__(self, plan: Plan, world: World) -> None:
+    def __init__(self, plan: Plan, world: ClearData) -> None:
         self.plan, self.world, self.graph = plan, world, plan.graph
         self.values: list[Any] = [None] * len(plan.graph)
         self.turn: dict[int, int] = {}
@@ -77,8 +85,7 @@ class _Run:
         if name == "position":
             return np.arange(self.size(attrs[0]))
         if name == "lot":
-            assert self.world.lots is not None
-            return self.world.lots
+            return self.world.lots[attrs]
         if name == "step":
             return np.float64(self.turn[args[0]])
         if name == "carry":
@@ -86,13 +93,28 @@ class _Run:
         if name == "after":
             return self.carried[self.graph.args[args[0]][0]][int(attrs[0])]
         if name == "join":
-            others = [set(other.tolist()) for other in x[1:]]
-            return np.array([float(all(key in other for other in others)) for key in x[0].tolist()])
+            return self.join(node, args)
         if name == "align":
             return self.aligned(args[1], x[0], self.graph.cells[args[0]].shape[0])
         if name in ("one_hot", "bins"):
             return self.groups(node, name, x[0])
         return _work(name, x, attrs)
+
+    def ids(self, args: tuple[int, ...]) -> list[list[Any]]:
+        """Return the ids of each table of a join: tuples of as many columns of each."""
+        tables: dict[Any, list[Any]] = {}
+        for arg in args:
+            tables.setdefault(self.graph.cells[arg].shape, []).append(self.values[arg].tolist())
+        return [list(zip(*columns, strict=True)) for columns in tables.values()]
+
+    def join(self, node: int, args: tuple[int, ...]) -> Array:
+        joined = self.world.joined.get(str(self.graph.cells[node].shape[0]))
+        if joined is not None:
+            return np.ones(
+                1 + max((int(places.max()) for places, _ in joined.values() if len(places)), default=-1)
+            )
+        first, *others = self.ids(args)
+        return np.array([float(all(key in other for other in map(set, others))) for key in first])
 
     def cells(self, place: int) -> Array:
         read = self.graph.columns[place]
@@ -111,16 +133,23 @@ class _Run:
         )
 
     def aligned(self, join: int, cells: Array, rows: object) -> Array:
-        """Rows stand in the order of the first dataset; where an id is missing, anything may stand."""
-        keys = [self.values[arg].tolist() for arg in self.graph.args[join]]
-        mine = next(
-            k
-            for k, arg in zip(keys, self.graph.args[join], strict=True)
-            if self.graph.cells[arg].shape[0] == rows
-        )
-        empty = "" if cells.dtype.kind in "US" else 0.0
-        places = {key: place for place, key in enumerate(mine)}
-        return np.array([cells[places[key]] if key in places else empty for key in keys[0]])
+        """Rows stand in the order of the join; where an id is missing, anything may stand."""
+        empty: Any = "" if cells.dtype.kind in "US" else 0.0
+        joined = self.world.joined.get(str(self.graph.cells[join].shape[0]))
+        if joined is not None:
+            made = np.full(len(self.values[join]), empty, cells.dtype)
+            start = 0
+            for dataset in map(int, str(rows)[2:].split("+")):
+                places, mine = joined[dataset]
+                made[places] = cells[start + mine]
+                start += self.size(f"n:{dataset}")
+            return made
+        args = self.graph.args[join]
+        shapes = list(dict.fromkeys(self.graph.cells[arg].shape for arg in args))
+        keys = self.ids(args)
+        table = keys[[shape[0] for shape in shapes].index(str(rows))]
+        found = {key: place for place, key in enumerate(table)}
+        return np.array([cells[found[key]] if key in found else empty for key in keys[0]])
 
     def groups(self, node: int, name: str, cells: Array) -> Array:
         source = node
@@ -129,7 +158,8 @@ class _Run:
         read = self.graph.columns[int(self.graph.attrs[source][0])]
         domain = self.world.domains[f"{self.plan.datasets[read.dataset].name}.{read.column}"]
         if name == "one_hot":
-            return (cells[:, None] == np.array(domain)[None, :]).astype(float)
+            cells = cells if cells.dtype.kind in "US" else np.where(cells > 0, "true", "false")
+            return np.asarray(cells[:, None] == np.array(domain)[None, :], dtype=float)
         return _cut(cells, domain)
 
 
@@ -146,7 +176,7 @@ def _safe(cells: Array, work: Any) -> Array:
 
 
 def _work(name: str, x: list[Any], attrs: tuple[str, ...]) -> Any:
-    simple = {
+    simple: dict[str, Callable[..., Any]] = {
         "real": lambda a: a, "add": lambda a, b: a + b, "subtract": lambda a, b: a - b,
         "multiply": lambda a, b: a * b, "negative": lambda a: -a, "absolute": abs,
         "divide": lambda a, b: np.where(b > 0, a / np.where(b > 0, b, 1.0), 0.0),
@@ -188,9 +218,11 @@ def _folded(name: str, x: list[Any], attrs: tuple[str, ...]) -> Any:
         return (x[1] * (x[2][:, None] if len(x) == 3 else 1)).T @ x[0]
     if name in ("greatest", "least"):
         kept = x[0][x[1] > 0] if len(x) == 2 else x[0]
+        if not len(kept):
+            return np.zeros(np.shape(x[0])[1:])
         return kept.max(axis=0) if name == "greatest" else kept.min(axis=0)
     if name == "sort":
         order = np.lexsort((x[0], 1 - x[2])) if len(x) == 3 else np.argsort(x[0], kind="stable")
         return x[1][order]
-    assert name == "first", name
-    return x[0][: int(attrs[0])]
+    missing = max(0, int(attrs[0]) - len(x[0]))
+    return np.concatenate([x[0][: int(attrs[0])], np.zeros((missing, *np.shape(x[0])[1:]))])

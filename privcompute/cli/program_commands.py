@@ -1,0 +1,235 @@
+"""`assent program new`, `check` and `run`: an author's tools for pages, which need no network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chain.client.console import json_option, print_json, print_text, reports_errors
+from chain.primitives.errors import AssentError
+from chain.primitives.files import read_bounded
+from contracts.language.faults import OutOfGas
+from contracts.language.limits import SOURCE_BYTES_MAX
+from contracts.pages.limits import DEFAULT_PAGE_GAS
+from contracts.pages.page import Traced, trace_whole
+from contracts.pages.parameters import as_value
+from privcompute.cli.common import UsageFault
+from privcompute.cli.page_samples import load_sample
+from privcompute.cli.page_views import check_json, show_check, show_trial, trial_json
+from privcompute.pages.trial import Sample, try_out
+
+STARTER = '''"""How much people owe by kind of housing, for whoever asked: an example to change.
+
+`loans` and `people` are datasets of two owners; `check` says what the page uses and what leaves, `run` tries
+it on files of your own.
+"""
+
+
+def run(loans, people, *, receiver="regulator"):
+    rows = join(loans, people)
+    housing = rows.people.housing
+    release(count(rows, by=housing), to=receiver, exact=True, name="people by housing")
+    release(mean(rows.loans.amount, by=housing), to=receiver, exact=True, name="mean amount by housing")
+'''
+_file = click.argument("file", type=click.Path(path_type=Path))
+_parameters = click.option(
+    "--set",
+    "given",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A public parameter, as JSON or a text. Repeat.",
+)
+_data = click.option(
+    "--data",
+    "files",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="A dataset of the page and a file of it. Repeat.",
+)
+_schemas = click.option(
+    "--schema", "schema_files", multiple=True, metavar="NAME=FILE", help="Schema file of a dataset. Repeat."
+)
+_keys = click.option(
+    "--key", "keys", multiple=True, metavar="NAME=COLUMN", help="Column that identifies a row; id. Repeat."
+)
+_owners = click.option(
+    "--owner", "owners", multiple=True, metavar="NAME=ORG", help="Owner of a dataset; its name. Repeat."
+)
+
+
+class PageFileError(AssentError):
+    """A file of a page that cannot be read or written: the text names it and says why."""
+
+    code = "page_file"
+
+
+@click.command("new")
+@_file
+@reports_errors
+def new(file: Path) -> None:
+    """Write a small page to FILE, to begin with."""
+    try:
+        with file.open("x", encoding="utf-8") as made:
+            made.write(STARTER)
+    except FileExistsError:
+        raise PageFileError(f"{file} exists; name another file, or remove it") from None
+    except OSError as error:
+        raise PageFileError(f"{file}: {error.strerror or error}; name a file in a folder of yours") from None
+    print_text(f"wrote {file}; next: assent program check {file}")
+
+
+@click.command("check")
+@_file
+@_parameters
+@_data
+@_schemas
+@_keys
+@_owners
+@click.option("--rows", "rows", multiple=True, metavar="NAME=COUNT", help="Rows to state costs for. Repeat.")
+@click.option("--joined", type=click.IntRange(1), help="Rows that a join has; the least of --rows.")
+@click.option("--plan", "with_plan", is_flag=True, help="Print every step of the plan, too.")
+@json_option
+@reports_errors
+def check(
+    file: Path,
+    given: tuple[str, ...],
+    files: tuple[str, ...],
+    schema_files: tuple[str, ...],
+    keys: tuple[str, ...],
+    owners: tuple[str, ...],
+    rows: tuple[str, ...],
+    joined: int | None,
+    with_plan: bool,
+    as_json: bool,
+) -> None:
+    """Say what the page in FILE uses, which grants it needs, what leaves, and what it costs.
+
+    Without --data columns may be of any type. Every refusal has its line and what to write instead.
+    """
+    samples = _samples(files, schema_files, keys, owners)
+    traced = _traced(file, samples, given)
+    counts = {name: sample.rows for name, sample in samples.items()}
+    for name, text in _pairs(rows, "--rows").items():
+        if not text.isascii() or not text.isdigit() or not 0 < int(text[:9]) == int(text):
+            raise UsageFault(f"--rows {name}={text[:40]}: a number of rows, such as {name}=10000")
+        counts[name] = int(text)
+    if as_json:
+        print_json(check_json(traced, counts, joined))
+    else:
+        show_check(str(file), traced, counts, joined, with_plan=with_plan)
+
+
+@click.command("run")
+@_file
+@_data
+@_schemas
+@_keys
+@_owners
+@_parameters
+@click.option(
+    "--min-group", type=click.IntRange(1), default=1, show_default=True, help="Hide figures over fewer rows."
+)
+@json_option
+@reports_errors
+def run(
+    file: Path,
+    files: tuple[str, ...],
+    schema_files: tuple[str, ...],
+    keys: tuple[str, ...],
+    owners: tuple[str, ...],
+    given: tuple[str, ...],
+    min_group: int,
+    as_json: bool,
+) -> None:
+    """Run the page in FILE on sample files of this host, in the clear and among three parties, side by side.
+
+    Nothing is sent anywhere. Give each dataset of the page: --data loans=loans.csv --data people=people.csv
+    """
+    samples = _samples(files, schema_files, keys, owners)
+    if not samples:
+        raise UsageFault("give each dataset of the page a file: --data loans=loans.csv")
+    traced = _traced(file, samples, given)
+    ordered = [samples[one.name] for one in traced.plan.datasets]
+    trial = try_out(traced.plan, ordered, min_group, os.urandom)
+    if as_json:
+        print_json(trial_json(traced, trial))
+    else:
+        show_trial(str(file), traced, trial, min_group)
+
+
+COMMANDS = (new, check, run)
+"""What the group `program` has of this module."""
+
+
+def _samples(
+    files: Sequence[str], schema_files: Sequence[str], keys: Sequence[str], owners: Sequence[str]
+) -> dict[str, Sample]:
+    named = _pairs(files, "--data")
+    more = {
+        option: _pairs(texts, option)
+        for option, texts in (("--schema", schema_files), ("--key", keys), ("--owner", owners))
+    }
+    for option, pairs in more.items():
+        strange = next((name for name in pairs if name not in named), None)
+        if strange is not None:
+            raise UsageFault(f"{option} {strange}=…: there is no --data {strange}=FILE")
+    return {
+        name: load_sample(
+            name,
+            Path(path),
+            Path(more["--schema"][name]) if name in more["--schema"] else None,
+            more["--key"].get(name, ""),
+            more["--owner"].get(name, name),
+        )
+        for name, path in named.items()
+    }
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value or name in found:
+            raise UsageFault(f"{option} {text[:80]!r}: each name once, as in {option} loans=…")
+        found[name] = value
+    return found
+
+
+def _traced(file: Path, samples: Mapping[str, Sample], given: Sequence[str]) -> Traced:
+    schemas = {name: sample.schema() for name, sample in samples.items()} or None
+    parameters = {name: _value(text) for name, text in _pairs(given, "--set").items()}
+    try:
+        return trace_whole(_read(file), schemas, name=file.name, parameters=parameters)
+    except OutOfGas:
+        raise PageFileError(
+            f"{file}: tracing takes more than {DEFAULT_PAGE_GAS:,} units of gas; use repeat(n), or less"
+        ) from None
+
+
+def _value(text: str) -> Any:
+    """Return a parameter from JSON, where 0.3 is exactly 3/10; what is no JSON is a text."""
+    try:
+        return _exact(json.loads(text, parse_float=Fraction))
+    except (ValueError, RecursionError, ZeroDivisionError):
+        return text
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_exact(item) for item in value]
+    return as_value(value) if isinstance(value, Fraction) else value
+
+
+def _read(file: Path) -> str:
+    try:
+        return read_bounded(file, SOURCE_BYTES_MAX).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise PageFileError(f"{file} is no UTF-8 text at byte {error.start}; save it as UTF-8") from None
+    except OSError as error:
+        raise PageFileError(f"{file}: {error.strerror or error}; give a file that can be read") from None
