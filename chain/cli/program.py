@@ -1,4 +1,4 @@
-"""`assent program`: pages that members approve as programs, from proposal to commit, and their retirement."""
+"""`assent program`: pages that members approve as programs, from the first draft to their retirement."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from chain.primitives.values import Value
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import Gas
 from contracts.pages.page import trace
+from privcompute.cli.program_commands import COMMANDS
 
 GAS_SPARE = 2_000_000
 """What a proposal takes besides tracing its page, at most."""
@@ -34,7 +35,7 @@ def program() -> None:
     """Programs: pages of Python that members approve, and what the ledger derives of them."""
 
 
-for command in (views.list_programs, views.show):
+for command in (*COMMANDS, views.list_programs, views.show):
     program.add_command(command)
 
 

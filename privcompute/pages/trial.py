@@ -45,7 +45,7 @@ _WHOLE_MAX = 2.0**46
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A dataset of a trial: its columns, with their registered categories or those of its cells, and its cells."""
+    """A dataset of a trial: its columns, with categories that are declared or else seen, and its cells."""
 
     owner: str
     columns: tuple[InputColumn, ...]
