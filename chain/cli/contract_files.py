@@ -24,18 +24,14 @@ def gas_of(*sources: str) -> int:
     return GAS_BASE + GAS_PER_SOURCE_BYTE * sum(len(source.encode()) for source in sources)
 
 
-def read_text(file: Path) -> str:
-    """Return the text of a contract file; raise FileTrouble, ContractFileError."""
+def read_text(file: Path, what: str = "contract or library") -> str:
+    """Return the text of a file of some kind; raise FileTrouble, ContractFileError."""
     try:
         return read_bounded(file, SOURCE_BYTES_MAX).decode()
     except OSError as error:
-        raise FileTrouble(
-            f"{file}: cannot be read ({error.strerror}); name the file of a contract or library"
-        ) from None
+        raise FileTrouble(f"{file}: cannot be read ({error.strerror}); name the file of a {what}") from None
     except UnicodeDecodeError as error:
-        raise ContractFileError(
-            f"{file}: not UTF-8 text ({error}); name the file of a contract or library"
-        ) from None
+        raise ContractFileError(f"{file}: not UTF-8 text ({error}); name the file of a {what}") from None
 
 
 def require_sound(report: CheckReport, file: Path, what: str) -> None:

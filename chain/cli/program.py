@@ -48,7 +48,7 @@ for command in (*COMMANDS, views.list_programs, views.show):
 @session_options
 def propose(session: Session, program_id: str, file: Path, reason: str, as_json: bool) -> None:
     """Propose the page in FILE as program ID; the members then approve it."""
-    source = read_text(file)
+    source = read_text(file, "page")
     content: dict[str, Value] = {"id": program_id, "source": source, "reason": reason}
     gas = GAS_SPARE + 2 * _checked(source, file)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from chain.primitives.values import Value, encode_value
 from contracts.language.faults import Diagnostic
-from contracts.pages.cost import Cost
+from contracts.pages.cost import FACTORS, Cost
 from contracts.pages.faults import PageRefused, Unfit
 from contracts.pages.formulas import Formula
 from contracts.pages.leakage import size_names
@@ -39,7 +39,8 @@ SINGLE_USE: Mapping[str, str] = {
 def brief_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
     """Return what a job under a page is held against; raise PageRefused, or OutOfGas.
 
-    `{page, plan: hashes, uses: {dataset: {column: use}}, receivers: [org]}`; `datasets` as in `schemas_of`.
+    `{page, plan: hashes, uses: {dataset: {column: use}}, receivers: [org], profiles: [name]}`; `datasets` as
+    in `schemas_of`.
     """
     return _brief(trace(source, schemas_of(datasets), payer=payer, parameters=_given(parameters)), payer)
 
@@ -78,7 +79,8 @@ def _brief(plan: Plan, payer: Payer) -> dict[str, Value]:
     for (dataset, column), several in sorted(uses.items()):
         found[dataset][column] = SINGLE_USE[least_constraint(sorted(several))]
     receivers = sorted({one.receiver for one in plan.releases} - {SHARES})
-    return {"page": plan.page_hash, "plan": plan.hash, "uses": found, "receivers": receivers}
+    facts: dict[str, Value] = {"page": plan.page_hash, "plan": plan.hash, "uses": found}
+    return facts | {"receivers": receivers, "profiles": sorted(FACTORS)}
 
 
 def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, Value]:

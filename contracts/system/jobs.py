@@ -21,6 +21,9 @@ SPEC_KEYS = [
     "purpose",
     "receivers",
 ]
+# A job under a page also names the page and the plan that follows of it, and the page's name of each dataset.
+PAGE_SPEC_KEYS = SPEC_KEYS + ["page", "plan"]
+INPUT_KEYS = ["columns", "dataset", "grant", "version"]
 PROGRAM_KEYS = ["code_hash", "id", "kind", "leakage", "profiles", "status", "uses"]
 # A spec is copied to every grant and policy that is asked: these keep the dearest step within a transaction.
 SPEC_BYTES_MAX = 32768
@@ -90,6 +93,7 @@ daily = Map(str, dict)  # org -> {day, act: how often on that day}; the next day
 
 orgs = Contract("orgs")
 datasets = Contract("datasets")
+pages = Contract("programs")
 grants = Contract("grants")
 
 ProgramVoted = Event(by=subject, program=subject, votes=list, status=str, code_hash=bytes)
@@ -105,6 +109,8 @@ JobProposed = Event(
     participants=list[subject],
     receivers=list,
     deadline=int,
+    page=bytes,
+    plan=bytes,
 )
 JobAccepted = Event(job=subject, by=subject, code_hash=bytes)
 JobReady = Event(job=subject, by=subject, deadline=int)
@@ -346,6 +352,8 @@ def propose(spec: dict) -> str:
         participants=org_subjects(party_names(spec)),
         receivers=spec["receivers"],
         deadline=j["deadline"],
+        page=spec.get("page", b""),
+        plan=spec.get("plan", b""),
     )
     return job
 
@@ -364,19 +372,56 @@ def count_proposal(org: str):
 
 
 def check_spec(spec: dict):
-    require(has_only(spec, SPEC_KEYS), "BAD_SPEC")
+    paged = "page" in spec
+    require(has_only(spec, PAGE_SPEC_KEYS if paged else SPEC_KEYS), "BAD_SPEC")
     check_id(spec["program"])
+    program = offered(spec)
+    check_parameters(spec["parameters"])
+    check_id(spec["purpose"])
+    check_group(spec["min_group"])
+    check_inputs(spec["inputs"], program["uses"], INPUT_KEYS + ["name"] if paged else INPUT_KEYS)
+    check_parties(spec["participants"], spec["receivers"])
+    if paged:
+        program["profiles"] = check_page(spec)
+    require(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
+    check_deadlines(spec["deadlines"])
+    check_nonce(spec["nonce"])
+
+
+def offered(spec: dict) -> dict:
+    """What the program of a proposal offers: {uses, profiles}; it is in force. A page's profiles follow of its plan."""
+    if "page" in spec:
+        require(pages.program_of(spec["program"])["status"] == "active", "PROGRAM_NOT_ACTIVE")
+        return {"uses": list(USES), "profiles": []}
     program = programs.get(spec["program"])
     require(program is not None, "UNKNOWN_PROGRAM")
     require(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
-    check_parameters(spec["parameters"])
-    check_id(spec["purpose"])
-    require(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
-    check_group(spec["min_group"])
-    check_inputs(spec["inputs"], program["uses"])
-    check_parties(spec["participants"], spec["receivers"])
-    check_deadlines(spec["deadlines"])
-    check_nonce(spec["nonce"])
+    return program
+
+
+def check_page(spec: dict) -> list:
+    """What a job under a page does follows of the page, its parameters and what its datasets declare: nobody's word.
+
+    Returns the profiles under which its plan runs.
+    """
+    check_hash(spec["page"])
+    check_hash(spec["plan"])
+    inputs = []
+    for item in spec["inputs"]:
+        inputs.append(
+            {
+                "name": item["name"],
+                "dataset": item["dataset"],
+                "version": item["version"],
+                "columns": list(item["columns"]),
+            }
+        )
+    found = pages.derive(id=spec["program"], inputs=inputs, parameters=spec["parameters"])
+    require(found["page"] == spec["page"] and found["plan"] == spec["plan"], "PLAN_DIFFERS")
+    for item in spec["inputs"]:
+        require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")
+    require(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")
+    return found["profiles"]
 
 
 def has_only(record: dict, names: list) -> bool:
@@ -395,12 +440,12 @@ def check_group(min_group: int):
     require(1 <= min_group <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
 
 
-def check_inputs(inputs: list[dict], uses: list):
+def check_inputs(inputs: list[dict], uses: list, keys: list):
     require(0 < len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
     seen = {}
     columns = 0
     for item in inputs:
-        require(has_only(item, ["columns", "dataset", "grant", "version"]), "BAD_INPUTS")
+        require(has_only(item, keys), "BAD_INPUTS")
         check_input(item["grant"], item["dataset"], item["version"])
         require(item["grant"] not in seen, "BAD_INPUTS")
         seen[item["grant"]] = True
@@ -504,15 +549,24 @@ def check_roles(spec: dict, owners: list):
 # --- what a job needs beside its grants, asked at every phase -----------------------------------------------
 
 
-def guard_job(j: dict, spec: dict) -> dict:
-    """The program, in force; initiator and parties (receivers are parties) are members with these agents."""
-    program = programs[j["program"]]
-    require(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
+def guard_job(j: dict, spec: dict):
+    """The program is in force; initiator and parties (receivers are parties) are members with these agents."""
+    require(in_force(spec), "PROGRAM_NOT_ACTIVE")
     agents = agents_now(j, spec)
     require(agents[-1] is not None, "ORG_NOT_ACTIVE")
     for party, agent_key in zip(spec["participants"], agents):
         guard_party(party, agent_key)
-    return program
+
+
+def in_force(spec: dict) -> bool:
+    if "page" in spec:
+        return pages.is_active(spec["program"])
+    return programs[spec["program"]]["status"] == "active"
+
+
+def code_of(spec: dict) -> bytes:
+    """What participants agree to run: the plan of a page, the code of another program."""
+    return spec["plan"] if "page" in spec else programs[spec["program"]]["code_hash"]
 
 
 def agents_now(j: dict, spec: dict) -> list:
@@ -548,7 +602,8 @@ def accept(job: str, code_hash: bytes) -> str:
     spec = specs[job]
     party_of(spec, org)
     require(org not in j["accepted"], "ALREADY_ACCEPTED")
-    require(guard_job(j, spec)["code_hash"] == code_hash, "CODE_HASH_MISMATCH")
+    guard_job(j, spec)
+    require(code_of(spec) == code_hash, "CODE_HASH_MISMATCH")
     grants.reserve(use=use_of(job, spec, j["initiator"]), org=org)
     j["accepted"].append(org)
     JobAccepted(job="job:" + job, by="org:" + org, code_hash=code_hash)
@@ -611,6 +666,7 @@ def begin_join(job: str) -> str:
     if j["join_height"] == 0:
         waiting(j, "running")
         spec = specs[job]
+        require(in_force(spec), "PROGRAM_NOT_ACTIVE")
         joined = joined_of(spec)
         guard_joined(spec)
         grants.consume(ids=grant_ids(spec), job=job, joined=joined, by="org:" + org)
@@ -837,11 +893,11 @@ def body_of(j: dict, spec: dict) -> dict:
         )
     heads = {name: stage_heads[job, name] for name in names}
     outcomes = {name: results[job, name] for name in spec["receivers"]}
-    return {
+    body = {
         "domain": CERTIFICATE_DOMAIN,
         "job": job,
         "program": spec["program"],
-        "code_hash": programs[spec["program"]]["code_hash"],
+        "code_hash": code_of(spec),
         "parameters": sha256(encode(spec["parameters"])),
         "purpose": spec["purpose"],
         "profile": spec["profile"],
@@ -864,6 +920,9 @@ def body_of(j: dict, spec: dict) -> dict:
         "running_height": j["running_height"],
         "revealed_height": j["revealed_height"],
     }
+    if "page" in spec:
+        body["page"] = spec["page"]
+    return body
 
 
 # --- other ends -----------------------------------------------------------------------------------
@@ -1223,7 +1282,7 @@ def waits_for(j: dict, spec: dict) -> list:
         if len(causes) > 0:
             return causes
         use = use_of(j["id"], spec, j["initiator"])
-        if programs[j["program"]]["status"] != "active" or not grants.stand(use):
+        if not in_force(spec) or not grants.stand(use):
             return []
     if state == "proposed":
         return without(party_names(spec), j["accepted"])

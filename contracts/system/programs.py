@@ -326,7 +326,7 @@ def retiring(id: str) -> dict:
 
 @view
 def derive(id: str, inputs: list[dict], parameters: dict) -> dict:
-    """What follows of a job: {page, plan, uses: {name: {column: use}}, receivers}.
+    """What follows of a job: {page, plan, uses: {name: {column: use}}, receivers, profiles}.
 
     An input is {name: on the page, dataset, version, columns: those that the page may see}.
     """

@@ -126,6 +126,10 @@ class Desk:
         """Require that one contract of genesis can call another: members may have stopped it."""
         raise NotImplementedError
 
+    def page_of(self, ident: str) -> tuple[str, bool] | None:
+        """Return the page of a program and whether it is active; None for no such program."""
+        raise NotImplementedError
+
     def role(self, *roles: str) -> str:
         """Require one of these key roles, or admin; return the acting organisation."""
         self.must(bool(self.signer.roles & {"admin", *roles}), "KEY_ROLE_MISSING")

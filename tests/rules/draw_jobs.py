@@ -9,6 +9,7 @@ from tests.rules.base import digest
 from tests.rules.chain import CODE_HASH, PROGRAM, seeded
 from tests.rules.draw import DAY_MS, HOUR_MS, Dice, Drawn
 from tests.rules.model_jobs import ALLOWED, Job
+from tests.rules.pages import job_facts
 from tests.rules.terms import USES
 
 EVIDENCE = bytes([9]) * 32
@@ -81,9 +82,39 @@ def propose(dice: Dice) -> Drawn:
     }
     spec["participants"] = _participants(dice, {grant.owner for grant in chosen}, spec["receivers"], chosen)
     spec["profile"] = _profile(dice, len(spec["participants"]))
+    if spec["program"] not in model.programs:
+        spec = _paged(dice, spec)
     if dice.often(0.04):
         spec |= dice.pick(_ODD_SPECS)
     return dice.signer(org, "steward", "agent"), "jobs.propose", {"spec": spec}
+
+
+def _paged(dice: Dice, spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of a job that counts joined rows by a page, now and then with what is not so."""
+    source, _ = dice.model.page_of(spec["program"]) or ("", False)
+    inputs, datasets = [], []
+    for place, item in enumerate(spec["inputs"]):
+        inputs.append(item | {"name": f"d{place}", "columns": {"id": "join"}})
+        owner = item["dataset"].partition("/")[0]
+        declared = {"id": ["text", 0, 0]}
+        datasets.append({"name": f"d{place}", "owner": owner, "key": ["id"], "columns": declared})
+    parameters = {"receivers": list(spec["receivers"]), "tell_owners": False}
+    found = job_facts(source, datasets, parameters) or {"page": EVIDENCE, "plan": EVIDENCE}
+    made = {name: found[name] for name in ("page", "plan")}
+    if dice.often(0.08):
+        made |= dice.pick(
+            (
+                {"plan": EVIDENCE},
+                {"page": EVIDENCE},
+                {"plan": b""},
+                {"inputs": [one | {"columns": {"id": "plain"}} for one in inputs]},
+                {"inputs": [one | {"columns": {"id": "join", "age": "plain"}} for one in inputs]},
+                {"inputs": [one | {"name": "d0"} for one in inputs]},
+                {"parameters": {"receivers": ["arbiter"], "tell_owners": False}},
+                {"parameters": {"sellers": []}},
+            )
+        )
+    return spec | {"inputs": inputs, "parameters": parameters} | made
 
 
 def _profile(dice: Dice, parties: int) -> str:
@@ -178,8 +209,9 @@ def forward_job(dice: Dice, job: Job) -> Drawn:
     return dice.signer(org, "agent"), f"jobs.{target}", {"job": job.id, **args}
 
 
-def _accept(dice: Dice, *_: Any) -> tuple[str, dict[str, Any]]:
-    return "accept", {"code_hash": CODE_HASH if dice.often(0.99) else EVIDENCE}
+def _accept(dice: Dice, job: Job, *_: Any) -> tuple[str, dict[str, Any]]:
+    code = job.spec.get("plan", CODE_HASH)
+    return "accept", {"code_hash": code if dice.often(0.99) else EVIDENCE}
 
 
 def _bind(_: Dice, job: Job, org: str) -> tuple[str, dict[str, Any]]:

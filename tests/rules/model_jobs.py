@@ -13,11 +13,14 @@ from chain.primitives.values import encode_value
 from tests.rules.base import DAY_MS, Refused, distinct
 from tests.rules.model_programs import Programs
 from tests.rules.model_uses import FINAL, Use
+from tests.rules.pages import job_facts
 
 SPEC_FIELDS = {
     "program", "parameters", "purpose", "profile", "min_group", "inputs", "participants", "receivers",
     "deadlines", "nonce",
 }  # fmt: skip
+INPUT_FIELDS = {"grant", "dataset", "version", "columns"}
+ALL_USES = ["plain", "join", "aggregate", "compare", "encrypted"]
 SPEC_BYTES_MAX, PARAMETERS_BYTES_MAX = 32_768, 8_192
 INPUTS_MAX, PARTIES_MAX, COLUMNS_MAX = 8, 8, 1_024
 MIN_GROUP_MAX = 10**9
@@ -128,6 +131,13 @@ def versions_of(spec: dict[str, Any]) -> bytes:
     return sha256(named).digest() if len(joined) > 1 else b""
 
 
+def _counted(column: dict[str, Any]) -> list[Any]:
+    """Return what a page needs of a column: its type, how many categories and bins it declares."""
+    categories = len(column["categories"])
+    missing = bool(categories) and column["missing"] == "category"
+    return [column["type"], categories + missing, max(len(column["edges"]) - 1, 0)]
+
+
 class Jobs(Programs):
     """The rules of contract `jobs` about a job's life up to its run."""
 
@@ -182,6 +192,7 @@ class Jobs(Programs):
             job=f"job:{ident}", program=f"program:{spec['program']}", purpose=spec["purpose"],
             profile=spec["profile"], inputs=spec["inputs"], receivers=spec["receivers"],
             participants=[f"org:{party}" for party in job.parties], deadline=job.deadline,
+            page=spec.get("page", b""), plan=spec.get("plan", b""),
         )  # fmt: skip
         return ident
 
@@ -205,26 +216,63 @@ class Jobs(Programs):
             self.must(spec["min_group"] <= asked.min_group, "JOIN_NOT_JUDGED")
 
     def _spec(self, spec: dict[str, Any]) -> None:
-        self.need(spec.keys() == SPEC_FIELDS, "BAD_SPEC")
+        paged = "page" in spec
+        self.need(spec.keys() == SPEC_FIELDS | ({"page", "plan"} if paged else set()), "BAD_SPEC")
         self.ident(spec["program"], spec["purpose"])
-        self.need(spec["program"] in self.programs, "UNKNOWN_PROGRAM")
-        program = self.programs[spec["program"]]
-        self.must(program["status"] == "active", "PROGRAM_NOT_ACTIVE")
+        if paged:
+            self.reach("programs")
+        known = self.page_of(spec["program"]) if paged else self.programs.get(spec["program"])
+        self.need(known is not None, "UNKNOWN_PROGRAM")
+        self.must(self.program_stands(spec), "PROGRAM_NOT_ACTIVE")
         self.must(len(encode_value(spec["parameters"])) <= PARAMETERS_BYTES_MAX, "BAD_PARAMETERS")
-        self.must(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
         self.exact(spec["min_group"], int)
         self.must(1 <= spec["min_group"] <= MIN_GROUP_MAX, "BAD_MIN_GROUP")
-        self._inputs(spec["inputs"], program["uses"])
+        offered = {"uses": ALL_USES, "profiles": ["rep3"]} if paged else self.programs[spec["program"]]
+        self._inputs(spec["inputs"], offered["uses"], INPUT_FIELDS | ({"name"} if paged else set()))
         self._parties(spec)
+        if paged:
+            self._page(spec)
+        self.must(spec["profile"] in offered["profiles"], "PROFILE_NOT_OFFERED")
         deadlines = spec["deadlines"]
         fine = deadlines.keys() == set(ALLOWED.values())
         self.must(fine and all(ms in DEADLINE_MS for ms in deadlines.values()), "BAD_DEADLINES")
         self.must(len(spec["nonce"]) == 16, "BAD_NONCE")
 
-    def _inputs(self, inputs: list[dict[str, Any]], uses: list[str]) -> None:
+    def _page(self, spec: dict[str, Any]) -> None:
+        """Require what follows of the page, and nothing else."""
+        self.hash(spec["page"], spec["plan"])
+        known = self.page_of(spec["program"])
+        assert known is not None
+        self.reach("datasets")
+        names = [item["name"] for item in spec["inputs"]]
+        self.need(distinct(names), "BAD_INPUTS")
+        datasets = []
+        for item in spec["inputs"]:
+            columns = self.datasets_columns_of(item["dataset"], item["version"], list(item["columns"]))
+            schema = self._declared(self.versions[item["dataset"]][item["version"] - 1])
+            declared = {column["name"]: _counted(column) for column in columns}
+            owner = self.datasets[item["dataset"]].owner
+            one = {"name": item["name"], "owner": owner, "key": list(schema.key), "columns": declared}
+            datasets.append(one)
+        found = job_facts(known[0], datasets, spec["parameters"])
+        self.need(found is not None, "REJECTED_PAGE")
+        assert found is not None
+        self.must((found["page"], found["plan"]) == (spec["page"], spec["plan"]), "PLAN_DIFFERS")
+        for item in spec["inputs"]:
+            self.must(item["columns"] == found["uses"].get(item["name"]), "USES_DIFFER")
+        self.must(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")
+
+    def program_stands(self, spec: dict[str, Any]) -> bool:
+        """Tell whether members have not retired the program of a job."""
+        if "page" in spec:
+            known = self.page_of(spec["program"])
+            return known is not None and known[1]
+        return bool(self.programs[spec["program"]]["status"] == "active")
+
+    def _inputs(self, inputs: list[dict[str, Any]], uses: list[str], fields: set[str]) -> None:
         self.need(1 <= len(inputs) <= INPUTS_MAX, "BAD_INPUTS")
         for item in inputs:
-            self.need(item.keys() == {"grant", "dataset", "version", "columns"}, "BAD_INPUTS")
+            self.need(item.keys() == fields, "BAD_INPUTS")
             self.exact(item["version"], int)
             self.must(item["version"] >= 1 and len(item["columns"]) > 0, "BAD_INPUTS")
             self.must(set(uses).issuperset(item["columns"].values()), "USE_NOT_OFFERED")
@@ -267,9 +315,20 @@ class Jobs(Programs):
 
     # --- what is asked again at every phase
 
+    def reach_page(self, job: Job) -> None:
+        """Whether the program of a page stands is asked of another contract."""
+        if "page" in job.spec:
+            self.reach("programs")
+
+    def code_of(self, job: Job) -> bytes:
+        """Return what participants agree to run."""
+        spec = job.spec
+        return bytes(spec["plan"] if "page" in spec else self.programs[spec["program"]]["code_hash"])
+
     def standing_job(self, job: Job) -> None:
         """Require what a job needs beside its grants."""
-        self.must(self.programs[job.spec["program"]]["status"] == "active", "PROGRAM_NOT_ACTIVE")
+        self.reach_page(job)
+        self.must(self.program_stands(job.spec), "PROGRAM_NOT_ACTIVE")
         self.must(self.is_member(job.initiator), "ORG_NOT_ACTIVE")
         for party in job.spec["participants"]:
             self._party_fits(party)
@@ -281,7 +340,8 @@ class Jobs(Programs):
         unfit = self.unfit(job)
         if unfit:
             return unfit
-        if self.programs[job.spec["program"]]["status"] != "active":
+        self.reach_page(job)
+        if not self.program_stands(job.spec):
             return []
         self.reach("grants")
         uses = [job.use(number) for number in range(len(job.grants))]
@@ -345,8 +405,7 @@ class Jobs(Programs):
         if found.state != "proposed":
             self.go()
         self.standing_job(found)
-        program = self.programs[found.spec["program"]]
-        self.must(program["code_hash"] == code_hash, "CODE_HASH_MISMATCH")
+        self.must(self.code_of(found) == code_hash, "CODE_HASH_MISMATCH")
         self.reach("grants")
         self.guard_all(found, range(len(found.owners)), "accepted")
         self.go()
@@ -416,6 +475,8 @@ class Jobs(Programs):
         self.waiting(job, "running")
         if found.state != "running":
             self.go()
+        self.reach_page(found)
+        self.must(self.program_stands(found.spec), "PROGRAM_NOT_ACTIVE")
         self._judged(found.spec)
         joined = versions_of(found.spec)
         self.reach("grants")

@@ -213,6 +213,13 @@ class Pages(Voting):
         del self.retiring_votes[id, org]
         self._tell_page("ProgramRetireRetracted", id, votes=list(self.votes_to_retire(id)))
 
+    # --- what jobs ask
+
+    def page_of(self, ident: str) -> tuple[str, bool] | None:
+        """Return a program's page, and whether it is active."""
+        known = self.page_programs.get(ident)
+        return None if known is None else (known.asked.source, not known.retired)
+
     # --- views
 
     def programs_is_active(self, id: str) -> bool:

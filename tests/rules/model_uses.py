@@ -35,6 +35,11 @@ class Use:
     receivers: tuple[str, ...]
 
 
+def _asked(item: dict[str, Any]) -> dict[str, Any]:
+    """Return an input without its name on a page, which no grant is asked about."""
+    return {name: value for name, value in item.items() if name != "name"}
+
+
 class Uses(Requests):
     """The rules of contract `grants` about grants that were given."""
 
@@ -324,7 +329,7 @@ class Uses(Requests):
     def grants_stand(self, use: dict[str, Any]) -> bool:
         """Answer whether nothing but a policy's answer could refuse a step of this job."""
         shared = {name: use[name] for name in Use.__dataclass_fields__.keys() & use.keys()}
-        return self.lets_pass([Use(**{**shared, **item}) for item in use["inputs"]])
+        return self.lets_pass([Use(**{**shared, **_asked(item)}) for item in use["inputs"]])
 
     def lets_pass(self, uses: list[Use]) -> bool:
         """Tell whether the guard would let all of these pass, but for what policies say."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from contracts.pages.facts import whole_facts
+from contracts.pages.facts import brief_facts, whole_facts
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import Gas
 
@@ -30,5 +30,13 @@ def facts_of(source: str) -> dict[str, Any] | None:
     """Return what follows of a page; None if it is refused."""
     try:
         return whole_facts(source, [], {}, Gas(10**8))
+    except PageRefused:
+        return None
+
+
+def job_facts(source: str, datasets: list[Any], parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what follows of a job under a page; None if it is refused."""
+    try:
+        return brief_facts(source, datasets, parameters, Gas(10**8))
     except PageRefused:
         return None

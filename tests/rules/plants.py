@@ -407,6 +407,34 @@ PLANTS: dict[str, Plant] = {
         "votes = [voter for voter in standing]",
         "votes of former members set a program",
     ),
+    # --- jobs under pages
+    "page-uses-by-word": _without(
+        "jobs",
+        'require(item["columns"] == found["uses"][item["name"]], "USES_DIFFER")',
+        "grants are asked about uses that the plan does not make",
+    ),
+    "page-plan-by-word": _without(
+        "jobs",
+        'require(found["page"] == spec["page"] and found["plan"] == spec["plan"], "PLAN_DIFFERS")',
+        "a job names another plan than the one that follows of its page",
+    ),
+    "page-receivers-by-word": _without(
+        "jobs",
+        'require(sorted(spec["receivers"]) == found["receivers"], "RECEIVERS_DIFFER")',
+        "a page tells somebody of whom no grant was asked",
+    ),
+    "retired-page-runs": Plant(
+        "jobs",
+        'return pages.is_active(spec["program"])',
+        "return True",
+        "a page that members retired starts more",
+    ),
+    "retired-program-joins": Plant(
+        "jobs",
+        '        require(in_force(spec), "PROGRAM_NOT_ACTIVE")\n        joined',
+        "        joined",
+        "data of a retired program begin to move",
+    ),
     # --- programs
     "page-without-votes": _without(
         "programs", 'require(counted["passed"], "NOT_ENOUGH_VOTES")', "one member alone makes a program"

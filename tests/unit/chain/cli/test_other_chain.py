@@ -34,7 +34,7 @@ WORDS = {
     "dataset_id": "bank/d", "grant_id": "bank/g", "reason": "r",
 }  # fmt: skip
 OWN_FILES = {"dataset check", "dataset check-opening", "dataset new-version", "dataset open",
-             "dataset register", "contract propose", "contract publish",
+             "dataset register", "contract propose", "contract publish", "program propose",
              "contract acl", "validator report", "job propose",
              "job result"}  # fmt: skip
 """These read files of their own before they ask a node."""

@@ -845,6 +845,9 @@ CASES: dict[tuple[str, str], Case] = {
     ("jobs.bind", "ALREADY_BOUND"): Case(before=lambda w, args: w.bind(args["job"], "bank")),
     ("jobs.bind", "JOIN_TOO_SMALL"): Case(before=lambda w, args: bound_but_one(w, args, "too few")),
     ("jobs.bind", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: bound_but_one(w, args, "")),
+    ("jobs.begin_join", "PROGRAM_NOT_ACTIVE"): Case(
+        before=lambda w, _: put(w, "jobs", "programs", "statistics", status="retired")
+    ),
     ("jobs.begin_join", "JOIN_TOO_SMALL"): Case(before=lambda w, args: judged_job(w, args, "too few")),
     ("jobs.begin_join", "JOIN_NOT_JUDGED"): Case(before=lambda w, args: judged_job(w, args, "")),
     ("jobs.begin_join", "PARTNER_VERSIONS"): Case(before=lambda w, _: partnered(w)),
