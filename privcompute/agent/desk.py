@@ -1,7 +1,8 @@
 """Desk of an agent: it hands what is held of revealed jobs to the participants that ask for it.
 
-Each time it asks its own node first: the job must be revealed, or certified no longer ago than agent.toml
-says, and whoever asks must be a participant that something of it is for. What it hands out is what was
+Each time it asks its own node first: the job must be revealed, or have been certified, or have run out of
+time after its reveal, no longer ago than agent.toml says, and whoever asks must be a participant that
+something of it is for. What it hands out is what was
 sealed, byte for byte. It also sweeps: what is held of a job that ended otherwise, or too long ago, is
 destroyed.
 """
@@ -23,7 +24,7 @@ from privcompute.data.sealed import SealedError
 from privcompute.job.environment import JobEnvironment
 from privcompute.job.holding import HeldShares
 from privcompute.job.release import make_offer
-from privcompute.job.view import CERTIFIED, JobView
+from privcompute.job.view import JobView
 from privcompute.net.asking import hand_over, release_id
 from privcompute.net.hello import JobHello
 from privcompute.net.tls_stream import TlsStream
@@ -62,7 +63,7 @@ class ReleaseDesk:
         self._answers: set[asyncio.Task[None]] = set()
         self._delivered: Counter[tuple[str, int]] = Counter()
         self._kept: dict[str, JobView] = {}
-        """Certified jobs that something is held of still."""
+        """Jobs that ended after their reveal, and that something is held of still."""
 
     async def run(
         self, is_open: Callable[[str], bool], take_up: Callable[[str], None], on_swept: Callable[[], None]
@@ -88,8 +89,8 @@ class ReleaseDesk:
             self._sending.shutdown(wait=False, cancel_futures=True)
 
     def keep(self, view: JobView | None) -> None:
-        """Go on handing out what is held of a job whose task has ended with a certificate."""
-        if view is not None and view.state == CERTIFIED and view.id in self._stores.held.jobs():
+        """Go on handing out what is held of a job whose task has ended after it was revealed."""
+        if view is not None and view.is_final and view.may_release and view.id in self._stores.held.jobs():
             self._kept[view.id] = view
 
     def views(self) -> Iterator[JobView]:
@@ -114,7 +115,7 @@ class ReleaseDesk:
 
     def _is_due(self, view: JobView) -> bool:
         until_ms = view.ended_ms + self._identity.policy.keep_shares_ms
-        return view.may_release and (view.state != CERTIFIED or self._now_ms() < until_ms)
+        return view.may_release and (not view.is_final or self._now_ms() < until_ms)
 
     async def _take_one(self) -> None:
         known = {

@@ -23,6 +23,7 @@ a restarted agent starts from the same place; what it needs beyond that is in `R
 | committed    | participant | signed          | SignCertificate (digest rebuilt from proofs) → certify     |
 | disputed     | any         |                 | wait                                                       |
 | certified    | any         |                 | FinishJob; what is sealed stays for a stated time          |
+| expired      | any         | not revealed    | the same: a receiver that could not write asks for it      |
 | ended before | any         |                 | DestroyShares that are left → FinishJob                    |
 | aborted or   | owner, not  | we sent, or no  | DestroyShares → disclaim, so that the runs may return,     |
 | expired      | initiator   | join had begun  | → FinishJob                                                |
@@ -74,7 +75,6 @@ from privcompute.job.actions import (
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import (
     ACCEPTED,
-    CERTIFIED,
     COMMITTED,
     COMPUTED,
     DISPUTED,
@@ -231,7 +231,7 @@ class JobMachine:
         if stopped and ours and not self._sent:
             return self._once("destroy", DestroyShares(view.state)) + self._send("disclaim")
         self._finished = True
-        if view.state == CERTIFIED:
+        if view.may_release:
             return [FinishJob(view.state)]
         return [DestroyShares(view.state), FinishJob(view.state)]
 

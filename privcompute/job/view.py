@@ -13,8 +13,8 @@ from chain.primitives.values import Value, encode_value
 
 PROPOSED, ACCEPTED, RUNNING = "proposed", "accepted", "running"
 COMPUTED, REVEALED, COMMITTED, DISPUTED = "computed", "revealed", "committed", "disputed"
-CERTIFIED = "certified"
-FINAL = frozenset({CERTIFIED, "rejected", "aborted", "expired"})
+CERTIFIED, EXPIRED = "certified", "expired"
+FINAL = frozenset({CERTIFIED, "rejected", "aborted", EXPIRED})
 _RELEASED = frozenset({REVEALED, COMMITTED, CERTIFIED})
 CERTIFICATE_DOMAIN = "assent/job-certificate/2"
 
@@ -93,6 +93,8 @@ class JobView:
     """When an owner announced that data move; 0 while none has: nobody has sent any."""
     disclaimed: frozenset[str] = frozenset()
     """Owners that have stated, of a job that ended, that they sent nothing."""
+    disputes: int = 0
+    """How many there have been."""
 
     @property
     def is_final(self) -> bool:
@@ -101,8 +103,12 @@ class JobView:
 
     @property
     def may_release(self) -> bool:
-        """Every owner approved, and nothing has ended the job since but its certificate."""
-        return self.state in _RELEASED and set(self.owners) <= self.reveals
+        """Every owner approved, and nothing has ended the job since but its certificate or a deadline.
+
+        A receiver that could not write in time has its result still, unless somebody disputed the job.
+        """
+        late = self.state == EXPIRED and self.revealed_height > 0 and self.disputes == 0
+        return (self.state in _RELEASED or late) and set(self.owners) <= self.reveals
 
     @property
     def party(self) -> Mapping[str, int]:
@@ -177,6 +183,7 @@ def parse_view(spec: JobSpec, raw: Value) -> JobView:
             ended_ms=raw["ended_at"],
             join_height=raw["join_height"],
             disclaimed=frozenset(raw["disclaimed"]),
+            disputes=raw["disputes"],
         )
     except (KeyError, TypeError) as error:
         raise JobMalformed(f"job record without {error}; update this agent") from None

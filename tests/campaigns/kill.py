@@ -64,7 +64,7 @@ HIT_S, END_S, READY_S = 240.0, 420.0, 240.0
 POLL_S = 0.2
 USES = {
     "joint-statistics": {"person": "join", "amount": "aggregate"},
-    "logistic-regression": {"person": "join", "amount": "encrypted", "good": "encrypted"},
+    "logistic-regression": {"person": "join", "amount": "encrypted", "good": "aggregate"},
     JOIN: {"person": "join"},
 }
 PARAMETERS: dict[str, dict[str, Value]] = {
@@ -77,7 +77,7 @@ PARAMETERS: dict[str, dict[str, Value]] = {
     },
     JOIN: {},
 }
-TERMS = {"person": "join-only", "amount": "aggregate-only", "good": "encrypted-only"}
+TERMS = {"person": "join-only", "amount": "aggregate-only", "good": "aggregate-only"}
 
 
 STORE = record.PARTS / "kill.jsonl"

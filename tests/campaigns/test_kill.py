@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from privcompute.data.proposals import propose
+from privcompute.data.sources import DataSource, open_source
+from privcompute.job.inputs import input_column
+from privcompute.programs.base import JobInput
+from privcompute.programs.registry import PROGRAMS as PROGRAM
 from tests.campaigns import kill
 from tests.campaigns.kill_table import (
     APART,
@@ -67,3 +74,21 @@ def test_a_case_that_ran_on_the_same_sources_is_left_out_and_on_others_is_not(tm
 def test_what_a_case_comes_to_depends_on_the_agents_and_the_contracts() -> None:
     names = {path.name for pattern in kill.SOURCES for path in kill.ROOT.glob(pattern)}
     assert {"machine.py", "jobs.py", "kill_table.py", "client.py"} <= names
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_jobs_of_the_campaign_are_such_as_their_programs_take(name: str, tmp_path: Path) -> None:
+    """One whose label had another use was refused each time, and each of its cases waited for a hit."""
+    inputs = []
+    for owner, org in enumerate(ORGS):
+        path = tmp_path / f"{org}.csv"
+        path.write_text(kill.table_of(org))
+        schema = propose(open_source(DataSource(path)), ["person"]).schema
+        columns = [
+            input_column(column, kill.USES[name][column.name])
+            for column in schema.columns
+            if column.name in kill.USES[name]
+        ]
+        assert {column.use for column in columns} <= set(PROGRAM[name].uses)
+        inputs.append(JobInput(f"{org}/data", owner, tuple(columns)))
+    PROGRAM[name].check(kill.PARAMETERS[name], inputs)

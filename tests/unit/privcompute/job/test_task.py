@@ -62,6 +62,7 @@ from privcompute.net.asking import ask
 from privcompute.net.cancellation import Cancellation
 from privcompute.net.listener import PeerListener
 from privcompute.programs.registry import PROGRAMS, records
+from tests.unit.privcompute.job.test_enforcement import VIEW
 
 ORGS = ("bank", "bureau", "registry")
 COMMON, MINUTE_MS = 60, 60_000
@@ -967,6 +968,63 @@ async def test_a_result_that_is_lost_later_is_made_again_as_it_was_committed(
         assert not await restore_result(bank, view), "it is there"
         assert not await restore_result(world.agents["bureau"], view), "it receives nothing"
     assert bank.stores.results.load(job) == before
+
+
+async def test_a_disk_that_stays_full_beyond_the_deadline_loses_no_result_that_was_paid_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is used and every owner approved: the receiver's agent fetches again once there is room."""
+    world.grant_all(STATISTICS, GRANTED)
+    job = world.propose(STATISTICS, USED, FIGURES)
+    written = private_files.write_private
+
+    def full(path: Path, content: bytes) -> None:
+        if path.parent.name == "results":
+            world.ledger.chain.time += 61 * MINUTE_MS
+            raise NotWritten(path, OSError(errno.ENOSPC, "No space left on device"))
+        written(path, content)
+
+    monkeypatch.setattr(results_module, "write_private", full)
+    assert await world.run(job) == "expired"
+    bank, bureau = world.agents["bank"], world.agents["bureau"]
+    view = await bank.node.reader.job(job)
+    assert view is not None
+    desk = ReleaseDesk(bank)
+    desk.keep(view)
+    assert list(desk.views()) == [view], "the agent looks after it at its next sweep"
+    async with world.desks():
+        with pytest.raises(NotWritten):
+            await restore_result(bank, view)
+        monkeypatch.setattr(results_module, "write_private", written)
+        assert await restore_result(bank, view)
+        assert not await restore_result(bank, view), "it is there"
+        assert not await restore_result(bureau, view), "it receives nothing"
+    result = bank.stores.results.load(job)
+    assert result is not None
+    assert result.values["rows"] == COMMON
+    assert [entry["hash"]["$bytes"] for entry in world.evidence("bank", "result")] == [result.hash.hex()]
+    world.ledger.chain.time += bureau.identity.policy.keep_shares_ms
+    await ReleaseDesk(bureau).sweep(lambda _: False, lambda _: None)
+    assert bureau.stores.held.jobs() == [], "for a stated time"
+
+
+@pytest.mark.parametrize(
+    ("ended", "released"),
+    [
+        ({"state": "expired"}, True),
+        ({"state": "expired", "disputes": 1}, False),
+        ({"state": "expired", "revealed_height": 0}, False),
+        ({"state": "expired", "reveals": frozenset({"bank"})}, False),
+        ({"state": "aborted"}, False),
+        ({"state": "disputed"}, False),
+        ({"state": "certified"}, True),
+    ],
+)
+def test_shares_are_released_after_an_end_only_if_a_deadline_alone_came_in_between(
+    ended: dict[str, Any], released: bool
+) -> None:
+    view = replace(VIEW, reveals=frozenset(VIEW.owners), revealed_height=9)
+    assert replace(view, **ended).may_release is released
 
 
 async def test_a_holder_that_hands_out_another_share_is_named_with_evidence_and_nothing_is_committed(
