@@ -117,6 +117,15 @@ def _names(part: Any) -> list[str]:
     return found
 
 
+def check_version(one: VersionUsed, known: Mapping[bytes, Value]) -> None:
+    """Raise ProofInvalid unless all that a version declares is there, and a whole schema makes its seal."""
+    for name, key in rows_missing([one], known)[:1]:
+        raise ProofInvalid(
+            f"{one.dataset} version {one.version}: {CONTRACT}.{name}[{key}] is not in the package"
+        )
+    check_seals([one], known)
+
+
 def check_seals(used: Sequence[VersionUsed], known: Mapping[bytes, Value]) -> None:
     """Raise ProofInvalid unless the columns of every whole schema make the seal that its version names."""
     for one in used:

@@ -75,6 +75,7 @@ from privcompute.job.actions import (
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import (
     ACCEPTED,
+    CERTIFIED,
     COMMITTED,
     COMPUTED,
     DISPUTED,
@@ -231,7 +232,7 @@ class JobMachine:
         if stopped and ours and not self._sent:
             return self._once("destroy", DestroyShares(view.state)) + self._send("disclaim")
         self._finished = True
-        if view.may_release:
+        if view.state == CERTIFIED or view.may_release:
             return [FinishJob(view.state)]
         return [DestroyShares(view.state), FinishJob(view.state)]
 

@@ -28,7 +28,7 @@ from chain.ledger.testing import toy_genesis
 from chain.primitives.errors import Exit, FileTrouble, LimitError, ProofInvalid
 from chain.primitives.runtimeport import map_key
 from chain.primitives.values import decode_value
-from tests.schemas import seal_of
+from tests.schemas import column, declaring, seal_of
 from tests.unit.chain.audit.conftest import COLUMNS
 from tests.unit.chain.audit.ledgersource import LedgerSource
 
@@ -106,6 +106,30 @@ def test_a_package_that_lacks_a_row_of_a_schema_is_found(story: Any, package: by
     report = verify_bytes(encode_package(contents), story.genesis)
     assert [failure.part for failure in report.failures] == ["schemas"]
     assert f"datasets.{left_out[:-1]}[" in report.failures[0].reason
+
+
+def test_each_version_whose_schema_a_package_holds_is_a_check_of_its_own(make_story: Any) -> None:
+    """Of a package of several versions one count told nothing of which of them is proved."""
+    told = make_story()
+    versions = [[column("id", "text", "identifier"), column(name, "decimal")] for name in ("a", "b", "c")]
+    for number, columns in enumerate(versions):
+        for method, args in declaring(columns):
+            told.send("bank", f"datasets.{method}", **args)
+        given = {"id": "bank/d", "schema": seal_of(columns), "root": bytes([number]) * 32, "size_bucket": ""}
+        more = {"approvers": ["bank"], "threshold": 1, "description": ""}
+        method = "new_version" if number else "register"
+        told.send("bank", f"datasets.{method}", **given, **({} if number else more))
+    data = asyncio.run(build_package(told.source, told.genesis, "dataset:bank/d"))
+    report = verify_bytes(data, told.genesis)
+    report.require()
+    assert report.checked["schemas"] == 3
+    contents = contents_of(data)
+    second = map_key("columns", ("bank", seal_of(versions[1]), "b"))
+    contents.states = tuple(item for item in contents.states if item.key != second)
+    contents.report = write_report(contents)
+    report = verify_bytes(encode_package(contents), told.genesis)
+    assert [failure.reason[:19] for failure in report.failures] == ["bank/d version 2: d"]
+    assert report.checked["schemas"] == 2, "the other versions are proved still"
 
 
 def test_columns_that_do_not_make_the_seal_are_found() -> None:

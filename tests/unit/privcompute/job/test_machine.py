@@ -338,6 +338,13 @@ def test_an_end_on_the_ledger_ends_everything_here(state: str) -> None:
     assert machine.on_time(10**15) == []
 
 
+def test_what_is_held_of_a_revealed_job_outlives_its_deadline_and_no_abort() -> None:
+    """Its receiver may not have had room to write the result."""
+    revealed = replace(RUNNING, revealed_height=9, reveals=frozenset(RUNNING.owners))
+    for state, left in (("expired", [FinishJob("expired")]), ("aborted", ending("aborted"))):
+        assert at_computed().on_view(replace(revealed, state=state)) == left
+
+
 def test_a_deadline_that_nobody_ended_is_expired_by_us_now_and_then() -> None:
     machine = JobMachine("bank")
     machine.on_view(PROPOSED)
