@@ -32,7 +32,15 @@ from chain.founding.cards import (
     check_current,
 )
 from chain.founding.consent import check_complete, check_consents, consent_to_bytes, give_consent
-from chain.founding.draft import FoundingDraft, check_draft, check_own, combine, contracts_of, draft_to_bytes
+from chain.founding.draft import (
+    FoundingDraft,
+    check_draft,
+    check_follows,
+    check_own,
+    combine,
+    contracts_of,
+    draft_to_bytes,
+)
 from chain.founding.refusals import FoundingRefused
 from chain.ledger.batch_executor import ChainRuntime, execute_genesis
 from chain.ledger.genesis import Limits, save_genesis
@@ -176,7 +184,7 @@ def check(draft: Path, signatures: tuple[Path, ...], folder: Path | None, as_jso
     if missing:
         _checked(draft, folder)
     else:
-        check_draft(found, str(draft), contracts_of(found), found.genesis.time)
+        check_follows(found, str(draft), contracts_of(found))
     signed = [card.org for card in found.cards if card.org not in missing]
     if as_json:
         print_json(draft_json(found, signed, missing))
@@ -282,7 +290,7 @@ def _installable(
     from chain.cli.init import own_contracts
 
     found = read_draft(draft)
-    check_draft(found, str(draft), own_contracts(), found.genesis.time)
+    check_follows(found, str(draft), own_contracts())
     check_own(found, card)
     check_complete(found, read_consents(signatures))
     for role, held in card.keys.items():

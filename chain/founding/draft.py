@@ -61,8 +61,8 @@ def combine(cards: NamedCards, limits: Limits, contracts: SystemContracts) -> Fo
 
 
 def _genesis(cards: Sequence[FoundingCard], limits: Limits, contracts: SystemContracts) -> Genesis:
-    newest = max(card.made for card in cards)
-    return found_genesis(cards[0].founding, newest, [_founder(card) for card in cards], contracts, limits)
+    oldest = min(card.made for card in cards)  # which lies in the past of every founder's clock
+    return found_genesis(cards[0].founding, oldest, [_founder(card) for card in cards], contracts, limits)
 
 
 def _founder(card: FoundingCard) -> Founder:
@@ -122,15 +122,20 @@ def contracts_of(draft: FoundingDraft) -> SystemContracts:
 
 
 def check_draft(draft: FoundingDraft, where: str, contracts: SystemContracts, now: int) -> None:
-    """Raise FoundingRefused unless this Assent makes the same genesis of the cards, and none is expired."""
+    """Raise FoundingRefused unless a draft could be signed now: it follows from its cards, none expired."""
+    check_follows(draft, where, contracts)
+    for card in draft.cards:
+        check_current(card, where, now)
+
+
+def check_follows(draft: FoundingDraft, where: str, contracts: SystemContracts) -> None:
+    """Raise FoundingRefused unless the genesis follows from the cards, the limits and these contracts."""
     try:
         expected = _genesis(draft.cards, draft.genesis.limits, contracts)
     except ConfigError as error:
         raise FoundingRefused(f"{where}: {error}") from None
     if expected != draft.genesis:
         raise FoundingAltered(f"{where}: {_departure(expected, draft.genesis)}")
-    for card in draft.cards:
-        check_current(card, where, now)
 
 
 def _departure(expected: Genesis, found: Genesis) -> str:

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.founding.cards import DAY_MS, FoundingCard, founding_key
+from chain.founding.cards import AHEAD_MS_MAX, DAY_MS, FoundingCard, founding_key
 from chain.founding.draft import (
     FILE_BYTES_MAX,
     FOUNDERS_MAX,
     FoundingDraft,
     check_draft,
+    check_follows,
     check_own,
     combine,
     contracts_of,
@@ -75,6 +76,15 @@ def test_no_bytes_make_a_draft_fail_otherwise_than_by_name(raw: bytes) -> None:
     assert NAME in str(refused.value)
 
 
+def test_height_0_lies_in_the_past_of_every_founder_however_far_ahead_another_clock_is() -> None:
+    """A chain whose genesis is of the future stands still until then."""
+    ahead = card_of("bureau", made=NOW + AHEAD_MS_MAX)
+    draft = combine(named(ahead, card_of("bank")), Limits(), CONTRACTS)
+    assert draft.genesis.time == NOW
+    check_draft(draft, NAME, CONTRACTS, NOW)
+    check_follows(draft, NAME, CONTRACTS)
+
+
 def test_what_stands_twice_is_refused_with_both_places_and_the_value() -> None:
     bank, bureau = card_of("bank"), card_of("bureau")
     again = card_of("bank", node_address="elsewhere.example:1")
@@ -127,10 +137,10 @@ def test_a_genesis_that_does_not_follow_from_the_cards_is_refused_with_the_part_
 def test_a_draft_is_checked_by_its_own_contracts_too_and_still_follows_from_its_cards() -> None:
     other = replace(CONTRACTS, arguments={"orgs": {"more": 1}})
     draft = combine(named(*map(card_of, ORGS)), Limits(), other)
-    check_draft(draft, NAME, contracts_of(draft), NOW)
+    check_follows(draft, NAME, contracts_of(draft))
     forged = replace(draft, genesis=replace(draft.genesis, orgs=draft.genesis.orgs[::-1]))
     with pytest.raises(FoundingAltered, match=r"genesis\.orgs"):
-        check_draft(forged, NAME, contracts_of(forged), NOW)
+        check_follows(forged, NAME, contracts_of(forged))
 
 
 def test_a_draft_with_an_expired_card_is_refused_by_its_founder() -> None:
