@@ -86,6 +86,7 @@ class Feed(asyncio.Transport):
             self.gate.read_on_in_turn(light=True)  # not at once: aiohttp is in the midst of reading
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes of an answer (asyncio.Transport)."""
         self._transport.write(data)
 
     def is_closing(self) -> bool:
@@ -93,7 +94,9 @@ class Feed(asyncio.Transport):
         return self._transport.is_closing()
 
     def close(self) -> None:
+        """Close the connection once what was written is sent (asyncio.BaseTransport)."""
         self._transport.close()
 
     def abort(self) -> None:
+        """Close the connection at once, and lose what was not sent (asyncio.WriteTransport)."""
         self._transport.abort()

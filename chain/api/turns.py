@@ -74,9 +74,17 @@ class Busy(LimitError):
 class Loop(Protocol):
     """What turns need of an event loop."""
 
-    def time(self) -> float: ...
-    def call_soon(self, _callback: Callable[[], None], /) -> asyncio.Handle: ...
-    def call_later(self, _delay: float, _callback: Callable[[], None], /) -> asyncio.Handle: ...
+    def time(self) -> float:
+        """Return seconds of its clock."""
+        ...
+
+    def call_soon(self, _callback: Callable[[], None], /) -> asyncio.Handle:
+        """Call back in the next turn of the loop."""
+        ...
+
+    def call_later(self, _delay: float, _callback: Callable[[], None], /) -> asyncio.Handle:
+        """Call back after so many seconds."""
+        ...
 
 
 class Ask:

@@ -40,8 +40,11 @@ def encode_value(value: Value) -> bytes:
 
 
 class _Packers(local):
-    """One packer a thread: a fresh one for every value would allocate 256 KiB, and none may be shared, since
-    a collection of garbage in the midst of packing lets other threads run."""
+    """One packer a thread.
+
+    A fresh one for every value would allocate 256 KiB, and none may be shared, since a collection of garbage
+    in the midst of packing lets other threads run.
+    """
 
     def __init__(self) -> None:
         self.pack = msgpack.Packer(use_bin_type=True).pack

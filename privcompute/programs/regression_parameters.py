@@ -63,6 +63,7 @@ class LogisticRegressionParameters(Parameters):
 
 
 def check_regression(parameters: LogisticRegressionParameters, inputs: Sequence[JobInput]) -> None:
+    """Raise InputRefused unless the declared columns fit: a label with two classes, and numeric features."""
     need_join(inputs, PROGRAM_ID)
     label = need_use(inputs, parameters.label, "aggregate", "the label, whose positive rows are counted,")
     positive_value(label, parameters.positive, parameters.label)
@@ -107,6 +108,7 @@ def _offered(parameters: LogisticRegressionParameters, item: JobInput, column: I
 
 
 def least_rows(parameters: LogisticRegressionParameters, min_group: int) -> int:
+    """Return the least number of joined rows on which both classes can be trained on and tested."""
     del parameters
     if 2 * min_group > metrics.ROWS_MAX:
         raise InputRefused(f"{PROGRAM_ID}: min_group = {min_group}: at most {metrics.ROWS_MAX // 2} rows")
@@ -114,6 +116,7 @@ def least_rows(parameters: LogisticRegressionParameters, min_group: int) -> int:
 
 
 def judge(own: OwnTable) -> list[Finding]:
+    """Return what would end the job later, as an owner sees it in its own rows before it binds."""
     parameters: LogisticRegressionParameters = own.parameters
     features = feature_columns(parameters, own.inputs)
     columns, found = features[own.item.dataset], []
@@ -153,6 +156,7 @@ def _judge_label(own: OwnTable) -> list[Finding]:
 
 
 def class_text(parameters: LogisticRegressionParameters, least: int) -> str:
+    """Say that the smaller class has too few rows, and what to do, without a number of rows."""
     return (
         f"label {parameters.label}: the smaller class ({parameters.positive!r} or the rest) has too few rows "
         f"for the minimum group of {least}; join more rows, or check the parameter positive"

@@ -103,6 +103,7 @@ class StatisticsParameters(Parameters):
 
 
 def check_statistics(parameters: StatisticsParameters, inputs: Sequence[JobInput]) -> None:
+    """Raise InputRefused unless something is asked for, and each figure fits its declared column."""
     need_join(inputs, PROGRAM_ID)
     asked = (parameters.columns, parameters.correlations, parameters.histograms, parameters.groups)
     if not any(asked):
@@ -156,10 +157,12 @@ _EDGES = "its owner registers a version whose schema declares edges"
 
 
 def least_rows(parameters: StatisticsParameters, min_group: int) -> int:
+    """Return the least number of joined rows: the smallest group that may be shown, and never below two."""
     return max(2, min_group, parameters.min_group)
 
 
 def judge(own: OwnTable) -> list[Finding]:
+    """Return what would end the job later, as an owner sees it in its own rows before it binds."""
     parameters: StatisticsParameters = own.parameters
     found: list[Finding] = []
     for reference, column in _mine(own, parameters.columns):

@@ -20,9 +20,11 @@ class BlockMethods:
         self._ledger = node.ledger
 
     async def number(self, _: Nothing) -> int:
+        """Return the newest certified height."""
         return self._ledger.certified_height
 
     async def by_number(self, params: AtHeight) -> dict[str, Any]:
+        """Return a height's header, its transactions' ids and who certified it; raise NotFound, NotHeld."""
         if params.height > self._ledger.certified_height:
             raise NotFound(
                 f"height {params.height}: the newest certified one is {self._ledger.certified_height}"
@@ -33,12 +35,14 @@ class BlockMethods:
         return found
 
     async def by_hash(self, params: ByHash) -> dict[str, Any]:
+        """Return the block whose header has a hash; raise NotFound where no block here has."""
         height = self._ledger.read.height_of(bytes.fromhex(params.hash))
         if height is None:
             raise NotFound(f"block {params.hash}: not on this node's ledger")
         return await self.by_number(AtHeight(height=height))
 
     async def header(self, params: AtHeight) -> dict[str, Any]:
+        """Return the proof of a header, encoded, in hexadecimal digits."""
         return {"proof": encode(self._ledger.prove.header(params.height)).hex()}
 
     async def skip(self, params: AtHeight) -> dict[str, Any] | None:
@@ -54,6 +58,7 @@ class BlockMethods:
         return None if decision is None else decision_json(decision) | {"proof": encode(decision).hex()}
 
     async def genesis(self, _: Nothing) -> dict[str, Any]:
+        """Return the genesis, as its file has it."""
         return self._genesis
 
     @cached_property

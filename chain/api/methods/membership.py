@@ -20,6 +20,7 @@ class MembershipMethods:
         self._node, self._ledger = node, node.ledger
 
     async def validators(self, _: Nothing) -> list[dict[str, Any]]:
+        """Return the validators of the next height, in the order in which they lead."""
         return [
             validator_json(item)
             for item in self._ledger.schedule.set_at(self._ledger.certified_height + 1).validators
@@ -38,5 +39,6 @@ class MembershipMethods:
         ]
 
     async def observers(self, _: Nothing) -> list[dict[str, Any]]:
+        """Return the members among the peers that do not vote, with what the node knows of each."""
         voting = {item["key"] for item in await self.validators(Nothing())}
         return [peer for peer in self._node.status.peers() if peer["key"] not in voting]

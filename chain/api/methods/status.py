@@ -19,15 +19,19 @@ class StatusMethods:
         self._status = node.status
 
     async def consensus(self, _: Nothing) -> dict[str, Any]:
+        """Return what consensus does at this node: height, view, phase, and who is missing."""
         return self._status.consensus()
 
     async def sync(self, _: Nothing) -> dict[str, Any]:
+        """Return how far this node is behind, and what it fetches."""
         return self._status.sync()
 
     async def peers(self, _: Nothing) -> list[dict[str, Any]]:
+        """Return what this node knows of each peer."""
         return self._status.peers()
 
     async def info(self, _: Nothing) -> dict[str, Any]:
+        """Return what this node is: key, role, chain, heights, and why it stands still."""
         return self._status.info()
 
     async def evidence(self, params: AfterEvidence) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ class TransactionMethods:
         self._background: set[asyncio.Task[Any]] = set()
 
     async def send(self, params: SendOne) -> dict[str, Any]:
+        """Take a transaction into the pool; return its id, with the receipt where that is waited for."""
         raw = bytes.fromhex(params.transaction)
         if params.mode == "async":
             candidate = self._pool.prepare(raw)
@@ -50,6 +51,7 @@ class TransactionMethods:
         }
 
     async def send_many(self, params: SendMany) -> list[dict[str, Any]]:
+        """Take transactions into the pool; return for each its id, or why it was refused."""
         results: list[DecodedTransaction | TransactionRefused] = []
         for first in range(0, len(params.transactions), SUBMIT_PIECE):
             piece = params.transactions[first : first + SUBMIT_PIECE]
@@ -62,6 +64,7 @@ class TransactionMethods:
         ]
 
     async def get(self, params: ById) -> dict[str, Any] | None:
+        """Return a transaction that is on the ledger or waits; None for one that this node does not know."""
         tx_id = bytes.fromhex(params.id)
         where = self._ledger.read.position(tx_id)
         if where is not None:
@@ -105,6 +108,7 @@ class TransactionMethods:
         return outcome, {name: shown.get(name) for name in ("contract", "method", "args", "sender")}
 
     async def receipt(self, params: ReceiptOf) -> dict[str, Any] | None:
+        """Return a receipt of a certified height, with its proof if asked for; None while there is none."""
         tx_id = bytes.fromhex(params.id)
         receipt = await wait_for_receipt(self._node, tx_id, params.waitMs)
         if receipt is None:
@@ -125,9 +129,11 @@ class TransactionMethods:
             raise missing
 
     async def pending(self, _: Nothing) -> int:
+        """Return how many transactions wait in this node's pool."""
         return len(self._pool)
 
     async def total(self, _: Nothing) -> dict[str, int]:
+        """Return how many transactions, failed ones and events the ledger has, and at which height."""
         head = self._ledger.head
         return {
             "height": head.height,
