@@ -35,9 +35,22 @@ WORDS = {
 }  # fmt: skip
 OWN_FILES = {"dataset check", "dataset check-opening", "dataset new-version", "dataset open",
              "dataset register", "contract propose", "contract publish", "program propose",
-             "contract acl", "validator report", "job propose",
-             "job result"}  # fmt: skip
+             "contract acl", "validator report", "job result"}  # fmt: skip
 """These read files of their own before they ask a node."""
+JOB = [
+    "--program",
+    "x",
+    "--purpose",
+    "x",
+    "--receiver",
+    "x",
+    "--input",
+    "a/b:x=join",
+    "--input",
+    "a/c:x=join",
+]
+MORE = {"job propose": JOB, "job preflight": JOB}
+"""What a command takes from options or a file."""
 
 
 class Other(ThreadingHTTPServer):
@@ -106,9 +119,8 @@ def test_every_command_refuses_a_node_of_another_chain_before_it_asks_anything(
         values = (
             WORDS | keys | {"digits": "0" * 64} | ({"roles": "owner"} if "propose-admit" in words else {})
         )
-        told = CliRunner().invoke(
-            main, [*words, *required(command, values), "--node", other.url, *files], catch_exceptions=False
-        )
+        given = [*required(command, values), *MORE.get(" ".join(words), ())]
+        told = CliRunner().invoke(main, [*words, *given, "--node", other.url, *files], catch_exceptions=False)
         assert "error [other_chain]" in told.output, (words, told.output)
         assert "theirs\\x1b[31m" in told.output
         assert told.exit_code != 0
