@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from chain.audit import schemas
+from chain.audit import pages, schemas
 from chain.audit.records import (
     Contents,
     LogStates,
@@ -36,7 +36,7 @@ RECORDS: dict[str, tuple[tuple[str, str], ...]] = {
     "dataset": (("datasets", "datasets"),),
     "grant": (("grants", "grants"), ("grants", "standing")),
     "job": (("jobs", "jobs"), ("jobs", "specs"), ("jobs", "certificates")),
-    "program": (("jobs", "programs"),),
+    "program": (("jobs", "programs"), ("programs", "programs")),
     "contract": (("lifecycle", "active"),),
     "library": (("lifecycle", "libraries"), ("lifecycle", "sources")),
 }
@@ -84,6 +84,8 @@ class _Gatherer:
         await self._all(self._state, [("orgs", "keys", sender, self._last) for sender in senders])
         records = await self._records(entries)
         await self._schemas(entries)
+        texts = [(pages.CONTRACT, pages.TEXTS, page, self._last) for page in pages.pages_named(entries)]
+        await self._all(self._state, texts)
         callers = called_contracts(entries, transactions)
         await self._sources([*callers, *_named_contracts(entries, records)], transactions)
         spans = await self._spans()

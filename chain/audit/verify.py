@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chain.audit import schemas
+from chain.audit import pages, schemas
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
 from chain.audit.evidence import called_contracts, record_keys, source_hashes
 from chain.audit.package import read_package
@@ -213,6 +213,7 @@ def _check_links(contents: Contents, report: VerificationReport) -> None:
     _check_signers(contents, report)
     _check_records(contents, report)
     _check_schemas(contents, report)
+    _check_pages(contents, report)
     _check_sources(contents, report)
 
 
@@ -239,6 +240,13 @@ def _check_schemas(contents: Contents, report: VerificationReport) -> None:
         return
     for one in used:
         report.check("schemas", partial(schemas.check_version, one, known))
+
+
+def _check_pages(contents: Contents, report: VerificationReport) -> None:
+    """The pages that the history names must be there, each with the text of its hash."""
+    shown = [item for item in contents.states if item.namespace == pages.CONTRACT]
+    known = {item.key: _value(item, contents, report) for item in shown if item.height == contents.last}
+    report.check("pages", lambda: pages.check_pages(pages.pages_named(contents.entries), known))
 
 
 def _check_signers(contents: Contents, report: VerificationReport) -> None:

@@ -13,6 +13,7 @@ from chain.primitives.runtimeport import OK, Call, StateKey
 from chain.primitives.values import Value, encode_value
 from contracts import system
 from contracts.runtime import ContractRuntime, library_rows
+from contracts.system import standard_pages
 from contracts.testing import LocalChain, key_of
 from tests.bench.gas.measure import PLENTY, Cost, least, machine
 
@@ -194,6 +195,9 @@ def deployments(repeats: int) -> list[Cost]:
         for what, work in (("publish", partial(_publish, source)), ("name", partial(_name, proposed, rows))):
             ns, gas = least(work, max(2, repeats // 2))
             found.append(Cost("library", f"{what} {name}, {len(source)} bytes", gas, ns))
+    for name, source in standard_pages().items():
+        ns, gas = least(partial(_trace, source), max(2, repeats // 2))
+        found.append(Cost("page", f"trace {name}, {len(source)} bytes", gas, ns))
     for name, source in sources().items():
         ns, gas = least(partial(_compile, source), max(2, repeats // 2))
         found.append(Cost("deploy", f"{name}, {len(source)} bytes", gas, ns))
@@ -203,6 +207,12 @@ def deployments(repeats: int) -> list[Cost]:
 def _publish(source: str) -> int:
     m = machine()
     ContractRuntime().compile_library(m, source)
+    return PLENTY - m.gas
+
+
+def _trace(source: str) -> int:
+    m = machine()
+    ContractRuntime().trace_page(m, source, [], {}, True)
     return PLENTY - m.gas
 
 
