@@ -123,6 +123,12 @@ def _check_parties(facts: ProvedFacts, own: OwnFacts) -> None:
 
 def _check_program(facts: ProvedFacts, own: OwnFacts) -> None:
     spec = facts.view.spec
+    # A page may have the id of a program that is installed here, and is not that program.
+    _require(
+        "page" not in spec.raw,
+        "PROGRAM_NOT_INSTALLED",
+        f"{spec.program} is a page, and agents of this version run none; propose a program of job programs",
+    )
     record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
     _require(record["status"] == "active", "PROGRAM_NOT_ACTIVE", f"program {spec.program} is retired")
     _require(

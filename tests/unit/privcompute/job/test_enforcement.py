@@ -174,6 +174,11 @@ def test_revocation_is_seen_at_every_phase(phase: str, state: str, held: str) ->
     assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
 
 
+def test_a_job_under_a_page_is_refused_whatever_program_has_the_id_here() -> None:
+    view = replace(VIEW, spec=replace(SPEC, raw={"page": bytes(32)}))
+    assert refusal(facts(view)) == "PROGRAM_NOT_INSTALLED"
+
+
 @pytest.mark.parametrize(
     ("own", "reason"),
     [
