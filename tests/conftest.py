@@ -11,12 +11,21 @@ import pytest
 from chain.ledger import passing
 from tests.quick import slow_tests
 
+FUNCTIONAL_S = 15.0
+"""What a test of real processes takes, rather more than less."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files with the slowest tests first: begun last, such a file leaves a processor idle."""
+    """Put the files that take longest first: begun last, such a file leaves a processor idle.
+
+    Tests of real processes wait more than they compute, so their files begin before all others.
+    """
     seconds = defaultdict[str, float](float)
     for name, spent in slow_tests().items():
         seconds[name.partition("::")[0]] += spent
+    for item in items:
+        if item.get_closest_marker("functional"):
+            seconds[item.nodeid.partition("::")[0]] += FUNCTIONAL_S
     items.sort(key=lambda item: -seconds.get(item.nodeid.partition("::")[0], 0.0))
 
 

@@ -2,7 +2,8 @@
 
 `scripts/test --quick --measure` runs them all and writes anew what the list says of them. Times are of
 processors, children included, so that a busy machine does not change the list; of a function they are those
-of all its parameters.
+of all its parameters. The list has slow tests of the simulator and other campaigns, too: by their times the
+whole suite begins with the longest files (`tests/conftest.py`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ QUICK = (
     "wrong-quorum",
     "replay-ids-not-kept",
     "payload-not-stored",
-    "timer-never-fires",
     "unsynced-votes",
 )
 REQUIRED = {

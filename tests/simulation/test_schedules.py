@@ -44,8 +44,8 @@ def test_a_schedule_is_the_same_whenever_it_is_drawn() -> None:
 
 
 def test_twins_split_a_chain_that_decides_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a quorum of one less, two sides decide two payloads: the schedules see it."""
+    """With a quorum of one less, two sides decide two payloads: some schedules see it."""
     decide = Slot.decide
     monkeypatch.setattr(Slot, "decide", lambda slot, quorum: decide(slot, quorum - 1))
-    found = (number for number, _, failure in run_schedules("twins", range(0, 4096, 7)) if failure)
+    found = (number for number, _, failure in run_schedules("twins", range(3_675, 4_096, 7)) if failure)
     assert next(found, None) is not None

@@ -1,15 +1,15 @@
-"""A pytest plugin: what a test has the interpreter compute is computed by other hosts too, and compared.
+"""A pytest plugin: what tests of contracts have the interpreter compute is computed by other hosts too.
 
-`pytest -p tests.unit.contracts.compare_hosts FILE…` follows every call of a `ContractRuntime`, `run_source`,
-`check_source` and `check_library` of the tests with one replica per host: another hash seed, -O, a deep
-stack, each CPython that `scripts/pythons` found. A test fails when a receipt, verdict, IR hash or diagnostic
-differs by a byte.
+With `-p tests.unit.contracts.compare_hosts`, as `scripts/test` runs it, replicas follow every call of a
+`ContractRuntime`, `run_source`, `check_source` and `check_library` of these tests, one per host: another
+hash seed, -O, a deep stack, each CPython that `scripts/pythons` found. A test fails when a receipt, verdict,
+IR hash or diagnostic differs by a byte.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ from contracts.runtime import ContractRuntime
 
 ROOT = Path(__file__).parents[3]
 VERSIONS = ("3.11", "3.12", "3.13")
+LEAST = 20_000
+"""All tests compare so many: 36,000 when this was written."""
+ELSEWHERE = frozenset({"test_author", "test_engines", "test_hosts"})
+"""Tests that start processes of their own, and engines that only the test's process has."""
 
 
 def other_pythons() -> dict[str, str]:
@@ -43,16 +47,29 @@ def hosts() -> tuple[Host, ...]:
 
 
 class Comparison:
-    """The interpreter's entrances, each followed by every replica."""
+    """The interpreter's entrances, each followed by the replicas while a test of contracts runs."""
 
-    def __init__(self, replicas: Replicas) -> None:
+    def __init__(self) -> None:
         """Count what is compared, so that a comparison of nothing is seen."""
-        self.replicas = replicas
+        self._begun: Replicas | None = None
         self.compared = 0
+        self.active = False
         self._run, self._check = check.run_source, check.check_source
         self._check_library = check.check_library
         self._bootstrap = ContractRuntime.bootstrap
         self._calls = {"execute": ContractRuntime.execute, "view": ContractRuntime.view}
+
+    @property
+    def replicas(self) -> Replicas:
+        """The replicas, which begin with the first question."""
+        if self._begun is None:
+            self._begun = Replicas(hosts())
+        return self._begun
+
+    def close(self) -> None:
+        """End the replicas."""
+        if self._begun is not None:
+            self._begun.close()
 
     def run_source(
         self,
@@ -85,15 +102,21 @@ class Comparison:
 
     def call(self, kind: str, runtime: ContractRuntime, call: Call, state: StateReader) -> Outcome:
         """Stand in for `ContractRuntime.execute` and `.view`."""
+        if not self.active:
+            return self._calls[kind](runtime, call, state)
         self.compared += 1
         return self.replicas.follow(kind, partial(self._calls[kind], runtime), call, state)
 
     def bootstrap(self, runtime: ContractRuntime, *given: Any, **named: Any) -> Outcome:
         """Stand in for `ContractRuntime.bootstrap`."""
+        if not self.active:
+            return self._bootstrap(runtime, *given, **named)
         self.compared += 1
         return self.replicas.install(partial(self._bootstrap, runtime), *given, **named)
 
     def _agree(self, message: list[Value], expected: bytes) -> None:
+        if not self.active:
+            return
         self.compared += 1
         self.replicas.agree(message, expected, repr(message)[:2_000])
 
@@ -110,10 +133,20 @@ def _bytes(source: str) -> bytes:
     return source.encode("utf-8", "surrogatepass")
 
 
+def compared(path: Path) -> bool:
+    """Tell whether a file's tests are compared: contracts run in them, in the test's own process."""
+    if path.is_relative_to(ROOT / "examples" / "contracts"):
+        return True
+    here = Path(__file__).parent
+    if path.parent == here:
+        return path.stem not in ELSEWHERE
+    return path.is_relative_to(here / "language") or path.is_relative_to(here / "system")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Put the stand-ins in place before any test module is imported."""
-    comparison = Comparison(Replicas(hosts()))
-    config.add_cleanup(comparison.replicas.close)
+    comparison = Comparison()
+    config.add_cleanup(comparison.close)
     config.stash[_COMPARISON] = comparison
     check.run_source = comparison.run_source
     check.check_source = comparison.check_source
@@ -136,7 +169,44 @@ def _bootstrap(runtime: ContractRuntime, comparison: Comparison, *given: Any, **
 _COMPARISON = pytest.StashKey[Comparison]()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Follow what a test of contracts computes, its fixtures included."""
+    comparison = item.config.stash[_COMPARISON]
+    comparison.active = compared(item.path)
+    try:
+        return (yield)
+    finally:
+        comparison.active = False
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what a worker of xdist compared."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[_COMPARISON].compared += output.get("compared", 0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send what this worker compared; fail a run of all tests that compared next to nothing."""
+    config, found = session.config, session.config.stash[_COMPARISON].compared
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["compared"] = found
+    elif too_few(config, found) and not session.testsfailed:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def too_few(config: pytest.Config, found: int) -> bool:
+    """Tell whether a run of all tests compared so little that the comparison must be broken."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and found < LEAST
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what was compared with whom."""
-    comparison = config.stash[_COMPARISON]
-    terminalreporter.write_line(f"compared {comparison.compared} checks and calls on {len(hosts())} hosts")
+    found = config.stash[_COMPARISON].compared
+    words = f"compared {found} checks and calls on {len(hosts())} hosts"
+    if too_few(config, found):
+        terminalreporter.write_line(f"{words}: at least {LEAST} were expected", red=True)
+    elif found:
+        terminalreporter.write_line(words)
