@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chain.cli.main import main
+from chain.cli.program import program
 
 Assent = Callable[..., Result]
 
@@ -181,3 +184,24 @@ def test_a_schema_file_says_types_key_and_categories(assent: Assent, tmp_path: P
     (tmp_path / "people.json").write_text(json.dumps({"key": ["id"], "columns": columns}))
     found = json.loads(ok(assent("run", "page.py", *DATA, "--schema", "people=people.json", "--json")))
     assert found["figures"][0]["clear"] == ["16", "17", "17", "0"]
+
+
+GUIDE = Path(__file__).parents[4] / "docs/write-a-page.md"
+
+
+def test_the_guide_of_authors_runs_as_it_stands_up_to_the_vote(assent: Assent, tmp_path: Path) -> None:
+    text = GUIDE.read_text(encoding="utf-8")
+    for name, content in re.findall(r"```(?:text|python) (\S+)\n(.*?)```", text, re.DOTALL):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    commands = re.findall(r"^\$ assent program (.+)$", text, re.MULTILINE)
+    ours = [shlex.split(command) for command in commands if command.split()[0] in ("new", "check", "run")]
+    shown = [ok(assent(*words)) for words in ours]
+    assert len(shown) == 5
+    checked, whole, plain, grouped, named = shown
+    assert "loans.amount    aggregate-only" in checked
+    assert "#0 column(" in whole
+    assert "6,100" in plain
+    assert "hidden" in grouped
+    assert "to bank" in named
+    for command in commands:
+        assert command.split()[0] in program.commands, f"the guide types a command that is none: {command}"
