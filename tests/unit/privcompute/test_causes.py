@@ -37,6 +37,7 @@ NO_END = {
     "JOB_FILE": "a damaged file counts as a run that was lost",
     "EVIDENCE": "a damaged log ends the agent",
     "USAGE": "of commands",
+    "PAGE_FILE": "of commands",
     "DOUBTFUL": "of commands",
     "NOT_CONFIRMED": "of commands",
     "JOB_NOT_CERTIFIED": "of commands",
