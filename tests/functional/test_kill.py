@@ -1,4 +1,4 @@
-"""Agents that are killed in the midst of a job: one case of the campaign `kill`, with real processes."""
+"""Agents that are killed in the midst of a job: some cases of the campaign `kill`, with real processes."""
 
 from __future__ import annotations
 
@@ -10,5 +10,11 @@ from tests.campaigns.kill_table import Case
 pytestmark = pytest.mark.functional
 
 
-def test_a_receiver_that_is_killed_at_the_release_gets_its_result_from_the_others() -> None:
-    assert run([Case("joint-statistics", "releasing", "bank", "kill")], print, disks=False) == []
+def test_a_sample_of_the_campaign_comes_to_what_its_table_says() -> None:
+    """A receiver gets its result from the others; one that restarts while all meet is let in at once."""
+    chosen = [
+        Case("joint-statistics", "releasing", "bank", "kill"),
+        Case("joint-statistics", "meeting", "bank", "kill"),
+        Case("logistic-regression", "joining", "bureau", "kill"),
+    ]
+    assert run(chosen, print, disks=False) == []
