@@ -98,7 +98,8 @@ def _paged(dice: Dice, spec: dict[str, Any]) -> dict[str, Any]:
         owner = item["dataset"].partition("/")[0]
         declared = {"id": ["text", 0, 0]}
         datasets.append({"name": f"d{place}", "owner": owner, "key": ["id"], "columns": declared})
-    parameters = {"receivers": list(spec["receivers"]), "tell_owners": False}
+    told = list(spec["receivers"]) if dice.often(0.94) else ["arbiter"]
+    parameters = {"receivers": told, "tell_owners": False}
     found = job_facts(source, datasets, parameters) or {"page": EVIDENCE, "plan": EVIDENCE}
     made = {name: found[name] for name in ("page", "plan")}
     if dice.often(0.08):
