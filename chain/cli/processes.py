@@ -19,7 +19,7 @@ import psutil
 from chain.cli.layout import OrgFolder
 from chain.primitives.errors import AssentError, DecodeError, Exit, FileTrouble
 from chain.primitives.files import file_remedy, open_regular, private_files
-from chain.primitives.lastrun import read_run
+from chain.primitives.lastrun import is_held, read_run
 
 STOP_WAIT_S = 15.0
 POLL_S = 0.1
@@ -127,7 +127,7 @@ def _recorded(org: OrgFolder, process: str) -> psutil.Process | None:
     """Return the process that records its run here; sudo or timeout, which began it, have its words, too."""
     with contextlib.suppress(DecodeError, FileTrouble, psutil.Error):
         run = read_run(org.run(process))
-        if run is not None and run.ended is None:
+        if run is not None and run.ended is None and is_held(org.run(process)):
             running = psutil.Process(run.pid)
             before = (
                 running.create_time() * 1_000 <= run.began + START_SLACK_MS

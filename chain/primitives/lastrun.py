@@ -35,6 +35,7 @@ PID_MAX = 2**22
 """The most that Linux gives out (PID_MAX_LIMIT)."""
 TOLD = 128
 """A shell's status of a process that a signal ended is this and the signal's number."""
+_LOCK_TRIES, _LOCK_PAUSE_S = 5, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +148,48 @@ def _die(path: Path, run: LastRun, number: int) -> None:
     os.kill(os.getpid(), number)
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether a process keeps this record now: a copy of a folder has the record, but nobody's lock."""
+    try:
+        descriptor = os.open(_lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[bool]:
     """Hold the lock of a record; False where another process does, or where it cannot be had."""
     try:
-        descriptor = os.open(
-            path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        descriptor = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         _unrecorded(path, str(error.strerror))
         yield False
         return
     try:
-        ours = True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            ours = False  # the other one's record stays
-        yield ours
+        yield _locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock; whoever only asks whether it is held lets it go at once, so try more than once."""
+    for _ in range(_LOCK_TRIES):
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_LOCK_PAUSE_S)
+    return False  # the other one's record stays
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
 
 
 def _written(path: Path, run: LastRun) -> bool:

@@ -17,6 +17,10 @@ _KINDS = {
     "shares": "nothing, it stays shares ({cells})",
 }
 
+_BY_JOINING = "owners of joined data may learn it of their own rows by joining, as the job's profile says."
+_TOLD = f"Which rows are joined is told by the releases above that say so; {_BY_JOINING}"
+_UNTOLD = f"Which rows are joined is told by no release; {_BY_JOINING}"
+
 
 def size_names(graph: Graph, datasets: Sequence[DatasetRead]) -> Callable[[str], str]:
     """Return what names a size for a reader."""
@@ -44,11 +48,7 @@ def statement(graph: Graph, datasets: Sequence[DatasetRead], derived: Derived) -
     lines = [_of_release(release, said, listed) for release in derived.releases]
     if any(graph.name(node) == "join" for node in range(len(graph))):
         shown = any(release.membership for release in derived.releases)
-        lines.append(
-            "Which rows are joined is told by the releases above that say so, and to nobody else."
-            if shown
-            else "Nobody learns which rows are joined; their number leaves only as a count stated above."
-        )
+        lines.append(_TOLD if shown else _UNTOLD)
     return "\n".join([*lines, *_of_columns(derived)])
 
 

@@ -381,9 +381,8 @@ def check_spec(spec: dict):
     check_group(spec["min_group"])
     check_inputs(spec["inputs"], program["uses"], INPUT_KEYS + ["name"] if paged else INPUT_KEYS)
     check_parties(spec["participants"], spec["receivers"])
-    if paged:
-        program["profiles"] = check_page(spec)
-    require(spec["profile"] in program["profiles"], "PROFILE_NOT_OFFERED")
+    profiles = check_page(spec) if paged else program["profiles"]
+    require(spec["profile"] in profiles, "PROFILE_NOT_OFFERED")
     check_deadlines(spec["deadlines"])
     check_nonce(spec["nonce"])
 

@@ -53,7 +53,6 @@ def show_check(
     print_text("what leaves:")
     for line in plan.leakage.splitlines():
         print_lines(fill(one_line(line), _WIDTH, initial_indent="  ", subsequent_indent="    "))
-    print_text("Besides, a private join tells each owner which of its own rows are joined.")
     _show_costs(plan, counts, joined)
     if with_plan:
         print_lines("\n".join(plan_lines(plan)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,3 +200,14 @@ def test_a_record_that_is_no_file_or_too_long_is_not_read(tmp_path: Path) -> Non
 def test_a_record_is_read_as_it_was_written(text: str, now: int) -> None:
     ended = RUN.after(now, ConfigError(text))
     assert LastRun(**json.loads(ended.encode())) == ended
+
+
+def test_only_the_folder_of_the_running_process_holds_its_record_and_a_copy_does_not(tmp_path: Path) -> None:
+    path, copied = tmp_path / "node.run", tmp_path / "copy"
+    assert not lastrun.is_held(path)
+    with recorded(path):
+        shutil.copytree(tmp_path, copied)
+        assert lastrun.is_held(path)
+        assert kept(copied / "node.run") == kept(path)
+        assert not lastrun.is_held(copied / "node.run")
+    assert not lastrun.is_held(path)
