@@ -218,12 +218,16 @@ def _unknown(view: JobView, org: str, facts: ProposalFacts | None) -> list[str]:
 
 
 def _distinct(found: Sequence[Obstacle]) -> list[Obstacle]:
-    """Leave out what our agent would say with a code that the ledger's rows gave already."""
+    """Leave out what our agent would say with a code that the ledger's rows gave already.
+
+    Of a dataset whose own table was judged and says the same, its registered size need not say it again.
+    """
     kept: list[Obstacle] = []
     for one in found:
         if not one.about.startswith("our agent") or one.code not in [other.code for other in kept]:
             kept.append(one)
-    return list(dict.fromkeys(kept))
+    judged = {(other.about.partition("@")[0], other.code) for other in kept if "@" in other.about}
+    return [one for one in dict.fromkeys(kept) if (one.about, one.code) not in judged]
 
 
 # --- printing -------------------------------------------------------------------------------------

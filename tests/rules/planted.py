@@ -9,7 +9,7 @@ from tests.rules.chain import World
 from tests.rules.drive import play
 from tests.rules.plants import PLANTS
 
-SEEDS = range(1, 121)
+SEEDS = range(1, 401)
 """Histories that are played with each fault, at most."""
 
 

@@ -210,6 +210,15 @@ def test_a_finding_of_our_own_agent_is_left_out_where_the_rows_gave_its_code() -
     ]
 
 
+def test_what_the_registered_size_says_is_left_out_where_the_table_itself_says_it() -> None:
+    size, other = (
+        Obstacle("bank/d", "DATA_TOO_FEW_ROWS", "", ""),
+        Obstacle("bureau/d", "DATA_TOO_FEW_ROWS", "", ""),
+    )
+    own = Obstacle("bank/d@1", "DATA_TOO_FEW_ROWS", "", "")
+    assert job_preflight._distinct([size, other, own]) == [other, own]
+
+
 def test_names_of_jobs_have_four_digits_at_least() -> None:
     with pytest.raises(UsageFault, match="no such file"):
         job_preflight._job_of("abc", {})
