@@ -244,12 +244,11 @@ class Jobs(Programs):
         known = self.page_of(spec["program"])
         assert known is not None
         self.reach("datasets")
-        names = [item["name"] for item in spec["inputs"]]
-        self.need(distinct(names), "BAD_INPUTS")
-        datasets = []
+        datasets: list[dict[str, Any]] = []
         for item in spec["inputs"]:
             columns = self.datasets_columns_of(item["dataset"], item["version"], list(item["columns"]))
             schema = self._declared(self.versions[item["dataset"]][item["version"] - 1])
+            self.need(item["name"] not in [other["name"] for other in datasets], "BAD_INPUTS")
             declared = {column["name"]: _counted(column) for column in columns}
             owner = self.datasets[item["dataset"]].owner
             one = {"name": item["name"], "owner": owner, "key": list(schema.key), "columns": declared}
