@@ -151,7 +151,7 @@ def _die(path: Path, run: LastRun, number: int) -> None:
 def is_held(path: Path) -> bool:
     """Tell whether a process keeps this record now: a copy of a folder has the record, but nobody's lock."""
     try:
-        descriptor = os.open(_lock_of(path), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(_lock_of(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return not isinstance(error, FileNotFoundError)
     try:

@@ -211,3 +211,9 @@ def test_only_the_folder_of_the_running_process_holds_its_record_and_a_copy_does
         assert kept(copied / "node.run") == kept(path)
         assert not lastrun.is_held(copied / "node.run")
     assert not lastrun.is_held(path)
+
+
+def test_a_lock_that_is_a_pipe_keeps_nobody_waiting(tmp_path: Path) -> None:
+    path = tmp_path / "node.run"
+    os.mkfifo(tmp_path / "node.run.lock")
+    assert not lastrun.is_held(path)
