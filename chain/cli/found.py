@@ -185,13 +185,16 @@ def check(draft: Path, signatures: tuple[Path, ...], folder: Path | None, as_jso
         _checked(draft, folder)
     else:
         check_follows(found, str(draft), contracts_of(found))
+        if folder is not None:  # whoever made up all cards could sign for all of them
+            check_own(found, own_card(founders_folder(folder)))
     signed = [card.org for card in found.cards if card.org not in missing]
     if as_json:
         print_json(draft_json(found, signed, missing))
         return
     print_draft(found)
     if not missing:
-        print_text(f"checked: signed by all {len(signed)}, every card is valid, genesis follows from them")
+        yours = "every card is valid" if folder is None else "every card is valid, yours unchanged"
+        print_text(f"checked: signed by all {len(signed)}, {yours}; genesis follows from them")
         return
     print_text(f"signed by {', '.join(signed) or 'nobody'}; not yet by {', '.join(missing)}")
     if folder is None:

@@ -201,6 +201,14 @@ def test_a_new_card_keeps_the_keys_and_what_is_not_said_anew(base: Path) -> None
     assert (base / "bureau/keys/agent.key").exists()
 
 
+def test_a_draft_that_all_signed_is_held_against_ones_own_card_too(base: Path) -> None:
+    """Whoever makes up a card for everybody can sign for everybody."""
+    words = ["found", "check", base / "founding.json", *signatures(base), "--as", base / "bank"]
+    assert "signed by all 2, every card is valid, yours unchanged" in do(*words)
+    do("found", "request", base / "bank", "--again", "--address", "elsewhere.example:1")
+    assert "another card of 'bank' than your folder" in do(*words, status=1)
+
+
 def test_an_expired_card_and_one_from_the_future_stop_what_is_not_signed_and_not_what_is(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
