@@ -84,7 +84,7 @@ class _Gatherer:
         await self._all(self._state, [("orgs", "keys", sender, self._last) for sender in senders])
         records = await self._records(entries)
         await self._schemas(entries)
-        texts = [(pages.CONTRACT, pages.TEXTS, page, self._last) for page in pages.pages_named(entries)]
+        texts = [(pages.CONTRACT, pages.TEXTS, page, self._last) for page in pages.pages_carried(entries)]
         await self._all(self._state, texts)
         callers = called_contracts(entries, transactions)
         await self._sources([*callers, *_named_contracts(entries, records)], transactions)

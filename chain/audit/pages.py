@@ -9,15 +9,16 @@ from chain.primitives.crypto import digest
 from chain.primitives.errors import DecodeError, ProofInvalid
 from chain.primitives.runtimeport import RESULT_BYTES_MAX, map_key
 from chain.primitives.values import Value, decode_value
+from chain.primitives.words import counted
 
 CONTRACT, TEXTS = "programs", "pages"
 PAGES_MAX = 32
-"""Pages of a package, the newest that its history names."""
+"""Texts that a package holds; its report says how many more its history names."""
 _TELLS = frozenset({"jobs.JobProposed", "programs.ProgramProposed", "programs.ProgramCommitted"})
 
 
 def pages_named(entries: Iterable[EventEntry]) -> list[bytes]:
-    """Return the hashes of the pages that a history names: the newest PAGES_MAX, each once."""
+    """Return the hashes of the pages that a history names, each once, the last named last."""
     found: dict[bytes, None] = {}
     for entry in entries:
         event = entry.event
@@ -32,21 +33,38 @@ def pages_named(entries: Iterable[EventEntry]) -> list[bytes]:
         if page:
             found.pop(page, None)
             found[page] = None
-    return list(found)[-PAGES_MAX:]
+    return list(found)
 
 
-def check_pages(named: Iterable[bytes], known: Mapping[bytes, Value]) -> None:
-    """Raise ProofInvalid unless each page's row is there, and holds a text of its hash, or nothing any more.
+def pages_carried(entries: Iterable[EventEntry]) -> list[bytes]:
+    """Return the pages whose texts a package holds: the newest PAGES_MAX that its history names."""
+    return pages_named(entries)[-PAGES_MAX:]
+
+
+def left_out(entries: Iterable[EventEntry]) -> list[str]:
+    """Return lines for the report where a history names more pages than a package holds; else none."""
+    more = len(pages_named(entries)) - PAGES_MAX
+    if more <= 0:
+        return []
+    return [
+        "Pages",
+        "",
+        f"The history names {counted(more, 'older page')} by hash alone: this package holds the texts of the "
+        f"newest {PAGES_MAX}. A package of fewer heights, or of one program, holds the others.",
+    ]
+
+
+def check_page(page: bytes, known: Mapping[bytes, Value]) -> None:
+    """Raise ProofInvalid unless the page's row is there, and holds a text of its hash, or nothing any more.
 
     A page that members did not approve leaves the ledger with its proposal: its absence is proved.
     """
-    for page in named:
-        place = map_key(TEXTS, page)
-        if place not in known:
-            raise ProofInvalid(f"{CONTRACT}.{TEXTS}[{page.hex()}] is not in the package")
-        text = known[place]
-        if text is not None and (type(text) is not str or _hash_of(text) != page):
-            raise ProofInvalid(f"page {page.hex()[:16]}: the text in the package has another hash")
+    place = map_key(TEXTS, page)
+    if place not in known:
+        raise ProofInvalid(f"{CONTRACT}.{TEXTS}[{page.hex()}] is not in the package")
+    text = known[place]
+    if text is not None and (type(text) is not str or _hash_of(text) != page):
+        raise ProofInvalid(f"page {page.hex()[:16]}: the text in the package has another hash")
 
 
 def _hash_of(text: str) -> bytes:

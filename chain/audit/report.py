@@ -5,6 +5,7 @@ Because it is recomputed from the proofs when the package is verified, its text 
 
 from __future__ import annotations
 
+from chain.audit.pages import left_out
 from chain.audit.records import Contents, StateAt
 from chain.audit.schemas import column_line
 from chain.audit.skips import report_lines
@@ -62,6 +63,7 @@ def write_report(contents: Contents) -> str:
         report_lines(contents),
         _records(contents),
         _columns(contents),
+        left_out(contents.entries),
         _sources(contents),
         _validators(contents),
     )

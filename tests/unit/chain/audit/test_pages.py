@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chain.audit.pages import PAGES_MAX, check_pages, pages_named
+from chain.audit.pages import PAGES_MAX, check_page, left_out, pages_carried, pages_named
 from chain.ledger.block import EventEntry
 from chain.primitives.errors import ProofInvalid
 from chain.primitives.runtimeport import Event, map_key
@@ -25,7 +25,15 @@ def test_every_page_that_a_history_names_is_wanted_once_the_newest_last() -> Non
     named = [entry(PAGE), entry(b""), entry(other, "programs.ProgramProposed"), entry(PAGE)]
     assert pages_named([*named, entry(other, "grants.GrantUsed")]) == [other, PAGE]
     many = [entry(bytes([number]) * 32) for number in range(PAGES_MAX + 3)]
-    assert pages_named(many) == [bytes([number]) * 32 for number in range(3, PAGES_MAX + 3)]
+    assert pages_carried(many) == [bytes([number]) * 32 for number in range(3, PAGES_MAX + 3)]
+
+
+def test_the_report_says_how_many_pages_of_a_history_a_package_does_not_hold() -> None:
+    many = [entry(bytes([number]) * 32) for number in range(PAGES_MAX + 3)]
+    assert left_out(many[:PAGES_MAX]) == []
+    assert f"names 3 older pages by hash alone: this package holds the texts of the newest {PAGES_MAX}" in (
+        "\n".join(left_out(many))
+    )
 
 
 @pytest.mark.parametrize("odd", [3, "page", b"short", None])
@@ -36,10 +44,10 @@ def test_an_event_that_names_no_hash_is_refused(odd: Value) -> None:
 
 def test_a_text_must_be_there_and_have_the_hash_of_its_page() -> None:
     place = map_key("pages", PAGE)
-    check_pages([PAGE], {place: TEXT})
-    check_pages([PAGE], {place: None})
+    check_page(PAGE, {place: TEXT})
+    check_page(PAGE, {place: None})
     with pytest.raises(ProofInvalid, match="is not in the package"):
-        check_pages([PAGE], {})
+        check_page(PAGE, {})
     for odd in (TEXT + " ", b"", 3):
         with pytest.raises(ProofInvalid, match="has another hash"):
-            check_pages([PAGE], {place: odd})
+            check_page(PAGE, {place: odd})
