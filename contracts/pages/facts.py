@@ -8,7 +8,6 @@ from chain.primitives.values import Value, encode_value
 from contracts.language.faults import Diagnostic
 from contracts.pages.cost import FACTORS, Cost
 from contracts.pages.faults import PageRefused, Unfit
-from contracts.pages.formulas import Formula
 from contracts.pages.leakage import size_names
 from contracts.pages.limits import (
     FACTS_BYTES_MAX,
@@ -93,27 +92,25 @@ def _release(plan: Plan, one: Release, said: Callable[[str], str]) -> dict[str, 
         "name": one.name,
         "kind": one.kind,
         "noise": [one.mechanism, one.epsilon, one.delta] if one.mechanism else [],
-        "cells": _text(one.cells, said),
-        "figures": _text(one.figures, said),
+        "cells": one.cells.text(said),
+        "figures": one.figures.text(said),
         "columns": names(one.columns),
         "chosen_by": names(one.keys),
         "membership": one.membership,
     }
 
 
-def _text(formula: Formula, said: Callable[[str], str]) -> str:
-    return formula.text(said)
-
-
 def _cost(cost: Cost, said: Callable[[str], str]) -> dict[str, Value]:
     return {
-        "rounds": _text(cost.rounds, said),
-        "sent": _text(cost.sent, said),
-        "memory": _text(cost.memory, said),
+        "rounds": cost.rounds.text(said),
+        "sent": cost.sent.text(said),
+        "memory": cost.memory.text(said),
     }
 
 
 # --- what contracts give ---------------------------------------------------------------------------------
+
+
 def schemas_of(datasets: Value) -> dict[str, DatasetSchema] | None:
     """Read `[{name, owner, key: [column], columns: {name: [type, categories, bins]}}]`; None for [].
 
