@@ -74,6 +74,7 @@ BUSY: tuple[tuple[str, dict[Draw, float]], ...] = (
     ("bureau", {schemas.declare: 150}),
     ("bank", {members.propose_contract: 150}),
     ("bureau", {libraries.publish: 150}),
+    ("", {members.propose_contract: 60, members.contract_step: 300}),
     ("", {members.propose_contract: 60, libraries.publish: 60, libraries.withdraw: 40}),
     ("bank", {pages.propose: 150}),
     ("", {members.decide_rules: 30, members.decision_step: 100, pages.page_step: 100, pages.retire: 60}),
