@@ -19,6 +19,7 @@ from chain.client.signing import SigningClient
 from chain.ledger.block import Receipt
 from chain.primitives.jsonvalue import to_json
 from chain.primitives.values import Value
+from contracts.language.faults import OutOfGas
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import Gas
 from contracts.pages.page import trace
@@ -76,6 +77,11 @@ def _checked(source: str, file: Path) -> int:
         trace(source, payer=meter, name=str(file))
     except PageRefused as refused:
         raise ContractFileError(f"{file} is not a page, and was not sent:\n{refused}") from None
+    except OutOfGas:
+        raise ContractFileError(
+            f"{file} was not sent: tracing it takes more than {PAGE_GAS:,} units of gas; use repeat(n), or "
+            "less"
+        ) from None
     return PAGE_GAS - meter.left
 
 

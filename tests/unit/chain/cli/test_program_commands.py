@@ -75,6 +75,14 @@ def test_a_file_that_is_no_page_is_not_sent_and_every_reason_is_told(tmp_path: P
     assert "cannot be read" in run("propose", "both", str(tmp_path / "none.py")).output
 
 
+def test_a_page_that_takes_too_much_to_trace_is_not_sent_and_told_so(tmp_path: Path) -> None:
+    file = tmp_path / "page.py"
+    turns = "".join(f"    {'    ' * depth}for x{depth} in range(1000):\n" for depth in range(3))
+    file.write_text(PAGE.replace("    release", f"{turns}                least + 1\n    release", 1))
+    said = " ".join(run("propose", "both", str(file)).output.split())
+    assert "tracing it takes more than 60,000,000 units of gas" in said
+
+
 @pytest.mark.usefixtures("ledger")
 def test_what_members_vote_on_is_shown_in_words() -> None:
     said = run("show", "7").output
