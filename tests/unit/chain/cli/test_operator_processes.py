@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -126,7 +127,13 @@ def test_a_process_that_another_began_with_its_own_words_is_the_one_that_records
 ) -> None:
     """An agent under sudo or timeout was said not to listen: the one looked at was what had begun it."""
     bank = two.org("bank")
-    with standing_in(bank, "agent") as wrapper, standing_in(bank, "agent") as own:
+    lock = bank.run("agent").with_name("agent.run.lock")
+    with (
+        lock.open("wb") as held,
+        standing_in(bank, "agent") as wrapper,
+        standing_in(bank, "agent") as own,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)
         began = int(psutil.Process(own.pid).create_time() * 1_000) + 500
         for pid in (wrapper.pid, own.pid):
             bank.run("agent").write_bytes(LastRun(pid, began, "").encode())
