@@ -32,6 +32,7 @@ class Program:
 PROGRAMS = (
     Program("kill", "agents hit at every stage of a job, and what it comes to", "tests.campaigns.kill"),
     Program("model", "models of the protocol, exhaustively, and mutants of each", "tests.model"),
+    Program("pages", "random pages traced and interpreted, and planted faults", "tests.campaigns.pages"),
     Program("ports", "floods against all ports, and honest clients meanwhile", "tests.campaigns.ports"),
     Program("planted", "faults planted into production code are seen", "tests.campaigns.planted"),
     Program("rules", "system contracts beside a model of their rules, and planted faults", "tests.rules"),

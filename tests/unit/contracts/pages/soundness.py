@@ -1,4 +1,4 @@
-"""Random pages through the tracer and through the reference: python -m tests.unit.contracts.pages.soundness.
+"""Random pages through the tracer and through the reference; the campaign `pages` compares many.
 
 Of pages without loops and stacks both must say the same. With loops and stacks the tracer may say more, never
 less: its labels are of all turns, and of all parts of a stack.
@@ -6,9 +6,6 @@ less: its labels are of all turns, and of all parts of a stack.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -28,7 +25,6 @@ SCHEMAS = {
         {"id": "text", "a": "integer", "i": "decimal", "d": "decimal", "h": "category", "b": "boolean"},
     ),
 }
-PAGES = 14_000
 FORGIVEN = frozenset({"NOISE_UNBOUNDED", "NOISE_ON_ROWS"})
 """Refusals that a drawn page may meet; every other one is a fault of what draws."""
 
@@ -42,6 +38,15 @@ class Found:
     refused: int = 0
     differ: list[tuple[int, str]] = field(default_factory=list)
     """(seed, page with both answers) where the tracer says less, or something else than it should."""
+
+    def joined(self, more: Found) -> Found:
+        """Return how these and other pages compared."""
+        return Found(
+            self.equal + more.equal,
+            self.wider + more.wider,
+            self.refused + more.refused,
+            self.differ + more.differ,
+        )
 
 
 def compared(seeds: Iterable[int]) -> Found:
@@ -76,27 +81,3 @@ def _covers(said: set[tuple[str, str]], wanted: set[tuple[str, str]]) -> bool:
         return max((USES.index(use) for name, use in uses if name == column), default=-1)
 
     return all(worst(said, column) >= worst(wanted, column) for column, _ in wanted)
-
-
-def main() -> int:
-    """Compare many pages and print the result as a campaign does."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", type=int, default=PAGES)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    seeds = range(given.seed, given.seed + given.pages)
-    found = compared(seeds)
-    failures = [f"seed {seed}: {text}"[:1_000] for seed, text in found.differ[:20]]
-    figures = {"pages": given.pages, "equal": found.equal, "wider": found.wider, "refused": found.refused}
-    result = {
-        "seeds": f"{seeds.start}..{seeds.stop - 1}",
-        "size": f"{given.pages} random pages through the tracer and a brute-force reference",
-        "figures": figures | {"differ": len(found.differ)},
-        "failures": failures,
-    }
-    print(json.dumps(result))
-    return 1 if failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
