@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from chain.audit import pages, schemas
+from chain.audit import pages, plans, schemas
 from chain.audit.records import (
     Contents,
     LogStates,
@@ -83,9 +83,13 @@ class _Gatherer:
         senders = sorted({item.transaction.body.sender.hex() for item in transactions})
         await self._all(self._state, [("orgs", "keys", sender, self._last) for sender in senders])
         records = await self._records(entries)
-        await self._schemas(entries)
-        texts = [(pages.CONTRACT, pages.TEXTS, page, self._last) for page in pages.pages_carried(entries)]
-        await self._all(self._state, texts)
+        named = plans.proposed(entries)
+        await self._schemas(
+            schemas.versions_used(self._subject, entries), [used for one in named for used in one.inputs]
+        )
+        texts = [(pages.CONTRACT, pages.TEXTS, page) for page in pages.pages_carried(entries)]
+        places = dict.fromkeys([*texts, *plans.rows_wanted(named)])
+        await self._all(self._state, [(*place, self._last) for place in places])
         callers = called_contracts(entries, transactions)
         await self._sources([*callers, *_named_contracts(entries, records)], transactions)
         spans = await self._spans()
@@ -167,10 +171,10 @@ class _Gatherer:
         ]
         return await self._all(self._state, wanted)
 
-    async def _schemas(self, entries: Sequence[EventEntry]) -> None:
+    async def _schemas(self, *used: Sequence[schemas.VersionUsed]) -> None:
         """Fetch what is declared of the data, row by row until nothing that the rows name is missing."""
-        used, known = schemas.versions_used(self._subject, entries), dict[bytes, Value]()
-        while missing := schemas.rows_missing(used, known):
+        known = dict[bytes, Value]()
+        while missing := schemas.rows_missing([one for some in used for one in some], known):
             places = [(schemas.CONTRACT, name, key, self._last) for name, key in missing]
             for (name, key), proved in zip(missing, await self._all(self._state, places), strict=True):
                 known[map_key(name, key)] = state_value(proved)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from chain.audit.container import Container, PackageDamaged, cut_records, write_container
 from chain.audit.evidence import gather_evidence
+from chain.audit.plans import retrace
 from chain.audit.records import (
     Contents,
     LogStates,
@@ -37,7 +38,7 @@ async def build_package(
     caller verifies the bytes before it hands them on (`chain.audit.verify`).
     """
     contents = await gather_evidence(source, genesis, subject, first, last)
-    contents.report = write_report(contents)
+    contents.report = write_report(contents, retrace(contents))
     return encode_package(contents)
 
 

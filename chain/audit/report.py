@@ -5,7 +5,11 @@ Because it is recomputed from the proofs when the package is verified, its text 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chain.audit.pages import left_out
+from chain.audit.plans import Retraced
+from chain.audit.plans import report_lines as plan_lines
 from chain.audit.records import Contents, StateAt
 from chain.audit.schemas import column_line
 from chain.audit.skips import report_lines
@@ -51,8 +55,11 @@ CANNOT_PROVE = (
 )
 
 
-def write_report(contents: Contents) -> str:
-    """Return the report's text; raise ProofInvalid when the contents do not fit together."""
+def write_report(contents: Contents, retraced: Sequence[Retraced]) -> str:
+    """Return the report's text; raise ProofInvalid when the contents do not fit together.
+
+    `retraced` is what tracing the pages again came to.
+    """
     rows = package_rows(contents)
     sections = (
         _head(contents, rows),
@@ -63,6 +70,7 @@ def write_report(contents: Contents) -> str:
         report_lines(contents),
         _records(contents),
         _columns(contents),
+        plan_lines(retraced),
         left_out(contents.entries),
         _sources(contents),
         _validators(contents),

@@ -1,7 +1,7 @@
 """Declared schemas in an audit package: which rows of `datasets` prove them, and whether their seals hold.
 
 A dataset's package has the whole schemas of the newest versions that its history names; a grant's and a job's
-have the columns that they cover, each proved as a row of its own.
+have the columns that they cover, each proved as a row of its own, and the keys of their schemas.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def versions_used(subject: str, entries: Iterable[EventEntry]) -> list[VersionUs
     whole = subject.startswith("dataset:")
     found: dict[tuple[str, int], VersionUsed] = {}
     for entry in entries:
-        for used in _named(entry):
+        for used in versions_named(entry):
             if not whole or f"dataset:{used.dataset}" == subject:
                 shown = VersionUsed(used.dataset, used.version, None) if whole else used
                 found.pop((used.dataset, used.version), None)
@@ -48,7 +48,8 @@ def versions_used(subject: str, entries: Iterable[EventEntry]) -> list[VersionUs
     return list(found.values())[-VERSIONS_MAX:]
 
 
-def _named(entry: EventEntry) -> list[VersionUsed]:
+def versions_named(entry: EventEntry) -> list[VersionUsed]:
+    """Return the versions that one event names; raise ProofInvalid for one that is not as it is told."""
     event = entry.event
     try:
         fields = decode_value(event.fields, max_bytes=RESULT_BYTES_MAX)
@@ -85,11 +86,11 @@ def rows_missing(used: Sequence[VersionUsed], known: Mapping[bytes, Value]) -> l
         if version is None:
             continue
         owner, seal = one.dataset.partition("/")[0], _field(version, "schema", bytes)
+        schema = row("schemas", (owner, seal))
         if one.columns is not None:
             for name in one.columns:
                 row("columns", (owner, seal, name))
             continue
-        schema = row("schemas", (owner, seal))
         for number in range(0 if schema is None else _count(schema)):
             for name in _names(row("parts", (owner, seal, number))):
                 row("columns", (owner, seal, name))
@@ -141,6 +142,13 @@ def check_seals(used: Sequence[VersionUsed], known: Mapping[bytes, Value]) -> No
             raise ProofInvalid(
                 f"{one.dataset} version {one.version}: its columns do not make the seal {seal.hex()[:16]}"
             )
+
+
+def key_of(one: VersionUsed, known: Mapping[bytes, Value]) -> tuple[str, bytes, list[Value]]:
+    """Return owner, seal and key columns of a version whose rows are known; raise ProofInvalid."""
+    version = known[map_key("versions", (one.dataset, one.version))]
+    owner, seal = one.dataset.partition("/")[0], _field(version, "schema", bytes)
+    return owner, seal, _field(known[map_key("schemas", (owner, seal))], "key", list)
 
 
 def column_line(column: dict[str, Any]) -> str:

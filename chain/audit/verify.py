@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chain.audit import pages, schemas
+from chain.audit import pages, plans, schemas
 from chain.audit.container import PACKAGE_BYTES_MAX, PackageDamaged, read_container
 from chain.audit.evidence import called_contracts, record_keys, source_hashes
 from chain.audit.package import read_package
@@ -147,7 +147,21 @@ def _verify_contents(contents: Contents, genesis: Genesis, report: VerificationR
     _check_skips(contents, report)
     _check_links(contents, report)
     if report.ok:
-        report.check("report", lambda: _check_report(contents))
+        _check_plans(contents, report)
+
+
+def _check_plans(contents: Contents, report: VerificationReport) -> None:
+    """Trace pages again, then write the report again: only where every proof holds, so it was paid for."""
+    report.checked["plans"] += 0  # a package without any says so
+    try:
+        retraced = plans.retrace(contents)
+    except ProofInvalid as error:
+        report.fail("plans", str(error))
+        return
+    for one in retraced:
+        if one.traced:
+            report.check("plans", one.require)
+    report.check("report", lambda: _check_report(contents, retraced))
 
 
 def _check_skips(contents: Contents, report: VerificationReport) -> None:
@@ -292,6 +306,6 @@ def _value(item: StateAt, contents: Contents, report: VerificationReport) -> obj
         return None
 
 
-def _check_report(contents: Contents) -> None:
-    if write_report(contents) != contents.report:
+def _check_report(contents: Contents, retraced: Sequence[plans.Retraced]) -> None:
+    if write_report(contents, retraced) != contents.report:
         raise ProofInvalid("its text is not what the proofs say")

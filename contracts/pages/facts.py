@@ -44,6 +44,14 @@ def brief_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     return _brief(trace(source, schemas_of(datasets), payer=payer, parameters=_given(parameters)), payer)
 
 
+def stated_facts(
+    source: str, datasets: Value, parameters: Value, payer: Payer
+) -> tuple[dict[str, Value], str]:
+    """Return `brief_facts`, and who learns what in words."""
+    plan = trace(source, schemas_of(datasets), payer=payer, parameters=_given(parameters))
+    return _brief(plan, payer), plan.leakage
+
+
 def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
     """Return all that follows, besides what `brief_facts` says; at most FACTS_BYTES_MAX when encoded."""
     traced = trace_whole(source, schemas_of(datasets), payer=payer, parameters=_given(parameters))

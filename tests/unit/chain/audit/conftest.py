@@ -36,7 +36,12 @@ def allow(job: dict, phase: str) -> bool:
 class Story:
     """One ledger whose blocks hold one transaction each."""
 
-    def __init__(self, more: dict[str, str] | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        more: dict[str, str] | None = None,
+        limits: Limits | None = None,
+        roles: tuple[str, ...] = ("owner", "user"),
+    ) -> None:
         installed = sources() | (more or {})
         self.genesis = Genesis(
             chain_name="story",
@@ -45,7 +50,7 @@ class Story:
                 Validator(org, f"{org}-node", toy_key(f"{org}-node").public, "127.0.0.1:1") for org in ORGS
             ),
             orgs=tuple(
-                Org(org, org.title(), ("owner", "user"), (OrgKey(toy_key(org).public, ("admin",)),), b"", "")
+                Org(org, org.title(), roles, (OrgKey(toy_key(org).public, ("admin",)),), b"", "")
                 for org in ORGS
             ),
             contracts=tuple(ContractSource(name, source) for name, source in installed.items()),

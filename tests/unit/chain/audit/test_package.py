@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from chain.audit.container import MAGIC, PackageDamaged, cut_records, read_container, write_container
 from chain.audit.package import build_package, encode_package, read_package
+from chain.audit.plans import retrace
 from chain.audit.records import PARTS, Contents
 from chain.audit.report import CANNOT_PROVE, write_report
 from chain.audit.schemas import VersionUsed, check_seals, rows_missing
@@ -46,7 +47,7 @@ def test_a_package_verifies_offline_against_its_genesis(story: Any, package: byt
     report.require()
     assert report.ok
     assert report.subject == "dataset:bank/credit"
-    assert set(report.checked) == set(PARTS) | {"signers", "schemas", "pages"}
+    assert set(report.checked) == set(PARTS) | {"signers", "schemas", "pages", "plans"}
     assert report.checked["entries"] == len(contents_of(package).entries) >= 6
 
 
@@ -102,7 +103,7 @@ def test_a_package_that_lacks_a_row_of_a_schema_is_found(story: Any, package: by
     contents.states = tuple(
         s for s in contents.states if not (s.namespace == "datasets" and s.key.startswith(left_out.encode()))
     )
-    contents.report = write_report(contents)
+    contents.report = write_report(contents, retrace(contents))
     report = verify_bytes(encode_package(contents), story.genesis)
     assert [failure.part for failure in report.failures] == ["schemas"]
     assert f"datasets.{left_out[:-1]}[" in report.failures[0].reason
@@ -126,7 +127,7 @@ def test_each_version_whose_schema_a_package_holds_is_a_check_of_its_own(make_st
     contents = contents_of(data)
     second = map_key("columns", ("bank", seal_of(versions[1]), "b"))
     contents.states = tuple(item for item in contents.states if item.key != second)
-    contents.report = write_report(contents)
+    contents.report = write_report(contents, retrace(contents))
     report = verify_bytes(encode_package(contents), told.genesis)
     assert [failure.reason[:19] for failure in report.failures] == ["bank/d version 2: d"]
     assert report.checked["schemas"] == 2, "the other versions are proved still"
@@ -372,7 +373,7 @@ def test_a_lying_node_is_caught_when_the_package_is_checked(story: Any) -> None:
 def test_the_report_says_who_did_what_why_and_what_cannot_be_proved(package: bytes) -> None:
     contents = contents_of(package)
     text = contents.report
-    assert text == write_report(contents)
+    assert text == write_report(contents, retrace(contents))
     for expected in (
         "dataset:bank/credit",
         "owner's review",

@@ -11,6 +11,7 @@ import pytest
 
 from chain.audit.container import read_container
 from chain.audit.package import build_package, encode_package, read_package
+from chain.audit.plans import retrace
 from chain.audit.records import Contents
 from chain.audit.report import write_report
 from chain.audit.trail import Filters, trail
@@ -149,7 +150,7 @@ def ran_instead(contents: Contents, story: Any) -> None:
 def test_a_forged_decision_breaks_the_package(skipped: Any, exported: bytes, forge: Forgery) -> None:
     contents = contents_of(exported)
     forge(contents, skipped)
-    contents.report = write_report(contents)
+    contents.report = write_report(contents, retrace(contents))
     report = verify_bytes(encode_package(contents), skipped.genesis)
     assert not report.ok
     assert any(failure.part == "skips" for failure in report.failures), report.failures
