@@ -19,6 +19,7 @@ from chain.primitives.words import duration
 KINDS = (
     "contract",
     "system_contract",
+    "program",
     "admit_org",
     "expel_org",
     "suspend_org",
@@ -117,8 +118,8 @@ def _change(text: str) -> tuple[str, int]:
 def policy(session: Session, kind: str, rule: str, reason: str, not_before: int, as_json: bool) -> None:
     """Propose how many votes decisions of KIND need: a majority, a quorum, or a stated NUMBER.
 
-    KIND is one of contract, system_contract, admit_org, expel_org, suspend_org, reinstate_org, add_node,
-    remove_node, change_role, change_address, set_limits, set_policy, set_terms and set_access.
+    KIND is one of contract, system_contract, program, admit_org, expel_org, suspend_org, reinstate_org,
+    add_node, remove_node, change_role, change_address, set_limits, set_policy, set_terms and set_access.
     """
     if rule.isascii() and rule.isdigit():
         payload = {"kind": kind, "rule": "votes", "votes": int(rule)}
