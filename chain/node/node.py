@@ -113,18 +113,7 @@ class Node:
         self._key = key = self._identity.key
         self._marker = FileMarker(marker_of(self._identity.file), key.public)
         self._workers = ThreadWorkers(self._enter, self._fail, self.metrics.execution.observe)
-        self._peers = peers(
-            key,
-            genesis.chain_id,
-            config.network.listen,
-            {node.public_key: node.address for node in accepted(self.ledger).values()},
-            self,
-            head=lambda: self.ledger.certified_height,
-            source=random.Random(os.urandom(16)),
-            introducers=dict(map(_introducer, config.network.introducers)),
-            queue_bytes=config.network.send_queue_bytes,
-            prices=NODE_PRICES,
-        )
+        self._peers = self._make_peers(config, peers)
         self._core = self._make_core(config, files)
         self.pool = self._core.pool
         data, clock = files.data_dir, self._clock.now_ms
@@ -143,6 +132,21 @@ class Node:
         self._spare_at = 0
         self._again = False
         """Whether to go on under another key."""
+
+    def _make_peers(self, config: NodeConfig, peers: type[PeerManager]) -> PeerManager:
+        """Return the links to other nodes, which know whom the ledger accepts."""
+        return peers(
+            self._key,
+            self._genesis.chain_id,
+            config.network.listen,
+            {node.public_key: node.address for node in accepted(self.ledger).values()},
+            self,
+            head=lambda: self.ledger.certified_height,
+            source=random.Random(os.urandom(16)),
+            introducers=dict(map(_introducer, config.network.introducers)),
+            queue_bytes=config.network.send_queue_bytes,
+            prices=NODE_PRICES,
+        )
 
     def _make_core(self, config: NodeConfig, files: NodeFiles) -> NodeCore:
         pace, bounds = config.consensus, config.mempool
