@@ -1,13 +1,16 @@
-"""The agent's configuration names key, value and range of every fault."""
+"""The agent's configuration names key, value and range of every fault, and its page states them all."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+import privcompute
 from chain.primitives.errors import ConfigError
-from privcompute.config import configured_paths, load_agent_config
+from privcompute.config import LocalPolicy, configured_paths, load_agent_config
+from tests.unit.test_every_setting import AGENTS
 
 GOOD = """
 organisation = "bank"
@@ -70,3 +73,27 @@ def test_a_fault_is_named_with_key_and_range(tmp_path: Path, text: str, parts: l
         load_agent_config(written(tmp_path, text))
     for part in ["agent.toml", *parts]:
         assert part in str(caught.value)
+
+
+PAGE = (Path(privcompute.__file__).parent / "AGENT.md").read_text(encoding="utf-8")
+ROWS = re.findall(
+    r"^\| (`.+?`) \| (.+?) \|", PAGE.partition("## Configuration")[2].partition("\n## ")[0], re.MULTILINE
+)
+
+
+def test_the_page_of_the_agent_has_every_setting_once() -> None:
+    named = [name for names, _ in ROWS for name in re.findall(r"`([\w.]+)`", names)]
+    assert sorted(named) == sorted(AGENTS)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, field in LocalPolicy.model_fields.items() if field.annotation is int]
+)
+def test_the_page_of_the_agent_states_default_and_range_of_a_number(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_agent_config(written(tmp_path, f'organisation = "bank"\n[policy]\n{name} = -1\n'))
+    bounds = re.search(r"in (\d+)\.\.(\d+)", str(caught.value))
+    assert bounds is not None
+    low, high = map(int, bounds.groups())
+    (said,) = [default for names, default in ROWS if names == f"`policy.{name}`"]
+    assert said == f"{LocalPolicy.model_fields[name].default:,} ({low:,} to {high:,})"
