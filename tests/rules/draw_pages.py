@@ -42,14 +42,21 @@ def page_step(dice: Dice) -> Drawn:
 
 
 def retire(dice: Dice) -> Drawn:
-    """Vote to retire a program, or take that back."""
-    ident = dice.pick(dice.model.page_programs)
-    voters = list(dice.model.votes_to_retire(ident))
+    """Vote to retire a program, most often one that a job runs by or that has votes, or take that back."""
+    model = dice.model
+    run = [job.spec["program"] for job in model.jobs.values() if not job.final]
+    run = [name for name in run if name in model.page_programs and not model.page_programs[name].retired]
+    begun = [name for name, _ in model.retiring_votes]
+    ident = dice.pick(model.page_programs)
+    if run and dice.often(0.7):
+        ident = dice.pick(run)
+    elif begun and dice.often(0.8):
+        ident = dice.pick(begun)
+    voters = list(model.votes_to_retire(ident)) if ident else []
     if voters and dice.often(0.2 + dice.fickle):
         return dice.signer(dice.pick(voters)), "programs.retract_retirement", {"id": ident}
-    begun = [name for name, _ in dice.model.retiring_votes]
-    ident = dice.pick(begun) if begun and dice.often(0.8) else ident
-    return dice.signer(dice.member()), "programs.retire", {"id": ident, "reason": ""}
+    left = [org for org in model.members() if org not in voters]
+    return dice.signer(dice.pick(left) or dice.member()), "programs.retire", {"id": ident, "reason": ""}
 
 
 def ask(dice: Dice) -> Drawn:

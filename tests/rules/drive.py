@@ -94,7 +94,13 @@ SPENT: dict[str, dict[Draw, float]] = {
     "grants": {grants.request: 20, grants.other_vote: 40, grants.grant_step: 40},
     "governance": {members.decide: 20, members.decision_step: 80, members.rotate_node_key: 10},
     "lifecycle": {members.contract_step: 60, members.stop_contract: 30, libraries.publish: 20},
-    "programs": {pages.propose: 20, pages.page_step: 60, pages.retire: 30},
+    "programs": {
+        pages.propose: 20,
+        pages.page_step: 60,
+        pages.retire: 30,
+        jobs.propose: 60,
+        jobs.forward: 150,
+    },
     "jobs": {jobs.vote_program: 60, jobs.propose: 30, jobs.refuse: 60},
 }
 """What is done most in such a history."""
