@@ -143,8 +143,16 @@ _OF_PARTIES = (
     ),
 )
 _OF_PROGRAMS = (
-    _row("UNKNOWN_PROGRAM", "{by} finds no such program on the ledger.", "see: assent job programs"),
-    _row("PROGRAM_NOT_ACTIVE", "The members retired the program.", "see: assent job programs"),
+    _row(
+        "UNKNOWN_PROGRAM",
+        "{by} finds no such program on the ledger.",
+        "see: assent program list, or assent job programs",
+    ),
+    _row(
+        "PROGRAM_NOT_ACTIVE",
+        "The members retired the program.",
+        "see which are in force: assent program list, or assent job programs",
+    ),
     _row(
         "PROGRAM_NOT_INSTALLED",
         "The program is not installed at {by}.",
@@ -154,6 +162,33 @@ _OF_PROGRAMS = (
         "CODE_HASH_MISMATCH",
         "The program as installed at {by} is not the code that the members agreed on.",
         "its operator installs the agreed version; compare: assent job programs",
+    ),
+    _row(
+        "PAGE_DIFFERS",
+        "{by} finds another page under the program than the job names.",
+        "propose the job again: it takes the page that the ledger shows; see: assent program show",
+    ),
+    _row("UNKNOWN_PAGE", "{by} finds no text of the page on the ledger.", "see: assent program list"),
+    _row(
+        "PAGE_REFUSED",
+        "The page cannot be traced at {by} with the parameters and columns of the job.",
+        "try them: assent job preflight; the log of the agent names the line and what to write instead",
+    ),
+    _row(
+        "PLAN_DIFFERS",
+        "{by} derives another plan from the page, its parameters and the columns than the job names.",
+        "propose the job again: it names what follows; if it ends so again, its operator updates the agent",
+    ),
+    _row(
+        "USES_DIFFER",
+        "{by} derives other uses of columns of {dataset} from the page than the job names.",
+        "propose the job again: it names what follows of the page; see: assent program check",
+        "dataset",
+    ),
+    _row(
+        "RECEIVERS_DIFFER",
+        "{by} derives other receivers from the page than the job names.",
+        "propose the job again, with receivers as the page releases to them; see: assent program show",
     ),
     _row(
         "PROFILE_NOT_OFFERED",

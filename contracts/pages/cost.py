@@ -7,12 +7,12 @@ the plan; sorts and extremes over rows are added up, since how many rounds they 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.pages.formulas import Formula, Total, cells_of, whole
 from contracts.pages.graph import Graph
-from contracts.pages.types import is_rows
+from contracts.pages.types import Cells, is_rows
 
 SHARE_BYTES = 16
 """Memory of a cell: a party of `rep3` holds two of three shares."""
@@ -65,7 +65,8 @@ def _cost(graph: Graph, profile: str, factors: Mapping[str, tuple[int, int]]) ->
     depth: list[int] = []
     deepest: dict[int, int] = {}
     for node in range(len(graph)):
-        own, data, more = _of_node(graph, node, factors)
+        args = [graph.cells[arg] for arg in graph.args[node]]
+        own, data, more = cost_of(graph.name(node), graph.cells[node], args, factors)
         turns = _turns(graph, node)
         sent.add(data, turns)
         varying.add(more, turns)
@@ -100,10 +101,10 @@ def _turns(graph: Graph, node: int) -> int:
     return turns
 
 
-def _of_node(graph: Graph, node: int, factors: Mapping[str, tuple[int, int]]) -> tuple[int, Formula, Formula]:
-    """Return (rounds, bytes, rounds that depend on rows) of one node."""
-    name, cells = graph.name(node), graph.cells[node]
-    args = [graph.cells[arg] for arg in graph.args[node]]
+def cost_of(
+    name: str, cells: Cells, args: Sequence[Cells], factors: Mapping[str, tuple[int, int]]
+) -> tuple[int, Formula, Formula]:
+    """Return (rounds, bytes, rounds that depend on rows) of one primitive on values of these types."""
     nothing = whole(0)
     if name == "join":
         tables = {each.shape for each in args}

@@ -41,7 +41,9 @@ def brief_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     `{page, plan: hashes, uses: {dataset: {column: use}}, receivers: [org], profiles: [name]}`; `datasets` as
     in `schemas_of`.
     """
-    return _brief(trace(source, schemas_of(datasets), payer=payer, parameters=_given(parameters)), payer)
+    return brief_of(
+        trace(source, schemas_of(datasets), payer=payer, parameters=parameters_of(parameters)), payer
+    )
 
 
 def stated_facts(
@@ -54,12 +56,12 @@ def stated_facts(
 
 def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
     """Return all that follows, besides what `brief_facts` says; at most FACTS_BYTES_MAX when encoded."""
-    traced = trace_whole(source, schemas_of(datasets), payer=payer, parameters=_given(parameters))
+    traced = trace_whole(source, schemas_of(datasets), payer=payer, parameters=parameters_of(parameters))
     plan = traced.plan
     payer.charge(GAS_COST * len(plan.graph))
     payer.charge(GAS_FACT * sum(4 + len(one.columns) + len(one.keys) for one in plan.releases))
     said = size_names(plan.graph, plan.datasets)
-    facts = _brief(plan, payer) | {
+    facts = brief_of(plan, payer) | {
         "pages": PAGES,
         "says": traced.says[:_SAYS_MAX],
         "datasets": [each.name for each in plan.datasets],
@@ -77,7 +79,8 @@ def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -
     return facts
 
 
-def _brief(plan: Plan, payer: Payer) -> dict[str, Value]:
+def brief_of(plan: Plan, payer: Payer) -> dict[str, Value]:
+    """Return what `brief_facts` says of a plan that is traced already."""
     payer.charge(GAS_FACT * (4 + len(plan.uses)))
     uses: dict[tuple[str, str], set[str]] = {}
     for use in plan.uses:
@@ -141,7 +144,8 @@ def schemas_of(datasets: Value) -> dict[str, DatasetSchema] | None:
     return found
 
 
-def _given(parameters: Value) -> dict[str, object]:
+def parameters_of(parameters: Value) -> dict[str, object]:
+    """Return public parameters by name, as `trace` takes them; raise PageRefused for anything else."""
     if type(parameters) is not dict or any(type(name) is not str for name in parameters):
         raise _refused(Unfit("PARAMETER", "parameters are no dict of names", f"up to {PARAMETER_ITEMS_MAX}"))
     return dict(parameters)

@@ -133,7 +133,8 @@ def compare(demo: Demo, job: str, result: dict[str, Any]) -> None:
     sys.path.insert(0, str(HERE))
     import reference
 
-    joined = json.loads((demo.folder / "bank" / "agent" / "joins" / f"{job}.json").read_text())["ids"]
+    kept = json.loads((demo.folder / "bank" / "agent" / "joins" / f"{job}.json").read_text())
+    (joined,) = kept["joins"].values()
     values = result["values"]
     plain = reference.regression(
         demo.folder / "data",

@@ -41,7 +41,6 @@ from privcompute.job.proposal import (
 from privcompute.job.size import JobSize, check_time, size_of
 from privcompute.job.view import JobSpec, JobView, job_id_of, parse_spec
 from privcompute.programs.estimate import FACTOR
-from privcompute.programs.registry import PROGRAMS
 
 _OTHERS = "what other owners find on their own data: their agents judge it before they bind, and tell a code"
 _OWN = "what is wrong with data of your own: give --as ORGDIR with agent.toml, and they are judged"
@@ -154,17 +153,18 @@ def _of_key(sender: Any) -> list[Obstacle]:
 
 
 async def _of_program(reader: ChainReader, view: JobView) -> tuple[list[Obstacle], JobSize | None]:
-    """Return what the program objects to in parameters, columns and registered sizes, and the job's size."""
-    spec, program = view.spec, PROGRAMS.get(view.spec.program)
-    if program is None:
-        return [obstacle(spec.program, "PROGRAM_NOT_INSTALLED", "it is not installed here")], None
+    """Return what page or program objects to, in parameters, columns and registered sizes; and the size."""
+    spec = view.spec
     try:
-        inputs, parameters = await steps.program_inputs(reader, view, program)
-        least = program.least_rows(parameters, spec.min_group)
+        work = await steps.job_work(reader, view)
+        least = work.least_rows(spec.min_group)
+    except JobRefusal as refusal:
+        said = str(refusal).removeprefix(f"{refusal.reason}: ")
+        return [obstacle(spec.program, refusal.reason, said)], None
     except AssentError as error:
-        return [Obstacle(program.id, error.code.upper(), str(error), "")], None
+        return [Obstacle(spec.program, error.code.upper(), str(error), "")], None
     keys = [(one.dataset, one.version) for one in spec.inputs]
-    size = size_of(program, parameters, inputs, spec, await reader.states("datasets", "versions", keys))
+    size = size_of(work, spec, await reader.states("datasets", "versions", keys))
     return ([] if size is None else list(_of_size(size, least, spec))), size
 
 

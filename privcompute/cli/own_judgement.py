@@ -29,8 +29,8 @@ from privcompute.job.failures import cause_of
 from privcompute.job.inputs import joined_versions, own_findings
 from privcompute.job.proposal import Obstacle, obstacle
 from privcompute.job.view import ACCEPTED, PROPOSED, JobView
-from privcompute.programs.base import JobInput, JobProgram
 from privcompute.programs.registry import PROGRAMS
+from privcompute.programs.work import Work
 
 _PHASE = {PROPOSED: "accepted", ACCEPTED: "meeting"}
 """State -> the phase for which an agent checks a job in it."""
@@ -83,17 +83,16 @@ async def judge_own(agent: OwnAgent, reader: ChainReader, view: JobView) -> OwnJ
         return None
     found = await _as_agent(agent, reader, view)
     inputs = view.inputs_of(org)
-    program = PROGRAMS.get(view.spec.program)
-    if not inputs or program is None:
+    if not inputs:
         return OwnJudgement(org, "", 0, 0, None, (), found)
     one = inputs[0]
     opened, faults = await _opened(agent, view)
     if opened is None:
         return OwnJudgement(org, one.dataset, one.version, 0, None, (), [*found, *faults])
     try:
-        all_inputs, parameters = await steps.program_inputs(reader, view, program)
-        found += await asyncio.to_thread(_findings, agent, view, program, all_inputs, parameters, opened)
-        (item,) = [given for given in all_inputs if given.dataset == one.dataset]
+        work = await steps.job_work(reader, view)
+        found += await asyncio.to_thread(_findings, agent, view, work, opened)
+        (item,) = [given for given in work.inputs if given.dataset == one.dataset]
     except AssentError as error:
         objects = _told(one.dataset, error)
         if objects.code not in [other.code for other in found]:
@@ -126,16 +125,9 @@ async def _opened(agent: OwnAgent, view: JobView) -> tuple[OpenedDataset | None,
         return None, [_told(f"{one.dataset}@{one.version}", error)]
 
 
-def _findings(
-    agent: OwnAgent,
-    view: JobView,
-    program: JobProgram,
-    inputs: Sequence[JobInput],
-    parameters: Any,
-    opened: OpenedDataset,
-) -> list[Obstacle]:
+def _findings(agent: OwnAgent, view: JobView, work: Work, opened: OpenedDataset) -> list[Obstacle]:
     local, least = opened.local, agent.identity.policy.min_joined_rows
-    found = own_findings(program, parameters, inputs, view.spec, opened, agent.joins, least)
+    found = own_findings(work, view.spec, opened, agent.joins, least)
     return [Obstacle(f"{local.id}@{local.version}", one.code, one.text, "") for one in found]
 
 

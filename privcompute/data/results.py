@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,16 +138,19 @@ class JoinStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, job: str, ids: Sequence[str], versions: bytes) -> None:
-        """Write down identifiers in the joint order, durably; nothing when there are none.
+    def save(self, job: str, joined: Mapping[bytes, Sequence[str]]) -> None:
+        """Write down identifiers in the joint order, durably, by the hash of the versions of each join.
 
-        `versions` is the hash that names the dataset versions that were joined: what was joined of them once
-        is not asked for again.
+        Nothing is written where there are none. What was joined of some versions once is not asked for again.
         """
-        if ids:
-            content = json.dumps({"job": job, "ids": list(ids)}).encode()
-            write_private(job_file(self.folder, job), content)
-            write_private(self._versions(versions), content)
+        rows = {versions.hex(): list(ids) for versions, ids in joined.items() if ids}
+        if not rows:
+            return
+        write_private(job_file(self.folder, job), json.dumps({"job": job, "joins": rows}).encode())
+        for versions, ids in joined.items():
+            if ids:
+                content = json.dumps({"job": job, "ids": list(ids)}).encode()
+                write_private(self._versions(versions), content)
 
     def rows_of(self, versions: bytes) -> list[str] | None:
         """Return our own identifiers that a job over these versions joined; None where none has."""

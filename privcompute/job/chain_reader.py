@@ -120,7 +120,7 @@ class ChainReader:
         current = await self.job(view.id) or view
         named = [view.initiator, *[one.org for one in spec.participants]]
         orgs = await self.states("orgs", "orgs", named)
-        program = await self.state("jobs", "programs", spec.program)
+        program = await self.state("programs" if spec.page else "jobs", "programs", spec.program)
         datasets = await self.states("datasets", "datasets", (one.dataset for one in spec.inputs))
         versions = await self.states(
             "datasets", "versions", ((one.dataset, one.version) for one in spec.inputs)
@@ -162,12 +162,11 @@ class ChainReader:
     async def records(self, view: JobView) -> CertificateRecords:
         """Return what the job certificate covers."""
         names = [one.org for one in view.spec.participants]
-        program: Any = await self.state("jobs", "programs", view.spec.program)
         bindings = await self._of_parties("bindings", view.id, sorted(set(view.owners)))
         heads = await self._of_parties("stage_heads", view.id, names)
         results = await self._of_parties("results", view.id, view.spec.receivers)
         return CertificateRecords(
-            code_hash=program["code_hash"],
+            code_hash=await self._agreed_code(view.spec),
             bindings={name: record["commitment"] for name, record in bindings.items()},
             stages={name: (record["count"], record["hash"]) for name, record in heads.items()},
             transcripts=await self.transcripts(view),
@@ -176,6 +175,25 @@ class ChainReader:
                 for name, record in results.items()
             },
         )
+
+    async def _agreed_code(self, spec: JobSpec) -> bytes:
+        if spec.page:
+            return spec.plan
+        program: Any = await self.state("jobs", "programs", spec.program)
+        return bytes(program["code_hash"])
+
+    async def page(self, spec: JobSpec) -> Value | None:
+        """Return the text of a job's page; None where its program is code, or the state has no such page."""
+        return await self.state("programs", "pages", spec.page) if spec.page else None
+
+    async def key(self, dataset: str, version: int) -> tuple[str, ...]:
+        """Return the columns of the key that a version declares; none where it has no such version."""
+        record: Any = await self.state("datasets", "versions", (dataset, version))
+        if record is None:
+            return ()
+        place = (dataset.partition("/")[0], record["schema"])
+        schema: Any = await self.state("datasets", "schemas", place)
+        return () if schema is None else tuple(schema["key"])
 
     async def _of_parties(self, map_name: str, job: str, names: Iterable[str]) -> dict[str, Any]:
         found = {}

@@ -66,6 +66,7 @@ class ProvedFacts:
     orgs: Mapping[str, Value]
     """Of the initiator and every participant."""
     program: Value
+    """Of contract `programs` where the job names a page, else of `jobs`."""
     ranks: Mapping[str, int]
     """Profile -> rank; a higher one is stronger."""
 
@@ -123,14 +124,17 @@ def _check_parties(facts: ProvedFacts, own: OwnFacts) -> None:
 
 def _check_program(facts: ProvedFacts, own: OwnFacts) -> None:
     spec = facts.view.spec
-    # A page may have the id of a program that is installed here, and is not that program.
-    _require(
-        "page" not in spec.raw,
-        "PROGRAM_NOT_INSTALLED",
-        f"{spec.program} is a page, and agents of this version run none; propose a program of job programs",
-    )
     record = _found(facts.program, "UNKNOWN_PROGRAM", f"our node shows no program {spec.program}")
     _require(record["status"] == "active", "PROGRAM_NOT_ACTIVE", f"program {spec.program} is retired")
+    if spec.page:
+        # A page may have the id of a program that is installed here, and is not that program.
+        _require(
+            record["page"] == spec.page,
+            "PAGE_DIFFERS",
+            f"program {spec.program} is page {record['page'].hex()[:16]}…, the job names "
+            f"{spec.page.hex()[:16]}…",
+        )
+        return
     _require(
         own.code_hash is not None,
         "PROGRAM_NOT_INSTALLED",
@@ -280,8 +284,9 @@ def _check_dataset(one: GrantedInput, facts: ProvedFacts, own: OwnFacts) -> None
     )
     names = () if local is None else local.schema.key
     joined = {column for column, use in one.columns.items() if use == "join"}
+    # A page may use a dataset without joining it; a program that is code joins all.
     _require(
-        joined == set(names),
+        joined == set(names) or (not joined and facts.view.spec.page != b""),
         "JOIN_NOT_BY_KEY",
         f"{name} is joined by its key, {', '.join(map(repr, names)) or 'which it lacks'}; the job names "
         f"{', '.join(map(repr, sorted(joined))) or 'no column'} with use 'join'",

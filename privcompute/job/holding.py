@@ -23,7 +23,7 @@ from privcompute.mpc.opening import COMPONENTS, component_commitment
 from privcompute.mpc.protocols.psi import PsiSpec
 from privcompute.mpc.protocols.psi_return import JoinReturn, read_matching
 
-_VERSION = 1
+_VERSION = 2
 HEADERS_BYTES = 65_536
 """Labels, lengths and hashes around what is handed out."""
 COUNT = "rows"
@@ -38,8 +38,11 @@ class HeldShares:
     stages: tuple[StageDone, ...]
     commitments: Mapping[str, bytes]
     """Label -> 32 bytes: what all participants committed to before the reveal, the same at everybody."""
-    components: Mapping[int, bytes]
-    """Number -> record, of the two components that a party holds (mpc/opening.py); none of a pure join."""
+    components: Mapping[str, bytes]
+    """Label -> record, of the two components that a party holds of each audience's outputs (mpc/opening.py).
+
+    None of a pure join. Those of what stays shares are sealed with the others, and handed to nobody.
+    """
     matching: Any = None
     """An owner's part in a pure join (`write_matching`), else None."""
     salt: bytes = b""
@@ -55,7 +58,7 @@ class HeldShares:
                 asdict(self.computed) | {"channels": dict(self.computed.channels)},
                 [asdict(stage) for stage in self.stages],
                 dict(self.commitments),
-                {str(number): record for number, record in self.components.items()},
+                dict(self.components),
                 self.matching,
                 self.salt,
                 list(self.identifiers),
@@ -74,7 +77,7 @@ class HeldShares:
                 ComputeDone(**computed),
                 tuple(StageDone(**stage) for stage in stages),
                 commitments,
-                {int(number): record for number, record in components.items()},
+                {str(label): bytes(record) for label, record in components.items()},
                 matching,
                 salt,
                 tuple(identifiers),
@@ -83,20 +86,25 @@ class HeldShares:
             raise DecodeError(f"a holding: {type(error).__name__}") from None
 
 
-def component_label(number: int) -> str:
-    """Return the name of a component's commitment."""
-    return f"component-{number}"
+def component_label(number: int, audience: str) -> str:
+    """Return the name of the commitment to a component of the outputs of one audience."""
+    return f"component-{number}-{audience}"
 
 
-def component_commitments(components: Mapping[int, bytes]) -> dict[str, bytes]:
+def component_commitments(components: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the commitments to components, by label."""
-    return {component_label(number): component_commitment(record) for number, record in components.items()}
+    return {label: component_commitment(record) for label, record in components.items()}
 
 
-def labels_of(party: int, join: PsiSpec | None) -> frozenset[str]:
+def held_labels(party: int, audience: str) -> frozenset[str]:
+    """Return the labels of the components of one audience's outputs that a party holds."""
+    return frozenset(component_label((party + place) % COMPONENTS, audience) for place in (0, 1))
+
+
+def labels_of(party: int, audiences: Iterable[str], join: PsiSpec | None) -> frozenset[str]:
     """Return what a participant commits to at the end of computing; `join` is that of a pure join."""
     if join is None:
-        return frozenset(component_label((party + place) % COMPONENTS) for place in (0, 1))
+        return frozenset(label for audience in audiences for label in held_labels(party, audience))
     if party not in join.parties:
         return frozenset()
     common = [f"common-{index}" for index in range(len(join.parties))] if party == join.matcher else []
@@ -133,8 +141,8 @@ class HandedPart:
     def to(self, party: int, owners: Iterable[int], receivers: Iterable[int]) -> dict[str, bytes]:
         """Return what a participant may have from us now; empty for one to whom we owe nothing (yet)."""
         if self.back is None:
-            records = self.holding.components if party in receivers else {}
-            return {component_label(number): record for number, record in records.items()}
+            mine = held_labels(self.me, str(party)) if party in receivers else frozenset[str]()
+            return {label: record for label, record in self.holding.components.items() if label in mine}
         given = self.back.give(party) if party in owners and party != self.me else {}
         if self.back.count is not None and party in receivers:
             given[COUNT] = self.back.count.to_bytes(8, "big")

@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chain.primitives.values import encode_value
 from privcompute.data.datasets import OpenedDataset
 from privcompute.data.results import JoinStore
 from privcompute.data.schema import Column
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.view import JobSpec
-from privcompute.programs.base import Finding, InputColumn, JobInput, JobProgram, OwnTable
-from privcompute.programs.preflight import preflight
+from privcompute.job.view import GrantedInput, JobSpec
+from privcompute.programs.base import Finding, InputColumn, OwnTable
+from privcompute.programs.work import Work
 
 log = logging.getLogger("assent.agent")
 
@@ -43,50 +43,52 @@ def input_column(column: Column, use: str) -> InputColumn:
 
 def joined_versions(spec: JobSpec) -> bytes:
     """Return the hash that names the dataset versions that a job joins, as contract `jobs` computes it."""
-    joined = sorted(f"{one.dataset}@{one.version}" for one in spec.inputs if "join" in one.columns.values())
+    return _versions([one for one in spec.inputs if "join" in one.columns.values()])
+
+
+def versions_of(spec: JobSpec, work: Work, number: int) -> bytes:
+    """Return the hash that names the dataset versions of one of a job's joins."""
+    return _versions([spec.inputs[place] for place in work.joined[number]])
+
+
+def _versions(inputs: Sequence[GrantedInput]) -> bytes:
+    joined = sorted(f"{one.dataset}@{one.version}" for one in inputs)
     return sha256(encode_value(["assent/joined-versions", joined])).digest()
 
 
 def own_findings(
-    program: JobProgram,
-    parameters: Any,
-    inputs: Sequence[JobInput],
-    spec: JobSpec,
-    opened: OpenedDataset,
-    joins: JoinStore,
-    least_rows: int,
+    work: Work, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
 ) -> list[Finding]:
     """Return everything on our own data that would end the job later; the texts are for us alone."""
-    (item,) = [one for one in inputs if one.dataset == opened.local.id]
+    place = [one.dataset for one in work.inputs].index(opened.local.id)
     table = opened.table
-    ids = joins.rows_of(joined_versions(spec))
+    joined: NDArray[np.int64] | None = None
+    for number, places in enumerate(work.joined):
+        ids = joins.rows_of(versions_of(spec, work, number)) if place in places else None
+        if ids is not None:
+            rows = np.flatnonzero(np.isin(np.array(table.ids), np.array(ids)))
+            joined = rows if joined is None or len(rows) < len(joined) else joined
     own = OwnTable(
-        inputs=tuple(inputs),
-        parameters=parameters,
+        inputs=work.inputs,
+        parameters=work.parameters,
         min_group=spec.min_group,
-        item=item,
+        item=work.inputs[place],
         columns=table.data,
         rows=table.rows,
-        joined=None if ids is None else np.flatnonzero(np.isin(np.array(table.ids), np.array(ids))),
-        least_rows=least_rows,
+        joined=joined,
+        least_rows=least_rows if any(place in places for places in work.joined) else 0,
     )
-    return preflight(program, own)
+    return work.findings(own)
 
 
 def judge_own_data(
-    program: JobProgram,
-    parameters: Any,
-    inputs: Sequence[JobInput],
-    spec: JobSpec,
-    opened: OpenedDataset,
-    joins: JoinStore,
-    least_rows: int,
+    work: Work, spec: JobSpec, opened: OpenedDataset, joins: JoinStore, least_rows: int
 ) -> None:
     """Raise JobRefusal with the code of the first thing on our own data that would end the job later.
 
     Its text, and those of all others, are for our own log.
     """
-    findings = own_findings(program, parameters, inputs, spec, opened, joins, least_rows)
+    findings = own_findings(work, spec, opened, joins, least_rows)
     for one in findings:
         log.warning("own data of %s: %s: %s", opened.local.id, one.code, one.text)
     if findings:

@@ -130,9 +130,10 @@ class JobJournal:
             log.warning("job %s: no progress shown: %s", self._job[:8], error)
 
     def post_units(self, stage: str, done: int, total: int) -> None:
-        """Show how far a stage has come, a few times a second at most."""
+        """Show how far a stage has come, a few times a second at most; `stage: what` is a part of a stage."""
         recent = self._now_ms() - self._progress.updated_ms < PROGRESS_EVERY_MS
-        if stage == self._progress.step and done < total and recent:
+        same = stage.partition(":")[0] == self._progress.step.partition(":")[0]
+        if same and done < total and recent:
             return
         self.post(step=stage, done=done, total=total)
 

@@ -17,9 +17,9 @@ from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
 from privcompute.errors import HolderRefused, PartiesStalled, PeerGone, PeerMisbehaved, ProgramFault
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.holding import COUNT, HandedPart, HeldShares, component_label, labels_of
-from privcompute.job.runner import JOIN_KIND
+from privcompute.job.holding import COUNT, HandedPart, HeldShares, component_label, held_labels
 from privcompute.job.view import JobView
+from privcompute.job.works import finish
 from privcompute.mpc.opening import COMPONENTS, component_commitment, open_components
 from privcompute.mpc.protocols.psi import PsiSpec
 from privcompute.net.asking import ask
@@ -76,11 +76,16 @@ class ShareDiffers(PeerMisbehaved):
 
 
 class Components:
-    """What a receiver has of the components of an output."""
+    """What a receiver has of the components of the outputs that are for it."""
 
-    def __init__(self, commitments: Mapping[str, bytes], own: Mapping[int, bytes]) -> None:
-        self._commitments = commitments
-        self.records = dict(own)
+    def __init__(self, me: int, commitments: Mapping[str, bytes], own: Mapping[str, bytes]) -> None:
+        """`own` are the records that we hold, by label."""
+        self._audience, self._commitments = str(me), commitments
+        self.records: dict[int, bytes] = {}
+        for number in range(COMPONENTS):
+            record = own.get(component_label(number, self._audience))
+            if record is not None:
+                self.records[number] = record
 
     @property
     def whole(self) -> bool:
@@ -89,16 +94,17 @@ class Components:
 
     def take(self, party: int, messages: Mapping[str, bytes]) -> bool:
         """Compare what a holder hands out with its commitments; tell whether it has handed out all of it."""
+        theirs = held_labels(party, self._audience)
         for number in range(COMPONENTS):
-            label = component_label(number)
+            label = component_label(number, self._audience)
             record = messages.get(label)
-            if record is None or label not in labels_of(party, None):
+            if record is None or label not in theirs:
                 continue
             committed = self._commitments[label]
             if component_commitment(record) != committed:
                 raise ShareDiffers(party, label, committed, record)
             self.records[number] = record
-        return labels_of(party, None) <= set(messages)
+        return theirs <= set(messages)
 
 
 class JoinedRows:
@@ -204,8 +210,8 @@ def make_offer(view: JobView, org: str, holding: HeldShares | None) -> HandedPar
 
 def join_of_job(view: JobView) -> PsiSpec | None:
     """Return the join whose way back is the release; None of a job that computes on joined rows."""
-    program = PROGRAMS.get(view.spec.program)
-    if program is None or program.kind != JOIN_KIND:
+    program = None if view.spec.page else PROGRAMS.get(view.spec.program)
+    if program is None or program.kind != "psi":
         return None
     return join_of(bytes.fromhex(view.id), view.owner_parties)
 
@@ -222,7 +228,7 @@ async def gather_result(
 
     Raises JobRefusal when what we would need is lost here, PeerMisbehaved, PeerGone or PartiesStalled.
     """
-    program, receives = PROGRAMS[view.spec.program], me in view.receiver_parties
+    receives = me in view.receiver_parties
     others = [party for party in range(len(view.spec.participants)) if party != me]
     join = join_of_job(view)
     if join is not None:
@@ -238,11 +244,11 @@ async def gather_result(
                 tuple(one for one in join.parties if one != me),
                 f"the other owners count {rows.count} joined rows, we count {counted}",
             )
-        return program.finish({}, {COUNT: counted}) if receives else None
+        return finish(view.spec, {}, {COUNT: counted}) if receives else None
     if not receives:
         return None
     if not commitments:
         raise JobRefusal("AGENT_RESTARTED", "this agent restarted, and does not know what was committed to")
-    components = Components(commitments, {} if offer is None else offer.holding.components)
+    components = Components(me, commitments, {} if offer is None else offer.holding.components)
     await gather(others, asker, components, seconds, OTHER_HOLDER_S)
-    return program.finish(*open_components(bytes.fromhex(view.id), components.records))
+    return finish(view.spec, *open_components(bytes.fromhex(view.id), components.records))

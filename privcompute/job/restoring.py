@@ -10,13 +10,12 @@ import logging
 
 from chain.primitives.values import Value
 from privcompute.data.evidence import EvidenceLog
-from privcompute.data.results import ResultError, ResultStore, make_result
+from privcompute.data.results import ResultError, ResultStore
 from privcompute.job.environment import JobEnvironment
 from privcompute.job.holding import HeldShares, shares_digest
 from privcompute.job.release import Asker, gather_result, join_of_job, make_offer
-from privcompute.job.steps import keep_result
+from privcompute.job.steps import keep_result, result_of
 from privcompute.job.view import JobView
-from privcompute.programs.registry import PROGRAMS
 
 SECONDS = 60.0
 """How long the holders are asked at a time."""
@@ -49,10 +48,7 @@ async def restore_result(environment: JobEnvironment, view: JobView) -> bool:
         stores.evidence.append(environment.now_ms(), view.id, "result", entry)
         log.info("job %s: its result is stored at last; the job ended before it was committed", view.id[:8])
         return True
-    program, shares = PROGRAMS[view.spec.program], shares_digest(held.commitments)
-    made = make_result(
-        view.id, program.id, view.spec.profile, program.output, values, shares=shares, salt=salt
-    )
+    made = result_of(view, values, shares_digest(held.commitments), salt)
     if committed is None or committed["hash"] != made.hash:
         raise ResultError(f"job {view.id[:8]}: the result made again is not the one that we committed to")
     stores.results.save(made)

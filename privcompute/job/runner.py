@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ from privcompute.data.tables import TypedTable
 from privcompute.errors import HoldersDiffer, PeerMisbehaved, PeerTooLarge, ProgramFault, TooFewRows
 from privcompute.job.actions import STAGES_MAX, ComputeDone, JoinJudged, StageDone
 from privcompute.job.enforcement import JobRefusal
-from privcompute.job.holding import HeldShares, component_commitments, labels_of
+from privcompute.job.holding import HeldShares, component_commitments, component_label, labels_of
+from privcompute.job.inputs import versions_of
 from privcompute.job.view import JobSpec, stage_hash
 from privcompute.mpc.protocols.psi import ROWS_MAX, Matching, PsiSpec, match, private_join
 from privcompute.mpc.protocols.psi_return import SALT_BYTES, JoinReturn, write_matching
@@ -34,30 +35,32 @@ from privcompute.net.cancellation import Cancellation
 from privcompute.net.links import Links, run_party
 from privcompute.net.listener import PeerListener
 from privcompute.net.transport import Peer, connect_peers
-from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, OwnData
-from privcompute.programs.join import join_spec
+from privcompute.programs.base import Outputs
+from privcompute.programs.join import join_of
+from privcompute.programs.work import Work, WorkRun
 
 T = TypeVar("T")
 OnStage = Callable[[StageDone | JoinJudged], None]
 COUNT_BYTES = 8
-JOIN_KIND = "psi"
+
+
+def join_stage(number: int) -> str:
+    """Return the kind of the stage of one of a job's joins."""
+    return "join" if number == 0 else f"join-{number + 1}"
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """Plan of a run; all parties have the same but for `me`, `dataset`, `table` and the bounds below."""
+    """Plan of a run; all parties have the same but for `me`, `place`, `table` and the bounds below."""
 
     job: str
     spec: JobSpec
-    program: JobProgram
-    parameters: Any
-    """What `program.check` returned."""
-    inputs: tuple[JobInput, ...]
+    work: Work
     me: int
     peers: Mapping[int, Peer]
     """Participant index -> address and key of its agent, as registered on chain."""
-    dataset: str | None
-    """The dataset that we bring, None when we own none."""
+    place: int | None
+    """Which input is ours, None when we own none."""
     table: TypedTable | None = field(repr=False)
     min_joined_rows: int
     max_party_rows: int
@@ -78,12 +81,25 @@ class RunPlan:
     @property
     def owners(self) -> tuple[int, ...]:
         """Indices of the participants that bring data, ascending."""
-        return tuple(sorted({item.owner for item in self.inputs}))
+        return tuple(sorted({item.owner for item in self.work.inputs}))
 
     @property
     def join(self) -> PsiSpec | None:
         """The join whose way back is the release; None of a job that computes on joined rows."""
-        return join_spec(self.job_bytes, self.inputs) if self.program.kind == JOIN_KIND else None
+        return self.join_of(0) if self.work.join_is_result else None
+
+    def join_of(self, number: int) -> PsiSpec:
+        """Return one of the job's joins."""
+        return join_of(self.job_bytes, self.owners_of(number), number)
+
+    def owners_of(self, number: int) -> tuple[int, ...]:
+        """Return the parties whose data one of the job's joins is of, ascending."""
+        return tuple(sorted({self.work.inputs[place].owner for place in self.work.joined[number]}))
+
+    @property
+    def joins_ours(self) -> tuple[int, ...]:
+        """Which of the job's joins our data take part in."""
+        return tuple(number for number, places in enumerate(self.work.joined) if self.place in places)
 
 
 def start_engine(profile: str, me: int, job: bytes) -> Steps[Rep3Engine]:
@@ -93,6 +109,21 @@ def start_engine(profile: str, me: int, job: bytes) -> Steps[Rep3Engine]:
             "PROFILE_NOT_RUN", f"profile {profile} has no engine for this program here", profile=profile
         )
     return (yield from Rep3Engine.start(me, job, secrets.token_bytes(ENTROPY_BYTES)))
+
+
+def tell_rows(me: int, parties: int, told: Mapping[int, int], rows: int, most: int) -> Steps[dict[int, int]]:
+    """Tell every party how many rows we bring to be used without a join; return what each owner says.
+
+    `told` maps inputs to their owners, of which each has one; `rows` are ours, if we have any.
+    """
+    others = [party for party in range(parties) if party != me]
+    ours = rows.to_bytes(COUNT_BYTES, "big")
+    send = dict.fromkeys(others, ours) if me in told.values() else {}
+    received = yield Round(send, {party: COUNT_BYTES for party in told.values() if party != me})
+    said = {party: int.from_bytes(message, "big") for party, message in received.items()} | {me: rows}
+    for party in received:
+        check_rows(party, said[party], most)
+    return {place: said[owner] for place, owner in told.items()}
 
 
 def check_rows(party: int, rows: int, most: int) -> None:
@@ -183,7 +214,8 @@ class JobRun:
         self._links: Links | None = None
         self._stages: list[StageDone] = []
         self._commitments: dict[str, bytes] = {}
-        self._matched: NDArray[np.int64] | None = None
+        self._matched: dict[int, NDArray[np.int64]] = {}
+        """Join -> our rows in it, in the joint order."""
         self.at = "connect"
         """The stage in which the run is, or was when it failed."""
 
@@ -202,14 +234,19 @@ class JobRun:
 
     def compute(self) -> HeldShares:
         """Run every stage; return what we hold. Raises PeerFault, JobRefusal, Cancelled, …"""
-        plan = self.plan
-        if plan.program.kind == JOIN_KIND:
+        plan, work = self.plan, self.plan.work
+        if work.join_is_result:
             return self._hold_join(self._stage("match", self._match()))
-        rows = self._stage("join", self._join())
+        joined = [self._stage(join_stage(number), self._join(number)) for number in range(len(work.joined))]
+        told = self._stage("rows", self._tell_rows()) if work.told else {}
         engine = self._stage("setup", start_engine(plan.spec.profile, plan.me, plan.job_bytes))
-        outputs: Outputs = self._stage("compute", plan.program.run(engine, self._context(rows)))
-        components = engine.components(plan.job_bytes, outputs.shared, outputs.public)
-        commitments = self._seal(component_commitments(components))
+        run = self._work_run(tuple(joined), told)
+        outputs: Mapping[str, Outputs] = self._stage("compute", work.run(engine, run))
+        components: dict[str, bytes] = {}
+        for audience, made in outputs.items():
+            records = engine.components(plan.job_bytes, made.shared, made.public)
+            components |= {component_label(number, audience): one for number, one in records.items()}
+        commitments = self._seal(component_commitments(components), tuple(outputs))
         return HeldShares(self._done(), tuple(self._stages), commitments, components)
 
     def destroy(self, reason: str) -> None:
@@ -218,36 +255,58 @@ class JobRun:
 
     def close(self) -> None:
         """Close the links; call when no worker thread is inside."""
-        self._matched = None
+        self._matched = {}
         if self._links is not None:
             self._links.close()
             self._links = None
 
-    def joined_ids(self) -> list[str]:
-        """Return our own identifiers that all owners hold, in the joint order; empty before the join."""
-        if self._matched is None:
-            return []
+    def joined_ids(self) -> dict[bytes, list[str]]:
+        """Return our own identifiers that all owners of a join hold, in the joint order.
+
+        By the hash that names the versions that were joined; empty before the join.
+        """
+        plan = self.plan
+        if not self._matched:
+            return {}
         ids = self._identifiers()
-        return [ids[row] for row in self._matched.tolist()]
+        return {
+            versions_of(plan.spec, plan.work, number): [ids[row] for row in rows.tolist()]
+            for number, rows in self._matched.items()
+        }
 
     # --- stages -----------------------------------------------------------------------------------
 
-    def _join(self) -> Steps[int]:
+    def _join(self, number: int) -> Steps[int]:
         plan = self.plan
-        rows: int | None = None
-        if plan.me in plan.owners:
+        owners, rows = plan.owners_of(number), None
+        if number in plan.joins_ours:
             matched = yield from private_join(
-                join_spec(plan.job_bytes, plan.inputs),
+                plan.join_of(number),
                 plan.me,
                 self._identifiers(),
                 random=secrets.token_bytes,
                 progress=self._on_progress,
                 check_size=self._check_size,
-                check_common=self._require_rows,
+                check_common=lambda common: self._require_rows(number, common),
             )
-            self._matched, rows = matched, len(matched)
-        rows = yield from self._agree_on_rows(rows)
-        self._require_rows(rows)
+            self._matched[number], rows = matched, len(matched)
+        rows = yield from agree_on_rows(plan.me, plan.parties, owners, rows, plan.max_party_rows)
+        self._require_rows(number, rows)
+        return rows
+
+    def _tell_rows(self) -> Steps[dict[int, int]]:
+        plan = self.plan
+        told = {place: plan.work.inputs[place].owner for place in plan.work.told}
+        ours = 0 if plan.table is None else plan.table.rows
+        rows = yield from tell_rows(plan.me, plan.parties, told, ours, plan.max_party_rows)
+        least = plan.work.least_rows(plan.spec.min_group)
+        for place, count in rows.items():
+            if count < least:
+                raise TooFewRows(
+                    "ROWS_BELOW_MIN_GROUP",
+                    f"{count} rows of {plan.work.inputs[place].dataset}, the job asks for at least {least}",
+                    least=least,
+                )
         return rows
 
     def _match(self) -> Steps[Matching | None]:
@@ -256,7 +315,7 @@ class JobRun:
         if plan.me not in plan.owners:
             return None
         matching = yield from match(
-            join_spec(plan.job_bytes, plan.inputs),
+            plan.join_of(0),
             plan.me,
             self._identifiers(),
             random=secrets.token_bytes,
@@ -264,16 +323,16 @@ class JobRun:
             check_size=self._check_size,
         )
         if matching.cardinality is not None:
-            self._require_rows(matching.cardinality)
+            self._require_rows(0, matching.cardinality)
         return matching
 
     def _hold_join(self, matching: Matching | None) -> HeldShares:
         plan, join = self.plan, self.plan.join
         if matching is None or join is None:
-            commitments = self._seal({})
+            commitments = self._seal({}, ())
             return HeldShares(self._done(), tuple(self._stages), commitments, {})
         salt = secrets.token_bytes(SALT_BYTES)
-        commitments = self._seal(JoinReturn(join, plan.me, matching, salt, {}).own_commitments())
+        commitments = self._seal(JoinReturn(join, plan.me, matching, salt, {}).own_commitments(), ())
         return HeldShares(
             self._done(),
             tuple(self._stages),
@@ -284,29 +343,28 @@ class JobRun:
             tuple(self._identifiers()),
         )
 
-    def _seal(self, own: Mapping[str, bytes]) -> dict[str, bytes]:
+    def _seal(self, own: Mapping[str, bytes], audiences: tuple[str, ...]) -> dict[str, bytes]:
         """Run the last stage: everybody commits to what it holds, and the stage's hash covers that."""
         plan = self.plan
 
         def agree() -> Steps[None]:
             self._commitments = yield from exchange_commitments(
-                plan.me, plan.parties, own, lambda party: labels_of(party, plan.join)
+                plan.me, plan.parties, own, lambda party: labels_of(party, audiences, plan.join)
             )
 
         self._stage("seal", agree())
         return self._commitments
 
-    def _context(self, rows: int) -> Context:
-        plan, own = self.plan, {}
-        if plan.dataset is not None and plan.table is not None and self._matched is not None:
-            own[plan.dataset] = OwnData(plan.table.data, self._matched)
-        return Context(
+    def _work_run(self, joined: tuple[int, ...], told: Mapping[int, int]) -> WorkRun:
+        plan = self.plan
+        return WorkRun(
             job=plan.job_bytes,
-            inputs=plan.inputs,
-            parameters=plan.parameters,
-            rows=rows,
             min_group=plan.spec.min_group,
-            own=own,
+            joined=joined,
+            told=told,
+            place=plan.place,
+            columns={} if plan.table is None else plan.table.data,
+            matched=dict(self._matched),
             progress=self._on_progress,
         )
 
@@ -318,32 +376,25 @@ class JobRun:
     def _check_size(self, party: int, rows: int) -> None:
         check_rows(party, rows, self.plan.max_party_rows)
 
-    def _agree_on_rows(self, rows: int | None) -> Steps[int]:
-        plan = self.plan
-        return agree_on_rows(plan.me, plan.parties, plan.owners, rows, plan.max_party_rows)
-
-    def _require_rows(self, rows: int) -> None:
-        if self._judge(rows):
+    def _require_rows(self, number: int, rows: int) -> None:
+        """Go on if a join has rows enough; the ledger learns it of the last, or of the first that has not."""
+        plan, least = self.plan, self.plan.spec.min_group
+        minimum = plan.min_joined_rows if number in plan.joins_ours else 0
+        suffices = rows >= max(minimum, least)
+        if plan.me in plan.owners and (not suffices or number == len(plan.work.joined) - 1):
+            self._on_stage(JoinJudged(suffices))
+        if suffices:
             return
         # How many rows there are stays here: who files it would tell whom they are about.
-        least = self.plan.spec.min_group
         if rows < least:
             raise TooFewRows(
                 "ROWS_BELOW_MIN_GROUP", f"{rows} joined rows, the job asks for at least {least}", least=least
             )
-        least = self.plan.min_joined_rows
         raise TooFewRows(
             "ROWS_BELOW_OWNER_MINIMUM",
-            f"{rows} joined rows, this owner asks for {least} or more",
-            least=least,
+            f"{rows} joined rows, this owner asks for {minimum} or more",
+            least=minimum,
         )
-
-    def _judge(self, rows: int) -> bool:
-        """Tell whether so many joined rows suffice, and the ledger too, if we are an owner."""
-        suffices = rows >= max(self.plan.min_joined_rows, self.plan.spec.min_group)
-        if self.plan.me in self.plan.owners:
-            self._on_stage(JoinJudged(suffices))
-        return suffices
 
     # --- accounting -------------------------------------------------------------------------------
 

@@ -6,17 +6,16 @@ and one more: a job that is too large even then is refused before anybody reads 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from chain.primitives.values import Value
 from privcompute.config import LocalPolicy
 from privcompute.data.commitments import bucket_rows
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.view import JobSpec
-from privcompute.programs.base import JobInput, JobProgram
-from privcompute.programs.estimate import Estimate, estimate
+from privcompute.programs.estimate import Estimate
+from privcompute.programs.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +28,7 @@ class JobSize:
     most: Estimate
 
 
-def size_of(
-    program: JobProgram,
-    parameters: Any,
-    inputs: Sequence[JobInput],
-    spec: JobSpec,
-    versions: Mapping[tuple[str, int], Value],
-) -> JobSize | None:
+def size_of(work: Work, spec: JobSpec, versions: Mapping[tuple[str, int], Value]) -> JobSize | None:
     """Return the size of a job, None where a version does not tell how many rows it has."""
     rows: dict[str, tuple[int, int]] = {}
     for one in spec.inputs:
@@ -45,9 +38,7 @@ def size_of(
             return None
         rows[one.dataset] = known
     fewest, most = ([bounds[place] for bounds in rows.values()] for place in (0, 1))
-    return JobSize(
-        rows, estimate(program, parameters, inputs, fewest), estimate(program, parameters, inputs, most)
-    )
+    return JobSize(rows, work.estimate(fewest), work.estimate(most))
 
 
 def check_size(size: JobSize | None, spec: JobSpec, org: str, policy: LocalPolicy) -> None:

@@ -11,20 +11,20 @@ from chain.primitives.values import Value
 from privcompute.causes import LEDGER_REFUSED
 from privcompute.data.commitments import input_commitment
 from privcompute.data.datasets import DatasetError, DatasetStore, LocalDataset, OpenedDataset, open_dataset
-from privcompute.data.results import JoinStore, ResultStore, make_result
+from privcompute.data.results import JoinStore, ResultStore, StoredResult, make_result
 from privcompute.job.actions import CertificateSigned, ComputeDone, PhaseChecked, ResultCommit
 from privcompute.job.chain_reader import ChainReader, send_until_known
 from privcompute.job.enforcement import JobRefusal, OwnFacts, check_job
 from privcompute.job.environment import AgentIdentity, OwnNode
 from privcompute.job.holding import shares_digest
-from privcompute.job.inputs import input_column, joined_versions, judge_own_data
+from privcompute.job.inputs import input_column, judge_own_data
 from privcompute.job.meeting import Invitation
 from privcompute.job.profiles import check_runnable
 from privcompute.job.runner import RunPlan
 from privcompute.job.size import check_size, size_of
 from privcompute.job.view import RUNNING, JobView, certificate_digest, mismatched_channels
-from privcompute.programs.base import JobInput, JobProgram
-from privcompute.programs.registry import PROGRAMS
+from privcompute.job.works import DeclaredInput, output_of, work_of
+from privcompute.programs.work import Work
 
 NONCE_BYTES = 32
 LEDGER_POLL_S = 1.0
@@ -46,7 +46,6 @@ async def check(
 ) -> PhaseChecked:
     """Judge a phase by proved facts and local policy; raise JobRefusal or what the program objects to."""
     facts = await reader.facts(view, identity.org)
-    program = PROGRAMS.get(view.spec.program)
     held = {
         (one.dataset, one.version): _held(datasets, one.dataset, one.version)
         for one in view.inputs_of(identity.org)
@@ -60,13 +59,10 @@ async def check(
     )
     check_job(phase, facts, own, now_ms)
     check_runnable(view.spec)
-    if program is None:
-        raise JobRefusal("PROGRAM_NOT_INSTALLED", f"{view.spec.program} is not installed here")
-    inputs, parameters = await program_inputs(reader, view, program)
-    program.least_rows(parameters, view.spec.min_group)
-    size = size_of(program, parameters, inputs, view.spec, facts.versions)
-    check_size(size, view.spec, identity.org, identity.policy)
-    return PhaseChecked(phase, identity.code_hashes[program.id])
+    work = await job_work(reader, view)
+    work.least_rows(view.spec.min_group)
+    check_size(size_of(work, view.spec, facts.versions), view.spec, identity.org, identity.policy)
+    return PhaseChecked(phase, work.code_hash())
 
 
 def _held(datasets: DatasetStore, dataset: str, version: int) -> LocalDataset | None:
@@ -76,26 +72,28 @@ def _held(datasets: DatasetStore, dataset: str, version: int) -> LocalDataset | 
         return None
 
 
-async def program_inputs(
-    reader: ChainReader, view: JobView, program: JobProgram
-) -> tuple[tuple[JobInput, ...], object]:
-    """Return the inputs as programs see them, with the parameters that the program accepts."""
-    names = [one.org for one in view.spec.participants]
-    inputs = []
+async def job_work(reader: ChainReader, view: JobView) -> Work:
+    """Return what the parties of a job run, from what our node proves: a page is traced anew.
+
+    Raises JobRefusal where the job says anything that does not follow, and what page or program objects to.
+    """
+    declared = []
     for one, owner in zip(view.spec.inputs, view.owners, strict=True):
         found = await reader.columns(one.dataset, one.version, sorted(one.columns))
         columns = []
-        for name, declared in found.items():
-            if declared is None:
+        for name, column in found.items():
+            if column is None:
                 raise JobRefusal(
                     "UNKNOWN_COLUMN",
                     f"dataset {one.dataset} has no column {name!r}",
                     dataset=one.dataset,
                     column=name,
                 )
-            columns.append(input_column(declared, one.columns[name]))
-        inputs.append(JobInput(one.dataset, names.index(owner), tuple(columns)))
-    return tuple(inputs), program.check(view.spec.parameters, inputs)
+            columns.append(input_column(column, one.columns[name]))
+        key = await reader.key(one.dataset, one.version)
+        declared.append(DeclaredInput(owner, key, tuple(columns)))
+    source = await reader.page(view.spec)
+    return await asyncio.to_thread(work_of, view, declared, source)
 
 
 async def read_input(org: str, datasets: DatasetStore, view: JobView) -> OpenedDataset | None:
@@ -111,10 +109,8 @@ async def judge_input(
     identity: AgentIdentity, reader: ChainReader, joins: JoinStore, view: JobView, opened: OpenedDataset
 ) -> None:
     """Judge our own data before we bind; raise JobRefusal with a code that tells others no number."""
-    program = PROGRAMS[view.spec.program]
-    inputs, parameters = await program_inputs(reader, view, program)
-    least = identity.policy.min_joined_rows
-    await asyncio.to_thread(judge_own_data, program, parameters, inputs, view.spec, opened, joins, least)
+    work, least = await job_work(reader, view), identity.policy.min_joined_rows
+    await asyncio.to_thread(judge_own_data, work, view.spec, opened, joins, least)
 
 
 def bind(view: JobView, org: str, opened: OpenedDataset, nonce: bytes) -> tuple[bytes, dict[str, Value]]:
@@ -143,24 +139,24 @@ async def make_plan(
     identity: AgentIdentity, reader: ChainReader, view: JobView, opened: OpenedDataset | None, now_ms: int
 ) -> RunPlan:
     """Gather what a run needs; the spec's deadlines bound its spans, and so does this owner's policy."""
-    program = PROGRAMS[view.spec.program]
-    inputs, parameters = await program_inputs(reader, view, program)
     policy = identity.policy
     compute_ms = max(0, view.deadline_ms - now_ms)
     return RunPlan(
         job=view.id,
         spec=view.spec,
-        program=program,
-        parameters=parameters,
-        inputs=inputs,
+        work=await job_work(reader, view),
         me=[one.org for one in view.spec.participants].index(identity.org),
         peers=await reader.peers(view.spec, identity.org),
-        dataset=None if opened is None else opened.local.id,
+        place=None if opened is None else _place_of(view, identity.org),
         table=None if opened is None else opened.table,
         min_joined_rows=policy.min_joined_rows if opened is not None else 0,
         max_party_rows=policy.max_party_rows,
         compute_s=min(compute_ms + GRACE_MS, policy.job_time_max_ms) / 1_000,
     )
+
+
+def _place_of(view: JobView, org: str) -> int:
+    return view.owners.index(org)
 
 
 async def invite(identity: AgentIdentity, reader: ChainReader, view: JobView, now_ms: int) -> Invitation:
@@ -219,9 +215,9 @@ async def assert_revealed(reader: ChainReader, view: JobView) -> None:
         raise JobRefusal("NOT_REVEALED", f"our node shows the job as {state}; the shares stay here")
 
 
-def keep_joined(joins: JoinStore, view: JobView, ids: Sequence[str]) -> None:
-    """Write down which of our own rows the job joined."""
-    joins.save(view.id, ids, joined_versions(view.spec))
+def keep_joined(joins: JoinStore, view: JobView, joined: Mapping[bytes, Sequence[str]]) -> None:
+    """Write down which of our own rows the job joined, by the hash that names the versions of each join."""
+    joins.save(view.id, joined)
 
 
 def release_seconds(identity: AgentIdentity, view: JobView, now_ms: int) -> float:
@@ -234,13 +230,16 @@ def keep_result(
     results: ResultStore, view: JobView, values: Value, commitments: Mapping[str, bytes]
 ) -> tuple[ResultCommit, bytes]:
     """Store a result under a fresh salt; return what goes on chain, and the salt (NotWritten)."""
-    program = PROGRAMS[view.spec.program]
     salt, shares = fresh_nonce(), shares_digest(commitments)
-    result = make_result(
-        view.id, program.id, view.spec.profile, program.output, values, shares=shares, salt=salt
-    )
+    result = result_of(view, values, shares, salt)
     results.save(result)
-    return ResultCommit(result.hash, program.output, {SHARES_METRIC: shares.hex()}), salt
+    return ResultCommit(result.hash, result.schema, {SHARES_METRIC: shares.hex()}), salt
+
+
+def result_of(view: JobView, values: Value, shares: bytes, salt: bytes) -> StoredResult:
+    """Return a receiver's result, with the commitment that its salt makes."""
+    spec = view.spec
+    return make_result(view.id, spec.program, spec.profile, output_of(spec), values, shares=shares, salt=salt)
 
 
 async def sign_certificate(

@@ -54,6 +54,7 @@ from privcompute.job.actions import (
 from privcompute.job.chain_reader import send_until_known
 from privcompute.job.enforcement import JobRefusal
 from privcompute.job.environment import JobEnvironment
+from privcompute.job.inputs import joined_versions
 from privcompute.job.journal import JobJournal
 from privcompute.job.machine import RECHECK, JobMachine
 from privcompute.job.view import COMPUTED, RUNNING, JobView
@@ -361,8 +362,8 @@ class JobTask:
             self._machine.note_sending()
             holding = await self._worker.compute()
         await self._written(lambda: self._journal.hold(holding))
-        ids = self._worker.joined_ids()
-        await self._written(lambda: steps.keep_joined(self._stores.joins, view, ids))
+        joined = self._worker.joined_ids()
+        await self._written(lambda: steps.keep_joined(self._stores.joins, view, joined))
         return holding.computed
 
     async def _written(self, write: Callable[[], object]) -> None:
@@ -392,7 +393,8 @@ class JobTask:
         matched = None if offer is None else offer.matched()
         if offer is not None and matched is not None:
             ids = offer.holding.identifiers
-            steps.keep_joined(self._stores.joins, view, [ids[row] for row in matched.tolist()])
+            joined = {joined_versions(view.spec): [ids[row] for row in matched.tolist()]}
+            steps.keep_joined(self._stores.joins, view, joined)
             least = max(self._identity.policy.min_joined_rows, view.spec.min_group)
             await self._queue.put(JoinJudged(len(matched) >= least))
         if stored is not None or values is None:

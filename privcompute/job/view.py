@@ -33,6 +33,8 @@ class GrantedInput:
     dataset: str
     version: int
     columns: Mapping[str, str]
+    name: str = ""
+    """What the page calls it; "" in a job of a program that is code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class JobSpec:
     participants: tuple[Participant, ...]
     receivers: tuple[str, ...]
     raw: Mapping[str, Any]
+    page: bytes = b""
+    """Hash of the page that the job runs; b"" where its program is code."""
+    plan: bytes = b""
+    """Hash of the plan that follows of it."""
 
     def participant(self, org: str) -> Participant | None:
         """Return an organisation's part, None when it has none."""
@@ -147,7 +153,9 @@ def parse_spec(job: str, raw: Value) -> JobSpec:
             profile=raw["profile"],
             min_group=raw["min_group"],
             inputs=tuple(
-                GrantedInput(one["grant"], one["dataset"], one["version"], dict(one["columns"]))
+                GrantedInput(
+                    one["grant"], one["dataset"], one["version"], dict(one["columns"]), one.get("name", "")
+                )
                 for one in raw["inputs"]
             ),
             participants=tuple(
@@ -155,6 +163,8 @@ def parse_spec(job: str, raw: Value) -> JobSpec:
             ),
             receivers=tuple(raw["receivers"]),
             raw=raw,
+            page=raw.get("page", b""),
+            plan=raw.get("plan", b""),
         )
     except (KeyError, TypeError) as error:
         raise JobMalformed(f"job {job[:12]}: spec without {error}; update this agent") from None
@@ -194,6 +204,7 @@ class CertificateRecords:
     """Records that the job certificate covers; each was read with a proof."""
 
     code_hash: bytes
+    """What participants agreed to run: the plan of a page, the code of another program."""
     bindings: Mapping[str, bytes]
     stages: Mapping[str, tuple[int, bytes]]
     transcripts: Mapping[str, Mapping[str, bytes]]
@@ -250,6 +261,8 @@ def certificate_digest(view: JobView, records: CertificateRecords) -> bytes:
         "running_height": view.running_height,
         "revealed_height": view.revealed_height,
     }
+    if spec.page:
+        body["page"] = spec.page
     return sha256(encode_value(body)).digest()
 
 

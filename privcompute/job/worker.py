@@ -84,9 +84,9 @@ class JobWorker:
         """The stage in which the run is, or was when it failed; "wait" before it began."""
         return "wait" if self._run is None else self._run.at
 
-    def joined_ids(self) -> list[str]:
-        """Return our own identifiers that all owners hold, in the joint order; empty before the join."""
-        return [] if self._run is None else self._run.joined_ids()
+    def joined_ids(self) -> dict[bytes, list[str]]:
+        """Return our own identifiers that all owners of a join hold, by the versions that were joined."""
+        return {} if self._run is None else self._run.joined_ids()
 
     def destroy(self, reason: str) -> None:
         """Stop whatever runs."""

@@ -36,7 +36,8 @@ from privcompute.pages.steps import CELLWISE, PlanStep, prepare
 from privcompute.programs.base import InputRefused
 
 STAGE = "page"
-_SHARED_BOUND = 2.0**46
+"""What progress is reported as, with the primitive of the step that ended."""
+SHARED_BOUND = 2.0**46
 """Cells that are shared: whole numbers may become reals, and reals that only leave may be that large."""
 
 
@@ -48,8 +49,7 @@ def evaluate(engine: Engine, plan: Plan, run: PageRun) -> Steps[PageOutputs]:
 
     Raises InputRefused for what a page or a schema lacks, OutOfRange at an owner whose cells are too large.
     """
-    check_releases(plan)
-    _check_kinds(plan)
+    check_plan(plan)
     columns = [one.dataset for one in plan.graph.columns]
     placed = restrict(place(prepare(plan, run.min_group), run.owners, columns))
     evaluation = _Evaluation(engine, plan, run, placed)
@@ -61,7 +61,9 @@ def evaluate(engine: Engine, plan: Plan, run: PageRun) -> Steps[PageOutputs]:
     return outputs_of(plan, run, placed, shared)
 
 
-def _check_kinds(plan: Plan) -> None:
+def check_plan(plan: Plan) -> None:
+    """Raise InputRefused for a plan that cannot be run, whoever brings data."""
+    check_releases(plan)
     for column in plan.graph.columns:
         if column.kind == "any":
             raise InputRefused(
@@ -106,7 +108,7 @@ class _Evaluation:
         def done(place: int) -> None:
             self.done += 1
             if self.steps[place].name != "repeat":
-                self.run.progress(STAGE, self.done, self.total)
+                self.run.progress(f"{STAGE}: {self.steps[place].name}", self.done, self.total)
             for need in self.regions.needs[place]:
                 if need in uses:
                     uses[need] -= 1
@@ -360,7 +362,7 @@ class _Evaluation:
     def _share(
         self, party: int, cells: NDArray[Any] | None, shape: tuple[int, ...], step: PlanStep
     ) -> Steps[Shared]:
-        bits, bound = bits_for(step.cells.kind), _SHARED_BOUND
+        bits, bound = bits_for(step.cells.kind), SHARED_BOUND
         if step.cells.kind == "text":
             bound = float(INTEGER_BOUND)
             cells = None if cells is None else hashed(cells)

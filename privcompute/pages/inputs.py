@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.pages.types import Cells, Size
+from privcompute.data.literals import MISSING
 from privcompute.mpc.rounds import OnProgress
 from privcompute.programs.base import InputColumn, InputRefused, no_progress
 from privcompute.programs.encoding import split_rows
@@ -60,7 +61,12 @@ class PageRun:
 
 
 def categories_of(column: InputColumn) -> tuple[str, ...]:
-    """Return the categories that a column's schema declares; a boolean column has two by its type."""
+    """Return the categories that a column's schema declares; a boolean column has two by its type.
+
+    Where missing cells are a category of their own, it stands last.
+    """
+    if column.categories and column.missing == "category":
+        return (*column.categories, MISSING)
     return column.categories or (("false", "true") if column.type == "boolean" else ())
 
 

@@ -82,7 +82,7 @@ def outputs_of(
                 ),
             }
         )
-    return PageOutputs(opened, kept, {"min_group": run.min_group, "releases": said})
+    return PageOutputs(opened, kept, {"plan": plan.hash, "min_group": run.min_group, "releases": said})
 
 
 def _axes(plan: Plan, run: PageRun, shape: Shape, groups: PlanStep | None) -> list[Value]:
@@ -119,7 +119,7 @@ def results(opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
         shown = opened.get(f"{name}.shown")
         value = _said(opened[name].tolist(), None if shown is None else shown.tolist(), one["real"])
         figures.append({"name": one["name"], "kind": one["kind"], "axes": one["axes"], "value": value})
-    return {"min_group": public["min_group"], "figures": figures}
+    return {"plan": public["plan"].hex(), "min_group": public["min_group"], "figures": figures}
 
 
 def _said(cells: Any, shown: Any, real: bool) -> Value:

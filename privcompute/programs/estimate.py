@@ -44,10 +44,19 @@ class Estimate:
     rounds: int
     """Round trips that the parties make one after another."""
 
+    def __add__(self, other: Estimate) -> Estimate:
+        """Return what both take, one after the other."""
+        return Estimate(self.seconds + other.seconds, self.memory + other.memory, self.rounds + other.rounds)
+
     @property
     def least_s(self) -> float:
         """What it takes at least, as far as measured."""
         return self.seconds / FACTOR
+
+
+def of_join(brought: int, lists: int) -> Estimate:
+    """Return what private joins of so many lists take, with so many rows in all, and the agent itself."""
+    return Estimate(brought * JOIN_S_A_ROW, BYTES_AT_ALL + brought * JOIN_BYTES_A_ROW, 3 * lists)
 
 
 def estimate(
@@ -60,11 +69,7 @@ def estimate(
         seconds, memory, rounds = _regression(parameters, inputs, joined)
     if program.kind == "psi":
         seconds, memory, rounds = 0.0, 0, 0
-    return Estimate(
-        seconds=brought * JOIN_S_A_ROW + seconds,
-        memory=BYTES_AT_ALL + brought * JOIN_BYTES_A_ROW + memory,
-        rounds=3 * len(inputs) + rounds,
-    )
+    return of_join(brought, len(inputs)) + Estimate(seconds, memory, rounds)
 
 
 def _regression(

@@ -17,18 +17,15 @@ from privcompute.programs.base import Context, JobInput, JobProgram, Outputs, Pa
 JOIN_SOURCES = ("programs/join.py",)
 
 
-def join_spec(job: bytes, inputs: Sequence[JobInput], *, pad_to: int = 1) -> PsiSpec:
-    """Return the PSI that aligns a job's inputs: owners in party order, the last one is the matcher.
+def join_of(job: bytes, owners: Iterable[int], number: int = 0, *, pad_to: int = 1) -> PsiSpec:
+    """Return the PSI of these owners' parties, in any order: in party order, the last one is the matcher.
 
-    `job` is the 32-byte job id; a job runs one join, so the id separates its points from all others.
+    `job` is the 32-byte job id and `number` tells its joins apart: together they separate the points of one
+    join from those of all others.
     """
-    return join_of(job, [item.owner for item in inputs], pad_to=pad_to)
-
-
-def join_of(job: bytes, owners: Iterable[int], *, pad_to: int = 1) -> PsiSpec:
-    """Return the PSI of these owners' parties, in any order."""
     ring = tuple(sorted(owners))
-    return PsiSpec(digest("assent/psi/job", job), ring, matcher=ring[-1], pad_to=pad_to)
+    context = digest("assent/psi/job", job + number.to_bytes(4, "big"))
+    return PsiSpec(context, ring, matcher=ring[-1], pad_to=pad_to)
 
 
 class JoinParameters(Parameters):

@@ -7,7 +7,7 @@ a column with a declared domain is judged by it, and its answer follows from wha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from privcompute.programs.base import (
     Finding,
     InputColumn,
     InputRefused,
-    JobProgram,
     OwnTable,
 )
 from privcompute.programs.encoding import categories
@@ -39,14 +38,16 @@ CELL_BOUND = 1e100
 """Squares of such cells, and sums of them, are still reals."""
 
 
-def preflight(program: JobProgram, own: OwnTable) -> list[Finding]:
-    """Return everything on an owner's own data that would end a run of the program, in the order of CODES."""
-    found = [*_rows(program, own), *program.judge(own)]
-    return sorted(found, key=lambda one: CODES.index(one.code))
+def preflight(least_rows: int, own: OwnTable, judged: Sequence[Finding]) -> list[Finding]:
+    """Return everything on an owner's own data that would end a run, in the order of CODES.
+
+    `least_rows` is what the job's work needs, `judged` what it finds in the columns.
+    """
+    return sorted([*_rows(least_rows, own), *judged], key=lambda one: CODES.index(one.code))
 
 
-def _rows(program: JobProgram, own: OwnTable) -> list[Finding]:
-    least = max(program.least_rows(own.parameters, own.min_group), own.least_rows)
+def _rows(least_rows: int, own: OwnTable) -> list[Finding]:
+    least = max(least_rows, own.least_rows)
     if own.rows > ROWS_MAX:
         return [Finding(TOO_MANY_ROWS, f"{own.rows} rows; a join takes at most {ROWS_MAX}")]
     rows, which = (own.rows, "rows") if own.joined is None else (len(own.joined), "joined rows")

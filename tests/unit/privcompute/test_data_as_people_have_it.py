@@ -27,7 +27,7 @@ from privcompute.programs.base import (
     JobProgram,
     OwnData,
 )
-from privcompute.programs.join import join_spec
+from privcompute.programs.join import join_of
 from tests.unit.privcompute.data.tables import doubts, proposed, written
 from tests.unit.privcompute.opened import open_outputs
 
@@ -61,7 +61,9 @@ def run(
     def party(engine: Engine) -> Steps[Any]:
         mine = tables[engine.me]
         stream = random.Random(SEED + engine.me).randbytes
-        rows = yield from private_join(join_spec(JOB, inputs), engine.me, mine.ids, random=stream, workers=1)
+        rows = yield from private_join(
+            join_of(JOB, [one.owner for one in inputs]), engine.me, mine.ids, random=stream, workers=1
+        )
         own = {NAMES[engine.me]: OwnData(mine.data, rows)}
         outputs = yield from program.run(engine, Context(JOB, inputs, parsed, len(rows), 5, own))
         opened = yield from open_outputs(engine, outputs.shared, [0])

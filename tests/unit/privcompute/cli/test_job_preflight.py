@@ -21,6 +21,7 @@ from privcompute.job.proposal import GrantLeft, Obstacle
 from privcompute.job.size import JobSize, size_of
 from privcompute.programs.base import InputColumn, JobInput
 from privcompute.programs.registry import PROGRAMS
+from privcompute.programs.work import CodeWork
 from tests.unit.privcompute.job.test_enforcement import SPEC
 from tests.unit.privcompute.job.test_task import (
     FIGURES,
@@ -170,7 +171,7 @@ def test_a_size_that_ends_a_job_later_is_found_and_what_it_takes_is_said() -> No
 
     def sized(bucket: str) -> JobSize:
         rows = {(one.dataset, one.version): {"size_bucket": bucket} for one in SPEC.inputs}
-        size = size_of(PROGRAMS["private-join"], None, inputs, SPEC, rows)
+        size = size_of(CodeWork(PROGRAMS["private-join"], None, tuple(inputs), (0,)), SPEC, rows)
         assert size is not None
         return size
 

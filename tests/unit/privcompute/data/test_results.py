@@ -33,18 +33,18 @@ def test_results_are_finite_plain_values_with_one_canonical_form() -> None:
 
 def test_the_rows_that_a_job_matched_are_kept_in_the_joint_order_and_nothing_for_none(tmp_path: Path) -> None:
     store, job = JoinStore(tmp_path / "joins"), "ab" * 32
-    store.save(job, [], b"v" * 32)
+    store.save(job, {b"v" * 32: []})
     assert not store.folder.exists()
-    store.save(job, ["p3", "p1"], b"v" * 32)
+    store.save(job, {b"v" * 32: ["p3", "p1"], b"w" * 32: []})
     path = store.folder / f"{job}.json"
-    assert json.loads(path.read_text()) == {"job": job, "ids": ["p3", "p1"]}
+    assert json.loads(path.read_text()) == {"job": job, "joins": {"76" * 32: ["p3", "p1"]}}
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_rows_that_were_joined_of_versions_are_known_to_every_later_job_over_them(tmp_path: Path) -> None:
     store, versions = JoinStore(tmp_path / "joins"), b"v" * 32
     assert store.rows_of(versions) is None
-    store.save("ab" * 32, ["p3", "p1"], versions)
+    store.save("ab" * 32, {versions: ["p3", "p1"]})
     assert store.rows_of(versions) == ["p3", "p1"]
     assert store.rows_of(b"w" * 32) is None
     (path,) = store.folder.glob("versions-*")

@@ -174,9 +174,42 @@ def test_revocation_is_seen_at_every_phase(phase: str, state: str, held: str) ->
     assert refusal(facts(view), phase=phase) == "QUOTA_EXHAUSTED", "no run is held for this job"
 
 
-def test_a_job_under_a_page_is_refused_whatever_program_has_the_id_here() -> None:
-    view = replace(VIEW, spec=replace(SPEC, raw={"page": bytes(32)}))
-    assert refusal(facts(view)) == "PROGRAM_NOT_INSTALLED"
+PAGE = b"p" * 32
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "held"),
+    [
+        ("accepted", "proposed", None),
+        ("meeting", "accepted", "reserved"),
+        ("running", "running", "used"),
+        ("reveal", "computed", "used"),
+    ],
+)
+def test_a_job_under_a_page_needs_that_page_in_force_at_every_phase_and_no_installed_code(
+    phase: str, state: str, held: str | None
+) -> None:
+    """A program that is installed here may have the id of the page, and is not that program."""
+    view = replace(VIEW, state=state, spec=replace(SPEC, page=PAGE, plan=b"q" * 32))
+    own = replace(OWN, code_hash=None)
+    shown: dict[str, Any] = {"held": held, "program": {"page": PAGE}}
+    check_job(phase, facts(view, **shown), own, NOW)
+    check_job(phase, facts(view, held=held, program={"page": PAGE, "code_hash": b"x" * 32}), own, NOW)
+    assert refusal(facts(view, held=held, program={"page": b"x" * 32}), own, phase) == "PAGE_DIFFERS"
+    retired = {"page": PAGE, "status": "retired"}
+    assert refusal(facts(view, held=held, program=retired), own, phase) == "PROGRAM_NOT_ACTIVE"
+
+
+def test_a_page_may_use_a_dataset_without_joining_it_and_joins_by_whole_keys() -> None:
+    def of(columns: dict[str, str]) -> ProvedFacts:
+        inputs = (SPEC.inputs[0], replace(SPEC.inputs[1], columns=columns))
+        view = replace(VIEW, spec=replace(SPEC, inputs=inputs, page=PAGE))
+        granted = {"columns": {"id": "plain", "score": "plain"}}
+        return facts(view, program={"page": PAGE}, grant=granted)
+
+    check_job("accepted", of({"score": "encrypted"}), OWN, NOW)
+    assert refusal(of({"score": "join"})) == "JOIN_NOT_BY_KEY"
+    assert refusal(of({"score": "join", "id": "join"})) == "JOIN_NOT_BY_KEY"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from privcompute.job.view import GrantedInput
 from privcompute.programs.base import InputColumn, InputRefused, JobInput, ParameterInvalid
 from privcompute.programs.preflight import CODES
 from privcompute.programs.registry import PROGRAMS
+from privcompute.programs.work import CodeWork
 from tests.unit.privcompute.job.test_enforcement import SPEC, VIEW
 
 DATASET = "bank/loans"
@@ -58,7 +59,8 @@ def answer(
     spec = replace(SPEC, min_group=min_group, program=program, raw={"nonce": bytes((nonce,)) * 16})
     checked = PROGRAMS[program].check(parameters, inputs)
     try:
-        judge_own_data(PROGRAMS[program], checked, inputs, spec, opened, JoinStore(folder), 10)
+        work = CodeWork(PROGRAMS[program], checked, tuple(inputs), (0,))
+        judge_own_data(work, spec, opened, JoinStore(folder), 10)
     except JobRefusal as refusal:
         return cause_of(refusal, "bank", replace(VIEW, spec=spec), "data")
     return None
@@ -116,8 +118,8 @@ def test_other_partners_learn_nothing_of_rows_that_were_joined_with_others(
     joins = JoinStore(tmp_path)
     figures = {"columns": [f"{DATASET}/amount"], "statistics": ["mean"]}
     others = replace(SPEC, inputs=(*SPEC.inputs, GrantedInput("bank/g-x", "x/data", 1, {"id": "join"})))
-    joins.save("ab" * 32, [f"p{number}" for number in range(12)], joined_versions(others))
+    joins.save("ab" * 32, {joined_versions(others): [f"p{number}" for number in range(12)]})
     assert answer(opened, tmp_path, "joint-statistics", 50, **figures) is None
-    joins.save("cd" * 32, [f"p{number}" for number in range(12)], joined_versions(SPEC))
+    joins.save("cd" * 32, {joined_versions(SPEC): [f"p{number}" for number in range(12)]})
     told = answer(opened, tmp_path, "joint-statistics", 50, **figures)
     assert told.code == "DATA_TOO_FEW_ROWS"

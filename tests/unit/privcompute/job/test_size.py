@@ -13,6 +13,7 @@ from privcompute.job.enforcement import JobRefusal
 from privcompute.job.size import JobSize, check_size, size_of
 from privcompute.programs.base import InputColumn, JobInput
 from privcompute.programs.registry import PROGRAMS
+from privcompute.programs.work import CodeWork
 from tests.unit.privcompute.job.test_enforcement import SPEC
 
 JOIN = PROGRAMS["private-join"]
@@ -29,7 +30,7 @@ def sized(*buckets: Any) -> JobSize | None:
         (one.dataset, one.version): {"size_bucket": bucket}
         for one, bucket in zip(SPEC.inputs, buckets, strict=True)
     }
-    return size_of(JOIN, None, INPUTS, SPEC, rows)
+    return size_of(CodeWork(JOIN, None, tuple(INPUTS), (0,)), SPEC, rows)
 
 
 def refusal(size: JobSize | None, **policy: Any) -> JobRefusal:

@@ -568,10 +568,10 @@ async def test_an_agent_killed_while_it_computes_aborts_by_name_when_it_returns(
     killed: list[str] = []
     seal = JobRun._seal
 
-    def seal_once_killed(run: JobRun, own: Mapping[str, bytes]) -> dict[str, bytes]:
+    def seal_once_killed(run: JobRun, *what: Any) -> dict[str, bytes]:
         if run.plan.me == ORGS.index("bureau"):
             run._cancellation.pause(30.0)
-        return seal(run, own)
+        return seal(run, *what)
 
     monkeypatch.setattr(JobRun, "_seal", seal_once_killed)
 
@@ -936,10 +936,10 @@ async def test_what_is_held_is_handed_out_from_the_reveal_to_the_end_of_its_time
         ]
         assert parts == again
         assert [sorted(part) for part in parts] == [
-            ["component-1", "component-2"],
-            ["component-0", "component-2"],
+            ["component-1-0", "component-2-0"],
+            ["component-0-0", "component-2-0"],
         ]
-        assert parts[0]["component-2"] == parts[1]["component-2"], "two hold each share"
+        assert parts[0]["component-2-0"] == parts[1]["component-2-0"], "two hold each share"
         assert await asyncio.to_thread(asked, world, job, "registry", "bureau") == {}, "it receives nothing"
     held = world.agents["bureau"].stores.held
     assert held.jobs() == [job]
@@ -1036,8 +1036,8 @@ async def test_a_holder_that_hands_out_another_share_is_named_with_evidence_and_
 
     def lie(self: HandedPart, *who: Any) -> dict[str, bytes]:
         given = honest(self, *who)
-        if self.me == ORGS.index("bureau") and "component-2" in given:
-            given["component-2"] = given["component-2"][:-1] + b"\0"
+        if self.me == ORGS.index("bureau") and "component-2-0" in given:
+            given["component-2-0"] = given["component-2-0"][:-1] + b"\0"
         return given
 
     monkeypatch.setattr(HandedPart, "to", lie)
@@ -1045,7 +1045,7 @@ async def test_a_holder_that_hands_out_another_share_is_named_with_evidence_and_
     said = [(body["cause"], body["detail"]["org"]) for body in world.evidence("bank", "abort")]
     assert said == [("MPC_PEER_MISBEHAVED", "bureau")]
     (kept,) = world.evidence("bank", "lie")
-    assert (kept["party"], kept["label"]) == ("bureau", "component-2")
+    assert (kept["party"], kept["label"]) == ("bureau", "component-2-0")
     assert component_commitment(bytes.fromhex(kept["given"]["$bytes"])).hex() != kept["committed"]["$bytes"]
     assert world.agents["bank"].stores.results.load(job) is None
     assert world.ledger.record("results", (job, "bank")) is None
@@ -1058,9 +1058,9 @@ async def test_a_committed_stage_covers_the_shares_and_a_result_names_them(world
     job = world.propose(STATISTICS, USED, FIGURES)
     assert await world.run(job) == "certified"
     holding = HeldShares.decode(world.agents["bureau"].stores.held.load(job))
-    assert sorted(holding.commitments) == ["component-0", "component-1", "component-2"]
-    assert {number: component_commitment(record) for number, record in holding.components.items()} == {
-        number: holding.commitments[f"component-{number}"] for number in (1, 2)
+    assert sorted(holding.commitments) == ["component-0-0", "component-1-0", "component-2-0"]
+    assert {label: component_commitment(record) for label, record in holding.components.items()} == {
+        label: holding.commitments[label] for label in ("component-1-0", "component-2-0")
     }
     for org in ORGS:
         shown = world.ledger.record("stages", (job, org, 3))
@@ -1078,7 +1078,7 @@ async def test_nobody_signs_a_result_that_names_other_shares(
     world.grant_all(STATISTICS, GRANTED)
     job = world.propose(STATISTICS, USED, FIGURES)
     digest_of = steps.shares_digest
-    monkeypatch.setattr(steps, "shares_digest", lambda made: digest_of(made | {"component-0": bytes(32)}))
+    monkeypatch.setattr(steps, "shares_digest", lambda made: digest_of(made | {"component-0-0": bytes(32)}))
 
     async def honest_again(_: str) -> None:
         monkeypatch.setattr(steps, "shares_digest", digest_of)

@@ -28,7 +28,7 @@ from privcompute.programs.base import (
     decimal_text,
     scale_finely,
 )
-from privcompute.programs.join import join_spec
+from privcompute.programs.join import join_of
 from privcompute.programs.registry import PROGRAMS, program, records
 
 USES = {"plain", "join", "aggregate", "compare", "encrypted"}
@@ -145,8 +145,13 @@ def test_a_join_needs_two_owners_with_keys_of_as_many_columns() -> None:
     join.check({}, wider)
     with pytest.raises(InputRefused, match="as many columns; here bank/a by 2, bureau/b by 1"):
         join.check({}, (wider[0], only_ids[1]))
-    assert join_spec(bytes(32), only_ids).parties == (0, 1)
-    assert join_spec(bytes(32), only_ids).context != join_spec(b"\1" * 32, only_ids).context
+
+
+def test_the_points_of_each_join_of_each_job_are_its_own() -> None:
+    one = join_of(bytes(32), (2, 0))
+    assert (one.parties, one.matcher) == ((0, 2), 2)
+    others = [join_of(bytes(32), (2, 0), 1), join_of(b"\1" * 32, (2, 0))]
+    assert len({made.context for made in (one, *others)}) == 3
 
 
 def test_announcements_reach_every_party() -> None:

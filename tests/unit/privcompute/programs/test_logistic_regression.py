@@ -28,7 +28,7 @@ from privcompute.programs.base import (
     OwnData,
     ParameterInvalid,
 )
-from privcompute.programs.join import join_spec
+from privcompute.programs.join import join_of
 from privcompute.programs.logistic_regression import PROGRAM, _announced
 from tests.unit.privcompute.opened import open_outputs
 
@@ -79,7 +79,9 @@ def party(
     item, columns = loaded[engine.me]
     ids = columns["id"].tolist()
     stream = random.Random(job.hex() + str(engine.me)).randbytes
-    rows = yield from private_join(join_spec(job, inputs), engine.me, ids, random=stream, workers=1)
+    rows = yield from private_join(
+        join_of(job, [one.owner for one in inputs]), engine.me, ids, random=stream, workers=1
+    )
     own = {item.dataset: OwnData(columns, rows)}
     parsed = PROGRAM.check(chosen, inputs)
     context = Context(job, inputs, parsed, len(rows), 5, own, lambda *step: seen.append(step))

@@ -16,8 +16,9 @@ from privcompute.mpc.local import run_local
 from privcompute.mpc.plaintext_engine import PlaintextEngine
 from privcompute.mpc.rounds import Steps
 from privcompute.programs.base import Context, InputColumn, InputRefused, JobInput, OwnData, OwnTable
-from privcompute.programs.preflight import CODES, preflight
+from privcompute.programs.preflight import CODES
 from privcompute.programs.registry import program
+from privcompute.programs.work import CodeWork
 
 Table = Mapping[str, NDArray[Any]]
 ROWS = 60
@@ -57,7 +58,8 @@ def codes(
     parsed = program(name).check(parameters, inputs)
     rows = len(columns["x"])
     own = OwnTable(inputs, parsed, min_group, inputs[0], columns, rows, **known)
-    return [one.code for one in preflight(program(name), own)]
+    work = CodeWork(program(name), parsed, inputs, (0,))
+    return [one.code for one in work.findings(own)]
 
 
 HUGE, WORDS = np.full(ROWS, 1e300), np.array([f"w{n}" for n in range(200)], dtype=object)

@@ -1,0 +1,106 @@
+"""The work of a job, from what the ledger proves: installed code, or the plan of a page.
+
+A page is traced anew by every agent. Where anything that the job says of it does not follow, the job is
+refused with the code that contract `jobs` has for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from chain.primitives.values import Value
+from privcompute.job.enforcement import JobRefusal
+from privcompute.job.view import JobSpec, JobView
+from privcompute.pages.derived import DerivedPage, PageInput, derive, is_text_of
+from privcompute.pages.releases import results
+from privcompute.pages.work import of_plan
+from privcompute.programs.base import InputColumn, JobInput
+from privcompute.programs.registry import PROGRAMS
+from privcompute.programs.work import CodeWork, Work
+
+PAGE_OUTPUT = "page/1"
+"""Schema of the results of pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredInput:
+    """What is registered of an input of a job."""
+
+    owner: str
+    key: tuple[str, ...]
+    columns: tuple[InputColumn, ...]
+    """Those that the job names, with the uses that it declares."""
+
+
+def work_of(view: JobView, declared: Sequence[DeclaredInput], source: object) -> Work:
+    """Return the work of a job; `source` is the text of its page, None where its program is code.
+
+    Raises JobRefusal, and what page or program objects to (PageRefused, ParameterInvalid, InputRefused).
+    """
+    spec, parties = view.spec, view.party
+    inputs = tuple(
+        JobInput(one.dataset, parties[known.owner], known.columns)
+        for one, known in zip(spec.inputs, declared, strict=True)
+    )
+    if spec.page:
+        return of_plan(
+            derived_page(spec, declared, source).plan,
+            [(one.name, item) for one, item in zip(spec.inputs, inputs, strict=True)],
+            [known.key for known in declared],
+            parties,
+        )
+    program = PROGRAMS.get(spec.program)
+    if program is None:
+        raise JobRefusal("PROGRAM_NOT_INSTALLED", f"{spec.program} is not installed here")
+    return CodeWork(program, program.check(spec.parameters, inputs), inputs, view.receiver_parties)
+
+
+def derived_page(spec: JobSpec, declared: Sequence[DeclaredInput], source: object) -> DerivedPage:
+    """Return what follows of a job's page; raise JobRefusal where the job says anything else."""
+    if not isinstance(source, str) or not is_text_of(source, spec.page):
+        raise JobRefusal("UNKNOWN_PAGE", f"our node shows no text of page {spec.page.hex()[:16]}…")
+    pairs = zip(spec.inputs, declared, strict=True)
+    inputs = [PageInput(one.name, known.owner, known.key, known.columns) for one, known in pairs]
+    derived = derive(source, inputs, spec.parameters)
+    if derived.plan.hash != spec.plan:
+        raise JobRefusal(
+            "PLAN_DIFFERS",
+            f"plan {derived.plan.hash.hex()[:16]}… follows of page and parameters, the job names "
+            f"{spec.plan.hex()[:16]}…",
+        )
+    for one in spec.inputs:
+        follows = derived.uses.get(one.name, {})
+        if follows != one.columns:
+            raise JobRefusal(
+                "USES_DIFFER",
+                f"{one.dataset} ({one.name}): {uses_said(follows)} follow of the page, the job names "
+                f"{uses_said(one.columns)}",
+                dataset=one.dataset,
+            )
+    if tuple(sorted(spec.receivers)) != derived.receivers:
+        raise JobRefusal(
+            "RECEIVERS_DIFFER",
+            f"the page releases to {', '.join(derived.receivers)}, the job names {', '.join(spec.receivers)}",
+        )
+    if spec.profile not in derived.profiles:
+        raise JobRefusal("PROFILE_NOT_OFFERED", f"pages run under {', '.join(derived.profiles)}")
+    return derived
+
+
+def uses_said(uses: Mapping[str, str]) -> str:
+    """Say columns with their uses."""
+    return ", ".join(f"{column} as {use}" for column, use in sorted(uses.items())) or "no column"
+
+
+def output_of(spec: JobSpec) -> str:
+    """Return the name of the schema of a job's results."""
+    return PAGE_OUTPUT if spec.page else PROGRAMS[spec.program].output
+
+
+def finish(spec: JobSpec, opened: Mapping[str, NDArray[Any]], public: Value) -> Value:
+    """Return a receiver's result of what was opened to it."""
+    return results(opened, public) if spec.page else PROGRAMS[spec.program].finish(opened, public)

@@ -1,0 +1,82 @@
+"""What follows of a page for a job: plan, uses, receivers and profiles, from nobody's word.
+
+Everybody derives it anew, as the contract `programs` does (`derive`): from the text of the page, the job's
+parameters, and what the dataset versions declare of the columns that the job names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chain.primitives.errors import AssentError
+from chain.primitives.values import Value
+from contracts.language.faults import OutOfGas
+from contracts.pages.facts import brief_of, parameters_of, schemas_of
+from contracts.pages.limits import DEFAULT_PAGE_GAS, Gas
+from contracts.pages.page import page_hash, trace
+from contracts.pages.plan import Plan
+from privcompute.programs.base import InputColumn
+
+
+class PageTooLarge(AssentError):
+    """A page whose tracing takes more gas than agents give it: write repeat(n), or less."""
+
+    code = "page_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class PageInput:
+    """A dataset of a job as its page sees it."""
+
+    name: str
+    """On the page."""
+    owner: str
+    key: tuple[str, ...]
+    """The registered key."""
+    columns: tuple[InputColumn, ...]
+    """What its version declares of the columns that the page may see."""
+
+    def declared(self) -> Value:
+        """Return it as contracts have it (`datasets.declared_of`); a rule `category` makes a category."""
+        columns: dict[str, Value] = {}
+        for one in self.columns:
+            more = 1 if one.categories and one.missing == "category" else 0
+            columns[one.name] = [one.type, len(one.categories) + more, max(len(one.edges) - 1, 0)]
+        return {"name": self.name, "owner": self.owner, "key": list(self.key), "columns": columns}
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedPage:
+    """What a job under a page is held against."""
+
+    plan: Plan
+    uses: Mapping[str, Mapping[str, str]]
+    """Dataset on the page -> column -> use."""
+    receivers: tuple[str, ...]
+    profiles: tuple[str, ...]
+
+
+def derive(source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Value]) -> DerivedPage:
+    """Return what follows of a page; raise PageRefused with line and remedy, or PageTooLarge."""
+    gas = Gas(DEFAULT_PAGE_GAS)
+    try:
+        plan = trace(
+            source,
+            schemas_of([one.declared() for one in inputs]),
+            payer=gas,
+            parameters=parameters_of(dict(parameters)),
+        )
+        facts = brief_of(plan, gas)
+    except OutOfGas:
+        raise PageTooLarge(
+            f"the page takes more than {DEFAULT_PAGE_GAS:,} units of gas to trace; it needs repeat(n) in"
+            " place of loops, or less"
+        ) from None
+    uses = {name: dict(columns) for name, columns in facts["uses"].items()}
+    return DerivedPage(plan, uses, tuple(facts["receivers"]), tuple(facts["profiles"]))
+
+
+def is_text_of(source: object, page: bytes) -> bool:
+    """Tell whether something is the text of the page of that hash."""
+    return isinstance(source, str) and page_hash(source) == page

@@ -1,0 +1,329 @@
+"""Jobs under pages at three agents over real TLS: what each derives, joins, releases, and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chain.primitives.values import Value
+from contracts.pages.page import page_hash
+from privcompute.cli.job_watch import StatusBoard
+from privcompute.data.commitments import result_commitment
+from privcompute.data.results import canonical
+from privcompute.job import steps
+from privcompute.job.holding import HeldShares
+from privcompute.job.inputs import joined_versions
+from privcompute.job.runner import JobRun
+from privcompute.job.view import job_id_of, parse_spec
+from tests.unit.privcompute.job.test_task import (
+    COMMON,
+    HELD,
+    MINUTE_MS,
+    ORGS,
+    World,
+    agent_key,
+    asked,
+    world,
+)
+
+__all__ = ["world"]
+PAGE = '''"""Two receivers, a join of all, a join of two, and figures of one owner alone."""
+
+
+def run(loans, scores, people):
+    everybody = join(loans, scores, people)
+    two = join(loans, scores)
+    again = join(people, loans, scores)
+    release(count(everybody), to="bank", exact=True, name="in common")
+    release(sum(everybody.loans.amount), to="bank", exact=True, name="amount")
+    first = everybody.loans.kind == 1
+    release(mean(everybody.scores.amount, where=first), to="bank", exact=True, name="first kind")
+    release(count(two), to="bureau", exact=True, name="of two")
+    release(sum(people.amount), to="bureau", exact=True, name="of people")
+    release(count(again), to="bureau", exact=True, name="again")
+    keep(everybody.loans.amount * everybody.scores.amount * 2, name="products")
+'''
+OWN = '''"""Figures of single owners: nothing is joined."""
+
+
+def run(loans, people):
+    release(mean(loans.amount), to="bank", exact=True, name="loans")
+    release(sum(people.amount), to="bank", exact=True, name="people")
+'''
+NAMES = {"bank": "loans", "bureau": "scores", "registry": "people"}
+CONSTRAINTS = {"person": "join-only", "amount": "plain", "kind": "plain"}
+
+
+def amounts(org: str, rows: Any) -> np.ndarray[Any, Any]:
+    return np.array([number * 3 + len(org) for number in rows])
+
+
+def install(world: World, source: str, ident: str = "figures") -> None:
+    """Make a page a program, by the votes of all."""
+    seq = world.ledger.chain.as_("bank").call(
+        "programs", "propose", id=ident, source=source, reason="", gas=20_000_000
+    )
+    proposal = world.ledger.chain.entry("programs", "proposals", seq)
+    for org in ORGS[1:]:
+        world.ledger.chain.as_(org).call("programs", "approve", seq=seq, hash=proposal["hash"])
+    world.ledger.chain.as_("bank").call("programs", "commit", seq=seq)
+
+
+def retire(world: World, ident: str = "figures") -> None:
+    for org in ORGS:
+        if world.ledger.chain.entry("programs", "programs", ident)["status"] == "active":
+            world.ledger.chain.as_(org).call("programs", "retire", id=ident, reason="")
+
+
+def grant(world: World, orgs: tuple[str, ...] = ORGS, ident: str = "figures") -> None:
+    for org in orgs:
+        terms: dict[str, Value] = {
+            "id": f"bank/g-{org}", "dataset": f"{org}/data", "version": 1, "columns": dict(CONSTRAINTS),
+            "purpose": "research", "legal_basis": "consent", "programs": [ident],
+            "receivers": ["bank", "bureau"], "co_parties": list(ORGS), "profile": "rep3", "not_before": 0,
+            "expires": world.ledger.chain.time + 600 * MINUTE_MS, "quota_runs": 3, "min_group": 5,
+            "policy": "",
+        }  # fmt: skip
+        world.ledger.do("bank", "grants", "request", **terms)
+        world.ledger.do(org, "grants", "approve", id=f"bank/g-{org}", terms={})
+
+
+def spec_of(
+    world: World, orgs: tuple[str, ...] = ORGS, ident: str = "figures", **changes: Any
+) -> dict[str, Any]:
+    """Return a spec that names what follows of its page."""
+    inputs = [
+        {"name": NAMES[org], "dataset": f"{org}/data", "version": 1, "columns": sorted(CONSTRAINTS)}
+        for org in orgs
+    ]
+    found = world.ledger.chain.view("programs", "derive", id=ident, inputs=inputs, parameters={})
+    spec: dict[str, Any] = {
+        "program": ident,
+        "page": found["page"],
+        "plan": found["plan"],
+        "parameters": {},
+        "purpose": "research",
+        "profile": "rep3",
+        "min_group": 5,
+        "inputs": [
+            {
+                "name": NAMES[org],
+                "grant": f"bank/g-{org}",
+                "dataset": f"{org}/data",
+                "version": 1,
+                "columns": found["uses"][NAMES[org]],
+            }
+            for org in orgs
+        ],
+        "participants": [
+            {"org": org, "role": "owner" if org in orgs else "compute", "agent_key": agent_key(org).public}
+            for org in ORGS
+        ],
+        "receivers": found["receivers"],
+        "deadlines": dict.fromkeys(("accept", "bind", "run", "reveal", "commit", "certify"), 60 * MINUTE_MS),
+        "nonce": bytes(16),
+    }
+    return spec | changes
+
+
+def proposed(world: World, source: str, orgs: tuple[str, ...] = ORGS, **changes: Any) -> str:
+    install(world, source)
+    grant(world, orgs)
+    spec = spec_of(world, orgs, **changes)
+    return str(world.ledger.do("bank", "jobs", "propose", spec=spec))
+
+
+def figures(world: World, org: str, job: str) -> dict[str, Any]:
+    result = world.agents[org].stores.results.load(job)
+    assert result is not None
+    return {one["name"]: one["value"] for one in result.values["figures"]}
+
+
+async def test_each_receiver_gets_the_releases_that_are_for_it_and_no_others(world: World) -> None:
+    job = proposed(world, PAGE)
+    assert await world.run(job) == "certified"
+    common = range(20, 80)
+    kinds = np.array([number % 3 for number in common])
+    scores = amounts("bureau", common)
+    bank, bureau = figures(world, "bank", job), figures(world, "bureau", job)
+    assert bank.keys() == {"in common", "amount", "first kind"}
+    assert (bank["in common"], bank["amount"]) == (COMMON, int(amounts("bank", common).sum()))
+    assert float(bank["first kind"]) == pytest.approx(scores[kinds == 1].mean(), abs=2**-14)
+    assert bureau == {
+        "of two": len(range(20, 80)),
+        "of people": int(amounts("registry", HELD["registry"]).sum()),
+        "again": COMMON,
+    }
+    assert world.agents["registry"].stores.results.load(job) is None
+
+    for org in ("bank", "bureau"):
+        result = world.agents[org].stores.results.load(job)
+        assert result is not None
+        assert (result.schema, result.values["plan"]) == (
+            "page/1",
+            world.ledger.record("specs", job)["plan"].hex(),
+        )
+        committed = world.ledger.record("results", (job, org))
+        assert committed["hash"] == result_commitment(result.salt, result.shares, canonical(result.values))
+    certificate = world.ledger.record("certificates", job)["body"]
+    assert certificate["page"] == page_hash(PAGE)
+    assert certificate["code_hash"] == world.ledger.record("specs", job)["plan"]
+
+
+async def test_what_stays_shares_is_sealed_with_the_rest_and_handed_to_nobody(world: World) -> None:
+    job = proposed(world, PAGE)
+    assert await world.run(job) == "certified"
+    store = world.agents["registry"].stores.held
+    held = HeldShares.decode(store.load(job))
+    assert sorted(held.components) == [f"component-{n}-{who}" for n in (0, 2) for who in ("0", "1", "kept")]
+    async with world.desks():
+        for me in ("bank", "bureau"):
+            given = await asyncio.to_thread(asked, world, job, me, "registry")
+            assert sorted(given) == [f"component-{number}-{ORGS.index(me)}" for number in (0, 2)]
+
+
+async def test_each_set_of_datasets_is_joined_once_and_every_owner_knows_its_own_rows(world: World) -> None:
+    job = proposed(world, PAGE)
+    assert await world.run(job) == "certified"
+    kinds = [stage["kind"] for stage in world.evidence("bank", "stage")]
+    assert kinds == ["join", "join-2", "rows", "setup", "compute", "seal"]
+    spec = parse_spec(job, world.ledger.record("specs", job))
+    for org in ORGS:
+        rows = world.agents[org].stores.joins.rows_of(joined_versions(spec))
+        assert sorted(rows or []) == sorted(f"p{number}" for number in range(20, 80))
+    assert world.ledger.record("joins", joined_versions(spec))["outcome"] == "suffices"
+
+
+async def test_a_page_that_joins_nothing_runs_on_rows_that_all_are_told(world: World) -> None:
+    job = proposed(world, OWN, ("bank", "registry"))
+    assert await world.run(job) == "certified"
+    found = figures(world, "bank", job)
+    assert float(found["loans"]) == pytest.approx(amounts("bank", HELD["bank"]).mean(), abs=2**-15)
+    assert found["people"] == int(amounts("registry", HELD["registry"]).sum())
+    assert [stage["kind"] for stage in world.evidence("bureau", "stage")] == [
+        "rows",
+        "setup",
+        "compute",
+        "seal",
+    ]
+    assert world.ledger.record("joins", b"") is None
+
+
+async def test_too_few_rows_without_a_join_end_the_job_before_anything_is_bound(world: World) -> None:
+    job = proposed(world, OWN, ("bank", "registry"), min_group=62)
+    assert await world.run(job) == "aborted"
+    (said,) = world.evidence("registry", "abort")
+    assert said["cause"] == "DATA_TOO_FEW_ROWS"
+
+
+@pytest.mark.parametrize("phase", ["accept", "bind", "begin_join", "approve_reveal"])
+async def test_a_page_that_was_retired_starts_nothing_more(world: World, phase: str) -> None:
+    job = proposed(world, PAGE)
+
+    async def end(_: str) -> None:
+        retire(world)
+
+    world.ledger.before[phase] = end
+    assert await world.run(job) in ("rejected", "aborted")
+    said = [body for org in ORGS for kind in ("abort", "reject") for body in world.evidence(org, kind)]
+    assert "PROGRAM_NOT_ACTIVE" in {body["detail"].get("code", body["cause"]) for body in said}
+    assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
+    assert world.ledger.record("jobs", job)["join_height"] == 0 or phase == "approve_reveal"
+
+
+FORGED = {
+    "PAGE_DIFFERS": {"page": bytes(32)},
+    "PLAN_DIFFERS": {"plan": bytes(32)},
+    "RECEIVERS_DIFFER": {"receivers": ["bank"]},
+    "PAGE_REFUSED": {"parameters": {"strange": 1}},
+}
+
+
+@pytest.mark.parametrize("code", [*FORGED, "USES_DIFFER"])
+async def test_an_agent_refuses_a_job_whose_facts_do_not_follow_though_its_ledger_shows_it(
+    world: World, code: str
+) -> None:
+    """The contract refuses such a job too; this ledger is made to show it."""
+    spec = spec_of_installed(world)
+    spec |= FORGED.get(code, {})
+    if code == "USES_DIFFER":
+        spec["inputs"][0]["columns"] = {**spec["inputs"][0]["columns"], "amount": "encrypted"}
+    job = show(world, spec)
+    view = await world.agents["bank"].node.reader.job(job)
+    assert view is not None
+    agent = world.agents["bureau"]
+    with pytest.raises(Exception) as refused:
+        await steps.check(agent.identity, agent.node.reader, agent.stores.datasets, view, "accepted", 0)
+    assert getattr(refused.value, "reason", getattr(refused.value, "code", "").upper()) == code
+
+
+def spec_of_installed(world: World) -> dict[str, Any]:
+    install(world, PAGE)
+    grant(world)
+    return spec_of(world)
+
+
+def show(world: World, spec: dict[str, Any]) -> str:
+    """Have the ledger show a job that contract `jobs` would not take."""
+    honest = world.ledger.do("bank", "jobs", "propose", spec=spec_of(world, nonce=b"\x01" * 16))
+    record, job = dict(world.ledger.record("jobs", honest)), job_id_of(spec)
+    answer = world.ledger.state
+
+    async def state(contract: str, map_name: str, key: Value) -> Value | None:
+        if (contract, map_name, key) == ("jobs", "jobs", job):
+            return record | {"id": job}
+        if (contract, map_name, key) == ("jobs", "specs", job):
+            return spec
+        return await answer(contract, map_name, key)
+
+    world.ledger.state = state  # type: ignore[method-assign]
+    return job
+
+
+async def test_an_agent_that_evaluates_another_plan_is_named_before_the_reveal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its messages are as long as they should be; what it holds is not what the two others hold."""
+    job = proposed(world, PAGE)
+    compute = JobRun.compute
+
+    def other(run: JobRun) -> HeldShares:
+        if run.plan.me == ORGS.index("bureau"):
+            work: Any = run.plan.work
+            graph = work.plan.graph
+            (two,) = [
+                at for at in range(len(graph)) if graph.name(at) == "number" and graph.attrs[at] == ("2",)
+            ]
+            graph.attrs[two] = ("3",)
+        return compute(run)
+
+    monkeypatch.setattr(JobRun, "compute", other)
+    assert await world.run(job) == "aborted"
+    end = world.ledger.record("ends", job)
+    assert end["phase"] == "running"
+    assert (end["cause"], end["detail"]["stage"]) in {
+        ("MPC_PEER_MISBEHAVED", "seal"),
+        ("MPC_HOLDERS_DIFFER", "seal"),
+    }
+    assert all(agent.stores.results.load(job) is None for agent in world.agents.values())
+
+
+async def test_progress_of_a_page_is_shown_by_what_is_done(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, int]] = []
+    post = StatusBoard.post
+
+    def note(board: StatusBoard, progress: Any, now_ms: int) -> None:
+        seen.append((progress.step, progress.total))
+        world.ledger.chain.time += 1_000
+        post(board, progress, now_ms)
+
+    monkeypatch.setattr(StatusBoard, "post", note)
+    job = proposed(world, PAGE)
+    assert await world.run(job) == "certified"
+    steps_of_page = {step for step, total in seen if step.startswith("page: ") and total > 20}
+    assert {"page: sum", "page: share"} <= steps_of_page
