@@ -11,6 +11,7 @@ from typing import Any
 
 from chain.primitives.runtimeport import Outcome, TraceFrame
 from chain.primitives.visible import json_text
+from contracts.language.front.syntax import syntax_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _column(text: str, offset: int) -> int:
 def _statements(source: str) -> dict[int, ast.stmt]:
     """Return the first statement that begins on each line."""
     found: dict[int, ast.stmt] = {}
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.stmt):
             found.setdefault(node.lineno, node)
     return found

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.language.faults import DIAGNOSTICS_MAX, Diagnostic
+from contracts.language.front.syntax import syntax_tree
 from contracts.language.front.tokens import precheck
 from contracts.pages.faults import PageRefused
 from contracts.pages.limits import (
@@ -149,7 +150,7 @@ def read_page(source: str, name: str, payer: Payer) -> PageTree:
         raise PageRefused(name, [_of_pages(item) for item in scan.found])
     payer.charge(GAS_PAGE_TOKEN * scan.tokens)
     try:
-        tree = ast.parse(source, feature_version=(3, 11))
+        tree = syntax_tree(source)
     except SyntaxError as error:
         # parsers agree on the line of an error, and not on its column
         found = Diagnostic("SYNTAX", error.lineno or 1, 1, "this is not valid Python", "Python's grammar")

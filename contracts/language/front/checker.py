@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 
 from contracts.language.faults import DIAGNOSTICS_MAX, Diagnostic
+from contracts.language.front.syntax import syntax_tree
 from contracts.language.limits import AST_DEPTH_MAX, ELEMENTS_MAX, INT_MAX
 
 REFERENCE = "what contracts/README.md lists"
@@ -75,7 +76,7 @@ def parse(source: str) -> tuple[ast.Module | None, list[Diagnostic]]:
     The reasons are at most 20, in source order.
     """
     try:
-        tree = ast.parse(source, feature_version=(3, 11))
+        tree = syntax_tree(source)
     except SyntaxError as error:
         place = (error.lineno or 1, max(1, error.offset or 1))
         instead = "Python's grammar, as far as the language has it (contracts/README.md)"
