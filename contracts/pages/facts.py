@@ -50,8 +50,8 @@ def stated_facts(
     source: str, datasets: Value, parameters: Value, payer: Payer
 ) -> tuple[dict[str, Value], str]:
     """Return `brief_facts`, and who learns what in words."""
-    plan = trace(source, schemas_of(datasets), payer=payer, parameters=_given(parameters))
-    return _brief(plan, payer), plan.leakage
+    plan = trace(source, schemas_of(datasets), payer=payer, parameters=parameters_of(parameters))
+    return brief_of(plan, payer), plan.leakage
 
 
 def whole_facts(source: str, datasets: Value, parameters: Value, payer: Payer) -> dict[str, Value]:
