@@ -36,7 +36,7 @@ class Traces:
 
     @property
     def unrecorded(self) -> bool:
-        """Whether `assent start` began a process later than what is recorded."""
+        """Tell whether `assent start` began a process later than what is recorded."""
         if self.begun is None or self.run is None:
             return self.begun is not None and not self.fault
         return self.begun[0] != self.run.pid and self.begun[1] >= self.run.began

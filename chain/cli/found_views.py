@@ -84,7 +84,7 @@ def _others(count: int) -> str:
 
 
 def draft_json(draft: FoundingDraft, signed: list[str], missing: list[str]) -> dict[str, Any]:
-    """Return the same for programs."""
+    """Return all that a member agrees to when it signs, for programs that read JSON."""
     return {
         "founding": draft.genesis.chain_name,
         "genesis": draft.genesis.chain_id.hex(),

@@ -38,7 +38,7 @@ async def outside_note(client: Client) -> str:
 
 
 def say(receipt: Receipt, as_json: bool, *lines: str) -> None:
-    """Print a receipt as JSON, or what it means: words of others in a line begin no other."""
+    """Print a receipt as JSON, or else `lines`, which say what it means; no foreign text begins a line."""
     if as_json:
         print_json(receipt_json(receipt))
     else:

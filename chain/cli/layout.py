@@ -87,11 +87,14 @@ class ConsortiumFolder:
 
     @property
     def whole(self) -> bool:
-        """Whether all organisations of a consortium are on this host."""
+        """Tell whether all organisations of the consortium are on this host."""
         return (self.path / MARKER).exists() and not self.elsewhere
 
     def here(self, only: str | None = None) -> ConsortiumFolder:
-        """Return it with the organisations that are on this host, or the one named; raise LayoutError."""
+        """Return the folder with those organisations alone that are on this host, or with the one named.
+
+        Raises LayoutError for one that is not here.
+        """
         away = self.elsewhere
         found = tuple(org for org in self.orgs if org.name not in away)
         if only is not None:

@@ -74,7 +74,7 @@ class _Progress:
             print_text(f"{self.what}: {done:,} of {of:,} ({done / max(of, 1):.0%})", err=True)
 
     def share(self, part: float) -> None:
-        """Say a share, 0..1."""
+        """Say which part is done, 0..1."""
         self(int(part * 10_000), 10_000)
 
 

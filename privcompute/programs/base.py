@@ -70,7 +70,7 @@ class InputColumn:
 
     @property
     def numeric(self) -> bool:
-        """Whether the column holds numbers."""
+        """Tell whether the column holds numbers."""
         return self.type in NUMERIC_TYPES
 
 

@@ -45,7 +45,10 @@ def ranking_metrics(
 def _combine(
     engine: Engine, scores: Shared, labels: Shared, above: list[Shared], below: Shared
 ) -> Steps[dict[str, Shared]]:
-    """`above`: negatives that score higher than row i; `below`: (positives, negatives) lower than row i."""
+    """Return `ranking_metrics` from counts by row.
+
+    `above` has the negatives that score higher than row i, `below` (positives, negatives) that score lower.
+    """
     rows = len(scores)
     positive = labels.sum().reshape(1)
     negative = engine.constant([rows]) - positive

@@ -142,7 +142,10 @@ def _figures(
 
 
 def _correlate(engine: Engine, owner: _Owner, parameters: StatisticsParameters) -> Steps[dict[str, Shared]]:
-    """Pearson's r as the mean product of columns that their owners standardised; 0 for a constant column."""
+    """Return Pearson's r of each pair, within 2^-14; 0 for a constant column.
+
+    It is the mean product of the two columns, which their owners standardised.
+    """
     names = sorted({reference for pair in parameters.correlations for reference in pair})
     rows = owner.context.rows
     columns = yield from parallel(
