@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("chain", "consensus", "contracts", "privcompute")
+PACKAGES = ("chain", "consensus", "contracts", "deploy", "privcompute")
 SAME_THING: Mapping[str, str] = {}
 """Name -> why several classes of that name are one thing."""
 
