@@ -33,10 +33,12 @@ from privcompute.cli.common import (
     show_time,
 )
 from privcompute.cli.job_preflight import preflight
+from privcompute.cli.job_results import print_figures
 from privcompute.cli.job_spec import build_spec, check_before_proposing, read_request, request_options
 from privcompute.cli.job_watch import watch_job
 from privcompute.cli.job_why import Why, as_json_of, explain, in_short, print_why
 from privcompute.data.results import ResultStore
+from privcompute.job.works import PAGE_OUTPUT
 from privcompute.programs.registry import PROGRAMS
 
 SEE_LIST = "see: assent job list"
@@ -161,6 +163,9 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
     record, spec = found["job"], found["spec"]
     print_text(f"job {record['id']}")
     print_text(f"  {spec['program']} for {spec['purpose']}, proposed by {record['initiator']}")
+    if "page" in spec:
+        print_text(f"  page {spec['page'].hex()}")
+        print_text(f"  plan {spec['plan'].hex()}; the page: assent program show {spec['program']} --page")
     print_text(f"  profile {spec['profile']}; groups of {spec['min_group']} or more")
     print_text(f"  state {record['state']} since {show_time(record['since'])} UTC, height {record['height']}")
     if found["end"] is not None:
@@ -170,7 +175,7 @@ def show(session: Session, job_id: str, as_json: bool) -> None:
     inputs = [
         [
             one["grant"],
-            f"{one['dataset']}@{one['version']}",
+            f"{one['dataset']}@{one['version']}" + (f" as {one['name']}" if "name" in one else ""),
             ", ".join(f"{c} ({u})" for c, u in one["columns"].items()),
         ]
         for one in spec["inputs"]
@@ -263,7 +268,10 @@ def result(session: Session, job_id: str, as_json: bool) -> None:
         )
         return
     print_text(f"{stored.program} under profile {stored.profile} ({stored.schema})")
-    print_lines(json_text(stored.values, 2))
+    if stored.schema == PAGE_OUTPUT:
+        print_figures(stored.values)
+    else:
+        print_lines(json_text(stored.values, 2))
     said = "as committed on the ledger" if on_ledger else "NOT (yet) committed on the ledger"
     print_text(f"hash {stored.hash.hex()}, {said}")
 

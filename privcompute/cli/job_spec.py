@@ -18,6 +18,7 @@ from chain.primitives.settings import Section, load_toml, validate
 from chain.primitives.values import Value
 from privcompute.cli.common import UsageFault, need_state, pairs, parse_duration
 from privcompute.cli.declarations import owner_of, read_columns, version_row
+from privcompute.cli.page_jobs import exact, page_job
 from privcompute.data.declared import Identifier, identifiers_differ
 from privcompute.job.inputs import input_column
 from privcompute.programs.base import JobInput
@@ -46,8 +47,10 @@ class InputRequest(Section):
     """One grant to use."""
 
     grant: str
+    name: str = ""
+    """What the page calls the dataset; "" for the one at this place of the page."""
     columns: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
-    """Column -> use; empty: every column of the grant, used as its constraint says."""
+    """Column -> use; empty: every column of the grant, used as its constraint says. Of a page it follows."""
 
 
 class JobRequest(Section):
@@ -59,11 +62,17 @@ class JobRequest(Section):
     min_group: int | None = None
     """By default the strictest grant's."""
     inputs: Annotated[list[InputRequest], pydantic.Field(min_length=1, max_length=8)]
-    receivers: Annotated[list[str], pydantic.Field(min_length=1, max_length=8)]
+    receivers: Annotated[list[str], pydantic.Field(default_factory=list, max_length=8)]
+    """Of a page they follow; who states them all the same is told where they differ."""
     compute: Annotated[list[str], pydantic.Field(default_factory=list, max_length=8)]
     parameters: Annotated[dict[str, Any], pydantic.Field(default_factory=dict)]
     deadlines: Annotated[dict[str, str], pydantic.Field(default_factory=dict)]
     """State -> duration, such as run = "10m"."""
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a page is meant: a dataset has a name of a page, or no installed code has the id."""
+        return self.program not in PROGRAMS or any(one.name for one in self.inputs)
 
 
 def request_options(command: F) -> F:
@@ -75,18 +84,21 @@ def request_options(command: F) -> F:
 
 
 _OPTIONS = (
-    click.option("--program", help="Program; see: assent job programs."),
+    click.option("--program", help="Program; see: assent program list, assent job programs."),
     click.option("--purpose", help="Purpose code, as in the grants."),
     click.option("--profile", help="Security profile. [default: rep3]"),
     click.option(
         "--input",
         "inputs",
         multiple=True,
-        metavar="GRANT[:COLUMN=USE,…]",
-        help="Grant to use (repeat), with the columns; by default all of it, as its constraints say.",
+        metavar="[NAME=]GRANT[:COLUMN=USE,…]",
+        help="Grant to use (repeat). NAME is what a page calls the dataset; its columns follow of the page. "
+        "Of another program, COLUMN=USE; by default all of the grant, as its constraints say.",
     ),
     click.option("--parameters", help="Parameters of the program as a JSON object."),
-    click.option("--receiver", "receivers", multiple=True, help="Who learns the result (repeat)."),
+    click.option(
+        "--receiver", "receivers", multiple=True, help="Who learns the result (repeat); of a page it follows."
+    ),
     click.option("--compute", "compute", multiple=True, help="Who computes besides the owners (repeat)."),
     click.option("--min-group", type=click.IntRange(1), help="Fewest rows a figure rests on."),
     click.option(
@@ -128,9 +140,12 @@ class _Draft(Section):
 
 
 def _input(text: str) -> dict[str, Any]:
-    grant, _, columns = text.partition(":")
+    said, _, columns = text.partition(":")
+    name, equals, grant = said.rpartition("=")
+    if equals and not name:
+        raise UsageFault(f"--input {text}: a name of a page stands before =, or nothing at all")
     listed = tuple(part for part in columns.split(",") if part)
-    return {"grant": grant, "columns": pairs(listed, "--input", "encrypted")}
+    return {"grant": grant, "name": name, "columns": pairs(listed, "--input", "encrypted")}
 
 
 def _parameters(text: str) -> dict[str, Any]:
@@ -144,22 +159,26 @@ def _parameters(text: str) -> dict[str, Any]:
 
 
 async def build_spec(client: Client, request: JobRequest) -> dict[str, Value]:
-    """Return the spec: grants, dataset versions, owners and agent keys as our node proves them now."""
+    """Return the spec: grants, dataset versions, owners and agent keys as our node proves them now.
+
+    Of a page, uses, receivers and plan are what follows; raises UsageFault for what its grants lack, and what
+    page and plan object to.
+    """
+    if request.is_page:
+        return await _page_spec(client, request)
+    if not request.receivers:
+        raise UsageFault("the job has no receiver: say who learns the result, --receiver ORG")
     grants = [
         await need_state(client, "grants", "grants", one.grant, "see: assent grant list")
         for one in request.inputs
     ]
-    owners = list(dict.fromkeys(grant["owner"] for grant in grants))
-    roles = dict.fromkeys(owners, "owner")
-    roles |= {org: "compute" for org in request.compute if org not in roles}
-    roles |= {org: "receiver" for org in request.receivers if org not in roles}
-    return {
-        "program": request.program,
-        "parameters": _no_floats(request.parameters),
-        "purpose": request.purpose,
-        "profile": request.profile,
-        "min_group": request.min_group or max(grant["min_group"] for grant in grants),
-        "inputs": [
+    return await _spec(
+        client,
+        request,
+        grants,
+        _no_floats(request.parameters),
+        [*request.receivers],
+        [
             {
                 "grant": one.grant,
                 "dataset": grant["dataset"],
@@ -168,8 +187,52 @@ async def build_spec(client: Client, request: JobRequest) -> dict[str, Value]:
             }
             for one, grant in zip(request.inputs, grants, strict=True)
         ],
+    )
+
+
+async def _page_spec(client: Client, request: JobRequest) -> dict[str, Value]:
+    stated = next((one for one in request.inputs if one.columns), None)
+    if stated is not None:
+        raise UsageFault(
+            f"input {stated.grant}: program {request.program} is a page, from which the uses of columns "
+            "follow; leave :COLUMN=USE out"
+        )
+    given = [(one.name, one.grant) for one in request.inputs]
+    found = await page_job(client, request.program, given, request.parameters)
+    receivers = [*found.derived.receivers]
+    if not receivers:
+        raise UsageFault(f"program {request.program} releases nothing to anybody with these parameters")
+    if request.receivers and sorted(request.receivers) != receivers:
+        raise UsageFault(
+            f"program {request.program} releases to {', '.join(receivers)}, as its page and parameters say; "
+            f"the job states {', '.join(request.receivers)}: leave --receiver out, or change the parameters"
+        )
+    grants = [one.terms for one in found.grants]
+    spec = await _spec(client, request, grants, exact(request.parameters), receivers, found.spec_inputs())
+    found.check([one["org"] for one in spec["participants"]])
+    return spec | {"page": found.page, "plan": found.derived.plan.hash}
+
+
+async def _spec(
+    client: Client,
+    request: JobRequest,
+    grants: Sequence[Any],
+    parameters: Value,
+    receivers: list[str],
+    inputs: list[Value],
+) -> dict[str, Any]:
+    roles = dict.fromkeys(dict.fromkeys(grant["owner"] for grant in grants), "owner")
+    roles |= {org: "compute" for org in request.compute if org not in roles}
+    roles |= {org: "receiver" for org in receivers if org not in roles}
+    return {
+        "program": request.program,
+        "parameters": parameters,
+        "purpose": request.purpose,
+        "profile": request.profile,
+        "min_group": request.min_group or max(grant["min_group"] for grant in grants),
+        "inputs": inputs,
         "participants": [await _participant(client, org, role) for org, role in roles.items()],
-        "receivers": request.receivers,
+        "receivers": receivers,
         "deadlines": _deadlines(request.deadlines),
         "nonce": secrets.token_bytes(NONCE_BYTES),
     }
@@ -180,10 +243,10 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
 
     Columns that a dataset does not have are left to the ledger, which refuses them by name of the grant.
     """
-    program = PROGRAMS.get(spec["program"])
-    if program is None:
-        raise UsageFault(f"program {spec['program']!r}: not installed here; see: assent job programs")
-    offered = f"{program.id} runs under {', '.join(program.profiles)}"
+    program = None if "page" in spec else PROGRAMS[spec["program"]]
+    offered = (
+        "see: assent program show" if program is None else f"it runs under {', '.join(program.profiles)}"
+    )
     profile = await need_state(client, "grants", "profiles", spec["profile"], offered)
     check_parties(profile, spec["participants"])
     numbers = {one["org"]: index for index, one in enumerate(spec["participants"])}
@@ -206,7 +269,8 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
                 f"identifiers differ: {difference}; a job joins datasets whose owners declare the same: one "
                 "of them registers a version like the other's (docs/data-owner.md)"
             )
-    program.check(spec["parameters"], inputs)
+    if program is not None:
+        program.check(spec["parameters"], inputs)
 
 
 def check_parties(profile: Mapping[str, Any], participants: Sequence[Mapping[str, Any]]) -> None:

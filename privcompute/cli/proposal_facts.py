@@ -39,7 +39,7 @@ async def read_facts(client: Client, spec: JobSpec, initiator: str) -> ProposalF
         initiator=initiator,
         proposals=await client.state("jobs", "initiators", initiator),
         orgs=await _rows(client, "orgs", "orgs", [initiator, *(one.org for one in spec.participants)]),
-        program=await client.state("jobs", "programs", spec.program),
+        program=await client.state("programs" if spec.page else "jobs", "programs", spec.program),
         profiles=await _rows(client, "grants", "profiles", profiles),
         grants=terms,
         standing=await _rows(client, "grants", "standing", grants),

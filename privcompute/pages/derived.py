@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from chain.primitives.errors import AssentError
 from chain.primitives.values import Value
@@ -15,7 +16,10 @@ from contracts.language.faults import OutOfGas
 from contracts.pages.facts import brief_of, parameters_of, schemas_of
 from contracts.pages.limits import DEFAULT_PAGE_GAS, Gas
 from contracts.pages.page import page_hash, trace
+from contracts.pages.parameters import as_value
 from contracts.pages.plan import Plan
+from contracts.pages.releases import ColumnRefusal, against
+from contracts.pages.types import COLUMN_KINDS
 from privcompute.programs.base import InputColumn
 
 
@@ -75,6 +79,23 @@ def derive(source: str, inputs: Sequence[PageInput], parameters: Mapping[str, Va
         ) from None
     uses = {name: dict(columns) for name, columns in facts["uses"].items()}
     return DerivedPage(plan, uses, tuple(facts["receivers"]), tuple(facts["profiles"]))
+
+
+def not_granted(
+    derived: DerivedPage, constraints: Mapping[tuple[str, str], str]
+) -> tuple[ColumnRefusal, ...]:
+    """Return the uses that constraints of grants, by (dataset on the page, column), do not cover, and why."""
+    return against(derived.plan.uses, derived.plan.releases, constraints)
+
+
+def known_types(columns: Sequence[InputColumn]) -> tuple[InputColumn, ...]:
+    """Return the columns whose types pages know."""
+    return tuple(one for one in columns if one.type in COLUMN_KINDS)
+
+
+def number_value(number: Fraction) -> Value:
+    """Return a public number as the ledger holds it."""
+    return as_value(number)
 
 
 def is_text_of(source: object, page: bytes) -> bool:

@@ -170,8 +170,8 @@ def of_plan(
     names = [name for name, _ in inputs]
     places = tuple(names.index(one.name) for one in plan.datasets)
     items = tuple(item for _, item in inputs)
-    _check_keys(plan, [keys[at] for at in places])
     sets = {name: tuple(sorted(places[one] for one in found)) for name, found in _joins(plan).items()}
+    _check_keys(plan, [keys[at] for at in places])
     joined = tuple(dict.fromkeys(sets.values()))
     work = PageWork(
         plan=plan,

@@ -1,0 +1,139 @@
+"""A person names a page and grants; uses, receivers and plan follow, and what is missing is said by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.pages.faults import PageRefused
+from privcompute.cli.common import UsageFault
+from privcompute.cli.job_results import cells, print_figures
+from privcompute.cli.job_spec import JobRequest, build_spec, check_before_proposing, read_request
+from tests.unit.privcompute.job.test_page_jobs import CONSTRAINTS, NAMES, PAGE, grant, install, retire
+from tests.unit.privcompute.job.test_task import ORGS, World, world
+
+__all__ = ["world"]
+NOTHING: dict[str, Any] = {
+    **dict.fromkeys(("program", "purpose", "profile", "min_group", "parameters")),
+    **dict.fromkeys(("inputs", "receivers", "compute", "deadlines"), ()),
+}
+INPUTS = tuple(f"{NAMES[org]}=bank/g-{org}" for org in ORGS)
+SHARE = '''"""With a parameter."""
+
+
+def run(loans, scores, people, *, share=0.5, to="bank"):
+    rows = join(loans, scores, people)
+    release(mean(rows.loans.amount) * share, to=to, exact=True, name="part")
+    release(sum(rows.scores.amount * rows.people.amount), to="bank", exact=True, name="product")
+'''
+
+
+def request(**given: Any) -> JobRequest:
+    return read_request(
+        None, NOTHING | {"program": "figures", "purpose": "research", "inputs": INPUTS} | given
+    )
+
+
+async def spec(world: World, asked: JobRequest) -> dict[str, Any]:
+    client: Any = world.ledger
+    made = await build_spec(client, asked)
+    await check_before_proposing(client, made)
+    return made
+
+
+@pytest.mark.parametrize("inputs", [INPUTS, tuple(f"bank/g-{org}" for org in ORGS)])
+async def test_what_is_proposed_is_what_the_ledger_derives(world: World, inputs: tuple[str, ...]) -> None:
+    """Inputs without names stand in the order of the page."""
+    install(world, PAGE)
+    grant(world)
+    made = await spec(world, request(inputs=inputs))
+    assert made["receivers"] == ["bank", "bureau"]
+    assert [one["name"] for one in made["inputs"]] == list(NAMES.values())
+    assert world.ledger.do("bank", "jobs", "propose", spec=made)
+
+
+async def test_parameters_are_exact_fractions(world: World) -> None:
+    install(world, SHARE)
+    grant(world)
+    made = await spec(world, request(parameters='{"share": 0.1, "to": "bureau"}'))
+    assert made["parameters"] == {"share": {"number": "1/10"}, "to": "bureau"}
+    assert made["receivers"] == ["bank", "bureau"]
+    assert world.ledger.do("bank", "jobs", "propose", spec=made)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"inputs": INPUTS[:2]}, "no dataset is given for people"),
+        ({"inputs": (*INPUTS[:2], "other=bank/g-registry")}, "no dataset is given for people"),
+        ({"inputs": (*INPUTS, "bank/g-bank")}, "input 4 has no name"),
+        ({"inputs": (INPUTS[0], "loans=bank/g-bureau", INPUTS[2])}, "loans is named twice"),
+        ({"inputs": (INPUTS[0] + ":amount=plain", *INPUTS[1:])}, "leave :COLUMN=USE out"),
+        ({"receivers": ("registry",)}, "releases to bank, bureau"),
+        ({"parameters": '{"strange": 1}'}, "no parameter 'strange'"),
+        ({"program": "no-such"}, "assent program list"),
+    ],
+)
+async def test_what_a_request_lacks_is_named_with_what_to_do(
+    world: World, given: dict[str, Any], says: str
+) -> None:
+    install(world, PAGE)
+    grant(world)
+    with pytest.raises((UsageFault, PageRefused), match=says):
+        await spec(world, request(**given))
+
+
+async def test_every_column_that_grants_do_not_cover_is_named_with_its_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(world, PAGE)
+    monkeypatch.setitem(CONSTRAINTS, "amount", "join-only")
+    grant(world)
+    with pytest.raises(UsageFault) as refused:
+        await spec(world, request())
+    for org in ORGS:
+        assert f"bank/g-{org}: {org}/data, column 'amount'" in str(refused.value)
+    assert "it is summed without weights" in str(refused.value)
+    assert "assent grant request" in str(refused.value)
+
+
+async def test_a_retired_page_starts_nothing(world: World) -> None:
+    install(world, PAGE)
+    grant(world)
+    retire(world)
+    with pytest.raises(UsageFault, match="the members retired it"):
+        await spec(world, request())
+
+
+FIGURES = {
+    "min_group": 12,
+    "figures": [
+        {"name": "rows", "kind": "count", "axes": [], "value": 1831},
+        {
+            "name": "mean",
+            "kind": "sum",
+            "axes": [{"categories": ["own", "rent"], "of": "history.housing"}],
+            "value": ["12.500000", None],
+        },
+        {"name": "bins", "kind": "count", "axes": [{"edges": ["1", "2", "3"], "of": "a.b"}], "value": [4, 5]},
+        {"name": "bits", "kind": "bits", "axes": [{"rows": "join1"}], "value": [1] * 50},
+        {"name": "pairs", "kind": "sum", "axes": [{"size": 2}, {"size": 2}], "value": [[1, 2], [3, 4]]},
+    ],
+}
+
+
+def test_results_of_pages_are_printed_as_figures_and_tables_of_groups(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_figures(FIGURES)
+    said = capsys.readouterr().out
+    for words in ("1,831", "history.housing", "rent", "hidden", "1 … 2", "row 40", "10 more", "2, 1"):
+        assert words in said
+    assert "row 41" not in said
+    assert "fewer than 12 rows" in said
+
+
+def test_a_figure_that_is_hidden_as_a_whole_is_one_cell() -> None:
+    assert list(cells([], None)) == [("", None)]
+    assert list(cells([{"size": 2}], None)) == [("all", None)]

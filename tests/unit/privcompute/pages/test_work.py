@@ -1,0 +1,172 @@
+"""A page as the work of a job: which joins and rows it has, what it takes, and what no job runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contracts.pages.faults import PageRefused
+from privcompute.mpc.local import run_local
+from privcompute.mpc.rep3_engine import ENTROPY_BYTES, Rep3Engine
+from privcompute.mpc.rounds import Steps
+from privcompute.pages.derived import PageInput, derive, known_types, not_granted
+from privcompute.pages.evaluate import SHARED_BOUND
+from privcompute.pages.inputs import categories_of
+from privcompute.pages.work import PageWork, of_plan
+from privcompute.programs.base import InputColumn, InputRefused, JobInput, OwnTable
+from privcompute.programs.work import WorkRun
+
+PARTIES = {"bank": 0, "bureau": 1, "registry": 2}
+KEYS = {"loans": ("id",), "scores": ("no", "born"), "people": ("no", "born")}
+OWNERS = {"loans": "bank", "scores": "bureau", "people": "registry"}
+KINDS = ("a", "b")
+ROWS = 200
+
+
+def columns(name: str) -> tuple[InputColumn, ...]:
+    keys = tuple(InputColumn(key, "text", "join") for key in KEYS[name])
+    kind = InputColumn("kind", "category", "plain", missing="category", categories=KINDS)
+    return (*keys, InputColumn("amount", "integer", "plain"), kind, InputColumn("rate", "decimal", "plain"))
+
+
+def work(body: Sequence[str], names: Sequence[str], **parameters: Any) -> PageWork:
+    inputs = [PageInput(name, OWNERS[name], KEYS[name], columns(name)) for name in names]
+    lines = ['"""A test."""', "", "", f"def run({', '.join(names)}):", *(f"    {line}" for line in body)]
+    derived = derive("\n".join([*lines, ""]), inputs, parameters)
+    items = [
+        (name, JobInput(f"{OWNERS[name]}/{name}", PARTIES[OWNERS[name]], columns(name))) for name in names
+    ]
+    return of_plan(derived.plan, items, [KEYS[name] for name in names], PARTIES)
+
+
+def released(value: str, to: str = "bank") -> str:
+    return f'release({value}, to="{to}", exact=True, name="{value[:40]}")'
+
+
+def test_each_set_of_datasets_is_one_join_and_only_what_is_used_without_one_is_told() -> None:
+    made = work(
+        [
+            "pair = join(scores, people)",
+            "other = join(people, scores)",
+            released("sum(pair.scores.amount)"),
+            released("sum(other.people.amount)", "bureau"),
+            released("mean(loans.amount)"),
+        ],
+        ["loans", "scores", "people"],
+    )
+    assert made.joined == ((1, 2),)
+    assert set(made.sizes.values()) == {0}
+    assert made.told == (0,)
+    assert made.receivers == {"bank": 0, "bureau": 1}
+
+
+def test_a_dataset_that_is_only_joined_is_told_to_nobody() -> None:
+    made = work(["rows = join(scores, people)", released("count(rows)")], ["scores", "people"])
+    assert (made.joined, made.told) == (((0, 1),), ())
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (['release(mean(scores.rate), to="bank", noise=laplace(epsilon=1), name="x")'], "noise"),
+        (["rows = join(union(scores, people), loans, on=('no', 'id'))", released("count(rows)")], "union"),
+        (["rows = join(scores, people, on='no')", released("count(rows)")], "some columns of a key"),
+        (
+            ["rows = join(scores, people, on=(['no', 'born'], ['born', 'no']))", released("count(rows)")],
+            "order",
+        ),
+        (["rows = join(scores, people, on='amount')", released("count(rows)")], "by the registered key"),
+        (["rows = scores", released("count(rows, by=rows.no)")], "declares no categories"),
+    ],
+)
+def test_what_no_job_runs_is_refused_with_what_to_write_instead(body: list[str], says: str) -> None:
+    with pytest.raises((InputRefused, PageRefused), match=says):
+        work(body, ["loans", "scores", "people"])
+
+
+def test_missing_cells_that_are_a_category_have_their_place_in_groups() -> None:
+    made = work(
+        ["rows = join(scores, people)", released("count(rows, by=rows.scores.kind)")], ["scores", "people"]
+    )
+    (kind,) = [column for column in made.columns if column.name == "kind"]
+    assert categories_of(kind) == (*KINDS, "(missing)")
+    assert made.sizes_for([5, 5])["n:join1"] == 5
+
+
+def test_an_owner_judges_what_it_shares_as_it_is_and_nothing_else() -> None:
+    body = [
+        "rows = join(scores, people)",
+        released("sum(rows.scores.amount * rows.people.amount)"),
+        released("log(mean(rows.scores.rate))"),
+    ]
+    made = work(body, ["scores", "people"])
+    cells = {"amount": np.arange(ROWS), "rate": np.full(ROWS, 2 * SHARED_BOUND)}
+
+    def found(min_group: int = 5, **changes: Any) -> list[str]:
+        own = OwnTable(made.inputs, None, min_group, made.inputs[0], cells | changes, ROWS)
+        return [one.code for one in made.findings(own)]
+
+    assert found() == [], "its mean alone leaves the owner"
+    assert found(amount=np.full(ROWS, int(2 * SHARED_BOUND))) == ["DATA_OUT_OF_RANGE"]
+    assert found(ROWS + 1) == ["DATA_TOO_FEW_ROWS"]
+
+
+REGRESSION = [
+    "rows = join(loans, scores, on=('id', 'no'))",
+    "tested = lot(rows, 0.25)",
+    "x = stack([real(rows.loans.amount), rows.scores.rate])",
+    "w = zeros(2)",
+    "for step in repeat(6):",
+    "    w = w - 0.1 * (x.T @ where(~tested, sigmoid(x @ w) - rows.loans.amount, 0))",
+    "score = x @ w",
+    "above = score[:, None] > score[None, :]",
+    released("sum(where(tested, sum(above, axis=1), 0))"),
+]
+
+
+def run_of(made: PageWork, rows: int) -> Any:
+    def party(me: int) -> Steps[Any]:
+        engine = yield from Rep3Engine.start(me, bytes(32), bytes([me]) * ENTROPY_BYTES)
+        mine = {0: 0, 1: 1}.get(me)
+        cells = {
+            "amount": np.arange(rows) % 7,
+            "rate": np.linspace(0, 1, rows),
+            "kind": np.array(["a"] * rows),
+        }
+        order = {0: np.arange(rows)} if mine is not None else {}
+        run = WorkRun(bytes(32), 5, (rows,), {}, mine, cells if mine is not None else {}, order)
+        return (yield from made.run(engine, run))
+
+    return run_local([party(me) for me in range(3)])
+
+
+@pytest.mark.parametrize("rows", [40, 80])
+def test_what_a_run_takes_is_estimated_by_the_steps_that_are_done(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds and bytes of a real run lie within a factor of two; a lot's share of pairs is what counts."""
+    monkeypatch.setitem(KEYS, "scores", ("no",))
+    made = work(REGRESSION, ["loans", "scores"])
+    took = run_of(made, rows)
+    said = made.estimate([rows, rows])
+    joins = 3 * 2
+    assert 0.5 < (said.rounds - joins) / max(took.rounds) < 2
+    few, many = made.estimate([1_000, 1_000]), made.estimate([4_000, 4_000])
+    assert few.seconds < many.seconds < 16 * few.seconds * 1.5
+
+
+def test_grants_are_held_against_what_follows_and_types_that_pages_lack_are_not_seen() -> None:
+    inputs = [PageInput("loans", "bank", ("id",), columns("loans"))]
+    source = (
+        '"""A test."""\n\n\ndef run(loans):\n    release(greatest(loans.amount), to="bureau", exact=True)\n'
+    )
+    derived = derive(source, inputs, {})
+    (lacking,) = not_granted(derived, {("loans", "amount"): "aggregate-only"})
+    assert (lacking.column, lacking.use) == ("amount", "plain")
+    assert not_granted(derived, {("loans", "amount"): "plain"}) == ()
+    assert derived.uses == {"loans": {"amount": "plain"}}
+    strange = InputColumn("at", "strange", "plain")
+    assert known_types((*columns("loans"), strange)) == columns("loans")
