@@ -245,7 +245,9 @@ async def check_before_proposing(client: Client, spec: Mapping[str, Any]) -> Non
     """
     program = None if "page" in spec else PROGRAMS[spec["program"]]
     offered = (
-        "see: assent program show" if program is None else f"it runs under {', '.join(program.profiles)}"
+        "see: assent program show"
+        if program is None
+        else f"{program.id} runs under {', '.join(program.profiles)}"
     )
     profile = await need_state(client, "grants", "profiles", spec["profile"], offered)
     check_parties(profile, spec["participants"])
