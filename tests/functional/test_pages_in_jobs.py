@@ -1,0 +1,304 @@
+"""Pages in jobs of real processes: three organisations over TLS, against references computed apart.
+
+The standard pages run beside a page of the members' own, which has two receivers. Statistics must be exact, a
+regression's AUC within 0.001 of scikit-learn's on the same rows. One consortium serves all, since starting it
+takes longer than a job.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import shake_256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live import assent
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from chain.cli.consortium import start_consortium, stop_consortium
+from chain.cli.init import create_consortium
+from chain.cli.layout import ConsortiumFolder
+
+pytestmark = pytest.mark.functional
+ORGS = ("bank", "bureau", "registry")
+DATASETS = {"bank": "loans", "bureau": "history", "registry": "residents"}
+HOUSING = ("free", "own", "rent")
+EDGES = (18, 30, 45, 60, 80)
+MIN_GROUP = 20
+OWN_PAGE = '''"""Amounts by housing for the bureau, losses for the bank, and the ages of all residents."""
+
+
+def run(loans, history, residents):
+    rows = join(loans, history, residents)
+    lost = filter(rows, ~rows.loans.repaid)
+    housing = rows.history.housing
+    release(mean(rows.loans.amount, by=housing), to="bureau", exact=True, name="mean amount")
+    release(count(lost, by=lost.history.housing), to="bank", exact=True, name="lost")
+    release(mean(residents.age), to="bureau", exact=True, name="mean age of residents")
+    two = join(loans, history)
+    release(count(two), to="bank", exact=True, name="loans with a history")
+'''
+
+
+@dataclass(frozen=True)
+class Party:
+    """What an owner holds: its people, and a column each."""
+
+    people: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+
+
+def drawn() -> dict[str, Party]:
+    """Draw people whose loans depend on income and age; each owner knows some of them."""
+    rng = np.random.default_rng(5)
+    n = 260
+    income = rng.integers(900, 4_000, n) / 10
+    age, amount = rng.integers(18, 80, n), rng.integers(500, 9_000, n)
+    housing = np.array(HOUSING)[rng.choice(3, n, p=(0.04, 0.56, 0.4))]
+    score = 0.012 * (income - 245) + 0.03 * (age - 49) - 0.0002 * (amount - 4_750) + (housing == "own")
+    repaid = rng.random(n) < 1 / (1 + np.exp(-score))
+    held = {"bank": np.arange(230), "bureau": np.arange(15, n), "registry": np.arange(5, 250)}
+    every = {
+        "bank": {"amount": amount, "repaid": repaid},
+        "bureau": {"income": income, "housing": housing},
+        "registry": {"age": age},
+    }
+    found = {}
+    for org, people in held.items():
+        order = rng.permutation(people)
+        found[org] = Party(order, {name: cells[order] for name, cells in every[org].items()})
+    return found
+
+
+def write(folder: Path, org: str, party: Party) -> tuple[Path, Path]:
+    """Write an owner's file and its schema."""
+    cells = {name: [_cell(one) for one in column.tolist()] for name, column in party.columns.items()}
+    lines = [",".join(["person", *cells])]
+    lines += [
+        ",".join([f"p{person:03d}", *row])
+        for person, row in zip(party.people.tolist(), zip(*cells.values(), strict=True), strict=True)
+    ]
+    data, schema = folder / f"{org}.csv", folder / f"{org}.toml"
+    data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = {
+        "amount": 'type = "integer"', "repaid": 'type = "boolean"', "income": 'type = "decimal"',
+        "housing": f'type = "category"\ncategories = {json.dumps(list(HOUSING))}',
+        "age": f'type = "integer"\nedges = {json.dumps([str(edge) for edge in EDGES])}',
+    }  # fmt: skip
+    parts = ['key = ["person"]', '[[columns]]\nname = "person"\ntype = "text"\nsensitivity = "identifier"']
+    parts += [f'[[columns]]\nname = "{name}"\n{said[name]}' for name in cells]
+    schema.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return data, schema
+
+
+def _cell(cell: Any) -> str:
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A consortium with agents, data, grants and the page of its own."""
+
+    consortium: ConsortiumFolder
+    parties: dict[str, Party]
+
+    def say(self, org: str, *words: str | Path, fails: bool = False) -> str:
+        done = assent(*words, "--as", self.consortium.org(org).path, seconds=200)
+        assert (done.returncode != 0) == fails, f"{words}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def job(self, program: str, *words: str, parameters: dict[str, Any] | None = None) -> str:
+        """Run a job to its certificate; return its id."""
+        given = ["--parameters", json.dumps(parameters)] if parameters else []
+        inputs = [part for org in ORGS for part in ("--input", f"{DATASETS[org]}=bank/g-{org}")]
+        asked = ["--program", program, "--purpose", "research", *inputs, *given, *words]
+        job = json.loads(self.say("bank", "job", "propose", *asked, "--json"))["job"]
+        self.say("bank", "job", "watch", str(job), "--timeout", "120")
+        return str(job)
+
+    def figures(self, org: str, job: str) -> dict[str, Any]:
+        shown = json.loads(self.say(org, "job", "result", job, "--json"))
+        assert shown["on_ledger"]
+        return {one["name"]: one["value"] for one in shown["values"]["figures"]}
+
+    def joined(self, orgs: tuple[str, ...] = ORGS) -> list[int]:
+        return sorted(set.intersection(*[set(self.parties[org].people.tolist()) for org in orgs]))
+
+    def column(self, org: str, name: str, people: list[int]) -> NDArray[Any]:
+        at = {person: row for row, person in enumerate(self.parties[org].people.tolist())}
+        return np.asarray(self.parties[org].columns[name][[at[person] for person in people]])
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("pages")
+    made = create_consortium(folder / "c", list(ORGS), list(ORGS), 0, "pages")
+    here = Running(made, drawn())
+    try:
+        list(start_consortium(made))
+        (folder / "own.py").write_text(OWN_PAGE, encoding="utf-8")
+        here.say("bank", "program", "propose", "own-figures", folder / "own.py", "--reason", "a report")
+        here.say("bureau", "program", "approve", "1")
+        here.say("registry", "program", "approve", "1")
+        here.say("bank", "program", "commit", "1")
+        programs = ("joint-statistics", "logistic-regression", "private-join", "own-figures")
+        for org in ORGS:
+            data, schema = write(folder, org, here.parties[org])
+            dataset = f"{org}/{DATASETS[org]}"
+            here.say(org, "dataset", "register", dataset, data, "--schema", schema)
+            words = [part for name in here.parties[org].columns for part in ("--column", f"{name}=plain")]
+            words += [part for program in programs for part in ("--program", program)]
+            words += [part for other in ORGS for part in ("--receiver", other)]
+            words += [part for other in ORGS if other not in (org, "bank") for part in ("--co-party", other)]
+            words += ["--purpose", "research", "--legal-basis", "consent", "--expires", "30d", "--runs", "8"]
+            words += ["--column", "person=join-only", "--dataset", dataset, "--min-group", str(MIN_GROUP)]
+            here.say("bank", "grant", "request", f"bank/g-{org}", *words)
+            here.say(org, "grant", "approve", f"bank/g-{org}")
+        yield here
+    finally:
+        list(stop_consortium(made))
+
+
+def test_a_page_of_the_members_gives_each_receiver_its_own_figures_and_small_groups_stay_hidden(
+    running: Running,
+) -> None:
+    told = running.say(
+        "bank", "job", "preflight", "--program", "own-figures", "--purpose", "research",
+        *[part for org in ORGS for part in ("--input", f"{DATASETS[org]}=bank/g-{org}")],
+    )  # fmt: skip
+    assert "nothing is in its way" in told
+    job = running.job("own-figures")
+    people = running.joined()
+    housing = running.column("bureau", "housing", people)
+    amount, repaid = running.column("bank", "amount", people), running.column("bank", "repaid", people)
+    groups = [housing == kind for kind in HOUSING]
+    assert 0 < groups[0].sum() < MIN_GROUP <= min(groups[1].sum(), groups[2].sum())
+
+    bureau, bank = running.figures("bureau", job), running.figures("bank", job)
+    means = [amount[group].mean() for group in groups]
+    said = bureau["mean amount"]
+    # The smallest group is hidden, and with it the next, from which a total would tell it.
+    smaller = int(np.argmin([groups[1].sum(), groups[2].sum()])) + 1
+    assert (said[0], said[smaller]) == (None, None)
+    assert float(said[3 - smaller]) == pytest.approx(means[3 - smaller], abs=2**-14)
+    ages = running.parties["registry"].columns["age"]
+    assert float(bureau["mean age of residents"]) == pytest.approx(ages.mean(), abs=2**-15)
+    lost = [int((group & ~repaid).sum()) for group in groups]
+    assert [value for value in bank["lost"] if value is not None] == [
+        count for count, value in zip(lost, bank["lost"], strict=True) if value is not None
+    ]
+    assert bank["lost"][0] is None
+    assert bank["loans with a history"] == len(running.joined(("bank", "bureau")))
+    assert bureau.keys() == {"mean amount", "mean age of residents"}
+    assert bank.keys() == {"lost", "loans with a history"}
+
+    shown = running.say("bank", "job", "show", job)
+    assert "as history" in shown.replace("\n", " ")
+    assert "plan " in shown
+    printed = running.say("bureau", "job", "result", job)
+    assert "hidden" in printed
+    assert "history.housing" in printed
+    running.say("registry", "job", "result", job, fails=True)
+
+
+def test_the_standard_statistics_equal_numpy(running: Running) -> None:
+    job = running.job(
+        "joint-statistics",
+        parameters={
+            "receivers": ["bank"],
+            "columns": [["loans", "amount"], ["residents", "age"]],
+            "figures": ["sum", "mean", "least", "greatest"],
+            "groups": [[["history", "housing"], ["loans", "amount"]]],
+            "histograms": [["residents", "age"]],
+            "min_group": MIN_GROUP,
+        },
+    )
+    people, found = running.joined(), running.figures("bank", job)
+    for org, name, called in (("bank", "amount", "loans.amount"), ("registry", "age", "residents.age")):
+        cells = running.column(org, name, people)
+        assert found[f"sum of {called}"] == cells.sum()
+        assert (found[f"least of {called}"], found[f"greatest of {called}"]) == (cells.min(), cells.max())
+        assert float(found[f"mean of {called}"]) == pytest.approx(cells.mean(), abs=2**-14)
+    assert found["rows in common"] == len(people)
+    ages = running.column("registry", "age", people)
+    assert found["bins of residents.age"] == np.histogram(ages, EDGES)[0].tolist()
+    housing, amount = running.column("bureau", "housing", people), running.column("bank", "amount", people)
+    for at, value in enumerate(found["sum of loans.amount by history.housing"]):
+        assert value in (None, 0, amount[housing == HOUSING[at]].sum())
+
+
+def test_the_standard_regression_ranks_as_scikit_learn_does(running: Running) -> None:
+    numbers = [["loans", "amount"], ["history", "income"], ["residents", "age"]]
+    job = running.job(
+        "logistic-regression",
+        parameters={
+            "label": ["loans", "repaid"], "numbers": numbers, "categories": [["history", "housing"]],
+            "held_out": 0.3, "l2": 0.01, "receivers": ["bank"],
+        },
+    )  # fmt: skip
+    kept = json.loads((running.consortium.org("bank").path / "agent/joins" / f"{job}.json").read_text())
+    ((_, ids),) = kept["joins"].items()
+    people = [int(each[1:]) for each in ids]
+    assert sorted(people) == running.joined()
+    assert running.figures("bank", job)["AUC"] is not None
+    found = float(running.figures("bank", job)["AUC"])
+    assert found == pytest.approx(reference(running, people, bytes.fromhex(job)), abs=1e-3)
+
+
+def reference(running: Running, people: list[int], job: bytes) -> float:
+    """Return the AUC of scikit-learn's regression on the rows that are not held out."""
+    columns = [
+        running.column(org, name, people).astype(float)
+        for org, name in (("bank", "amount"), ("bureau", "income"), ("registry", "age"))
+    ]
+    housing = running.column("bureau", "housing", people)
+    x = np.column_stack([*columns, *[(housing == kind).astype(float) for kind in HOUSING]])
+    y = running.column("bank", "repaid", people)
+    stream = np.frombuffer(shake_256(b"assent/split\0" + job).digest(8 * len(people)), "<u8")
+    tested = np.zeros(len(people), bool)
+    tested[np.argsort(stream, kind="stable")[: round(0.3 * len(people))]] = True
+    x = (x - x[~tested].mean(0)) / x[~tested].std(0)
+    fit = LogisticRegression(C=1 / (0.01 * (~tested).sum()), tol=1e-10, max_iter=10_000)
+    fit.fit(x[~tested], y[~tested])
+    return float(roc_auc_score(y[tested], fit.decision_function(x[tested])))
+
+
+def test_the_standard_join_counts_and_tells_each_owner_its_own_rows(running: Running) -> None:
+    job = running.job("private-join", parameters={"receivers": ["bureau"]})
+    expected = running.joined()
+    assert running.figures("bureau", job)["rows in common"] == len(expected)
+    for org in ORGS:
+        name = f"which rows of {DATASETS[org]}"
+        assert running.figures(org, job)[name] == [1] * len(expected)
+        kept = json.loads((running.consortium.org(org).path / "agent/joins" / f"{job}.json").read_text())
+        (ids,) = kept["joins"].values()
+        assert sorted(int(each[1:]) for each in ids) == expected
+
+
+def test_what_a_job_under_a_page_lacks_is_said_before_anything_is_sent(running: Running) -> None:
+    words = ["job", "propose", "--program", "own-figures", "--purpose", "research"]
+    inputs = [part for org in ORGS for part in ("--input", f"{DATASETS[org]}=bank/g-{org}")]
+    narrow = ["--column", "person=join-only", "--column", "amount=aggregate-only", "--dataset", "bank/loans"]
+    narrow += ["--purpose", "research", "--legal-basis", "consent", "--program", "own-figures", "--receiver"]
+    narrow += ["bank", "--co-party", "bureau", "--co-party", "registry", "--expires", "30d", "--runs", "2"]
+    running.say("bank", "grant", "request", "bank/narrow", *narrow, "--min-group", "5")
+    running.say("bank", "grant", "approve", "bank/narrow")
+    lacking = ["--input", "loans=bank/narrow", *inputs[2:]]
+    said = running.say("bank", *words, *lacking, fails=True)
+    assert "bank/narrow: bank/loans, column 'repaid': 'lost' needs aggregate, granted is nothing" in said
+    said = running.say("bank", *words, *inputs[2:], fails=True)
+    assert "no dataset is given for loans" in said
+    said = running.say("bank", *words, *inputs, "--receiver", "registry", fails=True)
+    assert "releases to bank, bureau" in said
+    for org in ORGS:
+        running.say(org, "program", "retire", "own-figures", "--reason", "replaced")
+        if "retired" in running.say("bank", "program", "list"):
+            break
+    said = running.say("bank", *words, *inputs, fails=True)
+    assert "the members retired it" in said
