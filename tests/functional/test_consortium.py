@@ -9,14 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from live import ORGS, assent, rpc
+from live import ORGS, assent, assent_here, rpc
 
 from chain.cli import processes
-from chain.cli.consortium import start_consortium, why_not_ready
+from chain.cli.consortium import start_consortium, stop_consortium, why_not_ready
 from chain.cli.init import create_consortium
 from chain.cli.layout import ConsortiumFolder
 from chain.ledger.block import Transaction, TransactionBody, sign_transaction, transaction_id
@@ -30,6 +31,17 @@ from chain.primitives.values import Value, encode_value
 
 pytestmark = pytest.mark.functional
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumFolder]:
+    """Four running validators, without agents, as each test leaves them to the next one."""
+    made = create_consortium(tmp_path_factory.mktemp("shared") / "c", ORGS, ORGS[:3], 0, "test")
+    try:
+        list(start_consortium(made, agents=False))
+        yield made
+    finally:
+        list(stop_consortium(made))
 
 
 def transaction(consortium: ConsortiumFolder, key: PrivateKey, **changes: Any) -> Transaction:
@@ -145,11 +157,11 @@ def test_a_failed_transaction_is_explained_with_its_place_in_the_contract(
     sent = assent("tx", "send", "lifecycle", "commit", "--args", '{"name": "nothing", "seq": 1}', *account)
     tx_id = re.search(r"[0-9a-f]{64}", sent.stdout + sent.stderr)
     assert tx_id is not None, sent
-    told = assent("tx", "explain", tx_id[0], *account)
+    told = assent_here("tx", "explain", tx_id[0], *account)
     assert told.returncode == 0, told
     assert re.search(r"lifecycle\.commit, lifecycle:\d+\n    \S.*\n", told.stdout), told.stdout
     assert 'lifecycle.commit(name="nothing", seq=1) by ' in told.stdout
-    shown = json.loads(assent("tx", "explain", tx_id[0], "--json", *account).stdout)
+    shown = json.loads(assent_here("tx", "explain", tx_id[0], "--json", *account).stdout)
     assert (shown["status"], shown["id"]) == ("reverted", tx_id[0])
     assert shown["trace"][-1]["function"] == "commit"
     assert shown["args"] == {"name": "nothing", "seq": 1}
@@ -328,14 +340,14 @@ def test_init_writes_a_whole_folder_or_nothing(tmp_path: Path) -> None:
     occupied = tmp_path / "occupied"
     occupied.mkdir()
     save_key(occupied / "mine.key", PrivateKey.generate())
-    taken = assent("init", occupied, "--orgs", "a,b")
+    taken = assent_here("init", occupied, "--orgs", "a,b")
     assert taken.returncode == Exit.CONFIG
     assert "not empty" in taken.stderr
     for orgs in ("Bank", "a,,b", "a,a", "a b"):
-        refused = assent("init", tmp_path / "new", "--orgs", orgs)
+        refused = assent_here("init", tmp_path / "new", "--orgs", orgs)
         assert refused.returncode == Exit.CONFIG
         assert "--orgs" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["occupied"]
-    none = assent("status", tmp_path / "new")
+    none = assent_here("status", tmp_path / "new")
     assert none.returncode == Exit.CONFIG
     assert "assent init" in none.stderr

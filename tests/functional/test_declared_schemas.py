@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import assent
+from live import assent, assent_here
 
 from chain.cli.consortium import start_consortium, stop_consortium
 from chain.cli.init import create_consortium
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumFolder]
 
 
 def say(made: ConsortiumFolder, org: str, *words: str | Path, code: int = 0) -> str:
-    done = assent(*words, "--as", made.org(org).path)
+    done = assent_here(*words, "--as", made.org(org).path)
     assert (done.returncode != 0) == bool(code), done.stdout + done.stderr
     return done.stderr if code else done.stdout
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from live import ORGS, assent
+from live import ORGS, assent, assent_here
 
 from chain.cli.init import org_ports
 from chain.cli.layout import ConsortiumFolder
@@ -36,10 +36,11 @@ def commands(text: str) -> list[str]:
 
 
 def typed(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command of the guide in a folder, as a reader would."""
+    """Run a command of the guide in a folder, as a reader would; what others outlive has its own process."""
     program, *words = shlex.split(command)
     if program == "assent":
-        return assent(*words, *(["--base-port", "0"] if words[0] == "init" else []), cwd=folder)
+        run = assent if words[0] in ("start", "stop") else assent_here
+        return run(*words, *(["--base-port", "0"] if words[0] == "init" else []), cwd=folder)
     if program == "python":
         return subprocess.run(
             [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False
@@ -192,7 +193,8 @@ def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: Cons
     loans |= {"approvers": ["bank"], "threshold": 1, "description": ""}
     bank = f"{consortium.path}/bank"
     for name, told in ((method, args | {"schema": seal}), ("register", loans)):
-        done = assent("tx", "send", "datasets", name, "--args", json.dumps(told), "--as", bank)
+        words = ("tx", "send", "datasets", name, "--args", json.dumps(told), "--as", bank)
+        done = assent_here(*words)
         assert done.returncode == 0, done.stdout + done.stderr
     assert len(PAGES) == 5
     for page in PAGES:
@@ -201,5 +203,5 @@ def test_the_pages_of_the_examples_put_their_contracts_in_force(consortium: Cons
                 words = [
                     re.sub(r"^consortium/", f"{consortium.path}/", word) for word in shlex.split(command)
                 ]
-                done = assent(*words[1:], cwd=REPOSITORY)
+                done = assent_here(*words[1:], cwd=REPOSITORY)
                 assert done.returncode == 0, f"{page}: {command}\n{done.stdout}{done.stderr}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import assent
+from live import assent, assent_here
 
 from chain.cli import processes
 from chain.cli.consortium import node_url, start_consortium, stop_consortium
@@ -84,7 +84,7 @@ def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsortiumF
 
 
 def say(consortium: ConsortiumFolder, org: str, *words: str | Path) -> str:
-    done = assent(*words, "--as", consortium.org(org).path)
+    done = assent_here(*words, "--as", consortium.org(org).path)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

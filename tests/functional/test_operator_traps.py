@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live import assent
+from live import assent, assent_here
 
 from chain.cli import processes
 from chain.cli.consortium import node_url, stop_consortium, why_not_ready
@@ -38,7 +38,7 @@ def alone(tmp_path: Path) -> Iterator[ConsortiumFolder]:
 
 
 def shown(consortium: ConsortiumFolder) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(assent("status", consortium.path, "--json").stdout)["nodes"][0]
+    found: dict[str, Any] = json.loads(assent_here("status", consortium.path, "--json").stdout)["nodes"][0]
     return found
 
 
@@ -53,7 +53,7 @@ def test_a_healthy_validator_with_a_sealed_admin_key_starts_and_nothing_is_claim
     assert started.returncode == 0, started.stderr
     assert "vote" not in started.stdout + started.stderr
     assert shown(alone)["key"] == load_key(bank.key("node")).public.hex(), "which key is live, as docs say"
-    assert assent("status", alone.path, "--check").returncode == 0
+    assert assent_here("status", alone.path, "--check").returncode == 0
 
 
 def test_a_node_with_a_key_of_no_member_is_said_so_once_and_commands_at_it_say_so_at_once(
@@ -83,7 +83,7 @@ def test_a_killed_node_a_paused_one_and_one_that_was_stopped_are_told_apart(alon
     assert f"process {running.pid}, is paused" in paused.stderr
     assert f"kill -CONT {running.pid}" in paused.stderr
     assert "is paused" in shown(alone)["stall"]
-    assert assent("status", alone.path, "--check").returncode == Exit.NO_QUORUM
+    assert assent_here("status", alone.path, "--check").returncode == Exit.NO_QUORUM
     running.resume()
     os.kill(running.pid, signal.SIGKILL)
     processes._gone(bank, "node")
