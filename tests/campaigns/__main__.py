@@ -186,8 +186,13 @@ def _save(name: str, entry: record.Entry) -> None:
         _tell("the tree differs from its commit: commit, and run again before anyone quotes this")
 
 
+def is_full(more: Sequence[str]) -> bool:
+    """Tell whether options leave a program's run whole: how many processes share it changes nothing."""
+    return not more or (more[0] == "--jobs" and len(more) == 2) or (more[0][:7] == "--jobs=" and not more[1:])
+
+
 def _command(program: lane.Program) -> click.Command:
-    told = "With options, which the program gets, nothing is recorded."
+    told = "With options other than --jobs N, all of which the program gets, nothing is recorded."
 
     @click.command(
         program.name,
@@ -203,7 +208,7 @@ def _command(program: lane.Program) -> click.Command:
         _tell(", ".join(f"{key} {value}" for key, value in entry.figures.items()))
         for failure in entry.failures:
             _tell(f"! {failure}")
-        if not more:
+        if is_full(more):
             _save(program.name, entry)
         sys.exit(0 if entry.outcome == "passed" else 1)
 

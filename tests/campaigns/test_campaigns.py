@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from pydantic import ValidationError
 
 from tests.campaigns import lane, record, seeds, verdicts
-from tests.campaigns.__main__ import WIDTH, main
+from tests.campaigns.__main__ import WIDTH, is_full, main
 
 ENTRY = record.Entry(
     commit="0" * 40,
@@ -177,3 +177,21 @@ def test_figures_of_parts_are_those_of_all_their_seeds() -> None:
         "seeds": 40, "blocks": 10, "transactions": 14, "virtual hours": 1.0, "cpu minutes": 1.0,
         "slowest recovery s": 9.5, "failed": 1, "seeds with n = 4": 35, "seeds with n = 10": 5,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "full"),
+    [
+        ((), True),
+        (("--jobs", "2"), True),
+        (("--jobs=2",), True),
+        (("--jobs", "2", "--calls", "1"), False),
+        (("--calls=1",), False),
+        (("--most", "3"), False),
+    ],
+)
+def test_a_run_by_several_processes_is_on_record_and_one_that_asks_for_less_is_not(
+    more: tuple[str, ...], full: bool
+) -> None:
+    """A whole run of a million calls with `--jobs 2` was passed, told, and recorded nowhere."""
+    assert is_full(more) is full
