@@ -69,7 +69,7 @@ def test_on_a_machine_whose_calls_are_not_known_nothing_is_asked(monkeypatch: py
     assert turn_ns() == 0
 
 
-def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     began: list[str] = []
     monkeypatch.setattr(commands, "load_node_config", lambda _: (MagicMock(solo=None), MagicMock()))
     for name in (
@@ -85,5 +85,5 @@ def test_a_node_asks_before_anything_of_it_runs(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(commands, "Node", lambda *_, **__: began.append("made") or MagicMock())
     monkeypatch.setattr(commands.uvloop, "run", lambda _: bool(began.append("ran")))
     assert commands.run_node.callback is not None
-    commands.run_node.callback(path=Path("node.toml"))
+    commands.run_node.callback(path=tmp_path / "node.toml")
     assert began == ["asked", "made", "ran"]
